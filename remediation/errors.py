@@ -1,0 +1,76 @@
+"""Everything that can go wrong, by what it means for the reader.
+
+::
+
+    RemediationError
+    ├── UsageError         bad option, bad target
+    ├── TransportError     could not run: connect, host key, timeout, no exit status
+    ├── CommandFailed      ran, wrong exit; carries the CommandResult
+    ├── FactError          ran, but the answer cannot be read
+    ├── NotClean           a journal of an earlier, unfinished run is in the way
+    ├── VerifyFailed       drift left after apply; carries the Drift
+    └── RollbackFailed     every undo that failed, grouped
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from remediation.transport import CommandResult
+
+
+class RemediationError(Exception):
+    """Base of all errors of this package; ``exit_code`` is what a command line ends with."""
+
+    exit_code = 3
+
+
+class UsageError(RemediationError):
+    """The question was put wrongly: an unknown target, option or container."""
+
+    exit_code = 2
+
+
+class TransportError(RemediationError):
+    """The command could not be run, or nobody can say how it ended."""
+
+
+class CommandFailed(RemediationError):
+    """The command ran and ended with another exit code than it must."""
+
+    def __init__(self, result: CommandResult, hint: str = "") -> None:
+        self.result = result
+        said = result.stderr.decode(errors="replace").strip() or (
+            result.stdout.decode(errors="replace").strip()
+        )
+        text = f"on {result.machine}: {result.command} ended with {result.exit_code}"
+        text += f": {said[-2000:]}" if said else " and said nothing"
+        super().__init__(f"{text}\n{hint}" if hint else text)
+
+
+class FactError(RemediationError):
+    """The command ran, but its answer is not one that can be read."""
+
+
+class NotClean(RemediationError):
+    """An earlier run left before-images; they must be rolled back or kept first."""
+
+
+class VerifyFailed(RemediationError):
+    """An action was applied and its state is still not the desired one."""
+
+    exit_code = 1
+
+
+class RollbackFailed(RemediationError):
+    """Not everything could be taken back; ``failures`` names each undo that failed."""
+
+    exit_code = 5
+
+    def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
+        self.failures = tuple(failures)
+        lines = [f"  {name}: {error}" for name, error in self.failures]
+        super().__init__("these changes are still in place:\n" + "\n".join(lines))

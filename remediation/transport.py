@@ -1,0 +1,217 @@
+"""Running argv and moving bytes on one machine.
+
+A transport is anything with ``run``, ``read`` and ``write``. :class:`Ssh` reaches a machine
+through paramiko, :class:`Local` is the machine itself, and :class:`Inside` wraps any of them
+to reach a container (see :mod:`remediation.runtime`).
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from remediation.errors import CommandFailed, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: Written by position, so that no path or content ever becomes part of a shell's text.
+#: fsync before rename, and of the directory after it: a crash leaves the old file or the new.
+_WRITE = (
+    'set -e; new="$1.gate-new"; umask 077; cat >"$new"; chmod "$2" "$new"; sync "$new"; '
+    'mv -fT -- "$new" "$1"; sync "$(dirname -- "$1")"'
+)
+_ABSENT = b"No such file or directory"
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """One command that ran to its end.
+
+    ``seconds`` is its duration as seen from here, ``started`` a Unix time.
+    """
+
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    machine: str
+    started: float
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the exit code was 0."""
+        return self.exit_code == 0
+
+    @property
+    def command(self) -> str:
+        """The argv, quoted so that it can be pasted into a shell."""
+        return shlex.join(self.argv)
+
+    @property
+    def text(self) -> str:
+        """Standard output as text; what is not UTF-8 is replaced."""
+        return self.stdout.decode(errors="replace")
+
+    def require(self, hint: str = "") -> CommandResult:
+        """Return self if the exit code was 0, else raise CommandFailed with the hint."""
+        if not self.ok:
+            raise CommandFailed(self, hint)
+        return self
+
+
+class Transport(Protocol):
+    """Runs argv and moves bytes on one machine."""
+
+    @property
+    def machine(self) -> str:
+        """What a reader calls the machine."""
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """Run argv without a shell.
+
+        Args:
+            argv: program and arguments.
+            stdin: bytes for its standard input, which is then closed.
+            timeout: seconds until the command is given up and ended.
+
+        Returns:
+            The result, whatever the exit code.
+
+        Raises:
+            TransportError: it could not be run, or nobody can say how it ended.
+        """
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's content, or None if it is absent; unreadable raises CommandFailed."""
+
+    def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
+        """Replace a file's content atomically: the old one or the new one, never half."""
+
+
+class Base:
+    """``read`` and ``write`` in terms of ``run``: one round trip each, on every machine."""
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`."""
+        raise NotImplementedError
+
+    def read(self, path: str) -> bytes | None:
+        """See :class:`Transport`."""
+        result = self.run(["env", "LC_ALL=C", "cat", "--", path])
+        if result.exit_code == 1 and _ABSENT in result.stderr:
+            return None
+        return result.require().stdout
+
+    def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
+        """See :class:`Transport`."""
+        self.run(["sh", "-c", _WRITE, "write", path, f"{mode:o}"], stdin=content).require()
+
+
+class Local(Base):
+    """This machine itself."""
+
+    machine = "localhost"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`."""
+        started, clock = time.time(), time.monotonic()
+        try:
+            done = subprocess.run(
+                list(argv), input=stdin, capture_output=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TransportError(
+                f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
+            ) from error
+        except OSError as error:
+            raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
+        code = done.returncode if done.returncode >= 0 else 128 - done.returncode
+        return CommandResult(
+            tuple(argv),
+            code,
+            done.stdout,
+            done.stderr,
+            self.machine,
+            started,
+            time.monotonic() - clock,
+        )
+
+
+class Inside(Base):
+    """A transport wrapped in a transport: only argv is rewritten.
+
+    Args:
+        outer: where the rewritten argv runs.
+        machine: the name of the inner machine.
+        wrap: turns an inner argv and its timeout (seconds) into an outer argv.
+        examine: given the outer result, raises TransportError if the inner command did not run.
+    """
+
+    #: ``timeout -k`` ends the command this long after it was asked to end (seconds).
+    GRACE = 5.0
+
+    def __init__(
+        self,
+        outer: Transport,
+        machine: str,
+        wrap: Callable[[Sequence[str]], list[str]],
+        examine: Callable[[CommandResult], None],
+    ) -> None:
+        self._outer, self.machine = outer, machine
+        self._wrap, self._examine = wrap, examine
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`.
+
+        The deadline is kept inside as well: ending the outer command leaves the inner one
+        running (pct and lxc-attach both).
+        """
+        bounded = ["timeout", "-k", f"{self.GRACE:g}", f"{timeout:g}", *argv]
+        outer = self._outer.run(self._wrap(bounded), stdin=stdin, timeout=timeout + 4 * self.GRACE)
+        if outer.exit_code in {124, 137} and outer.seconds >= timeout:
+            raise TransportError(
+                f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
+            )
+        self._examine(outer)
+        return CommandResult(
+            tuple(argv),
+            outer.exit_code,
+            outer.stdout,
+            outer.stderr,
+            self.machine,
+            outer.started,
+            outer.seconds,
+        )
+
+
+class Recorded(Base):
+    """Passes everything on and tells a listener of each command: this is the evidence."""
+
+    def __init__(self, inner: Transport, listener: Callable[[CommandResult], None]) -> None:
+        self._inner, self._listener = inner, listener
+
+    @property
+    def machine(self) -> str:
+        """See :class:`Transport`."""
+        return self._inner.machine
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`."""
+        result = self._inner.run(argv, stdin=stdin, timeout=timeout)
+        self._listener(result)
+        return result
