@@ -1,0 +1,82 @@
+"""AppArmor on a node: what is loaded, what a file compiles to, who runs under what.
+
+Sources: apparmor_parser(8), securityfs ``apparmor/policy`` (kernel security/apparmor/apparmorfs.c).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from remediation.errors import CommandFailed, FactError
+
+if TYPE_CHECKING:
+    from remediation.transport import Transport
+
+_POLICY = "/sys/kernel/security/apparmor/policy/profiles"
+#: The shipped profiles include abstractions; a compile takes seconds under emulation.
+_PARSER_TIMEOUT = 180.0
+
+
+def loaded_profiles(on: Transport) -> dict[str, str]:
+    """Return each loaded profile's mode (``enforce``, ``complain``, …) by name."""
+    content = on.read("/sys/kernel/security/apparmor/profiles")
+    if content is None:
+        raise FactError(f"AppArmor is not on in the kernel of {on.machine}")
+    matches = re.findall(r"^(.+) \((\w+)\)$", content.decode(errors="replace"), re.MULTILINE)
+    return dict(matches)
+
+
+def loaded_policy(on: Transport, profile: str) -> str:
+    """Return the SHA-256 of the policy that the kernel holds for a profile; empty if none."""
+    listing = on.run(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
+    pattern = re.compile(re.escape(profile) + r"\.\d+$")
+    places = [p for p in listing.text.splitlines() if pattern.search(p)]
+    if not places:
+        return ""
+    raw = on.read(f"{places[-1]}/raw_data")
+    if raw is None:
+        raise FactError(f"the kernel of {on.machine} does not export policy (raw_data is absent)")
+    return hashlib.sha256(raw).hexdigest()
+
+
+def compiled_policy(on: Transport, path: str) -> str:
+    """Return the SHA-256 of what a file compiles to; raises CommandFailed on a syntax error."""
+    result = on.run(["apparmor_parser", "-S", "-K", path], timeout=_PARSER_TIMEOUT)
+    return hashlib.sha256(result.require().stdout).hexdigest()
+
+
+def load(on: Transport, path: str) -> None:
+    """Load a file's profiles, in place: what runs under them stays confined."""
+    on.run(["apparmor_parser", "-r", "-W", path], timeout=_PARSER_TIMEOUT).require()
+
+
+def load_text(on: Transport, source: bytes) -> None:
+    """Load profiles from their text, in place."""
+    on.run(["apparmor_parser", "-r", "-K"], stdin=source, timeout=_PARSER_TIMEOUT).require()
+
+
+def unload(on: Transport, profile: str) -> None:
+    """Remove a profile from the kernel; the caller knows that nothing runs under it."""
+    text = f"profile {profile} {{ }}\n".encode()
+    on.run(["apparmor_parser", "-R", "-K"], stdin=text, timeout=_PARSER_TIMEOUT).require()
+
+
+def processes_under(on: Transport, profile: str) -> list[int]:
+    """Return the node's pids of the processes that run under a profile."""
+    script = 'grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current || test $? -le 2'
+    found = on.run(["sh", "-c", script, "under", re.escape(profile)]).require()
+    return sorted(int(pid) for pid in re.findall(r"/proc/(\d+)/", found.text))
+
+
+def label(on: Transport, pid: int) -> str:
+    """Return a process's label, with its mode, as seen from the node."""
+    for path in (f"/proc/{pid}/attr/apparmor/current", f"/proc/{pid}/attr/current"):
+        try:
+            content = on.read(path)
+        except CommandFailed:
+            continue
+        if content:
+            return content.decode(errors="replace").strip()
+    raise FactError(f"the label of process {pid} on {on.machine} cannot be read")

@@ -1,0 +1,203 @@
+"""What manages containers on a node: Proxmox's ``pct``, or LXC's own tools.
+
+A container is a transport wrapped in a transport: ``Pct(node).inside(950)`` only rewrites
+argv to ``pct exec 950 -- …`` and hands it to the node's transport.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from remediation import config
+from remediation.errors import FactError, TransportError, UsageError
+from remediation.transport import CommandResult, Inside, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: ``pct exec`` gives no HOME, and a locale of its own: both are stated here, once.
+_ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")
+
+
+class Runtime(Protocol):
+    """Manages the containers of one node."""
+
+    node: Transport
+
+    def inside(self, ctid: int) -> Transport:
+        """Return a transport whose commands run in the container."""
+
+    def configuration(self, ctid: int) -> config.ContainerConfig:
+        """Return the configuration as written; raises UsageError if there is no container."""
+
+    def effective(self, ctid: int) -> config.ContainerConfig:
+        """Return LXC's configuration of the container's last start, includes resolved."""
+
+    def state(self, ctid: int) -> str | None:
+        """Return ``running``, ``stopped`` …, or None if there is no such container."""
+
+    def start(self, ctid: int) -> None:
+        """Start the container; raises CommandFailed with what the runtime said."""
+
+    def stop(self, ctid: int) -> None:
+        """Stop the container."""
+
+    def init_pid(self, ctid: int) -> int:
+        """Return the pid, on the node, of the first process; raises TransportError if stopped."""
+
+    def config_path(self, ctid: int) -> str:
+        """Return the file in which the container's options are written."""
+
+
+class _Lxc:
+    """What both runtimes do with LXC's own tools, which Proxmox has, too."""
+
+    _LXC_PATH = "/var/lib/lxc"
+
+    def __init__(self, node: Transport) -> None:
+        self.node = node
+
+    def init_pid(self, ctid: int) -> int:
+        """Return the node's pid of the container's first process.
+
+        Raises:
+            TransportError: the container is not running.
+        """
+        answer = self.node.run(["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-p", "-H"])
+        if not answer.ok or not answer.text.strip().isdigit():
+            raise TransportError(
+                f"container {ctid} on {self.node.machine} is not running: "
+                f"start it (pct start {ctid}) and ask again"
+            )
+        return int(answer.text)
+
+    def effective(self, ctid: int) -> config.ContainerConfig:
+        """See :class:`Runtime`."""
+        path = f"{self._LXC_PATH}/{ctid}/config"
+        return config.parse(path, self._resolved(path, depth=0))
+
+    def _resolved(self, path: str, depth: int) -> str:
+        """Return a configuration with each ``lxc.include`` replaced by what it includes."""
+        if depth > 8:  # noqa: PLR2004 - deeper than anybody nests, shallow enough to end
+            raise FactError(f"{path}: lxc.include is nested more than 8 deep")
+        content = self.node.read(path)
+        if content is None:
+            raise FactError(f"{path} does not exist on {self.node.machine}")
+        lines = []
+        for line in content.decode(errors="replace").splitlines():
+            include = re.match(r"\s*lxc\.include\s*=\s*(\S+)", line)
+            lines.append(self._included(include[1], depth + 1) if include else line)
+        return "\n".join(lines)
+
+    def _included(self, path: str, depth: int) -> str:
+        found = self.node.run(["find", "-L", path, "-maxdepth", "1", "-type", "f"])
+        files = sorted(f for f in found.text.splitlines() if f == path or f.endswith(".conf"))
+        return "\n".join(self._resolved(name, depth) for name in files)
+
+
+class Pct(_Lxc):
+    """Containers of Proxmox VE, through ``pct``. Source: pct(1) and transcripts of it."""
+
+    def inside(self, ctid: int) -> Transport:
+        """See :class:`Runtime`."""
+
+        def wrap(argv: Sequence[str]) -> list[str]:
+            return ["pct", "exec", str(ctid), "--keep-env", "0", "--", *_ENVIRONMENT, *argv]
+
+        return Inside(self.node, f"container {ctid}", wrap, self._examine)
+
+    @staticmethod
+    def _examine(result: CommandResult) -> None:
+        """Tell pct's own errors from the command's: both use 2 and 255."""
+        said = result.stderr.decode(errors="replace")
+        mine = (
+            r"^container '\d+' not running!|^Configuration file '.*' does not exist|"
+            r"^can't lock|^CT \d+ |^ipcc_send_rec|: pct: (command )?not found"
+        )
+        if result.exit_code and (found := re.search(mine, said, re.MULTILINE)):
+            raise TransportError(
+                f"on {result.machine}: {result.command}: {said[found.start() :].strip()}"
+            )
+
+    def config_path(self, ctid: int) -> str:
+        """See :class:`Runtime`."""
+        return f"/etc/pve/lxc/{ctid}.conf"
+
+    def configuration(self, ctid: int) -> config.ContainerConfig:
+        """See :class:`Runtime`."""
+        path = self.config_path(ctid)
+        content = self.node.read(path)
+        if content is None:
+            raise UsageError(
+                f"there is no container {ctid} on {self.node.machine} ({path} does not exist): "
+                "pct list shows those that are"
+            )
+        return config.parse(path, content.decode(errors="replace"))
+
+    def state(self, ctid: int) -> str | None:
+        """See :class:`Runtime`."""
+        answer = self.node.run(["pct", "status", str(ctid)])
+        if not answer.ok and b"does not exist" in answer.stderr:
+            return None
+        match = re.match(r"status: (\S+)", answer.require().text)
+        if match is None:
+            raise FactError(f"pct status {ctid} said {answer.text!r}")
+        return match[1]
+
+    def start(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        self.node.run(["pct", "start", str(ctid)], timeout=180).require()
+
+    def stop(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        self.node.run(["pct", "stop", str(ctid)], timeout=180).require()
+
+
+class Lxc(_Lxc):
+    """Containers of plain LXC, through its own tools. Source: lxc-attach(1), lxc-info(1)."""
+
+    def inside(self, ctid: int) -> Transport:
+        """See :class:`Runtime`."""
+
+        def wrap(argv: Sequence[str]) -> list[str]:
+            attach = ["lxc-attach", "-P", self._LXC_PATH, "-n", str(ctid), "--clear-env"]
+            return [
+                *attach,
+                "-v",
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "--",
+                *_ENVIRONMENT,
+                *argv,
+            ]
+
+        return Inside(self.node, f"container {ctid}", wrap, self._examine)
+
+    @staticmethod
+    def _examine(result: CommandResult) -> None:
+        said = result.stderr.decode(errors="replace")
+        if result.exit_code and re.search(r"lxc-attach: \d+: .*(get.*init pid|not running)", said):
+            raise TransportError(f"on {result.machine}: {result.command}: {said.strip()}")
+
+    def config_path(self, ctid: int) -> str:
+        """See :class:`Runtime`."""
+        return f"{self._LXC_PATH}/{ctid}/config"
+
+    def configuration(self, ctid: int) -> config.ContainerConfig:
+        """See :class:`Runtime`."""
+        return self.effective(ctid)
+
+    def state(self, ctid: int) -> str | None:
+        """See :class:`Runtime`."""
+        answer = self.node.run(["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-s", "-H"])
+        if not answer.ok and b"doesn't exist" in answer.stdout + answer.stderr:
+            return None
+        return answer.require().text.strip().lower()
+
+    def start(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        self.node.run(["lxc-start", "-P", self._LXC_PATH, "-n", str(ctid)], timeout=180).require()
+
+    def stop(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        self.node.run(["lxc-stop", "-P", self._LXC_PATH, "-n", str(ctid)], timeout=180).require()
