@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import apparmor, files
 from remediation.errors import FactError, RemediationError
@@ -37,7 +37,7 @@ class FileEdit:
     path: str
     edit: Callable[[bytes | None], bytes] = field(compare=False)
 
-    before = FileState
+    before: ClassVar[Any] = FileState
 
     def capture(self, on: Transport) -> FileState:
         """See :class:`remediation.plan.Action`."""
@@ -71,7 +71,7 @@ class Directory:
     requirement: str
     path: str
 
-    before = bool
+    before: ClassVar[Any] = bool
 
     def capture(self, on: Transport) -> bool:
         """Return whether it exists."""
@@ -107,7 +107,7 @@ class Package:
     requirement: str
     package: str
 
-    before = PackageState
+    before: ClassVar[Any] = PackageState
 
     def _status(self, on: Transport) -> str:
         # Never `dpkg -l | grep`: it is true for removed packages and for other names.
@@ -168,7 +168,7 @@ class LoadedProfile:
     profile: str
     path: str
 
-    before = LoadedState
+    before: ClassVar[Any] = LoadedState
 
     def capture(self, on: Transport) -> LoadedState:
         """See :class:`remediation.plan.Action`."""
@@ -225,10 +225,10 @@ class StorageDriver:
     driver: str
     root: str = "/var/lib/docker"
 
-    before = tuple[str, ...]
+    before: ClassVar[Any] = tuple[str, ...]
 
     #: Directories of dockerd's graph drivers, by name. Source: moby daemon/graphdriver.
-    DRIVERS = (
+    DRIVERS: ClassVar = (
         "aufs",
         "btrfs",
         "devicemapper",

@@ -8,7 +8,7 @@ equals ``before``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from remediation.errors import NotClean, RemediationError, RollbackFailed, VerifyFailed
 
@@ -45,7 +45,8 @@ class Action(Protocol[Before]):
     def requirement(self) -> str:
         """The clause of the plan it implements, by id."""
 
-    before: type[Before]
+    #: The type of its before-image, by which a journal entry is read back.
+    before: ClassVar[Any]
 
     def capture(self, on: Transport) -> Before:
         """Return all that ``rollback`` needs, and nothing that changes by itself."""

@@ -1,0 +1,226 @@
+"""AppArmor's denials over a window of time, and the proof that the window was watched.
+
+A quiet log proves nothing by itself. A :class:`Window` is complete only if the log was readable
+from its start to its end, no record was lost, and a canary (a denial provoked on purpose, at
+the end) is in it. Source: auditd(8), auditctl(8), kernel Documentation/admin-guide/LSM/apparmor.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import stamina
+
+from remediation.errors import RemediationError
+
+if TYPE_CHECKING:
+    from remediation.transport import Transport
+
+_DENIED = re.compile(r'apparmor="DENIED"')
+_FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
+#: Always loaded where LXC is, enforced, and silent about no mount type that it does not know.
+_CANARY_PROFILE = "lxc-container-default"
+#: How long a record may take from the kernel to the log (seconds).
+_CANARY_PATIENCE = 20.0
+_AUDIT_LOG = "/var/log/audit/audit.log"
+#: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
+_MAY_BE_HEX = frozenset({"name", "comm", "profile", "srcname", "peer"})
+
+
+class Unwatched(RemediationError):
+    """The log cannot tell whether anything was denied: the verdict is undetermined."""
+
+
+class _NotYet(Exception):
+    """The canary is on its way from the kernel to the log."""
+
+
+@dataclass(frozen=True)
+class Denial:
+    """One record: the fields as the kernel wrote them, and the whole line."""
+
+    fields: dict[str, str]
+    line: str
+
+    @property
+    def profile(self) -> str:
+        """The profile that refused."""
+        return self.fields.get("profile", "")
+
+    @property
+    def summary(self) -> str:
+        """Operation, profile and object, for one line of a report."""
+        wanted = ("operation", "profile", "name", "fstype", "flags", "info", "comm")
+        return " ".join(f'{k}="{self.fields[k]}"' for k in wanted if k in self.fields)
+
+
+@dataclass(frozen=True)
+class _Position:
+    """Where the log ended when the window opened."""
+
+    source: str
+    inode: str = ""
+    size: int = 0
+    cursor: str = ""
+    lost: int = 0
+
+
+def parse(log: str) -> list[Denial]:
+    """Return the AppArmor denials in a stretch of log, oldest first."""
+    return [
+        Denial(
+            {key: _value(key, quoted, bare) for key, quoted, bare in _FIELD.findall(line)},
+            line.strip(),
+        )
+        for line in log.splitlines()
+        if _DENIED.search(line)
+    ]
+
+
+def _value(key: str, quoted: str, bare: str) -> str:
+    if bare and key in _MAY_BE_HEX and re.fullmatch(r"(?:[0-9A-F]{2})+", bare):
+        return bytes.fromhex(bare).decode(errors="replace")
+    return quoted or bare
+
+
+class Window:
+    """A stretch of a node's log, from the moment this is made until :meth:`close`."""
+
+    def __init__(self, node: Transport) -> None:
+        self._node = node
+        self._start = self._position()
+
+    @property
+    def source(self) -> str:
+        """``auditd`` or ``kernel``: where this node's denials go."""
+        return self._start.source
+
+    def close(self) -> list[Denial]:
+        """Return every denial in the window, the canary's left out.
+
+        Raises:
+            Unwatched: the log was not readable to its end, lost records, changed its place,
+                or does not show the canary.
+        """
+        nonce = f"canary{secrets.token_hex(8)}"
+        denials = self._until_canary(nonce)
+        end = self._position()
+        if end.source != self._start.source:
+            raise Unwatched(
+                f"denials went to {self._start.source} when the window opened and to "
+                f"{end.source} when it closed"
+            )
+        if end.lost != self._start.lost:
+            raise Unwatched(
+                f"the kernel lost {end.lost - self._start.lost} audit records in the window "
+                "(auditctl -s: lost): what they said is not known"
+            )
+        return [denial for denial in denials if nonce not in denial.line]
+
+    def _until_canary(self, nonce: str) -> list[Denial]:
+        provoked = self._provoke(nonce)
+
+        @stamina.retry(on=_NotYet, timeout=_CANARY_PATIENCE, attempts=None, wait_max=1.0)
+        def read_on() -> str:
+            log = self._read()
+            if nonce not in log:
+                raise _NotYet
+            return log
+
+        try:
+            return parse(read_on())
+        except _NotYet:
+            raise Unwatched(
+                f"a denial provoked on purpose did not reach the {self.source} log of "
+                f"{self._node.machine} within {_CANARY_PATIENCE:g} s: denials are not being "
+                f"logged, so a quiet log says nothing (the attempt said: {provoked})"
+            ) from None
+
+    def _provoke(self, nonce: str) -> str:
+        """Ask for a mount that the canary's profile refuses: nothing on the node changes."""
+        mount = ["mount", "-i", "-t", nonce, nonce, "/mnt"]
+        result = self._node.run(["aa-exec", "-p", _CANARY_PROFILE, "--", *mount])
+        if result.ok:
+            raise Unwatched(f"the canary's mount was not refused on {self._node.machine}")
+        return result.stderr.decode(errors="replace").strip()
+
+    def _position(self) -> _Position:
+        active = self._node.run(["systemctl", "is-active", "auditd"]).text.strip()
+        lost = self._lost()
+        if active == "active":
+            where = self._node.run(["stat", "-c", "%i %s", _AUDIT_LOG])
+            if not where.ok:
+                raise Unwatched(
+                    f"auditd runs on {self._node.machine}, but {_AUDIT_LOG} cannot be read"
+                )
+            inode, size = where.text.split()
+            return _Position("auditd", inode=inode, size=int(size), lost=lost)
+        last = self._node.run(["journalctl", "-k", "-n", "1", "-q", "--show-cursor", "--no-pager"])
+        cursor = re.search(r"^-- cursor: (.+)$", last.text, re.MULTILINE)
+        if cursor is None:
+            raise Unwatched(
+                f"neither auditd nor the kernel's journal of {self._node.machine} can be read"
+            )
+        return _Position("kernel", cursor=cursor[1], lost=lost)
+
+    def _lost(self) -> int:
+        """Return how many records the kernel has lost since boot; 0 where nothing counts them."""
+        status = self._node.run(["auditctl", "-s"]) if self._has_auditctl() else None
+        match = re.search(r"^lost (\d+)", status.text, re.MULTILINE) if status else None
+        return int(match[1]) if match else 0
+
+    def _has_auditctl(self) -> bool:
+        return self._node.run(["sh", "-c", "command -v auditctl"]).ok
+
+    def _read(self) -> str:
+        return self._read_auditd() if self.source == "auditd" else self._read_kernel()
+
+    def _read_kernel(self) -> str:
+        cursor = f"--after-cursor={self._start.cursor}"
+        log = self._node.run(["journalctl", "-k", "-q", "--no-pager", "-o", "cat", cursor])
+        text = log.require().text
+        if gap := re.search(
+            r"^.*(callbacks suppressed|audit_lost=|rate limit).*$", text, re.MULTILINE
+        ):
+            raise Unwatched(f"the kernel log has a gap in the window: {gap[0].strip()}")
+        return text
+
+    def _read_auditd(self) -> str:
+        """Read from where the window opened, through a rotation in between."""
+        files = self._node.run(
+            ["find", "/var/log/audit", "-name", "audit.log*", "-printf", "%i %p\\n"]
+        ).require()
+        paths = dict(line.split(" ", 1) for line in files.text.splitlines())
+        if self._start.inode not in paths:
+            raise Unwatched("audit.log of the window's start was rotated away or removed")
+        first = paths[self._start.inode]
+        number = int(first.rpartition(".")[2]) if first != _AUDIT_LOG else 0
+        newer = [f"{_AUDIT_LOG}.{n}" for n in range(number - 1, 0, -1)]
+        newer += [_AUDIT_LOG] if number else []
+        part = self._node.run(["tail", "-c", f"+{self._start.size + 1}", first]).require().text
+        return part + "".join((self._node.read(p) or b"").decode(errors="replace") for p in newer)
+
+
+def attribute(node: Transport, denial: Denial, profiles: dict[int, str]) -> int | None:
+    """Return the container that a denial belongs to, or None if nobody can say.
+
+    A generated profile names its container; a named one is shared, so the process is asked for
+    its cgroup while it lives, and else whether only one container runs under the profile.
+
+    Args:
+        node: where the process ran.
+        denial: the record.
+        profiles: the profile of each running container, by ctid.
+    """
+    text = f"{denial.profile} {denial.fields.get('namespace', '')}"
+    if generated := re.search(r"\blxc-(\d+)_<", text):
+        return int(generated[1])
+    pid = denial.fields.get("pid", "")
+    if pid.isdigit() and (cgroup := node.read(f"/proc/{pid}/cgroup")):
+        found = re.search(rb"/lxc(?:\.payload\.|/)(\d+)(?:/|\s|$)", cgroup)
+        return int(found[1]) if found else None
+    sharing = [ctid for ctid, profile in profiles.items() if profile == denial.profile]
+    return sharing[0] if len(sharing) == 1 else None

@@ -1,0 +1,233 @@
+"""The plan of "Docker in Unprivileged LXC", action by action, in the plan's order.
+
+What the plan forgot and nothing works without (the container's features and its profile's
+assignment) stands where it is needed, under the clause that it serves.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files as package_files
+from typing import TYPE_CHECKING
+
+from remediation import config
+from remediation.actions import Directory, FileEdit, LoadedProfile, Package, StorageDriver
+from remediation.errors import FactError
+from remediation.journal import Journal
+from remediation.plan import Consequence, Plan, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from remediation.runtime import Runtime
+    from remediation.transport import Transport
+
+PROFILE = "lxc-phoenix-v2"
+PROFILE_PATH = f"/etc/apparmor.d/{PROFILE}"
+TUNABLE_PATH = "/etc/apparmor.d/tunables/nesting"
+#: Read by nothing: compiled policy is the same without it. Written because the plan says so.
+TUNABLE = f"@{{apparmor_nesting_profiles}} = {PROFILE}\n".encode()
+DRIVER = "fuse-overlayfs"
+DAEMON_JSON = "/etc/docker/daemon.json"
+#: What the container needs from its configuration: nested mounts, keyrings, ``/dev/fuse``.
+FEATURES = {"nesting": "1", "keyctl": "1", "fuse": "1"}
+REPOSITORY = "/usr/local/phoenix_hypervisor"
+SETUP_SCRIPT = "bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh"
+INSTALL_SCRIPT = "bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh"
+CONTAINERS = "etc/phoenix_lxc_configs.json"
+JOURNAL = "/var/lib/docker-lxc-gate"
+
+
+def content(name: str) -> str:
+    """Return a text that the plan writes, by its name in ``remediation/content``."""
+    return (package_files("remediation") / "content" / name).read_text()
+
+
+def plan(
+    runtime: Runtime, ctid: int, *, repository: str = REPOSITORY, tell: Callable[[str], None]
+) -> Plan:
+    """Return the whole plan for one container.
+
+    Args:
+        runtime: manages the container on its node.
+        ctid: the container; where it does not exist yet, the plan prepares the node and the
+            repository, and ``phoenix create`` does the rest.
+        repository: the checkout of phoenix on the node; absent, the plan works without it.
+        tell: hears one line before anything that takes time.
+    """
+    node = runtime.node
+    steps: list[Step] = []
+    if node.run(["test", "-d", repository]).ok:
+        steps += _repository(node, repository, ctid)
+    steps += _apparmor(node)
+    if runtime.state(ctid) is not None:
+        steps += _container(runtime, ctid)
+    steps.sort(key=lambda step: step.action.requirement)
+    return Plan(steps, Journal(node, f"{JOURNAL}/{ctid}"), tell)
+
+
+def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:
+    """Steps 1.1, 2.1 and 3.1: what stands in the checkout."""
+
+    def edit(name: str, requirement: str, path: str, how: Callable[[bytes | None], bytes]) -> Step:
+        return Step(FileEdit(name, requirement, f"{repository}/{path}", how), node)
+
+    return [
+        edit("setup script carries the tunable", "STEP-1.1", SETUP_SCRIPT, setup_script),
+        edit(
+            "repository's profile carries the rules", "STEP-2.1", f"etc/apparmor/{PROFILE}", profile
+        ),
+        edit("install script", "STEP-3.1", INSTALL_SCRIPT, install_script),
+        edit(
+            f"container {ctid} is described with its features and profile",
+            "STEP-3.2",
+            CONTAINERS,
+            lambda text: described(text, ctid),
+        ),
+    ]
+
+
+def _apparmor(node: Transport) -> list[Step]:
+    """Steps 1.2, 1.3 and 2.2: what AppArmor reads, and what the kernel holds."""
+    reload = Consequence(
+        "reload AppArmor",
+        lambda: _require(node, ["systemctl", "reload", "apparmor"], "journalctl -u apparmor -n 20"),
+    )
+    return [
+        Step(
+            FileEdit("nesting tunable", "STEP-1.2", TUNABLE_PATH, lambda _: TUNABLE),
+            node,
+            (reload,),
+        ),
+        Step(FileEdit("profile is deployed", "STEP-2.2", PROFILE_PATH, profile), node),
+        Step(LoadedProfile("profile is loaded", "STEP-2.2", PROFILE, PROFILE_PATH), node),
+    ]
+
+
+def _container(runtime: Runtime, ctid: int) -> list[Step]:
+    """Step 3 in a container that exists: its configuration, the package, Docker's settings."""
+    inside = runtime.inside(ctid)
+    running = runtime.state(ctid) == "running"
+
+    def restart() -> None:
+        if running:
+            runtime.stop(ctid)
+            runtime.start(ctid)
+
+    def start_docker() -> None:
+        if running:
+            _require(inside, ["systemctl", "start", "docker"], "journalctl -u docker -n 20")
+
+    restarts = Consequence(f"restart container {ctid}", restart)
+    starts = Consequence(f"Docker runs in container {ctid}", start_docker)
+    steps = [
+        Step(
+            FileEdit(
+                f"container {ctid} has its features and its profile",
+                "STEP-2.2",
+                runtime.config_path(ctid),
+                container_options,
+            ),
+            runtime.node,
+            (restarts,),
+        )
+    ]
+    if running:
+        steps += [
+            Step(Package("fuse-overlayfs is installed", "STEP-3.1", DRIVER), inside),
+            Step(
+                Directory("Docker's settings have a directory", "STEP-3.1", "/etc/docker"), inside
+            ),
+            Step(FileEdit("daemon.json", "STEP-3.1", DAEMON_JSON, daemon_json), inside, (starts,)),
+            Step(StorageDriver(f"Docker uses {DRIVER}", "STEP-3.1", DRIVER), inside, (starts,)),
+        ]
+    return steps
+
+
+def _require(on: Transport, argv: list[str], hint: str) -> None:
+    on.run(argv, timeout=180).require(hint)
+
+
+def profile(_: bytes | None) -> bytes:
+    """Return the profile we ship; a former one is replaced whole, and kept in the journal."""
+    return content(PROFILE).encode()
+
+
+def setup_script(text: bytes | None) -> bytes:
+    """Return the setup script with the plan's two lines before AppArmor is reloaded."""
+    block = content("setup_apparmor_block.sh")
+    return _inserted(text, block, r"^echo 'Reloading|^\s*systemctl reload apparmor", SETUP_SCRIPT)
+
+
+def install_script(text: bytes | None) -> bytes:
+    """Return the install script with ``set -e`` and fuse-overlayfs, before Docker itself.
+
+    The script runs on the node: pasted literally, the plan's lines would install
+    fuse-overlayfs on the hypervisor. The block enters the container as the script does.
+    """
+    block = content("install_docker_block.sh")
+    changed = _inserted(text, block, r"^# --- Docker ---", INSTALL_SCRIPT).decode()
+    for function in ("inside", "installed", "fail"):
+        if not re.search(rf"^{function}\(\)", changed, re.MULTILINE):
+            raise FactError(f"{INSTALL_SCRIPT} has no function {function}(): edit it by hand")
+    if not re.search(r"^set -\w*e", changed, re.MULTILINE):
+        changed = re.sub(r"\A((?:#.*\n)*\n?)", r"\1set -e\n\n", changed, count=1)
+    return changed.encode()
+
+
+def _inserted(text: bytes | None, block: str, before: str, path: str) -> bytes:
+    """Return the text with the block before the first line that matches; once."""
+    if text is None:
+        raise FactError(f"{path} is not in the repository")
+    script = text.decode()
+    if block in script:
+        return text
+    anchor = re.search(before, script, re.MULTILINE)
+    if anchor is None:
+        raise FactError(f"{path}: no line matches {before!r}, so there is no place for:\n{block}")
+    return (script[: anchor.start()] + block + script[anchor.start() :]).encode()
+
+
+def described(text: bytes | None, ctid: int) -> bytes:
+    """Return phoenix's descriptions with the container's features and profile."""
+    if text is None:
+        raise FactError(f"{CONTAINERS} is not in the repository")
+    document = json.loads(text)
+    entry = document.get("lxc_configs", {}).get(str(ctid))
+    if entry is None:
+        return text
+    merged = config.features(",".join(entry.get("pct_features", []))) | FEATURES
+    entry["pct_features"] = [f"{key}={value}" for key, value in merged.items()]
+    entry["apparmor_profile"] = PROFILE
+    return text if document == json.loads(text) else _json(document, text)
+
+
+def container_options(text: bytes | None) -> bytes:
+    """Return the container's configuration with its features and profile in effect."""
+    if text is None:
+        raise FactError("the container has no configuration")
+    return config.with_options(text.decode(), FEATURES, {"lxc.apparmor.profile": PROFILE}).encode()
+
+
+def daemon_json(text: bytes | None) -> bytes:
+    """Return Docker's settings with the storage driver; every other key survives."""
+    try:
+        settings = json.loads(text) if text and text.strip() else {}
+    except ValueError as error:
+        raise FactError(
+            f"{DAEMON_JSON} is not JSON ({error}); mend it, it is left as it is"
+        ) from error
+    if not isinstance(settings, dict):
+        raise FactError(f"{DAEMON_JSON} holds no JSON object; it is left as it is")
+    if text and settings.get("storage-driver") == DRIVER:
+        return text
+    return _json(settings | {"storage-driver": DRIVER}, text or b"{\n  \n}")
+
+
+def _json(document: object, like: bytes) -> bytes:
+    """Write JSON with the indentation and the final newline of the text it replaces."""
+    found = re.search(rb"\n([ \t]+)", like)
+    indent = found[1].decode() if found else "  "
+    end = b"\n" if like.endswith(b"\n") or not like.strip() else b""
+    return json.dumps(document, indent=indent, ensure_ascii=False).encode() + end
