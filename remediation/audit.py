@@ -224,3 +224,26 @@ def attribute(node: Transport, denial: Denial, profiles: dict[int, str]) -> int 
         return int(found[1]) if found else None
     sharing = [ctid for ctid, profile in profiles.items() if profile == denial.profile]
     return sharing[0] if len(sharing) == 1 else None
+
+
+def smallest_rule(denial: Denial) -> str:
+    """Return the smallest profile rule that would have allowed what was denied."""
+    said = denial.fields
+    operation, name = said.get("operation", ""), said.get("name", "")
+    if operation in {"mount", "umount", "remount"}:
+        parts = [operation]
+        if flags := said.get("flags"):
+            parts.append(f"options=({flags.replace(' ', '')})")
+        if fstype := said.get("fstype"):
+            parts.append(f"fstype={fstype}")
+        if operation == "mount":
+            parts += [f"{said['srcname']}"] if said.get("srcname", "").startswith("/") else []
+            return " ".join([*parts, "->", f"{name},"])
+        return " ".join([*parts, f"{name},"])
+    rules = {
+        "pivotroot": f"pivot_root {name},",
+        "capable": f"capability {said.get('capname', '?')},",
+        "ptrace": f"ptrace ({said.get('denied_mask', '?')}) peer={said.get('peer', '?')},",
+    }
+    of_file = f"{name} {said.get('denied_mask', '?')}," if name.startswith("/") else ""
+    return rules.get(operation) or of_file or f"a rule for {operation} ({denial.summary})"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ _CREATE = (
 #: Unpacked under another name and renamed: a reader sees the old file or the new one.
 _RESTORE = (
     'set -e; d=$(dirname -- "$1"); new="$d/$2"; '
-    "tar --extract --file=- --xattrs --xattrs-include='*' --acls --numeric-owner "
+    "tar --extract --file=- ${3:+$3} --xattrs --xattrs-include='*' --acls --numeric-owner "
     '--preserve-permissions --same-owner --unlink-first -C "$d"; '
     'mv -fT -- "$new" "$1"; sync "$d"'
 )
@@ -87,7 +86,10 @@ def restore(on: Transport, path: str, state: FileState) -> None:
         on.run(["sh", "-c", _REMOVE, "remove", path]).require()
         return
     name = f".{PurePosixPath(path).name}.gate-new"
-    on.run(["sh", "-c", _RESTORE, "restore", path, name], stdin=_archive(name, state)).require()
+    now = [] if state.mtime else ["--touch"]  # by the machine's own clock, not by ours
+    on.run(
+        ["sh", "-c", _RESTORE, "restore", path, name, *now], stdin=_archive(name, state)
+    ).require()
 
 
 def write(on: Transport, path: str, state: FileState, content: bytes) -> None:
@@ -111,8 +113,6 @@ def _archive(name: str, state: FileState) -> bytes:
     if state.mtime:
         member.mtime = int(state.mtime.partition(".")[0])
         member.pax_headers["mtime"] = state.mtime
-    else:
-        member.mtime = int(time.time())
     buffer = io.BytesIO()
     with tarfile.open(
         fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape"

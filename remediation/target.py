@@ -38,6 +38,11 @@ class Target:
     ctid: int
     address: SshAddress | None = None
 
+    @property
+    def host(self) -> str:
+        """The node's name, by which results of different nodes are told apart."""
+        return self.address.host if self.address else self.place
+
     def __str__(self) -> str:
         """The form in which it is given on a command line."""
         return f"{self.address or self.place}/{self.ctid}"
@@ -90,9 +95,13 @@ def opened(
 
 
 def _lab(tell: Callable[[str], None]) -> SshAddress:
-    from lab.machine import Lab  # noqa: PLC0415 - a real host needs none of the lab's libraries
+    # Imported here: a real host needs none of the lab's libraries.
+    from lab.machine import Lab  # noqa: PLC0415
+    from lab.progress import told_to  # noqa: PLC0415
 
-    return Lab.up(tell=tell).address
+    lab = Lab.open(steps=told_to(tell))
+    lab.up()
+    return lab.address
 
 
 def _runtime(node: Transport) -> Runtime:

@@ -1,0 +1,206 @@
+"""What every scenario stands on: target → runtime → node and container → testinfra's hosts."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from testinfra.host import Host
+
+from gate import evidence, report
+from remediation import docker_in_lxc
+from remediation import target as targets
+from remediation.errors import TransportError
+from steps.witness import TransportBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from remediation.runtime import Runtime
+    from remediation.target import Target
+    from remediation.transport import CommandResult, Transport
+
+pytest_plugins = (
+    "gate",
+    "steps.docker",  # before those that import from it: pytest rewrites a module at its import
+    "steps.target",
+    "steps.configuration",
+    "steps.apparmor",
+    "steps.files",
+    "steps.audit",
+    "steps.provisioning",
+)
+
+#: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
+PROVISION_TIMEOUT = 3600.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say what is asked about, and whether it may be changed."""
+    group = parser.getgroup("gate")
+    group.addoption(
+        "--target",
+        action="append",
+        default=[],
+        metavar="T",
+        help="lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID as it stands; may be repeated. "
+        f"Without it the lab is restored, the plan applied, and {targets.DEFAULT} provisioned",
+    )
+    group.addoption(
+        "--allow-mutation",
+        action="store_true",
+        help="run the scenarios that change something on a target, too (README lists what)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every scenario once a target; a wrong target is a usage error before anything runs."""
+    if "target" in metafunc.fixturenames:
+        given = metafunc.config.getoption("--target") or [targets.DEFAULT]
+        found = [targets.parse(text) for text in given]
+        metafunc.parametrize("target", found, ids=str, indirect=True, scope="session")
+
+
+def _may_change(config: pytest.Config) -> bool:
+    """Whether what is asked about is the lab of this very run, or the user said yes."""
+    return not config.getoption("--target") or bool(config.getoption("--allow-mutation"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would change a target, unless that is allowed."""
+    if _may_change(config):
+        return
+    changing = [item for item in items if item.get_closest_marker("mutates")]
+    if changing:
+        config.hook.pytest_deselected(items=changing)
+        items[:] = [item for item in items if item not in changing]
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str:
+    """Say what is not asked, so that a verdict is not taken for more than it is."""
+    if _may_change(config) or not items:
+        return ""
+    return "scenarios that change the target are not asked (--allow-mutation asks them)"
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> Target:
+    """The node and the container that are asked about."""
+    asked: Target = request.param
+    return asked
+
+
+@pytest.fixture(scope="session")
+def runtime(target: Target, request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    """What manages containers on the target's node; the lab of this run starts from `ready`."""
+    tell = _tell(request.config)
+    if target.place == "lab" and not request.config.getoption("--target"):
+        _fresh_lab(tell)
+    with targets.opened(target, listener=evidence.record, tell=tell) as opened:
+        report.environment["Target"] = str(target)
+        report.environment |= _node_versions(opened.node)
+        yield opened
+
+
+def _fresh_lab(tell: Callable[[str], None]) -> None:
+    # Imported here: a real host needs none of the lab's libraries.
+    from lab.machine import READY, Lab  # noqa: PLC0415
+    from lab.progress import told_to  # noqa: PLC0415
+
+    lab = Lab.open(steps=told_to(tell))
+    lab.up()
+    lab.restore(READY)
+
+
+def _tell(config: pytest.Config) -> Callable[[str], None]:
+    """Return what prints a line while pytest captures: for what takes long before a scenario."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+
+    def tell(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            if reporter:
+                reporter.ensure_newline()
+                reporter.write_line(f"    {line}")
+
+    return tell
+
+
+@pytest.fixture(scope="session")
+def node(runtime: Runtime) -> Transport:
+    """The hypervisor."""
+    return runtime.node
+
+
+@dataclass(frozen=True)
+class Provisioning:
+    """How the container came to be: not at all in this run, or by ``phoenix create``."""
+
+    existed: bool
+    created: CommandResult | None = None
+
+
+@pytest.fixture(scope="session")
+def provisioning(runtime: Runtime, target: Target, request: pytest.FixtureRequest) -> Provisioning:
+    """The plan applied and the container provisioned from nothing, where this run may do so."""
+    tell = _tell(request.config)
+    if not request.config.getoption("--target"):
+        docker_in_lxc.plan(runtime, target.ctid, tell=tell).apply()
+    if runtime.state(target.ctid) is not None:
+        return Provisioning(existed=True)
+    if not _may_change(request.config):
+        runtime.configuration(target.ctid)  # raises: there is no such container
+    tell(f"phoenix create {target.ctid}")
+    argv = ["phoenix", "create", str(target.ctid)]
+    return Provisioning(False, runtime.node.run(argv, timeout=PROVISION_TIMEOUT))
+
+
+@pytest.fixture(scope="session")
+def ctid(target: Target, provisioning: Provisioning) -> int:  # noqa: ARG001 - it must be there
+    """The container under test, provisioned."""
+    return target.ctid
+
+
+@pytest.fixture(scope="session")
+def container(runtime: Runtime, ctid: int) -> Transport:
+    """The inside of the container."""
+    inside = runtime.inside(ctid)
+    try:
+        report.environment |= _container_versions(inside)
+    except TransportError:
+        report.environment["Container"] = "not running"
+    return inside
+
+
+@pytest.fixture(scope="session")
+def node_host(node: Transport) -> Host:
+    """The hypervisor through testinfra: a second witness."""
+    return Host(TransportBackend(node))
+
+
+@pytest.fixture(scope="session")
+def container_host(container: Transport) -> Host:
+    """The container through testinfra: a second witness."""
+    return Host(TransportBackend(container))
+
+
+def _node_versions(node: Transport) -> dict[str, str]:
+    kernel = {"Kernel": node.run(["uname", "-r"]).text.strip()}
+    return kernel | _versions(
+        node, {"AppArmor": "apparmor", "LXC": "lxc", "Proxmox": "pve-manager"}
+    )
+
+
+def _container_versions(inside: Transport) -> dict[str, str]:
+    packages = {"Docker": "docker.io", "runc": "runc", "containerd": "containerd"}
+    return _versions(inside, packages | {"fuse-overlayfs": "fuse-overlayfs", "Guest": "base-files"})
+
+
+def _versions(on: Transport, packages: dict[str, str]) -> dict[str, str]:
+    """Return the versions of the packages that are there, by what a reader calls them."""
+    query = on.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *packages.values()])
+    found = dict(line.split(" ", 1) for line in query.text.splitlines() if " " in line)
+    return {name: found[package] for name, package in packages.items() if found.get(package)}

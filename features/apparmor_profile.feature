@@ -1,0 +1,26 @@
+Feature: The container is confined by the profile it is given
+
+  A popular way to make Docker work is to take the profile away. That is red here.
+
+  @node @req:STEP-2.1
+  Scenario: The profile lets fuse-overlayfs mount
+    Then the profile "lxc-phoenix-v2" carries the rules for fuse-overlayfs
+
+  @node @req:STEP-2.2
+  Scenario: The deployed profile is the repository's, and the kernel's
+    Then the repository's "lxc-phoenix-v2" is the one that is deployed
+    And the kernel's policy for "lxc-phoenix-v2" is what its file says
+
+  @node @req:STEP-1.4
+  Scenario: The profile is loaded and enforced
+    Then the kernel enforces the profile "lxc-phoenix-v2"
+
+  @node @container @req:STEP-2.2
+  Scenario: The profile has one name everywhere
+    Then the profile has the name "lxc-phoenix-v2" in file, kernel and configuration
+
+  @node @container @req:STEP-2.2
+  Scenario: The container runs under the profile
+    Given the container is running
+    Then the container's first process runs under "lxc-phoenix-v2", enforced
+    And the configuration in effect assigns the profile "lxc-phoenix-v2"

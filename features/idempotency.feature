@@ -1,0 +1,12 @@
+Feature: Provisioning twice is provisioning once
+
+  "Exits 0" is not enough: a second run that restarts Docker, rewrites a file or loses the
+  profile exits 0, too.
+
+  @node @container @mutates @req:VAL-5 @req:STEP-3.3
+  Scenario: A second phoenix create changes nothing
+    Given the container is running
+    And the state of node and container is recorded
+    When phoenix create is run again
+    Then phoenix create succeeded
+    And node and container are as they were recorded

@@ -1,0 +1,16 @@
+Feature: Docker keeps image layers in fuse-overlayfs
+
+  Background:
+    Given the container is running
+
+  @container @req:VAL-2
+  Scenario: The engine uses the required driver
+    Then Docker is running and starts at boot
+    And Docker's storage driver is "fuse-overlayfs"
+
+  @container @mutates @req:VAL-2
+  Scenario: A running Docker container stands on a fuse-overlayfs mount
+    Given hello-world has more than one layer
+    When a Docker container is running
+    Then its root is mounted by fuse-overlayfs, as the node sees it, too
+    And a file of its image can be read through the mount

@@ -1,0 +1,26 @@
+"""The acceptance gate: what makes ``pytest features/`` end in a verdict.
+
+A conftest takes all of it in with ``pytest_plugins = ["gate"]``.
+
+PYTEST_DONT_REWRITE: nothing here asserts, and a conftest imports this before pytest does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+_PLUGINS = ("collection", "verdicts", "session", "allure_bridge", "report")
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the package's plugins.
+
+    By hand: named in a ``pytest_plugins`` list, each would have to be imported by nobody else
+    before, or pytest warns that it cannot rewrite its assertions.
+    """
+    for name in _PLUGINS:
+        pluginmanager.register(importlib.import_module(f"gate.{name}"), f"gate.{name}")

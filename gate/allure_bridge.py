@@ -1,0 +1,212 @@
+"""Gherkin steps, verdicts and evidence on their way into Allure's report.
+
+allure-pytest reports tests and fixtures; steps reach it through pytest-bdd's hooks. What ran
+during a step, or a fixture, hangs on that step or fixture. Compliant is *passed*, not
+compliant is *failed*, and undetermined is *broken*, also where allure-pytest, which goes by
+the type of the exception alone, would say otherwise.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import allure
+import allure_commons
+import pytest
+from allure_commons.model2 import Parameter, Status, StatusDetails, TestStepResult
+
+from gate import evidence
+from gate.collection import example_of, requirements_of, scenario_of, title_of
+from gate.requirements import CATALOGUE
+from gate.verdicts import FINDING, SAID, Verdict, in_then, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pytest_bdd.parser import Scenario, Step
+
+STATUS = {
+    Verdict.COMPLIANT: Status.PASSED,
+    Verdict.NOT_COMPLIANT: Status.FAILED,
+    Verdict.UNDETERMINED: Status.BROKEN,
+}
+#: The open step's id in the report, and how many steps have begun.
+_OPEN = pytest.StashKey[str]()
+_BEGUN = pytest.StashKey[int]()
+
+
+class Tidy:
+    """Takes pytest's own plumbing out of the report's set-up and clean-up."""
+
+    @allure_commons.hookimpl(tryfirst=True)
+    def report_container(self, container: Any) -> None:
+        """Drop private fixtures, and the finalizers by which pytest orders the clean-up."""
+        container.befores = [each for each in container.befores if not each.name.startswith("_")]
+        container.afters = [each for each in container.afters if not each.name.endswith("<lambda>")]
+        for each in container.afters:
+            each.name = each.name.partition("::")[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Tidy up what Allure is about to write."""
+    if _allure(config):
+        tidy = Tidy()
+        allure_commons.plugin_manager.register(tidy)
+        config.add_cleanup(lambda: allure_commons.plugin_manager.unregister(tidy))
+
+
+def _allure(config: pytest.Config) -> Any:
+    """Return allure-pytest's reporter (AllureReporter, untyped), or None without Allure."""
+    listener = config.pluginmanager.get_plugin("allure_listener")
+    return listener and listener.allure_logger
+
+
+def _start(reporter: Any, step: Step) -> str:
+    key = str(uuid.uuid4())
+    reporter.start_step(None, key, TestStepResult(name=f"{step.keyword} {step.name}", start=_now()))
+    return key
+
+
+def _stop(reporter: Any, key: str, status: str, cause: str = "") -> None:
+    details = StatusDetails(message=cause) if cause else None
+    reporter.stop_step(key, stop=_now(), status=status, statusDetails=details)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def pytest_bdd_before_step(request: pytest.FixtureRequest, step: Step) -> None:
+    """Open a step."""
+    item = request.node
+    item.stash[_BEGUN] = item.stash.get(_BEGUN, 0) + 1
+    if reporter := _allure(item.config):
+        item.stash[_OPEN] = _start(reporter, step)
+        if step.datatable:
+            rows = "\n".join(",".join(map(str, row)) for row in step.datatable.raw())
+            allure.attach(rows, "table", allure.attachment_type.CSV)
+        if step.docstring:
+            allure.attach(step.docstring, "text", allure.attachment_type.TEXT)
+
+
+def pytest_bdd_after_step(request: pytest.FixtureRequest) -> None:
+    """Close it with what was run and said."""
+    _close(request.node, Status.PASSED)
+
+
+def pytest_bdd_step_error(request: pytest.FixtureRequest, exception: Exception) -> None:
+    """Close it with the verdict that its exception means."""
+    finding = judge(exception, in_then=in_then(request.node))
+    _close(request.node, STATUS[finding.verdict], finding.cause)
+
+
+def pytest_bdd_after_scenario(request: pytest.FixtureRequest, scenario: Scenario) -> None:
+    """Close what a skip left open (no hook tells of it), and show the steps that never ran."""
+    item = request.node
+    _close(item, Status.SKIPPED)
+    if reporter := _allure(item.config):
+        for step in scenario.steps[item.stash.get(_BEGUN, 0) :]:
+            _stop(reporter, _start(reporter, step), Status.SKIPPED)
+
+
+def _close(item: pytest.Item, status: str, cause: str = "") -> None:
+    _attach(item)
+    if _OPEN in item.stash:
+        _stop(_allure(item.config), item.stash[_OPEN], status, cause)
+        del item.stash[_OPEN]
+
+
+def _attach(item: pytest.Item, since: tuple[int, int] = (0, 0), of: str = "") -> None:
+    """Hang what was run and said onto whatever is open in the report."""
+    new = evidence.drain(since)
+    item.stash[SAID] = item.stash.get(SAID, ()) + new.lines
+    if not _allure(item.config):
+        return
+    for line in new.lines:
+        with allure.step(line):
+            pass
+    if new.commands:
+        count = len(new.commands)
+        body = "\n".join(map(evidence.transcript, new.commands))
+        title = f"{count} command{'s' * (count > 1)}{of}"
+        allure.attach(body, title, allure.attachment_type.TEXT)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
+    """Hang what a fixture ran onto the fixture, which is open only inside Allure's wrapper."""
+    before = evidence.mark()
+    try:
+        return (yield)
+    finally:
+        _attach(request._pyfuncitem, before)  # noqa: SLF001 - of a session's fixture, too
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Name the scenario, however its set-up ends: outside of Allure's wrapper, which names it."""
+    scenario = scenario_of(item)
+    if scenario and _allure(item.config):
+        _parametrize(item)
+    try:
+        yield
+    finally:
+        if scenario and _allure(item.config):
+            _describe(item, scenario)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Hang what the clean-up ran onto the scenario."""
+    try:
+        yield
+    finally:
+        _attach(item, of=" of the clean-up")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give Allure the verdict for a status, and no secrets."""
+    report = yield
+    reporter = _allure(item.config)
+    if reporter and FINDING in item.stash:
+        test, finding = reporter.get_test(None), item.stash[FINDING]
+        test.status = STATUS[finding.verdict]
+        if finding.cause and test.statusDetails:
+            test.statusDetails.message = finding.cause
+            test.statusDetails.trace = evidence.redact(test.statusDetails.trace or "")
+    return report
+
+
+def _parametrize(item: pytest.Item) -> None:
+    """Tell targets apart: by host and ctid, so that a history is that of one container.
+
+    pytest's own parameters are objects, whose text may change between runs: left to itself,
+    Allure would take every run for another scenario.
+    """
+    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    shown = example_of(item)
+    for value in params.values():
+        names = (name for name in ("host", "ctid") if hasattr(value, name))
+        shown |= {name: str(getattr(value, name)) for name in names}
+    _allure(item.config).get_test(None).parameters += [
+        *(Parameter(name, value="", excluded=True, mode="hidden") for name in params),
+        *(Parameter(name, value=value) for name, value in shown.items()),
+    ]
+
+
+def _describe(item: pytest.Item, scenario: Scenario) -> None:
+    requirements = requirements_of(item)
+    clauses = [f"**{each}** {CATALOGUE[each]}" for each in requirements]
+    dynamic: Any = allure.dynamic  # untyped
+    dynamic.title(title_of(item))
+    dynamic.description("\n\n".join([*clauses, scenario.description]).strip())
+    dynamic.feature(scenario.feature.name)
+    dynamic.suite(scenario.feature.name)
+    dynamic.label("requirement", *requirements)
+    dynamic.tag(*requirements)

@@ -1,0 +1,105 @@
+"""What was run and what came back, kept until the report takes it.
+
+The transport tells :func:`record` of every command; a step tells :func:`say` the one line
+that a reader of the verdict wants to see. Everything that leaves this module is redacted.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from remediation.transport import CommandResult
+
+#: Of each output, this many characters from either end are kept.
+KEPT = 8000
+STARS = "***"
+
+#: Secrets by their form; the groups before and after the secret stay. JSON may be quoted
+#: once more in an argv, so a quote may have a backslash before it.
+_SECRETS = tuple(
+    (re.compile(pattern, re.DOTALL | re.IGNORECASE), rf"\1{STARS}")
+    for pattern in (
+        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+        r"(\bauthorization\\?[\"']?\s*[:=]\s*\\?[\"']?)[^\"'\\\r\n]+",
+        r"(\\?\"(?:auth|identitytoken|registrytoken)\\?\"\s*:\s*\\?\")[^\"\\]*",
+        r"((?:password|passwd|token|secret)\\?[\"']?\s*[:=]\s*\\?[\"']?)[^\s\"'\\&,;]+",
+        r"(--(?:password|token|secret)\s+[\"']?)[^\s\"']+",
+        r"(://[^/\s:@]+:)[^/\s@]+(?=@)",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Commands that ran and lines that were said, in order."""
+
+    commands: tuple[CommandResult, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+_commands: list[CommandResult] = []
+_lines: list[str] = []
+
+
+def record(result: CommandResult) -> None:
+    """Remember a command that ran; the listener of :class:`remediation.transport.Recorded`."""
+    _commands.append(result)
+
+
+def say(line: str) -> None:
+    """Say what was seen, in one line: it stands beside the verdict of a compliant scenario."""
+    _lines.append(redact(" ".join(line.split())))
+
+
+def mark() -> tuple[int, int]:
+    """Return a place in the evidence, for :func:`drain` to begin at."""
+    return len(_commands), len(_lines)
+
+
+def drain(since: tuple[int, int] = (0, 0)) -> Evidence:
+    """Take out and return what was recorded and said since a mark, or since the last drain."""
+    commands, lines = since
+    taken = Evidence(tuple(_commands[commands:]), tuple(_lines[lines:]))
+    del _commands[commands:], _lines[lines:]
+    return taken
+
+
+def redact(text: str) -> str:
+    """Return text with its secrets replaced by stars.
+
+    Known by their form: private keys, values called password, token or secret, Authorization
+    headers, the logins of Docker's config.json, and passwords in addresses.
+    """
+    for pattern, stars in _SECRETS:
+        text = pattern.sub(stars, text)
+    return text
+
+
+def transcript(result: CommandResult) -> str:
+    """Return one command as a reader wants to see it: where, when, what, and both outputs."""
+    when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    lines = [
+        f"# {when} on {result.machine}: exit code {result.exit_code} after {result.seconds:.1f} s",
+        f"$ {redact(result.command)}",
+        *_output("", result.stdout),
+        *_output("# standard error:", result.stderr),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _output(title: str, raw: bytes) -> list[str]:
+    text = redact(raw.decode(errors="replace").rstrip("\n"))
+    return [line for line in (title, shortened(text)) if line] if text else []
+
+
+def shortened(text: str, kept: int = KEPT) -> str:
+    """Return text without its middle if it is longer than twice ``kept`` characters."""
+    middle = text[kept:-kept]
+    if not middle:
+        return text
+    left_out = len(middle.encode())
+    return f"{text[:kept]}\n[... {left_out} bytes left out ...]\n{text[-kept:]}"

@@ -1,0 +1,145 @@
+"""The report that stays: Allure results, JUnit XML, and one HTML file made of them.
+
+Everything is written under ``reports/`` of the directory that pytest is rooted in. Rendering
+takes Node and the npm package that ``package-lock.json`` pins (``npm ci``); without them the
+results stay, and ``python -m gate.report`` renders them later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gate.collection import feature_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: What the target runs (kernel, AppArmor, LXC, Docker, ...): a fixture fills it, the report's
+#: front page shows it.
+environment: dict[str, str] = {}
+
+_HOME = Path(__file__).resolve().parent.parent
+_SECONDS = 120.0
+#: Allure 3.18 puts Google Analytics into every page, and has no option against it. Evidence
+#: about a hypervisor is opened without telling anyone.
+_TRACKER = re.compile(
+    r"<script async src=\"https://www\.googletagmanager\.com/.*?</script>\s*"
+    r"<script>\s*window\.dataLayer.*?</script>",
+    re.DOTALL,
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the results stay unrendered."""
+    group = parser.getgroup("gate", "acceptance gate")
+    group.addoption("--no-report", action="store_true", help="leave the Allure results unrendered")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose where results go, and clear that place, before Allure and JUnit look.
+
+    Not with Allure's own ``--clean-alluredir``: every xdist worker would clean again, and
+    take away what the others wrote.
+    """
+    if hasattr(config, "workerinput") or config.option.collectonly or not feature_files(config):
+        return
+    option, reports = config.option, config.rootpath / "reports"
+    if not option.allure_report_dir:
+        option.allure_report_dir, option.clean_alluredir = str(reports / "allure-results"), True
+    if option.clean_alluredir:
+        shutil.rmtree(option.allure_report_dir, ignore_errors=True)
+        option.clean_alluredir = False
+    option.xmlpath = option.xmlpath or str(reports / "junit.xml")
+
+
+def publish(config: pytest.Config) -> str:
+    """Complete the results and render them; return one line that says where they are."""
+    results = Path(config.option.allure_report_dir).absolute()
+    results.mkdir(parents=True, exist_ok=True)
+    _describe(results)
+    if config.getoption("--no-report"):
+        return f"results: {_short(results)}"
+    return render(results, config.rootpath / "reports")
+
+
+def render(results: Path, reports: Path) -> str:
+    """Make ``report/index.html`` out of results; return one line that says what came of it."""
+    if (binary := _allure()) is None:
+        return f"report: not rendered, npm's allure is not installed; results: {_short(results)}"
+    page = reports / "report" / "index.html"
+    argv = [binary, "awesome", str(results), "--single-file", "--output", str(page.parent)]
+    argv += ["--config", str(_HOME / "allurerc.mjs"), "--group-by", "feature"]
+    argv += ["--history-path", str(reports / "history.jsonl")]
+    if (failure := _run(argv, reports)) is not None:
+        return f"report: not rendered, {failure}; results: {_short(results)}"
+    page.write_text(_TRACKER.sub("", page.read_text("utf-8")), "utf-8")
+    return f"report: {_short(page)}"
+
+
+def _run(argv: Sequence[str], cwd: Path) -> str | None:
+    """Run the renderer; return what went wrong in one line, or None."""
+    quiet = os.environ | {"NO_COLOR": "1"}
+    try:
+        done = subprocess.run(
+            argv, cwd=cwd, env=quiet, capture_output=True, timeout=_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return " ".join(str(error).split())
+    if done.returncode == 0:
+        return None
+    said = (done.stderr or done.stdout).decode(errors="replace").split("\n")
+    return next((line.strip() for line in said if line.strip()), f"exit {done.returncode}")
+
+
+def _allure() -> str | None:
+    local = _HOME / "node_modules" / ".bin" / "allure"
+    return str(local) if local.exists() else shutil.which("allure")
+
+
+def _describe(results: Path) -> None:
+    """Write what Allure shows beside the scenarios: the target, and who ran this when."""
+    lines = (f"{_escaped(key)}={value}" for key, value in environment.items())
+    (results / "environment.properties").write_text("\n".join(lines) + "\n", "utf-8")
+    executor = {
+        "name": "docker-lxc-gate",
+        "type": "local",
+        "buildName": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "reportName": "Docker in unprivileged LXC",
+    }
+    (results / "executor.json").write_text(json.dumps(executor), "utf-8")
+
+
+def _escaped(key: str) -> str:
+    """Return a key as Java's properties want it."""
+    return "".join(f"\\{char}" if char in " :=" else char for char in key)
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def main() -> int:
+    """Render existing results again: ``python -m gate.report [RESULTS]``."""
+    results = Path(sys.argv[1] if len(sys.argv) > 1 else "reports/allure-results").absolute()
+    if not results.is_dir():
+        print(f"there are no results in {_short(results)}", file=sys.stderr)
+        return 2
+    line = render(results, Path("reports").absolute())
+    print(line)
+    return 0 if "not rendered" not in line else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

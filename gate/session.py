@@ -1,0 +1,135 @@
+"""From the verdicts of all scenarios to the session's exit code and its last lines.
+
+Everything here lives in the process that the user started: xdist's workers only judge.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import allure_commons
+import pytest
+
+from gate import report as reports
+from gate.collection import feature_files, requirements_of, scenario_of, title_of
+from gate.tally import Outcome, Tally
+from gate.terminal import Screen
+from gate.verdicts import UNKNOWN, USAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+#: With these, pytest runs no test: there is nothing to judge, and nothing is said.
+_NOT_A_RUN = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Judge this session, unless nothing runs in it; an xdist worker only reports."""
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(Worker(config), "gate-worker")
+    elif not any(config.getoption(name) for name in _NOT_A_RUN):
+        config.pluginmanager.register(Gate(config), "gate-session")
+
+
+class Gate:
+    """The plugin that counts, prints and decides."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config, self.tally = config, Tally()
+        self.asked = bool(feature_files(config))
+        self.screen = Screen(config, quiet=self.asked)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Expect a result from every selected scenario."""
+        self.tally.expect(
+            Outcome(item.nodeid, title_of(item), scenario.feature.name, requirements_of(item))
+            for item in session.items
+            if (scenario := scenario_of(item))
+        )
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Expect the same under xdist: only its workers collect, and titles come with results."""
+        self.tally.expect(Outcome(each, each) for each in ids if ".feature::" in each)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Count files that cannot be read: their scenarios have no result."""
+        self.tally.unreadable += report.failed
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Count what the command line left out."""
+        self.tally.deselected += len(items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what xdist's worker knows; each of them leaves out the same scenarios."""
+        told: dict[str, Any] = getattr(node, "workeroutput", {})
+        reports.environment.update(told.get("environment", {}))
+        self.tally.deselected = max(self.tally.deselected, told.get("deselected", 0))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Let pytest count scenarios without printing a letter for each."""
+        if not hasattr(report, "gate"):
+            return None
+        category = "error" if report.failed and report.when != "call" else report.outcome
+        return ("" if report.passed and report.when != "call" else category, "", "")
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Say which scenario is running now."""
+        if outcome := self.tally.outcomes.get(nodeid):
+            self.screen.begin(outcome)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in a phase; the last one says what became of the scenario."""
+        self.tally.take(report)
+        outcome = self.tally.outcomes.get(report.nodeid)
+        if outcome and outcome.ended:
+            self.screen.end(outcome)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> Generator[None, None, None]:
+        """Decide, render and print, after everyone else: nothing overrides the exit code."""
+        if self.asked and not self.tally.unreadable and not self.screen.detailed:
+            self.config.option.no_summary = True
+        yield
+        if self.asked:
+            session.exitstatus = self.tally.code(exitstatus)
+            self._conclude(session.exitstatus)
+        elif exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            session.exitstatus = UNKNOWN
+            self.screen.nothing(self.tally.deselected)
+
+    def _conclude(self, code: int) -> None:
+        outcomes = self.tally.settled()
+        if code == USAGE:
+            self.screen.error(next(each.cause for each in outcomes if each.code == USAGE))
+        elif not outcomes and not self.tally.unreadable:
+            self.screen.nothing(self.tally.deselected)
+        else:
+            for each in outcomes:
+                if not each.ended:  # Allure has no page for it, so it says so on the front page
+                    allure_commons.plugin_manager.hook.global_error(
+                        message=f"{each.title}: {each.cause}", trace=""
+                    )
+            self.screen.conclude(outcomes, code, self.tally.deselected)
+            self.screen.line(reports.publish(self.config))
+
+
+class Worker:
+    """The plugin of an xdist worker: what the user's process has to know of it."""
+
+    def __init__(self, config: Any) -> None:
+        self._told: dict[str, Any] = config.workeroutput
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Tell how many scenarios the command line left out."""
+        self._told["deselected"] = self._told.get("deselected", 0) + len(items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Tell what the fixtures found out about the target."""
+        self._told["environment"] = dict(reports.environment)

@@ -1,0 +1,171 @@
+"""What a run prints: each scenario with its verdict, a table, the causes, and one word."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from gate.evidence import shortened
+from gate.verdicts import DIFFERS, HOLDS, INCOMPLETE, NOT_EXACT, UNKNOWN
+
+if TYPE_CHECKING:
+    import pytest
+    from _pytest.terminal import TerminalReporter
+
+    from gate.tally import Outcome
+
+#: What a session's exit code is called, and how that looks on a terminal.
+WORDS = {
+    HOLDS: "compliant",
+    DIFFERS: "not compliant",
+    UNKNOWN: "undetermined",
+    INCOMPLETE: "incomplete",
+    NOT_EXACT: "a rollback was not exact",
+}
+_STYLES = {"compliant": "green", "not compliant": "bold red"}
+#: Columns: a table narrower than this is no table, and one wider cannot be read.
+_NARROW, _WIDE = 80, 120
+#: What a cause may fill here (characters from either end); all of it is in the report.
+_CAUSE = 1000
+_EVIDENCE = 160
+
+
+class Screen:
+    """Prints through pytest's own terminal writer, with colours where pytest has them."""
+
+    def __init__(self, config: pytest.Config, *, quiet: bool) -> None:
+        self._reporter: TerminalReporter | None = config.pluginmanager.get_plugin(
+            "terminalreporter"
+        )
+        self._live = not config.pluginmanager.hasplugin("dsession")
+        self._feature = ""
+        self.detailed = config.option.verbose > 0
+        if quiet:
+            config.option.verbose = -2  # no header, no counts: ours stand in their place
+        if quiet and config.option.tbstyle == "auto":
+            config.option.tbstyle = "short"
+
+    @property
+    def _width(self) -> int:
+        return max(_NARROW, min(_WIDE, shutil.get_terminal_size((100, 24)).columns))
+
+    def begin(self, outcome: Outcome) -> None:
+        """Say which scenario runs; several at once (xdist) would only get mixed up."""
+        if self._reporter is None or not self._live:
+            return
+        if outcome.feature != self._feature:
+            self._feature = outcome.feature
+            self.line(f"\n{self._feature}", bold=True)
+        self._reporter.write(self._padded(outcome), flush=True)
+
+    def end(self, outcome: Outcome) -> None:
+        """Say what became of it, and after how many seconds."""
+        if self._reporter is None:
+            return
+        if not self._live:
+            self._reporter.write(self._padded(outcome))
+        colour = {"compliant": "green", "not compliant": "red"}.get(outcome.verdict, "yellow")
+        self._reporter.write(f" {outcome.verdict:<13}", **{colour: True})
+        self._reporter.write(f"{outcome.seconds:7.1f} s\n", flush=True)
+
+    def _padded(self, outcome: Outcome) -> str:
+        width = self._width - 26
+        return f"  {_cut(outcome.title, width):<{width}}"
+
+    def line(self, text: str, **markup: bool) -> None:
+        """Print one line."""
+        if self._reporter is not None:
+            self._reporter.write_line(text, **markup)
+
+    def error(self, cause: str) -> None:
+        """Say what was wrong with the question."""
+        self.line(f"\nusage: {cause}", red=True)
+
+    def nothing(self, deselected: int) -> None:
+        """Say that an empty run says nothing."""
+        left = f" ({deselected} deselected)" if deselected else ""
+        self.line(f"\n{WORDS[UNKNOWN]}: no scenario was run{left}: nothing was judged", bold=True)
+
+    def conclude(self, outcomes: list[Outcome], code: int, deselected: int) -> None:
+        """Print the table, the causes, and the one word that the run ends in."""
+        causes = _by_cause(outcomes)
+        self._print(_table(outcomes, causes))
+        for cause, sharing in causes.items():
+            self._print(Text(_heading(sharing), style="bold"))
+            self._print(Padding(Text(shortened(cause, _CAUSE)), (0, 0, 1, 2)))
+        counts = [
+            f"{sum(each.verdict == word for each in outcomes)} {word}"
+            for word in ("compliant", "not compliant", "undetermined", "no result")
+            if any(each.verdict == word for each in outcomes)
+        ]
+        counts += [f"{deselected} deselected"] * bool(deselected)
+        colour = {HOLDS: "green", DIFFERS: "red"}.get(code, "yellow")
+        self.line(f"verdict: {WORDS[code]} ({', '.join(counts)})", **{"bold": True, colour: True})
+
+    def _print(self, what: Table | Text | Padding) -> None:
+        if self._reporter is None:
+            return
+        coloured = self._reporter.hasmarkup
+        console = Console(
+            width=self._width,
+            force_terminal=coloured,
+            no_color=not coloured,
+            highlight=False,
+        )
+        with console.capture() as captured:
+            console.print(what)
+        lines = (line.rstrip() for line in captured.get().splitlines())
+        self._reporter.write("\n".join(lines) + "\n")
+
+
+def _by_cause(outcomes: list[Outcome]) -> dict[str, list[Outcome]]:
+    """Group what is not compliant by its cause: an unreachable target is one cause, not twelve."""
+    causes: dict[str, list[Outcome]] = {}
+    for each in outcomes:
+        if each.code != HOLDS:
+            causes.setdefault(each.cause, []).append(each)
+    return causes
+
+
+def _heading(sharing: list[Outcome]) -> str:
+    one = sharing[0]
+    if len(sharing) > 1:
+        return f"{len(sharing)} scenarios {one.verdict}:"
+    place = f" ({one.where})" if one.where else ""
+    return f"{one.title}: {one.verdict}{place}" + (f"\n  {one.step}" if one.step else "")
+
+
+def _table(outcomes: list[Outcome], causes: dict[str, list[Outcome]]) -> Padding:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=True)
+    table.add_column("requirement", no_wrap=True)
+    table.add_column("scenario", ratio=4)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("evidence", ratio=5)
+    for each in outcomes:
+        table.add_row(
+            "\n".join(each.requirements),
+            Text(each.title),
+            Text(each.verdict, style=_STYLES.get(each.verdict, "yellow")),
+            Text(_evidence(each, causes)),
+        )
+    return Padding(table, (0, 0, 1, 0))
+
+
+def _evidence(outcome: Outcome, causes: dict[str, list[Outcome]]) -> str:
+    """Return one line: what was seen, or the cause; a shared cause stands once, below."""
+    if outcome.code == HOLDS:
+        text = "; ".join(outcome.said)
+    elif len(causes[outcome.cause]) > 1:
+        return "see below"
+    else:
+        text = next(iter(outcome.cause.splitlines()), "")
+    return _cut(text, _EVIDENCE)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

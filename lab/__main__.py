@@ -1,0 +1,153 @@
+"""``python -m lab``: the lab by hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lab import progress, recipe
+from lab.errors import require_programs
+from lab.machine import READY, Lab
+from remediation.errors import RemediationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from remediation.ssh import SshAddress
+
+
+class _Commands(click.Group):
+    """Ends with an error's own exit code and its text, never with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RemediationError as error:
+            click.echo(f"lab: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Commands)
+@click.option("--mirror", envvar="LAB_MIRROR", default="", help="Debian archive to build from.")
+@click.pass_context
+def main(ctx: click.Context, mirror: str) -> None:
+    """Build, boot and reset the nested-LXC CI VM.
+
+    Everything lies below $LAB_HOME (default: ~/.cache/docker-lxc-gate).
+    """
+    ctx.obj = Lab.open(mirror=mirror, steps=progress.on(Console(stderr=True)))
+
+
+@main.command()
+@click.option("--release", default=recipe.DEFAULT_RELEASE, show_default=True)
+@click.option(
+    "--container-release",
+    "container_releases",
+    multiple=True,
+    default=(recipe.DEFAULT_RELEASE,),
+    show_default=True,
+    help="Debian release whose container templates the node must have; may be repeated.",
+)
+@click.option("--keep", is_flag=True, help="Leave a running machine alone, however old.")
+@click.pass_obj
+def up(lab: Lab, release: str, container_releases: Sequence[str], keep: bool) -> None:
+    """Bring the machine up; builds what is missing, finds what is there."""
+    lab.up(release, container_releases, keep=keep)
+    _show(lab)
+
+
+@main.command()
+@click.argument("release")
+@click.pass_obj
+def template(lab: Lab, release: str) -> None:
+    """Add the container templates of a Debian RELEASE to the node's snapshot "ready"."""
+    lab.up(lab.state.release or recipe.DEFAULT_RELEASE, [release])
+    _show(lab)
+
+
+@main.command()
+@click.pass_obj
+def status(lab: Lab) -> None:
+    """Show what there is; exit code 3 if no machine is running."""
+    _show(lab)
+    sys.exit(0 if lab.running else 3)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def ssh(lab: Lab, command: Sequence[str]) -> None:
+    """Log in to the node, or run a COMMAND there (after "--")."""
+    require_programs("ssh")
+    argv = _ssh_argv(lab.address, command)
+    os.execvp(argv[0], argv)  # noqa: S606 - this process becomes ssh: its terminal, its exit code
+
+
+@main.command()
+@click.argument("snapshot", default=READY)
+@click.pass_obj
+def reset(lab: Lab, snapshot: str) -> None:
+    """Put the node back to a SNAPSHOT (default: as "up" left it)."""
+    with lab.steps(f"restoring {snapshot}"):
+        lab.restore(snapshot)
+
+
+@main.command()
+@click.argument("name")
+@click.pass_obj
+def snapshot(lab: Lab, name: str) -> None:
+    """Keep the node as it is now under NAME."""
+    with lab.steps(f"snapshot {name}"):
+        lab.snapshot(name)
+
+
+@main.command()
+@click.pass_obj
+def down(lab: Lab) -> None:
+    """Stop the machine; the next "up" continues from "ready"."""
+    lab.down()
+
+
+@main.command()
+@click.option("--images", is_flag=True, help="Remove the images that were built as well.")
+@click.pass_obj
+def destroy(lab: Lab, images: bool) -> None:
+    """Stop the machine and remove its disk."""
+    lab.destroy(images=images)
+
+
+def _ssh_argv(address: SshAddress, command: Sequence[str]) -> list[str]:
+    options = {
+        "IdentitiesOnly": "yes",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": f'"{address.known_hosts}"',
+        "GlobalKnownHostsFile": "/dev/null",
+        "LogLevel": "ERROR",
+    }
+    flat = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+    where = ["-i", str(address.identity), "-p", str(address.port)]
+    return ["ssh", "-F", "none", *flat, *where, f"{address.user}@{address.host}", *command]
+
+
+def _show(lab: Lab) -> None:
+    state, table = lab.state, Table(show_header=False, box=None)
+    answers = str(lab.address) if lab.running else "not running: python -m lab up"
+    rows = {
+        "machine": answers,
+        "image": state.image or "none",
+        "snapshots": ", ".join(lab.snapshots()) or "none",
+        "templates": ", ".join(state.templates) or "none",
+        "home": str(lab.home),
+    }
+    for key, value in rows.items():
+        table.add_row(key, value)
+    Console(soft_wrap=True).print(table)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m lab")

@@ -1,0 +1,64 @@
+"""What can go wrong with the lab.
+
+::
+
+    RemediationError
+    ├── UsageError
+    └── LabError
+        ├── MissingProgram     a program is not installed; names the Debian package
+        ├── NoSpace            too little room below the lab's home
+        ├── NoSources          this machine's apt names no Debian archive
+        ├── ImageBuildFailed   mmdebstrap or mke2fs failed; carries their last lines
+        └── MachineFailed      QEMU did not start, boot or answer; carries the console's last lines
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from remediation.errors import RemediationError
+
+#: Every program that the lab runs, and the Debian package that brings it.
+PACKAGES = {
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "zstd": "zstd",
+}
+
+
+class LabError(RemediationError):
+    """The lab could not do what it was asked; whatever was started for it is stopped."""
+
+
+class MissingProgram(LabError):
+    """A program that the lab runs is not installed."""
+
+
+class NoSpace(LabError):
+    """There is too little room for the images."""
+
+
+class NoSources(LabError):
+    """This machine's apt names no archive of Debian proper."""
+
+
+class ImageBuildFailed(LabError):
+    """An image could not be built; nothing of it is left."""
+
+
+class MachineFailed(LabError):
+    """The machine did not start, boot or answer."""
+
+
+def require_programs(*programs: str) -> None:
+    """Raise MissingProgram naming every one of ``programs`` that is not in PATH."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        packages = sorted({PACKAGES[program] for program in missing})
+        raise MissingProgram(
+            f"not installed: {', '.join(missing)}\ninstall: apt-get install {' '.join(packages)}"
+        )

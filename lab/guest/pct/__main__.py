@@ -1,0 +1,35 @@
+"""Finds the command and runs it; see the package's docstring for why imports come late."""
+
+import sys
+
+from . import options, quick
+from .errors import PctError
+
+USAGE = "USAGE: pct <COMMAND> [ARGS] [OPTIONS]\n\n\n\n\n\n"
+
+
+def main(argv: list[str], node: quick.Node | None = None) -> int:
+    """Run one ``pct`` command line and return its exit code."""
+    try:
+        return run(argv[1:], node)
+    except PctError as error:
+        sys.stdout.flush()
+        sys.stderr.write(str(error))
+        return error.code
+
+
+def run(words: list[str], node: quick.Node | None) -> int:
+    """The same, with errors raised."""
+    if not words:
+        raise PctError(f"ERROR: no command specified\n{USAGE}")
+    command, *rest = words
+    if command not in options.COMMANDS:
+        raise PctError(f"ERROR: unknown command 'pct {command}'\n{USAGE}")
+    if command == "exec":
+        return quick.execute(rest, node or quick.Node())
+    if command == "status" and "--verbose" not in rest:
+        return quick.status(rest, node or quick.Node())
+    from . import commands, containers  # noqa: PLC0415 - the two above must not pay for these
+
+    positional, chosen = options.parse(command, rest)
+    return commands.BY_NAME[command](node or containers.Lxc(), positional, chosen)

@@ -1,0 +1,170 @@
+"""``/etc/pve/lxc/<ctid>.conf``: parsed, changed and written as Proxmox does. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from . import lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What is not part of a container's state at a moment, so no snapshot takes it or brings it back.
+_NOT_IN_SNAPSHOTS = ("lock", "snapstate", "snaptime")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section: its keys, its raw ``lxc.*`` lines in order, its description."""
+
+    keys: Mapping[str, str] = field(default_factory=dict)
+    raw: tuple[tuple[str, str], ...] = ()
+    description: str = ""
+
+    def get(self, name: str, default: str = "") -> str:
+        """A key's value."""
+        return self.keys.get(name, default)
+
+    def with_keys(self, **changes: str | None) -> Section:
+        """A copy with keys set, or removed where the value is None."""
+        merged = {**self.keys, **changes}
+        return replace(self, keys={k: v for k, v in merged.items() if v is not None})
+
+    def with_option(self, name: str, value: str | None) -> Section:
+        """A copy with one option set or removed; the description is one, too."""
+        if name == "description":
+            text = (value or "").rstrip("\n")
+            return replace(self, description=text and f"{text}\n")
+        return self.with_keys(**{name: value})
+
+    def option(self, name: str) -> str | None:
+        """An option's value; None: not set."""
+        return (self.description or None) if name == "description" else self.keys.get(name)
+
+    def options(self) -> dict[str, str]:
+        """All options, sorted, the description encoded as it is printed."""
+        shown = dict(self.keys)
+        if self.description:
+            shown["description"] = lines.encode(self.description)
+        return dict(sorted(shown.items()))
+
+    def printed(self) -> str:
+        """As ``pct config`` prints it."""
+        pairs = [*self.options().items(), *self.raw]
+        return "".join(f"{key}: {value}\n" for key, value in pairs if key != "delete")
+
+    def written(self) -> str:
+        """As it stands in the file."""
+        about = self.description.rstrip("\n")
+        comments = [f"#{lines.encode(line)}\n" for line in about.split("\n")] if about else []
+        pairs = [*sorted(self.keys.items()), *self.raw]
+        return "".join([*comments, *(f"{key}: {value}\n" for key, value in pairs)])
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole file: what is in effect, what waits for the next start, the snapshots by name."""
+
+    current: Section = field(default_factory=Section)
+    pending: Section = field(default_factory=Section)
+    snapshots: Mapping[str, Section] = field(default_factory=dict)
+
+    def deletions(self) -> list[str]:
+        """The options that the next start removes."""
+        return [name for name in self.pending.get("delete").split(",") if name]
+
+    def wanted(self) -> Section:
+        """The section as it will be once everything pending is applied."""
+        section = self.current
+        for name in self.deletions():
+            section = section.with_option(name, None)
+        for name in self.pending.keys:
+            if name != "delete":
+                section = section.with_option(name, self.pending.get(name))
+        return section
+
+    def queue(self, name: str, value: str | None) -> Config:
+        """A copy with one option's change waiting (None: its removal); no change waits for none."""
+        gone = [other for other in self.deletions() if other != name]
+        keys = {k: v for k, v in self.pending.keys.items() if k not in {name, "delete"}}
+        if value is None and self.current.option(name) is not None:
+            gone.append(name)
+        elif value is not None and value != self.current.option(name):
+            keys[name] = value
+        if gone:
+            keys["delete"] = ",".join(sorted(gone))
+        return replace(self, pending=replace(self.pending, keys=keys))
+
+    def set_now(self, name: str, value: str | None) -> Config:
+        """A copy with one option changed at once; whatever waited for it is dropped."""
+        changed = replace(self, current=self.current.with_option(name, value))
+        return changed.queue(name, changed.current.option(name))
+
+    def with_snapshot(self, name: str, time: int, description: str) -> Config:
+        """A copy with a snapshot of what is in effect (what is pending is not part of it)."""
+        kept = {k: v for k, v in self.current.keys.items() if k not in _NOT_IN_SNAPSHOTS}
+        taken = Section({**kept, "snaptime": str(time)}, self.current.raw)
+        taken = taken.with_option("description", description)
+        snapshots = {**self.snapshots, name: taken}
+        return replace(self, current=self.current.with_keys(parent=name), snapshots=snapshots)
+
+    def without_snapshot(self, name: str) -> Config:
+        """A copy without it; its children become its parent's."""
+        parent = self.snapshots[name].keys.get("parent")
+
+        def rehung(section: Section) -> Section:
+            return section.with_keys(parent=parent) if section.get("parent") == name else section
+
+        left = {k: rehung(v) for k, v in self.snapshots.items() if k != name}
+        return replace(self, current=rehung(self.current), snapshots=left)
+
+    def rolled_back(self, name: str) -> Config:
+        """A copy put back to a snapshot, its raw lines included, whoever wrote them there."""
+        snapshot = self.snapshots[name]
+        kept = {k: v for k, v in snapshot.keys.items() if k not in _NOT_IN_SNAPSHOTS}
+        current = Section({**kept, "parent": name}, snapshot.raw, self.current.description)
+        return replace(self, current=current, pending=Section())
+
+
+def parse(ctid: str, text: str) -> tuple[Config, str]:
+    """The configuration, and the warnings Proxmox prints while it reads it."""
+    name, sections = "", {"": Section()}
+    for line in text.split("\n"):
+        kind, key, value, _complaint = lines.read(line, name)
+        section = sections[name]
+        if kind == lines.SECTION:
+            name, section = key, Section()
+        elif kind == lines.TEXT:
+            section = replace(section, description=section.description + value)
+        elif kind == lines.RAW:
+            section = replace(section, raw=(*section.raw, (key, value)))
+        elif kind == lines.KEY:
+            section = section.with_keys(**{key: value})
+        sections[name] = section
+    current = sections.pop("").with_keys(snapstate=None)
+    pending = sections.pop(lines.PENDING, Section())
+    return Config(current, pending, sections), lines.warnings(ctid, text)
+
+
+def serialise(config: Config) -> str:
+    """The file's text: the current section, then what is pending, then the snapshots by name."""
+    text = config.current.written()
+    if config.pending.keys or config.pending.raw or config.pending.description:
+        text += f"\n[{lines.PENDING}]\n{config.pending.written()}"
+    for name in sorted(config.snapshots):
+        text += f"\n[{name}]\n{config.snapshots[name].written()}"
+    return text
+
+
+def properties(text: str) -> dict[str, str]:
+    """A property string (``name=eth0,ip=dhcp``) as a mapping; a bare word is the volume."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    return {k if equals else "volume": v if equals else k for k, equals, v in pairs}
+
+
+def network(text: str, hwaddr: str) -> str:
+    """A ``netN`` value as Proxmox writes it: ``name`` first, the rest sorted, defaults added."""
+    given = {"hwaddr": hwaddr, **properties(text), "type": "veth"}
+    name = given.pop("name", "eth0")
+    return ",".join([f"name={name}", *(f"{key}={given[key]}" for key in sorted(given))])

@@ -1,0 +1,194 @@
+"""The seam to LXC and to the programs of the node."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from . import lxc
+from .errors import PctError
+from .quick import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+POLL = 0.1
+START_TIMEOUT = 120.0
+STOP_TIMEOUT = 60.0
+_TAR = ("--totals", "--numeric-owner", "--xattrs", "--xattrs-include=security.capability")
+_DECOMPRESS = {".zst": "--zstd", ".gz": "--gzip", ".xz": "--xz", ".tar": "--no-auto-compress"}
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a start went: LXC's words on standard error, and its log if one was asked for."""
+
+    running: bool
+    stderr: str
+    log: str = ""
+
+
+class Containers(Protocol):
+    """What the commands need of a node. `Lxc` is the real one."""
+
+    root: str
+    name: str
+
+    def text(self, ctid: str, code: int = 2) -> str: ...  # noqa: D102 - see `quick.Node`
+    def running(self, ctid: str) -> bool: ...  # noqa: D102 - see `quick.Node`
+
+    def start(self, ctid: str, *, debug: bool) -> Start:
+        """Start it from /var/lib/lxc/<ctid>/config and wait until it runs or has failed."""
+
+    def kill(self, ctid: str) -> None:
+        """Stop it hard and wait until it is gone."""
+
+    def shutdown(self, ctid: str, timeout: float) -> bool:
+        """Ask its init to halt; whether it was gone within ``timeout`` seconds."""
+
+    def frozen(self, ctid: str) -> Iterator[None]:
+        """Hold its processes still for as long as the context lasts."""
+
+    def limit(self, ctid: str, limits: Mapping[str, int]) -> None:
+        """Write cgroup limits (file name: bytes) of a running container."""
+
+    def usage(self, ctid: str) -> dict[str, int]:
+        """What a running container uses now: ``mem``, ``swap`` (bytes), ``pid`` of its init."""
+
+    def enter(self, ctid: str, *, user: bool) -> None:
+        """Move this very process into its mount namespace, and its user namespace as root."""
+
+    def unpack(self, archive: Path, rootfs: Path, *, mapped: bool) -> None:
+        """Create a root file system from a template, with owners mapped if ``mapped``."""
+
+    def run(self, argv: Sequence[str]) -> None:
+        """Run a program of the node; its output is ours."""
+
+
+class Lxc(Node):
+    """Debian's LXC on this machine, and its programs."""
+
+    def start(self, ctid: str, *, debug: bool) -> Start:
+        """See `Containers.start`.
+
+        In the foreground, as Proxmox's unit does: with ``-d`` LXC closes standard error, and what
+        is left to show of a failure is another text.
+        """
+        words = Path(f"/run/pct/ct-{ctid}.stderr")
+        log = words.with_suffix(".log")
+        words.parent.mkdir(exist_ok=True)
+        log.unlink(missing_ok=True)
+        argv = ["/usr/bin/lxc-start", "-F", "-n", ctid]
+        if debug:
+            argv += ["-l", "DEBUG", "-o", str(log)]
+        with words.open("w") as stderr:
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,  # it must outlive the session that called us
+                cwd="/",
+            )
+        running = self._runs(ctid, child)
+        shown = log.read_text(errors="replace") if log.exists() else ""
+        return Start(running, words.read_text(errors="replace"), shown)
+
+    def _runs(self, ctid: str, child: subprocess.Popen[bytes]) -> bool:
+        deadline = time.monotonic() + START_TIMEOUT
+        while child.poll() is None:
+            if self._info(ctid, "-s") == "RUNNING":
+                return True
+            if time.monotonic() > deadline:
+                child.kill()
+            time.sleep(POLL)
+        return False
+
+    def kill(self, ctid: str) -> None:
+        """See `Containers.kill`."""
+        self.run(["lxc-stop", "-n", ctid, "--kill"])
+        if not self._gone(ctid, STOP_TIMEOUT):
+            raise PctError(f"container '{ctid}' did not stop\n")
+
+    def shutdown(self, ctid: str, timeout: float) -> bool:
+        """See `Containers.shutdown`."""
+        argv = ["lxc-stop", "-n", ctid, "--nokill", "--timeout", str(int(timeout))]
+        halted = subprocess.run(argv, check=False).returncode == 0
+        return halted and self._gone(ctid, STOP_TIMEOUT)
+
+    def _gone(self, ctid: str, timeout: float) -> bool:
+        """The monitor cleans up after init has ended; only then can the container start again."""
+        deadline = time.monotonic() + timeout
+        while self.running(ctid):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL)
+        return True
+
+    @contextmanager
+    def frozen(self, ctid: str) -> Iterator[None]:
+        """See `Containers.frozen`."""
+        self.run(["lxc-freeze", "-n", ctid])
+        try:
+            yield
+        finally:
+            self.run(["lxc-unfreeze", "-n", ctid])
+
+    def limit(self, ctid: str, limits: Mapping[str, int]) -> None:
+        """See `Containers.limit`."""
+        for name, value in limits.items():
+            Path(f"/sys/fs/cgroup/lxc/{ctid}/{name}").write_text(str(value), encoding="ascii")
+
+    def usage(self, ctid: str) -> dict[str, int]:
+        """See `Containers.usage`."""
+        group = Path(f"/sys/fs/cgroup/lxc/{ctid}")
+        return {
+            "mem": int((group / "memory.current").read_text()),
+            "swap": int((group / "memory.swap.current").read_text()),
+            "pid": int(self._info(ctid, "-p")),
+        }
+
+    def _info(self, ctid: str, what: str) -> str:
+        argv = ["lxc-info", "-n", ctid, what, "-H"]
+        return subprocess.run(argv, check=False, capture_output=True, text=True).stdout.strip()
+
+    def enter(self, ctid: str, *, user: bool) -> None:
+        """See `Containers.enter`. The user namespace comes last: from inside it nothing opens."""
+        pid = self._info(ctid, "-p")
+        mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
+        users = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY) if user else None
+        os.setns(mounts, os.CLONE_NEWNS)
+        os.chdir("/")
+        if users is not None:
+            os.setns(users, os.CLONE_NEWUSER)
+            os.setgid(0)
+            os.setuid(0)
+
+    def unpack(self, archive: Path, rootfs: Path, *, mapped: bool) -> None:
+        """See `Containers.unpack`. The archive is standard input: the map may not reach it."""
+        rootfs.mkdir(parents=True)
+        wrapper: list[str] = []
+        if mapped:
+            os.chown(rootfs, lxc.ID_BASE, lxc.ID_BASE)
+            maps = [f"{kind}:0:{lxc.ID_BASE}:{lxc.ID_COUNT}" for kind in "ug"]
+            wrapper = ["lxc-usernsexec", "-m", maps[0], "-m", maps[1], "--"]
+        tar = ["tar", "-x", "-p", "-f", "-", _DECOMPRESS[archive.suffix], "-C", str(rootfs), *_TAR]
+        with archive.open("rb") as stream:
+            self._run([*wrapper, *tar, "--anchored", "--exclude=./dev/*"], stream.fileno())
+
+    def run(self, argv: Sequence[str]) -> None:
+        """See `Containers.run`."""
+        self._run(argv, subprocess.DEVNULL)
+
+    def _run(self, argv: Sequence[str], stdin: int) -> None:
+        sys.stdout.flush()
+        # Proxmox's task has one output for both streams
+        ended = subprocess.run(argv, check=False, stdin=stdin, stderr=subprocess.STDOUT)
+        if ended.returncode:
+            raise PctError(f"command '{' '.join(argv)}' failed: exit code {ended.returncode}\n")

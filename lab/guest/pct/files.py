@@ -1,0 +1,130 @@
+"""Files written so that a reader never sees half of one, and the lock around changes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import config as pve
+from .errors import PctError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .config import Config
+    from .quick import Node
+
+LOCK_TIMEOUT = 10.0
+_NOT_THROUGH_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def load(node: Node, ctid: str, *, task: bool = False) -> Config:
+    """A container's configuration.
+
+    Args:
+        node: where it lives.
+        ctid: the container.
+        task: whether Proxmox reads it inside a task: then the parser's warnings go to standard
+            output, and a missing file ends in 255 instead of 2.
+    """
+    config, warnings = pve.parse(ctid, node.text(ctid, 255 if task else 2))
+    (sys.stdout if task else sys.stderr).write(warnings)
+    return config
+
+
+def config_path(node: Node, ctid: str) -> Path:
+    """Where the container's configuration is."""
+    return Path(f"{node.root}/etc/pve/lxc/{ctid}.conf")
+
+
+def store(node: Node, ctid: str, config: Config) -> None:
+    """Write a container's configuration, in Proxmox's order; lines that do not parse are lost."""
+    replace_file(config_path(node, ctid), pve.serialise(config))
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file of the node's own, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    directory = os.open(path.parent, os.O_DIRECTORY)
+    try:
+        _replace(directory, path.name, text, 0o640, owner=None)
+    finally:
+        os.close(directory)
+
+
+def put(rootfs: Path, relative: str, text: str) -> None:
+    """Write a file of the container's, owned by its root.
+
+    No link is followed on the way: the tree belongs to the container, and one planted there must
+    not lead to a file of the node.
+    """
+    *folders, name = relative.split("/")
+    directory = os.open(rootfs, os.O_DIRECTORY)
+    root = os.fstat(directory)
+    try:
+        for folder in folders:
+            inner = os.open(folder, os.O_DIRECTORY | _NOT_THROUGH_LINKS, dir_fd=directory)
+            os.close(directory)
+            directory = inner
+        if current(directory, name) != text:
+            _replace(directory, name, text, 0o644, owner=(root.st_uid, root.st_gid))
+    finally:
+        os.close(directory)
+
+
+def current(directory: int, name: str) -> str | None:
+    """A file's text, looked up in an open directory; None: absent, or a link."""
+    try:
+        number = os.open(name, os.O_RDONLY | _NOT_THROUGH_LINKS, dir_fd=directory)
+    except OSError:
+        return None
+    with os.fdopen(number, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def _replace(
+    directory: int, name: str, text: str, mode: int, owner: tuple[int, int] | None
+) -> None:
+    temporary = f".{name}.pct-{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOT_THROUGH_LINKS
+    number = os.open(temporary, flags, mode, dir_fd=directory)
+    with os.fdopen(number, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+        os.fchmod(number, mode)
+        if owner:
+            os.fchown(number, *owner)
+        file.flush()
+        os.fsync(number)
+    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    os.fsync(directory)
+
+
+@contextmanager
+def locked(node: Node, ctid: str) -> Iterator[None]:
+    """Hold the container's lock file while it is changed.
+
+    Raises:
+        PctError: another ``pct`` held it for ten seconds.
+    """
+    path = Path(f"{node.root}/run/lock/lxc/pct-{ctid}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while not _taken(file.fileno()):
+            if time.monotonic() > deadline:
+                raise PctError(f"can't lock file '{path}' - got timeout\n")
+            time.sleep(0.1)
+        yield
+
+
+def _taken(number: int) -> bool:
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,184 @@
+"""A section of Proxmox's configuration turned into LXC's own, line for line as Proxmox does. Pure.
+
+Three lines differ, since this is not Proxmox's LXC: the two includes name Debian's files, the
+root file system is the volume's directory itself (Proxmox mounts it under /var/lib/lxc), and a
+``link`` line does what Proxmox's ``lxcnetaddbr`` script does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .config import properties
+from .errors import PctError
+
+if TYPE_CHECKING:
+    from .config import Section
+
+INCLUDES = "/usr/share/lxc/config"
+ID_BASE, ID_COUNT = 100000, 65536
+MIB = 1024 * 1024
+_UNSUPPORTED_KEYS = re.compile(
+    r"(mp|dev)\d+|hookscript|cpuunits|entrypoint|env|cmode|console|searchdomain|timezone"
+)
+_LOG_LINE = re.compile(r"lxc-start: [^:]+: (?P<source>[^:]+): (?P<message>.*)")
+
+
+def seccomp(section: Section, common: str) -> str:
+    """The system calls refused: Debian's common list, and keyctl as unknown unless it is wanted."""
+    wanted = properties(section.get("features")).get("keyctl") == "1"
+    rules = common.rstrip("\n") + "\n"
+    return rules if wanted or not unprivileged(section) else f"{rules}keyctl errno 38\n"
+
+
+def unprivileged(section: Section) -> bool:
+    """Whether the container runs in a user namespace of its own."""
+    return section.get("unprivileged") == "1"
+
+
+def memory_limits(section: Section) -> dict[str, int]:
+    """The cgroup files of the memory controller and their values in bytes.
+
+    ``memory.high`` lies 1/128 below the limit, so that a container is slowed before it is killed.
+    """
+    memory = int(section.get("memory", "512")) * MIB
+    swap = int(section.get("swap", "512")) * MIB
+    return {
+        "memory.max": memory,
+        "memory.high": memory - memory // 128,
+        "memory.swap.max": swap,
+    }
+
+
+def generate(ctid: str, section: Section, rootfs: str, cpus: int) -> tuple[str, str]:
+    """LXC's configuration and the warning about what an explicit profile switches off.
+
+    Raises:
+        PctError: the section asks for something this front end does not do.
+    """
+    _refuse_unsupported(section)
+    features = properties(section.get("features"))
+    explicit = any(key == "lxc.apparmor.profile" for key, _value in section.raw)
+    pairs = [
+        ("lxc.cgroup.relative", "0"),
+        ("lxc.cgroup.dir.monitor", f"lxc.monitor/{ctid}"),
+        ("lxc.cgroup.dir.container", f"lxc/{ctid}"),
+        ("lxc.cgroup.dir.container.inner", "ns"),
+        ("lxc.arch", section.get("arch", "amd64")),
+        ("lxc.include", f"{INCLUDES}/common.conf"),
+        *([("lxc.include", f"{INCLUDES}/userns.conf")] if unprivileged(section) else []),
+        ("lxc.seccomp.profile", f"/var/lib/lxc/{ctid}/rules.seccomp"),
+        *([] if explicit else _confinement(features)),
+        *_feature_mounts(features),
+        *_user_namespace(section, features),
+        ("lxc.tty.max", section.get("tty", "2")),
+        ("lxc.environment", "TERM=linux"),
+        ("lxc.uts.name", section.get("hostname", f"CT{ctid}")),
+        *[(f"lxc.cgroup2.{name}", str(value)) for name, value in memory_limits(section).items()],
+        *_processors(section, cpus),
+        ("lxc.rootfs.path", rootfs),
+        *_networks(ctid, section),
+        *section.raw,
+    ]
+    text = "".join(f"{key} = {value}\n" for key, value in pairs)
+    return text, _overridden(features) if explicit else ""
+
+
+def _refuse_unsupported(section: Section) -> None:
+    mknod = properties(section.get("features")).get("mknod") == "1"
+    refused = [key for key in section.keys if _UNSUPPORTED_KEYS.fullmatch(key)]
+    if refused or mknod:
+        names = ", ".join(["features:mknod"] * mknod + sorted(refused))
+        raise PctError(f"not supported on this node: {names}\n")
+
+
+def _confinement(features: dict[str, str]) -> list[tuple[str, str]]:
+    """What Proxmox puts into the generated profile, and leaves out for an explicit one."""
+    lines = [("lxc.apparmor.profile", "generated"), ("lxc.apparmor.raw", "allow mqueue,")]
+    if features.get("nesting") == "1":
+        return [
+            *lines,
+            ("lxc.apparmor.allow_nesting", "1"),
+            ("lxc.apparmor.raw", "allow userns,"),
+        ]
+    return [
+        *lines,
+        ("lxc.apparmor.raw", "deny mount -> /proc/,"),
+        ("lxc.apparmor.raw", "deny mount -> /sys/,"),
+    ]
+
+
+def _feature_mounts(features: dict[str, str]) -> list[tuple[str, str]]:
+    lines = [
+        ("lxc.apparmor.raw", f"mount fstype={kind},")
+        for kind in features.get("mount", "").split(";")
+        if kind
+    ]
+    if features.get("fuse") == "1":
+        lines += [
+            ("lxc.apparmor.raw", "mount fstype=fuse,"),
+            ("lxc.mount.entry", "/dev/fuse dev/fuse none bind,create=file 0 0"),
+        ]
+    return lines
+
+
+def _user_namespace(section: Section, features: dict[str, str]) -> list[tuple[str, str]]:
+    if not unprivileged(section):
+        return []
+    sys_mode = "rw" if features.get("force_rw_sys") == "1" else "mixed"
+    own_map = any(key == "lxc.idmap" for key, _value in section.raw)
+    maps = [("lxc.idmap", f"{kind} 0 {ID_BASE} {ID_COUNT}") for kind in "ug"]
+    lines = [("lxc.mount.auto", f"sys:{sys_mode}"), ("lxc.monitor.unshare", "1")]
+    return lines + ([] if own_map else maps)
+
+
+def _processors(section: Section, cpus: int) -> list[tuple[str, str]]:
+    lines = []
+    cores, limit = int(section.get("cores", "0")), float(section.get("cpulimit", "0"))
+    if 0 < cores < cpus:
+        lines.append(("lxc.cgroup2.cpuset.cpus", f"0-{cores - 1}"))
+    if limit:
+        lines.append(("lxc.cgroup2.cpu.max", f"{int(limit * 100000)} 100000"))
+    return lines
+
+
+def _networks(ctid: str, section: Section) -> list[tuple[str, str]]:
+    lines = []
+    for key in sorted(section.keys):
+        if not re.fullmatch(r"net\d", key):
+            continue
+        index, net = key.removeprefix("net"), properties(section.get(key))
+        values = {
+            "type": "veth",
+            "veth.pair": f"veth{ctid}i{index}",
+            "hwaddr": net.get("hwaddr", ""),
+            "name": net.get("name", f"eth{index}"),
+            "mtu": net.get("mtu", "1500"),
+            "link": net.get("bridge", "lxcbr0"),
+        }
+        lines += [(f"lxc.net.{index}.{name}", value) for name, value in values.items()]
+    return lines
+
+
+def _overridden(features: dict[str, str]) -> str:
+    names = [f"features:{name}" for name in ("fuse", "mount", "nesting") if name in features]
+    names = [name for name in names if features[name.removeprefix("features:")] != "0"]
+    said = "explicitly configured lxc.apparmor.profile overrides the following settings: "
+    return f"{said}{', '.join(names)}\n" if names else ""
+
+
+def failure_lines(stderr: str) -> str:
+    """What Proxmox shows of LXC's words when a start fails.
+
+    Proxmox strips the program, the container and the source file, and leaves out what lxc-start's
+    own ``main`` adds.
+    """
+    shown = []
+    for line in stderr.splitlines():
+        matched = _LOG_LINE.fullmatch(line)
+        if matched is None:
+            shown.append(f"{line}\n")
+        elif "tools/lxc_start.c" not in matched["source"]:
+            shown.append(f"{matched['message']}\n")
+    return "".join(shown)

@@ -1,0 +1,142 @@
+"""The command line, read as Perl's Getopt::Long and Proxmox's schema read it. No imports."""
+
+from .errors import PctError
+
+BOOLEAN, INTEGER, STRING, FEATURES = "boolean", "integer", "string", "features"
+FEATURE_NAMES = ("force_rw_sys", "fuse", "keyctl", "mknod", "mount", "nesting")
+TRUE, FALSE = ("1", "on", "yes", "true"), ("0", "off", "no", "false")
+
+CONFIG = {
+    "arch": STRING,
+    "cores": INTEGER,
+    "cpulimit": STRING,
+    "description": STRING,
+    "features": FEATURES,
+    "hostname": STRING,
+    "lock": STRING,
+    "memory": INTEGER,
+    "nameserver": STRING,
+    "onboot": BOOLEAN,
+    "ostype": STRING,
+    "protection": BOOLEAN,
+    "rootfs": STRING,
+    "startup": STRING,
+    "swap": INTEGER,
+    "tags": STRING,
+    "tty": INTEGER,
+    "unprivileged": BOOLEAN,
+    **{f"net{index}": STRING for index in range(10)},
+}
+_FILE = {"user": STRING, "group": STRING, "perms": STRING}
+
+# command: (positional arguments, options)
+COMMANDS = {
+    "clone": ("<vmid> <newid>", {"hostname": STRING, "description": STRING, "full": BOOLEAN}),
+    "config": ("<vmid>", {"current": BOOLEAN, "snapshot": STRING}),
+    "create": ("<vmid> <ostemplate>", {**CONFIG, "start": BOOLEAN, "storage": STRING}),
+    "delsnapshot": ("<vmid> <snapname>", {"force": BOOLEAN}),
+    "destroy": ("<vmid>", {"force": BOOLEAN, "purge": BOOLEAN}),
+    "exec": ("<vmid> [<extra-args>]", {"keep-env": BOOLEAN}),
+    "list": ("", {}),
+    "listsnapshot": ("<vmid>", {}),
+    "pending": ("<vmid>", {}),
+    "pull": ("<vmid> <path> <destination>", _FILE),
+    "push": ("<vmid> <file> <destination>", _FILE),
+    "reboot": ("<vmid>", {"timeout": INTEGER}),
+    "rollback": ("<vmid> <snapname>", {"start": BOOLEAN}),
+    "set": ("<vmid>", {**CONFIG, "delete": STRING, "revert": STRING}),
+    "shutdown": ("<vmid>", {"timeout": INTEGER, "forceStop": BOOLEAN}),
+    "snapshot": ("<vmid> <snapname>", {"description": STRING}),
+    "start": ("<vmid>", {"debug": BOOLEAN, "skiplock": BOOLEAN}),
+    "status": ("<vmid>", {"verbose": BOOLEAN}),
+    "stop": ("<vmid>", {"skiplock": BOOLEAN}),
+    "unlock": ("<vmid>", {}),
+}
+
+
+def parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The positional arguments and the options of one command.
+
+    Options are found anywhere up to ``--``, as Getopt::Long permutes. For ``exec`` whatever
+    follows the container's id is the command to run.
+
+    Raises:
+        PctError: with Proxmox's usage text, exit 2.
+    """
+    synopsis, known = COMMANDS[command]
+    usage = f"pct {command} {synopsis} [OPTIONS]\n".replace("  ", " ")
+    positional, options, complaints = _split(words, known)
+    if complaints:
+        raise PctError(f"{''.join(complaints)}400 unable to parse option\n{usage}", 2)
+    wanted = [name.strip("<>") for name in synopsis.split() if name.startswith("<")]
+    if len(positional) < len(wanted):
+        raise PctError(f"400 not enough arguments\n{usage}", 2)
+    if len(positional) > len(wanted) and command != "exec":
+        raise PctError(f"400 too many arguments\n{usage}", 2)
+    problems = [
+        (name, _id_problem(positional[place]))
+        for place, name in enumerate(wanted)
+        if name in {"vmid", "newid"}
+    ]
+    problems += [(name, _problem(known[name], value)) for name, value in options.items()]
+    found = "".join(f"{name}: {problem}\n" for name, problem in problems if problem)
+    if found:
+        raise PctError(f"400 Parameter verification failed.\n{found}{usage}", 2)
+    return positional, {name: _canonical(known[name], value) for name, value in options.items()}
+
+
+def _split(words: list[str], known: dict[str, str]) -> tuple[list[str], dict[str, str], list[str]]:
+    positional: list[str] = []
+    options: dict[str, str] = {}
+    complaints: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if word == "--":
+            positional += queue
+            break
+        if len(word) == 1 or not word.startswith("-"):
+            positional.append(word)
+            continue
+        name, given, value = word.removeprefix("-").removeprefix("-").partition("=")
+        if name not in known:
+            complaints.append(f"Unknown option: {name}\n")
+        elif given:
+            options[name] = value
+        elif queue and (known[name] != BOOLEAN or not queue[0].startswith("-")):
+            options[name] = queue.pop(0)
+        elif known[name] == BOOLEAN:
+            options[name] = "1"
+        else:
+            complaints.append(f"Option {name} requires an argument\n")
+    return positional, options, complaints
+
+
+def _id_problem(value: str) -> str:
+    if not value.isdecimal():
+        return f"type check ('integer') failed - got '{value}'"
+    if len(value) not in range(3, 10) or value.startswith("0"):
+        return "invalid format - value does not look like a valid VM ID\n"
+    return ""
+
+
+def _problem(kind: str, value: str) -> str:
+    wrong = (kind == INTEGER and not value.isdecimal()) or (
+        kind == BOOLEAN and value.lower() not in (*TRUE, *FALSE)
+    )
+    if wrong:
+        return f"type check ('{kind}') failed - got '{value}'"
+    if kind == FEATURES:
+        names = [part.partition("=")[0] for part in value.split(",")]
+        unknown = "".join(
+            f"features.{name}: property is not defined in schema and the schema does not allow"
+            " additional properties\n"
+            for name in names
+            if name not in FEATURE_NAMES
+        )
+        return unknown and f"invalid format - format error\n{unknown}"
+    return ""
+
+
+def _canonical(kind: str, value: str) -> str:
+    return str(int(value.lower() in TRUE)) if kind == BOOLEAN else value

@@ -1,0 +1,118 @@
+"""What is put on a booted node: the guest's programs, the templates, hello-world's registry."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lab import hello, recipe, tree
+from remediation.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from lab.progress import Steps
+    from lab.tree import Tree
+    from remediation.transport import Transport
+
+TEMPLATES = "/var/lib/vz/template/cache"
+REGISTRY = "10.0.3.1:5000"
+DESCRIPTION = "/usr/local/share/lab/hello-world.json"
+_REPOSITORY = "/usr/local/phoenix_hypervisor"
+#: Waiting for a service under emulation (seconds).
+_PATIENCE = 120.0
+#: How much of a large file is sent at a time (bytes).
+_PIECE = 4 << 20
+
+#: PRE-2 asks for a clone that is current, so it is one, of a bare repository beside it.
+_COMMIT = f"""
+set -e
+export GIT_AUTHOR_DATE=2025-01-01T00:00:00Z GIT_COMMITTER_DATE=2025-01-01T00:00:00Z
+export GIT_CONFIG_COUNT=3 GIT_CONFIG_KEY_0=user.name GIT_CONFIG_VALUE_0=lab
+export GIT_CONFIG_KEY_1=user.email GIT_CONFIG_VALUE_1=lab@localhost
+export GIT_CONFIG_KEY_2=init.defaultBranch GIT_CONFIG_VALUE_2=main
+cd {_REPOSITORY}
+git init -q
+git add -A
+git commit -q -m 'phoenix_hypervisor'
+git clone -q --bare . /srv/phoenix_hypervisor.git
+git remote add origin /srv/phoenix_hypervisor.git
+git fetch -q
+git branch -q --set-upstream-to=origin/main
+"""
+
+
+@dataclass(frozen=True)
+class Provisioning:
+    """What a node is to be given, and with :attr:`digest` what it was given."""
+
+    guest: Tree
+    templates: Mapping[str, Path]
+
+    @property
+    def digest(self) -> str:
+        """A digest over all of it; a template's folder names its content."""
+        templates = [f"{path.parent.name}/{name}" for name, path in sorted(self.templates.items())]
+        return tree.digest(self.guest, templates, hello.image_id(), _COMMIT)
+
+    def apply(self, node: Transport, steps: Steps) -> None:
+        """Put everything on a node that has none of it.
+
+        Raises:
+            CommandFailed: a command on the node failed.
+            TransportError: the node does not answer.
+        """
+        with steps("guest programs"):
+            _unpack(node, self.guest)
+            if any(path.startswith(f"{_REPOSITORY}/") for path in self.guest):
+                _shell(node, _COMMIT)
+        for name, path in sorted(self.templates.items()):
+            with steps(f"template {name} ({path.stat().st_size >> 20} MiB)"):
+                _upload(node, path, f"{TEMPLATES}/{name}")
+        with steps("hello-world into the node's registry"):
+            _push_hello(node)
+
+
+def from_here(templates: Mapping[str, Path]) -> Provisioning:
+    """Return the provisioning with this checkout's guest files and these templates."""
+    return Provisioning(recipe.guest_tree(), templates)
+
+
+def _unpack(node: Transport, files: Tree) -> None:
+    node.run(["tar", "-xC", "/", "--no-overwrite-dir"], stdin=tree.archive(files)).require()
+
+
+def _upload(node: Transport, path: Path, to: str) -> None:
+    """Copy a large file in pieces, so that no more than one is held in memory."""
+    _shell(node, f"mkdir -p {TEMPLATES} && : > {to}")
+    with path.open("rb") as source:
+        while piece := source.read(_PIECE):
+            _shell(node, f"cat >> {to}", piece)
+
+
+def _push_hello(node: Transport) -> None:
+    _until(node, ["curl", "-sf", f"http://{REGISTRY}/v2/"], "the registry")
+    archive = "/tmp/hello-world.tar"  # noqa: S108 - on the lab's node, which is root's alone
+    _shell(node, f"cat > {archive}", hello.docker_archive())
+    target = f"docker://{REGISTRY}/{hello.REFERENCE}"
+    copy = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"docker-archive:{archive}", target]
+    node.run(copy, timeout=_PATIENCE).require()
+    _shell(node, f"rm {archive}; mkdir -p /usr/local/share/lab; cat > {DESCRIPTION}",
+           hello.description())  # fmt: skip
+
+
+def _shell(node: Transport, script: str, stdin: bytes = b"") -> None:
+    node.run(["sh", "-c", script], stdin=stdin, timeout=_PATIENCE).require()
+
+
+def _until(node: Transport, argv: list[str], what: str) -> None:
+    """Run a command that changes nothing until it succeeds."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (result := node.run(argv)).ok:
+        if time.monotonic() > deadline:
+            hint = f"waited {_PATIENCE:g} s for {what}: {shlex.join(argv)}"
+            raise CommandFailed(result, hint)
+        time.sleep(1.0)

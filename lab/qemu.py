@@ -1,0 +1,271 @@
+"""One QEMU process: started, found again, spoken to over QMP, ended.
+
+A process is ours only if its command line names our pid file: a pid by itself proves nothing.
+Sockets are named relative to the machine's folder, since a socket's path may only have 108
+bytes. No process is ever ended by its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qemu.qmp import QMPClient, QMPError
+
+from lab.errors import MachineFailed, require_programs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lab.image import NodeImage
+
+PROGRAM = "qemu-system-x86_64"
+#: The longest that a monitor command takes, a snapshot of a busy machine (seconds).
+_QMP_TIMEOUT = 180.0
+_STOP_TIMEOUT = 10.0
+_KERNEL_LINE = "root=/dev/vda rw rootflags=noinit_itable console=ttyS0 net.ifnames=0 panic=-1"
+_TAKEN = "Could not set up host forwarding rule"
+
+
+class PortTaken(MachineFailed):
+    """The loopback port was taken between choosing and using it."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a machine is emulated with. A snapshot only fits the hardware it was taken on."""
+
+    version: str
+    accelerator: str
+    memory: int  #: MiB
+    cpus: int
+
+    @property
+    def options(self) -> list[str]:
+        """QEMU's options for it."""
+        kvm = self.accelerator == "kvm"
+        accel = "kvm" if kvm else "tcg,thread=multi,tb-size=1024"
+        options = ["-machine", "q35", "-cpu", "host" if kvm else "max", "-accel", accel]
+        return [*options, "-m", str(self.memory), "-smp", str(self.cpus)]
+
+
+@cache
+def hardware() -> Hardware:
+    """Return what this machine affords: half its memory, 6 GiB at most, and up to 4 cores."""
+    require_programs(PROGRAM, "qemu-img")
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=False)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Hardware(
+        version=said.stdout.partition("\n")[0],
+        accelerator="kvm" if _kvm_works() else "tcg",
+        memory=min(total // 2, 6 << 30) >> 20,
+        cpus=min(len(os.sched_getaffinity(0)), 4),
+    )
+
+
+def _kvm_works() -> bool:
+    """Run QEMU for a moment: on some machines /dev/kvm is there and makes it abort."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    argv = [PROGRAM, "-machine", "q35", "-cpu", "host", "-accel", "kvm", "-m", "64", "-nodefaults"]
+    talk = b'{"execute":"qmp_capabilities"}\n{"execute":"quit"}\n'
+    try:
+        done = subprocess.run(
+            [*argv, "-display", "none", "-qmp", "stdio"],
+            input=talk,
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """The QEMU process whose files are in ``folder``, running or not."""
+
+    folder: Path
+
+    @property
+    def disk(self) -> Path:
+        """The machine's own disk, over the image's."""
+        return self.folder / "disk.qcow2"
+
+    @property
+    def console(self) -> Path:
+        """What the machine wrote to its serial console since it was started."""
+        return self.folder / "console.log"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "qemu.pid"
+
+    @property
+    def _socket(self) -> Path:
+        return self.folder / "qmp.sock"
+
+    def pid(self) -> int | None:
+        """Return the process's id, or None if it does not run."""
+        try:
+            pid = int(self._pid_file.read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return None
+        return pid if os.fsencode(self._pid_file) in command.split(b"\0") else None
+
+    def create_disk(self, image: NodeImage) -> None:
+        """Make the machine's disk anew, with nothing written over the image's."""
+        self.disk.unlink(missing_ok=True)
+        base = ["-F", "raw", "-b", str(image.disk)]
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(self.disk)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MachineFailed(f"qemu-img cannot create {self.disk}: {done.stderr.strip()}")
+
+    def start(self, image: NodeImage, hard: Hardware, port: int, snapshot: str = "") -> None:
+        """Start the process in a session of its own, so that it outlives this one.
+
+        Args:
+            image: where the kernel is.
+            hard: what to emulate.
+            port: the loopback port that leads to the machine's SSH.
+            snapshot: continue from this one instead of booting.
+
+        Raises:
+            PortTaken: another process has the port.
+            MachineFailed: QEMU ended at once; carries what it said.
+        """
+        self._socket.unlink(missing_ok=True)
+        self._pid_file.unlink(missing_ok=True)
+        argv = [PROGRAM, "-name", "docker-lxc-gate", "-nodefaults", "-display", "none"]
+        argv += [*hard.options, *self._devices(port), *_boot(image)]
+        argv += ["-pidfile", str(self._pid_file), "-daemonize"]
+        argv += ["-qmp", f"unix:{self._socket.name},server=on,wait=off"]
+        argv += ["-loadvm", snapshot] if snapshot else []
+        done = subprocess.run(
+            argv, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            error = PortTaken if _TAKEN in said else MachineFailed
+            raise error(f"{PROGRAM} ended with {done.returncode}: {said}")
+
+    def _devices(self, port: int) -> list[str]:
+        drive = f"if=virtio,format=qcow2,cache=unsafe,discard=unmap,file={self.disk}"
+        net = f"user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:22"
+        return [
+            *("-drive", drive, "-netdev", net, "-device", "virtio-net-pci,netdev=net0"),
+            *("-object", "rng-random,filename=/dev/urandom,id=rng0"),
+            *("-device", "virtio-rng-pci,rng=rng0"),
+            *("-serial", f"file:{self.console}", "-rtc", "base=utc"),
+        ]
+
+    def stop(self) -> None:
+        """End the process: asked over QMP, then by signal; absent is fine.
+
+        Raises:
+            MachineFailed: it is still there after SIGKILL.
+        """
+        with contextlib.suppress(MachineFailed):
+            self.execute("quit", timeout=5.0)
+        for sent in (0, signal.SIGTERM, signal.SIGKILL):
+            pid = self.pid()
+            if pid is not None and sent:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, sent)
+            if self._gone(_STOP_TIMEOUT):
+                self._socket.unlink(missing_ok=True)
+                self._pid_file.unlink(missing_ok=True)
+                return
+        raise MachineFailed(f"QEMU (pid {self.pid()}) does not end, not even by SIGKILL")
+
+    def _gone(self, within: float) -> bool:
+        deadline = time.monotonic() + within
+        while self.pid() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        timeout: float = _QMP_TIMEOUT,
+    ) -> Any:
+        """Run one QMP command on a connection of its own and return its answer.
+
+        Raises:
+            MachineFailed: no connection, no answer within ``timeout`` seconds, or an error.
+        """
+        if self.pid() is None:
+            raise MachineFailed(f"no machine is running in {self.folder}")
+        return asyncio.run(self._execute(command, arguments, timeout))
+
+    async def _execute(
+        self, command: str, arguments: Mapping[str, object] | None, timeout: float
+    ) -> object:
+        client = QMPClient("lab")
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            async with asyncio.timeout(timeout):
+                await client.connect(f"/proc/self/fd/{folder}/{self._socket.name}")
+                return await client.execute(command, arguments)
+        except TimeoutError as error:
+            raise MachineFailed(f"QMP {command} did not end within {timeout:g} s") from error
+        except (QMPError, OSError) as error:
+            raise MachineFailed(f"QMP {command} failed: {error}") from error
+        finally:
+            os.close(folder)
+            with contextlib.suppress(Exception):
+                await client.disconnect()
+
+    def monitor(self, line: str) -> None:
+        """Run one command of the human monitor that answers only when it fails.
+
+        Raises:
+            MachineFailed: it said something.
+        """
+        said = self.execute("human-monitor-command", {"command-line": line})
+        if said:
+            raise MachineFailed(f"{line}: {said.strip()}")
+
+    def snapshots(self) -> list[str]:
+        """Return the names of the disk's snapshots, running or not."""
+        if not self.disk.exists():
+            return []
+        require_programs("qemu-img")
+        argv = ["qemu-img", "snapshot", "-U", "-l", str(self.disk)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MachineFailed(f"cannot read the snapshots of {self.disk}: {done.stderr.strip()}")
+        return _second_column(done.stdout)
+
+    def console_tail(self, lines: int = 25) -> str:
+        """Return the last lines of the console."""
+        if not self.console.exists():
+            return ""
+        text = self.console.read_text(errors="replace").replace("\r", "")
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def _second_column(table: str) -> list[str]:
+    rows = [line.split() for line in table.splitlines()]
+    return [row[1] for row in rows if len(row) > 1 and row[0].isdigit()]
+
+
+def _boot(image: NodeImage) -> Sequence[str]:
+    return [
+        *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
+        *("-append", _KERNEL_LINE),
+    ]

@@ -1,0 +1,152 @@
+"""AppArmor on the node: the tunable, the profile in file and kernel, and who runs under it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_bdd import parsers, then
+
+from gate import evidence
+from remediation import apparmor, docker_in_lxc
+from remediation.errors import CommandFailed, FactError
+
+if TYPE_CHECKING:
+    from testinfra.host import Host
+
+    from remediation.runtime import Runtime
+    from remediation.transport import Transport
+
+#: The plan's three rules, as they must be found among a profile's own (comments left out).
+RULES = {
+    "mount fstype=fuse.fuse-overlayfs": (
+        r"^\s*(allow )?mount\s+(options=\S+\s+)?fstype=\(?[^\n]*fuse\.fuse-overlayfs\b"
+    ),
+    "/dev/fuse": r"^\s*(allow )?/dev/fuse r",
+    "/sys/fs/fuse/connections": r"^\s*(allow )?/sys/fs/fuse/connections r",
+}
+_ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]*")
+
+
+@then(parsers.parse('the tunable on the node is "{line}"'))
+def tunable_is(node_host: Host, line: str) -> None:
+    """The file that the plan writes; read by nothing, which the report says."""
+    file = node_host.file(docker_in_lxc.TUNABLE_PATH)
+    assert file.exists, f"{docker_in_lxc.TUNABLE_PATH} is absent"
+    content = file.content_string.strip()
+    assert content == line, f"{docker_in_lxc.TUNABLE_PATH} says '{content}', not '{line}'"
+    evidence.say("written as the plan says; no profile reads it, so it has no effect")
+
+
+@then("AppArmor was loaded after the tunable was written")
+def loaded_after_tunable(node: Transport) -> None:
+    """Systemd's journal of the service against the file's time, both by the node's clock."""
+    written = float(node.run(["stat", "-c", "%.9Y", docker_in_lxc.TUNABLE_PATH]).require().text)
+    times = [
+        float(when) for when, said in _service_log(node) if re.match("Reloaded|Finished", said)
+    ]
+    assert times, "the journal knows of no load of AppArmor since this boot"
+    assert max(times) >= written, (
+        f"AppArmor was last loaded {written - max(times):.0f} s before the tunable was written: "
+        "systemctl reload apparmor"
+    )
+
+
+@then("AppArmor's last load logged no error")
+def last_load_was_clean(node: Transport) -> None:
+    """A syntax error in a sibling stops the load half-way: the error names file and line."""
+    entries = _service_log(node)
+    begins = [n for n, (_, said) in enumerate(entries) if re.match("Reloading|Starting", said)]
+    assert begins, "the journal knows of no load of AppArmor since this boot"
+    last = "\n".join(said for _, said in entries[begins[-1] :])
+    found = _ERROR.search(last)
+    assert found is None, f"AppArmor's last load stopped: {found[0] if found else ''}"
+    assert not re.search(r"^(Failed|Reload failed)", last, re.MULTILINE), f"the load failed: {last}"
+
+
+def _service_log(node: Transport) -> list[tuple[str, str]]:
+    """Return (Unix time, message) of AppArmor's service in this boot."""
+    log = node.run(["journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"])
+    pattern = re.compile(r"^(\d+\.\d+) \S+ [^:]+: (.*)$", re.MULTILINE)
+    entries: list[tuple[str, str]] = pattern.findall(log.require().text)
+    if not entries:
+        raise FactError(f"the journal of {node.machine} has nothing of apparmor.service")
+    return entries
+
+
+@then(parsers.parse('the profile "{profile}" carries the rules for fuse-overlayfs'))
+def profile_carries_rules(node_host: Host, profile: str) -> None:
+    """In the deployed file, and in the repository's, which must be the same."""
+    deployed = node_host.file(f"/etc/apparmor.d/{profile}")
+    assert deployed.exists, f"/etc/apparmor.d/{profile} is absent"
+    text = deployed.content_string
+    for rule, pattern in RULES.items():
+        assert re.search(pattern, text, re.MULTILINE), (
+            f"/etc/apparmor.d/{profile} has no {rule} rule"
+        )
+    evidence.say(f"{', '.join(RULES)}")
+
+
+@then(parsers.parse('the repository\'s "{profile}" is the one that is deployed'))
+def repository_is_deployed(node_host: Host, profile: str) -> None:
+    """What a later run of phoenix would deploy is what stands on the node."""
+    source = node_host.file(f"{docker_in_lxc.REPOSITORY}/etc/apparmor/{profile}")
+    assert source.exists, f"{source.path} is absent"
+    deployed = node_host.file(f"/etc/apparmor.d/{profile}")
+    assert deployed.exists, f"{deployed.path} is absent"
+    assert source.sha256sum == deployed.sha256sum, f"{source.path} and {deployed.path} differ"
+
+
+@then(parsers.parse('the profile has the name "{name}" in file, kernel and configuration'))
+def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
+    """A hyphen here and an underscore there, and no container can enter the profile."""
+    try:
+        parsed = node.run(["apparmor_parser", "-N", "-K", f"/etc/apparmor.d/{name}"], timeout=120)
+        in_file = parsed.require().text.split()
+    except CommandFailed as error:
+        raise AssertionError(f"/etc/apparmor.d/{name} cannot be parsed: {error}") from error
+    similar = re.compile(re.sub(r"[-_]", "[-_]", re.escape(name).replace("\\-", "-")))
+    in_kernel = [p for p in apparmor.loaded_profiles(node) if similar.fullmatch(p)]
+    assigned = [o.value for o in runtime.configuration(ctid).all("lxc.apparmor.profile")]
+    assert in_file == in_kernel == assigned[-1:] == [name], (
+        f"the profile's names differ: file {in_file}, kernel {in_kernel or 'not loaded'}, "
+        f"configuration {assigned or 'none'}; all must be '{name}'"
+    )
+    evidence.say(f"{name} in all three")
+
+
+@then(parsers.parse('the kernel enforces the profile "{name}"'))
+def kernel_enforces(node: Transport, name: str) -> None:
+    """Complain mode lets everything pass."""
+    mode = apparmor.loaded_profiles(node).get(name)
+    assert mode, (
+        f"the kernel does not know the profile {name}: apparmor_parser -r /etc/apparmor.d/{name}"
+    )
+    assert mode == "enforce", f"the profile {name} is in {mode} mode: nothing is confined by it"
+
+
+@then(parsers.parse('the kernel\'s policy for "{name}" is what its file says'))
+def policy_is_current(node: Transport, name: str) -> None:
+    """By hash of the compiled policy: a changed file that was never loaded changes nothing."""
+    loaded = apparmor.loaded_policy(node, name)
+    assert loaded, f"the kernel holds no policy for {name}"
+    compiled = apparmor.compiled_policy(node, f"/etc/apparmor.d/{name}")
+    assert loaded == compiled, (
+        f"the kernel's policy for {name} is not what /etc/apparmor.d/{name} says (hash "
+        f"{loaded[:12]}, file {compiled[:12]}): apparmor_parser -r /etc/apparmor.d/{name}"
+    )
+    evidence.say(f"policy {loaded[:12]} in both")
+
+
+@then(parsers.parse('the container\'s first process runs under "{name}", enforced'))
+def first_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
+    """As seen from the node: inside, the label may read 'unconfined' all the same."""
+    label = apparmor.label(runtime.node, runtime.init_pid(ctid))
+    assert not label.startswith("unconfined"), (
+        f"container {ctid} is unconfined: everything works, and nothing is held back"
+    )
+    assert label == f"{name} (enforce)", (
+        f"container {ctid} runs under '{label}', not under '{name} (enforce)': if that is "
+        "what its configuration says, it was not restarted since"
+    )
+    evidence.say(f"PID 1 is {label}")

@@ -1,0 +1,59 @@
+"""The node's log, watched from before the container's start to after its workload."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_bdd import given, then
+
+from gate import evidence
+from remediation import apparmor, audit
+
+if TYPE_CHECKING:
+    from remediation.runtime import Runtime
+    from remediation.transport import Transport
+
+
+@given("AppArmor's log is watched", target_fixture="window")
+def log_is_watched(node: Transport) -> audit.Window:
+    """Find out where denials go, and remember where that log ends now."""
+    return audit.Window(node)
+
+
+@then("the log was watched to its end, and AppArmor denied the container nothing")
+def nothing_was_denied(window: audit.Window, runtime: Runtime, ctid: int) -> None:
+    """The canary proves the watching; each denial is attributed before it is counted."""
+    denials = window.close()
+    profiles = _profiles(runtime) if denials else {}
+    owners = [(denial, audit.attribute(runtime.node, denial, profiles)) for denial in denials]
+    ours = [denial for denial, owner in owners if owner == ctid]
+    assert not ours, (
+        f"AppArmor denied container {ctid} {len(ours)} time(s): {ours[0].summary}; "
+        f"to allow it: {audit.smallest_rule(ours[0])}"
+    )
+    unknown = [denial for denial, owner in owners if owner is None and _might_be_ours(denial)]
+    if unknown:
+        raise audit.Unwatched(
+            f"{len(unknown)} denial(s) cannot be attributed: {unknown[0].summary}; more than one "
+            "container runs under that profile and the process is gone"
+        )
+    others = sorted({owner or 0 for _, owner in owners} - {0})
+    whose = (
+        f"; {len(denials)} of others ({', '.join(map(str, others)) or 'the node'})"
+        if denials
+        else ""
+    )
+    evidence.say(f"{window.source}: canary seen, none lost, no denial{whose}")
+
+
+def _might_be_ours(denial: audit.Denial) -> bool:
+    """A container's profile is named lxc-*: LXC can enter no other."""
+    return denial.profile.startswith("lxc-")
+
+
+def _profiles(runtime: Runtime) -> dict[int, str]:
+    """Return the profile of each running container of the node, by ctid."""
+    listing = runtime.node.run(["lxc-ls", "-P", "/var/lib/lxc", "--running", "-1"]).require()
+    ctids = [int(name) for name in listing.text.split() if name.isdigit()]
+    labels = {ctid: apparmor.label(runtime.node, runtime.init_pid(ctid)) for ctid in ctids}
+    return {ctid: label.removesuffix(" (enforce)") for ctid, label in labels.items()}

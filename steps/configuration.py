@@ -1,0 +1,121 @@
+"""The container's configuration: what is written, what is in effect, what is neither."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_bdd import parsers, then
+
+from gate import evidence
+from remediation import config
+from remediation.errors import FactError
+
+if TYPE_CHECKING:
+    from remediation.runtime import Runtime
+    from remediation.transport import Transport
+
+#: Options whose place in the file decides whether Docker works, confined.
+_DECISIVE = ("features", "lxc.apparmor.profile", "lxc.mount.entry", "lxc.include")
+
+
+@then("every mount entry of the container is whole")
+def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
+    """Both as written and as generated: a cut entry is named before any start fails on it."""
+    written = runtime.configuration(ctid)
+    entries = [(written.path, entry) for entry in written.all("lxc.mount.entry")]
+    started = _started_with(runtime, ctid)
+    if started:
+        entries += [(started.path, entry) for entry in started.all("lxc.mount.entry")]
+    for path, entry in entries:
+        missing = config.missing_fields(entry.value)
+        assert not missing, (
+            f"the container's mount entry has {len(entry.value.split())} field(s), "
+            f"'{entry.value}'; LXC needs at least four: {', '.join(missing)} missing "
+            f"({path}, line {entry.line})"
+        )
+    granted = config.features(written.current().get("features", ""))
+    assert entries or granted.get("fuse") == "1", "nothing gives the container /dev/fuse"
+    evidence.say(f"{len(entries)} mount entries, each with source, target, type and options")
+
+
+def _started_with(runtime: Runtime, ctid: int) -> config.ContainerConfig | None:
+    """Return the configuration of the last start; None before the first one."""
+    try:
+        return runtime.effective(ctid)
+    except FactError:
+        return None
+
+
+@then(parsers.parse('the container is given "{names}"'))
+def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
+    """Proxmox's features in effect: a pending or snapshotted value does not count."""
+    written = runtime.configuration(ctid)
+    granted = config.features(written.current().get("features", ""))
+    wanted = names.split(", ")
+    missing = [name for name in wanted if granted.get(name) != "1"]
+    assert not missing, (
+        f"container {ctid} lacks {', '.join(missing)}: its features in effect are "
+        f"'{written.current().get('features', '')}' ({written.path}); "
+        f"pct set {ctid} --features {','.join(f'{name}=1' for name in wanted)}, then restart it"
+    )
+    evidence.say(f"features: {written.current()['features']}")
+
+
+@then("every line of the container's configuration is in effect")
+def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
+    """No line is unreadable, and no decisive option stands only where it has no effect."""
+    written = runtime.configuration(ctid)
+    assert written.options, f"{written.path} holds no option at all"
+    for line, text in written.unreadable:
+        raise AssertionError(
+            f"{written.path}, line {line}: '{text}' is no option; the next pct set deletes it"
+        )
+    for key in _DECISIVE:
+        if not written.all(key):
+            for option in written.elsewhere(key):
+                raise AssertionError(
+                    f"{written.path}, line {option.line}: '{option.key}: {option.value}' stands in "
+                    f"section [{option.section}], where it has no effect; it belongs before the "
+                    "first line that starts with '['"
+                )
+    evidence.say(f"{len(written.options)} options, none out of place")
+
+
+@then(parsers.parse('the configuration in effect assigns the profile "{profile}"'))
+def profile_in_effect(runtime: Runtime, ctid: int, profile: str) -> None:
+    """The last assignment wins: an include after it replaces the profile without a word."""
+    for source in (runtime.configuration(ctid), runtime.effective(ctid)):
+        assigned = source.all("lxc.apparmor.profile")
+        assert assigned, (
+            f"{source.path} assigns no profile: container {ctid} runs under a generated one, "
+            f"not under {profile}"
+        )
+        last = assigned[-1].value
+        assert last == profile, (
+            f"the profile in effect is '{last}', not '{profile}': {source.path} assigns "
+            + ", then ".join(f"'{option.value}'" for option in assigned)
+            + ("" if len(assigned) == 1 else "; the last assignment wins (an include counts)")
+        )
+
+
+@then("the container can open /dev/fuse for reading and writing")
+def fuse_can_be_opened(container: Transport) -> None:
+    """Opening it is the test: the node may exist and be refused."""
+    result = container.run(["sh", "-c", "exec 3<>/dev/fuse"])
+    said = re.sub(r"^sh: \d+: ", "", result.stderr.decode(errors="replace").strip())
+    assert result.ok, (
+        f"the container cannot open /dev/fuse: {said} (features: fuse=1, and a restart)"
+    )
+
+
+@then("the container may make keyrings")
+def keyrings_can_be_made(container: Transport) -> None:
+    """By effect: seccomp answers ENOSYS where keyctl is off. Linux keyctl(2) is syscall 250."""
+    program = 'my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; print STDERR "$!\\n"; exit 1'
+    result = container.run(["perl", "-e", program])
+    assert result.exit_code in {0, 1}, f"perl is needed to ask: {result.stderr!r}"
+    assert result.ok, (
+        f"keyctl is refused in the container: {result.stderr.decode().strip()} "
+        "(features: keyctl=1, and a restart)"
+    )

@@ -1,0 +1,241 @@
+"""Docker in the container: its driver, its mounts, and hello-world with two witnesses."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import stamina
+from pytest_bdd import given, parsers, then, when
+
+from gate import evidence
+from remediation.errors import FactError, TransportError
+
+if TYPE_CHECKING:
+    import pytest
+    from testinfra.host import Host
+
+    from remediation.runtime import Runtime
+    from remediation.transport import CommandResult, Transport
+
+IMAGE = "hello-world"
+#: A Docker command under emulation (seconds).
+PATIENCE = 180.0
+#: What Docker says, and what is behind it. First match wins; from trackers and sources.
+CAUSES = (
+    (
+        r"ip_unprivileged_port_start.*permission denied|reopen fd \d+: permission denied",
+        (
+            "runc 1.2.8/1.3.3 and later re-open /proc files by descriptor, and the profile "
+            "refuses that without a record (the quiet denies of abstractions/lxc/container-base)"
+        ),
+    ),
+    (
+        r"fuse: device not found|/dev/fuse.*(No such file|Operation not permitted)",
+        "the container has no usable /dev/fuse (features: fuse=1, and a restart)",
+    ),
+    (
+        r"create keyring.*(not permitted|not implemented)",
+        "keyctl is off for this container (features: keyctl=1, and a restart)",
+    ),
+    (
+        r'error mounting "proc".*(permission denied|not permitted)',
+        "nested mounts are refused (features: nesting=1, or the profile's mount rules)",
+    ),
+    (r"executable file not found.*fuse-overlayfs", "fuse-overlayfs is not installed"),
+    (r"mount program.*fuse-overlayfs|fuse-overlayfs: cannot mount", "fuse-overlayfs cannot mount"),
+    (r"Transport endpoint is not connected", "the fuse-overlayfs process behind a mount died"),
+    (r"Lchown.*invalid argument", "the image holds ids outside the container's id map"),
+    (r"Cannot connect to the Docker daemon", "Docker is not running in the container"),
+)
+_UNREACHABLE = re.compile(
+    r"toomanyrequests|no such host|i/o timeout|connection refused|TLS handshake timeout"
+    r"|network is unreachable|Temporary failure in name resolution",
+    re.IGNORECASE,
+)
+
+
+class _NotReady(Exception):
+    """systemd in the container is still on its way."""
+
+
+def wait_until_docker_answers(container: Transport, *, patience: float = PATIENCE) -> None:
+    """Wait until Docker answers, or is known not to; that it does is for a Then to say."""
+
+    @stamina.retry(on=(_NotReady, TransportError), timeout=patience, attempts=None, wait_max=2.0)
+    def settled() -> None:
+        if container.run(["docker", "info", "-f", "{{.Driver}}"]).ok:
+            return
+        state = container.run(["systemctl", "is-system-running"]).text.strip()
+        if state not in {"running", "degraded"}:
+            raise _NotReady(state)
+
+    settled()
+
+
+def cause(said: str) -> str:
+    """Return the cause behind what Docker said, or the last line of it."""
+    for pattern, meaning in CAUSES:
+        if re.search(pattern, said, re.IGNORECASE | re.DOTALL):
+            return meaning
+    lines = [line for line in said.splitlines() if line.strip() and "See 'docker" not in line]
+    return lines[-1].strip() if lines else "Docker said nothing"
+
+
+def _said(result: CommandResult) -> str:
+    return (result.stderr + result.stdout).decode(errors="replace")
+
+
+def _docker(container: Transport, *words: str) -> CommandResult:
+    return container.run(["docker", *words], timeout=PATIENCE)
+
+
+@then(parsers.parse("Docker is running and starts at boot"))
+def docker_runs(container_host: Host) -> None:
+    """By systemd."""
+    service = container_host.service("docker")
+    assert service.is_running, "Docker is not running in the container: journalctl -u docker"
+    assert service.is_enabled, "Docker runs, but does not start at boot: systemctl enable docker"
+
+
+@then(parsers.parse('Docker\'s storage driver is "{driver}"'))
+def storage_driver_is(container: Transport, driver: str) -> None:
+    """The name alone proves little: the driver's start-up check is that the program exists."""
+    info = _docker(container, "info", "-f", "{{json .}}")
+    assert info.ok, f"Docker does not answer: {cause(_said(info))}"
+    answer = json.loads(info.stdout)
+    status = dict(answer.get("DriverStatus") or [])
+    snapshotter = status.get("driver-type", "")
+    assert "snapshotter" not in snapshotter, (
+        f"Docker uses the containerd image store ({snapshotter}), not the graph driver {driver}"
+    )
+    assert answer.get("Driver") == driver, (
+        f"Docker's storage driver is {answer.get('Driver')!r}, not {driver!r}"
+    )
+    evidence.say(f"docker info: {answer['Driver']}, Docker {answer.get('ServerVersion')}")
+
+
+@given(f"{IMAGE} has more than one layer")
+def image_has_layers(container: Transport) -> None:
+    """One layer needs no overlay: the mount would prove nothing."""
+    _pull(container)
+    shown = _docker(container, "image", "inspect", "-f", "{{len .RootFS.Layers}}", IMAGE).require()
+    if int(shown.text) < 2:
+        raise FactError(f"{IMAGE} has {shown.text.strip()} layer: it cannot show a layered mount")
+
+
+def _pull(container: Transport) -> CommandResult:
+    """Pull; a registry that cannot be reached says nothing about the container."""
+    pulled = _docker(container, "pull", IMAGE)
+    if not pulled.ok and _UNREACHABLE.search(_said(pulled)):
+        raise TransportError(f"the registry did not serve {IMAGE}: {cause(_said(pulled))}")
+    return pulled
+
+
+@dataclass(frozen=True)
+class DockerRun:
+    """One ``docker run``: its name, and what the command line said."""
+
+    name: str
+    result: CommandResult
+
+
+@when("a Docker container is running", target_fixture="docker_run")
+def docker_container_runs(container: Transport, request: pytest.FixtureRequest) -> DockerRun:
+    """Start one that waits, and remove it in the end."""
+    name = f"gate-{secrets.token_hex(4)}"
+    request.addfinalizer(lambda: _docker(container, "rm", "-f", name))
+    return DockerRun(name, _docker(container, "run", "-d", "--name", name, IMAGE, "/hello", "wait"))
+
+
+@then("its root is mounted by fuse-overlayfs, as the node sees it, too")
+def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
+    """Docker names the directory; the kernel's mount table, read from the node, says by whom."""
+    assert docker_run.result.ok, f"no container can be started: {cause(_said(docker_run.result))}"
+    shown = _docker(container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name)
+    merged = shown.require().text.strip()
+    pid = runtime.init_pid(ctid)
+    table = (runtime.node.read(f"/proc/{pid}/mounts") or b"").decode(errors="replace")
+    mounts = [line.split() for line in table.splitlines()]
+    found = [(source, kind) for source, where, kind, *_ in mounts if where == merged]
+    assert found, f"nothing is mounted at {merged} while a Docker container runs"
+    source, kind = found[-1]
+    # C version, Rust rewrite: the second shows up as plain fuse with the program as source.
+    assert kind == "fuse.fuse-overlayfs" or (kind, source) == ("fuse", "fuse-overlayfs"), (
+        f"{merged} is mounted by {kind} ({source}), not by fuse-overlayfs"
+    )
+    evidence.say(f"{kind} at {merged[:44]}…")
+
+
+@then("a file of its image can be read through the mount")
+def mount_serves(container: Transport, docker_run: DockerRun) -> None:
+    """A mount whose process died is still in the table, and serves nothing."""
+    shown = _docker(container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name)
+    merged = shown.require().text.strip()
+    listing = container.run(["ls", "-A", merged])
+    assert listing.ok, f"the mount serves nothing: {cause(_said(listing))}"
+    assert listing.text.split(), f"{merged} is empty"
+
+
+@given(f"{IMAGE} is not in the container")
+def image_is_absent(container: Transport) -> None:
+    """So that it must be pulled."""
+    _docker(container, "image", "rm", "-f", IMAGE)
+    if _docker(container, "image", "inspect", IMAGE).ok:
+        raise FactError(f"{IMAGE} cannot be removed: something uses it (docker ps -a)")
+
+
+@when(f"{IMAGE} is run", target_fixture="docker_run")
+def hello_world_runs(container: Transport, request: pytest.FixtureRequest) -> DockerRun:
+    """As the plan says, but named and kept, so that Docker's own record can be asked."""
+    _pull(container)
+    name = f"gate-{secrets.token_hex(4)}"
+    request.addfinalizer(lambda: _docker(container, "rm", "-f", name))
+    return DockerRun(name, _docker(container, "run", "--name", name, IMAGE))
+
+
+@then("it greets and exits with 0")
+def it_greets(docker_run: DockerRun) -> None:
+    """What a user sees."""
+    result = docker_run.result
+    assert result.ok, f"{IMAGE} ended with {result.exit_code}: {cause(_said(result))}"
+    assert "Hello from Docker!" in result.text, f"{IMAGE} did not greet: {result.text[:200]!r}"
+    evidence.say(f"exit 0, greeted, in {result.seconds:.1f} s")
+
+
+@then("Docker's own record, asked from the node, says the same")
+def record_says_the_same(runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
+    """Dockerd's socket, through the node: a witness without any program of the container."""
+    record = _api(runtime, ctid, f"/containers/{docker_run.name}/json")
+    assert record.get("Id"), f"dockerd knows of no such run: {record.get('message')}"
+    state = record["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 0), (
+        f"dockerd recorded {state['Status']}, exit code {state['ExitCode']}: {state.get('Error')}"
+    )
+
+
+@then("the image that ran came from the registry")
+def image_is_genuine(runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
+    """Another image under the same name has no digest of the registry's."""
+    record = _api(runtime, ctid, f"/containers/{docker_run.name}/json")
+    image = _api(runtime, ctid, f"/images/{record.get('Image')}/json")
+    digests = [d for d in image.get("RepoDigests") or [] if d.split("@")[0].endswith(IMAGE)]
+    assert digests, (
+        f"the image that ran ({record.get('Image')}) was never pulled as {IMAGE}: it is another "
+        "image under that name"
+    )
+    evidence.say(digests[0][:40])
+
+
+def _api(runtime: Runtime, ctid: int, path: str) -> dict[str, Any]:
+    """Ask dockerd over its socket, reached through the container's root as the node sees it."""
+    socket = f"/proc/{runtime.init_pid(ctid)}/root/run/docker.sock"
+    argv = ["curl", "-sS", "--max-time", "60", "--unix-socket", socket, f"http://docker{path}"]
+    answer = runtime.node.run(argv)
+    if not answer.ok:
+        raise FactError(f"dockerd's socket cannot be asked: {answer.stderr.decode().strip()}")
+    value: dict[str, Any] = json.loads(answer.stdout)
+    return value

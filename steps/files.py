@@ -1,0 +1,109 @@
+"""Scripts of the repository and files of the node and the container."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from pytest_bdd import parsers, then
+
+from gate import evidence
+from remediation import docker_in_lxc
+from remediation.errors import FactError
+
+if TYPE_CHECKING:
+    from testinfra.host import Host
+
+    from remediation.transport import Transport
+
+
+def _script(node: Transport, path: str) -> str:
+    """Return a script of the repository without its comments, once bash has parsed it."""
+    full = f"{docker_in_lxc.REPOSITORY}/{path}"
+    content = node.read(full)
+    if content is None:
+        raise FactError(f"{full} is not on {node.machine}: nothing can be said of it")
+    parsed = node.run(["bash", "-n", full])
+    assert parsed.ok, f"{full} is no valid bash: {parsed.stderr.decode(errors='replace').strip()}"
+    return re.sub(r"^\s*#.*$", "", content.decode(errors="replace"), flags=re.MULTILINE)
+
+
+@then("the setup script writes the tunable before it reloads AppArmor")
+def setup_script_writes_tunable(node: Transport) -> None:
+    """The plan's line, uncommented, once, and before the reload that it is for."""
+    text = _script(node, docker_in_lxc.SETUP_SCRIPT)
+    line = re.escape(docker_in_lxc.TUNABLE.decode().strip())
+    found = list(re.finditer(rf"^\s*echo '{line}' > \S+/tunables/nesting$", text, re.MULTILINE))
+    assert len(found) == 1, f"{docker_in_lxc.SETUP_SCRIPT} writes the tunable {len(found)} times"
+    reload = re.search(r"^\s*systemctl reload apparmor", text, re.MULTILINE)
+    assert reload, f"{docker_in_lxc.SETUP_SCRIPT} does not reload AppArmor"
+    assert found[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
+
+
+@then("the install script stops at the first error")
+def install_script_stops(node: Transport) -> None:
+    """``set -e`` before the first command that could fail."""
+    text = _script(node, docker_in_lxc.INSTALL_SCRIPT)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    assert re.match(r"set -\w*e", first), f"the install script begins with '{first}', not 'set -e'"
+
+
+@then("the install script installs fuse-overlayfs only where it is missing")
+def install_script_installs_once(node: Transport) -> None:
+    """Asked of dpkg's status: ``dpkg -l | grep`` is true for packages that were removed."""
+    text = _script(node, docker_in_lxc.INSTALL_SCRIPT)
+    guarded = re.findall(r"^if ! installed fuse-overlayfs; then\n(?:.*\n)*?fi$", text, re.MULTILINE)
+    assert len(guarded) == 1, f"fuse-overlayfs is checked for {len(guarded)} times, not once"
+    installs = re.findall(r"^.*apt-get install.*fuse-overlayfs.*$", text, re.MULTILINE)
+    assert installs, "the install script does not install fuse-overlayfs"
+    assert all(line in guarded[0] for line in installs), "it is installed without being checked for"
+    assert "Status-Abbrev" in text, "the check does not ask for the package's status"
+
+
+@then("every command for the container runs in the container")
+def install_script_enters(node: Transport) -> None:
+    """The script runs on the node: pasted literally, the plan's lines change the hypervisor."""
+    text = _script(node, docker_in_lxc.INSTALL_SCRIPT)
+    meant = re.findall(
+        r"^.*\b(?:apt-get (?:update|install)|systemctl restart).*$", text, re.MULTILINE
+    )
+    assert meant, "the install script installs and restarts nothing"
+    outside = [line.strip() for line in meant if not re.search(r"\b(inside|pct exec)\b", line)]
+    assert not outside, f"these run on the node instead of in the container: {outside}"
+
+
+@then(parsers.parse('"{package}" is installed in the container and not on the node'))
+def package_is_inside(container_host: Host, node_host: Host, package: str) -> None:
+    """By testinfra on both sides."""
+    inside = container_host.package(package)
+    assert inside.is_installed, f"{package} is not installed in the container"
+    assert not node_host.package(package).is_installed, (
+        f"{package} is installed on the node: the step for the container ran on the hypervisor"
+    )
+    evidence.say(f"{package} {inside.version}")
+
+
+@then(parsers.parse('daemon.json names the storage driver "{driver}"'))
+def daemon_json_names(container_host: Host, driver: str) -> None:
+    """Docker reads this file at its start, and does not start on one that it cannot read."""
+    file = container_host.file(docker_in_lxc.DAEMON_JSON)
+    assert file.exists, f"{docker_in_lxc.DAEMON_JSON} is absent in the container"
+    try:
+        settings = json.loads(file.content_string)
+    except json.JSONDecodeError as error:
+        raise AssertionError(
+            f"{docker_in_lxc.DAEMON_JSON}, line {error.lineno}, column {error.colno}: not JSON "
+            f"({error.msg}); Docker does not start on it"
+        ) from error
+    found = settings.get("storage-driver")
+    assert found == driver, f"{docker_in_lxc.DAEMON_JSON} names the storage driver {found!r}"
+
+
+@then("daemon.json kept the user's other settings")
+def daemon_json_kept(container_host: Host) -> None:
+    """What the template's owner had set (a registry mirror) is still there."""
+    settings = json.loads(container_host.file(docker_in_lxc.DAEMON_JSON).content_string)
+    others = {key: value for key, value in settings.items() if key != "storage-driver"}
+    assert others, "daemon.json holds nothing but the storage driver: the user's settings are lost"
+    evidence.say(f"kept: {', '.join(sorted(others))}")

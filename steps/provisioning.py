@@ -1,0 +1,124 @@
+"""``phoenix create``: from nothing, and a second time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_bdd import given, then, when
+
+from gate import evidence
+from remediation import apparmor, docker_in_lxc
+from remediation.errors import FactError
+
+if TYPE_CHECKING:
+    from testinfra.host import Host
+
+    from conftest import Provisioning
+    from remediation.runtime import Runtime
+    from remediation.transport import CommandResult, Transport
+
+#: A run of ``phoenix create`` that has nothing to do, under emulation (seconds).
+_AGAIN = 900.0
+#: Everything a provisioning could write: what it is, where, whose, how large, when, which inode.
+_FIND = "find /etc /usr /opt /root /var/lib/dpkg/status -xdev -printf"
+_SEEN = r"%p\t%y %m %U:%G %s %T@ %i %l\n"
+_PACKAGES = ["dpkg-query", "-W", "-f", r"${Package}\t${db:Status-Abbrev}${Version}\n"]
+
+
+@given("the container did not exist")
+def container_did_not_exist(provisioning: Provisioning) -> None:
+    """Provisioning from nothing can be judged only where there was nothing."""
+    if provisioning.existed:
+        raise FactError(
+            "the container was there before this run: it was not provisioned from nothing"
+        )
+
+
+@when("it was provisioned with phoenix create", target_fixture="created")
+def provisioned(provisioning: Provisioning) -> CommandResult:
+    """The session did it, once, after the plan was applied."""
+    if provisioning.created is None:
+        raise FactError("phoenix create was not run")
+    return provisioning.created
+
+
+@then("phoenix create succeeded")
+def create_succeeded(created: CommandResult) -> None:
+    """By its exit code; what it was for is asked beside it."""
+    lines = (created.text + created.stderr.decode(errors="replace")).strip().splitlines()
+    assert created.ok, f"phoenix create ended with {created.exit_code}: {' / '.join(lines[-3:])}"
+    evidence.say(f"exit 0 after {created.seconds:.0f} s")
+
+
+@then("the container exists and is running")
+def container_exists(runtime: Runtime, ctid: int) -> None:
+    """As the runtime knows it: a create that did nothing exits 0, too."""
+    state = runtime.state(ctid)
+    assert state is not None, f"phoenix create left no container {ctid}"
+    assert state == "running", f"container {ctid} is {state} after phoenix create"
+
+
+@then("Docker is installed in the container")
+def docker_is_installed(container_host: Host) -> None:
+    """A feature script that failed leaves a container without it."""
+    package = container_host.package("docker.io")
+    assert package.is_installed, "docker.io is not installed in the container"
+    assert container_host.exists("docker"), "the container has no docker client"
+    evidence.say(f"docker.io {package.version}")
+
+
+@given("the state of node and container is recorded", target_fixture="recorded")
+def state_is_recorded(runtime: Runtime, container: Transport, ctid: int) -> dict[str, str]:
+    """Files, packages, profiles, configuration, processes: what a second run must not change."""
+    return _state(runtime, container, ctid)
+
+
+@when("phoenix create is run again", target_fixture="created")
+def created_again(node: Transport, ctid: int) -> CommandResult:
+    """The same command for the same container."""
+    return node.run(["phoenix", "create", str(ctid)], timeout=_AGAIN)
+
+
+@then("node and container are as they were recorded")
+def nothing_changed(
+    recorded: dict[str, str], runtime: Runtime, container: Transport, ctid: int
+) -> None:
+    """Anything that differs is shown; nothing is excepted."""
+    now = _state(runtime, container, ctid)
+    assert recorded, "nothing was recorded"
+    changed = [
+        f"{key}: {recorded.get(key, 'absent')} -> {now.get(key, 'absent')}"
+        for key in sorted(recorded.keys() | now.keys())
+        if recorded.get(key) != now.get(key)
+    ]
+    assert not changed, f"a second run changed {len(changed)} thing(s): " + "; ".join(changed[:10])
+    evidence.say(f"{len(now)} facts compared, none differs")
+
+
+def _state(runtime: Runtime, container: Transport, ctid: int) -> dict[str, str]:
+    node = runtime.node
+    policy = apparmor.loaded_policy(node, docker_in_lxc.PROFILE)
+    state = {
+        "profiles in the kernel": " ".join(sorted(apparmor.loaded_profiles(node))),
+        f"policy of {docker_in_lxc.PROFILE}": policy[:16],
+        "container's first process": str(runtime.init_pid(ctid)),
+        "configuration": repr(node.read(runtime.config_path(ctid))),
+        "dockerd": _dockerd(container),
+    }
+    return state | _files(node, "node") | _files(container, "container")
+
+
+def _dockerd(container: Transport) -> str:
+    asked = ["systemctl", "show", "docker", "-p", "MainPID,ExecMainStartTimestampMonotonic"]
+    return " ".join(container.run(asked).require().text.split())
+
+
+def _files(on: Transport, where: str) -> dict[str, str]:
+    """Return every file and package of a machine, by a key that a reader understands."""
+    files = on.run([*_FIND.split(), _SEEN], timeout=300).require().text
+    packages = on.run(_PACKAGES).require().text
+    lines = [line.partition("\t") for line in files.splitlines()]
+    versions = [line.partition("\t") for line in packages.splitlines()]
+    return {f"{where} {path}": seen for path, _, seen in lines} | {
+        f"{where} package {name}": version for name, _, version in versions
+    }

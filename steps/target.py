@@ -1,0 +1,72 @@
+"""The container as such: is it there, is it running, is it confined from the node's view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_bdd import given, then, when
+
+from gate import evidence
+from remediation.errors import TransportError
+from steps.docker import wait_until_docker_answers
+
+if TYPE_CHECKING:
+    from remediation.runtime import Runtime
+    from remediation.transport import Transport
+
+
+@given("the container is running")
+def container_is_running(runtime: Runtime, ctid: int) -> None:
+    """Nothing inside a container that is not running can be judged."""
+    state = runtime.state(ctid)
+    if state != "running":
+        raise TransportError(
+            f"container {ctid} on {runtime.node.machine} is {state or 'absent'}: what holds inside "
+            f"cannot be judged. Start it (pct start {ctid}) and ask again"
+        )
+
+
+@when("the container is restarted")
+def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) -> None:
+    """Stop, start, and wait until Docker answers or systemd has given up on it."""
+    runtime.stop(ctid)
+    runtime.start(ctid)
+    wait_until_docker_answers(container)
+
+
+@then("root in the container is an ordinary user on the node")
+def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
+    """The kernel's own id map of the container's first process, as seen from the node."""
+    pid = runtime.init_pid(ctid)
+    lines = [line.split() for line in (node.read(f"/proc/{pid}/uid_map") or b"").splitlines()]
+    assert lines, f"the id map of process {pid} is empty"
+    inside, outside, count = lines[0]
+    assert (inside, outside) != (b"0", b"0"), (
+        f"container {ctid} is privileged: its root is the node's root (no id map)"
+    )
+    evidence.say(f"root is {outside.decode()} on the node, {count.decode()} ids")
+
+
+@then("the container is configured as unprivileged")
+def configured_unprivileged(runtime: Runtime, ctid: int) -> None:
+    """Proxmox's own option; plain LXC says it by its id map."""
+    options = runtime.configuration(ctid).current()
+    assert options.get("unprivileged") == "1" or "lxc.idmap" in options, (
+        f"container {ctid} is privileged: {runtime.config_path(ctid)} has no 'unprivileged: 1'"
+    )
+
+
+#: Units that fail in an unprivileged guest whatever AppArmor does: they mount file systems of
+#: the kernel's own, which only the node's root may.
+_NOT_APPARMORS = frozenset({"sys-kernel-config.mount", "sys-kernel-debug.mount"})
+
+
+@then("no unit of the guest has failed but those that fail without AppArmor, too")
+def no_unit_failed(container: Transport) -> None:
+    """By systemd: a profile that refuses its mounts leaves the guest degraded."""
+    state = container.run(["systemctl", "is-system-running", "--wait"], timeout=120).text.strip()
+    listing = container.run(["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
+    failed = {line.split()[0] for line in listing.require().text.splitlines() if line.strip()}
+    left = sorted(failed - _NOT_APPARMORS)
+    assert not left, f"the guest is {state}: {len(left)} unit(s) failed: {', '.join(left[:8])}"
+    evidence.say(f"systemd says {state}; failed: {', '.join(sorted(failed)) or 'none'}")

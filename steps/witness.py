@@ -1,0 +1,26 @@
+"""testinfra over our transports: a second witness for facts that the plan's actions know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from testinfra.backend.base import BaseBackend, CommandResult
+
+if TYPE_CHECKING:
+    from remediation.transport import Transport
+
+
+class TransportBackend(BaseBackend):  # type: ignore[misc]
+    """A testinfra backend that hands its shell lines to a transport."""
+
+    NAME = "transport"
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__(transport.machine)
+        self._transport = transport
+
+    def run(self, command: str, *args: str, **_: Any) -> CommandResult:
+        """Run a shell line; testinfra quotes the arguments itself."""
+        line = self.get_command(command, *args)
+        result = self._transport.run(["sh", "-c", line], timeout=120)
+        return self.result(result.exit_code, line, result.stdout, result.stderr)

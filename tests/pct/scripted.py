@@ -1,0 +1,94 @@
+"""A node without LXC: it answers what it was told, and fails on everything else."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.guest.pct.quick import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from lab.guest.pct.containers import Start
+
+REAL = ("cp", "rm")  # plain file work, done for real below the temporary root
+SECCOMP = "2\ndenylist\nreject_force_umount  # comment\n[all]\nkexec_load errno 1\n"
+
+
+@dataclass
+class ScriptedNode(Node):
+    """See `lab.guest.pct.containers.Containers`; ``calls`` is everything that was asked for."""
+
+    root: str
+    name: str = "pvetest"
+    alive: set[str] = field(default_factory=set)
+    starts: dict[str, Start] = field(default_factory=dict)
+    usages: dict[str, dict[str, int]] = field(default_factory=dict)
+    guest: dict[str, bytes] | None = None
+    expected: set[str] = field(default_factory=set)
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        common = Path(f"{self.root}/usr/share/lxc/config/common.seccomp")
+        common.parent.mkdir(parents=True)
+        common.write_text(SECCOMP)
+
+    def conf(self, ctid: str = "200") -> Path:
+        return Path(f"{self.root}/etc/pve/lxc/{ctid}.conf")
+
+    def _told(self, what: str, *details: object) -> None:
+        assert what in self.expected, f"the node was not told that {what} would be asked for"
+        self.calls.append((what, *details))
+
+    def running(self, ctid: str) -> bool:
+        return ctid in self.alive
+
+    def become(self, argv: list[str]) -> None:
+        self._told("become", *argv)
+
+    def start(self, ctid: str, *, debug: bool) -> Start:
+        self._told("start", ctid)
+        outcome = self.starts.pop(ctid)
+        if outcome.running:
+            self.alive.add(ctid)
+        return outcome
+
+    def kill(self, ctid: str) -> None:
+        self._told("kill", ctid)
+        self.alive.remove(ctid)
+
+    def shutdown(self, ctid: str, timeout: float) -> bool:
+        self._told("shutdown", ctid, timeout)
+        self.alive.remove(ctid)
+        return True
+
+    @contextmanager
+    def frozen(self, ctid: str) -> Iterator[None]:
+        self._told("frozen", ctid)
+        yield
+
+    def limit(self, ctid: str, limits: Mapping[str, int]) -> None:
+        self._told("limit", ctid, dict(limits))
+
+    def usage(self, ctid: str) -> dict[str, int]:
+        return self.usages.pop(ctid)
+
+    def enter(self, ctid: str, *, user: bool) -> None:
+        self._told("enter", ctid, user)
+
+    def unpack(self, archive: Path, rootfs: Path, *, mapped: bool) -> None:
+        assert self.guest is not None, "the node was not told what a template holds"
+        self.calls.append(("unpack", archive.name, mapped))
+        for name, content in self.guest.items():
+            path = rootfs / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def run(self, argv: Sequence[str]) -> None:
+        assert argv[0] in REAL, f"the node was not told of {argv}"
+        assert all(word.startswith(("-", self.root)) for word in argv[1:]), argv
+        subprocess.run(argv, check=True)

@@ -1,0 +1,215 @@
+"""The front end against what the real pct did, wherever no running LXC is needed to tell."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.guest.pct.__main__ import main
+from lab.guest.pct.containers import Start
+
+from .cases import ALL, FILES, NOT_OURS, OFFLINE, ON_NODE, comparable
+from .scripted import ScriptedNode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AFTER_SET = ALL["file after set"].stdout
+PENDING = ALL["file with a pending section"].stdout
+ONE = AFTER_SET.replace("memory: 600", "memory: 512").replace("keyctl=1", "keyctl=1,fuse=1")
+RAW = re.compile(r"vm-(\d+)-disk-0\.raw")
+APPENDED = ALL["file: line appended after a snapshot header"].stdout
+SNAPSHOT = APPENDED.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")
+THIN = SNAPSHOT.split("\n[pre]")[0].replace("parent: pre\n", "") + "\n"
+MALFORMED = "dev/fuse\nnonsense line\nlxc.rootfs.path: /x\n"
+NAMED = "lxc.apparmor.profile: lxc-phoenix-v2\n"
+MEMORY_640 = ALL["config --current"].stdout
+
+# What the file holds before the call, by the words of the transcript's `state` or by its name.
+BY_NAME = {
+    "create": "",
+    "create: unknown feature": "",
+    "list: none again": "",
+    "set: features while running": ONE.replace("memory: 512", "memory: 640"),
+    "config: malformed lines": AFTER_SET.replace("600", "640") + MALFORMED,
+    "set: deletes malformed lines": AFTER_SET.replace("600", "640") + MALFORMED,
+    "start: profile not loaded": AFTER_SET + "lxc.apparmor.profile: lxc-nosuch\n",
+    "start: mount entry cut short": AFTER_SET + "lxc.mount.entry: /dev/fuse\n",
+    "start: named profile overrides features": ONE + NAMED,
+    "snapshot": THIN,
+    "create on thin storage": "",
+    "rollback": APPENDED,
+    "config: line appended after a snapshot header": APPENDED,
+    "delsnapshot": APPENDED,
+    "destroy with purge": THIN,
+}
+PENDING_SHOWN = ("config: pending shown", "config --current", "pending")
+ALSO_RUNNING = ("stop: named profile",)
+
+TOLD = {
+    "set: hot memory": "limit",
+    "exec: locked": "become",
+    "push: directory missing": "enter",
+    "push: unknown user": "enter",
+    "push: bad mode": "enter",
+    "pull: missing": "enter",
+    "start": "start",
+    "start: profile not loaded": "start",
+    "start: mount entry cut short": "start",
+    "start: named profile overrides features": "start",
+    "start: generated profile": "start",
+    "stop": "kill",
+    "stop: named profile": "kill",
+    "shutdown": "shutdown",
+    "reboot": "shutdown start",
+}
+ELF = b"\x7fELF" + bytes(14) + (62).to_bytes(2, "little")
+TEMPLATE = {
+    "bin/sh": ELF,
+    "etc/hostname": b"template\n",
+    "usr/lib/os-release": b'NAME="Debian GNU/Linux"\nID=debian\n',
+    "usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so": b"",
+}
+
+
+def before(name: str) -> str:
+    """The file's text before a call; empty: there is none."""
+    if name in BY_NAME:
+        return BY_NAME[name]
+    state = ALL[name].state
+    if name in PENDING_SHOWN:
+        return PENDING
+    if "snapshot pre" in state or name in {"config: after rollback", "config --snapshot"}:
+        return SNAPSHOT if name != "config: after rollback" else _rolled_back()
+    if "lock: backup" in state:
+        return ONE.replace("memory", "lock: backup\nmemory")
+    return ONE if "200" in state or name in {*TOLD, "destroy"} else ""
+
+
+def _rolled_back() -> str:
+    head, _header, tail = APPENDED.partition("\n[pre]")
+    return f"{head}{NAMED}\n[pre]{tail}"
+
+
+def lxcs_words(stdout: str) -> str:
+    """What lxc-start wrote, for Proxmox to show these lines: in the form lxc-attach still has."""
+    own = [line for line in stdout.splitlines() if re.match(r"\w+: \d+ ", line)]
+    said = [f"lxc-start: 200: ../src/lxc/some.c: {line}\n" for line in own]
+    return "".join(said) + "lxc-start: 200: ../src/lxc/tools/lxc_start.c: lxc_start_main: 307 The\n"
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedNode:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    return ScriptedNode(str(tmp_path))
+
+
+def prepare(node: ScriptedNode, name: str, tmp_path: Path) -> list[str]:
+    """Bring the node into the state before a call; the argv, with paths of this machine."""
+    case = ALL[name]
+    ctid = next((word for word in case.argv if re.fullmatch(r"2\d\d", word)), "200")
+    for kind in ("template/cache", f"images/{ctid}"):
+        (tmp_path / "var/lib/vz" / kind).mkdir(parents=True)
+    if text := RAW.sub(r"subvol-\1-disk-0.subvol", before(name)):
+        node.conf(ctid).parent.mkdir(parents=True)
+        node.conf(ctid).write_text(text)
+        volume = "vm-210-disk-0" if ctid == "210" else "subvol-200-disk-0.subvol"
+        for tree in (volume, f"snap_{volume}_pre"):
+            (tmp_path / f"var/lib/vz/images/{ctid}/{tree}/etc").mkdir(parents=True)
+        if "snapshot" == name:
+            (tmp_path / f"var/lib/vz/images/{ctid}/snap_{volume}_pre/etc").rmdir()
+            (tmp_path / f"var/lib/vz/images/{ctid}/snap_{volume}_pre").rmdir()
+    if "running" in case.state or name in ALSO_RUNNING:
+        node.alive.add(ctid)
+    node.expected |= set(TOLD.get(name, "").split())
+    node.starts[ctid] = Start(running=not case.exit, stderr=lxcs_words(case.stdout))
+    archive = next((w for w in case.argv if w.startswith("local:vztmpl/debian")), None)
+    if archive:
+        (tmp_path / "var/lib/vz/template/cache" / archive.rpartition("/")[2]).touch()
+        node.guest = TEMPLATE
+    (tmp_path / "src").touch()
+    moved = {"/tmp/src": str(tmp_path / "src"), "/tmp/none": str(tmp_path / "none")}  # noqa: S108
+    argv = case.argv[case.argv.index("pct") :]
+    return [moved.get(word, word) for word in argv]
+
+
+def test_every_transcript_is_held_in_exactly_one_way() -> None:
+    assert sorted((*OFFLINE, *FILES, *ON_NODE, *NOT_OURS)) == sorted(ALL)
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_same_exit_and_same_words(
+    name: str,
+    node: ScriptedNode,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)  # as the machine of the recording
+    case = ALL[name]
+    code = main(prepare(node, name, tmp_path), node)
+    out, err = capsys.readouterr()
+    assert (code, comparable(out), comparable(err)) == (
+        case.exit,
+        comparable(case.stdout),
+        comparable(case.stderr),
+    )
+    assert {call[0] for call in node.calls} - {"unpack"} == node.expected
+
+
+# After the call the file is this, or prints as this.
+AFTER = {
+    "create": "config: after create",
+    "set: features while running": "file with a pending section",
+    "set: deletes malformed lines": "file after set",
+    "rollback": "config: after rollback",
+}
+
+
+@pytest.mark.parametrize(("name", "later"), AFTER.items())
+def test_the_next_transcript_follows(
+    name: str,
+    later: str,
+    node: ScriptedNode,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    argv = prepare(node, name, tmp_path)
+    assert main(argv, node) == ALL[name].exit
+    capsys.readouterr()
+    if ALL[later].argv[0] == "cat":
+        shown = node.conf(argv[2]).read_text()
+    else:
+        assert main(list(ALL[later].argv), node) == 0
+        shown = capsys.readouterr().out
+    assert comparable(shown) == comparable(ALL[later].stdout)
+
+
+def test_a_snapshot_is_written_as_proxmox_writes_it(node: ScriptedNode, tmp_path: Path) -> None:
+    assert main(prepare(node, "snapshot", tmp_path), node) == 0
+    assert comparable(node.conf("210").read_text()) == comparable(SNAPSHOT)
+    assert (tmp_path / "var/lib/vz/images/210/snap_vm-210-disk-0_pre/etc").is_dir()
+
+
+def test_a_deleted_snapshot_leaves_no_trace(node: ScriptedNode, tmp_path: Path) -> None:
+    assert main(prepare(node, "delsnapshot", tmp_path), node) == 0
+    assert node.conf("210").read_text() == THIN
+    assert not (tmp_path / "var/lib/vz/images/210/snap_vm-210-disk-0_pre").exists()
+
+
+@pytest.mark.parametrize("name", ["destroy", "destroy with purge"])
+def test_destroy_removes_file_and_volumes(name: str, node: ScriptedNode, tmp_path: Path) -> None:
+    argv = prepare(node, name, tmp_path)
+    assert main(argv, node) == 0
+    assert not node.conf(argv[2]).exists()
+    assert not (tmp_path / "var/lib/vz/images" / argv[2]).exists()
+
+
+def test_a_failed_create_leaves_nothing(node: ScriptedNode, tmp_path: Path) -> None:
+    assert main(prepare(node, "create: template missing", tmp_path), node) == 255
+    assert not node.conf("202").exists()
+    assert not (tmp_path / "var/lib/vz/images/202").exists()
