@@ -32,6 +32,8 @@ STATUS = {
     Verdict.NOT_COMPLIANT: Status.FAILED,
     Verdict.UNDETERMINED: Status.BROKEN,
 }
+#: How pytest-bdd names its own fixtures (an outline's row, a step's definition), and others theirs.
+_PRIVATE = ("_", "pytestbdd_")
 #: The open step's id in the report, and how many steps have begun.
 _OPEN = pytest.StashKey[str]()
 _BEGUN = pytest.StashKey[int]()
@@ -43,7 +45,7 @@ class Tidy:
     @allure_commons.hookimpl(tryfirst=True)
     def report_container(self, container: Any) -> None:
         """Drop private fixtures, and the finalizers by which pytest orders the clean-up."""
-        container.befores = [each for each in container.befores if not each.name.startswith("_")]
+        container.befores = [one for one in container.befores if not one.name.startswith(_PRIVATE)]
         container.afters = [each for each in container.afters if not each.name.endswith("<lambda>")]
         for each in container.afters:
             each.name = each.name.partition("::")[0]

@@ -114,7 +114,7 @@ def scenario_of(item: pytest.Item) -> Scenario | None:
 
 def title_of(item: pytest.Item) -> str:
     """Return what a reader calls a collected scenario; no two of a run share it."""
-    return item.stash[_TITLE]
+    return item.stash.get(_TITLE, item.name)
 
 
 def example_of(item: pytest.Item) -> dict[str, str]:

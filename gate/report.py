@@ -49,17 +49,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose where results go, and clear that place, before Allure and JUnit look.
 
-    Not with Allure's own ``--clean-alluredir``: every xdist worker would clean again, and
-    take away what the others wrote.
+    An xdist worker is told the command line only, so it chooses again. It must not clear:
+    Allure's own ``--clean-alluredir`` does, and takes away what the others wrote.
     """
-    if hasattr(config, "workerinput") or config.option.collectonly or not feature_files(config):
+    if config.option.collectonly or not feature_files(config):
         return
     option, reports = config.option, config.rootpath / "reports"
     if not option.allure_report_dir:
         option.allure_report_dir, option.clean_alluredir = str(reports / "allure-results"), True
-    if option.clean_alluredir:
+    if option.clean_alluredir and not hasattr(config, "workerinput"):
         shutil.rmtree(option.allure_report_dir, ignore_errors=True)
-        option.clean_alluredir = False
+    option.clean_alluredir = False
     option.xmlpath = option.xmlpath or str(reports / "junit.xml")
 
 
@@ -83,6 +83,8 @@ def render(results: Path, reports: Path) -> str:
     argv += ["--history-path", str(reports / "history.jsonl")]
     if (failure := _run(argv, reports)) is not None:
         return f"report: not rendered, {failure}; results: {_short(results)}"
+    if not page.exists():
+        return f"report: not rendered, Allure wrote no page; results: {_short(results)}"
     page.write_text(_TRACKER.sub("", page.read_text("utf-8")), "utf-8")
     return f"report: {_short(page)}"
 

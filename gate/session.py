@@ -19,6 +19,12 @@ from gate.verdicts import UNKNOWN, USAGE
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+
+def is_scenario(nodeid: str) -> bool:
+    """Whether a node id is that of a scenario; a worker that crashed tells nothing more."""
+    return ".feature::" in nodeid
+
+
 #: With these, pytest runs no test: there is nothing to judge, and nothing is said.
 _NOT_A_RUN = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
 
@@ -51,7 +57,7 @@ class Gate:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """Expect the same under xdist: only its workers collect, and titles come with results."""
-        self.tally.expect(Outcome(each, each) for each in ids if ".feature::" in each)
+        self.tally.expect(Outcome(each, each) for each in ids if is_scenario(each))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Count files that cannot be read: their scenarios have no result."""
@@ -71,7 +77,7 @@ class Gate:
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Let pytest count scenarios without printing a letter for each."""
-        if not hasattr(report, "gate"):
+        if not is_scenario(report.nodeid):
             return None
         category = "error" if report.failed and report.when != "call" else report.outcome
         return ("" if report.passed and report.when != "call" else category, "", "")

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from lab import progress, recipe
 from lab.errors import require_programs
-from lab.machine import READY, Lab
+from lab.machine import Lab
+from lab.node import READY
 from remediation.errors import RemediationError
 
 if TYPE_CHECKING:

@@ -107,14 +107,14 @@ def _config() -> bytes:
     image = {
         "architecture": "amd64",
         "os": "linux",
-        "created": "2000-01-01T00:00:00Z",
+        "created": "2025-01-01T00:00:00Z",
         "config": {"Cmd": ["/hello"], "Env": ["PATH=/"]},
         "rootfs": {
             "type": "layers",
             "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in _layers()],
         },
         "history": [
-            {"created": "2000-01-01T00:00:00Z", "created_by": "lab/hello.py"} for _ in _layers()
+            {"created": "2025-01-01T00:00:00Z", "created_by": "lab/hello.py"} for _ in _layers()
         ],
     }
     return json.dumps(image, sort_keys=True).encode()

@@ -112,10 +112,10 @@ class Images:
         folder = self._built(name, build)
         return {path.name: path for path in sorted(folder.glob("*.tar.zst"))}
 
-    def prune(self, keep: Sequence[str]) -> None:
-        """Remove the node images, and what interrupted builds left, except those to keep."""
+    def prune(self, keep: str) -> None:
+        """Remove the node images except the one named; only when no machine needs another."""
         for path in self.folder.glob("node-*"):
-            if path.name not in keep and ".partial-" not in path.name:
+            if path.name != keep:
                 shutil.rmtree(path)
 
     def _built(self, name: str, build: Callable[[Path], None]) -> Path:
@@ -174,9 +174,10 @@ class Images:
         whole.unlink()
 
     def _template(self, into: Path, name: str) -> None:
+        files = recipe.container_tree(self.archives)
         packed, whole = into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
-            tree.lay_over(base, recipe.container_tree(self.archives), (), out)
+            tree.lay_over(base, files, recipe.CONTAINER_DROPPED, out)
         _run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
         packed.unlink()
 

@@ -26,7 +26,7 @@ class Steps(Protocol):
 
 
 @contextmanager
-def silent(_what: str) -> Iterator[None]:
+def silent(what: str) -> Iterator[None]:  # noqa: ARG001 - as Steps has it
     """Say nothing."""
     yield
 

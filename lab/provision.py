@@ -58,6 +58,11 @@ class Provisioning:
         templates = [f"{path.parent.name}/{name}" for name, path in sorted(self.templates.items())]
         return tree.digest(self.guest, templates, hello.image_id(), _COMMIT)
 
+    @property
+    def releases(self) -> tuple[str, ...]:
+        """The releases of the templates."""
+        return tuple(sorted({name.split("-")[1] for name in self.templates}))
+
     def apply(self, node: Transport, steps: Steps) -> None:
         """Put everything on a node that has none of it.
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,11 @@ class Hardware:
     accelerator: str
     memory: int  #: MiB
     cpus: int
+
+    @property
+    def fingerprint(self) -> str:
+        """All of it in one line."""
+        return json.dumps(asdict(self), sort_keys=True)
 
     @property
     def options(self) -> list[str]:
@@ -210,25 +216,16 @@ class Qemu:
         """
         if self.pid() is None:
             raise MachineFailed(f"no machine is running in {self.folder}")
-        return asyncio.run(self._execute(command, arguments, timeout))
-
-    async def _execute(
-        self, command: str, arguments: Mapping[str, object] | None, timeout: float
-    ) -> object:
-        client = QMPClient("lab")
         folder = os.open(self.folder, os.O_RDONLY)
         try:
-            async with asyncio.timeout(timeout):
-                await client.connect(f"/proc/self/fd/{folder}/{self._socket.name}")
-                return await client.execute(command, arguments)
+            short = f"/proc/self/fd/{folder}/{self._socket.name}"
+            return asyncio.run(asyncio.wait_for(_converse(short, command, arguments), timeout))
         except TimeoutError as error:
             raise MachineFailed(f"QMP {command} did not end within {timeout:g} s") from error
         except (QMPError, OSError) as error:
             raise MachineFailed(f"QMP {command} failed: {error}") from error
         finally:
             os.close(folder)
-            with contextlib.suppress(Exception):
-                await client.disconnect()
 
     def monitor(self, line: str) -> None:
         """Run one command of the human monitor that answers only when it fails.
@@ -257,6 +254,16 @@ class Qemu:
             return ""
         text = self.console.read_text(errors="replace").replace("\r", "")
         return "\n".join(text.splitlines()[-lines:])
+
+
+async def _converse(socket: str, command: str, arguments: Mapping[str, object] | None) -> object:
+    client = QMPClient("lab")
+    try:
+        await client.connect(socket)
+        return await client.execute(command, arguments)
+    finally:
+        with contextlib.suppress(Exception):
+            await client.disconnect()
 
 
 def _second_column(table: str) -> list[str]:

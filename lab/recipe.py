@@ -57,6 +57,7 @@ CONTAINER_PACKAGES = (
     "dbus",
     "iproute2",
     "iputils-ping",
+    "libkmod2",  # without it systemd-modules-load fails, which on Proxmox it does not
     "procps",
     "systemd-sysv",
 )
@@ -71,6 +72,13 @@ DPKG_OPTIONS = (
     "path-exclude=/usr/share/lintian/*",
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/man/*",
+)
+#: Unpacked each time a container is made, and used by nothing: an older containerd's shims,
+#: and debconf's second copies.
+CONTAINER_DROPPED = (
+    "usr/bin/containerd-shim-runc-v1",
+    "var/cache/debconf/config.dat-old",
+    "var/cache/debconf/templates.dat-old",
 )
 APT_OPTIONS = (
     'Acquire::Languages "none"',
@@ -144,6 +152,7 @@ def node_digest(release: str, archives: Archives) -> str:
     """Return what the node's image is made of, as a digest."""
     return tree.digest(
         "node",
+        _builder(),
         NODE_PACKAGES,
         archives.lines(release),
         apt_options(release),
@@ -156,7 +165,9 @@ def template_digest(release: str, archives: Archives) -> str:
     """Return what both templates of a release are made of, as a digest."""
     return tree.digest(
         "container",
+        _builder(),
         CONTAINER_PACKAGES,
+        CONTAINER_DROPPED,
         DOCKER_PACKAGES,
         archives.lines(release),
         apt_options(release),
@@ -168,6 +179,11 @@ def template_digest(release: str, archives: Archives) -> str:
 def template_name(release: str, variant: str) -> str:
     """Return a template's file name, in Proxmox's form."""
     return f"debian-{release}-{variant}_amd64.tar.zst"
+
+
+def _builder() -> dict[str, Entry]:
+    """Return the code that builds: an image made by other code is another image."""
+    return {name: tree.Entry((_HERE / name).read_bytes()) for name in ("image.py", "tree.py")}
 
 
 def _units(masked: tuple[str, ...]) -> dict[str, Entry]:

@@ -59,7 +59,7 @@ def _plan(where: str) -> Iterator[Plan]:
             ctid = target.parse(where).ctid
             yield docker_in_lxc.plan(runtime, ctid, tell=_tell)
     except RemediationError as error:
-        _err.print(Text(f"error: {error}", style="red"))
+        _err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
         sys.exit(error.exit_code)
 
 
@@ -82,8 +82,11 @@ def plan(where: str) -> None:
 
 def _show(step: Step, drift: Drift) -> None:
     action = step.action
-    _out.print(Text(f"{action.requirement}  {action.name}  ({step.on.machine})", style="bold"))
-    _out.print(Text(f"  {drift.summary}"))
+    _out.print(
+        Text(f"{action.requirement}  {action.name}  ({step.on.machine})", style="bold"),
+        soft_wrap=True,
+    )
+    _out.print(Text(f"  {drift.summary}"), soft_wrap=True)
     lines = difflib.unified_diff(
         drift.is_.decode(errors="replace").splitlines(),
         drift.should.decode(errors="replace").splitlines(),

@@ -29,16 +29,19 @@ def loaded_profiles(on: Transport) -> dict[str, str]:
 
 
 def loaded_policy(on: Transport, profile: str) -> str:
-    """Return the SHA-256 of the policy that the kernel holds for a profile; empty if none."""
+    """Return the SHA-256 of the policy that the kernel was given for a profile; empty if none.
+
+    It is that of the compiled text as loaded, and so the same as :func:`compiled_policy` of it.
+    """
     listing = on.run(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
     pattern = re.compile(re.escape(profile) + r"\.\d+$")
     places = [p for p in listing.text.splitlines() if pattern.search(p)]
     if not places:
         return ""
-    raw = on.read(f"{places[-1]}/raw_data")
-    if raw is None:
-        raise FactError(f"the kernel of {on.machine} does not export policy (raw_data is absent)")
-    return hashlib.sha256(raw).hexdigest()
+    digest = on.read(f"{places[-1]}/raw_sha256")
+    if not digest:
+        raise FactError(f"the kernel of {on.machine} does not export policy hashes (raw_sha256)")
+    return digest.decode().strip()
 
 
 def compiled_policy(on: Transport, path: str) -> str:

@@ -1,0 +1,193 @@
+"""The node as a machine: its disk, its state on our side, its snapshots, its answering."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from lab.errors import MachineFailed
+from lab.image import NodeImage, require_space
+from lab.qemu import PortTaken, Qemu, hardware
+from remediation.errors import TransportError
+from remediation.ssh import Ssh, SshAddress, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lab.progress import Steps
+
+#: The node's first boot, and the same with everything that provisioning puts on it.
+BOOTED, READY = "booted", "ready"
+#: How long a boot may take, on slow machines too (seconds).
+BOOT_TIMEOUT = 300.0
+#: How long a machine that was up may take to answer again (seconds).
+ANSWER_TIMEOUT = 30.0
+_PORTS_TRIED = 3
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of the machine; written only when it is so.
+
+    ``hardware`` is what its snapshots were taken on, ``provisioned`` the digest of what
+    ``ready`` holds, ``templates`` the releases of the container templates in it.
+    """
+
+    image: str = ""
+    release: str = ""
+    port: int = 0
+    hardware: str = ""
+    provisioned: str = ""
+    templates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Node:
+    """The machine whose files are in ``folder``, running or not."""
+
+    folder: Path
+    images: Path
+    steps: Steps
+
+    @property
+    def qemu(self) -> Qemu:
+        """Its process."""
+        return Qemu(self.folder)
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs."""
+        return self.qemu.pid() is not None
+
+    @property
+    def state(self) -> State:
+        """What is known of it; a state that cannot be read is none."""
+        try:
+            known = json.loads((self.folder / "machine.json").read_text())
+            return State(**{**known, "templates": tuple(known["templates"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return State()
+
+    def remember(self, state: State) -> None:
+        """Replace what is known of it, atomically."""
+        new = self.folder / "machine.json.new"
+        new.write_text(json.dumps(asdict(state), indent=2) + "\n")
+        new.replace(self.folder / "machine.json")
+
+    @property
+    def address(self) -> SshAddress:
+        """Where it answers.
+
+        Raises:
+            MachineFailed: it does not run.
+        """
+        state = self.state
+        if not self.running or not state.port:
+            raise MachineFailed(f"no machine is running in {self.folder}: python -m lab up")
+        return SshAddress(
+            "127.0.0.1",
+            state.port,
+            identity=NodeImage(self.images / state.image).identity,
+            known_hosts=self.folder / "known_hosts",
+            only_known=True,
+        )
+
+    @contextmanager
+    def connected(self) -> Iterator[Ssh]:
+        """Return a connection that lasts as long as the context."""
+        connection = Ssh(self.address, name="lab")
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def boot(self, image: NodeImage, release: str) -> None:
+        """Boot from the image with a new disk, and take the snapshot ``booted``.
+
+        Raises:
+            MachineFailed: with the console's last lines.
+        """
+        port = self.state.port
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700)
+        require_space(self.folder)
+        self.qemu.create_disk(image)
+        with self.steps(f"booting the node ({hardware().accelerator})"):
+            self.start(image, State(image.name, release, port, hardware().fingerprint))
+            self.settle(BOOT_TIMEOUT)
+            self._until_running(BOOT_TIMEOUT)
+        with self.steps(f"snapshot {BOOTED}"):
+            self.save(BOOTED)
+
+    def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
+        """Start the process, from a snapshot if one is named, on a port that is free."""
+        port = state.port or free_port()
+        for tried in range(_PORTS_TRIED):
+            try:
+                self.qemu.start(image, hardware(), port, snapshot)
+                break
+            except PortTaken:
+                if tried == _PORTS_TRIED - 1:
+                    raise
+                port = free_port()
+        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {image.host_key}\n")
+        self.remember(replace(state, port=port))
+
+    def save(self, name: str) -> None:
+        """Take a snapshot; the machine stands still meanwhile, so its clock is set after it."""
+        self.qemu.monitor(f"savevm {name}")
+        self.settle(ANSWER_TIMEOUT)
+
+    def load(self, name: str) -> None:
+        """Go back to a snapshot; returns when the clock is right and SSH answers."""
+        self.qemu.monitor(f"loadvm {name}")
+        self.settle(ANSWER_TIMEOUT)
+
+    def settle(self, within: float) -> None:
+        """Wait until SSH answers and set the clock, which stands still in a snapshot.
+
+        Raises:
+            MachineFailed: no answer within so many seconds; with the console's last lines.
+        """
+        if not self.answers(within):
+            ended = "" if self.running else " (its process ended)"
+            raise MachineFailed(
+                f"the machine did not answer within {within:g} s{ended}; "
+                f"its console's last lines:\n{self.qemu.console_tail()}"
+            )
+        with self.connected() as node:
+            node.run(["date", "-u", "-s", f"@{time.time():.3f}"]).require()
+
+    def answers(self, within: float) -> bool:
+        """Wait for SSH's greeting; QEMU accepts the connection long before the node does."""
+        deadline, port = time.monotonic() + within, self.state.port
+        while time.monotonic() < deadline and self.running:
+            if _greets(port):
+                return True
+            time.sleep(0.2)
+        return False
+
+    def _until_running(self, within: float) -> None:
+        """Wait until systemd has started everything, so that the snapshot is of a quiet node."""
+        with self.connected() as node:
+            try:
+                said = node.run(["systemctl", "is-system-running", "--wait"], timeout=within)
+            except TransportError as error:
+                raise MachineFailed(f"{error}\n{self.qemu.console_tail()}") from error
+            if said.text.strip() != "running":
+                failed = node.run(["systemctl", "--failed", "--plain", "--no-legend"]).text
+                raise MachineFailed(f"the node is {said.text.strip()} after its boot:\n{failed}")
+
+
+def _greets(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False

@@ -1,0 +1,145 @@
+"""What a whole run ends with when it is not the scenarios that decide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.gate.conftest import Toy
+
+pytest_plugins = ["pytester"]
+
+_UNREACHABLE = """
+@pytest.fixture(scope="session", autouse=True)
+def target():
+    raise errors.TransportError("cannot reach root@pve1: connection refused")
+"""
+_NO_SUCH_TARGET = """
+@pytest.fixture(scope="session", autouse=True)
+def target():
+    raise errors.UsageError("there is no container 999 on pve1")
+"""
+
+
+def test_one_cause_is_told_once(toy: Toy) -> None:
+    for name in "abc":
+        toy.feature("Then all is well", name=name)
+    toy.conftest(_UNREACHABLE)
+    seen = toy.run()
+    assert seen.ret == 3
+    seen.stdout.fnmatch_lines(
+        ["* a * undetermined * see below", "3 scenarios undetermined:", "  cannot reach root@pve1*"]
+    )
+    assert seen.stdout.str().count("cannot reach") == 1
+
+
+@pytest.mark.parametrize("args", [(), ("-n2",)])
+def test_a_bad_target_is_a_usage_error_told_once(toy: Toy, args: tuple[str, ...]) -> None:
+    for name in "abc":
+        toy.feature("Then all is well", name=name)
+    toy.conftest(_NO_SUCH_TARGET)
+    seen = toy.run(*args, apart=True)
+    assert seen.ret == 2
+    seen.stdout.fnmatch_lines(["usage: there is no container 999 on pve1"])
+    assert seen.stdout.str().count("no container 999") == 1
+
+
+@pytest.mark.parametrize("args", [("-k", "nix"), ("-m", "mutates"), ("-n1", "-k", "nix")])
+def test_nothing_selected_is_not_a_pass(toy: Toy, args: tuple[str, ...]) -> None:
+    toy.feature("Then all is well")
+    seen = toy.run(*args, apart=True)
+    assert seen.ret == 3
+    seen.stdout.fnmatch_lines(
+        ["undetermined: no scenario was run (1 deselected): nothing was judged"]
+    )
+
+
+def test_nothing_there_is_not_a_pass(toy: Toy) -> None:
+    (toy.path / "features").mkdir()
+    seen = toy.run()
+    assert seen.ret == 3
+    seen.stdout.fnmatch_lines(["undetermined: no scenario was run: nothing was judged"])
+
+
+def test_what_is_deselected_is_counted(toy: Toy) -> None:
+    toy.feature("Then all is well", name="a")
+    toy.feature("Then all is well", name="b")
+    seen = toy.run("-k", "test_a")
+    assert seen.ret == 0
+    seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant, 1 deselected)"])
+
+
+def test_a_scenario_without_a_result_makes_the_run_incomplete(toy: Toy) -> None:
+    toy.feature("Then an error in a Then", name="a")
+    toy.feature("Then all is well", name="b")
+    seen = toy.run("-x")
+    assert seen.ret == 6
+    seen.stdout.fnmatch_lines(["* b * no result *", "verdict: incomplete *"])
+    [said] = toy.results("globals")
+    assert "b: it was to run" in said["errors"][0]["message"]
+
+
+def test_an_interrupted_run_is_incomplete(toy: Toy) -> None:
+    toy.feature("Then an interrupt in a Then", name="a")
+    toy.feature("Then all is well", name="b")
+    seen = toy.run(apart=True)
+    assert seen.ret == 6
+    seen.stdout.fnmatch_lines(["* a * no result *", "* b * no result *"])
+
+
+def test_a_file_that_cannot_be_read_makes_the_run_incomplete(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    (toy.path / "features" / "test_broken.py").write_text("import nix_da")
+    seen = toy.run()
+    assert seen.ret == 6
+    seen.stdout.fnmatch_lines(["*nix_da*"])
+
+
+def test_an_ordinary_test_beside_the_scenarios_counts(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    (toy.path / "features" / "test_plain.py").write_text("def test(): assert False")
+    assert toy.run().ret == 1
+
+
+@pytest.mark.parametrize("args", [("features/nix.feature",), ("-m", "a b"), ("-k", "(")])
+def test_a_bad_command_line_is_a_usage_error(toy: Toy, args: tuple[str, ...]) -> None:
+    toy.feature("Then all is well")
+    seen = toy.run(*args, apart=True)
+    assert seen.ret == 2
+    seen.stderr.fnmatch_lines(["ERROR: *"])
+    seen.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_workers_only_report(toy: Toy) -> None:
+    toy.feature("Then all is well", name="a")
+    toy.feature("Then an assertion in a Then", name="b")
+    seen = toy.run("-n2", apart=True)
+    assert seen.ret == 1
+    seen.stdout.fnmatch_lines(["verdict: not compliant (1 compliant, 1 not compliant)"])
+    assert {each["status"] for each in toy.results()} == {"passed", "failed"}
+    environment = (toy.path / "reports/allure-results/environment.properties").read_text()
+    assert "Kernel\\ (node)=6.12 = new" in environment
+
+
+def test_a_worker_that_crashes_leaves_a_scenario_without_result(toy: Toy) -> None:
+    toy.feature("Then a crash in a Then", name="a")
+    toy.feature("Then all is well", name="b")
+    seen = toy.run("-n1", apart=True)
+    assert seen.ret == 6
+    seen.stdout.fnmatch_lines(["* a * no result *", "verdict: incomplete *"])
+
+
+def test_no_colour_without_a_terminal(toy: Toy) -> None:
+    toy.feature("Then an assertion in a Then")
+    assert "\x1b" not in toy.run(apart=True).stdout.str()
+    assert "\x1b[" in toy.run("--color=yes", apart=True).stdout.str()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_lines_fit(toy: Toy, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    toy.feature("Then all is well", name="A long name of a scenario " + "that goes on and on " * 5)
+    lines = toy.run(apart=True).stdout.lines
+    assert max(map(len, lines)) <= columns

@@ -1,0 +1,118 @@
+"""The plan's content: what becomes of scripts, settings and configuration."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remediation import config
+from remediation import docker_in_lxc as it
+from remediation.errors import FactError
+
+DATA = Path(__file__).parent.parent / "data"
+CHECKOUT = Path(__file__).parents[2] / "lab/guest/phoenix_hypervisor"
+
+
+@pytest.mark.parametrize(
+    ("script", "how", "after"),
+    [
+        (it.SETUP_SCRIPT, it.setup_script, "setup_apparmor.after.sh"),
+        (it.INSTALL_SCRIPT, it.install_script, "install_docker.after.sh"),
+    ],
+)
+def test_scripts_get_the_smallest_change(script: str, how: object, after: str) -> None:
+    before = (CHECKOUT / script).read_bytes()
+    edited = how(before)  # type: ignore[operator]
+    assert edited == (DATA / after).read_bytes()
+    assert how(edited) == edited  # type: ignore[operator]
+    removed = [line for line in before.splitlines() if line not in edited.splitlines()]
+    assert removed == []
+
+
+@pytest.mark.parametrize("script", ["setup_apparmor.after.sh", "install_docker.after.sh"])
+def test_edited_scripts_pass_shellcheck(script: str) -> None:
+    subprocess.run(["bash", "-n", DATA / script], check=True)
+    subprocess.run(["shellcheck", DATA / script], check=True)
+
+
+@pytest.mark.parametrize("text", [None, b"#!/bin/bash\necho nothing of this kind\n"])
+def test_a_script_without_a_place_is_not_touched(text: bytes | None) -> None:
+    with pytest.raises(FactError):
+        it.install_script(text)
+    with pytest.raises(FactError):
+        it.setup_script(text)
+
+
+keys = st.text(min_size=1).filter(lambda key: key != "storage-driver")
+values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5)
+
+
+@given(st.dictionaries(keys, values))
+def test_foreign_keys_of_daemon_json_survive(settings: dict[str, object]) -> None:
+    merged = it.daemon_json(json.dumps(settings).encode())
+    assert json.loads(merged) == settings | {"storage-driver": "fuse-overlayfs"}
+    assert it.daemon_json(merged) == merged
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"{'a': 1}", b"\xff"])
+def test_a_daemon_json_that_is_none_is_left_alone(text: bytes) -> None:
+    with pytest.raises(FactError, match=r"daemon\.json"):
+        it.daemon_json(text)
+
+
+@pytest.mark.parametrize("text", [None, b"", b"\n"])
+def test_daemon_json_from_nothing(text: bytes | None) -> None:
+    assert json.loads(it.daemon_json(text)) == {"storage-driver": "fuse-overlayfs"}
+
+
+CONF = """#a test
+arch: amd64
+features: nesting=1,mount=nfs
+lxc.apparmor.profile: unconfined
+lxc.apparmor.profile: generated
+
+[pre]
+arch: amd64
+lxc.apparmor.profile: old
+"""
+
+
+def test_options_go_before_the_first_section_and_once() -> None:
+    changed = it.container_options(CONF.encode()).decode()
+    parsed = config.parse("950.conf", changed)
+    assert parsed.current()["features"] == "nesting=1,mount=nfs,keyctl=1,fuse=1"
+    assert [o.value for o in parsed.all("lxc.apparmor.profile")] == [it.PROFILE]
+    assert changed.partition("[pre]")[2] == CONF.partition("[pre]")[2]
+    assert it.container_options(changed.encode()).decode() == changed
+
+
+def test_options_of_a_file_without_a_final_newline() -> None:
+    changed = it.container_options(b"arch: amd64").decode()
+    assert changed == (
+        f"arch: amd64\nfeatures: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: {it.PROFILE}\n"
+    )
+
+
+def test_the_configuration_knows_lines_sections_and_rubbish() -> None:
+    parsed = config.parse("950.conf", CONF + "dev/fuse none bind\n")
+    (option,) = parsed.elsewhere("lxc.apparmor.profile")
+    assert (option.line, option.section, option.value) == (9, "pre", "old")
+    assert parsed.unreadable == ((10, "dev/fuse none bind"),)
+
+
+def test_the_description_of_the_container_is_changed_and_no_other() -> None:
+    before = (CHECKOUT / it.CONTAINERS).read_bytes()
+    after = it.described(before, 950)
+    old, new = json.loads(before)["lxc_configs"], json.loads(after)["lxc_configs"]
+    assert new["950"]["apparmor_profile"] == it.PROFILE
+    assert set(new["950"]["pct_features"]) == {"nesting=1", "keyctl=1", "fuse=1"}
+    assert {k: v for k, v in new.items() if k != "950"} == {
+        k: v for k, v in old.items() if k != "950"
+    }
+    assert it.described(after, 950) == after
+    assert it.described(before, 12345) == before
