@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 KEPT = 8000
 STARS = "***"
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 #: Secrets by their form; the groups before and after the secret stay. JSON may be quoted
 #: once more in an argv, so a quote may have a backslash before it.
 _SECRETS = tuple(
@@ -69,11 +70,12 @@ def drain(since: tuple[int, int] = (0, 0)) -> Evidence:
 
 
 def redact(text: str) -> str:
-    """Return text with its secrets replaced by stars.
+    """Return text with its secrets replaced by stars, and without a terminal's colours.
 
     Known by their form: private keys, values called password, token or secret, Authorization
     headers, the logins of Docker's config.json, and passwords in addresses.
     """
+    text = _COLOURS.sub("", text)
     for pattern, stars in _SECRETS:
         text = pattern.sub(stars, text)
     return text

@@ -143,9 +143,9 @@ def _heading(sharing: list[Outcome]) -> str:
 def _table(outcomes: list[Outcome], causes: dict[str, list[Outcome]]) -> Padding:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=True)
     table.add_column("requirement", no_wrap=True)
-    table.add_column("scenario", ratio=4)
+    table.add_column("scenario", ratio=4, overflow="fold")
     table.add_column("verdict", no_wrap=True)
-    table.add_column("evidence", ratio=5)
+    table.add_column("evidence", ratio=5, overflow="fold")
     for each in outcomes:
         table.add_row(
             "\n".join(each.requirements),

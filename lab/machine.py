@@ -11,9 +11,10 @@
     lab.down()                        # stopped; the next `up` continues from "ready"
     lab.destroy()                     # and its disk is gone; the images stay
 
-Two snapshots are the lab's own: ``booted``, the node's first boot, and ``ready``, the same
-with everything that :mod:`lab.provision` puts on it. When that changes, ``ready`` is made
-anew from ``booted``, and the snapshots that users took are dropped, being of another node.
+Two snapshots are the lab's own: ``stocked``, the node with its container templates and its
+registry, and ``ready``, the same with the guest's programs. When what :mod:`lab.provision`
+puts there changes, ``ready`` is made anew from ``stocked``, and the snapshots that users took
+are dropped, being of another node.
 
 Everything raises a :class:`remediation.errors.RemediationError`: :class:`lab.errors.LabError`
 (exit code 3) when something could not be done, ``UsageError`` (2) for an unknown name.
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Self
 from lab import progress, provision, recipe
 from lab.image import Images
 from lab.lock import only_one
-from lab.node import ANSWER_TIMEOUT, BOOTED, READY, Node
+from lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node
 from lab.qemu import hardware
 from lab.sources import archives
 from remediation.errors import UsageError
@@ -162,7 +163,7 @@ class Lab:
             node.settle(ANSWER_TIMEOUT)
             return
         node.qemu.stop()
-        useful = (READY, BOOTED) if state.provisioned == wanted.digest else (BOOTED,)
+        useful = (READY, STOCKED) if state.provisioned == wanted.digest else (STOCKED,)
         there = self.snapshots() if fits else []
         for name in (name for name in useful if name in there):
             with self.steps(f"continuing from snapshot {name}"):
@@ -173,20 +174,31 @@ class Lab:
 
     def _provision(self, wanted: Provisioning) -> None:
         """Make ``ready`` anew unless it holds what is wanted."""
-        node, state = self._node, self.state
-        if state.provisioned == wanted.digest and READY in self.snapshots():
+        node, there = self._node, self.snapshots()
+        if self.state.provisioned == wanted.digest and READY in there:
             return
-        node.remember(replace(state, provisioned=""))
-        node.load(BOOTED)
-        for name in self.snapshots():
-            if name != BOOTED:
+        node.remember(replace(self.state, provisioned=""))
+        if STOCKED in there:
+            with self.steps(f"restoring {STOCKED}"):
+                node.load(STOCKED)
+        for name in there:
+            if name != STOCKED:
                 node.qemu.monitor(f"delvm {name}")
+        if STOCKED not in there or self.state.stock != wanted.stock:
+            self._stock(wanted)
         with node.connected() as connection:
-            wanted.apply(connection, self.steps)
+            wanted.install(connection, self.steps)
         with self.steps(f"snapshot {READY}"):
             node.save(READY)
-        done = replace(state, provisioned=wanted.digest, templates=wanted.releases)
-        node.remember(done)
+        node.remember(replace(self.state, provisioned=wanted.digest))
+
+    def _stock(self, wanted: Provisioning) -> None:
+        node = self._node
+        with node.connected() as connection:
+            wanted.fill(connection, self.state.stock, self.steps)
+        with self.steps(f"snapshot {STOCKED}"):
+            node.save(STOCKED)
+        node.remember(replace(self.state, stock=wanted.stock))
 
     def snapshot(self, name: str) -> None:
         """Keep the machine as it is now, in place of an earlier snapshot of that name.
@@ -194,10 +206,10 @@ class Lab:
         Raises:
             UsageError: the name is the lab's own, or not a plain word.
         """
-        if name in {BOOTED, READY} or not _NAME.fullmatch(name):
+        if name in {STOCKED, READY} or not _NAME.fullmatch(name):
             raise UsageError(
                 f"not a name for a snapshot: {name!r}\n"
-                f"take letters, digits and hyphens, a letter first, not {BOOTED} or {READY}"
+                f"take letters, digits and hyphens, a letter first, not {STOCKED} or {READY}"
             )
         self._node.save(name)
 

@@ -7,9 +7,10 @@ import shutil
 import socket
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from lab import recipe
 from lab.errors import MachineFailed
 from lab.image import NodeImage, require_space
 from lab.qemu import PortTaken, Qemu, hardware
@@ -17,13 +18,13 @@ from remediation.errors import TransportError
 from remediation.ssh import Ssh, SshAddress, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from lab.progress import Steps
 
-#: The node's first boot, and the same with everything that provisioning puts on it.
-BOOTED, READY = "booted", "ready"
+#: The node with its templates and registry, and the same with the guest's programs.
+STOCKED, READY = "stocked", "ready"
 #: How long a boot may take, on slow machines too (seconds).
 BOOT_TIMEOUT = 300.0
 #: How long a machine that was up may take to answer again (seconds).
@@ -35,8 +36,8 @@ _PORTS_TRIED = 3
 class State:
     """What is known of the machine; written only when it is so.
 
-    ``hardware`` is what its snapshots were taken on, ``provisioned`` the digest of what
-    ``ready`` holds, ``templates`` the releases of the container templates in it.
+    ``hardware`` is what its snapshots were taken on, ``stock`` what the snapshot ``stocked``
+    holds, ``provisioned`` the digest of what ``ready`` holds.
     """
 
     image: str = ""
@@ -44,7 +45,13 @@ class State:
     port: int = 0
     hardware: str = ""
     provisioned: str = ""
-    templates: tuple[str, ...] = ()
+    stock: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def templates(self) -> list[str]:
+        """The releases whose container templates are in stock."""
+        names = [name for name in self.stock if name.endswith(recipe.TEMPLATE_SUFFIX)]
+        return sorted({name.split("-")[1] for name in names})
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,8 @@ class Node:
     def state(self) -> State:
         """What is known of it; a state that cannot be read is none."""
         try:
-            known = json.loads((self.folder / "machine.json").read_text())
-            return State(**{**known, "templates": tuple(known["templates"])})
-        except (OSError, ValueError, TypeError, KeyError):
+            return State(**json.loads((self.folder / "machine.json").read_text()))
+        except (OSError, ValueError, TypeError):
             return State()
 
     def remember(self, state: State) -> None:
@@ -108,7 +114,7 @@ class Node:
             connection.close()
 
     def boot(self, image: NodeImage, release: str) -> None:
-        """Boot from the image with a new disk, and take the snapshot ``booted``.
+        """Boot from the image with a new disk.
 
         Raises:
             MachineFailed: with the console's last lines.
@@ -122,8 +128,6 @@ class Node:
             self.start(image, State(image.name, release, port, hardware().fingerprint))
             self.settle(BOOT_TIMEOUT)
             self._until_running(BOOT_TIMEOUT)
-        with self.steps(f"snapshot {BOOTED}"):
-            self.save(BOOTED)
 
     def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
         """Start the process, from a snapshot if one is named, on a port that is free."""

@@ -47,38 +47,49 @@ git branch -q --set-upstream-to=origin/main
 
 @dataclass(frozen=True)
 class Provisioning:
-    """What a node is to be given, and with :attr:`digest` what it was given."""
+    """What a node is to be given: a stock that seldom changes, and the guest's programs."""
 
     guest: Tree
     templates: Mapping[str, Path]
 
     @property
-    def digest(self) -> str:
-        """A digest over all of it; a template's folder names its content."""
-        templates = [f"{path.parent.name}/{name}" for name, path in sorted(self.templates.items())]
-        return tree.digest(self.guest, templates, hello.image_id(), _COMMIT)
+    def stock(self) -> dict[str, str]:
+        """What is to be in stock, and which build of it; a template's folder names its content."""
+        built = {name: path.parent.name for name, path in self.templates.items()}
+        return {**built, hello.REFERENCE: hello.image_id()}
 
     @property
-    def releases(self) -> tuple[str, ...]:
-        """The releases of the templates."""
-        return tuple(sorted({name.split("-")[1] for name in self.templates}))
+    def digest(self) -> str:
+        """A digest over all that a provisioned node holds."""
+        return tree.digest(self.guest, self.stock, _COMMIT)
 
-    def apply(self, node: Transport, steps: Steps) -> None:
-        """Put everything on a node that has none of it.
+    def fill(self, node: Transport, had: Mapping[str, str], steps: Steps) -> None:
+        """Put into stock what ``had`` does not have; may be repeated.
 
         Raises:
             CommandFailed: a command on the node failed.
             TransportError: the node does not answer.
         """
-        with steps("guest programs"):
+        lacking = self.stock.items() - had.items()
+        for name in sorted(name for name, _ in lacking if name in self.templates):
+            path = self.templates[name]
+            with steps(f"template {name} ({path.stat().st_size >> 20} MiB) onto the node"):
+                _upload(node, path, f"{TEMPLATES}/{name}")
+        if any(name == hello.REFERENCE for name, _ in lacking):
+            with steps("hello-world into the node's registry"):
+                _push_hello(node)
+
+    def install(self, node: Transport, steps: Steps) -> None:
+        """Install the guest's programs on a node that has none of them.
+
+        Raises:
+            CommandFailed: a command on the node failed.
+            TransportError: the node does not answer.
+        """
+        with steps("guest programs onto the node"):
             _unpack(node, self.guest)
             if any(path.startswith(f"{_REPOSITORY}/") for path in self.guest):
                 _shell(node, _COMMIT)
-        for name, path in sorted(self.templates.items()):
-            with steps(f"template {name} ({path.stat().st_size >> 20} MiB)"):
-                _upload(node, path, f"{TEMPLATES}/{name}")
-        with steps("hello-world into the node's registry"):
-            _push_hello(node)
 
 
 def from_here(templates: Mapping[str, Path]) -> Provisioning:

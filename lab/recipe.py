@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_RELEASE = "trixie"
 #: ``standard`` has no Docker, ``docker`` has Debian's own on its default storage driver.
 VARIANTS = ("standard", "docker")
+TEMPLATE_SUFFIX = "_amd64.tar.zst"
 
 _HERE = Path(__file__).parent
 _ENABLED = "/etc/systemd/system/multi-user.target.wants"
@@ -140,7 +141,7 @@ def guest_tree() -> dict[str, Entry]:
     """Return what provisioning puts on the node: the ``pct`` front end and phoenix_hypervisor."""
     guest = _HERE / "guest"
     found = tree.folder(guest / "pct", "/usr/local/lib/pct-front/pct")
-    launcher = guest / "pct.sh"
+    launcher = guest / "pct/launcher.py"
     if launcher.is_file():
         found["/usr/sbin/pct"] = tree.Entry(launcher.read_bytes(), 0o755)
     found |= tree.folder(guest / "phoenix_hypervisor", "/usr/local/phoenix_hypervisor")
@@ -178,7 +179,7 @@ def template_digest(release: str, archives: Archives) -> str:
 
 def template_name(release: str, variant: str) -> str:
     """Return a template's file name, in Proxmox's form."""
-    return f"debian-{release}-{variant}_amd64.tar.zst"
+    return f"debian-{release}-{variant}{TEMPLATE_SUFFIX}"
 
 
 def _builder() -> dict[str, Entry]:

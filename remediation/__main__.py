@@ -129,7 +129,15 @@ def _outcomes(outcomes: list[Outcome]) -> None:
             Text("changed", style="yellow") if outcome.changed else Text("unchanged", style="dim")
         )
         table.add_row(outcome.requirement, outcome.name, done, outcome.reason)
-    _out.print(table)
+    _print_table(table)
+
+
+def _print_table(table: Table) -> None:
+    """Wrapped to a terminal; whole lines where another program reads."""
+    if _out.is_terminal:
+        _out.print(table)
+    else:
+        Console(width=200, highlight=False).print(table)
 
 
 @main.command()
@@ -144,7 +152,7 @@ def status(where: str) -> None:
         state = Text("drift", style="red") if drift else Text("ok", style="green")
         summary = drift.summary if drift else ""
         table.add_row(step.action.requirement, step.action.name, state, summary)
-    _out.print(table)
+    _print_table(table)
     if unfinished:
         _out.print(
             f"an earlier run did not end ({the_plan.journal.path}): python -m remediation rollback"

@@ -100,7 +100,8 @@ def _lab(tell: Callable[[str], None]) -> SshAddress:
     from lab.progress import told_to  # noqa: PLC0415
 
     lab = Lab.open(steps=told_to(tell))
-    lab.up()
+    if not lab.running:  # a running one is asked as it stands, whatever has changed since
+        lab.up()
     return lab.address
 
 

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gate.lint import problems
 from gate.requirements import CATALOGUE, in_order
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.gate.conftest import Toy
 
 pytest_plugins = ["pytester"]
@@ -89,12 +92,22 @@ def test_the_catalogue_is_that_of_the_plan() -> None:
         ("# nothing\n", 1, "no feature"),
     ],
 )
-def test_what_a_feature_must_not_say(toy: Toy, text: str, line: int, says: str) -> None:
-    toy.text(text)
-    seen = toy.run(apart=True)
+def test_what_a_feature_must_not_say(tmp_path: Path, text: str, line: int, says: str) -> None:
+    path = tmp_path / "x.feature"
+    path.write_text(text)
+    [problem] = problems(path)
+    assert problem.startswith(f"{path}:{line}: ")
+    assert says in problem
+
+
+def test_a_bad_feature_is_a_usage_error(toy: Toy) -> None:
+    toy.feature("Then all is well", name="good")
+    toy.feature("Then all is well", name="bad", tags="@wip")
+    seen = toy.run()
     assert seen.ret == 2
-    seen.stderr.fnmatch_lines([f"ERROR: *features/toy.feature:{line}: *{says}*"])
+    seen.stderr.fnmatch_lines(["ERROR: *features/bad.feature:2: @wip: the tags are *"])
     seen.stderr.no_fnmatch_line("*Traceback*")
+    assert toy.run("features/good.feature").ret == 0
 
 
 def test_a_name_that_is_shared_says_what_tells_its_rows_apart(toy: Toy) -> None:

@@ -93,7 +93,7 @@ def target(request): return request.param
     assert set(before) == {"toy [950]", "toy [951]"}
     assert len(set(before.values())) == 2
     toy.conftest("\nTARGETS[0].noise = TARGETS[1].noise = 'other'\n")
-    toy.run(apart=True)
+    toy.run()
     assert {each["name"]: each["historyId"] for each in toy.results()} == before
     shown = [
         {one["name"]: one["value"] for one in each["parameters"] if one.get("mode") != "hidden"}
@@ -113,18 +113,18 @@ def test_results_are_those_of_this_run(toy: Toy) -> None:
 
 def test_results_go_where_they_are_asked_to(toy: Toy) -> None:
     toy.feature("Then all is well")
-    for _ in range(2):
-        toy.run("--alluredir=kept", "--junitxml=kept.xml")
+    toy.run("--alluredir=kept", "--junitxml=kept.xml")
+    toy.run("--alluredir=kept", "--junitxml=kept.xml")
     assert len(toy.results(at="kept")) == 2
     assert not (toy.path / "reports").exists()
-    toy.run("--alluredir=kept", "--clean-alluredir", "-n2", apart=True)
+    toy.run("--alluredir=kept", "--clean-alluredir", "-n2")
     assert len(toy.results(at="kept")) == 1
 
 
 def test_the_junit_file_has_no_secrets(toy: Toy) -> None:
     toy.conftest("\n@then('a leak')\ndef _(): raise ValueError('password=hunter2')\n")
     toy.feature("Then a leak")
-    seen = toy.run()
+    seen = toy.run("--color=yes")
     assert seen.ret == 3
     assert "hunter2" not in (toy.path / "reports" / "junit.xml").read_text()
     assert "hunter2" not in str(toy.results())
@@ -161,7 +161,7 @@ def test_a_report_that_cannot_be_rendered_is_said_and_changes_nothing(
 ) -> None:
     renderer(script)
     toy.feature("Then all is well")
-    seen = toy.run(report=True)
+    seen = toy.run(report=True, apart=False)
     assert seen.ret == 0
     seen.stdout.fnmatch_lines([f"report: not rendered, *{says}*; results: reports/allure-results"])
 
@@ -170,7 +170,7 @@ def test_the_report_is_one_file_that_calls_nobody(toy: Toy) -> None:
     if report._allure() is None:
         pytest.skip("npm's allure is not installed")
     toy.feature("Then an assertion in a Then")
-    seen = toy.run(report=True)
+    seen = toy.run(report=True, apart=False)
     assert seen.ret == 1
     seen.stdout.fnmatch_lines(["report: reports/report/index.html"])
     page = (toy.path / "reports" / "report" / "index.html").read_text()
@@ -209,6 +209,7 @@ def test_existing_results_are_rendered_again(
             "a\n-----BEGIN OPENSSH PRIVATE KEY-----***-----END OPENSSH PRIVATE KEY-----\nb",
         ),
         ("-----BEGIN PRIVATE KEY-----\nhunter2 cut", "-----BEGIN PRIVATE KEY-----***"),
+        ("\x1b[1;31mred\x1b[0m", "red"),
         ("Storage Driver: fuse-overlayfs", "Storage Driver: fuse-overlayfs"),
         ('apparmor="DENIED" operation="mount"', 'apparmor="DENIED" operation="mount"'),
     ],

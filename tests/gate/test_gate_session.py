@@ -40,7 +40,7 @@ def test_a_bad_target_is_a_usage_error_told_once(toy: Toy, args: tuple[str, ...]
     for name in "abc":
         toy.feature("Then all is well", name=name)
     toy.conftest(_NO_SUCH_TARGET)
-    seen = toy.run(*args, apart=True)
+    seen = toy.run(*args)
     assert seen.ret == 2
     seen.stdout.fnmatch_lines(["usage: there is no container 999 on pve1"])
     assert seen.stdout.str().count("no container 999") == 1
@@ -49,7 +49,7 @@ def test_a_bad_target_is_a_usage_error_told_once(toy: Toy, args: tuple[str, ...]
 @pytest.mark.parametrize("args", [("-k", "nix"), ("-m", "mutates"), ("-n1", "-k", "nix")])
 def test_nothing_selected_is_not_a_pass(toy: Toy, args: tuple[str, ...]) -> None:
     toy.feature("Then all is well")
-    seen = toy.run(*args, apart=True)
+    seen = toy.run(*args)
     assert seen.ret == 3
     seen.stdout.fnmatch_lines(
         ["undetermined: no scenario was run (1 deselected): nothing was judged"]
@@ -84,7 +84,7 @@ def test_a_scenario_without_a_result_makes_the_run_incomplete(toy: Toy) -> None:
 def test_an_interrupted_run_is_incomplete(toy: Toy) -> None:
     toy.feature("Then an interrupt in a Then", name="a")
     toy.feature("Then all is well", name="b")
-    seen = toy.run(apart=True)
+    seen = toy.run()
     assert seen.ret == 6
     seen.stdout.fnmatch_lines(["* a * no result *", "* b * no result *"])
 
@@ -106,7 +106,7 @@ def test_an_ordinary_test_beside_the_scenarios_counts(toy: Toy) -> None:
 @pytest.mark.parametrize("args", [("features/nix.feature",), ("-m", "a b"), ("-k", "(")])
 def test_a_bad_command_line_is_a_usage_error(toy: Toy, args: tuple[str, ...]) -> None:
     toy.feature("Then all is well")
-    seen = toy.run(*args, apart=True)
+    seen = toy.run(*args)
     assert seen.ret == 2
     seen.stderr.fnmatch_lines(["ERROR: *"])
     seen.stdout.no_fnmatch_line("*INTERNALERROR*")
@@ -115,7 +115,7 @@ def test_a_bad_command_line_is_a_usage_error(toy: Toy, args: tuple[str, ...]) ->
 def test_workers_only_report(toy: Toy) -> None:
     toy.feature("Then all is well", name="a")
     toy.feature("Then an assertion in a Then", name="b")
-    seen = toy.run("-n2", apart=True)
+    seen = toy.run("-n2")
     assert seen.ret == 1
     seen.stdout.fnmatch_lines(["verdict: not compliant (1 compliant, 1 not compliant)"])
     assert {each["status"] for each in toy.results()} == {"passed", "failed"}
@@ -126,20 +126,20 @@ def test_workers_only_report(toy: Toy) -> None:
 def test_a_worker_that_crashes_leaves_a_scenario_without_result(toy: Toy) -> None:
     toy.feature("Then a crash in a Then", name="a")
     toy.feature("Then all is well", name="b")
-    seen = toy.run("-n1", apart=True)
+    seen = toy.run("-n1")
     assert seen.ret == 6
     seen.stdout.fnmatch_lines(["* a * no result *", "verdict: incomplete *"])
 
 
 def test_no_colour_without_a_terminal(toy: Toy) -> None:
     toy.feature("Then an assertion in a Then")
-    assert "\x1b" not in toy.run(apart=True).stdout.str()
-    assert "\x1b[" in toy.run("--color=yes", apart=True).stdout.str()
+    assert "\x1b" not in toy.run().stdout.str()
+    assert "\x1b[" in toy.run("--color=yes").stdout.str()
 
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_lines_fit(toy: Toy, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     toy.feature("Then all is well", name="A long name of a scenario " + "that goes on and on " * 5)
-    lines = toy.run(apart=True).stdout.lines
+    lines = toy.run().stdout.lines
     assert max(map(len, lines)) <= columns

@@ -23,7 +23,7 @@ ONE = AFTER_SET.replace("memory: 600", "memory: 512").replace("keyctl=1", "keyct
 RAW = re.compile(r"vm-(\d+)-disk-0\.raw")
 APPENDED = ALL["file: line appended after a snapshot header"].stdout
 SNAPSHOT = APPENDED.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")
-THIN = SNAPSHOT.split("\n[pre]")[0].replace("parent: pre\n", "") + "\n"
+THIN = SNAPSHOT.partition("\n[pre]")[0].replace("parent: pre\n", "")
 MALFORMED = "dev/fuse\nnonsense line\nlxc.rootfs.path: /x\n"
 NAMED = "lxc.apparmor.profile: lxc-phoenix-v2\n"
 MEMORY_640 = ALL["config --current"].stdout
@@ -120,7 +120,7 @@ def prepare(node: ScriptedNode, name: str, tmp_path: Path) -> list[str]:
         volume = "vm-210-disk-0" if ctid == "210" else "subvol-200-disk-0.subvol"
         for tree in (volume, f"snap_{volume}_pre"):
             (tmp_path / f"var/lib/vz/images/{ctid}/{tree}/etc").mkdir(parents=True)
-        if "snapshot" == name:
+        if name == "snapshot":
             (tmp_path / f"var/lib/vz/images/{ctid}/snap_{volume}_pre/etc").rmdir()
             (tmp_path / f"var/lib/vz/images/{ctid}/snap_{volume}_pre").rmdir()
     if "running" in case.state or name in ALSO_RUNNING:

@@ -16,6 +16,10 @@ def main(argv: list[str], node: quick.Node | None = None) -> int:
         sys.stdout.flush()
         sys.stderr.write(str(error))
         return error.code
+    except OSError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"{error}\n")
+        return 255
 
 
 def run(words: list[str], node: quick.Node | None) -> int:

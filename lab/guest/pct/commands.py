@@ -71,7 +71,7 @@ def set_options(node: Containers, positional: list[str], chosen: dict[str, str])
     """Change options: at once where that is possible, else at the next start."""
     (ctid,) = positional
     with locked(node, ctid):
-        known = load(node, ctid)
+        known = load(node, ctid, quiet=True)
         if not chosen:
             raise PctError("no options specified\n")
         check_lock(known)

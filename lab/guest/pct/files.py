@@ -23,7 +23,7 @@ LOCK_TIMEOUT = 10.0
 _NOT_THROUGH_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def load(node: Node, ctid: str, *, task: bool = False) -> Config:
+def load(node: Node, ctid: str, *, task: bool = False, quiet: bool = False) -> Config:
     """A container's configuration.
 
     Args:
@@ -31,9 +31,11 @@ def load(node: Node, ctid: str, *, task: bool = False) -> Config:
         ctid: the container.
         task: whether Proxmox reads it inside a task: then the parser's warnings go to standard
             output, and a missing file ends in 255 instead of 2.
+        quiet: show no warnings; `pct set` drops the lines that do not parse without a word.
     """
     config, warnings = pve.parse(ctid, node.text(ctid, 255 if task else 2))
-    (sys.stdout if task else sys.stderr).write(warnings)
+    if not quiet:
+        (sys.stdout if task else sys.stderr).write(warnings)
     return config
 
 

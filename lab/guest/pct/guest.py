@@ -52,12 +52,19 @@ def personalise(rootfs: Path, section: Section) -> None:
     hostname = section.get("hostname")
     put(rootfs, "etc/hostname", f"{hostname}\n")
     put(rootfs, "etc/hosts", _hosts(rootfs / "etc/hosts", hostname))
+    units = rootfs / "etc/systemd/network"
     for index in range(10):
         net = properties(section.get(f"net{index}"))
-        if net and (rootfs / "etc/systemd/network").is_dir():
-            name = net.get("name", f"eth{index}")
-            text = _network(name, net, section.get("nameserver"))
-            put(rootfs, f"etc/systemd/network/{name}.network", text)
+        unit = units / f"{net.get('name', f'eth{index}')}.network"
+        if net and units.is_dir() and not (net.get("ip") == "dhcp" and _asks_dhcp(unit)):
+            text = _network(unit.stem, net, section.get("nameserver"))
+            put(rootfs, str(unit.relative_to(rootfs)), text)
+
+
+def _asks_dhcp(unit: Path) -> bool:
+    """Whether the template's own unit does so already: it may say more than we would."""
+    plain = unit.is_file() and not unit.is_symlink()
+    return plain and "\nDHCP=" in unit.read_text(encoding="utf-8")
 
 
 def _hosts(path: Path, hostname: str) -> str:

@@ -13,6 +13,8 @@ from .errors import PctError
 from .files import load, locked, replace_file, store
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from .containers import Containers
 
 SHUTDOWN_TIMEOUT = "60"
@@ -97,7 +99,7 @@ def check_lock(config: Config) -> None:
         raise PctError(f"CT is locked ({lock})\n")
 
 
-def _stopping(node: Containers, ctid: str, refusal: str):  # noqa: ANN202 - files.locked's own
+def _stopping(node: Containers, ctid: str, refusal: str) -> AbstractContextManager[None]:
     if not node.running(ctid):
         raise PctError(refusal)
     return locked(node, ctid)

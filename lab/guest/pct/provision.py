@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,7 @@ def destroy(node: Containers, positional: list[str], chosen: dict[str, str]) -> 
 
 def hwaddr() -> str:
     """A random address below Proxmox's own prefix."""
-    return "BC:24:11:" + ":".join(f"{byte:02X}" for byte in secrets.token_bytes(3))
+    return "BC:24:11:" + ":".join(f"{byte:02X}" for byte in os.urandom(3))
 
 
 def _new(node: Containers, ctid: str, build: Callable[[], Section]) -> Config:

@@ -13,6 +13,8 @@ from .files import load
 from .lxc import unprivileged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .containers import Containers
 
 CHUNK = 1 << 20
@@ -72,7 +74,7 @@ def _create(path: str, chosen: dict[str, str]) -> int:
     return number
 
 
-def _number(name: str | None, kind: str, look_up) -> int:  # noqa: ANN001 - pwd's or grp's
+def _number(name: str | None, kind: str, look_up: Callable[[str], int]) -> int:
     """A user's or group's number; -1, which chown leaves alone, for none."""
     if name is None:
         return -1

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import platform
+import signal
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from lab import hello
+
+native = pytest.mark.skipif(platform.machine() != "x86_64", reason="the program is for x86-64")
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "hello"
+    path.write_bytes(hello.elf())
+    path.chmod(0o755)
+    return path
+
+
+@native
+def test_prints_its_message_and_exits_0(program: Path) -> None:
+    done = subprocess.run([program], capture_output=True, check=False, timeout=10)
+    assert (done.returncode, done.stdout, done.stderr) == (0, hello.MESSAGE, b"")
+    assert b"Hello from Docker!" in done.stdout
+
+
+@native
+def test_waits_until_it_is_asked_to_end(program: Path) -> None:
+    with subprocess.Popen([program, "wait"], stdout=subprocess.PIPE) as waiting:
+        deadline = time.monotonic() + 10
+        # PID 1 of a container gets no signal that it has no handler for.
+        while not _handles(waiting.pid, signal.SIGTERM):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert waiting.poll() is None
+        waiting.terminate()
+        assert waiting.wait(timeout=10) == 0
+        assert waiting.stdout is not None
+        assert waiting.stdout.read() == b""
+
+
+def _handles(pid: int, number: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught & 1 << (number - 1))
+
+
+def _files(archive: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        return {
+            member.name: content.read()
+            for member in opened
+            if (content := opened.extractfile(member)) is not None
+        }
+
+
+def test_archive_holds_two_layers_that_its_configuration_names() -> None:
+    files = _files(hello.docker_archive())
+    (manifest,) = json.loads(files["manifest.json"])
+    config = json.loads(files[manifest["Config"]])
+    digests = [f"sha256:{hashlib.sha256(files[name]).hexdigest()}" for name in manifest["Layers"]]
+    assert len(digests) == 2
+    assert config["rootfs"]["diff_ids"] == digests
+
+
+def test_image_id_is_the_digest_of_the_configuration() -> None:
+    files = _files(hello.docker_archive())
+    (manifest,) = json.loads(files["manifest.json"])
+    digest = hashlib.sha256(files[manifest["Config"]]).hexdigest()
+    assert hello.image_id() == f"sha256:{digest}"
+    assert json.loads(hello.description())["id"] == hello.image_id()
+
+
+def test_archive_is_the_same_every_time() -> None:
+    assert hello.docker_archive() == hello.docker_archive()
+
+
+def test_program_is_executable_in_the_lower_layer() -> None:
+    files = _files(hello.docker_archive())
+    (manifest,) = json.loads(files["manifest.json"])
+    with tarfile.open(fileobj=io.BytesIO(files[manifest["Layers"][0]])) as layer:
+        assert layer.getmember("hello").mode == 0o755

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab import recipe
+from lab.sources import Archives
+
+HERE = Archives(("http://a/debian",), ("http://a/debian-security",))
+THERE = Archives(("http://b/debian",), ("http://b/debian-security",))
+
+
+@pytest.mark.parametrize("digest", [recipe.node_digest, recipe.template_digest])
+def test_digest_depends_on_release_and_archives(digest: object) -> None:
+    assert callable(digest)
+    digests = {digest("trixie", HERE), digest("bookworm", HERE), digest("trixie", THERE)}
+    assert len(digests) == 3
+    assert digest("trixie", HERE) in digests
+
+
+def test_digest_depends_on_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    node, template = recipe.node_digest("trixie", HERE), recipe.template_digest("trixie", HERE)
+    monkeypatch.setattr(recipe, "NODE_PACKAGES", (*recipe.NODE_PACKAGES, "vim"))
+    assert recipe.node_digest("trixie", HERE) != node
+    assert recipe.template_digest("trixie", HERE) == template
+
+
+def test_guest_files_are_no_part_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = recipe.node_digest("trixie", HERE), recipe.template_digest("trixie", HERE)
+    monkeypatch.setattr(recipe, "guest_tree", dict)
+    assert (recipe.node_digest("trixie", HERE), recipe.template_digest("trixie", HERE)) == before
+
+
+def test_testing_may_be_past_its_date_and_stable_may_not() -> None:
+    assert recipe.STALE_RELEASE in recipe.apt_options("testing")
+    assert recipe.STALE_RELEASE not in recipe.apt_options("trixie")
+
+
+def test_containers_daemon_json_names_the_mirror_and_a_foreign_key() -> None:
+    content = recipe.container_tree(HERE)["/etc/docker/daemon.json"].content
+    settings = json.loads(content)
+    assert settings["registry-mirrors"] == ["http://10.0.3.1:5000"]
+    assert settings["log-driver"]
+    assert "storage-driver" not in settings
+    assert b"\n  " in content
+
+
+def test_no_image_has_a_machine_id() -> None:
+    for files in (recipe.node_tree(HERE), recipe.container_tree(HERE)):
+        assert files["/etc/machine-id"].content == b""
+
+
+def test_proxy_goes_into_both_images() -> None:
+    proxied = Archives(HERE.main, HERE.security, ('Acquire::http::Proxy "http://localhost:1";',))
+    for files in (recipe.node_tree(proxied), recipe.container_tree(proxied)):
+        assert b"10.0.2.2:1" in files["/etc/apt/apt.conf.d/50lab-proxy"].content
+
+
+def test_no_mirror_is_written_down() -> None:
+    for path in Path(recipe.__file__).parent.rglob("*"):
+        if path.suffix in {".py", ".list", ".sources"}:
+            assert b"debian.org" not in path.read_bytes(), path

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab import sources
+from lab.errors import NoSources
+from lab.sources import Archives, archives, seen_from_guest
+
+DEB822 = """\
+# the distribution
+Types: deb deb-src
+URIs: https://a.example/debian/
+Suites: trixie trixie-updates
+Components: main contrib
+Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp
+
+Types: deb
+URIs: https://a.example/debian-security
+Suites: trixie-security
+Components: main
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_settings", tuple)
+
+
+def _etc(folder: Path, **files: str) -> Path:
+    (folder / "sources.list.d").mkdir()
+    for name, content in files.items():
+        stem, _, suffix = name.rpartition("_")
+        path = folder / "sources.list" if not stem else folder / f"sources.list.d/{stem}.{suffix}"
+        path.write_text(content)
+    return folder
+
+
+def test_deb822(tmp_path: Path) -> None:
+    found = archives(etc=_etc(tmp_path, debian_sources=DEB822))
+    assert found == Archives(("https://a.example/debian",), ("https://a.example/debian-security",))
+
+
+def test_one_line_form(tmp_path: Path) -> None:
+    text = (
+        "deb http://a.example/debian bookworm main  # the distribution\n"
+        "deb-src http://source.example/debian bookworm main\n"
+        "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian-security/ "
+        "bookworm-security main\n"
+        "# deb http://commented.example/debian bookworm main\n"
+    )
+    found = archives(etc=_etc(tmp_path, _list=text))
+    assert found.main == ("http://a.example/debian",)
+    assert found.security == ("http://a.example/debian-security",)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "deb file:/srv/debian trixie main",
+        "deb cdrom:[Debian]/debian trixie main",
+        "deb https://elsewhere.example/linux/debian trixie stable",
+        "deb https://packages.example/debian/13/prod trixie main",
+        "deb [trusted=yes] https://flat.example/debian ./",
+    ],
+)
+def test_what_is_not_debian_proper_is_left_out(tmp_path: Path, line: str) -> None:
+    with pytest.raises(NoSources, match="--mirror"):
+        archives(etc=_etc(tmp_path, _list=line))
+
+
+def test_disabled_stanza_is_left_out(tmp_path: Path) -> None:
+    with pytest.raises(NoSources):
+        archives(etc=_etc(tmp_path, debian_sources="Enabled: no\n" + DEB822.split("\n\n")[0]))
+
+
+def test_odd_path_is_debian_by_its_key(tmp_path: Path) -> None:
+    text = DEB822.partition("\n\n")[0].replace("/debian/", "/pub/os")
+    assert archives(etc=_etc(tmp_path, d_sources=text)).main == ("https://a.example/pub/os",)
+
+
+def test_file_of_mirrors_is_replaced_by_them(tmp_path: Path) -> None:
+    listed = tmp_path / "mirrors.list"
+    listed.write_text("# first one\nhttps://b.example/debian/\tpriority:1\n")
+    text = (
+        f"Types: deb\nURIs: mirror+file://{listed}\nSuites: trixie\nComponents: main\n"
+        "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+    )
+    assert archives(etc=_etc(tmp_path, d_sources=text)).main == ("https://b.example/debian",)
+
+
+def test_mirror_by_hand_needs_no_sources(tmp_path: Path) -> None:
+    found = archives("http://m.example/debian/", etc=tmp_path / "absent")
+    assert found == Archives(("http://m.example/debian",), ("http://m.example/debian-security",))
+
+
+def test_lines_of_a_release() -> None:
+    found = Archives(("http://a/debian",), ("http://a/debian-security",))
+    assert found.lines("bookworm") == (
+        "deb http://a/debian bookworm main",
+        "deb http://a/debian bookworm-updates main",
+        "deb http://a/debian-security bookworm-security main",
+    )
+    assert found.lines("sid") == ("deb http://a/debian sid main",)
+
+
+def test_proxy_on_our_loopback_is_the_guests_gateway() -> None:
+    settings = (
+        'Acquire::http::Proxy "http://127.0.0.1:3142";',
+        'Acquire::https::Proxy "http://proxy.example:3142/";',
+    )
+    assert seen_from_guest(settings) == (
+        'Acquire::http::Proxy "http://10.0.2.2:3142";\n'
+        'Acquire::https::Proxy "http://proxy.example:3142/";\n'
+    )
