@@ -107,7 +107,8 @@ def runtime(target: Target, request: pytest.FixtureRequest) -> Iterator[Runtime]
 
 def _fresh_lab(tell: Callable[[str], None]) -> None:
     # Imported here: a real host needs none of the lab's libraries.
-    from lab.machine import READY, Lab  # noqa: PLC0415
+    from lab.machine import Lab  # noqa: PLC0415
+    from lab.node import READY  # noqa: PLC0415
     from lab.progress import told_to  # noqa: PLC0415
 
     lab = Lab.open(steps=told_to(tell))

@@ -25,9 +25,21 @@ if TYPE_CHECKING:
     from pytest_bdd.parser import Scenario
 
 _EXAMPLE = "_pytest_bdd_example"
-_MODULE = "from pytest_bdd import scenarios\nscenarios({path!r})\n"
+#: A step asks for its fixtures when it runs; what is to be parametrised must be known before.
+_MODULE = """
+import pytest
+from pytest_bdd import scenarios
+pytestmark = pytest.mark.usefixtures("target")
+scenarios({path!r})
+"""
 _TITLE = pytest.StashKey[str]()
 _FILES = pytest.StashKey[tuple[Path, ...]]()
+
+
+@pytest.fixture(scope="session")
+def target() -> object:
+    """What every scenario is about; a conftest overrides this, and parametrises it."""
+    return None
 
 
 class FeatureFile(pytest.Module):
@@ -38,7 +50,7 @@ class FeatureFile(pytest.Module):
         module = ModuleType(self.path.stem)
         module.__file__ = str(self.path)
         source = compile(_MODULE.format(path=str(self.path)), str(self.path), "exec")
-        exec(source, module.__dict__)  # noqa: S102 - two lines, written above
+        exec(source, module.__dict__)  # noqa: S102 - the lines above
         return module
 
 
@@ -55,7 +67,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in TAGS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     config.addinivalue_line("markers", "req(id): the scenario judges this requirement")
-    if wrong := [problem for path in feature_files(config) for problem in problems(path)]:
+    asked = (Path(os.path.relpath(path)) for path in feature_files(config))
+    if wrong := [problem for path in asked for problem in problems(path)]:
         raise pytest.UsageError("\n".join(wrong))
 
 

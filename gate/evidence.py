@@ -27,7 +27,8 @@ _SECRETS = tuple(
         r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END [A-Z ]*PRIVATE KEY-----|\Z)",
         r"(\bauthorization\\?[\"']?\s*[:=]\s*\\?[\"']?)[^\"'\\\r\n]+",
         r"(\\?\"(?:auth|identitytoken|registrytoken)\\?\"\s*:\s*\\?\")[^\"\\]*",
-        r"((?:password|passwd|token|secret)\\?[\"']?\s*[:=]\s*\\?[\"']?)[^\s\"'\\&,;]+",
+        r"((?:password|passwd|token|secret)\\?[\"']?\s*[:=]\s*\\?([\"']))(?:(?!\\?\2)[^\n])+",
+        r"((?:password|passwd|token|secret)\\?[\"']?\s*[:=]\s*)[^\s\"'\\&,;]+",
         r"(--(?:password|token|secret)\s+[\"']?)[^\s\"']+",
         r"(://[^/\s:@]+:)[^/\s@]+(?=@)",
     )

@@ -64,13 +64,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def publish(config: pytest.Config) -> str:
-    """Complete the results and render them; return one line that says where they are."""
+    """Complete the results and render them; return one line that says where they are.
+
+    Whatever goes wrong here is said in that line: it says nothing about the target.
+    """
     results = Path(config.option.allure_report_dir).absolute()
-    results.mkdir(parents=True, exist_ok=True)
-    _describe(results)
-    if config.getoption("--no-report"):
-        return f"results: {_short(results)}"
-    return render(results, config.rootpath / "reports")
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        _describe(results)
+        if config.getoption("--no-report"):
+            return f"results: {_short(results)}"
+        return render(results, config.rootpath / "reports")
+    except OSError as error:
+        return f"report: not written, {error}"
 
 
 def render(results: Path, reports: Path) -> str:

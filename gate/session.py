@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
+#: With these, pytest runs no test: there is nothing to judge, and nothing is said.
+_NOT_A_RUN = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
+
+
 def is_scenario(nodeid: str) -> bool:
     """Whether a node id is that of a scenario; a worker that crashed tells nothing more."""
     return ".feature::" in nodeid
-
-
-#: With these, pytest runs no test: there is nothing to judge, and nothing is said.
-_NOT_A_RUN = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
 
 
 @pytest.hookimpl(trylast=True)
@@ -102,6 +102,8 @@ class Gate:
         if self.asked and not self.tally.unreadable and not self.screen.detailed:
             self.config.option.no_summary = True
         yield
+        if exitstatus == pytest.ExitCode.USAGE_ERROR:
+            return  # gate.verdicts says what was wrong
         if self.asked:
             session.exitstatus = self.tally.code(exitstatus)
             self._conclude(session.exitstatus)

@@ -47,8 +47,6 @@ class Screen:
         self.detailed = config.option.verbose > 0
         if quiet:
             config.option.verbose = -2  # no header, no counts: ours stand in their place
-        if quiet and config.option.tbstyle == "auto":
-            config.option.tbstyle = "short"
 
     @property
     def _width(self) -> int:
@@ -62,13 +60,15 @@ class Screen:
             self._feature = outcome.feature
             self.line(f"\n{self._feature}", bold=True)
         self._reporter.write(self._padded(outcome), flush=True)
+        self._reporter.currentfspath = -2  # pytest's own sign for a line that is not finished
 
     def end(self, outcome: Outcome) -> None:
         """Say what became of it, and after how many seconds."""
         if self._reporter is None:
             return
-        if not self._live:
+        if self._reporter.currentfspath is None:  # nothing begun, or other lines came between
             self._reporter.write(self._padded(outcome))
+        self._reporter.currentfspath = None
         colour = {"compliant": "green", "not compliant": "red"}.get(outcome.verdict, "yellow")
         self._reporter.write(f" {outcome.verdict:<13}", **{colour: True})
         self._reporter.write(f"{outcome.seconds:7.1f} s\n", flush=True)

@@ -41,11 +41,6 @@ class Verdict(StrEnum):
     NOT_COMPLIANT = "not compliant"
     UNDETERMINED = "undetermined"
 
-    @property
-    def code(self) -> int:
-        """What a session with only this verdict exits with."""
-        return {"compliant": HOLDS, "not compliant": DIFFERS}.get(self, UNKNOWN)
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -180,6 +175,13 @@ def _told(
 
     tbfilter = ours if not config.getoption("fulltrace") else False
     return redact(str(error.getrepr(style="short", tbfilter=tbfilter)))
+
+
+def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
+    """End at once where collecting already finds the question wrong: a target that is none."""
+    error = call.excinfo.value if call.excinfo else None
+    if call.when == "collect" and isinstance(error, RemediationError) and error.exit_code == USAGE:
+        raise pytest.UsageError(redact(str(error))) from error
 
 
 @pytest.hookimpl(wrapper=True)

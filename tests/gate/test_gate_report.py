@@ -40,7 +40,7 @@ def test_commands_hang_on_the_step_that_ran_them(toy: Toy, step: Step) -> None:
 def test_commands_of_fixtures_hang_on_the_set_up_and_the_scenario(toy: Toy) -> None:
     toy.feature("Given a target", "Then all is well")
     toy.run()
-    [container] = [each for each in toy.results("container") if "befores" in each]
+    [container] = [each for each in toy.results("container") if "afters" in each]
     [before], [after] = container["befores"], container["afters"]
     assert (before["name"], after["name"]) == ("machine", "machine")
     assert "$ echo set-up" in toy.attached(before)[0]
@@ -84,7 +84,10 @@ class Target:
     ctid: int
     noise: object
 TARGETS = [Target("pve1", 950, object()), Target("pve1", 951, object())]
-@pytest.fixture(params=TARGETS, ids=["pve1-950", "pve1-951"], autouse=True)
+def pytest_generate_tests(metafunc):
+    ids = ["pve1-950", "pve1-951"]
+    metafunc.parametrize("target", TARGETS, ids=ids, indirect=True, scope="session")
+@pytest.fixture(scope="session")
 def target(request): return request.param
 """)
     toy.feature("Then all is well")
@@ -196,6 +199,9 @@ def test_existing_results_are_rendered_again(
         ("login --token hunter2", "login --token ***"),
         ("PASSWORD: hunter2", "PASSWORD: ***"),
         ('{"password": "hunter2", "a": 1}', '{"password": "***", "a": 1}'),
+        ('password="hunter2 and more" x', 'password="***" x'),
+        (r'"{\"token\": \"hunter2\"}"', r'"{\"token\": \"***\"}"'),
+        ("password='hunter2', a='b'", "password='***', a='b'"),
         ("Authorization: Bearer hunter2.x==\nHost: a", "Authorization: ***\nHost: a"),
         (
             "curl -H 'Authorization: PVEAPIToken=a@pam!b=hunter2' x",

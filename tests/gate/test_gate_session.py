@@ -112,6 +112,29 @@ def test_a_bad_command_line_is_a_usage_error(toy: Toy, args: tuple[str, ...]) ->
     seen.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
+def test_a_target_that_is_none_ends_the_collection(toy: Toy) -> None:
+    toy.feature("Then all is well", name="a")
+    toy.feature("Then all is well", name="b")
+    toy.conftest("\ndef pytest_generate_tests(): raise errors.UsageError('no such target')\n")
+    seen = toy.run()
+    assert seen.ret == 2
+    assert seen.errlines == ["ERROR: no such target"]
+    assert not [line for line in seen.outlines if line]
+
+
+def test_a_line_in_between_breaks_no_line(toy: Toy) -> None:
+    toy.conftest("""
+@then("it takes a while")
+def _(request):
+    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        request.config.pluginmanager.get_plugin("terminalreporter").write_line("    booting")
+""")
+    toy.feature("Then it takes a while")
+    seen = toy.run()
+    begun, between, ended = [line.split() for line in seen.outlines[2:5]]
+    assert (begun, between, ended[:2]) == (["toy"], ["booting"], ["toy", "compliant"])
+
+
 def test_workers_only_report(toy: Toy) -> None:
     toy.feature("Then all is well", name="a")
     toy.feature("Then an assertion in a Then", name="b")

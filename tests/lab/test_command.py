@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
 from lab.__main__ import _ssh_argv, main
-from lab.machine import Lab
 from lab.errors import MachineFailed
+from lab.machine import Lab
 from remediation.errors import UsageError
 from remediation.ssh import SshAddress
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections import namedtuple
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +12,10 @@ from lab import errors, image, progress, recipe
 from lab.errors import ImageBuildFailed, MissingProgram, NoSpace
 from lab.image import Images
 from lab.sources import Archives
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 HERE = Archives(("http://a/debian",), ())
 
@@ -94,7 +97,7 @@ def test_failing_program_shows_its_last_lines_and_the_way_out() -> None:
 
 
 def test_missing_programs_name_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(MissingProgram, match="apt-get install e2fsprogs qemu-utils"):
         errors.require_programs("qemu-img", "mke2fs")
 

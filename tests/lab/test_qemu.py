@@ -3,8 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,7 +14,11 @@ from lab.node import Node, State
 from lab.progress import silent
 from lab.qemu import Hardware, Qemu
 
-SLEEP = "import time; time.sleep(60)"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SLEEP = "import time; print(flush=True); time.sleep(60)"
 
 
 @pytest.fixture
@@ -27,7 +30,9 @@ def machine(tmp_path: Path) -> Qemu:
 def ours(machine: Qemu) -> Iterator[subprocess.Popen[bytes]]:
     """A process that looks like this machine's QEMU: its command line names our pid file."""
     argv = [sys.executable, "-c", SLEEP, "-pidfile", str(machine.folder / "qemu.pid")]
-    with subprocess.Popen(argv) as process:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the kernel shows a command line only some time after exec
         yield process
         process.kill()
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lab import sources
 from lab.errors import NoSources
 from lab.sources import Archives, archives, seen_from_guest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEB822 = """\
 # the distribution
@@ -71,8 +74,9 @@ def test_what_is_not_debian_proper_is_left_out(tmp_path: Path, line: str) -> Non
 
 
 def test_disabled_stanza_is_left_out(tmp_path: Path) -> None:
+    disabled = "Enabled: no\n" + DEB822.partition("\n\n")[0]
     with pytest.raises(NoSources):
-        archives(etc=_etc(tmp_path, debian_sources="Enabled: no\n" + DEB822.split("\n\n")[0]))
+        archives(etc=_etc(tmp_path, d_sources=disabled))
 
 
 def test_odd_path_is_debian_by_its_key(tmp_path: Path) -> None:

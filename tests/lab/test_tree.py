@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import io
 import tarfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lab import tree
 from lab.tree import Entry, text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _packed(**files: bytes) -> io.BytesIO:
@@ -82,6 +85,6 @@ def test_lay_over_replaces_drops_and_hands_out_the_kernel() -> None:
 
 def test_lay_over_writes_names_without_pax_headers() -> None:
     out = io.BytesIO()
-    tree.lay_over(_packed(**{"etc__Főtanúsítvány": b"1"}), {}, (), out)
+    tree.lay_over(_packed(etc__Főtanúsítvány=b"1"), {}, (), out)
     assert "Főtanúsítvány".encode() in out.getvalue()
     assert b"path=" not in out.getvalue()
