@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from lab import progress, recipe
 from lab.errors import require_programs
@@ -136,18 +135,16 @@ def _ssh_argv(address: SshAddress, command: Sequence[str]) -> list[str]:
 
 
 def _show(lab: Lab) -> None:
-    state, table = lab.state, Table(show_header=False, box=None)
-    answers = str(lab.address) if lab.running else "not running: python -m lab up"
+    state = lab.state
     rows = {
-        "machine": answers,
+        "machine": str(lab.address) if lab.running else "not running: python -m lab up",
         "image": state.image or "none",
         "snapshots": ", ".join(lab.snapshots()) or "none",
         "templates": ", ".join(state.templates) or "none",
         "home": str(lab.home),
     }
-    for key, value in rows.items():
-        table.add_row(key, value)
-    Console(soft_wrap=True).print(table)
+    for name, value in rows.items():
+        click.echo(f"{name:<10} {value}")
 
 
 if __name__ == "__main__":

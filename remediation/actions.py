@@ -249,11 +249,10 @@ class StorageDriver:
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
         answer = on.run(["docker", "info", "-f", "{{.Driver}}"])
-        if not answer.ok:
-            return Drift(
-                f"Docker does not answer: {answer.stderr.decode(errors='replace').strip()}"
-            )
-        driver = answer.text.strip()
+        driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
+        if not driver:
+            said = answer.stderr.decode(errors="replace").strip()
+            return Drift(f"Docker does not answer: {said}")
         return None if driver == self.driver else Drift(f"storage driver is {driver}")
 
     def apply(self, on: Transport) -> None:

@@ -1,4 +1,7 @@
-"""The node's log, watched from before the container's start to after its workload."""
+"""The node's log, watched from before the container's start to after its workload.
+
+PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The container's configuration: what is written, what is in effect, what is neither."""
+"""The container's configuration: what is written, what is in effect, what is neither.
+
+PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+"""
 
 from __future__ import annotations
 

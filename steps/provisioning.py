@@ -1,4 +1,7 @@
-"""``phoenix create``: from nothing, and a second time."""
+"""``phoenix create``: from nothing, and a second time.
+
+PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+"""
 
 from __future__ import annotations
 

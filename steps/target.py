@@ -1,4 +1,7 @@
-"""The container as such: is it there, is it running, is it confined from the node's view."""
+"""The container as such: is it there, is it running, is it confined from the node's view.
+
+PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+"""
 
 from __future__ import annotations
 
