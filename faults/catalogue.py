@@ -75,7 +75,7 @@ FAULTS = (
     Fault(
         "F13",
         "the container is unconfined, the popular fix",
-        f"sed -i 's/^lxc.apparmor.profile:.*/lxc.apparmor.profile: unconfined/' {CONF} && {_RESTART}",
+        f"sed -i '/^lxc.apparmor.profile/s/:.*/: unconfined/' {CONF} && {_RESTART}",
         "apparmor_profile",
         "The container runs under the profile",
         (f"container {CTID} is unconfined",),

@@ -153,13 +153,13 @@ class Ssh(Base):
         timeout: float,
     ) -> tuple[int, bytes, bytes]:
         """Feed stdin and read both streams at once: reading one to its end stalls the other."""
-        out, err, rest = bytearray(), bytearray(), stdin
+        out, err, rest = bytearray(), bytearray(), memoryview(stdin)  # sliced without copying
         channel.settimeout(timeout)
         if not rest:
             channel.shutdown_write()
         while not channel.closed:
             if rest and channel.send_ready():
-                rest = rest[channel.send(rest[:_CHUNK]) :]
+                rest = rest[channel.send(bytes(rest[:_CHUNK])) :]
                 if not rest:
                     channel.shutdown_write()
             elif _drain(channel, out, err):
