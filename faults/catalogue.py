@@ -83,10 +83,8 @@ FAULTS = (
     Fault(
         "F14",
         "the profile's file was changed and never loaded",
-        f"echo '# changed' >>/etc/apparmor.d/{PROFILE}; "
-        f"sed -i 's/^}}$/  deny \\/nosuch r,\\n}}/' /etc/apparmor.d/{PROFILE} "
-        f"{REPOSITORY}/etc/apparmor/{PROFILE}; cp /etc/apparmor.d/{PROFILE} "
-        f"{REPOSITORY}/etc/apparmor/{PROFILE}",
+        f"sed -i 's/^}}$/  deny \\/nosuch r,\\n}}/' "
+        f"/etc/apparmor.d/{PROFILE} {REPOSITORY}/etc/apparmor/{PROFILE}",
         "apparmor_profile",
         "The deployed profile is the repository's, and the kernel's",
         ("is not what /etc/apparmor.d", "apparmor_parser -r"),
@@ -103,8 +101,8 @@ FAULTS = (
     Fault(
         "F16",
         "the profile refuses fuse-overlayfs its mounts",
-        f"sed -i 's/^}}$/  audit deny mount fstype=fuse*,\\n  audit deny mount fstype=fuse.*,\\n}}/' "
-        f"/etc/apparmor.d/{PROFILE} && {_RELOAD}",
+        f"sed -i 's/^}}$/  audit deny mount fstype=fuse.*,\\n}}/' /etc/apparmor.d/{PROFILE} && "
+        f"{_RELOAD}",
         "hello_world",
         "hello-world is pulled, runs and greets",
         ("fuse-overlayfs cannot mount",),
@@ -147,7 +145,7 @@ FAULTS = (
     Fault(
         "F39",
         "the registry cannot be reached",
-        "systemctl stop docker-registry; ip link set lxcbr0 down; ip link set lxcbr0 up",
+        "systemctl stop docker-registry",
         "hello_world",
         "hello-world is pulled, runs and greets",
         ("the registry did not serve hello-world",),

@@ -100,8 +100,7 @@ def _lab(tell: Callable[[str], None]) -> SshAddress:
     from lab.progress import told_to  # noqa: PLC0415
 
     lab = Lab.open(steps=told_to(tell))
-    if not lab.running:  # a running one is asked as it stands, whatever has changed since
-        lab.up()
+    lab.up(keep=True)  # a running one is asked as it stands, whatever has changed since
     return lab.address
 
 
