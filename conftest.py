@@ -31,6 +31,7 @@ pytest_plugins = (
     "steps.files",
     "steps.audit",
     "steps.provisioning",
+    "steps.rollback",
 )
 
 #: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, then, when
 
 from gate import evidence
-from remediation import apparmor, docker_in_lxc
 from remediation.errors import FactError
+from steps import state
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 #: A run of ``phoenix create`` that has nothing to do, under emulation (seconds).
 _AGAIN = 900.0
-#: Everything a provisioning could write: what it is, where, whose, how large, when, which inode.
-_FIND = "find /etc /usr /opt /root /var/lib/dpkg/status -xdev -printf"
-_SEEN = r"%p\t%y %m %U:%G %s %T@ %i %l\n"
-_PACKAGES = ["dpkg-query", "-W", "-f", r"${Package}\t${db:Status-Abbrev}${Version}\n"]
 
 
 @given("the container did not exist")
@@ -73,7 +69,7 @@ def docker_is_installed(container_host: Host) -> None:
 @given("the state of node and container is recorded", target_fixture="recorded")
 def state_is_recorded(runtime: Runtime, container: Transport, ctid: int) -> dict[str, str]:
     """Files, packages, profiles, configuration, processes: what a second run must not change."""
-    return _state(runtime, container, ctid)
+    return state.of(runtime, container, ctid)
 
 
 @when("phoenix create is run again", target_fixture="created")
@@ -87,41 +83,7 @@ def nothing_changed(
     recorded: dict[str, str], runtime: Runtime, container: Transport, ctid: int
 ) -> None:
     """Anything that differs is shown; nothing is excepted."""
-    now = _state(runtime, container, ctid)
-    assert recorded, "nothing was recorded"
-    changed = [
-        f"{key}: {recorded.get(key, 'absent')} -> {now.get(key, 'absent')}"
-        for key in sorted(recorded.keys() | now.keys())
-        if recorded.get(key) != now.get(key)
-    ]
+    now = state.of(runtime, container, ctid)
+    changed = state.differences(recorded, now)
     assert not changed, f"a second run changed {len(changed)} thing(s): " + "; ".join(changed[:10])
     evidence.say(f"{len(now)} facts compared, none differs")
-
-
-def _state(runtime: Runtime, container: Transport, ctid: int) -> dict[str, str]:
-    node = runtime.node
-    policy = apparmor.loaded_policy(node, docker_in_lxc.PROFILE)
-    state = {
-        "profiles in the kernel": " ".join(sorted(apparmor.loaded_profiles(node))),
-        f"policy of {docker_in_lxc.PROFILE}": policy[:16],
-        "container's first process": str(runtime.init_pid(ctid)),
-        "configuration": repr(node.read(runtime.config_path(ctid))),
-        "dockerd": _dockerd(container),
-    }
-    return state | _files(node, "node") | _files(container, "container")
-
-
-def _dockerd(container: Transport) -> str:
-    asked = ["systemctl", "show", "docker", "-p", "MainPID,ExecMainStartTimestampMonotonic"]
-    return " ".join(container.run(asked).require().text.split())
-
-
-def _files(on: Transport, where: str) -> dict[str, str]:
-    """Return every file and package of a machine, by a key that a reader understands."""
-    files = on.run([*_FIND.split(), _SEEN], timeout=300).require().text
-    packages = on.run(_PACKAGES).require().text
-    lines = [line.partition("\t") for line in files.splitlines()]
-    versions = [line.partition("\t") for line in packages.splitlines()]
-    return {f"{where} {path}": seen for path, _, seen in lines} | {
-        f"{where} package {name}": version for name, _, version in versions
-    }
