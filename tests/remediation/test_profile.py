@@ -1,0 +1,55 @@
+"""The profile we ship, as far as it can be judged without a kernel: by AppArmor's own parser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from remediation import docker_in_lxc
+from steps.apparmor import RULES
+
+TEXT = docker_in_lxc.content(docker_in_lxc.PROFILE)
+PARSER = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
+
+
+def parse(text: str, *options: str) -> subprocess.CompletedProcess[str]:
+    assert PARSER, "apparmor_parser is missing: apt-get install apparmor"
+    argv = [PARSER, "--skip-kernel-load", "--skip-cache", *options]
+    return subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+
+
+def test_it_compiles_without_a_warning() -> None:
+    done = parse(TEXT)
+    assert done.returncode == 0, done.stderr
+    assert not re.search("warning|error", done.stderr, re.IGNORECASE), done.stderr
+
+
+def test_a_broken_one_does_not() -> None:
+    assert parse(TEXT.replace("}", "", 1) + "{").returncode != 0
+
+
+def test_its_name_is_one_that_lxc_may_enter() -> None:
+    assert parse(TEXT, "--names").stdout.split() == [docker_in_lxc.PROFILE]
+    assert docker_in_lxc.PROFILE.startswith("lxc-")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_it_carries_the_plans_rules(rule: str) -> None:
+    assert re.search(RULES[rule], TEXT, re.MULTILINE)
+
+
+def rules() -> list[str]:
+    return [line.strip() for line in TEXT.splitlines() if line.strip() and "#" not in line[:3]]
+
+
+def test_no_rule_allows_every_mount() -> None:
+    assert rules()
+    assert not {"mount,", "allow mount,", "all,"} & set(rules())
+
+
+def test_it_does_not_take_over_the_denies_that_stop_runc() -> None:
+    includes = [line for line in TEXT.splitlines() if re.match(r"\s*#?include", line)]
+    assert includes == ["#include <tunables/global>"]
