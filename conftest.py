@@ -132,8 +132,8 @@ def _tell(config: pytest.Config) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def node(runtime: Runtime) -> Transport:
-    """The hypervisor."""
+def node(runtime: Runtime, provisioning: Provisioning) -> Transport:  # noqa: ARG001 - done first
+    """The hypervisor, with the plan applied where this run may do so."""
     return runtime.node
 
 

@@ -118,7 +118,7 @@ class Plan:
         if self.journal.unfinished():
             raise NotClean(
                 f"{self.journal.path} holds the before-images of a run that did not end. "
-                "Take them back first: python -m remediation rollback"
+                "Take them back first: python -m remediation rollback, with the same --target"
             )
         outcomes: list[Outcome] = []
         changed: list[Step] = []

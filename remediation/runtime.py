@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from remediation import config
-from remediation.errors import FactError, TransportError, UsageError
+from remediation.errors import FactError, TransportError
 from remediation.transport import CommandResult, Inside, Transport
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Runtime(Protocol):
         """Return a transport whose commands run in the container."""
 
     def configuration(self, ctid: int) -> config.ContainerConfig:
-        """Return the configuration as written; raises UsageError if there is no container."""
+        """Return the configuration as written; raises FactError if there is no container."""
 
     def effective(self, ctid: int) -> config.ContainerConfig:
         """Return LXC's configuration of the container's last start, includes resolved."""
@@ -129,7 +129,7 @@ class Pct(_Lxc):
         path = self.config_path(ctid)
         content = self.node.read(path)
         if content is None:
-            raise UsageError(
+            raise FactError(
                 f"there is no container {ctid} on {self.node.machine} ({path} does not exist): "
                 "pct list shows those that are"
             )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from remediation.errors import UsageError
+from remediation.errors import FactError, UsageError
 from remediation.runtime import Lxc, Pct, Runtime
 from remediation.ssh import Ssh, SshAddress
 from remediation.transport import Local, Recorded
@@ -108,7 +108,7 @@ def _runtime(node: Transport) -> Runtime:
     """Return ``Pct`` where there is a pct, else ``Lxc``."""
     found = node.run(["sh", "-c", "command -v pct || command -v lxc-start"])
     if not found.ok:
-        raise UsageError(
+        raise FactError(
             f"{node.machine} has neither pct nor lxc-start: it manages no LXC containers"
         )
     return Pct(node) if found.text.strip().endswith("/pct") else Lxc(node)

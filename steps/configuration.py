@@ -105,7 +105,13 @@ def profile_in_effect(runtime: Runtime, ctid: int, profile: str) -> None:
 @then("the container can open /dev/fuse for reading and writing")
 def fuse_can_be_opened(container: Transport) -> None:
     """Opening it is the test: the node may exist and be refused."""
-    result = container.run(["sh", "-c", "exec 3<>/dev/fuse"])
+    result = container.run(
+        [
+            "sh",
+            "-c",
+            "test -c /dev/fuse || { echo 'it is not there' >&2; exit 1; }; exec 3<>/dev/fuse",
+        ]
+    )
     said = re.sub(r"^sh: \d+: ", "", result.stderr.decode(errors="replace").strip())
     assert result.ok, (
         f"the container cannot open /dev/fuse: {said} (features: fuse=1, and a restart)"

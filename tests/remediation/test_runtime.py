@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scripted import Scripted
 
-from remediation.errors import TransportError, UsageError
+from remediation.errors import FactError, TransportError
 from remediation.runtime import Lxc, Pct
 
 TRANSCRIPTS = json.loads((Path(__file__).parents[1] / "pct/transcripts.json").read_text())["cases"]
@@ -52,10 +52,10 @@ def test_states(name: str, state: str | None) -> None:
     assert answering(name, ("pct", "status", "200")).state(200) == state
 
 
-def test_no_container_is_a_usage_error() -> None:
+def test_no_container_is_an_error_with_a_way_out() -> None:
     absent = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
     pct = Pct(Scripted({("env", "LC_ALL=C", "cat", "--", "/etc/pve/lxc/200.conf"): absent}))
-    with pytest.raises(UsageError, match="pct list"):
+    with pytest.raises(FactError, match="pct list"):
         pct.configuration(200)
 
 
