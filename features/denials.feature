@@ -12,7 +12,7 @@ Feature: AppArmor has nothing to refuse
     Then it greets and exits with 0
     And the log was watched to its end, and AppArmor denied the container nothing
 
-  @container @mutates @req:STEP-2.3
+  @container @req:STEP-2.3
   Scenario: The guest starts without units that AppArmor made fail
     Given the container is running
     Then no unit of the guest has failed but those that fail without AppArmor, too

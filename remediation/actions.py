@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import apparmor, files
-from remediation.errors import FactError, RemediationError
+from remediation.errors import RemediationError
 from remediation.files import FileState
 from remediation.plan import Drift
 
@@ -123,7 +124,8 @@ class Package:
         if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
             on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
             plan = on.run([*_APT, "-s", "install", "--no-install-recommends", self.package])
-        adds = re.findall(r"^Inst (\S+)", plan.require().text, re.MULTILINE)
+        # "Inst NAME (NEW" is an installation; "Inst NAME [OLD] (NEW" an upgrade, never purged.
+        adds = re.findall(r"^Inst (\S+) \(", plan.require().text, re.MULTILINE)
         return PackageState(status, tuple(sorted(adds)))
 
     def check(self, on: Transport) -> Drift | None:
@@ -148,37 +150,39 @@ class Package:
 
 
 @dataclass(frozen=True)
-class LoadedState:
-    """A profile in the kernel: the hash of its policy (empty: not loaded) and its source."""
+class ProfileState:
+    """A profile's file, and the hash of the policy that the kernel holds (empty: not loaded)."""
 
+    file: FileState
     policy: str
-    source: bytes = b""
 
 
 @dataclass(frozen=True)
-class LoadedProfile:
-    """The kernel's policy for a profile is the one in the file, replaced in place.
+class Profile:
+    """An AppArmor profile stands in its file, and the kernel's policy is what the file says.
 
-    A profile is never removed while something runs under it: removed and added again, it
-    would leave what runs unconfined until its restart.
+    It is replaced in place, and never removed while something runs under it: removed and added
+    again, it would leave what runs unconfined until its restart.
     """
 
     name: str
     requirement: str
     profile: str
     path: str
+    content: bytes
 
-    before: ClassVar[Any] = LoadedState
+    before: ClassVar[Any] = ProfileState
 
-    def capture(self, on: Transport) -> LoadedState:
+    def capture(self, on: Transport) -> ProfileState:
         """See :class:`remediation.plan.Action`."""
-        policy = apparmor.loaded_policy(on, self.profile)
-        if not policy:
-            return LoadedState("")
-        return LoadedState(policy, on.read(self.path) or b"")
+        return ProfileState(files.capture(on, self.path), apparmor.loaded_policy(on, self.profile))
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
+        content = on.read(self.path)
+        if content != self.content:
+            what = "is absent" if content is None else "differs"
+            return Drift(f"{self.path} {what}", content or b"", self.content)
         loaded = apparmor.loaded_policy(on, self.profile)
         if not loaded:
             return Drift(f"profile {self.profile} is not loaded")
@@ -188,27 +192,63 @@ class LoadedProfile:
 
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
+        files.write(on, self.path, files.capture(on, self.path), self.content)
         apparmor.load(on, self.path)
 
-    def rollback(self, on: Transport, before: LoadedState) -> None:
+    def rollback(self, on: Transport, before: ProfileState) -> None:
         """See :class:`remediation.plan.Action`."""
-        loaded = apparmor.loaded_policy(on, self.profile)
-        if loaded == before.policy:
-            return
-        if not before.policy:
-            if users := apparmor.processes_under(on, self.profile):
-                raise RemediationError(
-                    f"profile {self.profile} stays loaded: processes {users[:8]} run under it. "
-                    "Stop their containers, then roll back again"
-                )
-            apparmor.unload(on, self.profile)
-        elif before.source:
-            apparmor.load_text(on, before.source)
-        else:
-            raise FactError(
-                f"the former policy of {self.profile} had no file at {self.path}: "
-                "it cannot be loaded again from here"
+        if not before.policy and apparmor.loaded_policy(on, self.profile):
+            self._unload(on)
+        files.restore(on, self.path, before.file)
+        if before.policy and apparmor.loaded_policy(on, self.profile) != before.policy:
+            apparmor.load(on, self.path)
+
+    def _unload(self, on: Transport) -> None:
+        if users := apparmor.processes_under(on, self.profile):
+            raise RemediationError(
+                f"profile {self.profile} stays loaded: processes {users[:8]} run under it. "
+                "Stop their containers, then roll back again"
             )
+        apparmor.unload(on, self.profile)
+
+
+@dataclass(frozen=True)
+class ContainerOptions:
+    """A container's options are written, and in effect: where it runs, it is restarted.
+
+    The restart is part of it, and no consequence, so that on the way back the container has
+    left its profile before the profile is taken from the kernel.
+    """
+
+    name: str
+    requirement: str
+    path: str
+    edit: Callable[[bytes | None], bytes] = field(compare=False)
+    restart: Callable[[], None] = field(compare=False)
+
+    before: ClassVar[Any] = FileState
+
+    def capture(self, on: Transport) -> FileState:
+        """See :class:`remediation.plan.Action`."""
+        return files.capture(on, self.path)
+
+    def check(self, on: Transport) -> Drift | None:
+        """See :class:`remediation.plan.Action`."""
+        return self._file.check(on)
+
+    def apply(self, on: Transport) -> None:
+        """See :class:`remediation.plan.Action`."""
+        self._file.apply(on)
+        self.restart()
+
+    def rollback(self, on: Transport, before: FileState) -> None:
+        """See :class:`remediation.plan.Action`."""
+        self._file.rollback(on, before)
+        self.restart()
+
+    @property
+    def _file(self) -> FileEdit:
+        return FileEdit(self.name, self.requirement, self.path, self.edit)
 
 
 @dataclass(frozen=True)
@@ -267,11 +307,9 @@ class StorageDriver:
         Docker is left stopped: it starts on its former driver when daemon.json is back.
         """
         on.run(["systemctl", "stop", "docker.socket", "docker"], timeout=180).require()
+        aside = f"{self.root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
         for driver in set(self.capture(on)) - set(before):
-            aside = f"{self.root}.{driver}-taken-back"
             on.run(["mkdir", "-p", f"{aside}/image"]).require()
-            on.run(["mv", "-T", f"{self.root}/{driver}", f"{aside}/{driver}"]).require()
-            if on.run(["test", "-d", f"{self.root}/image/{driver}"]).ok:
-                on.run(
-                    ["mv", "-T", f"{self.root}/image/{driver}", f"{aside}/image/{driver}"]
-                ).require()
+            for place in (driver, f"image/{driver}"):
+                if on.run(["test", "-d", f"{self.root}/{place}"]).ok:
+                    on.run(["mv", "-T", f"{self.root}/{place}", f"{aside}/{place}"]).require()

@@ -52,12 +52,9 @@ def compiled_policy(on: Transport, path: str) -> str:
 
 def load(on: Transport, path: str) -> None:
     """Load a file's profiles, in place: what runs under them stays confined."""
-    on.run(["apparmor_parser", "-r", "-W", path], timeout=_PARSER_TIMEOUT).require()
-
-
-def load_text(on: Transport, source: bytes) -> None:
-    """Load profiles from their text, in place."""
-    on.run(["apparmor_parser", "-r", "-K"], stdin=source, timeout=_PARSER_TIMEOUT).require()
+    # -T -W: never from the cache, but into it. A file put back has its old time, and the cached
+    # policy of the newer one would pass for fresh at the next boot.
+    on.run(["apparmor_parser", "-r", "-T", "-W", path], timeout=_PARSER_TIMEOUT).require()
 
 
 def unload(on: Transport, profile: str) -> None:

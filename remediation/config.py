@@ -125,8 +125,10 @@ def _set(lines: list[str], key: str, value: str) -> list[str]:
     """Set a key once: where it stands last, or at the end."""
     places = [n for n, line in enumerate(lines) if (m := _OPTION.match(line)) and m["key"] == key]
     new = f"{key}: {value}\n"
-    if not places:
-        return [*lines, new]
+    includes = [n for n, line in enumerate(lines) if re.match(r"lxc\.include\s*[:=]", line)]
+    if not places or (key.startswith("lxc.") and includes and includes[-1] > places[-1]):
+        # The last assignment wins, and an include may hold one.
+        return [*(line for n, line in enumerate(lines) if n not in places), new]
     if key == "features" and features(_OPTION.match(lines[places[-1]])["value"]) == features(value):  # type: ignore[index]
         new = lines[places[-1]]
     return [

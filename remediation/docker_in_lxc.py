@@ -12,10 +12,18 @@ from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
 
 from remediation import config
-from remediation.actions import Directory, FileEdit, LoadedProfile, Package, StorageDriver
+from remediation.actions import (
+    ContainerOptions,
+    Directory,
+    FileEdit,
+    Package,
+    Profile,
+    StorageDriver,
+)
 from remediation.errors import FactError
 from remediation.journal import Journal
 from remediation.plan import Consequence, Plan, Step
+from remediation.runtime import Pct, wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,37 +108,45 @@ def _apparmor(node: Transport) -> list[Step]:
             node,
             (reload,),
         ),
-        Step(FileEdit("profile is deployed", "STEP-2.2", PROFILE_PATH, profile), node),
-        Step(LoadedProfile("profile is loaded", "STEP-2.2", PROFILE, PROFILE_PATH), node),
+        Step(
+            Profile(
+                "profile is deployed and loaded", "STEP-2.2", PROFILE, PROFILE_PATH, profile(None)
+            ),
+            node,
+        ),
     ]
 
 
 def _container(runtime: Runtime, ctid: int) -> list[Step]:
     """Step 3 in a container that exists: its configuration, the package, Docker's settings."""
+    if not isinstance(runtime, Pct):
+        raise FactError(f"container {ctid} is plain LXC's: the plan's options are Proxmox's own")
     inside = runtime.inside(ctid)
     running = runtime.state(ctid) == "running"
 
     def restart() -> None:
-        if running:
-            runtime.stop(ctid)
-            runtime.start(ctid)
+        if not running:
+            return
+        if runtime.state(ctid) == "running":
+            runtime.shutdown(ctid)
+        runtime.start(ctid)
+        wait_until_booted(inside)
 
     def start_docker() -> None:
         if running:
             _require(inside, ["systemctl", "start", "docker"], "journalctl -u docker -n 20")
 
-    restarts = Consequence(f"restart container {ctid}", restart)
     starts = Consequence(f"Docker runs in container {ctid}", start_docker)
     steps = [
         Step(
-            FileEdit(
+            ContainerOptions(
                 f"container {ctid} has its features and its profile",
                 "STEP-2.2",
                 runtime.config_path(ctid),
                 container_options,
+                restart,
             ),
             runtime.node,
-            (restarts,),
         )
     ]
     if running:
@@ -193,7 +209,10 @@ def described(text: bytes | None, ctid: int) -> bytes:
     """Return phoenix's descriptions with the container's features and profile."""
     if text is None:
         raise FactError(f"{CONTAINERS} is not in the repository")
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise FactError(f"{CONTAINERS} is not JSON ({error}); mend it") from error
     entry = document.get("lxc_configs", {}).get(str(ctid))
     if entry is None:
         return text
@@ -207,7 +226,9 @@ def container_options(text: bytes | None) -> bytes:
     """Return the container's configuration with its features and profile in effect."""
     if text is None:
         raise FactError("the container has no configuration")
-    return config.with_options(text.decode(), FEATURES, {"lxc.apparmor.profile": PROFILE}).encode()
+    written = text.decode(errors="surrogateescape")
+    changed = config.with_options(written, FEATURES, {"lxc.apparmor.profile": PROFILE})
+    return changed.encode(errors="surrogateescape")
 
 
 def daemon_json(text: bytes | None) -> bytes:

@@ -2,12 +2,14 @@
 
 ``/var/lib/docker-lxc-gate/<ctid>/journal.jsonl`` (root only), format version 1::
 
+    {"v":1,"at":1795532650.0,"kind":"begun"}
     {"v":1,"at":1795532651.0,"kind":"before","action":"…","machine":"…","before":{…}}
     {"v":1,"at":1795532699.0,"kind":"finished"}
 
-Each line is flushed and synced before the change that it is about. Bytes are base64. A journal
-whose last line is not ``finished`` belongs to a run that did not end. After a complete rollback
-the file is kept beside it under the time of the rollback.
+Each line is flushed and synced before the change that it is about, so a last line without its
+end (the disk was full, the power went) is about a change that was never made. Bytes are base64.
+A journal whose last line is not ``finished`` belongs to a run that did not end. After a complete
+rollback the file is kept beside it under the time of the rollback.
 """
 
 from __future__ import annotations
@@ -51,13 +53,16 @@ class Journal:
         self._node, self._directory = node, directory
         self.path = f"{directory}/journal.jsonl"
         self._lines: list[dict[str, Any]] | None = None
+        self._torn = False
 
     def _read(self) -> list[dict[str, Any]]:
         if self._lines is None:
             content = self._node.read(self.path) or b""
+            whole = content[: content.rfind(b"\n") + 1]
             self._lines = [
-                self._line(number, line) for number, line in enumerate(content.splitlines(), 1)
+                self._line(number, line) for number, line in enumerate(whole.splitlines(), 1)
             ]
+            self._torn = len(content) > len(whole)
         return self._lines
 
     def _line(self, number: int, line: bytes) -> dict[str, Any]:
@@ -93,7 +98,12 @@ class Journal:
     def unfinished(self) -> bool:
         """Whether a run began here and did not end."""
         lines = self._read()
-        return bool(lines) and lines[-1]["kind"] != "finished"
+        return self._torn or (bool(lines) and lines[-1]["kind"] != "finished")
+
+    def begin(self) -> None:
+        """Note that a run is about to change something, unless that is noted already."""
+        if not self.unfinished():
+            self._append({"kind": "begun"})
 
     def record(self, action: str, machine: str, before: Any) -> None:
         """Add a before-image; returns when it is on the disk."""
@@ -105,13 +115,18 @@ class Journal:
 
     def _append(self, values: dict[str, Any]) -> None:
         self._read()
+        if self._torn:
+            raise FactError(
+                f"{self.path} on {self._node.machine} ends in half a line: a run was cut off. "
+                "Take it back first: python -m remediation rollback, with the same --target"
+            )
         line = msgspec.json.encode({"v": VERSION, "at": time.time(), **values}) + b"\n"
         self._node.run(["sh", "-c", _APPEND, "journal", self._directory], stdin=line).require()
         self._lines = None  # what is on the disk is what counts
 
     def close(self) -> None:
         """Put the journal aside: everything it held has been taken back."""
-        if self._read():
+        if self._read() or self._torn:
             aside = f"{self._directory}/rolled-back-{time.time_ns()}.jsonl"
             self._node.run(["mv", "-T", "--", self.path, aside]).require()
         self._lines = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from remediation.errors import NotClean, RemediationError, RollbackFailed, VerifyFailed
+from remediation.errors import NotClean, RollbackFailed, VerifyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -130,8 +130,8 @@ class Plan:
             outcomes += self._follow(changed)
             for step in changed:
                 _verify(step)
-        except (RemediationError, KeyboardInterrupt):
-            if changed or self.journal.unfinished():
+        except BaseException:  # Ctrl-C and our own mistakes too: nothing half-applied is left
+            if self.journal.unfinished():
                 self.tell("taking back what was changed")
                 self.rollback()
             raise
@@ -145,6 +145,7 @@ class Plan:
         if drift is None:
             return Outcome(action.name, action.requirement, False, "already so")
         self.tell(action.name)
+        self.journal.begin()
         if self.journal.before(action.name) is None:
             self.journal.record(action.name, step.on.machine, action.capture(step.on))
         action.apply(step.on)
@@ -152,15 +153,18 @@ class Plan:
         return Outcome(action.name, action.requirement, True, drift.summary)
 
     def _follow(self, changed: Sequence[Step]) -> list[Outcome]:
-        """Run what follows from the changed steps, each consequence once."""
-        wanted = {consequence for step in changed for consequence in step.then}
-        ordered = dict.fromkeys(c for step in self.steps for c in step.then if c in wanted)
+        """Run what follows from the changed steps."""
         outcomes = []
-        for consequence in ordered:
+        for consequence in self._wanted(changed):
             self.tell(consequence.name)
             consequence.run()
             outcomes.append(Outcome(consequence.name, "", True, "something it depends on changed"))
         return outcomes
+
+    def _wanted(self, changed: Sequence[Step]) -> list[Consequence]:
+        """Return the consequences of the changed steps, each once, in the plan's order."""
+        wanted = {consequence for step in changed for consequence in step.then}
+        return list(dict.fromkeys(c for step in self.steps for c in step.then if c in wanted))
 
     def rollback(self) -> list[Outcome]:
         """Take back, in reverse order, everything the journal holds.
@@ -183,13 +187,16 @@ class Plan:
                 continue
             try:
                 outcomes.append(self._undo_one(step))
-                undone.append(step)
-            except RemediationError as error:
+                if outcomes[-1].changed:
+                    undone.append(step)
+            except Exception as error:  # noqa: BLE001 - one failing undo never stops the others
                 failures.append((entry.action, error))
-        try:
-            outcomes += self._follow(undone)
-        except RemediationError as error:
-            failures.append(("what follows", error))
+        for consequence in self._wanted(undone):
+            try:
+                self.tell(consequence.name)
+                consequence.run()
+            except Exception as error:  # noqa: BLE001 - as above
+                failures.append((consequence.name, error))
         if failures:
             raise RollbackFailed(failures)
         self.journal.close()
@@ -198,10 +205,12 @@ class Plan:
     def _undo_one(self, step: Step) -> Outcome:
         action = step.action
         before = self.journal.before(action.name, action.before)
+        if action.capture(step.on) == before:
+            return Outcome(action.name, action.requirement, False, "is as before already")
         self.tell(f"taking back: {action.name}")
         action.rollback(step.on, before)
-        if (now := action.capture(step.on)) != before:
-            raise VerifyFailed(f"{action.name}: after rollback it is {now!r:.400}, not as before")
+        if action.capture(step.on) != before:
+            raise VerifyFailed(f"{action.name}: after rollback it is not as before")
         return Outcome(action.name, action.requirement, True, "as before")
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
+import stamina
+
 from remediation import config
 from remediation.errors import FactError, TransportError
 from remediation.transport import CommandResult, Inside, Transport
@@ -41,7 +43,10 @@ class Runtime(Protocol):
         """Start the container; raises CommandFailed with what the runtime said."""
 
     def stop(self, ctid: int) -> None:
-        """Stop the container."""
+        """Stop the container at once."""
+
+    def shutdown(self, ctid: int) -> None:
+        """Let the container end what it does, then stop it."""
 
     def init_pid(self, ctid: int) -> int:
         """Return the pid, on the node, of the first process; raises TransportError if stopped."""
@@ -153,6 +158,11 @@ class Pct(_Lxc):
         """See :class:`Runtime`."""
         self.node.run(["pct", "stop", str(ctid)], timeout=180).require()
 
+    def shutdown(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        argv = ["pct", "shutdown", str(ctid), "--timeout", "60", "--forceStop", "1"]
+        self.node.run(argv, timeout=180).require()
+
 
 class Lxc(_Lxc):
     """Containers of plain LXC, through its own tools. Source: lxc-attach(1), lxc-info(1)."""
@@ -200,4 +210,39 @@ class Lxc(_Lxc):
 
     def stop(self, ctid: int) -> None:
         """See :class:`Runtime`."""
-        self.node.run(["lxc-stop", "-P", self._LXC_PATH, "-n", str(ctid)], timeout=180).require()
+        argv = ["lxc-stop", "-k", "-P", self._LXC_PATH, "-n", str(ctid)]
+        self.node.run(argv, timeout=180).require()
+
+    def shutdown(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        argv = ["lxc-stop", "-t", "60", "-P", self._LXC_PATH, "-n", str(ctid)]
+        self.node.run(argv, timeout=180).require()
+
+
+class _Booting(Exception):
+    """systemd in the container is still on its way."""
+
+
+def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
+    """Wait until systemd in the container has started what it starts, well or not.
+
+    Args:
+        container: its inside.
+        patience: seconds.
+
+    Raises:
+        TransportError: it has not within that time.
+    """
+
+    @stamina.retry(on=(_Booting, TransportError), timeout=patience, attempts=None, wait_max=2.0)
+    def settled() -> None:
+        state = container.run(["systemctl", "is-system-running"]).text.strip()
+        if state not in {"running", "degraded"}:
+            raise _Booting(state)
+
+    try:
+        settled()
+    except _Booting as error:
+        raise TransportError(
+            f"{container.machine} has not booted within {patience:g} s: systemd says '{error}'"
+        ) from error

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 #: The plan's three rules, as they must be found among a profile's own (comments left out).
 RULES = {
     "mount fstype=fuse.fuse-overlayfs": (
-        r"^\s*(allow )?mount\s+(options=\S+\s+)?fstype=\(?[^\n]*fuse\.fuse-overlayfs\b"
+        r"^\s*(allow )?mount fstype=fuse\.fuse-overlayfs -> /var/lib/docker/fuse-overlayfs/\*\*,"
     ),
-    "/dev/fuse": r"^\s*(allow )?/dev/fuse r",
+    "/dev/fuse": r"^\s*(allow )?/dev/fuse rw,",
     "/sys/fs/fuse/connections": r"^\s*(allow )?/sys/fs/fuse/connections r",
 }
 _ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]*")

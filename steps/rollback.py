@@ -12,9 +12,10 @@ from pytest_bdd import given, parsers, then, when
 
 from gate import evidence
 from remediation import docker_in_lxc
-from remediation.errors import UsageError
+from remediation.errors import FactError
+from remediation.runtime import wait_until_booted
 from steps import state
-from steps.docker import IMAGE, PATIENCE, wait_until_docker_answers
+from steps.docker import IMAGE, PATIENCE
 
 if TYPE_CHECKING:
     import pytest
@@ -50,18 +51,21 @@ def another_container(
     """Made from a template with Docker, given an image and a container, and thrown away."""
     del provisioning  # the plan's changes of the node come first, so that they are not ours
     if target.place != "lab":
-        raise UsageError("no ctid is reserved for throw-away containers on this target")
-    runtime.node.run(_CREATE, timeout=300).require()
+        raise FactError("no ctid is reserved for throw-away containers on this target")
+    if runtime.state(_CTID) is not None:
+        raise FactError(f"container {_CTID} is there already, and not ours: it is left alone")
     request.addfinalizer(lambda: _throw_away(runtime))
+    runtime.node.run(_CREATE, timeout=300).require()
     runtime.start(_CTID)
     inside = runtime.inside(_CTID)
-    wait_until_docker_answers(inside)
+    wait_until_booted(inside)
     inside.run(["docker", "run", "--name", "former", IMAGE], timeout=PATIENCE).require()
     return Existing(inside, _driver(inside), state.of(runtime, inside, _CTID))
 
 
 def _throw_away(runtime: Runtime) -> None:
-    runtime.stop(_CTID)
+    if runtime.state(_CTID) == "running":
+        runtime.stop(_CTID)
     runtime.node.run(["pct", "destroy", str(_CTID)], timeout=180).require()
 
 
@@ -78,7 +82,7 @@ def plan_is_applied(runtime: Runtime) -> list[Outcome]:
 @then(parsers.parse('its Docker runs on "{driver}" and can run hello-world'))
 def docker_runs_on(existing: Existing, outcomes: list[Outcome], driver: str) -> None:
     """The plan by its effect; that something changed is what makes the rollback worth asking."""
-    wait_until_docker_answers(existing.inside)
+    wait_until_booted(existing.inside)
     assert any(outcome.changed for outcome in outcomes), "the plan found nothing to change"
     assert existing.driver != driver, f"it was on {driver} before the plan"
     now = _driver(existing.inside)
@@ -95,8 +99,8 @@ def plan_is_taken_back(runtime: Runtime) -> None:
 
 @then("node and container are as they were before the plan")
 def as_before(runtime: Runtime, existing: Existing) -> None:
-    """By a witness that shares no code with the actions; what may differ is listed there."""
-    wait_until_docker_answers(existing.inside)
+    """By a witness of its own (steps/state.py); what may differ is listed there."""
+    wait_until_booted(existing.inside)
     now = state.restored(state.of(runtime, existing.inside, _CTID))
     changed = state.differences(state.restored(existing.recorded), now)
     assert not changed, f"{len(changed)} thing(s) are not as before: " + "; ".join(changed[:10])

@@ -1,4 +1,4 @@
-"""The state of node and container, seen without any code that changes it: a witness.
+"""The state of node and container, as a witness sees it: nothing here changes anything.
 
 Files with their kind, mode, owner, size, time and inode; packages; profiles and their policy;
 the container's configuration; which processes are still the same.

@@ -11,7 +11,7 @@ from pytest_bdd import given, then, when
 
 from gate import evidence
 from remediation.errors import TransportError
-from steps.docker import wait_until_docker_answers
+from remediation.runtime import wait_until_booted
 
 if TYPE_CHECKING:
     from remediation.runtime import Runtime
@@ -31,10 +31,10 @@ def container_is_running(runtime: Runtime, ctid: int) -> None:
 
 @when("the container is restarted")
 def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) -> None:
-    """Stop, start, and wait until Docker answers or systemd has given up on it."""
+    """Stop, start, and wait until the guest has booted; that Docker runs is for a Then."""
     runtime.stop(ctid)
     runtime.start(ctid)
-    wait_until_docker_answers(container)
+    wait_until_booted(container)
 
 
 @then("root in the container is an ordinary user on the node")

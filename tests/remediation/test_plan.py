@@ -76,7 +76,9 @@ def test_the_before_image_is_on_disk_before_the_change(tmp_path: Path) -> None:
         flag.value = "new"
 
     plan(tmp_path, Flag("one", on_apply=look)).apply()
-    assert json.loads(seen[0])["before"] == "old"
+    kinds = [json.loads(line) for line in seen[0].splitlines()]
+    assert [each["kind"] for each in kinds] == ["begun", "before"]
+    assert kinds[1]["before"] == "old"
     assert oct((tmp_path / "journal").stat().st_mode)[-3:] == "700"
     assert oct((tmp_path / "journal/journal.jsonl").stat().st_mode)[-3:] == "600"
 
@@ -143,7 +145,7 @@ def test_consequences_run_once_and_again_after_rollback(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"), [(b'{"v":2}\n', "format 2"), (b'{"v":1,"kind":"bef', "line 1")]
+    ("line", "said"), [(b'{"v":2}\n', "format 2"), (b'{"v":1,"kind":"bef\n', "line 1")]
 )
 def test_a_foreign_or_damaged_journal_is_an_error(tmp_path: Path, line: bytes, said: str) -> None:
     (tmp_path / "journal").mkdir()
@@ -151,6 +153,57 @@ def test_a_foreign_or_damaged_journal_is_an_error(tmp_path: Path, line: bytes, s
     with pytest.raises(FactError, match=said):
         plan(tmp_path, Flag("one")).apply()
     assert (tmp_path / "journal/journal.jsonl").read_bytes() == line
+
+
+def test_half_a_last_line_is_of_a_change_never_made(tmp_path: Path) -> None:
+    one = Flag("one")
+    it = plan(tmp_path, one)
+    it.apply()
+    journal = tmp_path / "journal/journal.jsonl"
+    journal.write_bytes(journal.read_bytes() + b'{"v":1,"kind":"bef')
+    again = plan(tmp_path, one)
+    with pytest.raises(NotClean):
+        again.apply()
+    assert [outcome.name for outcome in again.rollback()] == ["one"]
+    assert one.value == "old"
+    assert not again.journal.unfinished()
+    assert [outcome.changed for outcome in again.apply()] == [True]
+
+
+def test_a_second_run_that_ends_half_way_is_noticed(tmp_path: Path) -> None:
+    one, two = Flag("one"), Flag("two", value="new")
+    plan(tmp_path, one, two).apply()
+    one.value, two.value = "meddled", "meddled"
+    second = plan(tmp_path, one, two)
+    second.journal.begin()
+    with pytest.raises(NotClean):
+        plan(tmp_path, one, two).apply()
+
+
+def test_our_own_mistakes_take_everything_back_too(tmp_path: Path) -> None:
+    def broken(_: Flag) -> None:
+        raise ZeroDivisionError
+
+    one = Flag("one")
+    with pytest.raises(ZeroDivisionError):
+        plan(tmp_path, one, Flag("two", on_apply=broken)).apply()
+    assert one.value == "old"
+
+
+def test_a_failing_consequence_does_not_stop_the_others(tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def fails() -> None:
+        if ran:
+            raise RemediationError("no reload")
+        ran.append("apply")
+
+    then = (Consequence("fails", fails), Consequence("runs", lambda: ran.append("runs")))
+    it = plan(tmp_path, Flag("one"), then=then)
+    it.apply()
+    with pytest.raises(RollbackFailed, match="no reload"):
+        it.rollback()
+    assert ran == ["apply", "runs", "runs"]
 
 
 def test_a_journalled_file_comes_back_through_json(tmp_path: Path) -> None:
