@@ -297,6 +297,8 @@ class StorageDriver:
 
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
+        # On its former driver it may have failed too often under the new profile to be started.
+        on.run(["systemctl", "reset-failed", "docker"])
         on.run(["systemctl", "restart", "docker"], timeout=180).require(
             "journalctl -u docker -n 20 in the container says why"
         )

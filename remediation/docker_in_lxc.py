@@ -134,6 +134,7 @@ def _container(runtime: Runtime, ctid: int) -> list[Step]:
 
     def start_docker() -> None:
         if running:
+            inside.run(["systemctl", "reset-failed", "docker"])
             _require(inside, ["systemctl", "start", "docker"], "journalctl -u docker -n 20")
 
     starts = Consequence(f"Docker runs in container {ctid}", start_docker)
