@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ def lab() -> Lab:
     return lab
 
 
+@cache
 def snapshot(name: str) -> str:
     """Return a snapshot's name: another plan is another state."""
     plan = sorted((_ROOT / "remediation").rglob("*"))
