@@ -77,6 +77,7 @@ def plan(where: str) -> None:
         _show(step, drift)
     for consequence in dict.fromkeys(c.name for step, _ in drifts for c in step.then):
         _out.print(Text(f"then: {consequence}", style="bold"))
+    _say_unasked(the_plan)
     _out.print(f"{len(drifts)} to change" if drifts else "nothing to change")
 
 
@@ -108,6 +109,7 @@ def apply(where: str) -> None:
     """Apply the plan; an error takes everything back."""
     with _plan(where) as the_plan:
         _outcomes(the_plan.apply())
+        _say_unasked(the_plan)
 
 
 @main.command()
@@ -143,7 +145,10 @@ def _print_table(table: Table) -> None:
 @main.command()
 @_target
 def status(where: str) -> None:
-    """Show the drift, action by action; exit code 1 if there is any."""
+    """Show the drift, action by action.
+
+    Exit code 0: none; 1: drift, or a run that did not end; 3: not all could be asked.
+    """
     with _plan(where) as the_plan:
         drifts = the_plan.drifts()
         unfinished = the_plan.journal.unfinished()
@@ -153,11 +158,21 @@ def status(where: str) -> None:
         summary = drift.summary if drift else ""
         table.add_row(step.action.requirement, step.action.name, state, summary)
     _print_table(table)
+    _say_unasked(the_plan)
     if unfinished:
         _out.print(
-            f"an earlier run did not end ({the_plan.journal.path}): python -m remediation rollback"
+            f"an earlier run did not end ({the_plan.journal.path}): "
+            f"python -m remediation rollback --target {where}",
+            soft_wrap=True,
         )
-    sys.exit(1 if unfinished or any(drift for _, drift in drifts) else 0)
+    if unfinished or any(drift for _, drift in drifts):
+        sys.exit(1)
+    sys.exit(3 if the_plan.unasked else 0)
+
+
+def _say_unasked(the_plan: Plan) -> None:
+    for what in the_plan.unasked:
+        _out.print(Text(f"not asked: {what}", style="yellow"), soft_wrap=True)
 
 
 if __name__ == "__main__":

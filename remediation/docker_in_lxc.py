@@ -69,10 +69,15 @@ def plan(
     if node.run(["test", "-d", repository]).ok:
         steps += _repository(node, repository, ctid)
     steps += _apparmor(node)
-    if runtime.state(ctid) is not None:
+    state = runtime.state(ctid)
+    if state is not None:
         steps += _container(runtime, ctid)
+    unasked = {
+        None: (f"container {ctid} is not there yet: phoenix create {ctid}",),
+        "running": (),
+    }.get(state, (f"container {ctid} is {state}: nothing inside it was asked (pct start {ctid})",))
     steps.sort(key=lambda step: step.action.requirement)
-    return Plan(steps, Journal(node, f"{JOURNAL}/{ctid}"), tell)
+    return Plan(steps, Journal(node, f"{JOURNAL}/{ctid}"), tell, unasked)
 
 
 def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:

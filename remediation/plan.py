@@ -92,12 +92,14 @@ class Outcome:
 class Plan:
     """Ordered steps over one journal.
 
-    ``tell`` hears one line before anything that takes time.
+    ``tell`` hears one line before anything that takes time; ``unasked`` says what the plan
+    holds beyond these steps and cannot look at now, and why.
     """
 
     steps: Sequence[Step]
     journal: Journal
     tell: Callable[[str], None] = lambda _: None
+    unasked: Sequence[str] = ()
 
     def drifts(self) -> list[tuple[Step, Drift | None]]:
         """Return each step with its drift; changes nothing."""

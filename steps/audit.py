@@ -27,7 +27,7 @@ def log_is_watched(node: Transport) -> audit.Window:
 def nothing_was_denied(window: audit.Window, runtime: Runtime, ctid: int) -> None:
     """The canary proves the watching; each denial is attributed before it is counted."""
     denials = window.close()
-    profiles = _profiles(runtime) if denials else {}
+    profiles = _profiles(runtime, ctid) if denials else {}
     owners = [(denial, audit.attribute(runtime.node, denial, profiles)) for denial in denials]
     ours = [denial for denial, owner in owners if owner == ctid]
     assert not ours, (
@@ -54,9 +54,14 @@ def _might_be_ours(denial: audit.Denial) -> bool:
     return denial.profile.startswith("lxc-")
 
 
-def _profiles(runtime: Runtime) -> dict[int, str]:
-    """Return the profile of each running container of the node, by ctid."""
+def _profiles(runtime: Runtime, ctid: int) -> dict[int, str]:
+    """Return the profile of each running container of the node, by ctid.
+
+    The container asked about counts even if it runs no more: its denials are not a neighbour's.
+    """
     listing = runtime.node.run(["lxc-ls", "-P", "/var/lib/lxc", "--running", "-1"]).require()
     ctids = [int(name) for name in listing.text.split() if name.isdigit()]
-    labels = {ctid: apparmor.label(runtime.node, runtime.init_pid(ctid)) for ctid in ctids}
-    return {ctid: label.removesuffix(" (enforce)") for ctid, label in labels.items()}
+    labels = {each: apparmor.label(runtime.node, runtime.init_pid(each)) for each in ctids}
+    profiles = {each: label.removesuffix(" (enforce)") for each, label in labels.items()}
+    assigned = runtime.configuration(ctid).current().get("lxc.apparmor.profile", "")
+    return {ctid: assigned} | profiles
