@@ -135,6 +135,15 @@ FAULTS = (
         ("daemon.json, line ", "column ", "Docker does not start"),
     ),
     Fault(
+        "F34",
+        "daemon.json lost the user's other settings",
+        'printf \'{"storage-driver": "fuse-overlayfs"}\\n\' >/tmp/daemon.json; '
+        f"pct push {CTID} /tmp/daemon.json {_DAEMON_JSON}",
+        "install_script",
+        "The user's own Docker settings survive",
+        ("the user's settings are lost",),
+    ),
+    Fault(
         "F36",
         "Docker does not start at boot",
         "inside systemctl disable docker.service docker.socket",
