@@ -72,6 +72,7 @@ def _may_change(config: pytest.Config) -> bool:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what would change a target, unless that is allowed."""
+    items.sort(key=lambda item: item.get_closest_marker("before_the_plan") is None)
     if _may_change(config):
         return
     changing = [item for item in items if item.get_closest_marker("mutates")]

@@ -1,13 +1,42 @@
-Feature: What the plan changed in a container can be taken back
+Feature: What the plan changed can be taken back
 
-  The letter of the plan (remove daemon.json, purge fuse-overlayfs, restart) leaves a Docker that
-  does not start, because it finds the layers of two drivers.
+  A container that had Docker on its default driver before the plan, on a node that the plan has
+  not touched, must be as it was afterwards: files, packages, units, mounts, the policy in the
+  kernel, the container's configuration as written and as in effect, and Docker with its images
+  and containers. What may differ is a short list in remediation/witness.py.
 
-  @node @container @mutates @req:BACK-1
-  Scenario: A container that had Docker before gets it back as it was
+  @node @container @mutates @before_the_plan @req:BACK-3
+  Scenario: The tunable is taken back
     Given another container runs Docker on its default driver
-    When the plan is applied to it
-    Then its Docker runs on "fuse-overlayfs" and can run hello-world
-    When the plan is taken back
+    When "STEP-1" of the plan is applied to it and taken back
+    Then node and container are as they were before the plan
+
+  @node @container @mutates @before_the_plan @req:BACK-2
+  Scenario: The profile is taken back, from the kernel and from the container, too
+    Given another container runs Docker on its default driver
+    When "STEP-2" of the plan is applied to it and taken back
+    Then node and container are as they were before the plan
+
+  @node @container @mutates @before_the_plan @req:BACK-1
+  Scenario: Docker's installation is taken back
+    Given another container runs Docker on its default driver
+    When "STEP-3" of the plan is applied to it and taken back
+    Then node and container are as they were before the plan
+    And its Docker runs on its former driver, with its former image and container
+
+  @node @container @mutates @before_the_plan @req:BACK-1 @req:BACK-2 @req:BACK-3
+  Scenario: The whole plan is rehearsed
+    Given another container runs Docker on its default driver
+    When the plan is applied to it, taken back, compared, and applied again
+    Then nothing differed when it was taken back
+    And nothing of the plan is left to do
+    And its Docker runs on "fuse-overlayfs" and can run hello-world
+
+  @node @container @mutates @before_the_plan @req:BACK-1
+  Scenario: The letter of the plan's rollback leaves a Docker that does not start
+    Given the plan is applied to another container
+    When daemon.json is removed, fuse-overlayfs purged and Docker restarted, as the plan says
+    Then Docker does not start, and the profile is still in the kernel
+    When the plan is taken back, over what was changed by hand
     Then node and container are as they were before the plan
     And its Docker runs on its former driver, with its former image and container

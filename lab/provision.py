@@ -22,6 +22,7 @@ TEMPLATES = "/var/lib/vz/template/cache"
 REGISTRY = "10.0.3.1:5000"
 DESCRIPTION = "/usr/local/share/lab/hello-world.json"
 _REPOSITORY = "/usr/local/phoenix_hypervisor"
+_FRONT = "/usr/local/lib/pct-front"
 #: Waiting for a service under emulation (seconds).
 _PATIENCE = 120.0
 #: How much of a large file is sent at a time (bytes).
@@ -90,6 +91,9 @@ class Provisioning:
             _unpack(node, self.guest)
             if any(path.startswith(f"{_REPOSITORY}/") for path in self.guest):
                 _shell(node, _COMMIT)
+            if any(path.startswith(_FRONT) for path in self.guest):
+                # Now, and not at its first use, which would be a change in somebody's comparison.
+                node.run(["python3", "-m", "compileall", "-q", _FRONT]).require()
 
 
 def from_here(templates: Mapping[str, Path]) -> Provisioning:

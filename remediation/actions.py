@@ -8,22 +8,27 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import apparmor, files
-from remediation.errors import RemediationError
+from remediation.errors import FactError, RemediationError
 from remediation.files import FileState
-from remediation.plan import Drift
+from remediation.plan import Drift, Simple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from remediation.transport import Transport
 
 #: apt under emulation or on a slow mirror (seconds).
 APT_TIMEOUT = 1800.0
-_APT = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y")
+#: A run that was cut off may have left an apt that is still at work: it is waited for (seconds).
+_APT = (
+    *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
+    *("-o", "DPkg::Lock::Timeout=600"),
+)
+_SERVICE_TIMEOUT = 180.0
 
 
 @dataclass(frozen=True)
-class FileEdit:
+class FileEdit(Simple):
     """A file's content is what ``edit`` makes of it; mode, owner and attributes stay.
 
     Args:
@@ -56,16 +61,30 @@ class FileEdit:
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
         state = files.capture(on, self.path)
-        content = state.content if state.kind == "file" else None
-        files.write(on, self.path, state, self.edit(content))
+        files.write(on, self.path, state, self.edit(_content(state)))
 
     def rollback(self, on: Transport, before: FileState) -> None:
         """See :class:`remediation.plan.Action`."""
         files.restore(on, self.path, before)
 
+    def meddled(self, on: Transport, before: FileState, after: FileState | None) -> Drift | None:
+        """See :class:`remediation.plan.Action`."""
+        now = files.capture(on, self.path)
+        if files.same(now, before) or (after is not None and files.same(now, after)):
+            return None
+        left = after.content if after is not None else self.edit(_content(before))
+        if after is None and now.kind == "file" and now.content == left:
+            return None
+        what = {"absent": "was removed", "file": "was changed"}.get(now.kind, f"is a {now.kind}")
+        return Drift(f"{self.path} on {on.machine} {what}", now.content, left)
+
+
+def _content(state: FileState) -> bytes | None:
+    return state.content if state.kind == "file" else None
+
 
 @dataclass(frozen=True)
-class Directory:
+class Directory(Simple):
     """A directory exists (mode 755); taken back only if it was made here and is empty again."""
 
     name: str
@@ -94,14 +113,17 @@ class Directory:
 
 @dataclass(frozen=True)
 class PackageState:
-    """``status`` as dpkg gives it (``ii``), empty if unknown; ``adds`` what installing brings."""
+    """``status`` as dpkg abbreviates it (``ii``), empty if the package is unknown.
+
+    ``adds`` holds what installing it brings, each with its own status before.
+    """
 
     status: str
-    adds: tuple[str, ...]
+    adds: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Package:
+class Package(Simple):
     """A Debian package is installed; taken back with just the packages that came with it."""
 
     name: str
@@ -110,28 +132,27 @@ class Package:
 
     before: ClassVar[Any] = PackageState
 
-    def _status(self, on: Transport) -> str:
-        # Never `dpkg -l | grep`: it is true for removed packages and for other names.
-        answer = on.run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev}", self.package])
-        return answer.text.strip() if answer.ok else ""
-
     def capture(self, on: Transport) -> PackageState:
-        """See :class:`remediation.plan.Action`."""
-        status = self._status(on)
-        if status.startswith("ii"):
-            return PackageState(status, ())
+        """See :class:`remediation.plan.Action`; raises FactError if it is half-installed."""
+        status = _statuses(on, [self.package])[self.package]
+        if _installed(status):
+            return PackageState(status)
+        if status not in {"", "rc", "un", "pn"}:
+            raise FactError(
+                f"on {on.machine}: package {self.package} is {status!r}, half-installed; "
+                "mend that first: dpkg --configure -a"
+            )
         plan = on.run([*_APT, "-s", "install", "--no-install-recommends", self.package])
         if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
             on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
             plan = on.run([*_APT, "-s", "install", "--no-install-recommends", self.package])
         # "Inst NAME (NEW" is an installation; "Inst NAME [OLD] (NEW" an upgrade, never purged.
         adds = re.findall(r"^Inst (\S+) \(", plan.require().text, re.MULTILINE)
-        return PackageState(status, tuple(sorted(adds)))
+        return PackageState(status, _statuses(on, sorted(adds)))
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
-        status = self._status(on)
-        if status.startswith("ii"):
+        if _installed(_statuses(on, [self.package])[self.package]):
             return None
         return Drift(f"package {self.package} is not installed", b"", f"{self.package}\n".encode())
 
@@ -144,21 +165,73 @@ class Package:
         first.require()
 
     def rollback(self, on: Transport, before: PackageState) -> None:
+        """See :class:`remediation.plan.Action`.
+
+        Raises:
+            RemediationError: something that was installed since needs what is to go.
+        """
+        now = _statuses(on, before.adds)
+        if now == before.adds:
+            return
+        if any(not _settled(status) for status in now.values()):  # apt was cut off at its work
+            on.run(["dpkg", "--configure", "-a"], timeout=APT_TIMEOUT)
+        for verb, was_configured in (("purge", False), ("remove", True)):
+            gone = [
+                name
+                for name, status in before.adds.items()
+                if now[name] != status and (status == "rc") == was_configured
+            ]
+            if gone:
+                self._take_away(on, verb, gone, before.adds)
+
+    def _take_away(self, on: Transport, verb: str, gone: list[str], ours: Iterable[str]) -> None:
+        plan = on.run([*_APT, "-s", verb, *gone]).require().text
+        others = set(re.findall(r"^(?:Purg|Remv) (\S+)", plan, re.MULTILINE)) - set(ours)
+        if others:
+            raise RemediationError(
+                f"on {on.machine}: {', '.join(sorted(others))} came later and needs "
+                f"{self.package}, which is to go; remove that first, or keep both"
+            )
+        on.run([*_APT, verb, *gone], timeout=APT_TIMEOUT).require()
+
+    def price(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.plan.Action`."""
-        if before.adds and self._status(on).startswith("ii"):
-            on.run([*_APT, "purge", *before.adds], timeout=APT_TIMEOUT).require()
+        if before is None:
+            return []
+        now = _statuses(on, before.adds)
+        gone = [name for name, status in before.adds.items() if now[name] != status]
+        return [f"{', '.join(gone)}: removed from {on.machine}"] if gone else []
+
+
+def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:
+    """Return each package's status, empty where dpkg does not know it."""
+    found = dict.fromkeys(packages, "")
+    # Never `dpkg -l | grep`: it is true for removed packages and for other names.
+    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *found]
+    for line in on.run(query).text.splitlines() if found else []:
+        name, _, status = line.partition(" ")
+        found[name] = status.strip()
+    return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
+
+
+def _installed(status: str) -> bool:
+    return status[1:2] == "i" and len(status) == 2  # noqa: PLR2004 - a third letter is an error
+
+
+def _settled(status: str) -> bool:
+    return status in {"", "rc"} or _installed(status)
 
 
 @dataclass(frozen=True)
 class ProfileState:
-    """A profile's file, and the hash of the policy that the kernel holds (empty: not loaded)."""
+    """A profile's file, and the binary policy that the kernel holds for it (empty: none)."""
 
     file: FileState
-    policy: str
+    policy: bytes
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Simple):
     """An AppArmor profile stands in its file, and the kernel's policy is what the file says.
 
     It is replaced in place, and never removed while something runs under it: removed and added
@@ -175,14 +248,13 @@ class Profile:
 
     def capture(self, on: Transport) -> ProfileState:
         """See :class:`remediation.plan.Action`."""
-        return ProfileState(files.capture(on, self.path), apparmor.loaded_policy(on, self.profile))
+        policy = apparmor.loaded_binary(on, self.profile)
+        return ProfileState(files.capture(on, self.path), policy)
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
-        content = on.read(self.path)
-        if content != self.content:
-            what = "is absent" if content is None else "differs"
-            return Drift(f"{self.path} {what}", content or b"", self.content)
+        if (drift := self._file.check(on)) is not None:
+            return drift
         loaded = apparmor.loaded_policy(on, self.profile)
         if not loaded:
             return Drift(f"profile {self.profile} is not loaded")
@@ -192,16 +264,27 @@ class Profile:
 
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
-        files.write(on, self.path, files.capture(on, self.path), self.content)
+        self._file.apply(on)
         apparmor.load(on, self.path)
 
     def rollback(self, on: Transport, before: ProfileState) -> None:
         """See :class:`remediation.plan.Action`."""
-        if not before.policy and apparmor.loaded_policy(on, self.profile):
+        loaded = apparmor.loaded_binary(on, self.profile)
+        if loaded and not before.policy:
             self._unload(on)
-        files.restore(on, self.path, before.file)
-        if before.policy and apparmor.loaded_policy(on, self.profile) != before.policy:
-            apparmor.load(on, self.path)
+        self._file.rollback(on, before.file)
+        if before.policy and loaded != before.policy:
+            apparmor.load_binary(on, before.policy)
+
+    def meddled(
+        self, on: Transport, before: ProfileState, after: ProfileState | None
+    ) -> Drift | None:
+        """See :class:`remediation.plan.Action`."""
+        return self._file.meddled(on, before.file, after.file if after else None)
+
+    @property
+    def _file(self) -> FileEdit:
+        return FileEdit(self.name, self.requirement, self.path, lambda _: self.content)
 
     def _unload(self, on: Transport) -> None:
         if users := apparmor.processes_under(on, self.profile):
@@ -213,24 +296,47 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class ContainerOptions:
+class OptionsState:
+    """A container's configuration, whether it runs, and the configuration that it runs with."""
+
+    file: FileState
+    running: bool
+    effective: str
+
+
+@dataclass(frozen=True)
+class ContainerOptions(Simple):
     """A container's options are written, and in effect: where it runs, it is restarted.
 
     The restart is part of it, and no consequence, so that on the way back the container has
     left its profile before the profile is taken from the kernel.
+
+    Args:
+        name: what a reader calls it.
+        requirement: the clause it implements.
+        path: the container's configuration.
+        edit: returns the desired configuration; applied twice it changes nothing more.
+        running: whether the container runs.
+        effective: what it was last started with, as the runtime wrote it down.
+        start: starts it and waits until it has booted.
+        shutdown: lets it end.
     """
 
     name: str
     requirement: str
     path: str
     edit: Callable[[bytes | None], bytes] = field(compare=False)
-    restart: Callable[[], None] = field(compare=False)
+    running: Callable[[], bool] = field(compare=False)
+    effective: Callable[[], str] = field(compare=False)
+    start: Callable[[], None] = field(compare=False)
+    shutdown: Callable[[], None] = field(compare=False)
 
-    before: ClassVar[Any] = FileState
+    before: ClassVar[Any] = OptionsState
 
-    def capture(self, on: Transport) -> FileState:
+    def capture(self, on: Transport) -> OptionsState:
         """See :class:`remediation.plan.Action`."""
-        return files.capture(on, self.path)
+        running = self.running()
+        return OptionsState(self._file.capture(on), running, self.effective() if running else "")
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
@@ -238,13 +344,36 @@ class ContainerOptions:
 
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
+        running = self.running()
         self._file.apply(on)
-        self.restart()
+        if running:
+            self.shutdown()
+            self.start()
 
-    def rollback(self, on: Transport, before: FileState) -> None:
+    def rollback(self, on: Transport, before: OptionsState) -> None:
         """See :class:`remediation.plan.Action`."""
-        self._file.rollback(on, before)
-        self.restart()
+        self._file.rollback(on, before.file)
+        running = self.running()
+        if running and not (before.running and self.effective() == before.effective):
+            self.shutdown()
+            running = False
+        if before.running and not running:
+            self.start()
+
+    def meddled(
+        self, on: Transport, before: OptionsState, after: OptionsState | None
+    ) -> Drift | None:
+        """See :class:`remediation.plan.Action`."""
+        return self._file.meddled(on, before.file, after.file if after else None)
+
+    def price(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
+        """See :class:`remediation.plan.Action`."""
+        running = self.running()
+        if before is None:
+            return [f"{self.name}: it is restarted"] if running else []
+        if running and not (before.running and self.effective() == before.effective):
+            return [f"{self.name}: it is restarted"]
+        return []
 
     @property
     def _file(self) -> FileEdit:
@@ -252,8 +381,21 @@ class ContainerOptions:
 
 
 @dataclass(frozen=True)
-class StorageDriver:
-    """Docker stores its layers with a given driver, and is running.
+class DockerState:
+    """Docker's settings, whether it is running and enabled, and whose layers it stores.
+
+    ``unit`` is ``active`` or ``stopped``, and systemd's word for what it does at boot;
+    ``drivers`` are those with a directory.
+    """
+
+    settings: FileState
+    unit: str
+    drivers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StorageDriver(Simple):
+    """Docker's settings name a storage driver, and Docker runs with it.
 
     The driver's name proves little (its start-up check is "the program exists"); the features
     look for its mounts. Taken back, the directories which the new driver made are moved aside:
@@ -263,9 +405,11 @@ class StorageDriver:
     name: str
     requirement: str
     driver: str
+    path: str
+    edit: Callable[[bytes | None], bytes] = field(compare=False)
     root: str = "/var/lib/docker"
 
-    before: ClassVar[Any] = tuple[str, ...]
+    before: ClassVar[Any] = DockerState
 
     #: Directories of dockerd's graph drivers, by name. Source: moby daemon/graphdriver.
     DRIVERS: ClassVar = (
@@ -279,8 +423,14 @@ class StorageDriver:
         "zfs",
     )
 
-    def capture(self, on: Transport) -> tuple[str, ...]:
-        """Return the drivers that have layers here."""
+    def capture(self, on: Transport) -> DockerState:
+        """See :class:`remediation.plan.Action`."""
+        active = on.run(["systemctl", "is-active", "-q", "docker"]).ok
+        enabled = on.run(["systemctl", "is-enabled", "docker"]).text.strip()
+        unit = f"{'active' if active else 'stopped'} {enabled}"
+        return DockerState(self._file.capture(on), unit, self._drivers(on))
+
+    def _drivers(self, on: Transport) -> tuple[str, ...]:
         listing = on.run(
             ["find", self.root, "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n"]
         )
@@ -288,6 +438,8 @@ class StorageDriver:
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
+        if (drift := self._file.check(on)) is not None:
+            return drift
         answer = on.run(["docker", "info", "-f", "{{.Driver}}"])
         driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
         if not driver:
@@ -297,21 +449,72 @@ class StorageDriver:
 
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
+        self._file.apply(on)
         # On its former driver it may have failed too often under the new profile to be started.
         on.run(["systemctl", "reset-failed", "docker"])
-        on.run(["systemctl", "restart", "docker"], timeout=180).require(
+        on.run(["systemctl", "restart", "docker"], timeout=_SERVICE_TIMEOUT).require(
             "journalctl -u docker -n 20 in the container says why"
         )
 
-    def rollback(self, on: Transport, before: tuple[str, ...]) -> None:
+    def rollback(self, on: Transport, before: DockerState) -> None:
         """See :class:`remediation.plan.Action`.
 
-        Docker is left stopped: it starts on its former driver when daemon.json is back.
+        Docker is left stopped where it had to be stopped: on its former driver it may only run
+        under its former profile. Starting it is a consequence: see :meth:`resume`.
         """
-        on.run(["systemctl", "stop", "docker.socket", "docker"], timeout=180).require()
+        if self.capture(on) == before:
+            files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
+            return
+        on.run(["systemctl", *_STOP], timeout=_SERVICE_TIMEOUT).require()
+        self._file.rollback(on, before.settings)
         aside = f"{self.root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
-        for driver in set(self.capture(on)) - set(before):
+        for driver in sorted(set(self._drivers(on)) - set(before.drivers)):
             on.run(["mkdir", "-p", f"{aside}/image"]).require()
-            for place in (driver, f"image/{driver}"):
+            # The driver's own directory last: it is what tells that there is something to move.
+            for place in (f"image/{driver}", driver):
                 if on.run(["test", "-d", f"{self.root}/{place}"]).ok:
                     on.run(["mv", "-T", f"{self.root}/{place}", f"{aside}/{place}"]).require()
+
+    def resume(self, on: Transport, before: DockerState) -> None:
+        """Start Docker if it ran before, else stop it."""
+        on.run(["systemctl", "reset-failed", "docker"])
+        verb = ["start", "docker"] if before.unit.startswith("active") else _STOP
+        on.run(["systemctl", *verb], timeout=_SERVICE_TIMEOUT).require(
+            "journalctl -u docker -n 20 in the container says why"
+        )
+
+    def meddled(
+        self, on: Transport, before: DockerState, after: DockerState | None
+    ) -> Drift | None:
+        """See :class:`remediation.plan.Action`."""
+        return self._file.meddled(on, before.settings, after.settings if after else None)
+
+    def price(self, on: Transport, before: DockerState | None) -> list[str]:
+        """See :class:`remediation.plan.Action`."""
+        held = self._held(on)
+        if before is None:
+            hidden = f"; {held} stay on disk, unseen until a rollback" if held else ""
+            return [f"Docker in {on.machine} is restarted on {self.driver}{hidden}"]
+        sentence = f"Docker in {on.machine} is restarted on its former settings"
+        if new := sorted(set(self._drivers(on)) - set(before.drivers)):
+            sentence += f"; what it made on {', '.join(new)} is moved to {self.root}/taken-back-*"
+            sentence += f": {held}" if held else ""
+        return [sentence]
+
+    def _held(self, on: Transport) -> str:
+        """Return Docker's containers and images, as a reader would list them."""
+        lists = {
+            "container": ["docker", "ps", "-a", "--format", "{{.Names}}"],
+            "image": ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"],
+        }
+        found = [
+            f"{what} {name}" for what, argv in lists.items() for name in on.run(argv).text.split()
+        ]
+        return ", ".join(found)
+
+    @property
+    def _file(self) -> FileEdit:
+        return FileEdit(self.name, self.requirement, self.path, self.edit)
+
+
+_STOP = ("stop", "docker.socket", "docker")

@@ -33,15 +33,24 @@ def loaded_policy(on: Transport, profile: str) -> str:
 
     It is that of the compiled text as loaded, and so the same as :func:`compiled_policy` of it.
     """
+    return _exported(on, profile, "raw_sha256").decode().strip()
+
+
+def loaded_binary(on: Transport, profile: str) -> bytes:
+    """Return the policy itself that the kernel was given for a profile; empty if none."""
+    return _exported(on, profile, "raw_data")
+
+
+def _exported(on: Transport, profile: str, what: str) -> bytes:
     listing = on.run(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
     pattern = re.compile(re.escape(profile) + r"\.\d+$")
     places = [p for p in listing.text.splitlines() if pattern.search(p)]
     if not places:
-        return ""
-    digest = on.read(f"{places[-1]}/raw_sha256")
-    if not digest:
-        raise FactError(f"the kernel of {on.machine} does not export policy hashes (raw_sha256)")
-    return digest.decode().strip()
+        return b""
+    content = on.read(f"{places[-1]}/{what}")
+    if not content:
+        raise FactError(f"the kernel of {on.machine} does not export its policy ({what})")
+    return content
 
 
 def compiled_policy(on: Transport, path: str) -> str:
@@ -55,6 +64,12 @@ def load(on: Transport, path: str) -> None:
     # -T -W: never from the cache, but into it. A file put back has its old time, and the cached
     # policy of the newer one would pass for fresh at the next boot.
     on.run(["apparmor_parser", "-r", "-T", "-W", path], timeout=_PARSER_TIMEOUT).require()
+
+
+def load_binary(on: Transport, policy: bytes) -> None:
+    """Load what :func:`loaded_binary` returned, in place."""
+    script = 'f=$(mktemp) && trap \'rm -f "$f"\' EXIT && cat >"$f" && apparmor_parser -r -K -B "$f"'
+    on.run(["sh", "-c", script], stdin=policy, timeout=_PARSER_TIMEOUT).require()
 
 
 def unload(on: Transport, profile: str) -> None:

@@ -35,6 +35,10 @@ class ContainerConfig:
     options: tuple[Option, ...]
     unreadable: tuple[tuple[int, str], ...] = ()
 
+    def __str__(self) -> str:
+        """The options alone, a line each, as LXC writes them."""
+        return "\n".join(f"{option.key} = {option.value}" for option in self.options)
+
     def current(self) -> dict[str, str]:
         """Return the options in effect; of a repeated key the last, as LXC and pct do."""
         return {option.key: option.value for option in self.options if not option.section}

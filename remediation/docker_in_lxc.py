@@ -22,6 +22,7 @@ from remediation.actions import (
 )
 from remediation.errors import FactError
 from remediation.journal import Journal
+from remediation.lock import Lock
 from remediation.plan import Consequence, Plan, Step
 from remediation.runtime import Pct, wait_until_booted
 
@@ -44,7 +45,6 @@ REPOSITORY = "/usr/local/phoenix_hypervisor"
 SETUP_SCRIPT = "bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh"
 INSTALL_SCRIPT = "bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh"
 CONTAINERS = "etc/phoenix_lxc_configs.json"
-JOURNAL = "/var/lib/docker-lxc-gate"
 
 
 def content(name: str) -> str:
@@ -64,20 +64,28 @@ def plan(
         repository: the checkout of phoenix on the node; absent, the plan works without it.
         tell: hears one line before anything that takes time.
     """
-    node = runtime.node
-    steps: list[Step] = []
+    node, state = runtime.node, runtime.state(ctid)
+    journal = Journal(node, ctid)
+    steps = _apparmor(node)
     if node.run(["test", "-d", repository]).ok:
         steps += _repository(node, repository, ctid)
-    steps += _apparmor(node)
-    state = runtime.state(ctid)
     if state is not None:
-        steps += _container(runtime, ctid)
+        steps.append(_options(runtime, ctid))
+    steps.sort(key=lambda step: step.action.requirement)
+    inside = _inside(runtime.inside(ctid), journal) if state is not None else []
     unasked = {
         None: (f"container {ctid} is not there yet: phoenix create {ctid}",),
         "running": (),
     }.get(state, (f"container {ctid} is {state}: nothing inside it was asked (pct start {ctid})",))
-    steps.sort(key=lambda step: step.action.requirement)
-    return Plan(steps, Journal(node, f"{JOURNAL}/{ctid}"), tell, unasked)
+    return Plan(
+        steps=[*steps, *inside] if state == "running" else steps,
+        asleep=[] if state == "running" else inside,
+        wake=lambda: _start(runtime, ctid, tell),
+        journal=journal,
+        tell=tell,
+        unasked=unasked,
+        exclusive=Lock(node).held,
+    )
 
 
 def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:
@@ -122,49 +130,46 @@ def _apparmor(node: Transport) -> list[Step]:
     ]
 
 
-def _container(runtime: Runtime, ctid: int) -> list[Step]:
-    """Step 3 in a container that exists: its configuration, the package, Docker's settings."""
+def _options(runtime: Runtime, ctid: int) -> Step:
+    """What the plan forgot: the container's features, and the profile's assignment to it."""
     if not isinstance(runtime, Pct):
         raise FactError(f"container {ctid} is plain LXC's: the plan's options are Proxmox's own")
-    inside = runtime.inside(ctid)
-    running = runtime.state(ctid) == "running"
+    options = ContainerOptions(
+        f"container {ctid} has its features and its profile",
+        "STEP-2.2",
+        runtime.config_path(ctid),
+        container_options,
+        running=lambda: runtime.state(ctid) == "running",
+        effective=lambda: "\n".join(
+            f"{o.key} = {o.value}" for o in runtime.effective(ctid).options
+        ),
+        start=lambda: _start(runtime, ctid, lambda _: None),
+        shutdown=lambda: runtime.shutdown(ctid),
+    )
+    return Step(options, runtime.node)
 
-    def restart() -> None:
-        if not running:
-            return
-        if runtime.state(ctid) == "running":
-            runtime.shutdown(ctid)
-        runtime.start(ctid)
-        wait_until_booted(inside)
 
-    def start_docker() -> None:
-        if running:
-            inside.run(["systemctl", "reset-failed", "docker"])
-            _require(inside, ["systemctl", "start", "docker"], "journalctl -u docker -n 20")
+def _start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
+    tell(f"starting container {ctid}")
+    runtime.start(ctid)
+    wait_until_booted(runtime.inside(ctid))
 
-    starts = Consequence(f"Docker runs in container {ctid}", start_docker)
-    steps = [
-        Step(
-            ContainerOptions(
-                f"container {ctid} has its features and its profile",
-                "STEP-2.2",
-                runtime.config_path(ctid),
-                container_options,
-                restart,
-            ),
-            runtime.node,
-        )
+
+def _inside(container: Transport, journal: Journal) -> list[Step]:
+    """Step 3 in a container that exists: the package, and Docker's settings."""
+    storage = StorageDriver(f"Docker uses {DRIVER}", "STEP-3.1", DRIVER, DAEMON_JSON, daemon_json)
+
+    def resume() -> None:
+        before = journal.before(storage.name, storage.before)
+        if before is not None:
+            storage.resume(container, before)
+
+    back = Consequence(f"Docker in {container.machine} as before", resume)
+    return [
+        Step(Package("fuse-overlayfs is installed", "STEP-3.1", DRIVER), container),
+        Step(Directory("Docker's settings have a directory", "STEP-3.1", "/etc/docker"), container),
+        Step(storage, container, then_back=(back,)),
     ]
-    if running:
-        steps += [
-            Step(Package("fuse-overlayfs is installed", "STEP-3.1", DRIVER), inside),
-            Step(
-                Directory("Docker's settings have a directory", "STEP-3.1", "/etc/docker"), inside
-            ),
-            Step(FileEdit("daemon.json", "STEP-3.1", DAEMON_JSON, daemon_json), inside, (starts,)),
-            Step(StorageDriver(f"Docker uses {DRIVER}", "STEP-3.1", DRIVER), inside, (starts,)),
-        ]
-    return steps
 
 
 def _require(on: Transport, argv: list[str], hint: str) -> None:

@@ -7,8 +7,10 @@
     ├── TransportError     could not run: connect, host key, timeout, no exit status
     ├── CommandFailed      ran, wrong exit; carries the CommandResult
     ├── FactError          ran, but the answer cannot be read
+    ├── LockedError        another run holds the node
     ├── NotClean           a journal of an earlier, unfinished run is in the way
     ├── VerifyFailed       drift left after apply; carries the Drift
+    ├── Meddled            what is to be taken back was changed by somebody since
     └── RollbackFailed     every undo that failed, grouped
 """
 
@@ -17,8 +19,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from remediation.plan import Drift
     from remediation.transport import CommandResult
 
 
@@ -55,6 +58,10 @@ class FactError(RemediationError):
     """The command ran, but its answer is not one that can be read."""
 
 
+class LockedError(RemediationError):
+    """Another run holds the lock of the node."""
+
+
 class NotClean(RemediationError):
     """An earlier run left before-images; they must be rolled back or kept first."""
 
@@ -63,6 +70,24 @@ class VerifyFailed(RemediationError):
     """An action was applied and its state is still not the desired one."""
 
     exit_code = 1
+
+
+class Meddled(RemediationError):
+    """Somebody changed what a rollback would overwrite; nothing was taken back.
+
+    ``changes`` holds, by the action's name, the difference from what the plan had left there.
+    """
+
+    exit_code = 5
+
+    def __init__(self, changes: Mapping[str, Drift]) -> None:
+        self.changes = dict(changes)
+        lines = [f"  {name}: {drift.summary}" for name, drift in self.changes.items()]
+        super().__init__(
+            "changed by somebody since the plan was applied, and nothing was taken back:\n"
+            + "\n".join(lines)
+            + "\nrollback --force puts back what was before the plan, and keeps a copy of this"
+        )
 
 
 class RollbackFailed(RemediationError):

@@ -22,14 +22,15 @@ _CREATE = (
     *("--xattrs", "--xattrs-include=*", "--acls"),
     *("--no-recursion", "--numeric-owner", "--absolute-names", "--"),
 )
-#: Unpacked under another name and renamed: a reader sees the old file or the new one.
+#: Unpacked under another name, synced and renamed: a reader sees the old file or the new one,
+#: after a crash, too. What an earlier, interrupted run left under the other name is removed.
 _RESTORE = (
-    'set -e; d=$(dirname -- "$1"); new="$d/$2"; '
+    'set -e; d=$(dirname -- "$1"); new="$d/$2"; trap \'rm -f -- "$new"\' EXIT; rm -f -- "$new"; '
     "tar --extract --file=- ${3:+$3} --xattrs --xattrs-include='*' --acls --numeric-owner "
     '--preserve-permissions --same-owner --unlink-first -C "$d"; '
-    'mv -fT -- "$new" "$1"; sync "$d"'
+    'test -L "$new" || sync "$new"; mv -fT -- "$new" "$1"; sync "$d"'
 )
-_REMOVE = 'set -e; rm -f -- "$1"; sync "$(dirname -- "$1")"'
+_REMOVE = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1" "$2"; test ! -d "$d" || sync "$d"'
 _KINDS = {tarfile.REGTYPE: "file", tarfile.SYMTYPE: "link", tarfile.DIRTYPE: "directory"}
 #: Attributes that say how tar stored the file rather than what it is.
 _OF_TAR = frozenset({"path", "linkpath", "size", "atime", "ctime", "mtime", "uid", "gid"})
@@ -80,12 +81,18 @@ def capture(on: Transport, path: str) -> FileState:
     )
 
 
+def same(one: FileState, other: FileState) -> bool:
+    """Whether two states differ by nothing but the time."""
+    return replace(one, mtime="") == replace(other, mtime="")
+
+
 def restore(on: Transport, path: str, state: FileState) -> None:
     """Make ``path`` what ``state`` says; a directory in the way of a file is an error."""
-    if state.kind == "absent":
-        on.run(["sh", "-c", _REMOVE, "remove", path]).require()
-        return
     name = f".{PurePosixPath(path).name}.gate-new"
+    if state.kind == "absent":
+        beside = str(PurePosixPath(path).with_name(name))
+        on.run(["sh", "-c", _REMOVE, "remove", path, beside]).require()
+        return
     now = [] if state.mtime else ["--touch"]  # by the machine's own clock, not by ours
     on.run(
         ["sh", "-c", _RESTORE, "restore", path, name, *now], stdin=_archive(name, state)

@@ -1,21 +1,32 @@
-"""The durable list of before-images, on the node, one JSON object a line.
+"""The durable list of before-images on the node: one JSON object a line, to be read with less.
 
-``/var/lib/docker-lxc-gate/<ctid>/journal.jsonl`` (root only), format version 1::
+``/var/lib/docker-lxc-gate/journal.jsonl`` (root only) is only ever added to. Format version 2::
 
-    {"v":1,"at":1795532650.0,"kind":"begun"}
-    {"v":1,"at":1795532651.0,"kind":"before","action":"…","machine":"…","before":{…}}
-    {"v":1,"at":1795532699.0,"kind":"finished"}
+    {"v":2,"at":"2026-11-24T18:30:00Z","ctid":950,"kind":"before","action":"…","machine":"…","state":…}
+    {"v":2,"at":"…","ctid":950,"kind":"after","action":"…","machine":"…","state":…}
+    {"v":2,"at":"…","ctid":950,"kind":"finished"}
+    {"v":2,"at":"…","ctid":950,"kind":"rolling back"}
+    {"v":2,"at":"…","ctid":950,"kind":"undone","action":"…"}
+    {"v":2,"at":"…","ctid":950,"kind":"cut"}
 
-Each line is flushed and synced before the change that it is about, so a last line without its
-end (the disk was full, the power went) is about a change that was never made. Bytes are base64.
-A journal whose last line is not ``finished`` belongs to a run that did not end. After a complete
-rollback the file is kept beside it under the time of the rollback.
+``before`` is on the disk, synced, before the change that it is about is begun; ``after`` when
+the change is complete; ``undone`` when it is taken back and looked at. A run and a rollback end
+in ``finished``; while anything is not undone, another last line is of a run that did not end. A
+line without its end (the disk was full, the power went) is about a change that was never made;
+whoever writes next ends it and says so with ``cut``.
+
+In a state bytes are ``{"text": …}``, or ``{"base64": …}`` where they are no text, or, when they
+are many, ``{"sha256": …, "size": …}`` and lie in ``contents/`` under that name.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,44 +34,71 @@ import msgspec
 from remediation.errors import FactError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from remediation.transport import Transport
 
-VERSION = 1
+VERSION = 2
+DIRECTORY = "/var/lib/docker-lxc-gate"
+#: More than this lies beside the journal (bytes).
+_LARGE = 4096
 _APPEND = (
     'set -e; umask 077; mkdir -p -- "$1"; cat >>"$1/journal.jsonl"; '
     'sync "$1/journal.jsonl"; sync "$1"'
 )
+_STORE = 'set -e; umask 077; mkdir -p -- "$(dirname -- "$1")"'
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One before-image: of which action, on which machine."""
+    """One action's before-image that has not been taken back, and its after-image if it has one.
+
+    The images are as they stand in the journal: see :meth:`Journal.image`.
+    """
 
     action: str
     machine: str
     before: Any
+    after: Any = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the change was made to its end."""
+        return self.after is not None
 
 
 class Journal:
-    """The journal of one container's plan, on its node.
+    """What one container's plan has changed, in the journal of its node.
 
     Args:
         node: where it lies.
+        ctid: whose plan.
         directory: its directory, an absolute path.
     """
 
-    def __init__(self, node: Transport, directory: str) -> None:
-        self._node, self._directory = node, directory
+    def __init__(self, node: Transport, ctid: int, directory: str = DIRECTORY) -> None:
+        self._node, self.ctid, self.directory = node, ctid, directory
         self.path = f"{directory}/journal.jsonl"
         self._lines: list[dict[str, Any]] | None = None
         self._torn = False
 
-    def _read(self) -> list[dict[str, Any]]:
+    # -- reading
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return every line of the node's journal, of all containers and all times.
+
+        Raises:
+            FactError: a line is damaged or of another version; nothing was changed.
+        """
         if self._lines is None:
             content = self._node.read(self.path) or b""
             whole = content[: content.rfind(b"\n") + 1]
+            texts = whole.splitlines()
+            cut = [b'"kind":"cut"' in text for text in texts]
             self._lines = [
-                self._line(number, line) for number, line in enumerate(whole.splitlines(), 1)
+                self._line(number, text)
+                for number, text in enumerate(texts, 1)
+                if number == len(texts) or not cut[number]
             ]
             self._torn = len(content) > len(whole)
         return self._lines
@@ -69,64 +107,183 @@ class Journal:
         where = f"{self.path}, line {number} on {self._node.machine}"
         try:
             value: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FactError(
-                f"{where}: not a journal entry ({error}); nothing was changed"
+                f"{where}: damaged ({error}); nothing was changed. Look at it (less {self.path}); "
+                "with that line taken out, what the others hold can be taken back"
             ) from error
         if value.get("v") != VERSION:
             raise FactError(
                 f"{where}: written in format {value.get('v')!r}, this program knows {VERSION}; "
-                "use the version that wrote it"
+                "use the version that wrote it. Nothing was changed"
             )
         return value
 
     def entries(self) -> list[Entry]:
-        """Return all before-images, oldest first."""
-        return [
-            Entry(line["action"], line["machine"], line["before"])
-            for line in self._read()
-            if line["kind"] == "before"
-        ]
+        """Return what has not been taken back, oldest first; the first before-image counts."""
+        return _open(self.lines(), self.ctid)
+
+    def image(self, stored: Any, type_: Any) -> Any:
+        """Return an image as the action's own type, with its large contents fetched.
+
+        Raises:
+            FactError: a content is missing or damaged, or the image is not of that type.
+        """
+        try:
+            return msgspec.convert(self._fetched(stored), type_, builtin_types=(bytes,))
+        except (msgspec.ValidationError, binascii.Error) as error:
+            raise FactError(f"{self.path}: {error}; nothing was changed") from error
 
     def before(self, action: str, type_: Any = Any) -> Any:
         """Return an action's before-image as ``type_``, or None if it has none."""
         for entry in self.entries():
             if entry.action == action:
-                return msgspec.convert(entry.before, type_)
+                return self.image(entry.before, type_)
         return None
 
     def unfinished(self) -> bool:
-        """Whether a run began here and did not end."""
-        lines = self._read()
-        return self._torn or (bool(lines) and lines[-1]["kind"] != "finished")
+        """Whether a run for this container began and did not end."""
+        return _unfinished(self.lines(), self.ctid) or self._torn
 
-    def begin(self) -> None:
-        """Note that a run is about to change something, unless that is noted already."""
-        if not self.unfinished():
-            self._append({"kind": "begun"})
+    def interrupted(self) -> int | None:
+        """Return the container, any of the node's, whose run did not end; None if all did."""
+        if self.unfinished():
+            return self.ctid
+        lines = self.lines()
+        others = dict.fromkeys(line["ctid"] for line in lines)
+        return next((ctid for ctid in others if _unfinished(lines, ctid)), None)
 
-    def record(self, action: str, machine: str, before: Any) -> None:
-        """Add a before-image; returns when it is on the disk."""
-        self._append({"kind": "before", "action": action, "machine": machine, "before": before})
+    def newer(self) -> list[int]:
+        """Return the containers whose plans were applied after this one's and still are."""
+        lines = self.lines()
+        began = {ctid: _began(lines, ctid) for ctid in dict.fromkeys(x["ctid"] for x in lines)}
+        mine = began.get(self.ctid)
+        if mine is None:
+            return []
+        return [ctid for ctid, at in began.items() if at is not None and at > mine]
+
+    # -- writing
+
+    def record(self, images: Sequence[tuple[str, str, Any]]) -> None:
+        """Add before-images, each of an action, on a machine; returns when all are on the disk."""
+        self._append([self._image("before", *image) for image in images])
+
+    def complete(self, action: str, machine: str, after: Any) -> None:
+        """Note that an action is done, and what it left."""
+        self._append([self._image("after", action, machine, after)])
+
+    def _image(self, kind: str, action: str, machine: str, image: Any) -> dict[str, Any]:
+        state = self._stored(msgspec.to_builtins(image, builtin_types=(bytes,)))
+        return {"kind": kind, "action": action, "machine": machine, "state": state}
 
     def finish(self) -> None:
         """Note that the run ended well."""
-        self._append({"kind": "finished"})
+        self._append([{"kind": "finished"}])
 
-    def _append(self, values: dict[str, Any]) -> None:
-        self._read()
-        if self._torn:
+    def roll_back(self) -> None:
+        """Note that a rollback begins."""
+        self._append([{"kind": "rolling back"}])
+
+    def undone(self, actions: Iterable[str], *, ended: bool) -> None:
+        """Note what has been taken back and looked at, and whether that was all there was to."""
+        lines = [{"kind": "undone", "action": action} for action in actions]
+        self._append([*lines, {"kind": "finished"}] if ended else lines)
+
+    def keep(self, action: str, content: bytes) -> str:
+        """Put a copy of what somebody had changed beside the journal, and return its path."""
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", action).strip("-")
+        path = f"{self.directory}/kept/{_now().replace(':', '')}-{name}"
+        self._node.run(["sh", "-c", _STORE, "keep", path]).require()
+        self._node.write(path, content, 0o600)
+        return path
+
+    def _append(self, lines: list[dict[str, Any]]) -> None:
+        self.lines()
+        start = b""
+        if self._torn:  # ended, and said to be so, before anything follows it
+            start, lines = b"\n", [{"kind": "cut"}, *lines]
+        common = {"v": VERSION, "at": _now(), "ctid": self.ctid}
+        text = start + b"".join(msgspec.json.encode(common | line) + b"\n" for line in lines)
+        self._lines = None  # what is on the disk is what counts, also after an error
+        self._node.run(["sh", "-c", _APPEND, "journal", self.directory], stdin=text).require()
+
+    # -- bytes in JSON
+
+    def _stored(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._stored(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._stored(each) for each in value]
+        if not isinstance(value, bytes):
+            return value
+        if len(value) > _LARGE:
+            return {"sha256": self._laid_beside(value), "size": len(value)}
+        try:
+            return {"text": value.decode()}
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(value).decode()}
+
+    def _laid_beside(self, content: bytes) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        path = f"{self.directory}/contents/{digest}"
+        there = self._node.run(["sha256sum", path])
+        if not there.text.startswith(digest):
+            self._node.run(["sh", "-c", _STORE, "store", path]).require()
+            self._node.write(path, content, 0o600)
+        return digest
+
+    def _fetched(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._fetched(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if value.keys() == {"text"}:
+            return value["text"].encode()
+        if value.keys() == {"base64"}:
+            return base64.b64decode(value["base64"])
+        if value.keys() == {"sha256", "size"}:
+            return self._beside(value["sha256"])
+        return {key: self._fetched(each) for key, each in value.items()}
+
+    def _beside(self, digest: str) -> bytes:
+        path = f"{self.directory}/contents/{digest}"
+        content = self._node.read(path)
+        if content is None or hashlib.sha256(content).hexdigest() != digest:
+            what = "is missing" if content is None else "is damaged"
             raise FactError(
-                f"{self.path} on {self._node.machine} ends in half a line: a run was cut off. "
-                "Take it back first: python -m remediation rollback, with the same --target"
+                f"{path} on {self._node.machine} {what}: it is part of a before-image. "
+                "Nothing was changed"
             )
-        line = msgspec.json.encode({"v": VERSION, "at": time.time(), **values}) + b"\n"
-        self._node.run(["sh", "-c", _APPEND, "journal", self._directory], stdin=line).require()
-        self._lines = None  # what is on the disk is what counts
+        return content
 
-    def close(self) -> None:
-        """Put the journal aside: everything it held has been taken back."""
-        if self._read() or self._torn:
-            aside = f"{self._directory}/rolled-back-{time.time_ns()}.jsonl"
-            self._node.run(["mv", "-T", "--", self.path, aside]).require()
-        self._lines = None
+
+def _open(lines: list[dict[str, Any]], ctid: int) -> list[Entry]:
+    found: dict[str, Entry] = {}
+    for line in lines:
+        kind, action = line["kind"], line.get("action", "")
+        if line["ctid"] != ctid:
+            continue
+        if kind == "before":
+            before = found[action].before if action in found else line["state"]
+            found[action] = Entry(action, line["machine"], before)
+        elif kind == "after" and action in found:
+            found[action] = replace(found[action], after=line["state"])
+        elif kind == "undone":
+            found.pop(action, None)
+    return list(found.values())
+
+
+def _unfinished(lines: list[dict[str, Any]], ctid: int) -> bool:
+    kinds = [line["kind"] for line in lines if line["ctid"] == ctid]
+    return bool(_open(lines, ctid)) and kinds[-1] != "finished"
+
+
+def _began(lines: list[dict[str, Any]], ctid: int) -> int | None:
+    """Return where the oldest of a container's open before-images stands."""
+    opened = {entry.action for entry in _open(lines, ctid)}
+    mine = (n for n, x in enumerate(lines) if x["ctid"] == ctid and x.get("action") in opened)
+    return next(mine, None)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,23 +2,33 @@
 
 Nothing here knows of Docker or AppArmor. Two laws hold for every action and are tested for
 every action: after ``apply``, ``check`` is ``None``; after ``rollback(before)``, ``capture``
-equals ``before``.
+equals ``before``, wherever ``apply`` or an earlier ``rollback`` was cut off.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from remediation.errors import NotClean, RollbackFailed, VerifyFailed
+from remediation.errors import (
+    Meddled,
+    NotClean,
+    RemediationError,
+    RollbackFailed,
+    UsageError,
+    VerifyFailed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
-    from remediation.journal import Journal
+    from remediation.journal import Entry, Journal
     from remediation.transport import Transport
 
 Before = TypeVar("Before")
+_ROLLBACK = "python -m remediation rollback, with the same --target"
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,37 @@ class Action(Protocol[Before]):
         """Bring about the desired state."""
 
     def rollback(self, on: Transport, before: Before) -> None:
-        """Bring back the captured state."""
+        """Bring back the captured state, from any state in which a run may have ended."""
+
+    def meddled(self, on: Transport, before: Before, after: Before | None) -> Drift | None:
+        """Return what somebody changed since, which ``rollback`` would overwrite.
+
+        Args:
+            on: where.
+            before: the before-image.
+            after: what ``apply`` left, or None if it did not come to its end.
+        """
+
+    def price(self, on: Transport, before: Before | None) -> list[str]:
+        """Return what is stopped, hidden or removed on the way, a sentence each.
+
+        Args:
+            on: where; nothing is changed.
+            before: the before-image that ``rollback`` is about to bring back, or None where
+                ``apply`` is asked about.
+        """
+
+
+class Simple:
+    """What most actions have to say of meddling and of the price: nothing."""
+
+    def meddled(self, on: Transport, before: Any, after: Any) -> Drift | None:  # noqa: ARG002
+        """See :class:`Action`."""
+        return None
+
+    def price(self, on: Transport, before: Any) -> list[str]:  # noqa: ARG002
+        """See :class:`Action`."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -71,11 +111,12 @@ class Consequence:
 
 @dataclass(frozen=True)
 class Step:
-    """An action, the machine it works on, and what follows from a change."""
+    """An action, the machine it works on, and what follows a change and its undoing."""
 
     action: Action[Any]
     on: Transport
     then: tuple[Consequence, ...] = ()
+    then_back: tuple[Consequence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,18 +133,65 @@ class Outcome:
 class Plan:
     """Ordered steps over one journal.
 
-    ``tell`` hears one line before anything that takes time; ``unasked`` says what the plan
-    holds beyond these steps and cannot look at now, and why.
+    Args:
+        steps: in the order in which they are applied.
+        journal: where their before-images lie.
+        tell: hears one line before anything that takes time.
+        unasked: what the plan holds beyond these steps and cannot look at now, and why.
+        asleep: those steps, for a rollback: ``wake`` makes them possible.
+        wake: starts what the sleeping steps work on.
+        exclusive: holds the node for one run, given what for.
+        at: hears of every stage before it is entered, and of which action: ``record`` (of all
+            at once), ``apply``, ``complete``, ``follow``, ``finish``; on the way back ``wake``,
+            ``keep``, ``roll back``, ``undo``, ``follow``, ``close``. Only in these is anything
+            changed, so a run can be cut off in them, which the sweep of interruptions does.
     """
 
     steps: Sequence[Step]
     journal: Journal
     tell: Callable[[str], None] = lambda _: None
     unasked: Sequence[str] = ()
+    asleep: Sequence[Step] = ()
+    wake: Callable[[], None] = lambda: None
+    exclusive: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
+    at: Callable[[str, str], None] = lambda _stage, _action: None
+
+    def only(self, requirements: Sequence[str]) -> Plan:
+        """Return the plan of the steps that implement one of these clauses.
+
+        Args:
+            requirements: ids, or their beginnings up to a dot: ``STEP-2`` is ``STEP-2.1`` too.
+                None given is all.
+
+        Raises:
+            UsageError: a clause that no step implements.
+        """
+        known = {step.action.requirement for step in (*self.steps, *self.asleep)}
+        for asked in requirements:
+            if not any(_within(each, [asked]) for each in known):
+                raise UsageError(f"no action for {asked!r}; there are: {', '.join(sorted(known))}")
+        if not requirements:
+            return self
+        chosen, asleep = (
+            [step for step in steps if _within(step.action.requirement, requirements)]
+            for steps in (self.steps, self.asleep)
+        )
+        return replace(self, steps=chosen, asleep=asleep)
 
     def drifts(self) -> list[tuple[Step, Drift | None]]:
         """Return each step with its drift; changes nothing."""
         return [(step, step.action.check(step.on)) for step in self.steps]
+
+    def price(self, drifts: Iterable[tuple[Step, Drift | None]]) -> list[str]:
+        """Return what an apply would stop, hide or remove, a sentence each."""
+        return [
+            sentence
+            for step, drift in drifts
+            if drift is not None
+            for sentence in step.action.price(step.on, None)
+        ]
+
+    # -- forward
 
     def apply(self) -> list[Outcome]:
         """Bring about every desired state, or take back everything.
@@ -113,107 +201,204 @@ class Plan:
 
         Raises:
             NotClean: an earlier run did not end; its journal must be rolled back first.
+            LockedError: another run has the node.
             VerifyFailed: drift was left after an action; everything is rolled back.
             RemediationError: an action failed; everything is rolled back.
             RollbackFailed: and that failed, too.
         """
-        if self.journal.unfinished():
-            raise NotClean(
-                f"{self.journal.path} holds the before-images of a run that did not end. "
-                "Take them back first: python -m remediation rollback, with the same --target"
-            )
-        outcomes: list[Outcome] = []
-        changed: list[Step] = []
+        with self.exclusive(f"apply the plan to container {self.journal.ctid}"):
+            if (ctid := self.journal.interrupted()) is not None:
+                raise NotClean(
+                    f"{self.journal.path} holds the before-images of a run for container {ctid} "
+                    f"that did not end. Take them back first: {_ROLLBACK}"
+                )
+            begun: set[str] = set()
+            try:
+                return self._forward(begun)
+            except BaseException as error:  # Ctrl-C and our own mistakes, too
+                self._give_up(begun, error)
+                raise
+
+    def _give_up(self, begun: set[str], error: BaseException) -> None:
+        """Take back what this run began; nothing half-applied is left."""
         try:
-            for step in self.steps:
-                outcomes.append(self._apply_one(step))
-                if outcomes[-1].changed:
-                    changed.append(step)
-            outcomes += self._follow(changed)
-            for step in changed:
-                _verify(step)
-        except BaseException:  # Ctrl-C and our own mistakes too: nothing half-applied is left
             if self.journal.unfinished():
                 self.tell("taking back what was changed")
-                self.rollback()
-            raise
+                self._back(begun, force=False)
+        except RollbackFailed as failed:
+            raise failed from error
+        except RemediationError as failed:
+            raise RollbackFailed([("taking back", failed)]) from error
+
+    def _forward(self, begun: set[str]) -> list[Outcome]:
+        found = self.drifts()
+        # All before-images first: an action may change what another one is about to look at.
+        self._record([step for step, drift in found if drift is not None], begun)
+        outcomes: list[Outcome] = []
+        changed: list[Step] = []
+        for step, drift in found:
+            outcomes.append(self._apply_one(step, drift, begun))
+            if outcomes[-1].changed:
+                changed.append(step)
+        for consequence in _once(step.then for step in changed):
+            self.tell(consequence.name)
+            self.at("follow", consequence.name)
+            consequence.run()
+            outcomes.append(Outcome(consequence.name, "", True, "something it depends on changed"))
+        for step in changed:
+            _verify(step)
         if changed:
+            self.at("finish", "")
             self.journal.finish()
         return outcomes
 
-    def _apply_one(self, step: Step) -> Outcome:
+    def _record(self, steps: Sequence[Step], begun: set[str]) -> None:
+        images = [(s.action.name, s.on.machine, s.action.capture(s.on)) for s in steps]
+        if images:
+            begun |= {name for name, _, _ in images}
+            self.at("record", "")
+            self.journal.record(images)
+
+    def _apply_one(self, step: Step, drift: Drift | None, begun: set[str]) -> Outcome:
         action = step.action
-        drift = action.check(step.on)
-        if drift is None:
-            return Outcome(action.name, action.requirement, False, "already so")
+        if drift is None:  # before anything was changed; and now?
+            drift = action.check(step.on)
+            if drift is None:
+                return Outcome(action.name, action.requirement, False, "already so")
+            self._record([step], begun)
         self.tell(action.name)
-        self.journal.begin()
-        if self.journal.before(action.name) is None:
-            self.journal.record(action.name, step.on.machine, action.capture(step.on))
+        self.at("apply", action.name)
         action.apply(step.on)
         _verify(step)
+        after = action.capture(step.on)
+        self.at("complete", action.name)
+        self.journal.complete(action.name, step.on.machine, after)
         return Outcome(action.name, action.requirement, True, drift.summary)
 
-    def _follow(self, changed: Sequence[Step]) -> list[Outcome]:
-        """Run what follows from the changed steps."""
-        outcomes = []
-        for consequence in self._wanted(changed):
-            self.tell(consequence.name)
-            consequence.run()
-            outcomes.append(Outcome(consequence.name, "", True, "something it depends on changed"))
-        return outcomes
+    # -- and back
 
-    def _wanted(self, changed: Sequence[Step]) -> list[Consequence]:
-        """Return the consequences of the changed steps, each once, in the plan's order."""
-        wanted = {consequence for step in changed for consequence in step.then}
-        return list(dict.fromkeys(c for step in self.steps for c in step.then if c in wanted))
+    def rollback(self, *, force: bool = False) -> list[Outcome]:
+        """Take back, in reverse order, everything the journal holds for these steps.
 
-    def rollback(self) -> list[Outcome]:
-        """Take back, in reverse order, everything the journal holds.
+        Args:
+            force: overwrite what somebody changed since, keeping a copy.
 
         Returns:
-            What became of each action; empty if the journal is.
+            What became of each action; empty if there was nothing to take back.
 
         Raises:
+            NotClean: another container's plan was applied after this one, and still is.
+            LockedError: another run has the node.
+            Meddled: somebody changed what would be overwritten; nothing was taken back.
             RollbackFailed: every undo that failed; the others were done, and the journal stays.
         """
-        entries = self.journal.entries()
-        known = {step.action.name: step for step in self.steps}
+        with self.exclusive(f"take back the plan from container {self.journal.ctid}"):
+            if newer := self.journal.newer():
+                raise NotClean(
+                    f"the plan was applied to container {newer[-1]} after it was to "
+                    f"{self.journal.ctid}, and they share the node. Take that back first: "
+                    f"{_ROLLBACK} of container {newer[-1]}"
+                )
+            known = {step.action.name for step in (*self.steps, *self.asleep)}
+            return self._back(known, force=force)
+
+    def rollback_price(self) -> list[str]:
+        """Return what a rollback would stop, hide or remove, a sentence each."""
+        return [
+            sentence
+            for entry in reversed(self.journal.entries())
+            if (step := self._step(entry)) is not None and step in self.steps
+            for sentence in step.action.price(step.on, self._before(entry, step))
+        ]
+
+    def _step(self, entry: Entry) -> Step | None:
+        known = (*self.steps, *self.asleep)
+        return next((step for step in known if step.action.name == entry.action), None)
+
+    def _before(self, entry: Entry, step: Step) -> Any:
+        return self.journal.image(entry.before, step.action.before)
+
+    def _back(self, names: set[str], *, force: bool) -> list[Outcome]:
+        """Undo what the journal holds for these actions."""
+        entries = [entry for entry in self.journal.entries() if entry.action in names]
+        if not entries:
+            if self.journal.unfinished():  # half a line, of a change that was never made
+                self.journal.finish()
+            return []
+        if any(self._step(entry) in self.asleep for entry in entries):
+            self.at("wake", "")
+            self.wake()
+        for name, content in self._meddled(entries, force=force).items():
+            self.at("keep", name)
+            self.tell(f"{name}: what is there now is kept in {self.journal.keep(name, content)}")
+        self.at("roll back", "")
+        self.journal.roll_back()
+        return self._undo(list(reversed(entries)))
+
+    def _meddled(self, entries: Sequence[Entry], *, force: bool) -> dict[str, bytes]:
+        """Return what would be overwritten; raises Meddled unless that is wished."""
+        found: dict[str, Drift] = {}
+        for entry in entries:
+            if (step := self._step(entry)) is None:
+                continue
+            before, kind = self._before(entry, step), step.action.before
+            after = self.journal.image(entry.after, kind) if entry.complete else None
+            if (drift := step.action.meddled(step.on, before, after)) is not None:
+                found[entry.action] = drift
+        if found and not force:
+            raise Meddled(found)
+        return {name: drift.is_ for name, drift in found.items()}
+
+    def _undo(self, entries: Sequence[Entry]) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        failures: list[tuple[str, Exception]] = []
-        undone: list[Step] = []
-        for entry in reversed(entries):
-            step = known.get(entry.action)
+        failures: dict[str, Exception] = {}
+        undone: list[tuple[Step, Any]] = []
+        for entry in entries:
+            step = self._step(entry)
             if step is None:
-                failures.append((entry.action, LookupError(f"{entry.machine} is not there now")))
+                failures[entry.action] = LookupError(
+                    f"{entry.machine} is not there, or this program does not know the action"
+                )
                 continue
             try:
-                outcomes.append(self._undo_one(step))
-                if outcomes[-1].changed:
-                    undone.append(step)
+                before = self._before(entry, step)
+                outcomes.append(self._undo_one(step, before))
+                undone.append((step, before))
             except Exception as error:  # noqa: BLE001 - one failing undo never stops the others
-                failures.append((entry.action, error))
-        for consequence in self._wanted(undone):
+                failures[entry.action] = error
+        follow = _once(step.then_back or step.then for step, _ in undone)
+        for consequence in follow:
             try:
                 self.tell(consequence.name)
+                self.at("follow", consequence.name)
                 consequence.run()
             except Exception as error:  # noqa: BLE001 - as above
-                failures.append((consequence.name, error))
+                failures[consequence.name] = error
+        done = [step.action.name for step, before in undone if _is_back(step, before, failures)]
+        self.at("close", "")
+        self.journal.undone(done, ended=not failures)
         if failures:
-            raise RollbackFailed(failures)
-        self.journal.close()
+            raise RollbackFailed(list(failures.items()))
         return outcomes
 
-    def _undo_one(self, step: Step) -> Outcome:
+    def _undo_one(self, step: Step, before: Any) -> Outcome:
         action = step.action
-        before = self.journal.before(action.name, action.before)
-        if action.capture(step.on) == before:
-            return Outcome(action.name, action.requirement, False, "is as before already")
-        self.tell(f"taking back: {action.name}")
-        action.rollback(step.on, before)
-        if action.capture(step.on) != before:
-            raise VerifyFailed(f"{action.name}: after rollback it is not as before")
-        return Outcome(action.name, action.requirement, True, "as before")
+        changed = action.capture(step.on) != before
+        if changed:
+            self.tell(f"taking back: {action.name}")
+        self.at("undo", action.name)
+        action.rollback(step.on, before)  # also where all looks well: a cut-off run leaves traces
+        reason = "as before" if changed else "was as before already"
+        return Outcome(action.name, action.requirement, changed, reason)
+
+
+def _within(requirement: str, asked: Sequence[str]) -> bool:
+    return any(requirement == each or requirement.startswith(f"{each}.") for each in asked)
+
+
+def _once(groups: Iterable[tuple[Consequence, ...]]) -> list[Consequence]:
+    """Return every consequence once, in the order in which they come up."""
+    return list(dict.fromkeys(consequence for group in groups for consequence in group))
 
 
 def _verify(step: Step) -> None:
@@ -222,3 +407,14 @@ def _verify(step: Step) -> None:
         raise VerifyFailed(
             f"{step.action.name} was applied on {step.on.machine}, and still: {left.summary}"
         )
+
+
+def _is_back(step: Step, before: Any, failures: dict[str, Exception]) -> bool:
+    """Whether an action's state is the former one; if not, add it to the failures."""
+    try:
+        if step.action.capture(step.on) != before:
+            raise VerifyFailed("after the rollback it is not as before")
+    except RemediationError as error:
+        failures[step.action.name] = error
+        return False
+    return True

@@ -219,6 +219,9 @@ class Lxc(_Lxc):
         self.node.run(argv, timeout=180).require()
 
 
+stamina.instrumentation.set_on_retry_hooks([])  # waiting is no news
+
+
 class _Booting(Exception):
     """systemd in the container is still on its way."""
 

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from remediation.errors import TransportError
+from remediation.errors import CommandFailed, TransportError
 from remediation.transport import Base, CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from remediation.transport import Hold
+
 _CHUNK = 1 << 16
 #: How often an open channel is looked at while nothing arrives (seconds).
 _POLL = 0.005
+#: How long a held command may take to begin, and to end when it is released (seconds).
+_HOLD_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,34 @@ class Ssh(Base):
             tuple(argv), code, out, err, self.machine, started, time.monotonic() - clock
         )
 
+    def hold(self, argv: Sequence[str]) -> Hold:
+        """See :class:`remediation.transport.Transport`."""
+        client, started, clock = self._connected(), time.time(), time.monotonic()
+        try:
+            transport = client.get_transport()
+            if transport is None:
+                raise TransportError(f"the connection to {self.machine} is gone")
+            channel = transport.open_session(timeout=self._connect_timeout)
+            channel.settimeout(_HOLD_TIMEOUT)
+            channel.exec_command(shlex.join(argv))
+            line = channel.recv(_CHUNK)
+            if line:
+                return _Held(channel)
+            out, err = bytearray(), bytearray()
+            code = channel.recv_exit_status()
+            while _drain(channel, out, err):
+                pass
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self.close()
+            raise TransportError(
+                f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
+                f"{error or type(error).__name__}"
+            ) from error
+        seconds = time.monotonic() - clock
+        raise CommandFailed(
+            CommandResult(tuple(argv), code, bytes(out), bytes(err), self.machine, started, seconds)
+        )
+
     def _converse(
         self,
         channel: paramiko.Channel,
@@ -183,6 +215,24 @@ class Ssh(Base):
                 "(killed by a signal, or the connection was cut)"
             )
         return code, bytes(out), bytes(err)
+
+
+class _Held:
+    """A held command over SSH: the server ends its input when the connection is gone."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def alive(self) -> bool:
+        transport = self._channel.get_transport()
+        ended = self._channel.closed or self._channel.exit_status_ready()
+        return not ended and transport is not None and transport.is_active()
+
+    def release(self) -> None:
+        if self.alive():
+            self._channel.shutdown_write()
+            self._channel.status_event.wait(_HOLD_TIMEOUT)
+        self._channel.close()
 
 
 def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:

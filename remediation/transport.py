@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import time
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,8 @@ _WRITE = (
     'set -e; new="$1.gate-new"; umask 077; cat >"$new"; chmod "$2" "$new"; sync "$new"; '
     'mv -fT -- "$new" "$1"; sync "$(dirname -- "$1")"'
 )
+#: Marks the commands of this run in the node's list of processes.
+RUN_MARK, RUN_ID = "DOCKER_LXC_GATE_RUN", uuid.uuid4().hex
 _ABSENT = b"No such file or directory"
 
 
@@ -94,6 +97,27 @@ class Transport(Protocol):
     def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
         """Replace a file's content atomically: the old one or the new one, never half."""
 
+    def hold(self, argv: Sequence[str]) -> Hold:
+        """Start a command that says one line and runs until its standard input ends.
+
+        Its input ends when it is released, and also when this program or the connection is
+        gone: the far side notices, whatever has become of us.
+
+        Raises:
+            CommandFailed: it ended instead.
+            TransportError: it could not be run.
+        """
+
+
+class Hold(Protocol):
+    """A command that is running."""
+
+    def alive(self) -> bool:
+        """Whether it still runs and can still be reached."""
+
+    def release(self) -> None:
+        """End its input and wait for its end; a dead one is released already."""
+
 
 class Base:
     """``read`` and ``write`` in terms of ``run``: one round trip each, on every machine."""
@@ -114,6 +138,10 @@ class Base:
     def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
         """See :class:`Transport`."""
         self.run(["sh", "-c", _WRITE, "write", path, f"{mode:o}"], stdin=content).require()
+
+    def hold(self, argv: Sequence[str]) -> Hold:
+        """See :class:`Transport`."""
+        raise NotImplementedError
 
 
 class Local(Base):
@@ -146,6 +174,32 @@ class Local(Base):
             started,
             time.monotonic() - clock,
         )
+
+    def hold(self, argv: Sequence[str]) -> Hold:
+        """See :class:`Transport`."""
+        started, pipe = time.time(), subprocess.PIPE
+        process = subprocess.Popen(list(argv), stdin=pipe, stdout=pipe, stderr=pipe)
+        line = process.stdout.readline() if process.stdout else b""
+        if line.endswith(b"\n"):
+            return _Process(process)
+        out, err = process.communicate(timeout=60)
+        code, seconds = process.returncode, time.time() - started
+        raise CommandFailed(
+            CommandResult(tuple(argv), code, line + out, err, self.machine, started, seconds)
+        )
+
+
+class _Process:
+    """A held command on this machine."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def release(self) -> None:
+        self._process.communicate(timeout=60)
 
 
 class Inside(Base):
@@ -196,6 +250,10 @@ class Inside(Base):
             outer.seconds,
         )
 
+    def hold(self, argv: Sequence[str]) -> Hold:
+        """See :class:`Transport`; what is held has no deadline."""
+        return self._outer.hold(self._wrap(argv))
+
 
 class Recorded(Base):
     """Passes everything on and tells a listener of each command: this is the evidence."""
@@ -215,3 +273,7 @@ class Recorded(Base):
         result = self._inner.run(argv, stdin=stdin, timeout=timeout)
         self._listener(result)
         return result
+
+    def hold(self, argv: Sequence[str]) -> Hold:
+        """See :class:`Transport`; not evidence of anything."""
+        return self._inner.hold(argv)

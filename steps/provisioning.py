@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, then, when
 
 from gate import evidence
+from remediation import witness
 from remediation.errors import FactError
-from steps import state
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -67,9 +67,9 @@ def docker_is_installed(container_host: Host) -> None:
 
 
 @given("the state of node and container is recorded", target_fixture="recorded")
-def state_is_recorded(runtime: Runtime, container: Transport, ctid: int) -> dict[str, str]:
+def state_is_recorded(runtime: Runtime, ctid: int) -> dict[str, str]:
     """Files, packages, profiles, configuration, processes: what a second run must not change."""
-    return state.of(runtime, container, ctid)
+    return witness.unchanged(witness.both(runtime, ctid))
 
 
 @when("phoenix create is run again", target_fixture="created")
@@ -79,11 +79,9 @@ def created_again(node: Transport, ctid: int) -> CommandResult:
 
 
 @then("node and container are as they were recorded")
-def nothing_changed(
-    recorded: dict[str, str], runtime: Runtime, container: Transport, ctid: int
-) -> None:
-    """Anything that differs is shown; nothing is excepted."""
-    now = state.of(runtime, container, ctid)
-    changed = state.differences(recorded, now)
+def nothing_changed(recorded: dict[str, str], runtime: Runtime, ctid: int) -> None:
+    """Anything that differs is shown; what the machine writes by itself was never recorded."""
+    now = witness.unchanged(witness.both(runtime, ctid))
+    changed = witness.differences(recorded, now)
     assert not changed, f"a second run changed {len(changed)} thing(s): " + "; ".join(changed[:10])
     evidence.say(f"{len(now)} facts compared, none differs")

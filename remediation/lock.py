@@ -1,0 +1,113 @@
+"""One run at a time on a node.
+
+``/run/docker-lxc-gate.lock`` is locked by a process on the node for as long as the run lasts.
+That process reads from this program over its connection: killed, cut off or powered down, the
+reading ends, and the lock with it. Before it goes it waits for the run's last commands, which
+live on without us (apt in the middle of an installation). So a lock that is held has an owner,
+however old it is, and one without an owner is not held. Source: flock(2).
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from remediation.errors import CommandFailed, LockedError
+from remediation.transport import RUN_ID, RUN_MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from remediation.transport import Hold, Transport
+
+PATH = "/run/docker-lxc-gate.lock"
+_TAKEN = 75
+#: Waits a little for an owner that is just going (seconds).
+_WAIT = 3
+_HOLD = f"""
+umask 077
+exec 9<>"$1" || exit 1
+flock -w {_WAIT} -E {_TAKEN} 9 || {{ code=$?; cat "$1" >&2; exit $code; }}
+: >"$1"
+printf '%s\\n' "$2" >&9
+echo held
+cat >/dev/null
+while pgrep -f "^timeout .* $3 " >/dev/null; do sleep 0.2; done
+: >"$1"
+"""
+
+
+class Owner(msgspec.Struct):
+    """Who holds the lock; written into it for the one who finds it taken."""
+
+    who: str = "somebody"
+    at: str = "an unknown machine"
+    pid: int = 0
+    since: str = "an unknown time"
+    doing: str = "something"
+
+
+class Lock:
+    """The lock of one node."""
+
+    def __init__(self, node: Transport, path: str = PATH) -> None:
+        self._node, self._path = node, path
+        self._hold: Hold | None = None
+
+    @contextmanager
+    def held(self, doing: str) -> Iterator[None]:
+        """Hold the lock for as long as the context; inside another it is held already.
+
+        Args:
+            doing: what for, for others to read: ``apply to container 950``.
+
+        Raises:
+            LockedError: another run holds it; says who, from where, since when and for what.
+            TransportError: the node cannot be reached.
+        """
+        mine = self._hold is None
+        if self._hold is None or not self._hold.alive():  # the connection may have been cut
+            self._hold = self._take(doing)
+        try:
+            yield
+        finally:
+            if mine and self._hold is not None:
+                self._hold.release()
+                self._hold = None
+
+    def _take(self, doing: str) -> Hold:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        owner = Owner(_user(), socket.gethostname(), os.getpid(), since, doing)
+        described = msgspec.json.encode(owner).decode()
+        mark = f"{RUN_MARK}={RUN_ID}"
+        try:
+            return self._node.hold(["sh", "-c", _HOLD, "lock", self._path, described, mark])
+        except CommandFailed as error:
+            if error.result.exit_code != _TAKEN:
+                raise
+            raise LockedError(_in_use(self._node.machine, error.result.stderr)) from error
+
+
+def _in_use(machine: str, content: bytes) -> str:
+    try:
+        owner = msgspec.json.decode(content, type=Owner)
+    except msgspec.MsgspecError:
+        owner = Owner()
+    return (
+        f"{machine} is in use: {owner.who} on {owner.at} (pid {owner.pid}) has had it since "
+        f"{owner.since}, to {owner.doing}. Wait for its end: the lock goes with that run, or, if "
+        "the run is gone already, with the last command that it left there"
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

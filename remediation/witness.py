@@ -1,0 +1,184 @@
+"""What a node or a container looks like, seen without any of the code that changes it.
+
+Two such records tell whether a rollback was exact, or whether a look changed anything. Files
+with kind, mode, owner, size, link and time, those of the administrator by their content and
+attributes; packages; units; mounts; the policy in the kernel. Nothing here changes anything,
+and no content leaves the machine: it is hashed there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from remediation.errors import FactError
+
+if TYPE_CHECKING:
+    from remediation.runtime import Runtime
+    from remediation.transport import Transport
+
+#: Large or for ever changing, and looked at by nobody's plan: pruned before they are walked.
+_PRUNED = (
+    "/var/log",
+    "/var/cache",
+    "/var/tmp",  # noqa: S108 - a name, not a place we write to
+    "/var/lib/apt",
+    "/var/lib/docker-lxc-gate",  # our own journal
+    "/var/lib/lxc",  # containers, which are looked at from the inside
+    "/var/lib/lxcfs",
+    "/var/lib/vz",
+)
+#: What an administrator writes: compared by content.
+_HASHED = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr/local", "/var/spool")
+_ALL = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr", "/var")
+_SCRIPT = r"""
+export LC_ALL=C
+part() { printf '\n== %s\n' "$1"; }
+there() { for each; do test ! -d "$each" || printf '%s\n' "$each"; done; }
+prune=$1
+hashed=$(there $2)
+part files
+find $(there $3) -xdev -regextype posix-extended -regex "$prune" -prune -o \
+    -printf '%p\t%y %m %U:%G %s %l|%T@ %i\n' || exit 9
+part content
+find $hashed -xdev -type f -exec sha256sum -- {} + || exit 9
+part attributes
+if command -v getfattr >/dev/null; then
+    find $hashed -xdev -exec getfattr -h -d -m - -e hex --absolute-names -- {} + || exit 9
+else
+    echo 'getfattr (package attr) is not installed: not seen'
+fi
+part package
+dpkg-query -W -f '${Package}:${Architecture}\t${db:Status-Abbrev} ${Version}\n' || exit 9
+part policy
+cd /sys/kernel/security/apparmor/policy/profiles 2>/dev/null && for each in *; do
+    printf '%s\t%s\nhash of %s\t%s\n' "${each%.*}" "$(cat "$each/mode")" \
+        "${each%.*}" "$(cat "$each/raw_sha256")"
+done
+part unit
+systemctl list-unit-files --plain --no-legend | sed 's/  */\t/'
+part active
+systemctl list-units --plain --no-legend --type=service,socket,timer --state=active,failed |
+    sed 's/  */\t/'
+part mount
+awk '{ print $2 "\t" $1, $3, $4 }' /proc/self/mounts
+"""
+#: A whole machine's files, under emulation (seconds).
+_TIMEOUT = 600.0
+#: What may differ after a change and its exact undoing, and why.
+MAY_DIFFER = re.compile(
+    r"process |(node: |container: )?("  # restarted, to take the configuration back
+    r"file /var/lib/dpkg/(status|available|diversions|lock|triggers/.*)(-.*)?$"  # dpkg's own books
+    r"|file /var/lib/dpkg/info/format-new$"
+    r"|file /etc/ld\.so\.cache$|content of /etc/ld\.so\.cache$"  # of the same libraries
+    r"|(file|content of) /etc/(machine-id|resolv\.conf|hostname|hosts|network/interfaces)$"  # pct's
+    r"|(file|content of) /etc/systemd/network/eth0\.network$"  # start writes these anew
+    r"|(file|content of) /etc/(mtab|adjtime)$"
+    r"|file /var/lib/systemd/.*$"  # random seed, timers' last runs, clock
+    r"|file /var/lib/(private|logrotate|man-db|dhcp|misc)(/.*)?$"
+    r"|file /var/lib/docker/taken-back-[0-9]+(/.*)?$"  # moved aside, and said so
+    # Docker writes these at each start of its own: its engine's books, no image, no container.
+    r"|file /var/lib/docker/(network/files/.*|buildkit/.*|engine-id|volumes/.*|containers/.*)$"
+    r"|file /var/lib/docker/(runtimes|tmp|plugins|swarm|image)(/.*)?$"
+    r"|file /var/lib/containerd/.*$"
+    r"|active (session|user|user-runtime-dir|systemd|apt|dpkg|e2scrub|ldconfig|run)[-@.].*$"
+    r"|active init\.scope$"  # all these come and go by themselves
+    r"|policy hash of (?!lxc-)"  # a reload compiles everybody's profiles anew, to the same effect
+    r"|mount /run/(user|docker|lock|credentials).*$"
+    r"|mount /proc/.*$)"
+)
+
+
+def record(on: Transport) -> dict[str, str]:
+    """Return the state of a machine: one fact a key, in words that a reader understands.
+
+    A file's fact ends in ``| time inode``, which :func:`undone` leaves out where they may differ.
+
+    Raises:
+        FactError: something could not be seen, so that a comparison would say nothing.
+    """
+    argv = ["sh", "-c", _SCRIPT, "witness"]
+    argv += ["|".join(map(re.escape, _PRUNED)), " ".join(_HASHED), " ".join(_ALL)]
+    result = on.run(argv, timeout=_TIMEOUT)
+    parts = dict(part.split("\n", 1) for part in result.text.split("\n== ")[1:])
+    if result.exit_code or not parts.get("files") or not parts.get("package"):
+        raise FactError(f"{on.machine} could not be looked at: {result.stderr!r:.500}")
+    found: dict[str, str] = {}
+    for kind, rows in (
+        ("file", _rows(parts["files"])),
+        ("content of", [line.split("  ", 1)[::-1] for line in parts["content"].splitlines()]),
+        ("attributes of", _attributes(parts["attributes"])),
+        *((kind, _rows(parts[kind])) for kind in ("package", "policy", "unit", "active", "mount")),
+    ):
+        for key, value in rows:
+            over = found.get(f"mount {key}") if kind == "mount" else None
+            found[f"{kind} {key}"] = f"{over}; {value}" if over else value
+    return found
+
+
+def _rows(text: str) -> list[list[str]]:
+    return [(line + "\t").split("\t")[:2] for line in text.splitlines() if line]
+
+
+def _attributes(text: str) -> list[list[str]]:
+    """Read getfattr's blocks: the file's name, then its attributes."""
+    blocks = [block.split("\n", 1) for block in text.strip().split("\n\n") if "\n" in block]
+    return [[name.removeprefix("# file: "), value.strip()] for name, value in blocks]
+
+
+def both(runtime: Runtime, ctid: int) -> dict[str, str]:
+    """Return the state of a running container and its node, and how it is configured.
+
+    Raises:
+        FactError: something could not be seen.
+        TransportError: the container is not running.
+    """
+    inside = runtime.inside(ctid)
+    text = runtime.node.read(runtime.config_path(ctid)) or b""
+    daemon = inside.run(["systemctl", "show", "docker", "-p", "MainPID,ExecMainStartTimestamp"])
+    return {
+        **{f"node: {key}": fact for key, fact in record(runtime.node).items()},
+        **{f"container: {key}": fact for key, fact in record(inside).items()},
+        "configuration": text.decode(errors="replace"),
+        "configuration in effect": str(runtime.effective(ctid)),
+        "process first": str(runtime.init_pid(ctid)),
+        "process dockerd": " ".join(daemon.text.split()),
+    }
+
+
+def unchanged(state: dict[str, str]) -> dict[str, str]:
+    """Return what must be the same, to the inode, when nothing is to change.
+
+    What the machine itself writes all the time is left out: below /var only dpkg's status counts.
+    """
+    volatile = re.compile(r"(node|container): (file /var/(?!lib/dpkg/status$)|active |mount )")
+    return {key: fact for key, fact in state.items() if not volatile.match(key)}
+
+
+def undone(state: dict[str, str]) -> dict[str, str]:
+    """Return what must be the same after a change and its undoing.
+
+    A file that was put back is a new inode; a directory's time tells of its entries, which are
+    compared themselves; what else may differ is listed above.
+    """
+    return {key: _stable(key, fact) for key, fact in state.items() if not MAY_DIFFER.match(key)}
+
+
+def _stable(key: str, fact: str) -> str:
+    if "file /" not in key:
+        return fact
+    facts, _, time_and_inode = fact.rpartition("|")
+    if facts.startswith("d"):  # its size, too
+        return " ".join(facts.split()[:3])
+    return f"{facts} {time_and_inode.split()[0]}"
+
+
+def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Return what differs, one line each; raises FactError if there is nothing to compare."""
+    if not before or not after:
+        raise FactError("nothing was recorded, so nothing can be compared")
+    return [
+        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
