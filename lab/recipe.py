@@ -110,6 +110,7 @@ CONTAINER_MASKED = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
     "dpkg-db-backup.timer",
+    "systemd-firstboot.service",  # asks on the console, where there is no machine-id (Proxmox)
     "systemd-networkd-wait-online.service",
 )
 

@@ -266,6 +266,14 @@ def test_bridge_is_the_other_machines_and_has_one_owner(file: Path) -> None:
     assert b'USE_LXC_BRIDGE="true"' in recipe.node_tree(HERE)["/etc/default/lxc-net"].content
 
 
+def test_templates_network_is_its_own_on_proxmox_too() -> None:
+    """Whose ``pct create`` disables networkd by a preset, and writes ifupdown's file."""
+    files, presets = recipe.container_tree(HERE), "/etc/systemd/system-preset/"
+    (ours,) = [path for path in files if path.startswith(presets)]
+    assert ours < f"{presets}00-pve.preset"
+    assert "/etc/network/.pve-ignore.interfaces" in files
+
+
 class _Node(Base):
     machine = "the node"
 
