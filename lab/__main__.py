@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,13 +13,15 @@ from rich.console import Console
 
 from lab import progress, recipe
 from lab.errors import require_programs
-from lab.machine import Lab
+from lab.machine import MACHINES, Lab, chosen
 from lab.node import READY
 from remediation.errors import RemediationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from lab.image import Images
+    from lab.recipe import Machine
     from remediation.ssh import SshAddress
 
 
@@ -43,8 +47,30 @@ def main(ctx: click.Context, mirror: str) -> None:
     ctx.obj = Lab.open(mirror=mirror, steps=progress.on(Console(stderr=True)))
 
 
+def _of_machine(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which machine is meant; the command is given the machine."""
+
+    @click.option(
+        "--machine",
+        "name",
+        type=click.Choice(MACHINES),
+        help="Kind of node (default: $LAB_MACHINE, then default).",
+    )
+    @click.option(
+        "--machine-file",
+        "file",
+        metavar="FILE",
+        help="Where Proxmox's packages come from (default: $LAB_MACHINE_FILE).",
+    )
+    @functools.wraps(command)
+    def run(lab: Lab, name: str | None, file: str | None, **others: object) -> None:
+        command(lab, machine=chosen(name or "", file or ""), **others)
+
+    return run
+
+
 @main.command()
-@click.option("--release", default=recipe.DEFAULT_RELEASE, show_default=True)
+@click.option("--release", default="", help="Debian's on the node (default: the machine's own).")
 @click.option(
     "--container-release",
     "container_releases",
@@ -54,19 +80,33 @@ def main(ctx: click.Context, mirror: str) -> None:
     help="Debian release whose container templates the node must have; may be repeated.",
 )
 @click.option("--keep", is_flag=True, help="Leave a running machine alone, however old.")
+@click.option("--dry-run", is_flag=True, help="Say what the node would be made of, and do nothing.")
 @click.pass_obj
-def up(lab: Lab, release: str, container_releases: Sequence[str], keep: bool) -> None:
+@_of_machine
+def up(
+    lab: Lab,
+    *,
+    machine: Machine,
+    release: str,
+    container_releases: Sequence[str],
+    keep: bool,
+    dry_run: bool,
+) -> None:
     """Bring the machine up; builds what is missing, finds what is there."""
-    lab.up(release, container_releases, keep=keep)
+    if dry_run:
+        _show_recipe(lab.images(machine), release or machine.release)
+        return
+    lab.up(release, container_releases, machine=machine, keep=keep)
     _show(lab)
 
 
 @main.command()
 @click.argument("release")
 @click.pass_obj
-def template(lab: Lab, release: str) -> None:
+@_of_machine
+def template(lab: Lab, *, machine: Machine, release: str) -> None:
     """Add the container templates of a Debian RELEASE to the node's snapshot "ready"."""
-    lab.up(lab.state.release or recipe.DEFAULT_RELEASE, [release])
+    lab.up(lab.state.release, [release], machine=machine)
     _show(lab)
 
 
@@ -143,8 +183,25 @@ def _show(lab: Lab) -> None:
         "templates": ", ".join(state.templates) or "none",
         "home": str(lab.home),
     }
+    _print(rows)
+
+
+def _show_recipe(images: Images, release: str) -> None:
+    machine, name = images.machine, images.node_name(release)
+    there = (images.folder / name).is_dir()
+    rows = {
+        "machine": f"{machine.name}, Debian {release}",
+        "image": f"{name} ({'is there' if there else 'would be built'})",
+        "from": "\n".join((*images.archives.lines(release), *map(str, machine.repositories))),
+        "packages": textwrap.fill(" ".join(machine.packages), 80, break_on_hyphens=False),
+        "pct": "our front end over LXC" if machine.front_end else "the packages' own",
+    }
+    _print(rows)
+
+
+def _print(rows: Mapping[str, str]) -> None:
     for name, value in rows.items():
-        click.echo(f"{name:<10} {value}")
+        click.echo(f"{name:<10} " + value.replace("\n", "\n" + " " * 11))
 
 
 if __name__ == "__main__":

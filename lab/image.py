@@ -23,15 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from lab.progress import Steps
+    from lab.recipe import Machine
     from lab.sources import Archives
     from lab.tree import Entry
 
-#: Free space asked for before a build (bytes): the images, and a machine that grows.
+#: Free space asked for before a build (bytes): the templates, and a machine that grows.
 SPACE = 6 << 30
 #: The node's disk, of which only what is written takes room (bytes).
 DISK = 12 << 30
 #: A mirror that answers slower than this is given up (seconds).
 _BUILD_TIMEOUT = 1800.0
+#: With its lists kept, a later apt-get update in the image finds all up to date.
+_KEEP_LISTS = ("--skip=output/dev,cleanup/apt/lists",)
 _KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
 
 
@@ -80,6 +83,18 @@ class Images:
     folder: Path
     archives: Archives
     steps: Steps
+    machine: Machine = recipe.DEFAULT
+
+    def node_name(self, release: str) -> str:
+        """Return what the node's image is called: no two machines share one."""
+        digest = recipe.node_digest(release, self.archives, self.machine)
+        return f"node-{self.machine.name}-{release}-{digest}"
+
+    def require_reachable(self, release: str) -> None:
+        """Raise Unreachable if the node must be built and one of its repositories is not there."""
+        if not (self.folder / self.node_name(release)).is_dir():
+            for repository in self.machine.repositories:
+                repository.require_reachable(self.archives.settings)
 
     def node(self, release: str) -> NodeImage:
         """Return the node's image, built if need be.
@@ -87,15 +102,17 @@ class Images:
         Raises:
             LabError: it cannot be built; nothing of it is left.
         """
-        name = f"node-{release}-{recipe.node_digest(release, self.archives)}"
+        machine = self.machine
+        further = "\n".join(repository.source for repository in machine.repositories)
 
         def build(into: Path) -> None:
-            with self.steps(f"packages of the node (Debian {release})"):
-                self._bootstrap(into / "root.tar", release, recipe.NODE_PACKAGES)
+            with self.steps(f"packages of the {machine.name} node (Debian {release})"):
+                root = into / "root.tar"
+                self._bootstrap(root, release, machine.packages, machine.options, further)
             with self.steps("the node's disk"):
                 self._disk(into)
 
-        return NodeImage(self._built(name, build))
+        return NodeImage(self._built(self.node_name(release), build, machine.space))
 
     def templates(self, release: str) -> dict[str, Path]:
         """Return the container templates of a release by file name, built if need be."""
@@ -106,7 +123,7 @@ class Images:
                 docker = _docker_packages(release) if variant == "docker" else ()
                 packages = (*recipe.CONTAINER_PACKAGES, *docker)
                 with self.steps(f"container template debian-{release}-{variant}"):
-                    self._bootstrap(into / "root.tar", release, packages, keep_lists=True)
+                    self._bootstrap(into / "root.tar", release, packages, _KEEP_LISTS)
                     self._template(into, recipe.template_name(release, variant))
 
         folder = self._built(name, build)
@@ -118,14 +135,14 @@ class Images:
             if path.name != keep:
                 shutil.rmtree(path)
 
-    def _built(self, name: str, build: Callable[[Path], None]) -> Path:
+    def _built(self, name: str, build: Callable[[Path], None], space: int = SPACE) -> Path:
         final = self.folder / name
         if final.is_dir():
             return final
         require_programs("mmdebstrap", "mke2fs", "ssh-keygen", "zstd")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_partial()
-        require_space(self.folder)
+        require_space(self.folder, space)
         with _renamed_when_whole(final) as partial:
             build(partial)
         self._remove_superseded(final)
@@ -145,23 +162,30 @@ class Images:
                     shutil.rmtree(path)
 
     def _bootstrap(
-        self, into: Path, release: str, packages: Sequence[str], *, keep_lists: bool = False
+        self,
+        into: Path,
+        release: str,
+        packages: Sequence[str],
+        extra: Sequence[str] = (),
+        further: str = "",
     ) -> None:
-        """Run mmdebstrap. With ``keep_lists`` a later apt-get update finds all up to date."""
-        listed = into.with_name("lab.list")
+        """Run mmdebstrap with ``extra`` options, from Debian's archives and ``further`` sources."""
+        listed, beside = into.with_name("lab.list"), into.with_name("lab.sources")
         listed.write_text("".join(f"{line}\n" for line in self.archives.lines(release)))
-        skipped = ["--skip=output/dev,cleanup/apt/lists"] if keep_lists else []
+        beside.write_text(further)
         options = [*recipe.apt_options(release), *self.archives.settings]
-        argv = ["mmdebstrap", "--variant=minbase", "--architectures=amd64", *skipped]
+        argv = ["mmdebstrap", "--variant=minbase", "--architectures=amd64", *extra]
         argv += [f"--aptopt={option}" for option in options]
         argv += [f"--dpkgopt={option}" for option in recipe.DPKG_OPTIONS]
         argv += [*_keyring(), f"--include={','.join(packages)}", release, str(into), str(listed)]
+        argv += [str(beside)] if further else []
         _run(argv, "mirror not reachable? name another: --mirror URL (or LAB_MIRROR=URL)")
         listed.unlink()
+        beside.unlink()
 
     def _disk(self, into: Path) -> None:
         _make_keys(into)
-        files = {**recipe.node_tree(self.archives), **_key_files(into)}
+        files = {**recipe.node_tree(self.archives, self.machine), **_key_files(into)}
         disk, packed, whole = into / "disk.raw", into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
             boot = tree.lay_over(base, files, (), out)
@@ -193,12 +217,12 @@ def _renamed_when_whole(final: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def require_space(folder: Path) -> None:
+def require_space(folder: Path, needed: int = SPACE) -> None:
     """Raise NoSpace if there is not room for a build below ``folder``."""
     free = shutil.disk_usage(folder).free
-    if free < SPACE:
+    if free < needed:
         raise NoSpace(
-            f"{folder} has {free / (1 << 30):.1f} GiB free, and the lab needs {SPACE >> 30}\n"
+            f"{folder} has {free / (1 << 30):.1f} GiB free, and the lab needs {needed >> 30}\n"
             "make room, or put the lab elsewhere: LAB_HOME=FOLDER"
         )
 

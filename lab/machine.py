@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from lab import progress, provision, recipe
+from lab import progress, provision, proxmox, recipe
 from lab.image import Images
 from lab.lock import only_one
 from lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node
@@ -44,11 +44,36 @@ if TYPE_CHECKING:
     from lab.node import State
     from lab.progress import Steps
     from lab.provision import Provisioning
+    from lab.recipe import Machine
     from remediation.ssh import SshAddress
 
 #: Not all digits: QEMU would take it for a snapshot's number.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")
 _RELEASE = re.compile(r"[a-z]+")
+MACHINES = (recipe.DEFAULT.name, proxmox.NAME)
+
+
+def chosen(name: str = "", file: str = "") -> Machine:
+    """Return a kind of machine by its name.
+
+    Args:
+        name: ``default`` or ``proxmox`` (default: $LAB_MACHINE, then ``default``).
+        file: the latter's machine file (default: $LAB_MACHINE_FILE).
+
+    Raises:
+        UsageError: no such machine, or a file that is missing, wrong, or not for it.
+    """
+    name = name or os.environ.get("LAB_MACHINE") or recipe.DEFAULT.name
+    if name not in MACHINES:
+        raise UsageError(f"no machine {name!r}: expected {' or '.join(MACHINES)}")
+    if name == recipe.DEFAULT.name:
+        if file:
+            raise UsageError(f"{file}: a machine file is for --machine {proxmox.NAME}")
+        return recipe.DEFAULT
+    file = file or os.environ.get("LAB_MACHINE_FILE", "")
+    if not file:
+        raise UsageError(f"machine {name}: expected --machine-file FILE (or LAB_MACHINE_FILE=FILE)")
+    return proxmox.machine(Path(file))
 
 
 @dataclass(frozen=True)
@@ -105,11 +130,17 @@ class Lab:
         """Return the last lines that the machine wrote to its serial console."""
         return self._node.qemu.console_tail(lines)
 
+    def images(self, machine: Machine | None = None) -> Images:
+        """Return the images of a machine (default: :func:`chosen`), built or not."""
+        found = archives(self.mirror)
+        return Images(self.home / "images", found, self.steps, machine or chosen())
+
     def up(
         self,
-        release: str = recipe.DEFAULT_RELEASE,
+        release: str = "",
         container_releases: Sequence[str] = (recipe.DEFAULT_RELEASE,),
         *,
+        machine: Machine | None = None,
         keep: bool = False,
     ) -> Self:
         """Bring the machine up and return self; a second call finds the first one's machine.
@@ -118,26 +149,30 @@ class Lab:
         replaced; one that was provisioned otherwise is put back and provisioned anew.
 
         Args:
-            release: Debian's release on the node.
+            release: Debian's release on the node (default: the machine's own).
             container_releases: releases whose templates the node must have. More than it
                 already has are added to ``ready``; none are taken away.
+            machine: what kind of node (default: :func:`chosen`).
             keep: if a machine is running, leave it alone, whatever it was made from.
 
         Raises:
             UsageError: a release that cannot be one.
             LabError: no machine; nothing that this call started is left running.
         """
-        for name in (release, *container_releases):
+        for name in (release or recipe.DEFAULT_RELEASE, *container_releases):
             if not _RELEASE.fullmatch(name):
                 raise UsageError(f"not a release of Debian: {name!r} (for instance trixie)")
+        if not (keep and self.running):  # before anything is created
+            images = self.images(machine)
+            images.require_reachable(release or images.machine.release)
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with only_one(self.home / "lock", self.steps):
             if not (keep and self.running):
-                self._up(release, container_releases)
+                self._up(self.images(machine), release, container_releases)
         return self
 
-    def _up(self, release: str, container_releases: Sequence[str]) -> None:
-        images = Images(self.home / "images", archives(self.mirror), self.steps)
+    def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
+        release = release or images.machine.release
         image = images.node(release)
         wanted = self._wanted(images, image, container_releases)
         try:
@@ -153,7 +188,7 @@ class Lab:
         templates: dict[str, Path] = {}
         for release in sorted({*releases, *had}):
             templates |= images.templates(release)
-        return provision.from_here(templates)
+        return provision.from_here(templates, images.machine)
 
     def _start(self, image: NodeImage, release: str, wanted: Provisioning) -> None:
         """Leave a machine of this image running: as found, from a snapshot, or booted."""

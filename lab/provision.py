@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.progress import Steps
+    from lab.recipe import Machine
     from lab.tree import Tree
     from remediation.transport import Transport
 
@@ -25,6 +26,8 @@ _REPOSITORY = "/usr/local/phoenix_hypervisor"
 _FRONT = "/usr/local/lib/pct-front"
 #: Waiting for a service under emulation (seconds).
 _PATIENCE = 120.0
+#: Preparing a node may mean making its keys (seconds).
+_PREPARING = 600.0
 #: How much of a large file is sent at a time (bytes).
 _PIECE = 4 << 20
 
@@ -52,6 +55,7 @@ class Provisioning:
 
     guest: Tree
     templates: Mapping[str, Path]
+    prepare: str = ""
 
     @property
     def stock(self) -> dict[str, str]:
@@ -71,6 +75,9 @@ class Provisioning:
             CommandFailed: a command on the node failed.
             TransportError: the node does not answer.
         """
+        if self.prepare:
+            with steps("preparing the node"):
+                node.run(["sh", "-c", self.prepare], timeout=_PREPARING).require()
         lacking = self.stock.items() - had.items()
         for name in sorted(name for name, _ in lacking if name in self.templates):
             path = self.templates[name]
@@ -96,9 +103,9 @@ class Provisioning:
                 node.run(["python3", "-m", "compileall", "-q", _FRONT]).require()
 
 
-def from_here(templates: Mapping[str, Path]) -> Provisioning:
+def from_here(templates: Mapping[str, Path], machine: Machine = recipe.DEFAULT) -> Provisioning:
     """Return the provisioning with this checkout's guest files and these templates."""
-    return Provisioning(recipe.guest_tree(), templates)
+    return Provisioning(recipe.guest_tree(machine), templates, machine.prepare)
 
 
 def _unpack(node: Transport, files: Tree) -> None:

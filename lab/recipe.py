@@ -1,10 +1,13 @@
 """What is in the images: packages, files, units. Pure data, and the digests over it.
 
-Files live below ``recipe/node`` and ``recipe/container`` at the path they get in the image.
+Files live below ``recipe/node`` and ``recipe/container`` at the path they get in the image. All
+nodes share the former and :data:`NODE_PACKAGES`; what a kind of node has besides is a
+:class:`Machine`: :data:`DEFAULT` here, Proxmox VE's in :mod:`lab.proxmox`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ from lab import tree
 from lab.sources import seen_from_guest
 
 if TYPE_CHECKING:
+    from lab.repository import Repository
     from lab.sources import Archives
     from lab.tree import Entry
 
@@ -31,7 +35,6 @@ NODE_PACKAGES = (
     "ca-certificates",
     "curl",
     "dbus",
-    "dnsmasq-base",  # lxc-net's DHCP and DNS
     "docker-registry",
     "e2fsprogs",
     "git",
@@ -40,9 +43,6 @@ NODE_PACKAGES = (
     "iputils-ping",
     "jq",
     "kmod",
-    "linux-image-cloud-amd64",
-    "lxc",
-    "lxcfs",
     "nftables",
     "openssh-server",
     "procps",
@@ -110,7 +110,43 @@ CONTAINER_MASKED = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
     "dpkg-db-backup.timer",
+    "systemd-firstboot.service",  # asks on the console, where there is no machine-id (Proxmox)
     "systemd-networkd-wait-online.service",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A kind of node: what it has besides that which all nodes share.
+
+    Its files lie below ``recipe/<name>``, over those of ``recipe/node``.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    release: str = DEFAULT_RELEASE
+    #: Where packages come from besides Debian's archives.
+    repositories: tuple[Repository, ...] = ()
+    #: mmdebstrap's, for packages that need help.
+    options: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+    #: For a shell on the booted node, before anything is put there; may be repeated.
+    prepare: str = ""
+    #: Whether ``pct`` is our front end over LXC.
+    front_end: bool = True
+    #: Free space asked for before it is built (bytes): its root is there three times at once.
+    space: int = 6 << 30
+
+
+DEFAULT = Machine(
+    "default",
+    (
+        *NODE_PACKAGES,
+        "dnsmasq-base",  # lxc-net's DHCP and DNS
+        "linux-image-cloud-amd64",
+        "lxc",
+        "lxcfs",
+    ),
 )
 
 
@@ -119,11 +155,12 @@ def apt_options(release: str) -> tuple[str, ...]:
     return APT_OPTIONS if release in STABLE else (*APT_OPTIONS, STALE_RELEASE)
 
 
-def node_tree(archives: Archives) -> dict[str, Entry]:
+def node_tree(archives: Archives, machine: Machine = DEFAULT) -> dict[str, Entry]:
     """Return the files laid over the node's root; keys are added when it is built."""
     return {
         **tree.folder(_HERE / "recipe/node", ""),
-        **_units(NODE_MASKED),
+        **tree.folder(_HERE / "recipe" / machine.name, ""),
+        **_units((*NODE_MASKED, *machine.masked)),
         **_proxies(archives),
     }
 
@@ -137,28 +174,32 @@ def container_tree(archives: Archives) -> dict[str, Entry]:
     }
 
 
-def guest_tree() -> dict[str, Entry]:
-    """Return what provisioning puts on the node: the ``pct`` front end and phoenix_hypervisor."""
+def guest_tree(machine: Machine = DEFAULT) -> dict[str, Entry]:
+    """Return what provisioning puts on the node: phoenix_hypervisor, and ``pct`` if it is ours."""
     guest = _HERE / "guest"
-    found = tree.folder(guest / "pct", "/usr/local/lib/pct-front/pct")
-    launcher = guest / "pct/launcher.py"
-    if launcher.is_file():
-        found["/usr/sbin/pct"] = tree.Entry(launcher.read_bytes(), 0o755)
+    found: dict[str, Entry] = {}
+    if machine.front_end:
+        found = tree.folder(guest / "pct", "/usr/local/lib/pct-front/pct")
+        launcher = (guest / "pct/launcher.py").read_bytes()
+        found["/usr/sbin/pct"] = tree.Entry(launcher, 0o755)
     found |= tree.folder(guest / "phoenix_hypervisor", "/usr/local/phoenix_hypervisor")
     found["/usr/local/bin/phoenix"] = tree.Entry(link="/usr/local/phoenix_hypervisor/bin/phoenix")
     return found
 
 
-def node_digest(release: str, archives: Archives) -> str:
+def node_digest(release: str, archives: Archives, machine: Machine = DEFAULT) -> str:
     """Return what the node's image is made of, as a digest."""
     return tree.digest(
         "node",
         _builder(),
-        NODE_PACKAGES,
+        machine.packages,
+        machine.options,
+        machine.prepare,
+        [repository.source for repository in machine.repositories],
         archives.lines(release),
         apt_options(release),
         DPKG_OPTIONS,
-        node_tree(archives),
+        node_tree(archives, machine),
     )
 
 

@@ -1,7 +1,8 @@
 """Where Debian's packages come from: this machine's own apt sources, or a mirror named by hand.
 
 No mirror is written down in this project. Only archives of Debian proper that are fetched over
-the network are taken; folders, media and other people's archives are left out.
+the network are taken; folders, media and other people's archives are left out. Those are for
+:mod:`lab.repository`: the user names them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lab.errors import NoSources
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>\S.*)$")
+_ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<rest>\S+\s+\S.*)$")
 _SECURITY = re.compile(r"(-security|/updates)$")
 _EXTRA = re.compile(r"-(updates|backports|proposed-updates|backports-sloppy)$")
 _FETCHED = ("http://", "https://", "mirror+http://", "mirror+https://", "mirror://")
@@ -47,7 +48,9 @@ class Archives:
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
+    """What one apt source names; ``uris`` only if they are fetched over the network."""
+
     uris: tuple[str, ...]
     suites: tuple[str, ...]
     components: tuple[str, ...]
@@ -82,14 +85,19 @@ def archives(mirror: str = "", etc: Path = Path("/etc/apt")) -> Archives:
     return Archives(tuple(main), tuple(security), _settings())
 
 
-def _is_debian(source: _Source) -> bool:
+def parse(text: str) -> list[Source]:
+    """Return the sources in a text: in apt's one-line form, or deb822."""
+    return [*_one_line(text), *_deb822(text)]
+
+
+def _is_debian(source: Source) -> bool:
     """Say whether a source is Debian's own: its place or its key, and the component main."""
     places = {uri.rstrip("/").rpartition("/")[2] for uri in source.uris}
     own = places <= {"debian", "debian-security"} or "debian-archive" in source.options
     return bool(source.uris) and own and "main" in source.components
 
 
-def _configured(etc: Path) -> Iterator[_Source]:
+def _configured(etc: Path) -> Iterator[Source]:
     parts = etc / "sources.list.d"
     for path in [etc / "sources.list", *sorted(parts.glob("*.list"))]:
         if path.is_file():
@@ -98,20 +106,20 @@ def _configured(etc: Path) -> Iterator[_Source]:
         yield from _deb822(path.read_text())
 
 
-def _one_line(text: str) -> Iterator[_Source]:
+def _one_line(text: str) -> Iterator[Source]:
     for line in text.splitlines():
         match = _ONE_LINE.match(line.partition("#")[0].strip())
         if match:
             uri, suite, *components = match["rest"].split()
-            yield _Source(_fetched([uri]), (suite,), tuple(components), match["options"] or "")
+            yield Source(_fetched([uri]), (suite,), tuple(components), match["options"] or "")
 
 
-def _deb822(text: str) -> Iterator[_Source]:
+def _deb822(text: str) -> Iterator[Source]:
     kept = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", kept):
         fields = _fields(stanza)
         if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes") != "no":
-            yield _Source(
+            yield Source(
                 _fetched(fields.get("uris", "").split()),
                 tuple(fields.get("suites", "").split()),
                 tuple(fields.get("components", "").split()),

@@ -23,7 +23,7 @@ HERE = Archives(("http://a/debian",), ())
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Images:
     monkeypatch.setattr(image, "require_programs", lambda *_: None)
-    monkeypatch.setattr(image, "require_space", lambda _: None)
+    monkeypatch.setattr(image, "require_space", lambda *_: None)
     return Images(tmp_path / "images", HERE, progress.silent)
 
 
@@ -76,13 +76,13 @@ def test_prune_keeps_the_machines_image(images: Images) -> None:
 def test_build_is_named_by_its_recipe(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
 
-    def built(_: Images, name: str, __: object) -> Path:
+    def built(_: Images, name: str, *__: object) -> Path:
         names.append(name)
         return images.folder / name
 
     monkeypatch.setattr(Images, "_built", built)
     images.node("trixie")
-    assert names == [f"node-trixie-{recipe.node_digest('trixie', HERE)}"]
+    assert names == [f"node-default-trixie-{recipe.node_digest('trixie', HERE)}"]
 
 
 def test_failing_program_shows_its_last_lines_and_the_way_out() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,9 @@ def test_digest_depends_on_release_and_archives(digest: object) -> None:
     assert digest("trixie", HERE) in digests
 
 
-def test_digest_depends_on_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    node, template = recipe.node_digest("trixie", HERE), recipe.template_digest("trixie", HERE)
-    monkeypatch.setattr(recipe, "NODE_PACKAGES", (*recipe.NODE_PACKAGES, "vim"))
-    assert recipe.node_digest("trixie", HERE) != node
-    assert recipe.template_digest("trixie", HERE) == template
+def test_digest_depends_on_packages() -> None:
+    more = replace(recipe.DEFAULT, packages=(*recipe.DEFAULT.packages, "vim"))
+    assert recipe.node_digest("trixie", HERE, more) != recipe.node_digest("trixie", HERE)
 
 
 def test_guest_files_are_no_part_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:

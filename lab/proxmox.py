@@ -1,0 +1,119 @@
+"""A nested Proxmox VE node, from Proxmox's own packages: real ``pct``, real ``/etc/pve``.
+
+Where those packages come from is the user's to say, in a machine file (TOML)::
+
+    repository = "deb https://HOST/PATH trixie COMPONENT"   # an apt source: one line, or deb822
+    key = "proxmox.gpg"            # the key that signs it, relative to this file
+    release = "trixie"             # Debian's on the node; the default
+    packages = []                  # more of them; the default
+
+The facts below are from Proxmox's package sources: ``pve-kernel``, ``pve-manager``,
+``pve-storage``, ``pve-container`` and its installer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from lab import recipe, repository
+from lab.recipe import Machine
+from remediation.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "proxmox"
+
+#: The kernel is Proxmox's: what AppArmor mediates is the kernel's doing, and that is what the
+#: gate judges. It boots as Debian's does: its initial RAM disk has virtio's drivers.
+_PACKAGES = (*recipe.NODE_PACKAGES, "initramfs-tools", "proxmox-default-kernel", "proxmox-ve")
+
+_MAIL = "postfix postfix/main_mailer_type select Local only"
+_KERNELS = """for modules in "$1"/usr/lib/modules/*; do
+    kernel="${modules##*/}"
+    chroot "$1" depmod "$kernel" && chroot "$1" update-initramfs -c -k "$kernel" || exit 1
+done"""
+#: As Proxmox's installer does it: with this file there, its packages neither start services
+#: nor reload the network, and the kernel's leaves modules.dep and the RAM disk to us.
+_OPTIONS = (
+    '--essential-hook=touch "$1/proxmox_install_mode"',
+    f'--essential-hook=echo {_MAIL} | chroot "$1" debconf-set-selections',
+    '--customize-hook=rm "$1/proxmox_install_mode"',
+    f"--customize-hook={_KERNELS}",
+)
+
+#: What a node of its own with containers only does without: slow, or woken by a clock.
+_MASKED = (
+    "proxmox-firewall.service",
+    "pve-daily-update.timer",
+    "pve-firewall.service",
+    "pve-ha-crm.service",
+    "pve-ha-lrm.service",
+    "pveproxy.service",
+    "pvescheduler.service",
+    "pvestatd.service",
+    "spiceproxy.service",
+)
+
+#: ``updatecerts`` makes the node's folders in /etc/pve, which pveproxy would do at its start.
+_PREPARE = """
+set -e
+ls -d /sys/class/net/lxcbr0
+pvecm updatecerts --silent
+pvesm set local --content backup,images,iso,rootdir,snippets,vztmpl
+"""
+
+_PROXMOX = Machine(
+    NAME,
+    _PACKAGES,
+    options=_OPTIONS,
+    masked=_MASKED,
+    prepare=_PREPARE,
+    front_end=False,
+    space=14 << 30,
+)
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    repository: str
+    key: str
+    release: Annotated[str, msgspec.Meta(pattern=r"^[a-z]+$")] = recipe.DEFAULT_RELEASE
+    packages: tuple[Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9+.-]+$")], ...] = ()
+
+
+def machine(path: Path) -> Machine:
+    """Return the node that a machine file describes.
+
+    Raises:
+        UsageError: naming the file, the key, and what was expected.
+    """
+    file = _read(path)
+    key = path.parent / file.key
+    try:
+        signed_by = key.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: key: {key}: {error.strerror}; expected a file") from error
+    try:
+        repositories = repository.named(file.repository, signed_by)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return replace(
+        _PROXMOX,
+        release=file.release,
+        repositories=repositories,
+        packages=(*_PACKAGES, *file.packages),
+    )
+
+
+def _read(path: Path) -> _File:
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=_File)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; expected a machine file") from error
+    except msgspec.DecodeError as error:
+        raise UsageError(
+            f"{path}: {error}; expected keys: repository, key, release, packages"
+        ) from error
