@@ -27,7 +27,7 @@ Feature: What the plan asks for before anything is changed
   @node @container @req:PRE-4
   Scenario: No other container is taken by surprise
     Given the containers that the change reaches are known
-    Then each other one is stopped, or may be restarted
+    Then each other one under the profile is stopped, or may be restarted
 
   @node @req:PRE-5
   Scenario: The audit log is there, has room, and shows what is denied

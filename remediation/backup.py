@@ -40,7 +40,8 @@ printf '%s\\n' "$listing" | while read -r name type status _; do
     echo "$name $type $status ${file%/*}"
 done
 """
-#: The node's time and name, whether it is a Proxmox, the archives, and the times in their names.
+#: The node's time and name, what a Proxmox keeps in /etc (not there while pmxcfs is not mounted),
+#: the archives, and the times in their names.
 _FIND = """
 set -e
 ctid=$1 pve=$2 host=$(uname -n) host=${host%%.*}; shift 2
@@ -48,7 +49,7 @@ for place; do
     shift
     [ ! -d "$place" ] || set -- "$@" "$place"
 done
-date +%s; echo "$host"; [ ! -d "$pve" ] || echo pve; echo
+date +%s; echo "$host"; [ ! -d "$pve" ] || echo etc/pve/lxc; echo
 [ $# -gt 0 ] || exit 0
 files=$(find -L "$@" -maxdepth 1 -type f -regextype posix-extended \
     -regex '.*\\.tar(\\.(zst|gz|lzo|xz|bz2))?' \
@@ -58,6 +59,7 @@ printf '%s\\n\\n' "$files"
 printf '%s\\n' "$files" | sed -nE "s/^.*-([0-9]{4})_${d}_$d-${d}_${d}_$d\\.tar(\\.[a-z0-9]+)?$/\
 \\1-\\2-\\3 \\4:\\5:\\6/p" | date -f - +%s
 """
+_ERROR = re.compile(r"(^|\s)ERROR: ")
 _STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$")
 #: Lists the members asked for, and so reads to the end. Of an uncompressed archive tar takes any
 #: end for the end: there the last two blocks must be zero, as every tar writes them.
@@ -156,20 +158,19 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     """
     places, unasked = ((directory,), ()) if directory else _storages(node, ctid)
     answer = node.run(["sh", "-c", _FIND, "find", str(ctid), "/etc/pve", *places]).require().text
-    (now, host, *pve), files, times = (part.splitlines() for part in _three(answer))
-    when = iter(times)
-    container, etc = [], []
+    container: list[Backup] = []
+    etc: list[Backup] = []
     try:
+        (now, host, *pve), files, times = (part.splitlines() for part in _three(answer))
+        stamps = iter(times)
         for size, changed, path in (line.split(" ", 2) for line in files):
-            made = float(next(when) if _STAMPED.search(path) else changed)
-            age = float(now) - made
+            made = next(stamps) if _STAMPED.search(path) else changed
+            common = (path, int(size), float(now) - float(made))
             if path.rpartition("/")[2].startswith("etc-"):
-                members = ("etc", "etc/pve") if pve else ("etc",)
-                etc.append(Backup(path, int(size), age, members))
+                etc.append(Backup(*common, ("etc", *pve)))
             else:
-                members = ("./etc/vzdump/pct.conf", "./etc")
                 finished = f"Finished Backup of VM {ctid}"
-                container.append(Backup(path, int(size), age, members, finished))
+                container.append(Backup(*common, ("./etc/vzdump/pct.conf", "./etc"), finished))
     except (ValueError, StopIteration) as error:
         why = f"on {node.machine}: the list of backups cannot be read: {answer}"
         raise FactError(why) from error
@@ -236,7 +237,7 @@ def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
         yield f"has no log beside it ({path}): nothing says that it was finished"
         return
     lines = [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
-    yield from (f"has an error in its log: {line}" for line in lines if "ERROR" in line)
+    yield from (f"has an error in its log: {line}" for line in lines if _ERROR.search(line))
     if not any(re.search(rf"{backup.finished}\b", line) for line in lines[-5:]):
         yield f"was not finished: its log ends with '{lines[-1] if lines else ''}'"
 

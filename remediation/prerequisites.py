@@ -47,6 +47,8 @@ _STATUS = (
 ask status --porcelain=v2 --branch --untracked-files=all -z
 """
 )
+#: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
+_FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
 #: In a session of its own, so that nothing can ask a terminal; ssh would.
 _UPSTREAM = (
     _GIT
@@ -135,10 +137,6 @@ def checkout(node: Transport, path: str) -> Checkout | None:
     )
 
 
-#: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
-_FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
-
-
 def upstream_commit(node: Transport, found: Checkout) -> str:
     """Return the commit of the branch's upstream, asked from where it comes; nothing is fetched.
 
@@ -167,15 +165,19 @@ def _git(node: Transport, answer: CommandResult) -> CommandResult:
 
 @dataclass(frozen=True)
 class Affected:
-    """A container that the change reaches: ``why``, and its state (``running``, ``stopped``)."""
+    """A container that is made for Docker: its state, and whether it has the plan's profile.
+
+    What runs under the profile is reached when that is replaced in the kernel.
+    """
 
     ctid: int
     state: str
-    why: str
+    under_profile: bool
 
     def __str__(self) -> str:
         """For a reader."""
-        return f"{self.ctid} ({self.state}, {self.why})"
+        why = "under the profile" if self.under_profile else "made for Docker"
+        return f"{self.ctid} ({self.state}, {why})"
 
 
 def affected(node: Transport, profile: str) -> tuple[Affected, ...]:
@@ -184,26 +186,21 @@ def affected(node: Transport, profile: str) -> tuple[Affected, ...]:
     Docker itself cannot be seen from outside; that nesting is given along with keyrings or
     ``/dev/fuse`` can.
     """
-    argv = ["find", "-L", "/etc/pve/lxc", "-name", "*.conf", "-exec", "grep", "-H", "", "{}", "+"]
+    read = ["-exec", "grep", "-aH", "", "{}", "+"]
+    lines = node.run(["find", "-L", "/etc/pve/lxc", "-name", "*.conf", *read]).require().text
     texts: dict[int, str] = {}
-    for ctid, line in re.findall(
-        r"^/etc/pve/lxc/(\d+)\.conf:(.*)$", node.run(argv).require().text, re.MULTILINE
-    ):
+    for ctid, line in re.findall(r"^/etc/pve/lxc/(\d+)\.conf:(.*)$", lines, re.MULTILINE):
         texts[int(ctid)] = f"{texts.get(int(ctid), '')}{line}\n"
     rows = [line.split() for line in node.run(["pct", "list"]).require().text.splitlines()]
     states = {row[0]: row[1] for row in rows if len(row) > 1}
-    whys = {ctid: _why(text, profile) for ctid, text in sorted(texts.items())}
-    return tuple(
-        Affected(ctid, states.get(str(ctid), "unknown"), why) for ctid, why in whys.items() if why
-    )
-
-
-def _why(text: str, profile: str) -> str:
-    options = config.parse("", text).current()
-    given = {k for k, v in config.features(options.get("features", "")).items() if v == "1"}
-    if options.get("lxc.apparmor.profile") == profile:
-        return f"under {profile}"
-    return "made for Docker" if "nesting" in given and given & {"keyctl", "fuse"} else ""
+    found = []
+    for ctid, text in sorted(texts.items()):
+        options = config.parse("", text).current()
+        given = {k for k, v in config.features(options.get("features", "")).items() if v == "1"}
+        under = options.get("lxc.apparmor.profile") == profile
+        if under or ("nesting" in given and given & {"keyctl", "fuse"}):
+            found.append(Affected(ctid, states.get(str(ctid), "in no known state"), under))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

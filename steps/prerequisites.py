@@ -48,24 +48,25 @@ def settings(target: Target) -> Settings:
     return settings_of(target)
 
 
-@given("the backups on the node are listed", target_fixture="backups")
-def backups_are_listed(
-    runtime: Runtime, ctid: int, settings: Settings, lab_is_backed_up: bool
-) -> backup.Backups:
-    """Found only; what counts is for a Then."""
-    place = settings.backups or (backup.DUMP if lab_is_backed_up else "")
-    return backup.find(runtime.node, ctid, place)
-
-
 @pytest.fixture(scope="session")
-def lab_is_backed_up(
-    runtime: Runtime, target: Target, ctid: int, request: pytest.FixtureRequest
+def made_by_this_run(
+    runtime: Runtime, target: Target, ctid: int, settings: Settings, request: pytest.FixtureRequest
 ) -> bool:
     """The lab of this run was made minutes ago: it is backed up here. Nothing else is."""
     if target.place != "lab" or request.config.getoption("--target"):
         return False
-    backup.make_backup(runtime, ctid)
+    backup.make_backup(runtime, ctid, settings.backups or backup.DUMP)
     return True
+
+
+@given("the backups on the node are listed", target_fixture="backups")
+def backups_are_listed(
+    runtime: Runtime, ctid: int, settings: Settings, made_by_this_run: bool
+) -> backup.Backups:
+    """Found only; what counts is for a Then."""
+    if made_by_this_run:
+        evidence.say("made by this run")
+    return backup.find(runtime.node, ctid, settings.backups)
 
 
 @then("a recent backup of the container was finished, and can be read to its end")
@@ -75,8 +76,7 @@ def container_is_backed_up(
     """By the log that vzdump leaves beside the archive, and by the archive's own checksums."""
     found, defects = backup.sound(node, backups.container, settings.backup_age)
     if found is None:
-        place = settings.backups or backup.DUMP
-        how = f"vzdump {ctid} --mode snapshot --compress zstd --dumpdir {place}"
+        how = f"vzdump {ctid} --mode snapshot --compress zstd --dumpdir {_place(backups)}"
         _not_backed_up(f"container {ctid}", defects, backups, how)
     evidence.say(f"{found}, read to its end")
 
@@ -86,10 +86,14 @@ def node_is_backed_up(node: Transport, backups: backup.Backups, settings: Settin
     """The node's /etc, with Proxmox's own /etc/pve where there is one."""
     found, defects = backup.sound(node, backups.etc, settings.backup_age)
     if found is None:
-        name = f"{settings.backups or backup.DUMP}/etc-{backups.host}"
-        how = f"tar --create --zstd --file={name}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst -C / etc"
+        name = f"{_place(backups)}/etc-{backups.host}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst"
+        how = f"umask 077; tar --create --zstd --file={name} -C / etc"
         _not_backed_up(f"{backups.host}'s /etc", defects, backups, how)
     evidence.say(f"{found}, read to its end")
+
+
+def _place(backups: backup.Backups) -> str:
+    return (*backups.places, backup.DUMP)[0]
 
 
 def _not_backed_up(
@@ -162,26 +166,31 @@ def runs_as_root(target: Target, access: Access) -> None:
 
 @given("the containers that the change reaches are known", target_fixture="affected")
 def affected_are_known(node: Transport) -> tuple[Affected, ...]:
-    """By their configurations: the profile, or features as Docker needs them."""
+    """By their configurations: the profile, or the features that Docker needs."""
     return prerequisites.affected(node, docker_in_lxc.PROFILE)
 
 
-@then("each other one is stopped, or may be restarted")
+@then("each other one under the profile is stopped, or may be restarted")
 def others_are_safe(
     affected: tuple[Affected, ...], ctid: int, settings: Settings, may_change: bool
 ) -> None:
-    """Where nothing is changed nobody is at risk: they are listed, and that is said."""
+    """Where nothing is changed nobody is at risk: they are listed, and that is said.
+
+    Who else is made for Docker is listed, too: the plan does not reach them, its reader may.
+    """
     others = [each for each in affected if each.ctid != ctid]
     said = ", ".join(map(str, others)) or "none"
     if not may_change:
-        evidence.say(f"this run changes nothing; reached by a change of the profile: {said}")
+        evidence.say(f"this run changes nothing; others: {said}")
         return
-    asked = [e for e in others if e.state != "stopped" and e.ctid not in settings.reserved]
+    reached = [each for each in others if each.under_profile and each.state != "stopped"]
+    asked = [each for each in reached if each.ctid not in settings.reserved]
     assert not asked, (
         f"the change reaches {len(asked)} other container(s) that run: "
-        f"{', '.join(map(str, asked))}; stop them (pct stop CTID), or reserve them in the target"
+        f"{', '.join(map(str, asked))}; stop them (pct shutdown CTID), or reserve them in the "
+        "target"
     )
-    evidence.say(f"others that the change reaches: {said}")
+    evidence.say(f"others: {said}")
 
 
 @then("its file system has room for the records of a start")

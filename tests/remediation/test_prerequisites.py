@@ -98,7 +98,7 @@ def test_what_is_made_counts_and_is_laid_out_as_vzdump_does(
     of_container(node, tmp_path)
     of_node(node, tmp_path)
     (container,), (etc,) = made.container, made.etc
-    assert etc.holds == ("etc", "etc/pve")
+    assert etc.holds == ("etc", "etc/pve/lxc")
     listed = subprocess.run(["tar", "tf", container.path], check=True, capture_output=True)
     assert listed.stdout.split()[:2] == [b"./etc/vzdump/pct.conf", b"./"]
     read = ["tar", "xOf", container.path, "./etc/vzdump/pct.conf"]
@@ -110,8 +110,17 @@ def test_what_is_made_counts_and_is_laid_out_as_vzdump_does(
 def test_no_backup(node: Rooted, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"none is in .*/dump; make one: vzdump 950 --mode"):
         of_container(node, tmp_path)
-    with pytest.raises(AssertionError, match=rf"{HOST}'s /etc .*make one: tar .*/dump/etc-{HOST}"):
+    with pytest.raises(AssertionError, match=rf"{HOST}'s /etc .*make one: umask 077; tar "):
         of_node(node, tmp_path)
+
+
+def test_who_does_as_the_message_says_has_a_backup(node: Rooted, tmp_path: Path) -> None:
+    (tmp_path / "dump").mkdir()
+    with pytest.raises(AssertionError) as red:
+        of_node(node, tmp_path)
+    advice = str(red.value).partition("make one: ")[2]
+    node.run(["sh", "-c", advice.replace("-C / ", f"-C {node.root} ")]).require()
+    of_node(node, tmp_path)
 
 
 def test_a_container_without_its_configuration_is_not_backed_up(
@@ -192,7 +201,7 @@ def test_the_nodes_configuration_holds_proxmoxs(node: Rooted, tmp_path: Path) ->
     node.run(argv).require()
     of_node(node, tmp_path)
     (node.root / "pve").rename(node.root / "etc/pve")
-    with pytest.raises(AssertionError, match=r"read to its end, but does not hold etc/pve"):
+    with pytest.raises(AssertionError, match=r"read to its end, but does not hold etc/pve/lxc"):
         of_node(node, tmp_path)
 
 
@@ -459,7 +468,7 @@ VMID       Status     Lock         Name
 953        running                 ct953               
 954        running                 ct954               
 """  # noqa: W291 - as pct prints it
-FIND = ("find", "-L", "/etc/pve/lxc", "-name", "*.conf", "-exec", "grep", "-H", "", "{}", "+")
+FIND = ("find", "-L", "/etc/pve/lxc", "-name", "*.conf", "-exec", "grep", "-aH", "", "{}", "+")
 
 
 def reached(
@@ -474,8 +483,8 @@ def reached(
 
 def test_whom_the_change_reaches() -> None:
     assert list(map(str, reached())) == [
-        f"950 (running, under {PROFILE})",
-        f"951 (running, under {PROFILE})",
+        "950 (running, under the profile)",
+        "951 (running, under the profile)",
         "952 (stopped, made for Docker)",
     ]
     assert reached("", "") == ()
@@ -487,6 +496,8 @@ def test_another_that_runs_needs_consent() -> None:
         steps.others_are_safe(reached(), 950, settings, may_change=True)
     steps.others_are_safe(reached(), 950, replace(settings, reserved=(951,)), may_change=True)
     steps.others_are_safe(reached(), 950, settings, may_change=False)
+    busy = CONFIGURATIONS.replace(f"951.conf:lxc.apparmor.profile: {PROFILE}", "951.conf:arch: x")
+    steps.others_are_safe(reached(busy), 950, settings, may_change=True)
     stopped = LISTING.replace("951        running", "951        stopped")
     steps.others_are_safe(reached(listing=stopped), 950, settings, may_change=True)
 
