@@ -32,6 +32,7 @@ pytest_plugins = (
     "steps.audit",
     "steps.provisioning",
     "steps.rollback",
+    "steps.prerequisites",
 )
 
 #: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
@@ -93,6 +94,12 @@ def target(request: pytest.FixtureRequest) -> Target:
     """The node and the container that are asked about."""
     asked: Target = request.param
     return asked
+
+
+@pytest.fixture(scope="session")
+def may_change(request: pytest.FixtureRequest) -> bool:
+    """Whether this run may change what it asks about."""
+    return _may_change(request.config)
 
 
 @pytest.fixture(scope="session")

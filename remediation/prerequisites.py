@@ -1,0 +1,234 @@
+"""What the plan asks for before anything is changed, as facts: nothing here changes anything.
+
+Backups have a module of their own, :mod:`remediation.backup`, and so has the audit log's
+watching, :mod:`remediation.audit`. Sources: git-status(1), git-ls-remote(1), sudo(8),
+pct.conf(5), auditd.conf(5).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from remediation import config, docker_in_lxc
+from remediation.errors import FactError
+
+if TYPE_CHECKING:
+    from remediation.transport import CommandResult, Transport
+
+#: What the plan changes in the repository, and nothing else may be changed in.
+PLANS_FILES = frozenset(
+    {
+        docker_in_lxc.SETUP_SCRIPT,
+        docker_in_lxc.INSTALL_SCRIPT,
+        docker_in_lxc.CONTAINERS,
+        f"etc/apparmor/{docker_in_lxc.PROFILE}",
+    }
+)
+#: How long an upstream may take to answer (seconds).
+_UPSTREAM_PATIENCE = 30
+_MIB = 1 << 20
+#: Room that a log needs for the records of a container's start, at the very least (bytes).
+LEAST_ROOM = 64 * _MIB
+
+#: git, without writing the index, asking for anything, or refusing another owner's checkout.
+_GIT = """
+export LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false
+export SSH_ASKPASS_REQUIRE=never
+repository=$1
+ask() { git -C "$repository" -c safe.directory='*' -c core.fsmonitor=false "$@"; }
+"""
+_STATUS = (
+    _GIT
+    + """
+[ -d "$1" ] || exit 0
+[ -e "$1/.git" ] || { printf 'no checkout\\0'; exit 0; }
+ask status --porcelain=v2 --branch --untracked-files=all -z
+"""
+)
+#: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
+_FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
+#: In a session of its own, so that nothing can ask a terminal; ssh would.
+_UPSTREAM = (
+    _GIT
+    + """
+remote=$(ask config "branch.$2.remote") && branch=$(ask config "branch.$2.merge") || exit
+exec setsid --wait timeout -k 5 "$3" git -C "$1" -c safe.directory='*' ls-remote "$remote" "$branch"
+"""
+)
+_LOG_ROOM = """
+for place; do [ ! -e "$place" ] || break; done
+df -B1 --output=avail,size,target -- "$place" | tail -n 1
+sed -nE 's/^space_left *= *([0-9]+%?).*/\\1/p' /etc/audit/auditd.conf 2>/dev/null || true
+"""
+#: Where each source keeps its records; the journal's are in memory if it has no directory.
+_LOGS = {
+    "auditd": ("/var/log/audit",),
+    "kernel": ("/var/log/journal", "/run/log/journal"),
+}
+
+
+@dataclass(frozen=True)
+class Access:
+    """As whom commands run on a node: ``sudo_user`` is who became that by sudo, if anybody."""
+
+    uid: int
+    user: str
+    sudo_user: str = ""
+
+
+def access(node: Transport) -> Access:
+    """Return as whom commands run; raises FactError if the node does not say."""
+    script = 'id -u; id -un; echo "${SUDO_USER:-}"'
+    answer = node.run(["sh", "-c", script]).require().text
+    uid, user, sudo_user, *_ = [*answer.split("\n"), "", "", ""]
+    if not uid.isdigit():
+        raise FactError(f"on {node.machine}: id -u said {answer!r}")
+    return Access(int(uid), user, sudo_user)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A repository on the node; ``commit`` is empty if it is a directory without a checkout.
+
+    ``upstream`` is empty if the branch has none. ``changed`` are the paths that differ from the
+    commit, those that git does not know included.
+    """
+
+    path: str
+    commit: str = ""
+    branch: str = ""
+    upstream: str = ""
+    changed: tuple[str, ...] = ()
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """The changed paths that are not the plan's."""
+        return tuple(path for path in self.changed if path not in PLANS_FILES)
+
+
+def checkout(node: Transport, path: str) -> Checkout | None:
+    """Return what is at a path, or None if nothing is there.
+
+    Raises:
+        FactError: there is something, and git cannot be asked about it.
+    """
+    answer = _git(node, node.run(["sh", "-c", _STATUS, "status", path], timeout=120)).text
+    if not answer:
+        return None
+    entries = iter(answer.rstrip("\0").split("\0"))
+    heads, changed = {}, []
+    for entry in entries:
+        kind, _, rest = entry.partition(" ")
+        if kind == "#":
+            key, _, value = rest.partition(" ")
+            heads[key] = value
+        elif kind in _FIELDS:
+            changed.append(rest.split(" ", _FIELDS[kind])[-1])
+        if kind == "2":  # a renamed file: its former name comes after it
+            changed.append(next(entries))
+    return Checkout(
+        path,
+        heads.get("branch.oid", ""),
+        heads.get("branch.head", ""),
+        heads.get("branch.upstream", ""),
+        tuple(sorted(changed)),
+    )
+
+
+def upstream_commit(node: Transport, found: Checkout) -> str:
+    """Return the commit of the branch's upstream, asked from where it comes; nothing is fetched.
+
+    Raises:
+        FactError: it did not answer, or has no such branch: nobody can say what is current.
+    """
+    argv = ["sh", "-c", _UPSTREAM, "upstream", found.path, found.branch, str(_UPSTREAM_PATIENCE)]
+    answer = node.run(argv, timeout=2 * _UPSTREAM_PATIENCE)
+    said = answer.stderr.decode(errors="replace").strip().replace("\n", " ")
+    if not answer.ok:
+        within = f"did not answer within {_UPSTREAM_PATIENCE} s"
+        raise FactError(
+            f"on {node.machine}: {found.upstream}, the upstream of {found.path}, cannot be asked: "
+            f"{within if answer.exit_code == 124 else said}"  # noqa: PLR2004 - timeout(1)
+        )
+    if not (commit := answer.text.partition("\t")[0]):
+        raise FactError(f"on {node.machine}: the upstream of {found.path} has no {found.upstream}")
+    return commit
+
+
+def _git(node: Transport, answer: CommandResult) -> CommandResult:
+    if answer.exit_code == 127:  # noqa: PLR2004 - the shell found no such program
+        raise FactError(f"git is not installed on {node.machine}: apt-get install git")
+    return answer.require()
+
+
+@dataclass(frozen=True)
+class Affected:
+    """A container that is made for Docker: its state, and whether it has the plan's profile.
+
+    What runs under the profile is reached when that is replaced in the kernel.
+    """
+
+    ctid: int
+    state: str
+    under_profile: bool
+
+    def __str__(self) -> str:
+        """For a reader."""
+        why = "under the profile" if self.under_profile else "made for Docker"
+        return f"{self.ctid} ({self.state}, {why})"
+
+
+def affected(node: Transport, profile: str) -> tuple[Affected, ...]:
+    """Return the containers of a Proxmox node that have the profile, or are made for Docker.
+
+    Docker itself cannot be seen from outside; that nesting is given along with keyrings or
+    ``/dev/fuse`` can.
+    """
+    read = ["-exec", "grep", "-aH", "", "{}", "+"]
+    lines = node.run(["find", "-L", "/etc/pve/lxc", "-name", "*.conf", *read]).require().text
+    texts: dict[int, str] = {}
+    for ctid, line in re.findall(r"^/etc/pve/lxc/(\d+)\.conf:(.*)$", lines, re.MULTILINE):
+        texts[int(ctid)] = f"{texts.get(int(ctid), '')}{line}\n"
+    rows = [line.split() for line in node.run(["pct", "list"]).require().text.splitlines()]
+    states = {row[0]: row[1] for row in rows if len(row) > 1}
+    found = []
+    for ctid, text in sorted(texts.items()):
+        options = config.parse("", text).current()
+        given = {k for k, v in config.features(options.get("features", "")).items() if v == "1"}
+        under = options.get("lxc.apparmor.profile") == profile
+        if under or ("nesting" in given and given & {"keyctl", "fuse"}):
+            found.append(Affected(ctid, states.get(str(ctid), "in no known state"), under))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Room:
+    """The file system under a log: bytes ``free`` of it, and how many must be."""
+
+    place: str
+    free: int
+    needed: int
+
+
+def log_room(node: Transport, source: str) -> Room:
+    """Return the room for more records; at auditd's own ``space_left`` it does what it is told.
+
+    Args:
+        node: whose log.
+        source: ``auditd`` or ``kernel``, as :class:`remediation.audit.Window` finds it.
+
+    Raises:
+        FactError: the answer cannot be read.
+    """
+    answer = node.run(["sh", "-c", _LOG_ROOM, "room", *_LOGS[source]]).require().text
+    table = re.match(r"\s*(\d+)\s+(\d+)\s+(/.*)\n(?:(\d+)(%?)\n)?", answer)
+    if table is None:
+        raise FactError(f"on {node.machine}: the room of {source}'s log is not known: {answer!r}")
+    free, size, place, left, percent = table.groups()
+    needed = LEAST_ROOM
+    if left and source == "auditd":
+        own = int(size) * int(left) // 100 if percent else int(left) * _MIB
+        needed = max(needed, own)
+    return Room(place, int(free), needed)

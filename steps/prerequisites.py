@@ -1,0 +1,212 @@
+"""What must be so before anything is changed: backups, repository, access, neighbours, log.
+
+PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from pytest_bdd import given, then
+
+from gate import evidence
+from remediation import backup, docker_in_lxc, prerequisites
+from remediation.errors import FactError
+
+if TYPE_CHECKING:
+    from remediation import audit
+    from remediation.prerequisites import Access, Affected, Checkout
+    from remediation.runtime import Runtime
+    from remediation.target import Target
+    from remediation.transport import Transport
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a target says about itself; empty and default where it says nothing.
+
+    ``backup_age`` is in hours; ``reserved`` containers may be restarted.
+    """
+
+    backups: str = ""
+    backup_age: float = 24.0
+    repository: str = docker_in_lxc.REPOSITORY
+    reserved: tuple[int, ...] = ()
+
+
+def settings_of(target: Target) -> Settings:
+    """Return the target's settings: the only place here that knows where they are kept."""
+    names = ("backups", "backup_age", "repository", "reserved")
+    return Settings(**{name: value for name in names if (value := getattr(target, name, None))})
+
+
+@pytest.fixture(scope="session")
+def settings(target: Target) -> Settings:
+    """The target's settings."""
+    return settings_of(target)
+
+
+@pytest.fixture(scope="session")
+def made_by_this_run(
+    runtime: Runtime, target: Target, ctid: int, settings: Settings, request: pytest.FixtureRequest
+) -> bool:
+    """The lab of this run was made minutes ago: it is backed up here. Nothing else is."""
+    if target.place != "lab" or request.config.getoption("--target"):
+        return False
+    backup.make_backup(runtime, ctid, settings.backups or backup.DUMP)
+    return True
+
+
+@given("the backups on the node are listed", target_fixture="backups")
+def backups_are_listed(
+    runtime: Runtime, ctid: int, settings: Settings, made_by_this_run: bool
+) -> backup.Backups:
+    """Found only; what counts is for a Then."""
+    if made_by_this_run:
+        evidence.say("made by this run")
+    return backup.find(runtime.node, ctid, settings.backups)
+
+
+@then("a recent backup of the container was finished, and can be read to its end")
+def container_is_backed_up(
+    node: Transport, ctid: int, backups: backup.Backups, settings: Settings
+) -> None:
+    """By the log that vzdump leaves beside the archive, and by the archive's own checksums."""
+    found, defects = backup.sound(node, backups.container, settings.backup_age)
+    if found is None:
+        how = f"vzdump {ctid} --mode snapshot --compress zstd --dumpdir {_place(backups)}"
+        _not_backed_up(f"container {ctid}", defects, backups, how)
+    evidence.say(f"{found}, read to its end")
+
+
+@then("a recent backup of the node's configuration can be read to its end")
+def node_is_backed_up(node: Transport, backups: backup.Backups, settings: Settings) -> None:
+    """The node's /etc, with Proxmox's own /etc/pve where there is one."""
+    found, defects = backup.sound(node, backups.etc, settings.backup_age)
+    if found is None:
+        name = f"{_place(backups)}/etc-{backups.host}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst"
+        how = f"umask 077; tar --create --zstd --file={name} -C / etc"
+        _not_backed_up(f"{backups.host}'s /etc", defects, backups, how)
+    evidence.say(f"{found}, read to its end")
+
+
+def _place(backups: backup.Backups) -> str:
+    return (*backups.places, backup.DUMP)[0]
+
+
+def _not_backed_up(
+    what: str, defects: tuple[str, ...], backups: backup.Backups, how: str
+) -> NoReturn:
+    """Not compliant; undetermined if there may be one where nobody could look."""
+    places = ", ".join(backups.places) or "any storage for backups"
+    why = defects[0] if defects else f"none is in {places}"
+    if backups.unasked and not defects:
+        unasked = ", ".join(backups.unasked)
+        raise FactError(f"no backup of {what} is in {places}, and {unasked} cannot be looked into")
+    raise AssertionError(f"there is no backup of {what} that counts: {why}; make one: {how}")
+
+
+@given("the repository is asked for its state", target_fixture="checkout")
+def repository_is_asked(node: Transport, settings: Settings) -> Checkout | None:
+    """By git, which writes nothing; None if there is no repository."""
+    return prerequisites.checkout(node, settings.repository)
+
+
+@then("it is a checkout, changed in nothing but what the plan changes")
+def is_clean(checkout: Checkout | None) -> None:
+    """The files of docker_in_lxc may differ; anything else is somebody's unfinished work."""
+    if checkout is None:
+        evidence.say("no checkout; the plan works without it")
+        return
+    assert checkout.commit, (
+        f"{checkout.path} is a directory, but no git checkout: clone it there, so that what the "
+        "plan changes can be seen and taken back"
+    )
+    foreign = checkout.foreign
+    assert not foreign, (
+        f"{checkout.path} has {len(foreign)} change(s) that are not the plan's: "
+        f"{', '.join(foreign[:8])}; commit or remove them (git -C {checkout.path} status)"
+    )
+    evidence.say(f"{checkout.commit[:12]}, {len(checkout.changed)} file(s) changed by the plan")
+
+
+@then("it stands at its upstream's commit")
+def is_current(node: Transport, checkout: Checkout | None) -> None:
+    """The upstream itself is asked: what was fetched last may be old."""
+    if checkout is None or not checkout.upstream:
+        if checkout:
+            evidence.say(f"{checkout.branch} has no upstream to compare with")
+        return
+    current = prerequisites.upstream_commit(node, checkout)
+    assert checkout.commit == current, (
+        f"{checkout.path} is at {checkout.commit[:12]}, and its upstream {checkout.upstream} at "
+        f"{current[:12]}: git -C {checkout.path} pull --ff-only"
+    )
+    evidence.say(f"as {checkout.upstream}")
+
+
+@given("the node is asked as whom it lets us in", target_fixture="access")
+def node_is_asked(node: Transport) -> Access:
+    """By id, over the same transport as everything else."""
+    return prerequisites.access(node)
+
+
+@then("commands on the node run as root, and no password was asked for")
+def runs_as_root(target: Target, access: Access) -> None:
+    """Nothing here could have answered a prompt: that a command ran says that there was none."""
+    assert access.uid == 0, (
+        f"on {target.host} commands run as {access.user} (uid {access.uid}), and the plan needs "
+        "root: log in as root, or let sudo ask for no password (NOPASSWD)"
+    )
+    how = f"by sudo from {access.sudo_user}" if access.sudo_user else "logged in as root"
+    evidence.say(f"{how}, {'on the node itself' if target.place == 'local' else 'over SSH'}")
+
+
+@given("the containers that the change reaches are known", target_fixture="affected")
+def affected_are_known(node: Transport) -> tuple[Affected, ...]:
+    """By their configurations: the profile, or the features that Docker needs."""
+    return prerequisites.affected(node, docker_in_lxc.PROFILE)
+
+
+@then("each other one under the profile is stopped, or may be restarted")
+def others_are_safe(
+    affected: tuple[Affected, ...], ctid: int, settings: Settings, may_change: bool
+) -> None:
+    """Where nothing is changed nobody is at risk: they are listed, and that is said.
+
+    Who else is made for Docker is listed, too: the plan does not reach them, its reader may.
+    """
+    others = [each for each in affected if each.ctid != ctid]
+    said = ", ".join(map(str, others)) or "none"
+    if not may_change:
+        evidence.say(f"this run changes nothing; others: {said}")
+        return
+    reached = [each for each in others if each.under_profile and each.state != "stopped"]
+    asked = [each for each in reached if each.ctid not in settings.reserved]
+    assert not asked, (
+        f"the change reaches {len(asked)} other container(s) that run: "
+        f"{', '.join(map(str, asked))}; stop them (pct shutdown CTID), or reserve them in the "
+        "target"
+    )
+    evidence.say(f"others: {said}")
+
+
+@then("its file system has room for the records of a start")
+def log_has_room(node: Transport, window: audit.Window) -> None:
+    """At auditd's space_left it does as it was told, which may be to stop writing."""
+    room = prerequisites.log_room(node, window.source)
+    free, needed = room.free >> 20, room.needed >> 20
+    assert room.free >= room.needed, (
+        f"{room.place}, where the log of {node.machine} is, has {free} MiB left, and {needed} MiB "
+        "are needed: records would be lost"
+    )
+    evidence.say(f"{window.source}: {free} MiB free in {room.place}")
+
+
+@then("a denial provoked on purpose shows in it")
+def canary_shows(window: audit.Window) -> None:
+    """A log that cannot show it says nothing about the rest: undetermined, not compliant."""
+    window.close()
+    evidence.say("canary seen, none lost")

@@ -1,0 +1,544 @@
+"""The prerequisites, on real archives and repositories: what is red, what cannot be told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from scripted import Scripted
+
+from remediation import backup, config, prerequisites
+from remediation.docker_in_lxc import INSTALL_SCRIPT, PROFILE
+from remediation.errors import CommandFailed, FactError, VerifyFailed
+from remediation.target import Target
+from remediation.transport import CommandResult, Local
+from steps import prerequisites as steps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOST = os.uname().nodename.split(".")[0]
+HOUR = 3600.0
+
+
+class Rooted(Local):
+    """This machine, with a directory in the place of its own root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        places = {place: f"{self.root}{place}" for place in ("/", "/etc/pve", backup.DUMP)}
+        return super().run([places.get(a, a) for a in argv], stdin=stdin, timeout=timeout)
+
+
+class Plain:
+    """A runtime without vzdump: a directory as root file system, and a configuration."""
+
+    def __init__(self, node: Rooted) -> None:
+        self.node = node
+
+    def effective(self, ctid: int) -> config.ContainerConfig:
+        return config.parse("", f"lxc.rootfs.path = dir:{self.node.root}/images/{ctid}\n")
+
+    def config_path(self, ctid: int) -> str:
+        return f"{self.node.root}/etc/pve/lxc/{ctid}.conf"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Rooted:
+    root = tmp_path / "root"
+    for directory in ("etc/pve/lxc", "images/950/etc", "var/lib/vz"):
+        (root / directory).mkdir(parents=True)
+    (root / "etc/hostname").write_text("node\n")
+    (root / "etc/pve/lxc/950.conf").write_text("arch: amd64\n")
+    (root / "images/950/etc/hostname").write_text("docker-950\n")
+    (root / "images/950/random").write_bytes(os.urandom(300_000))
+    return Rooted(root)
+
+
+@pytest.fixture
+def made(node: Rooted, tmp_path: Path) -> backup.Backups:
+    return backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+
+
+def of_container(node: Rooted, tmp_path: Path, settings: steps.Settings | None = None) -> None:
+    backups = backup.find(node, 950, f"{tmp_path}/dump")
+    steps.container_is_backed_up(node, 950, backups, settings or steps.Settings())
+
+
+def of_node(node: Rooted, tmp_path: Path) -> None:
+    backups = backup.find(node, 950, f"{tmp_path}/dump")
+    steps.node_is_backed_up(node, backups, steps.Settings(backups=f"{tmp_path}/dump"))
+
+
+def age(path: str, hours: float) -> Path:
+    """Give an archive, and its log, the name of another hour; the file's own time stays."""
+    stem, dot, kind = path.partition(".")
+    then = time.strftime("%Y_%m_%d-%H_%M_%S", time.localtime(time.time() - hours * HOUR))
+    new = Path(stem[: -len(then)] + then)
+    if (log := Path(f"{stem}.log")).exists():
+        log.rename(f"{new}.log")
+    return Path(path).rename(f"{new}{dot}{kind}")
+
+
+# -- PRE-1
+
+
+def test_what_is_made_counts_and_is_laid_out_as_vzdump_does(
+    node: Rooted, made: backup.Backups, tmp_path: Path
+) -> None:
+    of_container(node, tmp_path)
+    of_node(node, tmp_path)
+    (container,), (etc,) = made.container, made.etc
+    assert etc.holds == ("etc", "etc/pve/lxc")
+    listed = subprocess.run(["tar", "tf", container.path], check=True, capture_output=True)
+    assert listed.stdout.split()[:2] == [b"./etc/vzdump/pct.conf", b"./"]
+    read = ["tar", "xOf", container.path, "./etc/vzdump/pct.conf"]
+    assert subprocess.run(read, check=True, capture_output=True).stdout == b"arch: amd64\n"
+    assert {oct(p.stat().st_mode)[-3:] for p in tmp_path.glob("dump/*")} == {"600"}
+    assert not list(tmp_path.glob("dump/*.new"))
+
+
+def test_no_backup(node: Rooted, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"none is in .*/dump; make one: vzdump 950 --mode"):
+        of_container(node, tmp_path)
+    with pytest.raises(AssertionError, match=rf"{HOST}'s /etc .*make one: umask 077; tar "):
+        of_node(node, tmp_path)
+
+
+def test_who_does_as_the_message_says_has_a_backup(node: Rooted, tmp_path: Path) -> None:
+    (tmp_path / "dump").mkdir()
+    with pytest.raises(AssertionError) as red:
+        of_node(node, tmp_path)
+    advice = str(red.value).partition("make one: ")[2]
+    node.run(["sh", "-c", advice.replace("-C / ", f"-C {node.root} ")]).require()
+    of_node(node, tmp_path)
+
+
+def test_a_container_without_its_configuration_is_not_backed_up(
+    node: Rooted, tmp_path: Path
+) -> None:
+    (node.root / "etc/pve/lxc/950.conf").unlink()
+    with pytest.raises(CommandFailed, match="the log beside the archive says why"):
+        backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("dump/vzdump-*.tar*"))
+    assert next(tmp_path.glob("dump/vzdump-*.log")).read_text().count("No such file") == 1
+
+
+def test_what_was_made_is_judged(node: Rooted, tmp_path: Path) -> None:
+    (node.root / "images/950/etc").rename(node.root / "images/950/usr")
+    with pytest.raises(VerifyFailed, match=r"does not count: .* does not hold \./etc"):
+        backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("hours", "message"),
+    [(25.5, "is 25.5 h old, and 24 h are allowed"), (-9, "is dated 9.0 h in the future")],
+)
+def test_the_time_is_the_names_not_the_files(
+    node: Rooted, made: backup.Backups, tmp_path: Path, hours: float, message: str
+) -> None:
+    age(made.container[0].path, hours)
+    with pytest.raises(AssertionError, match=message):
+        of_container(node, tmp_path)
+
+
+def test_the_allowed_age_is_the_targets(node: Rooted, made: backup.Backups, tmp_path: Path) -> None:
+    age(made.container[0].path, 25.5)
+    of_container(node, tmp_path, steps.Settings(backup_age=48))
+
+
+def test_an_older_one_that_is_whole_counts(
+    node: Rooted, made: backup.Backups, tmp_path: Path
+) -> None:
+    whole = age(made.container[0].path, 2)
+    backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    found = backup.find(node, 950, f"{tmp_path}/dump").container
+    Path(found[0].path).write_bytes(b"")
+    found = backup.find(node, 950, f"{tmp_path}/dump").container
+    counts, defects = backup.sound(node, found, 24)
+    assert counts
+    assert Path(counts.path) == whole
+    assert [defect.endswith("is empty") for defect in defects] == [True]
+
+
+@pytest.mark.parametrize("kind", ["zst", "gz", ""])
+def test_a_truncated_archive(node: Rooted, made: backup.Backups, tmp_path: Path, kind: str) -> None:
+    """Of an uncompressed one tar itself lists the half without a word."""
+    archive = Path(made.container[0].path)
+    plain = archive.with_suffix("")
+    subprocess.run(["zstd", "-qd", "--rm", archive], check=True)
+    pack = {"zst": ["zstd", "-q", "--rm"], "gz": ["gzip"], "": ["true"]}[kind]
+    subprocess.run([*pack, plain], check=True)
+    archive = plain.with_suffix(f".tar.{kind}") if kind else plain
+    of_container(node, tmp_path)
+    content = archive.read_bytes()
+    archive.write_bytes(content[: len(content) // 2])
+    with pytest.raises(AssertionError, match=r"cannot be read to its end: \S+"):
+        of_container(node, tmp_path)
+
+
+def test_a_flipped_byte(node: Rooted, made: backup.Backups, tmp_path: Path) -> None:
+    archive = Path(made.container[0].path)
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(AssertionError, match=r"cannot be read to its end"):
+        of_container(node, tmp_path)
+
+
+def test_the_nodes_configuration_holds_proxmoxs(node: Rooted, tmp_path: Path) -> None:
+    (node.root / "etc/pve").rename(node.root / "pve")
+    argv = ["sh", "-c", backup._MAKE_ETC, "etc", f"{tmp_path}/dump", "/"]
+    node.run(argv).require()
+    of_node(node, tmp_path)
+    (node.root / "pve").rename(node.root / "etc/pve")
+    with pytest.raises(AssertionError, match=r"read to its end, but does not hold etc/pve/lxc"):
+        of_node(node, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        ("INFO: Starting\nERROR: Backup of VM 950 failed - no space\n", "ERROR: Backup of VM 950"),
+        ("INFO: Starting Backup of VM 950 (lxc)\nINFO: status = running\n", "'INFO: status ="),
+        ("INFO: Finished Backup of VM 9501 (00:00:33)\n", "was not finished"),
+        ("", "was not finished: its log ends with ''"),
+        (None, "nothing says that it was finished"),
+    ],
+)
+def test_the_log_beside_it(
+    node: Rooted, made: backup.Backups, tmp_path: Path, log: str | None, message: str
+) -> None:
+    path = Path(made.container[0].path.replace(".tar.zst", ".log"))
+    assert "INFO: Finished Backup of VM 950\n" in path.read_text()
+    path.unlink() if log is None else path.write_text(log)
+    with pytest.raises(AssertionError, match=message):
+        of_container(node, tmp_path)
+
+
+@pytest.mark.usefixtures("made")
+def test_what_lies_beside_archives_is_none(node: Rooted, tmp_path: Path) -> None:
+    for name in (
+        "vzdump-lxc-9500-2026_01_01-00_00_00.tar.zst",
+        "vzdump-lxc-950-2026_01_01-00_00_00.tar.zst.notes",
+        "vzdump-lxc-950-2026_01_01-00_00_00.tar.dat",
+        "vzdump-qemu-950-2026_01_01-00_00_00.vma.zst",
+        "etc-another-2026_01_01-00_00_00.tar.zst",
+    ):
+        (tmp_path / "dump" / name).touch()
+    (tmp_path / f"dump/etc-{HOST}-by hand.tar.gz").touch()
+    found = backup.find(node, 950, f"{tmp_path}/dump")
+    assert len(found.container) == 1
+    assert [Path(each.path).name for each in found.etc][:1] == [f"etc-{HOST}-by hand.tar.gz"]
+    assert len(found.etc) == 2
+
+
+def test_a_program_that_is_missing_says_nothing_of_the_archive(
+    node: Rooted, made: backup.Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("sh", "nice", "tar", "env", "cat"):
+        found = subprocess.run(["which", program], check=True, capture_output=True, text=True)
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / program).symlink_to(found.stdout.strip())
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin")
+    with pytest.raises(FactError, match=r"cannot be opened: .*zstd: Cannot exec"):
+        backup.sound(node, made.container, 24)
+
+
+PVESM = """#!/bin/sh
+case $1 in
+status) cat <<END
+Name         Type     Status     Total (KiB)      Used (KiB) Available (KiB)        %
+local         dir     active         8154588          880984         6837792   10.80%
+nas           nfs   inactive               0               0               0    0.00%
+old           dir   disabled               0               0               0      N/A
+vault         pbs     active         8154588          880984         6837792   10.80%
+END
+;;
+path) [ "$2" = local:backup/vzdump-lxc-950-2000_01_01-00_00_00.tar.zst ] || exit 255
+    echo "$DUMP/${2#local:backup/}" ;;
+*) exit 99 ;;
+esac
+"""
+
+
+def with_program(name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    (tmp_path / "bin" / name).write_text(text)
+    (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("DUMP", f"{tmp_path}/dump")
+
+
+def test_storages_are_asked_where_they_keep_backups(
+    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_program("pvesm", PVESM, tmp_path, monkeypatch)
+    found = backup.find(node, 950)
+    assert found.places == (f"{tmp_path}/dump",)
+    assert found.unasked == ("nas (nfs, inactive)", "vault (pbs, active)")
+    with pytest.raises(FactError, match=r"vault \(pbs, active\) cannot be looked into"):
+        steps.container_is_backed_up(node, 950, found, steps.Settings())
+    backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    steps.container_is_backed_up(node, 950, backup.find(node, 950), steps.Settings())
+
+
+def test_storages_that_cannot_be_listed_are_an_error(
+    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_program("pvesm", "#!/bin/sh\necho no quorum >&2; exit 5\n", tmp_path, monkeypatch)
+    with pytest.raises(CommandFailed, match="no quorum"):
+        backup.find(node, 950)
+
+
+def test_without_proxmox_the_usual_place_is_looked_at(node: Rooted) -> None:
+    assert backup.find(node, 950).places == (f"{node.root}{backup.DUMP}",)
+
+
+def test_vzdump_is_used_where_it_is_and_believed_only_by_its_archive(
+    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It exits 0 having done nothing for a container of another node."""
+    with_program("vzdump", '#!/bin/sh\necho "$@" >"$DUMP/ran"\n', tmp_path, monkeypatch)
+    with pytest.raises(VerifyFailed, match=r"container 950 .*does not count: it is not there"):
+        backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    ran = (tmp_path / "dump/ran").read_text().strip()
+    assert ran == f"950 --dumpdir {tmp_path}/dump --mode snapshot --compress zstd"
+
+
+# -- PRE-2
+
+
+def git(where: Path, *words: str) -> str:
+    who = ["-c", "user.name=x", "-c", "user.email=x@localhost", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(["git", "-C", where, *who, *words], check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    upstream, here = tmp_path / "upstream", tmp_path / "phoenix"
+    (upstream / INSTALL_SCRIPT).parent.mkdir(parents=True)
+    (upstream / INSTALL_SCRIPT).write_text("#!/bin/bash\n")
+    (upstream / "other file").write_text("x\n")
+    git(upstream, "init", "-q")
+    git(upstream, "add", "-A")
+    git(upstream, "commit", "-q", "-m", "one")
+    git(tmp_path, "clone", "-q", str(upstream), str(here))
+    return here
+
+
+def judged(repository: Path) -> prerequisites.Checkout | None:
+    found = prerequisites.checkout(Local(), str(repository))
+    steps.is_clean(found)
+    steps.is_current(Local(), found)
+    return found
+
+
+def test_a_current_checkout_with_the_plans_changes(repository: Path) -> None:
+    (repository / INSTALL_SCRIPT).write_text("#!/bin/bash\nset -e\n")
+    index = (repository / ".git/index").stat()
+    found = judged(repository)
+    assert found == prerequisites.Checkout(
+        str(repository),
+        git(repository, "rev-parse", "HEAD"),
+        "main",
+        "origin/main",
+        (INSTALL_SCRIPT,),
+    )
+    now = (repository / ".git/index").stat()
+    assert (now.st_mtime_ns, now.st_ino) == (index.st_mtime_ns, index.st_ino)
+
+
+@pytest.mark.parametrize("name", ["other file", "not known"])
+def test_a_foreign_change(repository: Path, name: str) -> None:
+    (repository / name).write_text("theirs\n")
+    with pytest.raises(AssertionError, match=f"has 1 change.*not the plan's: {name}; commit or"):
+        judged(repository)
+
+
+def test_a_renamed_file_is_two_changes(repository: Path) -> None:
+    git(repository, "mv", "other file", "another")
+    found = prerequisites.checkout(Local(), str(repository))
+    assert found
+    assert found.changed == ("another", "other file")
+
+
+def test_behind_its_upstream(repository: Path, tmp_path: Path) -> None:
+    git(tmp_path / "upstream", "commit", "-q", "--allow-empty", "-m", "two")
+    refs = sorted((repository / ".git").rglob("*"))
+    with pytest.raises(AssertionError, match=r"its upstream origin/main at .*pull --ff-only"):
+        judged(repository)
+    assert sorted((repository / ".git").rglob("*")) == refs, "something was fetched"
+
+
+def test_an_upstream_that_cannot_be_reached(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "upstream").rename(tmp_path / "gone")
+    with pytest.raises(FactError, match=r"upstream of .* cannot be asked: fatal: .*upstream"):
+        judged(repository)
+
+
+def test_an_upstream_that_never_answers(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\nexec sleep 30\n")
+    ssh.chmod(0o755)
+    git(repository, "config", "core.sshCommand", str(ssh))
+    git(repository, "remote", "set-url", "origin", "ssh://nobody@localhost/x")
+    monkeypatch.setattr(prerequisites, "_UPSTREAM_PATIENCE", 1)
+    with pytest.raises(FactError, match="did not answer within 1 s"):
+        judged(repository)
+
+
+def test_an_upstream_without_the_branch(repository: Path, tmp_path: Path) -> None:
+    git(tmp_path / "upstream", "branch", "-m", "trunk")
+    with pytest.raises(FactError, match="has no origin/main"):
+        judged(repository)
+
+
+def test_no_upstream_and_no_repository_are_no_errors(repository: Path, tmp_path: Path) -> None:
+    git(repository, "branch", "--unset-upstream")
+    found = judged(repository)
+    assert found
+    assert found.upstream == ""
+    assert judged(tmp_path / "nothing") is None
+
+
+def test_a_directory_within_another_checkout_is_none(repository: Path) -> None:
+    with pytest.raises(AssertionError, match="is a directory, but no git checkout: clone it"):
+        judged(repository / "bin")
+
+
+def test_git_is_not_there(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin")
+    with pytest.raises(FactError, match="git is not installed"):
+        judged(repository)
+
+
+# -- PRE-3
+
+
+def says(answer: str) -> prerequisites.Access:
+    script = 'id -u; id -un; echo "${SUDO_USER:-}"'
+    return prerequisites.access(Scripted({("sh", "-c", script): (0, answer.encode(), b"")}))
+
+
+def test_access() -> None:
+    target = Target("local", 950)
+    steps.runs_as_root(target, says("0\nroot\n\n"))
+    assert says("0\nroot\nalice\n").sudo_user == "alice"
+    with pytest.raises(AssertionError, match=r"run as alice \(uid 1000\).*NOPASSWD"):
+        steps.runs_as_root(target, says("1000\nalice\n\n"))
+    with pytest.raises(FactError, match="id -u said"):
+        says("Welcome!\n")
+    assert prerequisites.access(Local()).uid == os.getuid()
+
+
+# -- PRE-4
+
+CONFIGURATIONS = f"""\
+/etc/pve/lxc/950.conf:features: nesting=1,keyctl=1,fuse=1
+/etc/pve/lxc/950.conf:lxc.apparmor.profile: {PROFILE}
+/etc/pve/lxc/951.conf:lxc.apparmor.profile: {PROFILE}
+/etc/pve/lxc/952.conf:features: nesting=1,keyctl=1
+/etc/pve/lxc/953.conf:features: nesting=1
+/etc/pve/lxc/954.conf:arch: amd64
+/etc/pve/lxc/954.conf:[snap]
+/etc/pve/lxc/954.conf:lxc.apparmor.profile: {PROFILE}
+"""
+LISTING = """\
+VMID       Status     Lock         Name                
+950        running                 ct950               
+951        running    backup       ct951               
+952        stopped                 ct952               
+953        running                 ct953               
+954        running                 ct954               
+"""  # noqa: W291 - as pct prints it
+FIND = ("find", "-L", "/etc/pve/lxc", "-name", "*.conf", "-exec", "grep", "-aH", "", "{}", "+")
+
+
+def reached(
+    configurations: str = CONFIGURATIONS, listing: str = LISTING
+) -> tuple[prerequisites.Affected, ...]:
+    answers = {FIND: configurations, ("pct", "list"): listing}
+    node = Scripted({argv: (0, text.encode(), b"") for argv, text in answers.items()})
+    found = prerequisites.affected(node, PROFILE)
+    assert len(node.ran) == 2
+    return found
+
+
+def test_whom_the_change_reaches() -> None:
+    assert list(map(str, reached())) == [
+        "950 (running, under the profile)",
+        "951 (running, under the profile)",
+        "952 (stopped, made for Docker)",
+    ]
+    assert reached("", "") == ()
+
+
+def test_another_that_runs_needs_consent() -> None:
+    settings = steps.Settings()
+    with pytest.raises(AssertionError, match=r"1 other container\(s\) that run: 951 \(running"):
+        steps.others_are_safe(reached(), 950, settings, may_change=True)
+    steps.others_are_safe(reached(), 950, replace(settings, reserved=(951,)), may_change=True)
+    steps.others_are_safe(reached(), 950, settings, may_change=False)
+    busy = CONFIGURATIONS.replace(f"951.conf:lxc.apparmor.profile: {PROFILE}", "951.conf:arch: x")
+    steps.others_are_safe(reached(busy), 950, settings, may_change=True)
+    stopped = LISTING.replace("951        running", "951        stopped")
+    steps.others_are_safe(reached(listing=stopped), 950, settings, may_change=True)
+
+
+# -- PRE-5
+
+
+class Window:
+    source = "auditd"
+
+
+def room(answer: str, source: str = "auditd") -> prerequisites.Room:
+    argv = ("sh", "-c", prerequisites._LOG_ROOM, "room", *prerequisites._LOGS[source])
+    node = Scripted({argv: (0, answer.encode(), b"")})
+    steps.log_has_room(node, Window())  # type: ignore[arg-type]
+    return prerequisites.log_room(node, source)
+
+
+def test_room() -> None:
+    gib = 1 << 30
+    assert room(f"{gib} {8 * gib} /var/log\n").needed == prerequisites.LEAST_ROOM
+    assert room(f"{gib} {8 * gib} /var/log\n75\n").needed == 75 << 20
+    assert room(f"{gib} {8 * gib} /\n10%\n").needed == 8 * gib // 10
+    with pytest.raises(
+        AssertionError, match=r"/var/log, .* has 70 MiB left, and 75 MiB are needed"
+    ):
+        room(f"{70 << 20} {8 * gib} /var/log\n75\n")
+    with pytest.raises(AssertionError, match="has 0 MiB left, and 64 MiB"):
+        room(f"0 {8 * gib} /var/log\n")
+    with pytest.raises(FactError, match="is not known"):
+        room("df: no such file\n")
+
+
+def test_room_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    places = (f"{tmp_path}/absent", str(tmp_path))
+    monkeypatch.setattr(prerequisites, "_LOGS", {"kernel": places})
+    assert prerequisites.log_room(Local(), "kernel").free > 0
+
+
+# -- settings
+
+
+def test_settings_have_defaults() -> None:
+    assert steps.settings_of(Target("lab", 950)) == steps.Settings()
