@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lab import progress, provision, proxmox, recipe
-from lab.image import Images
+from lab.image import Images, NodeImage
 from lab.lock import only_one
 from lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node
 from lab.qemu import hardware
@@ -40,7 +40,6 @@ from remediation.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.image import NodeImage
     from lab.node import State
     from lab.progress import Steps
     from lab.provision import Provisioning
@@ -260,6 +259,17 @@ class Lab:
         if name not in names:
             raise UsageError(f"no snapshot {name!r}; there are: {', '.join(names) or 'none'}")
         self._node.load(name)
+
+    def power_on(self) -> None:
+        """Boot the machine from its disk as ``down`` left it: as after a power cut.
+
+        Returns when systemd has settled.
+
+        Raises:
+            MachineFailed: it does not come up; with the console's last lines.
+        """
+        state = self._node.state
+        self._node.reboot(NodeImage(self.home / "images" / state.image))
 
     def down(self) -> None:
         """Stop the machine, whatever state the harness left it in; its snapshots stay."""

@@ -129,6 +129,12 @@ class Node:
             self.settle(BOOT_TIMEOUT)
             self._until_running(BOOT_TIMEOUT)
 
+    def reboot(self, image: NodeImage) -> None:
+        """Boot from the disk as it is."""
+        self.start(image, self.state)
+        self.settle(BOOT_TIMEOUT)
+        self._until_running(BOOT_TIMEOUT)
+
     def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
         """Start the process, from a snapshot if one is named, on a port that is free."""
         port = state.port or free_port()

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.syntax import Syntax
-from rich.table import Table
 from rich.text import Text
 
-from remediation import docker_in_lxc, target
-from remediation.errors import RemediationError
+from remediation import console, docker_in_lxc, rehearsal, target, witness
+from remediation.console import err, out
+from remediation.errors import Meddled, RemediationError, UsageError
+from remediation.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from remediation.plan import Drift, Outcome, Plan, Step
+    from remediation.plan import Plan
+    from remediation.runtime import Runtime
 
-_out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
 _target = click.option(
     "--target",
     "where",
@@ -31,137 +28,179 @@ _target = click.option(
     metavar="T",
     help="lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID, for example root@pve1/950.",
 )
+_only = click.option(
+    "--only",
+    multiple=True,
+    metavar="ID",
+    help="Only the actions of this clause, STEP-2 or STEP-2.2; may be repeated.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+_yes = click.option("--yes", "-y", is_flag=True, help="Do not ask before something is stopped.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Ends with an error's own exit code and its text, never with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RemediationError as error:
+            if isinstance(error.__cause__, RemediationError):
+                console.error(error.__cause__)
+            console.error(error)
+            if isinstance(error, Meddled):
+                for name, drift in error.changes.items():
+                    console.difference(name, drift, "the plan left", "is now", to=err)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            console.error("interrupted; python -m remediation status says what is left")
+            sys.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    r"""Docker in an unprivileged LXC container: the plan, shown, applied and taken back.
+    """Docker in an unprivileged LXC container: the plan, shown, applied and taken back.
 
     \b
     Examples:
-      python -m remediation plan --target root@pve1/950    what would change
+      python -m remediation plan --target root@pve1/950       what would change
       python -m remediation apply --target root@pve1/950
       python -m remediation rollback --target root@pve1/950
+      python -m remediation rehearse --target root@pve1/951   there, back, and there again
 
     \b
     Exit codes:
-      0  done / no drift        3  the target could not be reached or read
-      1  drift                  5  a rollback was not exact
+      0  done / no drift        3  the target could not be reached or read, or is in use
+      1  drift                  5  a rollback was not exact, or was refused
       2  wrong usage
-    """
+    """  # noqa: D301 - click's mark for lines that are not to be wrapped
 
 
 @contextmanager
-def _plan(where: str) -> Iterator[Plan]:
-    """Open the target's plan; an error of ours ends the program with its exit code."""
-    try:
-        with target.opened(target.parse(where), tell=_tell) as runtime:
-            ctid = target.parse(where).ctid
-            yield docker_in_lxc.plan(runtime, ctid, tell=_tell)
-    except RemediationError as error:
-        _err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
-        sys.exit(error.exit_code)
+def _opened(where: str, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[[], Plan]]]:
+    """Open the target; the second of the pair makes its plan anew each time."""
+    aim = target.parse(where)
+    with target.opened(aim, tell=console.tell) as runtime:
+
+        def plan() -> Plan:
+            return docker_in_lxc.plan(runtime, aim.ctid, tell=console.tell).only(only)
+
+        yield runtime, plan
 
 
-def _tell(line: str) -> None:
-    _err.print(Text(f"… {line}", style="dim"))
+def _consent(price: Sequence[str], *, yes: bool) -> None:
+    """Ask before anything is stopped, hidden or removed; without a terminal, refuse."""
+    if not price:
+        return
+    err.print(Text("this will happen on the way:", style="bold"))
+    for sentence in price:
+        err.print(Text(f"  {sentence}", style="yellow"), soft_wrap=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("nobody can be asked here whether that is wished: give --yes")
+    if not click.confirm("go on?", default=False, err=True):
+        raise click.Abort
 
 
 @main.command()
 @_target
-def plan(where: str) -> None:
+@_only
+@_json
+def plan(where: str, only: tuple[str, ...], as_json: bool) -> None:
     """Show what apply would change, as unified diffs; changes nothing."""
-    with _plan(where) as the_plan:
-        drifts = [(step, drift) for step, drift in the_plan.drifts() if drift is not None]
+    with _opened(where, only) as (_, make):
+        the_plan = make()
+        found = the_plan.drifts()
+        price = the_plan.price(found)
+    drifts = [(step, drift) for step, drift in found if drift is not None]
+    if as_json:
+        console.print_json(
+            {
+                "changes": [
+                    {
+                        **console.identity(step),
+                        "drift": drift.summary,
+                        "diff": console.diff(drift, "is", "should be"),
+                    }
+                    for step, drift in drifts
+                ],
+                "price": price,
+                "not asked": list(the_plan.unasked),
+            }
+        )
+        return
     for step, drift in drifts:
-        _show(step, drift)
-    for consequence in dict.fromkeys(c.name for step, _ in drifts for c in step.then):
-        _out.print(Text(f"then: {consequence}", style="bold"))
-    _say_unasked(the_plan)
-    _out.print(f"{len(drifts)} to change" if drifts else "nothing to change")
-
-
-def _show(step: Step, drift: Drift) -> None:
-    action = step.action
-    _out.print(
-        Text(f"{action.requirement}  {action.name}  ({step.on.machine})", style="bold"),
-        soft_wrap=True,
-    )
-    _out.print(Text(f"  {drift.summary}"), soft_wrap=True)
-    lines = difflib.unified_diff(
-        drift.is_.decode(errors="replace").splitlines(),
-        drift.should.decode(errors="replace").splitlines(),
-        "is",
-        "should be",
-        lineterm="",
-    )
-    if diff := "\n".join(lines):
-        _out.print(
-            Syntax(diff, "diff", background_color="default") if _out.is_terminal else diff,
-            markup=False,
+        action = step.action
+        out.print(
+            Text(f"{action.requirement}  {action.name}  ({step.on.machine})", style="bold"),
             soft_wrap=True,
         )
+        console.difference("", drift, "is", "should be")
+    for consequence in dict.fromkeys(c.name for step, _ in drifts for c in step.then):
+        out.print(Text(f"then: {consequence}", style="bold"))
+    for sentence in price:
+        out.print(Text(f"on the way: {sentence}", style="yellow"), soft_wrap=True)
+    console.not_asked(the_plan)
+    out.print(f"{len(drifts)} to change" if drifts else "nothing to change")
 
 
 @main.command()
 @_target
-def apply(where: str) -> None:
-    """Apply the plan; an error takes everything back."""
-    with _plan(where) as the_plan:
-        _outcomes(the_plan.apply())
-        _say_unasked(the_plan)
+@_only
+@_yes
+@_json
+def apply(where: str, only: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Apply the plan; an error takes back what was changed."""
+    with _opened(where, only) as (_, make):
+        the_plan = make()
+        _consent(the_plan.price(the_plan.drifts()), yes=yes)
+        outcomes = the_plan.apply()
+    console.outcomes(outcomes, as_json=as_json)
+    if not as_json:
+        console.not_asked(the_plan)
 
 
 @main.command()
 @_target
-def rollback(where: str) -> None:
-    """Take back everything that apply changed, in reverse order."""
-    with _plan(where) as the_plan:
-        outcomes = the_plan.rollback()
-    if outcomes:
-        _outcomes(outcomes)
+@_only
+@_yes
+@_json
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Overwrite what somebody changed since the plan was applied; a copy is kept.",
+)
+def rollback(where: str, only: tuple[str, ...], yes: bool, as_json: bool, force: bool) -> None:
+    """Take back what apply changed, in reverse order."""
+    with _opened(where, only) as (_, make):
+        the_plan = make()
+        _consent(the_plan.rollback_price(), yes=yes)
+        outcomes = the_plan.rollback(force=force)
+    if outcomes or as_json:
+        console.outcomes(outcomes, as_json=as_json)
     else:
-        _out.print("nothing to take back: the journal is empty")
-
-
-def _outcomes(outcomes: list[Outcome]) -> None:
-    table = Table("requirement", "action", "", "why", box=None, pad_edge=False)
-    for outcome in outcomes:
-        done = (
-            Text("changed", style="yellow") if outcome.changed else Text("unchanged", style="dim")
-        )
-        table.add_row(outcome.requirement, outcome.name, done, outcome.reason)
-    _print_table(table)
-
-
-def _print_table(table: Table) -> None:
-    """Wrapped to a terminal; whole lines where another program reads."""
-    if _out.is_terminal:
-        _out.print(table)
-    else:
-        Console(width=200, highlight=False).print(table)
+        out.print("nothing to take back: the journal is empty")
 
 
 @main.command()
 @_target
-def status(where: str) -> None:
-    """Show the drift, action by action.
+@_only
+@_json
+def status(where: str, only: tuple[str, ...], as_json: bool) -> None:
+    """Show the drift, action by action, and whether a run did not end; changes nothing.
 
-    Exit code 0: none; 1: drift, or a run that did not end; 3: not all could be asked.
+    Exit code 0: no drift; 1: drift, or a run that did not end; 3: not all could be asked.
     """
-    with _plan(where) as the_plan:
+    with _opened(where, only) as (_, make):
+        the_plan = make()
         drifts = the_plan.drifts()
         unfinished = the_plan.journal.unfinished()
-    table = Table("requirement", "action", "", "drift", box=None, pad_edge=False)
-    for step, drift in drifts:
-        state = Text("drift", style="red") if drift else Text("ok", style="green")
-        summary = drift.summary if drift else ""
-        table.add_row(step.action.requirement, step.action.name, state, summary)
-    _print_table(table)
-    _say_unasked(the_plan)
-    if unfinished:
-        _out.print(
-            f"an earlier run did not end ({the_plan.journal.path}): "
+        entries = {entry.action: entry for entry in the_plan.journal.entries()}
+    console.status(drifts, entries, as_json=as_json, unfinished=unfinished, plan=the_plan)
+    if unfinished and not as_json:
+        out.print(
+            f"a run did not end ({the_plan.journal.path}). Take back what it did: "
             f"python -m remediation rollback --target {where}",
             soft_wrap=True,
         )
@@ -170,9 +209,56 @@ def status(where: str) -> None:
     sys.exit(3 if the_plan.unasked else 0)
 
 
-def _say_unasked(the_plan: Plan) -> None:
-    for what in the_plan.unasked:
-        _out.print(Text(f"not asked: {what}", style="yellow"), soft_wrap=True)
+@main.command()
+@_target
+@_yes
+@_json
+def rehearse(where: str, yes: bool, as_json: bool) -> None:
+    """Apply the plan, take it back, compare with before, and apply it again.
+
+    Exit code 5, and the plan stays taken back, if anything differs from before.
+    """
+    with _opened(where) as (runtime, make):
+        the_plan = make()
+        _consent(the_plan.price(the_plan.drifts()), yes=yes)
+        ctid = target.parse(where).ctid
+        stages = list(rehearsal.rehearse(make, lambda: witness.both(runtime, ctid)))
+    console.stages(stages, as_json=as_json)
+    if any(stage.differences for stage in stages):
+        sys.exit(5)
+
+
+@main.group()
+def journal() -> None:
+    """Look into the journal of the node: what was there before."""
+
+
+def _journal_lines(where: str) -> tuple[Journal, list[dict[str, Any]]]:
+    aim = target.parse(where)
+    with target.opened(aim, tell=console.tell) as runtime:
+        the_journal = Journal(runtime.node, aim.ctid)
+        return the_journal, the_journal.lines()
+
+
+@journal.command()
+@_target
+@_json
+def show(where: str, as_json: bool) -> None:
+    """Show what was done, line by line; the states themselves are in the export."""
+    the_journal, lines = _journal_lines(where)
+    if as_json:
+        console.print_json([{k: v for k, v in line.items() if k != "state"} for line in lines])
+    else:
+        console.journal(the_journal.path, lines)
+
+
+@journal.command()
+@_target
+def export(where: str) -> None:
+    """Write the whole journal to standard output, as it stands: one JSON object a line."""
+    _, lines = _journal_lines(where)
+    for line in lines:
+        click.echo(console.json_line(line))
 
 
 if __name__ == "__main__":

@@ -222,9 +222,10 @@ class Plan:
     def _give_up(self, begun: set[str], error: BaseException) -> None:
         """Take back what this run began; nothing half-applied is left."""
         try:
-            if self.journal.unfinished():
-                self.tell("taking back what was changed")
-                self._back(begun, force=False)
+            with self.exclusive(f"take back what failed in container {self.journal.ctid}"):
+                if self.journal.unfinished():
+                    self.tell("taking back what was changed")
+                    self._back(begun, force=False)
         except RollbackFailed as failed:
             raise failed from error
         except RemediationError as failed:

@@ -51,17 +51,16 @@ fi
 part package
 dpkg-query -W -f '${Package}:${Architecture}\t${db:Status-Abbrev} ${Version}\n' || exit 9
 part policy
-cd /sys/kernel/security/apparmor/policy/profiles 2>/dev/null && for each in *; do
-    printf '%s\t%s\nhash of %s\t%s\n' "${each%.*}" "$(cat "$each/mode")" \
-        "${each%.*}" "$(cat "$each/raw_sha256")"
-done
+cd /sys/kernel/security/apparmor/policy/profiles 2>/dev/null &&
+    grep -H . */mode */raw_sha256 | sed -E 's|^(.*)\.[0-9]+/mode:|\1\t|;
+        s|^(.*)\.[0-9]+/raw_sha256:|hash of \1\t|'
 part unit
 systemctl list-unit-files --plain --no-legend | sed 's/  */\t/'
 part active
 systemctl list-units --plain --no-legend --type=service,socket,timer --state=active,failed |
     sed 's/  */\t/'
 part mount
-awk '{ print $2 "\t" $1, $3, $4 }' /proc/self/mounts
+sed -E 's/,(size|nr_inodes)=[^, ]*//g' /proc/self/mounts | awk '{ print $2 "\t" $1, $3, $4 }'
 """
 #: A whole machine's files, under emulation (seconds).
 _TIMEOUT = 600.0

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from remediation.transport import CommandResult, Transport
 
 #: The lab's own ctid for a container with Docker; nowhere else is one created.
-_CTID = 951
-_CREATE = (
-    *("pct", "create", str(_CTID), "local:vztmpl/debian-trixie-docker_amd64.tar.zst"),
+CTID = 951
+CREATE = (
+    *("pct", "create", str(CTID), "local:vztmpl/debian-trixie-docker_amd64.tar.zst"),
     *("--hostname", "default-driver", "--rootfs", "local:4", "--memory", "2048"),
     *("--net0", "name=eth0,bridge=lxcbr0,ip=dhcp", "--unprivileged", "1"),
     *("--features", "nesting=1"),
@@ -54,25 +54,25 @@ def default_container(runtime: Runtime, target: Target) -> Iterator[Existing]:
     """
     if target.place != "lab":
         raise FactError("no ctid is reserved for throw-away containers on this target")
-    if runtime.state(_CTID) is not None:
-        raise FactError(f"container {_CTID} is there already, and not ours: it is left alone")
+    if runtime.state(CTID) is not None:
+        raise FactError(f"container {CTID} is there already, and not ours: it is left alone")
     try:
-        runtime.node.run(_CREATE, timeout=300).require()
-        runtime.start(_CTID)
-        inside = runtime.inside(_CTID)
+        runtime.node.run(CREATE, timeout=300).require()
+        runtime.start(CTID)
+        inside = runtime.inside(CTID)
         wait_until_booted(inside)
         inside.run(["docker", "run", "--name", "former", IMAGE], timeout=PATIENCE).require()
-        recorded = witness.undone(witness.both(runtime, _CTID))
+        recorded = witness.undone(witness.both(runtime, CTID))
         yield Existing(inside, _driver(inside), recorded)
     finally:
         _throw_away(runtime)
 
 
 def _throw_away(runtime: Runtime) -> None:
-    if runtime.state(_CTID) == "running":
-        runtime.stop(_CTID)
-    if runtime.state(_CTID) is not None:
-        runtime.node.run(["pct", "destroy", str(_CTID)], timeout=180).require()
+    if runtime.state(CTID) == "running":
+        runtime.stop(CTID)
+    if runtime.state(CTID) is not None:
+        runtime.node.run(["pct", "destroy", str(CTID)], timeout=180).require()
 
 
 def _driver(inside: Transport) -> str:
@@ -80,7 +80,7 @@ def _driver(inside: Transport) -> str:
 
 
 def _plan(runtime: Runtime) -> Plan:
-    return docker_in_lxc.plan(runtime, _CTID, tell=lambda _: None)
+    return docker_in_lxc.plan(runtime, CTID, tell=lambda _: None)
 
 
 @given("another container runs Docker on its default driver", target_fixture="existing")
@@ -110,7 +110,7 @@ def plan_is_applied(default_container: Existing, runtime: Runtime) -> Existing:
 @when("the plan is applied to it, taken back, compared, and applied again", target_fixture="stages")
 def plan_is_rehearsed(runtime: Runtime) -> list[Stage]:
     """As ``python -m remediation rehearse`` does it."""
-    stages = list(rehearsal.rehearse(lambda: _plan(runtime), lambda: witness.both(runtime, _CTID)))
+    stages = list(rehearsal.rehearse(lambda: _plan(runtime), lambda: witness.both(runtime, CTID)))
     evidence.say(", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in stages))
     return stages
 
@@ -183,7 +183,7 @@ def taken_back_by_force(runtime: Runtime) -> None:
 def as_before(runtime: Runtime, existing: Existing) -> None:
     """By a witness that shares no code with the actions; what may differ is listed there."""
     wait_until_booted(existing.inside)
-    now = witness.undone(witness.both(runtime, _CTID))
+    now = witness.undone(witness.both(runtime, CTID))
     changed = witness.differences(existing.recorded, now)
     assert not changed, f"{len(changed)} thing(s) are not as before: " + "; ".join(changed[:10])
     evidence.say(f"{len(now)} facts compared, none differs")

@@ -1,0 +1,201 @@
+"""Cutting a run off at one of its points, in every way that runs are cut off.
+
+The points come from ``Plan.at``: every command that changes something in a stage is one. A
+run may end before it, or half-way through it. :class:`Points` sits between the plan and the
+node, counts them, and at the chosen one does the damage. As a program it is one run that ends
+so::
+
+    python -m faults.interruption CTID ACTION apply|rollback POINT KIND
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lab.machine import Lab
+from remediation import docker_in_lxc
+from remediation.errors import RemediationError
+from remediation.runtime import Pct
+from remediation.ssh import Ssh
+from remediation.transport import Base, CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from remediation.plan import Plan
+    from remediation.transport import Hold
+
+KINDS = ("killed", "cut", "power", "full", "readonly")
+#: These do not end a run half-way through a command: the command itself fails.
+FROM_NOW_ON = ("full", "readonly")
+#: A command without input is cut half-way only if it takes at least this long (seconds).
+_LONG = 1.0
+#: What only looks. Everything else that runs in a stage of change is a point.
+_LOOKS = re.compile(
+    r"^(env LC_ALL=C )?(cat|find|test|dpkg-query|sha256sum|lxc-info|pct status|tar --create|"
+    r"docker (info|ps|images)|systemctl is-|apt-get .* -s |apparmor_parser -S|"
+    r"sh -c 'grep -lsE)"
+)
+FILL = """
+set -e
+avail=$(($(stat -f -c '%f*%S' /)))
+until fallocate -l "$avail" /var/tmp/fill 2>/dev/null; do avail=$((avail - 1048576)); done
+cat /dev/zero >/var/tmp/fill-rest 2>/dev/null || true
+sync
+"""
+READ_ONLY = "sync; echo u >/proc/sysrq-trigger; sleep 1; ! touch /var/tmp/writable 2>/dev/null"
+#: Takes the cause away again, whichever it was.
+MEND = "mount -o remount,rw / && rm -f /var/tmp/fill /var/tmp/fill-rest /var/tmp/writable; sync"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Before, or half-way through, the n-th change in a stage (of which action)."""
+
+    stage: str
+    number: int
+    half: bool
+    command: str = ""
+
+    def __str__(self) -> str:
+        """As it is given on a command line."""
+        return f"{self.stage}:{self.number}:{'half' if self.half else 'before'}"
+
+
+def point(text: str) -> Point:
+    """Read what ``str`` of a point wrote."""
+    stage, number, where = text.split(":")
+    return Point(stage, int(number), where == "half")
+
+
+class Points(Base):
+    """The node's transport, which counts the changes of each stage, and may do damage at one."""
+
+    def __init__(self, inner: Ssh, chosen: Point | None, damage: Callable[[], None]) -> None:
+        self._inner, self._chosen, self._damage = inner, chosen, damage
+        self._stage, self._count = "", 0
+        self.machine = inner.machine
+        self.seen: list[Point] = []
+
+    def at(self, stage: str, action: str) -> None:
+        """Hear from the plan what it enters."""
+        del action
+        if stage != self._stage:
+            self._stage, self._count = stage, 0
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """Pass it on, unless this is the point."""
+        plain = _inner_command(" ".join(argv))
+        if not self._stage or _LOOKS.match(plain):
+            return self._inner.run(argv, stdin=stdin, timeout=timeout)
+        self._count += 1
+        here = Point(self._stage, self._count, False, plain[:60])
+        if self._is(here):
+            self._damage()
+        elif self._is(replace(here, half=True)):
+            self._half(argv, stdin, timeout)
+        started = time.monotonic()
+        result = self._inner.run(argv, stdin=stdin, timeout=timeout)
+        self.seen.append(here)
+        if stdin or time.monotonic() - started > _LONG:
+            self.seen.append(replace(here, half=True))
+        return result
+
+    def hold(self, argv: Sequence[str]) -> Hold:
+        """Pass it on."""
+        return self._inner.hold(argv)
+
+    def _is(self, here: Point) -> bool:
+        return self._chosen is not None and str(here) == str(self._chosen)
+
+    def _half(self, argv: Sequence[str], stdin: bytes, timeout: float) -> None:
+        """Let the node have half of the command: of its input, or of its time."""
+        if stdin:
+            self._inner.run(argv, stdin=stdin[: len(stdin) // 2], timeout=timeout)
+            self._damage()
+            return
+
+        def started() -> None:
+            try:
+                self._inner.run(argv, timeout=timeout)
+            except (RemediationError, OSError):
+                return
+
+        threading.Thread(target=started, daemon=True).start()
+        time.sleep(_LONG / 2)
+        self._damage()
+
+
+def _inner_command(command: str) -> str:
+    """Return what ``pct exec`` runs, without what it is wrapped in."""
+    wrapped = r"^pct exec \d+ --keep-env 0 -- env \S+ \S+ timeout -k \S+ \S+ "
+    bare = re.sub(wrapped, "", command)
+    return re.sub(r"^env (DEBIAN_FRONTEND=\S+ )?(LC_ALL=\S+ )?(?=apt-get)", "", bare)
+
+
+@contextmanager
+def connected(lab: Lab) -> Iterator[Ssh]:
+    """Return a connection to the node as it stands."""
+    ssh = Ssh(lab.address, name="the lab's node")
+    try:
+        yield ssh
+    finally:
+        ssh.close()
+
+
+def one_action(points: Points, ctid: int, action: str) -> Plan:
+    """Return the plan of one action, or of all if none is named, whose stages are heard."""
+    plan = docker_in_lxc.plan(Pct(points), ctid, tell=lambda _: None)
+    chosen = [step for step in plan.steps if action in {"", step.action.name}]
+    asleep = [step for step in plan.asleep if action in {"", step.action.name}]
+    return replace(plan, steps=chosen, asleep=asleep, at=points.at)
+
+
+def _damage(lab: Lab, ssh: Ssh, kind: str) -> None:
+    if kind == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "cut":
+        _drop(ssh)
+    elif kind == "power":
+        lab.down()
+    else:
+        with connected(lab) as other:
+            script = FILL if kind == "full" else READ_ONLY
+            other.run(["sh", "-c", script], timeout=120).require()
+
+
+def _drop(ssh: Ssh) -> None:
+    """Take the connection away under its owner, who may connect anew."""
+    client = ssh._client  # noqa: SLF001 - nobody else may do this
+    transport = client.get_transport() if client else None
+    if transport is not None:
+        transport.sock.close()
+        transport.join(10)
+
+
+def main(ctid: str, action: str, way: str, where: str, kind: str) -> int:
+    """Run, and be cut off; the exit code is the command line's."""
+    lab = Lab.open()
+    with connected(lab) as ssh:
+        points = Points(ssh, point(where), lambda: _damage(lab, ssh, kind))
+        plan = one_action(points, int(ctid), action)
+        try:
+            plan.apply() if way == "apply" else plan.rollback()
+        except RemediationError as error:
+            print(error, file=sys.stderr)
+            return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

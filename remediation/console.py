@@ -1,0 +1,163 @@
+"""What the command line prints: for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from remediation.journal import Entry
+    from remediation.plan import Drift, Outcome, Plan, Step
+    from remediation.rehearsal import Stage
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+#: More differences than a reader wants to see at once.
+_MANY = 40
+
+
+def tell(line: str) -> None:
+    """Say what is going on, beside the result."""
+    err.print(Text(f"… {line}", style="dim"), soft_wrap=True)
+
+
+def error(what: object) -> None:
+    """Say what went wrong."""
+    err.print(Text(f"error: {what}", style="red"), soft_wrap=True)
+
+
+def json_line(value: object) -> str:
+    """Return a value as JSON in one line."""
+    return msgspec.json.encode(value).decode()
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, indented."""
+    print(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def diff(drift: Drift, is_: str, should: str) -> str:
+    """Return a drift as a unified diff; empty if there is no text to compare."""
+    lines = difflib.unified_diff(
+        drift.is_.decode(errors="replace").splitlines(),
+        drift.should.decode(errors="replace").splitlines(),
+        is_,
+        should,
+        lineterm="",
+    )
+    return "\n".join(lines)
+
+
+def difference(name: str, drift: Drift, is_: str, should: str, *, to: Console = out) -> None:
+    """Print a drift: what it is, and the diff."""
+    to.print(Text(f"  {name}{': ' if name else ''}{drift.summary}"), soft_wrap=True)
+    if text := diff(drift, is_, should):
+        shown = Syntax(text, "diff", background_color="default") if to.is_terminal else text
+        to.print(shown, markup=False, soft_wrap=True)
+
+
+def identity(step: Step) -> dict[str, str]:
+    """Return which action, of which clause, on which machine."""
+    action = step.action
+    return {"requirement": action.requirement, "action": action.name, "machine": step.on.machine}
+
+
+def outcomes(found: Sequence[Outcome], *, as_json: bool) -> None:
+    """Print what became of each action."""
+    if as_json:
+        print_json(found)
+        return
+    table = _table("requirement", "action", "", "why")
+    for outcome in found:
+        done = (
+            Text("changed", style="yellow") if outcome.changed else Text("unchanged", style="dim")
+        )
+        table.add_row(outcome.requirement, outcome.name, done, Text(outcome.reason))
+    _print(table)
+
+
+def status(
+    drifts: Sequence[tuple[Step, Drift | None]],
+    entries: Mapping[str, Entry],
+    *,
+    unfinished: bool,
+    plan: Plan,
+    as_json: bool,
+) -> None:
+    """Print each action's drift and what the journal holds of it."""
+    if as_json:
+        rows = [
+            {
+                **identity(step),
+                "drift": drift.summary if drift else None,
+                "journal": _held(entries.get(step.action.name)),
+            }
+            for step, drift in drifts
+        ]
+        print_json({"actions": rows, "unfinished": unfinished, "not asked": list(plan.unasked)})
+        return
+    table = _table("requirement", "action", "", "journal", "drift")
+    for step, drift in drifts:
+        state = Text("drift", style="red") if drift else Text("ok", style="green")
+        held = _held(entries.get(step.action.name))
+        summary = Text(drift.summary if drift else "")
+        table.add_row(step.action.requirement, step.action.name, state, held, summary)
+    _print(table)
+    not_asked(plan)
+
+
+def _held(entry: Entry | None) -> str:
+    if entry is None:
+        return ""
+    return "can be taken back" if entry.complete else "cut off; can be taken back"
+
+
+def not_asked(plan: Plan) -> None:
+    """Say what the plan holds beyond what was looked at."""
+    for what in plan.unasked:
+        out.print(Text(f"not asked: {what}", style="yellow"), soft_wrap=True)
+
+
+def stages(found: Sequence[Stage], *, as_json: bool) -> None:
+    """Print a rehearsal's stages, and what differed."""
+    if as_json:
+        print_json(found)
+        return
+    table = _table("stage", "seconds", "")
+    for stage in found:
+        table.add_row(stage.name, f"{stage.seconds:.1f}", stage.said)
+    _print(table)
+    for line in [line for stage in found for line in stage.differences][:_MANY]:
+        out.print(Text(f"  differs: {line}", style="red"), soft_wrap=True)
+
+
+def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Print a journal's lines, without the states."""
+    if not lines:
+        out.print(f"{path} is empty: nothing was changed here")
+        return
+    table = _table("at", "container", "", "action", "machine")
+    for line in lines:
+        where = line.get("machine", "")
+        table.add_row(line["at"], str(line["ctid"]), line["kind"], line.get("action", ""), where)
+    _print(table)
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, pad_edge=False)
+
+
+def _print(table: Table) -> None:
+    """Wrapped to a terminal; whole lines where another program reads."""
+    if out.is_terminal:
+        out.print(table)
+    else:
+        Console(width=240, highlight=False).print(table)
