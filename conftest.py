@@ -53,7 +53,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--target-file",
-        type=Path,
         metavar="TOML",
         help="what there is to say of targets, by name (remediation/target.py has the keys)",
     )
@@ -67,7 +66,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every scenario once a target; a wrong target is a usage error before anything runs."""
     if "target" in metafunc.fixturenames:
-        file = metafunc.config.getoption("--target-file")
+        named = metafunc.config.getoption("--target-file")
+        file = Path(named) if named else None  # a str till here: workers are sent no Path
         given = metafunc.config.getoption("--target") or [None]
         found = [targets.find(text, file) for text in given]
         metafunc.parametrize("target", found, ids=str, indirect=True, scope="session")

@@ -1,13 +1,14 @@
 """The way to a machine: what the user's ``~/.ssh/config`` says of it, and its jump hosts.
 
 Source: ssh_config(5). Honoured: ``Host`` and ``Match``, ``HostName``, ``User``, ``Port``,
-``IdentityFile``, ``ProxyJump``, ``UserKnownHostsFile``. What the caller states himself wins.
+``IdentityFile``, ``ProxyJump``, ``UserKnownHostsFile``, ``Include``. What the target states wins.
 ``StrictHostKeyChecking`` is not read: a host key is never accepted unseen.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ import paramiko
 from remediation.errors import TransportError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from remediation.ssh import SshAddress
 
 #: A machine as ssh's -J takes it.
@@ -91,9 +94,29 @@ def _options(address: SshAddress) -> paramiko.SSHConfigDict:
     if address.only_known or not path.exists():
         return paramiko.SSHConfigDict()
     try:
-        return paramiko.SSHConfig.from_path(str(path)).lookup(address.host)
+        text = "\n".join(_lines(path))
+        return paramiko.SSHConfig.from_text(text).lookup(address.host)
     except (paramiko.SSHException, OSError, ValueError) as error:
         raise TransportError(f"{_CONFIG} cannot be read: {error}") from error
+
+
+def _lines(path: Path, depth: int = 0) -> Iterator[str]:
+    """Yield a configuration's lines with each ``Include``, which paramiko passes over, resolved."""
+    if depth > 16:  # noqa: PLR2004 - ssh's own limit
+        raise ValueError(f"{path}: Include is nested more than 16 deep")
+    block = "Host *"
+    for line in path.read_text().splitlines():
+        match = re.match(r"\s*(\w+)(?:\s*=\s*|\s+)(.*)", line)
+        keyword = match[1].lower() if match else ""
+        if match is None or keyword != "include":
+            block = line if keyword in {"host", "match"} else block
+            yield line
+            continue
+        for pattern in shlex.split(match[2]):
+            wanted = Path(_CONFIG).expanduser().parent / Path(pattern).expanduser()
+            for file in sorted(Path("/").glob(str(wanted.relative_to("/")))):
+                yield from _lines(file, depth + 1)
+        yield block  # what follows belongs to the block that the Include stands in
 
 
 def _hop(address: SshAddress, options: paramiko.SSHConfigDict) -> Hop:

@@ -134,6 +134,37 @@ def test_an_alias_of_the_users_configuration(home: Path, server: Sshd, tmp_path:
     ssh.close()
 
 
+def test_what_the_configuration_includes(home: Path, server: Sshd) -> None:
+    """Relative to ~/.ssh; what follows an Include is for every host again."""
+    (home / ".ssh/config.d").mkdir()
+    (home / ".ssh/config.d/one").write_text("Host pve1\n HostName 127.0.0.1\n")
+    (home / ".ssh/config.d/two").write_text(f"Host pve1\n User {ME}\nHost other\n")
+    (home / ".ssh/config").write_text(f"Include config.d/*\nPort {server.port}\n")
+    ssh = Ssh(SshAddress("pve1"))
+    assert ssh.run(["true"]).ok
+    ssh.close()
+
+
+def test_a_key_that_only_the_agent_has(
+    home: Path, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket, key = tmp_path / "agent", home / ".ssh/id_ed25519"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 10
+        while not socket.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        subprocess.run(["ssh-add", "-q", str(key)], check=True)
+        key.unlink()
+        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
+        assert ssh.run(["true"]).ok
+        ssh.close()
+    finally:
+        agent.terminate()
+        agent.wait(10)
+
+
 def test_what_the_target_states_wins_over_the_configuration(home: Path, server: Sshd) -> None:
     (home / ".ssh/config").write_text(
         "Host *\n Port 1\n User nobody\n IdentityFile /nonexistent\n HostName 127.0.0.1\n"
