@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from scripted import Answer, Scripted
 
 from remediation.errors import TransportError
 from remediation.root import as_root
-from remediation.transport import RUN_ID
+from remediation.transport import RUN_ID, Local
 
 BOUNDED = ("timeout", "-k", "5", "60", "env", f"DOCKER_LXC_GATE_RUN={RUN_ID}")
 SUDO = ("sudo", "-n", "--", *BOUNDED)
@@ -30,6 +33,17 @@ def test_sudo_stands_before_the_deadline_so_that_root_is_ended_by_root() -> None
     assert node.run(["true"]).argv == ("true",)
     node.run(["true"])
     assert raw.ran.count((*SUDO, "id", "-u")) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="this machine's node must be root's")
+def test_a_deadline_ends_what_a_command_on_this_machine_started(tmp_path: Path) -> None:
+    """Killing the command alone would leave its children, and wait for the pipe they hold."""
+    pid = tmp_path / "pid"
+    argv = ["sh", "-c", f"sleep 300 & echo $! >{pid}; wait"]
+    with pytest.raises(TransportError, match="did not end within 1 s"):
+        as_root(Local(), sudo=False).run(argv, timeout=1)
+    child = Path(f"/proc/{pid.read_text().strip()}/stat")
+    assert not child.exists() or child.read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
 def test_neither_root_nor_sudo() -> None:
