@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,8 +49,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="T",
-        help="lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID as it stands; may be repeated. "
+        help=f"{targets.EXPECTED}, or a name in the target file, as it stands; may be repeated. "
         f"Without it the lab is restored, the plan applied, and {targets.DEFAULT} provisioned",
+    )
+    group.addoption(
+        "--target-file",
+        metavar="TOML",
+        help="what there is to say of targets, by name (remediation/target.py has the keys)",
     )
     group.addoption(
         "--allow-mutation",
@@ -60,8 +67,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every scenario once a target; a wrong target is a usage error before anything runs."""
     if "target" in metafunc.fixturenames:
-        given = metafunc.config.getoption("--target") or [targets.DEFAULT]
-        found = [targets.parse(text) for text in given]
+        named = metafunc.config.getoption("--target-file")
+        file = Path(named) if named else None  # a str till here: workers are sent no Path
+        given = metafunc.config.getoption("--target") or [None]
+        found = [targets.find(text, file) for text in given]
         metafunc.parametrize("target", found, ids=str, indirect=True, scope="session")
 
 
@@ -158,13 +167,13 @@ def provisioning(runtime: Runtime, target: Target, request: pytest.FixtureReques
     """The plan applied and the container provisioned from nothing, where this run may do so."""
     tell = _tell(request.config)
     if not request.config.getoption("--target"):
-        docker_in_lxc.plan(runtime, target.ctid, tell=tell).apply()
+        docker_in_lxc.plan(runtime, target.ctid, repository=target.repository, tell=tell).apply()
     if runtime.state(target.ctid) is not None:
         return Provisioning(existed=True)
     if not _may_change(request.config):
         runtime.configuration(target.ctid)  # raises: there is no such container
-    tell(f"phoenix create {target.ctid}")
-    argv = ["phoenix", "create", str(target.ctid)]
+    argv = target.provisioning(runtime.node)
+    tell(shlex.join(argv))
     return Provisioning(False, runtime.node.run(argv, timeout=PROVISION_TIMEOUT))
 
 

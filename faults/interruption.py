@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from lab.machine import Lab
 from remediation import docker_in_lxc
 from remediation.errors import RemediationError
+from remediation.root import as_root
 from remediation.runtime import Pct
 from remediation.ssh import Ssh
 from remediation.transport import Base, CommandResult
@@ -138,8 +139,9 @@ class Points(Base):
 
 def _inner_command(command: str) -> str:
     """Return what ``pct exec`` runs, without what it is wrapped in."""
-    wrapped = r"^pct exec \d+ --keep-env 0 -- env \S+ \S+ timeout -k \S+ \S+ "
-    bare = re.sub(wrapped, "", command)
+    on_node = r"^timeout -k \S+ \S+ env \S+ "
+    inside = r"^pct exec \d+ --keep-env 0 -- env \S+ \S+ timeout -k \S+ \S+ "
+    bare = re.sub(inside, "", re.sub(on_node, "", command))
     return re.sub(r"^env (DEBIAN_FRONTEND=\S+ )?(LC_ALL=\S+ )?(?=apt-get)", "", bare)
 
 
@@ -155,7 +157,7 @@ def connected(lab: Lab) -> Iterator[Ssh]:
 
 def one_action(points: Points, ctid: int, action: str) -> Plan:
     """Return the plan of one action, or of all if none is named, whose stages are heard."""
-    plan = docker_in_lxc.plan(Pct(points), ctid, tell=lambda _: None)
+    plan = docker_in_lxc.plan(Pct(as_root(points, sudo=False)), ctid, tell=lambda _: None)
     chosen = [step for step in plan.steps if action in {"", step.action.name}]
     asleep = [step for step in plan.asleep if action in {"", step.action.name}]
     return replace(plan, steps=chosen, asleep=asleep, at=points.at)
@@ -176,8 +178,7 @@ def _damage(lab: Lab, ssh: Ssh, kind: str) -> None:
 
 def _drop(ssh: Ssh) -> None:
     """Take the connection away under its owner, who may connect anew."""
-    client = ssh._client  # noqa: SLF001 - nobody else may do this
-    transport = client.get_transport() if client else None
+    transport = ssh._clients[-1].get_transport()  # noqa: SLF001 - nobody else may do this
     if transport is not None:
         transport.sock.close()
         transport.join(10)

@@ -99,6 +99,7 @@ class Node:
         return SshAddress(
             "127.0.0.1",
             state.port,
+            "root",
             identity=NodeImage(self.images / state.image).identity,
             known_hosts=self.folder / "known_hosts",
             only_known=True,

@@ -13,21 +13,15 @@ from remediation import console, docker_in_lxc, rehearsal, target, witness
 from remediation.console import err, out
 from remediation.errors import Meddled, RemediationError, UsageError
 from remediation.journal import Journal
+from remediation.target_option import with_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from remediation.plan import Plan
     from remediation.runtime import Runtime
+    from remediation.target import Target
 
-_target = click.option(
-    "--target",
-    "where",
-    default=target.DEFAULT,
-    show_default=True,
-    metavar="T",
-    help="lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID, for example root@pve1/950.",
-)
 _only = click.option(
     "--only",
     multiple=True,
@@ -77,13 +71,15 @@ def main() -> None:
 
 
 @contextmanager
-def _opened(where: str, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[[], Plan]]]:
+def _opened(aim: Target, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[[], Plan]]]:
     """Open the target; the second of the pair makes its plan anew each time."""
-    aim = target.parse(where)
     with target.opened(aim, tell=console.tell) as runtime:
 
         def plan() -> Plan:
-            return docker_in_lxc.plan(runtime, aim.ctid, tell=console.tell).only(only)
+            whole = docker_in_lxc.plan(
+                runtime, aim.ctid, repository=aim.repository, tell=console.tell
+            )
+            return whole.only(only)
 
         yield runtime, plan
 
@@ -104,12 +100,12 @@ def _consent(price: Sequence[str], *, yes: bool) -> None:
 
 
 @main.command()
-@_target
 @_only
 @_json
-def plan(where: str, only: tuple[str, ...], as_json: bool) -> None:
+@with_target
+def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     """Show what apply would change, as unified diffs; changes nothing."""
-    with _opened(where, only) as (_, make):
+    with _opened(aim, only) as (_, make):
         the_plan = make()
         found = the_plan.drifts()
         price = the_plan.price(found)
@@ -146,13 +142,13 @@ def plan(where: str, only: tuple[str, ...], as_json: bool) -> None:
 
 
 @main.command()
-@_target
 @_only
 @_yes
 @_json
-def apply(where: str, only: tuple[str, ...], yes: bool, as_json: bool) -> None:
+@with_target
+def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Apply the plan; an error takes back what was changed."""
-    with _opened(where, only) as (_, make):
+    with _opened(aim, only) as (_, make):
         the_plan = make()
         _consent(the_plan.price(the_plan.drifts()), yes=yes)
         outcomes = the_plan.apply()
@@ -162,7 +158,6 @@ def apply(where: str, only: tuple[str, ...], yes: bool, as_json: bool) -> None:
 
 
 @main.command()
-@_target
 @_only
 @_yes
 @_json
@@ -171,9 +166,10 @@ def apply(where: str, only: tuple[str, ...], yes: bool, as_json: bool) -> None:
     is_flag=True,
     help="Overwrite what somebody changed since the plan was applied; a copy is kept.",
 )
-def rollback(where: str, only: tuple[str, ...], yes: bool, as_json: bool, force: bool) -> None:
+@with_target
+def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force: bool) -> None:
     """Take back what apply changed, in reverse order."""
-    with _opened(where, only) as (_, make):
+    with _opened(aim, only) as (_, make):
         the_plan = make()
         _consent(the_plan.rollback_price(), yes=yes)
         outcomes = the_plan.rollback(force=force)
@@ -184,15 +180,15 @@ def rollback(where: str, only: tuple[str, ...], yes: bool, as_json: bool, force:
 
 
 @main.command()
-@_target
 @_only
 @_json
-def status(where: str, only: tuple[str, ...], as_json: bool) -> None:
+@with_target
+def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     """Show the drift, action by action, and whether a run did not end; changes nothing.
 
     Exit code 0: no drift; 1: drift, or a run that did not end; 3: not all could be asked.
     """
-    with _opened(where, only) as (_, make):
+    with _opened(aim, only) as (_, make):
         the_plan = make()
         drifts = the_plan.drifts()
         unfinished = the_plan.journal.unfinished()
@@ -201,7 +197,7 @@ def status(where: str, only: tuple[str, ...], as_json: bool) -> None:
     if unfinished and not as_json:
         out.print(
             f"a run did not end ({the_plan.journal.path}). Take back what it did: "
-            f"python -m remediation rollback --target {where}",
+            f"python -m remediation rollback --target {aim}",
             soft_wrap=True,
         )
     if unfinished or any(drift for _, drift in drifts):
@@ -210,19 +206,18 @@ def status(where: str, only: tuple[str, ...], as_json: bool) -> None:
 
 
 @main.command()
-@_target
 @_yes
 @_json
-def rehearse(where: str, yes: bool, as_json: bool) -> None:
+@with_target
+def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
     """Apply the plan, take it back, compare with before, and apply it again.
 
     Exit code 5, and the plan stays taken back, if anything differs from before.
     """
-    with _opened(where) as (runtime, make):
+    with _opened(aim) as (runtime, make):
         the_plan = make()
         _consent(the_plan.price(the_plan.drifts()), yes=yes)
-        ctid = target.parse(where).ctid
-        stages = list(rehearsal.rehearse(make, lambda: witness.both(runtime, ctid)))
+        stages = list(rehearsal.rehearse(make, lambda: witness.both(runtime, aim.ctid)))
     console.stages(stages, as_json=as_json)
     if any(stage.differences for stage in stages):
         sys.exit(5)
@@ -233,19 +228,18 @@ def journal() -> None:
     """Look into the journal of the node: what was there before."""
 
 
-def _journal_lines(where: str) -> tuple[Journal, list[dict[str, Any]]]:
-    aim = target.parse(where)
+def _journal_lines(aim: Target) -> tuple[Journal, list[dict[str, Any]]]:
     with target.opened(aim, tell=console.tell) as runtime:
         the_journal = Journal(runtime.node, aim.ctid)
         return the_journal, the_journal.lines()
 
 
 @journal.command()
-@_target
 @_json
-def show(where: str, as_json: bool) -> None:
+@with_target
+def show(aim: Target, as_json: bool) -> None:
     """Show what was done, line by line; the states themselves are in the export."""
-    the_journal, lines = _journal_lines(where)
+    the_journal, lines = _journal_lines(aim)
     if as_json:
         console.print_json([{k: v for k, v in line.items() if k != "state"} for line in lines])
     else:
@@ -253,10 +247,10 @@ def show(where: str, as_json: bool) -> None:
 
 
 @journal.command()
-@_target
-def export(where: str) -> None:
+@with_target
+def export(aim: Target) -> None:
     """Write the whole journal to standard output, as it stands: one JSON object a line."""
-    _, lines = _journal_lines(where)
+    _, lines = _journal_lines(aim)
     for line in lines:
         click.echo(console.json_line(line))
 

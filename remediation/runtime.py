@@ -7,6 +7,7 @@ argv to ``pct exec 950 -- …`` and hands it to the node's transport.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import stamina
@@ -20,6 +21,24 @@ if TYPE_CHECKING:
 
 #: ``pct exec`` gives no HOME, and a locale of its own: both are stated here, once.
 _ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")
+#: What pct says of a container that its node does not have.
+_PCT_ABSENT = r"^Configuration file '.*' does not exist"
+#: pct's own errors, as it words them, and what to do. Source: transcripts of it; the lock on the
+#: file, root and ``ipcc_send_rec`` (Proxmox's cluster filesystem) as its users report them.
+_PCT_ERRORS = {
+    r"^container '\d+' not running!|^CT \d+ not running": "start it: pct start {ctid}",
+    r"^CT is locked \(\S+\)": (
+        "wait until that has ended; if nothing of the kind runs any more: pct unlock {ctid}"
+    ),
+    r"can't lock file '/run/lock/lxc/": "another pct is at work on it: wait, then ask again",
+    r"pct: (command )?not found|^env: \Wpct\W: ": (
+        "is it a Proxmox host? pct is in /usr/sbin there; plain LXC is runtime = 'lxc'"
+    ),
+    r"^please run as root|^ipcc_send_rec.*(Unknown error|[Pp]ermission denied)": (
+        "pct is root's: log in as root, or set sudo = true in a target file"
+    ),
+    r"^ipcc_send_rec": "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
+}
 
 
 class Runtime(Protocol):
@@ -110,20 +129,44 @@ class Pct(_Lxc):
         def wrap(argv: Sequence[str]) -> list[str]:
             return ["pct", "exec", str(ctid), "--keep-env", "0", "--", *_ENVIRONMENT, *argv]
 
-        return Inside(self.node, f"container {ctid}", wrap, self._examine)
+        return Inside(self.node, f"container {ctid}", wrap, partial(self._examine, ctid))
 
-    @staticmethod
-    def _examine(result: CommandResult) -> None:
-        """Tell pct's own errors from the command's: both use 2 and 255."""
+    def _examine(self, ctid: int, result: CommandResult) -> None:
+        """Tell pct's own errors from the command's (both use 2 and 255), and what to do."""
+        if not result.exit_code:
+            return
         said = result.stderr.decode(errors="replace")
-        mine = (
-            r"^container '\d+' not running!|^Configuration file '.*' does not exist|"
-            r"^can't lock|^CT \d+ |^ipcc_send_rec|: pct: (command )?not found"
-        )
-        if result.exit_code and (found := re.search(mine, said, re.MULTILINE)):
-            raise TransportError(
-                f"on {result.machine}: {result.command}: {said[found.start() :].strip()}"
+        if re.search(_PCT_ABSENT, said, re.MULTILINE):
+            raise TransportError(self._absent(ctid))
+        for pattern, advice in _PCT_ERRORS.items():
+            if found := re.search(pattern, said, re.MULTILINE):
+                raise TransportError(
+                    f"on {result.machine}: {result.command}: {said[found.start() :].strip()}\n"
+                    + advice.format(ctid=ctid)
+                )
+
+    def _elsewhere(self, ctid: int) -> str:
+        """Return the other node of the cluster that has the container, if one has."""
+        search = ["find", "/etc/pve/nodes", "-path", f"*/lxc/{ctid}.conf"]
+        found = re.search(r"nodes/([^/]+)/lxc/", self.node.run(search).text)
+        return found[1] if found else ""
+
+    def _absent(self, ctid: int) -> str:
+        """Return what to tell about a container that this node does not have."""
+        if name := self._elsewhere(ctid):
+            return (
+                f"container {ctid} is not on {self.node.machine} but on {name}, a node of the same "
+                "cluster: name that one as the target, or migrate the container"
             )
+        return (
+            f"there is no container {ctid} on {self.node.machine} ({self.config_path(ctid)} does "
+            "not exist): pct list shows those that are"
+        )
+
+    def _pct(self, verb: str, ctid: int, *options: str, timeout: float = 60.0) -> CommandResult:
+        result = self.node.run(["pct", verb, str(ctid), *options], timeout=timeout)
+        self._examine(ctid, result)
+        return result
 
     def config_path(self, ctid: int) -> str:
         """See :class:`Runtime`."""
@@ -134,17 +177,17 @@ class Pct(_Lxc):
         path = self.config_path(ctid)
         content = self.node.read(path)
         if content is None:
-            raise FactError(
-                f"there is no container {ctid} on {self.node.machine} ({path} does not exist): "
-                "pct list shows those that are"
-            )
+            raise FactError(self._absent(ctid))
         return config.parse(path, content.decode(errors="replace"))
 
     def state(self, ctid: int) -> str | None:
         """See :class:`Runtime`."""
         answer = self.node.run(["pct", "status", str(ctid)])
-        if not answer.ok and b"does not exist" in answer.stderr:
+        if re.search(_PCT_ABSENT, answer.stderr.decode(errors="replace")):
+            if self._elsewhere(ctid):  # None would have it created a second time
+                raise TransportError(self._absent(ctid))
             return None
+        self._examine(ctid, answer)
         match = re.match(r"status: (\S+)", answer.require().text)
         if match is None:
             raise FactError(f"pct status {ctid} said {answer.text!r}")
@@ -152,16 +195,16 @@ class Pct(_Lxc):
 
     def start(self, ctid: int) -> None:
         """See :class:`Runtime`."""
-        self.node.run(["pct", "start", str(ctid)], timeout=180).require()
+        self._pct("start", ctid, timeout=180).require()
 
     def stop(self, ctid: int) -> None:
         """See :class:`Runtime`."""
-        self.node.run(["pct", "stop", str(ctid)], timeout=180).require()
+        self._pct("stop", ctid, timeout=180).require()
 
     def shutdown(self, ctid: int) -> None:
         """See :class:`Runtime`."""
-        argv = ["pct", "shutdown", str(ctid), "--timeout", "60", "--forceStop", "1"]
-        self.node.run(argv, timeout=180).require()
+        options = ("--timeout", "60", "--forceStop", "1")
+        self._pct("shutdown", ctid, *options, timeout=180).require()
 
 
 class Lxc(_Lxc):

@@ -8,17 +8,19 @@ import shlex
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import paramiko
 
 from remediation.errors import CommandFailed, TransportError
+from remediation.ssh_config import route
 from remediation.transport import Base, CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from remediation.ssh_config import Hop
     from remediation.transport import Hold
 
 _CHUNK = 1 << 16
@@ -32,25 +34,32 @@ _HOLD_TIMEOUT = 60.0
 class SshAddress:
     """Where a machine answers, and how we know that it is the one.
 
-    ``known_hosts`` is one more file of host keys beside the user's own; with ``only_known``
-    the user's own file and agent are left out (the lab brings its own keys).
+    What is left out is asked of the user's ``~/.ssh/config`` (:mod:`remediation.ssh_config`),
+    where ``host`` may be an alias; else the port is 22 and the user root. ``jump`` is a list of
+    jump hosts as ssh's -J takes it. ``known_hosts`` is one more file of host keys beside the
+    user's own; with ``only_known`` the user's own file, configuration and agent are left out
+    (the lab brings its own keys).
     """
 
     host: str
-    port: int = 22
-    user: str = "root"
+    port: int | None = None
+    user: str | None = None
     identity: Path | None = None
     known_hosts: Path | None = None
     only_known: bool = False
+    jump: str = ""
 
     def __str__(self) -> str:
-        """``user@host:port``, without the default port."""
-        port = "" if self.port == 22 else f":{self.port}"  # noqa: PLR2004 - ssh's own port
-        return f"{self.user}@{self.host}{port}"
+        """``user@host:port``, as far as it was stated, without the default port."""
+        user = f"{self.user}@" if self.user else ""
+        return f"{user}{self.host}" + (f":{self.port}" if self.port not in {None, 22} else "")
 
 
 class _Refuse(paramiko.MissingHostKeyPolicy):
     """An unknown host key is an error that says how to accept it, never a silent yes."""
+
+    def __init__(self, hop: Hop) -> None:
+        self._hop = hop
 
     def missing_host_key(
         self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
@@ -61,8 +70,12 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
         raise TransportError(
             f"the host key of {hostname} is not known: {key.get_name()} SHA256:{digest}\n"
             f"compare it on the machine's own console (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), "
-            f"then accept it: {scan} >> ~/.ssh/known_hosts"
+            f"then accept it: {scan} >> {_first_known_hosts(self._hop)}"
         )
+
+
+def _first_known_hosts(hop: Hop) -> str:
+    return hop.known_hosts[0] if hop.known_hosts else "~/.ssh/known_hosts"
 
 
 class Ssh(Base):
@@ -78,63 +91,85 @@ class Ssh(Base):
         self.address = address
         self.machine = name or str(address)
         self._connect_timeout = connect_timeout
-        self._client: paramiko.SSHClient | None = None
+        self._clients: list[paramiko.SSHClient] = []  # the jump hosts', then the machine's own
 
     def close(self) -> None:
         """Close the connection; the next command opens a new one."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        while self._clients:
+            self._clients.pop().close()
 
-    def _connected(self) -> paramiko.SSHClient:
-        if self._client is not None:
-            transport = self._client.get_transport()
+    def _connected(self) -> paramiko.Transport:
+        if self._clients:
+            transport = self._clients[-1].get_transport()
             if transport is not None and transport.is_active():
-                return self._client
+                return transport
+        self.close()
+        *jumps, last = route(self.address)
+        through: paramiko.Transport | None = None
+        try:
+            for hop in jumps:
+                through = self._connect(hop, f"the jump host {hop} to {self.machine}", through)
+            return self._connect(last, self.machine, through)
+        except TransportError:
             self.close()
-        address, client = self.address, paramiko.SSHClient()
-        if not address.only_known:
-            client.load_system_host_keys()
-        if address.known_hosts is not None:
-            client.load_host_keys(str(address.known_hosts))
-        client.set_missing_host_key_policy(_Refuse())
+            raise
+
+    def _connect(
+        self, hop: Hop, name: str, through: paramiko.Transport | None
+    ) -> paramiko.Transport:
+        """Connect to one machine, directly or through the one before it, and keep the client."""
+        client = paramiko.SSHClient()
+        self._clients.append(client)
+        for file in hop.known_hosts:
+            if (path := Path(file).expanduser()).exists():
+                client.load_system_host_keys(str(path))
+        client.set_missing_host_key_policy(_Refuse(hop))
         try:
             client.connect(
-                address.host,
-                port=address.port,
-                username=address.user,
-                key_filename=str(address.identity) if address.identity else None,
-                allow_agent=not address.only_known,
-                look_for_keys=not address.only_known,
+                hop.host,
+                port=hop.port,
+                username=hop.user,
+                key_filename=list(hop.identities),  # type: ignore[arg-type]  # stubs know no list
+                allow_agent=hop.own_keys,
+                look_for_keys=hop.own_keys,
                 timeout=self._connect_timeout,
                 banner_timeout=self._connect_timeout,
                 auth_timeout=self._connect_timeout,
+                sock=self._channel(through, hop) if through else None,
             )
         except paramiko.BadHostKeyException as error:
-            client.close()
             raise TransportError(
-                f"the host key of {self.machine} has CHANGED: somebody may be in between, or the "
-                f"machine was installed anew. If you know why: ssh-keygen -R {address.host}"
+                f"the host key of {name} has CHANGED: somebody may be in between, or the machine "
+                f"was installed anew. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
+                f"-f {_first_known_hosts(hop)}"
+            ) from error
+        except paramiko.AuthenticationException as error:
+            raise TransportError(
+                f"{name} lets nobody in with our keys as {hop.user}: {error}\n"
+                f"try it by hand: ssh -o BatchMode=yes -p {hop.port} {hop.user}@{hop.host} true"
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            client.close()
-            raise TransportError(f"cannot reach {self.machine} by SSH: {error}") from error
-        except TransportError:
-            client.close()
-            raise
-        self._client = client
-        return client
+            raise TransportError(
+                f"cannot reach {name} by SSH: {str(error) or type(error).__name__}"
+            ) from error
+        transport = client.get_transport()
+        if transport is None:
+            raise TransportError(f"the connection to {name} is gone")
+        return transport
+
+    def _channel(self, through: paramiko.Transport, hop: Hop) -> paramiko.Channel:
+        here = ("127.0.0.1", 0)  # the origin, which nobody checks (RFC 4254, 7.2)
+        return through.open_channel(
+            "direct-tcpip", (hop.host, hop.port), here, timeout=self._connect_timeout
+        )
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
         """See :class:`remediation.transport.Transport`."""
-        client = self._connected()
+        transport = self._connected()
         started, clock = time.time(), time.monotonic()
         try:
-            transport = client.get_transport()
-            if transport is None:
-                raise TransportError(f"the connection to {self.machine} is gone")
             channel = transport.open_session(timeout=self._connect_timeout)
             channel.exec_command(shlex.join(argv))
             code, out, err = self._converse(channel, argv, stdin, clock + timeout, timeout)
@@ -142,19 +177,19 @@ class Ssh(Base):
             self.close()
             raise TransportError(
                 f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
-                f"{error or type(error).__name__}; whether it ran is not known"
+                f"{str(error) or type(error).__name__}; whether it ran is not known"
             ) from error
+        except TransportError:
+            self.close()  # no exit status, no end: a connection not to be trusted with the next
+            raise
         return CommandResult(
             tuple(argv), code, out, err, self.machine, started, time.monotonic() - clock
         )
 
     def hold(self, argv: Sequence[str]) -> Hold:
         """See :class:`remediation.transport.Transport`."""
-        client, started, clock = self._connected(), time.time(), time.monotonic()
+        transport, started, clock = self._connected(), time.time(), time.monotonic()
         try:
-            transport = client.get_transport()
-            if transport is None:
-                raise TransportError(f"the connection to {self.machine} is gone")
             channel = transport.open_session(timeout=self._connect_timeout)
             channel.settimeout(_HOLD_TIMEOUT)
             channel.exec_command(shlex.join(argv))
@@ -212,7 +247,8 @@ class Ssh(Base):
         if code < 0:
             raise TransportError(
                 f"on {self.machine}: {shlex.join(argv)} ended without an exit status "
-                "(killed by a signal, or the connection was cut)"
+                "(killed by a signal, or the connection was cut): "
+                "whether it did its work is not known"
             )
         return code, bytes(out), bytes(err)
 

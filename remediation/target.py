@@ -1,17 +1,28 @@
-"""What is asked about: a node, and a container on it.
+"""What is asked about: a node, a container on it, and how things are done there.
 
 ``lab/950`` is the nested CI VM, ``local/950`` the machine we are on, ``root@pve1:22/950`` a
-Proxmox host over SSH.
+Proxmox host over SSH. What else there is to say stands in a target file, by name::
+
+    [pve1]
+    host = "pve1"            # or an alias of ~/.ssh/config; "local" and "lab" as above
+    ctid = 950
+    reserved = [951, 952]    # containers that may be created and destroyed
 """
 
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import shlex
+import tomllib
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args, get_type_hints
 
-from remediation.errors import FactError, UsageError
+import msgspec
+
+from remediation import ssh_config
+from remediation.errors import FactError, TransportError, UsageError
+from remediation.root import as_root
 from remediation.runtime import Lxc, Pct, Runtime
 from remediation.ssh import Ssh, SshAddress
 from remediation.transport import Local, Recorded
@@ -22,49 +33,187 @@ if TYPE_CHECKING:
     from remediation.transport import CommandResult, Transport
 
 DEFAULT = "lab/950"
-_FORM = re.compile(
-    r"(?:(?P<place>lab|local)|(?:(?P<user>[^@/\s]+)@)?(?P<host>[^@:/\s]+)(?::(?P<port>\d+))?)"
-    r"/(?P<ctid>\d+)"
-)
+EXPECTED = "lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID, for example root@pve1/950"
+_FORM = re.compile(ssh_config.FORM + r"/(?P<ctid>\d+)")
+_PLACES = ("lab", "local")
 #: Proxmox's own range (pct.adm: ids below 100 are reserved).
 _CTIDS = range(100, 1_000_000_000)
+#: What decides which runtime there is: Proxmox has LXC's own tools, too, so pct comes first.
+_PROGRAMS = {"auto": ("pct", "lxc-start"), "pct": ("pct",), "lxc": ("lxc-start",)}
 
 
-@dataclass(frozen=True)
-class Target:
-    """A node (``lab``, ``local`` or an address) and the ctid of the container on it."""
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A node, the container on it that is asked about, and how things are done there.
 
-    place: str
+    Attributes:
+        host: a host name or an alias of ``~/.ssh/config``; ``lab`` or ``local``.
+        ctid: the container.
+        port: of the SSH server; what is not given here, ``~/.ssh/config`` says.
+        user: whom to log in as; root if nobody says.
+        identity: file of the private key.
+        jump: jump hosts, ``[USER@]HOST[:PORT]``, separated by commas.
+        sudo: whether commands on the node go through ``sudo -n``.
+        runtime: what manages the containers; ``auto`` looks.
+        reserved: ids of containers that may be created and destroyed; never ``ctid``.
+        template: volume of the template they are made from.
+        storage: where their root goes.
+        bridge: the bridge of their network card.
+        provision: command line that provisions a container, with ``{ctid}`` in place of its
+            id; empty: ``phoenix create {ctid}`` where there is a ``phoenix``.
+        repository: the checkout of phoenix on the node.
+        backups: directory of the backups; empty: ``pvesm`` is asked.
+        backup_age: how old a backup may be (hours).
+        audit: where denials are read; ``auto`` looks.
+        image: what Docker runs to show that it works.
+        registry: mirror it is pulled from; empty: Docker's own.
+    """
+
+    host: str
     ctid: int
-    address: SshAddress | None = None
+    port: int | None = None
+    user: str | None = None
+    identity: str = ""
+    jump: str = ""
+    sudo: bool = False
+    runtime: Literal["auto", "pct", "lxc"] = "auto"
+    reserved: tuple[int, ...] = ()
+    template: str = ""
+    storage: str = "local"
+    bridge: str = "vmbr0"
+    provision: str = ""
+    repository: str = "/usr/local/phoenix_hypervisor"
+    backups: str = ""
+    backup_age: float = 24.0
+    audit: Literal["auto", "auditd", "kernel", "journal"] = "auto"
+    image: str = "hello-world"
+    registry: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what the types do not; raises ValueError."""
+        for ctid in (self.ctid, *self.reserved):
+            if ctid not in _CTIDS:
+                raise ValueError(f"{ctid} is no container id; they begin at 100")
+        if self.ctid in self.reserved:
+            raise ValueError(
+                f"ctid {self.ctid} is among the reserved, whose containers are destroyed"
+            )
+        if self.port is not None and not 0 < self.port < 1 << 16:
+            raise ValueError(f"{self.port} is no port")
+        for jump in filter(None, self.jump.split(",")):
+            if not re.fullmatch(ssh_config.FORM, jump):
+                raise ValueError(f"jump {jump!r}: expected [USER@]HOST[:PORT]")
+        if self.backup_age <= 0:
+            raise ValueError(f"backup_age is {self.backup_age:g}: expected hours, more than 0")
+        try:
+            shlex.split(self.provision)
+        except ValueError as error:
+            raise ValueError(f"provision {self.provision!r}: {error}") from error
 
     @property
-    def host(self) -> str:
-        """The node's name, by which results of different nodes are told apart."""
-        return self.address.host if self.address else self.place
+    def place(self) -> str:
+        """``lab``, ``local``, or nothing for a node that SSH reaches."""
+        return self.host if self.host in _PLACES else ""
+
+    @property
+    def address(self) -> SshAddress | None:
+        """Where SSH reaches the node; None for the lab and this machine."""
+        if self.place:
+            return None
+        identity = Path(self.identity).expanduser() if self.identity else None
+        return SshAddress(self.host, self.port, self.user, identity, jump=self.jump)
 
     def __str__(self) -> str:
         """The form in which it is given on a command line."""
-        return f"{self.address or self.place}/{self.ctid}"
+        return f"{self.address or self.host}/{self.ctid}"
+
+    def provisioning(self, node: Transport) -> list[str]:
+        """Return the argv that provisions the container.
+
+        Args:
+            node: the target's node, which is asked for ``phoenix`` if nothing is configured.
+
+        Raises:
+            FactError: nothing is configured, and there is no ``phoenix``.
+        """
+        if self.provision:
+            words = shlex.split(self.provision)
+            return [word.replace("{ctid}", str(self.ctid)) for word in words]
+        if not node.run(["sh", "-c", "command -v phoenix"]).ok:
+            raise FactError(
+                f"there is no phoenix on {node.machine} to provision container {self.ctid} with: "
+                "say how in the target file, for example provision = 'my-provisioner {ctid}'"
+            )
+        return ["phoenix", "create", str(self.ctid)]
 
 
 def parse(text: str) -> Target:
     """Read a target as a user writes it; raises UsageError saying what was expected."""
     match = _FORM.fullmatch(text)
-    if match is None:
+    if match is None or (match["host"] in _PLACES and (match["user"] or match["port"])):
         raise UsageError(
-            f"target {text!r}: expected lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID, "
-            "for example root@pve1/950"
+            f"target {text!r}: expected {EXPECTED}, or a name in a target file (--target-file)"
         )
-    ctid = int(match["ctid"])
-    if ctid not in _CTIDS:
-        raise UsageError(f"target {text!r}: {ctid} is no container id; they begin at 100")
-    if match["place"]:
-        return Target(match["place"], ctid)
-    port = int(match["port"] or 22)
-    if not 0 < port < 1 << 16:
-        raise UsageError(f"target {text!r}: {port} is no port")
-    return Target("", ctid, SshAddress(match["host"], port, match["user"] or "root"))
+    host, ctid = match["host"], int(match["ctid"])
+    try:
+        if host == "lab":
+            return _of_the_lab(ctid)
+        return Target(host, ctid, int(match["port"]) if match["port"] else None, match["user"])
+    except ValueError as error:
+        raise UsageError(f"target {text!r}: {error}") from error
+
+
+def _of_the_lab(ctid: int) -> Target:
+    return Target(
+        "lab",
+        ctid,
+        reserved=tuple(other for other in (951, 952) if other != ctid),
+        template="local:vztmpl/debian-trixie-docker_amd64.tar.zst",
+        bridge="lxcbr0",
+    )
+
+
+def find(text: str | None, file: Path | None = None) -> Target:
+    """Return the target that is meant.
+
+    Args:
+        text: a name in the file, or a target as :func:`parse` reads it; None: the lab.
+        file: a target file (TOML), one table a target; see :class:`Target` for the keys.
+
+    Raises:
+        UsageError: no such target, or the file does not say what it must: with the file, the
+            key, and what was expected.
+    """
+    if file is None:
+        return parse(text or DEFAULT)
+    tables = _tables(file)
+    if text in tables:
+        return _read(f"{file}: {text}", tables[text])
+    if text and _FORM.fullmatch(text):
+        return parse(text)
+    said = f"no target is called {text!r}" if text else "say which target is meant (--target NAME)"
+    raise UsageError(f"{file}: {said}; it has: {', '.join(tables) or 'none'}")
+
+
+def _tables(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # TOML's own error and Unicode's
+        raise UsageError(f"{file}: is not TOML: {error}") from error
+
+
+def _read(where: str, table: object) -> Target:
+    try:
+        return msgspec.convert(table, Target)
+    except msgspec.ValidationError as error:
+        said, _, path = str(error).partition(" - at `$")
+        path = path.removesuffix("`")
+        if "unknown field" in said:
+            said += f"; the keys are: {', '.join(Target.__struct_fields__)}"
+        if "enum value" in said:
+            said += f"; expected one of: {', '.join(get_args(get_type_hints(Target)[path[1:]]))}"
+        raise UsageError(f"{where}{path}: {said}") from error
 
 
 @contextmanager
@@ -83,15 +232,16 @@ def opened(
 
     Yields:
         The runtime that manages the containers of the node.
+
+    Raises:
+        TransportError: the node cannot be reached, does not let us be root, or has no runtime.
     """
-    if target.place == "local":
-        yield _runtime(Recorded(Local(), listener))
-        return
-    ssh = Ssh(target.address or _lab(tell), name="the lab's node" if target.place else "")
-    try:
-        yield _runtime(Recorded(ssh, listener))
-    finally:
-        ssh.close()
+    with ExitStack() as stack:
+        raw: Transport = Local()
+        if target.place != "local":
+            name = "the lab's node" if target.place else ""
+            raw = stack.enter_context(closing(Ssh(target.address or _lab(tell), name=name)))
+        yield _runtime(Recorded(as_root(raw, sudo=target.sudo), listener), target)
 
 
 def _lab(tell: Callable[[str], None]) -> SshAddress:
@@ -104,11 +254,14 @@ def _lab(tell: Callable[[str], None]) -> SshAddress:
     return lab.address
 
 
-def _runtime(node: Transport) -> Runtime:
-    """Return ``Pct`` where there is a pct, else ``Lxc``."""
-    found = node.run(["sh", "-c", "command -v pct || command -v lxc-start"])
+def _runtime(node: Transport, target: Target) -> Runtime:
+    """Return ``Pct`` where there is a pct, else ``Lxc``, unless the target says which."""
+    programs = _PROGRAMS[target.runtime]
+    found = node.run(["sh", "-c", " || ".join(f"command -v {name}" for name in programs)])
     if not found.ok:
-        raise FactError(
-            f"{node.machine} has neither pct nor lxc-start: it manages no LXC containers"
+        tried = f"no {programs[0]}" if programs[1:] == () else f"neither {' nor '.join(programs)}"
+        raise TransportError(
+            f"{tried} was found on {node.machine}: is it the machine that manages the containers? "
+            f"(runtime is {target.runtime!r})"
         )
     return Pct(node) if found.text.strip().endswith("/pct") else Lxc(node)

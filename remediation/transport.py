@@ -19,14 +19,15 @@ from remediation.errors import CommandFailed, TransportError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+#: Names this process among those that work on a node: every command there carries it.
+RUN_MARK, RUN_ID = "DOCKER_LXC_GATE_RUN", uuid.uuid4().hex
+
 #: Written by position, so that no path or content ever becomes part of a shell's text.
 #: fsync before rename, and of the directory after it: a crash leaves the old file or the new.
 _WRITE = (
     'set -e; new="$1.gate-new"; umask 077; cat >"$new"; chmod "$2" "$new"; sync "$new"; '
     'mv -fT -- "$new" "$1"; sync "$(dirname -- "$1")"'
 )
-#: Marks the commands of this run in the node's list of processes.
-RUN_MARK, RUN_ID = "DOCKER_LXC_GATE_RUN", uuid.uuid4().hex
 _ABSENT = b"No such file or directory"
 
 
@@ -208,8 +209,10 @@ class Inside(Base):
     Args:
         outer: where the rewritten argv runs.
         machine: the name of the inner machine.
-        wrap: turns an inner argv and its timeout (seconds) into an outer argv.
+        wrap: turns an inner argv, its deadline included, into an outer argv.
         examine: given the outer result, raises TransportError if the inner command did not run.
+        marked: whether the process that keeps the deadline carries ``RUN_ID`` in its argv, so
+            that what a killed run left behind can be told from everything else.
     """
 
     #: ``timeout -k`` ends the command this long after it was asked to end (seconds).
@@ -221,9 +224,12 @@ class Inside(Base):
         machine: str,
         wrap: Callable[[Sequence[str]], list[str]],
         examine: Callable[[CommandResult], None],
+        *,
+        marked: bool = False,
     ) -> None:
         self._outer, self.machine = outer, machine
         self._wrap, self._examine = wrap, examine
+        self._mark = ["env", f"{RUN_MARK}={RUN_ID}"] if marked else []
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -231,14 +237,25 @@ class Inside(Base):
         """See :class:`Transport`.
 
         The deadline is kept inside as well: ending the outer command leaves the inner one
-        running (pct and lxc-attach both).
+        running (pct, lxc-attach and sshd all do).
         """
-        bounded = ["timeout", "-k", f"{self.GRACE:g}", f"{timeout:g}", *argv]
-        outer = self._outer.run(self._wrap(bounded), stdin=stdin, timeout=timeout + 4 * self.GRACE)
-        if outer.exit_code in {124, 137} and outer.seconds >= timeout:
-            raise TransportError(
-                f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
+        deadline = ["timeout", "-k", f"{self.GRACE:g}", f"{timeout:g}"]
+        bounded = [*deadline, *self._mark, *argv]
+        late = TransportError(
+            f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
+        )
+        clock = time.monotonic()
+        try:
+            outer = self._outer.run(
+                self._wrap(bounded), stdin=stdin, timeout=timeout + 4 * self.GRACE
             )
+        except TransportError as error:
+            # timeout's last resort ends itself, too: SSH then knows of no exit status.
+            if time.monotonic() - clock >= timeout:
+                raise late from error
+            raise
+        if outer.exit_code in {124, 137} and outer.seconds >= timeout:
+            raise late
         self._examine(outer)
         return CommandResult(
             tuple(argv),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from conftest import Provisioning
     from remediation.runtime import Runtime
+    from remediation.target import Target
     from remediation.transport import CommandResult, Transport
 
 #: A run of ``phoenix create`` that has nothing to do, under emulation (seconds).
@@ -73,9 +74,9 @@ def state_is_recorded(runtime: Runtime, ctid: int) -> dict[str, str]:
 
 
 @when("phoenix create is run again", target_fixture="created")
-def created_again(node: Transport, ctid: int) -> CommandResult:
+def created_again(node: Transport, target: Target) -> CommandResult:
     """The same command for the same container."""
-    return node.run(["phoenix", "create", str(ctid)], timeout=_AGAIN)
+    return node.run(target.provisioning(node), timeout=_AGAIN)
 
 
 @then("node and container are as they were recorded")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from scripted import Scripted
+from scripted import Answer, Scripted
 
-from remediation.errors import FactError, TransportError
+from remediation.errors import CommandFailed, FactError, RemediationError, TransportError
 from remediation.runtime import Lxc, Pct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TRANSCRIPTS = json.loads((Path(__file__).parents[1] / "pct/transcripts.json").read_text())["cases"]
 CASES = {case["name"]: case for case in TRANSCRIPTS}
@@ -17,16 +22,117 @@ ENV = ("env", "HOME=/root", "LC_ALL=C.UTF-8", "timeout", "-k", "5", "60")
 TRUE = ("pct", "exec", "200", "--keep-env", "0", "--", *ENV, "true")
 
 
+CAT = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/lxc/200.conf")
+FIND = ("find", "/etc/pve/nodes", "-path", "*/lxc/200.conf")
+NOWHERE: Answer = (0, b"", b"")
+
+
 def answering(name: str, argv: tuple[str, ...]) -> Pct:
     case = CASES[name]
     answer = (case["exit"], case["stdout"].encode(), case["stderr"].encode())
-    return Pct(Scripted({argv: answer}))
+    return Pct(Scripted({argv: answer, FIND: NOWHERE}))
 
 
-@pytest.mark.parametrize("name", ["exec: absent", "exec: stopped"])
-def test_a_container_that_cannot_be_entered_is_not_a_failed_command(name: str) -> None:
-    with pytest.raises(TransportError, match="200"):
-        answering(name, TRUE).inside(200).run(["true"])
+def saying(code: int, said: str, *argv: str) -> Pct:
+    return Pct(Scripted({argv: (code, b"", said.encode()), FIND: NOWHERE}))
+
+
+def test_entering_a_container_that_is_not_there() -> None:
+    with pytest.raises(TransportError) as raised:
+        answering("exec: absent", TRUE).inside(200).run(["true"])
+    assert str(raised.value) == (
+        "there is no container 200 on scripted (/etc/pve/lxc/200.conf does not exist): "
+        "pct list shows those that are"
+    )
+
+
+def test_entering_a_container_that_is_stopped() -> None:
+    with pytest.raises(TransportError) as raised:
+        answering("exec: stopped", TRUE).inside(200).run(["true"])
+    assert str(raised.value) == (
+        f"on scripted: {shlex.join(TRUE)}: container '200' not running!\nstart it: pct start 200"
+    )
+
+
+ELSEWHERE = (
+    "container 200 is not on scripted but on pve2, a node of the same cluster: "
+    "name that one as the target, or migrate the container"
+)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda pct: pct.inside(200).run(["true"]),
+        lambda pct: pct.state(200),
+        lambda pct: pct.start(200),
+        lambda pct: pct.configuration(200),
+    ],
+    ids=["enter", "state", "start", "configuration"],
+)
+def test_a_container_of_another_node(ask: Callable[[Pct], object]) -> None:
+    absent = (2, b"", b"Configuration file 'nodes/pve1/lxc/200.conf' does not exist\n")
+    argvs = [TRUE, ("pct", "status", "200"), ("pct", "start", "200")]
+    answers: dict[tuple[str, ...], Answer] = dict.fromkeys(argvs, absent)
+    answers[CAT] = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
+    answers[FIND] = (0, b"/etc/pve/nodes/pve2/lxc/200.conf\n", b"")
+    with pytest.raises(RemediationError) as raised:
+        ask(Pct(Scripted(answers)))
+    assert str(raised.value) == ELSEWHERE
+    assert raised.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "advice"),
+    [
+        (
+            255,
+            CASES["stop: locked"]["stderr"],
+            "wait until that has ended; if nothing of the kind runs any more: pct unlock 200",
+        ),
+        (
+            255,
+            "can't lock file '/run/lock/lxc/pve-config-200.lock' - got timeout",
+            "another pct is at work on it: wait, then ask again",
+        ),
+        (
+            127,
+            "env: 'pct': No such file or directory",
+            "is it a Proxmox host? pct is in /usr/sbin there; plain LXC is runtime = 'lxc'",
+        ),
+        (
+            127,
+            "env: \N{LEFT SINGLE QUOTATION MARK}pct\N{RIGHT SINGLE QUOTATION MARK}: No such file",
+            "is it a Proxmox host? pct is in /usr/sbin there; plain LXC is runtime = 'lxc'",
+        ),
+        (
+            255,
+            "please run as root",
+            "pct is root's: log in as root, or set sudo = true in a target file",
+        ),
+        (
+            255,
+            "ipcc_send_rec[1] failed: Unknown error -1",
+            "pct is root's: log in as root, or set sudo = true in a target file",
+        ),
+        (
+            111,
+            "ipcc_send_rec[1] failed: Connection refused",
+            "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
+        ),
+        (255, CASES["stop: stopped"]["stderr"], "start it: pct start 200"),
+    ],
+)
+def test_pcts_own_errors_say_what_to_do(code: int, said: str, advice: str) -> None:
+    with pytest.raises(TransportError) as raised:
+        saying(code, said, "pct", "stop", "200").stop(200)
+    assert str(raised.value) == f"on scripted: pct stop 200: {said.strip()}\n{advice}"
+
+
+def test_a_start_that_failed_is_no_error_of_pcts_own() -> None:
+    case = CASES["start: profile not loaded"]
+    with pytest.raises(CommandFailed, match="startup for container '200' failed"):
+        saying(case["exit"], case["stderr"], "pct", "start", "200").start(200)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +160,7 @@ def test_states(name: str, state: str | None) -> None:
 
 def test_no_container_is_an_error_with_a_way_out() -> None:
     absent = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
-    pct = Pct(Scripted({("env", "LC_ALL=C", "cat", "--", "/etc/pve/lxc/200.conf"): absent}))
+    pct = Pct(Scripted({CAT: absent, FIND: NOWHERE}))
     with pytest.raises(FactError, match="pct list"):
         pct.configuration(200)
 

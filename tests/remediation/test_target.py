@@ -1,11 +1,54 @@
-"""What a user may write after --target."""
+"""What a user may write after --target, and in a target file."""
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from remediation import target
-from remediation.errors import UsageError
+import click
+import pytest
+from click.testing import CliRunner
+from scripted import Answer, Scripted
+
+from remediation import docker_in_lxc, target
+from remediation.errors import FactError, TransportError, UsageError
+from remediation.runtime import Lxc, Pct
+from remediation.ssh import SshAddress
+from remediation.target import Target
+from remediation.target_option import with_target
+
+KEYS = ", ".join(Target.__struct_fields__)
+PHOENIX = ("sh", "-c", "command -v phoenix")
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A target file in the current directory, so that messages name it shortly."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("targets.toml")
+    path.write_text(
+        """
+        [pve1]
+        host = "pve1.example.com"
+        ctid = 950
+        port = 2222
+        user = "admin"
+        identity = "~/.ssh/pve"
+        jump = "bastion,me@inner:2200"
+        sudo = true
+        runtime = "pct"
+        reserved = [951, 952]
+        template = "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"
+        storage = "local-lvm"
+        provision = "make -C '/srv/my things' ct-{ctid}"
+        backup_age = 12
+        audit = "journal"
+
+        [here]
+        host = "local"
+        ctid = 100
+        """
+    )
+    return path
 
 
 @pytest.mark.parametrize(
@@ -13,18 +56,182 @@ from remediation.errors import UsageError
     [
         ("lab/950", "lab/950"),
         ("local/100", "local/100"),
-        ("pve1/950", "root@pve1/950"),
+        ("pve1/950", "pve1/950"),
+        ("root@pve1:22/950", "root@pve1/950"),
         ("admin@10.0.0.1:2222/950", "admin@10.0.0.1:2222/950"),
     ],
 )
 def test_targets(text: str, shown: str) -> None:
-    assert str(target.parse(text)) == shown
+    assert str(target.parse(text)) == str(target.find(text)) == shown
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "lab", "lab/", "lab/abc", "lab/99", "a b/950", "pve1:0/950", "pve1:99999/950", "/1"],
+    [
+        *("", "lab", "lab/", "lab/abc", "lab/99", "a b/950", "pve1:0/950", "pve1:99999/950", "/1"),
+        *("root@lab/950", "local:22/950"),
+    ],
 )
 def test_anything_else_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="target"):
         target.parse(text)
+
+
+def test_the_default_is_the_lab_whose_containers_are_ours() -> None:
+    assert target.find(None) == target.parse("lab/950")
+    assert target.parse("lab/950").reserved == (951, 952)
+    assert target.parse("lab/951").reserved == (952,)
+    assert target.parse("pve1/950").reserved == ()
+
+
+def test_the_default_repository_is_the_plans() -> None:
+    assert Target("lab", 950).repository == docker_in_lxc.REPOSITORY
+
+
+def test_a_target_by_its_name(file: Path) -> None:
+    found = target.find("pve1", file)
+    identity = Path("~/.ssh/pve").expanduser()
+    assert found.address == SshAddress(
+        "pve1.example.com", 2222, "admin", identity, jump="bastion,me@inner:2200"
+    )
+    assert (found.sudo, found.runtime, found.reserved) == (True, "pct", (951, 952))
+    assert (found.storage, found.backup_age, found.audit) == ("local-lvm", 12.0, "journal")
+    assert str(found) == "admin@pve1.example.com:2222/950"
+    assert target.find("here", file) == target.parse("local/100")
+    assert target.find("root@pve2/950", file) == target.parse("root@pve2/950")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "no target is called 'pve1'; it has: none"),
+        ("[pve2]\n[pve3]", "no target is called 'pve1'; it has: pve2, pve3"),
+        ("pve1 = = 1", "is not TOML: Invalid value (at line 1, column 8)"),
+        ("pve1 = 1", "pve1: Expected `object`, got `int`"),
+        ("[pve1]\nctid = 950", "pve1: Object missing required field `host`"),
+        (
+            "[pve1]\nhost = 'a'\nctid = 950\nstorrage = 'b'",
+            f"pve1: Object contains unknown field `storrage`; the keys are: {KEYS}",
+        ),
+        ("[pve1]\nhost = 'a'\nctid = '950'", "pve1.ctid: Expected `int`, got `str`"),
+        (
+            "[pve1]\nhost = 'a'\nctid = 950\nreserved = [951, 'x']",
+            "pve1.reserved[1]: Expected `int`, got `str`",
+        ),
+        (
+            "[pve1]\nhost = 'a'\nctid = 950\nruntime = 'docker'",
+            "pve1.runtime: Invalid enum value 'docker'; expected one of: auto, pct, lxc",
+        ),
+        ("[pve1]\nhost = 'a'\nctid = 99", "pve1: 99 is no container id; they begin at 100"),
+        (
+            "[pve1]\nhost = 'a'\nctid = 950\nreserved = [950]",
+            "pve1: ctid 950 is among the reserved, whose containers are destroyed",
+        ),
+        ("[pve1]\nhost = 'a'\nctid = 950\nport = 0", "pve1: 0 is no port"),
+        (
+            "[pve1]\nhost = 'a'\nctid = 950\njump = 'a b'",
+            "pve1: jump 'a b': expected [USER@]HOST[:PORT]",
+        ),
+        (
+            "[pve1]\nhost = 'a'\nctid = 950\nbackup_age = 0",
+            "pve1: backup_age is 0: expected hours, more than 0",
+        ),
+        (
+            '[pve1]\nhost = "a"\nctid = 950\nprovision = "sh -c \'x"',
+            'pve1: provision "sh -c \'x": No closing quotation',
+        ),
+    ],
+)
+def test_a_wrong_file_says_where_and_what(file: Path, content: str, said: str) -> None:
+    file.write_text(content)
+    with pytest.raises(UsageError) as raised:
+        target.find("pve1", file)
+    assert str(raised.value).startswith("targets.toml: ")
+    assert str(raised.value).removeprefix("targets.toml: ") == said
+
+
+def test_a_file_without_a_name_or_a_name_without_a_file(file: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        target.find(None, file)
+    assert str(raised.value) == (
+        "targets.toml: say which target is meant (--target NAME); it has: pve1, here"
+    )
+    with pytest.raises(UsageError) as raised:
+        target.find("pve1")
+    assert str(raised.value) == (
+        f"target 'pve1': expected {target.EXPECTED}, or a name in a target file (--target-file)"
+    )
+    with pytest.raises(UsageError) as raised:
+        target.find("pve1", Path("absent.toml"))
+    assert str(raised.value) == "absent.toml: cannot be read: No such file or directory"
+
+
+def test_how_a_container_is_provisioned(file: Path) -> None:
+    argv = target.find("pve1", file).provisioning(Scripted({}))
+    assert argv == ["make", "-C", "/srv/my things", "ct-950"]
+    there = Scripted({PHOENIX: (0, b"/usr/local/bin/phoenix\n", b"")})
+    assert Target("local", 950).provisioning(there) == ["phoenix", "create", "950"]
+    with pytest.raises(FactError) as raised:
+        Target("local", 950).provisioning(Scripted({PHOENIX: (127, b"", b"")}))
+    assert str(raised.value) == (
+        "there is no phoenix on scripted to provision container 950 with: "
+        "say how in the target file, for example provision = 'my-provisioner {ctid}'"
+    )
+
+
+def test_the_options_of_a_command(file: Path) -> None:
+    @click.command()
+    @with_target
+    @click.option("--loud", is_flag=True)
+    def show(asked: Target, loud: bool) -> None:
+        click.echo(f"{asked} {loud}")
+
+    def run(*args: str) -> tuple[int, str]:
+        result = CliRunner().invoke(show, args)
+        return result.exit_code, result.output
+
+    assert run() == (0, "lab/950 False\n")
+    assert run("--loud", "--target", "pve1/950") == (0, "pve1/950 True\n")
+    assert run("--target-file", "targets.toml", "--target", "here") == (0, "local/100 False\n")
+    code, said = run("--target", "nowhere", "--target-file", "targets.toml")
+    assert code == 2
+    assert "targets.toml: no target is called 'nowhere'; it has: pve1, here" in said
+
+
+AUTO = ("sh", "-c", "command -v pct || command -v lxc-start")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "argv", "answer", "kind"),
+    [
+        ("auto", AUTO, b"/usr/sbin/pct\n", Pct),
+        ("auto", AUTO, b"/usr/bin/lxc-start\n", Lxc),
+        ("pct", ("sh", "-c", "command -v pct"), b"/usr/sbin/pct\n", Pct),
+        ("lxc", ("sh", "-c", "command -v lxc-start"), b"/usr/bin/lxc-start\n", Lxc),
+    ],
+)
+def test_the_runtime_is_found_out(
+    runtime: str, argv: tuple[str, ...], answer: bytes, kind: type
+) -> None:
+    asked = Target("local", 950, runtime=runtime)  # type: ignore[arg-type]
+    assert type(target._runtime(Scripted({argv: (0, answer, b"")}), asked)) is kind
+
+
+@pytest.mark.parametrize(
+    ("runtime", "argv", "tried"),
+    [
+        ("auto", AUTO, "neither pct nor lxc-start"),
+        ("pct", ("sh", "-c", "command -v pct"), "no pct"),
+        ("lxc", ("sh", "-c", "command -v lxc-start"), "no lxc-start"),
+    ],
+)
+def test_no_runtime_is_an_error(runtime: str, argv: tuple[str, ...], tried: str) -> None:
+    nothing: Answer = (127, b"", b"")
+    asked = Target("local", 950, runtime=runtime)  # type: ignore[arg-type]
+    with pytest.raises(TransportError) as raised:
+        target._runtime(Scripted({argv: nothing}), asked)
+    assert str(raised.value) == (
+        f"{tried} was found on scripted: is it the machine that manages the containers? "
+        f"(runtime is {runtime!r})"
+    )
+    assert raised.value.exit_code == 3

@@ -1,0 +1,335 @@
+"""SSH as it is: a real server on loopback, and what a reader is told when something is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sshd import Sshd, new_key, running
+
+from remediation.errors import TransportError
+from remediation.root import as_root
+from remediation.ssh import Ssh, SshAddress
+from remediation.transport import RUN_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ME = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's home with one key, no agent, and nothing known."""
+    folder = tmp_path / "home"
+    (folder / ".ssh").mkdir(parents=True)
+    new_key(folder / ".ssh/id_ed25519")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return folder
+
+
+@pytest.fixture
+def server(home: Path, tmp_path: Path) -> Iterator[Sshd]:
+    """A server that lets the user's key in; its host key is known."""
+    with running(tmp_path / "server", home / ".ssh/id_ed25519.pub") as one:
+        (home / ".ssh/known_hosts").write_text(one.known_as)
+        yield one
+
+
+@pytest.fixture
+def ssh(server: Sshd) -> Iterator[Ssh]:
+    connection = Ssh(SshAddress("127.0.0.1", server.port, ME))
+    yield connection
+    connection.close()
+
+
+def fingerprint(server: Sshd) -> str:
+    argv = ["ssh-keygen", "-lf", str(server.host_key)]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()[1]
+
+
+def not_known(server: Sshd) -> str:
+    return re.escape(f"the host key of [127.0.0.1]:{server.port} is not known")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(what: Path) -> str:
+    end = time.monotonic() + 10
+    while not (what.exists() and what.read_text().strip()):
+        assert time.monotonic() < end, f"{what} did not come to be"
+        time.sleep(0.01)
+    return what.read_text().strip()
+
+
+def test_an_unknown_host_key_is_never_accepted(home: Path, server: Sshd, ssh: Ssh) -> None:
+    (home / ".ssh/known_hosts").unlink()
+    with pytest.raises(TransportError) as raised:
+        ssh.run(["true"])
+    name = f"[127.0.0.1]:{server.port}"
+    assert str(raised.value) == (
+        f"the host key of {name} is not known: ssh-ed25519 {fingerprint(server)}\n"
+        "compare it on the machine's own console (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), "
+        f"then accept it: ssh-keyscan -p {server.port} 127.0.0.1 >> ~/.ssh/known_hosts"
+    )
+    assert not (home / ".ssh/known_hosts").exists()
+
+
+def test_a_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
+    other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
+    (home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{server.port} {other}")
+    with pytest.raises(TransportError) as raised:
+        ssh.run(["true"])
+    assert str(raised.value) == (
+        f"the host key of {ME}@127.0.0.1:{server.port} has CHANGED: somebody may be in between, "
+        "or the machine was installed anew. If you know why: "
+        f"ssh-keygen -R '[127.0.0.1]:{server.port}' -f ~/.ssh/known_hosts"
+    )
+
+
+def test_a_refused_key_names_the_user_and_a_command_to_try(
+    home: Path, server: Sshd, tmp_path: Path
+) -> None:
+    stranger = new_key(tmp_path / "stranger")
+    (home / ".ssh/id_ed25519").unlink()
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("127.0.0.1", server.port, ME, stranger)).run(["true"])
+    assert str(raised.value) == (
+        f"{ME}@127.0.0.1:{server.port} lets nobody in with our keys as {ME}: "
+        "Authentication failed.\n"
+        f"try it by hand: ssh -o BatchMode=yes -p {server.port} {ME}@127.0.0.1 true"
+    )
+
+
+def test_nobody_listens(home: Path) -> None:
+    with pytest.raises(TransportError, match=r"cannot reach x@127\.0\.0\.1:1 by SSH: .*connect"):
+        Ssh(SshAddress("127.0.0.1", 1, "x")).run(["true"])
+
+
+def test_an_alias_of_the_users_configuration(home: Path, server: Sshd, tmp_path: Path) -> None:
+    key, known = tmp_path / "elsewhere", tmp_path / "known"
+    (home / ".ssh/id_ed25519").rename(key)
+    (home / ".ssh/known_hosts").rename(known)
+    (home / ".ssh/config").write_text(
+        f"Host pve1\n HostName 127.0.0.1\n Port {server.port}\n User {ME}\n"
+        f" IdentityFile {key}\n UserKnownHostsFile {known}\n"
+    )
+    ssh = Ssh(SshAddress("pve1"))
+    assert ssh.run(["echo", "a b"]).stdout == b"a b\n"
+    assert ssh.machine == "pve1"
+    ssh.close()
+
+
+def test_what_the_configuration_includes(home: Path, server: Sshd) -> None:
+    """Relative to ~/.ssh; what follows an Include is for every host again."""
+    (home / ".ssh/config.d").mkdir()
+    (home / ".ssh/config.d/one").write_text("Host pve1\n HostName 127.0.0.1\n")
+    (home / ".ssh/config.d/two").write_text(f"Host pve1\n User {ME}\nHost other\n")
+    (home / ".ssh/config").write_text(f"Include config.d/*\nPort {server.port}\n")
+    ssh = Ssh(SshAddress("pve1"))
+    assert ssh.run(["true"]).ok
+    ssh.close()
+
+
+def test_a_key_that_only_the_agent_has(
+    home: Path, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket, key = tmp_path / "agent", home / ".ssh/id_ed25519"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 10
+        while subprocess.run(["ssh-add", "-q", str(key)], check=False).returncode:
+            assert time.monotonic() < end, "the agent does not answer"
+            time.sleep(0.05)
+        key.unlink()
+        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
+        assert ssh.run(["true"]).ok
+        ssh.close()
+    finally:
+        agent.terminate()
+        agent.wait(10)
+
+
+def test_what_the_target_states_wins_over_the_configuration(home: Path, server: Sshd) -> None:
+    (home / ".ssh/config").write_text(
+        "Host *\n Port 1\n User nobody\n IdentityFile /nonexistent\n HostName 127.0.0.1\n"
+    )
+    ssh = Ssh(SshAddress("pve1", server.port, ME, home / ".ssh/id_ed25519"))
+    assert ssh.run(["true"]).ok
+    ssh.close()
+
+
+def test_the_labs_keys_are_all_that_counts_in_the_lab(home: Path, server: Sshd) -> None:
+    (home / ".ssh/config").write_text("Host *\n HostName 192.0.2.1\n ProxyJump nowhere\n")
+    known = home / "pinned"
+    (home / ".ssh/known_hosts").rename(known)
+    key = home / ".ssh/id_ed25519"
+    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, key, known, only_known=True))
+    assert ssh.run(["true"]).ok
+    ssh.close()
+    lost = SshAddress("127.0.0.1", server.port, ME, None, known, only_known=True)
+    with pytest.raises(TransportError, match="No authentication methods"):
+        Ssh(lost).run(["true"])
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["by the target", "by the configuration"])
+def test_through_a_jump_host(home: Path, server: Sshd, tmp_path: Path, stated: bool) -> None:
+    with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
+        (home / ".ssh/known_hosts").write_text(server.known_as + jump.known_as)
+        through = f"{ME}@127.0.0.1:{jump.port}"
+        (home / ".ssh/config").write_text(
+            f"Host pve1\n HostName 127.0.0.1\n Port {server.port}\n User {ME}\n"
+            + ("" if stated else f" ProxyJump {through}\n")
+        )
+        ssh = Ssh(SshAddress("pve1", jump=through if stated else ""))
+        assert ssh.run(["true"]).ok
+        assert len(jump.sessions()) == len(server.sessions()) == 1
+        ssh.close()
+
+
+def test_a_chain_of_jump_hosts(home: Path, server: Sshd, tmp_path: Path) -> None:
+    authorized = home / ".ssh/id_ed25519.pub"
+    with running(tmp_path / "a", authorized) as a, running(tmp_path / "b", authorized) as b:
+        (home / ".ssh/known_hosts").write_text(server.known_as + a.known_as + b.known_as)
+        chain = ",".join(f"{ME}@127.0.0.1:{jump.port}" for jump in (a, b))
+        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=chain))
+        assert ssh.run(["true"]).ok
+        assert len(a.sessions()) == len(b.sessions()) == 1
+        ssh.close()
+
+
+def test_a_jump_hosts_key_is_verified_too(home: Path, server: Sshd, tmp_path: Path) -> None:
+    with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
+        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=f"{ME}@127.0.0.1:{jump.port}"))
+        with pytest.raises(TransportError, match=not_known(jump)):
+            ssh.run(["true"])
+        assert not server.sessions()
+
+
+def test_what_is_behind_a_jump_host_is_verified_too(
+    home: Path, server: Sshd, tmp_path: Path
+) -> None:
+    with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
+        (home / ".ssh/known_hosts").write_text(jump.known_as)
+        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=f"{ME}@127.0.0.1:{jump.port}"))
+        with pytest.raises(TransportError, match=not_known(server)):
+            ssh.run(["true"])
+
+
+def test_a_jump_host_that_is_not_there_is_named(home: Path, server: Sshd) -> None:
+    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump="x@127.0.0.1:1"))
+    with pytest.raises(TransportError) as raised:
+        ssh.run(["true"])
+    assert str(raised.value).startswith(
+        f"cannot reach the jump host x@127.0.0.1:1 to {ME}@127.0.0.1:{server.port} by SSH: "
+    )
+
+
+def test_jumps_in_a_circle(home: Path) -> None:
+    (home / ".ssh/config").write_text("Host a\n ProxyJump b\nHost b\n ProxyJump a\n")
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("a")).run(["true"])
+    assert str(raised.value) == "~/.ssh/config: the ProxyJump of a leads back to it"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Host a\n Port many\n", "~/.ssh/config: the Port of a is 'many'"),
+        ("Host\n", "~/.ssh/config cannot be read: Unparsable line Host"),
+        ("Host a\n ProxyJump a:b:c\n", "the ProxyJump of a, 'a:b:c': expected [USER@]HOST[:PORT]"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read(home: Path, text: str, said: str) -> None:
+    (home / ".ssh/config").write_text(text)
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("a")).run(["true"])
+    assert str(raised.value) == said
+
+
+def test_both_streams_may_be_big(ssh: Ssh) -> None:
+    """Reading one to its end stalls the other past 2 MiB."""
+    big = 5 << 20
+    both = f"head -c {big} /dev/zero & head -c {big} /dev/zero >&2; wait"
+    result = ssh.run(["sh", "-c", both])
+    assert (len(result.stdout), len(result.stderr)) == (big, big)
+
+
+def test_bytes_go_in_and_come_back_as_they_are(ssh: Ssh) -> None:
+    sent = bytes(range(256)) * 20_000
+    result = ssh.run(["cat"], stdin=sent)
+    assert hashlib.sha256(result.stdout).digest() == hashlib.sha256(sent).digest()
+
+
+def test_arguments_are_not_a_shells_text(ssh: Ssh) -> None:
+    odd = ["a b", "$HOME", "'", '"', "*", "\n", "", "-n"]
+    result = ssh.run(["printf", "%s\\0", *odd])
+    assert result.stdout == b"".join(word.encode() + b"\0" for word in odd)
+
+
+def test_exit_code_and_signal(ssh: Ssh) -> None:
+    assert ssh.run(["sh", "-c", "exit 7"]).exit_code == 7
+    with pytest.raises(TransportError, match="ended without an exit status"):
+        ssh.run(["sh", "-c", "kill -9 $PPID; kill -9 $$"])
+
+
+def test_a_deadline_ends_the_command_on_the_far_side(ssh: Ssh, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    node = as_root(ssh, sudo=False)
+    argv = ["sh", "-c", f"echo $$ >{pid}; exec sleep 300"]
+    with pytest.raises(TransportError) as raised:
+        node.run(argv, timeout=1)
+    assert str(raised.value).endswith("exec sleep 300' did not end within 1 s")
+    assert str(raised.value).startswith(f"on {ssh.machine}: sh -c ")
+    assert not alive(int(pid.read_text()))
+    assert node.run(["true"]).ok  # over the same connection
+
+
+def test_a_deadline_ends_what_does_not_want_to_end(
+    ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = as_root(ssh, sudo=False)
+    monkeypatch.setattr(node, "GRACE", 1.0)
+    pid = tmp_path / "pid"
+    with pytest.raises(TransportError, match="did not end within 1 s"):
+        node.run(["sh", "-c", f"trap '' TERM; echo $$ >{pid}; sleep 300; sleep 300"], timeout=1)
+    assert not alive(int(pid.read_text()))
+
+
+def test_the_nodes_processes_name_the_run_and_the_evidence_does_not(ssh: Ssh) -> None:
+    node = as_root(ssh, sudo=False)
+    result = node.run(["sh", "-c", "tr '\\0' ' ' </proc/$PPID/cmdline"], timeout=60)
+    assert result.text.startswith(f"timeout -k 5 60 env DOCKER_LXC_GATE_RUN={RUN_ID} sh -c ")
+    assert result.argv[0] == "sh"
+
+
+def test_a_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
+    log, pid = tmp_path / "log", tmp_path / "pid"
+    argv = ["sh", "-c", f"echo once >>{log}; echo $$ >{pid}; exec sleep 300"]
+    cut = threading.Thread(target=lambda: (wait_for(pid), server.drop()))
+    cut.start()
+    with pytest.raises(TransportError) as raised:
+        ssh.run(argv)
+    cut.join()
+    assert str(raised.value).endswith(
+        "exec sleep 300' ended without an exit status "
+        "(killed by a signal, or the connection was cut): whether it did its work is not known"
+    )
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    assert ssh.run(["true"]).ok  # the next command connects anew
+    assert log.read_text() == "once\n"
