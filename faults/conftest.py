@@ -24,13 +24,17 @@ _PROVISION_TIMEOUT = 3600.0
 
 
 @pytest.fixture(scope="session")
-def lab() -> Lab:
-    """The lab, running, with an ``applied`` and a ``compliant`` snapshot of the plan as it is."""
-    lab = Lab.open()
-    lab.up()
-    if snapshot("compliant") not in lab.snapshots():
-        _prepare(lab)
-    return lab
+def machine() -> Lab:
+    """The lab, running."""
+    return Lab.open().up()
+
+
+@pytest.fixture(scope="session")
+def lab(machine: Lab) -> Lab:
+    """The lab, with an ``applied`` and a ``compliant`` snapshot of the plan as it is."""
+    if snapshot("compliant") not in machine.snapshots():
+        _prepare(machine)
+    return machine
 
 
 @cache

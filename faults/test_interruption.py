@@ -65,21 +65,21 @@ class Case:
 
 
 @pytest.fixture(scope="session")
-def interruptible(lab: Lab) -> Lab:
+def interruptible(machine: Lab) -> Lab:
     """A node without the plan, and on it a container with Docker on its default driver."""
     name = snapshot("interruptible")
-    if name not in lab.snapshots():
-        lab.restore(READY)
-        with connected(lab) as ssh:
+    if name not in machine.snapshots():
+        machine.restore(READY)
+        with connected(machine) as ssh:
             ssh.run(CREATE, timeout=300).require()
             runtime = Pct(ssh)
             runtime.start(CTID)
             wait_until_booted(runtime.inside(CTID))
             run = ["docker", "run", "--name", "former", "hello-world"]
             runtime.inside(CTID).run(run, timeout=180).require()
-        lab.snapshot(name)
-    lab.restore(name)
-    return lab
+        machine.snapshot(name)
+    machine.restore(name)
+    return machine
 
 
 def test_interruption(interruptible: Lab, subtests: pytest.Subtests) -> None:
