@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from lab.machine import Lab
 from remediation import docker_in_lxc
-from remediation.errors import RemediationError
+from remediation.errors import RemediationError, TransportError
 from remediation.root import as_root
 from remediation.runtime import Pct
 from remediation.ssh import Ssh
@@ -105,6 +105,7 @@ class Points(Base):
             self._damage()
         elif self._is(replace(here, half=True)):
             self._half(argv, stdin, timeout)
+            raise TransportError(f"cut off half-way through {plain}")
         started = time.monotonic()
         result = self._inner.run(argv, stdin=stdin, timeout=timeout)
         self.seen.append(here)

@@ -191,6 +191,11 @@ class Plan:
             for sentence in step.action.price(step.on, None)
         ]
 
+    def _enter(self, stage: str, action: str) -> None:
+        """Announce a stage; a lock that went with a lost connection is taken again before it."""
+        with self.exclusive(f"{stage}: {action or 'the plan'} of container {self.journal.ctid}"):
+            self.at(stage, action)
+
     # -- forward
 
     def apply(self) -> list[Outcome]:
@@ -243,13 +248,13 @@ class Plan:
                 changed.append(step)
         for consequence in _once(step.then for step in changed):
             self.tell(consequence.name)
-            self.at("follow", consequence.name)
+            self._enter("follow", consequence.name)
             consequence.run()
             outcomes.append(Outcome(consequence.name, "", True, "something it depends on changed"))
         for step in changed:
             _verify(step)
         if changed:
-            self.at("finish", "")
+            self._enter("finish", "")
             self.journal.finish()
         return outcomes
 
@@ -257,7 +262,7 @@ class Plan:
         images = [(s.action.name, s.on.machine, s.action.capture(s.on)) for s in steps]
         if images:
             begun |= {name for name, _, _ in images}
-            self.at("record", "")
+            self._enter("record", "")
             self.journal.record(images)
 
     def _apply_one(self, step: Step, drift: Drift | None, begun: set[str]) -> Outcome:
@@ -268,11 +273,11 @@ class Plan:
                 return Outcome(action.name, action.requirement, False, "already so")
             self._record([step], begun)
         self.tell(action.name)
-        self.at("apply", action.name)
+        self._enter("apply", action.name)
         action.apply(step.on)
         _verify(step)
         after = action.capture(step.on)
-        self.at("complete", action.name)
+        self._enter("complete", action.name)
         self.journal.complete(action.name, step.on.machine, after)
         return Outcome(action.name, action.requirement, True, drift.summary)
 
@@ -327,12 +332,12 @@ class Plan:
                 self.journal.finish()
             return []
         if any(self._step(entry) in self.asleep for entry in entries):
-            self.at("wake", "")
+            self._enter("wake", "")
             self.wake()
         for name, content in self._meddled(entries, force=force).items():
-            self.at("keep", name)
+            self._enter("keep", name)
             self.tell(f"{name}: what is there now is kept in {self.journal.keep(name, content)}")
-        self.at("roll back", "")
+        self._enter("roll back", "")
         self.journal.roll_back()
         return self._undo(list(reversed(entries)))
 
@@ -371,12 +376,12 @@ class Plan:
         for consequence in follow:
             try:
                 self.tell(consequence.name)
-                self.at("follow", consequence.name)
+                self._enter("follow", consequence.name)
                 consequence.run()
             except Exception as error:  # noqa: BLE001 - as above
                 failures[consequence.name] = error
         done = [step.action.name for step, before in undone if _is_back(step, before, failures)]
-        self.at("close", "")
+        self._enter("close", "")
         self.journal.undone(done, ended=not failures)
         if failures:
             raise RollbackFailed(list(failures.items()))
@@ -387,7 +392,7 @@ class Plan:
         changed = action.capture(step.on) != before
         if changed:
             self.tell(f"taking back: {action.name}")
-        self.at("undo", action.name)
+        self._enter("undo", action.name)
         action.rollback(step.on, before)  # also where all looks well: a cut-off run leaves traces
         reason = "as before" if changed else "was as before already"
         return Outcome(action.name, action.requirement, changed, reason)
