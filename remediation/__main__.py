@@ -13,6 +13,7 @@ from remediation import audit, backup, console, docker_in_lxc, rehearsal, target
 from remediation.console import err, out
 from remediation.errors import Meddled, RemediationError, UsageError
 from remediation.journal import Journal
+from remediation.lock import Lock
 from remediation.target_option import with_target
 
 if TYPE_CHECKING:
@@ -222,13 +223,16 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
 
     Exit code 0: no drift; 1: drift, or a run that did not end; 3: not all could be asked.
     """
-    with _opened(aim, only) as (_, make):
+    with _opened(aim, only) as (runtime, make):
         the_plan = make()
         drifts = the_plan.drifts()
+        busy = Lock(runtime.node).owner()
         unfinished = the_plan.journal.unfinished()
         entries = {entry.action: entry for entry in the_plan.journal.entries()}
-    console.status(drifts, entries, as_json=as_json, unfinished=unfinished, plan=the_plan)
-    if unfinished and not as_json:
+    console.status(
+        drifts, entries, as_json=as_json, unfinished=unfinished, busy=busy, plan=the_plan
+    )
+    if unfinished and not busy and not as_json:
         out.print(
             f"a run did not end ({the_plan.journal.path}). Take back what it did: "
             f"python -m remediation rollback --target {aim}",
