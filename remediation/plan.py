@@ -207,6 +207,7 @@ class Plan:
             RollbackFailed: and that failed, too.
         """
         with self.exclusive(f"apply the plan to container {self.journal.ctid}"):
+            self.journal.forget()
             if (ctid := self.journal.interrupted()) is not None:
                 raise NotClean(
                     f"{self.journal.path} holds the before-images of a run for container {ctid} "
@@ -293,6 +294,7 @@ class Plan:
             RollbackFailed: every undo that failed; the others were done, and the journal stays.
         """
         with self.exclusive(f"take back the plan from container {self.journal.ctid}"):
+            self.journal.forget()
             if newer := self.journal.newer():
                 raise NotClean(
                     f"the plan was applied to container {newer[-1]} after it was to "
@@ -383,7 +385,10 @@ class Plan:
 
     def _undo_one(self, step: Step, before: Any) -> Outcome:
         action = step.action
-        changed = action.capture(step.on) != before
+        try:
+            changed = action.capture(step.on) != before
+        except RemediationError:  # half done, and no state that has a name: the undoing mends it
+            changed = True
         if changed:
             self.tell(f"taking back: {action.name}")
         self.at("undo", action.name)
