@@ -50,8 +50,8 @@ def fail(_: Flag) -> None:
     raise RemediationError("no")
 
 
-def journal(folder: Path, ctid: int = 950) -> Journal:
-    return Journal(ON, ctid, str(folder / "journal"))
+def journal(folder: Path, ctid: int = 950, on: Transport = ON) -> Journal:
+    return Journal(on, ctid, str(folder / "journal"))
 
 
 def plan(
