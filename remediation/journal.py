@@ -295,9 +295,13 @@ def _unfinished(lines: list[dict[str, Any]], ctid: int) -> bool:
 
 def _began(lines: list[dict[str, Any]], ctid: int) -> int | None:
     """Return where the oldest of a container's open before-images stands."""
-    opened = {entry.action for entry in _open(lines, ctid)}
-    mine = (n for n, x in enumerate(lines) if x["ctid"] == ctid and x.get("action") in opened)
-    return next(mine, None)
+    began: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        if line["ctid"] == ctid and line["kind"] == "before":
+            began.setdefault(line["action"], number)
+        elif line["ctid"] == ctid and line["kind"] == "undone":
+            began.pop(line["action"], None)  # applied again, it began again
+    return min(began.values(), default=None)
 
 
 def _now() -> str:

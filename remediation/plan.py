@@ -335,7 +335,9 @@ class Plan:
             self.tell(f"{name}: what is there now is kept in {self.journal.keep(name, content)}")
         self.at("roll back", "")
         self.journal.roll_back()
-        return self._undo(list(reversed(entries)))
+        # The plan's own order, which is not the journal's where an action drifted only later.
+        order = [step.action.name for step in (*self.steps, *self.asleep)]
+        return self._undo(sorted(entries, key=lambda x: order.index(x.action), reverse=True))
 
     def _meddled(self, entries: Sequence[Entry], *, force: bool) -> dict[str, bytes]:
         """Return what would be overwritten; raises Meddled unless that is wished."""

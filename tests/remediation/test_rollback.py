@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flag import ON, Flag, plan
 
+from remediation.actions import Directory, FileEdit
 from remediation.errors import NotClean, RemediationError, RollbackFailed, UsageError
 from remediation.plan import Consequence, Step
 
@@ -65,6 +66,23 @@ def test_what_somebody_took_back_already_is_no_change(tmp_path: Path) -> None:
     one.value = "old"
     (outcome,) = it.rollback()
     assert (outcome.changed, outcome.reason) == (False, "was as before already")
+
+
+def test_the_plans_order_counts_and_not_that_of_the_journal(tmp_path: Path) -> None:
+    """An action that was right at first, and spoilt by an earlier one, is recorded last."""
+    made = tmp_path / "made"
+    made.mkdir()
+
+    def removes(flag: Flag) -> None:
+        made.rmdir()
+        flag.value = "new"
+
+    directory = Directory("directory", "STEP-3.1", str(made))
+    file = FileEdit("file", "STEP-3.1", str(made / "file"), lambda _: b"ours")
+    it = plan(tmp_path, Flag("one", on_apply=removes), directory, file)
+    assert [outcome.changed for outcome in it.apply()] == [True, True, True]
+    assert [outcome.name for outcome in it.rollback()] == ["file", "directory", "one"]
+    assert not made.exists()
 
 
 def test_only_takes_back_a_part_and_the_rest_later(tmp_path: Path) -> None:
