@@ -229,7 +229,7 @@ class Plan:
         """Take back what this run began; nothing half-applied is left."""
         try:
             with self.exclusive(f"take back what failed in container {self.journal.ctid}"):
-                if self.journal.unfinished():
+                if any(entry.action in begun for entry in self.journal.entries()):
                     self.tell("taking back what was changed")
                     self._back(begun, force=False)
         except RollbackFailed as failed:
