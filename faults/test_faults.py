@@ -101,5 +101,5 @@ def test_f70_an_unknown_host_key_is_never_accepted(lab: Lab, tmp_path: Path) -> 
 
 
 def _remediation(command: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "remediation", command, "--target", f"lab/{CTID}"]
+    argv = [sys.executable, "-m", "remediation", command, "--yes", "--target", f"lab/{CTID}"]
     return subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, timeout=600, check=False)

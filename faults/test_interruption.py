@@ -11,7 +11,7 @@ Without SWEEP it is every eleventh case of two actions: a file on the node, and 
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import signal
 import subprocess
@@ -21,7 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import allure
+import msgspec
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from faults.conftest import snapshot
 from faults.interruption import FROM_NOW_ON, KINDS, MEND, Point, Points, connected, one_action
@@ -92,7 +96,7 @@ def test_interruption(interruptible: Lab, subtests: pytest.Subtests) -> None:
         names = [step.action.name for step in steps]
         inside = {step.action.name for step in steps if step.on.machine != ssh.machine}
     assert set(_PART) < set(names), names
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for name in names if _ASKED else _PART:
         lab.snapshot("before-action")
         sweep = Sweep(lab, name, deep=name in inside or "features" in name)
@@ -101,12 +105,40 @@ def test_interruption(interruptible: Lab, subtests: pytest.Subtests) -> None:
             with subtests.test(msg=str(case)):
                 wrong = sweep.run(case)
                 seconds = round(time.monotonic() - clock, 1)
-                rows.append({"case": str(case), "seconds": seconds, "wrong": wrong})
-                _TABLE.write_text(json.dumps(rows, indent=1))
+                rows.append(Row(case, seconds, wrong))
+                _TABLE.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
                 print(f"{seconds:6.1f} s  {case}  {wrong}", flush=True)
                 assert not wrong, wrong
         sweep.go_on()
-    print(f"{len(rows)} runs cut off, in {time.monotonic() - started:.0f} s", flush=True)
+    said = f"{len(rows)} runs cut off in {time.monotonic() - started:.0f} s"
+    table = _table(rows)
+    table.caption = said
+    Console(width=110).print(table)
+    page = Console(width=110, record=True, file=io.StringIO())
+    page.print(table)
+    allure.attach(page.export_html(), said, allure.attachment_type.HTML)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a case; ``wrong`` is empty if everything was as it must be."""
+
+    case: Case
+    seconds: float
+    wrong: str
+
+
+def _table(rows: list[Row]) -> Table:
+    """Return how many runs were cut off, by action and kind, and how many of them went wrong."""
+    table = Table("action", *KINDS, title="Runs cut off", box=None, pad_edge=False)
+    for action in dict.fromkeys(row.case.action for row in rows):
+        cells = []
+        for kind in KINDS:
+            mine = [row for row in rows if (row.case.action, row.case.kind) == (action, kind)]
+            wrong = sum(bool(row.wrong) for row in mine)
+            cells.append(f"{len(mine)}" + (f" ({wrong} wrong)" if wrong else ""))
+        table.add_row(action, *cells)
+    return table
 
 
 class Sweep:

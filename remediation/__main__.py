@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
-from remediation import console, docker_in_lxc, rehearsal, target, witness
+from remediation import audit, backup, console, docker_in_lxc, rehearsal, target, witness
 from remediation.console import err, out
 from remediation.errors import Meddled, RemediationError, UsageError
 from remediation.journal import Journal
+from remediation.lock import Lock
 from remediation.target_option import with_target
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from remediation.plan import Plan
     from remediation.runtime import Runtime
     from remediation.target import Target
+    from remediation.transport import Transport
 
 _only = click.option(
     "--only",
@@ -141,17 +143,50 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     out.print(f"{len(drifts)} to change" if drifts else "nothing to change")
 
 
+def _watched(node: Transport) -> Callable[[str], None]:
+    """Return a ``tell`` that first says what AppArmor has denied since it was last called."""
+    try:
+        window = audit.Window(node)
+    except audit.Unwatched as error:
+        console.tell(f"denials are not shown: {error}")
+        return console.tell
+
+    def tell(line: str) -> None:
+        for denial in window.news():
+            err.print(Text(f"denied: {denial.summary}", style="yellow"), soft_wrap=True)
+        if line:
+            console.tell(line)
+
+    return tell
+
+
 @main.command()
 @_only
 @_yes
 @_json
+@click.option(
+    "--backup",
+    "with_backup",
+    is_flag=True,
+    help="First back up the container and the node's /etc, and read the archives to their end.",
+)
 @with_target
-def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool) -> None:
-    """Apply the plan; an error takes back what was changed."""
-    with _opened(aim, only) as (_, make):
+def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_backup: bool) -> None:
+    """Apply the plan; an error takes back what was changed.
+
+    What AppArmor denies meanwhile, to whomever on the node, is shown as it comes.
+    """
+    with _opened(aim, only) as (runtime, make):
         the_plan = make()
         _consent(the_plan.price(the_plan.drifts()), yes=yes)
+        if with_backup:
+            console.tell(f"backing up container {aim.ctid} and /etc")
+            made = backup.make_backup(runtime, aim.ctid, aim.backups or backup.DUMP)
+            for archive in (*made.container[:1], *made.etc[:1]):
+                console.tell(str(archive))
+        the_plan.tell = _watched(runtime.node)
         outcomes = the_plan.apply()
+        the_plan.tell("")
     console.outcomes(outcomes, as_json=as_json)
     if not as_json:
         console.not_asked(the_plan)
@@ -188,13 +223,16 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
 
     Exit code 0: no drift; 1: drift, or a run that did not end; 3: not all could be asked.
     """
-    with _opened(aim, only) as (_, make):
+    with _opened(aim, only) as (runtime, make):
         the_plan = make()
         drifts = the_plan.drifts()
+        busy = Lock(runtime.node).owner()
         unfinished = the_plan.journal.unfinished()
         entries = {entry.action: entry for entry in the_plan.journal.entries()}
-    console.status(drifts, entries, as_json=as_json, unfinished=unfinished, plan=the_plan)
-    if unfinished and not as_json:
+    console.status(
+        drifts, entries, as_json=as_json, unfinished=unfinished, busy=busy, plan=the_plan
+    )
+    if unfinished and not busy and not as_json:
         out.print(
             f"a run did not end ({the_plan.journal.path}). Take back what it did: "
             f"python -m remediation rollback --target {aim}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -76,7 +77,8 @@ class FileEdit(Simple):
         if after is None and now.kind == "file" and now.content == left:
             return None
         what = {"absent": "was removed", "file": "was changed"}.get(now.kind, f"is a {now.kind}")
-        return Drift(f"{self.path} on {on.machine} {what}", now.content, left)
+        there = os.fsencode(now.link) if now.kind == "link" else now.content
+        return Drift(f"{self.path} on {on.machine} {what}", there, left)
 
 
 def _content(state: FileState) -> bytes | None:
@@ -242,7 +244,10 @@ def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:
     found = dict.fromkeys(packages, "")
     # Never `dpkg -l | grep`: it is true for removed packages and for other names.
     query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *found]
-    for line in on.run(query).text.splitlines() if found else []:
+    answer = on.run(query) if found else None
+    if answer is not None and answer.exit_code != 1:  # 1: it does not know one of them
+        answer.require()
+    for line in answer.text.splitlines() if answer is not None else []:
         name, _, status = line.partition(" ")
         found[name] = status.strip()
     return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
@@ -502,8 +507,7 @@ class StorageDriver(Simple):
         if self.capture(on) == before:
             files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
             return
-        if not _without_docker(on):
-            on.run(["systemctl", *_STOP], timeout=_SERVICE_TIMEOUT).require()
+        _stop(on)
         self._file.rollback(on, before.settings)
         aside = f"{self.root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
         for driver in sorted(set(self._drivers(on)) - set(before.drivers)):
@@ -515,11 +519,11 @@ class StorageDriver(Simple):
 
     def resume(self, on: Transport, before: DockerState) -> None:
         """Start Docker if it ran before, else stop it."""
-        if _without_docker(on):
-            return
         on.run(["systemctl", "reset-failed", "docker"])
-        verb = ["start", "docker"] if before.unit.startswith("active") else _STOP
-        on.run(["systemctl", *verb], timeout=_SERVICE_TIMEOUT).require(
+        if not before.unit.startswith("active"):
+            _stop(on)
+            return
+        on.run(["systemctl", "start", "docker"], timeout=_SERVICE_TIMEOUT).require(
             "journalctl -u docker -n 20 in the container says why"
         )
 
@@ -548,7 +552,6 @@ class StorageDriver(Simple):
         return FileEdit(self.name, self.requirement, self.path, self.edit)
 
 
-_STOP = ("stop", "docker.socket", "docker")
 _NOT_FOUND = "not-found"
 
 
@@ -577,3 +580,13 @@ def docker_holds(on: Transport) -> str:
     }
     found = [f"{what} {name}" for what, argv in lists.items() for name in on.run(argv).text.split()]
     return ", ".join(found)
+
+
+#: systemctl's exit code for a unit that there is not: then nothing has to be stopped.
+_NO_UNIT = 5
+
+
+def _stop(on: Transport) -> None:
+    argv = ["systemctl", "stop", "docker.socket", "docker"]
+    if (stopped := on.run(argv, timeout=_SERVICE_TIMEOUT)).exit_code != _NO_UNIT:
+        stopped.require()

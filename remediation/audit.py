@@ -90,11 +90,22 @@ class Window:
     def __init__(self, node: Transport) -> None:
         self._node = node
         self._start = self._position()
+        self._told = 0
 
     @property
     def source(self) -> str:
         """``auditd`` or ``kernel``: where this node's denials go."""
         return self._start.source
+
+    def news(self) -> list[Denial]:
+        """Return the denials that have come since the window opened or this was last asked.
+
+        Raises:
+            Unwatched: the log cannot be read.
+        """
+        found = parse(self._read())
+        new, self._told = found[self._told :], len(found)
+        return new
 
     def close(self) -> list[Denial]:
         """Return every denial in the window, the canary's left out.

@@ -89,6 +89,7 @@ def status(
     entries: Mapping[str, Entry],
     *,
     unfinished: bool,
+    busy: str,
     plan: Plan,
     as_json: bool,
 ) -> None:
@@ -102,7 +103,8 @@ def status(
             }
             for step, drift in drifts
         ]
-        print_json({"actions": rows, "unfinished": unfinished, "not asked": list(plan.unasked)})
+        said = {"unfinished": unfinished, "in use": busy, "not asked": list(plan.unasked)}
+        print_json({"actions": rows, **said})
         return
     table = _table("requirement", "action", "", "journal", "drift")
     for step, drift in drifts:
@@ -112,6 +114,8 @@ def status(
         table.add_row(step.action.requirement, step.action.name, state, held, summary)
     _print(table)
     not_asked(plan)
+    if busy:
+        out.print(Text(busy, style="yellow"), soft_wrap=True)
 
 
 def _held(entry: Entry | None) -> str:

@@ -31,6 +31,8 @@ _RESTORE = (
     'test -L "$new" || sync "$new"; mv -fT -- "$new" "$1"; sync "$d"'
 )
 _REMOVE = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1" "$2"; test ! -d "$d" || sync "$d"'
+#: Of a run that was cut off: the file itself is as it was, and may not even be writable.
+_TIDY = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1"; test ! -d "$d" || sync "$d"'
 _KINDS = {tarfile.REGTYPE: "file", tarfile.SYMTYPE: "link", tarfile.DIRTYPE: "directory"}
 #: Attributes that say how tar stored the file rather than what it is.
 _OF_TAR = frozenset({"path", "linkpath", "size", "atime", "ctime", "mtime", "uid", "gid"})
@@ -87,12 +89,27 @@ def same(one: FileState, other: FileState) -> bool:
 
 
 def restore(on: Transport, path: str, state: FileState) -> None:
-    """Make ``path`` what ``state`` says; a directory in the way of a file is an error."""
-    name = f".{PurePosixPath(path).name}.gate-new"
-    if state.kind == "absent":
-        beside = str(PurePosixPath(path).with_name(name))
+    """Make ``path`` what ``state`` says; a directory in the way of a file is an error.
+
+    What is so already is not written again; only what a cut-off run left beside it is removed.
+    """
+    beside = str(PurePosixPath(path).with_name(_beside(path)))
+    if capture(on, path) == state:
+        on.run(["sh", "-c", _TIDY, "tidy", beside]).require()
+    elif state.kind == "absent":
         on.run(["sh", "-c", _REMOVE, "remove", path, beside]).require()
-        return
+    elif state.kind == "directory":
+        raise FactError(f"on {on.machine}: {path} was a directory; put it back by hand")
+    else:
+        _put(on, path, state)
+
+
+def _beside(path: str) -> str:
+    return f".{PurePosixPath(path).name}.gate-new"
+
+
+def _put(on: Transport, path: str, state: FileState) -> None:
+    name = _beside(path)
     now = [] if state.mtime else ["--touch"]  # by the machine's own clock, not by ours
     on.run(
         ["sh", "-c", _RESTORE, "restore", path, name, *now], stdin=_archive(name, state)
@@ -106,7 +123,7 @@ def write(on: Transport, path: str, state: FileState, content: bytes) -> None:
             f"on {on.machine}: {path} is a {state.kind}; only a regular file is edited in place. "
             "Move it away, or name the file itself"
         )
-    restore(on, path, replace(state, kind="file", content=content, mtime=""))
+    _put(on, path, replace(state, kind="file", content=content, mtime=""))
 
 
 def _archive(name: str, state: FileState) -> bytes:

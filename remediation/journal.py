@@ -13,10 +13,12 @@
 the change is complete; ``undone`` when it is taken back and looked at. A run and a rollback end
 in ``finished``; while anything is not undone, another last line is of a run that did not end. A
 line without its end (the disk was full, the power went) is about a change that was never made;
-whoever writes next ends it and says so with ``cut``.
+whoever writes next ends it with ``cut``, on the same line, so that being cut off at that leaves
+again a line without its end.
 
 In a state bytes are ``{"text": …}``, or ``{"base64": …}`` where they are no text, or, when they
-are many, ``{"sha256": …, "size": …}`` and lie in ``contents/`` under that name.
+are many, ``{"sha256": …, "size": …}`` and lie in ``contents/`` under that name. A name or an
+attribute that is no text is ``{"name": …}``, in base64.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ VERSION = 2
 DIRECTORY = "/var/lib/docker-lxc-gate"
 #: More than this lies beside the journal (bytes).
 _LARGE = 4096
+#: The end of a line that was cut off; no whole line of another kind ends like this.
+_CUT = b'"kind":"cut"}'
 _APPEND = (
     'set -e; umask 077; mkdir -p -- "$1"; cat >>"$1/journal.jsonl"; '
     'sync "$1/journal.jsonl"; sync "$1"'
@@ -93,15 +97,17 @@ class Journal:
         if self._lines is None:
             content = self._node.read(self.path) or b""
             whole = content[: content.rfind(b"\n") + 1]
-            texts = whole.splitlines()
-            cut = [b'"kind":"cut"' in text for text in texts]
             self._lines = [
                 self._line(number, text)
-                for number, text in enumerate(texts, 1)
-                if number == len(texts) or not cut[number]
+                for number, text in enumerate(whole.split(b"\n")[:-1], 1)
+                if not text.endswith(_CUT)
             ]
             self._torn = len(content) > len(whole)
         return self._lines
+
+    def forget(self) -> None:
+        """Read it anew when next asked: until the node is ours, another run may add to it."""
+        self._lines = None
 
     def _line(self, number: int, line: bytes) -> dict[str, Any]:
         where = f"{self.path}, line {number} on {self._node.machine}"
@@ -199,12 +205,11 @@ class Journal:
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
         self.lines()
-        start = b""
         if self._torn:  # ended, and said to be so, before anything follows it
-            start, lines = b"\n", [{"kind": "cut"}, *lines]
+            lines = [{"kind": "cut"}, *lines]
         common = {"v": VERSION, "at": _now(), "ctid": self.ctid}
-        text = start + b"".join(msgspec.json.encode(common | line) + b"\n" for line in lines)
-        self._lines = None  # what is on the disk is what counts, also after an error
+        text = b"".join(msgspec.json.encode(common | line) + b"\n" for line in lines)
+        self.forget()  # what is on the disk is what counts, also after an error
         self._node.run(["sh", "-c", _APPEND, "journal", self.directory], stdin=text).require()
 
     # -- bytes in JSON
@@ -215,7 +220,7 @@ class Journal:
         if isinstance(value, list | tuple):
             return [self._stored(each) for each in value]
         if not isinstance(value, bytes):
-            return value
+            return _name(value) if isinstance(value, str) else value
         if len(value) > _LARGE:
             return {"sha256": self._laid_beside(value), "size": len(value)}
         try:
@@ -233,14 +238,14 @@ class Journal:
         return digest
 
     def _fetched(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._fetched(each) for each in value]
         if not isinstance(value, dict):
-            return value
+            return [self._fetched(each) for each in value] if isinstance(value, list) else value
         if value.keys() == {"text"}:
             return value["text"].encode()
         if value.keys() == {"base64"}:
             return base64.b64decode(value["base64"])
+        if value.keys() == {"name"}:
+            return base64.b64decode(value["name"]).decode(errors="surrogateescape")
         if value.keys() == {"sha256", "size"}:
             return self._beside(value["sha256"])
         return {key: self._fetched(each) for key, each in value.items()}
@@ -255,6 +260,16 @@ class Journal:
                 "Nothing was changed"
             )
         return content
+
+
+def _name(text: str) -> str | dict[str, str]:
+    """Return a text as it is, or, if it holds bytes that are none, those."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raw = text.encode(errors="surrogateescape")
+        return {"name": base64.b64encode(raw).decode()}
+    return text
 
 
 def _open(lines: list[dict[str, Any]], ctid: int) -> list[Entry]:
@@ -280,9 +295,13 @@ def _unfinished(lines: list[dict[str, Any]], ctid: int) -> bool:
 
 def _began(lines: list[dict[str, Any]], ctid: int) -> int | None:
     """Return where the oldest of a container's open before-images stands."""
-    opened = {entry.action for entry in _open(lines, ctid)}
-    mine = (n for n, x in enumerate(lines) if x["ctid"] == ctid and x.get("action") in opened)
-    return next(mine, None)
+    began: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        if line["ctid"] == ctid and line["kind"] == "before":
+            began.setdefault(line["action"], number)
+        elif line["ctid"] == ctid and line["kind"] == "undone":
+            began.pop(line["action"], None)  # applied again, it began again
+    return min(began.values(), default=None)
 
 
 def _now() -> str:

@@ -212,6 +212,7 @@ class Plan:
             RollbackFailed: and that failed, too.
         """
         with self.exclusive(f"apply the plan to container {self.journal.ctid}"):
+            self.journal.forget()
             if (ctid := self.journal.interrupted()) is not None:
                 raise NotClean(
                     f"{self.journal.path} holds the before-images of a run for container {ctid} "
@@ -228,7 +229,7 @@ class Plan:
         """Take back what this run began; nothing half-applied is left."""
         try:
             with self.exclusive(f"take back what failed in container {self.journal.ctid}"):
-                if self.journal.unfinished():
+                if any(entry.action in begun for entry in self.journal.entries()):
                     self.tell("taking back what was changed")
                     self._back(begun, force=False)
         except RollbackFailed as failed:
@@ -299,6 +300,7 @@ class Plan:
             RollbackFailed: every undo that failed; the others were done, and the journal stays.
         """
         with self.exclusive(f"take back the plan from container {self.journal.ctid}"):
+            self.journal.forget()
             if newer := self.journal.newer():
                 raise NotClean(
                     f"the plan was applied to container {newer[-1]} after it was to "
@@ -339,7 +341,9 @@ class Plan:
             self.tell(f"{name}: what is there now is kept in {self.journal.keep(name, content)}")
         self._enter("roll back", "")
         self.journal.roll_back()
-        return self._undo(list(reversed(entries)))
+        # The plan's own order, which is not the journal's where an action drifted only later.
+        order = [step.action.name for step in (*self.steps, *self.asleep)]
+        return self._undo(sorted(entries, key=lambda x: order.index(x.action), reverse=True))
 
     def _meddled(self, entries: Sequence[Entry], *, force: bool) -> dict[str, bytes]:
         """Return what would be overwritten; raises Meddled unless that is wished."""
@@ -389,7 +393,10 @@ class Plan:
 
     def _undo_one(self, step: Step, before: Any) -> Outcome:
         action = step.action
-        changed = action.capture(step.on) != before
+        try:
+            changed = action.capture(step.on) != before
+        except RemediationError:  # half done, and no state that has a name: the undoing mends it
+            changed = True
         if changed:
             self.tell(f"taking back: {action.name}")
         self._enter("undo", action.name)

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -23,58 +22,33 @@ if TYPE_CHECKING:
     from remediation.transport import Transport
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a target says about itself; empty and default where it says nothing.
-
-    ``backup_age`` is in hours; ``reserved`` containers may be restarted.
-    """
-
-    backups: str = ""
-    backup_age: float = 24.0
-    repository: str = docker_in_lxc.REPOSITORY
-    reserved: tuple[int, ...] = ()
-
-
-def settings_of(target: Target) -> Settings:
-    """Return the target's settings: the only place here that knows where they are kept."""
-    names = ("backups", "backup_age", "repository", "reserved")
-    return Settings(**{name: value for name in names if (value := getattr(target, name, None))})
-
-
-@pytest.fixture(scope="session")
-def settings(target: Target) -> Settings:
-    """The target's settings."""
-    return settings_of(target)
-
-
 @pytest.fixture(scope="session")
 def made_by_this_run(
-    runtime: Runtime, target: Target, ctid: int, settings: Settings, request: pytest.FixtureRequest
+    runtime: Runtime, target: Target, ctid: int, request: pytest.FixtureRequest
 ) -> bool:
     """The lab of this run was made minutes ago: it is backed up here. Nothing else is."""
     if target.place != "lab" or request.config.getoption("--target"):
         return False
-    backup.make_backup(runtime, ctid, settings.backups or backup.DUMP)
+    backup.make_backup(runtime, ctid, target.backups or backup.DUMP)
     return True
 
 
 @given("the backups on the node are listed", target_fixture="backups")
 def backups_are_listed(
-    runtime: Runtime, ctid: int, settings: Settings, made_by_this_run: bool
+    runtime: Runtime, ctid: int, target: Target, made_by_this_run: bool
 ) -> backup.Backups:
     """Found only; what counts is for a Then."""
     if made_by_this_run:
         evidence.say("made by this run")
-    return backup.find(runtime.node, ctid, settings.backups)
+    return backup.find(runtime.node, ctid, target.backups)
 
 
 @then("a recent backup of the container was finished, and can be read to its end")
 def container_is_backed_up(
-    node: Transport, ctid: int, backups: backup.Backups, settings: Settings
+    node: Transport, ctid: int, backups: backup.Backups, target: Target
 ) -> None:
     """By the log that vzdump leaves beside the archive, and by the archive's own checksums."""
-    found, defects = backup.sound(node, backups.container, settings.backup_age)
+    found, defects = backup.sound(node, backups.container, target.backup_age)
     if found is None:
         how = f"vzdump {ctid} --mode snapshot --compress zstd --dumpdir {_place(backups)}"
         _not_backed_up(f"container {ctid}", defects, backups, how)
@@ -82,9 +56,9 @@ def container_is_backed_up(
 
 
 @then("a recent backup of the node's configuration can be read to its end")
-def node_is_backed_up(node: Transport, backups: backup.Backups, settings: Settings) -> None:
+def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) -> None:
     """The node's /etc, with Proxmox's own /etc/pve where there is one."""
-    found, defects = backup.sound(node, backups.etc, settings.backup_age)
+    found, defects = backup.sound(node, backups.etc, target.backup_age)
     if found is None:
         name = f"{_place(backups)}/etc-{backups.host}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst"
         how = f"umask 077; tar --create --zstd --file={name} -C / etc"
@@ -109,9 +83,9 @@ def _not_backed_up(
 
 
 @given("the repository is asked for its state", target_fixture="checkout")
-def repository_is_asked(node: Transport, settings: Settings) -> Checkout | None:
+def repository_is_asked(node: Transport, target: Target) -> Checkout | None:
     """By git, which writes nothing; None if there is no repository."""
-    return prerequisites.checkout(node, settings.repository)
+    return prerequisites.checkout(node, target.repository)
 
 
 @then("it is a checkout, changed in nothing but what the plan changes")
@@ -172,7 +146,7 @@ def affected_are_known(node: Transport) -> tuple[Affected, ...]:
 
 @then("each other one under the profile is stopped, or may be restarted")
 def others_are_safe(
-    affected: tuple[Affected, ...], ctid: int, settings: Settings, may_change: bool
+    affected: tuple[Affected, ...], ctid: int, target: Target, may_change: bool
 ) -> None:
     """Where nothing is changed nobody is at risk: they are listed, and that is said.
 
@@ -184,7 +158,7 @@ def others_are_safe(
         evidence.say(f"this run changes nothing; others: {said}")
         return
     reached = [each for each in others if each.under_profile and each.state != "stopped"]
-    asked = [each for each in reached if each.ctid not in settings.reserved]
+    asked = [each for each in reached if each.ctid not in target.reserved]
     assert not asked, (
         f"the change reaches {len(asked)} other container(s) that run: "
         f"{', '.join(map(str, asked))}; stop them (pct shutdown CTID), or reserve them in the "

@@ -289,17 +289,6 @@ def test_the_settings_are_there_before_docker_is(guest: Guest) -> None:
     assert not path.exists()
 
 
-def test_without_docker_systemd_is_asked_to_stop_and_start_nothing(guest: Guest) -> None:
-    path = guest.root / "etc/docker/daemon.json"
-    driver = StorageDriver("driver", "STEP-3.1", "fuse-overlayfs", str(path), daemon_json)
-    before = driver.capture(guest)
-    driver.apply(guest)
-    driver.rollback(guest, before)
-    driver.resume(guest, before)
-    asked = {words[1] for words in guest.ran if words[0] == "systemctl"}
-    assert asked == {"is-active", "is-enabled"}
-
-
 def test_a_removed_dockers_masked_unit_is_no_docker(guest: Guest) -> None:
     class Masked(Guest):
         def answer(self, words: list[str]) -> tuple[int, str]:

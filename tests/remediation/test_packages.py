@@ -6,8 +6,13 @@ from scripted import Scripted
 
 from remediation.actions import Package, PackageState
 
-QUERY = ("dpkg-query", "-W", "-f", "${db:Status-Abbrev}", "fuse-overlayfs")
-APT = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y")
+DPKG = ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n")
+QUERY = (*DPKG, "fuse-overlayfs")
+BOTH = (*DPKG, "fuse-overlayfs", "fuse3")
+APT = (
+    *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
+    *("-o", "DPkg::Lock::Timeout=600"),
+)
 SIMULATE = (*APT, "-s", "install", "--no-install-recommends", "fuse-overlayfs")
 ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")
 PLAN = b"""Inst libfuse3-4 [3.17.1-1] (3.17.2-1 Debian:13 [amd64])
@@ -15,29 +20,37 @@ Inst fuse3 (3.17.2-1 Debian:13 [amd64])
 Inst fuse-overlayfs (1.14-1 Debian:13 [amd64])
 Conf libfuse3-4 (3.17.2-1 Debian:13 [amd64])
 """
+UNKNOWN = (1, b"", b"dpkg-query: no packages found matching fuse-overlayfs\n")
 
 
 def test_an_upgrade_is_not_an_addition() -> None:
-    node = Scripted({QUERY: (1, b"", b"no packages found"), SIMULATE: (0, PLAN, b"")})
-    assert ACTION.capture(node) == PackageState("", ("fuse-overlayfs", "fuse3"))
+    node = Scripted({QUERY: UNKNOWN, BOTH: UNKNOWN, SIMULATE: (0, PLAN, b"")})
+    assert ACTION.capture(node) == PackageState("", {"fuse-overlayfs": "", "fuse3": ""})
     assert ACTION.check(node) is not None
 
 
 def test_a_package_that_was_there_stays() -> None:
-    node = Scripted({QUERY: (0, b"ii ", b"")})
+    node = Scripted({QUERY: (0, b"fuse-overlayfs ii \n", b"")})
     before = ACTION.capture(node)
-    assert before == PackageState("ii", ())
+    assert before == PackageState("ii", {})
     ACTION.rollback(node, before)
     assert all("purge" not in argv for argv in node.ran)
 
 
 def test_removed_but_configured_is_not_installed() -> None:
-    node = Scripted({QUERY: (0, b"rc ", b""), SIMULATE: (0, PLAN, b"")})
+    node = Scripted({QUERY: (0, b"fuse-overlayfs rc \n", b"")})
     assert ACTION.check(node) is not None
 
 
 def test_rollback_purges_what_came() -> None:
     purge = (*APT, "purge", "fuse-overlayfs", "fuse3")
-    node = Scripted({QUERY: (0, b"ii ", b""), purge: (0, b"", b"")})
-    ACTION.rollback(node, PackageState("", ("fuse-overlayfs", "fuse3")))
+    simulated = (*APT, "-s", "purge", "fuse-overlayfs", "fuse3")
+    node = Scripted(
+        {
+            BOTH: (0, b"fuse-overlayfs ii \nfuse3 ii \n", b""),
+            simulated: (0, b"Purg fuse-overlayfs [1.14-1]\nPurg fuse3 [3.17.2-1]\n", b""),
+            purge: (0, b"", b""),
+        }
+    )
+    ACTION.rollback(node, PackageState("", {"fuse-overlayfs": "", "fuse3": ""}))
     assert purge in node.ran

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,14 +68,14 @@ def made(node: Rooted, tmp_path: Path) -> backup.Backups:
     return backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
 
 
-def of_container(node: Rooted, tmp_path: Path, settings: steps.Settings | None = None) -> None:
+def of_container(node: Rooted, tmp_path: Path, settings: Target | None = None) -> None:
     backups = backup.find(node, 950, f"{tmp_path}/dump")
-    steps.container_is_backed_up(node, 950, backups, settings or steps.Settings())
+    steps.container_is_backed_up(node, 950, backups, settings or Target("pve1", 950))
 
 
 def of_node(node: Rooted, tmp_path: Path) -> None:
     backups = backup.find(node, 950, f"{tmp_path}/dump")
-    steps.node_is_backed_up(node, backups, steps.Settings(backups=f"{tmp_path}/dump"))
+    steps.node_is_backed_up(node, backups, Target("pve1", 950, backups=f"{tmp_path}/dump"))
 
 
 def age(path: str, hours: float) -> Path:
@@ -153,7 +152,7 @@ def test_the_time_is_the_names_not_the_files(
 
 def test_the_allowed_age_is_the_targets(node: Rooted, made: backup.Backups, tmp_path: Path) -> None:
     age(made.container[0].path, 25.5)
-    of_container(node, tmp_path, steps.Settings(backup_age=48))
+    of_container(node, tmp_path, Target("pve1", 950, backup_age=48))
 
 
 def test_an_older_one_that_is_whole_counts(
@@ -287,9 +286,9 @@ def test_storages_are_asked_where_they_keep_backups(
     assert found.places == (f"{tmp_path}/dump",)
     assert found.unasked == ("nas (nfs, inactive)", "vault (pbs, active)")
     with pytest.raises(FactError, match=r"vault \(pbs, active\) cannot be looked into"):
-        steps.container_is_backed_up(node, 950, found, steps.Settings())
+        steps.container_is_backed_up(node, 950, found, Target("pve1", 950))
     backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
-    steps.container_is_backed_up(node, 950, backup.find(node, 950), steps.Settings())
+    steps.container_is_backed_up(node, 950, backup.find(node, 950), Target("pve1", 950))
 
 
 def test_storages_that_cannot_be_listed_are_an_error(
@@ -491,10 +490,10 @@ def test_whom_the_change_reaches() -> None:
 
 
 def test_another_that_runs_needs_consent() -> None:
-    settings = steps.Settings()
+    settings = Target("pve1", 950)
     with pytest.raises(AssertionError, match=r"1 other container\(s\) that run: 951 \(running"):
         steps.others_are_safe(reached(), 950, settings, may_change=True)
-    steps.others_are_safe(reached(), 950, replace(settings, reserved=(951,)), may_change=True)
+    steps.others_are_safe(reached(), 950, Target("pve1", 950, reserved=(951,)), may_change=True)
     steps.others_are_safe(reached(), 950, settings, may_change=False)
     busy = CONFIGURATIONS.replace(f"951.conf:lxc.apparmor.profile: {PROFILE}", "951.conf:arch: x")
     steps.others_are_safe(reached(busy), 950, settings, may_change=True)
@@ -535,10 +534,3 @@ def test_room_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     places = (f"{tmp_path}/absent", str(tmp_path))
     monkeypatch.setattr(prerequisites, "_LOGS", {"kernel": places})
     assert prerequisites.log_room(Local(), "kernel").free > 0
-
-
-# -- settings
-
-
-def test_settings_have_defaults() -> None:
-    assert steps.settings_of(Target("lab", 950)) == steps.Settings()

@@ -1,0 +1,109 @@
+"""A machine with dpkg and apt, small, which can be cut off at any step of dpkg's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from death import Died
+from machines import Machine
+
+from remediation import actions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_QUERY = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]
+_READY = {"ii", "hi"}
+Answer = tuple[int, bytes, bytes]
+
+
+class Apt(Machine):
+    """``status`` is what dpkg says of each package it knows; ``needs`` are their dependencies."""
+
+    def __init__(self, needs: dict[str, list[str]], status: dict[str, str]) -> None:
+        self.needs, self.status = needs, dict(status)
+        self.lists = True  # whether apt knows what there is
+        self.mirror = True
+        self.dpkg = True  # whether it answers
+        self.steps = -1  # dies before this step of dpkg's; -1: never
+
+    def answer(self, words: list[str], stdin: bytes) -> Answer | None:
+        if words[:4] == _QUERY:
+            if not self.dpkg:
+                return 2, b"", b"dpkg-query: error: failed to open package info file"
+            known = [name for name in words[4:] if self.status.get(name)]
+            out = "".join(f"{name} {self.status[name]} \n" for name in known)
+            return int(len(known) < len(words) - 4), out.encode(), b""
+        if words == ["dpkg", "--configure", "-a"]:
+            self._configure(name for name, status in self.status.items() if status in {"iU", "iF"})
+            return 0, b"", b""
+        if tuple(words[: len(actions._APT)]) != actions._APT:
+            return None
+        return self._apt(words[len(actions._APT) :])
+
+    def _apt(self, words: list[str]) -> Answer | None:
+        match words:
+            case ["update"]:
+                self.lists = self.lists or self.mirror
+                return (0, b"", b"") if self.mirror else (100, b"", b"E: Failed to fetch")
+            case ["-s", "install", "--no-install-recommends", name]:
+                out = "".join(f"Inst {each} (1.0 Debian:13 [amd64])\n" for each in self._new(name))
+                return (0, out.encode(), b"") if self.lists else (100, b"", b"E: Unable to locate")
+            case ["install", "--no-install-recommends", name]:
+                return self._install(name)
+            case ["-s", "purge" | "remove", *names]:
+                gone = self._with_users(names)
+                return 0, "".join(f"Purg {name} [1.0]\n" for name in gone).encode(), b""
+            case ["purge" | "remove" as verb, *names]:
+                return self._remove(verb, names)
+        return None
+
+    def _all(self, name: str) -> list[str]:
+        return [*(each for need in self.needs.get(name, []) for each in self._all(need)), name]
+
+    def _new(self, name: str) -> list[str]:
+        return [x for x in dict.fromkeys(self._all(name)) if self.status.get(x, "") in {"", "rc"}]
+
+    def _with_users(self, names: list[str]) -> list[str]:
+        users = {
+            name
+            for name, status in self.status.items()
+            if status in _READY and set(self._all(name)) & set(names)
+        }
+        return sorted({*names, *users})
+
+    def _half(self) -> bool:
+        return any(status[:2] in {"iU", "iF", "iH"} for status in self.status.values())
+
+    def _step(self) -> None:
+        self.steps -= 1
+        if self.steps == -1:
+            raise Died
+
+    def _install(self, name: str) -> Answer:
+        if self._half():
+            return 100, b"", b"E: dpkg was interrupted, you must run dpkg --configure -a"
+        if not self.lists or not self.mirror:
+            return 100, b"", b"E: Unable to fetch some archives"
+        new = self._new(name)
+        for each in new:
+            self._step()
+            self.status[each] = "iU"
+        self._configure(new)
+        return 0, b"", b""
+
+    def _configure(self, names: Iterable[str]) -> None:
+        for each in list(names):
+            self._step()
+            self.status[each] = "ii"
+
+    def _remove(self, verb: str, names: list[str]) -> Answer:
+        if self._half():
+            return 100, b"", b"E: dpkg was interrupted, you must run dpkg --configure -a"
+        for name in self._with_users(names):
+            self._step()
+            self.status[name] = "rc"
+            if verb == "purge":
+                self._step()
+                self.status[name] = ""
+        return 0, b"", b""

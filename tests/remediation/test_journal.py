@@ -1,0 +1,233 @@
+"""The journal's own words: what it writes, what it reads back, and what it refuses to read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from death import Death, Died
+from flag import ON, journal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remediation.actions import DockerState, OptionsState, PackageState, ProfileState
+from remediation.errors import FactError
+from remediation.files import FileState
+from remediation.journal import Entry, Journal
+
+BEFORE = [("one", "localhost", FileState("file", b"old\n")), ("two", "localhost", True)]
+LARGE = bytes(range(256)) * 17
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    text = (folder / "journal/journal.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_run_and_its_undoing_in_the_journals_words(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    it.record(BEFORE)
+    it.complete("one", "localhost", FileState("file", b"\xff"))
+    it.finish()
+    it.roll_back()
+    it.undone(["two", "one"], ended=True)
+    written = lines(tmp_path)
+    assert {(line["v"], line["ctid"]) for line in written} == {(2, 950)}
+    kinds = [(line["kind"], line.get("action")) for line in written]
+    assert kinds == [
+        *(("before", "one"), ("before", "two"), ("after", "one"), ("finished", None)),
+        *(("rolling back", None), ("undone", "two"), ("undone", "one"), ("finished", None)),
+    ]
+    assert written[0]["state"]["content"] == {"text": "old\n"}
+    assert written[2]["state"]["content"] == {"base64": "/w=="}
+
+
+@dataclass(frozen=True)
+class Image:
+    """Bytes and texts, wherever an image may have them."""
+
+    content: bytes
+    name: str
+    many: list[bytes] = field(default_factory=list)
+    named: dict[str, str] = field(default_factory=dict)
+
+
+_bytes = st.one_of(
+    st.binary(max_size=300),
+    st.text(max_size=50).map(str.encode),
+    st.integers(4090, 4100).map(lambda n: b"\xfe" * n),
+    st.sampled_from([b'"kind":"cut"}', b'{"text": "x"}', b"\n", b"\r\n\x00", LARGE]),
+)
+#: As tar's names and attributes come: bytes that are no text are escaped.
+_texts = st.binary(max_size=40).map(lambda raw: raw.decode(errors="surrogateescape"))
+_keys = st.text(min_size=1, max_size=8).map("SCHILY.xattr.user.".__add__)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    image=st.builds(
+        Image, _bytes, _texts, st.lists(_bytes, max_size=3), st.dictionaries(_keys, _texts)
+    )
+)
+def test_every_image_comes_back_through_json(image: Image) -> None:
+    with TemporaryDirectory() as name:
+        journal(Path(name)).record([("one", "localhost", image)])
+        again = journal(Path(name))
+        assert again.before("one", Image) == image
+        assert len(again.lines()) == 1
+
+
+_file = FileState("file", LARGE, "", 0o4600, 1, 2, "-1.5", {"SCHILY.xattr.user.a": "\udcff"})
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        *(_file, FileState(), FileState("link", link="\udcff")),
+        *(ProfileState(_file, LARGE), OptionsState(_file, running=True, effective="a = b\n")),
+        *(DockerState(_file, "active enabled", ("overlay2",)), PackageState("", {"fuse3": ""})),
+        *(True, False, "text"),
+    ],
+    ids=lambda image: type(image).__name__,
+)
+def test_the_images_of_all_actions_come_back(tmp_path: Path, image: object) -> None:
+    journal(tmp_path).record([("one", "localhost", image)])
+    assert journal(tmp_path).before("one", type(image)) == image
+
+
+def test_large_contents_lie_beside_it_once(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    it.record([(name, "localhost", FileState("file", LARGE)) for name in ("one", "two")])
+    stored = tmp_path / "journal/contents" / hashlib.sha256(LARGE).hexdigest()
+    first = stored.stat()
+    it.complete("one", "localhost", FileState("file", LARGE))
+    assert [each.name for each in stored.parent.iterdir()] == [stored.name]
+    assert stored.stat().st_ino == first.st_ino
+    assert stored.read_bytes() == LARGE
+    assert len((tmp_path / "journal/journal.jsonl").read_bytes()) < 1500
+    assert lines(tmp_path)[0]["state"]["content"] == {"sha256": stored.name, "size": len(LARGE)}
+
+
+def test_half_a_content_that_was_left_behind_is_not_taken_for_it(tmp_path: Path) -> None:
+    stored = tmp_path / "journal/contents" / hashlib.sha256(LARGE).hexdigest()
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(LARGE[:100])
+    journal(tmp_path).record([("one", "localhost", FileState("file", LARGE))])
+    assert journal(tmp_path).before("one", FileState) == FileState("file", LARGE)
+
+
+def test_only_root_reads_it(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    it.record([("one", "localhost", FileState("file", LARGE))])
+    it.keep("one", b"theirs")
+    found = {
+        path: path.lstat().st_mode for path in [tmp_path / "journal", *tmp_path.rglob("j*/**/*")]
+    }
+    assert len(found) == 6
+    for path, mode in found.items():
+        assert stat.S_IMODE(mode) == (0o700 if stat.S_ISDIR(mode) else 0o600), path
+
+
+@pytest.mark.parametrize("harm", ["missing", "damaged"])
+def test_a_content_that_is_not_what_was_stored_is_not_put_back(tmp_path: Path, harm: str) -> None:
+    journal(tmp_path).record([("one", "localhost", FileState("file", LARGE))])
+    (stored,) = (tmp_path / "journal/contents").iterdir()
+    if harm == "missing":
+        stored.unlink()
+    else:
+        stored.write_bytes(LARGE[:-1])
+    with pytest.raises(FactError, match=f"{stored.name} on localhost is {harm}"):
+        journal(tmp_path).before("one", FileState)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"v":1,"kind":"begun"}', "format 1, this program knows 2"),
+        (b'{"v":3,"kind":"before"}', "format 3, this program knows 2"),
+        (b'{"kind":"before"}', "format None"),
+        (b'{"v":2,"kind":"bef', "damaged"),
+        (b"\x00\x00\x00", "damaged"),
+        (b'{"v":2,"kind":"\xff"}', "damaged"),
+        (b"[]", "damaged"),
+        (b"", "damaged"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_line_that_cannot_be_read_stops_everything(
+    tmp_path: Path, line: bytes, said: str, place: int
+) -> None:
+    journal(tmp_path).record(BEFORE)
+    path = tmp_path / "journal/journal.jsonl"
+    texts = path.read_bytes().splitlines()
+    texts.insert(place, line)
+    path.write_bytes(content := b"\n".join(texts) + b"\n")
+    it = journal(tmp_path)
+    asked = [it.entries, it.unfinished, it.interrupted, it.newer, it.finish, it.roll_back]
+    for ask in asked:
+        with pytest.raises(FactError, match=rf"line {place + 1} on localhost.*{said}"):
+            ask()
+    assert path.read_bytes() == content
+
+
+def test_an_image_of_another_type_is_refused(tmp_path: Path) -> None:
+    journal(tmp_path).record([("one", "localhost", "a text")])
+    with pytest.raises(FactError, match="nothing was changed"):
+        journal(tmp_path).before("one", FileState)
+
+
+def test_a_torn_last_line_is_ended_and_said_to_be_cut(tmp_path: Path) -> None:
+    journal(tmp_path).record(BEFORE)
+    path = tmp_path / "journal/journal.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
+    it = journal(tmp_path)
+    assert [entry.action for entry in it.entries()] == ["one", "two"]
+    assert it.unfinished()
+    it.undone(["one", "two"], ended=True)
+    assert not it.unfinished()
+    assert journal(tmp_path).entries() == []
+    third = path.read_bytes().splitlines()[2]
+    assert third.startswith(b'{"v":2,"at":"2026{')
+    assert third.endswith(b'"kind":"cut"}')
+
+
+@settings(max_examples=60, deadline=None)
+@given(tears=st.lists(st.integers(1, 600), min_size=1, max_size=4))
+def test_torn_again_and_again_it_can_be_read(tears: list[int]) -> None:
+    """Each writer gets only so many bytes onto the disk; the next one goes on."""
+    with TemporaryDirectory() as name:
+        path = Path(name, "journal/journal.jsonl")
+        for keep in tears:
+            size = path.stat().st_size if path.exists() else 0
+            journal(Path(name)).record(BEFORE)
+            path.write_bytes(path.read_bytes()[: size + keep])
+        it = journal(Path(name))
+        assert {entry.action for entry in it.entries()} <= {"one", "two"}
+        it.record(BEFORE)
+        assert journal(Path(name)).entries() == [
+            Entry("one", "localhost", it.entries()[0].before),
+            Entry("two", "localhost", before=True),
+        ]
+        assert journal(Path(name)).before("one", FileState) == BEFORE[0][2]
+
+
+def test_what_another_run_wrote_is_seen_when_asked_anew(tmp_path: Path) -> None:
+    mine, other = journal(tmp_path), journal(tmp_path)
+    assert mine.entries() == []
+    other.record(BEFORE)
+    mine.forget()
+    assert len(mine.entries()) == 2
+
+
+def test_a_disk_that_is_full_is_an_error_and_no_lie(tmp_path: Path) -> None:
+    death = Death(nth=2, how="before")  # the first one reads
+    it = Journal(death.under(ON), 950, str(tmp_path / "journal"))
+    with pytest.raises(Died):
+        it.record(BEFORE)
+    assert journal(tmp_path).entries() == []

@@ -1,0 +1,127 @@
+"""One journal, several containers: whose run did not end, and whose came later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from flag import Flag, journal, plan
+
+from remediation.errors import NotClean, RemediationError, RollbackFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_each_container_has_its_own_entries(tmp_path: Path) -> None:
+    first, second = journal(tmp_path, 950), journal(tmp_path, 951)
+    first.record([("shared", "node", "a"), ("inside", "container 950", "b")])
+    second.record([("shared", "node", "c")])
+    for it in (journal(tmp_path, 950), journal(tmp_path, 951), journal(tmp_path, 952)):
+        found = [(entry.action, entry.machine, entry.before) for entry in it.entries()]
+        assert (
+            found
+            == {
+                950: [("shared", "node", "a"), ("inside", "container 950", "b")],
+                951: [("shared", "node", "c")],
+                952: [],
+            }[it.ctid]
+        )
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [((), 950), ((950,), 951), ((951,), 950), ((950, 951), None)],
+)
+def test_any_containers_interrupted_run_is_found(
+    tmp_path: Path, ended: tuple[int, ...], expected: int | None
+) -> None:
+    for ctid in (950, 951):
+        journal(tmp_path, ctid).record([("one", "node", "old")])
+    for ctid in ended:
+        journal(tmp_path, ctid).finish()
+    assert journal(tmp_path, 952).interrupted() == expected
+    assert journal(tmp_path, 950).unfinished() == (950 not in ended)
+
+
+def test_ones_own_interrupted_run_is_named_first(tmp_path: Path) -> None:
+    for ctid in (950, 951):
+        journal(tmp_path, ctid).record([("one", "node", "old")])
+    assert journal(tmp_path, 951).interrupted() == 951
+
+
+def test_what_came_later_and_still_is(tmp_path: Path) -> None:
+    for ctid in (950, 951, 952):
+        journal(tmp_path, ctid).record([("one", "node", "old")])
+        journal(tmp_path, ctid).finish()
+    newer = {ctid: journal(tmp_path, ctid).newer() for ctid in (949, 950, 951, 952)}
+    assert newer == {949: [], 950: [951, 952], 951: [952], 952: []}
+    journal(tmp_path, 952).undone(["one"], ended=True)
+    assert journal(tmp_path, 951).newer() == []
+    # Applied again, it is the youngest; the one between them has not moved.
+    journal(tmp_path, 950).undone(["one"], ended=True)
+    journal(tmp_path, 950).record([("one", "node", "old")])
+    assert journal(tmp_path, 950).newer() == []
+    assert journal(tmp_path, 951).newer() == [950]
+
+
+def test_the_oldest_change_that_is_left_counts(tmp_path: Path) -> None:
+    journal(tmp_path, 950).record([("one", "node", "old")])
+    journal(tmp_path, 951).record([("one", "node", "old")])
+    journal(tmp_path, 950).record([("two", "node", "old")])
+    assert journal(tmp_path, 950).newer() == [951]
+    assert journal(tmp_path, 951).newer() == []
+    journal(tmp_path, 950).undone(["one"], ended=True)
+    assert journal(tmp_path, 950).newer() == []
+    assert journal(tmp_path, 951).newer() == [950]
+
+
+def test_last_in_first_out_also_of_a_part(tmp_path: Path) -> None:
+    shared, mine = Flag("shared", "STEP-1.2"), Flag("mine", "STEP-3.1")
+    plan(tmp_path, shared, mine, ctid=950).apply()
+    shared.value = "drifted"
+    plan(tmp_path, shared, ctid=951).apply()
+    for part in (["STEP-1"], ["STEP-3"], []):
+        with pytest.raises(NotClean, match="container 951"):
+            plan(tmp_path, shared, mine, ctid=950).only(part).rollback()
+    assert (shared.value, mine.value) == ("new", "new")
+
+
+def test_what_is_of_a_container_that_is_gone_stays_in_the_journal(tmp_path: Path) -> None:
+    one, gone = Flag("one"), Flag("gone")
+    plan(tmp_path, one, gone).apply()
+    it = plan(tmp_path, one)
+    assert [outcome.name for outcome in it.rollback()] == ["one"]
+    assert [entry.action for entry in it.journal.entries()] == ["gone"]
+
+
+def test_an_error_takes_back_this_run_and_not_an_earlier_one(tmp_path: Path) -> None:
+    def fails(_: Flag) -> None:
+        raise RemediationError("no")
+
+    one, two = Flag("one"), Flag("two", on_apply=fails)
+    plan(tmp_path, one).apply()
+    with pytest.raises(RemediationError, match="no") as caught:
+        plan(tmp_path, one, two).apply()
+    assert not isinstance(caught.value, RollbackFailed)
+    assert (one.value, two.value) == ("new", "old")
+    assert [entry.action for entry in journal(tmp_path).entries()] == ["one"]
+    assert not journal(tmp_path).unfinished()
+
+
+def test_a_run_that_looked_before_the_lock_sees_what_came_before_it(tmp_path: Path) -> None:
+    """The command line shows the price, and asks; meanwhile another program applies the plan."""
+    one = Flag("one")
+    waiting = plan(tmp_path, one)
+    assert waiting.rollback_price() == []
+    plan(tmp_path, one).apply()
+    assert [outcome.name for outcome in waiting.rollback()] == ["one"]
+    assert one.value == "old"
+
+
+def test_an_interrupted_run_after_the_look_is_in_the_way(tmp_path: Path) -> None:
+    waiting = plan(tmp_path, Flag("one"))
+    assert not waiting.journal.unfinished()
+    journal(tmp_path, 951).record([("one", "node", "old")])
+    with pytest.raises(NotClean, match="container 951"):
+        waiting.apply()

@@ -1,0 +1,143 @@
+"""The two laws for a container's options: its file, whether it runs, and with what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from death import Death, Died
+from flag import journal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from machines import Container
+from states import Laid, anything, edit, files, laws, look
+
+from remediation.actions import ContainerOptions
+from remediation.errors import RollbackFailed
+from remediation.plan import Plan, Step
+
+
+@dataclass
+class World:
+    """A folder with the container's configuration, and the container."""
+
+    folder: Path
+    node: Container = field(init=False)
+
+    def __post_init__(self) -> None:
+        (self.folder / "here").mkdir()
+        self.node = Container(self.folder / "here/config")
+
+    def step(self, death: Death | None = None) -> Step:
+        on = (death or Death()).under(self.node)
+        options = ContainerOptions(
+            "container 950",
+            "STEP-2.2",
+            str(self.folder / "here/config"),
+            edit,
+            running=lambda: on.run(["container", "running"]).ok,
+            effective=lambda: on.run(["container", "effective"]).require().text,
+            start=lambda: on.run(["container", "start"]).require() and None,
+            shutdown=lambda: on.run(["container", "shutdown"]).require() and None,
+        )
+        return Step(options, on)
+
+    def plan(self, death: Death | None = None) -> Plan:
+        step = self.step(death)
+        return Plan([step], journal(self.folder, on=step.on))
+
+    def look(self) -> object:
+        return look(self.folder / "here"), self.node.effective
+
+
+def world(name: str, laid: Laid, *, running: bool) -> World:
+    made = World(Path(name))
+    laid.at(made.folder / "here/config")
+    if running:
+        made.node.start()
+    return made
+
+
+configs = anything.filter(lambda laid: laid.kind in {"file", "absent", "link"})
+
+
+@settings(max_examples=50, deadline=None)
+@given(laid=configs, running=st.booleans())
+def test_options_hold_the_laws_whatever_was_there(laid: Laid, running: bool) -> None:
+    with TemporaryDirectory() as name:
+        it = world(name, laid, running=running and laid.kind != "link")
+        before = it.look()
+        step = it.step()
+        outcome = laws(step.action, step.on)
+        assert outcome != "refused" or laid.kind == "link"
+        assert it.look() == before
+
+
+@settings(max_examples=20, deadline=None)
+@given(laid=files, running=st.booleans())
+def test_applied_they_are_in_effect_where_it_runs(laid: Laid, running: bool) -> None:
+    with TemporaryDirectory() as name:
+        it = world(name, laid, running=running)
+        it.plan().apply()
+        config = (it.folder / "here/config").read_bytes()
+        assert it.node.effective == (repr(config) if running else None)
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_killed_at_any_command_it_comes_back(running: bool, back: bool) -> None:
+    whole, laid = Death(), Laid(content=b"arch: amd64\n", mode=0o640, nanoseconds=9)
+    with TemporaryDirectory() as name:
+        it = world(name, laid, running=running)
+        it.plan(Death() if back else whole).apply()
+        if back:
+            it.plan(whole).rollback()
+    ways = list(whole.ways())
+    assert len(ways) > 8
+    for way in ways:
+        with TemporaryDirectory() as name:
+            it = world(name, laid, running=running)
+            before = it.look()
+            if back:
+                it.plan().apply()
+            dying = it.plan(Death(*way))
+            with pytest.raises(Died):
+                dying.rollback() if back else dying.apply()
+            it.plan().rollback()
+            assert it.look() == before, way
+            assert it.plan().rollback() == []
+
+
+@pytest.mark.parametrize("was", [True, False])
+def test_somebody_starts_or_stops_it_in_between(tmp_path: Path, was: bool) -> None:
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=was)
+    before = it.look()
+    it.plan().apply()
+    if was:
+        it.node.effective = None
+    else:
+        it.node.start()
+    it.plan().rollback()
+    assert it.look() == before
+
+
+def test_options_that_were_not_yet_in_effect_are_not_claimed_to_be_back(tmp_path: Path) -> None:
+    """It ran with an older configuration than its file's: nothing can bring that back."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    it.node.effective = "of an older file"
+    it.plan().apply()
+    with pytest.raises(RollbackFailed, match="it is not as before"):
+        it.plan().rollback()
+    assert (tmp_path / "here/config").read_bytes() == b"arch: amd64\n"
+    assert it.node.effective == repr(b"arch: amd64\n")
+
+
+def test_the_price_is_a_restart_and_only_where_there_is_one(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    assert it.plan().price(it.plan().drifts()) == ["container 950: it is restarted"]
+    it.plan().apply()
+    assert it.plan().rollback_price() == ["container 950: it is restarted"]
+    it.node.effective = None
+    assert it.plan().rollback_price() == []

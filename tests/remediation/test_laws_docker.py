@@ -1,0 +1,215 @@
+"""The two laws for Docker's storage driver: settings, engine, and whose layers there are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from death import Death, Died
+from flag import journal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from machines import Docker
+from states import Laid, links, look
+
+from remediation import docker_in_lxc
+from remediation.actions import StorageDriver
+from remediation.errors import RemediationError, RollbackFailed
+from remediation.plan import Consequence, Plan, Step
+
+OURS = docker_in_lxc.DRIVER
+
+
+@dataclass
+class World:
+    """A folder with Docker's settings and its root, and Docker."""
+
+    folder: Path
+    docker: Docker = field(init=False)
+
+    def __post_init__(self) -> None:
+        for each in ("here", "root"):
+            (self.folder / each).mkdir()
+        self.docker = Docker(self.folder / "root", self.folder / "here/daemon.json")
+
+    def plan(self, death: Death | None = None) -> Plan:
+        """Return the plan, put together as the real one is."""
+        on, path = (death or Death()).under(self.docker), str(self.folder / "here/daemon.json")
+        storage = StorageDriver(
+            "driver", "STEP-3.1", OURS, path, docker_in_lxc.daemon_json, str(self.folder / "root")
+        )
+        kept = journal(self.folder, on=on)
+
+        def resume() -> None:
+            before = kept.before(storage.name, storage.before)
+            if before is not None:
+                storage.resume(on, before)
+
+        return Plan([Step(storage, on, then_back=(Consequence("as before", resume),))], kept)
+
+    def look(self) -> object:
+        """Layers that were taken back lie aside, and are nobody's."""
+        below = {
+            name: facts
+            for name, facts in look(self.folder / "root").items()
+            if not name.startswith("taken-back-") and name != "image"
+        }
+        return look(self.folder / "here"), below, self.docker.driver
+
+
+def world(
+    name: str,
+    laid: Laid,
+    layers: frozenset[str],
+    *,
+    running: bool,
+    installed: bool,
+    broken: str = "",
+) -> World:
+    made = World(Path(name))
+    laid.at(made.folder / "here/daemon.json")
+    for layer in layers:
+        (made.folder / "root/image" / layer).mkdir(parents=True)
+        (made.folder / "root" / layer).mkdir()
+    made.docker.installed, made.docker.broken = installed, broken
+    if running:
+        made.docker.start()
+    return made
+
+
+_foreign = st.dictionaries(st.sampled_from(["mtu", "dns", "a key"]), st.integers() | st.text())
+_texts = st.one_of(
+    _foreign.map(lambda keys: json.dumps(keys).encode()),
+    _foreign.map(lambda keys: json.dumps(keys, indent=4).replace("\n", "\r\n").encode() + b"\r\n"),
+    st.sampled_from([b"", b"\n", b"{}", b'{"storage-driver": "overlay2"}\n']),
+    st.just(b'{"storage-driver": "fuse-overlayfs"}'),
+    st.sampled_from([b"{", b"[]", b"\xff"]),
+)
+_settings = st.one_of(
+    st.builds(
+        Laid,
+        content=_texts,
+        mode=st.sampled_from([0o600, 0o644]),
+        nanoseconds=st.integers(0, 10**18),
+    ),
+    st.just(Laid("absent")),
+    links,
+)
+_layers = st.frozensets(st.sampled_from(["overlay2", OURS]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    laid=_settings,
+    layers=_layers,
+    running=st.booleans(),
+    installed=st.booleans(),
+    ours=st.booleans(),
+)
+def test_the_driver_holds_the_laws_whatever_was_there(
+    laid: Laid, layers: frozenset[str], running: bool, installed: bool, ours: bool
+) -> None:
+    with TemporaryDirectory() as name:
+        broken = "" if ours else OURS
+        it = world(name, laid, layers, running=running, installed=installed, broken=broken)
+        before = it.look()
+        try:
+            outcomes = it.plan().apply()
+        except RemediationError as error:
+            assert not isinstance(error, RollbackFailed), error  # noqa: PT017
+        else:
+            assert it.docker.driver == (OURS if installed else "")
+            assert all(drift is None for _, drift in it.plan().drifts())
+            assert it.look() != before or not any(outcome.changed for outcome in outcomes)
+            it.plan().rollback()
+        assert it.look() == before
+        assert it.plan().journal.entries() == []
+        assert it.plan().rollback() == []
+
+
+BEFORE = {
+    "overlay2, running": (Laid(content=b'{"mtu": 1400}\n', nanoseconds=5), {"overlay2"}, True),
+    "never started": (Laid("absent"), set(), False),
+    "both drivers' layers": (
+        Laid(content=b'{"storage-driver": "overlay2"}'),
+        {"overlay2", OURS},
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BEFORE)
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_killed_at_any_command_it_comes_back(case: str, back: bool) -> None:
+    laid, layers, running = BEFORE[case]
+
+    def fresh(name: str) -> World:
+        return world(name, laid, frozenset(layers), running=running, installed=True)
+
+    whole = Death()
+    with TemporaryDirectory() as name:
+        it = fresh(name)
+        it.plan(Death() if back else whole).apply()
+        if back:
+            it.plan(whole).rollback()
+    ways = list(whole.ways())
+    assert len(ways) > 20
+    for way in ways:
+        with TemporaryDirectory() as name:
+            it = fresh(name)
+            before = it.look()
+            if back:
+                it.plan().apply()
+            dying = it.plan(Death(*way))
+            with pytest.raises(Died):
+                dying.rollback() if back else dying.apply()
+            it.plan().rollback()
+            assert it.look() == before, way
+            assert it.plan().rollback() == []
+
+
+def test_layers_of_the_new_driver_are_put_aside_and_kept(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.plan().apply()
+    (tmp_path / "root" / OURS / "layer").write_text("theirs")
+    (tmp_path / "root/image" / OURS / "repositories.json").write_text("{}")
+    it.plan().rollback()
+    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    assert (aside / OURS / "layer").read_text() == "theirs"
+    assert (aside / "image" / OURS / "repositories.json").read_text() == "{}"
+    assert it.docker.driver == "overlay2"
+
+
+def test_a_docker_that_will_not_start_again_is_a_rollback_that_failed(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    before = it.look()
+    it.plan().apply()
+    it.docker.broken = "overlay2"
+    with pytest.raises(RollbackFailed, match="journalctl -u docker"):
+        it.plan().rollback()
+    assert it.plan().journal.unfinished()
+    it.docker.broken = ""
+    it.plan().rollback()
+    assert it.look() == before
+
+
+def test_without_docker_the_settings_are_there_before_it(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset(), running=False, installed=False)
+    it.plan().apply()
+    assert set(look(tmp_path / "here")) == {"daemon.json"}
+    it.plan().rollback()
+    assert look(tmp_path / "here") == {}
+    assert it.plan().journal.entries() == []
+
+
+def test_a_driver_that_was_not_yet_in_effect_is_not_claimed_to_be_back(tmp_path: Path) -> None:
+    """The settings named ours already, and Docker had not been restarted since."""
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    Laid(content=b'{"storage-driver": "fuse-overlayfs"}').at(tmp_path / "here/daemon.json")
+    it.plan().apply()
+    with pytest.raises(RollbackFailed, match="it is not as before"):
+        it.plan().rollback()
+    assert it.plan().journal.unfinished()

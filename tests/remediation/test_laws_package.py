@@ -1,0 +1,155 @@
+"""The two laws for a package: just what came with it goes again, wherever dpkg was cut off."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from apt import Apt
+from death import Death, Died
+from flag import journal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from states import laws
+
+from remediation.actions import Package
+from remediation.errors import CommandFailed, FactError, RemediationError, RollbackFailed
+from remediation.plan import Plan, Step
+
+ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")
+NEEDS = {"fuse-overlayfs": ["fuse3"], "fuse3": ["libfuse3-4"], "sshfs": ["fuse3"]}
+
+
+def _whole(status: dict[str, str]) -> bool:
+    """Whether every package that is installed has what it needs, as dpkg sees to."""
+    return all(
+        status[need] == "ii"
+        for name, needs in NEEDS.items()
+        if status.get(name) in {"ii", "hi"}
+        for need in needs
+    )
+
+
+statuses = st.fixed_dictionaries(
+    {
+        "fuse-overlayfs": st.sampled_from(["", "rc", "ii", "hi"]),
+        "fuse3": st.sampled_from(["", "rc", "ii"]),
+        "libfuse3-4": st.sampled_from(["", "ii"]),
+    }
+).filter(_whole)
+
+
+def plan(folder: Path, apt: Apt, death: Death | None = None) -> Plan:
+    on = (death or Death()).under(apt)
+    return Plan([Step(ACTION, on)], journal(folder, on=on))
+
+
+def known(apt: Apt) -> dict[str, str]:
+    return {name: status for name, status in apt.status.items() if status}
+
+
+@settings(max_examples=60, deadline=None)
+@given(status=statuses, lists=st.booleans(), mirror=st.booleans())
+def test_a_package_holds_the_laws_whatever_was_there(
+    status: dict[str, str], lists: bool, mirror: bool
+) -> None:
+    apt = Apt(NEEDS, status)
+    apt.lists, apt.mirror = lists, mirror
+    before = known(apt)
+    there = status["fuse-overlayfs"] in {"ii", "hi"}
+    if not lists and not mirror and not there:
+        with pytest.raises(CommandFailed, match="no mirror answers"):
+            ACTION.capture(apt)
+    else:
+        wanted = "was so" if there else "held" if mirror else "refused"
+        assert laws(ACTION, apt) == wanted
+    assert known(apt) == before
+
+
+@settings(max_examples=100, deadline=None)
+@given(status=statuses, steps=st.integers(0, 6), back=st.booleans())
+def test_cut_off_at_any_step_of_dpkg_it_comes_back(
+    status: dict[str, str], steps: int, back: bool
+) -> None:
+    with TemporaryDirectory() as name:
+        apt = Apt(NEEDS, status)
+        before = known(apt)
+        if back:
+            plan(Path(name), apt).apply()
+        apt.steps = steps
+        dying = plan(Path(name), apt, Death())
+        with suppress(Died):  # in dpkg; else it came to its end
+            dying.rollback() if back else dying.apply()
+        apt.steps = -1
+        plan(Path(name), apt).rollback()
+        assert known(apt) == before
+
+
+@pytest.mark.parametrize("status", [{}, {"fuse-overlayfs": "rc", "libfuse3-4": "ii"}])
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_killed_at_any_command_it_comes_back(
+    tmp_path: Path, status: dict[str, str], back: bool
+) -> None:
+    whole, apt = Death(), Apt(NEEDS, status)
+    plan(tmp_path, apt, Death() if back else whole).apply()
+    if back:
+        plan(tmp_path, apt, whole).rollback()
+    ways = list(whole.ways())
+    assert len(ways) > 3
+    for number, way in enumerate(ways):
+        folder, apt = tmp_path / str(number), Apt(NEEDS, status)
+        if back:
+            plan(folder, apt).apply()
+        dying = plan(folder, apt, Death(*way))
+        with pytest.raises(Died):
+            dying.rollback() if back else dying.apply()
+        plan(folder, apt).rollback()
+        assert known(apt) == status, way
+        assert plan(folder, apt).rollback() == []
+
+
+def test_a_half_installed_package_of_somebody_elses_is_not_begun_with() -> None:
+    apt = Apt(NEEDS, {"fuse-overlayfs": "iF", "fuse3": "ii", "libfuse3-4": "ii"})
+    with pytest.raises(FactError, match="dpkg --configure -a"):
+        ACTION.capture(apt)
+    assert ACTION.check(apt) is not None
+
+
+def test_an_installation_that_fails_half_way_is_taken_back(tmp_path: Path) -> None:
+    class Breaks(Apt):
+        def _step(self) -> None:
+            if self.status.get("fuse-overlayfs") == "iU" and self.status["fuse3"] == "ii":
+                raise RemediationError("the connection is gone")
+
+    apt = Breaks(NEEDS, {"libfuse3-4": "ii"})
+    with pytest.raises(RollbackFailed):  # what broke breaks dpkg --configure, too
+        plan(tmp_path, apt).apply()
+    assert apt.status["fuse-overlayfs"] == "iU"
+    whole = Apt(NEEDS, apt.status)
+    plan(tmp_path, whole).rollback()
+    assert known(whole) == {"libfuse3-4": "ii"}
+
+
+def test_what_came_later_and_needs_it_is_not_swept_away(tmp_path: Path) -> None:
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.status["sshfs"] = "ii"
+    with pytest.raises(RollbackFailed, match="sshfs came later and needs fuse-overlayfs"):
+        plan(tmp_path, apt).rollback()
+    assert apt.status["fuse-overlayfs"] == apt.status["sshfs"] == "ii"
+    apt.status["sshfs"] = ""
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
+def test_a_dpkg_that_does_not_answer_does_not_pass_for_not_installed(tmp_path: Path) -> None:
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.dpkg = False
+    with pytest.raises(CommandFailed, match="failed to open"):
+        ACTION.check(apt)
+    with pytest.raises(RollbackFailed, match="failed to open"):
+        plan(tmp_path, apt).rollback()
+    assert apt.status["fuse-overlayfs"] == "ii"

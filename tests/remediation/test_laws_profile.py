@@ -1,0 +1,163 @@
+"""The two laws for a profile in its file and in the kernel; compiled by the real compiler."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+from death import Death, Died
+from flag import journal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from machines import Kernel
+from states import Laid, anything, laws, look
+
+from remediation.actions import Profile
+from remediation.errors import CommandFailed, FactError, RemediationError, RollbackFailed
+from remediation.plan import Plan, Step
+
+if TYPE_CHECKING:
+    from remediation.transport import Transport
+
+NAME = "lxc-test"
+OURS = f"profile {NAME} flags=(attach_disconnected) {{\n  mount,\n}}\n".encode()
+THEIRS = f"profile {NAME} {{\n  file,\n}}\n".encode()
+
+
+@cache
+def compiled(text: bytes) -> bytes:
+    argv = ["apparmor_parser", "-S", "-K"]
+    return subprocess.run(argv, input=text, capture_output=True, check=True).stdout
+
+
+@dataclass
+class World:
+    """A folder with the profile's file, and a kernel."""
+
+    folder: Path
+    kernel: Kernel
+
+    def action(self) -> Profile:
+        return Profile("profile", "STEP-2.2", NAME, str(self.folder / "here" / NAME), OURS)
+
+    def look(self) -> object:
+        return look(self.folder / "here"), self.kernel.policy
+
+    def plan(self, death: Death | None = None) -> Plan:
+        on: Transport = (death or Death()).under(self.kernel)
+        return Plan([Step(self.action(), on)], journal(self.folder, on=on))
+
+
+def world(name: str, laid: Laid, policy: bytes) -> World:
+    folder = Path(name)
+    (folder / "here").mkdir()
+    laid.at(folder / "here" / NAME)
+    kernel = Kernel(NAME)
+    kernel.policy = policy
+    return World(folder, kernel)
+
+
+profiles = st.one_of(
+    anything.filter(lambda laid: laid.kind != "socket"),
+    st.sampled_from([Laid(content=OURS), Laid(content=THEIRS, mode=0o600, nanoseconds=5)]),
+)
+policies = st.sampled_from([b"", compiled(OURS), compiled(THEIRS), b"\xff foreign \x00 policy"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(laid=profiles, policy=policies)
+def test_a_profile_holds_the_laws_whatever_was_there(laid: Laid, policy: bytes) -> None:
+    with TemporaryDirectory() as name:
+        it = world(name, laid, policy)
+        before = it.look()
+        outcome = laws(it.action(), it.kernel)
+        assert it.look() == before
+        if outcome == "refused":
+            assert laid.kind in {"link", "directory"}
+        assert (outcome == "was so") == (laid.content == OURS and policy == compiled(OURS))
+
+
+@settings(max_examples=20, deadline=None)
+@given(laid=profiles, policy=policies)
+def test_a_kernel_that_refuses_ends_as_it_was(laid: Laid, policy: bytes) -> None:
+    """The file is written before the kernel says no: a plan takes it back."""
+    with TemporaryDirectory() as name:
+        it = world(name, laid, policy)
+        it.kernel.refuses = True
+        before = it.look()
+        try:
+            outcomes = it.plan().apply()
+        except RemediationError as error:
+            assert not isinstance(error, RollbackFailed)  # noqa: PT017
+        else:
+            assert not any(outcome.changed for outcome in outcomes)
+        assert it.look() == before
+        assert it.plan().journal.entries() == []
+
+
+BEFORE = [(Laid("absent"), b""), (Laid(content=THEIRS, nanoseconds=7), compiled(THEIRS))]
+
+
+@pytest.mark.parametrize(("laid", "policy"), BEFORE, ids=["absent", "another one"])
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_killed_at_any_command_it_comes_back(laid: Laid, policy: bytes, back: bool) -> None:
+    whole = Death()
+    with TemporaryDirectory() as name:
+        it = world(name, laid, policy)
+        it.plan(Death() if back else whole).apply()
+        if back:
+            it.plan(whole).rollback()
+    ways = list(whole.ways())
+    assert len(ways) > 15
+    for way in ways:
+        with TemporaryDirectory() as name:
+            it = world(name, laid, policy)
+            before = it.look()
+            if back:
+                it.plan().apply()
+            dying = it.plan(Death(*way))
+            with pytest.raises(Died):
+                dying.rollback() if back else dying.apply()
+            it.plan().rollback()
+            assert it.look() == before, way
+            assert it.plan().rollback() == []
+
+
+def test_what_runs_under_it_keeps_it_loaded(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), b"")
+    before = it.look()
+    it.plan().apply()
+    it.kernel.users = [4711]
+    with pytest.raises(RollbackFailed, match="processes \\[4711\\] run under it"):
+        it.plan().rollback()
+    assert it.kernel.policy == compiled(OURS)
+    it.kernel.users = []
+    it.plan().rollback()
+    assert it.look() == before
+
+
+def test_a_file_that_does_not_compile_is_drift_and_no_silence(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=b"profile {\n"), compiled(OURS))
+    broken = Profile("p", "STEP-2.2", NAME, str(tmp_path / "here" / NAME), b"profile {\n")
+    with pytest.raises(CommandFailed, match="syntax error"):
+        broken.check(it.kernel)
+
+
+def test_a_kernel_that_does_not_export_its_policy_is_not_touched(tmp_path: Path) -> None:
+    class Mute(Kernel):
+        def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
+            if words[-1].endswith("/raw_data"):
+                return 0, b"", b""
+            return super().answer(words, stdin)
+
+    it = world(str(tmp_path), Laid("absent"), b"")
+    it.kernel = Mute(NAME)
+    it.kernel.policy = compiled(THEIRS)
+    with pytest.raises(FactError, match="does not export"):
+        it.plan().apply()
+    assert look(tmp_path / "here") == {}

@@ -1,0 +1,189 @@
+"""One run at a time: who has the node, until when, and that nobody dead has it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from flag import ON, Flag, journal
+
+from remediation.errors import CommandFailed, LockedError
+from remediation.lock import Lock
+from remediation.plan import Plan, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+_OWNER = """
+import sys, time
+from remediation.lock import Lock
+from remediation.transport import Local, RUN_ID
+with Lock(Local(), sys.argv[1]).held("apply the plan to container 951"):
+    print(RUN_ID, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "gate.lock")
+
+
+@contextmanager
+def owner(path: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Another program that holds the lock; its process and the id of its run."""
+    argv = [sys.executable, "-c", _OWNER, path]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def free(path: str) -> bool:
+    try:
+        with Lock(ON, path).held("look"):
+            return True
+    except LockedError:
+        return False
+
+
+def test_a_second_one_is_refused_and_told_by_whom(path: str) -> None:
+    with (
+        Lock(ON, path).held("apply the plan to container 950"),
+        pytest.raises(LockedError) as caught,
+        Lock(ON, path).held("rollback"),
+    ):
+        pass
+    said = str(caught.value)
+    assert f"{getpass.getuser()} on {socket.gethostname()} (pid {os.getpid()})" in said
+    assert re.search(r"since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00, to apply the plan to", said)
+    assert "container 950" in said
+    assert said.startswith("localhost is in use")
+
+
+def test_it_is_free_afterwards_and_says_nothing_of_its_last_owner(path: str) -> None:
+    for _ in range(2):
+        with Lock(ON, path).held("something"):
+            assert "something" in Path(path).read_text()
+        assert Path(path).read_bytes() == b""
+    assert Path(path).stat().st_mode & 0o7777 == 0o600
+
+
+def test_it_is_free_after_an_error(path: str) -> None:
+    with pytest.raises(ZeroDivisionError), Lock(ON, path).held("something"):
+        raise ZeroDivisionError
+    assert free(path)
+
+
+def test_within_itself_it_is_held_already_and_longer_than_that(path: str) -> None:
+    lock = Lock(ON, path)
+    with lock.held("outer"):
+        with lock.held("inner"):
+            pass
+        assert not free(path)
+    assert free(path)
+
+
+def test_another_program_that_has_it_is_named(path: str) -> None:
+    with owner(path) as (process, _):
+        with pytest.raises(LockedError, match=rf"pid {process.pid}\) .* container 951"):
+            Lock(ON, path).held("look").__enter__()
+        assert process.poll() is None
+
+
+def test_an_owner_that_was_killed_has_it_no_more(path: str) -> None:
+    with owner(path) as (process, _):
+        assert not free(path)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert Path(path).exists()
+        assert free(path)
+
+
+def test_a_file_alone_is_no_lock(path: str) -> None:
+    Path(path).write_text('{"who":"somebody","at":"elsewhere","pid":1}')
+    assert free(path)
+
+
+def test_a_command_that_outlives_its_owner_keeps_it(path: str) -> None:
+    with owner(path) as (process, run):
+        mark = f"DOCKER_LXC_GATE_RUN={run}"
+        argv = ["timeout", "20", "env", mark, "sleep", "15"]
+        with subprocess.Popen(argv) as left:
+            try:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                with pytest.raises(LockedError, match=f"pid {process.pid}"):
+                    Lock(ON, path).held("look").__enter__()
+                assert left.poll() is None
+            finally:
+                left.terminate()
+        deadline = time.monotonic() + 10
+        while not free(path):
+            assert time.monotonic() < deadline
+
+
+def test_a_command_of_another_run_does_not_keep_it(path: str) -> None:
+    argv = ["timeout", "20", "env", f"DOCKER_LXC_GATE_RUN={'0' * 32}", "sleep", "15"]
+    with owner(path) as (process, _), subprocess.Popen(argv) as left:
+        try:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert free(path)
+            assert left.poll() is None
+        finally:
+            left.terminate()
+
+
+def test_what_cannot_be_locked_is_not_called_taken(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CommandFailed, match=r"cannot create|No such file") as caught,
+        Lock(ON, str(tmp_path / "none/gate.lock")).held("look"),
+    ):
+        pass
+    assert not isinstance(caught.value, LockedError)
+
+
+@pytest.mark.parametrize("content", ["", "not JSON", "[]"])
+def test_an_owner_that_cannot_be_read_still_has_it(path: str, content: str) -> None:
+    with Lock(ON, path).held("something"):
+        Path(path).write_text(content)
+        with pytest.raises(LockedError, match="somebody on an unknown machine"):
+            Lock(ON, path).held("look").__enter__()
+
+
+def test_a_hold_that_was_cut_off_is_taken_anew(path: str) -> None:
+    lock = Lock(ON, path)
+    with lock.held("outer"):
+        assert lock._hold is not None
+        lock._hold.release()
+        assert free(path)
+        with lock.held("inner"):
+            assert not free(path)
+    assert free(path)
+
+
+def test_a_plan_is_not_begun_while_another_has_the_node(tmp_path: Path, path: str) -> None:
+    one = Flag("one")
+    it = Plan([Step(one, ON)], journal(tmp_path), exclusive=Lock(ON, path).held)
+    with owner(path):
+        for run in (it.apply, it.rollback):
+            with pytest.raises(LockedError, match="container 951"):
+                run()
+    assert one.value == "old"
+    it.apply()
+    it.rollback()
+    assert free(path)

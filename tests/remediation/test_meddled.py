@@ -1,0 +1,170 @@
+"""What somebody changed since is not overwritten without a word, and never without a copy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from flag import ON, journal, plan
+from states import edit, look
+
+from remediation.actions import FileEdit
+from remediation.errors import Meddled, RollbackFailed
+from remediation.plan import Plan, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OLD = b"old\n"
+
+
+def files(folder: Path) -> tuple[Path, Path]:
+    where = folder / "here"
+    return where / "one", where / "two"
+
+
+def actions(folder: Path) -> list[FileEdit]:
+    return [FileEdit(path.name, "STEP-1.2", str(path), edit) for path in files(folder)]
+
+
+@pytest.fixture
+def applied(tmp_path: Path) -> Path:
+    """A plan over a file that was there and one that was not, applied to its end."""
+    (tmp_path / "here").mkdir()
+    files(tmp_path)[0].write_bytes(OLD)
+    plan(tmp_path, *actions(tmp_path)).apply()
+    return tmp_path
+
+
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "theirs").write_text("theirs")
+
+
+def _link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("their target")
+
+
+#: What is done by hand, what the refusal says, and what the copy holds.
+BY_HAND: dict[str, tuple[Callable[[Path], object], str, bytes | None]] = {
+    "content": (lambda path: path.write_bytes(b"\xff theirs"), "was changed", b"\xff theirs"),
+    "one more line": (
+        lambda path: path.write_bytes(path.read_bytes() + b"more\n"),
+        "was changed",
+        None,
+    ),
+    "mode": (lambda path: path.chmod(0o600), "was changed", None),
+    "attribute": (lambda path: os.setxattr(path, "user.x", b"1"), "was changed", None),
+    "removed": (Path.unlink, "was removed", b""),
+    "a link": (_link, "is a link", b"their target"),
+}
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["was there", "is new"])
+@pytest.mark.parametrize("how", [*BY_HAND, "a directory"])
+def test_without_force_it_is_refused_and_nothing_is_taken_back(
+    applied: Path, how: str, which: int
+) -> None:
+    do, said, _ = BY_HAND.get(how, (_directory, "is a directory", None))
+    path = files(applied)[which]
+    do(path)
+    before, lines = look(applied / "here"), journal(applied).lines()
+    if how == "removed" and which == 1:  # as before the plan already
+        plan(applied, *actions(applied)).rollback()
+        assert list(look(applied / "here")) == ["one"]
+        return
+    with pytest.raises(Meddled, match=f"{path} on localhost {said}") as caught:
+        plan(applied, *actions(applied)).rollback()
+    assert list(caught.value.changes) == [path.name]
+    assert caught.value.exit_code == 5
+    assert look(applied / "here") == before
+    assert journal(applied).lines() == lines
+    assert not journal(applied).unfinished()
+
+
+@pytest.mark.parametrize("how", BY_HAND)
+def test_with_force_a_copy_is_kept_and_its_place_is_told(applied: Path, how: str) -> None:
+    do, _, kept = BY_HAND[how]
+    path, new = files(applied)
+    do(path)
+    kept = path.read_bytes() if kept is None else kept
+    told: list[str] = []
+    it = Plan([Step(action, ON) for action in actions(applied)], journal(applied), tell=told.append)
+    it.rollback(force=True)
+    assert path.read_bytes() == OLD
+    assert not new.exists()
+    (copy,) = (applied / "journal/kept").iterdir()
+    assert copy.read_bytes() == kept
+    assert any(str(copy) in line for line in told)
+    assert copy.stat().st_mode & 0o7777 == 0o600
+    assert plan(applied, *actions(applied)).rollback() == []
+
+
+def test_a_directory_is_not_forced_away(applied: Path) -> None:
+    path = files(applied)[0]
+    _directory(path)
+    with pytest.raises(RollbackFailed, match=r"one: .*directory"):
+        plan(applied, *actions(applied)).rollback(force=True)
+    assert (path / "theirs").read_text() == "theirs"
+    assert list(look(applied / "here")) == ["one", "one/theirs"]  # two is taken back
+    assert [entry.action for entry in journal(applied).entries()] == ["one"]
+    (path / "theirs").unlink()
+    path.rmdir()
+    plan(applied, *actions(applied)).rollback(force=True)
+    assert path.read_bytes() == OLD
+
+
+def test_a_touch_is_no_meddling(applied: Path) -> None:
+    for path in files(applied):
+        os.utime(path, ns=(1, 1))
+    plan(applied, *actions(applied)).rollback()
+    assert files(applied)[0].read_bytes() == OLD
+    assert not files(applied)[1].exists()
+
+
+def test_what_was_put_back_by_hand_is_no_meddling_either(applied: Path) -> None:
+    files(applied)[0].write_bytes(OLD)
+    files(applied)[1].unlink()
+    plan(applied, *actions(applied)).rollback()
+    assert files(applied)[0].read_bytes() == OLD
+
+
+def test_both_are_named(applied: Path) -> None:
+    for path in files(applied):
+        path.write_bytes(b"theirs")
+    with pytest.raises(Meddled) as caught:
+        plan(applied, *actions(applied)).rollback()
+    assert list(caught.value.changes) == ["one", "two"]
+    change = caught.value.changes["one"]
+    assert (change.is_, change.should) == (b"theirs", edit(OLD))
+    assert "rollback --force" in str(caught.value)
+
+
+def test_only_what_is_asked_about_is_looked_at(applied: Path) -> None:
+    files(applied)[1].write_bytes(b"theirs")
+    one, two = actions(applied)
+    part = plan(applied, one, FileEdit("two", "STEP-3.1", two.path, edit)).only(["STEP-1"])
+    assert [outcome.name for outcome in part.rollback()] == ["one"]
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_of_a_run_that_was_cut_off_ones_own_content_is_known(tmp_path: Path, changed: bool) -> None:
+    """Without an after-image: what the edit makes of the former content is ours."""
+    (tmp_path / "here").mkdir()
+    path = files(tmp_path)[0]
+    path.write_bytes(OLD)
+    action = actions(tmp_path)[0]
+    journal(tmp_path).record([("one", "localhost", action.capture(ON))])
+    action.apply(ON)
+    if changed:
+        path.write_bytes(edit(OLD) + b"theirs\n")
+        with pytest.raises(Meddled, match="was changed"):
+            plan(tmp_path, action).rollback()
+        assert path.read_bytes() == edit(OLD) + b"theirs\n"
+    else:
+        plan(tmp_path, action).rollback()
+        assert path.read_bytes() == OLD
