@@ -1,5 +1,7 @@
 r"""The lab's own hello-world image: two layers, and a static program without a compiler.
 
+The gate loads it into a target's Docker, too, under another name: Docker Hub's own has one layer.
+
 ``/hello`` prints :data:`MESSAGE` and exits 0. ``/hello wait`` sleeps until SIGTERM and exits 0;
 as PID 1 it has a handler for that, since PID 1 ignores signals that it does not handle, so
 ``docker stop`` works. The image is the same bytes every time, and so is its id.
@@ -14,6 +16,8 @@ import struct
 import tarfile
 
 REFERENCE = "library/hello-world:latest"
+#: What the program is for, as ``uname -m`` says it.
+MACHINE = "x86_64"
 MESSAGE = b"""
 Hello from Docker!
 This message shows that your installation appears to be working correctly.
@@ -23,6 +27,7 @@ It was printed by the hello-world image of the docker-lxc-gate lab.
 #: The file of the upper layer, which makes an image of more than one layer out of it.
 SECOND_LAYER = b"the upper one of two layers\n"
 
+_TAG = "hello-world:latest"
 _BASE = 0x400000
 _HEADERS = 64 + 56  # the ELF header and one program header
 _SIGTERM, _SA_RESTORER = 15, 0x04000000
@@ -77,20 +82,20 @@ def _code(message: int, action: int, length: int) -> bytes:
     return test + wait + write + _EXIT
 
 
-def docker_archive() -> bytes:
-    """Return the image as ``docker save`` would write it."""
+def docker_archive(tag: str = _TAG) -> bytes:
+    """Return the image as ``docker save`` would write it; under each tag it has another id."""
     layers = _layers()
-    config = _config()
+    config = _config(tag)
     names = [f"{hashlib.sha256(layer).hexdigest()}.tar" for layer in layers]
     name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = [{"Config": name, "RepoTags": ["hello-world:latest"], "Layers": names}]
+    manifest = [{"Config": name, "RepoTags": [tag], "Layers": names}]
     files = {"manifest.json": json.dumps(manifest).encode(), name: config}
     return _tar({**files, **dict(zip(names, layers, strict=True))})
 
 
 def image_id() -> str:
     """Return the image's id, the digest of its configuration: ``sha256:…``."""
-    return f"sha256:{hashlib.sha256(_config()).hexdigest()}"
+    return f"sha256:{hashlib.sha256(_config(_TAG)).hexdigest()}"
 
 
 def description() -> bytes:
@@ -103,12 +108,13 @@ def _layers() -> list[bytes]:
     return [_tar({"hello": elf()}, mode=0o755), _tar({"etc/hello-world": SECOND_LAYER})]
 
 
-def _config() -> bytes:
+def _config(tag: str) -> bytes:
+    labels = {} if tag == _TAG else {"Labels": {"docker-lxc-gate": tag}}
     image = {
         "architecture": "amd64",
         "os": "linux",
         "created": "2025-01-01T00:00:00Z",
-        "config": {"Cmd": ["/hello"], "Env": ["PATH=/"]},
+        "config": {"Cmd": ["/hello"], "Env": ["PATH=/"], **labels},
         "rootfs": {
             "type": "layers",
             "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in _layers()],

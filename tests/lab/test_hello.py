@@ -88,3 +88,11 @@ def test_program_is_executable_in_the_lower_layer() -> None:
     (manifest,) = json.loads(files["manifest.json"])
     with tarfile.open(fileobj=io.BytesIO(files[manifest["Layers"][0]])) as layer:
         assert layer.getmember("hello").mode == 0o755
+
+
+def test_under_another_name_it_is_another_image_of_the_same_layers() -> None:
+    ours, probe = (_files(hello.docker_archive(*tag)) for tag in ((), ("docker-lxc-gate/probe:1",)))
+    (mine,), (other,) = (json.loads(files["manifest.json"]) for files in (ours, probe))
+    assert other["RepoTags"] == ["docker-lxc-gate/probe:1"]
+    assert other["Layers"] == mine["Layers"]
+    assert other["Config"] != mine["Config"]
