@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from testinfra.host import Host
 from gate import evidence, report
 from remediation import docker_in_lxc
 from remediation import target as targets
-from remediation.errors import TransportError
+from remediation.errors import RemediationError, TransportError
+from remediation.provision import Provisioned, provision
 from steps.witness import TransportBackend
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from remediation.runtime import Runtime
     from remediation.target import Target
-    from remediation.transport import CommandResult, Transport
+    from remediation.transport import Transport
 
 pytest_plugins = (
     "gate",
@@ -37,8 +37,8 @@ pytest_plugins = (
     "steps.prerequisites",
 )
 
-#: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
-PROVISION_TIMEOUT = 3600.0
+#: Why scenarios were left out, for the reader of the header.
+_LEFT_OUT = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -81,21 +81,45 @@ def _may_change(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what would change a target, unless that is allowed."""
+    """Leave out what would change a target, unless that is allowed, and what came too late."""
     items.sort(key=lambda item: item.get_closest_marker("before_the_plan") is None)
-    if _may_change(config):
-        return
-    changing = [item for item in items if item.get_closest_marker("mutates")]
-    if changing:
-        config.hook.pytest_deselected(items=changing)
-        items[:] = [item for item in items if item not in changing]
+    said = config.stash.setdefault(_LEFT_OUT, [])
+    if not _may_change(config):
+        if _leave_out(config, items, [i for i in items if i.get_closest_marker("mutates")]):
+            said.append("scenarios that change the target are not asked (--allow-mutation)")
+    elif config.getoption("--target") and not config.option.collectonly:
+        asked = [item for item in items if item.get_closest_marker("from_nothing")]
+        there = {str(t): t for t in map(_target_of, asked) if t is not None and _exists(t)}
+        _leave_out(config, items, [i for i in asked if str(_target_of(i)) in there])
+        said += [
+            f"{name}: the container is there, so how it comes about is not asked" for name in there
+        ]
 
 
-def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str:
+def _leave_out(config: pytest.Config, items: list[pytest.Item], out: list[pytest.Item]) -> bool:
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+    return bool(out)
+
+
+def _target_of(item: pytest.Item) -> Target | None:
+    found: Target | None = item.callspec.params.get("target") if hasattr(item, "callspec") else None
+    return found
+
+
+def _exists(target: Target) -> bool:
+    """Whether the container is there before this run; if nobody can say, its scenarios will."""
+    try:
+        with targets.opened(target) as runtime:
+            return runtime.state(target.ctid) is not None
+    except RemediationError:
+        return False
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Say what is not asked, so that a verdict is not taken for more than it is."""
-    if _may_change(config) or not items:
-        return ""
-    return "scenarios that change the target are not asked (--allow-mutation asks them)"
+    return config.stash.get(_LEFT_OUT, []) if items else []
 
 
 @pytest.fixture(scope="session")
@@ -156,10 +180,10 @@ def node(runtime: Runtime, provisioning: Provisioning) -> Transport:  # noqa: AR
 
 @dataclass(frozen=True)
 class Provisioning:
-    """How the container came to be: not at all in this run, or by ``phoenix create``."""
+    """How the container came to be: not at all in this run, or as the target says."""
 
     existed: bool
-    created: CommandResult | None = None
+    created: Provisioned | None = None
 
 
 @pytest.fixture(scope="session")
@@ -172,9 +196,7 @@ def provisioning(runtime: Runtime, target: Target, request: pytest.FixtureReques
         return Provisioning(existed=True)
     if not _may_change(request.config):
         runtime.configuration(target.ctid)  # raises: there is no such container
-    argv = target.provisioning(runtime.node)
-    tell(shlex.join(argv))
-    return Provisioning(False, runtime.node.run(argv, timeout=PROVISION_TIMEOUT))
+    return Provisioning(False, provision(runtime, target, tell))
 
 
 @pytest.fixture(scope="session")

@@ -186,7 +186,7 @@ FAULTS = (
         "a second run restarts Docker",
         f"echo 'inside systemctl restart docker' >>{REPOSITORY}/{INSTALL_SCRIPT}",
         "idempotency",
-        "A second phoenix create changes nothing",
+        "A second provisioning changes nothing",
         ("a second run changed", "dockerd: "),
     ),
     # -- access

@@ -33,7 +33,8 @@ from lab.node import READY
 from remediation import witness
 from remediation.errors import NotClean, RemediationError
 from remediation.runtime import Pct, wait_until_booted
-from steps.rollback import CREATE, CTID
+from remediation.target import DEFAULT, parse
+from steps.rollback import throw_away
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from remediation.plan import Plan
     from remediation.ssh import Ssh
 
+CTID, CREATE = throw_away(parse(DEFAULT))
 _ROOT = Path(__file__).parents[1]
 _TABLE = _ROOT / "reports/interruption.json"
 _ASKED = os.environ.get("SWEEP", "")

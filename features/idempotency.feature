@@ -4,9 +4,9 @@ Feature: Provisioning twice is provisioning once
   profile exits 0, too.
 
   @node @container @mutates @req:VAL-5 @req:STEP-3.3
-  Scenario: A second phoenix create changes nothing
+  Scenario: A second provisioning changes nothing
     Given the container is running
     And the state of node and container is recorded
-    When phoenix create is run again
-    Then phoenix create succeeded
+    When it is provisioned again
+    Then provisioning succeeded
     And node and container are as they were recorded

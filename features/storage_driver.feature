@@ -10,7 +10,7 @@ Feature: Docker keeps image layers in fuse-overlayfs
 
   @container @mutates @req:VAL-2
   Scenario: A running Docker container stands on a fuse-overlayfs mount
-    Given hello-world has more than one layer
+    Given an image of two layers is loaded into Docker
     When a Docker container is running
     Then its root is mounted by fuse-overlayfs, as the node sees it, too
     And a file of its image can be read through the mount

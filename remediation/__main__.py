@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
-from remediation import audit, backup, console, docker_in_lxc, rehearsal, target, witness
+from remediation import audit, backup, console, docker_in_lxc, provision, rehearsal, target, witness
 from remediation.console import err, out
 from remediation.errors import Meddled, RemediationError, UsageError
 from remediation.journal import Journal
@@ -63,6 +63,7 @@ def main() -> None:
       python -m remediation apply --target root@pve1/950
       python -m remediation rollback --target root@pve1/950
       python -m remediation rehearse --target root@pve1/951   there, back, and there again
+      python -m remediation create --target-file F --target N a container that is not there yet
 
     \b
     Exit codes:
@@ -99,6 +100,24 @@ def _consent(price: Sequence[str], *, yes: bool) -> None:
         raise UsageError("nobody can be asked here whether that is wished: give --yes")
     if not click.confirm("go on?", default=False, err=True):
         raise click.Abort
+
+
+@main.command()
+@with_target
+def create(aim: Target) -> None:
+    """Create and start the target's container, from the target file's template.
+
+    Refused if the container is there. Nothing here ever destroys it: pct destroy does.
+    """
+    with target.opened(aim, tell=console.tell) as runtime:
+        argv = aim.creation(aim.ctid, features=docker_in_lxc.FEATURES)
+        provision.create(runtime, aim.ctid, argv, console.tell)
+        provision.boot(runtime, aim.ctid)
+    out.print(
+        f"container {aim.ctid} is running, without the plan. Now, with the same --target: "
+        "python -m remediation apply",
+        soft_wrap=True,
+    )
 
 
 @main.command()

@@ -292,3 +292,39 @@ def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
         raise TransportError(
             f"{container.machine} has not booted within {patience:g} s: systemd says '{error}'"
         ) from error
+
+
+class _Offline(Exception):
+    """The container has no default route yet."""
+
+
+def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
+    """Wait until the container has a default route: DHCP may take longer than booting.
+
+    Args:
+        container: its inside.
+        patience: seconds.
+
+    Raises:
+        TransportError: it has none within that time.
+    """
+
+    @stamina.retry(on=_Offline, timeout=patience, attempts=None, wait_max=2.0)
+    def routed() -> None:
+        four = (container.read("/proc/net/route") or b"").splitlines()
+        six = (container.read("/proc/net/ipv6_route") or b"").splitlines()
+        # Source: proc(5); in both, the destination's bits are all zero, and "lo" leads nowhere.
+        found = any(line.split()[1:2] == [b"00000000"] for line in four)
+        found = found or any(
+            re.match(rb"0{32} 00 ", line) and not line.endswith(b" lo") for line in six
+        )
+        if not found:
+            raise _Offline
+
+    try:
+        routed()
+    except _Offline as error:
+        raise TransportError(
+            f"{container.machine} has no default route within {patience:g} s: is there DHCP on its "
+            "bridge (bridge in the target file)?"
+        ) from error

@@ -28,7 +28,7 @@ from remediation.ssh import Ssh, SshAddress
 from remediation.transport import Local, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from remediation.transport import CommandResult, Transport
 
@@ -59,13 +59,15 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         storage: where their root goes.
         bridge: the bridge of their network card.
         provision: command line that provisions a container, with ``{ctid}`` in place of its
-            id; empty: ``phoenix create {ctid}`` where there is a ``phoenix``.
+            id; empty: ``phoenix create {ctid}`` where there is a ``phoenix``, and else
+            ``pct create`` from the template, and the plan.
         repository: the checkout of phoenix on the node.
         backups: directory of the backups; empty: ``pvesm`` is asked.
         backup_age: how old a backup may be (hours).
         audit: where denials are read; ``auto`` looks.
-        image: what Docker runs to show that it works.
-        registry: mirror it is pulled from; empty: Docker's own.
+        image: what Docker runs to show that it works: a hello-world, which greets.
+        registry: what it is pulled from, as it stands before its name
+            (``registry.example:5000/library``); empty: Docker's own, or its mirror.
     """
 
     host: str
@@ -126,24 +128,56 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The form in which it is given on a command line."""
         return f"{self.address or self.host}/{self.ctid}"
 
+    @property
+    def reference(self) -> str:
+        """What Docker pulls and runs to show that it works."""
+        return f"{self.registry}/{self.image}" if self.registry else self.image
+
     def provisioning(self, node: Transport) -> list[str]:
-        """Return the argv that provisions the container.
+        """Return the argv that provisions the container; empty: it is ours to create.
 
         Args:
             node: the target's node, which is asked for ``phoenix`` if nothing is configured.
-
-        Raises:
-            FactError: nothing is configured, and there is no ``phoenix``.
         """
         if self.provision:
             words = shlex.split(self.provision)
             return [word.replace("{ctid}", str(self.ctid)) for word in words]
-        if not node.run(["sh", "-c", "command -v phoenix"]).ok:
-            raise FactError(
-                f"there is no phoenix on {node.machine} to provision container {self.ctid} with: "
-                "say how in the target file, for example provision = 'my-provisioner {ctid}'"
+        if node.run(["sh", "-c", "command -v phoenix"]).ok:
+            return ["phoenix", "create", str(self.ctid)]
+        return []
+
+    def creation(
+        self, ctid: int, *, hostname: str = "docker", size: int = 8, features: Iterable[str] = ()
+    ) -> list[str]:
+        """Return the argv that creates an unprivileged container from the template.
+
+        Args:
+            ctid: the target's own container, or a reserved one; no other is ever created.
+            hostname: its name.
+            size: of its root (GiB).
+            features: Proxmox's, each one switched on.
+
+        Raises:
+            UsageError: another container is asked for.
+            FactError: the target does not say from which template.
+        """
+        if ctid not in {self.ctid, *self.reserved}:
+            raise UsageError(
+                f"container {ctid} is neither the target's own nor reserved: it is not created"
             )
-        return ["phoenix", "create", str(self.ctid)]
+        if not self.template:
+            raise FactError(
+                f"nothing says what container {ctid} on {self.host} is made from: put it into the "
+                "target file, for example provision = 'my-provisioner {ctid}', or template = "
+                "'local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst' (pveam list local shows "
+                "which there are)"
+            )
+        return [
+            *("pct", "create", str(ctid), self.template, "--hostname", hostname),
+            *("--rootfs", f"{self.storage}:{size}", "--memory", "2048"),
+            *("--net0", f"name=eth0,bridge={self.bridge},ip=dhcp", "--unprivileged", "1"),
+            *("--features", ",".join(f"{feature}=1" for feature in features)),
+        ]
 
 
 def parse(text: str) -> Target:

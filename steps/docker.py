@@ -11,19 +11,22 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from pytest_bdd import given, parsers, then, when
 
 from gate import evidence
+from lab import hello  # needs none of the lab's libraries
 from remediation.errors import FactError, TransportError
 
 if TYPE_CHECKING:
-    import pytest
     from testinfra.host import Host
 
     from remediation.runtime import Runtime
+    from remediation.target import Target
     from remediation.transport import CommandResult, Transport
 
-IMAGE = "hello-world"
+#: Ours: two layers, and a program that can wait. Docker Hub's hello-world has one, and cannot.
+PROBE = "docker-lxc-gate/probe:latest"
 #: A Docker command under emulation (seconds).
 PATIENCE = 180.0
 #: What Docker says, and what is behind it. First match wins; from trackers and sources.
@@ -106,20 +109,32 @@ def storage_driver_is(container: Transport, driver: str) -> None:
     evidence.say(f"docker info: {answer['Driver']}, Docker {answer.get('ServerVersion')}")
 
 
-@given(f"{IMAGE} has more than one layer")
-def image_has_layers(container: Transport) -> None:
-    """One layer needs no overlay: the mount would prove nothing."""
-    _pull(container)
-    shown = _docker(container, "image", "inspect", "-f", "{{len .RootFS.Layers}}", IMAGE).require()
-    if int(shown.text) < 2:
-        raise FactError(f"{IMAGE} has {shown.text.strip()} layer: it cannot show a layered mount")
+@pytest.fixture(scope="session")
+def image(target: Target) -> str:
+    """The hello-world that is pulled and run."""
+    return target.reference
 
 
-def _pull(container: Transport) -> CommandResult:
+@given("an image of two layers is loaded into Docker", target_fixture="loaded")
+def image_is_loaded(container: Transport, request: pytest.FixtureRequest) -> CommandResult:
+    """One layer needs no overlay: its mount would prove nothing. No registry is asked."""
+    machine = container.run(["uname", "-m"]).require().text.strip()
+    if machine != hello.MACHINE:
+        raise FactError(
+            f"{container.machine} is {machine}: the program in our image is for {hello.MACHINE}, "
+            "so no Docker container can be kept running to look at its mount"
+        )
+    if not _docker(container, "image", "inspect", PROBE).ok:
+        request.addfinalizer(lambda: _docker(container, "image", "rm", "-f", PROBE))
+    archive = hello.docker_archive(PROBE)
+    return container.run(["docker", "load", "-q"], stdin=archive, timeout=PATIENCE)
+
+
+def _pull(container: Transport, image: str) -> CommandResult:
     """Pull; a registry that cannot be reached says nothing about the container."""
-    pulled = _docker(container, "pull", IMAGE)
+    pulled = _docker(container, "pull", image)
     if not pulled.ok and _UNREACHABLE.search(_said(pulled)):
-        raise TransportError(f"the registry did not serve {IMAGE}: {cause(_said(pulled))}")
+        raise TransportError(f"the registry did not serve {image}: {cause(_said(pulled))}")
     return pulled
 
 
@@ -132,11 +147,15 @@ class DockerRun:
 
 
 @when("a Docker container is running", target_fixture="docker_run")
-def docker_container_runs(container: Transport, request: pytest.FixtureRequest) -> DockerRun:
-    """Start one that waits, and remove it in the end."""
+def docker_container_runs(
+    container: Transport, loaded: CommandResult, request: pytest.FixtureRequest
+) -> DockerRun:
+    """Start one that waits, and remove it in the end; an image that cannot be loaded cannot run."""
     name = f"gate-{secrets.token_hex(4)}"
+    if not loaded.ok:
+        return DockerRun(name, loaded)
     request.addfinalizer(lambda: _docker(container, "rm", "-f", name))
-    return DockerRun(name, _docker(container, "run", "-d", "--name", name, IMAGE, "/hello", "wait"))
+    return DockerRun(name, _docker(container, "run", "-d", "--name", name, PROBE, "/hello", "wait"))
 
 
 @then("its root is mounted by fuse-overlayfs, as the node sees it, too")
@@ -168,29 +187,29 @@ def mount_serves(container: Transport, docker_run: DockerRun) -> None:
     assert listing.text.split(), f"{merged} is empty"
 
 
-@given(f"{IMAGE} is not in the container")
-def image_is_absent(container: Transport) -> None:
+@given("hello-world is not in the container")
+def image_is_absent(container: Transport, image: str) -> None:
     """So that it must be pulled."""
-    _docker(container, "image", "rm", "-f", IMAGE)
-    if _docker(container, "image", "inspect", IMAGE).ok:
-        raise FactError(f"{IMAGE} cannot be removed: something uses it (docker ps -a)")
+    _docker(container, "image", "rm", "-f", image)
+    if _docker(container, "image", "inspect", image).ok:
+        raise FactError(f"{image} cannot be removed: something uses it (docker ps -a)")
 
 
-@when(f"{IMAGE} is run", target_fixture="docker_run")
-def hello_world_runs(container: Transport, request: pytest.FixtureRequest) -> DockerRun:
+@when("hello-world is run", target_fixture="docker_run")
+def hello_world_runs(container: Transport, image: str, request: pytest.FixtureRequest) -> DockerRun:
     """As the plan says, but named and kept, so that Docker's own record can be asked."""
-    _pull(container)
+    _pull(container, image)
     name = f"gate-{secrets.token_hex(4)}"
     request.addfinalizer(lambda: _docker(container, "rm", "-f", name))
-    return DockerRun(name, _docker(container, "run", "--name", name, IMAGE))
+    return DockerRun(name, _docker(container, "run", "--name", name, image))
 
 
 @then("it greets and exits with 0")
-def it_greets(docker_run: DockerRun) -> None:
+def it_greets(docker_run: DockerRun, image: str) -> None:
     """What a user sees."""
     result = docker_run.result
-    assert result.ok, f"{IMAGE} ended with {result.exit_code}: {cause(_said(result))}"
-    assert "Hello from Docker!" in result.text, f"{IMAGE} did not greet: {result.text[:200]!r}"
+    assert result.ok, f"{image} ended with {result.exit_code}: {cause(_said(result))}"
+    assert "Hello from Docker!" in result.text, f"{image} did not greet: {result.text[:200]!r}"
     evidence.say(f"exit 0, greeted, in {result.seconds:.1f} s")
 
 
@@ -206,13 +225,14 @@ def record_says_the_same(runtime: Runtime, ctid: int, docker_run: DockerRun) -> 
 
 
 @then("the image that ran came from the registry")
-def image_is_genuine(runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
+def image_is_genuine(runtime: Runtime, ctid: int, docker_run: DockerRun, image: str) -> None:
     """Another image under the same name has no digest of the registry's."""
     record = _api(runtime, ctid, f"/containers/{docker_run.name}/json")
-    image = _api(runtime, ctid, f"/images/{record.get('Image')}/json")
-    digests = [d for d in image.get("RepoDigests") or [] if d.split("@")[0].endswith(IMAGE)]
+    ran = _api(runtime, ctid, f"/images/{record.get('Image')}/json")
+    pulled_as = re.sub(r"(:[^:/]+)?(@.*)?$", "", image)  # a digest of the registry's has no tag
+    digests = [d for d in ran.get("RepoDigests") or [] if d.split("@")[0].endswith(pulled_as)]
     assert digests, (
-        f"the image that ran ({record.get('Image')}) was never pulled as {IMAGE}: it is another "
+        f"the image that ran ({record.get('Image')}) was never pulled as {image}: it is another "
         "image under that name"
     )
     evidence.say(digests[0][:40])

@@ -1,4 +1,4 @@
-"""``phoenix create``: from nothing, and a second time.
+"""Provisioning, by ``phoenix create`` or by the plan: from nothing, and a second time.
 
 PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
 """
@@ -12,6 +12,7 @@ from pytest_bdd import given, then, when
 from gate import evidence
 from remediation import witness
 from remediation.errors import FactError
+from remediation.provision import Provisioned, provision
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from conftest import Provisioning
     from remediation.runtime import Runtime
     from remediation.target import Target
-    from remediation.transport import CommandResult, Transport
 
-#: A run of ``phoenix create`` that has nothing to do, under emulation (seconds).
-_AGAIN = 900.0
+#: Whose Docker there may be, by package.
+_DOCKERS = ("docker.io", "docker-ce", "moby-engine")
 
 
 @given("the container did not exist")
@@ -34,37 +34,38 @@ def container_did_not_exist(provisioning: Provisioning) -> None:
         )
 
 
-@when("it was provisioned with phoenix create", target_fixture="created")
-def provisioned(provisioning: Provisioning) -> CommandResult:
+@when("it was provisioned", target_fixture="created")
+def provisioned(provisioning: Provisioning) -> Provisioned:
     """The session did it, once, after the plan was applied."""
     if provisioning.created is None:
-        raise FactError("phoenix create was not run")
+        raise FactError("nothing was provisioned")
     return provisioning.created
 
 
-@then("phoenix create succeeded")
-def create_succeeded(created: CommandResult) -> None:
+@then("provisioning succeeded")
+def provisioning_succeeded(created: Provisioned) -> None:
     """By its exit code; what it was for is asked beside it."""
-    lines = (created.text + created.stderr.decode(errors="replace")).strip().splitlines()
-    assert created.ok, f"phoenix create ended with {created.exit_code}: {' / '.join(lines[-3:])}"
-    evidence.say(f"exit 0 after {created.seconds:.0f} s")
+    lines = created.said.strip().splitlines()
+    assert created.ok, f"{created.how} did not succeed: {' / '.join(lines[-3:])}"
+    evidence.say(f"{created.how}: succeeded after {created.seconds:.0f} s")
 
 
 @then("the container exists and is running")
-def container_exists(runtime: Runtime, ctid: int) -> None:
+def container_exists(runtime: Runtime, ctid: int, created: Provisioned) -> None:
     """As the runtime knows it: a create that did nothing exits 0, too."""
     state = runtime.state(ctid)
-    assert state is not None, f"phoenix create left no container {ctid}"
-    assert state == "running", f"container {ctid} is {state} after phoenix create"
+    assert state is not None, f"{created.how} left no container {ctid}"
+    assert state == "running", f"container {ctid} is {state} after {created.how}"
 
 
 @then("Docker is installed in the container")
 def docker_is_installed(container_host: Host) -> None:
     """A feature script that failed leaves a container without it."""
-    package = container_host.package("docker.io")
-    assert package.is_installed, "docker.io is not installed in the container"
+    packages = [container_host.package(name) for name in _DOCKERS]
+    found = [f"{each.name} {each.version}" for each in packages if each.is_installed]
+    assert found or container_host.exists("dockerd"), "Docker is not installed in the container"
     assert container_host.exists("docker"), "the container has no docker client"
-    evidence.say(f"docker.io {package.version}")
+    evidence.say(found[0] if found else "of no package that is known")
 
 
 @given("the state of node and container is recorded", target_fixture="recorded")
@@ -73,10 +74,10 @@ def state_is_recorded(runtime: Runtime, ctid: int) -> dict[str, str]:
     return witness.unchanged(witness.both(runtime, ctid))
 
 
-@when("phoenix create is run again", target_fixture="created")
-def created_again(node: Transport, target: Target) -> CommandResult:
-    """The same command for the same container."""
-    return node.run(target.provisioning(node), timeout=_AGAIN)
+@when("it is provisioned again", target_fixture="created")
+def provisioned_again(runtime: Runtime, target: Target) -> Provisioned:
+    """In the same way; by the plan only where the plan is what it was provisioned by."""
+    return provision(runtime, target, lambda _: None)
 
 
 @then("node and container are as they were recorded")

@@ -13,12 +13,15 @@ from pytest_bdd import given, parsers, then, when
 
 from gate import evidence
 from remediation import docker_in_lxc, rehearsal, witness
+from remediation.actions import docker_daemon
+from remediation.engine import Engine
 from remediation.errors import FactError, Meddled
+from remediation.provision import boot, create
 from remediation.runtime import wait_until_booted
-from steps.docker import IMAGE, PATIENCE
+from steps.docker import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from remediation.plan import Plan
     from remediation.rehearsal import Stage
@@ -26,61 +29,81 @@ if TYPE_CHECKING:
     from remediation.target import Target
     from remediation.transport import CommandResult, Transport
 
-#: The lab's own ctid for a container with Docker; nowhere else is one created.
-CTID = 951
-CREATE = (
-    *("pct", "create", str(CTID), "local:vztmpl/debian-trixie-docker_amd64.tar.zst"),
-    *("--hostname", "default-driver", "--rootfs", "local:4", "--memory", "2048"),
-    *("--net0", "name=eth0,bridge=lxcbr0,ip=dhcp", "--unprivileged", "1"),
-    *("--features", "nesting=1"),
-)
 _APT_TIMEOUT = 600.0
+
+
+def throw_away(target: Target) -> tuple[int, list[str]]:
+    """Return the container that may be made and destroyed, and the argv that creates it.
+
+    Args:
+        target: says which are reserved; of these it is the first.
+
+    Raises:
+        FactError: none is, or nothing says what it is made from.
+    """
+    if not target.reserved:
+        raise FactError(
+            "no ctid is reserved for throw-away containers on this target: put one into its target "
+            "file, for example reserved = [951], with the template, storage and bridge for it"
+        )
+    ctid = target.reserved[0]
+    return ctid, target.creation(ctid, hostname="default-driver", size=4, features=("nesting",))
 
 
 @dataclass(frozen=True)
 class Existing:
     """A container that had Docker before us: what it held, and how its node looked."""
 
+    ctid: int
     inside: Transport
     driver: str
     recorded: dict[str, str]
 
 
 @pytest.fixture(scope="session")
-def default_container(runtime: Runtime, target: Target) -> Iterator[Existing]:
-    """Made from a template with Docker, given an image and a container, and thrown away.
+def default_container(runtime: Runtime, target: Target, image: str) -> Iterator[Existing]:
+    """Made with Docker on its default driver, given an image and a container, and thrown away.
 
     What each scenario takes back is compared with this one record of the time before any.
     """
-    if target.place != "lab":
-        raise FactError("no ctid is reserved for throw-away containers on this target")
-    if runtime.state(CTID) is not None:
-        raise FactError(f"container {CTID} is there already, and not ours: it is left alone")
-    try:
-        runtime.node.run(CREATE, timeout=300).require()
-        runtime.start(CTID)
-        inside = runtime.inside(CTID)
-        wait_until_booted(inside)
-        inside.run(["docker", "run", "--name", "former", IMAGE], timeout=PATIENCE).require()
-        recorded = witness.undone(witness.both(runtime, CTID))
-        yield Existing(inside, _driver(inside), recorded)
+    ctid, argv = throw_away(target)
+    if runtime.state(ctid) is not None:
+        raise FactError(f"container {ctid} is there already, and not ours: it is left alone")
+    create(runtime, ctid, argv, lambda _: None)
+    try:  # from here on it is ours to destroy
+        inside = boot(runtime, ctid)
+        if not docker_daemon(inside):  # a template without it: as most users install it
+            Engine("Docker", "").apply(inside)
+        inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
+        recorded = witness.undone(witness.both(runtime, ctid))
+        yield Existing(ctid, inside, _driver(inside), recorded)
     finally:
-        _throw_away(runtime)
+        _throw_away(runtime, target, ctid)
 
 
-def _throw_away(runtime: Runtime) -> None:
-    if runtime.state(CTID) == "running":
-        runtime.stop(CTID)
-    if runtime.state(CTID) is not None:
-        runtime.node.run(["pct", "destroy", str(CTID)], timeout=180).require()
+def _throw_away(runtime: Runtime, target: Target, ctid: int) -> None:
+    """Destroy it, with nothing of its plan left on the node."""
+    plan = _plan(runtime, target, ctid)
+    if plan.journal.entries():
+        plan.rollback(force=True)
+    if runtime.state(ctid) == "running":
+        runtime.stop(ctid)
+    if runtime.state(ctid) is not None:
+        runtime.node.run(["pct", "destroy", str(ctid)], timeout=180).require()
 
 
 def _driver(inside: Transport) -> str:
     return inside.run(["docker", "info", "-f", "{{.Driver}}"]).require().text.strip()
 
 
-def _plan(runtime: Runtime) -> Plan:
-    return docker_in_lxc.plan(runtime, CTID, tell=lambda _: None)
+def _plan(runtime: Runtime, target: Target, ctid: int) -> Plan:
+    return docker_in_lxc.plan(runtime, ctid, repository=target.repository, tell=lambda _: None)
+
+
+@pytest.fixture
+def its_plan(runtime: Runtime, target: Target, existing: Existing) -> Callable[[], Plan]:
+    """Returns the plan anew: each stage knows of the others by the journal alone."""
+    return lambda: _plan(runtime, target, existing.ctid)
 
 
 @given("another container runs Docker on its default driver", target_fixture="existing")
@@ -90,9 +113,9 @@ def another_container(default_container: Existing) -> Existing:
 
 
 @when(parsers.parse('"{clause}" of the plan is applied to it and taken back'))
-def part_is_applied_and_taken_back(runtime: Runtime, clause: str) -> None:
+def part_is_applied_and_taken_back(its_plan: Callable[[], Plan], clause: str) -> None:
     """As the command line does it, with ``--only``."""
-    part = _plan(runtime).only([clause])
+    part = its_plan().only([clause])
     applied = part.apply()
     if not any(outcome.changed for outcome in applied):
         raise FactError(f"{clause} is applied on this node already: nothing can be taken back")
@@ -101,16 +124,18 @@ def part_is_applied_and_taken_back(runtime: Runtime, clause: str) -> None:
 
 
 @given("the plan is applied to another container", target_fixture="existing")
-def plan_is_applied(default_container: Existing, runtime: Runtime) -> Existing:
+def plan_is_applied(default_container: Existing, runtime: Runtime, target: Target) -> Existing:
     """As the command line does it; where it is applied already it finds nothing to do."""
-    _plan(runtime).apply()
+    _plan(runtime, target, default_container.ctid).apply()
     return default_container
 
 
 @when("the plan is applied to it, taken back, compared, and applied again", target_fixture="stages")
-def plan_is_rehearsed(runtime: Runtime) -> list[Stage]:
+def plan_is_rehearsed(
+    runtime: Runtime, existing: Existing, its_plan: Callable[[], Plan]
+) -> list[Stage]:
     """As ``python -m remediation rehearse`` does it."""
-    stages = list(rehearsal.rehearse(lambda: _plan(runtime), lambda: witness.both(runtime, CTID)))
+    stages = list(rehearsal.rehearse(its_plan, lambda: witness.both(runtime, existing.ctid)))
     evidence.say(", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in stages))
     return stages
 
@@ -123,19 +148,19 @@ def nothing_differed(stages: list[Stage]) -> None:
 
 
 @then(parsers.parse('its Docker runs on "{driver}" and can run hello-world'))
-def docker_runs_on(existing: Existing, driver: str) -> None:
+def docker_runs_on(existing: Existing, driver: str, image: str) -> None:
     """The plan by its effect."""
     assert existing.driver != driver, f"it was on {driver} before the plan"
     now = _driver(existing.inside)
     assert now == driver, f"after the plan Docker runs on {now}"
-    run = existing.inside.run(["docker", "run", "--rm", IMAGE], timeout=PATIENCE)
-    assert run.ok, f"after the plan {IMAGE} ends with {run.exit_code}: {run.stderr!r:.300}"
+    run = existing.inside.run(["docker", "run", "--rm", image], timeout=PATIENCE)
+    assert run.ok, f"after the plan {image} ends with {run.exit_code}: {run.stderr!r:.300}"
 
 
 @then("nothing of the plan is left to do")
-def nothing_left(runtime: Runtime) -> None:
+def nothing_left(its_plan: Callable[[], Plan]) -> None:
     """Every action's own check, once more."""
-    left = [drift.summary for _, drift in _plan(runtime).drifts() if drift is not None]
+    left = [drift.summary for _, drift in its_plan().drifts() if drift is not None]
     assert not left, "applied again, and still: " + "; ".join(left)
 
 
@@ -168,22 +193,22 @@ def letter_is_worse(existing: Existing, runtime: Runtime, restarted: CommandResu
 
 
 @when("the plan is taken back, over what was changed by hand")
-def taken_back_by_force(runtime: Runtime) -> None:
+def taken_back_by_force(its_plan: Callable[[], Plan]) -> None:
     """Without force it is refused: somebody's change would be lost."""
     try:
-        _plan(runtime).rollback()
+        its_plan().rollback()
     except Meddled as refused:
         evidence.say(f"refused first: {', '.join(refused.changes)}")
     else:
         raise AssertionError("a file that was removed by hand was put back without a word")
-    _plan(runtime).rollback(force=True)
+    its_plan().rollback(force=True)
 
 
 @then("node and container are as they were before the plan")
 def as_before(runtime: Runtime, existing: Existing) -> None:
     """By a witness that shares no code with the actions; what may differ is listed there."""
     wait_until_booted(existing.inside)
-    now = witness.undone(witness.both(runtime, CTID))
+    now = witness.undone(witness.both(runtime, existing.ctid))
     changed = witness.differences(existing.recorded, now)
     assert not changed, f"{len(changed)} thing(s) are not as before: " + "; ".join(changed[:10])
     evidence.say(f"{len(now)} facts compared, none differs")

@@ -171,12 +171,33 @@ def test_how_a_container_is_provisioned(file: Path) -> None:
     assert argv == ["make", "-C", "/srv/my things", "ct-950"]
     there = Scripted({PHOENIX: (0, b"/usr/local/bin/phoenix\n", b"")})
     assert Target("local", 950).provisioning(there) == ["phoenix", "create", "950"]
+    assert Target("local", 950).provisioning(Scripted({PHOENIX: (127, b"", b"")})) == []
+
+
+def test_what_creates_a_container(file: Path) -> None:
+    argv = target.find("pve1", file).creation(950, features=docker_in_lxc.FEATURES)
+    assert argv == [
+        *("pct", "create", "950", "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"),
+        *("--hostname", "docker", "--rootfs", "local-lvm:8", "--memory", "2048"),
+        *("--net0", "name=eth0,bridge=vmbr0,ip=dhcp", "--unprivileged", "1"),
+        *("--features", "nesting=1,keyctl=1,fuse=1"),
+    ]
+
+
+def test_no_other_container_is_created_and_none_from_nothing(file: Path) -> None:
+    assert target.find("pve1", file).creation(952)[2] == "952"
+    with pytest.raises(UsageError, match="container 100 is neither the target's own nor reserved"):
+        target.find("pve1", file).creation(100)
     with pytest.raises(FactError) as raised:
-        Target("local", 950).provisioning(Scripted({PHOENIX: (127, b"", b"")}))
-    assert str(raised.value) == (
-        "there is no phoenix on scripted to provision container 950 with: "
-        "say how in the target file, for example provision = 'my-provisioner {ctid}'"
-    )
+        target.find("here", file).creation(100)
+    assert "nothing says what container 100 on local is made from" in str(raised.value)
+    assert "provision = 'my-provisioner {ctid}', or template = " in str(raised.value)
+
+
+def test_what_docker_pulls() -> None:
+    assert Target("local", 950).reference == "hello-world"
+    mirror = Target("local", 950, registry="registry.example:5000/library")
+    assert mirror.reference == "registry.example:5000/library/hello-world"
 
 
 def test_the_options_of_a_command(file: Path) -> None:

@@ -1,0 +1,125 @@
+"""Bringing a container about where there is none: by what the target has for it, or by us."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from remediation import docker_in_lxc
+from remediation.errors import CommandFailed, FactError, UsageError, VerifyFailed
+from remediation.lock import Lock
+from remediation.runtime import Pct, wait_until_booted, wait_until_online
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from remediation.plan import Plan
+    from remediation.runtime import Runtime
+    from remediation.target import Target
+    from remediation.transport import Transport
+
+#: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
+PATIENCE = 3600.0
+_CREATE_PATIENCE = 600.0
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """How a provisioning ended: ``how`` it was done, what it said, and after how many seconds."""
+
+    how: str
+    ok: bool
+    said: str
+    seconds: float
+
+
+def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Provisioned:
+    """Provision the target's container, once more if it is there.
+
+    By the target's own command or ``phoenix create``; where there is neither, by ``pct create``
+    and the plan, and once more by the plan.
+
+    Args:
+        runtime: manages the container.
+        target: says how.
+        tell: hears one line before anything that takes time.
+
+    Returns:
+        How it ended, also if that was not well.
+
+    Raises:
+        FactError: nothing says how; or the container is there, and the plan is not applied to
+            it: there is no "once more", and nothing was changed.
+        RemediationError: it could not be done, or what was done could not be taken back.
+    """
+    if argv := target.provisioning(runtime.node):
+        tell(shlex.join(argv))
+        result = runtime.node.run(argv, timeout=PATIENCE)
+        said = result.text + result.stderr.decode(errors="replace")
+        return Provisioned(shlex.join(argv), result.ok, said, result.seconds)
+    started, how = time.monotonic(), "the plan"
+    try:
+        if runtime.state(target.ctid) is None:
+            how = "pct create and the plan"
+            argv = target.creation(target.ctid, features=docker_in_lxc.FEATURES)
+            create(runtime, target.ctid, argv, tell)
+            boot(runtime, target.ctid)
+            _plan(runtime, target, tell).apply()
+        else:
+            _again(runtime, target, tell)
+    except (CommandFailed, VerifyFailed) as error:
+        return Provisioned(how, False, str(error), time.monotonic() - started)
+    return Provisioned(how, True, "", time.monotonic() - started)
+
+
+def _plan(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Plan:
+    return docker_in_lxc.plan(runtime, target.ctid, repository=target.repository, tell=tell)
+
+
+def _again(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> None:
+    plan = _plan(runtime, target, tell)
+    if left := [drift.summary for _, drift in plan.drifts() if drift is not None]:
+        raise FactError(
+            f"container {target.ctid} was not provisioned by the plan ({left[0]}), so it cannot be "
+            f"once more. Apply it first: python -m remediation apply --target {target}"
+        )
+    plan.apply()
+
+
+def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str], None]) -> None:
+    """Create a container.
+
+    Args:
+        runtime: manages the containers of the node.
+        ctid: the container.
+        argv: what creates it: see ``Target.creation``.
+        tell: hears one line before anything that takes time.
+
+    Raises:
+        UsageError: it is there already; nothing was changed.
+        FactError: the node has no pct.
+        CommandFailed: it could not be created.
+    """
+    if not isinstance(runtime, Pct):
+        raise FactError(f"{runtime.node.machine} has plain LXC: containers are created by pct")
+    with Lock(runtime.node).held(f"create container {ctid}"):
+        if (state := runtime.state(ctid)) is not None:
+            raise UsageError(f"container {ctid} is there already, and {state}: it is left as it is")
+        tell(shlex.join(argv))
+        runtime.node.run(argv, timeout=_CREATE_PATIENCE).require()
+
+
+def boot(runtime: Runtime, ctid: int) -> Transport:
+    """Start a container; return its inside when it has booted and has a network.
+
+    Raises:
+        CommandFailed: it does not start.
+        TransportError: it has not booted, or has no network, in time.
+    """
+    runtime.start(ctid)
+    inside = runtime.inside(ctid)
+    wait_until_booted(inside)
+    wait_until_online(inside)
+    return inside

@@ -1,0 +1,126 @@
+"""The image that shows a layered mount: brought by us, for its machine, and taken away again."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from remediation.errors import FactError
+from remediation.transport import Base, CommandResult
+from steps import docker as steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Guest(Base):
+    """A container whose Docker has some images."""
+
+    machine = "container 950"
+
+    def __init__(self) -> None:
+        self.cpu = "x86_64"
+        self.images: set[str] = set()
+        self.broken = False
+        self.ran: list[list[str]] = []
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        words = list(argv)
+        self.ran.append(words)
+        code, out, err = self.answer(words, stdin)
+        return CommandResult(tuple(words), code, out, err, self.machine, 0.0, 0.0)
+
+    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
+        match words:
+            case ["uname", "-m"]:
+                return 0, self.cpu.encode() + b"\n", b""
+            case ["docker", "image", "inspect", name]:
+                return int(name not in self.images), b"[]\n", b""
+            case ["docker", "image", "rm", "-f", name]:
+                self.images.remove(name)
+                return 0, b"", b""
+            case ["docker", "load", "-q"]:
+                if self.broken:
+                    return 1, b"", b"fuse: device not found, try 'modprobe fuse' first"
+                with tarfile.open(fileobj=io.BytesIO(stdin)) as archive:
+                    manifest = archive.extractfile("manifest.json")
+                    assert manifest is not None
+                    self.images |= set(json.load(manifest)[0]["RepoTags"])
+                return 0, b"Loaded image\n", b""
+            case ["docker", "run", "-d", "--name", _, steps.PROBE, "/hello", "wait"]:
+                return 0, b"", b""
+        raise AssertionError(f"nobody said what {words} answers")
+
+
+@pytest.fixture
+def finalizers() -> list[Callable[[], Any]]:
+    return []
+
+
+@pytest.fixture
+def scenario(finalizers: list[Callable[[], Any]]) -> Any:
+    return SimpleNamespace(addfinalizer=finalizers.append)
+
+
+def test_what_was_brought_is_taken_away(scenario: Any, finalizers: list[Any]) -> None:
+    guest = Guest()
+    assert steps.image_is_loaded(guest, scenario).ok
+    assert guest.images == {steps.PROBE}
+    for finalize in finalizers:
+        finalize()
+    assert guest.images == set()
+
+
+def test_what_was_there_stays(scenario: Any, finalizers: list[Any]) -> None:
+    guest = Guest()
+    guest.images = {steps.PROBE}
+    steps.image_is_loaded(guest, scenario)
+    assert finalizers == []
+
+
+def test_on_another_machine_it_is_said_that_it_cannot_be_asked(scenario: Any) -> None:
+    guest = Guest()
+    guest.cpu = "aarch64"
+    with pytest.raises(FactError, match=r"container 950 is aarch64: .* for x86_64"):
+        steps.image_is_loaded(guest, scenario)
+    assert guest.images == set()
+
+
+def test_an_image_that_cannot_be_loaded_is_a_container_that_cannot_be_started(
+    scenario: Any,
+) -> None:
+    guest = Guest()
+    guest.broken = True
+    run = steps.docker_container_runs(guest, steps.image_is_loaded(guest, scenario), scenario)
+    assert not run.result.ok
+    with pytest.raises(AssertionError, match="no usable /dev/fuse"):
+        steps.root_is_fuse(guest, SimpleNamespace(), 950, run)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("image", "digest", "genuine"),
+    [
+        ("hello-world", "hello-world@sha256:1", True),
+        ("hello-world:latest", "docker.io/library/hello-world@sha256:1", True),
+        ("r.example:5000/library/hello-world", "r.example:5000/library/hello-world@sha256:1", True),
+        ("r.example:5000/library/hello-world", "hello-world@sha256:1", False),
+    ],
+)
+def test_a_digest_is_that_of_the_image(
+    image: str, digest: str, genuine: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "_api", lambda *_: {"Image": "sha256:2", "RepoDigests": [digest]})
+    run: Any = SimpleNamespace(name="gate-1")
+    nobody: Any = None
+    if genuine:
+        steps.image_is_genuine(nobody, 950, run, image)
+    else:
+        with pytest.raises(AssertionError, match="was never pulled as"):
+            steps.image_is_genuine(nobody, 950, run, image)

@@ -1,0 +1,97 @@
+"""What is left out on a target: what may not be changed, and what came about before."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from remediation import target as targets
+from remediation.errors import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+THERE, NOT_THERE, AWAY = (targets.Target(host, 950) for host in ("there", "not-there", "away"))
+
+
+class Item:
+    """A collected scenario, as far as it matters."""
+
+    def __init__(self, target: targets.Target, *tags: str) -> None:
+        self.callspec = SimpleNamespace(params={"target": target})
+        self.tags = tags
+
+    def get_closest_marker(self, name: str) -> str | None:
+        return name if name in self.tags else None
+
+
+@pytest.fixture
+def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The conftest of the gate, which finds one target's container there."""
+
+    @contextmanager
+    def opened(target: targets.Target, **_: object) -> Iterator[SimpleNamespace]:
+        if target is AWAY:
+            raise TransportError("no route to host")
+        yield SimpleNamespace(state=lambda _: "running" if target is THERE else None)
+
+    monkeypatch.setattr(targets, "opened", opened)
+    return request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+
+
+def asked(ours: Any, items: list[Item], **options: object) -> tuple[list[Item], list[str]]:
+    """Return what is left, and what the header says."""
+    left_out: list[Item] = []
+
+    def take(items: list[Item]) -> None:
+        left_out.extend(items)
+
+    given = {"--target": ["T"], "--allow-mutation": True} | options
+    config = SimpleNamespace(
+        getoption=given.get,
+        option=SimpleNamespace(collectonly=False),
+        stash=pytest.Stash(),
+        hook=SimpleNamespace(pytest_deselected=take),
+    )
+    left = list(items)
+    ours.pytest_collection_modifyitems(config, left)
+    assert {*left, *left_out} == set(items)
+    return left, ours.pytest_report_collectionfinish(config, left)
+
+
+def test_what_came_about_before_is_not_asked_and_said_not_to_be(ours: Any) -> None:
+    made, other = (Item(THERE, "mutates", *tags) for tags in (("from_nothing",), ()))
+    left, said = asked(ours, [made, other])
+    assert left == [other]
+    assert said == ["there/950: the container is there, so how it comes about is not asked"]
+
+
+@pytest.mark.parametrize("aim", [NOT_THERE, AWAY])
+def test_what_is_not_there_or_cannot_be_asked_is_for_the_scenario(
+    ours: Any, aim: targets.Target
+) -> None:
+    made = Item(aim, "mutates", "from_nothing")
+    assert asked(ours, [made]) == ([made], [])
+
+
+def test_of_several_targets_each_is_asked_for_itself(ours: Any) -> None:
+    items = [Item(aim, "mutates", "from_nothing") for aim in (THERE, NOT_THERE)]
+    left, _ = asked(ours, items)
+    assert left == items[1:]
+
+
+def test_the_lab_of_this_run_is_made_by_it(ours: Any) -> None:
+    made = Item(THERE, "mutates", "from_nothing")
+    assert asked(ours, [made], **{"--target": []}) == ([made], [])
+
+
+def test_without_leave_nothing_that_changes_is_asked(ours: Any) -> None:
+    changes, looks = Item(THERE, "mutates", "from_nothing"), Item(THERE)
+    left, said = asked(ours, [changes, looks], **{"--allow-mutation": False})
+    assert left == [looks]
+    assert said == ["scenarios that change the target are not asked (--allow-mutation)"]

@@ -1,0 +1,225 @@
+"""Where there is no container: by the target's own command, by phoenix, or by pct and the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from remediation import docker_in_lxc, provision
+from remediation.errors import CommandFailed, FactError, RollbackFailed, TransportError, UsageError
+from remediation.plan import Drift
+from remediation.provision import boot, create
+from remediation.runtime import Lxc, Pct, wait_until_online
+from remediation.target import Target
+from remediation.transport import Base, CommandResult
+from steps.rollback import throw_away
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TARGET = Target("pve1", 950, reserved=(951,), template="local:vztmpl/debian.tar.zst")
+ROUTE = b"Iface\tDestination\tGateway\neth0\t00000000\t0103000A\n"
+SIX = b"0" * 32 + b" 00 " + b"0" * 32 + b" 00 fe80 00000400 00000001 00000000 00000003     "
+
+
+class Pve(Base):
+    """A node with pct: which containers there are, and in which state."""
+
+    machine = "pve1"
+
+    def __init__(self, *, phoenix: bool = False) -> None:
+        self.containers: dict[str, str] = {}
+        self.phoenix = phoenix
+        self.fails = ""
+        self.route = ROUTE
+        self.route6 = b""
+        self.locked = False
+        self.ran: list[list[str]] = []
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        words = list(argv)
+        self.ran.append(words)
+        code, out, err = self.answer(words)
+        return CommandResult(tuple(words), code, out, err, self.machine, 0.0, 1.0)
+
+    def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:  # noqa: C901, PLR0911 - a table
+        if words[:2] == ["pct", self.fails]:
+            return 255, b"", b"storage 'local' does not support container directories"
+        match words:
+            case ["pct", "status", ctid]:
+                if ctid not in self.containers:
+                    said = f"Configuration file 'nodes/pve1/lxc/{ctid}.conf' does not exist"
+                    return 2, b"", said.encode()
+                return 0, f"status: {self.containers[ctid]}\n".encode(), b""
+            case ["find", "/etc/pve/nodes", *_]:
+                return 0, b"", b""
+            case ["pct", "create", ctid, *_]:
+                assert self.locked, "somebody else may be at work"
+                self.containers[ctid] = "stopped"
+                return 0, b"", b""
+            case ["pct", "start", ctid]:
+                self.containers[ctid] = "running"
+                return 0, b"", b""
+            case ["pct", "exec", *_, "systemctl", "is-system-running"]:
+                return 0, b"running\n", b""
+            case ["pct", "exec", *_, "/proc/net/route"]:
+                return 0, self.route, b""
+            case ["pct", "exec", *_, "/proc/net/ipv6_route"]:
+                return 0, self.route6, b""
+            case ["sh", "-c", "command -v phoenix"]:
+                return (0 if self.phoenix else 127), b"", b""
+            case ["phoenix", "create", "950"]:
+                return 1, b"", b"phoenix: error: container 950: no template\n"
+        raise AssertionError(f"nobody said what {words} answers")
+
+    def hold(self, argv: Sequence[str]) -> Any:
+        assert "flock" in argv[2]
+        self.locked = True
+        return self
+
+    def alive(self) -> bool:
+        return self.locked
+
+    def release(self) -> None:
+        self.locked = False
+
+    @property
+    def changed(self) -> list[str]:
+        looks = ("status", "exec")
+        return [" ".join(w[:3]) for w in self.ran if w[0] == "pct" and w[1] not in looks]
+
+
+@dataclass
+class FakePlan:
+    """A plan, by what it finds and how its applying ends."""
+
+    left: Drift | None = None
+    error: Exception | None = None
+    applied: list[bool] = field(default_factory=list)
+
+    def drifts(self) -> list[tuple[None, Drift | None]]:
+        return [(None, self.left)]
+
+    def apply(self) -> None:
+        if self.error:
+            raise self.error
+        self.applied.append(True)
+
+
+@pytest.fixture
+def plan(monkeypatch: pytest.MonkeyPatch) -> FakePlan:
+    made = FakePlan()
+    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: made)
+    return made
+
+
+def run(node: Pve, target: Target = TARGET) -> provision.Provisioned:
+    return provision.provision(Pct(node), target, lambda _: None)
+
+
+def test_phoenix_does_it_where_it_is_and_how_it_ended_is_said(plan: FakePlan) -> None:
+    ended = run(Pve(phoenix=True))
+    assert (ended.how, ended.ok) == ("phoenix create 950", False)
+    assert "no template" in ended.said
+    assert plan.applied == []
+
+
+def test_without_phoenix_it_is_created_started_and_given_the_plan(plan: FakePlan) -> None:
+    node = Pve()
+    ended = run(node)
+    assert (ended.how, ended.ok) == ("pct create and the plan", True)
+    assert node.changed == ["pct create 950", "pct start 950"]
+    assert plan.applied == [True]
+    assert not node.locked
+
+
+def test_a_second_time_is_the_plan_alone(plan: FakePlan) -> None:
+    node = Pve()
+    node.containers["950"] = "running"
+    assert run(node).ok
+    assert (node.changed, plan.applied) == ([], [True])
+
+
+def test_there_is_no_second_time_without_a_first(plan: FakePlan) -> None:
+    node = Pve()
+    node.containers["950"] = "running"
+    plan.left = Drift("package fuse-overlayfs is not installed")
+    with pytest.raises(FactError, match=r"not installed.*remediation apply --target pve1/950"):
+        run(node)
+    assert (node.changed, plan.applied) == ([], [])
+
+
+def test_a_create_or_a_plan_that_fails_is_an_answer(plan: FakePlan) -> None:
+    node = Pve()
+    node.fails = "create"
+    ended = run(node)
+    assert not ended.ok
+    assert "does not support container directories" in ended.said
+    assert plan.applied == []
+
+
+@pytest.mark.parametrize("error", [RollbackFailed([]), TransportError("gone")])
+def test_what_could_not_be_done_or_taken_back_is_none(plan: FakePlan, error: Exception) -> None:
+    plan.error = error
+    with pytest.raises(type(error)):
+        run(Pve())
+
+
+def test_without_a_template_nothing_is_created(plan: FakePlan) -> None:
+    node = Pve()
+    with pytest.raises(FactError, match="put it into the target file"):
+        run(node, Target("pve1", 950))
+    assert (node.changed, plan.applied) == ([], [])
+
+
+def test_a_container_that_is_there_is_never_created_over() -> None:
+    node = Pve()
+    node.containers["950"] = "stopped"
+    with pytest.raises(UsageError, match="950 is there already, and stopped"):
+        create(Pct(node), 950, TARGET.creation(950), lambda _: None)
+    assert node.changed == []
+
+
+def test_plain_lxc_creates_none() -> None:
+    with pytest.raises(FactError, match="plain LXC"):
+        create(Lxc(Pve()), 950, TARGET.creation(950), lambda _: None)
+
+
+def test_one_that_does_not_start_is_said_so() -> None:
+    node = Pve()
+    node.fails = "start"
+    with pytest.raises(CommandFailed, match="pct start 950"):
+        boot(Pct(node), 950)
+
+
+@pytest.mark.parametrize(
+    ("four", "six", "online"),
+    [
+        (ROUTE, b"", True),
+        (b"Iface\tDestination\n", SIX + b"eth0\n", True),
+        (b"Iface\tDestination\n", SIX + b"lo\n", False),
+        (b"", b"", False),
+    ],
+)
+def test_a_network_is_a_default_route(four: bytes, six: bytes, online: bool) -> None:
+    node = Pve()
+    node.route, node.route6 = four, six
+    if online:
+        wait_until_online(Pct(node).inside(950), patience=0.1)
+    else:
+        with pytest.raises(TransportError, match="is there DHCP on its bridge"):
+            wait_until_online(Pct(node).inside(950), patience=0.1)
+
+
+def test_a_throw_away_container_is_the_first_that_is_reserved() -> None:
+    ctid, argv = throw_away(TARGET)
+    assert (ctid, argv[:4]) == (951, ["pct", "create", "951", "local:vztmpl/debian.tar.zst"])
+    assert argv[-2:] == ["--features", "nesting=1"]
+    with pytest.raises(FactError, match=r"no ctid is reserved .* reserved = \[951\]"):
+        throw_away(Target("pve1", 950))
+    with pytest.raises(FactError, match="template"):
+        throw_away(Target("pve1", 950, reserved=(951,)))
