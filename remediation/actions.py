@@ -133,12 +133,15 @@ class Package(Simple):
         requirement: the clause it implements.
         package: the package.
         beside: packages to be installed with it, of which a release may not have all.
+        after: packages that the plan installs before it, if they are not there; what they need,
+            too, is theirs to take back.
     """
 
     name: str
     requirement: str
     package: str
     beside: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
     before: ClassVar[Any] = PackageState
 
@@ -163,8 +166,9 @@ class Package(Simple):
                 "no rollback brings back: remove that yourself, or keep it and do without the plan"
             )
         # "Inst NAME (NEW" is an installation; "Inst NAME [OLD] (NEW" an upgrade, never purged.
-        adds = re.findall(r"^Inst (\S+) \(", plan, re.MULTILINE)
-        return PackageState(status, _statuses(on, sorted(adds)))
+        theirs = _simulate(on, *self.after).require().text if self.after else ""
+        adds, shared = (set(re.findall(r"^Inst (\S+) \(", x, re.MULTILINE)) for x in (plan, theirs))
+        return PackageState(status, _statuses(on, sorted(adds - shared)))
 
     def _planned(self, on: Transport) -> tuple[list[str], str]:
         """Return the packages to ask for, and what apt says would be done."""
@@ -175,15 +179,12 @@ class Package(Simple):
         return names, plan.require().text
 
     def _simulated(self, on: Transport) -> tuple[list[str], CommandResult]:
-        def simulate(*names: str) -> CommandResult:
-            return on.run([*_APT, "-s", "install", "--no-install-recommends", *names])
-
         names = [self.package, *self.beside]
-        plan = simulate(*names)
-        if plan.ok or not self.beside or not simulate(self.package).ok:
+        plan = _simulate(on, *names)
+        if plan.ok or not self.beside or not _simulate(on, self.package).ok:
             return names, plan
-        names = [self.package, *(each for each in self.beside if simulate(self.package, each).ok)]
-        return names, simulate(*names)
+        has = [each for each in self.beside if _simulate(on, self.package, each).ok]
+        return [self.package, *has], _simulate(on, self.package, *has)
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
@@ -237,6 +238,10 @@ class Package(Simple):
         now = _statuses(on, before.adds)
         gone = [name for name, status in before.adds.items() if now[name] != status]
         return [f"{', '.join(gone)}: removed from {on.machine}"] if gone else []
+
+
+def _simulate(on: Transport, *packages: str) -> CommandResult:
+    return on.run([*_APT, "-s", "install", "--no-install-recommends", *packages])
 
 
 def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:

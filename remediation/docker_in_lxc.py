@@ -183,7 +183,7 @@ def _inside(
         Step(storage, container, then_back=(back,)),
         # Docker itself comes last: its package starts it, and on its first start it would take
         # another driver, whose layers it then does not leave. It finds its settings instead.
-        Step(Engine("Docker is installed", "STEP-3.1"), container, then_back=(gone,)),
+        Step(Engine("Docker is installed", "STEP-3.1", (DRIVER,)), container, then_back=(gone,)),
     ]
 
 

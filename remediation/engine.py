@@ -68,10 +68,16 @@ class Engine(Simple):
 
     Taken back, the packages are purged, and what was absent is absent again; what Docker holds
     of its user's (images, containers, volumes) is never deleted but moved aside.
+
+    Args:
+        name: what a reader calls it.
+        requirement: the clause it implements.
+        after: packages that the plan installs before it: see :class:`Package`.
     """
 
     name: str
     requirement: str
+    after: tuple[str, ...] = ()
 
     before: ClassVar[Any] = EngineState
 
@@ -142,7 +148,7 @@ class Engine(Simple):
         # Recommended packages are left out, so what is needed is named: since Debian 13 the
         # client is a package of its own, and no image is pulled without certificates.
         beside = ("docker-cli", "ca-certificates")
-        return Package(self.name, self.requirement, "docker.io", beside)
+        return Package(self.name, self.requirement, "docker.io", beside, self.after)
 
 
 def is_in_the_kernel(on: Transport) -> bool:

@@ -17,7 +17,7 @@ from remediation.transport import Base, CommandResult, Local
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ACTION = Engine("Docker is installed", "STEP-3.1")
+ACTION = Engine("Docker is installed", "STEP-3.1", ("fuse-overlayfs",))
 APT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"]
 APT += ["-o", "DPkg::Lock::Timeout=600"]
 BESIDE = ("docker-cli", "ca-certificates")
@@ -36,16 +36,16 @@ class Guest(Base):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.release = {
-            "docker.io": ["containerd", "runc"],
+            "docker.io": ["adduser", "containerd", "runc"],
             "docker-cli": [],
             "ca-certificates": [],
+            "fuse-overlayfs": ["adduser", "fuse3"],
         }
         self.conflicts: list[str] = []
         self.status: dict[str, str] = {}
         self.groups: set[str] = set()
         self.lists = True
         self.foreign = ""
-        self.client = True
         self.dies_after = -1
         self.ran: list[list[str]] = []
 
@@ -120,7 +120,9 @@ class Guest(Base):
                 self.lay("etc/docker/key.json")
                 return 0, ""
             case ["-s", "purge" | "remove", *names]:
-                return 0, "".join(f"Purg {name} [1.0]\n" for name in names)
+                users = {x for x, needs in self.release.items() if set(needs) & set(names)}
+                users = {name for name in users if self.status.get(name) == "ii"}
+                return 0, "".join(f"Purg {name} [1.0]\n" for name in sorted({*names, *users}))
             case ["purge" | "remove" as verb, *names]:
                 return self.take_away(verb, names)
         raise AssertionError(words)
@@ -171,7 +173,7 @@ def test_what_was_absent_is_absent_again(guest: Guest) -> None:
     ACTION.rollback(guest, before)
     assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, set())
     assert not list(guest.root.rglob("*taken-back-*"))  # there was nothing of a user's in it
-    assert set(guest.status.values()) == {""}
+    assert {name for name, status in guest.status.items() if status} == {"adduser"}  # see below
 
 
 def test_what_lay_there_before_is_not_nuked_with_the_package(guest: Guest) -> None:
@@ -236,12 +238,29 @@ def test_a_package_that_was_removed_and_not_purged_is_so_again(guest: Guest) -> 
     assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, {"docker"})
 
 
+def test_what_an_earlier_package_of_the_plan_needs_too_is_its_own_to_take_back(
+    guest: Guest,
+) -> None:
+    first = Package("package", "STEP-3.1", "fuse-overlayfs")
+    earlier, before = first.capture(guest), ACTION.capture(guest)
+    assert set(earlier.adds) == {"adduser", "fuse3", "fuse-overlayfs"}
+    assert "adduser" not in before.packages.adds
+    first.apply(guest)
+    ACTION.apply(guest)
+    ACTION.rollback(guest, before)
+    assert guest.status["adduser"] == guest.status["fuse-overlayfs"] == "ii"
+    first.rollback(guest, earlier)
+    assert set(guest.status.values()) == {""}
+    assert (first.capture(guest), ACTION.capture(guest)) == (earlier, before)
+
+
 def test_a_release_without_a_client_of_its_own_needs_none(guest: Guest) -> None:
     del guest.release["docker-cli"]
     guest.lists = False
     assert "docker-cli" not in ACTION.capture(guest).packages.adds
     ACTION.apply(guest)
-    assert set(guest.status) == {"containerd", "runc", "docker.io", "ca-certificates"}
+    assert {"docker.io", "ca-certificates"} < set(guest.status)
+    assert "docker-cli" not in guest.status
 
 
 def test_somebody_elses_docker_is_used_as_it_is(guest: Guest) -> None:
@@ -320,7 +339,6 @@ def test_what_only_a_restart_takes_away_is_seen(guest: Guest) -> None:
 
 
 def test_a_package_alone_is_asked_for_as_ever(guest: Guest) -> None:
-    guest.release["fuse-overlayfs"] = []
     Package("package", "STEP-3.1", "fuse-overlayfs").capture(guest)
     asked = [words[len(APT) :] for words in guest.ran if words[: len(APT)] == APT]
     assert asked == [["-s", "install", "--no-install-recommends", "fuse-overlayfs"]]
