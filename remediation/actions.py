@@ -302,11 +302,15 @@ class Profile(Simple):
 
 @dataclass(frozen=True)
 class OptionsState:
-    """A container's configuration, whether it runs, and the configuration that it runs with."""
+    """A container's configuration, whether it runs, and the configuration that it runs with.
+
+    The last one tells whether a restart is due; it is no part of what must be equal, since a
+    configuration that was replaced before the plan without a restart comes back to nobody.
+    """
 
     file: FileState
     running: bool
-    effective: str
+    effective: str = field(compare=False)
 
 
 @dataclass(frozen=True)
