@@ -86,6 +86,7 @@ class _Lxc:
     """What both runtimes do with LXC's own tools, which Proxmox has, too."""
 
     _LXC_PATH = "/var/lib/lxc"
+    _START = "lxc-start -n"
 
     def __init__(self, node: Transport) -> None:
         self.node = node
@@ -100,7 +101,7 @@ class _Lxc:
         if not answer.ok or not answer.text.strip().isdigit():
             raise TransportError(
                 f"container {ctid} on {self.node.machine} is not running: "
-                f"start it (pct start {ctid}) and ask again"
+                f"start it ({self._START} {ctid}) and ask again"
             )
         return int(answer.text)
 
@@ -130,6 +131,8 @@ class _Lxc:
 
 class Pct(_Lxc):
     """Containers of Proxmox VE, through ``pct``. Source: pct(1) and transcripts of it."""
+
+    _START = "pct start"
 
     def inside(self, ctid: int) -> Transport:
         """See :class:`Runtime`."""
@@ -250,7 +253,7 @@ class Lxc(_Lxc):
                 raise TransportError(self._absent(ctid))
             raise TransportError(
                 f"container {ctid} on {result.machine} is not running: {said.strip()}\n"
-                f"start it: lxc-start -n {ctid}"
+                f"start it: {self._START} {ctid}"
             )
 
     def _absent(self, ctid: int) -> str:
