@@ -13,6 +13,7 @@ from remediation import console, docker_in_lxc, rehearsal, target, witness
 from remediation.console import err, out
 from remediation.errors import Meddled, RemediationError, UsageError
 from remediation.journal import Journal
+from remediation.look import looking
 from remediation.target_option import with_target
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def _consent(price: Sequence[str], *, yes: bool) -> None:
 @with_target
 def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     """Show what apply would change, as unified diffs; changes nothing."""
-    with _opened(aim, only) as (_, make):
-        the_plan = make()
+    with _opened(aim, only) as (runtime, make):
+        the_plan = looking(make(), runtime.node)
         found = the_plan.drifts()
         price = the_plan.price(found)
     drifts = [(step, drift) for step, drift in found if drift is not None]
@@ -188,8 +189,8 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
 
     Exit code 0: no drift; 1: drift, or a run that did not end; 3: not all could be asked.
     """
-    with _opened(aim, only) as (_, make):
-        the_plan = make()
+    with _opened(aim, only) as (runtime, make):
+        the_plan = looking(make(), runtime.node)
         drifts = the_plan.drifts()
         unfinished = the_plan.journal.unfinished()
         entries = {entry.action: entry for entry in the_plan.journal.entries()}
