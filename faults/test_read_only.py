@@ -87,14 +87,13 @@ def test_the_gate_without_leave_to_change_changes_nothing(lab: Lab, tmp_path: Pa
         looked.compare()
 
 
-@pytest.mark.parametrize("plan", ["applied and not drifted", "drifted", "never applied"])
+@pytest.mark.parametrize("plan", ["applied", "drifted and never applied"])
 def test_a_look_at_the_plan_changes_nothing(lab: Lab, plan: str) -> None:
     """Whatever it finds."""
     lab.restore(snapshot("compliant"))
     with target.opened(target.parse(TARGET)) as runtime:
-        if plan == "never applied":
+        if plan != "applied":
             runtime.node.run(["rm", "-rf", "/var/lib/docker-lxc-gate"]).require()
-        if plan != "applied and not drifted":
             runtime.node.run(["rm", "/etc/apparmor.d/tunables/nesting"]).require()
             runtime.inside(CTID).run(["rm", "/etc/docker/daemon.json"]).require()
         looked = Looked(runtime)
