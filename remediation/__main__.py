@@ -14,6 +14,7 @@ from remediation.console import err, out
 from remediation.errors import Meddled, RemediationError, UsageError
 from remediation.journal import Journal
 from remediation.lock import Lock
+from remediation.look import looking
 from remediation.target_option import with_target
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def _consent(price: Sequence[str], *, yes: bool) -> None:
 @with_target
 def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     """Show what apply would change, as unified diffs; changes nothing."""
-    with _opened(aim, only) as (_, make):
-        the_plan = make()
+    with _opened(aim, only) as (runtime, make):
+        the_plan = looking(make(), runtime.node)
         found = the_plan.drifts()
         price = the_plan.price(found)
     drifts = [(step, drift) for step, drift in found if drift is not None]
@@ -224,7 +225,7 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     Exit code 0: no drift; 1: drift, or a run that did not end; 3: not all could be asked.
     """
     with _opened(aim, only) as (runtime, make):
-        the_plan = make()
+        the_plan = looking(make(), runtime.node)
         drifts = the_plan.drifts()
         busy = Lock(runtime.node).owner()
         unfinished = the_plan.journal.unfinished()

@@ -33,23 +33,30 @@ def loaded_policy(on: Transport, profile: str) -> str:
 
     It is that of the compiled text as loaded, and so the same as :func:`compiled_policy` of it.
     """
-    return _exported(on, profile, "raw_sha256").decode().strip()
+    place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+"
+    found = on.run(
+        [
+            *("find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),
+            *("(", "-regex", place, "-printf", "%f\\n", ")"),
+            *("-o", "-regex", f"{place}/raw_sha256", "-exec", "cat", "{}", ";"),
+        ]
+    )
+    words = found.require().text.split()
+    if len(words) == 1:
+        raise FactError(f"the kernel of {on.machine} does not export its policy")
+    return words[-1] if words else ""
 
 
 def loaded_binary(on: Transport, profile: str) -> bytes:
     """Return the policy itself that the kernel was given for a profile; empty if none."""
-    return _exported(on, profile, "raw_data")
-
-
-def _exported(on: Transport, profile: str, what: str) -> bytes:
     listing = on.run(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
     pattern = re.compile(re.escape(profile) + r"\.\d+$")
     places = [p for p in listing.text.splitlines() if pattern.search(p)]
     if not places:
         return b""
-    content = on.read(f"{places[-1]}/{what}")
+    content = on.read(f"{places[-1]}/raw_data")
     if not content:
-        raise FactError(f"the kernel of {on.machine} does not export its policy ({what})")
+        raise FactError(f"the kernel of {on.machine} does not export its policy")
     return content
 
 

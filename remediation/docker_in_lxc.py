@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
 
@@ -132,17 +133,13 @@ def _apparmor(node: Transport) -> list[Step]:
 
 def _options(runtime: Runtime, ctid: int) -> Step:
     """What the plan forgot: the container's features, and the profile's assignment to it."""
-    if not isinstance(runtime, Pct):
-        raise FactError(f"container {ctid} is plain LXC's: the plan's options are Proxmox's own")
     options = ContainerOptions(
         f"container {ctid} has its features and its profile",
         "STEP-2.2",
         runtime.config_path(ctid),
-        container_options,
+        container_options if isinstance(runtime, Pct) else partial(lxc_options, runtime.node),
         running=lambda: runtime.state(ctid) == "running",
-        effective=lambda: "\n".join(
-            f"{o.key} = {o.value}" for o in runtime.effective(ctid).options
-        ),
+        effective=lambda: runtime.started_with(ctid),
         start=lambda: _start(runtime, ctid, lambda _: None),
         shutdown=lambda: runtime.shutdown(ctid),
     )
@@ -235,11 +232,37 @@ def described(text: bytes | None, ctid: int) -> bytes:
 
 def container_options(text: bytes | None) -> bytes:
     """Return the container's configuration with its features and profile in effect."""
+    written = _whole(text)
+    changed = config.with_options(written, FEATURES, {"lxc.apparmor.profile": PROFILE})
+    return changed.encode(errors="surrogateescape")
+
+
+def lxc_options(node: Transport, text: bytes | None) -> bytes:
+    """Return the same of plain LXC's configuration, which has no features but what they mean.
+
+    Keyrings are allowed unless the container has a list of system calls of its own, on ``node``,
+    that refuses them: then LXC's list takes its place.
+    """
+    written = _whole(text)
+    wanted = {"lxc.apparmor.allow_nesting": "1", "lxc.apparmor.profile": PROFILE}
+    own = config.parse("", written).current().get("lxc.seccomp.profile")
+    if own and config.refuses_keyrings((node.read(own) or b"").decode(errors="replace")):
+        wanted["lxc.seccomp.profile"] = config.COMMON_SECCOMP
+    return config.with_lxc_options(written, wanted).encode(errors="surrogateescape")
+
+
+def _whole(text: bytes | None) -> str:
+    """Return the text of a configuration; raises FactError if no container can start on it."""
     if text is None:
         raise FactError("the container has no configuration")
     written = text.decode(errors="surrogateescape")
-    changed = config.with_options(written, FEATURES, {"lxc.apparmor.profile": PROFILE})
-    return changed.encode(errors="surrogateescape")
+    for entry in config.cut_entries(config.parse("", written)):
+        raise FactError(
+            f"line {entry.line} of the container's configuration: the mount entry '{entry.value}' "
+            f"lacks {', '.join(config.missing_fields(entry.value))}, and LXC starts no container "
+            "on it; mend it, it is left as it is"
+        )
+    return written
 
 
 def daemon_json(text: bytes | None) -> bytes:
