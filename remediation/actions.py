@@ -16,7 +16,7 @@ from remediation.plan import Drift, Simple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from remediation.transport import Transport
+    from remediation.transport import CommandResult, Transport
 
 #: apt under emulation or on a slow mirror (seconds).
 APT_TIMEOUT = 1800.0
@@ -126,16 +126,28 @@ class PackageState:
 
 @dataclass(frozen=True)
 class Package(Simple):
-    """A Debian package is installed; taken back with just the packages that came with it."""
+    """A Debian package is installed; taken back with just the packages that came with it.
+
+    Args:
+        name: what a reader calls it.
+        requirement: the clause it implements.
+        package: the package.
+        beside: packages to be installed with it, of which a release may not have all.
+    """
 
     name: str
     requirement: str
     package: str
+    beside: tuple[str, ...] = ()
 
     before: ClassVar[Any] = PackageState
 
     def capture(self, on: Transport) -> PackageState:
-        """See :class:`remediation.plan.Action`; raises FactError if it is half-installed."""
+        """See :class:`remediation.plan.Action`.
+
+        Raises:
+            FactError: it is half-installed, or installing it would remove something.
+        """
         status = _statuses(on, [self.package])[self.package]
         if _installed(status):
             return PackageState(status)
@@ -144,13 +156,34 @@ class Package(Simple):
                 f"on {on.machine}: package {self.package} is {status!r}, half-installed; "
                 "mend that first: dpkg --configure -a"
             )
-        plan = on.run([*_APT, "-s", "install", "--no-install-recommends", self.package])
+        _, plan = self._planned(on)
+        if gone := re.findall(r"^Remv (\S+)", plan, re.MULTILINE):
+            raise FactError(
+                f"on {on.machine}: installing {self.package} would remove {', '.join(gone)}, which "
+                "no rollback brings back: remove that yourself, or keep it and do without the plan"
+            )
+        # "Inst NAME (NEW" is an installation; "Inst NAME [OLD] (NEW" an upgrade, never purged.
+        adds = re.findall(r"^Inst (\S+) \(", plan, re.MULTILINE)
+        return PackageState(status, _statuses(on, sorted(adds)))
+
+    def _planned(self, on: Transport) -> tuple[list[str], str]:
+        """Return the packages to ask for, and what apt says would be done."""
+        names, plan = self._simulated(on)
         if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
             on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-            plan = on.run([*_APT, "-s", "install", "--no-install-recommends", self.package])
-        # "Inst NAME (NEW" is an installation; "Inst NAME [OLD] (NEW" an upgrade, never purged.
-        adds = re.findall(r"^Inst (\S+) \(", plan.require().text, re.MULTILINE)
-        return PackageState(status, _statuses(on, sorted(adds)))
+            names, plan = self._simulated(on)
+        return names, plan.require().text
+
+    def _simulated(self, on: Transport) -> tuple[list[str], CommandResult]:
+        def simulate(*names: str) -> CommandResult:
+            return on.run([*_APT, "-s", "install", "--no-install-recommends", *names])
+
+        names = [self.package, *self.beside]
+        plan = simulate(*names)
+        if plan.ok or not self.beside or not simulate(self.package).ok:
+            return names, plan
+        names = [self.package, *(each for each in self.beside if simulate(self.package, each).ok)]
+        return names, simulate(*names)
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
@@ -160,7 +193,8 @@ class Package(Simple):
 
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
-        install = [*_APT, "install", "--no-install-recommends", self.package]
+        names = self._planned(on)[0] if self.beside else [self.package]
+        install = [*_APT, "install", "--no-install-recommends", *names]
         if not (first := on.run(install, timeout=APT_TIMEOUT)).ok:
             on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
             first = on.run(install, timeout=APT_TIMEOUT)
@@ -393,8 +427,8 @@ class ContainerOptions(Simple):
 class DockerState:
     """Docker's settings, whether it is running and enabled, and whose layers it stores.
 
-    ``unit`` is ``active`` or ``stopped``, and systemd's word for what it does at boot;
-    ``drivers`` are those with a directory.
+    ``unit`` is ``active`` or ``stopped``, and systemd's word for what it does at boot
+    (``not-found`` where there is no Docker yet); ``drivers`` are those with a directory.
     """
 
     settings: FileState
@@ -404,7 +438,7 @@ class DockerState:
 
 @dataclass(frozen=True)
 class StorageDriver(Simple):
-    """Docker's settings name a storage driver, and Docker runs with it.
+    """Docker's settings name a storage driver, and Docker, where it is installed, runs with it.
 
     The driver's name proves little (its start-up check is "the program exists"); the features
     look for its mounts. Taken back, the directories which the new driver made are moved aside:
@@ -435,8 +469,7 @@ class StorageDriver(Simple):
     def capture(self, on: Transport) -> DockerState:
         """See :class:`remediation.plan.Action`."""
         active = on.run(["systemctl", "is-active", "-q", "docker"]).ok
-        enabled = on.run(["systemctl", "is-enabled", "docker"]).text.strip()
-        unit = f"{'active' if active else 'stopped'} {enabled}"
+        unit = f"{'active' if active else 'stopped'} {_at_boot(on)}"
         return DockerState(self._file.capture(on), unit, self._drivers(on))
 
     def _drivers(self, on: Transport) -> tuple[str, ...]:
@@ -449,6 +482,8 @@ class StorageDriver(Simple):
         """See :class:`remediation.plan.Action`."""
         if (drift := self._file.check(on)) is not None:
             return drift
+        if _without_docker(on):
+            return None
         answer = on.run(["docker", "info", "-f", "{{.Driver}}"])
         driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
         if not driver:
@@ -459,6 +494,8 @@ class StorageDriver(Simple):
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
         self._file.apply(on)
+        if _without_docker(on):
+            return
         # On its former driver it may have failed too often under the new profile to be started.
         on.run(["systemctl", "reset-failed", "docker"])
         on.run(["systemctl", "restart", "docker"], timeout=_SERVICE_TIMEOUT).require(
@@ -502,7 +539,9 @@ class StorageDriver(Simple):
 
     def price(self, on: Transport, before: DockerState | None) -> list[str]:
         """See :class:`remediation.plan.Action`."""
-        held = self._held(on)
+        if _without_docker(on) or (before is not None and before.unit.endswith(_NOT_FOUND)):
+            return []
+        held = docker_holds(on)
         if before is None:
             hidden = f"; {held} stay on disk, unseen until a rollback" if held else ""
             return [f"Docker in {on.machine} is restarted on {self.driver}{hidden}"]
@@ -512,20 +551,39 @@ class StorageDriver(Simple):
             sentence += f": {held}" if held else ""
         return [sentence]
 
-    def _held(self, on: Transport) -> str:
-        """Return Docker's containers and images, as a reader would list them."""
-        lists = {
-            "container": ["docker", "ps", "-a", "--format", "{{.Names}}"],
-            "image": ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"],
-        }
-        found = [
-            f"{what} {name}" for what, argv in lists.items() for name in on.run(argv).text.split()
-        ]
-        return ", ".join(found)
-
     @property
     def _file(self) -> FileEdit:
         return FileEdit(self.name, self.requirement, self.path, self.edit)
+
+
+_NOT_FOUND = "not-found"
+
+
+def _at_boot(on: Transport) -> str:
+    """Return what systemd says that Docker does at boot; an older one says nothing of no unit."""
+    return on.run(["systemctl", "is-enabled", "docker"]).text.strip() or _NOT_FOUND
+
+
+def _without_docker(on: Transport) -> bool:
+    """Whether there is no Docker; a package that was removed, not purged, leaves a masked unit."""
+    unit = _at_boot(on)
+    return unit == _NOT_FOUND or (unit == "masked" and not docker_daemon(on))
+
+
+def docker_daemon(on: Transport) -> str:
+    """Return the path of Docker's daemon, empty if there is none."""
+    return on.run(["sh", "-c", "command -v dockerd"]).text.strip()
+
+
+def docker_holds(on: Transport) -> str:
+    """Return Docker's containers, images and volumes, as a reader would list them."""
+    lists = {
+        "container": ["docker", "ps", "-a", "--format", "{{.Names}}"],
+        "image": ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"],
+        "volume": ["docker", "volume", "ls", "-q"],
+    }
+    found = [f"{what} {name}" for what, argv in lists.items() for name in on.run(argv).text.split()]
+    return ", ".join(found)
 
 
 #: systemctl's exit code for a unit that there is not: then nothing has to be stopped.

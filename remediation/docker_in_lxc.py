@@ -21,6 +21,7 @@ from remediation.actions import (
     Profile,
     StorageDriver,
 )
+from remediation.engine import Engine, is_in_the_kernel
 from remediation.errors import FactError
 from remediation.journal import Journal
 from remediation.lock import Lock
@@ -61,21 +62,23 @@ def plan(
     Args:
         runtime: manages the container on its node.
         ctid: the container; where it does not exist yet, the plan prepares the node and the
-            repository, and ``phoenix create`` does the rest.
+            repository. ``phoenix create`` does the rest, or ``create`` and the plan once more.
         repository: the checkout of phoenix on the node; absent, the plan works without it.
         tell: hears one line before anything that takes time.
     """
     node, state = runtime.node, runtime.state(ctid)
     journal = Journal(node, ctid)
     steps = _apparmor(node)
-    if node.run(["test", "-d", repository]).ok:
+    phoenix = node.run(["test", "-d", repository]).ok
+    if phoenix:
         steps += _repository(node, repository, ctid)
     if state is not None:
         steps.append(_options(runtime, ctid))
     steps.sort(key=lambda step: step.action.requirement)
-    inside = _inside(runtime.inside(ctid), journal) if state is not None else []
+    inside = _inside(runtime, ctid, journal, tell) if state is not None else []
+    create = f"phoenix create {ctid}" if phoenix else "python -m remediation create"
     unasked = {
-        None: (f"container {ctid} is not there yet: phoenix create {ctid}",),
+        None: (f"container {ctid} is not there yet: {create}",),
         "running": (),
     }.get(state, (f"container {ctid} is {state}: nothing inside it was asked (pct start {ctid})",))
     return Plan(
@@ -152,8 +155,11 @@ def _start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
     wait_until_booted(runtime.inside(ctid))
 
 
-def _inside(container: Transport, journal: Journal) -> list[Step]:
-    """Step 3 in a container that exists: the package, and Docker's settings."""
+def _inside(
+    runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
+) -> list[Step]:
+    """Step 3 in a container that exists: the packages, and Docker's settings."""
+    container = runtime.inside(ctid)
     storage = StorageDriver(f"Docker uses {DRIVER}", "STEP-3.1", DRIVER, DAEMON_JSON, daemon_json)
 
     def resume() -> None:
@@ -161,11 +167,20 @@ def _inside(container: Transport, journal: Journal) -> list[Step]:
         if before is not None:
             storage.resume(container, before)
 
+    def restart() -> None:
+        if is_in_the_kernel(container):
+            runtime.shutdown(ctid)
+            _start(runtime, ctid, tell)
+
     back = Consequence(f"Docker in {container.machine} as before", resume)
+    gone = Consequence(f"{container.machine} without anything of Docker's running", restart)
     return [
         Step(Package("fuse-overlayfs is installed", "STEP-3.1", DRIVER), container),
         Step(Directory("Docker's settings have a directory", "STEP-3.1", "/etc/docker"), container),
         Step(storage, container, then_back=(back,)),
+        # Docker itself comes last: its package starts it, and on its first start it would take
+        # another driver, whose layers it then does not leave. It finds its settings instead.
+        Step(Engine("Docker is installed", "STEP-3.1"), container, then_back=(gone,)),
     ]
 
 

@@ -73,9 +73,11 @@ MAY_DIFFER = re.compile(
     r"|(file|content of) /etc/(machine-id|resolv\.conf|hostname|hosts|network/interfaces)$"  # pct's
     r"|(file|content of) /etc/systemd/network/eth0\.network$"  # start writes these anew
     r"|(file|content of) /etc/(mtab|adjtime)$"
+    # A group that came and went: the same content at another time, and passwd's own backups.
+    r"|file /etc/g(roup|shadow)-?$|content of /etc/g(roup|shadow)-$"
     r"|file /var/lib/systemd/.*$"  # random seed, timers' last runs, clock
     r"|file /var/lib/(private|logrotate|man-db|dhcp|misc)(/.*)?$"
-    r"|file /var/lib/docker/taken-back-[0-9]+(/.*)?$"  # moved aside, and said so
+    r"|file /var/lib/(docker|containerd)(/[^/]+)?[./]taken-back-[0-9]+(/.*)?$"  # aside: said so
     # Docker writes these at each start of its own: its engine's books, no image, no container.
     r"|file /var/lib/docker/(network/files/.*|buildkit/.*|engine-id|volumes/.*|containers/.*)$"
     r"|file /var/lib/docker/(runtimes|tmp|plugins|swarm|image)(/.*)?$"

@@ -1,0 +1,159 @@
+"""Docker itself, where a container has none: Debian's packages, and what they leave behind."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from remediation.actions import Package, PackageState, docker_daemon, docker_holds
+from remediation.plan import Drift, Simple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from remediation.transport import Transport
+
+#: Where Docker keeps what its user made; of all else, nothing is lost with it.
+DATA = ("/var/lib/docker", "/var/lib/containerd")
+#: What Docker, containerd and their packages make, and purging them leaves. Source: Debian's
+#: packages of 12 and 13, purged. The group, and what is in the kernel and /run, come beside.
+LEFT = (*DATA, "/etc/docker/key.json", "/opt/containerd")
+GROUP = "docker"
+#: Debian's docker.io puts it here; anybody else's Docker is elsewhere.
+_DEBIANS = frozenset({"/usr/sbin/dockerd", "/sbin/dockerd"})
+#: Purging docker.io deletes all of /var/lib/docker, also what lay there before, with this script,
+#: which its removal puts there. Source: docker.io's prerm and postrm.
+_NUKE = "nuke-graph-directory.sh"
+_NUKES = f"/usr/share/docker.io/contrib/{_NUKE}"
+
+#: Each path that is there and, if it is a directory, what is in it. Fails where it cannot tell.
+_LIST = (
+    'set -e; for path; do test ! -e "$path" || '
+    "find -H \"$path\" -maxdepth 1 ! -name '*taken-back-*'; done"
+)
+#: Mounts that a killed Docker left below these paths, the innermost first.
+_UNMOUNT = (
+    'set -e; for path; do awk -v at="$path/" \'index($2 "/", at) == 1 { print $2 }\' '
+    '/proc/self/mounts; done | sort -r | while read -r each; do umount -l -- "$each"; done'
+)
+#: Says so if there is an image, a container or a volume: each is a directory or a file here.
+_HELD = (
+    'for root; do for each in "$root"/containers/* "$root"/volumes/*/ '
+    '"$root"/image/*/imagedb/content/sha256/* "$root"/io.containerd.content.v1.content/blobs/*/*; '
+    'do test ! -e "$each" || { echo "$each"; exit; }; done; done'
+)
+#: What only a restart takes from a container: Docker's bridge (and with it its packet filter),
+#: and the files of its run.
+_RUNNING = ("/sys/class/net/docker0", "/run/docker", "/run/docker.sock", "/run/containerd")
+#: A few packages, over a slow disk (seconds).
+_PATIENCE = 600.0
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """What installing Docker brings, what of it was there, and whether its group was.
+
+    ``there`` holds those of :data:`LEFT` that are there, and what is directly in them.
+    """
+
+    packages: PackageState
+    there: tuple[str, ...]
+    group: bool
+
+
+@dataclass(frozen=True)
+class Engine(Simple):
+    """Docker is installed: Debian's package where there is none, any other as it is.
+
+    Taken back, the packages are purged, and what was absent is absent again; what Docker holds
+    of its user's (images, containers, volumes) is never deleted but moved aside.
+    """
+
+    name: str
+    requirement: str
+
+    before: ClassVar[Any] = EngineState
+
+    def capture(self, on: Transport) -> EngineState:
+        """See :class:`remediation.plan.Action`."""
+        group = on.run(["getent", "group", GROUP]).ok
+        return EngineState(self._packages.capture(on), self._there(on), group)
+
+    def check(self, on: Transport) -> Drift | None:
+        """See :class:`remediation.plan.Action`."""
+        drift = self._packages.check(on)
+        if drift is None or docker_daemon(on) not in {"", *_DEBIANS}:
+            return None
+        return drift
+
+    def apply(self, on: Transport) -> None:
+        """See :class:`remediation.plan.Action`."""
+        self._packages.apply(on)
+        on.run(["systemctl", "reset-failed", "docker"])
+        on.run(["systemctl", "start", "docker"], timeout=_PATIENCE).require(
+            "journalctl -u docker -n 20 in the container says why"
+        )
+
+    def rollback(self, on: Transport, before: EngineState) -> None:
+        """See :class:`remediation.plan.Action`."""
+        nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
+        on.run(["rm", "-f", "--", *sorted(nukes)]).require()
+        self._packages.rollback(on, before.packages)
+        self._clear(on, before)
+        if not before.group and on.run(["getent", "group", GROUP]).ok:
+            on.run(["groupdel", GROUP]).require()
+
+    def _there(self, on: Transport) -> tuple[str, ...]:
+        listing = on.run(["sh", "-c", _LIST, "list", *LEFT]).require()
+        return tuple(sorted(listing.text.splitlines()))
+
+    def _clear(self, on: Transport, before: EngineState) -> None:
+        """Take away what was not there, or move it aside where it is the user's."""
+        came = _outermost(set(self._there(on)) - set(before.there))
+        if not came:
+            return
+        on.run(["sh", "-c", _UNMOUNT, "unmount", *came]).require()
+        held = on.run(["sh", "-c", _HELD, "held", *DATA]).require().text
+        aside = f"taken-back-{time.time_ns()}"  # beside it, the same file system: only a rename
+        for path in came:
+            if held and path.startswith(DATA):
+                on.run(["mv", "-T", "--", path, f"{path}.{aside}"]).require()
+            else:
+                on.run(["rm", "-rf", "--", path], timeout=_PATIENCE).require()
+
+    def price(self, on: Transport, before: EngineState | None) -> list[str]:
+        """See :class:`remediation.plan.Action`."""
+        if before is None:
+            return []
+        sentences = [
+            *self._packages.price(on, before.packages),
+            f"Docker goes from {on.machine}, which is restarted if Docker left something running",
+        ]
+        if held := docker_holds(on):
+            sentences.append(
+                f"what Docker holds in {on.machine} is moved to {DATA[0]}.taken-back-*, where no "
+                f"Docker shows it: {held}"
+            )
+        return sentences
+
+    @property
+    def _packages(self) -> Package:
+        # Recommended packages are left out, so what is needed is named: since Debian 13 the
+        # client is a package of its own, and no image is pulled without certificates.
+        beside = ("docker-cli", "ca-certificates")
+        return Package(self.name, self.requirement, "docker.io", beside)
+
+
+def is_in_the_kernel(on: Transport) -> bool:
+    """Whether a Docker that was removed left its bridge, or files of its run."""
+    tests = " || ".join(f"test -e {path}" for path in _RUNNING)
+    return not docker_daemon(on) and on.run(["sh", "-c", tests]).ok
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    """Return those that are in no other one; what tells of the user's data comes last."""
+    found = set(paths)
+    outer = (path for path in found if path.rpartition("/")[0] not in found)
+    telling = ("/containers", "/volumes", "/image")
+    return sorted(outer, key=lambda path: (path.endswith(telling), path))

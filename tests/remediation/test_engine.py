@@ -1,0 +1,326 @@
+"""Docker where there was none: what comes with it goes again, and nothing of the user's does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation import engine
+from remediation.actions import Package, PackageState, StorageDriver
+from remediation.docker_in_lxc import daemon_json
+from remediation.engine import Engine, EngineState, is_in_the_kernel
+from remediation.errors import FactError, RemediationError
+from remediation.transport import Base, CommandResult, Local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ACTION = Engine("Docker is installed", "STEP-3.1")
+APT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"]
+APT += ["-o", "DPkg::Lock::Timeout=600"]
+BESIDE = ("docker-cli", "ca-certificates")
+_SCRIPTS = {"list", "unmount", "held", "restore", "remove"}
+
+
+class Guest(Base):
+    """A container's apt, dpkg, groups and systemd; its files are real, below a folder.
+
+    As Debian's docker.io does, a purge destroys all of ``/var/lib/docker`` with the script that
+    the removal puts there, and starting Docker makes directories.
+    """
+
+    machine = "container 950"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.release = {
+            "docker.io": ["containerd", "runc"],
+            "docker-cli": [],
+            "ca-certificates": [],
+        }
+        self.conflicts: list[str] = []
+        self.status: dict[str, str] = {}
+        self.groups: set[str] = set()
+        self.lists = True
+        self.foreign = ""
+        self.client = True
+        self.dies_after = -1
+        self.ran: list[list[str]] = []
+
+    @property
+    def docker(self) -> bool:
+        return self.status.get("docker.io") == "ii"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        words = list(argv)
+        if self.dies_after == 0:
+            raise RemediationError("cut off")
+        self.dies_after -= 1
+        self.ran.append(words)
+        if words[:2] == ["sh", "-c"] and words[3:4] and words[3] in _SCRIPTS:
+            return Local().run(words, stdin=stdin)
+        if words[0] in {"rm", "mv", "find", "test"} or words[:3] == ["env", "LC_ALL=C", "tar"]:
+            return Local().run(words, stdin=stdin)
+        code, out = self.answer(words)
+        return CommandResult(tuple(words), code, out.encode(), b"", self.machine, 0.0, 0.0)
+
+    def read(self, path: str) -> bytes | None:
+        return Path(path).read_bytes() if Path(path).exists() else None
+
+    def answer(self, words: list[str]) -> tuple[int, str]:  # noqa: PLR0911 - a table
+        match words:
+            case ["getent", "group", name]:
+                return (0, "") if name in self.groups else (2, "")
+            case ["groupdel", name]:
+                self.groups.remove(name)
+                return 0, ""
+            case ["sh", "-c", "command -v dockerd"]:
+                found = self.foreign or ("/usr/sbin/dockerd" if self.docker else "")
+                return (0, f"{found}\n") if found else (127, "")
+            case ["systemctl", "is-enabled", "docker"]:
+                return (0, "enabled\n") if self.docker or self.foreign else (1, "not-found\n")
+            case ["systemctl", "is-active", "-q", "docker"]:
+                return (0, "") if self.docker or self.foreign else (3, "")
+            case ["systemctl", "stop", *_] if not self.docker:
+                return 5, ""
+            case ["systemctl", *_]:
+                return 0, ""
+            case ["docker", *_]:
+                return 0, "fuse-overlayfs\n"
+            case ["dpkg-query", "-W", "-f", _, *names]:
+                known = [name for name in names if self.status.get(name)]
+                return int(known != names), "".join(f"{x} {self.status[x]} \n" for x in known)
+        assert words[: len(APT)] == APT, words
+        return self.apt(words[len(APT) :])
+
+    def apt(self, words: list[str]) -> tuple[int, str]:
+        match words:
+            case ["update"]:
+                self.lists = True
+                return 0, ""
+            case ["-s", "install", "--no-install-recommends", *names]:
+                if not self.lists or not set(names) <= set(self.release):
+                    return 100, ""
+                gone = "".join(f"Remv {name} [1.0]\n" for name in self.conflicts)
+                return 0, gone + "".join(
+                    f"Inst {x} (1.0 Debian:13 [all])\n" for x in self.new(names)
+                )
+            case ["install", "--no-install-recommends", *names]:
+                for name in self.new(names):
+                    self.status[name] = "ii"
+                self.groups.add("docker")
+                self.lay("usr/share/docker.io/contrib/nuke-graph-directory.sh")
+                self.lay("var/lib/docker/image/fuse-overlayfs/repositories.json")
+                self.lay("var/lib/docker/volumes/metadata.db")
+                self.lay("var/lib/containerd/opt/file")
+                self.lay("etc/docker/key.json")
+                return 0, ""
+            case ["-s", "purge" | "remove", *names]:
+                return 0, "".join(f"Purg {name} [1.0]\n" for name in names)
+            case ["purge" | "remove" as verb, *names]:
+                return self.take_away(verb, names)
+        raise AssertionError(words)
+
+    def new(self, names: list[str]) -> list[str]:
+        wanted = [each for name in names for each in (*self.release[name], name)]
+        return [name for name in dict.fromkeys(wanted) if self.status.get(name, "") != "ii"]
+
+    def take_away(self, verb: str, names: list[str]) -> tuple[int, str]:
+        script = self.root / "usr/share/docker.io/contrib/nuke-graph-directory.sh"
+        nuke = script.exists() or (self.root / "var/lib/docker" / script.name).exists()
+        if "docker.io" in names and verb == "purge" and nuke:
+            Local().run(["sh", "-c", f"rm -rf {self.root}/var/lib/docker/*"])
+        self.status |= dict.fromkeys(names, "rc" if verb == "remove" else "")
+        script.unlink(missing_ok=True)
+        return 0, ""
+
+    def lay(self, path: str, content: str = "x") -> None:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(content)
+
+    def tree(self) -> list[str]:
+        """Everything that is there, but for what was moved aside."""
+        found = (str(path.relative_to(self.root)) for path in self.root.rglob("*"))
+        return sorted(path for path in found if "taken-back-" not in path)
+
+
+@pytest.fixture
+def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
+    """A container without Docker."""
+    data = tuple(f"{tmp_path}{path}" for path in engine.DATA)
+    rest = tuple(f"{tmp_path}{path}" for path in engine.LEFT[2:])
+    monkeypatch.setattr(engine, "DATA", data)
+    monkeypatch.setattr(engine, "LEFT", (*data, *rest))
+    monkeypatch.setattr(engine, "_NUKES", f"{tmp_path}{engine._NUKES}")
+    for folder in ("etc/docker", "var/lib", "opt", "usr/share/docker.io/contrib"):
+        (tmp_path / folder).mkdir(parents=True)
+    return Guest(tmp_path)
+
+
+def test_what_was_absent_is_absent_again(guest: Guest) -> None:
+    before, looked = ACTION.capture(guest), guest.tree()
+    assert ACTION.check(guest) is not None
+    ACTION.apply(guest)
+    assert ACTION.check(guest) is None
+    assert guest.status["docker-cli"] == guest.status["containerd"] == "ii"
+    assert "var/lib/docker/image" in guest.tree()
+    ACTION.rollback(guest, before)
+    assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, set())
+    assert not list(guest.root.rglob("*taken-back-*"))  # there was nothing of a user's in it
+    assert set(guest.status.values()) == {""}
+
+
+def test_what_lay_there_before_is_not_nuked_with_the_package(guest: Guest) -> None:
+    guest.lay("var/lib/docker/overlay2/layer", "precious")
+    guest.lay("var/lib/docker/volumes/mine/data", "precious")
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    ACTION.rollback(guest, before)
+    left = guest.tree()
+    assert [path for path in left if path != "var/lib/docker/volumes/metadata.db"] == looked
+    assert (guest.root / "var/lib/docker/volumes/mine/data").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "volumes/mine/data",
+        "containers/abc/config.v2.json",
+        "image/fuse-overlayfs/imagedb/content/sha256/abc",
+    ],
+)
+def test_what_the_user_made_since_is_moved_aside_and_kept(guest: Guest, made: str) -> None:
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    guest.lay(f"var/lib/docker/{made}", "theirs")
+    ACTION.rollback(guest, before)
+    assert guest.tree() == looked
+    (aside,) = (guest.root / "var/lib").glob("docker.taken-back-*")
+    assert (aside / made).read_text() == "theirs"
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["nothing there", "an older Docker's layers"])
+def test_cut_off_at_any_command_it_comes_back(
+    guest: Guest, old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if old:
+        guest.lay("var/lib/docker/overlay2/layer", "precious")
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    start = len(guest.ran)
+    ACTION.rollback(guest, before)
+    commands = len(guest.ran) - start
+    assert commands > 8
+    for number in range(commands):
+        ACTION.apply(guest)
+        guest.dies_after = number
+        with pytest.raises(RemediationError, match="cut off"):
+            ACTION.rollback(guest, before)
+        guest.dies_after = -1
+        ACTION.rollback(guest, before)
+        assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, set())
+
+
+def test_a_package_that_was_removed_and_not_purged_is_so_again(guest: Guest) -> None:
+    guest.status = {"docker.io": "rc", "containerd": "rc"}
+    guest.lay("var/lib/docker/nuke-graph-directory.sh")
+    guest.lay("var/lib/docker/overlay2/layer", "precious")
+    guest.groups = {"docker"}
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    ACTION.rollback(guest, before)
+    assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, {"docker"})
+
+
+def test_a_release_without_a_client_of_its_own_needs_none(guest: Guest) -> None:
+    del guest.release["docker-cli"]
+    guest.lists = False
+    assert "docker-cli" not in ACTION.capture(guest).packages.adds
+    ACTION.apply(guest)
+    assert set(guest.status) == {"containerd", "runc", "docker.io", "ca-certificates"}
+
+
+def test_somebody_elses_docker_is_used_as_it_is(guest: Guest) -> None:
+    guest.foreign = "/usr/bin/dockerd"
+    assert ACTION.check(guest) is None
+
+
+def test_what_would_be_removed_by_installing_it_is_an_error(guest: Guest) -> None:
+    guest.conflicts = ["podman-docker"]
+    with pytest.raises(FactError, match="would remove podman-docker"):
+        ACTION.capture(guest)
+
+
+def test_what_is_moved_aside_is_said_before(guest: Guest) -> None:
+    before = ACTION.capture(guest)
+    assert ACTION.price(guest, None) == []
+    ACTION.apply(guest)
+    said = "\n".join(ACTION.price(guest, before))
+    assert "docker-cli" in said
+    assert "restarted" in said
+    assert "taken-back" in said
+
+
+# -- the storage driver, where there is no Docker yet
+
+
+def test_the_settings_are_there_before_docker_is(guest: Guest) -> None:
+    path = guest.root / "etc/docker/daemon.json"
+    driver = StorageDriver("driver", "STEP-3.1", "fuse-overlayfs", str(path), daemon_json)
+    before = driver.capture(guest)
+    assert (before.unit, before.drivers) == ("stopped not-found", ())
+    assert driver.price(guest, None) == []
+    assert driver.check(guest) is not None
+    driver.apply(guest)
+    assert driver.check(guest) is None
+    ACTION.apply(guest)
+    assert driver.check(guest) is None  # asked of Docker, which says fuse-overlayfs
+    assert driver.price(guest, before) == []
+    ACTION.rollback(
+        guest, EngineState(PackageState("", dict.fromkeys(guest.status, "")), (), False)
+    )
+    driver.rollback(guest, before)
+    driver.resume(guest, before)
+    assert driver.capture(guest) == before
+    assert not path.exists()
+
+
+def test_a_removed_dockers_masked_unit_is_no_docker(guest: Guest) -> None:
+    class Masked(Guest):
+        def answer(self, words: list[str]) -> tuple[int, str]:
+            if words == ["systemctl", "is-enabled", "docker"]:
+                return 1, "masked\n"
+            return super().answer(words)
+
+    masked = Masked(guest.root)
+    driver = StorageDriver("driver", "STEP-3.1", "d", str(guest.root / "daemon.json"), daemon_json)
+    driver.apply(masked)
+    assert driver.check(masked) is None
+
+
+def test_what_only_a_restart_takes_away_is_seen(guest: Guest) -> None:
+    class Left(Guest):
+        left = False
+
+        def answer(self, words: list[str]) -> tuple[int, str]:
+            if words[:2] == ["sh", "-c"] and "docker0" in words[2]:
+                return int(not self.left), ""
+            return super().answer(words)
+
+    left = Left(guest.root)
+    assert not is_in_the_kernel(left)
+    left.left = True
+    assert is_in_the_kernel(left)
+    left.foreign = "/usr/bin/dockerd"
+    assert not is_in_the_kernel(left)  # it runs
+
+
+def test_a_package_alone_is_asked_for_as_ever(guest: Guest) -> None:
+    guest.release["fuse-overlayfs"] = []
+    Package("package", "STEP-3.1", "fuse-overlayfs").capture(guest)
+    asked = [words[len(APT) :] for words in guest.ran if words[: len(APT)] == APT]
+    assert asked == [["-s", "install", "--no-install-recommends", "fuse-overlayfs"]]
