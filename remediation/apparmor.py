@@ -79,6 +79,19 @@ def load_binary(on: Transport, policy: bytes) -> None:
     on.run(["sh", "-c", script], stdin=policy, timeout=_PARSER_TIMEOUT).require()
 
 
+def renew_cache(on: Transport, path: str) -> None:
+    """Make the parser's cache that of the file as it is, without loading anything.
+
+    The parser goes by the file's time: put back with its old one, a file would be taken for
+    what the newer one was compiled to, at the next boot or reload.
+    """
+    script = (
+        'if test -e "$1"; then apparmor_parser -Q -T -W "$1"; '
+        'else find /var/cache/apparmor -name "$(basename "$1")" -type f -delete; fi'
+    )
+    on.run(["sh", "-c", script, "renew", path], timeout=_PARSER_TIMEOUT).require()
+
+
 def unload(on: Transport, profile: str) -> None:
     """Remove a profile from the kernel; the caller knows that nothing runs under it."""
     text = f"profile {profile} {{ }}\n".encode()

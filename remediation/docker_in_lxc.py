@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from remediation.plan import Consequence, Plan, Step
 from remediation.runtime import Pct, wait_until_booted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from remediation.runtime import Runtime
     from remediation.transport import Transport
@@ -84,11 +85,11 @@ def plan(
     return Plan(
         steps=[*steps, *inside] if state == "running" else steps,
         asleep=[] if state == "running" else inside,
-        wake=lambda: _start(runtime, ctid, tell),
+        awake=lambda: _awake(runtime, ctid, journal, tell),
         journal=journal,
         tell=tell,
         unasked=unasked,
-        exclusive=Lock(node).held,
+        exclusive=Lock.of(node).held,
     )
 
 
@@ -149,6 +150,19 @@ def _options(runtime: Runtime, ctid: int) -> Step:
     return Step(options, runtime.node)
 
 
+@contextmanager
+def _awake(
+    runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
+) -> Iterator[None]:
+    """Start a container that is stopped, and stop it again, unless it ran before the plan."""
+    before = journal.before(_options(runtime, ctid).action.name, ContainerOptions.before)
+    _start(runtime, ctid, tell)
+    yield
+    if (before is None or not before.running) and runtime.state(ctid) == "running":
+        tell(f"stopping container {ctid} again")
+        runtime.shutdown(ctid)
+
+
 def _start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
     tell(f"starting container {ctid}")
     runtime.start(ctid)
@@ -160,7 +174,9 @@ def _inside(
 ) -> list[Step]:
     """Step 3 in a container that exists: the packages, and Docker's settings."""
     container = runtime.inside(ctid)
-    storage = StorageDriver(f"Docker uses {DRIVER}", "STEP-3.1", DRIVER, DAEMON_JSON, daemon_json)
+    storage = StorageDriver(
+        f"Docker uses {DRIVER}", "STEP-3.1", DRIVER, DAEMON_JSON, daemon_json, data_root
+    )
 
     def resume() -> None:
         before = journal.before(storage.name, storage.before)
@@ -278,6 +294,16 @@ def _whole(text: bytes | None) -> str:
             "on it; mend it, it is left as it is"
         )
     return written
+
+
+def data_root(text: bytes | None) -> str:
+    """Return where Docker keeps its data, by its settings."""
+    try:
+        settings = json.loads(text or b"{}")
+    except ValueError:
+        settings = None
+    found = settings.get("data-root") if isinstance(settings, dict) else None
+    return found if isinstance(found, str) else "/var/lib/docker"
 
 
 def daemon_json(text: bytes | None) -> bytes:

@@ -192,8 +192,12 @@ class Pct(_Lxc):
         return config.parse(path, content.decode(errors="replace"))
 
     def started_with(self, ctid: int) -> str:
-        """See :class:`Runtime`; pct writes LXC's configuration anew at each start."""
-        return str(self.effective(ctid))
+        """See :class:`Runtime`; pct writes LXC's configuration anew at each start.
+
+        Of the processors Proxmox takes other ones each time (pve-container, rand).
+        """
+        written = str(self.effective(ctid)).splitlines()
+        return "\n".join(line for line in written if "cpuset.cpus" not in line)
 
     def features(self, ctid: int) -> dict[str, str]:
         """See :class:`Runtime`; a pending or snapshotted value does not count."""
