@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -16,11 +18,15 @@ from rich.table import Table
 
 from lab.machine import Lab
 from lab.node import READY
-from remediation import docker_in_lxc
+from remediation import docker_in_lxc, target
+from remediation.look import looking
 from remediation.ssh import Ssh
+from remediation.transport import Base
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from remediation.transport import CommandResult, Transport
 
 _ROOT = Path(__file__).parents[1]
 _BARE = Path(__file__).with_name("bare.sh")
@@ -29,6 +35,7 @@ _PATIENCE = 3600.0
 #: The two stages that are compared: the shell does everything but the rollback's rehearsal.
 _GATE = "gate without the rollback scenario"
 _BARE_STAGE = "bare: the same commands in one shell"
+_STATUS = "status of one container"
 #: Restores are short: the median of this many says more than one.
 _RESTORES = 5
 
@@ -55,7 +62,7 @@ class Clock:
 @click.command()
 @click.option("--cold/--no-cold", default=True, help="Build images and boot from nothing, too.")
 def main(cold: bool) -> None:
-    """Measure image build, cold up, restore, gate, bare commands and one fault."""
+    """Measure image build, cold up, restore, gate, bare commands, one fault and one status."""
     clock = Clock()
     if cold:
         _cold(clock)
@@ -73,7 +80,9 @@ def main(cold: bool) -> None:
     _pytest("faults/", "-q", "-k", "F12")  # prepares the snapshots, if they are not there
     with clock("one fault (F12): restore, inject, ask"):
         _pytest("faults/", "-q", "-k", "F12")
-    _print(clock)
+    with clock(_STATUS):
+        asked = _status(lab)
+    _print(clock, asked)
 
 
 def _cold(clock: Clock) -> None:
@@ -129,13 +138,49 @@ def _bare(lab: Lab) -> None:
     node.close()
 
 
-def _print(clock: Clock) -> None:
+class Counted(Base):
+    """A node's transport that keeps what is asked: one round trip each."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner, self.machine = inner, inner.machine
+        self.trips: list[str] = []
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """Pass it on."""
+        self.trips.append(shlex.join(argv))
+        return self._inner.run(argv, stdin=stdin, timeout=timeout)
+
+    @property
+    def starts(self) -> int:
+        """How often ``pct`` is started in all this."""
+        return sum(len(re.findall(r"(?<!\S)pct (?:exec|status) \d", each)) for each in self.trips)
+
+
+def _status(lab: Lab) -> Counted:
+    """Look at container 950 as ``python -m remediation status`` does, and count."""
+    ssh = Ssh(lab.address, name="the lab's node")
+    node, asked = Counted(ssh), target.parse("lab/950")
+    try:
+        runtime = target.runtime_on(node, asked)
+        plan = looking(docker_in_lxc.plan(runtime, asked.ctid, tell=lambda _: None), runtime.node)
+        plan.drifts()
+        plan.journal.unfinished()
+    finally:
+        ssh.close()
+    return node
+
+
+def _print(clock: Clock, asked: Counted) -> None:
     table = Table("stage", "seconds", box=None)
     table.columns[1].justify = "right"
     for what, seconds in clock.rows:
         table.add_row(what, f"{seconds:.1f}")
     gate, bare = clock.seconds(_GATE), clock.seconds(_BARE_STAGE)
     table.add_row("ratio gate / bare (aim: under 2)", f"{gate / bare:.2f}")
+    table.add_row("round trips of a status (at most 3)", str(len(asked.trips)))
+    table.add_row("starts of pct in a status", str(asked.starts))
     Console().print(table)
 
 

@@ -1,4 +1,4 @@
-"""Cutting a run off at one of its points, in every way that runs are cut off.
+"""Cutting a run off at one of its points, in the ways in which runs are cut off.
 
 The points come from ``Plan.at``: every command that changes something in a stage is one. A
 run may end before it, or half-way through it. :class:`Points` sits between the plan and the
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from remediation.plan import Plan
     from remediation.transport import Hold
 
-KINDS = ("killed", "cut", "power", "full", "readonly")
+KINDS = ("killed", "interrupted", "cut", "power", "full", "readonly")
+#: What a run says when it comes to its point.
+DONE = "the damage is done"
 #: These do not end a run half-way through a command: the command itself fails.
 FROM_NOW_ON = ("full", "readonly")
 #: A command without input is cut half-way only if it takes at least this long (seconds).
@@ -43,7 +45,7 @@ _LONG = 1.0
 _LOOKS = re.compile(
     r"^(env LC_ALL=C )?(cat|find|test|dpkg-query|sha256sum|lxc-info|pct status|tar --create|"
     r"docker (info|ps|images)|systemctl is-|apt-get .* -s |apparmor_parser -S|"
-    r"sh -c 'grep -lsE)"
+    r"sh -c grep -lsE)"
 )
 FILL = """
 set -e
@@ -165,8 +167,11 @@ def one_action(points: Points, ctid: int, action: str) -> Plan:
 
 
 def _damage(lab: Lab, ssh: Ssh, kind: str) -> None:
+    print(DONE, file=sys.stderr, flush=True)
     if kind == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "interrupted":
+        raise KeyboardInterrupt
     elif kind == "cut":
         _drop(ssh)
     elif kind == "power":
@@ -196,6 +201,8 @@ def main(ctid: str, action: str, way: str, where: str, kind: str) -> int:
         except RemediationError as error:
             print(error, file=sys.stderr)
             return error.exit_code
+        except KeyboardInterrupt:
+            return 130
     return 0
 
 

@@ -56,6 +56,8 @@ class FileEdit(Simple):
         desired = self.edit(content)
         if content == desired:
             return None
+        if content is not None:
+            files.require_file(on, self.path, files.capture(on, self.path))  # before any change
         what = "is absent" if content is None else "differs"
         return Drift(f"{self.path} {what}", content or b"", desired)
 
@@ -68,9 +70,8 @@ class FileEdit(Simple):
         """See :class:`remediation.plan.Action`."""
         files.restore(on, self.path, before)
 
-    def meddled(self, on: Transport, before: FileState, after: FileState | None) -> Drift | None:
+    def meddled(self, now: FileState, before: FileState, after: FileState | None) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
-        now = files.capture(on, self.path)
         if files.same(now, before) or (after is not None and files.same(now, after)):
             return None
         left = after.content if after is not None else self.edit(_content(before))
@@ -78,7 +79,7 @@ class FileEdit(Simple):
             return None
         what = {"absent": "was removed", "file": "was changed"}.get(now.kind, f"is a {now.kind}")
         there = os.fsencode(now.link) if now.kind == "link" else now.content
-        return Drift(f"{self.path} on {on.machine} {what}", there, left)
+        return Drift(f"{self.path} {what}", there, left)
 
 
 def _content(state: FileState) -> bytes | None:
@@ -221,6 +222,10 @@ class Package(Simple):
             if gone:
                 self._take_away(on, verb, gone, before.adds)
 
+    def restored(self, on: Transport, before: PackageState) -> bool:
+        """See :class:`remediation.plan.Action`: whatever installing it would bring by now."""
+        return _statuses(on, before.adds) == before.adds
+
     def _take_away(self, on: Transport, verb: str, gone: list[str], ours: Iterable[str]) -> None:
         plan = on.run([*_APT, "-s", verb, *gone]).require().text
         others = set(re.findall(r"^(?:Purg|Remv) (\S+)", plan, re.MULTILINE)) - set(ours)
@@ -234,7 +239,10 @@ class Package(Simple):
     def price(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.plan.Action`."""
         if before is None:
-            return []
+            plan = on.run([*_APT, "-s", "install", "--no-install-recommends", self.package])
+            newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)
+            said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not taken back"
+            return [said] if newer else []
         now = _statuses(on, before.adds)
         gone = [name for name, status in before.adds.items() if now[name] != status]
         return [f"{', '.join(gone)}: removed from {on.machine}"] if gone else []
@@ -317,14 +325,15 @@ class Profile(Simple):
         if loaded and not before.policy:
             self._unload(on)
         self._file.rollback(on, before.file)
+        apparmor.renew_cache(on, self.path)
         if before.policy and loaded != before.policy:
             apparmor.load_binary(on, before.policy)
 
     def meddled(
-        self, on: Transport, before: ProfileState, after: ProfileState | None
+        self, now: ProfileState, before: ProfileState, after: ProfileState | None
     ) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
-        return self._file.meddled(on, before.file, after.file if after else None)
+        return self._file.meddled(now.file, before.file, after.file if after else None)
 
     @property
     def _file(self) -> FileEdit:
@@ -341,11 +350,15 @@ class Profile(Simple):
 
 @dataclass(frozen=True)
 class OptionsState:
-    """A container's configuration, whether it runs, and the configuration that it runs with."""
+    """A container's configuration, whether it runs, and the configuration that it runs with.
+
+    The last one tells whether a restart is due; it is no part of what must be equal, since a
+    configuration that was replaced before the plan without a restart comes back to nobody.
+    """
 
     file: FileState
     running: bool
-    effective: str
+    effective: str = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -405,10 +418,10 @@ class ContainerOptions(Simple):
             self.start()
 
     def meddled(
-        self, on: Transport, before: OptionsState, after: OptionsState | None
+        self, now: OptionsState, before: OptionsState, after: OptionsState | None
     ) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
-        return self._file.meddled(on, before.file, after.file if after else None)
+        return self._file.meddled(now.file, before.file, after.file if after else None)
 
     def price(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
         """See :class:`remediation.plan.Action`."""
@@ -428,8 +441,9 @@ class ContainerOptions(Simple):
 class DockerState:
     """Docker's settings, whether it is running and enabled, and whose layers it stores.
 
-    ``unit`` is ``active`` or ``stopped``, and systemd's word for what it does at boot
-    (``not-found`` where there is no Docker yet); ``drivers`` are those with a directory.
+    ``unit`` is ``active`` or ``stopped``, the same of its socket, and systemd's word for what it
+    does at boot (``not-found`` where there is no Docker yet); ``drivers`` are those with a
+    directory.
     """
 
     settings: FileState
@@ -451,7 +465,7 @@ class StorageDriver(Simple):
     driver: str
     path: str
     edit: Callable[[bytes | None], bytes] = field(compare=False)
-    root: str = "/var/lib/docker"
+    root: Callable[[bytes | None], str] = field(compare=False)
 
     before: ClassVar[Any] = DockerState
 
@@ -469,14 +483,14 @@ class StorageDriver(Simple):
 
     def capture(self, on: Transport) -> DockerState:
         """See :class:`remediation.plan.Action`."""
-        active = on.run(["systemctl", "is-active", "-q", "docker"]).ok
-        unit = f"{'active' if active else 'stopped'} {_at_boot(on)}"
-        return DockerState(self._file.capture(on), unit, self._drivers(on))
+        settings = self._file.capture(on)
+        words = ["active" if active(on, name) else "stopped" for name in ("docker", _SOCKET)]
+        unit = " ".join([*words, _at_boot(on)])
+        return DockerState(settings, unit, self._drivers(on, settings))
 
-    def _drivers(self, on: Transport) -> tuple[str, ...]:
-        listing = on.run(
-            ["find", self.root, "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n"]
-        )
+    def _drivers(self, on: Transport, settings: FileState) -> tuple[str, ...]:
+        root = self.root(_content(settings))
+        listing = on.run(["find", root, "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n"])
         return tuple(sorted(set(listing.text.split()) & set(self.DRIVERS)))
 
     def check(self, on: Transport) -> Drift | None:
@@ -485,6 +499,8 @@ class StorageDriver(Simple):
             return drift
         if _without_docker(on):
             return None
+        if not active(on, "docker"):  # asked, it would be started by its socket
+            return Drift("Docker does not run")
         answer = on.run(["docker", "info", "-f", "{{.Driver}}"])
         driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
         if not driver:
@@ -514,29 +530,31 @@ class StorageDriver(Simple):
             return
         _stop(on)
         self._file.rollback(on, before.settings)
-        aside = f"{self.root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
-        for driver in sorted(set(self._drivers(on)) - set(before.drivers)):
+        root = self.root(_content(before.settings))  # the plan leaves that one key alone
+        aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
+        for driver in sorted(set(self._drivers(on, before.settings)) - set(before.drivers)):
             on.run(["mkdir", "-p", f"{aside}/image"]).require()
             # The driver's own directory last: it is what tells that there is something to move.
             for place in (f"image/{driver}", driver):
-                if on.run(["test", "-d", f"{self.root}/{place}"]).ok:
-                    on.run(["mv", "-T", f"{self.root}/{place}", f"{aside}/{place}"]).require()
+                if on.run(["test", "-d", f"{root}/{place}"]).ok:
+                    on.run(["mv", "-T", f"{root}/{place}", f"{aside}/{place}"]).require()
 
     def resume(self, on: Transport, before: DockerState) -> None:
-        """Start Docker if it ran before, else stop it."""
+        """Start Docker and its socket if they ran before, else stop them."""
         on.run(["systemctl", "reset-failed", "docker"])
-        if not before.unit.startswith("active"):
+        ran = dict(zip(("docker", _SOCKET), before.unit.split(), strict=False))
+        if ran["docker"] != "active":
             _stop(on)
-            return
-        on.run(["systemctl", "start", "docker"], timeout=_SERVICE_TIMEOUT).require(
-            "journalctl -u docker -n 20 in the container says why"
-        )
+        for name in [name for name, was in ran.items() if was == "active"]:
+            on.run(["systemctl", "start", name], timeout=_SERVICE_TIMEOUT).require(
+                "journalctl -u docker -n 20 in the container says why"
+            )
 
     def meddled(
-        self, on: Transport, before: DockerState, after: DockerState | None
+        self, now: DockerState, before: DockerState, after: DockerState | None
     ) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
-        return self._file.meddled(on, before.settings, after.settings if after else None)
+        return self._file.meddled(now.settings, before.settings, after.settings if after else None)
 
     def price(self, on: Transport, before: DockerState | None) -> list[str]:
         """See :class:`remediation.plan.Action`."""
@@ -547,8 +565,9 @@ class StorageDriver(Simple):
             hidden = f"; {held} stay on disk, unseen until a rollback" if held else ""
             return [f"Docker in {on.machine} is restarted on {self.driver}{hidden}"]
         sentence = f"Docker in {on.machine} is restarted on its former settings"
-        if new := sorted(set(self._drivers(on)) - set(before.drivers)):
-            sentence += f"; what it made on {', '.join(new)} is moved to {self.root}/taken-back-*"
+        if new := sorted(set(self._drivers(on, before.settings)) - set(before.drivers)):
+            root = self.root(_content(before.settings))
+            sentence += f"; what it made on {', '.join(new)} is moved to {root}/taken-back-*"
             sentence += f": {held}" if held else ""
         return [sentence]
 
@@ -558,6 +577,12 @@ class StorageDriver(Simple):
 
 
 _NOT_FOUND = "not-found"
+_SOCKET = "docker.socket"
+
+
+def active(on: Transport, unit: str) -> bool:
+    """Whether a unit is active."""
+    return on.run(["systemctl", "is-active", "-q", unit]).ok
 
 
 def _at_boot(on: Transport) -> str:
@@ -577,7 +602,12 @@ def docker_daemon(on: Transport) -> str:
 
 
 def docker_holds(on: Transport) -> str:
-    """Return Docker's containers, images and volumes, as a reader would list them."""
+    """Return Docker's containers, images and volumes, as a reader would list them.
+
+    A Docker that does not run is not asked: its socket would start it.
+    """
+    if not active(on, "docker"):
+        return ""
     lists = {
         "container": ["docker", "ps", "-a", "--format", "{{.Names}}"],
         "image": ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"],

@@ -33,23 +33,30 @@ def loaded_policy(on: Transport, profile: str) -> str:
 
     It is that of the compiled text as loaded, and so the same as :func:`compiled_policy` of it.
     """
-    return _exported(on, profile, "raw_sha256").decode().strip()
+    place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+"
+    found = on.run(
+        [
+            *("find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),
+            *("(", "-regex", place, "-printf", "%f\\n", ")"),
+            *("-o", "-regex", f"{place}/raw_sha256", "-exec", "cat", "{}", ";"),
+        ]
+    )
+    words = found.require().text.split()
+    if len(words) == 1:
+        raise FactError(f"the kernel of {on.machine} does not export its policy")
+    return words[-1] if words else ""
 
 
 def loaded_binary(on: Transport, profile: str) -> bytes:
     """Return the policy itself that the kernel was given for a profile; empty if none."""
-    return _exported(on, profile, "raw_data")
-
-
-def _exported(on: Transport, profile: str, what: str) -> bytes:
     listing = on.run(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
     pattern = re.compile(re.escape(profile) + r"\.\d+$")
     places = [p for p in listing.text.splitlines() if pattern.search(p)]
     if not places:
         return b""
-    content = on.read(f"{places[-1]}/{what}")
+    content = on.read(f"{places[-1]}/raw_data")
     if not content:
-        raise FactError(f"the kernel of {on.machine} does not export its policy ({what})")
+        raise FactError(f"the kernel of {on.machine} does not export its policy")
     return content
 
 
@@ -70,6 +77,19 @@ def load_binary(on: Transport, policy: bytes) -> None:
     """Load what :func:`loaded_binary` returned, in place."""
     script = 'f=$(mktemp) && trap \'rm -f "$f"\' EXIT && cat >"$f" && apparmor_parser -r -K -B "$f"'
     on.run(["sh", "-c", script], stdin=policy, timeout=_PARSER_TIMEOUT).require()
+
+
+def renew_cache(on: Transport, path: str) -> None:
+    """Make the parser's cache that of the file as it is, without loading anything.
+
+    The parser goes by the file's time: put back with its old one, a file would be taken for
+    what the newer one was compiled to, at the next boot or reload.
+    """
+    script = (
+        'if test -e "$1"; then apparmor_parser -Q -T -W "$1"; '
+        'else find /var/cache/apparmor -name "$(basename "$1")" -type f -delete; fi'
+    )
+    on.run(["sh", "-c", script, "renew", path], timeout=_PARSER_TIMEOUT).require()
 
 
 def unload(on: Transport, profile: str) -> None:

@@ -15,6 +15,12 @@ _SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]\s*$")
 _OPTION = re.compile(r"^(?P<key>[A-Za-z][\w.\-]*)\s*(?P<sep>[:=])\s*(?P<value>.*?)\s*$")
 #: What a mount entry needs at least: source, target, type, options (fstab's first four fields).
 MOUNT_ENTRY_FIELDS = ("source", "target", "type", "options")
+#: What gives a container /dev/fuse, as Proxmox writes it for ``fuse=1``.
+FUSE_ENTRY = "/dev/fuse dev/fuse none bind,create=file 0 0"
+#: LXC's own list of refused system calls; keyctl is not among them.
+COMMON_SECCOMP = "/usr/share/lxc/config/common.seccomp"
+#: LXC's profiles that refuse nested mounts, each unless ``allow_nesting`` is set.
+_NOT_NESTING = re.compile(r"(generated|lxc-container-default(-cgns)?)?")
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,50 @@ def missing_fields(entry: str) -> tuple[str, ...]:
     return MOUNT_ENTRY_FIELDS[len(entry.split()) :]
 
 
+def cut_entries(written: ContainerConfig) -> tuple[Option, ...]:
+    """Return the mount entries in effect that lack a field: no container starts on one."""
+    return tuple(o for o in written.all("lxc.mount.entry") if missing_fields(o.value))
+
+
+def refuses_keyrings(seccomp: str) -> bool:
+    r"""Say whether a list of system calls refuses keyctl, as Proxmox's does without ``keyctl=1``.
+
+    >>> refuses_keyrings("2\ndenylist\n[all]\nkeyctl errno 38\n")
+    True
+    """
+    lines = [line.split() for line in seccomp.splitlines()]
+    named = ["keyctl"] in [words[:1] for words in lines]
+    listed = any(words[:1] in (["allowlist"], ["whitelist"]) for words in lines)
+    return not named if listed else named
+
+
+def granted(effective: ContainerConfig, seccomp: str) -> dict[str, str]:
+    """Return plain LXC's configuration in the words of Proxmox's ``features``.
+
+    Nesting is given by ``allow_nesting``, or by a profile of its own, whose rules then decide.
+
+    Args:
+        effective: with its includes resolved.
+        seccomp: the list of system calls that it names; empty if it names none.
+    """
+    options = effective.current()
+    nesting = options.get("lxc.apparmor.allow_nesting") == "1" or not _NOT_NESTING.fullmatch(
+        options.get("lxc.apparmor.profile", "")
+    )
+    given = {
+        "nesting": nesting,
+        "keyctl": not refuses_keyrings(seccomp),
+        "fuse": any(map(gives_fuse, effective.all("lxc.mount.entry"))),
+    }
+    return {name: "1" for name, is_given in given.items() if is_given}
+
+
+def gives_fuse(entry: Option) -> bool:
+    """Say whether a mount entry is whole and puts something at ``/dev/fuse``."""
+    fields = entry.value.split()
+    return not missing_fields(entry.value) and fields[1].lstrip("/") == "dev/fuse"
+
+
 def features(value: str) -> dict[str, str]:
     """Read the value of ``features``.
 
@@ -121,22 +171,50 @@ def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]
     merged = features(current.get("features", "")) | wanted_features
     wanted = {"features": ",".join(f"{k}={v}" for k, v in merged.items())} | raw
     for key, value in wanted.items():
-        head = _set(head, key, value)
+        head = _set(head, key, f"{key}: {value}\n")
     return "".join(head + tail + rest)
 
 
-def _set(lines: list[str], key: str, value: str) -> list[str]:
-    """Set a key once: where it stands last, or at the end."""
+def with_lxc_options(text: str, raw: dict[str, str]) -> str:
+    """Return plain LXC's configuration with these keys set, and ``/dev/fuse`` given.
+
+    A key that an include could hold comes after the last include, for instance the profile after
+    ``nesting.conf``, which names another: the last assignment wins. Everything else is kept, mount
+    entries that are cut short, too: see :func:`cut_entries`.
+
+    Args:
+        text: the container's ``config`` as it is.
+        raw: keys to set, each exactly once.
+    """
+    lines = text.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    for key, value in raw.items():
+        lines = _set(lines, key, f"{key} = {value}\n")
+    if not any(map(gives_fuse, parse("", text).all("lxc.mount.entry"))):
+        lines.append(f"lxc.mount.entry = {FUSE_ENTRY}\n")
+    return "".join(lines)
+
+
+def _set(lines: list[str], key: str, new: str) -> list[str]:
+    """Set a key once: where it stands last, or at the end. A line that says it already stays."""
     places = [n for n, line in enumerate(lines) if (m := _OPTION.match(line)) and m["key"] == key]
-    new = f"{key}: {value}\n"
     includes = [n for n, line in enumerate(lines) if re.match(r"lxc\.include\s*[:=]", line)]
     if not places or (key.startswith("lxc.") and includes and includes[-1] > places[-1]):
         # The last assignment wins, and an include may hold one.
         return [*(line for n, line in enumerate(lines) if n not in places), new]
-    if key == "features" and features(_OPTION.match(lines[places[-1]])["value"]) == features(value):  # type: ignore[index]
-        new = lines[places[-1]]
+    last = lines[places[-1]]
+    if _value(last) == _value(new) or (
+        key == "features" and features(_value(last)) == features(_value(new))
+    ):
+        new = last
     return [
         new if n == places[-1] else line
         for n, line in enumerate(lines)
         if n not in places or n == places[-1]
     ]
+
+
+def _value(line: str) -> str:
+    option = _OPTION.match(line)
+    return option["value"] if option else ""

@@ -88,7 +88,7 @@ def status(
     drifts: Sequence[tuple[Step, Drift | None]],
     entries: Mapping[str, Entry],
     *,
-    unfinished: bool,
+    unfinished: int | None,
     busy: str,
     plan: Plan,
     as_json: bool,
@@ -112,6 +112,9 @@ def status(
         held = _held(entries.get(step.action.name))
         summary = Text(drift.summary if drift else "")
         table.add_row(step.action.requirement, step.action.name, state, held, summary)
+    asked = {step.action.name for step, _ in drifts}
+    for entry in [entry for name, entry in entries.items() if name not in asked]:
+        table.add_row("", entry.action, Text("not asked", style="yellow"), _held(entry), "")
     _print(table)
     not_asked(plan)
     if busy:

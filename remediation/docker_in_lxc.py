@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,7 @@ from remediation.plan import Consequence, Plan, Step
 from remediation.runtime import Pct, wait_until_booted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from remediation.runtime import Runtime
     from remediation.transport import Transport
@@ -83,11 +85,11 @@ def plan(
     return Plan(
         steps=[*steps, *inside] if state == "running" else steps,
         asleep=[] if state == "running" else inside,
-        wake=lambda: _start(runtime, ctid, tell),
+        awake=lambda: _awake(runtime, ctid, journal, tell),
         journal=journal,
         tell=tell,
         unasked=unasked,
-        exclusive=Lock(node).held,
+        exclusive=Lock.of(node).held,
     )
 
 
@@ -135,21 +137,30 @@ def _apparmor(node: Transport) -> list[Step]:
 
 def _options(runtime: Runtime, ctid: int) -> Step:
     """What the plan forgot: the container's features, and the profile's assignment to it."""
-    if not isinstance(runtime, Pct):
-        raise FactError(f"container {ctid} is plain LXC's: the plan's options are Proxmox's own")
     options = ContainerOptions(
         f"container {ctid} has its features and its profile",
         "STEP-2.2",
         runtime.config_path(ctid),
-        container_options,
+        container_options if isinstance(runtime, Pct) else partial(lxc_options, runtime.node),
         running=lambda: runtime.state(ctid) == "running",
-        effective=lambda: "\n".join(
-            f"{o.key} = {o.value}" for o in runtime.effective(ctid).options
-        ),
+        effective=lambda: runtime.started_with(ctid),
         start=lambda: _start(runtime, ctid, lambda _: None),
         shutdown=lambda: runtime.shutdown(ctid),
     )
     return Step(options, runtime.node)
+
+
+@contextmanager
+def _awake(
+    runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
+) -> Iterator[None]:
+    """Start a container that is stopped, and stop it again, unless it ran before the plan."""
+    before = journal.before(_options(runtime, ctid).action.name, ContainerOptions.before)
+    _start(runtime, ctid, tell)
+    yield
+    if (before is None or not before.running) and runtime.state(ctid) == "running":
+        tell(f"stopping container {ctid} again")
+        runtime.shutdown(ctid)
 
 
 def _start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
@@ -163,7 +174,9 @@ def _inside(
 ) -> list[Step]:
     """Step 3 in a container that exists: the packages, and Docker's settings."""
     container = runtime.inside(ctid)
-    storage = StorageDriver(f"Docker uses {DRIVER}", "STEP-3.1", DRIVER, DAEMON_JSON, daemon_json)
+    storage = StorageDriver(
+        f"Docker uses {DRIVER}", "STEP-3.1", DRIVER, DAEMON_JSON, daemon_json, data_root
+    )
 
     def resume() -> None:
         before = journal.before(storage.name, storage.before)
@@ -250,11 +263,47 @@ def described(text: bytes | None, ctid: int) -> bytes:
 
 def container_options(text: bytes | None) -> bytes:
     """Return the container's configuration with its features and profile in effect."""
+    written = _whole(text)
+    changed = config.with_options(written, FEATURES, {"lxc.apparmor.profile": PROFILE})
+    return changed.encode(errors="surrogateescape")
+
+
+def lxc_options(node: Transport, text: bytes | None) -> bytes:
+    """Return the same of plain LXC's configuration, which has no features but what they mean.
+
+    Keyrings are allowed unless the container has a list of system calls of its own, on ``node``,
+    that refuses them: then LXC's list takes its place.
+    """
+    written = _whole(text)
+    wanted = {"lxc.apparmor.allow_nesting": "1", "lxc.apparmor.profile": PROFILE}
+    own = config.parse("", written).current().get("lxc.seccomp.profile")
+    if own and config.refuses_keyrings((node.read(own) or b"").decode(errors="replace")):
+        wanted["lxc.seccomp.profile"] = config.COMMON_SECCOMP
+    return config.with_lxc_options(written, wanted).encode(errors="surrogateescape")
+
+
+def _whole(text: bytes | None) -> str:
+    """Return the text of a configuration; raises FactError if no container can start on it."""
     if text is None:
         raise FactError("the container has no configuration")
     written = text.decode(errors="surrogateescape")
-    changed = config.with_options(written, FEATURES, {"lxc.apparmor.profile": PROFILE})
-    return changed.encode(errors="surrogateescape")
+    for entry in config.cut_entries(config.parse("", written)):
+        raise FactError(
+            f"line {entry.line} of the container's configuration: the mount entry '{entry.value}' "
+            f"lacks {', '.join(config.missing_fields(entry.value))}, and LXC starts no container "
+            "on it; mend it, it is left as it is"
+        )
+    return written
+
+
+def data_root(text: bytes | None) -> str:
+    """Return where Docker keeps its data, by its settings."""
+    try:
+        settings = json.loads(text or b"{}")
+    except ValueError:
+        settings = None
+    found = settings.get("data-root") if isinstance(settings, dict) else None
+    return found if isinstance(found, str) else "/var/lib/docker"
 
 
 def daemon_json(text: bytes | None) -> bytes:

@@ -110,6 +110,12 @@ class Engine(Simple):
         if not before.group and on.run(["getent", "group", GROUP]).ok:
             on.run(["groupdel", GROUP]).require()
 
+    def restored(self, on: Transport, before: EngineState) -> bool:
+        """See :class:`remediation.plan.Action`."""
+        group = on.run(["getent", "group", GROUP]).ok
+        there = (self._there(on), group) == (before.there, before.group)
+        return there and self._packages.restored(on, before.packages)
+
     def _there(self, on: Transport) -> tuple[str, ...]:
         listing = on.run(["sh", "-c", _LIST, "list", *LEFT]).require()
         return tuple(sorted(listing.text.splitlines()))
@@ -131,7 +137,7 @@ class Engine(Simple):
     def price(self, on: Transport, before: EngineState | None) -> list[str]:
         """See :class:`remediation.plan.Action`."""
         if before is None:
-            return []
+            return self._packages.price(on, None)
         sentences = [
             *self._packages.price(on, before.packages),
             f"Docker goes from {on.machine}, which is restarted if Docker left something running",

@@ -28,7 +28,8 @@ _RESTORE = (
     'set -e; d=$(dirname -- "$1"); new="$d/$2"; trap \'rm -f -- "$new"\' EXIT; rm -f -- "$new"; '
     "tar --extract --file=- ${3:+$3} --xattrs --xattrs-include='*' --acls --numeric-owner "
     '--preserve-permissions --same-owner --unlink-first -C "$d"; '
-    'test -L "$new" || sync "$new"; mv -fT -- "$new" "$1"; sync "$d"'
+    'test -L "$new" || sync "$new"; mv -fT -- "$new" "$1"; '
+    'test -z "$4" || touch -hd "@$4" -- "$1"; sync "$d"'  # pmxcfs gives a renamed file a new time
 )
 _REMOVE = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1" "$2"; test ! -d "$d" || sync "$d"'
 #: Of a run that was cut off: the file itself is as it was, and may not even be writable.
@@ -110,19 +111,23 @@ def _beside(path: str) -> str:
 
 def _put(on: Transport, path: str, state: FileState) -> None:
     name = _beside(path)
-    now = [] if state.mtime else ["--touch"]  # by the machine's own clock, not by ours
-    on.run(
-        ["sh", "-c", _RESTORE, "restore", path, name, *now], stdin=_archive(name, state)
-    ).require()
+    now = "" if state.mtime else "--touch"  # by the machine's own clock, not by ours
+    argv = ["sh", "-c", _RESTORE, "restore", path, name, now, state.mtime]
+    on.run(argv, stdin=_archive(name, state)).require()
 
 
-def write(on: Transport, path: str, state: FileState, content: bytes) -> None:
-    """Give a file new content; mode, owner and attributes stay, the time becomes now."""
+def require_file(on: Transport, path: str, state: FileState) -> None:
+    """Raise FactError unless it is a regular file, or absent, and so can be edited."""
     if state.kind not in {"absent", "file"}:
         raise FactError(
             f"on {on.machine}: {path} is a {state.kind}; only a regular file is edited in place. "
             "Move it away, or name the file itself"
         )
+
+
+def write(on: Transport, path: str, state: FileState, content: bytes) -> None:
+    """Give a file new content; mode, owner and attributes stay, the time becomes now."""
+    require_file(on, path, state)
     _put(on, path, replace(state, kind="file", content=content, mtime=""))
 
 

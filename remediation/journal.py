@@ -10,7 +10,8 @@
     {"v":2,"at":"…","ctid":950,"kind":"cut"}
 
 ``before`` is on the disk, synced, before the change that it is about is begun; ``after`` when
-the change is complete; ``undone`` when it is taken back and looked at. A run and a rollback end
+the change is complete; ``undone`` when it is taken back and looked at (``"last":true``: only what
+the last run had done, since that failed). A run and a rollback end
 in ``finished``; while anything is not undone, another last line is of a run that did not end. A
 line without its end (the disk was full, the power went) is about a change that was never made;
 whoever writes next ends it with ``cut``, on the same line, so that being cut off at that leaves
@@ -54,21 +55,34 @@ _STORE = 'set -e; umask 077; mkdir -p -- "$(dirname -- "$1")"'
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One action's before-image that has not been taken back, and its after-image if it has one.
+class Image:
+    """What an action found, and what it left, or None if it did not come to its end."""
 
-    The images are as they stand in the journal: see :meth:`Journal.image`.
+    before: Any
+    after: Any = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An action that has not been taken back, with an image for each run that changed it.
+
+    The images are as they stand in the journal: see :meth:`Journal.image`. A run that did not
+    come to its end leaves its image to the next one.
     """
 
     action: str
     machine: str
-    before: Any
-    after: Any = None
+    images: tuple[Image, ...]
+
+    @property
+    def before(self) -> Any:
+        """What was there before any run."""
+        return self.images[0].before
 
     @property
     def complete(self) -> bool:
-        """Whether the change was made to its end."""
-        return self.after is not None
+        """Whether the last change was made to its end."""
+        return self.images[-1].after is not None
 
 
 class Journal:
@@ -190,9 +204,16 @@ class Journal:
         """Note that a rollback begins."""
         self._append([{"kind": "rolling back"}])
 
-    def undone(self, actions: Iterable[str], *, ended: bool) -> None:
-        """Note what has been taken back and looked at, and whether that was all there was to."""
-        lines = [{"kind": "undone", "action": action} for action in actions]
+    def undone(self, actions: Iterable[str], *, last: bool, ended: bool) -> None:
+        """Note what has been taken back and looked at.
+
+        Args:
+            actions: which.
+            last: only what the last run had changed; earlier ones still hold.
+            ended: whether nothing is left that would have to be taken back.
+        """
+        kind = {"kind": "undone", "last": True} if last else {"kind": "undone"}
+        lines = [{**kind, "action": action} for action in actions]
         self._append([*lines, {"kind": "finished"}] if ended else lines)
 
     def keep(self, action: str, content: bytes) -> str:
@@ -278,13 +299,17 @@ def _open(lines: list[dict[str, Any]], ctid: int) -> list[Entry]:
         kind, action = line["kind"], line.get("action", "")
         if line["ctid"] != ctid:
             continue
-        if kind == "before":
-            before = found[action].before if action in found else line["state"]
-            found[action] = Entry(action, line["machine"], before)
-        elif kind == "after" and action in found:
-            found[action] = replace(found[action], after=line["state"])
-        elif kind == "undone":
-            found.pop(action, None)
+        entry = found.get(action)
+        if kind == "before" and (entry is None or entry.complete):
+            images = (*(entry.images if entry else ()), Image(line["state"]))
+            found[action] = Entry(action, line["machine"], images)
+        elif kind == "after" and entry is not None:
+            done = replace(entry.images[-1], after=line["state"])
+            found[action] = replace(entry, images=(*entry.images[:-1], done))
+        elif kind == "undone" and entry is not None:
+            found.pop(action)
+            if line.get("last") and entry.images[:-1]:
+                found[action] = replace(entry, images=entry.images[:-1])
     return list(found.values())
 
 
@@ -296,12 +321,13 @@ def _unfinished(lines: list[dict[str, Any]], ctid: int) -> bool:
 def _began(lines: list[dict[str, Any]], ctid: int) -> int | None:
     """Return where the oldest of a container's open before-images stands."""
     began: dict[str, int] = {}
+    still = {entry.action for entry in _open(lines, ctid)}
     for number, line in enumerate(lines):
         if line["ctid"] == ctid and line["kind"] == "before":
             began.setdefault(line["action"], number)
-        elif line["ctid"] == ctid and line["kind"] == "undone":
+        elif line["ctid"] == ctid and line["kind"] == "undone" and not line.get("last"):
             began.pop(line["action"], None)  # applied again, it began again
-    return min(began.values(), default=None)
+    return min((at for action, at in began.items() if action in still), default=None)
 
 
 def _now() -> str:

@@ -14,11 +14,12 @@ import os
 import socket
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakKeyDictionary
 
 import msgspec
 
-from remediation.errors import CommandFailed, LockedError
+from remediation.errors import CommandFailed, LockedError, TransportError
 from remediation.transport import RUN_ID, RUN_MARK
 
 if TYPE_CHECKING:
@@ -56,7 +57,14 @@ class Owner(msgspec.Struct):
 
 
 class Lock:
-    """The lock of one node."""
+    """The lock of one node; :meth:`of` a node it is the same one for all that is done there."""
+
+    _known: ClassVar[WeakKeyDictionary[Transport, Lock]] = WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, node: Transport) -> Lock:
+        """Return the lock of the node that this transport reaches."""
+        return cls._known.setdefault(node, cls(node))
 
     def __init__(self, node: Transport, path: str = PATH) -> None:
         self._node, self._path = node, path
@@ -71,17 +79,21 @@ class Lock:
 
         Raises:
             LockedError: another run holds it; says who, from where, since when and for what.
-            TransportError: the node cannot be reached.
+            TransportError: the node cannot be reached, or the lock was lost inside another.
         """
-        mine = self._hold is None
-        if self._hold is None or not self._hold.alive():  # the connection may have been cut
-            self._hold = self._take(doing)
+        if self._hold is not None:
+            if not self._hold.alive():  # somebody else may have been here since
+                raise TransportError(
+                    f"the connection that held {self._node.machine} for us was cut: this run ends"
+                )
+            yield
+            return
+        self._hold = self._take(doing)
         try:
             yield
         finally:
-            if mine and self._hold is not None:
-                self._hold.release()
-                self._hold = None
+            hold, self._hold = self._hold, None
+            hold.release()
 
     def owner(self) -> str:
         """Return who holds the lock now, in a sentence; empty if nobody does.

@@ -70,14 +70,17 @@ class Action(Protocol[Before]):
     def rollback(self, on: Transport, before: Before) -> None:
         """Bring back the captured state, from any state in which a run may have ended."""
 
-    def meddled(self, on: Transport, before: Before, after: Before | None) -> Drift | None:
-        """Return what somebody changed since, which ``rollback`` would overwrite.
+    def meddled(self, now: Before, before: Before, after: Before | None) -> Drift | None:
+        """Return what somebody changed since ``apply``, which ``rollback`` would overwrite.
 
         Args:
-            on: where.
+            now: what was captured afterwards.
             before: the before-image.
             after: what ``apply`` left, or None if it did not come to its end.
         """
+
+    def restored(self, on: Transport, before: Before) -> bool:
+        """Whether all that ``rollback`` brings back is as it was."""
 
     def price(self, on: Transport, before: Before | None) -> list[str]:
         """Return what is stopped, hidden or removed on the way, a sentence each.
@@ -90,11 +93,19 @@ class Action(Protocol[Before]):
 
 
 class Simple:
-    """What most actions have to say of meddling and of the price: nothing."""
+    """What most actions have to say of meddling and of the price, nothing, and of being back."""
 
-    def meddled(self, on: Transport, before: Any, after: Any) -> Drift | None:  # noqa: ARG002
+    def capture(self, on: Transport) -> Any:
+        """See :class:`Action`."""
+        raise NotImplementedError
+
+    def meddled(self, now: Any, before: Any, after: Any) -> Drift | None:  # noqa: ARG002
         """See :class:`Action`."""
         return None
+
+    def restored(self, on: Transport, before: Any) -> bool:
+        """See :class:`Action`."""
+        return bool(self.capture(on) == before)
 
     def price(self, on: Transport, before: Any) -> list[str]:  # noqa: ARG002
         """See :class:`Action`."""
@@ -138,8 +149,9 @@ class Plan:
         journal: where their before-images lie.
         tell: hears one line before anything that takes time.
         unasked: what the plan holds beyond these steps and cannot look at now, and why.
-        asleep: those steps, for a rollback: ``wake`` makes them possible.
-        wake: starts what the sleeping steps work on.
+        asleep: those steps, for a rollback, which are possible inside ``awake``.
+        awake: starts what the sleeping steps work on, and lets it end again if that is due.
+        whole: whether these are all the steps there are.
         exclusive: holds the node for one run, given what for.
         at: hears of every stage before it is entered, and of which action: ``record`` (of all
             at once), ``apply``, ``complete``, ``follow``, ``finish``; on the way back ``wake``,
@@ -152,7 +164,8 @@ class Plan:
     tell: Callable[[str], None] = lambda _: None
     unasked: Sequence[str] = ()
     asleep: Sequence[Step] = ()
-    wake: Callable[[], None] = lambda: None
+    awake: Callable[[], AbstractContextManager[None]] = nullcontext
+    whole: bool = True
     exclusive: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
     at: Callable[[str, str], None] = lambda _stage, _action: None
 
@@ -176,7 +189,7 @@ class Plan:
             [step for step in steps if _within(step.action.requirement, requirements)]
             for steps in (self.steps, self.asleep)
         )
-        return replace(self, steps=chosen, asleep=asleep)
+        return replace(self, steps=chosen, asleep=asleep, whole=False)
 
     def drifts(self) -> list[tuple[Step, Drift | None]]:
         """Return each step with its drift; changes nothing."""
@@ -192,7 +205,7 @@ class Plan:
         ]
 
     def _enter(self, stage: str, action: str) -> None:
-        """Announce a stage; a lock that went with a lost connection is taken again before it."""
+        """Announce a stage; without the node's lock, lost with a connection, none is entered."""
         with self.exclusive(f"{stage}: {action or 'the plan'} of container {self.journal.ctid}"):
             self.at(stage, action)
 
@@ -211,33 +224,38 @@ class Plan:
             RemediationError: an action failed; everything is rolled back.
             RollbackFailed: and that failed, too.
         """
-        with self.exclusive(f"apply the plan to container {self.journal.ctid}"):
-            self.journal.forget()
-            if (ctid := self.journal.interrupted()) is not None:
-                raise NotClean(
-                    f"{self.journal.path} holds the before-images of a run for container {ctid} "
-                    f"that did not end. Take them back first: {_ROLLBACK}"
-                )
-            begun: set[str] = set()
-            try:
+        begun: set[str] = set()
+        try:
+            with self.exclusive(f"apply the plan to container {self.journal.ctid}"):
                 return self._forward(begun)
-            except BaseException as error:  # Ctrl-C and our own mistakes, too
-                self._give_up(begun, error)
-                raise
+        except BaseException as error:  # Ctrl-C and our own mistakes, too
+            # Outside: the lock has waited for the last command, which may be at work without us.
+            self._give_up(begun, error)
+            raise
 
     def _give_up(self, begun: set[str], error: BaseException) -> None:
         """Take back what this run began; nothing half-applied is left."""
+        if not begun:
+            return
         try:
             with self.exclusive(f"take back what failed in container {self.journal.ctid}"):
+                self.journal.forget()
                 if any(entry.action in begun for entry in self.journal.entries()):
                     self.tell("taking back what was changed")
-                    self._back(begun, force=False)
-        except RollbackFailed as failed:
+                    self._back(begun, force=False, last=True)
+        except (RollbackFailed, Meddled) as failed:
             raise failed from error
         except RemediationError as failed:
             raise RollbackFailed([("taking back", failed)]) from error
 
     def _forward(self, begun: set[str]) -> list[Outcome]:
+        self.journal.forget()
+        if (ctid := self.journal.interrupted()) is not None:
+            raise NotClean(
+                f"{self.journal.path} holds the before-images of a run for container {ctid} that "
+                f"did not end. Take them back first: {_ROLLBACK}"
+                + ("" if ctid == self.journal.ctid else f", but container {ctid}")
+            )
         found = self.drifts()
         # All before-images first: an action may change what another one is about to look at.
         self._record([step for step, drift in found if drift is not None], begun)
@@ -307,59 +325,81 @@ class Plan:
                     f"{self.journal.ctid}, and they share the node. Take that back first: "
                     f"{_ROLLBACK} of container {newer[-1]}"
                 )
-            known = {step.action.name for step in (*self.steps, *self.asleep)}
-            return self._back(known, force=force)
+            names = {step.action.name for step in (*self.steps, *self.asleep)}
+            if self.whole:  # also what this plan, today, knows nothing of
+                names |= {entry.action for entry in self.journal.entries()}
+            return self._back(names, force=force)
 
     def rollback_price(self) -> list[str]:
         """Return what a rollback would stop, hide or remove, a sentence each."""
-        return [
-            sentence
-            for entry in reversed(self.journal.entries())
-            if (step := self._step(entry)) is not None and step in self.steps
-            for sentence in step.action.price(step.on, self._before(entry, step))
-        ]
+        sentences: list[str] = []
+        for entry in reversed(self.journal.entries()):
+            step = self._step(entry)
+            if step in self.asleep:
+                sentences.append(f"{entry.machine} is started, to take back: {entry.action}")
+            elif step is not None:
+                before = self.journal.image(entry.before, step.action.before)
+                sentences += step.action.price(step.on, before)
+        return sentences
 
     def _step(self, entry: Entry) -> Step | None:
         known = (*self.steps, *self.asleep)
         return next((step for step in known if step.action.name == entry.action), None)
 
-    def _before(self, entry: Entry, step: Step) -> Any:
-        return self.journal.image(entry.before, step.action.before)
-
-    def _back(self, names: set[str], *, force: bool) -> list[Outcome]:
-        """Undo what the journal holds for these actions."""
+    def _back(self, names: set[str], *, force: bool, last: bool = False) -> list[Outcome]:
+        """Undo what the journal holds for these actions, or only what the last run did."""
         entries = [entry for entry in self.journal.entries() if entry.action in names]
         if not entries:
-            if self.journal.unfinished():  # half a line, of a change that was never made
-                self.journal.finish()
+            if self.journal.unfinished() and not self.journal.entries():
+                self.journal.finish()  # half a line, of a change that was never made
             return []
-        if any(self._step(entry) in self.asleep for entry in entries):
+        asleep = [entry for entry in entries if self._step(entry) in self.asleep]
+        meddled = self._meddled([entry for entry in entries if entry not in asleep], force, last)
+        if asleep:
             self._enter("wake", "")
-            self.wake()
-        for name, content in self._meddled(entries, force=force).items():
-            self._enter("keep", name)
-            self.tell(f"{name}: what is there now is kept in {self.journal.keep(name, content)}")
-        self._enter("roll back", "")
-        self.journal.roll_back()
-        # The plan's own order, which is not the journal's where an action drifted only later.
-        order = [step.action.name for step in (*self.steps, *self.asleep)]
-        return self._undo(sorted(entries, key=lambda x: order.index(x.action), reverse=True))
+        with self.awake() if asleep else nullcontext():
+            meddled |= self._meddled(asleep, force, last)
+            for name, content in meddled.items():
+                self._enter("keep", name)
+                kept = self.journal.keep(name, content)
+                self.tell(f"{name}: what somebody had changed is kept in {kept}")
+            self._enter("roll back", "")
+            self.journal.roll_back()
+            return self._undo(sorted(entries, key=self._place, reverse=True), last=last)
 
-    def _meddled(self, entries: Sequence[Entry], *, force: bool) -> dict[str, bytes]:
-        """Return what would be overwritten; raises Meddled unless that is wished."""
+    def _place(self, entry: Entry) -> int:
+        """Return where in the plan's order an action stands.
+
+        That is not the journal's order where an action drifted only later; what the plan does
+        not know comes first.
+        """
+        order = [step.action.name for step in (*self.steps, *self.asleep)]
+        return order.index(entry.action) if entry.action in order else -1
+
+    def _meddled(self, entries: Sequence[Entry], force: bool, last: bool) -> dict[str, bytes]:
+        """Return what would be lost; raises Meddled unless that is wished."""
         found: dict[str, Drift] = {}
         for entry in entries:
             if (step := self._step(entry)) is None:
                 continue
-            before, kind = self._before(entry, step), step.action.before
-            after = self.journal.image(entry.after, kind) if entry.complete else None
-            if (drift := step.action.meddled(step.on, before, after)) is not None:
-                found[entry.action] = drift
+            images = [
+                (self._image(step, image.before), self._image(step, image.after))
+                for image in (entry.images[-1:] if last else entry.images)
+            ]
+            # What each later run found, and what is there now, against what was left before it.
+            later = [before for before, _ in images[1:]]
+            for (before, after), now in zip(images, [*later, _captured(step)], strict=True):
+                drift = None if now is None else step.action.meddled(now, before, after)
+                if drift is not None:
+                    found[entry.action] = drift
         if found and not force:
             raise Meddled(found)
         return {name: drift.is_ for name, drift in found.items()}
 
-    def _undo(self, entries: Sequence[Entry]) -> list[Outcome]:
+    def _image(self, step: Step, stored: Any) -> Any:
+        return None if stored is None else self.journal.image(stored, step.action.before)
+
+    def _undo(self, entries: Sequence[Entry], *, last: bool) -> list[Outcome]:
         outcomes: list[Outcome] = []
         failures: dict[str, Exception] = {}
         undone: list[tuple[Step, Any]] = []
@@ -367,29 +407,45 @@ class Plan:
             step = self._step(entry)
             if step is None:
                 failures[entry.action] = LookupError(
-                    f"{entry.machine} is not there, or this program does not know the action"
+                    f"{entry.machine} or what it concerns is not there, or not known to the plan"
                 )
                 continue
             try:
-                before = self._before(entry, step)
+                image = entry.images[-1] if last else entry.images[0]
+                before = self._image(step, image.before)
                 outcomes.append(self._undo_one(step, before))
                 undone.append((step, before))
             except Exception as error:  # noqa: BLE001 - one failing undo never stops the others
                 failures[entry.action] = error
-        follow = _once(step.then_back or step.then for step, _ in undone)
-        for consequence in follow:
+        owed = {step.action.name: step.then_back or step.then for step, _ in undone}
+        failed = self._follow_back(_once(owed.values()), failures)
+        done = [
+            step.action.name
+            for step, before in undone
+            if _is_back(step, before, failures) and not failed & set(owed[step.action.name])
+        ]
+        self._enter("close", "")
+        left = {entry.action for entry in self.journal.entries()} - set(done)
+        interrupted = {e.action for e in self.journal.entries() if not e.complete}
+        self.journal.undone(done, last=last, ended=not failures and not left & interrupted)
+        if failures:
+            raise RollbackFailed(list(failures.items()))
+        return outcomes
+
+    def _follow_back(
+        self, consequences: Sequence[Consequence], failures: dict[str, Exception]
+    ) -> set[Consequence]:
+        """Run what follows; return what failed, which is owed until it succeeds."""
+        failed = set()
+        for consequence in consequences:
             try:
                 self.tell(consequence.name)
                 self._enter("follow", consequence.name)
                 consequence.run()
             except Exception as error:  # noqa: BLE001 - as above
                 failures[consequence.name] = error
-        done = [step.action.name for step, before in undone if _is_back(step, before, failures)]
-        self._enter("close", "")
-        self.journal.undone(done, ended=not failures)
-        if failures:
-            raise RollbackFailed(list(failures.items()))
-        return outcomes
+                failed.add(consequence)
+        return failed
 
     def _undo_one(self, step: Step, before: Any) -> Outcome:
         action = step.action
@@ -422,10 +478,18 @@ def _verify(step: Step) -> None:
         )
 
 
+def _captured(step: Step) -> Any:
+    """Return what is there now, or None where a run was cut off in a state without a name."""
+    try:
+        return step.action.capture(step.on)
+    except RemediationError:
+        return None
+
+
 def _is_back(step: Step, before: Any, failures: dict[str, Exception]) -> bool:
     """Whether an action's state is the former one; if not, add it to the failures."""
     try:
-        if step.action.capture(step.on) != before:
+        if not step.action.restored(step.on, before):
             raise VerifyFailed("after the rollback it is not as before")
     except RemediationError as error:
         failures[step.action.name] = error

@@ -104,7 +104,7 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
     """
     if not isinstance(runtime, Pct):
         raise FactError(f"{runtime.node.machine} has plain LXC: containers are created by pct")
-    with Lock(runtime.node).held(f"create container {ctid}"):
+    with Lock.of(runtime.node).held(f"create container {ctid}"):
         if (state := runtime.state(ctid)) is not None:
             raise UsageError(f"container {ctid} is there already, and {state}: it is left as it is")
         tell(shlex.join(argv))

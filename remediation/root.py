@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from remediation.ahead import Ahead
 from remediation.errors import TransportError
 from remediation.transport import Inside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from remediation.ahead import Argv
     from remediation.transport import CommandResult, Transport
 
 #: sudo's own refusals, when its policy wants a password or does not allow the command.
@@ -22,7 +24,7 @@ _REFUSED = re.compile(
 )
 
 
-def as_root(raw: Transport, *, sudo: bool) -> Transport:
+def as_root(raw: Transport, *, sudo: bool, soon: Sequence[Argv] = ()) -> Transport:
     """Return a node whose commands run as root and end there when their deadline passes.
 
     Who we are is asked once, here. Each command stands in the node's list of processes as
@@ -31,6 +33,7 @@ def as_root(raw: Transport, *, sudo: bool) -> Transport:
     Args:
         raw: runs argv on the node as the user that logged in.
         sudo: whether that takes ``sudo -n``.
+        soon: what will be asked next, to be asked along with who we are.
 
     Raises:
         TransportError: the user is not root and does not become it.
@@ -45,8 +48,9 @@ def as_root(raw: Transport, *, sudo: bool) -> Transport:
         if sudo and result.exit_code and _REFUSED.search(said):
             raise _refused(raw, said)
 
-    node = Inside(raw, raw.machine, wrap, examine, marked=True)
-    who = node.run(["id", "-u"])
+    me = ("id", "-u")
+    node = Ahead(Inside(raw, raw.machine, wrap, examine, marked=True), [me, *soon])
+    who = node.run(me)
     if sudo and not who.ok:  # in whatever language sudo speaks there
         raise _refused(raw, who.stderr.decode(errors="replace"))
     if who.require().text.strip() != "0":

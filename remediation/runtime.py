@@ -39,6 +39,8 @@ _PCT_ERRORS = {
     ),
     r"^ipcc_send_rec": "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
 }
+#: A process's profile, and what LXC mounted for it.
+_EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
 
 
 class Runtime(Protocol):
@@ -54,6 +56,12 @@ class Runtime(Protocol):
 
     def effective(self, ctid: int) -> config.ContainerConfig:
         """Return LXC's configuration of the container's last start, includes resolved."""
+
+    def started_with(self, ctid: int) -> str:
+        """Return what can be known of that with which a running container was started."""
+
+    def features(self, ctid: int) -> dict[str, str]:
+        """Return what the container is given, in the words of Proxmox's ``features``."""
 
     def state(self, ctid: int) -> str | None:
         """Return ``running``, ``stopped`` …, or None if there is no such container."""
@@ -78,6 +86,7 @@ class _Lxc:
     """What both runtimes do with LXC's own tools, which Proxmox has, too."""
 
     _LXC_PATH = "/var/lib/lxc"
+    _START = "lxc-start -n"
 
     def __init__(self, node: Transport) -> None:
         self.node = node
@@ -92,7 +101,7 @@ class _Lxc:
         if not answer.ok or not answer.text.strip().isdigit():
             raise TransportError(
                 f"container {ctid} on {self.node.machine} is not running: "
-                f"start it (pct start {ctid}) and ask again"
+                f"start it ({self._START} {ctid}) and ask again"
             )
         return int(answer.text)
 
@@ -122,6 +131,8 @@ class _Lxc:
 
 class Pct(_Lxc):
     """Containers of Proxmox VE, through ``pct``. Source: pct(1) and transcripts of it."""
+
+    _START = "pct start"
 
     def inside(self, ctid: int) -> Transport:
         """See :class:`Runtime`."""
@@ -180,6 +191,18 @@ class Pct(_Lxc):
             raise FactError(self._absent(ctid))
         return config.parse(path, content.decode(errors="replace"))
 
+    def started_with(self, ctid: int) -> str:
+        """See :class:`Runtime`; pct writes LXC's configuration anew at each start.
+
+        Of the processors Proxmox takes other ones each time (pve-container, rand).
+        """
+        written = str(self.effective(ctid)).splitlines()
+        return "\n".join(line for line in written if "cpuset.cpus" not in line)
+
+    def features(self, ctid: int) -> dict[str, str]:
+        """See :class:`Runtime`; a pending or snapshotted value does not count."""
+        return config.features(self.configuration(ctid).current().get("features", ""))
+
     def state(self, ctid: int) -> str | None:
         """See :class:`Runtime`."""
         answer = self.node.run(["pct", "status", str(ctid)])
@@ -224,13 +247,24 @@ class Lxc(_Lxc):
                 *argv,
             ]
 
-        return Inside(self.node, f"container {ctid}", wrap, self._examine)
+        return Inside(self.node, f"container {ctid}", wrap, partial(self._examine, ctid))
 
-    @staticmethod
-    def _examine(result: CommandResult) -> None:
+    def _examine(self, ctid: int, result: CommandResult) -> None:
+        """Tell lxc-attach's own error (exit code 1, like many a command's), and what to do."""
         said = result.stderr.decode(errors="replace")
-        if result.exit_code and re.search(r"lxc-attach: \d+: .*(get.*init pid|not running)", said):
-            raise TransportError(f"on {result.machine}: {result.command}: {said.strip()}")
+        if result.exit_code and re.search(rf"^lxc-attach: {ctid}: .*init pid", said, re.MULTILINE):
+            if self.node.read(self.config_path(ctid)) is None:
+                raise TransportError(self._absent(ctid))
+            raise TransportError(
+                f"container {ctid} on {result.machine} is not running: {said.strip()}\n"
+                f"start it: {self._START} {ctid}"
+            )
+
+    def _absent(self, ctid: int) -> str:
+        return (
+            f"there is no container {ctid} on {self.node.machine} ({self.config_path(ctid)} does "
+            "not exist): lxc-ls shows those that are"
+        )
 
     def config_path(self, ctid: int) -> str:
         """See :class:`Runtime`."""
@@ -238,7 +272,31 @@ class Lxc(_Lxc):
 
     def configuration(self, ctid: int) -> config.ContainerConfig:
         """See :class:`Runtime`."""
+        if self.node.read(self.config_path(ctid)) is None:
+            raise FactError(self._absent(ctid))
         return self.effective(ctid)
+
+    def started_with(self, ctid: int) -> str:
+        """See :class:`Runtime`.
+
+        LXC keeps no copy of the configuration, and lxc-info reads the file, which may have changed
+        since; so it is known by its effects on the first process. Source: tools/lxc_info.c.
+        """
+        script = (
+            'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
+        )
+        place = f"/proc/{self.init_pid(ctid)}"
+        return self.node.run(["sh", "-c", script, "effects", place]).require().text
+
+    def features(self, ctid: int) -> dict[str, str]:
+        """See :class:`Runtime`."""
+        effective = self.effective(ctid)
+        named = effective.current().get("lxc.seccomp.profile", "")
+        return config.granted(effective, self._seccomp(named))
+
+    def _seccomp(self, path: str) -> str:
+        """Return a list of system calls; LXC starts nothing with one that is not there."""
+        return (self.node.read(path) or b"").decode(errors="replace") if path else ""
 
     def state(self, ctid: int) -> str | None:
         """See :class:`Runtime`."""

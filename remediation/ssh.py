@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 16
 #: How often an open channel is looked at while nothing arrives (seconds).
 _POLL = 0.005
-#: How long a held command may take to begin, and to end when it is released (seconds).
-_HOLD_TIMEOUT = 60.0
+#: How long a held command may take to begin; and, once released, to end: it may have to wait
+#: for another one (seconds).
+_HOLD_TIMEOUT, _RELEASE_TIMEOUT = 60.0, 3600.0
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,7 @@ class _Held:
     def release(self) -> None:
         if self.alive():
             self._channel.shutdown_write()
-            self._channel.status_event.wait(_HOLD_TIMEOUT)
+            self._channel.status_event.wait(_RELEASE_TIMEOUT)
         self._channel.close()
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal, get_args, get_type_hints
 import msgspec
 
 from remediation import ssh_config
+from remediation.ahead import question
 from remediation.errors import FactError, TransportError, UsageError
 from remediation.root import as_root
 from remediation.runtime import Lxc, Pct, Runtime
@@ -275,7 +276,24 @@ def opened(
         if target.place != "local":
             name = "the lab's node" if target.place else ""
             raw = stack.enter_context(closing(Ssh(target.address or _lab(tell), name=name)))
-        yield _runtime(Recorded(as_root(raw, sudo=target.sudo), listener), target)
+        yield runtime_on(raw, target, listener=listener)
+
+
+def runtime_on(
+    raw: Transport, target: Target, *, listener: Callable[[CommandResult], None] = lambda _: None
+) -> Runtime:
+    """Return the runtime of a target whose node is reached by ``raw``: one round trip.
+
+    Raises:
+        TransportError: as :func:`opened`.
+    """
+    kind = Lxc if target.runtime == "lxc" else Pct
+    soon = [
+        tuple(_finding(target)),
+        question(lambda on: kind(on).state(target.ctid)),
+        ("test", "-d", target.repository),
+    ]
+    return _runtime(Recorded(as_root(raw, sudo=target.sudo, soon=soon), listener), target)
 
 
 def _lab(tell: Callable[[str], None]) -> SshAddress:
@@ -288,10 +306,15 @@ def _lab(tell: Callable[[str], None]) -> SshAddress:
     return lab.address
 
 
+def _finding(target: Target) -> list[str]:
+    programs = _PROGRAMS[target.runtime]
+    return ["sh", "-c", " || ".join(f"command -v {name}" for name in programs)]
+
+
 def _runtime(node: Transport, target: Target) -> Runtime:
     """Return ``Pct`` where there is a pct, else ``Lxc``, unless the target says which."""
     programs = _PROGRAMS[target.runtime]
-    found = node.run(["sh", "-c", " || ".join(f"command -v {name}" for name in programs)])
+    found = node.run(_finding(target))
     if not found.ok:
         tried = f"no {programs[0]}" if programs[1:] == () else f"neither {' nor '.join(programs)}"
         raise TransportError(

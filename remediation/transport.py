@@ -155,26 +155,24 @@ class Local(Base):
     ) -> CommandResult:
         """See :class:`Transport`."""
         started, clock = time.time(), time.monotonic()
+        pipe = subprocess.PIPE
         try:
-            done = subprocess.run(
-                list(argv), input=stdin, capture_output=True, timeout=timeout, check=False
-            )
+            process = subprocess.Popen(list(argv), stdin=pipe, stdout=pipe, stderr=pipe)
+        except OSError as error:
+            raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
+        try:
+            out, err = process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired as error:
+            _end(process)
             raise TransportError(
                 f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
             ) from error
-        except OSError as error:
-            raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
-        code = done.returncode if done.returncode >= 0 else 128 - done.returncode
-        return CommandResult(
-            tuple(argv),
-            code,
-            done.stdout,
-            done.stderr,
-            self.machine,
-            started,
-            time.monotonic() - clock,
-        )
+        except BaseException:  # Ctrl-C: nothing works on behind our back
+            _end(process)
+            raise
+        code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+        seconds = time.monotonic() - clock
+        return CommandResult(tuple(argv), code, out, err, self.machine, started, seconds)
 
     def hold(self, argv: Sequence[str]) -> Hold:
         """See :class:`Transport`."""
@@ -190,6 +188,16 @@ class Local(Base):
         )
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process to end, which ``timeout`` passes on; kill it only if it does not."""
+    process.terminate()
+    try:
+        process.communicate(timeout=2 * Inside.GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+
+
 class _Process:
     """A held command on this machine."""
 
@@ -200,7 +208,7 @@ class _Process:
         return self._process.poll() is None
 
     def release(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate()
 
 
 class Inside(Base):

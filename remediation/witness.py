@@ -27,6 +27,13 @@ _PRUNED = (
     "/var/lib/lxc",  # containers, which are looked at from the inside
     "/var/lib/lxcfs",
     "/var/lib/vz",
+    # pmxcfs's own: statistics, cluster log, versions.
+    "/etc/pve/.version",
+    "/etc/pve/.members",
+    "/etc/pve/.vmlist",
+    "/etc/pve/.rrd",
+    "/etc/pve/.clusterlog",
+    "/etc/pve/.debug",
 )
 #: What an administrator writes: compared by content.
 _HASHED = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr/local", "/var/spool")
@@ -41,7 +48,8 @@ part files
 find $(there $3) -xdev -regextype posix-extended -regex "$prune" -prune -o \
     -printf '%p\t%y %m %U:%G %s %l|%T@ %i\n' || exit 9
 part content
-find $hashed -xdev -type f -exec sha256sum -- {} + || exit 9
+find $hashed -xdev -regextype posix-extended -regex "$prune" -prune -o \
+    -type f -exec sha256sum -- {} + || exit 9
 part attributes
 if command -v getfattr >/dev/null; then
     find $hashed -xdev -exec getfattr -h -d -m - -e hex --absolute-names -- {} + || exit 9
@@ -79,8 +87,9 @@ MAY_DIFFER = re.compile(
     r"|file /var/lib/(private|logrotate|man-db|dhcp|misc)(/.*)?$"
     r"|file /var/lib/(docker|containerd)(/[^/]+)?[./]taken-back-[0-9]+(/.*)?$"  # aside: said so
     # Docker writes these at each start of its own: its engine's books, no image, no container.
-    r"|file /var/lib/docker/(network/files/.*|buildkit/.*|engine-id|volumes/.*|containers/.*)$"
-    r"|file /var/lib/docker/(runtimes|tmp|plugins|swarm|image)(/.*)?$"
+    r"|file /var/lib/docker/(network|buildkit|runtimes|tmp|plugins|swarm)(/.*)?$"
+    r"|file /var/lib/docker/(engine-id|volumes/metadata\.db|volumes/backingFsBlockDev)$"
+    r"|file /var/lib/docker/containers/[0-9a-f]+/(config\.v2|hostconfig)\.json$"
     r"|file /var/lib/containerd/.*$"
     r"|active (session|user|user-runtime-dir|systemd|apt|dpkg|e2scrub|ldconfig|run)[-@.].*$"
     r"|active init\.scope$"  # all these come and go by themselves
@@ -141,7 +150,7 @@ def both(runtime: Runtime, ctid: int) -> dict[str, str]:
         **{f"node: {key}": fact for key, fact in record(runtime.node).items()},
         **{f"container: {key}": fact for key, fact in record(inside).items()},
         "configuration": text.decode(errors="replace"),
-        "configuration in effect": str(runtime.effective(ctid)),
+        "configuration in effect": runtime.started_with(ctid),
         "process first": str(runtime.init_pid(ctid)),
         "process dockerd": " ".join(daemon.text.split()),
     }

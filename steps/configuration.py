@@ -13,6 +13,7 @@ from pytest_bdd import parsers, then
 from gate import evidence
 from remediation import config
 from remediation.errors import FactError
+from remediation.runtime import Pct
 
 if TYPE_CHECKING:
     from remediation.runtime import Runtime
@@ -37,8 +38,8 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
             f"'{entry.value}'; LXC needs at least four: {', '.join(missing)} missing "
             f"({path}, line {entry.line})"
         )
-    granted = config.features(written.current().get("features", ""))
-    assert entries or granted.get("fuse") == "1", "nothing gives the container /dev/fuse"
+    given = any(config.gives_fuse(entry) for _, entry in entries)
+    assert given or runtime.features(ctid).get("fuse") == "1", "nothing gives it /dev/fuse"
     evidence.say(f"{len(entries)} mount entries, each with source, target, type and options")
 
 
@@ -52,17 +53,19 @@ def _started_with(runtime: Runtime, ctid: int) -> config.ContainerConfig | None:
 
 @then(parsers.parse('the container is given "{names}"'))
 def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
-    """Proxmox's features in effect: a pending or snapshotted value does not count."""
-    written = runtime.configuration(ctid)
-    granted = config.features(written.current().get("features", ""))
+    """Proxmox's features, or what they stand for in plain LXC's configuration in effect."""
+    granted = runtime.features(ctid)
+    shown = ",".join(f"{name}={value}" for name, value in granted.items())
     wanted = names.split(", ")
     missing = [name for name in wanted if granted.get(name) != "1"]
+    how = f"pct set {ctid} --features {','.join(f'{name}=1' for name in wanted)}, then restart it"
+    if not isinstance(runtime, Pct):
+        how = "python -m remediation apply, with the same --target, gives it all of them"
     assert not missing, (
         f"container {ctid} lacks {', '.join(missing)}: its features in effect are "
-        f"'{written.current().get('features', '')}' ({written.path}); "
-        f"pct set {ctid} --features {','.join(f'{name}=1' for name in wanted)}, then restart it"
+        f"'{shown}' ({runtime.config_path(ctid)}); {how}"
     )
-    evidence.say(f"features: {written.current()['features']}")
+    evidence.say(f"features: {shown}")
 
 
 @then("every line of the container's configuration is in effect")

@@ -18,6 +18,7 @@ from remediation.engine import Engine
 from remediation.errors import FactError, Meddled
 from remediation.provision import boot, create
 from remediation.runtime import wait_until_booted
+from remediation.target import DEFAULT, parse
 from steps.docker import PATIENCE
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ def throw_away(target: Target) -> tuple[int, list[str]]:
         )
     ctid = target.reserved[0]
     return ctid, target.creation(ctid, hostname="default-driver", size=4, features=("nesting",))
+
+
+#: The lab's own.
+CTID, CREATE = throw_away(parse(DEFAULT))
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import Scripted
 
 from remediation import config
 from remediation import docker_in_lxc as it
 from remediation.errors import FactError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DATA = Path(__file__).parent.parent / "data"
 CHECKOUT = Path(__file__).parents[2] / "lab/guest/phoenix_hypervisor"
@@ -103,6 +108,81 @@ def test_the_configuration_knows_lines_sections_and_rubbish() -> None:
     (option,) = parsed.elsewhere("lxc.apparmor.profile")
     assert (option.line, option.section, option.value) == (9, "pre", "old")
     assert parsed.unreadable == ((10, "dev/fuse none bind"),)
+
+
+PLAIN = """# ours
+lxc.include = /usr/share/lxc/config/common.conf
+lxc.apparmor.profile = lxc-phoenix-v2
+lxc.include = /usr/share/lxc/config/nesting.conf
+lxc.mount.entry = /srv srv none bind,create=dir 0 0
+lxc.rootfs.path = dir:/var/lib/lxc/953/rootfs"""
+OWN_LIST = ("env", "LC_ALL=C", "cat", "--", "/etc/lxc/own.seccomp")
+
+
+def lxc_options(text: str, own: str = "") -> str:
+    node = Scripted({OWN_LIST: (0, own.encode(), b"")})
+    return it.lxc_options(node, text.encode()).decode()
+
+
+def test_plain_lxc_gets_its_own_options_after_what_it_includes() -> None:
+    changed = lxc_options(PLAIN)
+    assert changed == PLAIN.replace(f"lxc.apparmor.profile = {it.PROFILE}\n", "") + (
+        "\nlxc.apparmor.allow_nesting = 1\n"
+        f"lxc.apparmor.profile = {it.PROFILE}\n"
+        "lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file 0 0\n"
+    )
+    assert lxc_options(changed) == changed
+    given = config.granted(config.parse("", changed), "")
+    assert given == {"nesting": "1", "keyctl": "1", "fuse": "1"}
+
+
+def test_what_plain_lxc_has_already_is_not_written_again() -> None:
+    own = "lxc.mount.entry = /dev/fuse dev/fuse none bind,optional,create=file\n"
+    has = f"lxc.apparmor.allow_nesting=1\nlxc.apparmor.profile  = {it.PROFILE}\n{own}"
+    assert lxc_options(has) == has
+
+
+@pytest.mark.parametrize(
+    ("own", "refused"),
+    [
+        ("2\ndenylist\n[all]\nkexec_load errno 1\n", False),
+        ("2\nblacklist\n[all]\nkeyctl errno 38\n", True),
+        ("2\nallowlist\n[all]\nread\nwrite\n", True),
+        ("2\nwhitelist\n[all]\nread\nkeyctl\n", False),
+    ],
+)
+def test_a_list_that_refuses_keyrings_gives_way_to_lxcs(own: str, refused: bool) -> None:
+    changed = lxc_options("lxc.seccomp.profile = /etc/lxc/own.seccomp\n", own)
+    used = config.parse("", changed).all("lxc.seccomp.profile")
+    assert [o.value for o in used] == [config.COMMON_SECCOMP if refused else "/etc/lxc/own.seccomp"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "given"),
+    [
+        ("lxc.apparmor.profile = generated", "keyctl"),
+        ("lxc.apparmor.profile = lxc-container-default-cgns", "keyctl"),
+        ("lxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1", "nesting keyctl"),
+        ("lxc.apparmor.profile = ours", "nesting keyctl"),
+        ("lxc.mount.entry = /dev/fuse", "keyctl"),
+        ("lxc.mount.entry = /dev/fuse /dev/fuse none bind", "keyctl fuse"),
+    ],
+)
+def test_what_plain_lxc_gives(lines: str, given: str) -> None:
+    assert " ".join(config.granted(config.parse("", lines), "")) == given
+
+
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (it.container_options, "arch: amd64\nlxc.mount.entry: /dev/fuse\n"),
+        (lambda text: lxc_options(text.decode()), "# a\nlxc.mount.entry = /dev/fuse\n"),
+    ],
+)
+def test_a_cut_mount_entry_is_named_and_left(edit: Callable[[bytes], object], text: str) -> None:
+    with pytest.raises(FactError, match=r"line 2 .*'/dev/fuse' lacks target, type, options"):
+        edit(text.encode())
+    assert config.with_lxc_options(text, {}).startswith(text)
 
 
 def test_the_description_of_the_container_is_changed_and_no_other() -> None:

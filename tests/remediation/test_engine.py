@@ -83,7 +83,7 @@ class Guest(Base):
                 return (0, f"{found}\n") if found else (127, "")
             case ["systemctl", "is-enabled", "docker"]:
                 return (0, "enabled\n") if self.docker or self.foreign else (1, "not-found\n")
-            case ["systemctl", "is-active", "-q", "docker"]:
+            case ["systemctl", "is-active", "-q", "docker" | "docker.socket"]:
                 return (0, "") if self.docker or self.foreign else (3, "")
             case ["systemctl", "stop", *_] if not self.docker:
                 return 5, ""
@@ -287,11 +287,16 @@ def test_what_is_moved_aside_is_said_before(guest: Guest) -> None:
 # -- the storage driver, where there is no Docker yet
 
 
+def storage(path: Path) -> StorageDriver:
+    name, root = "fuse-overlayfs", str(path.parent / "none")
+    return StorageDriver("driver", "STEP-3.1", name, str(path), daemon_json, lambda _: root)
+
+
 def test_the_settings_are_there_before_docker_is(guest: Guest) -> None:
     path = guest.root / "etc/docker/daemon.json"
-    driver = StorageDriver("driver", "STEP-3.1", "fuse-overlayfs", str(path), daemon_json)
+    driver = storage(path)
     before = driver.capture(guest)
-    assert (before.unit, before.drivers) == ("stopped not-found", ())
+    assert (before.unit, before.drivers) == ("stopped stopped not-found", ())
     assert driver.price(guest, None) == []
     assert driver.check(guest) is not None
     driver.apply(guest)
@@ -316,7 +321,7 @@ def test_a_removed_dockers_masked_unit_is_no_docker(guest: Guest) -> None:
             return super().answer(words)
 
     masked = Masked(guest.root)
-    driver = StorageDriver("driver", "STEP-3.1", "d", str(guest.root / "daemon.json"), daemon_json)
+    driver = storage(guest.root / "daemon.json")
     driver.apply(masked)
     assert driver.check(masked) is None
 

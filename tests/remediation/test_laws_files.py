@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from flag import ON, plan
+from flag import ON, journal, plan
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from states import ROOT, Laid, acl, anything, edit, files, laws, look
+from states import LINE, ROOT, Laid, acl, anything, edit, files, laws, look
 
 from remediation.actions import Directory, FileEdit
-from remediation.errors import FactError, RemediationError
+from remediation.errors import CommandFailed, FactError, RemediationError
+from remediation.plan import Plan, Step
+from remediation.transport import Inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from remediation.transport import Transport
 
 
 def edited(path: Path) -> FileEdit:
@@ -27,21 +33,31 @@ def edited(path: Path) -> FileEdit:
 
 
 @contextmanager
-def unwritable(path: Path) -> Iterator[None]:
-    """Let nobody change a path: immutable for root, in a folder without permission for others."""
-    if not ROOT:
-        mode = path.parent.stat().st_mode
-        path.parent.chmod(0o500)
-        try:
-            yield
-        finally:
-            path.parent.chmod(mode)
+def immutable(path: Path) -> Iterator[Transport]:
+    """Let nobody change a file, root neither; where that is not permitted, as :func:`foreign`."""
+    if subprocess.run(["chattr", "+i", path], capture_output=True, check=False).returncode:
+        with foreign(path) as on:
+            yield on
         return
-    subprocess.run(["chattr", "+i", path], check=True)
     try:
-        yield
+        yield ON
     finally:
         subprocess.run(["chattr", "-i", path], check=True)
+
+
+@contextmanager
+def foreign(path: Path) -> Iterator[Transport]:
+    """Be somebody who may look at a file, and may not write beside it."""
+    if ROOT:
+        path.parent.parent.chmod(0o755)
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        yield Inside(ON, "localhost", lambda argv: [*nobody, *argv], lambda _: None)
+        return
+    path.parent.chmod(0o500)
+    try:
+        yield ON
+    finally:
+        path.parent.chmod(0o755)
 
 
 @settings(max_examples=60, deadline=None)
@@ -88,23 +104,27 @@ def test_a_whole_plan_takes_it_back_through_its_journal(laid: Laid) -> None:
         assert look(folder) == before
 
 
+@pytest.mark.parametrize("unwritable", [immutable, foreign])
 @settings(max_examples=10, deadline=None)
 @given(laid=files)
-def test_what_cannot_be_written_is_refused_and_not_called_changed(laid: Laid) -> None:
+def test_what_cannot_be_written_is_refused_and_not_called_changed(
+    unwritable: Callable[[Path], AbstractContextManager[Transport]], laid: Laid
+) -> None:
+    laid = replace(laid, mode=laid.mode | 0o444, acl=False)  # to be read by others, too
     with TemporaryDirectory() as name:
         path = Path(name, "here/file")
         path.parent.mkdir()
         laid.at(path)
         before = look(path.parent)
-        with unwritable(path):
-            assert laws(edited(path), ON) in {"refused", "was so"}
-            it = plan(Path(name), edited(path))
-            try:
-                outcomes = it.apply()
-            except RemediationError as error:
-                assert type(error).__name__ == "CommandFailed"  # noqa: PT017
+        wanted = "was so" if LINE in laid.content else "refused"
+        with unwritable(path) as on:
+            assert laws(edited(path), on) == wanted
+            it = Plan([Step(edited(path), on)], journal(Path(name)))
+            if wanted == "refused":
+                with pytest.raises(CommandFailed, match=r"not permitted|Permission denied"):
+                    it.apply()
             else:
-                assert not any(outcome.changed for outcome in outcomes)
+                assert not it.apply()[0].changed
         assert it.journal.entries() == []
         assert look(path.parent) == before
 

@@ -181,3 +181,34 @@ def test_includes_are_resolved_in_order() -> None:
     )
     assigned = Lxc(node).effective(200).all("lxc.apparmor.profile")
     assert [option.value for option in assigned] == ["ours", "theirs"]
+
+
+ATTACH = (
+    *("lxc-attach", "-P", "/var/lib/lxc", "-n", "200", "--clear-env", "-v"),
+    *("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--", *ENV, "true"),
+)
+CAT_PLAIN = ("env", "LC_ALL=C", "cat", "--", "/var/lib/lxc/200/config")
+ABSENT: Answer = (1, b"", b"cat: /var/lib/lxc/200/config: No such file or directory")
+NO_INIT = b"lxc-attach: 200: ../src/lxc/attach.c: get_attach_context: 406 Failed to get init pid\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "advice"),
+    [
+        ((0, b"lxc.uts.name = a\n", b""), "start it: lxc-start -n 200"),
+        (ABSENT, "there is no container 200 on scripted .*: lxc-ls shows those that are"),
+    ],
+)
+def test_entering_plain_lxc_in_vain_says_what_to_do(config: Answer, advice: str) -> None:
+    with pytest.raises(TransportError, match=advice):
+        Lxc(Scripted({ATTACH: (1, b"", NO_INIT), CAT_PLAIN: config})).inside(200).run(["true"])
+
+
+def test_a_command_in_plain_lxc_may_fail_by_itself() -> None:
+    said = b"grep: init pid: No such file or directory\n"
+    assert Lxc(Scripted({ATTACH: (1, b"", said)})).inside(200).run(["true"]).exit_code == 1
+
+
+def test_no_plain_container_is_an_error_with_a_way_out() -> None:
+    with pytest.raises(FactError, match="lxc-ls"):
+        Lxc(Scripted({CAT_PLAIN: ABSENT})).configuration(200)

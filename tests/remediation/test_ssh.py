@@ -18,7 +18,7 @@ from sshd import Sshd, new_key, running
 from remediation.errors import TransportError
 from remediation.root import as_root
 from remediation.ssh import Ssh, SshAddress
-from remediation.transport import RUN_ID
+from remediation.transport import RUN_ID, Inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -304,7 +304,7 @@ def test_a_deadline_ends_what_does_not_want_to_end(
     ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = as_root(ssh, sudo=False)
-    monkeypatch.setattr(node, "GRACE", 1.0)
+    monkeypatch.setattr(Inside, "GRACE", 1.0)
     pid = tmp_path / "pid"
     with pytest.raises(TransportError, match="did not end within 1 s"):
         node.run(["sh", "-c", f"trap '' TERM; echo $$ >{pid}; sleep 300; sleep 300"], timeout=1)

@@ -1,0 +1,120 @@
+"""Asking many things in one round trip.
+
+A look at a container asks some twenty small questions, each of which waits for the last one's
+answer, and inside a container each starts ``pct``. :class:`Ahead` asks those that are foreseen at
+once, and answers from that. A question that nobody foresaw is asked by itself: a wrong guess costs
+a round trip and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from remediation.transport import Base, CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from remediation.transport import Hold, Transport
+
+Argv = tuple[str, ...]
+
+#: Runs one command and prints a line: its standard error with ``!exit code!`` somewhere in it, a
+#: blank, its standard output, both in base64. Nothing is written to a file on the way.
+_ONE = r"""
+one() { { out=$( { err=$( { { "$@" </dev/null 2>&1 >&7 7>&- 8>&- 9>&-; printf '!%d!' "$?" >&8; } |
+    base64 -w0; } 8>&1 ); printf '%s ' "$err" >&9; } 7>&1 | base64 -w0 ); } 9>&1; echo "$out"; }
+"""
+_LINE = re.compile(rb"^([^ !]*)!(\d+)!([^ !]*) (\S*)$", re.MULTILINE)
+#: For each command (seconds): one that takes longer is asked again, by itself.
+_PATIENCE = 60.0
+_LATE = frozenset({124, 137})
+
+
+def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
+    """Run commands one after the other, without input, in one round trip.
+
+    Returns:
+        The results of those that ended in time; none if ``on`` has no shell that can do this.
+    """
+    bounded = ("timeout", "-k", "5", f"{_PATIENCE:g}")
+    script = _ONE + "".join(f"one {shlex.join((*bounded, *argv))}\n" for argv in argvs)
+    whole = on.run(["sh", "-c", script, "at once"], timeout=_PATIENCE * len(argvs))
+    lines = _LINE.findall(whole.stdout)
+    if len(lines) != len(argvs):
+        return []
+    return [
+        CommandResult(
+            argv,
+            int(code),
+            base64.b64decode(out),
+            base64.b64decode(err + more),
+            on.machine,
+            whole.started,
+            whole.seconds,
+        )
+        for argv, (err, code, more, out) in zip(argvs, lines, strict=True)
+        if int(code) not in _LATE
+    ]
+
+
+class Ahead(Base):
+    """Asks all that is foreseen when the first of it is asked; gives each answer once.
+
+    Answers that are left over are forgotten as soon as anything else is done: it may change what
+    they say.
+
+    Args:
+        inner: where.
+        foreseen: commands without input that change nothing.
+    """
+
+    def __init__(self, inner: Transport, foreseen: Iterable[Argv]) -> None:
+        self._inner, self.machine = inner, inner.machine
+        self._foreseen = list(dict.fromkeys(foreseen))
+        self._answers: dict[Argv, CommandResult] = {}
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`remediation.transport.Transport`."""
+        key = tuple(argv)
+        if not stdin and key in self._foreseen:
+            asked, self._foreseen = self._foreseen, []
+            answers = at_once(self._inner, asked) if len(asked) > 1 else []
+            self._answers = {answer.argv: answer for answer in answers}
+        if not stdin and key in self._answers:
+            return self._answers.pop(key)
+        self._answers.clear()
+        return self._inner.run(argv, stdin=stdin, timeout=timeout)
+
+    def hold(self, argv: Sequence[str]) -> Hold:
+        """See :class:`remediation.transport.Transport`."""
+        self._answers.clear()
+        return self._inner.hold(argv)
+
+
+class _Asked(BaseException):
+    """What was about to be run; no Exception, which whoever asks might catch."""
+
+
+class _Curious(Base):
+    machine = "nowhere"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        del stdin, timeout
+        raise _Asked(*argv)
+
+
+def question(ask: Callable[[Transport], object]) -> Argv:
+    """Return the first command that ``ask`` would run, by letting it begin; empty if none."""
+    try:
+        ask(_Curious())
+    except _Asked as asked:
+        return tuple(map(str, asked.args))
+    return ()

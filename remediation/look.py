@@ -1,0 +1,49 @@
+"""A look at a plan in as few round trips as there are machines: nothing is changed by it.
+
+What the checks are going to ask is found out by letting each begin; what a check asks after that
+is said here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from remediation import apparmor
+from remediation.actions import Profile, StorageDriver
+from remediation.ahead import Ahead, Argv, question
+from remediation.journal import Journal
+
+if TYPE_CHECKING:
+    from remediation.plan import Action, Plan
+    from remediation.transport import Transport
+
+
+def looking(plan: Plan, node: Transport) -> Plan:
+    """Return the plan to be looked at: its steps and its journal ask at once.
+
+    Args:
+        plan: of which nothing is to be applied or taken back.
+        node: where its journal lies.
+    """
+    ctid, foreseen = plan.journal.ctid, dict[str, list[Argv]]()
+    foreseen[node.machine] = [question(lambda on: Journal(on, ctid).lines())]
+    places = {node.machine: node}
+    for step in plan.steps:
+        places[step.on.machine] = step.on
+        foreseen.setdefault(step.on.machine, []).extend(_asked(step.action))
+    ahead = {name: Ahead(on, filter(None, foreseen[name])) for name, on in places.items()}
+    steps = [replace(step, on=ahead[step.on.machine]) for step in plan.steps]
+    return replace(plan, steps=steps, journal=Journal(ahead[node.machine], ctid))
+
+
+def _asked(action: Action[Any]) -> list[Argv]:
+    asked = [question(action.check)]
+    if isinstance(action, Profile):
+        asked.append(question(lambda on: apparmor.loaded_policy(on, action.profile)))
+        asked.append(question(lambda on: apparmor.compiled_policy(on, action.path)))
+    if isinstance(action, StorageDriver):
+        asked.append(("systemctl", "is-enabled", "docker"))
+        asked.append(("systemctl", "is-active", "-q", "docker"))
+        asked.append(("docker", "info", "-f", "{{.Driver}}"))
+    return asked
