@@ -5,32 +5,13 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.text import Text
 
-from remediation import console, docker_in_lxc, provision, rehearsal, target, witness
-from remediation.console import err, out
-from remediation.errors import Meddled, RemediationError, UsageError
-from remediation.journal import Journal
-from remediation.lock import Lock
-from remediation.look import looking
-from remediation.target_option import with_target
+from remediation import audit, backup, console, docker_in_lxc, provision, rehearsal, target, witness
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from remediation.plan import Plan
-    from remediation.runtime import Runtime
-    from remediation.target import Target
-
-_only = click.option(
-    "--only",
-    multiple=True,
-    metavar="ID",
-    help="Only the actions of this clause, STEP-2 or STEP-2.2; may be repeated.",
-)
 _json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask before something is stopped.")
 
@@ -127,6 +108,122 @@ def create(aim: Target) -> None:
 @with_target
 def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     """Show what apply would change, as unified diffs; changes nothing."""
+    with _opened(aim, only) as (runtime, make):
+        the_plan = looking(make(), runtime.node)
+        found = the_plan.drifts()
+        price = the_plan.price(found)
+    drifts = [(step, drift) for step, drift in found if drift is not None]
+    if as_json:
+        console.print_json(
+            {
+                "changes": [
+                    {
+                        **console.identity(step),
+                        "drift": drift.summary,
+                        "diff": console.diff(drift, "is", "should be"),
+                    }
+                    for step, drift in drifts
+                ],
+                "price": price,
+                "not asked": list(the_plan.unasked),
+            }
+        )
+        return
+    for step, drift in drifts:
+        action = step.action
+        out.print(
+            Text(f"{action.requirement}  {action.name}  ({step.on.machine})", style="bold"),
+            soft_wrap=True,
+        )
+        console.difference("", drift, "is", "should be")
+    for consequence in dict.fromkeys(c.name for step, _ in drifts for c in step.then):
+        out.print(Text(f"then: {consequence}", style="bold"))
+    for sentence in price:
+        out.print(Text(f"on the way: {sentence}", style="yellow"), soft_wrap=True)
+    console.not_asked(the_plan)
+    out.print(f"{len(drifts)} to change" if drifts else "nothing to change")
+
+
+def _watched(node: Transport) -> Callable[[str], None]:
+    """Return a ``tell`` that first says what AppArmor has denied since it was last called."""
+    try:
+        window = audit.Window(node)
+    except audit.Unwatched as error:
+        console.tell(f"denials are not shown: {error}")
+        return console.tell
+
+    def tell(line: str) -> None:
+        for denial in window.news():
+            err.print(Text(f"denied: {denial.summary}", style="yellow"), soft_wrap=True)
+        if line:
+            console.tell(line)
+
+    return tell
+
+
+@main.command()
+@_only
+@_yes
+@_json
+@click.option(
+    "--backup",
+    "with_backup",
+    is_flag=True,
+    help="First back up the container and the node's /etc, and read the archives to their end.",
+)
+@with_target
+def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_backup: bool) -> None:
+    """Apply the plan; an error takes back what was changed.
+
+    What AppArmor denies meanwhile, to whomever on the node, is shown as it comes.
+    """
+    with _opened(aim, only) as (runtime, make):
+        the_plan = make()
+        _consent(the_plan.price(the_plan.drifts()), yes=yes)
+        if with_backup:
+            console.tell(f"backing up container {aim.ctid} and /etc")
+            made = backup.make_backup(runtime, aim.ctid, aim.backups or backup.DUMP)
+            for archive in (*made.container[:1], *made.etc[:1]):
+                console.tell(str(archive))
+        the_plan.tell = _watched(runtime.node)
+        outcomes = the_plan.apply()
+        the_plan.tell("")
+    console.outcomes(outcomes, as_json=as_json)
+    if not as_json:
+        console.not_asked(the_plan)
+
+
+@main.command()
+@_only
+@_yes
+@_json
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Overwrite what somebody changed since the plan was applied; a copy is kept.",
+)
+@with_target
+def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force: bool) -> None:
+    """Take back what apply changed, in reverse order."""
+    with _opened(aim, only) as (_, make):
+        the_plan = make()
+        _consent(the_plan.rollback_price(), yes=yes)
+        outcomes = the_plan.rollback(force=force)
+    if outcomes or as_json:
+        console.outcomes(outcomes, as_json=as_json)
+    else:
+        out.print("nothing to take back: the journal is empty")
+
+
+@main.command()
+@_only
+@_json
+@with_target
+def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
+    """Show the drift, action by action, and whether a run did not end; changes nothing.
+
+    Exit code 0: no drift; 1: drift, or a run that did not end; 3: not all could be asked.
+    """
     with _opened(aim, only) as (runtime, make):
         the_plan = looking(make(), runtime.node)
         journal, busy = the_plan.journal, Lock.of(runtime.node).owner()

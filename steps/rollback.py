@@ -13,7 +13,7 @@ from pytest_bdd import given, parsers, then, when
 
 from gate import evidence
 from remediation import docker_in_lxc, rehearsal, witness
-from remediation.actions import docker_daemon
+from remediation.actions import docker_daemon, docker_holds
 from remediation.engine import Engine
 from remediation.errors import FactError, Meddled
 from remediation.provision import boot, create
@@ -62,6 +62,7 @@ class Existing:
     ctid: int
     inside: Transport
     driver: str
+    held: str
     recorded: dict[str, str]
 
 
@@ -81,7 +82,7 @@ def default_container(runtime: Runtime, target: Target, image: str) -> Iterator[
             Engine("Docker", "").apply(inside)
         inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
         recorded = witness.undone(witness.both(runtime, ctid))
-        yield Existing(ctid, inside, _driver(inside), recorded)
+        yield Existing(ctid, inside, _driver(inside), docker_holds(inside), recorded)
     finally:
         _throw_away(runtime, target, ctid)
 
@@ -219,13 +220,18 @@ def as_before(runtime: Runtime, existing: Existing) -> None:
     evidence.say(f"{len(now)} facts compared, none differs")
 
 
-@then("its Docker runs on its former driver, with its former image and container")
+@then("its Docker runs on its former driver, and has what it had")
 def former_driver(existing: Existing) -> None:
-    """The letter of the plan's rollback would have left dockerd unable to start."""
+    """Images, containers and volumes; the letter of the plan's rollback would have lost them."""
     now = _driver(existing.inside)
     assert now == existing.driver, f"Docker runs on {now}, not on {existing.driver} as before"
-    names = existing.inside.run(["docker", "ps", "-a", "--format", "{{.Names}}"]).require().text
-    assert "former" in names.split(), "the container that was there before is gone"
+    held = docker_holds(existing.inside)
+    assert held == existing.held, f"Docker had {existing.held}, and has {held or 'nothing'}"
+    evidence.say(f"{now}, {held}")
+
+
+@then("its former container starts")
+def former_container_starts(existing: Existing) -> None:
+    """Last of all: what a start writes is no trace of the plan."""
     started = existing.inside.run(["docker", "start", "-a", "former"], timeout=PATIENCE)
     assert started.ok, f"the former container does not start: {started.stderr!r:.300}"
-    evidence.say(f"{now}, former container started")

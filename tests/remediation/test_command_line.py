@@ -1,0 +1,28 @@
+"""The command line as a user meets it, as far as that needs no node."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from remediation.__main__ import main
+
+COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journal")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export"])
+def test_each_command_says_what_it_is_for(command: str) -> None:
+    result = CliRunner().invoke(main, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_there_are_no_others() -> None:
+    assert set(main.commands) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each != "journal"])
+def test_a_target_that_is_none_is_wrong_usage(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--target", "nowhere"])
+    assert result.exit_code == 2
+    assert "expected lab/CTID" in result.output
