@@ -5,13 +5,42 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
 
-from remediation import audit, backup, console, docker_in_lxc, provision, rehearsal, target, witness
+from remediation import (
+    audit,
+    backup,
+    console,
+    docker_in_lxc,
+    provision,
+    rehearsal,
+    target,
+    witness,
+)
+from remediation.console import err, out
+from remediation.errors import Meddled, RemediationError, UsageError
+from remediation.journal import Journal
+from remediation.lock import Lock
+from remediation.look import looking
+from remediation.target_option import with_target
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from remediation.plan import Plan
+    from remediation.runtime import Runtime
+    from remediation.target import Target
+    from remediation.transport import Transport
+
+_only = click.option(
+    "--only",
+    multiple=True,
+    metavar="ID",
+    help="Only the actions of this clause, STEP-2 or STEP-2.2; may be repeated.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask before something is stopped.")
 
