@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remediation import apparmor, files
+from remediation import apparmor, config, files
 from remediation.errors import FactError, RemediationError
 from remediation.files import FileState
 from remediation.plan import Drift, Simple
@@ -408,7 +408,17 @@ class ContainerOptions(Simple):
             self.start()
 
     def rollback(self, on: Transport, before: OptionsState) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.plan.Action`.
+
+        Raises:
+            RemediationError: disks or snapshots came or went since, and would be lost.
+        """
+        now = self._file.capture(on)
+        if _volumes(now) != _volumes(before.file):
+            raise RemediationError(
+                f"{self.path} names other disks or snapshots than before the plan, and putting it "
+                "back would lose them: take out by hand what the plan had put in"
+            )
         self._file.rollback(on, before.file)
         running = self.running()
         if running and not (before.running and self.effective() == before.effective):
@@ -435,6 +445,10 @@ class ContainerOptions(Simple):
     @property
     def _file(self) -> FileEdit:
         return FileEdit(self.name, self.requirement, self.path, self.edit)
+
+
+def _volumes(state: FileState) -> tuple[str, ...]:
+    return config.volumes(state.content.decode(errors="replace"))
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,16 @@ def parse(path: str, text: str) -> ContainerConfig:
     return ContainerConfig(path, tuple(options), tuple(unreadable))
 
 
+def volumes(text: str) -> tuple[str, ...]:
+    r"""Return what a configuration says of disks and snapshots, which it must never lose.
+
+    >>> volumes("arch: amd64\nrootfs: local:951/disk.raw\nmp0: local:x,mp=/x\n[before]\n")
+    ('rootfs: local:951/disk.raw', 'mp0: local:x,mp=/x', '[before]')
+    """
+    kept = re.compile(r"(rootfs|mp\d+|unused\d+|parent|lxc\.rootfs\.path)\s*[:=]|\[")
+    return tuple(line.strip() for line in text.splitlines() if kept.match(line))
+
+
 def missing_fields(entry: str) -> tuple[str, ...]:
     """Return the names of the fields that a mount entry lacks.
 

@@ -15,6 +15,7 @@ from machines import Container
 from states import Laid, anything, edit, files, laws, look
 
 from remediation.actions import ContainerOptions
+from remediation.errors import RollbackFailed
 from remediation.plan import Plan, Step
 
 
@@ -139,3 +140,14 @@ def test_the_price_is_a_restart_and_only_where_there_is_one(tmp_path: Path) -> N
     assert it.plan().rollback_price() == ["container 950: it is restarted"]
     it.node.effective = None
     assert it.plan().rollback_price() == []
+
+
+def test_disks_and_snapshots_are_never_lost(tmp_path: Path) -> None:
+    """Not even by force: its configuration is all that knows of them."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\nrootfs: local:950\n"), running=False)
+    it.plan().apply()
+    config = tmp_path / "here/config"
+    config.write_bytes(config.read_bytes() + b"[snap]\nrootfs: local:950\n")
+    with pytest.raises(RollbackFailed, match="disks or snapshots"):
+        it.plan().rollback(force=True)
+    assert b"[snap]" in config.read_bytes()
