@@ -9,7 +9,7 @@ import pytest
 
 from remediation import engine
 from remediation.actions import Package, PackageState, StorageDriver
-from remediation.docker_in_lxc import daemon_json
+from remediation.docker_in_lxc import daemon_json, data_root
 from remediation.engine import Engine, EngineState, is_in_the_kernel
 from remediation.errors import FactError, RemediationError
 from remediation.transport import Base, CommandResult, Local
@@ -83,7 +83,7 @@ class Guest(Base):
                 return (0, f"{found}\n") if found else (127, "")
             case ["systemctl", "is-enabled", "docker"]:
                 return (0, "enabled\n") if self.docker or self.foreign else (1, "not-found\n")
-            case ["systemctl", "is-active", "-q", "docker"]:
+            case ["systemctl", "is-active", "-q", "docker" | "docker.socket"]:
                 return (0, "") if self.docker or self.foreign else (3, "")
             case ["systemctl", "stop", *_] if not self.docker:
                 return 5, ""
@@ -270,9 +270,11 @@ def test_what_is_moved_aside_is_said_before(guest: Guest) -> None:
 
 def test_the_settings_are_there_before_docker_is(guest: Guest) -> None:
     path = guest.root / "etc/docker/daemon.json"
-    driver = StorageDriver("driver", "STEP-3.1", "fuse-overlayfs", str(path), daemon_json)
+    driver = StorageDriver(
+        "driver", "STEP-3.1", "fuse-overlayfs", str(path), daemon_json, data_root
+    )
     before = driver.capture(guest)
-    assert (before.unit, before.drivers) == ("stopped not-found", ())
+    assert (before.unit, before.drivers) == ("stopped stopped not-found", ())
     assert driver.price(guest, None) == []
     assert driver.check(guest) is not None
     driver.apply(guest)
@@ -297,7 +299,8 @@ def test_a_removed_dockers_masked_unit_is_no_docker(guest: Guest) -> None:
             return super().answer(words)
 
     masked = Masked(guest.root)
-    driver = StorageDriver("driver", "STEP-3.1", "d", str(guest.root / "daemon.json"), daemon_json)
+    path = str(guest.root / "daemon.json")
+    driver = StorageDriver("driver", "STEP-3.1", "d", path, daemon_json, data_root)
     driver.apply(masked)
     assert driver.check(masked) is None
 
