@@ -70,9 +70,9 @@ class Kernel(Machine):
 
     def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:  # noqa: PLR0911 - a table
         match words:
-            case ["find", apparmor._POLICY, *_]:
-                return self._show(words)
-            case ["env", "LC_ALL=C", "cat", "--", path] if path.startswith(apparmor._POLICY):
+            case ["find", path, *_] | ["env", "LC_ALL=C", "cat", "--", path] if path.startswith(
+                apparmor._POLICY
+            ):
                 return self._show(words)
             case ["apparmor_parser", "-S", "-K", path]:
                 return _answer(Local().run(words))
@@ -220,6 +220,7 @@ class Docker(Machine):
             case ["systemctl", "stop", "docker.socket", "docker"]:
                 self.driver, self.socket = "", False
                 return 0 if self.installed else 5, b"", b""
-            case ["docker", "info", "-f", "{{.Driver}}"]:
-                return (0, f"{self.driver}\n".encode(), b"") if self.driver else (1, b"", b"down")
+            case ["sh", "-c", script] if "docker info" in script:
+                assert script.startswith("systemctl is-active -q docker || exit 3; ")
+                return (0, f"{self.driver}\n".encode(), b"") if self.driver else (3, b"", b"")
         return None

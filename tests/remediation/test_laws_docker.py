@@ -114,7 +114,7 @@ _layers = st.frozensets(st.sampled_from(["overlay2", OURS]))
     socket=st.booleans(),
 )
 def test_the_driver_holds_the_laws_whatever_was_there(
-    laid: Laid, layers: frozenset[str], running: bool, installed: bool, ours: bool, socket: bool
+    laid: Laid, layers: frozenset[str], *, running: bool, installed: bool, ours: bool, socket: bool
 ) -> None:
     with TemporaryDirectory() as name:
         broken = "" if ours else OURS
