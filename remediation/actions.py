@@ -56,8 +56,7 @@ class FileEdit(Simple):
         desired = self.edit(content)
         if content == desired:
             return None
-        if content is not None:
-            files.require_file(on, self.path, files.capture(on, self.path))  # before any change
+        files.require_file(on, self.path, files.capture(on, self.path))  # before any change
         what = "is absent" if content is None else "differs"
         return Drift(f"{self.path} {what}", content or b"", desired)
 
@@ -511,11 +510,11 @@ class StorageDriver(Simple):
         """See :class:`remediation.plan.Action`."""
         if (drift := self._file.check(on)) is not None:
             return drift
-        if _without_docker(on):
+        if without_docker(on):
             return None
-        if not active(on, "docker"):  # asked, it would be started by its socket
+        answer = on.run(DRIVER_IN_USE)
+        if answer.exit_code == _DOWN:
             return Drift("Docker does not run")
-        answer = on.run(["docker", "info", "-f", "{{.Driver}}"])
         driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
         if not driver:
             said = answer.stderr.decode(errors="replace").strip()
@@ -525,7 +524,7 @@ class StorageDriver(Simple):
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
         self._file.apply(on)
-        if _without_docker(on):
+        if without_docker(on):
             return
         # On its former driver it may have failed too often under the new profile to be started.
         on.run(["systemctl", "reset-failed", "docker"])
@@ -572,7 +571,7 @@ class StorageDriver(Simple):
 
     def price(self, on: Transport, before: DockerState | None) -> list[str]:
         """See :class:`remediation.plan.Action`."""
-        if _without_docker(on) or (before is not None and before.unit.endswith(_NOT_FOUND)):
+        if without_docker(on) or (before is not None and before.unit.endswith(_NOT_FOUND)):
             return []
         held = docker_holds(on)
         if before is None:
@@ -594,6 +593,14 @@ _NOT_FOUND = "not-found"
 _SOCKET = "docker.socket"
 
 
+_DOWN = 3
+#: One command, to be asked ahead: of a Docker that does not run, its socket would start it.
+DRIVER_IN_USE = (
+    *("sh", "-c"),
+    f'systemctl is-active -q docker || exit {_DOWN}; docker info -f "{{{{.Driver}}}}"',
+)
+
+
 def active(on: Transport, unit: str) -> bool:
     """Whether a unit is active."""
     return on.run(["systemctl", "is-active", "-q", unit]).ok
@@ -604,7 +611,7 @@ def _at_boot(on: Transport) -> str:
     return on.run(["systemctl", "is-enabled", "docker"]).text.strip() or _NOT_FOUND
 
 
-def _without_docker(on: Transport) -> bool:
+def without_docker(on: Transport) -> bool:
     """Whether there is no Docker; a package that was removed, not purged, leaves a masked unit."""
     unit = _at_boot(on)
     return unit == _NOT_FOUND or (unit == "masked" and not docker_daemon(on))

@@ -83,11 +83,12 @@ def renew_cache(on: Transport, path: str) -> None:
     """Make the parser's cache that of the file as it is, without loading anything.
 
     The parser goes by the file's time: put back with its old one, a file would be taken for
-    what the newer one was compiled to, at the next boot or reload.
+    what the newer one was compiled to, at the next boot or reload. Of a file that is not there,
+    or does not compile (nor did it before), nothing is left in the cache.
     """
     script = (
-        'if test -e "$1"; then apparmor_parser -Q -T -W "$1"; '
-        'else find /var/cache/apparmor -name "$(basename "$1")" -type f -delete; fi'
+        'test -f "$1" && apparmor_parser -Q -T -W "$1" || test ! -d /var/cache/apparmor || '
+        'find /var/cache/apparmor -name "$(basename "$1")" -type f -delete'
     )
     on.run(["sh", "-c", script, "renew", path], timeout=_PARSER_TIMEOUT).require()
 

@@ -156,11 +156,13 @@ def _awake(
 ) -> Iterator[None]:
     """Start a container that is stopped, and stop it again, unless it ran before the plan."""
     before = journal.before(_options(runtime, ctid).action.name, ContainerOptions.before)
-    _start(runtime, ctid, tell)
-    yield
-    if (before is None or not before.running) and runtime.state(ctid) == "running":
-        tell(f"stopping container {ctid} again")
-        runtime.shutdown(ctid)
+    try:
+        _start(runtime, ctid, tell)
+        yield
+    finally:
+        if (before is None or not before.running) and runtime.state(ctid) == "running":
+            tell(f"stopping container {ctid} again")
+            runtime.shutdown(ctid)
 
 
 def _start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:

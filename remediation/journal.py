@@ -307,9 +307,10 @@ def _open(lines: list[dict[str, Any]], ctid: int) -> list[Entry]:
             done = replace(entry.images[-1], after=line["state"])
             found[action] = replace(entry, images=(*entry.images[:-1], done))
         elif kind == "undone" and entry is not None:
-            found.pop(action)
             if line.get("last") and entry.images[:-1]:
                 found[action] = replace(entry, images=entry.images[:-1])
+            else:
+                found.pop(action)
     return list(found.values())
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from remediation import apparmor
-from remediation.actions import Profile, StorageDriver
+from remediation.actions import DRIVER_IN_USE, Profile, StorageDriver, without_docker
 from remediation.ahead import Ahead, Argv, question
 from remediation.journal import Journal
 
@@ -43,7 +43,12 @@ def _asked(action: Action[Any]) -> list[Argv]:
         asked.append(question(lambda on: apparmor.loaded_policy(on, action.profile)))
         asked.append(question(lambda on: apparmor.compiled_policy(on, action.path)))
     if isinstance(action, StorageDriver):
+<<<<<<< HEAD
         asked.append(("systemctl", "is-enabled", "docker"))
         asked.append(("systemctl", "is-active", "-q", "docker"))
         asked.append(("docker", "info", "-f", "{{.Driver}}"))
+=======
+        asked.append(question(without_docker))
+        asked.append(DRIVER_IN_USE)
+>>>>>>> h7
     return asked

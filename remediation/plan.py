@@ -224,7 +224,7 @@ class Plan:
             RemediationError: an action failed; everything is rolled back.
             RollbackFailed: and that failed, too.
         """
-        begun: set[str] = set()
+        begun: dict[str, int] = {}
         try:
             with self.exclusive(f"apply the plan to container {self.journal.ctid}"):
                 return self._forward(begun)
@@ -233,22 +233,33 @@ class Plan:
             self._give_up(begun, error)
             raise
 
-    def _give_up(self, begun: set[str], error: BaseException) -> None:
-        """Take back what this run began; nothing half-applied is left."""
+    def _give_up(self, begun: dict[str, int], error: BaseException) -> None:
+        """Take back what this run began; nothing half-applied is left.
+
+        Args:
+            begun: its actions, with how many images each had in the journal before: where the
+                run's own did not come to the disk, the newest there is an earlier run's.
+            error: what it failed of.
+        """
         if not begun:
             return
         try:
             with self.exclusive(f"take back what failed in container {self.journal.ctid}"):
                 self.journal.forget()
-                if any(entry.action in begun for entry in self.journal.entries()):
+                mine = {
+                    entry.action
+                    for entry in self.journal.entries()
+                    if len(entry.images) > begun.get(entry.action, len(entry.images))
+                }
+                if mine:
                     self.tell("taking back what was changed")
-                    self._back(begun, force=False, last=True)
+                    self._back(mine, force=False, last=True)
         except (RollbackFailed, Meddled) as failed:
             raise failed from error
         except RemediationError as failed:
             raise RollbackFailed([("taking back", failed)]) from error
 
-    def _forward(self, begun: set[str]) -> list[Outcome]:
+    def _forward(self, begun: dict[str, int]) -> list[Outcome]:
         self.journal.forget()
         if (ctid := self.journal.interrupted()) is not None:
             raise NotClean(
@@ -277,14 +288,15 @@ class Plan:
             self.journal.finish()
         return outcomes
 
-    def _record(self, steps: Sequence[Step], begun: set[str]) -> None:
+    def _record(self, steps: Sequence[Step], begun: dict[str, int]) -> None:
         images = [(s.action.name, s.on.machine, s.action.capture(s.on)) for s in steps]
         if images:
-            begun |= {name for name, _, _ in images}
+            earlier = {entry.action: len(entry.images) for entry in self.journal.entries()}
+            begun |= {name: earlier.get(name, 0) for name, _, _ in images}
             self._enter("record", "")
             self.journal.record(images)
 
-    def _apply_one(self, step: Step, drift: Drift | None, begun: set[str]) -> Outcome:
+    def _apply_one(self, step: Step, drift: Drift | None, begun: dict[str, int]) -> Outcome:
         action = step.action
         if drift is None:  # before anything was changed; and now?
             drift = action.check(step.on)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation import apparmor
@@ -11,9 +13,9 @@ from remediation.transport import Base, CommandResult, Local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 _SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}
+_CACHE = "/var/cache/apparmor"
 
 
 class Machine(Base):
@@ -45,33 +47,42 @@ def _of_files(words: list[str]) -> bool:
     return words[0] in {"sha256sum", "mkdir", "rmdir", "find", "test", "mv"}
 
 
-class Kernel(Machine):
-    """A node whose kernel holds AppArmor's policies; the compiler is the real one."""
+def _answer(result: CommandResult) -> tuple[int, bytes, bytes]:
+    return result.exit_code, result.stdout, result.stderr
 
-    def __init__(self, profile: str) -> None:
+
+class Kernel(Machine):
+    """A node whose kernel holds AppArmor's policies; the compiler is the real one.
+
+    Args:
+        profile: its name; the kernel holds another one's, too, whose name begins like it.
+        folder: where what securityfs shows and what the parser caches are laid.
+    """
+
+    def __init__(self, profile: str, folder: Path) -> None:
         self._profile = profile
+        self._shown, self._cache = folder / "policy", folder / "cache"
+        self._cache.mkdir()
         self.policy = b""
         self.users: list[int] = []
         self.refuses = False
         self.place = 1
 
     def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:  # noqa: PLR0911 - a table
-        under = f"{apparmor._POLICY}/{self._profile}.{self.place}"
         match words:
-            case ["find", apparmor._POLICY, "-maxdepth", "1", "-name", pattern]:
-                assert pattern == f"{self._profile}.*"
-                others = f"{apparmor._POLICY}/{self._profile}.d.7\n"
-                return 0, (others + (f"{under}\n" if self.policy else "")).encode(), b""
-            case ["env", "LC_ALL=C", "cat", "--", path] if path == f"{under}/raw_data":
-                return 0, self.policy, b""
-            case ["env", "LC_ALL=C", "cat", "--", path] if path == f"{under}/raw_sha256":
-                return 0, hashlib.sha256(self.policy).hexdigest().encode() + b"\n", b""
+            case ["find", path, *_] | ["env", "LC_ALL=C", "cat", "--", path] if path.startswith(
+                apparmor._POLICY
+            ):
+                return self._show(words)
             case ["apparmor_parser", "-S", "-K", path]:
-                compiled = Local().run(words)
-                return compiled.exit_code, compiled.stdout, compiled.stderr
+                return _answer(Local().run(words))
             case ["apparmor_parser", "-r", "-T", "-W", path]:
                 compiled = Local().run(["apparmor_parser", "-S", "-K", path])
+                if compiled.ok:
+                    (self._cache / Path(path).name).write_bytes(compiled.stdout)
                 return self._load(compiled.stdout if compiled.ok else b"")
+            case ["sh", "-c", script, "renew", path]:
+                return self._renew(script, path)
             case ["sh", "-c", script] if "apparmor_parser -r -K -B" in script:
                 return self._load(stdin)
             case ["apparmor_parser", "-R", "-K"]:
@@ -83,6 +94,35 @@ class Kernel(Machine):
             case ["sh", "-c", _, "under", _]:
                 return 0, "".join(f"/proc/{p}/attr/current\n" for p in self.users).encode(), b""
         return None
+
+    def _show(self, words: list[str]) -> tuple[int, bytes, bytes]:
+        """Lay what securityfs shows below a folder, and look there instead."""
+        policies = {f"{self._profile}.d.7": b"another one's"}
+        if self.policy:
+            policies[f"{self._profile}.{self.place}"] = self.policy
+        for name, policy in policies.items():
+            (self._shown / name).mkdir(parents=True)
+            (self._shown / name / "raw_data").write_bytes(policy)
+            digest = hashlib.sha256(policy).hexdigest()
+            (self._shown / name / "raw_sha256").write_text(f"{digest}\n")
+        found = Local().run([word.replace(apparmor._POLICY, str(self._shown)) for word in words])
+        shutil.rmtree(self._shown)
+        out = found.stdout.replace(str(self._shown).encode(), apparmor._POLICY.encode())
+        return found.exit_code, out, found.stderr
+
+    def _renew(self, script: str, path: str) -> tuple[int, bytes, bytes]:
+        """Run the script; where the parser would write its cache, which it does not do here."""
+        parser = 'apparmor_parser -Q -T -W "$1"'
+        assert parser in script
+        assert _CACHE in script
+        instead = f'apparmor_parser -S -K "$1" >"{self._cache}/$(basename "$1")"'
+        script = script.replace(parser, instead).replace(_CACHE, str(self._cache))
+        return _answer(Local().run(["sh", "-c", script, "renew", path]))
+
+    def cached(self) -> bytes:
+        """Return what the parser would take from its cache at the next boot; empty: nothing."""
+        cache = self._cache / self._profile
+        return cache.read_bytes() if cache.exists() else b""
 
     def _load(self, policy: bytes) -> tuple[int, bytes, bytes]:
         if self.refuses or not policy:
@@ -132,10 +172,12 @@ class Docker(Machine):
         self.broken = ""  # a driver that cannot start here
         self.boot = "enabled"
         self.driver = ""  # empty: it does not run
+        self.socket = False
 
     def start(self) -> tuple[int, bytes, bytes]:
         if not self.installed:
             return 5, b"", b"Unit docker.service not found."
+        self.socket = True  # the service needs it, also where it then fails
         if self.driver:
             return 0, b"", b""
         driver = self._chosen()
@@ -160,6 +202,12 @@ class Docker(Machine):
         match words:
             case ["systemctl", "is-active", "-q", "docker"]:
                 return 0 if self.driver else 3, b"", b""
+            case ["systemctl", "is-active", "-q", "docker.socket"]:
+                return 0 if self.socket else 3, b"", b""
+            case ["systemctl", "start", "docker.socket"]:
+                assert self.installed
+                self.socket = True
+                return 0, b"", b""
             case ["systemctl", "is-enabled", "docker"]:
                 return (0, f"{self.boot}\n".encode(), b"") if self.installed else (4, b"", b"no")
             case ["systemctl", "reset-failed", "docker"]:
@@ -170,8 +218,9 @@ class Docker(Machine):
             case ["systemctl", "start", "docker"]:
                 return self.start()
             case ["systemctl", "stop", "docker.socket", "docker"]:
-                self.driver = ""
+                self.driver, self.socket = "", False
                 return 0 if self.installed else 5, b"", b""
-            case ["docker", "info", "-f", "{{.Driver}}"]:
-                return (0, f"{self.driver}\n".encode(), b"") if self.driver else (1, b"", b"down")
+            case ["sh", "-c", script] if "docker info" in script:
+                assert script.startswith("systemctl is-active -q docker || exit 3; ")
+                return (0, f"{self.driver}\n".encode(), b"") if self.driver else (3, b"", b"")
         return None

@@ -9,7 +9,7 @@ import pytest
 
 from remediation import engine
 from remediation.actions import Package, PackageState, StorageDriver
-from remediation.docker_in_lxc import daemon_json
+from remediation.docker_in_lxc import daemon_json, data_root
 from remediation.engine import Engine, EngineState, is_in_the_kernel
 from remediation.errors import FactError, RemediationError
 from remediation.transport import Base, CommandResult, Local
@@ -71,7 +71,7 @@ class Guest(Base):
     def read(self, path: str) -> bytes | None:
         return Path(path).read_bytes() if Path(path).exists() else None
 
-    def answer(self, words: list[str]) -> tuple[int, str]:  # noqa: PLR0911 - a table
+    def answer(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911 - a table
         match words:
             case ["getent", "group", name]:
                 return (0, "") if name in self.groups else (2, "")
@@ -89,7 +89,10 @@ class Guest(Base):
                 return 5, ""
             case ["systemctl", *_]:
                 return 0, ""
+            case ["sh", "-c", script] if "docker info" in script:
+                return (0, "fuse-overlayfs\n") if self.docker or self.foreign else (3, "")
             case ["docker", *_]:
+                assert self.docker or self.foreign, "asked, it would be started"
                 return 0, "fuse-overlayfs\n"
             case ["dpkg-query", "-W", "-f", _, *names]:
                 known = [name for name in names if self.status.get(name)]
@@ -294,7 +297,13 @@ def storage(path: Path) -> StorageDriver:
 
 def test_the_settings_are_there_before_docker_is(guest: Guest) -> None:
     path = guest.root / "etc/docker/daemon.json"
+<<<<<<< HEAD
     driver = storage(path)
+=======
+    driver = StorageDriver(
+        "driver", "STEP-3.1", "fuse-overlayfs", str(path), daemon_json, data_root
+    )
+>>>>>>> h7
     before = driver.capture(guest)
     assert (before.unit, before.drivers) == ("stopped stopped not-found", ())
     assert driver.price(guest, None) == []
@@ -321,7 +330,12 @@ def test_a_removed_dockers_masked_unit_is_no_docker(guest: Guest) -> None:
             return super().answer(words)
 
     masked = Masked(guest.root)
+<<<<<<< HEAD
     driver = storage(guest.root / "daemon.json")
+=======
+    path = str(guest.root / "daemon.json")
+    driver = StorageDriver("driver", "STEP-3.1", "d", path, daemon_json, data_root)
+>>>>>>> h7
     driver.apply(masked)
     assert driver.check(masked) is None
 

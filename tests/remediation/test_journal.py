@@ -20,6 +20,7 @@ from remediation.actions import DockerState, OptionsState, PackageState, Profile
 from remediation.errors import FactError
 from remediation.files import FileState
 from remediation.journal import Entry, Journal
+from remediation.journal import Image as Before
 
 BEFORE = [("one", "localhost", FileState("file", b"old\n")), ("two", "localhost", True)]
 LARGE = bytes(range(256)) * 17
@@ -36,7 +37,7 @@ def test_a_run_and_its_undoing_in_the_journals_words(tmp_path: Path) -> None:
     it.complete("one", "localhost", FileState("file", b"\xff"))
     it.finish()
     it.roll_back()
-    it.undone(["two", "one"], ended=True)
+    it.undone(["two", "one"], last=False, ended=True)
     written = lines(tmp_path)
     assert {(line["v"], line["ctid"]) for line in written} == {(2, 950)}
     kinds = [(line["kind"], line.get("action")) for line in written]
@@ -189,7 +190,7 @@ def test_a_torn_last_line_is_ended_and_said_to_be_cut(tmp_path: Path) -> None:
     it = journal(tmp_path)
     assert [entry.action for entry in it.entries()] == ["one", "two"]
     assert it.unfinished()
-    it.undone(["one", "two"], ended=True)
+    it.undone(["one", "two"], last=False, ended=True)
     assert not it.unfinished()
     assert journal(tmp_path).entries() == []
     third = path.read_bytes().splitlines()[2]
@@ -211,8 +212,8 @@ def test_torn_again_and_again_it_can_be_read(tears: list[int]) -> None:
         assert {entry.action for entry in it.entries()} <= {"one", "two"}
         it.record(BEFORE)
         assert journal(Path(name)).entries() == [
-            Entry("one", "localhost", it.entries()[0].before),
-            Entry("two", "localhost", before=True),
+            Entry("one", "localhost", (Before(it.entries()[0].before),)),
+            Entry("two", "localhost", (Before(before=True),)),
         ]
         assert journal(Path(name)).before("one", FileState) == BEFORE[0][2]
 

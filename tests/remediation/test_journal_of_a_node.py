@@ -56,10 +56,10 @@ def test_what_came_later_and_still_is(tmp_path: Path) -> None:
         journal(tmp_path, ctid).finish()
     newer = {ctid: journal(tmp_path, ctid).newer() for ctid in (949, 950, 951, 952)}
     assert newer == {949: [], 950: [951, 952], 951: [952], 952: []}
-    journal(tmp_path, 952).undone(["one"], ended=True)
+    journal(tmp_path, 952).undone(["one"], last=False, ended=True)
     assert journal(tmp_path, 951).newer() == []
     # Applied again, it is the youngest; the one between them has not moved.
-    journal(tmp_path, 950).undone(["one"], ended=True)
+    journal(tmp_path, 950).undone(["one"], last=False, ended=True)
     journal(tmp_path, 950).record([("one", "node", "old")])
     assert journal(tmp_path, 950).newer() == []
     assert journal(tmp_path, 951).newer() == [950]
@@ -71,7 +71,7 @@ def test_the_oldest_change_that_is_left_counts(tmp_path: Path) -> None:
     journal(tmp_path, 950).record([("two", "node", "old")])
     assert journal(tmp_path, 950).newer() == [951]
     assert journal(tmp_path, 951).newer() == []
-    journal(tmp_path, 950).undone(["one"], ended=True)
+    journal(tmp_path, 950).undone(["one"], last=False, ended=True)
     assert journal(tmp_path, 950).newer() == []
     assert journal(tmp_path, 951).newer() == [950]
 
@@ -91,8 +91,23 @@ def test_what_is_of_a_container_that_is_gone_stays_in_the_journal(tmp_path: Path
     one, gone = Flag("one"), Flag("gone")
     plan(tmp_path, one, gone).apply()
     it = plan(tmp_path, one)
+    with pytest.raises(RollbackFailed, match="localhost or what it concerns is not there") as error:
+        it.rollback()
+    assert [name for name, _ in error.value.failures] == ["gone"]
+    assert (one.value, gone.value) == ("old", "new")
+    assert [entry.action for entry in it.journal.entries()] == ["gone"]
+    assert it.journal.unfinished()
+    assert [outcome.name for outcome in plan(tmp_path, one, gone).rollback()] == ["gone"]
+    assert gone.value == "old"
+
+
+def test_a_part_says_nothing_of_what_it_was_not_asked_about(tmp_path: Path) -> None:
+    one, gone = Flag("one"), Flag("gone", "STEP-3.1")
+    plan(tmp_path, one, gone).apply()
+    it = plan(tmp_path, one).only(["STEP-1.2"])
     assert [outcome.name for outcome in it.rollback()] == ["one"]
     assert [entry.action for entry in it.journal.entries()] == ["gone"]
+    assert not it.journal.unfinished()
 
 
 def test_an_error_takes_back_this_run_and_not_an_earlier_one(tmp_path: Path) -> None:

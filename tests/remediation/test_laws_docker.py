@@ -39,7 +39,8 @@ class World:
         """Return the plan, put together as the real one is."""
         on, path = (death or Death()).under(self.docker), str(self.folder / "here/daemon.json")
         storage = StorageDriver(
-            "driver", "STEP-3.1", OURS, path, docker_in_lxc.daemon_json, str(self.folder / "root")
+            *("driver", "STEP-3.1", OURS, path, docker_in_lxc.daemon_json),
+            root=lambda _: str(self.folder / "root"),
         )
         kept = journal(self.folder, on=on)
 
@@ -57,7 +58,7 @@ class World:
             for name, facts in look(self.folder / "root").items()
             if not name.startswith("taken-back-") and name != "image"
         }
-        return look(self.folder / "here"), below, self.docker.driver
+        return look(self.folder / "here"), below, self.docker.driver, self.docker.socket
 
 
 def world(
@@ -68,6 +69,7 @@ def world(
     running: bool,
     installed: bool,
     broken: str = "",
+    socket: bool = False,
 ) -> World:
     made = World(Path(name))
     laid.at(made.folder / "here/daemon.json")
@@ -75,6 +77,7 @@ def world(
         (made.folder / "root/image" / layer).mkdir(parents=True)
         (made.folder / "root" / layer).mkdir()
     made.docker.installed, made.docker.broken = installed, broken
+    made.docker.socket = socket and installed
     if running:
         made.docker.start()
     return made
@@ -108,13 +111,22 @@ _layers = st.frozensets(st.sampled_from(["overlay2", OURS]))
     running=st.booleans(),
     installed=st.booleans(),
     ours=st.booleans(),
+    socket=st.booleans(),
 )
 def test_the_driver_holds_the_laws_whatever_was_there(
-    laid: Laid, layers: frozenset[str], running: bool, installed: bool, ours: bool
+    laid: Laid, layers: frozenset[str], *, running: bool, installed: bool, ours: bool, socket: bool
 ) -> None:
     with TemporaryDirectory() as name:
         broken = "" if ours else OURS
-        it = world(name, laid, layers, running=running, installed=installed, broken=broken)
+        it = world(
+            name,
+            laid,
+            layers,
+            running=running,
+            installed=installed,
+            broken=broken,
+            socket=socket,
+        )
         before = it.look()
         try:
             outcomes = it.plan().apply()
@@ -133,6 +145,7 @@ def test_the_driver_holds_the_laws_whatever_was_there(
 BEFORE = {
     "overlay2, running": (Laid(content=b'{"mtu": 1400}\n', nanoseconds=5), {"overlay2"}, True),
     "never started": (Laid("absent"), set(), False),
+    "its socket waits": (Laid("absent"), {"overlay2"}, None),
     "both drivers' layers": (
         Laid(content=b'{"storage-driver": "overlay2"}'),
         {"overlay2", OURS},
@@ -147,7 +160,14 @@ def test_killed_at_any_command_it_comes_back(case: str, back: bool) -> None:
     laid, layers, running = BEFORE[case]
 
     def fresh(name: str) -> World:
-        return world(name, laid, frozenset(layers), running=running, installed=True)
+        return world(
+            name,
+            laid,
+            frozenset(layers),
+            running=bool(running),
+            installed=True,
+            socket=running is None,
+        )
 
     whole = Death()
     with TemporaryDirectory() as name:

@@ -20,6 +20,7 @@ from states import Laid, anything, laws, look
 from remediation.actions import Profile
 from remediation.errors import CommandFailed, FactError, RemediationError, RollbackFailed
 from remediation.plan import Plan, Step
+from remediation.transport import Local
 
 if TYPE_CHECKING:
     from remediation.transport import Transport
@@ -48,6 +49,11 @@ class World:
     def look(self) -> object:
         return look(self.folder / "here"), self.kernel.policy
 
+    def cache_is_true(self) -> bool:
+        """Whether the next boot loads what the file says, from the cache or compiled anew."""
+        now = Local().run(["apparmor_parser", "-S", "-K", str(self.folder / "here" / NAME)])
+        return self.kernel.cached() in {b"", now.stdout if now.ok else b""}
+
     def plan(self, death: Death | None = None) -> Plan:
         on: Transport = (death or Death()).under(self.kernel)
         return Plan([Step(self.action(), on)], journal(self.folder, on=on))
@@ -57,7 +63,7 @@ def world(name: str, laid: Laid, policy: bytes) -> World:
     folder = Path(name)
     (folder / "here").mkdir()
     laid.at(folder / "here" / NAME)
-    kernel = Kernel(NAME)
+    kernel = Kernel(NAME, folder)
     kernel.policy = policy
     return World(folder, kernel)
 
@@ -77,6 +83,7 @@ def test_a_profile_holds_the_laws_whatever_was_there(laid: Laid, policy: bytes) 
         before = it.look()
         outcome = laws(it.action(), it.kernel)
         assert it.look() == before
+        assert it.cache_is_true()
         if outcome == "refused":
             assert laid.kind in {"link", "directory"}
         assert (outcome == "was so") == (laid.content == OURS and policy == compiled(OURS))
@@ -97,6 +104,7 @@ def test_a_kernel_that_refuses_ends_as_it_was(laid: Laid, policy: bytes) -> None
         else:
             assert not any(outcome.changed for outcome in outcomes)
         assert it.look() == before
+        assert it.cache_is_true()
         assert it.plan().journal.entries() == []
 
 
@@ -125,7 +133,22 @@ def test_killed_at_any_command_it_comes_back(laid: Laid, policy: bytes, back: bo
                 dying.rollback() if back else dying.apply()
             it.plan().rollback()
             assert it.look() == before, way
+            assert it.cache_is_true(), way
             assert it.plan().rollback() == []
+
+
+def test_one_that_never_compiled_comes_back_with_its_policy_and_without_a_cache(
+    tmp_path: Path,
+) -> None:
+    """What the kernel holds is older than the file, which somebody broke since."""
+    it = world(str(tmp_path), Laid(content=b"profile {\n", nanoseconds=7), compiled(THEIRS))
+    before = it.look()
+    it.plan().apply()
+    assert it.kernel.cached() == compiled(OURS)
+    it.plan().rollback()
+    assert it.look() == before
+    assert it.kernel.cached() == b""
+    assert it.plan().journal.entries() == []
 
 
 def test_what_runs_under_it_keeps_it_loaded(tmp_path: Path) -> None:
@@ -156,7 +179,8 @@ def test_a_kernel_that_does_not_export_its_policy_is_not_touched(tmp_path: Path)
             return super().answer(words, stdin)
 
     it = world(str(tmp_path), Laid("absent"), b"")
-    it.kernel = Mute(NAME)
+    (tmp_path / "mute").mkdir()
+    it.kernel = Mute(NAME, tmp_path / "mute")
     it.kernel.policy = compiled(THEIRS)
     with pytest.raises(FactError, match="does not export"):
         it.plan().apply()

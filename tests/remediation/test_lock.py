@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 from flag import ON, Flag, journal
 
-from remediation.errors import CommandFailed, LockedError
+from remediation.errors import CommandFailed, LockedError, TransportError
 from remediation.lock import Lock
 from remediation.plan import Plan, Step
+from remediation.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,15 +166,111 @@ def test_an_owner_that_cannot_be_read_still_has_it(path: str, content: str) -> N
             Lock(ON, path).held("look").__enter__()
 
 
-def test_a_hold_that_was_cut_off_is_taken_anew(path: str) -> None:
+def test_a_hold_that_was_cut_off_is_not_taken_anew_behind_the_runs_back(path: str) -> None:
+    """Somebody else may have had the node since: what this run had looked at is no longer so."""
     lock = Lock(ON, path)
     with lock.held("outer"):
         assert lock._hold is not None
         lock._hold.release()
         assert free(path)
-        with lock.held("inner"):
-            assert not free(path)
+        for _ in range(2):
+            with (
+                pytest.raises(TransportError, match="held localhost for us was cut"),
+                lock.held("inner"),
+            ):
+                pytest.fail("it went on without the lock")
+        assert free(path)
+    with lock.held("another run"):
+        assert not free(path)
     assert free(path)
+
+
+def test_a_node_has_one_lock_for_all_that_is_done_there() -> None:
+    node, other = Local(), Local()
+    assert Lock.of(node) is Lock.of(node)
+    assert Lock.of(node) is not Lock.of(other)
+
+
+def test_a_run_that_lost_the_lock_changes_nothing_more_and_takes_back_under_a_new_one(
+    tmp_path: Path, path: str
+) -> None:
+    lock, held = Lock(ON, path), list[str]()
+
+    def loses(flag: Flag) -> None:
+        flag.value = "new"
+        assert lock._hold is not None
+        lock._hold.release()
+
+    @contextmanager
+    def exclusive(doing: str) -> Iterator[None]:
+        with lock.held(doing):
+            held.append(doing)
+            yield
+
+    one, two = Flag("one", on_apply=loses), Flag("two")
+    it = Plan([Step(one, ON), Step(two, ON)], journal(tmp_path), exclusive=exclusive)
+    with pytest.raises(TransportError, match="was cut: this run ends"):
+        it.apply()
+    assert (one.value, two.value) == ("old", "old")
+    assert "take back what failed in container 950" in held
+    assert not any("apply: two" in doing for doing in held)
+    assert not it.journal.unfinished()
+    assert free(path)
+
+
+_INTERRUPTED = """
+import sys
+from pathlib import Path
+from flag import Flag, journal
+from remediation.lock import Lock
+from remediation.plan import Plan, Step
+from remediation.transport import Local
+from remediation.root import as_root
+from remediation.transport import RUN_ID, Local
+
+folder, node = Path(sys.argv[1]), as_root(Local(), sudo=False)
+script = "trap 'sleep 1; echo ended >>$0' TERM; echo begun >>$0; sleep 30 & wait; wait"
+
+class Slow(Flag):
+    def rollback(self, on, before):
+        with (folder / "log").open("a") as log:
+            log.write("taken back\\n")
+        super().rollback(on, before)
+
+def run(flag):
+    node.run(["sh", "-c", script, str(folder / "log")])
+
+print(RUN_ID, flush=True)
+steps = [Step(Slow("slow", on_apply=run), node)]
+exclusive = Lock(node, str(folder / "gate.lock")).held
+Plan(steps, journal(folder, on=node), exclusive=exclusive).apply()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="this machine's node must be root's")
+def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(tmp_path: Path) -> None:
+    """The command needs a second to end: what is taken back meanwhile, it would spoil again."""
+    log = tmp_path / "log"
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests/remediation'}"}
+    argv = [sys.executable, "-c", _INTERRUPTED, str(tmp_path)]
+    with subprocess.Popen(
+        argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        run = process.stdout.readline().strip()
+        deadline = time.monotonic() + 20
+        while not log.exists():
+            assert time.monotonic() < deadline, process.poll()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=40)
+    assert "KeyboardInterrupt" in said
+    assert "RollbackFailed" not in said
+    left = subprocess.run(["pgrep", "-af", run], capture_output=True, text=True, check=False)
+    assert (len(run), left.stdout) == (32, "")
+    assert log.read_text().split("\n") == ["begun", "ended", "taken back", ""]
+    assert not journal(tmp_path).unfinished()
+    assert free(str(tmp_path / "gate.lock"))
 
 
 def test_a_plan_is_not_begun_while_another_has_the_node(tmp_path: Path, path: str) -> None:

@@ -77,7 +77,7 @@ def test_without_force_it_is_refused_and_nothing_is_taken_back(
         plan(applied, *actions(applied)).rollback()
         assert list(look(applied / "here")) == ["one"]
         return
-    with pytest.raises(Meddled, match=f"{path} on localhost {said}") as caught:
+    with pytest.raises(Meddled, match=f"{path} {said}") as caught:
         plan(applied, *actions(applied)).rollback()
     assert list(caught.value.changes) == [path.name]
     assert caught.value.exit_code == 5
@@ -149,6 +149,33 @@ def test_only_what_is_asked_about_is_looked_at(applied: Path) -> None:
     one, two = actions(applied)
     part = plan(applied, one, FileEdit("two", "STEP-3.1", two.path, edit)).only(["STEP-1"])
     assert [outcome.name for outcome in part.rollback()] == ["one"]
+
+
+def test_what_was_changed_between_two_applies_is_not_lost_either(applied: Path) -> None:
+    """The second apply made it ours again: only the journal tells what somebody had written."""
+    path, new = files(applied)
+    path.write_bytes(b"theirs\n")
+    plan(applied, *actions(applied)).apply()
+    assert path.read_bytes() == edit(b"theirs\n")
+    with pytest.raises(Meddled, match=f"{path} was changed") as caught:
+        plan(applied, *actions(applied)).rollback()
+    assert list(caught.value.changes) == ["one"]
+    assert caught.value.changes["one"].is_ == b"theirs\n"
+    assert path.read_bytes() == edit(b"theirs\n")
+    plan(applied, *actions(applied)).rollback(force=True)
+    assert path.read_bytes() == OLD
+    assert not new.exists()
+    (copy,) = (applied / "journal/kept").iterdir()
+    assert copy.read_bytes() == b"theirs\n"
+    assert plan(applied, *actions(applied)).rollback() == []
+
+
+def test_what_was_put_back_between_two_applies_is_no_meddling(applied: Path) -> None:
+    path, _ = files(applied)
+    path.write_bytes(OLD)
+    plan(applied, *actions(applied)).apply()
+    plan(applied, *actions(applied)).rollback()
+    assert path.read_bytes() == OLD
 
 
 @pytest.mark.parametrize("changed", [False, True])

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flag import ON, Flag, fail, plan
 
 from remediation.actions import FileEdit
 from remediation.errors import FactError, LockedError, NotClean, RemediationError, VerifyFailed
+from remediation.journal import Journal
 from remediation.plan import Consequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -110,6 +111,45 @@ def test_the_first_before_image_is_kept(tmp_path: Path) -> None:
     it.apply()
     it.rollback()
     assert one.value == "old"
+
+
+def test_a_second_apply_that_fails_returns_to_the_state_before_it(tmp_path: Path) -> None:
+    one, two, three = Flag("one"), Flag("two"), Flag("three", value="new")
+    it = plan(tmp_path, one, two, three)
+    it.apply()
+    one.value = three.value = "drifted"
+    three.on_apply = fail
+    with pytest.raises(RemediationError, match="no"):
+        it.apply()
+    assert (one.value, two.value, three.value) == ("drifted", "new", "drifted")
+    assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
+    assert not it.journal.unfinished()
+    assert [outcome.name for outcome in plan(tmp_path, one, two, three).rollback()] == [
+        "two",
+        "one",
+    ]
+    assert (one.value, two.value, three.value) == ("old", "old", "drifted")
+
+
+def test_a_second_apply_that_cannot_write_its_journal_leaves_the_first_in_place(
+    tmp_path: Path,
+) -> None:
+    """Its before-images are not on the disk: the newest that are there are the first run's."""
+
+    class Full(Journal):
+        def record(self, images: Sequence[tuple[str, str, Any]]) -> None:
+            raise RemediationError(f"no space left for {len(images)}")
+
+    one, two = Flag("one"), Flag("two")
+    plan(tmp_path, one, two).apply()
+    one.value = "drifted"
+    it = plan(tmp_path, one, two)
+    it.journal = Full(ON, 950, it.journal.directory)
+    with pytest.raises(RemediationError, match="no space left for 1"):
+        it.apply()
+    assert (one.value, two.value) == ("drifted", "new")
+    assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
+    assert not it.journal.unfinished()
 
 
 def test_consequences_run_once_and_again_after_rollback(tmp_path: Path) -> None:
