@@ -43,12 +43,6 @@ def _asked(action: Action[Any]) -> list[Argv]:
         asked.append(question(lambda on: apparmor.loaded_policy(on, action.profile)))
         asked.append(question(lambda on: apparmor.compiled_policy(on, action.path)))
     if isinstance(action, StorageDriver):
-<<<<<<< HEAD
-        asked.append(("systemctl", "is-enabled", "docker"))
-        asked.append(("systemctl", "is-active", "-q", "docker"))
-        asked.append(("docker", "info", "-f", "{{.Driver}}"))
-=======
         asked.append(question(without_docker))
         asked.append(DRIVER_IN_USE)
->>>>>>> h7
     return asked

@@ -134,11 +134,6 @@ def test_a_status_costs_three_round_trips_and_two_starts_of_pct() -> None:
         "pct status 950": "status: running\n",
         "find /sys/kernel/security": f"{it.PROFILE}.7\n{policy}\n",
         "dpkg-query": "fuse-overlayfs ii \ndocker.io ii \n",
-<<<<<<< HEAD
-        "systemctl is-enabled docker": "enabled\n",
-        "systemctl is-active -q docker": "",
-=======
->>>>>>> h7
         "test -d /etc/docker": "",
         "systemctl is-enabled docker": "enabled\n",
         "sh -c 'systemctl is-active -q docker || exit 3; docker info": "fuse-overlayfs\n",

@@ -9,7 +9,7 @@ import pytest
 
 from remediation import engine
 from remediation.actions import Package, PackageState, StorageDriver
-from remediation.docker_in_lxc import daemon_json, data_root
+from remediation.docker_in_lxc import daemon_json
 from remediation.engine import Engine, EngineState, is_in_the_kernel
 from remediation.errors import FactError, RemediationError
 from remediation.transport import Base, CommandResult, Local
@@ -297,13 +297,7 @@ def storage(path: Path) -> StorageDriver:
 
 def test_the_settings_are_there_before_docker_is(guest: Guest) -> None:
     path = guest.root / "etc/docker/daemon.json"
-<<<<<<< HEAD
     driver = storage(path)
-=======
-    driver = StorageDriver(
-        "driver", "STEP-3.1", "fuse-overlayfs", str(path), daemon_json, data_root
-    )
->>>>>>> h7
     before = driver.capture(guest)
     assert (before.unit, before.drivers) == ("stopped stopped not-found", ())
     assert driver.price(guest, None) == []
@@ -330,12 +324,7 @@ def test_a_removed_dockers_masked_unit_is_no_docker(guest: Guest) -> None:
             return super().answer(words)
 
     masked = Masked(guest.root)
-<<<<<<< HEAD
     driver = storage(guest.root / "daemon.json")
-=======
-    path = str(guest.root / "daemon.json")
-    driver = StorageDriver("driver", "STEP-3.1", "d", path, daemon_json, data_root)
->>>>>>> h7
     driver.apply(masked)
     assert driver.check(masked) is None
 
