@@ -150,9 +150,7 @@ class Ssh(Base):
                 f"try it by hand: ssh -o BatchMode=yes -p {hop.port} {hop.user}@{hop.host} true"
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise TransportError(
-                f"cannot reach {name} by SSH: {str(error) or type(error).__name__}"
-            ) from error
+            raise TransportError(f"cannot reach {name} by SSH: {_said(error)}") from error
         transport = client.get_transport()
         if transport is None:
             raise TransportError(f"the connection to {name} is gone")
@@ -270,6 +268,11 @@ class _Held:
             self._channel.shutdown_write()
             self._channel.status_event.wait(_RELEASE_TIMEOUT)
         self._channel.close()
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says; paramiko writes the number of one that has none."""
+    return str(error).removeprefix("[Errno None] ") or type(error).__name__
 
 
 def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:

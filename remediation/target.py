@@ -219,7 +219,7 @@ def find(text: str | None, file: Path | None = None) -> Target:
             key, and what was expected.
     """
     if file is None:
-        return parse(text or DEFAULT)
+        return parse(DEFAULT if text is None else text)
     tables = _tables(file)
     if text in tables:
         return _read(f"{file}: {text}", tables[text])
