@@ -163,7 +163,7 @@ def one_action(points: Points, ctid: int, action: str) -> Plan:
     plan = docker_in_lxc.plan(Pct(as_root(points, sudo=False)), ctid, tell=lambda _: None)
     chosen = [step for step in plan.steps if action in {"", step.action.name}]
     asleep = [step for step in plan.asleep if action in {"", step.action.name}]
-    return replace(plan, steps=chosen, asleep=asleep, at=points.at)
+    return replace(plan, steps=chosen, asleep=asleep, whole=not action, at=points.at)
 
 
 def _damage(lab: Lab, ssh: Ssh, kind: str) -> None:
