@@ -159,7 +159,10 @@ def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")  # a path is worth nothing by half
+    return table
 
 
 def _print(table: Table) -> None:
