@@ -156,19 +156,19 @@ class Local(Base):
         """See :class:`Transport`."""
         started, clock = time.time(), time.monotonic()
         pipe = subprocess.PIPE
+        process: subprocess.Popen[bytes] | None = None
         try:
             process = subprocess.Popen(list(argv), stdin=pipe, stdout=pipe, stderr=pipe)
-        except OSError as error:
-            raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
-        try:
             out, err = process.communicate(stdin, timeout=timeout)
-        except subprocess.TimeoutExpired as error:
-            _end(process)
-            raise TransportError(
-                f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
-            ) from error
-        except BaseException:  # Ctrl-C: nothing works on behind our back
-            _end(process)
+        except BaseException as error:  # Ctrl-C, too: nothing works on behind our back
+            if process is not None:
+                _end(process)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise TransportError(
+                    f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
+                ) from error
+            if isinstance(error, OSError):
+                raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
             raise
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
         seconds = time.monotonic() - clock

@@ -262,6 +262,7 @@ def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(tmp_p
         while not log.exists():
             assert time.monotonic() < deadline, process.poll()
             time.sleep(0.05)
+        time.sleep(0.3)  # it has begun before its parent knows of it
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=40)
     assert "KeyboardInterrupt" in said
