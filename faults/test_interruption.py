@@ -180,6 +180,8 @@ class Sweep:
                 plan = one_action(counted, CTID, self.action)
                 plan.apply() if way == "apply" else plan.rollback()
                 points[way] = counted.seen
+            if way == "apply" and self._deep:
+                self.lab.snapshot("after-action")
             assert len(points[way]) > 4, f"{self.action} has no points in {way}: {points[way]}"
         assert not self._differences(), self._differences()[:5]
         # A large content is laid beside the journal once: a second run has fewer points there.
@@ -202,12 +204,19 @@ class Sweep:
         with connected(self.lab) as ssh:
             assert any(outcome.changed for outcome in self._on(ssh).apply())
 
+    def _applied(self) -> None:
+        """Have the action applied; where that takes long, by a snapshot."""
+        if self._deep:
+            self.lab.restore("after-action")
+        else:
+            self._apply()
+
     def run(self, case: Case) -> str:
         """Do it; return what is wrong afterwards, empty if nothing is."""
-        if case.point.stage in self._once:
-            self.lab.restore("before-action")
         if case.way == "rollback":
-            self._apply()
+            self._applied()
+        elif case.point.stage in self._once:
+            self.lab.restore("before-action")
         argv = [CTID, case.action, case.way, case.point, case.kind]
         child = subprocess.run(
             [sys.executable, "-m", "faults.interruption", *map(str, argv)],
@@ -224,7 +233,7 @@ class Sweep:
             wrong = ""
         except (RemediationError, AssertionError) as error:
             wrong = f"{type(error).__name__}: {error} [{child.returncode}: {child.stderr[-300:]}]"
-        if wrong or case.kind == "power":
+        if wrong or (case.kind == "power" and self._deep):
             self.lab.restore("before-action")
         return wrong
 
@@ -256,7 +265,7 @@ class Sweep:
         """Wait for the last command of the run that is gone, as its user is told to."""
         deadline = time.monotonic() + _LAST_COMMANDS
         while (owner := lock.owner()) and time.monotonic() < deadline:
-            time.sleep(1.0)
+            time.sleep(0.2)
         assert not owner, owner
 
     def _judge_journal(self, case: Case, ended: int, plan: Plan) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import apparmor, config, files
+from remediation.ahead import Ahead
 from remediation.errors import FactError, RemediationError
 from remediation.files import FileState
 from remediation.plan import Drift, Simple
@@ -16,6 +17,7 @@ from remediation.plan import Drift, Simple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from remediation.ahead import Argv
     from remediation.transport import CommandResult, Transport
 
 #: apt under emulation or on a slow mirror (seconds).
@@ -497,13 +499,18 @@ class StorageDriver(Simple):
     def capture(self, on: Transport) -> DockerState:
         """See :class:`remediation.plan.Action`."""
         settings = self._file.capture(on)
-        words = ["active" if active(on, name) else "stopped" for name in ("docker", _SOCKET)]
-        unit = " ".join([*words, _at_boot(on)])
-        return DockerState(settings, unit, self._drivers(on, settings))
+        units = [_is_active(name) for name in ("docker", _SOCKET)]
+        asked = Ahead(on, [*units, _AT_BOOT, self._listing(settings)])  # one start of pct
+        words = ["active" if asked.run(unit).ok else "stopped" for unit in units]
+        unit = " ".join([*words, _at_boot(asked)])
+        return DockerState(settings, unit, self._drivers(asked, settings))
+
+    def _listing(self, settings: FileState) -> Argv:
+        root = self.root(_content(settings))
+        return ("find", root, "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n")
 
     def _drivers(self, on: Transport, settings: FileState) -> tuple[str, ...]:
-        root = self.root(_content(settings))
-        listing = on.run(["find", root, "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n"])
+        listing = on.run(self._listing(settings))
         return tuple(sorted(set(listing.text.split()) & set(self.DRIVERS)))
 
     def check(self, on: Transport) -> Drift | None:
@@ -603,12 +610,19 @@ DRIVER_IN_USE = (
 
 def active(on: Transport, unit: str) -> bool:
     """Whether a unit is active."""
-    return on.run(["systemctl", "is-active", "-q", unit]).ok
+    return on.run(_is_active(unit)).ok
+
+
+def _is_active(unit: str) -> Argv:
+    return ("systemctl", "is-active", "-q", unit)
+
+
+_AT_BOOT = ("systemctl", "is-enabled", "docker")
 
 
 def _at_boot(on: Transport) -> str:
     """Return what systemd says that Docker does at boot; an older one says nothing of no unit."""
-    return on.run(["systemctl", "is-enabled", "docker"]).text.strip() or _NOT_FOUND
+    return on.run(_AT_BOOT).text.strip() or _NOT_FOUND
 
 
 def without_docker(on: Transport) -> bool:

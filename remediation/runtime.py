@@ -39,6 +39,8 @@ _PCT_ERRORS = {
     ),
     r"^ipcc_send_rec": "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
 }
+_INCLUDE = re.compile(r"^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$", re.MULTILINE)
+_NESTED = 8  #: deeper than anybody nests, shallow enough to end
 #: A process's profile, and what LXC mounted for it.
 _EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
 
@@ -108,25 +110,37 @@ class _Lxc:
     def effective(self, ctid: int) -> config.ContainerConfig:
         """See :class:`Runtime`."""
         path = f"{self._LXC_PATH}/{ctid}/config"
-        return config.parse(path, self._resolved(path, depth=0))
-
-    def _resolved(self, path: str, depth: int) -> str:
-        """Return a configuration with each ``lxc.include`` replaced by what it includes."""
-        if depth > 8:  # noqa: PLR2004 - deeper than anybody nests, shallow enough to end
-            raise FactError(f"{path}: lxc.include is nested more than 8 deep")
         content = self.node.read(path)
         if content is None:
             raise FactError(f"{path} does not exist on {self.node.machine}")
-        lines = []
-        for line in content.decode(errors="replace").splitlines():
-            include = re.match(r"\s*lxc\.include\s*=\s*(\S+)", line)
-            lines.append(self._included(include[1], depth + 1) if include else line)
-        return "\n".join(lines)
+        return config.parse(path, self._resolved(path, content.decode(errors="replace")))
 
-    def _included(self, path: str, depth: int) -> str:
-        found = self.node.run(["find", "-L", path, "-maxdepth", "1", "-type", "f"])
-        files = sorted(f for f in found.text.splitlines() if f == path or f.endswith(".conf"))
-        return "\n".join(self._resolved(name, depth) for name in files)
+    def _resolved(self, path: str, text: str) -> str:
+        """Return a configuration with each ``lxc.include`` replaced by what it includes."""
+        for _ in range(_NESTED):  # one round trip a level
+            includes = list(dict.fromkeys(_INCLUDE.findall(text)))
+            if not includes:
+                return text
+            files = self._included(includes)
+            text = _INCLUDE.sub(lambda line: _of(line[1], files), text)  # noqa: B023 - used at once
+        raise FactError(f"{path}: lxc.include is nested more than {_NESTED} deep")
+
+    def _included(self, places: Sequence[str]) -> dict[str, str]:
+        """Return the files at these places, and in them where they are directories."""
+        found = ("find", "-L", *places, "-maxdepth", "1", "-type", "f")
+        shown = self.node.run([*found, "-exec", "grep", "-aHZ", "", "{}", "+"])
+        files: dict[str, str] = {}
+        for line in shown.text.split("\n"):
+            name, _, content = line.partition("\0")
+            files[name] = f"{files[name]}\n{content}" if name in files else content
+        return files
+
+
+def _of(place: str, files: dict[str, str]) -> str:
+    """Return what one include stands for: a file, or a directory's ``*.conf``, by name."""
+    inside = re.compile(re.escape(place.rstrip("/")) + r"/[^/]+\.conf")
+    names = [name for name in sorted(files) if name == place or inside.fullmatch(name)]
+    return "\n".join(files[name] for name in names)
 
 
 class Pct(_Lxc):
@@ -282,11 +296,8 @@ class Lxc(_Lxc):
         LXC keeps no copy of the configuration, and lxc-info reads the file, which may have changed
         since; so it is known by its effects on the first process. Source: tools/lxc_info.c.
         """
-        script = (
-            'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
-        )
         place = f"/proc/{self.init_pid(ctid)}"
-        return self.node.run(["sh", "-c", script, "effects", place]).require().text
+        return self.node.run(["sh", "-c", _EFFECTS, "effects", place]).require().text
 
     def features(self, ctid: int) -> dict[str, str]:
         """See :class:`Runtime`."""

@@ -9,6 +9,7 @@ and no content leaves the machine: it is hashed there.
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from remediation.errors import FactError
@@ -42,14 +43,13 @@ _SCRIPT = r"""
 export LC_ALL=C
 part() { printf '\n== %s\n' "$1"; }
 there() { for each; do test ! -d "$each" || printf '%s\n' "$each"; done; }
-prune=$1
-hashed=$(there $2)
+hashed=$(there $1)
+all=$(there $2)
+shift 2  # the rest is find's: what is pruned
 part files
-find $(there $3) -xdev -regextype posix-extended -regex "$prune" -prune -o \
-    -printf '%p\t%y %m %U:%G %s %l|%T@ %i\n' || exit 9
+find $all -xdev "$@" -printf '%p\t%y %m %U:%G %s %l|%T@ %i\n' || exit 9
 part content
-find $hashed -xdev -regextype posix-extended -regex "$prune" -prune -o \
-    -type f -exec sha256sum -- {} + || exit 9
+find $hashed -xdev "$@" -type f -exec sha256sum -- {} + || exit 9
 part attributes
 if command -v getfattr >/dev/null; then
     find $hashed -xdev -exec getfattr -h -d -m - -e hex --absolute-names -- {} + || exit 9
@@ -108,7 +108,9 @@ def record(on: Transport) -> dict[str, str]:
         FactError: something could not be seen, so that a comparison would say nothing.
     """
     argv = ["sh", "-c", _SCRIPT, "witness"]
-    argv += ["|".join(map(re.escape, _PRUNED)), " ".join(_HASHED), " ".join(_ALL)]
+    argv += [" ".join(_HASHED), " ".join(_ALL)]
+    for path in _PRUNED:  # -path is twice as fast as one -regex for all
+        argv += ["-path", path, "-prune", "-o"]
     result = on.run(argv, timeout=_TIMEOUT)
     parts = dict(part.split("\n", 1) for part in result.text.split("\n== ")[1:])
     if result.exit_code or not parts.get("files") or not parts.get("package"):
@@ -144,11 +146,13 @@ def both(runtime: Runtime, ctid: int) -> dict[str, str]:
         TransportError: the container is not running.
     """
     inside = runtime.inside(ctid)
+    with ThreadPoolExecutor() as at_once:
+        node, container = at_once.map(record, (runtime.node, inside))
     text = runtime.node.read(runtime.config_path(ctid)) or b""
     daemon = inside.run(["systemctl", "show", "docker", "-p", "MainPID,ExecMainStartTimestamp"])
     return {
-        **{f"node: {key}": fact for key, fact in record(runtime.node).items()},
-        **{f"container: {key}": fact for key, fact in record(inside).items()},
+        **{f"node: {key}": fact for key, fact in node.items()},
+        **{f"container: {key}": fact for key, fact in container.items()},
         "configuration": text.decode(errors="replace"),
         "configuration in effect": runtime.started_with(ctid),
         "process first": str(runtime.init_pid(ctid)),

@@ -27,6 +27,8 @@ class Machine(Base):
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
         words = list(argv)
+        if words[:2] == ["sh", "-c"] and words[3:4] == ["at once"]:  # then one by one
+            return CommandResult(tuple(words), 1, b"", b"", self.machine, 0.0, 0.0)
         answer = self.answer(words, stdin)
         if answer is None and _of_files(words):
             return Local().run(words, stdin=stdin, timeout=timeout)

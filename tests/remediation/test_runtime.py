@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from scripted import Answer, Scripted
 
 from remediation.errors import CommandFailed, FactError, RemediationError, TransportError
 from remediation.runtime import Lxc, Pct
+from remediation.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,22 +167,35 @@ def test_no_container_is_an_error_with_a_way_out() -> None:
         pct.configuration(200)
 
 
-def test_includes_are_resolved_in_order() -> None:
-    cat = ("env", "LC_ALL=C", "cat", "--")
-    find = ("find", "-L", "/i.conf", "-maxdepth", "1", "-type", "f")
-    node = Scripted(
-        {
-            (*cat, "/var/lib/lxc/200/config"): (
-                0,
-                b"lxc.apparmor.profile = ours\nlxc.include = /i.conf\n",
-                b"",
-            ),
-            find: (0, b"/i.conf\n", b""),
-            (*cat, "/i.conf"): (0, b"lxc.apparmor.profile = theirs\n", b""),
-        }
-    )
-    assigned = Lxc(node).effective(200).all("lxc.apparmor.profile")
-    assert [option.value for option in assigned] == ["ours", "theirs"]
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Plain LXC's folder of a container, on this machine."""
+    monkeypatch.setattr(Lxc, "_LXC_PATH", str(tmp_path))
+    (tmp_path / "200").mkdir()
+    return tmp_path
+
+
+def test_includes_are_resolved_in_order(here: Path) -> None:
+    for name, text in {
+        "200/config": "x = 1\nlxc.include = i.conf\n lxc.include=d/ \nlxc.include = no\nx = 9\n",
+        "i.conf": "x = 2\nlxc.include = d/b.conf\nx = 4",
+        "d/b.conf": "x = 3\n\n",
+        "d/a.conf": "# a\nx = 2\n",
+        "d/c.conf.old": "x = 0\n",
+    }.items():
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_text(re.sub(r"(include ?= ?)", rf"\g<1>{here}/", text))
+    (here / "d/c.conf").symlink_to(here / "200/e.conf")
+    (here / "200/e.conf").write_bytes(b"x = \xff")
+    found = [option.value for option in Lxc(Local()).effective(200).all("x")]
+    assert found == ["1", "2", "3", "4", "2", "3", "\ufffd", "9"]
+
+
+def test_includes_without_an_end_are_an_error(here: Path) -> None:
+    config = here / "200/config"
+    config.write_text(f"lxc.include = {config}\n")
+    with pytest.raises(FactError, match="nested more than 8 deep"):
+        Lxc(Local()).effective(200)
 
 
 ATTACH = (
