@@ -45,7 +45,7 @@ _LONG = 1.0
 _LOOKS = re.compile(
     r"^(env LC_ALL=C )?(cat|find|test|dpkg-query|sha256sum|lxc-info|pct status|tar --create|"
     r"docker (info|ps|images)|systemctl is-|apt-get .* -s |apparmor_parser -S|"
-    r"sh -c grep -lsE|sh -c systemctl is-active -q docker)"
+    r"sh -c grep -lsE|sh -c systemctl is-active -q docker|sh -c\s+one\()"
 )
 FILL = """
 set -e
