@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,19 +82,21 @@ def _may_change(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what would change a target, unless that is allowed, and what came too late."""
+    """Leave out what would change a target, unless that is allowed, and what it does not have."""
     items.sort(key=lambda item: item.get_closest_marker("before_the_plan") is None)
     said = config.stash.setdefault(_LEFT_OUT, [])
-    if not _may_change(config):
-        if _leave_out(config, items, [i for i in items if i.get_closest_marker("mutates")]):
-            said.append("scenarios that change the target are not asked (--allow-mutation)")
-    elif config.getoption("--target") and not config.option.collectonly:
-        asked = [item for item in items if item.get_closest_marker("from_nothing")]
-        there = {str(t): t for t in map(_target_of, asked) if t is not None and _exists(t)}
-        _leave_out(config, items, [i for i in asked if str(_target_of(i)) in there])
-        said += [
-            f"{name}: the container is there, so how it comes about is not asked" for name in there
-        ]
+    changing = [item for item in items if item.get_closest_marker("mutates")]
+    if not _may_change(config) and _leave_out(config, items, changing):
+        said.append("scenarios that change the target are not asked (--allow-mutation)")
+    if not config.getoption("--target") or config.option.collectonly:
+        return
+    tagged = [item for item in items if any(map(item.get_closest_marker, _WITHOUT))]
+    without = {str(target): _without(target) for target in filter(None, map(_target_of, tagged))}
+    for tag, (_, why) in _WITHOUT.items():
+        names = [name for name, tags in without.items() if tag in tags]
+        asked = [item for item in tagged if item.get_closest_marker(tag)]
+        if _leave_out(config, items, [i for i in asked if str(_target_of(i)) in names]):
+            said += [f"{name}: {why}" for name in names]
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], out: list[pytest.Item]) -> bool:
@@ -108,13 +111,27 @@ def _target_of(item: pytest.Item) -> Target | None:
     return found
 
 
-def _exists(target: Target) -> bool:
-    """Whether the container is there before this run; if nobody can say, its scenarios will."""
+#: By tag: of which targets its scenarios are not asked, and why.
+_WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
+    "from_nothing": (
+        lambda runtime, target: runtime.state(target.ctid) is not None,
+        "the container is there, so how it comes about is not asked",
+    ),
+    "phoenix": (
+        lambda runtime, target: not runtime.node.run(["test", "-d", target.repository]).ok,
+        "no phoenix is there, so what the plan changes in it is not asked",
+    ),
+}
+
+
+@cache
+def _without(target: Target) -> frozenset[str]:
+    """Return the tags of what cannot be asked about; if nobody can say, the scenarios will."""
     try:
         with targets.opened(target) as runtime:
-            return runtime.state(target.ctid) is not None
+            return frozenset(tag for tag, (so, _) in _WITHOUT.items() if so(runtime, target))
     except RemediationError:
-        return False
+        return frozenset()
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:

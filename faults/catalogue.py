@@ -86,7 +86,7 @@ FAULTS = (
         f"sed -i 's/^}}$/  deny \\/nosuch r,\\n}}/' "
         f"/etc/apparmor.d/{PROFILE} {REPOSITORY}/etc/apparmor/{PROFILE}",
         "apparmor_profile",
-        "The deployed profile is the repository's, and the kernel's",
+        "The deployed profile is the kernel's",
         ("is not what /etc/apparmor.d", "apparmor_parser -r"),
     ),
     Fault(

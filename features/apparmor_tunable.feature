@@ -2,7 +2,7 @@ Feature: The node carries the nesting tunable
 
   The plan writes it; nothing reads it. It is judged as written, and nesting by its effect.
 
-  @node @req:STEP-1.1
+  @node @phoenix @req:STEP-1.1
   Scenario: The setup script carries the tunable
     Then the setup script writes the tunable before it reloads AppArmor
 

@@ -3,7 +3,7 @@ Feature: The Docker installation script installs fuse-overlayfs
   It runs on the node and enters the container. Pasted literally, the plan's lines would install
   fuse-overlayfs on the hypervisor and overwrite the user's daemon.json.
 
-  @node @req:STEP-3.1
+  @node @phoenix @req:STEP-3.1
   Scenario: The script carries the plan's changes
     Then the install script stops at the first error
     And the install script installs fuse-overlayfs only where it is missing

@@ -22,6 +22,7 @@ TAGS = {
     "mutates": "the scenario changes something on the target",
     "node": "the scenario concerns the node",
     "container": "the scenario concerns the container",
+    "phoenix": "the scenario concerns phoenix's repository, on a node that has one",
     "from_nothing": "the scenario needs a container that this run brings about",
     "before_the_plan": "the scenario needs a node without the plan, and so it comes first",
 }

@@ -176,9 +176,7 @@ def _inside(
 ) -> list[Step]:
     """Step 3 in a container that exists: the packages, and Docker's settings."""
     container = runtime.inside(ctid)
-    storage = StorageDriver(
-        f"Docker uses {DRIVER}", "STEP-3.1", DRIVER, DAEMON_JSON, daemon_json, data_root
-    )
+    storage = _storage()
 
     def resume() -> None:
         before = journal.before(storage.name, storage.before)
@@ -200,6 +198,22 @@ def _inside(
         # another driver, whose layers it then does not leave. It finds its settings instead.
         Step(Engine("Docker is installed", "STEP-3.1", (DRIVER,)), container, then_back=(gone,)),
     ]
+
+
+def _storage() -> StorageDriver:
+    return StorageDriver(
+        f"Docker uses {DRIVER}", "STEP-3.1", DRIVER, DAEMON_JSON, daemon_json, data_root
+    )
+
+
+def settings_before(node: Transport, ctid: int) -> bytes | None:
+    """Return Docker's settings as ``apply`` found them (empty: none); None if it never did.
+
+    Raises:
+        FactError: the journal cannot be read.
+    """
+    before = Journal(node, ctid).before(_storage().name, StorageDriver.before)
+    return None if before is None else before.settings.content
 
 
 def _require(on: Transport, argv: list[str], hint: str) -> None:

@@ -38,8 +38,8 @@ class Provisioned:
 def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Provisioned:
     """Provision the target's container, once more if it is there.
 
-    By the target's own command or ``phoenix create``; where there is neither, by ``pct create``
-    and the plan, and once more by the plan.
+    By the target's own command or ``phoenix create``; where there is neither, it is created, and
+    the plan applied, and once more by the plan.
 
     Args:
         runtime: manages the container.
@@ -62,8 +62,8 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
     started, how = time.monotonic(), "the plan"
     try:
         if runtime.state(target.ctid) is None:
-            how = "pct create and the plan"
             argv = target.creation(target.ctid, features=docker_in_lxc.FEATURES)
+            how = f"{' '.join(argv[:2])} and the plan"
             create(runtime, target.ctid, argv, tell)
             boot(runtime, target.ctid)
             _plan(runtime, target, tell).apply()
@@ -99,16 +99,43 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
 
     Raises:
         UsageError: it is there already; nothing was changed.
-        FactError: the node has no pct.
+        FactError: it would be created by pct, and the node has none.
         CommandFailed: it could not be created.
     """
-    if not isinstance(runtime, Pct):
-        raise FactError(f"{runtime.node.machine} has plain LXC: containers are created by pct")
+    if argv[0] == "pct" and not isinstance(runtime, Pct):
+        raise FactError(
+            f"{runtime.node.machine} has plain LXC: say in the target file what creates a "
+            "container, for example create = 'lxc-create -n {ctid} -t download -- -d debian -r "
+            "trixie -a amd64'"
+        )
     with Lock.of(runtime.node).held(f"create container {ctid}"):
         if (state := runtime.state(ctid)) is not None:
             raise UsageError(f"container {ctid} is there already, and {state}: it is left as it is")
         tell(shlex.join(argv))
         runtime.node.run(argv, timeout=_CREATE_PATIENCE).require()
+
+
+#: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does.
+_IN_TEMPLATE = (
+    'file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}; '
+    'test -e "$file" || { echo "$file does not exist" >&2; exit 9; }; '
+    'tar --extract --to-stdout --occurrence=1 --file="$file" "./$2" 2>/dev/null || true'
+)
+
+
+def of_template(node: Transport, template: str, path: str) -> bytes:
+    """Return a file as it is in a template; empty if it is not there.
+
+    Args:
+        node: where the template lies.
+        template: its volume.
+        path: absolute.
+
+    Raises:
+        CommandFailed: there is no such template.
+    """
+    argv = ["sh", "-c", _IN_TEMPLATE, "template", template, path.lstrip("/")]
+    return node.run(argv, timeout=_CREATE_PATIENCE).require().stdout
 
 
 def boot(runtime: Runtime, ctid: int) -> Transport:

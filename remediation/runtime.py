@@ -77,6 +77,9 @@ class Runtime(Protocol):
     def shutdown(self, ctid: int) -> None:
         """Let the container end what it does, then stop it."""
 
+    def destroy(self, ctid: int) -> None:
+        """Destroy a stopped container and its root."""
+
     def init_pid(self, ctid: int) -> int:
         """Return the pid, on the node, of the first process; raises TransportError if stopped."""
 
@@ -243,6 +246,10 @@ class Pct(_Lxc):
         options = ("--timeout", "60", "--forceStop", "1")
         self._pct("shutdown", ctid, *options, timeout=180).require()
 
+    def destroy(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        self._pct("destroy", ctid, timeout=180).require()
+
 
 class Lxc(_Lxc):
     """Containers of plain LXC, through its own tools. Source: lxc-attach(1), lxc-info(1)."""
@@ -328,6 +335,11 @@ class Lxc(_Lxc):
     def shutdown(self, ctid: int) -> None:
         """See :class:`Runtime`."""
         argv = ["lxc-stop", "-t", "60", "-P", self._LXC_PATH, "-n", str(ctid)]
+        self.node.run(argv, timeout=180).require()
+
+    def destroy(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        argv = ["lxc-destroy", "-P", self._LXC_PATH, "-n", str(ctid)]
         self.node.run(argv, timeout=180).require()
 
 

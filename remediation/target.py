@@ -56,12 +56,14 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sudo: whether commands on the node go through ``sudo -n``.
         runtime: what manages the containers; ``auto`` looks.
         reserved: ids of containers that may be created and destroyed; never ``ctid``.
-        template: volume of the template they are made from.
+        template: volume of the template they are made from, by ``pct create``.
         storage: where their root goes.
         bridge: the bridge of their network card.
+        create: command line that creates one instead, stopped and not privileged, with
+            ``{ctid}`` in place of its id: where there is no ``pct``, it is needed.
         provision: command line that provisions a container, with ``{ctid}`` in place of its
             id; empty: ``phoenix create {ctid}`` where there is a ``phoenix``, and else
-            ``pct create`` from the template, and the plan.
+            ``create`` and the plan.
         repository: the checkout of phoenix on the node.
         backups: directory of the backups; empty: ``pvesm`` is asked.
         backup_age: how old a backup may be (hours).
@@ -83,6 +85,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     template: str = ""
     storage: str = "local"
     bridge: str = "vmbr0"
+    create: str = ""
     provision: str = ""
     repository: str = "/usr/local/phoenix_hypervisor"
     backups: str = ""
@@ -107,10 +110,11 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"jump {jump!r}: expected [USER@]HOST[:PORT]")
         if self.backup_age <= 0:
             raise ValueError(f"backup_age is {self.backup_age:g}: expected hours, more than 0")
-        try:
-            shlex.split(self.provision)
-        except ValueError as error:
-            raise ValueError(f"provision {self.provision!r}: {error}") from error
+        for key, line in (("create", self.create), ("provision", self.provision)):
+            try:
+                shlex.split(line)
+            except ValueError as error:
+                raise ValueError(f"{key} {line!r}: {error}") from error
 
     @property
     def place(self) -> str:
@@ -141,8 +145,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             node: the target's node, which is asked for ``phoenix`` if nothing is configured.
         """
         if self.provision:
-            words = shlex.split(self.provision)
-            return [word.replace("{ctid}", str(self.ctid)) for word in words]
+            return _filled(self.provision, self.ctid)
         if node.run(["sh", "-c", "command -v phoenix"]).ok:
             return ["phoenix", "create", str(self.ctid)]
         return []
@@ -150,7 +153,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def creation(
         self, ctid: int, *, hostname: str = "docker", size: int = 8, features: Iterable[str] = ()
     ) -> list[str]:
-        """Return the argv that creates an unprivileged container from the template.
+        """Return the argv that creates an unprivileged container: the target's own, or pct's.
 
         Args:
             ctid: the target's own container, or a reserved one; no other is ever created.
@@ -160,12 +163,14 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         Raises:
             UsageError: another container is asked for.
-            FactError: the target does not say from which template.
+            FactError: the target says neither how nor from which template.
         """
         if ctid not in {self.ctid, *self.reserved}:
             raise UsageError(
                 f"container {ctid} is neither the target's own nor reserved: it is not created"
             )
+        if self.create:
+            return _filled(self.create, ctid)
         if not self.template:
             raise FactError(
                 f"nothing says what container {ctid} on {self.host} is made from: put it into the "
@@ -179,6 +184,10 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             *("--net0", f"name=eth0,bridge={self.bridge},ip=dhcp", "--unprivileged", "1"),
             *("--features", ",".join(f"{feature}=1" for feature in features)),
         ]
+
+
+def _filled(line: str, ctid: int) -> list[str]:
+    return [word.replace("{ctid}", str(ctid)) for word in shlex.split(line)]
 
 
 def parse(text: str) -> Target:

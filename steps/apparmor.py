@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from testinfra.host import Host
 
     from remediation.runtime import Runtime
+    from remediation.target import Target
     from remediation.transport import Transport
 
 #: The plan's three rules, as they must be found among a profile's own (comments left out).
@@ -91,9 +92,9 @@ def profile_carries_rules(node_host: Host, profile: str) -> None:
 
 
 @then(parsers.parse('the repository\'s "{profile}" is the one that is deployed'))
-def repository_is_deployed(node_host: Host, profile: str) -> None:
+def repository_is_deployed(node_host: Host, target: Target, profile: str) -> None:
     """What a later run of phoenix would deploy is what stands on the node."""
-    source = node_host.file(f"{docker_in_lxc.REPOSITORY}/etc/apparmor/{profile}")
+    source = node_host.file(f"{target.repository}/etc/apparmor/{profile}")
     assert source.exists, f"{source.path} is absent"
     deployed = node_host.file(f"/etc/apparmor.d/{profile}")
     assert deployed.exists, f"{deployed.path} is absent"

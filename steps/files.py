@@ -13,17 +13,20 @@ from pytest_bdd import parsers, then
 
 from gate import evidence
 from remediation import docker_in_lxc
-from remediation.errors import FactError
+from remediation.errors import CommandFailed, FactError
+from remediation.provision import of_template
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
+    from remediation.runtime import Runtime
+    from remediation.target import Target
     from remediation.transport import Transport
 
 
-def _script(node: Transport, path: str) -> str:
+def _script(node: Transport, target: Target, path: str) -> str:
     """Return a script of the repository without its comments, once bash has parsed it."""
-    full = f"{docker_in_lxc.REPOSITORY}/{path}"
+    full = f"{target.repository}/{path}"
     content = node.read(full)
     if content is None:
         raise FactError(f"{full} is not on {node.machine}: nothing can be said of it")
@@ -33,9 +36,9 @@ def _script(node: Transport, path: str) -> str:
 
 
 @then("the setup script writes the tunable before it reloads AppArmor")
-def setup_script_writes_tunable(node: Transport) -> None:
+def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line, uncommented, once, and before the reload that it is for."""
-    text = _script(node, docker_in_lxc.SETUP_SCRIPT)
+    text = _script(node, target, docker_in_lxc.SETUP_SCRIPT)
     line = re.escape(docker_in_lxc.TUNABLE.decode().strip())
     found = list(re.finditer(rf"^\s*echo '{line}' > \S+/tunables/nesting$", text, re.MULTILINE))
     assert len(found) == 1, f"{docker_in_lxc.SETUP_SCRIPT} writes the tunable {len(found)} times"
@@ -45,17 +48,17 @@ def setup_script_writes_tunable(node: Transport) -> None:
 
 
 @then("the install script stops at the first error")
-def install_script_stops(node: Transport) -> None:
+def install_script_stops(node: Transport, target: Target) -> None:
     """``set -e`` before the first command that could fail."""
-    text = _script(node, docker_in_lxc.INSTALL_SCRIPT)
+    text = _script(node, target, docker_in_lxc.INSTALL_SCRIPT)
     first = next((line for line in text.splitlines() if line.strip()), "")
     assert re.match(r"set -\w*e", first), f"the install script begins with '{first}', not 'set -e'"
 
 
 @then("the install script installs fuse-overlayfs only where it is missing")
-def install_script_installs_once(node: Transport) -> None:
+def install_script_installs_once(node: Transport, target: Target) -> None:
     """Asked of dpkg's status: ``dpkg -l | grep`` is true for packages that were removed."""
-    text = _script(node, docker_in_lxc.INSTALL_SCRIPT)
+    text = _script(node, target, docker_in_lxc.INSTALL_SCRIPT)
     guarded = re.findall(r"^if ! installed fuse-overlayfs; then\n(?:.*\n)*?fi$", text, re.MULTILINE)
     assert len(guarded) == 1, f"fuse-overlayfs is checked for {len(guarded)} times, not once"
     installs = re.findall(r"^.*apt-get install.*fuse-overlayfs.*$", text, re.MULTILINE)
@@ -65,9 +68,9 @@ def install_script_installs_once(node: Transport) -> None:
 
 
 @then("every command for the container runs in the container")
-def install_script_enters(node: Transport) -> None:
+def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: pasted literally, the plan's lines change the hypervisor."""
-    text = _script(node, docker_in_lxc.INSTALL_SCRIPT)
+    text = _script(node, target, docker_in_lxc.INSTALL_SCRIPT)
     meant = re.findall(
         r"^.*\b(?:apt-get (?:update|install)|systemctl restart).*$", text, re.MULTILINE
     )
@@ -106,9 +109,38 @@ def daemon_json_names(container_host: Host, driver: str) -> None:
 
 
 @then("daemon.json kept the user's other settings")
-def daemon_json_kept(container_host: Host) -> None:
-    """What the template's owner had set (a registry mirror) is still there."""
+def daemon_json_kept(container_host: Host, runtime: Runtime, target: Target) -> None:
+    """What was there before the plan (a registry mirror, say) is still there."""
     settings = json.loads(container_host.file(docker_in_lxc.DAEMON_JSON).content_string)
     others = {key: value for key, value in settings.items() if key != "storage-driver"}
-    assert others, "daemon.json holds nothing but the storage driver: the user's settings are lost"
-    evidence.say(f"kept: {', '.join(sorted(others))}")
+    before, whence = _settings_before(runtime, target)
+    if before is None:
+        if not others:
+            raise FactError(f"{docker_in_lxc.DAEMON_JSON} holds the storage driver only: {whence}")
+        evidence.say(f"{', '.join(sorted(others))} are there; {whence}")
+        return
+    before.pop("storage-driver", None)
+    lost = sorted(key for key, value in before.items() if others.get(key) != value)
+    assert not lost, f"the user's settings are lost: {', '.join(lost)}, which {whence} had"
+    evidence.say(f"kept, of {whence}: {', '.join(sorted(before)) or 'there was nothing'}")
+
+
+def _settings_before(runtime: Runtime, target: Target) -> tuple[dict[str, object] | None, str]:
+    """Return Docker's settings before the plan, and whence they are known; None if they are not.
+
+    The journal knows what ``apply`` found. A container that was provisioned had its template's.
+    """
+    found = docker_in_lxc.settings_before(runtime.node, target.ctid)
+    if found is not None:
+        return _object(found), "the container before the plan"
+    try:
+        text = of_template(runtime.node, target.template, docker_in_lxc.DAEMON_JSON)
+    except CommandFailed as error:
+        said = error.result.stderr.decode(errors="replace").strip()
+        return None, f"what was there before is not known (the target's template: {said})"
+    return _object(text), f"its template {target.template}"
+
+
+def _object(text: bytes) -> dict[str, object]:
+    found = json.loads(text) if text.strip() else {}
+    return found if isinstance(found, dict) else {}

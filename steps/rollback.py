@@ -95,7 +95,7 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int) -> None:
     if runtime.state(ctid) == "running":
         runtime.stop(ctid)
     if runtime.state(ctid) is not None:
-        runtime.node.run(["pct", "destroy", str(ctid)], timeout=180).require()
+        runtime.destroy(ctid)
 
 
 def _driver(inside: Transport) -> str:

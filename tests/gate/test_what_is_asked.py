@@ -38,7 +38,8 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     def opened(target: targets.Target, **_: object) -> Iterator[SimpleNamespace]:
         if target is AWAY:
             raise TransportError("no route to host")
-        yield SimpleNamespace(state=lambda _: "running" if target is THERE else None)
+        node = SimpleNamespace(run=lambda argv: SimpleNamespace(ok=target is THERE))
+        yield SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)
 
     monkeypatch.setattr(targets, "opened", opened)
     return request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
@@ -69,6 +70,17 @@ def test_what_came_about_before_is_not_asked_and_said_not_to_be(ours: Any) -> No
     left, said = asked(ours, [made, other])
     assert left == [other]
     assert said == ["there/950: the container is there, so how it comes about is not asked"]
+
+
+def test_without_phoenix_its_repository_is_not_asked_about(ours: Any) -> None:
+    of_it, other = (Item(NOT_THERE, *tags) for tags in (("phoenix",), ()))
+    left, said = asked(ours, [of_it, other], **{"--allow-mutation": False})
+    assert left == [other]
+    assert said == [
+        "not-there/950: no phoenix is there, so what the plan changes in it is not asked"
+    ]
+    for aim in (THERE, AWAY):
+        assert asked(ours, [Item(aim, "phoenix")])[1] == []
 
 
 @pytest.mark.parametrize("aim", [NOT_THERE, AWAY])
