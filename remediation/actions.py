@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import apparmor, config, files
-from remediation.ahead import Ahead
-from remediation.errors import FactError, RemediationError
+from remediation.errors import RemediationError
 from remediation.files import FileState
 from remediation.plan import Drift, Simple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from remediation.ahead import Argv
-    from remediation.transport import CommandResult, Transport
-
-#: apt under emulation or on a slow mirror (seconds).
-APT_TIMEOUT = 1800.0
-#: A run that was cut off may have left an apt that is still at work: it is waited for (seconds).
-_APT = (
-    *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
-    *("-o", "DPkg::Lock::Timeout=600"),
-)
-_SERVICE_TIMEOUT = 180.0
+    from remediation.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -65,7 +52,7 @@ class FileEdit(Simple):
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
         state = files.capture(on, self.path)
-        files.write(on, self.path, state, self.edit(_content(state)))
+        files.write(on, self.path, state, self.edit(files.content(state)))
 
     def rollback(self, on: Transport, before: FileState) -> None:
         """See :class:`remediation.plan.Action`."""
@@ -75,16 +62,12 @@ class FileEdit(Simple):
         """See :class:`remediation.plan.Action`."""
         if files.same(now, before) or (after is not None and files.same(now, after)):
             return None
-        left = after.content if after is not None else self.edit(_content(before))
+        left = after.content if after is not None else self.edit(files.content(before))
         if after is None and now.kind == "file" and now.content == left:
             return None
         what = {"absent": "was removed", "file": "was changed"}.get(now.kind, f"is a {now.kind}")
         there = os.fsencode(now.link) if now.kind == "link" else now.content
         return Drift(f"{self.path} {what}", there, left)
-
-
-def _content(state: FileState) -> bytes | None:
-    return state.content if state.kind == "file" else None
 
 
 @dataclass(frozen=True)
@@ -113,166 +96,6 @@ class Directory(Simple):
         """See :class:`remediation.plan.Action`."""
         if not before and self.capture(on):
             on.run(["rmdir", "--", self.path]).require("somebody else put something there")
-
-
-@dataclass(frozen=True)
-class PackageState:
-    """``status`` as dpkg abbreviates it (``ii``), empty if the package is unknown.
-
-    ``adds`` holds what installing it brings, each with its own status before.
-    """
-
-    status: str
-    adds: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Package(Simple):
-    """A Debian package is installed; taken back with just the packages that came with it.
-
-    Args:
-        name: what a reader calls it.
-        requirement: the clause it implements.
-        package: the package.
-        beside: packages to be installed with it, of which a release may not have all.
-        after: packages that the plan installs before it, if they are not there; what they need,
-            too, is theirs to take back.
-    """
-
-    name: str
-    requirement: str
-    package: str
-    beside: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-
-    before: ClassVar[Any] = PackageState
-
-    def capture(self, on: Transport) -> PackageState:
-        """See :class:`remediation.plan.Action`.
-
-        Raises:
-            FactError: it is half-installed, or installing it would remove something.
-        """
-        status = _statuses(on, [self.package])[self.package]
-        if _installed(status):
-            return PackageState(status)
-        if status not in {"", "rc", "un", "pn"}:
-            raise FactError(
-                f"on {on.machine}: package {self.package} is {status!r}, half-installed; "
-                "mend that first: dpkg --configure -a"
-            )
-        _, plan = self._planned(on)
-        if gone := re.findall(r"^Remv (\S+)", plan, re.MULTILINE):
-            raise FactError(
-                f"on {on.machine}: installing {self.package} would remove {', '.join(gone)}, which "
-                "no rollback brings back: remove that yourself, or keep it and do without the plan"
-            )
-        # "Inst NAME (NEW" is an installation; "Inst NAME [OLD] (NEW" an upgrade, never purged.
-        theirs = _simulate(on, *self.after).require().text if self.after else ""
-        adds, shared = (set(re.findall(r"^Inst (\S+) \(", x, re.MULTILINE)) for x in (plan, theirs))
-        return PackageState(status, _statuses(on, sorted(adds - shared)))
-
-    def _planned(self, on: Transport) -> tuple[list[str], str]:
-        """Return the packages to ask for, and what apt says would be done."""
-        names, plan = self._simulated(on)
-        if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
-            on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-            names, plan = self._simulated(on)
-        return names, plan.require().text
-
-    def _simulated(self, on: Transport) -> tuple[list[str], CommandResult]:
-        names = [self.package, *self.beside]
-        plan = _simulate(on, *names)
-        if plan.ok or not self.beside or not _simulate(on, self.package).ok:
-            return names, plan
-        has = [each for each in self.beside if _simulate(on, self.package, each).ok]
-        return [self.package, *has], _simulate(on, self.package, *has)
-
-    def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
-        if _installed(_statuses(on, [self.package])[self.package]):
-            return None
-        return Drift(f"package {self.package} is not installed", b"", f"{self.package}\n".encode())
-
-    def apply(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`."""
-        names = self._planned(on)[0] if self.beside else [self.package]
-        install = [*_APT, "install", "--no-install-recommends", *names]
-        if not (first := on.run(install, timeout=APT_TIMEOUT)).ok:
-            on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-            first = on.run(install, timeout=APT_TIMEOUT)
-        first.require()
-
-    def rollback(self, on: Transport, before: PackageState) -> None:
-        """See :class:`remediation.plan.Action`.
-
-        Raises:
-            RemediationError: something that was installed since needs what is to go.
-        """
-        now = _statuses(on, before.adds)
-        if now == before.adds:
-            return
-        if any(not _settled(status) for status in now.values()):  # apt was cut off at its work
-            on.run(["dpkg", "--configure", "-a"], timeout=APT_TIMEOUT)
-        for verb, was_configured in (("purge", False), ("remove", True)):
-            gone = [
-                name
-                for name, status in before.adds.items()
-                if now[name] != status and (status == "rc") == was_configured
-            ]
-            if gone:
-                self._take_away(on, verb, gone, before.adds)
-
-    def restored(self, on: Transport, before: PackageState) -> bool:
-        """See :class:`remediation.plan.Action`: whatever installing it would bring by now."""
-        return _statuses(on, before.adds) == before.adds
-
-    def _take_away(self, on: Transport, verb: str, gone: list[str], ours: Iterable[str]) -> None:
-        plan = on.run([*_APT, "-s", verb, *gone]).require().text
-        others = set(re.findall(r"^(?:Purg|Remv) (\S+)", plan, re.MULTILINE)) - set(ours)
-        if others:
-            raise RemediationError(
-                f"on {on.machine}: {', '.join(sorted(others))} came later and needs "
-                f"{self.package}, which is to go; remove that first, or keep both"
-            )
-        on.run([*_APT, verb, *gone], timeout=APT_TIMEOUT).require()
-
-    def price(self, on: Transport, before: PackageState | None) -> list[str]:
-        """See :class:`remediation.plan.Action`."""
-        if before is None:
-            plan = on.run([*_APT, "-s", "install", "--no-install-recommends", self.package])
-            newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)
-            said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not taken back"
-            return [said] if newer else []
-        now = _statuses(on, before.adds)
-        gone = [name for name, status in before.adds.items() if now[name] != status]
-        return [f"{', '.join(gone)}: removed from {on.machine}"] if gone else []
-
-
-def _simulate(on: Transport, *packages: str) -> CommandResult:
-    return on.run([*_APT, "-s", "install", "--no-install-recommends", *packages])
-
-
-def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:
-    """Return each package's status, empty where dpkg does not know it."""
-    found = dict.fromkeys(packages, "")
-    # Never `dpkg -l | grep`: it is true for removed packages and for other names.
-    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *found]
-    answer = on.run(query) if found else None
-    if answer is not None and answer.exit_code != 1:  # 1: it does not know one of them
-        answer.require()
-    for line in answer.text.splitlines() if answer is not None else []:
-        name, _, status = line.partition(" ")
-        found[name] = status.strip()
-    return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
-
-
-def _installed(status: str) -> bool:
-    return status[1:2] == "i" and len(status) == 2  # noqa: PLR2004 - a third letter is an error
-
-
-def _settled(status: str) -> bool:
-    return status in {"", "rc"} or _installed(status)
 
 
 @dataclass(frozen=True)
@@ -450,213 +273,3 @@ class ContainerOptions(Simple):
 
 def _volumes(state: FileState) -> tuple[str, ...]:
     return config.volumes(state.content.decode(errors="replace"))
-
-
-@dataclass(frozen=True)
-class DockerState:
-    """Docker's settings, whether it is running and enabled, and whose layers it stores.
-
-    ``unit`` is ``active`` or ``stopped``, the same of its socket, and systemd's word for what it
-    does at boot (``not-found`` where there is no Docker yet); ``drivers`` are those with a
-    directory.
-    """
-
-    settings: FileState
-    unit: str
-    drivers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class StorageDriver(Simple):
-    """Docker's settings name a storage driver, and Docker, where it is installed, runs with it.
-
-    The driver's name proves little (its start-up check is "the program exists"); the features
-    look for its mounts. Taken back, the directories which the new driver made are moved aside:
-    dockerd refuses to start when it finds the layers of two drivers.
-    """
-
-    name: str
-    requirement: str
-    driver: str
-    path: str
-    edit: Callable[[bytes | None], bytes] = field(compare=False)
-    root: Callable[[bytes | None], str] = field(compare=False)
-
-    before: ClassVar[Any] = DockerState
-
-    #: Directories of dockerd's graph drivers, by name. Source: moby daemon/graphdriver.
-    DRIVERS: ClassVar = (
-        "aufs",
-        "btrfs",
-        "devicemapper",
-        "fuse-overlayfs",
-        "overlay",
-        "overlay2",
-        "vfs",
-        "zfs",
-    )
-
-    def capture(self, on: Transport) -> DockerState:
-        """See :class:`remediation.plan.Action`."""
-        settings = self._file.capture(on)
-        units = [_is_active(name) for name in ("docker", _SOCKET)]
-        asked = Ahead(on, [*units, _AT_BOOT, self._listing(settings)])  # one start of pct
-        words = ["active" if asked.run(unit).ok else "stopped" for unit in units]
-        unit = " ".join([*words, _at_boot(asked)])
-        return DockerState(settings, unit, self._drivers(asked, settings))
-
-    def _listing(self, settings: FileState) -> Argv:
-        root = self.root(_content(settings))
-        return ("find", root, "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n")
-
-    def _drivers(self, on: Transport, settings: FileState) -> tuple[str, ...]:
-        listing = on.run(self._listing(settings))
-        return tuple(sorted(set(listing.text.split()) & set(self.DRIVERS)))
-
-    def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
-        if (drift := self._file.check(on)) is not None:
-            return drift
-        if without_docker(on):
-            return None
-        answer = on.run(DRIVER_IN_USE)
-        if answer.exit_code == _DOWN:
-            return Drift("Docker does not run")
-        driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
-        if not driver:
-            said = answer.stderr.decode(errors="replace").strip()
-            return Drift(f"Docker does not answer: {said}")
-        return None if driver == self.driver else Drift(f"storage driver is {driver}")
-
-    def apply(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`."""
-        self._file.apply(on)
-        if without_docker(on):
-            return
-        # On its former driver it may have failed too often under the new profile to be started.
-        on.run(["systemctl", "reset-failed", "docker"])
-        on.run(["systemctl", "restart", "docker"], timeout=_SERVICE_TIMEOUT).require(
-            "journalctl -u docker -n 20 in the container says why"
-        )
-
-    def rollback(self, on: Transport, before: DockerState) -> None:
-        """See :class:`remediation.plan.Action`.
-
-        Docker is left stopped where it had to be stopped: on its former driver it may only run
-        under its former profile. Starting it is a consequence: see :meth:`resume`.
-        """
-        if self.capture(on) == before:
-            files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
-            return
-        _stop(on)
-        self._file.rollback(on, before.settings)
-        root = self.root(_content(before.settings))  # the plan leaves that one key alone
-        aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
-        for driver in sorted(set(self._drivers(on, before.settings)) - set(before.drivers)):
-            on.run(["mkdir", "-p", f"{aside}/image"]).require()
-            # The driver's own directory last: it is what tells that there is something to move.
-            for place in (f"image/{driver}", driver):
-                if on.run(["test", "-d", f"{root}/{place}"]).ok:
-                    on.run(["mv", "-T", f"{root}/{place}", f"{aside}/{place}"]).require()
-
-    def resume(self, on: Transport, before: DockerState) -> None:
-        """Start Docker and its socket if they ran before, else stop them."""
-        on.run(["systemctl", "reset-failed", "docker"])
-        ran = dict(zip(("docker", _SOCKET), before.unit.split(), strict=False))
-        if ran["docker"] != "active":
-            _stop(on)
-        for name in [name for name, was in ran.items() if was == "active"]:
-            on.run(["systemctl", "start", name], timeout=_SERVICE_TIMEOUT).require(
-                "journalctl -u docker -n 20 in the container says why"
-            )
-
-    def meddled(
-        self, now: DockerState, before: DockerState, after: DockerState | None
-    ) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
-        return self._file.meddled(now.settings, before.settings, after.settings if after else None)
-
-    def price(self, on: Transport, before: DockerState | None) -> list[str]:
-        """See :class:`remediation.plan.Action`."""
-        if without_docker(on) or (before is not None and before.unit.endswith(_NOT_FOUND)):
-            return []
-        held = docker_holds(on)
-        if before is None:
-            hidden = f"; {held} stay on disk, unseen until a rollback" if held else ""
-            return [f"Docker in {on.machine} is restarted on {self.driver}{hidden}"]
-        sentence = f"Docker in {on.machine} is restarted on its former settings"
-        if new := sorted(set(self._drivers(on, before.settings)) - set(before.drivers)):
-            root = self.root(_content(before.settings))
-            sentence += f"; what it made on {', '.join(new)} is moved to {root}/taken-back-*"
-            sentence += f": {held}" if held else ""
-        return [sentence]
-
-    @property
-    def _file(self) -> FileEdit:
-        return FileEdit(self.name, self.requirement, self.path, self.edit)
-
-
-_NOT_FOUND = "not-found"
-_SOCKET = "docker.socket"
-
-
-_DOWN = 3
-#: One command, to be asked ahead: of a Docker that does not run, its socket would start it.
-DRIVER_IN_USE = (
-    *("sh", "-c"),
-    f'systemctl is-active -q docker || exit {_DOWN}; docker info -f "{{{{.Driver}}}}"',
-)
-
-
-def active(on: Transport, unit: str) -> bool:
-    """Whether a unit is active."""
-    return on.run(_is_active(unit)).ok
-
-
-def _is_active(unit: str) -> Argv:
-    return ("systemctl", "is-active", "-q", unit)
-
-
-_AT_BOOT = ("systemctl", "is-enabled", "docker")
-
-
-def _at_boot(on: Transport) -> str:
-    """Return what systemd says that Docker does at boot; an older one says nothing of no unit."""
-    return on.run(_AT_BOOT).text.strip() or _NOT_FOUND
-
-
-def without_docker(on: Transport) -> bool:
-    """Whether there is no Docker; a package that was removed, not purged, leaves a masked unit."""
-    unit = _at_boot(on)
-    return unit == _NOT_FOUND or (unit == "masked" and not docker_daemon(on))
-
-
-def docker_daemon(on: Transport) -> str:
-    """Return the path of Docker's daemon, empty if there is none."""
-    return on.run(["sh", "-c", "command -v dockerd"]).text.strip()
-
-
-def docker_holds(on: Transport) -> str:
-    """Return Docker's containers, images and volumes, as a reader would list them.
-
-    A Docker that does not run is not asked: its socket would start it.
-    """
-    if not active(on, "docker"):
-        return ""
-    lists = {
-        "container": ["docker", "ps", "-a", "--format", "{{.Names}}"],
-        "image": ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"],
-        "volume": ["docker", "volume", "ls", "-q"],
-    }
-    found = [f"{what} {name}" for what, argv in lists.items() for name in on.run(argv).text.split()]
-    return ", ".join(found)
-
-
-#: systemctl's exit code for a unit that there is not: then nothing has to be stopped.
-_NO_UNIT = 5
-
-
-def _stop(on: Transport) -> None:
-    argv = ["systemctl", "stop", "docker.socket", "docker"]
-    if (stopped := on.run(argv, timeout=_SERVICE_TIMEOUT)).exit_code != _NO_UNIT:
-        stopped.require()

@@ -14,18 +14,13 @@ from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
 
 from remediation import config
-from remediation.actions import (
-    ContainerOptions,
-    Directory,
-    FileEdit,
-    Package,
-    Profile,
-    StorageDriver,
-)
+from remediation.actions import ContainerOptions, Directory, FileEdit, Profile
+from remediation.docker import StorageDriver
 from remediation.engine import Engine, is_in_the_kernel
 from remediation.errors import FactError
 from remediation.journal import Journal
 from remediation.lock import Lock
+from remediation.packages import Package
 from remediation.plan import Consequence, Plan, Step
 from remediation.runtime import Pct, wait_until_booted
 

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remediation.actions import Package, PackageState, docker_daemon, docker_holds
+from remediation.docker import docker_daemon, docker_holds
+from remediation.packages import Package, PackageState
 from remediation.plan import Drift, Simple
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 #: Where Docker keeps what its user made; of all else, nothing is lost with it.
 DATA = ("/var/lib/docker", "/var/lib/containerd")
 #: What Docker, containerd and their packages make, and purging them leaves. Source: Debian's
-#: packages of 12 and 13, purged. The group, and what is in the kernel and /run, come beside.
-LEFT = (*DATA, "/etc/docker/key.json", "/opt/containerd")
+#: packages of 12 and 13, purged (containerd makes /etc/cni when it starts). The group, and what
+#: is in the kernel and /run, come beside.
+KEY = "/etc/docker/key.json"
+LEFT = (*DATA, KEY, "/etc/cni", "/opt/containerd")
 GROUP = "docker"
 #: Debian's docker.io puts it here; anybody else's Docker is elsewhere.
 _DEBIANS = frozenset({"/usr/sbin/dockerd", "/sbin/dockerd"})
@@ -36,6 +39,11 @@ _LIST = (
 _UNMOUNT = (
     'set -e; for path; do awk -v at="$path/" \'index($2 "/", at) == 1 { print $2 }\' '
     '/proc/self/mounts; done | sort -r | while read -r each; do umount -l -- "$each"; done'
+)
+#: Takes away a directory with nothing in it but such directories; fails, saying what is in it.
+_EMPTY = (
+    'find "$1" -depth -type d -empty -delete; '
+    'test ! -e "$1" || { find "$1" ! -type d >&2; exit 1; }'
 )
 #: Says so if there is an image, a container or a volume: each is a directory or a file here.
 _HELD = (
@@ -131,8 +139,12 @@ class Engine(Simple):
         for path in came:
             if held and path.startswith(DATA):
                 on.run(["mv", "-T", "--", path, f"{path}.{aside}"]).require()
-            else:
+            elif path.startswith(DATA) or path == KEY:
                 on.run(["rm", "-rf", "--", path], timeout=_PATIENCE).require()
+            else:
+                on.run(["sh", "-c", _EMPTY, "empty", path]).require(
+                    "Docker brought it, and somebody put this there since: take it away first"
+                )
 
     def price(self, on: Transport, before: EngineState | None) -> list[str]:
         """See :class:`remediation.plan.Action`."""

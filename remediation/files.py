@@ -57,6 +57,11 @@ class FileState:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
+def content(state: FileState) -> bytes | None:
+    """Return a regular file's content, None of anything else."""
+    return state.content if state.kind == "file" else None
+
+
 def capture(on: Transport, path: str) -> FileState:
     """Return what is at ``path``; raises CommandFailed if it cannot be read.
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from remediation import apparmor
-from remediation.actions import DRIVER_IN_USE, Profile, StorageDriver, without_docker
+from remediation.actions import Profile
 from remediation.ahead import Ahead, Argv, question
+from remediation.docker import DRIVER_IN_USE, StorageDriver, without_docker
 from remediation.journal import Journal
 
 if TYPE_CHECKING:

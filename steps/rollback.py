@@ -13,7 +13,7 @@ from pytest_bdd import given, parsers, then, when
 
 from gate import evidence
 from remediation import docker_in_lxc, rehearsal, witness
-from remediation.actions import docker_daemon, docker_holds
+from remediation.docker import docker_daemon, docker_holds
 from remediation.engine import Engine
 from remediation.errors import FactError, Meddled
 from remediation.provision import boot, create

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from death import Died
 from machines import Machine
 
-from remediation import actions
+from remediation import packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,9 +37,9 @@ class Apt(Machine):
         if words == ["dpkg", "--configure", "-a"]:
             self._configure(name for name, status in self.status.items() if status in {"iU", "iF"})
             return 0, b"", b""
-        if tuple(words[: len(actions._APT)]) != actions._APT:
+        if tuple(words[: len(packages._APT)]) != packages._APT:
             return None
-        return self._apt(words[len(actions._APT) :])
+        return self._apt(words[len(packages._APT) :])
 
     def _apt(self, words: list[str]) -> Answer | None:
         match words:

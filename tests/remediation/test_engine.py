@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation import engine
-from remediation.actions import Package, PackageState, StorageDriver
+from remediation.docker import StorageDriver
 from remediation.docker_in_lxc import daemon_json
 from remediation.engine import Engine, EngineState, is_in_the_kernel
-from remediation.errors import FactError, RemediationError
+from remediation.errors import CommandFailed, FactError, RemediationError
+from remediation.packages import Package, PackageState
 from remediation.transport import Base, CommandResult, Local
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ ACTION = Engine("Docker is installed", "STEP-3.1", ("fuse-overlayfs",))
 APT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"]
 APT += ["-o", "DPkg::Lock::Timeout=600"]
 BESIDE = ("docker-cli", "ca-certificates")
-_SCRIPTS = {"list", "unmount", "held", "restore", "remove"}
+_SCRIPTS = {"list", "unmount", "held", "restore", "remove", "empty"}
 
 
 class Guest(Base):
@@ -60,6 +61,8 @@ class Guest(Base):
         if self.dies_after == 0:
             raise RemediationError("cut off")
         self.dies_after -= 1
+        if words[3:] == ["at once"]:  # then one by one
+            return CommandResult(tuple(words), 1, b"", b"", self.machine, 0.0, 0.0)
         self.ran.append(words)
         if words[:2] == ["sh", "-c"] and words[3:4] and words[3] in _SCRIPTS:
             return Local().run(words, stdin=stdin)
@@ -121,6 +124,7 @@ class Guest(Base):
                 self.lay("var/lib/docker/volumes/metadata.db")
                 self.lay("var/lib/containerd/opt/file")
                 self.lay("etc/docker/key.json")
+                (self.root / "etc/cni/net.d").mkdir(parents=True, exist_ok=True)
                 return 0, ""
             case ["-s", "purge" | "remove", *names]:
                 users = {x for x, needs in self.release.items() if set(needs) & set(names)}
@@ -158,6 +162,7 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
     """A container without Docker."""
     data = tuple(f"{tmp_path}{path}" for path in engine.DATA)
     rest = tuple(f"{tmp_path}{path}" for path in engine.LEFT[2:])
+    monkeypatch.setattr(engine, "KEY", rest[0])
     monkeypatch.setattr(engine, "DATA", data)
     monkeypatch.setattr(engine, "LEFT", (*data, *rest))
     monkeypatch.setattr(engine, "_NUKES", f"{tmp_path}{engine._NUKES}")
@@ -206,6 +211,17 @@ def test_what_the_user_made_since_is_moved_aside_and_kept(guest: Guest, made: st
     assert guest.tree() == looked
     (aside,) = (guest.root / "var/lib").glob("docker.taken-back-*")
     assert (aside / made).read_text() == "theirs"
+
+
+def test_what_somebody_put_where_docker_made_a_place_stays_and_is_named(guest: Guest) -> None:
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    guest.lay("etc/cni/net.d/mine.conf", "theirs")
+    with pytest.raises(CommandFailed, match=r"net\.d/mine\.conf[^$]*take it away first"):
+        ACTION.rollback(guest, before)
+    (guest.root / "etc/cni/net.d/mine.conf").unlink()
+    ACTION.rollback(guest, before)
+    assert ACTION.capture(guest) == before
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["nothing there", "an older Docker's layers"])

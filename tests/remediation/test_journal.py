@@ -16,11 +16,13 @@ from flag import ON, journal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.actions import DockerState, OptionsState, PackageState, ProfileState
+from remediation.actions import OptionsState, ProfileState
+from remediation.docker import DockerState
 from remediation.errors import FactError
 from remediation.files import FileState
 from remediation.journal import Entry, Journal
 from remediation.journal import Image as Before
+from remediation.packages import PackageState
 
 BEFORE = [("one", "localhost", FileState("file", b"old\n")), ("two", "localhost", True)]
 LARGE = bytes(range(256)) * 17

@@ -16,7 +16,7 @@ from machines import Docker
 from states import Laid, links, look
 
 from remediation import docker_in_lxc
-from remediation.actions import StorageDriver
+from remediation.docker import StorageDriver
 from remediation.errors import RemediationError, RollbackFailed
 from remediation.plan import Consequence, Plan, Step
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from states import laws
 
-from remediation.actions import Package
 from remediation.errors import CommandFailed, FactError, RemediationError, RollbackFailed
+from remediation.packages import Package
 from remediation.plan import Plan, Step
 
 ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scripted import Scripted
 
-from remediation.actions import Package, PackageState
+from remediation.packages import Package, PackageState
 
 DPKG = ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n")
 QUERY = (*DPKG, "fuse-overlayfs")

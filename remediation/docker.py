@@ -1,0 +1,231 @@
+"""Docker in the container: what it runs with, what it holds, and its storage driver."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from remediation import files
+from remediation.actions import FileEdit
+from remediation.ahead import Ahead
+from remediation.files import FileState  # noqa: TC001 - msgspec reads the annotation
+from remediation.plan import Drift, Simple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from remediation.ahead import Argv
+    from remediation.transport import Transport
+
+_SERVICE_TIMEOUT = 180.0
+
+
+@dataclass(frozen=True)
+class DockerState:
+    """Docker's settings, whether it is running and enabled, and whose layers it stores.
+
+    ``unit`` is ``active`` or ``stopped``, the same of its socket, and systemd's word for what it
+    does at boot (``not-found`` where there is no Docker yet); ``drivers`` are those with a
+    directory.
+    """
+
+    settings: FileState
+    unit: str
+    drivers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StorageDriver(Simple):
+    """Docker's settings name a storage driver, and Docker, where it is installed, runs with it.
+
+    The driver's name proves little (its start-up check is "the program exists"); the features
+    look for its mounts. Taken back, the directories which the new driver made are moved aside:
+    dockerd refuses to start when it finds the layers of two drivers.
+    """
+
+    name: str
+    requirement: str
+    driver: str
+    path: str
+    edit: Callable[[bytes | None], bytes] = field(compare=False)
+    root: Callable[[bytes | None], str] = field(compare=False)
+
+    before: ClassVar[Any] = DockerState
+
+    #: Directories of dockerd's graph drivers, by name. Source: moby daemon/graphdriver.
+    DRIVERS: ClassVar = (
+        "aufs",
+        "btrfs",
+        "devicemapper",
+        "fuse-overlayfs",
+        "overlay",
+        "overlay2",
+        "vfs",
+        "zfs",
+    )
+
+    def capture(self, on: Transport) -> DockerState:
+        """See :class:`remediation.plan.Action`."""
+        settings = self._file.capture(on)
+        units = [_is_active(name) for name in ("docker", _SOCKET)]
+        asked = Ahead(on, [*units, _AT_BOOT, self._listing(settings)])  # one start of pct
+        words = ["active" if asked.run(unit).ok else "stopped" for unit in units]
+        unit = " ".join([*words, _at_boot(asked)])
+        return DockerState(settings, unit, self._drivers(asked, settings))
+
+    def _listing(self, settings: FileState) -> Argv:
+        root = self.root(files.content(settings))
+        return ("find", root, "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n")
+
+    def _drivers(self, on: Transport, settings: FileState) -> tuple[str, ...]:
+        listing = on.run(self._listing(settings))
+        return tuple(sorted(set(listing.text.split()) & set(self.DRIVERS)))
+
+    def check(self, on: Transport) -> Drift | None:
+        """See :class:`remediation.plan.Action`."""
+        if (drift := self._file.check(on)) is not None:
+            return drift
+        if without_docker(on):
+            return None
+        answer = on.run(DRIVER_IN_USE)
+        if answer.exit_code == _DOWN:
+            return Drift("Docker does not run")
+        driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
+        if not driver:
+            said = answer.stderr.decode(errors="replace").strip()
+            return Drift(f"Docker does not answer: {said}")
+        return None if driver == self.driver else Drift(f"storage driver is {driver}")
+
+    def apply(self, on: Transport) -> None:
+        """See :class:`remediation.plan.Action`."""
+        self._file.apply(on)
+        if without_docker(on):
+            return
+        # On its former driver it may have failed too often under the new profile to be started.
+        on.run(["systemctl", "reset-failed", "docker"])
+        on.run(["systemctl", "restart", "docker"], timeout=_SERVICE_TIMEOUT).require(
+            "journalctl -u docker -n 20 in the container says why"
+        )
+
+    def rollback(self, on: Transport, before: DockerState) -> None:
+        """See :class:`remediation.plan.Action`.
+
+        Docker is left stopped where it had to be stopped: on its former driver it may only run
+        under its former profile. Starting it is a consequence: see :meth:`resume`.
+        """
+        if self.capture(on) == before:
+            files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
+            return
+        _stop(on)
+        self._file.rollback(on, before.settings)
+        root = self.root(files.content(before.settings))  # the plan leaves that one key alone
+        aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
+        for driver in sorted(set(self._drivers(on, before.settings)) - set(before.drivers)):
+            on.run(["mkdir", "-p", f"{aside}/image"]).require()
+            # The driver's own directory last: it is what tells that there is something to move.
+            for place in (f"image/{driver}", driver):
+                if on.run(["test", "-d", f"{root}/{place}"]).ok:
+                    on.run(["mv", "-T", f"{root}/{place}", f"{aside}/{place}"]).require()
+
+    def resume(self, on: Transport, before: DockerState) -> None:
+        """Start Docker and its socket if they ran before, else stop them."""
+        on.run(["systemctl", "reset-failed", "docker"])
+        ran = dict(zip(("docker", _SOCKET), before.unit.split(), strict=False))
+        if ran["docker"] != "active":
+            _stop(on)
+        for name in [name for name, was in ran.items() if was == "active"]:
+            on.run(["systemctl", "start", name], timeout=_SERVICE_TIMEOUT).require(
+                "journalctl -u docker -n 20 in the container says why"
+            )
+
+    def meddled(
+        self, now: DockerState, before: DockerState, after: DockerState | None
+    ) -> Drift | None:
+        """See :class:`remediation.plan.Action`."""
+        return self._file.meddled(now.settings, before.settings, after.settings if after else None)
+
+    def price(self, on: Transport, before: DockerState | None) -> list[str]:
+        """See :class:`remediation.plan.Action`."""
+        if without_docker(on) or (before is not None and before.unit.endswith(_NOT_FOUND)):
+            return []
+        held = docker_holds(on)
+        if before is None:
+            hidden = f"; {held} stay on disk, unseen until a rollback" if held else ""
+            return [f"Docker in {on.machine} is restarted on {self.driver}{hidden}"]
+        sentence = f"Docker in {on.machine} is restarted on its former settings"
+        if new := sorted(set(self._drivers(on, before.settings)) - set(before.drivers)):
+            root = self.root(files.content(before.settings))
+            sentence += f"; what it made on {', '.join(new)} is moved to {root}/taken-back-*"
+            sentence += f": {held}" if held else ""
+        return [sentence]
+
+    @property
+    def _file(self) -> FileEdit:
+        return FileEdit(self.name, self.requirement, self.path, self.edit)
+
+
+_NOT_FOUND = "not-found"
+_SOCKET = "docker.socket"
+
+
+_DOWN = 3
+#: One command, to be asked ahead: of a Docker that does not run, its socket would start it.
+DRIVER_IN_USE = (
+    *("sh", "-c"),
+    f'systemctl is-active -q docker || exit {_DOWN}; docker info -f "{{{{.Driver}}}}"',
+)
+
+
+def active(on: Transport, unit: str) -> bool:
+    """Whether a unit is active."""
+    return on.run(_is_active(unit)).ok
+
+
+def _is_active(unit: str) -> Argv:
+    return ("systemctl", "is-active", "-q", unit)
+
+
+_AT_BOOT = ("systemctl", "is-enabled", "docker")
+
+
+def _at_boot(on: Transport) -> str:
+    """Return what systemd says that Docker does at boot; an older one says nothing of no unit."""
+    return on.run(_AT_BOOT).text.strip() or _NOT_FOUND
+
+
+def without_docker(on: Transport) -> bool:
+    """Whether there is no Docker; a package that was removed, not purged, leaves a masked unit."""
+    unit = _at_boot(on)
+    return unit == _NOT_FOUND or (unit == "masked" and not docker_daemon(on))
+
+
+def docker_daemon(on: Transport) -> str:
+    """Return the path of Docker's daemon, empty if there is none."""
+    return on.run(["sh", "-c", "command -v dockerd"]).text.strip()
+
+
+def docker_holds(on: Transport) -> str:
+    """Return Docker's containers, images and volumes, as a reader would list them.
+
+    A Docker that does not run is not asked: its socket would start it.
+    """
+    if not active(on, "docker"):
+        return ""
+    lists = {
+        "container": ["docker", "ps", "-a", "--format", "{{.Names}}"],
+        "image": ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"],
+        "volume": ["docker", "volume", "ls", "-q"],
+    }
+    found = [f"{what} {name}" for what, argv in lists.items() for name in on.run(argv).text.split()]
+    return ", ".join(found)
+
+
+#: systemctl's exit code for a unit that there is not: then nothing has to be stopped.
+_NO_UNIT = 5
+
+
+def _stop(on: Transport) -> None:
+    argv = ["systemctl", "stop", "docker.socket", "docker"]
+    if (stopped := on.run(argv, timeout=_SERVICE_TIMEOUT)).exit_code != _NO_UNIT:
+        stopped.require()

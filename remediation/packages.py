@@ -1,0 +1,183 @@
+"""Packages of the container: with what came with them they are taken back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from remediation.errors import FactError, RemediationError
+from remediation.plan import Drift, Simple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from remediation.transport import CommandResult, Transport
+
+#: apt under emulation or on a slow mirror (seconds).
+APT_TIMEOUT = 1800.0
+#: A run that was cut off may have left an apt that is still at work: it is waited for (seconds).
+_APT = (
+    *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
+    *("-o", "DPkg::Lock::Timeout=600"),
+)
+
+
+@dataclass(frozen=True)
+class PackageState:
+    """``status`` as dpkg abbreviates it (``ii``), empty if the package is unknown.
+
+    ``adds`` holds what installing it brings, each with its own status before.
+    """
+
+    status: str
+    adds: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Package(Simple):
+    """A Debian package is installed; taken back with just the packages that came with it.
+
+    Args:
+        name: what a reader calls it.
+        requirement: the clause it implements.
+        package: the package.
+        beside: packages to be installed with it, of which a release may not have all.
+        after: packages that the plan installs before it, if they are not there; what they need,
+            too, is theirs to take back.
+    """
+
+    name: str
+    requirement: str
+    package: str
+    beside: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    before: ClassVar[Any] = PackageState
+
+    def capture(self, on: Transport) -> PackageState:
+        """See :class:`remediation.plan.Action`.
+
+        Raises:
+            FactError: it is half-installed, or installing it would remove something.
+        """
+        status = _statuses(on, [self.package])[self.package]
+        if _installed(status):
+            return PackageState(status)
+        if status not in {"", "rc", "un", "pn"}:
+            raise FactError(
+                f"on {on.machine}: package {self.package} is {status!r}, half-installed; "
+                "mend that first: dpkg --configure -a"
+            )
+        _, plan = self._planned(on)
+        if gone := re.findall(r"^Remv (\S+)", plan, re.MULTILINE):
+            raise FactError(
+                f"on {on.machine}: installing {self.package} would remove {', '.join(gone)}, which "
+                "no rollback brings back: remove that yourself, or keep it and do without the plan"
+            )
+        # "Inst NAME (NEW" is an installation; "Inst NAME [OLD] (NEW" an upgrade, never purged.
+        theirs = _simulate(on, *self.after).require().text if self.after else ""
+        adds, shared = (set(re.findall(r"^Inst (\S+) \(", x, re.MULTILINE)) for x in (plan, theirs))
+        return PackageState(status, _statuses(on, sorted(adds - shared)))
+
+    def _planned(self, on: Transport) -> tuple[list[str], str]:
+        """Return the packages to ask for, and what apt says would be done."""
+        names, plan = self._simulated(on)
+        if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
+            on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
+            names, plan = self._simulated(on)
+        return names, plan.require().text
+
+    def _simulated(self, on: Transport) -> tuple[list[str], CommandResult]:
+        names = [self.package, *self.beside]
+        plan = _simulate(on, *names)
+        if plan.ok or not self.beside or not _simulate(on, self.package).ok:
+            return names, plan
+        has = [each for each in self.beside if _simulate(on, self.package, each).ok]
+        return [self.package, *has], _simulate(on, self.package, *has)
+
+    def check(self, on: Transport) -> Drift | None:
+        """See :class:`remediation.plan.Action`."""
+        if _installed(_statuses(on, [self.package])[self.package]):
+            return None
+        return Drift(f"package {self.package} is not installed", b"", f"{self.package}\n".encode())
+
+    def apply(self, on: Transport) -> None:
+        """See :class:`remediation.plan.Action`."""
+        names = self._planned(on)[0] if self.beside else [self.package]
+        install = [*_APT, "install", "--no-install-recommends", *names]
+        if not (first := on.run(install, timeout=APT_TIMEOUT)).ok:
+            on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
+            first = on.run(install, timeout=APT_TIMEOUT)
+        first.require()
+
+    def rollback(self, on: Transport, before: PackageState) -> None:
+        """See :class:`remediation.plan.Action`.
+
+        Raises:
+            RemediationError: something that was installed since needs what is to go.
+        """
+        now = _statuses(on, before.adds)
+        if now == before.adds:
+            return
+        if any(not _settled(status) for status in now.values()):  # apt was cut off at its work
+            on.run(["dpkg", "--configure", "-a"], timeout=APT_TIMEOUT)
+        for verb, was_configured in (("purge", False), ("remove", True)):
+            gone = [
+                name
+                for name, status in before.adds.items()
+                if now[name] != status and (status == "rc") == was_configured
+            ]
+            if gone:
+                self._take_away(on, verb, gone, before.adds)
+
+    def restored(self, on: Transport, before: PackageState) -> bool:
+        """See :class:`remediation.plan.Action`: whatever installing it would bring by now."""
+        return _statuses(on, before.adds) == before.adds
+
+    def _take_away(self, on: Transport, verb: str, gone: list[str], ours: Iterable[str]) -> None:
+        plan = on.run([*_APT, "-s", verb, *gone]).require().text
+        others = set(re.findall(r"^(?:Purg|Remv) (\S+)", plan, re.MULTILINE)) - set(ours)
+        if others:
+            raise RemediationError(
+                f"on {on.machine}: {', '.join(sorted(others))} came later and needs "
+                f"{self.package}, which is to go; remove that first, or keep both"
+            )
+        on.run([*_APT, verb, *gone], timeout=APT_TIMEOUT).require()
+
+    def price(self, on: Transport, before: PackageState | None) -> list[str]:
+        """See :class:`remediation.plan.Action`."""
+        if before is None:
+            plan = on.run([*_APT, "-s", "install", "--no-install-recommends", self.package])
+            newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)
+            said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not taken back"
+            return [said] if newer else []
+        now = _statuses(on, before.adds)
+        gone = [name for name, status in before.adds.items() if now[name] != status]
+        return [f"{', '.join(gone)}: removed from {on.machine}"] if gone else []
+
+
+def _simulate(on: Transport, *packages: str) -> CommandResult:
+    return on.run([*_APT, "-s", "install", "--no-install-recommends", *packages])
+
+
+def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:
+    """Return each package's status, empty where dpkg does not know it."""
+    found = dict.fromkeys(packages, "")
+    # Never `dpkg -l | grep`: it is true for removed packages and for other names.
+    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *found]
+    answer = on.run(query) if found else None
+    if answer is not None and answer.exit_code != 1:  # 1: it does not know one of them
+        answer.require()
+    for line in answer.text.splitlines() if answer is not None else []:
+        name, _, status = line.partition(" ")
+        found[name] = status.strip()
+    return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
+
+
+def _installed(status: str) -> bool:
+    return status[1:2] == "i" and len(status) == 2  # noqa: PLR2004 - a third letter is an error
+
+
+def _settled(status: str) -> bool:
+    return status in {"", "rc"} or _installed(status)
