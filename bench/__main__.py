@@ -59,7 +59,7 @@ class Clock:
         return dict(self.rows)[what]
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--cold/--no-cold", default=True, help="Build images and boot from nothing, too.")
 def main(cold: bool) -> None:
     """Measure image build, cold up, restore, gate, bare commands, one fault and one status."""

@@ -12,9 +12,9 @@ COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journa
 
 @pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export"])
 def test_each_command_says_what_it_is_for(command: str) -> None:
-    result = CliRunner().invoke(main, [*command.split(), "--help"])
-    assert result.exit_code == 0
-    assert "Usage:" in result.output
+    short, long = (CliRunner().invoke(main, [*command.split(), how]) for how in ("-h", "--help"))
+    assert (short.exit_code, short.output) == (0, long.output)
+    assert "Usage:" in long.output
 
 
 def test_there_are_no_others() -> None:
