@@ -25,6 +25,7 @@ from remediation.errors import Meddled, RemediationError, UsageError
 from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.look import looking
+from remediation.plan import require_known
 from remediation.target_option import with_target
 
 if TYPE_CHECKING:
@@ -35,9 +36,17 @@ if TYPE_CHECKING:
     from remediation.target import Target
     from remediation.transport import Transport
 
+
+def _known(_: click.Context, __: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no plan has an action for; a node may have fewer."""
+    require_known(asked, docker_in_lxc.CLAUSES)
+    return asked
+
+
 _only = click.option(
     "--only",
     multiple=True,
+    callback=_known,
     metavar="ID",
     help="Only the actions of this clause, STEP-2 or STEP-2.2; may be repeated.",
 )

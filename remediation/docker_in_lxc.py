@@ -48,6 +48,8 @@ REPOSITORY = "/usr/local/phoenix_hypervisor"
 SETUP_SCRIPT = "bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh"
 INSTALL_SCRIPT = "bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh"
 CONTAINERS = "etc/phoenix_lxc_configs.json"
+#: What there are actions for, with phoenix and a container: known before anybody is asked.
+CLAUSES = ("STEP-1.1", "STEP-1.2", "STEP-2.1", "STEP-2.2", "STEP-3.1", "STEP-3.2")
 
 
 def content(name: str) -> str:

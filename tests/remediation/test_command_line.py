@@ -26,3 +26,18 @@ def test_a_target_that_is_none_is_wrong_usage(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--target", "nowhere"])
     assert result.exit_code == 2
     assert "expected lab/CTID" in result.output
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "apply", "rollback"])
+@pytest.mark.parametrize("asked", ["nonsense", "STEP-1.3", "STEP-", "VAL-1", ""])
+def test_a_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
+    command: str, asked: str
+) -> None:
+    """The port is one where nobody listens: to connect would be another error."""
+    argv = [command, "--target", "x@127.0.0.1:1/950", "--only", "STEP-2", "--only", asked]
+    result = CliRunner().invoke(main, argv)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: no action for {asked!r}; there are: "
+        "STEP-1.1, STEP-1.2, STEP-2.1, STEP-2.2, STEP-3.1, STEP-3.2\n"
+    )

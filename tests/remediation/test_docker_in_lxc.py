@@ -15,6 +15,7 @@ from scripted import Scripted
 from remediation import config
 from remediation import docker_in_lxc as it
 from remediation.errors import FactError
+from remediation.runtime import Pct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,3 +197,12 @@ def test_the_description_of_the_container_is_changed_and_no_other() -> None:
     }
     assert it.described(after, 950) == after
     assert it.described(before, 12345) == before
+
+
+def test_the_clauses_known_before_anybody_is_asked_are_those_of_the_whole_plan() -> None:
+    running = (0, b"status: running\n", b"")
+    node = Scripted(
+        {("pct", "status", "950"): running, ("test", "-d", it.REPOSITORY): (0, b"", b"")}
+    )
+    plan = it.plan(Pct(node), 950, tell=lambda _: None)
+    assert {step.action.requirement for step in plan.steps} == {*it.CLAUSES}
