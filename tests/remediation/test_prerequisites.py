@@ -190,8 +190,15 @@ def test_a_flipped_byte(node: Rooted, made: backup.Backups, tmp_path: Path) -> N
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     archive.write_bytes(content)
-    with pytest.raises(AssertionError, match=r"cannot be read to its end"):
+    with pytest.raises(AssertionError) as raised:
         of_container(node, tmp_path)
+    said = str(raised.value)
+    assert said.startswith(
+        f"there is no backup of container 950 that counts: {archive} cannot be read to its end: "
+    )
+    assert said.endswith(
+        f"; make one: vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
+    )
 
 
 def test_the_nodes_configuration_holds_proxmoxs(node: Rooted, tmp_path: Path) -> None:
