@@ -265,9 +265,16 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force
 
 
 def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
-    """Return what is not taken back where the container is not, and how it would be, if any is."""
+    """Return what is not taken back where the container is not, and how it would be, if any is.
+
+    Raises:
+        Elsewhere: a run was cut off in the container. Until it is taken back nothing is applied,
+            and without the profile on the node it does not start: it has to come back first.
+    """
     known = {step.action.name for step in of_node.steps}
     theirs = [e for e in of_node.journal.entries() if e.action not in known]
+    if not all(entry.complete for entry in theirs):
+        raise moved
     ctid, here = of_node.journal.ctid, node.run(["uname", "-n"]).text.partition(".")[0].strip()
     there, many = moved.node, len(theirs)
     sentence = (

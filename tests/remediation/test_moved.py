@@ -130,6 +130,14 @@ def test_where_nothing_of_the_container_was_changed_there_is_nothing_to_say(
     assert (code, beside) == (0, "")
 
 
+def test_a_container_in_which_a_run_was_cut_off_has_to_come_back_first(cluster: Cluster) -> None:
+    journal(cluster.folder).record([("engine", "container 950", "old")])
+    code, said, beside = ran("rollback", "--yes")
+    assert (code, said) == (3, "")
+    assert beside == "error: container 950 is not on pve1 but on pve2\n"
+    assert cluster.values() == ["new"] * 4
+
+
 @pytest.mark.parametrize("command", ["plan", "status", "apply"])
 def test_everything_else_names_the_other_node(cluster: Cluster, command: str) -> None:
     code, said, beside = ran(command)
