@@ -14,7 +14,7 @@ from testinfra.host import Host
 from gate import evidence, report
 from remediation import docker_in_lxc
 from remediation import target as targets
-from remediation.errors import RemediationError, TransportError
+from remediation.errors import RemediationError, TransportError, UsageError
 from remediation.provision import Provisioned, provision
 from steps.witness import TransportBackend
 
@@ -40,6 +40,7 @@ pytest_plugins = (
 
 #: Why scenarios were left out, for the reader of the header.
 _LEFT_OUT = pytest.StashKey[list[str]]()
+_ASKED = pytest.StashKey["list[Target]"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,13 +66,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Find the targets; a wrong one is a usage error before anything runs, workers included."""
+    named = config.getoption("--target-file")
+    file = Path(named) if named else None  # a str till here: workers are sent no Path
+    try:
+        config.stash[_ASKED] = [
+            targets.find(text, file) for text in config.getoption("--target") or [None]
+        ]
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every scenario once a target; a wrong target is a usage error before anything runs."""
+    """Run every scenario once a target."""
     if "target" in metafunc.fixturenames:
-        named = metafunc.config.getoption("--target-file")
-        file = Path(named) if named else None  # a str till here: workers are sent no Path
-        given = metafunc.config.getoption("--target") or [None]
-        found = [targets.find(text, file) for text in given]
+        found = metafunc.config.stash[_ASKED]
         metafunc.parametrize("target", found, ids=str, indirect=True, scope="session")
 
 

@@ -32,12 +32,15 @@ _ROOT = Path(__file__).parents[1]
 _BARE = Path(__file__).with_name("bare.sh")
 #: Anything here, under emulation (seconds).
 _PATIENCE = 3600.0
-#: The two stages that are compared: the shell does everything but the rollback's rehearsal.
-_GATE = "gate without the rollback scenario"
+#: The two stages that are compared. The shell does all that these scenarios do, and nothing of
+#: what is left out: it rehearses no rollback, and makes no backups and reads none to its end.
+COMPARED = ("-m", "not before_the_plan", "-k", "not PRE-")
+_GATE = f"gate: pytest features/ {shlex.join(COMPARED)}"
 _BARE_STAGE = "bare: the same commands in one shell"
 _STATUS = "status of one container"
 #: Restores are short: the median of this many says more than one.
 _RESTORES = 5
+_RESTORE = f"restore (median of {_RESTORES})"
 
 
 class Clock:
@@ -59,7 +62,7 @@ class Clock:
         return dict(self.rows)[what]
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--cold/--no-cold", default=True, help="Build images and boot from nothing, too.")
 def main(cold: bool) -> None:
     """Measure image build, cold up, restore, gate, bare commands, one fault and one status."""
@@ -69,11 +72,11 @@ def main(cold: bool) -> None:
     lab = Lab.open()
     lab.up()
     restores = sorted(_restore(lab) for _ in range(_RESTORES))
-    clock.rows.append((f"restore (median of {_RESTORES})", restores[_RESTORES // 2]))
+    clock.rows.append((_RESTORE, restores[_RESTORES // 2]))
     with clock("gate: pytest features/"):
         _pytest("features/", "--no-report")
     with clock(_GATE):
-        _pytest("features/", "--no-report", "-m", "not before_the_plan")
+        _pytest("features/", "--no-report", *COMPARED)
     _stage_bare(lab)
     with clock(_BARE_STAGE):
         _bare(lab)
@@ -177,8 +180,9 @@ def _print(clock: Clock, asked: Counted) -> None:
     table.columns[1].justify = "right"
     for what, seconds in clock.rows:
         table.add_row(what, f"{seconds:.1f}")
-    gate, bare = clock.seconds(_GATE), clock.seconds(_BARE_STAGE)
-    table.add_row("ratio gate / bare (aim: under 2)", f"{gate / bare:.2f}")
+    # The shell's node was restored before its clock began, the gate restores its own.
+    gate, bare = clock.seconds(_GATE) - clock.seconds(_RESTORE), clock.seconds(_BARE_STAGE)
+    table.add_row("ratio gate, without its restore / bare (aim: under 2)", f"{gate / bare:.2f}")
     table.add_row("round trips of a status (at most 3)", str(len(asked.trips)))
     table.add_row("starts of pct in a status", str(asked.starts))
     Console().print(table)

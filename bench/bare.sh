@@ -1,4 +1,5 @@
-# What the gate asks, typed in one shell on the node: no checks, no evidence, no report.
+# What the gate asks, typed in one shell on the node: no checks, no evidence, no report. Without
+# what the compared run leaves out, too: the prerequisites' backups and the rollback's rehearsals.
 # The edited files lie in /root/plan, where the benchmark put them.
 set -e
 repository=/usr/local/phoenix_hypervisor

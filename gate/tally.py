@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one scenario: until it has ended, nothing. ``seconds`` is its duration."""
+    """What became of one scenario: until it has ended, nothing. ``seconds`` is its duration.
+
+    ``shared``: the cause is that of a whole session, as a target that cannot be reached.
+    """
 
     nodeid: str
     title: str
@@ -26,6 +29,7 @@ class Outcome:
     verdict: str = "no result"
     code: int = INCOMPLETE
     cause: str = "it was to run, and nobody knows what became of it"
+    shared: bool = False
     said: tuple[str, ...] = ()
     seconds: float = 0.0
     ended: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -44,6 +45,8 @@ class Screen:
         )
         self._live = not config.pluginmanager.hasplugin("dsession")
         self._feature = ""
+        self._ended = False
+        self._told: list[str] = []
         self.detailed = config.option.verbose > 0
         if quiet:
             config.option.verbose = -2  # no header, no counts: ours stand in their place
@@ -53,27 +56,47 @@ class Screen:
         return max(_NARROW, min(_WIDE, shutil.get_terminal_size((100, 24)).columns))
 
     def begin(self, outcome: Outcome) -> None:
-        """Say which scenario runs; several at once (xdist) would only get mixed up."""
-        if self._reporter is None or not self._live:
+        """Say which scenario runs; several at once (xdist) would only get mixed up.
+
+        The first one, in which all that they share is set up, and those after that has failed
+        are named when they have ended: until then nobody knows whether there is more to say.
+        """
+        if self._reporter is None or not self._live or not self._ended or self._told:
             return
-        if outcome.feature != self._feature:
-            self._feature = outcome.feature
-            self.line(f"\n{self._feature}", bold=True)
-        self._reporter.write(self._padded(outcome), flush=True)
+        self._reporter.write(self._named(outcome), flush=True)
         self._reporter.currentfspath = -2  # pytest's own sign for a line that is not finished
 
     def end(self, outcome: Outcome) -> None:
-        """Say what became of it, and after how many seconds."""
+        """Say what became of it, and after how many seconds; a cause that is shared, once."""
         if self._reporter is None:
             return
-        if self._reporter.currentfspath is None:  # nothing begun, or other lines came between
-            self._reporter.write(self._padded(outcome))
+        self._ended = True
+        begun = self._reporter.currentfspath is not None
+        if not begun and self._tell(outcome):
+            return
+        if not begun:  # or other lines came between
+            self._reporter.write(self._named(outcome))
         self._reporter.currentfspath = None
         colour = {"compliant": "green", "not compliant": "red"}.get(outcome.verdict, "yellow")
         self._reporter.write(f" {outcome.verdict:<13}", **{colour: True})
         self._reporter.write(f"{outcome.seconds:7.1f} s\n", flush=True)
+        self._tell(outcome, below=True)
 
-    def _padded(self, outcome: Outcome) -> str:
+    def _tell(self, outcome: Outcome, *, below: bool = False) -> bool:
+        """Say at once, below the line or alone, what others fail of, too; return whether it is."""
+        if not outcome.shared or outcome.code != UNKNOWN:
+            return False
+        if outcome.cause not in self._told:
+            self._told.append(outcome.cause)
+            cause = shortened(outcome.cause, _CAUSE)
+            self.line(indent(cause, "    ") if below else f"\n{cause}", yellow=True)
+        return True
+
+    def _named(self, outcome: Outcome) -> str:
+        """Return the beginning of a scenario's line, below its feature's name."""
+        if self._live and outcome.feature != self._feature:
+            self._feature = outcome.feature
+            self.line(f"\n{self._feature}", bold=True)
         width = self._width - 26
         return f"  {_cut(outcome.title, width):<{width}}"
 
@@ -94,8 +117,13 @@ class Screen:
     def conclude(self, outcomes: list[Outcome], code: int, deselected: int) -> None:
         """Print the table, the causes, and the one word that the run ends in."""
         causes = _by_cause(outcomes)
-        self._print(_table(outcomes, causes))
+        if listed := [each for each in outcomes if each.cause not in self._told]:
+            self._print(_table(listed, causes))
         for cause, sharing in causes.items():
+            if self._told == [cause]:
+                many = "scenarios" if sharing[1:] else "scenario"
+                self.line(f"{len(sharing)} {many} undetermined: see above\n", bold=True)
+                continue
             self._print(Text(_heading(sharing), style="bold"))
             self._print(Padding(Text(shortened(cause, _CAUSE)), (0, 0, 1, 2)))
         counts = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,11 +44,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one phase of a scenario (set-up, steps, clean-up) came to, and why."""
+    """What one phase of a scenario (set-up, steps, clean-up) came to, and why.
+
+    ``shared``: whoever needs the same fixture of the session meets the same cause.
+    """
 
     verdict: Verdict = Verdict.COMPLIANT
     code: int = HOLDS
     cause: str = ""
+    shared: bool = False
 
 
 def first(codes: set[int]) -> int:
@@ -86,6 +90,8 @@ _CALLED = pytest.StashKey[bool]()
 FINDING = pytest.StashKey[Finding]()
 #: What the steps said.
 SAID = pytest.StashKey[tuple[str, ...]]()
+#: What fixtures of the whole session failed of; pytest raises the same error for each scenario.
+_SHARED = pytest.StashKey[list[BaseException]]()
 
 
 def in_then(item: pytest.Item) -> bool:
@@ -109,6 +115,19 @@ def pytest_bdd_after_step(request: pytest.FixtureRequest) -> None:
     request.node.stash[_CALLED] = False
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """Note an error that more than one scenario is going to meet."""
+    try:
+        return (yield)
+    except BaseException as error:
+        if fixturedef.scope == "session":
+            request.session.stash.setdefault(_SHARED, []).append(error)
+        raise
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -122,7 +141,10 @@ def pytest_runtest_makereport(
         return report
     finding = Finding()
     if call.excinfo is not None:
-        finding = judge(call.excinfo.value, in_then=call.when == "call" and in_then(item))
+        error = call.excinfo.value
+        shared = any(error is each for each in item.session.stash.get(_SHARED, []))
+        finding = judge(error, in_then=call.when == "call" and in_then(item))
+        finding = replace(finding, shared=shared)
         if report.failed:
             report.longrepr = _told(finding, call.excinfo, item.config)
     item.stash[FINDING] = _worse(item.stash.get(FINDING, Finding()), finding)
@@ -152,6 +174,7 @@ def _facts(item: pytest.Item, scenario: Scenario) -> dict[str, Any]:
         "verdict": str(finding.verdict),
         "code": finding.code,
         "cause": finding.cause,
+        "shared": finding.shared,
         "said": item.stash.get(SAID, ()),
     }
 

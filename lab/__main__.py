@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lab import progress, recipe
 from lab.errors import require_programs
-from lab.machine import MACHINES, Lab, chosen
+from lab.machine import MACHINES, Lab, chosen, require_releases
 from lab.node import READY
 from remediation.errors import RemediationError
 
@@ -36,7 +36,7 @@ class _Commands(click.Group):
             ctx.exit(error.exit_code)
 
 
-@click.group(cls=_Commands)
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--mirror", envvar="LAB_MIRROR", default="", help="Debian archive to build from.")
 @click.pass_context
 def main(ctx: click.Context, mirror: str) -> None:
@@ -80,7 +80,11 @@ def _of_machine(command: Callable[..., None]) -> Callable[..., None]:
     help="Debian release whose container templates the node must have; may be repeated.",
 )
 @click.option("--keep", is_flag=True, help="Leave a running machine alone, however old.")
-@click.option("--dry-run", is_flag=True, help="Say what the node would be made of, and do nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what the node would be made of; do nothing, and ask nobody.",
+)
 @click.pass_obj
 @_of_machine
 def up(
@@ -94,6 +98,7 @@ def up(
 ) -> None:
     """Bring the machine up; builds what is missing, finds what is there."""
     if dry_run:
+        require_releases(release or machine.release, *container_releases)
         _show_recipe(lab.images(machine), release or machine.release)
         return
     lab.up(release, container_releases, machine=machine, keep=keep)
@@ -188,6 +193,8 @@ def _show(lab: Lab) -> None:
 
 def _show_recipe(images: Images, release: str) -> None:
     machine, name = images.machine, images.node_name(release)
+    for repository in machine.repositories:
+        repository.require_release(release)
     there = (images.folder / name).is_dir()
     rows = {
         "machine": f"{machine.name}, Debian {release}",
@@ -195,6 +202,9 @@ def _show_recipe(images: Images, release: str) -> None:
         "from": "\n".join((*images.archives.lines(release), *map(str, machine.repositories))),
         "packages": textwrap.fill(" ".join(machine.packages), 80, break_on_hyphens=False),
         "pct": "our front end over LXC" if machine.front_end else "the packages' own",
+        "not asked": "whether these places answer, "
+        + ("are signed by the key, " if machine.repositories else "")
+        + "and have the packages: a dry run asks nobody",
     }
     _print(rows)
 

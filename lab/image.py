@@ -91,9 +91,15 @@ class Images:
         return f"node-{self.machine.name}-{release}-{digest}"
 
     def require_reachable(self, release: str) -> None:
-        """Raise Unreachable if the node must be built and one of its repositories is not there."""
+        """Raise an error if the node must be built and one of its repositories cannot serve.
+
+        Raises:
+            UsageError: it is for another release.
+            Unreachable: it is not there.
+        """
         if not (self.folder / self.node_name(release)).is_dir():
             for repository in self.machine.repositories:
+                repository.require_release(release)
                 repository.require_reachable(self.archives.settings)
 
     def node(self, release: str) -> NodeImage:

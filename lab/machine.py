@@ -158,9 +158,7 @@ class Lab:
             UsageError: a release that cannot be one.
             LabError: no machine; nothing that this call started is left running.
         """
-        for name in (release or recipe.DEFAULT_RELEASE, *container_releases):
-            if not _RELEASE.fullmatch(name):
-                raise UsageError(f"not a release of Debian: {name!r} (for instance trixie)")
+        require_releases(release or recipe.DEFAULT_RELEASE, *container_releases)
         if not (keep and self.running):  # before anything is created
             images = self.images(machine)
             images.require_reachable(release or images.machine.release)
@@ -282,3 +280,10 @@ class Lab:
         shutil.rmtree(self._node.folder, ignore_errors=True)
         if images:
             shutil.rmtree(self.home / "images", ignore_errors=True)
+
+
+def require_releases(*names: str) -> None:
+    """Raise UsageError if one of these cannot be a release of Debian."""
+    for name in names:
+        if not _RELEASE.fullmatch(name):
+            raise UsageError(f"not a release of Debian: {name!r} (for instance trixie)")

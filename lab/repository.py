@@ -12,12 +12,19 @@ from urllib.request import ProxyHandler, build_opener
 
 from lab import sources
 from lab.errors import Unreachable
+from remediation.errors import UsageError
 
 if TYPE_CHECKING:
     from lab.sources import Source
 
 _FORM = "an apt source: deb http(s)://HOST/PATH SUITE COMPONENT, or deb822"
 _ARMOUR = "-----{} PGP PUBLIC KEY BLOCK-----"
+#: A label of a host's name; an IPv6 address stands in brackets, which urlsplit takes off.
+_HOST = re.compile(r"(?!-)[\w-]{1,63}(?<!-)(\.(?!-)[\w-]{1,63}(?<!-))*\.?|[0-9a-fA-F:]+", re.ASCII)
+#: The tag of a public key's packet (RFC 9580, 5): the first byte, in either format.
+_PUBLIC_KEY = range(0x98, 0x9C), range(0xC6, 0xC7)
+#: Releases whose packages do not fit into another one's system.
+_RELEASES = frozenset({"buster", "bullseye", "bookworm", "trixie", "forky"})
 _PROXY = re.compile(r'Acquire::(https?)::Proxy(?:::(\S+))? "([^"]+)";')
 #: How long an archive may take to answer (seconds).
 _ANSWER_TIMEOUT = 10.0
@@ -45,6 +52,15 @@ class Repository:
             f"Components: {' '.join(self.components)}\nSigned-By:\n{key}"
         )
 
+    def require_release(self, release: str) -> None:
+        """Raise UsageError if its packages are another release's than the node's."""
+        if others := sorted(_RELEASES.intersection(self.suites) - {release}):
+            raise UsageError(
+                f"repository {self}: its packages are for {others[0]}, and the node is made of "
+                f'{release}; write release = "{others[0]}" into the machine file, or name the '
+                f"repository's suite for {release}"
+            )
+
     def require_reachable(self, settings: tuple[str, ...]) -> None:
         """Ask for every Release file, through the proxies that apt uses.
 
@@ -69,6 +85,9 @@ def named(text: str, key: bytes) -> tuple[Repository, ...]:
     found = sources.parse(text)
     if not found or not all(map(_is_fetched, found)):
         raise ValueError(f"repository: expected {_FORM}")
+    for uri in (uri for one in found for uri in one.uris):
+        if not _has_host(uri):
+            raise ValueError(f"repository: {uri} names no host; expected {_FORM}")
     armoured = _armoured(key)
     return tuple(Repository(one.uris, one.suites, one.components, armoured) for one in found)
 
@@ -78,13 +97,23 @@ def _is_fetched(source: Source) -> bool:
     return bool(web and all(web) and source.suites and source.components)
 
 
+def _has_host(uri: str) -> bool:
+    try:
+        asked = urlsplit(uri)
+        return bool(_HOST.fullmatch(asked.hostname or "")) and asked.port != 0
+    except ValueError:  # brackets, or a port that is none
+        return False
+
+
 def _armoured(key: bytes) -> str:
-    """Return an OpenPGP public key as text; a packet begins with a byte above 127 (RFC 9580)."""
+    """Return an OpenPGP public key as text."""
     begin, end = _ARMOUR.format("BEGIN"), _ARMOUR.format("END")
     if key.strip().startswith(begin.encode()):
+        if not key.strip().endswith(end.encode()):
+            raise ValueError(f"key: it is cut off; expected an OpenPGP public key, to its {end}")
         return key.decode(errors="replace").strip()
-    if not key or key[0] < 1 << 7:
-        raise ValueError("key: expected an OpenPGP public key")
+    if not key or not any(key[0] in tags for tags in _PUBLIC_KEY):
+        raise ValueError("key: expected an OpenPGP public key (gpg --export)")
     lines = re.findall(".{1,64}", base64.b64encode(key).decode())
     return "\n".join((begin, "", *lines, end))
 

@@ -21,10 +21,11 @@ from remediation import (
     witness,
 )
 from remediation.console import err, out
-from remediation.errors import Meddled, RemediationError, UsageError
+from remediation.errors import Elsewhere, Meddled, RemediationError, UsageError
 from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.look import looking
+from remediation.plan import require_known
 from remediation.target_option import with_target
 
 if TYPE_CHECKING:
@@ -35,9 +36,17 @@ if TYPE_CHECKING:
     from remediation.target import Target
     from remediation.transport import Transport
 
+
+def _known(_: click.Context, __: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no plan has an action for; a node may have fewer."""
+    require_known(asked, docker_in_lxc.CLAUSES)
+    return asked
+
+
 _only = click.option(
     "--only",
     multiple=True,
+    callback=_known,
     metavar="ID",
     help="Only the actions of this clause, STEP-2 or STEP-2.2; may be repeated.",
 )
@@ -85,13 +94,13 @@ def main() -> None:
 
 
 @contextmanager
-def _opened(aim: Target, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[[], Plan]]]:
+def _opened(aim: Target, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[..., Plan]]]:
     """Open the target; the second of the pair makes its plan anew each time."""
     with target.opened(aim, tell=console.tell) as runtime:
 
-        def plan() -> Plan:
+        def plan(**part: bool) -> Plan:
             whole = docker_in_lxc.plan(
-                runtime, aim.ctid, repository=aim.repository, tell=console.tell
+                runtime, aim.ctid, repository=aim.repository, tell=console.tell, **part
             )
             return whole.only(only)
 
@@ -233,15 +242,48 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
 )
 @with_target
 def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force: bool) -> None:
-    """Take back what apply changed, in reverse order."""
-    with _opened(aim, only) as (_, make):
-        the_plan = make()
-        _consent(the_plan.rollback_price(), yes=yes)
+    """Take back what apply changed, in reverse order.
+
+    Where the container has moved to another node of the cluster, the node's part alone; exit
+    code 3 says that the container's is left.
+    """
+    left: list[str] = []
+    with _opened(aim) as (runtime, make):
+        try:
+            whole = make()
+        except Elsewhere as moved:
+            whole = make(of_node=True)
+            left = _left(whole, runtime.node, moved)
+        the_plan = whole.only(only)
+        _consent([*the_plan.rollback_price(), *left], yes=yes)
         outcomes = the_plan.rollback(force=force)
     if outcomes or as_json:
         console.outcomes(outcomes, as_json=as_json)
     else:
-        out.print("nothing to take back: the journal is empty")
+        out.print(f"nothing to take back{' here' if left else ': the journal is empty'}")
+    sys.exit(3 if left else 0)
+
+
+def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
+    """Return what is not taken back where the container is not, and how it would be, if any is.
+
+    Raises:
+        Elsewhere: a run was cut off in the container. Until it is taken back nothing is applied,
+            and without the profile on the node it does not start: it has to come back first.
+    """
+    known = {step.action.name for step in of_node.steps}
+    theirs = [e for e in of_node.journal.entries() if e.action not in known]
+    if not all(entry.complete for entry in theirs):
+        raise moved
+    ctid, here = of_node.journal.ctid, node.run(["uname", "-n"]).text.partition(".")[0].strip()
+    there, many = moved.node, len(theirs)
+    sentence = (
+        f"container {ctid} is on {there}: what was changed of it ({many} actions) stays so, and in "
+        f"the journal here. To take that back, too: on {there}, pct shutdown {ctid} and "
+        f"pct migrate {ctid} {here}; then, with the same --target, apply (without the profile it "
+        "does not start) and rollback"
+    )
+    return [sentence] if theirs else []
 
 
 @main.command()

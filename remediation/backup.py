@@ -7,7 +7,8 @@ has a log that says it was finished. Source: vzdump(1), pvesm(1), tar(1), and tr
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from remediation.errors import FactError, VerifyFailed
@@ -27,18 +28,26 @@ _CLOCK_GOES_BACK = 3600.0
 _HOUR = 3600.0
 
 #: One line a storage: name, type, status, directory. vzdump's name decides the directory; no
-#: such file need exist.
+#: such file need exist. A backup server's storage has none: what it lists follows, each line after
+#: a dash, or in the directory's place what it said instead. Last, where we put backups ourselves.
 _STORAGES = """
 set -e
-command -v pvesm >/dev/null || { echo "local dir active $2"; exit 0; }
-listing=$(pvesm status --content backup)
+[ -z "$(command -v pvesm)" ] || listing=$(pvesm status --content backup)
 printf '%s\\n' "$listing" | while read -r name type status _; do
     [ "$name" != Name ] && [ -n "$name" ] || continue
-    file=
-    [ "$status" != active ] || [ "$type" = pbs ] ||
-        file=$(pvesm path "$name:backup/vzdump-lxc-$1-2000_01_01-00_00_00.tar.zst" </dev/null)
-    echo "$name $type $status ${file%/*}"
+    place= volumes=
+    if [ "$status" = active ] && [ "$type" = pbs ]; then
+        volumes=$(pvesm list "$name" --content backup --vmid "$1" 2>&1 </dev/null) || {
+            status=unlisted place=$(printf %s "$volumes" | head -n 1) volumes=
+        }
+    elif [ "$status" = active ]; then
+        place=$(pvesm path "$name:backup/vzdump-lxc-$1-2000_01_01-00_00_00.tar.zst" </dev/null)
+        place=${place%/*}
+    fi
+    echo "$name $type $status $place"
+    printf '%s\\n' "$volumes" | sed 's/^/- /'
 done
+echo "local dir active $2"
 """
 #: The node's time and name, what a Proxmox keeps in /etc (not there while pmxcfs is not mounted),
 #: the archives, and the times in their names.
@@ -60,6 +69,11 @@ printf '%s\\n' "$files" | sed -nE "s/^.*-([0-9]{4})_${d}_$d-${d}_${d}_$d\\.tar(\
 \\1-\\2-\\3 \\4:\\5:\\6/p" | date -f - +%s
 """
 _ERROR = re.compile(r"(^|\s)ERROR: ")
+#: A container's backup on a server, as pvesm lists it: its volume with the time in UTC, and its
+#: size. Source: PVE::Storage::PBSPlugin.
+_VOLUME = re.compile(r"- (\S+:backup/ct/\d+/(\S+Z)) +pbs-ct +backup +(\d+) ")
+#: What is listed as the size of a backup that the server has no size of: it was not finished.
+_NO_SIZE = 1
 _STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$")
 #: Lists the members asked for, and so reads to the end. Of an uncompressed archive tar takes any
 #: end for the end: there the last two blocks must be zero, as every tar writes them.
@@ -135,7 +149,8 @@ class Backup:
 class Backups:
     """What was found, newest first, and where.
 
-    ``unasked`` are storages for backups whose files cannot be seen from the node.
+    ``remote`` are the container's on a Proxmox Backup Server: listed, but not to be read from the
+    node. ``servers`` are those storages, ``unasked`` the ones that said nothing.
     """
 
     host: str
@@ -143,6 +158,18 @@ class Backups:
     etc: tuple[Backup, ...]
     places: tuple[str, ...]
     unasked: tuple[str, ...] = ()
+    remote: tuple[Backup, ...] = ()
+    servers: tuple[str, ...] = ()
+
+
+@dataclass
+class _Storages:
+    """What ``pvesm`` says; ``volumes`` with the second each was made in, and its size."""
+
+    places: list[str]
+    unasked: list[str] = field(default_factory=list)
+    servers: list[str] = field(default_factory=list)
+    volumes: list[tuple[str, float, int]] = field(default_factory=list)
 
 
 def find(node: Transport, ctid: int, directory: str = "") -> Backups:
@@ -156,8 +183,9 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     Raises:
         FactError: the listing cannot be read.
     """
-    places, unasked = ((directory,), ()) if directory else _storages(node, ctid)
-    answer = node.run(["sh", "-c", _FIND, "find", str(ctid), "/etc/pve", *places]).require().text
+    where = _Storages([directory]) if directory else _storages(node, ctid)
+    argv = ["sh", "-c", _FIND, "find", str(ctid), "/etc/pve", *where.places]
+    answer = node.run(argv).require().text
     container: list[Backup] = []
     etc: list[Backup] = []
     try:
@@ -174,7 +202,16 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     except (ValueError, StopIteration) as error:
         why = f"on {node.machine}: the list of backups cannot be read: {answer}"
         raise FactError(why) from error
-    return Backups(host, _newest(container), _newest(etc), tuple(places), tuple(unasked))
+    remote = [Backup(path, size, float(now) - at, ()) for path, at, size in where.volumes]
+    return Backups(
+        host,
+        _newest(container),
+        _newest(etc),
+        tuple(dict.fromkeys(where.places)),
+        tuple(where.unasked),
+        _newest(remote),
+        tuple(where.servers),
+    )
 
 
 def _three(answer: str) -> Sequence[str]:
@@ -185,17 +222,24 @@ def _newest(found: list[Backup]) -> tuple[Backup, ...]:
     return tuple(sorted(found, key=lambda backup: backup.age))
 
 
-def _storages(node: Transport, ctid: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the directories of the storages for backups, and the storages that have none."""
-    answer = node.run(["sh", "-c", _STORAGES, "storages", str(ctid), DUMP])
-    places, unasked = [], []
+def _storages(node: Transport, ctid: int) -> _Storages:
+    """Return where Proxmox keeps backups; ours have a place beside them, or instead."""
+    answer = node.run(["sh", "-c", _STORAGES, "storages", str(ctid), DUMP], timeout=180)
+    found = _Storages([])
     for line in answer.require().text.splitlines():
+        if line.startswith("- "):
+            if volume := _VOLUME.match(line):
+                made = datetime.fromisoformat(volume[2]).timestamp()
+                found.volumes.append((volume[1], made, int(volume[3])))
+            continue
         name, kind, status, *place = line.split(None, 3)
         if place and place[0].startswith("/"):
-            places.append(place[0])
+            found.places.append(place[0])
+        elif (kind, status) == ("pbs", "active"):
+            found.servers.append(name)
         elif status != "disabled":
-            unasked.append(f"{name} ({kind}, {status})")
-    return tuple(dict.fromkeys(places)), tuple(unasked)
+            found.unasked.append(f"{name} ({', '.join((kind, status, *place))})")
+    return found
 
 
 def sound(
@@ -217,17 +261,32 @@ def sound(
     return None, tuple(defects)
 
 
+def listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[str, ...]]:
+    """Return the newest that counts by its age and size alone, and why each newer one does not."""
+    defects: list[str] = []
+    for backup in found:
+        defect = next(_listed_defects(backup, hours), "")
+        if not defect:
+            return backup, tuple(defects)
+        defects.append(f"{backup.path} {defect}")
+    return None, tuple(defects)
+
+
 def _defects(node: Transport, backup: Backup, hours: float) -> Iterator[str]:
     """Yield what is wrong with an archive; what is asked last takes longest."""
+    yield from _listed_defects(backup, hours)
+    if backup.finished:
+        yield from _log_defects(node, backup)
+    yield from _archive_defects(node, backup)
+
+
+def _listed_defects(backup: Backup, hours: float) -> Iterator[str]:
     if backup.age > hours * _HOUR:
         yield f"is {backup.age / _HOUR:.1f} h old, and {hours:g} h are allowed"
     if backup.age < -_CLOCK_GOES_BACK:
         yield f"is dated {-backup.age / _HOUR:.1f} h in the future: a clock is wrong"
-    if not backup.size:
+    if backup.size <= _NO_SIZE:
         yield "is empty"
-    if backup.finished:
-        yield from _log_defects(node, backup)
-    yield from _archive_defects(node, backup)
 
 
 def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:

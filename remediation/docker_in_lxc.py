@@ -43,6 +43,8 @@ REPOSITORY = "/usr/local/phoenix_hypervisor"
 SETUP_SCRIPT = "bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh"
 INSTALL_SCRIPT = "bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh"
 CONTAINERS = "etc/phoenix_lxc_configs.json"
+#: What there are actions for, with phoenix and a container: known before anybody is asked.
+CLAUSES = ("STEP-1.1", "STEP-1.2", "STEP-2.1", "STEP-2.2", "STEP-3.1", "STEP-3.2")
 
 
 def content(name: str) -> str:
@@ -51,7 +53,12 @@ def content(name: str) -> str:
 
 
 def plan(
-    runtime: Runtime, ctid: int, *, repository: str = REPOSITORY, tell: Callable[[str], None]
+    runtime: Runtime,
+    ctid: int,
+    *,
+    repository: str = REPOSITORY,
+    tell: Callable[[str], None],
+    of_node: bool = False,
 ) -> Plan:
     """Return the whole plan for one container.
 
@@ -61,8 +68,12 @@ def plan(
             repository. ``phoenix create`` does the rest, or ``create`` and the plan once more.
         repository: the checkout of phoenix on the node; absent, the plan works without it.
         tell: hears one line before anything that takes time.
+        of_node: leave out what is the container's, wherever that is: to take back the rest.
+
+    Raises:
+        Elsewhere: the container is on another node, and not only the node's part is asked for.
     """
-    node, state = runtime.node, runtime.state(ctid)
+    node, state = runtime.node, None if of_node else runtime.state(ctid)
     journal = Journal(node, ctid)
     steps = _apparmor(node)
     phoenix = node.run(["test", "-d", repository]).ok
@@ -84,6 +95,7 @@ def plan(
         journal=journal,
         tell=tell,
         unasked=unasked,
+        whole=not of_node,
         exclusive=Lock.of(node).held,
     )
 

@@ -5,6 +5,7 @@
     RemediationError
     ├── UsageError         bad option, bad target
     ├── TransportError     could not run: connect, host key, timeout, no exit status
+    │   └── Elsewhere      the container is on another node of the cluster
     ├── CommandFailed      ran, wrong exit; carries the CommandResult
     ├── FactError          ran, but the answer cannot be read
     ├── LockedError        another run holds the node
@@ -39,6 +40,14 @@ class UsageError(RemediationError):
 
 class TransportError(RemediationError):
     """The command could not be run, or nobody can say how it ended."""
+
+
+class Elsewhere(TransportError):
+    """The container is on another node of the cluster, whose name is ``node``."""
+
+    def __init__(self, text: str, node: str) -> None:
+        self.node = node
+        super().__init__(text)
 
 
 class CommandFailed(RemediationError):

@@ -113,7 +113,8 @@ class Lock:
         except CommandFailed as error:
             if error.result.exit_code != _TAKEN:
                 raise
-            raise LockedError(_in_use(self._node.machine, error.result.stderr)) from error
+            # Not from the error: who is told by whom the node is used need not read our script.
+            raise LockedError(_in_use(self._node.machine, error.result.stderr)) from None
 
 
 def _in_use(machine: str, content: bytes) -> str:

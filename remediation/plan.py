@@ -179,10 +179,7 @@ class Plan:
         Raises:
             UsageError: a clause that no step implements.
         """
-        known = {step.action.requirement for step in (*self.steps, *self.asleep)}
-        for asked in requirements:
-            if not any(_within(each, [asked]) for each in known):
-                raise UsageError(f"no action for {asked!r}; there are: {', '.join(sorted(known))}")
+        require_known(requirements, {s.action.requirement for s in (*self.steps, *self.asleep)})
         if not requirements:
             return self
         chosen, asleep = (
@@ -471,6 +468,13 @@ class Plan:
         action.rollback(step.on, before)  # also where all looks well: a cut-off run leaves traces
         reason = "as before" if changed else "was as before already"
         return Outcome(action.name, action.requirement, changed, reason)
+
+
+def require_known(asked: Iterable[str], known: Iterable[str]) -> None:
+    """Raise UsageError for a clause, or the beginning of one, that is none of the known."""
+    for each in asked:
+        if not any(_within(clause, [each]) for clause in known):
+            raise UsageError(f"no action for {each!r}; there are: {', '.join(sorted(known))}")
 
 
 def _within(requirement: str, asked: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import stamina
 
 from remediation import config
-from remediation.errors import FactError, TransportError
+from remediation.errors import Elsewhere, FactError, TransportError
 from remediation.transport import CommandResult, Inside, Transport
 
 if TYPE_CHECKING:
@@ -224,8 +224,8 @@ class Pct(_Lxc):
         """See :class:`Runtime`."""
         answer = self.node.run(["pct", "status", str(ctid)])
         if re.search(_PCT_ABSENT, answer.stderr.decode(errors="replace")):
-            if self._elsewhere(ctid):  # None would have it created a second time
-                raise TransportError(self._absent(ctid))
+            if name := self._elsewhere(ctid):  # None would have it created a second time
+                raise Elsewhere(self._absent(ctid), name)
             return None
         self._examine(ctid, answer)
         match = re.match(r"status: (\S+)", answer.require().text)

@@ -16,11 +16,11 @@ import shlex
 import tomllib
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from remediation import ssh_config
+from remediation import ssh_config, target_keys
 from remediation.ahead import question
 from remediation.errors import FactError, TransportError, UsageError
 from remediation.root import as_root
@@ -37,8 +37,6 @@ DEFAULT = "lab/950"
 EXPECTED = "lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID, for example root@pve1/950"
 _FORM = re.compile(ssh_config.FORM + r"/(?P<ctid>\d+)")
 _PLACES = ("lab", "local")
-#: Proxmox's own range (pct.adm: ids below 100 are reserved).
-_CTIDS = range(100, 1_000_000_000)
 #: What decides which runtime there is: Proxmox has LXC's own tools, too, so pct comes first.
 _PROGRAMS = {"auto": ("pct", "lxc-start"), "pct": ("pct",), "lxc": ("lxc-start",)}
 
@@ -95,26 +93,9 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     registry: str = ""
 
     def __post_init__(self) -> None:
-        """Check what the types do not; raises ValueError."""
-        for ctid in (self.ctid, *self.reserved):
-            if ctid not in _CTIDS:
-                raise ValueError(f"{ctid} is no container id; they begin at 100")
-        if self.ctid in self.reserved:
-            raise ValueError(
-                f"ctid {self.ctid} is among the reserved, whose containers are destroyed"
-            )
-        if self.port is not None and not 0 < self.port < 1 << 16:
-            raise ValueError(f"{self.port} is no port")
-        for jump in filter(None, self.jump.split(",")):
-            if not re.fullmatch(ssh_config.FORM, jump):
-                raise ValueError(f"jump {jump!r}: expected [USER@]HOST[:PORT]")
-        if self.backup_age <= 0:
-            raise ValueError(f"backup_age is {self.backup_age:g}: expected hours, more than 0")
-        for key, line in (("create", self.create), ("provision", self.provision)):
-            try:
-                shlex.split(line)
-            except ValueError as error:
-                raise ValueError(f"{key} {line!r}: {error}") from error
+        """Check what the types do not; raises ValueError with the key and what was expected."""
+        for key, wrong in target_keys.wrong(self):
+            raise ValueError(f"{key}: {wrong}")
 
     @property
     def place(self) -> str:
@@ -240,24 +221,34 @@ def find(text: str | None, file: Path | None = None) -> Target:
 
 def _tables(file: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(file.read_text())
+        tables = tomllib.loads(file.read_text())
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # TOML's own error and Unicode's
         raise UsageError(f"{file}: is not TOML: {error}") from error
+    for key, value in tables.items():
+        if not isinstance(value, dict):
+            raise UsageError(
+                f"{file}: {key}: stands outside of a table; write it below a line [NAME], which "
+                "names the target that it is said of"
+            )
+    return tables
 
 
 def _read(where: str, table: object) -> Target:
     try:
-        return msgspec.convert(table, Target)
+        found = msgspec.convert(table, Target)
     except msgspec.ValidationError as error:
         said, _, path = str(error).partition(" - at `$")
+        if isinstance(error.__cause__, ValueError):  # our own, which begins with the key
+            raise UsageError(f"{where}.{said}") from error
         path = path.removesuffix("`")
-        if "unknown field" in said:
-            said += f"; the keys are: {', '.join(Target.__struct_fields__)}"
-        if "enum value" in said:
-            said += f"; expected one of: {', '.join(get_args(get_type_hints(Target)[path[1:]]))}"
-        raise UsageError(f"{where}{path}: {said}") from error
+        raise UsageError(
+            f"{where}{path}: {said}{target_keys.advice(said, path, Target)}"
+        ) from error
+    if said := target_keys.no_identity(found.identity):
+        raise UsageError(f"{where}.identity: {said}")
+    return found
 
 
 @contextmanager

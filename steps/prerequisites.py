@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -51,7 +52,15 @@ def container_is_backed_up(
     found, defects = backup.sound(node, backups.container, target.backup_age)
     if found is None:
         how = f"vzdump {ctid} --mode snapshot --compress zstd --dumpdir {_place(backups)}"
-        _not_backed_up(f"container {ctid}", defects, backups, how)
+        remote, outdated = backup.listed(backups.remote, target.backup_age)
+        if remote is not None:
+            raise FactError(
+                f"the newest backup of container {ctid} is {remote}, on a Proxmox Backup Server: "
+                "it is there and recent, but neither its log nor whether it can be read to its end "
+                "was verified, since that cannot be done from the node. Let the server verify it "
+                "(Datastore, Verify); for a verdict here, make one that can be read: " + how
+            )
+        _not_backed_up(f"container {ctid}", (*defects, *outdated), backups, how)
     evidence.say(f"{found}, read to its end")
 
 
@@ -62,7 +71,9 @@ def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) 
     if found is None:
         name = f"{_place(backups)}/etc-{backups.host}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst"
         how = f"umask 077; tar --create --zstd --file={name} -C / etc"
-        _not_backed_up(f"{backups.host}'s /etc", defects, backups, how)
+        # A server's storage lists guests only: whether it has the node's /etc nobody can see here.
+        hidden = replace(backups, unasked=(*backups.unasked, *backups.servers))
+        _not_backed_up(f"{backups.host}'s /etc", defects, hidden, how)
     evidence.say(f"{found}, read to its end")
 
 
@@ -78,7 +89,10 @@ def _not_backed_up(
     why = defects[0] if defects else f"none is in {places}"
     if backups.unasked and not defects:
         unasked = ", ".join(backups.unasked)
-        raise FactError(f"no backup of {what} is in {places}, and {unasked} cannot be looked into")
+        raise FactError(
+            f"no backup of {what} is in {places}, and {unasked} cannot be looked into; for a "
+            f"verdict, make one that can be read: {how}"
+        )
     raise AssertionError(f"there is no backup of {what} that counts: {why}; make one: {how}")
 
 

@@ -13,6 +13,7 @@ from gate import evidence
 from remediation import witness
 from remediation.errors import FactError
 from remediation.provision import Provisioned, provision
+from steps.docker import NO_DOCKER
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -63,7 +64,7 @@ def docker_is_installed(container_host: Host) -> None:
     """A feature script that failed leaves a container without it."""
     packages = [container_host.package(name) for name in _DOCKERS]
     found = [f"{each.name} {each.version}" for each in packages if each.is_installed]
-    assert found or container_host.exists("dockerd"), "Docker is not installed in the container"
+    assert found or container_host.exists("dockerd"), NO_DOCKER
     assert container_host.exists("docker"), "the container has no docker client"
     evidence.say(found[0] if found else "of no package that is known")
 

@@ -23,16 +23,69 @@ def target():
 """
 
 
-def test_one_cause_is_told_once(toy: Toy) -> None:
+@pytest.mark.parametrize("args", [(), ("-n2",)])
+def test_one_cause_is_told_once_and_first(toy: Toy, args: tuple[str, ...]) -> None:
     for name in "abc":
         toy.feature("Then all is well", name=name)
     toy.conftest(_UNREACHABLE)
+    seen = toy.run(*args)
+    assert seen.ret == 3
+    said = [line for line in seen.outlines if line and "node" not in line and "worker" not in line]
+    assert said == [
+        "cannot reach root@pve1: connection refused",
+        "3 scenarios undetermined: see above",
+        "verdict: undetermined (3 undetermined)",
+        "results: reports/allure-results",
+    ]
+    results = toy.results()
+    assert sorted(each["name"] for each in results) == ["a", "b", "c"]
+    assert {each["status"] for each in results} == {"broken"}
+    assert {each["statusDetails"]["message"] for each in results} == {said[0]}
+
+
+def test_what_could_be_judged_is_listed_beside_a_cause_told_at_once(toy: Toy) -> None:
+    toy.conftest("""
+@pytest.fixture(scope="session")
+def container():
+    raise errors.TransportError("container 950 did not start")
+
+@given("the container")
+def _(container):
+    raise NotImplementedError
+""")
+    toy.feature("Then all is well", name="a")
+    for name in "bc":
+        toy.feature("Given the container", "Then all is well", name=name)
+    toy.feature("Then all is well", name="d")
     seen = toy.run()
     assert seen.ret == 3
+    said = [" ".join(line.split()) for line in seen.outlines if line.strip()]
+    assert [line.removesuffix(" 0.0 s") for line in said][:8] == [
+        *("Toy", "a compliant", "b undetermined", "container 950 did not start", "d compliant"),
+        *("requirement scenario verdict evidence", "a compliant the driver is fuse-overlayfs"),
+        "d compliant the driver is fuse-overlayfs",
+    ]
     seen.stdout.fnmatch_lines(
-        ["* a * undetermined * see below", "3 scenarios undetermined:", "  cannot reach root@pve1*"]
+        ["2 scenarios undetermined: see above", "verdict: undetermined (2 compliant, 2 *)"]
     )
-    assert seen.stdout.str().count("cannot reach") == 1
+    assert seen.stdout.str().count("did not start") == 1
+
+
+def test_several_causes_are_told_at_once_and_by_their_scenarios(toy: Toy) -> None:
+    toy.conftest("""
+@pytest.fixture(scope="session", params=["pve1", "pve2"])
+def target(request):
+    raise errors.TransportError(f"cannot reach root@{request.param}")
+""")
+    toy.feature("Then all is well", name="a")
+    toy.feature("Then all is well", name="b")
+    seen = toy.run()
+    assert [line.strip() for line in seen.outlines if line][:7] == [
+        *("cannot reach root@pve1", "cannot reach root@pve2"),
+        *("2 scenarios undetermined:", "cannot reach root@pve1"),
+        *("2 scenarios undetermined:", "cannot reach root@pve2"),
+        "verdict: undetermined (4 undetermined)",
+    ]
 
 
 @pytest.mark.parametrize("args", [(), ("-n2",)])
@@ -129,10 +182,23 @@ def _(request):
     with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
         request.config.pluginmanager.get_plugin("terminalreporter").write_line("    booting")
 """)
+    toy.feature("Then all is well", name="a")
     toy.feature("Then it takes a while")
     seen = toy.run()
-    begun, between, ended = [line.split() for line in seen.outlines[2:5]]
+    begun, between, ended = [line.split() for line in seen.outlines[3:6]]
     assert (begun, between, ended[:2]) == (["toy"], ["booting"], ["toy", "compliant"])
+
+
+def test_what_is_said_before_the_first_verdict_comes_first(toy: Toy) -> None:
+    toy.conftest("""
+@pytest.fixture(scope="session", autouse=True)
+def booted(request):
+    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        request.config.pluginmanager.get_plugin("terminalreporter").write_line("    booting")
+""")
+    toy.feature("Then all is well")
+    said = [line.split() for line in toy.run().outlines if line]
+    assert [words[:2] for words in said][:3] == [["booting"], ["Toy"], ["toy", "compliant"]]
 
 
 def test_workers_only_report(toy: Toy) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,3 +110,31 @@ def test_without_leave_nothing_that_changes_is_asked(ours: Any) -> None:
     left, said = asked(ours, [changes, looks], **{"--allow-mutation": False})
     assert left == [looks]
     assert said == ["scenarios that change the target are not asked (--allow-mutation)"]
+
+
+def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the gate itself, with its results in a folder."""
+    argv = [sys.executable, "-m", "pytest", "features/", "--no-report", "--alluredir", folder]
+    return subprocess.run(
+        [*argv, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)])
+def test_a_target_that_is_none_is_one_line(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    seen = ran(tmp_path, "--target", "x", *workers)
+    assert (seen.returncode, seen.stdout.strip()) == (2, "")
+    assert seen.stderr == (
+        f"ERROR: target 'x': expected {targets.EXPECTED}, or a name in a target file "
+        "(--target-file)\n"
+    )
+
+
+def test_a_target_that_cannot_be_reached_is_told_once_and_first(tmp_path: Path) -> None:
+    seen = ran(tmp_path, "--target", "x@127.0.0.1:1/950")
+    assert seen.returncode == 3
+    header, cause, summary, verdict, _ = [line for line in seen.stdout.splitlines() if line]
+    assert header == "scenarios that change the target are not asked (--allow-mutation)"
+    assert cause.startswith("cannot reach x@127.0.0.1:1 by SSH: ")
+    assert re.fullmatch(r"\d+ scenarios undetermined: see above", summary)
+    assert verdict.startswith("verdict: undetermined (")

@@ -71,3 +71,10 @@ def test_ssh_trusts_only_the_pinned_key(tmp_path: Path) -> None:
     assert argv[-3:] == ["root@127.0.0.1", "id", "-u"]
     assert f'UserKnownHostsFile="{tmp_path}/known"' in argv
     assert "StrictHostKeyChecking=yes" in argv
+
+
+@pytest.mark.parametrize("command", [[], ["up"], ["status"], ["ssh"], ["reset"], ["destroy"]])
+def test_h_is_help(command: list[str]) -> None:
+    short, long = (CliRunner().invoke(main, [*command, each]) for each in ("-h", "--help"))
+    assert (short.exit_code, short.output) == (0, long.output)
+    assert short.output.startswith("Usage:")

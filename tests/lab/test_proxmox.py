@@ -62,12 +62,12 @@ def _up(*arguments: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("source", [ONE_LINE, DEB822])
 def test_machine_file(tmp_path: Path, source: str) -> None:
-    path = _written(tmp_path, source, "release = 'bookworm'\npackages = ['vim']\n")
+    path = _written(tmp_path, source, "release = 'forky'\npackages = ['vim']\n")
     found = proxmox.machine(path)
     (archive,) = found.repositories
     assert (archive.uris, archive.suites) == (("http://p.example/pve",), ("trixie",))
     assert archive.components == ("some-component",)
-    assert found.release == "bookworm"
+    assert found.release == "forky"
     assert {"proxmox-ve", "proxmox-default-kernel", "openssh-server", "vim"} <= {*found.packages}
     assert not {"lxc", "lxcfs", "linux-image-cloud-amd64"} & {*found.packages}
 
@@ -88,6 +88,12 @@ def test_machine_file(tmp_path: Path, source: str) -> None:
         ("repository = 'deb http://p'\nkey = 'proxmox.gpg'", "repository: expected"),
         ("repository = 'deb http://p ./'\nkey = 'proxmox.gpg'", "repository: expected"),
         ("repository = 'deb file:/p trixie c'\nkey = 'proxmox.gpg'", "repository: expected"),
+        *(
+            (f"repository = 'deb {uri} trixie c'\nkey = 'proxmox.gpg'", "names no host; expected")
+            for uri in ("http:///p", "http://p:x/", "http://-p/", "http://p:99999/")
+        ),
+        (f"repository = '{ONE_LINE}'\nkey = 'secret.gpg'", "expected an OpenPGP public key"),
+        (f"repository = '{ONE_LINE}'\nkey = 'half.asc'", "key: it is cut off; expected"),
     ],
 )
 def test_machine_file_errors_name_file_key_and_what_was_expected(
@@ -95,6 +101,8 @@ def test_machine_file_errors_name_file_key_and_what_was_expected(
 ) -> None:
     file.write_text(text)
     (file.parent / "page.html").write_text("<html>")
+    (file.parent / "secret.gpg").write_bytes(b"\x94" + KEY)
+    (file.parent / "half.asc").write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEAA")
     with pytest.raises(UsageError, match=said) as caught:
         proxmox.machine(file)
     assert str(caught.value).startswith(f"{file}: ")
@@ -138,7 +146,13 @@ def test_dry_run_says_what_and_from_where_and_does_nothing(home: Path, file: Pat
     assert "from       deb http://a.example/debian trixie main" in rows
     assert "           http://p.example/pve trixie some-component" in rows
     assert {"proxmox-ve", "proxmox-default-kernel"} <= {*output.split()}
-    assert rows[-1] == "pct        the packages' own"
+    assert rows[-2:] == [
+        "pct        the packages' own",
+        (
+            "not asked  whether these places answer, are signed by the key, and have the "
+            "packages: a dry run asks nobody"
+        ),
+    ]
     assert not home.exists()
 
 
@@ -148,7 +162,28 @@ def test_dry_run_of_the_default_machine(home: Path) -> None:
     assert "machine    default, Debian bookworm" in output
     assert "linux-image-cloud-amd64" in output
     assert "pct        our front end over LXC" in output
+    assert "not asked  whether these places answer, and have the packages" in output
     assert not home.exists()
+
+
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+def test_a_repository_for_another_release_is_refused_offline(
+    home: Path, tmp_path: Path, dry: tuple[str, ...]
+) -> None:
+    file = _written(tmp_path, "deb http://p.invalid/pve bookworm c")
+    code, output = _up("--machine", "proxmox", "--machine-file", str(file), *dry)
+    assert code == 2
+    assert output == (
+        "lab: repository http://p.invalid/pve bookworm c: its packages are for bookworm, and the "
+        'node is made of trixie; write release = "bookworm" into the machine file, or name the '
+        "repository's suite for trixie\n"
+    )
+    assert not home.exists()
+
+
+def test_a_dry_run_refuses_what_is_no_release(home: Path) -> None:
+    code, output = _up("--dry-run", "--release", "13")
+    assert (code, output) == (2, "lab: not a release of Debian: '13' (for instance trixie)\n")
 
 
 def test_unreachable_repository_is_one_line_and_leaves_nothing(home: Path, tmp_path: Path) -> None:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import re
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
 import pytest
 from click.testing import CliRunner
+from flag import ON, Flag, journal
+from flag import plan as flags
 
+from remediation import docker_in_lxc, target
 from remediation.__main__ import main
+from remediation.lock import Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journal")
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export"])
 def test_each_command_says_what_it_is_for(command: str) -> None:
-    result = CliRunner().invoke(main, [*command.split(), "--help"])
-    assert result.exit_code == 0
-    assert "Usage:" in result.output
+    short, long = (CliRunner().invoke(main, [*command.split(), how]) for how in ("-h", "--help"))
+    assert (short.exit_code, short.output) == (0, long.output)
+    assert "Usage:" in long.output
 
 
 def test_there_are_no_others() -> None:
@@ -26,3 +40,93 @@ def test_a_target_that_is_none_is_wrong_usage(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--target", "nowhere"])
     assert result.exit_code == 2
     assert "expected lab/CTID" in result.output
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "apply", "rollback"])
+@pytest.mark.parametrize("asked", ["nonsense", "STEP-1.3", "STEP-", "VAL-1", ""])
+def test_a_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
+    command: str, asked: str
+) -> None:
+    """The port is one where nobody listens: to connect would be another error."""
+    argv = [command, "--target", "x@127.0.0.1:1/950", "--only", "STEP-2", "--only", asked]
+    result = CliRunner().invoke(main, argv)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: no action for {asked!r}; there are: "
+        "STEP-1.1, STEP-1.2, STEP-2.1, STEP-2.2, STEP-3.1, STEP-3.2\n"
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This machine as a node, on which a plan of one step is applied; journal and lock are here."""
+
+    @contextmanager
+    def opened(*_: object, **__: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(node=ON)
+
+    def plan(*_: object, **__: object) -> object:
+        found = flags(tmp_path, Flag("tunable", "STEP-1.2", "new"))
+        found.exclusive = Lock(ON, str(tmp_path / "gate.lock")).held
+        return found
+
+    monkeypatch.setattr(target, "opened", opened)
+    monkeypatch.setattr(docker_in_lxc, "plan", plan)
+    monkeypatch.setattr("remediation.__main__._watched", lambda _: lambda _: None)
+    flags(tmp_path, Flag("tunable")).apply()
+    return tmp_path
+
+
+def ended(*arguments: str) -> tuple[int, str]:
+    """Return what a command ends with, and what it says of that."""
+    result = CliRunner().invoke(main, [*arguments, "--target", "root@pve1/950"])
+    return result.exit_code, result.stderr
+
+
+DAMAGED = (
+    "damaged (Input data was truncated); nothing was changed. Look at it (less {journal}); with "
+    "that line taken out, what the others hold can be taken back"
+)
+NEWER = (
+    "written in format 3, this program knows 2; use the version that wrote it. Nothing was changed"
+)
+
+
+@pytest.mark.parametrize("command", ["apply", "rollback"])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [(b'{"v":2,"kind":"bef', DAMAGED), (b'{"v":3,"kind":"before"}', NEWER)],
+)
+def test_a_journal_that_cannot_be_read(folder: Path, command: str, line: bytes, said: str) -> None:
+    path = folder / "journal/journal.jsonl"
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    before = path.read_bytes()
+    code, told = ended(command, "--yes")
+    assert code == 3
+    assert told == f"error: {path}, line 1 on localhost: {said.format(journal=path)}\n"
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["apply", "rollback"])
+def test_a_node_that_another_run_has(folder: Path, command: str) -> None:
+    with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
+        code, told = ended(command, "--yes")
+    assert code == 3
+    assert re.fullmatch(
+        rf"error: localhost is in use: \S+ on \S+ \(pid {os.getpid()}\) has had it since \S+, to "
+        "apply the plan to container 951\\. Wait for its end: the lock goes with that run, or, if "
+        "the run is gone already, with the last command that it left there\n",
+        told,
+    )
+
+
+def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
+    journal(folder, 951).record([("tunable", "localhost", "old")])
+    path = folder / "journal/journal.jsonl"
+    code, told = ended("apply", "--yes")
+    assert code == 3
+    assert told == (
+        f"error: {path} holds the before-images of a run for container 951 that did not end. Take "
+        "them back first: python -m remediation rollback, with the same --target, but container "
+        "951\n"
+    )

@@ -14,7 +14,8 @@ from scripted import Scripted
 
 from remediation import config
 from remediation import docker_in_lxc as it
-from remediation.errors import FactError
+from remediation.errors import Elsewhere, FactError
+from remediation.runtime import Pct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,3 +197,31 @@ def test_the_description_of_the_container_is_changed_and_no_other() -> None:
     }
     assert it.described(after, 950) == after
     assert it.described(before, 12345) == before
+
+
+def test_the_clauses_known_before_anybody_is_asked_are_those_of_the_whole_plan() -> None:
+    running = (0, b"status: running\n", b"")
+    node = Scripted(
+        {("pct", "status", "950"): running, ("test", "-d", it.REPOSITORY): (0, b"", b"")}
+    )
+    plan = it.plan(Pct(node), 950, tell=lambda _: None)
+    assert {step.action.requirement for step in plan.steps} == {*it.CLAUSES}
+
+
+def test_of_a_container_that_has_moved_the_nodes_part_is_left_and_is_not_all() -> None:
+    absent = (2, b"", b"Configuration file 'nodes/pve1/lxc/950.conf' does not exist\n")
+    there = (0, b"/etc/pve/nodes/pve2/lxc/950.conf\n", b"")
+    node = Scripted(
+        {
+            ("pct", "status", "950"): absent,
+            ("find", "/etc/pve/nodes", "-path", "*/lxc/950.conf"): there,
+            ("test", "-d", it.REPOSITORY): (0, b"", b""),
+        }
+    )
+    with pytest.raises(Elsewhere, match="is not on scripted but on pve2") as raised:
+        it.plan(Pct(node), 950, tell=lambda _: None)
+    assert (raised.value.node, raised.value.exit_code) == ("pve2", 3)
+    plan = it.plan(Pct(node), 950, tell=lambda _: None, of_node=True)
+    assert {step.on for step in plan.steps} == {node}
+    assert not any("has its features" in step.action.name for step in plan.steps)
+    assert (plan.asleep, plan.whole) == ([], False)

@@ -190,8 +190,15 @@ def test_a_flipped_byte(node: Rooted, made: backup.Backups, tmp_path: Path) -> N
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     archive.write_bytes(content)
-    with pytest.raises(AssertionError, match=r"cannot be read to its end"):
+    with pytest.raises(AssertionError) as raised:
         of_container(node, tmp_path)
+    said = str(raised.value)
+    assert said.startswith(
+        f"there is no backup of container 950 that counts: {archive} cannot be read to its end: "
+    )
+    assert said.endswith(
+        f"; make one: vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
+    )
 
 
 def test_the_nodes_configuration_holds_proxmoxs(node: Rooted, tmp_path: Path) -> None:
@@ -265,6 +272,8 @@ END
 ;;
 path) [ "$2" = local:backup/vzdump-lxc-950-2000_01_01-00_00_00.tar.zst ] || exit 255
     echo "$DUMP/${2#local:backup/}" ;;
+list) [ "$*" = "list vault --content backup --vmid 950" ] || exit 255
+    cat "$LISTED" 2>/dev/null || { echo "vault: error fetching datastores - 401" >&2; exit 255; } ;;
 *) exit 99 ;;
 esac
 """
@@ -276,6 +285,19 @@ def with_program(name: str, text: str, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setenv("DUMP", f"{tmp_path}/dump")
+    monkeypatch.setenv("LISTED", f"{tmp_path}/listed")
+
+
+def on_server(tmp_path: Path, *backups: tuple[float, int]) -> list[str]:
+    """Let the server list backups, each so many hours old, and of a size; return their volumes."""
+    lines = ["Volid                                    Format  Type          Size VMID"]
+    volumes = []
+    for hours, size in backups:
+        made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - hours * HOUR))
+        volumes.append(f"vault:backup/ct/950/{made}")
+        lines.append(f"{volumes[-1]} pbs-ct  backup {size:>11} 950")
+    (tmp_path / "listed").write_text("\n".join(lines) + "\n")
+    return volumes
 
 
 def test_storages_are_asked_where_they_keep_backups(
@@ -283,12 +305,82 @@ def test_storages_are_asked_where_they_keep_backups(
 ) -> None:
     with_program("pvesm", PVESM, tmp_path, monkeypatch)
     found = backup.find(node, 950)
-    assert found.places == (f"{tmp_path}/dump",)
-    assert found.unasked == ("nas (nfs, inactive)", "vault (pbs, active)")
-    with pytest.raises(FactError, match=r"vault \(pbs, active\) cannot be looked into"):
+    ours = f"{node.root}{backup.DUMP}"
+    assert found.places == (f"{tmp_path}/dump", ours)
+    said = "vault (pbs, unlisted, vault: error fetching datastores - 401)"
+    assert found.unasked == ("nas (nfs, inactive)", said)
+    with pytest.raises(FactError) as raised:
         steps.container_is_backed_up(node, 950, found, Target("pve1", 950))
+    assert str(raised.value) == (
+        f"no backup of container 950 is in {tmp_path}/dump, {ours}, and nas (nfs, inactive), "
+        f"{said} cannot be looked into; for a verdict, make one that can be read: "
+        f"vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
+    )
     backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
     steps.container_is_backed_up(node, 950, backup.find(node, 950), Target("pve1", 950))
+
+
+def of_server(node: Rooted) -> None:
+    steps.container_is_backed_up(node, 950, backup.find(node, 950), Target("pve1", 950))
+
+
+def test_what_a_backup_server_lists_is_judged_as_far_as_that_goes(
+    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_program("pvesm", PVESM, tmp_path, monkeypatch)
+    _, volume = on_server(tmp_path, (30, 5 << 20), (2, 3 << 20))
+    with pytest.raises(FactError) as raised:
+        of_server(node)
+    assert str(raised.value) == (
+        f"the newest backup of container 950 is {volume} (2.0 h old, 3.0 MiB), on a Proxmox Backup "
+        "Server: it is there and recent, but neither its log nor whether it can be read to its end "
+        "was verified, since that cannot be done from the node. Let the server verify it "
+        "(Datastore, Verify); for a verdict here, make one that can be read: "
+        f"vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
+    )
+    backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    of_server(node)
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        ((30, 5 << 20), "is 30.0 h old, and 24 h are allowed"),
+        ((-9, 5 << 20), "is dated 9.0 h in the future: a clock is wrong"),
+        ((2, 1), "is empty"),
+    ],
+)
+def test_what_a_backup_server_lists_may_be_enough_for_a_no(
+    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: tuple[float, int], why: str
+) -> None:
+    with_program("pvesm", PVESM.replace("inactive ", "disabled "), tmp_path, monkeypatch)
+    [volume] = on_server(tmp_path, made)
+    with pytest.raises(AssertionError) as raised:
+        of_server(node)
+    assert str(raised.value) == (
+        f"there is no backup of container 950 that counts: {volume} {why}; make one: "
+        f"vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
+    )
+
+
+def test_a_backup_server_that_has_none_is_a_no_for_the_container_and_not_for_the_node(
+    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_program("pvesm", PVESM.replace("inactive ", "disabled "), tmp_path, monkeypatch)
+    on_server(tmp_path)
+    with pytest.raises(AssertionError, match="no backup of container 950 that counts: none is in"):
+        of_server(node)
+    with pytest.raises(FactError, match=r"/etc is in .*, and vault cannot be looked into; for a "):
+        steps.node_is_backed_up(node, backup.find(node, 950), Target("pve1", 950))
+
+
+def test_what_apply_backs_up_counts_where_no_storage_is_for_backups(
+    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_program("pvesm", PVESM, tmp_path, monkeypatch)
+    on_server(tmp_path, (2, 3 << 20))
+    backup.make_backup(Plain(node), 950, f"{node.root}{backup.DUMP}")  # type: ignore[arg-type]
+    of_server(node)
 
 
 def test_storages_that_cannot_be_listed_are_an_error(

@@ -333,3 +333,24 @@ def test_a_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Pa
     os.kill(int(pid.read_text()), signal.SIGKILL)
     assert ssh.run(["true"]).ok  # the next command connects anew
     assert log.read_text() == "once\n"
+
+
+def test_a_connection_that_drops_before_the_command_is_not_resent_either(
+    ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    assert ssh.run(["true"]).ok
+    with monkeypatch.context() as patched:
+
+        def cut(*_: object, **__: object) -> None:
+            raise EOFError
+
+        patched.setattr("paramiko.Transport.open_session", cut)
+        with pytest.raises(TransportError) as raised:
+            ssh.run(["touch", str(log)])
+    assert str(raised.value) == (
+        f"the connection to {ssh.machine} dropped during touch {log}: EOFError; "
+        "whether it ran is not known"
+    )
+    assert ssh.run(["true"]).ok
+    assert not log.exists()

@@ -24,6 +24,9 @@ PHOENIX = ("sh", "-c", "command -v phoenix")
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A target file in the current directory, so that messages name it shortly."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/pve").touch()
     path = Path("targets.toml")
     path.write_text(
         """
@@ -107,47 +110,131 @@ def test_a_target_by_its_name(file: Path) -> None:
         ("", "no target is called 'pve1'; it has: none"),
         ("[pve2]\n[pve3]", "no target is called 'pve1'; it has: pve2, pve3"),
         ("pve1 = = 1", "is not TOML: Invalid value (at line 1, column 8)"),
-        ("pve1 = 1", "pve1: Expected `object`, got `int`"),
-        ("[pve1]\nctid = 950", "pve1: Object missing required field `host`"),
+        (
+            "host = 'pve1'\nctid = 950\n[pve1]\nuser = 'root'",
+            (
+                "host: stands outside of a table; write it below a line [NAME], which names the "
+                "target that it is said of"
+            ),
+        ),
+        (
+            "[pve1]\nctid = 950",
+            (
+                "pve1: Object missing required field `host`; a target has at least "
+                'host = "HOST" and ctid = NUMBER'
+            ),
+        ),
         (
             "[pve1]\nhost = 'a'\nctid = 950\nstorrage = 'b'",
             f"pve1: Object contains unknown field `storrage`; the keys are: {KEYS}",
         ),
-        ("[pve1]\nhost = 'a'\nctid = '950'", "pve1.ctid: Expected `int`, got `str`"),
-        (
-            "[pve1]\nhost = 'a'\nctid = 950\nreserved = [951, 'x']",
-            "pve1.reserved[1]: Expected `int`, got `str`",
-        ),
-        (
-            "[pve1]\nhost = 'a'\nctid = 950\nruntime = 'docker'",
-            "pve1.runtime: Invalid enum value 'docker'; expected one of: auto, pct, lxc",
-        ),
-        ("[pve1]\nhost = 'a'\nctid = 99", "pve1: 99 is no container id; they begin at 100"),
-        (
-            "[pve1]\nhost = 'a'\nctid = 950\nreserved = [950]",
-            "pve1: ctid 950 is among the reserved, whose containers are destroyed",
-        ),
-        ("[pve1]\nhost = 'a'\nctid = 950\nport = 0", "pve1: 0 is no port"),
-        (
-            "[pve1]\nhost = 'a'\nctid = 950\njump = 'a b'",
-            "pve1: jump 'a b': expected [USER@]HOST[:PORT]",
-        ),
-        (
-            "[pve1]\nhost = 'a'\nctid = 950\nbackup_age = 0",
-            "pve1: backup_age is 0: expected hours, more than 0",
-        ),
-        (
-            '[pve1]\nhost = "a"\nctid = 950\nprovision = "sh -c \'x"',
-            'pve1: provision "sh -c \'x": No closing quotation',
-        ),
     ],
 )
 def test_a_wrong_file_says_where_and_what(file: Path, content: str, said: str) -> None:
+    assert refused(file, content) == f"targets.toml: {said}"
+
+
+def refused(file: Path, content: str) -> str:
+    """Return what the user of a target file is told, and ends with."""
     file.write_text(content)
     with pytest.raises(UsageError) as raised:
         target.find("pve1", file)
-    assert str(raised.value).startswith("targets.toml: ")
-    assert str(raised.value).removeprefix("targets.toml: ") == said
+    assert raised.value.exit_code == 2
+    return str(raised.value)
+
+
+HOSTS = 'expected a host name, an alias of ~/.ssh/config, "local" or "lab"'
+PLAIN = {"host": '"a"', "ctid": "950"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("host = 1", 'Expected `str`, got `int`; write host = "TEXT", in quotes'),
+        ("host = ''", f"is empty; {HOSTS}"),
+        ("host = ' '", f"is empty; {HOSTS}"),
+        ("host = 'pve1/950'", f"'pve1/950' is no host; {HOSTS}"),
+        (
+            "host = 'admin@h'",
+            """'admin@h' is more than a host; write host = "h" and user = "admin\"""",
+        ),
+        ("host = 'h:22'", """'h:22' is more than a host; write host = "h" and port = 22"""),
+        ("ctid = '950'", "Expected `int`, got `str`; write ctid = NUMBER, without quotes"),
+        ("ctid = 99", "99 is no container id; expected 100 to 999999999"),
+        ("port = '22'", "Expected `int | null`, got `str`; write port = NUMBER, without quotes"),
+        ("port = 0", "0 is no port; expected 1 to 65535"),
+        ("port = 65536", "65536 is no port; expected 1 to 65535"),
+        ("user = ''", "is empty; expected whom to log in as"),
+        (
+            "identity = '~/.ssh/absent'",
+            (
+                "'~/.ssh/absent' is no file; write the path of a private key on this machine, or "
+                "leave it out: then the agent's and those in ~/.ssh are offered"
+            ),
+        ),
+        (
+            "jump = 'a b'",
+            "'a b': expected [USER@]HOST[:PORT], more of them with commas between",
+        ),
+        ("jump = 'a,'", "'': expected [USER@]HOST[:PORT], more of them with commas between"),
+        ("jump = 'a:0'", "'a:0': expected [USER@]HOST[:PORT], more of them with commas between"),
+        (
+            "sudo = 'yes'",
+            "Expected `bool`, got `str`; write sudo = true or sudo = false, without quotes",
+        ),
+        ("runtime = 'docker'", "Invalid enum value 'docker'; expected one of: auto, pct, lxc"),
+        (
+            "audit = ''",
+            "Invalid enum value ''; expected one of: auto, auditd, kernel, journal",
+        ),
+        ("reserved = 951", "Expected `array`, got `int`; write reserved = [951, 952]"),
+        ("reserved = [951, 7]", "7 is no container id; expected 100 to 999999999"),
+        (
+            "reserved = [951, 950]",
+            (
+                "holds 950, the target's own ctid, and reserved containers are destroyed; write "
+                "others, or none: reserved = []"
+            ),
+        ),
+        ("reserved = [951, 952, 951]", "holds 951 more than once; write each id once"),
+        ("storage = ''", "is empty; expected a storage of the node (pvesm status)"),
+        ("bridge = ''", "is empty; expected a bridge of the node (ip -br link)"),
+        (
+            "repository = ''",
+            "is empty; expected the directory of phoenix's checkout; without one, leave it out",
+        ),
+        ("image = ''", "is empty; expected what Docker runs"),
+        ("provision = 'x {vmid}'", "'x {vmid}': {vmid} is not known; write {ctid}"),
+        (
+            'provision = "x \'y"',
+            """\"x 'y\": No closing quotation; expected a command line""",
+        ),
+        ("backup_age = 0", "is 0; expected hours, more than 0"),
+    ],
+)
+def test_a_value_that_cannot_work_is_wrong_before_anything_is_asked(
+    file: Path, line: str, said: str
+) -> None:
+    key, _, value = line.partition(" = ")
+    lines = [f"{name} = {text}" for name, text in (PLAIN | {key: value}).items()]
+    assert refused(file, "\n".join(["[pve1]", *lines])) == f"targets.toml: pve1.{key}: {said}"
+
+
+def test_which_of_a_list_has_the_wrong_type(file: Path) -> None:
+    said = refused(file, "[pve1]\nhost = 'a'\nctid = 950\nreserved = [951, 'x']")
+    assert said == (
+        "targets.toml: pve1.reserved[1]: Expected `int`, got `str`; write reserved = [951, 952]"
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["host = 'fe80::1'", "provision = 'sh -c \"x ${HOME} {ctid}\"'", "jump = ''"]
+)
+def test_what_looks_odd_and_works(file: Path, line: str) -> None:
+    key, _, value = line.partition(" = ")
+    lines = [f"{name} = {text}" for name, text in (PLAIN | {key: value}).items()]
+    file.write_text("\n".join(["[pve1]", *lines]))
+    assert target.find("pve1", file).ctid == 950
 
 
 def test_a_file_without_a_name_or_a_name_without_a_file(file: Path) -> None:
