@@ -229,7 +229,7 @@ from remediation.root import as_root
 from remediation.transport import RUN_ID, Local
 
 folder, node = Path(sys.argv[1]), as_root(Local(), sudo=False)
-script = "trap 'sleep 1; echo ended >>$0' TERM; echo begun >>$0; sleep 30 & wait; wait"
+script = "trap 'trap : TERM; sleep 1; echo ended >>$0' TERM; echo begun >>$0; sleep 30 & wait; wait"
 
 class Slow(Flag):
     def rollback(self, on, before):
