@@ -164,9 +164,16 @@ def may_change(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def runtime(target: Target, request: pytest.FixtureRequest) -> Iterator[Runtime]:
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Prints a line while pytest captures, about what takes long."""
+    return _tell(request.config)
+
+
+@pytest.fixture(scope="session")
+def runtime(
+    target: Target, request: pytest.FixtureRequest, tell: Callable[[str], None]
+) -> Iterator[Runtime]:
     """What manages containers on the target's node; the lab of this run starts from `ready`."""
-    tell = _tell(request.config)
     if target.place == "lab" and not request.config.getoption("--target"):
         _fresh_lab(tell)
     with targets.opened(target, listener=evidence.record, tell=tell) as opened:
@@ -215,9 +222,10 @@ class Provisioning:
 
 
 @pytest.fixture(scope="session")
-def provisioning(runtime: Runtime, target: Target, request: pytest.FixtureRequest) -> Provisioning:
+def provisioning(
+    runtime: Runtime, target: Target, request: pytest.FixtureRequest, tell: Callable[[str], None]
+) -> Provisioning:
     """The plan applied and the container provisioned from nothing, where this run may do so."""
-    tell = _tell(request.config)
     if not request.config.getoption("--target"):
         docker_in_lxc.plan(runtime, target.ctid, repository=target.repository, tell=tell).apply()
     if runtime.state(target.ctid) is not None:

@@ -67,7 +67,9 @@ class Existing:
 
 
 @pytest.fixture(scope="session")
-def default_container(runtime: Runtime, target: Target, image: str) -> Iterator[Existing]:
+def default_container(
+    runtime: Runtime, target: Target, image: str, tell: Callable[[str], None]
+) -> Iterator[Existing]:
     """Made with Docker on its default driver, given an image and a container, and thrown away.
 
     What each scenario takes back is compared with this one record of the time before any.
@@ -75,8 +77,8 @@ def default_container(runtime: Runtime, target: Target, image: str) -> Iterator[
     ctid, argv = throw_away(target)
     if runtime.state(ctid) is not None:
         raise FactError(f"container {ctid} is there already, and not ours: it is left alone")
-    create(runtime, ctid, argv, lambda _: None)
-    try:  # from here on it is ours to destroy
+    try:  # from here on it is ours to destroy, also if Ctrl-C ends its creation
+        create(runtime, ctid, argv, lambda _: None)
         inside = boot(runtime, ctid)
         if not docker_daemon(inside):  # a template without it: as most users install it
             Engine("Docker", "").apply(inside)
@@ -84,7 +86,16 @@ def default_container(runtime: Runtime, target: Target, image: str) -> Iterator[
         recorded = witness.undone(witness.both(runtime, ctid))
         yield Existing(ctid, inside, _driver(inside), docker_holds(inside), recorded)
     finally:
-        _throw_away(runtime, target, ctid)
+        tell(f"throwing away container {ctid}")
+        try:
+            _throw_away(runtime, target, ctid)
+        except BaseException:
+            tell(
+                f"container {ctid} may be left on {runtime.node.machine}, with what the plan "
+                f"changed for it: take that back (python -m remediation rollback --force, for "
+                f"container {ctid}), then destroy the container"
+            )
+            raise
 
 
 def _throw_away(runtime: Runtime, target: Target, ctid: int) -> None:
