@@ -127,6 +127,10 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
         lambda runtime, target: runtime.state(target.ctid) is not None,
         "the container is there, so how it comes about is not asked",
     ),
+    "untouched": (
+        lambda runtime, _: runtime.node.run(["test", "-e", docker_in_lxc.TUNABLE_PATH]).ok,
+        "a plan is applied on the node, so its own part is not taken back by itself",
+    ),
     "phoenix": (
         lambda runtime, target: not runtime.node.run(["test", "-d", target.repository]).ok,
         "no phoenix is there, so what the plan changes in it is not asked",

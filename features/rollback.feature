@@ -5,7 +5,7 @@ Feature: What the plan changed can be taken back
   kernel, the container's configuration as written and as in effect, and Docker with its images
   and containers. What may differ is a short list in remediation/witness.py.
 
-  @node @container @mutates @before_the_plan @req:BACK-3
+  @node @container @mutates @before_the_plan @untouched @req:BACK-3
   Scenario: The tunable is taken back
     Given another container runs Docker on its default driver
     When "STEP-1" of the plan is applied to it and taken back

@@ -24,7 +24,8 @@ TAGS = {
     "container": "the scenario concerns the container",
     "phoenix": "the scenario concerns phoenix's repository, on a node that has one",
     "from_nothing": "the scenario needs a container that this run brings about",
-    "before_the_plan": "the scenario needs a node without the plan, and so it comes first",
+    "before_the_plan": "the scenario is about the time before the plan, and so it comes first",
+    "untouched": "the scenario needs a node that no plan was applied to",
 }
 REQUIREMENT = "req:"
 

@@ -41,7 +41,10 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     def opened(target: targets.Target, **_: object) -> Iterator[SimpleNamespace]:
         if target is AWAY:
             raise TransportError("no route to host")
-        node = SimpleNamespace(run=lambda argv: SimpleNamespace(ok=target is THERE))
+        there = {"/usr/local/phoenix_hypervisor", "/etc/apparmor.d/tunables/nesting"}
+        node = SimpleNamespace(
+            run=lambda argv: SimpleNamespace(ok=target is THERE and argv[-1] in there)
+        )
         yield SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)
 
     monkeypatch.setattr(targets, "opened", opened)
@@ -84,6 +87,13 @@ def test_without_phoenix_its_repository_is_not_asked_about(ours: Any) -> None:
     ]
     for aim in (THERE, AWAY):
         assert asked(ours, [Item(aim, "phoenix")])[1] == []
+
+
+def test_on_a_node_with_the_plan_its_own_part_is_not_taken_back(ours: Any) -> None:
+    left, said = asked(ours, [Item(THERE, "mutates", "untouched")])
+    assert (left, len(said)) == ([], 1)
+    assert "by itself" in said[0]
+    assert asked(ours, [Item(NOT_THERE, "mutates", "untouched")])[1] == []
 
 
 @pytest.mark.parametrize("aim", [NOT_THERE, AWAY])
