@@ -24,6 +24,10 @@ _FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
 #: How long a record may take from the kernel to the log (seconds).
 _CANARY_PATIENCE = 20.0
 _AUDIT_LOG = "/var/log/audit/audit.log"
+_RECENT = f"""
+systemctl is-active -q auditd && exec tail -c 1000000 {_AUDIT_LOG}
+exec journalctl -k -b -q --no-pager -o cat
+"""
 #: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
 _MAY_BE_HEX = frozenset({"name", "comm", "profile", "srcname", "peer"})
 
@@ -115,7 +119,16 @@ class Window:
                 or does not show the canary.
         """
         nonce = f"canary{secrets.token_hex(8)}"
-        denials = self._until_canary(nonce)
+        try:
+            denials = self._until_canary(nonce)
+        except Unwatched:
+            self._require_whole()  # records that were lost explain a canary that does not come
+            raise
+        self._require_whole()
+        return [denial for denial in denials if nonce not in denial.line]
+
+    def _require_whole(self) -> None:
+        """Raise Unwatched if the log changed its place in the window, or lost records."""
         end = self._position()
         if end.source != self._start.source:
             raise Unwatched(
@@ -127,7 +140,6 @@ class Window:
                 f"the kernel lost {end.lost - self._start.lost} audit records in the window "
                 "(auditctl -s: lost): what they said is not known"
             )
-        return [denial for denial in denials if nonce not in denial.line]
 
     def _until_canary(self, nonce: str) -> list[Denial]:
         provoked = self._provoke(nonce)
@@ -216,6 +228,19 @@ class Window:
         return part + "".join((self._node.read(p) or b"").decode(errors="replace") for p in newer)
 
 
+def recent(node: Transport, profile: str) -> list[Denial]:
+    """Return the denials under a profile at the end of the log, oldest first.
+
+    That is no window: it shows what was denied, and never that nothing was.
+
+    Args:
+        node: whose log.
+        profile: of all containers that share it.
+    """
+    log = node.run(["sh", "-c", _RECENT]).text
+    return [denial for denial in parse(log) if denial.profile == profile]
+
+
 def attribute(node: Transport, denial: Denial, profiles: dict[int, str]) -> int | None:
     """Return the container that a denial belongs to, or None if nobody can say.
 
@@ -252,6 +277,8 @@ def smallest_rule(denial: Denial) -> str:
             parts += [f"{said['srcname']}"] if said.get("srcname", "").startswith("/") else []
             return " ".join([*parts, "->", f"{name},"])
         return " ".join([*parts, f"{name},"])
+    if family := said.get("family"):
+        return f"network {family} {said.get('sock_type', '')}".rstrip() + ","
     rules = {
         "pivotroot": f"pivot_root {name},",
         "capable": f"capability {said.get('capname', '?')},",

@@ -11,10 +11,12 @@ from pytest_bdd import given, then
 
 from gate import evidence
 from remediation import apparmor, audit
+from steps.docker import cause, said
 
 if TYPE_CHECKING:
     from remediation.runtime import Runtime
     from remediation.transport import Transport
+    from steps.docker import DockerRun
 
 
 @given("AppArmor's log is watched", target_fixture="window")
@@ -24,8 +26,13 @@ def log_is_watched(node: Transport) -> audit.Window:
 
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")
-def nothing_was_denied(window: audit.Window, runtime: Runtime, ctid: int) -> None:
-    """The canary proves the watching; each denial is attributed before it is counted."""
+def nothing_was_denied(
+    window: audit.Window, runtime: Runtime, ctid: int, docker_run: DockerRun
+) -> None:
+    """The canary proves the watching; each denial is attributed before it is counted.
+
+    What was refused without a record was refused, too: by a quiet deny, as far as anybody can say.
+    """
     denials = window.close()
     profiles = _profiles(runtime, ctid) if denials else {}
     owners = [(denial, audit.attribute(runtime.node, denial, profiles)) for denial in denials]
@@ -40,6 +47,10 @@ def nothing_was_denied(window: audit.Window, runtime: Runtime, ctid: int) -> Non
             f"{len(unknown)} denial(s) cannot be attributed: {unknown[0].summary}; more than one "
             "container runs under that profile and the process is gone"
         )
+    assert docker_run.result.ok, (
+        f"hello-world was refused without a record: {cause(said(docker_run.result))}; AppArmor "
+        "logged no denial, which a quiet 'deny' of the profile does not do ('audit deny' would)"
+    )
     others = sorted({owner or 0 for _, owner in owners} - {0})
     whose = (
         f"; {len(denials)} of others ({', '.join(map(str, others)) or 'the node'})"

@@ -39,6 +39,65 @@ def test_the_smallest_rule_is_said() -> None:
     assert audit.smallest_rule(one(MOUNT)) == expected
 
 
+AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" pid=7 '
+
+
+@pytest.mark.parametrize(
+    ("record", "rule"),
+    [
+        (
+            (
+                'operation="mount" class="mount" info="failed flags match" error=-13 fstype="ext4" '
+                'name="/mnt/" srcname="/dev/loop0" flags="ro"'
+            ),
+            "mount options=(ro) fstype=ext4 /dev/loop0 -> /mnt/,",
+        ),
+        (
+            (
+                'operation="mount" class="mount" fstype="fuse.fuse-overlayfs" srcname="fuse-overlayfs" '
+                'name="/var/lib/docker/fuse-overlayfs/ab/merged/" flags="rw, nosuid, nodev"'
+            ),
+            (
+                "mount options=(rw,nosuid,nodev) fstype=fuse.fuse-overlayfs -> "
+                "/var/lib/docker/fuse-overlayfs/ab/merged/,"
+            ),
+        ),
+        ('operation="umount" class="mount" name="/mnt/"', "umount /mnt/,"),
+        ('operation="pivotroot" class="mount" name="/a/" srcname="/a/"', "pivot_root /a/,"),
+        (
+            'operation="capable" class="cap" capability=12 capname="net_admin"',
+            "capability net_admin,",
+        ),
+        (
+            (
+                'operation="create" class="net" family="alg" sock_type="seqpacket" protocol=0 '
+                'requested_mask="create" denied_mask="create"'
+            ),
+            "network alg seqpacket,",
+        ),
+        (
+            'operation="open" class="file" name="/proc/kcore" requested_mask="r" denied_mask="r"',
+            "/proc/kcore r,",
+        ),
+        (
+            'operation="ptrace" class="ptrace" denied_mask="read" peer="unconfined"',
+            "ptrace (read) peer=unconfined,",
+        ),
+        ('operation="signal" class="signal" signal=term', "a rule for signal ("),
+    ],
+)
+def test_each_kind_of_denial_has_its_rule(record: str, rule: str) -> None:
+    assert audit.smallest_rule(one(AVC + record)).startswith(rule)
+
+
+def test_the_last_denials_under_a_profile_are_found_without_a_window() -> None:
+    other = MOUNT.replace("lxc-phoenix-v2", "lxc-other")
+    log = f"{other}\n{MOUNT}\nnoise\n".encode()
+    node = Scripted({("sh", "-c", audit._RECENT): (0, log, b"")})
+    (found,) = audit.recent(node, "lxc-phoenix-v2")
+    assert found.profile == "lxc-phoenix-v2"
+
+
 def cgroup(content: bytes | None) -> Scripted:
     answer = (0, content, b"") if content is not None else (1, b"", b"No such file or directory")
     return Scripted({("env", "LC_ALL=C", "cat", "--", "/proc/1985/cgroup"): answer})
