@@ -54,8 +54,8 @@ AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" pid=7 '
         ),
         (
             (
-                'operation="mount" class="mount" fstype="fuse.fuse-overlayfs" srcname="fuse-overlayfs" '
-                'name="/var/lib/docker/fuse-overlayfs/ab/merged/" flags="rw, nosuid, nodev"'
+                'operation="mount" class="mount" fstype="fuse.fuse-overlayfs" '
+                'srcname="fuse-overlayfs" name="/var/lib/docker/fuse-overlayfs/ab/merged/" flags="rw, nosuid, nodev"'
             ),
             (
                 "mount options=(rw,nosuid,nodev) fstype=fuse.fuse-overlayfs -> "
