@@ -18,7 +18,7 @@ import pytest
 
 from faults.catalogue import CTID
 from faults.conftest import snapshot
-from faults.test_faults import gate
+from faults.run import gate
 from remediation import backup, target
 
 if TYPE_CHECKING:

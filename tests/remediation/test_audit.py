@@ -55,7 +55,8 @@ AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" pid=7 '
         (
             (
                 'operation="mount" class="mount" fstype="fuse.fuse-overlayfs" '
-                'srcname="fuse-overlayfs" name="/var/lib/docker/fuse-overlayfs/ab/merged/" flags="rw, nosuid, nodev"'
+                'srcname="fuse-overlayfs" flags="rw, nosuid, nodev" '
+                'name="/var/lib/docker/fuse-overlayfs/ab/merged/"'
             ),
             (
                 "mount options=(rw,nosuid,nodev) fstype=fuse.fuse-overlayfs -> "
