@@ -64,7 +64,7 @@ class Fault:
         undetermined: titles of those that cannot be judged because of it.
         words: what the first of these must say; the first word in its first line.
         because: what each undetermined one must say.
-        also: what is not compliant or undetermined, too, and takes long to ask: see ``asked``.
+        also: what may not be compliant either, and takes long to ask: it is left open.
         start: the state that it begins from.
         reach: what it can reach.
         undo: shell that takes it back. Only a fault that has one may run on a real target.

@@ -66,7 +66,7 @@ CAUSES = (
     (r"Cannot connect to the Docker daemon", "Docker is not running in the container"),
 )
 #: Not the platform's fault: the map of a container has so many ids, and the image has others.
-_OTHER_IDS = re.compile(r"Lchown.*invalid argument", re.IGNORECASE)
+_OTHER_IDS = re.compile(r"failed to Lchown.*invalid argument", re.IGNORECASE)
 _UNREACHABLE = re.compile(
     r"toomanyrequests|no such host|i/o timeout|tcp .*connection refused|TLS handshake timeout"
     r"|network is unreachable|Temporary failure in name resolution",
@@ -154,14 +154,18 @@ def image_is_loaded(container: Transport, request: pytest.FixtureRequest) -> Com
 def _pull(container: Transport, image: str) -> CommandResult:
     """Pull; a registry that cannot be reached says nothing about the container."""
     pulled = _docker(container, "pull", image)
-    if not pulled.ok and _UNREACHABLE.search(said(pulled)):
-        raise TransportError(f"the registry did not serve {image}: {cause(said(pulled))}")
-    if not pulled.ok and _OTHER_IDS.search(said(pulled)):
+    if pulled.ok:
+        return pulled
+    # A layer that it cannot unpack lets dockerd try the next registry, whose error it tells then.
+    log = container.run(["journalctl", "-u", "docker", "-n", "20", "-q", "--no-pager", "-o", "cat"])
+    if found := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
         raise FactError(
-            f"{image} holds files of ids that the container's map does not have: that is the "
-            f"image's, and no failure of the platform; build it with ids below 65536, or give "
-            f"the container more subordinate ids. Docker said: {cause(said(pulled))}"
+            f"{image} holds files of ids that the container's map does not have, which is the "
+            "image's and no failure of the platform: build it with ids below 65536, or give the "
+            f"container more subordinate ids. Docker said: {found[0]}"
         )
+    if _UNREACHABLE.search(said(pulled)):
+        raise TransportError(f"the registry did not serve {image}: {cause(said(pulled))}")
     return pulled
 
 
