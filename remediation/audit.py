@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import stamina
@@ -17,6 +18,8 @@ import stamina
 from remediation.errors import RemediationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from remediation.transport import Transport
 
 _DENIED = re.compile(r'apparmor="DENIED"')
@@ -241,26 +244,47 @@ def recent(node: Transport, profile: str) -> list[Denial]:
     return [denial for denial in parse(log) if denial.profile == profile]
 
 
-def attribute(node: Transport, denial: Denial, profiles: dict[int, str]) -> int | None:
+def attribute(
+    node: Transport,
+    denial: Denial,
+    profiles: Mapping[int, str],
+    parents: Mapping[int, int] = MappingProxyType({}),
+) -> int | None:
     """Return the container that a denial belongs to, or None if nobody can say.
 
     A generated profile names its container; a named one is shared, so the process is asked for
-    its cgroup while it lives, and else whether only one container runs under the profile.
+    its cgroup while it lives, then its next ancestor that does, and else whether only one container
+    runs under the profile.
 
     Args:
         node: where the process ran.
         denial: the record.
         profiles: the profile of each running container, by ctid.
+        parents: of processes that are gone, see :mod:`remediation.lineage`.
     """
     text = f"{denial.profile} {denial.fields.get('namespace', '')}"
     if generated := re.search(r"\blxc-(\d+)_<", text):
         return int(generated[1])
     pid = denial.fields.get("pid", "")
-    if pid.isdigit() and (cgroup := node.read(f"/proc/{pid}/cgroup")):
-        found = re.search(rb"/lxc(?:\.payload\.|/)(\d+)(?:/|\s|$)", cgroup)
-        return int(found[1]) if found else None
+    for ancestor in _ancestry(int(pid), parents) if pid.isdigit() else ():
+        if not (cgroup := node.read(f"/proc/{ancestor}/cgroup")):
+            continue
+        if found := re.search(rb"/lxc(?:\.payload\.|/)(\d+)(?:/|\s|$)", cgroup):
+            return int(found[1])
+        if ancestor == int(pid):
+            return None
+        break  # the node's own: who enters a container is started from outside
     sharing = [ctid for ctid, profile in profiles.items() if profile == denial.profile]
     return sharing[0] if len(sharing) == 1 else None
+
+
+def _ancestry(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
+    """Yield a process, its parent, and so on; numbers are used again, so each but once."""
+    seen: set[int] = set()
+    while pid and pid not in seen:
+        seen.add(pid)
+        yield pid
+        pid = parents.get(pid, 0)
 
 
 def smallest_rule(denial: Denial) -> str:

@@ -124,6 +124,36 @@ def test_a_living_process_is_asked_for_its_cgroup(content: bytes, owner: int | N
     assert audit.attribute(cgroup(content), one(MOUNT), shared) == owner
 
 
+def cgroups(**found: bytes) -> Scripted:
+    absent = (1, b"", b"No such file or directory")
+    answers = {}
+    for pid in (1985, 1980, 1970):
+        known = found.get(f"p{pid}")
+        argv = ("env", "LC_ALL=C", "cat", "--", f"/proc/{pid}/cgroup")
+        answers[argv] = (0, known, b"") if known else absent
+    return Scripted(answers)
+
+
+SHARED = {950: "lxc-phoenix-v2", 952: "lxc-phoenix-v2"}
+PARENTS = {1985: 1980, 1980: 1970, 1970: 1980}
+
+
+def test_a_dead_one_belongs_to_its_next_living_ancestor() -> None:
+    node = cgroups(p1970=b"0::/lxc/952/ns/system.slice/x.service\n")
+    assert audit.attribute(node, one(MOUNT), SHARED, PARENTS) == 952
+    assert audit.attribute(node, one(MOUNT), SHARED) is None
+
+
+def test_who_was_started_from_the_node_belongs_to_the_only_user_of_its_profile() -> None:
+    node = cgroups(p1980=b"0::/user.slice/session-1.scope\n")
+    assert audit.attribute(node, one(MOUNT), SHARED, PARENTS) is None
+    assert audit.attribute(node, one(MOUNT), {950: "lxc-phoenix-v2"}, PARENTS) == 950
+
+
+def test_ancestors_end_where_numbers_were_used_again() -> None:
+    assert audit.attribute(cgroups(), one(MOUNT), SHARED, PARENTS) is None
+
+
 @pytest.mark.parametrize(
     ("profiles", "owner"),
     [
