@@ -27,6 +27,12 @@ pct start 952
 systemd-run -q --unit=denied pct exec 952 --keep-env 0 -- \
     sh -c 'while sleep 0.5; do perl -e "socket(S, 38, 5, 0)"; done'
 """
+#: 953 is nobody's: neither the target's nor reserved.
+_STOPPED = """
+pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname other \
+    --rootfs local:1 --memory 256 --unprivileged 1 >/dev/null
+echo "lxc.apparmor.profile: $profile" >>/etc/pve/lxc/953.conf
+"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ VARIATIONS = (
         "kernel-log", "no auditd: denials go to the kernel's log", "pkill -x auditd; sleep 1"
     ),
     Variation("F22", "a neighbour under the same profile is denied something", _NEIGHBOUR),
+    Variation("stopped", "another container under the profile is stopped", _STOPPED),
     Variation(
         "noisy",
         "the log is noisy",

@@ -16,7 +16,7 @@ from faults import states
 from faults.fault import CTID, PRELUDE, Fault
 from faults.scenarios import scenarios
 from remediation import target
-from remediation.errors import FactError
+from remediation.errors import FactError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,14 +77,16 @@ def gate(
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
     """Run the gate; return how it ended, and each scenario's status and message by title."""
     argv = [sys.executable, "-m", "pytest", *arguments, "--no-report", f"--alluredir={results}"]
-    done = subprocess.run(
-        [*argv, f"--junit-xml={results}/junit.xml"],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=_GATE_TIMEOUT,
-        check=False,
-    )
+    argv.append(
+        "--tb=native"
+    )  # nobody reads where in our own code it was; making the others is slow
+    argv.append(f"--junit-xml={results}/junit.xml")
+    try:
+        done = subprocess.run(
+            argv, cwd=_ROOT, capture_output=True, text=True, timeout=_GATE_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TransportError(f"the gate did not end within {_GATE_TIMEOUT:g} s") from error
     told = {}
     for path in results.glob("*-result.json"):
         result = json.loads(path.read_text())

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+import faults.__main__ as command
 from faults import matrix
 from faults.__main__ import _code, main
 from faults.run import COMPLIANT, RED, UNDETERMINED, Found, Result
 from faults.scenarios import DRIVER, HELLO, INSTALLED, scenarios
+from remediation.errors import FactError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,3 +118,31 @@ def test_the_list_names_them_and_does_nothing() -> None:
     assert done.exit_code == 0
     assert "F01" in done.output
     assert "safe" in done.output
+
+
+class Lab:
+    """A machine that is there, and nothing more."""
+
+    def up(self) -> Lab:
+        return self
+
+
+def test_a_fault_that_cannot_be_run_leaves_the_others_to_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def on_lab(fault: Any, *_: Any, **__: Any) -> Result:
+        if fault.id == "F01":
+            raise FactError("the node is gone")
+        return Result(fault.id, fault.title, {}, {})
+
+    monkeypatch.setattr(command.Lab, "open", lambda **_: Lab())
+    monkeypatch.setattr(command.states, "prepare", lambda _: None)
+    monkeypatch.setattr(command.run, "on_lab", on_lab)
+    monkeypatch.setattr(command, "_REPORTS", tmp_path)
+    done = CliRunner().invoke(main, ["F01", "F02", "--json"])
+    assert done.exit_code == 3
+    faults = json.loads((tmp_path / "kill-matrix.json").read_text())["faults"]
+    assert [(each["id"], each["unasked"]) for each in faults] == [
+        ("F01", "the node is gone"),
+        ("F02", ""),
+    ]
