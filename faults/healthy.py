@@ -10,6 +10,7 @@ from faults import states
 from faults.fault import CTID, HEALTHY
 from faults.run import COMPLIANT, ask
 from faults.scenarios import scenarios
+from remediation import target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +89,9 @@ def asked() -> tuple[str, ...]:
 def false_alarms(variation: Variation, lab: Lab) -> dict[str, Found]:
     """Return what is not compliant on a healthy target, by title: nothing, if all is well."""
     states.prepare(lab, variation.ctid)
-    states.restore(lab, HEALTHY, variation.ctid)
-    states.shell(variation.make, variation.ctid)
+    states.load(lab, HEALTHY, variation.ctid)
+    with target.opened(target.parse(f"lab/{variation.ctid}")) as runtime:
+        states.date_anew(runtime.node, variation.ctid)
+        states.shell(runtime.node, variation.make, variation.ctid)
     found = ask(asked(), "--target", f"lab/{variation.ctid}", "--allow-mutation")
     return {title: each for title, each in found.items() if each.verdict != COMPLIANT}

@@ -12,6 +12,7 @@ from remediation import docker_in_lxc, target
 
 if TYPE_CHECKING:
     from lab.machine import Lab
+    from remediation.transport import Transport
 
 COMPLIANT = "compliant"
 _ROOT = Path(__file__).parents[1]
@@ -64,27 +65,37 @@ def prepare(lab: Lab, ctid: int = CTID) -> None:
         runtime.node.run(argv, timeout=_PROVISION_TIMEOUT).require()
         runtime.inside(ctid).run(["docker", "pull", "hello-world"], timeout=180).require()
     lab.snapshot(_name(COMPLIANT, ctid))
-    shell(_BACK_UP, ctid)
+    with target.opened(target.parse(f"lab/{ctid}")) as runtime:
+        shell(runtime.node, _BACK_UP, ctid)
     lab.snapshot(_name(HEALTHY, ctid))
 
 
-def restore(lab: Lab, name: str, ctid: int = CTID) -> None:
+def load(lab: Lab, name: str, ctid: int = CTID) -> None:
     """Put the lab into a state of which :func:`prepare` has made the snapshot."""
     lab.restore(READY if name == READY else _name(name, ctid))
+
+
+def restore(lab: Lab, name: str, ctid: int = CTID) -> None:
+    """Do the same, and date the backups of a healthy one anew."""
+    load(lab, name, ctid)
     if name == HEALTHY:
-        shell(_DATE_ANEW, ctid)
+        with target.opened(target.parse(f"lab/{ctid}")) as runtime:
+            date_anew(runtime.node, ctid)
+
+
+def date_anew(node: Transport, ctid: int = CTID) -> None:
+    """Give the backups the age of the snapshot's restoring, see above."""
+    shell(node, _DATE_ANEW, ctid)
 
 
 def _name(name: str, ctid: int) -> str:
     return snapshot(name if ctid == CTID else f"{name}-{ctid}")
 
 
-def shell(script: str, ctid: int = CTID) -> None:
+def shell(node: Transport, script: str, ctid: int = CTID) -> None:
     """Run shell on the lab's node, with :data:`faults.fault.PRELUDE` before it.
 
     Raises:
         CommandFailed: it did not end well.
     """
-    with target.opened(target.parse(f"lab/{ctid}")) as runtime:
-        argv = ["bash", "-c", PRELUDE + script, "fault", str(ctid)]
-        runtime.node.run(argv, timeout=600).require()
+    node.run(["bash", "-c", PRELUDE + script, "fault", str(ctid)], timeout=600).require()
