@@ -75,7 +75,7 @@ FAULTS = (
     Fault(
         "F80-other",
         "the archive of /etc holds something else",
-        f'for each in {_ETC}; do tar --create --zstd --file="$each" -C / root; done',
+        f'for each in {_ETC}; do tar --create --zstd --file="$each" -C /etc hostname; done',
         red=(NODE_BACKUP,),
         words=("does not hold etc",),
         reach=NODE,

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faults import states
 from faults.catalogue import FAULTS
 from faults.fault import CTID, PRELUDE
-from remediation import config, docker_in_lxc
+from faults.scenarios import CONTAINER_BACKUP, NODE_BACKUP
+from remediation import backup, config, docker_in_lxc, prerequisites
+from remediation import target as targets
+from remediation.errors import FactError
 from remediation.transport import Base, CommandResult, Local
 from steps import files
+from steps import prerequisites as judged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,15 +66,20 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def inject(root: Path, ident: str, *, undo: bool = False) -> None:
-    """Run an injection on the copies: every absolute path of a node's is below ``root``."""
-    fault = BY_ID[ident]
-    assert isinstance(fault.inject, str)
-    script = PRELUDE + DOUBLES + (fault.undo if undo else fault.inject)
-    there = re.sub(r"(?<![\w$.\"'/])/(usr/local|etc|root)/", rf"{root}/\1/", script)
+def run(root: Path, script: str) -> None:
+    """Run shell on the copies: every absolute path of a node's is below ``root``."""
+    there = re.sub(r"(?<![\w$.\"'/])/(usr/local|etc|root|var/lib/vz|srv|tmp)/", rf"{root}/\1/",
+                   PRELUDE + DOUBLES + script)  # fmt: skip
+    there = there.replace("-C / etc", f"-C {root} etc")
     argv = ["bash", "-c", there, "fault", str(CTID)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def inject(root: Path, ident: str, *, undo: bool = False) -> None:
+    fault = BY_ID[ident]
+    assert isinstance(fault.inject, str)
+    run(root, fault.undo if undo else fault.inject)
 
 
 class Below(Base):
@@ -217,3 +227,88 @@ def test_the_configuration_is_put_back_whole(root: Path, ident: str) -> None:
     inject(root, ident, undo=True)
     assert (root / CONF).read_text() == WRITTEN
     assert not (root / "root/conf.before").exists()
+
+
+@pytest.fixture
+def backed_up(root: Path) -> Path:
+    """The same, with backups that a snapshot has aged."""
+    (root / "tmp").mkdir()
+    run(root, states._BACK_UP)
+    dump = root / "var/lib/vz/dump"
+    for file in dump.iterdir():
+        file.rename(dump / re.sub(r"\d{4}_\d\d_\d\d-", "2024_01_01-", file.name))
+    run(root, states._DATE_ANEW)
+    return root
+
+
+def judge_backups(root: Path) -> dict[str, str]:
+    node, asked = Local(), targets.parse(f"lab/{CTID}")
+    found = backup.find(node, CTID, str(root / "var/lib/vz/dump"))
+    red = {}
+    try:
+        judged.container_is_backed_up(node, CTID, found, asked)
+    except AssertionError as error:
+        red[CONTAINER_BACKUP] = str(error)
+    try:
+        judged.node_is_backed_up(node, found, asked)
+    except AssertionError as error:
+        red[NODE_BACKUP] = str(error)
+    return red
+
+
+def test_the_backups_of_a_healthy_lab_count_however_old_its_snapshot_is(backed_up: Path) -> None:
+    assert judge_backups(backed_up) == {}
+    assert len(list((backed_up / "var/lib/vz/dump").iterdir())) == 3
+
+
+@pytest.mark.parametrize("ident", [each for each in BY_ID if each.startswith("F80")])
+def test_a_fault_of_the_backups_is_said_in_its_words(backed_up: Path, ident: str) -> None:
+    inject(backed_up, ident)
+    red = judge_backups(backed_up)
+    fault = BY_ID[ident]
+    assert set(red) == set(fault.red)
+    for word in fault.words:
+        assert word.replace("{ctid}", str(CTID)) in red[fault.red[0]]
+
+
+@pytest.fixture
+def cloned(root: Path) -> Path:
+    """The same, with the repository a clone of one that lies beside it."""
+    repository, upstream = (
+        root / "usr/local/phoenix_hypervisor",
+        root / "srv/phoenix_hypervisor.git",
+    )
+    upstream.parent.mkdir()
+    who = ["-c", "user.name=lab", "-c", "user.email=lab@localhost"]
+    for argv in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "phoenix_hypervisor"],
+        ["clone", "-q", "--bare", ".", str(upstream)],
+        ["remote", "add", "origin", str(upstream)],
+        ["fetch", "-q"],
+        ["branch", "-q", "--set-upstream-to=origin/main"],
+    ):
+        subprocess.run(["git", *who, *argv], cwd=repository, check=True, capture_output=True)
+    return root
+
+
+def judge_repository(root: Path) -> None:
+    node = Local()
+    checkout = prerequisites.checkout(node, str(root / "usr/local/phoenix_hypervisor"))
+    judged.is_clean(checkout)
+    judged.is_current(node, checkout)
+
+
+def test_without_a_fault_the_repository_is_compliant(cloned: Path) -> None:
+    judge_repository(cloned)
+
+
+@pytest.mark.parametrize("ident", [each for each in BY_ID if each.startswith("F81")])
+def test_a_fault_of_the_repository_is_said_in_its_words(cloned: Path, ident: str) -> None:
+    inject(cloned, ident)
+    fault = BY_ID[ident]
+    with pytest.raises(AssertionError if fault.red else FactError) as found:
+        judge_repository(cloned)
+    for word in fault.words:
+        assert word in str(found.value)
