@@ -30,18 +30,24 @@ OCI = "docker: Error response from daemon: failed to create task for container: 
             "no usable /dev/fuse",
         ),
         (
-            'using mount program fuse-overlayfs: <stderr empty>: exec: "fuse-overlayfs": '
-            "executable file not found in $PATH",
+            (
+                'using mount program fuse-overlayfs: <stderr empty>: exec: "fuse-overlayfs": '
+                "executable file not found in $PATH"
+            ),
             "not installed, or not executable",
         ),
         (
-            "using mount program fuse-overlayfs: fuse: mount failed: Permission denied\n"
-            "fuse-overlayfs: cannot mount: Operation not permitted",
+            (
+                "using mount program fuse-overlayfs: fuse: mount failed: Permission denied\n"
+                "fuse-overlayfs: cannot mount: Operation not permitted"
+            ),
             "fuse-overlayfs cannot mount",
         ),
         (
-            f'{OCI}unable to start container process: exec: "/hello": stat /hello: no such file or '
-            "directory: unknown.",
+            (
+                f'{OCI}unable to start container process: exec: "/hello": stat /hello: no such file or '
+                "directory: unknown."
+            ),
             "mounted nothing",
         ),
         (
@@ -67,8 +73,10 @@ def host(load: str, log: str) -> Any:
         ("masked\n", "", "it is masked"),
         (
             "loaded\n",
-            "unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid "
-            "character ','\nFailed to start docker.service - Docker.\n",
+            (
+                "unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid "
+                "character ','\nFailed to start docker.service - Docker.\n"
+            ),
             "invalid character ','",
         ),
         ("loaded\n", "Stopped docker.service\n", "journalctl -u docker"),
