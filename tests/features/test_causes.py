@@ -45,8 +45,8 @@ OCI = "docker: Error response from daemon: failed to create task for container: 
         ),
         (
             (
-                f'{OCI}unable to start container process: exec: "/hello": stat /hello: no such file or '
-                "directory: unknown."
+                f'{OCI}unable to start container process: exec: "/hello": stat /hello: no such '
+                "file or directory: unknown."
             ),
             "mounted nothing",
         ),
