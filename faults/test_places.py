@@ -25,7 +25,7 @@ import pytest
 from faults.catalogue import CTID
 from faults.conftest import snapshot
 from faults.interruption import connected
-from faults.test_faults import gate
+from faults.run import gate
 from lab.node import READY
 from remediation import backup, target
 from steps import rollback

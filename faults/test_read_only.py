@@ -12,7 +12,7 @@ import pytest
 
 from faults.catalogue import CTID
 from faults.conftest import snapshot
-from faults.test_faults import gate
+from faults.run import gate
 from remediation import target, witness
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faults.interruption import connected
-from faults.test_faults import gate
+from faults.run import gate
 from lab.node import READY
 from remediation.docker_in_lxc import REPOSITORY
 

@@ -9,8 +9,8 @@ Feature: AppArmor has nothing to refuse
     And AppArmor's log is watched
     When the container is restarted
     And hello-world is run
-    Then it greets and exits with 0
-    And the log was watched to its end, and AppArmor denied the container nothing
+    Then the log was watched to its end, and AppArmor denied the container nothing
+    And it greets and exits with 0
 
   @container @req:STEP-2.3
   Scenario: The guest starts without units that AppArmor made fail

@@ -82,10 +82,15 @@ def _code(message: int, action: int, length: int) -> bytes:
     return test + wait + write + _EXIT
 
 
-def docker_archive(tag: str = _TAG) -> bytes:
-    """Return the image as ``docker save`` would write it; under each tag it has another id."""
-    layers = _layers()
-    config = _config(tag)
+def docker_archive(tag: str = _TAG, *, owner: int = 0) -> bytes:
+    """Return the image as ``docker save`` would write it; under each tag it has another id.
+
+    Args:
+        tag: its name.
+        owner: of its files; an id that a container does not have cannot be unpacked there.
+    """
+    layers = _layers(owner)
+    config = _config(tag, owner)
     names = [f"{hashlib.sha256(layer).hexdigest()}.tar" for layer in layers]
     name = f"{hashlib.sha256(config).hexdigest()}.json"
     manifest = [{"Config": name, "RepoTags": [tag], "Layers": names}]
@@ -104,11 +109,12 @@ def description() -> bytes:
     return (json.dumps(facts, indent=2) + "\n").encode()
 
 
-def _layers() -> list[bytes]:
-    return [_tar({"hello": elf()}, mode=0o755), _tar({"etc/hello-world": SECOND_LAYER})]
+def _layers(owner: int = 0) -> list[bytes]:
+    upper = _tar({"etc/hello-world": SECOND_LAYER}, owner=owner)
+    return [_tar({"hello": elf()}, mode=0o755, owner=owner), upper]
 
 
-def _config(tag: str) -> bytes:
+def _config(tag: str, owner: int = 0) -> bytes:
     labels = {} if tag == _TAG else {"Labels": {"docker-lxc-gate": tag}}
     image = {
         "architecture": "amd64",
@@ -117,7 +123,7 @@ def _config(tag: str) -> bytes:
         "config": {"Cmd": ["/hello"], "Env": ["PATH=/"], **labels},
         "rootfs": {
             "type": "layers",
-            "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in _layers()],
+            "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in _layers(owner)],
         },
         "history": [
             {"created": "2025-01-01T00:00:00Z", "created_by": "lab/hello.py"} for _ in _layers()
@@ -126,11 +132,12 @@ def _config(tag: str) -> bytes:
     return json.dumps(image, sort_keys=True).encode()
 
 
-def _tar(files: dict[str, bytes], mode: int = 0o644) -> bytes:
+def _tar(files: dict[str, bytes], mode: int = 0o644, owner: int = 0) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as out:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), mode
+            member.uid = member.gid = owner
             out.addfile(member, io.BytesIO(content))
     return buffer.getvalue()

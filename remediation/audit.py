@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import stamina
@@ -17,6 +18,8 @@ import stamina
 from remediation.errors import RemediationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from remediation.transport import Transport
 
 _DENIED = re.compile(r'apparmor="DENIED"')
@@ -24,6 +27,10 @@ _FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
 #: How long a record may take from the kernel to the log (seconds).
 _CANARY_PATIENCE = 20.0
 _AUDIT_LOG = "/var/log/audit/audit.log"
+_RECENT = f"""
+systemctl is-active -q auditd && exec tail -c 1000000 {_AUDIT_LOG}
+exec journalctl -k -b -q --no-pager -o cat
+"""
 #: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
 _MAY_BE_HEX = frozenset({"name", "comm", "profile", "srcname", "peer"})
 
@@ -115,7 +122,16 @@ class Window:
                 or does not show the canary.
         """
         nonce = f"canary{secrets.token_hex(8)}"
-        denials = self._until_canary(nonce)
+        try:
+            denials = self._until_canary(nonce)
+        except Unwatched:
+            self._require_whole()  # records that were lost explain a canary that does not come
+            raise
+        self._require_whole()
+        return [denial for denial in denials if nonce not in denial.line]
+
+    def _require_whole(self) -> None:
+        """Raise Unwatched if the log changed its place in the window, or lost records."""
         end = self._position()
         if end.source != self._start.source:
             raise Unwatched(
@@ -127,7 +143,6 @@ class Window:
                 f"the kernel lost {end.lost - self._start.lost} audit records in the window "
                 "(auditctl -s: lost): what they said is not known"
             )
-        return [denial for denial in denials if nonce not in denial.line]
 
     def _until_canary(self, nonce: str) -> list[Denial]:
         provoked = self._provoke(nonce)
@@ -216,26 +231,60 @@ class Window:
         return part + "".join((self._node.read(p) or b"").decode(errors="replace") for p in newer)
 
 
-def attribute(node: Transport, denial: Denial, profiles: dict[int, str]) -> int | None:
+def recent(node: Transport, profile: str) -> list[Denial]:
+    """Return the denials under a profile at the end of the log, oldest first.
+
+    That is no window: it shows what was denied, and never that nothing was.
+
+    Args:
+        node: whose log.
+        profile: of all containers that share it.
+    """
+    log = node.run(["sh", "-c", _RECENT]).text
+    return [denial for denial in parse(log) if denial.profile == profile]
+
+
+def attribute(
+    node: Transport,
+    denial: Denial,
+    profiles: Mapping[int, str],
+    parents: Mapping[int, int] = MappingProxyType({}),
+) -> int | None:
     """Return the container that a denial belongs to, or None if nobody can say.
 
     A generated profile names its container; a named one is shared, so the process is asked for
-    its cgroup while it lives, and else whether only one container runs under the profile.
+    its cgroup while it lives, then its next ancestor that does, and else whether only one container
+    runs under the profile.
 
     Args:
         node: where the process ran.
         denial: the record.
         profiles: the profile of each running container, by ctid.
+        parents: of processes that are gone, see :mod:`remediation.lineage`.
     """
     text = f"{denial.profile} {denial.fields.get('namespace', '')}"
     if generated := re.search(r"\blxc-(\d+)_<", text):
         return int(generated[1])
     pid = denial.fields.get("pid", "")
-    if pid.isdigit() and (cgroup := node.read(f"/proc/{pid}/cgroup")):
-        found = re.search(rb"/lxc(?:\.payload\.|/)(\d+)(?:/|\s|$)", cgroup)
-        return int(found[1]) if found else None
+    for ancestor in _ancestry(int(pid), parents) if pid.isdigit() else ():
+        if not (cgroup := node.read(f"/proc/{ancestor}/cgroup")):
+            continue
+        if found := re.search(rb"/lxc(?:\.payload\.|/)(\d+)(?:/|\s|$)", cgroup):
+            return int(found[1])
+        if ancestor == int(pid):
+            return None
+        break  # the node's own: who enters a container is started from outside
     sharing = [ctid for ctid, profile in profiles.items() if profile == denial.profile]
     return sharing[0] if len(sharing) == 1 else None
+
+
+def _ancestry(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
+    """Yield a process, its parent, and so on; numbers are used again, so each but once."""
+    seen: set[int] = set()
+    while pid and pid not in seen:
+        seen.add(pid)
+        yield pid
+        pid = parents.get(pid, 0)
 
 
 def smallest_rule(denial: Denial) -> str:
@@ -252,6 +301,8 @@ def smallest_rule(denial: Denial) -> str:
             parts += [f"{said['srcname']}"] if said.get("srcname", "").startswith("/") else []
             return " ".join([*parts, "->", f"{name},"])
         return " ".join([*parts, f"{name},"])
+    if family := said.get("family"):
+        return f"network {family} {said.get('sock_type', '')}".rstrip() + ","
     rules = {
         "pivotroot": f"pivot_root {name},",
         "capable": f"capability {said.get('capname', '?')},",

@@ -5,30 +5,59 @@ PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+import pytest
 from pytest_bdd import given, then
 
 from gate import evidence
 from remediation import apparmor, audit
+from remediation.lineage import Lineage
+from steps.docker import cause, said
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from remediation.runtime import Runtime
     from remediation.transport import Transport
+    from steps.docker import DockerRun
+
+#: What a program says that was refused something; else it did not run for another reason.
+_REFUSED = re.compile(r"permission denied|not permitted", re.IGNORECASE)
+
+
+@pytest.fixture
+def lineage(node: Transport, may_change: bool) -> Iterator[Lineage | None]:
+    """Who starts whom while the log is watched; where nothing is started, nobody is noted."""
+    noted = Lineage(node) if may_change else None
+    yield noted
+    if noted:
+        noted.parents()
 
 
 @given("AppArmor's log is watched", target_fixture="window")
-def log_is_watched(node: Transport) -> audit.Window:
+def log_is_watched(node: Transport, lineage: Lineage | None) -> audit.Window:  # noqa: ARG001 - from here on
     """Find out where denials go, and remember where that log ends now."""
     return audit.Window(node)
 
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")
-def nothing_was_denied(window: audit.Window, runtime: Runtime, ctid: int) -> None:
-    """The canary proves the watching; each denial is attributed before it is counted."""
+def nothing_was_denied(
+    window: audit.Window,
+    runtime: Runtime,
+    ctid: int,
+    docker_run: DockerRun,
+    lineage: Lineage | None,
+) -> None:
+    """The canary proves the watching; each denial is attributed before it is counted.
+
+    What was refused without a record was refused, too: by a quiet deny, as far as anybody can say.
+    """
     denials = window.close()
     profiles = _profiles(runtime, ctid) if denials else {}
-    owners = [(denial, audit.attribute(runtime.node, denial, profiles)) for denial in denials]
+    parents = lineage.parents() if lineage else {}
+    owners = [(d, audit.attribute(runtime.node, d, profiles, parents)) for d in denials]
     ours = [denial for denial, owner in owners if owner == ctid]
     assert not ours, (
         f"AppArmor denied container {ctid} {len(ours)} time(s): {ours[0].summary}; "
@@ -40,6 +69,11 @@ def nothing_was_denied(window: audit.Window, runtime: Runtime, ctid: int) -> Non
             f"{len(unknown)} denial(s) cannot be attributed: {unknown[0].summary}; more than one "
             "container runs under that profile and the process is gone"
         )
+    told = "" if docker_run.result.ok else said(docker_run.result)
+    assert not _REFUSED.search(told), (
+        f"hello-world was refused without a record: {cause(told)}; a quiet 'deny' of the profile "
+        "does that, and 'audit deny' would say what"
+    )
     others = sorted({owner or 0 for _, owner in owners} - {0})
     whose = (
         f"; {len(denials)} of others ({', '.join(map(str, others)) or 'the node'})"

@@ -38,8 +38,6 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
             f"'{entry.value}'; LXC needs at least four: {', '.join(missing)} missing "
             f"({path}, line {entry.line})"
         )
-    given = any(config.gives_fuse(entry) for _, entry in entries)
-    assert given or runtime.features(ctid).get("fuse") == "1", "nothing gives it /dev/fuse"
     evidence.say(f"{len(entries)} mount entries, each with source, target, type and options")
 
 
@@ -126,7 +124,9 @@ def keyrings_can_be_made(container: Transport) -> None:
     """By effect: seccomp answers ENOSYS where keyctl is off. Linux keyctl(2) is syscall 250."""
     program = 'my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; print STDERR "$!\\n"; exit 1'
     result = container.run(["perl", "-e", program])
-    assert result.exit_code in {0, 1}, f"perl is needed to ask: {result.stderr!r}"
+    if result.exit_code not in {0, 1}:
+        said = result.stderr.decode(errors="replace").strip()
+        raise FactError(f"whether keyctl works cannot be asked in {container.machine}: {said}")
     assert result.ok, (
         f"keyctl is refused in the container: {result.stderr.decode().strip()} "
         "(features: keyctl=1, and a restart)"

@@ -40,7 +40,7 @@ CAUSES = (
         ),
     ),
     (
-        r"fuse: device not found|/dev/fuse.*(No such file|Operation not permitted)",
+        r"fuse: device not found|/dev/fuse.*(No such file|not permitted|Permission denied)",
         "the container has no usable /dev/fuse (features: fuse=1, and a restart)",
     ),
     (
@@ -51,13 +51,24 @@ CAUSES = (
         r'error mounting "proc".*(permission denied|not permitted)',
         "nested mounts are refused (features: nesting=1, or the profile's mount rules)",
     ),
-    (r"executable file not found.*fuse-overlayfs", "fuse-overlayfs is not installed"),
+    (
+        r"fuse-overlayfs\W+executable file not found|executable file not found.*fuse-overlayfs",
+        "fuse-overlayfs is not installed, or not executable",
+    ),
+    (
+        r'exec: "/hello": stat /hello: no such file',
+        (
+            "the root of the Docker container is empty: /usr/bin/fuse-overlayfs mounted nothing, "
+            "and may not be what its package brought (dpkg -V fuse-overlayfs)"
+        ),
+    ),
     (r"mount program.*fuse-overlayfs|fuse-overlayfs: cannot mount", "fuse-overlayfs cannot mount"),
     (r"Transport endpoint is not connected", "the fuse-overlayfs process behind a mount died"),
-    (r"Lchown.*invalid argument", "the image holds ids outside the container's id map"),
     (r"Cannot connect to the Docker daemon", "Docker is not running in the container"),
     (r"failed to run command \W?docker\W", NO_DOCKER),  # timeout(1), which each command ends by
 )
+#: Not the platform's fault: the map of a container has so many ids, and the image has others.
+_OTHER_IDS = re.compile(r"failed to Lchown.*invalid argument", re.IGNORECASE)
 _UNREACHABLE = re.compile(
     r"toomanyrequests|no such host|i/o timeout|tcp .*connection refused|TLS handshake timeout"
     r"|network is unreachable|Temporary failure in name resolution",
@@ -65,16 +76,17 @@ _UNREACHABLE = re.compile(
 )
 
 
-def cause(said: str) -> str:
+def cause(text: str) -> str:
     """Return the cause behind what Docker said, or the last line of it."""
     for pattern, meaning in CAUSES:
-        if re.search(pattern, said, re.IGNORECASE | re.DOTALL):
+        if re.search(pattern, text, re.IGNORECASE | re.DOTALL):
             return meaning
-    lines = [line for line in said.splitlines() if line.strip() and "See 'docker" not in line]
+    lines = [line for line in text.splitlines() if line.strip() and "See 'docker" not in line]
     return lines[-1].strip() if lines else "Docker said nothing"
 
 
-def _said(result: CommandResult) -> str:
+def said(result: CommandResult) -> str:
+    """Return all that a command said, errors first."""
     return (result.stderr + result.stdout).decode(errors="replace")
 
 
@@ -87,11 +99,20 @@ def docker_runs(container_host: Host) -> None:
     """By systemd."""
     runs = container_host.service("docker").is_running
     assert runs or container_host.exists("dockerd"), NO_DOCKER
-    assert runs, "Docker is not running in the container: journalctl -u docker"
+    assert runs, f"Docker is not running in the container: {_why_down(container_host)}"
     enabled = container_host.run("systemctl is-enabled docker.service").stdout.strip()
     assert enabled == "enabled", (
         f"Docker runs, but does not start at boot ({enabled}): systemctl enable docker"
     )
+
+
+def _why_down(host: Host) -> str:
+    """Return dockerd's own last words, which it writes before it ends."""
+    if host.run("systemctl show docker -p LoadState --value").stdout.strip() == "masked":
+        return "it is masked (systemctl unmask docker)"
+    log = host.run("journalctl -u docker -b -n 60 -q --no-pager -o cat").stdout
+    words = [line for line in log.splitlines() if re.match(r"(unable to|failed to) ", line)]
+    return words[-1] if words else "journalctl -u docker"
 
 
 @then(parsers.parse('Docker\'s storage driver is "{driver}"'))
@@ -99,7 +120,7 @@ def storage_driver_is(container: Transport, driver: str) -> None:
     """The name alone proves little: the driver's start-up check is that the program exists."""
     info = _docker(container, "info", "-f", "{{json .}}")
     answer = json.loads(info.stdout or b"{}")
-    assert answer.get("Driver"), f"Docker does not answer: {cause(_said(info))}"
+    assert answer.get("Driver"), f"Docker does not answer: {cause(said(info))}"
     status = dict(answer.get("DriverStatus") or [])
     snapshotter = status.get("driver-type", "")
     assert "snapshotter" not in snapshotter, (
@@ -135,8 +156,18 @@ def image_is_loaded(container: Transport, request: pytest.FixtureRequest) -> Com
 def _pull(container: Transport, image: str) -> CommandResult:
     """Pull; a registry that cannot be reached says nothing about the container."""
     pulled = _docker(container, "pull", image)
-    if not pulled.ok and _UNREACHABLE.search(_said(pulled)):
-        raise TransportError(f"the registry did not serve {image}: {cause(_said(pulled))}")
+    if pulled.ok:
+        return pulled
+    # A layer that it cannot unpack lets dockerd try the next registry, whose error it tells then.
+    log = container.run(["journalctl", "-u", "docker", "-n", "20", "-q", "--no-pager", "-o", "cat"])
+    if found := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
+        raise FactError(
+            f"{image} holds files of ids that the container's map does not have, which is the "
+            "image's and no failure of the platform: build it with ids below 65536, or give the "
+            f"container more subordinate ids. Docker said: {found[0]}"
+        )
+    if _UNREACHABLE.search(said(pulled)):
+        raise TransportError(f"the registry did not serve {image}: {cause(said(pulled))}")
     return pulled
 
 
@@ -163,7 +194,7 @@ def docker_container_runs(
 @then("its root is mounted by fuse-overlayfs, as the node sees it, too")
 def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
     """Docker names the directory; the kernel's mount table, read from the node, says by whom."""
-    assert docker_run.result.ok, f"no container can be started: {cause(_said(docker_run.result))}"
+    assert docker_run.result.ok, f"no container can be started: {cause(said(docker_run.result))}"
     shown = _docker(container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name)
     merged = shown.require().text.strip()
     pid = runtime.init_pid(ctid)
@@ -185,7 +216,7 @@ def mount_serves(container: Transport, docker_run: DockerRun) -> None:
     shown = _docker(container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name)
     merged = shown.require().text.strip()
     listing = container.run(["ls", "-A", merged])
-    assert listing.ok, f"the mount serves nothing: {cause(_said(listing))}"
+    assert listing.ok, f"the mount serves nothing: {cause(said(listing))}"
     assert listing.text.split(), f"{merged} is empty"
 
 
@@ -207,12 +238,21 @@ def hello_world_runs(container: Transport, image: str, request: pytest.FixtureRe
 
 
 @then("it greets and exits with 0")
-def it_greets(docker_run: DockerRun, image: str) -> None:
+def it_greets(container: Transport, docker_run: DockerRun, image: str) -> None:
     """What a user sees."""
     result = docker_run.result
-    assert result.ok, f"{image} ended with {result.exit_code}: {cause(_said(result))}"
+    assert result.ok, (
+        f"{image} ended with {result.exit_code}: {cause(said(result))}{_runc(container, result)}"
+    )
     assert "Hello from Docker!" in result.text, f"{image} did not greet: {result.text[:200]!r}"
     evidence.say(f"exit 0, greeted, in {result.seconds:.1f} s")
+
+
+def _runc(container: Transport, result: CommandResult) -> str:
+    """Return runc's version where that is one half of a known pair."""
+    if cause(said(result)) != CAUSES[0][1]:
+        return ""
+    return f"; it has {container.run(['runc', '--version']).text.partition(chr(10))[0]}"
 
 
 @then("Docker's own record, asked from the node, says the same")

@@ -111,7 +111,15 @@ def daemon_json_names(container_host: Host, driver: str) -> None:
 @then("daemon.json kept the user's other settings")
 def daemon_json_kept(container_host: Host, runtime: Runtime, target: Target) -> None:
     """What was there before the plan (a registry mirror, say) is still there."""
-    settings = json.loads(container_host.file(docker_in_lxc.DAEMON_JSON).content_string)
+    file = container_host.file(docker_in_lxc.DAEMON_JSON)
+    if not file.exists:
+        raise FactError(f"{docker_in_lxc.DAEMON_JSON} is absent: what it kept cannot be said")
+    try:
+        settings = json.loads(file.content_string)
+    except json.JSONDecodeError as error:
+        raise FactError(
+            f"{docker_in_lxc.DAEMON_JSON} is not JSON ({error}): what it kept cannot be said"
+        ) from error
     others = {key: value for key, value in settings.items() if key != "storage-driver"}
     before, whence = _settings_before(runtime, target)
     if before is None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, then, when
 
 from gate import evidence
-from remediation.errors import TransportError
+from remediation import apparmor, audit, config
+from remediation.errors import RemediationError, TransportError
 from remediation.runtime import wait_until_booted
 
 if TYPE_CHECKING:
@@ -24,9 +25,28 @@ def container_is_running(runtime: Runtime, ctid: int) -> None:
     state = runtime.state(ctid)
     if state != "running":
         raise TransportError(
-            f"container {ctid} on {runtime.node.machine} is {state or 'absent'}: what holds inside "
-            f"cannot be judged. Start it (pct start {ctid}) and ask again"
+            f"container {ctid} on {runtime.node.machine} is {state or 'absent'}"
+            f"{_hindrance(runtime, ctid)}: what holds inside cannot be judged. "
+            f"Start it (pct start {ctid}) and ask again"
         )
+
+
+def _hindrance(runtime: Runtime, ctid: int) -> str:
+    """Return what keeps a container from starting, where that can be seen before it is tried."""
+    try:
+        written = runtime.configuration(ctid)
+        loaded = apparmor.loaded_profiles(runtime.node)
+    except RemediationError:
+        return ""
+    for entry in config.cut_entries(written):
+        return (
+            f", and cannot start: the mount entry '{entry.value}' lacks "
+            f"{', '.join(config.missing_fields(entry.value))} ({written.path}, line {entry.line})"
+        )
+    profile = written.current().get("lxc.apparmor.profile", "generated")
+    if profile in {"generated", "unconfined"} or profile in loaded:
+        return ""
+    return f", and cannot start: the kernel does not know its profile {profile}"
 
 
 @when("the container is restarted")
@@ -62,14 +82,29 @@ def configured_unprivileged(runtime: Runtime, ctid: int) -> None:
 #: Units that fail in an unprivileged guest whatever AppArmor does: they mount file systems of
 #: the kernel's own, which only the node's root may.
 _NOT_APPARMORS = frozenset({"sys-kernel-config.mount", "sys-kernel-debug.mount"})
+#: Docker's own are judged where Docker is.
+_DOCKERS = frozenset({"docker.service", "docker.socket", "containerd.service"})
 
 
 @then("no unit of the guest has failed but those that fail without AppArmor, too")
-def no_unit_failed(container: Transport) -> None:
+def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
     """By systemd: a profile that refuses its mounts leaves the guest degraded."""
     state = container.run(["systemctl", "is-system-running", "--wait"], timeout=120).text.strip()
     listing = container.run(["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
     failed = {line.split()[0] for line in listing.require().text.splitlines() if line.strip()}
-    left = sorted(failed - _NOT_APPARMORS)
-    assert not left, f"the guest is {state}: {len(left)} unit(s) failed: {', '.join(left[:8])}"
+    left = sorted(failed - _NOT_APPARMORS - _DOCKERS)
+    assert not left, (
+        f"the guest is {state}: {len(left)} unit(s) failed: {', '.join(left[:8])}"
+        f"{_denied(runtime, ctid)}"
+    )
     evidence.say(f"systemd says {state}; failed: {', '.join(sorted(failed)) or 'none'}")
+
+
+def _denied(runtime: Runtime, ctid: int) -> str:
+    """Return what AppArmor denied last under the container's profile; others may share that."""
+    profile = apparmor.label(runtime.node, runtime.init_pid(ctid)).partition(" ")[0]
+    denials = audit.recent(runtime.node, profile)
+    if not denials:
+        return "; no denial under its profile is in the log"
+    said, rule = denials[-1].summary, audit.smallest_rule(denials[-1])
+    return f"; the last denial under its profile: {said}; to allow it: {rule}"

@@ -39,6 +39,7 @@ def host() -> Any:
         service=lambda _: SimpleNamespace(is_running=False),
         package=lambda name: SimpleNamespace(name=name, is_installed=False),
         exists=lambda _: False,
+        run=lambda _: SimpleNamespace(stdout=""),
     )
 
 
@@ -64,5 +65,5 @@ def test_what_a_docker_command_ends_with() -> None:
     assert str(raised.value) == f"Docker does not answer: {SAID}"
     run = docker.DockerRun("gate", Guest().run(["docker", "run", "hello-world"]))
     with pytest.raises(AssertionError) as raised:
-        docker.it_greets(run, "hello-world")
+        docker.it_greets(Guest(), run, "hello-world")
     assert str(raised.value) == f"hello-world ended with 127: {SAID}"

@@ -38,7 +38,7 @@ def test_its_name_is_one_that_lxc_may_enter() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_it_carries_the_plans_rules(rule: str) -> None:
-    assert re.search(RULES[rule], TEXT, re.MULTILINE)
+    assert re.search(rf"^\s*(allow )?{re.escape(rule)}", TEXT, re.MULTILINE)
 
 
 def rules() -> list[str]:

@@ -1,0 +1,139 @@
+"""``python -m faults``: break a healthy target, ask the gate, and compare."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from faults import matrix, real, run, states
+from faults.catalogue import chosen, third
+from faults.run import Result
+from lab import progress
+from lab.machine import Lab
+from remediation import target as targets
+from remediation.errors import RemediationError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from faults.fault import Fault
+
+_REPORTS = Path(__file__).parents[1] / "reports"
+_err = Console(stderr=True, highlight=False)
+
+
+class _Command(click.Command):
+    """Ends with the error's own exit code, in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            raise click.UsageError(str(error)) from error
+        except RemediationError as error:
+            _err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
+            sys.exit(error.exit_code)
+
+
+@click.command(cls=_Command)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option(
+    "--target",
+    "where",
+    default=targets.DEFAULT,
+    show_default=True,
+    metavar="T",
+    help=f"{targets.EXPECTED}, or a name in the target file. On all but the lab only faults that "
+    "can be taken back are run, in a container that is made for them.",
+)
+@click.option(
+    "--target-file",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="TOML",
+    help="What there is to say of targets, by name.",
+)
+@click.option("--allow-mutation", is_flag=True, help="Needed on all targets but the lab.")
+@click.option("--third", "part", is_flag=True, help="For each scenario its first killer, as in CI.")
+@click.option("--all", "everything", is_flag=True, help="Ask all scenarios after each fault.")
+@click.option("--list", "listed", is_flag=True, help="Say which faults there are, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the kill matrix as JSON.")
+def main(
+    ids: Sequence[str],
+    where: str,
+    file: Path | None,
+    *,
+    allow_mutation: bool,
+    part: bool,
+    everything: bool,
+    listed: bool,
+    as_json: bool,
+) -> None:
+    """Break a healthy target on purpose, ask the gate, and compare.
+
+    ID is a fault's (F15), or a pattern of some ('F3*'); without one all are run. Exit 0: each
+    fault turned red what it names and nothing else; 1: not so; 3: one could not be run.
+    """
+    faults = third(chosen(ids)) if part else chosen(ids)
+    if listed:
+        Console(highlight=False).print(_listing(faults))
+        return
+    asked = targets.find(where, file)
+    if asked == targets.parse(targets.DEFAULT):
+        found = _on_lab(faults, everything=everything)
+    else:
+        faults = real.require_safe(faults, named=bool(ids), may_change=allow_mutation)
+        found = real.on_target(faults, asked, _tell)
+    results: list[Result] = []
+    for result in found:
+        results.append(result)
+        matrix.write(results, _REPORTS)  # so far: a long run that is stopped has said something
+        _tell(f"{result.id}: {'as expected' if result.held else 'NOT AS EXPECTED'}")
+    if as_json:
+        sys.stdout.write(matrix.as_json(results).decode())
+    else:
+        Console(highlight=False).print(matrix.as_table(results))
+    sys.exit(_code(results, len(faults)))
+
+
+def _on_lab(faults: Iterable[Fault], *, everything: bool) -> Iterator[Result]:
+    lab = Lab.open(steps=progress.on(_err)).up()
+    states.prepare(lab)
+    for fault in faults:
+        _tell(f"{fault.id}: {fault.title}")
+        try:
+            yield run.on_lab(fault, lab, everything=everything)
+        except RemediationError as error:  # the others are run all the same
+            yield Result(fault.id, fault.title, run.expected(fault), unasked=str(error))
+
+
+def _code(results: Sequence[Result], wanted: int) -> int:
+    if any(result.problems for result in results):
+        return 1
+    return 3 if len(results) < wanted or any(result.unasked for result in results) else 0
+
+
+def _tell(line: str) -> None:
+    _err.print(Text(f"… {line}", style="dim"), soft_wrap=True)
+
+
+def _listing(faults: Iterable[Fault]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("fault", "what is broken", "not compliant", "undetermined", "real target"):
+        table.add_column(column, overflow="fold", no_wrap=column == "fault")
+    for fault in faults:
+        safe = "safe" if fault.safe else ""
+        lists = ["\n".join(titles) for titles in (fault.red, fault.undetermined)]
+        table.add_row(fault.id, Text(fault.title), *map(Text, lists), safe)
+    return table
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m faults")

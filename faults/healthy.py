@@ -1,0 +1,97 @@
+"""Healthy targets that differ: on each of them the gate is green, again and again."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from faults import states
+from faults.fault import CTID, HEALTHY
+from faults.run import COMPLIANT, ask
+from faults.scenarios import scenarios
+from remediation import target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faults.run import Found
+    from lab.machine import Lab
+
+#: 952, reserved on the lab's target, under the profile and denied something twice a second.
+_NEIGHBOUR = """
+pct create 952 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname neighbour \
+    --rootfs local:1 --memory 256 --unprivileged 1 --features nesting=1 >/dev/null
+echo "lxc.apparmor.profile: $profile" >>/etc/pve/lxc/952.conf
+pct start 952
+(ctid=952; settled)
+systemd-run -q --unit=denied pct exec 952 --keep-env 0 -- \
+    sh -c 'while sleep 0.5; do perl -e "socket(S, 38, 5, 0)"; done'
+"""
+#: 953 is nobody's: neither the target's nor reserved.
+_STOPPED = """
+pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname other \
+    --rootfs local:1 --memory 256 --unprivileged 1 >/dev/null
+echo "lxc.apparmor.profile: $profile" >>/etc/pve/lxc/953.conf
+"""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A healthy target: what it is, shell that makes it so, and the container that is asked about.
+
+    950 comes from the template without Docker, 951 from the one with it.
+    """
+
+    id: str
+    title: str
+    make: str = ""
+    ctid: int = CTID
+
+
+VARIATIONS = (
+    Variation("plain", "a container from the template without Docker"),
+    Variation("docker", "a container from the template with Docker", ctid=951),
+    Variation(
+        "kernel-log", "no auditd: denials go to the kernel's log", "pkill -x auditd; sleep 1"
+    ),
+    Variation("F22", "a neighbour under the same profile is denied something", _NEIGHBOUR),
+    Variation("stopped", "another container under the profile is stopped", _STOPPED),
+    Variation(
+        "noisy",
+        "the log is noisy",
+        "systemd-run -q --unit=noise sh -c "
+        "'while :; do auditctl -m noise; logger noise; sleep 0.1; done'",
+    ),
+    Variation(
+        "old",
+        "the container was denied something, before anybody watched",
+        "inside perl -e 'socket(my $s, 38, 5, 0)'; sleep 1",
+    ),
+    Variation(
+        "slow",
+        "the machine is slow: something else takes its processors",
+        "for each in 1 2; do systemd-run -q --unit=load$each sh -c 'while :; do :; done'; done",
+    ),
+)
+
+
+def in_turn(number: int) -> Iterator[Variation]:
+    """Return so many variations, each in its turn."""
+    return itertools.islice(itertools.cycle(VARIATIONS), number)
+
+
+def asked() -> tuple[str, ...]:
+    """Return the titles of all that can be asked of a container that is there."""
+    return tuple(title for title, each in scenarios().items() if not each.rehearses)
+
+
+def false_alarms(variation: Variation, lab: Lab) -> dict[str, Found]:
+    """Return what is not compliant on a healthy target, by title: nothing, if all is well."""
+    states.prepare(lab, variation.ctid)
+    states.load(lab, HEALTHY, variation.ctid)
+    with target.opened(target.parse(f"lab/{variation.ctid}")) as runtime:
+        states.date_anew(runtime.node, variation.ctid)
+        states.shell(runtime.node, variation.make, variation.ctid)
+    found = ask(asked(), "--target", f"lab/{variation.ctid}", "--allow-mutation")
+    return {title: each for title, each in found.items() if each.verdict != COMPLIANT}

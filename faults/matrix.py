@@ -1,0 +1,130 @@
+"""The kill matrix: scenarios by faults, as JSON, as a page, and as a table for a terminal."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from faults.run import COMPLIANT, RED, UNDETERMINED
+from faults.scenarios import scenarios
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from faults.run import Result
+
+#: What a cell may say besides a verdict.
+NOT_ASKED = "not asked"
+_SIGNS = {RED: "✗", UNDETERMINED: "?", COMPLIANT: "·", NOT_ASKED: ""}
+_STYLE = """
+body { font: 13px/1.35 system-ui, sans-serif; margin: 1.5em }
+table { border-collapse: collapse } td, th { border: 1px solid #ddd; padding: 1px 4px }
+th.fault { writing-mode: vertical-rl; font-weight: normal; text-align: left }
+td { text-align: center } td:first-child { text-align: left; white-space: nowrap }
+.red { background: #f4b6b6 } .undetermined { background: #f7e3a1 }
+.wrong { outline: 3px solid #b00; outline-offset: -3px } .survives { font-weight: bold }
+"""
+_LEGEND = (
+    "✗ not compliant, ? undetermined, · compliant, empty: not asked; framed: not as expected. "
+    "A scenario in bold was killed by none of these faults."
+)
+
+
+def cell(result: Result, title: str) -> str:
+    """Return what a fault did to a scenario."""
+    return result.found[title].verdict if title in result.found else NOT_ASKED
+
+
+def killed(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Return the ids of the faults that turned each scenario into what they must, by title."""
+    return {
+        title: [r.id for r in results if title in r.kills and r.expected[title] == cell(r, title)]
+        for title in scenarios()
+    }
+
+
+def as_json(results: Sequence[Result]) -> bytes:
+    """Return the matrix for programs."""
+    by = killed(results)
+    faults: list[dict[str, Any]] = [
+        {
+            "id": r.id,
+            "title": r.title,
+            "held": r.held,
+            "unasked": r.unasked,
+            "seconds": round(r.seconds, 1),
+            "expected": dict(r.expected),
+            "cells": {title: cell(r, title) for title in scenarios()},
+            "causes": {t: f.cause for t, f in r.found.items() if f.cause},
+            "problems": list(r.problems),
+        }
+        for r in results
+    ]
+    survived = [title for title, ids in by.items() if not ids]
+    document = {"faults": faults, "killed": by, "survived": survived}
+    return msgspec.json.format(msgspec.json.encode(document)) + b"\n"
+
+
+def as_html(results: Sequence[Result]) -> str:
+    """Return the matrix as one page, for a browser and for Allure."""
+    by = killed(results)
+    head = "".join(
+        f'<th class="fault" title="{html.escape(r.title)}">{html.escape(r.id)}</th>'
+        for r in results
+    )
+    rows = []
+    for title in scenarios():
+        kind = "" if by[title] else ' class="survives"'
+        cells = "".join(_html_cell(r, title) for r in results)
+        rows.append(f"<tr><td{kind}>{html.escape(title)}</td>{cells}</tr>")
+    table = f"<table><tr><th>scenario</th>{head}</tr>\n" + "\n".join(rows) + "</table>"
+    wrong = [f"{r.id}: {each}" for r in results for each in (*r.problems, r.unasked) if each]
+    listed = "".join(f"<li>{html.escape(each)}</li>" for each in wrong)
+    return (
+        f'<!doctype html><meta charset="utf-8"><title>Kill matrix</title><style>{_STYLE}</style>'
+        f"<h1>Kill matrix</h1><p>{html.escape(_LEGEND)}</p>{table}<ul>{listed}</ul>\n"
+    )
+
+
+def _html_cell(result: Result, title: str) -> str:
+    is_ = cell(result, title)
+    kinds = {RED: ["red"], UNDETERMINED: ["undetermined"]}.get(is_, [])
+    if any(problem.startswith(repr(title)) for problem in result.problems):
+        kinds = [*kinds, "wrong"]
+    cause = result.found[title].cause if title in result.found else ""
+    where = f"{result.id}: {cause or is_}"
+    return f'<td class="{" ".join(kinds)}" title="{html.escape(where)}">{_SIGNS[is_]}</td>'
+
+
+def as_table(results: Sequence[Result]) -> Table:
+    """Return what was expected, what came and how long it took, a fault a row."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("fault", "what is broken", "expected", "came", "time"):
+        table.add_column(column, overflow="fold", no_wrap=column in {"fault", "time"})
+    for r in results:
+        should = list(r.expected.values())
+        came = [f.verdict for f in r.found.values() if f.verdict != COMPLIANT]
+        said = Text(r.unasked or _counted(came))
+        if not r.held:
+            said = Text(
+                "\n".join((said.plain, *r.problems)), style="yellow" if r.unasked else "red"
+            )
+        table.add_row(r.id, Text(r.title), _counted(should), said, f"{r.seconds:.1f} s")
+    return table
+
+
+def _counted(verdicts: Sequence[str]) -> str:
+    parts = [f"{verdicts.count(word)} {word}" for word in (RED, UNDETERMINED) if word in verdicts]
+    return ", ".join(parts) or COMPLIANT
+
+
+def write(results: Sequence[Result], folder: Path) -> None:
+    """Leave the matrix in ``kill-matrix.json`` and ``kill-matrix.html``."""
+    folder.mkdir(exist_ok=True)
+    (folder / "kill-matrix.json").write_bytes(as_json(results))
+    (folder / "kill-matrix.html").write_text(as_html(results), "utf-8")

@@ -1,0 +1,160 @@
+"""Faults on a target that is not the lab: in a container that is made for it and thrown away.
+
+Only those that can be taken back are run; each is, and a witness compares.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from faults import run
+from faults.fault import PRELUDE
+from faults.run import COMPLIANT, Result
+from remediation import docker_in_lxc, witness
+from remediation import target as targets
+from remediation.errors import UsageError
+from remediation.provision import boot, create
+from remediation.runtime import wait_until_booted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from faults.fault import Fault
+    from remediation.plan import Plan
+    from remediation.runtime import Runtime
+    from remediation.target import Target
+
+#: The gate itself pulls and runs images in it.
+_THE_GATES = re.compile(r"container: file /var/lib/(docker|containerd)(/|$)")
+
+
+def require_safe(faults: Sequence[Fault], *, named: bool, may_change: bool) -> tuple[Fault, ...]:
+    """Return the faults that may run on a real target.
+
+    Args:
+        faults: those that are asked for.
+        named: whether somebody named them; else the unsafe ones are left out.
+        may_change: whether the target may be changed at all.
+
+    Raises:
+        UsageError: nothing may be changed, or an unsafe one was named.
+    """
+    if not may_change:
+        raise UsageError(
+            "faults break what they run on: on a target that is not the lab, say --allow-mutation; "
+            "a container is made for them, and thrown away"
+        )
+    unsafe = [fault.id for fault in faults if not fault.safe]
+    if named and unsafe:
+        raise UsageError(
+            f"{', '.join(unsafe)}: not on a real target: what they break is not in the container "
+            "alone, or cannot be taken back (python -m faults --list)"
+        )
+    return tuple(fault for fault in faults if fault.safe)
+
+
+def on_target(
+    faults: Sequence[Fault], asked: Target, tell: Callable[[str], None]
+) -> Iterator[Result]:
+    """Run faults in a container of their own on a target; after one that stays, no other is run.
+
+    Args:
+        faults: safe ones.
+        asked: the target; of its reserved containers the first is made, and destroyed.
+        tell: hears one line before anything that takes time.
+
+    Yields:
+        What came of each.
+
+    Raises:
+        UsageError: no container is reserved, or it is there already; nothing was changed.
+        RemediationError: the container could not be made, or not be taken away.
+    """
+    with (
+        targets.opened(asked, tell=tell) as runtime,
+        _container(runtime, asked, tell) as own,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        file = Path(folder) / "targets.toml"
+        file.write_text(table(own))
+        place = ("--target-file", str(file), "--target", "faults", "--allow-mutation")
+        tell("the gate, without a fault")
+        titles = dict.fromkeys(title for fault in faults for title in fault.asked())
+        control = run.ask(tuple(titles), *place)
+        before = [title for title, each in control.items() if each.verdict != COMPLIANT]
+        for fault in faults:
+            tell(f"{fault.id}: {fault.title}")
+            result, stays = _one(fault, runtime, own.ctid, place, before)
+            yield result
+            if stays:
+                return
+
+
+def _one(
+    fault: Fault, runtime: Runtime, ctid: int, place: Sequence[str], before: Sequence[str]
+) -> tuple[Result, bool]:
+    """Return what came of a fault, and whether something of it stays."""
+    clock, healthy = time.monotonic(), _look(runtime, ctid)
+    try:
+        run.inject(fault, runtime.node, ctid)
+        found = run.ask(fault.asked(), *place)
+    finally:  # also what was broken by half
+        undo = ["bash", "-c", PRELUDE + fault.undo, "undo", str(ctid)]
+        undone = runtime.node.run(undo, timeout=600)
+    undone.require(f"fault {fault.id} is not taken back")
+    wait_until_booted(runtime.inside(ctid))
+    left = witness.differences(healthy, _look(runtime, ctid))
+    problems = run.compare(fault, found, ctid, before=before)
+    problems += tuple(f"it was not taken back: {each}" for each in left[:10])
+    seconds = time.monotonic() - clock
+    result = Result(fault.id, fault.title, run.expected(fault), found, problems, seconds)
+    return result, bool(left)
+
+
+def _look(runtime: Runtime, ctid: int) -> dict[str, str]:
+    """Return what must be the same afterwards; that of the configuration is its content."""
+    state = witness.undone(witness.both(runtime, ctid))
+    file = f"node: file {runtime.config_path(ctid)}"
+    return {key: fact for key, fact in state.items() if key != file and not _THE_GATES.match(key)}
+
+
+@contextmanager
+def _container(runtime: Runtime, asked: Target, tell: Callable[[str], None]) -> Iterator[Target]:
+    """Make a container with the plan applied; yield it as a target, and throw it away."""
+    if not asked.reserved:
+        raise UsageError(
+            "no ctid is reserved for throw-away containers on this target: put one into its target "
+            "file, for example reserved = [951], with the template, storage and bridge for it"
+        )
+    ctid = asked.reserved[0]
+    argv = asked.creation(ctid, hostname="faults", size=4, features=docker_in_lxc.FEATURES)
+    create(runtime, ctid, argv, tell)  # raises if it is there: then it is not ours to destroy
+
+    def plan() -> Plan:
+        return docker_in_lxc.plan(runtime, ctid, repository=asked.repository, tell=tell)
+
+    try:
+        boot(runtime, ctid)
+        plan().apply()
+        yield msgspec.structs.replace(asked, ctid=ctid, reserved=())
+    finally:
+        if (mine := plan()).journal.entries():
+            mine.rollback(force=True)
+        if runtime.state(ctid) == "running":
+            runtime.stop(ctid)
+        if runtime.state(ctid) is not None:
+            runtime.node.run(["pct", "destroy", str(ctid)], timeout=180).require()
+
+
+def table(own: Target) -> str:
+    """Return a target file with this one target, ``faults``: JSON's values are TOML's, too."""
+    values = {key: value for key, value in msgspec.to_builtins(own).items() if value is not None}
+    return "[faults]\n" + "".join(f"{key} = {json.dumps(each)}\n" for key, each in values.items())

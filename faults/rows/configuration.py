@@ -1,0 +1,132 @@
+"""What can be wrong with the container's configuration."""
+
+from __future__ import annotations
+
+from faults.fault import CONTAINER, Fault
+from faults.scenarios import (
+    AGAIN,
+    CONFINED,
+    DENIALS,
+    ENTRIES,
+    GIVEN,
+    HELLO,
+    INSIDE,
+    MOUNT,
+    ONE_NAME,
+    THERE,
+    UNPRIVILEGED,
+)
+
+#: Keeps the container's configuration, and puts it back.
+_KEEP = 'cat "$conf" >/root/conf.before; '
+_BACK = 'cat /root/conf.before >"$conf"; rm /root/conf.before'
+#: Another profile with the same rules, so that everything works under it.
+_OTHER = """
+sed 's/^profile lxc-phoenix-v2 /profile lxc-other /' "$file" >/etc/apparmor.d/lxc-other
+apparmor_parser -r -K /etc/apparmor.d/lxc-other
+"""
+
+FAULTS = (
+    Fault(
+        "F01",
+        "the mount entry is cut at its first space",
+        'pct stop "$ctid"; sed -i \'1i lxc.mount.entry: /dev/fuse\' "$conf"',
+        red=(ENTRIES,),
+        undetermined=INSIDE,
+        words=(
+            "mount entry has 1 field(s), '/dev/fuse'",
+            "target, type, options missing",
+            "line 1",
+        ),
+        because=("is stopped", "the mount entry '/dev/fuse' lacks target, type, options"),
+    ),
+    Fault(
+        "F02",
+        "/dev/fuse is not given to the container",
+        _KEEP + "sed -i 's/,fuse=1//; s/fuse=1,//' \"$conf\"; restart",
+        red=(GIVEN, THERE),
+        words=("container {ctid} lacks fuse",),
+        also=(MOUNT, HELLO, DENIALS, AGAIN),
+        undo=_BACK + "; restart",
+    ),
+    Fault(
+        "F03",
+        "nesting is off",
+        _KEEP + "sed -i '/^features:/s/nesting=1/nesting=0/' \"$conf\"",
+        red=(GIVEN,),
+        words=("container {ctid} lacks nesting",),
+        also=(AGAIN,),
+        undo=_BACK,
+    ),
+    Fault(
+        "F03-proc",
+        "a Docker container is refused its /proc",
+        "rule 'audit deny mount fstype=proc,'",
+        red=(HELLO,),
+        words=("nested mounts are refused",),
+        also=(MOUNT, DENIALS),
+    ),
+    Fault(
+        "F04",
+        "keyrings are off",
+        _KEEP + "sed -i '/^features:/s/keyctl=1/keyctl=0/' \"$conf\"; restart",
+        red=(GIVEN, THERE),
+        words=("container {ctid} lacks keyctl",),
+        also=(AGAIN,),
+        undo=_BACK + "; restart",
+    ),
+    Fault(
+        "F04-perl",
+        "nothing in the container can ask whether keyrings work",
+        "inside mv /usr/bin/perl /usr/bin/perl.off",
+        undetermined=(THERE,),
+        words=("whether keyctl works cannot be asked",),
+        reach=CONTAINER,
+        undo="inside mv /usr/bin/perl.off /usr/bin/perl",
+    ),
+    Fault(
+        "F05",
+        "the profile was appended after a snapshot's header",
+        _KEEP + "sed -i '/^lxc.apparmor.profile/d' \"$conf\"; "
+        'printf \'\\n[pre]\\narch: amd64\\nlxc.apparmor.profile: %s\\n\' "$profile" >>"$conf"',
+        red=(GIVEN, ONE_NAME, CONFINED),
+        words=("stands in section [pre], where it has no effect", "line "),
+        also=(DENIALS, AGAIN),
+        undo=_BACK,
+    ),
+    Fault(
+        "F05-line",
+        "a line of the configuration is no option",
+        _KEEP + "sed -i '1i nesting 1' \"$conf\"",
+        red=(GIVEN,),
+        words=("line 1: 'nesting 1' is no option",),
+        also=(AGAIN,),
+        undo=_BACK,
+    ),
+    Fault(
+        "F06",
+        "an include after the profile replaces it",
+        _OTHER + "echo 'lxc.apparmor.profile = lxc-other' >/etc/lxc/other.conf; "
+        "echo 'lxc.include: /etc/lxc/other.conf' >>\"$conf\"; restart",
+        red=(CONFINED,),
+        words=("runs under 'lxc-other (enforce)'", "then lxc-other; the last one wins"),
+        also=(DENIALS,),
+    ),
+    Fault(
+        "F07",
+        "the configuration was changed, and the container not restarted",
+        _OTHER + "sed -i '/^lxc.apparmor.profile/s/:.*/: lxc-other/' \"$conf\"; restart; "
+        'sed -i "/^lxc.apparmor.profile/s/:.*/: $profile/" "$conf"',
+        red=(CONFINED,),
+        words=("runs under 'lxc-other (enforce)'", "was not restarted since"),
+    ),
+    Fault(
+        "F08",
+        "the container is privileged",
+        _KEEP + "sed -i '/^unprivileged/d' \"$conf\"",
+        red=(UNPRIVILEGED,),
+        words=("container {ctid} is privileged",),
+        also=(DENIALS, AGAIN),
+        undo=_BACK,
+    ),
+)

@@ -1,0 +1,271 @@
+"""What can be wrong with Docker in the container, and with what it is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faults.fault import CONTAINER, NODE, Fault
+from faults.scenarios import (
+    AGAIN,
+    DENIALS,
+    DRIVER,
+    HAS_DOCKER,
+    HELLO,
+    INSTALLED,
+    MOUNT,
+    SETTINGS,
+    THERE,
+    UNITS,
+)
+from lab import hello
+from lab.provision import REGISTRY
+
+if TYPE_CHECKING:
+    from remediation.transport import Transport
+
+#: An id that Docker can write down and the map of a container does not have.
+_OTHER_ID = 1_000_000
+#: What else is down when Docker is, and when its containers get no root.
+_DOWN = (MOUNT, HELLO, DENIALS, AGAIN)
+_NO_ROOT = (MOUNT, DENIALS, AGAIN)
+_RESTART = "inside systemctl restart docker"
+_TESTING = "/var/lib/vz/template/cache/debian-testing-docker_amd64.tar.zst"
+#: As its authors wrote the profile of the plan, with what Docker 26 needs besides.
+_AUTHORS = """
+sed -i 's/debian-trixie-standard/debian-testing-docker/' "$repository/etc/phoenix_lxc_configs.json"
+pct stop "$ctid"; pct destroy "$ctid"; phoenix create "$ctid"
+cat >"$file" <<'PROFILE'
+#include <tunables/global>
+profile lxc-phoenix-v2 flags=(attach_disconnected,mediate_deleted) {
+  #include <abstractions/lxc/container-base>
+  mount fstype=fuse.fuse-overlayfs -> /var/lib/docker/fuse-overlayfs/**,
+  allow /dev/fuse rw,
+  allow /sys/fs/fuse/connections r,
+  mount,
+  umount,
+  remount,
+  pivot_root,
+}
+PROFILE
+cp "$file" "$repository/etc/apparmor/$profile"; load
+"""
+#: Greets, and runs nothing.
+_GREETS = '[ "$1" = run ] && { echo "Hello from Docker!"; exit 0; }; exec /usr/bin/docker.real "$@"'
+#: Pulls, and then puts an image of its own under the name.
+_SWAPS = (
+    'real=/usr/bin/docker.real; [ "$1" = pull ] || exec $real "$@"; '
+    '$real "$@" && $real save -o /tmp/image "$2" && $real image rm -f "$2" && '
+    "$real load -i /tmp/image"
+)
+
+
+def _in_place_of_docker(program: str) -> str:
+    """Return an injection that puts a shell program in the place of Docker's client."""
+    return (
+        "inside mv /usr/bin/docker /usr/bin/docker.real; "
+        f"printf '#!/bin/sh\\n%s\\n' '{program}' | into /usr/bin/docker 755"
+    )
+
+
+def _image_of_other_ids(node: Transport) -> None:
+    """Put a hello-world into the registry whose files the container cannot own."""
+    script = (
+        "cat >/tmp/other.tar; exec skopeo copy -q --dest-tls-verify=false "
+        f"docker-archive:/tmp/other.tar docker://{REGISTRY}/{hello.REFERENCE}"
+    )
+    archive = hello.docker_archive(owner=_OTHER_ID)
+    node.run(["sh", "-c", script], stdin=archive, timeout=120).require()
+
+
+FAULTS = (
+    Fault(
+        "F30",
+        "Docker stores its layers with vfs",
+        f'inside sed -i s/fuse-overlayfs/vfs/ "$settings"; {_RESTART}',
+        red=(DRIVER, INSTALLED),
+        words=("storage driver is 'vfs'",),
+        also=_DOWN,
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F31",
+        "the driver's name is right, and no mount is possible",
+        "chmod 600 /dev/fuse",
+        red=(MOUNT, THERE),
+        words=("no usable /dev/fuse",),
+        also=(HELLO, DENIALS),
+    ),
+    Fault(
+        "F32",
+        "fuse-overlayfs was removed",
+        "inside dpkg -r --force-depends fuse-overlayfs",
+        red=(INSTALLED, HELLO),
+        words=("fuse-overlayfs is not installed in the container",),
+        also=_NO_ROOT,
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F32-mode",
+        "fuse-overlayfs is not executable",
+        "inside chmod -x /usr/bin/fuse-overlayfs",
+        red=(HELLO,),
+        words=("fuse-overlayfs is not installed, or not executable",),
+        also=_NO_ROOT,
+        reach=CONTAINER,
+        undo="inside chmod +x /usr/bin/fuse-overlayfs",
+    ),
+    Fault(
+        "F32-other",
+        "fuse-overlayfs is not the program that it claims to be",
+        "inside mv /usr/bin/fuse-overlayfs /usr/bin/fuse-overlayfs.off; "
+        "printf '#!/bin/sh\\n' | into /usr/bin/fuse-overlayfs 755",
+        red=(HELLO,),
+        words=("/usr/bin/fuse-overlayfs mounted nothing",),
+        also=_NO_ROOT,
+        reach=CONTAINER,
+        undo="inside mv /usr/bin/fuse-overlayfs.off /usr/bin/fuse-overlayfs",
+    ),
+    Fault(
+        "F33",
+        "daemon.json is not JSON",
+        f'inside sed -i \'s/fuse-overlayfs"/fuse-overlayfs",,/\' "$settings"; {_RESTART} || true',
+        red=(INSTALLED, DRIVER),
+        undetermined=(SETTINGS,),
+        words=("daemon.json, line ", "column ", "Docker does not start"),
+        because=("daemon.json is not JSON",),
+        also=_DOWN,
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F33-key",
+        "daemon.json has a key that Docker does not know",
+        f'inside sed -i \'1s/{{/{{"no-such-key": true,/\' "$settings"; {_RESTART} || true',
+        red=(DRIVER,),
+        words=("Docker is not running", "no-such-key"),
+        also=_DOWN,
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F33-absent",
+        "daemon.json is not there",
+        'inside mv "$settings" "$settings.off"',
+        red=(INSTALLED,),
+        undetermined=(SETTINGS,),
+        words=("daemon.json is absent",),
+        because=("daemon.json is absent",),
+        also=(DENIALS, AGAIN),
+        reach=CONTAINER,
+        undo='inside mv "$settings.off" "$settings"',
+    ),
+    Fault(
+        "F34",
+        "daemon.json lost the user's other settings",
+        'inside cp -p "$settings" "$settings.off"; '
+        'printf \'{"storage-driver": "fuse-overlayfs"}\\n\' | into "$settings"',
+        red=(SETTINGS,),
+        words=("the user's settings are lost",),
+        also=(DENIALS,),
+        reach=CONTAINER,
+        undo='inside mv "$settings.off" "$settings"',
+    ),
+    Fault(
+        "F35",
+        "the containerd image store is on",
+        'inside sed -i \'1s/{/{"features": {"containerd-snapshotter": true},/\' "$settings"; '
+        f"{_RESTART}",
+        red=(DRIVER,),
+        words=("Docker uses the containerd image store",),
+        also=_DOWN,
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F36",
+        "Docker does not start at boot",
+        "inside systemctl -q disable docker.service docker.socket",
+        red=(DRIVER,),
+        words=("does not start at boot",),
+        also=(DENIALS, AGAIN),
+        reach=CONTAINER,
+        undo="inside systemctl -q enable docker.service docker.socket",
+    ),
+    Fault(
+        "F36-masked",
+        "Docker was stopped and masked",
+        "inside systemctl stop docker.socket docker; inside systemctl -q mask docker",
+        red=(DRIVER,),
+        words=("Docker is not running", "it is masked"),
+        also=_DOWN,
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F37",
+        "a newer runc under a profile with container-base's quiet denies",
+        _AUTHORS,
+        red=(HELLO,),
+        words=("the profile refuses that without a record", "it has runc version"),
+        also=(UNITS, MOUNT, DENIALS, AGAIN),
+        needs=f"test -e {_TESTING} || {{ echo 'python -m lab template testing' >&2; exit 1; }}",
+    ),
+    Fault(
+        "F38",
+        "the image's files are owned by ids outside the container's map",
+        _image_of_other_ids,
+        undetermined=(HELLO,),
+        words=("no failure of the platform", "subordinate ids"),
+        also=(DENIALS,),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F39",
+        "the registry cannot be reached",
+        "systemctl stop docker-registry",
+        undetermined=(HELLO,),
+        words=("the registry did not serve hello-world",),
+        also=(DENIALS,),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F40",
+        "the fuse daemon behind a running container's mount dies",
+        'systemd-run -q --unit=killer sh -c \'until pgrep -fx "/hello wait"; do sleep 0.2; done; '
+        "sleep 0.5; pkill -x fuse-overlayfs'",
+        red=(MOUNT,),
+        words=("the fuse-overlayfs process behind a mount died",),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F41",
+        "the greeting comes without a container",
+        _in_place_of_docker(_GREETS),
+        red=(HELLO,),
+        words=("dockerd knows of no such run",),
+        also=(MOUNT,),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F41-image",
+        "another image has the name hello-world",
+        _in_place_of_docker(_SWAPS),
+        red=(HELLO,),
+        words=("was never pulled as hello-world",),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F41-witness",
+        "dockerd's own record cannot be asked from the node",
+        "mv /usr/bin/curl /usr/bin/curl.off",
+        undetermined=(HELLO,),
+        words=("dockerd's socket cannot be asked",),
+        reach=NODE,
+    ),
+    Fault(
+        "F42",
+        "the container has no docker client",
+        "inside mv /usr/bin/docker /usr/bin/docker.off",
+        red=(HAS_DOCKER, DRIVER),
+        words=("the container has no docker client",),
+        also=_DOWN,
+        reach=CONTAINER,
+        undo="inside mv /usr/bin/docker.off /usr/bin/docker",
+    ),
+)

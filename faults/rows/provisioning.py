@@ -1,0 +1,128 @@
+"""What can be wrong with provisioning, with its script, and with doing it twice."""
+
+from __future__ import annotations
+
+from faults.fault import APPLIED, NODE, Fault
+from faults.scenarios import AGAIN, FROM_NOTHING, INSTALLED, SCRIPT
+
+#: A package of that name with nothing in it, made on the node without a mirror.
+_EMPTY_PACKAGE = """
+mkdir -p /tmp/empty/DEBIAN
+printf '%s\\n' 'Package: fuse-overlayfs' 'Version: 1.0' 'Architecture: all' \
+    'Maintainer: nobody <nobody@localhost>' 'Description: nothing' >/tmp/empty/DEBIAN/control
+dpkg-deb -b /tmp/empty /tmp/empty.deb >/dev/null
+dpkg -i /tmp/empty.deb >/dev/null
+"""
+
+FAULTS = (
+    Fault(
+        "F50",
+        "create exits 0 and does nothing",
+        "printf '#!/bin/sh\\nexit 0\\n' >\"$repository/bin/phoenix\"",
+        red=(FROM_NOTHING,),
+        words=("left no container {ctid}",),
+        start=APPLIED,
+    ),
+    Fault(
+        "F50-description",
+        "the container's description is not valid",
+        'sed -i \'s/"unprivileged": true/"unprivileged": "yes"/\' '
+        '"$repository/etc/phoenix_lxc_configs.json"',
+        red=(FROM_NOTHING,),
+        words=("phoenix create {ctid} did not succeed", "is not valid"),
+        start=APPLIED,
+    ),
+    Fault(
+        "F51",
+        "a second run restarts Docker",
+        "echo 'inside systemctl restart docker' >>\"$install\"",
+        red=(AGAIN,),
+        words=("a second run changed", "dockerd: "),
+        reach=NODE,
+    ),
+    Fault(
+        "F51-append",
+        "a second run appends a line",
+        "echo 'echo again | pct exec \"$CTID\" -- tee -a /etc/docker/appended >/dev/null' "
+        '>>"$install"',
+        red=(AGAIN,),
+        words=("a second run changed", "/etc/docker/appended"),
+        reach=NODE,
+    ),
+    Fault(
+        "F51-rewrite",
+        "a second run writes a file anew, with the same content",
+        "echo 'inside cp -p /etc/docker/daemon.json /etc/docker/new; "
+        'inside mv /etc/docker/new /etc/docker/daemon.json\' >>"$install"',
+        red=(AGAIN,),
+        words=("a second run changed", "file /etc/docker/daemon.json"),
+        reach=NODE,
+    ),
+    Fault(
+        "F51-fails",
+        "a second run ends with an error",
+        'echo \'fail "container $CTID has it already"\' >>"$install"',
+        red=(AGAIN,),
+        words=("phoenix create {ctid} did not succeed", "has it already"),
+        reach=NODE,
+    ),
+    Fault(
+        "F52",
+        "a second run loses the profile",
+        'echo \'sed -i /^lxc.apparmor.profile/d "/etc/pve/lxc/$CTID.conf"\' >>"$install"',
+        red=(AGAIN,),
+        words=("a second run changed", "configuration: "),
+        reach=NODE,
+    ),
+    Fault(
+        "F53",
+        "a feature's script fails, and create exits 0",
+        "sed -i '/((status == 0)) || die/d' \"$repository/bin/phoenix\"; "
+        "sed -i 's/^# --- Storage driver ---$/exit 1/' \"$install\"",
+        red=(FROM_NOTHING,),
+        words=("Docker is not installed in the container",),
+        start=APPLIED,
+    ),
+    Fault(
+        "F54",
+        "the plan's lines were pasted as they stand: they run on the node",
+        "sed -i 's/^    inside apt-get install -y fuse/    apt-get install -y fuse/' \"$install\"",
+        red=(SCRIPT,),
+        words=("run on the node instead of in the container",),
+        reach=NODE,
+    ),
+    Fault(
+        "F54-node",
+        "fuse-overlayfs was installed on the node",
+        _EMPTY_PACKAGE,
+        red=(INSTALLED,),
+        words=("fuse-overlayfs is installed on the node",),
+        reach=NODE,
+    ),
+    Fault(
+        "F55",
+        "the install script goes on after an error",
+        "sed -i '/^set -e$/d' \"$install\"",
+        red=(SCRIPT,),
+        words=("not 'set -e'",),
+        reach=NODE,
+    ),
+    Fault(
+        "F55-check",
+        "the install script asks dpkg -l, which is true for removed packages",
+        "sed -i 's/^if ! installed fuse-overlayfs/if ! dpkg -l | grep -q fuse-overlayfs/' "
+        '"$install"',
+        red=(SCRIPT,),
+        words=("fuse-overlayfs is checked for 0 times",),
+        reach=NODE,
+    ),
+    Fault(
+        "F55-syntax",
+        "the install script is no valid bash",
+        "echo 'if true; then' >>\"$install\"",
+        red=(SCRIPT,),
+        words=("is no valid bash",),
+        also=(AGAIN,),
+        reach=NODE,
+    ),
+)

@@ -1,0 +1,202 @@
+"""One fault: restore, inject, ask the gate, compare. The same for pytest and the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faults import states
+from faults.fault import CTID, HEALTHY, PRELUDE, Fault
+from faults.scenarios import scenarios
+from remediation import target
+from remediation.errors import FactError, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lab.machine import Lab
+    from remediation.transport import Transport
+
+_ROOT = Path(__file__).parents[1]
+_GATE_TIMEOUT = 1800.0
+#: Takes a second to import, and seconds to print; and nobody uses or reads it.
+_QUICKLY = ("-p", "no:hypothesispytest", "--tb=native")
+COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"
+#: Allure's words for the three.
+_VERDICTS = {"passed": COMPLIANT, "failed": RED, "broken": UNDETERMINED, "skipped": UNDETERMINED}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the gate said of one scenario."""
+
+    verdict: str
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one fault.
+
+    ``found`` is by the scenario's title; ``problems`` says where that is not what was expected, a
+    sentence each; ``unasked`` why it could not be injected.
+    """
+
+    id: str
+    title: str
+    expected: Mapping[str, str]
+    found: Mapping[str, Found] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    seconds: float = 0.0
+    unasked: str = ""
+
+    @property
+    def kills(self) -> tuple[str, ...]:
+        """See :attr:`faults.fault.Fault.kills`."""
+        red = tuple(title for title, verdict in self.expected.items() if verdict == RED)
+        return red or tuple(self.expected)[:1]
+
+    @property
+    def held(self) -> bool:
+        """Whether what came is what was expected."""
+        return not self.problems and not self.unasked
+
+
+def expected(fault: Fault) -> dict[str, str]:
+    """Return the verdict that each named scenario must have."""
+    return dict.fromkeys(fault.red, RED) | dict.fromkeys(fault.undetermined, UNDETERMINED)
+
+
+def gate(
+    *arguments: str, results: Path
+) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
+    """Run the gate; return how it ended, and each scenario's status and message by title."""
+    argv = [sys.executable, "-m", "pytest", *_QUICKLY, *arguments, "--no-report"]
+    argv += [f"--alluredir={results}", f"--junit-xml={results}/junit.xml"]
+    try:
+        done = subprocess.run(
+            argv, cwd=_ROOT, capture_output=True, text=True, timeout=_GATE_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TransportError(f"the gate did not end within {_GATE_TIMEOUT:g} s") from error
+    told = {}
+    for path in results.glob("*-result.json"):
+        result = json.loads(path.read_text())
+        details = result.get("statusDetails") or {}
+        told[result["name"]] = {"status": result["status"], "message": details.get("message", "")}
+    return done, told
+
+
+def ask(titles: Sequence[str], *options: str) -> dict[str, Found]:
+    """Ask the gate about some scenarios.
+
+    Args:
+        titles: the scenarios'.
+        options: of pytest, such as the target.
+
+    Returns:
+        What it said, by title.
+
+    Raises:
+        FactError: it gave no verdict about one of them.
+    """
+    nodeids = [scenarios()[title].nodeid for title in titles]
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    try:
+        done, told = gate(*nodeids, *options, results=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    found = {
+        title: Found(_VERDICTS.get(said["status"], UNDETERMINED), said["message"])
+        for title, said in told.items()
+    }
+    if missing := [title for title in titles if title not in found]:
+        raise FactError(
+            f"the gate ended with {done.returncode} and said nothing of {missing[0]!r}:\n"
+            f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        )
+    return found
+
+
+def compare(
+    fault: Fault, found: Mapping[str, Found], ctid: int = CTID, *, before: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return where what came is not what the fault must cause.
+
+    Args:
+        fault: with what it names.
+        found: what the gate said, of all that was asked.
+        ctid: of the container that was asked about.
+        before: titles of what was not compliant without the fault, either.
+    """
+    wanted = expected(fault)
+    problems = []
+    for title, each in found.items():
+        should = wanted.get(title, COMPLIANT)
+        if each.verdict == should or (title not in wanted and title in {*fault.also, *before}):
+            continue
+        said = f": {_first_line(each.cause)}" if each.cause else ""
+        problems.append(f"{title!r} is {each.verdict}, and should be {should}{said}")
+    problems += [f"{title!r} was not asked" for title in wanted if title not in found]
+    headline = found.get(fault.named[0], Found("")).cause
+    for number, word in enumerate(word.replace("{ctid}", str(ctid)) for word in fault.words):
+        if word not in (headline if number else _first_line(headline)):
+            problems.append(f"{word!r} is not in what {fault.named[0]!r} says: {headline}")
+    for title in fault.undetermined:
+        cause = found.get(title, Found("")).cause
+        for word in (word.replace("{ctid}", str(ctid)) for word in fault.because):
+            if word not in cause:
+                problems.append(f"{title!r} does not name the cause {word!r}: {cause}")
+    return tuple(problems)
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.splitlines()), "")
+
+
+def options(fault: Fault, place: str) -> tuple[str, ...]:
+    """Return the gate's options: as a target, so that the lab is asked as it stands."""
+    return ("--target", place, *(() if fault.look else ("--allow-mutation",)))
+
+
+def inject(fault: Fault, node: Transport, ctid: int = CTID) -> None:
+    """Break what the fault breaks.
+
+    Raises:
+        CommandFailed: the injection did not end well.
+    """
+    if callable(fault.inject):
+        fault.inject(node)
+        return
+    argv = ["bash", "-c", PRELUDE + fault.inject, "fault", str(ctid)]
+    node.run(argv, timeout=600).require(f"fault {fault.id}: {fault.title}")
+
+
+def on_lab(fault: Fault, lab: Lab, *, everything: bool = False) -> Result:
+    """Run one fault on the lab, from its snapshot.
+
+    Args:
+        fault: the fault.
+        lab: up, and with the snapshots that :func:`faults.states.prepare` makes.
+        everything: ask all scenarios, and not only what the rule says.
+    """
+    clock = time.monotonic()
+    states.load(lab, fault.start)
+    with target.opened(target.parse(f"lab/{CTID}")) as runtime:
+        if fault.start == HEALTHY:
+            states.date_anew(runtime.node)
+        if fault.needs and not (can := runtime.node.run(["bash", "-c", fault.needs])).ok:
+            why = can.stderr.decode(errors="replace").strip()
+            return Result(fault.id, fault.title, expected(fault), unasked=f"it needs {why}")
+        inject(fault, runtime.node)
+    found = ask(fault.asked(everything=everything), *options(fault, f"lab/{CTID}"))
+    problems = compare(fault, found)
+    seconds = time.monotonic() - clock
+    return Result(fault.id, fault.title, expected(fault), found, problems, seconds)

@@ -1,0 +1,105 @@
+"""The gate's scenarios by short names, with what their tags say of them.
+
+The names are for the catalogue; title, file and tags are read from ``features/``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gherkin.parser import Parser
+from pytest_bdd.scenario import make_python_name
+
+_ROOT = Path(__file__).parents[1]
+
+# -- prerequisites
+CONTAINER_BACKUP = "The container has a backup that is recent and can be read"
+NODE_BACKUP = "The node's configuration has a backup that is recent and can be read"
+REPOSITORY = "The repository is current, and changed by nobody but the plan"
+ROOT = "The node lets us in as root"
+NEIGHBOURS = "No other container is taken by surprise"
+LOG = "The audit log is there, has room, and shows what is denied"
+# -- the node's AppArmor
+SETUP = "The setup script carries the tunable"
+TUNABLE = "The tunable is on the node"
+RELOADED = "AppArmor was reloaded"
+LOADS = "AppArmor loads without an error"
+RULES = "The profile lets fuse-overlayfs mount"
+DEPLOYED = "The deployed profile is the repository's"
+CURRENT = "The deployed profile is the kernel's"
+ENFORCED = "The profile is loaded and enforced"
+ONE_NAME = "The profile has one name everywhere"
+CONFINED = "The container runs under the profile"
+# -- the container
+ENTRIES = "No mount entry is cut short"
+GIVEN = "The container is given what Docker needs"
+THERE = "What was given is there"
+UNPRIVILEGED = "The container is unprivileged"
+UNITS = "The guest starts without units that AppArmor made fail"
+# -- Docker
+SCRIPT = "The script carries the plan's changes"
+INSTALLED = "What the script does is done, in the container"
+SETTINGS = "The user's own Docker settings survive"
+HAS_DOCKER = "The container has Docker"
+DRIVER = "The engine uses the required driver"
+MOUNT = "A running Docker container stands on a fuse-overlayfs mount"
+HELLO = "hello-world is pulled, runs and greets"
+DENIALS = "Starting the container and running Docker is denied nothing"
+# -- provisioning
+FROM_NOTHING = "A container is provisioned from nothing"
+AGAIN = "A second provisioning changes nothing"
+# -- rollback
+TUNABLE_BACK = "The tunable is taken back"
+PROFILE_BACK = "The profile is taken back, from the kernel and from the container, too"
+DOCKER_BACK = "Docker's installation is taken back"
+REHEARSED = "The whole plan is rehearsed"
+LETTER = "The letter of the plan's rollback leaves a Docker that does not start"
+
+#: What cannot be judged while the container does not run.
+INSIDE = (
+    *(CONFINED, THERE, UNPRIVILEGED, UNITS, INSTALLED, SETTINGS, HAS_DOCKER, DRIVER),
+    *(MOUNT, HELLO, DENIALS, AGAIN),
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One scenario: its title, its tags, and the node id by which pytest finds it."""
+
+    title: str
+    nodeid: str
+    tags: frozenset[str]
+
+    @property
+    def mutates(self) -> bool:
+        """Whether it changes something on the target."""
+        return "mutates" in self.tags
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether it begins before the plan, or before there is a container."""
+        return bool(self.tags & {"before_the_plan", "from_nothing"})
+
+
+@cache
+def scenarios() -> dict[str, Scenario]:
+    """Return every scenario by its title: what changes nothing first, then in the files' order."""
+    found = []
+    for path in sorted((_ROOT / "features").glob("*.feature")):
+        document: Any = Parser().parse(path.read_text())
+        for child in document["feature"]["children"]:
+            if one := child.get("scenario"):
+                title = one["name"]
+                tags = frozenset(tag["name"].removeprefix("@") for tag in one["tags"])
+                nodeid = f"features/{path.name}::test_{make_python_name(title)}"
+                found.append(Scenario(title, nodeid, tags))
+    found.sort(key=lambda each: each.mutates)
+    return {each.title: each for each in found}
+
+
+def read_only() -> tuple[str, ...]:
+    """Return the titles of the scenarios that change nothing."""
+    return tuple(title for title, each in scenarios().items() if not each.mutates)

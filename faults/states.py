@@ -1,0 +1,101 @@
+"""The states that faults begin from: snapshots of the lab, made once for each state of the plan."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faults.fault import APPLIED, CTID, HEALTHY, PRELUDE, READY
+from remediation import docker_in_lxc, target
+
+if TYPE_CHECKING:
+    from lab.machine import Lab
+    from remediation.transport import Transport
+
+COMPLIANT = "compliant"
+_ROOT = Path(__file__).parents[1]
+#: A whole provisioning under emulation (seconds).
+_PROVISION_TIMEOUT = 3600.0
+#: Small ones: what is read here is whether they are judged, not how long a large one takes.
+_BACK_UP = """
+umask 077; mkdir -p "$dump" /tmp/backup/etc/vzdump; cd "$dump"
+name=vzdump-lxc-$ctid-$(date +%Y_%m_%d-%H_%M_%S) host=$(uname -n)
+cp "$conf" /tmp/backup/etc/vzdump/pct.conf
+tar --create --zstd --file="$name.tar.zst" -C /tmp/backup .
+printf '%s INFO: Starting Backup\\n%s INFO: Finished Backup of VM %s\\n' - - "$ctid" >"$name.log"
+tar --create --zstd --file="etc-${host%%.*}-${name#vzdump-lxc-*-}.tar.zst" -C / etc
+rm -r /tmp/backup
+"""
+#: A snapshot's clock stood still, and its backups with it: they are dated anew.
+_DATE_ANEW = """
+cd "$dump"; now=$(date +%Y_%m_%d-%H_%M_%S)
+for each in vzdump-* etc-*; do
+    new=$(echo "$each" | sed -E "s/[0-9]{4}(_[0-9]{2}){2}-[0-9]{2}(_[0-9]{2}){2}/$now/")
+    [ "$each" = "$new" ] || mv "$each" "$new"
+done
+"""
+
+
+@cache
+def snapshot(name: str) -> str:
+    """Return a snapshot's name: another plan is another state."""
+    plan = sorted((_ROOT / "remediation").rglob("*"))
+    content = b"".join(
+        path.read_bytes() for path in plan if path.suffix != ".pyc" and path.is_file()
+    )
+    return f"{name}-{hashlib.sha256(content + _BACK_UP.encode()).hexdigest()[:12]}"
+
+
+def prepare(lab: Lab, ctid: int = CTID) -> None:
+    """Make the snapshots that are not there: applied, compliant, and healthy.
+
+    From ``ready``: the plan is applied, and that kept; the container provisioned, and that kept;
+    backups made, and that kept.
+    """
+    if _name(HEALTHY, ctid) in lab.snapshots():
+        return
+    lab.restore(READY)
+    with target.opened(target.parse(f"lab/{ctid}")) as runtime:
+        docker_in_lxc.plan(runtime, ctid, tell=print).apply()
+    lab.snapshot(_name(APPLIED, ctid))
+    with target.opened(target.parse(f"lab/{ctid}")) as runtime:
+        argv = ["phoenix", "create", str(ctid)]
+        runtime.node.run(argv, timeout=_PROVISION_TIMEOUT).require()
+        runtime.inside(ctid).run(["docker", "pull", "hello-world"], timeout=180).require()
+    lab.snapshot(_name(COMPLIANT, ctid))
+    with target.opened(target.parse(f"lab/{ctid}")) as runtime:
+        shell(runtime.node, _BACK_UP, ctid)
+    lab.snapshot(_name(HEALTHY, ctid))
+
+
+def load(lab: Lab, name: str, ctid: int = CTID) -> None:
+    """Put the lab into a state of which :func:`prepare` has made the snapshot."""
+    lab.restore(READY if name == READY else _name(name, ctid))
+
+
+def restore(lab: Lab, name: str, ctid: int = CTID) -> None:
+    """Do the same, and date the backups of a healthy one anew."""
+    load(lab, name, ctid)
+    if name == HEALTHY:
+        with target.opened(target.parse(f"lab/{ctid}")) as runtime:
+            date_anew(runtime.node, ctid)
+
+
+def date_anew(node: Transport, ctid: int = CTID) -> None:
+    """Give the backups the age of the snapshot's restoring, see above."""
+    shell(node, _DATE_ANEW, ctid)
+
+
+def _name(name: str, ctid: int) -> str:
+    return snapshot(name if ctid == CTID else f"{name}-{ctid}")
+
+
+def shell(node: Transport, script: str, ctid: int = CTID) -> None:
+    """Run shell on the lab's node, with :data:`faults.fault.PRELUDE` before it.
+
+    Raises:
+        CommandFailed: it did not end well.
+    """
+    node.run(["bash", "-c", PRELUDE + script, "fault", str(ctid)], timeout=600).require()

@@ -1,0 +1,192 @@
+"""Comparing what came with what must, and what is run where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faults import real, run
+from faults.catalogue import FAULTS
+from faults.fault import Fault
+from faults.run import COMPLIANT, RED, UNDETERMINED, Found, compare
+from faults.scenarios import DRIVER, HELLO, INSTALLED, MOUNT, SETTINGS
+from remediation import target as targets
+from remediation.errors import CommandFailed, FactError, UsageError
+from remediation.transport import Base, CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FAULT = Fault(
+    "F99",
+    "daemon.json is not JSON",
+    "true",
+    red=(INSTALLED,),
+    undetermined=(SETTINGS,),
+    words=("of {ctid}: line 3", "column 7"),
+    because=("is not JSON",),
+    also=(MOUNT,),
+)
+AS_EXPECTED = {
+    INSTALLED: Found(RED, "daemon.json of 950: line 3\ncolumn 7"),
+    SETTINGS: Found(UNDETERMINED, "it is not JSON"),
+    DRIVER: Found(COMPLIANT),
+}
+
+
+def problems(fault: Fault = FAULT, **changed: Found) -> tuple[str, ...]:
+    names = {"installed": INSTALLED, "settings": SETTINGS, "driver": DRIVER, "mount": MOUNT}
+    return compare(fault, AS_EXPECTED | {names[key]: each for key, each in changed.items()})
+
+
+def test_what_was_expected_is_no_problem() -> None:
+    assert problems() == ()
+
+
+def test_a_scenario_that_stays_green_is_a_problem() -> None:
+    (first, *_) = problems(installed=Found(COMPLIANT))
+    assert first == f"{INSTALLED!r} is compliant, and should be not compliant"
+
+
+def test_a_scenario_that_turns_red_beside_it_is_a_problem() -> None:
+    (found,) = problems(driver=Found(RED, "Docker is down\nand more"))
+    assert found == f"{DRIVER!r} is not compliant, and should be compliant: Docker is down"
+
+
+def test_red_is_not_undetermined() -> None:
+    (found,) = problems(settings=Found(RED, "it is not JSON"))
+    assert "is not compliant, and should be undetermined" in found
+
+
+def test_what_may_turn_red_too_is_none() -> None:
+    assert problems(mount=Found(RED, "down")) == ()
+    assert problems(mount=Found(COMPLIANT)) == ()
+
+
+def test_what_was_red_without_the_fault_is_none() -> None:
+    found = AS_EXPECTED | {HELLO: Found(RED, "no backup")}
+    assert compare(FAULT, found, before=[HELLO]) == ()
+    assert len(compare(FAULT, found)) == 1
+
+
+def test_a_word_that_is_missing_is_a_problem() -> None:
+    (found,) = problems(installed=Found(RED, "daemon.json of 950: line 3"))
+    assert found.startswith("'column 7' is not in what")
+
+
+def test_the_first_word_must_be_in_the_first_line() -> None:
+    (found,) = problems(installed=Found(RED, "exit 125\ndaemon.json of 950: line 3 column 7"))
+    assert found.startswith("'of 950: line 3' is not in what")
+
+
+def test_a_word_is_of_the_container_that_was_asked() -> None:
+    (found,) = compare(FAULT, AS_EXPECTED, 951)
+    assert found.startswith("'of 951: line 3' is not in")
+
+
+def test_what_is_undetermined_must_name_the_cause() -> None:
+    (found,) = problems(settings=Found(UNDETERMINED, "JSONDecodeError"))
+    assert "does not name the cause 'is not JSON'" in found
+
+
+def test_a_named_scenario_that_was_not_asked_is_a_problem() -> None:
+    found = compare(FAULT, {INSTALLED: AS_EXPECTED[INSTALLED]})
+    assert f"{SETTINGS!r} was not asked" in found
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+def test_each_fault_can_come_as_it_is_expected(fault: Fault) -> None:
+    text = "; ".join((*fault.words, *fault.because)).replace("{ctid}", "950")
+    found = {title: Found(COMPLIANT) for title in fault.asked()}
+    found |= {title: Found(verdict, text) for title, verdict in run.expected(fault).items()}
+    assert compare(fault, found) == ()
+
+
+class Node(Base):
+    """Remembers what was run, and fails it if told to."""
+
+    machine = "the node"
+
+    def __init__(self, code: int = 0) -> None:
+        self.code, self.ran = code, list[list[str]]()
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        self.ran.append(list(argv))
+        return CommandResult(tuple(argv), self.code, b"", b"no", self.machine, 0.0, 0.0)
+
+
+def test_shell_is_injected_with_what_it_may_use() -> None:
+    node = Node()
+    run.inject(FAULT, node, 951)
+    ((bash, option, script, _, ctid),) = node.ran
+    assert (bash, option, ctid) == ("bash", "-c", "951")
+    assert "inside()" in script
+    assert script.endswith("true")
+
+
+def test_an_injection_that_fails_is_said() -> None:
+    with pytest.raises(CommandFailed, match=r"fault F99: daemon\.json is not JSON"):
+        run.inject(FAULT, Node(code=1))
+
+
+def test_a_function_is_given_the_node() -> None:
+    given: list[Any] = []
+    node = Node()
+    run.inject(Fault("F99", "x", given.append, red=(HELLO,), words=("x",)), node)
+    assert given == [node]
+
+
+def test_a_gate_that_says_nothing_of_a_scenario_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gate(*arguments: str, results: Path) -> Any:
+        return run.subprocess.CompletedProcess([], 2, "usage", ""), {
+            HELLO: {"status": "passed", "message": ""}
+        }
+
+    monkeypatch.setattr(run, "gate", gate)
+    assert run.ask([HELLO]) == {HELLO: Found(COMPLIANT)}
+    with pytest.raises(FactError, match="ended with 2 and said nothing of"):
+        run.ask([HELLO, DRIVER])
+
+
+def test_one_that_only_looks_is_not_allowed_to_change() -> None:
+    (look,) = (fault for fault in FAULTS if fault.id == "F71-absent")
+    assert "--allow-mutation" not in run.options(look, "lab/950")
+    assert "--allow-mutation" in run.options(FAULT, "lab/950")
+
+
+def test_the_gate_is_asked_for_just_these_scenarios() -> None:
+    done, told = run.gate(
+        run.scenarios()[HELLO].nodeid,
+        *("--collect-only", "-q", "--target", "lab/950", "--allow-mutation"),
+        results=run.Path("/nonexistent"),
+    )
+    assert told == {}
+    assert f"{run.scenarios()[HELLO].nodeid}[lab/950]" in done.stdout
+
+
+SAFE = tuple(fault for fault in FAULTS if fault.safe)
+
+
+def test_on_a_real_target_nothing_is_broken_without_leave() -> None:
+    with pytest.raises(UsageError, match="--allow-mutation"):
+        real.require_safe(SAFE, named=False, may_change=False)
+
+
+def test_an_unsafe_fault_is_refused_where_it_was_named_and_left_out_where_not() -> None:
+    with pytest.raises(UsageError, match=r"F10, .*: not on a real target"):
+        real.require_safe(FAULTS[10:], named=True, may_change=True)
+    assert real.require_safe(FAULTS, named=False, may_change=True) == SAFE
+    assert real.require_safe(SAFE, named=True, may_change=True) == SAFE
+
+
+def test_the_throw_away_container_is_a_target_of_its_own(tmp_path: Path) -> None:
+    asked = targets.Target("pve1", 951, user="admin", sudo=True, jump="bastion", template="a b")
+    file = tmp_path / "targets.toml"
+    file.write_text(real.table(asked))
+    assert targets.find("faults", file) == asked
