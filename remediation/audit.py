@@ -179,10 +179,21 @@ class Window:
         return _Position("kernel", cursor=cursor[1], lost=lost)
 
     def _lost(self) -> int:
-        """Return how many records the kernel has lost since boot; 0 where nothing counts them."""
-        status = self._node.run(["auditctl", "-s"]) if self._has_auditctl() else None
-        match = re.search(r"^lost (\d+)", status.text, re.MULTILINE) if status else None
-        return int(match[1]) if match else 0
+        """Return how many records the kernel has lost since boot; 0 where nothing counts them.
+
+        Raises:
+            Unwatched: something counts them, and does not tell.
+        """
+        if not self._has_auditctl():
+            return 0
+        status = self._node.run(["auditctl", "-s"])
+        match = re.search(r"^lost (\d+)$", status.text, re.MULTILINE)
+        if match is None:
+            raise Unwatched(
+                f"auditctl -s on {self._node.machine} does not say how many records were lost: "
+                f"{status.stderr.decode(errors='replace').strip() or status.text!r}"
+            )
+        return int(match[1])
 
     def _has_auditctl(self) -> bool:
         return self._node.run(["sh", "-c", "command -v auditctl"]).ok
@@ -213,7 +224,14 @@ class Window:
         newer = [f"{_AUDIT_LOG}.{n}" for n in range(number - 1, 0, -1)]
         newer += [_AUDIT_LOG] if number else []
         part = self._node.run(["tail", "-c", f"+{self._start.size + 1}", first]).require().text
-        return part + "".join((self._node.read(p) or b"").decode(errors="replace") for p in newer)
+        return part + "".join(map(self._whole, newer))
+
+    def _whole(self, path: str) -> str:
+        """Read a file of the log that must be there, or a part of the window is missing."""
+        content = self._node.read(path)
+        if content is None:
+            raise Unwatched(f"{path}, a part of the window, was rotated away or removed")
+        return content.decode(errors="replace")
 
 
 def attribute(node: Transport, denial: Denial, profiles: dict[int, str]) -> int | None:

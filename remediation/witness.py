@@ -70,6 +70,8 @@ systemctl list-units --plain --no-legend --type=service,socket,timer --state=act
 part mount
 sed -E 's/,(size|nr_inodes)=[^, ]*//g' /proc/self/mounts | awk '{ print $2 "\t" $1, $3, $4 }'
 """
+#: What every machine has: nothing of it means that nobody looked.
+_NEVER_EMPTY = ("files", "content", "package", "unit", "active", "mount")
 #: A whole machine's files, under emulation (seconds).
 _TIMEOUT = 600.0
 #: What may differ after a change and its exact undoing, and why.
@@ -111,8 +113,12 @@ def record(on: Transport) -> dict[str, str]:
     argv += ["|".join(map(re.escape, _PRUNED)), " ".join(_HASHED), " ".join(_ALL)]
     result = on.run(argv, timeout=_TIMEOUT)
     parts = dict(part.split("\n", 1) for part in result.text.split("\n== ")[1:])
-    if result.exit_code or not parts.get("files") or not parts.get("package"):
-        raise FactError(f"{on.machine} could not be looked at: {result.stderr!r:.500}")
+    missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
+    if result.exit_code or missing:
+        raise FactError(
+            f"{on.machine} could not be looked at ({', '.join(missing) or 'files'}): "
+            f"{result.stderr!r:.500}"
+        )
     found: dict[str, str] = {}
     for kind, rows in (
         ("file", _rows(parts["files"])),
@@ -146,8 +152,11 @@ def both(runtime: Runtime, ctid: int) -> dict[str, str]:
     inside = runtime.inside(ctid)
     text = runtime.node.read(runtime.config_path(ctid)) or b""
     daemon = inside.run(["systemctl", "show", "docker", "-p", "MainPID,ExecMainStartTimestamp"])
+    node = record(runtime.node)
+    if not any(key.startswith("policy ") for key in node):  # of a container it may be hidden
+        raise FactError(f"the policy in the kernel of {runtime.node.machine} could not be seen")
     return {
-        **{f"node: {key}": fact for key, fact in record(runtime.node).items()},
+        **{f"node: {key}": fact for key, fact in node.items()},
         **{f"container: {key}": fact for key, fact in record(inside).items()},
         "configuration": text.decode(errors="replace"),
         "configuration in effect": runtime.started_with(ctid),

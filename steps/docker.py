@@ -229,13 +229,18 @@ def image_is_genuine(runtime: Runtime, ctid: int, docker_run: DockerRun, image: 
     """Another image under the same name has no digest of the registry's."""
     record = _api(runtime, ctid, f"/containers/{docker_run.name}/json")
     ran = _api(runtime, ctid, f"/images/{record.get('Image')}/json")
-    pulled_as = re.sub(r"(:[^:/]+)?(@.*)?$", "", image)  # a digest of the registry's has no tag
-    digests = [d for d in ran.get("RepoDigests") or [] if d.split("@")[0].endswith(pulled_as)]
+    digests = [d for d in ran.get("RepoDigests") or [] if _repository(d) == _repository(image)]
     assert digests, (
         f"the image that ran ({record.get('Image')}) was never pulled as {image}: it is another "
         "image under that name"
     )
     evidence.say(digests[0][:40])
+
+
+def _repository(name: str) -> str:
+    """Return an image's name without tag and digest, as Docker shortens those of Docker Hub."""
+    bare = re.sub(r"(:[^:/]+)?(@.*)?$", "", name)
+    return bare.removeprefix("docker.io/").removeprefix("library/")
 
 
 def _api(runtime: Runtime, ctid: int, path: str) -> dict[str, Any]:
@@ -245,5 +250,8 @@ def _api(runtime: Runtime, ctid: int, path: str) -> dict[str, Any]:
     answer = runtime.node.run(argv)
     if not answer.ok:
         raise FactError(f"dockerd's socket cannot be asked: {answer.stderr.decode().strip()}")
-    value: dict[str, Any] = json.loads(answer.stdout)
+    try:
+        value: dict[str, Any] = json.loads(answer.stdout)
+    except json.JSONDecodeError as error:
+        raise FactError(f"dockerd's answer is no JSON: {answer.text[:200]!r}") from error
     return value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
@@ -80,7 +80,9 @@ def install_script_enters(node: Transport) -> None:
 
 @then(parsers.parse('"{package}" is installed in the container and not on the node'))
 def package_is_inside(container_host: Host, node_host: Host, package: str) -> None:
-    """By testinfra on both sides."""
+    """By testinfra on both sides; dpkg itself shows that the node's packages can be seen."""
+    if not node_host.package("dpkg").is_installed:
+        raise FactError("the node's packages cannot be asked for: not even dpkg is among them")
     inside = container_host.package(package)
     assert inside.is_installed, f"{package} is not installed in the container"
     assert not node_host.package(package).is_installed, (
@@ -92,23 +94,27 @@ def package_is_inside(container_host: Host, node_host: Host, package: str) -> No
 @then(parsers.parse('daemon.json names the storage driver "{driver}"'))
 def daemon_json_names(container_host: Host, driver: str) -> None:
     """Docker reads this file at its start, and does not start on one that it cannot read."""
+    found = _settings(container_host).get("storage-driver")
+    assert found == driver, f"{docker_in_lxc.DAEMON_JSON} names the storage driver {found!r}"
+
+
+def _settings(container_host: Host) -> dict[str, Any]:
+    """Return what daemon.json says; one that is absent or cannot be read is not compliant."""
     file = container_host.file(docker_in_lxc.DAEMON_JSON)
     assert file.exists, f"{docker_in_lxc.DAEMON_JSON} is absent in the container"
     try:
-        settings = json.loads(file.content_string)
+        settings: dict[str, Any] = json.loads(file.content_string)
     except json.JSONDecodeError as error:
         raise AssertionError(
             f"{docker_in_lxc.DAEMON_JSON}, line {error.lineno}, column {error.colno}: not JSON "
             f"({error.msg}); Docker does not start on it"
         ) from error
-    found = settings.get("storage-driver")
-    assert found == driver, f"{docker_in_lxc.DAEMON_JSON} names the storage driver {found!r}"
+    return settings
 
 
 @then("daemon.json kept the user's other settings")
 def daemon_json_kept(container_host: Host) -> None:
     """What the template's owner had set (a registry mirror) is still there."""
-    settings = json.loads(container_host.file(docker_in_lxc.DAEMON_JSON).content_string)
-    others = {key: value for key, value in settings.items() if key != "storage-driver"}
+    others = set(_settings(container_host)) - {"storage-driver"}
     assert others, "daemon.json holds nothing but the storage driver: the user's settings are lost"
     evidence.say(f"kept: {', '.join(sorted(others))}")

@@ -139,9 +139,9 @@ def runs_as_root(target: Target, access: Access) -> None:
 
 
 @given("the containers that the change reaches are known", target_fixture="affected")
-def affected_are_known(node: Transport) -> tuple[Affected, ...]:
+def affected_are_known(node: Transport, ctid: int) -> tuple[Affected, ...]:
     """By their configurations: the profile, or the features that Docker needs."""
-    return prerequisites.affected(node, docker_in_lxc.PROFILE)
+    return prerequisites.affected(node, docker_in_lxc.PROFILE, ctid)
 
 
 @then("each other one under the profile is stopped, or may be restarted")

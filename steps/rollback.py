@@ -99,7 +99,10 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int) -> None:
 
 
 def _driver(inside: Transport) -> str:
-    return inside.run(["docker", "info", "-f", "{{.Driver}}"]).require().text.strip()
+    driver = inside.run(["docker", "info", "-f", "{{.Driver}}"]).require().text.strip()
+    if not driver:
+        raise FactError(f"Docker in {inside.machine} does not say which driver it runs on")
+    return driver
 
 
 def _plan(runtime: Runtime, target: Target, ctid: int) -> Plan:
@@ -149,6 +152,8 @@ def plan_is_rehearsed(
 @then("nothing differed when it was taken back")
 def nothing_differed(stages: list[Stage]) -> None:
     """The rehearsal's own comparison, by the witness."""
+    if not any(stage.name == "compare" for stage in stages):
+        raise FactError("the rehearsal ended before it compared anything")
     differing = [line for stage in stages for line in stage.differences]
     assert not differing, f"{len(differing)} thing(s) differ: " + "; ".join(differing[:10])
 
@@ -166,7 +171,10 @@ def docker_runs_on(existing: Existing, driver: str, image: str) -> None:
 @then("nothing of the plan is left to do")
 def nothing_left(its_plan: Callable[[], Plan]) -> None:
     """Every action's own check, once more."""
-    left = [drift.summary for _, drift in its_plan().drifts() if drift is not None]
+    drifts = its_plan().drifts()
+    if not drifts:
+        raise FactError("the plan has no action, so nothing was asked")
+    left = [drift.summary for _, drift in drifts if drift is not None]
     assert not left, "applied again, and still: " + "; ".join(left)
 
 
@@ -225,6 +233,8 @@ def former_driver(existing: Existing) -> None:
     """Images, containers and volumes; the letter of the plan's rollback would have lost them."""
     now = _driver(existing.inside)
     assert now == existing.driver, f"Docker runs on {now}, not on {existing.driver} as before"
+    if not existing.held:
+        raise FactError("Docker held nothing before the plan, so nothing can have been lost")
     held = docker_holds(existing.inside)
     assert held == existing.held, f"Docker had {existing.held}, and has {held or 'nothing'}"
     evidence.say(f"{now}, {held}")

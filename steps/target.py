@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, then, when
 
 from gate import evidence
-from remediation.errors import TransportError
+from remediation.errors import FactError, TransportError
 from remediation.runtime import wait_until_booted
 
 if TYPE_CHECKING:
@@ -42,12 +42,16 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """The kernel's own id map of the container's first process, as seen from the node."""
     pid = runtime.init_pid(ctid)
     lines = [line.split() for line in (node.read(f"/proc/{pid}/uid_map") or b"").splitlines()]
-    assert lines, f"the id map of process {pid} is empty"
-    inside, outside, count = lines[0]
-    assert (inside, outside) != (b"0", b"0"), (
+    # Not the first line: they stand in the order in which the configuration has them.
+    roots = [
+        (outside.decode(), count.decode()) for inside, outside, count in lines if inside == b"0"
+    ]
+    assert roots, f"the id map of process {pid} has no root: {lines}"
+    outside, count = roots[0]
+    assert outside != "0", (
         f"container {ctid} is privileged: its root is the node's root (no id map)"
     )
-    evidence.say(f"root is {outside.decode()} on the node, {count.decode()} ids")
+    evidence.say(f"root is {outside} on the node, {count} ids")
 
 
 @then("the container is configured as unprivileged")
@@ -68,6 +72,8 @@ _NOT_APPARMORS = frozenset({"sys-kernel-config.mount", "sys-kernel-debug.mount"}
 def no_unit_failed(container: Transport) -> None:
     """By systemd: a profile that refuses its mounts leaves the guest degraded."""
     state = container.run(["systemctl", "is-system-running", "--wait"], timeout=120).text.strip()
+    if state not in {"running", "degraded"}:
+        raise FactError(f"{container.machine} has not started: systemd says '{state}'")
     listing = container.run(["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
     failed = {line.split()[0] for line in listing.require().text.splitlines() if line.strip()}
     left = sorted(failed - _NOT_APPARMORS)

@@ -475,7 +475,7 @@ def reached(
 ) -> tuple[prerequisites.Affected, ...]:
     answers = {FIND: configurations, ("pct", "list"): listing}
     node = Scripted({argv: (0, text.encode(), b"") for argv, text in answers.items()})
-    found = prerequisites.affected(node, PROFILE)
+    found = prerequisites.affected(node, PROFILE, 950)
     assert len(node.ran) == 2
     return found
 
@@ -486,7 +486,10 @@ def test_whom_the_change_reaches() -> None:
         "951 (running, under the profile)",
         "952 (stopped, made for Docker)",
     ]
-    assert reached("", "") == ()
+    with pytest.raises(FactError, match="does not name container 950"):
+        reached("")
+    with pytest.raises(FactError, match="does not name container 950"):
+        reached(listing="")
 
 
 def test_another_that_runs_needs_consent() -> None:
