@@ -115,10 +115,8 @@ def record(on: Transport) -> dict[str, str]:
     parts = dict(part.split("\n", 1) for part in result.text.split("\n== ")[1:])
     missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
     if result.exit_code or missing:
-        raise FactError(
-            f"{on.machine} could not be looked at ({', '.join(missing) or 'files'}): "
-            f"{result.stderr!r:.500}"
-        )
+        what = f" ({', '.join(missing)})" if missing else ""
+        raise FactError(f"{on.machine} could not be looked at{what}: {result.stderr!r:.500}")
     found: dict[str, str] = {}
     for kind, rows in (
         ("file", _rows(parts["files"])),

@@ -1,6 +1,6 @@
 """What cosmic-ray does not change, and a verdict hangs on: a check that cannot fail.
 
-Each operator names the sabotage it is. Messages are left alone: they decide nothing.
+Each operator names the sabotage it is.
 """
 
 from __future__ import annotations
@@ -153,10 +153,10 @@ def _called(node: Any) -> bool:
 
 
 class Words(Operator):
-    """Another word: in an argv, a pattern, a key, a comparison. Not in what is told a reader."""
+    """Another word: in an argv, a pattern, a key, a comparison."""
 
     def mutation_positions(self, node: Any) -> Iterator[Position]:
-        if node.type == "string" and not _told(node):
+        if node.type == "string":
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
@@ -168,27 +168,37 @@ class Words(Operator):
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
-        return (Example("a == 'b'", "a == 'XXb'"), Example("assert a, 'b'", "assert a, 'b'"))
+        return (Example("a == 'b'", "a == 'XXb'"),)
 
 
 #: Calls whose words are for a reader.
 _TELLING = {"say"}
 
 
-def _told(node: Any) -> bool:
+def told(node: Any) -> bool:
+    """Say whether a node is of what is told a reader, or of how long is waited: no verdict."""
     if node.get_previous_sibling() is None and node.parent.type in {"simple_stmt", "file_input"}:
         return True  # a docstring
     child, parent = node, node.parent
     while parent is not None:
-        if parent.type == "assert_stmt" and child is not parent.children[1]:
-            return True
-        if parent.type in {"raise_stmt", "decorator", "fstring"}:
-            return True
-        if parent.type == "strings" and any(c.type == "fstring" for c in parent.children):
-            return True
-        if parent.type == "trailer" and _caller(parent) in _TELLING:
+        if _tells(parent, child):
             return True
         child, parent = parent, parent.parent
+    return False
+
+
+def _tells(parent: Any, child: Any) -> bool:
+    match parent.type:
+        case "raise_stmt" | "decorator" | "fstring":
+            return True
+        case "assert_stmt":
+            return child is not parent.children[1]
+        case "strings":
+            return any(each.type == "fstring" for each in parent.children)
+        case "argument":
+            return bool(parent.children[0].get_code().strip() == "timeout")
+        case "trailer":
+            return _caller(parent) in _TELLING
     return False
 
 
