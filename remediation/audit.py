@@ -60,10 +60,10 @@ class _Position:
     """Where the log ended when the window opened."""
 
     source: str
+    lost: int
     inode: str = ""
     size: int = 0
     cursor: str = ""
-    lost: int = 0
 
 
 def parse(log: str) -> list[Denial]:
@@ -169,14 +169,14 @@ class Window:
                     f"auditd runs on {self._node.machine}, but {_AUDIT_LOG} cannot be read"
                 )
             inode, size = where.text.split()
-            return _Position("auditd", inode=inode, size=int(size), lost=lost)
+            return _Position("auditd", lost, inode=inode, size=int(size))
         last = self._node.run(["journalctl", "-k", "-n", "1", "-q", "--show-cursor", "--no-pager"])
         cursor = re.search(r"^-- cursor: (.+)$", last.text, re.MULTILINE)
         if cursor is None:
             raise Unwatched(
                 f"neither auditd nor the kernel's journal of {self._node.machine} can be read"
             )
-        return _Position("kernel", cursor=cursor[1], lost=lost)
+        return _Position("kernel", lost, cursor=cursor[1])
 
     def _lost(self) -> int:
         """Return how many records the kernel has lost since boot; 0 where nothing counts them.

@@ -73,6 +73,14 @@ def test_the_last_phase_is_the_result_and_all_of_them_take_time() -> None:
     assert (outcome.seconds, outcome.ended) == (6.0, True)
 
 
+def test_until_it_has_ended_nothing_is_known_of_a_scenario() -> None:
+    nobody_knows = "it was to run, and nobody knows what became of it"
+    assert Outcome("1", "t") == Outcome(
+        "1", "t", "", (), "", "", "no result", 6, nobody_knows, (), 0.0, ended=False
+    )
+    assert Tally() == Tally({}, 0, 0)
+
+
 def test_other_tests_are_passed_over() -> None:
     found = Tally()
     found.take(SimpleNamespace(nodeid="unit", when="teardown", duration=1.0))  # type: ignore[arg-type]

@@ -200,7 +200,7 @@ def _be_pytest(tests: tuple[str, ...], quiet: bool) -> None:
         os._exit(code)
 
 
-def judge(module: Module, limit: int | None = None) -> tuple[list[Mutant], int]:
+def judge(module: Module) -> tuple[list[Mutant], int]:
     """Return the mutants of a module that its tests let pass, and how many there were."""
     path = Path(module.path)
     source, times = path.read_text(), path.stat()
@@ -212,7 +212,7 @@ def judge(module: Module, limit: int | None = None) -> tuple[list[Mutant], int]:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.dont_write_bytecode = True
     survived, count = [], 0
-    for mutant, text in list(mutants(module, source))[:limit]:
+    for mutant, text in mutants(module, source):
         count += 1
         path.write_text(text)
         try:
@@ -234,35 +234,52 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="show the mutants, and run nothing")
     parser.add_argument("--toml", action="store_true", help="show survivors as survivors.toml has")
     asked = parser.parse_args()
-    chosen = [each for each in modules() if not asked.module or each.path in asked.module]
+    known = {each.path: each for each in modules()}
+    if unknown := set(asked.module) - set(known):
+        parser.error(f"not in modules.toml: {', '.join(sorted(unknown))}")
     cosmic_ray.plugins.OPERATOR_PROVIDERS["verdicts"] = Provider()
+    _try_operators()
+    chosen = [known[path] for path in asked.module or known]
     if asked.list:
         for module in chosen:
             for mutant, _ in mutants(module, (ROOT / module.path).read_text()):
                 print(mutant)
         return 0
-    listed = Counter({m: n for m, n in justified().items() if m.module in {c.path for c in chosen}})
-    survived: Counter[Mutant] = Counter()
-    total = 0
     for name in PRELOADED:
         import_module(name)
     with copied() as place:
         compileall.compile_dir(place, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
-        for module in chosen:
-            found, count = judge(module)
-            survived.update(found)
-            total += count
-        os.chdir(ROOT)
-    new, idle = survived - listed, listed - survived
-    for mutant in new:
-        print(_toml(mutant) if asked.toml else f"no test notices: {mutant}")
-    for mutant in idle:
-        print(f"listed, and does not survive: {mutant}")
-    alive = survived.total()
-    print(
-        f"{total} mutants, {total - alive} killed, {alive} survived, {(alive - new.total())} listed"
-    )
-    return int(bool(new or idle))
+        try:
+            return _report(chosen, as_toml=asked.toml)
+        finally:
+            os.chdir(ROOT)
+
+
+def _try_operators() -> None:
+    """Hold each operator of ours to its own examples."""
+    for operator in Provider.operators.values():
+        for example in operator.examples():
+            made = mutate_code(example.pre_mutation_code, operator(), example.occurrence)
+            if (made or example.pre_mutation_code) != example.post_mutation_code:
+                raise SystemExit(f"{operator.__name__}: {example}, and not {made!r}")
+
+
+def _report(chosen: list[Module], *, as_toml: bool) -> int:
+    """Judge module by module; print what survived unlisted, what is listed idly, and totals."""
+    listed = justified()
+    total = alive = wrong = 0
+    for module in chosen:
+        survived, count = judge(module)
+        total, alive = total + count, alive + len(survived)
+        here = Counter({each: n for each, n in listed.items() if each.module == module.path})
+        new, idle = Counter(survived) - here, here - Counter(survived)
+        wrong += new.total() + idle.total()
+        for mutant in new.elements():
+            print(_toml(mutant) if as_toml else f"no test notices: {mutant}", flush=True)
+        for mutant in idle.elements():
+            print(f"listed, and does not survive: {mutant}", flush=True)
+    print(f"{total} mutants: {total - alive} killed, {alive} survived; {wrong} not as listed")
+    return int(bool(wrong))
 
 
 def _toml(mutant: Mutant) -> str:

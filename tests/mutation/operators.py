@@ -176,7 +176,7 @@ _TELLING = {"say"}
 
 
 def told(node: Any) -> bool:
-    """Say whether a node is of what is told a reader, or of how long is waited: no verdict."""
+    """Say whether a node decides nothing: what a reader is told, how long is waited, a type."""
     if node.get_previous_sibling() is None and node.parent.type in {"simple_stmt", "file_input"}:
         return True  # a docstring
     child, parent = node, node.parent
@@ -188,18 +188,16 @@ def told(node: Any) -> bool:
 
 
 def _tells(parent: Any, child: Any) -> bool:
-    match parent.type:
-        case "raise_stmt" | "decorator" | "fstring":
-            return True
-        case "assert_stmt":
-            return child is not parent.children[1]
-        case "strings":
-            return any(each.type == "fstring" for each in parent.children)
-        case "argument":
-            return bool(parent.children[0].get_code().strip() == "timeout")
-        case "trailer":
-            return _caller(parent) in _TELLING
-    return False
+    kind, parts = parent.type, parent.children
+    return (
+        kind in {"raise_stmt", "decorator", "fstring"}
+        or (kind == "assert_stmt" and child is not parts[1])
+        or (kind == "strings" and any(each.type == "fstring" for each in parts))
+        or (kind == "argument" and parts[0].get_code().strip() in {"timeout", "errors"})
+        or (kind == "funcdef" and child is not parts[-1])
+        or (kind == "annassign" and child is parts[1])
+        or (kind == "trailer" and _caller(parent) in _TELLING)
+    )
 
 
 def _caller(trailer: Any) -> str:

@@ -25,6 +25,7 @@ STATUS = "auditctl -s"
 COUNTER = "sh -c 'command -v auditctl'"
 STAT = f"stat -c '%i %s' {LOG}"
 FIND = "find /var/log/audit -name 'audit.log*' -printf '%i %p\\n'"
+KERNEL = "journalctl -k -q --no-pager -o cat --after-cursor=s=1"
 LAST = "journalctl -k -n 1 -q --show-cursor --no-pager"
 
 
@@ -91,10 +92,12 @@ def test_what_is_denied_in_the_window_and_nothing_before_it(source: str) -> None
     node = Node(source)
     window = audit.Window(node)
     assert window.source == source
-    node.text += f"{DENIED}\n"
-    assert [each.profile for each in window.news()] == ["lxc-phoenix-v2"]
+    node.text += f"{DENIED} n=1\n{DENIED} n=2\n"
+    assert [each.fields["n"] for each in window.news()] == ["1", "2"]
     assert window.news() == []
-    assert [each.line for each in window.close()] == [DENIED]
+    node.text += f"{DENIED} n=3\n"
+    assert [each.fields["n"] for each in window.news()] == ["3"]
+    assert [each.line for each in window.close()] == [f"{DENIED} n={n}" for n in (1, 2, 3)]
 
 
 def test_a_denial_before_the_window_is_not_of_it() -> None:
@@ -116,7 +119,7 @@ def test_through_rotations() -> None:
     for number in range(3):
         node.text += f"{DENIED} n={number}\n"
         node.rotate()
-    assert [each.fields["n"] for each in window.close()] == ["0", "1", "2"]
+    assert [each.line for each in window.close()] == [f"{DENIED} n={n}" for n in range(3)]
 
 
 def test_a_part_of_the_window_that_is_gone() -> None:
@@ -219,9 +222,12 @@ def test_an_audit_log_that_cannot_be_read() -> None:
         audit.Window(node)
 
 
-@pytest.mark.parametrize("line", [FIND, f"tail -c +5 {LOG}"])
-def test_a_log_that_cannot_be_read_any_more(line: str) -> None:
-    node = Node()
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [("auditd", FIND), ("auditd", f"tail -c +5 {LOG}"), ("kernel", KERNEL)],
+)
+def test_a_log_that_cannot_be_read_any_more(source: str, line: str) -> None:
+    node = Node(source)
     window = audit.Window(node)
     node.answers[line] = (1, "", "it is gone")
     with pytest.raises(CommandFailed, match="it is gone"):

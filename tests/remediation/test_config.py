@@ -63,6 +63,7 @@ def test_a_section_may_be_followed_by_blanks_and_an_indented_comment_is_one() ->
         ("2\nallowlist\nmount\n", True),
         ("2\nwhitelist\nread\n", True),
         ("2\ndenylist\nread keyctl\n", False),
+        ("2\nallowlist trap\nkeyctl\n", False),
         ("", False),
     ],
 )
@@ -79,10 +80,16 @@ def test_keyrings(text: str, refuses: bool) -> None:
         ("/dev/fuse", False),
         ("/dev/fuse dev/fuse2 none bind", False),
         ("/dev/fuse srv/dev/fuse none bind", False),
+        ("/dev/fuse Xdev/fuse none bind", False),
     ],
 )
 def test_what_gives_fuse(value: str, gives: bool) -> None:
     assert config.gives_fuse(config.Option("lxc.mount.entry", value, 1)) is gives
+
+
+def test_what_a_mount_entry_lacks() -> None:
+    assert config.missing_fields("") == ("source", "target", "type", "options")
+    assert config.Option("a", "b", 1) == config.Option("a", "b", 1, "")
 
 
 NESTING, KEYCTL, FUSE = "nesting", "keyctl", "fuse"

@@ -29,6 +29,7 @@ SAID = """
 
 == content
 0123456789012345678901234567890123456789012345678901234567890123  /etc/hosts.allow
+4567  /etc/two  blanks
 
 == attributes
 # file: /etc/hosts.allow
@@ -79,6 +80,31 @@ def test_every_part_is_read() -> None:
     assert found["policy lxc-phoenix-v2"] == "enforce"
     assert found["unit docker.service"] == "enabled enabled"
     assert found["mount /"] == "/dev/vda ext4 rw; overlay overlay rw"
+    assert found["content of /etc/two  blanks"] == "4567"
+    assert not [key for key in found if key.split(" ", 1)[-1] in {"", "of "}]
+
+
+def test_attributes_that_nobody_could_see_are_no_facts() -> None:
+    head, _, rest = SAID.partition("# file:")
+    said = (
+        f"{head}getfattr (package attr) is not installed: not seen\n\n== package"
+        + (rest.partition("== package")[2])
+    )
+    assert not [key for key in record(said) if key.startswith("attributes of")]
+
+
+def test_all_of_these_are_looked_at() -> None:
+    node = Scripted({})
+    with pytest.raises(AssertionError) as asked:
+        witness.record(node)
+    argv = eval(str(asked.value)[len("nobody said what ") : -len(" answers")])  # noqa: S307
+    assert argv[:2] == ("sh", "-c")
+    assert argv[2].startswith("\nexport LC_ALL=C\n")
+    hashed = "/etc /etc/pve /root /home /srv /opt /usr/local /var/spool"
+    every = "/etc /etc/pve /root /home /srv /opt /usr /var"
+    assert argv[3] == "witness"
+    assert argv[4].startswith("/var/log|/var/cache|")
+    assert argv[5:] == (hashed, every)
 
 
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
@@ -117,6 +143,7 @@ def test_what_differs_after_an_undoing(now: str, differs: bool) -> None:
     [
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:0 8192 |99.5 2", False),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 700 0:0 4096 |10.5 2", True),
+        ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:1 4096 |10.5 2", True),
         ("taken-back-1/x\tf 644 0:0 7 ", "taken-back-1/x\tf 644 0:0 8 ", False),
         ("session-1.scope\tloaded active", "session-2.scope\tloaded active", False),
         ("hash of firefox\tdef", "hash of firefox\tghi", False),
@@ -331,7 +358,9 @@ def test_a_machine_is_looked_at_with_its_own_tools(tmp_path: Path) -> None:
         f"{tmp_path}/etc",
         f"{tmp_path}/etc {tmp_path}/absent",
     ]
-    parts = Local().run(argv).text.split("\n== ")
+    looked = Local().run(argv)
+    assert looked.stderr == b""
+    parts = looked.text.split("\n== ")
     files, content = parts[1], parts[2]
     assert re.search(rf"^{tmp_path}/etc/a\tf 644 \d+:\d+ 1 \|[\d.]+ \d+$", files, re.MULTILINE)
     assert f"{tmp_path}/etc/log" not in files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -75,7 +76,9 @@ class Host:
         content = self.files[path]
         found = SimpleNamespace(path=path, exists=content is not None)
         if content is not None:
-            found.content_string, found.sha256sum = content, hash(content)
+            found.content_string = content
+            # An empty one stands for one that cannot be read: sha256sum says nothing then.
+            found.sha256sum = content and hashlib.sha256(content.encode()).hexdigest()
         return found
 
     def package(self, name: str) -> Any:

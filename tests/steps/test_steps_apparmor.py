@@ -127,6 +127,9 @@ def test_no_profile_at_all() -> None:
 
 
 def test_the_repositorys_is_deployed() -> None:
+    for files in ({FILE: "x", SOURCE: ""}, {FILE: "", SOURCE: "x"}, {FILE: "", SOURCE: ""}):
+        with pytest.raises(FactError, match="cannot be compared"):
+            steps.repository_is_deployed(Host(files), NAME)
     steps.repository_is_deployed(Host({FILE: "x", SOURCE: "x"}), NAME)
     for files, message in (
         ({FILE: "x", SOURCE: "y"}, "differ"),
@@ -151,6 +154,7 @@ def one_name(
 
 def test_one_name_everywhere() -> None:
     one_name()
+    one_name(conf=f"lxc.apparmor.profile: y\nlxc.apparmor.profile: {NAME}")
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,11 @@ def test_ours(running: str) -> None:
         judge(denial("lxc-950_</var/lib/lxc>"), denial(), on=node(running))
 
 
+def test_ours_if_neither_it_nor_the_container_has_a_profile() -> None:
+    with pytest.raises(AssertionError, match=r"denied container 950 1 time\(s\)"):
+        judge(denial(""), on=node("951\n", conf="arch: amd64\n"))
+
+
 def test_anothers() -> None:
     said = judge(denial("lxc-another"), denial(more="pid=7"))
     assert said.endswith("no denial; 2 of others (951)")

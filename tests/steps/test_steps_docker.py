@@ -198,6 +198,24 @@ def test_a_pull_that_fails_for_another_reason_is_judged(monkeypatch: pytest.Monk
     assert not found.result.ok
 
 
+def test_a_container_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps.secrets, "token_hex", lambda n: "0" * n)
+    lines = [
+        f"docker run -d --name gate-0000 {steps.PROBE} /hello wait",
+        "docker rm -f gate-0000",
+    ]
+    inside = Machine({}, dict.fromkeys(lines, "0af9"))
+    finalizers: list[Callable[[], Any]] = []
+    request: Any = SimpleNamespace(addfinalizer=finalizers.append)
+    found = steps.docker_container_runs(inside, result(), request)
+    assert (found.name, found.result.text) == ("gate-0000", "0af9")
+    for finalize in finalizers:
+        finalize()
+    assert inside.ran == lines
+    assert not steps.docker_container_runs(inside, result(1), request).result.ok
+    assert inside.ran == lines
+
+
 SOCKET = "/proc/7/root/run/docker.sock"
 
 

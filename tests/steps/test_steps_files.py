@@ -74,6 +74,8 @@ def test_a_script_that_is_absent_or_broken(step: object) -> None:
 
 @pytest.mark.parametrize("first", ["", "# set -e\n", "true\nset -e\n", "set -u\n", "set +e\n"])
 def test_the_first_command_is_set_e(first: str) -> None:
+    with pytest.raises(AssertionError, match="the install script begins with '', not"):
+        steps.install_script_stops(install("# nothing\n"))
     for good in ("set -e", "set -eu", "set -uexo pipefail"):
         steps.install_script_stops(install(changed(INSTALL, "^set -e$", good)))
     with pytest.raises(AssertionError, match="the install script begins with '"):

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
-from conftest import Provisioning
 from remediation import witness
 from remediation.errors import FactError, TransportError
 from remediation.provision import Provisioned
 from steps import provisioning as steps
 from steps import target as of_target
 from tests.steps.doubles import Answer, Host, Machine, Runtime
+
+
+def provisioning(*, existed: bool, created: Provisioned | None = None) -> Any:
+    return SimpleNamespace(existed=existed, created=created)
+
 
 CREATED = Provisioned("phoenix create", ok=True, said="a\nb\nc\nd\n", seconds=3.0)
 STATUS = "pct status 950"
@@ -26,12 +30,12 @@ def runtime(status: Answer) -> Runtime:
 
 
 def test_from_nothing() -> None:
-    steps.container_did_not_exist(Provisioning(existed=False))
+    steps.container_did_not_exist(provisioning(existed=False))
     with pytest.raises(FactError, match="the container was there before this run"):
-        steps.container_did_not_exist(Provisioning(existed=True))
-    assert steps.provisioned(Provisioning(False, CREATED)) is CREATED
+        steps.container_did_not_exist(provisioning(existed=True))
+    assert steps.provisioned(provisioning(existed=False, created=CREATED)) is CREATED
     with pytest.raises(FactError, match="nothing was provisioned"):
-        steps.provisioned(Provisioning(existed=False))
+        steps.provisioned(provisioning(existed=False))
 
 
 def test_it_succeeded() -> None:
