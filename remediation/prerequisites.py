@@ -82,7 +82,7 @@ def access(node: Transport) -> Access:
     """Return as whom commands run; raises FactError if the node does not say."""
     script = 'id -u; id -un; echo "${SUDO_USER:-}"'
     answer = node.run(["sh", "-c", script]).require().text
-    uid, user, sudo_user, *_ = [*answer.split("\n"), "", "", ""]
+    uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
     if not uid.isdigit():
         raise FactError(f"on {node.machine}: id -u said {answer!r}")
     return Access(int(uid), user, sudo_user)

@@ -34,7 +34,7 @@ def test_only_the_lab_of_this_run_is_backed_up(
 ) -> None:
     places: list[str] = []
     monkeypatch.setattr(backup, "make_backup", lambda runtime, ctid, place: places.append(place))
-    request = SimpleNamespace(config=SimpleNamespace(getoption=lambda name: named))
+    request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.__getitem__))
     ask: Any = steps.made_by_this_run
     assert ask.__wrapped__(NOBODY, where, 950, request) is bool(made)
     assert places == [made] * bool(made)
