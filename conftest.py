@@ -128,11 +128,14 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
         "the container is there, so how it comes about is not asked",
     ),
     "untouched": (
-        lambda runtime, _: runtime.node.run(["test", "-e", docker_in_lxc.TUNABLE_PATH]).ok,
+        lambda runtime, _: docker_in_lxc.is_on(runtime.node),
         "a plan is applied on the node, so its own part is not taken back by itself",
     ),
     "phoenix": (
-        lambda runtime, target: not runtime.node.run(["test", "-d", target.repository]).ok,
+        lambda runtime, target: (
+            target.repository == docker_in_lxc.REPOSITORY  # one that was written must be there
+            and not runtime.node.run(["test", "-d", target.repository]).ok
+        ),
         "no phoenix is there, so what the plan changes in it is not asked",
     ),
 }

@@ -21,14 +21,13 @@ from faults.run import COMPLIANT, Result
 from remediation import docker_in_lxc, witness
 from remediation import target as targets
 from remediation.errors import UsageError
-from remediation.provision import boot, create
-from remediation.runtime import wait_until_booted
+from remediation.provision import thrown_away
+from remediation.runtime import Pct, wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from faults.fault import Fault
-    from remediation.plan import Plan
     from remediation.runtime import Runtime
     from remediation.target import Target
 
@@ -129,29 +128,11 @@ def _look(runtime: Runtime, ctid: int) -> dict[str, str]:
 @contextmanager
 def _container(runtime: Runtime, asked: Target, tell: Callable[[str], None]) -> Iterator[Target]:
     """Make a container with the plan applied; yield it as a target, and throw it away."""
-    if not asked.reserved:
-        raise UsageError(
-            "no ctid is reserved for throw-away containers on this target: put one into its target "
-            "file, for example reserved = [951], with the template, storage and bridge for it"
-        )
-    ctid = asked.reserved[0]
-    argv = asked.creation(ctid, hostname="faults", size=4, features=docker_in_lxc.FEATURES)
-    create(runtime, ctid, argv, tell)  # raises if it is there: then it is not ours to destroy
-
-    def plan() -> Plan:
-        return docker_in_lxc.plan(runtime, ctid, repository=asked.repository, tell=tell)
-
-    try:
-        boot(runtime, ctid)
-        plan().apply()
+    if not isinstance(runtime, Pct):
+        raise UsageError(f"{runtime.node.machine} has plain LXC: the faults are made with pct")
+    with thrown_away(runtime, asked, tell, features=docker_in_lxc.FEATURES) as ctid:
+        docker_in_lxc.plan(runtime, ctid, repository=asked.repository, tell=tell).apply()
         yield msgspec.structs.replace(asked, ctid=ctid, reserved=())
-    finally:
-        if (mine := plan()).journal.entries():
-            mine.rollback(force=True)
-        if runtime.state(ctid) == "running":
-            runtime.stop(ctid)
-        if runtime.state(ctid) is not None:
-            runtime.node.run(["pct", "destroy", str(ctid)], timeout=180).require()
 
 
 def table(own: Target) -> str:

@@ -9,10 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec
+
+from remediation.errors import RemediationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from remediation.transport import CommandResult
+
+P = ParamSpec("P")
 
 #: Of each output, this many characters from either end are kept.
 KEPT = 8000
@@ -106,3 +113,16 @@ def shortened(text: str, kept: int = KEPT) -> str:
         return text
     left_out = len(middle.encode())
     return f"{text[:kept]}\n[... {left_out} bytes left out ...]\n{text[-kept:]}"
+
+
+def explanation(why: Callable[P, str]) -> Callable[P, str]:
+    """Wrap what says why something is red: that it cannot be said must not change the verdict."""
+
+    @wraps(why)
+    def said(*args: P.args, **kwargs: P.kwargs) -> str:
+        try:
+            return why(*args, **kwargs)
+        except RemediationError as error:
+            return f" (why cannot be said: {error})"
+
+    return said

@@ -67,10 +67,10 @@ class _Position:
     """Where the log ended when the window opened."""
 
     source: str
+    lost: int
     inode: str = ""
     size: int = 0
     cursor: str = ""
-    lost: int = 0
 
 
 def parse(log: str) -> list[Denial]:
@@ -184,20 +184,31 @@ class Window:
                     f"auditd runs on {self._node.machine}, but {_AUDIT_LOG} cannot be read"
                 )
             inode, size = where.text.split()
-            return _Position("auditd", inode=inode, size=int(size), lost=lost)
+            return _Position("auditd", lost, inode=inode, size=int(size))
         last = self._node.run(["journalctl", "-k", "-n", "1", "-q", "--show-cursor", "--no-pager"])
         cursor = re.search(r"^-- cursor: (.+)$", last.text, re.MULTILINE)
         if cursor is None:
             raise Unwatched(
                 f"neither auditd nor the kernel's journal of {self._node.machine} can be read"
             )
-        return _Position("kernel", cursor=cursor[1], lost=lost)
+        return _Position("kernel", lost, cursor=cursor[1])
 
     def _lost(self) -> int:
-        """Return how many records the kernel has lost since boot; 0 where nothing counts them."""
-        status = self._node.run(["auditctl", "-s"]) if self._has_auditctl() else None
-        match = re.search(r"^lost (\d+)", status.text, re.MULTILINE) if status else None
-        return int(match[1]) if match else 0
+        """Return how many records the kernel has lost since boot; 0 where nothing counts them.
+
+        Raises:
+            Unwatched: something counts them, and does not tell.
+        """
+        if not self._has_auditctl():
+            return 0
+        status = self._node.run(["auditctl", "-s"])
+        match = re.search(r"^lost (\d+)$", status.text, re.MULTILINE)
+        if match is None:
+            raise Unwatched(
+                f"auditctl -s on {self._node.machine} does not say how many records were lost: "
+                f"{status.stderr.decode(errors='replace').strip() or status.text!r}"
+            )
+        return int(match[1])
 
     def _has_auditctl(self) -> bool:
         return self._node.run(["sh", "-c", "command -v auditctl"]).ok
@@ -228,7 +239,14 @@ class Window:
         newer = [f"{_AUDIT_LOG}.{n}" for n in range(number - 1, 0, -1)]
         newer += [_AUDIT_LOG] if number else []
         part = self._node.run(["tail", "-c", f"+{self._start.size + 1}", first]).require().text
-        return part + "".join((self._node.read(p) or b"").decode(errors="replace") for p in newer)
+        return part + "".join(map(self._whole, newer))
+
+    def _whole(self, path: str) -> str:
+        """Read a file of the log that must be there, or a part of the window is missing."""
+        content = self._node.read(path)
+        if content is None:
+            raise Unwatched(f"{path}, a part of the window, was rotated away or removed")
+        return content.decode(errors="replace")
 
 
 def recent(node: Transport, profile: str) -> list[Denial]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from remediation import config
 from remediation.actions import ContainerOptions, Directory, FileEdit, Profile
-from remediation.docker import StorageDriver
+from remediation.docker import DockerState, StorageDriver
 from remediation.engine import Engine, is_in_the_kernel
 from remediation.errors import FactError
 from remediation.journal import Journal
@@ -213,14 +213,38 @@ def _storage() -> StorageDriver:
     )
 
 
-def settings_before(node: Transport, ctid: int) -> bytes | None:
-    """Return Docker's settings as ``apply`` found them (empty: none); None if it never did.
+def settings_before_and_after(node: Transport, ctid: int) -> tuple[bytes, bytes | None] | None:
+    """Return Docker's settings as ``apply`` found and as it left them, empty where there were none.
+
+    What it left is None where it did not come to its end; all is None where it changed nothing.
 
     Raises:
         FactError: the journal cannot be read.
     """
-    before = Journal(node, ctid).before(_storage().name, StorageDriver.before)
-    return None if before is None else before.settings.content
+    journal = Journal(node, ctid)
+    for entry in journal.entries():
+        if entry.action == _storage().name:
+            before, after = entry.before, entry.images[-1].after
+            return (
+                journal.image(before, DockerState).settings.content,
+                None if after is None else journal.image(after, DockerState).settings.content,
+            )
+    return None
+
+
+def template_of(text: bytes | None, ctid: int) -> str:
+    """Return the template from which phoenix makes a container, by its descriptions; or nothing."""
+    try:
+        template = json.loads(text or b"{}")["lxc_configs"][str(ctid)]["template"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return template if isinstance(template, str) else ""
+
+
+def is_on(node: Transport) -> bool:
+    """Whether the node's own part of the plan, or of it the profile, is there already."""
+    tunable, deployed = node.read(TUNABLE_PATH), node.read(PROFILE_PATH)
+    return tunable == TUNABLE or deployed == profile(None)
 
 
 def _require(on: Transport, argv: list[str], hint: str) -> None:

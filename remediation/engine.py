@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation.docker import docker_daemon, docker_holds
+from remediation.errors import RemediationError
 from remediation.packages import Package, PackageState
 from remediation.plan import Drift, Simple
 
@@ -114,6 +115,11 @@ class Engine(Simple):
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
         on.run(["rm", "-f", "--", *sorted(nukes)]).require()
         self._packages.rollback(on, before.packages)
+        if other := docker_daemon(on):
+            raise RemediationError(
+                f"another Docker ({other}) was installed in {on.machine} since: what is there is "
+                "its own now, and stays; remove it first, then this can be taken back"
+            )
         self._clear(on, before)
         if not before.group and on.run(["getent", "group", GROUP]).ok:
             on.run(["groupdel", GROUP]).require()
@@ -140,7 +146,7 @@ class Engine(Simple):
             if held and path.startswith(DATA):
                 on.run(["mv", "-T", "--", path, f"{path}.{aside}"]).require()
             elif path.startswith(DATA) or path == KEY:
-                on.run(["rm", "-rf", "--", path], timeout=_PATIENCE).require()
+                on.run(["rm", "-rf", "--one-file-system", "--", path], timeout=_PATIENCE).require()
             else:
                 on.run(["sh", "-c", _EMPTY, "empty", path]).require(
                     "Docker brought it, and somebody put this there since: take it away first"

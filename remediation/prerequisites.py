@@ -42,7 +42,7 @@ ask() { git -C "$repository" -c safe.directory='*' -c core.fsmonitor=false "$@";
 _STATUS = (
     _GIT
     + """
-[ -d "$1" ] || exit 0
+[ -d "$1" ] || { printf 'nothing\\0'; exit 0; }
 [ -e "$1/.git" ] || { printf 'no checkout\\0'; exit 0; }
 ask status --porcelain=v2 --branch --untracked-files=all -z
 """
@@ -82,7 +82,7 @@ def access(node: Transport) -> Access:
     """Return as whom commands run; raises FactError if the node does not say."""
     script = 'id -u; id -un; echo "${SUDO_USER:-}"'
     answer = node.run(["sh", "-c", script]).require().text
-    uid, user, sudo_user, *_ = [*answer.split("\n"), "", "", ""]
+    uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
     if not uid.isdigit():
         raise FactError(f"on {node.machine}: id -u said {answer!r}")
     return Access(int(uid), user, sudo_user)
@@ -115,8 +115,10 @@ def checkout(node: Transport, path: str) -> Checkout | None:
         FactError: there is something, and git cannot be asked about it.
     """
     answer = _git(node, node.run(["sh", "-c", _STATUS, "status", path], timeout=120)).text
-    if not answer:
+    if answer == "nothing\0":
         return None
+    if not answer:
+        raise FactError(f"on {node.machine}: nobody says what is at {path}")
     entries = iter(answer.rstrip("\0").split("\0"))
     heads, changed = {}, []
     for entry in entries:
@@ -180,26 +182,36 @@ class Affected:
         return f"{self.ctid} ({self.state}, {why})"
 
 
-def affected(node: Transport, profile: str) -> tuple[Affected, ...]:
+def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     """Return the containers of a Proxmox node that have the profile, or are made for Docker.
 
     Docker itself cannot be seen from outside; that nesting is given along with keyrings or
     ``/dev/fuse`` can.
+
+    Args:
+        node: whose.
+        profile: its name.
+        ctid: one that is there: where it is not seen, the others are not seen either.
+
+    Raises:
+        FactError: it is not among those that the node names.
     """
     read = ["-exec", "grep", "-aH", "", "{}", "+"]
     lines = node.run(["find", "-L", "/etc/pve/lxc", "-name", "*.conf", *read]).require().text
     texts: dict[int, str] = {}
-    for ctid, line in re.findall(r"^/etc/pve/lxc/(\d+)\.conf:(.*)$", lines, re.MULTILINE):
-        texts[int(ctid)] = f"{texts.get(int(ctid), '')}{line}\n"
+    for name, line in re.findall(r"^/etc/pve/lxc/(\d+)\.conf:(.*)$", lines, re.MULTILINE):
+        texts[int(name)] = f"{texts.get(int(name), '')}{line}\n"
     rows = [line.split() for line in node.run(["pct", "list"]).require().text.splitlines()]
     states = {row[0]: row[1] for row in rows if len(row) > 1}
+    if ctid not in texts or str(ctid) not in states:
+        raise FactError(f"{node.machine} does not name container {ctid}: who else is there?")
     found = []
-    for ctid, text in sorted(texts.items()):
+    for each, text in sorted(texts.items()):
         options = config.parse("", text).current()
         given = {k for k, v in config.features(options.get("features", "")).items() if v == "1"}
         under = options.get("lxc.apparmor.profile") == profile
         if under or ("nesting" in given and given & {"keyctl", "fuse"}):
-            found.append(Affected(ctid, states.get(str(ctid), "in no known state"), under))
+            found.append(Affected(each, states.get(str(each), "in no known state"), under))
     return tuple(found)
 
 

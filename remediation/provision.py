@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shlex
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from remediation import docker_in_lxc
-from remediation.errors import CommandFailed, FactError, UsageError, VerifyFailed
+from remediation.errors import CommandFailed, FactError, Meddled, UsageError, VerifyFailed
 from remediation.lock import Lock
 from remediation.runtime import Pct, wait_until_booted, wait_until_online
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from remediation.plan import Plan
     from remediation.runtime import Runtime
@@ -118,8 +119,7 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
 #: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does.
 _IN_TEMPLATE = (
     'file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}; '
-    'test -e "$file" || { echo "$file does not exist" >&2; exit 9; }; '
-    'tar --extract --to-stdout --occurrence=1 --file="$file" "./$2" 2>/dev/null || true'
+    'exec tar --extract --to-stdout --occurrence=1 --wildcards --file="$file" "*$2"'
 )
 
 
@@ -132,10 +132,89 @@ def of_template(node: Transport, template: str, path: str) -> bytes:
         path: absolute.
 
     Raises:
-        CommandFailed: there is no such template.
+        CommandFailed: there is no such template, or it cannot be read.
     """
-    argv = ["sh", "-c", _IN_TEMPLATE, "template", template, path.lstrip("/")]
-    return node.run(argv, timeout=_CREATE_PATIENCE).require().stdout
+    argv = ["env", "LC_ALL=C", "sh", "-c", _IN_TEMPLATE, "template", template, path]
+    found = node.run(argv, timeout=_CREATE_PATIENCE)
+    if not found.ok and b"Not found in archive" in found.stderr:
+        return b""
+    return found.require().stdout
+
+
+@contextmanager
+def thrown_away(
+    runtime: Runtime, target: Target, tell: Callable[[str], None], *, features: Iterable[str] = ()
+) -> Iterator[int]:
+    """Make the target's first reserved container, start it, and destroy it in the end.
+
+    Only what was made here is destroyed, also if Ctrl-C ends its creation.
+
+    Args:
+        runtime: manages the containers.
+        target: says which id is reserved, and what the container is made from.
+        tell: hears one line before anything that takes time, and what may be left.
+        features: Proxmox's, each one switched on.
+
+    Yields:
+        Its id.
+
+    Raises:
+        FactError: no id is reserved, nothing says what it is made from, or it is there already.
+        RemediationError: it cannot be made, or not be taken away again.
+    """
+    ctid, argv = reserved(target, features)
+    if runtime.state(ctid) is not None:
+        raise FactError(f"container {ctid} is there already, and not ours: it is left alone")
+    begun: list[str] = []  # create tells of it when it is about to run, and nobody else may
+    try:
+        create(runtime, ctid, argv, begun.append)
+        boot(runtime, ctid)
+        yield ctid
+    finally:
+        if begun:
+            _throw_away(runtime, target, ctid, tell)
+
+
+def reserved(target: Target, features: Iterable[str] = ()) -> tuple[int, list[str]]:
+    """Return the container that may be made and destroyed, and the argv that creates it.
+
+    Raises:
+        FactError: none is reserved, or nothing says what it is made from.
+    """
+    if not target.reserved:
+        raise FactError(
+            "no ctid is reserved for throw-away containers on this target: put one into its target "
+            "file, for example reserved = [951], with the template, storage and bridge for it"
+        )
+    ctid = target.reserved[0]
+    return ctid, target.creation(ctid, hostname="throw-away", size=4, features=features)
+
+
+def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str], None]) -> None:
+    """Destroy a container of ours, with nothing of its plan left on the node."""
+    tell(f"throwing away container {ctid}")
+
+    def plan() -> Plan:
+        return docker_in_lxc.plan(runtime, ctid, repository=target.repository, tell=lambda _: None)
+
+    try:
+        if plan().journal.entries():
+            try:
+                plan().rollback()
+            except Meddled as changed:  # in a container of ours; on the node it may be somebody's
+                tell(f"{changed}: taken back all the same, with a copy in the journal's kept/")
+                plan().rollback(force=True)
+        if runtime.state(ctid) == "running":
+            runtime.stop(ctid)
+        if runtime.state(ctid) is not None:
+            runtime.destroy(ctid)
+    except BaseException:
+        tell(
+            f"container {ctid} may be left on {runtime.node.machine}, with what the plan changed "
+            f"for it: take that back (python -m remediation rollback, for container {ctid}), then "
+            "destroy the container"
+        )
+        raise
 
 
 def boot(runtime: Runtime, ctid: int) -> Transport:

@@ -120,10 +120,12 @@ class _Lxc:
 
     def _resolved(self, path: str, text: str) -> str:
         """Return a configuration with each ``lxc.include`` replaced by what it includes."""
-        for _ in range(_NESTED):  # one round trip a level
+        for _ in range(_NESTED + 1):  # one round trip a level
             includes = list(dict.fromkeys(_INCLUDE.findall(text)))
             if not includes:
                 return text
+            if odd := [place for place in includes if not place.startswith("/")]:
+                raise FactError(f"{path}: lxc.include = {odd[0]}: expected an absolute path")
             files = self._included(includes)
             text = _INCLUDE.sub(lambda line: _of(line[1], files), text)  # noqa: B023 - used at once
         raise FactError(f"{path}: lxc.include is nested more than {_NESTED} deep")

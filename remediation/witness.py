@@ -35,6 +35,12 @@ _PRUNED = (
     "/etc/pve/.rrd",
     "/etc/pve/.clusterlog",
     "/etc/pve/.debug",
+    "/etc/pve/nodes/*/lrm_status",
+    "/etc/pve/ha/*_status",
+    "/var/lib/pve-cluster",  # all of /etc/pve, which is looked at, in one file
+    "/var/lib/pve-manager",
+    "/var/lib/rrdcached",
+    "/var/spool/postfix",
 )
 #: What an administrator writes: compared by content.
 _HASHED = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr/local", "/var/spool")
@@ -70,6 +76,8 @@ systemctl list-units --plain --no-legend --type=service,socket,timer --state=act
 part mount
 sed -E 's/,(size|nr_inodes)=[^, ]*//g' /proc/self/mounts | awk '{ print $2 "\t" $1, $3, $4 }'
 """
+#: What every machine has: nothing of it means that nobody looked.
+_NEVER_EMPTY = ("files", "content", "package", "unit", "active", "mount")
 #: A whole machine's files, under emulation (seconds).
 _TIMEOUT = 600.0
 #: What may differ after a change and its exact undoing, and why.
@@ -113,8 +121,10 @@ def record(on: Transport) -> dict[str, str]:
         argv += ["-path", path, "-prune", "-o"]
     result = on.run(argv, timeout=_TIMEOUT)
     parts = dict(part.split("\n", 1) for part in result.text.split("\n== ")[1:])
-    if result.exit_code or not parts.get("files") or not parts.get("package"):
-        raise FactError(f"{on.machine} could not be looked at: {result.stderr!r:.500}")
+    missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
+    if result.exit_code or missing:
+        what = f" ({', '.join(missing)})" if missing else ""
+        raise FactError(f"{on.machine} could not be looked at{what}: {result.stderr!r:.500}")
     found: dict[str, str] = {}
     for kind, rows in (
         ("file", _rows(parts["files"])),
@@ -146,10 +156,12 @@ def both(runtime: Runtime, ctid: int) -> dict[str, str]:
         TransportError: the container is not running.
     """
     inside = runtime.inside(ctid)
-    with ThreadPoolExecutor() as at_once:
-        node, container = at_once.map(record, (runtime.node, inside))
     text = runtime.node.read(runtime.config_path(ctid)) or b""
     daemon = inside.run(["systemctl", "show", "docker", "-p", "MainPID,ExecMainStartTimestamp"])
+    with ThreadPoolExecutor() as at_once:  # the connection is open by now
+        node, container = at_once.map(record, (runtime.node, inside))
+    if not any(key.startswith("policy ") for key in node):  # of a container it may be hidden
+        raise FactError(f"the policy in the kernel of {runtime.node.machine} could not be seen")
     return {
         **{f"node: {key}": fact for key, fact in node.items()},
         **{f"container: {key}": fact for key, fact in container.items()},

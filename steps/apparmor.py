@@ -64,6 +64,8 @@ def last_load_was_clean(node: Transport) -> None:
     found = _ERROR.search(last)
     assert found is None, f"AppArmor's last load stopped: {found[0] if found else ''}"
     assert not re.search(r"^(Failed|Reload failed)", last, re.MULTILINE), f"the load failed: {last}"
+    if not re.search(r"^(Reloaded|Finished)", last, re.MULTILINE):
+        raise FactError(f"AppArmor's last load has not ended, so nobody knows how: {last}")
 
 
 def _service_log(node: Transport) -> list[tuple[str, str]]:
@@ -96,7 +98,10 @@ def repository_is_deployed(node_host: Host, target: Target, profile: str) -> Non
     assert source.exists, f"{source.path} is absent"
     deployed = node_host.file(f"/etc/apparmor.d/{profile}")
     assert deployed.exists, f"{deployed.path} is absent"
-    assert source.sha256sum == deployed.sha256sum, f"{source.path} and {deployed.path} differ"
+    hashes = source.sha256sum, deployed.sha256sum
+    if not all(hashes):
+        raise FactError(f"{source.path} and {deployed.path} cannot be compared")
+    assert hashes[0] == hashes[1], f"{source.path} and {deployed.path} differ"
 
 
 @then(parsers.parse('the profile has the name "{name}" in file, kernel and configuration'))
@@ -155,6 +160,7 @@ def first_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
     evidence.say(f"PID 1 is {label}")
 
 
+@evidence.explanation
 def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
     if label.startswith(f"{name} "):
         return "nothing is held back by it"

@@ -69,8 +69,10 @@ CAUSES = (
 )
 #: Not the platform's fault: the map of a container has so many ids, and the image has others.
 _OTHER_IDS = re.compile(r"failed to Lchown.*invalid argument", re.IGNORECASE)
+_REFUSED = re.compile(r"permission denied|operation not permitted", re.IGNORECASE)
 _UNREACHABLE = re.compile(
     r"toomanyrequests|no such host|i/o timeout|tcp .*connection refused|TLS handshake timeout"
+    r"|x509: |unexpected EOF|context deadline exceeded|request canceled|status: 50[0-9]"
     r"|network is unreachable|Temporary failure in name resolution",
     re.IGNORECASE,
 )
@@ -106,6 +108,7 @@ def docker_runs(container_host: Host) -> None:
     )
 
 
+@evidence.explanation
 def _why_down(host: Host) -> str:
     """Return dockerd's own last words, which it writes before it ends."""
     if host.run("systemctl show docker -p LoadState --value").stdout.strip() == "masked":
@@ -155,18 +158,20 @@ def image_is_loaded(container: Transport, request: pytest.FixtureRequest) -> Com
 
 def _pull(container: Transport, image: str) -> CommandResult:
     """Pull; a registry that cannot be reached says nothing about the container."""
+    since = container.run(["date", "+%s"]).require().text.strip()
     pulled = _docker(container, "pull", image)
     if pulled.ok:
         return pulled
     # A layer that it cannot unpack lets dockerd try the next registry, whose error it tells then.
-    log = container.run(["journalctl", "-u", "docker", "-n", "20", "-q", "--no-pager", "-o", "cat"])
+    journal = ["journalctl", "-u", "docker", "--since", f"@{since}", "-q", "--no-pager"]
+    log = container.run([*journal, "-o", "cat"])
     if found := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
         raise FactError(
             f"{image} holds files of ids that the container's map does not have, which is the "
             "image's and no failure of the platform: build it with ids below 65536, or give the "
             f"container more subordinate ids. Docker said: {found[0]}"
         )
-    if _UNREACHABLE.search(said(pulled)):
+    if _UNREACHABLE.search(said(pulled)) and not _REFUSED.search(log.text):
         raise TransportError(f"the registry did not serve {image}: {cause(said(pulled))}")
     return pulled
 
@@ -248,6 +253,7 @@ def it_greets(container: Transport, docker_run: DockerRun, image: str) -> None:
     evidence.say(f"exit 0, greeted, in {result.seconds:.1f} s")
 
 
+@evidence.explanation
 def _runc(container: Transport, result: CommandResult) -> str:
     """Return runc's version where that is one half of a known pair."""
     if cause(said(result)) != CAUSES[0][1]:
@@ -271,13 +277,18 @@ def image_is_genuine(runtime: Runtime, ctid: int, docker_run: DockerRun, image: 
     """Another image under the same name has no digest of the registry's."""
     record = _api(runtime, ctid, f"/containers/{docker_run.name}/json")
     ran = _api(runtime, ctid, f"/images/{record.get('Image')}/json")
-    pulled_as = re.sub(r"(:[^:/]+)?(@.*)?$", "", image)  # a digest of the registry's has no tag
-    digests = [d for d in ran.get("RepoDigests") or [] if d.split("@")[0].endswith(pulled_as)]
+    digests = [d for d in ran.get("RepoDigests") or [] if _repository(d) == _repository(image)]
     assert digests, (
         f"the image that ran ({record.get('Image')}) was never pulled as {image}: it is another "
         "image under that name"
     )
     evidence.say(digests[0][:40])
+
+
+def _repository(name: str) -> str:
+    """Return an image's name without tag and digest, as Docker shortens those of Docker Hub."""
+    bare = re.sub(r"(:[^:/]+)?(@.*)?$", "", name)
+    return bare.removeprefix("docker.io/").removeprefix("library/")
 
 
 def _api(runtime: Runtime, ctid: int, path: str) -> dict[str, Any]:
@@ -287,5 +298,8 @@ def _api(runtime: Runtime, ctid: int, path: str) -> dict[str, Any]:
     answer = runtime.node.run(argv)
     if not answer.ok:
         raise FactError(f"dockerd's socket cannot be asked: {answer.stderr.decode().strip()}")
-    value: dict[str, Any] = json.loads(answer.stdout)
+    try:
+        value: dict[str, Any] = json.loads(answer.stdout)
+    except json.JSONDecodeError as error:
+        raise FactError(f"dockerd's answer is no JSON: {answer.text[:200]!r}") from error
     return value

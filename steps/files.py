@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
 from gate import evidence
 from remediation import docker_in_lxc
-from remediation.errors import CommandFailed, FactError
+from remediation.errors import FactError
 from remediation.provision import of_template
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ def install_script_enters(node: Transport, target: Target) -> None:
 
 @then(parsers.parse('"{package}" is installed in the container and not on the node'))
 def package_is_inside(container_host: Host, node_host: Host, package: str) -> None:
-    """By testinfra on both sides."""
+    """By testinfra on both sides; dpkg itself shows that the node's packages can be seen."""
+    if not node_host.package("dpkg").is_installed:
+        raise FactError("the node's packages cannot be asked for: not even dpkg is among them")
     inside = container_host.package(package)
     assert inside.is_installed, f"{package} is not installed in the container"
     assert not node_host.package(package).is_installed, (
@@ -95,60 +97,63 @@ def package_is_inside(container_host: Host, node_host: Host, package: str) -> No
 @then(parsers.parse('daemon.json names the storage driver "{driver}"'))
 def daemon_json_names(container_host: Host, driver: str) -> None:
     """Docker reads this file at its start, and does not start on one that it cannot read."""
+    found = _settings(container_host).get("storage-driver")
+    assert found == driver, f"{docker_in_lxc.DAEMON_JSON} names the storage driver {found!r}"
+
+
+def _settings(container_host: Host) -> dict[str, Any]:
+    """Return what daemon.json says; one that is absent or cannot be read is not compliant."""
     file = container_host.file(docker_in_lxc.DAEMON_JSON)
     assert file.exists, f"{docker_in_lxc.DAEMON_JSON} is absent in the container"
     try:
-        settings = json.loads(file.content_string)
+        settings: dict[str, Any] = json.loads(file.content_string)
     except json.JSONDecodeError as error:
         raise AssertionError(
             f"{docker_in_lxc.DAEMON_JSON}, line {error.lineno}, column {error.colno}: not JSON "
             f"({error.msg}); Docker does not start on it"
         ) from error
-    found = settings.get("storage-driver")
-    assert found == driver, f"{docker_in_lxc.DAEMON_JSON} names the storage driver {found!r}"
+    return settings
 
 
 @then("daemon.json kept the user's other settings")
-def daemon_json_kept(container_host: Host, runtime: Runtime, target: Target) -> None:
-    """What was there before the plan (a registry mirror, say) is still there."""
-    file = container_host.file(docker_in_lxc.DAEMON_JSON)
-    if not file.exists:
-        raise FactError(f"{docker_in_lxc.DAEMON_JSON} is absent: what it kept cannot be said")
+def daemon_json_kept(
+    container_host: Host, node: Transport, runtime: Runtime, target: Target
+) -> None:
+    """What was there before the plan (a registry mirror, say) was kept by it."""
+    applied = docker_in_lxc.settings_before_and_after(runtime.node, target.ctid)
+    before, after = applied or (_of_its_template(node, target), None)
+    if after is None:  # what is there now is what the plan left, as far as anybody knows
+        file = container_host.file(docker_in_lxc.DAEMON_JSON)
+        if not file.exists:
+            raise FactError(f"{docker_in_lxc.DAEMON_JSON} is absent: what it kept cannot be said")
+        after = file.content_string.encode()
+    left = _others(after)
+    if before is None:
+        if not left:
+            raise FactError(
+                f"{docker_in_lxc.DAEMON_JSON} holds the storage driver only, and neither a journal "
+                "nor phoenix's description of the container tells what was there before"
+            )
+        evidence.say(f"{', '.join(sorted(left))}: there; what was there before is not known")
+        return
+    had = _others(before)
+    lost = sorted(key for key, value in had.items() if left.get(key) != value)
+    assert not lost, f"the user's settings are lost: {', '.join(lost)}"
+    evidence.say(f"kept: {', '.join(sorted(had)) or 'there was nothing to keep'}")
+
+
+def _of_its_template(node: Transport, target: Target) -> bytes | None:
+    """Return the settings in the template that phoenix made the container from, if it did."""
+    described = node.read(f"{target.repository}/{docker_in_lxc.CONTAINERS}")
+    template = docker_in_lxc.template_of(described, target.ctid)
+    return of_template(node, template, docker_in_lxc.DAEMON_JSON) if template else None
+
+
+def _others(text: bytes) -> dict[str, Any]:
     try:
-        settings = json.loads(file.content_string)
+        found = json.loads(text) if text.strip() else {}
     except json.JSONDecodeError as error:
         raise FactError(
             f"{docker_in_lxc.DAEMON_JSON} is not JSON ({error}): what it kept cannot be said"
         ) from error
-    others = {key: value for key, value in settings.items() if key != "storage-driver"}
-    before, whence = _settings_before(runtime, target)
-    if before is None:
-        if not others:
-            raise FactError(f"{docker_in_lxc.DAEMON_JSON} holds the storage driver only: {whence}")
-        evidence.say(f"{', '.join(sorted(others))} are there; {whence}")
-        return
-    before.pop("storage-driver", None)
-    lost = sorted(key for key, value in before.items() if others.get(key) != value)
-    assert not lost, f"the user's settings are lost: {', '.join(lost)}, which {whence} had"
-    evidence.say(f"kept, of {whence}: {', '.join(sorted(before)) or 'there was nothing'}")
-
-
-def _settings_before(runtime: Runtime, target: Target) -> tuple[dict[str, object] | None, str]:
-    """Return Docker's settings before the plan, and whence they are known; None if they are not.
-
-    The journal knows what ``apply`` found. A container that was provisioned had its template's.
-    """
-    found = docker_in_lxc.settings_before(runtime.node, target.ctid)
-    if found is not None:
-        return _object(found), "the container before the plan"
-    try:
-        text = of_template(runtime.node, target.template, docker_in_lxc.DAEMON_JSON)
-    except CommandFailed as error:
-        said = error.result.stderr.decode(errors="replace").strip()
-        return None, f"what was there before is not known (the target's template: {said})"
-    return _object(text), f"its template {target.template}"
-
-
-def _object(text: bytes) -> dict[str, object]:
-    found = json.loads(text) if text.strip() else {}
-    return found if isinstance(found, dict) else {}
+    return {key: value for key, value in found.items() if key != "storage-driver"}

@@ -87,11 +87,11 @@ def _not_backed_up(
     """Not compliant; undetermined if there may be one where nobody could look."""
     places = ", ".join(backups.places) or "any storage for backups"
     why = defects[0] if defects else f"none is in {places}"
-    if backups.unasked and not defects:
+    if backups.unasked:
         unasked = ", ".join(backups.unasked)
         raise FactError(
-            f"no backup of {what} is in {places}, and {unasked} cannot be looked into; for a "
-            f"verdict, make one that can be read: {how}"
+            f"no backup of {what} in {places} counts ({why}), and {unasked} cannot be looked into; "
+            f"for a verdict, make one that can be read: {how}"
         )
     raise AssertionError(f"there is no backup of {what} that counts: {why}; make one: {how}")
 
@@ -153,9 +153,9 @@ def runs_as_root(target: Target, access: Access) -> None:
 
 
 @given("the containers that the change reaches are known", target_fixture="affected")
-def affected_are_known(node: Transport) -> tuple[Affected, ...]:
+def affected_are_known(node: Transport, ctid: int) -> tuple[Affected, ...]:
     """By their configurations: the profile, or the features that Docker needs."""
-    return prerequisites.affected(node, docker_in_lxc.PROFILE)
+    return prerequisites.affected(node, docker_in_lxc.PROFILE, ctid)
 
 
 @then("each other one under the profile is stopped, or may be restarted")

@@ -16,7 +16,7 @@ from remediation import docker_in_lxc, rehearsal, witness
 from remediation.docker import docker_daemon, docker_holds
 from remediation.engine import Engine
 from remediation.errors import FactError, Meddled
-from remediation.provision import boot, create
+from remediation.provision import reserved, thrown_away
 from remediation.runtime import wait_until_booted
 from remediation.target import DEFAULT, parse
 from steps.docker import PATIENCE
@@ -33,26 +33,8 @@ if TYPE_CHECKING:
 _APT_TIMEOUT = 600.0
 
 
-def throw_away(target: Target) -> tuple[int, list[str]]:
-    """Return the container that may be made and destroyed, and the argv that creates it.
-
-    Args:
-        target: says which are reserved; of these it is the first.
-
-    Raises:
-        FactError: none is, or nothing says what it is made from.
-    """
-    if not target.reserved:
-        raise FactError(
-            "no ctid is reserved for throw-away containers on this target: put one into its target "
-            "file, for example reserved = [951], with the template, storage and bridge for it"
-        )
-    ctid = target.reserved[0]
-    return ctid, target.creation(ctid, hostname="default-driver", size=4, features=("nesting",))
-
-
 #: The lab's own.
-CTID, CREATE = throw_away(parse(DEFAULT))
+CTID, CREATE = reserved(parse(DEFAULT), ("nesting",))
 
 
 @dataclass(frozen=True)
@@ -74,43 +56,20 @@ def default_container(
 
     What each scenario takes back is compared with this one record of the time before any.
     """
-    ctid, argv = throw_away(target)
-    if runtime.state(ctid) is not None:
-        raise FactError(f"container {ctid} is there already, and not ours: it is left alone")
-    try:  # from here on it is ours to destroy, also if Ctrl-C ends its creation
-        create(runtime, ctid, argv, lambda _: None)
-        inside = boot(runtime, ctid)
+    with thrown_away(runtime, target, tell, features=("nesting",)) as ctid:
+        inside = runtime.inside(ctid)
         if not docker_daemon(inside):  # a template without it: as most users install it
             Engine("Docker", "").apply(inside)
         inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
         recorded = witness.undone(witness.both(runtime, ctid))
         yield Existing(ctid, inside, _driver(inside), docker_holds(inside), recorded)
-    finally:
-        tell(f"throwing away container {ctid}")
-        try:
-            _throw_away(runtime, target, ctid)
-        except BaseException:
-            tell(
-                f"container {ctid} may be left on {runtime.node.machine}, with what the plan "
-                f"changed for it: take that back (python -m remediation rollback --force, for "
-                f"container {ctid}), then destroy the container"
-            )
-            raise
-
-
-def _throw_away(runtime: Runtime, target: Target, ctid: int) -> None:
-    """Destroy it, with nothing of its plan left on the node."""
-    plan = _plan(runtime, target, ctid)
-    if plan.journal.entries():
-        plan.rollback(force=True)
-    if runtime.state(ctid) == "running":
-        runtime.stop(ctid)
-    if runtime.state(ctid) is not None:
-        runtime.destroy(ctid)
 
 
 def _driver(inside: Transport) -> str:
-    return inside.run(["docker", "info", "-f", "{{.Driver}}"]).require().text.strip()
+    driver = inside.run(["docker", "info", "-f", "{{.Driver}}"]).require().text.strip()
+    if not driver:
+        raise FactError(f"Docker in {inside.machine} does not say which driver it runs on")
+    return driver
 
 
 def _plan(runtime: Runtime, target: Target, ctid: int) -> Plan:
@@ -160,6 +119,8 @@ def plan_is_rehearsed(
 @then("nothing differed when it was taken back")
 def nothing_differed(stages: list[Stage]) -> None:
     """The rehearsal's own comparison, by the witness."""
+    if not any(stage.name == "compare" for stage in stages):
+        raise FactError("the rehearsal ended before it compared anything")
     differing = [line for stage in stages for line in stage.differences]
     assert not differing, f"{len(differing)} thing(s) differ: " + "; ".join(differing[:10])
 
@@ -177,7 +138,10 @@ def docker_runs_on(existing: Existing, driver: str, image: str) -> None:
 @then("nothing of the plan is left to do")
 def nothing_left(its_plan: Callable[[], Plan]) -> None:
     """Every action's own check, once more."""
-    left = [drift.summary for _, drift in its_plan().drifts() if drift is not None]
+    drifts = its_plan().drifts()
+    if not drifts:
+        raise FactError("the plan has no action, so nothing was asked")
+    left = [drift.summary for _, drift in drifts if drift is not None]
     assert not left, "applied again, and still: " + "; ".join(left)
 
 
@@ -236,6 +200,8 @@ def former_driver(existing: Existing) -> None:
     """Images, containers and volumes; the letter of the plan's rollback would have lost them."""
     now = _driver(existing.inside)
     assert now == existing.driver, f"Docker runs on {now}, not on {existing.driver} as before"
+    if not existing.held:
+        raise FactError("Docker held nothing before the plan, so nothing can have been lost")
     held = docker_holds(existing.inside)
     assert held == existing.held, f"Docker had {existing.held}, and has {held or 'nothing'}"
     evidence.say(f"{now}, {held}")

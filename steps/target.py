@@ -11,7 +11,7 @@ from pytest_bdd import given, then, when
 
 from gate import evidence
 from remediation import apparmor, audit, config
-from remediation.errors import RemediationError, TransportError
+from remediation.errors import FactError, RemediationError, TransportError
 from remediation.runtime import wait_until_booted
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _hindrance(runtime: Runtime, ctid: int) -> str:
 @when("the container is restarted")
 def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) -> None:
     """Stop, start, and wait until the guest has booted; that Docker runs is for a Then."""
-    runtime.stop(ctid)
+    runtime.shutdown(ctid)
     runtime.start(ctid)
     wait_until_booted(container)
 
@@ -62,12 +62,16 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """The kernel's own id map of the container's first process, as seen from the node."""
     pid = runtime.init_pid(ctid)
     lines = [line.split() for line in (node.read(f"/proc/{pid}/uid_map") or b"").splitlines()]
-    assert lines, f"the id map of process {pid} is empty"
-    inside, outside, count = lines[0]
-    assert (inside, outside) != (b"0", b"0"), (
+    # Not the first line: they stand in the order in which the configuration has them.
+    roots = [
+        (outside.decode(), count.decode()) for inside, outside, count in lines if inside == b"0"
+    ]
+    assert roots, f"the id map of process {pid} has no root: {lines}"
+    outside, count = roots[0]
+    assert outside != "0", (
         f"container {ctid} is privileged: its root is the node's root (no id map)"
     )
-    evidence.say(f"root is {outside.decode()} on the node, {count.decode()} ids")
+    evidence.say(f"root is {outside} on the node, {count} ids")
 
 
 @then("the container is configured as unprivileged")
@@ -90,6 +94,8 @@ _DOCKERS = frozenset({"docker.service", "docker.socket", "containerd.service"})
 def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
     """By systemd: a profile that refuses its mounts leaves the guest degraded."""
     state = container.run(["systemctl", "is-system-running", "--wait"], timeout=120).text.strip()
+    if state not in {"running", "degraded"}:
+        raise FactError(f"{container.machine} has not started: systemd says '{state}'")
     listing = container.run(["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
     failed = {line.split()[0] for line in listing.require().text.splitlines() if line.strip()}
     left = sorted(failed - _NOT_APPARMORS - _DOCKERS)
@@ -100,6 +106,7 @@ def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
     evidence.say(f"systemd says {state}; failed: {', '.join(sorted(failed)) or 'none'}")
 
 
+@evidence.explanation
 def _denied(runtime: Runtime, ctid: int) -> str:
     """Return what AppArmor denied last under the container's profile; others may share that."""
     profile = apparmor.label(runtime.node, runtime.init_pid(ctid)).partition(" ")[0]

@@ -106,12 +106,13 @@ def target(request): return request.param
 
 
 def test_results_are_those_of_this_run(toy: Toy) -> None:
-    toy.feature("Then all is well")
+    toy.feature("Then all is well", tags="@req:VAL-2")
     toy.run()
     toy.run()
     assert len(toy.results()) == 1
     junit = (toy.path / "reports" / "junit.xml").read_text()
-    assert '<property name="verdict" value="compliant" />' in junit
+    assert junit.count('<property name="verdict" value="compliant" />') == 1
+    assert junit.count('<property name="requirement" value="VAL-2" />') == 1
 
 
 def test_results_go_where_they_are_asked_to(toy: Toy) -> None:

@@ -34,6 +34,17 @@ def test_fields_of_a_record() -> None:
     assert one(HEX).fields["comm"] == "a b"
 
 
+@pytest.mark.parametrize("key", ["name", "comm", "profile", "srcname", "peer"])
+def test_a_value_in_hexadecimal(key: str) -> None:
+    assert one(f'apparmor="DENIED" {key}=2F612062').fields[key] == "/a b"
+    assert one(f'apparmor="DENIED" {key}=2F6').fields[key] == "2F6"
+    assert one('apparmor="DENIED" pid=1985').fields["pid"] == "1985"
+
+
+def test_a_record_without_a_profile() -> None:
+    assert one('apparmor="DENIED" pid=1985').profile == ""
+
+
 def test_the_smallest_rule_is_said() -> None:
     expected = "mount options=(rw,rbind) -> /var/lib/docker/fuse-overlayfs/ab/merged/,"
     assert audit.smallest_rule(one(MOUNT)) == expected

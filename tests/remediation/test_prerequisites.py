@@ -6,7 +6,8 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from scripted import Scripted
@@ -464,6 +465,41 @@ def test_a_renamed_file_is_two_changes(repository: Path) -> None:
     assert found.changed == ("another", "other file")
 
 
+def git_says(answer: str, code: int = 0) -> prerequisites.Checkout | None:
+    argv = ("sh", "-c", prerequisites._STATUS, "status", "/r")
+    return prerequisites.checkout(Scripted({argv: (code, answer.encode(), b"no")}), "/r")
+
+
+def test_every_kind_of_change() -> None:
+    kinds = [
+        "# branch.oid 1234",
+        "# branch.head main",
+        "1 .M N... 100644 100644 100644 abc abc a modified file",
+        "2 R. N... 100644 100644 100644 abc abc R100 a new name",
+        "an old name",
+        "u UU N... 100644 100644 100644 100644 abc abc abc an unmerged file",
+        "? an unknown file",
+        "! an ignored file",
+    ]
+    assert git_says("\0".join(kinds) + "\0") == prerequisites.Checkout(
+        "/r",
+        "1234",
+        "main",
+        "",
+        ("a modified file", "a new name", "an old name", "an unknown file", "an unmerged file"),
+    )
+
+
+def test_what_is_no_answer() -> None:
+    assert git_says("nothing\0") is None
+    assert git_says("no checkout\0") == prerequisites.Checkout("/r", "", "", "", ())
+    assert prerequisites.Checkout("/r") == prerequisites.Checkout("/r", "", "", "", ())
+    with pytest.raises(FactError, match="nobody says what is at /r"):
+        git_says("")
+    with pytest.raises(CommandFailed):
+        git_says("# branch.oid 1234\0", 128)
+
+
 def test_behind_its_upstream(repository: Path, tmp_path: Path) -> None:
     git(tmp_path / "upstream", "commit", "-q", "--allow-empty", "-m", "two")
     refs = sorted((repository / ".git").rglob("*"))
@@ -523,9 +559,9 @@ def test_git_is_not_there(
 # -- PRE-3
 
 
-def says(answer: str) -> prerequisites.Access:
+def says(answer: str, code: int = 0) -> prerequisites.Access:
     script = 'id -u; id -un; echo "${SUDO_USER:-}"'
-    return prerequisites.access(Scripted({("sh", "-c", script): (0, answer.encode(), b"")}))
+    return prerequisites.access(Scripted({("sh", "-c", script): (code, answer.encode(), b"")}))
 
 
 def test_access() -> None:
@@ -536,6 +572,9 @@ def test_access() -> None:
         steps.runs_as_root(target, says("1000\nalice\n\n"))
     with pytest.raises(FactError, match="id -u said"):
         says("Welcome!\n")
+    with pytest.raises(CommandFailed):
+        says("0\nroot\n\n", code=1)
+    assert says("0") == prerequisites.Access(0, "") == prerequisites.Access(0, "", "")
     assert prerequisites.access(Local()).uid == os.getuid()
 
 
@@ -567,7 +606,7 @@ def reached(
 ) -> tuple[prerequisites.Affected, ...]:
     answers = {FIND: configurations, ("pct", "list"): listing}
     node = Scripted({argv: (0, text.encode(), b"") for argv, text in answers.items()})
-    found = prerequisites.affected(node, PROFILE)
+    found = prerequisites.affected(node, PROFILE, 950)
     assert len(node.ran) == 2
     return found
 
@@ -578,7 +617,35 @@ def test_whom_the_change_reaches() -> None:
         "951 (running, under the profile)",
         "952 (stopped, made for Docker)",
     ]
-    assert reached("", "") == ()
+    with pytest.raises(FactError, match="does not name container 950"):
+        reached("")
+    with pytest.raises(FactError, match="does not name container 950"):
+        reached(listing="")
+
+
+def test_who_is_made_for_docker() -> None:
+    others = """\
+/etc/pve/lxc/950.conf:arch: amd64
+/etc/pve/lxc/951.conf:features: nesting=1,fuse=1
+/etc/pve/lxc/952.conf:features: nesting=1,keyctl=0,fuse=0
+/etc/pve/lxc/953.conf:features: keyctl=1,fuse=1
+/etc/pve/lxc/954.conf:features: nesting=0,keyctl=1
+/etc/pve/lxc/955.conf:features: nesting=1,keyctl=1
+"""
+    listing = "VMID Status\n\n950 running\nlonely\n951 stopped\n"
+    assert list(map(str, reached(others, listing))) == [
+        "951 (stopped, made for Docker)",
+        "955 (in no known state, made for Docker)",
+    ]
+
+
+@pytest.mark.parametrize("refused", [FIND, ("pct", "list")])
+def test_what_cannot_be_listed(refused: tuple[str, ...]) -> None:
+    answers = {FIND: (0, CONFIGURATIONS), ("pct", "list"): (0, LISTING)}
+    answers[refused] = (1, answers[refused][1])
+    node = Scripted({argv: (n, text.encode(), b"no") for argv, (n, text) in answers.items()})
+    with pytest.raises(CommandFailed):
+        prerequisites.affected(node, PROFILE, 950)
 
 
 def test_another_that_runs_needs_consent() -> None:
@@ -596,14 +663,14 @@ def test_another_that_runs_needs_consent() -> None:
 # -- PRE-5
 
 
-class Window:
-    source = "auditd"
+PLACES = {"auditd": ["/var/log/audit"], "kernel": ["/var/log/journal", "/run/log/journal"]}
 
 
-def room(answer: str, source: str = "auditd") -> prerequisites.Room:
-    argv = ("sh", "-c", prerequisites._LOG_ROOM, "room", *prerequisites._LOGS[source])
-    node = Scripted({argv: (0, answer.encode(), b"")})
-    steps.log_has_room(node, Window())  # type: ignore[arg-type]
+def room(answer: str, source: str = "auditd", code: int = 0) -> prerequisites.Room:
+    argv = ("sh", "-c", prerequisites._LOG_ROOM, "room", *PLACES[source])
+    node = Scripted({argv: (code, answer.encode(), b"")})
+    window: Any = SimpleNamespace(source=source)
+    steps.log_has_room(node, window)
     return prerequisites.log_room(node, source)
 
 
@@ -618,8 +685,11 @@ def test_room() -> None:
         room(f"{70 << 20} {8 * gib} /var/log\n75\n")
     with pytest.raises(AssertionError, match="has 0 MiB left, and 64 MiB"):
         room(f"0 {8 * gib} /var/log\n")
+    assert room(f"{gib} {8 * gib} /run\n75\n", "kernel").needed == prerequisites.LEAST_ROOM
     with pytest.raises(FactError, match="is not known"):
         room("df: no such file\n")
+    with pytest.raises(CommandFailed):
+        room(f"{gib} {8 * gib} /var/log\n", code=1)
 
 
 def test_room_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +10,15 @@ from scripted import Scripted
 
 from remediation import witness
 from remediation.errors import FactError
+from remediation.runtime import Pct
+from remediation.transport import Local
+from tests.steps.doubles import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from remediation.transport import CommandResult
+    from remediation.transport import CommandResult, Transport
 
 SAID = """
 == files
@@ -24,6 +29,7 @@ SAID = """
 
 == content
 0123456789012345678901234567890123456789012345678901234567890123  /etc/hosts.allow
+4567  /etc/two  blanks
 
 == attributes
 # file: /etc/hosts.allow
@@ -43,6 +49,7 @@ hash of firefox\tdef
 
 == unit
 docker.service\tenabled enabled
+
 
 == active
 session-1.scope\tloaded active
@@ -74,6 +81,39 @@ def test_every_part_is_read() -> None:
     assert found["policy lxc-phoenix-v2"] == "enforce"
     assert found["unit docker.service"] == "enabled enabled"
     assert found["mount /"] == "/dev/vda ext4 rw; overlay overlay rw"
+    assert found["content of /etc/two  blanks"] == "4567"
+    assert not [key for key in found if key.split(" ", 1)[-1] in {"", "of "}]
+
+
+def test_attributes_that_nobody_could_see_are_no_facts() -> None:
+    head, _, rest = SAID.partition("# file:")
+    said = (
+        f"{head}getfattr (package attr) is not installed: not seen\n\n== package"
+        + (rest.partition("== package")[2])
+    )
+    assert not [key for key in record(said) if key.startswith("attributes of")]
+
+
+#: All that nobody looks at; whatever is added here is a place where a change is not seen.
+PRUNED = """
+/var/log /var/cache /var/tmp /var/lib/apt /var/lib/docker-lxc-gate /var/lib/lxc /var/lib/lxcfs
+/var/lib/vz /etc/pve/.version /etc/pve/.members /etc/pve/.vmlist /etc/pve/.rrd
+/etc/pve/.clusterlog /etc/pve/.debug
+"""
+
+
+def test_all_of_these_are_looked_at() -> None:
+    node = Scripted({})
+    with pytest.raises(AssertionError) as asked:
+        witness.record(node)
+    argv = eval(str(asked.value)[len("nobody said what ") : -len(" answers")])  # noqa: S307
+    assert argv[:2] == ("sh", "-c")
+    assert argv[2].startswith("\nexport LC_ALL=C\n")
+    hashed = "/etc /etc/pve /root /home /srv /opt /usr/local /var/spool"
+    every = "/etc /etc/pve /root /home /srv /opt /usr /var"
+    assert argv[3] == "witness"
+    assert argv[4].split("|") == [re.escape(path) for path in PRUNED.split()]
+    assert argv[5:] == (hashed, every)
 
 
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
@@ -112,6 +152,7 @@ def test_what_differs_after_an_undoing(now: str, differs: bool) -> None:
     [
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:0 8192 |99.5 2", False),
         ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 700 0:0 4096 |10.5 2", True),
+        ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:1 4096 |10.5 2", True),
         ("taken-back-1/x\tf 644 0:0 7 ", "taken-back-1/x\tf 644 0:0 8 ", False),
         ("session-1.scope\tloaded active", "session-2.scope\tloaded active", False),
         ("hash of firefox\tdef", "hash of firefox\tghi", False),
@@ -136,3 +177,201 @@ def test_unchanged_is_stricter_but_not_of_what_the_machine_writes() -> None:
     volatile = dict(before) | {"node: file /var/lib/docker/x": "f", "node: active y": "z"}
     assert witness.differences(witness.unchanged(before), witness.unchanged(inode))
     assert not witness.differences(witness.unchanged(before), witness.unchanged(volatile))
+
+
+@pytest.mark.parametrize("part", ["files", "content", "package", "unit", "active", "mount"])
+def test_a_part_of_which_nothing_is_seen_is_no_record(part: str) -> None:
+    said = re.sub(rf"(== {part}\n)[^=]*?\n(?=\n== |\Z)", r"\1", SAID)
+    assert len(said) < len(SAID)
+    with pytest.raises(FactError, match=rf"could not be looked at \({part}\): b'find: it"):
+        record(said)
+
+
+BOOKS = """\
+/var/lib/dpkg/status /var/lib/dpkg/status-old /var/lib/dpkg/available /var/lib/dpkg/lock
+/var/lib/dpkg/lock-frontend /var/lib/dpkg/diversions /var/lib/dpkg/triggers/File
+/var/lib/dpkg/info/format-new /etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname
+/etc/hosts /etc/network/interfaces /etc/systemd/network/eth0.network /etc/mtab /etc/adjtime
+/etc/group /etc/group- /etc/gshadow /etc/gshadow- /var/lib/systemd/random-seed
+/var/lib/private /var/lib/private/a /var/lib/logrotate/status /var/lib/man-db/a
+/var/lib/dhcp/dhclient.leases /var/lib/misc/a /var/lib/docker/taken-back-1/overlay2
+/var/lib/docker.taken-back-1 /var/lib/docker/volumes/taken-back-2 /var/lib/containerd/taken-back-3
+/var/lib/containerd.taken-back-3/x /var/lib/docker/network/files/local-kv.db
+/var/lib/docker/buildkit/x /var/lib/docker/runtimes /var/lib/docker/tmp /var/lib/docker/plugins/a
+/var/lib/docker/swarm /var/lib/docker/engine-id /var/lib/docker/volumes/metadata.db
+/var/lib/docker/volumes/backingFsBlockDev /var/lib/docker/containers/0af9/config.v2.json
+/var/lib/docker/containers/0af9/hostconfig.json /var/lib/containerd/io.containerd.x/meta.db
+"""
+CONTENT = """\
+/etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname /etc/hosts /etc/adjtime
+/etc/network/interfaces /etc/systemd/network/eth0.network /etc/mtab /etc/group- /etc/gshadow-
+"""
+MAY = [
+    *(f"file {path}" for path in BOOKS.split()),
+    *(f"content of {path}" for path in CONTENT.split()),
+    *(
+        f"active {unit}"
+        for unit in (
+            "session-3.scope",
+            "user@0.service",
+            "user-runtime-dir@0.service",
+            "systemd-x.service",
+            "apt-daily.timer",
+            "dpkg-db-backup.timer",
+            "e2scrub-all.timer",
+            "ldconfig.service",
+            "run-u1.service",
+            "init.scope",
+        )
+    ),
+    "policy hash of firefox",
+    "mount /run/user/0",
+    "mount /run/docker/netns/x",
+    "mount /run/lock",
+    "mount /run/credentials/x",
+    "mount /proc/sys/fs/binfmt_misc",
+]
+MAY_NOT = [
+    "file /var/lib/dpkg/info/bash.list",
+    "file /var/lib/dpkg/statoverride",
+    "file /var/lib/dpkg/info/format-new2",
+    "file /etc/ld.so.cache.d",
+    "file /etc/ld.so.conf",
+    "file /etc/hosts.allow",
+    "content of /etc/hosts.allow",
+    "file /etc/docker/daemon.json",
+    "content of /etc/docker/daemon.json",
+    "content of /etc/group",
+    "content of /etc/gshadow",
+    "file /etc/passwd-",
+    "file /etc/machine-id2",
+    "content of /etc/ld.so.cache2",
+    "file /etc/systemd/network/eth0.network.d",
+    "file /etc/systemd/network/eth1.network",
+    "file /etc/mtab2",
+    "file /var/lib/systemdx",
+    "file /var/lib/private2",
+    "file /var/lib/docker/overlay2/a",
+    "file /var/lib/docker/containers/0af9/x.json",
+    "file /var/lib/docker/containers/zz/config.v2.json",
+    "file /var/lib/docker/networks",
+    "file /var/lib/docker/engine-id2",
+    "file /var/lib/docker/volumes/a",
+    "file /var/lib/docker",
+    "file /var/lib/docker/taken-back-x",
+    "file /var/lib/dockers.taken-back-1",
+    "file /var/lib/containerd",
+    "active docker.service",
+    "active sessions.service",
+    "active init.scope2",
+    "policy hash of lxc-phoenix-v2",
+    "policy firefox",
+    "policy lxc-phoenix-v2",
+    "mount /run",
+    "mount /",
+    "mount /procs",
+    "package docker.io",
+    "unit docker.service",
+    "attributes of /etc/hosts",
+]
+
+
+@pytest.mark.parametrize("place", ["node: ", "container: ", ""])
+def test_the_list_of_what_may_differ(place: str) -> None:
+    assert witness.undone(dict.fromkeys([f"{place}{key}" for key in MAY], "f |1 2")) == {}
+    kept = {f"{place}{key}": "f |1 2" for key in MAY_NOT}
+    assert witness.undone(kept).keys() == kept.keys()
+
+
+def test_processes_may_differ_and_the_configuration_may_not() -> None:
+    state = dict.fromkeys(["process first", "configuration", "configuration in effect"], "x")
+    assert list(witness.undone(state)) == ["configuration", "configuration in effect"]
+    assert witness.unchanged(state) == state
+
+
+@pytest.mark.parametrize(
+    ("key", "kept"),
+    [
+        ("node: file /var/lib/dpkg/status", True),
+        ("container: file /var/lib/dpkg/status-old", False),
+        ("container: file /var/lib/docker/x", False),
+        ("node: file /etc/group-", True),
+        ("node: active docker.service", False),
+        ("container: mount /", False),
+        ("node: policy hash of firefox", True),
+        ("file /var/x", True),
+    ],
+)
+def test_what_a_second_look_must_find_the_same(key: str, kept: bool) -> None:
+    assert (witness.unchanged({key: "x"}) == {key: "x"}) is kept
+
+
+def test_differences_are_told_both_ways() -> None:
+    assert witness.differences({"a": "1", "b": "2", "d": "0"}, {"b": "3", "c": "4", "d": "0"}) == [
+        "a: 1 -> absent",
+        "b: 2 -> 3",
+        "c: absent -> 4",
+    ]
+    for before, after in (({}, {"a": "1"}), ({"a": "1"}, {})):
+        with pytest.raises(FactError, match="nothing was recorded"):
+            witness.differences(before, after)
+
+
+class Both(Pct):
+    """A node and a container of which the records are known."""
+
+    def inside(self, ctid: int) -> Transport:
+        return Machine({}, {SHOW: "MainPID=7\nExecMainStartTimestamp=x\n"}, "container 950")
+
+    def started_with(self, ctid: int) -> str:
+        return "as started"
+
+
+SHOW = "systemctl show docker -p MainPID,ExecMainStartTimestamp"
+
+
+def test_node_and_container_and_how_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {"pve1": {"policy x": "enforce", "file /a": "1"}, "container 950": {"file /a": "2"}}
+    monkeypatch.setattr(witness, "record", lambda on: seen[on.machine])
+    node = Machine(
+        {"/etc/pve/lxc/950.conf": "arch: amd64\n"}, {"lxc-info -P /var/lib/lxc -n 950 -p -H": "9\n"}
+    )
+    assert witness.both(Both(node), 950) == {
+        "node: policy x": "enforce",
+        "node: file /a": "1",
+        "container: file /a": "2",
+        "configuration": "arch: amd64\n",
+        "configuration in effect": "as started",
+        "process first": "9",
+        "process dockerd": "MainPID=7 ExecMainStartTimestamp=x",
+    }
+    del seen["pve1"]["policy x"]
+    with pytest.raises(FactError, match="the policy in the kernel of pve1 could not be seen"):
+        witness.both(Both(node), 950)
+
+
+def test_a_machine_is_looked_at_with_its_own_tools(tmp_path: Path) -> None:
+    """The script itself, on a tree of this machine's: what is pruned, hashed and listed."""
+    script = witness._SCRIPT
+    for program in ("dpkg-query", "systemctl list-unit-files", "systemctl list-units"):
+        script = script.replace(program, f"echo {program} #", 1)
+    (tmp_path / "etc/log").mkdir(parents=True)
+    (tmp_path / "etc/a").write_text("a")
+    (tmp_path / "etc/log/b").write_text("b")
+    argv = [
+        "sh",
+        "-c",
+        script,
+        "witness",
+        re.escape(f"{tmp_path}/etc/log"),
+        f"{tmp_path}/etc",
+        f"{tmp_path}/etc {tmp_path}/absent",
+    ]
+    looked = Local().run(argv)
+    assert looked.stderr == b""
+    parts = looked.text.split("\n== ")
+    files, content = parts[1], parts[2]
+    assert re.search(rf"^{tmp_path}/etc/a\tf 644 \d+:\d+ 1 \|[\d.]+ \d+$", files, re.MULTILINE)
+    assert f"{tmp_path}/etc/log" not in files
+    assert re.search(rf"^[0-9a-f]{{64}}  {tmp_path}/etc/a$", content, re.MULTILINE)
+    assert "log/b" not in content

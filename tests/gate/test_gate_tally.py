@@ -1,0 +1,87 @@
+"""What a run ends with: nothing that is missing, broken or interrupted may end in 0."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gate.tally import Outcome, Tally
+
+
+def report(nodeid: str, code: int = 0, when: str = "teardown", duration: float = 1.0) -> Any:
+    facts = {"title": nodeid, "verdict": "v", "code": code, "cause": "c"}
+    return SimpleNamespace(nodeid=nodeid, gate=facts, when=when, duration=duration)
+
+
+def tally(*codes: int) -> Tally:
+    found = Tally()
+    for number, code in enumerate(codes):
+        found.take(report(str(number), code))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("codes", "exitstatus", "code"),
+    [
+        ((0, 0), pytest.ExitCode.OK, 0),
+        ((), pytest.ExitCode.OK, 3),
+        ((), pytest.ExitCode.NO_TESTS_COLLECTED, 3),
+        ((0, 1), pytest.ExitCode.TESTS_FAILED, 1),
+        ((0, 3), pytest.ExitCode.TESTS_FAILED, 3),
+        ((0,), pytest.ExitCode.TESTS_FAILED, 1),
+        ((0,), pytest.ExitCode.INTERRUPTED, 6),
+        ((3,), pytest.ExitCode.INTERRUPTED, 6),
+        ((0,), pytest.ExitCode.INTERNAL_ERROR, 3),
+        ((1,), pytest.ExitCode.INTERNAL_ERROR, 1),
+    ],
+)
+def test_the_exit_code(codes: tuple[int, ...], exitstatus: int, code: int) -> None:
+    assert tally(*codes).code(exitstatus) == code
+
+
+def test_a_file_that_cannot_be_read_makes_it_incomplete() -> None:
+    found = tally(0)
+    found.unreadable = 1
+    assert found.code(pytest.ExitCode.OK) == 6
+
+
+def test_a_scenario_that_was_to_run_and_did_not() -> None:
+    found = tally(0)
+    found.expect([Outcome("0", "again"), Outcome("1", "missing")])
+    assert [each.title for each in found.settled()] == ["0", "missing"]
+    assert found.code(pytest.ExitCode.OK) == 6
+
+
+@pytest.mark.parametrize("when", ["setup", "call"])
+def test_a_scenario_that_did_not_end_has_no_result(when: str) -> None:
+    found = Tally()
+    found.take(report("a", 0, when))
+    (outcome,) = found.settled()
+    assert (outcome.title, outcome.verdict, outcome.code) == ("a", "no result", 6)
+    assert "nobody knows" in outcome.cause
+    assert found.code(pytest.ExitCode.OK) == 6
+
+
+def test_the_last_phase_is_the_result_and_all_of_them_take_time() -> None:
+    found = Tally()
+    for when, code in (("setup", 0), ("call", 1), ("teardown", 1)):
+        found.take(report("a", code, when, 2.0))
+    (outcome,) = found.settled()
+    assert (outcome.verdict, outcome.code, outcome.cause) == ("v", 1, "c")
+    assert (outcome.seconds, outcome.ended) == (6.0, True)
+
+
+def test_until_it_has_ended_nothing_is_known_of_a_scenario() -> None:
+    nobody_knows = "it was to run, and nobody knows what became of it"
+    assert Outcome("1", "t") == Outcome(
+        "1", "t", "", (), "", "", "no result", 6, nobody_knows, (), 0.0, ended=False
+    )
+    assert Tally() == Tally({}, 0, 0)
+
+
+def test_other_tests_are_passed_over() -> None:
+    found = Tally()
+    found.take(SimpleNamespace(nodeid="unit", when="teardown", duration=1.0))  # type: ignore[arg-type]
+    assert found.settled() == []

@@ -1,0 +1,229 @@
+"""What cosmic-ray does not change, and a verdict hangs on: a check that cannot fail.
+
+Each operator names the sabotage it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import parso
+from cosmic_ray.operators.operator import Example, Operator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    Position = tuple[tuple[int, int], tuple[int, int]]
+
+
+class AssertionHolds(Operator):
+    """An assertion that is always true."""
+
+    def mutation_positions(self, node: Any) -> Iterator[Position]:
+        if node.type == "assert_stmt":
+            yield node.children[1].start_pos, node.children[1].end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        node.children[1] = parso.parse(" True")
+        return node
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        return (Example("assert a, 'm'", "assert True, 'm'"),)
+
+
+class RaisesNothing(Operator):
+    """An error that is not raised."""
+
+    def mutation_positions(self, node: Any) -> Iterator[Position]:
+        if node.type == "raise_stmt":
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        return parso.parse(f"{node.get_first_leaf().prefix}pass")
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        return (Example("if a: raise B(c)", "if a: pass"),)
+
+
+class RequiresNothing(Operator):
+    """A command whose exit code is not looked at."""
+
+    def mutation_positions(self, node: Any) -> Iterator[Position]:
+        if node.type == "trailer" and node.get_code().strip() == ".require":
+            yield node.start_pos, node.get_next_sibling().end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        node.get_next_sibling().children = []
+        return None
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        return (Example("a.run(b).require().text", "a.run(b).text"),)
+
+
+def conditions(node: Any) -> Iterator[int]:
+    """Yield where among a node's children its conditions are: if, ternary, comprehension."""
+    if node.type == "if_stmt":
+        yield from (n + 1 for n, c in enumerate(node.children) if _keyword(c, "if", "elif"))
+    elif node.type == "test" and len(node.children) == len(("a", "if", "b", "else", "c")):
+        yield 2
+    elif node.type in {"comp_if", "while_stmt"}:
+        yield 1
+
+
+def _keyword(node: Any, *values: str) -> bool:
+    return node.type == "keyword" and node.value in values
+
+
+def _type_checking(node: Any) -> bool:
+    return node.get_code().strip() == "TYPE_CHECKING"
+
+
+class _Condition(Operator):
+    answer = ""
+
+    def mutation_positions(self, node: Any) -> Iterator[Position]:
+        for place in conditions(node):
+            child = node.children[place]
+            if not _type_checking(child):
+                yield child.start_pos, child.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        node.children[list(conditions(node))[index]] = parso.parse(self.answer)
+        return node
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        return (Example("a if b else c", f"a if{cls.answer} else c"),)
+
+
+class ConditionHolds(_Condition):
+    """A question that is always answered with yes."""
+
+    answer = " True"
+
+
+class ConditionFails(_Condition):
+    """A question that is always answered with no."""
+
+    answer = " False"
+
+
+class Membership(Operator):
+    """``in`` for ``not in``, and the other way round."""
+
+    def mutation_positions(self, node: Any) -> Iterator[Position]:
+        if node.type == "comparison" and _operator(node) in {"in", "not in"}:
+            yield node.children[1].start_pos, node.children[1].end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        node.children[1] = parso.parse(" not in" if _operator(node) == "in" else " in")
+        return node
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        return (Example("a in b", "a not in b"), Example("a not in b", "a in b"))
+
+
+def _operator(node: Any) -> str:
+    return " ".join(node.children[1].get_code().split())
+
+
+class Quantifier(Operator):
+    """``any`` for ``all``, and the other way round."""
+
+    def mutation_positions(self, node: Any) -> Iterator[Position]:
+        if node.type == "name" and node.value in {"any", "all"} and _called(node):
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        node.value = {"any": "all", "all": "any"}[node.value]
+        return node
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        return (Example("any(a)", "all(a)"), Example("x.all(a)", "x.all(a)"))
+
+
+def _called(node: Any) -> bool:
+    before = node.get_previous_leaf()
+    return not (before and before.value == ".") and node.get_next_leaf().value == "("
+
+
+class Words(Operator):
+    """Another word: in an argv, a pattern, a key, a comparison."""
+
+    def mutation_positions(self, node: Any) -> Iterator[Position]:
+        if node.type == "string":
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        quote = min(n for n in map(node.value.find, ("'", '"')) if n >= 0)
+        length = 3 if node.value[quote : quote + 3] in {'"""', "'''"} else 1
+        start = quote + length
+        node.value = f"{node.value[:start]}XX{node.value[start:]}"
+        return node
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        return (Example("a == 'b'", "a == 'XXb'"),)
+
+
+#: Calls whose words are for a reader.
+_TELLING = {"say"}
+
+
+def told(node: Any) -> bool:
+    """Say whether a node decides nothing: what a reader is told, how long is waited, a type."""
+    if node.get_previous_sibling() is None and node.parent.type in {"simple_stmt", "file_input"}:
+        return True  # a docstring
+    child, parent = node, node.parent
+    while parent is not None:
+        if _tells(parent, child):
+            return True
+        child, parent = parent, parent.parent
+    return False
+
+
+def _tells(parent: Any, child: Any) -> bool:
+    kind, parts = parent.type, parent.children
+    return (
+        kind in {"raise_stmt", "decorator", "fstring"}
+        or (kind == "assert_stmt" and child is not parts[1])
+        or (kind == "strings" and any(each.type == "fstring" for each in parts))
+        or (kind == "argument" and parts[0].get_code().strip() in {"timeout", "errors"})
+        or (kind == "funcdef" and child is not parts[-1])
+        or (kind == "annassign" and child is parts[1])
+        or (kind == "trailer" and _caller(parent) in _TELLING)
+    )
+
+
+def _caller(trailer: Any) -> str:
+    before = trailer.get_previous_leaf()
+    return before.value if trailer.children[0].value == "(" and before else ""
+
+
+class Provider:
+    """Hands these to cosmic-ray by name."""
+
+    operators: ClassVar = {
+        each.__name__: each
+        for each in (
+            AssertionHolds,
+            RaisesNothing,
+            RequiresNothing,
+            ConditionHolds,
+            ConditionFails,
+            Membership,
+            Quantifier,
+            Words,
+        )
+    }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.operators)
+
+    def __getitem__(self, name: str) -> type[Operator]:
+        return self.operators[name]

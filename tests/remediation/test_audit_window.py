@@ -1,0 +1,234 @@
+"""A window on a log that rotates, loses records, moves, or never had the canary in it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+import stamina
+
+from remediation import audit
+from remediation.errors import CommandFailed
+from tests.steps.doubles import Answer, Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from remediation.transport import CommandResult
+
+LOG = "/var/log/audit/audit.log"
+DENIED = 'type=AVC apparmor="DENIED" operation="mount" profile="lxc-phoenix-v2" pid=7'
+REFUSED = "[2031] ERROR: profile does not exist"
+ACTIVE = "systemctl is-active auditd"
+STATUS = "auditctl -s"
+COUNTER = "sh -c 'command -v auditctl'"
+STAT = f"stat -c '%i %s' {LOG}"
+FIND = "find /var/log/audit -name 'audit.log*' -printf '%i %p\\n'"
+KERNEL = "journalctl -k -q --no-pager -o cat --after-cursor=s=1"
+LAST = "journalctl -k -n 1 -q --show-cursor --no-pager"
+
+
+class Node(Machine):
+    """A node that logs what is provoked there, unless told otherwise."""
+
+    def __init__(self, source: str = "auditd") -> None:
+        active = source == "auditd"
+        super().__init__(
+            answers={
+                ACTIVE: "active\n" if active else (3, "inactive\n", ""),
+                COUNTER: "/usr/sbin/auditctl\n" if active else (1, "", ""),
+                STATUS: "enabled 1\nbacklog 0\nlost 4\n",
+                STAT: "11 4\n",
+                LAST: "kernel: hello\n-- cursor: s=1\n",
+            }
+        )
+        self.logged = True
+        self.text, self.rotated = "old\n", list[str]()
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        line, path = shlex.join(argv), argv[-1]
+        if line not in self.answers and path not in self.files:
+            answer = self._said(list(argv))
+            if answer is not None:
+                return Machine(answers={line: answer}).run(argv)
+        return super().run(argv)
+
+    def _said(self, words: list[str]) -> Answer | None:
+        logs = {LOG: self.text} | {f"{LOG}.{n}": t for n, t in enumerate(self.rotated, 1)}
+        match words:
+            case ["aa-exec", "-p", name, "--", "true"]:
+                self.text += f'apparmor="DENIED" operation="x" name="{name}"\n' * self.logged
+                return 1, "", REFUSED
+            case ["find", "/var/log/audit", "-name", "audit.log*", "-printf", "%i %p\\n"]:
+                return "".join(f"{11 + len(logs) - n} {f}\n" for n, f in enumerate(logs, 1))
+            case ["tail", "-c", start, path]:
+                return logs[path][int(start) - 1 :]
+            case ["env", "LC_ALL=C", "cat", "--", path]:
+                return logs[path]
+            case ["journalctl", "-k", "-q", "--no-pager", "-o", "cat", "--after-cursor=s=1"]:
+                return self.text.removeprefix("old\n")
+        return None
+
+    def rotate(self) -> None:
+        self.rotated.insert(0, self.text)
+        self.text = ""
+
+
+@pytest.fixture(autouse=True)
+def _no_patience() -> Iterator[None]:
+    stamina.set_testing(True, attempts=2)
+    yield
+    stamina.set_testing(False)
+
+
+SOURCES = pytest.mark.parametrize("source", ["auditd", "kernel"])
+
+
+@SOURCES
+def test_what_is_denied_in_the_window_and_nothing_before_it(source: str) -> None:
+    node = Node(source)
+    window = audit.Window(node)
+    assert window.source == source
+    node.text += f"{DENIED} n=1\n{DENIED} n=2\n"
+    assert [each.fields["n"] for each in window.news()] == ["1", "2"]
+    assert window.news() == []
+    node.text += f"{DENIED} n=3\n"
+    assert [each.fields["n"] for each in window.news()] == ["3"]
+    assert [each.line for each in window.close()] == [f"{DENIED} n={n}" for n in (1, 2, 3)]
+
+
+def test_a_denial_before_the_window_is_not_of_it() -> None:
+    node = Node()
+    node.text = f"{DENIED}\n"
+    node.answers[STAT] = f"11 {len(node.text)}\n"
+    window = audit.Window(node)
+    node.text += f"{DENIED} x\n"
+    assert [each.line for each in window.close()] == [f"{DENIED} x"]
+
+
+def test_a_quiet_window_is_quiet() -> None:
+    assert audit.Window(Node()).close() == []
+
+
+def test_through_rotations() -> None:
+    node = Node()
+    window = audit.Window(node)
+    for number in range(3):
+        node.text += f"{DENIED} n={number}\n"
+        node.rotate()
+    assert [each.line for each in window.close()] == [f"{DENIED} n={n}" for n in range(3)]
+
+
+def test_a_part_of_the_window_that_is_gone() -> None:
+    node = Node()
+    window = audit.Window(node)
+    for _ in range(3):
+        node.rotate()
+    node.files[f"{LOG}.1"] = None
+    with pytest.raises(audit.Unwatched, match=r"audit\.log\.1, a part of the window, was rotated"):
+        window.close()
+
+
+def test_the_start_of_the_window_is_gone() -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.answers[FIND] = f"12 {LOG}\n"
+    with pytest.raises(audit.Unwatched, match="start was rotated away or removed"):
+        window.close()
+
+
+@SOURCES
+def test_a_canary_that_is_not_logged(source: str) -> None:
+    node = Node(source)
+    node.logged = False
+    window = audit.Window(node)
+    said = rf"did not reach the {source} log .* attempt said: {REFUSED[:6]}".replace("[", r"\[")
+    with pytest.raises(audit.Unwatched, match=said):
+        window.close()
+
+
+def test_a_canary_that_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node()
+    window = audit.Window(node)
+    monkeypatch.setattr(audit.secrets, "token_hex", lambda n: "0" * 2 * n)
+    node.answers[f"aa-exec -p canary{'0' * 16} -- true"] = ""
+    with pytest.raises(audit.Unwatched, match="the canary was not refused on pve1"):
+        window.close()
+
+
+def test_two_canaries_differ() -> None:
+    node = Node()
+    window = audit.Window(node)
+    assert window.close() == []
+    assert len(window.close()) == 1  # the first one's, which is not this one's
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("lost 5\n", "the kernel lost 1 audit records in the window"),
+        ((1, "", "you must be root"), "does not say how many records were lost: 'you must be root"),
+        ("enabled 1\n", "does not say how many records were lost: 'enabled 1"),
+    ],
+)
+def test_records_that_were_lost_or_not_counted(status: Answer, message: str) -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.answers[STATUS] = status
+    with pytest.raises(audit.Unwatched, match=message):
+        window.close()
+
+
+def test_no_counter_is_no_loss() -> None:
+    node = Node()
+    node.answers[COUNTER] = (1, "", "")
+    node.answers[STATUS] = (127, "", "")
+    assert audit.Window(node).close() == []
+
+
+def test_a_log_that_moved() -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.answers[ACTIVE] = (3, "inactive\n", "")
+    with pytest.raises(audit.Unwatched, match=r"went to auditd when .* and to kernel when it clos"):
+        window.close()
+
+
+@pytest.mark.parametrize(
+    "gap", ["audit: audit_lost=1", "audit: rate limit exceeded", "printk: 12 callbacks suppressed"]
+)
+def test_a_gap_in_the_kernels_log(gap: str) -> None:
+    node = Node("kernel")
+    window = audit.Window(node)
+    node.text += f"one\n{gap}\n"
+    with pytest.raises(audit.Unwatched, match=f"has a gap in the window: {gap}$"):
+        window.close()
+
+
+def test_a_kernel_log_that_cannot_be_read() -> None:
+    node = Node("kernel")
+    node.answers[LAST] = (1, "", "No journal files were found.")
+    with pytest.raises(audit.Unwatched, match="neither auditd nor the kernel's journal of pve1"):
+        audit.Window(node)
+
+
+def test_an_audit_log_that_cannot_be_read() -> None:
+    node = Node()
+    node.answers[STAT] = (1, "", "No such file or directory")
+    with pytest.raises(audit.Unwatched, match=r"auditd runs on pve1, but .*audit\.log cannot be"):
+        audit.Window(node)
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [("auditd", FIND), ("auditd", f"tail -c +5 {LOG}"), ("kernel", KERNEL)],
+)
+def test_a_log_that_cannot_be_read_any_more(source: str, line: str) -> None:
+    node = Node(source)
+    window = audit.Window(node)
+    node.answers[line] = (1, "", "it is gone")
+    with pytest.raises(CommandFailed, match="it is gone"):
+        window.close()

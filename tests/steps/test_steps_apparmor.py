@@ -1,0 +1,217 @@
+"""AppArmor's sentences: each green on a node that is right, and red for each way to be wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from remediation import docker_in_lxc
+from remediation.errors import CommandFailed, FactError
+from steps import apparmor as steps
+from tests.remediation.test_apparmor import COMPILE, FIND, PROFILES
+from tests.steps.doubles import Answer, Host, Machine, Runtime
+
+NAME = "lxc-phoenix-v2"
+FILE = f"/etc/apparmor.d/{NAME}"
+SOURCE = f"{docker_in_lxc.REPOSITORY}/etc/apparmor/{NAME}"
+TUNABLE = docker_in_lxc.TUNABLE_PATH
+STAT = f"stat -c %.9Y {TUNABLE}"
+LOG = "journalctl -u apparmor -b -q --no-pager -o short-unix"
+STARTED = (
+    "90.000001 pve1 systemd[1]: Starting apparmor.service - Load AppArmor profiles...\n"
+    "91.000001 pve1 apparmor.systemd[9]: Restarting AppArmor\n"
+    "92.500000 pve1 systemd[1]: Finished apparmor.service - Load AppArmor profiles.\n"
+)
+RELOADING = "200.000001 pve1 systemd[1]: Reloading apparmor.service - Load AppArmor profiles...\n"
+RELOADED = "201.000001 pve1 systemd[1]: Reloaded apparmor.service - Load AppArmor profiles.\n"
+ERROR = "200.500000 pve1 x[1]: AppArmor parser error for /etc/apparmor.d/s in line 3: syntax\n"
+WARNING = "200.500000 pve1 x[1]: Warning from /etc/apparmor.d/s: syntax error, unexpected\n"
+FAILED = "201.000001 pve1 systemd[1]: Reload failed for apparmor.service\n"
+NOT_STARTED = "93.000000 pve1 systemd[1]: Failed to start apparmor.service - Load.\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "is absent"), ("", "says '', not"), ("@{x} = lxc-phoenix-v1\n", "says '@{x} = ")],
+)
+def test_the_tunable(content: str | None, message: str) -> None:
+    steps.tunable_is(Host({TUNABLE: "@{x} = y\n"}), "@{x} = y")
+    with pytest.raises(AssertionError, match=message):
+        steps.tunable_is(Host({TUNABLE: content}), "@{x} = y")
+
+
+@pytest.mark.parametrize("written", ["92.500000", "92.4"])
+def test_a_load_after_the_tunable(written: str) -> None:
+    steps.loaded_after_tunable(Machine({}, {STAT: f"{written}\n", LOG: STARTED}))
+    steps.loaded_after_tunable(Machine({}, {STAT: "150.0", LOG: STARTED + RELOADING + RELOADED}))
+
+
+@pytest.mark.parametrize(
+    ("written", "log", "message"),
+    [
+        ("100.0", STARTED, "was last loaded 8 s before the tunable"),
+        ("100.0", STARTED + RELOADING + FAILED, "8 s before"),
+        ("80.0", RELOADING, "knows of no load of AppArmor"),
+    ],
+)
+def test_no_load_after_the_tunable(written: str, log: str, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        steps.loaded_after_tunable(Machine({}, {STAT: written, LOG: log}))
+
+
+def test_a_time_or_a_log_that_cannot_be_read() -> None:
+    with pytest.raises(CommandFailed, match="no such file"):
+        steps.loaded_after_tunable(Machine({}, {STAT: (1, "9.0", "no such file"), LOG: STARTED}))
+    with pytest.raises(CommandFailed, match="no journal"):
+        steps.last_load_was_clean(Machine({}, {LOG: (1, STARTED, "no journal")}))
+    with pytest.raises(FactError, match=r"journal of pve1 has nothing of apparmor\.service"):
+        steps.last_load_was_clean(Machine({}, {LOG: "-- No entries --\n"}))
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        STARTED,
+        STARTED + RELOADING + RELOADED,
+        STARTED + RELOADING + ERROR + FAILED + RELOADING + RELOADED,
+    ],
+)
+def test_a_clean_load(log: str) -> None:
+    steps.last_load_was_clean(Machine({}, {LOG: log}))
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        (STARTED + RELOADING + ERROR + RELOADED, "stopped: AppArmor parser error for .* line 3"),
+        (STARTED + RELOADING + WARNING + RELOADED, "stopped: Warning from .*syntax error"),
+        (STARTED + RELOADING + FAILED, "the load failed: Reloading"),
+        (STARTED.replace("92.5", "94.5").replace("Finished", "Later") + NOT_STARTED, "load failed"),
+        (RELOADED, "knows of no load"),
+    ],
+)
+def test_a_load_with_an_error(log: str, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        steps.last_load_was_clean(Machine({}, {LOG: log}))
+
+
+def test_a_load_that_has_not_ended() -> None:
+    with pytest.raises(FactError, match="has not ended"):
+        steps.last_load_was_clean(Machine({}, {LOG: STARTED + RELOADING}))
+
+
+PROFILE = docker_in_lxc.content(docker_in_lxc.PROFILE)
+
+
+def test_the_shipped_profile_carries_the_rules() -> None:
+    steps.profile_carries_rules(Host({FILE: PROFILE}), NAME)
+
+
+@pytest.mark.parametrize("rule", steps.RULES)
+@pytest.mark.parametrize("change", ["", "# ", "deny "])
+def test_a_rule_that_is_missing_or_means_nothing(rule: str, change: str) -> None:
+    lines = [line for line in PROFILE.splitlines() if rule in line and "#" not in line]
+    assert lines
+    text = PROFILE
+    for line in lines:
+        text = text.replace(line, change and f"  {change}{line.strip()}")
+    with pytest.raises(AssertionError, match=f"has no {rule} rule"):
+        steps.profile_carries_rules(Host({FILE: text}), NAME)
+
+
+def test_no_profile_at_all() -> None:
+    with pytest.raises(AssertionError, match="is absent"):
+        steps.profile_carries_rules(Host({FILE: None}), NAME)
+
+
+def test_the_repositorys_is_deployed() -> None:
+    for files in ({FILE: "x", SOURCE: ""}, {FILE: "", SOURCE: "x"}, {FILE: "", SOURCE: ""}):
+        with pytest.raises(FactError, match="cannot be compared"):
+            steps.repository_is_deployed(Host(files), NAME)
+    steps.repository_is_deployed(Host({FILE: "x", SOURCE: "x"}), NAME)
+    for files, message in (
+        ({FILE: "x", SOURCE: "y"}, "differ"),
+        ({FILE: None, SOURCE: "y"}, f"{FILE} is absent"),
+        ({FILE: "x", SOURCE: None}, f"{SOURCE} is absent"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            steps.repository_is_deployed(Host(files), NAME)
+
+
+PARSE = f"apparmor_parser -N -K {FILE}"
+CONF = "/etc/pve/lxc/950.conf"
+LOADED = "docker-default (enforce)\nlxc-phoenix-v2 (enforce)\n"
+
+
+def one_name(
+    parsed: Answer = f"{NAME}\n", kernel: str = LOADED, conf: str = f"lxc.apparmor.profile: {NAME}"
+) -> None:
+    node = Machine({PROFILES: kernel, CONF: f"lxc.apparmor.profile: x\n{conf}\n"}, {PARSE: parsed})
+    steps.one_name(node, Runtime(node), 950, NAME)
+
+
+def test_one_name_everywhere() -> None:
+    one_name()
+    one_name(conf=f"lxc.apparmor.profile: y\nlxc.apparmor.profile: {NAME}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parsed": "lxc_phoenix_v2\n"}, r"file \['lxc_phoenix_v2'\]"),
+        ({"parsed": f"{NAME}\nanother\n"}, "another"),
+        ({"parsed": (1, "", "syntax error")}, "cannot be parsed: .*syntax error"),
+        ({"kernel": "docker-default (enforce)\n"}, "kernel not loaded"),
+        ({"kernel": LOADED.replace("phoenix-v2", "phoenix_v2")}, r"kernel \['lxc-phoenix_v2'\]"),
+        ({"kernel": LOADED + "lxc_phoenix_v2 (enforce)\n"}, "'lxc_phoenix_v2'"),
+        ({"conf": "arch: amd64"}, r"configuration \['x'\]"),
+    ],
+)
+def test_more_than_one_name(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        one_name(**change)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (LOADED.replace("v2 (enforce)", "v2 (complain)"), "is in complain mode"),
+        ("docker-default (enforce)\n", "does not know the profile lxc-phoenix-v2"),
+    ],
+)
+def test_the_kernel_enforces(kernel: str, message: str) -> None:
+    steps.kernel_enforces(Machine({PROFILES: LOADED}), NAME)
+    with pytest.raises(AssertionError, match=message):
+        steps.kernel_enforces(Machine({PROFILES: kernel}), NAME)
+
+
+def test_the_policy_is_current() -> None:
+    digest = hashlib.sha256(b"binary").hexdigest()
+    loaded = f"{NAME}.3\n{digest}\n"
+    steps.policy_is_current(Machine({}, {FIND: loaded, COMPILE: "binary"}), NAME)
+    with pytest.raises(AssertionError, match=r"is not what /etc/apparmor\.d"):
+        steps.policy_is_current(Machine({}, {FIND: loaded, COMPILE: "newer"}), NAME)
+    with pytest.raises(AssertionError, match="the kernel holds no policy"):
+        steps.policy_is_current(Machine({}, {FIND: "", COMPILE: "binary"}), NAME)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("unconfined", "container 950 is unconfined"),
+        ("unconfined (enforce)", "container 950 is unconfined"),
+        (f"{NAME} (complain)", r"runs under 'lxc-phoenix-v2 \(complain\)'"),
+        ("lxc-container-default-cgns (enforce)", "it was not restarted since"),
+        (f"{NAME}//x (enforce)", "runs under"),
+    ],
+)
+def test_the_first_process(label: str, message: str) -> None:
+    def node(said: str) -> Runtime:
+        pid = "lxc-info -P /var/lib/lxc -n 950 -p -H"
+        return Runtime(Machine({"/proc/7/attr/apparmor/current": f"{said}\n"}, {pid: "7\n"}))
+
+    steps.first_process_runs_under(node(f"{NAME} (enforce)"), 950, NAME)
+    with pytest.raises(AssertionError, match=message):
+        steps.first_process_runs_under(node(label), 950, NAME)

@@ -1,0 +1,200 @@
+"""The container's configuration: what is written, what is in effect, and what can be opened."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation.config import FUSE_ENTRY
+from remediation.errors import CommandFailed, FactError
+from remediation.runtime import Lxc
+from steps import configuration as steps
+from steps import target as of_target
+from tests.steps.doubles import Answer, Machine, Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from remediation.transport import CommandResult
+
+CONF, STARTED = "/etc/pve/lxc/950.conf", "/var/lib/lxc/950/config"
+PROFILE = "lxc.apparmor.profile"
+GOOD = f"arch: amd64\nfeatures: nesting=1,keyctl=1,fuse=1\n{PROFILE}: p\nunprivileged: 1\n"
+FUSE = f"lxc.mount.entry = {FUSE_ENTRY}\n"
+
+
+def pct(conf: str = GOOD, started: str | None = f"{PROFILE} = p\n{FUSE}") -> Runtime:
+    return Runtime(Machine({CONF: conf, STARTED: started}))
+
+
+@pytest.mark.parametrize("started", [None, "", FUSE])
+def test_mount_entries(started: str | None) -> None:
+    steps.mount_entries_are_whole(pct(started=started), 950)
+    steps.mount_entries_are_whole(pct(f"arch: amd64\n{FUSE}", None), 950)
+
+
+@pytest.mark.parametrize(
+    ("conf", "started", "message"),
+    [
+        (f"{GOOD}lxc.mount.entry: /dev/fuse\n", FUSE, rf"1 field.*{CONF}, line 5"),
+        (GOOD, "lxc.mount.entry = /a b none\n", rf"options missing \({STARTED}, line 1\)"),
+        (f"{GOOD}{FUSE}lxc.mount.entry: /dev/fuse\n", None, "'/dev/fuse'"),
+        ("features: nesting=1,keyctl=1\n", "lxc.mount.entry = /a b none c\n", "nothing gives it"),
+        ("features: fuse=0\n", None, "nothing gives it /dev/fuse"),
+    ],
+)
+def test_mount_entries_that_are_cut(conf: str, started: str | None, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        steps.mount_entries_are_whole(pct(conf, started), 950)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ("nesting=1,keyctl=1", "lacks fuse: .*'nesting=1,keyctl=1'.* pct set 950 --features nest"),
+        ("nesting=0,keyctl=1,fuse=1", "lacks nesting:"),
+        ("", "lacks nesting, keyctl, fuse:"),
+    ],
+)
+def test_what_is_given(features: str, message: str) -> None:
+    steps.container_is_given(pct(), 950, "nesting, keyctl, fuse")
+    with pytest.raises(AssertionError, match=message):
+        steps.container_is_given(pct(f"features: {features}\n"), 950, "nesting, keyctl, fuse")
+
+
+def test_what_plain_lxc_lacks_the_plan_gives() -> None:
+    node = Machine({STARTED: FUSE})
+    with pytest.raises(AssertionError, match=r"lacks nesting: .*remediation apply"):
+        steps.container_is_given(Lxc(node), 950, "nesting, keyctl, fuse")
+
+
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        ("", "holds no option at all"),
+        (f"{GOOD}colour\n", "line 5: 'colour' is no option"),
+        (f"{GOOD}[pre]\ncolour\n", "line 6: 'colour' is no option"),
+        *(
+            (f"arch: x\n[pre]\n{key}: v\n", f"line 3: '{key}: v' stands in section \\[pre\\]")
+            for key in ("features", PROFILE, "lxc.mount.entry", "lxc.include")
+        ),
+    ],
+)
+def test_every_line(conf: str, message: str) -> None:
+    steps.every_line_is_in_effect(pct(), 950)
+    steps.every_line_is_in_effect(pct(f"{GOOD}[pre]\n{PROFILE}: p\nhostname: x\n"), 950)
+    with pytest.raises(AssertionError, match=message):
+        steps.every_line_is_in_effect(pct(conf), 950)
+
+
+@pytest.mark.parametrize(
+    ("conf", "started", "message"),
+    [
+        ("arch: amd64\n", f"{PROFILE} = p", rf"{CONF} assigns no profile"),
+        (GOOD, "lxc.include = /nosuch", "assigns no profile"),
+        (f"{PROFILE}: q", f"{PROFILE} = p", "in effect is 'q', not 'p': .* assigns 'q'$"),
+        (GOOD, f"{PROFILE} = p\n{PROFILE} = q", "assigns 'p', then 'q'; the last assignment wins"),
+    ],
+)
+def test_the_profile_in_effect(conf: str, started: str, message: str) -> None:
+    steps.profile_in_effect(pct(f"{PROFILE}: q\n{GOOD}"), 950, "p")
+    runtime = pct(conf, started)
+    runtime.node.answers = {  # type: ignore[attr-defined]
+        "find -L /nosuch -maxdepth 1 -type f": (1, "", "")
+    }
+    with pytest.raises(AssertionError, match=message):
+        steps.profile_in_effect(runtime, 950, "p")
+
+
+class Asked(Machine):
+    """Answers one program, whatever it is told, and keeps what that was."""
+
+    def __init__(self, program: str, answer: Answer) -> None:
+        super().__init__({}, {program: answer})
+        self.told: tuple[str, ...] = ()
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        self.told = tuple(argv)
+        return super().run(argv[:1])
+
+
+def test_fuse_can_be_opened() -> None:
+    steps.fuse_can_be_opened(shell := Asked("sh", ""))
+    assert shell.told[1] == "-c"
+    assert shell.told[2].startswith("test -c /dev/fuse || ")
+    assert shell.told[2].endswith("; exec 3<>/dev/fuse")
+    refused = Asked("sh", (2, "", "sh: 1: cannot open /dev/fuse: Operation not permitted\n"))
+    with pytest.raises(AssertionError, match="cannot open /dev/fuse: cannot open /dev/fuse: Oper"):
+        steps.fuse_can_be_opened(refused)
+
+
+def keyring(answer: Answer) -> None:
+    steps.keyrings_can_be_made(perl := Asked("perl", answer))
+    assert perl.told[1] == "-e"
+    assert perl.told[2].startswith("my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; ")
+
+
+def test_keyrings() -> None:
+    keyring("")
+    with pytest.raises(AssertionError, match="keyctl is refused in the container: Function not"):
+        keyring((1, "", "Function not implemented\n"))
+    with pytest.raises(AssertionError, match="perl is needed to ask"):
+        keyring((127, "", "perl: not found"))
+
+
+MAP = "/proc/7/uid_map"
+PID = {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n"}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("         0          0 4294967295\n", "950 is privileged: its root is the node's root"),
+        ("1000 101000 1\n0 0 1000\n", "is privileged"),
+        ("", "has no root"),
+        ("1 100000 65535\n", "has no root"),
+    ],
+)
+def test_root_is_mapped(table: str, message: str) -> None:
+    for good in ("0 100000 65536\n", "1000 1000 1\n0 100000 1000\n"):
+        node = Machine({MAP: good}, PID)
+        of_target.root_is_mapped(Runtime(node), node, 950)
+    node = Machine({MAP: table}, PID)
+    with pytest.raises(AssertionError, match=message):
+        of_target.root_is_mapped(Runtime(node), node, 950)
+
+
+def test_configured_unprivileged() -> None:
+    of_target.configured_unprivileged(pct(), 950)
+    of_target.configured_unprivileged(pct("lxc.idmap: u 0 100000 65536\n"), 950)
+    for conf in ("arch: amd64\n", "unprivileged: 0\n", "arch: x\n[pre]\nunprivileged: 1\n"):
+        with pytest.raises(AssertionError, match=re.escape(f"{CONF} has no 'unprivileged: 1'")):
+            of_target.configured_unprivileged(pct(conf), 950)
+
+
+IS_RUNNING = "systemctl is-system-running --wait"
+UNITS = "systemctl list-units --failed --plain --no-legend"
+EXPECTED = "sys-kernel-config.mount loaded failed failed x\nsys-kernel-debug.mount loaded failed\n"
+
+
+@pytest.mark.parametrize("units", ["", "\n", EXPECTED])
+def test_no_unit_failed(units: str) -> None:
+    for state in ("running\n", (1, "degraded\n", "")):
+        of_target.no_unit_failed(Machine({}, {IS_RUNNING: state, UNITS: units}))
+
+
+def test_a_unit_failed() -> None:
+    degraded: Answer = (1, "degraded\n", "")
+    failed = f"docker.service loaded failed failed y\n{EXPECTED}a.mount loaded failed\n"
+    with pytest.raises(AssertionError, match=r"is degraded: 2 unit\(s\) failed: a.mount, docker.s"):
+        of_target.no_unit_failed(Machine({}, {IS_RUNNING: degraded, UNITS: failed}))
+    for state in ("starting\n", "", "maintenance\n"):
+        with pytest.raises(FactError, match="has not started"):
+            of_target.no_unit_failed(Machine({}, {IS_RUNNING: state, UNITS: ""}))
+    no_bus = (1, "", "Failed to connect to bus")
+    with pytest.raises(CommandFailed, match="bus"):
+        of_target.no_unit_failed(Machine({}, {IS_RUNNING: "running", UNITS: no_bus}))

@@ -1,0 +1,91 @@
+"""Provisioning: that it was from nothing, that it did something, and that twice is once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from remediation import witness
+from remediation.errors import FactError, TransportError
+from remediation.provision import Provisioned
+from steps import provisioning as steps
+from steps import target as of_target
+from tests.steps.doubles import Answer, Host, Machine, Runtime
+
+
+def provisioning(*, existed: bool, created: Provisioned | None = None) -> Any:
+    return SimpleNamespace(existed=existed, created=created)
+
+
+CREATED = Provisioned("phoenix create", ok=True, said="a\nb\nc\nd\n", seconds=3.0)
+STATUS = "pct status 950"
+ABSENT: Answer = (2, "", "Configuration file 'nodes/pve1/lxc/950.conf' does not exist\n")
+ELSEWHERE = "find /etc/pve/nodes -path '*/lxc/950.conf'"
+
+
+def runtime(status: Answer) -> Runtime:
+    return Runtime(Machine({}, {STATUS: status, ELSEWHERE: ""}))
+
+
+def test_from_nothing() -> None:
+    steps.container_did_not_exist(provisioning(existed=False))
+    with pytest.raises(FactError, match="the container was there before this run"):
+        steps.container_did_not_exist(provisioning(existed=True))
+    assert steps.provisioned(provisioning(existed=False, created=CREATED)) is CREATED
+    with pytest.raises(FactError, match="nothing was provisioned"):
+        steps.provisioned(provisioning(existed=False))
+
+
+def test_it_succeeded() -> None:
+    steps.provisioning_succeeded(CREATED)
+    failed = Provisioned("phoenix create", ok=False, said=CREATED.said, seconds=3.0)
+    with pytest.raises(AssertionError, match=r"phoenix create did not succeed: b / c / d$"):
+        steps.provisioning_succeeded(failed)
+
+
+def test_the_container_is_there_and_runs() -> None:
+    steps.container_exists(runtime("status: running\n"), 950, CREATED)
+    of_target.container_is_running(runtime("status: running\n"), 950)
+    with pytest.raises(AssertionError, match="container 950 is stopped after phoenix create"):
+        steps.container_exists(runtime("status: stopped\n"), 950, CREATED)
+    with pytest.raises(AssertionError, match="phoenix create left no container 950"):
+        steps.container_exists(runtime(ABSENT), 950, CREATED)
+    for status, word in (("status: stopped\n", "stopped"), (ABSENT, "absent")):
+        with pytest.raises(TransportError, match=f"is {word}: what holds inside cannot be judged"):
+            of_target.container_is_running(runtime(status), 950)
+
+
+@pytest.mark.parametrize("package", ["docker.io", "docker-ce", "moby-engine"])
+def test_docker_is_installed(package: str) -> None:
+    steps.docker_is_installed(Host(packages={package: "26"}, programs=("docker",)))
+    steps.docker_is_installed(Host(programs=("dockerd", "docker")))
+    with pytest.raises(AssertionError, match="Docker is not installed in the container"):
+        steps.docker_is_installed(Host(programs=("docker",)))
+    with pytest.raises(AssertionError, match="has no docker client"):
+        steps.docker_is_installed(Host(packages={package: "26"}))
+
+
+def test_a_second_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = {"node: file /etc/a": "1", "node: active x": "may differ"}
+    monkeypatch.setattr(witness, "both", lambda runtime, ctid: dict(now))
+    nobody: Any = None
+    recorded = steps.state_is_recorded(nobody, 950)
+    now["node: active x"] = "differs"
+    steps.nothing_changed(recorded, nobody, 950)
+    now["node: file /etc/a"] = "2"
+    with pytest.raises(AssertionError, match=r"changed 1 thing\(s\): node: file /etc/a: 1 -> 2"):
+        steps.nothing_changed(recorded, nobody, 950)
+
+
+def test_restarted_is_stopped_started_and_booted() -> None:
+    done: list[str] = []
+    inside = Machine({}, {"systemctl is-system-running": "degraded\n"})
+    found: Any = SimpleNamespace(
+        stop=lambda ctid: done.append(f"stop {ctid}"),
+        start=lambda ctid: done.append(f"start {ctid}"),
+    )
+    of_target.container_is_restarted(found, inside, 950)
+    assert done == ["stop 950", "start 950"]
+    assert inside.ran == ["systemctl is-system-running"]
