@@ -10,11 +10,10 @@ import pytest
 from remediation import docker_in_lxc, provision
 from remediation.errors import CommandFailed, FactError, RollbackFailed, TransportError, UsageError
 from remediation.plan import Drift
-from remediation.provision import boot, create
+from remediation.provision import boot, create, reserved, thrown_away
 from remediation.runtime import Lxc, Pct, wait_until_online
 from remediation.target import Target
 from remediation.transport import Base, CommandResult
-from steps.rollback import throw_away
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,10 +215,79 @@ def test_a_network_is_a_default_route(four: bytes, six: bytes, online: bool) -> 
 
 
 def test_a_throw_away_container_is_the_first_that_is_reserved() -> None:
-    ctid, argv = throw_away(TARGET)
+    ctid, argv = reserved(TARGET, ("nesting",))
     assert (ctid, argv[:4]) == (951, ["pct", "create", "951", "local:vztmpl/debian.tar.zst"])
     assert argv[-2:] == ["--features", "nesting=1"]
     with pytest.raises(FactError, match=r"no ctid is reserved .* reserved = \[951\]"):
-        throw_away(Target("pve1", 950))
+        reserved(Target("pve1", 950))
     with pytest.raises(FactError, match="template"):
-        throw_away(Target("pve1", 950, reserved=(951,)))
+        reserved(Target("pve1", 950, reserved=(951,)))
+
+
+class Disposing(Pve):
+    """The same, from which containers go again; nothing of a plan is on it."""
+
+    def __init__(self, *, others: bool = False, cut_off: bool = False) -> None:
+        super().__init__()
+        self.others, self.cut_off = others, cut_off
+
+    def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:
+        match words:
+            case ["test", "-d", _]:
+                return 1, b"", b""
+            case ["env", "LC_ALL=C", "cat", "--", path]:
+                return 1, b"", f"cat: {path}: No such file or directory".encode()
+            case ["pct", "stop", ctid]:
+                self.containers[ctid] = "stopped"
+                return 0, b"", b""
+            case ["pct", "destroy", ctid]:
+                assert self.containers.pop(ctid) == "stopped"
+                return 0, b"", b""
+            case ["pct", "create", *_] if self.cut_off:
+                super().answer(words)
+                raise KeyboardInterrupt
+        return super().answer(words)
+
+    def hold(self, argv: Sequence[str]) -> Any:
+        if self.others:  # another gate was quicker, and has the lock no more
+            self.containers["951"] = "running"
+        return super().hold(argv)
+
+
+def test_what_was_made_here_is_thrown_away() -> None:
+    node, told = Disposing(), list[str]()
+    with thrown_away(Pct(node), TARGET, told.append) as ctid:
+        assert (ctid, node.containers) == (951, {"951": "running"})
+    assert (node.containers, told) == ({}, ["throwing away container 951"])
+
+
+def test_what_another_gate_made_meanwhile_is_not() -> None:
+    node = Disposing(others=True)
+    context = thrown_away(Pct(node), TARGET, lambda _: None)
+    with pytest.raises(UsageError, match="there already, and running"), context:
+        raise AssertionError
+    assert node.containers == {"951": "running"}
+
+
+def test_what_was_there_before_is_not() -> None:
+    node = Disposing()
+    node.containers["951"] = "stopped"
+    context = thrown_away(Pct(node), TARGET, lambda _: None)
+    with pytest.raises(FactError, match="not ours"), context:
+        raise AssertionError
+    assert node.containers == {"951": "stopped"}
+
+
+def test_ctrl_c_in_its_creation_leaves_none() -> None:
+    node = Disposing(cut_off=True)
+    context = thrown_away(Pct(node), TARGET, lambda _: None)
+    with pytest.raises(KeyboardInterrupt), context:
+        raise AssertionError
+    assert node.containers == {}
+
+
+def test_what_cannot_be_thrown_away_is_told() -> None:
+    node, told = Disposing(), list[str]()
+    with pytest.raises(CommandFailed), thrown_away(Pct(node), TARGET, told.append):
+        node.fails = "destroy"
+    assert "container 951 may be left on pve1" in told[-1]
