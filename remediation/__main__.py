@@ -182,10 +182,10 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     out.print(f"{len(drifts)} to change" if drifts else "nothing to change")
 
 
-def _watched(node: Transport) -> Callable[[str], None]:
+def _watched(node: Transport, source: str) -> Callable[[str], None]:
     """Return a ``tell`` that first says what AppArmor has denied since it was last called."""
     try:
-        window = audit.Window(node)
+        window = audit.Window(node, source)
     except audit.Unwatched as error:
         console.tell(f"denials are not shown: {error}")
         return console.tell
@@ -223,7 +223,7 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
             made = backup.make_backup(runtime, aim.ctid, aim.backups or backup.DUMP)
             for archive in (*made.container[:1], *made.etc[:1]):
                 console.tell(str(archive))
-        the_plan.tell = _watched(runtime.node)
+        the_plan.tell = _watched(runtime.node, aim.audit)
         outcomes = the_plan.apply()
         the_plan.tell("")
     console.outcomes(outcomes, as_json=as_json)

@@ -92,10 +92,19 @@ def _value(key: str, quoted: str, bare: str) -> str:
 
 
 class Window:
-    """A stretch of a node's log, from the moment this is made until :meth:`close`."""
+    """A stretch of a node's log, from the moment this is made until :meth:`close`.
 
-    def __init__(self, node: Transport) -> None:
-        self._node = node
+    Args:
+        node: whose log.
+        source: ``auditd`` or ``kernel``, where denials are read; ``auto`` looks whether auditd
+            runs.
+
+    Raises:
+        Unwatched: that log cannot be read.
+    """
+
+    def __init__(self, node: Transport, source: str = "auto") -> None:
+        self._node, self._asked = node, source
         self._start = self._position()
         self._told = 0
 
@@ -175,22 +184,22 @@ class Window:
         return result.stderr.decode(errors="replace").strip()
 
     def _position(self) -> _Position:
-        active = self._node.run(["systemctl", "is-active", "auditd"]).text.strip()
-        lost = self._lost()
-        if active == "active":
+        source, lost = self._asked, self._lost()
+        if source == "auto":
+            active = self._node.run(["systemctl", "is-active", "auditd"]).text.strip()
+            source = "auditd" if active == "active" else "kernel"
+        if source == "auditd":
             where = self._node.run(["stat", "-c", "%i %s", _AUDIT_LOG])
             if not where.ok:
                 raise Unwatched(
-                    f"auditd runs on {self._node.machine}, but {_AUDIT_LOG} cannot be read"
+                    f"denials go to auditd on {self._node.machine}, but {_AUDIT_LOG} cannot be read"
                 )
             inode, size = where.text.split()
             return _Position("auditd", lost, inode=inode, size=int(size))
         last = self._node.run(["journalctl", "-k", "-n", "1", "-q", "--show-cursor", "--no-pager"])
         cursor = re.search(r"^-- cursor: (.+)$", last.text, re.MULTILINE)
         if cursor is None:
-            raise Unwatched(
-                f"neither auditd nor the kernel's journal of {self._node.machine} can be read"
-            )
+            raise Unwatched(f"the kernel's journal cannot be read on {self._node.machine}")
         return _Position("kernel", lost, cursor=cursor[1])
 
     def _lost(self) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from remediation.runtime import Runtime
+    from remediation.target import Target
     from remediation.transport import Transport
     from steps.docker import DockerRun
 
@@ -37,9 +38,13 @@ def lineage(node: Transport, may_change: bool) -> Iterator[Lineage | None]:
 
 
 @given("AppArmor's log is watched", target_fixture="window")
-def log_is_watched(node: Transport, lineage: Lineage | None) -> audit.Window:  # noqa: ARG001 - from here on
+def log_is_watched(
+    node: Transport,
+    target: Target,
+    lineage: Lineage | None,  # noqa: ARG001 - from here on
+) -> audit.Window:
     """Find out where denials go, and remember where that log ends now."""
-    return audit.Window(node)
+    return audit.Window(node, target.audit)
 
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")

@@ -166,7 +166,7 @@ FAULTS = (
         "the log's file was moved away from under auditd",
         "mv /var/log/audit/audit.log /var/log/audit/taken",
         undetermined=(LOG, DENIALS),
-        words=("auditd runs on", "/var/log/audit/audit.log cannot be read"),
+        words=("denials go to auditd on", "/var/log/audit/audit.log cannot be read"),
         because=("cannot be read",),
         reach=NODE,
     ),

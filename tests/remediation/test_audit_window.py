@@ -211,14 +211,14 @@ def test_a_gap_in_the_kernels_log(gap: str) -> None:
 def test_a_kernel_log_that_cannot_be_read() -> None:
     node = Node("kernel")
     node.answers[LAST] = (1, "", "No journal files were found.")
-    with pytest.raises(audit.Unwatched, match="neither auditd nor the kernel's journal of pve1"):
+    with pytest.raises(audit.Unwatched, match="the kernel's journal cannot be read on pve1"):
         audit.Window(node)
 
 
 def test_an_audit_log_that_cannot_be_read() -> None:
     node = Node()
     node.answers[STAT] = (1, "", "No such file or directory")
-    with pytest.raises(audit.Unwatched, match=r"auditd runs on pve1, but .*audit\.log cannot be"):
+    with pytest.raises(audit.Unwatched, match=r"go to auditd on pve1, but .*audit\.log cannot be"):
         audit.Window(node)
 
 
@@ -232,3 +232,12 @@ def test_a_log_that_cannot_be_read_any_more(source: str, line: str) -> None:
     node.answers[line] = (1, "", "it is gone")
     with pytest.raises(CommandFailed, match="it is gone"):
         window.close()
+
+
+def test_the_users_word_counts_more_than_what_is_found() -> None:
+    node = Node("kernel")
+    node.answers[ACTIVE] = (0, "active\n", "")
+    assert audit.Window(node, "kernel").source == "kernel"
+    node = Node()
+    node.answers[ACTIVE] = (3, "inactive\n", "")
+    assert audit.Window(node, "auditd").source == "auditd"

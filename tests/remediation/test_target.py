@@ -44,7 +44,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         storage = "local-lvm"
         provision = "make -C '/srv/my things' ct-{ctid}"
         backup_age = 12
-        audit = "journal"
+        audit = "kernel"
 
         [here]
         host = "local"
@@ -98,7 +98,7 @@ def test_a_target_by_its_name(file: Path) -> None:
         "pve1.example.com", 2222, "admin", identity, jump="bastion,me@inner:2200"
     )
     assert (found.sudo, found.runtime, found.reserved) == (True, "pct", (951, 952))
-    assert (found.storage, found.backup_age, found.audit) == ("local-lvm", 12.0, "journal")
+    assert (found.storage, found.backup_age, found.audit) == ("local-lvm", 12.0, "kernel")
     assert str(found) == "admin@pve1.example.com:2222/950"
     assert target.find("here", file) == target.parse("local/100")
     assert target.find("root@pve2/950", file) == target.parse("root@pve2/950")
@@ -185,7 +185,7 @@ PLAIN = {"host": '"a"', "ctid": "950"}
         ("runtime = 'docker'", "Invalid enum value 'docker'; expected one of: auto, pct, lxc"),
         (
             "audit = ''",
-            "Invalid enum value ''; expected one of: auto, auditd, kernel, journal",
+            "Invalid enum value ''; expected one of: auto, auditd, kernel",
         ),
         ("reserved = 951", "Expected `array`, got `int`; write reserved = [951, 952]"),
         ("reserved = [951, 7]", "7 is no container id; expected 100 to 999999999"),
