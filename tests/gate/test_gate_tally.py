@@ -88,7 +88,7 @@ def test_until_it_has_ended_nothing_is_known_of_a_scenario() -> None:
         False,
         (),
         0.0,
-        ended=False,  # noqa: FBT003 - in this order
+        ended=False,
     )
     assert Tally() == Tally({}, 0, 0)
 

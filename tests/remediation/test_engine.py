@@ -296,7 +296,7 @@ def test_somebody_elses_docker_that_came_since_keeps_what_is_there(guest: Guest)
         ACTION.rollback(guest, before)
     assert "var/lib/docker/volumes/theirs/_data/file" in guest.tree()
     assert "docker" in guest.groups
-    assert not [path for path in guest.root.rglob("*taken-back-*")]
+    assert not list(guest.root.rglob("*taken-back-*"))
     guest.foreign = ""  # removed, as it was told
     ACTION.rollback(guest, before)
     assert ACTION.capture(guest) == before

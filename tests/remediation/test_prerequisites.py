@@ -313,8 +313,9 @@ def test_storages_are_asked_where_they_keep_backups(
     with pytest.raises(FactError) as raised:
         steps.container_is_backed_up(node, 950, found, Target("pve1", 950))
     assert str(raised.value) == (
-        f"no backup of container 950 in {tmp_path}/dump, {ours} counts (none is in {tmp_path}/dump, "
-        f"{ours}), and nas (nfs, inactive), {said} cannot be looked into; for a verdict, make one that can be read: "
+        f"no backup of container 950 in {tmp_path}/dump, {ours} counts "
+        f"(none is in {tmp_path}/dump, {ours}), and nas (nfs, inactive), {said} "
+        "cannot be looked into; for a verdict, make one that can be read: "
         f"vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
     )
     backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -310,7 +309,7 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for place, text in (("", b'{"debug": true}\n'), ("0/", b"{}"), ("srv/", b"{}")):
         (root / f"{place}etc/docker").mkdir(parents=True)
         (root / f"{place}etc/docker/daemon.json").write_bytes(text)
-    (root / "0/noise").write_bytes(random.Random(0).randbytes(1 << 17))
+    (root / "0/noise").write_bytes(os.urandom(1 << 17))
     archive = tmp_path / "debian.tar.zst"
     packed(archive, "./0", "./etc", "./srv")
     pvesm = tmp_path / "bin/pvesm"

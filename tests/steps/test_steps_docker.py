@@ -152,8 +152,8 @@ GREETING = "\nHello from Docker!\nThis message shows that"
 
 def test_it_greets() -> None:
     steps.it_greets(Machine(), run(out=GREETING), "hello-world")
+    failed = run(125, GREETING, "create keyring x: function not implemented")
     with pytest.raises(AssertionError, match="hello-world ended with 125: keyctl is off"):
-        failed = run(125, GREETING, "create keyring x: function not implemented")
         steps.it_greets(Machine(), failed, "hello-world")
     with pytest.raises(AssertionError, match="did not greet: 'Hello'"):
         steps.it_greets(Machine(), run(out="Hello"), "hello-world")
@@ -251,7 +251,7 @@ OTHER_IDS = "failed to Lchown /x for UID 99999: lchown /x: invalid argument"
 def test_an_image_of_other_ids_is_not_the_platforms(
     said: str, log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(FactError, match="hello-world holds files of ids that .* Lchown /x"):
+    with pytest.raises(FactError, match=r"hello-world holds files of ids that .* Lchown /x"):
         hello_runs((1, "", said), monkeypatch, log=log)
     hello_runs("", monkeypatch, log=OTHER_IDS)  # it was pulled: of another image, then
 

@@ -36,7 +36,7 @@ def existing(
 
 
 def test_the_labs_container_is_the_one_that_is_thrown_away() -> None:
-    assert steps.CTID == parse(DEFAULT).reserved[0]
+    assert parse(DEFAULT).reserved[0] == steps.CTID
     assert steps.CREATE[:3] == ["pct", "create", str(steps.CTID)]
     assert steps.CREATE[-2:] == ["--features", "nesting=1"]
 
