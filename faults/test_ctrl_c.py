@@ -39,8 +39,9 @@ def _half_applied(node: Ssh) -> bool:
 def test_ctrl_c_leaves_no_throw_away_container(machine: Lab, come: Callable[[Ssh], bool]) -> None:
     """The moments: while it is created, and while the plan is applied to it."""
     machine.restore(READY)
-    argv = [sys.executable, "-m", "pytest", "features/rollback.feature", "--no-report"]
-    argv += ["--target", "lab/950", "--allow-mutation", "-k", "tunable"]
+    argv = ["env", "--default-signal=INT", sys.executable, "-m", "pytest"]  # nohup ignores it
+    argv += ["features/rollback.feature", "--no-report", "-k", "tunable"]
+    argv += ["--target", "lab/950", "--allow-mutation"]
     with (
         connected(machine) as node,
         subprocess.Popen(

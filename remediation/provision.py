@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from contextlib import contextmanager
@@ -119,7 +120,12 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
 #: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does.
 _IN_TEMPLATE = (
     'file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}; '
-    'exec tar --extract --to-stdout --occurrence=1 --wildcards --file="$file" "*$2"'
+    'look() { tar --extract --to-stdout --occurrence=1 --file="$file" -- "$1"; }; '
+    'look ".$2" || look "${2#/}"'
+)
+#: All that tar says of an archive that is whole, and does not have the file.
+_NOT_IN_IT = re.compile(
+    rb"(tar: (.*: Not found in archive|Exiting with failure status due to previous errors)\s*)+"
 )
 
 
@@ -136,7 +142,7 @@ def of_template(node: Transport, template: str, path: str) -> bytes:
     """
     argv = ["env", "LC_ALL=C", "sh", "-c", _IN_TEMPLATE, "template", template, path]
     found = node.run(argv, timeout=_CREATE_PATIENCE)
-    if not found.ok and b"Not found in archive" in found.stderr:
+    if not found.ok and _NOT_IN_IT.fullmatch(found.stderr):
         return b""
     return found.require().stdout
 

@@ -27,6 +27,8 @@ _DECISIVE = ("features", "lxc.apparmor.profile", "lxc.mount.entry", "lxc.include
 def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
     """Both as written and as generated: a cut entry is named before any start fails on it."""
     written = runtime.configuration(ctid)
+    if not written.options:
+        raise FactError(f"{written.path} holds no option at all: nothing can be said of its mounts")
     entries = [(written.path, entry) for entry in written.all("lxc.mount.entry")]
     started = _started_with(runtime, ctid)
     if started:

@@ -112,6 +112,9 @@ def _settings(container_host: Host) -> dict[str, Any]:
             f"{docker_in_lxc.DAEMON_JSON}, line {error.lineno}, column {error.colno}: not JSON "
             f"({error.msg}); Docker does not start on it"
         ) from error
+    assert isinstance(settings, dict), (
+        f"{docker_in_lxc.DAEMON_JSON} holds no JSON object; Docker does not start on it"
+    )
     return settings
 
 
@@ -152,8 +155,10 @@ def _of_its_template(node: Transport, target: Target) -> bytes | None:
 def _others(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text) if text.strip() else {}
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # bytes that are no text are one, too
         raise FactError(
             f"{docker_in_lxc.DAEMON_JSON} is not JSON ({error}): what it kept cannot be said"
         ) from error
+    if not isinstance(found, dict):
+        raise FactError(f"{docker_in_lxc.DAEMON_JSON} holds no JSON object: it can keep nothing")
     return {key: value for key, value in found.items() if key != "storage-driver"}

@@ -76,7 +76,19 @@ def test_the_last_phase_is_the_result_and_all_of_them_take_time() -> None:
 def test_until_it_has_ended_nothing_is_known_of_a_scenario() -> None:
     nobody_knows = "it was to run, and nobody knows what became of it"
     assert Outcome("1", "t") == Outcome(
-        "1", "t", "", (), "", "", "no result", 6, nobody_knows, (), 0.0, ended=False
+        "1",
+        "t",
+        "",
+        (),
+        "",
+        "",
+        "no result",
+        6,
+        nobody_knows,
+        False,
+        (),
+        0.0,
+        ended=False,
     )
     assert Tally() == Tally({}, 0, 0)
 

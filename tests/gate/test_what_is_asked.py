@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from remediation import docker_in_lxc
 from remediation import target as targets
 from remediation.errors import TransportError
 
@@ -33,6 +34,17 @@ class Item:
         return name if name in self.tags else None
 
 
+#: What is on the node that is there; each test may make it another one.
+FILES: dict[str, bytes] = {}
+
+
+@pytest.fixture(autouse=True)
+def _as_planned() -> None:
+    FILES.clear()
+    FILES[docker_in_lxc.TUNABLE_PATH] = docker_in_lxc.TUNABLE
+    FILES[docker_in_lxc.PROFILE_PATH] = docker_in_lxc.profile(None)
+
+
 @pytest.fixture
 def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The conftest of the gate, which finds one target's container there."""
@@ -41,14 +53,19 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     def opened(target: targets.Target, **_: object) -> Iterator[SimpleNamespace]:
         if target is AWAY:
             raise TransportError("no route to host")
-        there = {"/usr/local/phoenix_hypervisor", "/etc/apparmor.d/tunables/nesting"}
+        files = FILES if target is THERE else {}
         node = SimpleNamespace(
-            run=lambda argv: SimpleNamespace(ok=target is THERE and argv[-1] in there)
+            run=lambda argv: SimpleNamespace(
+                ok=target is THERE and argv == ["test", "-d", docker_in_lxc.REPOSITORY]
+            ),
+            read=files.get,
         )
         yield SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)
 
     monkeypatch.setattr(targets, "opened", opened)
-    return request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    found: Any = request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    found._without.cache_clear()
+    return found
 
 
 def asked(ours: Any, items: list[Item], **options: object) -> tuple[list[Item], list[str]]:
@@ -94,6 +111,30 @@ def test_on_a_node_with_the_plan_its_own_part_is_not_taken_back(ours: Any) -> No
     assert (left, len(said)) == ([], 1)
     assert "by itself" in said[0]
     assert asked(ours, [Item(NOT_THERE, "mutates", "untouched")])[1] == []
+
+
+@pytest.mark.parametrize(
+    ("files", "is_on"),
+    [
+        ({docker_in_lxc.TUNABLE_PATH: docker_in_lxc.TUNABLE}, True),
+        ({docker_in_lxc.PROFILE_PATH: docker_in_lxc.profile(None)}, True),
+        ({docker_in_lxc.TUNABLE_PATH: b"# ours\n", docker_in_lxc.PROFILE_PATH: b"older\n"}, False),
+        ({}, False),
+    ],
+)
+def test_either_of_the_nodes_files_is_the_plan(
+    ours: Any, files: dict[str, bytes], is_on: bool
+) -> None:
+    FILES.clear()
+    FILES.update(files)
+    left, said = asked(ours, [Item(THERE, "mutates", "untouched")])
+    assert (left == [], bool(said)) == (is_on, is_on)
+
+
+def test_a_repository_that_was_written_down_must_be_there(ours: Any) -> None:
+    written = targets.Target("not-there", 950, repository="/srv/phoenix")
+    item = Item(written, "phoenix")
+    assert asked(ours, [item]) == ([item], [])
 
 
 @pytest.mark.parametrize("aim", [NOT_THERE, AWAY])

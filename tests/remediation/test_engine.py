@@ -287,6 +287,21 @@ def test_somebody_elses_docker_is_used_as_it_is(guest: Guest) -> None:
     assert ACTION.check(guest) is None
 
 
+def test_somebody_elses_docker_that_came_since_keeps_what_is_there(guest: Guest) -> None:
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    guest.foreign = "/usr/bin/dockerd"
+    guest.lay("var/lib/docker/volumes/theirs/_data/file", "theirs")
+    with pytest.raises(RemediationError, match=r"another Docker \(/usr/bin/dockerd\) was install"):
+        ACTION.rollback(guest, before)
+    assert "var/lib/docker/volumes/theirs/_data/file" in guest.tree()
+    assert "docker" in guest.groups
+    assert not list(guest.root.rglob("*taken-back-*"))
+    guest.foreign = ""  # removed, as it was told
+    ACTION.rollback(guest, before)
+    assert ACTION.capture(guest) == before
+
+
 def test_what_would_be_removed_by_installing_it_is_an_error(guest: Guest) -> None:
     guest.conflicts = ["podman-docker"]
     with pytest.raises(FactError, match="would remove podman-docker"):

@@ -313,8 +313,9 @@ def test_storages_are_asked_where_they_keep_backups(
     with pytest.raises(FactError) as raised:
         steps.container_is_backed_up(node, 950, found, Target("pve1", 950))
     assert str(raised.value) == (
-        f"no backup of container 950 is in {tmp_path}/dump, {ours}, and nas (nfs, inactive), "
-        f"{said} cannot be looked into; for a verdict, make one that can be read: "
+        f"no backup of container 950 in {tmp_path}/dump, {ours} counts "
+        f"(none is in {tmp_path}/dump, {ours}), and nas (nfs, inactive), {said} "
+        "cannot be looked into; for a verdict, make one that can be read: "
         f"vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
     )
     backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
@@ -371,7 +372,7 @@ def test_a_backup_server_that_has_none_is_a_no_for_the_container_and_not_for_the
     on_server(tmp_path)
     with pytest.raises(AssertionError, match="no backup of container 950 that counts: none is in"):
         of_server(node)
-    with pytest.raises(FactError, match=r"/etc is in .*, and vault cannot be looked into; for a "):
+    with pytest.raises(FactError, match=r"/etc in .* counts .*, and vault cannot be looked into"):
         steps.node_is_backed_up(node, backup.find(node, 950), Target("pve1", 950))
 
 

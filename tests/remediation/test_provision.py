@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,11 @@ from remediation.plan import Drift
 from remediation.provision import boot, create, reserved, thrown_away
 from remediation.runtime import Lxc, Pct, wait_until_online
 from remediation.target import Target
-from remediation.transport import Base, CommandResult
+from remediation.transport import Base, CommandResult, Local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 TARGET = Target("pve1", 950, reserved=(951,), template="local:vztmpl/debian.tar.zst")
 ROUTE = b"Iface\tDestination\tGateway\neth0\t00000000\t0103000A\n"
@@ -240,7 +243,7 @@ class Disposing(Pve):
             case ["pct", "stop", ctid]:
                 self.containers[ctid] = "stopped"
                 return 0, b"", b""
-            case ["pct", "destroy", ctid]:
+            case ["pct", "destroy", ctid] if self.fails != "destroy":
                 assert self.containers.pop(ctid) == "stopped"
                 return 0, b"", b""
             case ["pct", "create", *_] if self.cut_off:
@@ -291,3 +294,72 @@ def test_what_cannot_be_thrown_away_is_told() -> None:
     with pytest.raises(CommandFailed), thrown_away(Pct(node), TARGET, told.append):
         node.fails = "destroy"
     assert "container 951 may be left on pve1" in told[-1]
+
+
+DAEMON = "/etc/docker/daemon.json"
+
+
+VOLUME = "local:vztmpl/debian.tar.zst"
+
+
+@pytest.fixture
+def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A template in a storage that only this machine's pvesm knows."""
+    root = tmp_path / "root"
+    for place, text in (("", b'{"debug": true}\n'), ("0/", b"{}"), ("srv/", b"{}")):
+        (root / f"{place}etc/docker").mkdir(parents=True)
+        (root / f"{place}etc/docker/daemon.json").write_bytes(text)
+    (root / "0/noise").write_bytes(os.urandom(1 << 17))
+    archive = tmp_path / "debian.tar.zst"
+    packed(archive, "./0", "./etc", "./srv")
+    pvesm = tmp_path / "bin/pvesm"
+    pvesm.parent.mkdir()
+    pvesm.write_text(f'#!/bin/sh\n[ "$1 $2" = "path {VOLUME}" ] && echo {archive}\n')
+    pvesm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(pvesm.parent), prepend=os.pathsep)
+    return archive
+
+
+def packed(archive: Path, *names: str) -> None:
+    argv = ["tar", "--zstd", "-cf", archive, "-C", archive.parent / "root", *names]
+    subprocess.run(argv, check=True)
+
+
+@pytest.mark.parametrize("names", [("./0", "./etc", "./srv"), ("0", "etc"), ("etc",)])
+def test_a_file_of_a_template(template: Path, names: tuple[str, ...]) -> None:
+    packed(template, *names)
+    assert provision.of_template(Local(), VOLUME, DAEMON) == b'{"debug": true}\n'
+
+
+@pytest.mark.parametrize("names", [("./0", "./srv"), ("0", "srv")])
+def test_a_file_that_is_not_in_a_template_is_empty(template: Path, names: tuple[str, ...]) -> None:
+    packed(template, *names)  # it is in other places only
+    assert provision.of_template(Local(), VOLUME, DAEMON) == b""
+
+
+@pytest.mark.parametrize("part", [0.01, 0.3, 0.6, 0.9])
+def test_a_template_that_is_cut_off_is_not_one_without_the_file(
+    template: Path, part: float
+) -> None:
+    packed(template, "./0", "./srv")
+    whole = template.read_bytes()
+    template.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(CommandFailed):
+        provision.of_template(Local(), VOLUME, DAEMON)
+
+
+@pytest.mark.usefixtures("template")
+def test_of_a_template_that_is_not_there_nothing_is_said() -> None:
+    with pytest.raises(
+        CommandFailed, match=r"/var/lib/vz/template/cache/none.tar.zst: Cannot open"
+    ):
+        provision.of_template(Local(), VOLUME.replace("debian", "none"), DAEMON)
+
+
+def test_without_proxmox_a_template_is_where_proxmox_keeps_it(
+    template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (template.parent / "bin/pvesm").unlink()
+    here = provision._IN_TEMPLATE.replace("/var/lib/vz/template/cache", str(template.parent))
+    monkeypatch.setattr(provision, "_IN_TEMPLATE", here)
+    assert provision.of_template(Local(), VOLUME, DAEMON) == b'{"debug": true}\n'

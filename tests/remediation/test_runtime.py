@@ -198,6 +198,17 @@ def test_includes_without_an_end_are_an_error(here: Path) -> None:
         Lxc(Local()).effective(200)
 
 
+@pytest.mark.parametrize("place", ["i.conf", "./i.conf", "~/i.conf", "-delete", "$HOME/i.conf"])
+def test_an_include_that_is_no_absolute_path_is_an_error(here: Path, place: str) -> None:
+    """LXC takes it from wherever it was started, which nobody knows; and find would, as a word."""
+    config = here / "200/config"
+    (here / "i.conf").write_text(f"lxc.include = {place}\n")
+    for text in (f"x = 1\nlxc.include = {place}\n", f"lxc.include = {here}/i.conf\n"):
+        config.write_text(text)
+        with pytest.raises(FactError, match=re.escape(f"lxc.include = {place}: expected an abs")):
+            Lxc(Local()).effective(200)
+
+
 ATTACH = (
     *("lxc-attach", "-P", "/var/lib/lxc", "-n", "200", "--clear-env", "-v"),
     *("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--", *ENV, "true"),

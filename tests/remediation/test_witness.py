@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,7 +100,8 @@ def test_attributes_that_nobody_could_see_are_no_facts() -> None:
 PRUNED = """
 /var/log /var/cache /var/tmp /var/lib/apt /var/lib/docker-lxc-gate /var/lib/lxc /var/lib/lxcfs
 /var/lib/vz /etc/pve/.version /etc/pve/.members /etc/pve/.vmlist /etc/pve/.rrd
-/etc/pve/.clusterlog /etc/pve/.debug
+/etc/pve/.clusterlog /etc/pve/.debug /etc/pve/nodes/*/lrm_status /etc/pve/ha/*_status
+/var/lib/pve-cluster /var/lib/pve-manager /var/lib/rrdcached /var/spool/postfix
 """
 
 
@@ -112,8 +115,9 @@ def test_all_of_these_are_looked_at() -> None:
     hashed = "/etc /etc/pve /root /home /srv /opt /usr/local /var/spool"
     every = "/etc /etc/pve /root /home /srv /opt /usr /var"
     assert argv[3] == "witness"
-    assert argv[4].split("|") == [re.escape(path) for path in PRUNED.split()]
-    assert argv[5:] == (hashed, every)
+    assert argv[4:6] == (hashed, every)
+    pruned = [words for path in PRUNED.split() for words in ("-path", path, "-prune", "-o")]
+    assert list(argv[6:]) == pruned
 
 
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
@@ -355,23 +359,47 @@ def test_a_machine_is_looked_at_with_its_own_tools(tmp_path: Path) -> None:
     script = witness._SCRIPT
     for program in ("dpkg-query", "systemctl list-unit-files", "systemctl list-units"):
         script = script.replace(program, f"echo {program} #", 1)
-    (tmp_path / "etc/log").mkdir(parents=True)
+    for folder in ("log", "log2", "nodes/pve1", "nodes/pve2"):
+        (tmp_path / "etc" / folder).mkdir(parents=True)
+        (tmp_path / "etc" / folder / "lrm_status").write_text("b")
     (tmp_path / "etc/a").write_text("a")
-    (tmp_path / "etc/log/b").write_text("b")
+    (tmp_path / "etc/nodes/pve1/kept").write_text("c")
     argv = [
         "sh",
         "-c",
         script,
         "witness",
-        re.escape(f"{tmp_path}/etc/log"),
         f"{tmp_path}/etc",
         f"{tmp_path}/etc {tmp_path}/absent",
+        *("-path", f"{tmp_path}/etc/log", "-prune", "-o"),
+        *("-path", f"{tmp_path}/etc/nodes/*/lrm_status", "-prune", "-o"),
     ]
     looked = Local().run(argv)
     assert looked.stderr == b""
     parts = looked.text.split("\n== ")
     files, content = parts[1], parts[2]
     assert re.search(rf"^{tmp_path}/etc/a\tf 644 \d+:\d+ 1 \|[\d.]+ \d+$", files, re.MULTILINE)
-    assert f"{tmp_path}/etc/log" not in files
-    assert re.search(rf"^[0-9a-f]{{64}}  {tmp_path}/etc/a$", content, re.MULTILINE)
-    assert "log/b" not in content
+    seen = {line.split("\t")[0].removeprefix(f"{tmp_path}/etc") for line in files.split("\n")[1:]}
+    assert seen - {""} == {
+        *("/a", "/log2", "/log2/lrm_status"),
+        *("/nodes", "/nodes/pve1", "/nodes/pve1/kept", "/nodes/pve2"),
+    }
+    hashed = dict(line.split("  ", 1)[::-1] for line in content.splitlines()[1:] if line)
+    assert hashed.keys() == {
+        f"{tmp_path}/etc{path}" for path in ("/a", "/log2/lrm_status", "/nodes/pve1/kept")
+    }
+    assert hashed[f"{tmp_path}/etc/a"] == hashlib.sha256(b"a").hexdigest()
+
+
+def test_node_and_container_are_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    meet = threading.Barrier(2, timeout=10)
+
+    def record(on: Transport) -> dict[str, str]:
+        meet.wait()
+        if on.machine == "container 950":
+            raise FactError("container 950 could not be looked at")
+        return {"policy x": "enforce"}
+
+    monkeypatch.setattr(witness, "record", record)
+    with pytest.raises(FactError, match="container 950 could not be looked at"):
+        witness.both(Both(Machine({"/etc/pve/lxc/950.conf": ""})), 950)

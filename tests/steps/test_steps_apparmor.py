@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import pytest
 
 from remediation import docker_in_lxc
 from remediation.errors import CommandFailed, FactError
+from remediation.target import Target
 from steps import apparmor as steps
 from tests.remediation.test_apparmor import COMPILE, FIND, PROFILES
 from tests.steps.doubles import Answer, Host, Machine, Runtime
@@ -117,7 +119,7 @@ def test_a_rule_that_is_missing_or_means_nothing(rule: str, change: str) -> None
     text = PROFILE
     for line in lines:
         text = text.replace(line, change and f"  {change}{line.strip()}")
-    with pytest.raises(AssertionError, match=f"has no {rule} rule"):
+    with pytest.raises(AssertionError, match=re.escape(f"has no rule '{rule}'")):
         steps.profile_carries_rules(Host({FILE: text}), NAME)
 
 
@@ -126,22 +128,28 @@ def test_no_profile_at_all() -> None:
         steps.profile_carries_rules(Host({FILE: None}), NAME)
 
 
+TARGET = Target("pve1", 950)
+ELSEWHERE = Target("pve1", 950, repository="/srv/phoenix")
+
+
 def test_the_repositorys_is_deployed() -> None:
     for files in ({FILE: "x", SOURCE: ""}, {FILE: "", SOURCE: "x"}, {FILE: "", SOURCE: ""}):
         with pytest.raises(FactError, match="cannot be compared"):
-            steps.repository_is_deployed(Host(files), NAME)
-    steps.repository_is_deployed(Host({FILE: "x", SOURCE: "x"}), NAME)
+            steps.repository_is_deployed(Host(files), TARGET, NAME)
+    steps.repository_is_deployed(Host({FILE: "x", SOURCE: "x"}), TARGET, NAME)
+    written = Host({FILE: "x", f"{ELSEWHERE.repository}/etc/apparmor/{NAME}": "x"})
+    steps.repository_is_deployed(written, ELSEWHERE, NAME)
     for files, message in (
         ({FILE: "x", SOURCE: "y"}, "differ"),
         ({FILE: None, SOURCE: "y"}, f"{FILE} is absent"),
         ({FILE: "x", SOURCE: None}, f"{SOURCE} is absent"),
     ):
         with pytest.raises(AssertionError, match=message):
-            steps.repository_is_deployed(Host(files), NAME)
+            steps.repository_is_deployed(Host(files), TARGET, NAME)
 
 
 PARSE = f"apparmor_parser -N -K {FILE}"
-CONF = "/etc/pve/lxc/950.conf"
+CONF, STARTED_WITH = "/etc/pve/lxc/950.conf", "/var/lib/lxc/950/config"
 LOADED = "docker-default (enforce)\nlxc-phoenix-v2 (enforce)\n"
 
 
@@ -193,7 +201,7 @@ def test_the_policy_is_current() -> None:
     steps.policy_is_current(Machine({}, {FIND: loaded, COMPILE: "binary"}), NAME)
     with pytest.raises(AssertionError, match=r"is not what /etc/apparmor\.d"):
         steps.policy_is_current(Machine({}, {FIND: loaded, COMPILE: "newer"}), NAME)
-    with pytest.raises(AssertionError, match="the kernel holds no policy"):
+    with pytest.raises(FactError, match="the kernel does not know the profile lxc-phoenix-v2"):
         steps.policy_is_current(Machine({}, {FIND: "", COMPILE: "binary"}), NAME)
 
 
@@ -210,8 +218,41 @@ def test_the_policy_is_current() -> None:
 def test_the_first_process(label: str, message: str) -> None:
     def node(said: str) -> Runtime:
         pid = "lxc-info -P /var/lib/lxc -n 950 -p -H"
-        return Runtime(Machine({"/proc/7/attr/apparmor/current": f"{said}\n"}, {pid: "7\n"}))
+        files = {
+            "/proc/7/attr/apparmor/current": f"{said}\n",
+            CONF: f"lxc.apparmor.profile: {NAME}\n",
+            STARTED_WITH: "lxc.apparmor.profile = lxc-container-default-cgns\n",
+        }
+        return Runtime(Machine(files, {pid: "7\n"}))
 
     steps.first_process_runs_under(node(f"{NAME} (enforce)"), 950, NAME)
     with pytest.raises(AssertionError, match=message):
         steps.first_process_runs_under(node(label), 950, NAME)
+
+
+@pytest.mark.parametrize(
+    ("written", "started", "message"),
+    [
+        ("p", f"{NAME}\nlxc.apparmor.profile = p", f"assigns {NAME}, then p; the last one wins$"),
+        ("generated", "generated", "its configuration assigns generated$"),
+        (NAME, None, rf"\(why cannot be said: {STARTED_WITH} does not exist on pve1\)$"),
+        (None, "p", r"\(why cannot be said: there is no container 950 on pve1 .*\)$"),
+    ],
+)
+def test_why_it_is_another_changes_no_verdict(
+    written: str | None, started: str | None, message: str
+) -> None:
+    def line(form: str, profile: str | None) -> str | None:
+        return None if profile is None else form.format(profile)
+
+    files = {
+        "/proc/7/attr/apparmor/current": "p (enforce)\n",
+        CONF: line("lxc.apparmor.profile: {}\n", written),
+        STARTED_WITH: line("lxc.apparmor.profile = {}\n", started),
+    }
+    answers: dict[str, Answer] = {
+        "lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n",
+        "find /etc/pve/nodes -path '*/lxc/950.conf'": "",
+    }
+    with pytest.raises(AssertionError, match=rf"runs under 'p \(enforce\)'.*{message}"):
+        steps.first_process_runs_under(Runtime(Machine(files, answers)), 950, NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 
 from gate import evidence
 from remediation import audit
+from remediation.transport import CommandResult
 from steps import audit as steps
 from steps import prerequisites
+from steps.docker import DockerRun
 from tests.steps.doubles import Machine, Runtime
 
 LS = "lxc-ls -P /var/lib/lxc --running -1"
@@ -39,10 +42,19 @@ def node(
     )
 
 
-def judge(*denials: audit.Denial, on: Machine | None = None) -> str:
+RAN = CommandResult(("docker", "run"), 0, b"Hello from Docker!", b"", "container 950", 0.0, 1.0)
+
+
+def judge(
+    *denials: audit.Denial,
+    on: Machine | None = None,
+    ran: CommandResult = RAN,
+    parents: dict[int, int] | None = None,
+) -> str:
     window: Any = SimpleNamespace(close=lambda: list(denials), source="auditd")
+    lineage: Any = parents and SimpleNamespace(parents=lambda: parents)
     evidence.drain()
-    steps.nothing_was_denied(window, Runtime(on or node()), 950)
+    steps.nothing_was_denied(window, Runtime(on or node()), 950, DockerRun("gate-1", ran), lineage)
     (line,) = evidence.drain().lines
     return line
 
@@ -84,6 +96,35 @@ def test_containers_that_cannot_be_listed() -> None:
     blind.answers[LS] = (1, "", "lxc-ls: no")
     with pytest.raises(audit.RemediationError, match="lxc-ls: no"):
         judge(denial(), on=blind)
+
+
+@pytest.mark.parametrize(("ancestor", "ours"), [(70, True), (71, False)])
+def test_a_process_that_is_gone_is_its_ancestors(ancestor: int, ours: bool) -> None:
+    shared = node()
+    shared.files |= {
+        "/proc/9510/attr/apparmor/current": f"{OURS} (enforce)\n",
+        "/proc/8/cgroup": None,
+        "/proc/70/cgroup": "0::/lxc/950/ns\n",
+        "/proc/71/cgroup": "0::/lxc/951/ns\n",
+    }
+    gone = denial(more="pid=8")
+    if ours:
+        with pytest.raises(AssertionError, match="denied container 950 1 time"):
+            judge(gone, on=shared, parents={8: ancestor})
+    else:
+        assert judge(gone, on=shared, parents={8: ancestor}).endswith("1 of others (951)")
+
+
+def test_what_was_refused_without_a_record() -> None:
+    refused = replace(
+        RAN, exit_code=126, stdout=b"", stderr=b"open /proc/x: permission denied: unknown\n"
+    )
+    with pytest.raises(AssertionError, match="was refused without a record: open /proc/x: perm"):
+        judge(on=Machine(), ran=refused)
+    with pytest.raises(AssertionError, match="denied container 950 1 time"):  # on record: that one
+        judge(denial(), ran=refused)
+    judge(on=Machine(), ran=replace(refused, stderr=b"no space left on device"))
+    judge(on=Machine(), ran=replace(RAN, stderr=b"warning: x: permission denied\n"))  # it ran
 
 
 def test_the_canary_alone() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from remediation import audit
 from remediation.config import FUSE_ENTRY
 from remediation.errors import CommandFailed, FactError
 from remediation.runtime import Lxc
@@ -41,13 +42,18 @@ def test_mount_entries(started: str | None) -> None:
         (f"{GOOD}lxc.mount.entry: /dev/fuse\n", FUSE, rf"1 field.*{CONF}, line 5"),
         (GOOD, "lxc.mount.entry = /a b none\n", rf"options missing \({STARTED}, line 1\)"),
         (f"{GOOD}{FUSE}lxc.mount.entry: /dev/fuse\n", None, "'/dev/fuse'"),
-        ("features: nesting=1,keyctl=1\n", "lxc.mount.entry = /a b none c\n", "nothing gives it"),
-        ("features: fuse=0\n", None, "nothing gives it /dev/fuse"),
     ],
 )
 def test_mount_entries_that_are_cut(conf: str, started: str | None, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         steps.mount_entries_are_whole(pct(conf, started), 950)
+
+
+def test_of_an_empty_configuration_nothing_is_said() -> None:
+    steps.mount_entries_are_whole(pct("arch: amd64\n", None), 950)  # none is cut
+    for started in (None, FUSE):
+        with pytest.raises(FactError, match="holds no option at all"):
+            steps.mount_entries_are_whole(pct("# nothing\n", started), 950)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,7 @@ def test_the_profile_in_effect(conf: str, started: str, message: str) -> None:
     steps.profile_in_effect(pct(f"{PROFILE}: q\n{GOOD}"), 950, "p")
     runtime = pct(conf, started)
     runtime.node.answers = {  # type: ignore[attr-defined]
-        "find -L /nosuch -maxdepth 1 -type f": (1, "", "")
+        "find -L /nosuch -maxdepth 1 -type f -exec grep -aHZ '' '{}' +": (1, "", "")
     }
     with pytest.raises(AssertionError, match=message):
         steps.profile_in_effect(runtime, 950, "p")
@@ -142,7 +148,7 @@ def test_keyrings() -> None:
     keyring("")
     with pytest.raises(AssertionError, match="keyctl is refused in the container: Function not"):
         keyring((1, "", "Function not implemented\n"))
-    with pytest.raises(AssertionError, match="perl is needed to ask"):
+    with pytest.raises(FactError, match="whether keyctl works cannot be asked in pve1: perl: not"):
         keyring((127, "", "perl: not found"))
 
 
@@ -181,20 +187,51 @@ UNITS = "systemctl list-units --failed --plain --no-legend"
 EXPECTED = "sys-kernel-config.mount loaded failed failed x\nsys-kernel-debug.mount loaded failed\n"
 
 
-@pytest.mark.parametrize("units", ["", "\n", EXPECTED])
+def guest(state: Answer, units: Answer, **of_node: Any) -> tuple[Runtime, Machine, int]:
+    """Return what the step is given; what lies on the node is asked only if a unit has failed."""
+    node = Machine(of_node.get("files"), of_node.get("answers"))
+    return Runtime(node), Machine({}, {IS_RUNNING: state, UNITS: units}), 950
+
+
+@pytest.mark.parametrize("units", ["", "\n", EXPECTED, f"docker.service loaded\n{EXPECTED}"])
 def test_no_unit_failed(units: str) -> None:
     for state in ("running\n", (1, "degraded\n", "")):
-        of_target.no_unit_failed(Machine({}, {IS_RUNNING: state, UNITS: units}))
+        of_target.no_unit_failed(*guest(state, units))
 
 
-def test_a_unit_failed() -> None:
-    degraded: Answer = (1, "degraded\n", "")
-    failed = f"docker.service loaded failed failed y\n{EXPECTED}a.mount loaded failed\n"
-    with pytest.raises(AssertionError, match=r"is degraded: 2 unit\(s\) failed: a.mount, docker.s"):
-        of_target.no_unit_failed(Machine({}, {IS_RUNNING: degraded, UNITS: failed}))
+DEGRADED: Answer = (1, "degraded\n", "")
+FAILED = f"docker.service loaded failed failed y\n{EXPECTED}b.service x\na.mount loaded failed\n"
+LABEL = {"/proc/7/attr/apparmor/current": "lxc-phoenix-v2 (enforce)\n"}
+
+
+def test_a_unit_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = guest(DEGRADED, FAILED, files=LABEL, answers=PID)
+    denials: list[audit.Denial] = []
+    monkeypatch.setattr(
+        audit, "recent", lambda node, profile: denials * (profile == "lxc-phoenix-v2")
+    )
+    expected = r"is degraded: 2 unit\(s\) failed: a.mount, b.service; no denial under its profile"
+    with pytest.raises(AssertionError, match=expected):
+        of_target.no_unit_failed(*seen)
+    denials += audit.parse(
+        'apparmor="DENIED" operation="open" profile="lxc-phoenix-v2" name="/first"'
+    )
+    denials += audit.parse(
+        'apparmor="DENIED" operation="open" profile="lxc-phoenix-v2" name="/x" requested_mask="r"'
+    )
+    with pytest.raises(AssertionError, match=r"the last denial .*/x.*; to allow it: .*/x"):
+        of_target.no_unit_failed(*seen)
+
+
+def test_a_cause_that_cannot_be_had_changes_no_verdict() -> None:
+    not_running: dict[str, Answer] = {"lxc-info -P /var/lib/lxc -n 950 -p -H": (1, "", "")}
+    with pytest.raises(AssertionError, match=r"2 unit\(s\) failed: .* \(why cannot be said: cont"):
+        of_target.no_unit_failed(*guest(DEGRADED, FAILED, answers=not_running))
+
+
+def test_units_that_cannot_be_asked() -> None:
     for state in ("starting\n", "", "maintenance\n"):
         with pytest.raises(FactError, match="has not started"):
-            of_target.no_unit_failed(Machine({}, {IS_RUNNING: state, UNITS: ""}))
-    no_bus = (1, "", "Failed to connect to bus")
+            of_target.no_unit_failed(*guest(state, ""))
     with pytest.raises(CommandFailed, match="bus"):
-        of_target.no_unit_failed(Machine({}, {IS_RUNNING: "running", UNITS: no_bus}))
+        of_target.no_unit_failed(*guest("running", (1, "", "Failed to connect to bus")))

@@ -34,11 +34,29 @@ def run(code: int = 0, out: str = "", err: str = "") -> steps.DockerRun:
 
 def test_docker_runs() -> None:
     steps.docker_runs(Host(running=("docker",), answers={ENABLED: "enabled\n"}))
-    with pytest.raises(AssertionError, match="Docker is not running"):
+    with pytest.raises(AssertionError, match="Docker is not installed in the container"):
         steps.docker_runs(Host(answers={ENABLED: "enabled\n"}))
     for answer in ("disabled\n", "enabled-runtime\n", ""):
         with pytest.raises(AssertionError, match="does not start at boot"):
             steps.docker_runs(Host(running=("docker",), answers={ENABLED: answer}))
+
+
+@pytest.mark.parametrize(
+    ("state", "log", "why"),
+    [
+        ("masked\n", "failed to start daemon: x\n", r"it is masked \(systemctl unmask docker\)"),
+        ("loaded\n", "a\nfailed to load x\nunable to configure y\nz\n", "unable to configure y"),
+        ("loaded\n", "it has failed to\n", "journalctl -u docker"),
+    ],
+)
+def test_docker_is_down(state: str, log: str, why: str) -> None:
+    answers = {
+        "systemctl show docker -p LoadState --value": state,
+        "journalctl -u docker -b -n 60 -q --no-pager -o cat": log,
+    }
+    down = Host(programs=("dockerd",), answers=answers)
+    with pytest.raises(AssertionError, match=f"is not running in the container: {why}$"):
+        steps.docker_runs(down)
 
 
 @pytest.mark.parametrize(
@@ -133,11 +151,19 @@ GREETING = "\nHello from Docker!\nThis message shows that"
 
 
 def test_it_greets() -> None:
-    steps.it_greets(run(out=GREETING), "hello-world")
-    with pytest.raises(AssertionError, match="hello-world ended with 125: the image holds ids"):
-        steps.it_greets(run(125, GREETING, "Lchown x: invalid argument"), "hello-world")
+    steps.it_greets(Machine(), run(out=GREETING), "hello-world")
+    failed = run(125, GREETING, "create keyring x: function not implemented")
+    with pytest.raises(AssertionError, match="hello-world ended with 125: keyctl is off"):
+        steps.it_greets(Machine(), failed, "hello-world")
     with pytest.raises(AssertionError, match="did not greet: 'Hello'"):
-        steps.it_greets(run(out="Hello"), "hello-world")
+        steps.it_greets(Machine(), run(out="Hello"), "hello-world")
+
+
+def test_of_a_known_pair_both_halves_are_said() -> None:
+    failed = run(126, err="open sysctl net.ipv4.ip_unprivileged_port_start: permission denied")
+    runc = Machine({}, {"runc --version": "runc version 1.3.3\ncommit: x\n"})
+    with pytest.raises(AssertionError, match=r"ended with 126: .*; it has runc version 1\.3\.3$"):
+        steps.it_greets(runc, failed, "hello-world")
 
 
 def test_hello_world_is_absent() -> None:
@@ -148,14 +174,20 @@ def test_hello_world_is_absent() -> None:
         steps.image_is_absent(Machine({}, {rm: (1, "", "in use"), inspect: "[{}]"}), "hello-world")
 
 
+PULLED_AT = "1700000000"
+LOG = f"journalctl -u docker --since @{PULLED_AT} -q --no-pager -o cat"
+
+
 def hello_runs(
-    pull: Answer, monkeypatch: pytest.MonkeyPatch, said: Answer = GREETING
+    pull: Answer, monkeypatch: pytest.MonkeyPatch, said: Answer = GREETING, log: str = ""
 ) -> tuple[steps.DockerRun, list[str]]:
     monkeypatch.setattr(steps.secrets, "token_hex", lambda n: "0" * n)
     inside = Machine(
         {},
         {
+            "date +%s": f"{PULLED_AT}\n",
             "docker pull hello-world": pull,
+            LOG: log,
             "docker run --name gate-0000 hello-world": said,
             "docker rm -f gate-0000": "",
         },
@@ -172,7 +204,7 @@ def test_hello_world_is_pulled_and_run_and_removed(monkeypatch: pytest.MonkeyPat
     found, ran = hello_runs("Status: Downloaded newer image", monkeypatch)
     assert found.name == "gate-0000"
     assert found.result.text == GREETING
-    assert [line.split()[1] for line in ran] == ["pull", "run", "rm"]
+    assert [line.split()[1] for line in ran] == ["+%s", "pull", "run", "rm"]
 
 
 @pytest.mark.parametrize(
@@ -185,6 +217,11 @@ def test_hello_world_is_pulled_and_run_and_removed(monkeypatch: pytest.MonkeyPat
         "TLS handshake timeout",
         "Network is unreachable",
         "Temporary failure in name resolution",
+        "tls: failed to verify certificate: x509: expired",
+        "unexpected EOF",
+        "context deadline exceeded",
+        "net/http: request canceled while waiting",
+        "received unexpected HTTP status: 503 Service Unavailable",
     ],
 )
 def test_a_registry_that_cannot_be_reached(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +233,27 @@ def test_a_registry_that_cannot_be_reached(said: str, monkeypatch: pytest.Monkey
 def test_a_pull_that_fails_for_another_reason_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     found, _ = hello_runs((1, "", "failed to register layer"), monkeypatch, (125, "", "no image"))
     assert not found.result.ok
+
+
+@pytest.mark.parametrize("log", ["mkdir x: permission denied\n", "Operation not permitted\n"])
+def test_a_pull_that_the_platform_refused_is_judged(
+    log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: Answer = (1, "", "lookup r: no such host")  # the next registry's, after the refusal
+    found, _ = hello_runs(failed, monkeypatch, (125, "", "no image"), log)
+    assert not found.result.ok
+
+
+OTHER_IDS = "failed to Lchown /x for UID 99999: lchown /x: invalid argument"
+
+
+@pytest.mark.parametrize(("said", "log"), [(OTHER_IDS, ""), ("unexpected EOF", f"{OTHER_IDS}\n")])
+def test_an_image_of_other_ids_is_not_the_platforms(
+    said: str, log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FactError, match=r"hello-world holds files of ids that .* Lchown /x"):
+        hello_runs((1, "", said), monkeypatch, log=log)
+    hello_runs("", monkeypatch, log=OTHER_IDS)  # it was pulled: of another image, then
 
 
 def test_a_container_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation import docker_in_lxc
-from remediation.errors import FactError
+from gate import evidence
+from remediation import docker_in_lxc, journal, provision
+from remediation.docker import DockerState
+from remediation.errors import CommandFailed, FactError
+from remediation.files import FileState
+from remediation.target import Target
 from steps import files as steps
-from tests.steps.doubles import Answer, Host, Machine
+from tests.steps.doubles import Answer, Host, Machine, Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from remediation.transport import CommandResult
 
 DATA = Path(__file__).parents[1] / "data"
 SETUP = (DATA / "setup_apparmor.after.sh").read_text()
 INSTALL = (DATA / "install_docker.after.sh").read_text()
 DAEMON_JSON = docker_in_lxc.DAEMON_JSON
+#: Whose repository is elsewhere: the script that is looked at is its own.
+TARGET = Target("pve1", 950, repository="/srv/phoenix")
 LINE = docker_in_lxc.TUNABLE.decode().strip()
 
 
 def node(path: str, text: str | None, bash: Answer = "") -> Machine:
-    full = f"{docker_in_lxc.REPOSITORY}/{path}"
+    full = f"{TARGET.repository}/{path}"
     return Machine({full: text}, {f"bash -n {full}": bash})
 
 
@@ -42,10 +55,10 @@ ECHO = rf"^\s*echo '{re.escape(LINE)}'.*$"
 
 
 def test_the_scripts_as_the_plan_makes_them() -> None:
-    steps.setup_script_writes_tunable(setup(SETUP))
-    steps.install_script_stops(install(INSTALL))
-    steps.install_script_installs_once(install(INSTALL))
-    steps.install_script_enters(install(INSTALL))
+    steps.setup_script_writes_tunable(setup(SETUP), TARGET)
+    steps.install_script_stops(install(INSTALL), TARGET)
+    steps.install_script_installs_once(install(INSTALL), TARGET)
+    steps.install_script_enters(install(INSTALL), TARGET)
 
 
 @pytest.mark.parametrize(
@@ -61,25 +74,25 @@ def test_the_scripts_as_the_plan_makes_them() -> None:
 )
 def test_a_setup_script_that_does_not(pattern: str, new: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
-        steps.setup_script_writes_tunable(setup(changed(SETUP, pattern, new)))
+        steps.setup_script_writes_tunable(setup(changed(SETUP, pattern, new)), TARGET)
 
 
 @pytest.mark.parametrize("step", [steps.install_script_stops, steps.install_script_enters])
 def test_a_script_that_is_absent_or_broken(step: object) -> None:
     with pytest.raises(FactError, match="is not on pve1: nothing can be said of it"):
-        step(install(None))  # type: ignore[operator]
+        step(install(None), TARGET)  # type: ignore[operator]
     with pytest.raises(AssertionError, match="is no valid bash: line 3: syntax"):
-        step(install(INSTALL, (2, "", "line 3: syntax error\n")))  # type: ignore[operator]
+        step(install(INSTALL, (2, "", "line 3: syntax error\n")), TARGET)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("first", ["", "# set -e\n", "true\nset -e\n", "set -u\n", "set +e\n"])
 def test_the_first_command_is_set_e(first: str) -> None:
     with pytest.raises(AssertionError, match="the install script begins with '', not"):
-        steps.install_script_stops(install("# nothing\n"))
+        steps.install_script_stops(install("# nothing\n"), TARGET)
     for good in ("set -e", "set -eu", "set -uexo pipefail"):
-        steps.install_script_stops(install(changed(INSTALL, "^set -e$", good)))
+        steps.install_script_stops(install(changed(INSTALL, "^set -e$", good)), TARGET)
     with pytest.raises(AssertionError, match="the install script begins with '"):
-        steps.install_script_stops(install(changed(INSTALL, "^set -e\n", first)))
+        steps.install_script_stops(install(changed(INSTALL, "^set -e\n", first)), TARGET)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +107,7 @@ def test_the_first_command_is_set_e(first: str) -> None:
 )
 def test_installing_without_looking(pattern: str, new: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
-        steps.install_script_installs_once(install(changed(INSTALL, pattern, new)))
+        steps.install_script_installs_once(install(changed(INSTALL, pattern, new)), TARGET)
 
 
 @pytest.mark.parametrize(
@@ -115,14 +128,14 @@ def test_what_runs_on_the_node(pattern: str, new: str, told: str) -> None:
     with pytest.raises(
         AssertionError, match=rf"instead of in the container: \[.*{re.escape(told)}"
     ):
-        steps.install_script_enters(install(changed(INSTALL, pattern, new)))
+        steps.install_script_enters(install(changed(INSTALL, pattern, new)), TARGET)
 
 
 def test_what_enters_and_what_does_nothing() -> None:
-    steps.install_script_enters(install("if ! inside apt-get update; then\nfi\n"))
-    steps.install_script_enters(install('  pct exec "$1" -- systemctl restart docker\n'))
+    steps.install_script_enters(install("if ! inside apt-get update; then\nfi\n"), TARGET)
+    steps.install_script_enters(install('  pct exec "$1" -- systemctl restart docker\n'), TARGET)
     with pytest.raises(AssertionError, match="installs and restarts nothing"):
-        steps.install_script_enters(install("set -e\n# apt-get install x\n"))
+        steps.install_script_enters(install("set -e\n# apt-get install x\n"), TARGET)
 
 
 BOTH = {"dpkg": "1.22", "fuse-overlayfs": "1.14"}
@@ -154,6 +167,7 @@ GOOD = '{"storage-driver": "fuse-overlayfs", "registry-mirrors": []}'
         ('{\n  "storage-driver": "fuse-overlayfs",,\n}', "line 2, column 38: not JSON"),
         ('{"storage-driver": "overlay2"}', "names the storage driver 'overlay2'"),
         ("{}", "names the storage driver None"),
+        ("[]", "holds no JSON object"),
     ],
 )
 def test_daemon_json(content: str | None, message: str) -> None:
@@ -162,7 +176,123 @@ def test_daemon_json(content: str | None, message: str) -> None:
         steps.daemon_json_names(Host({DAEMON_JSON: content}), "fuse-overlayfs")
 
 
-def test_other_settings() -> None:
-    steps.daemon_json_kept(Host({DAEMON_JSON: GOOD}))
-    with pytest.raises(AssertionError, match="the user's settings are lost"):
-        steps.daemon_json_kept(Host({DAEMON_JSON: '{"storage-driver": "fuse-overlayfs"}'}))
+class Journaled(Machine):
+    """A node on which a journal can be written, and whatever else lies on it."""
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        if "journal.jsonl" in argv[2]:  # appended to
+            self.files[JOURNAL] = (self.files.get(JOURNAL) or "") + stdin.decode()
+            self.answers[shlex.join(argv)] = ""
+        return super().run(argv, stdin=stdin, timeout=timeout)
+
+
+JOURNAL = f"{journal.DIRECTORY}/journal.jsonl"
+OURS = '{"storage-driver": "fuse-overlayfs"}'
+MIRROR = '{"registry-mirrors": ["https://m.example"], "debug": true}'
+KEPT = MIRROR.replace("{", '{"storage-driver": "fuse-overlayfs", ')
+
+
+def applied(before: str, after: str | None, *, ctid: int = 950) -> Journaled:
+    """Return a node whose journal has the images of a run; None: cut off."""
+
+    def image(settings: str) -> DockerState:
+        there = FileState("file", settings.encode()) if settings else FileState("absent")
+        return DockerState(there, "active active enabled", ())
+
+    node = Journaled({JOURNAL: None})
+    book, action = journal.Journal(node, ctid), f"Docker uses {docker_in_lxc.DRIVER}"
+    book.record([(action, "container 950", image(before))])
+    if after is not None:
+        book.complete(action, "container 950", image(after))
+    return node
+
+
+def made_by_phoenix(template: Answer) -> Journaled:
+    """Return a node without a journal, whose phoenix makes the container from a template."""
+    containers = '{"lxc_configs": {"950": {"template": "local:vztmpl/d.tar.zst"}}}'
+    node = Journaled({JOURNAL: None, CONTAINERS: containers})
+    argv = ["env", "LC_ALL=C", "sh", "-c", provision._IN_TEMPLATE, "template"]
+    node.answers[shlex.join([*argv, "local:vztmpl/d.tar.zst", DAEMON_JSON])] = template
+    return node
+
+
+def by_hand() -> Journaled:
+    return Journaled({JOURNAL: None, CONTAINERS: None})
+
+
+CONTAINERS = f"{TARGET.repository}/{docker_in_lxc.CONTAINERS}"
+NO_FILE: Answer = (2, "", f"tar: *{DAEMON_JSON}: Not found in archive\n")
+
+
+def judge(node: Journaled, now: str | None) -> str:
+    """Judge a container with these settings, and return what is said of it."""
+    evidence.drain()
+    steps.daemon_json_kept(Host({DAEMON_JSON: now}), node, Runtime(node), TARGET)
+    (line,) = evidence.drain().lines
+    return line
+
+
+@pytest.mark.parametrize(
+    ("node", "now", "said"),
+    [
+        (applied(MIRROR, KEPT), KEPT, "kept: debug, registry-mirrors"),
+        (applied(MIRROR.replace("{", '{"storage-driver": "vfs", '), KEPT), KEPT, "kept: debug, re"),
+        (applied("", OURS), OURS, "kept: there was nothing to keep"),
+        # Changed since by whoever may: what apply left is what counts.
+        (applied(MIRROR, KEPT), OURS, "kept: debug, registry-mirrors"),
+        (applied(MIRROR, KEPT), None, "kept: debug, registry-mirrors"),
+        # A run that was cut off left no image: what is there now is what it left.
+        (applied(MIRROR, None), KEPT, "kept: debug, registry-mirrors"),
+        (made_by_phoenix(MIRROR), KEPT, "kept: debug, registry-mirrors"),
+        (made_by_phoenix(NO_FILE), OURS, "kept: there was nothing to keep"),
+        (by_hand(), KEPT, "debug, registry-mirrors: there; what was there before is not known"),
+        (applied(MIRROR, OURS, ctid=951), KEPT, "debug, registry-mirrors: there; what"),
+    ],
+)
+def test_other_settings_are_kept(node: Journaled, now: str | None, said: str) -> None:
+    node.files.setdefault(CONTAINERS, None)
+    assert judge(node, now).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("node", "now", "lost"),
+    [
+        (applied(MIRROR, OURS), OURS, "debug, registry-mirrors"),
+        (applied(MIRROR, OURS), KEPT, "debug, registry-mirrors"),  # put back by hand
+        (applied(MIRROR, KEPT.replace("true", "false")), KEPT, "debug"),
+        (applied(MIRROR, None), OURS, "debug, registry-mirrors"),
+        (made_by_phoenix(MIRROR), OURS, "debug, registry-mirrors"),
+        (made_by_phoenix(MIRROR), KEPT.replace("m.example", "n.example"), "registry-mirrors"),
+    ],
+)
+def test_other_settings_are_lost(node: Journaled, now: str, lost: str) -> None:
+    with pytest.raises(AssertionError, match=f"the user's settings are lost: {lost}$"):
+        judge(node, now)
+
+
+@pytest.mark.parametrize(
+    ("node", "now", "error", "message"),
+    [
+        (
+            made_by_phoenix((2, "", "tar: d.tar.zst: Cannot open: No such file or directory")),
+            KEPT,
+            CommandFailed,
+            "Cannot open",
+        ),
+        (by_hand(), OURS, FactError, "holds the storage driver only, and neither a journal"),
+        (by_hand(), " \n", FactError, "holds the storage driver only"),
+        (by_hand(), None, FactError, "is absent: what it kept cannot be said"),
+        (by_hand(), "{,}", FactError, "is not JSON"),
+        (by_hand(), "[1]", FactError, "holds no JSON object"),
+        (applied("{,}", KEPT), KEPT, FactError, "is not JSON"),
+        (made_by_phoenix("[]"), KEPT, FactError, "holds no JSON object"),
+        (Journaled({JOURNAL: '{"v": 1}\n'}), KEPT, FactError, "written in format 1"),
+    ],
+)
+def test_what_was_kept_cannot_be_said(
+    node: Journaled, now: str | None, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        judge(node, now)

@@ -68,11 +68,15 @@ def judge(step: Any, backups: backup.Backups) -> None:
             (AssertionError, "that counts: none is in /a, /b; make one: .*/a"),
         ),
         (((), ()), (), (AssertionError, "none is in any storage for backups; .*/var/lib/vz/dump")),
-        ((("/a",), ("nas",)), (), (FactError, "is in /a, and nas cannot be looked into")),
         (
             (("/a",), ("nas",)),
+            (),
+            (FactError, r"in /a counts \(none is in /a\), and nas cannot be looked into; .*/a"),
+        ),
+        (
+            (("/a",), ("nas", "usb")),
             ("x is empty", "y"),
-            (AssertionError, "that counts: x is empty; make"),
+            (FactError, r"in /a counts \(x is empty\), and nas, usb cannot be looked into"),
         ),
         ((("/a",), ()), ("x is empty",), (AssertionError, "that counts: x is empty; make one")),
     ],

@@ -12,6 +12,7 @@ from remediation.errors import FactError, TransportError
 from remediation.provision import Provisioned
 from steps import provisioning as steps
 from steps import target as of_target
+from tests.remediation.test_apparmor import PROFILES
 from tests.steps.doubles import Answer, Host, Machine, Runtime
 
 
@@ -26,7 +27,8 @@ ELSEWHERE = "find /etc/pve/nodes -path '*/lxc/950.conf'"
 
 
 def runtime(status: Answer) -> Runtime:
-    return Runtime(Machine({}, {STATUS: status, ELSEWHERE: ""}))
+    there = {"/etc/pve/lxc/950.conf": None if status is ABSENT else "arch: amd64\n"}
+    return Runtime(Machine(there | {PROFILES: ""}, {STATUS: status, ELSEWHERE: ""}))
 
 
 def test_from_nothing() -> None:
@@ -79,13 +81,13 @@ def test_a_second_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         steps.nothing_changed(recorded, nobody, 950)
 
 
-def test_restarted_is_stopped_started_and_booted() -> None:
+def test_restarted_is_shut_down_started_and_booted() -> None:
     done: list[str] = []
     inside = Machine({}, {"systemctl is-system-running": "degraded\n"})
     found: Any = SimpleNamespace(
-        stop=lambda ctid: done.append(f"stop {ctid}"),
+        shutdown=lambda ctid: done.append(f"shutdown {ctid}"),
         start=lambda ctid: done.append(f"start {ctid}"),
     )
     of_target.container_is_restarted(found, inside, 950)
-    assert done == ["stop 950", "start 950"]
+    assert done == ["shutdown 950", "start 950"]
     assert inside.ran == ["systemctl is-system-running"]

@@ -12,7 +12,7 @@ from remediation import docker_in_lxc, witness
 from remediation.errors import CommandFailed, FactError, Meddled
 from remediation.plan import Drift
 from remediation.rehearsal import Stage
-from remediation.target import DEFAULT, Target, parse
+from remediation.target import DEFAULT, parse
 from steps import rollback as steps
 from tests.steps.doubles import Answer, Machine, Runtime
 
@@ -35,14 +35,10 @@ def existing(
     return steps.Existing(951, Machine({}, answers or {}), driver, held, {"a": "1"})
 
 
-def test_the_container_that_is_thrown_away() -> None:
-    assert steps.throw_away(parse(DEFAULT)) == (steps.CTID, steps.CREATE)
-    target = Target("pve1", 950, reserved=(951, 952), template="local:x.tar.zst")
-    ctid, argv = steps.throw_away(target)
-    assert ctid == 951
-    assert argv[:3] == ["pct", "create", "951"]
-    with pytest.raises(FactError, match="no ctid is reserved for throw-away containers"):
-        steps.throw_away(Target("pve1", 950))
+def test_the_labs_container_is_the_one_that_is_thrown_away() -> None:
+    assert parse(DEFAULT).reserved[0] == steps.CTID
+    assert steps.CREATE[:3] == ["pct", "create", str(steps.CTID)]
+    assert steps.CREATE[-2:] == ["--features", "nesting=1"]
 
 
 def stage(name: str, *differences: str) -> Stage:
