@@ -29,7 +29,8 @@ repository={REPOSITORY} settings={DAEMON_JSON} dump=/var/lib/vz/dump
 setup=$repository/bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh
 install=$repository/bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh
 inside() {{ pct exec "$ctid" --keep-env 0 -- "$@" </dev/null; }}
-into() {{ cat >/tmp/into; pct push "$ctid" /tmp/into "$1" --perms "${{2:-644}}"; rm /tmp/into; }}
+new=/run/docker-lxc-gate.new
+into() {{ cat >"$new"; pct push "$ctid" "$new" "$1" --perms "${{2:-644}}"; rm "$new"; }}
 settled() {{
     for _ in $(seq 90); do
         case $(inside systemctl is-system-running --wait 2>/dev/null) in

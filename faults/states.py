@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lab.machine import Lab
     from remediation.transport import Transport
 
-COMPLIANT = "compliant"
+WITHOUT_BACKUPS = "compliant"
 _ROOT = Path(__file__).parents[1]
 #: A whole provisioning under emulation (seconds).
 _PROVISION_TIMEOUT = 3600.0
@@ -64,7 +64,7 @@ def prepare(lab: Lab, ctid: int = CTID) -> None:
         argv = ["phoenix", "create", str(ctid)]
         runtime.node.run(argv, timeout=_PROVISION_TIMEOUT).require()
         runtime.inside(ctid).run(["docker", "pull", "hello-world"], timeout=180).require()
-    lab.snapshot(_name(COMPLIANT, ctid))
+    lab.snapshot(_name(WITHOUT_BACKUPS, ctid))
     with target.opened(target.parse(f"lab/{ctid}")) as runtime:
         shell(runtime.node, _BACK_UP, ctid)
     lab.snapshot(_name(HEALTHY, ctid))

@@ -20,7 +20,7 @@ from faults.catalogue import CTID, FAULTS, third
 from faults.fault import APPLIED, HEALTHY
 from faults.healthy import asked
 from faults.run import COMPLIANT, gate
-from faults.states import COMPLIANT as WITHOUT_BACKUPS
+from faults.states import WITHOUT_BACKUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,6 +21,8 @@ _APT = (
     *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
     *("-o", "DPkg::Lock::Timeout=600"),
 )
+#: What is there already stays as it is: an upgrade could not be taken back.
+_INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Package(Simple):
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`."""
         names = self._planned(on)[0] if self.beside else [self.package]
-        install = [*_APT, "install", "--no-install-recommends", *names]
+        install = [*_APT, *_INSTALL, *names]
         if not (first := on.run(install, timeout=APT_TIMEOUT)).ok:
             on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
             first = on.run(install, timeout=APT_TIMEOUT)
@@ -148,7 +150,7 @@ class Package(Simple):
     def price(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.plan.Action`."""
         if before is None:
-            plan = on.run([*_APT, "-s", "install", "--no-install-recommends", self.package])
+            plan = on.run([*_APT, "-s", *_INSTALL, self.package])
             newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)
             said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not taken back"
             return [said] if newer else []
@@ -158,7 +160,7 @@ class Package(Simple):
 
 
 def _simulate(on: Transport, *packages: str) -> CommandResult:
-    return on.run([*_APT, "-s", "install", "--no-install-recommends", *packages])
+    return on.run([*_APT, "-s", *_INSTALL, *packages])
 
 
 def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:

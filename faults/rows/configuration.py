@@ -18,8 +18,11 @@ from faults.scenarios import (
 )
 
 #: Keeps the container's configuration, and puts it back.
-_KEEP = 'cat "$conf" >/root/conf.before; '
-_BACK = 'cat /root/conf.before >"$conf"; rm /root/conf.before'
+_KEEP = 'cat "$conf" >/run/docker-lxc-gate.conf; '
+_BACK = (
+    "test -s /run/docker-lxc-gate.conf; "
+    'cat /run/docker-lxc-gate.conf >"$conf"; rm /run/docker-lxc-gate.conf'
+)
 #: Another profile with the same rules, so that everything works under it.
 _OTHER = """
 sed 's/^profile lxc-phoenix-v2 /profile lxc-other /' "$file" >/etc/apparmor.d/lxc-other

@@ -60,6 +60,7 @@ def root(tmp_path: Path) -> Path:
         (CONF, WRITTEN),
         ("etc/lxc/default.conf", ""),
         ("root/.profile", ""),
+        ("run/lock", ""),
     ):
         file = tmp_path / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def root(tmp_path: Path) -> Path:
 
 def run(root: Path, script: str) -> None:
     """Run shell on the copies: every absolute path of a node's is below ``root``."""
-    there = re.sub(r"(?<![\w$.\"'/])/(usr/local|etc|root|var/lib/vz|srv|tmp)/", rf"{root}/\1/",
+    there = re.sub(r"(?<![\w$.\"'/])/(usr/local|etc|root|var/lib/vz|srv|tmp|run)/", rf"{root}/\1/",
                    PRELUDE + DOUBLES + script)  # fmt: skip
     there = there.replace("-C / etc", f"-C {root} etc")
     argv = ["bash", "-c", there, "fault", str(CTID)]
@@ -231,7 +232,7 @@ def test_the_configuration_is_put_back_whole(root: Path, ident: str) -> None:
     assert (root / CONF).read_text() != WRITTEN
     inject(root, ident, undo=True)
     assert (root / CONF).read_text() == WRITTEN
-    assert not (root / "root/conf.before").exists()
+    assert not (root / "run/docker-lxc-gate.conf").exists()
 
 
 @pytest.fixture

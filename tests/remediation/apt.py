@@ -46,10 +46,10 @@ class Apt(Machine):
             case ["update"]:
                 self.lists = self.lists or self.mirror
                 return (0, b"", b"") if self.mirror else (100, b"", b"E: Failed to fetch")
-            case ["-s", "install", "--no-install-recommends", name]:
+            case ["-s", "install", "--no-install-recommends", "--no-upgrade", name]:
                 out = "".join(f"Inst {each} (1.0 Debian:13 [amd64])\n" for each in self._new(name))
                 return (0, out.encode(), b"") if self.lists else (100, b"", b"E: Unable to locate")
-            case ["install", "--no-install-recommends", name]:
+            case ["install", "--no-install-recommends", "--no-upgrade", name]:
                 return self._install(name)
             case ["-s", "purge" | "remove", *names]:
                 gone = self._with_users(names)

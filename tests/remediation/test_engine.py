@@ -108,14 +108,14 @@ class Guest(Base):
             case ["update"]:
                 self.lists = True
                 return 0, ""
-            case ["-s", "install", "--no-install-recommends", *names]:
+            case ["-s", "install", "--no-install-recommends", "--no-upgrade", *names]:
                 if not self.lists or not set(names) <= set(self.release):
                     return 100, ""
                 gone = "".join(f"Remv {name} [1.0]\n" for name in self.conflicts)
                 return 0, gone + "".join(
                     f"Inst {x} (1.0 Debian:13 [all])\n" for x in self.new(names)
                 )
-            case ["install", "--no-install-recommends", *names]:
+            case ["install", "--no-install-recommends", "--no-upgrade", *names]:
                 for name in self.new(names):
                     self.status[name] = "ii"
                 self.groups.add("docker")
@@ -380,4 +380,4 @@ def test_what_only_a_restart_takes_away_is_seen(guest: Guest) -> None:
 def test_a_package_alone_is_asked_for_as_ever(guest: Guest) -> None:
     Package("package", "STEP-3.1", "fuse-overlayfs").capture(guest)
     asked = [words[len(APT) :] for words in guest.ran if words[: len(APT)] == APT]
-    assert asked == [["-s", "install", "--no-install-recommends", "fuse-overlayfs"]]
+    assert asked == [["-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs"]]

@@ -13,7 +13,7 @@ APT = (
     *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
     *("-o", "DPkg::Lock::Timeout=600"),
 )
-SIMULATE = (*APT, "-s", "install", "--no-install-recommends", "fuse-overlayfs")
+SIMULATE = (*APT, "-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs")
 ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")
 PLAN = b"""Inst libfuse3-4 [3.17.1-1] (3.17.2-1 Debian:13 [amd64])
 Inst fuse3 (3.17.2-1 Debian:13 [amd64])
