@@ -97,7 +97,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     said = config.stash.setdefault(_LEFT_OUT, [])
     changing = [item for item in items if item.get_closest_marker("mutates")]
     if not _may_change(config) and _leave_out(config, items, changing):
-        said.append("scenarios that change the target are not asked (--allow-mutation)")
+        clauses = {str(mark.kwargs["id"]) for item in changing for mark in item.iter_markers("req")}
+        said.append(
+            f"{len(changing)} scenarios that change the target are not asked (--allow-mutation), "
+            f"of {', '.join(sorted(clauses))}"
+        )
     if not config.getoption("--target") or config.option.collectonly:
         return
     tagged = [item for item in items if any(map(item.get_closest_marker, _WITHOUT))]

@@ -42,7 +42,7 @@ class _Command(click.Command):
             sys.exit(error.exit_code)
 
 
-@click.command(cls=_Command)
+@click.command(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option(
     "--target",

@@ -82,7 +82,8 @@ def publish(config: pytest.Config) -> str:
 def render(results: Path, reports: Path) -> str:
     """Make ``report/index.html`` out of results; return one line that says what came of it."""
     if (binary := _allure()) is None:
-        return f"report: not rendered, npm's allure is not installed; results: {_short(results)}"
+        why = "npm's allure is not installed (npm ci)"
+        return f"report: not rendered, {why}; results: {_short(results)}"
     page = reports / "report" / "index.html"
     argv = [binary, "awesome", str(results), "--single-file", "--output", str(page.parent)]
     argv += ["--config", str(_HOME / "allurerc.mjs"), "--group-by", "feature"]

@@ -69,7 +69,9 @@ class _Commands(click.Group):
                     console.difference(name, drift, "the plan left", "is now", to=err)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            console.error("interrupted; python -m remediation status says what is left")
+            console.error(
+                "interrupted; what is left, python -m remediation status says (with this --target)"
+            )
             sys.exit(130)
 
 
@@ -217,7 +219,9 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
     """
     with _opened(aim, only) as (runtime, make):
         the_plan = make()
-        _consent(the_plan.price(the_plan.drifts()), yes=yes)
+        found = the_plan.drifts()
+        absent = [] if the_plan.there else list(the_plan.unasked)  # a mistyped id, perhaps
+        _consent([*absent, *the_plan.price(found)], yes=yes)
         if with_backup:
             console.tell(f"backing up container {aim.ctid} and /etc")
             made = backup.make_backup(runtime, aim.ctid, aim.backups or backup.DUMP)

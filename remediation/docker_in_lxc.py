@@ -83,9 +83,9 @@ def plan(
         steps.append(_options(runtime, ctid))
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, journal, tell) if state is not None else []
-    create = f"phoenix create {ctid}" if phoenix else "python -m remediation create"
+    create = f"phoenix create {ctid}" if phoenix else "python -m remediation create, same --target"
     unasked = {
-        None: (f"container {ctid} is not there yet: {create}",),
+        None: (f"container {ctid} is not there: {create}; pct list shows those that are",),
         "running": (),
     }.get(state, (f"container {ctid} is {state}: nothing inside it was asked (pct start {ctid})",))
     return Plan(
@@ -95,6 +95,7 @@ def plan(
         journal=journal,
         tell=tell,
         unasked=unasked,
+        there=state is not None,
         whole=not of_node,
         exclusive=Lock.of(node).held,
     )

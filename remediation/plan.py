@@ -149,6 +149,7 @@ class Plan:
         journal: where their before-images lie.
         tell: hears one line before anything that takes time.
         unasked: what the plan holds beyond these steps and cannot look at now, and why.
+        there: whether what it is for is there at all.
         asleep: those steps, for a rollback, which are possible inside ``awake``.
         awake: starts what the sleeping steps work on, and lets it end again if that is due.
         whole: whether these are all the steps there are.
@@ -163,6 +164,7 @@ class Plan:
     journal: Journal
     tell: Callable[[str], None] = lambda _: None
     unasked: Sequence[str] = ()
+    there: bool = True
     asleep: Sequence[Step] = ()
     awake: Callable[[], AbstractContextManager[None]] = nullcontext
     whole: bool = True

@@ -24,6 +24,9 @@ _REFUSED = re.compile(
 )
 
 
+_USER = re.compile(r"[\w.$@\\-]+")
+
+
 def as_root(raw: Transport, *, sudo: bool, soon: Sequence[Argv] = ()) -> Transport:
     """Return a node whose commands run as root and end there when their deadline passes.
 
@@ -63,6 +66,11 @@ def as_root(raw: Transport, *, sudo: bool, soon: Sequence[Argv] = ()) -> Transpo
 
 def _refused(raw: Transport, said: str) -> TransportError:
     user = raw.run(["id", "-un"]).text.strip()
+    if re.search(r"\bsudo\b.*not found|No such file", said) or not _USER.fullmatch(user):
+        return TransportError(
+            f"on {raw.machine}: nothing runs by sudo there: {said.strip()}\n"
+            "log in as root, and leave sudo out of the target file"
+        )
     return TransportError(
         f"on {raw.machine}: sudo does not make {user} root: {said.strip()}\n"
         f"allow it (visudo -f /etc/sudoers.d/docker-lxc-gate): {user} ALL=(root) NOPASSWD: ALL\n"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from remediation.transport import Hold
 
 _CHUNK = 1 << 16
+#: What paramiko says, as of a connection that failed, where there is no key to offer.
+_NO_KEY = "No authentication methods available"
 #: How often an open channel is looked at while nothing arrives (seconds).
 _POLL = 0.005
 #: How long a held command may take to begin; and, once released, to end: it may have to wait
@@ -144,12 +146,17 @@ class Ssh(Base):
                 f"was installed anew. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
                 f"-f {_first_known_hosts(hop)}"
             ) from error
-        except paramiko.AuthenticationException as error:
+        except paramiko.SSHException as error:
+            if not isinstance(error, paramiko.AuthenticationException) and _NO_KEY not in str(
+                error
+            ):
+                raise TransportError(f"cannot reach {name} by SSH: {_said(error)}") from error
             raise TransportError(
-                f"{name} lets nobody in with our keys as {hop.user}: {error}\n"
+                f"{name} lets nobody in with our keys as {hop.user} (passwords are not tried): "
+                f"{error}\n"
                 f"try it by hand: ssh -o BatchMode=yes -p {hop.port} {hop.user}@{hop.host} true"
             ) from error
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except (OSError, EOFError) as error:
             raise TransportError(f"cannot reach {name} by SSH: {_said(error)}") from error
         transport = client.get_transport()
         if transport is None:

@@ -155,9 +155,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not self.template:
             raise FactError(
                 f"nothing says what container {ctid} on {self.host} is made from: put it into the "
-                "target file, for example provision = 'my-provisioner {ctid}', or template = "
-                "'local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst' (pveam list local shows "
-                "which there are)"
+                "target file: template = 'local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst' "
+                "(pveam list local shows which there are), or create = 'COMMAND {ctid}'"
             )
         return [
             *("pct", "create", str(ctid), self.template, "--hostname", hostname),

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 PROBE = "docker-lxc-gate/probe:latest"
 #: A Docker command under emulation (seconds).
 PATIENCE = 180.0
-NO_DOCKER = "Docker is not installed in the container (python -m remediation apply installs it)"
+NO_DOCKER = (
+    "Docker is not installed in the container (python -m remediation apply, with the same "
+    "--target, installs it)"
+)
 #: What Docker says, and what is behind it. First match wins; from trackers and sources.
 CAUSES = (
     (

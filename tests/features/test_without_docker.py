@@ -14,7 +14,7 @@ from steps import docker, provisioning
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SAID = "Docker is not installed in the container (python -m remediation apply installs it)"
+SAID = docker.NO_DOCKER
 
 
 class Guest(Base):

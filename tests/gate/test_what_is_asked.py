@@ -30,6 +30,10 @@ class Item:
         self.callspec = SimpleNamespace(params={"target": target})
         self.tags = tags
 
+    def iter_markers(self, name: str) -> Iterator[SimpleNamespace]:
+        assert name == "req"
+        yield SimpleNamespace(kwargs={"id": "VAL-3"})
+
     def get_closest_marker(self, name: str) -> str | None:
         return name if name in self.tags else None
 
@@ -160,7 +164,7 @@ def test_without_leave_nothing_that_changes_is_asked(ours: Any) -> None:
     changes, looks = Item(THERE, "mutates", "from_nothing"), Item(THERE)
     left, said = asked(ours, [changes, looks], **{"--allow-mutation": False})
     assert left == [looks]
-    assert said == ["scenarios that change the target are not asked (--allow-mutation)"]
+    assert said == ["1 scenarios that change the target are not asked (--allow-mutation), of VAL-3"]
 
 
 def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -185,7 +189,10 @@ def test_a_target_that_cannot_be_reached_is_told_once_and_first(tmp_path: Path) 
     seen = ran(tmp_path, "--target", "x@127.0.0.1:1/950")
     assert seen.returncode == 3
     header, cause, summary, verdict, _ = [line for line in seen.stdout.splitlines() if line]
-    assert header == "scenarios that change the target are not asked (--allow-mutation)"
+    assert header.partition(",")[0] == (
+        "10 scenarios that change the target are not asked (--allow-mutation)"
+    )
+    assert {"VAL-3", "VAL-4"} <= set(re.findall(r"[A-Z]+-[\d.]+", header))
     assert cause.startswith("cannot reach x@127.0.0.1:1 by SSH: ")
     assert re.fullmatch(r"\d+ scenarios undetermined: see above", summary)
     assert verdict.startswith("verdict: undetermined (")

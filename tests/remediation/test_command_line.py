@@ -72,7 +72,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(target, "opened", opened)
     monkeypatch.setattr(docker_in_lxc, "plan", plan)
-    monkeypatch.setattr("remediation.__main__._watched", lambda _: lambda _: None)
+    monkeypatch.setattr("remediation.__main__._watched", lambda *_: lambda _: None)
     flags(tmp_path, Flag("tunable")).apply()
     return tmp_path
 

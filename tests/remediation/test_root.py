@@ -72,7 +72,6 @@ def test_neither_root_nor_sudo() -> None:
         (1, "sudo: a password is required"),
         (1, "sudo: Ein Passwort ist notwendig"),
         (1, "admin is not in the sudoers file."),
-        (127, "bash: line 1: sudo: command not found"),
     ],
 )
 def test_sudo_that_does_not_make_us_root(code: int, said: str) -> None:
@@ -81,6 +80,18 @@ def test_sudo_that_does_not_make_us_root(code: int, said: str) -> None:
     with pytest.raises(TransportError) as raised:
         as_root(raw, sudo=True)
     assert str(raised.value) == f"on scripted: sudo does not make admin root: {said}\n{ADVICE}"
+
+
+def test_a_node_without_sudo() -> None:
+    said = "bash: line 1: sudo: command not found"
+    refused: Answer = (127, b"", f"{said}\n".encode())
+    raw = Scripted({(*SUDO, "id", "-u"): refused, ("id", "-un"): (0, b"root\n", b"")})
+    with pytest.raises(TransportError) as raised:
+        as_root(raw, sudo=True)
+    assert str(raised.value) == (
+        f"on scripted: nothing runs by sudo there: {said}\n"
+        "log in as root, and leave sudo out of the target file"
+    )
 
 
 def test_a_policy_that_allows_only_some_commands() -> None:

@@ -278,7 +278,7 @@ def test_no_other_container_is_created_and_none_from_nothing(file: Path) -> None
     with pytest.raises(FactError) as raised:
         target.find("here", file).creation(100)
     assert "nothing says what container 100 on local is made from" in str(raised.value)
-    assert "provision = 'my-provisioner {ctid}', or template = " in str(raised.value)
+    assert "template = 'local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst'" in str(raised.value)
 
 
 def test_what_docker_pulls() -> None:
