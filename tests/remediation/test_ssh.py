@@ -109,8 +109,8 @@ def test_a_refused_key_names_the_user_and_a_command_to_try(
     with pytest.raises(TransportError) as raised:
         Ssh(SshAddress("127.0.0.1", server.port, ME, stranger)).run(["true"])
     assert str(raised.value) == (
-        f"{ME}@127.0.0.1:{server.port} lets nobody in with our keys as {ME} (passwords are not tried): "
-        "Authentication failed.\n"
+        f"{ME}@127.0.0.1:{server.port} lets nobody in with our keys as {ME} "
+        "(passwords are not tried): Authentication failed.\n"
         f"try it by hand: ssh -o BatchMode=yes -p {server.port} {ME}@127.0.0.1 true"
     )
 
