@@ -85,7 +85,7 @@ FAULTS = (
         _pct(
             '*"apt-get purge -y fuse-overlayfs"*',
             '"$real" "$@"; code=$?; "$real" exec "$2" -- rm -rf /var/lib/docker/fuse-overlayfs '
-            "/var/lib/docker/image/fuse-overlayfs </dev/null; exit $code",
+            "/var/lib/docker/overlay2 /var/lib/docker/image </dev/null; exit $code",
         ),
         red=(LETTER,),
         words=("Docker started after the letter of the plan's rollback",),
