@@ -252,7 +252,8 @@ def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(tmp_p
     """The command needs a second to end: what is taken back meanwhile, it would spoil again."""
     log = tmp_path / "log"
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests/remediation'}"}
-    argv = [sys.executable, "-c", _INTERRUPTED, str(tmp_path)]
+    # A shell's background job ignores Ctrl-C, and so would what it starts.
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", _INTERRUPTED, str(tmp_path)]
     with subprocess.Popen(
         argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
