@@ -172,7 +172,7 @@ class Affected:
     What runs under the profile is reached when that is replaced in the kernel.
     """
 
-    ctid: int
+    ctid: int | str
     state: str
     under_profile: bool
 
@@ -212,6 +212,34 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
         under = options.get("lxc.apparmor.profile") == profile
         if under or ("nesting" in given and given & {"keyctl", "fuse"}):
             found.append(Affected(each, states.get(str(each), "in no known state"), under))
+    return tuple(found)
+
+
+_PLAIN = "/var/lib/lxc"
+
+
+def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
+    """Return the same of a node with plain LXC, whose containers may have names.
+
+    An include is not followed: what a container is given there is not seen.
+    """
+    look = ("find", "-L", _PLAIN, "-mindepth", "2", "-maxdepth", "2", "-name", "config")
+    lines = node.run([*look, "-exec", "grep", "-aH", "", "{}", "+"]).require().text
+    texts: dict[str, str] = {}
+    for name, line in re.findall(rf"^{_PLAIN}/([^/]+)/config:(.*)$", lines, re.MULTILINE):
+        texts[name] = f"{texts.get(name, '')}{line}\n"
+    columns = ("--fancy", "--fancy-format", "NAME,STATE")
+    listing = node.run(["lxc-ls", "-P", _PLAIN, *columns]).require().text
+    states = {row[0]: row[1].lower() for row in map(str.split, listing.splitlines()[1:]) if row[1:]}
+    if not {str(ctid)} <= texts.keys() & states.keys():
+        raise FactError(f"{node.machine} does not name container {ctid}: who else is there?")
+    found = []
+    for name, text in sorted(texts.items()):
+        written = config.parse("", text)
+        under = written.current().get("lxc.apparmor.profile") == profile
+        if under or {"nesting", "fuse"} <= config.granted(written, "").keys():
+            each = int(name) if name.isdigit() else name
+            found.append(Affected(each, states.get(name, "in no known state"), under))
     return tuple(found)
 
 

@@ -14,6 +14,7 @@ from pytest_bdd import given, then
 from gate import evidence
 from remediation import backup, docker_in_lxc, prerequisites
 from remediation.errors import FactError
+from remediation.runtime import Pct
 
 if TYPE_CHECKING:
     from remediation import audit
@@ -153,9 +154,11 @@ def runs_as_root(target: Target, access: Access) -> None:
 
 
 @given("the containers that the change reaches are known", target_fixture="affected")
-def affected_are_known(node: Transport, ctid: int) -> tuple[Affected, ...]:
+def affected_are_known(runtime: Runtime, ctid: int) -> tuple[Affected, ...]:
     """By their configurations: the profile, or the features that Docker needs."""
-    return prerequisites.affected(node, docker_in_lxc.PROFILE, ctid)
+    pct = isinstance(runtime, Pct)
+    look = prerequisites.affected if pct else prerequisites.affected_plain
+    return look(runtime.node, docker_in_lxc.PROFILE, ctid)
 
 
 @then("each other one under the profile is stopped, or may be restarted")

@@ -640,6 +640,40 @@ def test_who_is_made_for_docker() -> None:
     ]
 
 
+PLAIN = """\
+/var/lib/lxc/950/config:lxc.apparmor.profile = lxc-phoenix-v2
+/var/lib/lxc/web/config:# lxc.apparmor.profile = other
+/var/lib/lxc/web/config:lxc.apparmor.profile = lxc-phoenix-v2
+/var/lib/lxc/docker/config:lxc.apparmor.allow_nesting = 1
+/var/lib/lxc/docker/config:lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file 0 0
+/var/lib/lxc/other/config:lxc.apparmor.allow_nesting = 1
+"""
+OF_PLAIN = (
+    *("find", "-L", "/var/lib/lxc", "-mindepth", "2", "-maxdepth", "2", "-name", "config"),
+    *("-exec", "grep", "-aH", "", "{}", "+"),
+)
+LXC_LS = ("lxc-ls", "-P", "/var/lib/lxc", "--fancy", "--fancy-format", "NAME,STATE")
+
+
+def test_whom_it_reaches_on_plain_lxc() -> None:
+    listing = (
+        "NAME   STATE   \n950    RUNNING \nweb    RUNNING \ndocker STOPPED \nother  RUNNING \n"
+    )
+
+    def found(listing: str) -> tuple[prerequisites.Affected, ...]:
+        node = Scripted({OF_PLAIN: (0, PLAIN.encode(), b""), LXC_LS: (0, listing.encode(), b"")})
+        return prerequisites.affected_plain(node, PROFILE, 950)
+
+    assert list(map(str, found(listing))) == [
+        "950 (running, under the profile)",
+        "docker (stopped, made for Docker)",
+        "web (running, under the profile)",
+    ]
+    assert found(listing)[0].ctid == 950
+    with pytest.raises(FactError, match="does not name container 950"):
+        found("NAME STATE\n")
+
+
 @pytest.mark.parametrize("refused", [FIND, ("pct", "list")])
 def test_what_cannot_be_listed(refused: tuple[str, ...]) -> None:
     answers = {FIND: (0, CONFIGURATIONS), ("pct", "list"): (0, LISTING)}
