@@ -131,6 +131,10 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
         lambda runtime, target: runtime.state(target.ctid) is not None,
         "the container is there, so how it comes about is not asked",
     ),
+    "before_the_plan": (
+        lambda _, target: not target.reserved,
+        "no ctid is reserved for a container of its own, so the rollback is not asked",
+    ),
     "untouched": (
         lambda runtime, _: docker_in_lxc.is_on(runtime.node),
         "a plan is applied on the node, so its own part is not taken back by itself",

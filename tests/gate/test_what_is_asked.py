@@ -110,6 +110,14 @@ def test_without_phoenix_its_repository_is_not_asked_about(ours: Any) -> None:
         assert asked(ours, [Item(aim, "phoenix")])[1] == []
 
 
+def test_without_a_reserved_id_the_rollback_is_not_asked(ours: Any) -> None:
+    left, said = asked(ours, [Item(THERE, "mutates", "before_the_plan")])
+    assert (left, len(said)) == ([], 1)
+    assert "no ctid is reserved" in said[0]
+    reserving = targets.Target("there", 950, reserved=(951,))
+    assert asked(ours, [Item(reserving, "mutates", "before_the_plan")])[1] == []
+
+
 def test_on_a_node_with_the_plan_its_own_part_is_not_taken_back(ours: Any) -> None:
     left, said = asked(ours, [Item(THERE, "mutates", "untouched")])
     assert (left, len(said)) == ([], 1)
