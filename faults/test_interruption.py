@@ -156,6 +156,7 @@ class Sweep:
     def __init__(self, lab: Lab, action: str, *, deep: bool) -> None:
         self.lab, self.action, self._deep = lab, action, deep
         self._once: set[str] = set()
+        self._booted = False  # after a power cut: then the container does not run
         self._starts = "features" in action  # its before-image says whether the container ran
         self._before = self._look()
 
@@ -194,8 +195,14 @@ class Sweep:
                         yield Case(self.action, way, point, kind)
 
     def go_on(self) -> None:
-        """Apply the action for good."""
+        """Apply the action for good, on a node whose container runs."""
+        if self._booted:
+            self._back()
         self._apply()
+
+    def _back(self) -> None:
+        self.lab.restore("before-action")
+        self._booted = False
 
     def _on(self, ssh: Ssh) -> Plan:
         return one_action(Points(ssh, None, lambda: None), CTID, self.action)
@@ -216,7 +223,7 @@ class Sweep:
         if case.way == "rollback":
             self._applied()
         elif case.point.stage in self._once:
-            self.lab.restore("before-action")
+            self._back()
         argv = [CTID, case.action, case.way, case.point, case.kind]
         child = subprocess.run(
             [sys.executable, "-m", "faults.interruption", *map(str, argv)],
@@ -233,8 +240,9 @@ class Sweep:
             wrong = ""
         except (RemediationError, AssertionError) as error:
             wrong = f"{type(error).__name__}: {error} [{child.returncode}: {child.stderr[-300:]}]"
-        if wrong or (case.kind == "power" and self._deep):
-            self.lab.restore("before-action")
+        self._booted |= case.kind == "power"
+        if wrong or (self._booted and self._deep):
+            self._back()
         return wrong
 
     def _mend(self, kind: str) -> None:
