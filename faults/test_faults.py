@@ -61,10 +61,9 @@ def test_every_scenario_that_was_to_be_killed_was(results: list[Result]) -> None
     page = matrix.as_html(results)
     allure.attach(page, "kill matrix", allure.attachment_type.HTML)
     killed = matrix.killed(results)
-    meant = {title for fault in CHOSEN for title in fault.kills}
     ran = {result.id for result in results}
     due = {t for fault in CHOSEN if fault.id in ran for t in fault.kills}
-    assert due <= meant
+    assert due, "no fault that was run names a scenario"
     assert [title for title in due if not killed[title]] == []
 
 
