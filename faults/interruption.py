@@ -3,13 +3,16 @@
 The points come from ``Plan.at``: every command that changes something in a stage is one. A
 run may end before it, or half-way through it. :class:`Points` sits between the plan and the
 node, counts them, and at the chosen one does the damage. As a program it is one run that ends
-so::
+so; what it is to do it reads, as a JSON array of texts, from a line of its standard input, so that
+it can be started ahead::
 
-    python -m faults.interruption CTID ACTION apply|rollback POINT KIND
+    echo '["950", "nesting tunable", "apply", "record:1:half", "killed"]' |
+        python -m faults.interruption
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -54,7 +57,12 @@ until fallocate -l "$avail" /var/tmp/fill 2>/dev/null; do avail=$((avail - 10485
 cat /dev/zero >/var/tmp/fill-rest 2>/dev/null || true
 sync
 """
-READ_ONLY = "sync; echo u >/proc/sysrq-trigger; sleep 1; ! touch /var/tmp/writable 2>/dev/null"
+READ_ONLY = """
+sync
+echo u >/proc/sysrq-trigger
+for _ in $(seq 100); do touch /var/tmp/writable 2>/dev/null || exit 0; sleep 0.05; done
+exit 1
+"""
 #: Takes the cause away again, whichever it was.
 MEND = "mount -o remount,rw / && rm -f /var/tmp/fill /var/tmp/fill-rest /var/tmp/writable; sync"
 
@@ -207,4 +215,5 @@ def main(ctid: str, action: str, way: str, where: str, kind: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    if told := sys.stdin.readline():  # else whoever started it wants nothing of it
+        sys.exit(main(*json.loads(told)))

@@ -13,6 +13,7 @@ case of two actions: a file on the node, and the package.
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import allure
 import msgspec
@@ -35,6 +36,7 @@ from remediation import witness
 from remediation.errors import NotClean, RemediationError
 from remediation.lock import Lock
 from remediation.runtime import Pct, wait_until_booted
+from remediation.ssh import Ssh
 from steps.rollback import CREATE, CTID
 
 if TYPE_CHECKING:
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
 
     from lab.machine import Lab
     from remediation.plan import Plan
-    from remediation.ssh import Ssh
 
 _ROOT = Path(__file__).parents[1]
 _TABLE = _ROOT / "reports/interruption.json"
@@ -103,22 +104,23 @@ def test_interruption(interruptible: Lab, subtests: pytest.Subtests) -> None:
     asked = [name for name in names if not _WORDS or any(word in name for word in _WORDS)]
     assert asked, f"no action's name has {_WORDS}; they are: {names}"
     rows: list[Row] = []
-    for name in names if _ASKED else _PART:
-        if name not in asked:
-            Sweep(lab, name, deep=False).go_on()
-            continue
-        lab.snapshot("before-action")
-        sweep = Sweep(lab, name, deep=name in inside or "features" in name)
-        for case in [case for case in sweep.cases() if case.kind in _KINDS][::_EVERY]:
-            clock = time.monotonic()
-            with subtests.test(msg=str(case)):
-                wrong = sweep.run(case)
-                seconds = round(time.monotonic() - clock, 1)
-                rows.append(Row(case, seconds, wrong))
-                _TABLE.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
-                print(f"{seconds:6.1f} s  {case}  {wrong}", flush=True)
-                assert not wrong, wrong
-        sweep.go_on()
+    with Runs() as runs:
+        for name in names if _ASKED else _PART:
+            deep = name in inside or "features" in name
+            if name in asked:
+                lab.snapshot("before-action")
+            sweep = Sweep(lab, runs, name, deep=deep and name in asked)
+            cases = [c for c in sweep.cases() if c.kind in _KINDS] if name in asked else []
+            for case in cases[::_EVERY]:
+                clock = time.monotonic()
+                with subtests.test(msg=str(case)):
+                    wrong = sweep.run(case)
+                    seconds = round(time.monotonic() - clock, 1)
+                    rows.append(Row(case, seconds, wrong))
+                    _TABLE.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
+                    print(f"{seconds:6.1f} s  {case}  {wrong}", flush=True)
+                    assert not wrong, wrong
+            sweep.go_on()
     said = f"{len(rows)} runs cut off in {time.monotonic() - started:.0f} s"
     table = _table(rows)
     table.caption = said
@@ -150,24 +152,56 @@ def _table(rows: list[Row]) -> Table:
     return table
 
 
+class Runs:
+    """Runs to be cut off. The next one's program is started ahead: to import it takes a second."""
+
+    def __init__(self) -> None:
+        self._next = self._started()
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the one that nobody wants any more."""
+        self._next.communicate(timeout=60)
+
+    @staticmethod
+    def _started() -> subprocess.Popen[str]:
+        argv, pipe = [sys.executable, "-m", "faults.interruption"], subprocess.PIPE
+        return subprocess.Popen(argv, cwd=_ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def cut_off(self, *told: str) -> tuple[int, str]:
+        """Have a run, and return its exit code and what it wrote on standard error."""
+        child, self._next = self._next, self._started()
+        try:
+            _, said = child.communicate(json.dumps(told) + "\n", timeout=900)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
+        return child.returncode, said
+
+
 class Sweep:
     """All the cases of one action, from a machine on which those before it are applied."""
 
-    def __init__(self, lab: Lab, action: str, *, deep: bool) -> None:
-        self.lab, self.action, self._deep = lab, action, deep
+    def __init__(self, lab: Lab, runs: Runs, action: str, *, deep: bool) -> None:
+        self.lab, self.runs, self.action, self._deep = lab, runs, action, deep
+        self._ssh = Ssh(lab.address, name="the lab's node")  # ours; the run has one of its own
         self._once: set[str] = set()
         self._booted = False  # after a power cut: then the container does not run
         self._starts = "features" in action  # its before-image says whether the container ran
         self._before = self._look()
 
     def _look(self) -> dict[str, str]:
-        with connected(self.lab) as ssh:
-            runtime = Pct(ssh)
-            if not self._deep:  # then the container is nobody's concern, running or not
-                facts = witness.undone(witness.record(ssh))
-                return {key: fact for key, fact in facts.items() if f"lxc-{CTID}_" not in key}
-            wait_until_booted(runtime.inside(CTID))
-            return witness.undone(witness.both(runtime, CTID))
+        if self._booted:
+            self._ssh.run(["systemctl", "is-system-running", "--wait"], timeout=300)
+        runtime = Pct(self._ssh)
+        if not self._deep:  # then the container is nobody's concern, running or not
+            facts = witness.undone(witness.record(self._ssh))
+            return {key: fact for key, fact in facts.items() if f"lxc-{CTID}_" not in key}
+        wait_until_booted(runtime.inside(CTID))
+        return witness.undone(witness.both(runtime, CTID))
 
     def _differences(self) -> list[str]:
         return witness.differences(self._before, self._look())
@@ -176,11 +210,10 @@ class Sweep:
         """Go there and back once, and yield a case for each point that was passed, and kind."""
         points: dict[str, list[Point]] = {}
         for way in ("apply", "rollback"):
-            with connected(self.lab) as ssh:
-                counted = Points(ssh, None, lambda: None)
-                plan = one_action(counted, CTID, self.action)
-                plan.apply() if way == "apply" else plan.rollback()
-                points[way] = counted.seen
+            counted = Points(self._ssh, None, lambda: None)
+            plan = one_action(counted, CTID, self.action)
+            plan.apply() if way == "apply" else plan.rollback()
+            points[way] = counted.seen
             if way == "apply" and self._deep:
                 self.lab.snapshot("after-action")
             assert len(points[way]) > 4, f"{self.action} has no points in {way}: {points[way]}"
@@ -197,74 +230,63 @@ class Sweep:
     def go_on(self) -> None:
         """Apply the action for good, on a node whose container runs."""
         if self._booted:
-            self._back()
+            self._to("before-action")
         self._apply()
+        self._ssh.close()
 
-    def _back(self) -> None:
-        self.lab.restore("before-action")
+    def _to(self, snapshot: str) -> None:
+        self._ssh.close()
+        self.lab.restore(snapshot)
         self._booted = False
 
-    def _on(self, ssh: Ssh) -> Plan:
-        return one_action(Points(ssh, None, lambda: None), CTID, self.action)
+    def _plan(self) -> Plan:
+        return one_action(Points(self._ssh, None, lambda: None), CTID, self.action)
 
     def _apply(self) -> None:
-        with connected(self.lab) as ssh:
-            assert any(outcome.changed for outcome in self._on(ssh).apply())
-
-    def _applied(self) -> None:
-        """Have the action applied; where that takes long, by a snapshot."""
-        if self._deep:
-            self.lab.restore("after-action")
-        else:
-            self._apply()
+        assert any(outcome.changed for outcome in self._plan().apply())
 
     def run(self, case: Case) -> str:
         """Do it; return what is wrong afterwards, empty if nothing is."""
-        if case.way == "rollback":
-            self._applied()
+        if case.way == "rollback" and self._deep:  # to apply it anew would take long
+            self._to("after-action")
+        elif case.way == "rollback":
+            self._apply()
         elif case.point.stage in self._once:
-            self._back()
-        argv = [CTID, case.action, case.way, case.point, case.kind]
-        child = subprocess.run(
-            [sys.executable, "-m", "faults.interruption", *map(str, argv)],
-            cwd=_ROOT,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
+            self._to("before-action")
+        ended, said = self.runs.cut_off(
+            str(CTID), case.action, case.way, str(case.point), case.kind
         )
         try:
             self._mend(case.kind)
-            assert DONE in child.stderr, "it did not come to its point"
-            self._judge(case, child.returncode)
+            assert DONE in said, "it did not come to its point"
+            self._judge(case, ended)
             wrong = ""
         except (RemediationError, AssertionError) as error:
-            wrong = f"{type(error).__name__}: {error} [{child.returncode}: {child.stderr[-300:]}]"
-        self._booted |= case.kind == "power"
+            wrong = f"{type(error).__name__}: {error} [{ended}: {said[-300:]}]"
         if wrong or (self._booted and self._deep):
-            self._back()
+            self._to("before-action")
         return wrong
 
     def _mend(self, kind: str) -> None:
         """Take the cause away, as its administrator would."""
         if kind == "power":
+            self._ssh.close()
             self.lab.power_on()
+            self._booted = True
         elif kind in FROM_NOW_ON:
-            with connected(self.lab) as ssh:
-                ssh.run(["sh", "-c", MEND]).require()
+            self._ssh.run(["sh", "-c", MEND]).require()
 
     def _judge(self, case: Case, ended: int) -> None:
         """Hold what the user is told, and what a rollback brings back, against the truth."""
         assert (case.kind == "killed") == (ended == -signal.SIGKILL), "it was not killed"
-        with connected(self.lab) as ssh:
-            self._until_free(Lock(ssh))
-            self._judge_journal(case, ended, self._on(ssh))
-            taken_back = self._on(ssh).rollback()
-            if case.kind == "power" and self._deep and not (taken_back and self._starts):
-                self._start(Pct(ssh))
-            again = self._on(ssh)
-            assert again.rollback() == [], "a second rollback found something"
-            assert not again.journal.unfinished(), "unfinished after the rollback"
+        self._until_free(Lock(self._ssh))
+        self._judge_journal(case, ended, self._plan())
+        taken_back = self._plan().rollback()
+        if case.kind == "power" and self._deep and not (taken_back and self._starts):
+            self._start(Pct(self._ssh))
+        again = self._plan()
+        assert again.rollback() == [], "a second rollback found something"
+        assert not again.journal.unfinished(), "unfinished after the rollback"
         differing = self._differences()
         assert not differing, f"{len(differing)} differ: {differing[:9]}"
 

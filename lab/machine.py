@@ -261,7 +261,7 @@ class Lab:
     def power_on(self) -> None:
         """Boot the machine from its disk as ``down`` left it: as after a power cut.
 
-        Returns when systemd has settled.
+        Returns when SSH answers; systemd may have something left to start.
 
         Raises:
             MachineFailed: it does not come up; with the console's last lines.

@@ -131,10 +131,9 @@ class Node:
             self._until_running(BOOT_TIMEOUT)
 
     def reboot(self, image: NodeImage) -> None:
-        """Boot from the disk as it is."""
+        """Boot from the disk as it is; returns when SSH answers: some may still have to start."""
         self.start(image, self.state)
         self.settle(BOOT_TIMEOUT)
-        self._until_running(BOOT_TIMEOUT)
 
     def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
         """Start the process, from a snapshot if one is named, on a port that is free."""

@@ -45,13 +45,17 @@ _PRUNED = (
 #: What an administrator writes: compared by content.
 _HASHED = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr/local", "/var/spool")
 _ALL = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr", "/var")
+#: What is enabled or masked are links here; ``systemctl list-unit-files`` reads no more than these
+#: and what is among the files anyway, and takes twice as long as all else together.
+_UNITS = ("/etc/systemd/system", "/etc/systemd/user", "/run/systemd/system", "/run/systemd/user")
 _SCRIPT = r"""
 export LC_ALL=C
 part() { printf '\n== %s\n' "$1"; }
 there() { for each; do test ! -d "$each" || printf '%s\n' "$each"; done; }
 hashed=$(there $1)
 all=$(there $2)
-shift 2  # the rest is find's: what is pruned
+units=$(there $3)
+shift 3  # the rest is find's: what is pruned
 part files
 find $all -xdev "$@" -printf '%p\t%y %m %U:%G %s %l|%T@ %i\n' || exit 9
 part content
@@ -69,7 +73,7 @@ cd /sys/kernel/security/apparmor/policy/profiles 2>/dev/null &&
     grep -H . */mode */raw_sha256 | sed -E 's|^(.*)\.[0-9]+/mode:|\1\t|;
         s|^(.*)\.[0-9]+/raw_sha256:|hash of \1\t|'
 part unit
-systemctl list-unit-files --plain --no-legend | sed 's/  */\t/'
+find $units -printf '%p\t%y %l\n' || exit 9
 part active
 systemctl list-units --plain --no-legend --type=service,socket,timer --state=active,failed |
     sed 's/  */\t/'
@@ -116,7 +120,7 @@ def record(on: Transport) -> dict[str, str]:
         FactError: something could not be seen, so that a comparison would say nothing.
     """
     argv = ["sh", "-c", _SCRIPT, "witness"]
-    argv += [" ".join(_HASHED), " ".join(_ALL)]
+    argv += [" ".join(_HASHED), " ".join(_ALL), " ".join(_UNITS)]
     for path in _PRUNED:  # -path is twice as fast as one -regex for all
         argv += ["-path", path, "-prune", "-o"]
     result = on.run(argv, timeout=_TIMEOUT)

@@ -50,7 +50,7 @@ hash of lxc-phoenix-v2\tabc
 hash of firefox\tdef
 
 == unit
-docker.service\tenabled enabled
+/etc/systemd/system/multi-user.target.wants/docker.service\tl /lib/docker.service
 
 
 == active
@@ -81,7 +81,8 @@ def test_every_part_is_read() -> None:
     assert found["attributes of /etc/link"] == "user.z=0x33"
     assert found["package bash:amd64"] == "ii  5.2"
     assert found["policy lxc-phoenix-v2"] == "enforce"
-    assert found["unit docker.service"] == "enabled enabled"
+    wanted = "unit /etc/systemd/system/multi-user.target.wants/docker.service"
+    assert found[wanted] == "l /lib/docker.service"
     assert found["mount /"] == "/dev/vda ext4 rw; overlay overlay rw"
     assert found["content of /etc/two  blanks"] == "4567"
     assert not [key for key in found if key.split(" ", 1)[-1] in {"", "of "}]
@@ -115,9 +116,10 @@ def test_all_of_these_are_looked_at() -> None:
     hashed = "/etc /etc/pve /root /home /srv /opt /usr/local /var/spool"
     every = "/etc /etc/pve /root /home /srv /opt /usr /var"
     assert argv[3] == "witness"
-    assert argv[4:6] == (hashed, every)
+    units = "/etc/systemd/system /etc/systemd/user /run/systemd/system /run/systemd/user"
+    assert argv[4:7] == (hashed, every, units)
     pruned = [words for path in PRUNED.split() for words in ("-path", path, "-prune", "-o")]
-    assert list(argv[6:]) == pruned
+    assert list(argv[7:]) == pruned
 
 
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
@@ -164,7 +166,7 @@ def test_what_differs_after_an_undoing(now: str, differs: bool) -> None:
         ("lxc-phoenix-v2\tenforce", "lxc-phoenix-v2\tcomplain", True),
         ("user.y=0x32", "user.y=0x33", True),
         ("ii  5.2", "ii  5.3", True),
-        ("enabled enabled", "disabled enabled", True),
+        ("l /lib/docker.service", "l /dev/null", True),
         ("overlay overlay rw", "overlay overlay ro", True),
     ],
 )
@@ -275,7 +277,7 @@ MAY_NOT = [
     "mount /",
     "mount /procs",
     "package docker.io",
-    "unit docker.service",
+    "unit /etc/systemd/system/multi-user.target.wants/docker.service",
     "attributes of /etc/hosts",
 ]
 
@@ -357,12 +359,14 @@ def test_node_and_container_and_how_it_is_configured(monkeypatch: pytest.MonkeyP
 def test_a_machine_is_looked_at_with_its_own_tools(tmp_path: Path) -> None:
     """The script itself, on a tree of this machine's: what is pruned, hashed and listed."""
     script = witness._SCRIPT
-    for program in ("dpkg-query", "systemctl list-unit-files", "systemctl list-units"):
+    for program in ("dpkg-query", "systemctl list-units"):
         script = script.replace(program, f"echo {program} #", 1)
     for folder in ("log", "log2", "nodes/pve1", "nodes/pve2"):
         (tmp_path / "etc" / folder).mkdir(parents=True)
         (tmp_path / "etc" / folder / "lrm_status").write_text("b")
     (tmp_path / "etc/a").write_text("a")
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units/masked.service").symlink_to("/dev/null")
     (tmp_path / "etc/nodes/pve1/kept").write_text("c")
     argv = [
         "sh",
@@ -371,6 +375,7 @@ def test_a_machine_is_looked_at_with_its_own_tools(tmp_path: Path) -> None:
         "witness",
         f"{tmp_path}/etc",
         f"{tmp_path}/etc {tmp_path}/absent",
+        f"{tmp_path}/units {tmp_path}/absent",
         *("-path", f"{tmp_path}/etc/log", "-prune", "-o"),
         *("-path", f"{tmp_path}/etc/nodes/*/lrm_status", "-prune", "-o"),
     ]
@@ -388,6 +393,8 @@ def test_a_machine_is_looked_at_with_its_own_tools(tmp_path: Path) -> None:
     assert hashed.keys() == {
         f"{tmp_path}/etc{path}" for path in ("/a", "/log2/lrm_status", "/nodes/pve1/kept")
     }
+    units = next(part for part in parts if part.startswith("unit"))
+    assert f"\n{tmp_path}/units/masked.service\tl /dev/null\n" in units
     assert hashed[f"{tmp_path}/etc/a"] == hashlib.sha256(b"a").hexdigest()
 
 
