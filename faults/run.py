@@ -125,10 +125,9 @@ def ask(titles: Sequence[str], *options: str) -> dict[str, Found]:
         for title, said in told.items()
     }
     if missing := [title for title in titles if title not in found]:
-        raise FactError(
-            f"the gate said nothing of {missing[0]!r}, and ended:\n"
-            + "\n".join(f"{e.returncode}: {e.stdout[-2000:]}{e.stderr[-2000:]}" for e in ended)
-        )
+        codes = ", ".join(str(done.returncode) for done in ended)
+        words = "\n".join(done.stdout[-3000:] + done.stderr[-3000:] for done in ended)
+        raise FactError(f"the gate ended with {codes} and said nothing of {missing[0]!r}:\n{words}")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -150,8 +151,31 @@ def test_a_gate_that_says_nothing_of_a_scenario_is_no_verdict(
 
     monkeypatch.setattr(run, "gate", gate)
     assert run.ask([HELLO]) == {HELLO: Found(COMPLIANT)}
-    with pytest.raises(FactError, match="ended with 2 and said nothing of"):
+    with pytest.raises(FactError, match=r"ended with 2, 2 and said nothing of"):
         run.ask([HELLO, DRIVER])
+
+
+def test_what_only_looks_is_asked_at_once_and_what_changes_something_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meet, asked = threading.Barrier(2, timeout=10), list[tuple[str, ...]]()
+    titles = {each.nodeid: title for title, each in run.scenarios().items()}
+
+    def gate(*arguments: str, results: Path) -> Any:
+        lane = tuple(titles[each] for each in arguments if each in titles)
+        if HELLO not in lane:
+            meet.wait()
+        asked.append(lane)
+        told = {title: {"status": "passed", "message": ""} for title in lane}
+        return run.subprocess.CompletedProcess([], 0, "", ""), told
+
+    monkeypatch.setattr(run, "gate", gate)
+    assert run.ask([DRIVER, INSTALLED, SETTINGS, HELLO]).keys() == {
+        *(DRIVER, INSTALLED, SETTINGS, HELLO)
+    }
+    assert sorted(asked[:2]) == sorted([(DRIVER, SETTINGS), (INSTALLED,)])
+    assert asked[2:] == [(HELLO,)]
+    assert run.ask([]) == {}
 
 
 def test_one_that_only_looks_is_not_allowed_to_change() -> None:
