@@ -117,11 +117,13 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
         runtime.node.run(argv, timeout=_CREATE_PATIENCE).require()
 
 
-#: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does.
+#: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does. Its
+#: first member tells how its names begin: to read it to its end takes seconds, and twice that.
 _IN_TEMPLATE = (
     'file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}; '
-    'look() { tar --extract --to-stdout --occurrence=1 --file="$file" -- "$1"; }; '
-    'look ".$2" || look "${2#/}"'
+    'case $(tar --list --file="$file" 2>/dev/null | head -n 1) in '
+    "./*) name=.$2 ;; *) name=${2#/} ;; esac; "
+    'exec tar --extract --to-stdout --occurrence=1 --file="$file" -- "$name"'
 )
 #: All that tar says of an archive that is whole, and does not have the file.
 _NOT_IN_IT = re.compile(
