@@ -103,9 +103,9 @@ def main(
     sys.exit(_code(results, len(faults)))
 
 
-def _on_lab(faults: Iterable[Fault], *, everything: bool) -> Iterator[Result]:
+def _on_lab(faults: Sequence[Fault], *, everything: bool) -> Iterator[Result]:
     lab = Lab.open(steps=progress.on(_err)).up()
-    states.prepare(lab)
+    states.prepare(lab, faults=faults)
     for fault in faults:
         _tell(f"{fault.id}: {fault.title}")
         try:

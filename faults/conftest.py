@@ -24,9 +24,11 @@ def machine() -> Lab:
 
 
 @pytest.fixture(scope="session")
-def lab(machine: Lab) -> Lab:
+def lab(machine: Lab, request: pytest.FixtureRequest) -> Lab:
     """The lab, with an ``applied``, a ``compliant`` and a ``healthy`` snapshot of the plan."""
-    states.prepare(machine)
+    params = [getattr(item, "callspec", None) for item in request.session.items]
+    faults = [each.params["fault"] for each in params if each and "fault" in each.params]
+    states.prepare(machine, faults=faults)
     return machine
 
 

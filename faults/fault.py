@@ -69,7 +69,7 @@ class Fault:
         start: the state that it begins from.
         reach: what it can reach.
         undo: shell that takes it back. Only a fault that has one may run on a real target.
-        needs: shell that fails where it cannot be injected.
+        release: Debian's release whose container template it takes, if that is another one.
         look: whether the gate may only look: else it would create what is not there.
     """
 
@@ -84,7 +84,7 @@ class Fault:
     start: str = HEALTHY
     reach: frozenset[str] = BOTH
     undo: str = ""
-    needs: str = ""
+    release: str = ""
     look: bool = False
 
     @property

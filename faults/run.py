@@ -211,9 +211,6 @@ def on_lab(fault: Fault, lab: Lab, *, everything: bool = False) -> Result:
     with target.opened(target.parse(f"lab/{CTID}")) as runtime:
         if fault.start == HEALTHY:
             states.date_anew(runtime.node)
-        if fault.needs and not (can := runtime.node.run(["bash", "-c", fault.needs])).ok:
-            why = can.stderr.decode(errors="replace").strip()
-            return Result(fault.id, fault.title, expected(fault), unasked=f"it needs {why}")
         inject(fault, runtime.node)
     found = ask(fault.asked(everything=everything), *options(fault, f"lab/{CTID}"))
     problems = compare(fault, found)

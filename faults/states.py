@@ -11,6 +11,9 @@ from faults.fault import APPLIED, CTID, HEALTHY, PRELUDE, READY
 from remediation import docker_in_lxc, target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from faults.fault import Fault
     from lab.machine import Lab
     from remediation.transport import Transport
 
@@ -48,12 +51,15 @@ def snapshot(name: str) -> str:
     return f"{name}-{hashlib.sha256(content + _BACK_UP.encode()).hexdigest()[:12]}"
 
 
-def prepare(lab: Lab, ctid: int = CTID) -> None:
+def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None:
     """Make the snapshots that are not there: applied, compliant, and healthy.
 
     From ``ready``: the plan is applied, and that kept; the container provisioned, and that kept;
-    backups made, and that kept.
+    backups made, and that kept. Templates that ``faults`` take are put on the node before.
     """
+    releases = {fault.release for fault in faults if fault.release}
+    if not releases <= set(lab.state.templates):
+        lab.up(container_releases=sorted(releases))
     if _name(HEALTHY, ctid) in lab.snapshots():
         return
     lab.restore(READY)

@@ -29,7 +29,6 @@ _OTHER_ID = 1_000_000
 _DOWN = (MOUNT, HELLO, DENIALS, AGAIN)
 _NO_ROOT = (MOUNT, DENIALS, AGAIN)
 _RESTART = "inside systemctl restart docker"
-_TESTING = "/var/lib/vz/template/cache/debian-testing-docker_amd64.tar.zst"
 #: As its authors wrote the profile of the plan, with what Docker 26 needs besides.
 _AUTHORS = """
 sed -i 's/debian-trixie-standard/debian-testing-docker/' "$repository/etc/phoenix_lxc_configs.json"
@@ -204,7 +203,7 @@ FAULTS = (
         red=(HELLO,),
         words=("the profile refuses that without a record", "it has runc version"),
         also=(UNITS, MOUNT, DENIALS, AGAIN),
-        needs=f"test -e {_TESTING} || {{ echo 'python -m lab template testing' >&2; exit 1; }}",
+        release="testing",
     ),
     Fault(
         "F38",

@@ -59,7 +59,7 @@ class TestEachFault:
         assert fault.because or len(fault.undetermined) <= 1
 
     def test_it_is_valid_bash(self, fault: Fault) -> None:
-        for script in (fault.inject, fault.undo, fault.needs):
+        for script in (fault.inject, fault.undo):
             if isinstance(script, str):
                 text = PRELUDE + script
                 done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True)  # noqa: PLW1510
