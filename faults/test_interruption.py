@@ -52,6 +52,10 @@ _KINDS = [kind for kind in KINDS if kind in _ASKED] or list(KINDS)
 _WORDS = [word for word in _ASKED if word not in {*KINDS, "all"}]
 _PART = ("nesting tunable", "fuse-overlayfs is installed")
 _EVERY = 1 if _ASKED else 11
+#: What the containers are that runs are cut off in: with Docker on its default driver, and without.
+BASES = ("docker", "bare")
+#: Each case adds to the journal, which each command line reads whole: so many, and back (cases).
+_BEFORE_BACK = 10
 #: How long the last commands of a run that is gone may take (seconds).
 _LAST_COMMANDS = 300.0
 
@@ -74,44 +78,80 @@ class Case:
         )
 
 
-@pytest.fixture(scope="session")
-def interruptible(machine: Lab) -> Lab:
-    """A node without the plan, and on it a container with Docker on its default driver."""
-    name = snapshot("interruptible")
-    if name not in machine.snapshots():
-        machine.restore(READY)
-        with connected(machine) as ssh:
-            ssh.run(CREATE, timeout=300).require()
+def _interruptible(lab: Lab, base: str) -> dict[str, bool]:
+    """Put the lab back to a node without the plan, and on it a container to be changed.
+
+    Args:
+        lab: up.
+        base: ``docker``: a container with Docker on its default driver; ``bare``: without Docker.
+
+    Returns:
+        The actions that there is something to do for, in order, and whether each is deep: what it
+        changes is in the container, or restarts it.
+    """
+    name = snapshot(f"interruptible-{base}")
+    if name not in lab.snapshots():
+        lab.restore(READY)
+        with connected(lab) as ssh:
+            create = CREATE if base == "docker" else [_without_docker(word) for word in CREATE]
+            ssh.run(create, timeout=300).require()
             runtime = Pct(ssh)
             runtime.start(CTID)
             wait_until_booted(runtime.inside(CTID))
-            run = ["docker", "run", "--name", "former", "hello-world"]
-            runtime.inside(CTID).run(run, timeout=180).require()
-        machine.snapshot(name)
-    machine.restore(name)
-    return machine
-
-
-def test_interruption(interruptible: Lab, subtests: pytest.Subtests) -> None:
-    """Every action, every point, every kind; the table is in reports/interruption.json."""
-    lab, started = interruptible, time.monotonic()
+            if base == "docker":
+                run = ["docker", "run", "--name", "former", "hello-world"]
+                runtime.inside(CTID).run(run, timeout=180).require()
+        lab.snapshot(name)
+    lab.restore(name)
     with connected(lab) as ssh:
         drifts = one_action(Points(ssh, None, lambda: None), CTID, "").drifts()
         steps = [step for step, drift in drifts if drift is not None]
-        names = [step.action.name for step in steps]
-        inside = {step.action.name for step in steps if step.on.machine != ssh.machine}
-    assert set(_PART) < set(names), names
-    asked = [name for name in names if not _WORDS or any(word in name for word in _WORDS)]
-    assert asked, f"no action's name has {_WORDS}; they are: {names}"
-    rows: list[Row] = []
-    with Runs() as runs:
-        for name in names if _ASKED else _PART:
-            deep = name in inside or "features" in name
+        node = ssh.machine
+    deep = {step.action.name: step.on.machine != node for step in steps}
+    return {name: within or "features" in name for name, within in deep.items()}
+
+
+def _without_docker(word: str) -> str:
+    return word.replace("-docker_", "-standard_")
+
+
+def _sweeps(lab: Lab, runs: Runs) -> Iterator[Sweep]:
+    """Yield the sweep of each action that is asked about, with those before it applied."""
+    known: set[str] = set()
+    for base in BASES if _ASKED else BASES[:1]:
+        there = _interruptible(lab, base)
+        asked = [name for name in there if name not in known and _is_asked(name)]
+        known |= there.keys()
+        for name in there:
             if name in asked:
                 lab.snapshot("before-action")
-            sweep = Sweep(lab, runs, name, deep=deep and name in asked)
-            cases = [c for c in sweep.cases() if c.kind in _KINDS] if name in asked else []
-            for case in cases[::_EVERY]:
+                sweep = Sweep(lab, runs, name, deep=there[name])
+                yield sweep
+                sweep.go_on()
+                asked.remove(name)
+            elif asked and _ASKED:  # a part of some actions does without the others
+                _apply(lab, name)
+        assert not asked, f"there is nothing to do for {asked}, but for {list(there)}"
+    assert any(map(_is_asked, known)), f"no action's name has {_WORDS}; they are: {sorted(known)}"
+
+
+def _is_asked(action: str) -> bool:
+    if not _ASKED:
+        return action in _PART
+    return not _WORDS or any(word in action for word in _WORDS)
+
+
+def _apply(lab: Lab, action: str) -> None:
+    with connected(lab) as ssh:
+        one_action(Points(ssh, None, lambda: None), CTID, action).apply()
+
+
+def test_interruption(machine: Lab, subtests: pytest.Subtests) -> None:
+    """Every action, every point, every kind; the table is in reports/interruption.json."""
+    started, rows = time.monotonic(), list[Row]()
+    with Runs() as runs:
+        for sweep in _sweeps(machine, runs):
+            for case in [case for case in sweep.cases() if case.kind in _KINDS][::_EVERY]:
                 clock = time.monotonic()
                 with subtests.test(msg=str(case)):
                     wrong = sweep.run(case)
@@ -120,7 +160,6 @@ def test_interruption(interruptible: Lab, subtests: pytest.Subtests) -> None:
                     _TABLE.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
                     print(f"{seconds:6.1f} s  {case}  {wrong}", flush=True)
                     assert not wrong, wrong
-            sweep.go_on()
     said = f"{len(rows)} runs cut off in {time.monotonic() - started:.0f} s"
     table = _table(rows)
     table.caption = said
@@ -189,6 +228,7 @@ class Sweep:
         self.lab, self.runs, self.action, self._deep = lab, runs, action, deep
         self._ssh = Ssh(lab.address, name="the lab's node")  # ours; the run has one of its own
         self._once: set[str] = set()
+        self._since = 0  # cases since the machine was put back
         self._booted = False  # after a power cut: then the container does not run
         self._starts = "features" in action  # its before-image says whether the container ran
         self._before = self._look()
@@ -237,7 +277,7 @@ class Sweep:
     def _to(self, snapshot: str) -> None:
         self._ssh.close()
         self.lab.restore(snapshot)
-        self._booted = False
+        self._booted, self._since = False, 0
 
     def _plan(self) -> Plan:
         return one_action(Points(self._ssh, None, lambda: None), CTID, self.action)
@@ -247,12 +287,14 @@ class Sweep:
 
     def run(self, case: Case) -> str:
         """Do it; return what is wrong afterwards, empty if nothing is."""
+        self._since += 1
+        anew = self._since > _BEFORE_BACK or case.point.stage in self._once
         if case.way == "rollback" and self._deep:  # to apply it anew would take long
             self._to("after-action")
-        elif case.way == "rollback":
-            self._apply()
-        elif case.point.stage in self._once:
+        elif anew:
             self._to("before-action")
+        if case.way == "rollback" and not self._deep:
+            self._apply()
         ended, said = self.runs.cut_off(
             str(CTID), case.action, case.way, str(case.point), case.kind
         )
