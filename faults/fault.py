@@ -62,10 +62,12 @@ class Fault:
         title: what is broken, in a reader's words.
         inject: shell for the node, see :data:`PRELUDE`; or a function of the node.
         red: titles of the scenarios that must be not compliant; the first one names the cause.
+        beside: of each further one, in the same order, what its first line must say.
         undetermined: titles of those that cannot be judged because of it.
         words: what the first of these must say; the first word in its first line.
         because: what each undetermined one must say.
-        also: what may not be compliant either, and takes long to ask: it is left open.
+        also: what may not be compliant either; it changes something, and so takes long to ask, and
+            is asked only where everything is.
         start: the state that it begins from.
         reach: what it can reach.
         undo: shell that takes it back. Only a fault that has one may run on a real target.
@@ -77,6 +79,7 @@ class Fault:
     title: str
     inject: str | Callable[[Transport], None]
     red: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     undetermined: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     because: tuple[str, ...] = ()

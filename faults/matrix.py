@@ -43,9 +43,14 @@ def cell(result: Result, title: str) -> str:
 def killed(results: Sequence[Result]) -> dict[str, list[str]]:
     """Return the ids of the faults that turned each scenario into what they must, by title."""
     return {
-        title: [r.id for r in results if title in r.kills and r.expected[title] == cell(r, title)]
+        title: [r.id for r in results if title in r.kills and _killed(r, title)]
         for title in scenarios()
     }
+
+
+def _killed(result: Result, title: str) -> bool:
+    """Whether a fault turned a scenario into what it must, and for its cause."""
+    return result.expected[title] == cell(result, title) and not result.wrong(title)
 
 
 def as_json(results: Sequence[Result]) -> bytes:
@@ -61,7 +66,7 @@ def as_json(results: Sequence[Result]) -> bytes:
             "expected": dict(r.expected),
             "cells": {title: cell(r, title) for title in scenarios()},
             "causes": {t: f.cause for t, f in r.found.items() if f.cause},
-            "problems": list(r.problems),
+            "problems": [str(each) for each in r.problems],
         }
         for r in results
     ]
@@ -83,7 +88,7 @@ def as_html(results: Sequence[Result]) -> str:
         cells = "".join(_html_cell(r, title) for r in results)
         rows.append(f"<tr><td{kind}>{html.escape(title)}</td>{cells}</tr>")
     table = f"<table><tr><th>scenario</th>{head}</tr>\n" + "\n".join(rows) + "</table>"
-    wrong = [f"{r.id}: {each}" for r in results for each in (*r.problems, r.unasked) if each]
+    wrong = [f"{r.id}: {each}" for r in results for each in (*r.problems, r.unasked) if str(each)]
     listed = "".join(f"<li>{html.escape(each)}</li>" for each in wrong)
     return (
         f'<!doctype html><meta charset="utf-8"><title>Kill matrix</title><style>{_STYLE}</style>'
@@ -94,7 +99,7 @@ def as_html(results: Sequence[Result]) -> str:
 def _html_cell(result: Result, title: str) -> str:
     is_ = cell(result, title)
     kinds = {RED: ["red"], UNDETERMINED: ["undetermined"]}.get(is_, [])
-    if any(problem.startswith(repr(title)) for problem in result.problems):
+    if result.wrong(title):
         kinds = [*kinds, "wrong"]
     cause = result.found[title].cause if title in result.found else ""
     where = f"{result.id}: {cause or is_}"
@@ -112,7 +117,8 @@ def as_table(results: Sequence[Result]) -> Table:
         said = Text(r.unasked or _counted(came))
         if not r.held:
             said = Text(
-                "\n".join((said.plain, *r.problems)), style="yellow" if r.unasked else "red"
+                "\n".join((said.plain, *map(str, r.problems))),
+                style="yellow" if r.unasked else "red",
             )
         table.add_row(r.id, Text(r.title), _counted(should), said, f"{r.seconds:.1f} s")
     return table

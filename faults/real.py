@@ -17,17 +17,18 @@ import msgspec
 
 from faults import run
 from faults.fault import PRELUDE
-from faults.run import COMPLIANT, Result
+from faults.run import COMPLIANT, Problem, Result
 from remediation import docker_in_lxc, witness
 from remediation import target as targets
-from remediation.errors import UsageError
+from remediation.errors import RemediationError, UsageError
 from remediation.provision import thrown_away
 from remediation.runtime import Pct, wait_until_booted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from faults.fault import Fault
+    from faults.run import Found
     from remediation.runtime import Runtime
     from remediation.target import Target
 
@@ -88,34 +89,41 @@ def on_target(
         tell("the gate, without a fault")
         titles = dict.fromkeys(title for fault in faults for title in fault.asked())
         control = run.ask(tuple(titles), *place)
-        before = [title for title, each in control.items() if each.verdict != COMPLIANT]
         for fault in faults:
             tell(f"{fault.id}: {fault.title}")
-            result, stays = _one(fault, runtime, own.ctid, place, before)
+            if was := [t for t in fault.named if control[t].verdict != COMPLIANT]:
+                why = f"{was[0]!r} is {control[was[0]].verdict} without it, too"
+                yield Result(fault.id, fault.title, run.expected(fault), unasked=why)
+                continue
+            result, stays = _one(fault, runtime, own.ctid, place, control)
             yield result
             if stays:
                 return
 
 
 def _one(
-    fault: Fault, runtime: Runtime, ctid: int, place: Sequence[str], before: Sequence[str]
+    fault: Fault, runtime: Runtime, ctid: int, place: Sequence[str], control: Mapping[str, Found]
 ) -> tuple[Result, bool]:
     """Return what came of a fault, and whether something of it stays."""
     clock, healthy = time.monotonic(), _look(runtime, ctid)
+    found: Mapping[str, Found] = {}
+    unasked = ""
     try:
         run.inject(fault, runtime.node, ctid)
         found = run.ask(fault.asked(), *place)
+    except RemediationError as error:  # the others are run all the same
+        unasked = str(error)
     finally:  # also what was broken by half
         undo = ["bash", "-c", PRELUDE + fault.undo, "undo", str(ctid)]
         undone = runtime.node.run(undo, timeout=600)
     undone.require(f"fault {fault.id} is not taken back")
     wait_until_booted(runtime.inside(ctid))
     left = witness.differences(healthy, _look(runtime, ctid))
-    problems = run.compare(fault, found, ctid, before=before)
-    problems += tuple(f"it was not taken back: {each}" for each in left[:10])
+    problems = () if unasked else run.compare(fault, found, ctid, before=control)
+    problems += tuple(Problem("", f"it was not taken back: {each}") for each in left[:10])
     seconds = time.monotonic() - clock
-    result = Result(fault.id, fault.title, run.expected(fault), found, problems, seconds)
-    return result, bool(left)
+    wanted = run.expected(fault)
+    return Result(fault.id, fault.title, wanted, found, problems, seconds, unasked), bool(left)
 
 
 def _look(runtime: Runtime, ctid: int) -> dict[str, str]:

@@ -42,18 +42,30 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Where what came is not what was expected: at which scenario, if at one, and in what."""
+
+    title: str
+    what: str
+
+    def __str__(self) -> str:
+        """As a sentence."""
+        return f"{self.title!r} {self.what}" if self.title else self.what
+
+
+@dataclass(frozen=True)
 class Result:
     """What came of one fault.
 
-    ``found`` is by the scenario's title; ``problems`` says where that is not what was expected, a
-    sentence each; ``unasked`` why it could not be injected.
+    ``found`` is by the scenario's title; ``problems`` says where that is not what was expected;
+    ``unasked`` why nobody knows.
     """
 
     id: str
     title: str
     expected: Mapping[str, str]
     found: Mapping[str, Found] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     seconds: float = 0.0
     unasked: str = ""
 
@@ -62,6 +74,10 @@ class Result:
         """See :attr:`faults.fault.Fault.kills`."""
         red = tuple(title for title, verdict in self.expected.items() if verdict == RED)
         return red or tuple(self.expected)[:1]
+
+    def wrong(self, title: str) -> bool:
+        """Whether what came of a scenario is not what was expected."""
+        return any(problem.title == title for problem in self.problems)
 
     @property
     def held(self) -> bool:
@@ -145,35 +161,47 @@ def _lanes(titles: Sequence[str]) -> list[list[list[str]]]:
 
 
 def compare(
-    fault: Fault, found: Mapping[str, Found], ctid: int = CTID, *, before: Sequence[str] = ()
-) -> tuple[str, ...]:
+    fault: Fault,
+    found: Mapping[str, Found],
+    ctid: int = CTID,
+    *,
+    before: Mapping[str, Found] | None = None,
+) -> tuple[Problem, ...]:
     """Return where what came is not what the fault must cause.
 
     Args:
         fault: with what it names.
         found: what the gate said, of all that was asked.
         ctid: of the container that was asked about.
-        before: titles of what was not compliant without the fault, either.
+        before: what it said without the fault: what was not compliant then may be so again.
     """
     wanted = expected(fault)
     problems = []
     for title, each in found.items():
         should = wanted.get(title, COMPLIANT)
-        if each.verdict == should or (title not in wanted and title in {*fault.also, *before}):
+        was = (before or {}).get(title, Found(COMPLIANT)).verdict
+        if each.verdict == should or (title not in wanted and title in fault.also):
+            continue
+        if title not in wanted and each.verdict == was:
             continue
         said = f": {_first_line(each.cause)}" if each.cause else ""
-        problems.append(f"{title!r} is {each.verdict}, and should be {should}{said}")
-    problems += [f"{title!r} was not asked" for title in wanted if title not in found]
-    headline = found.get(fault.named[0], Found("")).cause
-    for number, word in enumerate(word.replace("{ctid}", str(ctid)) for word in fault.words):
-        if word not in (headline if number else _first_line(headline)):
-            problems.append(f"{word!r} is not in what {fault.named[0]!r} says: {headline}")
-    for title in fault.undetermined:
-        cause = found.get(title, Found("")).cause
-        for word in (word.replace("{ctid}", str(ctid)) for word in fault.because):
-            if word not in cause:
-                problems.append(f"{title!r} does not name the cause {word!r}: {cause}")
+        problems.append(Problem(title, f"is {each.verdict}, and should be {should}{said}"))
+    problems += [Problem(title, "was not asked") for title in wanted if title not in found]
+    for title, word, whole in _words(fault, ctid):
+        if title in found:
+            cause = found[title].cause
+            if word not in (cause if whole else _first_line(cause)):
+                problems.append(Problem(title, f"does not say {word!r}, but: {cause}"))
     return tuple(problems)
+
+
+def _words(fault: Fault, ctid: int) -> list[tuple[str, str, bool]]:
+    """Return each word that a scenario must say, and whether anywhere or in its first line."""
+    first = fault.named[0]
+    words = [(first, word, number > 0) for number, word in enumerate(fault.words)]
+    words += [(title, word, False) for title, word in zip(fault.red[1:], fault.beside, strict=True)]
+    words += [(title, word, True) for title in fault.undetermined for word in fault.because]
+    return [(title, word.replace("{ctid}", str(ctid)), whole) for title, word, whole in words]
 
 
 def _first_line(text: str) -> str:

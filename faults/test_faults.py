@@ -51,7 +51,7 @@ def test_a_fault_turns_red_what_it_names(fault: Fault, lab: Lab, results: list[R
     allure.attach(matrix.as_html([result]), "what it turned red", allure.attachment_type.HTML)
     if result.unasked:
         pytest.skip(result.unasked)
-    assert not result.problems, "\n".join(result.problems)
+    assert not result.problems, "\n".join(map(str, result.problems))
 
 
 def test_every_scenario_that_was_to_be_killed_was(results: list[Result]) -> None:

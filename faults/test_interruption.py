@@ -1,9 +1,9 @@
 """A run that is cut off anywhere, in any way, can be taken back exactly.
 
 For each action of the plan: its points are counted (``Plan.at``), forward and back; at each one
-the run is ended in each of six ways; then ``status`` must tell the truth, ``apply`` refuse,
-``rollback`` succeed, everything be as before by the witness, and a second ``rollback`` find
-nothing.
+the run is ended in each of six ways; then the journal and the drift, of which ``status`` tells,
+must be the truth, ``apply`` refuse, ``rollback`` succeed, everything be as before by the witness,
+and a second ``rollback`` find nothing.
 
 ``SWEEP=all pytest faults/ -k interruption`` is all of it, ``SWEEP=killed,cut`` that of two kinds,
 ``SWEEP=power,tunable`` one kind at the actions with that word. Without SWEEP it is every eleventh
@@ -33,7 +33,7 @@ from faults.conftest import snapshot
 from faults.interruption import DONE, FROM_NOW_ON, KINDS, MEND, Point, Points, connected, one_action
 from lab.node import READY
 from remediation import witness
-from remediation.errors import NotClean, RemediationError
+from remediation.errors import NotClean
 from remediation.lock import Lock
 from remediation.runtime import Pct, wait_until_booted
 from remediation.ssh import Ssh
@@ -293,17 +293,18 @@ class Sweep:
             self._to("after-action")
         elif anew:
             self._to("before-action")
-        if case.way == "rollback" and not self._deep:
-            self._apply()
-        ended, said = self.runs.cut_off(
-            str(CTID), case.action, case.way, str(case.point), case.kind
-        )
+        ended, said = 0, ""
         try:
+            if case.way == "rollback" and not self._deep:
+                self._apply()
+            ended, said = self.runs.cut_off(
+                str(CTID), case.action, case.way, str(case.point), case.kind
+            )
             self._mend(case.kind)
             assert DONE in said, "it did not come to its point"
             self._judge(case, ended)
             wrong = ""
-        except (RemediationError, AssertionError) as error:
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - the others are run
             wrong = f"{type(error).__name__}: {error} [{ended}: {said[-300:]}]"
         if wrong or (self._booted and self._deep):
             self._to("before-action")
@@ -346,6 +347,8 @@ class Sweep:
         held = any(entry.action == self.action for entry in plan.journal.entries())
         half = case.way == "apply" or case.point.stage != "roll back"
         assert unfinished or not held or not ended or not half, "cut off, and passes for done"
+        if case.way == "apply" and held and not unfinished:  # then the drift is what status tells
+            assert [drift for _, drift in plan.drifts()] == [None], "passes for done, and is not"
         if unfinished:
             with pytest.raises(NotClean):
                 plan.apply()

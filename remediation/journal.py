@@ -162,8 +162,12 @@ class Journal:
         return None
 
     def unfinished(self) -> bool:
-        """Whether a run for this container began and did not end."""
-        return _unfinished(self.lines(), self.ctid) or self._torn
+        """Whether a run for this container began and did not end.
+
+        A line without its end adds nothing: its change was never made, and what was made before
+        stands in whole lines.
+        """
+        return _unfinished(self.lines(), self.ctid)
 
     def interrupted(self) -> int | None:
         """Return the container, any of the node's, whose run did not end; None if all did."""

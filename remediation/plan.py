@@ -361,8 +361,6 @@ class Plan:
         """Undo what the journal holds for these actions, or only what the last run did."""
         entries = [entry for entry in self.journal.entries() if entry.action in names]
         if not entries:
-            if self.journal.unfinished() and not self.journal.entries():
-                self.journal.finish()  # half a line, of a change that was never made
             return []
         asleep = [entry for entry in entries if self._step(entry) in self.asleep]
         meddled = self._meddled([entry for entry in entries if entry not in asleep], force, last)

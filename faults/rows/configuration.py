@@ -48,6 +48,7 @@ FAULTS = (
         "/dev/fuse is not given to the container",
         _KEEP + "sed -i 's/,fuse=1//; s/fuse=1,//' \"$conf\"; restart",
         red=(GIVEN, THERE),
+        beside=("the container cannot open /dev/fuse: it is not there",),
         words=("container {ctid} lacks fuse",),
         also=(MOUNT, HELLO, DENIALS, AGAIN),
         undo=_BACK + "; restart",
@@ -74,6 +75,7 @@ FAULTS = (
         "keyrings are off",
         _KEEP + "sed -i '/^features:/s/keyctl=1/keyctl=0/' \"$conf\"; restart",
         red=(GIVEN, THERE),
+        beside=("keyctl is refused in the container",),
         words=("container {ctid} lacks keyctl",),
         also=(AGAIN,),
         undo=_BACK + "; restart",
@@ -93,6 +95,10 @@ FAULTS = (
         _KEEP + "sed -i '/^lxc.apparmor.profile/d' \"$conf\"; "
         'printf \'\\n[pre]\\narch: amd64\\nlxc.apparmor.profile: %s\\n\' "$profile" >>"$conf"',
         red=(GIVEN, ONE_NAME, CONFINED),
+        beside=(
+            "configuration none; all must be 'lxc-phoenix-v2'",
+            "assigns no profile",
+        ),
         words=("stands in section [pre], where it has no effect", "line "),
         also=(DENIALS, AGAIN),
         undo=_BACK,

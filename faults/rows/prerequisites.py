@@ -28,6 +28,7 @@ FAULTS = (
         "there are no backups",
         f"rm {_ARCHIVE} {_ETC}",
         red=(CONTAINER_BACKUP, NODE_BACKUP),
+        beside=("there is no backup of",),
         words=("there is no backup of container {ctid} that counts", "none is in"),
         reach=NODE,
     ),

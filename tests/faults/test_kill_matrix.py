@@ -13,7 +13,7 @@ from rich.console import Console
 import faults.__main__ as command
 from faults import matrix
 from faults.__main__ import _code, main
-from faults.run import COMPLIANT, RED, UNDETERMINED, Found, Result
+from faults.run import COMPLIANT, RED, UNDETERMINED, Found, Problem, Result
 from faults.scenarios import DRIVER, HELLO, INSTALLED, scenarios
 from remediation.errors import FactError
 
@@ -32,7 +32,7 @@ WRONG = Result(
     "no fuse",
     {HELLO: UNDETERMINED},
     {HELLO: Found(UNDETERMINED, "?"), DRIVER: Found(RED, "down")},
-    (f"{DRIVER!r} is not compliant, and should be compliant: down",),
+    (Problem(DRIVER, "is not compliant, and should be compliant: down"),),
 )
 UNASKED = Result("F37", "runc", {HELLO: RED}, unasked="it needs a template")
 RESULTS = (GOOD, WRONG, UNASKED)
@@ -130,17 +130,20 @@ class Lab:
 def test_a_fault_that_cannot_be_run_leaves_the_others_to_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    prepared: list[Any] = []
+
     def on_lab(fault: Any, *_: Any, **__: Any) -> Result:
         if fault.id == "F01":
             raise FactError("the node is gone")
         return Result(fault.id, fault.title, {}, {})
 
     monkeypatch.setattr(command.Lab, "open", lambda **_: Lab())
-    monkeypatch.setattr(command.states, "prepare", lambda _: None)
+    monkeypatch.setattr(command.states, "prepare", lambda _lab, **given: prepared.append(given))
     monkeypatch.setattr(command.run, "on_lab", on_lab)
     monkeypatch.setattr(command, "_REPORTS", tmp_path)
     done = CliRunner().invoke(main, ["F01", "F02", "--json"])
     assert done.exit_code == 3
+    assert [each.id for (given,) in [prepared] for each in given["faults"]] == ["F01", "F02"]
     faults = json.loads((tmp_path / "kill-matrix.json").read_text())["faults"]
     assert [(each["id"], each["unasked"]) for each in faults] == [
         ("F01", "the node is gone"),
