@@ -53,7 +53,8 @@ class TestEachFault:
 
     def test_it_says_what_must_be_read(self, fault: Fault) -> None:
         assert fault.words
-        assert all(word.strip() for word in (*fault.words, *fault.because))
+        assert all(word.strip() for word in (*fault.words, *fault.beside, *fault.because))
+        assert len(fault.beside) == max(len(fault.red) - 1, 0)
 
     def test_what_is_undetermined_beside_it_has_to_name_the_cause(self, fault: Fault) -> None:
         assert fault.because or len(fault.undetermined) <= 1

@@ -201,13 +201,13 @@ def test_half_a_last_line_is_of_a_change_never_made(tmp_path: Path) -> None:
     it.apply()
     journal = tmp_path / "journal/journal.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"v":2,"kind":"bef')
-    again = plan(tmp_path, one)
-    with pytest.raises(NotClean):
-        again.apply()
-    assert [outcome.name for outcome in again.rollback()] == ["one"]
-    assert one.value == "old"
+    again, other = plan(tmp_path, one), Flag("other")
     assert not again.journal.unfinished()
-    assert [outcome.changed for outcome in again.apply()] == [True]
+    assert [outcome.changed for outcome in again.apply()] == [False]
+    assert replace(plan(tmp_path, other), whole=False).rollback() == []
+    assert [o.changed for o in plan(tmp_path, one, other).apply()] == [False, True]
+    assert [outcome.name for outcome in plan(tmp_path, one, other).rollback()] == ["other", "one"]
+    assert (one.value, other.value) == ("old", "old")
 
 
 def test_a_second_run_that_ends_half_way_is_noticed(tmp_path: Path) -> None:
