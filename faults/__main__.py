@@ -81,16 +81,20 @@ def main(
     ID is a fault's (F15), or a pattern of some ('F3*'); without one all are run. Exit 0: each
     fault turned red what it names and nothing else; 1: not so; 3: one could not be run.
     """
-    faults = third(chosen(ids)) if part else chosen(ids)
+    faults = chosen(ids)
     if listed:
-        Console(highlight=False).print(_listing(faults))
+        Console(highlight=False).print(_listing(third(faults) if part else faults))
         return
     asked = targets.find(where, file)
-    if asked == targets.parse(targets.DEFAULT):
-        found = _on_lab(faults, everything=everything)
-    else:
+    on_lab = asked == targets.parse(targets.DEFAULT)
+    if not on_lab:
         faults = real.require_safe(faults, named=bool(ids), may_change=allow_mutation)
-        found = real.on_target(faults, asked, _tell)
+    faults = third(faults) if part else faults
+    found = (
+        _on_lab(faults, everything=everything)
+        if on_lab
+        else real.on_target(faults, asked, _tell, everything=everything)
+    )
     results: list[Result] = []
     for result in found:
         results.append(result)

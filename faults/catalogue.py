@@ -43,8 +43,20 @@ def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:
 
 
 def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
-    """Return what CI runs: for each scenario, the first fault of the catalogue that kills it."""
-    first = {ids[0] for ids in killers(faults).values() if ids}
+    """Return what CI runs: for each scenario one fault that kills it.
+
+    It is the first of the catalogue of those that turn it red and nothing before it; else of those
+    that turn it red beside something; else of those after which it cannot be judged.
+    """
+
+    def rank(fault: Fault, title: str) -> int:
+        return [fault.red[:1] == (title,), title in fault.red, True].index(True)
+
+    first = {
+        min((f for f in faults if title in f.kills), key=lambda f: rank(f, title)).id
+        for title, ids in killers(faults).items()
+        if ids
+    }
     return tuple(fault for fault in faults if fault.id in first)
 
 

@@ -38,40 +38,62 @@ echo "lxc.apparmor.profile: $profile" >>/etc/pve/lxc/953.conf
 
 @dataclass(frozen=True)
 class Variation:
-    """A healthy target: what it is, shell that makes it so, and the container that is asked about.
+    """A healthy target: what it is, shell that makes it so, and shell that fails if it was not so.
 
-    950 comes from the template without Docker, 951 from the one with it.
+    The latter is asked after the gate. Container 950 comes from the template without Docker, 951
+    from the one with it.
     """
 
     id: str
     title: str
     make: str = ""
+    proof: str = "true"
     ctid: int = CTID
 
+
+#: A denial like those that are provoked here, in auditd's log.
+_DENIED = 'grep -q \'apparmor="DENIED".* profile="lxc-phoenix-v2".* comm="perl"\' '
+_AUDIT_LOG = "/var/log/audit/audit.log"
 
 VARIATIONS = (
     Variation("plain", "a container from the template without Docker"),
     Variation("docker", "a container from the template with Docker", ctid=951),
     Variation(
-        "kernel-log", "no auditd: denials go to the kernel's log", "pkill -x auditd; sleep 1"
+        "kernel-log",
+        "no auditd: denials go to the kernel's log",
+        "pkill -x auditd; sleep 1",
+        '! pgrep -x auditd && dmesg | grep -q \'apparmor="DENIED".* name="canary\'',
     ),
-    Variation("F22", "a neighbour under the same profile is denied something", _NEIGHBOUR),
-    Variation("stopped", "another container under the profile is stopped", _STOPPED),
+    Variation(
+        "F22",
+        "a neighbour under the same profile is denied something",
+        _NEIGHBOUR,
+        _DENIED + _AUDIT_LOG,
+    ),
+    Variation(
+        "stopped",
+        "another container under the profile is stopped",
+        _STOPPED,
+        "pct status 953 | grep -qx 'status: stopped'",
+    ),
     Variation(
         "noisy",
         "the log is noisy",
         "systemd-run -q --unit=noise sh -c "
         "'while :; do auditctl -m noise; logger noise; sleep 0.1; done'",
+        f"test $(grep -c noise {_AUDIT_LOG}) -gt 20",
     ),
     Variation(
         "old",
         "the container was denied something, before anybody watched",
         "inside perl -e 'socket(my $s, 38, 5, 0)'; sleep 1",
+        _DENIED + _AUDIT_LOG,
     ),
     Variation(
         "slow",
         "the machine is slow: something else takes its processors",
         "for each in 1 2; do systemd-run -q --unit=load$each sh -c 'while :; do :; done'; done",
+        "systemctl is-active load1 load2",
     ),
 )
 
@@ -87,11 +109,17 @@ def asked() -> tuple[str, ...]:
 
 
 def false_alarms(variation: Variation, lab: Lab) -> dict[str, Found]:
-    """Return what is not compliant on a healthy target, by title: nothing, if all is well."""
+    """Return what is not compliant on a healthy target, by title: nothing, if all is well.
+
+    Raises:
+        CommandFailed: the target was not what the variation is about.
+    """
     states.prepare(lab, variation.ctid)
     states.load(lab, HEALTHY, variation.ctid)
     with target.opened(target.parse(f"lab/{variation.ctid}")) as runtime:
         states.date_anew(runtime.node, variation.ctid)
         states.shell(runtime.node, variation.make, variation.ctid)
     found = ask(asked(), "--target", f"lab/{variation.ctid}", "--allow-mutation")
+    with target.opened(target.parse(f"lab/{variation.ctid}")) as runtime:
+        states.shell(runtime.node, variation.proof, variation.ctid)
     return {title: each for title, each in found.items() if each.verdict != COMPLIANT}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from faults.catalogue import FAULTS
 from faults.run import COMPLIANT, RED, UNDETERMINED
 from faults.scenarios import scenarios
 
@@ -70,9 +72,20 @@ def as_json(results: Sequence[Result]) -> bytes:
         }
         for r in results
     ]
-    survived = [title for title, ids in by.items() if not ids]
-    document = {"faults": faults, "killed": by, "survived": survived}
+    document = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ran": [r.id for r in results],
+        "not run": _not_run(results),
+        "faults": faults,
+        "killed": by,
+        "survived": [title for title, ids in by.items() if not ids],
+    }
     return msgspec.json.format(msgspec.json.encode(document)) + b"\n"
+
+
+def _not_run(results: Sequence[Result]) -> list[str]:
+    ran = {r.id for r in results}
+    return [fault.id for fault in FAULTS if fault.id not in ran]
 
 
 def as_html(results: Sequence[Result]) -> str:
@@ -92,7 +105,20 @@ def as_html(results: Sequence[Result]) -> str:
     listed = "".join(f"<li>{html.escape(each)}</li>" for each in wrong)
     return (
         f'<!doctype html><meta charset="utf-8"><title>Kill matrix</title><style>{_STYLE}</style>'
-        f"<h1>Kill matrix</h1><p>{html.escape(_LEGEND)}</p>{table}<ul>{listed}</ul>\n"
+        f"<h1>Kill matrix</h1><p>{html.escape(_ran(results))} {html.escape(_LEGEND)}</p>"
+        f"{table}<ul>{listed}</ul>\n"
+    )
+
+
+def _ran(results: Sequence[Result]) -> str:
+    """Return how much of the catalogue this is, when, and in how much time."""
+    seconds = sum(r.seconds for r in results)
+    left = len(_not_run(results))
+    at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return (
+        f"{len(results)} faults in {seconds / 60:.0f} min, {at}"
+        + (f"; {left} of the catalogue were not run" if left else ", the whole catalogue")
+        + "."
     )
 
 

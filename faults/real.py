@@ -10,6 +10,8 @@ import re
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +64,11 @@ def require_safe(faults: Sequence[Fault], *, named: bool, may_change: bool) -> t
 
 
 def on_target(
-    faults: Sequence[Fault], asked: Target, tell: Callable[[str], None]
+    faults: Sequence[Fault],
+    asked: Target,
+    tell: Callable[[str], None],
+    *,
+    everything: bool = False,
 ) -> Iterator[Result]:
     """Run faults in a container of their own on a target; after one that stays, no other is run.
 
@@ -70,6 +76,7 @@ def on_target(
         faults: safe ones.
         asked: the target; of its reserved containers the first is made, and destroyed.
         tell: hears one line before anything that takes time.
+        everything: ask all scenarios, and not only what the rule says.
 
     Yields:
         What came of each.
@@ -87,22 +94,27 @@ def on_target(
         file.write_text(table(own))
         place = ("--target-file", str(file), "--target", "faults", "--allow-mutation")
         tell("the gate, without a fault")
-        titles = dict.fromkeys(title for fault in faults for title in fault.asked())
-        control = run.ask(tuple(titles), *place)
+        each = {fault.id: fault.asked(everything=everything) for fault in faults}
+        control = run.ask(tuple(dict.fromkeys(chain(*each.values()))), *place)
         for fault in faults:
             tell(f"{fault.id}: {fault.title}")
             if was := [t for t in fault.named if control[t].verdict != COMPLIANT]:
                 why = f"{was[0]!r} is {control[was[0]].verdict} without it, too"
                 yield Result(fault.id, fault.title, run.expected(fault), unasked=why)
                 continue
-            result, stays = _one(fault, runtime, own.ctid, place, control)
+            ask = partial(run.ask, each[fault.id], *place)
+            result, stays = _one(fault, runtime, own.ctid, ask, control)
             yield result
             if stays:
                 return
 
 
 def _one(
-    fault: Fault, runtime: Runtime, ctid: int, place: Sequence[str], control: Mapping[str, Found]
+    fault: Fault,
+    runtime: Runtime,
+    ctid: int,
+    ask: Callable[[], Mapping[str, Found]],
+    control: Mapping[str, Found],
 ) -> tuple[Result, bool]:
     """Return what came of a fault, and whether something of it stays."""
     clock, healthy = time.monotonic(), _look(runtime, ctid)
@@ -110,7 +122,7 @@ def _one(
     unasked = ""
     try:
         run.inject(fault, runtime.node, ctid)
-        found = run.ask(fault.asked(), *place)
+        found = ask()
     except RemediationError as error:  # the others are run all the same
         unasked = str(error)
     finally:  # also what was broken by half

@@ -134,6 +134,7 @@ def ask(titles: Sequence[str], *options: str) -> dict[str, Found]:
             ]
             for each in asked:
                 done, said = each.result()
+                _require_honest(done.returncode, [verdict["status"] for verdict in said.values()])
                 ended.append(done)
                 told |= said
     found = {
@@ -145,6 +146,15 @@ def ask(titles: Sequence[str], *options: str) -> dict[str, Found]:
         words = "\n".join(done.stdout[-3000:] + done.stderr[-3000:] for done in ended)
         raise FactError(f"the gate ended with {codes} and said nothing of {missing[0]!r}:\n{words}")
     return found
+
+
+def _require_honest(code: int, statuses: Sequence[str]) -> None:
+    """Raise FactError if the gate's exit code is not what its verdicts come to."""
+    red, green = "failed" in statuses, all(status == "passed" for status in statuses)
+    if statuses and (
+        green != (code == 0) or (red and code not in {1, 5}) or (code == 1 and not red)
+    ):
+        raise FactError(f"the gate ended with {code} over verdicts that are {', '.join(statuses)}")
 
 
 def _lanes(titles: Sequence[str]) -> list[list[list[str]]]:

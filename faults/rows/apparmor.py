@@ -98,7 +98,7 @@ FAULTS = (
         beside=("cannot be parsed",),
         undetermined=(CURRENT,),
         words=("/etc/apparmor.d/lxc-phoenix-v2", "line "),
-        because=("apparmor.d/lxc-phoenix-v2",),
+        because=("syntax error",),
     ),
     Fault(
         "F16",

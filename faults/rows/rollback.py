@@ -49,6 +49,15 @@ FAULTS = (
         start=READY,
     ),
     Fault(
+        "F60-whole",
+        "a reload of AppArmor leaves a file, and the whole plan is rehearsed",
+        _RELOAD_LEAVES_A_FILE,
+        red=(REHEARSED,),
+        words=("thing(s) differ: ", "/etc/left-by-a-reload"),
+        also=(TUNABLE_BACK, LETTER),
+        start=READY,
+    ),
+    Fault(
         "F60-profile",
         "another profile is in the kernel when ours has left it",
         _REMOVAL_LEAVES_A_PROFILE,
@@ -74,9 +83,9 @@ FAULTS = (
         "F62",
         "the layers of the plan's driver stay, and Docker does not start on two drivers",
         _pct('*" mv -T /var/lib/docker/fuse-overlayfs "*', "exit 0"),
-        undetermined=(REHEARSED,),
+        undetermined=(DOCKER_BACK,),
         words=("these changes are still in place", "Docker uses fuse-overlayfs"),
-        also=(DOCKER_BACK, LETTER),
+        also=(REHEARSED, LETTER),
         start=READY,
     ),
     Fault(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -151,14 +152,27 @@ def test_a_gate_that_says_nothing_of_a_scenario_is_no_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def gate(*arguments: str, results: Path) -> Any:
-        return run.subprocess.CompletedProcess([], 2, "usage", ""), {
-            HELLO: {"status": "passed", "message": ""}
-        }
+        mine = run.scenarios()[HELLO].nodeid in arguments
+        told = {HELLO: {"status": "passed", "message": ""}} if mine else {}
+        return run.subprocess.CompletedProcess([], 0 if mine else 2, "usage", ""), told
 
     monkeypatch.setattr(run, "gate", gate)
     assert run.ask([HELLO]) == {HELLO: Found(COMPLIANT)}
-    with pytest.raises(FactError, match=r"ended with 2, 2 and said nothing of"):
+    with pytest.raises(FactError, match=r"ended with 2, 0 and said nothing of"):
         run.ask([HELLO, DRIVER])
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "honest"),
+    [
+        *((0, "passed", True), (0, "failed", False), (0, "broken", False), (0, "skipped", False)),
+        *((1, "failed", True), (1, "broken", False), (1, "passed", False), (3, "failed", False)),
+        *((3, "broken", True), (3, "passed", False), (5, "failed", True), (5, "broken", True)),
+    ],
+)
+def test_the_exit_code_is_what_the_verdicts_come_to(code: int, status: str, honest: bool) -> None:
+    with nullcontext() if honest else pytest.raises(FactError, match=f"ended with {code} over"):
+        run._require_honest(code, ["passed", status])
 
 
 def test_what_only_looks_is_asked_at_once_and_what_changes_something_after_it(
