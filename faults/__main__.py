@@ -61,7 +61,7 @@ class _Command(click.Command):
     help="What there is to say of targets, by name.",
 )
 @click.option("--allow-mutation", is_flag=True, help="Needed on all targets but the lab.")
-@click.option("--third", "part", is_flag=True, help="For each scenario its first killer, as in CI.")
+@click.option("--third", "part", is_flag=True, help="For each scenario one killer, as in CI.")
 @click.option("--all", "everything", is_flag=True, help="Ask all scenarios after each fault.")
 @click.option("--list", "listed", is_flag=True, help="Say which faults there are, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the kill matrix as JSON.")

@@ -66,8 +66,7 @@ class Fault:
         undetermined: titles of those that cannot be judged because of it.
         words: what the first of these must say; the first word in its first line.
         because: what each undetermined one must say.
-        also: what may not be compliant either; it changes something, and so takes long to ask, and
-            is asked only where everything is.
+        also: what may not be compliant either, where it is asked.
         start: the state that it begins from.
         reach: what it can reach.
         undo: shell that takes it back. Only a fault that has one may run on a real target.

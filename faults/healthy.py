@@ -93,7 +93,7 @@ VARIATIONS = (
         "slow",
         "the machine is slow: something else takes its processors",
         "for each in 1 2; do systemd-run -q --unit=load$each sh -c 'while :; do :; done'; done",
-        "systemctl is-active load1 load2",
+        "systemctl is-active load1 && systemctl is-active load2",
     ),
 )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from faults.fault import APPLIED, CTID, HEALTHY, PRELUDE, READY
 from remediation import docker_in_lxc, target
+from remediation.errors import RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,11 +56,16 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None
     """Make the snapshots that are not there: applied, compliant, and healthy.
 
     From ``ready``: the plan is applied, and that kept; the container provisioned, and that kept;
-    backups made, and that kept. Templates that ``faults`` take are put on the node before.
+    backups made, and that kept. Templates that ``faults`` take are put on the node before; one that
+    cannot be made is no reason not to run the others.
     """
     releases = {fault.release for fault in faults if fault.release}
     if not releases <= set(lab.state.templates):
-        lab.up(container_releases=sorted(releases))
+        try:
+            lab.up(container_releases=sorted(releases))
+        except RemediationError as error:
+            print(f"no template of {', '.join(sorted(releases))}: {error}")
+            lab.up()
     if _name(HEALTHY, ctid) in lab.snapshots():
         return
     lab.restore(READY)

@@ -1,7 +1,7 @@
 """Each fault, from a restored snapshot, turns red what it names and nothing else.
 
-``pytest faults/test_faults.py`` runs a third of the catalogue, for each scenario its first
-killer; with ``FAULTS=all`` in the environment all of it. The kill matrix is in ``reports/``.
+``pytest faults/test_faults.py`` runs a good third of the catalogue, for each scenario one killer;
+with ``FAULTS=all`` in the environment all of it. The kill matrix is in ``reports/``.
 """
 
 from __future__ import annotations

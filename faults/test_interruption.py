@@ -78,7 +78,7 @@ class Case:
         )
 
 
-def _interruptible(lab: Lab, base: str) -> dict[str, bool]:
+def _interruptible(lab: Lab, base: str) -> tuple[dict[str, bool], set[str]]:
     """Put the lab back to a node without the plan, and on it a container to be changed.
 
     Args:
@@ -87,13 +87,14 @@ def _interruptible(lab: Lab, base: str) -> dict[str, bool]:
 
     Returns:
         The actions that there is something to do for, in order, and whether each is deep: what it
-        changes is in the container, or restarts it.
+        changes is in the container, or restarts it; and the names of all that there are.
     """
     name = snapshot(f"interruptible-{base}")
     if name not in lab.snapshots():
         lab.restore(READY)
         with connected(lab) as ssh:
-            create = CREATE if base == "docker" else [_without_docker(word) for word in CREATE]
+            create = [word if base == "docker" else _without_docker(word) for word in CREATE]
+            assert (create == list(CREATE)) == (base == "docker"), create
             ssh.run(create, timeout=300).require()
             runtime = Pct(ssh)
             runtime.start(CTID)
@@ -105,10 +106,10 @@ def _interruptible(lab: Lab, base: str) -> dict[str, bool]:
     lab.restore(name)
     with connected(lab) as ssh:
         drifts = one_action(Points(ssh, None, lambda: None), CTID, "").drifts()
-        steps = [step for step, drift in drifts if drift is not None]
         node = ssh.machine
-    deep = {step.action.name: step.on.machine != node for step in steps}
-    return {name: within or "features" in name for name, within in deep.items()}
+    inside = {s.action.name: s.on.machine != node for s, drift in drifts if drift is not None}
+    deep = {name: within or "features" in name for name, within in inside.items()}
+    return deep, {step.action.name for step, _ in drifts}
 
 
 def _without_docker(word: str) -> str:
@@ -118,8 +119,10 @@ def _without_docker(word: str) -> str:
 def _sweeps(lab: Lab, runs: Runs) -> Iterator[Sweep]:
     """Yield the sweep of each action that is asked about, with those before it applied."""
     known: set[str] = set()
+    every: set[str] = set()
     for base in BASES if _ASKED else BASES[:1]:
-        there = _interruptible(lab, base)
+        there, steps = _interruptible(lab, base)
+        every |= steps
         asked = [name for name in there if name not in known and _is_asked(name)]
         known |= there.keys()
         for name in there:
@@ -131,8 +134,10 @@ def _sweeps(lab: Lab, runs: Runs) -> Iterator[Sweep]:
                 asked.remove(name)
             elif asked and _ASKED:  # a part of some actions does without the others
                 _apply(lab, name)
-        assert not asked, f"there is nothing to do for {asked}, but for {list(there)}"
-    assert any(map(_is_asked, known)), f"no action's name has {_WORDS}; they are: {sorted(known)}"
+    assert known == every or not _ASKED, f"never anything to do for {sorted(every - known)}"
+    nobody = [word for word in _WORDS if not any(word in name for name in known)]
+    assert not nobody, f"no action's name has {nobody}; they are: {sorted(known)}"
+    assert set(_PART) <= known, f"of {_PART} there are only {sorted(known)}"
 
 
 def _is_asked(action: str) -> bool:
@@ -217,6 +222,7 @@ class Runs:
             _, said = child.communicate(json.dumps(told) + "\n", timeout=900)
         except subprocess.TimeoutExpired:
             child.kill()
+            child.communicate()
             raise
         return child.returncode, said
 
@@ -235,7 +241,8 @@ class Sweep:
 
     def _look(self) -> dict[str, str]:
         if self._booted:
-            self._ssh.run(["systemctl", "is-system-running", "--wait"], timeout=300)
+            up = self._ssh.run(["systemctl", "is-system-running", "--wait"], timeout=300)
+            assert up.text.strip() == "running", f"after its boot the node is {up.text.strip()}"
         runtime = Pct(self._ssh)
         if not self._deep:  # then the container is nobody's concern, running or not
             facts = witness.undone(witness.record(self._ssh))
@@ -314,7 +321,7 @@ class Sweep:
         """Take the cause away, as its administrator would."""
         if kind == "power":
             self._ssh.close()
-            self.lab.power_on()
+            self.lab.power_on()  # and on at once, as its administrator might, while it still boots
             self._booted = True
         elif kind in FROM_NOW_ON:
             self._ssh.run(["sh", "-c", MEND]).require()

@@ -13,9 +13,10 @@
 the change is complete; ``undone`` when it is taken back and looked at (``"last":true``: only what
 the last run had done, since that failed). A run and a rollback end
 in ``finished``; while anything is not undone, another last line is of a run that did not end. A
-line without its end (the disk was full, the power went) is about a change that was never made;
-whoever writes next ends it with ``cut``, on the same line, so that being cut off at that leaves
-again a line without its end.
+line without its end (the disk was full, the power went) does not count: what was changed before it
+stands in the whole lines, and of a ``before`` without its end nothing was changed. Whoever writes
+next ends it with ``cut``, on the same line, so that being cut off at that leaves again a line
+without its end.
 
 In a state bytes are ``{"text": …}``, or ``{"base64": …}`` where they are no text, or, when they
 are many, ``{"sha256": …, "size": …}`` and lie in ``contents/`` under that name. A name or an
@@ -164,18 +165,16 @@ class Journal:
     def unfinished(self) -> bool:
         """Whether a run for this container began and did not end.
 
-        A line without its end adds nothing: its change was never made, and what was made before
-        stands in whole lines.
+        A line without its end adds nothing: what was changed before it stands in whole lines, and
+        they leave the run open.
         """
         return _unfinished(self.lines(), self.ctid)
 
     def interrupted(self) -> int | None:
         """Return the container, any of the node's, whose run did not end; None if all did."""
-        if self.unfinished():
-            return self.ctid
         lines = self.lines()
-        others = dict.fromkeys(line["ctid"] for line in lines)
-        return next((ctid for ctid in others if _unfinished(lines, ctid)), None)
+        ctids = dict.fromkeys([self.ctid, *(line["ctid"] for line in lines)])
+        return next((ctid for ctid in ctids if _unfinished(lines, ctid)), None)
 
     def newer(self) -> list[int]:
         """Return the containers whose plans were applied after this one's and still are."""

@@ -118,12 +118,10 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
 
 
 #: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does. Its
-#: first member tells how its names begin: to read it to its end takes seconds, and twice that.
+#: names begin in one of two ways, and to read it once takes seconds.
 _IN_TEMPLATE = (
     'file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}; '
-    'case $(tar --list --file="$file" 2>/dev/null | head -n 1) in '
-    "./*) name=.$2 ;; *) name=${2#/} ;; esac; "
-    'exec tar --extract --to-stdout --occurrence=1 --file="$file" -- "$name"'
+    'exec tar --extract --to-stdout --occurrence=1 --file="$file" -- ".$2" "${2#/}"'
 )
 #: All that tar says of an archive that is whole, and does not have the file.
 _NOT_IN_IT = re.compile(
@@ -144,8 +142,8 @@ def of_template(node: Transport, template: str, path: str) -> bytes:
     """
     argv = ["env", "LC_ALL=C", "sh", "-c", _IN_TEMPLATE, "template", template, path]
     found = node.run(argv, timeout=_CREATE_PATIENCE)
-    if not found.ok and _NOT_IN_IT.fullmatch(found.stderr):
-        return b""
+    if not found.ok and _NOT_IN_IT.fullmatch(found.stderr):  # by the one name or by both
+        return found.stdout
     return found.require().stdout
 
 

@@ -45,9 +45,15 @@ _PRUNED = (
 #: What an administrator writes: compared by content.
 _HASHED = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr/local", "/var/spool")
 _ALL = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr", "/var")
-#: What is enabled or masked are links here; ``systemctl list-unit-files`` reads no more than these
-#: and what is among the files anyway, and takes twice as long as all else together.
-_UNITS = ("/etc/systemd/system", "/etc/systemd/user", "/run/systemd/system", "/run/systemd/user")
+#: What is enabled or masked until the next boot; for good, that is among the files of /etc.
+#: ``systemctl list-unit-files`` says the same, and takes twice as long as all else together.
+_UNITS = tuple(
+    f"/run/systemd/{each}"
+    for each in (
+        *("system", "user", "system.control", "system.attached"),
+        *("generator", "generator.early", "generator.late"),
+    )
+)
 _SCRIPT = r"""
 export LC_ALL=C
 part() { printf '\n== %s\n' "$1"; }
@@ -73,6 +79,7 @@ cd /sys/kernel/security/apparmor/policy/profiles 2>/dev/null &&
     grep -H . */mode */raw_sha256 | sed -E 's|^(.*)\.[0-9]+/mode:|\1\t|;
         s|^(.*)\.[0-9]+/raw_sha256:|hash of \1\t|'
 part unit
+test -n "$units" || exit 9  # find would look where it stands
 find $units -printf '%p\t%y %l\n' || exit 9
 part active
 systemctl list-units --plain --no-legend --type=service,socket,timer --state=active,failed |

@@ -45,7 +45,6 @@ FAULTS = (
         _RELOAD_LEAVES_A_FILE,
         red=(TUNABLE_BACK,),
         words=("not as before", "/etc/left-by-a-reload"),
-        also=(REHEARSED, LETTER),
         start=READY,
     ),
     Fault(
@@ -54,7 +53,6 @@ FAULTS = (
         _RELOAD_LEAVES_A_FILE,
         red=(REHEARSED,),
         words=("thing(s) differ: ", "/etc/left-by-a-reload"),
-        also=(TUNABLE_BACK, LETTER),
         start=READY,
     ),
     Fault(
@@ -63,7 +61,6 @@ FAULTS = (
         _REMOVAL_LEAVES_A_PROFILE,
         red=(PROFILE_BACK,),
         words=("not as before", "policy lxc-left"),
-        also=(REHEARSED, LETTER),
         start=READY,
     ),
     Fault(
@@ -76,7 +73,6 @@ FAULTS = (
         ),
         red=(DOCKER_BACK,),
         words=("not as before", "/etc/systemd/system-preset/00-lab.preset"),
-        also=(REHEARSED, LETTER),
         start=READY,
     ),
     Fault(
@@ -85,7 +81,6 @@ FAULTS = (
         _pct('*" mv -T /var/lib/docker/fuse-overlayfs "*', "exit 0"),
         undetermined=(DOCKER_BACK,),
         words=("these changes are still in place", "Docker uses fuse-overlayfs"),
-        also=(REHEARSED, LETTER),
         start=READY,
     ),
     Fault(

@@ -51,6 +51,9 @@ class TestEachFault:
         assert len(set(fault.named)) == len(fault.named)
         assert not set(fault.also) & set(fault.red)
 
+    def test_what_is_left_open_could_be_asked(self, fault: Fault) -> None:
+        assert set(fault.also) <= set(fault.asked(everything=True))
+
     def test_it_says_what_must_be_read(self, fault: Fault) -> None:
         assert fault.words
         assert all(word.strip() for word in (*fault.words, *fault.beside, *fault.because))

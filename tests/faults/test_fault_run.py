@@ -14,7 +14,7 @@ from faults.fault import Fault
 from faults.run import COMPLIANT, RED, UNDETERMINED, Found, compare
 from faults.scenarios import DRIVER, HELLO, INSTALLED, MOUNT, SETTINGS
 from remediation import target as targets
-from remediation.errors import CommandFailed, FactError, UsageError
+from remediation.errors import CommandFailed, FactError, RemediationError, UsageError
 from remediation.transport import Base, CommandResult
 
 if TYPE_CHECKING:
@@ -112,6 +112,19 @@ def test_a_named_scenario_that_was_not_asked_is_a_problem() -> None:
     ]
 
 
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+def test_each_fault_can_come_as_it_is_expected_and_no_word_of_it_is_idle(fault: Fault) -> None:
+    words = run._words(fault, 950)
+    told = {t: "; ".join(word for title, word, _ in words if title == t) for t in fault.named}
+    found = {title: Found(COMPLIANT) for title in fault.asked()}
+    found |= {t: Found(verdict, told[t]) for t, verdict in run.expected(fault).items()}
+    assert compare(fault, found) == ()
+    for title in fault.named:
+        other = found | {title: Found(found[title].verdict, "something else")}
+        due = [each for each, _, _ in words if each == title]
+        assert [each.title for each in compare(fault, other)] == due != []
+
+
 class Node(Base):
     """Remembers what was run, and fails it if told to."""
 
@@ -119,6 +132,10 @@ class Node(Base):
 
     def __init__(self, code: int = 0) -> None:
         self.code, self.ran = code, list[list[str]]()
+
+    @property
+    def node(self) -> Node:
+        return self
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -168,6 +185,7 @@ def test_a_gate_that_says_nothing_of_a_scenario_is_no_verdict(
         *((0, "passed", True), (0, "failed", False), (0, "broken", False), (0, "skipped", False)),
         *((1, "failed", True), (1, "broken", False), (1, "passed", False), (3, "failed", False)),
         *((3, "broken", True), (3, "passed", False), (5, "failed", True), (5, "broken", True)),
+        *((-9, "broken", False), (4, "broken", False), (2, "broken", True), (6, "passed", False)),
     ],
 )
 def test_the_exit_code_is_what_the_verdicts_come_to(code: int, status: str, honest: bool) -> None:
@@ -227,6 +245,86 @@ def test_an_unsafe_fault_is_refused_where_it_was_named_and_left_out_where_not() 
         real.require_safe(FAULTS[10:], named=True, may_change=True)
     assert real.require_safe(FAULTS, named=False, may_change=True) == SAFE
     assert real.require_safe(SAFE, named=True, may_change=True) == SAFE
+
+
+class OnTarget:
+    """Two safe faults on a target: what is asked, said and looked at is given, and noted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.node, self.looks = Node(), list[dict[str, str]]()
+        self.answers: list[dict[str, Found] | RemediationError] = []
+        own = targets.Target("pve1", 951)
+        monkeypatch.setattr(real.targets, "opened", lambda *_, **__: nullcontext(self))
+        monkeypatch.setattr(real, "_container", lambda *_: nullcontext(own))
+        monkeypatch.setattr(
+            real, "_look", lambda *_: self.looks.pop(0) if self.looks else {"a": "1"}
+        )
+        monkeypatch.setattr(real, "wait_until_booted", lambda _: None)
+        monkeypatch.setattr(real.run, "ask", lambda *_: self._answer())
+
+    def inside(self, _: int) -> None:
+        return None
+
+    def _answer(self) -> dict[str, Found]:
+        answer = self.answers.pop(0)
+        if isinstance(answer, RemediationError):
+            raise answer
+        return answer
+
+    def results(self) -> list[run.Result]:
+        asked = targets.Target("pve1", 950, reserved=(951,))
+        return list(real.on_target(TWO, asked, lambda _: None))
+
+
+TWO = (
+    Fault("F98", "one", "break one", red=(DRIVER,), words=("down",), undo="mend one"),
+    Fault("F99", "two", "break two", red=(INSTALLED,), words=("gone",), undo="mend two"),
+)
+HEALTHY = dict.fromkeys([DRIVER, INSTALLED], Found(COMPLIANT))
+
+
+def test_on_a_target_each_fault_is_undone_and_that_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    it = OnTarget(monkeypatch)
+    it.answers = [
+        HEALTHY,
+        HEALTHY | {DRIVER: Found(RED, "down")},
+        HEALTHY | {INSTALLED: Found(RED, "gone")},
+    ]
+    assert [(each.id, each.held) for each in it.results()] == [("F98", True), ("F99", True)]
+    scripts = [argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran]
+    assert scripts == ["break one", "mend one", "break two", "mend two"]
+
+
+def test_on_a_target_an_error_is_no_verdict_and_the_fault_is_undone_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    it = OnTarget(monkeypatch)
+    it.answers = [HEALTHY, FactError("the gate said nothing"), HEALTHY]
+    first, second = it.results()
+    assert (first.unasked, first.held) == ("the gate said nothing", False)
+    assert [str(each) for each in second.problems][:1] == [
+        f"{INSTALLED!r} is compliant, and should be not compliant"
+    ]
+    assert sum("mend" in argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran) == 2
+
+
+def test_on_a_target_what_was_red_before_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = OnTarget(monkeypatch)
+    it.answers = [HEALTHY | {DRIVER: Found(RED, "down")}, HEALTHY | {INSTALLED: Found(RED, "gone")}]
+    first, second = it.results()
+    assert first.unasked == f"{DRIVER!r} is not compliant without it, too"
+    assert second.held
+    assert not any("one" in argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran)
+
+
+def test_on_a_target_nothing_follows_a_fault_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = OnTarget(monkeypatch)
+    it.answers = [HEALTHY, HEALTHY | {DRIVER: Found(RED, "down")}]
+    it.looks = [{"a": "1"}, {"a": "2"}]
+    (only,) = it.results()
+    assert [str(each) for each in only.problems] == ["it was not taken back: a: 1 -> 2"]
 
 
 def test_the_throw_away_container_is_a_target_of_its_own(tmp_path: Path) -> None:

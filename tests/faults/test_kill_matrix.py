@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from rich.console import Console
 import faults.__main__ as command
 from faults import matrix
 from faults.__main__ import _code, main
+from faults.catalogue import FAULTS
 from faults.run import COMPLIANT, RED, UNDETERMINED, Found, Problem, Result
 from faults.scenarios import DRIVER, HELLO, INSTALLED, scenarios
 from remediation.errors import FactError
@@ -50,6 +52,27 @@ def test_killed_is_only_what_turned_into_what_it_must() -> None:
     assert killed[INSTALLED] == ["F01"]
     assert killed[HELLO] == ["F02"]
     assert killed[DRIVER] == []  # red, but nobody had meant it
+
+
+def test_what_is_red_for_another_cause_is_not_killed() -> None:
+    other = replace(GOOD, problems=(Problem(INSTALLED, "does not say 'line 3', but: down"),))
+    assert matrix.killed([other])[INSTALLED] == []
+    assert 'class="red wrong"' in matrix.as_html([other])
+    elsewhere = replace(GOOD, problems=(Problem(DRIVER, "is undetermined"),))
+    assert matrix.killed([elsewhere])[INSTALLED] == ["F01"]
+
+
+def test_how_much_of_the_catalogue_it_is_stands_in_it() -> None:
+    document = json.loads(matrix.as_json(RESULTS))
+    assert document["ran"] == ["F01", "F02", "F37"]
+    left = [fault.id for fault in FAULTS if fault.id not in document["ran"]]
+    assert document["not run"] == left
+    assert f"3 faults in 0 min, {document['made'][:10]}" in matrix.as_html(RESULTS)
+    assert f"; {len(left)} of the catalogue were not run" in matrix.as_html(RESULTS)
+    whole = [Result(fault.id, "", {}, seconds=60.0) for fault in FAULTS]
+    assert f"{len(FAULTS)} faults in {len(FAULTS)} min" in matrix.as_html(whole)
+    assert ", the whole catalogue." in matrix.as_html(whole)
+    assert "the catalogue" not in matrix.as_html([GOOD])
 
 
 def test_json_holds_every_scenario_and_fault() -> None:

@@ -299,6 +299,9 @@ def test_bridge_is_the_other_machines_and_has_one_owner(file: Path) -> None:
     assert f"Address={provision.REGISTRY.partition(':')[0]}/24" in network
     assert b'USE_LXC_BRIDGE="false"' in files["/etc/default/lxc-net"].content
     assert b'USE_LXC_BRIDGE="true"' in recipe.node_tree(HERE)["/etc/default/lxc-net"].content
+    pam = "/etc/ssh/sshd_config.d/pam.conf"  # emulation is slow enough; Proxmox's own stays
+    assert b"UsePAM no" in recipe.node_tree(HERE)[pam].content
+    assert pam not in files
 
 
 def test_templates_network_is_its_own_on_proxmox_too() -> None:

@@ -325,7 +325,9 @@ def packed(archive: Path, *names: str) -> None:
     subprocess.run(argv, check=True)
 
 
-@pytest.mark.parametrize("names", [("./0", "./etc", "./srv"), ("0", "etc"), ("etc",)])
+@pytest.mark.parametrize(
+    "names", [("./0", "./etc", "./srv"), ("0", "etc"), ("etc",), ("./0", "etc")]
+)
 def test_a_file_of_a_template(template: Path, names: tuple[str, ...]) -> None:
     packed(template, *names)
     assert provision.of_template(Local(), VOLUME, DAEMON) == b'{"debug": true}\n'

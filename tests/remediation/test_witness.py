@@ -50,7 +50,7 @@ hash of lxc-phoenix-v2\tabc
 hash of firefox\tdef
 
 == unit
-/etc/systemd/system/multi-user.target.wants/docker.service\tl /lib/docker.service
+/run/systemd/system/docker.service\tl /lib/docker.service
 
 
 == active
@@ -81,8 +81,7 @@ def test_every_part_is_read() -> None:
     assert found["attributes of /etc/link"] == "user.z=0x33"
     assert found["package bash:amd64"] == "ii  5.2"
     assert found["policy lxc-phoenix-v2"] == "enforce"
-    wanted = "unit /etc/systemd/system/multi-user.target.wants/docker.service"
-    assert found[wanted] == "l /lib/docker.service"
+    assert found["unit /run/systemd/system/docker.service"] == "l /lib/docker.service"
     assert found["mount /"] == "/dev/vda ext4 rw; overlay overlay rw"
     assert found["content of /etc/two  blanks"] == "4567"
     assert not [key for key in found if key.split(" ", 1)[-1] in {"", "of "}]
@@ -116,7 +115,11 @@ def test_all_of_these_are_looked_at() -> None:
     hashed = "/etc /etc/pve /root /home /srv /opt /usr/local /var/spool"
     every = "/etc /etc/pve /root /home /srv /opt /usr /var"
     assert argv[3] == "witness"
-    units = "/etc/systemd/system /etc/systemd/user /run/systemd/system /run/systemd/user"
+    units = (
+        "/run/systemd/system /run/systemd/user /run/systemd/system.control "
+        "/run/systemd/system.attached /run/systemd/generator /run/systemd/generator.early "
+        "/run/systemd/generator.late"
+    )
     assert argv[4:7] == (hashed, every, units)
     pruned = [words for path in PRUNED.split() for words in ("-path", path, "-prune", "-o")]
     assert list(argv[7:]) == pruned
@@ -277,7 +280,7 @@ MAY_NOT = [
     "mount /",
     "mount /procs",
     "package docker.io",
-    "unit /etc/systemd/system/multi-user.target.wants/docker.service",
+    "unit /run/systemd/system/docker.service",
     "attributes of /etc/hosts",
 ]
 
