@@ -69,12 +69,25 @@ def last_load_was_clean(node: Transport) -> None:
 
 
 def _service_log(node: Transport) -> list[tuple[str, str]]:
-    """Return (Unix time, message) of AppArmor's service in this boot."""
+    """Return (Unix time, message) of AppArmor's service in this boot.
+
+    Raises:
+        FactError: there is none, or systemd itself knows of a later change than its journal, which
+            loses entries when a log is flooded.
+    """
     log = node.run(["journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"])
     pattern = re.compile(r"^(\d+\.\d+) \S+ [^:]+: (.*)$", re.MULTILINE)
     entries: list[tuple[str, str]] = pattern.findall(log.require().text)
     if not entries:
         raise FactError(f"the journal of {node.machine} has nothing of apparmor.service")
+    show = ["systemctl", "show", "apparmor", "-p", "StateChangeTimestamp", "--timestamp=unix"]
+    changed = node.run([*show, "--value"]).require().text.strip().removeprefix("@")
+    last = max(float(when) for when, _ in entries)
+    if not changed or float(changed) > last + 1:  # it says whole seconds
+        raise FactError(
+            f"the journal of {node.machine} lost what it had of AppArmor's last load: its last "
+            f"entry is of {last:.0f}, and systemd knows of {changed or 'nothing'} (Unix times)"
+        )
     return entries
 
 

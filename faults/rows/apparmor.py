@@ -161,7 +161,7 @@ FAULTS = (
         "sh -c 'while :; do aa-exec -p flood -- true; done'",
         undetermined=(LOG,),
         words=("the kernel lost", "audit records in the window"),
-        also=(DENIALS,),
+        also=(DENIALS, RELOADED, LOADS),  # the journal loses entries, too
         reach=NODE,
     ),
     Fault(

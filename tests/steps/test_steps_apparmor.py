@@ -31,7 +31,15 @@ RELOADED = "201.000001 pve1 systemd[1]: Reloaded apparmor.service - Load AppArmo
 ERROR = "200.500000 pve1 x[1]: AppArmor parser error for /etc/apparmor.d/s in line 3: syntax\n"
 WARNING = "200.500000 pve1 x[1]: Warning from /etc/apparmor.d/s: syntax error, unexpected\n"
 FAILED = "201.000001 pve1 systemd[1]: Reload failed for apparmor.service\n"
+CHANGED = "systemctl show apparmor -p StateChangeTimestamp --timestamp=unix --value"
 NOT_STARTED = "93.000000 pve1 systemd[1]: Failed to start apparmor.service - Load.\n"
+
+
+def logged(log: str, written: str = "", changed: str = "") -> Machine:
+    """A node with this log of AppArmor's service, and a tunable written at this time."""
+    last = max(line.partition(".")[0].rjust(9) for line in log.splitlines()).strip()
+    answers: dict[str, Any] = {STAT: written, LOG: log, CHANGED: changed or f"@{last}\n"}
+    return Machine({}, answers)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +54,8 @@ def test_the_tunable(content: str | None, message: str) -> None:
 
 @pytest.mark.parametrize("written", ["92.500000", "92.4"])
 def test_a_load_after_the_tunable(written: str) -> None:
-    steps.loaded_after_tunable(Machine({}, {STAT: f"{written}\n", LOG: STARTED}))
-    steps.loaded_after_tunable(Machine({}, {STAT: "150.0", LOG: STARTED + RELOADING + RELOADED}))
+    steps.loaded_after_tunable(logged(STARTED, f"{written}\n"))
+    steps.loaded_after_tunable(logged(STARTED + RELOADING + RELOADED, "150.0"))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +68,7 @@ def test_a_load_after_the_tunable(written: str) -> None:
 )
 def test_no_load_after_the_tunable(written: str, log: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
-        steps.loaded_after_tunable(Machine({}, {STAT: written, LOG: log}))
+        steps.loaded_after_tunable(logged(log, written))
 
 
 def test_a_time_or_a_log_that_cannot_be_read() -> None:
@@ -81,7 +89,7 @@ def test_a_time_or_a_log_that_cannot_be_read() -> None:
     ],
 )
 def test_a_clean_load(log: str) -> None:
-    steps.last_load_was_clean(Machine({}, {LOG: log}))
+    steps.last_load_was_clean(logged(log))
 
 
 @pytest.mark.parametrize(
@@ -96,12 +104,20 @@ def test_a_clean_load(log: str) -> None:
 )
 def test_a_load_with_an_error(log: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
-        steps.last_load_was_clean(Machine({}, {LOG: log}))
+        steps.last_load_was_clean(logged(log))
 
 
 def test_a_load_that_has_not_ended() -> None:
     with pytest.raises(FactError, match="has not ended"):
-        steps.last_load_was_clean(Machine({}, {LOG: STARTED + RELOADING}))
+        steps.last_load_was_clean(logged(STARTED + RELOADING))
+
+
+@pytest.mark.parametrize("changed", ["@202\n", "@94", "\n"])
+def test_a_load_that_the_journal_lost(changed: str) -> None:
+    for step in (steps.last_load_was_clean, steps.loaded_after_tunable):
+        with pytest.raises(FactError, match=r"lost what it had .* last entry is of 92"):
+            step(logged(STARTED, "100.0", changed))
+    steps.last_load_was_clean(logged(STARTED, changed="@93"))
 
 
 PROFILE = docker_in_lxc.content(docker_in_lxc.PROFILE)
