@@ -59,7 +59,8 @@ CAUSES = (
         "fuse-overlayfs is not installed, or not executable",
     ),
     (
-        r'exec: "/hello": stat /hello: no such file',
+        # Without a mount of its own, runc looks for the one above, which is the guest's root.
+        r'exec: "/hello": stat /hello: no such file|error preparing rootfs: remount-private /,',
         (
             "the root of the Docker container is empty: /usr/bin/fuse-overlayfs mounted nothing, "
             "and may not be what its package brought (dpkg -V fuse-overlayfs)"
@@ -225,7 +226,7 @@ def mount_serves(container: Transport, docker_run: DockerRun) -> None:
     merged = shown.require().text.strip()
     listing = container.run(["ls", "-A", merged])
     assert listing.ok, f"the mount serves nothing: {cause(said(listing))}"
-    assert listing.text.split(), f"{merged} is empty"
+    assert listing.text.split(), f"{merged} is empty: the fuse-overlayfs process behind it ended"
 
 
 @given("hello-world is not in the container")

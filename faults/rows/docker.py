@@ -231,7 +231,7 @@ FAULTS = (
         "F40",
         "the fuse daemon behind a running container's mount dies",
         'systemd-run -q --unit=killer sh -c \'until pgrep -fx "/hello wait"; do sleep 0.2; done; '
-        "sleep 0.5; pkill -x fuse-overlayfs'",
+        "sleep 0.5; pkill -KILL -x fuse-overlayfs'",
         red=(MOUNT,),
         words=("the fuse-overlayfs process behind a mount died",),
         reach=CONTAINER,

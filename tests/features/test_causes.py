@@ -51,6 +51,13 @@ OCI = "docker: Error response from daemon: failed to create task for container: 
             "mounted nothing",
         ),
         (
+            (
+                f"{OCI}unable to start container process: error during container init: error "
+                "preparing rootfs: remount-private /, flags: 0x40000: permission denied: unknown."
+            ),
+            "mounted nothing",
+        ),
+        (
             f'{OCI}error mounting "proc" to rootfs at "/proc": mount proc: permission denied',
             "nested mounts are refused",
         ),
