@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from faults import states
 from faults.fault import CTID, HEALTHY
-from faults.run import COMPLIANT, ask
+from faults.run import COMPLIANT, Questions
 from faults.scenarios import scenarios
 from remediation import target
 
@@ -115,11 +115,13 @@ def false_alarms(variation: Variation, lab: Lab) -> dict[str, Found]:
         CommandFailed: the target was not what the variation is about.
     """
     states.prepare(lab, variation.ctid)
-    states.load(lab, HEALTHY, variation.ctid)
-    with target.opened(target.parse(f"lab/{variation.ctid}")) as runtime:
-        states.date_anew(runtime.node, variation.ctid)
-        states.shell(runtime.node, variation.make, variation.ctid)
-    found = ask(asked(), "--target", f"lab/{variation.ctid}", "--allow-mutation")
-    with target.opened(target.parse(f"lab/{variation.ctid}")) as runtime:
+    where = f"lab/{variation.ctid}"
+    with Questions(asked(), "--target", where, "--allow-mutation") as questions:
+        states.load(lab, HEALTHY, variation.ctid)
+        with target.opened(target.parse(where)) as runtime:
+            states.date_anew(runtime.node, variation.ctid)
+            states.shell(runtime.node, variation.make, variation.ctid)
+        found = questions.ask()
+    with target.opened(target.parse(where)) as runtime:
         states.shell(runtime.node, variation.proof, variation.ctid)
     return {title: each for title, each in found.items() if each.verdict != COMPLIANT}

@@ -9,8 +9,9 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from faults import states
 from faults.fault import CTID, HEALTHY, PRELUDE, Fault
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parents[1]
 _GATE_TIMEOUT = 1800.0
-#: Takes a second to import, and seconds to print; and nobody uses or reads it.
-_QUICKLY = ("-p", "no:hypothesispytest", "--tb=native")
+#: The first waits; the others take a second to import and seconds to print, and nobody reads them.
+_QUICKLY = ("-p", "faults.wait", "-p", "no:hypothesispytest", "--tb=native")
 COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"
 #: Allure's words for the three.
 _VERDICTS = {"passed": COMPLIANT, "failed": RED, "broken": UNDETERMINED, "skipped": UNDETERMINED}
@@ -90,62 +91,121 @@ def expected(fault: Fault) -> dict[str, str]:
     return dict.fromkeys(fault.red, RED) | dict.fromkeys(fault.undetermined, UNDETERMINED)
 
 
+class Gate:
+    """A run of the gate. It is started at once, collects, and waits until it is to ask.
+
+    To start takes more than a second, in which the node can be made ready.
+
+    Args:
+        arguments: pytest's.
+        results: the folder for Allure's results.
+    """
+
+    def __init__(self, *arguments: str, results: Path) -> None:
+        argv = [sys.executable, "-m", "pytest", *_QUICKLY, *arguments, "--no-report"]
+        argv += [f"--alluredir={results}", f"--junit-xml={results}/junit.xml"]
+        pipe, self._results = subprocess.PIPE, results
+        self._process = subprocess.Popen(
+            argv, cwd=_ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def ask(self) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
+        """Let it ask; return how it ended, and each scenario's status and message by title."""
+        try:
+            said = self._process.communicate("ask\n", timeout=_GATE_TIMEOUT)
+        except subprocess.TimeoutExpired as error:
+            raise TransportError(f"the gate did not end within {_GATE_TIMEOUT:g} s") from error
+        finally:
+            self.end()
+        argv, code = self._process.args, self._process.returncode
+        done: subprocess.CompletedProcess[str] = subprocess.CompletedProcess(argv, code, *said)
+        told = {}
+        for path in self._results.glob("*-result.json"):
+            result = json.loads(path.read_text())
+            details = result.get("statusDetails") or {}
+            told[result["name"]] = {
+                "status": result["status"],
+                "message": details.get("message", ""),
+            }
+        return done, told
+
+    def end(self) -> None:
+        """End it, if it still waits or asks."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
 def gate(
     *arguments: str, results: Path
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
-    """Run the gate; return how it ended, and each scenario's status and message by title."""
-    argv = [sys.executable, "-m", "pytest", *_QUICKLY, *arguments, "--no-report"]
-    argv += [f"--alluredir={results}", f"--junit-xml={results}/junit.xml"]
-    try:
-        done = subprocess.run(
-            argv, cwd=_ROOT, capture_output=True, text=True, timeout=_GATE_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TransportError(f"the gate did not end within {_GATE_TIMEOUT:g} s") from error
-    told = {}
-    for path in results.glob("*-result.json"):
-        result = json.loads(path.read_text())
-        details = result.get("statusDetails") or {}
-        told[result["name"]] = {"status": result["status"], "message": details.get("message", "")}
-    return done, told
+    """Run the gate: see :class:`Gate`."""
+    return Gate(*arguments, results=results).ask()
 
 
-def ask(titles: Sequence[str], *options: str) -> dict[str, Found]:
-    """Ask the gate about some scenarios.
+class Questions:
+    """The gate about some scenarios, started and waiting: see :class:`Gate`.
 
     Args:
         titles: the scenarios'.
         options: of pytest, such as the target.
-
-    Returns:
-        What it said, by title.
-
-    Raises:
-        FactError: it gave no verdict about one of them.
     """
-    with tempfile.TemporaryDirectory(prefix="faults-") as name, ThreadPoolExecutor() as lanes:
+
+    def __init__(self, titles: Sequence[str], *options: str) -> None:
+        self._titles = titles
+        self._folder = tempfile.TemporaryDirectory(prefix="faults-")
+        self._groups = [
+            [
+                Gate(*lane, *options, results=Path(self._folder.name, f"{number}-{place}"))
+                for place, lane in enumerate(together)
+            ]
+            for number, together in enumerate(_lanes(titles))
+        ]
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End what nobody let ask."""
+        for each in chain(*self._groups):
+            each.end()
+        self._folder.cleanup()
+
+    def ask(self) -> dict[str, Found]:
+        """Ask.
+
+        Returns:
+            What the gate said, by title.
+
+        Raises:
+            FactError: it gave no verdict about one of them.
+        """
         ended: list[subprocess.CompletedProcess[str]] = []
         told: dict[str, dict[str, str]] = {}
-        for number, together in enumerate(_lanes(titles)):
-            folders = [Path(name) / f"{number}-{lane}" for lane in range(len(together))]
-            asked = [
-                lanes.submit(gate, *lane, *options, results=folder)
-                for lane, folder in zip(together, folders, strict=True)
-            ]
-            for each in asked:
-                done, said = each.result()
-                _require_honest(done.returncode, [verdict["status"] for verdict in said.values()])
-                ended.append(done)
-                told |= said
-    found = {
-        title: Found(_VERDICTS.get(said["status"], UNDETERMINED), said["message"])
-        for title, said in told.items()
-    }
-    if missing := [title for title in titles if title not in found]:
-        codes = ", ".join(str(done.returncode) for done in ended)
-        words = "\n".join(done.stdout[-3000:] + done.stderr[-3000:] for done in ended)
-        raise FactError(f"the gate ended with {codes} and said nothing of {missing[0]!r}:\n{words}")
-    return found
+        for together in self._groups:
+            with ThreadPoolExecutor() as lanes:
+                for done, said in lanes.map(Gate.ask, together):
+                    _require_honest(done.returncode, [each["status"] for each in said.values()])
+                    ended.append(done)
+                    told |= said
+        found = {
+            title: Found(_VERDICTS.get(said["status"], UNDETERMINED), said["message"])
+            for title, said in told.items()
+        }
+        if missing := [title for title in self._titles if title not in found]:
+            codes = ", ".join(str(done.returncode) for done in ended)
+            words = "\n".join(done.stdout[-3000:] + done.stderr[-3000:] for done in ended)
+            raise FactError(
+                f"the gate ended with {codes} and said nothing of {missing[0]!r}:\n{words}"
+            )
+        return found
+
+
+def ask(titles: Sequence[str], *options: str) -> dict[str, Found]:
+    """Ask at once: see :class:`Questions`."""
+    with Questions(titles, *options) as questions:
+        return questions.ask()
 
 
 def _require_honest(code: int, statuses: Sequence[str]) -> None:
@@ -246,12 +306,14 @@ def on_lab(fault: Fault, lab: Lab, *, everything: bool = False) -> Result:
     clock = time.monotonic()
     if fault.release and fault.release not in lab.state.templates:
         raise FactError(f"the node has no template of {fault.release}: python -m lab template")
-    states.load(lab, fault.start)
-    with target.opened(target.parse(f"lab/{CTID}")) as runtime:
-        if fault.start == HEALTHY:
-            states.date_anew(runtime.node)
-        inject(fault, runtime.node)
-    found = ask(fault.asked(everything=everything), *options(fault, f"lab/{CTID}"))
+    where = f"lab/{CTID}"
+    with Questions(fault.asked(everything=everything), *options(fault, where)) as questions:
+        states.load(lab, fault.start)
+        with target.opened(target.parse(where)) as runtime:
+            if fault.start == HEALTHY:
+                states.date_anew(runtime.node)
+            inject(fault, runtime.node)
+        found = questions.ask()
     problems = compare(fault, found)
     seconds = time.monotonic() - clock
     return Result(fault.id, fault.title, expected(fault), found, problems, seconds)

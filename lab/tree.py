@@ -74,6 +74,8 @@ def archive(tree: Tree) -> bytes:
 def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -> dict[str, bytes]:
     """Copy the tar archive ``base`` to ``out`` with the tree's files in place of its own.
 
+    Each follows its folder, so that who looks for it need not read to the end.
+
     Names are written as plain bytes (GNU format): mke2fs cannot read the UTF-8 names of pax
     headers. The extended attributes that pax headers carry are lost with them; in these
     images that is the journal folder's ACL.
@@ -89,6 +91,7 @@ def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -
         names (``vmlinuz``, ``initrd.img``), if it has them.
     """
     prefixes, boot = tuple(drop), {}
+    left = dict(tree)
     with (
         tarfile.open(fileobj=base, mode="r|") as source,
         tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as target,
@@ -104,7 +107,11 @@ def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -
                 boot[stem] = content.read()
                 continue
             target.addfile(member, content)
-        _append(target, tree)
+            if member.isdir():
+                folder = "" if name == "." else f"/{name}"
+                mine = [path for path in left if path.rpartition("/")[0] == folder]
+                _append(target, {path: left.pop(path) for path in mine})
+        _append(target, left)
     return boot
 
 

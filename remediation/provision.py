@@ -118,11 +118,14 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
 
 
 #: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does. Its
-#: names begin in one of two ways, and to read it once takes seconds.
-_IN_TEMPLATE = (
-    'file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}; '
-    'exec tar --extract --to-stdout --occurrence=1 --file="$file" -- ".$2" "${2#/}"'
-)
+#: names begin in one of two ways; tar reads on, for seconds, until it has found all that it is
+#: asked for, so it is asked for one.
+_IN_TEMPLATE = """
+file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}
+for name in ".$2" "${2#/}"; do
+    tar --extract --to-stdout --occurrence=1 --file="$file" -- "$name" && exit
+done
+"""
 #: All that tar says of an archive that is whole, and does not have the file.
 _NOT_IN_IT = re.compile(
     rb"(tar: (.*: Not found in archive|Exiting with failure status due to previous errors)\s*)+"
@@ -142,8 +145,8 @@ def of_template(node: Transport, template: str, path: str) -> bytes:
     """
     argv = ["env", "LC_ALL=C", "sh", "-c", _IN_TEMPLATE, "template", template, path]
     found = node.run(argv, timeout=_CREATE_PATIENCE)
-    if not found.ok and _NOT_IN_IT.fullmatch(found.stderr):  # by the one name or by both
-        return found.stdout
+    if not found.ok and _NOT_IN_IT.fullmatch(found.stderr):
+        return b""
     return found.require().stdout
 
 

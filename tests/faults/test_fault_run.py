@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -18,7 +19,7 @@ from remediation.errors import CommandFailed, FactError, RemediationError, Usage
 from remediation.transport import Base, CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 FAULT = Fault(
@@ -165,15 +166,36 @@ def test_a_function_is_given_the_node() -> None:
     assert given == [node]
 
 
-def test_a_gate_that_says_nothing_of_a_scenario_is_no_verdict(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def gate(*arguments: str, results: Path) -> Any:
-        mine = run.scenarios()[HELLO].nodeid in arguments
-        told = {HELLO: {"status": "passed", "message": ""}} if mine else {}
-        return run.subprocess.CompletedProcess([], 0 if mine else 2, "usage", ""), told
+class Said:
+    """A gate that has nothing to ask; every scenario is compliant that ``answer`` knows."""
 
-    monkeypatch.setattr(run, "gate", gate)
+    started: ClassVar[list[tuple[str, ...]]]
+    answer: ClassVar[Callable[[tuple[str, ...]], tuple[str, ...]]]
+
+    def __init__(self, *arguments: str, results: Path) -> None:
+        assert not results.exists()
+        titles = {each.nodeid: title for title, each in run.scenarios().items()}
+        self._lane = tuple(titles[each] for each in arguments if each in titles)
+        self.started.append(self._lane)
+
+    def ask(self) -> Any:
+        passed = {"status": "passed", "message": ""}
+        told = dict.fromkeys(type(self).answer(self._lane), passed)
+        return run.subprocess.CompletedProcess([], 0 if told else 2, "usage", ""), told
+
+    def end(self) -> None:
+        """There is nothing to end."""
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> type[Said]:
+    Said.started, Said.answer = [], lambda lane: lane
+    monkeypatch.setattr(run, "Gate", Said)
+    return Said
+
+
+def test_a_gate_that_says_nothing_of_a_scenario_is_no_verdict(said: type[Said]) -> None:
+    said.answer = lambda lane: tuple(each for each in lane if each == HELLO)
     assert run.ask([HELLO]) == {HELLO: Found(COMPLIANT)}
     with pytest.raises(FactError, match=r"ended with 2, 0 and said nothing of"):
         run.ask([HELLO, DRIVER])
@@ -194,26 +216,42 @@ def test_the_exit_code_is_what_the_verdicts_come_to(code: int, status: str, hone
 
 
 def test_what_only_looks_is_asked_at_once_and_what_changes_something_after_it(
-    monkeypatch: pytest.MonkeyPatch,
+    said: type[Said],
 ) -> None:
     meet, asked = threading.Barrier(2, timeout=10), list[tuple[str, ...]]()
-    titles = {each.nodeid: title for title, each in run.scenarios().items()}
 
-    def gate(*arguments: str, results: Path) -> Any:
-        lane = tuple(titles[each] for each in arguments if each in titles)
+    def answer(lane: tuple[str, ...]) -> tuple[str, ...]:
         if HELLO not in lane:
             meet.wait()
         asked.append(lane)
-        told = {title: {"status": "passed", "message": ""} for title in lane}
-        return run.subprocess.CompletedProcess([], 0, "", ""), told
+        return lane
 
-    monkeypatch.setattr(run, "gate", gate)
-    assert run.ask([DRIVER, INSTALLED, SETTINGS, HELLO]).keys() == {
-        *(DRIVER, INSTALLED, SETTINGS, HELLO)
-    }
+    said.answer = answer
+    titles = (DRIVER, INSTALLED, SETTINGS, HELLO)
+    with run.Questions(titles) as questions:
+        assert said.started == [(DRIVER, SETTINGS), (INSTALLED,), (HELLO,)]
+        assert not asked, "nothing is asked before somebody says so"
+        assert questions.ask().keys() == set(titles)
     assert sorted(asked[:2]) == sorted([(DRIVER, SETTINGS), (INSTALLED,)])
     assert asked[2:] == [(HELLO,)]
     assert run.ask([]) == {}
+
+
+def test_a_gate_waits_and_is_ended_if_nobody_asks(tmp_path: Path) -> None:
+    nodeid = run.scenarios()[HELLO].nodeid
+    waiting = run.Gate(nodeid, "--collect-only", "--target", "lab/950", results=tmp_path)
+    with pytest.raises(run.subprocess.TimeoutExpired):
+        waiting._process.wait(4)
+    waiting.end()
+    assert waiting._process.returncode == -signal.SIGKILL
+
+
+def test_a_gate_whose_asker_is_gone_ends_by_itself(tmp_path: Path) -> None:
+    nodeid = run.scenarios()[HELLO].nodeid
+    waiting = run.Gate(nodeid, "--collect-only", "--target", "lab/950", results=tmp_path)
+    said, _ = waiting._process.communicate(timeout=60)  # closes its standard input
+    assert "nobody asks" in said
+    assert not list(tmp_path.glob("*-result.json"))
 
 
 def test_one_that_only_looks_is_not_allowed_to_change() -> None:

@@ -83,6 +83,21 @@ def test_lay_over_replaces_drops_and_hands_out_the_kernel() -> None:
         assert opened.getmember("./etc/other").uid == 1234
 
 
+def test_lay_over_puts_each_file_behind_its_folder() -> None:
+    base, out = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=base, mode="w") as packed:
+        for name in (".", "./etc", "./usr"):
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE
+            packed.addfile(member)
+    base.seek(0)
+    files = {path: text("x") for path in ("/new", "/etc/a", "/etc/sub/b", "/usr/c")}
+    tree.lay_over(base, files, (), out)
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as opened:
+        names = opened.getnames()
+    assert names == [".", "./new", "./etc", "./etc/a", "./usr", "./usr/c", "./etc/sub/b"]
+
+
 def test_lay_over_writes_names_without_pax_headers() -> None:
     out = io.BytesIO()
     tree.lay_over(_packed(etc__Főtanúsítvány=b"1"), {}, (), out)
