@@ -14,6 +14,7 @@ from faults.scenarios import (
     MOUNT,
     ONE_NAME,
     THERE,
+    UNITS,
     UNPRIVILEGED,
 )
 
@@ -137,5 +138,13 @@ FAULTS = (
         words=("container {ctid} is privileged",),
         also=(DENIALS, AGAIN),
         undo=_BACK,
+    ),
+    Fault(
+        "F08-running",
+        "the container runs as a privileged one, whatever its configuration says now",
+        _KEEP + "sed -i '/^unprivileged/d' \"$conf\"; restart; " + _BACK,
+        red=(UNPRIVILEGED,),
+        words=("container {ctid} is privileged", "(no id map)"),
+        also=(UNITS, MOUNT, HELLO, DENIALS, AGAIN),
     ),
 )

@@ -59,6 +59,14 @@ FAULTS = (
         reach=NODE,
     ),
     Fault(
+        "F51-reinstall",
+        "a second run installs the package once more",
+        "echo 'inside apt-get install -y --reinstall fuse-overlayfs >/dev/null' >>\"$install\"",
+        red=(AGAIN,),
+        words=("a second run changed", "file /usr/bin/fuse-overlayfs"),
+        reach=NODE,
+    ),
+    Fault(
         "F51-fails",
         "a second run ends with an error",
         'echo \'fail "container $CTID has it already"\' >>"$install"',
