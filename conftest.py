@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from testinfra.host import Host
 
 from gate import evidence, report
 from remediation import docker_in_lxc
 from remediation import target as targets
 from remediation.errors import RemediationError, TransportError, UsageError
 from remediation.provision import Provisioned, provision
-from steps.witness import TransportBackend
+from steps import witness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from testinfra.host import Host
 
     from remediation.runtime import Runtime
     from remediation.target import Target
@@ -41,6 +41,9 @@ pytest_plugins = (
 #: Why scenarios were left out, for the reader of the header.
 _LEFT_OUT = pytest.StashKey[list[str]]()
 _ASKED = pytest.StashKey["list[Target]"]()
+#: The targets that were connected to, by name; and what closes the connections.
+_OPENED = pytest.StashKey["dict[str, Runtime]"]()
+_OPEN = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,6 +81,21 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the connections."""
+    config.stash.get(_OPEN, ExitStack()).close()
+
+
+def _opened(config: pytest.Config, target: Target) -> Runtime:
+    """Return what manages a target's containers, over one connection for the whole run."""
+    opened = config.stash.setdefault(_OPENED, {})
+    stack = config.stash.setdefault(_OPEN, ExitStack())
+    if str(target) not in opened:
+        about = targets.opened(target, listener=evidence.record, tell=_tell(config))
+        opened[str(target)] = stack.enter_context(about)
+    return opened[str(target)]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every scenario once a target."""
     if "target" in metafunc.fixturenames:
@@ -105,7 +123,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--target") or config.option.collectonly:
         return
     tagged = [item for item in items if any(map(item.get_closest_marker, _WITHOUT))]
-    without = {str(target): _without(target) for target in filter(None, map(_target_of, tagged))}
+    asked_about = {str(target): target for target in filter(None, map(_target_of, tagged))}
+    without = {name: _without(config, target) for name, target in asked_about.items()}
     for tag, (_, why) in _WITHOUT.items():
         names = [name for name, tags in without.items() if tag in tags]
         asked = [item for item in tagged if item.get_closest_marker(tag)]
@@ -149,12 +168,11 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
 }
 
 
-@cache
-def _without(target: Target) -> frozenset[str]:
+def _without(config: pytest.Config, target: Target) -> frozenset[str]:
     """Return the tags of what cannot be asked about; if nobody can say, the scenarios will."""
     try:
-        with targets.opened(target) as runtime:
-            return frozenset(tag for tag, (so, _) in _WITHOUT.items() if so(runtime, target))
+        runtime = _opened(config, target)
+        return frozenset(tag for tag, (so, _) in _WITHOUT.items() if so(runtime, target))
     except RemediationError:
         return frozenset()
 
@@ -185,16 +203,14 @@ def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def runtime(
-    target: Target, request: pytest.FixtureRequest, tell: Callable[[str], None]
-) -> Iterator[Runtime]:
+def runtime(target: Target, request: pytest.FixtureRequest, tell: Callable[[str], None]) -> Runtime:
     """What manages containers on the target's node; the lab of this run starts from `ready`."""
     if target.place == "lab" and not request.config.getoption("--target"):
         _fresh_lab(tell)
-    with targets.opened(target, listener=evidence.record, tell=tell) as opened:
-        report.environment["Target"] = str(target)
-        report.environment |= _node_versions(opened.node)
-        yield opened
+    opened = _opened(request.config, target)
+    report.environment["Target"] = str(target)
+    report.environment |= _node_versions(opened.node)
+    return opened
 
 
 def _fresh_lab(tell: Callable[[str], None]) -> None:
@@ -270,13 +286,13 @@ def container(runtime: Runtime, ctid: int) -> Transport:
 @pytest.fixture(scope="session")
 def node_host(node: Transport) -> Host:
     """The hypervisor through testinfra: a second witness."""
-    return Host(TransportBackend(node))
+    return witness.host(node)
 
 
 @pytest.fixture(scope="session")
 def container_host(container: Transport) -> Host:
     """The container through testinfra: a second witness."""
-    return Host(TransportBackend(container))
+    return witness.host(container)
 
 
 def _node_versions(node: Transport) -> dict[str, str]:

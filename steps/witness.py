@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from testinfra.backend.base import BaseBackend, CommandResult
+from testinfra.host import Host
+
+from remediation.ahead import Ahead
 
 if TYPE_CHECKING:
     from remediation.transport import Transport
+
+#: What testinfra asks of a machine before anything that it is told to ask.
+_FIRST = tuple(("sh", "-c", line) for line in ("uname -s", "cat /etc/os-release", "uname -m"))
+
+
+def host(machine: Transport) -> Host:
+    """Return testinfra's view of a machine."""
+    return Host(TransportBackend(Ahead(machine, _FIRST)))
 
 
 class TransportBackend(BaseBackend):  # type: ignore[misc]

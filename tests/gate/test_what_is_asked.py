@@ -68,7 +68,6 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
 
     monkeypatch.setattr(targets, "opened", opened)
     found: Any = request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
-    found._without.cache_clear()
     return found
 
 
@@ -84,6 +83,7 @@ def asked(ours: Any, items: list[Item], **options: object) -> tuple[list[Item], 
         getoption=given.get,
         option=SimpleNamespace(collectonly=False),
         stash=pytest.Stash(),
+        pluginmanager=SimpleNamespace(getplugin=lambda _: None),
         hook=SimpleNamespace(pytest_deselected=take),
     )
     left = list(items)
