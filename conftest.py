@@ -41,8 +41,8 @@ pytest_plugins = (
 #: Why scenarios were left out, for the reader of the header.
 _LEFT_OUT = pytest.StashKey[list[str]]()
 _ASKED = pytest.StashKey["list[Target]"]()
-#: The targets that were connected to, by name; and what closes the connections.
-_OPENED = pytest.StashKey["dict[str, Runtime]"]()
+#: What manages the containers of each target that was connected to; what closes the connections.
+_OPENED = pytest.StashKey["dict[Target, Runtime]"]()
 _OPEN = pytest.StashKey[ExitStack]()
 
 
@@ -90,10 +90,10 @@ def _opened(config: pytest.Config, target: Target) -> Runtime:
     """Return what manages a target's containers, over one connection for the whole run."""
     opened = config.stash.setdefault(_OPENED, {})
     stack = config.stash.setdefault(_OPEN, ExitStack())
-    if str(target) not in opened:
+    if target not in opened:
         about = targets.opened(target, listener=evidence.record, tell=_tell(config))
-        opened[str(target)] = stack.enter_context(about)
-    return opened[str(target)]
+        opened[target] = stack.enter_context(about)
+    return opened[target]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -123,13 +123,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--target") or config.option.collectonly:
         return
     tagged = [item for item in items if any(map(item.get_closest_marker, _WITHOUT))]
-    asked_about = {str(target): target for target in filter(None, map(_target_of, tagged))}
-    without = {name: _without(config, target) for name, target in asked_about.items()}
+    asked_about = dict.fromkeys(filter(None, map(_target_of, tagged)))
+    without = {target: _without(config, target) for target in asked_about}
     for tag, (_, why) in _WITHOUT.items():
-        names = [name for name, tags in without.items() if tag in tags]
+        those = [target for target, tags in without.items() if tag in tags]
         asked = [item for item in tagged if item.get_closest_marker(tag)]
-        if _leave_out(config, items, [i for i in asked if str(_target_of(i)) in names]):
-            said += [f"{name}: {why}" for name in names]
+        if _leave_out(config, items, [i for i in asked if _target_of(i) in those]):
+            said += [f"{target}: {why}" for target in those]
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], out: list[pytest.Item]) -> bool:
@@ -170,11 +170,14 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
 
 def _without(config: pytest.Config, target: Target) -> frozenset[str]:
     """Return the tags of what cannot be asked about; if nobody can say, the scenarios will."""
+    mark = evidence.mark()
     try:
         runtime = _opened(config, target)
         return frozenset(tag for tag, (so, _) in _WITHOUT.items() if so(runtime, target))
     except RemediationError:
         return frozenset()
+    finally:
+        evidence.drain(mark)  # of no scenario
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:

@@ -8,8 +8,8 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parents[1]
 _GATE_TIMEOUT = 1800.0
-#: The first waits; the others take a second to import and seconds to print, and nobody reads them.
-_QUICKLY = ("-p", "faults.wait", "-p", "no:hypothesispytest", "--tb=native")
+#: Takes a second to import, and seconds to print; and nobody uses or reads it.
+_QUICKLY = ("-p", "no:hypothesispytest", "--tb=native")
 COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"
 #: Allure's words for the three.
 _VERDICTS = {"passed": COMPLIANT, "failed": RED, "broken": UNDETERMINED, "skipped": UNDETERMINED}
@@ -102,15 +102,22 @@ class Gate:
     """
 
     def __init__(self, *arguments: str, results: Path) -> None:
-        argv = [sys.executable, "-m", "pytest", *_QUICKLY, *arguments, "--no-report"]
-        argv += [f"--alluredir={results}", f"--junit-xml={results}/junit.xml"]
+        argv = [sys.executable, "-m", "pytest", "-p", "faults.wait", *_QUICKLY, *arguments]
+        argv += ["--no-report", f"--alluredir={results}", f"--junit-xml={results}/junit.xml"]
         pipe, self._results = subprocess.PIPE, results
         self._process = subprocess.Popen(
             argv, cwd=_ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
 
     def ask(self) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
-        """Let it ask; return how it ended, and each scenario's status and message by title."""
+        """Let it ask.
+
+        Returns:
+            How it ended, and each scenario's status and message by title.
+
+        Raises:
+            TransportError: it did not end in time.
+        """
         try:
             said = self._process.communicate("ask\n", timeout=_GATE_TIMEOUT)
         except subprocess.TimeoutExpired as error:
@@ -133,7 +140,10 @@ class Gate:
         """End it, if it still waits or asks."""
         if self._process.poll() is None:
             self._process.kill()
-            self._process.communicate()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+        self._process.wait()
 
 
 def gate(
@@ -152,25 +162,26 @@ class Questions:
     """
 
     def __init__(self, titles: Sequence[str], *options: str) -> None:
-        self._titles = titles
-        self._folder = tempfile.TemporaryDirectory(prefix="faults-")
-        self._groups = [
-            [
-                Gate(*lane, *options, results=Path(self._folder.name, f"{number}-{place}"))
-                for place, lane in enumerate(together)
-            ]
-            for number, together in enumerate(_lanes(titles))
-        ]
+        self._titles, self._options = titles, options
+        self._groups: list[list[Gate]] = []
+        self._running = ExitStack()
 
     def __enter__(self) -> Self:
-        """Return self."""
+        """Start the gates."""
+        with ExitStack() as starting:
+            folder = starting.enter_context(tempfile.TemporaryDirectory(prefix="faults-"))
+            for number, together in enumerate(_lanes(self._titles)):
+                self._groups.append([])
+                for place, lane in enumerate(together):
+                    gate = Gate(*lane, *self._options, results=Path(folder, f"{number}-{place}"))
+                    starting.callback(gate.end)
+                    self._groups[-1].append(gate)
+            self._running = starting.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End what nobody let ask."""
-        for each in chain(*self._groups):
-            each.end()
-        self._folder.cleanup()
+        """End those that nobody let ask."""
+        self._running.close()
 
     def ask(self) -> dict[str, Found]:
         """Ask.

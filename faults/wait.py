@@ -17,4 +17,4 @@ _ASKED = os.fdopen(os.dup(0), encoding="utf-8")
 def pytest_collection_modifyitems() -> None:
     """Wait: what comes next, to leave out what a target does not have, looks at the target."""
     if not _ASKED.readline():
-        pytest.exit("nobody asks", returncode=0)
+        pytest.exit("nobody asks")

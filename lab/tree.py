@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def archive(tree: Tree) -> bytes:
 def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -> dict[str, bytes]:
     """Copy the tar archive ``base`` to ``out`` with the tree's files in place of its own.
 
-    Each follows its folder, so that who looks for it need not read to the end.
+    Each follows the nearest of its folders, so that who looks for it need not read to the end.
 
     Names are written as plain bytes (GNU format): mke2fs cannot read the UTF-8 names of pax
     headers. The extended attributes that pax headers carry are lost with them; in these
@@ -91,14 +92,20 @@ def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -
         names (``vmlinuz``, ``initrd.img``), if it has them.
     """
     prefixes, boot = tuple(drop), {}
-    left = dict(tree)
+    with tarfile.open(fileobj=base, mode="r:") as source:
+        folders = {_path(member) for member in source if member.isdir()}
+    base.seek(0)
+    ours: dict[str, dict[str, Entry]] = {}
+    for path, entry in tree.items():
+        nearest = next((str(p) for p in PurePosixPath(path).parents if str(p) in folders), "")
+        ours.setdefault(nearest, {})[path] = entry
     with (
         tarfile.open(fileobj=base, mode="r|") as source,
         tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as target,
     ):
         for member in source:
-            name = member.name.removeprefix("./")
-            if f"/{name}" in tree or (prefixes and name.startswith(prefixes)):
+            path, name = _path(member), member.name.removeprefix("./")
+            if path in tree or (prefixes and name.startswith(prefixes)):
                 continue
             member.pax_headers = {}
             content = source.extractfile(member) if member.isreg() else None
@@ -108,11 +115,15 @@ def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -
                 continue
             target.addfile(member, content)
             if member.isdir():
-                folder = "" if name == "." else f"/{name}"
-                mine = [path for path in left if path.rpartition("/")[0] == folder]
-                _append(target, {path: left.pop(path) for path in mine})
-        _append(target, left)
+                _append(target, ours.pop(path, {}))
+        for rest in ours.values():
+            _append(target, rest)
     return boot
+
+
+def _path(member: tarfile.TarInfo) -> str:
+    """Return a member's absolute path."""
+    return str(PurePosixPath("/", member.name))
 
 
 def _append(out: tarfile.TarFile, tree: Tree) -> None:

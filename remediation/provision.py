@@ -117,16 +117,18 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
         runtime.node.run(argv, timeout=_CREATE_PATIENCE).require()
 
 
-#: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does. All
-#: names in it begin as the first one does; tar reads on, for seconds, until it has found all that
-#: it is asked for, so it is asked for one.
+#: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does. Its
+#: names begin in one of two ways, as a rule all as the first one does. tar reads on, for seconds,
+#: until it has found all that it is asked for, so it is asked for one, and then for the other.
 _IN_TEMPLATE = """
 file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}
 case $(tar --list --file="$file" 2>/dev/null | head -n 1) in
-    ./*) name=.$2 ;;
-    *) name=${2#/} ;;
+    ./*) set -- ".$2" "${2#/}" ;;
+    *) set -- "${2#/}" ".$2" ;;
 esac
-exec tar --extract --to-stdout --occurrence=1 --file="$file" -- "$name"
+for name; do
+    tar --extract --to-stdout --occurrence=1 --file="$file" -- "$name" && exit
+done
 """
 #: All that tar says of an archive that is whole, and does not have the file.
 _NOT_IN_IT = re.compile(

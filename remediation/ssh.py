@@ -28,6 +28,8 @@ _CHUNK = 1 << 16
 _NO_KEY = "No authentication methods available"
 #: How often an open channel is looked at while nothing arrives (seconds).
 _POLL = 0.005
+#: How often something is sent while nothing is asked: firewalls drop what is silent (seconds).
+_KEEPALIVE = 30
 #: How long a held command may take to begin; and, once released, to end: it may have to wait
 #: for another one (seconds).
 _HOLD_TIMEOUT, _RELEASE_TIMEOUT = 60.0, 3600.0
@@ -161,6 +163,7 @@ class Ssh(Base):
         transport = client.get_transport()
         if transport is None:
             raise TransportError(f"the connection to {name} is gone")
+        transport.set_keepalive(_KEEPALIVE)
         return transport
 
     def _channel(self, through: paramiko.Transport, hop: Hop) -> paramiko.Channel:

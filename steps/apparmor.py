@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
@@ -27,6 +28,8 @@ RULES = (
     "/dev/fuse rw,",
     "/sys/fs/fuse/connections r,",
 )
+#: How systemd's words begin where a load does, where it ends, and where it ends badly.
+_BEGINS, _ENDS, _FAILS = "Reloading|Starting", "Reloaded|Finished", "Failed|Reload failed"
 _ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]*")
 
 
@@ -44,9 +47,7 @@ def tunable_is(node_host: Host, line: str) -> None:
 def loaded_after_tunable(node: Transport) -> None:
     """Systemd's journal of the service against the file's time, both by the node's clock."""
     written = float(node.run(["stat", "-c", "%.9Y", docker_in_lxc.TUNABLE_PATH]).require().text)
-    times = [
-        float(when) for when, said in _service_log(node) if re.match("Reloaded|Finished", said)
-    ]
+    times = [float(when) for when, said in _service_log(node) if re.match(_ENDS, said)]
     assert times, "the journal knows of no load of AppArmor since this boot"
     assert max(times) >= written, (
         f"AppArmor was last loaded {written - max(times):.0f} s before the tunable was written: "
@@ -58,37 +59,54 @@ def loaded_after_tunable(node: Transport) -> None:
 def last_load_was_clean(node: Transport) -> None:
     """A syntax error in a sibling stops the load half-way: the error names file and line."""
     entries = _service_log(node)
-    begins = [n for n, (_, said) in enumerate(entries) if re.match("Reloading|Starting", said)]
+    begins = [n for n, (_, said) in enumerate(entries) if re.match(_BEGINS, said)]
     assert begins, "the journal knows of no load of AppArmor since this boot"
     last = "\n".join(said for _, said in entries[begins[-1] :])
     found = _ERROR.search(last)
     assert found is None, f"AppArmor's last load stopped: {found[0] if found else ''}"
-    assert not re.search(r"^(Failed|Reload failed)", last, re.MULTILINE), f"the load failed: {last}"
-    if not re.search(r"^(Reloaded|Finished)", last, re.MULTILINE):
-        raise FactError(f"AppArmor's last load has not ended, so nobody knows how: {last}")
+    assert not re.search(f"^({_FAILS})", last, re.MULTILINE), f"the load failed: {last}"
 
 
 def _service_log(node: Transport) -> list[tuple[str, str]]:
     """Return (Unix time, message) of AppArmor's service in this boot.
 
     Raises:
-        FactError: there is none, or systemd itself knows of a later change than its journal, which
-            loses entries when a log is flooded.
+        FactError: there is none; or systemd itself knows of a later change than its journal, which
+            loses entries when a log is flooded; or the last load has not ended.
     """
+    entries = _entries(node)
+    show = ["systemctl", "show", "apparmor", "-p", "StateChangeTimestamp", "--timestamp=us+utc"]
+    said = node.run([*show, "--value"]).require().text.strip()  # Wed 2026-11-25 09:41:04.290913 UTC
+    try:
+        when = said.partition(" ")[2].removesuffix(" UTC")
+        changed = datetime.fromisoformat(when).replace(tzinfo=UTC).timestamp()
+    except ValueError as error:
+        raise FactError(f"systemd does not say when apparmor.service changed: {said!r}") from error
+    if _last(entries) < changed:
+        node.run(["journalctl", "--sync"]).require()  # what is still on its way there
+        entries = _entries(node)
+    if _last(entries) < changed:
+        raise FactError(
+            f"the journal of {node.machine} has no entry of apparmor.service's last change, "
+            f"{said}: it lost some, or the service was reset. To know: systemctl reload apparmor"
+        )
+    turns = [said for _, said in entries if re.match(f"{_BEGINS}|{_ENDS}|{_FAILS}", said)]
+    if turns and re.match(_BEGINS, turns[-1]):
+        raise FactError(f"AppArmor's last load has not ended, so nobody knows how: {turns[-1]}")
+    return entries
+
+
+def _entries(node: Transport) -> list[tuple[str, str]]:
     log = node.run(["journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"])
     pattern = re.compile(r"^(\d+\.\d+) \S+ [^:]+: (.*)$", re.MULTILINE)
     entries: list[tuple[str, str]] = pattern.findall(log.require().text)
     if not entries:
         raise FactError(f"the journal of {node.machine} has nothing of apparmor.service")
-    show = ["systemctl", "show", "apparmor", "-p", "StateChangeTimestamp", "--timestamp=unix"]
-    changed = node.run([*show, "--value"]).require().text.strip().removeprefix("@")
-    last = max(float(when) for when, _ in entries)
-    if not changed or float(changed) > last + 1:  # it says whole seconds
-        raise FactError(
-            f"the journal of {node.machine} lost what it had of AppArmor's last load: its last "
-            f"entry is of {last:.0f}, and systemd knows of {changed or 'nothing'} (Unix times)"
-        )
     return entries
+
+
+def _last(entries: list[tuple[str, str]]) -> float:
+    return max(float(when) for when, _ in entries)
 
 
 @then(parsers.parse('the profile "{profile}" carries the rules for fuse-overlayfs'))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import select
 import signal
+import sys
 import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from faults import real, run
+from faults import real, run, wait
 from faults.catalogue import FAULTS
 from faults.fault import Fault
 from faults.run import COMPLIANT, RED, UNDETERMINED, Found, compare
 from faults.scenarios import DRIVER, HELLO, INSTALLED, MOUNT, SETTINGS
 from remediation import target as targets
-from remediation.errors import CommandFailed, FactError, RemediationError, UsageError
+from remediation.errors import (
+    CommandFailed,
+    FactError,
+    RemediationError,
+    TransportError,
+    UsageError,
+)
 from remediation.transport import Base, CommandResult
 
 if TYPE_CHECKING:
@@ -170,10 +178,13 @@ class Said:
     """A gate that has nothing to ask; every scenario is compliant that ``answer`` knows."""
 
     started: ClassVar[list[tuple[str, ...]]]
+    ended: ClassVar[list[tuple[str, ...]]]
+    folders: ClassVar[set[Path]]
     answer: ClassVar[Callable[[tuple[str, ...]], tuple[str, ...]]]
 
     def __init__(self, *arguments: str, results: Path) -> None:
-        assert not results.exists()
+        assert results not in self.folders, "each has a folder of its own"
+        self.folders.add(results)
         titles = {each.nodeid: title for title, each in run.scenarios().items()}
         self._lane = tuple(titles[each] for each in arguments if each in titles)
         self.started.append(self._lane)
@@ -184,12 +195,12 @@ class Said:
         return run.subprocess.CompletedProcess([], 0 if told else 2, "usage", ""), told
 
     def end(self) -> None:
-        """There is nothing to end."""
+        self.ended.append(self._lane)
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> type[Said]:
-    Said.started, Said.answer = [], lambda lane: lane
+    Said.started, Said.ended, Said.folders, Said.answer = [], [], set(), lambda lane: lane
     monkeypatch.setattr(run, "Gate", Said)
     return Said
 
@@ -237,20 +248,76 @@ def test_what_only_looks_is_asked_at_once_and_what_changes_something_after_it(
     assert run.ask([]) == {}
 
 
-def test_a_gate_waits_and_is_ended_if_nobody_asks(tmp_path: Path) -> None:
-    nodeid = run.scenarios()[HELLO].nodeid
-    waiting = run.Gate(nodeid, "--collect-only", "--target", "lab/950", results=tmp_path)
-    with pytest.raises(run.subprocess.TimeoutExpired):
-        waiting._process.wait(4)
+@pytest.mark.parametrize("asks", [False, True])
+def test_whatever_fails_no_gate_is_left_running(said: type[Said], asks: bool) -> None:
+    def answer(_: tuple[str, ...]) -> tuple[str, ...]:
+        raise TransportError("it did not end")
+
+    def fail(questions: run.Questions) -> None:
+        with questions:
+            if asks:
+                questions.ask()
+            raise TransportError("the lab cannot be restored")
+
+    said.answer = answer
+    with pytest.raises(TransportError, match="did not end" if asks else "cannot be restored"):
+        fail(run.Questions((DRIVER, INSTALLED, HELLO)))
+    assert sorted(said.ended) == sorted(said.started)
+    assert len(said.ended) == 3
+
+
+def test_a_gate_that_does_not_start_ends_those_that_did(
+    said: type[Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*arguments: str, results: Path) -> Said:
+        if said.started:
+            raise OSError("no memory")
+        return said(*arguments, results=results)
+
+    monkeypatch.setattr(run, "Gate", start)
+    with pytest.raises(OSError, match="no memory"), run.Questions((DRIVER, HELLO)):
+        pytest.fail("it cannot be entered")
+    assert said.ended == said.started == [(DRIVER,)]
+
+
+WAITS = """
+import faults.wait
+print("it is there", flush=True)
+faults.wait.pytest_collection_modifyitems()
+print("it goes on")
+"""
+
+
+def test_it_waits_for_a_line() -> None:
+    pipe = run.subprocess.PIPE
+    argv = [sys.executable, "-c", WAITS]
+    with run.subprocess.Popen(argv, cwd=run._ROOT, stdin=pipe, stdout=pipe, text=True) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "it is there\n"
+        assert select.select([waiting.stdout], [], [], 0.5)[0] == [], "it did not wait"
+        assert waiting.communicate("ask\n", timeout=60)[0] == "it goes on\n"
+
+
+def test_it_waits_before_anybody_looks_at_the_target() -> None:
+    ours = (run._ROOT / "conftest.py").read_text()
+    hook = "def pytest_collection_modifyitems"
+    assert ours.partition(hook)[0].endswith("@pytest.hookimpl(trylast=True)\n")
+    assert wait.pytest_collection_modifyitems.pytest_impl["tryfirst"]
+
+
+def test_a_gate_is_ended(tmp_path: Path) -> None:
+    waiting = run.Gate(run.scenarios()[HELLO].nodeid, "--target", "lab/950", results=tmp_path)
     waiting.end()
     assert waiting._process.returncode == -signal.SIGKILL
 
 
 def test_a_gate_whose_asker_is_gone_ends_by_itself(tmp_path: Path) -> None:
     nodeid = run.scenarios()[HELLO].nodeid
-    waiting = run.Gate(nodeid, "--collect-only", "--target", "lab/950", results=tmp_path)
+    arguments = (nodeid, "--target", "lab/950", "--allow-mutation")
+    waiting = run.Gate(*arguments, results=tmp_path)
     said, _ = waiting._process.communicate(timeout=60)  # closes its standard input
     assert "nobody asks" in said
+    assert waiting._process.returncode == 6
     assert not list(tmp_path.glob("*-result.json"))
 
 

@@ -38,6 +38,8 @@ class Item:
         return name if name in self.tags else None
 
 
+#: The connections that were made and closed.
+CONNECTED: list[tuple[targets.Target, str]] = []
 #: What is on the node that is there; each test may make it another one.
 FILES: dict[str, bytes] = {}
 
@@ -53,10 +55,13 @@ def _as_planned() -> None:
 def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The conftest of the gate, which finds one target's container there."""
 
+    CONNECTED.clear()
+
     @contextmanager
     def opened(target: targets.Target, **_: object) -> Iterator[SimpleNamespace]:
         if target is AWAY:
             raise TransportError("no route to host")
+        CONNECTED.append((target, "open"))
         files = FILES if target is THERE else {}
         node = SimpleNamespace(
             run=lambda argv: SimpleNamespace(
@@ -65,6 +70,7 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
             read=files.get,
         )
         yield SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)
+        CONNECTED.append((target, "closed"))
 
     monkeypatch.setattr(targets, "opened", opened)
     found: Any = request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
@@ -97,6 +103,21 @@ def test_what_came_about_before_is_not_asked_and_said_not_to_be(ours: Any) -> No
     left, said = asked(ours, [made, other])
     assert left == [other]
     assert said == ["there/950: the container is there, so how it comes about is not asked"]
+
+
+def test_one_connection_serves_a_whole_run(ours: Any) -> None:
+    config = SimpleNamespace(
+        stash=pytest.Stash(), pluginmanager=SimpleNamespace(getplugin=lambda _: None)
+    )
+    alike = targets.Target("there", 950, sudo=True)
+    assert str(alike) == str(THERE)
+    for _ in range(2):
+        ours._without(config, THERE)
+        assert ours._opened(config, THERE) is ours._opened(config, THERE)
+        assert ours._opened(config, alike) is not ours._opened(config, THERE)
+    assert [(THERE, "open"), (alike, "open")] == CONNECTED
+    ours.pytest_unconfigure(config)
+    assert CONNECTED[2:] == [(alike, "closed"), (THERE, "closed")]
 
 
 def test_without_phoenix_its_repository_is_not_asked_about(ours: Any) -> None:

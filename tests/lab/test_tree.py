@@ -83,7 +83,7 @@ def test_lay_over_replaces_drops_and_hands_out_the_kernel() -> None:
         assert opened.getmember("./etc/other").uid == 1234
 
 
-def test_lay_over_puts_each_file_behind_its_folder() -> None:
+def test_lay_over_puts_each_file_behind_the_nearest_of_its_folders() -> None:
     base, out = io.BytesIO(), io.BytesIO()
     with tarfile.open(fileobj=base, mode="w") as packed:
         for name in (".", "./etc", "./usr"):
@@ -91,11 +91,15 @@ def test_lay_over_puts_each_file_behind_its_folder() -> None:
             member.type = tarfile.DIRTYPE
             packed.addfile(member)
     base.seek(0)
-    files = {path: text("x") for path in ("/new", "/etc/a", "/etc/sub/b", "/usr/c")}
+    files = {path: text("x") for path in ("/new", "/etc/a", "/etc/sub/b", "/usr/c", "/srv/d")}
     tree.lay_over(base, files, (), out)
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as opened:
         names = opened.getnames()
-    assert names == [".", "./new", "./etc", "./etc/a", "./usr", "./usr/c", "./etc/sub/b"]
+    assert names == [
+        *(".", "./new", "./srv/d"),
+        *("./etc", "./etc/a", "./etc/sub/b"),
+        *("./usr", "./usr/c"),
+    ]
 
 
 def test_lay_over_writes_names_without_pax_headers() -> None:

@@ -326,7 +326,8 @@ def packed(archive: Path, *names: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("./0", "./etc", "./srv"), ("0", "etc"), ("etc",), (".",), ("./etc",)]
+    "names",
+    [("./0", "./etc", "./srv"), ("0", "etc"), ("etc",), (".",), ("./0", "etc"), ("0", "./etc")],
 )
 def test_a_file_of_a_template(template: Path, names: tuple[str, ...]) -> None:
     packed(template, *names)

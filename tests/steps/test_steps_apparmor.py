@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +15,11 @@ from remediation.target import Target
 from steps import apparmor as steps
 from tests.remediation.test_apparmor import COMPILE, FIND, PROFILES
 from tests.steps.doubles import Answer, Host, Machine, Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from remediation.transport import CommandResult
 
 NAME = "lxc-phoenix-v2"
 FILE = f"/etc/apparmor.d/{NAME}"
@@ -31,15 +37,21 @@ RELOADED = "201.000001 pve1 systemd[1]: Reloaded apparmor.service - Load AppArmo
 ERROR = "200.500000 pve1 x[1]: AppArmor parser error for /etc/apparmor.d/s in line 3: syntax\n"
 WARNING = "200.500000 pve1 x[1]: Warning from /etc/apparmor.d/s: syntax error, unexpected\n"
 FAILED = "201.000001 pve1 systemd[1]: Reload failed for apparmor.service\n"
-CHANGED = "systemctl show apparmor -p StateChangeTimestamp --timestamp=unix --value"
+CHANGED = "systemctl show apparmor -p StateChangeTimestamp --timestamp=us+utc --value"
+SYNC = "journalctl --sync"
 NOT_STARTED = "93.000000 pve1 systemd[1]: Failed to start apparmor.service - Load.\n"
 
 
 def logged(log: str, written: str = "", changed: str = "") -> Machine:
     """A node with this log of AppArmor's service, and a tunable written at this time."""
-    last = max(line.partition(".")[0].rjust(9) for line in log.splitlines()).strip()
-    answers: dict[str, Any] = {STAT: written, LOG: log, CHANGED: changed or f"@{last}\n"}
-    return Machine({}, answers)
+    last = max(float(line.partition(" ")[0]) for line in log.splitlines())
+    answers: dict[str, Any] = {STAT: written, LOG: log, CHANGED: changed or by_systemd(last)}
+    return Machine({}, answers | {SYNC: ""})
+
+
+def by_systemd(when: float) -> str:
+    """As ``systemctl show`` writes a time."""
+    return datetime.fromtimestamp(when, UTC).strftime("%a %Y-%m-%d %H:%M:%S.%f UTC\n")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +75,7 @@ def test_a_load_after_the_tunable(written: str) -> None:
     [
         ("100.0", STARTED, "was last loaded 8 s before the tunable"),
         ("100.0", STARTED + RELOADING + FAILED, "8 s before"),
-        ("80.0", RELOADING, "knows of no load of AppArmor"),
+        ("80.0", FAILED, "knows of no load of AppArmor"),
     ],
 )
 def test_no_load_after_the_tunable(written: str, log: str, message: str) -> None:
@@ -108,16 +120,36 @@ def test_a_load_with_an_error(log: str, message: str) -> None:
 
 
 def test_a_load_that_has_not_ended() -> None:
-    with pytest.raises(FactError, match="has not ended"):
-        steps.last_load_was_clean(logged(STARTED + RELOADING))
-
-
-@pytest.mark.parametrize("changed", ["@202\n", "@94", "\n"])
-def test_a_load_that_the_journal_lost(changed: str) -> None:
     for step in (steps.last_load_was_clean, steps.loaded_after_tunable):
-        with pytest.raises(FactError, match=r"lost what it had .* last entry is of 92"):
-            step(logged(STARTED, "100.0", changed))
-    steps.last_load_was_clean(logged(STARTED, changed="@93"))
+        with pytest.raises(FactError, match="has not ended"):
+            step(logged(STARTED + RELOADING, "100.0"))
+
+
+@pytest.mark.parametrize("lost", [STARTED, STARTED + RELOADING])
+def test_a_load_that_the_journal_lost(lost: str) -> None:
+    for step in (steps.last_load_was_clean, steps.loaded_after_tunable):
+        with pytest.raises(FactError, match=r"no entry of apparmor.* last change, Thu 1970"):
+            step(logged(lost, "100.0", by_systemd(201.000001)))
+    steps.last_load_was_clean(logged(STARTED, changed=by_systemd(92.4999)))
+
+
+def test_a_load_that_the_journal_is_about_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = logged(STARTED, "100.0", by_systemd(201.000001))
+    run = machine.run
+
+    def synchronising(argv: Sequence[str], **more: Any) -> CommandResult:
+        if tuple(argv) == ("journalctl", "--sync"):
+            machine.answers[LOG] = STARTED + RELOADING + RELOADED
+        return run(argv, **more)
+
+    monkeypatch.setattr(machine, "run", synchronising)
+    steps.loaded_after_tunable(machine)
+
+
+@pytest.mark.parametrize("changed", ["n/a\n", "\n", "@93\n"])
+def test_a_systemd_that_does_not_say(changed: str) -> None:
+    with pytest.raises(FactError, match=r"does not say when apparmor\.service changed: "):
+        steps.last_load_was_clean(logged(STARTED, changed=changed))
 
 
 PROFILE = docker_in_lxc.content(docker_in_lxc.PROFILE)
