@@ -14,9 +14,9 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from lab import recipe, tree
+from lab import lists, recipe, tree
 from lab.errors import ImageBuildFailed, NoSpace, require_programs
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ DISK = 12 << 30
 _BUILD_TIMEOUT = 1800.0
 #: With its lists kept, a later apt-get update in the image finds all up to date.
 _KEEP_LISTS = ("--skip=output/dev,cleanup/apt/lists",)
+_STATUS = "/var/lib/dpkg/status"
 _KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
 
 
@@ -207,6 +208,7 @@ class Images:
         files = recipe.container_tree(self.archives)
         packed, whole = into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
+            files |= _cut_lists(base)
             tree.lay_over(base, files, recipe.CONTAINER_DROPPED, out)
         _run(["zstd", "-q", "-T0", "-10", "--rm", str(whole), "-o", str(into / name)])
         packed.unlink()
@@ -264,6 +266,14 @@ def _keyring() -> list[str]:
     raise ImageBuildFailed(
         "Debian's archive keys are not installed\ninstall: apt-get install debian-archive-keyring"
     )
+
+
+def _cut_lists(base: IO[bytes]) -> dict[str, Entry]:
+    """Return apt's lists of packages in a root filesystem, without what nobody wants there."""
+    found = tree.contents(base, lambda path: path == _STATUS or path.endswith("_Packages"))
+    base.seek(0)
+    roots = lists.names(found.pop(_STATUS)) | set(recipe.LATER_PACKAGES)
+    return {path: tree.Entry(text) for path, text in lists.cut(found, roots).items()}
 
 
 def _docker_packages(release: str) -> tuple[str, ...]:

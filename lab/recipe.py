@@ -63,6 +63,8 @@ CONTAINER_PACKAGES = (
     "systemd-sysv",
 )
 DOCKER_PACKAGES = ("docker.io", "iptables")
+#: What may be installed in a container later: of nothing else, and what it needs, apt knows there.
+LATER_PACKAGES = (*DOCKER_PACKAGES, "ca-certificates", "docker-cli", "fuse-overlayfs")
 
 #: Unpacked under emulation, so nothing is in it that no program reads. The settings stay in
 #: the image: what is installed later is as small, and dpkg does not sync after each file.
@@ -213,6 +215,7 @@ def template_digest(release: str, archives: Archives) -> str:
         CONTAINER_PACKAGES,
         CONTAINER_DROPPED,
         DOCKER_PACKAGES,
+        LATER_PACKAGES,
         archives.lines(release),
         apt_options(release),
         DPKG_OPTIONS,
@@ -227,7 +230,8 @@ def template_name(release: str, variant: str) -> str:
 
 def _builder() -> dict[str, Entry]:
     """Return the code that builds: an image made by other code is another image."""
-    return {name: tree.Entry((_HERE / name).read_bytes()) for name in ("image.py", "tree.py")}
+    modules = ("image.py", "lists.py", "tree.py")
+    return {name: tree.Entry((_HERE / name).read_bytes()) for name in modules}
 
 
 def _units(masked: tuple[str, ...]) -> dict[str, Entry]:

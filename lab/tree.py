@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     Tree = Mapping[str, "Entry"]
@@ -124,6 +124,18 @@ def lay_over(base: IO[bytes], tree: Tree, drop: Iterable[str], out: IO[bytes]) -
 def _path(member: tarfile.TarInfo) -> str:
     """Return a member's absolute path."""
     return str(PurePosixPath("/", member.name))
+
+
+def contents(base: IO[bytes], wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Return the content of files in a tar archive, by absolute path.
+
+    Args:
+        base: an uncompressed tar archive.
+        wanted: which, by absolute path.
+    """
+    with tarfile.open(fileobj=base, mode="r:") as source:
+        files = {_path(member): source.extractfile(member) for member in source if member.isreg()}
+        return {path: file.read() for path, file in files.items() if file and wanted(path)}
 
 
 def _append(out: tarfile.TarFile, tree: Tree) -> None:

@@ -60,10 +60,10 @@ FAULTS = (
     ),
     Fault(
         "F51-reinstall",
-        "a second run installs the package once more",
-        "echo 'inside apt-get install -y --reinstall fuse-overlayfs >/dev/null' >>\"$install\"",
+        "a second run installs once more what is there",
+        "echo 'inside apt-get install -y --reinstall runc >/dev/null' >>\"$install\"",
         red=(AGAIN,),
-        words=("a second run changed", "file /usr/bin/fuse-overlayfs"),
+        words=("a second run changed", "file /usr/sbin/runc"),
         reach=NODE,
     ),
     Fault(

@@ -107,3 +107,9 @@ def test_lay_over_writes_names_without_pax_headers() -> None:
     tree.lay_over(_packed(etc__Főtanúsítvány=b"1"), {}, (), out)
     assert "Főtanúsítvány".encode() in out.getvalue()
     assert b"path=" not in out.getvalue()
+
+
+def test_the_contents_of_some_files() -> None:
+    base = _packed(etc__hostname=b"lab", etc__hosts=b"127.0.0.1", var__lists__main=b"Package: x")
+    found = tree.contents(base, lambda path: path.startswith("/etc/host"))
+    assert found == {"/etc/hostname": b"lab", "/etc/hosts": b"127.0.0.1"}

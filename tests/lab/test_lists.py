@@ -1,0 +1,53 @@
+"""apt's lists, cut down: what is kept, whole, and what is not."""
+
+from __future__ import annotations
+
+from lab import lists
+
+MAIN = b"""\
+Package: wanted
+Version: 1.0
+Depends: needed (>= 1) | other:any, virtual
+Pre-Depends: before
+Description: what is asked for
+
+Package: needed
+Depends: libc
+
+Package: other
+Recommends: unneeded
+
+Package: unneeded
+
+Package: provider
+Provides: virtual (= 2), more
+Depends: helper
+
+Package: helper
+
+Package: libc
+
+Package: before
+"""
+SECURITY = b"Package: libc\nVersion: 2\n\nPackage: unneeded\nVersion: 2\n\n"
+STATUS = b"Package: installed\nStatus: install ok installed\nDepends: gone\n\nPackage: libc\n"
+
+
+def test_what_a_root_needs_is_kept_at_any_remove() -> None:
+    kept = lists.cut({"main": MAIN, "security": SECURITY}, ["wanted"])
+    assert lists.names(kept["main"]) == lists.names(MAIN) - {"unneeded"}
+    assert kept["security"] == b"Package: libc\nVersion: 2\n\n"
+
+
+def test_a_stanza_is_kept_as_it_is() -> None:
+    kept = lists.cut({"main": MAIN}, ["before", "helper"])
+    assert kept == {"main": b"Package: helper\n\nPackage: before\n\n"}
+    assert lists.cut(kept, ["before", "helper"]) == kept
+
+
+def test_a_root_that_no_list_has_changes_nothing() -> None:
+    assert lists.cut({"main": MAIN, "empty": b""}, ["elsewhere"]) == {"main": b"", "empty": b""}
+
+
+def test_the_names_of_what_is_installed() -> None:
+    assert lists.names(STATUS) == {"installed", "libc"}
