@@ -28,6 +28,7 @@ body { font: 13px/1.35 system-ui, sans-serif; margin: 1.5em }
 table { border-collapse: collapse } td, th { border: 1px solid #ddd; padding: 1px 4px }
 th.fault { writing-mode: vertical-rl; font-weight: normal; text-align: left }
 td { text-align: center } td:first-child { text-align: left; white-space: nowrap }
+td:first-child, th:first-child { position: sticky; left: 0; background: #fff }
 .red { background: #f4b6b6 } .undetermined { background: #f7e3a1 }
 .wrong { outline: 3px solid #b00; outline-offset: -3px } .survives { font-weight: bold }
 """

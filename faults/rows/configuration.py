@@ -143,8 +143,9 @@ FAULTS = (
         "F08-running",
         "the container runs as a privileged one, whatever its configuration says now",
         _KEEP + "sed -i '/^unprivileged/d' \"$conf\"; restart; " + _BACK,
-        red=(UNPRIVILEGED,),
+        red=(UNPRIVILEGED, UNITS),
+        beside=("the guest is degraded",),
         words=("container {ctid} is privileged", "(no id map)"),
-        also=(UNITS, MOUNT, HELLO, DENIALS, AGAIN),
+        also=(MOUNT, HELLO, DENIALS, AGAIN),  # its files are owned by ids that are not its own
     ),
 )
