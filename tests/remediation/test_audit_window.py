@@ -204,7 +204,7 @@ def test_a_gap_in_the_kernels_log(gap: str) -> None:
     node = Node("kernel")
     window = audit.Window(node)
     node.text += f"one\n{gap}\n"
-    with pytest.raises(audit.Unwatched, match=f"has a gap in the window: {gap}$"):
+    with pytest.raises(audit.Unwatched, match=f"has a gap in the window: {gap} .without auditd"):
         window.close()
 
 
