@@ -50,6 +50,16 @@ _TABLE = _ROOT / "reports/interruption.json"
 _ASKED = [word for word in os.environ.get("SWEEP", "").split(",") if word]
 _KINDS = [kind for kind in KINDS if kind in _ASKED] or list(KINDS)
 _WORDS = [word for word in _ASKED if word not in {*KINDS, "all"}]
+#: The one on the node that restarts the container, by a part of its name.
+_OPTIONS = "has its features"
+#: Under the plan's profile, and still on its former driver, dockerd does not start: systemd gives up
+#: after some tries, and only then is the state one that can be compared.
+_STEADY = """
+for _ in $(seq 60); do
+    case $(systemctl is-active docker) in *activating) sleep 1 ;; *) exit 0 ;; esac
+done
+exit 1
+"""
 _PART = ("nesting tunable", "fuse-overlayfs is installed")
 _EVERY = 1 if _ASKED else 11
 #: What the containers are that runs are cut off in: with Docker on its default driver, and without.
@@ -108,7 +118,7 @@ def _interruptible(lab: Lab, base: str) -> tuple[dict[str, bool], set[str]]:
         drifts = one_action(Points(ssh, None, lambda: None), CTID, "").drifts()
         node = ssh.machine
     inside = {s.action.name: s.on.machine != node for s, drift in drifts if drift is not None}
-    deep = {name: within or "features" in name for name, within in inside.items()}
+    deep = {name: within or _OPTIONS in name for name, within in inside.items()}
     return deep, {step.action.name for step, _ in drifts}
 
 
@@ -236,7 +246,7 @@ class Sweep:
         self._once: set[str] = set()
         self._since = 0  # cases since the machine was put back
         self._booted = False  # after a power cut: then the container does not run
-        self._starts = "features" in action  # its before-image says whether the container ran
+        self._starts = _OPTIONS in action  # its before-image says whether the container ran
         self._before = self._look()
 
     def _look(self) -> dict[str, str]:
@@ -248,6 +258,7 @@ class Sweep:
             facts = witness.undone(witness.record(self._ssh))
             return {key: fact for key, fact in facts.items() if f"lxc-{CTID}_" not in key}
         wait_until_booted(runtime.inside(CTID))
+        runtime.inside(CTID).run(["sh", "-c", _STEADY], timeout=120).require("Docker's state")
         return witness.undone(witness.both(runtime, CTID))
 
     def _differences(self) -> list[str]:
