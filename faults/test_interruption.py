@@ -52,8 +52,8 @@ _KINDS = [kind for kind in KINDS if kind in _ASKED] or list(KINDS)
 _WORDS = [word for word in _ASKED if word not in {*KINDS, "all"}]
 #: The one on the node that restarts the container, by a part of its name.
 _OPTIONS = "has its features"
-#: Under the plan's profile, and still on its former driver, dockerd does not start: systemd gives up
-#: after some tries, and only then is the state one that can be compared.
+#: Under the plan's profile, and still on its former driver, dockerd does not start: systemd gives
+#: up after some tries, and only then is the state one that can be compared.
 _STEADY = """
 for _ in $(seq 60); do
     case $(systemctl is-active docker) in *activating) sleep 1 ;; *) exit 0 ;; esac
@@ -112,6 +112,8 @@ def _interruptible(lab: Lab, base: str) -> tuple[dict[str, bool], set[str]]:
             if base == "docker":
                 run = ["docker", "run", "--name", "former", "hello-world"]
                 runtime.inside(CTID).run(run, timeout=180).require()
+            else:  # the templates have settings for a Docker to come, and so a directory for them
+                runtime.inside(CTID).run(["rm", "-r", "/etc/docker"]).require()
         lab.snapshot(name)
     lab.restore(name)
     with connected(lab) as ssh:
