@@ -63,7 +63,7 @@ exit 1
 _PART = ("nesting tunable", "fuse-overlayfs is installed")
 _EVERY = 1 if _ASKED else 11
 #: What the containers are that runs are cut off in: with Docker on its default driver, and without.
-BASES = ("docker", "bare")
+BASES = ("docker", "plain")
 #: Each case adds to the journal, which each command line reads whole: so many, and back (cases).
 _BEFORE_BACK = 10
 #: How long the last commands of a run that is gone may take (seconds).
@@ -93,7 +93,7 @@ def _interruptible(lab: Lab, base: str) -> tuple[dict[str, bool], set[str]]:
 
     Args:
         lab: up.
-        base: ``docker``: a container with Docker on its default driver; ``bare``: without Docker.
+        base: ``docker``: a container with Docker on its default driver; ``plain``: without Docker.
 
     Returns:
         The actions that there is something to do for, in order, and whether each is deep: what it
