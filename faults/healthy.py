@@ -60,9 +60,9 @@ VARIATIONS = (
     Variation("docker", "a container from the template with Docker", ctid=951),
     Variation(
         "kernel-log",
-        "no auditd: denials go to the kernel's log",
+        "no auditd: the kernel prints denials, ten in five seconds",
         "pkill -x auditd; sleep 1",
-        '! pgrep -x auditd && dmesg | grep -q \'apparmor="DENIED".* name="canary\'',
+        "! pgrep -x auditd",
     ),
     Variation(
         "F22",

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Self
 
 from faults import states
 from faults.fault import CTID, HEALTHY, PRELUDE, Fault
-from faults.scenarios import scenarios
+from faults.scenarios import SECONDS, scenarios
 from remediation import target
 from remediation.errors import FactError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from faults.scenarios import Scenario
     from lab.machine import Lab
     from remediation.transport import Transport
 
@@ -234,10 +235,16 @@ def _lanes(titles: Sequence[str]) -> list[list[list[str]]]:
     that is given no node id would ask everything.
     """
     asked = [scenarios()[title] for title in titles]
-    looks = [each.nodeid for each in asked if not each.mutates]
+    lanes: list[list[Scenario]] = [[], []]
+    for each in sorted((each for each in asked if not each.mutates), key=_long, reverse=True):
+        min(lanes, key=lambda lane: sum(map(_long, lane))).append(each)
+    looks = [[each.nodeid for each in asked if each in lane] for lane in lanes]
     changes = [each.nodeid for each in asked if each.mutates]
-    groups = [[looks[::2], looks[1::2]], [changes]]
-    return [[lane for lane in group if lane] for group in groups if any(group)]
+    return [[lane for lane in group if lane] for group in (looks, [changes]) if any(group)]
+
+
+def _long(scenario: Scenario) -> float:
+    return SECONDS.get(scenario.title, 0.3)
 
 
 def compare(

@@ -64,6 +64,19 @@ INSIDE = (
     *(MOUNT, HELLO, DENIALS, AGAIN),
 )
 
+#: How long the longer ones of those that only look take on the lab (seconds).
+SECONDS = {
+    INSTALLED: 1.8,
+    HAS_DOCKER: 1.5,
+    DRIVER: 1.4,
+    SETTINGS: 1.0,
+    LOG: 1.0,
+    THERE: 0.9,
+    UNITS: 0.7,
+    NEIGHBOURS: 0.7,
+    CONFINED: 0.7,
+}
+
 
 @dataclass(frozen=True)
 class Scenario:

@@ -186,15 +186,20 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
 
 def _watched(node: Transport, source: str) -> Callable[[str], None]:
     """Return a ``tell`` that first says what AppArmor has denied since it was last called."""
+    window: audit.Window | None = None
     try:
         window = audit.Window(node, source)
     except audit.Unwatched as error:
         console.tell(f"denials are not shown: {error}")
-        return console.tell
 
     def tell(line: str) -> None:
-        for denial in window.news():
-            err.print(Text(f"denied: {denial.summary}", style="yellow"), soft_wrap=True)
+        nonlocal window
+        try:
+            for denial in window.news() if window else ():
+                err.print(Text(f"denied: {denial.summary}", style="yellow"), soft_wrap=True)
+        except audit.Unwatched as error:  # no reason to leave the node half-way through
+            window = None
+            console.tell(f"denials are not shown any more: {error}")
         if line:
             console.tell(line)
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import stamina
 
-from remediation.errors import RemediationError
+from remediation import kernel_audit
+from remediation.errors import FactError, RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,13 +65,12 @@ class Denial:
 
 @dataclass(frozen=True)
 class _Position:
-    """Where the log ended when the window opened."""
+    """Where denials go, how many records were lost till now, and where auditd's log ends."""
 
     source: str
     lost: int
     inode: str = ""
     size: int = 0
-    cursor: str = ""
 
 
 def parse(log: str) -> list[Denial]:
@@ -96,21 +96,27 @@ class Window:
 
     Args:
         node: whose log.
-        source: ``auditd`` or ``kernel``, where denials are read; ``auto`` looks whether auditd
-            runs.
+        source: where denials are read, in the log of ``auditd`` or from the ``kernel`` itself;
+            ``auto`` looks whether auditd runs.
 
     Raises:
-        Unwatched: that log cannot be read.
+        Unwatched: they cannot be read there.
     """
 
     def __init__(self, node: Transport, source: str = "auto") -> None:
         self._node, self._asked = node, source
         self._start = self._position()
         self._told = 0
+        self._records: kernel_audit.Records | None = None
+        if self.source == "kernel":
+            try:
+                self._records = kernel_audit.Records(node)
+            except FactError as error:
+                raise Unwatched(str(error)) from error
 
     @property
     def source(self) -> str:
-        """``auditd`` or ``kernel``: where this node's denials go."""
+        """``auditd`` or ``kernel``: where this node's denials are read."""
         return self._start.source
 
     def news(self) -> list[Denial]:
@@ -124,7 +130,7 @@ class Window:
         return new
 
     def close(self) -> list[Denial]:
-        """Return every denial in the window, the canary's left out.
+        """Return every denial in the window, the canary's left out. The window ends, too.
 
         Raises:
             Unwatched: the log was not readable to its end, lost records, changed its place,
@@ -136,6 +142,9 @@ class Window:
         except Unwatched:
             self._require_whole()  # records that were lost explain a canary that does not come
             raise
+        finally:
+            if self._records:
+                self._records.close()
         self._require_whole()
         return [denial for denial in denials if nonce not in denial.line]
 
@@ -196,45 +205,26 @@ class Window:
                 )
             inode, size = where.text.split()
             return _Position("auditd", lost, inode=inode, size=int(size))
-        last = self._node.run(["journalctl", "-k", "-n", "1", "-q", "--show-cursor", "--no-pager"])
-        cursor = re.search(r"^-- cursor: (.+)$", last.text, re.MULTILINE)
-        if cursor is None:
-            raise Unwatched(f"the kernel's journal cannot be read on {self._node.machine}")
-        return _Position("kernel", lost, cursor=cursor[1])
+        return _Position("kernel", lost)
 
     def _lost(self) -> int:
-        """Return how many records the kernel has lost since boot; 0 where nothing counts them.
-
-        Raises:
-            Unwatched: something counts them, and does not tell.
-        """
-        if not self._has_auditctl():
-            return 0
-        status = self._node.run(["auditctl", "-s"])
-        match = re.search(r"^lost (\d+)$", status.text, re.MULTILINE)
-        if match is None:
-            raise Unwatched(
-                f"auditctl -s on {self._node.machine} does not say how many records were lost: "
-                f"{status.stderr.decode(errors='replace').strip() or status.text!r}"
-            )
-        return int(match[1])
-
-    def _has_auditctl(self) -> bool:
-        return self._node.run(["sh", "-c", "command -v auditctl"]).ok
+        try:
+            return kernel_audit.lost(self._node)
+        except FactError as error:
+            raise Unwatched(f"nobody says how many audit records were lost: {error}") from error
 
     def _read(self) -> str:
-        return self._read_auditd() if self.source == "auditd" else self._read_kernel()
+        return self._read_kernel(self._records) if self._records else self._read_auditd()
 
-    def _read_kernel(self) -> str:
-        cursor = f"--after-cursor={self._start.cursor}"
-        log = self._node.run(["journalctl", "-k", "-q", "--no-pager", "-o", "cat", cursor])
-        text = log.require().text
-        if gap := re.search(
-            r"^.*(callbacks suppressed|audit_lost=|rate limit).*$", text, re.MULTILINE
-        ):
+    def _read_kernel(self, records: kernel_audit.Records) -> str:
+        try:
+            text = records.text()
+        except FactError as error:
+            raise Unwatched(str(error)) from error
+        if kernel_audit.GAP in text:
             raise Unwatched(
-                f"the kernel log has a gap in the window: {gap[0].strip()} (without auditd the "
-                "kernel prints ten records in five seconds; with it, none is left out)"
+                "the kernel had more audit records in the window than could be read in time: what "
+                "the missing ones said is not known"
             )
         return text
 
