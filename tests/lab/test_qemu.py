@@ -97,14 +97,15 @@ def test_disk_of_no_machine_has_no_snapshots(machine: Qemu) -> None:
 
 
 def test_hardware_differs_by_what_a_snapshot_depends_on() -> None:
-    one = Hardware("QEMU 10", "tcg", 4096, 2)
+    one = Hardware("QEMU 10", "tcg", 4096, 2, "max")
     others = [
-        Hardware("QEMU 11", "tcg", 4096, 2),
-        Hardware("QEMU 10", "kvm", 4096, 2),
-        Hardware("QEMU 10", "tcg", 2048, 2),
-        Hardware("QEMU 10", "tcg", 4096, 4),
+        Hardware("QEMU 11", "tcg", 4096, 2, "max"),
+        Hardware("QEMU 10", "kvm", 4096, 2, "max"),
+        Hardware("QEMU 10", "tcg", 2048, 2, "max"),
+        Hardware("QEMU 10", "tcg", 4096, 4, "max"),
+        Hardware("QEMU 10", "tcg", 4096, 2, "Nehalem"),
     ]
-    assert len({hard.fingerprint for hard in (one, *others)}) == 5
+    assert len({hard.fingerprint for hard in (one, *others)}) == 6
 
 
 def test_state_is_remembered_and_an_unreadable_one_is_none(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from remediation import docker_in_lxc, provision
 from remediation.errors import CommandFailed, FactError, RollbackFailed, TransportError, UsageError
 from remediation.plan import Drift
 from remediation.provision import boot, create, reserved, thrown_away
-from remediation.runtime import Lxc, Pct, wait_until_online
+from remediation.runtime import _BOOTED, Lxc, Pct, wait_until_online
 from remediation.target import Target
 from remediation.transport import Base, CommandResult, Local
 
@@ -66,7 +66,7 @@ class Pve(Base):
             case ["pct", "start", ctid]:
                 self.containers[ctid] = "running"
                 return 0, b"", b""
-            case ["pct", "exec", *_, "systemctl", "is-system-running"]:
+            case ["pct", "exec", *_, "sh", "-c", waits] if waits == _BOOTED:
                 return 0, b"running\n", b""
             case ["pct", "exec", *_, "/proc/net/route"]:
                 return 0, self.route, b""

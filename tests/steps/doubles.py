@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from remediation.runtime import Pct
+from remediation.runtime import _BOOTED, Pct
 from remediation.transport import Base, CommandResult
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: What a command answers: its standard output, or exit code, standard output and error.
 Answer = str | tuple[int, str, str]
+#: What waits until a container has booted.
+BOOTED = shlex.join(["sh", "-c", _BOOTED])
 _CAT = ("env", "LC_ALL=C", "cat", "--")
 
 

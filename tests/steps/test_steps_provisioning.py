@@ -13,7 +13,7 @@ from remediation.provision import Provisioned
 from steps import provisioning as steps
 from steps import target as of_target
 from tests.remediation.test_apparmor import PROFILES
-from tests.steps.doubles import Answer, Host, Machine, Runtime
+from tests.steps.doubles import BOOTED, Answer, Host, Machine, Runtime
 
 
 def provisioning(*, existed: bool, created: Provisioned | None = None) -> Any:
@@ -83,11 +83,11 @@ def test_a_second_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_restarted_is_shut_down_started_and_booted() -> None:
     done: list[str] = []
-    inside = Machine({}, {"systemctl is-system-running": "degraded\n"})
+    inside = Machine({}, {BOOTED: "degraded\ndegraded\n"})
     found: Any = SimpleNamespace(
         shutdown=lambda ctid: done.append(f"shutdown {ctid}"),
         start=lambda ctid: done.append(f"start {ctid}"),
     )
     of_target.container_is_restarted(found, inside, 950)
     assert done == ["shutdown 950", "start 950"]
-    assert inside.ran == ["systemctl is-system-running"]
+    assert inside.ran == [BOOTED]

@@ -14,7 +14,7 @@ from remediation.plan import Drift
 from remediation.rehearsal import Stage
 from remediation.target import DEFAULT, parse
 from steps import rollback as steps
-from tests.steps.doubles import Answer, Machine, Runtime
+from tests.steps.doubles import BOOTED, Answer, Machine, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +196,7 @@ def test_a_part_is_applied_and_taken_back() -> None:
     ],
 )
 def test_as_before(now: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = existing({"systemctl is-system-running": "running\n"})
+    found = existing({BOOTED: "running\nrunning\n"})
     may = {"process first": "7", "node: file /etc/mtab": "x"}
     monkeypatch.setattr(witness, "both", lambda runtime, ctid: {"a": "1"} | may)
     nobody: Any = None
