@@ -117,10 +117,8 @@ def false_alarms(variation: Variation, lab: Lab) -> dict[str, Found]:
     states.prepare(lab, variation.ctid)
     where = f"lab/{variation.ctid}"
     with Questions(asked(), "--target", where, "--allow-mutation") as questions:
-        states.load(lab, HEALTHY, variation.ctid)
-        with target.opened(target.parse(where)) as runtime:
-            states.date_anew(runtime.node, variation.ctid)
-            states.shell(runtime.node, variation.make, variation.ctid)
+        with states.restored(lab, HEALTHY, variation.ctid) as node:
+            states.shell(node, variation.make, variation.ctid)
         found = questions.ask()
     with target.opened(target.parse(where)) as runtime:
         states.shell(runtime.node, variation.proof, variation.ctid)

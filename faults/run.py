@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from faults import states
-from faults.fault import CTID, HEALTHY, PRELUDE, Fault
+from faults.fault import CTID, PRELUDE, Fault
 from faults.scenarios import SECONDS, scenarios
-from remediation import target
 from remediation.errors import FactError, TransportError
 
 if TYPE_CHECKING:
@@ -326,11 +325,8 @@ def on_lab(fault: Fault, lab: Lab, *, everything: bool = False) -> Result:
         raise FactError(f"the node has no template of {fault.release}: python -m lab template")
     where = f"lab/{CTID}"
     with Questions(fault.asked(everything=everything), *options(fault, where)) as questions:
-        states.load(lab, fault.start)
-        with target.opened(target.parse(where)) as runtime:
-            if fault.start == HEALTHY:
-                states.date_anew(runtime.node)
-            inject(fault, runtime.node)
+        with states.restored(lab, fault.start) as node:
+            inject(fault, node)
         found = questions.ask()
     problems = compare(fault, found)
     seconds = time.monotonic() - clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from remediation import docker_in_lxc, target
 from remediation.errors import RemediationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from faults.fault import Fault
     from lab.machine import Lab
@@ -32,7 +33,6 @@ printf '%s INFO: Starting Backup\\n%s INFO: Finished Backup of VM %s\\n' - - "$c
 tar --create --zstd --file="etc-${host%%.*}-${name#vzdump-lxc-*-}.tar.zst" -C / etc
 rm -r /tmp/backup
 """
-#: A snapshot's clock stood still, and its backups with it: they are dated anew.
 _DATE_ANEW = """
 cd "$dump"; now=$(date +%Y_%m_%d-%H_%M_%S)
 for each in vzdump-* etc-*; do
@@ -82,22 +82,22 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None
     lab.snapshot(_name(HEALTHY, ctid))
 
 
-def load(lab: Lab, name: str, ctid: int = CTID) -> None:
-    """Put the lab into a state of which :func:`prepare` has made the snapshot."""
-    lab.restore(READY if name == READY else _name(name, ctid))
+@contextmanager
+def restored(lab: Lab, name: str, ctid: int = CTID) -> Iterator[Transport]:
+    """Put the lab into a state of which :func:`prepare` has made the snapshot; yields its node.
+
+    A snapshot's clock stood still, and its backups with it: they are dated anew.
+    """
+    with lab.restored(READY if name == READY else _name(name, ctid)) as node:
+        if name == HEALTHY:
+            shell(node, _DATE_ANEW, ctid)
+        yield node
 
 
 def restore(lab: Lab, name: str, ctid: int = CTID) -> None:
-    """Do the same, and date the backups of a healthy one anew."""
-    load(lab, name, ctid)
-    if name == HEALTHY:
-        with target.opened(target.parse(f"lab/{ctid}")) as runtime:
-            date_anew(runtime.node, ctid)
-
-
-def date_anew(node: Transport, ctid: int = CTID) -> None:
-    """Give the backups the age of the snapshot's restoring, see above."""
-    shell(node, _DATE_ANEW, ctid)
+    """Do the same, for whoever connects in another way."""
+    with restored(lab, name, ctid):
+        pass
 
 
 def _name(name: str, ctid: int) -> str:

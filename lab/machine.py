@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -38,13 +39,13 @@ from lab.sources import archives
 from remediation.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lab.node import State
     from lab.progress import Steps
     from lab.provision import Provisioning
     from lab.recipe import Machine
-    from remediation.ssh import SshAddress
+    from remediation.ssh import Ssh, SshAddress
 
 #: Not all digits: QEMU would take it for a snapshot's number.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")
@@ -211,8 +212,8 @@ class Lab:
             return
         node.remember(replace(self.state, provisioned=""))
         if STOCKED in there:
-            with self.steps(f"restoring {STOCKED}"):
-                node.load(STOCKED)
+            with self.steps(f"restoring {STOCKED}"), node.loaded(STOCKED):
+                pass
         for name in there:
             if name != STOCKED:
                 node.qemu.monitor(f"delvm {name}")
@@ -253,10 +254,21 @@ class Lab:
         Raises:
             UsageError: there is no such snapshot.
         """
+        with self.restored(name):
+            pass
+
+    @contextmanager
+    def restored(self, name: str = READY) -> Iterator[Ssh]:
+        """Do the same, and yield the connection that it takes: another one takes a second.
+
+        Raises:
+            UsageError: there is no such snapshot.
+        """
         names = self.snapshots()
         if name not in names:
             raise UsageError(f"no snapshot {name!r}; there are: {', '.join(names) or 'none'}")
-        self._node.load(name)
+        with self._node.loaded(name) as node:
+            yield node
 
     def power_on(self) -> None:
         """Boot the machine from its disk as ``down`` left it: as after a power cut.

@@ -154,13 +154,16 @@ class Node:
         self.qemu.monitor(f"savevm {name}")
         self.settle(ANSWER_TIMEOUT)
 
-    def load(self, name: str) -> None:
-        """Go back to a snapshot; returns when the clock is right and SSH answers."""
+    @contextmanager
+    def loaded(self, name: str) -> Iterator[Ssh]:
+        """Go back to a snapshot; yields the connection by which the clock was set."""
         self.qemu.monitor(f"loadvm {name}")
-        try:
-            self._set_clock()  # it answers, as a rule, and to ask it first takes as long again
-        except TransportError:
-            self.settle(ANSWER_TIMEOUT)
+        with self.connected() as node:
+            try:
+                _set_clock(node)  # it answers, as a rule, and to ask it first takes as long again
+            except TransportError:
+                self.settle(ANSWER_TIMEOUT)
+            yield node
 
     def settle(self, within: float) -> None:
         """Wait until SSH answers and set the clock, which stands still in a snapshot.
@@ -174,11 +177,8 @@ class Node:
                 f"the machine did not answer within {within:g} s{ended}; "
                 f"its console's last lines:\n{self.qemu.console_tail()}"
             )
-        self._set_clock()
-
-    def _set_clock(self) -> None:
         with self.connected() as node:
-            node.run(["date", "-u", "-s", f"@{time.time():.3f}"]).require()
+            _set_clock(node)
 
     def answers(self, within: float) -> bool:
         """Wait for SSH's greeting; QEMU accepts the connection long before the node does."""
@@ -199,6 +199,10 @@ class Node:
             if said.text.strip() != "running":
                 failed = node.run(["systemctl", "--failed", "--plain", "--no-legend"]).text
                 raise MachineFailed(f"the node is {said.text.strip()} after its boot:\n{failed}")
+
+
+def _set_clock(node: Ssh) -> None:
+    node.run(["date", "-u", "-s", f"@{time.time():.3f}"]).require()
 
 
 def _greets(port: int) -> bool:
