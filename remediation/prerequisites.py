@@ -58,15 +58,11 @@ exec setsid --wait timeout -k 5 "$3" git -C "$1" -c safe.directory='*' ls-remote
 """
 )
 _LOG_ROOM = """
-for place; do [ ! -e "$place" ] || break; done
-df -B1 --output=avail,size,target -- "$place" | tail -n 1
+df -B1 --output=avail,size,target -- "$1" | tail -n 1
 sed -nE 's/^space_left *= *([0-9]+%?).*/\\1/p' /etc/audit/auditd.conf 2>/dev/null || true
 """
-#: Where each source keeps its records; the journal's are in memory if it has no directory.
-_LOGS = {
-    "auditd": ("/var/log/audit",),
-    "kernel": ("/var/log/journal", "/run/log/journal"),
-}
+#: Where the records of each source are kept; those of the kernel while they are watched.
+_LOGS = {"auditd": "/var/log/audit", "kernel": "/run"}
 
 
 @dataclass(frozen=True)
@@ -262,7 +258,7 @@ def log_room(node: Transport, source: str) -> Room:
     Raises:
         FactError: the answer cannot be read.
     """
-    answer = node.run(["sh", "-c", _LOG_ROOM, "room", *_LOGS[source]]).require().text
+    answer = node.run(["sh", "-c", _LOG_ROOM, "room", _LOGS[source]]).require().text
     table = re.match(r"\s*(\d+)\s+(\d+)\s+(/.*)\n(?:(\d+)(%?)\n)?", answer)
     if table is None:
         raise FactError(f"on {node.machine}: the room of {source}'s log is not known: {answer!r}")

@@ -65,7 +65,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         repository: the checkout of phoenix on the node.
         backups: directory of the backups; empty: ``pvesm`` is asked.
         backup_age: how old a backup may be (hours).
-        audit: where denials are read, auditd's log or the kernel's journal; ``auto`` looks.
+        audit: where denials are read, auditd's log or the kernel itself; ``auto`` looks.
         image: what Docker runs to show that it works: a hello-world, which greets.
         registry: what it is pulled from, as it stands before its name
             (``registry.example:5000/library``); empty: Docker's own, or its mirror.
