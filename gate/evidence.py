@@ -7,11 +7,13 @@ that a reader of the verdict wants to see. Everything that leaves this module is
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
 
+from remediation import ahead
 from remediation.errors import RemediationError
 
 if TYPE_CHECKING:
@@ -90,15 +92,28 @@ def redact(text: str) -> str:
 
 
 def transcript(result: CommandResult) -> str:
-    """Return one command as a reader wants to see it: where, when, what, and both outputs."""
+    """Return one command as a reader wants to see it: where, when, what, and both outputs.
+
+    Of several in one round trip it is each of them: on the wire their outputs are encoded, which
+    nobody can read, and in which no secret is known by its form.
+    """
     when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    lines = [
-        f"# {when} on {result.machine}: exit code {result.exit_code} after {result.seconds:.1f} s",
-        f"$ {redact(result.command)}",
-        *_output("", result.stdout),
-        *_output("# standard error:", result.stderr),
-    ]
+    where, took = f"# {when} on {result.machine}", f"after {result.seconds:.1f} s"
+    if answers := ahead.told(result):
+        through = shlex.join(result.argv[:-4])
+        lines = [f"{where}: {len(answers)} commands in one round trip, {took}"]
+        lines += [f"# by way of: {redact(through)}"] * bool(through)
+        for each in answers:
+            lines += [f"$ {redact(each.command)}", *_outputs(each)]
+            lines += [f"# exit code {each.exit_code}"] * bool(each.exit_code)
+    else:
+        lines = [f"{where}: exit code {result.exit_code} {took}", f"$ {redact(result.command)}"]
+        lines += _outputs(result)
     return "\n".join(lines) + "\n"
+
+
+def _outputs(result: CommandResult) -> list[str]:
+    return [*_output("", result.stdout), *_output("# standard error:", result.stderr)]
 
 
 def _output(title: str, raw: bytes) -> list[str]:

@@ -32,6 +32,8 @@ _LINE = re.compile(rb"^([^ !]*)!(\d+)!([^ !]*) (\S*)$", re.MULTILINE)
 #: For each command (seconds): one that takes longer is asked again, by itself.
 _PATIENCE = 60.0
 _LATE = frozenset({124, 137})
+_BOUNDED = "one timeout -k 5 "
+_NAME = "at once"
 
 
 def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
@@ -40,9 +42,25 @@ def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
     Returns:
         The results of those that ended in time; none if ``on`` has no shell that can do this.
     """
-    bounded = ("timeout", "-k", "5", f"{_PATIENCE:g}")
-    script = _ONE + "".join(f"one {shlex.join((*bounded, *argv))}\n" for argv in argvs)
-    whole = on.run(["sh", "-c", script, "at once"], timeout=_PATIENCE * len(argvs))
+    script = _ONE + "".join(f"{_BOUNDED}{_PATIENCE:g} {shlex.join(argv)}\n" for argv in argvs)
+    whole = on.run(["sh", "-c", script, _NAME], timeout=_PATIENCE * len(argvs))
+    return [each for each in _answers(whole, argvs) if each.exit_code not in _LATE]
+
+
+def told(whole: CommandResult) -> list[CommandResult]:
+    """Return what such a round trip asked and was answered, for a reader; else nothing.
+
+    Args:
+        whole: of any command, also of one that reaches into a container.
+    """
+    script, name = ("", "", *whole.argv)[-2:]
+    if name != _NAME or not script.startswith(_ONE):
+        return []
+    asked = re.split(rf"^{_BOUNDED}\S+ ", script.removeprefix(_ONE), flags=re.MULTILINE)[1:]
+    return _answers(whole, [tuple(shlex.split(words)) for words in asked])
+
+
+def _answers(whole: CommandResult, argvs: Sequence[Argv]) -> list[CommandResult]:
     lines = _LINE.findall(whole.stdout)
     if len(lines) != len(argvs):
         return []
@@ -52,12 +70,11 @@ def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
             int(code),
             base64.b64decode(out),
             base64.b64decode(err + more),
-            on.machine,
+            whole.machine,
             whole.started,
             whole.seconds,
         )
         for argv, (err, code, more, out) in zip(argvs, lines, strict=True)
-        if int(code) not in _LATE
     ]
 
 
@@ -76,6 +93,11 @@ class Ahead(Base):
         self._inner, self.machine = inner, inner.machine
         self._foreseen = list(dict.fromkeys(foreseen))
         self._answers: dict[Argv, CommandResult] = {}
+
+    def foresee(self, argvs: Iterable[Argv]) -> None:
+        """Ask these, too, with the first of them that is asked."""
+        self._answers.clear()
+        self._foreseen += [argv for argv in argvs if argv not in self._foreseen]
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0

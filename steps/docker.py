@@ -17,6 +17,7 @@ from pytest_bdd import given, parsers, then, when
 from gate import evidence
 from lab import hello  # needs none of the lab's libraries
 from remediation.errors import FactError, TransportError
+from steps.witness import foresee
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -103,12 +104,14 @@ def _docker(container: Transport, *words: str) -> CommandResult:
 @then("Docker is running and starts at boot")
 def docker_runs(container_host: Host) -> None:
     """By systemd."""
+    active, enabled = "systemctl is-active docker", "systemctl is-enabled docker.service"
+    foresee(container_host, "test -d /run/systemd/system/", active, enabled)
     runs = container_host.service("docker").is_running
     assert runs or container_host.exists("dockerd"), NO_DOCKER
     assert runs, f"Docker is not running in the container: {_why_down(container_host)}"
-    enabled = container_host.run("systemctl is-enabled docker.service").stdout.strip()
-    assert enabled == "enabled", (
-        f"Docker runs, but does not start at boot ({enabled}): systemctl enable docker"
+    at_boot = container_host.run(enabled).stdout.strip()
+    assert at_boot == "enabled", (
+        f"Docker runs, but does not start at boot ({at_boot}): systemctl enable docker"
     )
 
 

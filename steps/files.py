@@ -15,6 +15,7 @@ from gate import evidence
 from remediation import docker_in_lxc
 from remediation.errors import FactError
 from remediation.provision import of_template
+from steps.witness import foresee, of_package
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -86,6 +87,7 @@ def package_is_inside(container_host: Host, node_host: Host, package: str) -> No
     """By testinfra on both sides; dpkg itself shows that the node's packages can be seen."""
     if not node_host.package("dpkg").is_installed:
         raise FactError("the node's packages cannot be asked for: not even dpkg is among them")
+    foresee(container_host, *of_package(package))
     inside = container_host.package(package)
     assert inside.is_installed, f"{package} is not installed in the container"
     assert not node_host.package(package).is_installed, (
@@ -103,7 +105,9 @@ def daemon_json_names(container_host: Host, driver: str) -> None:
 
 def _settings(container_host: Host) -> dict[str, Any]:
     """Return what daemon.json says; one that is absent or cannot be read is not compliant."""
-    file = container_host.file(docker_in_lxc.DAEMON_JSON)
+    path = docker_in_lxc.DAEMON_JSON
+    foresee(container_host, f"test -e {path}", f"cat -- {path}")
+    file = container_host.file(path)
     assert file.exists, f"{docker_in_lxc.DAEMON_JSON} is absent in the container"
     try:
         settings: dict[str, Any] = json.loads(file.content_string)

@@ -14,6 +14,7 @@ from remediation import witness
 from remediation.errors import FactError
 from remediation.provision import Provisioned, provision
 from steps.docker import NO_DOCKER
+from steps.witness import foresee, of_package, of_program
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -62,6 +63,9 @@ def container_exists(runtime: Runtime, ctid: int, created: Provisioned) -> None:
 @then("Docker is installed in the container")
 def docker_is_installed(container_host: Host) -> None:
     """A feature script that failed leaves a container without it."""
+    first, *others = _DOCKERS
+    asked = [line for name in others for line in of_package(name, version=False)]
+    foresee(container_host, *of_package(first), *asked, *of_program("docker"))
     packages = [container_host.package(name) for name in _DOCKERS]
     found = [f"{each.name} {each.version}" for each in packages if each.is_installed]
     assert found or container_host.exists("dockerd"), NO_DOCKER

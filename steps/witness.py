@@ -10,6 +10,8 @@ from testinfra.host import Host
 from remediation.ahead import Ahead
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from remediation.transport import Transport
 
 #: What testinfra asks of a machine before anything that it is told to ask.
@@ -21,14 +23,39 @@ def host(machine: Transport) -> Host:
     return Host(TransportBackend(Ahead(machine, _FIRST)))
 
 
+def foresee(host: Host, *lines: str) -> None:
+    """Have these shell lines asked in one round trip, once testinfra asks the first of them.
+
+    Args:
+        host: as :func:`host` returns it.
+        lines: in testinfra's own words; others would cost a round trip, and change nothing.
+    """
+    host.backend.foresee(lines)
+
+
+def of_package(name: str, *, version: bool = True) -> list[str]:
+    """Return how testinfra asks whether a package is installed and, if so, in which version."""
+    fields = ("${Status}", "${Status} ${Version}")[: 1 + version]
+    return [f"dpkg-query -f '{field}' -W {name}" for field in fields]
+
+
+def of_program(name: str) -> list[str]:
+    """Return how testinfra asks whether there is a program; first of all whether it can ask so."""
+    return [f"command -v {each}" for each in ("command", "echo", name)]
+
+
 class TransportBackend(BaseBackend):  # type: ignore[misc]
     """A testinfra backend that hands its shell lines to a transport."""
 
     NAME = "transport"
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Ahead) -> None:
         super().__init__(transport.machine)
         self._transport = transport
+
+    def foresee(self, lines: Iterable[str]) -> None:
+        """See :func:`foresee`."""
+        self._transport.foresee(("sh", "-c", line) for line in lines)
 
     def run(self, command: str, *args: str, **_: Any) -> CommandResult:
         """Run a shell line; testinfra quotes the arguments itself."""

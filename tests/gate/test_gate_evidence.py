@@ -1,12 +1,15 @@
-"""An explanation that cannot be had does not change the verdict that it is for."""
+"""What a reader is shown; and an explanation that cannot be had does not change the verdict."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from gate import evidence
+from remediation.ahead import at_once
 from remediation.errors import CommandFailed, FactError, RemediationError, TransportError
-from remediation.transport import CommandResult
+from remediation.transport import CommandResult, Local, Recorded
 
 FAILED = CommandResult(("lxc-info",), 1, b"", b"no such thing", "pve1", 0.0, 0.0)
 
@@ -38,3 +41,26 @@ def test_one_that_cannot_be_had_changes_no_verdict(error: RemediationError) -> N
 def test_a_mistake_of_ours_is_no_explanation() -> None:
     with pytest.raises(ZeroDivisionError):
         why(ZeroDivisionError())
+
+
+def test_several_commands_of_one_round_trip_are_shown_each_and_without_their_secrets() -> None:
+    heard: list[CommandResult] = []
+    settings = '{"auth": "c2VjcmV0"}'
+    asked = [("echo", settings), ("sh", "-c", "echo broken >&2; exit 4"), ("true",)]
+    at_once(Recorded(Local(), heard.append), asked)
+    (whole,) = heard
+    shown = evidence.transcript(replace(whole, argv=("pct", "exec", "950", "--", *whole.argv)))
+    head, *rest = shown.splitlines()
+    assert head.endswith(f"on localhost: 3 commands in one round trip, after {whole.seconds:.1f} s")
+    stars = '{"auth": "***"}'
+    assert rest == [
+        "# by way of: pct exec 950 --",
+        f"$ echo '{stars}'",
+        stars,
+        "$ sh -c 'echo broken >&2; exit 4'",
+        "# standard error:",
+        "broken",
+        "# exit code 4",
+        "$ true",
+    ]
+    assert "by way of" not in evidence.transcript(whole)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import re
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from remediation import docker_in_lxc as it
 from remediation import target
-from remediation.ahead import Ahead, at_once, question
+from remediation.ahead import Ahead, at_once, question, told
 from remediation.look import looking
 from remediation.transport import Base, CommandResult, Local, Recorded
 
@@ -38,6 +39,21 @@ def test_answers_are_those_of_each_command_by_itself() -> None:
         assert len(result.stdout) == len(alone.stdout)
         if argv[0] != "head":
             assert (result.stdout, result.stderr) == (alone.stdout, alone.stderr)
+
+
+def test_a_reader_is_told_what_was_asked_and_answered() -> None:
+    heard: list[CommandResult] = []
+    commands = [*COMMANDS, ("printf", "%s", "a\nb 'c'\n\nd")]
+    asked = at_once(Recorded(Local(), heard.append), commands)
+    (whole,) = heard
+    assert told(whole) == asked
+    assert [each.argv for each in told(whole)] == commands
+    through = replace(whole, argv=("pct", "exec", "950", "--", *whole.argv))
+    assert told(through) == asked, "also where it was asked in a container"
+    cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
+    assert told(replace(whole, stdout=cut_short)) == []
+    assert told(Local().run(["echo", "at once"])) == []
+    assert told(Local().run(["true"])) == []
 
 
 def test_what_takes_too_long_is_asked_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

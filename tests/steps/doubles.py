@@ -12,7 +12,7 @@ from remediation.runtime import _BOOTED, Pct
 from remediation.transport import Base, CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from remediation.transport import Transport
 
@@ -95,3 +95,10 @@ class Host:
 
     def exists(self, program: str) -> bool:
         return program in self.programs
+
+    @property
+    def backend(self) -> Host:
+        return self
+
+    def foresee(self, lines: Iterable[str]) -> None:
+        """Answer them when they are asked, and not before."""

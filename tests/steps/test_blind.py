@@ -18,6 +18,7 @@ import stamina
 from pytest_bdd import parser
 from testinfra.host import Host
 
+from remediation.ahead import Ahead
 from remediation.errors import RemediationError
 from remediation.provision import Provisioned
 from remediation.runtime import Pct
@@ -80,7 +81,7 @@ def _no_patience() -> Iterator[None]:
 
 def host(machine: Blind) -> Host:
     """Return testinfra's host, which need not ask what kind of machine it is."""
-    found = Host(TransportBackend(machine))
+    found = Host(TransportBackend(Ahead(machine, ())))
     kind = {"type": "linux", "distribution": "debian", "codename": "", "release": "13", "arch": ""}
     found.system_info.__dict__["sysinfo"] = kind
     return found
