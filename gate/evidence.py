@@ -99,7 +99,10 @@ def transcript(result: CommandResult) -> str:
     """
     when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     where, took = f"# {when} on {result.machine}", f"after {result.seconds:.1f} s"
-    if answers := ahead.told(result):
+    if (answers := ahead.told(result)) == []:
+        lines = [f"{where}: exit code {result.exit_code} {took}", f"$ {redact(result.command)}"]
+        lines += [f"[{len(result.stdout)} bytes, of which no command's answer can be read]"]
+    elif answers:
         through = shlex.join(result.argv[:-4])
         lines = [f"{where}: {len(answers)} commands in one round trip, {took}"]
         lines += [f"# by way of: {redact(through)}"] * bool(through)

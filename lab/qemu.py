@@ -32,7 +32,8 @@ PROGRAM = "qemu-system-x86_64"
 #: The longest that a monitor command takes, a snapshot of a busy machine (seconds).
 _QMP_TIMEOUT = 180.0
 _STOP_TIMEOUT = 10.0
-#: Without the mitigations of processors' faults, which an emulated one does not have.
+#: Without the mitigations of processors' faults: an emulated one has none, and who else would be
+#: in this machine, to be kept out?
 _KERNEL_LINE = (
     "root=/dev/vda rw rootflags=noinit_itable console=ttyS0 net.ifnames=0 panic=-1 mitigations=off"
 )
@@ -55,6 +56,7 @@ class Hardware:
     memory: int  #: MiB
     cpus: int
     cpu: str
+    kernel_line: str = _KERNEL_LINE
 
     @property
     def fingerprint(self) -> str:

@@ -184,26 +184,35 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     out.print(f"{len(drifts)} to change" if drifts else "nothing to change")
 
 
-def _watched(node: Transport, source: str) -> Callable[[str], None]:
-    """Return a ``tell`` that first says what AppArmor has denied since it was last called."""
-    window: audit.Window | None = None
+@contextmanager
+def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
+    """Yield a ``tell`` that first says what AppArmor has denied since it was last called.
+
+    Nobody leaves the node half-way through because denials cannot be shown: that is said, once.
+    """
     try:
-        window = audit.Window(node, source)
-    except audit.Unwatched as error:
+        window, shown = audit.Window(node, source), True
+    except RemediationError as error:
+        window, shown = None, False
         console.tell(f"denials are not shown: {error}")
 
     def tell(line: str) -> None:
-        nonlocal window
+        nonlocal shown
         try:
-            for denial in window.news() if window else ():
+            for denial in window.news() if window and shown else ():
                 err.print(Text(f"denied: {denial.summary}", style="yellow"), soft_wrap=True)
-        except audit.Unwatched as error:  # no reason to leave the node half-way through
-            window = None
+        except RemediationError as error:
+            shown = False
             console.tell(f"denials are not shown any more: {error}")
         if line:
             console.tell(line)
 
-    return tell
+    try:
+        yield tell
+        tell("")
+    finally:
+        if window:
+            window.end()
 
 
 @main.command()
@@ -232,9 +241,9 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
             made = backup.make_backup(runtime, aim.ctid, aim.backups or backup.DUMP)
             for archive in (*made.container[:1], *made.etc[:1]):
                 console.tell(str(archive))
-        the_plan.tell = _watched(runtime.node, aim.audit)
-        outcomes = the_plan.apply()
-        the_plan.tell("")
+        with _watched(runtime.node, aim.audit) as tell:
+            the_plan.tell = tell
+            outcomes = the_plan.apply()
     console.outcomes(outcomes, as_json=as_json)
     if not as_json:
         console.not_asked(the_plan)

@@ -13,6 +13,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from remediation.errors import TransportError
 from remediation.transport import Base, CommandResult
 
 if TYPE_CHECKING:
@@ -40,24 +41,34 @@ def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
     """Run commands one after the other, without input, in one round trip.
 
     Returns:
-        The results of those that ended in time; none if ``on`` has no shell that can do this.
+        The results of those that ended in time; none if ``on`` has no shell that can do this, or
+        cannot be asked: whoever asks one of them by itself hears why, in the words of that one.
     """
     script = _ONE + "".join(f"{_BOUNDED}{_PATIENCE:g} {shlex.join(argv)}\n" for argv in argvs)
-    whole = on.run(["sh", "-c", script, _NAME], timeout=_PATIENCE * len(argvs))
+    try:
+        whole = on.run(["sh", "-c", script, _NAME], timeout=_PATIENCE * len(argvs))
+    except TransportError:
+        return []
     return [each for each in _answers(whole, argvs) if each.exit_code not in _LATE]
 
 
-def told(whole: CommandResult) -> list[CommandResult]:
-    """Return what such a round trip asked and was answered, for a reader; else nothing.
+def told(whole: CommandResult) -> list[CommandResult] | None:
+    """Return what such a round trip asked and was answered, for a reader.
 
     Args:
         whole: of any command, also of one that reaches into a container.
+
+    Returns:
+        Each command's result, none if the answers cannot be read; None if it was another command.
     """
     script, name = ("", "", *whole.argv)[-2:]
     if name != _NAME or not script.startswith(_ONE):
-        return []
+        return None
     asked = re.split(rf"^{_BOUNDED}\S+ ", script.removeprefix(_ONE), flags=re.MULTILINE)[1:]
-    return _answers(whole, [tuple(shlex.split(words)) for words in asked])
+    try:
+        return _answers(whole, [tuple(shlex.split(words)) for words in asked])
+    except ValueError:  # a line of an argument looked like the next command
+        return []
 
 
 def _answers(whole: CommandResult, argvs: Sequence[Argv]) -> list[CommandResult]:

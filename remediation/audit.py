@@ -28,9 +28,14 @@ _FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
 #: How long a record may take from the kernel to the log (seconds).
 _CANARY_PATIENCE = 20.0
 _AUDIT_LOG = "/var/log/audit/audit.log"
+#: What tail could not read to its end lacks the canary.
+_DENIALS = r"""
+exec 3<"$1" || exit 2
+tail -c "+$2" <&3 | grep -a 'apparmor="DENIED"' || [ $? = 1 ]
+"""
 _RECENT = f"""
-systemctl is-active -q auditd && exec tail -c 1000000 {_AUDIT_LOG}
-exec journalctl -k -b -q --no-pager -o cat
+if systemctl is-active -q auditd; then tail -c 1000000 {_AUDIT_LOG}
+else journalctl -k -b -q --no-pager -o cat; fi | grep -a 'apparmor="DENIED"'
 """
 #: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
 _MAY_BE_HEX = frozenset({"name", "comm", "profile", "srcname", "peer"})
@@ -94,6 +99,9 @@ def _value(key: str, quoted: str, bare: str) -> str:
 class Window:
     """A stretch of a node's log, from the moment this is made until :meth:`close`.
 
+    Whoever makes one calls :meth:`end` when done, whatever has happened: of the kernel's records
+    it holds a process on the node.
+
     Args:
         node: whose log.
         source: where denials are read, in the log of ``auditd`` or from the ``kernel`` itself;
@@ -105,9 +113,9 @@ class Window:
 
     def __init__(self, node: Transport, source: str = "auto") -> None:
         self._node, self._asked = node, source
-        self._start = self._position()
         self._told = 0
         self._records: kernel_audit.Records | None = None
+        self._start = self._position()
         if self.source == "kernel":
             try:
                 self._records = kernel_audit.Records(node)
@@ -118,6 +126,10 @@ class Window:
     def source(self) -> str:
         """``auditd`` or ``kernel``: where this node's denials are read."""
         return self._start.source
+
+    @property
+    def _whence(self) -> str:
+        return "the kernel" if self._records else _AUDIT_LOG
 
     def news(self) -> list[Denial]:
         """Return the denials that have come since the window opened or this was last asked.
@@ -143,10 +155,14 @@ class Window:
             self._require_whole()  # records that were lost explain a canary that does not come
             raise
         finally:
-            if self._records:
-                self._records.close()
+            self.end()
         self._require_whole()
         return [denial for denial in denials if nonce not in denial.line]
+
+    def end(self) -> None:
+        """End the window, if it has not ended, without asking what was in it."""
+        if self._records:
+            self._records.close()
 
     def _require_whole(self) -> None:
         """Raise Unwatched if the log changed its place in the window, or lost records."""
@@ -157,9 +173,12 @@ class Window:
                 f"{end.source} when it closed"
             )
         if end.lost != self._start.lost:
+            held = (
+                "; one booted with audit=1 counts those, too, that it keeps for an auditd to come"
+            )
             raise Unwatched(
                 f"the kernel lost {end.lost - self._start.lost} audit records in the window "
-                "(auditctl -s: lost): what they said is not known"
+                f"(auditctl -s: lost){held if self._records else ''}: what they said is not known"
             )
 
     def _until_canary(self, nonce: str) -> list[Denial]:
@@ -176,9 +195,9 @@ class Window:
             return parse(read_on())
         except _NotYet:
             raise Unwatched(
-                f"a denial provoked on purpose did not reach the {self.source} log of "
+                f"a denial provoked on purpose did not come from {self._whence} of "
                 f"{self._node.machine} within {_CANARY_PATIENCE:g} s: denials are not being "
-                f"logged, so a quiet log says nothing (the attempt said: {provoked})"
+                f"recorded, so silence says nothing (the attempt said: {provoked})"
             ) from None
 
     def _provoke(self, nonce: str) -> str:
@@ -194,7 +213,9 @@ class Window:
 
     def _position(self) -> _Position:
         source, lost = self._asked, self._lost()
-        if source == "auto":
+        if self._records:  # the kernel tells us and auditd alike, should that have come meanwhile
+            source = "kernel"
+        elif source == "auto":
             active = self._node.run(["systemctl", "is-active", "auditd"]).text.strip()
             source = "auditd" if active == "active" else "kernel"
         if source == "auditd":
@@ -223,8 +244,8 @@ class Window:
             raise Unwatched(str(error)) from error
         if kernel_audit.GAP in text:
             raise Unwatched(
-                "the kernel had more audit records in the window than could be read in time: what "
-                "the missing ones said is not known"
+                "there was more in the window than could be read in time, or kept: what the "
+                "missing records said is not known"
             )
         return text
 
@@ -240,15 +261,19 @@ class Window:
         number = int(first.rpartition(".")[2]) if first != _AUDIT_LOG else 0
         newer = [f"{_AUDIT_LOG}.{n}" for n in range(number - 1, 0, -1)]
         newer += [_AUDIT_LOG] if number else []
-        part = self._node.run(["tail", "-c", f"+{self._start.size + 1}", first]).require().text
-        return part + "".join(map(self._whole, newer))
+        parts = [self._denied(first, self._start.size + 1)]
+        return "".join(parts + [self._denied(path) for path in newer])
 
-    def _whole(self, path: str) -> str:
-        """Read a file of the log that must be there, or a part of the window is missing."""
-        content = self._node.read(path)
-        if content is None:
-            raise Unwatched(f"{path}, a part of the window, was rotated away or removed")
-        return content.decode(errors="replace")
+    def _denied(self, path: str, first_byte: int = 1) -> str:
+        """Return the denials in a file of the log, or in its end.
+
+        Of the other records nothing leaves the node: command lines are among them.
+        """
+        found = self._node.run(["sh", "-c", _DENIALS, "denials", path, str(first_byte)])
+        if not found.ok:
+            why = found.stderr.decode(errors="replace").strip()
+            raise Unwatched(f"{path}, a part of the window, was rotated away or removed: {why}")
+        return found.text
 
 
 def recent(node: Transport, profile: str) -> list[Denial]:

@@ -20,29 +20,38 @@ use strict;
 my ($netlink, $raw, $audit) = (16, 3, 9);
 socket(my $kernel, $netlink, $raw, $audit) or die "the kernel's audit: $!\n";
 """
-#: Stands in the file where the kernel had more to say than was read in time.
+#: Stands in the file where the kernel had more to say than was read in time, or than has room.
 GAP = "docker-lxc-gate: records were lost here"
-#: Writes down each record until its input ends; then takes the file away.
+#: What a container can make us write into the node's memory, /run (bytes); some ten thousand.
+_ROOM = 4 << 20
+#: Nobody watches for longer: sshd may take hours to see that a connection is gone (seconds).
+_LONGEST = 4 * 3600
+#: Writes down each denial until its input ends, and takes the file away, however it ends. Nothing
+#: else is written: records of other kinds hold command lines, and so secrets.
 _NOTE = rf"""{_SOCKET}
 my $read_log = 1;
 bind($kernel, pack "SSLL", $netlink, 0, 0, $read_log) or die "the kernel's audit: $!\n";
 setsockopt($kernel, 1, 33, pack "l", 8 << 20);  # SOL_SOCKET, SO_RCVBUFFORCE: room for a burst
 umask 077;
+$SIG{{$_}} = sub {{ exit 1 }} for qw(TERM HUP INT PIPE ALRM);
 open my $file, ">", $ARGV[0] or die "$ARGV[0]: $!\n";
+END {{ unlink $ARGV[0] if $file }}
+alarm {_LONGEST};
 $_->autoflush for $file, *STDOUT;
 print "noting\n";
+my $room = {_ROOM};
 while (1) {{
     my $ready = "";
     vec($ready, fileno $_, 1) = 1 for $kernel, *STDIN;
     select $ready, undef, undef, undef;
-    if (vec $ready, fileno $kernel, 1) {{
-        my $from = recv $kernel, my $record, 65536, 0;
-        print $file defined $from ? unpack("x16 Z*", $record) : "{GAP}", "\n";
-    }} elsif (vec $ready, fileno STDIN, 1) {{
-        last unless sysread STDIN, my $said, 512;
-    }}
+    last if vec($ready, fileno STDIN, 1) and not sysread STDIN, my $said, 512;
+    next unless vec $ready, fileno $kernel, 1;
+    my $from = recv $kernel, my $record, 65536, 0;
+    my $line = defined $from ? unpack "x16 Z*", $record : "{GAP}";
+    next if $room < 0 or $line !~ /apparmor="DENIED"|{GAP}/;
+    $room -= length $line;
+    print $file $room < 0 ? "{GAP}" : $line, "\n" or die "$ARGV[0]: $!\n";
 }}
-unlink $ARGV[0];
 """
 #: Asks for ``struct audit_status``, whose seventh number is how many records were lost.
 _LOST = rf"""{_SOCKET}
@@ -56,7 +65,7 @@ print "$lost\n";
 
 
 class Records:
-    """The audit records of a node from when this is made until :meth:`close`.
+    """AppArmor's denials on a node from when this is made until :meth:`close`.
 
     They are noted in a file on the node, which goes with this, also when the connection is cut.
 
@@ -74,7 +83,7 @@ class Records:
             raise _untold(error.result) from error
 
     def text(self) -> str:
-        """Return what has been noted: a record a line, and :data:`GAP` where some are missing.
+        """Return what has been noted: a denial a line, and :data:`GAP` where some are missing.
 
         Raises:
             FactError: the noting has ended.
@@ -85,7 +94,7 @@ class Records:
         return noted.decode(errors="replace")
 
     def close(self) -> None:
-        """Stop noting; what was noted is gone."""
+        """Stop noting, if that has not been done; what was noted is gone."""
         self._notes.release()
 
 

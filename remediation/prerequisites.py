@@ -61,8 +61,11 @@ _LOG_ROOM = """
 df -B1 --output=avail,size,target -- "$1" | tail -n 1
 sed -nE 's/^space_left *= *([0-9]+%?).*/\\1/p' /etc/audit/auditd.conf 2>/dev/null || true
 """
-#: Where the records of each source are kept; those of the kernel while they are watched.
-_LOGS = {"auditd": "/var/log/audit", "kernel": "/run"}
+#: What keeps the records of each source, and where.
+_LOGS = {
+    "auditd": ("auditd's log", "/var/log/audit"),
+    "kernel": ("what the kernel records while it is watched", "/run"),
+}
 
 
 @dataclass(frozen=True)
@@ -241,8 +244,12 @@ def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, 
 
 @dataclass(frozen=True)
 class Room:
-    """The file system under a log: bytes ``free`` of it, and how many must be."""
+    """The file system under a log: bytes ``free`` of it, and how many must be.
 
+    ``log`` is what a reader calls what is kept there.
+    """
+
+    log: str
     place: str
     free: int
     needed: int
@@ -258,13 +265,14 @@ def log_room(node: Transport, source: str) -> Room:
     Raises:
         FactError: the answer cannot be read.
     """
-    answer = node.run(["sh", "-c", _LOG_ROOM, "room", _LOGS[source]]).require().text
+    log, where = _LOGS[source]
+    answer = node.run(["sh", "-c", _LOG_ROOM, "room", where]).require().text
     table = re.match(r"\s*(\d+)\s+(\d+)\s+(/.*)\n(?:(\d+)(%?)\n)?", answer)
     if table is None:
-        raise FactError(f"on {node.machine}: the room of {source}'s log is not known: {answer!r}")
+        raise FactError(f"on {node.machine}: the room for {log} is not known: {answer!r}")
     free, size, place, left, percent = table.groups()
     needed = LEAST_ROOM
     if left and source == "auditd":
         own = int(size) * int(left) // 100 if percent else int(left) * _MIB
         needed = max(needed, own)
-    return Room(place, int(free), needed)
+    return Room(log, place, int(free), needed)

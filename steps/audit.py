@@ -42,9 +42,12 @@ def log_is_watched(
     node: Transport,
     target: Target,
     lineage: Lineage | None,  # noqa: ARG001 - from here on
+    request: pytest.FixtureRequest,
 ) -> audit.Window:
-    """Find out where denials go, and remember where that log ends now."""
-    return audit.Window(node, target.audit)
+    """Find out where denials go, and hear them from now on."""
+    window = audit.Window(node, target.audit)
+    request.addfinalizer(window.end)
+    return window
 
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")

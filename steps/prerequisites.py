@@ -190,10 +190,10 @@ def log_has_room(node: Transport, window: audit.Window) -> None:
     room = prerequisites.log_room(node, window.source)
     free, needed = room.free >> 20, room.needed >> 20
     assert room.free >= room.needed, (
-        f"{room.place}, where the log of {node.machine} is, has {free} MiB left, and {needed} MiB "
-        "are needed: records would be lost"
+        f"{room.place} on {node.machine} has {free} MiB left for {room.log}, and {needed} MiB are "
+        "needed: records would be lost"
     )
-    evidence.say(f"{window.source}: {free} MiB free in {room.place}")
+    evidence.say(f"{free} MiB free in {room.place} for {room.log}")
 
 
 @then("a denial provoked on purpose shows in it")

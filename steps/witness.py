@@ -41,7 +41,7 @@ def of_package(name: str, *, version: bool = True) -> list[str]:
 
 def of_program(name: str) -> list[str]:
     """Return how testinfra asks whether there is a program; first of all whether it can ask so."""
-    return [f"command -v {each}" for each in ("command", "echo", name)]
+    return [f"command -v {each}" for each in ("command", name)]
 
 
 class TransportBackend(BaseBackend):  # type: ignore[misc]

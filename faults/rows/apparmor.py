@@ -146,6 +146,17 @@ FAULTS = (
         also=(MOUNT,),
     ),
     Fault(
+        "F18-kernel",
+        "the same where no auditd runs, among more denials than the kernel prints",
+        "pkill -x auditd; sleep 1; systemd-run -q --unit=noise "
+        "sh -c 'while sleep 0.2; do aa-exec -p noise -- true; done'; "
+        "rule 'audit deny mount options=(rw, rbind) -> /var/lib/docker/**,'",
+        red=(DENIALS, HELLO),
+        beside=("hello-world ended with 1",),
+        words=("AppArmor denied container {ctid}", "to allow it: mount options=(rw,rbind)"),
+        also=(MOUNT,),
+    ),
+    Fault(
         "F19",
         "a quiet deny breaks Docker",
         "rule 'deny mount fstype=fuse.*,'",
@@ -169,7 +180,7 @@ FAULTS = (
         "the log leaves out AppArmor's records",
         "auditctl -a always,exclude -F msgtype=AVC",
         undetermined=(LOG,),
-        words=("did not reach the auditd log", "a quiet log says nothing"),
+        words=("did not come from /var/log/audit/audit.log", "silence says nothing"),
         also=(DENIALS,),
         reach=NODE,
     ),

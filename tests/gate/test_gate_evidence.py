@@ -64,3 +64,13 @@ def test_several_commands_of_one_round_trip_are_shown_each_and_without_their_sec
         "$ true",
     ]
     assert "by way of" not in evidence.transcript(whole)
+
+
+def test_answers_that_cannot_be_read_are_not_shown_encoded() -> None:
+    heard: list[CommandResult] = []
+    at_once(Recorded(Local(), heard.append), [("echo", '{"auth": "c2VjcmV0"}'), ("true",)])
+    (whole,) = heard
+    cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
+    shown = evidence.transcript(replace(whole, stdout=cut_short))
+    (line,) = (line for line in shown.splitlines() if "eyJhdXRoI" in line or "bytes" in line)
+    assert line == f"[{len(cut_short)} bytes, of which no command's answer can be read]"

@@ -104,8 +104,9 @@ def test_hardware_differs_by_what_a_snapshot_depends_on() -> None:
         Hardware("QEMU 10", "tcg", 2048, 2, "max"),
         Hardware("QEMU 10", "tcg", 4096, 4, "max"),
         Hardware("QEMU 10", "tcg", 4096, 2, "Nehalem"),
+        Hardware("QEMU 10", "tcg", 4096, 2, "max", "quiet"),
     ]
-    assert len({hard.fingerprint for hard in (one, *others)}) == 6
+    assert len({hard.fingerprint for hard in (one, *others)}) == 7
 
 
 def test_state_is_remembered_and_an_unreadable_one_is_none(tmp_path: Path) -> None:

@@ -8,16 +8,17 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from remediation import docker_in_lxc as it
 from remediation import target
 from remediation.ahead import Ahead, at_once, question, told
+from remediation.errors import TransportError
 from remediation.look import looking
 from remediation.transport import Base, CommandResult, Local, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytest
 
 COMMANDS: list[tuple[str, ...]] = [
     ("true",),
@@ -47,13 +48,33 @@ def test_a_reader_is_told_what_was_asked_and_answered() -> None:
     asked = at_once(Recorded(Local(), heard.append), commands)
     (whole,) = heard
     assert told(whole) == asked
-    assert [each.argv for each in told(whole)] == commands
+    assert [each.argv for each in asked] == commands
     through = replace(whole, argv=("pct", "exec", "950", "--", *whole.argv))
     assert told(through) == asked, "also where it was asked in a container"
     cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
     assert told(replace(whole, stdout=cut_short)) == []
-    assert told(Local().run(["echo", "at once"])) == []
-    assert told(Local().run(["true"])) == []
+    odd = replace(whole, argv=(*whole.argv[:-2], whole.argv[-2] + "'", whole.argv[-1]))
+    assert told(odd) == []
+    assert told(Local().run(["echo", "at once"])) is None
+    assert told(Local().run(["true"])) is None
+
+
+class Stopped(Base):
+    """Something that cannot be asked, such as a container that does not run."""
+
+    machine = "container 950 on pve1"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        del stdin, timeout
+        raise TransportError(f"container '950' not running!: {argv[0]}")
+
+
+def test_what_cannot_be_asked_says_so_in_the_words_of_one_question() -> None:
+    ahead = Ahead(Stopped(), [("uname",), ("id",)])
+    with pytest.raises(TransportError, match=r"not running!: uname$"):
+        ahead.run(["uname"])
 
 
 def test_what_takes_too_long_is_asked_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,12 @@ import stamina
 
 from remediation import audit, kernel_audit
 from remediation.errors import CommandFailed
-from remediation.transport import CommandResult
+from remediation.transport import CommandResult, Local
 from tests.steps.doubles import Answer, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from remediation.transport import Hold
 
@@ -25,6 +26,10 @@ ACTIVE = "systemctl is-active auditd"
 LOST = shlex.join(["perl", "-e", kernel_audit._LOST])
 STAT = f"stat -c '%i %s' {LOG}"
 FIND = "find /var/log/audit -name 'audit.log*' -printf '%i %p\\n'"
+
+
+def denials(path: str, first_byte: int = 1) -> str:
+    return shlex.join(["sh", "-c", audit._DENIALS, "denials", path, str(first_byte)])
 
 
 class Node(Machine):
@@ -60,10 +65,11 @@ class Node(Machine):
                 return 1, "", REFUSED
             case ["find", "/var/log/audit", "-name", "audit.log*", "-printf", "%i %p\\n"]:
                 return "".join(f"{11 + len(logs) - n} {f}\n" for n, f in enumerate(logs, 1))
-            case ["tail", "-c", start, path]:
-                return logs[path][int(start) - 1 :]
-            case ["env", "LC_ALL=C", "cat", "--", path]:
-                return self.text.removeprefix("old\n") if path.startswith("/run/") else logs[path]
+            case ["sh", "-c", audit._DENIALS, "denials", path, start]:
+                rest = logs[path][int(start) - 1 :].splitlines(keepends=True)
+                return "".join(line for line in rest if 'apparmor="DENIED"' in line)
+            case ["env", "LC_ALL=C", "cat", "--", path] if path.startswith("/run/"):
+                return self.text.removeprefix("old\n")
         return None
 
     def hold(self, argv: Sequence[str]) -> Hold:
@@ -138,7 +144,7 @@ def test_a_part_of_the_window_that_is_gone() -> None:
     window = audit.Window(node)
     for _ in range(3):
         node.rotate()
-    node.files[f"{LOG}.1"] = None
+    node.answers[denials(f"{LOG}.1")] = (2, "", "No such file")
     with pytest.raises(audit.Unwatched, match=r"audit\.log\.1, a part of the window, was rotated"):
         window.close()
 
@@ -156,7 +162,8 @@ def test_a_canary_that_is_not_logged(source: str) -> None:
     node = Node(source)
     node.logged = False
     window = audit.Window(node)
-    said = rf"did not reach the {source} log .* attempt said: {REFUSED[:6]}".replace("[", r"\[")
+    whence = {"auditd": LOG, "kernel": "the kernel"}[source]
+    said = f"did not come from {whence} of pve1 .* attempt said: \\{REFUSED[:6]}"
     with pytest.raises(audit.Unwatched, match=said):
         window.close()
 
@@ -192,6 +199,44 @@ def test_records_that_were_lost_or_not_counted(status: Answer, message: str) -> 
         window.close()
 
 
+def test_what_the_kernel_counts_as_lost_where_it_waits_for_an_auditd() -> None:
+    node = Node("kernel")
+    window = audit.Window(node)
+    node.answers[LOST] = "5\n"
+    with pytest.raises(audit.Unwatched, match=r"lost 1 .*; one booted with audit=1 counts those"):
+        window.close()
+
+
+def test_an_auditd_that_comes_later_takes_nothing_away() -> None:
+    node = Node("kernel")
+    window = audit.Window(node)
+    node.text += f"{DENIED}\n"
+    node.answers[ACTIVE] = "active\n"
+    assert [each.line for each in window.close()] == [DENIED]
+
+
+def test_a_window_that_nobody_closes_is_ended() -> None:
+    node = Node("kernel")
+    window = audit.Window(node)
+    window.end()
+    assert node.held == 0
+    audit.Window(Node()).end()
+
+
+def test_of_a_log_only_the_denials_leave_the_node(tmp_path: Path) -> None:
+    log, passed = tmp_path / "audit.log", "type=USER_CMD cmd=6D7973716C\n"
+    log.write_bytes(f"{DENIED} n=1\n{passed}{DENIED} n=2\n\xff".encode("latin-1"))
+    window = audit.Window(Node())
+    window._node = Local()
+    assert window._denied(str(log)) == f"{DENIED} n=1\n{DENIED} n=2\n"
+    assert window._denied(str(log), len(DENIED) + 6) == f"{DENIED} n=2\n"
+    log.write_text(passed)
+    assert window._denied(str(log)) == ""
+    log.unlink()
+    with pytest.raises(audit.Unwatched, match=r"rotated away or removed: .*No such file"):
+        window._denied(str(log))
+
+
 def test_a_log_that_moved() -> None:
     node = Node()
     window = audit.Window(node)
@@ -204,7 +249,7 @@ def test_more_records_than_could_be_read() -> None:
     node = Node("kernel")
     window = audit.Window(node)
     node.text += f"one\n{kernel_audit.GAP}\n"
-    with pytest.raises(audit.Unwatched, match=r"more audit records .* than could be read in time"):
+    with pytest.raises(audit.Unwatched, match=r"more in the window than could be read"):
         window.close()
     assert node.held == 0
 
@@ -233,13 +278,13 @@ def test_an_audit_log_that_cannot_be_read() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [FIND, f"tail -c +5 {LOG}"],
+    [FIND, denials(LOG, 5)],
 )
 def test_a_log_that_cannot_be_read_any_more(line: str) -> None:
     node = Node()
     window = audit.Window(node)
     node.answers[line] = (1, "", "it is gone")
-    with pytest.raises(CommandFailed, match="it is gone"):
+    with pytest.raises((CommandFailed, audit.Unwatched), match="it is gone"):
         window.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,11 @@ from click.testing import CliRunner
 from flag import ON, Flag, journal
 from flag import plan as flags
 
-from remediation import docker_in_lxc, target
-from remediation.__main__ import main
+from remediation import audit, docker_in_lxc, target
+from remediation.__main__ import _watched, main
+from remediation.errors import CommandFailed, FactError
 from remediation.lock import Lock
+from remediation.transport import CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(target, "opened", opened)
     monkeypatch.setattr(docker_in_lxc, "plan", plan)
-    monkeypatch.setattr("remediation.__main__._watched", lambda *_: lambda _: None)
+    monkeypatch.setattr("remediation.__main__._watched", lambda *_: nullcontext(lambda _: None))
     flags(tmp_path, Flag("tunable")).apply()
     return tmp_path
 
@@ -130,3 +132,53 @@ def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
         "them back first: python -m remediation rollback, with the same --target, but container "
         "951\n"
     )
+
+
+class Listened:
+    """A window in which something was denied, until its log goes."""
+
+    def __init__(self, *denied: str) -> None:
+        self.denied, self.ended = list(denied), 0
+
+    def news(self) -> list[audit.Denial]:
+        if not self.denied:
+            raise CommandFailed(CommandResult(("find",), 1, b"", b"it is gone", "pve1", 0.0, 0.0))
+        return audit.parse(f'apparmor="DENIED" operation="{self.denied.pop(0)}"')
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    window = Listened("mount")
+    monkeypatch.setattr(audit, "Window", lambda *_: window)
+    with _watched(ON, "auto") as tell:
+        for line in ("first", "second", "third"):
+            tell(line)
+    assert window.ended == 1
+    said = capsys.readouterr().err
+    assert 'denied: operation="mount"\n… first\n' in said
+    assert said.count("denials are not shown any more") == 1
+    assert said.endswith("… second\n… third\n")
+
+
+def test_the_watch_ends_when_the_plan_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = Listened()
+    monkeypatch.setattr(audit, "Window", lambda *_: window)
+    with pytest.raises(FactError), _watched(ON, "auto"):
+        raise FactError("broken")
+    assert window.ended == 1
+
+
+def test_a_watch_that_cannot_begin_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: object) -> None:
+        raise audit.Unwatched("no perl")
+
+    monkeypatch.setattr(audit, "Window", refused)
+    with _watched(ON, "auto") as tell:
+        tell("first")
+    assert capsys.readouterr().err.endswith("denials are not shown: no perl\n… first\n")

@@ -715,7 +715,8 @@ def test_room() -> None:
     assert room(f"{gib} {8 * gib} /var/log\n75\n").needed == 75 << 20
     assert room(f"{gib} {8 * gib} /\n10%\n").needed == 8 * gib // 10
     with pytest.raises(
-        AssertionError, match=r"/var/log, .* has 70 MiB left, and 75 MiB are needed"
+        AssertionError,
+        match=r"/var/log on .* has 70 MiB left for auditd's log, and 75 MiB are needed",
     ):
         room(f"{70 << 20} {8 * gib} /var/log\n75\n")
     with pytest.raises(AssertionError, match="has 0 MiB left, and 64 MiB"):

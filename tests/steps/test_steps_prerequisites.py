@@ -184,7 +184,7 @@ def test_another_container(
 
 @pytest.mark.parametrize(("free", "enough"), [(65, True), (64, True), (63, False), (0, False)])
 def test_room(free: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    room = Room("/var/log", free << 20, 64 << 20)
+    room = Room("auditd's log", "/var/log", free << 20, 64 << 20)
     monkeypatch.setattr(steps.prerequisites, "log_room", lambda node, source: room)
     node: Any = SimpleNamespace(machine="pve1")
     window: Any = SimpleNamespace(source="auditd")
