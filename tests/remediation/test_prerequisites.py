@@ -719,7 +719,7 @@ def test_room() -> None:
         match=r"/var/log on .* has 70 MiB left for auditd's log, and 75 MiB are needed",
     ):
         room(f"{70 << 20} {8 * gib} /var/log\n75\n")
-    with pytest.raises(AssertionError, match="has 0 MiB left, and 64 MiB"):
+    with pytest.raises(AssertionError, match="has 0 MiB left for auditd's log, and 64 MiB"):
         room(f"0 {8 * gib} /var/log\n")
     assert room(f"{gib} {8 * gib} /run\n75\n", "kernel").needed == prerequisites.LEAST_ROOM
     with pytest.raises(FactError, match="is not known"):
@@ -729,5 +729,5 @@ def test_room() -> None:
 
 
 def test_room_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(prerequisites, "_LOGS", {"kernel": str(tmp_path)})
+    monkeypatch.setattr(prerequisites, "_LOGS", {"kernel": ("a log", str(tmp_path))})
     assert prerequisites.log_room(Local(), "kernel").free > 0

@@ -134,3 +134,14 @@ def test_the_canary_alone() -> None:
     window: Any = SimpleNamespace(close=close, source="auditd")
     with pytest.raises(audit.Unwatched, match="the canary is not there"):
         prerequisites.canary_shows(window)
+
+
+def test_a_watch_ends_with_its_scenario_whatever_becomes_of_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    window, finalizers = SimpleNamespace(end=lambda: None), list[object]()
+    monkeypatch.setattr(audit, "Window", lambda *_: window)
+    request: Any = SimpleNamespace(addfinalizer=finalizers.append)
+    target: Any = SimpleNamespace(audit="auto")
+    assert steps.log_is_watched(Machine(), target, None, request) is window
+    assert finalizers == [window.end]

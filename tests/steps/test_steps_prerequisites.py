@@ -191,5 +191,7 @@ def test_room(free: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if enough:
         steps.log_has_room(node, window)
         return
-    with pytest.raises(AssertionError, match=f"has {free} MiB left, and 64 MiB are needed"):
+    with pytest.raises(
+        AssertionError, match=f"has {free} MiB left for auditd's log, and 64 MiB are needed"
+    ):
         steps.log_has_room(node, window)
