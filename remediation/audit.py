@@ -225,8 +225,8 @@ class Window:
                     f"denials go to auditd on {self._node.machine}, but {_AUDIT_LOG} cannot be read"
                 )
             inode, size = where.text.split()
-            return _Position("auditd", lost, inode=inode, size=int(size))
-        return _Position("kernel", lost)
+            return _Position(source, lost, inode=inode, size=int(size))
+        return _Position(source, lost)
 
     def _lost(self) -> int:
         try:

@@ -135,6 +135,17 @@ def test_a_living_process_is_asked_for_its_cgroup(content: bytes, owner: int | N
     assert audit.attribute(cgroup(content), one(MOUNT), shared) == owner
 
 
+def test_a_living_process_of_the_node_is_no_containers_whoever_shares_its_profile() -> None:
+    node = cgroup(b"0::/system.slice/auditd.service\n")
+    assert audit.attribute(node, one(MOUNT), {950: "lxc-phoenix-v2"}) is None
+
+
+def test_a_record_without_a_process_belongs_to_the_only_user_of_its_profile() -> None:
+    record = one('apparmor="DENIED" profile="lxc-phoenix-v2"')
+    assert audit.attribute(Scripted({}), record, {950: "lxc-phoenix-v2"}) == 950
+    assert audit.attribute(Scripted({}), record, SHARED) is None
+
+
 def cgroups(**found: bytes) -> Scripted:
     absent = (1, b"", b"No such file or directory")
     answers = {}
