@@ -28,6 +28,11 @@ _OTHER_ID = 1_000_000
 #: What else is down when Docker is, and when its containers get no root.
 _DOWN = (MOUNT, HELLO, DENIALS, AGAIN)
 _NO_ROOT = (MOUNT, DENIALS, AGAIN)
+#: Moves what `systemctl enable` made, with its time, so that it can be put back as it was.
+_LINKS = (
+    "for each in multi-user.target.wants/docker.service sockets.target.wants/docker.socket; "
+    "do on=/etc/systemd/system/$each off=/etc/systemd/${each##*/}.off; "
+)
 _RESTART = "inside systemctl restart docker"
 #: As its authors wrote the profile of the plan, with what Docker 26 needs besides.
 _AUTHORS = """
@@ -151,25 +156,22 @@ FAULTS = (
     Fault(
         "F33-absent",
         "daemon.json is not there",
-        'inside mv "$settings" "$settings.off"',
+        'inside rm "$settings"',
         red=(INSTALLED,),
         undetermined=(SETTINGS,),
         words=("daemon.json is absent",),
         because=("daemon.json is absent",),
         also=(DENIALS, AGAIN),
         reach=CONTAINER,
-        undo='inside mv "$settings.off" "$settings"',
     ),
     Fault(
         "F34",
         "daemon.json lost the user's other settings",
-        'inside cp -p "$settings" "$settings.off"; '
         'printf \'{"storage-driver": "fuse-overlayfs"}\\n\' | into "$settings"',
         red=(SETTINGS,),
         words=("the user's settings are lost",),
         also=(DENIALS,),
         reach=CONTAINER,
-        undo='inside mv "$settings.off" "$settings"',
     ),
     Fault(
         "F35",
@@ -184,12 +186,12 @@ FAULTS = (
     Fault(
         "F36",
         "Docker does not start at boot",
-        "inside systemctl -q disable docker.service docker.socket",
+        _LINKS + 'inside mv "$on" "$off"; done',
         red=(DRIVER,),
         words=("does not start at boot",),
         also=(DENIALS, AGAIN),
         reach=CONTAINER,
-        undo="inside systemctl -q enable docker.service docker.socket",
+        undo=_LINKS + 'inside mv "$off" "$on"; done',
     ),
     Fault(
         "F36-masked",
