@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
@@ -99,10 +99,8 @@ def transcript(result: CommandResult) -> str:
     """
     when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     where, took = f"# {when} on {result.machine}", f"after {result.seconds:.1f} s"
-    if (answers := ahead.told(result)) == []:
-        lines = [f"{where}: exit code {result.exit_code} {took}", f"$ {redact(result.command)}"]
-        lines += [f"[{len(result.stdout)} bytes, of which no command's answer can be read]"]
-    elif answers:
+    answers = ahead.told(result)
+    if answers:
         through = shlex.join(result.argv[:-4])
         lines = [f"{where}: {len(answers)} commands in one round trip, {took}"]
         lines += [f"# by way of: {redact(through)}"] * bool(through)
@@ -111,6 +109,9 @@ def transcript(result: CommandResult) -> str:
             lines += [f"# exit code {each.exit_code}"] * bool(each.exit_code)
     else:
         lines = [f"{where}: exit code {result.exit_code} {took}", f"$ {redact(result.command)}"]
+        if answers is not None:  # encoded, and so not to be shown
+            unread = f"[{len(result.stdout)} bytes, of which no command's answer can be read]"
+            result = replace(result, stdout=unread.encode())
         lines += _outputs(result)
     return "\n".join(lines) + "\n"
 

@@ -32,8 +32,8 @@ PROGRAM = "qemu-system-x86_64"
 #: The longest that a monitor command takes, a snapshot of a busy machine (seconds).
 _QMP_TIMEOUT = 180.0
 _STOP_TIMEOUT = 10.0
-#: Without the mitigations of processors' faults: an emulated one has none, and who else would be
-#: in this machine, to be kept out?
+#: Without the mitigations of processors' faults: an emulated one has no such faults, and nothing
+#: that is not trusted runs in the lab's machine.
 _KERNEL_LINE = (
     "root=/dev/vda rw rootflags=noinit_itable console=ttyS0 net.ifnames=0 panic=-1 mitigations=off"
 )
@@ -165,7 +165,7 @@ class Qemu:
         self._socket.unlink(missing_ok=True)
         self._pid_file.unlink(missing_ok=True)
         argv = [PROGRAM, "-name", "docker-lxc-gate", "-nodefaults", "-display", "none"]
-        argv += [*hard.options, *self._devices(port), *_boot(image)]
+        argv += [*hard.options, *self._devices(port), *_boot(image, hard)]
         argv += ["-pidfile", str(self._pid_file), "-daemonize"]
         argv += ["-qmp", f"unix:{self._socket.name},server=on,wait=off"]
         argv += ["-loadvm", snapshot] if snapshot else []
@@ -282,8 +282,8 @@ def _second_column(table: str) -> list[str]:
     return [row[1] for row in rows if len(row) > 1 and row[0].isdigit()]
 
 
-def _boot(image: NodeImage) -> Sequence[str]:
+def _boot(image: NodeImage, hard: Hardware) -> Sequence[str]:
     return [
         *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-        *("-append", _KERNEL_LINE),
+        *("-append", hard.kernel_line),
     ]

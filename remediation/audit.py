@@ -27,11 +27,13 @@ _DENIED = re.compile(r'apparmor="DENIED"')
 _FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
 #: How long a record may take from the kernel to the log (seconds).
 _CANARY_PATIENCE = 20.0
+_CANARY = "canary"
 _AUDIT_LOG = "/var/log/audit/audit.log"
-#: What tail could not read to its end lacks the canary.
-_DENIALS = r"""
+#: Stands behind what could not be read to its end: a pipe's exit code is that of its last program.
+_CUT = "docker-lxc-gate: not read to its end"
+_DENIALS = f"""
 exec 3<"$1" || exit 2
-tail -c "+$2" <&3 | grep -a 'apparmor="DENIED"' || [ $? = 1 ]
+{{ tail -c "+$2" <&3 || echo '{_CUT}'; }} | grep -a -e 'apparmor="DENIED"' -e '{_CUT}' || [ $? = 1 ]
 """
 _RECENT = f"""
 if systemctl is-active -q auditd; then tail -c 1000000 {_AUDIT_LOG}
@@ -148,7 +150,7 @@ class Window:
             Unwatched: the log was not readable to its end, lost records, changed its place,
                 or does not show the canary.
         """
-        nonce = f"canary{secrets.token_hex(8)}"
+        nonce = f"{_CANARY}{secrets.token_hex(8)}"
         try:
             denials = self._until_canary(nonce)
         except Unwatched:
@@ -174,7 +176,8 @@ class Window:
             )
         if end.lost != self._start.lost:
             held = (
-                "; one booted with audit=1 counts those, too, that it keeps for an auditd to come"
+                "; one booted with audit=1 counts those, too, that no longer fit into the queue "
+                "that it keeps for an auditd: run one, or boot without"
             )
             raise Unwatched(
                 f"the kernel lost {end.lost - self._start.lost} audit records in the window "
@@ -243,9 +246,11 @@ class Window:
         except FactError as error:
             raise Unwatched(str(error)) from error
         if kernel_audit.GAP in text:
+            found = [denial for denial in parse(text) if _CANARY not in denial.line]
+            known = f"; the first of the {len(found)} others: {found[0].summary}" if found else ""
             raise Unwatched(
                 "there was more in the window than could be read in time, or kept: what the "
-                "missing records said is not known"
+                f"missing records said is not known{known}"
             )
         return text
 
@@ -270,9 +275,9 @@ class Window:
         Of the other records nothing leaves the node: command lines are among them.
         """
         found = self._node.run(["sh", "-c", _DENIALS, "denials", path, str(first_byte)])
-        if not found.ok:
+        if not found.ok or _CUT in found.text:
             why = found.stderr.decode(errors="replace").strip()
-            raise Unwatched(f"{path}, a part of the window, was rotated away or removed: {why}")
+            raise Unwatched(f"{path}, a part of the window, cannot be read to its end: {why}")
         return found.text
 
 

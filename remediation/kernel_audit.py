@@ -26,8 +26,8 @@ GAP = "docker-lxc-gate: records were lost here"
 _ROOM = 4 << 20
 #: Nobody watches for longer: sshd may take hours to see that a connection is gone (seconds).
 _LONGEST = 4 * 3600
-#: Writes down each denial until its input ends, and takes the file away, however it ends. Nothing
-#: else is written: records of other kinds hold command lines, and so secrets.
+#: Writes down each denial until its input ends, and takes the file away, unless it is killed.
+#: Nothing else is written: records of other kinds hold command lines, and so secrets.
 _NOTE = rf"""{_SOCKET}
 my $read_log = 1;
 bind($kernel, pack "SSLL", $netlink, 0, 0, $read_log) or die "the kernel's audit: $!\n";

@@ -148,7 +148,7 @@ FAULTS = (
     Fault(
         "F18-kernel",
         "the same where no auditd runs, among more denials than the kernel prints",
-        "pkill -x auditd; sleep 1; systemd-run -q --unit=noise "
+        "pkill -x auditd; sleep 1; ! pgrep -x auditd || exit 1; systemd-run -q --unit=noise "
         "sh -c 'while sleep 0.2; do aa-exec -p noise -- true; done'; "
         "rule 'audit deny mount options=(rw, rbind) -> /var/lib/docker/**,'",
         red=(DENIALS, HELLO),

@@ -71,6 +71,10 @@ def test_answers_that_cannot_be_read_are_not_shown_encoded() -> None:
     at_once(Recorded(Local(), heard.append), [("echo", '{"auth": "c2VjcmV0"}'), ("true",)])
     (whole,) = heard
     cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
-    shown = evidence.transcript(replace(whole, stdout=cut_short))
-    (line,) = (line for line in shown.splitlines() if "eyJhdXRoI" in line or "bytes" in line)
-    assert line == f"[{len(cut_short)} bytes, of which no command's answer can be read]"
+    shown = evidence.transcript(replace(whole, stdout=cut_short, stderr=b"not running!\n"))
+    assert shown.splitlines()[-3:] == [
+        f"[{len(cut_short)} bytes, of which no command's answer can be read]",
+        "# standard error:",
+        "not running!",
+    ]
+    assert "eyJhdXRoI" not in shown
