@@ -22,7 +22,17 @@ DATA = ("/var/lib/docker", "/var/lib/containerd")
 #: packages of 12 and 13, purged (containerd makes /etc/cni when it starts). The group, and what
 #: is in the kernel and /run, come beside.
 KEY = "/etc/docker/key.json"
-LEFT = (*DATA, KEY, "/etc/cni", "/opt/containerd")
+#: What the packages' scripts make, and take away only if they recognise it: where the power was
+#: cut before it came to the disk, purging leaves an empty file, and links to units that are gone.
+#: Source: netbase's postrm (a checksum), deb-systemd-helper (its list of links).
+_BOOT = "/etc/systemd/system"
+CUT = (
+    "/etc/networks",
+    f"{_BOOT}/multi-user.target.wants/containerd.service",
+    f"{_BOOT}/multi-user.target.wants/docker.service",
+    f"{_BOOT}/sockets.target.wants/docker.socket",
+)
+LEFT = (*DATA, KEY, "/etc/cni", "/opt/containerd", *CUT)
 GROUP = "docker"
 #: Debian's docker.io puts it here; anybody else's Docker is elsewhere.
 _DEBIANS = frozenset({"/usr/sbin/dockerd", "/sbin/dockerd"})
@@ -33,7 +43,7 @@ _NUKES = f"/usr/share/docker.io/contrib/{_NUKE}"
 
 #: Each path that is there and, if it is a directory, what is in it. Fails where it cannot tell.
 _LIST = (
-    'set -e; for path; do test ! -e "$path" || '
+    'set -e; for path; do test ! -e "$path" -a ! -L "$path" || '
     "find -H \"$path\" -maxdepth 1 ! -name '*taken-back-*'; done"
 )
 #: Mounts that a killed Docker left below these paths, the innermost first.
@@ -41,10 +51,12 @@ _UNMOUNT = (
     'set -e; for path; do awk -v at="$path/" \'index($2 "/", at) == 1 { print $2 }\' '
     '/proc/self/mounts; done | sort -r | while read -r each; do umount -l -- "$each"; done'
 )
-#: Takes away a directory with nothing in it but such directories; fails, saying what is in it.
+#: Takes away a directory with nothing in it but such directories, an empty file, and a link to
+#: nothing; fails of anything else, saying what is there.
 _EMPTY = (
-    'find "$1" -depth -type d -empty -delete; '
-    'test ! -e "$1" || { find "$1" ! -type d >&2; exit 1; }'
+    'if test -d "$1"; then find "$1" -depth -type d -empty -delete; '
+    'else find "$1" \\( -empty -o -xtype l \\) -delete; fi; '
+    'test ! -e "$1" -a ! -L "$1" || { find "$1" ! -type d >&2; exit 1; }'
 )
 #: Says so if there is an image, a container or a volume: each is a directory or a file here.
 _HELD = (

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 #: apt under emulation or on a slow mirror (seconds).
 APT_TIMEOUT = 1800.0
 #: A run that was cut off may have left an apt that is still at work: it is waited for (seconds).
+#: dpkg syncs what it unpacks, but not what the packages' own scripts write: after a power cut a
+#: package is installed, and what its removal has to remember is an empty file.
 _APT = (
     *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
-    *("-o", "DPkg::Lock::Timeout=600"),
+    *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f /"),
 )
+#: For a look: apt would write these caches, where they are not there.
+_NO_CACHE = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
 #: What is there already stays as it is: an upgrade could not be taken back.
 _INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
 
@@ -150,7 +154,7 @@ class Package(Simple):
     def price(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.plan.Action`."""
         if before is None:
-            plan = on.run([*_APT, "-s", *_INSTALL, self.package])
+            plan = on.run([*_APT, *_NO_CACHE, "-s", *_INSTALL, self.package])
             newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)
             said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not taken back"
             return [said] if newer else []

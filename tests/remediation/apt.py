@@ -39,7 +39,11 @@ class Apt(Machine):
             return 0, b"", b""
         if tuple(words[: len(packages._APT)]) != packages._APT:
             return None
-        return self._apt(words[len(packages._APT) :])
+        asked = words[len(packages._APT) :]
+        if tuple(asked[: len(packages._NO_CACHE)]) == packages._NO_CACHE:
+            asked = asked[len(packages._NO_CACHE) :]
+            assert asked[0] == "-s", "only a look does without apt's caches"
+        return self._apt(asked)
 
     def _apt(self, words: list[str]) -> Answer | None:
         match words:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ACTION = Engine("Docker is installed", "STEP-3.1", ("fuse-overlayfs",))
 APT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"]
-APT += ["-o", "DPkg::Lock::Timeout=600"]
+APT += ["-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f /"]
 BESIDE = ("docker-cli", "ca-certificates")
 _SCRIPTS = {"list", "unmount", "held", "restore", "remove", "empty"}
 
@@ -105,6 +105,8 @@ class Guest(Base):
 
     def apt(self, words: list[str]) -> tuple[int, str]:
         match words:
+            case ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-s", *rest]:
+                return self.apt(["-s", *rest])
             case ["update"]:
                 self.lists = True
                 return 0, ""
@@ -222,6 +224,37 @@ def test_what_somebody_put_where_docker_made_a_place_stays_and_is_named(guest: G
     (guest.root / "etc/cni/net.d/mine.conf").unlink()
     ACTION.rollback(guest, before)
     assert ACTION.capture(guest) == before
+
+
+def test_what_a_power_cut_kept_from_the_packages_scripts_is_taken_away(guest: Guest) -> None:
+    boot = "etc/systemd/system/multi-user.target.wants"
+    (guest.root / boot).mkdir(parents=True)
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    guest.lay("etc/networks", "")
+    (guest.root / boot / "containerd.service").symlink_to("/no/such/containerd.service")
+    ACTION.rollback(guest, before)
+    assert (ACTION.capture(guest), guest.tree()) == (before, looked)
+
+
+def test_what_has_a_content_was_not_left_by_a_power_cut(guest: Guest) -> None:
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    guest.lay("etc/networks", "loopback 127.0.0.0")
+    with pytest.raises(CommandFailed, match=r"etc/networks[^$]*take it away first"):
+        ACTION.rollback(guest, before)
+    assert (guest.root / "etc/networks").read_text() == "loopback 127.0.0.0"
+
+
+def test_an_empty_file_and_a_link_that_were_there_stay(guest: Guest) -> None:
+    boot = "etc/systemd/system/multi-user.target.wants"
+    guest.lay("etc/networks", "")
+    guest.lay(f"{boot}/other.service")
+    (guest.root / boot / "docker.service").symlink_to("/no/such/docker.service")
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    ACTION.rollback(guest, before)
+    assert (ACTION.capture(guest), guest.tree()) == (before, looked)
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["nothing there", "an older Docker's layers"])
