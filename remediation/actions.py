@@ -153,6 +153,19 @@ class Profile(Simple):
         if before.policy and loaded != before.policy:
             apparmor.load_binary(on, before.policy)
 
+    def resume(self, on: Transport, before: ProfileState) -> None:
+        """Give the kernel its former policy again after a reload, which reads the file's.
+
+        Nothing is done while the file is not the former one: then the plan's is not taken back.
+        """
+        if files.capture(on, self.path) != before.file:
+            return
+        loaded = apparmor.loaded_binary(on, self.profile)
+        if loaded and not before.policy:
+            self._unload(on)
+        elif loaded != before.policy:
+            apparmor.load_binary(on, before.policy)
+
     def meddled(
         self, now: ProfileState, before: ProfileState, after: ProfileState | None
     ) -> Drift | None:

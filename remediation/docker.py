@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import files
 from remediation.actions import FileEdit
 from remediation.ahead import Ahead
+from remediation.errors import FactError
 from remediation.files import FileState  # noqa: TC001 - msgspec reads the annotation
 from remediation.plan import Drift, Simple
 
@@ -27,12 +28,13 @@ class DockerState:
 
     ``unit`` is ``active`` or ``stopped``, the same of its socket, and systemd's word for what it
     does at boot (``not-found`` where there is no Docker yet); ``drivers`` are those with a
-    directory.
+    directory; ``containers`` those that run, which may end by themselves.
     """
 
     settings: FileState
     unit: str
     drivers: tuple[str, ...]
+    containers: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,32 @@ class StorageDriver(Simple):
         """See :class:`remediation.plan.Action`."""
         settings = self._file.capture(on)
         units = [_is_active(name) for name in ("docker", _SOCKET)]
-        asked = Ahead(on, [*units, _AT_BOOT, self._listing(settings)])  # one start of pct
+        wanted = [*units, _AT_BOOT, self._listing(settings), _RUNNING]
+        asked = Ahead(on, wanted)  # one start of pct
         words = ["active" if asked.run(unit).ok else "stopped" for unit in units]
         unit = " ".join([*words, _at_boot(asked)])
-        return DockerState(settings, unit, self._drivers(asked, settings))
+        containers = tuple(asked.run(_RUNNING).text.split())
+        return DockerState(settings, unit, self._drivers(asked, settings), containers)
+
+    def require_reversible(self, on: Transport) -> None:
+        """See :class:`remediation.plan.Action`: Docker must run as its settings say."""
+        settings = files.content(self._file.capture(on))
+        answer = on.run(_IN_USE)
+        driver, _, root = answer.text.strip().partition(" ")
+        if not answer.ok or not root:
+            return  # it does not run: it will start as its settings say
+        if self.edit(settings) == settings and driver != self.driver:
+            raise FactError(
+                f"Docker in {on.machine} runs on {driver}, and its settings ({self.path}) name "
+                f"{self.driver} already: restart it first, since started anew it does not come "
+                f"back to {driver}"
+            )
+        if root != self.root(settings):
+            raise FactError(
+                f"Docker in {on.machine} keeps its data in {root}, of which its settings "
+                f'({self.path}) say nothing: name it there as "data-root" instead of on its '
+                "command line, and restart it; what lies elsewhere could not be taken back"
+            )
 
     def _listing(self, settings: FileState) -> Argv:
         root = self.root(files.content(settings))
@@ -114,7 +138,7 @@ class StorageDriver(Simple):
         Docker is left stopped where it had to be stopped: on its former driver it may only run
         under its former profile. Starting it is a consequence: see :meth:`resume`.
         """
-        if self.capture(on) == before:
+        if self.restored(on, before):
             files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
             return
         _stop(on)
@@ -128,16 +152,24 @@ class StorageDriver(Simple):
                 if on.run(["test", "-d", f"{root}/{place}"]).ok:
                     on.run(["mv", "-T", f"{root}/{place}", f"{aside}/{place}"]).require()
 
+    def restored(self, on: Transport, before: DockerState) -> bool:
+        """See :class:`remediation.plan.Action`: what Docker does at boot the plan never changed."""
+        return _but_at_boot(self.capture(on)) == _but_at_boot(before)
+
     def resume(self, on: Transport, before: DockerState) -> None:
-        """Start Docker and its socket if they ran before, else stop them."""
+        """Start Docker, its socket and its containers if they ran before, else stop it."""
         on.run(["systemctl", "reset-failed", "docker"])
         ran = dict(zip(("docker", _SOCKET), before.unit.split(), strict=False))
         if ran["docker"] != "active":
             _stop(on)
         for name in [name for name, was in ran.items() if was == "active"]:
             on.run(["systemctl", "start", name], timeout=_SERVICE_TIMEOUT).require(
-                "journalctl -u docker -n 20 in the container says why"
+                "journalctl -u docker -n 20 in the container says why; on its former driver it "
+                "may only start when the whole plan is taken back, without --only"
             )
+        if before.containers:
+            start = ["docker", "start", *before.containers]
+            on.run(start, timeout=_SERVICE_TIMEOUT).require("it ran before the plan")
 
     def meddled(
         self, now: DockerState, before: DockerState, after: DockerState | None
@@ -169,12 +201,17 @@ _NOT_FOUND = "not-found"
 _SOCKET = "docker.socket"
 
 
+def _but_at_boot(state: DockerState) -> DockerState:
+    return replace(state, unit=" ".join(state.unit.split()[:2]))
+
+
 _DOWN = 3
-#: One command, to be asked ahead: of a Docker that does not run, its socket would start it.
-DRIVER_IN_USE = (
-    *("sh", "-c"),
-    f'systemctl is-active -q docker || exit {_DOWN}; docker info -f "{{{{.Driver}}}}"',
-)
+#: Of a Docker that does not run nothing is asked: its socket would start it.
+_IF_IT_RUNS = f"systemctl is-active -q docker || exit {_DOWN}; "
+#: One command, to be asked ahead.
+DRIVER_IN_USE = ("sh", "-c", _IF_IT_RUNS + 'docker info -f "{{.Driver}}"')
+_IN_USE = ("sh", "-c", _IF_IT_RUNS + 'docker info -f "{{.Driver}} {{.DockerRootDir}}"')
+_RUNNING = ("sh", "-c", _IF_IT_RUNS + "docker ps -q --no-trunc")
 
 
 def active(on: Transport, unit: str) -> bool:

@@ -14,7 +14,7 @@ from importlib.resources import files as package_files
 from typing import TYPE_CHECKING
 
 from remediation import config
-from remediation.actions import ContainerOptions, Directory, FileEdit, Profile
+from remediation.actions import ContainerOptions, Directory, FileEdit, OptionsState, Profile
 from remediation.docker import DockerState, StorageDriver
 from remediation.engine import Engine, is_in_the_kernel
 from remediation.errors import FactError
@@ -75,7 +75,7 @@ def plan(
     """
     node, state = runtime.node, None if of_node else runtime.state(ctid)
     journal = Journal(node, ctid)
-    steps = _apparmor(node)
+    steps = _apparmor(node, journal)
     phoenix = node.run(["test", "-d", repository]).ok
     if phoenix:
         steps += _repository(node, repository, ctid)
@@ -92,6 +92,7 @@ def plan(
         steps=[*steps, *inside] if state == "running" else steps,
         asleep=[] if state == "running" else inside,
         awake=lambda: _awake(runtime, ctid, journal, tell),
+        stopped=lambda: _stopped(runtime, ctid, journal),
         journal=journal,
         tell=tell,
         unasked=unasked,
@@ -122,24 +123,29 @@ def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:
     ]
 
 
-def _apparmor(node: Transport) -> list[Step]:
+def _apparmor(node: Transport, journal: Journal) -> list[Step]:
     """Steps 1.2, 1.3 and 2.2: what AppArmor reads, and what the kernel holds."""
-    reload = Consequence(
-        "reload AppArmor",
-        lambda: _require(node, ["systemctl", "reload", "apparmor"], "journalctl -u apparmor -n 20"),
+    deployed = Profile(
+        "profile is deployed and loaded", "STEP-2.2", PROFILE, PROFILE_PATH, profile(None)
     )
+
+    def reload() -> None:
+        _require(node, ["systemctl", "reload", "apparmor"], "journalctl -u apparmor -n 20")
+
+    def reload_back() -> None:
+        reload()
+        # It reads the files, and what the kernel held before the plan may have been another.
+        if (before := journal.before(deployed.name, deployed.before)) is not None:
+            deployed.resume(node, before)
+
     return [
         Step(
             FileEdit("nesting tunable", "STEP-1.2", TUNABLE_PATH, lambda _: TUNABLE),
             node,
-            (reload,),
+            (Consequence("reload AppArmor", reload),),
+            (Consequence("reload AppArmor", reload_back),),
         ),
-        Step(
-            Profile(
-                "profile is deployed and loaded", "STEP-2.2", PROFILE, PROFILE_PATH, profile(None)
-            ),
-            node,
-        ),
+        Step(deployed, node),
     ]
 
 
@@ -158,12 +164,24 @@ def _options(runtime: Runtime, ctid: int) -> Step:
     return Step(options, runtime.node)
 
 
+def _options_before(runtime: Runtime, ctid: int, journal: Journal) -> OptionsState | None:
+    name = _options(runtime, ctid).action.name
+    before: OptionsState | None = journal.before(name, ContainerOptions.before)
+    return before
+
+
+def _stopped(runtime: Runtime, ctid: int, journal: Journal) -> bool:
+    """Whether the container does not run, since it did not before the plan."""
+    before = _options_before(runtime, ctid, journal)
+    return before is not None and not before.running and runtime.state(ctid) == "stopped"
+
+
 @contextmanager
 def _awake(
     runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
 ) -> Iterator[None]:
     """Start a container that is stopped, and stop it again, unless it ran before the plan."""
-    before = journal.before(_options(runtime, ctid).action.name, ContainerOptions.before)
+    before = _options_before(runtime, ctid, journal)
     try:
         _start(runtime, ctid, tell)
         yield

@@ -58,10 +58,12 @@ _EMPTY = (
     'else find "$1" \\( -empty -o -xtype l \\) -delete; fi; '
     'test ! -e "$1" -a ! -L "$1" || { find "$1" ! -type d >&2; exit 1; }'
 )
-#: Says so if there is an image, a container or a volume: each is a directory or a file here.
+#: Says so if there is an image, a container, a volume, a plugin or a swarm: each is a directory or
+#: a file here.
 _HELD = (
     'for root; do for each in "$root"/containers/* "$root"/volumes/*/ '
-    '"$root"/image/*/imagedb/content/sha256/* "$root"/io.containerd.content.v1.content/blobs/*/*; '
+    '"$root"/image/*/imagedb/content/sha256/* "$root"/io.containerd.content.v1.content/blobs/*/* '
+    '"$root"/plugins/*/config.json "$root"/swarm/*; '
     'do test ! -e "$each" || { echo "$each"; exit; }; done; done'
 )
 #: What only a restart takes from a container: Docker's bridge (and with it its packet filter),

@@ -98,6 +98,7 @@ class Journal:
     def __init__(self, node: Transport, ctid: int, directory: str = DIRECTORY) -> None:
         self._node, self.ctid, self.directory = node, ctid, directory
         self.path = f"{directory}/journal.jsonl"
+        self.machine = node.machine
         self._lines: list[dict[str, Any]] | None = None
         self._torn = False
 

@@ -7,11 +7,12 @@ equals ``before``, wherever ``apply`` or an earlier ``rollback`` was cut off.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from remediation.errors import (
+    FactError,
     Meddled,
     NotClean,
     RemediationError,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 Before = TypeVar("Before")
 _ROLLBACK = "python -m remediation rollback, with the same --target"
+#: A disk that others write to as well (seconds).
+_SYNC = 600.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Action(Protocol[Before]):
     def check(self, on: Transport) -> Drift | None:
         """Return the drift, or None; changes nothing."""
 
+    def require_reversible(self, on: Transport) -> None:
+        """Raise FactError if what is there now could not be brought back; before any change."""
+
     def apply(self, on: Transport) -> None:
         """Bring about the desired state."""
 
@@ -94,6 +100,9 @@ class Action(Protocol[Before]):
 
 class Simple:
     """What most actions have to say of meddling and of the price, nothing, and of being back."""
+
+    def require_reversible(self, on: Transport) -> None:
+        """See :class:`Action`."""
 
     def capture(self, on: Transport) -> Any:
         """See :class:`Action`."""
@@ -152,6 +161,7 @@ class Plan:
         there: whether what it is for is there at all.
         asleep: those steps, for a rollback, which are possible inside ``awake``.
         awake: starts what the sleeping steps work on, and lets it end again if that is due.
+        stopped: whether an undoing stopped it: then it is started once more, to be looked at.
         whole: whether these are all the steps there are.
         exclusive: holds the node for one run, given what for.
         at: hears of every stage before it is entered, and of which action: ``record`` (of all
@@ -167,6 +177,7 @@ class Plan:
     there: bool = True
     asleep: Sequence[Step] = ()
     awake: Callable[[], AbstractContextManager[None]] = nullcontext
+    stopped: Callable[[], bool] = lambda: False
     whole: bool = True
     exclusive: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
     at: Callable[[str, str], None] = lambda _stage, _action: None
@@ -288,6 +299,8 @@ class Plan:
         return outcomes
 
     def _record(self, steps: Sequence[Step], begun: dict[str, int]) -> None:
+        for step in steps:
+            step.action.require_reversible(step.on)
         images = [(s.action.name, s.on.machine, s.action.capture(s.on)) for s in steps]
         if images:
             earlier = {entry.action: len(entry.images) for entry in self.journal.entries()}
@@ -349,8 +362,11 @@ class Plan:
             if step in self.asleep:
                 sentences.append(f"{entry.machine} is started, to take back: {entry.action}")
             elif step is not None:
-                before = self.journal.image(entry.before, step.action.before)
-                sentences += step.action.price(step.on, before)
+                try:
+                    before = self.journal.image(entry.before, step.action.before)
+                    sentences += step.action.price(step.on, before)
+                except RemediationError as error:  # the others can be taken back all the same
+                    sentences.append(f"{entry.action}: what is stopped for it is unknown: {error}")
         return sentences
 
     def _step(self, entry: Entry) -> Step | None:
@@ -363,18 +379,34 @@ class Plan:
         if not entries:
             return []
         asleep = [entry for entry in entries if self._step(entry) in self.asleep]
-        meddled = self._meddled([entry for entry in entries if entry not in asleep], force, last)
-        if asleep:
-            self._enter("wake", "")
-        with self.awake() if asleep else nullcontext():
-            meddled |= self._meddled(asleep, force, last)
+        others = [entry for entry in entries if entry not in asleep]
+        meddled = self._meddled(others, force, last)
+        failures: dict[str, Exception] = {}
+        with ExitStack() as stack:
+            if asleep and self._wakes(stack, failures, [entry.action for entry in asleep]):
+                meddled |= self._meddled(asleep, force, last)
+            elif asleep:
+                entries = others
             for name, content in meddled.items():
                 self._enter("keep", name)
                 kept = self.journal.keep(name, content)
                 self.tell(f"{name}: what somebody had changed is kept in {kept}")
             self._enter("roll back", "")
             self.journal.roll_back()
-            return self._undo(sorted(entries, key=self._place, reverse=True), last=last)
+            ordered = sorted(entries, key=self._place, reverse=True)
+            return self._undo(ordered, failures, last=last)
+
+    def _wakes(
+        self, stack: ExitStack, failures: dict[str, Exception], names: Iterable[str]
+    ) -> bool:
+        """Start what is asleep, until the stack ends; or note that these cannot be taken back."""
+        self._enter("wake", "")
+        try:
+            stack.enter_context(self.awake())
+        except RemediationError as error:  # the others can be taken back without it
+            failures |= dict.fromkeys(names, error)
+            return False
+        return True
 
     def _place(self, entry: Entry) -> int:
         """Return where in the plan's order an action stands.
@@ -391,10 +423,13 @@ class Plan:
         for entry in entries:
             if (step := self._step(entry)) is None:
                 continue
-            images = [
-                (self._image(step, image.before), self._image(step, image.after))
-                for image in (entry.images[-1:] if last else entry.images)
-            ]
+            try:
+                images = [
+                    (self._image(step, image.before), self._left(step, image.after))
+                    for image in (entry.images[-1:] if last else entry.images)
+                ]
+            except FactError:  # its undoing will say so, and stops no other one
+                continue
             # What each later run found, and what is there now, against what was left before it.
             later = [before for before, _ in images[1:]]
             for (before, after), now in zip(images, [*later, _captured(step)], strict=True):
@@ -408,9 +443,17 @@ class Plan:
     def _image(self, step: Step, stored: Any) -> Any:
         return None if stored is None else self.journal.image(stored, step.action.before)
 
-    def _undo(self, entries: Sequence[Entry], *, last: bool) -> list[Outcome]:
+    def _left(self, step: Step, stored: Any) -> Any:
+        """Return what a run left; what cannot be read of it is not needed to take it back."""
+        try:
+            return self._image(step, stored)
+        except FactError:
+            return None
+
+    def _undo(
+        self, entries: Sequence[Entry], failures: dict[str, Exception], *, last: bool
+    ) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        failures: dict[str, Exception] = {}
         undone: list[tuple[Step, Any]] = []
         for entry in entries:
             step = self._step(entry)
@@ -426,13 +469,7 @@ class Plan:
                 undone.append((step, before))
             except Exception as error:  # noqa: BLE001 - one failing undo never stops the others
                 failures[entry.action] = error
-        owed = {step.action.name: step.then_back or step.then for step, _ in undone}
-        failed = self._follow_back(_once(owed.values()), failures)
-        done = [
-            step.action.name
-            for step, before in undone
-            if _is_back(step, before, failures) and not failed & set(owed[step.action.name])
-        ]
+        done = self._settled(undone, failures)
         self._enter("close", "")
         left = {entry.action for entry in self.journal.entries()} - set(done)
         interrupted = {e.action for e in self.journal.entries() if not e.complete}
@@ -440,6 +477,33 @@ class Plan:
         if failures:
             raise RollbackFailed(list(failures.items()))
         return outcomes
+
+    def _settled(
+        self, undone: Sequence[tuple[Step, Any]], failures: dict[str, Exception]
+    ) -> list[str]:
+        """Run what follows the undoing, and return the actions whose state is the former one."""
+        owed = {step.action.name: step.then_back or step.then for step, _ in undone}
+        node = self.journal.machine
+        inside = [step.action.name for step, _ in undone if step.on.machine != node]
+        found: dict[str, bool] = {}
+        with ExitStack() as stack:
+            if inside and self.stopped():
+                self._wakes(stack, failures, inside)
+            failed = self._follow_back(_once(owed.values()), failures)
+            unsynced = _synced({step.on.machine: step.on for step, _ in undone}, failures)
+            for step, before in undone:
+                if step.on.machine != node:
+                    found[step.action.name] = _is_back(step, before, failures)
+        for step, before in undone:
+            if step.on.machine == node:
+                found[step.action.name] = _is_back(step, before, failures)
+        return [
+            step.action.name
+            for step, _ in undone
+            if found[step.action.name]
+            and step.on.machine not in unsynced
+            and not failed & set(owed[step.action.name])
+        ]
 
     def _follow_back(
         self, consequences: Sequence[Consequence], failures: dict[str, Exception]
@@ -502,12 +566,41 @@ def _captured(step: Step) -> Any:
         return None
 
 
+def _synced(machines: dict[str, Transport], failures: dict[str, Exception]) -> set[str]:
+    """Bring what was taken back to the disks; return the machines where that failed.
+
+    What the journal then says is done a power cut does not bring back.
+    """
+    failed = set()
+    for machine, on in machines.items():
+        try:
+            on.run(["sync", "-f", "/"], timeout=_SYNC).require()
+        except RemediationError as error:
+            failures[f"{machine}: what was taken back, to its disk"] = error
+            failed.add(machine)
+    return failed
+
+
 def _is_back(step: Step, before: Any, failures: dict[str, Exception]) -> bool:
     """Whether an action's state is the former one; if not, add it to the failures."""
     try:
         if not step.action.restored(step.on, before):
-            raise VerifyFailed("after the rollback it is not as before")
+            what = _differing(before, step.action.capture(step.on))
+            raise VerifyFailed(f"after the rollback it is not as before{what}")
     except RemediationError as error:
         failures[step.action.name] = error
         return False
     return True
+
+
+def _differing(before: Any, now: Any) -> str:
+    """Return in which parts two states differ, as far as a reader has a use for it."""
+    if not is_dataclass(before) or type(before) is not type(now):
+        return ""
+    parts = []
+    for each in fields(before):
+        was, is_ = getattr(before, each.name), getattr(now, each.name)
+        if was != is_:
+            said = isinstance(was, str | tuple | int)
+            parts.append(f"{each.name} was {was!r}, is {is_!r}" if said else each.name)
+    return f" ({'; '.join(parts)})" if parts else ""

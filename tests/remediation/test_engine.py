@@ -94,6 +94,8 @@ class Guest(Base):
                 return 0, ""
             case ["sh", "-c", script] if "docker info" in script:
                 return (0, "fuse-overlayfs\n") if self.docker or self.foreign else (3, "")
+            case ["sh", "-c", script] if "docker ps -q" in script:
+                return (0, "") if self.docker or self.foreign else (3, "")
             case ["docker", *_]:
                 assert self.docker or self.foreign, "asked, it would be started"
                 return 0, "fuse-overlayfs\n"
@@ -103,7 +105,7 @@ class Guest(Base):
         assert words[: len(APT)] == APT, words
         return self.apt(words[len(APT) :])
 
-    def apt(self, words: list[str]) -> tuple[int, str]:
+    def apt(self, words: list[str]) -> tuple[int, str]:  # noqa: PLR0911 - a table
         match words:
             case ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-s", *rest]:
                 return self.apt(["-s", *rest])
@@ -202,6 +204,8 @@ def test_what_lay_there_before_is_not_nuked_with_the_package(guest: Guest) -> No
     [
         "volumes/mine/data",
         "containers/abc/config.v2.json",
+        "plugins/abc/config.json",
+        "swarm/state.json",
         "image/fuse-overlayfs/imagedb/content/sha256/abc",
     ],
 )

@@ -17,7 +17,7 @@ from states import Laid, links, look
 
 from remediation import docker_in_lxc
 from remediation.docker import StorageDriver
-from remediation.errors import RemediationError, RollbackFailed
+from remediation.errors import FactError, RemediationError, RollbackFailed
 from remediation.plan import Consequence, Plan, Step
 
 OURS = docker_in_lxc.DRIVER
@@ -225,11 +225,40 @@ def test_without_docker_the_settings_are_there_before_it(tmp_path: Path) -> None
     assert it.plan().journal.entries() == []
 
 
-def test_a_driver_that_was_not_yet_in_effect_is_not_claimed_to_be_back(tmp_path: Path) -> None:
-    """The settings named ours already, and Docker had not been restarted since."""
+def test_a_driver_that_is_not_yet_in_effect_is_not_begun_with(tmp_path: Path) -> None:
+    """The settings name ours already, and Docker was not restarted: it could not come back."""
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
     Laid(content=b'{"storage-driver": "fuse-overlayfs"}').at(tmp_path / "here/daemon.json")
+    before = it.look()
+    with pytest.raises(
+        FactError, match=r"runs on overlay2, .*name fuse-overlayfs already: restart"
+    ):
+        it.plan().apply()
+    assert (it.look(), it.plan().journal.lines()) == (before, [])
+
+
+def test_data_of_which_the_settings_say_nothing_is_not_begun_with(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.docker.data = "/srv/docker"
+    with pytest.raises(FactError, match=r"keeps its data in /srv/docker.*\"data-root\""):
+        it.plan().apply()
+    assert it.plan().journal.lines() == []
+
+
+def test_containers_that_ran_run_again(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.docker.containers = {"web", "database"}
     it.plan().apply()
-    with pytest.raises(RollbackFailed, match="it is not as before"):
-        it.plan().rollback()
-    assert it.plan().journal.unfinished()
+    assert it.docker.containers == set()
+    it.docker.containers = {"new"}
+    it.plan().rollback()
+    assert it.docker.containers == {"web", "database"}
+
+
+def test_what_somebody_since_let_docker_do_at_boot_stays(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.plan().apply()
+    it.docker.boot = "disabled"
+    it.plan().rollback()
+    assert it.docker.boot == "disabled"
+    assert it.plan().journal.entries() == []

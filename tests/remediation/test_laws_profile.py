@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from machines import Kernel
 from states import Laid, anything, laws, look
 
+from remediation import docker_in_lxc
 from remediation.actions import Profile
 from remediation.errors import CommandFailed, FactError, RemediationError, RollbackFailed
 from remediation.plan import Plan, Step
@@ -185,3 +186,43 @@ def test_a_kernel_that_does_not_export_its_policy_is_not_touched(tmp_path: Path)
     with pytest.raises(FactError, match="does not export"):
         it.plan().apply()
     assert look(tmp_path / "here") == {}
+
+
+class Reloads(Kernel):
+    """Whose reload reads the profile's file, as AppArmor's unit reads all there are."""
+
+    path = ""
+
+    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
+        if words == ["systemctl", "reload", "apparmor"]:
+            if Path(self.path).exists():
+                assert self._load(compiled(Path(self.path).read_bytes()))[0] == 0
+            return 0, b"", b""
+        return super().answer(words, stdin)
+
+
+@pytest.mark.parametrize("policy", [b"", compiled(OURS)], ids=["never loaded", "an older one"])
+@pytest.mark.parametrize("part", [False, True], ids=["all", "the tunable first"])
+def test_a_reload_on_the_way_back_leaves_the_kernel_what_it_held(
+    policy: bytes, part: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    path = tmp_path / "here" / NAME
+    path.write_bytes(THEIRS)
+    kernel = Reloads(NAME, tmp_path)
+    kernel.policy, kernel.path = policy, str(path)
+    monkeypatch.setattr(docker_in_lxc, "PROFILE", NAME)
+    monkeypatch.setattr(docker_in_lxc, "PROFILE_PATH", str(path))
+    monkeypatch.setattr(docker_in_lxc, "TUNABLE_PATH", str(tmp_path / "here/nesting"))
+    monkeypatch.setattr(docker_in_lxc, "profile", lambda _: THEIRS + b"# the plan's\n")
+    kept = journal(tmp_path, on=kernel)
+    it = Plan(docker_in_lxc._apparmor(kernel, kept), kept)
+    before = look(tmp_path / "here")
+    assert [outcome.changed for outcome in it.apply()] == [True, True, True]
+    if part:
+        it.only(["STEP-1"]).rollback()
+        assert kernel.policy == compiled(path.read_bytes())
+        kernel.policy = compiled(path.read_bytes())
+    it.rollback()
+    assert (look(tmp_path / "here"), kernel.policy) == (before, policy)
+    assert it.rollback() == []

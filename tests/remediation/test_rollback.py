@@ -10,12 +10,22 @@ import pytest
 from flag import ON, Flag, journal, plan
 
 from remediation.actions import Directory, FileEdit
-from remediation.errors import NotClean, RemediationError, RollbackFailed, UsageError
+from remediation.errors import (
+    FactError,
+    NotClean,
+    RemediationError,
+    RollbackFailed,
+    UsageError,
+)
 from remediation.plan import Consequence, Plan, Step
+from remediation.transport import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from remediation.files import FileState
+    from remediation.transport import CommandResult, Transport
 
 
 def test_one_failing_undo_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -197,18 +207,139 @@ def test_what_sleeps_is_woken_only_if_it_is_needed(tmp_path: Path) -> None:
     assert (one.value, inside.value) == ("old", "old")
 
 
-def test_what_cannot_be_woken_is_not_half_taken_back(tmp_path: Path) -> None:
+def test_what_cannot_be_woken_does_not_stop_the_others(tmp_path: Path) -> None:
+    wakes = False
+
     @contextmanager
-    def refuses() -> Iterator[None]:
-        raise RemediationError("does not boot")
+    def awake() -> Iterator[None]:
+        if not wakes:
+            raise RemediationError("does not boot")
         yield
 
     one, inside = Flag("one"), Flag("inside")
     plan(tmp_path, one, inside).apply()
-    it = replace(plan(tmp_path, one), asleep=[Step(inside, ON)], awake=refuses)
-    with pytest.raises(RemediationError, match="does not boot"):
+    it = replace(plan(tmp_path, one), asleep=[Step(inside, ON)], awake=awake)
+    with pytest.raises(RollbackFailed, match="inside: does not boot"):
         it.rollback()
-    assert (one.value, inside.value) == ("new", "new")
+    assert (one.value, inside.value) == ("old", "new")
+    assert [entry.action for entry in it.journal.entries()] == ["inside"]
+    assert it.journal.unfinished()
+    wakes = True
+    assert [outcome.name for outcome in it.rollback()] == ["inside"]
+    assert (inside.value, it.journal.unfinished()) == ("old", False)
+
+
+def test_what_an_undoing_stopped_is_looked_at_awake(tmp_path: Path) -> None:
+    """Applied while it was stopped, and again when it ran: it is stopped in the end."""
+    runs = True
+
+    class Container(Local):
+        machine = "container 950"
+
+    class Options(Flag):
+        def rollback(self, on: Transport, before: str) -> None:
+            nonlocal runs
+            super().rollback(on, before)
+            runs = False
+
+    class Inside(Flag):
+        def capture(self, on: Transport) -> str:
+            if not runs:
+                raise RemediationError("is not running")
+            return super().capture(on)
+
+    @contextmanager
+    def awake() -> Iterator[None]:
+        nonlocal runs
+        runs = True
+        yield
+        runs = False
+
+    ran: list[bool] = []
+    then = (Consequence("Docker as before", lambda: ran.append(runs)),)
+    steps = [Step(Options("options"), ON), Step(Inside("inside"), Container(), then)]
+    it = Plan(steps, journal(tmp_path), awake=awake, stopped=lambda: not runs)
+    it.apply()
+    assert [outcome.name for outcome in it.rollback()] == ["inside", "options"]
+    assert ran == [True, True]
+    assert not runs
+    assert not it.journal.unfinished()
+
+
+def test_before_images_that_cannot_be_read_stop_no_other_undoing(tmp_path: Path) -> None:
+    one = FileEdit("one", "STEP-1.1", str(tmp_path / "one"), lambda _: b"1" * 5000)
+    two = FileEdit("two", "STEP-1.2", str(tmp_path / "two"), lambda _: b"2")
+    three = FileEdit("three", "STEP-1.3", str(tmp_path / "three"), lambda _: b"3")
+    (tmp_path / "two").write_bytes(b"b" * 5000)
+    (tmp_path / "three").write_bytes(b"former")
+    it = plan(tmp_path, one, two, three)
+    it.apply()
+    for large in (tmp_path / "journal/contents").iterdir():
+        large.unlink()  # what "one" left, and what "two" found
+    with pytest.raises(RollbackFailed) as caught:
+        it.rollback()
+    assert [name for name, _ in caught.value.failures] == ["two"]
+    assert "is missing" in str(caught.value)
+    assert (tmp_path / "three").read_bytes() == b"former"
+    assert not (tmp_path / "one").exists()
+    assert [entry.action for entry in it.journal.entries()] == ["two"]
+
+
+def test_a_price_that_nobody_can_say_stops_nothing(tmp_path: Path) -> None:
+    class Dear(Flag):
+        def price(self, on: Transport, before: object) -> list[str]:
+            raise RemediationError("hangs")
+
+    it = plan(tmp_path, Flag("one"), Dear("two"))
+    it.apply()
+    assert it.rollback_price() == ["two: what is stopped for it is unknown: hangs"]
+
+
+def test_what_does_not_come_to_the_disk_is_not_said_to_be_undone(tmp_path: Path) -> None:
+    class Full(Local):
+        full = True
+
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            if list(argv) == ["sync", "-f", "/"] and self.full:
+                return replace(super().run(["true"]), exit_code=1, stderr=b"I/O error")
+            return super().run(argv, stdin=stdin, timeout=timeout)
+
+    on, one = Full(), Flag("one")
+    it = Plan([Step(one, on)], journal(tmp_path))
+    it.apply()
+    with pytest.raises(RollbackFailed, match=r"to its disk: .*I/O error"):
+        it.rollback()
+    assert it.journal.unfinished()
+    on.full = False
+    it.rollback()
+    assert it.journal.entries() == []
+
+
+def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:
+    class Forgetful(FileEdit):
+        def rollback(self, on: Transport, before: FileState) -> None:
+            super().rollback(on, replace(before, mode=0o600))
+
+    path = tmp_path / "file"
+    path.write_text("former")
+    it = plan(tmp_path, Forgetful("one", "STEP-1.1", str(path), lambda _: b"ours"))
+    it.apply()
+    with pytest.raises(RollbackFailed, match=r"not as before \(mode was 420, is 384\)"):
+        it.rollback()
+
+
+def test_what_could_not_be_brought_back_is_not_begun(tmp_path: Path) -> None:
+    class Irreversible(Flag):
+        def require_reversible(self, _: Transport) -> None:
+            raise FactError("restart it first")
+
+    one, two = Flag("one"), Irreversible("two")
+    it = plan(tmp_path, one, two)
+    with pytest.raises(FactError, match="restart it first"):
+        it.apply()
+    assert (one.value, it.journal.lines()) == ("old", [])
 
 
 def test_containers_are_taken_back_last_in_first_out(tmp_path: Path) -> None:
