@@ -203,6 +203,9 @@ def _inside(
     """Step 3 in a container that exists: the packages, and Docker's settings."""
     container = runtime.inside(ctid)
     storage = _storage()
+    engine = Engine(
+        "Docker is installed", "STEP-3.1", (DRIVER,), lambda on: data_root(on.read(DAEMON_JSON))
+    )
 
     def resume() -> None:
         before = journal.before(storage.name, storage.before)
@@ -222,7 +225,7 @@ def _inside(
         Step(storage, container, then_back=(back,)),
         # Docker itself comes last: its package starts it, and on its first start it would take
         # another driver, whose layers it then does not leave. It finds its settings instead.
-        Step(Engine("Docker is installed", "STEP-3.1", (DRIVER,)), container, then_back=(gone,)),
+        Step(engine, container, then_back=(gone,)),
     ]
 
 

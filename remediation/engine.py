@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation.docker import docker_daemon, docker_holds
-from remediation.errors import RemediationError
+from remediation.errors import FactError, RemediationError
 from remediation.packages import Package, PackageState
 from remediation.plan import Drift, Simple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from remediation.transport import Transport
 
@@ -96,11 +96,13 @@ class Engine(Simple):
         name: what a reader calls it.
         requirement: the clause it implements.
         after: packages that the plan installs before it: see :class:`Package`.
+        root: where Docker will keep its data, by the settings that are there.
     """
 
     name: str
     requirement: str
     after: tuple[str, ...] = ()
+    root: Callable[[Transport], str] = field(default=lambda _: DATA[0], compare=False)
 
     before: ClassVar[Any] = EngineState
 
@@ -108,6 +110,15 @@ class Engine(Simple):
         """See :class:`remediation.plan.Action`."""
         group = on.run(["getent", "group", GROUP]).ok
         return EngineState(self._packages.capture(on), self._there(on), group)
+
+    def require_reversible(self, on: Transport) -> None:
+        """See :class:`remediation.plan.Action`: what it will bring must lie where it is looked."""
+        if (root := self.root(on)) != DATA[0]:
+            raise FactError(
+                f"Docker's settings in {on.machine} name {root} for its data, and there is no "
+                "Docker: install it yourself, or take that out; what it would bring there could "
+                "not be taken back"
+            )
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.plan.Action`."""

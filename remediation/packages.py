@@ -81,9 +81,8 @@ class Package(Simple):
                 f"on {on.machine}: installing {self.package} would remove {', '.join(gone)}, which "
                 "no rollback brings back: remove that yourself, or keep it and do without the plan"
             )
-        # "Inst NAME (NEW" is an installation; "Inst NAME [OLD] (NEW" an upgrade, never purged.
         theirs = _simulate(on, *self.after).require().text if self.after else ""
-        adds, shared = (set(re.findall(r"^Inst (\S+) \(", x, re.MULTILINE)) for x in (plan, theirs))
+        adds, shared = _installs(plan), _installs(theirs)
         return PackageState(status, _statuses(on, sorted(adds - shared)))
 
     def _planned(self, on: Transport) -> tuple[list[str], str]:
@@ -112,10 +111,16 @@ class Package(Simple):
         """See :class:`remediation.plan.Action`."""
         names = self._planned(on)[0] if self.beside else [self.package]
         install = [*_APT, *_INSTALL, *names]
-        if not (first := on.run(install, timeout=APT_TIMEOUT)).ok:
-            on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-            first = on.run(install, timeout=APT_TIMEOUT)
-        first.require()
+        if on.run(install, timeout=APT_TIMEOUT).ok:
+            return
+        before = _installs(_simulate(on, *names).text)
+        on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
+        if (more := _installs(_simulate(on, *names).text) - before) and before:
+            raise RemediationError(
+                f"on {on.machine}: apt's lists were old, and now {', '.join(sorted(more))} would "
+                f"come with {self.package}, which no before-image knows of: apply once more"
+            )
+        on.run(install, timeout=APT_TIMEOUT).require()
 
     def rollback(self, on: Transport, before: PackageState) -> None:
         """See :class:`remediation.plan.Action`.
@@ -161,6 +166,11 @@ class Package(Simple):
         now = _statuses(on, before.adds)
         gone = [name for name, status in before.adds.items() if now[name] != status]
         return [f"{', '.join(gone)}: removed from {on.machine}"] if gone else []
+
+
+def _installs(plan: str) -> set[str]:
+    """Return what apt's plan installs: ``Inst NAME [OLD] (NEW`` is an upgrade, never purged."""
+    return set(re.findall(r"^Inst (\S+) \(", plan, re.MULTILINE))
 
 
 def _simulate(on: Transport, *packages: str) -> CommandResult:

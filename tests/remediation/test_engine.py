@@ -345,6 +345,13 @@ def test_what_would_be_removed_by_installing_it_is_an_error(guest: Guest) -> Non
         ACTION.capture(guest)
 
 
+def test_a_place_for_its_data_that_is_not_looked_at_is_not_begun_with(guest: Guest) -> None:
+    elsewhere = Engine("Docker is installed", "STEP-3.1", root=lambda _: "/srv/docker")
+    with pytest.raises(FactError, match="name /srv/docker for its data, and there is no Docker"):
+        elsewhere.require_reversible(guest)
+    ACTION.require_reversible(guest)
+
+
 def test_what_is_moved_aside_is_said_before(guest: Guest) -> None:
     before = ACTION.capture(guest)
     assert ACTION.price(guest, None) == []

@@ -132,6 +132,27 @@ def test_an_installation_that_fails_half_way_is_taken_back(tmp_path: Path) -> No
     assert known(whole) == {"libfuse3-4": "ii"}
 
 
+def test_what_new_lists_would_bring_is_not_brought_unrecorded(tmp_path: Path) -> None:
+    class Old(Apt):
+        old = True
+
+        def _apt(self, words: list[str]) -> tuple[int, bytes, bytes] | None:
+            if words == ["update"]:
+                self.old, self.needs = False, NEEDS
+            if words[0] == "install" and self.old:
+                return 100, b"", b"E: 404 Not Found"
+            return super()._apt(words)
+
+    apt = Old({"fuse-overlayfs": ["fuse3"]}, {})
+    with pytest.raises(RemediationError, match=r"lists were old, and now libfuse3-4 .*once more"):
+        plan(tmp_path, apt).apply()
+    assert known(apt) == {}
+    plan(tmp_path, apt).apply()
+    assert known(apt) == dict.fromkeys(["fuse-overlayfs", "fuse3", "libfuse3-4"], "ii")
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
 def test_what_came_later_and_needs_it_is_not_swept_away(tmp_path: Path) -> None:
     apt = Apt(NEEDS, {})
     plan(tmp_path, apt).apply()
