@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Before = TypeVar("Before")
 _ROLLBACK = "python -m remediation rollback, with the same --target"
+#: For what can never be taken back: without it no plan is applied on the node any more.
+_ACCEPT = "python -m remediation journal accept"
 #: A disk that others write to as well (seconds).
 _SYNC = 600.0
 
@@ -347,7 +349,8 @@ class Plan:
                 raise NotClean(
                     f"the plan was applied to container {newer[-1]} after it was to "
                     f"{self.journal.ctid}, and they share the node. Take that back first: "
-                    f"{_ROLLBACK} of container {newer[-1]}"
+                    f"{_ROLLBACK} of container {newer[-1]}. If it is gone for good, and what it left "
+                    f"may stay: {_ACCEPT} of container {newer[-1]}"
                 )
             names = {step.action.name for step in (*self.steps, *self.asleep)}
             if self.whole:  # also what this plan, today, knows nothing of
@@ -459,7 +462,8 @@ class Plan:
             step = self._step(entry)
             if step is None:
                 failures[entry.action] = LookupError(
-                    f"{entry.machine} or what it concerns is not there, or not known to the plan"
+                    f"{entry.machine} or what it concerns is not there, or not known to the plan; "
+                    f"if it is gone for good: {_ACCEPT}"
                 )
                 continue
             try:
