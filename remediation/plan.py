@@ -208,13 +208,15 @@ class Plan:
         return [(step, step.action.check(step.on)) for step in self.steps]
 
     def price(self, drifts: Iterable[tuple[Step, Drift | None]]) -> list[str]:
-        """Return what an apply would stop, hide or remove, a sentence each."""
-        return [
-            sentence
-            for step, drift in drifts
-            if drift is not None
-            for sentence in step.action.price(step.on, None)
-        ]
+        """Return what an apply would stop, hide or remove, and what it refuses, a sentence each."""
+        sentences: list[str] = []
+        for step in [step for step, drift in drifts if drift is not None]:
+            try:
+                step.action.require_reversible(step.on)
+                sentences += step.action.price(step.on, None)
+            except FactError as refused:
+                sentences.append(f"nothing is begun: {refused}")
+        return sentences
 
     def _enter(self, stage: str, action: str) -> None:
         """Announce a stage; without the node's lock, lost with a connection, none is entered."""

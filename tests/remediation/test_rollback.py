@@ -340,6 +340,7 @@ def test_what_could_not_be_brought_back_is_not_begun(tmp_path: Path) -> None:
     with pytest.raises(FactError, match="restart it first"):
         it.apply()
     assert (one.value, it.journal.lines()) == ("old", [])
+    assert it.price(it.drifts()) == ["nothing is begun: restart it first"]
 
 
 def test_containers_are_taken_back_last_in_first_out(tmp_path: Path) -> None:
