@@ -270,26 +270,31 @@ def install_script(text: bytes | None) -> bytes:
     fuse-overlayfs on the hypervisor. The block enters the container as the script does.
     """
     block = content("install_docker_block.sh")
-    changed = _inserted(text, block, r"^# --- Docker ---", INSTALL_SCRIPT).decode()
+    inserted = _inserted(text, block, r"^# --- Docker ---", INSTALL_SCRIPT)
+    changed = inserted.decode(errors="surrogateescape")
     for function in ("inside", "installed", "fail"):
         if not re.search(rf"^{function}\(\)", changed, re.MULTILINE):
             raise FactError(f"{INSTALL_SCRIPT} has no function {function}(): edit it by hand")
     if not re.search(r"^set -\w*e", changed, re.MULTILINE):
         changed = re.sub(r"\A((?:#.*\n)*\n?)", r"\1set -e\n\n", changed, count=1)
-    return changed.encode()
+    return changed.encode(errors="surrogateescape")
 
 
 def _inserted(text: bytes | None, block: str, before: str, path: str) -> bytes:
-    """Return the text with the block before the first line that matches; once."""
+    """Return the text with the block before the first line that matches; once.
+
+    A byte that is no UTF-8, a name in a comment for instance, is kept as it is.
+    """
     if text is None:
         raise FactError(f"{path} is not in the repository")
-    script = text.decode()
+    script = text.decode(errors="surrogateescape")
     if block in script:
         return text
     anchor = re.search(before, script, re.MULTILINE)
     if anchor is None:
         raise FactError(f"{path}: no line matches {before!r}, so there is no place for:\n{block}")
-    return (script[: anchor.start()] + block + script[anchor.start() :]).encode()
+    edited = script[: anchor.start()] + block + script[anchor.start() :]
+    return edited.encode(errors="surrogateescape")
 
 
 def described(text: bytes | None, ctid: int) -> bytes:
