@@ -259,12 +259,13 @@ class ContainerOptions(Simple):
 
     def price(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
         """See :class:`remediation.plan.Action`."""
-        running = self.running()
-        if before is None:
-            return [f"{self.name}: it is restarted"] if running else []
-        if running and not (before.running and self.effective() == before.effective):
-            return [f"{self.name}: it is restarted"]
-        return []
+        if not self.running():
+            return []
+        if before is not None and not before.running:
+            return [f"{self.name}: it is stopped, as it was before the plan"]
+        if before is not None and self.effective() == before.effective:
+            return []
+        return [f"{self.name}: it is restarted"]
 
     @property
     def _file(self) -> FileEdit:

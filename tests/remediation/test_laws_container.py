@@ -142,6 +142,17 @@ def test_the_price_is_a_restart_and_only_where_there_is_one(tmp_path: Path) -> N
     assert it.plan().rollback_price() == []
 
 
+def test_the_price_where_it_was_stopped_before_is_that_it_is_stopped_again(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=False)
+    assert it.plan().price(it.plan().drifts()) == []
+    it.plan().apply()
+    it.node.start()
+    sentence = "container 950: it is stopped, as it was before the plan"
+    assert it.plan().rollback_price() == [sentence]
+    it.plan().rollback()
+    assert it.node.effective is None
+
+
 def test_disks_and_snapshots_are_never_lost(tmp_path: Path) -> None:
     """Not even by force: its configuration is all that knows of them."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\nrootfs: local:950\n"), running=False)
