@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import apparmor, config, files
@@ -66,8 +66,27 @@ class FileEdit(Simple):
         if after is None and now.kind == "file" and now.content == left:
             return None
         what = {"absent": "was removed", "file": "was changed"}.get(now.kind, f"is a {now.kind}")
+        if after is not None and now.kind == after.kind == "file":
+            what = ", ".join([what, *_beside_content(now, after)])
         there = os.fsencode(now.link) if now.kind == "link" else now.content
         return Drift(f"{self.path} {what}", there, left)
+
+
+def _beside_content(now: FileState, left: FileState) -> list[str]:
+    """Return what no diff shows of two states of a file: mode, owner and attributes, in words."""
+    names = {n for n, _ in now.attributes.items() ^ left.attributes.items()}
+    differing = {
+        f"mode {left.mode:o} -> {now.mode:o}": now.mode != left.mode,
+        f"owner {left.uid}:{left.gid} -> {now.uid}:{now.gid}": (now.uid, now.gid)
+        != (left.uid, left.gid),
+        f"attributes {', '.join(map(_shown, sorted(names)))}": bool(names),
+    }
+    return [words for words, differs in differing.items() if differs]
+
+
+def _shown(attribute: str) -> str:
+    """Return an attribute's name as a reader knows it; a byte that is no text is replaced."""
+    return os.fsencode(attribute.removeprefix("SCHILY.xattr.")).decode(errors="replace")
 
 
 @dataclass(frozen=True)
@@ -210,20 +229,25 @@ class ContainerOptions(Simple):
         requirement: the clause it implements.
         path: the container's configuration.
         edit: returns the desired configuration; applied twice it changes nothing more.
+        put_back: returns a configuration with what ``edit`` sets as it is in another one, which
+            is the second argument, and all else as it is.
         running: whether the container runs.
         effective: what it was last started with, as the runtime wrote it down.
         start: starts it and waits until it has booted.
         shutdown: lets it end.
+        tell: hears one line where not all comes back, since disks or snapshots changed.
     """
 
     name: str
     requirement: str
     path: str
     edit: Callable[[bytes | None], bytes] = field(compare=False)
+    put_back: Callable[[str, str], str] = field(compare=False)
     running: Callable[[], bool] = field(compare=False)
     effective: Callable[[], str] = field(compare=False)
     start: Callable[[], None] = field(compare=False)
     shutdown: Callable[[], None] = field(compare=False)
+    tell: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     before: ClassVar[Any] = OptionsState
 
@@ -247,16 +271,16 @@ class ContainerOptions(Simple):
     def rollback(self, on: Transport, before: OptionsState) -> None:
         """See :class:`remediation.plan.Action`.
 
-        Raises:
-            RemediationError: disks or snapshots came or went since, and would be lost.
+        Where disks or snapshots came or went since, the file as it was would lose them: then
+        only what the plan had put into it is taken out.
         """
-        now = self._file.capture(on)
-        if _volumes(now) != _volumes(before.file):
-            raise RemediationError(
-                f"{self.path} names other disks or snapshots than before the plan, and putting it "
-                "back would lose them: take out by hand what the plan had put in"
+        back = self._back(self._file.capture(on), before.file)
+        if back is not before.file:
+            self.tell(
+                f"{self.path}: disks or snapshots changed since, and stay; only what the plan had "
+                "set is taken out. A snapshot taken since still holds it"
             )
-        self._file.rollback(on, before.file)
+        files.restore(on, self.path, back)
         running = self.running()
         if running and not (before.running and self.effective() == before.effective):
             self.shutdown()
@@ -268,21 +292,53 @@ class ContainerOptions(Simple):
         self, now: OptionsState, before: OptionsState, after: OptionsState | None
     ) -> Drift | None:
         """See :class:`remediation.plan.Action`."""
-        return self._file.meddled(now.file, before.file, after.file if after else None)
+        drift = self._file.meddled(now.file, before.file, after.file if after else None)
+        if drift is None or now.file.kind != "file":
+            return drift
+        left = replace((after or before).file, content=now.file.content)
+        same = files.same(now.file, left) and any(
+            config.same_beside_volumes(_text(now.file.content), _text(content))
+            for content in (drift.should, before.file.content)
+        )
+        return None if same else drift
+
+    def restored(self, on: Transport, before: OptionsState) -> bool:
+        """See :class:`remediation.plan.Action`.
+
+        Byte for byte, unless disks or snapshots came or went since: then what the plan sets is as
+        it was.
+        """
+        now = self.capture(on)
+        back = self._back(now.file, before.file)
+        return now == replace(before, file=back)
 
     def price(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
         """See :class:`remediation.plan.Action`."""
-        running = self.running()
-        if before is None:
-            return [f"{self.name}: it is restarted"] if running else []
-        if running and not (before.running and self.effective() == before.effective):
-            return [f"{self.name}: it is restarted"]
-        return []
+        if not self.running():
+            return []
+        if before is not None and not before.running:
+            return [f"{self.name}: it is stopped, as it was before the plan"]
+        if before is not None and self.effective() == before.effective:
+            return []
+        return [f"{self.name}: it is restarted"]
 
     @property
     def _file(self) -> FileEdit:
         return FileEdit(self.name, self.requirement, self.path, self.edit)
 
+    def _back(self, now: FileState, before: FileState) -> FileState:
+        """Return what the file is on the way back: as before, but for newer disks and snapshots.
 
-def _volumes(state: FileState) -> tuple[str, ...]:
-    return config.volumes(state.content.decode(errors="replace"))
+        A file that says this already stays: pct may have written it anew, in another order.
+        """
+        text, former = _text(now.content), _text(before.content)
+        if now.kind != "file" or config.volumes(text) == config.volumes(former):
+            return before
+        back = self.put_back(text, former)
+        if config.same_beside_volumes(back, text):
+            return now
+        return replace(now, content=back.encode(errors="surrogateescape"), mtime="")
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="surrogateescape")

@@ -9,10 +9,22 @@ Source: pct.conf(5), lxc.container.conf(5).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 _SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]\s*$")
 _OPTION = re.compile(r"^(?P<key>[A-Za-z][\w.\-]*)\s*(?P<sep>[:=])\s*(?P<value>.*?)\s*$")
+#: Where Proxmox keeps what waits for the next start.
+PENDING = "pve:pending"
+#: What says where a container's disks and its snapshots are.
+_VOLUME = re.compile(r"rootfs|mp\d+|unused\d+|parent|lxc\.rootfs\.path")
+#: What stands for an option's key where a line is a comment, a section's header, or neither.
+_COMMENT, _HEADER, _NEITHER = "#", "[", ""
 #: What a mount entry needs at least: source, target, type, options (fstab's first four fields).
 MOUNT_ENTRY_FIELDS = ("source", "target", "type", "options")
 #: What gives a container /dev/fuse, as Proxmox writes it for ``fuse=1``.
@@ -68,29 +80,96 @@ def parse(path: str, text: str) -> ContainerConfig:
     Returns:
         Every option with its line; lines that are neither are kept in ``unreadable``.
     """
-    options: list[Option] = []
-    unreadable: list[tuple[int, str]] = []
+    said = list(_read(text))
+    return ContainerConfig(
+        path,
+        tuple(o for o in said if o.key not in {_COMMENT, _HEADER, _NEITHER}),
+        tuple((o.line, o.value) for o in said if o.key == _NEITHER),
+    )
+
+
+def _read(text: str) -> Iterator[Option]:
+    """Yield what each line says; what is no option has a key that no option has."""
     section = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    for number, line in enumerate(_lines(text), 1):
+        if not line.strip():
             continue
-        if header := _SECTION.match(line):
+        if line.lstrip().startswith("#"):
+            yield Option(_COMMENT, line.strip()[1:], number, section)
+        elif header := _SECTION.match(line):
             section = header["name"]
+            yield Option(_HEADER, section, number, section)
         elif option := _OPTION.match(line):
-            options.append(Option(option["key"], option["value"], number, section))
+            yield Option(option["key"], option["value"], number, section)
         else:
-            unreadable.append((number, line))
-    return ContainerConfig(path, tuple(options), tuple(unreadable))
+            yield Option(_NEITHER, line.rstrip("\r\n"), number, section)
 
 
-def volumes(text: str) -> tuple[str, ...]:
+def _lines(text: str) -> list[str]:
+    """Return the lines with their ends; as for Proxmox and LXC, nothing else ends a line."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _pending(option: Option) -> bool:
+    return option.section.lower() == PENDING
+
+
+def volumes(text: str) -> frozenset[tuple[str, str, str]]:
     r"""Return what a configuration says of disks and snapshots, which it must never lose.
 
-    >>> volumes("arch: amd64\nrootfs: local:951/disk.raw\nmp0: local:x,mp=/x\n[before]\n")
-    ('rootfs: local:951/disk.raw', 'mp0: local:x,mp=/x', '[before]')
+    Of what is in effect these are the disks and whose snapshot it descends from; of a snapshot
+    all. What is pending is none of it.
+
+    Returns:
+        Section, key and value of each, in no order: pct writes the file anew, and sorts it.
+
+    >>> sorted(volumes("arch: amd64\nmp0: local:x,mp=/x\n[pve:pending]\nmp1: y\n[before]\n"))
+    [('', 'mp0', 'local:x,mp=/x'), ('before', '[', 'before')]
     """
-    kept = re.compile(r"(rootfs|mp\d+|unused\d+|parent|lxc\.rootfs\.path)\s*[:=]|\[")
-    return tuple(line.strip() for line in text.splitlines() if kept.match(line))
+    return frozenset(
+        (o.section, o.key, _meant(o)) for o in _read(text) if _of_volumes(o) and o.key != _NEITHER
+    )
+
+
+def _of_volumes(option: Option) -> bool:
+    if option.section:
+        return not _pending(option)
+    return bool(_VOLUME.fullmatch(option.key))
+
+
+def _meant(option: Option) -> str:
+    """Return its value; a comment's without the escapes that Proxmox writes it with."""
+    return unquote(option.value) if option.key == _COMMENT else option.value
+
+
+def same_beside_volumes(one: str, other: str) -> bool:
+    """Whether a configuration says what another one does, but for disks and snapshots.
+
+    Such is what pct makes of a file when it takes a snapshot or resizes a disk: it writes it
+    anew, with its options sorted, its ``lxc.*`` lines and comments in their order, blank lines
+    gone, and without the lines that it cannot read. Source: PVE::LXC::Config, write_pct_config.
+
+    Args:
+        one: as it is now.
+        other: as it was.
+    """
+    return _beside_volumes(one) == _beside_volumes(other) and _unread(one) <= _unread(other)
+
+
+def _beside_volumes(text: str) -> tuple[object, ...]:
+    said = [o for o in _read(text) if not _of_volumes(o)]
+    comments = [(o.section, _meant(o)) for o in said if o.key == _COMMENT and o.value.strip()]
+    raw = [(o.section, o.key, o.value) for o in said if o.key.startswith("lxc.")]
+    options = {
+        (o.section, o.key): o.value
+        for o in said
+        if o.key not in {_COMMENT, _HEADER, _NEITHER} and not o.key.startswith("lxc.")
+    }
+    return comments, raw, options
+
+
+def _unread(text: str) -> set[str]:
+    return {o.value for o in _read(text) if o.key == _NEITHER}
 
 
 def missing_fields(entry: str) -> tuple[str, ...]:
@@ -169,9 +248,7 @@ def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]
         wanted_features: features to set; others are kept.
         raw: keys to set, each exactly once.
     """
-    lines = text.splitlines(keepends=True)
-    end = next((n for n, line in enumerate(lines) if line.startswith("[")), len(lines))
-    head, rest = lines[:end], lines[end:]
+    head, rest = _parted(_lines(text))
     tail: list[str] = []
     while head and not head[-1].strip():
         tail.insert(0, head.pop())
@@ -196,7 +273,7 @@ def with_lxc_options(text: str, raw: dict[str, str]) -> str:
         text: the container's ``config`` as it is.
         raw: keys to set, each exactly once.
     """
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     for key, value in raw.items():
@@ -204,6 +281,73 @@ def with_lxc_options(text: str, raw: dict[str, str]) -> str:
     if not any(map(gives_fuse, parse("", text).all("lxc.mount.entry"))):
         lines.append(f"lxc.mount.entry = {FUSE_ENTRY}\n")
     return "".join(lines)
+
+
+def put_back(text: str, before: str, keys: Collection[str], *, fuse: bool = False) -> str:
+    """Return today's configuration, with some keys as an earlier one had them.
+
+    Their lines go where they stood, after the option that was there before them; every other
+    line stays as it is. What is pending of these keys would overrule them, and goes.
+
+    Args:
+        text: the configuration as it is.
+        before: the one that had these keys as they are to be.
+        keys: which, of the options in effect.
+        fuse: whether the mount entries that give ``/dev/fuse`` are meant, too.
+    """
+
+    def meant(lines: list[str]) -> set[int]:
+        return {
+            o.line - 1
+            for o in _read("".join(lines))
+            if (not o.section or _pending(o))
+            and (o.key in keys or (fuse and o.key == "lxc.mount.entry" and gives_fuse(o)))
+        }
+
+    lines, (former, _) = _lines(text), _parted(_lines(before))
+    out = meant(lines)
+    head, rest = _parted([line for n, line in enumerate(lines) if n not in out])
+    for place in sorted(meant(former)):
+        at = _after(head, former[:place], former[place])
+        if at and not head[at - 1].endswith("\n"):
+            head[at - 1] += "\n"
+        head.insert(at, former[place] if former[place].endswith("\n") else former[place] + "\n")
+    return "".join(head + rest)
+
+
+def _after(head: list[str], former: list[str], line: str) -> int:
+    """Return where a line goes: after the last of its former neighbours that is still there.
+
+    Options are sorted by pct, and ``lxc.*`` lines are not, of which a later one overrules an
+    earlier one: each has neighbours of its own kind alone.
+    """
+    (itself,) = _read(line)
+    raw = itself.key.startswith("lxc.")
+    there = _counted(head, raw=raw)
+    for neighbour in reversed(list(_counted(former, raw=raw))):
+        if neighbour in there:
+            return there[neighbour] + 1
+    if there:
+        return min(there.values())
+    return max((o.line for o in _read("".join(head))), default=0)
+
+
+def _counted(lines: list[str], *, raw: bool) -> dict[tuple[str, str, int], int]:
+    """Return where each option stands, raw ones or the others; the same again is another one."""
+    seen: Counter[tuple[str, str]] = Counter()
+    places = {}
+    for option in parse("", "".join(lines)).options:
+        if option.key.startswith("lxc.") is raw:
+            said = (option.key, option.value)
+            seen[said] += 1
+            places[*said, seen[said]] = option.line - 1
+    return places
+
+
+def _parted(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Return the lines of what is in effect, and the sections after them."""
+    end = next((n for n, line in enumerate(lines) if _SECTION.match(line)), len(lines))
+    return lines[:end], lines[end:]
 
 
 def _set(lines: list[str], key: str, new: str) -> list[str]:

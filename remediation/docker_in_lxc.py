@@ -39,6 +39,9 @@ DRIVER = "fuse-overlayfs"
 DAEMON_JSON = "/etc/docker/daemon.json"
 #: What the container needs from its configuration: nested mounts, keyrings, ``/dev/fuse``.
 FEATURES = {"nesting": "1", "keyctl": "1", "fuse": "1"}
+#: The keys that the plan sets in a container's configuration, Proxmox's and plain LXC's.
+OPTIONS = ("features", "lxc.apparmor.profile")
+LXC_OPTIONS = ("lxc.apparmor.allow_nesting", "lxc.apparmor.profile", "lxc.seccomp.profile")
 REPOSITORY = "/usr/local/phoenix_hypervisor"
 SETUP_SCRIPT = "bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh"
 INSTALL_SCRIPT = "bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh"
@@ -80,7 +83,7 @@ def plan(
     if phoenix:
         steps += _repository(node, repository, ctid)
     if state is not None:
-        steps.append(_options(runtime, ctid))
+        steps.append(_options(runtime, ctid, tell))
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, journal, tell) if state is not None else []
     create = f"phoenix create {ctid}" if phoenix else "python -m remediation create, same --target"
@@ -149,17 +152,20 @@ def _apparmor(node: Transport, journal: Journal) -> list[Step]:
     ]
 
 
-def _options(runtime: Runtime, ctid: int) -> Step:
+def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None] = lambda _: None) -> Step:
     """What the plan forgot: the container's features, and the profile's assignment to it."""
+    pct = isinstance(runtime, Pct)
     options = ContainerOptions(
         f"container {ctid} has its features and its profile",
         "STEP-2.2",
         runtime.config_path(ctid),
-        container_options if isinstance(runtime, Pct) else partial(lxc_options, runtime.node),
+        container_options if pct else partial(lxc_options, runtime.node),
+        partial(config.put_back, keys=OPTIONS if pct else LXC_OPTIONS, fuse=not pct),
         running=lambda: runtime.state(ctid) == "running",
         effective=lambda: runtime.started_with(ctid),
         start=lambda: _start(runtime, ctid, lambda _: None),
         shutdown=lambda: runtime.shutdown(ctid),
+        tell=tell,
     )
     return Step(options, runtime.node)
 
@@ -291,26 +297,31 @@ def install_script(text: bytes | None) -> bytes:
     fuse-overlayfs on the hypervisor. The block enters the container as the script does.
     """
     block = content("install_docker_block.sh")
-    changed = _inserted(text, block, r"^# --- Docker ---", INSTALL_SCRIPT).decode()
+    inserted = _inserted(text, block, r"^# --- Docker ---", INSTALL_SCRIPT)
+    changed = inserted.decode(errors="surrogateescape")
     for function in ("inside", "installed", "fail"):
         if not re.search(rf"^{function}\(\)", changed, re.MULTILINE):
             raise FactError(f"{INSTALL_SCRIPT} has no function {function}(): edit it by hand")
     if not re.search(r"^set -\w*e", changed, re.MULTILINE):
         changed = re.sub(r"\A((?:#.*\n)*\n?)", r"\1set -e\n\n", changed, count=1)
-    return changed.encode()
+    return changed.encode(errors="surrogateescape")
 
 
 def _inserted(text: bytes | None, block: str, before: str, path: str) -> bytes:
-    """Return the text with the block before the first line that matches; once."""
+    """Return the text with the block before the first line that matches; once.
+
+    A byte that is no UTF-8, a name in a comment for instance, is kept as it is.
+    """
     if text is None:
         raise FactError(f"{path} is not in the repository")
-    script = text.decode()
+    script = text.decode(errors="surrogateescape")
     if block in script:
         return text
     anchor = re.search(before, script, re.MULTILINE)
     if anchor is None:
         raise FactError(f"{path}: no line matches {before!r}, so there is no place for:\n{block}")
-    return (script[: anchor.start()] + block + script[anchor.start() :]).encode()
+    edited = script[: anchor.start()] + block + script[anchor.start() :]
+    return edited.encode(errors="surrogateescape")
 
 
 def described(text: bytes | None, ctid: int) -> bytes:

@@ -124,3 +124,135 @@ def test_features() -> None:
         "keyctl": "0",
         "x": "",
     }
+
+
+WRITTEN = """\
+# a: 5%
+
+arch: amd64
+lxc.cap.drop = mknod
+mp0: local:x,mp=/x
+rubbish
+features: nesting=1
+[pve:pending]
+memory: 512
+mp1: local:y
+[old]
+#of: old
+features: fuse=1
+rubbish
+"""
+#: The same as pct writes it.
+ANEW = """\
+# a%3A 5%25
+arch: amd64
+features: nesting=1
+mp0: local:x,mp=/x
+lxc.cap.drop: mknod
+
+[PVE:PENDING]
+memory: 512
+mp1: local:y
+
+[old]
+#of%3A old
+features: fuse=1
+"""
+
+
+def test_disks_and_snapshots() -> None:
+    assert config.volumes(WRITTEN) == {
+        ("", "mp0", "local:x,mp=/x"),
+        ("old", "[", "old"),
+        ("old", "#", "of: old"),
+        ("old", "features", "fuse=1"),
+    }
+    assert config.volumes(ANEW) == config.volumes(WRITTEN)
+
+
+@pytest.mark.parametrize("key", ["rootfs", "mp12", "unused0", "parent", "lxc.rootfs.path"])
+def test_what_says_where_a_disk_is(key: str) -> None:
+    assert config.volumes(f"{key}: x\nX{key}: y\n{key}X: z\n") == {("", key, "x")}
+
+
+def test_what_pct_writes_anew_says_the_same() -> None:
+    assert config.same_beside_volumes(ANEW.replace("PVE:PENDING", "pve:pending"), WRITTEN)
+    assert not config.same_beside_volumes(WRITTEN, ANEW)  # pct did not write the rubbish
+
+
+@pytest.mark.parametrize(
+    ("was", "is_", "same"),
+    [
+        ("mp0: local:x,mp=/x\n", "", True),
+        ("[old]\n", "[new]\nrootfs: x\n[old]\n", True),
+        ("fuse=1\n", "fuse=0\n", True),
+        ("[pve:pending]\n", "\n[pve:pending]\n#\n", True),
+        ("# a: 5%\n", "", False),
+        ("arch: amd64\n", "arch: i386\n", False),
+        ("arch: amd64\n", "", False),
+        ("memory: 512\n", "memory: 1024\n", False),
+        ("mp1: local:y\n", "", False),
+        ("lxc.cap.drop = mknod\n", "lxc.cap.drop = mknod\nlxc.cap.drop = mknod\n", False),
+        ("rubbish\n", "rubbish of another\n", False),
+    ],
+)
+def test_what_differs_in_disks_and_snapshots_alone(was: str, is_: str, same: bool) -> None:
+    assert was in WRITTEN
+    assert config.same_beside_volumes(WRITTEN.replace(was, is_, 1), WRITTEN) is same
+
+
+def test_a_later_raw_line_overrules_an_earlier_one() -> None:
+    one, other = "lxc.include: a\n", "lxc.apparmor.profile: b\n"
+    assert not config.same_beside_volumes(one + other, other + one)
+    assert config.same_beside_volumes(f"{one}arch: x\n", f"arch: x\n{one}")
+
+
+KEYS = ("features", "lxc.apparmor.profile")
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "after"),
+    [
+        ("", "", ""),
+        ("", "features: ours\n", ""),
+        ("features: a", "", "features: a\n"),
+        ("features: a", "arch: x", "features: a\narch: x"),
+        ("arch: x\nfeatures: a", "#1\narch: x", "#1\narch: x\nfeatures: a\n"),
+        ("arch: x\r\nfeatures: a\r\n", "arch: x\r\n\r\n", "arch: x\r\nfeatures: a\r\n\r\n"),
+        ("a: 1\nb: 1\nfeatures: a\n", "b: 2\na: 1\n\n", "b: 2\na: 1\nfeatures: a\n\n"),
+        ("features: a\nb: 1\n", "#1\n\na: 1\nlxc.c: 1\n", "#1\n\nfeatures: a\na: 1\nlxc.c: 1\n"),
+        ("features: a\n", "#1\n\n[s]\nfeatures: b\n", "#1\nfeatures: a\n\n[s]\nfeatures: b\n"),
+        (
+            "a: 1\nfeatures: a\nfeatures: b\nb: 1\n",
+            "a: 1\nb: 1\nfeatures: ours\n[pve:pending]\nfeatures: c\nb: 2\n",
+            "a: 1\nfeatures: a\nfeatures: b\nb: 1\n[pve:pending]\nb: 2\n",
+        ),
+        (
+            "lxc.c: 1\na: 1\nlxc.apparmor.profile: old\nlxc.d: 1\n",
+            "a: 1\nlxc.c: 1\nlxc.apparmor.profile: ours\nlxc.d: 1\n[s]\nlxc.apparmor.profile: s\n",
+            "a: 1\nlxc.c: 1\nlxc.apparmor.profile: old\nlxc.d: 1\n[s]\nlxc.apparmor.profile: s\n",
+        ),
+        (
+            "lxc.include = n\nlxc.apparmor.profile = old\nlxc.include = n\n",
+            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = ours\n",
+            "lxc.include = n\nlxc.apparmor.profile = old\nlxc.include = n\n",
+        ),
+        (
+            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = old\n",
+            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = ours\n",
+            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = old\n",
+        ),
+    ],
+)
+def test_some_keys_are_put_back_to_where_they_were(before: str, text: str, after: str) -> None:
+    assert config.put_back(text, before, KEYS) == after
+    assert config.put_back(after, before, KEYS) == after
+
+
+def test_of_mount_entries_those_that_give_fuse_are_put_back() -> None:
+    other = "lxc.mount.entry = /srv srv none bind\n"
+    added = config.with_lxc_options(other, {})
+    assert config.put_back(added, other, (), fuse=True) == other
+    assert config.put_back(added, other, ()) == added
+    own = f"lxc.mount.entry = /dev/fuse dev/fuse none bind,optional\n{other}"
+    assert config.put_back(added, own, (), fuse=True) == own

@@ -40,6 +40,19 @@ def test_scripts_get_the_smallest_change(script: str, how: object, after: str) -
     assert removed == []
 
 
+@pytest.mark.parametrize(
+    ("script", "how"),
+    [(it.SETUP_SCRIPT, it.setup_script), (it.INSTALL_SCRIPT, it.install_script)],
+)
+def test_a_byte_of_another_encoding_in_a_script_stays_as_it_is(
+    script: str, how: Callable[[bytes], bytes]
+) -> None:
+    before = (CHECKOUT / script).read_bytes()
+    edited = how(before + b"# by Jos\xe9\r\n")
+    assert edited == how(before) + b"# by Jos\xe9\r\n"
+    assert how(edited) == edited
+
+
 @pytest.mark.parametrize("script", ["setup_apparmor.after.sh", "install_docker.after.sh"])
 def test_edited_scripts_pass_shellcheck(script: str) -> None:
     subprocess.run(["bash", "-n", DATA / script], check=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from flag import ON, journal, plan
-from states import edit, look
+from states import ROOT, edit, look
 
 from remediation.actions import FileEdit
 from remediation.errors import Meddled, RollbackFailed
@@ -57,8 +57,12 @@ BY_HAND: dict[str, tuple[Callable[[Path], object], str, bytes | None]] = {
         "was changed",
         None,
     ),
-    "mode": (lambda path: path.chmod(0o600), "was changed", None),
-    "attribute": (lambda path: os.setxattr(path, "user.x", b"1"), "was changed", None),
+    "mode": (lambda path: path.chmod(0o600), "was changed, mode 644 -> 600$", None),
+    "attribute": (
+        lambda path: os.setxattr(path, "user.x", b"1"),
+        "was changed, attributes user.x$",
+        None,
+    ),
     "removed": (Path.unlink, "was removed", b""),
     "a link": (_link, "is a link", b"their target"),
 }
@@ -77,7 +81,7 @@ def test_without_force_it_is_refused_and_nothing_is_taken_back(
         plan(applied, *actions(applied)).rollback()
         assert list(look(applied / "here")) == ["one"]
         return
-    with pytest.raises(Meddled, match=f"{path} {said}") as caught:
+    with pytest.raises(Meddled, match=f"(?m){path} {said}") as caught:
         plan(applied, *actions(applied)).rollback()
     assert list(caught.value.changes) == [path.name]
     assert caught.value.exit_code == 5
@@ -102,6 +106,22 @@ def test_with_force_a_copy_is_kept_and_its_place_is_told(applied: Path, how: str
     assert any(str(copy) in line for line in told)
     assert copy.stat().st_mode & 0o7777 == 0o600
     assert plan(applied, *actions(applied)).rollback() == []
+
+
+def test_all_that_no_diff_shows_is_said(applied: Path) -> None:
+    path = files(applied)[0]
+    path.write_bytes(b"theirs")
+    path.chmod(0o1640)
+    os.setxattr(path, b"user.\xff", b"1")
+    os.setxattr(path, "user.x", b"1")
+    owner = f"{path.stat().st_uid}:{path.stat().st_gid}"
+    said = "was changed, mode 644 -> 1640, attributes user.x, user.\ufffd"
+    if ROOT:
+        os.chown(path, 1, 2)
+        said = said.replace(", attr", f", owner {owner} -> 1:2, attr")
+    with pytest.raises(Meddled) as caught:
+        plan(applied, *actions(applied)).rollback()
+    assert caught.value.changes["one"].summary == f"{path} {said}"
 
 
 def test_a_directory_is_not_forced_away(applied: Path) -> None:
