@@ -32,6 +32,8 @@ _HERE = Path(__file__).parent
 #: wrongly has no answer. A change left behind outranks every answer. A proven difference
 #: outranks a missing result, and that outranks a missing judgement.
 USAGE, NOT_EXACT, DIFFERS, INCOMPLETE, UNKNOWN, HOLDS = PRECEDENCE = (2, 5, 1, 6, 3, 0)
+#: What a session ends with that the user interrupted, as a shell has it (128 + SIGINT).
+INTERRUPTED = 130
 
 
 class Verdict(StrEnum):
@@ -209,10 +211,16 @@ def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main() -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
-    """End with 2 where pytest would end with 4: a bad path, expression, tag or setting."""
+    """End with 2 where pytest would end with 4: a bad path, expression, tag or setting.
+
+    And with 130 where it would end with a traceback: interrupted when all was judged already.
+    """
     try:
         return (yield)
     except pytest.UsageError as error:
         for line in error.args:
             sys.stderr.write(f"ERROR: {line}\n")
         return USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
