@@ -21,6 +21,7 @@ import pytest
 from gate.collection import requirements_of, scenario_of, title_of
 from gate.evidence import redact
 from remediation.errors import RemediationError
+from remediation.output import written
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -214,9 +215,11 @@ def pytest_cmdline_main() -> Generator[None, int | pytest.ExitCode, int | pytest
     """End with 2 where pytest would end with 4: a bad path, expression, tag or setting.
 
     And with 130 where it would end with a traceback: interrupted when all was judged already.
+    Where nothing can be written it ends with 3.
     """
     try:
-        return (yield)
+        with written():
+            return (yield)
     except pytest.UsageError as error:
         for line in error.args:
             sys.stderr.write(f"ERROR: {line}\n")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -227,6 +230,19 @@ def test_a_target_that_is_none_ends_the_collection(toy: Toy) -> None:
     assert seen.ret == 2
     assert seen.errlines == ["ERROR: no such target"]
     assert not [line for line in seen.outlines if line]
+
+
+@pytest.mark.parametrize(("sink", "why"), [("/dev/full", "No space left"), ("", "Broken pipe")])
+def test_output_that_cannot_be_written_is_no_verdict(toy: Toy, sink: str, why: str) -> None:
+    toy.feature("Then all is well")
+    reads, writes = os.pipe() if not sink else (os.open(sink, os.O_RDONLY), os.open(sink, 1))
+    os.close(reads)
+    argv = [sys.executable, "-m", "pytest", "--no-report"]
+    seen = subprocess.run(argv, cwd=toy.path, stdout=writes, stderr=subprocess.PIPE, check=False)
+    os.close(writes)
+    assert seen.returncode == 3
+    assert seen.stderr.decode().startswith(f"error: standard output cannot be written: {why}")
+    assert seen.stderr.count(b"\n") == 1
 
 
 def test_a_line_in_between_breaks_no_line(toy: Toy) -> None:
