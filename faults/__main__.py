@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from lab import progress
 from lab.machine import Lab
 from remediation import target as targets
 from remediation.errors import RemediationError, UsageError
+from remediation.output import Console, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -140,4 +140,5 @@ def _listing(faults: Iterable[Fault]) -> Table:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m faults")
+    with written():
+        main(prog_name="python -m faults")

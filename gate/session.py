@@ -32,6 +32,9 @@ def is_scenario(nodeid: str) -> bool:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Judge this session, unless nothing runs in it; an xdist worker only reports."""
+    # pluggy warns where an interrupt ends a plugin's wrapper. As an error, which warnings are
+    # here, that would hide the interrupt behind an INTERNALERROR of 200 lines.
+    config.addinivalue_line("filterwarnings", "ignore::pluggy.PluggyTeardownRaisedWarning")
     if hasattr(config, "workerinput"):
         config.pluginmanager.register(Worker(config), "gate-worker")
     elif not any(config.getoption(name) for name in _NOT_A_RUN):
@@ -84,7 +87,7 @@ class Gate:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Say which scenario is running now."""
-        if outcome := self.tally.outcomes.get(nodeid):
+        if outcome := self.tally.begin(nodeid):
             self.screen.begin(outcome)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -94,6 +97,10 @@ class Gate:
         if outcome and outcome.ended:
             self.screen.end(outcome)
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note a Ctrl-C; pytest's own ways to stop come here as well."""
+        self.tally.interrupted = excinfo.type is KeyboardInterrupt
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(
         self, session: pytest.Session, exitstatus: int
@@ -101,6 +108,10 @@ class Gate:
         """Decide, render and print, after everyone else: nothing overrides the exit code."""
         if self.asked and not self.tally.unreadable and not self.screen.detailed:
             self.config.option.no_summary = True
+        most: int = self.config.getoption("maxfail") or 0
+        if self.asked and 0 < most <= session.testsfailed:
+            self.tally.failures = most
+            session.shouldfail = self.tally.stopped  # pytest's own words have no singular
         yield
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
             return  # gate.verdicts says what was wrong
@@ -116,7 +127,7 @@ class Gate:
         if code == USAGE:
             self.screen.error(next(each.cause for each in outcomes if each.code == USAGE))
         elif not outcomes and not self.tally.unreadable:
-            self.screen.nothing(self.tally.deselected)
+            self.screen.nothing(self.tally.deselected, code)
         else:
             for each in outcomes:
                 if not each.ended:  # Allure has no page for it, so it says so on the front page

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gate.evidence import shortened
-from gate.verdicts import DIFFERS, HOLDS, INCOMPLETE, NOT_EXACT, UNKNOWN
+from gate.verdicts import DIFFERS, HOLDS, INCOMPLETE, INTERRUPTED, NOT_EXACT, UNKNOWN
 
 if TYPE_CHECKING:
     import pytest
@@ -27,6 +27,7 @@ WORDS = {
     UNKNOWN: "undetermined",
     INCOMPLETE: "incomplete",
     NOT_EXACT: "a rollback was not exact",
+    INTERRUPTED: "interrupted",
 }
 _STYLES = {"compliant": "green", "not compliant": "bold red"}
 #: Columns: a table narrower than this is no table, and one wider cannot be read.
@@ -109,15 +110,16 @@ class Screen:
         """Say what was wrong with the question."""
         self.line(f"\nusage: {cause}", red=True)
 
-    def nothing(self, deselected: int) -> None:
+    def nothing(self, deselected: int, code: int = UNKNOWN) -> None:
         """Say that an empty run says nothing."""
         left = f" ({deselected} deselected)" if deselected else ""
-        self.line(f"\n{WORDS[UNKNOWN]}: no scenario was run{left}: nothing was judged", bold=True)
+        self.line(f"\n{WORDS[code]}: no scenario was run{left}: nothing was judged", bold=True)
 
     def conclude(self, outcomes: list[Outcome], code: int, deselected: int) -> None:
         """Print the table, the causes, and the one word that the run ends in."""
         causes = _by_cause(outcomes)
-        if listed := [each for each in outcomes if each.cause not in self._told]:
+        untold = (each for each in outcomes if each.cause not in self._told)
+        if listed := [each for each in untold if not _one_of_many(each, causes)]:
             self._print(_table(listed, causes))
         for cause, sharing in causes.items():
             if self._told == [cause]:
@@ -160,10 +162,15 @@ def _by_cause(outcomes: list[Outcome]) -> dict[str, list[Outcome]]:
     return causes
 
 
+def _one_of_many(outcome: Outcome, causes: dict[str, list[Outcome]]) -> bool:
+    """Whether nothing is to be said of a scenario but that, as others, it was not begun."""
+    return not outcome.begun and len(causes[outcome.cause]) > 1
+
+
 def _heading(sharing: list[Outcome]) -> str:
     one = sharing[0]
     if len(sharing) > 1:
-        return f"{len(sharing)} scenarios {one.verdict}:"
+        return f"{len(sharing)} scenarios {'' if one.ended else 'have '}{one.verdict}:"
     place = f" ({one.where})" if one.where else ""
     return f"{one.title}: {one.verdict}{place}" + (f"\n  {one.step}" if one.step else "")
 

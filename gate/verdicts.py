@@ -21,6 +21,7 @@ import pytest
 from gate.collection import requirements_of, scenario_of, title_of
 from gate.evidence import redact
 from remediation.errors import RemediationError
+from remediation.output import written
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,6 +33,8 @@ _HERE = Path(__file__).parent
 #: wrongly has no answer. A change left behind outranks every answer. A proven difference
 #: outranks a missing result, and that outranks a missing judgement.
 USAGE, NOT_EXACT, DIFFERS, INCOMPLETE, UNKNOWN, HOLDS = PRECEDENCE = (2, 5, 1, 6, 3, 0)
+#: What a session ends with that the user interrupted, as a shell has it (128 + SIGINT).
+INTERRUPTED = 130
 
 
 class Verdict(StrEnum):
@@ -209,10 +212,18 @@ def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main() -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
-    """End with 2 where pytest would end with 4: a bad path, expression, tag or setting."""
+    """End with 2 where pytest would end with 4: a bad path, expression, tag or setting.
+
+    And with 130 where it would end with a traceback: interrupted when all was judged already.
+    Where nothing can be written it ends with 3.
+    """
     try:
-        return (yield)
+        with written():
+            return (yield)
     except pytest.UsageError as error:
         for line in error.args:
             sys.stderr.write(f"ERROR: {line}\n")
         return USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED

@@ -16,6 +16,7 @@ from lab.errors import require_programs
 from lab.machine import MACHINES, Lab, chosen, require_releases
 from lab.node import READY
 from remediation.errors import RemediationError
+from remediation.output import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -215,4 +216,5 @@ def _print(rows: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m lab")
+    with written():
+        main(prog_name="python -m lab")

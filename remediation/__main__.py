@@ -25,6 +25,7 @@ from remediation.errors import Elsewhere, Meddled, RemediationError, UsageError
 from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.look import looking
+from remediation.output import written
 from remediation.plan import require_known
 from remediation.target_option import with_target
 
@@ -393,4 +394,5 @@ def export(aim: Target) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m remediation")
+    with written():
+        main(prog_name="python -m remediation")

@@ -6,10 +6,11 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
+
+from remediation.output import Console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
+import re
 import shlex
 import socket
 import time
@@ -23,9 +25,14 @@ if TYPE_CHECKING:
     from remediation.ssh_config import Hop
     from remediation.transport import Hold
 
+# Of an error that it raises, too, paramiko logs the traceback; without this it goes to stderr.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
 _CHUNK = 1 << 16
 #: What paramiko says, as of a connection that failed, where there is no key to offer.
 _NO_KEY = "No authentication methods available"
+#: What it says, among others, where nothing comes in time.
+_NO_SESSION = "No existing session"
 #: How often an open channel is looked at while nothing arrives (seconds).
 _POLL = 0.005
 #: How often something is sent while nothing is asked: firewalls drop what is silent (seconds).
@@ -148,23 +155,28 @@ class Ssh(Base):
                 f"was installed anew. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
                 f"-f {_first_known_hosts(hop)}"
             ) from error
-        except paramiko.SSHException as error:
-            if not isinstance(error, paramiko.AuthenticationException) and _NO_KEY not in str(
-                error
-            ):
-                raise TransportError(f"cannot reach {name} by SSH: {_said(error)}") from error
-            raise TransportError(
-                f"{name} lets nobody in with our keys as {hop.user} (passwords are not tried): "
-                f"{error}\n"
-                f"try it by hand: ssh -o BatchMode=yes -p {hop.port} {hop.user}@{hop.host} true"
-            ) from error
-        except (OSError, EOFError) as error:
-            raise TransportError(f"cannot reach {name} by SSH: {_said(error)}") from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise TransportError(self._refusal(error, client, hop, name)) from error
         transport = client.get_transport()
         if transport is None:
             raise TransportError(f"the connection to {name} is gone")
         transport.set_keepalive(_KEEPALIVE)
         return transport
+
+    def _refusal(self, error: Exception, client: paramiko.SSHClient, hop: Hop, name: str) -> str:
+        """Return why there is no connection, and what to try."""
+        by_hand = f"try it by hand: ssh -o BatchMode=yes -p {hop.port} {hop.user}@{hop.host} true"
+        if isinstance(error, paramiko.AuthenticationException) or _NO_KEY in str(error):
+            said = f"{name} lets nobody in with our keys as {hop.user} (passwords are not tried)"
+            return f"{said}: {error}\n{by_hand}"
+        said = f"cannot reach {name} by SSH: "
+        transport = client.get_transport()  # there is none before somebody answers
+        if transport is None or transport.remote_version:
+            return said + _said(error)
+        cause = error.__context__ or error  # paramiko's own words are of a "banner"
+        silent = isinstance(cause, TimeoutError) or _NO_SESSION in str(cause)
+        why = f"it said nothing for {self._connect_timeout:g} s" if silent else _said(cause)
+        return f"{said}it answers, but not as an SSH server ({why})\n{by_hand}"
 
     def _channel(self, through: paramiko.Transport, hop: Hop) -> paramiko.Channel:
         here = ("127.0.0.1", 0)  # the origin, which nobody checks (RFC 4254, 7.2)
@@ -186,7 +198,7 @@ class Ssh(Base):
             self.close()
             raise TransportError(
                 f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
-                f"{str(error) or type(error).__name__}; whether it ran is not known"
+                f"{_said(error)}; whether it ran is not known"
             ) from error
         except TransportError:
             self.close()  # no exit status, no end: a connection not to be trusted with the next
@@ -213,7 +225,7 @@ class Ssh(Base):
             self.close()
             raise TransportError(
                 f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
-                f"{error or type(error).__name__}"
+                f"{_said(error)}"
             ) from error
         seconds = time.monotonic() - clock
         raise CommandFailed(
@@ -280,9 +292,11 @@ class _Held:
         self._channel.close()
 
 
-def _said(error: Exception) -> str:
-    """Return what an error says; paramiko writes the number of one that has none."""
-    return str(error).removeprefix("[Errno None] ") or type(error).__name__
+def _said(error: BaseException) -> str:
+    """Return what an error says, without its number."""
+    if isinstance(error, EOFError):
+        return "the other side closed the connection"
+    return re.sub(r"\[Errno \S+\] ", "", str(error)) or type(error).__name__
 
 
 def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,16 +133,70 @@ def test_a_scenario_without_a_result_makes_the_run_incomplete(toy: Toy) -> None:
     seen = toy.run("-x")
     assert seen.ret == 6
     seen.stdout.fnmatch_lines(["* b * no result *", "verdict: incomplete *"])
+    assert "stopping" not in seen.stdout.str()
     [said] = toy.results("globals")
-    assert "b: it was to run" in said["errors"][0]["message"]
+    assert said["errors"][0]["message"] == "b: not run: stopped after the first failure (-x)"
 
 
-def test_an_interrupted_run_is_incomplete(toy: Toy) -> None:
-    toy.feature("Then an interrupt in a Then", name="a")
-    toy.feature("Then all is well", name="b")
+@pytest.mark.parametrize("where", ["step", "report"])
+def test_an_interrupted_run_says_so_and_what_did_not_run(toy: Toy, where: str) -> None:
+    toy.feature("Then all is well", name="a")
+    if where == "step":
+        toy.feature("Then an interrupt in a Then", name="b")
+    else:  # where other plugins' wrappers are, too
+        toy.feature("Then an error in a Then", name="b")
+        toy.conftest("""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    if item.name == "test_b" and call.when == "call":
+        raise KeyboardInterrupt
+""")
+    for name in "cd":
+        toy.feature("Then all is well", name=name)
     seen = toy.run()
+    assert seen.ret == 130
+    seen.stdout.fnmatch_lines(
+        [
+            "*! KeyboardInterrupt !*",
+            "* a * compliant *",
+            "* b * no result * interrupted while it ran",
+            "b: no result*",
+            "2 scenarios have no result:",
+            "  interrupted before it ran",
+            "verdict: interrupted (1 compliant, 3 no result)",
+        ],
+    )
+    seen.stdout.no_fnmatch_line("* c *")
+    assert len(seen.outlines) < 30
+    assert not seen.errlines
+
+
+def test_an_interrupt_before_anything_is_known(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    toy.conftest("\ndef pytest_collection(): raise KeyboardInterrupt\n")
+    seen = toy.run()
+    assert seen.ret == 130
+    seen.stdout.fnmatch_lines(["interrupted: no scenario was run: nothing was judged"])
+
+
+def test_an_interrupt_while_the_report_is_made(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    toy.conftest("\nreport.publish = lambda _: os.kill(os.getpid(), 2)\n")
+    seen = toy.run()
+    assert (seen.ret, seen.errlines) == (130, ["interrupted"])
+    seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant)"])
+
+
+def test_who_was_not_asked_after_the_first_failure_is_counted(toy: Toy) -> None:
+    toy.feature("Then an error in a Then", name="a")
+    for name in "bc":
+        toy.feature("Then all is well", name=name)
+    seen = toy.run("-x")
     assert seen.ret == 6
-    seen.stdout.fnmatch_lines(["* a * no result *", "* b * no result *"])
+    seen.stdout.fnmatch_lines(
+        ["2 scenarios have no result:", "  not run: stopped after the first failure (-x)"]
+    )
+    seen.stdout.no_fnmatch_line("* b *")
 
 
 def test_a_file_that_cannot_be_read_makes_the_run_incomplete(toy: Toy) -> None:
@@ -173,6 +230,19 @@ def test_a_target_that_is_none_ends_the_collection(toy: Toy) -> None:
     assert seen.ret == 2
     assert seen.errlines == ["ERROR: no such target"]
     assert not [line for line in seen.outlines if line]
+
+
+@pytest.mark.parametrize(("sink", "why"), [("/dev/full", "No space left"), ("", "Broken pipe")])
+def test_output_that_cannot_be_written_is_no_verdict(toy: Toy, sink: str, why: str) -> None:
+    toy.feature("Then all is well")
+    reads, writes = os.pipe() if not sink else (os.open(sink, os.O_RDONLY), os.open(sink, 1))
+    os.close(reads)
+    argv = [sys.executable, "-m", "pytest", "--no-report"]
+    seen = subprocess.run(argv, cwd=toy.path, stdout=writes, stderr=subprocess.PIPE, check=False)
+    os.close(writes)
+    assert seen.returncode == 3
+    assert seen.stderr.decode().startswith(f"error: standard output cannot be written: {why}")
+    assert seen.stderr.count(b"\n") == 1
 
 
 def test_a_line_in_between_breaks_no_line(toy: Toy) -> None:

@@ -88,9 +88,37 @@ def test_until_it_has_ended_nothing_is_known_of_a_scenario() -> None:
         False,
         (),
         0.0,
+        begun=False,
         ended=False,
     )
-    assert Tally() == Tally({}, 0, 0)
+    assert Tally() == Tally({}, 0, 0, interrupted=False, failures=0)
+
+
+def test_why_a_scenario_has_no_result() -> None:
+    found = Tally()
+    found.expect([Outcome("0", "begun"), Outcome("1", "not begun")])
+    found.begin("0")
+    assert found.begin("unit") is None
+    nobody_knows = Outcome("", "").cause
+
+    def causes(*, interrupted: bool = False, failures: int = 0) -> list[str]:
+        found.interrupted, found.failures = interrupted, failures
+        return [each.cause for each in found.settled()]
+
+    assert causes() == [nobody_knows] * 2
+    assert causes(interrupted=True, failures=1) == [
+        "interrupted while it ran",
+        "interrupted before it ran",
+    ]
+    assert causes(failures=1) == [nobody_knows, "not run: stopped after the first failure (-x)"]
+    assert causes(failures=2)[1] == "not run: stopped after 2 failures (--maxfail)"
+
+
+@pytest.mark.parametrize("code", [0, 1, 5])
+def test_what_was_interrupted_ends_as_a_shell_has_it(code: int) -> None:
+    found = tally(code)
+    found.interrupted = True
+    assert found.code(pytest.ExitCode.INTERRUPTED) == 130
 
 
 def test_other_tests_are_passed_over() -> None:

@@ -6,9 +6,13 @@ import hashlib
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +25,7 @@ from remediation.ssh import Ssh, SshAddress
 from remediation.transport import RUN_ID, Inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ME = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -118,6 +122,86 @@ def test_a_refused_key_names_the_user_and_a_command_to_try(
 def test_nobody_listens(home: Path) -> None:
     with pytest.raises(TransportError, match=r"cannot reach x@127\.0\.0\.1:1 by SSH: .*connect"):
         Ssh(SshAddress("127.0.0.1", 1, "x")).run(["true"])
+
+
+CLOSED, RESET, SILENT, WEB = "closed", "reset", "silent", "web"
+
+
+@pytest.fixture
+def no_ssh() -> Iterator[Callable[[str], int]]:
+    """Starts what answers, and not as an SSH server; returns its port."""
+    kept: list[socket.socket] = []
+
+    def start(how: str) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        kept.append(listener)
+
+        def answer() -> None:
+            with suppress(OSError):  # the listener's end
+                kept.append(one := listener.accept()[0])
+                if how == RESET:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if how == WEB:
+                    one.recv(100)
+                    one.sendall(b"HTTP/1.1 400 Bad Request\r\n" * 200)
+                if how != SILENT:
+                    one.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        return int(listener.getsockname()[1])
+
+    yield start
+    for each in kept:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        (CLOSED, "the other side closed the connection"),
+        (RESET, "(Connection reset by peer|the other side closed the connection)"),
+        (SILENT, r"it said nothing for 0\.5 s"),
+        (WEB, ".*"),
+    ],
+)
+def test_what_answers_and_is_no_ssh_server(
+    home: Path, no_ssh: Callable[[str], int], how: str, why: str
+) -> None:
+    port = no_ssh(how)
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("127.0.0.1", port, ME), connect_timeout=0.5).run(["true"])
+    assert re.fullmatch(
+        rf"cannot reach {ME}@127\.0\.0\.1:{port} by SSH: it answers, but not as an SSH server "
+        rf"\({why}\)\n"
+        rf"try it by hand: ssh -o BatchMode=yes -p {port} {ME}@127\.0\.0\.1 true",
+        str(raised.value),
+    )
+    assert "Errno" not in str(raised.value)
+
+
+def test_what_paramiko_logs_is_not_told_beside_the_error(
+    home: Path, no_ssh: Callable[[str], int]
+) -> None:
+    """In a process of its own: pytest itself has a log's handler."""
+    code = (
+        "from remediation.ssh import Ssh, SshAddress\n"
+        f"Ssh(SshAddress('127.0.0.1', {no_ssh(CLOSED)}, 'x')).run(['true'])"
+    )
+    argv = [sys.executable, "-c", code]
+    root = Path(__file__).parents[2]
+    seen = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=False)
+    assert "remediation.errors.TransportError: cannot reach" in seen.stderr
+    assert "Exception (client)" not in seen.stderr
+
+
+def test_a_name_that_nobody_knows(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("pve1")).run(["true"])
+    assert str(raised.value) == "cannot reach pve1 by SSH: Name or service not known"
 
 
 def test_an_alias_of_the_users_configuration(home: Path, server: Sshd, tmp_path: Path) -> None:
@@ -349,7 +433,8 @@ def test_a_connection_that_drops_before_the_command_is_not_resent_either(
         with pytest.raises(TransportError) as raised:
             ssh.run(["touch", str(log)])
     assert str(raised.value) == (
-        f"the connection to {ssh.machine} dropped during touch {log}: EOFError; "
+        f"the connection to {ssh.machine} dropped during touch {log}: "
+        "the other side closed the connection; "
         "whether it ran is not known"
     )
     assert ssh.run(["true"]).ok

@@ -1,0 +1,51 @@
+"""Standard output that cannot be written, as a closed pipe or a full disk: that is no verdict.
+
+Python, click, rich and pytest end with 1 there, which here means *not compliant* or *drift*.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich import console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: What a program ends with whose answer nobody was given.
+LOST = 3
+_CANNOT_WRITE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+class Console(console.Console):
+    """Rich's, which leaves a closed pipe to :func:`written`."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError that is being handled."""
+        raise  # noqa: PLE0704 - rich calls this where it is
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """End the program with 3, and one line on standard error, if its output cannot be written."""
+    stdout = sys.stdout
+    if stdout is None:  # >&-: before anything is done, since the next file opened would be it
+        print("error: standard output is closed", file=sys.stderr)
+        sys.exit(LOST)
+    try:
+        try:
+            yield
+        finally:
+            stdout.flush()
+            if sys.stdout is not stdout:  # click's sign of a closed pipe
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is written at the very end
+        print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(LOST)
