@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from rich.text import Text
 
 from remediation import (
@@ -368,7 +369,7 @@ def journal() -> None:
 def _journal_lines(aim: Target) -> tuple[Journal, list[dict[str, Any]]]:
     with target.opened(aim, tell=console.tell) as runtime:
         the_journal = Journal(runtime.node, aim.ctid)
-        return the_journal, the_journal.lines()
+        return the_journal, [msgspec.to_builtins(line) for line in the_journal.lines()]
 
 
 @journal.command()
