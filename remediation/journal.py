@@ -118,6 +118,12 @@ class Journal:
             self._torn = content[len(whole) :]
         return self._lines
 
+    @property
+    def torn(self) -> bool:
+        """Whether the last line was cut off, and nothing has been added since."""
+        self.lines()
+        return bool(self._torn)
+
     def forget(self) -> None:
         """Read it anew when next asked: until the node is ours, another run may add to it."""
         self._lines = None
