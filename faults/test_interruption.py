@@ -6,8 +6,8 @@ must be the truth, ``apply`` refuse, ``rollback`` succeed, everything be as befo
 and a second ``rollback`` find nothing.
 
 ``SWEEP=all pytest faults/ -k interruption`` is all of it, ``SWEEP=killed,cut`` that of two kinds,
-``SWEEP=power,tunable`` one kind at the actions with that word. Without SWEEP it is every eleventh
-case of two actions: a file on the node, and the package.
+``SWEEP=power,tunable`` one kind at the actions with that word, ``SWEEP=rollback`` the way back.
+Without SWEEP it is every eleventh case of two actions: a file on the node, and the package.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ _ROOT = Path(__file__).parents[1]
 _TABLE = _ROOT / "reports/interruption.json"
 _ASKED = [word for word in os.environ.get("SWEEP", "").split(",") if word]
 _KINDS = [kind for kind in KINDS if kind in _ASKED] or list(KINDS)
-_WORDS = [word for word in _ASKED if word not in {*KINDS, "all"}]
+WAYS = ("apply", "rollback")
+_WAYS = [way for way in WAYS if way in _ASKED] or list(WAYS)
+_WORDS = [word for word in _ASKED if word not in {*KINDS, *WAYS, "all"}]
 #: The one on the node that restarts the container, by a part of its name.
 _OPTIONS = "has its features"
 #: Under the plan's profile, and still on its former driver, dockerd does not start: systemd gives
@@ -162,6 +164,10 @@ def _is_asked(action: str) -> bool:
     return not _WORDS or any(word in action for word in _WORDS)
 
 
+def _is_chosen(case: Case) -> bool:
+    return case.kind in _KINDS and case.way in _WAYS
+
+
 def _apply(lab: Lab, action: str) -> None:
     with connected(lab) as ssh:
         one_action(Points(ssh, None, lambda: None), CTID, action).apply()
@@ -172,7 +178,7 @@ def test_interruption(machine: Lab, subtests: pytest.Subtests) -> None:
     started, rows = time.monotonic(), list[Row]()
     with Runs() as runs:
         for sweep in _sweeps(machine, runs):
-            for case in [case for case in sweep.cases() if case.kind in _KINDS][::_EVERY]:
+            for case in [case for case in sweep.cases() if _is_chosen(case)][::_EVERY]:
                 clock = time.monotonic()
                 with subtests.test(msg=str(case)):
                     wrong = sweep.run(case)
@@ -274,7 +280,7 @@ class Sweep:
     def cases(self) -> Iterator[Case]:
         """Go there and back once, and yield a case for each point that was passed, and kind."""
         points: dict[str, list[Point]] = {}
-        for way in ("apply", "rollback"):
+        for way in WAYS:
             counted = Points(self._ssh, None, lambda: None)
             plan = one_action(counted, CTID, self.action)
             plan.apply() if way == "apply" else plan.rollback()

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from rich.text import Text
 
 from remediation import (
@@ -274,6 +275,7 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force
             whole = make(of_node=True)
             left = _left(whole, runtime.node, moved)
         the_plan = whole.only(only)
+        _say_if_torn(the_plan.journal)
         _consent([*the_plan.rollback_price(), *left], yes=yes)
         outcomes = the_plan.rollback(force=force)
     if outcomes or as_json:
@@ -319,15 +321,35 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
         journal, busy = the_plan.journal, Lock.of(runtime.node).owner()
         entries = {entry.action: entry for entry in journal.entries()}
         interrupted = journal.interrupted()
+        torn = journal.torn and not busy  # a run that is writing has not cut it off
         if interrupted is not None and not busy:  # first: what follows may not be answered
             err.print(Text(_cut_off(journal, interrupted), style="yellow"), soft_wrap=True)
+        if torn:
+            _say_if_torn(journal)
         drifts = the_plan.drifts()
     console.status(
-        drifts, entries, as_json=as_json, unfinished=interrupted, busy=busy, plan=the_plan
+        drifts,
+        entries,
+        as_json=as_json,
+        unfinished=interrupted,
+        torn=torn,
+        busy=busy,
+        plan=the_plan,
     )
     if interrupted is not None or any(drift for _, drift in drifts):
         sys.exit(1)
     sys.exit(3 if the_plan.unasked else 0)
+
+
+def _say_if_torn(journal: Journal) -> None:
+    """Say that the journal's last line does not count, if it was cut off."""
+    if journal.torn:
+        sentence = (
+            f"the last line of {journal.path} was cut off (by a full disk, or the power): it does "
+            "not count. A change is begun only when the line before it is whole, so what was "
+            "changed can be taken back"
+        )
+        err.print(Text(sentence, style="yellow"), soft_wrap=True)
 
 
 def _cut_off(journal: Journal, ctid: int) -> str:
@@ -369,7 +391,7 @@ def journal() -> None:
 def _journal_lines(aim: Target) -> tuple[Journal, list[dict[str, Any]]]:
     with target.opened(aim, tell=console.tell) as runtime:
         the_journal = Journal(runtime.node, aim.ctid)
-        return the_journal, the_journal.lines()
+        return the_journal, [msgspec.to_builtins(line) for line in the_journal.lines()]
 
 
 @journal.command()

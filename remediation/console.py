@@ -90,6 +90,7 @@ def status(
     entries: Mapping[str, Entry],
     *,
     unfinished: int | None,
+    torn: bool,
     busy: str,
     plan: Plan,
     as_json: bool,
@@ -104,8 +105,15 @@ def status(
             }
             for step, drift in drifts
         ]
-        said = {"unfinished": unfinished, "in use": busy, "not asked": list(plan.unasked)}
-        print_json({"actions": rows, **said})
+        print_json(
+            {
+                "actions": rows,
+                "unfinished": unfinished,
+                "last line cut off": torn,
+                "in use": busy,
+                "not asked": list(plan.unasked),
+            }
+        )
         return
     table = _table("requirement", "action", "", "journal", "drift")
     for step, drift in drifts:

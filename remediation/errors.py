@@ -5,6 +5,7 @@
     RemediationError
     ├── UsageError         bad option, bad target
     ├── TransportError     could not run: connect, host key, timeout, no exit status
+    │   ├── Unreachable    nobody is connected to: waiting does not mend it
     │   └── Elsewhere      the container is on another node of the cluster
     ├── CommandFailed      ran, wrong exit; carries the CommandResult
     ├── FactError          ran, but the answer cannot be read
@@ -40,6 +41,10 @@ class UsageError(RemediationError):
 
 class TransportError(RemediationError):
     """The command could not be run, or nobody can say how it ended."""
+
+
+class Unreachable(TransportError):
+    """There is no connection to the machine, and none could be made."""
 
 
 class Elsewhere(TransportError):

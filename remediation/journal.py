@@ -9,6 +9,8 @@
     {"v":2,"at":"…","ctid":950,"kind":"undone","action":"…"}
     {"v":2,"at":"…","ctid":950,"kind":"cut"}
 
+and at each line's end its ``"sum"``, by which damage is noticed (:mod:`remediation.journal_lines`).
+
 ``before`` is on the disk, synced, before the change that it is about is begun; ``after`` when
 the change is complete; ``undone`` when it is taken back and looked at (``"last":true``: only what
 the last run had done, since that failed). A run and a rollback end
@@ -26,7 +28,6 @@ attribute that is no text is ``{"name": …}``, in base64.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from dataclasses import dataclass, replace
@@ -35,19 +36,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from remediation import journal_lines
 from remediation.errors import FactError
+from remediation.journal_lines import VERSION, After, Before, Finished, Undone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from remediation.journal_lines import Line
     from remediation.transport import Transport
 
-VERSION = 2
 DIRECTORY = "/var/lib/docker-lxc-gate"
 #: More than this lies beside the journal (bytes).
 _LARGE = 4096
-#: The end of a line that was cut off; no whole line of another kind ends like this.
-_CUT = b'"kind":"cut"}'
 _APPEND = (
     'set -e; umask 077; mkdir -p -- "$1"; cat >>"$1/journal.jsonl"; '
     'sync "$1/journal.jsonl"; sync "$1"'
@@ -99,12 +100,12 @@ class Journal:
         self._node, self.ctid, self.directory = node, ctid, directory
         self.path = f"{directory}/journal.jsonl"
         self.machine = node.machine
-        self._lines: list[dict[str, Any]] | None = None
-        self._torn = False
+        self._lines: list[Line] | None = None
+        self._torn = b""
 
     # -- reading
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[Line]:
         """Return every line of the node's journal, of all containers and all times.
 
         Raises:
@@ -113,33 +114,35 @@ class Journal:
         if self._lines is None:
             content = self._node.read(self.path) or b""
             whole = content[: content.rfind(b"\n") + 1]
-            self._lines = [
-                self._line(number, text)
-                for number, text in enumerate(whole.split(b"\n")[:-1], 1)
-                if not text.endswith(_CUT)
-            ]
-            self._torn = len(content) > len(whole)
+            read = [self._line(*each) for each in enumerate(whole.split(b"\n")[:-1], 1)]
+            self._lines = [line for line in read if line is not None]
+            self._torn = content[len(whole) :]
         return self._lines
+
+    @property
+    def torn(self) -> bool:
+        """Whether the last line was cut off, and nothing has been added since."""
+        self.lines()
+        return bool(self._torn)
 
     def forget(self) -> None:
         """Read it anew when next asked: until the node is ours, another run may add to it."""
         self._lines = None
 
-    def _line(self, number: int, line: bytes) -> dict[str, Any]:
+    def _line(self, number: int, line: bytes) -> Line | None:
         where = f"{self.path}, line {number} on {self._node.machine}"
         try:
-            value: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return journal_lines.read(line)
+        except journal_lines.Damaged as error:
             raise FactError(
                 f"{where}: damaged ({error}); nothing was changed. Look at it (less {self.path}); "
                 "with that line taken out, what the others hold can be taken back"
             ) from error
-        if value.get("v") != VERSION:
+        except journal_lines.OtherFormat as error:
             raise FactError(
-                f"{where}: written in format {value.get('v')!r}, this program knows {VERSION}; "
+                f"{where}: written in format {error}, this program knows {VERSION}; "
                 "use the version that wrote it. Nothing was changed"
-            )
-        return value
+            ) from error
 
     def entries(self) -> list[Entry]:
         """Return what has not been taken back, oldest first; the first before-image counts."""
@@ -153,7 +156,7 @@ class Journal:
         """
         try:
             return msgspec.convert(self._fetched(stored), type_, builtin_types=(bytes,))
-        except (msgspec.ValidationError, binascii.Error) as error:
+        except ValueError as error:  # msgspec's own, and that of base64
             raise FactError(f"{self.path}: {error}; nothing was changed") from error
 
     def before(self, action: str, type_: Any = Any) -> Any:
@@ -174,13 +177,13 @@ class Journal:
     def interrupted(self) -> int | None:
         """Return the container, any of the node's, whose run did not end; None if all did."""
         lines = self.lines()
-        ctids = dict.fromkeys([self.ctid, *(line["ctid"] for line in lines)])
+        ctids = dict.fromkeys([self.ctid, *(line.ctid for line in lines)])
         return next((ctid for ctid in ctids if _unfinished(lines, ctid)), None)
 
     def newer(self) -> list[int]:
         """Return the containers whose plans were applied after this one's and still are."""
         lines = self.lines()
-        began = {ctid: _began(lines, ctid) for ctid in dict.fromkeys(x["ctid"] for x in lines)}
+        began = {ctid: _began(lines, ctid) for ctid in dict.fromkeys(x.ctid for x in lines)}
         mine = began.get(self.ctid)
         if mine is None:
             return []
@@ -230,10 +233,10 @@ class Journal:
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
         self.lines()
-        if self._torn:  # ended, and said to be so, before anything follows it
-            lines = [{"kind": "cut"}, *lines]
         common = {"v": VERSION, "at": _now(), "ctid": self.ctid}
-        text = b"".join(msgspec.json.encode(common | line) + b"\n" for line in lines)
+        text = b"".join(journal_lines.written(common | line) for line in lines)
+        if self._torn:  # ended, and said to be so, before anything follows it
+            text = journal_lines.written(common | {"kind": "cut"}, self._torn) + text
         self.forget()  # what is on the disk is what counts, also after an error
         self._node.run(["sh", "-c", _APPEND, "journal", self.directory], stdin=text).require()
 
@@ -262,18 +265,21 @@ class Journal:
             self._node.write(path, content, 0o600)
         return digest
 
-    def _fetched(self, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return [self._fetched(each) for each in value] if isinstance(value, list) else value
-        if value.keys() == {"text"}:
-            return value["text"].encode()
-        if value.keys() == {"base64"}:
-            return base64.b64decode(value["base64"])
-        if value.keys() == {"name"}:
-            return base64.b64decode(value["name"]).decode(errors="surrogateescape")
-        if value.keys() == {"sha256", "size"}:
-            return self._beside(value["sha256"])
-        return {key: self._fetched(each) for key, each in value.items()}
+    def _fetched(self, value: Any) -> Any:  # noqa: PLR0911 - a table
+        match value:
+            case list():
+                return [self._fetched(each) for each in value]
+            case {"text": str(text)} if len(value) == 1:
+                return text.encode()
+            case {"base64": str(text)} if len(value) == 1:
+                return base64.b64decode(text, validate=True)
+            case {"name": str(text)} if len(value) == 1:
+                return base64.b64decode(text, validate=True).decode(errors="surrogateescape")
+            case {"sha256": str(digest), "size": int()} if len(value) == 2:  # noqa: PLR2004
+                return self._beside(digest)
+            case dict():
+                return {key: self._fetched(each) for key, each in value.items()}
+        return value
 
     def _beside(self, digest: str) -> bytes:
         path = f"{self.directory}/contents/{digest}"
@@ -297,41 +303,42 @@ def _name(text: str) -> str | dict[str, str]:
     return text
 
 
-def _open(lines: list[dict[str, Any]], ctid: int) -> list[Entry]:
+def _open(lines: list[Line], ctid: int) -> list[Entry]:
     found: dict[str, Entry] = {}
     for line in lines:
-        kind, action = line["kind"], line.get("action", "")
-        if line["ctid"] != ctid:
+        if line.ctid != ctid or not isinstance(line, Before | After | Undone):
             continue
-        entry = found.get(action)
-        if kind == "before" and (entry is None or entry.complete):
-            images = (*(entry.images if entry else ()), Image(line["state"]))
-            found[action] = Entry(action, line["machine"], images)
-        elif kind == "after" and entry is not None:
-            done = replace(entry.images[-1], after=line["state"])
+        action, entry = line.action, found.get(line.action)
+        if isinstance(line, Before) and (entry is None or entry.complete):
+            images = (*(entry.images if entry else ()), Image(line.state))
+            found[action] = Entry(action, line.machine, images)
+        elif isinstance(line, After) and entry is not None:
+            done = replace(entry.images[-1], after=line.state)
             found[action] = replace(entry, images=(*entry.images[:-1], done))
-        elif kind == "undone" and entry is not None:
-            if line.get("last") and entry.images[:-1]:
+        elif isinstance(line, Undone) and entry is not None:
+            if line.last and entry.images[:-1]:
                 found[action] = replace(entry, images=entry.images[:-1])
             else:
                 found.pop(action)
     return list(found.values())
 
 
-def _unfinished(lines: list[dict[str, Any]], ctid: int) -> bool:
-    kinds = [line["kind"] for line in lines if line["ctid"] == ctid]
-    return bool(_open(lines, ctid)) and kinds[-1] != "finished"
+def _unfinished(lines: list[Line], ctid: int) -> bool:
+    mine = [line for line in lines if line.ctid == ctid]
+    return bool(_open(lines, ctid)) and not isinstance(mine[-1], Finished)
 
 
-def _began(lines: list[dict[str, Any]], ctid: int) -> int | None:
+def _began(lines: list[Line], ctid: int) -> int | None:
     """Return where the oldest of a container's open before-images stands."""
     began: dict[str, int] = {}
     still = {entry.action for entry in _open(lines, ctid)}
     for number, line in enumerate(lines):
-        if line["ctid"] == ctid and line["kind"] == "before":
-            began.setdefault(line["action"], number)
-        elif line["ctid"] == ctid and line["kind"] == "undone" and not line.get("last"):
-            began.pop(line["action"], None)  # applied again, it began again
+        if line.ctid != ctid:
+            continue
+        if isinstance(line, Before):
+            began.setdefault(line.action, number)
+        elif isinstance(line, Undone) and not line.last:
+            began.pop(line.action, None)  # applied again, it began again
     return min((at for action, at in began.items() if action in still), default=None)
 
 

@@ -27,15 +27,15 @@ def looking(plan: Plan, node: Transport) -> Plan:
         plan: of which nothing is to be applied or taken back.
         node: where its journal lies.
     """
-    ctid, foreseen = plan.journal.ctid, dict[str, list[Argv]]()
-    foreseen[node.machine] = [question(lambda on: Journal(on, ctid).lines())]
+    ctid, directory = plan.journal.ctid, plan.journal.directory
+    foreseen = {node.machine: [question(lambda on: Journal(on, ctid, directory).lines())]}
     places = {node.machine: node}
     for step in plan.steps:
         places[step.on.machine] = step.on
         foreseen.setdefault(step.on.machine, []).extend(_asked(step.action))
     ahead = {name: Ahead(on, filter(None, foreseen[name])) for name, on in places.items()}
     steps = [replace(step, on=ahead[step.on.machine]) for step in plan.steps]
-    return replace(plan, steps=steps, journal=Journal(ahead[node.machine], ctid))
+    return replace(plan, steps=steps, journal=Journal(ahead[node.machine], ctid, directory))
 
 
 def _asked(action: Action[Any]) -> list[Argv]:

@@ -351,8 +351,8 @@ class Plan:
                 raise NotClean(
                     f"the plan was applied to container {newer[-1]} after it was to "
                     f"{self.journal.ctid}, and they share the node. Take that back first: "
-                    f"{_ROLLBACK} of container {newer[-1]}. If it is gone for good, and what it left "
-                    f"may stay: {_ACCEPT} of container {newer[-1]}"
+                    f"{_ROLLBACK} of container {newer[-1]}. If it is gone for good, and what was "
+                    f"changed for it may stay: {_ACCEPT} of container {newer[-1]}"
                 )
             names = {step.action.name for step in (*self.steps, *self.asleep)}
             if self.whole:  # also what this plan, today, knows nothing of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import stamina
 
 from remediation import config
-from remediation.errors import Elsewhere, FactError, TransportError
+from remediation.errors import Elsewhere, FactError, TransportError, Unreachable
 from remediation.transport import CommandResult, Inside, Transport
 
 if TYPE_CHECKING:
@@ -352,6 +352,11 @@ class _Booting(Exception):
     """systemd in the container is still on its way."""
 
 
+def _may_come(error: Exception) -> bool:
+    """Whether waiting helps: not where the node itself is gone."""
+    return isinstance(error, _Booting | TransportError) and not isinstance(error, Unreachable)
+
+
 #: Asking again and again slows a boot down; before there is systemd the waiting ends at once.
 _BOOTED = "timeout 20 systemctl is-system-running --wait; exec systemctl is-system-running"
 
@@ -364,10 +369,10 @@ def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
         patience: seconds.
 
     Raises:
-        TransportError: it has not within that time.
+        TransportError: it has not within that time, or its node cannot be reached any more.
     """
 
-    @stamina.retry(on=(_Booting, TransportError), timeout=patience, attempts=None, wait_max=2.0)
+    @stamina.retry(on=_may_come, timeout=patience, attempts=None, wait_max=2.0)
     def settled() -> None:
         said = container.run(["sh", "-c", _BOOTED]).text.split()
         state = said[-1] if said else ""

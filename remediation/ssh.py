@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from remediation.errors import CommandFailed, TransportError
+from remediation.errors import CommandFailed, TransportError, Unreachable
 from remediation.ssh_config import route
 from remediation.transport import Base, CommandResult
 
@@ -156,7 +156,7 @@ class Ssh(Base):
                 f"-f {_first_known_hosts(hop)}"
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise TransportError(self._refusal(error, client, hop, name)) from error
+            raise Unreachable(self._refusal(error, client, hop, name)) from error
         transport = client.get_transport()
         if transport is None:
             raise TransportError(f"the connection to {name} is gone")

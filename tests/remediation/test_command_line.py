@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -73,6 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return found
 
     monkeypatch.setattr(target, "opened", opened)
+    monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
     monkeypatch.setattr(docker_in_lxc, "plan", plan)
     monkeypatch.setattr("remediation.__main__._watched", lambda *_: nullcontext(lambda _: None))
     flags(tmp_path, Flag("tunable")).apply()
@@ -83,6 +85,13 @@ def ended(*arguments: str) -> tuple[int, str]:
     """Return what a command ends with, and what it says of that."""
     result = CliRunner().invoke(main, [*arguments, "--target", "root@pve1/950"])
     return result.exit_code, result.stderr
+
+
+def asked() -> dict[str, Any]:
+    """Return what status says to a program."""
+    result = CliRunner().invoke(main, ["status", "--json", "--target", "root@pve1/950"])
+    said: dict[str, Any] = json.loads(result.stdout)
+    return said
 
 
 DAMAGED = (
@@ -132,6 +141,24 @@ def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
         "them back first: python -m remediation rollback, with the same --target, but container "
         "951\n"
     )
+
+
+@pytest.mark.parametrize("command", ["status", "rollback"])
+def test_a_last_line_that_was_cut_off_is_said(folder: Path, command: str) -> None:
+    path = folder / "journal/journal.jsonl"
+    said = f"the last line of {path} was cut off (by a full disk, or the power): it does not count."
+    assert said not in ended("status")[1]
+    path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
+    assert ended(command, *(["--yes"] if command == "rollback" else []))[1].startswith(said)
+
+
+def test_a_program_is_told_of_a_last_line_that_was_cut_off(folder: Path) -> None:
+    path = folder / "journal/journal.jsonl"
+    assert not asked()["last line cut off"]
+    path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
+    assert asked()["last line cut off"]
+    with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
+        assert not asked()["last line cut off"]  # it is being written
 
 
 class Listened:

@@ -33,6 +33,12 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def old(**line: object) -> bytes:
+    """A line as an earlier program wrote it, without a sum."""
+    common = {"v": 2, "at": "2026-11-24T18:30:00Z", "ctid": 950}
+    return json.dumps(common | line, separators=(",", ":")).encode()
+
+
 def test_a_run_and_its_undoing_in_the_journals_words(tmp_path: Path) -> None:
     it = journal(tmp_path)
     it.record(BEFORE)
@@ -41,7 +47,8 @@ def test_a_run_and_its_undoing_in_the_journals_words(tmp_path: Path) -> None:
     it.roll_back()
     it.undone(["two", "one"], last=False, ended=True)
     written = lines(tmp_path)
-    assert {(line["v"], line["ctid"]) for line in written} == {(2, 950)}
+    assert {(line["v"], line["ctid"], len(line["sum"])) for line in written} == {(2, 950, 16)}
+    assert [list(line)[:5] for line in written[:2]] == [["v", "at", "ctid", "kind", "action"]] * 2
     kinds = [(line["kind"], line.get("action")) for line in written]
     assert kinds == [
         *(("before", "one"), ("before", "two"), ("after", "one"), ("finished", None)),
@@ -160,6 +167,20 @@ def test_a_content_that_is_not_what_was_stored_is_not_put_back(tmp_path: Path, h
         (b'{"v":2,"kind":"\xff"}', "damaged"),
         (b"[]", "damaged"),
         (b"", "damaged"),
+        (old(kine="before"), "damaged .*missing required field `kind`"),
+        (old(kind="befors", action="one"), "damaged .*'befors'"),
+        (old(kind=None), "damaged"),
+        (old(kind="before", actor="one", machine="m", state="old"), "damaged"),
+        (old(kind="before", action="one", machine="m"), "damaged .*`state`"),
+        (old(kind="after", action=1, machine="m", state="new"), "damaged .*action"),
+        (old(kind="undone"), "damaged .*`action`"),
+        (old(kind="undone", action="one", last="yes"), "damaged .*last"),
+        (old(kind="undone", action="one", lest=True), "damaged .*unknown field `lest`"),
+        (old(kind="finished", action="one"), "damaged .*unknown field"),
+        (old(kind="finished", ctid="950"), "damaged .*ctid"),
+        (old(kind="finished", at=2026), "damaged .*at"),
+        (old(kind="finished", sum="0123"), "damaged .*sum"),
+        (old(kind="finished", sum="0" * 16), f"damaged .*its sum is {'0' * 16}"),
     ],
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -177,6 +198,71 @@ def test_a_line_that_cannot_be_read_stops_everything(
         with pytest.raises(FactError, match=rf"line {place + 1} on localhost.*{said}"):
             ask()
     assert path.read_bytes() == content
+
+
+def test_no_byte_of_a_journal_can_change_unnoticed(tmp_path: Path) -> None:
+    """Also of a line that was cut off: a lost line's end before it would take that line along."""
+    path = tmp_path / "journal/journal.jsonl"
+    journal(tmp_path).record(BEFORE[1:])
+    path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
+    it = journal(tmp_path)
+    it.finish()
+    it.undone(["two"], last=True, ended=False)
+    content = path.read_bytes()
+    assert journal(tmp_path).entries() == []
+    for place in range(len(content) - 1):  # without the last, the last line is a torn one
+        harmed = bytearray(content)
+        harmed[place] ^= 1
+        path.write_bytes(harmed)
+        with pytest.raises(FactError, match=r"damaged .*nothing was changed"):
+            journal(tmp_path).lines()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_a_damaged_line_can_be_taken_out(tmp_path: Path, place: int) -> None:
+    it = journal(tmp_path)
+    it.record(BEFORE)
+    it.complete("one", "localhost", FileState())
+    it.finish()
+    path = tmp_path / "journal/journal.jsonl"
+    texts = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(texts[:place] + texts[place + 1 :]))
+    left = [entry.action for entry in journal(tmp_path).entries()]
+    assert left == {0: ["two"], 1: ["one"]}.get(place, ["one", "two"])
+
+
+def test_lines_without_a_sum_are_read_and_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "journal/journal.jsonl"
+    path.parent.mkdir()
+    both = {"action": "one", "machine": "m"}
+    lines = [
+        old(kind="before", **both, state="old"),
+        old(kind="after", **both, state="new"),
+        b'{"v":2,"at":"20' + old(kind="cut"),
+        old(kind="rolling back"),
+        old(kind="undone", last=True, action="none"),
+        old(kind="finished"),
+    ]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    it = journal(tmp_path)
+    assert it.entries() == [Entry("one", "m", (Before("old", "new"),))]
+    assert not it.unfinished()
+    it.undone(["one"], last=False, ended=True)
+    assert journal(tmp_path).entries() == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"text": 5}, {"base64": "a"}, {"base64": "/w=!="}, {"base64": "é"}, {"sha256": 5, "size": 1}],
+)
+def test_a_content_that_is_none_is_refused(tmp_path: Path, content: object) -> None:
+    """As a hand may have written it: what this program writes has a sum."""
+    path = tmp_path / "journal/journal.jsonl"
+    path.parent.mkdir()
+    state = {"kind": "file", "content": content}
+    path.write_bytes(old(kind="before", action="one", machine="m", state=state) + b"\n")
+    with pytest.raises(FactError, match="nothing was changed"):
+        journal(tmp_path).before("one", FileState)
 
 
 def test_an_image_of_another_type_is_refused(tmp_path: Path) -> None:
@@ -197,7 +283,7 @@ def test_a_torn_last_line_is_ended_and_said_to_be_cut(tmp_path: Path) -> None:
     assert journal(tmp_path).entries() == []
     third = path.read_bytes().splitlines()[2]
     assert third.startswith(b'{"v":2,"at":"2026{')
-    assert third.endswith(b'"kind":"cut"}')
+    assert b'"kind":"cut","sum":"' in third
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 from scripted import Answer, Scripted
 
-from remediation.errors import CommandFailed, FactError, RemediationError, TransportError
-from remediation.runtime import Lxc, Pct
-from remediation.transport import Local
+from remediation.errors import (
+    CommandFailed,
+    FactError,
+    RemediationError,
+    TransportError,
+    Unreachable,
+)
+from remediation.runtime import Lxc, Pct, wait_until_booted
+from remediation.transport import Base, CommandResult, Local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 TRANSCRIPTS = json.loads((Path(__file__).parents[1] / "pct/transcripts.json").read_text())["cases"]
 CASES = {case["name"]: case for case in TRANSCRIPTS}
@@ -238,3 +244,33 @@ def test_a_command_in_plain_lxc_may_fail_by_itself() -> None:
 def test_no_plain_container_is_an_error_with_a_way_out() -> None:
     with pytest.raises(FactError, match="lxc-ls"):
         Lxc(Scripted({CAT_PLAIN: ABSENT})).configuration(200)
+
+
+class Boots(Base):
+    """A container on its way: what it answers, one after the other."""
+
+    machine = "container 200"
+
+    def __init__(self, *answers: str | Exception) -> None:
+        self.answers = list(answers)
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return CommandResult(tuple(argv), 0, answer.encode(), b"", self.machine, 0.0, 0.0)
+
+
+def test_a_container_that_cannot_be_entered_yet_is_waited_for() -> None:
+    booting = Boots(TransportError("no such process"), "starting", "degraded")
+    wait_until_booted(booting)
+    assert booting.answers == []
+
+
+def test_a_container_whose_node_is_gone_is_not_waited_for() -> None:
+    booting = Boots("starting", Unreachable("cannot reach pve1 by SSH"), "running")
+    with pytest.raises(Unreachable, match="pve1"):
+        wait_until_booted(booting)
+    assert booting.answers == ["running"]

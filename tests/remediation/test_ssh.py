@@ -190,7 +190,7 @@ def test_what_paramiko_logs_is_not_told_beside_the_error(
     argv = [sys.executable, "-c", code]
     root = Path(__file__).parents[2]
     seen = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=False)
-    assert "remediation.errors.TransportError: cannot reach" in seen.stderr
+    assert "remediation.errors.Unreachable: cannot reach" in seen.stderr
     assert "Exception (client)" not in seen.stderr
 
 

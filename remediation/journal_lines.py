@@ -1,0 +1,132 @@
+"""The lines of a journal: what each kind says, and how one that is damaged is told.
+
+A line ends in ``,"sum":"0123456789abcdef"}``: the first 16 hex digits of the SHA-256 of the line as
+it would be without that, ``}`` in its place. It is a line's own: one that is damaged can be taken
+out, and the others can still be read. Of a line that was cut off, the sum at the end of its
+``cut`` is of all that stands before it, torn words included. Lines that an earlier program wrote
+have none, and are read as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 2
+#: The end of a line that was cut off, but for the sum; no whole line of another kind ends so.
+_CUT = b'"kind":"cut"}'
+#: In a text of JSON its quotes would be escaped: only a line's own end looks like this.
+_SUM = re.compile(rb',"sum":"([0-9a-f]{16})"\}$')
+
+
+class Line(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+):
+    """What every line says: the format, when, and of which container's plan."""
+
+    v: Literal[2]
+    at: str
+    ctid: int
+
+
+class Before(Line, frozen=True, tag="before"):
+    """What an action found; it is on the disk before the change is begun."""
+
+    action: str
+    machine: str
+    state: Any
+
+
+class After(Line, frozen=True, tag="after"):
+    """What an action left, when it was done."""
+
+    action: str
+    machine: str
+    state: Any
+
+
+class Finished(Line, frozen=True, tag="finished"):
+    """A run or a rollback came to its end."""
+
+
+class RollingBack(Line, frozen=True, tag="rolling back"):
+    """A rollback begins."""
+
+
+class Undone(Line, frozen=True, tag="undone"):
+    """An action was taken back, or only its last run (``last``), or is left so (``accepted``)."""
+
+    action: str
+    last: bool = False
+    accepted: bool = False
+
+
+_DECODER = msgspec.json.Decoder(Before | After | Finished | RollingBack | Undone)
+
+
+class _Any(msgspec.Struct):
+    """A line of whatever format."""
+
+    v: Any = None
+
+
+class OtherFormat(Exception):
+    """A line of a format that is not ours; says of which."""
+
+
+class Damaged(Exception):
+    """A line that says nothing that any program wrote; says why."""
+
+
+def read(line: bytes) -> Line | None:
+    """Return what a line says, or None of one that was cut off.
+
+    Args:
+        line: without its end.
+
+    Raises:
+        Damaged: its sum is of something else, or it is none of our lines.
+        OtherFormat: another version wrote it.
+    """
+    end = _SUM.search(line)
+    body = line[: end.start()] + b"}" if end else line
+    if end and end[1] != _sum(body):
+        raise Damaged(
+            f"its sum is {end[1].decode()}, that of what stands there {_sum(body).decode()}"
+        )
+    if body.endswith(_CUT):
+        return None
+    try:
+        version = msgspec.json.decode(body, type=_Any).v
+        if version != VERSION:
+            raise OtherFormat(f"{version!r}")
+        found: Line = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Damaged(str(error)) from error
+    return found
+
+
+def written(line: Mapping[str, Any], torn: bytes = b"") -> bytes:
+    """Return a line as it is added, with its sum and its end.
+
+    Args:
+        line: what it says, in the order in which that is to be read.
+        torn: what it is added to, if that is a line without its end.
+    """
+    body = msgspec.json.encode(line)
+    return body[:-1] + b',"sum":"' + _sum(torn + body) + b'"}\n'
+
+
+def _sum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:16].encode()
