@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import apparmor, config, files
-from remediation.errors import RemediationError
+from remediation.errors import FactError, RemediationError
 from remediation.files import FileState
 from remediation.plan import Drift, Simple
 
@@ -62,7 +62,7 @@ class FileEdit(Simple):
         """See :class:`remediation.plan.Action`."""
         if files.same(now, before) or (after is not None and files.same(now, after)):
             return None
-        left = after.content if after is not None else self.edit(files.content(before))
+        left = after.content if after is not None else self._edited(before)
         if after is None and now.kind == "file" and now.content == left:
             return None
         what = {"absent": "was removed", "file": "was changed"}.get(now.kind, f"is a {now.kind}")
@@ -70,6 +70,13 @@ class FileEdit(Simple):
             what = ", ".join([what, *_beside_content(now, after)])
         there = os.fsencode(now.link) if now.kind == "link" else now.content
         return Drift(f"{self.path} {what}", there, left)
+
+    def _edited(self, before: FileState) -> bytes:
+        """Return what ``apply`` makes of a file; what it refuses, it leaves."""
+        try:
+            return self.edit(files.content(before))
+        except FactError:
+            return before.content
 
 
 def _beside_content(now: FileState, left: FileState) -> list[str]:

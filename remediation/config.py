@@ -114,6 +114,16 @@ def _pending(option: Option) -> bool:
     return option.section.lower() == PENDING
 
 
+def waiting(text: str) -> tuple[str, ...]:
+    r"""Return what waits for the container's next start, the names of options to be removed, too.
+
+    >>> waiting("arch: amd64\n[pve:pending]\ndelete: net0\nmemory: 1024\n")
+    ('delete: net0', 'memory: 1024')
+    """
+    said = parse("", text).options
+    return tuple(f"{option.key}: {option.value}" for option in said if _pending(option))
+
+
 def volumes(text: str) -> frozenset[tuple[str, str, str]]:
     r"""Return what a configuration says of disks and snapshots, which it must never lose.
 

@@ -342,9 +342,21 @@ def described(text: bytes | None, ctid: int) -> bytes:
 
 
 def container_options(text: bytes | None) -> bytes:
-    """Return the container's configuration with its features and profile in effect."""
+    """Return the container's configuration with its features and profile in effect.
+
+    Raises:
+        FactError: changes wait for the container's start. The plan's restart would bring them
+            into effect, and from Proxmox's hands, which writes the file anew, nothing brings the
+            former one back.
+    """
     written = _whole(text)
     changed = config.with_options(written, FEATURES, {"lxc.apparmor.profile": PROFILE})
+    if changed != written and (waiting := config.waiting(written)):
+        raise FactError(
+            f"changes to the container wait for its next start ({'; '.join(waiting)}), and a "
+            "restart by the plan would bring them into effect. pct pending CTID shows them; "
+            "restart the container first, or take them back: pct set CTID --revert OPTION"
+        )
     return changed.encode(errors="surrogateescape")
 
 

@@ -170,6 +170,12 @@ def test_disks_and_snapshots() -> None:
     assert config.volumes(ANEW) == config.volumes(WRITTEN)
 
 
+def test_what_waits_for_the_next_start() -> None:
+    assert config.waiting(WRITTEN) == ("memory: 512", "mp1: local:y")
+    assert config.waiting(ANEW) == ("memory: 512", "mp1: local:y")
+    assert config.waiting("arch: amd64\n[pve:pending]\n# none\n[old]\narch: amd64\n") == ()
+
+
 @pytest.mark.parametrize("key", ["rootfs", "mp12", "unused0", "parent", "lxc.rootfs.path"])
 def test_what_says_where_a_disk_is(key: str) -> None:
     assert config.volumes(f"{key}: x\nX{key}: y\n{key}X: z\n") == {("", key, "x")}

@@ -13,7 +13,7 @@ from world import World, world
 
 from lab.guest.pct.config import Config, Section, parse, serialise
 from remediation.docker_in_lxc import PROFILE
-from remediation.errors import Meddled
+from remediation.errors import FactError, Meddled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,3 +265,31 @@ def test_killed_at_any_command_it_comes_back_beside_a_snapshot(running: bool, ba
             assert (it.node.effective is not None) is running
             assert PROFILE not in (it.node.effective or "").partition("[new]")[0]
             assert it.plan().rollback() == []
+
+
+def test_what_waited_before_the_plan_stops_it_before_anything_is_changed(tmp_path: Path) -> None:
+    """Its restart would bring that into effect, and Proxmox would take it out of the file."""
+    waits = Laid(content=b"arch: amd64\n\n[pve:pending]\nmemory: 1024\n")
+    it = world(str(tmp_path), waits, running=True)
+    before = it.look()
+    for of in (it.plan().drifts, it.plan().apply):
+        with pytest.raises(FactError, match="wait for its next start"):
+            of()
+    assert it.look() == before
+    assert it.plan().journal.entries() == []
+
+
+def test_of_a_run_that_found_something_waiting_and_was_cut_off_what_was_there_is_known(
+    tmp_path: Path,
+) -> None:
+    """It was set between the look and the change, which was then refused."""
+    it = world(str(tmp_path), Laid(content=b"[pve:pending]\nmemory: 1024\n"), running=False)
+    step = it.step()
+    image = step.action.capture(step.on)
+    it.plan().journal.record([(step.action.name, step.on.machine, image)])
+    path = tmp_path / "here/config"
+    path.write_bytes(b"onboot: 1\n" + path.read_bytes())
+    with pytest.raises(Meddled, match="was changed"):
+        it.plan().rollback()
+    it.plan().rollback(force=True)
+    assert path.read_bytes() == b"[pve:pending]\nmemory: 1024\n"

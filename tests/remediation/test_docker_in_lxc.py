@@ -110,6 +110,20 @@ def test_options_go_before_the_first_section_and_once() -> None:
     assert it.container_options(changed.encode()).decode() == changed
 
 
+@pytest.mark.parametrize("line", ["memory: 1024", "delete: net0", "features: nesting=1"])
+def test_changes_that_wait_for_the_next_start_are_named_and_left(line: str) -> None:
+    text = f"arch: amd64\n\n[pve:pending]\n{line}\n\n[pre]\narch: amd64\n"
+    with pytest.raises(FactError, match=rf"\({line}\).*pct pending CTID .*--revert OPTION"):
+        it.container_options(text.encode())
+
+
+def test_changes_that_wait_hinder_nothing_where_there_is_nothing_to_do() -> None:
+    done = it.container_options(CONF.encode()) + b"[pve:pending]\nmemory: 1024\n"
+    assert it.container_options(done) == done
+    none = CONF.encode() + b"[pve:pending]\n"
+    assert it.container_options(none).endswith(b"[pve:pending]\n")
+
+
 def test_options_of_a_file_without_a_final_newline() -> None:
     changed = it.container_options(b"arch: amd64").decode()
     assert changed == (
