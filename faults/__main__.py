@@ -47,11 +47,10 @@ class _Command(click.Command):
 @click.option(
     "--target",
     "where",
-    default=targets.DEFAULT,
-    show_default=True,
     metavar="T",
     help=f"{targets.EXPECTED}, or a name in the target file. On all but the lab only faults that "
-    "can be taken back are run, in a container that is made for them.",
+    f"can be taken back are run, in a container that is made for them.  [default: "
+    f"{targets.DEFAULT}]",
 )
 @click.option(
     "--target-file",
@@ -67,7 +66,7 @@ class _Command(click.Command):
 @click.option("--json", "as_json", is_flag=True, help="Print the kill matrix as JSON.")
 def main(
     ids: Sequence[str],
-    where: str,
+    where: str | None,
     file: Path | None,
     *,
     allow_mutation: bool,
