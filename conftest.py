@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gate import evidence, report
+from gate import evidence, report, terminal
 from remediation import docker_in_lxc
 from remediation import target as targets
 from remediation.errors import RemediationError, TransportError, UsageError
@@ -116,10 +116,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     changing = [item for item in items if item.get_closest_marker("mutates")]
     if not _may_change(config) and _leave_out(config, items, changing):
         clauses = {str(mark.kwargs["id"]) for item in changing for mark in item.iter_markers("req")}
-        said.append(
-            f"{len(changing)} scenarios that change the target are not asked (--allow-mutation), "
-            f"of {', '.join(sorted(clauses))}"
+        many = evidence.counted(
+            len(changing),
+            "scenario that changes the target is",
+            "scenarios that change the target are",
         )
+        said.append(f"{many} not asked (--allow-mutation), of {', '.join(sorted(clauses))}")
     if not config.getoption("--target") or config.option.collectonly:
         return
     tagged = [item for item in items if any(map(item.get_closest_marker, _WITHOUT))]
@@ -183,7 +185,7 @@ def _without(config: pytest.Config, target: Target) -> frozenset[str]:
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Say what is not asked, so that a verdict is not taken for more than it is."""
     del items
-    return config.stash.get(_LEFT_OUT, [])
+    return [terminal.wrapped(line) for line in config.stash.get(_LEFT_OUT, [])]
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from faults.run import Result
 from lab import progress
 from lab.machine import Lab
 from remediation import target as targets
+from remediation.console import print_json
 from remediation.errors import RemediationError, UsageError
 from remediation.output import Console, written
 
@@ -47,11 +48,10 @@ class _Command(click.Command):
 @click.option(
     "--target",
     "where",
-    default=targets.DEFAULT,
-    show_default=True,
     metavar="T",
     help=f"{targets.EXPECTED}, or a name in the target file. On all but the lab only faults that "
-    "can be taken back are run, in a container that is made for them.",
+    f"can be taken back are run, in a container that is made for them.  [default: "
+    f"{targets.DEFAULT}]",
 )
 @click.option(
     "--target-file",
@@ -64,10 +64,12 @@ class _Command(click.Command):
 @click.option("--third", "part", is_flag=True, help="For each scenario one killer, as in CI.")
 @click.option("--all", "everything", is_flag=True, help="Ask all scenarios after each fault.")
 @click.option("--list", "listed", is_flag=True, help="Say which faults there are, and do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the kill matrix as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the kill matrix, or that list, as JSON."
+)
 def main(
     ids: Sequence[str],
-    where: str,
+    where: str | None,
     file: Path | None,
     *,
     allow_mutation: bool,
@@ -81,11 +83,10 @@ def main(
     ID is a fault's (F15), or a pattern of some ('F3*'); without one all are run. Exit 0: each
     fault turned red what it names and nothing else; 1: not so; 3: one could not be run.
     """
-    faults = chosen(ids)
+    faults, asked = chosen(ids), targets.find(where, file)
     if listed:
-        Console(highlight=False).print(_listing(third(faults) if part else faults))
+        _show(third(faults) if part else faults, as_json=as_json)
         return
-    asked = targets.find(where, file)
     on_lab = asked == targets.parse(targets.DEFAULT)
     if not on_lab:
         faults = real.require_safe(faults, named=bool(ids), may_change=allow_mutation)
@@ -128,15 +129,31 @@ def _tell(line: str) -> None:
     _err.print(Text(f"… {line}", style="dim"), soft_wrap=True)
 
 
-def _listing(faults: Iterable[Fault]) -> Table:
+def _show(faults: Iterable[Fault], *, as_json: bool) -> None:
+    """Print which faults there are, what each must cause, and which may run on a real target."""
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": fault.id,
+                    "description": fault.title,
+                    "not compliant": fault.red,
+                    "undetermined": fault.undetermined,
+                    "on a real target": fault.safe,
+                }
+                for fault in faults
+            ]
+        )
+        return
     table = Table(box=None, pad_edge=False)
-    for column in ("fault", "what is broken", "not compliant", "undetermined", "real target"):
+    for column in ("fault", "what is broken", "not compliant", "undetermined"):
         table.add_column(column, overflow="fold", no_wrap=column == "fault")
+    table.add_column("on a real target", max_width=len("on a real"))
     for fault in faults:
-        safe = "safe" if fault.safe else ""
         lists = ["\n".join(titles) for titles in (fault.red, fault.undetermined)]
-        table.add_row(fault.id, Text(fault.title), *map(Text, lists), safe)
-    return table
+        may = "yes" if fault.safe else ""
+        table.add_row(fault.id, Text(fault.title), *map(Text, lists), may)
+    Console(highlight=False).print(table)
 
 
 if __name__ == "__main__":

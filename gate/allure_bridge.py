@@ -131,9 +131,8 @@ def _attach(item: pytest.Item, since: tuple[int, int] = (0, 0), of: str = "") ->
         with allure.step(line):
             pass
     if new.commands:
-        count = len(new.commands)
         body = "\n".join(map(evidence.transcript, new.commands))
-        title = f"{count} command{'s' * (count > 1)}{of}"
+        title = f"{evidence.counted(len(new.commands), 'command')}{of}"
         allure.attach(body, title, allure.attachment_type.TEXT)
 
 

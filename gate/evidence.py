@@ -134,6 +134,11 @@ def shortened(text: str, kept: int = KEPT) -> str:
     return f"{text[:kept]}\n[... {left_out} bytes left out ...]\n{text[-kept:]}"
 
 
+def counted(number: int, one: str, more: str = "") -> str:
+    """Return a number with its noun: ``more`` is the noun's plural if that is not ``one`` and s."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
 def explanation(why: Callable[P, str]) -> Callable[P, str]:
     """Wrap what says why something is red: that it cannot be said must not change the verdict."""
 

@@ -12,6 +12,8 @@ from gate.verdicts import DIFFERS, INCOMPLETE, INTERRUPTED, UNKNOWN, first
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_NOBODY_KNOWS = "it was to run, and nobody knows what became of it"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -29,7 +31,7 @@ class Outcome:
     step: str = ""
     verdict: str = "no result"
     code: int = INCOMPLETE
-    cause: str = "it was to run, and nobody knows what became of it"
+    cause: str = _NOBODY_KNOWS
     shared: bool = False
     said: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -91,7 +93,7 @@ class Tally:
             return "interrupted while it ran" if missing.begun else "interrupted before it ran"
         if self.failures and not missing.begun:
             return f"not run: {self.stopped}"
-        return Outcome("", "").cause
+        return _NOBODY_KNOWS
 
     @property
     def stopped(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from textwrap import indent
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gate.evidence import shortened
+from gate.evidence import counted, shortened
 from gate.verdicts import DIFFERS, HOLDS, INCOMPLETE, INTERRUPTED, NOT_EXACT, UNKNOWN
 
 if TYPE_CHECKING:
@@ -37,6 +37,16 @@ _CAUSE = 1000
 _EVIDENCE = 160
 
 
+def width() -> int:
+    """Return how many columns there are to fill."""
+    return max(_NARROW, min(_WIDE, shutil.get_terminal_size((100, 24)).columns))
+
+
+def wrapped(text: str) -> str:
+    """Return text in lines that fit, broken between words only, and not within an id."""
+    return textwrap.fill(text, width(), break_long_words=False, break_on_hyphens=False)
+
+
 class Screen:
     """Prints through pytest's own terminal writer, with colours where pytest has them."""
 
@@ -51,10 +61,6 @@ class Screen:
         self.detailed = config.option.verbose > 0
         if quiet:
             config.option.verbose = -2  # no header, no counts: ours stand in their place
-
-    @property
-    def _width(self) -> int:
-        return max(_NARROW, min(_WIDE, shutil.get_terminal_size((100, 24)).columns))
 
     def begin(self, outcome: Outcome) -> None:
         """Say which scenario runs; several at once (xdist) would only get mixed up.
@@ -89,8 +95,8 @@ class Screen:
             return False
         if outcome.cause not in self._told:
             self._told.append(outcome.cause)
-            cause = shortened(outcome.cause, _CAUSE)
-            self.line(indent(cause, "    ") if below else f"\n{cause}", yellow=True)
+            cause = Text(shortened(outcome.cause, _CAUSE), style="yellow")
+            self._print(Padding(cause, (0, 0, 0, 4) if below else (1, 0, 0, 0)))
         return True
 
     def _named(self, outcome: Outcome) -> str:
@@ -98,8 +104,8 @@ class Screen:
         if self._live and outcome.feature != self._feature:
             self._feature = outcome.feature
             self.line(f"\n{self._feature}", bold=True)
-        width = self._width - 26
-        return f"  {_cut(outcome.title, width):<{width}}"
+        room = width() - 26
+        return f"  {_cut(outcome.title, room):<{room}}"
 
     def line(self, text: str, **markup: bool) -> None:
         """Print one line."""
@@ -108,7 +114,7 @@ class Screen:
 
     def error(self, cause: str) -> None:
         """Say what was wrong with the question."""
-        self.line(f"\nusage: {cause}", red=True)
+        self._print(Padding(Text(f"usage: {cause}", style="red"), (1, 0, 0, 0)))
 
     def nothing(self, deselected: int, code: int = UNKNOWN) -> None:
         """Say that an empty run says nothing."""
@@ -123,8 +129,8 @@ class Screen:
             self._print(_table(listed, causes))
         for cause, sharing in causes.items():
             if self._told == [cause]:
-                many = "scenarios" if sharing[1:] else "scenario"
-                self.line(f"{len(sharing)} {many} undetermined: see above\n", bold=True)
+                many = counted(len(sharing), "scenario")
+                self.line(f"{many} undetermined: see above\n", bold=True)
                 continue
             self._print(Text(_heading(sharing), style="bold"))
             self._print(Padding(Text(shortened(cause, _CAUSE)), (0, 0, 1, 2)))
@@ -142,7 +148,7 @@ class Screen:
             return
         coloured = self._reporter.hasmarkup
         console = Console(
-            width=self._width,
+            width=width(),
             force_terminal=coloured,
             no_color=not coloured,
             highlight=False,

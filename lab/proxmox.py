@@ -13,6 +13,7 @@ The facts below are from Proxmox's package sources: ``pve-kernel``, ``pve-manage
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,6 +78,10 @@ _PROXMOX = Machine(
 )
 
 
+#: What stands for something of the user's in the example above.
+_PLACEHOLDER = re.compile(r"\b(?:HOST|PATH|COMPONENT)\b")
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repository: str
     key: str
@@ -91,6 +96,11 @@ def machine(path: Path) -> Machine:
         UsageError: naming the file, the key, and what was expected.
     """
     file = _read(path)
+    if left := dict.fromkeys(_PLACEHOLDER.findall(file.repository)):
+        raise UsageError(
+            f"{path}: repository: still has the example's {', '.join(left)}; expected the archive's "
+            "own in their place"
+        )
     key = path.parent / file.key
     try:
         signed_by = key.read_bytes()
@@ -113,7 +123,8 @@ def _read(path: Path) -> _File:
         return msgspec.toml.decode(path.read_bytes(), type=_File)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; expected a machine file") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        what = "" if isinstance(error, msgspec.ValidationError) else "is not TOML: "
         raise UsageError(
-            f"{path}: {error}; expected keys: repository, key, release, packages"
+            f"{path}: {what}{error}; expected keys: repository, key, release, packages"
         ) from error

@@ -83,17 +83,21 @@ def main() -> None:
 
     \b
     Examples:
-      python -m remediation plan --target root@pve1/950       what would change
+      python -m remediation plan --target root@pve1/950      what would change
       python -m remediation apply --target root@pve1/950
       python -m remediation rollback --target root@pve1/950
-      python -m remediation rehearse --target root@pve1/951   there, back, and there again
-      python -m remediation create --target-file F --target N a container that is not there yet
+      python -m remediation rehearse --target root@pve1/951  there and back
+      python -m remediation create --target-file F --target NAME
 
     \b
     Exit codes:
-      0  done / no drift        3  the target could not be reached or read, or is in use
-      1  drift                  5  a rollback was not exact, or was refused
-      2  wrong usage
+      0    done / no drift
+      1    drift; of apply: it was left over and all was taken back, or you
+           were asked and said no, and nothing was changed
+      2    wrong usage
+      3    the target could not be reached or read, or is in use
+      5    a rollback was not exact, or was refused
+      130  interrupted (Ctrl-C)
     """  # noqa: D301 - click's mark for lines that are not to be wrapped
 
 

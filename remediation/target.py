@@ -200,7 +200,8 @@ def find(text: str | None, file: Path | None = None) -> Target:
     """Return the target that is meant.
 
     Args:
-        text: a name in the file, or a target as :func:`parse` reads it; None: the lab.
+        text: a name in the file, or, without one, a target as :func:`parse` reads it; None: the
+            lab.
         file: a target file (TOML), one table a target; see :class:`Target` for the keys.
 
     Raises:
@@ -212,13 +213,16 @@ def find(text: str | None, file: Path | None = None) -> Target:
     tables = _tables(file)
     if text in tables:
         return _read(f"{file}: {text}", tables[text])
-    if text and _FORM.fullmatch(text):
-        return parse(text)
+    if text and "/" in text:  # of which the file says nothing: it would be left unread in silence
+        raise UsageError(
+            f"--target-file is given, but {text!r} is not one of its names: "
+            f"{', '.join(tables) or 'none'}"
+        )
     said = f"no target is called {text!r}" if text else "say which target is meant (--target NAME)"
     raise UsageError(f"{file}: {said}; it has: {', '.join(tables) or 'none'}")
 
 
-def _tables(file: Path) -> dict[str, object]:
+def _tables(file: Path) -> dict[str, dict[str, object]]:
     try:
         tables = tomllib.loads(file.read_text())
     except OSError as error:
@@ -234,7 +238,9 @@ def _tables(file: Path) -> dict[str, object]:
     return tables
 
 
-def _read(where: str, table: object) -> Target:
+def _read(where: str, table: dict[str, object]) -> Target:
+    if said := target_keys.unknown(table, Target):
+        raise UsageError(f"{where}: {said}")
     try:
         found = msgspec.convert(table, Target)
     except msgspec.ValidationError as error:

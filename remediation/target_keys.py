@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from remediation import ssh_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from remediation.target import Target
 
@@ -105,6 +106,16 @@ def no_identity(path: str) -> str:
     )
 
 
+def unknown(keys: Iterable[str], struct: type[Target]) -> str:
+    """Return which keys are none of a target's, and which may be meant; empty: all are."""
+    known = struct.__struct_fields__
+    said = []
+    for key in (each for each in keys if each not in known):
+        meant = get_close_matches(key, known, 1)
+        said.append(f"{key} (did you mean {meant[0]}?)" if meant else key)
+    return f"no such key: {', '.join(said)}; the keys are: {', '.join(known)}" if said else ""
+
+
 def advice(said: str, path: str, struct: type[Target]) -> str:
     """Return what to write where msgspec says what a value is and is not.
 
@@ -114,8 +125,6 @@ def advice(said: str, path: str, struct: type[Target]) -> str:
         struct: what was expected there.
     """
     key = re.sub(r"\W.*", "", path[1:])
-    if "unknown field" in said:
-        return f"; the keys are: {', '.join(struct.__struct_fields__)}"
     if "missing required field" in said:
         return '; a target has at least host = "HOST" and ctid = NUMBER'
     if "enum value" in said:

@@ -40,7 +40,8 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
             f"'{entry.value}'; LXC needs at least four: {', '.join(missing)} missing "
             f"({path}, line {entry.line})"
         )
-    evidence.say(f"{len(entries)} mount entries, each with source, target, type and options")
+    said = evidence.counted(len(entries), "mount entry", "mount entries")
+    evidence.say(f"{said}, each with source, target, type and options")
 
 
 def _started_with(runtime: Runtime, ctid: int) -> config.ContainerConfig | None:
@@ -85,7 +86,7 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
                     f"section [{option.section}], where it has no effect; it belongs before the "
                     "first line that starts with '['"
                 )
-    evidence.say(f"{len(written.options)} options, none out of place")
+    evidence.say(f"{evidence.counted(len(written.options), 'option')}, none out of place")
 
 
 @then(parsers.parse('the configuration in effect assigns the profile "{profile}"'))

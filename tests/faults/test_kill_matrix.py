@@ -128,6 +128,7 @@ def test_exit_codes(results: tuple[Result, ...], wanted: int, code: int) -> None
         (["--target", "root@pve1/950"], "--allow-mutation"),
         (["F10", "--target", "root@pve1/950", "--allow-mutation"], "not on a real target"),
         (["--target", "nonsense"], "expected lab/CTID"),
+        (["--list", "--target", "nonsense"], "expected lab/CTID"),
     ],
 )
 def test_a_wrong_question_ends_with_two(arguments: list[str], said: str) -> None:
@@ -137,10 +138,26 @@ def test_a_wrong_question_ends_with_two(arguments: list[str], said: str) -> None
 
 
 def test_the_list_names_them_and_does_nothing() -> None:
-    done = CliRunner().invoke(main, ["--list", "F01", "F02"])
+    done = CliRunner().invoke(main, ["--list", "F01", "F32-mode"], env={"COLUMNS": "200"})
     assert done.exit_code == 0
     assert "F01" in done.output
-    assert "safe" in done.output
+    lines = [line.split() for line in done.output.splitlines()]
+    assert (lines[0], lines[1][-1]) == (["on", "a", "real"], "target")
+    [yes] = [words for words in lines if "yes" in words]
+    assert yes[0] == "F32-mode"
+
+
+def test_the_list_is_for_programs_too() -> None:
+    done = CliRunner().invoke(main, ["--list", "--json"])
+    listed = {each.pop("id"): each for each in json.loads(done.output)}
+    assert list(listed) == [fault.id for fault in FAULTS]
+    for fault in FAULTS:
+        assert listed[fault.id] == {
+            "description": fault.title,
+            "not compliant": list(fault.red),
+            "undetermined": list(fault.undetermined),
+            "on a real target": fault.safe,
+        }
 
 
 class Lab:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gate import report
-from gate.evidence import redact, shortened
+from gate.evidence import counted, redact, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,3 +230,11 @@ def test_long_outputs_lose_their_middle() -> None:
     assert shortened("a" * 10 + "ü" * 7 + "b" * 10, 10) == (
         "a" * 10 + "\n[... 14 bytes left out ...]\n" + "b" * 10
     )
+
+
+def test_what_is_counted_has_the_right_number() -> None:
+    assert [counted(number, "scenario") for number in (0, 1, 2)] == [
+        *("0 scenarios", "1 scenario", "2 scenarios")
+    ]
+    assert counted(1, "entry", "entries") == "1 entry"
+    assert counted(2, "entry", "entries") == "2 entries"

@@ -296,6 +296,31 @@ def test_no_colour_without_a_terminal(toy: Toy) -> None:
     assert "\x1b[" in toy.run("--color=yes").stdout.str()
 
 
+_FAR = """
+@pytest.fixture(scope="session")
+def far():
+    raise errors.TransportError("cannot reach root@pve1: " + "nobody-answers/there " * 9 + "end")
+
+@given("what is far")
+def _(far): raise NotImplementedError
+"""
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_cause_that_is_told_at_once_is_broken_between_words(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    toy.conftest(_FAR)
+    if not alone:
+        toy.feature("Then all is well", name="a")
+    toy.feature("Given what is far", "Then all is well", name="b")
+    said = toy.run().outlines
+    assert max(map(len, said)) <= 80
+    words = " ".join(said).split()
+    assert words.count("nobody-answers/there") == 9
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_lines_fit(toy: Toy, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))

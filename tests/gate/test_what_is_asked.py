@@ -45,7 +45,8 @@ FILES: dict[str, bytes] = {}
 
 
 @pytest.fixture(autouse=True)
-def _as_planned() -> None:
+def _as_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     FILES.clear()
     FILES[docker_in_lxc.TUNABLE_PATH] = docker_in_lxc.TUNABLE
     FILES[docker_in_lxc.PROFILE_PATH] = docker_in_lxc.profile(None)
@@ -193,7 +194,24 @@ def test_without_leave_nothing_that_changes_is_asked(ours: Any) -> None:
     changes, looks = Item(THERE, "mutates", "from_nothing"), Item(THERE)
     left, said = asked(ours, [changes, looks], **{"--allow-mutation": False})
     assert left == [looks]
-    assert said == ["1 scenarios that change the target are not asked (--allow-mutation), of VAL-3"]
+    assert said == ["1 scenario that changes the target is not asked (--allow-mutation), of VAL-3"]
+
+
+def test_what_is_left_out_is_told_in_lines_that_end_between_words(
+    ours: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    items = [Item(THERE, "mutates") for _ in range(2)]
+    for number, item in enumerate(items):
+        clauses = [f"STEP-{number}.{each}" for each in range(9)]
+        item.iter_markers = lambda _, ids=clauses: (  # type: ignore[method-assign,misc]
+            SimpleNamespace(kwargs={"id": each}) for each in ids
+        )
+    [said] = asked(ours, items, **{"--allow-mutation": False})[1]
+    assert said.startswith("2 scenarios that change the target are not asked (--allow-mutation), ")
+    assert max(map(len, said.splitlines())) <= 80
+    assert said.count("\n") > 1
+    assert not [line for line in said.splitlines()[:-1] if line[-1] not in ",f"]
 
 
 def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -217,7 +235,8 @@ def test_a_target_that_is_none_is_one_line(tmp_path: Path, workers: tuple[str, .
 def test_a_target_that_cannot_be_reached_is_told_once_and_first(tmp_path: Path) -> None:
     seen = ran(tmp_path, "--target", "x@127.0.0.1:1/950")
     assert seen.returncode == 3
-    header, cause, summary, verdict, _ = [line for line in seen.stdout.splitlines() if line]
+    whole, cause, summary, verdict = seen.stdout.split("\n\n")
+    header = " ".join(whole.split())
     assert header.partition(",")[0] == (
         "10 scenarios that change the target are not asked (--allow-mutation)"
     )

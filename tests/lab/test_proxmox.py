@@ -75,7 +75,10 @@ def test_machine_file(tmp_path: Path, source: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("repository =", "expected keys: repository, key, release, packages"),
+        (
+            "repository =",
+            r"is not TOML: Invalid value .*; expected keys: repository, key, release, packages",
+        ),
         ("key = 'proxmox.gpg'", "missing required field `repository`"),
         (f"repository = '{ONE_LINE}'", "missing required field `key`"),
         ("repository = 1\nkey = 'k'", r"Expected `str`, got `int` - at `\$.repository`"),
@@ -87,6 +90,17 @@ def test_machine_file(tmp_path: Path, source: str) -> None:
         ("repository = ''\nkey = 'proxmox.gpg'", "repository: expected an apt source: deb"),
         ("repository = 'deb http://p'\nkey = 'proxmox.gpg'", "repository: expected"),
         ("repository = 'deb http://p ./'\nkey = 'proxmox.gpg'", "repository: expected"),
+        *(
+            (
+                f"repository = 'deb {source}'\nkey = 'absent.gpg'",
+                rf"still has the example's {left}; ex",
+            )
+            for source, left in (
+                ("https://HOST/PATH trixie COMPONENT", "HOST, PATH, COMPONENT"),
+                ("https://p.example/pve trixie COMPONENT", "COMPONENT"),
+                ("https://p.example/PATH trixie main", "PATH"),
+            )
+        ),
         ("repository = 'deb file:/p trixie c'\nkey = 'proxmox.gpg'", "repository: expected"),
         *(
             (f"repository = 'deb {uri} trixie c'\nkey = 'proxmox.gpg'", "names no host; expected")
@@ -107,6 +121,12 @@ def test_machine_file_errors_name_file_key_and_what_was_expected(
         proxmox.machine(file)
     assert str(caught.value).startswith(f"{file}: ")
     assert "xpected" in str(caught.value)
+
+
+def test_a_machine_file_that_is_no_text(file: Path) -> None:
+    file.write_bytes(b"repository = '\xff'")
+    with pytest.raises(UsageError, match="is not TOML: "):
+        proxmox.machine(file)
 
 
 @pytest.mark.parametrize(

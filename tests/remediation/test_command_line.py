@@ -34,6 +34,14 @@ def test_each_command_says_what_it_is_for(command: str) -> None:
     assert "Usage:" in long.output
 
 
+def test_the_help_fits_and_names_every_exit_code() -> None:
+    said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    assert max(map(len, said.splitlines())) <= 78
+    block = said.partition("Exit codes:\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^ {4}(\d+) ", block, re.MULTILINE) == ["0", "1", "2", "3", "5", "130"]
+    assert "of apply:" in block
+
+
 def test_there_are_no_others() -> None:
     assert set(main.commands) == set(COMMANDS)
 

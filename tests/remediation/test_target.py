@@ -101,7 +101,6 @@ def test_a_target_by_its_name(file: Path) -> None:
     assert (found.storage, found.backup_age, found.audit) == ("local-lvm", 12.0, "kernel")
     assert str(found) == "admin@pve1.example.com:2222/950"
     assert target.find("here", file) == target.parse("local/100")
-    assert target.find("root@pve2/950", file) == target.parse("root@pve2/950")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,14 @@ def test_a_target_by_its_name(file: Path) -> None:
         ),
         (
             "[pve1]\nhost = 'a'\nctid = 950\nstorrage = 'b'",
-            f"pve1: Object contains unknown field `storrage`; the keys are: {KEYS}",
+            f"pve1: no such key: storrage (did you mean storage?); the keys are: {KEYS}",
+        ),
+        (
+            "[pve1]\nhost = 'a'\nctid = 950\nusr = 'b'\nzzz = 1\nresrved = []",
+            (
+                "pve1: no such key: usr (did you mean user?), zzz, resrved (did you mean "
+                f"reserved?); the keys are: {KEYS}"
+            ),
         ),
     ],
 )
@@ -251,6 +257,20 @@ def test_a_file_without_a_name_or_a_name_without_a_file(file: Path) -> None:
     with pytest.raises(UsageError) as raised:
         target.find("pve1", Path("absent.toml"))
     assert str(raised.value) == "absent.toml: cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("text", ["root@pve1/951", "lab/950", "pve1/abc"])
+def test_a_file_is_not_left_unread_in_silence(file: Path, text: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        target.find(text, file)
+    assert str(raised.value) == (
+        f"--target-file is given, but {text!r} is not one of its names: pve1, here"
+    )
+
+
+def test_a_name_may_have_a_slash(file: Path) -> None:
+    file.write_text("['pve1/a']\nhost = 'pve1'\nctid = 950")
+    assert target.find("pve1/a", file) == target.parse("pve1/950")
 
 
 def test_how_a_container_is_provisioned(file: Path) -> None:
