@@ -32,6 +32,7 @@ from remediation.target_option import with_target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from remediation.journal import Entry
     from remediation.plan import Plan
     from remediation.runtime import Runtime
     from remediation.target import Target
@@ -52,7 +53,7 @@ _only = click.option(
     help="Only the actions of this clause, STEP-2 or STEP-2.2; may be repeated.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-_yes = click.option("--yes", "-y", is_flag=True, help="Do not ask before something is stopped.")
+_yes = click.option("--yes", "-y", is_flag=True, help="Do not ask before anything is done.")
 
 
 class _Commands(click.Group):
@@ -384,7 +385,7 @@ def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
 
 @main.group()
 def journal() -> None:
-    """Look into the journal of the node: what was there before."""
+    """Look into the journal of the node: what was there before; or let a change stay."""
 
 
 def _journal_lines(aim: Target) -> tuple[Journal, list[dict[str, Any]]]:
@@ -412,6 +413,54 @@ def export(aim: Target) -> None:
     _, lines = _journal_lines(aim)
     for line in lines:
         click.echo(console.json_line(line))
+
+
+@journal.command()
+@click.argument("actions", nargs=-1, metavar="[ACTION]...")
+@click.option("--all", "every", is_flag=True, help="Everything that is not taken back.")
+@_yes
+@with_target
+def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> None:
+    """Let what the plan has changed stay, and be done with it.
+
+    For what can never be taken back any more (its container was destroyed, its file is gone), or
+    was changed by somebody on purpose. Nothing is changed but the journal: rollback passes these
+    actions over, and what was there before stays in it, to be read. An ACTION is named as status
+    names it; the container need not be there.
+    """
+    if every and actions:
+        raise UsageError("either name what is to stay, or say --all")
+    with target.opened(aim, tell=console.tell) as runtime:
+        the_journal = Journal(runtime.node, aim.ctid)
+        # Held while it is asked, too: what is shown is what is let go.
+        with Lock.of(runtime.node).held(f"let stay what was changed of container {aim.ctid}"):
+            names = [entry.action for entry in the_journal.entries()]
+            if not names:
+                out.print(f"nothing is to be taken back of container {aim.ctid}")
+                return
+            if not every and not actions:
+                raise UsageError(f"name what is to stay, or say --all: {_quoted(names)}")
+            chosen = the_journal.named(names if every else actions)
+            _consent([_stays(entry) for entry in chosen], yes=yes)
+            the_journal.accept(entry.action for entry in chosen)
+            left = [entry.action for entry in the_journal.entries()]
+    out.print(
+        f"{len(chosen)} left as they are; what was there before is in {the_journal.path}",
+        soft_wrap=True,
+    )
+    if left:
+        out.print(f"still to be taken back: {_quoted(left)}", soft_wrap=True)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _stays(entry: Entry) -> str:
+    return (
+        f"{entry.action} (on {entry.machine}, changed {entry.at}): stays as it is, and rollback "
+        "will not take it back"
+    )
 
 
 if __name__ == "__main__":

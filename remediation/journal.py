@@ -13,12 +13,12 @@ and at each line's end its ``"sum"``, by which damage is noticed (:mod:`remediat
 
 ``before`` is on the disk, synced, before the change that it is about is begun; ``after`` when
 the change is complete; ``undone`` when it is taken back and looked at (``"last":true``: only what
-the last run had done, since that failed). A run and a rollback end
-in ``finished``; while anything is not undone, another last line is of a run that did not end. A
-line without its end (the disk was full, the power went) does not count: what was changed before it
-stands in the whole lines, and of a ``before`` without its end nothing was changed. Whoever writes
-next ends it with ``cut``, on the same line, so that being cut off at that leaves again a line
-without its end.
+the last run had done, since that failed; ``"accepted":true``: it was not taken back, and is to
+stay). A run and a rollback end in ``finished``; while anything is not undone, another last line is
+of a run that did not end. A line without its end (the disk was full, the power went) does not
+count: what was changed before it stands in the whole lines, and of a ``before`` without its end
+nothing was changed. Whoever writes next ends it with ``cut``, on the same line, so that being cut
+off at that leaves again a line without its end.
 
 In a state bytes are ``{"text": …}``, or ``{"base64": …}`` where they are no text, or, when they
 are many, ``{"sha256": …, "size": …}`` and lie in ``contents/`` under that name. A name or an
@@ -30,14 +30,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from remediation import journal_lines
-from remediation.errors import FactError
+from remediation.errors import FactError, UsageError
 from remediation.journal_lines import VERSION, After, Before, Finished, Undone
 
 if TYPE_CHECKING:
@@ -69,12 +69,13 @@ class Entry:
     """An action that has not been taken back, with an image for each run that changed it.
 
     The images are as they stand in the journal: see :meth:`Journal.image`. A run that did not
-    come to its end leaves its image to the next one.
+    come to its end leaves its image to the next one. ``at`` is when it was first changed.
     """
 
     action: str
     machine: str
     images: tuple[Image, ...]
+    at: str = field(default="", compare=False)
 
     @property
     def before(self) -> Any:
@@ -146,6 +147,21 @@ class Journal:
     def entries(self) -> list[Entry]:
         """Return what has not been taken back, oldest first; the first before-image counts."""
         return _open(self.lines(), self.ctid)
+
+    def named(self, actions: Iterable[str]) -> list[Entry]:
+        """Return the entries of these actions, oldest first.
+
+        Raises:
+            UsageError: an action of which there is none; says which there are.
+        """
+        asked, entries = set(actions), self.entries()
+        if unknown := sorted(asked - {entry.action for entry in entries}):
+            there = "; there are: " + ", ".join(repr(entry.action) for entry in entries)
+            raise UsageError(
+                f"{self.path} on {self._node.machine} holds nothing of container {self.ctid} that "
+                f"is to be taken back under the name {unknown[0]!r}{there if entries else ''}"
+            )
+        return [entry for entry in entries if entry.action in asked]
 
     def image(self, stored: Any, type_: Any) -> Any:
         """Return an image as the action's own type, with its large contents fetched.
@@ -220,6 +236,20 @@ class Journal:
         """
         kind = {"kind": "undone", "last": True} if last else {"kind": "undone"}
         lines = [{**kind, "action": action} for action in actions]
+        self._append([*lines, {"kind": "finished"}] if ended else lines)
+
+    def accept(self, actions: Iterable[str]) -> None:
+        """Let what these have changed stay: it is not to be taken back any more.
+
+        The before-images stay in the journal, to be read. A run that did not end has ended when
+        nothing of it is left to be taken back.
+
+        Raises:
+            UsageError: as :meth:`named`; nothing was written.
+        """
+        accepted = [entry.action for entry in self.named(actions)]
+        ended = len(accepted) == len(self.entries()) or not self.unfinished()
+        lines = [{"kind": "undone", "action": action, "accepted": True} for action in accepted]
         self._append([*lines, {"kind": "finished"}] if ended else lines)
 
     def keep(self, action: str, content: bytes) -> str:
@@ -310,7 +340,7 @@ def _open(lines: list[Line], ctid: int) -> list[Entry]:
         action, entry = line.action, found.get(line.action)
         if isinstance(line, Before) and (entry is None or entry.complete):
             images = (*(entry.images if entry else ()), Image(line.state))
-            found[action] = Entry(action, line.machine, images)
+            found[action] = Entry(action, line.machine, images, entry.at if entry else line.at)
         elif isinstance(line, After) and entry is not None:
             done = replace(entry.images[-1], after=line.state)
             found[action] = replace(entry, images=(*entry.images[:-1], done))

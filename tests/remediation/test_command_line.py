@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journal")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export"])
+@pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export", "journal accept"])
 def test_each_command_says_what_it_is_for(command: str) -> None:
     short, long = (CliRunner().invoke(main, [*command.split(), how]) for how in ("-h", "--help"))
     assert (short.exit_code, short.output) == (0, long.output)
@@ -74,6 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return found
 
     monkeypatch.setattr(target, "opened", opened)
+    monkeypatch.setattr("remediation.__main__.Journal", lambda _, ctid: journal(tmp_path, ctid))
     monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
     monkeypatch.setattr(docker_in_lxc, "plan", plan)
     monkeypatch.setattr("remediation.__main__._watched", lambda *_: nullcontext(lambda _: None))
@@ -141,6 +142,87 @@ def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
         "them back first: python -m remediation rollback, with the same --target, but container "
         "951\n"
     )
+
+
+GONE = [("gone", "container 950", "old"), ("Docker's root", "container 950", "old")]
+
+
+@pytest.fixture
+def unfinished(folder: Path) -> Path:
+    """The plan knows nothing of these any more, and their run was cut off."""
+    journal(folder).record(GONE)
+    return folder
+
+
+def let_go(*arguments: str, asked: str = "") -> tuple[int, str, str]:
+    argv = ["journal", "accept", *arguments, "--target", "root@pve1/950"]
+    result = CliRunner().invoke(main, argv, input=asked)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_what_cannot_be_taken_back_is_shown_and_let_go(unfinished: Path) -> None:
+    assert ended("rollback", "--yes")[0] == 5
+    assert ended("apply", "--yes")[0] == 3
+    code, said, shown = let_go("gone", "--yes")
+    path = unfinished / "journal/journal.jsonl"
+    assert code == 0
+    assert re.fullmatch(
+        r"this will happen on the way:\n  gone \(on container 950, changed \S+T\S+Z\): stays as it "
+        r"is, and rollback will not take it back\n",
+        shown,
+    )
+    assert said == (
+        f"1 left as they are; what was there before is in {path}\n"
+        """still to be taken back: "Docker's root"\n"""
+    )
+    assert let_go("--all", "--yes")[0] == 0
+    assert not journal(unfinished).entries()
+    assert ended("apply", "--yes")[0] == 0
+    shown = CliRunner().invoke(main, ["journal", "show", "--target", "root@pve1/950"]).stdout
+    assert len(re.findall(r" 950 +left as it is +(?:gone|Docker.s root) ", shown)) == 2
+    assert let_go("--all") == (0, "nothing is to be taken back of container 950\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "name what is to stay, or say --all: 'tunable', 'gone', \"Docker's root\"\n"),
+        (["gone", "--all"], 2, "either name what is to stay, or say --all\n"),
+        (["went"], 2, "under the name 'went'; there are: 'tunable', 'gone', \"Docker's root\"\n"),
+        (["gone"], 2, "nobody can be asked here whether that is wished: give --yes\n"),
+    ],
+)
+def test_nothing_is_let_go_unasked(
+    unfinished: Path, arguments: list[str], code: int, said: str
+) -> None:
+    before = journal(unfinished).lines()
+    result = let_go(*arguments)
+    assert (result[0], result[1]) == (code, "")
+    assert result[2].endswith(said)
+    assert journal(unfinished).lines() == before
+
+
+def test_nothing_is_let_go_while_another_run_has_the_node(unfinished: Path) -> None:
+    with Lock(ON, str(unfinished / "gate.lock")).held("apply the plan to container 951"):
+        code, _, said = let_go("gone", "--yes")
+    assert code == 3
+    assert "is in use" in said
+    assert len(journal(unfinished).entries()) == 3
+
+
+def test_status_says_how_the_journals_changes_are_taken_back(unfinished: Path) -> None:
+    result = CliRunner().invoke(main, ["status", "--target", "root@pve1/950"])
+    assert (
+        "to take back these 3 changes: python -m remediation rollback, with the same --target; "
+        "what can never be taken back any more can be left as it is: python -m remediation journal "
+        "accept\n"
+    ) in result.stdout
+    left = asked()["to take back"]
+    assert [(each["action"], each["machine"]) for each in left] == [
+        ("tunable", "localhost"),
+        *((action, machine) for action, machine, _ in GONE),
+    ]
+    assert all(re.fullmatch(r"\S+T\S+Z", each["at"]) for each in left)
 
 
 @pytest.mark.parametrize("command", ["status", "rollback"])
