@@ -388,10 +388,10 @@ def journal() -> None:
     """Look into the journal of the node: what was there before; or let a change stay."""
 
 
-def _journal_lines(aim: Target) -> tuple[Journal, list[dict[str, Any]]]:
+@contextmanager
+def _journal(aim: Target) -> Iterator[tuple[Journal, Transport]]:
     with target.opened(aim, tell=console.tell) as runtime:
-        the_journal = Journal(runtime.node, aim.ctid)
-        return the_journal, [msgspec.to_builtins(line) for line in the_journal.lines()]
+        yield Journal(runtime.node, aim.ctid), runtime.node
 
 
 @journal.command()
@@ -399,7 +399,8 @@ def _journal_lines(aim: Target) -> tuple[Journal, list[dict[str, Any]]]:
 @with_target
 def show(aim: Target, as_json: bool) -> None:
     """Show what was done, line by line; the states themselves are in the export."""
-    the_journal, lines = _journal_lines(aim)
+    with _journal(aim) as (the_journal, _):
+        lines = [msgspec.to_builtins(line) for line in the_journal.lines()]
     if as_json:
         console.print_json([{k: v for k, v in line.items() if k != "state"} for line in lines])
     else:
@@ -409,8 +410,12 @@ def show(aim: Target, as_json: bool) -> None:
 @journal.command()
 @with_target
 def export(aim: Target) -> None:
-    """Write the whole journal to standard output, as it stands: one JSON object a line."""
-    _, lines = _journal_lines(aim)
+    """Write the whole journal to standard output, one JSON object a line.
+
+    With all that was there before: large contents, which lie beside the journal, stand in it.
+    """
+    with _journal(aim) as (the_journal, _):
+        lines = the_journal.exported()
     for line in lines:
         click.echo(console.json_line(line))
 
@@ -430,20 +435,19 @@ def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> 
     """
     if every and actions:
         raise UsageError("either name what is to stay, or say --all")
-    with target.opened(aim, tell=console.tell) as runtime:
-        the_journal = Journal(runtime.node, aim.ctid)
-        # Held while it is asked, too: what is shown is what is let go.
-        with Lock.of(runtime.node).held(f"let stay what was changed of container {aim.ctid}"):
-            names = [entry.action for entry in the_journal.entries()]
-            if not names:
-                out.print(f"nothing is to be taken back of container {aim.ctid}")
-                return
-            if not every and not actions:
-                raise UsageError(f"name what is to stay, or say --all: {_quoted(names)}")
-            chosen = the_journal.named(names if every else actions)
-            _consent([_stays(entry) for entry in chosen], yes=yes)
-            the_journal.accept(entry.action for entry in chosen)
-            left = [entry.action for entry in the_journal.entries()]
+    doing = f"let stay what was changed of container {aim.ctid}"
+    # Held while it is asked, too: what is shown is what is let go.
+    with _journal(aim) as (the_journal, node), Lock.of(node).held(doing):
+        names = [entry.action for entry in the_journal.entries()]
+        if not names:
+            out.print(f"nothing is to be taken back of container {aim.ctid}")
+            return
+        if not every and not actions:
+            raise UsageError(f"name what is to stay, or say --all: {_quoted(names)}")
+        chosen = the_journal.named(names if every else actions)
+        _consent([_stays(entry) for entry in chosen], yes=yes)
+        the_journal.accept(entry.action for entry in chosen)
+        left = [entry.action for entry in the_journal.entries()]
     out.print(
         f"{len(chosen)} left as they are; what was there before is in {the_journal.path}",
         soft_wrap=True,

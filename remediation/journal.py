@@ -119,6 +119,21 @@ class Journal:
             self._torn = content[len(whole) :]
         return self._lines
 
+    def exported(self) -> list[dict[str, Any]]:
+        """Return every line with its large contents in it: all that is known, in one piece.
+
+        Raises:
+            FactError: a line or a content is damaged; says what to copy by hand instead.
+        """
+        try:
+            return [self._whole(msgspec.to_builtins(line)) for line in self.lines()]
+        except FactError as error:
+            raise FactError(
+                f"{error}\nit is not exported by half: to keep all that is there, damage "
+                f"included, copy it by hand on {self._node.machine}: tar -cf journal.tar "
+                f"-C {self.directory} ."
+            ) from error
+
     @property
     def torn(self) -> bool:
         """Whether the last line was cut off, and nothing has been added since."""
@@ -271,6 +286,16 @@ class Journal:
 
     # -- bytes in JSON
 
+    def _whole(self, value: Any) -> Any:
+        match value:
+            case list():
+                return [self._whole(each) for each in value]
+            case {"sha256": str(digest), "size": int()} if len(value) == 2:  # noqa: PLR2004
+                return _as_json(self._beside(digest))
+            case dict():
+                return {key: self._whole(each) for key, each in value.items()}
+        return value
+
     def _stored(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {key: self._stored(each) for key, each in value.items()}
@@ -280,10 +305,7 @@ class Journal:
             return _name(value) if isinstance(value, str) else value
         if len(value) > _LARGE:
             return {"sha256": self._laid_beside(value), "size": len(value)}
-        try:
-            return {"text": value.decode()}
-        except UnicodeDecodeError:
-            return {"base64": base64.b64encode(value).decode()}
+        return _as_json(value)
 
     def _laid_beside(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
@@ -320,6 +342,13 @@ class Journal:
                 "Nothing was changed"
             )
         return content
+
+
+def _as_json(content: bytes) -> dict[str, str]:
+    try:
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
 
 
 def _name(text: str) -> str | dict[str, str]:

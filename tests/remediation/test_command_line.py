@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -86,6 +87,39 @@ def ended(*arguments: str) -> tuple[int, str]:
     """Return what a command ends with, and what it says of that."""
     result = CliRunner().invoke(main, [*arguments, "--target", "root@pve1/950"])
     return result.exit_code, result.stderr
+
+
+def exported() -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, ["journal", "export", "--target", "root@pve1/950"])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_export_holds_all_that_was_there_before(folder: Path) -> None:
+    text, binary = "é" * 4000, b"\xff" * 5000
+    journal(folder).record([("large", "localhost", {"one": text.encode(), "all": [binary]})])
+    code, said, _ = exported()
+    assert code == 0
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [(line["kind"], line.get("action")) for line in lines] == [
+        *(("before", "tunable"), ("after", "tunable"), ("finished", None), ("before", "large"))
+    ]
+    assert lines[-1]["state"] == {
+        "one": {"text": text},
+        "all": [{"base64": base64.b64encode(binary).decode()}],
+    }
+
+
+@pytest.mark.parametrize("harm", ["line", "content"])
+def test_an_export_that_cannot_be_whole_says_what_to_copy(folder: Path, harm: str) -> None:
+    journal(folder).record([("large", "localhost", b"\xff" * 5000)])
+    path = folder / "journal/journal.jsonl"
+    if harm == "line":
+        path.write_bytes(path.read_bytes().replace(b'"kind"', b'"kine"', 1))
+    else:
+        next((folder / "journal/contents").iterdir()).unlink()
+    code, said, beside = exported()
+    assert (code, said) == (3, "")
+    assert f"copy it by hand on localhost: tar -cf journal.tar -C {folder}/journal .\n" in beside
 
 
 def asked() -> dict[str, Any]:
