@@ -161,7 +161,9 @@ def test_a_node_that_another_run_has(folder: Path, command: str) -> None:
     assert re.fullmatch(
         rf"error: localhost is in use: \S+ on \S+ \(pid {os.getpid()}\) has had it since \S+, to "
         "apply the plan to container 951\\. Wait for its end: the lock goes with that run, or, if "
-        "the run is gone already, with the last command that it left there\n",
+        "the run is gone already, with the last command that it left there\\. If \\S+ is gone "
+        "without a word \\(its power or its network is off\\), the node may take hours to notice: "
+        "as root on localhost, kill \\d+\n",
         told,
     )
 
