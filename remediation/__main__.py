@@ -22,7 +22,7 @@ from remediation import (
     witness,
 )
 from remediation.console import err, out
-from remediation.errors import Elsewhere, Meddled, RemediationError, UsageError
+from remediation.errors import Elsewhere, Meddled, NotClean, RemediationError, UsageError
 from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.look import looking
@@ -239,16 +239,31 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
         absent = [] if the_plan.there else list(the_plan.unasked)  # a mistyped id, perhaps
         _consent([*absent, *the_plan.price(found)], yes=yes)
         if with_backup:
-            console.tell(f"backing up container {aim.ctid} and /etc")
-            made = backup.make_backup(runtime, aim.ctid, aim.backups or backup.DUMP)
-            for archive in (*made.container[:1], *made.etc[:1]):
-                console.tell(str(archive))
+            _back_up(the_plan, runtime, aim)
         with _watched(runtime.node, aim.audit) as tell:
             the_plan.tell = tell
             outcomes = the_plan.apply()
     console.outcomes(outcomes, as_json=as_json)
     if not as_json:
         console.not_asked(the_plan)
+
+
+def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
+    """Back up the container and /etc, unless the plan could not be applied afterwards.
+
+    Raises:
+        NotClean: a run did not end.
+        LockedError: another run has the node.
+    """
+    journal = the_plan.journal
+    with the_plan.exclusive(f"back up container {aim.ctid} before the plan is applied"):
+        journal.forget()
+        if (interrupted := journal.interrupted()) is not None:
+            raise NotClean(f"nothing was backed up: {_cut_off(journal, interrupted)}")
+        console.tell(f"backing up container {aim.ctid} and /etc")
+        made = backup.make_backup(runtime, aim.ctid, aim.backups or backup.DUMP)
+    for archive in (*made.container[:1], *made.etc[:1]):
+        console.tell(str(archive))
 
 
 @main.command()

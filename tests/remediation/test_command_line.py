@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from flag import ON, Flag, journal
 from flag import plan as flags
 
-from remediation import audit, docker_in_lxc, target
+from remediation import audit, backup, docker_in_lxc, target
 from remediation.__main__ import _watched, main
 from remediation.errors import CommandFailed, FactError
 from remediation.lock import Lock
@@ -277,6 +277,43 @@ def test_a_program_is_told_of_a_last_line_that_was_cut_off(folder: Path) -> None
     assert asked()["last line cut off"]
     with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
         assert not asked()["last line cut off"]  # it is being written
+
+
+@pytest.fixture
+def backups(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
+    """Who has the node while a backup is made."""
+    made: list[str] = []
+
+    def make(*_: object) -> object:
+        made.append(Lock(ON, str(folder / "gate.lock")).owner())
+        return SimpleNamespace(container=["the container's"], etc=["/etc's"])
+
+    monkeypatch.setattr(backup, "make_backup", make)
+    return made
+
+
+def test_nothing_is_backed_up_when_the_plan_cannot_be_applied(
+    folder: Path, backups: list[str]
+) -> None:
+    with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
+        code, told = ended("apply", "--yes", "--backup")
+    assert (code, "in use" in told) == (3, True)
+    journal(folder, 951).record([("tunable", "localhost", "old")])
+    code, told = ended("apply", "--yes", "--backup")
+    assert code == 3
+    assert told.startswith("error: nothing was backed up: a run for container 951 did not end (")
+    assert backups == []
+
+
+def test_nobody_else_changes_the_node_while_it_is_backed_up(
+    folder: Path, backups: list[str]
+) -> None:
+    code, said = ended("apply", "--yes", "--backup")
+    assert code == 0
+    assert said.endswith("… backing up container 950 and /etc\n… the container's\n… /etc's\n")
+    (told,) = backups
+    assert "to back up container 950 before the plan is applied" in told
+    assert not journal(folder).unfinished()
 
 
 class Listened:
