@@ -22,7 +22,7 @@ from remediation import (
     witness,
 )
 from remediation.console import err, out
-from remediation.errors import Elsewhere, Meddled, RemediationError, UsageError
+from remediation.errors import Elsewhere, Meddled, NotClean, RemediationError, UsageError
 from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.look import looking
@@ -33,6 +33,7 @@ from remediation.target_option import with_target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from remediation.journal import Entry
     from remediation.plan import Plan
     from remediation.runtime import Runtime
     from remediation.target import Target
@@ -53,7 +54,7 @@ _only = click.option(
     help="Only the actions of this clause, STEP-2 or STEP-2.2; may be repeated.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-_yes = click.option("--yes", "-y", is_flag=True, help="Do not ask before something is stopped.")
+_yes = click.option("--yes", "-y", is_flag=True, help="Do not ask before anything is done.")
 
 
 class _Commands(click.Group):
@@ -243,16 +244,31 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
         absent = [] if the_plan.there else list(the_plan.unasked)  # a mistyped id, perhaps
         _consent([*absent, *the_plan.price(found)], yes=yes)
         if with_backup:
-            console.tell(f"backing up container {aim.ctid} and /etc")
-            made = backup.make_backup(runtime, aim.ctid, aim.backups or backup.DUMP)
-            for archive in (*made.container[:1], *made.etc[:1]):
-                console.tell(str(archive))
+            _back_up(the_plan, runtime, aim)
         with _watched(runtime.node, aim.audit) as tell:
             the_plan.tell = tell
             outcomes = the_plan.apply()
     console.outcomes(outcomes, as_json=as_json)
     if not as_json:
         console.not_asked(the_plan)
+
+
+def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
+    """Back up the container and /etc, unless the plan could not be applied afterwards.
+
+    Raises:
+        NotClean: a run did not end.
+        LockedError: another run has the node.
+    """
+    journal = the_plan.journal
+    with the_plan.exclusive(f"back up container {aim.ctid} before the plan is applied"):
+        journal.forget()
+        if (interrupted := journal.interrupted()) is not None:
+            raise NotClean(f"nothing was backed up: {_cut_off(journal, interrupted)}")
+        console.tell(f"backing up container {aim.ctid} and /etc")
+        made = backup.make_backup(runtime, aim.ctid, aim.backups or backup.DUMP)
+    for archive in (*made.container[:1], *made.etc[:1]):
+        console.tell(str(archive))
 
 
 @main.command()
@@ -389,13 +405,13 @@ def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
 
 @main.group()
 def journal() -> None:
-    """Look into the journal of the node: what was there before."""
+    """Look into the journal of the node: what was there before; or let a change stay."""
 
 
-def _journal_lines(aim: Target) -> tuple[Journal, list[dict[str, Any]]]:
+@contextmanager
+def _journal(aim: Target) -> Iterator[tuple[Journal, Transport]]:
     with target.opened(aim, tell=console.tell) as runtime:
-        the_journal = Journal(runtime.node, aim.ctid)
-        return the_journal, [msgspec.to_builtins(line) for line in the_journal.lines()]
+        yield Journal(runtime.node, aim.ctid), runtime.node
 
 
 @journal.command()
@@ -403,7 +419,8 @@ def _journal_lines(aim: Target) -> tuple[Journal, list[dict[str, Any]]]:
 @with_target
 def show(aim: Target, as_json: bool) -> None:
     """Show what was done, line by line; the states themselves are in the export."""
-    the_journal, lines = _journal_lines(aim)
+    with _journal(aim) as (the_journal, _):
+        lines = [msgspec.to_builtins(line) for line in the_journal.lines()]
     if as_json:
         console.print_json([{k: v for k, v in line.items() if k != "state"} for line in lines])
     else:
@@ -413,10 +430,61 @@ def show(aim: Target, as_json: bool) -> None:
 @journal.command()
 @with_target
 def export(aim: Target) -> None:
-    """Write the whole journal to standard output, as it stands: one JSON object a line."""
-    _, lines = _journal_lines(aim)
+    """Write the whole journal to standard output, one JSON object a line.
+
+    With all that was there before: large contents, which lie beside the journal, stand in it.
+    """
+    with _journal(aim) as (the_journal, _):
+        lines = the_journal.exported()
     for line in lines:
         click.echo(console.json_line(line))
+
+
+@journal.command()
+@click.argument("actions", nargs=-1, metavar="[ACTION]...")
+@click.option("--all", "every", is_flag=True, help="Everything that is not taken back.")
+@_yes
+@with_target
+def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> None:
+    """Let what the plan has changed stay, and be done with it.
+
+    For what can never be taken back any more (its container was destroyed, its file is gone), or
+    was changed by somebody on purpose. Nothing is changed but the journal: rollback passes these
+    actions over, and what was there before stays in it, to be read. An ACTION is named as status
+    names it; the container need not be there.
+    """
+    if every and actions:
+        raise UsageError("either name what is to stay, or say --all")
+    doing = f"let stay what was changed of container {aim.ctid}"
+    # Held while it is asked, too: what is shown is what is let go.
+    with _journal(aim) as (the_journal, node), Lock.of(node).held(doing):
+        names = [entry.action for entry in the_journal.entries()]
+        if not names:
+            out.print(f"nothing is to be taken back of container {aim.ctid}")
+            return
+        if not every and not actions:
+            raise UsageError(f"name what is to stay, or say --all: {_quoted(names)}")
+        chosen = the_journal.named(names if every else actions)
+        _consent([_stays(entry) for entry in chosen], yes=yes)
+        the_journal.accept(entry.action for entry in chosen)
+        left = [entry.action for entry in the_journal.entries()]
+    out.print(
+        f"{len(chosen)} left as they are; what was there before is in {the_journal.path}",
+        soft_wrap=True,
+    )
+    if left:
+        out.print(f"still to be taken back: {_quoted(left)}", soft_wrap=True)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _stays(entry: Entry) -> str:
+    return (
+        f"{entry.action} (on {entry.machine}, changed {entry.at}): stays as it is, and rollback "
+        "will not take it back"
+    )
 
 
 if __name__ == "__main__":

@@ -108,6 +108,10 @@ def status(
         print_json(
             {
                 "actions": rows,
+                "to take back": [
+                    {"action": entry.action, "machine": entry.machine, "at": entry.at}
+                    for entry in entries.values()
+                ],
                 "unfinished": unfinished,
                 "last line cut off": torn,
                 "in use": busy,
@@ -126,6 +130,13 @@ def status(
         table.add_row("", entry.action, Text("not asked", style="yellow"), _held(entry), "")
     _print(table)
     not_asked(plan)
+    if entries:
+        out.print(
+            f"to take back these {len(entries)} changes: python -m remediation rollback, with the "
+            "same --target; what can never be taken back any more can be left as it is: "
+            "python -m remediation journal accept",
+            soft_wrap=True,
+        )
     if busy:
         out.print(Text(busy, style="yellow"), soft_wrap=True)
 
@@ -163,7 +174,8 @@ def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
     table = _table("at", "container", "", "action", "machine")
     for line in lines:
         where = line.get("machine", "")
-        table.add_row(line["at"], str(line["ctid"]), line["kind"], line.get("action", ""), where)
+        kind = "left as it is" if line.get("accepted") else line["kind"]
+        table.add_row(line["at"], str(line["ctid"]), kind, line.get("action", ""), where)
     _print(table)
 
 

@@ -100,7 +100,8 @@ class Meddled(RemediationError):
         super().__init__(
             "changed by somebody since the plan was applied, and nothing was taken back:\n"
             + "\n".join(lines)
-            + "\nrollback --force puts back what was before the plan, and keeps a copy of this"
+            + "\nrollback --force puts back what was before the plan, and keeps a copy of this; "
+            "what is to stay so can be left: python -m remediation journal accept"
         )
 
 
@@ -112,4 +113,9 @@ class RollbackFailed(RemediationError):
     def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
         self.failures = tuple(failures)
         lines = [f"  {name}: {error}" for name, error in self.failures]
-        super().__init__("these changes are still in place:\n" + "\n".join(lines))
+        super().__init__(
+            "these changes are still in place:\n"
+            + "\n".join(lines)
+            + "\nrollback tries again; what can never be taken back any more, or is to stay so, "
+            "can be left: python -m remediation journal accept"
+        )

@@ -13,12 +13,12 @@ and at each line's end its ``"sum"``, by which damage is noticed (:mod:`remediat
 
 ``before`` is on the disk, synced, before the change that it is about is begun; ``after`` when
 the change is complete; ``undone`` when it is taken back and looked at (``"last":true``: only what
-the last run had done, since that failed). A run and a rollback end
-in ``finished``; while anything is not undone, another last line is of a run that did not end. A
-line without its end (the disk was full, the power went) does not count: what was changed before it
-stands in the whole lines, and of a ``before`` without its end nothing was changed. Whoever writes
-next ends it with ``cut``, on the same line, so that being cut off at that leaves again a line
-without its end.
+the last run had done, since that failed; ``"accepted":true``: it was not taken back, and is to
+stay). A run and a rollback end in ``finished``; while anything is not undone, another last line is
+of a run that did not end. A line without its end (the disk was full, the power went) does not
+count: what was changed before it stands in the whole lines, and of a ``before`` without its end
+nothing was changed. Whoever writes next ends it with ``cut``, on the same line, so that being cut
+off at that leaves again a line without its end.
 
 In a state bytes are ``{"text": …}``, or ``{"base64": …}`` where they are no text, or, when they
 are many, ``{"sha256": …, "size": …}`` and lie in ``contents/`` under that name. A name or an
@@ -30,14 +30,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from remediation import journal_lines
-from remediation.errors import FactError
+from remediation.errors import FactError, UsageError
 from remediation.journal_lines import VERSION, After, Before, Finished, Undone
 
 if TYPE_CHECKING:
@@ -69,12 +69,13 @@ class Entry:
     """An action that has not been taken back, with an image for each run that changed it.
 
     The images are as they stand in the journal: see :meth:`Journal.image`. A run that did not
-    come to its end leaves its image to the next one.
+    come to its end leaves its image to the next one. ``at`` is when it was first changed.
     """
 
     action: str
     machine: str
     images: tuple[Image, ...]
+    at: str = field(default="", compare=False)
 
     @property
     def before(self) -> Any:
@@ -119,6 +120,21 @@ class Journal:
             self._torn = content[len(whole) :]
         return self._lines
 
+    def exported(self) -> list[dict[str, Any]]:
+        """Return every line with its large contents in it: all that is known, in one piece.
+
+        Raises:
+            FactError: a line or a content is damaged; says what to copy by hand instead.
+        """
+        try:
+            return [self._whole(msgspec.to_builtins(line)) for line in self.lines()]
+        except FactError as error:
+            raise FactError(
+                f"{error}\nit is not exported by half: to keep all that is there, damage "
+                f"included, copy it by hand on {self._node.machine}: tar -cf journal.tar "
+                f"-C {self.directory} ."
+            ) from error
+
     @property
     def torn(self) -> bool:
         """Whether the last line was cut off, and nothing has been added since."""
@@ -147,6 +163,21 @@ class Journal:
     def entries(self) -> list[Entry]:
         """Return what has not been taken back, oldest first; the first before-image counts."""
         return _open(self.lines(), self.ctid)
+
+    def named(self, actions: Iterable[str]) -> list[Entry]:
+        """Return the entries of these actions, oldest first.
+
+        Raises:
+            UsageError: an action of which there is none; says which there are.
+        """
+        asked, entries = set(actions), self.entries()
+        if unknown := sorted(asked - {entry.action for entry in entries}):
+            there = "; there are: " + ", ".join(repr(entry.action) for entry in entries)
+            raise UsageError(
+                f"{self.path} on {self._node.machine} holds nothing of container {self.ctid} that "
+                f"is to be taken back under the name {unknown[0]!r}{there if entries else ''}"
+            )
+        return [entry for entry in entries if entry.action in asked]
 
     def image(self, stored: Any, type_: Any) -> Any:
         """Return an image as the action's own type, with its large contents fetched.
@@ -223,6 +254,20 @@ class Journal:
         lines = [{**kind, "action": action} for action in actions]
         self._append([*lines, {"kind": "finished"}] if ended else lines)
 
+    def accept(self, actions: Iterable[str]) -> None:
+        """Let what these have changed stay: it is not to be taken back any more.
+
+        The before-images stay in the journal, to be read. A run that did not end has ended when
+        nothing of it is left to be taken back.
+
+        Raises:
+            UsageError: as :meth:`named`; nothing was written.
+        """
+        accepted = [entry.action for entry in self.named(actions)]
+        ended = len(accepted) == len(self.entries()) or not self.unfinished()
+        lines = [{"kind": "undone", "action": action, "accepted": True} for action in accepted]
+        self._append([*lines, {"kind": "finished"}] if ended else lines)
+
     def keep(self, action: str, content: bytes) -> str:
         """Put a copy of what somebody had changed beside the journal, and return its path."""
         name = re.sub(r"[^A-Za-z0-9.]+", "-", action).strip("-")
@@ -242,6 +287,16 @@ class Journal:
 
     # -- bytes in JSON
 
+    def _whole(self, value: Any) -> Any:
+        match value:
+            case list():
+                return [self._whole(each) for each in value]
+            case {"sha256": str(digest), "size": int()} if len(value) == 2:  # noqa: PLR2004
+                return _as_json(self._beside(digest))
+            case dict():
+                return {key: self._whole(each) for key, each in value.items()}
+        return value
+
     def _stored(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {key: self._stored(each) for key, each in value.items()}
@@ -251,10 +306,7 @@ class Journal:
             return _name(value) if isinstance(value, str) else value
         if len(value) > _LARGE:
             return {"sha256": self._laid_beside(value), "size": len(value)}
-        try:
-            return {"text": value.decode()}
-        except UnicodeDecodeError:
-            return {"base64": base64.b64encode(value).decode()}
+        return _as_json(value)
 
     def _laid_beside(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
@@ -293,6 +345,13 @@ class Journal:
         return content
 
 
+def _as_json(content: bytes) -> dict[str, str]:
+    try:
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
 def _name(text: str) -> str | dict[str, str]:
     """Return a text as it is, or, if it holds bytes that are none, those."""
     try:
@@ -311,7 +370,7 @@ def _open(lines: list[Line], ctid: int) -> list[Entry]:
         action, entry = line.action, found.get(line.action)
         if isinstance(line, Before) and (entry is None or entry.complete):
             images = (*(entry.images if entry else ()), Image(line.state))
-            found[action] = Entry(action, line.machine, images)
+            found[action] = Entry(action, line.machine, images, entry.at if entry else line.at)
         elif isinstance(line, After) and entry is not None:
             done = replace(entry.images[-1], after=line.state)
             found[action] = replace(entry, images=(*entry.images[:-1], done))

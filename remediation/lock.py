@@ -5,12 +5,17 @@ That process reads from this program over its connection: killed, cut off or pow
 reading ends, and the lock with it. Before it goes it waits for the run's last commands, which
 live on without us (apt in the middle of an installation). So a lock that is held has an owner,
 however old it is, and one without an owner is not held. Source: flock(2).
+
+A machine that vanishes without closing its connection (its power is cut, its cable is pulled) is
+missed by the node only when TCP gives up, which may take hours. Until then the lock names the
+process on the node that reads from it: ended by hand, it is as if the connection had ended.
 """
 
 from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import socket
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,14 +36,14 @@ PATH = "/run/docker-lxc-gate.lock"
 _TAKEN = 75
 #: Waits a little for an owner that is just going (seconds).
 _WAIT = 3
+#: Reads to the end, under the process id that it adds to the owner.
+_READ = """printf '%s,"reader":%d}\\n' "${2%?}" $$ >"$1"; echo held; exec cat >/dev/null"""
 _HOLD = f"""
 umask 077
 exec 9<>"$1" || exit 1
 flock -w {_WAIT} -E {_TAKEN} 9 || {{ code=$?; cat "$1" >&2; exit $code; }}
-: >"$1"
-printf '%s\\n' "$2" >&9
-echo held
-cat >/dev/null
+sh -c {shlex.quote(_READ)} read "$1" "$2"
+printf '%s\\n' "$2" >"$1"
 while pgrep -f "^timeout .* $3 " >/dev/null; do sleep 0.2; done
 : >"$1"
 """
@@ -54,6 +59,7 @@ class Owner(msgspec.Struct):
     pid: int = 0
     since: str = "an unknown time"
     doing: str = "something"
+    reader: int = 0  #: the process id on the node of what reads from it, as long as that runs
 
 
 class Lock:
@@ -122,10 +128,16 @@ def _in_use(machine: str, content: bytes) -> str:
         owner = msgspec.json.decode(content, type=Owner)
     except msgspec.MsgspecError:
         owner = Owner()
+    gone = ""
+    if owner.reader:
+        gone = (
+            f". If {owner.at} is gone without a word (its power or its network is off), the node "
+            f"may take hours to notice: as root on {machine}, kill {owner.reader}"
+        )
     return (
         f"{machine} is in use: {owner.who} on {owner.at} (pid {owner.pid}) has had it since "
         f"{owner.since}, to {owner.doing}. Wait for its end: the lock goes with that run, or, if "
-        "the run is gone already, with the last command that it left there"
+        f"the run is gone already, with the last command that it left there{gone}"
     )
 
 

@@ -37,7 +37,7 @@ class Odd(errors.RemediationError):
         (errors.VerifyFailed("v"), False, NOT_COMPLIANT, 1, "v"),
         (errors.VerifyFailed("v"), True, NOT_COMPLIANT, 1, "v"),
         (errors.UsageError("u"), True, UNDETERMINED, 2, "u"),
-        (errors.RollbackFailed([]), True, UNDETERMINED, 5, "these changes are still in place:\n"),
+        (errors.RollbackFailed([]), True, UNDETERMINED, 5, str(errors.RollbackFailed([]))),
         (Odd("o"), True, UNDETERMINED, 3, "o"),
         (KeyboardInterrupt(), True, UNDETERMINED, 3, "KeyboardInterrupt"),
     ],

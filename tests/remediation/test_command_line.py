@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from flag import ON, Flag, journal
 from flag import plan as flags
 
-from remediation import audit, docker_in_lxc, target
+from remediation import audit, backup, docker_in_lxc, target
 from remediation.__main__ import _watched, main
 from remediation.errors import CommandFailed, FactError
 from remediation.lock import Lock
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journal")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export"])
+@pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export", "journal accept"])
 def test_each_command_says_what_it_is_for(command: str) -> None:
     short, long = (CliRunner().invoke(main, [*command.split(), how]) for how in ("-h", "--help"))
     assert (short.exit_code, short.output) == (0, long.output)
@@ -82,6 +83,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return found
 
     monkeypatch.setattr(target, "opened", opened)
+    monkeypatch.setattr("remediation.__main__.Journal", lambda _, ctid: journal(tmp_path, ctid))
     monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
     monkeypatch.setattr(docker_in_lxc, "plan", plan)
     monkeypatch.setattr("remediation.__main__._watched", lambda *_: nullcontext(lambda _: None))
@@ -93,6 +95,39 @@ def ended(*arguments: str) -> tuple[int, str]:
     """Return what a command ends with, and what it says of that."""
     result = CliRunner().invoke(main, [*arguments, "--target", "root@pve1/950"])
     return result.exit_code, result.stderr
+
+
+def exported() -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, ["journal", "export", "--target", "root@pve1/950"])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_export_holds_all_that_was_there_before(folder: Path) -> None:
+    text, binary = "é" * 4000, b"\xff" * 5000
+    journal(folder).record([("large", "localhost", {"one": text.encode(), "all": [binary]})])
+    code, said, _ = exported()
+    assert code == 0
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [(line["kind"], line.get("action")) for line in lines] == [
+        *(("before", "tunable"), ("after", "tunable"), ("finished", None), ("before", "large"))
+    ]
+    assert lines[-1]["state"] == {
+        "one": {"text": text},
+        "all": [{"base64": base64.b64encode(binary).decode()}],
+    }
+
+
+@pytest.mark.parametrize("harm", ["line", "content"])
+def test_an_export_that_cannot_be_whole_says_what_to_copy(folder: Path, harm: str) -> None:
+    journal(folder).record([("large", "localhost", b"\xff" * 5000)])
+    path = folder / "journal/journal.jsonl"
+    if harm == "line":
+        path.write_bytes(path.read_bytes().replace(b'"kind"', b'"kine"', 1))
+    else:
+        next((folder / "journal/contents").iterdir()).unlink()
+    code, said, beside = exported()
+    assert (code, said) == (3, "")
+    assert f"copy it by hand on localhost: tar -cf journal.tar -C {folder}/journal .\n" in beside
 
 
 def asked() -> dict[str, Any]:
@@ -134,7 +169,9 @@ def test_a_node_that_another_run_has(folder: Path, command: str) -> None:
     assert re.fullmatch(
         rf"error: localhost is in use: \S+ on \S+ \(pid {os.getpid()}\) has had it since \S+, to "
         "apply the plan to container 951\\. Wait for its end: the lock goes with that run, or, if "
-        "the run is gone already, with the last command that it left there\n",
+        "the run is gone already, with the last command that it left there\\. If \\S+ is gone "
+        "without a word \\(its power or its network is off\\), the node may take hours to notice: "
+        "as root on localhost, kill \\d+\n",
         told,
     )
 
@@ -149,6 +186,87 @@ def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
         "them back first: python -m remediation rollback, with the same --target, but container "
         "951\n"
     )
+
+
+GONE = [("gone", "container 950", "old"), ("Docker's root", "container 950", "old")]
+
+
+@pytest.fixture
+def unfinished(folder: Path) -> Path:
+    """The plan knows nothing of these any more, and their run was cut off."""
+    journal(folder).record(GONE)
+    return folder
+
+
+def let_go(*arguments: str, asked: str = "") -> tuple[int, str, str]:
+    argv = ["journal", "accept", *arguments, "--target", "root@pve1/950"]
+    result = CliRunner().invoke(main, argv, input=asked)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_what_cannot_be_taken_back_is_shown_and_let_go(unfinished: Path) -> None:
+    assert ended("rollback", "--yes")[0] == 5
+    assert ended("apply", "--yes")[0] == 3
+    code, said, shown = let_go("gone", "--yes")
+    path = unfinished / "journal/journal.jsonl"
+    assert code == 0
+    assert re.fullmatch(
+        r"this will happen on the way:\n  gone \(on container 950, changed \S+T\S+Z\): stays as it "
+        r"is, and rollback will not take it back\n",
+        shown,
+    )
+    assert said == (
+        f"1 left as they are; what was there before is in {path}\n"
+        """still to be taken back: "Docker's root"\n"""
+    )
+    assert let_go("--all", "--yes")[0] == 0
+    assert not journal(unfinished).entries()
+    assert ended("apply", "--yes")[0] == 0
+    shown = CliRunner().invoke(main, ["journal", "show", "--target", "root@pve1/950"]).stdout
+    assert len(re.findall(r" 950 +left as it is +(?:gone|Docker.s root) ", shown)) == 2
+    assert let_go("--all") == (0, "nothing is to be taken back of container 950\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "name what is to stay, or say --all: 'tunable', 'gone', \"Docker's root\"\n"),
+        (["gone", "--all"], 2, "either name what is to stay, or say --all\n"),
+        (["went"], 2, "under the name 'went'; there are: 'tunable', 'gone', \"Docker's root\"\n"),
+        (["gone"], 2, "nobody can be asked here whether that is wished: give --yes\n"),
+    ],
+)
+def test_nothing_is_let_go_unasked(
+    unfinished: Path, arguments: list[str], code: int, said: str
+) -> None:
+    before = journal(unfinished).lines()
+    result = let_go(*arguments)
+    assert (result[0], result[1]) == (code, "")
+    assert result[2].endswith(said)
+    assert journal(unfinished).lines() == before
+
+
+def test_nothing_is_let_go_while_another_run_has_the_node(unfinished: Path) -> None:
+    with Lock(ON, str(unfinished / "gate.lock")).held("apply the plan to container 951"):
+        code, _, said = let_go("gone", "--yes")
+    assert code == 3
+    assert "is in use" in said
+    assert len(journal(unfinished).entries()) == 3
+
+
+def test_status_says_how_the_journals_changes_are_taken_back(unfinished: Path) -> None:
+    result = CliRunner().invoke(main, ["status", "--target", "root@pve1/950"])
+    assert (
+        "to take back these 3 changes: python -m remediation rollback, with the same --target; "
+        "what can never be taken back any more can be left as it is: python -m remediation journal "
+        "accept\n"
+    ) in result.stdout
+    left = asked()["to take back"]
+    assert [(each["action"], each["machine"]) for each in left] == [
+        ("tunable", "localhost"),
+        *((action, machine) for action, machine, _ in GONE),
+    ]
+    assert all(re.fullmatch(r"\S+T\S+Z", each["at"]) for each in left)
 
 
 @pytest.mark.parametrize("command", ["status", "rollback"])
@@ -167,6 +285,43 @@ def test_a_program_is_told_of_a_last_line_that_was_cut_off(folder: Path) -> None
     assert asked()["last line cut off"]
     with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
         assert not asked()["last line cut off"]  # it is being written
+
+
+@pytest.fixture
+def backups(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
+    """Who has the node while a backup is made."""
+    made: list[str] = []
+
+    def make(*_: object) -> object:
+        made.append(Lock(ON, str(folder / "gate.lock")).owner())
+        return SimpleNamespace(container=["the container's"], etc=["/etc's"])
+
+    monkeypatch.setattr(backup, "make_backup", make)
+    return made
+
+
+def test_nothing_is_backed_up_when_the_plan_cannot_be_applied(
+    folder: Path, backups: list[str]
+) -> None:
+    with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
+        code, told = ended("apply", "--yes", "--backup")
+    assert (code, "in use" in told) == (3, True)
+    journal(folder, 951).record([("tunable", "localhost", "old")])
+    code, told = ended("apply", "--yes", "--backup")
+    assert code == 3
+    assert told.startswith("error: nothing was backed up: a run for container 951 did not end (")
+    assert backups == []
+
+
+def test_nobody_else_changes_the_node_while_it_is_backed_up(
+    folder: Path, backups: list[str]
+) -> None:
+    code, said = ended("apply", "--yes", "--backup")
+    assert code == 0
+    assert said.endswith("… backing up container 950 and /etc\n… the container's\n… /etc's\n")
+    (told,) = backups
+    assert "to back up container 950 before the plan is applied" in told
+    assert not journal(folder).unfinished()
 
 
 class Listened:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from flag import Flag, journal, plan
 
-from remediation.errors import NotClean, RemediationError, RollbackFailed
+from remediation.errors import NotClean, RemediationError, RollbackFailed, UsageError
+from remediation.journal_lines import Before
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +100,67 @@ def test_what_is_of_a_container_that_is_gone_stays_in_the_journal(tmp_path: Path
     assert it.journal.unfinished()
     assert [outcome.name for outcome in plan(tmp_path, one, gone).rollback()] == ["gone"]
     assert gone.value == "old"
+
+
+def test_what_can_never_be_taken_back_is_let_go(tmp_path: Path) -> None:
+    """Its container was destroyed: no container of the node could be worked on any more."""
+    one, gone = Flag("one"), Flag("gone")
+    plan(tmp_path, one, gone).apply()
+    with pytest.raises(RollbackFailed, match="remediation journal accept"):
+        plan(tmp_path, one).rollback()
+    with pytest.raises(NotClean):
+        plan(tmp_path, one, ctid=951).apply()
+    it = journal(tmp_path)
+    it.accept(["gone"])
+    assert (it.entries(), it.unfinished(), it.interrupted()) == ([], False, None)
+    assert [x.state for x in it.lines() if isinstance(x, Before) and x.action == "gone"] == ["old"]
+    assert [each.changed for each in plan(tmp_path, one, ctid=951).apply()] == [True]
+    assert plan(tmp_path, one, gone).rollback() == []
+    assert gone.value == "new"
+
+
+def test_a_run_that_did_not_end_has_ended_only_when_nothing_of_it_is_left(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    it.record([(name, "node", "old") for name in ("one", "two", "three")])
+    for name in ("one", "three"):  # done, but what follows them may not be
+        it.complete(name, "node", "new")
+    it.accept(["two"])
+    assert it.unfinished()
+    assert [entry.action for entry in it.entries()] == ["one", "three"]
+    it.accept(["three", "one", "one"])
+    assert (it.entries(), it.unfinished()) == ([], False)
+
+
+def test_of_a_run_that_ended_what_is_not_let_go_can_be_taken_back(tmp_path: Path) -> None:
+    one, two = Flag("one"), Flag("two")
+    plan(tmp_path, one, two).apply()
+    journal(tmp_path).accept(["one"])
+    assert not journal(tmp_path).unfinished()
+    assert [outcome.name for outcome in plan(tmp_path, one, two).rollback()] == ["two"]
+    assert (one.value, two.value) == ("new", "old")
+
+
+def test_only_what_there_is_can_be_let_go(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    with pytest.raises(UsageError, match=r"nothing of container 950 .* the name 'one'$"):
+        it.accept(["one"])
+    it.record([("one", "node", "old"), ("two", "node", "old")])
+    journal(tmp_path, 951).record([("three", "node", "old")])
+    it.forget()
+    before = it.lines()
+    with pytest.raises(UsageError, match=r"the name 'three'; there are: 'one', 'two'$"):
+        it.accept(["one", "three"])
+    assert journal(tmp_path).lines() == before
+
+
+def test_what_was_let_go_and_is_changed_again_can_be_taken_back(tmp_path: Path) -> None:
+    one = Flag("one")
+    plan(tmp_path, one).apply()
+    journal(tmp_path).accept(["one"])
+    one.value = "theirs"
+    plan(tmp_path, one).apply()
+    plan(tmp_path, one).rollback()
+    assert one.value == "theirs"
 
 
 def test_a_part_says_nothing_of_what_it_was_not_asked_about(tmp_path: Path) -> None:

@@ -137,6 +137,41 @@ def test_a_command_that_outlives_its_owner_keeps_it(path: str) -> None:
             assert time.monotonic() < deadline
 
 
+def reader(path: str) -> int:
+    """Return the process that may be ended, as one who finds the lock taken is told it."""
+    with pytest.raises(LockedError) as caught:
+        Lock(ON, path).held("look").__enter__()
+    told = re.search(
+        rf"If {socket.gethostname()} is gone without a word \(.*\), the node may take hours to "
+        r"notice: as root on localhost, kill (\d+)$",
+        str(caught.value),
+    )
+    return int(told[1]) if told else 0
+
+
+def test_an_owner_whose_machine_vanished_can_be_ended_on_the_node(path: str) -> None:
+    with owner(path) as (process, _):
+        os.kill(reader(path), signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while not free(path):
+            assert time.monotonic() < deadline
+        assert process.poll() is None  # nothing has told it
+
+
+def test_ended_by_hand_it_still_waits_for_the_last_command(path: str) -> None:
+    """And names no process any more: its number may be another's by then."""
+    with owner(path) as (process, run):
+        argv = ["timeout", "20", "env", f"DOCKER_LXC_GATE_RUN={run}", "sleep", "15"]
+        with subprocess.Popen(argv) as left:
+            try:
+                os.kill(reader(path), signal.SIGTERM)
+                assert reader(path) == 0
+                with pytest.raises(LockedError, match=f"pid {process.pid}"):
+                    Lock(ON, path).held("look").__enter__()
+            finally:
+                left.terminate()
+
+
 def test_a_command_of_another_run_does_not_keep_it(path: str) -> None:
     argv = ["timeout", "20", "env", f"DOCKER_LXC_GATE_RUN={'0' * 32}", "sleep", "15"]
     with owner(path) as (process, _), subprocess.Popen(argv) as left:
