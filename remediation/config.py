@@ -83,7 +83,7 @@ def parse(path: str, text: str) -> ContainerConfig:
     said = list(_read(text))
     return ContainerConfig(
         path,
-        tuple(o for o in said if o.key not in {_COMMENT, _HEADER, _NEITHER}),
+        tuple(o for o in said if _is_option(o)),
         tuple((o.line, o.value) for o in said if o.key == _NEITHER),
     )
 
@@ -110,6 +110,10 @@ def _lines(text: str) -> list[str]:
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
+def _is_option(line: Option) -> bool:
+    return line.key not in {_COMMENT, _HEADER, _NEITHER}
+
+
 def _pending(option: Option) -> bool:
     return option.section.lower() == PENDING
 
@@ -120,8 +124,8 @@ def waiting(text: str) -> tuple[str, ...]:
     >>> waiting("arch: amd64\n[pve:pending]\ndelete: net0\nmemory: 1024\n")
     ('delete: net0', 'memory: 1024')
     """
-    said = parse("", text).options
-    return tuple(f"{option.key}: {option.value}" for option in said if _pending(option))
+    said = [o for o in _read(text) if _is_option(o) and _pending(o)]
+    return tuple(f"{option.key}: {option.value}" for option in said)
 
 
 def volumes(text: str) -> frozenset[tuple[str, str, str]]:
@@ -170,12 +174,7 @@ def _beside_volumes(text: str) -> tuple[object, ...]:
     said = [o for o in _read(text) if not _of_volumes(o)]
     comments = [(o.section, _meant(o)) for o in said if o.key == _COMMENT and o.value.strip()]
     raw = [(o.section, o.key, o.value) for o in said if o.key.startswith("lxc.")]
-    options = {
-        (o.section, o.key): o.value
-        for o in said
-        if o.key not in {_COMMENT, _HEADER, _NEITHER} and not o.key.startswith("lxc.")
-    }
-    return comments, raw, options
+    return comments, raw, {(o.section, o.key): o.value for o in said if _is_option(o)}
 
 
 def _unread(text: str) -> set[str]:
@@ -346,10 +345,10 @@ def _counted(lines: list[str], *, raw: bool) -> dict[tuple[str, str, int], int]:
     """Return where each option stands, raw ones or the others; the same again is another one."""
     seen: Counter[tuple[str, str]] = Counter()
     places = {}
-    for option in parse("", "".join(lines)).options:
+    for option in filter(_is_option, _read("".join(lines))):
         if option.key.startswith("lxc.") is raw:
             said = (option.key, option.value)
-            seen[said] += 1
+            seen.update([said])
             places[*said, seen[said]] = option.line - 1
     return places
 

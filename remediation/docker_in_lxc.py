@@ -345,9 +345,9 @@ def container_options(text: bytes | None) -> bytes:
     """Return the container's configuration with its features and profile in effect.
 
     Raises:
-        FactError: changes wait for the container's start. The plan's restart would bring them
-            into effect, and from Proxmox's hands, which writes the file anew, nothing brings the
-            former one back.
+        FactError: changes wait for the container's next start. The plan's restart would bring
+            them into effect, and Proxmox would take them out of the file, which then could never
+            be as before.
     """
     written = _whole(text)
     changed = config.with_options(written, FEATURES, {"lxc.apparmor.profile": PROFILE})

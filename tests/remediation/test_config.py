@@ -41,6 +41,11 @@ def test_what_is_in_effect_and_what_is_not() -> None:
     assert found.unreadable == ((7, "no option"),)
 
 
+def test_nothing_else_is_taken_for_a_line_that_is_neither() -> None:
+    assert config.parse("", "XX: 1\nrubbish X\r\n").current() == {"XX": "1"}
+    assert config.parse("", "XX: 1\nrubbish X\r\n").unreadable == ((2, "rubbish X"),)
+
+
 @pytest.mark.parametrize("line", ["[pre", "pre]", "9lives: 1", ": 1", "[]"])
 def test_a_line_that_is_neither(line: str) -> None:
     assert config.parse("", f"{line}\narch: amd64\n").unreadable == ((1, line),)
@@ -168,6 +173,8 @@ def test_disks_and_snapshots() -> None:
         ("old", "features", "fuse=1"),
     }
     assert config.volumes(ANEW) == config.volumes(WRITTEN)
+    escaped = "[old]\nhostname: a%3A\n"  # of a description alone Proxmox writes escapes
+    assert ("old", "hostname", "a%3A") in config.volumes(escaped)
 
 
 def test_what_waits_for_the_next_start() -> None:

@@ -14,8 +14,9 @@ from scripted import Scripted
 
 from remediation import config
 from remediation import docker_in_lxc as it
+from remediation.actions import ContainerOptions
 from remediation.errors import Elsewhere, FactError
-from remediation.runtime import Pct
+from remediation.runtime import Lxc, Pct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +169,18 @@ def test_what_plain_lxc_has_already_is_not_written_again() -> None:
     own = "lxc.mount.entry = /dev/fuse dev/fuse none bind,optional,create=file\n"
     has = f"lxc.apparmor.allow_nesting=1\nlxc.apparmor.profile  = {it.PROFILE}\n{own}"
     assert lxc_options(has) == has
+
+
+def test_taken_back_alone_each_runtimes_own_options_are_as_before() -> None:
+    plain = PLAIN.replace("# ours", "# ours\nlxc.seccomp.profile = /etc/lxc/own.seccomp") + "\n"
+    for runtime, before, changed in (
+        (Lxc(Scripted({})), plain, lxc_options(plain, "2\nblacklist\n[all]\nkeyctl errno 38\n")),
+        (Pct(Scripted({})), CONF, it.container_options(CONF.encode()).decode()),
+    ):
+        action = it._options(runtime, 950).action
+        assert isinstance(action, ContainerOptions)
+        assert changed != before
+        assert action.put_back(changed, before) == before
 
 
 @pytest.mark.parametrize(
