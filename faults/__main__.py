@@ -41,6 +41,9 @@ class _Command(click.Command):
         except RemediationError as error:
             _err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
             sys.exit(error.exit_code)
+        except KeyboardInterrupt:  # click would end with 1, which is a verdict
+            _err.print(Text("error: interrupted", style="red"))
+            sys.exit(130)
 
 
 @click.command(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})

@@ -35,6 +35,9 @@ class _Commands(click.Group):
         except RemediationError as error:
             click.echo(f"lab: {error}", err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("lab: interrupted; what there is, python -m lab status says", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -160,6 +160,15 @@ def test_the_list_is_for_programs_too() -> None:
         }
 
 
+def test_ctrl_c_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "chosen", interrupted)
+    done = CliRunner().invoke(main, ["F01"])
+    assert (done.exit_code, done.stderr) == (130, "error: interrupted\n")
+
+
 class Lab:
     """A machine that is there, and nothing more."""
 

@@ -70,7 +70,7 @@ def test_the_last_phase_is_the_result_and_all_of_them_take_time() -> None:
         found.take(report("a", code, when, 2.0))
     (outcome,) = found.settled()
     assert (outcome.verdict, outcome.code, outcome.cause) == ("v", 1, "c")
-    assert (outcome.seconds, outcome.ended) == (6.0, True)
+    assert (outcome.seconds, outcome.begun, outcome.ended) == (6.0, True, True)
 
 
 def test_until_it_has_ended_nothing_is_known_of_a_scenario() -> None:

@@ -78,3 +78,13 @@ def test_h_is_help(command: list[str]) -> None:
     short, long = (CliRunner().invoke(main, [*command, each]) for each in ("-h", "--help"))
     assert (short.exit_code, short.output) == (0, long.output)
     assert short.output.startswith("Usage:")
+
+
+def test_ctrl_c_is_no_error_of_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Lab) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lab, "down", interrupted)
+    done = CliRunner().invoke(main, ["down"])
+    assert done.exit_code == 130
+    assert done.stderr == "lab: interrupted; what there is, python -m lab status says\n"
