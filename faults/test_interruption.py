@@ -6,8 +6,9 @@ must be the truth, ``apply`` refuse, ``rollback`` succeed, everything be as befo
 and a second ``rollback`` find nothing.
 
 ``SWEEP=all pytest faults/ -k interruption`` is all of it, ``SWEEP=killed,cut`` that of two kinds,
-``SWEEP=power,tunable`` one kind at the actions with that word, ``SWEEP=rollback`` the way back.
-Without SWEEP it is every eleventh case of two actions: a file on the node, and the package.
+``SWEEP=power,tunable`` one kind at the actions with that word, ``SWEEP=rollback`` the way back,
+``SWEEP=undo,close`` the points of two stages. Without SWEEP it is every eleventh case of two
+actions: a file on the node, and the package.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ _ASKED = [word for word in os.environ.get("SWEEP", "").split(",") if word]
 _KINDS = [kind for kind in KINDS if kind in _ASKED] or list(KINDS)
 WAYS = ("apply", "rollback")
 _WAYS = [way for way in WAYS if way in _ASKED] or list(WAYS)
-_WORDS = [word for word in _ASKED if word not in {*KINDS, *WAYS, "all"}]
+#: But for ``apply``, which is a way.
+STAGES = ("record", "complete", "follow", "finish", "wake", "keep", "roll back", "undo", "close")
+_STAGES = [stage for stage in STAGES if stage in _ASKED]
+_WORDS = [word for word in _ASKED if word not in {*KINDS, *WAYS, *STAGES, "all"}]
 #: The one on the node that restarts the container, by a part of its name.
 _OPTIONS = "has its features"
 #: Under the plan's profile, and still on its former driver, dockerd does not start: systemd gives
@@ -165,7 +169,8 @@ def _is_asked(action: str) -> bool:
 
 
 def _is_chosen(case: Case) -> bool:
-    return case.kind in _KINDS and case.way in _WAYS
+    at_stage = not _STAGES or case.point.stage in _STAGES
+    return case.kind in _KINDS and case.way in _WAYS and at_stage
 
 
 def _apply(lab: Lab, action: str) -> None:

@@ -41,7 +41,7 @@ from remediation.errors import FactError, UsageError
 from remediation.journal_lines import VERSION, After, Before, Finished, Undone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from remediation.journal_lines import Line
     from remediation.transport import Transport
@@ -69,13 +69,15 @@ class Entry:
     """An action that has not been taken back, with an image for each run that changed it.
 
     The images are as they stand in the journal: see :meth:`Journal.image`. A run that did not
-    come to its end leaves its image to the next one. ``at`` is when it was first changed.
+    come to its end leaves its image to the next one. ``at`` is when it was first changed, ``path``
+    the file that it is about, if it is about one.
     """
 
     action: str
     machine: str
     images: tuple[Image, ...]
     at: str = field(default="", compare=False)
+    path: str = field(default="", compare=False)
 
     @property
     def before(self) -> Any:
@@ -222,9 +224,20 @@ class Journal:
 
     # -- writing
 
-    def record(self, images: Sequence[tuple[str, str, Any]]) -> None:
-        """Add before-images, each of an action, on a machine; returns when all are on the disk."""
-        self._append([self._image("before", *image) for image in images])
+    def record(
+        self, images: Sequence[tuple[str, str, Any]], paths: Mapping[str, str] | None = None
+    ) -> None:
+        """Add before-images, each of an action, on a machine; returns when all are on the disk.
+
+        Args:
+            images: an action's name, the machine, and its state there.
+            paths: of an action that is about one, its path: what is taken back must be the same.
+        """
+        lines = []
+        for image in images:
+            path = (paths or {}).get(image[0], "")
+            lines.append(self._image("before", *image) | ({"path": path} if path else {}))
+        self._append(lines)
 
     def complete(self, action: str, machine: str, after: Any) -> None:
         """Note that an action is done, and what it left."""
@@ -370,7 +383,8 @@ def _open(lines: list[Line], ctid: int) -> list[Entry]:
         action, entry = line.action, found.get(line.action)
         if isinstance(line, Before) and (entry is None or entry.complete):
             images = (*(entry.images if entry else ()), Image(line.state))
-            found[action] = Entry(action, line.machine, images, entry.at if entry else line.at)
+            at, path = (entry.at, entry.path) if entry else (line.at, line.path)
+            found[action] = Entry(action, line.machine, images, at, path)
         elif isinstance(line, After) and entry is not None:
             done = replace(entry.images[-1], after=line.state)
             found[action] = replace(entry, images=(*entry.images[:-1], done))

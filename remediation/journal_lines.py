@@ -41,11 +41,12 @@ class Line(
 
 
 class Before(Line, frozen=True, tag="before"):
-    """What an action found; it is on the disk before the change is begun."""
+    """What an action found, if it is of a file, where; on the disk before the change is begun."""
 
     action: str
     machine: str
     state: Any
+    path: str = ""
 
 
 class After(Line, frozen=True, tag="after"):

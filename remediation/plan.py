@@ -310,7 +310,8 @@ class Plan:
             earlier = {entry.action: len(entry.images) for entry in self.journal.entries()}
             begun |= {name: earlier.get(name, 0) for name, _, _ in images}
             self._enter("record", "")
-            self.journal.record(images)
+            paths = {s.action.name: getattr(s.action, "path", "") for s in steps}
+            self.journal.record(images, paths)
 
     def _apply_one(self, step: Step, drift: Drift | None, begun: dict[str, int]) -> Outcome:
         action = step.action
@@ -466,6 +467,13 @@ class Plan:
                 failures[entry.action] = LookupError(
                     f"{entry.machine} or what it concerns is not there, or not known to the plan; "
                     f"if it is gone for good: {_ACCEPT}"
+                )
+                continue
+            path = getattr(step.action, "path", "")
+            if entry.path and entry.path != path:
+                failures[entry.action] = LookupError(
+                    f"it was done to {entry.path}, and here it would be taken back in {path}: "
+                    "name the same repository and runtime as then"
                 )
                 continue
             try:

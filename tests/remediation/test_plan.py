@@ -137,7 +137,7 @@ def test_a_second_apply_that_cannot_write_its_journal_leaves_the_first_in_place(
     """Its before-images are not on the disk: the newest that are there are the first run's."""
 
     class Full(Journal):
-        def record(self, images: Sequence[tuple[str, str, Any]]) -> None:
+        def record(self, images: Sequence[tuple[str, str, Any]], paths: object = None) -> None:
             raise RemediationError(f"no space left for {len(images)}")
 
     one, two = Flag("one"), Flag("two")

@@ -330,6 +330,22 @@ def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:
         it.rollback()
 
 
+def test_what_was_done_elsewhere_is_not_taken_back_here(tmp_path: Path) -> None:
+    def edit(name: str) -> Plan:
+        (tmp_path / name).mkdir(exist_ok=True)
+        path = str(tmp_path / name / "script")
+        return plan(tmp_path, FileEdit("script", "STEP-1.1", path, lambda _: b"ours"))
+
+    edit("then").apply()
+    (tmp_path / "now").mkdir()
+    (tmp_path / "now/script").write_bytes(b"ours")
+    with pytest.raises(RollbackFailed, match=r"done to .*/then/script, .* in .*/now/script"):
+        edit("now").rollback()
+    assert (tmp_path / "now/script").read_bytes() == b"ours"
+    edit("then").rollback()
+    assert not (tmp_path / "then/script").exists()
+
+
 def test_what_could_not_be_brought_back_is_not_begun(tmp_path: Path) -> None:
     class Irreversible(Flag):
         def require_reversible(self, _: Transport) -> None:
