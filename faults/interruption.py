@@ -6,7 +6,7 @@ node, counts them, and at the chosen one does the damage. As a program it is one
 so; what it is to do it reads, as a JSON array of texts, from a line of its standard input, so that
 it can be started ahead::
 
-    echo '["950", "nesting tunable", "apply", "record:1:half", "killed"]' |
+    echo '["950", "nesting tunable", "apply", "record:1:half:0.1", "killed"]' |
         python -m faults.interruption
 """
 
@@ -71,22 +71,28 @@ MEND = "mount -o remount,rw / && rm -f /var/tmp/fill /var/tmp/fill-rest /var/tmp
 
 @dataclass(frozen=True)
 class Point:
-    """Before, or half-way through, the n-th change in a stage (of which action)."""
+    """Before, or half-way through, the n-th change in a stage, which took so many seconds."""
 
     stage: str
     number: int
     half: bool
     command: str = ""
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         """As it is given on a command line."""
-        return f"{self.stage}:{self.number}:{'half' if self.half else 'before'}"
+        where = "half" if self.half else "before"
+        return f"{self.stage}:{self.number}:{where}:{self.seconds:.1f}"
+
+    def is_at(self, other: Point) -> bool:
+        """Whether they are the same, however long it took."""
+        return (self.stage, self.number, self.half) == (other.stage, other.number, other.half)
 
 
 def point(text: str) -> Point:
     """Read what ``str`` of a point wrote."""
-    stage, number, where = text.split(":")
-    return Point(stage, int(number), where == "half")
+    stage, number, where, seconds = text.split(":")
+    return Point(stage, int(number), where == "half", seconds=float(seconds))
 
 
 class Points(Base):
@@ -113,15 +119,17 @@ class Points(Base):
             return self._inner.run(argv, stdin=stdin, timeout=timeout)
         self._count += 1
         here = Point(self._stage, self._count, False, plain[:60])
-        if self._is(here):
+        chosen = self._chosen
+        if chosen and chosen.is_at(here):
             self._damage()
-        elif self._is(replace(here, half=True)):
-            self._half(argv, stdin, timeout)
+        elif chosen and chosen.is_at(replace(here, half=True)):
+            self._half(argv, stdin, timeout, chosen.seconds)
             raise TransportError(f"cut off half-way through {plain}")
         started = time.monotonic()
         result = self._inner.run(argv, stdin=stdin, timeout=timeout)
+        here = replace(here, seconds=time.monotonic() - started)
         self.seen.append(here)
-        if stdin or time.monotonic() - started > _LONG:
+        if stdin or here.seconds > _LONG:
             self.seen.append(replace(here, half=True))
         return result
 
@@ -129,10 +137,7 @@ class Points(Base):
         """Pass it on."""
         return self._inner.hold(argv)
 
-    def _is(self, here: Point) -> bool:
-        return self._chosen is not None and str(here) == str(self._chosen)
-
-    def _half(self, argv: Sequence[str], stdin: bytes, timeout: float) -> None:
+    def _half(self, argv: Sequence[str], stdin: bytes, timeout: float, seconds: float) -> None:
         """Let the node have half of the command: of its input, or of its time."""
         if stdin:
             self._inner.run(argv, stdin=stdin[: len(stdin) // 2], timeout=timeout)
@@ -146,7 +151,7 @@ class Points(Base):
                 return
 
         threading.Thread(target=started, daemon=True).start()
-        time.sleep(_LONG / 2)
+        time.sleep(seconds / 2)
         self._damage()
 
 
