@@ -12,6 +12,7 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from gate import evidence
+from lab import hello
 from remediation import docker_in_lxc, rehearsal, witness
 from remediation.docker import docker_daemon, docker_holds
 from remediation.engine import Engine
@@ -19,7 +20,7 @@ from remediation.errors import FactError, Meddled
 from remediation.provision import reserved, thrown_away
 from remediation.runtime import wait_until_booted
 from remediation.target import DEFAULT, parse
-from steps.docker import PATIENCE
+from steps.docker import PATIENCE, PROBE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,12 +40,13 @@ CTID, CREATE = reserved(parse(DEFAULT), ("nesting",))
 
 @dataclass(frozen=True)
 class Existing:
-    """A container that had Docker before us: what it held, and how its node looked."""
+    """A container that had Docker before us: what it held and ran, and how its node looked."""
 
     ctid: int
     inside: Transport
     driver: str
     held: str
+    running: list[str]
     recorded: dict[str, str]
 
 
@@ -61,8 +63,24 @@ def default_container(
         if not docker_daemon(inside):  # a template without it: as most users install it
             Engine("Docker", "").apply(inside)
         inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
+        _keep_one_running(inside)
         recorded = witness.undone(witness.both(runtime, ctid))
-        yield Existing(ctid, inside, _driver(inside), docker_holds(inside), recorded)
+        held, running = docker_holds(inside), _running(inside)
+        yield Existing(ctid, inside, _driver(inside), held, running, recorded)
+
+
+def _keep_one_running(inside: Transport) -> None:
+    """Start a Docker container that lasts, where the machine is one that our program runs on."""
+    if inside.run(["uname", "-m"]).require().text.strip() == hello.MACHINE:
+        archive = hello.docker_archive(PROBE)
+        inside.run(["docker", "load", "-q"], stdin=archive, timeout=PATIENCE).require()
+        run = ["docker", "run", "-d", "--name", "lasting", PROBE, "/hello", "wait"]
+        inside.run(run, timeout=PATIENCE).require()
+
+
+def _running(inside: Transport) -> list[str]:
+    """Return the names of the Docker containers that run."""
+    return sorted(inside.run(["docker", "ps", "--format", "{{.Names}}"]).require().text.split())
 
 
 def _driver(inside: Transport) -> str:
@@ -205,6 +223,16 @@ def former_driver(existing: Existing) -> None:
     held = docker_holds(existing.inside)
     assert held == existing.held, f"Docker had {existing.held}, and has {held or 'nothing'}"
     evidence.say(f"{now}, {held}")
+
+
+@then("the Docker containers that ran run again")
+def they_run_again(existing: Existing) -> None:
+    """Docker's restart on another driver ended them."""
+    if not existing.running:
+        raise FactError("no Docker container ran before the plan, so none can have been started")
+    now = _running(existing.inside)
+    assert now == existing.running, f"{existing.running} ran, and now {now or 'none'}"
+    evidence.say(f"{', '.join(now)} runs again")
 
 
 @then("its former container starts")

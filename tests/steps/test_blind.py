@@ -107,7 +107,7 @@ def world(code: int) -> dict[str, Any]:
         "recorded": {},
         "stages": [],
         "its_plan": lambda: SimpleNamespace(drifts=list),
-        "existing": Existing(950, machine, "", "", {}),
+        "existing": Existing(950, machine, "", "", [], {}),
         "restarted": ended,
         "docker_run": DockerRun("gate-1", ended),
         "created": Provisioned("pct create", not code, "", 0.0),

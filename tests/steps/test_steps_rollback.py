@@ -30,9 +30,13 @@ HAD = "container former, image hello-world:latest"
 
 
 def existing(
-    answers: dict[str, Answer] | None = None, *, driver: str = "overlay2", held: str = HAD
+    answers: dict[str, Answer] | None = None,
+    *,
+    driver: str = "overlay2",
+    held: str = HAD,
+    running: tuple[str, ...] = ("lasting",),
 ) -> steps.Existing:
-    return steps.Existing(951, Machine({}, answers or {}), driver, held, {"a": "1"})
+    return steps.Existing(951, Machine({}, answers or {}), driver, held, [*running], {"a": "1"})
 
 
 def test_the_labs_container_is_the_one_that_is_thrown_away() -> None:
@@ -100,6 +104,17 @@ def test_the_former_driver() -> None:
         steps.former_driver(existing(good | inactive))
     with pytest.raises(FactError, match="Docker held nothing before"):
         steps.former_driver(existing(good, held=""))
+
+
+def test_what_ran_runs_again() -> None:
+    running = "docker ps --format '{{.Names}}'"
+    steps.they_run_again(existing({running: "lasting\n"}))
+    with pytest.raises(AssertionError, match=r"\['lasting'\] ran, and now none"):
+        steps.they_run_again(existing({running: ""}))
+    with pytest.raises(CommandFailed):
+        steps.they_run_again(existing({running: (1, "lasting", "no daemon")}))
+    with pytest.raises(FactError, match="no Docker container ran before"):
+        steps.they_run_again(existing(running=()))
 
 
 def test_the_former_container() -> None:
