@@ -21,9 +21,9 @@ Feature: What the plan changed can be taken back
   Scenario: Docker's installation is taken back
     Given another container runs Docker on its default driver
     When "STEP-3" of the plan is applied to it and taken back
-    Then node and container are as they were before the plan
+    Then the Docker containers that ran run again
+    And node and container are as they were before the plan
     And its Docker runs on its former driver, and has what it had
-    And the Docker containers that ran run again
 
   @node @container @mutates @before_the_plan @req:BACK-1
   Scenario: The whole plan is rehearsed

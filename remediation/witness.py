@@ -109,6 +109,9 @@ MAY_DIFFER = re.compile(
     r"|file /var/lib/docker/(network|buildkit|runtimes|tmp|plugins|swarm)(/.*)?$"
     r"|file /var/lib/docker/(engine-id|volumes/metadata\.db|volumes/backingFsBlockDev)$"
     r"|file /var/lib/docker/containers/[0-9a-f]+/(config\.v2|hostconfig)\.json$"
+    # And these, and what it said, when a container that runs is started.
+    r"|file /var/lib/docker/containers/[0-9a-f]+/(hostname|hosts|resolv\.conf(\.hash)?)$"
+    r"|file /var/lib/docker/containers/[0-9a-f]+/[0-9a-f]+-json\.log$"
     r"|file /var/lib/containerd/.*$"
     r"|active (session|user|user-runtime-dir|systemd|apt|dpkg|e2scrub|ldconfig|run)[-@.].*$"
     r"|active init\.scope$"  # all these come and go by themselves

@@ -77,6 +77,14 @@ FAULTS = (
         start=READY,
     ),
     Fault(
+        "F62-running",
+        "a Docker container that ran before the plan does not run again",
+        _pct('*" docker start "*', "exit 0"),
+        red=(DOCKER_BACK, REHEARSED),
+        words=("['lasting'] ran, and now none", "differ"),
+        start=READY,
+    ),
+    Fault(
         "F62-letter",
         "the letter of the plan's rollback would do after all",
         _pct(
