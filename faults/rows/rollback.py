@@ -81,7 +81,8 @@ FAULTS = (
         "a Docker container that ran before the plan does not run again",
         _pct('*" docker start "*', "exit 0"),
         red=(DOCKER_BACK, REHEARSED),
-        words=("['lasting'] ran, and now none", "differ"),
+        words=("['lasting'] ran, and now none",),
+        beside=("differ: ",),
         start=READY,
     ),
     Fault(
