@@ -192,6 +192,7 @@ def test_interruption(machine: Lab, subtests: pytest.Subtests) -> None:
                     _TABLE.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
                     print(f"{seconds:6.1f} s  {case}  {wrong}", flush=True)
                     assert not wrong, wrong
+    assert rows, f"no point is where {_ASKED} asks for one"
     said = f"{len(rows)} runs cut off in {time.monotonic() - started:.0f} s"
     table = _table(rows)
     table.caption = said

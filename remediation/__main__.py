@@ -127,7 +127,11 @@ def _consent(price: Sequence[str], *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("nobody can be asked here whether that is wished: give --yes")
-    if not click.confirm("go on?", default=False, err=True):
+    try:
+        agreed = click.confirm("go on?", default=False, err=True)
+    except click.Abort as error:  # Ctrl-C is no answer
+        raise KeyboardInterrupt from error
+    if not agreed:
         raise click.Abort
 
 
@@ -241,6 +245,7 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
     with _opened(aim, only) as (runtime, make):
         the_plan = make()
         found = the_plan.drifts()
+        the_plan.require_reversible(found)
         absent = [] if the_plan.there else list(the_plan.unasked)  # a mistyped id, perhaps
         _consent([*absent, *the_plan.price(found)], yes=yes)
         if with_backup:

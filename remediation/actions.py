@@ -179,18 +179,17 @@ class Profile(Simple):
         if before.policy and loaded != before.policy:
             apparmor.load_binary(on, before.policy)
 
-    def resume(self, on: Transport, before: ProfileState) -> None:
-        """Give the kernel its former policy again after a reload, which reads the file's.
+    def held(self, on: Transport) -> bytes:
+        """Return the policy that the kernel holds, empty if none."""
+        return apparmor.loaded_binary(on, self.profile)
 
-        Nothing is done while the file is not the former one: then the plan's is not taken back.
-        """
-        if files.capture(on, self.path) != before.file:
-            return
-        loaded = apparmor.loaded_binary(on, self.profile)
-        if loaded and not before.policy:
+    def hold(self, on: Transport, policy: bytes) -> None:
+        """Let the kernel hold this policy, or none, again after a reload, which reads the file."""
+        loaded = self.held(on)
+        if loaded and not policy:
             self._unload(on)
-        elif loaded != before.policy:
-            apparmor.load_binary(on, before.policy)
+        elif loaded != policy:
+            apparmor.load_binary(on, policy)
 
     def meddled(
         self, now: ProfileState, before: ProfileState, after: ProfileState | None
@@ -284,8 +283,9 @@ class ContainerOptions(Simple):
         back = self._back(self._file.capture(on), before.file)
         if back is not before.file:
             self.tell(
-                f"{self.path}: disks or snapshots changed since, and stay; only what the plan had "
-                "set is taken out. A snapshot taken since still holds it"
+                f"{self.path}: disks or snapshots changed since, and stay, as does what else was "
+                "changed by hand; only what the plan had set is taken out. A snapshot taken since "
+                "still holds it"
             )
         files.restore(on, self.path, back)
         running = self.running()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,8 +27,9 @@ _MANY = 40
 
 
 def tell(line: str) -> None:
-    """Say what is going on, beside the result."""
-    err.print(Text(f"… {line}", style="dim"), soft_wrap=True)
+    """Say what is going on, beside the result; nothing ends because nobody hears it."""
+    with suppress(OSError):
+        err.print(Text(f"… {line}", style="dim"), soft_wrap=True)
 
 
 def error(what: object) -> None:

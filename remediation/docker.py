@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -75,23 +76,30 @@ class StorageDriver(Simple):
         asked = Ahead(on, wanted)  # one start of pct
         words = ["active" if asked.run(unit).ok else "stopped" for unit in units]
         unit = " ".join([*words, _at_boot(asked)])
-        containers = tuple(asked.run(_RUNNING).text.split())
+        containers = tuple(reversed(asked.run(_RUNNING).text.split()))  # the oldest first
         return DockerState(settings, unit, self._drivers(asked, settings), containers)
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`: Docker must run as its settings say."""
         settings = files.content(self._file.capture(on))
-        answer = on.run(_IN_USE)
+        asked = Ahead(on, [_IN_USE, _RUNNING])
+        answer = asked.run(_IN_USE)
         driver, _, root = answer.text.strip().partition(" ")
         if not answer.ok or not root:
             return  # it does not run: it will start as its settings say
-        if self.edit(settings) == settings and driver != self.driver:
+        asked.run(_RUNNING).require("which containers run could not be recorded")
+        if (named := _driver_named(settings)) not in {"", driver}:
             raise FactError(
                 f"Docker in {on.machine} runs on {driver}, and its settings ({self.path}) name "
-                f"{self.driver} already: restart it first, since started anew it does not come "
-                f"back to {driver}"
+                f"{named}: restart it first, since started anew it does not come back to {driver}"
             )
-        if root != self.root(settings):
+        wanted = self.root(settings)
+        if root.startswith(f"{wanted}/"):
+            raise FactError(
+                f"Docker in {on.machine} keeps its data in {root}, for users of its own "
+                "(userns-remap): what the plan changes there could not be taken back"
+            )
+        if root != wanted:
             raise FactError(
                 f"Docker in {on.machine} keeps its data in {root}, of which its settings "
                 f'({self.path}) say nothing: name it there as "data-root" instead of on its '
@@ -168,8 +176,10 @@ class StorageDriver(Simple):
                 "may only start when the whole plan is taken back, without --only"
             )
         if before.containers:
-            start = ["docker", "start", *before.containers]
-            on.run(start, timeout=_SERVICE_TIMEOUT).require("it ran before the plan")
+            there = set(on.run(_ALL).require().text.split())  # one with --rm is not any more
+            if again := [each for each in before.containers if each in there]:
+                start = ["docker", "start", *again]
+                on.run(start, timeout=_SERVICE_TIMEOUT).require("it ran before the plan")
 
     def meddled(
         self, now: DockerState, before: DockerState, after: DockerState | None
@@ -184,7 +194,9 @@ class StorageDriver(Simple):
         held = docker_holds(on)
         if before is None:
             hidden = f"; {held} stay on disk, unseen until a rollback" if held else ""
-            return [f"Docker in {on.machine} is restarted on {self.driver}{hidden}"]
+            gone = ", ".join(on.run(_FLEETING).text.split())
+            lost = f"; {gone}, started with --rm, goes for good" if gone else ""
+            return [f"Docker in {on.machine} is restarted on {self.driver}{hidden}{lost}"]
         sentence = f"Docker in {on.machine} is restarted on its former settings"
         if new := sorted(set(self._drivers(on, before.settings)) - set(before.drivers)):
             root = self.root(files.content(before.settings))
@@ -201,6 +213,16 @@ _NOT_FOUND = "not-found"
 _SOCKET = "docker.socket"
 
 
+def _driver_named(settings: bytes | None) -> str:
+    """Return the storage driver that Docker's settings name, empty if none."""
+    try:
+        found = json.loads(settings or b"{}")
+    except ValueError:
+        return ""
+    named = found.get("storage-driver") if isinstance(found, dict) else None
+    return named if isinstance(named, str) else ""
+
+
 def _but_at_boot(state: DockerState) -> DockerState:
     return replace(state, unit=" ".join(state.unit.split()[:2]))
 
@@ -212,6 +234,13 @@ _IF_IT_RUNS = f"systemctl is-active -q docker || exit {_DOWN}; "
 DRIVER_IN_USE = ("sh", "-c", _IF_IT_RUNS + 'docker info -f "{{.Driver}}"')
 _IN_USE = ("sh", "-c", _IF_IT_RUNS + 'docker info -f "{{.Driver}} {{.DockerRootDir}}"')
 _RUNNING = ("sh", "-c", _IF_IT_RUNS + "docker ps -q --no-trunc")
+_ALL = ("sh", "-c", _IF_IT_RUNS + "docker ps -aq --no-trunc")
+#: Those that run and that Docker removes when they end.
+_FLEETING = (
+    *("sh", "-c"),
+    _IF_IT_RUNS
+    + "docker ps -q | xargs -r docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}'",
+)
 
 
 def active(on: Transport, unit: str) -> bool:

@@ -7,11 +7,12 @@ assignment) stands where it is needed, under the clause that it serves.
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files as package_files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from remediation import config
 from remediation.actions import ContainerOptions, Directory, FileEdit, OptionsState, Profile
@@ -25,7 +26,7 @@ from remediation.plan import Consequence, Plan, Step
 from remediation.runtime import Pct, wait_until_booted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from remediation.runtime import Runtime
     from remediation.transport import Transport
@@ -78,14 +79,14 @@ def plan(
     """
     node, state = runtime.node, None if of_node else runtime.state(ctid)
     journal = Journal(node, ctid)
-    steps = _apparmor(node, journal)
+    steps = _apparmor(node)
     phoenix = node.run(["test", "-d", repository]).ok
     if phoenix:
         steps += _repository(node, repository, ctid)
     if state is not None:
         steps.append(_options(runtime, ctid, tell))
     steps.sort(key=lambda step: step.action.requirement)
-    inside = _inside(runtime, ctid, journal, tell) if state is not None else []
+    inside = _inside(runtime, ctid, tell) if state is not None else []
     create = f"phoenix create {ctid}" if phoenix else "python -m remediation create, same --target"
     unasked = {
         None: (f"container {ctid} is not there: {create}; pct list shows those that are",),
@@ -126,7 +127,7 @@ def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:
     ]
 
 
-def _apparmor(node: Transport, journal: Journal) -> list[Step]:
+def _apparmor(node: Transport) -> list[Step]:
     """Steps 1.2, 1.3 and 2.2: what AppArmor reads, and what the kernel holds."""
     deployed = Profile(
         "profile is deployed and loaded", "STEP-2.2", PROFILE, PROFILE_PATH, profile(None)
@@ -136,10 +137,9 @@ def _apparmor(node: Transport, journal: Journal) -> list[Step]:
         _require(node, ["systemctl", "reload", "apparmor"], "journalctl -u apparmor -n 20")
 
     def reload_back() -> None:
+        policy = deployed.held(node)  # taken back by now, and maybe not what its file says
         reload()
-        # It reads the files, and what the kernel held before the plan may have been another.
-        if (before := journal.before(deployed.name, deployed.before)) is not None:
-            deployed.resume(node, before)
+        deployed.hold(node, policy)
 
     return [
         Step(
@@ -203,9 +203,7 @@ def _start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
     wait_until_booted(runtime.inside(ctid))
 
 
-def _inside(
-    runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
-) -> list[Step]:
+def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[Step]:
     """Step 3 in a container that exists: the packages, and Docker's settings."""
     container = runtime.inside(ctid)
     storage = _storage()
@@ -213,17 +211,15 @@ def _inside(
         "Docker is installed", "STEP-3.1", (DRIVER,), lambda on: data_root(on.read(DAEMON_JSON))
     )
 
-    def resume() -> None:
-        before = journal.before(storage.name, storage.before)
-        if before is not None:
-            storage.resume(container, before)
+    def resume(undone: Mapping[str, Any]) -> None:
+        storage.resume(container, undone[storage.name])
 
     def restart() -> None:
         if is_in_the_kernel(container):
             runtime.shutdown(ctid)
             _start(runtime, ctid, tell)
 
-    back = Consequence(f"Docker in {container.machine} as before", resume)
+    back = Consequence(f"Docker in {container.machine} as before", back=resume)
     gone = Consequence(f"{container.machine} without anything of Docker's running", restart)
     return [
         Step(Package("fuse-overlayfs is installed", "STEP-3.1", DRIVER), container),
@@ -395,7 +391,7 @@ def data_root(text: bytes | None) -> str:
     except ValueError:
         settings = None
     found = settings.get("data-root") if isinstance(settings, dict) else None
-    return found if isinstance(found, str) else "/var/lib/docker"
+    return posixpath.normpath(found) if isinstance(found, str) else "/var/lib/docker"
 
 
 def daemon_json(text: bytes | None) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich import console
@@ -46,6 +46,9 @@ def written() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _CANNOT_WRITE or error.filename is not None:
             raise
+        # A file of ours on a full disk says the same; it is as little a verdict.
+        what = "standard output" if error.errno == errno.EPIPE else "the output"
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is written at the very end
-        print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"error: {what} cannot be written: {error.strerror}", file=sys.stderr)
         sys.exit(LOST)

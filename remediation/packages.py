@@ -21,7 +21,7 @@ APT_TIMEOUT = 1800.0
 #: package is installed, and what its removal has to remember is an empty file.
 _APT = (
     *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
-    *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f /"),
+    *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
 )
 #: For a look: apt would write these caches, where they are not there.
 _NO_CACHE = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
@@ -113,9 +113,9 @@ class Package(Simple):
         install = [*_APT, *_INSTALL, *names]
         if on.run(install, timeout=APT_TIMEOUT).ok:
             return
-        before = _installs(_simulate(on, *names).text)
+        before = _touches(_simulate(on, *names).text)
         on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-        if (more := _installs(_simulate(on, *names).text) - before) and before:
+        if more := _touches(_simulate(on, *names).text) - before:
             raise RemediationError(
                 f"on {on.machine}: apt's lists were old, and now {', '.join(sorted(more))} would "
                 f"come with {self.package}, which no before-image knows of: apply once more"
@@ -171,6 +171,11 @@ class Package(Simple):
 def _installs(plan: str) -> set[str]:
     """Return what apt's plan installs: ``Inst NAME [OLD] (NEW`` is an upgrade, never purged."""
     return set(re.findall(r"^Inst (\S+) \(", plan, re.MULTILINE))
+
+
+def _touches(plan: str) -> set[str]:
+    """Return what apt's plan installs or upgrades."""
+    return set(re.findall(r"^Inst (\S+) ", plan, re.MULTILINE))
 
 
 def _simulate(on: Transport, *packages: str) -> CommandResult:

@@ -7,7 +7,7 @@ equals ``before``, wherever ``apply`` or an earlier ``rollback`` was cut off.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -22,7 +22,7 @@ from remediation.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from remediation.journal import Entry, Journal
@@ -32,6 +32,11 @@ Before = TypeVar("Before")
 _ROLLBACK = "python -m remediation rollback, with the same --target"
 #: For what can never be taken back: without it no plan is applied on the node any more.
 _ACCEPT = "python -m remediation journal accept"
+#: The file systems that a machine of some years may have; Docker's is often one of its own.
+SYNC = (
+    *("sh", "-c", 'for at; do test ! -e "$at" || sync -f "$at" || exit; done', "sync"),
+    *("/", "/etc", "/usr", "/usr/local", "/opt", "/srv", "/var", "/var/lib", "/var/lib/docker"),
+)
 #: A disk that others write to as well (seconds).
 _SYNC = 600.0
 
@@ -125,10 +130,18 @@ class Simple:
 
 @dataclass(frozen=True)
 class Consequence:
-    """A reload or restart: it runs once, at the end, if an action that needs it changed."""
+    """A reload or restart: it runs once, at the end, if an action that needs it changed.
+
+    Args:
+        name: what a reader calls it.
+        run: does it.
+        back: does it on the way back, if that is something else, given the images of all that
+            was undone, by their actions' names.
+    """
 
     name: str
-    run: Callable[[], None] = field(compare=False)
+    run: Callable[[], None] = field(default=lambda: None, compare=False)
+    back: Callable[[Mapping[str, Any]], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -218,6 +231,11 @@ class Plan:
                 sentences.append(f"nothing is begun: {refused}")
         return sentences
 
+    def require_reversible(self, drifts: Iterable[tuple[Step, Drift | None]]) -> None:
+        """Raise FactError if an apply would refuse to begin; changes nothing."""
+        for step in [step for step, drift in drifts if drift is not None]:
+            step.action.require_reversible(step.on)
+
     def _enter(self, stage: str, action: str) -> None:
         """Announce a stage; without the node's lock, lost with a connection, none is entered."""
         with self.exclusive(f"{stage}: {action or 'the plan'} of container {self.journal.ctid}"):
@@ -303,7 +321,10 @@ class Plan:
         return outcomes
 
     def _record(self, steps: Sequence[Step], begun: dict[str, int]) -> None:
+        open_ = {entry.action: entry for entry in self.journal.entries()}
         for step in steps:
+            if elsewhere := _elsewhere(open_.get(step.action.name), step):
+                raise NotClean(f"{step.action.name}: {elsewhere}, and take that back first")
             step.action.require_reversible(step.on)
         images = [(s.action.name, s.on.machine, s.action.capture(s.on)) for s in steps]
         if images:
@@ -427,7 +448,7 @@ class Plan:
         """Return what would be lost; raises Meddled unless that is wished."""
         found: dict[str, Drift] = {}
         for entry in entries:
-            if (step := self._step(entry)) is None:
+            if (step := self._step(entry)) is None or _elsewhere(entry, step):
                 continue
             try:
                 images = [
@@ -469,12 +490,8 @@ class Plan:
                     f"if it is gone for good: {_ACCEPT}"
                 )
                 continue
-            path = getattr(step.action, "path", "")
-            if entry.path and entry.path != path:
-                failures[entry.action] = LookupError(
-                    f"it was done to {entry.path}, and here it would be taken back in {path}: "
-                    "name the same repository and runtime as then"
-                )
+            if elsewhere := _elsewhere(entry, step):
+                failures[entry.action] = LookupError(elsewhere)
                 continue
             try:
                 image = entry.images[-1] if last else entry.images[0]
@@ -500,10 +517,12 @@ class Plan:
         node = self.journal.machine
         inside = [step.action.name for step, _ in undone if step.on.machine != node]
         found: dict[str, bool] = {}
-        with ExitStack() as stack:
-            if inside and self.stopped():
-                self._wakes(stack, failures, inside)
-            failed = self._follow_back(_once(owed.values()), failures)
+        with _noting(failures, "stopping it again"), ExitStack() as stack:
+            with _noting(failures, "whether it runs"):
+                if inside and self.stopped():
+                    self._wakes(stack, failures, inside)
+            images = {step.action.name: before for step, before in undone}
+            failed = self._follow_back(_once(owed.values()), images, failures)
             unsynced = _synced({step.on.machine: step.on for step, _ in undone}, failures)
             for step, before in undone:
                 if step.on.machine != node:
@@ -514,13 +533,16 @@ class Plan:
         return [
             step.action.name
             for step, _ in undone
-            if found[step.action.name]
+            if found.get(step.action.name)
             and step.on.machine not in unsynced
             and not failed & set(owed[step.action.name])
         ]
 
     def _follow_back(
-        self, consequences: Sequence[Consequence], failures: dict[str, Exception]
+        self,
+        consequences: Sequence[Consequence],
+        images: Mapping[str, Any],
+        failures: dict[str, Exception],
     ) -> set[Consequence]:
         """Run what follows; return what failed, which is owed until it succeeds."""
         failed = set()
@@ -528,7 +550,7 @@ class Plan:
             try:
                 self.tell(consequence.name)
                 self._enter("follow", consequence.name)
-                consequence.run()
+                consequence.back(images) if consequence.back else consequence.run()
             except Exception as error:  # noqa: BLE001 - as above
                 failures[consequence.name] = error
                 failed.add(consequence)
@@ -564,6 +586,17 @@ def _once(groups: Iterable[tuple[Consequence, ...]]) -> list[Consequence]:
     return list(dict.fromkeys(consequence for group in groups for consequence in group))
 
 
+def _elsewhere(entry: Entry | None, step: Step) -> str:
+    """Return what to do if an entry is about another file than the step; empty if it is not."""
+    path = getattr(step.action, "path", "")
+    if entry is None or not entry.path or entry.path == path:
+        return ""
+    return (
+        f"it was done to {entry.path}, and here it is {path}: name the same repository and runtime "
+        "as then"
+    )
+
+
 def _verify(step: Step) -> None:
     left = step.action.check(step.on)
     if left is not None:
@@ -580,6 +613,15 @@ def _captured(step: Step) -> Any:
         return None
 
 
+@contextmanager
+def _noting(failures: dict[str, Exception], what: str) -> Iterator[None]:
+    """Add an error to the failures, and go on: what follows may not be lost of it."""
+    try:
+        yield
+    except RemediationError as error:
+        failures[what] = error
+
+
 def _synced(machines: dict[str, Transport], failures: dict[str, Exception]) -> set[str]:
     """Bring what was taken back to the disks; return the machines where that failed.
 
@@ -588,7 +630,7 @@ def _synced(machines: dict[str, Transport], failures: dict[str, Exception]) -> s
     failed = set()
     for machine, on in machines.items():
         try:
-            on.run(["sync", "-f", "/"], timeout=_SYNC).require()
+            on.run(SYNC, timeout=_SYNC).require()
         except RemediationError as error:
             failures[f"{machine}: what was taken back, to its disk"] = error
             failed.add(machine)
@@ -614,7 +656,10 @@ def _differing(before: Any, now: Any) -> str:
     parts = []
     for each in fields(before):
         was, is_ = getattr(before, each.name), getattr(now, each.name)
-        if was != is_:
-            said = isinstance(was, str | tuple | int)
-            parts.append(f"{each.name} was {was!r}, is {is_!r}" if said else each.name)
+        if not each.compare or was == is_:
+            continue
+        if each.name == "mode":
+            was, is_ = f"{was:o}", f"{is_:o}"
+        said = isinstance(was, str | tuple | int)
+        parts.append(f"{each.name} was {was}, is {is_}" if said else each.name)
     return f" ({'; '.join(parts)})" if parts else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation import apparmor
+from remediation.plan import SYNC
 from remediation.transport import Base, CommandResult, Local
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Machine(Base):
         if words[:2] == ["sh", "-c"] and words[3:4] == ["at once"]:  # then one by one
             return CommandResult(tuple(words), 1, b"", b"", self.machine, 0.0, 0.0)
         answer = self.answer(words, stdin)
-        if words == ["sync", "-f", "/"]:
+        if words == list(SYNC):
             answer = 0, b"", b""  # of this machine's whole disk, it would take long
         if answer is None and _of_files(words):
             return Local().run(words, stdin=stdin, timeout=timeout)
@@ -180,6 +181,8 @@ class Docker(Machine):
         self.socket = False
         self.data = str(root)  # where it says that its data is
         self.containers: set[str] = set()  # that run
+        self.stored: set[str] = set()  # that are there, running or not
+        self.started: list[str] = []
 
     def start(self) -> tuple[int, bytes, bytes]:
         if not self.installed:
@@ -233,11 +236,13 @@ class Docker(Machine):
                 said = {
                     'docker info -f "{{.Driver}}"': self.driver,
                     'docker info -f "{{.Driver}} {{.DockerRootDir}}"': f"{self.driver} {self.data}",
-                    "docker ps -q --no-trunc": "\n".join(sorted(self.containers)),
+                    "docker ps -q --no-trunc": "\n".join(sorted(self.containers, reverse=True)),
+                    "docker ps -aq --no-trunc": "\n".join(sorted(self.stored)),
                 }[script.removeprefix(_IF_IT_RUNS)]
                 return (0, f"{said}\n".encode(), b"") if self.driver else (3, b"", b"")
             case ["docker", "start", *ids]:
                 assert self.driver, "its socket would start it"
-                self.containers |= set(ids)
-                return 0, b"", b""
+                self.started += ids
+                self.containers |= set(ids) & self.stored
+                return int(not set(ids) <= self.stored), b"", b"No such container"
         return None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ACTION = Engine("Docker is installed", "STEP-3.1", ("fuse-overlayfs",))
 APT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"]
-APT += ["-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f /"]
+APT += ["-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"]
 BESIDE = ("docker-cli", "ca-certificates")
 _SCRIPTS = {"list", "unmount", "held", "restore", "remove", "empty"}
 
@@ -94,7 +94,7 @@ class Guest(Base):
                 return 0, ""
             case ["sh", "-c", script] if "docker info" in script:
                 return (0, "fuse-overlayfs\n") if self.docker or self.foreign else (3, "")
-            case ["sh", "-c", script] if "docker ps -q" in script:
+            case ["sh", "-c", script] if "docker ps -" in script:
                 return (0, "") if self.docker or self.foreign else (3, "")
             case ["docker", *_]:
                 assert self.docker or self.foreign, "asked, it would be started"

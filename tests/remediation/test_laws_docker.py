@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from death import Death, Died
-from flag import journal
+from flag import Flag, fail, journal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machines import Docker
@@ -44,12 +44,8 @@ class World:
         )
         kept = journal(self.folder, on=on)
 
-        def resume() -> None:
-            before = kept.before(storage.name, storage.before)
-            if before is not None:
-                storage.resume(on, before)
-
-        return Plan([Step(storage, on, then_back=(Consequence("as before", resume),))], kept)
+        back = Consequence("as before", back=lambda undone: storage.resume(on, undone["driver"]))
+        return Plan([Step(storage, on, then_back=(back,))], kept)
 
     def look(self) -> object:
         """Layers that were taken back lie aside, and are nobody's."""
@@ -230,9 +226,7 @@ def test_a_driver_that_is_not_yet_in_effect_is_not_begun_with(tmp_path: Path) ->
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
     Laid(content=b'{"storage-driver": "fuse-overlayfs"}').at(tmp_path / "here/daemon.json")
     before = it.look()
-    with pytest.raises(
-        FactError, match=r"runs on overlay2, .*name fuse-overlayfs already: restart"
-    ):
+    with pytest.raises(FactError, match=r"runs on overlay2, .*name fuse-overlayfs: restart"):
         it.plan().apply()
     assert (it.look(), it.plan().journal.lines()) == (before, [])
 
@@ -247,12 +241,46 @@ def test_data_of_which_the_settings_say_nothing_is_not_begun_with(tmp_path: Path
 
 def test_containers_that_ran_run_again(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
-    it.docker.containers = {"web", "database"}
+    it.docker.containers = {"1-database", "2-web", "3-fleeting"}
+    it.docker.stored = {"0-exited", "1-database", "2-web"}  # without the one with --rm
     it.plan().apply()
     assert it.docker.containers == set()
     it.docker.containers = {"new"}
     it.plan().rollback()
-    assert it.docker.containers == {"web", "database"}
+    assert it.docker.containers == {"1-database", "2-web"}
+    assert it.docker.started == ["1-database", "2-web"]  # one may need the network of an older
+
+
+def test_what_a_second_apply_found_is_what_its_failure_takes_back(tmp_path: Path) -> None:
+    """Not what the first one found: somebody was there in between."""
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.docker.containers = it.docker.stored = {"1-former"}
+    it.plan().apply()
+    (tmp_path / "here/daemon.json").unlink()
+    for each in (tmp_path / "root", tmp_path / "root/image"):
+        (each / OURS).rmdir()
+    it.docker.driver = ""
+    it.docker.start()
+    it.docker.containers, it.docker.stored = {"2-new"}, {"1-former", "2-new"}
+    second = it.plan()
+    second.steps = [*second.steps, Step(Flag("fails", on_apply=fail), second.steps[0].on)]
+    with pytest.raises(RemediationError, match="no"):
+        second.apply()
+    assert it.docker.containers == {"2-new"}
+
+
+def test_another_driver_than_the_settings_name_is_not_begun_with(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    Laid(content=b'{"storage-driver": "vfs"}').at(tmp_path / "here/daemon.json")
+    with pytest.raises(FactError, match=r"runs on overlay2, .*name vfs: restart"):
+        it.plan().apply()
+
+
+def test_data_of_users_of_its_own_is_not_begun_with(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.docker.data = f"{tmp_path}/root/100000.100000"
+    with pytest.raises(FactError, match="userns-remap"):
+        it.plan().apply()
 
 
 def test_what_somebody_since_let_docker_do_at_boot_stays(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_a_reload_on_the_way_back_leaves_the_kernel_what_it_held(
     monkeypatch.setattr(docker_in_lxc, "TUNABLE_PATH", str(tmp_path / "here/nesting"))
     monkeypatch.setattr(docker_in_lxc, "profile", lambda _: THEIRS + b"# the plan's\n")
     kept = journal(tmp_path, on=kernel)
-    it = Plan(docker_in_lxc._apparmor(kernel, kept), kept)
+    it = Plan(docker_in_lxc._apparmor(kernel), kept)
     before = look(tmp_path / "here")
     assert [outcome.changed for outcome in it.apply()] == [True, True, True]
     if part:

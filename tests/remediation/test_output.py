@@ -46,7 +46,7 @@ def test_a_pipe_that_nobody_reads(command: str, unbuffered: str, tmp_path: Path)
 def test_a_disk_that_is_full(command: str, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         found = ended(command, full.fileno(), tmp_path)
-    assert found == (3, "error: standard output cannot be written: No space left on device\n")
+    assert found == (3, "error: the output cannot be written: No space left on device\n")
 
 
 def test_an_output_that_was_closed_before_anything_was_done(

@@ -11,7 +11,7 @@ QUERY = (*DPKG, "fuse-overlayfs")
 BOTH = (*DPKG, "fuse-overlayfs", "fuse3")
 APT = (
     *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
-    *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f /"),
+    *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
 )
 SIMULATE = (*APT, "-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs")
 ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")

@@ -17,7 +17,7 @@ from remediation.errors import (
     RollbackFailed,
     UsageError,
 )
-from remediation.plan import Consequence, Plan, Step
+from remediation.plan import SYNC, Consequence, Plan, Step
 from remediation.transport import Local
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def test_what_does_not_come_to_the_disk_is_not_said_to_be_undone(tmp_path: Path)
         def run(
             self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
         ) -> CommandResult:
-            if list(argv) == ["sync", "-f", "/"] and self.full:
+            if tuple(argv) == SYNC and self.full:
                 return replace(super().run(["true"]), exit_code=1, stderr=b"I/O error")
             return super().run(argv, stdin=stdin, timeout=timeout)
 
@@ -326,7 +326,7 @@ def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:
     path.write_text("former")
     it = plan(tmp_path, Forgetful("one", "STEP-1.1", str(path), lambda _: b"ours"))
     it.apply()
-    with pytest.raises(RollbackFailed, match=r"not as before \(mode was 420, is 384\)"):
+    with pytest.raises(RollbackFailed, match=r"not as before \(mode was 644, is 600\)"):
         it.rollback()
 
 
@@ -339,11 +339,44 @@ def test_what_was_done_elsewhere_is_not_taken_back_here(tmp_path: Path) -> None:
     edit("then").apply()
     (tmp_path / "now").mkdir()
     (tmp_path / "now/script").write_bytes(b"ours")
-    with pytest.raises(RollbackFailed, match=r"done to .*/then/script, .* in .*/now/script"):
+    with pytest.raises(
+        RollbackFailed, match=r"done to .*/then/script, .* here it is .*/now/script"
+    ):
         edit("now").rollback()
     assert (tmp_path / "now/script").read_bytes() == b"ours"
     edit("then").rollback()
     assert not (tmp_path / "then/script").exists()
+
+
+def test_what_was_done_in_one_place_is_not_done_in_another(tmp_path: Path) -> None:
+    """Its name is the key of its entry: taken back, only one of them would be."""
+
+    def edit(name: str) -> Plan:
+        path = tmp_path / name
+        path.mkdir(exist_ok=True)
+        return plan(tmp_path, FileEdit("script", "STEP-1.1", f"{path}/script", lambda _: b"ours"))
+
+    edit("then").apply()
+    with pytest.raises(NotClean, match=r"done to .*/then/script, .*take that back first"):
+        edit("now").apply()
+    assert not (tmp_path / "now/script").exists()
+
+
+def test_an_error_about_what_was_stopped_loses_nothing_of_what_was_done(tmp_path: Path) -> None:
+    class Container(Local):
+        machine = "container 950"
+
+    def cannot_say() -> bool:
+        raise FactError("its before-image is damaged")
+
+    ran: list[str] = []
+    one = Flag("one")
+    then = (Consequence("Docker as before", lambda: ran.append("it")),)
+    it = Plan([Step(one, Container(), then)], journal(tmp_path), stopped=cannot_say)
+    it.apply()
+    with pytest.raises(RollbackFailed, match="whether it runs: its before-image is damaged"):
+        it.rollback()
+    assert (one.value, ran) == ("old", ["it", "it"])
 
 
 def test_what_could_not_be_brought_back_is_not_begun(tmp_path: Path) -> None:
