@@ -215,12 +215,14 @@ class OptionsState:
     """A container's configuration, whether it runs, and the configuration that it runs with.
 
     The last one tells whether a restart is due; it is no part of what must be equal, since a
-    configuration that was replaced before the plan without a restart comes back to nobody.
+    configuration that was replaced before the plan without a restart comes back to nobody. Nor
+    are Docker's ``containers`` that ran in it, which its restart ends: they may do so themselves.
     """
 
     file: FileState
     running: bool
     effective: str = field(compare=False)
+    containers: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ class ContainerOptions(Simple):
         effective: what it was last started with, as the runtime wrote it down.
         start: starts it and waits until it has booted.
         shutdown: lets it end.
+        containers: returns Docker's containers that run in it.
         tell: hears one line where not all comes back, since disks or snapshots changed.
     """
 
@@ -253,14 +256,17 @@ class ContainerOptions(Simple):
     effective: Callable[[], str] = field(compare=False)
     start: Callable[[], None] = field(compare=False)
     shutdown: Callable[[], None] = field(compare=False)
+    containers: Callable[[], tuple[str, ...]] = field(default=lambda: (), compare=False)
     tell: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     before: ClassVar[Any] = OptionsState
 
     def capture(self, on: Transport) -> OptionsState:
         """See :class:`remediation.plan.Action`."""
-        running = self.running()
-        return OptionsState(self._file.capture(on), running, self.effective() if running else "")
+        file = self._file.capture(on)
+        if not self.running():
+            return OptionsState(file, running=False, effective="")
+        return OptionsState(file, True, self.effective(), self.containers())
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.plan.Action`."""

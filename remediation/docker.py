@@ -15,7 +15,7 @@ from remediation.files import FileState  # noqa: TC001 - msgspec reads the annot
 from remediation.plan import Drift, Simple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from remediation.ahead import Argv
     from remediation.transport import Transport
@@ -76,8 +76,8 @@ class StorageDriver(Simple):
         asked = Ahead(on, wanted)  # one start of pct
         words = ["active" if asked.run(unit).ok else "stopped" for unit in units]
         unit = " ".join([*words, _at_boot(asked)])
-        containers = tuple(reversed(asked.run(_RUNNING).text.split()))  # the oldest first
-        return DockerState(settings, unit, self._drivers(asked, settings), containers)
+        drivers = self._drivers(asked, settings)
+        return DockerState(settings, unit, drivers, running_containers(asked))
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.plan.Action`: Docker must run as its settings say."""
@@ -175,11 +175,7 @@ class StorageDriver(Simple):
                 "journalctl -u docker -n 20 in the container says why; on its former driver it "
                 "may only start when the whole plan is taken back, without --only"
             )
-        if before.containers:
-            there = set(on.run(_ALL).require().text.split())  # one with --rm is not any more
-            if again := [each for each in before.containers if each in there]:
-                start = ["docker", "start", *again]
-                on.run(start, timeout=_SERVICE_TIMEOUT).require("it ran before the plan")
+        start_again(on, before.containers)
 
     def meddled(
         self, now: DockerState, before: DockerState, after: DockerState | None
@@ -241,6 +237,22 @@ _FLEETING = (
     _IF_IT_RUNS
     + "docker ps -q | xargs -r docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}'",
 )
+
+
+def running_containers(on: Transport) -> tuple[str, ...]:
+    """Return the ids of Docker's containers that run, the oldest first."""
+    return tuple(reversed(on.run(_RUNNING).text.split()))
+
+
+def start_again(on: Transport, containers: Sequence[str]) -> None:
+    """Start Docker's containers that ran, as far as there are any more; that run, they may."""
+    if not containers:
+        return
+    asked = on.run(_ALL).require("journalctl -u docker -n 20 in the container says why")
+    there = set(asked.text.split())  # one with --rm is gone
+    if again := [each for each in containers if each in there]:
+        argv = ["docker", "start", *again]
+        on.run(argv, timeout=_SERVICE_TIMEOUT).require("it ran before the plan")
 
 
 def active(on: Transport, unit: str) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from remediation import config
 from remediation.actions import ContainerOptions, Directory, FileEdit, OptionsState, Profile
-from remediation.docker import DockerState, StorageDriver
+from remediation.docker import DockerState, StorageDriver, running_containers, start_again
 from remediation.engine import Engine, is_in_the_kernel
 from remediation.errors import FactError
 from remediation.journal import Journal
@@ -154,7 +154,7 @@ def _apparmor(node: Transport) -> list[Step]:
 
 def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None] = lambda _: None) -> Step:
     """What the plan forgot: the container's features, and the profile's assignment to it."""
-    pct = isinstance(runtime, Pct)
+    pct, container = isinstance(runtime, Pct), runtime.inside(ctid)
     options = ContainerOptions(
         f"container {ctid} has its features and its profile",
         "STEP-2.2",
@@ -165,9 +165,15 @@ def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None] = lambda _
         effective=lambda: runtime.started_with(ctid),
         start=lambda: _start(runtime, ctid, lambda _: None),
         shutdown=lambda: runtime.shutdown(ctid),
+        containers=lambda: running_containers(container),
         tell=tell,
     )
-    return Step(options, runtime.node)
+
+    def resume(undone: Mapping[str, Any]) -> None:
+        start_again(container, undone[options.name].containers)
+
+    back = Consequence(f"Docker's containers in {container.machine} as before", back=resume)
+    return Step(options, runtime.node, then_back=(back,))
 
 
 def _options_before(runtime: Runtime, ctid: int, journal: Journal) -> OptionsState | None:
