@@ -80,9 +80,9 @@ FAULTS = (
         "F62-running",
         "a Docker container that ran before the plan does not run again",
         _pct('*" docker start "*', "exit 0"),
-        red=(DOCKER_BACK, PROFILE_BACK, REHEARSED),
+        red=(DOCKER_BACK, PROFILE_BACK),  # and then it does not run when the rehearsal begins
         words=("['lasting'] ran, and now none",),
-        beside=("not as before", "differ: "),
+        beside=("not as before",),
         start=READY,
     ),
     Fault(
