@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import apparmor, config, files
+from remediation.action import Drift, Simple
 from remediation.errors import FactError, RemediationError
 from remediation.files import FileState
-from remediation.plan import Drift, Simple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +36,11 @@ class FileEdit(Simple):
     before: ClassVar[Any] = FileState
 
     def capture(self, on: Transport) -> FileState:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         return files.capture(on, self.path)
 
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         content = on.read(self.path)
         desired = self.edit(content)
         if content == desired:
@@ -50,16 +50,16 @@ class FileEdit(Simple):
         return Drift(f"{self.path} {what}", content or b"", desired)
 
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         state = files.capture(on, self.path)
         files.write(on, self.path, state, self.edit(files.content(state)))
 
     def rollback(self, on: Transport, before: FileState) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         files.restore(on, self.path, before)
 
     def meddled(self, now: FileState, before: FileState, after: FileState | None) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         if files.same(now, before) or (after is not None and files.same(now, after)):
             return None
         left = after.content if after is not None else self._edited(before)
@@ -111,15 +111,15 @@ class Directory(Simple):
         return on.run(["test", "-d", self.path]).ok
 
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         return None if self.capture(on) else Drift(f"{self.path} is absent")
 
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         on.run(["mkdir", "-m", "755", "--", self.path]).require()
 
     def rollback(self, on: Transport, before: bool) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         if not before and self.capture(on):
             on.run(["rmdir", "--", self.path]).require("somebody else put something there")
 
@@ -149,12 +149,12 @@ class Profile(Simple):
     before: ClassVar[Any] = ProfileState
 
     def capture(self, on: Transport) -> ProfileState:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         policy = apparmor.loaded_binary(on, self.profile)
         return ProfileState(files.capture(on, self.path), policy)
 
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         if (drift := self._file.check(on)) is not None:
             return drift
         loaded = apparmor.loaded_policy(on, self.profile)
@@ -165,12 +165,12 @@ class Profile(Simple):
         return None
 
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         self._file.apply(on)
         apparmor.load(on, self.path)
 
     def rollback(self, on: Transport, before: ProfileState) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         loaded = apparmor.loaded_binary(on, self.profile)
         if loaded and not before.policy:
             self._unload(on)
@@ -194,7 +194,7 @@ class Profile(Simple):
     def meddled(
         self, now: ProfileState, before: ProfileState, after: ProfileState | None
     ) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         return self._file.meddled(now.file, before.file, after.file if after else None)
 
     @property
@@ -262,18 +262,18 @@ class ContainerOptions(Simple):
     before: ClassVar[Any] = OptionsState
 
     def capture(self, on: Transport) -> OptionsState:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         file = self._file.capture(on)
         if not self.running():
             return OptionsState(file, running=False, effective="")
         return OptionsState(file, True, self.effective(), self.containers())
 
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         return self._file.check(on)
 
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         running = self.running()
         self._file.apply(on)
         if running:
@@ -281,7 +281,7 @@ class ContainerOptions(Simple):
             self.start()
 
     def rollback(self, on: Transport, before: OptionsState) -> None:
-        """See :class:`remediation.plan.Action`.
+        """See :class:`remediation.action.Action`.
 
         Where disks or snapshots came or went since, the file as it was would lose them: then
         only what the plan had put into it is taken out.
@@ -304,7 +304,7 @@ class ContainerOptions(Simple):
     def meddled(
         self, now: OptionsState, before: OptionsState, after: OptionsState | None
     ) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         drift = self._file.meddled(now.file, before.file, after.file if after else None)
         if drift is None or now.file.kind != "file":
             return drift
@@ -316,7 +316,7 @@ class ContainerOptions(Simple):
         return None if same else drift
 
     def restored(self, on: Transport, before: OptionsState) -> bool:
-        """See :class:`remediation.plan.Action`.
+        """See :class:`remediation.action.Action`.
 
         Byte for byte, unless disks or snapshots came or went since: then what the plan sets is as
         it was.
@@ -326,7 +326,7 @@ class ContainerOptions(Simple):
         return now == replace(before, file=back)
 
     def price(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         if not self.running():
             return []
         if before is not None and not before.running:

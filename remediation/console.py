@@ -16,8 +16,9 @@ from remediation.output import Console
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from remediation.action import Drift, Outcome, Step
     from remediation.journal import Entry
-    from remediation.plan import Drift, Outcome, Plan, Step
+    from remediation.plan import Plan
     from remediation.rehearsal import Stage
 
 out = Console(highlight=False)

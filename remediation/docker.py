@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import files
+from remediation.action import Drift, Simple
 from remediation.actions import FileEdit
 from remediation.ahead import Ahead
 from remediation.errors import FactError
 from remediation.files import FileState  # noqa: TC001 - msgspec reads the annotation
-from remediation.plan import Drift, Simple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ class StorageDriver(Simple):
     )
 
     def capture(self, on: Transport) -> DockerState:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         settings = self._file.capture(on)
         units = [_is_active(name) for name in ("docker", _SOCKET)]
         wanted = [*units, _AT_BOOT, self._listing(settings), _RUNNING]
@@ -80,7 +80,7 @@ class StorageDriver(Simple):
         return DockerState(settings, unit, drivers, running_containers(asked))
 
     def require_reversible(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`: Docker must run as its settings say."""
+        """See :class:`remediation.action.Action`: Docker must run as its settings say."""
         settings = files.content(self._file.capture(on))
         asked = Ahead(on, [_IN_USE, _RUNNING])
         answer = asked.run(_IN_USE)
@@ -115,7 +115,7 @@ class StorageDriver(Simple):
         return tuple(sorted(set(listing.text.split()) & set(self.DRIVERS)))
 
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         if (drift := self._file.check(on)) is not None:
             return drift
         if without_docker(on):
@@ -130,7 +130,7 @@ class StorageDriver(Simple):
         return None if driver == self.driver else Drift(f"storage driver is {driver}")
 
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         self._file.apply(on)
         if without_docker(on):
             return
@@ -141,7 +141,7 @@ class StorageDriver(Simple):
         )
 
     def rollback(self, on: Transport, before: DockerState) -> None:
-        """See :class:`remediation.plan.Action`.
+        """See :class:`remediation.action.Action`.
 
         Docker is left stopped where it had to be stopped: on its former driver it may only run
         under its former profile. Starting it is a consequence: see :meth:`resume`.
@@ -161,7 +161,7 @@ class StorageDriver(Simple):
                     on.run(["mv", "-T", f"{root}/{place}", f"{aside}/{place}"]).require()
 
     def restored(self, on: Transport, before: DockerState) -> bool:
-        """See :class:`remediation.plan.Action`: what Docker does at boot the plan never changed."""
+        """See :class:`remediation.action.Action`: what it does at boot the plan never changed."""
         return _but_at_boot(self.capture(on)) == _but_at_boot(before)
 
     def resume(self, on: Transport, before: DockerState) -> None:
@@ -180,11 +180,11 @@ class StorageDriver(Simple):
     def meddled(
         self, now: DockerState, before: DockerState, after: DockerState | None
     ) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         return self._file.meddled(now.settings, before.settings, after.settings if after else None)
 
     def price(self, on: Transport, before: DockerState | None) -> list[str]:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         if without_docker(on) or (before is not None and before.unit.endswith(_NOT_FOUND)):
             return []
         held = docker_holds(on)

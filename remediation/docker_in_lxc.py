@@ -15,6 +15,7 @@ from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
 
 from remediation import config
+from remediation.action import Consequence, Step
 from remediation.actions import ContainerOptions, Directory, FileEdit, OptionsState, Profile
 from remediation.docker import DockerState, StorageDriver, running_containers, start_again
 from remediation.engine import Engine, is_in_the_kernel
@@ -22,7 +23,7 @@ from remediation.errors import FactError
 from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.packages import Package
-from remediation.plan import Consequence, Plan, Step
+from remediation.plan import Plan
 from remediation.runtime import Pct, wait_until_booted
 
 if TYPE_CHECKING:

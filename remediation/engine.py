@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from remediation.action import Drift, Simple
 from remediation.docker import docker_daemon, docker_holds
 from remediation.errors import FactError, RemediationError
 from remediation.packages import Package, PackageState
-from remediation.plan import Drift, Simple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -107,12 +107,12 @@ class Engine(Simple):
     before: ClassVar[Any] = EngineState
 
     def capture(self, on: Transport) -> EngineState:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         group = on.run(["getent", "group", GROUP]).ok
         return EngineState(self._packages.capture(on), self._there(on), group)
 
     def require_reversible(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`: what it will bring must lie where it is looked."""
+        """See :class:`remediation.action.Action`: what it brings must lie where it is looked."""
         if (root := self.root(on)) != DATA[0]:
             raise FactError(
                 f"Docker's settings in {on.machine} name {root} for its data, and there is no "
@@ -121,14 +121,14 @@ class Engine(Simple):
             )
 
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         drift = self._packages.check(on)
         if drift is None or docker_daemon(on) not in {"", *_DEBIANS}:
             return None
         return drift
 
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         self._packages.apply(on)
         on.run(["systemctl", "reset-failed", "docker"])
         on.run(["systemctl", "start", "docker"], timeout=_PATIENCE).require(
@@ -136,7 +136,7 @@ class Engine(Simple):
         )
 
     def rollback(self, on: Transport, before: EngineState) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
         on.run(["rm", "-f", "--", *sorted(nukes)]).require()
         self._packages.rollback(on, before.packages)
@@ -150,7 +150,7 @@ class Engine(Simple):
             on.run(["groupdel", GROUP]).require()
 
     def restored(self, on: Transport, before: EngineState) -> bool:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         group = on.run(["getent", "group", GROUP]).ok
         there = (self._there(on), group) == (before.there, before.group)
         return there and self._packages.restored(on, before.packages)
@@ -178,7 +178,7 @@ class Engine(Simple):
                 )
 
     def price(self, on: Transport, before: EngineState | None) -> list[str]:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         if before is None:
             return self._packages.price(on, None)
         sentences = [

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from remediation.plan import Drift
+    from remediation.action import Drift
     from remediation.transport import CommandResult
 
 

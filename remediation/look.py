@@ -16,7 +16,8 @@ from remediation.docker import DRIVER_IN_USE, StorageDriver, without_docker
 from remediation.journal import Journal
 
 if TYPE_CHECKING:
-    from remediation.plan import Action, Plan
+    from remediation.action import Action
+    from remediation.plan import Plan
     from remediation.transport import Transport
 
 

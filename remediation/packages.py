@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from remediation.action import Drift, Simple
 from remediation.errors import FactError, RemediationError
-from remediation.plan import Drift, Simple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +62,7 @@ class Package(Simple):
     before: ClassVar[Any] = PackageState
 
     def capture(self, on: Transport) -> PackageState:
-        """See :class:`remediation.plan.Action`.
+        """See :class:`remediation.action.Action`.
 
         Raises:
             FactError: it is half-installed, or installing it would remove something.
@@ -102,13 +102,13 @@ class Package(Simple):
         return [self.package, *has], _simulate(on, self.package, *has)
 
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         if _installed(_statuses(on, [self.package])[self.package]):
             return None
         return Drift(f"package {self.package} is not installed", b"", f"{self.package}\n".encode())
 
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         names = self._planned(on)[0] if self.beside else [self.package]
         install = [*_APT, *_INSTALL, *names]
         if on.run(install, timeout=APT_TIMEOUT).ok:
@@ -123,7 +123,7 @@ class Package(Simple):
         on.run(install, timeout=APT_TIMEOUT).require()
 
     def rollback(self, on: Transport, before: PackageState) -> None:
-        """See :class:`remediation.plan.Action`.
+        """See :class:`remediation.action.Action`.
 
         Raises:
             RemediationError: something that was installed since needs what is to go.
@@ -143,7 +143,7 @@ class Package(Simple):
                 self._take_away(on, verb, gone, before.adds)
 
     def restored(self, on: Transport, before: PackageState) -> bool:
-        """See :class:`remediation.plan.Action`: whatever installing it would bring by now."""
+        """See :class:`remediation.action.Action`: whatever installing it would bring by now."""
         return _statuses(on, before.adds) == before.adds
 
     def _take_away(self, on: Transport, verb: str, gone: list[str], ours: Iterable[str]) -> None:
@@ -157,7 +157,7 @@ class Package(Simple):
         on.run([*_APT, verb, *gone], timeout=APT_TIMEOUT).require()
 
     def price(self, on: Transport, before: PackageState | None) -> list[str]:
-        """See :class:`remediation.plan.Action`."""
+        """See :class:`remediation.action.Action`."""
         if before is None:
             plan = on.run([*_APT, *_NO_CACHE, "-s", *_INSTALL, self.package])
             newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)

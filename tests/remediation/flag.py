@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from remediation.action import Consequence, Drift, Simple, Step
 from remediation.errors import RemediationError
 from remediation.journal import Journal
-from remediation.plan import Consequence, Drift, Plan, Simple, Step
+from remediation.plan import Plan
 from remediation.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from remediation.plan import Action
+    from remediation.action import Action
     from remediation.transport import Transport
 
 ON = Local()

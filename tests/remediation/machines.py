@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation import apparmor
-from remediation.plan import SYNC
 from remediation.transport import Base, CommandResult, Local
+from remediation.undoing import SYNC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

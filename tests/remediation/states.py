@@ -17,7 +17,7 @@ from remediation.errors import RemediationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from remediation.plan import Action
+    from remediation.action import Action
     from remediation.transport import Transport
 
 LINE = b"the gate's\n"

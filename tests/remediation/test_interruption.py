@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from states import Laid, edit, files, look
 
+from remediation.action import Consequence, Step
 from remediation.actions import Directory, FileEdit
 from remediation.errors import NotClean
 from remediation.journal import Journal
-from remediation.plan import Consequence, Plan, Step
+from remediation.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

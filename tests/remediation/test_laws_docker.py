@@ -16,9 +16,10 @@ from machines import Docker
 from states import Laid, links, look
 
 from remediation import docker_in_lxc
+from remediation.action import Consequence, Step
 from remediation.docker import StorageDriver
 from remediation.errors import FactError, RemediationError, RollbackFailed
-from remediation.plan import Consequence, Plan, Step
+from remediation.plan import Plan
 
 OURS = docker_in_lxc.DRIVER
 

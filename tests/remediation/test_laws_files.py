@@ -16,9 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from states import LINE, ROOT, Laid, acl, anything, edit, files, laws, look
 
+from remediation.action import Step
 from remediation.actions import Directory, FileEdit
 from remediation.errors import CommandFailed, FactError, RemediationError
-from remediation.plan import Plan, Step
+from remediation.plan import Plan
 from remediation.transport import Inside
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from states import laws
 
+from remediation.action import Step
 from remediation.errors import CommandFailed, FactError, RemediationError, RollbackFailed
 from remediation.packages import Package
-from remediation.plan import Plan, Step
+from remediation.plan import Plan
 
 ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")
 NEEDS = {"fuse-overlayfs": ["fuse3"], "fuse3": ["libfuse3-4"], "sshfs": ["fuse3"]}

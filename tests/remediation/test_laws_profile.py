@@ -18,9 +18,10 @@ from machines import Kernel
 from states import Laid, anything, laws, look
 
 from remediation import docker_in_lxc
+from remediation.action import Step
 from remediation.actions import Profile
 from remediation.errors import CommandFailed, FactError, RemediationError, RollbackFailed
-from remediation.plan import Plan, Step
+from remediation.plan import Plan
 from remediation.transport import Local
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 from flag import ON, Flag, journal
 
+from remediation.action import Step
 from remediation.errors import CommandFailed, LockedError, TransportError
 from remediation.lock import Lock
-from remediation.plan import Plan, Step
+from remediation.plan import Plan
 from remediation.transport import Local
 
 if TYPE_CHECKING:
@@ -258,7 +259,8 @@ import sys
 from pathlib import Path
 from flag import Flag, journal
 from remediation.lock import Lock
-from remediation.plan import Plan, Step
+from remediation.action import Step
+from remediation.plan import Plan
 from remediation.transport import Local
 from remediation.root import as_root
 from remediation.transport import RUN_ID, Local

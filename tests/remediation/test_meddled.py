@@ -10,9 +10,10 @@ import pytest
 from flag import ON, journal, plan
 from states import ROOT, edit, look
 
+from remediation.action import Step
 from remediation.actions import FileEdit
 from remediation.errors import Meddled, RollbackFailed
-from remediation.plan import Plan, Step
+from remediation.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable

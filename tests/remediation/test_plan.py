@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flag import ON, Flag, fail, plan
 
+from remediation.action import Consequence
 from remediation.actions import FileEdit
 from remediation.errors import FactError, LockedError, NotClean, RemediationError, VerifyFailed
 from remediation.journal import Journal
-from remediation.plan import Consequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from remediation import docker_in_lxc, provision
+from remediation.action import Drift
 from remediation.errors import CommandFailed, FactError, RollbackFailed, TransportError, UsageError
-from remediation.plan import Drift
 from remediation.provision import boot, create, reserved, thrown_away
 from remediation.runtime import _BOOTED, Lxc, Pct, wait_until_online
 from remediation.target import Target

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from remediation.action import Step
 from remediation.actions import FileEdit
 from remediation.errors import NotClean
 from remediation.journal import Journal
-from remediation.plan import Plan, Step
+from remediation.plan import Plan
 from remediation.rehearsal import rehearse
 from remediation.transport import Local
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flag import ON, Flag, journal, plan
 
+from remediation.action import Consequence, Step
 from remediation.actions import Directory, FileEdit
 from remediation.errors import (
     FactError,
@@ -17,8 +18,9 @@ from remediation.errors import (
     RollbackFailed,
     UsageError,
 )
-from remediation.plan import SYNC, Consequence, Plan, Step
+from remediation.plan import Plan
 from remediation.transport import Local
+from remediation.undoing import SYNC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,9 +12,10 @@ from machines import Container
 from states import Laid, look
 
 from remediation import config
+from remediation.action import Step
 from remediation.actions import ContainerOptions
 from remediation.docker_in_lxc import OPTIONS, container_options
-from remediation.plan import Plan, Step
+from remediation.plan import Plan
 
 
 @dataclass

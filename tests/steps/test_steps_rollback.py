@@ -9,8 +9,8 @@ import pytest
 
 from gate import evidence
 from remediation import docker_in_lxc, witness
+from remediation.action import Drift
 from remediation.errors import CommandFailed, FactError, Meddled
-from remediation.plan import Drift
 from remediation.rehearsal import Stage
 from remediation.target import DEFAULT, parse
 from steps import rollback as steps

@@ -1,0 +1,141 @@
+"""What a plan is made of: actions, each checked, journalled, applied and taken back.
+
+Two laws hold for every action and are tested for every action: after ``apply``, ``check`` is
+``None``; after ``rollback(before)``, ``capture`` equals ``before``, wherever ``apply`` or an
+earlier ``rollback`` was cut off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from remediation.transport import Transport
+
+Before = TypeVar("Before")
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The difference between desired and actual.
+
+    ``is_`` and ``should`` are texts for a unified diff; where there is no text to compare,
+    ``summary`` says it all.
+    """
+
+    summary: str
+    is_: bytes = b""
+    should: bytes = b""
+
+
+class Action(Protocol[Before]):
+    """One desired state that can be captured, checked, applied and rolled back."""
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it; unique in a plan, and the key of its journal entry."""
+
+    @property
+    def requirement(self) -> str:
+        """The clause of the plan it implements, by id."""
+
+    #: The type of its before-image, by which a journal entry is read back.
+    before: ClassVar[Any]
+
+    def capture(self, on: Transport) -> Before:
+        """Return all that ``rollback`` needs, and nothing that changes by itself."""
+
+    def check(self, on: Transport) -> Drift | None:
+        """Return the drift, or None; changes nothing."""
+
+    def require_reversible(self, on: Transport) -> None:
+        """Raise FactError if what is there now could not be brought back; before any change."""
+
+    def apply(self, on: Transport) -> None:
+        """Bring about the desired state."""
+
+    def rollback(self, on: Transport, before: Before) -> None:
+        """Bring back the captured state, from any state in which a run may have ended."""
+
+    def meddled(self, now: Before, before: Before, after: Before | None) -> Drift | None:
+        """Return what somebody changed since ``apply``, which ``rollback`` would overwrite.
+
+        Args:
+            now: what was captured afterwards.
+            before: the before-image.
+            after: what ``apply`` left, or None if it did not come to its end.
+        """
+
+    def restored(self, on: Transport, before: Before) -> bool:
+        """Whether all that ``rollback`` brings back is as it was."""
+
+    def price(self, on: Transport, before: Before | None) -> list[str]:
+        """Return what is stopped, hidden or removed on the way, a sentence each.
+
+        Args:
+            on: where; nothing is changed.
+            before: the before-image that ``rollback`` is about to bring back, or None where
+                ``apply`` is asked about.
+        """
+
+
+class Simple:
+    """What most actions have to say of meddling and of the price, nothing, and of being back."""
+
+    def require_reversible(self, on: Transport) -> None:
+        """See :class:`Action`."""
+
+    def capture(self, on: Transport) -> Any:
+        """See :class:`Action`."""
+        raise NotImplementedError
+
+    def meddled(self, now: Any, before: Any, after: Any) -> Drift | None:  # noqa: ARG002
+        """See :class:`Action`."""
+        return None
+
+    def restored(self, on: Transport, before: Any) -> bool:
+        """See :class:`Action`."""
+        return bool(self.capture(on) == before)
+
+    def price(self, on: Transport, before: Any) -> list[str]:  # noqa: ARG002
+        """See :class:`Action`."""
+        return []
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """A reload or restart: it runs once, at the end, if an action that needs it changed.
+
+    Args:
+        name: what a reader calls it.
+        run: does it.
+        back: does it on the way back, if that is something else, given the images of all that
+            was undone, by their actions' names.
+    """
+
+    name: str
+    run: Callable[[], None] = field(default=lambda: None, compare=False)
+    back: Callable[[Mapping[str, Any]], None] | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Step:
+    """An action, the machine it works on, and what follows a change and its undoing."""
+
+    action: Action[Any]
+    on: Transport
+    then: tuple[Consequence, ...] = ()
+    then_back: tuple[Consequence, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one action: ``changed`` or not, and why."""
+
+    name: str
+    requirement: str
+    changed: bool
+    reason: str

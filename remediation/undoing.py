@@ -1,0 +1,213 @@
+"""Taking back: each undo on its own, what follows them once, and a look at what came of it.
+
+Part of :mod:`remediation.plan`, which says what is taken back, and when.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from remediation.action import Outcome
+from remediation.errors import RemediationError, RollbackFailed, VerifyFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from remediation.action import Consequence, Step
+    from remediation.journal import Entry
+    from remediation.plan import Plan
+    from remediation.transport import Transport
+
+#: For what can never be taken back: without it no plan is applied on the node any more.
+ACCEPT = "python -m remediation journal accept"
+#: The file systems that a machine of some years may have; Docker's is often one of its own.
+SYNC = (
+    *("sh", "-c", 'for at; do test ! -e "$at" || sync -f "$at" || exit; done', "sync"),
+    *("/", "/etc", "/usr", "/usr/local", "/opt", "/srv", "/var", "/var/lib", "/var/lib/docker"),
+)
+#: A disk that others write to as well (seconds).
+_SYNC = 600.0
+
+
+@dataclass
+class Undoing:
+    """One taking back of a plan; ``failures`` are what failed of it, by name."""
+
+    plan: Plan
+    failures: dict[str, Exception] = field(default_factory=dict)
+
+    def wakes(self, stack: ExitStack, names: Iterable[str]) -> bool:
+        """Start what is asleep, until the stack ends; or note that these cannot be taken back."""
+        self.plan.enter("wake", "")
+        try:
+            stack.enter_context(self.plan.awake())
+        except RemediationError as error:  # the others can be taken back without it
+            self.failures |= dict.fromkeys(names, error)
+            return False
+        return True
+
+    def undo(self, entries: Sequence[Entry], *, last: bool) -> list[Outcome]:
+        """Undo these, in this order; one that fails never stops the others.
+
+        Args:
+            entries: what the journal holds.
+            last: only what the last run did.
+
+        Raises:
+            RollbackFailed: every undo that failed; the others were done, and the journal stays.
+        """
+        plan, failures = self.plan, self.failures
+        outcomes: list[Outcome] = []
+        undone: list[tuple[Step, Any]] = []
+        for entry in entries:
+            step = plan.step(entry)
+            if step is None:
+                failures[entry.action] = LookupError(
+                    f"{entry.machine} or what it concerns is not there, or not known to the plan; "
+                    f"if it is gone for good: {ACCEPT}"
+                )
+                continue
+            if said := elsewhere(entry, step):
+                failures[entry.action] = LookupError(said)
+                continue
+            try:
+                image = entry.images[-1] if last else entry.images[0]
+                before = plan.image(step, image.before)
+                outcomes.append(self._undo_one(step, before))
+                undone.append((step, before))
+            except Exception as error:  # noqa: BLE001 - one failing undo never stops the others
+                failures[entry.action] = error
+        done = self._settled(undone)
+        plan.enter("close", "")
+        left = {entry.action for entry in plan.journal.entries()} - set(done)
+        interrupted = {e.action for e in plan.journal.entries() if not e.complete}
+        plan.journal.undone(done, last=last, ended=not failures and not left & interrupted)
+        if failures:
+            raise RollbackFailed(list(failures.items()))
+        return outcomes
+
+    def _settled(self, undone: Sequence[tuple[Step, Any]]) -> list[str]:
+        """Run what follows the undoing, and return the actions whose state is the former one."""
+        failures = self.failures
+        owed = {step.action.name: step.then_back or step.then for step, _ in undone}
+        node = self.plan.journal.machine
+        inside = [step.action.name for step, _ in undone if step.on.machine != node]
+        found: dict[str, bool] = {}
+        with _noting(failures, "stopping it again"), ExitStack() as stack:
+            with _noting(failures, "whether it runs"):
+                if inside and self.plan.stopped():
+                    self.wakes(stack, inside)
+            images = {step.action.name: before for step, before in undone}
+            failed = self._follow(once(owed.values()), images)
+            unsynced = _synced({step.on.machine: step.on for step, _ in undone}, failures)
+            for step, before in undone:
+                if step.on.machine != node:
+                    found[step.action.name] = _is_back(step, before, failures)
+        for step, before in undone:
+            if step.on.machine == node:
+                found[step.action.name] = _is_back(step, before, failures)
+        return [
+            step.action.name
+            for step, _ in undone
+            if found.get(step.action.name)
+            and step.on.machine not in unsynced
+            and not failed & set(owed[step.action.name])
+        ]
+
+    def _follow(
+        self, consequences: Sequence[Consequence], images: Mapping[str, Any]
+    ) -> set[Consequence]:
+        """Run what follows; return what failed, which is owed until it succeeds."""
+        failed = set()
+        for consequence in consequences:
+            try:
+                self.plan.tell(consequence.name)
+                self.plan.enter("follow", consequence.name)
+                consequence.back(images) if consequence.back else consequence.run()
+            except Exception as error:  # noqa: BLE001 - as above
+                self.failures[consequence.name] = error
+                failed.add(consequence)
+        return failed
+
+    def _undo_one(self, step: Step, before: Any) -> Outcome:
+        action = step.action
+        try:
+            changed = action.capture(step.on) != before
+        except RemediationError:  # half done, and no state that has a name: the undoing mends it
+            changed = True
+        if changed:
+            self.plan.tell(f"taking back: {action.name}")
+        self.plan.enter("undo", action.name)
+        action.rollback(step.on, before)  # also where all looks well: a cut-off run leaves traces
+        reason = "as before" if changed else "was as before already"
+        return Outcome(action.name, action.requirement, changed, reason)
+
+
+def once(groups: Iterable[tuple[Consequence, ...]]) -> list[Consequence]:
+    """Return every consequence once, in the order in which they come up."""
+    return list(dict.fromkeys(consequence for group in groups for consequence in group))
+
+
+def elsewhere(entry: Entry | None, step: Step) -> str:
+    """Return what to do if an entry is about another file than the step; empty if it is not."""
+    path = getattr(step.action, "path", "")
+    if entry is None or not entry.path or entry.path == path:
+        return ""
+    return (
+        f"it was done to {entry.path}, and here it is {path}: name the same repository and runtime "
+        "as then"
+    )
+
+
+@contextmanager
+def _noting(failures: dict[str, Exception], what: str) -> Iterator[None]:
+    """Add an error to the failures, and go on: what follows may not be lost of it."""
+    try:
+        yield
+    except RemediationError as error:
+        failures[what] = error
+
+
+def _synced(machines: dict[str, Transport], failures: dict[str, Exception]) -> set[str]:
+    """Bring what was taken back to the disks; return the machines where that failed.
+
+    What the journal then says is done a power cut does not bring back.
+    """
+    failed = set()
+    for machine, on in machines.items():
+        try:
+            on.run(SYNC, timeout=_SYNC).require()
+        except RemediationError as error:
+            failures[f"{machine}: what was taken back, to its disk"] = error
+            failed.add(machine)
+    return failed
+
+
+def _is_back(step: Step, before: Any, failures: dict[str, Exception]) -> bool:
+    """Whether an action's state is the former one; if not, add it to the failures."""
+    try:
+        if not step.action.restored(step.on, before):
+            what = _differing(before, step.action.capture(step.on))
+            raise VerifyFailed(f"after the rollback it is not as before{what}")
+    except RemediationError as error:
+        failures[step.action.name] = error
+        return False
+    return True
+
+
+def _differing(before: Any, now: Any) -> str:
+    """Return in which parts two states differ, as far as a reader has a use for it."""
+    if not is_dataclass(before) or type(before) is not type(now):
+        return ""
+    parts = []
+    for each in fields(before):
+        was, is_ = getattr(before, each.name), getattr(now, each.name)
+        if not each.compare or was == is_:
+            continue
+        if each.name == "mode":
+            was, is_ = f"{was:o}", f"{is_:o}"
+        said = isinstance(was, str | tuple | int)
+        parts.append(f"{each.name} was {was}, is {is_}" if said else each.name)
+    return f" ({'; '.join(parts)})" if parts else ""
