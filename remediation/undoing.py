@@ -27,6 +27,8 @@ SYNC = (
     *("sh", "-c", 'for at; do test ! -e "$at" || sync -f "$at" || exit; done', "sync"),
     *("/", "/etc", "/usr", "/usr/local", "/opt", "/srv", "/var", "/var/lib", "/var/lib/docker"),
 )
+#: More than this of a difference is no use to a reader (characters).
+_LONG = 1000
 #: A disk that others write to as well (seconds).
 _SYNC = 600.0
 
@@ -208,6 +210,6 @@ def _differing(before: Any, now: Any) -> str:
             continue
         if each.name == "mode":
             was, is_ = f"{was:o}", f"{is_:o}"
-        said = isinstance(was, str | tuple | int)
-        parts.append(f"{each.name} was {was}, is {is_}" if said else each.name)
+        said = f"{each.name} was {was}, is {is_}"
+        parts.append(said if len(said) < _LONG else each.name)
     return f" ({'; '.join(parts)})" if parts else ""
