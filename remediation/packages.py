@@ -128,9 +128,14 @@ class Package(Simple):
         Raises:
             RemediationError: something that was installed since needs what is to go.
         """
-        now = _statuses(on, before.adds)
-        if now == before.adds:
-            return
+        # Of a package whose removal was cut off the first purge only ends that, and leaves it "rc".
+        for _ in range(2):
+            now = _statuses(on, before.adds)
+            if now == before.adds:
+                return
+            self._put_back(on, before, now)
+
+    def _put_back(self, on: Transport, before: PackageState, now: dict[str, str]) -> None:
         if any(not _settled(status) for status in now.values()):  # apt was cut off at its work
             on.run(["dpkg", "--configure", "-a"], timeout=APT_TIMEOUT)
         for verb, was_configured in (("purge", False), ("remove", True)):

@@ -111,6 +111,23 @@ def test_killed_at_any_command_it_comes_back(
         assert plan(folder, apt).rollback() == []
 
 
+def test_a_removal_that_was_cut_off_is_ended_and_then_purged(tmp_path: Path) -> None:
+    """Seen of a power cut in the middle of a purge: the next one only ended the removal."""
+
+    class Cut(Apt):
+        def _remove(self, verb: str, names: list[str]) -> tuple[int, bytes, bytes]:
+            half = [name for name in names if self.status.get(name) == "pH"]
+            found = super()._remove(verb, [name for name in names if name not in half])
+            self.status |= dict.fromkeys(half, "rc")
+            return found
+
+    apt = Cut(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.status |= {"fuse3": "pH", "fuse-overlayfs": ""}
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
 def test_a_half_installed_package_of_somebody_elses_is_not_begun_with() -> None:
     apt = Apt(NEEDS, {"fuse-overlayfs": "iF", "fuse3": "ii", "libfuse3-4": "ii"})
     with pytest.raises(FactError, match="dpkg --configure -a"):
