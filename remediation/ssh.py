@@ -170,8 +170,10 @@ class Ssh(Base):
             said = f"{name} lets nobody in with our keys as {hop.user} (passwords are not tried)"
             return f"{said}: {error}\n{by_hand}"
         said = f"cannot reach {name} by SSH: "
-        transport = client.get_transport()  # there is none before somebody answers
-        if transport is None or transport.remote_version:
+        transport = client.get_transport()  # there is none before the connection stands
+        # Refused before it stood is another error: what resets has answered.
+        answered = transport is not None or isinstance(error, ConnectionResetError)
+        if not answered or (transport is not None and transport.remote_version):
             return said + _said(error)
         cause = error.__context__ or error  # paramiko's own words are of a "banner"
         silent = isinstance(cause, TimeoutError) or _NO_SESSION in str(cause)

@@ -181,6 +181,19 @@ def test_what_answers_and_is_no_ssh_server(
     assert "Errno" not in str(raised.value)
 
 
+def test_a_reset_that_comes_before_connect_returns_is_an_answer(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells it there if the other side is quick."""
+
+    def reset(*_: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(socket.socket, "connect", reset)
+    with pytest.raises(TransportError, match=r"it answers, but .* \(Connection reset by peer\)\n"):
+        Ssh(SshAddress("127.0.0.1", 1, ME)).run(["true"])
+
+
 def test_what_paramiko_logs_is_not_told_beside_the_error(
     home: Path, no_ssh: Callable[[str], int]
 ) -> None:
