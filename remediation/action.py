@@ -57,8 +57,12 @@ class Action(Protocol[Before]):
     def apply(self, on: Transport) -> None:
         """Bring about the desired state."""
 
-    def rollback(self, on: Transport, before: Before) -> None:
-        """Bring back the captured state, from any state in which a run may have ended."""
+    def rollback(self, on: Transport, before: Before) -> str | None:
+        """Bring back the captured state, from any state in which a run may have ended.
+
+        Returns:
+            What is left as it is, and why, where not all can be as before.
+        """
 
     def meddled(self, now: Before, before: Before, after: Before | None) -> Drift | None:
         """Return what somebody changed since ``apply``, which ``rollback`` would overwrite.

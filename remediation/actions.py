@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
     from remediation.transport import Transport
 
+#: What becomes of a container's options that are taken back beside other disks or snapshots.
+_OTHER_VOLUMES = (
+    "without what the plan had set, and else as it is: disks or snapshots changed since, and stay; "
+    "so does what else was changed by hand, and what a snapshot taken since holds"
+)
+
 
 @dataclass(frozen=True)
 class FileEdit(Simple):
@@ -244,7 +250,6 @@ class ContainerOptions(Simple):
         start: starts it and waits until it has booted.
         shutdown: lets it end.
         containers: returns Docker's containers that run in it.
-        tell: hears one line where not all comes back, since disks or snapshots changed.
     """
 
     name: str
@@ -257,7 +262,6 @@ class ContainerOptions(Simple):
     start: Callable[[], None] = field(compare=False)
     shutdown: Callable[[], None] = field(compare=False)
     containers: Callable[[], tuple[str, ...]] = field(default=lambda: (), compare=False)
-    tell: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     before: ClassVar[Any] = OptionsState
 
@@ -280,19 +284,13 @@ class ContainerOptions(Simple):
             self.shutdown()
             self.start()
 
-    def rollback(self, on: Transport, before: OptionsState) -> None:
+    def rollback(self, on: Transport, before: OptionsState) -> str | None:
         """See :class:`remediation.action.Action`.
 
         Where disks or snapshots came or went since, the file as it was would lose them: then
         only what the plan had put into it is taken out.
         """
         back = self._back(self._file.capture(on), before.file)
-        if back is not before.file:
-            self.tell(
-                f"{self.path}: disks or snapshots changed since, and stay, as does what else was "
-                "changed by hand; only what the plan had set is taken out. A snapshot taken since "
-                "still holds it"
-            )
         files.restore(on, self.path, back)
         running = self.running()
         if running and not (before.running and self.effective() == before.effective):
@@ -300,6 +298,7 @@ class ContainerOptions(Simple):
             running = False
         if before.running and not running:
             self.start()
+        return _OTHER_VOLUMES if back is not before.file else None
 
     def meddled(
         self, now: OptionsState, before: OptionsState, after: OptionsState | None

@@ -85,7 +85,7 @@ def plan(
     if phoenix:
         steps += _repository(node, repository, ctid)
     if state is not None:
-        steps.append(_options(runtime, ctid, tell))
+        steps.append(_options(runtime, ctid))
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell) if state is not None else []
     create = f"phoenix create {ctid}" if phoenix else "python -m remediation create, same --target"
@@ -153,7 +153,7 @@ def _apparmor(node: Transport) -> list[Step]:
     ]
 
 
-def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None] = lambda _: None) -> Step:
+def _options(runtime: Runtime, ctid: int) -> Step:
     """What the plan forgot: the container's features, and the profile's assignment to it."""
     pct, container = isinstance(runtime, Pct), runtime.inside(ctid)
     options = ContainerOptions(
@@ -167,7 +167,6 @@ def _options(runtime: Runtime, ctid: int, tell: Callable[[str], None] = lambda _
         start=lambda: _start(runtime, ctid, lambda _: None),
         shutdown=lambda: runtime.shutdown(ctid),
         containers=lambda: running_containers(container),
-        tell=tell,
     )
 
     def resume(undone: Mapping[str, Any]) -> None:

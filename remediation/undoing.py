@@ -142,8 +142,9 @@ class Undoing:
         if changed:
             self.plan.tell(f"taking back: {action.name}")
         self.plan.enter("undo", action.name)
-        action.rollback(step.on, before)  # also where all looks well: a cut-off run leaves traces
-        reason = "as before" if changed else "was as before already"
+        # Also where all looks well: a cut-off run leaves traces.
+        left = action.rollback(step.on, before)
+        reason = left or ("as before" if changed else "was as before already")
         return Outcome(action.name, action.requirement, changed, reason)
 
 

@@ -96,9 +96,9 @@ def test_they_are_no_meddling_and_stay(tmp_path: Path, change: Change, running: 
     it = applied(tmp_path, running=running)
     by_pct(it, change)
     theirs = read(it).snapshots
-    it.plan().rollback()
+    (options,) = it.plan().rollback()
     assert read(it).snapshots == theirs
-    assert any("disks or snapshots changed since" in line for line in it.told)
+    assert "disks or snapshots changed since" in options.reason
     assert (tmp_path / "here/config").stat().st_mode & 0o7777 == 0o640
     is_back(it, change, running=running)
 
@@ -147,9 +147,9 @@ def test_a_file_that_pct_wrote_anew_comes_back_byte_for_byte(tmp_path: Path) -> 
     before = it.look()
     it.plan().apply()
     by_pct(it, CHANGES["snapshot"], lambda conf: conf.without_snapshot("new"))
-    it.plan().rollback()
+    (options,) = it.plan().rollback()
     assert it.look() == before
-    assert it.told == []
+    assert options.reason == "as before"
 
 
 @pytest.mark.parametrize("change", [CHANGES["resize"], lambda conf: conf], ids=["a disk", "none"])

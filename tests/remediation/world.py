@@ -24,7 +24,6 @@ class World:
 
     folder: Path
     node: Container = field(init=False)
-    told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.folder / "here").mkdir()
@@ -42,7 +41,6 @@ class World:
             effective=lambda: on.run(["container", "effective"]).require().text,
             start=lambda: on.run(["container", "start"]).require() and None,
             shutdown=lambda: on.run(["container", "shutdown"]).require() and None,
-            tell=self.told.append,
         )
         return Step(options, on)
 
