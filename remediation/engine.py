@@ -32,8 +32,13 @@ CUT = (
     f"{_BOOT}/multi-user.target.wants/docker.service",
     f"{_BOOT}/sockets.target.wants/docker.socket",
 )
-LEFT = (*DATA, KEY, "/etc/cni", "/opt/containerd", *CUT)
+#: What groupadd and groupdel write, and then rename: first the one file, then the other. Where the
+#: power is cut in between, only one of them knows the group. Source: shadow's lib/commonio.c.
+_WRITTEN = ("/etc/group+", "/etc/gshadow+")
+LEFT = (*DATA, KEY, "/etc/cni", "/opt/containerd", *CUT, *_WRITTEN)
 GROUP = "docker"
+#: The files that know a group, a line each.
+_KNOWN = 'for db in group gshadow; do ! getent "$db" "$1" >/dev/null || echo "$db"; done'
 #: Debian's docker.io puts it here; anybody else's Docker is elsewhere.
 _DEBIANS = frozenset({"/usr/sbin/dockerd", "/sbin/dockerd"})
 #: Purging docker.io deletes all of /var/lib/docker, also what lay there before, with this script,
@@ -108,7 +113,7 @@ class Engine(Simple):
 
     def capture(self, on: Transport) -> EngineState:
         """See :class:`remediation.action.Action`."""
-        group = on.run(["getent", "group", GROUP]).ok
+        group = "group" in _known(on)
         return EngineState(self._packages.capture(on), self._there(on), group)
 
     def require_reversible(self, on: Transport) -> None:
@@ -146,14 +151,15 @@ class Engine(Simple):
                 "its own now, and stays; remove it first, then this can be taken back"
             )
         self._clear(on, before)
-        if not before.group and on.run(["getent", "group", GROUP]).ok:
-            on.run(["groupdel", GROUP]).require()
+        if not before.group:
+            self._remove_group(on)
 
     def restored(self, on: Transport, before: EngineState) -> bool:
         """See :class:`remediation.action.Action`."""
-        group = on.run(["getent", "group", GROUP]).ok
-        there = (self._there(on), group) == (before.there, before.group)
-        return there and self._packages.restored(on, before.packages)
+        known = _known(on)
+        group = "group" in known if before.group else not known
+        there = self._there(on) == before.there
+        return group and there and self._packages.restored(on, before.packages)
 
     def _there(self, on: Transport) -> tuple[str, ...]:
         listing = on.run(["sh", "-c", _LIST, "list", *LEFT]).require()
@@ -170,12 +176,20 @@ class Engine(Simple):
         for path in came:
             if held and path.startswith(DATA):
                 on.run(["mv", "-T", "--", path, f"{path}.{aside}"]).require()
-            elif path.startswith(DATA) or path == KEY:
+            elif path.startswith(DATA) or path == KEY or path.endswith(_WRITTEN):
                 on.run(["rm", "-rf", "--one-file-system", "--", path], timeout=_PATIENCE).require()
             else:
                 on.run(["sh", "-c", _EMPTY, "empty", path]).require(
                     "Docker brought it, and somebody put this there since: take it away first"
                 )
+
+    @staticmethod
+    def _remove_group(on: Transport) -> None:
+        known = _known(on)
+        if known == ["gshadow"]:  # half removed, and groupdel would know of no such group
+            on.run(["groupadd", "--system", GROUP]).require()
+        if known:
+            on.run(["groupdel", GROUP]).require()
 
     def price(self, on: Transport, before: EngineState | None) -> list[str]:
         """See :class:`remediation.action.Action`."""
@@ -204,6 +218,11 @@ def is_in_the_kernel(on: Transport) -> bool:
     """Whether a Docker that was removed left its bridge, or files of its run."""
     tests = " || ".join(f"test -e {path}" for path in _RUNNING)
     return not docker_daemon(on) and on.run(["sh", "-c", tests]).ok
+
+
+def _known(on: Transport) -> list[str]:
+    """Return which of its files know Docker's group."""
+    return on.run(["sh", "-c", _KNOWN, "known", GROUP]).require().text.split()
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:

@@ -45,6 +45,7 @@ class Guest(Base):
         self.conflicts: list[str] = []
         self.status: dict[str, str] = {}
         self.groups: set[str] = set()
+        self.shadow: set[str] = set()
         self.lists = True
         self.foreign = ""
         self.dies_after = -1
@@ -76,10 +77,16 @@ class Guest(Base):
 
     def answer(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911 - a table
         match words:
-            case ["getent", "group", name]:
-                return (0, "") if name in self.groups else (2, "")
+            case ["sh", "-c", script, "known", name] if "getent" in script:
+                known = {"group": self.groups, "gshadow": self.shadow}
+                return 0, "".join(f"{db}\n" for db, names in known.items() if name in names)
+            case ["groupadd", "--system", name]:
+                assert name not in self.groups
+                self.add_group(name)
+                return 0, ""
             case ["groupdel", name]:
                 self.groups.remove(name)
+                self.shadow.discard(name)
                 return 0, ""
             case ["sh", "-c", "command -v dockerd"]:
                 found = self.foreign or ("/usr/sbin/dockerd" if self.docker else "")
@@ -122,7 +129,7 @@ class Guest(Base):
             case ["install", "--no-install-recommends", "--no-upgrade", *names]:
                 for name in self.new(names):
                     self.status[name] = "ii"
-                self.groups.add("docker")
+                self.add_group("docker")
                 self.lay("usr/share/docker.io/contrib/nuke-graph-directory.sh")
                 self.lay("var/lib/docker/image/fuse-overlayfs/repositories.json")
                 self.lay("var/lib/docker/volumes/metadata.db")
@@ -150,6 +157,10 @@ class Guest(Base):
         self.status |= dict.fromkeys(names, "rc" if verb == "remove" else "")
         script.unlink(missing_ok=True)
         return 0, ""
+
+    def add_group(self, name: str) -> None:
+        self.groups.add(name)
+        self.shadow.add(name)
 
     def lay(self, path: str, content: str = "x") -> None:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -241,6 +252,20 @@ def test_what_a_power_cut_kept_from_the_packages_scripts_is_taken_away(guest: Gu
     assert (ACTION.capture(guest), guest.tree()) == (before, looked)
 
 
+@pytest.mark.parametrize("left", ["group", "gshadow"])
+def test_a_group_that_a_power_cut_left_in_one_of_its_files_goes(guest: Guest, left: str) -> None:
+    """The file that was renamed first reached the disk, and the other one is half-way there."""
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    ACTION.rollback(guest, before)
+    {"group": guest.groups, "gshadow": guest.shadow}[left].add("docker")
+    guest.lay("etc/gshadow+", "root:*::")
+    assert not ACTION.restored(guest, before)
+    ACTION.rollback(guest, before)
+    assert ACTION.restored(guest, before)
+    assert (guest.groups, guest.shadow, guest.tree()) == (set(), set(), looked)
+
+
 def test_what_has_a_content_was_not_left_by_a_power_cut(guest: Guest) -> None:
     before = ACTION.capture(guest)
     ACTION.apply(guest)
@@ -287,7 +312,7 @@ def test_a_package_that_was_removed_and_not_purged_is_so_again(guest: Guest) -> 
     guest.status = {"docker.io": "rc", "containerd": "rc"}
     guest.lay("var/lib/docker/nuke-graph-directory.sh")
     guest.lay("var/lib/docker/overlay2/layer", "precious")
-    guest.groups = {"docker"}
+    guest.add_group("docker")
     before, looked = ACTION.capture(guest), guest.tree()
     ACTION.apply(guest)
     ACTION.rollback(guest, before)
