@@ -47,7 +47,7 @@ _LONG = 1.0
 #: What only looks. Everything else that runs in a stage of change is a point.
 _LOOKS = re.compile(
     r"^(env LC_ALL=C )?(cat|find|test|dpkg-query|sha256sum|lxc-info|pct status|tar --create|"
-    r"docker (info|ps|images)|systemctl is-|apt-get .* -s |apparmor_parser -S|getent |"
+    r"docker (info|ps|images)|systemctl is-|apt-get .* -s |apparmor_parser -S|"
     r"sh -c grep -lsE|sh -c systemctl is-active -q docker|sh -c\s+one\(|sh -c command -v |"
     r"sh -c for db in |sh -c set -e; for path; do test |sh -c for root; do for each in |"
     r"sh -c test -e /sys/class/net/docker0 )"

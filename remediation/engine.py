@@ -32,13 +32,17 @@ CUT = (
     f"{_BOOT}/multi-user.target.wants/docker.service",
     f"{_BOOT}/sockets.target.wants/docker.socket",
 )
+LEFT = (*DATA, KEY, "/etc/cni", "/opt/containerd", *CUT)
+GROUP = "docker"
 #: What groupadd and groupdel write, and then rename: first the one file, then the other. Where the
 #: power is cut in between, only one of them knows the group. Source: shadow's lib/commonio.c.
 _WRITTEN = ("/etc/group+", "/etc/gshadow+")
-LEFT = (*DATA, KEY, "/etc/cni", "/opt/containerd", *CUT, *_WRITTEN)
-GROUP = "docker"
-#: The files that know a group, a line each.
-_KNOWN = 'for db in group gshadow; do ! getent "$db" "$1" >/dev/null || echo "$db"; done'
+#: Which of the two know a group, and which of the further paths are there. Fails where it cannot
+#: tell.
+_TRACES = (
+    'for db in group gshadow; do getent -s files "$db" "$1" >/dev/null && echo "$db" || '
+    'test $? = 2 || exit; done; shift; for path; do test ! -e "$path" || echo "$path"; done'
+)
 #: Debian's docker.io puts it here; anybody else's Docker is elsewhere.
 _DEBIANS = frozenset({"/usr/sbin/dockerd", "/sbin/dockerd"})
 #: Purging docker.io deletes all of /var/lib/docker, also what lay there before, with this script,
@@ -113,8 +117,13 @@ class Engine(Simple):
 
     def capture(self, on: Transport) -> EngineState:
         """See :class:`remediation.action.Action`."""
-        group = "group" in _known(on)
-        return EngineState(self._packages.capture(on), self._there(on), group)
+        known = _traces(on) - set(_WRITTEN)
+        if known == {"gshadow"}:
+            raise FactError(
+                f"in {on.machine} the group {GROUP} is in /etc/gshadow and not in /etc/group: its "
+                f"removal was cut off; there, end it: groupadd {GROUP}; groupdel {GROUP}"
+            )
+        return EngineState(self._packages.capture(on), self._there(on), "group" in known)
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.action.Action`: what it brings must lie where it is looked."""
@@ -156,8 +165,8 @@ class Engine(Simple):
 
     def restored(self, on: Transport, before: EngineState) -> bool:
         """See :class:`remediation.action.Action`."""
-        known = _known(on)
-        group = "group" in known if before.group else not known
+        traces = _traces(on)
+        group = "group" in traces if before.group else not traces
         there = self._there(on) == before.there
         return group and there and self._packages.restored(on, before.packages)
 
@@ -176,7 +185,7 @@ class Engine(Simple):
         for path in came:
             if held and path.startswith(DATA):
                 on.run(["mv", "-T", "--", path, f"{path}.{aside}"]).require()
-            elif path.startswith(DATA) or path == KEY or path.endswith(_WRITTEN):
+            elif path.startswith(DATA) or path == KEY:
                 on.run(["rm", "-rf", "--one-file-system", "--", path], timeout=_PATIENCE).require()
             else:
                 on.run(["sh", "-c", _EMPTY, "empty", path]).require(
@@ -185,8 +194,11 @@ class Engine(Simple):
 
     @staticmethod
     def _remove_group(on: Transport) -> None:
-        known = _known(on)
-        if known == ["gshadow"]:  # half removed, and groupdel would know of no such group
+        traces = _traces(on)
+        if written := traces & set(_WRITTEN):
+            on.run(["rm", "-f", "--", *sorted(written)]).require()
+        known = traces - written
+        if known == {"gshadow"}:  # half removed, and groupdel would know of no such group
             on.run(["groupadd", "--system", GROUP]).require()
         if known:
             on.run(["groupdel", GROUP]).require()
@@ -220,9 +232,9 @@ def is_in_the_kernel(on: Transport) -> bool:
     return not docker_daemon(on) and on.run(["sh", "-c", tests]).ok
 
 
-def _known(on: Transport) -> list[str]:
-    """Return which of its files know Docker's group."""
-    return on.run(["sh", "-c", _KNOWN, "known", GROUP]).require().text.split()
+def _traces(on: Transport) -> set[str]:
+    """Return what there is of Docker's group: which of its files know it, what is half written."""
+    return set(on.run(["sh", "-c", _TRACES, "traces", GROUP, *_WRITTEN]).require().text.split())
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:

@@ -171,8 +171,9 @@ class Ssh(Base):
             return f"{said}: {error}\n{by_hand}"
         said = f"cannot reach {name} by SSH: "
         transport = client.get_transport()  # there is none before the connection stands
-        # Refused before it stood is another error: what resets has answered.
-        answered = transport is not None or isinstance(error, ConnectionResetError)
+        # Refused before it stood is another error: what resets, and is no jump host, has answered.
+        reset = isinstance(error, ConnectionResetError) and self._clients == [client]
+        answered = transport is not None or reset
         if not answered or (transport is not None and transport.remote_version):
             return said + _said(error)
         cause = error.__context__ or error  # paramiko's own words are of a "banner"

@@ -144,6 +144,8 @@ class Undoing:
         self.plan.enter("undo", action.name)
         # Also where all looks well: a cut-off run leaves traces.
         left = action.rollback(step.on, before)
+        if left:  # at once: of an outcome nobody hears where another undo fails
+            self.plan.tell(f"{action.name}: {left}")
         reason = left or ("as before" if changed else "was as before already")
         return Outcome(action.name, action.requirement, changed, reason)
 

@@ -96,9 +96,11 @@ def test_they_are_no_meddling_and_stay(tmp_path: Path, change: Change, running: 
     it = applied(tmp_path, running=running)
     by_pct(it, change)
     theirs = read(it).snapshots
-    (options,) = it.plan().rollback()
+    told: list[str] = []
+    (options,) = replace(it.plan(), tell=told.append).rollback()
     assert read(it).snapshots == theirs
     assert "disks or snapshots changed since" in options.reason
+    assert told[-1] == f"container 950: {options.reason}"
     assert (tmp_path / "here/config").stat().st_mode & 0o7777 == 0o640
     is_back(it, change, running=running)
 

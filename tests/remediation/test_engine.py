@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,9 +79,11 @@ class Guest(Base):
 
     def answer(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911 - a table
         match words:
-            case ["sh", "-c", script, "known", name] if "getent" in script:
+            case ["sh", "-c", engine._TRACES, "traces", name, *paths]:
                 known = {"group": self.groups, "gshadow": self.shadow}
-                return 0, "".join(f"{db}\n" for db, names in known.items() if name in names)
+                traces = [db for db, names in known.items() if name in names]
+                traces += [path for path in paths if Path(path).exists()]
+                return 0, "".join(f"{trace}\n" for trace in traces)
             case ["groupadd", "--system", name]:
                 assert name not in self.groups
                 self.add_group(name)
@@ -180,6 +184,7 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
     monkeypatch.setattr(engine, "KEY", rest[0])
     monkeypatch.setattr(engine, "DATA", data)
     monkeypatch.setattr(engine, "LEFT", (*data, *rest))
+    monkeypatch.setattr(engine, "_WRITTEN", tuple(f"{tmp_path}{p}" for p in engine._WRITTEN))
     monkeypatch.setattr(engine, "_NUKES", f"{tmp_path}{engine._NUKES}")
     for folder in ("etc/docker", "var/lib", "opt", "usr/share/docker.io/contrib"):
         (tmp_path / folder).mkdir(parents=True)
@@ -252,8 +257,11 @@ def test_what_a_power_cut_kept_from_the_packages_scripts_is_taken_away(guest: Gu
     assert (ACTION.capture(guest), guest.tree()) == (before, looked)
 
 
+@pytest.mark.parametrize("cut", range(10))
 @pytest.mark.parametrize("left", ["group", "gshadow"])
-def test_a_group_that_a_power_cut_left_in_one_of_its_files_goes(guest: Guest, left: str) -> None:
+def test_a_group_that_a_power_cut_left_in_one_of_its_files_goes(
+    guest: Guest, left: str, cut: int
+) -> None:
     """The file that was renamed first reached the disk, and the other one is half-way there."""
     before, looked = ACTION.capture(guest), guest.tree()
     ACTION.apply(guest)
@@ -261,9 +269,57 @@ def test_a_group_that_a_power_cut_left_in_one_of_its_files_goes(guest: Guest, le
     {"group": guest.groups, "gshadow": guest.shadow}[left].add("docker")
     guest.lay("etc/gshadow+", "root:*::")
     assert not ACTION.restored(guest, before)
+    guest.dies_after = cut
+    with suppress(RemediationError):  # at the later ones it is done
+        ACTION.rollback(guest, before)
+    guest.dies_after = -1
     ACTION.rollback(guest, before)
     assert ACTION.restored(guest, before)
     assert (guest.groups, guest.shadow, guest.tree()) == (set(), set(), looked)
+
+
+def test_a_group_that_was_half_removed_before_is_not_begun_with(guest: Guest) -> None:
+    guest.shadow = {"docker"}
+    with pytest.raises(FactError, match=r"cut off; there, end it: groupadd docker; groupdel dock"):
+        ACTION.capture(guest)
+
+
+def test_a_half_written_file_of_groups_that_was_there_stops_no_rollback(guest: Guest) -> None:
+    guest.lay("etc/gshadow+")
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    (guest.root / "etc/gshadow+").unlink()  # groupadd renames its own
+    ACTION.rollback(guest, before)
+    assert ACTION.restored(guest, before)
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "traces"),
+    [
+        ({}, 0, []),
+        ({"group": 0, "gshadow": 0}, 0, ["group", "gshadow"]),
+        ({"gshadow": 0}, 0, ["gshadow"]),
+        ({"group": 1}, 1, []),
+        ({"gshadow": 127}, 1, []),
+    ],
+)
+def test_the_files_that_know_the_group(
+    tmp_path: Path, answers: dict[str, int], code: int, traces: list[str]
+) -> None:
+    """By a getent of ours: what it cannot tell is no absence."""
+    cases = "".join(f"{db}) exit {answer} ;; " for db, answer in answers.items())
+    getent = tmp_path / "getent"
+    getent.write_text(
+        f'#!/bin/sh\n[ "$1 $2 $4" = "-s files docker" ] || exit 9\n'
+        f"case $3 in {cases}*) exit 2 ;; esac\n"
+    )
+    getent.chmod(0o755)
+    (tmp_path / "there").touch()
+    paths = [str(tmp_path / name) for name in ("there", "absent")]
+    path = f"PATH={tmp_path}:{os.environ['PATH']}"
+    said = Local().run(["env", path, "sh", "-c", engine._TRACES, "traces", "docker", *paths])
+    assert said.exit_code == code
+    assert said.text.split() == [*traces, paths[0]] or code
 
 
 def test_what_has_a_content_was_not_left_by_a_power_cut(guest: Guest) -> None:
