@@ -106,7 +106,7 @@ MAY_DIFFER = re.compile(
     r"|file /var/lib/(private|logrotate|man-db|dhcp|misc)(/.*)?$"
     r"|file /var/lib/(docker|containerd)(/[^/]+)?[./]taken-back-[0-9]+(/.*)?$"  # aside: said so
     # Docker writes these at each start of its own: its engine's books, no image, no container.
-    r"|file /var/lib/docker/(network|buildkit|runtimes|tmp|plugins|swarm)(/.*)?$"
+    r"|file /var/lib/docker/(network|buildkit|runtimes|tmp(-old)?|plugins|swarm)(/.*)?$"
     r"|file /var/lib/docker/(engine-id|volumes/metadata\.db|volumes/backingFsBlockDev)$"
     r"|file /var/lib/docker/containers/[0-9a-f]+/(config\.v2|hostconfig)\.json$"
     # And these, and what it said, when a container that runs is started.
