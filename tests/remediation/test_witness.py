@@ -207,9 +207,10 @@ BOOKS = """\
 /var/lib/docker.taken-back-1 /var/lib/docker/volumes/taken-back-2 /var/lib/containerd/taken-back-3
 /var/lib/containerd.taken-back-3/x /var/lib/docker/network/files/local-kv.db
 /var/lib/docker/buildkit/x /var/lib/docker/runtimes /var/lib/docker/tmp /var/lib/docker/tmp-old
-/var/lib/docker/plugins/a /var/lib/docker/swarm /var/lib/docker/engine-id /var/lib/docker/volumes/metadata.db
-/var/lib/docker/volumes/backingFsBlockDev /var/lib/docker/containers/0af9/config.v2.json
-/var/lib/docker/containers/0af9/hostconfig.json /var/lib/containerd/io.containerd.x/meta.db
+/var/lib/docker/plugins/a /var/lib/docker/swarm /var/lib/docker/engine-id
+/var/lib/docker/volumes/metadata.db /var/lib/docker/volumes/backingFsBlockDev
+/var/lib/docker/containers/0af9/config.v2.json /var/lib/docker/containers/0af9/hostconfig.json
+/var/lib/containerd/io.containerd.x/meta.db
 """
 CONTENT = """\
 /etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname /etc/hosts /etc/adjtime
