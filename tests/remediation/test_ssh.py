@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import paramiko
 import pytest
 from sshd import Sshd, new_key, running
 
@@ -192,6 +193,20 @@ def test_a_reset_that_comes_before_connect_returns_is_an_answer(
     monkeypatch.setattr(socket.socket, "connect", reset)
     with pytest.raises(TransportError, match=r"it answers, but .* \(Connection reset by peer\)\n"):
         Ssh(SshAddress("127.0.0.1", 1, ME)).run(["true"])
+
+
+def test_a_jump_host_that_resets_is_not_what_answers(
+    home: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection that went is the jump host's: of what is behind it nothing is known."""
+
+    def reset(*_: object, **__: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(paramiko.Transport, "open_channel", reset)
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("pve1", jump=f"{ME}@127.0.0.1:{server.port}")).run(["true"])
+    assert str(raised.value) == "cannot reach pve1 by SSH: Connection reset by peer"
 
 
 def test_what_paramiko_logs_is_not_told_beside_the_error(
