@@ -1,12 +1,12 @@
 """Cutting a run off at one of its points, in the ways in which runs are cut off.
 
 The points come from ``Plan.at``: every command that changes something in a stage is one. A
-run may end before it, or half-way through it. :class:`Points` sits between the plan and the
+run may end before it, or when so much of it is done. :class:`Points` sits between the plan and the
 node, counts them, and at the chosen one does the damage. As a program it is one run that ends
 so; what it is to do it reads, as a JSON array of texts, from a line of its standard input, so that
 it can be started ahead::
 
-    echo '["950", "nesting tunable", "apply", "record:1:half:0.1", "killed"]' |
+    echo '["950", "nesting tunable", "apply", "record:1:0.5:0.1", "killed"]' |
         python -m faults.interruption
 """
 
@@ -42,8 +42,11 @@ KINDS = ("killed", "interrupted", "cut", "power", "full", "readonly")
 DONE = "the damage is done"
 #: These do not end a run half-way through a command: the command itself fails.
 FROM_NOW_ON = ("full", "readonly")
-#: A command without input is cut half-way only if it takes at least this long (seconds).
+#: A command without input is cut inside only if it takes at least this long (seconds).
 _LONG = 1.0
+#: Where inside one that is long, as shares of its time: apt and dpkg write in many steps. Only for
+#: the power: what else is cut off leaves the command to end by itself, or to be ended.
+QUARTERS = (0.25, 0.75)
 #: What only looks. Everything else that runs in a stage of change is a point.
 _LOOKS = re.compile(
     r"^(env LC_ALL=C )?(cat|find|test|dpkg-query|sha256sum|lxc-info|pct status|tar --create|"
@@ -71,28 +74,33 @@ MEND = "mount -o remount,rw / && rm -f /var/tmp/fill /var/tmp/fill-rest /var/tmp
 
 @dataclass(frozen=True)
 class Point:
-    """Before, or half-way through, the n-th change in a stage, which took so many seconds."""
+    """The n-th change in a stage, which took so many seconds, when a share of it is done (0-1)."""
 
     stage: str
     number: int
-    half: bool
+    share: float = 0.0
     command: str = ""
     seconds: float = 0.0
 
     def __str__(self) -> str:
         """As it is given on a command line."""
-        where = "half" if self.half else "before"
-        return f"{self.stage}:{self.number}:{where}:{self.seconds:.1f}"
+        return f"{self.stage}:{self.number}:{self.share}:{self.seconds:.1f}"
 
     def is_at(self, other: Point) -> bool:
-        """Whether they are the same, however long it took."""
-        return (self.stage, self.number, self.half) == (other.stage, other.number, other.half)
+        """Whether they are of the same change, wherever in it."""
+        return (self.stage, self.number) == (other.stage, other.number)
+
+    def can_be(self, kind: str) -> bool:
+        """Whether a run can end here in this way, and it makes a difference that it does here."""
+        if self.share in QUARTERS:
+            return kind == "power"
+        return not self.share or kind not in FROM_NOW_ON
 
 
 def point(text: str) -> Point:
     """Read what ``str`` of a point wrote."""
-    stage, number, where, seconds = text.split(":")
-    return Point(stage, int(number), where == "half", seconds=float(seconds))
+    stage, number, share, seconds = text.split(":")
+    return Point(stage, int(number), float(share), seconds=float(seconds))
 
 
 class Points(Base):
@@ -118,29 +126,31 @@ class Points(Base):
         if not self._stage or _LOOKS.match(plain):
             return self._inner.run(argv, stdin=stdin, timeout=timeout)
         self._count += 1
-        here = Point(self._stage, self._count, False, plain[:60])
-        chosen = self._chosen
-        if chosen and chosen.is_at(here):
+        here = Point(self._stage, self._count, command=plain[:60])
+        if self._chosen and self._chosen.is_at(here):
+            if self._chosen.share:
+                self._let_through(self._chosen, argv, stdin, timeout)
+                raise TransportError(f"cut off inside {plain}")
             self._damage()
-        elif chosen and chosen.is_at(replace(here, half=True)):
-            self._half(argv, stdin, timeout, chosen.seconds)
-            raise TransportError(f"cut off half-way through {plain}")
         started = time.monotonic()
         result = self._inner.run(argv, stdin=stdin, timeout=timeout)
         here = replace(here, seconds=time.monotonic() - started)
         self.seen.append(here)
-        if stdin or here.seconds > _LONG:
-            self.seen.append(replace(here, half=True))
+        inside = (0.5,) if stdin else (0.5, *QUARTERS) if here.seconds > _LONG else ()
+        self.seen += [replace(here, share=share) for share in inside]
         return result
 
     def hold(self, argv: Sequence[str]) -> Hold:
         """Pass it on."""
         return self._inner.hold(argv)
 
-    def _half(self, argv: Sequence[str], stdin: bytes, timeout: float, seconds: float) -> None:
-        """Let the node have half of the command: of its input, or of its time."""
+    def _let_through(
+        self, chosen: Point, argv: Sequence[str], stdin: bytes, timeout: float
+    ) -> None:
+        """Let the node have a share of the command, of its input or of its time, and do it."""
         if stdin:
-            self._inner.run(argv, stdin=stdin[: len(stdin) // 2], timeout=timeout)
+            part = stdin[: int(len(stdin) * chosen.share)]
+            self._inner.run(argv, stdin=part, timeout=timeout)
             self._damage()
             return
 
@@ -151,7 +161,7 @@ class Points(Base):
                 return
 
         threading.Thread(target=started, daemon=True).start()
-        time.sleep(seconds / 2)
+        time.sleep(chosen.seconds * chosen.share)
         self._damage()
 
 

@@ -7,8 +7,9 @@ and a second ``rollback`` find nothing.
 
 ``SWEEP=all pytest faults/ -k interruption`` is all of it, ``SWEEP=killed,cut`` that of two kinds,
 ``SWEEP=power,tunable`` one kind at the actions with that word, ``SWEEP=rollback`` the way back,
-``SWEEP=undo,close`` the points of two stages. Without SWEEP it is every eleventh case of two
-actions: a file on the node, and the package.
+``SWEEP=undo,close`` the points of two stages, ``SWEEP=quarters`` those at a quarter and at three
+quarters of a command's time. Without SWEEP it is every eleventh case of two actions: a file on the
+node, and the package.
 """
 
 from __future__ import annotations
@@ -32,7 +33,17 @@ from rich.console import Console
 from rich.table import Table
 
 from faults.conftest import snapshot
-from faults.interruption import DONE, FROM_NOW_ON, KINDS, MEND, Point, Points, connected, one_action
+from faults.interruption import (
+    DONE,
+    FROM_NOW_ON,
+    KINDS,
+    MEND,
+    QUARTERS,
+    Point,
+    Points,
+    connected,
+    one_action,
+)
 from lab.node import READY
 from remediation import witness
 from remediation.errors import NotClean
@@ -56,7 +67,7 @@ _WAYS = [way for way in WAYS if way in _ASKED] or list(WAYS)
 #: But for ``apply``, which is a way.
 STAGES = ("record", "complete", "follow", "finish", "wake", "keep", "roll back", "undo", "close")
 _STAGES = [stage for stage in STAGES if stage in _ASKED]
-_WORDS = [word for word in _ASKED if word not in {*KINDS, *WAYS, *STAGES, "all"}]
+_WORDS = [word for word in _ASKED if word not in {*KINDS, *WAYS, *STAGES, "quarters", "all"}]
 #: The one on the node that restarts the container, by a part of its name.
 _OPTIONS = "has its features"
 #: Under the plan's profile, and still on its former driver, dockerd does not start: systemd gives
@@ -91,9 +102,9 @@ class Case:
 
     def __str__(self) -> str:
         """In a reader's words."""
-        half = "half-way through" if self.point.half else "before"
+        where = f"at {self.point.share:g} of" if self.point.share else "before"
         return (
-            f"{self.action} | {self.way} | {self.kind} {half} {self.point.stage} "
+            f"{self.action} | {self.way} | {self.kind} {where} {self.point.stage} "
             f"{self.point.number} ({self.point.command})"
         )
 
@@ -170,7 +181,8 @@ def _is_asked(action: str) -> bool:
 
 def _is_chosen(case: Case) -> bool:
     at_stage = not _STAGES or case.point.stage in _STAGES
-    return case.kind in _KINDS and case.way in _WAYS and at_stage
+    at_share = "quarters" not in _ASKED or case.point.share in QUARTERS
+    return case.kind in _KINDS and case.way in _WAYS and at_stage and at_share
 
 
 def _apply(lab: Lab, action: str) -> None:
@@ -301,7 +313,7 @@ class Sweep:
         for way, passed in points.items():
             for point in passed:
                 for kind in KINDS:
-                    if not (point.half and kind in FROM_NOW_ON):
+                    if point.can_be(kind):
                         yield Case(self.action, way, point, kind)
 
     def go_on(self) -> None:
