@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from remediation.plan import Plan
-    from remediation.transport import Hold
+    from remediation.transport import Hold, Transport
 
 KINDS = ("killed", "interrupted", "cut", "power", "full", "readonly")
 #: What a run says when it comes to its point.
@@ -106,7 +106,7 @@ def point(text: str) -> Point:
 class Points(Base):
     """The node's transport, which counts the changes of each stage, and may do damage at one."""
 
-    def __init__(self, inner: Ssh, chosen: Point | None, damage: Callable[[], None]) -> None:
+    def __init__(self, inner: Transport, chosen: Point | None, damage: Callable[[], None]) -> None:
         self._inner, self._chosen, self._damage = inner, chosen, damage
         self._stage, self._count = "", 0
         self.machine = inner.machine
