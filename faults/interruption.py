@@ -1,10 +1,10 @@
 """Cutting a run off at one of its points, in the ways in which runs are cut off.
 
-The points come from ``Plan.at``: every command that changes something in a stage is one. A
-run may end before it, or when so much of it is done. :class:`Points` sits between the plan and the
-node, counts them, and at the chosen one does the damage. As a program it is one run that ends
-so; what it is to do it reads, as a JSON array of texts, from a line of its standard input, so that
-it can be started ahead::
+The points come from ``Plan.at``: every command that changes something in a stage is one. A run may
+end before it, or when a share of it is done. :class:`Points` sits between the plan and the node,
+counts them, and at the chosen one does the damage, once. As a program it is one run that ends so;
+what it is to do it reads, as a JSON array of texts, from a line of its standard input, so that it
+can be started ahead::
 
     echo '["950", "nesting tunable", "apply", "record:1:0.5:0.1", "killed"]' |
         python -m faults.interruption
@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -40,13 +40,19 @@ if TYPE_CHECKING:
 KINDS = ("killed", "interrupted", "cut", "power", "full", "readonly")
 #: What a run says when it comes to its point.
 DONE = "the damage is done"
-#: These do not end a run half-way through a command: the command itself fails.
+#: What a run says besides if nothing was cut: the command was faster than when it was counted.
+ENDED = "the command had ended before"
+#: These do not end a run inside a command: the command itself fails.
 FROM_NOW_ON = ("full", "readonly")
-#: A command without input is cut inside only if it takes at least this long (seconds).
+#: A command without input is cut inside only if it takes longer than this (seconds).
 _LONG = 1.0
-#: Where inside one that is long, as shares of its time: apt and dpkg write in many steps. Only for
-#: the power: what else is cut off leaves the command to end by itself, or to be ended.
+#: Where a command is cut inside, as a share of its input or of its time. One place is enough where
+#: the node goes on: it brings the command to its end, wherever it was when we went.
+_MIDDLE = 0.5
+#: Where else the power goes, if it takes long: apt and dpkg write in many steps.
 QUARTERS = (0.25, 0.75)
+#: How long a command may take to end after the damage (seconds).
+_LAST_WORDS = 60.0
 #: What only looks. Everything else that runs in a stage of change is a point.
 _LOOKS = re.compile(
     r"^(env LC_ALL=C )?(cat|find|test|dpkg-query|sha256sum|lxc-info|pct status|tar --create|"
@@ -83,15 +89,11 @@ class Point:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        """As it is given on a command line."""
+        """As a run is told it."""
         return f"{self.stage}:{self.number}:{self.share}:{self.seconds:.1f}"
 
-    def is_at(self, other: Point) -> bool:
-        """Whether they are of the same change, wherever in it."""
-        return (self.stage, self.number) == (other.stage, other.number)
-
     def can_be(self, kind: str) -> bool:
-        """Whether a run can end here in this way, and it makes a difference that it does here."""
+        """Whether the sweep ends a run here in this way."""
         if self.share in QUARTERS:
             return kind == "power"
         return not self.share or kind not in FROM_NOW_ON
@@ -126,18 +128,18 @@ class Points(Base):
         if not self._stage or _LOOKS.match(plain):
             return self._inner.run(argv, stdin=stdin, timeout=timeout)
         self._count += 1
-        here = Point(self._stage, self._count, command=plain[:60])
-        if self._chosen and self._chosen.is_at(here):
-            if self._chosen.share:
-                self._let_through(self._chosen, argv, stdin, timeout)
+        here, chosen = Point(self._stage, self._count, command=plain[:60]), self._chosen
+        if chosen and (chosen.stage, chosen.number) == (here.stage, here.number):
+            self._chosen = None  # a stage may come twice: once is enough
+            if chosen.share:
+                self._let_through(chosen, argv, stdin, timeout)
                 raise TransportError(f"cut off inside {plain}")
             self._damage()
         started = time.monotonic()
         result = self._inner.run(argv, stdin=stdin, timeout=timeout)
         here = replace(here, seconds=time.monotonic() - started)
         self.seen.append(here)
-        inside = (0.5,) if stdin else (0.5, *QUARTERS) if here.seconds > _LONG else ()
-        self.seen += [replace(here, share=share) for share in inside]
+        self.seen += [replace(here, share=share) for share in _inside(here.seconds, stdin)]
         return result
 
     def hold(self, argv: Sequence[str]) -> Hold:
@@ -147,22 +149,31 @@ class Points(Base):
     def _let_through(
         self, chosen: Point, argv: Sequence[str], stdin: bytes, timeout: float
     ) -> None:
-        """Let the node have a share of the command, of its input or of its time, and do it."""
+        """Let the node have a share of the command, of its input or of its time; then damage."""
         if stdin:
             part = stdin[: int(len(stdin) * chosen.share)]
             self._inner.run(argv, stdin=part, timeout=timeout)
             self._damage()
             return
 
-        def started() -> None:
-            try:
+        def run() -> None:
+            with suppress(RemediationError, OSError):
                 self._inner.run(argv, timeout=timeout)
-            except (RemediationError, OSError):
-                return
 
-        threading.Thread(target=started, daemon=True).start()
-        time.sleep(chosen.seconds * chosen.share)
+        command = threading.Thread(target=run, daemon=True)
+        command.start()
+        command.join(chosen.seconds * chosen.share)
+        if not command.is_alive():
+            print(ENDED, file=sys.stderr, flush=True)
         self._damage()
+        command.join(_LAST_WORDS)  # it closes the connection that it has lost, and no later one
+
+
+def _inside(seconds: float, stdin: bytes) -> tuple[float, ...]:
+    """Return the shares at which a command is cut inside."""
+    if stdin:
+        return (_MIDDLE,)
+    return (_MIDDLE, *QUARTERS) if seconds > _LONG else ()
 
 
 def _inner_command(command: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from faults.interruption import FROM_NOW_ON, KINDS, Point, Points, point
+from faults import interruption
+from faults.interruption import ENDED, Point, Points, point
 from remediation.errors import TransportError
 from remediation.transport import Local
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-SHORT, LONG = ["sh", "-c", "sleep 0"], ["sh", "-c", "sleep 1.1"]
+SHORT = ["sh", "-c", "sleep 0"]
 
 
 def shares(argv: Sequence[str], *, stdin: bytes = b"") -> list[float]:
@@ -26,15 +28,22 @@ def shares(argv: Sequence[str], *, stdin: bytes = b"") -> list[float]:
 
 def test_every_change_is_a_point_and_looks_are_none() -> None:
     assert shares(SHORT) == [0.0]
-    assert shares(["cat"], stdin=b"x") == []
+    assert shares(["test", "-d", "/"]) == []
 
 
-def test_a_command_with_input_is_cut_in_the_middle_of_it() -> None:
+@pytest.mark.parametrize("long", [1.0, 0.0])
+def test_a_command_with_input_is_cut_in_the_middle_of_it_however_long_it_takes(
+    long: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruption, "_LONG", long)
     assert shares(["sh", "-c", "cat >/dev/null"], stdin=b"ab") == [0.0, 0.5]
 
 
-def test_a_command_that_takes_long_is_cut_at_its_quarters() -> None:
-    assert shares(LONG) == [0.0, 0.5, 0.25, 0.75]
+def test_a_command_that_takes_long_is_cut_in_its_middle_and_at_its_quarters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interruption, "_LONG", 0.0)
+    assert sorted(shares(SHORT)) == [0.0, 0.25, 0.5, 0.75]
 
 
 def test_nothing_is_a_point_outside_the_stages() -> None:
@@ -49,25 +58,37 @@ def test_a_point_is_read_as_it_was_written(share: float) -> None:
     assert point(str(one)) == one
 
 
-@pytest.mark.parametrize(("share", "there"), [(0.25, False), (0.75, True)])
+@pytest.mark.parametrize("share", [0.25, 0.75])
 def test_the_damage_is_done_when_the_share_of_time_has_passed(
-    tmp_path: Path, share: float, there: bool
+    tmp_path: Path, share: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flag, seen = tmp_path / "flag", list[bool]()
-    chosen = Point("apply", 2, share, seconds=2.0)
-    points = Points(Local(), chosen, lambda: seen.append(flag.exists()))
+    flag, seen = tmp_path / "flag", list[float]()
+
+    def damage() -> None:
+        seen.append(time.monotonic())
+        flag.touch()  # which ends the command
+
+    points = Points(Local(), Point("apply", 2, share, seconds=2.0), damage)
     points.at("apply", "")
     points.run(SHORT)
+    started = time.monotonic()
     with pytest.raises(TransportError, match="cut off inside"):
-        points.run(["sh", "-c", 'sleep 1; touch "$1"; sleep 1', "sh", str(flag)])
-    assert seen == [there]
+        points.run(["sh", "-c", 'until test -e "$1"; do sleep 0.05; done', "sh", str(flag)])
+    assert [share * 2 <= each - started < share * 2 + 1 for each in seen] == [True]
+    assert ENDED not in capsys.readouterr().err
+
+
+def test_a_command_that_ended_before_its_share_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    points = Points(Local(), Point("apply", 1, 0.75, seconds=3600.0), lambda: None)
+    points.at("apply", "")
+    with pytest.raises(TransportError):
+        points.run(SHORT)
+    assert ENDED in capsys.readouterr().err
 
 
 def test_the_damage_is_done_when_the_share_of_input_was_read(tmp_path: Path) -> None:
-    seen: list[bytes] = []
-    file = tmp_path / "file"
-    chosen = Point("apply", 1, 0.5)
-    points = Points(Local(), chosen, lambda: seen.append(file.read_bytes()))
+    file, seen = tmp_path / "file", list[bytes]()
+    points = Points(Local(), Point("apply", 1, 0.5), lambda: seen.append(file.read_bytes()))
     points.at("apply", "")
     with pytest.raises(TransportError, match="cut off inside"):
         points.run(["sh", "-c", 'cat >"$1"', "sh", str(file)], stdin=b"0123456789")
@@ -83,11 +104,28 @@ def test_before_a_change_the_damage_is_done_and_the_change_is_tried(tmp_path: Pa
     assert flag.exists()
 
 
-def test_which_ways_there_are_at_which_share() -> None:
-    ways = {
-        share: [kind for kind in KINDS if Point("apply", 1, share).can_be(kind)]
-        for share in (0.0, 0.25, 0.5, 0.75)
-    }
-    assert ways[0.0] == list(KINDS)
-    assert ways[0.5] == [kind for kind in KINDS if kind not in FROM_NOW_ON]
-    assert ways[0.25] == ways[0.75] == ["power"]
+def test_the_damage_is_done_once_though_the_stage_comes_again() -> None:
+    """A run that is cut off takes itself back, and follows what it changed a second time."""
+    seen: list[str] = []
+    points = Points(Local(), Point("follow", 2), lambda: seen.append("damage"))
+    for stage in ("apply", "follow", "undo", "follow"):
+        points.at(stage, "one action")
+        points.run(SHORT)
+        points.at(stage, "another action")
+        points.run(SHORT)
+    assert seen == ["damage"]
+    assert [each.number for each in points.seen] == [1, 2] * 4
+
+
+@pytest.mark.parametrize(
+    ("share", "ways"),
+    [
+        (0.0, {"killed", "interrupted", "cut", "power", "full", "readonly"}),
+        (0.25, {"power"}),
+        (0.5, {"killed", "interrupted", "cut", "power"}),
+        (0.75, {"power"}),
+    ],
+)
+def test_which_ways_there_are_at_which_share(share: float, ways: set[str]) -> None:
+    there = Point("apply", 1, share)
+    assert {kind for kind in interruption.KINDS if there.can_be(kind)} == ways
