@@ -151,6 +151,7 @@ class Engine(Simple):
 
     def rollback(self, on: Transport, before: EngineState) -> None:
         """See :class:`remediation.action.Action`."""
+        self._packages.mend(on, before.packages)  # first: it may bring the script again
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
         on.run(["rm", "-f", "--", *sorted(nukes)]).require()
         self._packages.rollback(on, before.packages)

@@ -27,6 +27,10 @@ _APT = (
 _NO_CACHE = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
 #: What is there already stays as it is: an upgrade could not be taken back.
 _INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
+_CONFIGURE = ("dpkg", "--configure", "-a")
+#: What apt says of a dpkg that was cut off, whatever it was at.
+_INTERRUPTED = b"dpkg --configure -a"
+_AGAIN = ("install", "--reinstall", "--no-install-recommends")
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,10 @@ class Package(Simple):
         if _installed(status):
             return PackageState(status)
         if status not in {"", "rc", "un", "pn"}:
+            again = f"apt-get install --reinstall {self.package}"
             raise FactError(
                 f"on {on.machine}: package {self.package} is {status!r}, half-installed; "
-                "mend that first: dpkg --configure -a"
+                f"mend that first: {again if _half_unpacked(status) else 'dpkg --configure -a'}"
             )
         _, plan = self._planned(on)
         if gone := re.findall(r"^Remv (\S+)", plan, re.MULTILINE):
@@ -130,14 +135,42 @@ class Package(Simple):
         """
         # Of a package whose removal was cut off the first purge only ends that, and leaves it "rc".
         for _ in range(2):
-            now = _statuses(on, before.adds)
+            now = self.mend(on, before)
             if now == before.adds:
                 return
             self._put_back(on, before, now)
 
+    def mend(self, on: Transport, before: PackageState) -> dict[str, str]:
+        """End what an apt that was cut off began, so that it can be taken back.
+
+        Returns:
+            The status of each package that came.
+
+        Raises:
+            RemediationError: apt cannot unpack one anew, or would touch what did not come with it.
+        """
+        now = _statuses(on, before.adds)
+        if all(_settled(status) for status in now.values()):
+            return now
+        on.run(_CONFIGURE, timeout=APT_TIMEOUT)
+        if half := [name for name, status in now.items() if _half_unpacked(status)]:
+            self._unpack_anew(on, half, before.adds)
+        return _statuses(on, before.adds)
+
+    def _unpack_anew(self, on: Transport, half: list[str], ours: Iterable[str]) -> None:
+        """Install what dpkg refuses to remove, because it does not know what it unpacked of it."""
+        again = [*_AGAIN, *half]
+        by_hand = f"apt-get {' '.join(again)}"
+        plan = on.run([*_APT, "-s", *again]).require(f"unpacked by half: {by_hand}").text
+        touched = re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE)
+        if others := set(touched) - set(ours):
+            raise RemediationError(
+                f"on {on.machine}: {', '.join(half)} was unpacked by half, and to end that would "
+                f"touch {', '.join(sorted(others))}, too; do it yourself: {by_hand}"
+            )
+        on.run([*_APT, *again], timeout=APT_TIMEOUT).require(f"unpacked by half: {by_hand}")
+
     def _put_back(self, on: Transport, before: PackageState, now: dict[str, str]) -> None:
-        if any(not _settled(status) for status in now.values()):  # apt was cut off at its work
-            on.run(["dpkg", "--configure", "-a"], timeout=APT_TIMEOUT)
         for verb, was_configured in (("purge", False), ("remove", True)):
             gone = [
                 name
@@ -159,7 +192,12 @@ class Package(Simple):
                 f"on {on.machine}: {', '.join(sorted(others))} came later and needs "
                 f"{self.package}, which is to go; remove that first, or keep both"
             )
-        on.run([*_APT, verb, *gone], timeout=APT_TIMEOUT).require()
+        away = [*_APT, verb, *gone]
+        done = on.run(away, timeout=APT_TIMEOUT)
+        if _INTERRUPTED in done.stderr:  # at a trigger: then nothing of ours tells of it
+            on.run(_CONFIGURE, timeout=APT_TIMEOUT)
+            done = on.run(away, timeout=APT_TIMEOUT)
+        done.require()
 
     def price(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.action.Action`."""
@@ -207,3 +245,8 @@ def _installed(status: str) -> bool:
 
 def _settled(status: str) -> bool:
     return status in {"", "rc"} or _installed(status)
+
+
+def _half_unpacked(status: str) -> bool:
+    """Whether dpkg wants it installed anew, as it says by a third letter."""
+    return status[2:] == "R"

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _QUERY = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]
 _READY = {"ii", "hi"}
+_CUT_OFF = (
+    b"E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
+)
 Answer = tuple[int, bytes, bytes]
 
 
@@ -26,6 +29,7 @@ class Apt(Machine):
         self.mirror = True
         self.dpkg = True  # whether it answers
         self.steps = -1  # dies before this step of dpkg's; -1: never
+        self.interrupted = False  # whether dpkg has a journal that nobody has ended
 
     def answer(self, words: list[str], stdin: bytes) -> Answer | None:
         if words[:4] == _QUERY:
@@ -35,6 +39,7 @@ class Apt(Machine):
             out = "".join(f"{name} {self.status[name]} \n" for name in known)
             return int(len(known) < len(words) - 4), out.encode(), b""
         if words == ["dpkg", "--configure", "-a"]:
+            self.interrupted = False
             self._configure(name for name, status in self.status.items() if status in {"iU", "iF"})
             return 0, b"", b""
         if tuple(words[: len(packages._APT)]) != packages._APT:
@@ -45,7 +50,7 @@ class Apt(Machine):
             assert asked[0] == "-s", "only a look does without apt's caches"
         return self._apt(asked)
 
-    def _apt(self, words: list[str]) -> Answer | None:
+    def _apt(self, words: list[str]) -> Answer | None:  # noqa: PLR0911 - a table
         match words:
             case ["update"]:
                 self.lists = self.lists or self.mirror
@@ -55,6 +60,11 @@ class Apt(Machine):
                 return (0, out.encode(), b"") if self.lists else (100, b"", b"E: Unable to locate")
             case ["install", "--no-install-recommends", "--no-upgrade", name]:
                 return self._install(name)
+            case ["-s", "install", "--reinstall", "--no-install-recommends", *names]:
+                new = [each for name in names for each in (*self._new(name), name)]
+                return 0, "".join(f"Inst {each} [1.0] (1.0)\n" for each in new).encode(), b""
+            case ["install", "--reinstall", "--no-install-recommends", *names]:
+                return self._install(*names)
             case ["-s", "purge" | "remove", *names]:
                 gone = self._with_users(names)
                 return 0, "".join(f"Purg {name} [1.0]\n" for name in gone).encode(), b""
@@ -77,20 +87,24 @@ class Apt(Machine):
         return sorted({*names, *users})
 
     def _half(self) -> bool:
-        return any(status[:2] in {"iU", "iF", "iH"} for status in self.status.values())
+        return self.interrupted or any(each in {"iU", "iF"} for each in self.status.values())
 
     def _step(self) -> None:
         self.steps -= 1
         if self.steps == -1:
+            self.interrupted = True
             raise Died
 
-    def _install(self, name: str) -> Answer:
+    def _install(self, *names: str) -> Answer:
         if self._half():
-            return 100, b"", b"E: dpkg was interrupted, you must run dpkg --configure -a"
+            return 100, b"", _CUT_OFF
         if not self.lists or not self.mirror:
             return 100, b"", b"E: Unable to fetch some archives"
-        new = self._new(name)
+        again = [name for name in names if self.status.get(name) == "iHR"]
+        new = [*dict.fromkeys(each for name in names for each in self._new(name)), *again]
         for each in new:
+            self._step()
+            self.status[each] = "iHR"
             self._step()
             self.status[each] = "iU"
         self._configure(new)
@@ -103,8 +117,10 @@ class Apt(Machine):
 
     def _remove(self, verb: str, names: list[str]) -> Answer:
         if self._half():
-            return 100, b"", b"E: dpkg was interrupted, you must run dpkg --configure -a"
+            return 100, b"", _CUT_OFF
         for name in self._with_users(names):
+            if self.status.get(name) == "iHR":
+                return 100, b"", b"E: Sub-process /usr/bin/dpkg returned an error code (1)"
             self._step()
             self.status[name] = "rc"
             if verb == "purge":

@@ -26,6 +26,8 @@ APT += ["-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /e
 BESIDE = ("docker-cli", "ca-certificates")
 _SCRIPTS = {"list", "unmount", "held", "restore", "remove", "empty"}
 
+_SCRIPT = "usr/share/docker.io/contrib/nuke-graph-directory.sh"
+
 
 class Guest(Base):
     """A container's apt, dpkg, groups and systemd; its files are real, below a folder.
@@ -77,7 +79,7 @@ class Guest(Base):
     def read(self, path: str) -> bytes | None:
         return Path(path).read_bytes() if Path(path).exists() else None
 
-    def answer(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911 - a table
+    def answer(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911, PLR0912 - a table
         match words:
             case ["sh", "-c", engine._TRACES, "traces", name, *paths]:
                 known = {"group": self.groups, "gshadow": self.shadow}
@@ -113,10 +115,12 @@ class Guest(Base):
             case ["dpkg-query", "-W", "-f", _, *names]:
                 known = [name for name in names if self.status.get(name)]
                 return int(known != names), "".join(f"{x} {self.status[x]} \n" for x in known)
+            case ["dpkg", "--configure", "-a"]:
+                return 0, ""
         assert words[: len(APT)] == APT, words
         return self.apt(words[len(APT) :])
 
-    def apt(self, words: list[str]) -> tuple[int, str]:  # noqa: PLR0911 - a table
+    def apt(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911 - a table
         match words:
             case ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-s", *rest]:
                 return self.apt(["-s", *rest])
@@ -134,12 +138,18 @@ class Guest(Base):
                 for name in self.new(names):
                     self.status[name] = "ii"
                 self.add_group("docker")
-                self.lay("usr/share/docker.io/contrib/nuke-graph-directory.sh")
+                self.lay(_SCRIPT)
                 self.lay("var/lib/docker/image/fuse-overlayfs/repositories.json")
                 self.lay("var/lib/docker/volumes/metadata.db")
                 self.lay("var/lib/containerd/opt/file")
                 self.lay("etc/docker/key.json")
                 (self.root / "etc/cni/net.d").mkdir(parents=True, exist_ok=True)
+                return 0, ""
+            case ["-s", "install", "--reinstall", "--no-install-recommends", *names]:
+                return 0, "".join(f"Inst {name} [1.0] (1.0 Debian:13)\n" for name in names)
+            case ["install", "--reinstall", "--no-install-recommends", *names]:
+                self.status |= dict.fromkeys(names, "ii")
+                self.lay(_SCRIPT)
                 return 0, ""
             case ["-s", "purge" | "remove", *names]:
                 users = {x for x, needs in self.release.items() if set(needs) & set(names)}
@@ -154,7 +164,9 @@ class Guest(Base):
         return [name for name in dict.fromkeys(wanted) if self.status.get(name, "") != "ii"]
 
     def take_away(self, verb: str, names: list[str]) -> tuple[int, str]:
-        script = self.root / "usr/share/docker.io/contrib/nuke-graph-directory.sh"
+        if "iHR" in {self.status.get(name) for name in names}:
+            return 100, ""
+        script = self.root / _SCRIPT
         nuke = script.exists() or (self.root / "var/lib/docker" / script.name).exists()
         if "docker.io" in names and verb == "purge" and nuke:
             Local().run(["sh", "-c", f"rm -rf {self.root}/var/lib/docker/*"])
@@ -212,6 +224,18 @@ def test_what_lay_there_before_is_not_nuked_with_the_package(guest: Guest) -> No
     ACTION.rollback(guest, before)
     left = guest.tree()
     assert [path for path in left if path != "var/lib/docker/volumes/metadata.db"] == looked
+    assert (guest.root / "var/lib/docker/volumes/mine/data").read_text() == "precious"
+
+
+def test_what_was_unpacked_by_half_goes_too_and_nothing_that_lay_there(guest: Guest) -> None:
+    """Unpacking it anew, for dpkg to remove it, brings the script that destroys."""
+    guest.lay("var/lib/docker/volumes/mine/data", "precious")
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    guest.status["docker.io"] = "iHR"
+    (guest.root / _SCRIPT).unlink()
+    ACTION.rollback(guest, before)
+    assert ACTION.restored(guest, before)
     assert (guest.root / "var/lib/docker/volumes/mine/data").read_text() == "precious"
 
 

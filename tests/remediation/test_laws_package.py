@@ -70,7 +70,7 @@ def test_a_package_holds_the_laws_whatever_was_there(
 
 
 @settings(max_examples=100, deadline=None)
-@given(status=statuses, steps=st.integers(0, 6), back=st.booleans())
+@given(status=statuses, steps=st.integers(0, 9), back=st.booleans())
 def test_cut_off_at_any_step_of_dpkg_it_comes_back(
     status: dict[str, str], steps: int, back: bool
 ) -> None:
@@ -128,9 +128,55 @@ def test_a_removal_that_was_cut_off_is_ended_and_then_purged(tmp_path: Path) -> 
     assert known(apt) == {}
 
 
-def test_a_half_installed_package_of_somebody_elses_is_not_begun_with() -> None:
-    apt = Apt(NEEDS, {"fuse-overlayfs": "iF", "fuse3": "ii", "libfuse3-4": "ii"})
-    with pytest.raises(FactError, match="dpkg --configure -a"):
+def test_what_was_unpacked_by_half_is_unpacked_anew_and_purged(tmp_path: Path) -> None:
+    """Seen of a power cut in the middle of an unpacking: dpkg refuses to remove such a package."""
+    apt = Apt(NEEDS, {"libfuse3-4": "ii"})
+    plan(tmp_path, apt).apply()
+    apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {"libfuse3-4": "ii"}
+
+
+def test_what_cannot_be_unpacked_anew_is_told_with_what_to_do(tmp_path: Path) -> None:
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
+    apt.mirror = False
+    with pytest.raises(RollbackFailed, match=r"apt-get install --reinstall .* fuse3"):
+        plan(tmp_path, apt).rollback()
+    apt.mirror = True
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
+def test_to_unpack_it_anew_nothing_else_is_touched(tmp_path: Path) -> None:
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
+    apt.needs = {**NEEDS, "fuse3": ["libfuse3-4", "libnew"]}
+    with pytest.raises(RollbackFailed, match="would touch libnew, too"):
+        plan(tmp_path, apt).rollback()
+    assert "libnew" not in apt.status
+
+
+def test_a_dpkg_that_was_cut_off_at_somebody_elses_trigger_is_ended(tmp_path: Path) -> None:
+    """All of ours is installed, and apt refuses nevertheless."""
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.interrupted = True
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "way_out"),
+    [("iF", "dpkg --configure -a"), ("iHR", "apt-get install --reinstall fuse-overlayfs")],
+)
+def test_a_half_installed_package_of_somebody_elses_is_not_begun_with(
+    status: str, way_out: str
+) -> None:
+    apt = Apt(NEEDS, {"fuse-overlayfs": status, "fuse3": "ii", "libfuse3-4": "ii"})
+    with pytest.raises(FactError, match=f"mend that first: {way_out}$"):
         ACTION.capture(apt)
     assert ACTION.check(apt) is not None
 
