@@ -123,7 +123,13 @@ class Engine(Simple):
                 f"in {on.machine} the group {GROUP} is in /etc/gshadow and not in /etc/group: its "
                 f"removal was cut off; there, end it: groupadd {GROUP}; groupdel {GROUP}"
             )
-        return EngineState(self._packages.capture(on), self._there(on), "group" in known)
+        packages, there = self._packages.capture(on), self._there(on)
+        if f"{DATA[0]}/{_NUKE}" in there and not packages.status:
+            raise FactError(
+                f"{DATA[0]}/{_NUKE} in {on.machine} would delete all that lies beside it when a "
+                "rollback purges Docker: take that script away, or install Docker yourself"
+            )
+        return EngineState(packages, there, "group" in known)
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.action.Action`: what it brings must lie where it is looked."""

@@ -27,9 +27,11 @@ _APT = (
 _NO_CACHE = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
 #: What is there already stays as it is: an upgrade could not be taken back.
 _INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
-_CONFIGURE = ("dpkg", "--configure", "-a")
-#: What apt says of a dpkg that was cut off, whatever it was at.
-_INTERRUPTED = b"dpkg --configure -a"
+#: Told to select nothing, dpkg ends its journal of a run that was cut off, before which apt changes
+#: nothing; unlike ``--configure -a`` it starts no service, and touches no package of anybody's.
+_END_JOURNAL = ("dpkg", "--set-selections")
+#: Unpacks anew, and runs no script that would start what is to go.
+_UNPACK = ("-o", "DPkg::ConfigurePending=false")
 _AGAIN = ("install", "--reinstall", "--no-install-recommends")
 
 
@@ -74,12 +76,7 @@ class Package(Simple):
         status = _statuses(on, [self.package])[self.package]
         if _installed(status):
             return PackageState(status)
-        if status not in {"", "rc", "un", "pn"}:
-            again = f"apt-get install --reinstall {self.package}"
-            raise FactError(
-                f"on {on.machine}: package {self.package} is {status!r}, half-installed; "
-                f"mend that first: {again if _half_unpacked(status) else 'dpkg --configure -a'}"
-            )
+        self._require_whole(on, {self.package: status})
         _, plan = self._planned(on)
         if gone := re.findall(r"^Remv (\S+)", plan, re.MULTILINE):
             raise FactError(
@@ -87,8 +84,20 @@ class Package(Simple):
                 "no rollback brings back: remove that yourself, or keep it and do without the plan"
             )
         theirs = _simulate(on, *self.after).require().text if self.after else ""
-        adds, shared = _installs(plan), _installs(theirs)
-        return PackageState(status, _statuses(on, sorted(adds - shared)))
+        adds = _statuses(on, sorted(_installs(plan) - _installs(theirs)))
+        self._require_whole(on, adds)
+        if re.search(r"^[1-9]\d* not fully installed or removed", plan, re.MULTILINE):
+            raise FactError(f"on {on.machine}: apt was cut off; mend what dpkg --audit names first")
+        return PackageState(status, adds)
+
+    @staticmethod
+    def _require_whole(on: Transport, statuses: dict[str, str]) -> None:
+        for name, status in statuses.items():
+            if status not in {"", "rc"}:
+                raise FactError(
+                    f"on {on.machine}: package {name} is {status!r}, half-installed; "
+                    f"mend that first: {_way_out(name, status)}"
+                )
 
     def _planned(self, on: Transport) -> tuple[list[str], str]:
         """Return the packages to ask for, and what apt says would be done."""
@@ -150,28 +159,24 @@ class Package(Simple):
             RemediationError: apt cannot unpack one anew, or would touch what did not come with it.
         """
         now = _statuses(on, before.adds)
-        if all(_settled(status) for status in now.values()):
+        if now == before.adds:
             return now
-        on.run(_CONFIGURE, timeout=APT_TIMEOUT)
-        if half := [name for name, status in now.items() if _half_unpacked(status)]:
-            self._unpack_anew(on, half, before.adds)
-        return _statuses(on, before.adds)
-
-    def _unpack_anew(self, on: Transport, half: list[str], ours: Iterable[str]) -> None:
-        """Install what dpkg refuses to remove, because it does not know what it unpacked of it."""
+        on.run(_END_JOURNAL)
+        half = [name for name, status in now.items() if _half_unpacked(status)]
+        if not half:
+            return now
+        # dpkg does not know what it had unpacked of these, and refuses to remove them.
         again = [*_AGAIN, *half]
-        by_hand = f"apt-get {' '.join(again)}"
-        plan = on.run([*_APT, "-s", *again]).require(f"unpacked by half: {by_hand}").text
-        touched = re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE)
-        if others := set(touched) - set(ours):
-            raise RemediationError(
-                f"on {on.machine}: {', '.join(half)} was unpacked by half, and to end that would "
-                f"touch {', '.join(sorted(others))}, too; do it yourself: {by_hand}"
-            )
-        on.run([*_APT, *again], timeout=APT_TIMEOUT).require(f"unpacked by half: {by_hand}")
+        self._require_ours(on, again, before.adds)
+        done = on.run([*_APT, *_UNPACK, *again], timeout=APT_TIMEOUT)
+        now = _statuses(on, before.adds)
+        if any(_half_unpacked(status) for status in now.values()):
+            done.require(f"{', '.join(half)}: unpacked by half. There, apt-get update may help")
+        return now
 
     def _put_back(self, on: Transport, before: PackageState, now: dict[str, str]) -> None:
-        for verb, was_configured in (("purge", False), ("remove", True)):
+        # Purging takes what needs it away with its settings, too: first what is to keep them.
+        for verb, was_configured in (("remove", True), ("purge", False)):
             gone = [
                 name
                 for name, status in before.adds.items()
@@ -185,19 +190,18 @@ class Package(Simple):
         return _statuses(on, before.adds) == before.adds
 
     def _take_away(self, on: Transport, verb: str, gone: list[str], ours: Iterable[str]) -> None:
-        plan = on.run([*_APT, "-s", verb, *gone]).require().text
-        others = set(re.findall(r"^(?:Purg|Remv) (\S+)", plan, re.MULTILINE)) - set(ours)
-        if others:
+        self._require_ours(on, [verb, *gone], ours)
+        on.run([*_APT, verb, *gone], timeout=APT_TIMEOUT).require()
+
+    def _require_ours(self, on: Transport, words: list[str], ours: Iterable[str]) -> None:
+        """Let apt touch nothing but what came; it may install one thing to remove another."""
+        plan = on.run([*_APT, "-s", *words]).require().text
+        touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
+        if others := ", ".join(sorted(touched - set(ours))):
             raise RemediationError(
-                f"on {on.machine}: {', '.join(sorted(others))} came later and needs "
-                f"{self.package}, which is to go; remove that first, or keep both"
+                f"on {on.machine}: to take {self.package} away apt would touch {others}, too; that "
+                "came later and needs it, or would come in its place: remove that first"
             )
-        away = [*_APT, verb, *gone]
-        done = on.run(away, timeout=APT_TIMEOUT)
-        if _INTERRUPTED in done.stderr:  # at a trigger: then nothing of ours tells of it
-            on.run(_CONFIGURE, timeout=APT_TIMEOUT)
-            done = on.run(away, timeout=APT_TIMEOUT)
-        done.require()
 
     def price(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.action.Action`."""
@@ -243,10 +247,15 @@ def _installed(status: str) -> bool:
     return status[1:2] == "i" and len(status) == 2  # noqa: PLR2004 - a third letter is an error
 
 
-def _settled(status: str) -> bool:
-    return status in {"", "rc"} or _installed(status)
-
-
 def _half_unpacked(status: str) -> bool:
     """Whether dpkg wants it installed anew, as it says by a third letter."""
     return status[2:] == "R"
+
+
+def _way_out(package: str, status: str) -> str:
+    """Return the command that ends what was begun with a package."""
+    if _half_unpacked(status):
+        return f"apt-get install --reinstall {package}"
+    if status[1] in "UFWt":
+        return "dpkg --configure -a"
+    return f"apt-get {'purge' if status[0] == 'p' else 'remove'} {package}"

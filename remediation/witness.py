@@ -95,7 +95,8 @@ _TIMEOUT = 600.0
 MAY_DIFFER = re.compile(
     r"process |(node: |container: )?("  # restarted, to take the configuration back
     r"file /var/lib/dpkg/(status|available|diversions|lock|triggers/.*)(-.*)?$"  # dpkg's own books
-    r"|file /var/lib/dpkg/(info/format-new|updates/tmp\.i)$"  # its next run takes these away
+    # dpkg's next run takes these away, or its next unpacking.
+    r"|file /var/lib/dpkg/(info/format-new|updates/tmp\.i|tmp\.ci(/[^/]+)?)$"
     r"|file /etc/ld\.so\.cache$|content of /etc/ld\.so\.cache$"  # of the same libraries
     r"|(file|content of) /etc/(machine-id|resolv\.conf|hostname|hosts|network/interfaces)$"  # pct's
     r"|(file|content of) /etc/systemd/network/eth0\.network$"  # start writes these anew

@@ -38,9 +38,9 @@ class Apt(Machine):
             known = [name for name in words[4:] if self.status.get(name)]
             out = "".join(f"{name} {self.status[name]} \n" for name in known)
             return int(len(known) < len(words) - 4), out.encode(), b""
-        if words == ["dpkg", "--configure", "-a"]:
+        if words == ["dpkg", "--set-selections"]:
+            assert stdin == b"", "it would select something"
             self.interrupted = False
-            self._configure(name for name, status in self.status.items() if status in {"iU", "iF"})
             return 0, b"", b""
         if tuple(words[: len(packages._APT)]) != packages._APT:
             return None
@@ -63,8 +63,9 @@ class Apt(Machine):
             case ["-s", "install", "--reinstall", "--no-install-recommends", *names]:
                 new = [each for name in names for each in (*self._new(name), name)]
                 return 0, "".join(f"Inst {each} [1.0] (1.0)\n" for each in new).encode(), b""
-            case ["install", "--reinstall", "--no-install-recommends", *names]:
-                return self._install(*names)
+            case [*option, _, "--reinstall", _, _] if words[-4:-1] == list(packages._AGAIN):
+                assert tuple(option) == packages._UNPACK, "it would be started"
+                return self._install(words[-1], configure=False)
             case ["-s", "purge" | "remove", *names]:
                 gone = self._with_users(names)
                 return 0, "".join(f"Purg {name} [1.0]\n" for name in gone).encode(), b""
@@ -86,8 +87,8 @@ class Apt(Machine):
         }
         return sorted({*names, *users})
 
-    def _half(self) -> bool:
-        return self.interrupted or any(each in {"iU", "iF"} for each in self.status.values())
+    def _half_unpacked(self, name: str) -> bool:
+        return self.status.get(name, "")[2:] == "R"
 
     def _step(self) -> None:
         self.steps -= 1
@@ -95,19 +96,19 @@ class Apt(Machine):
             self.interrupted = True
             raise Died
 
-    def _install(self, *names: str) -> Answer:
-        if self._half():
+    def _install(self, *names: str, configure: bool = True) -> Answer:
+        if self.interrupted:
             return 100, b"", _CUT_OFF
         if not self.lists or not self.mirror:
             return 100, b"", b"E: Unable to fetch some archives"
-        again = [name for name in names if self.status.get(name) == "iHR"]
+        again = [name for name in names if self._half_unpacked(name)]
         new = [*dict.fromkeys(each for name in names for each in self._new(name)), *again]
         for each in new:
             self._step()
             self.status[each] = "iHR"
             self._step()
             self.status[each] = "iU"
-        self._configure(new)
+        self._configure(new if configure else [])
         return 0, b"", b""
 
     def _configure(self, names: Iterable[str]) -> None:
@@ -116,10 +117,12 @@ class Apt(Machine):
             self.status[each] = "ii"
 
     def _remove(self, verb: str, names: list[str]) -> Answer:
-        if self._half():
+        if self.interrupted:
             return 100, b"", _CUT_OFF
         for name in self._with_users(names):
-            if self.status.get(name) == "iHR":
+            if verb == "remove" and self.status.get(name, "") in {"", "rc"}:
+                continue
+            if self._half_unpacked(name):
                 return 100, b"", b"E: Sub-process /usr/bin/dpkg returned an error code (1)"
             self._step()
             self.status[name] = "rc"

@@ -115,7 +115,7 @@ class Guest(Base):
             case ["dpkg-query", "-W", "-f", _, *names]:
                 known = [name for name in names if self.status.get(name)]
                 return int(known != names), "".join(f"{x} {self.status[x]} \n" for x in known)
-            case ["dpkg", "--configure", "-a"]:
+            case ["dpkg", "--set-selections"]:
                 return 0, ""
         assert words[: len(APT)] == APT, words
         return self.apt(words[len(APT) :])
@@ -147,14 +147,12 @@ class Guest(Base):
                 return 0, ""
             case ["-s", "install", "--reinstall", "--no-install-recommends", *names]:
                 return 0, "".join(f"Inst {name} [1.0] (1.0 Debian:13)\n" for name in names)
-            case ["install", "--reinstall", "--no-install-recommends", *names]:
-                self.status |= dict.fromkeys(names, "ii")
+            case ["-o", "DPkg::ConfigurePending=false", "install", "--reinstall", _, *names]:
+                self.status |= dict.fromkeys(names, "iU")
                 self.lay(_SCRIPT)
                 return 0, ""
             case ["-s", "purge" | "remove", *names]:
-                users = {x for x, needs in self.release.items() if set(needs) & set(names)}
-                users = {name for name in users if self.status.get(name) == "ii"}
-                return 0, "".join(f"Purg {name} [1.0]\n" for name in sorted({*names, *users}))
+                return 0, "".join(f"Purg {name} [1.0]\n" for name in self.with_users(names))
             case ["purge" | "remove" as verb, *names]:
                 return self.take_away(verb, names)
         raise AssertionError(words)
@@ -163,9 +161,17 @@ class Guest(Base):
         wanted = [each for name in names for each in (*self.release[name], name)]
         return [name for name in dict.fromkeys(wanted) if self.status.get(name, "") != "ii"]
 
+    def with_users(self, names: list[str]) -> list[str]:
+        users = {x for x, needs in self.release.items() if set(needs) & set(names)}
+        users = {name for name in users if self.status.get(name) == "ii"}
+        return sorted({*names, *users})
+
     def take_away(self, verb: str, names: list[str]) -> tuple[int, str]:
-        if "iHR" in {self.status.get(name) for name in names}:
+        names = self.with_users(names)
+        if any(self.status.get(name, "")[2:] == "R" for name in names):
             return 100, ""
+        if verb == "remove":
+            names = [name for name in names if self.status.get(name, "") not in {"", "rc"}]
         script = self.root / _SCRIPT
         nuke = script.exists() or (self.root / "var/lib/docker" / script.name).exists()
         if "docker.io" in names and verb == "purge" and nuke:
@@ -366,20 +372,21 @@ def test_an_empty_file_and_a_link_that_were_there_stay(guest: Guest) -> None:
     assert (ACTION.capture(guest), guest.tree()) == (before, looked)
 
 
+@pytest.mark.parametrize("status", ["ii", "iHR", "iFR"])
 @pytest.mark.parametrize("old", [False, True], ids=["nothing there", "an older Docker's layers"])
-def test_cut_off_at_any_command_it_comes_back(
-    guest: Guest, old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cut_off_at_any_command_it_comes_back(guest: Guest, old: bool, status: str) -> None:
     if old:
         guest.lay("var/lib/docker/overlay2/layer", "precious")
     before, looked = ACTION.capture(guest), guest.tree()
     ACTION.apply(guest)
+    guest.status["docker.io"] = status
     start = len(guest.ran)
     ACTION.rollback(guest, before)
     commands = len(guest.ran) - start
     assert commands > 8
     for number in range(commands):
         ACTION.apply(guest)
+        guest.status["docker.io"] = status
         guest.dies_after = number
         with pytest.raises(RemediationError, match="cut off"):
             ACTION.rollback(guest, before)
@@ -397,6 +404,14 @@ def test_a_package_that_was_removed_and_not_purged_is_so_again(guest: Guest) -> 
     ACTION.apply(guest)
     ACTION.rollback(guest, before)
     assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, {"docker"})
+    assert (guest.root / "var/lib/docker/overlay2/layer").read_text() == "precious"
+
+
+def test_a_script_that_would_delete_what_lies_beside_it_is_not_begun_with(guest: Guest) -> None:
+    """Docker's data of elsewhere, with the script that a removal had put there."""
+    guest.lay("var/lib/docker/nuke-graph-directory.sh")
+    with pytest.raises(FactError, match="take that script away"):
+        ACTION.capture(guest)
 
 
 def test_what_an_earlier_package_of_the_plan_needs_too_is_its_own_to_take_back(

@@ -128,11 +128,12 @@ def test_a_removal_that_was_cut_off_is_ended_and_then_purged(tmp_path: Path) -> 
     assert known(apt) == {}
 
 
-def test_what_was_unpacked_by_half_is_unpacked_anew_and_purged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", ["iHR", "iFR", "iUR"])
+def test_what_was_unpacked_by_half_is_unpacked_anew_and_purged(tmp_path: Path, status: str) -> None:
     """Seen of a power cut in the middle of an unpacking: dpkg refuses to remove such a package."""
     apt = Apt(NEEDS, {"libfuse3-4": "ii"})
     plan(tmp_path, apt).apply()
-    apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
+    apt.status |= {"fuse3": status, "fuse-overlayfs": ""}
     plan(tmp_path, apt).rollback()
     assert known(apt) == {"libfuse3-4": "ii"}
 
@@ -142,7 +143,7 @@ def test_what_cannot_be_unpacked_anew_is_told_with_what_to_do(tmp_path: Path) ->
     plan(tmp_path, apt).apply()
     apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
     apt.mirror = False
-    with pytest.raises(RollbackFailed, match=r"apt-get install --reinstall .* fuse3"):
+    with pytest.raises(RollbackFailed, match="fuse3: unpacked by half. There, apt-get update"):
         plan(tmp_path, apt).rollback()
     apt.mirror = True
     plan(tmp_path, apt).rollback()
@@ -154,7 +155,7 @@ def test_to_unpack_it_anew_nothing_else_is_touched(tmp_path: Path) -> None:
     plan(tmp_path, apt).apply()
     apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
     apt.needs = {**NEEDS, "fuse3": ["libfuse3-4", "libnew"]}
-    with pytest.raises(RollbackFailed, match="would touch libnew, too"):
+    with pytest.raises(RollbackFailed, match="apt would touch libnew, too"):
         plan(tmp_path, apt).rollback()
     assert "libnew" not in apt.status
 
@@ -170,7 +171,12 @@ def test_a_dpkg_that_was_cut_off_at_somebody_elses_trigger_is_ended(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("status", "way_out"),
-    [("iF", "dpkg --configure -a"), ("iHR", "apt-get install --reinstall fuse-overlayfs")],
+    [
+        ("iF", "dpkg --configure -a"),
+        ("iHR", "apt-get install --reinstall fuse-overlayfs"),
+        ("pH", "apt-get purge fuse-overlayfs"),
+        ("rH", "apt-get remove fuse-overlayfs"),
+    ],
 )
 def test_a_half_installed_package_of_somebody_elses_is_not_begun_with(
     status: str, way_out: str
@@ -221,7 +227,7 @@ def test_what_came_later_and_needs_it_is_not_swept_away(tmp_path: Path) -> None:
     apt = Apt(NEEDS, {})
     plan(tmp_path, apt).apply()
     apt.status["sshfs"] = "ii"
-    with pytest.raises(RollbackFailed, match="sshfs came later and needs fuse-overlayfs"):
+    with pytest.raises(RollbackFailed, match="take fuse-overlayfs away apt would touch sshfs, too"):
         plan(tmp_path, apt).rollback()
     assert apt.status["fuse-overlayfs"] == apt.status["sshfs"] == "ii"
     apt.status["sshfs"] = ""
@@ -238,3 +244,38 @@ def test_a_dpkg_that_does_not_answer_does_not_pass_for_not_installed(tmp_path: P
     with pytest.raises(RollbackFailed, match="failed to open"):
         plan(tmp_path, apt).rollback()
     assert apt.status["fuse-overlayfs"] == "ii"
+
+
+def test_a_dependency_that_is_half_installed_is_not_begun_with() -> None:
+    """apt would finish it, and no purge brings its status back."""
+    apt = Apt(NEEDS, {"libfuse3-4": "ii"})
+    apt._new = lambda name: ["fuse3", name]  # type: ignore[method-assign]
+    apt.status["fuse3"] = "pc"
+    with pytest.raises(FactError, match=r"package fuse3 is 'pc', .* apt-get purge fuse3$"):
+        ACTION.capture(apt)
+
+
+def test_a_dpkg_that_was_cut_off_at_what_is_needed_is_not_begun_with() -> None:
+    class Broken(Apt):
+        def _apt(self, words: list[str]) -> tuple[int, bytes, bytes] | None:
+            code, out, err = super()._apt(words) or (1, b"", b"")
+            return code, out + b"1 not fully installed or removed.\n", err
+
+    with pytest.raises(FactError, match="dpkg --audit"):
+        ACTION.capture(Broken(NEEDS, {}))
+
+
+def test_what_apt_would_install_to_remove_it_is_not_let_in(tmp_path: Path) -> None:
+    """A package that came later, and needs this or another."""
+
+    class Either(Apt):
+        def _apt(self, words: list[str]) -> tuple[int, bytes, bytes] | None:
+            if words[:2] == ["-s", "purge"]:
+                return 0, b"Inst podman (5.0)\nPurg fuse-overlayfs [1.0]\n", b""
+            return super()._apt(words)
+
+    apt = Either(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    with pytest.raises(RollbackFailed, match="apt would touch podman, too"):
+        plan(tmp_path, apt).rollback()
+    assert known(apt) == {"fuse-overlayfs": "ii", "fuse3": "ii", "libfuse3-4": "ii"}

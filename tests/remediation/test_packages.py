@@ -49,6 +49,7 @@ def test_rollback_purges_what_came() -> None:
         {
             BOTH: (0, b"fuse-overlayfs ii \nfuse3 ii \n", b""),
             simulated: (0, b"Purg fuse-overlayfs [1.14-1]\nPurg fuse3 [3.17.2-1]\n", b""),
+            ("dpkg", "--set-selections"): (0, b"", b""),
             purge: (0, b"", b""),
         }
     )

@@ -199,7 +199,7 @@ def test_a_part_of_which_nothing_is_seen_is_no_record(part: str) -> None:
 BOOKS = """\
 /var/lib/dpkg/status /var/lib/dpkg/status-old /var/lib/dpkg/available /var/lib/dpkg/lock
 /var/lib/dpkg/lock-frontend /var/lib/dpkg/diversions /var/lib/dpkg/triggers/File
-/var/lib/dpkg/info/format-new /etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname
+/var/lib/dpkg/info/format-new /var/lib/dpkg/tmp.ci /var/lib/dpkg/tmp.ci/control /etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname
 /etc/hosts /etc/network/interfaces /etc/systemd/network/eth0.network /etc/mtab /etc/adjtime
 /etc/group /etc/group- /etc/gshadow /etc/gshadow- /var/lib/systemd/random-seed
 /var/lib/private /var/lib/private/a /var/lib/logrotate/status /var/lib/man-db/a
@@ -245,6 +245,7 @@ MAY_NOT = [
     "file /var/lib/dpkg/info/bash.list",
     "file /var/lib/dpkg/statoverride",
     "file /var/lib/dpkg/info/format-new2",
+    "file /var/lib/dpkg/tmp.ci2",
     "file /etc/ld.so.cache.d",
     "file /etc/ld.so.conf",
     "file /etc/hosts.allow",
