@@ -199,7 +199,8 @@ def test_a_part_of_which_nothing_is_seen_is_no_record(part: str) -> None:
 BOOKS = """\
 /var/lib/dpkg/status /var/lib/dpkg/status-old /var/lib/dpkg/available /var/lib/dpkg/lock
 /var/lib/dpkg/lock-frontend /var/lib/dpkg/diversions /var/lib/dpkg/triggers/File
-/var/lib/dpkg/info/format-new /var/lib/dpkg/tmp.ci /var/lib/dpkg/tmp.ci/control /etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname
+/var/lib/dpkg/info/format-new /var/lib/dpkg/tmp.ci /var/lib/dpkg/tmp.ci/control
+/etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname
 /etc/hosts /etc/network/interfaces /etc/systemd/network/eth0.network /etc/mtab /etc/adjtime
 /etc/group /etc/group- /etc/gshadow /etc/gshadow- /var/lib/systemd/random-seed
 /var/lib/private /var/lib/private/a /var/lib/logrotate/status /var/lib/man-db/a
