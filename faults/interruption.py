@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 KINDS = ("killed", "interrupted", "cut", "power", "full", "readonly")
 #: What a run says when it comes to its point.
 DONE = "the damage is done"
-#: What a run says besides if nothing was cut: the command was faster than when it was counted.
-ENDED = "the command had ended before"
+#: What a run says besides if nothing was cut, and after how many seconds: the command was faster
+#: than when it was counted.
+ENDED = "the command had ended after"
 #: These do not end a run inside a command: the command itself fails.
 FROM_NOW_ON = ("full", "readonly")
 #: A command without input is cut inside only if it takes longer than this (seconds).
@@ -161,10 +162,11 @@ class Points(Base):
                 self._inner.run(argv, timeout=timeout)
 
         command = threading.Thread(target=run, daemon=True)
+        started = time.monotonic()
         command.start()
         command.join(chosen.seconds * chosen.share)
         if not command.is_alive():
-            print(ENDED, file=sys.stderr, flush=True)
+            print(f"{ENDED} {time.monotonic() - started:.2f} s", file=sys.stderr, flush=True)
         self._damage()
         command.join(_LAST_WORDS)  # it closes the connection that it has lost, and no later one
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def test_a_command_that_ended_before_its_share_is_said(capsys: pytest.CaptureFix
     points.at("apply", "")
     with pytest.raises(TransportError):
         points.run(SHORT)
-    assert ENDED in capsys.readouterr().err
+    assert re.fullmatch(rf"{ENDED} [0-9]\.[0-9]+ s\n", capsys.readouterr().err)
 
 
 def test_the_damage_is_done_when_the_share_of_input_was_read(tmp_path: Path) -> None:
