@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from faults.fault import APPLIED, CTID, HEALTHY, PRELUDE, READY
 from remediation import docker_in_lxc, target
 from remediation.errors import RemediationError
+from remediation.runtime import Pct, wait_until_booted
+from steps import rollback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from remediation.transport import Transport
 
 WITHOUT_BACKUPS = "compliant"
+#: What the container of a node without the plan has.
+DOCKER, PLAIN = "docker", "plain"
 _ROOT = Path(__file__).parents[1]
 #: A whole provisioning under emulation (seconds).
 _PROVISION_TIMEOUT = 3600.0
@@ -80,6 +84,37 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None
     with target.opened(target.parse(f"lab/{ctid}")) as runtime:
         shell(runtime.node, _BACK_UP, ctid)
     lab.snapshot(_name(HEALTHY, ctid))
+
+
+def bare(lab: Lab, base: str) -> None:
+    """Put the lab back to a node without the plan, and on it a container to be changed.
+
+    Args:
+        lab: up.
+        base: ``docker``: a container with Docker on its default driver, which has run something;
+            ``plain``: without Docker.
+    """
+    name = snapshot(f"interruptible-{base}")
+    if name not in lab.snapshots():
+        with lab.restored(READY) as node:
+            create = [word if base == DOCKER else _without_docker(word) for word in rollback.CREATE]
+            assert (create == list(rollback.CREATE)) == (base == DOCKER), create
+            node.run(create, timeout=300).require()
+            runtime = Pct(node)
+            runtime.start(rollback.CTID)
+            inside = runtime.inside(rollback.CTID)
+            wait_until_booted(inside)
+            if base == DOCKER:
+                run = ["docker", "run", "--name", "former", "hello-world"]
+                inside.run(run, timeout=180).require()
+            else:  # the templates have settings for a Docker to come, and so a directory for them
+                inside.run(["rm", "-r", "/etc/docker"]).require()
+        lab.snapshot(name)
+    lab.restore(name)
+
+
+def _without_docker(word: str) -> str:
+    return word.replace("-docker_", "-standard_")
 
 
 @contextmanager

@@ -32,7 +32,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from faults.conftest import snapshot
+from faults import states
 from faults.interruption import (
     DONE,
     ENDED,
@@ -45,13 +45,12 @@ from faults.interruption import (
     connected,
     one_action,
 )
-from lab.node import READY
 from remediation import witness
 from remediation.errors import NotClean
 from remediation.lock import Lock
 from remediation.runtime import Pct, wait_until_booted
 from remediation.ssh import Ssh
-from steps.rollback import CREATE, CTID
+from steps.rollback import CTID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +84,7 @@ _NOT_RUNNING = re.compile(r"container: active docker\.(service|socket) loaded fa
 _PART = ("nesting tunable", "fuse-overlayfs is installed")
 _EVERY = 11
 #: What the containers are that runs are cut off in: with Docker on its default driver, and without.
-BASES = ("docker", "plain")
+BASES = (states.DOCKER, states.PLAIN)
 #: Each case adds to the journal, which each command line reads whole: so many, and back (cases).
 _BEFORE_BACK = 10
 #: How long the last commands of a run that is gone may take (seconds).
@@ -112,43 +111,19 @@ class Case:
 
 
 def _interruptible(lab: Lab, base: str) -> tuple[dict[str, bool], set[str]]:
-    """Put the lab back to a node without the plan, and on it a container to be changed.
-
-    Args:
-        lab: up.
-        base: ``docker``: a container with Docker on its default driver; ``plain``: without Docker.
+    """Put the lab back to :func:`faults.states.bare`.
 
     Returns:
         The actions that there is something to do for, in order, and whether each is deep: what it
         changes is in the container, or restarts it; and the names of all that there are.
     """
-    name = snapshot(f"interruptible-{base}")
-    if name not in lab.snapshots():
-        lab.restore(READY)
-        with connected(lab) as ssh:
-            create = [word if base == "docker" else _without_docker(word) for word in CREATE]
-            assert (create == list(CREATE)) == (base == "docker"), create
-            ssh.run(create, timeout=300).require()
-            runtime = Pct(ssh)
-            runtime.start(CTID)
-            wait_until_booted(runtime.inside(CTID))
-            if base == "docker":
-                run = ["docker", "run", "--name", "former", "hello-world"]
-                runtime.inside(CTID).run(run, timeout=180).require()
-            else:  # the templates have settings for a Docker to come, and so a directory for them
-                runtime.inside(CTID).run(["rm", "-r", "/etc/docker"]).require()
-        lab.snapshot(name)
-    lab.restore(name)
+    states.bare(lab, base)
     with connected(lab) as ssh:
         drifts = one_action(Points(ssh, None, lambda: None), CTID, "").drifts()
         node = ssh.machine
     inside = {s.action.name: s.on.machine != node for s, drift in drifts if drift is not None}
     deep = {name: within or _OPTIONS in name for name, within in inside.items()}
     return deep, {step.action.name for step, _ in drifts}
-
-
-def _without_docker(word: str) -> str:
-    return word.replace("-docker_", "-standard_")
 
 
 def _sweeps(lab: Lab, runs: Runs) -> Iterator[Sweep]:

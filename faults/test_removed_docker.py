@@ -1,0 +1,50 @@
+"""A Docker that was removed and not purged is so again, with what it holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faults import states
+from faults.interruption import Points, connected, one_action
+from remediation import witness
+from remediation.runtime import Pct, wait_until_booted
+from steps.rollback import CTID
+
+if TYPE_CHECKING:
+    from lab.machine import Lab
+    from remediation.plan import Plan
+    from remediation.ssh import Ssh
+
+_ACTION = "Docker is installed"
+#: Docker's packages keep their settings and their data, what came with them goes: so the one would
+#: be purged with the other.
+_REMOVE = """
+export DEBIAN_FRONTEND=noninteractive
+apt-get -y remove docker.io
+apt-get -y autoremove
+dpkg-query -W -f '${db:Status-Abbrev}\n' docker.io containerd | grep -c '^rc'
+"""
+
+
+def _plan(ssh: Ssh) -> Plan:
+    return one_action(Points(ssh, None, lambda: None), CTID, _ACTION)
+
+
+def test_a_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
+    """What a purge would destroy: it lay there before the plan, with the script that does it."""
+    states.bare(machine, states.DOCKER)
+    with connected(machine) as ssh:
+        runtime = Pct(ssh)
+        inside = runtime.inside(CTID)
+        assert inside.run(["sh", "-ec", _REMOVE], timeout=600).require().text.endswith("\n2\n")
+        runtime.shutdown(CTID)  # else what it left running is a difference
+        runtime.start(CTID)
+        wait_until_booted(inside)
+        before = witness.undone(witness.both(runtime, CTID))
+        held = [key for key in before if "/var/lib/docker/overlay2/" in key]
+        assert len(held) > 3, "there is nothing to lose"
+        assert any(outcome.changed for outcome in _plan(ssh).apply())
+        listed = inside.run(["docker", "ps", "-aq", "--filter", "name=former"]).require()
+        assert listed.text.strip(), "Docker does not show what it had"
+        _plan(ssh).rollback()
+        assert not witness.differences(before, witness.undone(witness.both(runtime, CTID)))
