@@ -91,7 +91,7 @@ class Point:
 
     def __str__(self) -> str:
         """As a run is told it."""
-        return f"{self.stage}:{self.number}:{self.share}:{self.seconds:.1f}"
+        return f"{self.stage}:{self.number}:{self.share}:{self.seconds:.3f}"
 
     def can_be(self, kind: str) -> bool:
         """Whether the sweep ends a run here in this way."""

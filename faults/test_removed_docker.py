@@ -43,6 +43,7 @@ def test_a_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
         before = witness.undone(witness.both(runtime, CTID))
         held = [key for key in before if "/var/lib/docker/overlay2/" in key]
         assert len(held) > 3, "there is nothing to lose"
+        assert any(key.endswith("/var/lib/docker/nuke-graph-directory.sh") for key in before)
         assert any(outcome.changed for outcome in _plan(ssh).apply())
         listed = inside.run(["docker", "ps", "-aq", "--filter", "name=former"]).require()
         assert listed.text.strip(), "Docker does not show what it had"

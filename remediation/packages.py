@@ -87,17 +87,17 @@ class Package(Simple):
         adds = _statuses(on, sorted(_installs(plan) - _installs(theirs)))
         self._require_whole(on, adds)
         if re.search(r"^[1-9]\d* not fully installed or removed", plan, re.MULTILINE):
-            raise FactError(f"on {on.machine}: apt was cut off; mend what dpkg --audit names first")
+            raise FactError(
+                f"on {on.machine}: a package is half-installed, and apt would go on with it: "
+                "mend what dpkg --audit names first"
+            )
         return PackageState(status, adds)
 
     @staticmethod
     def _require_whole(on: Transport, statuses: dict[str, str]) -> None:
         for name, status in statuses.items():
             if status not in {"", "rc"}:
-                raise FactError(
-                    f"on {on.machine}: package {name} is {status!r}, half-installed; "
-                    f"mend that first: {_way_out(name, status)}"
-                )
+                raise FactError(f"on {on.machine}: package {name} is {_trouble(name, status)}")
 
     def _planned(self, on: Transport) -> tuple[list[str], str]:
         """Return the packages to ask for, and what apt says would be done."""
@@ -142,12 +142,13 @@ class Package(Simple):
         Raises:
             RemediationError: something that was installed since needs what is to go.
         """
+        now = self.mend(on, before)
         # Of a package whose removal was cut off the first purge only ends that, and leaves it "rc".
         for _ in range(2):
-            now = self.mend(on, before)
             if now == before.adds:
                 return
             self._put_back(on, before, now)
+            now = _statuses(on, before.adds)
 
     def mend(self, on: Transport, before: PackageState) -> dict[str, str]:
         """End what an apt that was cut off began, so that it can be taken back.
@@ -158,20 +159,26 @@ class Package(Simple):
         Raises:
             RemediationError: apt cannot unpack one anew, or would touch what did not come with it.
         """
+        if not before.adds:
+            return {}
+        on.run(_END_JOURNAL)  # where another dpkg is at work, that one has ended it
         now = _statuses(on, before.adds)
-        if now == before.adds:
-            return now
-        on.run(_END_JOURNAL)
         half = [name for name, status in now.items() if _half_unpacked(status)]
         if not half:
             return now
         # dpkg does not know what it had unpacked of these, and refuses to remove them.
         again = [*_AGAIN, *half]
-        self._require_ours(on, again, before.adds)
-        done = on.run([*_APT, *_UNPACK, *again], timeout=APT_TIMEOUT)
+        trouble = f"{', '.join(half)}: unpacked by half, and apt"
+        hint = f"{trouble} could not unpack it anew; apt-get update there may help"
+        if others := self._others(on, again, before.adds, hint):
+            raise RemediationError(
+                f"on {on.machine}: {trouble} would change {others}, too, to unpack it anew; "
+                "unpack just that version yourself (dpkg --unpack), and roll back again"
+            )
+        done = on.run([*_APT, *_UNPACK, *again], timeout=APT_TIMEOUT).require(hint)
         now = _statuses(on, before.adds)
         if any(_half_unpacked(status) for status in now.values()):
-            done.require(f"{', '.join(half)}: unpacked by half. There, apt-get update may help")
+            raise RemediationError(f"on {on.machine}: {hint}: {done.text[-300:]}")
         return now
 
     def _put_back(self, on: Transport, before: PackageState, now: dict[str, str]) -> None:
@@ -190,18 +197,19 @@ class Package(Simple):
         return _statuses(on, before.adds) == before.adds
 
     def _take_away(self, on: Transport, verb: str, gone: list[str], ours: Iterable[str]) -> None:
-        self._require_ours(on, [verb, *gone], ours)
-        on.run([*_APT, verb, *gone], timeout=APT_TIMEOUT).require()
-
-    def _require_ours(self, on: Transport, words: list[str], ours: Iterable[str]) -> None:
-        """Let apt touch nothing but what came; it may install one thing to remove another."""
-        plan = on.run([*_APT, "-s", *words]).require().text
-        touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
-        if others := ", ".join(sorted(touched - set(ours))):
+        if others := self._others(on, [verb, *gone], ours):
             raise RemediationError(
                 f"on {on.machine}: to take {self.package} away apt would touch {others}, too; that "
-                "came later and needs it, or would come in its place: remove that first"
+                "came later and needs it, or would come in its place: remove what needs it first"
             )
+        on.run([*_APT, verb, *gone], timeout=APT_TIMEOUT).require()
+
+    @staticmethod
+    def _others(on: Transport, words: list[str], ours: Iterable[str], hint: str = "") -> str:
+        """Return what else apt would touch; it may install one thing to remove another."""
+        plan = on.run([*_APT, "-s", *words]).require(hint).text
+        touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
+        return ", ".join(sorted(touched - set(ours)))
 
     def price(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.action.Action`."""
@@ -252,10 +260,14 @@ def _half_unpacked(status: str) -> bool:
     return status[2:] == "R"
 
 
-def _way_out(package: str, status: str) -> str:
-    """Return the command that ends what was begun with a package."""
+def _trouble(package: str, status: str) -> str:
+    """Return what is wrong with a package, and what to do first."""
     if _half_unpacked(status):
-        return f"apt-get install --reinstall {package}"
-    if status[1] in "UFWt":
-        return "dpkg --configure -a"
-    return f"apt-get {'purge' if status[0] == 'p' else 'remove'} {package}"
+        way_out = f"apt-get install --reinstall {package}"
+    elif status[1] in "UFWt":
+        way_out = "dpkg --configure -a"
+    elif status[1] == "H":
+        way_out = f"apt-get {'purge' if status[0] == 'p' else 'remove'} {package}"
+    else:  # held, or to be purged, or there for another architecture
+        return f"{status!r}, which no rollback brings back: install it, or purge it, yourself first"
+    return f"{status!r}, half-installed; mend that first: {way_out}"

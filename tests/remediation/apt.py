@@ -62,7 +62,8 @@ class Apt(Machine):
                 return self._install(name)
             case ["-s", "install", "--reinstall", "--no-install-recommends", *names]:
                 new = [each for name in names for each in (*self._new(name), name)]
-                return 0, "".join(f"Inst {each} [1.0] (1.0)\n" for each in new).encode(), b""
+                out = "".join(f"Inst {each} [1.0] (1.0)\n" for each in new)
+                return (0, out.encode(), b"") if self.lists else (100, b"", b"E: cannot find it")
             case [*option, _, "--reinstall", _, _] if words[-4:-1] == list(packages._AGAIN):
                 assert tuple(option) == packages._UNPACK, "it would be started"
                 return self._install(words[-1], configure=False)
@@ -129,4 +130,5 @@ class Apt(Machine):
             if verb == "purge":
                 self._step()
                 self.status[name] = ""
+        self._step()  # the triggers
         return 0, b"", b""
