@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from lab.machine import Lab
     from remediation.plan import Plan
     from remediation.ssh import Ssh
+    from remediation.transport import Transport
 
 _ACTION = "Docker is installed"
+#: dpkg writes here anew what is left of a package that it removes: the same, at another time.
+_BOOKS = "/var/lib/dpkg/info/"
 #: Docker's packages keep their settings and their data, what came with them goes: so the one would
 #: be purged with the other.
 _REMOVE = """
@@ -24,6 +27,11 @@ apt-get -y remove docker.io
 apt-get -y autoremove
 dpkg-query -W -f '${db:Status-Abbrev}\n' docker.io containerd | grep -c '^rc'
 """
+
+
+def _lists(inside: Transport) -> str:
+    lists = [f"{_BOOKS}{name}.list" for name in ("docker.io", "containerd")]
+    return inside.run(["cat", *lists]).require().text
 
 
 def _plan(ssh: Ssh) -> Plan:
@@ -40,12 +48,15 @@ def test_a_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
         runtime.shutdown(CTID)  # else what it left running is a difference
         runtime.start(CTID)
         wait_until_booted(inside)
-        before = witness.undone(witness.both(runtime, CTID))
+        before, listed = witness.undone(witness.both(runtime, CTID)), _lists(inside)
         held = [key for key in before if "/var/lib/docker/overlay2/" in key]
         assert len(held) > 3, "there is nothing to lose"
         assert any(key.endswith("/var/lib/docker/nuke-graph-directory.sh") for key in before)
         assert any(outcome.changed for outcome in _plan(ssh).apply())
-        listed = inside.run(["docker", "ps", "-aq", "--filter", "name=former"]).require()
-        assert listed.text.strip(), "Docker does not show what it had"
+        shown = inside.run(["docker", "ps", "-aq", "--filter", "name=former"]).require()
+        assert shown.text.strip(), "Docker does not show what it had"
         _plan(ssh).rollback()
-        assert not witness.differences(before, witness.undone(witness.both(runtime, CTID)))
+        after = witness.undone(witness.both(runtime, CTID))
+        differing = [each for each in witness.differences(before, after) if _BOOKS not in each]
+        assert not differing, "\n".join(differing)
+        assert _lists(inside) == listed
