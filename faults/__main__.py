@@ -15,10 +15,11 @@ from faults.catalogue import chosen, third
 from faults.run import Result
 from lab import progress
 from lab.machine import Lab
+from remediation import output
 from remediation import target as targets
 from remediation.console import print_json
 from remediation.errors import RemediationError, UsageError
-from remediation.output import Console, written
+from remediation.output import Console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -160,5 +161,4 @@ def _show(faults: Iterable[Fault], *, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    with written():
-        main(prog_name="python -m faults")
+    output.run(main, "python -m faults")

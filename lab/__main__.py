@@ -16,7 +16,7 @@ from lab.errors import require_programs
 from lab.machine import MACHINES, Lab, chosen, require_releases
 from lab.node import READY
 from remediation.errors import RemediationError
-from remediation.output import written
+from remediation.output import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -219,5 +219,4 @@ def _print(rows: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    with written():
-        main(prog_name="python -m lab")
+    run(main, "python -m lab")

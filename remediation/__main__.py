@@ -26,7 +26,7 @@ from remediation.errors import Elsewhere, Meddled, NotClean, RemediationError, U
 from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.look import looking
-from remediation.output import written
+from remediation.output import run
 from remediation.plan import require_known
 from remediation.target_option import with_target
 
@@ -51,7 +51,8 @@ _only = click.option(
     multiple=True,
     callback=_known,
     metavar="ID",
-    help="Only the actions of this clause, STEP-2 or STEP-2.2; may be repeated.",
+    help=f"Only the actions of this clause, or of all that begin so (STEP-2); may be repeated. "
+    f"There are {', '.join(docker_in_lxc.CLAUSES)}.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask before anything is done.")
@@ -92,12 +93,12 @@ def main() -> None:
 
     \b
     Exit codes:
-      0    done / no drift
-      1    drift; of apply: it was left over and all was taken back, or you
-           were asked and said no, and nothing was changed
+      0    done; status: no drift; plan: shown, whatever it shows
+      1    status: drift; apply: drift was left over, and all was taken back;
+           you were asked and said no, and nothing was changed
       2    wrong usage
       3    the target could not be reached or read, or is in use
-      5    a rollback was not exact, or was refused
+      5    rollback: not exact, or refused; rehearse: something differs
       130  interrupted (Ctrl-C)
     """  # noqa: D301 - click's mark for lines that are not to be wrapped
 
@@ -138,9 +139,10 @@ def _consent(price: Sequence[str], *, yes: bool) -> None:
 @main.command()
 @with_target
 def create(aim: Target) -> None:
-    """Create and start the target's container, from the target file's template.
+    """Create and start the container, from the file's template.
 
-    Refused if the container is there. Nothing here ever destroys it: pct destroy does.
+    The file is the target file. Refused if the container is there. Nothing here ever destroys it:
+    pct destroy does.
     """
     with target.opened(aim, tell=console.tell) as runtime:
         argv = aim.creation(aim.ctid, features=docker_in_lxc.FEATURES)
@@ -289,6 +291,8 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
 def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force: bool) -> None:
     """Take back what apply changed, in reverse order.
 
+    Exit code 5: not all could be taken back, or somebody changed it since.
+
     Where the container has moved to another node of the cluster, the node's part alone; exit
     code 3 says that the container's is left.
     """
@@ -337,8 +341,9 @@ def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
 @_json
 @with_target
 def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
-    """Show the drift, action by action, and whether a run did not end; changes nothing.
+    """Show what differs from the plan; changes nothing.
 
+    Action by action, and whether a run did not end.
     Exit code 0: no drift; 1: drift, or a run that did not end; 3: not all could be asked.
     """
     with _opened(aim, only) as (runtime, make):
@@ -390,7 +395,7 @@ def _cut_off(journal: Journal, ctid: int) -> str:
 @_json
 @with_target
 def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
-    """Apply the plan, take it back, compare with before, and apply it again.
+    """Apply, take back, compare with before, apply again.
 
     Exit code 5, and the plan stays taken back, if anything differs from before.
     """
@@ -410,7 +415,7 @@ def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
 
 @main.group()
 def journal() -> None:
-    """Look into the journal of the node: what was there before; or let a change stay."""
+    """Read what was there before, or let a change stay."""
 
 
 @contextmanager
@@ -493,5 +498,4 @@ def _stays(entry: Entry) -> str:
 
 
 if __name__ == "__main__":
-    with written():
-        main(prog_name="python -m remediation")
+    run(main, "python -m remediation")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from rich import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import click
 
 #: What a program ends with whose answer nobody was given.
 LOST = 3
@@ -51,4 +54,20 @@ def written() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is written at the very end
         with suppress(OSError):
             print(f"error: {what} cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(LOST)
+
+
+def run(command_line: click.Command, name: str) -> None:
+    """Run a program's command line; an error that nobody foresaw ends it with 3, too.
+
+    Args:
+        command_line: the whole of it.
+        name: what the program is called in its help, ``python -m lab``.
+    """
+    try:
+        with written():
+            command_line(prog_name=name)
+    except Exception:  # noqa: BLE001 - whatever it is, it is no verdict
+        traceback.print_exc()
+        print(f"error: a fault of {name} itself, which is no answer", file=sys.stderr)
         sys.exit(LOST)

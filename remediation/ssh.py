@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from remediation.errors import CommandFailed, TransportError, Unreachable
+from remediation.known_hosts import KnownHosts
 from remediation.ssh_config import route
 from remediation.transport import Base, CommandResult
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _CHUNK = 1 << 16
-#: What paramiko says, as of a connection that failed, where there is no key to offer.
-_NO_KEY = "No authentication methods available"
 #: What it says, among others, where nothing comes in time.
 _NO_SESSION = "No existing session"
 #: How often an open channel is looked at while nothing arrives (seconds).
@@ -70,19 +69,25 @@ class SshAddress:
 class _Refuse(paramiko.MissingHostKeyPolicy):
     """An unknown host key is an error that says how to accept it, never a silent yes."""
 
-    def __init__(self, hop: Hop) -> None:
-        self._hop = hop
+    def __init__(self, hop: Hop, known: KnownHosts) -> None:
+        self._hop, self._known = hop, known
 
     def missing_host_key(
         self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
     ) -> None:
+        kind = key.get_name()
         digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
-        host, _, port = hostname.strip("[").partition("]:")
-        scan = f"ssh-keyscan -p {port} {host}" if port else f"ssh-keyscan {host}"
+        if where := self._known.revoked(key):
+            raise TransportError(
+                f"the host key of {hostname} is revoked ({where.file}, line {where.line}): "
+                f"{kind} SHA256:{digest}"
+            )
+        word = next(word for word in ("ed25519", "ecdsa", "rsa", kind) if word in kind)
         raise TransportError(
-            f"the host key of {hostname} is not known: {key.get_name()} SHA256:{digest}\n"
-            f"compare it on the machine's own console (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), "
-            f"then accept it: {scan} >> {_first_known_hosts(self._hop)}"
+            f"the host key of {hostname} is not known: {kind} SHA256:{digest}\n"
+            "compare it on the machine's own console "
+            f"(ssh-keygen -lf /etc/ssh/ssh_host_{word}_key.pub); if it is the same, add this line "
+            f"to {_first_known_hosts(self._hop)}:\n{hostname} {kind} {key.get_base64()}"
         )
 
 
@@ -121,7 +126,8 @@ class Ssh(Base):
         try:
             for hop in jumps:
                 through = self._connect(hop, f"the jump host {hop} to {self.machine}", through)
-            return self._connect(last, self.machine, through)
+            via = f" through the jump host {jumps[-1]}" if jumps else ""
+            return self._connect(last, f"{self.machine}{via}", through)
         except TransportError:
             self.close()
             raise
@@ -132,10 +138,9 @@ class Ssh(Base):
         """Connect to one machine, directly or through the one before it, and keep the client."""
         client = paramiko.SSHClient()
         self._clients.append(client)
-        for file in hop.known_hosts:
-            if (path := Path(file).expanduser()).exists():
-                client.load_system_host_keys(str(path))
-        client.set_missing_host_key_policy(_Refuse(hop))
+        known = KnownHosts(hop.known_hosts)
+        known.tell(client.get_host_keys())
+        client.set_missing_host_key_policy(_Refuse(hop, known))
         try:
             client.connect(
                 hop.host,
@@ -153,7 +158,7 @@ class Ssh(Base):
             raise TransportError(
                 f"the host key of {name} has CHANGED: somebody may be in between, or the machine "
                 f"was installed anew. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
-                f"-f {_first_known_hosts(hop)}"
+                f"-f {known.file_of(hop.key_name)}"
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise Unreachable(self._refusal(error, client, hop, name)) from error
@@ -166,11 +171,15 @@ class Ssh(Base):
     def _refusal(self, error: Exception, client: paramiko.SSHClient, hop: Hop, name: str) -> str:
         """Return why there is no connection, and what to try."""
         by_hand = f"try it by hand: ssh -o BatchMode=yes -p {hop.port} {hop.user}@{hop.host} true"
-        if isinstance(error, paramiko.AuthenticationException) or _NO_KEY in str(error):
-            said = f"{name} lets nobody in with our keys as {hop.user} (passwords are not tried)"
-            return f"{said}: {error}\n{by_hand}"
-        said = f"cannot reach {name} by SSH: "
         transport = client.get_transport()  # there is none before the connection stands
+        login = transport is not None and transport.is_active() and transport.initial_kex_done
+        if isinstance(error, paramiko.AuthenticationException) or (
+            login and isinstance(error, paramiko.SSHException)  # a key file that it cannot read
+        ):
+            unusable = [f"\n{why}" for why in map(_unusable, hop.offered) if why]
+            said = f"{name} lets nobody in with our keys as {hop.user} (passwords are not tried)"
+            return f"{said}: {error}{''.join(unusable)}\n{by_hand}"
+        said = f"cannot reach {name} by SSH: "
         # Refused before it stood is another error: what resets, and is no jump host, has answered.
         reset = isinstance(error, ConnectionResetError) and self._clients == [client]
         answered = transport is not None or reset
@@ -293,6 +302,19 @@ class _Held:
             self._channel.shutdown_write()
             self._channel.status_event.wait(_RELEASE_TIMEOUT)
         self._channel.close()
+
+
+def _unusable(identity: str) -> str:
+    """Return why a key was not offered; empty: it was, or is not there."""
+    try:
+        paramiko.PKey.from_path(Path(identity).expanduser())
+    except TypeError:  # that is how it says so
+        return f"{identity} has a passphrase, which nobody is asked for here: ssh-add {identity}"
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, paramiko.SSHException):
+        return f"{identity} is no private key that can be read"
+    return ""
 
 
 def _said(error: BaseException) -> str:

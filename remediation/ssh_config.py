@@ -1,7 +1,8 @@
 """The way to a machine: what the user's ``~/.ssh/config`` says of it, and its jump hosts.
 
 Source: ssh_config(5). Honoured: ``Host`` and ``Match``, ``HostName``, ``User``, ``Port``,
-``IdentityFile``, ``ProxyJump``, ``UserKnownHostsFile``, ``Include``. What the target states wins.
+``IdentityFile``, ``ProxyJump``, ``UserKnownHostsFile``, ``GlobalKnownHostsFile``, ``Include``. What
+the target states wins. ``ProxyCommand`` is refused: without it another machine might answer.
 ``StrictHostKeyChecking`` is not read: a host key is never accepted unseen.
 """
 
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 #: A machine as ssh's -J takes it.
 FORM = r"(?:(?P<user>[^@/\s]+)@)?(?P<host>[^@:/\s]+)(?::(?P<port>\d+))?"
 _CONFIG = "~/.ssh/config"
+#: Where those are that look_for_keys has paramiko look for.
+_OWN_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519")
+#: By option, the files that it names if nobody says so.
+_KNOWN_HOSTS = {
+    "userknownhostsfile": "~/.ssh/known_hosts ~/.ssh/known_hosts2",
+    "globalknownhostsfile": "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,11 @@ class Hop:
         return f"{self.user}@{self.host}:{self.port}"
 
     @property
+    def offered(self) -> tuple[str, ...]:
+        """The files of the keys that are offered, whether they are there or not."""
+        return self.identities + (_OWN_KEYS if self.own_keys else ())
+
+    @property
     def key_name(self) -> str:
         """What the host key is filed under in a known_hosts file (sshd(8))."""
         return self.host if self.port == paramiko.config.SSH_PORT else f"[{self.host}]:{self.port}"
@@ -59,7 +72,8 @@ def route(address: SshAddress) -> list[Hop]:
         address: where to; with ``only_known`` the user's configuration is not looked at.
 
     Raises:
-        TransportError: the configuration cannot be read, or its jumps go in a circle.
+        TransportError: the configuration cannot be read, its jumps go in a circle, or it wants a
+            ProxyCommand.
     """
     hops: list[Hop] = []
     seen: set[tuple[str, int | None, str | None]] = set()
@@ -69,6 +83,11 @@ def route(address: SshAddress) -> list[Hop]:
             raise TransportError(f"{_CONFIG}: the ProxyJump of {address.host} leads back to it")
         seen.add(key)
         options = _options(address)
+        if not address.jump and _goes_by(options) == "proxycommand":
+            raise TransportError(
+                f"{_CONFIG}: the ProxyCommand of {address.host} is not supported here; say "
+                "ProxyJump there, or jump in a target file"
+            )
         hops.insert(0, _hop(address, options))
         *before, last = (address.jump or str(options.get("proxyjump", "none"))).split(",")
         if last.strip().lower() == "none":
@@ -87,6 +106,11 @@ def route(address: SshAddress) -> list[Hop]:
             identity=None,
             jump=",".join(before),
         )
+
+
+def _goes_by(options: paramiko.SSHConfigDict) -> str | None:
+    """Return which of the two that compete counts: the first that is said, but for "none"."""
+    return next((key for key in options if key.startswith("proxy") and options[key]), None)
 
 
 def _options(address: SshAddress) -> paramiko.SSHConfigDict:
@@ -123,11 +147,13 @@ def _hop(address: SshAddress, options: paramiko.SSHConfigDict) -> Hop:
     port = str(options.get("port", paramiko.config.SSH_PORT))
     if not port.isdigit():
         raise TransportError(f"{_CONFIG}: the Port of {address.host} is {port!r}")
-    identities = [str(address.identity)] if address.identity else options.get("identityfile", [])
+    there = [file for file in options.get("identityfile", []) if Path(file).exists()]  # as ssh does
+    identities = [str(address.identity)] if address.identity else there
     files = [str(address.known_hosts)] if address.known_hosts else []
     if not address.only_known:
-        said = str(options.get("userknownhostsfile", "~/.ssh/known_hosts"))
-        files += [file for file in said.split() if file != "none"]
+        for option, default in _KNOWN_HOSTS.items():
+            said = str(options.get(option, default))
+            files += [file for file in said.split() if file != "none"]
     return Hop(
         host=str(options.get("hostname", address.host)),
         port=address.port or int(port),

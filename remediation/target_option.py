@@ -33,7 +33,8 @@ def with_target(
         "--target",
         "where",
         metavar="T",
-        help=f"{target.EXPECTED}, or a name in the target file.  [default: {target.DEFAULT}]",
+        help=f"{target.EXPECTED}, or a name in the target file.  [default: {target.DEFAULT}, "
+        "a test VM on this machine, built and started if it is not there]",
     )
     @click.option(
         "--target-file",

@@ -8,9 +8,10 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import click
 import pytest
 
-from remediation.output import written
+from remediation.output import run, written
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,3 +72,17 @@ def test_what_a_program_ends_with_stays_so() -> None:
         sys.exit(5)
     with pytest.raises(KeyError), written():
         raise KeyError
+
+
+def test_an_error_that_nobody_foresaw_is_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def broken() -> None:
+        raise FileNotFoundError(2, "no", "file")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["broken"])
+        with pytest.raises(SystemExit, match="3"):
+            run(broken, "python -m broken")
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert said.endswith("error: a fault of python -m broken itself, which is no answer\n")

@@ -85,13 +85,83 @@ def test_an_unknown_host_key_is_never_accepted(home: Path, server: Sshd, ssh: Ss
     (home / ".ssh/known_hosts").unlink()
     with pytest.raises(TransportError) as raised:
         ssh.run(["true"])
+    said, _, line = str(raised.value).rpartition("\n")
     name = f"[127.0.0.1]:{server.port}"
-    assert str(raised.value) == (
+    assert said == (
         f"the host key of {name} is not known: ssh-ed25519 {fingerprint(server)}\n"
-        "compare it on the machine's own console (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), "
-        f"then accept it: ssh-keyscan -p {server.port} 127.0.0.1 >> ~/.ssh/known_hosts"
+        "compare it on the machine's own console "
+        "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); if it is the same, add this line to "
+        "~/.ssh/known_hosts:"
     )
     assert not (home / ".ssh/known_hosts").exists()
+    (home / ".ssh/known_hosts").write_text(f"{line}\n")
+    assert ssh.run(["true"]).ok
+
+
+#: Each stands before the line that counts, and OpenSSH takes it or passes it over.
+ODD = {
+    "an authority": "@cert-authority * {other}",
+    "another one that is revoked": "@revoked * {other}",
+    "no base64": "elsewhere ssh-ed25519 AAAA!\n",
+    "a key that is none": "elsewhere ssh-ed25519 AAAA\n",
+    "a key of a kind to come": "elsewhere ssh-new AAAA\n",
+    "too few words": "elsewhere\n",
+    "a marker alone": "@revoked\n",
+    "a comment and an empty line": "# {other}\n",
+    "not UTF-8": "els\udcffwhere {other}",
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_known_hosts_as_openssh_reads_it(
+    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path, odd: str
+) -> None:
+    other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
+    text = odd.format(other=other) + server.known_as
+    (home / ".ssh/known_hosts").write_bytes(text.encode(errors="surrogateescape"))
+    assert ssh.run(["true"]).ok
+    client = ["ssh", "-F", "none", "-i", home / ".ssh/id_ed25519", "-o", "BatchMode=yes"]
+    client += ["-o", f"UserKnownHostsFile={home}/.ssh/known_hosts", "-p", str(server.port)]
+    subprocess.run([*client, f"{ME}@127.0.0.1", "true"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["revoked after", "revoked before"])
+def test_a_host_key_that_is_revoked(home: Path, server: Sshd, ssh: Ssh, order: int) -> None:
+    lines = [server.known_as, f"@revoked * {server.known_as.partition(' ')[2]}"][::order]
+    (home / ".ssh/known_hosts").write_text("".join(lines))
+    with pytest.raises(TransportError) as raised:
+        ssh.run(["true"])
+    assert str(raised.value) == (
+        f"the host key of [127.0.0.1]:{server.port} is revoked (~/.ssh/known_hosts, line "
+        f"{lines.index(lines[1] if order == 1 else lines[0]) + 1}): "
+        f"ssh-ed25519 {fingerprint(server)}"
+    )
+
+
+def test_known_hosts_that_cannot_be_read(home: Path, server: Sshd, ssh: Ssh) -> None:
+    (home / ".ssh/known_hosts").unlink()
+    (home / ".ssh/known_hosts").mkdir()
+    with pytest.raises(TransportError) as raised:
+        ssh.run(["true"])
+    assert str(raised.value) == (
+        "~/.ssh/known_hosts: the known host keys cannot be read: Is a directory"
+    )
+
+
+def test_of_two_keys_for_a_name_the_first_counts(
+    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path
+) -> None:
+    """As with paramiko's own reader: one that is appended later replaces nothing."""
+    other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
+    with (home / ".ssh/known_hosts").open("a") as known:
+        known.write(f"[127.0.0.1]:{server.port} {other}")
+    assert ssh.run(["true"]).ok
+
+
+def test_the_machines_own_known_hosts(home: Path, server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
+    (home / ".ssh/known_hosts").rename(tmp_path / "global")
+    (home / ".ssh/config").write_text(f"Host *\n GlobalKnownHostsFile {tmp_path}/global\n")
+    assert ssh.run(["true"]).ok
 
 
 def test_a_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
@@ -104,6 +174,10 @@ def test_a_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_
         "or the machine was installed anew. If you know why: "
         f"ssh-keygen -R '[127.0.0.1]:{server.port}' -f ~/.ssh/known_hosts"
     )
+    (home / ".ssh/known_hosts").rename(tmp_path / "global")
+    (home / ".ssh/config").write_text(f"Host *\n GlobalKnownHostsFile {tmp_path}/global\n")
+    with pytest.raises(TransportError, match=f"-f {re.escape(str(tmp_path))}/global$"):
+        ssh.run(["true"])
 
 
 def test_a_refused_key_names_the_user_and_a_command_to_try(
@@ -118,6 +192,36 @@ def test_a_refused_key_names_the_user_and_a_command_to_try(
         "(passwords are not tried): Authentication failed.\n"
         f"try it by hand: ssh -o BatchMode=yes -p {server.port} {ME}@127.0.0.1 true"
     )
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["by the target", "the user's own"])
+def test_a_key_with_a_passphrase_is_named(
+    home: Path, server: Sshd, tmp_path: Path, stated: bool
+) -> None:
+    key = home / ".ssh/id_ed25519"
+    argv = ["ssh-keygen", "-p", "-f", str(key), "-N", "a phrase"]
+    subprocess.run(argv, check=True, capture_output=True)
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("127.0.0.1", server.port, ME, key if stated else None)).run(["true"])
+    name = key if stated else "~/.ssh/id_ed25519"
+    assert f"\n{name} has a passphrase, which nobody is asked for here: ssh-add {name}\n" in str(
+        raised.value
+    )
+
+
+def test_a_public_key_is_not_one_to_log_in_with(home: Path, server: Sshd) -> None:
+    key = home / ".ssh/id_ed25519"
+    key.unlink()
+    with pytest.raises(TransportError, match=r"id_ed25519\.pub is no private key that can be read"):
+        Ssh(SshAddress("127.0.0.1", server.port, ME, key.with_suffix(".pub"))).run(["true"])
+
+
+def test_an_identity_of_the_configuration_that_is_not_there(home: Path, server: Sshd) -> None:
+    """As ssh does, it goes on with the others."""
+    (home / ".ssh/config").write_text("Host *\n IdentityFile ~/.ssh/nope\n")
+    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
+    assert ssh.run(["true"]).ok
+    ssh.close()
 
 
 def test_nobody_listens(home: Path) -> None:
@@ -206,7 +310,10 @@ def test_a_jump_host_that_resets_is_not_what_answers(
     monkeypatch.setattr(paramiko.Transport, "open_channel", reset)
     with pytest.raises(TransportError) as raised:
         Ssh(SshAddress("pve1", jump=f"{ME}@127.0.0.1:{server.port}")).run(["true"])
-    assert str(raised.value) == "cannot reach pve1 by SSH: Connection reset by peer"
+    assert str(raised.value) == (
+        f"cannot reach pve1 through the jump host {ME}@127.0.0.1:{server.port} by SSH: "
+        "Connection reset by peer"
+    )
 
 
 def test_what_paramiko_logs_is_not_told_beside_the_error(
@@ -308,7 +415,7 @@ def test_through_a_jump_host(home: Path, server: Sshd, tmp_path: Path, stated: b
         through = f"{ME}@127.0.0.1:{jump.port}"
         (home / ".ssh/config").write_text(
             f"Host pve1\n HostName 127.0.0.1\n Port {server.port}\n User {ME}\n"
-            + ("" if stated else f" ProxyJump {through}\n")
+            + ("" if stated else f" ProxyJump {through}\nHost pve*\n ProxyCommand false\n")
         )
         ssh = Ssh(SshAddress("pve1", jump=through if stated else ""))
         assert ssh.run(["true"]).ok
@@ -366,6 +473,13 @@ def test_jumps_in_a_circle(home: Path) -> None:
     [
         ("Host a\n Port many\n", "~/.ssh/config: the Port of a is 'many'"),
         ("Host\n", "~/.ssh/config cannot be read: Unparsable line Host"),
+        (
+            "Host a\n ProxyCommand nc %h %p\n ProxyJump b\n",
+            (
+                "~/.ssh/config: the ProxyCommand of a is not supported here; say ProxyJump "
+                "there, or jump in a target file"
+            ),
+        ),
         ("Host a\n ProxyJump a:b:c\n", "the ProxyJump of a, 'a:b:c': expected [USER@]HOST[:PORT]"),
     ],
 )

@@ -1,0 +1,96 @@
+"""The host keys that the user knows, by known_hosts files as OpenSSH reads them.
+
+paramiko's own reader ends at the first line that it cannot read, and knows no markers.
+
+Source: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import paramiko
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
+
+from remediation.errors import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_CA, _REVOKED = "@cert-authority", "@revoked"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key, the names (or their hashes) that it is filed under, and where that is written."""
+
+    names: tuple[str, ...]
+    key: paramiko.PKey
+    file: str
+    line: int
+    revoked: bool = False
+
+
+class KnownHosts:
+    """What the files say: which key is whose, and which is nobody's any more.
+
+    Passed over, as OpenSSH does: a line that cannot be read, and a file that is not there.
+    Unlike there, a certificate's authority vouches for nobody, a pattern (``*.example``) means no
+    host, and a revoked key is revoked for every host: each refuses more, never less.
+
+    Args:
+        files: their paths, the first of them first.
+
+    Raises:
+        TransportError: a file is there and cannot be read.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._entries = [entry for file in files for entry in _entries(file)]
+
+    def tell(self, keys: paramiko.HostKeys) -> None:
+        """Add to ``keys`` what is known; of two keys of a kind for one name the first counts."""
+        _fill(keys, (entry for entry in self._entries if self.revoked(entry.key) is None))
+
+    def revoked(self, key: paramiko.PKey) -> Entry | None:
+        """Return where a key is revoked, if it is."""
+        return next((e for e in self._entries if e.revoked and e.key == key), None)
+
+    def file_of(self, name: str) -> str | None:
+        """Return the first file that knows a host by this name (``[HOST]:PORT``)."""
+        return next(
+            (e.file for e in self._entries if _fill(paramiko.HostKeys(), [e]).lookup(name)), None
+        )
+
+
+def _fill(keys: paramiko.HostKeys, entries: Iterable[Entry]) -> paramiko.HostKeys:
+    for entry in entries:
+        kind = entry.key.get_name()
+        for name in entry.names:
+            if kind not in (keys.lookup(name) or {}):
+                keys.add(name, kind, entry.key)
+    return keys
+
+
+def _entries(file: str) -> Iterator[Entry]:
+    try:
+        lines = Path(file).expanduser().read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    except (OSError, RuntimeError) as error:  # the latter: ~somebody who is not there
+        said = error.strerror if isinstance(error, OSError) else error
+        raise TransportError(f"{file}: the known host keys cannot be read: {said}") from error
+    for number, line in enumerate(lines, 1):
+        marker, *words = line.decode(errors="replace").split()[:4] or ["#"]
+        if marker == _CA or marker.startswith("#"):
+            continue
+        words = words if marker == _REVOKED else [marker, *words]
+        try:
+            entry = HostKeyEntry.from_line(" ".join(words), number)
+        except (paramiko.SSHException, InvalidHostKey, ValueError):
+            continue
+        if entry is not None:
+            names = tuple(entry.hostnames)
+            yield Entry(names, entry.key, file, number, revoked=marker == _REVOKED)
