@@ -213,7 +213,7 @@ def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
         nonlocal shown
         try:
             for denial in window.news() if window and shown else ():
-                err.print(Text(f"denied: {denial.summary}", style="yellow"), soft_wrap=True)
+                console.tell(f"denied: {denial.summary}", style="yellow")
         except RemediationError as error:
             shown = False
             console.tell(f"denials are not shown any more: {error}")

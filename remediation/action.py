@@ -64,11 +64,18 @@ class Action(Protocol[Before]):
             What is left as it is, and why, where not all can be as before.
         """
 
+    def standing(self, on: Transport) -> Before | None:
+        """Return what is there and ``rollback`` would overwrite, as far as ``meddled`` compares it.
+
+        None where it overwrites nothing that can be somebody's. Unlike ``capture`` it asks nothing
+        else, which may not answer any more.
+        """
+
     def meddled(self, now: Before, before: Before, after: Before | None) -> Drift | None:
         """Return what somebody changed since ``apply``, which ``rollback`` would overwrite.
 
         Args:
-            now: what was captured afterwards.
+            now: what stood there afterwards.
             before: the before-image.
             after: what ``apply`` left, or None if it did not come to its end.
         """
@@ -95,6 +102,10 @@ class Simple:
     def capture(self, on: Transport) -> Any:
         """See :class:`Action`."""
         raise NotImplementedError
+
+    def standing(self, on: Transport) -> Any:  # noqa: ARG002
+        """See :class:`Action`."""
+        return None
 
     def meddled(self, now: Any, before: Any, after: Any) -> Drift | None:  # noqa: ARG002
         """See :class:`Action`."""

@@ -64,6 +64,10 @@ class FileEdit(Simple):
         """See :class:`remediation.action.Action`."""
         files.restore(on, self.path, before)
 
+    def standing(self, on: Transport) -> FileState:
+        """See :class:`remediation.action.Action`."""
+        return self.capture(on)
+
     def meddled(self, now: FileState, before: FileState, after: FileState | None) -> Drift | None:
         """See :class:`remediation.action.Action`."""
         if files.same(now, before) or (after is not None and files.same(now, after)):
@@ -197,6 +201,10 @@ class Profile(Simple):
         elif loaded != policy:
             apparmor.load_binary(on, policy)
 
+    def standing(self, on: Transport) -> ProfileState:
+        """See :class:`remediation.action.Action`: the file; nobody edits the kernel's policy."""
+        return ProfileState(self._file.capture(on), b"")
+
     def meddled(
         self, now: ProfileState, before: ProfileState, after: ProfileState | None
     ) -> Drift | None:
@@ -276,6 +284,15 @@ class ContainerOptions(Simple):
         """See :class:`remediation.action.Action`."""
         return self._file.check(on)
 
+    def require_reversible(self, on: Transport) -> None:
+        """See :class:`remediation.action.Action`: a lock goes with what holds it, and not back."""
+        written = _text(on.read(self.path) or b"")
+        if lock := config.parse(self.path, written).current().get("lock"):
+            raise FactError(
+                f"{self.path} on {on.machine}: the container is locked ({lock}), something is at "
+                "work on it; wait until that has ended, and if it never will: pct unlock"
+            )
+
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.action.Action`."""
         running = self.running()
@@ -299,6 +316,10 @@ class ContainerOptions(Simple):
         if before.running and not running:
             self.start()
         return _OTHER_VOLUMES if back is not before.file else None
+
+    def standing(self, on: Transport) -> OptionsState:
+        """See :class:`remediation.action.Action`: the file; what runs in it may not answer."""
+        return OptionsState(self._file.capture(on), running=False, effective="")
 
     def meddled(
         self, now: OptionsState, before: OptionsState, after: OptionsState | None

@@ -27,10 +27,10 @@ err = Console(stderr=True, highlight=False)
 _MANY = 40
 
 
-def tell(line: str) -> None:
+def tell(line: str, style: str = "dim") -> None:
     """Say what is going on, beside the result; nothing ends because nobody hears it."""
     with suppress(OSError):
-        err.print(Text(f"… {line}", style="dim"), soft_wrap=True)
+        err.print(Text(f"… {line}", style=style), soft_wrap=True)
 
 
 def error(what: object) -> None:

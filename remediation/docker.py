@@ -177,6 +177,10 @@ class StorageDriver(Simple):
             )
         start_again(on, before.containers)
 
+    def standing(self, on: Transport) -> DockerState:
+        """See :class:`remediation.action.Action`: the settings; Docker itself may not answer."""
+        return DockerState(self._file.capture(on), "", ())
+
     def meddled(
         self, now: DockerState, before: DockerState, after: DockerState | None
     ) -> Drift | None:

@@ -70,7 +70,7 @@ class Entry:
 
     The images are as they stand in the journal: see :meth:`Journal.image`. A run that did not
     come to its end leaves its image to the next one. ``at`` is when it was first changed, ``path``
-    the file that it is about, if it is about one.
+    the file that it is about, if it is about one, ``line`` where the first of its images stands.
     """
 
     action: str
@@ -78,6 +78,7 @@ class Entry:
     images: tuple[Image, ...]
     at: str = field(default="", compare=False)
     path: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
     @property
     def before(self) -> Any:
@@ -377,14 +378,14 @@ def _name(text: str) -> str | dict[str, str]:
 
 def _open(lines: list[Line], ctid: int) -> list[Entry]:
     found: dict[str, Entry] = {}
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         if line.ctid != ctid or not isinstance(line, Before | After | Undone):
             continue
         action, entry = line.action, found.get(line.action)
         if isinstance(line, Before) and (entry is None or entry.complete):
             images = (*(entry.images if entry else ()), Image(line.state))
-            at, path = (entry.at, entry.path) if entry else (line.at, line.path)
-            found[action] = Entry(action, line.machine, images, at, path)
+            first = entry or Entry(action, line.machine, (), line.at, line.path, number)
+            found[action] = replace(first, machine=line.machine, images=images)
         elif isinstance(line, After) and entry is not None:
             done = replace(entry.images[-1], after=line.state)
             found[action] = replace(entry, images=(*entry.images[:-1], done))
@@ -403,16 +404,7 @@ def _unfinished(lines: list[Line], ctid: int) -> bool:
 
 def _began(lines: list[Line], ctid: int) -> int | None:
     """Return where the oldest of a container's open before-images stands."""
-    began: dict[str, int] = {}
-    still = {entry.action for entry in _open(lines, ctid)}
-    for number, line in enumerate(lines):
-        if line.ctid != ctid:
-            continue
-        if isinstance(line, Before):
-            began.setdefault(line.action, number)
-        elif isinstance(line, Undone) and not line.last:
-            began.pop(line.action, None)  # applied again, it began again
-    return min((at for action, at in began.items() if action in still), default=None)
+    return min((entry.line for entry in _open(lines, ctid)), default=None)
 
 
 def _now() -> str:

@@ -7,7 +7,7 @@ how each is undone in :mod:`remediation.undoing`.
 from __future__ import annotations
 
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from remediation.action import Outcome
@@ -30,6 +30,19 @@ if TYPE_CHECKING:
     from remediation.journal import Entry, Journal
 
 _ROLLBACK = "python -m remediation rollback, with the same --target"
+
+
+@dataclass
+class _Run:
+    """What an apply has begun.
+
+    ``begun`` are its actions, with how many images each had in the journal before: where the run's
+    own did not come to the disk, the newest there is an earlier run's. ``changes`` is whether it
+    came as far as to change anything but the journal.
+    """
+
+    begun: dict[str, int] = field(default_factory=dict)
+    changes: bool = False
 
 
 @dataclass
@@ -124,24 +137,18 @@ class Plan:
             RemediationError: an action failed; everything is rolled back.
             RollbackFailed: and that failed, too.
         """
-        begun: dict[str, int] = {}
+        run = _Run()
         try:
             with self.exclusive(f"apply the plan to container {self.journal.ctid}"):
-                return self._forward(begun)
+                return self._forward(run)
         except BaseException as error:  # Ctrl-C and our own mistakes, too
             # Outside: the lock has waited for the last command, which may be at work without us.
-            self._give_up(begun, error)
+            self._give_up(run, error)
             raise
 
-    def _give_up(self, begun: dict[str, int], error: BaseException) -> None:
-        """Take back what this run began; nothing half-applied is left.
-
-        Args:
-            begun: its actions, with how many images each had in the journal before: where the
-                run's own did not come to the disk, the newest there is an earlier run's.
-            error: what it failed of.
-        """
-        if not begun:
+    def _give_up(self, run: _Run, error: BaseException) -> None:
+        """Take back what this run began, if it began anything; nothing half-applied is left."""
+        if not run.begun:
             return
         try:
             with self.exclusive(f"take back what failed in container {self.journal.ctid}"):
@@ -149,7 +156,7 @@ class Plan:
                 mine = {
                     entry.action
                     for entry in self.journal.entries()
-                    if len(entry.images) > begun.get(entry.action, len(entry.images))
+                    if len(entry.images) > run.begun.get(entry.action, len(entry.images))
                 }
                 if mine:
                     self.tell("taking back what was changed")
@@ -157,9 +164,14 @@ class Plan:
         except (RollbackFailed, Meddled) as failed:
             raise failed from error
         except RemediationError as failed:
-            raise RollbackFailed([("taking back", failed)]) from error
+            if run.changes:
+                raise RollbackFailed([("taking back", failed)]) from error
+            self.tell(
+                f"nothing was changed, but the journal could not be told ({failed}); when it can, "
+                f"end that run there, too: {_ROLLBACK}"
+            )
 
-    def _forward(self, begun: dict[str, int]) -> list[Outcome]:
+    def _forward(self, run: _Run) -> list[Outcome]:
         self.journal.forget()
         if (ctid := self.journal.interrupted()) is not None:
             raise NotClean(
@@ -169,11 +181,11 @@ class Plan:
             )
         found = self.drifts()
         # All before-images first: an action may change what another one is about to look at.
-        self._record([step for step, drift in found if drift is not None], begun)
+        self._record([step for step, drift in found if drift is not None], run)
         outcomes: list[Outcome] = []
         changed: list[Step] = []
         for step, drift in found:
-            outcomes.append(self._apply_one(step, drift, begun))
+            outcomes.append(self._apply_one(step, drift, run))
             if outcomes[-1].changed:
                 changed.append(step)
         for consequence in once(step.then for step in changed):
@@ -188,7 +200,7 @@ class Plan:
             self.journal.finish()
         return outcomes
 
-    def _record(self, steps: Sequence[Step], begun: dict[str, int]) -> None:
+    def _record(self, steps: Sequence[Step], run: _Run) -> None:
         open_ = {entry.action: entry for entry in self.journal.entries()}
         for step in steps:
             if said := elsewhere(open_.get(step.action.name), step):
@@ -197,20 +209,21 @@ class Plan:
         images = [(s.action.name, s.on.machine, s.action.capture(s.on)) for s in steps]
         if images:
             earlier = {entry.action: len(entry.images) for entry in self.journal.entries()}
-            begun |= {name: earlier.get(name, 0) for name, _, _ in images}
+            run.begun |= {name: earlier.get(name, 0) for name, _, _ in images}
             self.enter("record", "")
             paths = {s.action.name: getattr(s.action, "path", "") for s in steps}
             self.journal.record(images, paths)
 
-    def _apply_one(self, step: Step, drift: Drift | None, begun: dict[str, int]) -> Outcome:
+    def _apply_one(self, step: Step, drift: Drift | None, run: _Run) -> Outcome:
         action = step.action
         if drift is None:  # before anything was changed; and now?
             drift = action.check(step.on)
             if drift is None:
                 return Outcome(action.name, action.requirement, False, "already so")
-            self._record([step], begun)
+            self._record([step], run)
         self.tell(action.name)
         self.enter("apply", action.name)
+        run.changes = True
         action.apply(step.on)
         _verify(step)
         after = action.capture(step.on)
@@ -276,13 +289,12 @@ class Plan:
             return []
         asleep = [entry for entry in entries if self.step(entry) in self.asleep]
         others = [entry for entry in entries if entry not in asleep]
-        meddled = self._meddled(others, force, last)
         undoing = Undoing(self)
         with ExitStack() as stack:
-            if asleep and undoing.wakes(stack, [entry.action for entry in asleep]):
-                meddled |= self._meddled(asleep, force, last)
-            elif asleep:
-                entries = others
+            awake = not asleep or undoing.wakes(stack, [entry.action for entry in asleep])
+            there = entries if awake else others
+            meddled = self._meddled(there, undoing.failures, force=force, last=last)
+            entries = [entry for entry in there if entry.action not in undoing.failures]
             for name, content in meddled.items():
                 self.enter("keep", name)
                 kept = self.journal.keep(name, content)
@@ -301,8 +313,13 @@ class Plan:
         order = [step.action.name for step in (*self.steps, *self.asleep)]
         return order.index(entry.action) if entry.action in order else -1
 
-    def _meddled(self, entries: Sequence[Entry], force: bool, last: bool) -> dict[str, bytes]:
-        """Return what would be lost; raises Meddled unless that is wished."""
+    def _meddled(
+        self, entries: Sequence[Entry], failures: dict[str, Exception], *, force: bool, last: bool
+    ) -> dict[str, bytes]:
+        """Return what would be lost; raises Meddled unless that is wished.
+
+        What cannot be looked at is added to the failures: it is not overwritten unseen.
+        """
         found: dict[str, Drift] = {}
         for entry in entries:
             if (step := self.step(entry)) is None or elsewhere(entry, step):
@@ -316,7 +333,12 @@ class Plan:
                 continue
             # What each later run found, and what is there now, against what was left before it.
             later = [before for before, _ in images[1:]]
-            for (before, after), now in zip(images, [*later, _captured(step)], strict=True):
+            try:
+                standing = step.action.standing(step.on)
+            except RemediationError as error:
+                failures[entry.action] = error
+                continue
+            for (before, after), now in zip(images, [*later, standing], strict=True):
                 drift = None if now is None else step.action.meddled(now, before, after)
                 if drift is not None:
                     found[entry.action] = drift
@@ -353,11 +375,3 @@ def _verify(step: Step) -> None:
         raise VerifyFailed(
             f"{step.action.name} was applied on {step.on.machine}, and still: {left.summary}"
         )
-
-
-def _captured(step: Step) -> Any:
-    """Return what is there now, or None where a run was cut off in a state without a name."""
-    try:
-        return step.action.capture(step.on)
-    except RemediationError:
-        return None

@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from remediation import docker_in_lxc
-from remediation.errors import CommandFailed, FactError, Meddled, UsageError, VerifyFailed
+from remediation.errors import (
+    CommandFailed,
+    FactError,
+    Meddled,
+    NotClean,
+    UsageError,
+    VerifyFailed,
+)
+from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.runtime import Pct, wait_until_booted, wait_until_online
+from remediation.undoing import ACCEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -101,6 +110,7 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
 
     Raises:
         UsageError: it is there already; nothing was changed.
+        NotClean: the journal still holds what was changed of a former container of that id.
         FactError: it would be created by pct, and the node has none.
         CommandFailed: it could not be created.
     """
@@ -113,8 +123,21 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
     with Lock.of(runtime.node).held(f"create container {ctid}"):
         if (state := runtime.state(ctid)) is not None:
             raise UsageError(f"container {ctid} is there already, and {state}: it is left as it is")
+        _require_no_former(runtime, ctid)
         tell(shlex.join(argv))
         runtime.node.run(argv, timeout=_CREATE_PATIENCE).require()
+
+
+def _require_no_former(runtime: Runtime, ctid: int) -> None:
+    """Raise NotClean where a rollback would put back into it what was another container's."""
+    journal, path = Journal(runtime.node, ctid), runtime.config_path(ctid)
+    former = [e for e in journal.entries() if e.path == path or e.machine != journal.machine]
+    if former:
+        raise NotClean(
+            f"{journal.path} on {journal.machine} still holds what the plan changed of the former "
+            f"container {ctid}, which a rollback would put into the new one. Let it go first: "
+            f"{ACCEPT} " + " ".join(shlex.quote(entry.action) for entry in former)
+        )
 
 
 #: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does. Its

@@ -130,6 +130,10 @@ class _Lxc:
             text = _INCLUDE.sub(lambda line: _of(line[1], files), text)  # noqa: B023 - used at once
         raise FactError(f"{path}: lxc.include is nested more than {_NESTED} deep")
 
+    def _seccomp(self, path: str) -> str:
+        """Return a list of system calls; LXC starts nothing with one that is not there."""
+        return (self.node.read(path) or b"").decode(errors="replace") if path else ""
+
     def _included(self, places: Sequence[str]) -> dict[str, str]:
         """Return the files at these places, and in them where they are directories."""
         found = ("find", "-L", *places, "-maxdepth", "1", "-type", "f")
@@ -213,10 +217,14 @@ class Pct(_Lxc):
     def started_with(self, ctid: int) -> str:
         """See :class:`Runtime`; pct writes LXC's configuration anew at each start.
 
-        Of the processors Proxmox takes other ones each time (pve-container, rand).
+        With the list of system calls, of which the configuration names but the path: that alone
+        says whether there is keyctl. Of the processors Proxmox takes other ones each time
+        (pve-container, rand).
         """
-        written = str(self.effective(ctid)).splitlines()
-        return "\n".join(line for line in written if "cpuset.cpus" not in line)
+        effective = self.effective(ctid)
+        written = [line for line in str(effective).splitlines() if "cpuset.cpus" not in line]
+        calls = self._seccomp(effective.current().get("lxc.seccomp.profile", ""))
+        return "\n".join([*written, *calls.splitlines()])
 
     def features(self, ctid: int) -> dict[str, str]:
         """See :class:`Runtime`; a pending or snapshotted value does not count."""
@@ -313,10 +321,6 @@ class Lxc(_Lxc):
         effective = self.effective(ctid)
         named = effective.current().get("lxc.seccomp.profile", "")
         return config.granted(effective, self._seccomp(named))
-
-    def _seccomp(self, path: str) -> str:
-        """Return a list of system calls; LXC starts nothing with one that is not there."""
-        return (self.node.read(path) or b"").decode(errors="replace") if path else ""
 
     def state(self, ctid: int) -> str | None:
         """See :class:`Runtime`."""

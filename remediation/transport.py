@@ -177,7 +177,10 @@ class Local(Base):
     def hold(self, argv: Sequence[str]) -> Hold:
         """See :class:`Transport`."""
         started, pipe = time.time(), subprocess.PIPE
-        process = subprocess.Popen(list(argv), stdin=pipe, stdout=pipe, stderr=pipe)
+        # Not in our process group, where a terminal's Ctrl-C would end it before we have let go.
+        process = subprocess.Popen(
+            list(argv), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
         line = process.stdout.readline() if process.stdout else b""
         if line.endswith(b"\n"):
             return _Process(process)

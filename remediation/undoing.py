@@ -82,10 +82,15 @@ class Undoing:
             except Exception as error:  # noqa: BLE001 - one failing undo never stops the others
                 failures[entry.action] = error
         done = self._settled(undone)
-        plan.enter("close", "")
-        left = {entry.action for entry in plan.journal.entries()} - set(done)
-        interrupted = {e.action for e in plan.journal.entries() if not e.complete}
-        plan.journal.undone(done, last=last, ended=not failures and not left & interrupted)
+        try:
+            plan.enter("close", "")
+            left = {entry.action for entry in plan.journal.entries()} - set(done)
+            interrupted = {e.action for e in plan.journal.entries() if not e.complete}
+            plan.journal.undone(done, last=last, ended=not failures and not left & interrupted)
+        except RemediationError as error:
+            if not failures:
+                raise
+            failures["what was taken back, to the journal"] = error
         if failures:
             raise RollbackFailed(list(failures.items()))
         return outcomes

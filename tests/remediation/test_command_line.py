@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import errno
+import io
 import json
 import os
 import re
+import sys
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -350,9 +353,27 @@ def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
             tell(line)
     assert window.ended == 1
     said = capsys.readouterr().err
-    assert 'denied: operation="mount"\n… first\n' in said
+    assert '… denied: operation="mount"\n… first\n' in said
     assert said.count("denials are not shown any more") == 1
     assert said.endswith("… second\n… third\n")
+
+
+def test_nothing_ends_because_a_denial_cannot_be_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard error goes to a full disk: the plan is taken back, or goes on, all the same."""
+
+    class Full(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise OSError(errno.ENOSPC, text)
+
+    monkeypatch.setattr(audit, "Window", lambda *_: Listened("mount", "mount", "mount"))
+    with _watched(ON, "auto") as tell:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stderr", Full())
+            tell("first")
+        tell("second")
+    assert "… second\n" in capsys.readouterr().err
 
 
 def test_the_watch_ends_when_the_plan_fails(monkeypatch: pytest.MonkeyPatch) -> None:

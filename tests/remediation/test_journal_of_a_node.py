@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from flag import Flag, journal, plan
+from flag import Flag, fail, journal, plan
 
 from remediation.errors import NotClean, RemediationError, RollbackFailed, UsageError
 from remediation.journal_lines import Before
@@ -73,6 +73,17 @@ def test_the_oldest_change_that_is_left_counts(tmp_path: Path) -> None:
     assert journal(tmp_path, 950).newer() == [951]
     assert journal(tmp_path, 951).newer() == []
     journal(tmp_path, 950).undone(["one"], last=False, ended=True)
+    assert journal(tmp_path, 950).newer() == []
+    assert journal(tmp_path, 951).newer() == [950]
+
+
+def test_a_run_that_failed_and_was_taken_back_does_not_count(tmp_path: Path) -> None:
+    """Applied once more, the plan came after the one that was applied in between."""
+    one = Flag("one", on_apply=fail)
+    with pytest.raises(RemediationError):
+        plan(tmp_path, one, ctid=950).apply()
+    plan(tmp_path, Flag("one"), ctid=951).apply()
+    plan(tmp_path, Flag("one"), ctid=950).apply()
     assert journal(tmp_path, 950).newer() == []
     assert journal(tmp_path, 951).newer() == [950]
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from states import Laid, anything, files, laws
 from world import world
 
+from remediation.errors import FactError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -86,6 +88,17 @@ def test_options_that_were_not_yet_in_effect_come_into_effect(tmp_path: Path) ->
     it.plan().rollback()
     assert (tmp_path / "here/config").read_bytes() == b"arch: amd64\n"
     assert it.node.effective == repr(b"arch: amd64\n")
+
+
+def test_what_holds_its_lock_is_waited_for(tmp_path: Path) -> None:
+    """A backup ends, and takes the lock out of the file, which then is not as the plan left it."""
+    it = world(str(tmp_path), Laid(content=b"lock: backup\narch: amd64\n"), running=False)
+    with pytest.raises(FactError, match=r"config on double: the container is locked \(backup\)"):
+        it.plan().apply()
+    (said,) = it.plan().price(it.plan().drifts())
+    assert said.startswith("nothing is begun: ")
+    assert it.plan().rollback() == []
+    assert (tmp_path / "here/config").read_bytes() == b"lock: backup\narch: amd64\n"
 
 
 def test_the_price_is_a_restart_and_only_where_there_is_one(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from remediation.plan import Plan
 from remediation.transport import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 _OWNER = """
@@ -285,14 +285,24 @@ Plan(steps, journal(folder, on=node), exclusive=exclusive).apply()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="this machine's node must be root's")
-def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["kill -INT", "at a terminal"])
+def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(
+    tmp_path: Path, send: Callable[[int, int], None]
+) -> None:
     """The command needs a second to end: what is taken back meanwhile, it would spoil again."""
     log = tmp_path / "log"
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests/remediation'}"}
     # A shell's background job ignores Ctrl-C, and so would what it starts.
     argv = ["env", "--default-signal=INT", sys.executable, "-c", _INTERRUPTED, str(tmp_path)]
+    pipe = subprocess.PIPE
     with subprocess.Popen(
-        argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        argv,
+        cwd=ROOT,
+        env=environment,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         run = process.stdout.readline().strip()
@@ -301,7 +311,7 @@ def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(tmp_p
             assert time.monotonic() < deadline, process.poll()
             time.sleep(0.05)
         time.sleep(0.3)  # it has begun before its parent knows of it
-        process.send_signal(signal.SIGINT)
+        send(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=40)
     assert "KeyboardInterrupt" in said
     assert "RollbackFailed" not in said

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from flag import ON, journal, plan
-from states import ROOT, edit, look
+from flag import ON, Flag, journal, plan
+from states import ROOT, Laid, edit, look
+from world import world
 
 from remediation.action import Step
-from remediation.actions import FileEdit
-from remediation.errors import Meddled, RollbackFailed
+from remediation.actions import ContainerOptions, FileEdit
+from remediation.errors import Meddled, RemediationError, RollbackFailed
 from remediation.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from remediation.transport import Transport
 
 OLD = b"old\n"
 
@@ -216,3 +220,44 @@ def test_of_a_run_that_was_cut_off_ones_own_content_is_known(tmp_path: Path, cha
     else:
         plan(tmp_path, action).rollback()
         assert path.read_bytes() == OLD
+
+
+def test_what_cannot_be_looked_at_is_not_overwritten_and_stops_no_other(tmp_path: Path) -> None:
+    class Blind(Flag):
+        def standing(self, _: Transport) -> str:
+            raise RemediationError("no answer")
+
+    blind, other = Blind("blind"), Flag("other")
+    plan(tmp_path, blind, other).apply()
+    for force in (False, True):
+        with pytest.raises(RollbackFailed, match="blind: no answer") as caught:
+            plan(tmp_path, blind, other).rollback(force=force)
+        assert [name for name, _ in caught.value.failures] == ["blind"]
+        assert (blind.value, other.value) == ("new", "old")
+    assert [entry.action for entry in journal(tmp_path).entries()] == ["blind"]
+
+
+def test_options_are_not_overwritten_where_docker_does_not_answer(tmp_path: Path) -> None:
+    """A rollback is what one tries just then: what hangs in the container is no reason to lose."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    it.plan().apply()
+    path = tmp_path / "here/config"
+    path.write_bytes(edited := path.read_bytes() + b"memory: 4096\n")
+
+    def hangs() -> tuple[str, ...]:
+        raise RemediationError("docker ps did not end")
+
+    def hung() -> Plan:
+        step = it.step()
+        assert isinstance(step.action, ContainerOptions)
+        action = replace(step.action, containers=hangs)
+        return replace(it.plan(), steps=[replace(step, action=action)])
+
+    with pytest.raises(Meddled, match="here/config was changed"):
+        hung().rollback()
+    assert path.read_bytes() == edited
+    with pytest.raises(RollbackFailed, match="docker ps did not end"):  # whether it is as before
+        hung().rollback(force=True)
+    (kept,) = (tmp_path / "journal/kept").iterdir()
+    assert kept.read_bytes() == edited
+    assert path.read_bytes() == b"arch: amd64\n"

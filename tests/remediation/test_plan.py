@@ -12,7 +12,14 @@ from flag import ON, Flag, fail, plan
 
 from remediation.action import Consequence
 from remediation.actions import FileEdit
-from remediation.errors import FactError, LockedError, NotClean, RemediationError, VerifyFailed
+from remediation.errors import (
+    FactError,
+    LockedError,
+    NotClean,
+    RemediationError,
+    RollbackFailed,
+    VerifyFailed,
+)
 from remediation.journal import Journal
 
 if TYPE_CHECKING:
@@ -150,6 +157,36 @@ def test_a_second_apply_that_cannot_write_its_journal_leaves_the_first_in_place(
     assert (one.value, two.value) == ("drifted", "new")
     assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
     assert not it.journal.unfinished()
+
+
+@pytest.mark.parametrize("applied", [False, True], ids=["nothing was changed", "one was"])
+def test_a_disk_that_fills_up_is_told_as_what_it_is(tmp_path: Path, applied: bool) -> None:
+    """Some of the before-images are on it, or all; then nothing more is, and no rollback's mark."""
+
+    class Filling(Journal):
+        full = False
+
+        def record(self, images: Sequence[tuple[str, str, Any]], paths: object = None) -> None:
+            super().record(images if applied else images[:1])
+            self.full = True
+            if not applied:
+                raise RemediationError("no space left")
+
+        def roll_back(self) -> None:
+            assert self.full
+            raise RemediationError("no space left")
+
+    one, two = Flag("one"), Flag("two", on_apply=fail)
+    it, told = plan(tmp_path, one, two), list[str]()
+    it.journal, it.tell = Filling(ON, 950, it.journal.directory), told.append
+    with pytest.raises(RollbackFailed if applied else RemediationError) as caught:
+        it.apply()
+    assert isinstance(caught.value, RollbackFailed) == applied
+    assert (one.value, two.value) == ("new" if applied else "old", "old")
+    assert any(line.startswith("nothing was changed, but") for line in told) != applied
+    later = plan(tmp_path, one, two)
+    later.rollback()
+    assert (one.value, later.journal.unfinished()) == ("old", False)
 
 
 def test_consequences_run_once_and_again_after_rollback(tmp_path: Path) -> None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from remediation import docker_in_lxc, provision
+from remediation import docker_in_lxc, journal, provision
 from remediation.action import Drift
-from remediation.errors import CommandFailed, FactError, RollbackFailed, TransportError, UsageError
+from remediation.errors import (
+    CommandFailed,
+    FactError,
+    NotClean,
+    RollbackFailed,
+    TransportError,
+    UsageError,
+)
+from remediation.journal_lines import VERSION, written
 from remediation.provision import boot, create, reserved, thrown_away
 from remediation.runtime import _BOOTED, Lxc, Pct, wait_until_online
 from remediation.target import Target
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
 
 TARGET = Target("pve1", 950, reserved=(951,), template="local:vztmpl/debian.tar.zst")
 ROUTE = b"Iface\tDestination\tGateway\neth0\t00000000\t0103000A\n"
+JOURNAL = f"{journal.DIRECTORY}/journal.jsonl"
 SIX = b"0" * 32 + b" 00 " + b"0" * 32 + b" 00 fe80 00000400 00000001 00000000 00000003     "
 
 
@@ -38,6 +48,7 @@ class Pve(Base):
         self.route = ROUTE
         self.route6 = b""
         self.locked = False
+        self.journal = b""
         self.ran: list[list[str]] = []
 
     def run(
@@ -48,7 +59,7 @@ class Pve(Base):
         code, out, err = self.answer(words)
         return CommandResult(tuple(words), code, out, err, self.machine, 0.0, 1.0)
 
-    def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:  # noqa: C901, PLR0911 - a table
+    def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:  # noqa: C901, PLR0911, PLR0912 - a table
         if words[:2] == ["pct", self.fails]:
             return 255, b"", b"storage 'local' does not support container directories"
         match words:
@@ -72,6 +83,10 @@ class Pve(Base):
                 return 0, self.route, b""
             case ["pct", "exec", *_, "/proc/net/ipv6_route"]:
                 return 0, self.route6, b""
+            case ["env", "LC_ALL=C", "cat", "--", path] if path == JOURNAL:
+                if self.journal:
+                    return 0, self.journal, b""
+                return 1, b"", f"cat: {path}: No such file or directory\n".encode()
             case ["sh", "-c", "command -v phoenix"]:
                 return (0 if self.phoenix else 127), b"", b""
             case ["phoenix", "create", "950"]:
@@ -169,6 +184,32 @@ def test_what_could_not_be_done_or_taken_back_is_none(plan: FakePlan, error: Exc
     plan.error = error
     with pytest.raises(type(error)):
         run(Pve())
+
+
+@pytest.mark.parametrize(
+    ("machine", "path", "goes"),
+    [
+        ("container 950", "", False),
+        ("pve1", "/etc/pve/lxc/950.conf", False),
+        ("pve1", "/etc/apparmor.d/tunables/nesting", True),
+    ],
+)
+def test_what_is_left_of_a_former_container_is_not_put_into_a_new_one(
+    plan: FakePlan, machine: str, path: str, goes: bool
+) -> None:
+    """What the plan changed of the node alone is there before its container."""
+    node = Pve()
+    line = {"v": VERSION, "at": "", "ctid": 950, "kind": "before", "action": "an action"}
+    node.journal = written(line | {"machine": machine, "path": path, "state": 1})
+    with (
+        nullcontext()
+        if goes
+        else pytest.raises(
+            NotClean, match=r"of the former container 950, .*journal accept 'an action'$"
+        )
+    ):
+        run(node)
+    assert ("pct create 950" in node.changed) == goes
 
 
 def test_without_a_template_nothing_is_created(plan: FakePlan) -> None:

@@ -18,12 +18,13 @@ from remediation.errors import (
     RollbackFailed,
     UsageError,
 )
+from remediation.journal import Journal
 from remediation.plan import Plan
 from remediation.transport import Local
 from remediation.undoing import SYNC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from remediation.files import FileState
@@ -317,6 +318,22 @@ def test_what_does_not_come_to_the_disk_is_not_said_to_be_undone(tmp_path: Path)
     on.full = False
     it.rollback()
     assert it.journal.entries() == []
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_journal_that_cannot_be_told_hides_no_failure(tmp_path: Path, fails: bool) -> None:
+    class Full(Journal):
+        def undone(self, actions: Iterable[str], *, last: bool, ended: bool) -> None:
+            raise RemediationError(f"no space left {actions, last, ended}")
+
+    one, two = Flag("one"), Flag("two", fails_back=fails)
+    it = plan(tmp_path, one, two)
+    it.apply()
+    it.journal = Full(ON, 950, it.journal.directory)
+    with pytest.raises(RemediationError, match="no space left") as caught:
+        it.rollback()
+    assert isinstance(caught.value, RollbackFailed) == fails
+    assert ("two: stuck" in str(caught.value)) == fails
 
 
 def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:

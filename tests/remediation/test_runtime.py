@@ -197,6 +197,25 @@ def test_includes_are_resolved_in_order(here: Path) -> None:
     assert found == ["1", "2", "3", "4", "2", "3", "\ufffd", "9"]
 
 
+def test_what_pct_started_it_with_holds_the_list_of_system_calls(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of keyctl the configuration says nothing: it names but the list's path, always the same."""
+    monkeypatch.setattr(Pct, "_LXC_PATH", str(here))
+    calls = here / "200/rules.seccomp"
+    (here / "200/config").write_text(
+        f"lxc.seccomp.profile = {calls}\nlxc.cgroup2.cpuset.cpus = 1\n"
+    )
+    said = []
+    for rules in ("2\ndenylist\n", "2\ndenylist\nkeyctl errno 38\n"):
+        calls.write_text(rules)
+        said.append(Pct(Local()).started_with(200))
+    assert said == [
+        f"lxc.seccomp.profile = {calls}\n2\ndenylist",
+        f"lxc.seccomp.profile = {calls}\n2\ndenylist\nkeyctl errno 38",
+    ]
+
+
 def test_includes_without_an_end_are_an_error(here: Path) -> None:
     config = here / "200/config"
     config.write_text(f"lxc.include = {config}\n")
