@@ -98,7 +98,8 @@ def main() -> None:
            you were asked and said no, and nothing was changed
       2    wrong usage
       3    the target could not be reached or read, or is in use
-      5    rollback: not exact, or refused; rehearse: something differs
+      5    what was changed could not all be taken back, or somebody had
+           changed it since; rehearse: something differs
       130  interrupted (Ctrl-C)
     """  # noqa: D301 - click's mark for lines that are not to be wrapped
 

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
-
-from remediation.errors import TransportError
+from paramiko.hostkeys import HostKeyEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,15 +34,12 @@ class Entry:
 class KnownHosts:
     """What the files say: which key is whose, and which is nobody's any more.
 
-    Passed over, as OpenSSH does: a line that cannot be read, and a file that is not there.
-    Unlike there, a certificate's authority vouches for nobody, a pattern (``*.example``) means no
-    host, and a revoked key is revoked for every host: each refuses more, never less.
+    Passed over, as OpenSSH does: a line or a file that cannot be read. Unlike there, a
+    certificate's authority vouches for nobody, a pattern (``*.example``) means no host, and a
+    revoked key is revoked for every host: each refuses more, never less.
 
     Args:
         files: their paths, the first of them first.
-
-    Raises:
-        TransportError: a file is there and cannot be read.
     """
 
     def __init__(self, files: Sequence[str]) -> None:
@@ -77,20 +72,24 @@ def _fill(keys: paramiko.HostKeys, entries: Iterable[Entry]) -> paramiko.HostKey
 def _entries(file: str) -> Iterator[Entry]:
     try:
         lines = Path(file).expanduser().read_bytes().splitlines()
-    except FileNotFoundError:
+    except (OSError, RuntimeError):  # the latter: ~somebody who is not there
         return
-    except (OSError, RuntimeError) as error:  # the latter: ~somebody who is not there
-        said = error.strerror if isinstance(error, OSError) else error
-        raise TransportError(f"{file}: the known host keys cannot be read: {said}") from error
     for number, line in enumerate(lines, 1):
         marker, *words = line.decode(errors="replace").split()[:4] or ["#"]
         if marker == _CA or marker.startswith("#"):
             continue
         words = words if marker == _REVOKED else [marker, *words]
-        try:
-            entry = HostKeyEntry.from_line(" ".join(words), number)
-        except (paramiko.SSHException, InvalidHostKey, ValueError):
-            continue
-        if entry is not None:
+        if (entry := _parsed(" ".join(words))) is not None:
             names = tuple(entry.hostnames)
             yield Entry(names, entry.key, file, number, revoked=marker == _REVOKED)
+
+
+def _parsed(line: str) -> HostKeyEntry | None:
+    try:
+        entry = HostKeyEntry.from_line(line)
+        for name in entry.hostnames if entry else ():
+            if name.startswith("|"):
+                paramiko.HostKeys.hash_host("", name)  # raises where it is no hash
+    except Exception:  # noqa: BLE001 - whatever it is that cannot be read in it
+        return None
+    return entry

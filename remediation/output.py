@@ -68,6 +68,7 @@ def run(command_line: click.Command, name: str) -> None:
         with written():
             command_line(prog_name=name)
     except Exception:  # noqa: BLE001 - whatever it is, it is no verdict
-        traceback.print_exc()
-        print(f"error: a fault of {name} itself, which is no answer", file=sys.stderr)
+        with suppress(OSError):
+            traceback.print_exc()
+            print(f"error: a fault of {name} itself, which is no answer", file=sys.stderr)
         sys.exit(LOST)

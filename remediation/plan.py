@@ -290,17 +290,18 @@ class Plan:
         asleep = [entry for entry in entries if self.step(entry) in self.asleep]
         others = [entry for entry in entries if entry not in asleep]
         undoing = Undoing(self)
+        meddled = self._meddled(others, undoing.failures, force=force, last=last)
         with ExitStack() as stack:
-            awake = not asleep or undoing.wakes(stack, [entry.action for entry in asleep])
-            there = entries if awake else others
-            meddled = self._meddled(there, undoing.failures, force=force, last=last)
-            entries = [entry for entry in there if entry.action not in undoing.failures]
+            if asleep and undoing.wakes(stack, [entry.action for entry in asleep]):
+                meddled |= self._meddled(asleep, undoing.failures, force=force, last=last)
+            entries = [entry for entry in entries if entry.action not in undoing.failures]
             for name, content in meddled.items():
                 self.enter("keep", name)
                 kept = self.journal.keep(name, content)
                 self.tell(f"{name}: what somebody had changed is kept in {kept}")
-            self.enter("roll back", "")
-            self.journal.roll_back()
+            if entries:  # else nothing is begun, and so nothing is to be ended
+                self.enter("roll back", "")
+                self.journal.roll_back()
             ordered = sorted(entries, key=self._place, reverse=True)
             return undoing.undo(ordered, last=last)
 

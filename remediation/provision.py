@@ -131,7 +131,8 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
 def _require_no_former(runtime: Runtime, ctid: int) -> None:
     """Raise NotClean where a rollback would put back into it what was another container's."""
     journal, path = Journal(runtime.node, ctid), runtime.config_path(ctid)
-    former = [e for e in journal.entries() if e.path == path or e.machine != journal.machine]
+    inside = runtime.inside(ctid).machine
+    former = [e for e in journal.entries() if e.path == path or e.machine == inside]
     if former:
         raise NotClean(
             f"{journal.path} on {journal.machine} still holds what the plan changed of the former "

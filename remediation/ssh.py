@@ -75,20 +75,29 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
     def missing_host_key(
         self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
     ) -> None:
+        _require_not_revoked(self._known, hostname, key)
         kind = key.get_name()
-        digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
-        if where := self._known.revoked(key):
-            raise TransportError(
-                f"the host key of {hostname} is revoked ({where.file}, line {where.line}): "
-                f"{kind} SHA256:{digest}"
-            )
         word = next(word for word in ("ed25519", "ecdsa", "rsa", kind) if word in kind)
         raise TransportError(
-            f"the host key of {hostname} is not known: {kind} SHA256:{digest}\n"
+            f"the host key of {hostname} is not known: {_fingerprint(key)}\n"
             "compare it on the machine's own console "
             f"(ssh-keygen -lf /etc/ssh/ssh_host_{word}_key.pub); if it is the same, add this line "
             f"to {_first_known_hosts(self._hop)}:\n{hostname} {kind} {key.get_base64()}"
         )
+
+
+def _require_not_revoked(known: KnownHosts, name: str, key: paramiko.PKey) -> None:
+    if where := known.revoked(key):
+        raise TransportError(
+            f"the host key of {name} is revoked ({where.file}, line {where.line}): "
+            f"{_fingerprint(key)}"
+        )
+
+
+def _fingerprint(key: paramiko.PKey) -> str:
+    """Return a key's kind and its fingerprint, as ssh-keygen -l says it."""
+    digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
+    return f"{key.get_name()} SHA256:{digest}"
 
 
 def _first_known_hosts(hop: Hop) -> str:
@@ -155,6 +164,7 @@ class Ssh(Base):
                 sock=self._channel(through, hop) if through else None,
             )
         except paramiko.BadHostKeyException as error:
+            _require_not_revoked(known, hop.key_name, error.key)
             raise TransportError(
                 f"the host key of {name} has CHANGED: somebody may be in between, or the machine "
                 f"was installed anew. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
@@ -305,15 +315,18 @@ class _Held:
 
 
 def _unusable(identity: str) -> str:
-    """Return why a key was not offered; empty: it was, or is not there."""
+    """Return why a key's file was not offered; empty: it was, or is not there."""
     try:
         paramiko.PKey.from_path(Path(identity).expanduser())
     except TypeError:  # that is how it says so
-        return f"{identity} has a passphrase, which nobody is asked for here: ssh-add {identity}"
+        return (
+            f"{identity} has a passphrase, which nobody is asked for here: unless the agent has "
+            f"the key, ssh-add {identity}"
+        )
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError, paramiko.SSHException):
-        return f"{identity} is no private key that can be read"
+    except Exception:  # noqa: BLE001 - paramiko's, cryptography's, of kinds that are not told
+        return f"{identity} is no private key that can be used here"
     return ""
 
 

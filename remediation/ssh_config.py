@@ -57,7 +57,9 @@ class Hop:
     @property
     def offered(self) -> tuple[str, ...]:
         """The files of the keys that are offered, whether they are there or not."""
-        return self.identities + (_OWN_KEYS if self.own_keys else ())
+        own = _OWN_KEYS if self.own_keys else ()
+        there = {Path(file).expanduser() for file in self.identities}
+        return (*self.identities, *(f for f in own if Path(f).expanduser() not in there))
 
     @property
     def key_name(self) -> str:
@@ -108,9 +110,12 @@ def route(address: SshAddress) -> list[Hop]:
         )
 
 
+_COMPETING = ("proxycommand", "proxyjump")
+
+
 def _goes_by(options: paramiko.SSHConfigDict) -> str | None:
     """Return which of the two that compete counts: the first that is said, but for "none"."""
-    return next((key for key in options if key.startswith("proxy") and options[key]), None)
+    return next((key for key in options if key in _COMPETING and options[key]), None)
 
 
 def _options(address: SshAddress) -> paramiko.SSHConfigDict:

@@ -179,7 +179,7 @@ class Local(Base):
         started, pipe = time.time(), subprocess.PIPE
         # Not in our process group, where a terminal's Ctrl-C would end it before we have let go.
         process = subprocess.Popen(
-            list(argv), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            list(argv), stdin=pipe, stdout=pipe, stderr=pipe, process_group=0
         )
         line = process.stdout.readline() if process.stdout else b""
         if line.endswith(b"\n"):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from flag import ON, Flag, journal, plan
 
-from remediation.action import Consequence, Step
+from remediation.action import Consequence, Drift, Step
 from remediation.actions import Directory, FileEdit
 from remediation.errors import (
     FactError,
+    Meddled,
     NotClean,
     RemediationError,
     RollbackFailed,
@@ -208,6 +209,43 @@ def test_what_sleeps_is_woken_only_if_it_is_needed(tmp_path: Path) -> None:
     assert [outcome.name for outcome in asleep.rollback()] == ["inside"]
     assert told == ["woken, inside is new", "let go, inside is old"]
     assert (one.value, inside.value) == ("old", "old")
+
+
+def test_what_is_refused_wakes_nobody(tmp_path: Path) -> None:
+    """Somebody may have stopped it to edit just the file that is in the way."""
+
+    class Edited(Flag):
+        def standing(self, _: Transport) -> str:
+            return self.value
+
+        def meddled(self, now: str, before: str, after: str | None) -> Drift | None:
+            return None if now in {before, after} else Drift("was changed")
+
+    one, two = Edited("one"), Flag("two")
+    plan(tmp_path, one, two).apply()
+    one.value, woken = "theirs", list[str]()
+
+    @contextmanager
+    def awake() -> Iterator[None]:
+        woken.append("started")
+        yield
+
+    it = Plan([Step(one, ON)], journal(tmp_path), asleep=[Step(two, ON)], awake=awake)
+    with pytest.raises(Meddled):
+        it.rollback()
+    assert (woken, two.value, it.journal.unfinished()) == ([], "new", False)
+
+
+def test_where_nothing_can_be_begun_nothing_is_left_to_be_ended(tmp_path: Path) -> None:
+    class Blind(Flag):
+        def standing(self, _: Transport) -> str:
+            raise RemediationError("no answer")
+
+    plan(tmp_path, Blind("one")).apply()
+    it = plan(tmp_path, Blind("one"))
+    with pytest.raises(RollbackFailed, match="no answer"):
+        it.rollback()
+    assert not journal(tmp_path).unfinished()
 
 
 def test_what_cannot_be_woken_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
@@ -105,6 +106,9 @@ ODD = {
     "no base64": "elsewhere ssh-ed25519 AAAA!\n",
     "a key that is none": "elsewhere ssh-ed25519 AAAA\n",
     "a key of a kind to come": "elsewhere ssh-new AAAA\n",
+    "no hash": "|1|abc|def {key}",
+    "no kind of hash": "|2|abc {key}",
+    "an RSA key with a negative number": "elsewhere ssh-rsa AAAAB3NzaC1yc2EAAAAB/wAAAAH/\n",
     "too few words": "elsewhere\n",
     "a marker alone": "@revoked\n",
     "a comment and an empty line": "# {other}\n",
@@ -117,7 +121,8 @@ def test_known_hosts_as_openssh_reads_it(
     home: Path, server: Sshd, ssh: Ssh, tmp_path: Path, odd: str
 ) -> None:
     other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
-    text = odd.format(other=other) + server.known_as
+    key = server.known_as.partition(" ")[2]
+    text = odd.format(other=other, key=key) + server.known_as
     (home / ".ssh/known_hosts").write_bytes(text.encode(errors="surrogateescape"))
     assert ssh.run(["true"]).ok
     client = ["ssh", "-F", "none", "-i", home / ".ssh/id_ed25519", "-o", "BatchMode=yes"]
@@ -138,14 +143,24 @@ def test_a_host_key_that_is_revoked(home: Path, server: Sshd, ssh: Ssh, order: i
     )
 
 
-def test_known_hosts_that_cannot_be_read(home: Path, server: Sshd, ssh: Ssh) -> None:
+def test_a_revoked_key_of_a_host_that_has_another_one(
+    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path
+) -> None:
+    """It is not "changed": nobody is told how to get rid of what warns."""
+    argv = ["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", str(tmp_path / "other")]
+    subprocess.run(argv, check=True)
+    known = f"[127.0.0.1]:{server.port} {(tmp_path / 'other.pub').read_text()}"
+    revoked = f"@revoked * {server.known_as.partition(' ')[2]}"
+    (home / ".ssh/known_hosts").write_text(known + revoked)
+    with pytest.raises(TransportError, match=r"is revoked \(~/.ssh/known_hosts, line 2\)"):
+        ssh.run(["true"])
+
+
+def test_known_hosts_that_cannot_be_read_know_nobody(home: Path, server: Sshd, ssh: Ssh) -> None:
     (home / ".ssh/known_hosts").unlink()
     (home / ".ssh/known_hosts").mkdir()
-    with pytest.raises(TransportError) as raised:
+    with pytest.raises(TransportError, match=not_known(server)):
         ssh.run(["true"])
-    assert str(raised.value) == (
-        "~/.ssh/known_hosts: the known host keys cannot be read: Is a directory"
-    )
 
 
 def test_of_two_keys_for_a_name_the_first_counts(
@@ -204,16 +219,36 @@ def test_a_key_with_a_passphrase_is_named(
     with pytest.raises(TransportError) as raised:
         Ssh(SshAddress("127.0.0.1", server.port, ME, key if stated else None)).run(["true"])
     name = key if stated else "~/.ssh/id_ed25519"
-    assert f"\n{name} has a passphrase, which nobody is asked for here: ssh-add {name}\n" in str(
-        raised.value
-    )
+    said = str(raised.value)
+    assert said.count("has a passphrase") == 1
+    assert f"\n{name} has a passphrase, which nobody is asked for here: unless the agent " in said
 
 
 def test_a_public_key_is_not_one_to_log_in_with(home: Path, server: Sshd) -> None:
     key = home / ".ssh/id_ed25519"
     key.unlink()
-    with pytest.raises(TransportError, match=r"id_ed25519\.pub is no private key that can be read"):
+    with pytest.raises(TransportError, match=r"id_ed25519\.pub is no private key that can be used"):
         Ssh(SshAddress("127.0.0.1", server.port, ME, key.with_suffix(".pub"))).run(["true"])
+
+
+def test_a_key_of_a_kind_that_paramiko_cannot_use(home: Path, server: Sshd) -> None:
+    """A hardware key's file. Source: OpenSSH's PROTOCOL.key and PROTOCOL.u2f."""
+
+    def packed(*parts: bytes) -> bytes:
+        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+    kind = b"sk-ssh-ed25519@openssh.com"
+    public = packed(kind, b"\1" * 32, b"ssh:")
+    private = b"\0" * 8 + public + b"\1" + packed(b"handle", b"", b"comment")
+    private += bytes(range(1, 1 + -len(private) % 8))
+    whole = b"openssh-key-v1\0" + packed(b"none", b"none", b"") + b"\0\0\0\1"
+    text = base64.encodebytes(whole + packed(public, private)).decode()
+    (home / ".ssh/id_ed25519").unlink()
+    (home / ".ssh/sk").write_text(
+        f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}-----END OPENSSH PRIVATE KEY-----\n"
+    )
+    with pytest.raises(TransportError, match=r"\.ssh/sk is no private key that can be used here"):
+        Ssh(SshAddress("127.0.0.1", server.port, ME, home / ".ssh/sk")).run(["true"])
 
 
 def test_an_identity_of_the_configuration_that_is_not_there(home: Path, server: Sshd) -> None:
@@ -474,7 +509,7 @@ def test_jumps_in_a_circle(home: Path) -> None:
         ("Host a\n Port many\n", "~/.ssh/config: the Port of a is 'many'"),
         ("Host\n", "~/.ssh/config cannot be read: Unparsable line Host"),
         (
-            "Host a\n ProxyCommand nc %h %p\n ProxyJump b\n",
+            "Host a\n ProxyUseFdpass yes\n ProxyCommand nc %h %p\n ProxyJump b\n",
             (
                 "~/.ssh/config: the ProxyCommand of a is not supported here; say ProxyJump "
                 "there, or jump in a target file"
