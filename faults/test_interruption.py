@@ -8,8 +8,9 @@ and a second ``rollback`` find nothing.
 ``SWEEP=all pytest faults/ -k interruption`` is all of it, ``SWEEP=killed,cut`` that of two kinds,
 ``SWEEP=power,tunable`` one kind at the actions with that word, ``SWEEP=rollback`` the way back,
 ``SWEEP=undo,close`` the points of two stages, ``SWEEP=quarters`` those at a quarter and at three
-quarters of a command's time, ``SWEEP=part`` every eleventh of all that is asked for. Without SWEEP
-it is every eleventh case of two actions, and one at a quarter: a file on the node, and the package.
+quarters of a command's time, ``SWEEP=1/11`` the first of eleven parts of each action's, to spread
+all of it over as many nights. Without SWEEP it is that of two actions, and one at a quarter: a file
+on the node, and the package.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ _WAYS = [way for way in WAYS if way in _ASKED] or list(WAYS)
 #: But for ``apply``, which is a way.
 STAGES = ("record", "complete", "follow", "finish", "wake", "keep", "roll back", "undo", "close")
 _STAGES = [stage for stage in STAGES if stage in _ASKED]
-_WORDS = [w for w in _ASKED if w not in {*KINDS, *WAYS, *STAGES, "quarters", "part", "all"}]
+_PARTS = [part for part in map(re.compile(r"(\d+)/(\d+)").fullmatch, _ASKED) if part]
+_FIRST, _EVERY = (int(n) for n in _PARTS[0].groups()) if _PARTS else (1, 1 if _ASKED else 11)
+_OTHERS = {*KINDS, *WAYS, *STAGES, "quarters", "all", *(part[0] for part in _PARTS)}
+_WORDS = [word for word in _ASKED if word not in _OTHERS]
 #: The one on the node that restarts the container, by a part of its name.
 _OPTIONS = "has its features"
 #: Under the plan's profile, and still on its former driver, dockerd does not start: systemd gives
@@ -82,7 +86,6 @@ exit 1
 #: stopped instead. It ran neither before nor after: that is what there is to compare.
 _NOT_RUNNING = re.compile(r"container: active docker\.(service|socket) loaded failed ")
 _PART = ("nesting tunable", "fuse-overlayfs is installed")
-_EVERY = 11
 #: What the containers are that runs are cut off in: with Docker on its default driver, and without.
 BASES = (states.DOCKER, states.PLAIN)
 #: Each case adds to the journal, which each command line reads whole: so many, and back (cases).
@@ -163,11 +166,9 @@ def _is_chosen(case: Case) -> bool:
 
 
 def _part(cases: list[Case]) -> list[Case]:
-    """Return all that were asked for; if nobody asked, every eleventh and one at a quarter."""
-    if _ASKED:
-        return cases[::_EVERY] if "part" in _ASKED else cases
-    quarters = [case for case in cases if case.point.share in QUARTERS]
-    return [case for case in cases if case not in quarters][::_EVERY] + quarters[:1]
+    """Return the part of them that was asked for; if nobody asked, also one at a quarter."""
+    quarters = [case for case in cases if case.point.share in QUARTERS] if not _ASKED else []
+    return [case for case in cases if case not in quarters][_FIRST - 1 :: _EVERY] + quarters[:1]
 
 
 def _apply(lab: Lab, action: str) -> None:
@@ -177,6 +178,7 @@ def _apply(lab: Lab, action: str) -> None:
 
 def test_interruption(machine: Lab, subtests: pytest.Subtests) -> None:
     """Every action, every point, every kind; the table is in reports/interruption.json."""
+    assert 1 <= _FIRST <= _EVERY, f"there is no part {_FIRST} of {_EVERY}"
     started, rows = time.monotonic(), list[Row]()
     with Runs() as runs:
         for sweep in _sweeps(machine, runs):
