@@ -18,7 +18,7 @@ from states import Laid, links, look
 from remediation import docker_in_lxc
 from remediation.action import Consequence, Step
 from remediation.docker import StorageDriver
-from remediation.errors import FactError, RemediationError, RollbackFailed
+from remediation.errors import FactError, Meddled, RemediationError, RollbackFailed
 from remediation.plan import Plan
 
 OURS = docker_in_lxc.DRIVER
@@ -198,6 +198,16 @@ def test_layers_of_the_new_driver_are_put_aside_and_kept(tmp_path: Path) -> None
     assert (aside / OURS / "layer").read_text() == "theirs"
     assert (aside / "image" / OURS / "repositories.json").read_text() == "{}"
     assert it.docker.driver == "overlay2"
+
+
+def test_settings_that_were_edited_since_are_not_overwritten(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.plan().apply()
+    path = tmp_path / "here/daemon.json"
+    path.write_bytes(edited := path.read_bytes().replace(b"{", b'{"debug": true,', 1))
+    with pytest.raises(Meddled, match="was changed"):
+        it.plan().rollback()
+    assert (path.read_bytes(), it.docker.driver) == (edited, OURS)
 
 
 def test_a_docker_that_will_not_start_again_is_a_rollback_that_failed(tmp_path: Path) -> None:

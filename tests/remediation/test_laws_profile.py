@@ -20,7 +20,7 @@ from states import Laid, anything, laws, look
 from remediation import docker_in_lxc
 from remediation.action import Step
 from remediation.actions import Profile
-from remediation.errors import CommandFailed, FactError, RemediationError, RollbackFailed
+from remediation.errors import CommandFailed, FactError, Meddled, RemediationError, RollbackFailed
 from remediation.plan import Plan
 from remediation.transport import Local
 
@@ -151,6 +151,16 @@ def test_one_that_never_compiled_comes_back_with_its_policy_and_without_a_cache(
     assert it.look() == before
     assert it.kernel.cached() == b""
     assert it.plan().journal.entries() == []
+
+
+def test_a_file_that_was_edited_since_is_not_overwritten(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=THEIRS), compiled(THEIRS))
+    it.plan().apply()
+    path = tmp_path / "here" / NAME
+    path.write_bytes(edited := OURS + b"# theirs\n")
+    with pytest.raises(Meddled, match="was changed"):
+        it.plan().rollback()
+    assert (path.read_bytes(), it.kernel.policy) == (edited, compiled(OURS))
 
 
 def test_what_runs_under_it_keeps_it_loaded(tmp_path: Path) -> None:

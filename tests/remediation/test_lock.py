@@ -24,7 +24,7 @@ from remediation.plan import Plan
 from remediation.transport import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 _OWNER = """
@@ -118,6 +118,25 @@ def test_an_owner_that_was_killed_has_it_no_more(path: str) -> None:
 def test_a_file_alone_is_no_lock(path: str) -> None:
     Path(path).write_text('{"who":"somebody","at":"elsewhere","pid":1}')
     assert free(path)
+
+
+def test_a_terminals_ctrl_c_reaches_its_owner_alone(path: str) -> None:
+    """It goes to the whole process group; the owner lets go when it has seen to its last commands."""
+    program = f"""
+import signal
+signal.signal(signal.SIGINT, lambda *_: None)
+{_OWNER}"""
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", program, path]
+    with subprocess.Popen(
+        argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert len(process.stdout.readline().strip()) == 32
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+        taken = not free(path)
+        process.kill()
+    assert taken
 
 
 def test_a_command_that_outlives_its_owner_keeps_it(path: str) -> None:
@@ -285,24 +304,14 @@ Plan(steps, journal(folder, on=node), exclusive=exclusive).apply()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="this machine's node must be root's")
-@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["kill -INT", "at a terminal"])
-def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(
-    tmp_path: Path, send: Callable[[int, int], None]
-) -> None:
+def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(tmp_path: Path) -> None:
     """The command needs a second to end: what is taken back meanwhile, it would spoil again."""
     log = tmp_path / "log"
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests/remediation'}"}
     # A shell's background job ignores Ctrl-C, and so would what it starts.
     argv = ["env", "--default-signal=INT", sys.executable, "-c", _INTERRUPTED, str(tmp_path)]
-    pipe = subprocess.PIPE
     with subprocess.Popen(
-        argv,
-        cwd=ROOT,
-        env=environment,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        start_new_session=True,
+        argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         run = process.stdout.readline().strip()
@@ -311,7 +320,7 @@ def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(
             assert time.monotonic() < deadline, process.poll()
             time.sleep(0.05)
         time.sleep(0.3)  # it has begun before its parent knows of it
-        send(process.pid, signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=40)
     assert "KeyboardInterrupt" in said
     assert "RollbackFailed" not in said
