@@ -121,7 +121,7 @@ def test_a_file_alone_is_no_lock(path: str) -> None:
 
 
 def test_a_terminals_ctrl_c_reaches_its_owner_alone(path: str) -> None:
-    """It goes to the whole process group; the owner lets go when it has seen to its last commands."""
+    """It goes to the whole group; the owner lets go when it has seen to its last commands."""
     program = f"""
 import signal
 signal.signal(signal.SIGINT, lambda *_: None)
