@@ -179,6 +179,7 @@ def _apply(lab: Lab, action: str) -> None:
 def test_interruption(machine: Lab, subtests: pytest.Subtests) -> None:
     """Every action, every point, every kind; the table is in reports/interruption.json."""
     assert 1 <= _FIRST <= _EVERY, f"there is no part {_FIRST} of {_EVERY}"
+    assert len(_PARTS) <= 1, "one part at a time"
     started, rows = time.monotonic(), list[Row]()
     with Runs() as runs:
         for sweep in _sweeps(machine, runs):

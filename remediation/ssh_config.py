@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: A machine as ssh's -J takes it.
 FORM = r"(?:(?P<user>[^@/\s]+)@)?(?P<host>[^@:/\s]+)(?::(?P<port>\d+))?"
 _CONFIG = "~/.ssh/config"
+#: Of these the one that is said first counts.
+_COMPETING = ("proxycommand", "proxyjump")
 #: Where those are that look_for_keys has paramiko look for.
 _OWN_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519")
 #: By option, the files that it names if nobody says so.
@@ -108,9 +110,6 @@ def route(address: SshAddress) -> list[Hop]:
             identity=None,
             jump=",".join(before),
         )
-
-
-_COMPETING = ("proxycommand", "proxyjump")
 
 
 def _goes_by(options: paramiko.SSHConfigDict) -> str | None:
