@@ -91,7 +91,12 @@ class Point:
 
     def __str__(self) -> str:
         """As a run is told it."""
-        return f"{self.stage}:{self.number}:{self.share}:{self.seconds:.3f}"
+        return f"{self.stage}:{self.number}:{self.share}:{self.seconds:.3f}:{self.command}"
+
+    def is_at(self, here: Point) -> bool:
+        """Whether a run that is before the change ``here`` has come to this one."""
+        there = (self.stage, self.number) == (here.stage, here.number)
+        return there and here.command.startswith(self.command)
 
     def can_be(self, kind: str) -> bool:
         """Whether the sweep ends a run here in this way."""
@@ -102,16 +107,20 @@ class Point:
 
 def point(text: str) -> Point:
     """Read what ``str`` of a point wrote."""
-    stage, number, share, seconds = text.split(":")
-    return Point(stage, int(number), float(share), seconds=float(seconds))
+    stage, number, share, seconds, command = text.split(":", 4)
+    return Point(stage, int(number), float(share), command, float(seconds))
 
 
 class Points(Base):
-    """The node's transport, which counts the changes of each stage, and may do damage at one."""
+    """The node's transport, which counts the changes of each stage, and may do damage at one.
+
+    What failed and is asked again, as where a boot is waited for, counts once: how often, is up to
+    the machine, and what comes after it is to have the same number every time.
+    """
 
     def __init__(self, inner: Transport, chosen: Point | None, damage: Callable[[], None]) -> None:
         self._inner, self._chosen, self._damage = inner, chosen, damage
-        self._stage, self._count = "", 0
+        self._stage, self._count, self._failed = "", 0, ""
         self.machine = inner.machine
         self.seen: list[Point] = []
 
@@ -119,7 +128,7 @@ class Points(Base):
         """Hear from the plan what it enters."""
         del action
         if stage != self._stage:
-            self._stage, self._count = stage, 0
+            self._stage, self._count, self._failed = stage, 0, ""
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -128,16 +137,18 @@ class Points(Base):
         plain = _inner_command(" ".join(argv))
         if not self._stage or _LOOKS.match(plain):
             return self._inner.run(argv, stdin=stdin, timeout=timeout)
+        if plain == self._failed and not stdin:
+            return self._tried(plain, argv, stdin, timeout)
         self._count += 1
         here, chosen = Point(self._stage, self._count, command=plain[:60]), self._chosen
-        if chosen and (chosen.stage, chosen.number) == (here.stage, here.number):
+        if chosen and chosen.is_at(here):
             self._chosen = None  # a stage may come twice: once is enough
             if chosen.share:
                 self._let_through(chosen, argv, stdin, timeout)
                 raise TransportError(f"cut off inside {plain}")
             self._damage()
         started = time.monotonic()
-        result = self._inner.run(argv, stdin=stdin, timeout=timeout)
+        result = self._tried(plain, argv, stdin, timeout)
         here = replace(here, seconds=time.monotonic() - started)
         self.seen.append(here)
         self.seen += [replace(here, share=share) for share in _inside(here.seconds, stdin)]
@@ -146,6 +157,15 @@ class Points(Base):
     def hold(self, argv: Sequence[str]) -> Hold:
         """Pass it on."""
         return self._inner.hold(argv)
+
+    def _tried(
+        self, plain: str, argv: Sequence[str], stdin: bytes, timeout: float
+    ) -> CommandResult:
+        """Pass it on, and keep whether it failed, or had no answer at all."""
+        self._failed = plain
+        result = self._inner.run(argv, stdin=stdin, timeout=timeout)
+        self._failed = "" if result.ok else plain
+        return result
 
     def _let_through(
         self, chosen: Point, argv: Sequence[str], stdin: bytes, timeout: float

@@ -55,7 +55,7 @@ def test_nothing_is_a_point_outside_the_stages() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75])
 def test_a_point_is_read_as_it_was_written(share: float) -> None:
-    one = Point("roll back", 3, share, seconds=1.5)
+    one = Point("roll back", 3, share, "sh -c one: two", seconds=1.5)
     assert point(str(one)) == one
 
 
@@ -116,6 +116,35 @@ def test_the_damage_is_done_once_though_the_stage_comes_again() -> None:
         points.run(SHORT)
     assert seen == ["damage"]
     assert [each.number for each in points.seen] == [1, 2] * 4
+
+
+def test_what_is_waited_for_counts_once_however_often_it_is_asked(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    points = Points(Local(), None, lambda: None)
+    points.at("follow", "")
+    ready = ["sh", "-c", 'test -e "$1"', "sh", str(done)]
+    assert [points.run(ready).ok for _ in range(3)] == [False] * 3
+    done.touch()
+    assert points.run(ready).ok
+    points.run(ready)  # and that it is asked when it is ready is a change of its own
+    points.run(SHORT)
+    assert [each.number for each in points.seen] == [1, 2, 3]
+
+
+def test_input_that_could_not_be_taken_and_is_given_again_counts_twice() -> None:
+    points = Points(Local(), None, lambda: None)
+    points.at("record", "")
+    for _ in range(2):
+        points.run(["sh", "-c", "cat; exit 1"], stdin=b"an entry")
+    assert [each.number for each in points.seen if not each.share] == [1, 2]
+
+
+def test_another_command_in_the_place_of_the_one_that_was_counted_is_not_its_point() -> None:
+    seen: list[str] = []
+    points = Points(Local(), Point("undo", 1, 0.0, "sh -c sync"), lambda: seen.append("damage"))
+    points.at("undo", "")
+    points.run(SHORT)
+    assert seen == []
 
 
 @pytest.mark.parametrize(
