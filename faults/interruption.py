@@ -6,7 +6,7 @@ counts them, and at the chosen one does the damage, once. As a program it is one
 what it is to do it reads, as a JSON array of texts, from a line of its standard input, so that it
 can be started ahead::
 
-    echo '["950", "nesting tunable", "apply", "record:1:0.5:0.1", "killed"]' |
+    echo '["950", "nesting tunable", "apply", "record:1:0.5:0.1:sh -c", "killed"]' |
         python -m faults.interruption
 """
 
@@ -81,7 +81,11 @@ MEND = "mount -o remount,rw / && rm -f /var/tmp/fill /var/tmp/fill-rest /var/tmp
 
 @dataclass(frozen=True)
 class Point:
-    """The n-th change in a stage, which took so many seconds, when a share of it is done (0-1)."""
+    """The n-th change in a stage, which took so many seconds, when a share of it is done (0-1).
+
+    ``command`` is how that change begins: if the numbers of a run are others than when they were
+    counted, it is not cut off at another command in the name of this one. Empty, it is any.
+    """
 
     stage: str
     number: int
@@ -94,7 +98,7 @@ class Point:
         return f"{self.stage}:{self.number}:{self.share}:{self.seconds:.3f}:{self.command}"
 
     def is_at(self, here: Point) -> bool:
-        """Whether a run that is before the change ``here`` has come to this one."""
+        """Whether a run that is at the change ``here`` has come to this one."""
         there = (self.stage, self.number) == (here.stage, here.number)
         return there and here.command.startswith(self.command)
 
@@ -114,13 +118,16 @@ def point(text: str) -> Point:
 class Points(Base):
     """The node's transport, which counts the changes of each stage, and may do damage at one.
 
-    What failed and is asked again, as where a boot is waited for, counts once: how often, is up to
-    the machine, and what comes after it is to have the same number every time.
+    A command that failed and is asked again, as while a boot is waited for, is one change, from the
+    first time it is asked until it has succeeded: how often it is asked depends on the machine, and
+    what follows must have the same number every time.
     """
 
     def __init__(self, inner: Transport, chosen: Point | None, damage: Callable[[], None]) -> None:
         self._inner, self._chosen, self._damage = inner, chosen, damage
-        self._stage, self._count, self._failed = "", 0, ""
+        self._stage, self._count = "", 0
+        self._failed: tuple[str, ...] = ()
+        self._began, self._first = 0.0, 0  # of this change: when, and where it is in what was seen
         self.machine = inner.machine
         self.seen: list[Point] = []
 
@@ -128,7 +135,7 @@ class Points(Base):
         """Hear from the plan what it enters."""
         del action
         if stage != self._stage:
-            self._stage, self._count, self._failed = stage, 0, ""
+            self._stage, self._count, self._failed = stage, 0, ()
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -137,58 +144,73 @@ class Points(Base):
         plain = _inner_command(" ".join(argv))
         if not self._stage or _LOOKS.match(plain):
             return self._inner.run(argv, stdin=stdin, timeout=timeout)
-        if plain == self._failed and not stdin:
-            return self._tried(plain, argv, stdin, timeout)
-        self._count += 1
-        here, chosen = Point(self._stage, self._count, command=plain[:60]), self._chosen
+        # Input that is given again is a change of its own: the journal's next line.
+        if stdin or tuple(argv) != self._failed:
+            self._count += 1
+            self._began, self._first = time.monotonic(), len(self.seen)
+        here, chosen = Point(self._stage, self._count, command=_beginning(plain)), self._chosen
         if chosen and chosen.is_at(here):
-            self._chosen = None  # a stage may come twice: once is enough
             if chosen.share:
-                self._let_through(chosen, argv, stdin, timeout)
-                raise TransportError(f"cut off inside {plain}")
+                return self._let_through(chosen, argv, stdin, timeout)
+            self._chosen = None  # a stage may come twice: once is enough
             self._damage()
-        started = time.monotonic()
-        result = self._tried(plain, argv, stdin, timeout)
-        here = replace(here, seconds=time.monotonic() - started)
-        self.seen.append(here)
-        self.seen += [replace(here, share=share) for share in _inside(here.seconds, stdin)]
+        result = self._passed_on(argv, stdin, timeout)
+        here = replace(here, seconds=time.monotonic() - self._began)
+        shares = (0.0, *_inside(here.seconds, stdin))
+        self.seen[self._first :] = [replace(here, share=share) for share in shares]
         return result
 
     def hold(self, argv: Sequence[str]) -> Hold:
         """Pass it on."""
         return self._inner.hold(argv)
 
-    def _tried(
-        self, plain: str, argv: Sequence[str], stdin: bytes, timeout: float
-    ) -> CommandResult:
+    def _passed_on(self, argv: Sequence[str], stdin: bytes, timeout: float) -> CommandResult:
         """Pass it on, and keep whether it failed, or had no answer at all."""
-        self._failed = plain
+        self._failed = tuple(argv)
         result = self._inner.run(argv, stdin=stdin, timeout=timeout)
-        self._failed = "" if result.ok else plain
+        if result.ok:
+            self._failed = ()
         return result
 
     def _let_through(
         self, chosen: Point, argv: Sequence[str], stdin: bytes, timeout: float
-    ) -> None:
-        """Let the node have a share of the command, of its input or of its time; then damage."""
-        if stdin:
-            part = stdin[: int(len(stdin) * chosen.share)]
-            self._inner.run(argv, stdin=part, timeout=timeout)
-            self._damage()
-            return
+    ) -> CommandResult:
+        """Let the node have a share of the command, of its input or of its time; then damage.
+
+        What fails before that is its caller's to ask again: then that is cut.
+        """
+        results: list[CommandResult] = []
 
         def run() -> None:
             with suppress(RemediationError, OSError):
-                self._inner.run(argv, timeout=timeout)
+                results.append(self._passed_on(argv, stdin, timeout))
 
+        if stdin:
+            stdin = stdin[: int(len(stdin) * chosen.share)]
         command = threading.Thread(target=run, daemon=True)
-        started = time.monotonic()
         command.start()
-        command.join(chosen.seconds * chosen.share)
-        if not command.is_alive():
-            print(f"{ENDED} {time.monotonic() - started:.2f} s", file=sys.stderr, flush=True)
+        left = self._began + chosen.seconds * chosen.share - time.monotonic()
+        command.join(timeout if stdin else max(left, 0.0))
+        if not stdin and not command.is_alive():
+            if self._failed:
+                return _answer(results)
+            print(f"{ENDED} {time.monotonic() - self._began:.2f} s", file=sys.stderr, flush=True)
+        self._chosen = None
         self._damage()
         command.join(_LAST_WORDS)  # it closes the connection that it has lost, and no later one
+        raise TransportError(f"cut off inside {_inner_command(' '.join(argv))}")
+
+
+def _answer(results: list[CommandResult]) -> CommandResult:
+    """Return what a command answered that was run beside, as if it had been waited for."""
+    if not results:
+        raise TransportError("it had no answer, before it was to be cut off")
+    return results[0]
+
+
+def _beginning(plain: str) -> str:
+    """Return how a command begins: what tells it from others, and is the same in every run."""
+    return re.sub(r"taken-back-\d+", "taken-back-*", plain)[:60]
 
 
 def _inside(seconds: float, stdin: bytes) -> tuple[float, ...]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from remediation.transport import CommandResult
+
 SHORT = ["sh", "-c", "sleep 0"]
 
 
@@ -118,17 +120,77 @@ def test_the_damage_is_done_once_though_the_stage_comes_again() -> None:
     assert [each.number for each in points.seen] == [1, 2] * 4
 
 
-def test_what_is_waited_for_counts_once_however_often_it_is_asked(tmp_path: Path) -> None:
-    done = tmp_path / "done"
+#: Fails three times, and then succeeds: what its caller asks until then.
+READY = ["sh", "-c", 'echo >>"$1"; sleep 0.3; test "$(wc -l <"$1")" -gt 3', "sh"]
+
+
+def wait_for(points: Points, file: Path) -> int:
+    """Ask until it is ready; return how often that was."""
+    return next(asked for asked in range(1, 9) if points.run([*READY, str(file)]).ok)
+
+
+def test_what_is_waited_for_is_one_change_however_often_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruption, "_LONG", 0.9)  # no single one of them takes that long
     points = Points(Local(), None, lambda: None)
     points.at("follow", "")
-    ready = ["sh", "-c", 'test -e "$1"', "sh", str(done)]
-    assert [points.run(ready).ok for _ in range(3)] == [False] * 3
-    done.touch()
-    assert points.run(ready).ok
-    points.run(ready)  # and that it is asked when it is ready is a change of its own
-    points.run(SHORT)
-    assert [each.number for each in points.seen] == [1, 2, 3]
+    assert wait_for(points, tmp_path / "one") == 4
+    points.run([*READY, str(tmp_path / "one")])  # it had succeeded: asked once more, it counts anew
+    points.run(["false"])
+    points.at("close", "")
+    points.run(["false"])
+    assert [(each.stage, each.number) for each in points.seen if not each.share] == [
+        *[("follow", number) for number in (1, 2, 3)],
+        ("close", 1),
+    ]
+    inside = [each for each in points.seen if each.share]
+    assert [(each.number, each.share) for each in inside] == [(1, 0.5), (1, 0.25), (1, 0.75)]
+    assert all(1.2 < each.seconds < 3 for each in inside)
+
+
+def test_what_is_waited_for_is_cut_in_the_time_of_the_whole_waiting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, seen = tmp_path / "file", list[str]()
+    chosen = Point("follow", 1, 0.5, seconds=1.4)
+    points = Points(Local(), chosen, lambda: seen.append(file.read_text()))
+    points.at("follow", "")
+    with pytest.raises(TransportError, match="cut off inside"):
+        wait_for(points, file)
+    assert seen == ["\n" * 3]  # as the third was asked
+    assert ENDED not in capsys.readouterr().err
+
+
+class Deaf(Local):
+    """A machine that does not answer the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        self.asked += 1
+        if self.asked == 1:
+            raise TransportError("no answer")
+        return super().run(argv, stdin=stdin, timeout=timeout)
+
+
+@pytest.mark.parametrize("chosen", [None, Point("follow", 1, 0.5, seconds=60.0)])
+def test_what_had_no_answer_and_is_asked_again_is_one_change(chosen: Point | None) -> None:
+    points = Points(Deaf(), chosen, lambda: None)
+    points.at("follow", "")
+    with pytest.raises(TransportError, match="no answer"):
+        points.run(SHORT)
+    if chosen:
+        with pytest.raises(TransportError, match="cut off inside"):
+            points.run(SHORT)
+    else:
+        points.run(SHORT)
+        points.run(["sh", "-c", "true"])
+        assert [each.number for each in points.seen] == [1, 2]
 
 
 def test_input_that_could_not_be_taken_and_is_given_again_counts_twice() -> None:
@@ -137,6 +199,27 @@ def test_input_that_could_not_be_taken_and_is_given_again_counts_twice() -> None
     for _ in range(2):
         points.run(["sh", "-c", "cat; exit 1"], stdin=b"an entry")
     assert [each.number for each in points.seen if not each.share] == [1, 2]
+
+
+def test_a_point_that_was_counted_is_come_to_once_before_its_command() -> None:
+    def commands(run: int) -> list[list[str]]:
+        texts = (f": a:b\n: {'long ' * 20}{run}", f": mv /taken-back-{run * 12345}", ": end")
+        return [["sh", "-c", text] for text in texts]
+
+    counted = Points(Local(), None, lambda: None)
+    counted.at("undo", "")
+    for argv in commands(0):
+        counted.run(argv)
+    assert len(counted.seen) == 3
+    for run, there in enumerate(counted.seen, start=1):
+        seen: list[tuple[str, int]] = []
+        points = Points(Local(), point(str(there)), lambda: seen.append(now))  # noqa: B023
+        for stage in ("apply", "undo"):
+            points.at(stage, "")
+            for number, argv in enumerate(commands(run), start=1):
+                now = (stage, number)
+                points.run(argv)
+        assert seen == [("undo", run)]
 
 
 def test_another_command_in_the_place_of_the_one_that_was_counted_is_not_its_point() -> None:
