@@ -43,6 +43,7 @@ DONE = "the damage is done"
 #: What a run says besides if nothing was cut, and after how many seconds: the command was faster
 #: than when it was counted.
 ENDED = "the command had ended after"
+_CUT_OFF = "cut off inside a command"
 #: These do not end a run inside a command: the command itself fails.
 FROM_NOW_ON = ("full", "readonly")
 #: A command without input is cut inside only if it takes longer than this (seconds).
@@ -179,26 +180,30 @@ class Points(Base):
 
         What fails before that is its caller's to ask again: then that is cut.
         """
+        if stdin:
+            part = stdin[: int(len(stdin) * chosen.share)]
+            self._inner.run(argv, stdin=part, timeout=timeout)
+            self._chosen = None
+            self._damage()
+            raise TransportError(_CUT_OFF)
         results: list[CommandResult] = []
 
         def run() -> None:
             with suppress(RemediationError, OSError):
-                results.append(self._passed_on(argv, stdin, timeout))
+                results.append(self._passed_on(argv, b"", timeout))
 
-        if stdin:
-            stdin = stdin[: int(len(stdin) * chosen.share)]
         command = threading.Thread(target=run, daemon=True)
         command.start()
         left = self._began + chosen.seconds * chosen.share - time.monotonic()
-        command.join(timeout if stdin else max(left, 0.0))
-        if not stdin and not command.is_alive():
+        command.join(max(left, 0.0))
+        if not command.is_alive():
             if self._failed:
                 return _answer(results)
             print(f"{ENDED} {time.monotonic() - self._began:.2f} s", file=sys.stderr, flush=True)
         self._chosen = None
         self._damage()
         command.join(_LAST_WORDS)  # it closes the connection that it has lost, and no later one
-        raise TransportError(f"cut off inside {_inner_command(' '.join(argv))}")
+        raise TransportError(_CUT_OFF)
 
 
 def _answer(results: list[CommandResult]) -> CommandResult:

@@ -98,6 +98,15 @@ def test_the_damage_is_done_when_the_share_of_input_was_read(tmp_path: Path) -> 
     assert seen == [b"01234"]
 
 
+def test_a_share_of_input_that_did_not_arrive_is_no_cut() -> None:
+    seen: list[str] = []
+    points = Points(Deaf(), Point("record", 1, 0.5), lambda: seen.append("damage"))
+    points.at("record", "")
+    with pytest.raises(TransportError, match="no answer"):
+        points.run(["cat"], stdin=b"an entry")
+    assert seen == []
+
+
 def test_before_a_change_the_damage_is_done_and_the_change_is_tried(tmp_path: Path) -> None:
     flag, seen = tmp_path / "flag", list[bool]()
     points = Points(Local(), Point("undo", 1), lambda: seen.append(flag.exists()))
