@@ -103,7 +103,7 @@ def test_a_share_of_input_that_did_not_arrive_is_no_cut() -> None:
     points = Points(Deaf(), Point("record", 1, 0.5), lambda: seen.append("damage"))
     points.at("record", "")
     with pytest.raises(TransportError, match="no answer"):
-        points.run(["cat"], stdin=b"an entry")
+        points.run(["sh", "-c", "cat"], stdin=b"an entry")
     assert seen == []
 
 
