@@ -1,4 +1,4 @@
-"""Keeps these tests away from the journal and the lock of the machine that they run on."""
+"""Keeps these tests away from this machine's journal and lock, and gives a user and an sshd."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sshd import ME, Sshd, new_key, running
 
 from remediation import journal, lock
+from remediation.ssh import Ssh, SshAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 _FORBIDDEN = (journal.DIRECTORY, lock.PATH)
 
@@ -28,3 +31,30 @@ def _not_this_machines_own() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess.Popen, "__init__", guarded)
         yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's home with one key, no agent, and nothing known."""
+    folder = tmp_path / "home"
+    (folder / ".ssh").mkdir(parents=True)
+    new_key(folder / ".ssh/id_ed25519")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return folder
+
+
+@pytest.fixture
+def server(home: Path, tmp_path: Path) -> Iterator[Sshd]:
+    """A server that lets the user's key in; its host key is known."""
+    with running(tmp_path / "server", home / ".ssh/id_ed25519.pub") as one:
+        (home / ".ssh/known_hosts").write_text(one.known_as)
+        yield one
+
+
+@pytest.fixture
+def ssh(server: Sshd) -> Iterator[Ssh]:
+    """A connection to it."""
+    connection = Ssh(SshAddress("127.0.0.1", server.port, ME))
+    yield connection
+    connection.close()

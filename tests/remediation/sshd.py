@@ -16,6 +16,8 @@ from remediation.ssh import free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ME = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+
 _CONFIG = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -43,6 +45,12 @@ class Sshd:
         """The line of a known_hosts file."""
         kind, key = self.host_key.with_suffix(".pub").read_text().split()[:2]
         return f"[127.0.0.1]:{self.port} {kind} {key}\n"
+
+    @property
+    def fingerprint(self) -> str:
+        """Its host key's, as ssh-keygen says it."""
+        argv = ["ssh-keygen", "-lf", str(self.host_key)]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()[1]
 
     def sessions(self) -> list[int]:
         """The processes that serve one connection each."""

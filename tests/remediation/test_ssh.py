@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import paramiko
 import pytest
-from sshd import Sshd, new_key, running
+from sshd import ME, Sshd, new_key, running
 
 from remediation.errors import TransportError
 from remediation.root import as_root
@@ -28,43 +28,6 @@ from remediation.transport import RUN_ID, Inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-ME = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's home with one key, no agent, and nothing known."""
-    folder = tmp_path / "home"
-    (folder / ".ssh").mkdir(parents=True)
-    new_key(folder / ".ssh/id_ed25519")
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    return folder
-
-
-@pytest.fixture
-def server(home: Path, tmp_path: Path) -> Iterator[Sshd]:
-    """A server that lets the user's key in; its host key is known."""
-    with running(tmp_path / "server", home / ".ssh/id_ed25519.pub") as one:
-        (home / ".ssh/known_hosts").write_text(one.known_as)
-        yield one
-
-
-@pytest.fixture
-def ssh(server: Sshd) -> Iterator[Ssh]:
-    connection = Ssh(SshAddress("127.0.0.1", server.port, ME))
-    yield connection
-    connection.close()
-
-
-def fingerprint(server: Sshd) -> str:
-    argv = ["ssh-keygen", "-lf", str(server.host_key)]
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()[1]
-
-
-def not_known(server: Sshd) -> str:
-    return re.escape(f"the host key of [127.0.0.1]:{server.port} is not known")
 
 
 def alive(pid: int) -> bool:
@@ -80,119 +43,6 @@ def wait_for(what: Path) -> str:
         assert time.monotonic() < end, f"{what} did not come to be"
         time.sleep(0.01)
     return what.read_text().strip()
-
-
-def test_an_unknown_host_key_is_never_accepted(home: Path, server: Sshd, ssh: Ssh) -> None:
-    (home / ".ssh/known_hosts").unlink()
-    with pytest.raises(TransportError) as raised:
-        ssh.run(["true"])
-    said, _, line = str(raised.value).rpartition("\n")
-    name = f"[127.0.0.1]:{server.port}"
-    assert said == (
-        f"the host key of {name} is not known: ssh-ed25519 {fingerprint(server)}\n"
-        "compare it on the machine's own console "
-        "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); if it is the same, add this line to "
-        "~/.ssh/known_hosts:"
-    )
-    assert not (home / ".ssh/known_hosts").exists()
-    (home / ".ssh/known_hosts").write_text(f"{line}\n")
-    assert ssh.run(["true"]).ok
-
-
-#: Each stands before the line that counts, and OpenSSH takes it or passes it over.
-ODD = {
-    "an authority": "@cert-authority * {other}",
-    "another one that is revoked": "@revoked * {other}",
-    "no base64": "elsewhere ssh-ed25519 AAAA!\n",
-    "a key that is none": "elsewhere ssh-ed25519 AAAA\n",
-    "a key of a kind to come": "elsewhere ssh-new AAAA\n",
-    "no hash": "|1|abc|def {key}",
-    "no kind of hash": "|2|abc {key}",
-    "an RSA key with a negative number": "elsewhere ssh-rsa AAAAB3NzaC1yc2EAAAAB/wAAAAH/\n",
-    "too few words": "elsewhere\n",
-    "a marker alone": "@revoked\n",
-    "a comment and an empty line": "# {other}\n",
-    "not UTF-8": "els\udcffwhere {other}",
-}
-
-
-@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_known_hosts_as_openssh_reads_it(
-    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path, odd: str
-) -> None:
-    other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
-    key = server.known_as.partition(" ")[2]
-    text = odd.format(other=other, key=key) + server.known_as
-    (home / ".ssh/known_hosts").write_bytes(text.encode(errors="surrogateescape"))
-    assert ssh.run(["true"]).ok
-    client = ["ssh", "-F", "none", "-i", home / ".ssh/id_ed25519", "-o", "BatchMode=yes"]
-    client += ["-o", f"UserKnownHostsFile={home}/.ssh/known_hosts", "-p", str(server.port)]
-    subprocess.run([*client, f"{ME}@127.0.0.1", "true"], check=True, capture_output=True)
-
-
-@pytest.mark.parametrize("order", [1, -1], ids=["revoked after", "revoked before"])
-def test_a_host_key_that_is_revoked(home: Path, server: Sshd, ssh: Ssh, order: int) -> None:
-    lines = [server.known_as, f"@revoked * {server.known_as.partition(' ')[2]}"][::order]
-    (home / ".ssh/known_hosts").write_text("".join(lines))
-    with pytest.raises(TransportError) as raised:
-        ssh.run(["true"])
-    assert str(raised.value) == (
-        f"the host key of [127.0.0.1]:{server.port} is revoked (~/.ssh/known_hosts, line "
-        f"{lines.index(lines[1] if order == 1 else lines[0]) + 1}): "
-        f"ssh-ed25519 {fingerprint(server)}"
-    )
-
-
-def test_a_revoked_key_of_a_host_that_has_another_one(
-    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path
-) -> None:
-    """It is not "changed": nobody is told how to get rid of what warns."""
-    argv = ["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", str(tmp_path / "other")]
-    subprocess.run(argv, check=True)
-    known = f"[127.0.0.1]:{server.port} {(tmp_path / 'other.pub').read_text()}"
-    revoked = f"@revoked * {server.known_as.partition(' ')[2]}"
-    (home / ".ssh/known_hosts").write_text(known + revoked)
-    with pytest.raises(TransportError, match=r"is revoked \(~/.ssh/known_hosts, line 2\)"):
-        ssh.run(["true"])
-
-
-def test_known_hosts_that_cannot_be_read_know_nobody(home: Path, server: Sshd, ssh: Ssh) -> None:
-    (home / ".ssh/known_hosts").unlink()
-    (home / ".ssh/known_hosts").mkdir()
-    with pytest.raises(TransportError, match=not_known(server)):
-        ssh.run(["true"])
-
-
-def test_of_two_keys_for_a_name_the_first_counts(
-    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path
-) -> None:
-    """As with paramiko's own reader: one that is appended later replaces nothing."""
-    other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
-    with (home / ".ssh/known_hosts").open("a") as known:
-        known.write(f"[127.0.0.1]:{server.port} {other}")
-    assert ssh.run(["true"]).ok
-
-
-def test_the_machines_own_known_hosts(home: Path, server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
-    (home / ".ssh/known_hosts").rename(tmp_path / "global")
-    (home / ".ssh/config").write_text(f"Host *\n GlobalKnownHostsFile {tmp_path}/global\n")
-    assert ssh.run(["true"]).ok
-
-
-def test_a_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
-    other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
-    (home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{server.port} {other}")
-    with pytest.raises(TransportError) as raised:
-        ssh.run(["true"])
-    assert str(raised.value) == (
-        f"the host key of {ME}@127.0.0.1:{server.port} has CHANGED: somebody may be in between, "
-        "or the machine was installed anew. If you know why: "
-        f"ssh-keygen -R '[127.0.0.1]:{server.port}' -f ~/.ssh/known_hosts"
-    )
-    (home / ".ssh/known_hosts").rename(tmp_path / "global")
-    (home / ".ssh/config").write_text(f"Host *\n GlobalKnownHostsFile {tmp_path}/global\n")
-    with pytest.raises(TransportError, match=f"-f {re.escape(str(tmp_path))}/global$"):
-        ssh.run(["true"])
 
 
 def test_a_refused_key_names_the_user_and_a_command_to_try(
@@ -251,20 +101,14 @@ def test_a_key_of_a_kind_that_paramiko_cannot_use(home: Path, server: Sshd) -> N
         Ssh(SshAddress("127.0.0.1", server.port, ME, home / ".ssh/sk")).run(["true"])
 
 
-def test_an_identity_of_the_configuration_that_is_not_there(home: Path, server: Sshd) -> None:
-    """As ssh does, it goes on with the others."""
-    (home / ".ssh/config").write_text("Host *\n IdentityFile ~/.ssh/nope\n")
-    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
-    assert ssh.run(["true"]).ok
-    ssh.close()
-
-
 def test_nobody_listens(home: Path) -> None:
     with pytest.raises(TransportError, match=r"cannot reach x@127\.0\.0\.1:1 by SSH: .*connect"):
         Ssh(SshAddress("127.0.0.1", 1, "x")).run(["true"])
 
 
 CLOSED, RESET, SILENT, WEB = "closed", "reset", "silent", "web"
+
+
 #: Which of the two comes first is the kernel's to say: our own greeting is never read.
 ENDED = "(the other side closed the connection|Connection reset by peer)"
 
@@ -376,31 +220,6 @@ def test_a_name_that_nobody_knows(home: Path, monkeypatch: pytest.MonkeyPatch) -
     assert str(raised.value) == "cannot reach pve1 by SSH: Name or service not known"
 
 
-def test_an_alias_of_the_users_configuration(home: Path, server: Sshd, tmp_path: Path) -> None:
-    key, known = tmp_path / "elsewhere", tmp_path / "known"
-    (home / ".ssh/id_ed25519").rename(key)
-    (home / ".ssh/known_hosts").rename(known)
-    (home / ".ssh/config").write_text(
-        f"Host pve1\n HostName 127.0.0.1\n Port {server.port}\n User {ME}\n"
-        f" IdentityFile {key}\n UserKnownHostsFile {known}\n"
-    )
-    ssh = Ssh(SshAddress("pve1"))
-    assert ssh.run(["echo", "a b"]).stdout == b"a b\n"
-    assert ssh.machine == "pve1"
-    ssh.close()
-
-
-def test_what_the_configuration_includes(home: Path, server: Sshd) -> None:
-    """Relative to ~/.ssh; what follows an Include is for every host again."""
-    (home / ".ssh/config.d").mkdir()
-    (home / ".ssh/config.d/one").write_text("Host pve1\n HostName 127.0.0.1\n")
-    (home / ".ssh/config.d/two").write_text(f"Host pve1\n User {ME}\nHost other\n")
-    (home / ".ssh/config").write_text(f"Include config.d/*\nPort {server.port}\n")
-    ssh = Ssh(SshAddress("pve1"))
-    assert ssh.run(["true"]).ok
-    ssh.close()
-
-
 def test_a_key_that_only_the_agent_has(
     home: Path, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,28 +238,6 @@ def test_a_key_that_only_the_agent_has(
     finally:
         agent.terminate()
         agent.wait(10)
-
-
-def test_what_the_target_states_wins_over_the_configuration(home: Path, server: Sshd) -> None:
-    (home / ".ssh/config").write_text(
-        "Host *\n Port 1\n User nobody\n IdentityFile /nonexistent\n HostName 127.0.0.1\n"
-    )
-    ssh = Ssh(SshAddress("pve1", server.port, ME, home / ".ssh/id_ed25519"))
-    assert ssh.run(["true"]).ok
-    ssh.close()
-
-
-def test_the_labs_keys_are_all_that_counts_in_the_lab(home: Path, server: Sshd) -> None:
-    (home / ".ssh/config").write_text("Host *\n HostName 192.0.2.1\n ProxyJump nowhere\n")
-    known = home / "pinned"
-    (home / ".ssh/known_hosts").rename(known)
-    key = home / ".ssh/id_ed25519"
-    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, key, known, only_known=True))
-    assert ssh.run(["true"]).ok
-    ssh.close()
-    lost = SshAddress("127.0.0.1", server.port, ME, None, known, only_known=True)
-    with pytest.raises(TransportError, match="No authentication methods"):
-        Ssh(lost).run(["true"])
 
 
 @pytest.mark.parametrize("stated", [True, False], ids=["by the target", "by the configuration"])
@@ -469,24 +266,6 @@ def test_a_chain_of_jump_hosts(home: Path, server: Sshd, tmp_path: Path) -> None
         ssh.close()
 
 
-def test_a_jump_hosts_key_is_verified_too(home: Path, server: Sshd, tmp_path: Path) -> None:
-    with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
-        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=f"{ME}@127.0.0.1:{jump.port}"))
-        with pytest.raises(TransportError, match=not_known(jump)):
-            ssh.run(["true"])
-        assert not server.sessions()
-
-
-def test_what_is_behind_a_jump_host_is_verified_too(
-    home: Path, server: Sshd, tmp_path: Path
-) -> None:
-    with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
-        (home / ".ssh/known_hosts").write_text(jump.known_as)
-        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=f"{ME}@127.0.0.1:{jump.port}"))
-        with pytest.raises(TransportError, match=not_known(server)):
-            ssh.run(["true"])
-
-
 def test_a_jump_host_that_is_not_there_is_named(home: Path, server: Sshd) -> None:
     ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump="x@127.0.0.1:1"))
     with pytest.raises(TransportError) as raised:
@@ -494,35 +273,6 @@ def test_a_jump_host_that_is_not_there_is_named(home: Path, server: Sshd) -> Non
     assert str(raised.value).startswith(
         f"cannot reach the jump host x@127.0.0.1:1 to {ME}@127.0.0.1:{server.port} by SSH: "
     )
-
-
-def test_jumps_in_a_circle(home: Path) -> None:
-    (home / ".ssh/config").write_text("Host a\n ProxyJump b\nHost b\n ProxyJump a\n")
-    with pytest.raises(TransportError) as raised:
-        Ssh(SshAddress("a")).run(["true"])
-    assert str(raised.value) == "~/.ssh/config: the ProxyJump of a leads back to it"
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("Host a\n Port many\n", "~/.ssh/config: the Port of a is 'many'"),
-        ("Host\n", "~/.ssh/config cannot be read: Unparsable line Host"),
-        (
-            "Host a\n ProxyUseFdpass yes\n ProxyCommand nc %h %p\n ProxyJump b\n",
-            (
-                "~/.ssh/config: the ProxyCommand of a is not supported here; say ProxyJump "
-                "there, or jump in a target file"
-            ),
-        ),
-        ("Host a\n ProxyJump a:b:c\n", "the ProxyJump of a, 'a:b:c': expected [USER@]HOST[:PORT]"),
-    ],
-)
-def test_a_configuration_that_cannot_be_read(home: Path, text: str, said: str) -> None:
-    (home / ".ssh/config").write_text(text)
-    with pytest.raises(TransportError) as raised:
-        Ssh(SshAddress("a")).run(["true"])
-    assert str(raised.value) == said
 
 
 def test_both_streams_may_be_big(ssh: Ssh) -> None:
