@@ -215,7 +215,7 @@ def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
         try:
             for denial in window.news() if window and shown else ():
                 console.tell(f"denied: {denial.summary}", style="yellow")
-        except RemediationError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is
             shown = False
             console.tell(f"denials are not shown any more: {error}")
         if line:

@@ -258,6 +258,7 @@ class ContainerOptions(Simple):
         start: starts it and waits until it has booted.
         shutdown: lets it end.
         containers: returns Docker's containers that run in it.
+        require_ours: raises FactError if something else starts it and lets it end.
     """
 
     name: str
@@ -270,6 +271,7 @@ class ContainerOptions(Simple):
     start: Callable[[], None] = field(compare=False)
     shutdown: Callable[[], None] = field(compare=False)
     containers: Callable[[], tuple[str, ...]] = field(default=lambda: (), compare=False)
+    require_ours: Callable[[], None] = field(default=lambda: None, compare=False)
 
     before: ClassVar[Any] = OptionsState
 
@@ -292,6 +294,7 @@ class ContainerOptions(Simple):
                 f"{self.path} on {on.machine}: the container is locked ({lock}), something is at "
                 "work on it; wait until that has ended, and if it never will: pct unlock"
             )
+        self.require_ours()
 
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.action.Action`."""
@@ -318,7 +321,12 @@ class ContainerOptions(Simple):
         return _OTHER_VOLUMES if back is not before.file else None
 
     def standing(self, on: Transport) -> OptionsState:
-        """See :class:`remediation.action.Action`: the file; what runs in it may not answer."""
+        """See :class:`remediation.action.Action`: the file; what runs in it may not answer.
+
+        Raises:
+            FactError: something is at work on it, which would lose its lock, or it is not ours.
+        """
+        self.require_reversible(on)
         return OptionsState(self._file.capture(on), running=False, effective="")
 
     def meddled(

@@ -263,7 +263,10 @@ class Window:
         if self._start.inode not in paths:
             raise Unwatched("audit.log of the window's start was rotated away or removed")
         first = paths[self._start.inode]
-        number = int(first.rpartition(".")[2]) if first != _AUDIT_LOG else 0
+        named = re.fullmatch(rf"{re.escape(_AUDIT_LOG)}(?:\.(\d+))?", first)
+        if named is None:  # logrotate's dates: in which order they are is not said
+            raise Unwatched(f"audit.log of the window's start was rotated to {first}")
+        number = int(named[1] or 0)
         newer = [f"{_AUDIT_LOG}.{n}" for n in range(number - 1, 0, -1)]
         newer += [_AUDIT_LOG] if number else []
         parts = [self._denied(first, self._start.size + 1)]

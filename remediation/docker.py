@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,13 +30,15 @@ class DockerState:
 
     ``unit`` is ``active`` or ``stopped``, the same of its socket, and systemd's word for what it
     does at boot (``not-found`` where there is no Docker yet); ``drivers`` are those with a
-    directory; ``containers`` those that run, which may end by themselves.
+    directory; ``containers`` those that run, which may end by themselves; ``images`` the drivers
+    of which Docker knows images, which a Docker that is gone leaves, too.
     """
 
     settings: FileState
     unit: str
     drivers: tuple[str, ...]
     containers: tuple[str, ...] = field(default=(), compare=False)
+    images: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -76,19 +79,20 @@ class StorageDriver(Simple):
         asked = Ahead(on, wanted)  # one start of pct
         words = ["active" if asked.run(unit).ok else "stopped" for unit in units]
         unit = " ".join([*words, _at_boot(asked)])
-        drivers = self._drivers(asked, settings)
-        return DockerState(settings, unit, drivers, running_containers(asked))
+        drivers, images = self._stored(asked, settings)
+        return DockerState(settings, unit, drivers, running_containers(asked), images)
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.action.Action`: Docker must run as its settings say."""
         settings = files.content(self._file.capture(on))
-        asked = Ahead(on, [_IN_USE, _RUNNING])
+        asked = Ahead(on, [_IN_USE, _RUNNING, _TOLD])
         answer = asked.run(_IN_USE)
         driver, _, root = answer.text.strip().partition(" ")
-        if not answer.ok or not root:
-            return  # it does not run: it will start as its settings say
+        if not answer.ok or not root:  # it does not run: it will start as its settings say
+            _require_told(asked, settings)
+            return
         asked.run(_RUNNING).require("which containers run could not be recorded")
-        if (named := _driver_named(settings)) not in {"", driver}:
+        if (named := _named(settings, "storage-driver")) not in {"", driver}:
             raise FactError(
                 f"Docker in {on.machine} runs on {driver}, and its settings ({self.path}) name "
                 f"{named}: restart it first, since started anew it does not come back to {driver}"
@@ -103,16 +107,27 @@ class StorageDriver(Simple):
             raise FactError(
                 f"Docker in {on.machine} keeps its data in {root}, of which its settings "
                 f'({self.path}) say nothing: name it there as "data-root" instead of on its '
-                "command line, and restart it; what lies elsewhere could not be taken back"
+                "command line or by a link, and restart it; what lies elsewhere could not be taken "
+                "back"
             )
 
     def _listing(self, settings: FileState) -> Argv:
         root = self.root(files.content(settings))
-        return ("find", root, "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\\n")
+        places = (root, f"{root}/image")
+        return ("find", "-H", *places, "-mindepth", "1", "-maxdepth", "1", "-printf", "%p\\n")
 
-    def _drivers(self, on: Transport, settings: FileState) -> tuple[str, ...]:
-        listing = on.run(self._listing(settings))
-        return tuple(sorted(set(listing.text.split()) & set(self.DRIVERS)))
+    def _stored(
+        self, on: Transport, settings: FileState
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the drivers that have a directory, and those of whose images Docker knows."""
+        root = self.root(files.content(settings))
+        found = set(on.run(self._listing(settings)).text.splitlines())
+        drivers = tuple(name for name in self.DRIVERS if f"{root}/{name}" in found)
+        return drivers, tuple(name for name in self.DRIVERS if f"{root}/image/{name}" in found)
+
+    def _made(self, on: Transport, before: DockerState) -> list[str]:
+        """Return what is below Docker's directory of drivers that came since."""
+        return _came(before, *self._stored(on, before.settings))
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.action.Action`."""
@@ -153,16 +168,16 @@ class StorageDriver(Simple):
         self._file.rollback(on, before.settings)
         root = self.root(files.content(before.settings))  # the plan leaves that one key alone
         aside = f"{root}/taken-back-{time.time_ns()}"  # the same file system: only a rename
-        for driver in sorted(set(self._drivers(on, before.settings)) - set(before.drivers)):
+        if made := self._made(on, before):
             on.run(["mkdir", "-p", f"{aside}/image"]).require()
-            # The driver's own directory last: it is what tells that there is something to move.
-            for place in (f"image/{driver}", driver):
-                if on.run(["test", "-d", f"{root}/{place}"]).ok:
-                    on.run(["mv", "-T", f"{root}/{place}", f"{aside}/{place}"]).require()
+        for place in made:
+            on.run(["mv", "-T", f"{root}/{place}", f"{aside}/{place}"]).require()
 
     def restored(self, on: Transport, before: DockerState) -> bool:
         """See :class:`remediation.action.Action`: what it does at boot the plan never changed."""
-        return _but_at_boot(self.capture(on)) == _but_at_boot(before)
+        now = self.capture(on)
+        came = _came(before, now.drivers, now.images)
+        return _but_at_boot(now) == _but_at_boot(before) and not came
 
     def resume(self, on: Transport, before: DockerState) -> None:
         """Start Docker, its socket and its containers if they ran before, else stop it."""
@@ -198,8 +213,9 @@ class StorageDriver(Simple):
             lost = f"; {gone}, started with --rm, goes for good" if gone else ""
             return [f"Docker in {on.machine} is restarted on {self.driver}{hidden}{lost}"]
         sentence = f"Docker in {on.machine} is restarted on its former settings"
-        if new := sorted(set(self._drivers(on, before.settings)) - set(before.drivers)):
+        if made := self._made(on, before):
             root = self.root(files.content(before.settings))
+            new = dict.fromkeys(place.removeprefix("image/") for place in made)
             sentence += f"; what it made on {', '.join(new)} is moved to {root}/taken-back-*"
             sentence += f": {held}" if held else ""
         return [sentence]
@@ -213,14 +229,42 @@ _NOT_FOUND = "not-found"
 _SOCKET = "docker.socket"
 
 
-def _driver_named(settings: bytes | None) -> str:
-    """Return the storage driver that Docker's settings name, empty if none."""
+def _named(settings: bytes | None, key: str) -> str:
+    """Return what Docker's settings name under a key, empty if nothing."""
     try:
         found = json.loads(settings or b"{}")
     except ValueError:
         return ""
-    named = found.get("storage-driver") if isinstance(found, dict) else None
+    named = found.get(key) if isinstance(found, dict) else None
     return named if isinstance(named, str) else ""
+
+
+def _came(before: DockerState, drivers: Sequence[str], images: Sequence[str]) -> list[str]:
+    """Return what drivers that came since have below Docker's directory.
+
+    Of an older before-image the images are not known: those of a driver that was there stay.
+    """
+    with_images = set(images) - {*before.images, *before.drivers}
+    own = set(drivers) - set(before.drivers)
+    return [*(f"image/{name}" for name in sorted(with_images)), *sorted(own)]
+
+
+def _require_told(on: Transport, settings: bytes | None) -> None:
+    """Raise FactError if a Docker that is stopped will keep its data where its settings do not say.
+
+    Args:
+        on: the container.
+        settings: what its daemon.json says.
+    """
+    told = on.run(_TOLD).text.replace("\\\n", " ")
+    lines = [line for line in told.splitlines() if not line.lstrip().startswith(("#", ";"))]
+    option = next((found[1] for line in lines if (found := _ELSEWHERE.search(line))), "")
+    if option := option or (_named(settings, "userns-remap") and "userns-remap"):
+        raise FactError(
+            f"Docker in {on.machine} does not run, and started it would keep its data elsewhere "
+            f"({option}): what the plan changes there could not be taken back. Take that out; a "
+            f'place of its own is named in its settings, as "data-root"'
+        )
 
 
 def _but_at_boot(state: DockerState) -> DockerState:
@@ -233,6 +277,11 @@ _IF_IT_RUNS = f"systemctl is-active -q docker || exit {_DOWN}; "
 #: One command, to be asked ahead.
 DRIVER_IN_USE = ("sh", "-c", _IF_IT_RUNS + 'docker info -f "{{.Driver}}"')
 _IN_USE = ("sh", "-c", _IF_IT_RUNS + 'docker info -f "{{.Driver}} {{.DockerRootDir}}"')
+#: What is told to dockerd beside its settings. Debian's unit adds what the first file says.
+_TOLD = ("sh", "-c", "cat /etc/default/docker; systemctl cat docker; true")
+_ELSEWHERE = re.compile(
+    r"(?:dockerd|DOCKER_OPTS).*?[\s\"'=](--data-root|--graph|-g|--userns-remap)\b"
+)
 _RUNNING = ("sh", "-c", _IF_IT_RUNS + "docker ps -q --no-trunc")
 _ALL = ("sh", "-c", _IF_IT_RUNS + "docker ps -aq --no-trunc")
 #: Those that run and that Docker removes when they end.

@@ -14,6 +14,8 @@ from functools import partial
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from remediation import config
 from remediation.action import Consequence, Step
 from remediation.actions import ContainerOptions, Directory, FileEdit, OptionsState, Profile
@@ -167,6 +169,7 @@ def _options(runtime: Runtime, ctid: int) -> Step:
         start=lambda: _start(runtime, ctid, lambda _: None),
         shutdown=lambda: runtime.shutdown(ctid),
         containers=lambda: running_containers(container),
+        require_ours=lambda: runtime.require_ours(ctid),
     )
 
     def resume(undone: Mapping[str, Any]) -> None:
@@ -326,6 +329,14 @@ def _inserted(text: bytes | None, block: str, before: str, path: str) -> bytes:
     return edited.encode(errors="surrogateescape")
 
 
+class _Described(msgspec.Struct):
+    lxc_configs: dict[str, Any] = {}
+
+
+class _Container(msgspec.Struct):
+    pct_features: list[str] = []
+
+
 def described(text: bytes | None, ctid: int) -> bytes:
     """Return phoenix's descriptions with the container's features and profile."""
     if text is None:
@@ -334,10 +345,15 @@ def described(text: bytes | None, ctid: int) -> bytes:
         document = json.loads(text)
     except ValueError as error:
         raise FactError(f"{CONTAINERS} is not JSON ({error}); mend it") from error
-    entry = document.get("lxc_configs", {}).get(str(ctid))
-    if entry is None:
+    try:
+        configs = msgspec.convert(document, _Described).lxc_configs
+        known = msgspec.convert(configs.get(str(ctid)), _Container | None)
+    except msgspec.ValidationError as error:
+        raise FactError(f"{CONTAINERS} is not as phoenix writes it ({error}); mend it") from error
+    if known is None:
         return text
-    merged = config.features(",".join(entry.get("pct_features", []))) | FEATURES
+    entry = document["lxc_configs"][str(ctid)]
+    merged = config.features(",".join(known.pct_features)) | FEATURES
     entry["pct_features"] = [f"{key}={value}" for key, value in merged.items()]
     entry["apparmor_profile"] = PROFILE
     return text if document == json.loads(text) else _json(document, text)

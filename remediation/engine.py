@@ -210,6 +210,15 @@ class Engine(Simple):
         if known:
             on.run(["groupdel", GROUP]).require()
 
+    def standing(self, on: Transport) -> Any:
+        """See :class:`remediation.action.Action`."""
+        return self._packages.standing(on)
+
+    def meddled(self, now: Any, before: EngineState, after: Any) -> Drift | None:
+        """See :class:`remediation.action.Action`."""
+        found = now.packages if isinstance(now, EngineState) else now
+        return self._packages.meddled(found, before.packages, after)
+
     def price(self, on: Transport, before: EngineState | None) -> list[str]:
         """See :class:`remediation.action.Action`."""
         if before is None:

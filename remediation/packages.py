@@ -19,9 +19,11 @@ APT_TIMEOUT = 1800.0
 #: A run that was cut off may have left an apt that is still at work: it is waited for (seconds).
 #: dpkg syncs what it unpacks, but not what the packages' own scripts write: after a power cut a
 #: package is installed, and what its removal has to remember is an empty file.
+#: Nobody answers dpkg's questions: settings of a package that was removed stay as they are.
 _APT = (
     *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
     *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
+    *("-o", "DPkg::Options::=--force-confold"),
 )
 #: For a look: apt would write these caches, where they are not there.
 _NO_CACHE = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
@@ -33,6 +35,33 @@ _END_JOURNAL = ("dpkg", "--set-selections")
 #: Unpacks anew, and runs no script that would start what is to go.
 _UNPACK = ("-o", "DPkg::ConfigurePending=false")
 _AGAIN = ("install", "--reinstall", "--no-install-recommends")
+#: What the packages that may come delete when they are purged, whoever wrote it: their settings,
+#: and units that somebody masked. Source: conffiles, postinst and postrm of Debian's packages of
+#: 13. docker-ce and containerd.io, removed and not purged, leave some of the same.
+SETTINGS = {
+    "/etc/adduser.conf": "adduser",
+    "/etc/deluser.conf": "adduser",
+    "/etc/ca-certificates.conf": "ca-certificates",
+    "/etc/containerd/config.toml": "containerd",
+    "/etc/systemd/system/containerd.service": "containerd",
+    "/etc/default/docker": "docker.io",
+    "/etc/init.d/docker": "docker.io",
+    "/etc/systemd/system/docker.service": "docker.io",
+    "/etc/systemd/system/docker.socket": "docker.io",
+    "/etc/fuse.conf": "fuse3",
+    "/etc/ethertypes": "netbase",
+    "/etc/protocols": "netbase",
+    "/etc/rpc": "netbase",
+    "/etc/services": "netbase",
+    "/etc/ssl/openssl.cnf": "openssl",
+}
+_THERE = 'for path; do test ! -e "$path" -a ! -L "$path" || echo "$path"; done'
+#: Names those settings of the given packages that are not as the package brought them.
+_EDITED = (
+    "dpkg-query -W -f '${Conffiles}\\n' \"$@\" 2>/dev/null | "
+    "awk 'length($2) == 32 { print $2 \"  \" $1 }' | "
+    'md5sum -c --quiet --ignore-missing 2>/dev/null | sed "s/: FAILED$//"'
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +115,7 @@ class Package(Simple):
         theirs = _simulate(on, *self.after).require().text if self.after else ""
         adds = _statuses(on, sorted(_installs(plan) - _installs(theirs)))
         self._require_whole(on, adds)
+        _require_no_settings(on, adds)
         if re.search(r"^[1-9]\d* not fully installed or removed", plan, re.MULTILINE):
             raise FactError(
                 f"on {on.machine}: a package is half-installed, and apt would go on with it: "
@@ -211,6 +241,26 @@ class Package(Simple):
         touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
         return ", ".join(sorted(touched - set(ours)))
 
+    def standing(self, on: Transport) -> Any:
+        """See :class:`remediation.action.Action`: settings that were edited, by their paths."""
+        owners = sorted(set(SETTINGS.values()))
+        edited = on.run(["sh", "-c", _EDITED, "edited", *owners]).require().text.splitlines()
+        return {path: on.read(path) for path in edited if path in SETTINGS}
+
+    def meddled(self, now: Any, before: PackageState, after: Any) -> Drift | None:  # noqa: ARG002
+        """See :class:`remediation.action.Action`: what was edited since would be purged."""
+        if isinstance(now, PackageState):  # what a later run found: it looks at packages only
+            return None
+        lost = {
+            path: content or b""
+            for path, content in now.items()
+            if before.adds.get(SETTINGS[path]) == ""
+        }
+        if not lost:
+            return None
+        kept = b"".join(f"# {path}\n".encode() + content for path, content in lost.items())
+        return Drift(f"{', '.join(lost)} of a package that is to go was changed", kept)
+
     def price(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.action.Action`."""
         if before is None:
@@ -221,6 +271,19 @@ class Package(Simple):
         now = _statuses(on, before.adds)
         gone = [name for name, status in before.adds.items() if now[name] != status]
         return [f"{', '.join(gone)}: removed from {on.machine}"] if gone else []
+
+
+def _require_no_settings(on: Transport, adds: dict[str, str]) -> None:
+    """Raise FactError if purging what comes would delete what was there before it came."""
+    theirs = [path for path, owner in SETTINGS.items() if adds.get(owner) == ""]
+    found = on.run(["sh", "-c", _THERE, "there", *theirs]).require().text.split() if theirs else []
+    if found:
+        owners = ", ".join(dict.fromkeys(SETTINGS[path] for path in found))
+        raise FactError(
+            f"in {on.machine} there is {', '.join(found)}, and {owners}, which would come, takes "
+            "it for its own: a rollback would delete it. Move it away (what a removed Docker left: "
+            f"apt-get purge docker-ce containerd.io), or install {owners} yourself first"
+        )
 
 
 def _installs(plan: str) -> set[str]:

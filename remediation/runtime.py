@@ -39,6 +39,9 @@ _PCT_ERRORS = {
     ),
     r"^ipcc_send_rec": "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
 }
+#: What Proxmox's high availability looks after: a section each, ``ct: CTID`` and indented lines.
+_HA = "/etc/pve/ha/resources.cfg"
+_HA_SECTION = r"^(?:ct|vm): *{}\b.*((?:\n(?:[ \t]+\S|#).*)*)"
 _INCLUDE = re.compile(r"^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$", re.MULTILINE)
 _NESTED = 8  #: deeper than anybody nests, shallow enough to end
 #: A process's profile, and what LXC mounted for it.
@@ -68,6 +71,9 @@ class Runtime(Protocol):
     def state(self, ctid: int) -> str | None:
         """Return ``running``, ``stopped`` …, or None if there is no such container."""
 
+    def require_ours(self, ctid: int) -> None:
+        """Raise FactError if something else starts the container and lets it end."""
+
     def start(self, ctid: int) -> None:
         """Start the container; raises CommandFailed with what the runtime said."""
 
@@ -95,6 +101,9 @@ class _Lxc:
 
     def __init__(self, node: Transport) -> None:
         self.node = node
+
+    def require_ours(self, ctid: int) -> None:
+        """See :class:`Runtime`; LXC's own tools know of nobody else."""
 
     def init_pid(self, ctid: int) -> int:
         """Return the node's pid of the container's first process.
@@ -243,16 +252,39 @@ class Pct(_Lxc):
             raise FactError(f"pct status {ctid} said {answer.text!r}")
         return match[1]
 
+    def require_ours(self, ctid: int) -> None:
+        """See :class:`Runtime`: of a container that Proxmox's HA manages.
+
+        There pct only notes what is wanted and returns at once; the manager does it later, and
+        keeps the container stopped that was to be restarted. Source: pve-container's API (vm_stop,
+        vm_shutdown), ha-manager(1), and PVE::HA::Config for "ignored".
+        """
+        written = (self.node.read(_HA) or b"").decode(errors="replace")
+        found = re.search(_HA_SECTION.format(ctid), written, re.MULTILINE)
+        if found is None:
+            return
+        stated = re.search(r"^[ \t]+state[ \t]+(\S+)", found[1], re.MULTILINE)
+        state = stated[1] if stated else "started"
+        if state != "ignored":
+            raise FactError(
+                f"container {ctid} on {self.node.machine} is managed by Proxmox's HA ({_HA}), "
+                "which does later what is asked of it, and would leave it stopped. Take it from "
+                f"HA: ha-manager set ct:{ctid} --state ignored; afterwards: --state {state}"
+            )
+
     def start(self, ctid: int) -> None:
         """See :class:`Runtime`."""
+        self.require_ours(ctid)
         self._pct("start", ctid, timeout=180).require()
 
     def stop(self, ctid: int) -> None:
         """See :class:`Runtime`."""
+        self.require_ours(ctid)
         self._pct("stop", ctid, timeout=180).require()
 
     def shutdown(self, ctid: int) -> None:
         """See :class:`Runtime`."""
+        self.require_ours(ctid)
         options = ("--timeout", "60", "--forceStop", "1")
         self._pct("shutdown", ctid, *options, timeout=180).require()
 

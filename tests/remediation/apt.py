@@ -30,8 +30,10 @@ class Apt(Machine):
         self.dpkg = True  # whether it answers
         self.steps = -1  # dies before this step of dpkg's; -1: never
         self.interrupted = False  # whether dpkg has a journal that nobody has ended
+        self.settings: dict[str, bytes] = {}  # of those that a purge deletes, what is there
+        self.edited: list[str] = []  # of these, what is not as its package brought it
 
-    def answer(self, words: list[str], stdin: bytes) -> Answer | None:
+    def answer(self, words: list[str], stdin: bytes) -> Answer | None:  # noqa: PLR0911 - a table
         if words[:4] == _QUERY:
             if not self.dpkg:
                 return 2, b"", b"dpkg-query: error: failed to open package info file"
@@ -42,6 +44,15 @@ class Apt(Machine):
             assert stdin == b"", "it would select something"
             self.interrupted = False
             return 0, b"", b""
+        match words:
+            case ["sh", "-c", packages._THERE, "there", *paths]:
+                return 0, "".join(f"{x}\n" for x in paths if x in self.settings).encode(), b""
+            case ["sh", "-c", packages._EDITED, "edited", *owners]:
+                known = [x for x in self.edited if self.status.get(packages.SETTINGS[x])]
+                assert {packages.SETTINGS[each] for each in known} <= set(owners)
+                return 0, "".join(f"{each}\n" for each in known).encode(), b""
+            case ["env", "LC_ALL=C", "cat", "--", path] if path in packages.SETTINGS:
+                return 0, self.settings[path], b""
         if tuple(words[: len(packages._APT)]) != packages._APT:
             return None
         asked = words[len(packages._APT) :]

@@ -52,7 +52,7 @@ class Death:
 
 def _statements(argv: Sequence[str]) -> list[str]:
     named = list(argv[:2]) == ["sh", "-c"] and len(argv) > 3
-    named = named and argv[3] not in {"at once", "sync"}  # which change nothing
+    named = named and argv[3] not in {"at once", "sync", "there", "edited"}  # which change nothing
     return argv[2].split("; ") if named else []
 
 

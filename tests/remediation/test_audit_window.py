@@ -159,6 +159,15 @@ def test_the_start_of_the_window_is_gone() -> None:
         window.close()
 
 
+def test_a_log_that_is_rotated_under_another_name_than_auditds() -> None:
+    """logrotate's dates: what came in between cannot be told by them."""
+    node = Node()
+    window = audit.Window(node)
+    node.answers[FIND] = f"12 {LOG}\n11 {LOG}-20261126\n"
+    with pytest.raises(audit.Unwatched, match=rf"start was rotated to {LOG}-20261126"):
+        window.close()
+
+
 @SOURCES
 def test_a_canary_that_is_not_logged(source: str) -> None:
     node = Node(source)

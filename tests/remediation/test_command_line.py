@@ -358,6 +358,23 @@ def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
     assert said.endswith("… second\n… third\n")
 
 
+def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is told before it is taken back would keep it from being taken back."""
+
+    class Mistaken(Listened):
+        def news(self) -> list[audit.Denial]:
+            raise ValueError("invalid literal")
+
+    monkeypatch.setattr(audit, "Window", lambda *_: Mistaken())
+    with _watched(ON, "auto") as tell:
+        tell("taking back what was changed")
+    said = capsys.readouterr().err
+    assert "denials are not shown any more: invalid literal" in said
+    assert said.endswith("… taking back what was changed\n")
+
+
 def test_nothing_ends_because_a_denial_cannot_be_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -239,6 +239,32 @@ def test_the_description_of_the_container_is_changed_and_no_other() -> None:
     assert it.described(before, 12345) == before
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"lxc_configs": []}',
+        '{"lxc_configs": {"950": "x"}}',
+        '{"lxc_configs": {"950": {"pct_features": null}}}',
+        '{"lxc_configs": {"950": {"pct_features": "nesting=1"}}}',
+        '{"lxc_configs": {"950": {"pct_features": [1]}}}',
+    ],
+)
+def test_a_description_of_another_shape_is_left_as_it_is(text: str) -> None:
+    with pytest.raises(FactError, match=r"configs\.json is not as phoenix writes it \(Expected"):
+        it.described(text.encode(), 950)
+
+
+def test_of_others_only_the_own_description_must_be_as_phoenix_writes_it() -> None:
+    text = b'{"lxc_configs": {"950": {"other": 1}, "951": "x"}}'
+    entry = json.loads(it.described(text, 950))["lxc_configs"]["950"]
+    assert entry == {
+        "other": 1,
+        "pct_features": ["nesting=1", "keyctl=1", "fuse=1"],
+        "apparmor_profile": it.PROFILE,
+    }
+
+
 def test_the_clauses_known_before_anybody_is_asked_are_those_of_the_whole_plan() -> None:
     running = (0, b"status: running\n", b"")
     node = Scripted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from states import Laid, anything, files, laws
 from world import world
 
-from remediation.errors import FactError
+from remediation.actions import ContainerOptions
+from remediation.errors import FactError, RollbackFailed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from remediation.plan import Plan
 
 configs = anything.filter(lambda laid: laid.kind in {"file", "absent", "link"})
 
@@ -99,6 +103,50 @@ def test_what_holds_its_lock_is_waited_for(tmp_path: Path) -> None:
     assert said.startswith("nothing is begun: ")
     assert it.plan().rollback() == []
     assert (tmp_path / "here/config").read_bytes() == b"lock: backup\narch: amd64\n"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_holds_its_lock_is_waited_for_on_the_way_back_too(tmp_path: Path, force: bool) -> None:
+    """Put back, the file would have lost the lock, and its restart ended the backup."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    before = it.look()
+    it.plan().apply()
+    path = tmp_path / "here/config"
+    applied = path.read_bytes()
+    path.write_bytes(locked := b"lock: backup\n" + applied)
+    runs = it.node.effective
+    with pytest.raises(RollbackFailed, match=r"the container is locked \(backup\)"):
+        it.plan().rollback(force=force)
+    assert (path.read_bytes(), it.node.effective) == (locked, runs)
+    path.write_bytes(applied)
+    it.plan().rollback()
+    assert it.look() == before
+
+
+def test_what_is_not_ours_to_restart_is_not_begun_with_and_not_put_back(tmp_path: Path) -> None:
+    """Proxmox's HA would stop it, later and for good."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+
+    def managed() -> None:
+        raise FactError("managed by HA")
+
+    def not_ours() -> Plan:
+        step = it.step()
+        assert isinstance(step.action, ContainerOptions)
+        action = replace(step.action, require_ours=managed)
+        return replace(it.plan(), steps=[replace(step, action=action)])
+
+    before = it.look()
+    with pytest.raises(FactError, match="managed by HA"):
+        not_ours().apply()
+    assert (it.look(), it.plan().journal.lines()) == (before, [])
+    it.plan().apply()
+    applied = it.look()
+    with pytest.raises(RollbackFailed, match="managed by HA"):
+        not_ours().rollback(force=True)
+    assert it.look() == applied
+    it.plan().rollback()
+    assert it.look() == before
 
 
 def test_the_price_is_a_restart_and_only_where_there_is_one(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -248,6 +248,92 @@ def test_data_of_which_the_settings_say_nothing_is_not_begun_with(tmp_path: Path
     with pytest.raises(FactError, match=r"keeps its data in /srv/docker.*\"data-root\""):
         it.plan().apply()
     assert it.plan().journal.lines() == []
+
+
+#: Each is a place that a stopped Docker would take once it is started.
+TOLD = {
+    "by its unit": b"ExecStart=/usr/sbin/dockerd -H fd:// --data-root=/srv/docker\n",
+    "by a unit of two lines": b"ExecStart=/usr/sbin/dockerd \\\n  -g /srv/docker\n",
+    "by Debian's options": b"# DOCKER_OPTS=\nDOCKER_OPTS='--data-root /srv/docker'\n",
+    "by options alone": b'DOCKER_OPTS="--graph=/srv/docker"\n',
+    "for other users": b"ExecStart=/usr/bin/dockerd --userns-remap=default\n",
+}
+#: None of these is.
+UNTOLD = {
+    "a comment": b"#DOCKER_OPTS=--data-root=/srv/docker\n",
+    "another option": b"ExecStart=/usr/sbin/dockerd --group docker --containerd=/run/c.sock\n",
+    "another program": b"ExecStartPre=/usr/bin/grep -g x\n",
+}
+
+
+@pytest.mark.parametrize("told", TOLD.values(), ids=TOLD)
+def test_a_stopped_docker_that_would_keep_its_data_elsewhere_is_not_begun_with(
+    tmp_path: Path, told: bytes
+) -> None:
+    layers = frozenset({"overlay2"})
+    it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
+    it.docker.told = told
+    with pytest.raises(FactError, match=r"does not run, and started it would .*\((-|--)\w"):
+        it.plan().apply()
+    assert it.plan().journal.lines() == []
+
+
+@pytest.mark.parametrize("told", UNTOLD.values(), ids=UNTOLD)
+def test_a_stopped_docker_that_is_told_no_place_is_begun_with(tmp_path: Path, told: bytes) -> None:
+    layers = frozenset({"overlay2"})
+    it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
+    before, it.docker.told = it.look(), told
+    it.plan().apply()
+    it.plan().rollback()
+    assert it.look() == before
+
+
+def test_a_stopped_docker_with_users_of_its_own_is_not_begun_with(tmp_path: Path) -> None:
+    settings = Laid(content=b'{"userns-remap": "default"}')
+    it = world(str(tmp_path), settings, frozenset(), running=False, installed=True)
+    with pytest.raises(FactError, match=r"\(userns-remap\)"):
+        it.plan().apply()
+
+
+def test_where_dockers_directory_is_a_link_its_layers_are_seen(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"vfs"}), running=False, installed=True)
+    (tmp_path / "root").rename(tmp_path / "elsewhere")
+    (tmp_path / "root").symlink_to("elsewhere")
+    it.plan().apply()
+    assert (tmp_path / "elsewhere" / OURS).is_dir()
+    it.plan().rollback()
+    there = sorted(each.name for each in (tmp_path / "elsewhere").iterdir())
+    assert [name for name in there if not name.startswith("taken-back-")] == ["image", "vfs"]
+    assert [each.name for each in (tmp_path / "elsewhere/image").iterdir()] == ["vfs"]
+
+
+def test_images_without_layers_are_put_aside_too(tmp_path: Path) -> None:
+    """As where Docker came with the plan, beside an older one's data: its layers went first."""
+    layers = frozenset({"overlay2"})
+    it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
+    before = it.look()
+    it.plan().apply()
+    (tmp_path / "root" / OURS).rmdir()
+    it.plan().rollback()
+    assert it.look() == before
+    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    assert (aside / "image" / OURS).is_dir()
+
+
+def test_images_that_an_older_before_image_does_not_know_of_stay(tmp_path: Path) -> None:
+    """Written by an earlier version: it says of which drivers there were layers, and no more."""
+    it = world(str(tmp_path), Laid("absent"), frozenset({"vfs"}), running=True, installed=True)
+    before = it.look()
+    it.plan().apply()
+    journal = it.plan().journal
+    (step,) = it.plan().steps
+    (entry,) = journal.entries()
+    image = journal.image(entry.before, step.action.before)
+    assert image.images == ("overlay2", "vfs")
+    older = replace(image, images=())
+    step.action.rollback(step.on, older)
+    assert step.action.restored(step.on, older)
+    assert it.look()[:2] == before[:2]  # type: ignore[index]
 
 
 def test_containers_that_ran_run_again(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from states import laws
 
+from remediation import packages
 from remediation.action import Step
-from remediation.errors import CommandFailed, FactError, RemediationError, RollbackFailed
+from remediation.errors import (
+    CommandFailed,
+    FactError,
+    Meddled,
+    RemediationError,
+    RollbackFailed,
+)
 from remediation.packages import Package
 from remediation.plan import Plan
+from remediation.transport import Local
 
 ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")
 NEEDS = {"fuse-overlayfs": ["fuse3"], "fuse3": ["libfuse3-4"], "sshfs": ["fuse3"]}
@@ -252,6 +261,75 @@ def test_what_came_later_and_needs_it_is_not_swept_away(tmp_path: Path) -> None:
     apt.status["sshfs"] = ""
     plan(tmp_path, apt).rollback()
     assert known(apt) == {}
+
+
+def test_settings_that_were_there_before_their_package_are_not_begun_with(tmp_path: Path) -> None:
+    """A purge deletes them, whoever wrote them."""
+    apt = Apt(NEEDS, {})
+    apt.settings = {"/etc/fuse.conf": b"user_allow_other\n", "/etc/default/docker": b"theirs\n"}
+    with pytest.raises(FactError, match=r"there is /etc/fuse\.conf, and fuse3, which would come"):
+        plan(tmp_path, apt).apply()
+    assert (known(apt), plan(tmp_path, apt).journal.lines()) == ({}, [])
+
+
+@pytest.mark.parametrize("status", ["ii", "rc"])
+def test_settings_of_a_package_that_dpkg_knows_stay_with_it(tmp_path: Path, status: str) -> None:
+    apt = Apt(NEEDS, {"fuse3": status, "libfuse3-4": "ii"})
+    before = known(apt)
+    apt.settings, apt.edited = {"/etc/fuse.conf": b"theirs\n"}, ["/etc/fuse.conf"]
+    plan(tmp_path, apt).apply()
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == before
+
+
+def test_settings_that_were_edited_since_are_not_purged_unseen(tmp_path: Path) -> None:
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    installed = known(apt)
+    apt.settings, apt.edited = {"/etc/fuse.conf": b"user_allow_other\n"}, ["/etc/fuse.conf"]
+    with pytest.raises(Meddled, match=r"/etc/fuse\.conf of a package that is to go was changed"):
+        plan(tmp_path, apt).rollback()
+    assert known(apt) == installed
+    plan(tmp_path, apt).rollback(force=True)
+    assert known(apt) == {}
+    (kept,) = (tmp_path / "journal/kept").iterdir()
+    assert kept.read_bytes() == b"# /etc/fuse.conf\nuser_allow_other\n"
+
+
+def test_what_a_later_run_found_is_compared_with_nothing(tmp_path: Path) -> None:
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.status["fuse-overlayfs"] = ""
+    plan(tmp_path, apt).apply()
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
+def test_dpkg_tells_which_settings_were_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real one, of a system of its own; it knows of some no sum, and some were deleted."""
+    here = {name: tmp_path / name for name in ("as it came", "edited", "deleted", "new")}
+    sum_ = hashlib.md5(b"as it came\n", usedforsecurity=False).hexdigest()
+    here = {name: tmp_path / name.replace(" ", "-") for name in here}
+    for name, path in here.items():
+        path.write_text("as it came\n" if name == "as it came" else "edited\n")
+    here["deleted"].unlink()
+    lines = [f" {path} {'newconffile' if n == 'new' else sum_}" for n, path in here.items()]
+    (tmp_path / "dpkg/info").mkdir(parents=True)
+    (tmp_path / "dpkg/updates").mkdir()
+    (tmp_path / "dpkg/status").write_text(
+        "Package: fuse3\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n"
+        "Maintainer: x <x@localhost>\nDescription: x\nConffiles:\n" + "\n".join(lines) + "\n"
+    )
+    monkeypatch.setenv("DPKG_ADMINDIR", str(tmp_path / "dpkg"))
+    said = Local().run(["sh", "-c", packages._EDITED, "edited", "docker.io", "fuse3"])
+    assert (said.exit_code, said.text) == (0, f"{here['edited']}\n")
+    link = tmp_path / "dangling"
+    link.symlink_to("/nowhere")
+    looked = ["there", str(link), str(here["edited"]), str(here["deleted"])]
+    said = Local().run(["sh", "-c", packages._THERE, *looked])
+    assert (said.exit_code, said.text) == (0, f"{link}\n{here['edited']}\n")
 
 
 def test_a_dpkg_that_does_not_answer_does_not_pass_for_not_installed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scripted import Scripted
 
+from remediation import packages
 from remediation.packages import Package, PackageState
 
 DPKG = ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n")
@@ -12,7 +13,9 @@ BOTH = (*DPKG, "fuse-overlayfs", "fuse3")
 APT = (
     *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
     *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
+    *("-o", "DPkg::Options::=--force-confold"),
 )
+THERE = ("sh", "-c", packages._THERE, "there", "/etc/fuse.conf")
 SIMULATE = (*APT, "-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs")
 ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")
 PLAN = b"""Inst libfuse3-4 [3.17.1-1] (3.17.2-1 Debian:13 [amd64])
@@ -24,7 +27,7 @@ UNKNOWN = (1, b"", b"dpkg-query: no packages found matching fuse-overlayfs\n")
 
 
 def test_an_upgrade_is_not_an_addition() -> None:
-    node = Scripted({QUERY: UNKNOWN, BOTH: UNKNOWN, SIMULATE: (0, PLAN, b"")})
+    node = Scripted({QUERY: UNKNOWN, BOTH: UNKNOWN, SIMULATE: (0, PLAN, b""), THERE: (0, b"", b"")})
     assert ACTION.capture(node) == PackageState("", {"fuse-overlayfs": "", "fuse3": ""})
     assert ACTION.check(node) is not None
 

@@ -83,6 +83,8 @@ class Pve(Base):
                 return 0, self.route, b""
             case ["pct", "exec", *_, "/proc/net/ipv6_route"]:
                 return 0, self.route6, b""
+            case ["env", "LC_ALL=C", "cat", "--", "/etc/pve/ha/resources.cfg" as path]:
+                return 1, b"", f"cat: {path}: No such file or directory\n".encode()
             case ["env", "LC_ALL=C", "cat", "--", path] if path == JOURNAL:
                 if self.journal:
                     return 0, self.journal, b""

@@ -33,6 +33,8 @@ TRUE = ("pct", "exec", "200", "--keep-env", "0", "--", *ENV, "true")
 CAT = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/lxc/200.conf")
 FIND = ("find", "/etc/pve/nodes", "-path", "*/lxc/200.conf")
 NOWHERE: Answer = (0, b"", b"")
+HA = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/ha/resources.cfg")
+ALONE: Answer = (1, b"", b"cat: /etc/pve/ha/resources.cfg: No such file or directory")
 
 
 def answering(name: str, argv: tuple[str, ...]) -> Pct:
@@ -42,7 +44,7 @@ def answering(name: str, argv: tuple[str, ...]) -> Pct:
 
 
 def saying(code: int, said: str, *argv: str) -> Pct:
-    return Pct(Scripted({argv: (code, b"", said.encode()), FIND: NOWHERE}))
+    return Pct(Scripted({argv: (code, b"", said.encode()), FIND: NOWHERE, HA: ALONE}))
 
 
 def test_entering_a_container_that_is_not_there() -> None:
@@ -84,6 +86,7 @@ def test_a_container_of_another_node(ask: Callable[[Pct], object]) -> None:
     answers: dict[tuple[str, ...], Answer] = dict.fromkeys(argvs, absent)
     answers[CAT] = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
     answers[FIND] = (0, b"/etc/pve/nodes/pve2/lxc/200.conf\n", b"")
+    answers[HA] = ALONE
     with pytest.raises(RemediationError) as raised:
         ask(Pct(Scripted(answers)))
     assert str(raised.value) == ELSEWHERE
@@ -135,6 +138,48 @@ def test_pcts_own_errors_say_what_to_do(code: int, said: str, advice: str) -> No
     with pytest.raises(TransportError) as raised:
         saying(code, said, "pct", "stop", "200").stop(200)
     assert str(raised.value) == f"on scripted: pct stop 200: {said.strip()}\n{advice}"
+
+
+#: As Proxmox writes it, and as its documentation allows it to be written.
+RESOURCES = """\
+vm: 501
+\tstate started
+\tmax_relocate 2
+
+ct: 2000
+\tgroup here
+
+ct: 200
+# comes back by itself
+\tcomment docker
+%s
+ct: 20
+\tstate stopped
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [("\tstate started\n", "started"), ("", "started"), ("\tstate disabled\n", "disabled")],
+)
+@pytest.mark.parametrize("act", ["start", "stop", "shutdown", "require_ours"])
+def test_what_ha_manages_is_left_to_it(act: str, line: str, state: str) -> None:
+    """Asked to shut it down and to start it, pct would have it stopped, later and for good."""
+    pct = Pct(Scripted({HA: (0, (RESOURCES % line).encode(), b"")}))
+    with pytest.raises(
+        FactError, match=r"container 200 on scripted is managed by Proxmox's HA "
+    ) as raised:
+        getattr(pct, act)(200)
+    assert str(raised.value).endswith(f"--state ignored; afterwards: --state {state}")
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [RESOURCES % "\tstate ignored\n", "", "ct: 2000\n\tstate started\n", "vm: 20\n", "# ct: 200\n"],
+)
+def test_what_ha_ignores_or_does_not_know_is_ours(resources: str) -> None:
+    Pct(Scripted({HA: (0, resources.encode(), b"")})).require_ours(200)
+    Pct(Scripted({HA: ALONE})).require_ours(200)
 
 
 def test_a_start_that_failed_is_no_error_of_pcts_own() -> None:
