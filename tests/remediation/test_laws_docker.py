@@ -332,6 +332,7 @@ def test_images_that_an_older_before_image_does_not_know_of_stay(tmp_path: Path)
     assert image.images == ("overlay2", "vfs")
     older = replace(image, images=())
     step.action.rollback(step.on, older)
+    it.docker.start()
     assert step.action.restored(step.on, older)
     assert it.look()[:2] == before[:2]  # type: ignore[index]
 
