@@ -44,6 +44,8 @@ class Action(Protocol[Before]):
 
     #: The type of its before-image, by which a journal entry is read back.
     before: ClassVar[Any]
+    #: Whether taking it back deletes what stands there, whatever a later run found.
+    purges: ClassVar[bool]
 
     def capture(self, on: Transport) -> Before:
         """Return all that ``rollback`` needs, and nothing that changes by itself."""
@@ -69,6 +71,9 @@ class Action(Protocol[Before]):
 
         None where it overwrites nothing that can be somebody's. Unlike ``capture`` it asks nothing
         else, which may not answer any more.
+
+        Raises:
+            Busy: something else is at work there, and nothing may be taken back meanwhile.
         """
 
     def meddled(self, now: Before, before: Before, after: Before | None) -> Drift | None:
@@ -95,6 +100,8 @@ class Action(Protocol[Before]):
 
 class Simple:
     """What most actions have to say of meddling and of the price, nothing, and of being back."""
+
+    purges: ClassVar[bool] = False
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`Action`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation import apparmor, config, files
 from remediation.action import Drift, Simple
-from remediation.errors import FactError, RemediationError
+from remediation.errors import Busy, FactError, RemediationError
 from remediation.files import FileState
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ class ContainerOptions(Simple):
         start: starts it and waits until it has booted.
         shutdown: lets it end.
         containers: returns Docker's containers that run in it.
-        require_ours: raises FactError if something else starts it and lets it end.
+        require_ours: raises Busy if something else starts it and lets it end.
     """
 
     name: str
@@ -290,7 +290,7 @@ class ContainerOptions(Simple):
         """See :class:`remediation.action.Action`: a lock goes with what holds it, and not back."""
         written = _text(on.read(self.path) or b"")
         if lock := config.parse(self.path, written).current().get("lock"):
-            raise FactError(
+            raise Busy(
                 f"{self.path} on {on.machine}: the container is locked ({lock}), something is at "
                 "work on it; wait until that has ended, and if it never will: pct unlock"
             )
@@ -324,7 +324,7 @@ class ContainerOptions(Simple):
         """See :class:`remediation.action.Action`: the file; what runs in it may not answer.
 
         Raises:
-            FactError: something is at work on it, which would lose its lock, or it is not ours.
+            Busy: something is at work on it, which would lose its lock, or it is not ours.
         """
         self.require_reversible(on)
         return OptionsState(self._file.capture(on), running=False, effective="")

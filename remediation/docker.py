@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import time
 from dataclasses import dataclass, field, replace
@@ -89,7 +90,7 @@ class StorageDriver(Simple):
         answer = asked.run(_IN_USE)
         driver, _, root = answer.text.strip().partition(" ")
         if not answer.ok or not root:  # it does not run: it will start as its settings say
-            _require_told(asked, settings)
+            _require_told(asked, settings, self.root(settings))
             return
         asked.run(_RUNNING).require("which containers run could not be recorded")
         if (named := _named(settings, "storage-driver")) not in {"", driver}:
@@ -249,21 +250,24 @@ def _came(before: DockerState, drivers: Sequence[str], images: Sequence[str]) ->
     return [*(f"image/{name}" for name in sorted(with_images)), *sorted(own)]
 
 
-def _require_told(on: Transport, settings: bytes | None) -> None:
+def _require_told(on: Transport, settings: bytes | None, root: str) -> None:
     """Raise FactError if a Docker that is stopped will keep its data where its settings do not say.
 
     Args:
         on: the container.
         settings: what its daemon.json says.
+        root: where that keeps its data.
     """
-    told = on.run(_TOLD).text.replace("\\\n", " ")
-    lines = [line for line in told.splitlines() if not line.lstrip().startswith(("#", ";"))]
-    option = next((found[1] for line in lines if (found := _ELSEWHERE.search(line))), "")
-    if option := option or (_named(settings, "userns-remap") and "userns-remap"):
+    lines = [line for line in on.run(_TOLD).text.splitlines() if not line.lstrip().startswith("#")]
+    told = [found for line in lines for found in _ELSEWHERE.findall(line)]
+    elsewhere = [f"{option} {place}" for option, place in told if posixpath.normpath(place) != root]
+    if users := _named(settings, "userns-remap"):
+        elsewhere.append(f"userns-remap {users}")
+    if elsewhere:
         raise FactError(
             f"Docker in {on.machine} does not run, and started it would keep its data elsewhere "
-            f"({option}): what the plan changes there could not be taken back. Take that out; a "
-            f'place of its own is named in its settings, as "data-root"'
+            f"({elsewhere[0]}): what the plan changes there could not be taken back. Take that "
+            'out; a place of its own is named in its settings, as "data-root"'
         )
 
 
@@ -277,10 +281,15 @@ _IF_IT_RUNS = f"systemctl is-active -q docker || exit {_DOWN}; "
 #: One command, to be asked ahead.
 DRIVER_IN_USE = ("sh", "-c", _IF_IT_RUNS + 'docker info -f "{{.Driver}}"')
 _IN_USE = ("sh", "-c", _IF_IT_RUNS + 'docker info -f "{{.Driver}} {{.DockerRootDir}}"')
-#: What is told to dockerd beside its settings. Debian's unit adds what the first file says.
-_TOLD = ("sh", "-c", "cat /etc/default/docker; systemctl cat docker; true")
+#: What is told to dockerd beside its settings: its unit's command line, and the file that Debian's
+#: unit, which may be still to come, reads for it.
+_TELLS = """
+exec=$(systemctl show -p ExecStart --value docker); echo "$exec"
+case $exec in ''|*DOCKER_OPTS*) cat /etc/default/docker 2>/dev/null;; esac; :
+"""
+_TOLD = ("sh", "-c", _TELLS)
 _ELSEWHERE = re.compile(
-    r"(?:dockerd|DOCKER_OPTS).*?[\s\"'=](--data-root|--graph|-g|--userns-remap)\b"
+    r"[\s\"'=](--data-root|--graph|-g|--userns-remap)(?:=|\s)\s*[\"']?([^\s\"';]+)"
 )
 _RUNNING = ("sh", "-c", _IF_IT_RUNS + "docker ps -q --no-trunc")
 _ALL = ("sh", "-c", _IF_IT_RUNS + "docker ps -aq --no-trunc")

@@ -114,6 +114,7 @@ class Engine(Simple):
     root: Callable[[Transport], str] = field(default=lambda _: DATA[0], compare=False)
 
     before: ClassVar[Any] = EngineState
+    purges: ClassVar[bool] = True
 
     def capture(self, on: Transport) -> EngineState:
         """See :class:`remediation.action.Action`."""
@@ -132,13 +133,14 @@ class Engine(Simple):
         return EngineState(packages, there, "group" in known)
 
     def require_reversible(self, on: Transport) -> None:
-        """See :class:`remediation.action.Action`: what it brings must lie where it is looked."""
+        """See :class:`remediation.action.Action`: what comes must lie where it is looked for."""
         if (root := self.root(on)) != DATA[0]:
             raise FactError(
                 f"Docker's settings in {on.machine} name {root} for its data, and there is no "
                 "Docker: install it yourself, or take that out; what it would bring there could "
                 "not be taken back"
             )
+        self._packages.require_reversible(on)
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.action.Action`."""
@@ -216,8 +218,7 @@ class Engine(Simple):
 
     def meddled(self, now: Any, before: EngineState, after: Any) -> Drift | None:
         """See :class:`remediation.action.Action`."""
-        found = now.packages if isinstance(now, EngineState) else now
-        return self._packages.meddled(found, before.packages, after)
+        return self._packages.meddled(now, before.packages, after)
 
     def price(self, on: Transport, before: EngineState | None) -> list[str]:
         """See :class:`remediation.action.Action`."""

@@ -72,6 +72,10 @@ class FactError(RemediationError):
     """The command ran, but its answer is not one that can be read."""
 
 
+class Busy(FactError):
+    """Something else is at work on what would be changed; nothing of it is begun."""
+
+
 class LockedError(RemediationError):
     """Another run holds the lock of the node."""
 

@@ -95,6 +95,17 @@ class Package(Simple):
     after: tuple[str, ...] = ()
 
     before: ClassVar[Any] = PackageState
+    purges: ClassVar[bool] = True
+
+    def require_reversible(self, on: Transport) -> None:
+        """See :class:`remediation.action.Action`: as far as apt knows now what would come."""
+        if (overtaken := _overtaken(on)) and (plan := self._simulated(on)[1]).ok:
+            _refuse(on, overtaken, self._adds(on, plan.text))
+
+    def _adds(self, on: Transport, plan: str) -> list[str]:
+        """Return what a plan of apt's installs, without what is another package's to take back."""
+        theirs = _simulate(on, *self.after).require().text if self.after else ""
+        return sorted(_installs(plan) - _installs(theirs))
 
     def capture(self, on: Transport) -> PackageState:
         """See :class:`remediation.action.Action`.
@@ -112,10 +123,9 @@ class Package(Simple):
                 f"on {on.machine}: installing {self.package} would remove {', '.join(gone)}, which "
                 "no rollback brings back: remove that yourself, or keep it and do without the plan"
             )
-        theirs = _simulate(on, *self.after).require().text if self.after else ""
-        adds = _statuses(on, sorted(_installs(plan) - _installs(theirs)))
+        adds = _statuses(on, self._adds(on, plan))
         self._require_whole(on, adds)
-        _require_no_settings(on, adds)
+        _refuse(on, _overtaken(on), adds)
         if re.search(r"^[1-9]\d* not fully installed or removed", plan, re.MULTILINE):
             raise FactError(
                 f"on {on.machine}: a package is half-installed, and apt would go on with it: "
@@ -249,8 +259,6 @@ class Package(Simple):
 
     def meddled(self, now: Any, before: PackageState, after: Any) -> Drift | None:  # noqa: ARG002
         """See :class:`remediation.action.Action`: what was edited since would be purged."""
-        if isinstance(now, PackageState):  # what a later run found: it looks at packages only
-            return None
         lost = {
             path: content or b""
             for path, content in now.items()
@@ -273,11 +281,16 @@ class Package(Simple):
         return [f"{', '.join(gone)}: removed from {on.machine}"] if gone else []
 
 
-def _require_no_settings(on: Transport, adds: dict[str, str]) -> None:
+def _overtaken(on: Transport) -> list[str]:
+    """Return those of :data:`SETTINGS` that are there while dpkg does not know their package."""
+    found = on.run(["sh", "-c", _THERE, "there", *SETTINGS]).require().text.split()
+    known = _statuses(on, dict.fromkeys(SETTINGS[path] for path in found))
+    return [path for path in found if not known[SETTINGS[path]]]
+
+
+def _refuse(on: Transport, overtaken: Iterable[str], adds: Iterable[str]) -> None:
     """Raise FactError if purging what comes would delete what was there before it came."""
-    theirs = [path for path, owner in SETTINGS.items() if adds.get(owner) == ""]
-    found = on.run(["sh", "-c", _THERE, "there", *theirs]).require().text.split() if theirs else []
-    if found:
+    if found := [path for path in overtaken if SETTINGS[path] in adds]:
         owners = ", ".join(dict.fromkeys(SETTINGS[path] for path in found))
         raise FactError(
             f"in {on.machine} there is {', '.join(found)}, and {owners}, which would come, takes "

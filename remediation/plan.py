@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from remediation.action import Outcome
 from remediation.errors import (
+    Busy,
     FactError,
     Meddled,
     NotClean,
@@ -317,7 +318,7 @@ class Plan:
     def _meddled(
         self, entries: Sequence[Entry], failures: dict[str, Exception], *, force: bool, last: bool
     ) -> dict[str, bytes]:
-        """Return what would be lost; raises Meddled unless that is wished.
+        """Return what would be lost; raises Meddled unless that is wished, Busy in any case.
 
         What cannot be looked at is added to the failures: it is not overwritten unseen.
         """
@@ -332,14 +333,14 @@ class Plan:
                 ]
             except FactError:  # its undoing will say so, and stops no other one
                 continue
-            # What each later run found, and what is there now, against what was left before it.
-            later = [before for before, _ in images[1:]]
             try:
                 standing = step.action.standing(step.on)
+            except Busy:  # nothing is begun: taken back by half it may not even start
+                raise
             except RemediationError as error:
                 failures[entry.action] = error
                 continue
-            for (before, after), now in zip(images, [*later, standing], strict=True):
+            for before, after, now in _compared(step, images, standing):
                 drift = None if now is None else step.action.meddled(now, before, after)
                 if drift is not None:
                     found[entry.action] = drift
@@ -364,6 +365,19 @@ def require_known(asked: Iterable[str], known: Iterable[str]) -> None:
     for each in asked:
         if not any(_within(clause, [each]) for clause in known):
             raise UsageError(f"no action for {each!r}; there are: {', '.join(sorted(known))}")
+
+
+def _compared(
+    step: Step, images: Sequence[tuple[Any, Any]], standing: Any
+) -> list[tuple[Any, Any, Any]]:
+    """Return before, after and what stood there then, for each run that is to be taken back.
+
+    What each later run found, and what stands there now, is held against what was left before it.
+    """
+    if step.action.purges:  # whatever a later run found: its package is the first one's
+        return [(*images[0], standing)]
+    later = [before for before, _ in images[1:]]
+    return [(*pair, now) for pair, now in zip(images, [*later, standing], strict=True)]
 
 
 def _within(requirement: str, asked: Sequence[str]) -> bool:

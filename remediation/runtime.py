@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import stamina
 
 from remediation import config
-from remediation.errors import Elsewhere, FactError, TransportError, Unreachable
+from remediation.errors import Busy, Elsewhere, FactError, TransportError, Unreachable
 from remediation.transport import CommandResult, Inside, Transport
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Runtime(Protocol):
         """Return ``running``, ``stopped`` …, or None if there is no such container."""
 
     def require_ours(self, ctid: int) -> None:
-        """Raise FactError if something else starts the container and lets it end."""
+        """Raise Busy if something else starts the container and lets it end."""
 
     def start(self, ctid: int) -> None:
         """Start the container; raises CommandFailed with what the runtime said."""
@@ -266,7 +266,7 @@ class Pct(_Lxc):
         stated = re.search(r"^[ \t]+state[ \t]+(\S+)", found[1], re.MULTILINE)
         state = stated[1] if stated else "started"
         if state != "ignored":
-            raise FactError(
+            raise Busy(
                 f"container {ctid} on {self.node.machine} is managed by Proxmox's HA ({_HA}), "
                 "which does later what is asked of it, and would leave it stopped. Take it from "
                 f"HA: ha-manager set ct:{ctid} --state ignored; afterwards: --state {state}"

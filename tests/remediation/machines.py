@@ -233,7 +233,7 @@ class Docker(Machine):
                 self.driver, self.socket = "", False
                 self.containers.clear()
                 return 0 if self.installed else 5, b"", b""
-            case ["sh", "-c", script] if script == docker._TOLD[2]:
+            case ["sh", "-c", docker._TELLS]:
                 return 0, self.told, b""
             case ["sh", "-c", script] if script.startswith(_IF_IT_RUNS):
                 said = {

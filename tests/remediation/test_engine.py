@@ -54,6 +54,7 @@ class Guest(Base):
         self.lists = True
         self.foreign = ""
         self.settings: set[str] = set()  # of those that a purge deletes, what is there
+        self.edited: list[str] = []  # of these, what is not as its package brought it
         self.dies_after = -1
         self.ran: list[list[str]] = []
 
@@ -121,7 +122,9 @@ class Guest(Base):
                 return 0, ""
             case ["sh", "-c", packages._THERE, "there", *paths]:
                 return 0, "".join(f"{path}\n" for path in paths if path in self.settings)
-            case ["sh", "-c", script] if script == docker._TOLD[2]:
+            case ["sh", "-c", packages._EDITED, "edited", *_]:
+                return 0, "".join(f"{path}\n" for path in self.edited if self.docker)
+            case ["sh", "-c", docker._TELLS]:
                 return 0, ""
         assert words[: len(APT)] == APT, words
         return self.apt(words[len(APT) :])
@@ -226,6 +229,29 @@ def test_what_was_absent_is_absent_again(guest: Guest) -> None:
     assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, set())
     assert not list(guest.root.rglob("*taken-back-*"))  # there was nothing of a user's in it
     assert {name for name, status in guest.status.items() if status} == {"adduser"}  # see below
+
+
+@pytest.mark.parametrize("path", ["/etc/default/docker", "/etc/systemd/system/docker.service"])
+def test_what_a_removed_docker_of_others_left_is_not_begun_with(guest: Guest, path: str) -> None:
+    guest.settings = {path, "/etc/fuse.conf"}
+    said = rf"in container 950 there is {path}, and docker\.io, which would come, takes it"
+    with pytest.raises(FactError, match=said):
+        ACTION.require_reversible(guest)
+    with pytest.raises(FactError, match=said):
+        ACTION.capture(guest)
+    guest.status["docker.io"] = "rc"
+    ACTION.require_reversible(guest)
+    assert ACTION.capture(guest).packages.status == "rc"
+
+
+def test_settings_that_were_edited_since_are_not_purged_unseen(guest: Guest) -> None:
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    assert ACTION.meddled(ACTION.standing(guest), before, None) is None
+    guest.edited = ["/etc/default/docker", "/etc/fuse.conf"]  # that one is not of this action
+    drift = ACTION.meddled(ACTION.standing(guest), before, None)
+    assert drift is not None
+    assert drift.summary == "/etc/default/docker of a package that is to go was changed"
 
 
 def test_what_lay_there_before_is_not_nuked_with_the_package(guest: Guest) -> None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from death import Death, Died
+from flag import Flag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from states import Laid, anything, files, laws
 from world import world
 
+from remediation.action import Step
 from remediation.actions import ContainerOptions
-from remediation.errors import FactError, RollbackFailed
+from remediation.errors import Busy, FactError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,18 +111,20 @@ def test_what_holds_its_lock_is_waited_for(tmp_path: Path) -> None:
 def test_what_holds_its_lock_is_waited_for_on_the_way_back_too(tmp_path: Path, force: bool) -> None:
     """Put back, the file would have lost the lock, and its restart ended the backup."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
-    before = it.look()
-    it.plan().apply()
+    before, flag = it.look(), Flag("beside it")
+    step = Step(flag, it.step().on)
+    replace(it.plan(), steps=[*it.plan().steps, step]).apply()
     path = tmp_path / "here/config"
     applied = path.read_bytes()
     path.write_bytes(locked := b"lock: backup\n" + applied)
     runs = it.node.effective
-    with pytest.raises(RollbackFailed, match=r"the container is locked \(backup\)"):
-        it.plan().rollback(force=force)
+    with pytest.raises(Busy, match=r"the container is locked \(backup\)"):
+        replace(it.plan(), steps=[*it.plan().steps, step]).rollback(force=force)
     assert (path.read_bytes(), it.node.effective) == (locked, runs)
+    assert flag.value == "new", "taken back by half it may not even start"
     path.write_bytes(applied)
-    it.plan().rollback()
-    assert it.look() == before
+    replace(it.plan(), steps=[*it.plan().steps, step]).rollback()
+    assert (it.look(), flag.value) == (before, "old")
 
 
 def test_what_is_not_ours_to_restart_is_not_begun_with_and_not_put_back(tmp_path: Path) -> None:
@@ -128,7 +132,7 @@ def test_what_is_not_ours_to_restart_is_not_begun_with_and_not_put_back(tmp_path
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
 
     def managed() -> None:
-        raise FactError("managed by HA")
+        raise Busy("managed by HA")
 
     def not_ours() -> Plan:
         step = it.step()
@@ -137,12 +141,12 @@ def test_what_is_not_ours_to_restart_is_not_begun_with_and_not_put_back(tmp_path
         return replace(it.plan(), steps=[replace(step, action=action)])
 
     before = it.look()
-    with pytest.raises(FactError, match="managed by HA"):
+    with pytest.raises(Busy, match="managed by HA"):
         not_ours().apply()
     assert (it.look(), it.plan().journal.lines()) == (before, [])
     it.plan().apply()
     applied = it.look()
-    with pytest.raises(RollbackFailed, match="managed by HA"):
+    with pytest.raises(Busy, match="managed by HA"):
         not_ours().rollback(force=True)
     assert it.look() == applied
     it.plan().rollback()

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from machines import Docker
 from states import Laid, links, look
 
-from remediation import docker_in_lxc
+from remediation import docker, docker_in_lxc
 from remediation.action import Consequence, Step
 from remediation.docker import StorageDriver
 from remediation.errors import FactError, Meddled, RemediationError, RollbackFailed
 from remediation.plan import Plan
+from remediation.transport import Local
 
 OURS = docker_in_lxc.DRIVER
 
@@ -252,17 +253,18 @@ def test_data_of_which_the_settings_say_nothing_is_not_begun_with(tmp_path: Path
 
 #: Each is a place that a stopped Docker would take once it is started.
 TOLD = {
-    "by its unit": b"ExecStart=/usr/sbin/dockerd -H fd:// --data-root=/srv/docker\n",
-    "by a unit of two lines": b"ExecStart=/usr/sbin/dockerd \\\n  -g /srv/docker\n",
+    "by its unit": b"{ argv[]=/usr/sbin/dockerd -H fd:// --data-root=/srv/docker ; pid=0 }\n",
+    "by its unit, in short": b"{ argv[]=/usr/sbin/dockerd -g /srv/docker ; pid=0 }\n",
     "by Debian's options": b"# DOCKER_OPTS=\nDOCKER_OPTS='--data-root /srv/docker'\n",
     "by options alone": b'DOCKER_OPTS="--graph=/srv/docker"\n',
-    "for other users": b"ExecStart=/usr/bin/dockerd --userns-remap=default\n",
+    "for other users": b"{ argv[]=/usr/bin/dockerd --userns-remap=default ; pid=0 }\n",
 }
 #: None of these is.
 UNTOLD = {
     "a comment": b"#DOCKER_OPTS=--data-root=/srv/docker\n",
-    "another option": b"ExecStart=/usr/sbin/dockerd --group docker --containerd=/run/c.sock\n",
-    "another program": b"ExecStartPre=/usr/bin/grep -g x\n",
+    "another option": b"{ argv[]=/usr/sbin/dockerd --group docker --log-level=-g ; pid=0 }\n",
+    "the place of its settings": b"{ argv[]=/usr/sbin/dockerd --data-root=%s/ ; pid=0 }\n",
+    "no users": b"{ argv[]=/usr/sbin/dockerd --userns-remap= ; pid=0 }\n",
 }
 
 
@@ -282,16 +284,33 @@ def test_a_stopped_docker_that_would_keep_its_data_elsewhere_is_not_begun_with(
 def test_a_stopped_docker_that_is_told_no_place_is_begun_with(tmp_path: Path, told: bytes) -> None:
     layers = frozenset({"overlay2"})
     it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
-    before, it.docker.told = it.look(), told
+    before, it.docker.told = it.look(), told.replace(b"%s", f"{tmp_path}/root".encode())
     it.plan().apply()
     it.plan().rollback()
     assert it.look() == before
 
 
+def test_what_the_unit_says_and_debians_options_where_it_reads_them(tmp_path: Path) -> None:
+    """The real script, with a systemctl of ours."""
+    options = tmp_path / "options"
+    options.write_text("DOCKER_OPTS=-g /srv\n")
+    script = docker._TELLS.replace("/etc/default/docker", str(options))
+
+    def said(exec_: str) -> str:
+        systemctl = f"systemctl() {{ echo '{exec_}'; }}\n"
+        return Local().run(["sh", "-c", systemctl + script]).require().text
+
+    assert said("") == "\nDOCKER_OPTS=-g /srv\n"
+    assert said("dockerd $DOCKER_OPTS") == "dockerd $DOCKER_OPTS\nDOCKER_OPTS=-g /srv\n"
+    assert said("dockerd -H fd://") == "dockerd -H fd://\n"
+    options.unlink()
+    assert said("") == "\n"
+
+
 def test_a_stopped_docker_with_users_of_its_own_is_not_begun_with(tmp_path: Path) -> None:
     settings = Laid(content=b'{"userns-remap": "default"}')
     it = world(str(tmp_path), settings, frozenset(), running=False, installed=True)
-    with pytest.raises(FactError, match=r"\(userns-remap\)"):
+    with pytest.raises(FactError, match=r"\(userns-remap default\)"):
         it.plan().apply()
 
 

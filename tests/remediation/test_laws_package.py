@@ -270,6 +270,12 @@ def test_settings_that_were_there_before_their_package_are_not_begun_with(tmp_pa
     with pytest.raises(FactError, match=r"there is /etc/fuse\.conf, and fuse3, which would come"):
         plan(tmp_path, apt).apply()
     assert (known(apt), plan(tmp_path, apt).journal.lines()) == ({}, [])
+    (said,) = plan(tmp_path, apt).price(plan(tmp_path, apt).drifts())
+    assert said.startswith("nothing is begun: in double there is /etc/fuse.conf, and fuse3, ")
+    apt.lists = False  # nobody knows yet what would come: apt is asked for it once it is begun
+    assert plan(tmp_path, apt).price(plan(tmp_path, apt).drifts()) == []
+    with pytest.raises(FactError, match=r"there is /etc/fuse\.conf"):
+        plan(tmp_path, apt).apply()
 
 
 @pytest.mark.parametrize("status", ["ii", "rc"])
@@ -296,11 +302,19 @@ def test_settings_that_were_edited_since_are_not_purged_unseen(tmp_path: Path) -
     assert kept.read_bytes() == b"# /etc/fuse.conf\nuser_allow_other\n"
 
 
-def test_what_a_later_run_found_is_compared_with_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["", "rc"])
+def test_settings_edited_after_a_second_run_are_not_purged_unseen(
+    tmp_path: Path, left: str
+) -> None:
+    """What comes back is what the first run found, and that the package was not there."""
     apt = Apt(NEEDS, {})
     plan(tmp_path, apt).apply()
-    apt.status["fuse-overlayfs"] = ""
+    apt.status |= {"fuse-overlayfs": "", "fuse3": left}
     plan(tmp_path, apt).apply()
+    apt.settings, apt.edited = {"/etc/fuse.conf": b"theirs\n"}, ["/etc/fuse.conf"]
+    with pytest.raises(Meddled, match=r"/etc/fuse\.conf of a package that is to go"):
+        plan(tmp_path, apt).rollback()
+    apt.edited = []
     plan(tmp_path, apt).rollback()
     assert known(apt) == {}
 

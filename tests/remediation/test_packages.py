@@ -15,7 +15,7 @@ APT = (
     *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
     *("-o", "DPkg::Options::=--force-confold"),
 )
-THERE = ("sh", "-c", packages._THERE, "there", "/etc/fuse.conf")
+THERE = ("sh", "-c", packages._THERE, "there", *packages.SETTINGS)
 SIMULATE = (*APT, "-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs")
 ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")
 PLAN = b"""Inst libfuse3-4 [3.17.1-1] (3.17.2-1 Debian:13 [amd64])
