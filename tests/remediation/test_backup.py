@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from scripted import Scripted
 
 from remediation import backup, config
 from remediation.errors import CommandFailed, FactError, VerifyFailed
@@ -210,6 +211,11 @@ def test_the_nodes_configuration_holds_proxmoxs(node: Rooted, tmp_path: Path) ->
     ("log", "message"),
     [
         ("INFO: Starting\nERROR: Backup of VM 950 failed - no space\n", "ERROR: Backup of VM 950"),
+        ("ERROR: no space\nINFO: Finished Backup of VM 950\n", "error in its log: ERROR: no space"),
+        (
+            "INFO: Finished Backup of VM 950\n" + "INFO: more\n" * 5,
+            "its log ends with 'INFO: more'",
+        ),
         ("INFO: Starting Backup of VM 950 (lxc)\nINFO: status = running\n", "'INFO: status ="),
         ("INFO: Finished Backup of VM 9501 (00:00:33)\n", "was not finished"),
         ("", "was not finished: its log ends with ''"),
@@ -224,6 +230,51 @@ def test_the_log_beside_it(
     path.unlink() if log is None else path.write_text(log)
     with pytest.raises(AssertionError, match=message):
         of_container(node, tmp_path)
+
+
+def test_what_a_log_may_end_with(node: Rooted, made: backup.Backups, tmp_path: Path) -> None:
+    """A hook's lines, and empty ones; "no ERROR: here" is what a hook may say of itself."""
+    path = Path(made.container[0].path.replace(".tar.zst", ".log"))
+    path.write_text("INFO: Finished Backup of VM 950\n" + "INFO: noERROR: \n" * 4 + "\n" * 9)
+    of_container(node, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("age", "size", "defect"),
+    [
+        (24 * HOUR, 2, None),
+        (24 * HOUR + 1, 2, "is 24.0 h old, and 24 h are allowed"),
+        (-HOUR, 2, None),
+        (-HOUR - 0.5, 2, "is dated 1.0 h in the future"),
+        (0.0, 1, "is empty"),
+    ],
+)
+def test_the_last_moment_and_the_smallest_size(age: float, size: int, defect: str | None) -> None:
+    one = backup.Backup("a.tar", size, age, ())
+    found, defects = backup.listed([one], 24)
+    assert (found is None) == (defect is not None)
+    assert defects == () if defect is None else f"a.tar {defect}" in defects[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", "1\nnode\n\n1 2\n\n", "1\nnode\n\n1 2 /etc-node-2026_11_26-00_00_00.tar\n\n"],
+    ids=["nothing", "a line too short", "a time too few"],
+)
+def test_a_listing_that_is_none_is_no_empty_one(answer: str) -> None:
+    argv = ("sh", "-c", backup._FIND, "find", "950", "/etc/pve", backup.DUMP)
+    with pytest.raises(FactError, match="the list of backups cannot be read"):
+        backup.find(Scripted({argv: (0, answer.encode(), b"")}), 950, backup.DUMP)
+
+
+def test_a_listing_that_failed_is_none() -> None:
+    argv = ("sh", "-c", backup._FIND, "find", "950", "/etc/pve", backup.DUMP)
+    with pytest.raises(CommandFailed):
+        backup.find(Scripted({argv: (1, b"1\nnode\n\n\n", b"no")}), 950, backup.DUMP)
+
+
+def test_where_backups_lie_without_a_storage() -> None:
+    assert backup.DUMP == "/var/lib/vz/dump"
 
 
 @pytest.mark.usefixtures("made")
