@@ -125,7 +125,12 @@ class Points(Base):
     what follows must have the same number every time.
     """
 
-    def __init__(self, inner: Transport, chosen: Point | None, damage: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        inner: Transport,
+        chosen: Point | None = None,
+        damage: Callable[[], None] = lambda: None,
+    ) -> None:
         self._inner, self._chosen, self._damage = inner, chosen, damage
         self._stage, self._count = "", 0
         self._failed: tuple[str, ...] = ()

@@ -122,7 +122,7 @@ def _interruptible(lab: Lab, base: str) -> tuple[dict[str, bool], set[str]]:
     """
     states.bare(lab, base)
     with connected(lab) as ssh:
-        drifts = one_action(Points(ssh, None, lambda: None), CTID, "").drifts()
+        drifts = one_action(Points(ssh), CTID, "").drifts()
         node = ssh.machine
     inside = {s.action.name: s.on.machine != node for s, drift in drifts if drift is not None}
     deep = {name: within or _OPTIONS in name for name, within in inside.items()}
@@ -173,7 +173,7 @@ def _part(cases: list[Case]) -> list[Case]:
 
 def _apply(lab: Lab, action: str) -> None:
     with connected(lab) as ssh:
-        one_action(Points(ssh, None, lambda: None), CTID, action).apply()
+        one_action(Points(ssh), CTID, action).apply()
 
 
 def test_interruption(machine: Lab, subtests: pytest.Subtests) -> None:
@@ -287,7 +287,7 @@ class Sweep:
         """Go there and back once, and yield a case for each point that was passed, and kind."""
         points: dict[str, list[Point]] = {}
         for way in WAYS:
-            counted = Points(self._ssh, None, lambda: None)
+            counted = Points(self._ssh)
             plan = one_action(counted, CTID, self.action)
             plan.apply() if way == "apply" else plan.rollback()
             points[way] = counted.seen
@@ -318,7 +318,7 @@ class Sweep:
         self._booted, self._since = False, 0
 
     def _plan(self) -> Plan:
-        return one_action(Points(self._ssh, None, lambda: None), CTID, self.action)
+        return one_action(Points(self._ssh), CTID, self.action)
 
     def _apply(self) -> None:
         assert any(outcome.changed for outcome in self._plan().apply())

@@ -25,8 +25,8 @@ _SETTINGS = "/etc/fuse.conf"
 _KNOWN = "dpkg-query -W -f '${Conffiles}\\n' \"$@\" | sed -n 's/^ \\([^ ]*\\) .*/\\1/p'"
 
 
-def _plan(ssh: Ssh) -> Plan:
-    return one_action(Points(ssh, None, lambda: None), CTID, _ACTION)
+def _plan(ssh: Ssh, action: str = _ACTION) -> Plan:
+    return one_action(Points(ssh), CTID, action)
 
 
 def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
@@ -65,7 +65,7 @@ def test_all_settings_that_come_are_known(machine: Lab) -> None:
     with connected(machine) as ssh:
         inside = Pct(ssh).inside(CTID)
         for action in (_ACTION, "Docker is installed"):
-            plan = one_action(Points(ssh, None, lambda: None), CTID, action)
+            plan = _plan(ssh, action)
             (step,) = plan.steps
             before = step.action.capture(inside)
             came = getattr(before, "packages", before).adds

@@ -34,7 +34,7 @@ def _lists(inside: Transport) -> str:
 
 
 def _plan(ssh: Ssh) -> Plan:
-    return one_action(Points(ssh, None, lambda: None), CTID, _ACTION)
+    return one_action(Points(ssh), CTID, _ACTION)
 
 
 def test_a_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:

@@ -247,6 +247,7 @@ class Plan:
             NotClean: another container's plan was applied after this one, and still is.
             LockedError: another run has the node.
             Meddled: somebody changed what would be overwritten; nothing was taken back.
+            Busy: something else is at work on it; nothing was taken back, forced or not.
             RollbackFailed: every undo that failed; the others were done, and the journal stays.
         """
         with self.exclusive(f"take back the plan from container {self.journal.ctid}"):

@@ -23,7 +23,7 @@ SHORT = ["sh", "-c", "sleep 0"]
 
 
 def shares(argv: Sequence[str], *, stdin: bytes = b"") -> list[float]:
-    points = Points(Local(), None, lambda: None)
+    points = Points(Local())
     points.at("apply", "")
     points.run(argv, stdin=stdin)
     return [each.share for each in points.seen]
@@ -50,7 +50,7 @@ def test_a_command_that_takes_long_is_cut_in_its_middle_and_at_its_quarters(
 
 
 def test_nothing_is_a_point_outside_the_stages() -> None:
-    points = Points(Local(), None, lambda: None)
+    points = Points(Local())
     points.run(SHORT)
     assert points.seen == []
 
@@ -142,7 +142,7 @@ def test_what_is_waited_for_is_one_change_however_often_it_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interruption, "_LONG", 0.9)  # no single one of them takes that long
-    points = Points(Local(), None, lambda: None)
+    points = Points(Local())
     points.at("follow", "")
     assert wait_for(points, tmp_path / "one") == 4
     points.run([*READY, str(tmp_path / "one")])  # it had succeeded: asked once more, it counts anew
@@ -203,7 +203,7 @@ def test_what_had_no_answer_and_is_asked_again_is_one_change(chosen: Point | Non
 
 
 def test_input_that_could_not_be_taken_and_is_given_again_counts_twice() -> None:
-    points = Points(Local(), None, lambda: None)
+    points = Points(Local())
     points.at("record", "")
     for _ in range(2):
         points.run(["sh", "-c", "cat; exit 1"], stdin=b"an entry")
@@ -215,7 +215,7 @@ def test_a_point_that_was_counted_is_come_to_once_before_its_command() -> None:
         texts = (f": a:b\n: {'long ' * 20}{run}", f": mv /taken-back-{run * 12345}", ": end")
         return [["sh", "-c", text] for text in texts]
 
-    counted = Points(Local(), None, lambda: None)
+    counted = Points(Local())
     counted.at("undo", "")
     for argv in commands(0):
         counted.run(argv)
