@@ -297,7 +297,8 @@ _ALL = ("sh", "-c", _IF_IT_RUNS + "docker ps -aq --no-trunc")
 _FLEETING = (
     *("sh", "-c"),
     _IF_IT_RUNS
-    + "docker ps -q | xargs -r docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}'",
+    + "docker ps -q --no-trunc | "
+    + "xargs -r docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}'",
 )
 
 
@@ -346,9 +347,11 @@ def docker_daemon(on: Transport) -> str:
 
 
 def docker_holds(on: Transport) -> str:
-    """Return Docker's containers, images and volumes, as a reader would list them.
+    """Return Docker's containers, images and volumes, each kind sorted by name.
 
-    A Docker that does not run is not asked: its socket would start it.
+    Docker lists images by the second they were made in, and those of one second in any order.
+    Source: moby daemon/images (sorted by Created, taken from a map). A Docker that does not run is
+    not asked: its socket would start it.
     """
     if not active(on, "docker"):
         return ""
@@ -357,8 +360,11 @@ def docker_holds(on: Transport) -> str:
         "image": ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"],
         "volume": ["docker", "volume", "ls", "-q"],
     }
-    found = [f"{what} {name}" for what, argv in lists.items() for name in on.run(argv).text.split()]
-    return ", ".join(found)
+    return ", ".join(
+        f"{what} {name}"
+        for what, argv in lists.items()
+        for name in sorted(on.run(argv).text.split())
+    )
 
 
 #: systemctl's exit code for a unit that there is not: then nothing has to be stopped.

@@ -10,6 +10,7 @@ import pytest
 from gate import evidence
 from remediation import docker_in_lxc, witness
 from remediation.action import Drift
+from remediation.docker import docker_holds
 from remediation.errors import CommandFailed, FactError, Meddled
 from remediation.rehearsal import Stage
 from remediation.target import DEFAULT, parse
@@ -104,6 +105,17 @@ def test_the_former_driver() -> None:
         steps.former_driver(existing(good | inactive))
     with pytest.raises(FactError, match="Docker held nothing before"):
         steps.former_driver(existing(good, held=""))
+
+
+def test_former_driver_images_listed_in_another_order_is_compliant() -> None:
+    """Images of one second: Docker lists them in any order."""
+    images, both = "docker images --format '{{.Repository}}:{{.Tag}}'", ("a/probe:1", "hello:1")
+    held = docker_holds(existing(HELD | {images: "\n".join(both)}).inside)
+    assert held == "container former, image a/probe:1, image hello:1"
+    turned = {DRIVER: "overlay2\n"} | HELD | {images: "\n".join(reversed(both))}
+    steps.former_driver(existing(turned, held=held))
+    with pytest.raises(AssertionError, match=r"and has container former, image hello:1$"):
+        steps.former_driver(existing(turned | {images: "hello:1"}, held=held))
 
 
 def test_what_ran_runs_again() -> None:
