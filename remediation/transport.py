@@ -8,15 +8,16 @@ to reach a container (see :mod:`remediation.runtime`).
 from __future__ import annotations
 
 import shlex
-import subprocess
 import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from remediation import process
 from remediation.errors import CommandFailed, TransportError
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Sequence
 
 #: Names this process among those that work on a node: every command there carries it.
@@ -155,63 +156,52 @@ class Local(Base):
     ) -> CommandResult:
         """See :class:`Transport`."""
         started, clock = time.time(), time.monotonic()
-        pipe = subprocess.PIPE
-        process: subprocess.Popen[bytes] | None = None
+        child: subprocess.Popen[bytes] | None = None
         try:
-            process = subprocess.Popen(list(argv), stdin=pipe, stdout=pipe, stderr=pipe)
-            out, err = process.communicate(stdin, timeout=timeout)
+            child = process.start(argv)
+            out, err = process.converse(child, stdin, deadline=clock + timeout)
         except BaseException as error:  # Ctrl-C, too: nothing works on behind our back
-            if process is not None:
-                _end(process)
-            if isinstance(error, subprocess.TimeoutExpired):
+            if child is not None:
+                process.end(child, 2 * Inside.GRACE)
+            if isinstance(error, TimeoutError) and child is not None:
                 raise TransportError(
                     f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
                 ) from error
             if isinstance(error, OSError):
                 raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
             raise
-        code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+        code = child.returncode if child.returncode >= 0 else 128 - child.returncode
         seconds = time.monotonic() - clock
         return CommandResult(tuple(argv), code, out, err, self.machine, started, seconds)
 
     def hold(self, argv: Sequence[str]) -> Hold:
-        """See :class:`Transport`."""
-        started, pipe = time.time(), subprocess.PIPE
-        # Not in our process group, where a terminal's Ctrl-C would end it before we have let go.
-        process = subprocess.Popen(
-            list(argv), stdin=pipe, stdout=pipe, stderr=pipe, process_group=0
-        )
-        line = process.stdout.readline() if process.stdout else b""
+        """See :class:`Transport`.
+
+        A terminal's Ctrl-C does not reach it: it ends when we let go.
+        """
+        started = time.time()
+        child = process.start(argv)
+        line = child.stdout.readline() if child.stdout else b""
         if line.endswith(b"\n"):
-            return _Process(process)
-        out, err = process.communicate(timeout=60)
-        code, seconds = process.returncode, time.time() - started
+            return _Process(child)
+        out, err = child.communicate(timeout=60)
+        code, seconds = child.returncode, time.time() - started
         raise CommandFailed(
             CommandResult(tuple(argv), code, line + out, err, self.machine, started, seconds)
         )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, which ``timeout`` passes on; kill it only if it does not."""
-    process.terminate()
-    try:
-        process.communicate(timeout=2 * Inside.GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-
-
 class _Process:
     """A held command on this machine."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
 
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return self._child.poll() is None
 
     def release(self) -> None:
-        self._process.communicate()
+        self._child.communicate()
 
 
 class Inside(Base):
