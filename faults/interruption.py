@@ -167,9 +167,9 @@ class Points(Base):
         self.seen[self._first :] = [replace(here, share=share) for share in shares]
         return result
 
-    def hold(self, argv: Sequence[str]) -> Hold:
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
         """Pass it on."""
-        return self._inner.hold(argv)
+        return self._inner.hold(argv, word)
 
     def _passed_on(self, argv: Sequence[str], stdin: bytes, timeout: float) -> CommandResult:
         """Pass it on, and keep whether it failed, or had no answer at all."""

@@ -124,10 +124,10 @@ class Ahead(Base):
         self._answers.clear()
         return self._inner.run(argv, stdin=stdin, timeout=timeout)
 
-    def hold(self, argv: Sequence[str]) -> Hold:
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`remediation.transport.Transport`."""
         self._answers.clear()
-        return self._inner.hold(argv)
+        return self._inner.hold(argv, word)
 
 
 class _Asked(BaseException):

@@ -78,7 +78,8 @@ class Records:
         self._node = node
         self._file = f"/run/docker-lxc-gate.{secrets.token_hex(8)}"
         try:
-            self._notes: Hold = node.hold(["perl", "-MIO::Handle", "-e", _NOTE, self._file])
+            argv = ["perl", "-MIO::Handle", "-e", _NOTE, self._file]
+            self._notes: Hold = node.hold(argv, "noting")
         except CommandFailed as error:
             raise _untold(error.result) from error
 

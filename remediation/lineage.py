@@ -56,7 +56,7 @@ class Lineage:
         self._notes: Hold | None = None
         self._parents: dict[int, int] = {}
         try:
-            self._notes = node.hold(["perl", "-e", _NOTE, self._file])
+            self._notes = node.hold(["perl", "-e", _NOTE, self._file], "noting")
         except RemediationError:
             return
 

@@ -36,8 +36,10 @@ PATH = "/run/docker-lxc-gate.lock"
 _TAKEN = 75
 #: Waits a little for an owner that is just going (seconds).
 _WAIT = 3
+#: Said when the lock is held, and by nobody before.
+_HELD = "held"
 #: Reads to the end, under the process id that it adds to the owner.
-_READ = """printf '%s,"reader":%d}\\n' "${2%?}" $$ >"$1"; echo held; exec cat >/dev/null"""
+_READ = f"""printf '%s,"reader":%d}}\\n' "${{2%?}}" $$ >"$1"; echo {_HELD}; exec cat >/dev/null"""
 _HOLD = f"""
 umask 077
 exec 9<>"$1" || exit 1
@@ -115,7 +117,7 @@ class Lock:
         described = msgspec.json.encode(owner).decode()
         mark = f"{RUN_MARK}={RUN_ID}"
         try:
-            return self._node.hold(["sh", "-c", _HOLD, "lock", self._path, described, mark])
+            return self._node.hold(["sh", "-c", _HOLD, "lock", self._path, described, mark], _HELD)
         except CommandFailed as error:
             if error.result.exit_code != _TAKEN:
                 raise

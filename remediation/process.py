@@ -82,6 +82,25 @@ def converse(
     return bytes(out), bytes(err)
 
 
+def first_line(process: subprocess.Popen[bytes], *, deadline: float) -> bytes:
+    """Return a process's first line, with its end, or what it said before it ended without one.
+
+    Raises:
+        TimeoutError: it said neither in time.
+    """
+    said, stream = bytearray(), _there(process.stdout)
+    with selectors.DefaultSelector() as streams:
+        streams.register(stream, selectors.EVENT_READ)
+        while b"\n" not in said and len(said) < _CHUNK:
+            left = deadline - time.monotonic()
+            if left <= 0 or not streams.select(left):
+                raise TimeoutError
+            if not (chunk := os.read(stream.fileno(), _CHUNK)):
+                break
+            said += chunk
+    return bytes(said)
+
+
 def _there(stream: Any) -> Any:
     if stream is None:
         raise TypeError("a process without its pipes")

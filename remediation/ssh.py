@@ -6,8 +6,10 @@ import base64
 import hashlib
 import logging
 import re
+import secrets
 import shlex
 import socket
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ import paramiko
 from remediation.errors import CommandFailed, TransportError, Unreachable
 from remediation.known_hosts import KnownHosts
 from remediation.ssh_config import route
-from remediation.transport import Base, CommandResult
+from remediation.transport import HOLD_TIMEOUT, RELEASE_TIMEOUT, Base, CommandResult, misheard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +38,6 @@ _NO_SESSION = "No existing session"
 _POLL = 0.005
 #: How often something is sent while nothing is asked: firewalls drop what is silent (seconds).
 _KEEPALIVE = 30
-#: How long a held command may take to begin; and, once released, to end: it may have to wait
-#: for another one (seconds).
-_HOLD_TIMEOUT, _RELEASE_TIMEOUT = 60.0, 3600.0
 
 
 @dataclass(frozen=True)
@@ -136,10 +135,37 @@ class Ssh(Base):
             for hop in jumps:
                 through = self._connect(hop, f"the jump host {hop} to {self.machine}", through)
             via = f" through the jump host {jumps[-1]}" if jumps else ""
-            return self._connect(last, f"{self.machine}{via}", through)
+            transport = self._connect(last, f"{self.machine}{via}", through)
+            self._require_silent(transport, last)
+            return transport  # noqa: TRY300 - what follows is of an error
         except TransportError:
             self.close()
             raise
+
+    def _require_silent(self, transport: paramiko.Transport, hop: Hop) -> None:
+        """Raise unless a command's output is all that comes back: bash reads .bashrc here, too."""
+        word = secrets.token_hex(16)
+        argv, timeout = ("echo", word), self._connect_timeout
+        shell = f"the login shell of {hop.user} on {self.machine}"
+        try:
+            channel = self._begun(transport, argv, timeout)
+            _, out, _ = self._converse(channel, argv, b"", time.monotonic() + timeout, timeout)
+        except (TransportError, paramiko.SSHException, OSError, EOFError) as error:
+            raise Unreachable(
+                f"{shell} does not run the command that it is given: {_said(error)}"
+            ) from error
+        if out == f"{word}\n".encode():
+            return
+        shown = _first_line(out)
+        if word.encode() not in out:
+            raise Unreachable(
+                f"{shell} does not run the command that it is given: instead of it came {shown!r}"
+            )
+        raise Unreachable(
+            f"{shell} prints text of its own around each command's output ({shown!r}), so no "
+            "answer can be trusted: in its startup files (~/.bashrc, /etc/bash.bashrc) let "
+            "interactive shells alone print it, as in: case $- in *i*) neofetch ;; esac"
+        )
 
     def _connect(
         self, hop: Hop, name: str, through: paramiko.Transport | None
@@ -213,8 +239,7 @@ class Ssh(Base):
         transport = self._connected()
         started, clock = time.time(), time.monotonic()
         try:
-            channel = transport.open_session(timeout=self._connect_timeout)
-            channel.exec_command(shlex.join(argv))
+            channel = self._begun(transport, argv, timeout)
             code, out, err = self._converse(channel, argv, stdin, clock + timeout, timeout)
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
@@ -229,29 +254,47 @@ class Ssh(Base):
             tuple(argv), code, out, err, self.machine, started, time.monotonic() - clock
         )
 
-    def hold(self, argv: Sequence[str]) -> Hold:
+    def _begun(
+        self, transport: paramiko.Transport, argv: Sequence[str], timeout: float
+    ) -> paramiko.Channel:
+        """Have the server start a command; paramiko itself would wait for its answer for ever."""
+        channel = transport.open_session(timeout=self._connect_timeout)
+        channel.settimeout(timeout)
+        late = threading.Timer(timeout, channel.close)
+        late.daemon = True
+        late.start()
+        try:
+            channel.exec_command(shlex.join(argv))
+        finally:
+            late.cancel()
+        return channel
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`remediation.transport.Transport`."""
         transport, started, clock = self._connected(), time.time(), time.monotonic()
+        end = clock + HOLD_TIMEOUT
         try:
-            channel = transport.open_session(timeout=self._connect_timeout)
-            channel.settimeout(_HOLD_TIMEOUT)
-            channel.exec_command(shlex.join(argv))
-            line = channel.recv(_CHUNK)
-            if line:
+            channel = self._begun(transport, argv, HOLD_TIMEOUT)
+            line = bytearray()
+            while b"\n" not in line and len(line) < _CHUNK and (more := channel.recv(_CHUNK)):
+                line += more
+            if line == f"{word}\n".encode():
                 return _Held(channel)
-            out, err = bytearray(), bytearray()
-            code = channel.recv_exit_status()
-            while _drain(channel, out, err):
-                pass
+            code, out, err = self._converse(channel, argv, b"", end, HOLD_TIMEOUT)
+        except TimeoutError as error:
+            channel.close()
+            raise misheard(self.machine, argv, word) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
             raise TransportError(
                 f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
                 f"{_said(error)}"
             ) from error
+        if b"\n" in line:
+            raise misheard(self.machine, argv, word, bytes(line))
         seconds = time.monotonic() - clock
         raise CommandFailed(
-            CommandResult(tuple(argv), code, bytes(out), bytes(err), self.machine, started, seconds)
+            CommandResult(tuple(argv), code, bytes(line) + out, err, self.machine, started, seconds)
         )
 
     def _converse(
@@ -310,8 +353,14 @@ class _Held:
     def release(self) -> None:
         if self.alive():
             self._channel.shutdown_write()
-            self._channel.status_event.wait(_RELEASE_TIMEOUT)
+            self._channel.status_event.wait(RELEASE_TIMEOUT)
         self._channel.close()
+
+
+def _first_line(said: bytes) -> str:
+    """Return what a reader knows it by: the first line that holds more than a terminal's codes."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")[:80]
 
 
 def _unusable(identity: str) -> str:

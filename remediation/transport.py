@@ -8,8 +8,10 @@ to reach a container (see :mod:`remediation.runtime`).
 from __future__ import annotations
 
 import shlex
+import subprocess
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +19,6 @@ from remediation import process
 from remediation.errors import CommandFailed, TransportError
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Sequence
 
 #: Names this process among those that work on a node: every command there carries it.
@@ -30,6 +31,11 @@ _WRITE = (
     'mv -fT -- "$new" "$1"; sync "$(dirname -- "$1")"'
 )
 _ABSENT = b"No such file or directory"
+
+
+#: How long a held command may take to begin; and, once released, to end: it may have to wait
+#: for another one (seconds).
+HOLD_TIMEOUT, RELEASE_TIMEOUT = 60.0, 3600.0
 
 
 @dataclass(frozen=True)
@@ -99,15 +105,19 @@ class Transport(Protocol):
     def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
         """Replace a file's content atomically: the old one or the new one, never half."""
 
-    def hold(self, argv: Sequence[str]) -> Hold:
-        """Start a command that says one line and runs until its standard input ends.
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        """Start a command that says one word and runs until its standard input ends.
 
         Its input ends when it is released, and also when this program or the connection is
         gone: the far side notices, whatever has become of us.
 
+        Args:
+            argv: program and arguments.
+            word: the line that it says when it has begun; after any other it is ended.
+
         Raises:
             CommandFailed: it ended instead.
-            TransportError: it could not be run.
+            TransportError: it could not be run, said something else, or said nothing in time.
         """
 
 
@@ -119,6 +129,23 @@ class Hold(Protocol):
 
     def release(self) -> None:
         """End its input and wait for its end; a dead one is released already."""
+
+
+def misheard(
+    machine: str, argv: Sequence[str], word: str, line: bytes | None = None
+) -> TransportError:
+    """Return what to raise of a held command whose first line is not its word.
+
+    Args:
+        machine: where it was started.
+        argv: what was started, which has been ended.
+        word: what it was to say.
+        line: what it said instead; None: nothing in time.
+    """
+    said = f"said nothing for {HOLD_TIMEOUT:g} s" if line is None else f"said {line[:200]!r}"
+    return TransportError(
+        f"on {machine}: {argv[0]}, which was to say {word!r} and keep running, {said}; it was ended"
+    )
 
 
 class Base:
@@ -141,7 +168,7 @@ class Base:
         """See :class:`Transport`."""
         self.run(["sh", "-c", _WRITE, "write", path, f"{mode:o}"], stdin=content).require()
 
-    def hold(self, argv: Sequence[str]) -> Hold:
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`Transport`."""
         raise NotImplementedError
 
@@ -174,18 +201,26 @@ class Local(Base):
         seconds = time.monotonic() - clock
         return CommandResult(tuple(argv), code, out, err, self.machine, started, seconds)
 
-    def hold(self, argv: Sequence[str]) -> Hold:
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`Transport`.
 
         A terminal's Ctrl-C does not reach it: it ends when we let go.
         """
-        started = time.time()
+        started, clock = time.time(), time.monotonic()
         child = process.start(argv)
-        line = child.stdout.readline() if child.stdout else b""
-        if line.endswith(b"\n"):
-            return _Process(child)
-        out, err = child.communicate(timeout=60)
-        code, seconds = child.returncode, time.time() - started
+        try:
+            line = process.first_line(child, deadline=clock + HOLD_TIMEOUT)
+            if line == f"{word}\n".encode():
+                return _Process(child)
+            out, err = process.converse(child, b"", deadline=clock + HOLD_TIMEOUT)
+        except BaseException as error:
+            process.end(child, 2 * Inside.GRACE)
+            if isinstance(error, TimeoutError):
+                raise misheard(self.machine, argv, word) from error
+            raise
+        if b"\n" in line:
+            raise misheard(self.machine, argv, word, line)
+        code, seconds = child.returncode, time.monotonic() - clock
         raise CommandFailed(
             CommandResult(tuple(argv), code, line + out, err, self.machine, started, seconds)
         )
@@ -201,7 +236,8 @@ class _Process:
         return self._child.poll() is None
 
     def release(self) -> None:
-        self._child.communicate()
+        with suppress(subprocess.TimeoutExpired):
+            self._child.communicate(timeout=RELEASE_TIMEOUT)
 
 
 class Inside(Base):
@@ -268,9 +304,9 @@ class Inside(Base):
             outer.seconds,
         )
 
-    def hold(self, argv: Sequence[str]) -> Hold:
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`Transport`; what is held has no deadline."""
-        return self._outer.hold(self._wrap(argv))
+        return self._outer.hold(self._wrap(argv), word)
 
 
 class Recorded(Base):
@@ -292,6 +328,6 @@ class Recorded(Base):
         self._listener(result)
         return result
 
-    def hold(self, argv: Sequence[str]) -> Hold:
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`Transport`; not evidence of anything."""
-        return self._inner.hold(argv)
+        return self._inner.hold(argv, word)

@@ -84,5 +84,5 @@ class _Mortal(Base):
                 assert self._inner.run(killed, stdin=stdin).exit_code == 137
         raise Died
 
-    def hold(self, argv: Sequence[str]) -> Hold:
-        return self._inner.hold(argv)
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        return self._inner.hold(argv, word)

@@ -76,12 +76,13 @@ def new_key(path: Path) -> Path:
 
 
 @contextmanager
-def running(folder: Path, authorized: Path) -> Iterator[Sshd]:
+def running(folder: Path, authorized: Path, more: str = "") -> Iterator[Sshd]:
     """Run a server until the context ends.
 
     Args:
         folder: for its configuration and its host key, which is made if it is not there.
         authorized: the public keys that may log in.
+        more: lines of its configuration.
     """
     folder.mkdir(exist_ok=True)
     host_key = folder / "host"
@@ -91,7 +92,7 @@ def running(folder: Path, authorized: Path) -> Iterator[Sshd]:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # root's sshd does not start without
     port = free_port()
     config = folder / "config"
-    config.write_text(_CONFIG.format(port=port, folder=folder, authorized=authorized))
+    config.write_text(_CONFIG.format(port=port, folder=folder, authorized=authorized) + more)
     argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(argv, stderr=log)

@@ -46,10 +46,11 @@ class Node(Base):
         self.ran.append(list(argv))
         return CommandResult(tuple(argv), 0, b"7 5\n5 1\n", b"", self.machine, 0.0, 0.0)
 
-    def hold(self, argv: Sequence[str]) -> Hold:
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
         if self._fails:
             raise self._fails
         assert argv[:2] == ["perl", "-e"]
+        assert f'print "{word}\\n"' in argv[2]
         return self
 
     def alive(self) -> bool:

@@ -22,7 +22,8 @@ _ASKS = """
 from remediation.transport import Local
 ask = ["sh", "-c", "if (exec 3</dev/tty) 2>&-; then echo reached; else echo none; fi"]
 print("run:", Local().run(ask).text)
-held = Local().hold(["sh", "-c", "if (exec 3</dev/tty) 2>&-; then exit 3; fi; echo held; cat"])
+holds = ["sh", "-c", "if (exec 3</dev/tty) 2>&-; then exit 3; fi; echo held; cat"]
+held = Local().hold(holds, "held")
 print("hold:", held.alive())
 held.release()
 """

@@ -95,8 +95,9 @@ class Pve(Base):
                 return 1, b"", b"phoenix: error: container 950: no template\n"
         raise AssertionError(f"nobody said what {words} answers")
 
-    def hold(self, argv: Sequence[str]) -> Any:
+    def hold(self, argv: Sequence[str], word: str) -> Any:
         assert "flock" in argv[2]
+        assert word == "held"
         self.locked = True
         return self
 
@@ -295,10 +296,10 @@ class Disposing(Pve):
                 raise KeyboardInterrupt
         return super().answer(words)
 
-    def hold(self, argv: Sequence[str]) -> Any:
+    def hold(self, argv: Sequence[str], word: str) -> Any:
         if self.others:  # another gate was quicker, and has the lock no more
             self.containers["951"] = "running"
-        return super().hold(argv)
+        return super().hold(argv, word)
 
 
 def test_what_was_made_here_is_thrown_away() -> None:
