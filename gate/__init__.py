@@ -8,12 +8,24 @@ PYTEST_DONT_REWRITE: nothing here asserts, and a conftest imports this before py
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest
 
-_PLUGINS = ("collection", "verdicts", "session", "allure_bridge", "report")
+#: Without these no scenario runs. pytest would end with 4 and a traceback, or with 1: a verdict.
+_NEEDED = ("allure", "pytest_bdd", "testinfra")
+
+if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+    sys.stderr.write(
+        f"error: this Python has no {', '.join(_missing)}. Run scripts/setup, and then "
+        ".venv/bin/pytest in the place of pytest\n"
+    )
+    raise SystemExit(3)
+
+_PLUGINS = ("collection", "verdicts", "claim", "session", "allure_bridge", "report")
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import traceback
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +36,10 @@ _HERE = Path(__file__).parent
 USAGE, NOT_EXACT, DIFFERS, INCOMPLETE, UNKNOWN, HOLDS = PRECEDENCE = (2, 5, 1, 6, 3, 0)
 #: What a session ends with that the user interrupted, as a shell has it (128 + SIGINT).
 INTERRUPTED = 130
+
+
+class Unanswerable(Exception):
+    """The gate cannot answer anything: undetermined, and nothing was asked."""
 
 
 class Verdict(StrEnum):
@@ -210,16 +215,36 @@ def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
         raise pytest.UsageError(redact(str(error))) from error
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_cmdline_main() -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+class _Ear:
+    """Hears a Ctrl-C before there is a session that could."""
+
+    interrupted = False
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tell it from pytest's own ways to stop."""
+        self.interrupted = excinfo.type is KeyboardInterrupt
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(
+    config: pytest.Config,
+) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
     """End with 2 where pytest would end with 4: a bad path, expression, tag or setting.
 
-    And with 130 where it would end with a traceback: interrupted when all was judged already.
-    Where nothing can be written it ends with 3.
+    And with 130 where it would end with 2 or a traceback: interrupted before the first question, or
+    when all was judged already. Where nothing can be written, or a plugin fails, it ends with 3:
+    exit code 1 is a verdict.
     """
+    ear = _Ear()
+    config.pluginmanager.register(ear)
     try:
         with written():
-            return (yield)
+            code = yield
+            early = ear.interrupted and code is pytest.ExitCode.INTERRUPTED
+            return INTERRUPTED if early else code
+    except Unanswerable as error:
+        sys.stderr.write(f"error: {error}\n")
+        return UNKNOWN
     except pytest.UsageError as error:
         for line in error.args:
             sys.stderr.write(f"ERROR: {line}\n")
@@ -227,3 +252,7 @@ def pytest_cmdline_main() -> Generator[None, int | pytest.ExitCode, int | pytest
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no verdict
+        traceback.print_exc()
+        sys.stderr.write(f"error: the gate itself failed, which is no verdict: {error!r}\n")
+        return UNKNOWN

@@ -2,3 +2,18 @@
 
 Start reading at :mod:`remediation.docker_in_lxc`; the mechanics are in :mod:`remediation.plan`.
 """
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+#: Without these nothing here works, and Python's own error would end with 1, which means *drift*.
+_NEEDED = ("click", "msgspec", "paramiko", "rich", "stamina")
+
+if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+    sys.stderr.write(
+        f"error: this Python has no {', '.join(_missing)}. Run scripts/setup, and then "
+        ".venv/bin/python in the place of python\n"
+    )
+    raise SystemExit(3)

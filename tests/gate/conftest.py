@@ -18,7 +18,9 @@ testpaths = features
 pythonpath = . {_ROOT}
 addopts = --strict-markers --strict-config -p no:cacheprovider
 xfail_strict = true
-filterwarnings = error
+filterwarnings =
+    error
+    ignore:assertions not in test modules:pytest.PytestConfigWarning
 """
 _STEPS = """
 import os
