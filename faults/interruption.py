@@ -62,7 +62,7 @@ _LOOKS = re.compile(
     r"sh -c grep -lsE|sh -c systemctl is-active -q docker|sh -c\s+one\(|sh -c command -v |"
     r"sh -c for db in |sh -c set -e; for path; do test |sh -c for root; do for each in |"
     r"sh -c test -e /sys/class/net/docker0 |sh -c for path; do test |sh -c dpkg-query |"
-    r"sh -c exec=)"
+    r"sh -c exec=|sh -c\s+for _ in \S+ \d+\); do systemctl is-active )"
 )
 FILL = """
 set -e

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +13,7 @@ from remediation.errors import Busy, FactError, RemediationError
 from remediation.files import FileState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from remediation.transport import Transport
 
@@ -244,7 +245,8 @@ class ContainerOptions(Simple):
     """A container's options are written, and in effect: where it runs, it is restarted.
 
     The restart is part of it, and no consequence, so that on the way back the container has
-    left its profile before the profile is taken from the kernel.
+    left its profile before the profile is taken from the kernel. The file is written between stop
+    and start: Proxmox writes it anew at every stop, in its own form, and at no start.
 
     Args:
         name: what a reader calls it.
@@ -298,11 +300,11 @@ class ContainerOptions(Simple):
 
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.action.Action`."""
-        running = self.running()
-        self._file.apply(on)
-        if running:
-            self.shutdown()
-            self.start()
+        state = self._file.capture(on)
+        desired = self.edit(files.content(state))
+        files.require_file(on, self.path, state)
+        with self._stopped(due=self.running()):
+            files.write(on, self.path, state, desired)
 
     def rollback(self, on: Transport, before: OptionsState) -> str | None:
         """See :class:`remediation.action.Action`.
@@ -310,14 +312,11 @@ class ContainerOptions(Simple):
         Where disks or snapshots came or went since, the file as it was would lose them: then
         only what the plan had put into it is taken out.
         """
-        back = self._back(self._file.capture(on), before.file)
-        files.restore(on, self.path, back)
-        running = self.running()
-        if running and not (before.running and self.effective() == before.effective):
-            self.shutdown()
-            running = False
-        if before.running and not running:
-            self.start()
+        back = self._back(self._file.capture(on), before.file)  # before a stop puts it in its form
+        runs = self.running()
+        due = runs and not (before.running and self.effective() == before.effective)
+        with self._stopped(due=due, start=before.running and (due or not runs)):
+            files.restore(on, self.path, back)
         return _OTHER_VOLUMES if back is not before.file else None
 
     def standing(self, on: Transport) -> OptionsState:
@@ -362,6 +361,25 @@ class ContainerOptions(Simple):
         if before is not None and self.effective() == before.effective:
             return []
         return [f"{self.name}: it is restarted"]
+
+    @contextmanager
+    def _stopped(self, *, due: bool, start: bool | None = None) -> Iterator[None]:
+        """Stop the container if that is due, and start it afterwards.
+
+        Args:
+            due: whether it runs, and must not while its file is written.
+            start: whether it is to run afterwards; None is if it was stopped here.
+        """
+        if due:
+            self.shutdown()
+        try:
+            yield
+        except RemediationError:
+            if due:  # a file that could not be written is no reason to leave it stopped
+                self.start()
+            raise
+        if due if start is None else start:
+            self.start()
 
     @property
     def _file(self) -> FileEdit:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from remediation import config
+from remediation import config, files
 from remediation.action import Consequence, Step
 from remediation.actions import ContainerOptions, Directory, FileEdit, OptionsState, Profile
 from remediation.docker import DockerState, StorageDriver, running_containers, start_again
@@ -203,13 +203,21 @@ def _awake(
     finally:
         if (before is None or not before.running) and runtime.state(ctid) == "running":
             tell(f"stopping container {ctid} again")
-            runtime.shutdown(ctid)
+            _shutdown(runtime, ctid)
 
 
 def _start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
     tell(f"starting container {ctid}")
     runtime.start(ctid)
     wait_until_booted(runtime.inside(ctid))
+
+
+def _shutdown(runtime: Runtime, ctid: int) -> None:
+    """Let a container end, and leave its file as it was: Proxmox writes it anew at every stop."""
+    path = runtime.config_path(ctid)
+    written = files.capture(runtime.node, path)
+    runtime.shutdown(ctid)
+    files.restore(runtime.node, path, written)
 
 
 def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[Step]:
@@ -225,7 +233,7 @@ def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[St
 
     def restart() -> None:
         if is_in_the_kernel(container):
-            runtime.shutdown(ctid)
+            _shutdown(runtime, ctid)
             _start(runtime, ctid, tell)
 
     back = Consequence(f"Docker in {container.machine} as before", back=resume)

@@ -44,6 +44,11 @@ _HA = "/etc/pve/ha/resources.cfg"
 _HA_SECTION = r"^(?:ct|vm): *{}\b.*((?:\n(?:[ \t]+\S|#).*)*)"
 _INCLUDE = re.compile(r"^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$", re.MULTILINE)
 _NESTED = 8  #: deeper than anybody nests, shallow enough to end
+#: Without such a unit, as where LXC's own tools started it, there is nothing to wait for (60 s).
+_ENDED = """
+for _ in $(seq 300); do systemctl is-active -q "$1" || exit 0; sleep 0.2; done
+echo "it is still active" >&2; exit 1
+"""
 #: A process's profile, and what LXC mounted for it.
 _EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
 
@@ -60,7 +65,10 @@ class Runtime(Protocol):
         """Return the configuration as written; raises FactError if there is no container."""
 
     def effective(self, ctid: int) -> config.ContainerConfig:
-        """Return LXC's configuration of the container's last start, includes resolved."""
+        """Return LXC's configuration as it is written, includes resolved.
+
+        Proxmox writes it from its own at each start and each stop, and at ``pct set``.
+        """
 
     def started_with(self, ctid: int) -> str:
         """Return what can be known of that with which a running container was started."""
@@ -224,11 +232,11 @@ class Pct(_Lxc):
         return config.parse(path, content.decode(errors="replace"))
 
     def started_with(self, ctid: int) -> str:
-        """See :class:`Runtime`; pct writes LXC's configuration anew at each start.
+        """See :class:`Runtime`: of a running container pct wrote LXC's configuration at its start.
 
-        With the list of system calls, of which the configuration names but the path: that alone
-        says whether there is keyctl. Of the processors Proxmox takes other ones each time
-        (pve-container, rand).
+        It writes it at a stop and at ``pct set``, too. With the list of system calls, of which the
+        configuration names but the path: that alone says whether there is keyctl. Of the
+        processors Proxmox takes other ones each time (pve-container, rand).
         """
         effective = self.effective(ctid)
         written = [line for line in str(effective).splitlines() if "cpuset.cpus" not in line]
@@ -281,12 +289,21 @@ class Pct(_Lxc):
         """See :class:`Runtime`."""
         self.require_ours(ctid)
         self._pct("stop", ctid, timeout=180).require()
+        self._require_ended(ctid)
 
     def shutdown(self, ctid: int) -> None:
         """See :class:`Runtime`."""
         self.require_ours(ctid)
         options = ("--timeout", "60", "--forceStop", "1")
         self._pct("shutdown", ctid, *options, timeout=180).require()
+        self._require_ended(ctid)
+
+    def _require_ended(self, ctid: int) -> None:
+        """Wait for the container's unit, whose last act is Proxmox's hook that writes its file."""
+        unit = f"pve-container@{ctid}.service"
+        self.node.run(["sh", "-c", _ENDED, "ended", unit], timeout=90).require(
+            f"{unit} is still there after the stop: journalctl -u {unit} says why"
+        )
 
     def destroy(self, ctid: int) -> None:
         """See :class:`Runtime`."""

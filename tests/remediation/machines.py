@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.guest.pct import config as pct_config
 from remediation import apparmor, docker
 from remediation.transport import Base, CommandResult, Local
 from remediation.undoing import SYNC
@@ -139,11 +140,23 @@ class Kernel(Machine):
 
 
 class Container(Machine):
-    """A node with one container, which runs with the configuration that it was started with."""
+    """A node with one container, which runs with the configuration that it was started with.
+
+    Args:
+        config: its file, which Proxmox writes anew at every stop, in its own form.
+    """
 
     def __init__(self, config: Path) -> None:
         self._config = config
         self.effective: str | None = None  # None: it does not run
+
+    def stop(self) -> None:
+        """Stop it, and write its file as Proxmox does: at another time, whatever it said."""
+        self.effective = None
+        if self._config.is_file() and not self._config.is_symlink():
+            written = self._config.read_bytes().decode(errors="surrogateescape")
+            normal = pct_config.serialise(pct_config.parse("950", written)[0])
+            self._config.write_bytes(normal.encode(errors="surrogateescape"))
 
     def start(self) -> None:
         self.effective = repr(self._config.read_bytes() if self._config.exists() else None)
@@ -161,7 +174,7 @@ class Container(Machine):
                 return 0, b"", b""
             case ["container", "shutdown"]:
                 assert self.effective is not None, "shut down twice"
-                self.effective = None
+                self.stop()
                 return 0, b"", b""
         return None
 

@@ -16,9 +16,11 @@ from world import world
 
 from remediation.action import Step
 from remediation.actions import ContainerOptions
-from remediation.errors import Busy, FactError
+from remediation.errors import Busy, CommandFailed, FactError
+from remediation.transport import Base, CommandResult
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from remediation.plan import Plan
@@ -171,3 +173,32 @@ def test_the_price_where_it_was_stopped_before_is_that_it_is_stopped_again(tmp_p
     assert it.plan().rollback_price() == [sentence]
     it.plan().rollback()
     assert it.node.effective is None
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_options_whose_file_cannot_be_written_leave_the_container_running(
+    tmp_path: Path, back: bool
+) -> None:
+    """It is stopped for the change; a full disk is no reason to leave it so."""
+
+    class Full(Base):
+        machine = "double"
+
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            words = tuple(argv)
+            if words[3:4] == ("restore",):
+                return CommandResult(words, 1, b"", b"No space left", "double", 0.0, 0.0)
+            return it.node.run(argv, stdin=stdin, timeout=timeout)
+
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    step = it.step()
+    before = step.action.capture(step.on)
+    if back:
+        step.action.apply(step.on)
+    with pytest.raises(CommandFailed, match="No space left"):
+        step.action.rollback(Full(), before) if back else step.action.apply(Full())
+    assert it.node.effective is not None
+    step.action.rollback(step.on, before)
+    assert step.action.restored(step.on, before)
