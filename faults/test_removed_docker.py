@@ -52,7 +52,9 @@ def test_a_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
         assert len(held) > 3, "there is nothing to lose"
         assert any(key.endswith("/var/lib/docker/nuke-graph-directory.sh") for key in before)
         assert any(outcome.changed for outcome in _plan(ssh).apply())
-        shown = inside.run(["docker", "ps", "-aq", "--filter", "name=former"]).require()
+        shown = inside.run(
+            ["docker", "ps", "-aq", "--no-trunc", "--filter", "name=former"]
+        ).require()
         assert shown.text.strip(), "Docker does not show what it had"
         _plan(ssh).rollback()
         after = witness.undone(witness.both(runtime, CTID))

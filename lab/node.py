@@ -197,7 +197,9 @@ class Node:
             except TransportError as error:
                 raise MachineFailed(f"{error}\n{self.qemu.console_tail()}") from error
             if said.text.strip() != "running":
-                failed = node.run(["systemctl", "--failed", "--plain", "--no-legend"]).text
+                failed = node.run(
+                    ["systemctl", "--failed", "--full", "--plain", "--no-legend"]
+                ).text
                 raise MachineFailed(f"the node is {said.text.strip()} after its boot:\n{failed}")
 
 

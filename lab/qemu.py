@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -279,7 +280,7 @@ async def _converse(socket: str, command: str, arguments: Mapping[str, object] |
 
 def _second_column(table: str) -> list[str]:
     rows = [line.split() for line in table.splitlines()]
-    return [row[1] for row in rows if len(row) > 1 and row[0].isdigit()]
+    return [row[1] for row in rows if len(row) > 1 and re.fullmatch("[0-9]+", row[0])]
 
 
 def _boot(image: NodeImage, hard: Hardware) -> Sequence[str]:

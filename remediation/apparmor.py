@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from remediation.errors import CommandFailed, FactError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from remediation.transport import Transport
 
 _POLICY = "/sys/kernel/security/apparmor/policy/profiles"
@@ -38,23 +40,29 @@ def loaded_policy(on: Transport, profile: str) -> str:
         [
             *("find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),
             *("(", "-regex", place, "-printf", "%f\\n", ")"),
-            *("-o", "-regex", f"{place}/raw_sha256", "-exec", "cat", "{}", ";"),
+            *("-o", "-regex", f"{place}/raw_sha256", "-exec", "grep", "-H", "", "{}", ";"),
         ]
     )
-    words = found.require().text.split()
-    if len(words) == 1:
+    said = found.require().text
+    hashes = dict(re.findall(r"/([^/\n]+)/raw_sha256:(.*)$", said, re.MULTILINE))
+    if said.strip() and not hashes:
         raise FactError(f"the kernel of {on.machine} does not export its policy")
-    return words[-1] if words else ""
+    return hashes[_newest(hashes)] if hashes else ""
+
+
+def _newest(places: Iterable[str]) -> str:
+    """Return the place of the policy that was loaded last: a listing has no order."""
+    return max(places, key=lambda place: int(place.rpartition(".")[2]))
 
 
 def loaded_binary(on: Transport, profile: str) -> bytes:
     """Return the policy itself that the kernel was given for a profile; empty if none."""
     listing = on.run(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
-    pattern = re.compile(re.escape(profile) + r"\.\d+$")
+    pattern = re.compile(re.escape(profile) + r"\.[0-9]+$")
     places = [p for p in listing.text.splitlines() if pattern.search(p)]
     if not places:
         return b""
-    content = on.read(f"{places[-1]}/raw_data")
+    content = on.read(f"{_newest(places)}/raw_data")
     if not content:
         raise FactError(f"the kernel of {on.machine} does not export its policy")
     return content
@@ -103,7 +111,7 @@ def processes_under(on: Transport, profile: str) -> list[int]:
     """Return the node's pids of the processes that run under a profile."""
     script = 'grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current || test $? -le 2'
     found = on.run(["sh", "-c", script, "under", re.escape(profile)]).require()
-    return sorted(int(pid) for pid in re.findall(r"/proc/(\d+)/", found.text))
+    return sorted(int(pid) for pid in re.findall(r"/proc/([0-9]+)/", found.text))
 
 
 def label(on: Transport, pid: int) -> str:

@@ -71,10 +71,10 @@ printf '%s\\n' "$files" | sed -nE "s/^.*-([0-9]{4})_${d}_$d-${d}_${d}_$d\\.tar(\
 _ERROR = re.compile(r"(^|\s)ERROR: ")
 #: A container's backup on a server, as pvesm lists it: its volume with the time in UTC, and its
 #: size. Source: PVE::Storage::PBSPlugin.
-_VOLUME = re.compile(r"- (\S+:backup/ct/\d+/(\S+Z)) +pbs-ct +backup +(\d+) ")
+_VOLUME = re.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+) ")
 #: What is listed as the size of a backup that the server has no size of: it was not finished.
 _NO_SIZE = 1
-_STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$")
+_STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$", re.ASCII)
 #: Lists the members asked for, and so reads to the end. Of an uncompressed archive tar takes any
 #: end for the end: there the last two blocks must be zero, as every tar writes them.
 _LIST = """
@@ -219,7 +219,7 @@ def _three(answer: str) -> Sequence[str]:
 
 
 def _newest(found: list[Backup]) -> tuple[Backup, ...]:
-    return tuple(sorted(found, key=lambda backup: backup.age))
+    return tuple(sorted(found, key=lambda backup: (backup.age, backup.path)))
 
 
 def _storages(node: Transport, ctid: int) -> _Storages:

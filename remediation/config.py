@@ -22,7 +22,7 @@ _OPTION = re.compile(r"^(?P<key>[A-Za-z][\w.\-]*)\s*(?P<sep>[:=])\s*(?P<value>.*
 #: Where Proxmox keeps what waits for the next start.
 PENDING = "pve:pending"
 #: What says where a container's disks and its snapshots are.
-_VOLUME = re.compile(r"rootfs|mp\d+|unused\d+|parent|lxc\.rootfs\.path")
+_VOLUME = re.compile(r"rootfs|mp[0-9]+|unused[0-9]+|parent|lxc\.rootfs\.path")
 #: What stands for an option's key where a line is a comment, a section's header, or neither.
 _COMMENT, _HEADER, _NEITHER = "#", "[", ""
 #: What a mount entry needs at least: source, target, type, options (fstab's first four fields).

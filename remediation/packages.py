@@ -126,7 +126,7 @@ class Package(Simple):
         adds = _statuses(on, self._adds(on, plan))
         self._require_whole(on, adds)
         _refuse(on, _overtaken(on), adds)
-        if re.search(r"^[1-9]\d* not fully installed or removed", plan, re.MULTILINE):
+        if re.search(r"^[1-9][0-9]* not fully installed or removed", plan, re.MULTILINE):
             raise FactError(
                 f"on {on.machine}: a package is half-installed, and apt would go on with it: "
                 "mend what dpkg --audit names first"

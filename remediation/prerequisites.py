@@ -82,7 +82,7 @@ def access(node: Transport) -> Access:
     script = 'id -u; id -un; echo "${SUDO_USER:-}"'
     answer = node.run(["sh", "-c", script]).require().text
     uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
-    if not uid.isdigit():
+    if not re.fullmatch("[0-9]+", uid):
         raise FactError(f"on {node.machine}: id -u said {answer!r}")
     return Access(int(uid), user, sudo_user)
 
@@ -198,7 +198,7 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     read = ["-exec", "grep", "-aH", "", "{}", "+"]
     lines = node.run(["find", "-L", "/etc/pve/lxc", "-name", "*.conf", *read]).require().text
     texts: dict[int, str] = {}
-    for name, line in re.findall(r"^/etc/pve/lxc/(\d+)\.conf:(.*)$", lines, re.MULTILINE):
+    for name, line in re.findall(r"^/etc/pve/lxc/([0-9]+)\.conf:(.*)$", lines, re.MULTILINE):
         texts[int(name)] = f"{texts.get(int(name), '')}{line}\n"
     rows = [line.split() for line in node.run(["pct", "list"]).require().text.splitlines()]
     states = {row[0]: row[1] for row in rows if len(row) > 1}
@@ -237,7 +237,7 @@ def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, 
         written = config.parse("", text)
         under = written.current().get("lxc.apparmor.profile") == profile
         if under or {"nesting", "fuse"} <= config.granted(written, "").keys():
-            each = int(name) if name.isdigit() else name
+            each = int(name) if re.fullmatch("[0-9]+", name) else name
             found.append(Affected(each, states.get(name, "in no known state"), under))
     return tuple(found)
 
@@ -267,7 +267,7 @@ def log_room(node: Transport, source: str) -> Room:
     """
     log, where = _LOGS[source]
     answer = node.run(["sh", "-c", _LOG_ROOM, "room", where]).require().text
-    table = re.match(r"\s*(\d+)\s+(\d+)\s+(/.*)\n(?:(\d+)(%?)\n)?", answer)
+    table = re.match(r"\s*([0-9]+)\s+([0-9]+)\s+(/.*)\n(?:([0-9]+)(%?)\n)?", answer)
     if table is None:
         raise FactError(f"on {node.machine}: the room for {log} is not known: {answer!r}")
     free, size, place, left, percent = table.groups()

@@ -26,7 +26,7 @@ _PCT_ABSENT = r"^Configuration file '.*' does not exist"
 #: pct's own errors, as it words them, and what to do. Source: transcripts of it; the lock on the
 #: file, root and ``ipcc_send_rec`` (Proxmox's cluster filesystem) as its users report them.
 _PCT_ERRORS = {
-    r"^container '\d+' not running!|^CT \d+ not running": "start it: pct start {ctid}",
+    r"^container '[0-9]+' not running!|^CT [0-9]+ not running": "start it: pct start {ctid}",
     r"^CT is locked \(\S+\)": (
         "wait until that has ended; if nothing of the kind runs any more: pct unlock {ctid}"
     ),
@@ -120,7 +120,7 @@ class _Lxc:
             TransportError: the container is not running.
         """
         answer = self.node.run(["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-p", "-H"])
-        if not answer.ok or not answer.text.strip().isdigit():
+        if not answer.ok or not re.fullmatch(r"[0-9]+\s*", answer.text):
             raise TransportError(
                 f"container {ctid} on {self.node.machine} is not running: "
                 f"start it ({self._START} {ctid}) and ask again"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from remediation.ssh import SshAddress
 
 #: A machine as ssh's -J takes it.
-FORM = r"(?:(?P<user>[^@/\s]+)@)?(?P<host>[^@:/\s]+)(?::(?P<port>\d+))?"
+FORM = r"(?:(?P<user>[^@/\s]+)@)?(?P<host>[^@:/\s]+)(?::(?P<port>[0-9]+))?"
 _CONFIG = "~/.ssh/config"
 #: Of these the one that is said first counts.
 _COMPETING = ("proxycommand", "proxyjump")
@@ -149,7 +149,7 @@ def _lines(path: Path, depth: int = 0) -> Iterator[str]:
 
 def _hop(address: SshAddress, options: paramiko.SSHConfigDict) -> Hop:
     port = str(options.get("port", paramiko.config.SSH_PORT))
-    if not port.isdigit():
+    if not re.fullmatch("[0-9]+", port):
         raise TransportError(f"{_CONFIG}: the Port of {address.host} is {port!r}")
     there = [file for file in options.get("identityfile", []) if Path(file).exists()]  # as ssh does
     identities = [str(address.identity)] if address.identity else there

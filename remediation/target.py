@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "lab/950"
 EXPECTED = "lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID, for example root@pve1/950"
-_FORM = re.compile(ssh_config.FORM + r"/(?P<ctid>\d+)")
+_FORM = re.compile(ssh_config.FORM + r"/(?P<ctid>[0-9]+)")
 _PLACES = ("lab", "local")
 #: What decides which runtime there is: Proxmox has LXC's own tools, too, so pct comes first.
 _PROGRAMS = {"auto": ("pct", "lxc-start"), "pct": ("pct",), "lxc": ("lxc-start",)}

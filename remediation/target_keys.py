@@ -75,7 +75,7 @@ def _wrong_numbers(target: Target) -> Iterator[tuple[str, str]]:
         yield "reserved", f"holds {twice[0]} more than once; write each id once"
     if target.port is not None and target.port not in _PORTS:
         yield "port", f"{target.port} is no port; expected {_PORTS[0]} to {_PORTS[-1]}"
-    if target.backup_age <= 0:
+    if not target.backup_age > 0:  # TOML has nan, too
         yield "backup_age", f"is {target.backup_age:g}; expected hours, more than 0"
 
 

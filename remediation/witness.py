@@ -82,7 +82,7 @@ part unit
 test -n "$units" || exit 9  # find would look where it stands
 find $units -printf '%p\t%y %l\n' || exit 9
 part active
-systemctl list-units --plain --no-legend --type=service,socket,timer --state=active,failed |
+systemctl list-units --full --plain --no-legend --type=service,socket,timer --state=active,failed |
     sed 's/  */\t/'
 part mount
 sed -E 's/,(size|nr_inodes)=[^, ]*//g' /proc/self/mounts | awk '{ print $2 "\t" $1, $3, $4 }'
@@ -148,8 +148,12 @@ def record(on: Transport) -> dict[str, str]:
         *((kind, _rows(parts[kind])) for kind in ("package", "policy", "unit", "active", "mount")),
     ):
         for key, value in rows:
-            over = found.get(f"mount {key}") if kind == "mount" else None
-            found[f"{kind} {key}"] = f"{over}; {value}" if over else value
+            over = found.get(f"{kind} {key}")
+            if kind == "mount":  # one above the other, in this order
+                found[f"{kind} {key}"] = f"{over}; {value}" if over else value
+            else:  # of one name, in no order
+                known = {value, *over.split("; ")} if over else {value}
+                found[f"{kind} {key}"] = "; ".join(sorted(known))
     return found
 
 
@@ -160,7 +164,10 @@ def _rows(text: str) -> list[list[str]]:
 def _attributes(text: str) -> list[list[str]]:
     """Read getfattr's blocks: the file's name, then its attributes."""
     blocks = [block.split("\n", 1) for block in text.strip().split("\n\n") if "\n" in block]
-    return [[name.removeprefix("# file: "), value.strip()] for name, value in blocks]
+    return [
+        [name.removeprefix("# file: "), "\n".join(sorted(value.strip().splitlines()))]
+        for name, value in blocks
+    ]
 
 
 def both(runtime: Runtime, ctid: int) -> dict[str, str]:
@@ -183,7 +190,7 @@ def both(runtime: Runtime, ctid: int) -> dict[str, str]:
         "configuration": text.decode(errors="replace"),
         "configuration in effect": runtime.started_with(ctid),
         "process first": str(runtime.init_pid(ctid)),
-        "process dockerd": " ".join(daemon.text.split()),
+        "process dockerd": " ".join(sorted(daemon.text.split())),
     }
 
 

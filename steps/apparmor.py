@@ -6,7 +6,8 @@ PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
@@ -30,6 +31,7 @@ RULES = (
 )
 #: How systemd's words begin where a load does, where it ends, and where it ends badly.
 _BEGINS, _ENDS, _FAILS = "Reloading|Starting", "Reloaded|Finished", "Failed|Reload failed"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]*")
 
 
@@ -46,11 +48,13 @@ def tunable_is(node_host: Host, line: str) -> None:
 @then("AppArmor was loaded after the tunable was written")
 def loaded_after_tunable(node: Transport) -> None:
     """Systemd's journal of the service against the file's time, both by the node's clock."""
-    written = float(node.run(["stat", "-c", "%.9Y", docker_in_lxc.TUNABLE_PATH]).require().text)
-    times = [float(when) for when, said in _service_log(node) if re.match(_ENDS, said)]
+    asked = node.run(["stat", "-c", "%.9Y", docker_in_lxc.TUNABLE_PATH])
+    written = _microseconds(asked.require().text)
+    times = [_microseconds(when) for when, said in _service_log(node) if re.match(_ENDS, said)]
     assert times, "the journal knows of no load of AppArmor since this boot"
     assert max(times) >= written, (
-        f"AppArmor was last loaded {written - max(times):.0f} s before the tunable was written: "
+        f"AppArmor was last loaded {(written - max(times)) / 1e6:.0f} s before the tunable was "
+        "written: "
         "systemctl reload apparmor"
     )
 
@@ -79,7 +83,8 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
     said = node.run([*show, "--value"]).require().text.strip()  # Wed 2026-11-25 09:41:04.290913 UTC
     try:
         when = said.partition(" ")[2].removesuffix(" UTC")
-        changed = datetime.fromisoformat(when).replace(tzinfo=UTC).timestamp()
+        since_1970 = datetime.fromisoformat(when).replace(tzinfo=UTC) - _EPOCH
+        changed = since_1970 // timedelta(microseconds=1)
     except ValueError as error:
         raise FactError(f"systemd does not say when apparmor.service changed: {said!r}") from error
     if _last(entries) < changed:
@@ -98,15 +103,27 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
 
 def _entries(node: Transport) -> list[tuple[str, str]]:
     log = node.run(["journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"])
-    pattern = re.compile(r"^(\d+\.\d+) \S+ [^:]+: (.*)$", re.MULTILINE)
+    pattern = re.compile(r"^([0-9]+\.[0-9]+) \S+ [^:]+: (.*)$", re.MULTILINE)
     entries: list[tuple[str, str]] = pattern.findall(log.require().text)
     if not entries:
         raise FactError(f"the journal of {node.machine} has nothing of apparmor.service")
     return entries
 
 
-def _last(entries: list[tuple[str, str]]) -> float:
-    return max(float(when) for when, _ in entries)
+def _last(entries: list[tuple[str, str]]) -> int:
+    return max(_microseconds(when) for when, _ in entries)
+
+
+def _microseconds(seconds: str) -> int:
+    """Return a Unix time in whole microseconds, as journald and systemd count.
+
+    A file's time has nanoseconds: compared with them, a load in the same microsecond as the write
+    would seem earlier. A float has no room for either beside the seconds since 1970.
+    """
+    try:
+        return int(Decimal(seconds.strip()).scaleb(6).to_integral_value(ROUND_FLOOR))
+    except ArithmeticError as error:
+        raise FactError(f"{seconds!r} is no time") from error
 
 
 @then(parsers.parse('the profile "{profile}" carries the rules for fuse-overlayfs'))
@@ -140,11 +157,11 @@ def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
     """A hyphen here and an underscore there, and no container can enter the profile."""
     try:
         parsed = node.run(["apparmor_parser", "-N", "-K", f"/etc/apparmor.d/{name}"], timeout=120)
-        in_file = parsed.require().text.split()
+        in_file = sorted(parsed.require().text.split())
     except CommandFailed as error:
         raise AssertionError(f"/etc/apparmor.d/{name} cannot be parsed: {error}") from error
     similar = re.compile(re.sub(r"[-_]", "[-_]", re.escape(name).replace("\\-", "-")))
-    in_kernel = [p for p in apparmor.loaded_profiles(node) if similar.fullmatch(p)]
+    in_kernel = sorted(p for p in apparmor.loaded_profiles(node) if similar.fullmatch(p))
     assigned = [o.value for o in runtime.configuration(ctid).all("lxc.apparmor.profile")]
     assert in_file == in_kernel == assigned[-1:] == [name], (
         f"the profile's names differ: file {in_file}, kernel {in_kernel or 'not loaded'}, "

@@ -102,7 +102,7 @@ def _profiles(runtime: Runtime, ctid: int) -> dict[int, str]:
     The container asked about counts even if it runs no more: its denials are not a neighbour's.
     """
     listing = runtime.node.run(["lxc-ls", "-P", "/var/lib/lxc", "--running", "-1"]).require()
-    ctids = [int(name) for name in listing.text.split() if name.isdigit()]
+    ctids = [int(name) for name in listing.text.split() if re.fullmatch("[0-9]+", name)]
     labels = {each: apparmor.label(runtime.node, runtime.init_pid(each)) for each in ctids}
     profiles = {each: label.removesuffix(" (enforce)") for each, label in labels.items()}
     assigned = runtime.configuration(ctid).current().get("lxc.apparmor.profile", "")

@@ -116,7 +116,7 @@ def fuse_can_be_opened(container: Transport) -> None:
             "test -c /dev/fuse || { echo 'it is not there' >&2; exit 1; }; exec 3<>/dev/fuse",
         ]
     )
-    said = re.sub(r"^sh: \d+: ", "", result.stderr.decode(errors="replace").strip())
+    said = re.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
     assert result.ok, (
         f"the container cannot open /dev/fuse: {said} (features: fuse=1, and a restart)"
     )

@@ -37,7 +37,7 @@ NO_DOCKER = (
 #: What Docker says, and what is behind it. First match wins; from trackers and sources.
 CAUSES = (
     (
-        r"ip_unprivileged_port_start.*permission denied|reopen fd \d+: permission denied",
+        r"ip_unprivileged_port_start.*permission denied|reopen fd [0-9]+: permission denied",
         (
             "runc 1.2.8/1.3.3 and later re-open /proc files by descriptor, and the profile "
             "refuses that without a record (the quiet denies of abstractions/lxc/container-base)"

@@ -96,7 +96,9 @@ def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
     state = container.run(["systemctl", "is-system-running", "--wait"], timeout=120).text.strip()
     if state not in {"running", "degraded"}:
         raise FactError(f"{container.machine} has not started: systemd says '{state}'")
-    listing = container.run(["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
+    listing = container.run(
+        ["systemctl", "list-units", "--failed", "--full", "--plain", "--no-legend"]
+    )
     failed = {line.split()[0] for line in listing.require().text.splitlines() if line.strip()}
     left = sorted(failed - _NOT_APPARMORS - _DOCKERS)
     assert not left, (

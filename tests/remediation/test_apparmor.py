@@ -18,7 +18,7 @@ FIND = shlex.join(
     [
         *("find", POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),
         *("(", "-regex", PLACE, "-printf", "%f\\n", ")"),
-        *("-o", "-regex", f"{PLACE}/raw_sha256", "-exec", "cat", "{}", ";"),
+        *("-o", "-regex", f"{PLACE}/raw_sha256", "-exec", "grep", "-H", "", "{}", ";"),
     ]
 )
 COMPILE = "apparmor_parser -S -K /etc/apparmor.d/lxc-phoenix-v2"
@@ -39,7 +39,12 @@ def test_profiles_and_their_modes() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "digest"),
-    [("", ""), ("lxc-phoenix-v2.3\nabc\n", "abc"), ("x.3\nabc\nx.4\ndef\n", "def")],
+    [
+        ("", ""),
+        ("x.3\n/p/x.3/raw_sha256:abc\n", "abc"),
+        ("x.9\n/p/x.9/raw_sha256:abc\nx.10\n/p/x.10/raw_sha256:def\n", "def"),
+        ("/p/x.10/raw_sha256:def\nx.9\n/p/x.9/raw_sha256:abc\nx.10\n", "def"),
+    ],
 )
 def test_the_hash_of_what_is_loaded(answer: str, digest: str) -> None:
     assert apparmor.loaded_policy(Machine({}, {FIND: answer}), "lxc-phoenix-v2") == digest

@@ -355,7 +355,7 @@ def test_node_and_container_and_how_it_is_configured(monkeypatch: pytest.MonkeyP
         "configuration": "arch: amd64\n",
         "configuration in effect": "as started",
         "process first": "9",
-        "process dockerd": "MainPID=7 ExecMainStartTimestamp=x",
+        "process dockerd": "ExecMainStartTimestamp=x MainPID=7",
     }
     del seen["pve1"]["policy x"]
     with pytest.raises(FactError, match="the policy in the kernel of pve1 could not be seen"):

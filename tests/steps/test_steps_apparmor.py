@@ -64,7 +64,7 @@ def test_the_tunable(content: str | None, message: str) -> None:
         steps.tunable_is(Host({TUNABLE: content}), "@{x} = y")
 
 
-@pytest.mark.parametrize("written", ["92.500000", "92.4"])
+@pytest.mark.parametrize("written", ["92.500000", "92.4", "92.500000999"])
 def test_a_load_after_the_tunable(written: str) -> None:
     steps.loaded_after_tunable(logged(STARTED, f"{written}\n"))
     steps.loaded_after_tunable(logged(STARTED + RELOADING + RELOADED, "150.0"))
@@ -246,7 +246,7 @@ def test_the_kernel_enforces(kernel: str, message: str) -> None:
 
 def test_the_policy_is_current() -> None:
     digest = hashlib.sha256(b"binary").hexdigest()
-    loaded = f"{NAME}.3\n{digest}\n"
+    loaded = f"{NAME}.3\n/policy/{NAME}.3/raw_sha256:{digest}\n"
     steps.policy_is_current(Machine({}, {FIND: loaded, COMPILE: "binary"}), NAME)
     with pytest.raises(AssertionError, match=r"is not what /etc/apparmor\.d"):
         steps.policy_is_current(Machine({}, {FIND: loaded, COMPILE: "newer"}), NAME)

@@ -183,7 +183,7 @@ def test_configured_unprivileged() -> None:
 
 
 IS_RUNNING = "systemctl is-system-running --wait"
-UNITS = "systemctl list-units --failed --plain --no-legend"
+UNITS = "systemctl list-units --failed --full --plain --no-legend"
 EXPECTED = "sys-kernel-config.mount loaded failed failed x\nsys-kernel-debug.mount loaded failed\n"
 
 
