@@ -180,6 +180,37 @@ def test_what_may_differ_and_what_may_not(was: str, is_: str, differs: bool) -> 
     assert bool(lines) is differs, lines
 
 
+PRESET = "/etc/systemd/system-preset/00-pve.preset"
+GETTY = "/etc/systemd/system/getty.target.wants/container-getty@1.service"
+
+
+@pytest.mark.parametrize(
+    ("key", "now", "differs"),
+    [
+        (f"file {PRESET}", "f 644 0:0 9 |78.5 9", False),
+        (f"file {PRESET}", "f 600 0:0 9 |12.5 4", True),
+        (f"content of {PRESET}", "4567", True),
+        (f"file {GETTY}", "l 777 0:0 9 there|78.5 9", False),
+        (f"file {GETTY}", "l 777 0:0 9 elsewhere|12.5 4", True),
+        ("file /fastboot", "f 644 0:0 0 |78.5 9", False),
+        (f"file {PRESET}.mine", "f 644 0:0 9 |78.5 9", True),
+    ],
+)
+def test_files_written_at_each_start_differ_by_their_time_alone(
+    key: str, now: str, differs: bool
+) -> None:
+    kind = "l 777 0:0 9 there|12.5 4" if now.startswith("l") else "f 644 0:0 9 |12.5 4"
+    kind = "f 644 0:0 0 |12.5 4" if "fastboot" in key else kind
+    before = {f"container: {key}": "0123" if key.startswith("content") else kind}
+    after = {f"container: {key}": now}
+    assert bool(witness.differences(witness.undone(before), witness.undone(after))) is differs
+
+
+def test_files_written_at_each_start_of_a_guest_are_the_nodes_administrators_own() -> None:
+    (fact,) = witness.undone({f"node: file {PRESET}": "f 644 0:0 9 |12.5 4"}).values()
+    assert fact.endswith("12.5")
+
+
 def test_unchanged_is_stricter_but_not_of_what_the_machine_writes() -> None:
     before = {f"node: {key}": fact for key, fact in record().items()}
     inode = dict(before) | {"node: file /etc/hosts.allow": "f 644 0:0 7 |11.5 99"}
