@@ -22,7 +22,14 @@ from remediation import (
     witness,
 )
 from remediation.console import err, out
-from remediation.errors import Elsewhere, Meddled, NotClean, RemediationError, UsageError
+from remediation.errors import (
+    Elsewhere,
+    Meddled,
+    NotClean,
+    RemediationError,
+    RollbackFailed,
+    UsageError,
+)
 from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.look import looking
@@ -71,6 +78,9 @@ class _Commands(click.Group):
             if isinstance(error, Meddled):
                 for name, drift in error.changes.items():
                     console.difference(name, drift, "the plan left", "is now", to=err)
+            if isinstance(error, RollbackFailed):
+                for name, drift in error.changes:
+                    console.difference(name, drift, "before the plan", "is now", to=err)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             console.error(

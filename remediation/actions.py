@@ -78,7 +78,7 @@ class FileEdit(Simple):
             return None
         what = {"absent": "was removed", "file": "was changed"}.get(now.kind, f"is a {now.kind}")
         if after is not None and now.kind == after.kind == "file":
-            what = ", ".join([what, *_beside_content(now, after)])
+            what = ", ".join([what, *files.unlike(now, after)])
         there = os.fsencode(now.link) if now.kind == "link" else now.content
         return Drift(f"{self.path} {what}", there, left)
 
@@ -88,23 +88,6 @@ class FileEdit(Simple):
             return self.edit(files.content(before))
         except FactError:
             return before.content
-
-
-def _beside_content(now: FileState, left: FileState) -> list[str]:
-    """Return what no diff shows of two states of a file: mode, owner and attributes, in words."""
-    names = {n for n, _ in now.attributes.items() ^ left.attributes.items()}
-    differing = {
-        f"mode {left.mode:o} -> {now.mode:o}": now.mode != left.mode,
-        f"owner {left.uid}:{left.gid} -> {now.uid}:{now.gid}": (now.uid, now.gid)
-        != (left.uid, left.gid),
-        f"attributes {', '.join(map(_shown, sorted(names)))}": bool(names),
-    }
-    return [words for words, differs in differing.items() if differs]
-
-
-def _shown(attribute: str) -> str:
-    """Return an attribute's name as a reader knows it; a byte that is no text is replaced."""
-    return os.fsencode(attribute.removeprefix("SCHILY.xattr.")).decode(errors="replace")
 
 
 @dataclass(frozen=True)

@@ -51,13 +51,21 @@ def print_json(value: object) -> None:
 def diff(drift: Drift, is_: str, should: str) -> str:
     """Return a drift as a unified diff; empty if there is no text to compare."""
     lines = difflib.unified_diff(
-        drift.is_.decode(errors="replace").splitlines(),
-        drift.should.decode(errors="replace").splitlines(),
+        _lines(drift.is_),
+        _lines(drift.should),
         is_,
         should,
         lineterm="",
     )
     return "\n".join(lines)
+
+
+def _lines(content: bytes) -> list[str]:
+    """Return the lines of a file; what a terminal would not print, or would obey, is escaped."""
+    return [
+        "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line)
+        for line in content.decode(errors="backslashreplace").splitlines()
+    ]
 
 
 def difference(name: str, drift: Drift, is_: str, should: str, *, to: Console = out) -> None:

@@ -85,9 +85,16 @@ class NotClean(RemediationError):
 
 
 class VerifyFailed(RemediationError):
-    """An action was applied and its state is still not the desired one."""
+    """An action was applied, or rolled back, and its state is still another one.
+
+    ``drifts`` are the files whose content is another one: from what must be to what is.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str, drifts: Sequence[Drift] = ()) -> None:
+        self.drifts = tuple(drifts)
+        super().__init__(text)
 
 
 class Meddled(RemediationError):
@@ -116,6 +123,13 @@ class RollbackFailed(RemediationError):
 
     def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
         self.failures = tuple(failures)
+        #: What differs in which file, by the action's name, where that is why it failed.
+        self.changes = [
+            (name, drift)
+            for name, error in self.failures
+            if isinstance(error, VerifyFailed)
+            for drift in error.drifts
+        ]
         lines = [f"  {name}: {error}" for name, error in self.failures]
         super().__init__(
             "these changes are still in place:\n"

@@ -7,6 +7,7 @@ extended attributes of a path on any machine, one puts them back. Source: tar(1)
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -92,6 +93,23 @@ def capture(on: Transport, path: str) -> FileState:
 def same(one: FileState, other: FileState) -> bool:
     """Whether two states differ by nothing but the time."""
     return replace(one, mtime="") == replace(other, mtime="")
+
+
+def unlike(now: FileState, left: FileState) -> list[str]:
+    """Return what no diff shows of two states of a file: mode, owner and attributes, in words."""
+    names = {n for n, _ in now.attributes.items() ^ left.attributes.items()}
+    differing = {
+        f"mode {left.mode:o} -> {now.mode:o}": now.mode != left.mode,
+        f"owner {left.uid}:{left.gid} -> {now.uid}:{now.gid}": (now.uid, now.gid)
+        != (left.uid, left.gid),
+        f"attributes {', '.join(map(_shown, sorted(names)))}": bool(names),
+    }
+    return [words for words, differs in differing.items() if differs]
+
+
+def _shown(attribute: str) -> str:
+    """Return an attribute's name as a reader knows it; a byte that is no text is replaced."""
+    return os.fsencode(attribute.removeprefix("SCHILY.xattr.")).decode(errors="replace")
 
 
 def restore(on: Transport, path: str, state: FileState) -> None:

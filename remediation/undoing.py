@@ -6,10 +6,11 @@ Part of :mod:`remediation.plan`, which says what is taken back, and when.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from remediation.action import Outcome
+from remediation.differing import differing
 from remediation.errors import RemediationError, RollbackFailed, VerifyFailed
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ SYNC = (
     *("sh", "-c", 'for at; do test ! -e "$at" || sync -f "$at" || exit; done', "sync"),
     *("/", "/etc", "/usr", "/usr/local", "/opt", "/srv", "/var", "/var/lib", "/var/lib/docker"),
 )
-#: More than this of a difference is no use to a reader (characters).
-_LONG = 1000
 #: A disk that others write to as well (seconds).
 _SYNC = 600.0
 
@@ -199,25 +198,11 @@ def _is_back(step: Step, before: Any, failures: dict[str, Exception]) -> bool:
     """Whether an action's state is the former one; if not, add it to the failures."""
     try:
         if not step.action.restored(step.on, before):
-            what = _differing(before, step.action.capture(step.on))
-            raise VerifyFailed(f"after the rollback it is not as before{what}")
+            path = getattr(step.action, "path", "")
+            words, drifts = differing(before, step.action.capture(step.on), path)
+            what = f" ({'; '.join(words)})" if words else ""
+            raise VerifyFailed(f"after the rollback it is not as before{what}", drifts)
     except RemediationError as error:
         failures[step.action.name] = error
         return False
     return True
-
-
-def _differing(before: Any, now: Any) -> str:
-    """Return in which parts two states differ, as far as a reader has a use for it."""
-    if not is_dataclass(before) or type(before) is not type(now):
-        return ""
-    parts = []
-    for each in fields(before):
-        was, is_ = getattr(before, each.name), getattr(now, each.name)
-        if not each.compare or was == is_:
-            continue
-        if each.name == "mode":
-            was, is_ = f"{was:o}", f"{is_:o}"
-        said = f"{each.name} was {was}, is {is_}"
-        parts.append(said if len(said) < _LONG else each.name)
-    return f" ({'; '.join(parts)})" if parts else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -383,8 +384,29 @@ def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:
     path.write_text("former")
     it = plan(tmp_path, Forgetful("one", "STEP-1.1", str(path), lambda _: b"ours"))
     it.apply()
-    with pytest.raises(RollbackFailed, match=r"not as before \(mode was 644, is 600\)"):
+    with pytest.raises(RollbackFailed, match=r"not as before \(mode 644 -> 600\)") as caught:
         it.rollback()
+    assert caught.value.changes == []
+
+
+def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path) -> None:
+    class Forgetful(FileEdit):
+        def rollback(self, on: Transport, before: FileState) -> None:
+            super().rollback(on, replace(before, content=b"third\n", mtime="1.5"))
+
+    path = tmp_path / "file"
+    path.write_text("former\n")
+    os.utime(path, ns=(0, 250_000_000))
+    it = plan(tmp_path, Forgetful("one", "STEP-1.1", str(path), lambda _: b"ours"))
+    it.apply()
+    with pytest.raises(RollbackFailed) as caught:
+        it.rollback()
+    assert (
+        "one: after the rollback it is not as before (content; time 1970-01-01 "
+        "00:00:00.250+00:00 -> 1970-01-01 00:00:01.500+00:00)"
+    ) in str(caught.value)
+    assert "FileState" not in str(caught.value)
+    assert caught.value.changes == [("one", Drift(str(path), b"former\n", b"third\n"))]
 
 
 def test_what_was_done_elsewhere_is_not_taken_back_here(tmp_path: Path) -> None:
