@@ -40,8 +40,8 @@ def test_access_uid_with_another_scripts_digits_is_refused() -> None:
 
 #: Bytes have no other digits; these are about our own text.
 _OWN = {"faults/interruption.py", "faults/test_interruption.py", "bench/__main__.py"}
-#: Of others' topics.
-_LATER = {"remediation/audit.py"}
+#: Still loose: the audit log's reader, and the lab's front end, which runs on the lab alone.
+_LATER = re.compile(r"remediation/audit\.py|lab/guest/.*")
 
 
 def test_code_asks_for_digits_in_ascii_only() -> None:
@@ -52,7 +52,8 @@ def test_code_asks_for_digits_in_ascii_only() -> None:
         f"{path.relative_to(_ROOT)}: {line.strip()}"
         for folder in ("remediation", "steps", "gate", "faults", "lab")
         for path in sorted((_ROOT / folder).rglob("*.py"))
-        if str(path.relative_to(_ROOT)) not in _OWN | _LATER
+        if str(path.relative_to(_ROOT)) not in _OWN
+        if not _LATER.fullmatch(str(path.relative_to(_ROOT)))
         for line in path.read_text().splitlines()
         if loose.search(line) and not strict.search(line)
     ]

@@ -143,7 +143,7 @@ def _checked(name: str, value: str) -> tuple[str, str]:
     if kind is None and name != "delete":
         return value, f"{problem}unknown setting '{name}'"
     if kind == INTEGER:
-        if value.isascii() and value.isdecimal():
+        if value.isdecimal():
             return str(int(value)), ""
         return value, f"{problem}type check ('integer') failed - got '{value}'"
     if kind == BOOLEAN:
