@@ -90,6 +90,14 @@ VARIATIONS = (
         _DENIED + _AUDIT_LOG,
     ),
     Variation(
+        "bom",
+        "Docker's settings begin with a byte order mark, as Windows' editors write one",
+        'inside sh -ec \'mark() { printf "\\357\\273\\277"; cat "$1"; }; '
+        'mark "$1" >"$1.new"; mv "$1.new" "$1"; systemctl restart docker\' mark "$settings"',
+        'inside cat "$settings" | LC_ALL=C grep -q "^$(printf \'\\357\\273\\277\'){" && '
+        "inside systemctl is-active docker",
+    ),
+    Variation(
         "slow",
         "the machine is slow: something else takes its processors",
         "for each in 1 2; do systemd-run -q --unit=load$each sh -c 'while :; do :; done'; done",

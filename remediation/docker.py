@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 import time
@@ -15,6 +14,7 @@ from remediation.actions import FileEdit
 from remediation.ahead import Ahead
 from remediation.errors import FactError
 from remediation.files import FileState  # noqa: TC001 - msgspec reads the annotation
+from remediation.settings import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -233,7 +233,7 @@ _SOCKET = "docker.socket"
 def _named(settings: bytes | None, key: str) -> str:
     """Return what Docker's settings name under a key, empty if nothing."""
     try:
-        found = json.loads(settings or b"{}")
+        found = parse(settings or b"")
     except ValueError:
         return ""
     named = found.get(key) if isinstance(found, dict) else None

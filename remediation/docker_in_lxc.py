@@ -27,6 +27,8 @@ from remediation.lock import Lock
 from remediation.packages import Package
 from remediation.plan import Plan
 from remediation.runtime import Pct, wait_until_booted
+from remediation.settings import as_json
+from remediation.settings import parse as parse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -364,7 +366,7 @@ def described(text: bytes | None, ctid: int) -> bytes:
     merged = config.features(",".join(known.pct_features)) | FEATURES
     entry["pct_features"] = [f"{key}={value}" for key, value in merged.items()]
     entry["apparmor_profile"] = PROFILE
-    return text if document == json.loads(text) else _json(document, text)
+    return text if document == json.loads(text) else as_json(document, text)
 
 
 def container_options(text: bytes | None) -> bytes:
@@ -417,7 +419,7 @@ def _whole(text: bytes | None) -> str:
 def data_root(text: bytes | None) -> str:
     """Return where Docker keeps its data, by its settings."""
     try:
-        settings = json.loads(text or b"{}")
+        settings = parse_settings(text or b"")
     except ValueError:
         settings = None
     found = settings.get("data-root") if isinstance(settings, dict) else None
@@ -427,7 +429,7 @@ def data_root(text: bytes | None) -> str:
 def daemon_json(text: bytes | None) -> bytes:
     """Return Docker's settings with the storage driver; every other key survives."""
     try:
-        settings = json.loads(text) if text and text.strip() else {}
+        settings = parse_settings(text or b"")
     except ValueError as error:
         raise FactError(
             f"{DAEMON_JSON} is not JSON ({error}); mend it, it is left as it is"
@@ -436,12 +438,4 @@ def daemon_json(text: bytes | None) -> bytes:
         raise FactError(f"{DAEMON_JSON} holds no JSON object; it is left as it is")
     if text and settings.get("storage-driver") == DRIVER:
         return text
-    return _json(settings | {"storage-driver": DRIVER}, text or b"{\n  \n}")
-
-
-def _json(document: object, like: bytes) -> bytes:
-    """Write JSON with the indentation and the final newline of the text it replaces."""
-    found = re.search(rb"\n([ \t]+)", like)
-    indent = found[1].decode() if found else "  "
-    end = b"\n" if like.endswith(b"\n") or not like.strip() else b""
-    return json.dumps(document, indent=indent, ensure_ascii=False).encode() + end
+    return as_json(settings | {"storage-driver": DRIVER}, text or b"{\n  \n}")

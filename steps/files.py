@@ -15,6 +15,7 @@ from gate import evidence
 from remediation import docker_in_lxc
 from remediation.errors import FactError
 from remediation.provision import of_template
+from remediation.settings import READS_MARKS, mark, parse
 from steps.witness import foresee, of_package
 
 if TYPE_CHECKING:
@@ -109,17 +110,40 @@ def _settings(container_host: Host) -> dict[str, Any]:
     foresee(container_host, f"test -e {path}", f"cat -- {path}")
     file = container_host.file(path)
     assert file.exists, f"{docker_in_lxc.DAEMON_JSON} is absent in the container"
+    content: bytes = file.content
+    _require_readable_mark(container_host, content)
     try:
-        settings: dict[str, Any] = json.loads(file.content_string)
+        settings: dict[str, Any] = parse(content)
     except json.JSONDecodeError as error:
         raise AssertionError(
             f"{docker_in_lxc.DAEMON_JSON}, line {error.lineno}, column {error.colno}: not JSON "
             f"({error.msg}); Docker does not start on it"
         ) from error
+    except ValueError as error:
+        raise AssertionError(
+            f"{docker_in_lxc.DAEMON_JSON}: not JSON ({error}); Docker does not start on it"
+        ) from error
     assert isinstance(settings, dict), (
         f"{docker_in_lxc.DAEMON_JSON} holds no JSON object; Docker does not start on it"
     )
     return settings
+
+
+def _require_readable_mark(container_host: Host, content: bytes) -> None:
+    """Fail if the file begins with a byte order mark that this Docker does not read."""
+    if not mark(content):
+        return
+    said = container_host.run("dockerd --version").stdout.strip()
+    major = re.match(r"Docker version ([0-9]+)\.", said)
+    if major is None:
+        raise FactError(
+            f"{docker_in_lxc.DAEMON_JSON} begins with a byte order mark, which Docker reads from "
+            f"version {READS_MARKS} on, and dockerd --version says {said[:200]!r}"
+        )
+    assert int(major[1]) >= READS_MARKS, (
+        f"{docker_in_lxc.DAEMON_JSON} begins with a byte order mark, and Docker {major[1]} does "
+        f"not start on it (from {READS_MARKS} on it does): save the file as UTF-8 without one"
+    )
 
 
 @then("daemon.json kept the user's other settings")
@@ -133,7 +157,7 @@ def daemon_json_kept(
         file = container_host.file(docker_in_lxc.DAEMON_JSON)
         if not file.exists:
             raise FactError(f"{docker_in_lxc.DAEMON_JSON} is absent: what it kept cannot be said")
-        after = file.content_string.encode()
+        after = file.content
     left = _others(after)
     if before is None:
         if not left:
@@ -158,7 +182,7 @@ def _of_its_template(node: Transport, target: Target) -> bytes | None:
 
 def _others(text: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(text) if text.strip() else {}
+        found = parse(text)
     except ValueError as error:  # bytes that are no text are one, too
         raise FactError(
             f"{docker_in_lxc.DAEMON_JSON} is not JSON ({error}): what it kept cannot be said"

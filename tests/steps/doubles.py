@@ -79,8 +79,9 @@ class Host:
         found = SimpleNamespace(path=path, exists=content is not None)
         if content is not None:
             found.content_string = content
+            found.content = content.encode(errors="surrogateescape")
             # An empty one stands for one that cannot be read: sha256sum says nothing then.
-            found.sha256sum = content and hashlib.sha256(content.encode()).hexdigest()
+            found.sha256sum = content and hashlib.sha256(found.content).hexdigest()
         return found
 
     def package(self, name: str) -> Any:

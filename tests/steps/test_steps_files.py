@@ -168,12 +168,29 @@ GOOD = '{"storage-driver": "fuse-overlayfs", "registry-mirrors": []}'
         ('{"storage-driver": "overlay2"}', "names the storage driver 'overlay2'"),
         ("{}", "names the storage driver None"),
         ("[]", "holds no JSON object"),
+        ("", "names the storage driver None"),
+        ('{"mtu": NaN}', "NaN is no number of JSON"),
+        ('{"labels": ["a=\udcfc"]}', "not JSON .*utf-8"),
     ],
 )
 def test_daemon_json(content: str | None, message: str) -> None:
     steps.daemon_json_names(Host({DAEMON_JSON: GOOD}), "fuse-overlayfs")
     with pytest.raises(AssertionError, match=message):
         steps.daemon_json_names(Host({DAEMON_JSON: content}), "fuse-overlayfs")
+
+
+MARKED = "\ufeff" + GOOD
+VERSION = "dockerd --version"
+
+
+def test_daemon_json_with_a_byte_order_mark_is_read_as_dockerd_reads_it() -> None:
+    new = {VERSION: "Docker version 26.1.5+dfsg1, build a72d7cd\n"}
+    steps.daemon_json_names(Host({DAEMON_JSON: MARKED}, answers=new), "fuse-overlayfs")
+    old = {VERSION: "Docker version 20.10.24+dfsg1, build 297e128\n"}
+    with pytest.raises(AssertionError, match="byte order mark, and Docker 20 does not start on it"):
+        steps.daemon_json_names(Host({DAEMON_JSON: MARKED}, answers=old), "fuse-overlayfs")
+    with pytest.raises(FactError, match="dockerd --version says ''"):
+        steps.daemon_json_names(Host({DAEMON_JSON: MARKED}, answers={VERSION: ""}), "x")
 
 
 class Journaled(Machine):

@@ -1,0 +1,64 @@
+"""Docker's settings file, read and written as dockerd reads it.
+
+Source: moby daemon/config/config.go (``getConflictFreeConfiguration``): since 23.0 a byte order
+mark decides the encoding, else it is UTF-8; a blank file holds no settings.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from typing import Any
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+#: The first major version whose dockerd starts on a file with a byte order mark.
+READS_MARKS = 23
+
+
+def mark(content: bytes) -> bytes:
+    """Return the byte order mark that the file begins with, empty if none."""
+    return next((each for each in _MARKS if content.startswith(each)), b"")
+
+
+def text(content: bytes) -> str:
+    """Return the file's text without its byte order mark.
+
+    Raises:
+        ValueError: it is not in the encoding that its mark names, or in UTF-8.
+    """
+    return content.removeprefix(mark(content)).decode(_encoding(content))
+
+
+def _encoding(content: bytes) -> str:
+    return _MARKS.get(mark(content), "utf-8")
+
+
+def parse(content: bytes) -> Any:
+    """Return what the file holds; of a blank one, an empty object.
+
+    Raises:
+        ValueError: it is no text, or no JSON, of which ``NaN`` and ``Infinity`` are no part.
+    """
+    read = text(content)
+    return json.loads(read, parse_constant=_no_number) if read.strip() else {}
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def as_json(document: object, like: bytes) -> bytes:
+    """Write JSON with the indentation, line ends, final newline and encoding of another file."""
+    former = text(like)
+    found = re.search(r"\n([ \t]+)", former)
+    written = json.dumps(document, indent=found[1] if found else "  ", ensure_ascii=False)
+    if former.endswith("\n") or not former.strip():
+        written += "\n"
+    if "\r\n" in former:
+        written = written.replace("\n", "\r\n")
+    return mark(like) + written.encode(_encoding(like))
