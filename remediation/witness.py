@@ -125,7 +125,7 @@ MAY_DIFFER = re.compile(
 #: writes these in the guest. Source: PVE::LXC::Setup::Base, setup_init and pre_start_hook.
 WRITTEN_AT_START = re.compile(
     r"(container: )?file (/fastboot|/etc/systemd/system-preset/00-pve\.preset"
-    r"|/etc/systemd/system/getty\.target\.wants/container-getty@\d+\.service)"
+    r"|/etc/systemd/system/getty\.target\.wants/container-getty@[0-9]+\.service)"
 )
 
 
