@@ -9,6 +9,7 @@ from faults.fault import CTID
 from faults.rows import (
     access,
     apparmor,
+    comparisons,
     configuration,
     docker,
     prerequisites,
@@ -30,6 +31,7 @@ FAULTS: tuple[Fault, ...] = (
     *apparmor.FAULTS,
     *docker.FAULTS,
     *provisioning.FAULTS,
+    *comparisons.FAULTS,
     *prerequisites.FAULTS,
     *rollback.FAULTS,
     *access.FAULTS,

@@ -12,6 +12,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from remediation import docker_witness
 from remediation.errors import FactError
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ MAY_DIFFER = re.compile(
     r"|file /var/lib/docker/containers/[0-9a-f]+/[0-9a-f]+-json\.log$"
     r"|file /var/lib/containerd/.*$"
     r"|active (session|user|user-runtime-dir|systemd|apt|dpkg|e2scrub|ldconfig|run)[-@.].*$"
+    r"|docker network (bridge|host|none)$"  # Docker's own, of which one is made at each start
     r"|active init\.scope$"  # all these come and go by themselves
     r"|policy hash of (?!lxc-)"  # a reload compiles everybody's profiles anew, to the same effect
     r"|mount /run/(user|docker|lock|credentials).*$"
@@ -186,7 +188,7 @@ def both(runtime: Runtime, ctid: int) -> dict[str, str]:
     """
     inside = runtime.inside(ctid)
     text = runtime.node.read(runtime.config_path(ctid)) or b""
-    daemon = inside.run(["systemctl", "show", "docker", "-p", "MainPID,ExecMainStartTimestamp"])
+    docker = docker_witness.record(inside)
     with ThreadPoolExecutor() as at_once:  # the connection is open by now
         node, container = at_once.map(record, (runtime.node, inside))
     if not any(key.startswith("policy ") for key in node):  # of a container it may be hidden
@@ -197,7 +199,7 @@ def both(runtime: Runtime, ctid: int) -> dict[str, str]:
         "configuration": text.decode(errors="replace"),
         "configuration in effect": runtime.started_with(ctid),
         "process first": str(runtime.init_pid(ctid)),
-        "process dockerd": " ".join(sorted(daemon.text.split())),
+        **{k if k.startswith("process ") else f"container: {k}": docker[k] for k in docker},
     }
 
 

@@ -75,7 +75,10 @@ def docker_is_installed(container_host: Host) -> None:
 
 @given("the state of node and container is recorded", target_fixture="recorded")
 def state_is_recorded(runtime: Runtime, ctid: int) -> dict[str, str]:
-    """Files, packages, profiles, configuration, processes: what a second run must not change."""
+    """Files, packages, profiles, configuration, processes, and what Docker holds.
+
+    A second run must change none of it.
+    """
     return witness.unchanged(witness.both(runtime, ctid))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from scripted import Scripted
 
-from remediation import witness
+from remediation import docker_witness, witness
 from remediation.errors import FactError
 from remediation.runtime import Pct
 from remediation.transport import Local
@@ -364,13 +365,14 @@ class Both(Pct):
     """A node and a container of which the records are known."""
 
     def inside(self, ctid: int) -> Transport:
-        return Machine({}, {SHOW: "MainPID=7\nExecMainStartTimestamp=x\n"}, "container 950")
+        return Machine({}, {SHOW: DOCKER}, "container 950")
 
     def started_with(self, ctid: int) -> str:
         return "as started"
 
 
-SHOW = "systemctl show docker -p MainPID,ExecMainStartTimestamp"
+SHOW = shlex.join(["sh", "-c", docker_witness._SCRIPT, "docker-witness"])
+DOCKER = "== unit\nId=docker.service\nMainPID=7\nended with 0\n\n== volume\nv local\nended with 0\n"
 
 
 def test_node_and_container_and_how_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +388,8 @@ def test_node_and_container_and_how_it_is_configured(monkeypatch: pytest.MonkeyP
         "configuration": "arch: amd64\n",
         "configuration in effect": "as started",
         "process first": "9",
-        "process dockerd": "ExecMainStartTimestamp=x MainPID=7",
+        "process dockerd": "MainPID=7",
+        "container: docker volume v": "local",
     }
     del seen["pve1"]["policy x"]
     with pytest.raises(FactError, match="the policy in the kernel of pve1 could not be seen"):

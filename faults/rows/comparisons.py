@@ -1,0 +1,45 @@
+"""What a comparison must see, and what must not decide it."""
+
+from __future__ import annotations
+
+from faults.fault import NODE, Fault
+from faults.scenarios import AGAIN
+
+FAULTS = (
+    Fault(
+        "F51-prune",
+        "a second run prunes Docker's images and stopped containers",
+        "inside docker run --name stopped hello-world >/dev/null; "
+        "echo 'inside docker system prune -af >/dev/null' >>\"$install\"",
+        red=(AGAIN,),
+        words=("a second run changed", "docker container stopped", "docker image sha256:"),
+        reach=NODE,
+    ),
+    Fault(
+        "F51-volumes",
+        "a second run prunes Docker's volumes",
+        "inside docker volume create mine >/dev/null; "
+        "echo 'inside docker volume prune -af >/dev/null' >>\"$install\"",
+        red=(AGAIN,),
+        words=("a second run changed", "docker volume mine"),
+        reach=NODE,
+    ),
+    Fault(
+        "F51-network",
+        "a second run makes a network of Docker's anew, under the same name",
+        "inside docker network create mine >/dev/null; "
+        "echo 'inside sh -c \"docker network rm mine; docker network create mine\" >/dev/null' "
+        '>>"$install"',
+        red=(AGAIN,),
+        words=("a second run changed", "docker network mine"),
+        reach=NODE,
+    ),
+    Fault(
+        "F51-containerd",
+        "a second run restarts containerd, and Docker goes on",
+        "echo 'inside systemctl restart containerd' >>\"$install\"",
+        red=(AGAIN,),
+        words=("a second run changed", "process containerd"),
+        reach=NODE,
+    ),
+)
