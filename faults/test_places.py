@@ -28,6 +28,7 @@ from faults.interruption import connected
 from faults.run import gate
 from lab.node import READY
 from remediation import backup, target
+from remediation.transport import at_most
 from steps import rollback
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class Place:
         argv = [*options, "--no-report", "--alluredir", "results"]
         done = node.run(["sh", "-c", _RUN, "gate", *argv], timeout=_TIMEOUT)
         assert done.exit_code == 0, done.text + done.stderr.decode(errors="replace")
-        found = node.run(["tar", "--create", "-C", f"{PLACE}/results", "."]).require()
+        with at_most(256 << 20):
+            found = node.run(["tar", "--create", "-C", f"{PLACE}/results", "."]).require()
         with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
             files = [archive.extractfile(each) for each in archive if "-result." in each.name]
             read = [json.loads(file.read()) for file in files if file is not None]

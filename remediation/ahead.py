@@ -14,7 +14,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from remediation.errors import TransportError
-from remediation.transport import Base, CommandResult
+from remediation.transport import LIMIT, Base, CommandResult, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,13 +25,19 @@ Argv = tuple[str, ...]
 
 #: Runs one command and prints a line: its standard error with ``!exit code!`` somewhere in it, a
 #: blank, its standard output, both in base64. Nothing is written to a file on the way.
-_ONE = r"""
+#: An output lies in the shell's memory: of one that is too long, only so much that this shows.
+_ONE = (
+    f"\nshort() {{ head -c {LIMIT + 1} | base64 -w0; }}"
+    r"""
 one() { { out=$( { err=$( { { "$@" </dev/null 2>&1 >&7 7>&- 8>&- 9>&-; printf '!%d!' "$?" >&8; } |
-    base64 -w0; } 8>&1 ); printf '%s ' "$err" >&9; } 7>&1 | base64 -w0 ); } 9>&1; echo "$out"; }
+    short; } 8>&1 ); printf '%s ' "$err" >&9; } 7>&1 | short ); } 9>&1; echo "$out"; }
 """
+)
 _LINE = re.compile(rb"^([^ !]*)!(\d+)!([^ !]*) (\S*)$", re.MULTILINE)
 #: For each command (seconds): one that takes longer is asked again, by itself.
 _PATIENCE = 60.0
+#: All answers together (bytes): where they are longer, each is asked by itself.
+_LONGEST = 16 << 20
 _LATE = frozenset({124, 137})
 _BOUNDED = "one timeout -k 5 "
 _NAME = "at once"
@@ -41,15 +47,21 @@ def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
     """Run commands one after the other, without input, in one round trip.
 
     Returns:
-        The results of those that ended in time; none if ``on`` has no shell that can do this, or
-        cannot be asked: whoever asks one of them by itself hears why, in the words of that one.
+        The results of those that ended in time and within ``LIMIT``; none if ``on`` has no shell
+        that can do this, or cannot be asked: whoever asks one of them by itself hears why, in the
+        words of that one.
     """
     script = _ONE + "".join(f"{_BOUNDED}{_PATIENCE:g} {shlex.join(argv)}\n" for argv in argvs)
     try:
-        whole = on.run(["sh", "-c", script, _NAME], timeout=_PATIENCE * len(argvs))
+        with at_most(_LONGEST):
+            whole = on.run(["sh", "-c", script, _NAME], timeout=_PATIENCE * len(argvs))
     except TransportError:
         return []
-    return [each for each in _answers(whole, argvs) if each.exit_code not in _LATE]
+    return [
+        each
+        for each in _answers(whole, argvs)
+        if each.exit_code not in _LATE and max(len(each.stdout), len(each.stderr)) <= LIMIT
+    ]
 
 
 def told(whole: CommandResult) -> list[CommandResult] | None:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from remediation.errors import CommandFailed, FactError
+from remediation.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _POLICY = "/sys/kernel/security/apparmor/policy/profiles"
 #: The shipped profiles include abstractions; a compile takes seconds under emulation.
 _PARSER_TIMEOUT = 180.0
+#: A compiled policy (bytes).
+_LONGEST = 16 << 20
 
 
 def loaded_profiles(on: Transport) -> dict[str, str]:
@@ -62,7 +65,8 @@ def loaded_binary(on: Transport, profile: str) -> bytes:
     places = [p for p in listing.text.splitlines() if pattern.search(p)]
     if not places:
         return b""
-    content = on.read(f"{_newest(places)}/raw_data")
+    with at_most(_LONGEST):
+        content = on.read(f"{_newest(places)}/raw_data")
     if not content:
         raise FactError(f"the kernel of {on.machine} does not export its policy")
     return content
@@ -70,7 +74,8 @@ def loaded_binary(on: Transport, profile: str) -> bytes:
 
 def compiled_policy(on: Transport, path: str) -> str:
     """Return the SHA-256 of what a file compiles to; raises CommandFailed on a syntax error."""
-    result = on.run(["apparmor_parser", "-S", "-K", path], timeout=_PARSER_TIMEOUT)
+    with at_most(_LONGEST):
+        result = on.run(["apparmor_parser", "-S", "-K", path], timeout=_PARSER_TIMEOUT)
     return hashlib.sha256(result.require().stdout).hexdigest()
 
 

@@ -17,6 +17,7 @@ import stamina
 
 from remediation import kernel_audit
 from remediation.errors import FactError, RemediationError
+from remediation.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +36,8 @@ _DENIALS = f"""
 exec 3<"$1" || exit 2
 {{ tail -c "+$2" <&3 || echo '{_CUT}'; }} | grep -a -e 'apparmor="DENIED"' -e '{_CUT}' || [ $? = 1 ]
 """
+#: Denials of one file of the log (bytes).
+_LONGEST = 64 << 20
 _RECENT = f"""
 if systemctl is-active -q auditd; then tail -c 1000000 {_AUDIT_LOG}
 else journalctl -k -b -q --no-pager -o cat; fi | grep -a 'apparmor="DENIED"'
@@ -277,7 +280,8 @@ class Window:
 
         Of the other records nothing leaves the node: command lines are among them.
         """
-        found = self._node.run(["sh", "-c", _DENIALS, "denials", path, str(first_byte)])
+        with at_most(_LONGEST):
+            found = self._node.run(["sh", "-c", _DENIALS, "denials", path, str(first_byte)])
         if not found.ok or _CUT in found.text:
             why = found.stderr.decode(errors="replace").strip()
             raise Unwatched(f"{path}, a part of the window, cannot be read to its end: {why}")

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from remediation.errors import FactError, VerifyFailed
+from remediation.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,6 +76,8 @@ _VOLUME = re.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+)
 #: What is listed as the size of a backup that the server has no size of: it was not finished.
 _NO_SIZE = 1
 _STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$", re.ASCII)
+#: What vzdump may print while it works (bytes).
+_LONGEST = 64 << 20
 #: Lists the members asked for, and so reads to the end. Of an uncompressed archive tar takes any
 #: end for the end: there the last two blocks must be zero, as every tar writes them.
 _LIST = """
@@ -334,9 +337,9 @@ def make_backup(runtime: Runtime, ctid: int, directory: str = DUMP) -> Backups:
     """
     node = runtime.node
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=_PATIENCE).require()
-    node.run(_container_argv(runtime, ctid, directory), timeout=_PATIENCE).require(
-        f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log"
-    )
+    with at_most(_LONGEST):
+        archived = node.run(_container_argv(runtime, ctid, directory), timeout=_PATIENCE)
+    archived.require(f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log")
     made = find(node, ctid, directory)
     for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
         backup, defects = sound(node, found[:1], hours=_PATIENCE / _HOUR)

@@ -5,6 +5,7 @@
     RemediationError
     ├── UsageError         bad option, bad target
     ├── TransportError     could not run: connect, host key, timeout, no exit status
+    │   ├── LimitExceeded  ended by us: it took too long, or printed too much
     │   ├── Unreachable    nobody is connected to: waiting does not mend it
     │   └── Elsewhere      the container is on another node of the cluster
     ├── CommandFailed      ran, wrong exit; carries the CommandResult
@@ -18,6 +19,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +43,21 @@ class UsageError(RemediationError):
 
 class TransportError(RemediationError):
     """The command could not be run, or nobody can say how it ended."""
+
+
+class LimitExceeded(TransportError):
+    """A command took too long or printed too much, and was ended.
+
+    Args:
+        machine: where it ran.
+        argv: what ran.
+        passed: which limit it passed, in words that follow the command.
+        late: whether it took too long.
+    """
+
+    def __init__(self, machine: str, argv: Sequence[str], passed: str, *, late: bool) -> None:
+        self.passed, self.late = passed, late
+        super().__init__(f"on {machine}: {shlex.join(argv)} {passed}")
 
 
 class Unreachable(TransportError):

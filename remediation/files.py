@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from remediation.errors import FactError
+from remediation.errors import FactError, LimitExceeded
+from remediation.transport import at_most
 
 if TYPE_CHECKING:
     from remediation.transport import Transport
@@ -38,6 +39,10 @@ _TIDY = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1"; test ! -d "$d" || sync "$d
 _KINDS = {tarfile.REGTYPE: "file", tarfile.SYMTYPE: "link", tarfile.DIRTYPE: "directory"}
 #: Attributes that say how tar stored the file rather than what it is.
 _OF_TAR = frozenset({"path", "linkpath", "size", "atime", "ctime", "mtime", "uid", "gid"})
+
+
+#: The largest file that is captured, and what tar adds to it: header, attributes, end (bytes).
+LARGEST, _HEADERS = 1 << 20, 256 << 10
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,16 @@ def content(state: FileState) -> bytes | None:
 def capture(on: Transport, path: str) -> FileState:
     """Return what is at ``path``; raises CommandFailed if it cannot be read.
 
-    A device, socket or pipe raises FactError: nothing here writes to one.
+    A device, socket or pipe raises FactError: nothing here writes to one. So does a file that is
+    larger than ``LARGEST``: it would lie in our memory, and in the journal.
     """
-    result = on.run([*_CREATE, path])
+    try:
+        with at_most(LARGEST + _HEADERS):
+            result = on.run([*_CREATE, path])
+    except LimitExceeded as error:
+        if error.late:
+            raise
+        raise _too_large(on, path) from None
     if result.exit_code and b"Cannot stat: No such file or directory" in result.stderr:
         return FileState()
     stream = io.BytesIO(result.require().stdout)
@@ -78,6 +90,8 @@ def capture(on: Transport, path: str) -> FileState:
             raise FactError(f"on {on.machine}: {path} is neither a file, a link nor a directory")
         file = archive.extractfile(member) if member.isreg() else None
         content = file.read() if file else b""
+    if len(content) > LARGEST:
+        raise _too_large(on, path)
     return FileState(
         kind=_KINDS[member.type],
         content=content,
@@ -87,6 +101,15 @@ def capture(on: Transport, path: str) -> FileState:
         gid=member.gid,
         mtime=member.pax_headers.get("mtime", str(int(member.mtime))),
         attributes={k: v for k, v in sorted(member.pax_headers.items()) if k not in _OF_TAR},
+    )
+
+
+def _too_large(on: Transport, path: str) -> FactError:
+    size = on.run(["stat", "-c", "%s", "--", path]).text.strip()
+    return FactError(
+        f"on {on.machine}: {path} is too large ({size} bytes): no file of more than "
+        f"{LARGEST >> 20} MiB is changed here, or kept to be put back. Look what it is, and move "
+        "it away"
     )
 
 

@@ -39,6 +39,7 @@ import msgspec
 from remediation import journal_lines
 from remediation.errors import FactError, UsageError
 from remediation.journal_lines import VERSION, After, Before, Finished, Undone
+from remediation.transport import LIMIT, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 DIRECTORY = "/var/lib/docker-lxc-gate"
 #: More than this lies beside the journal (bytes).
 _LARGE = 4096
+#: All that a run may add as before-images, and how long the journal's file may be (bytes).
+_HEAVIEST, _LONGEST = 16 << 20, 256 << 20
 _APPEND = (
     'set -e; umask 077; mkdir -p -- "$1"; cat >>"$1/journal.jsonl"; '
     'sync "$1/journal.jsonl"; sync "$1"'
@@ -116,7 +119,8 @@ class Journal:
             FactError: a line is damaged or of another version; nothing was changed.
         """
         if self._lines is None:
-            content = self._node.read(self.path) or b""
+            with at_most(_LONGEST):
+                content = self._node.read(self.path) or b""
             whole = content[: content.rfind(b"\n") + 1]
             read = [self._line(*each) for each in enumerate(whole.split(b"\n")[:-1], 1)]
             self._lines = [line for line in read if line is not None]
@@ -233,7 +237,21 @@ class Journal:
         Args:
             images: an action's name, the machine, and its state there.
             paths: of an action that is about one, its path: what is taken back must be the same.
+
+        Raises:
+            FactError: they are too large to be kept; nothing was written.
         """
+        kept = {
+            name: msgspec.to_builtins(image, builtin_types=(bytes,)) for name, _, image in images
+        }
+        weights = {name: _weight(image) for name, image in kept.items()}
+        if sum(weights.values()) > _HEAVIEST:
+            name = max(weights, key=lambda each: weights[each])
+            raise FactError(
+                f"the before-images are too large for {self.path} on {self._node.machine}: "
+                f"{sum(weights.values())} bytes, and {_HEAVIEST >> 20} MiB are allowed. The "
+                f"largest is that of {name!r}, with {weights[name]} bytes. Nothing was changed"
+            )
         lines = []
         for image in images:
             path = (paths or {}).get(image[0], "")
@@ -305,8 +323,8 @@ class Journal:
         match value:
             case list():
                 return [self._whole(each) for each in value]
-            case {"sha256": str(digest), "size": int()} if len(value) == 2:  # noqa: PLR2004
-                return _as_json(self._beside(digest))
+            case {"sha256": str(digest), "size": int(size)} if len(value) == 2:  # noqa: PLR2004
+                return _as_json(self._beside(digest, size))
             case dict():
                 return {key: self._whole(each) for key, each in value.items()}
         return value
@@ -341,15 +359,16 @@ class Journal:
                 return base64.b64decode(text, validate=True)
             case {"name": str(text)} if len(value) == 1:
                 return base64.b64decode(text, validate=True).decode(errors="surrogateescape")
-            case {"sha256": str(digest), "size": int()} if len(value) == 2:  # noqa: PLR2004
-                return self._beside(digest)
+            case {"sha256": str(digest), "size": int(size)} if len(value) == 2:  # noqa: PLR2004
+                return self._beside(digest, size)
             case dict():
                 return {key: self._fetched(each) for key, each in value.items()}
         return value
 
-    def _beside(self, digest: str) -> bytes:
+    def _beside(self, digest: str, size: int) -> bytes:
         path = f"{self.directory}/contents/{digest}"
-        content = self._node.read(path)
+        with at_most(max(size, LIMIT)):  # what an earlier version kept may be larger
+            content = self._node.read(path)
         if content is None or hashlib.sha256(content).hexdigest() != digest:
             what = "is missing" if content is None else "is damaged"
             raise FactError(
@@ -357,6 +376,15 @@ class Journal:
                 "Nothing was changed"
             )
         return content
+
+
+def _weight(value: Any) -> int:
+    """Return about how many bytes an image takes."""
+    if isinstance(value, dict):
+        return sum(_weight(key) + _weight(each) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(_weight, value))
+    return len(value) if isinstance(value, str | bytes) else 8
 
 
 def _as_json(content: bytes) -> dict[str, str]:

@@ -11,6 +11,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from remediation.errors import CommandFailed, FactError
+from remediation.transport import at_most
 
 if TYPE_CHECKING:
     from remediation.transport import CommandResult, Hold, Transport
@@ -89,7 +90,8 @@ class Records:
         Raises:
             FactError: the noting has ended.
         """
-        noted = self._node.read(self._file)
+        with at_most(2 * _ROOM):
+            noted = self._node.read(self._file)
         if noted is None or not self._notes.alive():
             raise FactError(f"on {self._node.machine} the kernel's audit is not read any more")
         return noted.decode(errors="replace")

@@ -11,6 +11,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from remediation.errors import RemediationError
+from remediation.transport import at_most
 
 if TYPE_CHECKING:
     from remediation.transport import Hold, Transport
@@ -41,6 +42,8 @@ while (1) {
 open my $file, ">", $ARGV[0] or die "$ARGV[0]: $!\n";
 print $file "$_ $parent{$_}\n" for keys %parent;
 """
+#: A process is some ten bytes long.
+_LONGEST = 16 << 20
 _TAKE = 'cat -- "$1" && rm -- "$1"'
 
 
@@ -65,7 +68,8 @@ class Lineage:
         if self._notes is not None:
             self._notes.release()
             self._notes = None
-            noted = self._node.run(["sh", "-c", _TAKE, "take", self._file])
+            with at_most(_LONGEST):
+                noted = self._node.run(["sh", "-c", _TAKE, "take", self._file])
             pairs = [line.split() for line in noted.text.splitlines()]
             self._parents = {int(child): int(parent) for child, parent in pairs}
         return self._parents

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from remediation import config, docker_in_lxc
 from remediation.errors import FactError
+from remediation.transport import at_most
 
 if TYPE_CHECKING:
     from remediation.transport import CommandResult, Transport
@@ -196,7 +197,8 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
         FactError: it is not among those that the node names.
     """
     read = ["-exec", "grep", "-aH", "", "{}", "+"]
-    lines = node.run(["find", "-L", "/etc/pve/lxc", "-name", "*.conf", *read]).require().text
+    with at_most(_LONGEST):
+        lines = node.run(["find", "-L", "/etc/pve/lxc", "-name", "*.conf", *read]).require().text
     texts: dict[int, str] = {}
     for name, line in re.findall(r"^/etc/pve/lxc/([0-9]+)\.conf:(.*)$", lines, re.MULTILINE):
         texts[int(name)] = f"{texts.get(int(name), '')}{line}\n"
@@ -215,6 +217,8 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
 
 
 _PLAIN = "/var/lib/lxc"
+#: The configurations of all containers of a node, snapshots included (bytes).
+_LONGEST = 16 << 20
 
 
 def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
@@ -223,7 +227,8 @@ def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, 
     An include is not followed: what a container is given there is not seen.
     """
     look = ("find", "-L", _PLAIN, "-mindepth", "2", "-maxdepth", "2", "-name", "config")
-    lines = node.run([*look, "-exec", "grep", "-aH", "", "{}", "+"]).require().text
+    with at_most(_LONGEST):
+        lines = node.run([*look, "-exec", "grep", "-aH", "", "{}", "+"]).require().text
     texts: dict[str, str] = {}
     for name, line in re.findall(rf"^{_PLAIN}/([^/]+)/config:(.*)$", lines, re.MULTILINE):
         texts[name] = f"{texts.get(name, '')}{line}\n"

@@ -11,16 +11,42 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
 
 _CHUNK = 1 << 16
 _POLL = 0.02
 _TURNS = 16
+
+
+class TooMuch(Exception):
+    """An output is longer than it may be."""
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a Ctrl-C wait for the end of the context: a process is started, and known, or not.
+
+    What is interrupted in the middle of starting one would leave it running: no terminal ends it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[FrameType | None] = []
+    signal.signal(signal.SIGINT, lambda _, frame: came.append(frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        before(signal.SIGINT, came[0])
 
 
 def start(argv: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -32,7 +58,7 @@ def start(argv: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def converse(
-    process: subprocess.Popen[bytes], stdin: bytes, *, deadline: float
+    process: subprocess.Popen[bytes], stdin: bytes, *, deadline: float, limit: int
 ) -> tuple[bytes, bytes]:
     """Feed a process, read both its outputs to their end, and wait for its own.
 
@@ -40,12 +66,14 @@ def converse(
         process: as :func:`start` returns it.
         stdin: bytes for its standard input, which is then closed.
         deadline: on the monotonic clock (seconds).
+        limit: how long each output may be (bytes).
 
     Returns:
         Standard output and standard error.
 
     Raises:
         TimeoutError: it, or something that holds its outputs open, did not end in time.
+        TooMuch: an output is longer.
     """
     said = {process.stdout: bytearray(), process.stderr: bytearray()}
     rest = memoryview(stdin)
@@ -66,11 +94,8 @@ def converse(
                 if stream is given:
                     rest = rest[_sent(key.fd, rest) :]
                     ended = not rest
-                elif chunk := os.read(key.fd, _CHUNK):
-                    said[stream] += chunk
-                    ended = False
                 else:
-                    ended = True
+                    ended = not _heard(key.fd, said[stream], limit)
                 if ended:
                     streams.unregister(stream)
                     stream.close()
@@ -105,6 +130,15 @@ def _there(stream: Any) -> Any:
     if stream is None:
         raise TypeError("a process without its pipes")
     return stream
+
+
+def _heard(descriptor: int, said: bytearray, limit: int) -> bool:
+    """Add what can be read; say whether there was anything before the end."""
+    chunk = os.read(descriptor, _CHUNK)
+    said += chunk
+    if len(said) > limit:
+        raise TooMuch
+    return bool(chunk)
 
 
 def _sent(descriptor: int, rest: memoryview) -> int:

@@ -21,6 +21,7 @@ from remediation.errors import (
 from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.runtime import Pct, wait_until_booted, wait_until_online
+from remediation.transport import at_most
 from remediation.undoing import ACCEPT
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 #: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
 PATIENCE = 3600.0
 _CREATE_PATIENCE = 600.0
+#: What it may print meanwhile: an installation, with its progress (bytes).
+_LONGEST = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
     """
     if argv := target.provisioning(runtime.node):
         tell(shlex.join(argv))
-        result = runtime.node.run(argv, timeout=PATIENCE)
+        with at_most(_LONGEST):
+            result = runtime.node.run(argv, timeout=PATIENCE)
         said = result.text + result.stderr.decode(errors="replace")
         return Provisioned(shlex.join(argv), result.ok, said, result.seconds)
     started, how = time.monotonic(), "the plan"
@@ -125,7 +129,8 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
             raise UsageError(f"container {ctid} is there already, and {state}: it is left as it is")
         _require_no_former(runtime, ctid)
         tell(shlex.join(argv))
-        runtime.node.run(argv, timeout=_CREATE_PATIENCE).require()
+        with at_most(_LONGEST):
+            runtime.node.run(argv, timeout=_CREATE_PATIENCE).require()
 
 
 def _require_no_former(runtime: Runtime, ctid: int) -> None:

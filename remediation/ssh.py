@@ -17,10 +17,20 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from remediation.errors import CommandFailed, TransportError, Unreachable
+from remediation.errors import CommandFailed, LimitExceeded, TransportError, Unreachable
 from remediation.known_hosts import KnownHosts
 from remediation.ssh_config import route
-from remediation.transport import HOLD_TIMEOUT, RELEASE_TIMEOUT, Base, CommandResult, misheard
+from remediation.transport import (
+    HOLD_TIMEOUT,
+    RELEASE_TIMEOUT,
+    Base,
+    CommandResult,
+    at_most,
+    limit,
+    misheard,
+    too_late,
+    too_much,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +46,8 @@ _CHUNK = 1 << 16
 _NO_SESSION = "No existing session"
 #: How often an open channel is looked at while nothing arrives (seconds).
 _POLL = 0.005
+#: How soon a connection that was cut is known to be, where a command has no end (seconds).
+_GOING = 0.2
 #: How often something is sent while nothing is asked: firewalls drop what is silent (seconds).
 _KEEPALIVE = 30
 
@@ -149,7 +161,8 @@ class Ssh(Base):
         shell = f"the login shell of {hop.user} on {self.machine}"
         try:
             channel = self._begun(transport, argv, timeout)
-            _, out, _ = self._converse(channel, argv, b"", time.monotonic() + timeout, timeout)
+            with at_most(_CHUNK):
+                _, out, _ = self._converse(channel, argv, b"", time.monotonic() + timeout, timeout)
         except (TransportError, paramiko.SSHException, OSError, EOFError) as error:
             raise Unreachable(
                 f"{shell} does not run the command that it is given: {_said(error)}"
@@ -247,8 +260,12 @@ class Ssh(Base):
                 f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
                 f"{_said(error)}; whether it ran is not known"
             ) from error
+        except LimitExceeded:
+            raise  # its channel is closed; the connection, over which the lock is held, is not
         except TransportError:
-            self.close()  # no exit status, no end: a connection not to be trusted with the next
+            transport.join(_GOING)
+            if not transport.is_active():
+                self.close()
             raise
         return CommandResult(
             tuple(argv), code, out, err, self.machine, started, time.monotonic() - clock
@@ -307,27 +324,26 @@ class Ssh(Base):
     ) -> tuple[int, bytes, bytes]:
         """Feed stdin and read both streams at once: reading one to its end stalls the other."""
         out, err, rest = bytearray(), bytearray(), memoryview(stdin)  # sliced without copying
+        most = limit()
         channel.settimeout(timeout)
         if not rest:
             channel.shutdown_write()
         while not channel.closed:
+            if time.monotonic() > deadline:
+                channel.close()
+                raise too_late(self.machine, argv, timeout)
             if rest and channel.send_ready():
                 rest = rest[channel.send(bytes(rest[:_CHUNK])) :]
                 if not rest:
                     channel.shutdown_write()
             elif _drain(channel, out, err):
-                continue
+                self._require_short(channel, argv, most, out, err)
             elif channel.exit_status_ready() and channel.eof_received:
                 break
-            elif time.monotonic() > deadline:
-                channel.close()
-                raise TransportError(
-                    f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
-                )
             else:
                 time.sleep(_POLL)
         while _drain(channel, out, err):  # what came with the very last packet
-            pass
+            self._require_short(channel, argv, most, out, err)
         code = channel.recv_exit_status() if channel.exit_status_ready() else -1
         channel.close()
         if code < 0:
@@ -337,6 +353,14 @@ class Ssh(Base):
                 "whether it did its work is not known"
             )
         return code, bytes(out), bytes(err)
+
+    def _require_short(
+        self, channel: paramiko.Channel, argv: Sequence[str], most: int, *said: bytearray
+    ) -> None:
+        """Raise if an output is too long; what goes on printing is ended by SIGPIPE."""
+        if max(map(len, said)) > most:
+            channel.close()
+            raise too_much(self.machine, argv, most)
 
 
 class _Held:

@@ -11,15 +11,16 @@ import shlex
 import subprocess
 import time
 import uuid
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from remediation import process
-from remediation.errors import CommandFailed, TransportError
+from remediation.errors import CommandFailed, LimitExceeded, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 #: Names this process among those that work on a node: every command there carries it.
 RUN_MARK, RUN_ID = "DOCKER_LXC_GATE_RUN", uuid.uuid4().hex
@@ -33,6 +34,9 @@ _WRITE = (
 _ABSENT = b"No such file or directory"
 
 
+#: How long each output of a command may be, unless its caller says otherwise (bytes).
+LIMIT = 1 << 20
+_limit: ContextVar[int] = ContextVar("limit", default=LIMIT)
 #: How long a held command may take to begin; and, once released, to end: it may have to wait
 #: for another one (seconds).
 HOLD_TIMEOUT, RELEASE_TIMEOUT = 60.0, 3600.0
@@ -96,6 +100,8 @@ class Transport(Protocol):
             The result, whatever the exit code.
 
         Raises:
+            LimitExceeded: it was ended at its deadline, what it left open included, or since an
+                output was longer than ``LIMIT`` (see :func:`at_most`).
             TransportError: it could not be run, or nobody can say how it ended.
         """
 
@@ -129,6 +135,36 @@ class Hold(Protocol):
 
     def release(self) -> None:
         """End its input and wait for its end; a dead one is released already."""
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Let each output of a command that runs in the context be so long, instead of ``LIMIT``.
+
+    Args:
+        size: in bytes. What a guest says lies in the memory of whoever asks.
+    """
+    token = _limit.set(size)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def limit() -> int:
+    """Return how long each output of a command may be here (bytes)."""
+    return _limit.get()
+
+
+def too_late(machine: str, argv: Sequence[str], timeout: float) -> LimitExceeded:
+    """Return what to raise of a command that did not end within so many seconds."""
+    return LimitExceeded(machine, argv, f"did not end within {timeout:g} s", late=True)
+
+
+def too_much(machine: str, argv: Sequence[str], size: int) -> LimitExceeded:
+    """Return what to raise of a command that printed more than so many bytes."""
+    shown = f"{size >> 20} MiB" if not size % (1 << 20) else f"{size} bytes"
+    return LimitExceeded(machine, argv, f"printed more than {shown} and was ended", late=False)
 
 
 def misheard(
@@ -182,18 +218,19 @@ class Local(Base):
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
         """See :class:`Transport`."""
-        started, clock = time.time(), time.monotonic()
+        started, clock, most = time.time(), time.monotonic(), limit()
         child: subprocess.Popen[bytes] | None = None
         try:
-            child = process.start(argv)
-            out, err = process.converse(child, stdin, deadline=clock + timeout)
+            with process.uninterrupted():
+                child = process.start(argv)
+            out, err = process.converse(child, stdin, deadline=clock + timeout, limit=most)
         except BaseException as error:  # Ctrl-C, too: nothing works on behind our back
             if child is not None:
                 process.end(child, 2 * Inside.GRACE)
+            if isinstance(error, process.TooMuch):
+                raise too_much(self.machine, argv, most) from error
             if isinstance(error, TimeoutError) and child is not None:
-                raise TransportError(
-                    f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
-                ) from error
+                raise too_late(self.machine, argv, timeout) from error
             if isinstance(error, OSError):
                 raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
             raise
@@ -207,14 +244,20 @@ class Local(Base):
         A terminal's Ctrl-C does not reach it: it ends when we let go.
         """
         started, clock = time.time(), time.monotonic()
-        child = process.start(argv)
+        try:
+            child = process.start(argv)
+        except OSError as error:
+            raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
         try:
             line = process.first_line(child, deadline=clock + HOLD_TIMEOUT)
             if line == f"{word}\n".encode():
                 return _Process(child)
-            out, err = process.converse(child, b"", deadline=clock + HOLD_TIMEOUT)
+            end = clock + HOLD_TIMEOUT
+            out, err = process.converse(child, b"", deadline=end, limit=LIMIT)
         except BaseException as error:
             process.end(child, 2 * Inside.GRACE)
+            if isinstance(error, process.TooMuch):
+                raise too_much(self.machine, argv, LIMIT) from error
             if isinstance(error, TimeoutError):
                 raise misheard(self.machine, argv, word) from error
             raise
@@ -278,14 +321,16 @@ class Inside(Base):
         """
         deadline = ["timeout", "-k", f"{self.GRACE:g}", f"{timeout:g}"]
         bounded = [*deadline, *self._mark, *argv]
-        late = TransportError(
-            f"on {self.machine}: {shlex.join(argv)} did not end within {timeout:g} s"
-        )
+        late = too_late(self.machine, argv, timeout)
         clock = time.monotonic()
         try:
             outer = self._outer.run(
                 self._wrap(bounded), stdin=stdin, timeout=timeout + 4 * self.GRACE
             )
+        except LimitExceeded as error:
+            if error.late:
+                raise late from None
+            raise LimitExceeded(self.machine, argv, error.passed, late=False) from None
         except TransportError as error:
             # timeout's last resort ends itself, too: SSH then knows of no exit status.
             if time.monotonic() - clock >= timeout:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from remediation import docker_witness
 from remediation.errors import FactError
+from remediation.transport import at_most
 
 if TYPE_CHECKING:
     from remediation.runtime import Runtime
@@ -90,8 +91,8 @@ sed -E 's/,(size|nr_inodes)=[^, ]*//g' /proc/self/mounts | awk '{ print $2 "\t" 
 """
 #: What every machine has: nothing of it means that nobody looked.
 _NEVER_EMPTY = ("files", "content", "package", "unit", "active", "mount")
-#: A whole machine's files, under emulation (seconds).
-_TIMEOUT = 600.0
+#: A whole machine's files, under emulation (seconds); and what is said of them (bytes).
+_TIMEOUT, _LONGEST = 600.0, 128 << 20
 #: What may differ after a change and its exact undoing, and why.
 MAY_DIFFER = re.compile(
     r"process |(node: |container: )?("  # restarted, to take the configuration back
@@ -143,7 +144,8 @@ def record(on: Transport) -> dict[str, str]:
     argv += [" ".join(_HASHED), " ".join(_ALL), " ".join(_UNITS)]
     for path in _PRUNED:  # -path is twice as fast as one -regex for all
         argv += ["-path", path, "-prune", "-o"]
-    result = on.run(argv, timeout=_TIMEOUT)
+    with at_most(_LONGEST):
+        result = on.run(argv, timeout=_TIMEOUT)
     parts = dict(part.split("\n", 1) for part in result.text.split("\n== ")[1:])
     missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
     if result.exit_code or missing:

@@ -24,7 +24,7 @@ from sshd import ME, Sshd, new_key, running
 from remediation.errors import TransportError
 from remediation.root import as_root
 from remediation.ssh import Ssh, SshAddress
-from remediation.transport import RUN_ID, Inside
+from remediation.transport import RUN_ID, Inside, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -279,13 +279,15 @@ def test_both_streams_may_be_big(ssh: Ssh) -> None:
     """Reading one to its end stalls the other past 2 MiB."""
     big = 5 << 20
     both = f"head -c {big} /dev/zero & head -c {big} /dev/zero >&2; wait"
-    result = ssh.run(["sh", "-c", both])
+    with at_most(big):
+        result = ssh.run(["sh", "-c", both])
     assert (len(result.stdout), len(result.stderr)) == (big, big)
 
 
 def test_bytes_go_in_and_come_back_as_they_are(ssh: Ssh) -> None:
     sent = bytes(range(256)) * 20_000
-    result = ssh.run(["cat"], stdin=sent)
+    with at_most(len(sent)):
+        result = ssh.run(["cat"], stdin=sent)
     assert hashlib.sha256(result.stdout).digest() == hashlib.sha256(sent).digest()
 
 
