@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import allure
 import allure_commons
+import attrs
 import pytest
+from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Parameter, Status, StatusDetails, TestStepResult
 
 from gate import evidence
@@ -51,13 +54,49 @@ class Tidy:
             each.name = each.name.partition("::")[0]
 
 
+class MaskedFiles(AllureFileLogger):
+    """Writes Allure's files with every secret masked: also fixtures' errors and captured output."""
+
+    def _report_item(self, item: Any) -> None:
+        """Write a result, a container or the globals."""
+        super()._report_item(_masked(item))  # type: ignore[no-untyped-call]
+
+    @allure_commons.hookimpl
+    def report_attached_data(self, body: str | bytes, file_name: str) -> None:
+        """Write an attachment."""
+        text = body if isinstance(body, str) else body.decode(errors="replace")
+        super().report_attached_data(evidence.redact(text), file_name)  # type: ignore[no-untyped-call]
+
+
+def _masked(value: Any) -> Any:
+    """Return a value of Allure's model with every text in it masked."""
+    if isinstance(value, str):
+        return evidence.redact(value)
+    if isinstance(value, list):
+        return [_masked(each) for each in value]
+    if attrs.has(type(value)):
+        fields = [each.name for each in attrs.fields(type(value))]
+        return attrs.evolve(value, **{name: _masked(getattr(value, name)) for name in fields})
+    return value
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Tidy up what Allure is about to write."""
-    if _allure(config):
-        tidy = Tidy()
-        allure_commons.plugin_manager.register(tidy)
-        config.add_cleanup(lambda: allure_commons.plugin_manager.unregister(tidy))
+    """Tidy up and mask what Allure is about to write."""
+    if not _allure(config):
+        return
+    plugins, tidy = allure_commons.plugin_manager, Tidy()
+    plugins.register(tidy)
+    config.add_cleanup(lambda: plugins.unregister(tidy))
+    for each in [each for each in plugins.get_plugins() if type(each) is AllureFileLogger]:
+        masked: Any = MaskedFiles(config.option.allure_report_dir)  # type: ignore[no-untyped-call]
+        _exchange(each, masked)
+        config.add_cleanup(partial(_exchange, masked, each))  # Allure takes its own one out
+
+
+def _exchange(out: object, into: object) -> None:
+    allure_commons.plugin_manager.unregister(out)
+    allure_commons.plugin_manager.register(into)
 
 
 def _allure(config: pytest.Config) -> Any:

@@ -42,7 +42,8 @@ def pytest_cmdline_main(
             "verdict. Run it without"
         )
     option, reports = config.option, config.rootpath / "reports"
-    if option.collectonly or not feature_files(config):
+    worker = hasattr(config, "workerinput")  # of xdist: the run that started it holds the place
+    if worker or option.collectonly or not feature_files(config):
         return (yield)
     own = option.allure_report_dir and option.xmlpath and option.no_report
     lock = claim(Path(option.allure_report_dir) if own else reports, alone=not own)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec
 
 from remediation import ahead
 from remediation.errors import RemediationError
+from remediation.masking import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,23 +26,7 @@ P = ParamSpec("P")
 
 #: Of each output, this many characters from either end are kept.
 KEPT = 8000
-STARS = "***"
-
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-#: Secrets by their form; the groups before and after the secret stay. JSON may be quoted
-#: once more in an argv, so a quote may have a backslash before it.
-_SECRETS = tuple(
-    (re.compile(pattern, re.DOTALL | re.IGNORECASE), rf"\1{STARS}")
-    for pattern in (
-        r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-        r"(\bauthorization\\?[\"']?\s*[:=]\s*\\?[\"']?)[^\"'\\\r\n]+",
-        r"(\\?\"(?:auth|identitytoken|registrytoken)\\?\"\s*:\s*\\?\")[^\"\\]*",
-        r"((?:password|passwd|token|secret)\\?[\"']?\s*[:=]\s*\\?([\"']))(?:(?!\\?\2)[^\n])+",
-        r"((?:password|passwd|token|secret)\\?[\"']?\s*[:=]\s*)[^\s\"'\\&,;]+",
-        r"(--(?:password|token|secret)\s+[\"']?)[^\s\"']+",
-        r"(://[^/\s:@]+:)[^/\s@]+(?=@)",
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -80,15 +65,8 @@ def drain(since: tuple[int, int] = (0, 0)) -> Evidence:
 
 
 def redact(text: str) -> str:
-    """Return text with its secrets replaced by stars, and without a terminal's colours.
-
-    Known by their form: private keys, values called password, token or secret, Authorization
-    headers, the logins of Docker's config.json, and passwords in addresses.
-    """
-    text = _COLOURS.sub("", text)
-    for pattern, stars in _SECRETS:
-        text = pattern.sub(stars, text)
-    return text
+    """Return text with its secrets masked, and without a terminal's colours."""
+    return mask(_COLOURS.sub("", text))
 
 
 def transcript(result: CommandResult) -> str:

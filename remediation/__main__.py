@@ -33,6 +33,7 @@ from remediation.errors import (
 from remediation.journal import Journal
 from remediation.lock import Lock
 from remediation.look import looking
+from remediation.masking import masked
 from remediation.output import run
 from remediation.plan import require_known
 from remediation.target_option import with_target
@@ -449,16 +450,19 @@ def show(aim: Target, as_json: bool) -> None:
 
 
 @journal.command()
+@click.option("--with-secrets", is_flag=True, help="Do not mask passwords, tokens and keys.")
 @with_target
-def export(aim: Target) -> None:
+def export(aim: Target, *, with_secrets: bool) -> None:
     """Write the whole journal to standard output, one JSON object a line.
 
-    With all that was there before: large contents, which lie beside the journal, stand in it.
+    With all before-images; large contents, which lie beside the journal, are included. Secrets in
+    them are masked, so that the output can be shown to somebody; a copy to restore from needs
+    --with-secrets.
     """
     with _journal(aim) as (the_journal, _):
         lines = the_journal.exported()
     for line in lines:
-        click.echo(console.json_line(line))
+        click.echo(console.json_line(line if with_secrets else masked(line)))
 
 
 @journal.command()

@@ -11,6 +11,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from remediation.masking import mask
 from remediation.output import Console
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ _MANY = 40
 def tell(line: str, style: str = "dim") -> None:
     """Say what is going on, beside the result; nothing ends because nobody hears it."""
     with suppress(OSError):
-        err.print(Text(f"… {line}", style=style), soft_wrap=True)
+        err.print(Text(f"… {mask(line)}", style=style), soft_wrap=True)
 
 
 def error(what: object) -> None:
     """Say what went wrong."""
-    err.print(Text(f"error: {what}", style="red"), soft_wrap=True)
+    err.print(Text(f"error: {mask(str(what))}", style="red"), soft_wrap=True)
 
 
 def json_line(value: object) -> str:
@@ -49,7 +50,10 @@ def print_json(value: object) -> None:
 
 
 def diff(drift: Drift, is_: str, should: str) -> str:
-    """Return a drift as a unified diff; empty if there is no text to compare."""
+    """Return a drift as a unified diff; empty if there is no text to compare.
+
+    Secrets are masked after the comparison: that one changes is shown, and not to what.
+    """
     lines = difflib.unified_diff(
         _lines(drift.is_),
         _lines(drift.should),
@@ -57,7 +61,7 @@ def diff(drift: Drift, is_: str, should: str) -> str:
         should,
         lineterm="",
     )
-    return "\n".join(lines)
+    return mask("\n".join(lines))
 
 
 def _lines(content: bytes) -> list[str]:
@@ -70,7 +74,7 @@ def _lines(content: bytes) -> list[str]:
 
 def difference(name: str, drift: Drift, is_: str, should: str, *, to: Console = out) -> None:
     """Print a drift: what it is, and the diff."""
-    to.print(Text(f"  {name}{': ' if name else ''}{drift.summary}"), soft_wrap=True)
+    to.print(Text(f"  {name}{': ' if name else ''}{mask(drift.summary)}"), soft_wrap=True)
     if text := diff(drift, is_, should):
         shown = Syntax(text, "diff", background_color="default") if to.is_terminal else text
         to.print(shown, markup=False, soft_wrap=True)
@@ -92,7 +96,7 @@ def outcomes(found: Sequence[Outcome], *, as_json: bool) -> None:
         done = (
             Text("changed", style="yellow") if outcome.changed else Text("unchanged", style="dim")
         )
-        table.add_row(outcome.requirement, outcome.name, done, Text(outcome.reason))
+        table.add_row(outcome.requirement, outcome.name, done, Text(mask(outcome.reason)))
     _print(table)
 
 
@@ -111,7 +115,7 @@ def status(
         rows = [
             {
                 **identity(step),
-                "drift": drift.summary if drift else None,
+                "drift": mask(drift.summary) if drift else None,
                 "journal": _held(entries.get(step.action.name)),
             }
             for step, drift in drifts
@@ -134,7 +138,7 @@ def status(
     for step, drift in drifts:
         state = Text("drift", style="red") if drift else Text("ok", style="green")
         held = _held(entries.get(step.action.name))
-        summary = Text(drift.summary if drift else "")
+        summary = Text(mask(drift.summary) if drift else "")
         table.add_row(step.action.requirement, step.action.name, state, held, summary)
     asked = {step.action.name for step, _ in drifts}
     for entry in [entry for name, entry in entries.items() if name not in asked]:

@@ -184,6 +184,32 @@ def test_the_report_is_one_file_that_calls_nobody(toy: Toy) -> None:
     assert written == {"conftest.py", "features", "pytest.ini", "reports"}
 
 
+def test_report_holds_no_planted_secret_in_any_file(toy: Toy) -> None:
+    toy.conftest("""
+@pytest.fixture
+def leaking(machine):
+    machine.run(["sh", "-c", "echo API_KEY=hunter2; echo PGPASSWORD=hunter2 >&2"])
+    print("printed: token=hunter2")
+    raise errors.FactError("curl https://hunter2@host ended with 7")
+
+@given("what leaks")
+def _(leaking): raise NotImplementedError
+
+@then("a step leaks")
+def _(machine):
+    evidence.say("Bearer hunter2-hunter2")
+    assert False, "mysql --password=hunter2"
+""")
+    toy.feature("Given what leaks", "Then all is well", name="a")
+    toy.feature("Then a step leaks", name="b")
+    seen = toy.run()
+    assert seen.ret == 1
+    assert "hunter2" not in seen.stdout.str() + seen.stderr.str()
+    files = [path for path in (toy.path / "reports").rglob("*") if path.is_file()]
+    assert any("container" in path.name for path in files)
+    assert [path.name for path in files if b"hunter2" in path.read_bytes()] == []
+
+
 def test_existing_results_are_rendered_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,8 +101,9 @@ def ended(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.stderr
 
 
-def exported() -> tuple[int, str, str]:
-    result = CliRunner().invoke(main, ["journal", "export", "--target", "root@pve1/950"])
+def exported(*options: str) -> tuple[int, str, str]:
+    argv = ["journal", "export", *options, "--target", "root@pve1/950"]
+    result = CliRunner().invoke(main, argv)
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -119,6 +120,18 @@ def test_the_export_holds_all_that_was_there_before(folder: Path) -> None:
         "one": {"text": text},
         "all": [{"base64": base64.b64encode(binary).decode()}],
     }
+
+
+def test_export_masks_planted_secrets_unless_asked_for_them(folder: Path) -> None:
+    planted = '{"registry-mirrors": ["https://me:hunter2@mirror"]}'
+    state = {"one": planted.encode(), "all": [b"\xff PASSWORD=hunter2"]}
+    journal(folder).record([("settings", "localhost", state)])
+    code, said, _ = exported()
+    assert code == 0
+    shown = json.loads(said.splitlines()[-1])["state"]
+    assert shown["one"]["text"] == planted.replace("hunter2", "***")
+    assert base64.b64decode(shown["all"][0]["base64"]) == b"\xff PASSWORD=***"
+    assert "hunter2" in exported("--with-secrets")[1]
 
 
 @pytest.mark.parametrize("harm", ["line", "content"])

@@ -1,0 +1,127 @@
+"""Secrets become stars, by the name that they stand under and by their form.
+
+Everything that leaves the program goes through :func:`mask`. The names and forms are those of
+gitleaks' and detect-secrets' rules that a hypervisor, a container or a Docker configuration may
+hold. Every pattern is bounded, so that foreign text costs linear time. A mask is no proof: what
+matches no rule passes, and a false mask only hides a word.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+STARS = "***"
+
+#: Words that make the name of a value a secret's, as in ``PGPASSWORD`` or ``clientSecret``.
+_NAME = (
+    r"(?:passw(?:or)?d|passphrase|passwrd|pwd|secret|token|credentials?"
+    r"|api[_.-]?key|access[_.-]?key|account[_.-]?key|private[_.-]?key|pre[_.-]?shared[_.-]?key"
+    r"|encryption[_.-]?key|signing[_.-]?key|auth[_.-]?key|license[_.-]?key|psk|cookie"
+    r"|(?<![a-z])(?:db|smtp|ftp|root|user|mail|ldap|bind|redis|rabbitmq|mysql)?[_.-]?pass(?![a-z]))"
+    r"[\w.-]{0,40}"
+)
+#: How tokens of well-known services begin.
+_PREFIXES = (
+    r"\b(?:gh[pousr]_|github_pat_|glpat-|gl[a-z]{2,5}-|dckr_(?:pat|oat)_|npm_|pypi-|hv[sb]\.|tskey-"
+    r"|xox[abeoprs]-|xapp-|[sr]k_(?:live|test)_|whsec_|sk-(?:ant-|proj-)?|SG\.|do[opr]_v1_"
+    r"|shp(?:at|ss)_|AGE-SECRET-KEY-|AIza|ya29\.|EAAC)"
+)
+#: JSON within an argv within JSON has a backslash before each quote.
+_QUOTE = r"\\{0,3}[\"']"
+_KEY = r"[A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,9}"
+_BARE = r"[^\s\"'\\,;&|<>{}\[\]()]"
+_OPTION = r"--?(?:password|passwd|passphrase|pass|token|secret|api-key|access-key|auth-key|psk)"
+_LOGIN = (
+    r"\b(?:sshpass|mysql\w*|mariadb\w*|(?:docker|podman|skopeo|buildah|oras|helm)\s+\w*\s*login)\b"
+)
+_RULES: tuple[tuple[str, str], ...] = (
+    # A block of a key, also one that was cut.
+    (
+        rf"(-----BEGIN {_KEY}-----)[\s\S]*?(?=-----END {_KEY}|\Z)",
+        rf"\1{STARS}",
+    ),
+    # Headers.
+    (
+        r"(\b(?:proxy-)?authorization\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?)[^\"'\\\r\n]+",
+        rf"\1{STARS}",
+    ),
+    (r"(\b(?:set-)?cookie:\s{0,8})[^\"'\r\n]+", rf"\1{STARS}"),
+    (r"(\bbearer\s{1,8})[\w.~+/=-]{6,}", rf"\1{STARS}"),
+    (r"(\bbasic\s{1,8})(?=[\w+/]*[\d=])[\w+/]{8,}={0,2}", rf"\1{STARS}"),
+    (r"(PVE(?:API|BS)Token=)[^\s\"']+", rf"\1{STARS}"),
+    # Docker's config.json.
+    (
+        rf"({_QUOTE}(?:auth|identitytoken|registrytoken){_QUOTE}\s{{0,8}}:\s{{0,8}}{_QUOTE})[^\"'\\]*",
+        rf"\1{STARS}",
+    ),
+    # A name and its value: quoted, an XML element, a block of YAML, bare.
+    (
+        rf"({_NAME}{_QUOTE}?\s{{0,8}}(?:[:=]|=>|:=)\s{{0,8}}\\{{0,3}}([\"']))(?:(?!\\{{0,3}}\2)[^\n])+",
+        rf"\1{STARS}",
+    ),
+    (rf"(<[\w.:-]{{0,40}}?{_NAME}(?:\s[^<>]{{0,200}})?>)[^<]+", rf"\1{STARS}"),
+    (rf"({_NAME}\s{{0,8}}:\s{{0,8}}[|>][+-]?\s*\n\s+)\S[^\n]*", rf"\1{STARS}"),
+    (
+        rf"({_NAME}{_QUOTE}?\s{{0,8}}(?:[:=]|=>|:=)\s{{0,8}})(?!NOPASSWD\b){_BARE}+",
+        rf"\1{STARS}",
+    ),
+    # Options, and what only some programs mean by theirs.
+    (rf"((?<!\S){_OPTION}(?:[\w-]{{0,20}})[ =]\s{{0,8}}[\"']?)[^\s\"'-][^\s\"']*", rf"\1{STARS}"),
+    (rf"({_LOGIN}[^\n|;&]{{0,200}}?\s-p\s{{0,8}})[^\s\"']+", rf"\1{STARS}"),
+    (
+        r"(\bcurl\b[^\n|;]{0,200}?\s(?:-u|--user|-U|--proxy-user)\s{0,8}[\"']?[^\s:\"']{0,100}:)[^\s\"']+",
+        rf"\1{STARS}",
+    ),
+    (r"(\bredis-cli\b[^\n|;]{0,200}?\s-a\s{1,8})\S+", rf"\1{STARS}"),
+    (r"(\blogin\s{1,8}\S{1,100}\s{1,8}password\s{1,8})\S+", rf"\1{STARS}"),  # netrc
+    (r"(\b(?:requirepass|masterauth|rootpw|bindpw|ldap_default_authtok)\s{1,8})\S+", rf"\1{STARS}"),
+    # Addresses: a password after a name, or a token alone. ssh's own have a user alone.
+    (r"(://[^/\s:@\"']{0,200}:)[^/\s\"']{1,400}(?=@)", rf"\1{STARS}"),
+    (r"(\bhttps?://)[^/\s:@\"']{1,400}(?=@)", rf"\1{STARS}"),
+    (
+        r"([?&](?:sig|signature|key|code|password|access_token|X-Amz-Signature)=)[^&\s\"']+",
+        rf"\1{STARS}",
+    ),
+    # By form alone.
+    (r"\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|sha1|md5|scrypt|argon2\w{1,3})\$[^\s:\"']{8,400}", STARS),
+    (r"(\b(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA))[A-Z0-9]{12,}\b", rf"\1{STARS}"),
+    (
+        rf"{_PREFIXES}[\w.=-]{{16,}}",
+        STARS,
+    ),
+    (r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", STARS),  # a JSON Web Token
+    (r"\b\d{8,10}:AA[\w-]{33}\b", STARS),  # a bot of Telegram's
+)
+_COMPILED = tuple((re.compile(pattern, re.IGNORECASE), stars) for pattern, stars in _RULES)
+
+
+def mask(text: str) -> str:
+    """Return text with its secrets replaced by stars.
+
+    Args:
+        text: of any length; for people, not for programs that parse it.
+    """
+    for pattern, stars in _COMPILED:
+        text = pattern.sub(stars, text)
+    return text
+
+
+def masked(value: Any) -> Any:
+    """Return a line of the journal, as values of JSON, with every text and content masked."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, list):
+        return [masked(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _masked_member(key, each) for key, each in value.items()}
+    return value
+
+
+def _masked_member(key: str, value: Any) -> Any:
+    """A content that is no UTF-8 stands there in base64."""
+    if key != "base64" or not isinstance(value, str):
+        return masked(value)
+    plain = base64.b64decode(value).decode(errors="surrogateescape")
+    return base64.b64encode(mask(plain).encode(errors="surrogateescape")).decode()
