@@ -153,13 +153,16 @@ class Lab:
             container_releases: releases whose templates the node must have. More than it
                 already has are added to ``ready``; none are taken away.
             machine: what kind of node (default: :func:`chosen`).
-            keep: if a machine is running, leave it alone, whatever it was made from.
+            keep: if a machine is running, leave it alone, whatever it was made from. A file
+                ``keep`` below ``home`` says so for every checkout that shares the lab; what is
+                written in it is shown.
 
         Raises:
             UsageError: a release that cannot be one.
             LabError: no machine; nothing that this call started is left running.
         """
         require_releases(release or recipe.DEFAULT_RELEASE, *container_releases)
+        keep = keep or self._kept()
         if not (keep and self.running):  # before anything is created
             images = self.images(machine)
             images.require_reachable(release or images.machine.release)
@@ -168,6 +171,16 @@ class Lab:
             if not (keep and self.running):
                 self._up(self.images(machine), release, container_releases)
         return self
+
+    def _kept(self) -> bool:
+        try:
+            reason = (self.home / "keep").read_text().strip()
+        except FileNotFoundError:
+            return False
+        with self.steps(
+            f"{self.home}/keep is there, so a running machine stays as it is: {reason}"
+        ):
+            return True
 
     def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
         release = release or images.machine.release
