@@ -302,9 +302,9 @@ def container_host(container: Transport) -> Host:
 
 def _node_versions(node: Transport) -> dict[str, str]:
     kernel = {"Kernel": node.run(["uname", "-r"]).text.strip()}
-    return kernel | _versions(
-        node, {"AppArmor": "apparmor", "LXC": "lxc", "Proxmox": "pve-manager"}
-    )
+    packages = {"AppArmor": "apparmor", "LXC": "lxc", "LXC (Proxmox's)": "lxc-pve"}
+    proxmox = {"Proxmox": "pve-manager", "pve-container": "pve-container"}
+    return kernel | _versions(node, packages | proxmox)
 
 
 def _container_versions(inside: Transport) -> dict[str, str]:

@@ -153,13 +153,13 @@ def _consent(price: Sequence[str], *, yes: bool) -> None:
 def create(aim: Target) -> None:
     """Create and start the container, from the file's template.
 
-    The file is the target file. Refused if the container is there. Nothing here ever destroys it:
-    pct destroy does.
+    The file is the target file. Refused if the container is there. One that was created but cannot
+    be started is destroyed again; nothing else here ever destroys it: pct destroy does.
     """
     with target.opened(aim, tell=console.tell) as runtime:
         argv = aim.creation(aim.ctid, features=docker_in_lxc.FEATURES)
         provision.create(runtime, aim.ctid, argv, console.tell)
-        provision.boot(runtime, aim.ctid)
+        provision.boot_created(runtime, aim.ctid)
     out.print(
         f"container {aim.ctid} is running, without the plan. Now, with the same --target: "
         "python -m remediation apply",

@@ -15,6 +15,7 @@ from remediation.errors import (
     FactError,
     Meddled,
     NotClean,
+    RemediationError,
     UsageError,
     VerifyFailed,
 )
@@ -80,7 +81,7 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
             argv = target.creation(target.ctid, features=docker_in_lxc.FEATURES)
             how = f"{' '.join(argv[:2])} and the plan"
             create(runtime, target.ctid, argv, tell)
-            boot(runtime, target.ctid)
+            boot_created(runtime, target.ctid)
             _plan(runtime, target, tell).apply()
         else:
             _again(runtime, target, tell)
@@ -271,3 +272,31 @@ def boot(runtime: Runtime, ctid: int) -> Transport:
     wait_until_booted(inside)
     wait_until_online(inside)
     return inside
+
+
+def boot_created(runtime: Runtime, ctid: int) -> Transport:
+    """Boot a container that this run created; destroy it if it cannot be started at all.
+
+    Raises:
+        CommandFailed: it does not start; the error says whether it is gone again.
+        TransportError: it has not booted, or has no network, in time; it is left as it is.
+    """
+    try:
+        return boot(runtime, ctid)
+    except CommandFailed as failed:
+        raise CommandFailed(failed.result, _destroyed(runtime, ctid)) from failed
+
+
+def _destroyed(runtime: Runtime, ctid: int) -> str:
+    """Destroy it if it is stopped; what became of it."""
+    left = (
+        f"container {ctid} was created by this run and is left on {runtime.node.machine}: destroy "
+        "it (pct destroy), or start it yourself"
+    )
+    try:
+        if runtime.state(ctid) != "stopped":
+            return left
+        runtime.destroy(ctid)
+    except RemediationError as error:
+        return f"{left}\nit could not be destroyed: {error}"
+    return f"container {ctid}, which this run created, is destroyed again: mend the target file"

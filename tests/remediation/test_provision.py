@@ -6,6 +6,7 @@ import os
 import subprocess
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from remediation.errors import (
     UsageError,
 )
 from remediation.journal_lines import VERSION, written
-from remediation.provision import boot, create, reserved, thrown_away
+from remediation.provision import boot, boot_created, create, reserved, thrown_away
 from remediation.runtime import _BOOTED, Lxc, Pct, wait_until_online
 from remediation.target import Target
 from remediation.transport import Base, CommandResult, Local
@@ -332,6 +333,37 @@ def test_ctrl_c_in_its_creation_leaves_none() -> None:
     with pytest.raises(KeyboardInterrupt), context:
         raise AssertionError
     assert node.containers == {}
+
+
+def test_boot_created_that_does_not_start_destroys_it_and_says_so() -> None:
+    node = Disposing()
+    node.containers["950"], node.fails = "stopped", "start"
+    with pytest.raises(CommandFailed, match="created, is destroyed again: mend the target file"):
+        boot_created(Pct(node), 950)
+    assert node.containers == {}
+
+
+def test_boot_created_that_cannot_be_destroyed_names_it() -> None:
+    class Stuck(Disposing):
+        def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:
+            if words[:2] in (["pct", "start"], ["pct", "destroy"]):
+                return 255, b"", b"bridge 'vmbr9' does not exist"
+            return super().answer(words)
+
+    node = Stuck()
+    node.containers["950"] = "stopped"
+    with pytest.raises(CommandFailed, match="950 was created by this run and is left on pve1"):
+        boot_created(Pct(node), 950)
+    assert node.containers == {"950": "stopped"}
+
+
+def test_boot_created_without_a_network_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provision, "wait_until_online", partial(wait_until_online, patience=0.1))
+    node = Disposing()
+    node.containers["950"], node.route = "stopped", b""
+    with pytest.raises(TransportError, match="DHCP"):
+        boot_created(Pct(node), 950)
+    assert node.containers == {"950": "running"}
 
 
 def test_what_cannot_be_thrown_away_is_told() -> None:
