@@ -289,6 +289,8 @@ class Disposing(Pve):
             case ["pct", "stop", ctid]:
                 self.containers[ctid] = "stopped"
                 return 0, b"", b""
+            case ["sh", "-c", _, "ended", _]:  # its unit, once it is stopped
+                return 0, b"", b""
             case ["pct", "destroy", ctid] if self.fails != "destroy":
                 assert self.containers.pop(ctid) == "stopped"
                 return 0, b"", b""
