@@ -48,7 +48,10 @@ class FileEdit(Simple):
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.action.Action`."""
-        content = on.read(self.path)
+        return self.drift(on, on.read(self.path))
+
+    def drift(self, on: Transport, content: bytes | None) -> Drift | None:
+        """Return the drift of what was read of the file."""
         desired = self.edit(content)
         if content == desired:
             return None
@@ -244,6 +247,8 @@ class ContainerOptions(Simple):
         shutdown: lets it end.
         containers: returns Docker's containers that run in it.
         require_ours: raises Busy if something else starts it and lets it end.
+        pending: returns what the next stop would change of a configuration that is as desired,
+            in words with the way out; empty if nothing.
     """
 
     name: str
@@ -257,6 +262,7 @@ class ContainerOptions(Simple):
     shutdown: Callable[[], None] = field(compare=False)
     containers: Callable[[], tuple[str, ...]] = field(default=lambda: (), compare=False)
     require_ours: Callable[[], None] = field(default=lambda: None, compare=False)
+    pending: Callable[[str], str] = field(default=lambda _: "", compare=False)
 
     before: ClassVar[Any] = OptionsState
 
@@ -269,10 +275,20 @@ class ContainerOptions(Simple):
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.action.Action`."""
-        return self._file.check(on)
+        content = on.read(self.path)
+        if drift := self._file.drift(on, content):
+            return drift
+        waits = self.pending(_text(content or b""))
+        return Drift(waits) if waits else None
 
     def require_reversible(self, on: Transport) -> None:
-        """See :class:`remediation.action.Action`: a lock goes with what holds it, and not back."""
+        """See :class:`remediation.action.Action`: what is pending does not come back, either."""
+        written = self._require_free(on)
+        if waits := self.pending(written):
+            raise FactError(f"{waits}. The plan does not decide that, and changes nothing before")
+
+    def _require_free(self, on: Transport) -> str:
+        """Return the configuration; raises Busy if it is locked: a lock goes with its holder."""
         written = _text(on.read(self.path) or b"")
         if lock := config.parse(self.path, written).current().get("lock"):
             raise Busy(
@@ -280,6 +296,7 @@ class ContainerOptions(Simple):
                 "work on it; wait until that has ended, and if it never will: pct unlock"
             )
         self.require_ours()
+        return written
 
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.action.Action`."""
@@ -308,7 +325,7 @@ class ContainerOptions(Simple):
         Raises:
             Busy: something is at work on it, which would lose its lock, or it is not ours.
         """
-        self.require_reversible(on)
+        self._require_free(on)
         return OptionsState(self._file.capture(on), running=False, effective="")
 
     def meddled(

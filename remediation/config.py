@@ -1,26 +1,27 @@
 """A container's configuration as it is written, with the line and section of each option.
 
 Proxmox's ``/etc/pve/lxc/<ctid>.conf`` holds the current options first, then sections:
-``[pve:pending]`` (in effect after the next start) and one for each snapshot, whose options
-are not in effect at all. LXC's own ``config`` has no sections and uses ``=``.
-Source: pct.conf(5), lxc.container.conf(5).
+``[pve:pending]`` (in effect after the next stop) and one for each snapshot, whose options
+are not in effect at all; how strictly it is read says :mod:`remediation.proxmox`. LXC's own
+``config`` has no sections and uses ``=``. Source: pct.conf(5), lxc.container.conf(5).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+from remediation import proxmox
+from remediation.proxmox import PENDING
 
-_SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]\s*$")
-_OPTION = re.compile(r"^(?P<key>[A-Za-z][\w.\-]*)\s*(?P<sep>[:=])\s*(?P<value>.*?)\s*$")
-#: Where Proxmox keeps what waits for the next start.
-PENDING = "pve:pending"
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+#: A line as LXC itself reads it: blanks do not matter, and there is but ``=``.
+_LXC_OPTION = re.compile(r"\s*(?P<key>[A-Za-z][\w.\-]*)\s*=\s*(?P<value>.*?)\s*", re.ASCII)
 #: What says where a container's disks and its snapshots are.
 _VOLUME = re.compile(r"rootfs|mp[0-9]+|unused[0-9]+|parent|lxc\.rootfs\.path")
 #: What stands for an option's key where a line is a comment, a section's header, or neither.
@@ -71,16 +72,31 @@ class ContainerConfig:
 
 
 def parse(path: str, text: str) -> ContainerConfig:
-    """Read a container's configuration in Proxmox's or in LXC's syntax.
+    """Read a container's configuration as Proxmox does.
 
     Args:
         path: the file's name, for messages.
         text: its content.
 
     Returns:
-        Every option with its line; lines that are neither are kept in ``unreadable``.
+        Every option with its line. ``unreadable`` holds the lines that Proxmox cannot read:
+        :func:`remediation.proxmox.unreadable` says why.
     """
-    said = list(_read(text))
+    lines, said = _lines(text), list(_read(text))
+    read = [o for o in said if _is_option(o) and _is_kept(o)]
+    left = [o.line for o in said if o.key == _NEITHER or (_is_option(o) and not _is_kept(o))]
+    unreadable = tuple((line, lines[line - 1].rstrip("\r\n")) for line in left)
+    return ContainerConfig(path, tuple(read), unreadable)
+
+
+def parse_lxc(path: str, text: str) -> ContainerConfig:
+    """Read a container's configuration as LXC itself does, on which it fails if it cannot.
+
+    Args:
+        path: the file's name, for messages.
+        text: its content.
+    """
+    said = list(_read(text, lxc=True))
     return ContainerConfig(
         path,
         tuple(o for o in said if _is_option(o)),
@@ -88,21 +104,33 @@ def parse(path: str, text: str) -> ContainerConfig:
     )
 
 
-def _read(text: str) -> Iterator[Option]:
-    """Yield what each line says; what is no option has a key that no option has."""
+def _read(text: str, *, lxc: bool = False) -> Iterator[Option]:
+    """Yield what each line says, to Proxmox or to LXC itself.
+
+    Comments, headers and lines that cannot be read have the keys ``#``, ``[`` and the empty string.
+    """
     section = ""
     for number, line in enumerate(_lines(text), 1):
-        if not line.strip():
+        bare = line.removesuffix("\n")
+        if not bare.strip(" \t\r\f\v"):
             continue
-        if line.lstrip().startswith("#"):
+        if (bare.lstrip() if lxc else bare).startswith("#"):
             yield Option(_COMMENT, line.strip()[1:], number, section)
-        elif header := _SECTION.match(line):
-            section = header["name"]
+        elif not lxc and (header := proxmox.header(bare)) is not None:
+            section = header
             yield Option(_HEADER, section, number, section)
-        elif option := _OPTION.match(line):
-            yield Option(option["key"], option["value"], number, section)
+        elif option := _option(bare, lxc=lxc):
+            yield Option(*option, number, section)
         else:
             yield Option(_NEITHER, line.rstrip("\r\n"), number, section)
+
+
+def _option(line: str, *, lxc: bool) -> tuple[str, str] | None:
+    """Return the key and value that a line without its end has for Proxmox, or for LXC itself."""
+    if not lxc:
+        return proxmox.option(line)
+    found = _LXC_OPTION.fullmatch(line)
+    return (found["key"], found["value"]) if found else None
 
 
 def _lines(text: str) -> list[str]:
@@ -112,6 +140,12 @@ def _lines(text: str) -> list[str]:
 
 def _is_option(line: Option) -> bool:
     return line.key not in {_COMMENT, _HEADER, _NEITHER}
+
+
+def _is_kept(option: Option) -> bool:
+    if option.key == "delete" and not _pending(option):
+        return False
+    return proxmox.keeps(option.key)
 
 
 def _pending(option: Option) -> bool:
@@ -126,6 +160,56 @@ def waiting(text: str) -> tuple[str, ...]:
     """
     said = [o for o in _read(text) if _is_option(o) and _pending(o)]
     return tuple(f"{option.key}: {option.value}" for option in said)
+
+
+def at_next_stop(written: ContainerConfig) -> ContainerConfig:
+    """Return what is in effect once Proxmox has applied what is pending, which each stop does.
+
+    Source: PVE::LXC::Config, vmconfig_apply_pending; raw ``lxc.*`` lines are replaced together.
+    """
+    pending = [o for o in written.options if _pending(o)]
+    gone = {
+        name.removeprefix("!")
+        for option in pending
+        if option.key == "delete"
+        for name in re.split(r"[,;\s]+", option.value)
+    }
+    new = [replace(o, section="") for o in pending if o.key != "delete"]
+    replaced = gone | {_pending_name(o) for o in new}
+    kept = [o for o in written.options if o.section or _pending_name(o) not in replaced]
+    options = [o for o in kept if not _pending(o)] + new
+    return replace(written, options=tuple(options))
+
+
+def _pending_name(option: Option) -> str:
+    """Return by which name a change waits: all raw lines are one."""
+    return "lxc" if option.key.startswith("lxc.") else option.key
+
+
+def lost_at_next_stop(written: ContainerConfig, wanted: Iterable[str]) -> tuple[str, ...]:
+    """Return which of these features, and whether the profile, a pending change takes away.
+
+    Args:
+        written: as Proxmox reads it.
+        wanted: names of features.
+    """
+    now, later = written.current(), at_next_stop(written).current()
+    before, after = (given(each.get("features", "")) for each in (now, later))
+    lost = [name for name in wanted if name in before - after]
+    key = "lxc.apparmor.profile"
+    return (*lost, *([key] if key in now and now[key] != later.get(key) else []))
+
+
+def letting_go(written: ContainerConfig, ctid: int | str) -> str:
+    """Return what is pending, and how to let go of it: pct's own way, but for raw lines."""
+    pending = [o for o in written.options if _pending(o)]
+    shown = "; ".join(f"'{o.key}: {o.value}' (line {o.line})" for o in pending)
+    names = [o.value if o.key == "delete" else _pending_name(o) for o in pending]
+    plain = ",".join(dict.fromkeys(name for name in names if name != "lxc"))
+    ways = [f"pct set {ctid} --revert {plain}"] if plain else []
+    if "lxc" in names:
+        ways.append(f"delete the lxc.* lines of its section [{PENDING}]")
+    return f"{written.path} holds {shown} in [{PENDING}]. To let go of it: {', and '.join(ways)}"
 
 
 def volumes(text: str) -> frozenset[tuple[str, str, str]]:
@@ -242,8 +326,32 @@ def features(value: str) -> dict[str, str]:
     >>> features("nesting=1,keyctl=1")
     {'nesting': '1', 'keyctl': '1'}
     """
-    pairs = (item.partition("=") for item in value.split(",") if item)
+    pairs = (item.partition("=") for item in value.split(",") if item.strip())
     return {key: setting for key, _, setting in pairs}
+
+
+def given(value: str) -> frozenset[str]:
+    """Return which features a value turns on: none where Proxmox cannot parse it.
+
+    >>> sorted(given("nesting=yes,keyctl=0,mount=nfs"))
+    ['nesting']
+    """
+    if proxmox.features_error(value):
+        return frozenset()
+    return frozenset(key for key, setting in features(value).items() if proxmox.boolean(setting))
+
+
+def with_features(value: str, wanted: Mapping[str, str]) -> str:
+    """Return the value with these features set; others, and what says the same, are kept.
+
+    >>> with_features("mknod=1,nesting=yes", {"nesting": "1", "fuse": "1"})
+    'mknod=1,nesting=yes,fuse=1'
+    """
+    merged = features(value)
+    for name, setting in wanted.items():
+        if name not in merged or proxmox.boolean(merged[name]) != proxmox.boolean(setting):
+            merged[name] = setting
+    return ",".join(f"{name}={setting}" for name, setting in merged.items())
 
 
 def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]) -> str:
@@ -264,8 +372,7 @@ def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]
     if head and not head[-1].endswith("\n"):
         head[-1] += "\n"
     current = parse("", "".join(head)).current()
-    merged = features(current.get("features", "")) | wanted_features
-    wanted = {"features": ",".join(f"{k}={v}" for k, v in merged.items())} | raw
+    wanted = {"features": with_features(current.get("features", ""), wanted_features)} | raw
     for key, value in wanted.items():
         head = _set(head, key, f"{key}: {value}\n")
     return "".join(head + tail + rest)
@@ -286,8 +393,8 @@ def with_lxc_options(text: str, raw: dict[str, str]) -> str:
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     for key, value in raw.items():
-        lines = _set(lines, key, f"{key} = {value}\n")
-    if not any(map(gives_fuse, parse("", text).all("lxc.mount.entry"))):
+        lines = _set(lines, key, f"{key} = {value}\n", lxc=True)
+    if not any(map(gives_fuse, parse_lxc("", text).all("lxc.mount.entry"))):
         lines.append(f"lxc.mount.entry = {FUSE_ENTRY}\n")
     return "".join(lines)
 
@@ -302,50 +409,51 @@ def put_back(text: str, before: str, keys: Collection[str], *, fuse: bool = Fals
         text: the configuration as it is.
         before: the one that had these keys as they are to be.
         keys: which, of the options in effect.
-        fuse: whether the mount entries that give ``/dev/fuse`` are meant, too.
+        fuse: whether it is plain LXC's, of which the mount entries that give ``/dev/fuse`` are
+            meant, too.
     """
 
     def meant(lines: list[str]) -> set[int]:
         return {
             o.line - 1
-            for o in _read("".join(lines))
+            for o in _read("".join(lines), lxc=fuse)
             if (not o.section or _pending(o))
             and (o.key in keys or (fuse and o.key == "lxc.mount.entry" and gives_fuse(o)))
         }
 
-    lines, (former, _) = _lines(text), _parted(_lines(before))
+    lines, (former, _) = _lines(text), _parted(_lines(before), lxc=fuse)
     out = meant(lines)
-    head, rest = _parted([line for n, line in enumerate(lines) if n not in out])
+    head, rest = _parted([line for n, line in enumerate(lines) if n not in out], lxc=fuse)
     for place in sorted(meant(former)):
-        at = _after(head, former[:place], former[place])
+        at = _after(head, former[:place], former[place], lxc=fuse)
         if at and not head[at - 1].endswith("\n"):
             head[at - 1] += "\n"
         head.insert(at, former[place] if former[place].endswith("\n") else former[place] + "\n")
     return "".join(head + rest)
 
 
-def _after(head: list[str], former: list[str], line: str) -> int:
+def _after(head: list[str], former: list[str], line: str, *, lxc: bool) -> int:
     """Return where a line goes: after the last of its former neighbours that is still there.
 
     Options are sorted by pct, and ``lxc.*`` lines are not, of which a later one overrules an
     earlier one: each has neighbours of its own kind alone.
     """
-    (itself,) = _read(line)
+    (itself,) = _read(line, lxc=lxc)
     raw = itself.key.startswith("lxc.")
-    there = _counted(head, raw=raw)
-    for neighbour in reversed(list(_counted(former, raw=raw))):
+    there = _counted(head, raw=raw, lxc=lxc)
+    for neighbour in reversed(list(_counted(former, raw=raw, lxc=lxc))):
         if neighbour in there:
             return there[neighbour] + 1
     if there:
         return min(there.values())
-    return max((o.line for o in _read("".join(head))), default=0)
+    return max((o.line for o in _read("".join(head), lxc=lxc)), default=0)
 
 
-def _counted(lines: list[str], *, raw: bool) -> dict[tuple[str, str, int], int]:
+def _counted(lines: list[str], *, raw: bool, lxc: bool) -> dict[tuple[str, str, int], int]:
     """Return where each option stands, raw ones or the others; the same again is another one."""
     seen: Counter[tuple[str, str]] = Counter()
     places = {}
-    for option in filter(_is_option, _read("".join(lines))):
+    for option in filter(_is_option, _read("".join(lines), lxc=lxc)):
         if option.key.startswith("lxc.") is raw:
             said = (option.key, option.value)
             seen.update([said])
@@ -353,31 +461,27 @@ def _counted(lines: list[str], *, raw: bool) -> dict[tuple[str, str, int], int]:
     return places
 
 
-def _parted(lines: list[str]) -> tuple[list[str], list[str]]:
+def _parted(lines: list[str], *, lxc: bool = False) -> tuple[list[str], list[str]]:
     """Return the lines of what is in effect, and the sections after them."""
-    end = next((n for n, line in enumerate(lines) if _SECTION.match(line)), len(lines))
+    headers = (o.line - 1 for o in _read("".join(lines), lxc=lxc) if o.key == _HEADER)
+    end = next(headers, len(lines))
     return lines[:end], lines[end:]
 
 
-def _set(lines: list[str], key: str, new: str) -> list[str]:
+def _set(lines: list[str], key: str, new: str, *, lxc: bool = False) -> list[str]:
     """Set a key once: where it stands last, or at the end. A line that says it already stays."""
-    places = [n for n, line in enumerate(lines) if (m := _OPTION.match(line)) and m["key"] == key]
-    includes = [n for n, line in enumerate(lines) if re.match(r"lxc\.include\s*[:=]", line)]
+    said = list(_read("".join(lines), lxc=lxc))
+    found = {o.line - 1: o.value for o in said if o.key == key}
+    places = list(found)
+    includes = [o.line - 1 for o in said if o.key == "lxc.include"]
     if not places or (key.startswith("lxc.") and includes and includes[-1] > places[-1]):
         # The last assignment wins, and an include may hold one.
-        return [*(line for n, line in enumerate(lines) if n not in places), new]
-    last = lines[places[-1]]
-    if _value(last) == _value(new) or (
-        key == "features" and features(_value(last)) == features(_value(new))
-    ):
-        new = last
+        return [*(line for n, line in enumerate(lines) if n not in found), new]
+    value, (wanted,) = found[places[-1]], _read(new, lxc=lxc)
+    if value == wanted.value or (key == "features" and features(value) == features(wanted.value)):
+        new = lines[places[-1]]
     return [
         new if n == places[-1] else line
         for n, line in enumerate(lines)
-        if n not in places or n == places[-1]
+        if n not in found or n == places[-1]
     ]
-
-
-def _value(line: str) -> str:
-    option = _OPTION.match(line)
-    return option["value"] if option else ""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from remediation import config, files
+from remediation import config, files, startable
 from remediation.action import Consequence, Step
 from remediation.actions import ContainerOptions, Directory, FileEdit, OptionsState, Profile
 from remediation.docker import DockerState, StorageDriver, running_containers, start_again
@@ -93,10 +93,11 @@ def plan(
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell) if state is not None else []
     create = f"phoenix create {ctid}" if phoenix else "python -m remediation create, same --target"
-    unasked = {
-        None: (f"container {ctid} is not there: {create}; pct list shows those that are",),
-        "running": (),
-    }.get(state, (f"container {ctid} is {state}: nothing inside it was asked (pct start {ctid})",))
+    unasked: tuple[str, ...] = ()
+    if state is None:
+        unasked = (f"container {ctid} is not there: {create}; pct list shows those that are",)
+    elif state != "running":
+        unasked = (_unasked(runtime, ctid, state),)
     return Plan(
         steps=[*steps, *inside] if state == "running" else steps,
         asleep=[] if state == "running" else inside,
@@ -109,6 +110,18 @@ def plan(
         whole=not of_node,
         exclusive=Lock.of(node).held,
     )
+
+
+def _unasked(runtime: Runtime, ctid: int, state: str) -> str:
+    """Return why nothing inside the container was asked, and what to do about it."""
+    cause = startable.hindrance(runtime, ctid)
+    if cause:
+        how = startable.how(runtime, ctid, cause)
+        return (
+            f"container {ctid} is {state}, and cannot start: {cause}; nothing inside it was asked "
+            f"({how})"
+        )
+    return f"container {ctid} is {state}: nothing inside it was asked (pct start {ctid})"
 
 
 def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:
@@ -172,6 +185,7 @@ def _options(runtime: Runtime, ctid: int) -> Step:
         shutdown=lambda: runtime.shutdown(ctid),
         containers=lambda: running_containers(container),
         require_ours=lambda: runtime.require_ours(ctid),
+        pending=partial(_undone, ctid) if pct else lambda _: "",
     )
 
     def resume(undone: Mapping[str, Any]) -> None:
@@ -363,8 +377,7 @@ def described(text: bytes | None, ctid: int) -> bytes:
     if known is None:
         return text
     entry = document["lxc_configs"][str(ctid)]
-    merged = config.features(",".join(known.pct_features)) | FEATURES
-    entry["pct_features"] = [f"{key}={value}" for key, value in merged.items()]
+    entry["pct_features"] = config.with_features(",".join(known.pct_features), FEATURES).split(",")
     entry["apparmor_profile"] = PROFILE
     return text if document == json.loads(text) else as_json(document, text)
 
@@ -378,6 +391,11 @@ def container_options(text: bytes | None) -> bytes:
             be as before.
     """
     written = _whole(text)
+    for option, why in startable.refused(config.parse("", written)):
+        raise FactError(
+            f"line {option.line} of the container's configuration, '{option.key}: {option.value}': "
+            f"{why}, and no container starts on it; mend it, it is left as it is"
+        )
     changed = config.with_options(written, FEATURES, {"lxc.apparmor.profile": PROFILE})
     if changed != written and (waiting := config.waiting(written)):
         raise FactError(
@@ -388,6 +406,15 @@ def container_options(text: bytes | None) -> bytes:
     return changed.encode(errors="surrogateescape")
 
 
+def _undone(ctid: int, text: str) -> str:
+    """Return what a pending change would take away of what the plan set, at the next stop."""
+    written = config.parse(f"/etc/pve/lxc/{ctid}.conf", text)
+    if lost := config.lost_at_next_stop(written, FEATURES):
+        taken = ", ".join(lost)
+        return f"the next stop takes away {taken}: {config.letting_go(written, ctid)}"
+    return ""
+
+
 def lxc_options(node: Transport, text: bytes | None) -> bytes:
     """Return the same of plain LXC's configuration, which has no features but what they mean.
 
@@ -396,7 +423,7 @@ def lxc_options(node: Transport, text: bytes | None) -> bytes:
     """
     written = _whole(text)
     wanted = {"lxc.apparmor.allow_nesting": "1", "lxc.apparmor.profile": PROFILE}
-    own = config.parse("", written).current().get("lxc.seccomp.profile")
+    own = config.parse_lxc("", written).current().get("lxc.seccomp.profile")
     if own and config.refuses_keyrings((node.read(own) or b"").decode(errors="replace")):
         wanted["lxc.seccomp.profile"] = config.COMMON_SECCOMP
     return config.with_lxc_options(written, wanted).encode(errors="surrogateescape")

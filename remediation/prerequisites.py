@@ -209,7 +209,7 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     found = []
     for each, text in sorted(texts.items()):
         options = config.parse("", text).current()
-        given = {k for k, v in config.features(options.get("features", "")).items() if v == "1"}
+        given = config.given(options.get("features", ""))
         under = options.get("lxc.apparmor.profile") == profile
         if under or ("nesting" in given and given & {"keyctl", "fuse"}):
             found.append(Affected(each, states.get(str(each), "in no known state"), under))
@@ -239,7 +239,7 @@ def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, 
         raise FactError(f"{node.machine} does not name container {ctid}: who else is there?")
     found = []
     for name, text in sorted(texts.items()):
-        written = config.parse("", text)
+        written = config.parse_lxc("", text)
         under = written.current().get("lxc.apparmor.profile") == profile
         if under or {"nesting", "fuse"} <= config.granted(written, "").keys():
             each = int(name) if re.fullmatch("[0-9]+", name) else name

@@ -42,6 +42,8 @@ _PCT_ERRORS = {
 #: What Proxmox's high availability looks after: a section each, ``ct: CTID`` and indented lines.
 _HA = "/etc/pve/ha/resources.cfg"
 _HA_SECTION = r"^(?:ct|vm): *{}\b.*((?:\n(?:[ \t]+\S|#).*)*)"
+#: Of these states pct says "running": there is somebody to talk to. Source: PVE::LXC, vmstatus.
+_UP = frozenset({"RUNNING", "STARTING", "STOPPING", "FREEZING", "FROZEN", "THAWED"})
 _INCLUDE = re.compile(r"^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$", re.MULTILINE)
 _NESTED = 8  #: deeper than anybody nests, shallow enough to end
 #: Without such a unit, as where LXC's own tools started it, there is nothing to wait for (60 s).
@@ -133,7 +135,7 @@ class _Lxc:
         content = self.node.read(path)
         if content is None:
             raise FactError(f"{path} does not exist on {self.node.machine}")
-        return config.parse(path, self._resolved(path, content.decode(errors="replace")))
+        return config.parse_lxc(path, self._resolved(path, content.decode(errors="replace")))
 
     def _resolved(self, path: str, text: str) -> str:
         """Return a configuration with each ``lxc.include`` replaced by what it includes."""
@@ -248,7 +250,18 @@ class Pct(_Lxc):
         return config.features(self.configuration(ctid).current().get("features", ""))
 
     def state(self, ctid: int) -> str | None:
-        """See :class:`Runtime`."""
+        """See :class:`Runtime`.
+
+        LXC's word counts if Proxmox has the container on this node: that starts no pct, a large
+        program. If either is not so, pct is asked, which says what is wrong.
+        """
+        look = ["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-s", "-H"]
+        seen = self.node.run(["find", self.config_path(ctid), "-exec", *look, ";"])
+        if seen.ok and seen.text.strip() in _UP:
+            return "running"
+        never_started = b"doesn't exist" in seen.stdout + seen.stderr
+        if seen.ok and (seen.text.strip() == "STOPPED" or never_started):
+            return "stopped"
         answer = self.node.run(["pct", "status", str(ctid)])
         if re.search(_PCT_ABSENT, answer.stderr.decode(errors="replace")):
             if name := self._elsewhere(ctid):  # None would have it created a second time

@@ -6,12 +6,13 @@ PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the 
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
 from gate import evidence
-from remediation import config
+from remediation import config, proxmox, startable
 from remediation.errors import FactError
 from remediation.runtime import Pct
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Options whose place in the file decides whether Docker works, confined.
 _DECISIVE = ("features", "lxc.apparmor.profile", "lxc.mount.entry", "lxc.include")
+#: The features that a pending change may not take away.
+_NEEDED = ("nesting", "keyctl", "fuse")
 
 
 @then("every mount entry of the container is whole")
@@ -55,13 +58,23 @@ def _started_with(runtime: Runtime, ctid: int) -> config.ContainerConfig | None:
 @then(parsers.parse('the container is given "{names}"'))
 def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
     """Proxmox's features, or what they stand for in plain LXC's configuration in effect."""
-    granted = runtime.features(ctid)
-    shown = ",".join(f"{name}={value}" for name, value in granted.items())
     wanted = names.split(", ")
-    missing = [name for name in wanted if granted.get(name) != "1"]
-    how = f"pct set {ctid} --features {','.join(f'{name}=1' for name in wanted)}, then restart it"
-    if not isinstance(runtime, Pct):
+    if isinstance(runtime, Pct):
+        shown = runtime.configuration(ctid).current().get("features", "")
+        said = proxmox.features_error(shown)
+        assert not said, (
+            f"container {ctid} cannot start: {said} ({runtime.config_path(ctid)}: 'features: "
+            f"{shown}'); correct the value there, in an editor"
+        )
+        granted = config.features(shown)
+        # pct set replaces the option whole: what it holds beside these is kept.
+        value = config.with_features(shown, dict.fromkeys(wanted, "1"))
+        how = f"{shlex.join(['pct', 'set', str(ctid), '--features', value])}, then restart it"
+    else:
+        granted = runtime.features(ctid)
+        shown = ",".join(f"{name}={value}" for name, value in granted.items())
         how = "python -m remediation apply, with the same --target, gives it all of them"
+    missing = [name for name in wanted if not proxmox.boolean(granted.get(name, ""))]
     assert not missing, (
         f"container {ctid} lacks {', '.join(missing)}: its features in effect are "
         f"'{shown}' ({runtime.config_path(ctid)}); {how}"
@@ -71,12 +84,16 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
 
 @then("every line of the container's configuration is in effect")
 def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
-    """No line is unreadable, and no decisive option stands only where it has no effect."""
-    written = runtime.configuration(ctid)
+    """Each line is read, no decisive option stands only where it has no effect, and none goes."""
+    written, pct = runtime.configuration(ctid), isinstance(runtime, Pct)
     assert written.options, f"{written.path} holds no option at all"
     for line, text in written.unreadable:
+        why = proxmox.unreadable(text) if pct else "no option: LXC starts no container on it"
+        raise AssertionError(f"{written.path}, line {line}: '{text}' is {why}")
+    for option, why in startable.refused(written) if pct else ():
         raise AssertionError(
-            f"{written.path}, line {line}: '{text}' is no option; the next pct set deletes it"
+            f"{written.path}, line {option.line}: {why}; Proxmox keeps the line, and the next "
+            "start fails on it"
         )
     for key in _DECISIVE:
         if not written.all(key):
@@ -86,6 +103,11 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
                     f"section [{option.section}], where it has no effect; it belongs before the "
                     "first line that starts with '['"
                 )
+    if lost := config.lost_at_next_stop(written, _NEEDED):
+        raise AssertionError(
+            f"the next stop of container {ctid} takes away {', '.join(lost)}: "
+            f"{config.letting_go(written, ctid)}"
+        )
     evidence.say(f"{evidence.counted(len(written.options), 'option')}, none out of place")
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, then, when
 
 from gate import evidence
-from remediation import apparmor, audit, config
-from remediation.errors import FactError, RemediationError, TransportError
+from remediation import apparmor, audit, proxmox, startable
+from remediation.errors import FactError, TransportError
 from remediation.runtime import wait_until_booted
 
 if TYPE_CHECKING:
@@ -24,29 +24,12 @@ def container_is_running(runtime: Runtime, ctid: int) -> None:
     """Nothing inside a container that is not running can be judged."""
     state = runtime.state(ctid)
     if state != "running":
+        hindrance = startable.hindrance(runtime, ctid)
         raise TransportError(
             f"container {ctid} on {runtime.node.machine} is {state or 'absent'}"
-            f"{_hindrance(runtime, ctid)}: what holds inside cannot be judged. "
-            f"Start it (pct start {ctid}) and ask again"
+            f"{f', and cannot start: {hindrance}' if hindrance else ''}: what holds inside cannot "
+            f"be judged. {startable.how(runtime, ctid, hindrance).capitalize()} and ask again"
         )
-
-
-def _hindrance(runtime: Runtime, ctid: int) -> str:
-    """Return what keeps a container from starting, where that can be seen before it is tried."""
-    try:
-        written = runtime.configuration(ctid)
-        loaded = apparmor.loaded_profiles(runtime.node)
-    except RemediationError:
-        return ""
-    for entry in config.cut_entries(written):
-        return (
-            f", and cannot start: the mount entry '{entry.value}' lacks "
-            f"{', '.join(config.missing_fields(entry.value))} ({written.path}, line {entry.line})"
-        )
-    profile = written.current().get("lxc.apparmor.profile", "generated")
-    if profile in {"generated", "unconfined"} or profile in loaded:
-        return ""
-    return f", and cannot start: the kernel does not know its profile {profile}"
 
 
 @when("the container is restarted")
@@ -78,7 +61,7 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
 def configured_unprivileged(runtime: Runtime, ctid: int) -> None:
     """Proxmox's own option; plain LXC says it by its id map."""
     options = runtime.configuration(ctid).current()
-    assert options.get("unprivileged") == "1" or "lxc.idmap" in options, (
+    assert proxmox.boolean(options.get("unprivileged", "")) or "lxc.idmap" in options, (
         f"container {ctid} is privileged: {runtime.config_path(ctid)} has no 'unprivileged: 1'"
     )
 

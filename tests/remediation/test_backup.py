@@ -44,7 +44,7 @@ class Plain:
         self.node = node
 
     def effective(self, ctid: int) -> config.ContainerConfig:
-        return config.parse("", f"lxc.rootfs.path = dir:{self.node.root}/images/{ctid}\n")
+        return config.parse_lxc("", f"lxc.rootfs.path = dir:{self.node.root}/images/{ctid}\n")
 
     def config_path(self, ctid: int) -> str:
         return f"{self.node.root}/etc/pve/lxc/{ctid}.conf"

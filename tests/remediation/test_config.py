@@ -42,8 +42,8 @@ def test_what_is_in_effect_and_what_is_not() -> None:
 
 
 def test_nothing_else_is_taken_for_a_line_that_is_neither() -> None:
-    assert config.parse("", "XX: 1\nrubbish X\r\n").current() == {"XX": "1"}
-    assert config.parse("", "XX: 1\nrubbish X\r\n").unreadable == ((2, "rubbish X"),)
+    assert config.parse("", "x: 1\nrubbish X\r\n").current() == {"x": "1"}
+    assert config.parse("", "x: 1\nrubbish X\r\n").unreadable == ((2, "rubbish X"),)
 
 
 @pytest.mark.parametrize("line", ["[pre", "pre]", "9lives: 1", ": 1", "[]"])
@@ -52,8 +52,8 @@ def test_a_line_that_is_neither(line: str) -> None:
     assert config.parse("", f"{line}\narch: amd64\n").current() == {"arch": "amd64"}
 
 
-def test_a_section_may_be_followed_by_blanks_and_an_indented_comment_is_one() -> None:
-    found = config.parse("", "[pve:pending] \n  # x\n   \narch:amd64  \n")
+def test_parse_a_section_followed_by_blanks_is_one_and_blank_lines_are_nothing() -> None:
+    found = config.parse("", "[pve:pending] \n# x\n   \narch:amd64  \n")
     assert found.unreadable == ()
     assert found.options == (config.Option("arch", "amd64", 4, "pve:pending"),)
 
@@ -234,7 +234,7 @@ KEYS = ("features", "lxc.apparmor.profile")
         ("arch: x\r\nfeatures: a\r\n", "arch: x\r\n\r\n", "arch: x\r\nfeatures: a\r\n\r\n"),
         ("a: 1\nb: 1\nfeatures: a\n", "b: 2\na: 1\n\n", "b: 2\na: 1\nfeatures: a\n\n"),
         ("features: a\nb: 1\n", "#1\n\na: 1\nlxc.c: 1\n", "#1\n\nfeatures: a\na: 1\nlxc.c: 1\n"),
-        ("features: a\n", "#1\n\n[s]\nfeatures: b\n", "#1\nfeatures: a\n\n[s]\nfeatures: b\n"),
+        ("features: a\n", "#1\n\n[sn]\nfeatures: b\n", "#1\nfeatures: a\n\n[sn]\nfeatures: b\n"),
         (
             "a: 1\nfeatures: a\nfeatures: b\nb: 1\n",
             "a: 1\nb: 1\nfeatures: ours\n[pve:pending]\nfeatures: c\nb: 2\n",
@@ -242,8 +242,8 @@ KEYS = ("features", "lxc.apparmor.profile")
         ),
         (
             "lxc.c: 1\na: 1\nlxc.apparmor.profile: old\nlxc.d: 1\n",
-            "a: 1\nlxc.c: 1\nlxc.apparmor.profile: ours\nlxc.d: 1\n[s]\nlxc.apparmor.profile: s\n",
-            "a: 1\nlxc.c: 1\nlxc.apparmor.profile: old\nlxc.d: 1\n[s]\nlxc.apparmor.profile: s\n",
+            "a: 1\nlxc.c: 1\nlxc.apparmor.profile: our\nlxc.d: 1\n[sn]\nlxc.apparmor.profile: sn\n",
+            "a: 1\nlxc.c: 1\nlxc.apparmor.profile: old\nlxc.d: 1\n[sn]\nlxc.apparmor.profile: sn\n",
         ),
         (
             "lxc.include = n\nlxc.apparmor.profile = old\nlxc.include = n\n",
@@ -269,3 +269,146 @@ def test_of_mount_entries_those_that_give_fuse_are_put_back() -> None:
     assert config.put_back(added, other, ()) == added
     own = f"lxc.mount.entry = /dev/fuse dev/fuse none bind,optional\n{other}"
     assert config.put_back(added, own, (), fuse=True) == own
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "lxc.apparmor.profile : x",
+        "features : nesting=1",
+        "features = nesting=1",
+        " features: nesting=1",
+        "  # a comment",
+        "\tlxc.include: /x",
+        "[2024-backup]",
+        "[s]",
+        "[pre] x",
+        "Arch: amd64",
+        "arch:",
+        "lxc.Include: /x",
+        "lxc.nosuch: x",
+        "lxc.rootfs.path: /x",
+        "delete: net0",
+    ],
+)
+def test_parse_a_line_that_proxmox_does_not_read_is_unreadable(line: str) -> None:
+    found = config.parse("", f"arch: amd64\n{line}\nmemory: 512\n")
+    assert found.unreadable == ((2, line),)
+    assert found.current() == {"arch": "amd64", "memory": "512"}  # below no section either
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("arch:amd64", ("arch", "amd64")),
+        ("mp0:  a \r", ("mp0", "a")),
+        ("lxc.include=/x", ("lxc.include", "/x")),
+        ("lxc.include  =  /x", ("lxc.include", "/x")),
+        ("lxc.cgroup2.cpuset.cpus:", ("lxc.cgroup2.cpuset.cpus", "")),
+        ("lxc.aa_profile: x", ("lxc.aa_profile", "x")),
+        ("lxc.network.link: x", ("lxc.network.link", "x")),
+        ("unheard: of", ("unheard", "of")),
+    ],
+)
+def test_parse_a_line_that_proxmox_reads_is_an_option(line: str, option: tuple[str, str]) -> None:
+    found = config.parse("", f"{line}\n")
+    assert ([(o.key, o.value) for o in found.options], found.unreadable) == ([option], ())
+
+
+def test_parse_a_section_of_any_case_is_one_and_delete_belongs_into_pending() -> None:
+    found = config.parse("", "[PVE:Pending]\ndelete: net0\n[Pre-2_x]\narch: x\n")
+    assert [(o.key, o.section) for o in found.options] == [
+        ("delete", "PVE:Pending"),
+        ("arch", "Pre-2_x"),
+    ]
+    assert found.unreadable == ()
+
+
+def test_parse_lxc_reads_as_lxc_does() -> None:
+    found = config.parse_lxc("", "  # x\n\n  lxc.include =/x \n[pre]\nlxc.arch: y\nlxc.z = a = b")
+    assert [(o.key, o.value, o.line, o.section) for o in found.options] == [
+        ("lxc.include", "/x", 3, ""),
+        ("lxc.z", "a = b", 6, ""),
+    ]
+    assert found.unreadable == ((4, "[pre]"), (5, "lxc.arch: y"))
+
+
+def test_put_back_an_indented_option_of_plain_lxc_is_as_it_was() -> None:
+    before = "lxc.x = 1\n  lxc.apparmor.profile = own\nlxc.y = 1\n"
+    changed = config.with_lxc_options(before, {"lxc.apparmor.profile": "ours"})
+    assert "own" not in changed
+    assert config.put_back(changed, before, KEYS, fuse=True) == before
+
+
+@pytest.mark.parametrize("line", ["features : nesting=1", "features = fuse=1", " features: fuse=1"])
+def test_with_options_what_proxmox_does_not_read_is_no_option(line: str) -> None:
+    assert config.with_options(f"{line}\n", {"fuse": "1"}, {}) == f"{line}\nfeatures: fuse=1\n"
+
+
+def test_with_options_below_a_header_that_is_none_a_line_is_in_effect() -> None:
+    text = "arch: amd64\n[2024-backup]\nfeatures: fuse=1\n[pre]\nfeatures: fuse=0\n"
+    assert config.with_options(text, {"fuse": "1"}, {}) == text
+    changed = config.with_options(text, {"nesting": "1"}, {})
+    assert changed == text.replace("features: fuse=1", "features: fuse=1,nesting=1")
+
+
+def test_with_options_what_says_the_same_stays_as_it_is_written() -> None:
+    text = "features: nesting=yes,keyctl=On,fuse=TRUE,mknod=no\n"
+    wanted = {"nesting": "1", "keyctl": "1", "fuse": "1"}
+    assert config.with_options(text, wanted, {}) == text
+    changed = config.with_options(text.replace("On", "off"), wanted, {})
+    assert changed == "features: nesting=yes,keyctl=1,fuse=TRUE,mknod=no\n"
+
+
+DOCKERS = ("nesting", "keyctl", "fuse")
+NOW = "features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: ours\nlxc.include: /x\n"
+
+
+@pytest.mark.parametrize(
+    ("pending", "lost"),
+    [
+        ("", ()),
+        ("memory: 1024\n", ()),
+        ("features: nesting=1,keyctl=yes,fuse=1,mknod=1\n", ()),
+        ("features: nesting=1\n", ("keyctl", "fuse")),
+        ("features: nesting=1,keyctl=1,fuse=1,fusion=1\n", DOCKERS),
+        ("delete: net0,features\n", DOCKERS),
+        ("delete: !features\n", DOCKERS),
+        ("lxc.include: /x\n", ("lxc.apparmor.profile",)),
+        ("lxc.apparmor.profile: theirs\n", ("lxc.apparmor.profile",)),
+        ("lxc.apparmor.profile: ours\n", ()),
+    ],
+)
+def test_lost_at_next_stop_is_what_a_pending_change_takes_away(
+    pending: str, lost: tuple[str, ...]
+) -> None:
+    text = f"{NOW}[pve:pending]\n{pending}[pre]\nfeatures: fuse=0\n"
+    assert config.lost_at_next_stop(config.parse("", text), DOCKERS) == lost
+
+
+def test_at_next_stop_pending_options_take_the_place_of_those_in_effect() -> None:
+    text = (
+        f"{NOW}net0: a\n[pve:pending]\ndelete: net0\nmemory: 1\nlxc.include: /y\n[pre]\nnet1: b\n"
+    )
+    later = config.at_next_stop(config.parse("", text))
+    assert later.current() == {
+        "features": "nesting=1,keyctl=1,fuse=1",
+        "memory": "1",
+        "lxc.include": "/y",
+    }
+    assert [(o.key, o.section) for o in later.options if o.section] == [("net1", "pre")]
+
+
+def test_letting_go_names_what_is_pending_and_the_way() -> None:
+    text = f"{NOW}[pve:pending]\ndelete: net0\nfeatures: nesting=1\n"
+    assert config.letting_go(config.parse("950.conf", text), 950) == (
+        "950.conf holds 'delete: net0' (line 5); 'features: nesting=1' (line 6) in [pve:pending]. "
+        "To let go of it: pct set 950 --revert net0,features"
+    )
+    raw = config.letting_go(config.parse("", f"{NOW}[pve:pending]\nlxc.include: /y\n"), 950)
+    assert raw.endswith("To let go of it: delete the lxc.* lines of its section [pve:pending]")
+
+
+def test_given_is_what_proxmox_turns_on() -> None:
+    assert config.given("nesting=yes,keyctl=ON,fuse=true,mknod=0,mount=nfs") == set(DOCKERS)
+    assert config.given("nesting=1,fusion=1") == set()

@@ -265,11 +265,14 @@ def test_of_others_only_the_own_description_must_be_as_phoenix_writes_it() -> No
     }
 
 
+SEEN = (
+    *("find", "/etc/pve/lxc/950.conf", "-exec"),
+    *("lxc-info", "-P", "/var/lib/lxc", "-n", "950", "-s", "-H", ";"),
+)
+
+
 def test_the_clauses_known_before_anybody_is_asked_are_those_of_the_whole_plan() -> None:
-    running = (0, b"status: running\n", b"")
-    node = Scripted(
-        {("pct", "status", "950"): running, ("test", "-d", it.REPOSITORY): (0, b"", b"")}
-    )
+    node = Scripted({SEEN: (0, b"RUNNING\n", b""), ("test", "-d", it.REPOSITORY): (0, b"", b"")})
     plan = it.plan(Pct(node), 950, tell=lambda _: None)
     assert {step.action.requirement for step in plan.steps} == {*it.CLAUSES}
 
@@ -279,6 +282,7 @@ def test_of_a_container_that_has_moved_the_nodes_part_is_left_and_is_not_all() -
     there = (0, b"/etc/pve/nodes/pve2/lxc/950.conf\n", b"")
     node = Scripted(
         {
+            SEEN: (1, b"", b"No such file or directory"),
             ("pct", "status", "950"): absent,
             ("find", "/etc/pve/nodes", "-path", "*/lxc/950.conf"): there,
             ("test", "-d", it.REPOSITORY): (0, b"", b""),

@@ -64,11 +64,16 @@ class Pve(Base):
         if words[:2] == ["pct", self.fails]:
             return 255, b"", b"storage 'local' does not support container directories"
         match words:
+            case ["find", _, "-exec", "lxc-info", "-P", _, "-n", ctid, "-s", "-H", ";"]:
+                if ctid in self.containers:
+                    return 0, f"{self.containers[ctid].upper()}\n".encode(), b""
+                return 1, b"", b"find: No such file or directory"
             case ["pct", "status", ctid]:
-                if ctid not in self.containers:
-                    said = f"Configuration file 'nodes/pve1/lxc/{ctid}.conf' does not exist"
-                    return 2, b"", said.encode()
-                return 0, f"status: {self.containers[ctid]}\n".encode(), b""
+                assert ctid not in self.containers, "pct is started for what LXC says"
+                said = f"Configuration file 'nodes/pve1/lxc/{ctid}.conf' does not exist"
+                return 2, b"", said.encode()
+            case ["sh", "-c", _, "ended", _]:
+                return 0, b"", b""
             case ["find", "/etc/pve/nodes", *_]:
                 return 0, b"", b""
             case ["pct", "create", ctid, *_]:

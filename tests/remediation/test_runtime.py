@@ -31,6 +31,11 @@ TRUE = ("pct", "exec", "200", "--keep-env", "0", "--", *ENV, "true")
 
 
 CAT = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/lxc/200.conf")
+SEEN = (
+    *("find", "/etc/pve/lxc/200.conf", "-exec"),
+    *("lxc-info", "-P", "/var/lib/lxc", "-n", "200", "-s", "-H", ";"),
+)
+UNSEEN: Answer = (1, b"", b"find: '/etc/pve/lxc/200.conf': No such file or directory\n")
 FIND = ("find", "/etc/pve/nodes", "-path", "*/lxc/200.conf")
 NOWHERE: Answer = (0, b"", b"")
 HA = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/ha/resources.cfg")
@@ -40,7 +45,7 @@ ALONE: Answer = (1, b"", b"cat: /etc/pve/ha/resources.cfg: No such file or direc
 def answering(name: str, argv: tuple[str, ...]) -> Pct:
     case = CASES[name]
     answer = (case["exit"], case["stdout"].encode(), case["stderr"].encode())
-    return Pct(Scripted({argv: answer, FIND: NOWHERE}))
+    return Pct(Scripted({argv: answer, FIND: NOWHERE, SEEN: UNSEEN}))
 
 
 def saying(code: int, said: str, *argv: str) -> Pct:
@@ -85,6 +90,7 @@ def test_a_container_of_another_node(ask: Callable[[Pct], object]) -> None:
     argvs = [TRUE, ("pct", "status", "200"), ("pct", "start", "200")]
     answers: dict[tuple[str, ...], Answer] = dict.fromkeys(argvs, absent)
     answers[CAT] = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
+    answers[SEEN] = UNSEEN
     answers[FIND] = (0, b"/etc/pve/nodes/pve2/lxc/200.conf\n", b"")
     answers[HA] = ALONE
     with pytest.raises(RemediationError) as raised:
@@ -209,6 +215,30 @@ def test_the_commands_own_exit_code_is_kept(name: str, code: int) -> None:
 )
 def test_states(name: str, state: str | None) -> None:
     assert answering(name, ("pct", "status", "200")).state(200) == state
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        (b"RUNNING\n", "running"),
+        (b"FROZEN\n", "running"),
+        (b"STARTING\n", "running"),
+        (b"STOPPED\n", "stopped"),
+        (b"200 doesn't exist\n", "stopped"),
+    ],
+)
+def test_state_of_a_container_of_this_node_starts_no_pct(said: bytes, state: str) -> None:
+    for answer in ((0, said, b""), (0, b"", said)) if b"exist" in said else ((0, said, b""),):
+        node = Scripted({SEEN: answer})
+        assert Pct(node).state(200) == state
+        assert node.ran == [SEEN]
+
+
+@pytest.mark.parametrize("seen", [UNSEEN, (0, b"", b""), (0, b"ABORTING\n", b""), (127, b"", b"")])
+def test_state_that_lxc_does_not_say_is_pcts(seen: Answer) -> None:
+    node = Scripted({SEEN: seen, ("pct", "status", "200"): (0, b"status: running\n", b"")})
+    assert Pct(node).state(200) == "running"
+    assert len(node.ran) == 2
 
 
 def test_no_container_is_an_error_with_a_way_out() -> None:

@@ -21,6 +21,7 @@ def provisioning(*, existed: bool, created: Provisioned | None = None) -> Any:
 
 
 CREATED = Provisioned("phoenix create", ok=True, said="a\nb\nc\nd\n", seconds=3.0)
+SEEN = "find /etc/pve/lxc/950.conf -exec lxc-info -P /var/lib/lxc -n 950 -s -H ';'"
 STATUS = "pct status 950"
 ABSENT: Answer = (2, "", "Configuration file 'nodes/pve1/lxc/950.conf' does not exist\n")
 ELSEWHERE = "find /etc/pve/nodes -path '*/lxc/950.conf'"
@@ -28,7 +29,10 @@ ELSEWHERE = "find /etc/pve/nodes -path '*/lxc/950.conf'"
 
 def runtime(status: Answer) -> Runtime:
     there = {"/etc/pve/lxc/950.conf": None if status is ABSENT else "arch: amd64\n"}
-    return Runtime(Machine(there | {PROFILES: ""}, {STATUS: status, ELSEWHERE: ""}))
+    answers: dict[str, Answer] = {SEEN: status}
+    if status is ABSENT:
+        answers = {SEEN: (1, "", "No such file"), STATUS: ABSENT, ELSEWHERE: ""}
+    return Runtime(Machine(there | {PROFILES: ""}, answers))
 
 
 def test_from_nothing() -> None:
@@ -48,13 +52,13 @@ def test_it_succeeded() -> None:
 
 
 def test_the_container_is_there_and_runs() -> None:
-    steps.container_exists(runtime("status: running\n"), 950, CREATED)
-    of_target.container_is_running(runtime("status: running\n"), 950)
+    steps.container_exists(runtime("RUNNING\n"), 950, CREATED)
+    of_target.container_is_running(runtime("RUNNING\n"), 950)
     with pytest.raises(AssertionError, match="container 950 is stopped after phoenix create"):
-        steps.container_exists(runtime("status: stopped\n"), 950, CREATED)
+        steps.container_exists(runtime("STOPPED\n"), 950, CREATED)
     with pytest.raises(AssertionError, match="phoenix create left no container 950"):
         steps.container_exists(runtime(ABSENT), 950, CREATED)
-    for status, word in (("status: stopped\n", "stopped"), (ABSENT, "absent")):
+    for status, word in (("STOPPED\n", "stopped"), (ABSENT, "absent")):
         with pytest.raises(TransportError, match=f"is {word}: what holds inside cannot be judged"):
             of_target.container_is_running(runtime(status), 950)
 
