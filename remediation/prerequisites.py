@@ -33,12 +33,36 @@ _MIB = 1 << 20
 #: Room that a log needs for the records of a container's start, at the very least (bytes).
 LEAST_ROOM = 64 * _MIB
 
-#: git, without writing the index, asking for anything, or refusing another owner's checkout.
+#: git, without writing the index or asking for anything, and as the checkout's owner: the
+#: configuration there names programs (filters, ssh, transports), which must not run as root.
 _GIT = """
 export LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false
 export SSH_ASKPASS_REQUIRE=never
 repository=$1
-ask() { git -C "$repository" -c safe.directory='*' -c core.fsmonitor=false "$@"; }
+as() { "$@"; }
+if [ "$(id -u)" = 0 ]; then
+    for path in "$repository" "$repository/.git" "$repository/.git/config"; do
+        [ -e "$path" ] || continue
+        owner=$(stat -L -c %u -- "$path"); group=$(stat -L -c %g -- "$path")
+        [ "$owner" = 0 ] || break
+        if [ -n "$(find -L "$path" -maxdepth 0 -perm /022)" ]; then
+            echo "$path is root's and others may write to it, so git is not started as root: \
+chmod go-w $path" >&2
+            exit 77
+        fi
+    done
+    if [ "${owner:-0}" != 0 ]; then
+        home=$(getent passwd "$owner" | cut -d: -f6)
+        as() {
+            setpriv --reuid "$owner" --regid "$group" --clear-groups --no-new-privs \
+                env -u SSH_AUTH_SOCK -u XDG_CONFIG_HOME "HOME=${home:-/nonexistent}" "$@"
+        }
+    fi
+fi
+ask() {
+    as git -C "$repository" -c safe.directory='*' -c core.fsmonitor=false \
+        -c core.hooksPath=/dev/null "$@"
+}
 """
 _STATUS = (
     _GIT
@@ -48,6 +72,8 @@ _STATUS = (
 ask status --porcelain=v2 --branch --untracked-files=all -z
 """
 )
+#: What the shell ends with where git must not be started.
+_UNSAFE = 77
 #: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
 _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
 #: In a session of its own, so that nothing can ask a terminal; ssh would.
@@ -55,7 +81,7 @@ _UPSTREAM = (
     _GIT
     + """
 remote=$(ask config "branch.$2.remote") && branch=$(ask config "branch.$2.merge") || exit
-exec setsid --wait timeout -k 5 "$3" git -C "$1" -c safe.directory='*' ls-remote "$remote" "$branch"
+as setsid --wait timeout -k 5 "$3" git -C "$1" -c safe.directory='*' ls-remote "$remote" "$branch"
 """
 )
 _LOG_ROOM = """
@@ -160,6 +186,8 @@ def upstream_commit(node: Transport, found: Checkout) -> str:
 
 
 def _git(node: Transport, answer: CommandResult) -> CommandResult:
+    if answer.exit_code == _UNSAFE:
+        raise FactError(f"on {node.machine}: {answer.stderr.decode(errors='replace').strip()}")
     if answer.exit_code == 127:  # noqa: PLR2004 - the shell found no such program
         raise FactError(f"git is not installed on {node.machine}: apt-get install git")
     return answer.require()

@@ -78,6 +78,39 @@ def test_a_renamed_file_is_two_changes(repository: Path) -> None:
     assert found.changed == ("another", "other file")
 
 
+def _owned_by_somebody(repository: Path, upstream: Path) -> Path:
+    """Give the checkout to nobody (65534), with a filter and a transport that say who runs them."""
+    ran = repository / "ran"
+    note = f"id -u >>{ran}"
+    git(repository, "config", "filter.x.clean", f"sh -c '{note}; cat'")
+    git(repository, "config", "remote.origin.uploadpack", f"{note}; git-upload-pack")
+    (repository / ".git/info/attributes").write_text("* filter=x\n")
+    (repository / "other file").write_text("changed\n")
+    for path in (repository, upstream):
+        subprocess.run(["chown", "-R", "65534:65534", str(path)], check=True)
+    for parent in repository.parents:  # pytest's own folders are its user's
+        if not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    return ran
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could run it as somebody else")
+def test_checkout_of_another_owner_runs_nothing_as_root(repository: Path, tmp_path: Path) -> None:
+    ran = _owned_by_somebody(repository, tmp_path / "upstream")
+    found = prerequisites.checkout(Local(), str(repository))
+    assert found is not None
+    assert "other file" in found.changed
+    assert prerequisites.upstream_commit(Local(), found) == found.commit
+    assert set(ran.read_text().split()) == {"65534"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
+def test_checkout_of_roots_that_others_may_write_is_refused(repository: Path) -> None:
+    (repository / ".git/config").chmod(0o666)
+    with pytest.raises(FactError, match="others may write to it, so git is not started as root"):
+        prerequisites.checkout(Local(), str(repository))
+
+
 def git_says(answer: str, code: int = 0) -> prerequisites.Checkout | None:
     argv = ("sh", "-c", prerequisites._STATUS, "status", "/r")
     return prerequisites.checkout(Scripted({argv: (code, answer.encode(), b"no")}), "/r")
