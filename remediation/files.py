@@ -17,7 +17,7 @@ from remediation.errors import FactError, LimitExceeded
 from remediation.transport import at_most
 
 if TYPE_CHECKING:
-    from remediation.transport import Transport
+    from remediation.transport import CommandResult, Transport
 
 _CREATE = (
     *("env", "LC_ALL=C", "tar", "--create", "--file=-", "--format=posix"),
@@ -144,7 +144,7 @@ def restore(on: Transport, path: str, state: FileState) -> None:
     if capture(on, path) == state:
         on.run(["sh", "-c", _TIDY, "tidy", beside]).require()
     elif state.kind == "absent":
-        on.run(["sh", "-c", _REMOVE, "remove", path, beside]).require()
+        _require_done(on, path, on.run(["sh", "-c", _REMOVE, "remove", path, beside]))
     elif state.kind == "directory":
         raise FactError(f"on {on.machine}: {path} was a directory; put it back by hand")
     else:
@@ -159,7 +159,27 @@ def _put(on: Transport, path: str, state: FileState) -> None:
     name = _beside(path)
     now = "" if state.mtime else "--touch"  # by the machine's own clock, not by ours
     argv = ["sh", "-c", _RESTORE, "restore", path, name, now, state.mtime]
-    on.run(argv, stdin=_archive(name, state)).require()
+    _require_done(on, path, on.run(argv, stdin=_archive(name, state)))
+
+
+def _require_done(on: Transport, path: str, result: CommandResult) -> None:
+    """Raise if a file was not written, renamed or removed: FactError where a flag forbids it.
+
+    Root itself may not change what has the flag ``i`` or ``a``. Source: chattr(1).
+    """
+    if result.ok:
+        return
+    places = (path, str(PurePosixPath(path).parent))
+    for line in on.run(["lsattr", "-d", "--", *places]).text.splitlines():
+        flags, _, place = line.partition(" ")
+        if kept := sorted({"i", "a"} & set(flags)):
+            what = {"i": "immutable", "a": "append-only"}[kept[-1]]
+            raise FactError(
+                f"on {on.machine}: {path} cannot be changed, even by root: {place} is {what} "
+                f"(lsattr -d {place}: {flags}). If that is not on purpose, take the flag away: "
+                f"chattr -{kept[-1]} {place} (for a file of a container, on its node)"
+            )
+    result.require()
 
 
 def require_file(on: Transport, path: str, state: FileState) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.fault import NODE, Fault
-from faults.scenarios import AGAIN
+from faults.fault import NODE, READY, Fault
+from faults.scenarios import AGAIN, TUNABLE_BACK
 
 FAULTS = (
     Fault(
@@ -41,5 +41,13 @@ FAULTS = (
         red=(AGAIN,),
         words=("a second run changed", "process containerd"),
         reach=NODE,
+    ),
+    Fault(
+        "F60-immutable",
+        "a file that the plan changes is immutable",
+        ': >>"$tunable"; chattr +i "$tunable"',
+        undetermined=(TUNABLE_BACK,),
+        words=("tunables/nesting cannot be changed, even by root", "lsattr -d", "chattr -i"),
+        start=READY,
     ),
 )

@@ -51,7 +51,7 @@ def _of_files(words: list[str]) -> bool:
         return words[3] in _SCRIPTS
     if words[:2] == ["env", "LC_ALL=C"]:
         return words[2] in {"tar", "cat"}
-    return words[0] in {"sha256sum", "mkdir", "rmdir", "find", "test", "mv"}
+    return words[0] in {"sha256sum", "mkdir", "rmdir", "find", "test", "mv", "lsattr"}
 
 
 def _answer(result: CommandResult) -> tuple[int, bytes, bytes]:

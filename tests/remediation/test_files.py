@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 
 from remediation import files
 from remediation.actions import Directory, FileEdit
-from remediation.errors import FactError
-from remediation.transport import Local
+from remediation.errors import CommandFailed, FactError
+from remediation.transport import CommandResult, Local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ON = Local()
 modes = st.sampled_from([0o600, 0o644, 0o755, 0o400, 0o4755])
@@ -104,3 +108,50 @@ def test_a_directory_is_taken_back_only_if_it_is_empty(tmp_path: Path) -> None:
     action.rollback(ON, before)
     assert action.capture(ON) == before
     action.rollback(ON, before)
+
+
+class Fixed(Local):
+    """This machine, with a flag on a file or its directory: what would change it fails."""
+
+    def __init__(self, listed: str) -> None:
+        super().__init__()
+        self.listed = listed
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        words = tuple(argv)
+        if words[0] == "lsattr":
+            return CommandResult(words, 0, self.listed.encode(), b"", "here", 0.0, 0.0)
+        if words[:2] == ("sh", "-c") and words[3] in {"restore", "remove"}:
+            return CommandResult(words, 1, b"", b"mv: Operation not permitted", "here", 0.0, 0.0)
+        return super().run(argv, stdin=stdin, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ("----i---------e------- {path}\n--------------e------- {folder}\n", "immutable"),
+        ("--------------e------- {path}\n-----a--------e------- {folder}\n", "append-only"),
+    ],
+)
+def test_file_with_a_flag_that_forbids_changes_is_named_with_the_way_out(
+    tmp_path: Path, listed: str, said: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("theirs")
+    on = Fixed(listed.format(path=path, folder=tmp_path))
+    state = files.capture(on, str(path))
+    for change in (
+        lambda: edit(path).apply(on),
+        lambda: files.restore(on, str(path), files.FileState()),
+    ):
+        with pytest.raises(FactError, match=rf"{path} cannot be changed.* {said} .*chattr -[ia]"):
+            change()
+    assert files.capture(on, str(path)) == state
+
+
+def test_file_without_such_a_flag_fails_with_what_the_command_said(tmp_path: Path) -> None:
+    for listed in ("--------------e------- {path}\n", ""):
+        with pytest.raises(CommandFailed, match="Operation not permitted"):
+            edit(tmp_path / "file").apply(Fixed(listed))
