@@ -57,6 +57,8 @@ class StorageDriver(Simple):
     path: str
     edit: Callable[[bytes | None], bytes] = field(compare=False)
     root: Callable[[bytes | None], str] = field(compare=False)
+    #: What must be said of data at another place than the profile allows, empty if nothing.
+    elsewhere: Callable[[str], str] = field(default=lambda _: "", compare=False)
 
     before: ClassVar[Any] = DockerState
 
@@ -207,19 +209,25 @@ class StorageDriver(Simple):
         """See :class:`remediation.action.Action`."""
         if without_docker(on) or (before is not None and before.unit.endswith(_NOT_FOUND)):
             return []
-        held = docker_holds(on)
+        held, stays = docker_holds(on, _OF_A_DRIVER), docker_holds(on, ("volume", "network"))
+        seen = f"; these stay, and are seen: {stays}" if stays else ""
         if before is None:
-            hidden = f"; {held} stay on disk, unseen until a rollback" if held else ""
-            gone = ", ".join(on.run(_FLEETING).text.split())
+            hidden = f"; {held} stay on disk, unseen until a rollback{seen}" if held else ""
+            gone = ", ".join(sorted(on.run(_FLEETING).text.split()))
             lost = f"; {gone}, started with --rm, goes for good" if gone else ""
-            return [f"Docker in {on.machine} is restarted on {self.driver}{hidden}{lost}"]
+            restarted = f"Docker in {on.machine} is restarted on {self.driver}{hidden}{lost}"
+            return [restarted, *filter(None, [self.elsewhere(self._root(on))])]
         sentence = f"Docker in {on.machine} is restarted on its former settings"
         if made := self._made(on, before):
             root = self.root(files.content(before.settings))
             new = dict.fromkeys(place.removeprefix("image/") for place in made)
             sentence += f"; what it made on {', '.join(new)} is moved to {root}/taken-back-*"
-            sentence += f": {held}" if held else ""
+            sentence += f": {held}" if held and on.run(DRIVER_IN_USE).text.strip() in new else ""
+            sentence += seen
         return [sentence]
+
+    def _root(self, on: Transport) -> str:
+        return self.root(on.read(self.path))
 
     @property
     def _file(self) -> FileEdit:
@@ -346,8 +354,14 @@ def docker_daemon(on: Transport) -> str:
     return on.run(["sh", "-c", "command -v dockerd"]).text.strip()
 
 
-def docker_holds(on: Transport) -> str:
-    """Return Docker's containers, images and volumes, each kind sorted by name.
+#: What a Docker on another driver does not see; it keeps its volumes and networks.
+_OF_A_DRIVER = ("container", "image")
+#: Docker makes these itself.
+_DOCKERS_OWN = frozenset({"bridge", "host", "none"})
+
+
+def docker_holds(on: Transport, kinds: Sequence[str] = ("container", "image", "volume")) -> str:
+    """Return Docker's containers, images, volumes or networks, each kind sorted by name.
 
     Docker lists images by the second they were made in, and those of one second in any order.
     Source: moby daemon/images (sorted by Created, taken from a map). A Docker that does not run is
@@ -359,11 +373,13 @@ def docker_holds(on: Transport) -> str:
         "container": ["docker", "ps", "-a", "--format", "{{.Names}}"],
         "image": ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"],
         "volume": ["docker", "volume", "ls", "-q"],
+        "network": ["docker", "network", "ls", "--format", "{{.Name}}"],
     }
     return ", ".join(
         f"{what} {name}"
-        for what, argv in lists.items()
-        for name in sorted(on.run(argv).text.split())
+        for what in kinds
+        for name in sorted(on.run(lists[what]).text.split())
+        if what != "network" or name not in _DOCKERS_OWN
     )
 
 

@@ -10,6 +10,7 @@ import json
 import posixpath
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,14 @@ if TYPE_CHECKING:
 PROFILE = "lxc-phoenix-v2"
 PROFILE_PATH = f"/etc/apparmor.d/{PROFILE}"
 TUNABLE_PATH = "/etc/apparmor.d/tunables/nesting"
+#: What a site adds to it.
+PROFILE_LOCAL = f"/etc/apparmor.d/local/{PROFILE}"
+#: Where Docker keeps its data if its settings do not say.
+_ROOT = "/var/lib/docker"
+_FIRST_RULE = f"mount fstype=fuse.fuse-overlayfs -> {_ROOT}/fuse-overlayfs/**,"
+_PLAIN = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*){1,20}")
+#: For sed: a rule of two lines is made one.
+_JOINED = r"/^ *mount.*[^,]$/{N; s/\n */ /}"
 #: Read by nothing: compiled policy is the same without it. Written because the plan says so.
 TUNABLE = f"@{{apparmor_nesting_profiles}} = {PROFILE}\n".encode()
 DRIVER = "fuse-overlayfs"
@@ -239,7 +248,7 @@ def _shutdown(runtime: Runtime, ctid: int) -> None:
 def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[Step]:
     """Step 3 in a container that exists: the packages, and Docker's settings."""
     container = runtime.inside(ctid)
-    storage = _storage()
+    storage = replace(_storage(), elsewhere=partial(profile_elsewhere, runtime.node))
     engine = Engine(
         "Docker is installed", "STEP-3.1", (DRIVER,), lambda on: data_root(on.read(DAEMON_JSON))
     )
@@ -262,6 +271,37 @@ def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[St
         # another driver, whose layers it then does not leave. It finds its settings instead.
         Step(engine, container, then_back=(gone,)),
     ]
+
+
+def profile_elsewhere(node: Transport, root: str) -> str:
+    """Return what the profile lacks for Docker's data at another place, empty if nothing.
+
+    Args:
+        node: where the profile and what a site adds to it lie.
+        root: where Docker keeps its data.
+    """
+    if root == _ROOT:
+        return ""
+    only = f"and the profile {PROFILE} allows its mounts below {_ROOT} only"
+    if not _PLAIN.fullmatch(root):  # a guest's text, and no command for a node's root to paste
+        return f"Docker keeps its data in {root!r:.200} (data-root), {only}: choose a plain path"
+    added = (node.read(PROFILE_LOCAL) or b"").decode(errors="replace")
+    if any(_mounts(rule, root) for rule in added.splitlines()):
+        return ""
+    rule = _FIRST_RULE.replace(_ROOT, root)
+    return (
+        f"Docker keeps its data in {root} (data-root), {only}: no Docker container starts there. "
+        f"Each of the profile's rules for that place is needed for {root}, too, first of all "
+        f"'{rule}'. On the node: "
+        f"sed -n '{_JOINED}; s|{_ROOT}/|{root}/|gp' {PROFILE_PATH} >>{PROFILE_LOCAL}; "
+        f"apparmor_parser -r {PROFILE_PATH}"
+    )
+
+
+def _mounts(rule: str, root: str) -> bool:
+    """Whether a line of a profile is a rule that allows a mount of fuse-overlayfs below a place."""
+    allowed = rf"\s*(allow )?mount\b[^#]*-> {re.escape(root)}/"
+    return re.match(allowed, rule) is not None
 
 
 def _storage() -> StorageDriver:
@@ -450,7 +490,7 @@ def data_root(text: bytes | None) -> str:
     except ValueError:
         settings = None
     found = settings.get("data-root") if isinstance(settings, dict) else None
-    return posixpath.normpath(found) if isinstance(found, str) else "/var/lib/docker"
+    return posixpath.normpath(found) if isinstance(found, str) else _ROOT
 
 
 def daemon_json(text: bytes | None) -> bytes:

@@ -75,6 +75,8 @@ _HELD = (
     '"$root"/plugins/*/config.json "$root"/swarm/*; '
     'do test ! -e "$each" || { echo "$each"; exit; }; done; done'
 )
+#: Where Docker keeps what it holds, below its directory.
+_FOLDERS = {"container": "containers", "image": "image", "volume": "volumes"}
 #: What only a restart takes from a container: Docker's bridge (and with it its packet filter),
 #: and the files of its run.
 _RUNNING = ("/sys/class/net/docker0", "/run/docker", "/run/docker.sock", "/run/containerd")
@@ -228,7 +230,10 @@ class Engine(Simple):
             *self._packages.price(on, before.packages),
             f"Docker goes from {on.machine}, which is restarted if Docker left something running",
         ]
-        if held := docker_holds(on):
+        # What lies in a directory that was there before stays in it.
+        there = {place.removeprefix(f"{DATA[0]}/") for place in before.there}
+        goes = [kind for kind, folder in _FOLDERS.items() if folder not in there]
+        if goes and (held := docker_holds(on, goes)):
             sentences.append(
                 f"what Docker holds in {on.machine} is moved to {DATA[0]}.taken-back-*, where no "
                 f"Docker shows it: {held}"

@@ -16,6 +16,7 @@ from pytest_bdd import given, parsers, then, when
 
 from gate import evidence
 from lab import hello  # needs none of the lab's libraries
+from remediation import docker_in_lxc
 from remediation.errors import FactError, TransportError
 from steps.witness import foresee
 
@@ -206,7 +207,10 @@ def docker_container_runs(
 @then("its root is mounted by fuse-overlayfs, as the node sees it, too")
 def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
     """Docker names the directory; the kernel's mount table, read from the node, says by whom."""
-    assert docker_run.result.ok, f"no container can be started: {cause(said(docker_run.result))}"
+    assert docker_run.result.ok, (
+        f"no container can be started: {cause(said(docker_run.result))}"
+        f"{_elsewhere(runtime.node, container)}"
+    )
     shown = _docker(container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name)
     merged = shown.require().text.strip()
     pid = runtime.init_pid(ctid)
@@ -220,6 +224,14 @@ def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: 
         f"{merged} is mounted by {kind} ({source}), not by fuse-overlayfs"
     )
     evidence.say(f"{kind} at {merged[:44]}…")
+
+
+@evidence.explanation
+def _elsewhere(node: Transport, container: Transport) -> str:
+    """Return what the profile lacks where Docker keeps its data at another place."""
+    root = _docker(container, "info", "-f", "{{.DockerRootDir}}").text.strip()
+    lacks = docker_in_lxc.profile_elsewhere(node, root) if root else ""
+    return f"; {lacks}" if lacks else ""
 
 
 @then("a file of its image can be read through the mount")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab import hello
+from remediation import docker_in_lxc
 from remediation.errors import CommandFailed, FactError, TransportError
 from remediation.transport import CommandResult
 from steps import docker as steps
@@ -87,9 +88,17 @@ def test_the_storage_driver(info: Answer, message: str) -> None:
 TABLE = "/dev/vda / ext4 rw 0 0\n{} {} {} rw,nodev 0 0\n"
 
 
-def root(table: str, docker_run: steps.DockerRun | None = None, merged: Answer = MERGED) -> None:
-    node = Machine({"/proc/7/mounts": table}, {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7"})
-    inside = Machine({}, {INSPECT: merged})
+def root(
+    table: str,
+    docker_run: steps.DockerRun | None = None,
+    merged: Answer = MERGED,
+    data: str = "/var/lib/docker",
+) -> None:
+    node = Machine(
+        {"/proc/7/mounts": table, docker_in_lxc.PROFILE_LOCAL: None},
+        {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7"},
+    )
+    inside = Machine({}, {INSPECT: merged, "docker info -f '{{.DockerRootDir}}'": f"{data}\n"})
     steps.root_is_fuse(inside, Runtime(node), 950, docker_run or run())
 
 
@@ -124,6 +133,8 @@ def test_the_root_is_something_else(table: str, message: str) -> None:
 def test_no_container_or_no_directory_of_it() -> None:
     with pytest.raises(AssertionError, match="no container can be started: keyctl is off"):
         root("", run(125, err="create keyring x: function not implemented"))
+    with pytest.raises(AssertionError, match=r"keyctl is off.*; Docker keeps its data in /srv/d "):
+        root("", run(125, err="create keyring x: function not implemented"), data="/srv/d")
     with pytest.raises(CommandFailed, match="No such object"):
         root("", merged=(1, MERGED, "No such object"))
 
