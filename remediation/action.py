@@ -88,6 +88,9 @@ class Action(Protocol[Before]):
     def restored(self, on: Transport, before: Before) -> bool:
         """Whether all that ``rollback`` brings back is as it was."""
 
+    def remark(self, on: Transport, before: Before) -> str:
+        """Return in a sentence what is back and not to the byte as it was, else nothing."""
+
     def price(self, on: Transport, before: Before | None) -> list[str]:
         """Return what is stopped, hidden or removed on the way, a sentence each.
 
@@ -121,6 +124,10 @@ class Simple:
     def restored(self, on: Transport, before: Any) -> bool:
         """See :class:`Action`."""
         return bool(self.capture(on) == before)
+
+    def remark(self, on: Transport, before: Any) -> str:  # noqa: ARG002
+        """See :class:`Action`."""
+        return ""
 
     def price(self, on: Transport, before: Any) -> list[str]:  # noqa: ARG002
         """See :class:`Action`."""

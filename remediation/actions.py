@@ -11,6 +11,7 @@ from remediation import apparmor, config, files
 from remediation.action import Drift, Simple
 from remediation.errors import Busy, FactError, RemediationError
 from remediation.files import FileState
+from remediation.normal_form import dropped, normal_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -249,6 +250,7 @@ class ContainerOptions(Simple):
         require_ours: raises Busy if something else starts it and lets it end.
         pending: returns what the next stop would change of a configuration that is as desired,
             in words with the way out; empty if nothing.
+        normalised: whether every stop writes the file anew, in Proxmox's normal form.
     """
 
     name: str
@@ -263,6 +265,7 @@ class ContainerOptions(Simple):
     containers: Callable[[], tuple[str, ...]] = field(default=lambda: (), compare=False)
     require_ours: Callable[[], None] = field(default=lambda: None, compare=False)
     pending: Callable[[str], str] = field(default=lambda _: "", compare=False)
+    normalised: bool = False
 
     before: ClassVar[Any] = OptionsState
 
@@ -337,20 +340,44 @@ class ContainerOptions(Simple):
             return drift
         left = replace((after or before).file, content=now.file.content)
         same = files.same(now.file, left) and any(
-            config.same_beside_volumes(_text(now.file.content), _text(content))
+            self._says_the_same(_text(now.file.content), _text(content))
             for content in (drift.should, before.file.content)
         )
         return None if same else drift
+
+    def _says_the_same(self, now: str, left: str) -> bool:
+        """Whether nobody but Proxmox wrote the file anew, beside disks and snapshots."""
+        if not self.normalised:
+            return config.same_beside_volumes(now, left)
+        theirs = dropped(now) - dropped(left)  # gone at the next stop, and somebody's all the same
+        return not theirs and config.same_beside_volumes(normal_form(now), normal_form(left))
 
     def restored(self, on: Transport, before: OptionsState) -> bool:
         """See :class:`remediation.action.Action`.
 
         Byte for byte, unless disks or snapshots came or went since: then what the plan sets is as
-        it was.
+        it was. Or as Proxmox wrote it anew, if the container was stopped since.
         """
         now = self.capture(on)
-        back = self._back(now.file, before.file)
-        return now == replace(before, file=back)
+        if self._is_rewritten(now.file, before.file):
+            now = replace(now, file=before.file)
+        return now == replace(before, file=self._back(now.file, before.file))
+
+    def remark(self, on: Transport, before: OptionsState) -> str:
+        """See :class:`remediation.action.Action`."""
+        if not self._is_rewritten(self._file.capture(on), before.file):
+            return ""
+        return (
+            f"{self.path} says what it said before; the container was stopped meanwhile, and "
+            "Proxmox wrote the file anew, in its own form"
+        )
+
+    def _is_rewritten(self, now: FileState, before: FileState) -> bool:
+        """Whether a file is what Proxmox makes of the former one at a stop."""
+        if not self.normalised or now == before or now.kind != "file":
+            return False
+        written = normal_form(_text(before.content)).encode(errors="surrogateescape")
+        return files.same(now, replace(before, content=written))
 
     def price(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
         """See :class:`remediation.action.Action`."""
@@ -391,12 +418,15 @@ class ContainerOptions(Simple):
         A file that says this already stays: pct may have written it anew, in another order.
         """
         text, former = _text(now.content), _text(before.content)
-        if now.kind != "file" or config.volumes(text) == config.volumes(former):
+        if now.kind != "file" or self._volumes(text) == self._volumes(former):
             return before
         back = self.put_back(text, former)
         if config.same_beside_volumes(back, text):
             return now
         return replace(now, content=back.encode(errors="surrogateescape"), mtime="")
+
+    def _volumes(self, text: str) -> frozenset[tuple[str, str, str]]:
+        return config.volumes(normal_form(text) if self.normalised else text)
 
 
 def _text(content: bytes) -> str:

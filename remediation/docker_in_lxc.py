@@ -195,6 +195,7 @@ def _options(runtime: Runtime, ctid: int) -> Step:
         containers=lambda: running_containers(container),
         require_ours=lambda: runtime.require_ours(ctid),
         pending=partial(_undone, ctid) if pct else lambda _: "",
+        normalised=pct,
     )
 
     def resume(undone: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ Part of :mod:`remediation.plan`, which says what is taken back, and when.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from remediation.action import Outcome
@@ -34,10 +34,14 @@ _SYNC = 600.0
 
 @dataclass
 class Undoing:
-    """One taking back of a plan; ``failures`` are what failed of it, by name."""
+    """One taking back of a plan.
+
+    ``failures`` are what failed of it, by name; ``remarks`` what is back, and not to the byte.
+    """
 
     plan: Plan
     failures: dict[str, Exception] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
 
     def wakes(self, stack: ExitStack, names: Iterable[str]) -> bool:
         """Start what is asleep, until the stack ends; or note that these cannot be taken back."""
@@ -92,7 +96,7 @@ class Undoing:
             failures["what was taken back, to the journal"] = error
         if failures:
             raise RollbackFailed(list(failures.items()))
-        return outcomes
+        return [replace(each, reason=self.remarks.get(each.name, each.reason)) for each in outcomes]
 
     def _settled(self, undone: Sequence[tuple[Step, Any]]) -> list[str]:
         """Run what follows the undoing, and return the actions whose state is the former one."""
@@ -110,10 +114,10 @@ class Undoing:
             unsynced = _synced({step.on.machine: step.on for step, _ in undone}, failures)
             for step, before in undone:
                 if step.on.machine != node:
-                    found[step.action.name] = _is_back(step, before, failures)
+                    found[step.action.name] = self._is_back(step, before)
         for step, before in undone:
             if step.on.machine == node:
-                found[step.action.name] = _is_back(step, before, failures)
+                found[step.action.name] = self._is_back(step, before)
         return [
             step.action.name
             for step, _ in undone
@@ -136,6 +140,22 @@ class Undoing:
                 self.failures[consequence.name] = error
                 failed.add(consequence)
         return failed
+
+    def _is_back(self, step: Step, before: Any) -> bool:
+        """Whether an action's state is the former one; if not, add it to the failures."""
+        try:
+            if not step.action.restored(step.on, before):
+                path = getattr(step.action, "path", "")
+                words, drifts = differing(before, step.action.capture(step.on), path)
+                what = f" ({'; '.join(words)})" if words else ""
+                raise VerifyFailed(f"after the rollback it is not as before{what}", drifts)
+            if remark := step.action.remark(step.on, before):
+                self.plan.tell(f"{step.action.name}: {remark}")
+                self.remarks[step.action.name] = remark
+        except RemediationError as error:
+            self.failures[step.action.name] = error
+            return False
+        return True
 
     def _undo_one(self, step: Step, before: Any) -> Outcome:
         action = step.action
@@ -192,17 +212,3 @@ def _synced(machines: dict[str, Transport], failures: dict[str, Exception]) -> s
             failures[f"{machine}: what was taken back, to its disk"] = error
             failed.add(machine)
     return failed
-
-
-def _is_back(step: Step, before: Any, failures: dict[str, Exception]) -> bool:
-    """Whether an action's state is the former one; if not, add it to the failures."""
-    try:
-        if not step.action.restored(step.on, before):
-            path = getattr(step.action, "path", "")
-            words, drifts = differing(before, step.action.capture(step.on), path)
-            what = f" ({'; '.join(words)})" if words else ""
-            raise VerifyFailed(f"after the rollback it is not as before{what}", drifts)
-    except RemediationError as error:
-        failures[step.action.name] = error
-        return False
-    return True

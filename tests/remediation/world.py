@@ -41,6 +41,7 @@ class World:
             effective=lambda: on.run(["container", "effective"]).require().text,
             start=lambda: on.run(["container", "start"]).require() and None,
             shutdown=lambda: on.run(["container", "shutdown"]).require() and None,
+            normalised=True,
         )
         return Step(options, on)
 
@@ -48,7 +49,7 @@ class World:
         step = self.step(death)
         return Plan([step], journal(self.folder, on=step.on))
 
-    def look(self) -> object:
+    def look(self) -> tuple[object, str | None]:
         return look(self.folder / "here"), self.node.effective
 
 
