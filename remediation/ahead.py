@@ -39,6 +39,7 @@ _PATIENCE = 60.0
 #: All answers together (bytes): where they are longer, each is asked by itself.
 _LONGEST = 16 << 20
 _LATE = frozenset({124, 137})
+_LAST_CODE = 255
 _BOUNDED = "one timeout -k 5 "
 _NAME = "at once"
 
@@ -84,15 +85,29 @@ def told(whole: CommandResult) -> list[CommandResult] | None:
 
 
 def _answers(whole: CommandResult, argvs: Sequence[Argv]) -> list[CommandResult]:
+    """Return each command's result; none if the answers cannot be read, whatever sent them."""
     lines = _LINE.findall(whole.stdout)
-    if len(lines) != len(argvs):
+    if len(lines) != len(argvs) or any(not _is_code(code) for _, code, _, _ in lines):
         return []
+    try:
+        return _results(whole, argvs, lines)
+    except ValueError:  # no base64
+        return []
+
+
+def _is_code(code: bytes) -> bool:
+    return len(code) <= len(str(_LAST_CODE)) and int(code) <= _LAST_CODE
+
+
+def _results(
+    whole: CommandResult, argvs: Sequence[Argv], lines: Sequence[tuple[bytes, bytes, bytes, bytes]]
+) -> list[CommandResult]:
     return [
         CommandResult(
             argv,
             int(code),
-            base64.b64decode(out),
-            base64.b64decode(err + more),
+            base64.b64decode(out, validate=True),
+            base64.b64decode(err + more, validate=True),
             whole.machine,
             whole.started,
             whole.seconds,

@@ -485,12 +485,18 @@ def _whole(text: bytes | None) -> str:
 
 
 def data_root(text: bytes | None) -> str:
-    """Return where Docker keeps its data, by its settings."""
+    """Return where Docker keeps its data, by its settings.
+
+    Raises:
+        FactError: they name what can be no path.
+    """
     try:
         settings = parse_settings(text or b"")
     except ValueError:
         settings = None
     found = settings.get("data-root") if isinstance(settings, dict) else None
+    if isinstance(found, str) and re.search("[\0\ud800-\udfff]", found):
+        raise FactError(f"{DAEMON_JSON}: data-root is {found!r:.200}, which is no path; mend it")
     return posixpath.normpath(found) if isinstance(found, str) else _ROOT
 
 

@@ -21,7 +21,7 @@ from remediation.errors import (
     UsageError,
     VerifyFailed,
 )
-from remediation.undoing import ACCEPT, Undoing, elsewhere, once
+from remediation.undoing import ACCEPT, Undoing, elsewhere, once, unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -275,8 +275,9 @@ class Plan:
                 try:
                     before = self.journal.image(entry.before, step.action.before)
                     sentences += step.action.price(step.on, before)
-                except RemediationError as error:  # the others can be taken back all the same
-                    sentences.append(f"{entry.action}: what is stopped for it is unknown: {error}")
+                except Exception as error:  # noqa: BLE001 - the others can be rolled back
+                    said = unread(error, entry.machine)
+                    sentences.append(f"{entry.action}: what is stopped for it is unknown: {said}")
         return sentences
 
     def step(self, entry: Entry) -> Step | None:
@@ -335,16 +336,14 @@ class Plan:
             except FactError:  # its undoing will say so, and stops no other one
                 continue
             try:
-                standing = step.action.standing(step.on)
+                drift = _changed_since(step, images)
             except Busy:  # nothing is begun: taken back by half it may not even start
                 raise
-            except RemediationError as error:
-                failures[entry.action] = error
+            except Exception as error:  # noqa: BLE001 - one that cannot be read stops no other
+                failures[entry.action] = unread(error, step.on.machine)
                 continue
-            for before, after, now in _compared(step, images, standing):
-                drift = None if now is None else step.action.meddled(now, before, after)
-                if drift is not None:
-                    found[entry.action] = drift
+            if drift is not None:
+                found[entry.action] = drift
         if found and not force:
             raise Meddled(found)
         return {name: drift.is_ for name, drift in found.items()}
@@ -366,6 +365,15 @@ def require_known(asked: Iterable[str], known: Iterable[str]) -> None:
     for each in asked:
         if not any(_within(clause, [each]) for clause in known):
             raise UsageError(f"no action for {each!r}; there are: {', '.join(sorted(known))}")
+
+
+def _changed_since(step: Step, images: Sequence[tuple[Any, Any]]) -> Drift | None:
+    """Return what somebody changed of what each of these runs left; the last of it, if of many."""
+    found = None
+    for before, after, now in _compared(step, images, step.action.standing(step.on)):
+        drift = None if now is None else step.action.meddled(now, before, after)
+        found = drift or found
+    return found
 
 
 def _compared(

@@ -42,10 +42,14 @@ def parse(content: bytes) -> Any:
     """Return what the file holds; of a blank one, an empty object.
 
     Raises:
-        ValueError: it is no text, or no JSON, of which ``NaN`` and ``Infinity`` are no part.
+        ValueError: it is no text, or no JSON, of which ``NaN`` and ``Infinity`` are no part; or
+            it is nested deeper than anybody writes it.
     """
     read = text(content)
-    return json.loads(read, parse_constant=_no_number) if read.strip() else {}
+    try:
+        return json.loads(read, parse_constant=_no_number) if read.strip() else {}
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def _no_number(name: str) -> Any:
@@ -53,10 +57,14 @@ def _no_number(name: str) -> Any:
 
 
 def as_json(document: object, like: bytes) -> bytes:
-    """Write JSON with the indentation, line ends, final newline and encoding of another file."""
+    """Write JSON with the indentation, line ends, final newline and encoding of another file.
+
+    Half a surrogate pair, which JSON can name and no encoding write, stays an escape.
+    """
     former = text(like)
     found = re.search(r"\n([ \t]+)", former)
     written = json.dumps(document, indent=found[1] if found else "  ", ensure_ascii=False)
+    written = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", written)
     if former.endswith("\n") or not former.strip():
         written += "\n"
     if "\r\n" in former:

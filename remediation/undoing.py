@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from remediation.action import Outcome
 from remediation.differing import differing
-from remediation.errors import RemediationError, RollbackFailed, VerifyFailed
+from remediation.errors import FactError, RemediationError, RollbackFailed, VerifyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,8 +48,8 @@ class Undoing:
         self.plan.enter("wake", "")
         try:
             stack.enter_context(self.plan.awake())
-        except RemediationError as error:  # the others can be taken back without it
-            self.failures |= dict.fromkeys(names, error)
+        except Exception as error:  # noqa: BLE001 - the others can be rolled back without it
+            self.failures |= dict.fromkeys(names, unread(error, "its start"))
             return False
         return True
 
@@ -83,7 +83,7 @@ class Undoing:
                 outcomes.append(self._undo_one(step, before))
                 undone.append((step, before))
             except Exception as error:  # noqa: BLE001 - one failing undo never stops the others
-                failures[entry.action] = error
+                failures[entry.action] = unread(error, step.on.machine)
         done = self._settled(undone)
         try:
             plan.enter("close", "")
@@ -137,23 +137,19 @@ class Undoing:
                 self.plan.enter("follow", consequence.name)
                 consequence.back(images) if consequence.back else consequence.run()
             except Exception as error:  # noqa: BLE001 - as above
-                self.failures[consequence.name] = error
+                self.failures[consequence.name] = unread(error, consequence.name)
                 failed.add(consequence)
         return failed
 
     def _is_back(self, step: Step, before: Any) -> bool:
         """Whether an action's state is the former one; if not, add it to the failures."""
         try:
-            if not step.action.restored(step.on, before):
-                path = getattr(step.action, "path", "")
-                words, drifts = differing(before, step.action.capture(step.on), path)
-                what = f" ({'; '.join(words)})" if words else ""
-                raise VerifyFailed(f"after the rollback it is not as before{what}", drifts)
+            _require_back(step, before)
             if remark := step.action.remark(step.on, before):
                 self.plan.tell(f"{step.action.name}: {remark}")
                 self.remarks[step.action.name] = remark
-        except RemediationError as error:
-            self.failures[step.action.name] = error
+        except Exception as error:  # noqa: BLE001 - as above
+            self.failures[step.action.name] = unread(error, step.on.machine)
             return False
         return True
 
@@ -161,7 +157,7 @@ class Undoing:
         action = step.action
         try:
             changed = action.capture(step.on) != before
-        except RemediationError:  # half done, and no state that has a name: the undoing mends it
+        except Exception:  # noqa: BLE001 - half done, or told by rubbish: the undoing mends it
             changed = True
         if changed:
             self.plan.tell(f"taking back: {action.name}")
@@ -172,6 +168,19 @@ class Undoing:
             self.plan.tell(f"{action.name}: {left}")
         reason = left or ("as before" if changed else "was as before already")
         return Outcome(action.name, action.requirement, changed, reason)
+
+
+def unread(error: Exception, where: str) -> RemediationError:
+    """Return what failed as an error of ours: a machine's answer that nobody foresaw is one, too.
+
+    Args:
+        error: what was raised.
+        where: which machine, or what was being done.
+    """
+    if isinstance(error, RemediationError):
+        return error
+    said = f"{type(error).__name__}: {error}"
+    return FactError(f"what came from {where} cannot be read ({said:.300})")
 
 
 def once(groups: Iterable[tuple[Consequence, ...]]) -> list[Consequence]:
@@ -195,8 +204,8 @@ def _noting(failures: dict[str, Exception], what: str) -> Iterator[None]:
     """Add an error to the failures, and go on: what follows may not be lost of it."""
     try:
         yield
-    except RemediationError as error:
-        failures[what] = error
+    except Exception as error:  # noqa: BLE001 - as above
+        failures[what] = unread(error, what)
 
 
 def _synced(machines: dict[str, Transport], failures: dict[str, Exception]) -> set[str]:
@@ -212,3 +221,12 @@ def _synced(machines: dict[str, Transport], failures: dict[str, Exception]) -> s
             failures[f"{machine}: what was taken back, to its disk"] = error
             failed.add(machine)
     return failed
+
+
+def _require_back(step: Step, before: Any) -> None:
+    """Raise VerifyFailed, with what differs, unless an action's state is the former one."""
+    if not step.action.restored(step.on, before):
+        path = getattr(step.action, "path", "")
+        words, drifts = differing(before, step.action.capture(step.on), path)
+        what = f" ({'; '.join(words)})" if words else ""
+        raise VerifyFailed(f"after the rollback it is not as before{what}", drifts)
