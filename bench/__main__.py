@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,13 @@ from rich.table import Table
 from lab.machine import Lab
 from lab.node import READY
 from remediation import docker_in_lxc, target
+from remediation.errors import RemediationError
 from remediation.look import looking
 from remediation.ssh import Ssh
 from remediation.transport import Base
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from remediation.transport import CommandResult, Transport
 
@@ -38,6 +40,11 @@ COMPARED = ("-m", "not before_the_plan", "-k", "not PRE-")
 _GATE = f"gate: pytest features/ {shlex.join(COMPARED)}"
 _BARE_STAGE = "bare: the same commands in one shell"
 _STATUS = "status of one container"
+_UP = "up, from what is there"
+FAULT = "F12"
+_FAULT = f"one fault ({FAULT}): restore, inject, ask"
+#: A stage failed: its figure is not known.
+_UNKNOWN = 3
 #: Restores are short: the median of this many says more than one.
 _RESTORES = 5
 _RESTORE = f"restore (median of {_RESTORES})"
@@ -48,44 +55,82 @@ class Clock:
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, float]] = []
+        self.failed: dict[str, str] = {}
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
         """Time a stage (seconds) and say it."""
         started = time.monotonic()
         yield
-        self.rows.append((what, time.monotonic() - started))
-        print(f"{what}: {self.rows[-1][1]:.1f} s", file=sys.stderr, flush=True)
+        self.say(what, time.monotonic() - started)
 
-    def seconds(self, what: str) -> float:
-        """Return how long a stage took."""
-        return dict(self.rows)[what]
+    def say(self, what: str, seconds: float) -> None:
+        """Keep a figure, and say it at once: a later stage may fail."""
+        self.rows.append((what, seconds))
+        print(f"{what}: {seconds:.1f} s", file=sys.stderr, flush=True)
+
+    def stage(self, what: str, do: Callable[[], float | None]) -> None:
+        """Run a stage; one that fails is named in the end, and the others run all the same.
+
+        Args:
+            what: its name.
+            do: does it, and returns its figure (seconds) if that is not its own duration.
+        """
+        started = time.monotonic()
+        try:
+            seconds = do()
+        except (RemediationError, click.ClickException) as error:
+            self.failed[what] = str(error)
+            print(f"{what}: failed: {error}", file=sys.stderr, flush=True)
+        else:
+            self.say(what, time.monotonic() - started if seconds is None else seconds)
+
+    def seconds(self, what: str) -> float | None:
+        """Return how long a stage took, None if that is not known."""
+        return dict(self.rows).get(what)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--cold/--no-cold", default=True, help="Build images and boot from nothing, too.")
 def main(cold: bool) -> None:
-    """Measure image build, cold up, restore, gate, bare commands, one fault and one status."""
-    clock = Clock()
+    """Measure image build, cold up, restore, gate, bare commands, one fault and one status.
+
+    Each figure is printed as it comes. Exit 0: all were measured; 3: a stage failed.
+    """
+    clock, asked = Clock(), Counts()
+    try:
+        _measure(clock, asked, cold=cold)
+    finally:
+        _print(clock, asked)
+    if clock.failed:
+        sys.exit(_UNKNOWN)
+
+
+def _measure(clock: Clock, asked: Counts, *, cold: bool) -> None:
     if cold:
-        _cold(clock)
+        clock.stage("cold up, all of the above", lambda: _cold(clock))
     lab = Lab.open()
+    clock.stage(_UP, lambda: _up(lab))
+    if _UP in clock.failed:  # there is nothing to measure
+        return
+    clock.stage(_RESTORE, lambda: sorted(_restore(lab) for _ in range(_RESTORES))[_RESTORES // 2])
+    clock.stage("gate: pytest features/", lambda: _run("pytest", "features/", "--no-report"))
+    clock.stage(_GATE, lambda: _run("pytest", "features/", "--no-report", *COMPARED))
+    clock.stage(_BARE_STAGE, lambda: _bare(lab))
+    clock.stage(_FAULT, _fault)
+    clock.stage(_STATUS, lambda: _status(lab, asked))
+
+
+def _up(lab: Lab) -> None:
     lab.up()
-    restores = sorted(_restore(lab) for _ in range(_RESTORES))
-    clock.rows.append((_RESTORE, restores[_RESTORES // 2]))
-    with clock("gate: pytest features/"):
-        _pytest("features/", "--no-report")
-    with clock(_GATE):
-        _pytest("features/", "--no-report", *COMPARED)
-    _stage_bare(lab)
-    with clock(_BARE_STAGE):
-        _bare(lab)
-    _pytest("faults/", "-q", "-k", "F12")  # prepares the snapshots, if they are not there
-    with clock("one fault (F12): restore, inject, ask"):
-        _pytest("faults/", "-q", "-k", "F12")
-    with clock(_STATUS):
-        asked = _status(lab)
-    _print(clock, asked)
+
+
+def _fault() -> float:
+    """Return how long one fault takes (seconds) on the snapshots that the first run makes."""
+    _run("faults", FAULT)
+    started = time.monotonic()
+    _run("faults", FAULT)
+    return time.monotonic() - started
 
 
 def _cold(clock: Clock) -> None:
@@ -93,8 +138,7 @@ def _cold(clock: Clock) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-lab-") as home:
         lab = Lab.open(Path(home), steps=clock)
         try:
-            with clock("cold up, all of the above"):
-                lab.up()
+            lab.up()
         finally:
             lab.destroy(images=True)
 
@@ -105,11 +149,12 @@ def _restore(lab: Lab) -> float:
     return time.monotonic() - started
 
 
-def _pytest(*arguments: str) -> None:
-    argv = [sys.executable, "-m", "pytest", *arguments]
+def _run(module: str, *arguments: str) -> None:
+    argv = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise click.ClickException(f"pytest {' '.join(arguments)} failed:\n{done.stdout[-3000:]}")
+        said = f"{done.stdout[-3000:]}{done.stderr[-1000:]}"
+        raise click.ClickException(f"{shlex.join(argv[1:])} ended with {done.returncode}:\n{said}")
 
 
 def _stage_bare(lab: Lab) -> None:
@@ -135,10 +180,14 @@ def _stage_bare(lab: Lab) -> None:
     node.close()
 
 
-def _bare(lab: Lab) -> None:
+def _bare(lab: Lab) -> float:
+    """Return how long the commands of one shell take (seconds)."""
+    _stage_bare(lab)
+    started = time.monotonic()
     node = Ssh(lab.address, name="the lab's node")
     node.run(["bash"], stdin=_BARE.read_bytes(), timeout=_PATIENCE).require()
     node.close()
+    return time.monotonic() - started
 
 
 class Counted(Base):
@@ -161,7 +210,15 @@ class Counted(Base):
         return sum(len(re.findall(r"(?<!\S)pct (?:exec|status) \d", each)) for each in self.trips)
 
 
-def _status(lab: Lab) -> Counted:
+@dataclass
+class Counts:
+    """How much a status asks, None as long as nobody has counted."""
+
+    trips: int | None = None
+    starts: int | None = None
+
+
+def _status(lab: Lab, counts: Counts) -> None:
     """Look at container 950 as ``python -m remediation status`` does, and count."""
     ssh = Ssh(lab.address, name="the lab's node")
     node, asked = Counted(ssh), target.parse("lab/950")
@@ -172,19 +229,24 @@ def _status(lab: Lab) -> Counted:
         plan.journal.unfinished()
     finally:
         ssh.close()
-    return node
+    counts.trips, counts.starts = len(node.trips), node.starts
 
 
-def _print(clock: Clock, asked: Counted) -> None:
+def _print(clock: Clock, asked: Counts) -> None:
     table = Table("stage", "seconds", box=None)
     table.columns[1].justify = "right"
     for what, seconds in clock.rows:
         table.add_row(what, f"{seconds:.1f}")
     # The shell's node was restored before its clock began, the gate restores its own.
-    gate, bare = clock.seconds(_GATE) - clock.seconds(_RESTORE), clock.seconds(_BARE_STAGE)
-    table.add_row("ratio gate, without its restore / bare (aim: under 2)", f"{gate / bare:.2f}")
-    table.add_row("round trips of a status (at most 3)", str(len(asked.trips)))
-    table.add_row("starts of pct in a status", str(asked.starts))
+    gate, restore, bare = (clock.seconds(each) for each in (_GATE, _RESTORE, _BARE_STAGE))
+    if gate and restore and bare:
+        ratio = (gate - restore) / bare
+        table.add_row("ratio gate, without its restore / bare (aim: under 2)", f"{ratio:.2f}")
+    if asked.trips is not None:
+        table.add_row("round trips of a status (at most 3)", str(asked.trips))
+        table.add_row("starts of pct in a status", str(asked.starts))
+    for what in clock.failed:
+        table.add_row(what, "failed")
     Console().print(table)
 
 
