@@ -25,6 +25,8 @@ VARIANTS = ("standard", "docker")
 TEMPLATE_SUFFIX = "_amd64.tar.zst"
 
 _HERE = Path(__file__).parent
+#: Where Proxmox has its own: LXC runs it whenever a container has stopped.
+_POST_STOP = "/usr/share/lxc/hooks/lxc-pve-poststop-hook"
 _ENABLED = "/etc/systemd/system/multi-user.target.wants"
 
 NODE_PACKAGES = (
@@ -186,6 +188,11 @@ def guest_tree(machine: Machine = DEFAULT) -> dict[str, Entry]:
         found = tree.folder(guest / "pct", "/usr/local/lib/pct-front/pct")
         launcher = (guest / "pct/launcher.py").read_bytes()
         found["/usr/sbin/pct"] = tree.Entry(launcher, 0o755)
+        hook = (guest / "pct/poststop_launcher.py").read_bytes()
+        found[_POST_STOP] = tree.Entry(hook, 0o755)
+        found["/usr/share/lxc/config/common.conf.d/01-pve.conf"] = tree.text(
+            f"lxc.hook.post-stop = {_POST_STOP}\n"
+        )
     found |= tree.folder(guest / "phoenix_hypervisor", "/usr/local/phoenix_hypervisor")
     found["/usr/local/bin/phoenix"] = tree.Entry(link="/usr/local/phoenix_hypervisor/bin/phoenix")
     return found

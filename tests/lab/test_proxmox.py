@@ -300,7 +300,7 @@ def test_machines_share_no_image(tmp_path: Path, file: Path) -> None:
 def test_front_end_is_not_installed_beside_proxmoxs_own(file: Path) -> None:
     ours, theirs = recipe.guest_tree(), recipe.guest_tree(proxmox.machine(file))
     assert "/usr/sbin/pct" in ours
-    assert {path for path in ours if "pct" in path} == ours.keys() - theirs.keys()
+    assert {path for path in ours if "pct" in path or "pve" in path} == ours.keys() - theirs.keys()
     assert "/usr/local/bin/phoenix" in theirs
 
 

@@ -1,4 +1,4 @@
-"""The transcripts that need a running container, for whoever has a node.
+"""The transcripts that need a running container, and the behaviours, for whoever has a node.
 
 ``replay(run, ctid)`` expects a container of that id, running under the generated profile with
 nesting, keyctl and fuse, and returns what differed; nothing differed when it returns nothing.
@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from . import behaviours
 from .cases import ALL, ON_NODE, comparable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from .behaviours import Behaviour
 
     #: argv and standard input on the node: exit code, standard output, standard error.
     Run = Callable[[Sequence[str], str], tuple[int, str, str]]
@@ -50,3 +53,39 @@ def _differences(run: Run, ctid: int, name: str) -> list[str]:
         for what, (wanted, got) in pairs.items()
         if wanted != got
     ]
+
+
+def replay_behaviours(run: Run, ctid: int) -> list[str]:
+    """Replay every behaviour on a container that may be stopped and started, and say what differs.
+
+    Its file is put back after each; it is left stopped.
+    """
+    return [text for case in behaviours.ALL for text in behaviour_differences(run, case, ctid)]
+
+
+def behaviour_differences(run: Run, case: Behaviour, ctid: int) -> list[str]:
+    """Bring about one behaviour's state, make its call, and say what differs."""
+    path = f"/etc/pve/lxc/{ctid}.conf"
+    whole = run(["sh", "-c", f"cat {path}"], "")[1]
+    keys = [line for line in whole.splitlines() if line and not line.startswith(("#", "lxc."))]
+    _, status, _ = run(["pct", "status", str(ctid)], "")
+    if case.running != ("running" in status):
+        run(["pct", "start" if case.running else "stop", str(ctid)], "")
+
+    def here(text: str) -> str:
+        return re.sub(r"\b200\b", str(ctid), text)
+
+    before = here(behaviours.file(case.before, keys))
+    run(["sh", "-c", f"cat > {path}"], before)
+    code, out, err = run([here(word) for word in case.argv], "")
+    after = run(["sh", "-c", f"cat {path}"], "")[1]
+    wanted = before if case.after is None else here(behaviours.normal(case.after, keys))
+    run(["sh", "-c", f"cat > {path}"], whole)
+    found = [("exit", case.exit, code)] if code != case.exit else []
+    said = [("stdout", case.out, out), ("stderr", case.err, err)]
+    differing = [
+        *found,
+        *[each for each in said if (each[2] if each[1] is None else here(each[1]) not in each[2])],
+        *([("the file", wanted, after)] if after != wanted else []),
+    ]
+    return [f"{case.name}: {what} is {got!r}, not {want!r}" for what, want, got in differing]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.guest.pct import poststop
 from lab.guest.pct.quick import Node
 
 if TYPE_CHECKING:
@@ -59,12 +60,17 @@ class ScriptedNode(Node):
 
     def kill(self, ctid: str) -> None:
         self._told("kill", ctid)
-        self.alive.remove(ctid)
+        self._stopped(ctid)
 
     def shutdown(self, ctid: str, timeout: float) -> bool:
         self._told("shutdown", ctid, timeout)
-        self.alive.remove(ctid)
+        self._stopped(ctid)
         return True
+
+    def _stopped(self, ctid: str) -> None:
+        """As LXC does: its hook runs at every stop, whoever asked for it."""
+        self.alive.remove(ctid)
+        assert poststop.main(["hook", ctid, "lxc", "post-stop"], self) in {0, 255}
 
     @contextmanager
     def frozen(self, ctid: str) -> Iterator[None]:

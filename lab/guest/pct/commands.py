@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import lxc
+from . import generated, lxc
 from .config import network, properties
 from .errors import PctError
 from .files import load, locked, store
@@ -76,7 +76,9 @@ def set_options(node: Containers, positional: list[str], chosen: dict[str, str])
             raise PctError("no options specified\n")
         check_lock(known)
         changes = _changes(known, dict(chosen))
-        store(node, ctid, _applied(node, ctid, known, changes, chosen.get("revert", "")))
+        known = _applied(node, ctid, known, changes, chosen.get("revert", ""))
+        store(node, ctid, known)
+        sys.stderr.write(generated.write(node, ctid, known.current))
     return 0
 
 

@@ -84,6 +84,10 @@ class Config:
                 section = section.with_option(name, self.pending.get(name))
         return section
 
+    def applied(self) -> Config:
+        """A copy with everything pending applied."""
+        return replace(self, current=self.wanted(), pending=Section())
+
     def queue(self, name: str, value: str | None) -> Config:
         """A copy with one option's change waiting (None: its removal); no change waits for none."""
         gone = [other for other in self.deletions() if other != name]

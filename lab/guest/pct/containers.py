@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from .errors import PctError
 from .quick import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 POLL = 0.1
 START_TIMEOUT = 120.0
@@ -47,7 +48,7 @@ class Containers(Protocol):
         """Start it from /var/lib/lxc/<ctid>/config and wait until it runs or has failed."""
 
     def kill(self, ctid: str) -> None:
-        """Stop it hard and wait until it is gone."""
+        """Stop it hard and wait until it is gone, and its post-stop hook has run."""
 
     def shutdown(self, ctid: str, timeout: float) -> bool:
         """Ask its init to halt; whether it was gone within ``timeout`` seconds."""
@@ -112,24 +113,32 @@ class Lxc(Node):
 
     def kill(self, ctid: str) -> None:
         """See `Containers.kill`."""
-        self.run(["lxc-stop", "-n", ctid, "--kill"])
-        if not self._gone(ctid, STOP_TIMEOUT):
-            raise PctError(f"container '{ctid}' did not stop\n")
+        with self._monitor(ctid) as gone:
+            self.run(["lxc-stop", "-n", ctid, "--kill"])
+            if not gone(STOP_TIMEOUT):
+                raise PctError(f"container '{ctid}' did not stop\n")
 
     def shutdown(self, ctid: str, timeout: float) -> bool:
         """See `Containers.shutdown`."""
         argv = ["lxc-stop", "-n", ctid, "--nokill", "--timeout", str(int(timeout))]
-        halted = subprocess.run(argv, check=False).returncode == 0
-        return halted and self._gone(ctid, STOP_TIMEOUT)
+        with self._monitor(ctid) as gone:
+            halted = subprocess.run(argv, check=False).returncode == 0
+            return halted and gone(STOP_TIMEOUT)
 
-    def _gone(self, ctid: str, timeout: float) -> bool:
-        """The monitor cleans up after init has ended; only then can the container start again."""
-        deadline = time.monotonic() + timeout
-        while self.running(ctid):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(POLL)
-        return True
+    @contextmanager
+    def _monitor(self, ctid: str) -> Iterator[Callable[[float], bool]]:
+        """Watch the monitor: yields what waits, for so many seconds, until it has ended.
+
+        Only then has the post-stop hook run, and can the container start again: its command
+        socket is closed before.
+        """
+        init = Path(f"/proc/{self._info(ctid, '-p')}/status").read_text(encoding="utf-8")
+        (parent,) = [line.split()[1] for line in init.splitlines() if line.startswith("PPid:")]
+        monitor = os.pidfd_open(int(parent))
+        try:
+            yield lambda timeout: bool(select.select([monitor], [], [], timeout)[0])
+        finally:
+            os.close(monitor)
 
     @contextmanager
     def frozen(self, ctid: str) -> Iterator[None]:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,11 +60,38 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def put(rootfs: Path, relative: str, text: str) -> None:
-    """Write a file of the container's, owned by its root.
+    """Write a file of the container's, owned by its root: anew, even if it says so already.
 
     No link is followed on the way: the tree belongs to the container, and one planted there must
     not lead to a file of the node.
     """
+    with _folder(rootfs, relative) as (directory, name, owner):
+        if not _ignored(directory, name):
+            _replace(directory, name, text, 0o644, owner=owner)
+
+
+def link(rootfs: Path, relative: str, target: str) -> None:
+    """Make a symbolic link of the container's anew; an empty target: only remove what is there."""
+    with _folder(rootfs, relative) as (directory, name, owner):
+        if _ignored(directory, name):
+            return
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+        if target:
+            os.symlink(target, name, dir_fd=directory)
+            os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+
+
+def make_folder(rootfs: Path, relative: str) -> None:
+    """Make a folder of the container's, if it is not there; the one above it is."""
+    with _folder(rootfs, relative) as (directory, name, owner), suppress(FileExistsError):
+        os.mkdir(name, 0o755, dir_fd=directory)
+        os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+
+
+@contextmanager
+def _folder(rootfs: Path, relative: str) -> Iterator[tuple[int, str, tuple[int, int]]]:
+    """Open a file's folder: its descriptor, the file's name in it, and root's ids there."""
     *folders, name = relative.split("/")
     directory = os.open(rootfs, os.O_DIRECTORY)
     root = os.fstat(directory)
@@ -73,10 +100,14 @@ def put(rootfs: Path, relative: str, text: str) -> None:
             inner = os.open(folder, os.O_DIRECTORY | _NOT_THROUGH_LINKS, dir_fd=directory)
             os.close(directory)
             directory = inner
-        if current(directory, name) != text:
-            _replace(directory, name, text, 0o644, owner=(root.st_uid, root.st_gid))
+        yield directory, name, (root.st_uid, root.st_gid)
     finally:
         os.close(directory)
+
+
+def _ignored(directory: int, name: str) -> bool:
+    """Whether the container keeps Proxmox from this file: ``.pve-ignore.NAME`` lies beside it."""
+    return os.access(f".pve-ignore.{name}", os.F_OK, dir_fd=directory, follow_symlinks=False)
 
 
 def current(directory: int, name: str) -> str | None:

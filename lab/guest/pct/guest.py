@@ -6,12 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import properties
-from .files import put
+from .files import link, make_folder, put
 
 if TYPE_CHECKING:
     from .config import Section
 
 _MACHINES = {3: "i386", 40: "armhf", 62: "amd64", 183: "arm64"}  # e_machine, see elf(5)
+_NETS = [f"net{index}" for index in range(32)]
+_GETTY = "/lib/systemd/system/container-getty@.service"
+_PRESET = """\
+# Added by PVE at create-time for first-boot configuration.
+enable container-getty@.service
+disable getty@.service
+disable sys-kernel-config.mount
+disable sys-kernel-debug.mount
+disable systemd-networkd.service
+"""
 _BEGIN, _END = "# --- BEGIN PVE ---\n", "# --- END PVE ---\n"
 
 
@@ -48,31 +58,89 @@ def systemd_version(rootfs: Path) -> int | None:
 
 
 def personalise(rootfs: Path, section: Section) -> None:
-    """Write the host name and the networks, as at every start."""
+    """Write host name, networks, presets and consoles: at every start, each file anew."""
+    put(rootfs, "fastboot", "")
+    if (rootfs / "etc/systemd/system").is_dir():
+        _systemd(rootfs, int(section.get("tty", "2")))
+    nets = [properties(section.get(name)) for name in _NETS if section.get(name)]
+    nets = [{"name": "eth0", **net} for net in nets]
+    plain = rootfs / "etc/network/.pve-ignore.interfaces"
+    if (rootfs / "etc/network").is_dir() and not plain.exists():
+        put(rootfs, "etc/network/interfaces", interfaces(_text(plain.parent / "interfaces"), nets))
+    else:
+        _networkd(rootfs, nets, section.get("nameserver"))
     hostname = section.get("hostname")
     put(rootfs, "etc/hostname", f"{hostname}\n")
     put(rootfs, "etc/hosts", _hosts(rootfs / "etc/hosts", hostname))
+
+
+def _systemd(rootfs: Path, consoles: int) -> None:
+    make_folder(rootfs, "etc/systemd/system-preset")
+    put(rootfs, "etc/systemd/system-preset/00-pve.preset", _PRESET)
+    wants = "etc/systemd/system/getty.target.wants"
+    if not (rootfs / _GETTY.lstrip("/")).is_file() or not (rootfs / wants).is_dir():
+        return
+    for index in range(1, 7):
+        link(rootfs, f"{wants}/getty@tty{index}.service", "")
+        target = _GETTY if index <= consoles else ""
+        link(rootfs, f"{wants}/container-getty@{index}.service", target)
+    unit = f"usr{_GETTY}"
+    if "pts/%I" in (text := _text(rootfs / unit)):
+        put(rootfs, unit, text.replace("pts/%I", "tty%I"))  # LXC's consoles are tty1, tty2, …
+
+
+def interfaces(text: str, nets: list[dict[str, str]]) -> str:
+    """The file of ifupdown with a stanza for each network; all about other names stays."""
+    lines: list[str] = []
+    ours, inside = {net["name"]: net for net in nets}, False
+    for line in text.splitlines():
+        words = line.split()
+        if inside and words and line[0].isspace():
+            if words[0] not in {"address", "netmask", "gateway", "broadcast"}:
+                lines.append(line)
+            continue
+        inside = words[:1] == ["iface"] and words[1] in ours
+        lines += _stanza(ours.pop(words[1])) if inside else [line]
+    if "auto lo" not in lines:
+        lines = ["auto lo", "iface lo inet loopback", "", *lines]
+    for name, net in ours.items():
+        lines += [*([""] if lines[-1] else []), f"auto {name}", *_stanza(net)]
+    return "\n".join(lines) + "\n"
+
+
+def _stanza(net: dict[str, str]) -> list[str]:
+    address, gateway = net.get("ip", "manual"), net.get("gw", "")
+    if address in {"dhcp", "manual"}:
+        return [f"iface {net['name']} inet {address}"]
+    lines = [f"iface {net['name']} inet static", f"\taddress {address}"]
+    return [*lines, f"\tgateway {gateway}"] if gateway else lines
+
+
+def _networkd(rootfs: Path, nets: list[dict[str, str]], nameserver: str) -> None:
     units = rootfs / "etc/systemd/network"
-    for index in range(10):
-        net = properties(section.get(f"net{index}"))
-        unit = units / f"{net.get('name', f'eth{index}')}.network"
-        if net and units.is_dir() and not (net.get("ip") == "dhcp" and _asks_dhcp(unit)):
-            text = _network(unit.stem, net, section.get("nameserver"))
-            put(rootfs, str(unit.relative_to(rootfs)), text)
+    for net in nets if units.is_dir() else ():
+        unit = units / f"{net['name']}.network"
+        if not (net.get("ip") == "dhcp" and _asks_dhcp(unit)):
+            put(rootfs, str(unit.relative_to(rootfs)), _network(unit.stem, net, nameserver))
 
 
 def _asks_dhcp(unit: Path) -> bool:
     """Whether the template's own unit does so already: it may say more than we would."""
-    plain = unit.is_file() and not unit.is_symlink()
-    return plain and "\nDHCP=" in unit.read_text(encoding="utf-8")
+    return "\nDHCP=" in _text(unit)
+
+
+def _text(path: Path) -> str:
+    """A file's text; nothing of what is absent, or a link."""
+    plain = path.is_file() and not path.is_symlink()
+    return path.read_text(encoding="utf-8", errors="surrogateescape") if plain else ""
 
 
 def _hosts(path: Path, hostname: str) -> str:
     """The file with our own lines replaced, or added at the end."""
     block = f"{_BEGIN}127.0.1.1 {hostname}\n{_END}"
-    if path.is_symlink() or not path.is_file():
+    text = _text(path)
+    if not text:
         return f"127.0.0.1 localhost\n::1 localhost\n{block}"
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
     before, begun, rest = text.partition(_BEGIN)
     return before + block + rest.partition(_END)[2] if begun else text.rstrip("\n") + f"\n{block}"
 

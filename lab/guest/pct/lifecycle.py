@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import guest, lxc, storage
-from .config import Config
+from . import generated, guest, lxc, storage
 from .errors import PctError
-from .files import load, locked, replace_file, store
+from .files import load, locked, store
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from .config import Config
     from .containers import Containers
 
 SHUTDOWN_TIMEOUT = "60"
@@ -40,16 +38,11 @@ def begin(node: Containers, ctid: str, config: Config, *, debug: bool = False) -
         PctError: it did not start; LXC's reasons are on standard output.
     """
     if config.pending.keys:
-        config = Config(config.wanted(), snapshots=config.snapshots)
+        config = config.applied()
         store(node, ctid, config)
-    rootfs = storage.directory(node, ctid, config.current)
-    guest.personalise(rootfs, config.current)
-    text, overridden = lxc.generate(ctid, config.current, str(rootfs), os.cpu_count() or 1)
-    common = Path(f"{node.root}{lxc.INCLUDES}/common.seccomp").read_text(encoding="utf-8")
-    generated = Path(f"{node.root}/var/lib/lxc/{ctid}")
-    replace_file(generated / "config", text)
-    replace_file(generated / "rules.seccomp", lxc.seccomp(config.current, common))
-    sys.stdout.write(overridden)
+    lxc.require_supported(config.current)
+    sys.stdout.write(generated.write(node, ctid, config.current))
+    guest.personalise(storage.directory(node, ctid, config.current), config.current)
     sys.stdout.flush()
     started = node.start(ctid, debug=debug)
     if not started.running:
@@ -66,6 +59,7 @@ def stop(node: Containers, positional: list[str], chosen: dict[str, str]) -> int
         if chosen.get("skiplock") != "1":
             check_lock(load(node, ctid, task=True))
         node.kill(ctid)
+        _warn(node, ctid)
     return 0
 
 
@@ -75,6 +69,7 @@ def shutdown(node: Containers, positional: list[str], chosen: dict[str, str]) ->
     with _stopping(node, ctid, f"CT {ctid} not running\n"):
         check_lock(load(node, ctid, task=True))
         _halt(node, ctid, chosen)
+        _warn(node, ctid)
     return 0
 
 
@@ -82,10 +77,9 @@ def reboot(node: Containers, positional: list[str], chosen: dict[str, str]) -> i
     """Halt and start again, with what was pending."""
     (ctid,) = positional
     with _stopping(node, ctid, f"VM {ctid} not running\n"):
-        config = load(node, ctid, task=True)
-        check_lock(config)
+        check_lock(load(node, ctid, task=True))
         _halt(node, ctid, chosen)
-        begin(node, ctid, config)
+        begin(node, ctid, load(node, ctid, quiet=True))
     return 0
 
 
@@ -103,6 +97,12 @@ def _stopping(node: Containers, ctid: str, refusal: str) -> AbstractContextManag
     if not node.running(ctid):
         raise PctError(refusal)
     return locked(node, ctid)
+
+
+def _warn(node: Containers, ctid: str) -> None:
+    """Say on standard error what an explicit profile switches off, as was seen at each stop."""
+    section = load(node, ctid, quiet=True).current
+    sys.stderr.write(lxc.overridden(section))
 
 
 def _halt(node: Containers, ctid: str, chosen: dict[str, str]) -> None:

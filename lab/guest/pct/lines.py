@@ -4,34 +4,61 @@ A reader that skips or repairs what Proxmox would not is of no use to a gate: a 
 short, a line after a snapshot's header, an unknown key each mean exactly one thing.
 """
 
-from .options import BOOLEAN, CONFIG, FALSE, INTEGER, TRUE
+from . import formats
+from .options import BOOLEAN, CONFIG, INTEGER
 
 SECTION, TEXT, KEY, RAW, DROPPED = "section", "text", "key", "raw", "dropped"
 PENDING = "pve:pending"
 
 _PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b":%")
 _LOWER, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
+#: What Perl's ``\\s`` takes for a blank, in text that it has not decoded.
+_BLANKS = " \t\n\r\f\v"
+_NUMBER = "number"
 _KINDS = {
     **CONFIG,
-    **dict.fromkeys(("console", "debug", "template"), BOOLEAN),
+    **dict.fromkeys(("console", "debug", "ipmanagehost", "template"), BOOLEAN),
+    "cpulimit": _NUMBER,
     **dict.fromkeys(("cpuunits", "snaptime"), INTEGER),
     **dict.fromkeys(("cmode", "entrypoint", "env", "hookscript", "parent"), "string"),
     **dict.fromkeys(("searchdomain", "snapstate", "timezone"), "string"),
     **{f"{stem}{index}": "string" for stem in ("mp", "unused", "dev") for index in range(256)},
+    **{f"net{index}": "string" for index in range(32)},
 }
-_RAW_PREFIXES = ("lxc.cgroup.", "lxc.cgroup2.", "lxc.net.", "lxc.prlimit.", "lxc.sysctl.")
+_RAW_PREFIXES = ("lxc.cgroup.", "lxc.cgroup2.", "lxc.net.", "lxc.prlimit.")
 _RAW_KEYS = frozenset(
     "lxc." + name
     for name in """
     apparmor.profile apparmor.allow_incomplete apparmor.allow_nesting apparmor.raw
     selinux.context include arch uts.name signal.halt signal.reboot signal.stop init.cmd pty.max
-    console.logfile console.path tty.max devtty.dir hook.autodev autodev kmsg mount.fstab
+    init.cwd console.logfile console.path tty.max devtty.dir hook.autodev autodev kmsg mount.fstab
     mount.entry mount.auto rootfs.mount cap.drop cap.keep seccomp.profile seccomp.notify.proxy
     seccomp.notify.cookie idmap hook.pre-start hook.pre-mount hook.mount hook.start hook.stop
     hook.post-stop hook.clone hook.destroy hook.version log.level log.file start.auto start.delay
-    start.order group environment
-    """.split()  # noqa: SIM905 - forty quoted words are harder to read
+    start.order group environment environment.runtime environment.hooks sysctl.fs.mqueue
+    sysctl.kernel.msgmax sysctl.kernel.msgmnb sysctl.kernel.msgmni sysctl.kernel.sem
+    sysctl.kernel.shmall sysctl.kernel.shmmax sysctl.kernel.shmmni sysctl.kernel.shm_rmid_forced
+    """.split()  # noqa: SIM905 - sixty quoted words are harder to read
 )
+#: Names of before LXC 3: kept with a warning, and LXC refuses them at the start.
+_RENAMED = {
+    f"lxc.{old}": f"lxc.{new}"
+    for old, new in (
+        pair.split("=")
+        for pair in """
+        aa_profile=apparmor.profile aa_allow_incomplete=apparmor.allow_incomplete
+        console=console.path devttydir=tty.dir haltsignal=signal.halt rebootsignal=signal.reboot
+        stopsignal=signal.stop id_map=idmap init_cmd=init.cmd loglevel=log.level logfile=log.file
+        mount=mount.fstab network.type=net.INDEX.type network.flags=net.INDEX.flags
+        network.link=net.INDEX.link network.mtu=net.INDEX.mtu network.name=net.INDEX.name
+        network.hwaddr=net.INDEX.hwaddr network.ipv4=net.INDEX.ipv4.address
+        network.ipv4.gateway=net.INDEX.ipv4.gateway network.ipv6=net.INDEX.ipv6.address
+        network.ipv6.gateway=net.INDEX.ipv6.gateway network.script.up=net.INDEX.script.up
+        network.script.down=net.INDEX.script.down pts=pty.max se_context=selinux.context
+        seccomp=seccomp.profile tty=tty.max utsname=uts.name
+        """.split()  # noqa: SIM905 - as above
+    )
+}
 _RAW_REFUSED = {
     "lxc.rootfs.path": "lxc.rootfs.path is auto generated from rootfs",
     "lxc.rootfs.options": "lxc.rootfs.options is not supported, please use mount point options"
@@ -46,6 +73,8 @@ def read(line: str, section: str) -> tuple[str, str, str, str]:
         line: without its line end.
         section: the section it stands in; ``""`` before the first header.
     """
+    if not line.strip(_BLANKS):
+        return DROPPED, "", "", ""
     if line.startswith("#"):
         return TEXT, "", decode(line[1:]) + "\n", ""
     if header := _header(line):
@@ -62,7 +91,7 @@ def warnings(ctid: str, text: str) -> str:
         if kind == SECTION:
             section = name
         if complaint:
-            complaints.append(f"vm {ctid} - {complaint}\n")
+            complaints.append(f"vm {ctid} - {complaint.rstrip()}\n")
     return "".join(complaints)
 
 
@@ -83,14 +112,15 @@ def decode(text: str) -> str:
             head += bytes([int(digits, 16)]) + part[2:]
         else:
             head += b"%" + part
-    return head.decode("utf-8", "surrogateescape")
+    return head.decode("utf-8", "replace")  # as Perl decodes a description
 
 
 def _plain(line: str, section: str) -> tuple[str, str, str, str]:
     name, colon, value = line.partition(":")
-    value = value.strip()
+    # Of blanks alone, the last one is the value: Proxmox wants one character, whatever it is.
+    value = value.strip(_BLANKS) or value[-1:]
     if not (colon and value and _is_name(name)):
-        return (DROPPED, "", "", f"unable to parse config: {line}" if line.strip() else "")
+        return DROPPED, "", "", f"unable to parse config: {line}"
     if name == "description":
         return TEXT, "", decode(value), ""
     if name == "delete" and section != PENDING:
@@ -100,13 +130,13 @@ def _plain(line: str, section: str) -> tuple[str, str, str, str]:
 
 def _header(line: str) -> str:
     """The section's name, if the line is a header; anything else in brackets does not parse."""
-    inner = line.rstrip()
+    inner = line.rstrip(_BLANKS)
     if not (inner.startswith("[") and inner.endswith("]")):
         return ""
     name = inner[1:-1]
     if name.lower() == PENDING:
         return PENDING
-    fits = len(name) > 1 and name[0].lower() in _LOWER
+    fits = len(name) > 1 and name.isascii() and name[0].lower() in _LOWER
     return name if fits and not name.lower().strip(_LOWER + _DIGITS + "_-") else ""
 
 
@@ -117,15 +147,19 @@ def _raw_key(line: str) -> tuple[str, str]:
     if not name.startswith("lxc.") or name == "lxc.":
         return "", ""
     if not rest.startswith(":"):
-        rest = rest.lstrip()
+        rest = rest.lstrip(_BLANKS)
         if not rest.startswith("="):
             return "", ""
-    return name, rest[1:].strip()
+    return name, rest[1:].strip(_BLANKS)
 
 
 def _raw(name: str, value: str, line: str) -> tuple[str, str, str, str]:
     if name in _RAW_KEYS or name.startswith(_RAW_PREFIXES):
         return RAW, name, value, ""
+    if name in _RENAMED:
+        return RAW, name, value, f"{name} is deprecated and was renamed to {_RENAMED[name]}"
+    if name.startswith("lxc.limit."):
+        return RAW, name, value, f"{name}: lxc.limit.* was renamed to lxc.prlimit.*"
     if name in _RAW_REFUSED:
         return DROPPED, "", "", f"{name}: {_RAW_REFUSED[name]}"
     return DROPPED, "", "", f"unable to parse config: {line}"
@@ -142,12 +176,16 @@ def _checked(name: str, value: str) -> tuple[str, str]:
     kind = _KINDS.get(name)
     if kind is None and name != "delete":
         return value, f"{problem}unknown setting '{name}'"
-    if kind == INTEGER:
-        if value.isdecimal():
-            return str(int(value)), ""
-        return value, f"{problem}type check ('integer') failed - got '{value}'"
-    if kind == BOOLEAN:
-        if value.lower() in (*TRUE, *FALSE):
-            return str(int(value.lower() in TRUE)), ""
-        return value, f"{problem}type check ('boolean') failed - got '{value}'"
-    return value, ""
+    if kind == INTEGER and value.isdecimal():
+        return str(int(value)), ""
+    if kind == BOOLEAN and formats.truth(value):
+        return formats.truth(value), ""
+    if kind in {INTEGER, BOOLEAN} or (kind == _NUMBER and not _is_number(value)):
+        return value, f"{problem}type check ('{kind}') failed - got '{value}'"
+    said = formats.problem(name, value)
+    return value, said and problem + said
+
+
+def _is_number(text: str) -> bool:
+    whole, point, fraction = text.partition(".")
+    return whole.isdecimal() and (fraction.isdecimal() or not point)

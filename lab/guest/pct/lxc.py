@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from . import formats
 from .config import properties
 from .errors import PctError
 
@@ -27,9 +28,21 @@ _LOG_LINE = re.compile(r"lxc-start: [^:]+: (?P<source>[^:]+): (?P<message>.*)")
 
 def seccomp(section: Section, common: str) -> str:
     """The system calls refused: Debian's common list, and keyctl as unknown unless it is wanted."""
-    wanted = properties(section.get("features")).get("keyctl") == "1"
+    wanted = features(section).get("keyctl") == "1"
     rules = common.rstrip("\n") + "\n"
     return rules if wanted or not unprivileged(section) else f"{rules}keyctl errno 38\n"
+
+
+def features(section: Section) -> dict[str, str]:
+    """The features, booleans as ``1`` and ``0``.
+
+    Raises:
+        PctError: Proxmox cannot parse them, so nothing can be generated.
+    """
+    found, said = formats.read(formats.FEATURES, section.get("features"))
+    if said:
+        raise PctError(said)
+    return found
 
 
 def unprivileged(section: Section) -> bool:
@@ -55,11 +68,9 @@ def generate(ctid: str, section: Section, rootfs: str, cpus: int) -> tuple[str, 
     """LXC's configuration and the warning about what an explicit profile switches off.
 
     Raises:
-        PctError: the section asks for something this front end does not do.
+        PctError: the section has a value that Proxmox cannot parse.
     """
-    _refuse_unsupported(section)
-    features = properties(section.get("features"))
-    explicit = any(key == "lxc.apparmor.profile" for key, _value in section.raw)
+    wanted = features(section)
     pairs = [
         ("lxc.cgroup.relative", "0"),
         ("lxc.cgroup.dir.monitor", f"lxc.monitor/{ctid}"),
@@ -69,9 +80,9 @@ def generate(ctid: str, section: Section, rootfs: str, cpus: int) -> tuple[str, 
         ("lxc.include", f"{INCLUDES}/common.conf"),
         *([("lxc.include", f"{INCLUDES}/userns.conf")] if unprivileged(section) else []),
         ("lxc.seccomp.profile", f"/var/lib/lxc/{ctid}/rules.seccomp"),
-        *([] if explicit else _confinement(features)),
-        *_feature_mounts(features),
-        *_user_namespace(section, features),
+        *([] if _explicit(section) else _confinement(wanted)),
+        *_feature_mounts(wanted),
+        *_user_namespace(section, wanted),
         ("lxc.tty.max", section.get("tty", "2")),
         ("lxc.environment", "TERM=linux"),
         ("lxc.uts.name", section.get("hostname", f"CT{ctid}")),
@@ -82,21 +93,30 @@ def generate(ctid: str, section: Section, rootfs: str, cpus: int) -> tuple[str, 
         *section.raw,
     ]
     text = "".join(f"{key} = {value}\n" for key, value in pairs)
-    return text, _overridden(features) if explicit else ""
+    return text, overridden(section)
 
 
-def _refuse_unsupported(section: Section) -> None:
-    mknod = properties(section.get("features")).get("mknod") == "1"
+def require_supported(section: Section) -> None:
+    """Refuse what this front end cannot start.
+
+    Raises:
+        PctError: the section asks for something that it does not do.
+    """
+    mknod = features(section).get("mknod") == "1"
     refused = [key for key in section.keys if _UNSUPPORTED_KEYS.fullmatch(key)]
     if refused or mknod:
         names = ", ".join(["features:mknod"] * mknod + sorted(refused))
         raise PctError(f"not supported on this node: {names}\n")
 
 
-def _confinement(features: dict[str, str]) -> list[tuple[str, str]]:
+def _explicit(section: Section) -> bool:
+    return any(key == "lxc.apparmor.profile" for key, _value in section.raw)
+
+
+def _confinement(wanted: dict[str, str]) -> list[tuple[str, str]]:
     """What Proxmox puts into the generated profile, and leaves out for an explicit one."""
     lines = [("lxc.apparmor.profile", "generated"), ("lxc.apparmor.raw", "allow mqueue,")]
-    if features.get("nesting") == "1":
+    if wanted.get("nesting") == "1":
         return [
             *lines,
             ("lxc.apparmor.allow_nesting", "1"),
@@ -109,13 +129,13 @@ def _confinement(features: dict[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def _feature_mounts(features: dict[str, str]) -> list[tuple[str, str]]:
+def _feature_mounts(wanted: dict[str, str]) -> list[tuple[str, str]]:
     lines = [
         ("lxc.apparmor.raw", f"mount fstype={kind},")
-        for kind in features.get("mount", "").split(";")
+        for kind in wanted.get("mount", "").split(";")
         if kind
     ]
-    if features.get("fuse") == "1":
+    if wanted.get("fuse") == "1":
         lines += [
             ("lxc.apparmor.raw", "mount fstype=fuse,"),
             ("lxc.mount.entry", "/dev/fuse dev/fuse none bind,create=file 0 0"),
@@ -123,10 +143,10 @@ def _feature_mounts(features: dict[str, str]) -> list[tuple[str, str]]:
     return lines
 
 
-def _user_namespace(section: Section, features: dict[str, str]) -> list[tuple[str, str]]:
+def _user_namespace(section: Section, wanted: dict[str, str]) -> list[tuple[str, str]]:
     if not unprivileged(section):
         return []
-    sys_mode = "rw" if features.get("force_rw_sys") == "1" else "mixed"
+    sys_mode = "rw" if wanted.get("force_rw_sys") == "1" else "mixed"
     own_map = any(key == "lxc.idmap" for key, _value in section.raw)
     maps = [("lxc.idmap", f"{kind} 0 {ID_BASE} {ID_COUNT}") for kind in "ug"]
     lines = [("lxc.mount.auto", f"sys:{sys_mode}"), ("lxc.monitor.unshare", "1")]
@@ -146,8 +166,10 @@ def _processors(section: Section, cpus: int) -> list[tuple[str, str]]:
 def _networks(ctid: str, section: Section) -> list[tuple[str, str]]:
     lines = []
     for key in sorted(section.keys):
-        if not re.fullmatch(r"net\d", key):
+        if not re.fullmatch(r"net\d+", key):
             continue
+        if said := formats.problem(key, section.get(key)):
+            raise PctError(said)
         index, net = key.removeprefix("net"), properties(section.get(key))
         values = {
             "type": "veth",
@@ -161,11 +183,13 @@ def _networks(ctid: str, section: Section) -> list[tuple[str, str]]:
     return lines
 
 
-def _overridden(features: dict[str, str]) -> str:
-    names = [f"features:{name}" for name in ("fuse", "mount", "nesting") if name in features]
-    names = [name for name in names if features[name.removeprefix("features:")] != "0"]
+def overridden(section: Section) -> str:
+    """Proxmox's warning about what an explicit profile switches off; none: nothing is."""
+    wanted, _said = formats.read(formats.FEATURES, section.get("features"))
+    used = [name for name in ("fuse", "nesting", "mount") if wanted.get(name, "0") != "0"]
+    names = ", ".join(f"features:{name}" for name in used)
     said = "explicitly configured lxc.apparmor.profile overrides the following settings: "
-    return f"{said}{', '.join(names)}\n" if names else ""
+    return f"{said}{names}\n" if names and _explicit(section) else ""
 
 
 def failure_lines(stderr: str) -> str:

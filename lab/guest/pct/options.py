@@ -1,10 +1,9 @@
 """The command line, read as Perl's Getopt::Long and Proxmox's schema read it. No imports."""
 
+from . import formats
 from .errors import PctError
 
 BOOLEAN, INTEGER, STRING, FEATURES = "boolean", "integer", "string", "features"
-FEATURE_NAMES = ("force_rw_sys", "fuse", "keyctl", "mknod", "mount", "nesting")
-TRUE, FALSE = ("1", "on", "yes", "true"), ("0", "off", "no", "false")
 
 CONFIG = {
     "arch": STRING,
@@ -122,21 +121,15 @@ def _id_problem(value: str) -> str:
 
 def _problem(kind: str, value: str) -> str:
     wrong = (kind == INTEGER and not value.isdecimal()) or (
-        kind == BOOLEAN and value.lower() not in (*TRUE, *FALSE)
+        kind == BOOLEAN and not formats.truth(value)
     )
     if wrong:
         return f"type check ('{kind}') failed - got '{value}'"
     if kind == FEATURES:
-        names = [part.partition("=")[0] for part in value.split(",")]
-        unknown = "".join(
-            f"features.{name}: property is not defined in schema and the schema does not allow"
-            " additional properties\n"
-            for name in names
-            if name not in FEATURE_NAMES
-        )
-        return unknown and f"invalid format - format error\n{unknown}"
+        said = formats.problem("features", value, "features")
+        return said and f"invalid format - {said}"
     return ""
 
 
 def _canonical(kind: str, value: str) -> str:
-    return str(int(value.lower() in TRUE)) if kind == BOOLEAN else value
+    return formats.truth(value) if kind == BOOLEAN else value

@@ -136,7 +136,7 @@ def _copied(
 def _warned(node: Containers, ctid: str, config: Config) -> int:
     """Proxmox ends with 0 all the same, and says on standard error that there was something."""
     section = config.current
-    nesting = properties(section.get("features")).get("nesting") == "1"
+    nesting = lxc.features(section).get("nesting") == "1"
     version = guest.systemd_version(storage.directory(node, ctid, section)) or 0
     if nesting or not lxc.unprivileged(section) or version < NESTING_WANTED_SINCE:
         return 0

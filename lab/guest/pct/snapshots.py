@@ -55,6 +55,7 @@ def rollback(node: Containers, positional: list[str], chosen: dict[str, str]) ->
         config = _with_snapshot(node, ctid, name)
         if node.running(ctid):
             node.kill(ctid)
+            config = load(node, ctid, quiet=True)
         volume = storage.directory(node, ctid, config.current)
         storage.replace(node, storage.snapshot_directory(volume, name), volume)
         config = config.rolled_back(name)

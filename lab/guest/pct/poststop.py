@@ -1,0 +1,44 @@
+"""What Proxmox's ``lxc-pve-poststop-hook`` does: LXC runs it whenever a container has stopped.
+
+Whoever stopped it: ``pct``, ``lxc-stop``, the container itself, a start that failed. Proxmox asks
+whether changes are pending in a way that is always true, so that the file is written anew at each
+stop, normalised.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from . import generated
+from .containers import Lxc
+from .errors import PctError
+from .files import config_path, load, store
+
+if TYPE_CHECKING:
+    from .containers import Containers
+
+
+def main(argv: list[str], node: Containers | None = None) -> int:
+    """Run as LXC runs its hooks: ``argv[1]`` is the container."""
+    try:
+        run(node or Lxc(), argv[1])
+    except (PctError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 255
+    return 0
+
+
+def run(node: Containers, ctid: str) -> None:
+    """Apply what is pending, write the container's file and LXC's configuration anew.
+
+    No lock is taken: ``pct`` holds it while it waits for this.
+
+    Raises:
+        PctError: a value cannot be parsed; the container's file is written all the same.
+    """
+    if not config_path(node, ctid).exists():
+        return
+    config = load(node, ctid, quiet=True).applied()
+    store(node, ctid, config)
+    generated.write(node, ctid, config.current)

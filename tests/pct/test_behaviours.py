@@ -1,0 +1,137 @@
+"""The front end against the behaviours, and the files that a start and a stop write."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.guest.pct.__main__ import main
+from lab.guest.pct.containers import Start
+
+from . import behaviours, on_node
+from .cases import ALL
+from .scripted import ScriptedNode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .behaviours import Behaviour
+
+KEYS = [
+    line.replace("vm-200-disk-0.raw", "subvol-200-disk-0.subvol")
+    for line in ALL["file after set"].stdout.splitlines()
+    if not line.startswith("#")
+]
+ROOTFS = "var/lib/vz/images/200/subvol-200-disk-0.subvol"
+GETTY = "usr/lib/systemd/system/container-getty@.service"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> ScriptedNode:
+    node = ScriptedNode(str(tmp_path), expected={"kill", "shutdown", "start"})
+    node.conf().parent.mkdir(parents=True)
+    node.conf().write_text("\n".join(KEYS) + "\n")
+    (tmp_path / ROOTFS / "etc").mkdir(parents=True)
+    node.starts["200"] = Start(running=True, stderr="")
+    return node
+
+
+@pytest.mark.parametrize("case", behaviours.ALL, ids=lambda case: case.name)
+def test_behaviour_replayed_on_the_front_end_has_no_difference(
+    case: Behaviour, node: ScriptedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(argv: Sequence[str], stdin: str) -> tuple[int, str, str]:
+        """The few commands of a replay, against the double."""
+        if argv[0] == "pct":
+            node.starts["200"] = Start(running=True, stderr="")
+            code = main(list(argv), node)
+            return code, *capsys.readouterr()
+        assert argv[:2] == ["sh", "-c"]
+        if argv[2].startswith("cat >"):
+            node.conf().write_text(stdin)
+        return 0, node.conf().read_text(), ""
+
+    assert on_node.behaviour_differences(run, case, 200) == []
+
+
+def test_stop_writes_lxcs_configuration_anew(node: ScriptedNode, tmp_path: Path) -> None:
+    node.alive.add("200")
+    assert main(["pct", "set", "200", "--features", "fuse=1"], node) == 0
+    generated = tmp_path / "var/lib/lxc/200/config"
+    assert "/dev/fuse" not in generated.read_text()
+    assert main(["pct", "stop", "200"], node) == 0
+    assert "/dev/fuse" in generated.read_text()
+
+
+def test_set_writes_lxcs_configuration_from_the_edited_file(
+    node: ScriptedNode, tmp_path: Path
+) -> None:
+    node.conf().write_text("\n".join([*KEYS, "lxc.environment: A=1"]) + "\n")
+    assert main(["pct", "set", "200", "--onboot", "0"], node) == 0
+    assert "lxc.environment = A=1\n" in (tmp_path / "var/lib/lxc/200/config").read_text()
+
+
+def test_set_with_a_feature_that_does_not_parse_fails_after_it_wrote(
+    node: ScriptedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.conf().write_text(behaviours.file("@without features\nfeatures: fusion=1\n", KEYS))
+    assert main(["pct", "set", "200", "--onboot", "1"], node) == 255
+    assert capsys.readouterr().err.startswith("format error\nfusion: ")
+    assert "onboot: 1\n" in node.conf().read_text()
+
+
+def test_start_writes_the_guests_files_with_new_times(node: ScriptedNode, tmp_path: Path) -> None:
+    rootfs = tmp_path / ROOTFS
+    for folder in ("etc/systemd/system/getty.target.wants", "etc/network"):
+        (rootfs / folder).mkdir(parents=True)
+    (rootfs / GETTY).parent.mkdir(parents=True)
+    (rootfs / GETTY).write_text("ConditionPathExists=/dev/pts/%I\n")
+    (rootfs / "lib").symlink_to("usr/lib")
+    written = [
+        "fastboot",
+        "etc/hosts",
+        "etc/hostname",
+        "etc/network/interfaces",
+        "etc/systemd/system-preset/00-pve.preset",
+        "etc/systemd/system/getty.target.wants/container-getty@1.service",
+        "etc/systemd/system/getty.target.wants/container-getty@2.service",
+    ]
+
+    def start() -> dict[str, str]:
+        node.starts["200"] = Start(running=True, stderr="")
+        assert main(["pct", "start", "200"], node) == 0
+        assert main(["pct", "stop", "200"], node) == 0
+        return {name: content(rootfs / name) for name in written}
+
+    def content(path: Path) -> str:
+        return str(path.readlink()) if path.is_symlink() else path.read_text()
+
+    first = start()
+    for name in written:
+        os.utime(rootfs / name, (0, 0), follow_symlinks=False)
+    assert start() == first
+    assert all((rootfs / name).lstat().st_mtime > 0 for name in written)
+    assert "disable systemd-networkd.service\n" in first[written[4]]
+    assert first[written[5]] == "/lib/systemd/system/container-getty@.service"
+    assert (rootfs / GETTY).read_text() == "ConditionPathExists=/dev/tty%I\n"
+
+
+def test_start_leaves_alone_what_the_guest_asks_to_ignore(
+    node: ScriptedNode, tmp_path: Path
+) -> None:
+    network = tmp_path / ROOTFS / "etc/network"
+    network.mkdir()
+    (network / "interfaces").write_text("my own\n")
+    (network / ".pve-ignore.interfaces").touch()
+    assert main(["pct", "start", "200"], node) == 0
+    assert (network / "interfaces").read_text() == "my own\n"
+
+
+def test_stop_of_a_container_without_a_file_writes_none(node: ScriptedNode) -> None:
+    node.conf().unlink()
+    node.alive.add("200")
+    node.kill("200")
+    assert not node.conf().exists()
