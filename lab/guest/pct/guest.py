@@ -54,7 +54,7 @@ def systemd_version(rootfs: Path) -> int | None:
     """The version of the container's systemd, from its library's name; None: there is none."""
     found = rootfs.glob("usr/lib/**/systemd/libsystemd-shared-*.so")
     versions = [path.stem.removeprefix("libsystemd-shared-").split("-")[0] for path in found]
-    return next((int(text.split(".")[0]) for text in versions if text[:1].isdigit()), None)
+    return next((int(text.split(".")[0]) for text in versions if "0" <= text[:1] <= "9"), None)
 
 
 def personalise(rootfs: Path, section: Section) -> None:

@@ -176,7 +176,7 @@ def _checked(name: str, value: str) -> tuple[str, str]:
     kind = _KINDS.get(name)
     if kind is None and name != "delete":
         return value, f"{problem}unknown setting '{name}'"
-    if kind == INTEGER and value.isdecimal():
+    if kind == INTEGER and value.isascii() and value.isdecimal():
         return str(int(value)), ""
     if kind == BOOLEAN and formats.truth(value):
         return formats.truth(value), ""
@@ -188,4 +188,4 @@ def _checked(name: str, value: str) -> tuple[str, str]:
 
 def _is_number(text: str) -> bool:
     whole, point, fraction = text.partition(".")
-    return whole.isdecimal() and (fraction.isdecimal() or not point)
+    return text.isascii() and whole.isdecimal() and (fraction.isdecimal() or not point)

@@ -21,7 +21,7 @@ INCLUDES = "/usr/share/lxc/config"
 ID_BASE, ID_COUNT = 100000, 65536
 MIB = 1024 * 1024
 _UNSUPPORTED_KEYS = re.compile(
-    r"(mp|dev)\d+|hookscript|cpuunits|entrypoint|env|cmode|console|searchdomain|timezone"
+    r"(mp|dev)[0-9]+|hookscript|cpuunits|entrypoint|env|cmode|console|searchdomain|timezone"
 )
 _LOG_LINE = re.compile(r"lxc-start: [^:]+: (?P<source>[^:]+): (?P<message>.*)")
 
@@ -166,7 +166,7 @@ def _processors(section: Section, cpus: int) -> list[tuple[str, str]]:
 def _networks(ctid: str, section: Section) -> list[tuple[str, str]]:
     lines = []
     for key in sorted(section.keys):
-        if not re.fullmatch(r"net\d+", key):
+        if not re.fullmatch("net[0-9]+", key):
             continue
         if said := formats.problem(key, section.get(key)):
             raise PctError(said)

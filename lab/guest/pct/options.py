@@ -112,7 +112,7 @@ def _split(words: list[str], known: dict[str, str]) -> tuple[list[str], dict[str
 
 
 def _id_problem(value: str) -> str:
-    if not value.isdecimal():
+    if not (value.isascii() and value.isdecimal()):
         return f"type check ('integer') failed - got '{value}'"
     if len(value) not in range(3, 10) or value.startswith("0"):
         return "invalid format - value does not look like a valid VM ID\n"
@@ -120,7 +120,7 @@ def _id_problem(value: str) -> str:
 
 
 def _problem(kind: str, value: str) -> str:
-    wrong = (kind == INTEGER and not value.isdecimal()) or (
+    wrong = (kind == INTEGER and not (value.isascii() and value.isdecimal())) or (
         kind == BOOLEAN and not formats.truth(value)
     )
     if wrong:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .config import Section
     from .containers import Containers
 
-_NEW = re.compile(r"(?P<storage>[^:,]+):(?P<size>\d+)(,.*)?")
+_NEW = re.compile(r"(?P<storage>[^:,]+):(?P<size>[0-9]+)(,.*)?")
 _FORMAT = {"local": "local:{0}/subvol-{0}-disk-0.subvol", "local-lvm": "local-lvm:vm-{0}-disk-0"}
 
 

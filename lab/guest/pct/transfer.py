@@ -79,7 +79,7 @@ def _number(name: str | None, kind: str, look_up: Callable[[str], int]) -> int:
     if name is None:
         return -1
     try:
-        return int(name) if name.isdecimal() else look_up(name)
+        return int(name) if name.isascii() and name.isdecimal() else look_up(name)
     except KeyError:
         raise PctError(f"failed to get {kind} for: {name}\n", 0) from None
 
