@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -132,13 +133,23 @@ class Lxc(Node):
         Only then has the post-stop hook run, and can the container start again: its command
         socket is closed before.
         """
-        init = Path(f"/proc/{self._info(ctid, '-p')}/status").read_text(encoding="utf-8")
-        (parent,) = [line.split()[1] for line in init.splitlines() if line.startswith("PPid:")]
-        monitor = os.pidfd_open(int(parent))
+        pid = _monitors_pid(self._info(ctid, "-p"))
+        if pid is None:  # its init has ended already
+            yield partial(self._gone, ctid)
+            return
+        monitor = os.pidfd_open(pid)
         try:
             yield lambda timeout: bool(select.select([monitor], [], [], timeout)[0])
         finally:
             os.close(monitor)
+
+    def _gone(self, ctid: str, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while self.running(ctid):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL)
+        return True
 
     @contextmanager
     def frozen(self, ctid: str) -> Iterator[None]:
@@ -202,3 +213,14 @@ class Lxc(Node):
         ended = subprocess.run(argv, check=False, stdin=stdin, stderr=subprocess.STDOUT)
         if ended.returncode:
             raise PctError(f"command '{' '.join(argv)}' failed: exit code {ended.returncode}\n")
+
+
+def _monitors_pid(init: str) -> int | None:
+    """The monitor, as the parent of a container's init; None: there is no such process."""
+    try:
+        status = Path(f"/proc/{init}/status").read_text(encoding="utf-8")
+        (parent,) = [line.split()[1] for line in status.splitlines() if line.startswith("PPid:")]
+        command = Path(f"/proc/{parent}/cmdline").read_bytes()
+    except OSError:
+        return None
+    return int(parent) if b"lxc" in command else None
