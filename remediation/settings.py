@@ -39,7 +39,7 @@ def _encoding(content: bytes) -> str:
 
 
 def parse(content: bytes) -> Any:
-    """Return what the file holds; of a blank one, an empty object.
+    """Return what the file holds; of a blank one, or of ``null``, an empty object.
 
     Raises:
         ValueError: it is no text, or no JSON, of which ``NaN`` and ``Infinity`` are no part; or
@@ -47,9 +47,10 @@ def parse(content: bytes) -> Any:
     """
     read = text(content)
     try:
-        return json.loads(read, parse_constant=_no_number) if read.strip() else {}
+        found = json.loads(read, parse_constant=_no_number) if read.strip() else None
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+    return {} if found is None else found
 
 
 def _no_number(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faults.fault import NODE, READY, Fault
-from faults.scenarios import AGAIN, TUNABLE_BACK
+from faults.scenarios import AGAIN, MOUNT, TUNABLE_BACK
 
 FAULTS = (
     Fault(
@@ -41,6 +41,17 @@ FAULTS = (
         red=(AGAIN,),
         words=("a second run changed", "process containerd"),
         reach=NODE,
+    ),
+    Fault(
+        "F30-data-root",
+        "Docker keeps its data where the profile allows no mount",
+        'inside sed -i \'0,/{/s||{"data-root": "/srv/docker",|\' "$settings"; '
+        "inside systemctl restart docker",
+        red=(MOUNT,),
+        words=(
+            "Docker keeps its data in /srv/docker (data-root)",
+            "'mount fstype=fuse.fuse-overlayfs -> /srv/docker/fuse-overlayfs/**,'",
+        ),
     ),
     Fault(
         "F60-immutable",

@@ -38,7 +38,7 @@ def test_data_root_behind_a_byte_order_mark_is_found(mark: bytes, encoding: str)
     assert docker_in_lxc.data_root(content) == "/srv/docker"
 
 
-@pytest.mark.parametrize("content", [b"", b" \n", codecs.BOM_UTF8, codecs.BOM_UTF16_LE])
+@pytest.mark.parametrize("content", [b"", b" \n", b"null", codecs.BOM_UTF8, codecs.BOM_UTF16_LE])
 def test_blank_settings_are_an_empty_object(content: bytes) -> None:
     assert settings.parse(content) == {}
 
@@ -52,8 +52,11 @@ def test_blank_settings_are_an_empty_object(content: bytes) -> None:
         codecs.BOM_UTF32_LE + "{}".encode("utf-32-le"),
         "{}".encode("utf-16-le"),
         b"{",
+        b"{} {}",
+        b'{"labels": ["a=\t"]}',
     ],
 )
 def test_settings_that_dockerd_does_not_read_are_refused(content: bytes) -> None:
+    """Each of these was given to ``dockerd --validate`` of 26.1.5, and so were those above."""
     with pytest.raises(ValueError, match=r"."):
         settings.parse(content)
