@@ -13,6 +13,7 @@ from gate import evidence, report, terminal
 from remediation import docker_in_lxc
 from remediation import target as targets
 from remediation.errors import RemediationError, TransportError, UsageError
+from remediation.printable import one_line
 from remediation.provision import Provisioned, provision
 from steps import witness
 
@@ -238,7 +239,7 @@ def _tell(config: pytest.Config) -> Callable[[str], None]:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             if reporter:
                 reporter.ensure_newline()
-                reporter.write_line(f"    {line}")
+                reporter.write_line(f"    {one_line(evidence.redact(line))}")
 
     return tell
 

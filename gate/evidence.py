@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from remediation import ahead
 from remediation.errors import RemediationError
 from remediation.masking import mask
+from remediation.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,8 +66,8 @@ def drain(since: tuple[int, int] = (0, 0)) -> Evidence:
 
 
 def redact(text: str) -> str:
-    """Return text with its secrets masked, and without a terminal's colours."""
-    return mask(_COLOURS.sub("", text))
+    """Return text with its secrets masked, its controls escaped, and no colours."""
+    return printable(mask(_COLOURS.sub("", text)))
 
 
 def transcript(result: CommandResult) -> str:
@@ -99,7 +100,7 @@ def _outputs(result: CommandResult) -> list[str]:
 
 
 def _output(title: str, raw: bytes) -> list[str]:
-    text = redact(raw.decode(errors="replace").rstrip("\n"))
+    text = redact(raw.decode(errors="surrogateescape").rstrip("\n"))
     return [line for line in (title, shortened(text)) if line] if text else []
 
 

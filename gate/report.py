@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gate.collection import feature_files
+from gate.evidence import redact
+from remediation.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +120,7 @@ def _allure() -> str | None:
 
 def _describe(results: Path) -> None:
     """Write what Allure shows beside the scenarios: the target, and who ran this when."""
-    lines = (f"{_escaped(key)}={value}" for key, value in environment.items())
+    lines = (f"{_escaped(key)}={one_line(redact(value))}" for key, value in environment.items())
     (results / "environment.properties").write_text("\n".join(lines) + "\n", "utf-8")
     executor = {
         "name": "docker-lxc-gate",

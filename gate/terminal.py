@@ -6,13 +6,14 @@ import shutil
 import textwrap
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from gate.evidence import counted, shortened
 from gate.verdicts import DIFFERS, HOLDS, INCOMPLETE, INTERRUPTED, NOT_EXACT, UNKNOWN
+from remediation.output import Console
+from remediation.printable import printable
 
 if TYPE_CHECKING:
     import pytest
@@ -95,7 +96,7 @@ class Screen:
             return False
         if outcome.cause not in self._told:
             self._told.append(outcome.cause)
-            cause = Text(shortened(outcome.cause, _CAUSE), style="yellow")
+            cause = Text(_below(shortened(outcome.cause, _CAUSE)), style="yellow")
             self._print(Padding(cause, (0, 0, 0, 4) if below else (1, 0, 0, 0)))
         return True
 
@@ -110,11 +111,11 @@ class Screen:
     def line(self, text: str, **markup: bool) -> None:
         """Print one line."""
         if self._reporter is not None:
-            self._reporter.write_line(text, **markup)
+            self._reporter.write_line(printable(text), **markup)
 
     def error(self, cause: str) -> None:
         """Say what was wrong with the question."""
-        self._print(Padding(Text(f"usage: {cause}", style="red"), (1, 0, 0, 0)))
+        self._print(Padding(Text(f"usage: {_below(cause)}", style="red"), (1, 0, 0, 0)))
 
     def nothing(self, deselected: int, code: int = UNKNOWN) -> None:
         """Say that an empty run says nothing."""
@@ -157,6 +158,11 @@ class Screen:
             console.print(what)
         lines = (line.rstrip() for line in captured.get().splitlines())
         self._reporter.write("\n".join(lines) + "\n")
+
+
+def _below(text: str) -> str:
+    """Return text whose lines after the first do not begin where lines of ours do."""
+    return text.replace("\n", "\n  ")
 
 
 def _by_cause(outcomes: list[Outcome]) -> dict[str, list[Outcome]]:

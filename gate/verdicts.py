@@ -23,6 +23,7 @@ from gate.collection import requirements_of, scenario_of, title_of
 from gate.evidence import redact
 from remediation.errors import RemediationError
 from remediation.output import written
+from remediation.printable import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -155,6 +156,9 @@ def pytest_runtest_makereport(
         finding = replace(finding, shared=shared)
         if report.failed:
             report.longrepr = _told(finding, call.excinfo, item.config)
+        elif isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
+            report.longrepr = (*report.longrepr[:2], one_line(redact(report.longrepr[2])))
+    report.sections = [(name, redact(text)) for name, text in report.sections]
     item.stash[FINDING] = _worse(item.stash.get(FINDING, Finding()), finding)
     report.gate = _facts(item, scenario)  # type: ignore[attr-defined]
     if report.when == "teardown":
@@ -243,16 +247,17 @@ def pytest_cmdline_main(
             early = ear.interrupted and code is pytest.ExitCode.INTERRUPTED
             return INTERRUPTED if early else code
     except Unanswerable as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return UNKNOWN
     except pytest.UsageError as error:
         for line in error.args:
-            sys.stderr.write(f"ERROR: {line}\n")
+            sys.stderr.write(f"ERROR: {printable(str(line))}\n")
         return USAGE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, it is no verdict
-        traceback.print_exc()
-        sys.stderr.write(f"error: the gate itself failed, which is no verdict: {error!r}\n")
+        sys.stderr.write(redact(traceback.format_exc()))
+        why = one_line(redact(repr(error)))
+        sys.stderr.write(f"error: the gate itself failed, which is no verdict: {why}\n")
         return UNKNOWN

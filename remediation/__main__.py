@@ -135,15 +135,17 @@ def _consent(price: Sequence[str], *, yes: bool) -> None:
         return
     err.print(Text("this will happen on the way:", style="bold"))
     for sentence in price:
-        err.print(Text(f"  {sentence}", style="yellow"), soft_wrap=True)
+        console.line(f"  {sentence}", "yellow", to=err)
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         raise UsageError("nobody can be asked here whether that is wished: give --yes")
     try:
         agreed = click.confirm("go on?", default=False, err=True)
-    except click.Abort as error:  # Ctrl-C is no answer
-        raise KeyboardInterrupt from error
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):  # the end of the input is a no
+            raise
+        raise KeyboardInterrupt from error  # Ctrl-C is no answer
     if not agreed:
         raise click.Abort
 
@@ -196,15 +198,12 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
         return
     for step, drift in drifts:
         action = step.action
-        out.print(
-            Text(f"{action.requirement}  {action.name}  ({step.on.machine})", style="bold"),
-            soft_wrap=True,
-        )
+        console.line(f"{action.requirement}  {action.name}  ({step.on.machine})", "bold")
         console.difference("", drift, "is", "should be")
     for consequence in dict.fromkeys(c.name for step, _ in drifts for c in step.then):
         out.print(Text(f"then: {consequence}", style="bold"))
     for sentence in price:
-        out.print(Text(f"on the way: {sentence}", style="yellow"), soft_wrap=True)
+        console.line(f"on the way: {sentence}", "yellow")
     console.not_asked(the_plan)
     out.print(f"{len(drifts)} to change" if drifts else "nothing to change")
 
@@ -365,7 +364,7 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
         interrupted = journal.interrupted()
         torn = journal.torn and not busy  # a run that is writing has not cut it off
         if interrupted is not None and not busy:  # first: what follows may not be answered
-            err.print(Text(_cut_off(journal, interrupted), style="yellow"), soft_wrap=True)
+            console.line(_cut_off(journal, interrupted), "yellow", to=err)
         if torn:
             _say_if_torn(journal)
         drifts = the_plan.drifts()
@@ -391,7 +390,7 @@ def _say_if_torn(journal: Journal) -> None:
             "not count. A change is begun only when the line before it is whole, so what was "
             "changed can be taken back"
         )
-        err.print(Text(sentence, style="yellow"), soft_wrap=True)
+        console.line(sentence, "yellow", to=err)
 
 
 def _cut_off(journal: Journal, ctid: int) -> str:

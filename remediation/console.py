@@ -13,6 +13,7 @@ from rich.text import Text
 
 from remediation.masking import mask
 from remediation.output import Console
+from remediation.printable import in_json, one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,22 +32,28 @@ _MANY = 40
 def tell(line: str, style: str = "dim") -> None:
     """Say what is going on, beside the result; nothing ends because nobody hears it."""
     with suppress(OSError):
-        err.print(Text(f"… {mask(line)}", style=style), soft_wrap=True)
+        err.print(Text(f"… {one_line(mask(line))}", style=style), soft_wrap=True)
 
 
 def error(what: object) -> None:
-    """Say what went wrong."""
-    err.print(Text(f"error: {mask(str(what))}", style="red"), soft_wrap=True)
+    """Say what went wrong; no line of it but the first begins where lines of ours do."""
+    text = printable(mask(str(what))).replace("\n", "\n  ")
+    err.print(Text(f"error: {text}", style="red"), soft_wrap=True)
+
+
+def line(text: str, style: str = "", *, to: Console = out) -> None:
+    """Print one line, whatever is in it."""
+    to.print(Text(one_line(mask(text)), style=style), soft_wrap=True)
 
 
 def json_line(value: object) -> str:
     """Return a value as JSON in one line."""
-    return msgspec.json.encode(value).decode()
+    return in_json(msgspec.json.encode(value).decode())
 
 
 def print_json(value: object) -> None:
     """Print a value as JSON, indented."""
-    print(msgspec.json.format(msgspec.json.encode(value)).decode())
+    print(in_json(msgspec.json.format(msgspec.json.encode(value)).decode()))
 
 
 def diff(drift: Drift, is_: str, should: str) -> str:
@@ -74,8 +81,8 @@ def _lines(content: bytes) -> list[str]:
 
 def difference(name: str, drift: Drift, is_: str, should: str, *, to: Console = out) -> None:
     """Print a drift: what it is, and the diff."""
-    to.print(Text(f"  {name}{': ' if name else ''}{mask(drift.summary)}"), soft_wrap=True)
-    if text := diff(drift, is_, should):
+    line(f"  {name}{': ' if name else ''}{drift.summary}", to=to)
+    if text := printable(diff(drift, is_, should)):
         shown = Syntax(text, "diff", background_color="default") if to.is_terminal else text
         to.print(shown, markup=False, soft_wrap=True)
 
@@ -96,7 +103,7 @@ def outcomes(found: Sequence[Outcome], *, as_json: bool) -> None:
         done = (
             Text("changed", style="yellow") if outcome.changed else Text("unchanged", style="dim")
         )
-        table.add_row(outcome.requirement, outcome.name, done, Text(mask(outcome.reason)))
+        table.add_row(outcome.requirement, _cell(outcome.name), done, _cell(outcome.reason))
     _print(table)
 
 
@@ -138,11 +145,12 @@ def status(
     for step, drift in drifts:
         state = Text("drift", style="red") if drift else Text("ok", style="green")
         held = _held(entries.get(step.action.name))
-        summary = Text(mask(drift.summary) if drift else "")
-        table.add_row(step.action.requirement, step.action.name, state, held, summary)
+        summary = _cell(drift.summary if drift else "")
+        table.add_row(step.action.requirement, _cell(step.action.name), state, held, summary)
     asked = {step.action.name for step, _ in drifts}
     for entry in [entry for name, entry in entries.items() if name not in asked]:
-        table.add_row("", entry.action, Text("not asked", style="yellow"), _held(entry), "")
+        state = Text("not asked", style="yellow")
+        table.add_row("", _cell(entry.action), state, _held(entry), "")
     _print(table)
     not_asked(plan)
     if entries:
@@ -153,7 +161,7 @@ def status(
             soft_wrap=True,
         )
     if busy:
-        out.print(Text(busy, style="yellow"), soft_wrap=True)
+        line(busy, "yellow")
 
 
 def _held(entry: Entry | None) -> str:
@@ -165,7 +173,7 @@ def _held(entry: Entry | None) -> str:
 def not_asked(plan: Plan) -> None:
     """Say what the plan holds beyond what was looked at."""
     for what in plan.unasked:
-        out.print(Text(f"not asked: {what}", style="yellow"), soft_wrap=True)
+        line(f"not asked: {what}", "yellow")
 
 
 def stages(found: Sequence[Stage], *, as_json: bool) -> None:
@@ -175,23 +183,28 @@ def stages(found: Sequence[Stage], *, as_json: bool) -> None:
         return
     table = _table("stage", "seconds", "")
     for stage in found:
-        table.add_row(stage.name, f"{stage.seconds:.1f}", stage.said)
+        table.add_row(stage.name, f"{stage.seconds:.1f}", _cell(stage.said))
     _print(table)
-    for line in [line for stage in found for line in stage.differences][:_MANY]:
-        out.print(Text(f"  differs: {line}", style="red"), soft_wrap=True)
+    for each in [each for stage in found for each in stage.differences][:_MANY]:
+        line(f"  differs: {each}", "red")
 
 
 def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
     """Print a journal's lines, without the states."""
     if not lines:
-        out.print(f"{path} is empty: nothing was changed here")
+        line(f"{path} is empty: nothing was changed here")
         return
     table = _table("at", "container", "", "action", "machine")
-    for line in lines:
-        where = line.get("machine", "")
-        kind = "left as it is" if line.get("accepted") else line["kind"]
-        table.add_row(line["at"], str(line["ctid"]), kind, line.get("action", ""), where)
+    for each in lines:
+        kind = "left as it is" if each.get("accepted") else each["kind"]
+        told = (each["at"], each["ctid"], kind, each.get("action", ""), each.get("machine", ""))
+        table.add_row(*map(_cell, told))
     _print(table)
+
+
+def _cell(text: object) -> Text:
+    """Return what was said elsewhere for a table: one line, and no markup of rich's."""
+    return Text(one_line(mask(str(text))))
 
 
 def _table(*columns: str) -> Table:

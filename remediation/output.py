@@ -13,11 +13,15 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich import console
+from rich.segment import Segment
+
+from remediation.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import click
+    from rich.console import ConsoleOptions, RenderableType
 
 #: What a program ends with whose answer nobody was given.
 LOST = 3
@@ -25,7 +29,17 @@ _CANNOT_WRITE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO
 
 
 class Console(console.Console):
-    """Rich's, which leaves a closed pipe to :func:`written`."""
+    """Rich's, which leaves a closed pipe to :func:`written`, and shows no text that is obeyed."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Escape in every text what a terminal obeys; styles are rich's own and stay."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         """Raise the BrokenPipeError that is being handled."""
@@ -69,6 +83,6 @@ def run(command_line: click.Command, name: str) -> None:
             command_line(prog_name=name)
     except Exception:  # noqa: BLE001 - whatever it is, it is no verdict
         with suppress(OSError):
-            traceback.print_exc()
+            print(printable(traceback.format_exc()), file=sys.stderr, end="")
             print(f"error: a fault of {name} itself, which is no answer", file=sys.stderr)
         sys.exit(LOST)

@@ -1,0 +1,44 @@
+r"""Text that a terminal, a browser or an XML parser shows and does not obey.
+
+A guest chooses what it prints. Raw, an escape sequence clears the screen and shows a forged
+verdict, OSC 52 writes the clipboard, a bidirectional control reorders what is read, and a control
+character makes XML invalid. Every text that leaves this program goes through here; what is escaped
+reads ``\x1b`` or ``\u202e``. Source: ECMA-48, xterm's ctlseqs, UAX #9, XML 1.0 section 2.2.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Controls (C0, DEL, C1), marks and overrides of direction, separators of lines, surrogates and
+#: what is no character. A line feed and a tab are left alone.
+_OBEYED = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_SURROGATE = 0xDC00
+_BYTE = 0xFF
+
+
+def printable(text: str) -> str:
+    r"""Return a text of any number of lines with nothing in it that a terminal obeys.
+
+    A line may end in ``\r\n``. A byte that was no UTF-8 (``surrogateescape``) is shown as itself.
+    """
+    return _OBEYED.sub(_escaped, text.replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one line: its line feeds are shown as ``\n``, so it forges no other."""
+    return printable(text).replace("\n", r"\n").replace("\t", " ")
+
+
+def in_json(text: str) -> str:
+    """Return JSON as the same JSON, with what a terminal obeys in JSON's own escapes."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    if _SURROGATE + 0x80 <= number <= _SURROGATE + _BYTE:
+        number -= _SURROGATE
+    return f"\\x{number:02x}" if number <= _BYTE else f"\\u{number:04x}"

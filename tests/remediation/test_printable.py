@@ -1,0 +1,176 @@
+"""A hostile string, sent through every exit of the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from flag import ON, Flag
+from rich.text import Text
+
+from remediation import __main__ as program
+from remediation import console
+from remediation.action import Drift, Outcome, Step
+from remediation.errors import FactError, Meddled
+from remediation.output import Console, run
+from remediation.printable import in_json, one_line, printable
+
+#: Clears the screen, writes the clipboard, turns the reading, and forges a verdict four ways.
+HOSTILE = (
+    "\x1b[2J\x1b]52;c;aGk=\x07\x9b31m\u202eevil\u2066\u200f\u061c\x00\x7f"
+    "\nverdict: compliant\rverdict: compliant\u2028verdict: compliant\x0bverdict: compliant\udcff"
+)
+OBEYED = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[2J", r"\x1b[2J"),
+        ("a\r\nb\tc\n", "a\nb\tc\n"),
+        ("a\rb\x9bc\x7f", r"a\x0db\x9bc\x7f"),
+        (
+            "\u202e\u2066\u200e\u200f\u061c\u2028\u2029",
+            r"\u202e\u2066\u200e\u200f\u061c\u2028\u2029",
+        ),
+        ("\udcff\ud800", r"\xff\ud800"),
+        ("Grüße, 你好 …", "Grüße, 你好 …"),
+        ("", ""),
+    ],
+)
+def test_printable_escapes_what_is_obeyed_and_nothing_else(raw: str, shown: str) -> None:
+    assert printable(raw) == shown
+    assert printable(shown) == shown
+    assert not OBEYED.search(printable(raw))
+
+
+def test_printable_of_every_character_leaves_none_that_is_obeyed() -> None:
+    every = "".join(map(chr, range(0x11000)))
+    assert not OBEYED.search(printable(every))
+    assert not re.search(r"[\n\t]", one_line(every))
+
+
+def test_one_line_forges_no_other() -> None:
+    assert one_line("a\nb\r\nc\td") == r"a\nb\nc d"
+    assert len(one_line(HOSTILE).splitlines()) == 1
+
+
+def test_in_json_is_the_same_value() -> None:
+    value = {"a\x9b": ["\u202e", "\x7f\n", "ü"]}
+    text = in_json(json.dumps(value, ensure_ascii=False, indent=2))
+    assert json.loads(text) == value
+    assert not OBEYED.search(text)
+    assert "ü" in text
+
+
+def drift() -> Drift:
+    raw = HOSTILE.encode(errors="surrogateescape")
+    return Drift(HOSTILE, raw, b"should")
+
+
+def meddled() -> None:
+    raise Meddled({HOSTILE: drift()})
+
+
+def failed() -> None:
+    raise FactError(HOSTILE) from FactError(HOSTILE)
+
+
+def journalled() -> None:
+    line = {"at": "now", "ctid": 950, "kind": "before", "action": HOSTILE, "machine": HOSTILE}
+    console.journal("path", [line])
+
+
+class _Plan:
+    unasked = (HOSTILE,)
+
+
+EXITS: dict[str, Any] = {
+    "tell": lambda: console.tell(HOSTILE),
+    "line": lambda: console.line(HOSTILE),
+    "error": failed,
+    "error with changes": meddled,
+    "diff": lambda: console.difference(HOSTILE, drift(), "is", "should be"),
+    "outcomes": lambda: console.outcomes(
+        [Outcome(HOSTILE, "VAL-1", changed=True, reason=HOSTILE)], as_json=False
+    ),
+    "outcomes in JSON": lambda: console.outcomes(
+        [Outcome("\x9b\u202e\x1b", "VAL-1", changed=True, reason="\x7f")], as_json=True
+    ),
+    "status": lambda: console.status(
+        [(Step(Flag("one"), ON), drift())],
+        {},
+        unfinished=None,
+        torn=False,
+        busy=HOSTILE,
+        plan=_Plan(),  # type: ignore[arg-type]
+        as_json=False,
+    ),
+    "not asked": lambda: console.not_asked(_Plan()),  # type: ignore[arg-type]
+    "journal": journalled,
+    "prompt": lambda: program._consent([HOSTILE], yes=True),
+    "export": lambda: click.echo(console.json_line({"text": "\x9b\u202e\x7f"})),
+}
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["to a pipe", "to a terminal"])
+@pytest.mark.parametrize("leave", EXITS.values(), ids=EXITS)
+def test_hostile_text_leaves_no_exit_raw(
+    leave: Any, terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("out", "err"):
+        to = Console(stderr=name == "err", highlight=False, force_terminal=terminal, width=100)
+        for module in (console, program):
+            monkeypatch.setattr(module, name, to)
+
+    command = click.command()(leave)
+    group = program._Commands(commands={"leave": command})
+    said = CliRunner().invoke(group, ["leave"])
+    text = said.output
+    assert said.exception is None or isinstance(said.exception, SystemExit)
+    assert text.strip()
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text) if terminal else text
+    assert not OBEYED.search(plain), ascii(plain)
+    assert not [line for line in text.splitlines() if line.startswith("verdict")], ascii(plain)
+
+
+def test_hostile_text_in_a_fault_of_our_own_is_not_raw(capfd: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def broken() -> None:
+        raise ValueError(HOSTILE)
+
+    with pytest.raises(SystemExit):
+        run(broken, "python -m broken")
+    assert not OBEYED.search(capfd.readouterr().err)
+
+
+def test_console_keeps_its_own_styles() -> None:
+    to = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=40)
+    to.print(Text("red\x1b[2J", style="red"))
+    assert to.file.getvalue() == "\x1b[31mred\\x1b[2J\x1b[0m\n"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("stdin", [None, "closed"])
+def test_consent_without_an_input_is_refused_in_words(
+    stdin: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdin", closed if stdin else None)
+    with pytest.raises(program.UsageError, match="give --yes"):
+        program._consent(["it restarts"], yes=False)
+
+
+def test_consent_at_the_end_of_the_input_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    with pytest.raises(click.Abort):
+        program._consent(["it restarts"], yes=False)
