@@ -14,6 +14,7 @@ from faults.rows import (
     docker,
     prerequisites,
     provisioning,
+    proxmox,
     rollback,
 )
 from faults.scenarios import scenarios
@@ -35,6 +36,7 @@ FAULTS: tuple[Fault, ...] = (
     *prerequisites.FAULTS,
     *rollback.FAULTS,
     *access.FAULTS,
+    *proxmox.FAULTS,
 )
 
 

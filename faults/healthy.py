@@ -77,6 +77,13 @@ VARIATIONS = (
         "pct status 953 | grep -qx 'status: stopped'",
     ),
     Variation(
+        "booleans",
+        "features and unprivileged are said in Proxmox's other words for 1",
+        "pct stop $ctid; sed -i '/^features:/s/=1/=yes/2; /^features:/s/=1/=TRUE/2; "
+        's/^unprivileged: .*/unprivileged: on/\' "$conf"; pct start $ctid; settled',
+        "grep -q '^features:.*=yes.*=TRUE' \"$conf\"",
+    ),
+    Variation(
         "noisy",
         "the log is noisy",
         "systemd-run -q --unit=noise sh -c "

@@ -60,7 +60,8 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
     """Proxmox's features, or what they stand for in plain LXC's configuration in effect."""
     wanted = names.split(", ")
     if isinstance(runtime, Pct):
-        shown = runtime.configuration(ctid).current().get("features", "")
+        written = runtime.configuration(ctid)
+        shown = written.current().get("features", "")
         said = proxmox.features_error(shown)
         assert not said, (
             f"container {ctid} cannot start: {said} ({runtime.config_path(ctid)}: 'features: "
@@ -70,6 +71,9 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
         # pct set replaces the option whole: what it holds beside these is kept.
         value = config.with_features(shown, dict.fromkeys(wanted, "1"))
         how = f"{shlex.join(['pct', 'set', str(ctid), '--features', value])}, then restart it"
+        for line, text in written.unreadable:
+            if text.lstrip().startswith("features"):
+                how = f"line {line}, '{text}', is {proxmox.unreadable(text)}; {how}"
     else:
         granted = runtime.features(ctid)
         shown = ",".join(f"{name}={value}" for name, value in granted.items())

@@ -19,8 +19,8 @@ from faults.scenarios import (
 )
 
 #: Keeps the container's configuration, and puts it back.
-_KEEP = 'cat "$conf" >/run/docker-lxc-gate.conf; '
-_BACK = (
+KEEP = 'cat "$conf" >/run/docker-lxc-gate.conf; '
+BACK = (
     "test -s /run/docker-lxc-gate.conf; "
     'cat /run/docker-lxc-gate.conf >"$conf"; rm /run/docker-lxc-gate.conf'
 )
@@ -47,21 +47,21 @@ FAULTS = (
     Fault(
         "F02",
         "/dev/fuse is not given to the container",
-        _KEEP + "sed -i 's/,fuse=1//; s/fuse=1,//' \"$conf\"; restart",
+        KEEP + "sed -i 's/,fuse=1//; s/fuse=1,//' \"$conf\"; restart",
         red=(GIVEN, THERE),
         beside=("the container cannot open /dev/fuse: it is not there",),
         words=("container {ctid} lacks fuse",),
         also=(MOUNT, HELLO, DENIALS, AGAIN),
-        undo=_BACK + "; restart",
+        undo=BACK + "; restart",
     ),
     Fault(
         "F03",
         "nesting is off",
-        _KEEP + "sed -i '/^features:/s/nesting=1/nesting=0/' \"$conf\"",
+        KEEP + "sed -i '/^features:/s/nesting=1/nesting=0/' \"$conf\"",
         red=(GIVEN,),
         words=("container {ctid} lacks nesting",),
         also=(AGAIN,),
-        undo=_BACK,
+        undo=BACK,
     ),
     Fault(
         "F03-proc",
@@ -74,12 +74,12 @@ FAULTS = (
     Fault(
         "F04",
         "keyrings are off",
-        _KEEP + "sed -i '/^features:/s/keyctl=1/keyctl=0/' \"$conf\"; restart",
+        KEEP + "sed -i '/^features:/s/keyctl=1/keyctl=0/' \"$conf\"; restart",
         red=(GIVEN, THERE),
         beside=("keyctl is refused in the container",),
         words=("container {ctid} lacks keyctl",),
         also=(AGAIN,),
-        undo=_BACK + "; restart",
+        undo=BACK + "; restart",
     ),
     Fault(
         "F04-perl",
@@ -93,7 +93,7 @@ FAULTS = (
     Fault(
         "F05",
         "the profile was appended after a snapshot's header",
-        _KEEP + "sed -i '/^lxc.apparmor.profile/d' \"$conf\"; "
+        KEEP + "sed -i '/^lxc.apparmor.profile/d' \"$conf\"; "
         'printf \'\\n[pre]\\narch: amd64\\nlxc.apparmor.profile: %s\\n\' "$profile" >>"$conf"',
         red=(GIVEN, ONE_NAME, CONFINED),
         beside=(
@@ -102,16 +102,16 @@ FAULTS = (
         ),
         words=("stands in section [pre], where it has no effect", "line "),
         also=(DENIALS, AGAIN),
-        undo=_BACK,
+        undo=BACK,
     ),
     Fault(
         "F05-line",
         "a line of the configuration is no option",
-        _KEEP + "sed -i '1i nesting 1' \"$conf\"",
+        KEEP + "sed -i '1i nesting 1' \"$conf\"",
         red=(GIVEN,),
         words=("line 1: 'nesting 1' is no option",),
         also=(AGAIN,),
-        undo=_BACK,
+        undo=BACK,
     ),
     Fault(
         "F06",
@@ -133,16 +133,16 @@ FAULTS = (
     Fault(
         "F08",
         "the container is privileged",
-        _KEEP + "sed -i '/^unprivileged/d' \"$conf\"",
+        KEEP + "sed -i '/^unprivileged/d' \"$conf\"",
         red=(UNPRIVILEGED,),
         words=("container {ctid} is privileged",),
         also=(DENIALS, AGAIN),
-        undo=_BACK,
+        undo=BACK,
     ),
     Fault(
         "F08-running",
         "the container runs as a privileged one, whatever its configuration says now",
-        _KEEP + "sed -i '/^unprivileged/d' \"$conf\"; restart; " + _BACK,
+        KEEP + "sed -i '/^unprivileged/d' \"$conf\"; restart; " + BACK,
         red=(UNPRIVILEGED, UNITS),
         beside=("the guest is degraded",),
         words=("container {ctid} is privileged", "(no id map)"),

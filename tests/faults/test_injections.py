@@ -13,13 +13,15 @@ import pytest
 from faults import states
 from faults.catalogue import FAULTS
 from faults.fault import CTID, PRELUDE
+from faults.rows import proxmox
 from faults.scenarios import CONTAINER_BACKUP, NODE_BACKUP
 from remediation import backup, config, docker_in_lxc, prerequisites, target
 from remediation import target as targets
 from remediation.errors import FactError
 from remediation.transport import Base, CommandResult, Local
-from steps import files
+from steps import configuration, files
 from steps import prerequisites as judged
+from tests.steps import doubles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -226,7 +228,30 @@ def test_what_stands_in_a_snapshot_or_is_no_option_is_not_in_effect(root: Path) 
     assert config.parse("", (root / CONF).read_text()).unreadable == ((1, "nesting 1"),)
 
 
-@pytest.mark.parametrize("ident", ["F02", "F03", "F04", "F05", "F05-line", "F08"])
+#: What is broken in the file alone, by how Proxmox reads it.
+PROXMOXS = [fault.id for fault in proxmox.FAULTS]
+
+
+@pytest.mark.parametrize("ident", PROXMOXS)
+def test_what_proxmox_reads_otherwise_turns_the_gate_red_in_the_rows_words(
+    root: Path, ident: str
+) -> None:
+    runtime = doubles.Runtime(doubles.Machine({f"/{CONF}": WRITTEN}))
+    configuration.container_is_given(runtime, CTID, "nesting, keyctl, fuse")
+    configuration.every_line_is_in_effect(runtime, CTID)
+    inject(root, ident)
+    runtime = doubles.Runtime(doubles.Machine({f"/{CONF}": (root / CONF).read_text()}))
+    said = ""
+    try:
+        configuration.container_is_given(runtime, CTID, "nesting, keyctl, fuse")
+        configuration.every_line_is_in_effect(runtime, CTID)
+    except AssertionError as red:
+        said = str(red)
+    for word in BY_ID[ident].words:
+        assert word.format(ctid=CTID) in said
+
+
+@pytest.mark.parametrize("ident", [*("F02", "F03", "F04", "F05", "F05-line", "F08"), *PROXMOXS])
 def test_the_configuration_is_put_back_whole(root: Path, ident: str) -> None:
     inject(root, ident)
     assert (root / CONF).read_text() != WRITTEN

@@ -129,6 +129,25 @@ def test_what_holds_its_lock_is_waited_for_on_the_way_back_too(tmp_path: Path, f
     assert (it.look(), flag.value) == (before, "old")
 
 
+def test_pending_changes_that_take_something_away_hinder_apply_and_not_the_way_back(
+    tmp_path: Path,
+) -> None:
+    """What waits is somebody's decision: apply asks for it before it begins."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    before = it.look()
+    it.plan().apply()
+    step = it.step()
+    assert isinstance(step.action, ContainerOptions)
+    action = replace(step.action, pending=lambda _: "the next stop takes away fuse")
+    waits = replace(it.plan(), steps=[replace(step, action=action)])
+    ((_, drift),) = waits.drifts()
+    assert (drift.summary if drift else "") == "the next stop takes away fuse"
+    with pytest.raises(FactError, match=r"takes away fuse. The plan does not decide that"):
+        waits.apply()
+    waits.rollback()
+    assert it.look() == before
+
+
 def test_what_is_not_ours_to_restart_is_not_begun_with_and_not_put_back(tmp_path: Path) -> None:
     """Proxmox's HA would stop it, later and for good."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)

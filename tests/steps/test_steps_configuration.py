@@ -70,6 +70,53 @@ def test_what_is_given(features: str, message: str) -> None:
         steps.container_is_given(pct(f"features: {features}\n"), 950, "nesting, keyctl, fuse")
 
 
+@pytest.mark.parametrize("value", ["nesting=yes,keyctl=on,fuse=TRUE", "fuse=1,keyctl=1,nesting=1"])
+def test_container_is_given_what_proxmox_takes_for_yes(value: str) -> None:
+    steps.container_is_given(pct(f"features: {value}\n"), 950, "nesting, keyctl, fuse")
+
+
+def test_container_is_given_advice_keeps_the_users_own_features() -> None:
+    conf = "features: mknod=1,mount=nfs;cifs,keyctl=off\n"
+    with pytest.raises(AssertionError) as raised:
+        steps.container_is_given(pct(conf), 950, "nesting, keyctl, fuse")
+    assert str(raised.value).endswith(
+        "pct set 950 --features 'mknod=1,mount=nfs;cifs,keyctl=1,nesting=1,fuse=1', then restart it"
+    )
+
+
+def test_container_is_given_a_value_that_pct_cannot_parse_is_said_in_its_words() -> None:
+    conf = "features: nesting=1,keyctl=1,fuse=1,fusion=1\n"
+    with pytest.raises(AssertionError, match="cannot start: unable to parse value of 'features' -"):
+        steps.container_is_given(pct(conf), 950, "nesting, keyctl, fuse")
+
+
+def test_container_is_given_names_the_line_that_proxmox_does_not_read() -> None:
+    with pytest.raises(AssertionError, match=r"line 1, 'features = nesting=1', is no option: only"):
+        steps.container_is_given(pct("features = nesting=1\narch: x\n"), 950, "nesting")
+
+
+@pytest.mark.parametrize("word", ["yes", "1", "On"])
+def test_configured_unprivileged_in_any_of_proxmoxs_words(word: str) -> None:
+    of_target.configured_unprivileged(pct(f"unprivileged: {word}\n"), 950)
+    with pytest.raises(AssertionError, match="is privileged"):
+        of_target.configured_unprivileged(pct("unprivileged: off\n"), 950)
+
+
+def test_every_line_of_plain_lxc_is_read_as_lxc_does() -> None:
+    steps.every_line_is_in_effect(
+        Lxc(Machine({STARTED: f"  # x\n {FUSE}lxc.aa_profile = x\n"})), 950
+    )
+    with pytest.raises(AssertionError, match=r"'lxc.x: y' is no option: LXC starts no container"):
+        steps.every_line_is_in_effect(Lxc(Machine({STARTED: f"{FUSE}lxc.x: y\n"})), 950)
+
+
+def test_every_line_a_pending_change_that_takes_something_away_is_named() -> None:
+    harmless = f"{GOOD}[pve:pending]\nmemory: 1024\n"
+    steps.every_line_is_in_effect(pct(harmless), 950)
+    with pytest.raises(AssertionError, match=r"takes away keyctl, fuse: .*--revert features"):
+        steps.every_line_is_in_effect(pct(f"{GOOD}[pve:pending]\nfeatures: nesting=1\n"), 950)
+
+
 def test_what_plain_lxc_lacks_the_plan_gives() -> None:
     node = Machine({STARTED: FUSE})
     with pytest.raises(AssertionError, match=r"lacks nesting: .*remediation apply"):

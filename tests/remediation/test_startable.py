@@ -1,0 +1,67 @@
+"""Whether a stopped container can start, and what to do: before anybody is told to start it."""
+
+from __future__ import annotations
+
+import pytest
+
+from remediation import startable
+from remediation.runtime import Lxc
+from tests.remediation.test_apparmor import PROFILES
+from tests.steps.doubles import Machine, Runtime
+
+CONF = "/etc/pve/lxc/950.conf"
+LOADED = "lxc-phoenix-v2 (enforce)\nlxc_phoenix_v2 (enforce)\n"
+STARTER = "/usr/bin/lxc-start (enforce)\n"
+
+
+def runtime(written: str, loaded: str = LOADED + STARTER) -> Runtime:
+    return Runtime(Machine({CONF: written, PROFILES: loaded}))
+
+
+@pytest.mark.parametrize(
+    ("written", "cause"),
+    [
+        ("lxc.mount.entry: /dev/fuse\n", "the mount entry '/dev/fuse' lacks target, type, options"),
+        ("features: nesting=1,fusion=1\n", "unable to parse value of 'features' - format error: "),
+        (
+            "arch: amd64\nlxc.aa_profile: x\n",
+            f"is called lxc.apparmor.profile now ({CONF}, line 2)",
+        ),
+        ("lxc.apparmor.profile: lxc-other\n", "the kernel does not know its profile lxc-other"),
+        ("lxc.apparmor.profile: lxc_phoenix_v2\n", "its profile lxc_phoenix_v2 cannot be entered"),
+    ],
+)
+def test_hindrance_is_seen_in_the_file_and_the_kernel(written: str, cause: str) -> None:
+    assert cause in startable.hindrance(runtime(written), 950)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "features: nesting=1,fuse=yes\n",
+        "features: fusion=1\nfeatures: fuse=1\n",
+        "arch: amd64\n[pre]\nfeatures: fusion=1\nlxc.aa_profile: x\n",
+        "lxc.apparmor.profile: lxc-phoenix-v2\n",
+        "lxc.apparmor.profile: generated\n",
+        "lxc.apparmor.profile: unconfined\n",
+    ],
+)
+def test_hindrance_none_is_seen_where_there_is_none(written: str) -> None:
+    assert startable.hindrance(runtime(written), 950) == ""
+
+
+def test_hindrance_a_profile_of_any_name_is_entered_by_a_starter_without_a_profile() -> None:
+    assert startable.hindrance(runtime("lxc.apparmor.profile: lxc_phoenix_v2\n", LOADED), 950) == ""
+
+
+def test_hindrance_of_plain_lxc_is_in_its_own_file() -> None:
+    plain = "/var/lib/lxc/950/config"
+    node = Machine({plain: "lxc.mount.entry = /dev/fuse\n", PROFILES: LOADED})
+    assert f"({plain}, line 1)" in startable.hindrance(Lxc(node), 950)
+
+
+def test_how_a_container_that_cannot_start_is_mended_first() -> None:
+    pct, plain = runtime(""), Lxc(Machine())
+    assert startable.how(pct, 950, "") == "start it (pct start 950)"
+    assert startable.how(pct, 950, "x") == "mend that, then start it (pct start 950)"
+    assert startable.how(plain, 950, "") == "start it (lxc-start -n 950)"
