@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from remediation import archive
 from remediation.errors import FactError, LimitExceeded
 from remediation.transport import at_most
 
@@ -36,9 +37,6 @@ _RESTORE = (
 _REMOVE = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1" "$2"; test ! -d "$d" || sync "$d"'
 #: Of a run that was cut off: the file itself is as it was, and may not even be writable.
 _TIDY = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1"; test ! -d "$d" || sync "$d"'
-_KINDS = {tarfile.REGTYPE: "file", tarfile.SYMTYPE: "link", tarfile.DIRTYPE: "directory"}
-#: Attributes that say how tar stored the file rather than what it is.
-_OF_TAR = frozenset({"path", "linkpath", "size", "atime", "ctime", "mtime", "uid", "gid"})
 
 
 #: The largest file that is captured, and what tar adds to it: header, attributes, end (bytes).
@@ -72,7 +70,8 @@ def capture(on: Transport, path: str) -> FileState:
     """Return what is at ``path``; raises CommandFailed if it cannot be read.
 
     A device, socket or pipe raises FactError: nothing here writes to one. So does a file that is
-    larger than ``LARGEST``: it would lie in our memory, and in the journal.
+    larger than ``LARGEST``: it would lie in our memory, and in the journal. And what tar cannot
+    have written of one file: the machine may be hostile.
     """
     try:
         with at_most(LARGEST + _HEADERS):
@@ -83,24 +82,28 @@ def capture(on: Transport, path: str) -> FileState:
         raise _too_large(on, path) from None
     if result.exit_code and b"Cannot stat: No such file or directory" in result.stderr:
         return FileState()
-    stream = io.BytesIO(result.require().stdout)
-    with tarfile.open(fileobj=stream, errors="surrogateescape") as archive:
-        member = archive.next()
-        if member is None or member.type not in _KINDS:
-            raise FactError(f"on {on.machine}: {path} is neither a file, a link nor a directory")
-        file = archive.extractfile(member) if member.isreg() else None
-        content = file.read() if file else b""
-    if len(content) > LARGEST:
-        raise _too_large(on, path)
+    try:
+        member = archive.only_member(result.require().stdout, largest=LARGEST)
+    except archive.TooLarge:
+        raise _too_large(on, path) from None
+    except archive.UnreadableArchive as error:
+        raise FactError(
+            f"on {on.machine}: {path} cannot be captured: what tar there wrote of it cannot be "
+            f"read ({error}). Is it GNU tar?"
+        ) from error
+    if member is None:
+        raise FactError(f"on {on.machine}: {path} is neither a file, a link nor a directory")
+    if member.name.rstrip("/") != path.rstrip("/"):
+        raise FactError(f"on {on.machine}: tar was asked for {path}, and sent {member.name!r:.200}")
     return FileState(
-        kind=_KINDS[member.type],
-        content=content,
-        link=member.linkname,
+        kind=member.kind,
+        content=member.content,
+        link=member.link,
         mode=member.mode,
         uid=member.uid,
         gid=member.gid,
-        mtime=member.pax_headers.get("mtime", str(int(member.mtime))),
-        attributes={k: v for k, v in sorted(member.pax_headers.items()) if k not in _OF_TAR},
+        mtime=member.mtime,
+        attributes=member.attributes,
     )
 
 
@@ -211,6 +214,6 @@ def _archive(name: str, state: FileState) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(
         fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape"
-    ) as archive:
-        archive.addfile(member, io.BytesIO(state.content))
+    ) as packed:
+        packed.addfile(member, io.BytesIO(state.content))
     return buffer.getvalue()

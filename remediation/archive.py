@@ -1,0 +1,157 @@
+"""One file out of an archive that a machine made: read strictly, since the machine may lie.
+
+GNU tar's ``--format=posix`` with one file in it: an extended header, which holds what the plain one
+has no room for, the header, the content, and zeros to the end. All else is refused: a compressed
+archive, further members, sparse files, lengths that do not fit, numbers and times that no file has.
+It takes time linear in the archive's length, which the standard library's reader does not. Source:
+pax(1), GNU tar's manual on the posix format.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+KINDS = {b"0": "file", b"2": "link", b"5": "directory"}
+
+_BLOCK = 512
+_IDS, _MODES, _SIZES = 1 << 32, 0o10000, 1 << 40
+_TIME = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
+_NUMBER = re.compile(r"[0-9]{1,12}")
+#: What an extended header may hold beside what says how tar stored the file.
+_ATTRIBUTE = re.compile(r"(SCHILY\.(xattr|acl)|RHT\.security)\.[^\0=]{1,255}", re.DOTALL)
+_OF_TAR = frozenset({"path", "linkpath", "size", "atime", "ctime", "mtime", "uid", "gid"})
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file, link or directory as an archive has it; ``mtime`` is decimal text."""
+
+    name: str
+    kind: str
+    content: bytes = b""
+    link: str = ""
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    mtime: str = "0"
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+class UnreadableArchive(ValueError):
+    """It is not what tar writes of one file; the text says in which way."""
+
+
+class TooLarge(UnreadableArchive):
+    """Its file is larger than it may be."""
+
+
+def only_member(archive: bytes, *, largest: int) -> Member | None:
+    """Return the one member of an archive; None if it is a device or a pipe, or there is none.
+
+    Of a socket tar makes an empty archive.
+
+    Args:
+        archive: the bytes; the caller has limited them.
+        largest: how large the file may be (bytes).
+
+    Raises:
+        TooLarge: it is larger.
+        UnreadableArchive: it is not such an archive.
+    """
+    if archive and not archive.strip(b"\0"):
+        return None
+    extended: dict[str, str] = {}
+    header, rest = _header(archive)
+    if header[156:157] == b"x":
+        size = _octal(header[124:136], "the extended header's length")
+        extended = _extended(_exactly(rest, size))
+        header, rest = _header(rest[_padded(size) :])
+    kind = KINDS.get(header[156:157])
+    if kind is None and header[156:157] in b"346":
+        return None
+    if kind is None:
+        raise UnreadableArchive(f"a member of type {header[156:157]!r}")
+    size = _number(extended, "size", header[124:136], _SIZES) if kind == "file" else 0
+    if size > largest:
+        raise TooLarge(f"{size} bytes")
+    content = _exactly(rest, size)
+    if rest[_padded(size) :].strip(b"\0"):
+        raise UnreadableArchive("more than one member")
+    time = extended.get("mtime") or str(_octal(header[136:148], "mtime"))
+    if not _TIME.fullmatch(time):
+        raise UnreadableArchive(f"the time {time[:40]!r}")
+    prefix, name = _text(header[345:500]), _text(header[:100])
+    return Member(
+        name=extended.get("path") or (f"{prefix}/{name}" if prefix else name),
+        kind=kind,
+        content=content,
+        link=(extended.get("linkpath") or _text(header[157:257])) if kind == "link" else "",
+        mode=_number({}, "mode", header[100:108], _MODES),
+        uid=_number(extended, "uid", header[108:116], _IDS),
+        gid=_number(extended, "gid", header[116:124], _IDS),
+        mtime=time,
+        attributes={k: v for k, v in sorted(extended.items()) if k not in _OF_TAR},
+    )
+
+
+def _header(archive: bytes) -> tuple[bytes, bytes]:
+    """Return a header whose sum is right, and what follows."""
+    header = archive[:_BLOCK]
+    if len(header) < _BLOCK or header[257:262] != b"ustar":
+        raise UnreadableArchive("no header of a tar archive where one must be")
+    bare = header[:148] + b" " * 8 + header[156:]
+    if sum(bare) != _octal(header[148:156], "sum"):
+        raise UnreadableArchive("a header whose sum is wrong")
+    return header, archive[_BLOCK:]
+
+
+def _extended(text: bytes) -> dict[str, str]:
+    """Read the records of an extended header: ``LENGTH KEY=VALUE`` and a newline, each."""
+    found: dict[str, str] = {}
+    place = 0
+    while place < len(text):
+        digits, space, _ = text[place : place + 10].partition(b" ")
+        if not space or not digits.isdigit() or text[place + int(digits) - 1 :][:1] != b"\n":
+            raise UnreadableArchive("an extended header that cannot be read")
+        record = text[place + len(digits) + 1 : place + int(digits) - 1]
+        key, equals, value = (
+            each.decode(errors="surrogateescape") for each in record.partition(b"=")
+        )
+        if not equals or key in found or not (key in _OF_TAR or _ATTRIBUTE.fullmatch(key)):
+            raise UnreadableArchive(f"an extended header with {key[:60]!r}")
+        found[key] = value
+        place += int(digits)
+    return found
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _exactly(rest: bytes, size: int) -> bytes:
+    if len(rest) < size:
+        raise UnreadableArchive(f"{len(rest)} of {size} bytes")
+    return rest[:size]
+
+
+def _text(raw: bytes) -> str:
+    return raw.partition(b"\0")[0].decode(errors="surrogateescape")
+
+
+def _octal(raw: bytes, what: str) -> int:
+    digits = raw.strip(b" \0")
+    if not re.fullmatch(rb"[0-7]{1,12}", digits):
+        raise UnreadableArchive(f"{what} is {raw[:20]!r}")
+    return int(digits, 8)
+
+
+def _number(extended: dict[str, str], key: str, raw: bytes, end: int) -> int:
+    """Return a number of the extended header, else of the plain one; below ``end``."""
+    said = extended.get(key)
+    if said is not None and not _NUMBER.fullmatch(said):
+        raise UnreadableArchive(f"{key} is {said[:40]!r}")
+    value = int(said) if said is not None else _octal(raw, key)
+    if value >= end:
+        raise UnreadableArchive(f"{key} is {value}")
+    return value
