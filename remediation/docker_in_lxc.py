@@ -360,6 +360,12 @@ def setup_script(text: bytes | None) -> bytes:
     return _inserted(text, block, r"^echo 'Reloading|^\s*systemctl reload apparmor", SETUP_SCRIPT)
 
 
+#: What stands where our block does, by the two headings.
+_FORMER_BLOCK = re.compile(
+    rb"^# --- Storage driver ---\n.*?(?=^# --- Docker ---)", re.MULTILINE | re.DOTALL
+)
+
+
 def install_script(text: bytes | None) -> bytes:
     """Return the install script with ``set -e`` and fuse-overlayfs, before Docker itself.
 
@@ -367,6 +373,8 @@ def install_script(text: bytes | None) -> bytes:
     fuse-overlayfs on the hypervisor. The block enters the container as the script does.
     """
     block = content("install_docker_block.sh")
+    if text is not None and block.encode() not in text:
+        text = _FORMER_BLOCK.sub(b"", text)  # of an earlier version
     inserted = _inserted(text, block, r"^# --- Docker ---", INSTALL_SCRIPT)
     changed = inserted.decode(errors="surrogateescape")
     for function in ("inside", "installed", "fail"):

@@ -162,6 +162,17 @@ def test_after_leaves_settings_that_it_cannot_read(created: Node, text: str) -> 
     assert created.inside("docker").read_text() == "overlay2"
 
 
+def test_after_refuses_settings_of_more_than_a_mebibyte(created: Node) -> None:
+    with_docker(created)
+    text = '{"debug": true}' + " " * (2 << 20)
+    settings = with_daemon_json(created, text)
+    result = created.install_docker(AFTER)
+    assert result.returncode == 1
+    assert "or it is larger than 1 MiB" in result.stderr
+    assert settings.read_text() == text
+    assert created.inside("docker").read_text() == "overlay2"
+
+
 def test_after_notices_a_push_that_failed_silently(created: Node) -> None:
     with_docker(created)
     settings = with_daemon_json(created, MIRRORS)
