@@ -108,7 +108,7 @@ contents = st.one_of(
             *(b"", b"\n", b"no newline", b"crlf\r\nno newline", b"\xff\xfe\x00", b"\x00" * 600),
             *(LINE, b"mine\n" + LINE, LINE[:-1], "ü\n".encode(), "ü".encode("latin-1")),
             *(b'{"text": "not ours"}', b'"kind":"cut"}', b"x" * 4096, b"x" * 4097),
-            *(bytes(range(256)) * 16384, b"4 MB of one line" * 262144),
+            *(bytes(range(256)) * 3072, b"3/4 MB, one line" * 49152),
         ]
     ),
 )
