@@ -234,7 +234,7 @@ def _awake(
 
 def _start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
     tell(f"starting container {ctid}")
-    runtime.start(ctid)
+    startable.start(runtime, ctid)
     wait_until_booted(runtime.inside(ctid))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from remediation import apparmor, config, proxmox
-from remediation.errors import RemediationError
+from remediation.errors import CommandFailed, RemediationError
 from remediation.runtime import Pct
 
 if TYPE_CHECKING:
@@ -49,6 +49,25 @@ def how(runtime: Runtime, ctid: int, hindered: str) -> str:
     """
     command = f"pct start {ctid}" if isinstance(runtime, Pct) else f"lxc-start -n {ctid}"
     return f"mend that, then start it ({command})" if hindered else f"start it ({command})"
+
+
+def start(runtime: Runtime, ctid: int) -> None:
+    """Start a container; where that fails, name the cause, which pct's own words do not.
+
+    Args:
+        runtime: manages it.
+        ctid: the container.
+
+    Raises:
+        CommandFailed: with what the runtime said, and the cause where one is seen.
+    """
+    try:
+        runtime.start(ctid)
+    except CommandFailed as failed:
+        cause = hindrance(runtime, ctid)
+        if not cause:
+            raise
+        raise CommandFailed(failed.result, f"container {ctid} cannot start: {cause}") from failed
 
 
 def _options(written: ContainerConfig, *, pct: bool) -> Iterator[str]:

@@ -36,7 +36,7 @@ def container_is_running(runtime: Runtime, ctid: int) -> None:
 def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) -> None:
     """Stop, start, and wait until the guest has booted; that Docker runs is for a Then."""
     runtime.shutdown(ctid)
-    runtime.start(ctid)
+    startable.start(runtime, ctid)
     wait_until_booted(container)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from remediation import startable
+from remediation.errors import CommandFailed
 from remediation.runtime import Lxc
 from tests.remediation.test_apparmor import PROFILES
 from tests.steps.doubles import Machine, Runtime
@@ -58,6 +59,27 @@ def test_hindrance_of_plain_lxc_is_in_its_own_file() -> None:
     plain = "/var/lib/lxc/950/config"
     node = Machine({plain: "lxc.mount.entry = /dev/fuse\n", PROFILES: LOADED})
     assert f"({plain}, line 1)" in startable.hindrance(Lxc(node), 950)
+
+
+PROFILE_ABSENT = "sync_wait: 34 An error occurred in another process\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "cause"),
+    [
+        ("lxc.apparmor.profile: lxc-other\n", "950 cannot start: the kernel does not know its pro"),
+        ("arch: amd64\n", ""),
+    ],
+)
+def test_start_that_fails_names_the_cause_that_pct_does_not(written: str, cause: str) -> None:
+    pct = runtime(written)
+    assert isinstance(pct.node, Machine)
+    pct.node.files["/etc/pve/ha/resources.cfg"] = None
+    pct.node.answers["pct start 950"] = (255, "", PROFILE_ABSENT)
+    with pytest.raises(CommandFailed, match="sync_wait: 34") as raised:
+        startable.start(pct, 950)
+    assert (cause or PROFILE_ABSENT.strip()) in str(raised.value)
+    assert ("cannot start" in str(raised.value)) is bool(cause)
 
 
 def test_how_a_container_that_cannot_start_is_mended_first() -> None:
