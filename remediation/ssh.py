@@ -19,7 +19,7 @@ import paramiko
 
 from remediation.errors import CommandFailed, LimitExceeded, TransportError, Unreachable
 from remediation.known_hosts import KnownHosts
-from remediation.ssh_config import route
+from remediation.ssh_config import in_brackets, route
 from remediation.transport import (
     HOLD_TIMEOUT,
     RELEASE_TIMEOUT,
@@ -74,7 +74,8 @@ class SshAddress:
     def __str__(self) -> str:
         """``user@host:port``, as far as it was stated, without the default port."""
         user = f"{self.user}@" if self.user else ""
-        return f"{user}{self.host}" + (f":{self.port}" if self.port not in {None, 22} else "")
+        port = f":{self.port}" if self.port not in {None, 22} else ""
+        return f"{user}{in_brackets(self.host)}{port}"
 
 
 class _Refuse(paramiko.MissingHostKeyPolicy):

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
     from remediation.ssh import SshAddress
 
-#: A machine as ssh's -J takes it.
-FORM = r"(?:(?P<user>[^@/\s]+)@)?(?P<host>[^@:/\s]+)(?::(?P<port>[0-9]+))?"
+#: A machine as ssh's -J takes it; an IPv6 address stands in brackets, with its interface.
+FORM = (
+    r"(?:(?P<user>[^@/\s]+)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?\]|[^@:/\s\[\]]+)"
+    r"(?::(?P<port>[0-9]+))?"
+)
 _CONFIG = "~/.ssh/config"
 #: Of these the one that is said first counts.
 _COMPETING = ("proxycommand", "proxyjump")
@@ -35,6 +39,11 @@ _KNOWN_HOSTS = {
     "userknownhostsfile": "~/.ssh/known_hosts ~/.ssh/known_hosts2",
     "globalknownhostsfile": "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2",
 }
+
+
+def in_brackets(host: str) -> str:
+    """Return a host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Hop:
 
     def __str__(self) -> str:
         """``user@host:port``, always with the port."""
-        return f"{self.user}@{self.host}:{self.port}"
+        return f"{self.user}@{in_brackets(self.host)}:{self.port}"
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -104,7 +113,7 @@ def route(address: SshAddress) -> list[Hop]:
         port = int(match["port"]) if match["port"] else None
         address = replace(
             address,
-            host=match["host"],
+            host=match["host"].strip("[]"),
             port=port,
             user=match["user"],
             identity=None,

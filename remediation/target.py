@@ -11,8 +11,10 @@ Proxmox host over SSH. What else there is to say stands in a target file, by nam
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import stat
 import tomllib
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "lab/950"
 EXPECTED = "lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID, for example root@pve1/950"
+#: A target file is written by hand (bytes).
+_LONGEST = 1 << 20
 _FORM = re.compile(ssh_config.FORM + r"/(?P<ctid>[0-9]+)")
 _PLACES = ("lab", "local")
 #: What decides which runtime there is: Proxmox has LXC's own tools, too, so pct comes first.
@@ -177,7 +181,7 @@ def parse(text: str) -> Target:
         raise UsageError(
             f"target {text!r}: expected {EXPECTED}, or a name in a target file (--target-file)"
         )
-    host, ctid = match["host"], int(match["ctid"])
+    host, ctid = match["host"].strip("[]"), int(match["ctid"])
     try:
         if host == "lab":
             return _of_the_lab(ctid)
@@ -224,18 +228,40 @@ def find(text: str | None, file: Path | None = None) -> Target:
 
 def _tables(file: Path) -> dict[str, dict[str, object]]:
     try:
-        tables = tomllib.loads(file.read_text())
+        tables = tomllib.loads(_content(file).decode())
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # TOML's own error and Unicode's
         raise UsageError(f"{file}: is not TOML: {error}") from error
+    except RecursionError:
+        raise UsageError(f"{file}: its tables are nested too deep; write [NAME] alone") from None
     for key, value in tables.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            raise UsageError(
+                f"{file}: [[{key}]] is a list of tables; a target is one table: write [{key}]"
+            )
         if not isinstance(value, dict):
             raise UsageError(
                 f"{file}: {key}: stands outside of a table; write it below a line [NAME], which "
                 "names the target that it is said of"
             )
     return tables
+
+
+def _content(file: Path) -> bytes:
+    """Read a regular file of a bearable size; anything else may never end."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as opened:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{file}: is not a regular file; a target file is one")
+        content = opened.read(_LONGEST + 1)
+    if len(content) > _LONGEST:
+        raise UsageError(
+            f"{file}: is too large ({found.st_size} bytes); a target file has at most "
+            f"{_LONGEST >> 20} MiB"
+        )
+    return content
 
 
 def _read(where: str, table: dict[str, object]) -> Target:

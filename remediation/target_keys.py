@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import shlex
 from difflib import get_close_matches
@@ -21,6 +22,14 @@ _CTIDS = range(100, 1_000_000_000)
 _PORTS = range(1, 1 << 16)
 #: What ``create`` and ``provision`` may hold in braces; ``${HOME}`` is a shell's.
 _PLACEHOLDER = re.compile(r"(?<!\$)\{\w*\}")
+#: An image as Docker names it. Source: github.com/distribution/reference, regexp.go.
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_NAME = rf"{_COMPONENT}(?:/{_COMPONENT})*"
+_TAG, _DIGEST = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"[A-Za-z][A-Za-z0-9]*:[0-9a-fA-F]{32,}"
+_IMAGE = re.compile(rf"(?:{_DOMAIN}/)?{_NAME}(?::{_TAG})?(?:@{_DIGEST})?")
+_REGISTRY = re.compile(rf"{_DOMAIN}(?:/{_NAME})?")
 _HOST = 'a host name, an alias of ~/.ssh/config, "local" or "lab"'
 #: Keys that say nothing when they are empty, and what they hold.
 _NEVER_EMPTY = {
@@ -50,6 +59,7 @@ def wrong(target: Target) -> Iterator[tuple[str, str]]:
     if said := _no_host(target.host):
         yield "host", said
     yield from _wrong_numbers(target)
+    yield from _wrong_places(target)
     for jump in target.jump.split(",") if target.jump else []:
         match = re.fullmatch(ssh_config.FORM, jump)
         if match is None or int(match["port"] or _PORTS[0]) not in _PORTS:
@@ -61,6 +71,16 @@ def wrong(target: Target) -> Iterator[tuple[str, str]]:
             yield key, f"{line!r}: {error}; expected a command line"
         for unknown in {*_PLACEHOLDER.findall(line)} - {"{ctid}"}:
             yield key, f"{line!r}: {unknown} is not known; write {{ctid}}"
+
+
+def _wrong_places(target: Target) -> Iterator[tuple[str, str]]:
+    for key, path in (("repository", target.repository), ("backups", target.backups)):
+        if path.strip() and not path.startswith("/"):
+            yield key, f"{path!r} is not absolute; expected a directory of the node, as /srv/{key}"
+    if target.image.strip() and not _IMAGE.fullmatch(target.image):
+        yield "image", f"{target.image!r} is no reference of an image; expected NAME[:TAG][@DIGEST]"
+    if target.registry and not _REGISTRY.fullmatch(target.registry):
+        yield "registry", f"{target.registry!r}: expected HOST[:PORT][/PATH]"
 
 
 def _wrong_numbers(target: Target) -> Iterator[tuple[str, str]]:
@@ -75,7 +95,7 @@ def _wrong_numbers(target: Target) -> Iterator[tuple[str, str]]:
         yield "reserved", f"holds {twice[0]} more than once; write each id once"
     if target.port is not None and target.port not in _PORTS:
         yield "port", f"{target.port} is no port; expected {_PORTS[0]} to {_PORTS[-1]}"
-    if not target.backup_age > 0:  # TOML has nan, too
+    if not 0 < target.backup_age < math.inf:  # TOML has nan, too
         yield "backup_age", f"is {target.backup_age:g}; expected hours, more than 0"
 
 
@@ -84,8 +104,9 @@ def _no_host(host: str) -> str:
     if match := re.fullmatch(ssh_config.FORM, host):
         said = {"user": match["user"] and f'"{match["user"]}"', "port": match["port"]}
         more = [f"{key} = {value}" for key, value in said.items() if value]
-        write = " and ".join([f'host = "{match["host"]}"', *more])
-        return f"{host!r} is more than a host; write {write}" if more else ""
+        alone = match["host"].strip("[]")
+        write = " and ".join([f'host = "{alone}"', *more])
+        return f"{host!r} is more than a host; write {write}" if more or alone != host else ""
     try:
         ipaddress.ip_address(host)
     except ValueError:
