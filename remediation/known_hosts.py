@@ -7,9 +7,10 @@ Source: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
@@ -46,8 +47,8 @@ class KnownHosts:
         self._entries = [entry for file in files for entry in _entries(file)]
 
     def tell(self, keys: paramiko.HostKeys) -> None:
-        """Add to ``keys`` what is known; of two keys of a kind for one name the first counts."""
-        _fill(keys, (entry for entry in self._entries if self.revoked(entry.key) is None))
+        """Add to ``keys`` what is known; of several keys of a kind for one name each counts."""
+        _fill(keys, [entry for entry in self._entries if self.revoked(entry.key) is None])
 
     def revoked(self, key: paramiko.PKey) -> Entry | None:
         """Return where a key is revoked, if it is."""
@@ -60,13 +61,43 @@ class KnownHosts:
         )
 
 
+class _AnyOf:
+    """Several keys of one kind, each of them equal to it: paramiko compares with one alone."""
+
+    def __init__(self, first: paramiko.PKey) -> None:
+        self.keys = [first]
+
+    def __eq__(self, other: object) -> bool:
+        return other in self.keys
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.keys))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.keys[0], name)
+
+
 def _fill(keys: paramiko.HostKeys, entries: Iterable[Entry]) -> paramiko.HostKeys:
     for entry in entries:
         kind = entry.key.get_name()
         for name in entry.names:
-            if kind not in (keys.lookup(name) or {}):
-                keys.add(name, kind, entry.key)
+            known: Any = keys.lookup(name) or {}
+            if kind not in known:
+                keys.add(name, kind, _AnyOf(entry.key))  # type: ignore[arg-type]
+            else:
+                known[kind].keys.append(entry.key)
     return keys
+
+
+def _meant(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a line but those that it takes back (``!name``)."""
+    escaped = [re.escape(name[1:]) for name in names if name.startswith("!")]
+    not_meant = [each.replace(r"\*", ".*").replace(r"\?", ".") for each in escaped]
+    return tuple(
+        name
+        for name in names
+        if not name.startswith("!") and not any(re.fullmatch(each, name) for each in not_meant)
+    )
 
 
 def _entries(file: str) -> Iterator[Entry]:
@@ -80,7 +111,7 @@ def _entries(file: str) -> Iterator[Entry]:
             continue
         words = words if marker == _REVOKED else [marker, *words]
         if (entry := _parsed(" ".join(words))) is not None:
-            names = tuple(entry.hostnames)
+            names = _meant(entry.hostnames)
             yield Entry(names, entry.key, file, number, revoked=marker == _REVOKED)
 
 

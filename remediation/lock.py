@@ -19,6 +19,7 @@ import shlex
 import socket
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -120,7 +121,12 @@ class Lock:
             return self._node.hold(["sh", "-c", _HOLD, "lock", self._path, described, mark], _HELD)
         except CommandFailed as error:
             if error.result.exit_code != _TAKEN:
-                raise
+                why = error.result.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+                raise TransportError(
+                    f"on {self._node.machine}: the lock {self._path} cannot be taken, and nothing "
+                    f"was changed: {why}. Is its file system full or read-only? findmnt -T "
+                    f"{shlex.quote(str(PurePosixPath(self._path).parent))}"
+                ) from None
             # Not from the error: who is told by whom the node is used need not read our script.
             raise LockedError(_in_use(self._node.machine, error.result.stderr)) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import os
 import re
 import secrets
 import shlex
@@ -13,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import paramiko
 
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _CHUNK = 1 << 16
-#: What it says, among others, where nothing comes in time.
-_NO_SESSION = "No existing session"
+#: What it says, among others, where nothing comes in time; and where there is no key.
+_NO_SESSION, _NO_KEY = "No existing session", "No authentication methods available"
+#: What comes before an SSH server's greeting, and with it, is shorter (bytes).
+_GREETING = 16 << 10
 #: How often an open channel is looked at while nothing arrives (seconds).
 _POLL = 0.005
 #: How soon a connection that was cut is known to be, where a command has no end (seconds).
@@ -187,6 +190,7 @@ class Ssh(Base):
         """Connect to one machine, directly or through the one before it, and keep the client."""
         client = paramiko.SSHClient()
         self._clients.append(client)
+        exposed = any(map(_exposed, hop.offered))
         known = KnownHosts(hop.known_hosts)
         known.tell(client.get_host_keys())
         client.set_missing_host_key_policy(_Refuse(hop, known))
@@ -195,13 +199,13 @@ class Ssh(Base):
                 hop.host,
                 port=hop.port,
                 username=hop.user,
-                key_filename=list(hop.identities),  # type: ignore[arg-type]  # stubs know no list
+                key_filename=_usable(hop, exposed=exposed),  # type: ignore[arg-type]  # a list, too
                 allow_agent=hop.own_keys,
-                look_for_keys=hop.own_keys,
+                look_for_keys=hop.own_keys and not exposed,
                 timeout=self._connect_timeout,
                 banner_timeout=self._connect_timeout,
                 auth_timeout=self._connect_timeout,
-                sock=self._channel(through, hop) if through else None,
+                sock=self._greeted(hop, through),  # type: ignore[arg-type]  # what is used of one
             )
         except paramiko.BadHostKeyException as error:
             _require_not_revoked(known, hop.key_name, error.key)
@@ -227,18 +231,35 @@ class Ssh(Base):
             login and isinstance(error, paramiko.SSHException)  # a key file that it cannot read
         ):
             unusable = [f"\n{why}" for why in map(_unusable, hop.offered) if why]
-            said = f"{name} lets nobody in with our keys as {hop.user} (passwords are not tried)"
-            return f"{said}: {error}{''.join(unusable)}\n{by_hand}"
+            why = f"{name} accepts none of the SSH keys offered"
+            if _NO_KEY in str(error) or not _refused(error):
+                why = f"no SSH key found to offer ({_searched(hop)})"
+            said = f"login as {hop.user} on {name} failed: {why}. Password login is not attempted."
+            return f"{said}{''.join(unusable)}\n{by_hand}"
         said = f"cannot reach {name} by SSH: "
         # Refused before it stood is another error: what resets, and is no jump host, has answered.
         reset = isinstance(error, ConnectionResetError) and self._clients == [client]
-        answered = transport is not None or reset
-        if not answered or (transport is not None and transport.remote_version):
-            return said + _said(error)
-        cause = error.__context__ or error  # paramiko's own words are of a "banner"
-        silent = isinstance(cause, TimeoutError) or _NO_SESSION in str(cause)
-        why = f"it said nothing for {self._connect_timeout:g} s" if silent else _said(cause)
-        return f"{said}it answers, but not as an SSH server ({why})\n{by_hand}"
+        if isinstance(error, _NoServer) or (reset and transport is None):
+            return f"{said}it answers, but not as an SSH server ({_said(error)})\n{by_hand}"
+        if transport is not None and _NO_SESSION in str(error):
+            silent = (
+                f"it greeted as an SSH server, then sent nothing for {self._connect_timeout:g} s"
+            )
+            return f"{said}{silent}\n{by_hand}"
+        return said + _said(error)
+
+    def _greeted(self, hop: Hop, through: paramiko.Transport | None) -> _Greeted:
+        """Return a connection whose other side has greeted as an SSH server does."""
+        timeout = self._connect_timeout
+        where = (hop.host, hop.port)
+        stream = (
+            self._channel(through, hop) if through else socket.create_connection(where, timeout)
+        )
+        try:
+            return _Greeted(stream, _greeting(stream, timeout))
+        except BaseException:
+            stream.close()
+            raise
 
     def _channel(self, through: paramiko.Transport, hop: Hop) -> paramiko.Channel:
         here = ("127.0.0.1", 0)  # the origin, which nobody checks (RFC 4254, 7.2)
@@ -364,6 +385,47 @@ class Ssh(Base):
             raise too_much(self.machine, argv, most)
 
 
+class _NoServer(OSError):
+    """What answers does not greet as an SSH server does; says how."""
+
+
+class _Greeted:
+    """A connection of which the beginning was read already, and is read again first."""
+
+    def __init__(self, stream: socket.socket | paramiko.Channel, begun: bytes) -> None:
+        self._stream, self._begun = stream, begun
+
+    def recv(self, size: int) -> bytes:
+        if not self._begun:
+            return self._stream.recv(size)
+        first, self._begun = self._begun[:size], self._begun[size:]
+        return first
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _greeting(stream: socket.socket | paramiko.Channel, patience: float) -> bytes:
+    """Read until a whole line begins as RFC 4253 has it (4.2); paramiko would read for ever."""
+    end, said = time.monotonic() + patience, bytearray()
+    while not any(line.startswith(b"SSH-") for line in said.split(b"\n")[:-1]):
+        first = f"; it begins with {_first_line(bytes(said))!r}" if said else ""
+        if len(said) > _GREETING:
+            raise _NoServer(f"it sent {len(said)} bytes and no greeting{first}")
+        try:
+            stream.settimeout(max(0.001, end - time.monotonic()))
+            chunk = stream.recv(_GREETING)
+        except TimeoutError as error:
+            what = "no greeting" if said else "nothing"
+            raise _NoServer(f"it said {what} for {patience:g} s{first}") from error
+        except OSError as error:
+            raise _NoServer(f"{_said(error)}{first}") from error
+        if not chunk:
+            raise _NoServer(f"the other side closed the connection{first}")
+        said += chunk
+    return bytes(said)
+
+
 class _Held:
     """A held command over SSH: the server ends its input when the connection is gone."""
 
@@ -388,6 +450,40 @@ def _first_line(said: bytes) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")[:80]
 
 
+def _refused(error: Exception) -> bool:
+    """Whether the server said no; else no key was there that could be read."""
+    kinds = paramiko.AuthenticationException, paramiko.PasswordRequiredException
+    return isinstance(error, kinds[0]) and not isinstance(error, kinds[1])
+
+
+def _exposed(identity: str) -> bool:
+    """Whether others may read a key's file, for which OpenSSH does not offer it."""
+    try:
+        found = Path(identity).expanduser().stat()
+    except (OSError, RuntimeError):  # the latter: ~somebody who is not there
+        return False
+    return found.st_uid == os.getuid() and bool(found.st_mode & 0o077)
+
+
+def _usable(hop: Hop, *, exposed: bool) -> list[str]:
+    """Return the files of the keys to offer; the user's own among them if paramiko may not look."""
+    own = [file for file in hop.offered if Path(file).expanduser().is_file()] if exposed else []
+    return [
+        str(Path(file).expanduser())
+        for file in dict.fromkeys([*hop.identities, *own])
+        if not _exposed(file)
+    ]
+
+
+def _searched(hop: Hop) -> str:
+    """Return where no key was found."""
+    stated = [f"none in {file}" for file in hop.identities]
+    if not hop.own_keys:
+        return ", ".join(stated) or "none was named"
+    agent = "none in the agent" if os.environ.get("SSH_AUTH_SOCK") else "no agent"
+    return ", ".join([*stated, agent, "none in ~/.ssh"])
+
+
 def _unusable(identity: str) -> str:
     """Return why a key's file was not offered; empty: it was, or is not there."""
     try:
@@ -401,6 +497,12 @@ def _unusable(identity: str) -> str:
         return ""
     except Exception:  # noqa: BLE001 - paramiko's, cryptography's, of kinds that are not told
         return f"{identity} is no private key that can be used here"
+    if _exposed(identity):
+        mode = Path(identity).expanduser().stat().st_mode & 0o7777
+        return (
+            f"{identity} was not offered: its mode is {mode:04o}, so others may read it (OpenSSH "
+            f"refuses it, too): chmod 600 {identity}"
+        )
     return ""
 
 

@@ -103,14 +103,46 @@ def test_known_hosts_that_cannot_be_read_know_nobody(home: Path, server: Sshd, s
         ssh.run(["true"])
 
 
-def test_of_two_keys_for_a_name_the_first_counts(
-    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path
+def openssh(home: Path, server: Sshd) -> bool:
+    """Whether OpenSSH's own client connects."""
+    client = ["ssh", "-F", "none", "-i", home / ".ssh/id_ed25519", "-o", "BatchMode=yes"]
+    client += ["-o", f"UserKnownHostsFile={home}/.ssh/known_hosts", "-p", str(server.port)]
+    argv = [*client, f"{ME}@127.0.0.1", "true"]
+    return subprocess.run(argv, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["stale after", "stale before"])
+def test_known_hosts_with_two_keys_for_a_name_takes_either(
+    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path, order: int
 ) -> None:
-    """As with paramiko's own reader: one that is appended later replaces nothing."""
+    """As OpenSSH does, wherever the stale one stands."""
     other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
-    with (home / ".ssh/known_hosts").open("a") as known:
-        known.write(f"[127.0.0.1]:{server.port} {other}")
+    lines = [server.known_as, f"[127.0.0.1]:{server.port} {other}"][::order]
+    (home / ".ssh/known_hosts").write_text("".join(lines))
     assert ssh.run(["true"]).ok
+    assert openssh(home, server)
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        ("!{0},{0}", False),
+        ("{0},!{0}", False),
+        ("!elsewhere,{0}", True),
+        ("{0},!*", False),
+    ],
+)
+def test_known_hosts_with_a_name_taken_back_is_read_as_openssh_does(
+    home: Path, server: Sshd, ssh: Ssh, names: str, taken: bool
+) -> None:
+    name, _, key = server.known_as.partition(" ")
+    (home / ".ssh/known_hosts").write_text(f"{names.format(name)} {key}")
+    assert openssh(home, server) is taken
+    if taken:
+        assert ssh.run(["true"]).ok
+    else:
+        with pytest.raises(TransportError, match=not_known(server)):
+            ssh.run(["true"])
 
 
 def test_the_machines_own_known_hosts(home: Path, server: Sshd, ssh: Ssh, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from flag import ON, Flag, journal
 
 from remediation.action import Step
-from remediation.errors import CommandFailed, LockedError, TransportError
+from remediation.errors import LockedError, TransportError
 from remediation.lock import Lock
 from remediation.plan import Plan
 from remediation.transport import Local
@@ -205,12 +205,28 @@ def test_a_command_of_another_run_does_not_keep_it(path: str) -> None:
 
 
 def test_what_cannot_be_locked_is_not_called_taken(tmp_path: Path) -> None:
-    with (
-        pytest.raises(CommandFailed, match=r"cannot create|No such file") as caught,
-        Lock(ON, str(tmp_path / "none/gate.lock")).held("look"),
-    ):
+    path = tmp_path / "none/gate.lock"
+    with pytest.raises(TransportError) as caught, Lock(ON, str(path)).held("look"):
         pass
-    assert not isinstance(caught.value, LockedError)
+    assert re.fullmatch(
+        rf"on localhost: the lock {path} cannot be taken, and nothing was changed: .*cannot create"
+        rf".*Is its file system full or read-only\? findmnt -T {path.parent}",
+        str(caught.value),
+    )
+    assert caught.value.__cause__ is None  # or our script would be shown
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_lock_on_a_read_only_file_system_says_so(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", str(tmp_path)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with pytest.raises(TransportError, match="Read-only file system") as caught:
+            Lock(ON, str(tmp_path / "gate.lock")).held("look").__enter__()
+        assert "\n" not in str(caught.value)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 @pytest.mark.parametrize("content", ["", "not JSON", "[]"])

@@ -53,8 +53,8 @@ def test_a_refused_key_names_the_user_and_a_command_to_try(
     with pytest.raises(TransportError) as raised:
         Ssh(SshAddress("127.0.0.1", server.port, ME, stranger)).run(["true"])
     assert str(raised.value) == (
-        f"{ME}@127.0.0.1:{server.port} lets nobody in with our keys as {ME} "
-        "(passwords are not tried): Authentication failed.\n"
+        f"login as {ME} on {ME}@127.0.0.1:{server.port} failed: {ME}@127.0.0.1:{server.port} "
+        "accepts none of the SSH keys offered. Password login is not attempted.\n"
         f"try it by hand: ssh -o BatchMode=yes -p {server.port} {ME}@127.0.0.1 true"
     )
 
@@ -102,11 +102,15 @@ def test_a_key_of_a_kind_that_paramiko_cannot_use(home: Path, server: Sshd) -> N
 
 
 def test_nobody_listens(home: Path) -> None:
-    with pytest.raises(TransportError, match=r"cannot reach x@127\.0\.0\.1:1 by SSH: .*connect"):
+    with pytest.raises(
+        TransportError, match=r"cannot reach x@127\.0\.0\.1:1 by SSH: Connection refused$"
+    ):
         Ssh(SshAddress("127.0.0.1", 1, "x")).run(["true"])
 
 
 CLOSED, RESET, SILENT, WEB = "closed", "reset", "silent", "web"
+#: What greets, or almost, and is no server to talk to.
+ENDLESS, LINES, MUTE = "endless", "lines", "mute"
 
 
 #: Which of the two comes first is the kernel's to say: our own greeting is never read.
@@ -130,7 +134,11 @@ def no_ssh() -> Iterator[Callable[[str], int]]:
                 if how == WEB:
                     one.recv(100)
                     one.sendall(b"HTTP/1.1 400 Bad Request\r\n" * 200)
-                if how != SILENT:
+                while how in {ENDLESS, LINES}:
+                    one.sendall(b"\x1b[2Jevil" * 100 + b"\n" * (how == LINES))
+                if how == MUTE:
+                    one.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+                if how not in {SILENT, MUTE}:
                     one.close()
 
         threading.Thread(target=answer, daemon=True).start()
@@ -147,7 +155,9 @@ def no_ssh() -> Iterator[Callable[[str], int]]:
         (CLOSED, ENDED),
         (RESET, ENDED),
         (SILENT, r"it said nothing for 0\.5 s"),
-        (WEB, ".*"),
+        (WEB, r"it said nothing for 0\.5 s"),
+        (ENDLESS, r"it sent [0-9]+ bytes and no greeting; it begins with 'evil.*'"),
+        (LINES, r"it sent [0-9]+ bytes and no greeting; it begins with 'evil.*'"),
     ],
 )
 def test_what_answers_and_is_no_ssh_server(
@@ -163,6 +173,67 @@ def test_what_answers_and_is_no_ssh_server(
         str(raised.value),
     )
     assert "Errno" not in str(raised.value)
+    assert "\x1b" not in str(raised.value)
+
+
+def test_ssh_to_a_server_that_falls_silent_says_so_and_leaves_nothing_running(
+    home: Path, no_ssh: Callable[[str], int]
+) -> None:
+    port, before, began = no_ssh(MUTE), threading.active_count(), time.monotonic()
+    ssh = Ssh(SshAddress("127.0.0.1", port, ME), connect_timeout=1)
+    with pytest.raises(TransportError) as raised:
+        ssh.run(["true"])
+    assert time.monotonic() - began < 10
+    assert str(raised.value).startswith(
+        f"cannot reach {ME}@127.0.0.1:{port} by SSH: it greeted as an SSH server, then sent "
+        "nothing for 1 s\ntry it by hand: ssh "
+    )
+    end = time.monotonic() + 10
+    while threading.active_count() > before:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_ssh_with_no_key_says_where_it_looked(home: Path, server: Sshd) -> None:
+    (home / ".ssh/id_ed25519").unlink()
+    with pytest.raises(TransportError) as raised:
+        Ssh(SshAddress("127.0.0.1", server.port, ME)).run(["true"])
+    assert (
+        "failed: no SSH key found to offer (no agent, none in ~/.ssh). "
+        "Password login is not attempted.\n"
+    ) in str(raised.value)
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["by the target", "the user's own"])
+def test_ssh_with_a_key_that_others_may_read_does_not_offer_it(
+    home: Path, server: Sshd, stated: bool
+) -> None:
+    """OpenSSH does not, either: what works here must work by hand."""
+    key = home / ".ssh/id_ed25519"
+    key.chmod(0o644)
+    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, key if stated else None))
+    with pytest.raises(TransportError) as raised:
+        ssh.run(["true"])
+    name = key if stated else "~/.ssh/id_ed25519"
+    assert (
+        f"\n{name} was not offered: its mode is 0644, so others may read it (OpenSSH refuses it, "
+        f"too): chmod 600 {name}\n"
+    ) in str(raised.value)
+    client = ["ssh", "-F", "none", "-i", key, "-o", "BatchMode=yes", "-p", str(server.port)]
+    client += ["-o", f"UserKnownHostsFile={home}/.ssh/known_hosts", f"{ME}@127.0.0.1", "true"]
+    assert subprocess.run(client, check=False, capture_output=True).returncode == 255
+    key.chmod(0o600)
+    assert ssh.run(["true"]).ok
+    ssh.close()
+
+
+def test_ssh_with_one_key_that_others_may_read_offers_the_others(home: Path, server: Sshd) -> None:
+    argv = ["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(home / ".ssh/id_ecdsa")]
+    subprocess.run(argv, check=True)
+    (home / ".ssh/id_ecdsa").chmod(0o640)
+    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
+    assert ssh.run(["true"]).ok
+    ssh.close()
 
 
 def test_a_reset_that_comes_before_connect_returns_is_an_answer(

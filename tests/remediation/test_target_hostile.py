@@ -66,7 +66,7 @@ DEEP = 100_000
     ("text", "said"),
     [
         ("[[pve1]]\nctid = 950\n", "[[pve1]] is a list of tables; a target is one table: write [p"),
-        (f"[{'a.' * DEEP}a]\n", "nested too deep|pve1"),
+        (f"[{'a.' * 5_000}a]\n", "nested too deep|pve1"),
         (f"a = {'[' * DEEP}{']' * DEEP}\n", "nested too deep"),
         (f"a = {'{a = ' * DEEP}1{'}' * DEEP}\n", "nested too deep"),
         ("\xff\xfe", "is not TOML"),
