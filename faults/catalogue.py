@@ -11,6 +11,7 @@ from faults.rows import (
     apparmor,
     comparisons,
     configuration,
+    confinement,
     docker,
     prerequisites,
     provisioning,
@@ -30,6 +31,7 @@ __all__ = ["CTID", "FAULTS", "chosen", "killers", "third"]
 FAULTS: tuple[Fault, ...] = (
     *configuration.FAULTS,
     *apparmor.FAULTS,
+    *confinement.FAULTS,
     *docker.FAULTS,
     *provisioning.FAULTS,
     *comparisons.FAULTS,

@@ -33,6 +33,7 @@ CURRENT = "The deployed profile is the kernel's"
 ENFORCED = "The profile is loaded and enforced"
 ONE_NAME = "The profile has one name everywhere"
 CONFINED = "The container runs under the profile"
+REFUSED = "The profile refuses what a container must not do"
 # -- the container
 ENTRIES = "No mount entry is cut short"
 GIVEN = "The container is given what Docker needs"
@@ -60,7 +61,7 @@ LETTER = "The letter of the plan's rollback leaves a Docker that does not start"
 
 #: What cannot be judged while the container does not run.
 INSIDE = (
-    *(CONFINED, THERE, UNPRIVILEGED, UNITS, INSTALLED, SETTINGS, HAS_DOCKER, DRIVER),
+    *(CONFINED, REFUSED, THERE, UNPRIVILEGED, UNITS, INSTALLED, SETTINGS, HAS_DOCKER, DRIVER),
     *(MOUNT, HELLO, DENIALS, AGAIN),
 )
 

@@ -26,4 +26,10 @@ Feature: The container is confined by the profile it is given
   Scenario: The container runs under the profile
     Given the container is running
     Then the container's first process runs under "lxc-phoenix-v2", enforced
+    And every process of the container runs under "lxc-phoenix-v2", enforced
     And the configuration in effect assigns the profile "lxc-phoenix-v2"
+
+  @node @container @req:STEP-2.2
+  Scenario: The profile refuses what a container must not do
+    Given the container is running
+    Then the container is refused what only "lxc-phoenix-v2" refuses it

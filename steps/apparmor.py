@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the 
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING
 from pytest_bdd import parsers, then
 
 from gate import evidence
-from remediation import apparmor, docker_in_lxc
+from remediation import apparmor, confinement, docker_in_lxc
 from remediation.errors import CommandFailed, FactError
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
+    from remediation.confinement import Process
     from remediation.runtime import Runtime
     from remediation.target import Target
     from remediation.transport import Transport
@@ -172,12 +174,12 @@ def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
 
 @then(parsers.parse('the kernel enforces the profile "{name}"'))
 def kernel_enforces(node: Transport, name: str) -> None:
-    """Complain mode lets everything pass."""
+    """Every other mode is named for what it does: complain confines nothing, kill does."""
     mode = apparmor.loaded_profiles(node).get(name)
     assert mode, (
         f"the kernel does not know the profile {name}: apparmor_parser -r /etc/apparmor.d/{name}"
     )
-    assert mode == "enforce", f"the profile {name} is in {mode} mode: nothing is confined by it"
+    assert mode == "enforce", f"the profile {name} is {confinement.meaning(mode)}"
 
 
 @then(parsers.parse('the kernel\'s policy for "{name}" is what its file says'))
@@ -210,8 +212,8 @@ def first_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
 
 @evidence.explanation
 def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
-    if label.startswith(f"{name} "):
-        return "nothing is held back by it"
+    if label.startswith(f"{name} ("):
+        return f"it is {confinement.stranger(label, name)}"
     started = [o.value for o in runtime.effective(ctid).all("lxc.apparmor.profile")]
     if name in started[:-1]:
         return f"its configuration assigns {', then '.join(started)}; the last one wins"
@@ -219,3 +221,86 @@ def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
     if written == name:
         return "its configuration says so, and it was not restarted since"
     return f"its configuration assigns {written}"
+
+
+@then(parsers.parse('every process of the container runs under "{name}", enforced'))
+def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
+    """By the label of each thread in the container's cgroups, as the node reads it.
+
+    Who enters a container from outside is in its cgroup a moment before it is under its profile:
+    what is odd is looked at again.
+    """
+    pid = runtime.init_pid(ctid)
+    found = confinement.processes(runtime.node, pid)
+    if any(confinement.stranger(each.label, name) for each in found):
+        time.sleep(_ENTERING)
+        before = {each.pid: each.label for each in found}
+        found = confinement.processes(runtime.node, pid)
+        outside = [each for each in found if before.get(each.pid) == each.label]
+        outside = [each for each in outside if confinement.stranger(each.label, name)]
+        number = evidence.counted(len(outside), "thread")
+        assert not outside, (
+            f"{number} of container {ctid} not confined by {name}: "
+            f"{'; '.join(_told(outside, name))}{_why_wide(runtime.node, name)}"
+        )
+    docker = {each.name for each in found} & {"dockerd", "containerd", "docker-proxy"}
+    whose = f", {', '.join(sorted(docker))} among them" if docker else ", none of them Docker's"
+    evidence.say(f"{evidence.counted(len(found), 'thread')} under {name}{whose}")
+
+
+#: How long a process that enters a container may not be under its profile yet (seconds).
+_ENTERING = 1.0
+#: So many kinds of what is wrong are told.
+_TOLD = 4
+
+
+def _told(outside: list[Process], name: str) -> list[str]:
+    """Return who is wrong in which way: a program's threads once."""
+    kinds: dict[tuple[str, str], int] = {}
+    for each in outside:
+        kinds.setdefault((each.name, confinement.stranger(each.label, name)), each.pid)
+    said = [
+        f"{program} (process {pid} of the node) is {why}" for (program, why), pid in kinds.items()
+    ]
+    return said[:_TOLD] + [f"and {len(said) - _TOLD} more"] * (len(said) > _TOLD)
+
+
+@evidence.explanation
+def _why_wide(node: Transport, name: str) -> str:
+    """Return what the deployed text allows beyond the shipped one, for a red verdict."""
+    wide = _widening(node, name)
+    return f". Beyond the shipped profile: {'; '.join(wide)}" if wide else ""
+
+
+def _widening(node: Transport, name: str) -> list[str]:
+    texts = [
+        (node.read(path) or b"").decode(errors="replace")
+        for path in (f"/etc/apparmor.d/{name}", f"/etc/apparmor.d/local/{name}")
+    ]
+    found = confinement.widening(texts[0], texts[1], name)
+    return [*found[:_TOLD], *([f"and {len(found) - _TOLD} more"] * (len(found) > _TOLD))]
+
+
+@then(parsers.parse('the container is refused what only "{name}" refuses it'))
+def refused_by_the_profile(
+    runtime: Runtime, container: Transport, node: Transport, ctid: int, name: str
+) -> None:
+    """Tried in the container, under its profile: its text and its hash say nothing of its effect.
+
+    Each attempt leaves a denial in the node's log, by the name of ``gate-attempt`` or of a bind
+    mount on /etc/.
+    """
+    allowed = confinement.allowed(container)
+    assert not allowed, (
+        f"container {ctid} may {'; '.join(allowed)}: {name} refuses that, as it is shipped"
+        f"{_whose(runtime, ctid, name)}{_why_wide(node, name)}"
+    )
+    evidence.say(f"{len(confinement.ATTEMPTS)} attempts, each refused")
+    if wide := _widening(node, name):
+        evidence.say(f"beyond the shipped profile, to be read by you: {'; '.join(wide)}")
+
+
+@evidence.explanation
+def _whose(runtime: Runtime, ctid: int, name: str) -> str:
+    label = apparmor.label(runtime.node, runtime.init_pid(ctid))
+    return "" if label == f"{name} (enforce)" else f", and it runs under '{label}'"

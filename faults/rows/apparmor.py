@@ -16,6 +16,7 @@ from faults.scenarios import (
     LOG,
     MOUNT,
     ONE_NAME,
+    REFUSED,
     RELOADED,
     RULES,
     SETUP,
@@ -54,6 +55,7 @@ FAULTS = (
             "the kernel's policy for lxc-phoenix-v2 is not what",
         ),
         words=("is in complain mode",),
+        also=(REFUSED,),
     ),
     Fault(
         "F13",
@@ -62,7 +64,7 @@ FAULTS = (
         red=(CONFINED, ONE_NAME),
         beside=("configuration ['unconfined']",),
         words=("container {ctid} is unconfined",),
-        also=(AGAIN,),
+        also=(REFUSED, AGAIN),
     ),
     Fault(
         "F14",
@@ -123,7 +125,7 @@ FAULTS = (
         "the profile refuses the new mount calls",
         "rule 'audit deny mount options=(rw, move),'; restart",
         red=(UNITS,),
-        words=("unit(s) failed", "to allow it: mount options=(rw,move)"),
+        words=("unit(s) failed, each with a denial", "to allow it: mount options=(rw,move)"),
         also=(MOUNT, HELLO, DENIALS),
     ),
     Fault(

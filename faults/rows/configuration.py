@@ -13,6 +13,7 @@ from faults.scenarios import (
     INSIDE,
     MOUNT,
     ONE_NAME,
+    REFUSED,
     THERE,
     UNITS,
     UNPRIVILEGED,
@@ -85,8 +86,9 @@ FAULTS = (
         "F04-perl",
         "nothing in the container can ask whether keyrings work",
         "inside mv /usr/bin/perl /usr/bin/perl.off",
-        undetermined=(THERE,),
+        undetermined=(THERE, REFUSED),
         words=("whether keyctl works cannot be asked",),
+        because=("perl",),
         reach=CONTAINER,
         undo="inside mv /usr/bin/perl.off /usr/bin/perl",
     ),
@@ -101,7 +103,7 @@ FAULTS = (
             "assigns no profile",
         ),
         words=("stands in section [pre], where it has no effect", "line "),
-        also=(DENIALS, AGAIN),
+        also=(REFUSED, DENIALS, AGAIN),
         undo=BACK,
     ),
     Fault(
@@ -120,7 +122,7 @@ FAULTS = (
         "echo 'lxc.include: /etc/lxc/other.conf' >>\"$conf\"; restart",
         red=(CONFINED,),
         words=("runs under 'lxc-other (enforce)'", "then lxc-other; the last one wins"),
-        also=(DENIALS,),
+        also=(REFUSED, DENIALS),
     ),
     Fault(
         "F07",
@@ -129,6 +131,7 @@ FAULTS = (
         'sed -i "/^lxc.apparmor.profile/s/:.*/: $profile/" "$conf"',
         red=(CONFINED,),
         words=("runs under 'lxc-other (enforce)'", "was not restarted since"),
+        also=(REFUSED,),
     ),
     Fault(
         "F08",
@@ -143,9 +146,15 @@ FAULTS = (
         "F08-running",
         "the container runs as a privileged one, whatever its configuration says now",
         KEEP + "sed -i '/^unprivileged/d' \"$conf\"; restart; " + BACK,
-        red=(UNPRIVILEGED, UNITS),
-        beside=("the guest is degraded",),
+        red=(UNPRIVILEGED,),
         words=("container {ctid} is privileged", "(no id map)"),
-        also=(MOUNT, HELLO, DENIALS, AGAIN),  # its files are owned by ids that are not its own
+        also=(
+            UNITS,
+            REFUSED,
+            MOUNT,
+            HELLO,
+            DENIALS,
+            AGAIN,
+        ),  # its files are owned by ids that are not its own
     ),
 )

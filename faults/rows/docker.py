@@ -13,6 +13,7 @@ from faults.scenarios import (
     HELLO,
     INSTALLED,
     MOUNT,
+    REFUSED,
     SETTINGS,
     THERE,
     UNITS,
@@ -208,7 +209,7 @@ FAULTS = (
         _AUTHORS,
         red=(HELLO,),
         words=("the profile refuses that without a record", "it has runc version"),
-        also=(UNITS, MOUNT, DENIALS, AGAIN),
+        also=(UNITS, REFUSED, MOUNT, DENIALS, AGAIN),
         release="testing",
     ),
     Fault(

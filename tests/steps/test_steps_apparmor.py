@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from remediation import docker_in_lxc
+from gate import evidence
+from remediation import confinement, docker_in_lxc
+from remediation.confinement import Process
 from remediation.errors import CommandFailed, FactError
 from remediation.target import Target
 from steps import apparmor as steps
@@ -234,7 +236,8 @@ def test_more_than_one_name(change: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("kernel", "message"),
     [
-        (LOADED.replace("v2 (enforce)", "v2 (complain)"), "is in complain mode"),
+        (LOADED.replace("v2 (enforce)", "v2 (complain)"), "is in complain mode, which notes"),
+        (LOADED.replace("v2 (enforce)", "v2 (kill)"), "in kill mode, which confines, and kills"),
         ("docker-default (enforce)\n", "does not know the profile lxc-phoenix-v2"),
     ],
 )
@@ -259,7 +262,8 @@ def test_the_policy_is_current() -> None:
     [
         ("unconfined", "container 950 is unconfined"),
         ("unconfined (enforce)", "container 950 is unconfined"),
-        (f"{NAME} (complain)", r"runs under 'lxc-phoenix-v2 \(complain\)'"),
+        (f"{NAME} (complain)", r"runs under 'lxc-phoenix-v2 \(complain\)'.*lets it happen"),
+        (f"{NAME} (kill)", r"runs under 'lxc-phoenix-v2 \(kill\)'.*which confines, and kills"),
         ("lxc-container-default-cgns (enforce)", "it was not restarted since"),
         (f"{NAME}//x (enforce)", "runs under"),
     ],
@@ -305,3 +309,91 @@ def test_why_it_is_another_changes_no_verdict(
     }
     with pytest.raises(AssertionError, match=rf"runs under 'p \(enforce\)'.*{message}"):
         steps.first_process_runs_under(Runtime(Machine(files, answers)), 950, NAME)
+
+
+UNDER = f"{NAME} (enforce)"
+LOCAL = f"/etc/apparmor.d/local/{NAME}"
+PID = {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n"}
+
+
+def every_process(
+    monkeypatch: pytest.MonkeyPatch, *looks: tuple[Process, ...], local: str | None = None
+) -> str:
+    """Ask about the processes of each look; returns what is said beside the verdict."""
+    found = list(looks)
+    monkeypatch.setattr(confinement, "processes", lambda *_: found.pop(0))
+    monkeypatch.setattr(steps, "_ENTERING", 0)
+    node = Machine({FILE: PROFILE, LOCAL: local}, dict(PID))
+    evidence.drain()
+    steps.every_process_runs_under(Runtime(node), 950, NAME)
+    assert not found
+    (line,) = evidence.drain().lines
+    return line
+
+
+INIT, DOCKERD = Process(7, "systemd", UNDER), Process(90, "dockerd", UNDER)
+LOOSE = Process(90, "dockerd", "unconfined")
+
+
+def test_every_process_under_the_profile_is_green(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = every_process(monkeypatch, (INIT, DOCKERD))
+    assert said == f"2 threads under {NAME}, dockerd among them"
+    assert every_process(monkeypatch, (INIT,)).endswith("none of them Docker's")
+
+
+def test_every_process_while_one_enters_the_container_is_green(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entering = Process(91, "lxc-attach", "unconfined")
+    every_process(monkeypatch, (INIT, entering), (INIT, Process(91, "sh", UNDER)))
+    every_process(monkeypatch, (INIT, entering), (INIT, Process(92, "lxc-attach", "unconfined")))
+
+
+def test_every_process_where_one_is_unconfined_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = (
+        r"1 thread of container 950 not confined by lxc-phoenix-v2: "
+        r"dockerd \(process 90 of the node\) is unconfined\. Beyond the shipped profile: "
+        rf"{LOCAL}: /usr/bin/dockerd Ux,$"
+    )
+    with pytest.raises(AssertionError, match=message):
+        every_process(monkeypatch, *[(INIT, LOOSE)] * 2, local="/usr/bin/dockerd Ux,\n")
+    another = Process(91, "dockerd", "unconfined")
+    with pytest.raises(AssertionError, match=r"^2 threads of .* is unconfined$"):
+        every_process(monkeypatch, *[(INIT, LOOSE, another)] * 2)
+
+
+def test_every_process_names_a_few_and_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = tuple(Process(90 + n, f"p{n}", "unconfined") for n in range(6))
+    with pytest.raises(AssertionError, match=r"p3 .* is unconfined; and 2 more$"):
+        every_process(monkeypatch, many, many)
+
+
+def refused(
+    monkeypatch: pytest.MonkeyPatch, *allowed: str, label: str = UNDER, local: str | None = None
+) -> tuple[str, ...]:
+    monkeypatch.setattr(confinement, "allowed", lambda _: allowed)
+    files = {FILE: PROFILE, LOCAL: local, "/proc/7/attr/apparmor/current": label}
+    node = Machine(files, dict(PID))
+    evidence.drain()
+    steps.refused_by_the_profile(Runtime(node), Machine(), node, 950, NAME)
+    return evidence.drain().lines
+
+
+def test_attempts_that_are_refused_are_green_and_additions_are_advice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert refused(monkeypatch) == ("4 attempts, each refused",)
+    lines = refused(monkeypatch, local="/srv/** rw,\n" * 6)
+    assert lines[1].startswith(
+        f"beyond the shipped profile, to be read by you: {LOCAL}: /srv/** rw"
+    )
+    assert lines[1].endswith("and 2 more")
+
+
+def test_attempts_that_are_allowed_are_red_with_their_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(AssertionError, match=r"950 may a; b: lxc-phoenix-v2 refuses .*shipped$"):
+        refused(monkeypatch, "a", "b")
+    with pytest.raises(AssertionError, match=r"it runs under 'x'.*Beyond .*change_profile,$"):
+        refused(monkeypatch, "a", label="x", local="change_profile,\n")

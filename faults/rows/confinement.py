@@ -1,0 +1,81 @@
+"""What can be wrong with confinement although file, repository, kernel and names agree."""
+
+from __future__ import annotations
+
+from faults.fault import Fault
+from faults.scenarios import AGAIN, CONFINED, DENIALS, ENFORCED, HELLO, LOG, MOUNT, REFUSED, UNITS
+
+_LOCAL = "/etc/apparmor.d/local/$profile"
+_BOTH_FILES = '"$file" "$repository/etc/apparmor/$profile"'
+
+FAULTS = (
+    Fault(
+        "F26",
+        "the site's additions let Docker run unconfined",
+        "printf '%s\\n' '/usr/{,s}bin/dockerd Ux,' '/usr/{,s}bin/containerd Ux,' "
+        f'>"{_LOCAL}"; load; inside systemctl restart containerd docker',
+        red=(CONFINED,),
+        words=(
+            "not confined by lxc-phoenix-v2",
+            "dockerd (process ",
+            "is unconfined",
+            "local/lxc-phoenix-v2: /usr/{,s}bin/dockerd Ux,",
+        ),
+    ),
+    Fault(
+        "F26-child",
+        "the site's additions let Docker run under a child profile that allows everything",
+        "printf '%s\\n' '/usr/{,s}bin/dockerd Cx -> wide,' "
+        "'profile wide flags=(attach_disconnected) { file, capability, network, mount, umount, "
+        "remount, pivot_root, signal, ptrace, unix, dbus, }' "
+        f'>"{_LOCAL}"; load; inside systemctl restart docker',
+        red=(CONFINED,),
+        words=(
+            "not confined by lxc-phoenix-v2",
+            "is under 'lxc-phoenix-v2//wide (enforce)', a child that the plan's profile",
+            "dockerd Cx -> wide,",
+        ),
+        also=(MOUNT, HELLO, DENIALS, AGAIN),
+    ),
+    Fault(
+        "F26-everything",
+        "the profile allows everything, under its right name",
+        f"sed -i -e '/^  audit deny/d' -e 's|^  file,$|&\\n  mount,\\n  network,\\n"
+        f"  change_profile -> **,|' {_BOTH_FILES}; load",
+        red=(REFUSED,),
+        words=(
+            "container {ctid} may list the node's firmware",
+            "change to another profile",
+            "bind /proc to another place",
+            "lxc-phoenix-v2: change_profile -> **,",
+        ),
+    ),
+    Fault(
+        "F26-kill",
+        "the profile kills what it should refuse",
+        f"sed -i 's/^\\(profile lxc-phoenix-v2 flags=(.*\\))/\\1,kill)/' {_BOTH_FILES}; load",
+        red=(ENFORCED, CONFINED),
+        beside=("runs under 'lxc-phoenix-v2 (kill)'",),
+        words=("is in kill mode, which confines, and kills a process",),
+        also=(UNITS, MOUNT, HELLO, DENIALS, AGAIN),
+    ),
+    Fault(
+        "F17-quiet",
+        "units of the guest are refused their mounts, and the profile leaves no record of it",
+        "rule 'deny mount options=(rw, move),'; restart",
+        undetermined=(UNITS,),
+        words=("cannot be told", "was refused something without a record"),
+        also=(MOUNT, HELLO, DENIALS),
+    ),
+    Fault(
+        "F17-unknown",
+        "a unit failed, and the node's log leaves out what would say why",
+        "auditctl -a always,exclude -F msgtype=AVC >/dev/null; "
+        "printf '[Service]\nType=oneshot\nExecStart=/bin/false\n' | "
+        "into /etc/systemd/system/fails.service; inside systemctl daemon-reload; "
+        "inside systemctl start fails.service || true",
+        undetermined=(UNITS,),
+        words=("fails.service: no denial of its time is known", "audit rules leave records out"),
+        also=(LOG, DENIALS),
+    ),
+)
