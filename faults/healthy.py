@@ -34,6 +34,17 @@ pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname othe
     --rootfs local:1 --memory 256 --unprivileged 1 >/dev/null
 echo "lxc.apparmor.profile: $profile" >>/etc/pve/lxc/953.conf
 """
+#: As in a guest whose network systemd-networkd does not manage: it waits in vain, and fails.
+_WAITS = """
+unit=systemd-networkd-wait-online.service
+inside systemctl -q unmask $unit
+inside mkdir -p /etc/systemd/system/$unit.d
+printf '[Service]\\nExecStart=\\nExecStart=/usr/lib/systemd/systemd-networkd-wait-online %s\\n' \
+    '--interface=none0 --timeout=4' | into /etc/systemd/system/$unit.d/vain.conf
+inside systemctl daemon-reload
+inside systemctl -q enable $unit
+inside systemctl start $unit || true
+"""
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,12 @@ VARIATIONS = (
         'mark "$1" >"$1.new"; mv "$1.new" "$1"; systemctl restart docker\' mark "$settings"',
         'inside cat "$settings" | LC_ALL=C grep -q "^$(printf \'\\357\\273\\277\'){" && '
         "inside systemctl is-active docker",
+    ),
+    Variation(
+        "wait-online",
+        "the guest waits in vain for a network manager that manages nothing",
+        _WAITS,
+        "inside systemctl is-failed systemd-networkd-wait-online.service",
     ),
     Variation(
         "slow",

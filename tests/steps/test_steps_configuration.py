@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from remediation import audit
+from gate import evidence
+from remediation import audit, failed_units
 from remediation.config import FUSE_ENTRY
-from remediation.errors import CommandFailed, FactError
+from remediation.errors import CommandFailed, FactError, RemediationError
 from remediation.runtime import Lxc
 from steps import configuration as steps
 from steps import target as of_target
 from tests.steps.doubles import Answer, Machine, Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from remediation.transport import CommandResult
 
@@ -248,31 +249,83 @@ def test_no_unit_failed(units: str) -> None:
 
 DEGRADED: Answer = (1, "degraded\n", "")
 FAILED = f"docker.service loaded failed failed y\n{EXPECTED}b.service x\na.mount loaded failed\n"
-LABEL = {"/proc/7/attr/apparmor/current": "lxc-phoenix-v2 (enforce)\n"}
 
 
-def test_a_unit_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = guest(DEGRADED, FAILED, files=LABEL, answers=PID)
-    denials: list[audit.Denial] = []
-    monkeypatch.setattr(
-        audit, "recent", lambda node, profile: denials * (profile == "lxc-phoenix-v2")
+SERVICE = failed_units.FailedUnit("b.service", 100.0, 220.0, frozenset({"b"}))
+MOUNT = failed_units.FailedUnit("a.mount", 100.0, 101.0, frozenset({"mount"}), "/scratch")
+ITS_OWN = 'apparmor="DENIED" operation="open" profile="p" comm="b" name="/x" requested_mask="r"'
+ANOTHERS = 'apparmor="DENIED" operation="open" profile="p" comm="perl" name="/y"'
+
+
+def units_failed(
+    monkeypatch: pytest.MonkeyPatch,
+    *denials: str,
+    log: failed_units.Log | None = None,
+    said: str = "",
+    units: tuple[failed_units.FailedUnit, ...] = (MOUNT, SERVICE),
+) -> tuple[str, ...]:
+    """Ask about units that failed; returns what is said beside the verdict."""
+    found = tuple((100.5, each) for line in denials for each in audit.parse(line))
+    told = log or failed_units.Log(50.0, found)
+    names = {each.name for each in units}
+
+    def failed(_: object, asked: Iterable[str]) -> tuple[failed_units.FailedUnit, ...]:
+        assert set(asked) == names
+        return units
+
+    monkeypatch.setattr(failed_units, "failed", failed)
+    monkeypatch.setattr(failed_units, "log", lambda _: told)
+    monkeypatch.setattr(failed_units, "refusal", lambda *_: said)
+    listed = EXPECTED + "docker.service x\n" + "".join(f"{name} loaded\n" for name in names)
+    label = {"/proc/7/attr/apparmor/current": "p//&:ns:unconfined (enforce)\n"}
+    evidence.drain()
+    of_target.no_unit_failed(*guest(DEGRADED, listed, files=label, answers=PID))
+    return evidence.drain().lines
+
+
+def test_a_unit_with_a_denial_of_its_own_in_its_time_is_red(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = (
+        r"1 unit\(s\) failed, each with a denial in its time: b\.service; the last .*allow it: /x"
     )
-    expected = r"is degraded: 2 unit\(s\) failed: a.mount, b.service; no denial under its profile"
     with pytest.raises(AssertionError, match=expected):
-        of_target.no_unit_failed(*seen)
-    denials += audit.parse(
-        'apparmor="DENIED" operation="open" profile="lxc-phoenix-v2" name="/first"'
-    )
-    denials += audit.parse(
-        'apparmor="DENIED" operation="open" profile="lxc-phoenix-v2" name="/x" requested_mask="r"'
-    )
-    with pytest.raises(AssertionError, match=r"the last denial .*/x.*; to allow it: .*/x"):
-        of_target.no_unit_failed(*seen)
+        units_failed(monkeypatch, ITS_OWN)
+    hidden = failed_units.Log(500.0, ((100.5, audit.parse(ITS_OWN)[0]),))
+    with pytest.raises(AssertionError, match=expected):
+        units_failed(monkeypatch, log=hidden, said="permission denied")
 
 
-def test_a_cause_that_cannot_be_had_changes_no_verdict() -> None:
+def test_a_unit_that_failed_without_a_denial_is_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = failed_units.FailedUnit("systemd-networkd-wait-online.service", 100.0, 220.0)
+    lines = units_failed(monkeypatch, units=(SERVICE, waits))
+    assert "b.service failed, and not by AppArmor" in lines[1]
+    assert "waits 120 s for a network manager that manages nothing" in lines[2]
+    assert "systemctl mask systemd-networkd-wait-online.service, in the container" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("denials", "log", "said", "message"),
+    [
+        ((ANOTHERS,), None, "", "in its time something was denied that may be its own.*/y"),
+        ((), failed_units.Log(100.1), "", "no denial of its time is known, but .* go back"),
+        ((), None, "x: permission denied", "refused something without a record .'x: permission"),
+    ],
+)
+def test_a_unit_of_which_nobody_can_tell_is_undetermined(
+    monkeypatch: pytest.MonkeyPatch,
+    denials: tuple[str, ...],
+    log: failed_units.Log | None,
+    said: str,
+    message: str,
+) -> None:
+    with pytest.raises(FactError, match=rf"2 unit\(s\) fail cannot be told: a\.mount: .*{message}"):
+        units_failed(monkeypatch, *denials, log=log, said=said)
+
+
+def test_a_log_that_cannot_be_read_is_undetermined() -> None:
     not_running: dict[str, Answer] = {"lxc-info -P /var/lib/lxc -n 950 -p -H": (1, "", "")}
-    with pytest.raises(AssertionError, match=r"2 unit\(s\) failed: .* \(why cannot be said: cont"):
+    with pytest.raises(RemediationError, match="cont"):
         of_target.no_unit_failed(*guest(DEGRADED, FAILED, answers=not_running))
 
 

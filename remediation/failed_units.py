@@ -1,0 +1,208 @@
+"""Units of a guest that failed, and whether AppArmor made them fail.
+
+A unit that failed is AppArmor's if a denial in the unit's time fits it. That there was none counts
+only if the node's log holds that time without a gap, and the unit itself does not speak of a
+refusal: a quiet ``deny`` leaves no record. Sources: systemctl(1), org.freedesktop.systemd1(5),
+auditd.conf(5), kernel/audit.c (audit_log_lost, printk's limit).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from remediation import audit, confinement
+from remediation.errors import FactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from remediation.audit import Denial
+    from remediation.transport import Transport
+
+_BEGAN, _ENDED = "InactiveExitTimestamp", "InactiveEnterTimestamp"
+_SHOWN = ("Id", _BEGAN, _ENDED, "Where", "ExecStart", "ExecMount", "Result")
+#: How long after a unit's end its denials' times may still be (seconds): two clocks of one kernel.
+_SLACK = 0.5
+#: Words of a program that was refused something; not of one that waited in vain.
+_REFUSAL = re.compile(
+    r"permission denied|not permitted|step (NAMESPACE|CAPABILITIES)\b", re.IGNORECASE
+)
+
+#: Of the log so many lines at the most are read: its last ones.
+_MOST = 2000
+#: Prints since when the node's log goes, each denial in it, and each thing that may hide some:
+#: lost records, a start or an end of auditd, rules that leave records out. Nothing else leaves the
+#: node: there are command lines among the records.
+_LOG = rf"""
+kernel() {{ journalctl -k -b -q --no-pager -o short-unix; }}
+lost='audit_lost=|callbacks suppressed|audit: rate limit|audit: backlog limit'
+if systemctl is-active -q auditd; then
+    set -- $(ls -1tr /var/log/audit/audit.log*)
+    cat "$@" >/dev/null || exit 1
+    head -q -n 1 "$1" | sed -nE 's/^.*audit\(([0-9.]+):.*$/since \1/p'
+    cat "$@" | grep -aE 'apparmor="DENIED"|^type=DAEMON_(START|END|ABORT)' | tail -n {_MOST}
+else
+    kernel | sed -nE '1s/^([0-9.]+) .*$/since \1/p'
+    kernel | grep -a 'apparmor="DENIED"' | tail -n {_MOST}
+fi
+kernel | grep -aE "$lost" | sed -E 's/^([0-9.]+) .*$/gap \1/' | tail -n {_MOST}
+auditctl -l 2>/dev/null | sed -nE '/exclude/s/^/rule /p'
+echo end
+"""
+#: A rule that leaves out AppArmor's records, or some of every kind.
+_HIDING = re.compile(r"rule (?!.*msgtype=(?!AVC|1400|APPARMOR|150))")
+_TIME = re.compile(r"audit\(([0-9]+\.[0-9]+):")
+
+
+@dataclass(frozen=True)
+class FailedUnit:
+    """A unit that failed: when it began and ended (Unix time), what it runs, where it mounts."""
+
+    name: str
+    began: float
+    ended: float
+    programs: frozenset[str] = frozenset()
+    where: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took to fail."""
+        return self.ended - self.began
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a node's log holds of denials, since when, and where something may be missing."""
+
+    since: float
+    denials: tuple[tuple[float, Denial], ...] = ()
+    gaps: tuple[float, ...] = ()
+    #: Times at which auditd started (True) and ended (False).
+    turns: tuple[tuple[float, bool], ...] = ()
+    rules: tuple[str, ...] = ()
+
+    def hidden(self, began: float, ended: float) -> str:
+        """Return why a denial between two times may not be in the log; empty if it must be."""
+        if began < self.since:
+            return "the node's log does not go back to the unit's start"
+        if self.rules:
+            return f"the node's audit rules leave records out: {self.rules[0]}"
+        if any(began <= when <= ended + 1 for when in self.gaps):
+            return "the kernel lost audit records in the unit's time"
+        before = [on for when, on in sorted(self.turns) if when < began]
+        if any(began <= when <= ended for when, _ in self.turns) or before[-1:] == [False]:
+            return "auditd did not run all of the unit's time"
+        return ""
+
+
+def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]:
+    """Return when units began and ended, and what they ran; in one round trip.
+
+    Raises:
+        FactError: systemd does not say of one of them when that was.
+    """
+    wanted = sorted(names)
+    show = ["systemctl", "show", "--timestamp=us+utc", "-p", ",".join(_SHOWN), "--", *wanted]
+    told = container.run(show).require().text
+    found = {}
+    for block in re.split(r"\n\s*\n", told):
+        said = [line.partition("=") for line in block.splitlines() if "=" in line]
+        of_unit: dict[str, str] = {}
+        for key, _, value in said:
+            of_unit[key] = f"{of_unit.get(key, '')} {value}".strip()
+        try:
+            began, ended = _when(of_unit.get(_BEGAN, "")), _when(of_unit.get(_ENDED, ""))
+        except ValueError:
+            continue
+        ran = of_unit.get("ExecStart", "") + of_unit.get("ExecMount", "")
+        programs = {path.rpartition("/")[2] for path in re.findall(r"path=(\S+)", ran)}
+        found[of_unit.get("Id", "")] = FailedUnit(
+            of_unit.get("Id", ""), began, ended, frozenset(programs), of_unit.get("Where", "")
+        )
+    for name in wanted:
+        if name not in found:
+            raise FactError(
+                f"{container.machine}: systemd does not say when {name} began and failed, so no "
+                f"denial can be held against it: systemctl show {name}"
+            )
+    return tuple(found[name] for name in wanted)
+
+
+def _when(said: str) -> float:
+    """Return the Unix time of ``Wed 2026-11-25 09:41:04.290913 UTC``."""
+    text = said.partition(" ")[2].removesuffix(" UTC")
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def log(node: Transport) -> Log:
+    """Return what a node's log holds of denials, and where something may be missing.
+
+    Raises:
+        FactError: it cannot be read.
+    """
+    told = node.run(["sh", "-c", _LOG, "log"])
+    lines = told.text.splitlines()
+    since = [line.split()[1] for line in lines if line.startswith("since ")]
+    if not told.ok or lines[-1:] != ["end"] or not since:
+        why = told.stderr.decode(errors="replace").strip() or "nothing that has a time"
+        raise FactError(f"denials in the log of {node.machine} were to be read, and there is {why}")
+    begins = float(since[0])
+    turns, denials = [], []
+    for line in lines:
+        found = _TIME.search(line)
+        if found and line.startswith("type=DAEMON_"):
+            turns.append((float(found[1]), line.startswith("type=DAEMON_START")))
+        elif found:
+            denials += [(float(found[1]), each) for each in audit.parse(line)]
+    if len(turns) + len(denials) >= _MOST:  # what came before them was not read
+        begins = max(begins, min(when for when, *_ in [*turns, *denials]))
+    return Log(
+        begins,
+        tuple(denials),
+        tuple(float(line.split()[1]) for line in lines if line.startswith("gap ")),
+        tuple(turns),
+        tuple(line.removeprefix("rule ") for line in lines if _HIDING.match(line)),
+    )
+
+
+def in_time(unit: FailedUnit, said: Log, profile: str) -> list[Denial]:
+    """Return the denials under a profile in a unit's time; ours, by attempt, are none of them."""
+    return [
+        denial
+        for when, denial in said.denials
+        if unit.began - _SLACK <= when <= unit.ended + _SLACK
+        and denial.profile.partition("//")[0] == profile
+        and not confinement.provoked(denial)
+    ]
+
+
+def fitting(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial]:
+    """Return the denials that are the unit's own, and no neighbour's that happened meanwhile.
+
+    Its program's, as far as the kernel keeps the name; or that of systemd's child which makes the
+    unit's surroundings, named in brackets; or at the place where it mounts.
+    """
+    names = {program[:15] for program in unit.programs}
+    return [
+        denial
+        for denial in denials
+        if denial.fields.get("comm", "") in names
+        or denial.fields.get("comm", "").startswith("(")
+        or (unit.where and denial.fields.get("name", "").rstrip("/") == unit.where.rstrip("/"))
+    ]
+
+
+def refusal(container: Transport, unit: str) -> str:
+    """Return the unit's last words of a refusal, from its journal; empty if it has none.
+
+    Raises:
+        FactError: the journal has nothing of it, so nobody knows what it said.
+    """
+    show = ["journalctl", "-u", unit, "-b", "-q", "--no-pager", "-o", "cat", "-n", "40"]
+    lines = [line.strip() for line in container.run(show).text.splitlines() if line.strip()]
+    if not lines:
+        raise FactError(f"the journal of {container.machine} has nothing of {unit}, which failed")
+    return next((line for line in reversed(lines) if _REFUSAL.search(line)), "")
