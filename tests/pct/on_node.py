@@ -2,12 +2,18 @@
 
 ``replay(run, ctid)`` expects a container of that id, running under the generated profile with
 nesting, keyctl and fuse, and returns what differed; nothing differed when it returns nothing.
+
+``python -m tests.pct.on_node lab/200`` replays them, and the behaviours, on a target's container
+that may be stopped.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
+
+from remediation import target
 
 from . import behaviours
 from .cases import ALL, ON_NODE, comparable
@@ -89,3 +95,23 @@ def behaviour_differences(run: Run, case: Behaviour, ctid: int) -> list[str]:
         *([("the file", wanted, after)] if after != wanted else []),
     ]
     return [f"{case.name}: {what} is {got!r}, not {want!r}" for what, want, got in differing]
+
+
+def main(aimed: str) -> int:
+    """Replay all on a target's container, print what differs, and return whether something does."""
+    aim = target.parse(aimed)
+    with target.opened(aim) as runtime:
+
+        def run(argv: Sequence[str], stdin: str) -> tuple[int, str, str]:
+            done = runtime.node.run(argv, stdin=stdin.encode(), timeout=180)
+            return done.exit_code, done.stdout.decode(), done.stderr.decode()
+
+        if runtime.state(aim.ctid) != "running":
+            runtime.start(aim.ctid)
+        found = [*replay(run, aim.ctid), *replay_behaviours(run, aim.ctid)]
+    sys.stdout.write("".join(f"{line}\n" for line in found) or "no difference\n")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
