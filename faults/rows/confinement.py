@@ -12,20 +12,20 @@ FAULTS = (
     Fault(
         "F26",
         "the site's additions let Docker run unconfined",
-        "printf '%s\\n' '/usr/{,s}bin/dockerd Ux,' '/usr/{,s}bin/containerd Ux,' "
+        "printf '%s\\n' '/usr/sbin/dockerd Ux,' '/usr/bin/containerd Ux,' "
         f'>"{_LOCAL}"; load; inside systemctl restart containerd docker',
         red=(CONFINED,),
         words=(
             "not confined by lxc-phoenix-v2",
             "dockerd (process ",
             "is unconfined",
-            "local/lxc-phoenix-v2: /usr/{,s}bin/dockerd Ux,",
+            "local/lxc-phoenix-v2: /usr/sbin/dockerd Ux,",
         ),
     ),
     Fault(
         "F26-child",
         "the site's additions let Docker run under a child profile that allows everything",
-        "printf '%s\\n' '/usr/{,s}bin/dockerd Cx -> wide,' "
+        "printf '%s\\n' '/usr/sbin/dockerd Cx -> wide,' "
         "'profile wide flags=(attach_disconnected) { file, capability, network, mount, umount, "
         "remount, pivot_root, signal, ptrace, unix, dbus, }' "
         f'>"{_LOCAL}"; load; inside systemctl restart docker',
@@ -33,7 +33,7 @@ FAULTS = (
         words=(
             "not confined by lxc-phoenix-v2",
             "is under 'lxc-phoenix-v2//wide (enforce)', a child that the plan's profile",
-            "dockerd Cx -> wide,",
+            "/usr/sbin/dockerd Cx -> wide,",
         ),
         also=(MOUNT, HELLO, DENIALS, AGAIN),
     ),
