@@ -273,14 +273,14 @@ class _Process:
     """A held command on this machine."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
-        self._child = child
+        self._process = child
 
     def alive(self) -> bool:
-        return self._child.poll() is None
+        return self._process.poll() is None
 
     def release(self) -> None:
         with suppress(subprocess.TimeoutExpired):
-            self._child.communicate(timeout=RELEASE_TIMEOUT)
+            self._process.communicate(timeout=RELEASE_TIMEOUT)
 
 
 class Inside(Base):
