@@ -21,6 +21,7 @@ import paramiko
 import pytest
 from sshd import ME, Sshd, new_key, running
 
+from remediation import target
 from remediation.errors import TransportError
 from remediation.root import as_root
 from remediation.ssh import Ssh, SshAddress
@@ -192,6 +193,20 @@ def test_ssh_to_a_server_that_falls_silent_says_so_and_leaves_nothing_running(
     while threading.active_count() > before:
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_ssh_to_an_ipv6_address_in_brackets(home: Path, tmp_path: Path) -> None:
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        key = home / ".ssh/id_ed25519.pub"
+        with running(tmp_path / "six", key, "ListenAddress ::1\n") as server:
+            known = server.known_as.replace("[127.0.0.1]", "[::1]")
+            (home / ".ssh/known_hosts").write_text(known)
+            ssh = Ssh(target.parse(f"{ME}@[::1]:{server.port}/950").address or SshAddress(""))
+            assert ssh.machine == f"{ME}@[::1]:{server.port}"
+            assert ssh.run(["true"]).ok
+            ssh.close()
+        return
+    pytest.skip("this machine has no ::1")
 
 
 def test_ssh_with_no_key_says_where_it_looked(home: Path, server: Sshd) -> None:
