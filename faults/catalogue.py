@@ -9,6 +9,7 @@ from faults.fault import CTID
 from faults.rows import (
     access,
     apparmor,
+    audit_window,
     comparisons,
     configuration,
     confinement,
@@ -32,6 +33,7 @@ FAULTS: tuple[Fault, ...] = (
     *configuration.FAULTS,
     *apparmor.FAULTS,
     *confinement.FAULTS,
+    *audit_window.FAULTS,
     *docker.FAULTS,
     *provisioning.FAULTS,
     *comparisons.FAULTS,

@@ -28,6 +28,27 @@ pct start 952
 systemd-run -q --unit=denied pct exec 952 --keep-env 0 -- \
     sh -c 'while sleep 0.5; do perl -e "socket(S, 38, 5, 0)"; done'
 """
+#: The same, which stops while the log is watched and 950 has been restarted: it is gone with all
+#: its processes. Whoever watches holds a program on the node that has the file's name.
+_GONE = (
+    _NEIGHBOUR
+    + """
+cat >/root/gone <<'END'
+init() { lxc-info -n "$1" -p -H 2>/dev/null; }
+watched() { pgrep -f 'perl.*[/]run/docker-lxc-gate[.]' >/dev/null; }
+while :; do
+    until watched; do sleep 0.2; done
+    first=$(init "$1")
+    while watched && [ -d "/proc/$first" ]; do sleep 0.1; done
+    while watched && [ -z "$(init "$1")" ]; do sleep 0.2; done
+    if watched && sleep 2; then break; fi
+done
+systemctl stop denied
+pct stop 952
+END
+systemd-run -q --unit=gone bash /root/gone "$ctid"
+"""
+)
 #: 953 is nobody's: neither the target's nor reserved.
 _STOPPED = """
 pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname other \
@@ -63,7 +84,7 @@ class Variation:
 
 
 #: A denial like those that are provoked here, in auditd's log.
-_DENIED = 'grep -q \'apparmor="DENIED".* profile="lxc-phoenix-v2".* comm="perl"\' '
+_DENIED = 'grep -q \'apparmor="DENIED".* profile="lxc-phoenix-v2".* comm="perl" family=\' '
 _AUDIT_LOG = "/var/log/audit/audit.log"
 
 VARIATIONS = (
@@ -80,6 +101,12 @@ VARIATIONS = (
         "a neighbour under the same profile is denied something",
         _NEIGHBOUR,
         _DENIED + _AUDIT_LOG,
+    ),
+    Variation(
+        "F22-gone",
+        "a neighbour under the same profile is denied something, and stops while that is watched",
+        _GONE,
+        _DENIED + f"{_AUDIT_LOG} && pct status 952 | grep -qx 'status: stopped'",
     ),
     Variation(
         "stopped",

@@ -1,40 +1,54 @@
 """AppArmor's denials over a window of time, and the proof that the window was watched.
 
-A quiet log proves nothing by itself. A :class:`Window` is complete only if the log was readable
-from its start to its end, no record was lost, and a canary (a denial provoked on purpose, at
-the end) is in it. Source: auditd(8), auditctl(8), kernel Documentation/admin-guide/LSM/apparmor.
+A quiet log proves nothing by itself. A :class:`Window` is complete only if
+
+- denials provoked on purpose when it opened and when it closed are in it, those of the container's
+  own user and under its profile, too;
+- the log and the kernel, heard beside it, tell of the same denials;
+- nothing was changed that could have hidden one in between: no other auditd, no other
+  configuration of the audit, no shorter log, no record lost, no rule that leaves records out.
+
+Source: auditd(8), auditctl(8), kernel Documentation/admin-guide/LSM/apparmor.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
+from collections import Counter
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import stamina
 
-from remediation import kernel_audit
+from remediation import canary, kernel_audit
 from remediation.errors import FactError, RemediationError
 from remediation.transport import at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
     from remediation.transport import Transport
 
 _DENIED = re.compile(r'apparmor="DENIED"')
-_FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
+_FIELD = re.compile(r'(?<!\w)(\w{1,64})=(?:"([^"]*)"|(\S+))')
+#: A record of the kernel is not longer (MAX_AUDIT_MESSAGE_LENGTH, and auditd's additions).
+_LONGEST_RECORD = 1 << 14
+#: The kernel's record of another setting, and of another rule.
+_SET = re.compile(r" op=set (\w{1,40})=([0-9]{1,20}) old=([0-9]{1,20}) ")
+_RULE = re.compile(r" op=\w{1,20}_rule .{0,400}\blist=([0-9]{1,3}) ")
+#: The list of rules that leave out records (AUDIT_FILTER_EXCLUDE).
+_EXCLUDE = "5"
+_SERIAL = re.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
 #: How long a record may take from the kernel to the log (seconds).
 _CANARY_PATIENCE = 20.0
-_CANARY = "canary"
 _AUDIT_LOG = "/var/log/audit/audit.log"
 #: Stands behind what could not be read to its end: a pipe's exit code is that of its last program.
 _CUT = "docker-lxc-gate: not read to its end"
+_OWN_RECORDS = r"^\(node=[^ ]* \)\?type=\(DAEMON_[A-Z]*\|CONFIG_CHANGE\) "
 _DENIALS = f"""
 exec 3<"$1" || exit 2
-{{ tail -c "+$2" <&3 || echo '{_CUT}'; }} | grep -a -e 'apparmor="DENIED"' -e '{_CUT}' || [ $? = 1 ]
+{{ tail -c "+$2" <&3 || echo '{_CUT}'; }} |
+    grep -a -e 'apparmor="DENIED"' -e '{_OWN_RECORDS}' -e '{_CUT}' || [ $? = 1 ]
 """
 #: Denials of one file of the log (bytes).
 _LONGEST = 64 << 20
@@ -44,10 +58,19 @@ else journalctl -k -b -q --no-pager -o cat; fi | grep -a 'apparmor="DENIED"'
 """
 #: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
 _MAY_BE_HEX = frozenset({"name", "comm", "profile", "srcname", "peer"})
+#: What auditd records of itself and may do at any time: another file, a sender that comes or goes.
+_HARMLESS = frozenset({"DAEMON_ROTATE", "DAEMON_ACCEPT", "DAEMON_CLOSE"})
 
 
 class Unwatched(RemediationError):
-    """The log cannot tell whether anything was denied: the verdict is undetermined."""
+    """The log cannot tell whether anything was denied: the verdict is undetermined.
+
+    ``denials`` are those that are known all the same.
+    """
+
+    def __init__(self, message: str, denials: Sequence[Denial] = ()) -> None:
+        super().__init__(message)
+        self.denials = tuple(denials)
 
 
 class _NotYet(Exception):
@@ -74,13 +97,16 @@ class Denial:
 
 
 @dataclass(frozen=True)
-class _Position:
-    """Where denials go, how many records were lost till now, and where auditd's log ends."""
+class _Heard:
+    """What one source told: the denials between the canaries, and what else has to be known.
 
-    source: str
-    lost: int
-    inode: str = ""
-    size: int = 0
+    ``opened`` and ``closed`` are the canaries that came; ``remarks`` are not denials.
+    """
+
+    denials: tuple[Denial, ...] = ()
+    remarks: tuple[str, ...] = ()
+    opened: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
 
 
 def parse(log: str) -> list[Denial]:
@@ -90,7 +116,7 @@ def parse(log: str) -> list[Denial]:
             {key: _value(key, quoted, bare) for key, quoted, bare in _FIELD.findall(line)},
             line.strip(),
         )
-        for line in log.splitlines()
+        for line in (each[:_LONGEST_RECORD] for each in log.splitlines())
         if _DENIED.search(line)
     ]
 
@@ -104,37 +130,65 @@ def _value(key: str, quoted: str, bare: str) -> str:
 class Window:
     """A stretch of a node's log, from the moment this is made until :meth:`close`.
 
-    Whoever makes one calls :meth:`end` when done, whatever has happened: of the kernel's records
-    it holds a process on the node.
+    Whoever makes one calls :meth:`end` when done, whatever has happened: it holds a process on
+    the node, which hears the kernel's records.
 
     Args:
         node: whose log.
         source: where denials are read, in the log of ``auditd`` or from the ``kernel`` itself;
-            ``auto`` looks whether auditd runs.
+            ``auto`` looks whether auditd takes the records.
+        subject: the container that is asked about, if one is.
 
     Raises:
         Unwatched: they cannot be read there.
     """
 
-    def __init__(self, node: Transport, source: str = "auto") -> None:
-        self._node, self._asked = node, source
+    def __init__(
+        self, node: Transport, source: str = "auto", subject: canary.Subject | None = None
+    ) -> None:
+        self._node, self._subject = node, subject or canary.Subject()
         self._told = 0
+        #: Why the kernel itself is not heard; empty if it is.
+        self.unheard = ""
         self._records: kernel_audit.Records | None = None
-        self._start = self._position()
-        if self.source == "kernel":
-            try:
-                self._records = kernel_audit.Records(node)
-            except FactError as error:
-                raise Unwatched(str(error)) from error
+        try:
+            self._records = kernel_audit.Records(node, _AUDIT_LOG)
+        except FactError as error:
+            self.unheard = str(error)
+        try:
+            self._start = self._state()
+            auditd = self._start.reader and self._start.name == "auditd"
+            auto = "auditd" if auditd else "kernel"
+            #: ``auditd`` or ``kernel``: where this node's denials are read.
+            self.source = auto if source == "auto" else source
+            self._require_readable()
+            self._opened = self._provoke()
+        except BaseException:
+            self.end()
+            raise
 
-    @property
-    def source(self) -> str:
-        """``auditd`` or ``kernel``: where this node's denials are read."""
-        return self._start.source
+    def _require_readable(self) -> None:
+        if self.source == "kernel":
+            if self.unheard:
+                raise Unwatched(self.unheard)
+            return
+        self._require_awake(self._start)
+        if not self._start.inode:
+            raise Unwatched(
+                f"denials go to auditd on {self._node.machine}, but {_AUDIT_LOG} cannot be read"
+            )
+
+    def _require_awake(self, state: kernel_audit.State) -> None:
+        if state.suspended:
+            raise Unwatched(
+                f"{state.name} (process {state.reader}) on {self._node.machine} is suspended, so "
+                f"nothing is written to {_AUDIT_LOG}; let it go on with kill -CONT {state.reader}, "
+                "and ask again"
+            )
 
     @property
     def _whence(self) -> str:
-        return "the kernel" if self._records else _AUDIT_LOG
+        return _AUDIT_LOG if self.source == "auditd" else "the kernel"
 
     def news(self) -> list[Denial]:
         """Return the denials that have come since the window opened or this was last asked.
@@ -142,118 +196,228 @@ class Window:
         Raises:
             Unwatched: the log cannot be read.
         """
-        found = parse(self._read())
+        text = self._read_auditd() if self.source == "auditd" else self._read_kernel()
+        found = [each for each in parse(text) if self._opened.nonce not in each.line]
         new, self._told = found[self._told :], len(found)
         return new
 
     def close(self) -> list[Denial]:
-        """Return every denial in the window, the canary's left out. The window ends, too.
+        """Return every denial in the window, the canaries left out. The window ends, too.
 
         Raises:
-            Unwatched: the log was not readable to its end, lost records, changed its place,
-                or does not show the canary.
+            Unwatched: the window was not watched for all its time; it holds the denials that are
+                known all the same.
         """
-        nonce = f"{_CANARY}{secrets.token_hex(8)}"
+        heard = logged = _Heard()
+        doubts: list[str] = []
         try:
-            denials = self._until_canary(nonce)
-        except Unwatched:
-            self._require_whole()  # records that were lost explain a canary that does not come
-            raise
+            canaries = self._provoke()
+            if self.source == "auditd":
+                logged = self._until(canaries, self._read_auditd, doubts)
+            if self._records:
+                heard = self._until(canaries, self._read_kernel, doubts)
+            end = self._state()
         finally:
             self.end()
-        self._require_whole()
-        return [denial for denial in denials if nonce not in denial.line]
+        written = set(map(_serial, logged.denials))
+        denials = [*logged.denials, *(d for d in heard.denials if _serial(d) not in written)]
+        causes = (
+            *self._hidden(end),
+            *self._lost(heard, logged, end),
+            *self._changed(heard, logged, end),
+            *doubts,
+            *self._missing(heard, logged, canaries),
+        )
+        if causes:
+            raise Unwatched(causes[0], denials)
+        return denials
 
     def end(self) -> None:
         """End the window, if it has not ended, without asking what was in it."""
         if self._records:
             self._records.close()
 
-    def _require_whole(self) -> None:
-        """Raise Unwatched if the log changed its place in the window, or lost records."""
-        end = self._position()
-        if end.source != self._start.source:
-            raise Unwatched(
-                f"denials went to {self._start.source} when the window opened and to "
-                f"{end.source} when it closed"
+    def _hidden(self, end: kernel_audit.State) -> Iterator[str]:
+        """Yield the rules that leave out records, at either end."""
+        for rule in dict.fromkeys((*self._start.rules, *end.rules)):
+            if self._hides(rule):
+                remove = re.sub(r"^-[aA]", "-d", rule)
+                yield (
+                    f"the audit of {self._node.machine} leaves out records that may be denials of "
+                    f"the container: the rule '{rule}' (auditctl -l); remove it (auditctl {remove})"
+                    ", and ask again"
+                )
+
+    def _hides(self, rule: str) -> bool:
+        for key, sign, value in re.findall(r"-F ([a-z_]{1,20})([!<>=&]{1,2})(\S+)", rule):
+            if sign != "=":
+                continue
+            if key == "msgtype" and value not in {"AVC", "1400", "CONFIG_CHANGE", "1305"}:
+                return False
+            if key in {"uid", "gid"} and value != "0" and not self._subject.maybe(key, value):
+                return False
+        return True
+
+    def _changed(self, heard: _Heard, logged: _Heard, end: kernel_audit.State) -> Iterator[str]:
+        """Yield what was changed in the window and may have hidden a denial."""
+        begin, unknown = self._start, "what was denied meanwhile is not known for certain"
+        auditd = self.source == "auditd"
+        if auditd and end.suspended:
+            try:
+                self._require_awake(end)
+            except Unwatched as error:
+                yield str(error)
+        if auditd and (end.reader, end.started) != (begin.reader, begin.started):
+            now = f"process {end.reader} when it closed" if end.reader else "none when it closed"
+            yield (
+                f"another auditd took the records in the window: process {begin.reader} when it "
+                f"opened, {now}; {unknown}"
+            )
+        if auditd and (own := [each for each in logged.remarks if _restarts(each)]):
+            yield f"auditd was started, stopped or reconfigured in the window: {own[0]}; {unknown}"
+        remarks = (*heard.remarks, *logged.remarks)
+        if changes := [each for each in remarks if _reconfigures(each, auditd=auditd)]:
+            yield f"the kernel's audit was reconfigured in the window: {changes[0]}; {unknown}"
+        if auditd:
+            yield from self._shrank(heard, end)
+
+    def _shrank(self, heard: _Heard, end: kernel_audit.State) -> Iterator[str]:
+        said = f"{_AUDIT_LOG} was cut in the window, from {{}} to {{}} bytes: records are gone"
+        for remark in heard.remarks:
+            if remark.startswith("shrank "):
+                yield said.format(*remark.split()[1:])
+        if end.inode == self._start.inode and end.size < self._start.size:
+            yield said.format(self._start.size, end.size)
+        if not end.inode:
+            yield f"{_AUDIT_LOG} is gone, which was there when the window opened"
+
+    def _lost(self, heard: _Heard, logged: _Heard, end: kernel_audit.State) -> Iterator[str]:
+        """Yield how many records were lost, and whether that can be known."""
+        resets = [each.split()[1:] for each in heard.remarks if each.startswith("reset ")]
+        sets = map(_SET.search, (*heard.remarks, *logged.remarks))
+        resets += [[x[3], x[2]] for x in sets if x and x[1] == "lost" and x[2] != x[3]]
+        if end.lost < self._start.lost:
+            resets.append([str(self._start.lost), str(end.lost)])
+        for was, now in resets:
+            yield (
+                f"the kernel's count of lost audit records was reset in the window, from {was} to "
+                f"{now} (auditctl --reset-lost): how many were lost is not known"
             )
         if end.lost != self._start.lost:
             held = (
                 "; one booted with audit=1 counts those, too, that no longer fit into the queue "
                 "that it keeps for an auditd: run one, or boot without"
             )
-            raise Unwatched(
+            yield (
                 f"the kernel lost {end.lost - self._start.lost} audit records in the window "
-                f"(auditctl -s: lost){held if self._records else ''}: what they said is not known"
+                f"(auditctl -s: lost){held if self.source == 'kernel' else ''}: what they said is "
+                "not known"
             )
 
-    def _until_canary(self, nonce: str) -> list[Denial]:
-        provoked = self._provoke(nonce)
+    def _missing(self, heard: _Heard, logged: _Heard, closed: canary.Canaries) -> Iterator[str]:
+        """Yield what one source has and the other has not."""
+        sources = [(_AUDIT_LOG, logged)] if self.source == "auditd" else []
+        sources += [("the kernel", heard)] if self._records else []
+        silent = "records are being left out, so silence says nothing"
+        whose = {
+            "root": "a denial",
+            "user": f"a denial of user {self._subject.uid}, the container's root,",
+            "profile": f"a denial under the profile {self._subject.profile}",
+        }
+        for name, source in sources:
+            for canaries, came, when in (
+                (self._opened, source.opened, "opened"),
+                (closed, source.closed, "closed"),
+            ):
+                for each in canaries.refused:
+                    if each not in came:
+                        yield (
+                            f"{whose[each]} provoked on purpose when the window {when} did not "
+                            f"come from {name} of {self._node.machine}: {silent}"
+                        )
+        if len(sources) > 1:
+            told, written = (Counter(map(_serial, source.denials)) for source in (heard, logged))
+            for here, there, words in (
+                (told, written, f"that the kernel reported are not in {_AUDIT_LOG}"),
+                (written, told, f"in {_AUDIT_LOG} were not reported by the kernel"),
+            ):
+                if odd := here - there:
+                    known = (*heard.denials, *logged.denials)
+                    example = next(each for each in known if _serial(each) in odd)
+                    yield (
+                        f"{odd.total()} denial(s) {words}, so one of the two cannot be relied on; "
+                        f"the first: {example.summary}"
+                    )
 
-        @stamina.retry(on=_NotYet, timeout=_CANARY_PATIENCE, attempts=None, wait_max=1.0)
-        def read_on() -> str:
-            log = self._read()
-            if nonce not in log:
+    def _until(
+        self, canaries: canary.Canaries, read: Callable[[], str], doubts: list[str]
+    ) -> _Heard:
+        """Return what a source told till the last canary; a doubt if that does not come."""
+        log, attempts = "", 1 if doubts else None
+
+        @stamina.retry(on=_NotYet, timeout=_CANARY_PATIENCE, attempts=attempts, wait_max=1.0)
+        def read_on() -> None:
+            nonlocal log
+            log = read()
+            if f"{canaries.nonce}root" not in log:
                 raise _NotYet
-            return log
 
         try:
-            return parse(read_on())
+            read_on()
+        except Unwatched as error:
+            doubts.append(str(error))
+            return _Heard(error.denials)
         except _NotYet:
-            raise Unwatched(
-                f"a denial provoked on purpose did not come from {self._whence} of "
+            whence = _AUDIT_LOG if read == self._read_auditd else "the kernel"
+            doubts.append(
+                f"a denial provoked on purpose did not come from {whence} of "
                 f"{self._node.machine} within {_CANARY_PATIENCE:g} s: denials are not being "
-                f"recorded, so silence says nothing (the attempt said: {provoked})"
-            ) from None
+                f"recorded, so silence says nothing (the attempt said: {canaries.said})"
+            )
+        return self._between(log, canaries)
 
-    def _provoke(self, nonce: str) -> str:
-        """Ask to run under a profile that does not exist.
+    def _between(self, log: str, closed: canary.Canaries) -> _Heard:
+        """Return what stands between the canaries of the window's opening and of its end."""
+        lines = [each[:_LONGEST_RECORD] for each in log.splitlines()]
+        opening = [n for n, line in enumerate(lines) if self._opened.nonce in line]
+        closing = [n for n, line in enumerate(lines) if closed.nonce in line]
+        begin = opening[-1] + 1 if opening else 0
+        until = closing[0] if closing else len(lines)
+        return _Heard(
+            tuple(parse("\n".join(lines[begin:until]))),
+            tuple(
+                line.removeprefix(kernel_audit.REMARK)
+                for line in lines[begin:]
+                if not _DENIED.search(line)
+            ),
+            self._opened.among(lines),
+            closed.among(lines),
+        )
 
-        The kernel refuses and logs it as a denial; nothing on the node changes (kernel
-        security/apparmor/domain.c, aa_change_profile: "label not found").
-        """
-        result = self._node.run(["aa-exec", "-p", nonce, "--", "true"])
-        if result.ok:
+    def _provoke(self) -> canary.Canaries:
+        provoked = canary.provoke(self._node, self._subject)
+        if provoked.allowed:
             raise Unwatched(f"the canary was not refused on {self._node.machine}")
-        return result.stderr.decode(errors="replace").strip()
+        return provoked
 
-    def _position(self) -> _Position:
-        source, lost = self._asked, self._lost()
-        if self._records:  # the kernel tells us and auditd alike, should that have come meanwhile
-            source = "kernel"
-        elif source == "auto":
-            active = self._node.run(["systemctl", "is-active", "auditd"]).text.strip()
-            source = "auditd" if active == "active" else "kernel"
-        if source == "auditd":
-            where = self._node.run(["stat", "-c", "%i %s", _AUDIT_LOG])
-            if not where.ok:
-                raise Unwatched(
-                    f"denials go to auditd on {self._node.machine}, but {_AUDIT_LOG} cannot be read"
-                )
-            inode, size = where.text.split()
-            return _Position(source, lost, inode=inode, size=int(size))
-        return _Position(source, lost)
-
-    def _lost(self) -> int:
+    def _state(self) -> kernel_audit.State:
         try:
-            return kernel_audit.lost(self._node)
+            return kernel_audit.state(self._node, _AUDIT_LOG)
         except FactError as error:
             raise Unwatched(f"nobody says how many audit records were lost: {error}") from error
 
-    def _read(self) -> str:
-        return self._read_kernel(self._records) if self._records else self._read_auditd()
-
-    def _read_kernel(self, records: kernel_audit.Records) -> str:
+    def _read_kernel(self) -> str:
         try:
-            text = records.text()
+            text = self._records.text() if self._records else ""
         except FactError as error:
             raise Unwatched(str(error)) from error
         if kernel_audit.GAP in text:
-            found = [denial for denial in parse(text) if _CANARY not in denial.line]
+            found = [denial for denial in parse(text) if canary.NAME not in denial.line]
             known = f"; the first of the {len(found)} others: {found[0].summary}" if found else ""
             raise Unwatched(
                 "there was more in the window than could be read in time, or kept: what the "
-                f"missing records said is not known{known}"
+                f"missing records said is not known{known}",
+                found,
             )
         return text
 
@@ -288,6 +452,34 @@ class Window:
         return found.text
 
 
+def _serial(denial: Denial) -> str:
+    """Return the time and the number by which the kernel names an event."""
+    found = _SERIAL.search(denial.line)
+    return found[1] if found else denial.line
+
+
+def _restarts(line: str) -> bool:
+    """Whether auditd recorded of itself that it was started, ended, or reconfigured."""
+    found = re.match(r"(?:node=\S{1,400} )?type=(DAEMON_[A-Z]{1,20}) ", line)
+    return bool(found) and found[1] not in _HARMLESS  # type: ignore[index]
+
+
+def _reconfigures(line: str, *, auditd: bool) -> bool:
+    """Whether the kernel's record of a change says that one may have hidden a denial.
+
+    Another setting to what it was is none, nor is a rule of a list that leaves out no records.
+    Who takes the records is of no matter where they are heard from the kernel.
+    """
+    if not re.match(r"changed |(?:node=\S{1,400} )?type=CONFIG_CHANGE ", line):
+        return False
+    if found := _SET.search(line):
+        name, now, was = found.groups()
+        return now != was and name != "lost" and (auditd or name != "audit_pid")
+    if rule := _RULE.search(line):
+        return rule[1] == _EXCLUDE and " res=0" not in line
+    return True
+
+
 def recent(node: Transport, profile: str) -> list[Denial]:
     """Return the denials under a profile at the end of the log, oldest first.
 
@@ -298,50 +490,8 @@ def recent(node: Transport, profile: str) -> list[Denial]:
         profile: of all containers that share it.
     """
     log = node.run(["sh", "-c", _RECENT]).text
-    return [denial for denial in parse(log) if denial.profile == profile]
-
-
-def attribute(
-    node: Transport,
-    denial: Denial,
-    profiles: Mapping[int, str],
-    parents: Mapping[int, int] = MappingProxyType({}),
-) -> int | None:
-    """Return the container that a denial belongs to, or None if nobody can say.
-
-    A generated profile names its container; a named one is shared, so the process is asked for
-    its cgroup while it lives, then its next ancestor that does, and else whether only one container
-    runs under the profile.
-
-    Args:
-        node: where the process ran.
-        denial: the record.
-        profiles: the profile of each running container, by ctid.
-        parents: of processes that are gone, see :mod:`remediation.lineage`.
-    """
-    text = f"{denial.profile} {denial.fields.get('namespace', '')}"
-    if generated := re.search(r"\blxc-(\d+)_<", text):
-        return int(generated[1])
-    pid = denial.fields.get("pid", "")
-    for ancestor in _ancestry(int(pid), parents) if pid.isdigit() else ():
-        if not (cgroup := node.read(f"/proc/{ancestor}/cgroup")):
-            continue
-        if found := re.search(rb"/lxc(?:\.payload\.|/)(\d+)(?:/|\s|$)", cgroup):
-            return int(found[1])
-        if ancestor == int(pid):
-            return None
-        break  # the node's own: who enters a container is started from outside
-    sharing = [ctid for ctid, profile in profiles.items() if profile == denial.profile]
-    return sharing[0] if len(sharing) == 1 else None
-
-
-def _ancestry(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
-    """Yield a process, its parent, and so on; numbers are used again, so each but once."""
-    seen: set[int] = set()
-    while pid and pid not in seen:
-        seen.add(pid)
-        yield pid
-        pid = parents.get(pid, 0)
+    ours = [denial for denial in parse(log) if denial.profile == profile]
+    return [denial for denial in ours if not canary.is_one(denial.fields.get("name", ""))]
 
 
 def smallest_rule(denial: Denial) -> str:

@@ -12,8 +12,11 @@ import pytest
 from pytest_bdd import given, then
 
 from gate import evidence
-from remediation import apparmor, audit
-from remediation.lineage import Lineage
+from remediation import audit
+from remediation.attribution import attribute
+from remediation.canary import Subject
+from remediation.errors import RemediationError
+from remediation.lineage import Lineage, Noted
 from steps.docker import cause, said
 
 if TYPE_CHECKING:
@@ -30,24 +33,39 @@ _REFUSED = re.compile(r"permission denied|not permitted", re.IGNORECASE)
 
 @pytest.fixture
 def lineage(node: Transport, may_change: bool) -> Iterator[Lineage | None]:
-    """Who starts whom while the log is watched; where nothing is started, nobody is noted."""
-    noted = Lineage(node) if may_change else None
-    yield noted
-    if noted:
-        noted.parents()
+    """Who is of which container while the log is watched; where nothing is started, nobody is."""
+    noting = Lineage(node) if may_change else None
+    yield noting
+    if noting:
+        noting.noted()
 
 
 @given("AppArmor's log is watched", target_fixture="window")
 def log_is_watched(
-    node: Transport,
+    runtime: Runtime,
+    ctid: int,
     target: Target,
     lineage: Lineage | None,  # noqa: ARG001 - from here on
     request: pytest.FixtureRequest,
 ) -> audit.Window:
     """Find out where denials go, and hear them from now on."""
-    window = audit.Window(node, target.audit)
+    window = audit.Window(runtime.node, target.audit, subject(runtime, ctid))
     request.addfinalizer(window.end)
     return window
+
+
+def subject(runtime: Runtime, ctid: int) -> Subject:
+    """Return as whom the container's processes run: by the configuration of its last start."""
+    try:
+        started = runtime.effective(ctid)
+    except RemediationError:
+        return Subject()  # never started, or not there: then the node's root is asked for alone
+    maps = [option.value.split() for option in started.all("lxc.idmap")]
+    roots = {kind: ids for kind, inside, *ids in maps if inside == "0"}
+    (uid, count), (gid, _) = roots.get("u", ("0", "0")), roots.get("g", ("0", "0"))
+    profile = started.current().get("lxc.apparmor.profile", "")
+    named = profile if profile.startswith("lxc-") else ""
+    return Subject(int(uid), int(gid), int(count), named)
 
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")
@@ -62,33 +80,50 @@ def nothing_was_denied(
 
     What was refused without a record was refused, too: by a quiet deny, as far as anybody can say.
     """
-    denials = window.close()
-    profiles = _profiles(runtime, ctid) if denials else {}
-    parents = lineage.parents() if lineage else {}
-    owners = [(d, audit.attribute(runtime.node, d, profiles, parents)) for d in denials]
+    doubt = None
+    try:
+        denials = window.close()
+    except audit.Unwatched as error:
+        denials, doubt = list(error.denials), error
+    noted = lineage.noted() if lineage and denials else Noted()
+    owners = _owners(runtime, ctid, denials, noted)
     ours = [denial for denial, owner in owners if owner == ctid]
     assert not ours, (
         f"AppArmor denied container {ctid} {len(ours)} time(s): {ours[0].summary}; "
-        f"to allow it: {audit.smallest_rule(ours[0])}"
+        f"to allow it: {audit.smallest_rule(ours[0])}{f'; besides, {doubt}' if doubt else ''}"
     )
+    if doubt:
+        raise doubt
     unknown = [denial for denial, owner in owners if owner is None and _might_be_ours(denial)]
     if unknown:
         raise audit.Unwatched(
-            f"{len(unknown)} denial(s) cannot be attributed: {unknown[0].summary}; more than one "
-            "container runs under that profile and the process is gone"
+            f"{len(unknown)} denial(s) cannot be attributed: {unknown[0].summary}; "
+            f"{_why_nobodys(unknown[0], noted)}"
         )
     told = "" if docker_run.result.ok else said(docker_run.result)
     assert not _REFUSED.search(told), (
         f"hello-world was refused without a record: {cause(told)}; a quiet 'deny' of the profile "
         "does that, and 'audit deny' would say what"
     )
-    others = sorted({owner or 0 for _, owner in owners} - {0})
-    whose = (
-        f"; {len(denials)} of others ({', '.join(map(str, others)) or 'the node'})"
-        if denials
-        else ""
-    )
-    evidence.say(f"{window.source}: canary seen, none lost, no denial{whose}")
+    others = sorted({str(owner) for _, owner in owners if owner})
+    whose = f"; {len(denials)} of others ({', '.join(others) or 'the node'})" if denials else ""
+    evidence.say(f"{window.source}: {seen(window)}, no denial{whose}")
+
+
+def seen(window: audit.Window) -> str:
+    """Return what a window that was watched has shown, for a reader."""
+    alone = f"; the kernel itself was not heard: {window.unheard}" if window.unheard else ""
+    return f"canary seen, none lost{alone}"
+
+
+def _why_nobodys(denial: audit.Denial, noted: Noted) -> str:
+    users = sorted(noted.under(denial.profile))
+    if len(users) > 1:
+        return (
+            f"containers {', '.join(users)} ran under that profile meanwhile, and the process is "
+            "gone"
+        )
+    return "the process is gone, and it was not noted of which container it was"
 
 
 def _might_be_ours(denial: audit.Denial) -> bool:
@@ -96,14 +131,15 @@ def _might_be_ours(denial: audit.Denial) -> bool:
     return denial.profile.startswith("lxc-")
 
 
-def _profiles(runtime: Runtime, ctid: int) -> dict[int, str]:
-    """Return the profile of each running container of the node, by ctid.
+def _owners(
+    runtime: Runtime, ctid: int, denials: list[audit.Denial], noted: Noted
+) -> list[tuple[audit.Denial, int | str | None]]:
+    """Return each denial with its owner.
 
     The container asked about counts even if it runs no more: its denials are not a neighbour's.
     """
-    listing = runtime.node.run(["lxc-ls", "-P", "/var/lib/lxc", "--running", "-1"]).require()
-    ctids = [int(name) for name in listing.text.split() if re.fullmatch("[0-9]+", name)]
-    labels = {each: apparmor.label(runtime.node, runtime.init_pid(each)) for each in ctids}
-    profiles = {each: label.removesuffix(" (enforce)") for each, label in labels.items()}
+    if not denials:
+        return []
     assigned = runtime.configuration(ctid).current().get("lxc.apparmor.profile", "")
-    return {ctid: assigned} | profiles
+    owners = attribute(runtime.node, denials, noted, ctid, assigned)
+    return list(zip(denials, owners, strict=True))

@@ -15,6 +15,7 @@ from gate import evidence
 from remediation import backup, docker_in_lxc, prerequisites
 from remediation.errors import FactError
 from remediation.runtime import Pct
+from steps.audit import seen
 
 if TYPE_CHECKING:
     from remediation import audit
@@ -200,4 +201,4 @@ def log_has_room(node: Transport, window: audit.Window) -> None:
 def canary_shows(window: audit.Window) -> None:
     """A log that cannot show it says nothing about the rest: undetermined, not compliant."""
     window.close()
-    evidence.say("canary seen, none lost")
+    evidence.say(seen(window))

@@ -24,10 +24,9 @@ def judge(
     ok: bool = True,
     told: bytes = b"",
 ) -> str:
-    window = SimpleNamespace(close=lambda: log.parse("\n".join(lines)), source="auditd")
+    window = SimpleNamespace(close=lambda: log.parse("\n".join(lines)), source="auditd", unheard="")
     run = SimpleNamespace(result=SimpleNamespace(ok=ok, stdout=b"", stderr=told))
-    monkeypatch.setattr(steps, "_profiles", lambda *_: {})
-    monkeypatch.setattr(steps.audit, "attribute", lambda *_: owner)
+    monkeypatch.setattr(steps, "_owners", lambda *args: [(each, owner) for each in args[2]])
     evidence.drain()
     anything: Any = SimpleNamespace(node=None)
     steps.nothing_was_denied(window, anything, 950, run, None)  # type: ignore[arg-type]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import stamina
 
-from remediation import audit, kernel_audit
+from remediation import audit, canary, kernel_audit
+from remediation.canary import Subject
 from remediation.errors import CommandFailed
+from remediation.kernel_audit import State
 from remediation.transport import CommandResult, Local
 from tests.steps.doubles import Answer, Machine
 
@@ -21,11 +24,10 @@ if TYPE_CHECKING:
 
 LOG = "/var/log/audit/audit.log"
 DENIED = 'type=AVC apparmor="DENIED" operation="mount" profile="lxc-phoenix-v2" pid=7'
-REFUSED = "[2031] ERROR: profile does not exist"
-ACTIVE = "systemctl is-active auditd"
-LOST = shlex.join(["perl", "-e", kernel_audit._LOST])
-STAT = f"stat -c '%i %s' {LOG}"
+REFUSED = "No such file or directory"
 FIND = "find /var/log/audit -name 'audit.log*' -printf '%i %p\\n'"
+#: Of container 950: its root is 100000 on the node.
+OURS = Subject(100000, 100000, 65536, "lxc-phoenix-v2")
 
 
 def denials(path: str, first_byte: int = 1) -> str:
@@ -33,23 +35,33 @@ def denials(path: str, first_byte: int = 1) -> str:
 
 
 class Node(Machine):
-    """A node that logs what is provoked there, unless told otherwise."""
+    """A node that logs what is provoked there, unless told otherwise.
+
+    ``text`` is auditd's log, ``heard`` what the kernel tells; ``silent`` are the attempts that
+    neither of them shows.
+    """
 
     def __init__(self, source: str = "auditd") -> None:
-        active = source == "auditd"
-        super().__init__(
-            answers={
-                ACTIVE: "active\n" if active else (3, "inactive\n", ""),
-                LOST: "4\n",
-                STAT: "11 4\n" if active else (1, "", "No such file or directory"),
-            }
-        )
-        self.logged, self.perl, self.held = True, True, 0
-        self.text, self.rotated = "old\n", list[str]()
+        super().__init__()
+        self.state = State(4)
+        if source == "auditd":
+            self.state = State(4, 383, "auditd", "S", "1495", "11", 4)
+        self.told: Answer | None = None
+        self.logged, self.allowed, self.perl, self.held = True, False, True, 0
+        self.silent: tuple[str, ...] = ()
+        self.trips = 0
+        self.text, self.heard, self.rotated = "old\n", "", list[str]()
+
+    def say(self, *lines: str) -> None:
+        """Let the kernel tell of something, to auditd and to us."""
+        for line in lines:
+            self.text += f"{line}\n"
+            self.heard += f"{line}\n"
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
+        self.trips += 1
         line, path = shlex.join(argv), argv[-1]
         if line not in self.answers and path not in self.files:
             answer = self._said(list(argv))
@@ -60,21 +72,43 @@ class Node(Machine):
     def _said(self, words: list[str]) -> Answer | None:
         logs = {LOG: self.text} | {f"{LOG}.{n}": t for n, t in enumerate(self.rotated, 1)}
         match words:
-            case ["aa-exec", "-p", name, "--", "true"]:
-                self.text += f'apparmor="DENIED" operation="x" name="{name}"\n' * self.logged
-                return 1, "", REFUSED
+            case ["sh", "-c", canary._PROVOKE, _, nonce, uid, _gid, profile, canary._ATTEMPTS]:
+                return self._provoked(nonce, uid, profile)
+            case ["sh", "-c", kernel_audit._ASK, _, path, kernel_audit._STATE]:
+                assert path == LOG
+                return self.told or self._asked()
             case ["find", "/var/log/audit", "-name", "audit.log*", "-printf", "%i %p\\n"]:
                 return "".join(f"{11 + len(logs) - n} {f}\n" for n, f in enumerate(logs, 1))
             case ["sh", "-c", audit._DENIALS, "denials", path, start]:
                 rest = logs[path][int(start) - 1 :].splitlines(keepends=True)
-                return "".join(line for line in rest if 'apparmor="DENIED"' in line)
+                wanted = ('apparmor="DENIED"', "type=DAEMON_", "type=CONFIG_CHANGE")
+                return "".join(line for line in rest if any(each in line for each in wanted))
             case ["env", "LC_ALL=C", "cat", "--", path] if path.startswith("/run/"):
-                return self.text.removeprefix("old\n")
+                return self.heard
         return None
 
+    def _provoked(self, nonce: str, uid: str, profile: str) -> Answer:
+        attempts = ["profile"] * bool(profile) + ["user"] * (uid != "0") + ["root"]
+        for each in attempts:
+            if self.logged and each not in self.silent:
+                self.say(f'apparmor="DENIED" operation="x" name="{nonce}{each}"')
+        how = "allowed" if self.allowed else "refused"
+        return "".join(f"{each} {how}: {REFUSED}\n" for each in attempts)
+
+    def _asked(self) -> str:
+        now = self.state
+        lines = [f"lost {now.lost}", f"reader {now.reader}", *(f"rule {r}" for r in now.rules)]
+        lines += [f"process {now.status} {now.started} {now.name}"] * bool(now.name)
+        lines += [f"log {now.inode} {now.size}"] * bool(now.inode)
+        return "".join(f"{line}\n" for line in lines)
+
+    def becomes(self, **changes: object) -> None:
+        """Let the audit's state be another one from now on."""
+        self.state = replace(self.state, **changes)  # type: ignore[arg-type]
+
     def hold(self, argv: Sequence[str], word: str) -> Hold:
-        perl, _, _, script, path = argv
-        assert (perl, script) == ("perl", kernel_audit._NOTE)
+        perl, _, _, script, path, log = argv
+        assert (perl, script, log) == ("perl", kernel_audit._NOTE, LOG)
         assert f'print "{word}\\n"' in script
         assert path.startswith("/run/docker-lxc-gate.")
         if not self.perl:
@@ -87,7 +121,7 @@ class Node(Machine):
         return self.held == 1
 
     def release(self) -> None:
-        self.held -= 1
+        self.held = max(self.held - 1, 0)
 
     def rotate(self) -> None:
         self.rotated.insert(0, self.text)
@@ -109,10 +143,10 @@ def test_what_is_denied_in_the_window_and_nothing_before_it(source: str) -> None
     node = Node(source)
     window = audit.Window(node)
     assert window.source == source
-    node.text += f"{DENIED} n=1\n{DENIED} n=2\n"
+    node.say(f"{DENIED} n=1", f"{DENIED} n=2")
     assert [each.fields["n"] for each in window.news()] == ["1", "2"]
     assert window.news() == []
-    node.text += f"{DENIED} n=3\n"
+    node.say(f"{DENIED} n=3")
     assert [each.fields["n"] for each in window.news()] == ["3"]
     assert [each.line for each in window.close()] == [f"{DENIED} n={n}" for n in (1, 2, 3)]
     assert node.held == 0
@@ -121,9 +155,9 @@ def test_what_is_denied_in_the_window_and_nothing_before_it(source: str) -> None
 def test_a_denial_before_the_window_is_not_of_it() -> None:
     node = Node()
     node.text = f"{DENIED}\n"
-    node.answers[STAT] = f"11 {len(node.text)}\n"
+    node.becomes(size=len(node.text))
     window = audit.Window(node)
-    node.text += f"{DENIED} x\n"
+    node.say(f"{DENIED} x")
     assert [each.line for each in window.close()] == [f"{DENIED} x"]
 
 
@@ -135,8 +169,9 @@ def test_through_rotations() -> None:
     node = Node()
     window = audit.Window(node)
     for number in range(3):
-        node.text += f"{DENIED} n={number}\n"
+        node.say(f"{DENIED} n={number}")
         node.rotate()
+        node.becomes(inode=str(12 + number), size=0)
     assert [each.line for each in window.close()] == [f"{DENIED} n={n}" for n in range(3)]
 
 
@@ -175,38 +210,42 @@ def test_a_canary_that_is_not_logged(source: str) -> None:
     node.logged = False
     window = audit.Window(node)
     whence = {"auditd": LOG, "kernel": "the kernel"}[source]
-    said = f"did not come from {whence} of pve1 .* attempt said: \\{REFUSED[:6]}"
+    said = f"did not come from {whence} of pve1 .* attempt said: .*{REFUSED}"
     with pytest.raises(audit.Unwatched, match=said):
         window.close()
 
 
-def test_a_canary_that_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_canary_that_is_not_refused() -> None:
     node = Node()
     window = audit.Window(node)
-    monkeypatch.setattr(audit.secrets, "token_hex", lambda n: "0" * 2 * n)
-    node.answers[f"aa-exec -p canary{'0' * 16} -- true"] = ""
+    node.allowed = True
     with pytest.raises(audit.Unwatched, match="the canary was not refused on pve1"):
         window.close()
+    assert node.held == 0
 
 
-def test_two_canaries_differ() -> None:
+def test_the_canaries_of_two_windows_differ() -> None:
     node = Node()
-    window = audit.Window(node)
-    assert window.close() == []
-    assert len(window.close()) == 1  # the first one's, which is not this one's
+    first, second = audit.Window(node), audit.Window(node)
+    assert first._opened.nonce != second._opened.nonce
+    first.end()
+    second.end()
 
 
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        ("5\n", "the kernel lost 1 audit records in the window"),
+        (
+            "lost 5\nreader 383\nprocess S 1495 auditd\nlog 11 4\n",
+            "the kernel lost 1 audit records",
+        ),
         ((1, "", "you must be root"), r"how many audit records were lost: .* on pve1: you must"),
     ],
 )
 def test_records_that_were_lost_or_not_counted(status: Answer, message: str) -> None:
     node = Node()
     window = audit.Window(node)
-    node.answers[LOST] = status
+    node.told = status
     with pytest.raises(audit.Unwatched, match=message):
         window.close()
 
@@ -214,7 +253,7 @@ def test_records_that_were_lost_or_not_counted(status: Answer, message: str) -> 
 def test_what_the_kernel_counts_as_lost_where_it_waits_for_an_auditd() -> None:
     node = Node("kernel")
     window = audit.Window(node)
-    node.answers[LOST] = "5\n"
+    node.becomes(lost=5)
     with pytest.raises(
         audit.Unwatched,
         match=r"lost 1 .*lost\); one booted with audit=1 counts .* queue that it keeps for an aud",
@@ -225,8 +264,8 @@ def test_what_the_kernel_counts_as_lost_where_it_waits_for_an_auditd() -> None:
 def test_an_auditd_that_comes_later_takes_nothing_away() -> None:
     node = Node("kernel")
     window = audit.Window(node)
-    node.text += f"{DENIED}\n"
-    node.answers[ACTIVE] = "active\n"
+    node.say(DENIED, f"{kernel_audit.REMARK}changed audit(1.0:2): op=set audit_pid=9 old=0 res=1")
+    node.becomes(reader=9, name="auditd", status="S", started="9")
     assert [each.line for each in window.close()] == [DENIED]
 
 
@@ -268,23 +307,15 @@ def test_a_part_that_tail_cannot_read_is_no_quiet_one(
 def test_what_was_heard_before_a_gap_is_told() -> None:
     node = Node("kernel")
     window = audit.Window(node)
-    node.text += f"{DENIED}\n{DENIED}\n{kernel_audit.GAP}\n"
+    node.say(DENIED, DENIED, kernel_audit.GAP)
     with pytest.raises(audit.Unwatched, match=r'the first of the 2 others: operation="mount" prof'):
-        window.close()
-
-
-def test_a_log_that_moved() -> None:
-    node = Node()
-    window = audit.Window(node)
-    node.answers[ACTIVE] = (3, "inactive\n", "")
-    with pytest.raises(audit.Unwatched, match=r"went to auditd when .* and to kernel when it clos"):
         window.close()
 
 
 def test_more_records_than_could_be_read() -> None:
     node = Node("kernel")
     window = audit.Window(node)
-    node.text += f"one\n{kernel_audit.GAP}\n"
+    node.say("one", kernel_audit.GAP)
     with pytest.raises(
         audit.Unwatched, match=r"more in the window than could be read.* is not known$"
     ):
@@ -309,7 +340,7 @@ def test_a_kernel_that_lets_nobody_read() -> None:
 
 def test_an_audit_log_that_cannot_be_read() -> None:
     node = Node()
-    node.answers[STAT] = (1, "", "No such file or directory")
+    node.becomes(inode="", size=0)
     with pytest.raises(audit.Unwatched, match=r"go to auditd on pve1, but .*audit\.log cannot be"):
         audit.Window(node)
 
@@ -327,9 +358,283 @@ def test_a_log_that_cannot_be_read_any_more(line: str) -> None:
 
 
 def test_the_users_word_counts_more_than_what_is_found() -> None:
-    node = Node("kernel")
-    node.answers[ACTIVE] = (0, "active\n", "")
-    assert audit.Window(node, "kernel").source == "kernel"
+    assert audit.Window(Node(), "kernel").source == "kernel"
     node = Node()
-    node.answers[ACTIVE] = (3, "inactive\n", "")
+    node.becomes(reader=0, name="")
     assert audit.Window(node, "auditd").source == "auditd"
+    assert audit.Window(node).source == "kernel"
+
+
+def test_window_whose_records_another_program_takes_hears_the_kernel() -> None:
+    node = Node()
+    node.becomes(name="auditbeat")
+    assert audit.Window(node).source == "kernel"
+
+
+def doubt(window: audit.Window) -> str:
+    with pytest.raises(audit.Unwatched) as raised:
+        window.close()
+    return str(raised.value)
+
+
+RULE = "-a always,exclude -F msgtype=AVC -F uid=100000"
+
+
+@SOURCES
+@pytest.mark.parametrize(
+    "rule",
+    [
+        RULE,
+        "-a never,exclude -F msgtype=1400",
+        "-a always,exclude -F auid=1000",
+        "-a always,exclude -F uid=165535",
+        "-a always,exclude -F uid!=33",
+        "-a always,exclude -F gid=100999",
+        "-a always,exclude -F msgtype>=1300",
+        "-a always,exclude -F msgtype=CONFIG_CHANGE",
+        "-a always,exclude -F subj_role=lxc-phoenix-v2",
+    ],
+)
+def test_window_with_a_rule_that_may_hide_the_container_is_undetermined(
+    source: str, rule: str
+) -> None:
+    for at_the_end in (False, True):
+        node = Node(source)
+        node.becomes(rules=() if at_the_end else (rule,))
+        window = audit.Window(node, subject=OURS)
+        node.becomes(rules=(rule,) if at_the_end else ())
+        said = doubt(window)
+        assert f"the rule '{rule}' (auditctl -l); remove it (auditctl -d {rule[3:]})" in said
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "-a always,exclude -F msgtype=CWD",
+        "-a always,exclude -F uid=33",
+        "-a always,exclude -F msgtype=AVC -F uid=165536",
+        "-a always,exclude -F gid=99999",
+    ],
+)
+def test_window_with_a_rule_that_hides_nothing_of_the_container_is_quiet(rule: str) -> None:
+    node = Node()
+    node.becomes(rules=(rule,))
+    assert audit.Window(node, subject=OURS).close() == []
+
+
+def test_window_without_a_known_container_takes_every_users_rule_for_one_that_hides() -> None:
+    node = Node()
+    node.becomes(rules=("-a always,exclude -F uid=33",))
+    assert "-F uid=33" in doubt(audit.Window(node))
+
+
+@SOURCES
+@pytest.mark.parametrize(
+    ("silent", "words"),
+    [
+        ("user", "a denial of user 100000, the container's root, provoked on purpose"),
+        ("profile", "a denial under the profile lxc-phoenix-v2 provoked on purpose"),
+    ],
+)
+def test_window_without_the_containers_own_canary_is_undetermined(
+    source: str, silent: str, words: str
+) -> None:
+    node = Node(source)
+    node.silent = (silent,)
+    said = doubt(audit.Window(node, subject=OURS))
+    assert said.startswith(words)
+    assert "when the window opened did not come from" in said
+
+
+def test_window_whose_closing_canary_alone_is_missing_is_undetermined() -> None:
+    node = Node()
+    window = audit.Window(node, subject=OURS)
+    node.silent = ("user",)
+    assert "when the window closed did not come from" in doubt(window)
+
+
+def test_window_without_any_canary_at_its_opening_is_undetermined() -> None:
+    node = Node()
+    node.silent = ("root",)
+    window = audit.Window(node)
+    node.silent = ()
+    assert "a denial provoked on purpose when the window opened did not come" in doubt(window)
+
+
+def test_window_of_a_suspended_auditd_names_it_and_what_to_do() -> None:
+    node = Node()
+    node.becomes(status="T")
+    words = r"auditd \(process 383\) on pve1 is suspended, so .* go on with kill -CONT 383"
+    with pytest.raises(audit.Unwatched, match=words):
+        audit.Window(node)
+    assert node.held == 0
+    node = Node()
+    window = audit.Window(node)
+    node.becomes(status="T")
+    assert "auditd (process 383) on pve1 is suspended" in doubt(window)
+
+
+@pytest.mark.parametrize(
+    ("changes", "now"),
+    [
+        ({"reader": 901, "started": "99999"}, "process 901 when it closed"),
+        ({"started": "99999"}, "process 383 when it closed"),
+        ({"reader": 0, "name": "", "started": ""}, "none when it closed"),
+    ],
+)
+def test_window_that_ends_with_another_auditd_is_undetermined(
+    changes: dict[str, object], now: str
+) -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.becomes(**changes)
+    said = doubt(window)
+    assert said.startswith("another auditd took the records in the window: process 383 when it op")
+    assert now in said
+
+
+DAEMON = "type=DAEMON_CONFIG msg=audit(1.1:7): op=reconfigure state=changed auid=0 res=success"
+
+
+@pytest.mark.parametrize("line", [DAEMON, f"node=pve1 {DAEMON}", DAEMON.replace("CONFIG", "END")])
+def test_window_in_which_auditd_was_reconfigured_is_undetermined(line: str) -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.text += f"{line}\n"
+    assert doubt(window).startswith(
+        f"auditd was started, stopped or reconfigured in the window: {line}"
+    )
+
+
+def change(words: str) -> str:
+    return f"audit(1.1:5): {words} auid=0 ses=1 subj=unconfined res=1"
+
+
+@SOURCES
+@pytest.mark.parametrize(
+    "words", ["op=add_rule key=(null) list=5", "op=set audit_enabled=0 old=1", "op=unknown x"]
+)
+def test_window_in_which_the_audit_was_reconfigured_is_undetermined(
+    source: str, words: str
+) -> None:
+    node = Node(source)
+    window = audit.Window(node)
+    node.heard += f"{kernel_audit.REMARK}changed {change(words)}\n"
+    assert doubt(window).startswith(
+        "the kernel's audit was reconfigured in the window: changed aud"
+    )
+
+
+def test_window_of_a_log_that_has_a_change_of_the_audit_is_undetermined() -> None:
+    node = Node()
+    node.perl = False
+    window = audit.Window(node)
+    node.text += f"type=CONFIG_CHANGE msg={change('op=remove_rule key=(null) list=5')}\n"
+    assert "the kernel's audit was reconfigured in the window: type=CONFIG_CHANGE" in doubt(window)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "op=add_rule key=(null) list=4",
+        "op=set audit_enabled=1 old=1",
+        "op=set lost=0 old=0",
+    ],
+)
+def test_window_in_which_nothing_that_hides_was_changed_is_quiet(words: str) -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.heard += f"{kernel_audit.REMARK}changed {change(words)}\n"
+    node.text += f"type=CONFIG_CHANGE msg={change(words)}\n"
+    node.text += "type=DAEMON_ROTATE msg=audit(1.1:9): op=rotate-logs auid=0 res=success\n"
+    assert window.close() == []
+
+
+def test_window_with_a_rule_that_was_not_taken_is_quiet() -> None:
+    node = Node()
+    window = audit.Window(node)
+    line = change("op=add_rule key=(null) list=5").replace("res=1", "res=0")
+    node.heard += f"{kernel_audit.REMARK}changed {line}\n"
+    assert window.close() == []
+
+
+def test_window_of_a_log_that_was_cut_is_undetermined() -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.heard += f"{kernel_audit.REMARK}shrank 900 0\n"
+    assert f"{LOG} was cut in the window, from 900 to 0 bytes" in doubt(window)
+    node = Node()
+    node.perl = False
+    window = audit.Window(node)
+    node.becomes(size=3)
+    assert f"{LOG} was cut in the window, from 4 to 3 bytes" in doubt(window)
+    node = Node()
+    window = audit.Window(node)
+    node.becomes(inode="")
+    assert f"{LOG} is gone, which was there when the window opened" in doubt(window)
+
+
+@pytest.mark.parametrize(
+    "remark", ["reset 269 0", "changed audit(1.1:5): op=set lost=0 old=269 auid=0 res=1"]
+)
+def test_window_in_which_the_count_was_reset_is_undetermined(remark: str) -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.heard += f"{kernel_audit.REMARK}{remark}\n"
+    assert "count of lost audit records was reset in the window, from 269 to 0" in doubt(window)
+
+
+def test_window_with_a_lower_count_at_its_end_is_undetermined() -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.becomes(lost=0)
+    assert "was reset in the window, from 4 to 0 (auditctl --reset-lost)" in doubt(window)
+
+
+EVENT = 'audit(1.5:77): apparmor="DENIED" operation="mount" profile="lxc-phoenix-v2" pid=7'
+
+
+def test_window_of_two_sources_that_agree_tells_each_denial_once() -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.heard += f"{EVENT}\n{EVENT} x\n"
+    node.text += f"type=AVC msg={EVENT}\ntype=AVC msg={EVENT} x\n"
+    assert len(window.close()) == 2
+
+
+@pytest.mark.parametrize(
+    ("heard", "logged", "words"),
+    [
+        (2, 1, f"1 denial(s) that the kernel reported are not in {LOG}, so one of the two cannot"),
+        (0, 1, f"1 denial(s) in {LOG} were not reported by the kernel, so one of the two cannot"),
+    ],
+)
+def test_window_of_two_sources_that_differ_is_undetermined_and_tells_its_denials(
+    heard: int, logged: int, words: str
+) -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.heard += f"{EVENT}\n" * heard
+    node.text += f"type=AVC msg={EVENT}\n" * logged
+    with pytest.raises(audit.Unwatched) as raised:
+        window.close()
+    assert str(raised.value).startswith(words)
+    assert 'the first: operation="mount"' in str(raised.value)
+    assert [each.profile for each in raised.value.denials] == ["lxc-phoenix-v2"]
+
+
+def test_window_without_the_kernels_own_records_says_so_and_goes_by_the_log() -> None:
+    node = Node()
+    node.perl = False
+    window = audit.Window(node, subject=OURS)
+    assert "audit cannot be read on pve1" in window.unheard
+    node.text += f"{DENIED}\n"
+    assert [each.line for each in window.close()] == [DENIED]
+
+
+def test_window_takes_few_round_trips() -> None:
+    node = Node()
+    window = audit.Window(node, subject=OURS)
+    assert node.trips == 2  # the state, the canaries; and one process is held
+    assert window.close() == []
+    assert node.trips <= 7

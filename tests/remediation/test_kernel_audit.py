@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import struct
@@ -17,10 +18,10 @@ import pytest
 
 from remediation import kernel_audit
 from remediation.errors import FactError
-from remediation.transport import Local
+from remediation.transport import Base, CommandResult, Local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _NETLINK, _AUDIT, _USER_AVC, _GET = 16, 9, 1107, 1000
 _DENIED = 'apparmor="DENIED"'
@@ -168,7 +169,7 @@ def test_what_cannot_be_written_ends_the_noting() -> None:
     full = Path("/run", f"docker-lxc-gate-full.{name}")
     full.symlink_to("/dev/full")
     notes = subprocess.Popen(
-        ["perl", "-MIO::Handle", "-e", kernel_audit._NOTE, str(full)],
+        ["perl", "-MIO::Handle", "-e", kernel_audit._NOTE, str(full), "/nosuch"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -189,21 +190,96 @@ def test_what_cannot_be_written_ends_the_noting() -> None:
     assert not left
 
 
-def test_the_kernel_counts_what_it_lost() -> None:
+def test_a_log_that_shrinks_is_noted_and_one_that_is_replaced_is_not(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    log.write_text("x" * 100)
     try:
-        told = kernel_audit.lost(Local())
+        records = kernel_audit.Records(Local(), str(log))
     except FactError as error:
         _skip(str(error))
         raise
-    assert told == _status()[6], "the seventh number of struct audit_status"
+    log.rename(tmp_path / "audit.log.1")
+    log.write_text("x" * 50)
+    time.sleep(0.8)
+    assert "shrank" not in records.text()
+    log.write_text("x" * 10)
+    _await(records, f"{kernel_audit.REMARK}shrank 50 10\n")
+    records.close()
 
 
-def test_which_of_the_numbers_is_how_many_were_lost(tmp_path: Path) -> None:
+def test_state_has_the_numbers_of_the_kernel(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    log.write_text("four")
+    try:
+        told = kernel_audit.state(Local(), str(log))
+    except FactError as error:
+        _skip(str(error))
+        raise
+    assert told.lost == _status()[6], "the seventh number of struct audit_status"
+    assert told.reader == _status()[3], "the fourth"
+    assert (told.inode, told.size) == (str(log.stat().st_ino), 4)
+    assert kernel_audit.state(Local(), "/nosuch").inode == ""
+
+
+def test_which_of_the_numbers_are_the_reader_and_the_count(tmp_path: Path) -> None:
     """Nothing is lost here, mostly, and other numbers are 0, too: an answer tells them apart."""
     answer = struct.pack("=LHHLL", 60, 1000, 0, 1, 0) + struct.pack("=11L", *range(101, 112))
     (tmp_path / "answer").write_bytes(answer)
-    unpack = next(line for line in kernel_audit._LOST.splitlines() if "unpack" in line)
+    unpack = next(line for line in kernel_audit._STATUS.splitlines() if "unpack" in line)
     script = 'open my $file, "<:raw", $ARGV[0]; read $file, my $status, 8192; '
-    script += f'{unpack} print "$type $lost"'
+    script += f'{unpack} print "$type $reader $lost"'
     told = Local().run(["perl", "-e", script, str(tmp_path / "answer")]).require()
-    assert told.text == "1000 107"
+    assert told.text == "1000 104 107"
+
+
+_AUDITCTL = """#!/bin/sh
+case $1 in
+-s) printf 'enabled 1\\npid %s\\nlost 3\\nbacklog 0\\n' "$READER" ;;
+-l) printf '%s\\n' '-w /etc/passwd -p wa' '-a always,exclude -F msgtype=AVC' '-a never,task' ;;
+esac
+"""
+
+
+def test_state_of_a_node_without_perl_is_auditctls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sed", "cat", "stat", "sh"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    auditctl = tmp_path / "auditctl"
+    auditctl.write_text(_AUDITCTL)
+    auditctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("READER", str(os.getpid()))
+    told = kernel_audit.state(Local(), str(auditctl))
+    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    assert (told.lost, told.reader, told.started) == (3, os.getpid(), started)
+    assert told.name == Path("/proc/self/comm").read_text().strip()
+    assert told.rules == ("-a always,exclude -F msgtype=AVC",)
+    assert told.size == len(_AUDITCTL)
+    auditctl.unlink()
+    with pytest.raises(FactError, match="the kernel's audit cannot be read on localhost"):
+        kernel_audit.state(Local(), "/nosuch")
+
+
+class _Told(Base):
+    machine = "pve1"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        return CommandResult(tuple(argv), 0, self.text.encode(), b"", self.machine, 0.0, 0.0)
+
+
+def test_state_of_what_was_told() -> None:
+    text = "lost 4\nreader 383\nrule -a always,exclude -F uid=1\nprocess T 1495 a b\nlog 11 5\n"
+    rules = ("-a always,exclude -F uid=1",)
+    expected = kernel_audit.State(4, 383, "a b", "T", "1495", "11", 5, rules)
+    assert kernel_audit.state(_Told(text)) == expected
+    assert expected.suspended
+    assert kernel_audit.state(_Told("lost 4\n")) == kernel_audit.State(4)
+    assert not kernel_audit.State(4).suspended
+    with pytest.raises(FactError, match="audit on pve1 does not tell its status"):
+        kernel_audit.state(_Told("reader 4\n"))

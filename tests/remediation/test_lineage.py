@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation.errors import CommandFailed, TransportError
-from remediation.lineage import Lineage
+from remediation.lineage import Lineage, Noted, parse
 from remediation.transport import Base, CommandResult, Local
 
 if TYPE_CHECKING:
@@ -18,18 +18,32 @@ if TYPE_CHECKING:
     from remediation.transport import Hold
 
 
-def test_a_process_that_is_gone_is_known_by_its_parent() -> None:
-    noted = Lineage(Local())
-    if noted._notes is None:
-        pytest.skip("this machine does not tell of its processes")
+def test_lineage_of_a_process_that_is_gone_has_its_parent() -> None:
+    noting = Lineage(Local())
+    assert noting._notes is not None
     argv = ["sh", "-c", "sleep 0.1 & echo $!; wait"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as shell:
         assert shell.stdout is not None
         child = int(shell.stdout.readline())
-    parents = noted.parents()
-    assert parents[child] == shell.pid
-    assert parents[shell.pid] == os.getpid()
-    assert noted.parents() == parents, "asked again, it says the same"
+    noted = noting.noted()
+    if not noted.whole:
+        pytest.skip("this machine does not tell of its processes")
+    assert noted.parents[child] == shell.pid
+    assert noted.parents[shell.pid] == os.getpid()
+    assert noting.noted() == noted, "asked again, it says the same"
+
+
+def test_parse_of_what_was_noted() -> None:
+    text = "whole 1\nparent 7 5\nprocess 7 950\nprocess 7 952\nprocess 8 web\n"
+    text += "profile 950 lxc-a\nprofile 950 lxc-b\nprofile web lxc-a\n"
+    noted = parse(text)
+    assert noted.whole
+    assert noted.parents == {7: 5}
+    assert noted.containers == {7: {"950", "952"}, 8: {"web"}}
+    assert noted.under("lxc-a") == {"950", "web"}
+    assert noted.under("lxc-b") == {"950"}
+    assert noted.under("lxc-c") == frozenset()
+    assert parse("whole 0\n") == Noted()
 
 
 class Node(Base):
@@ -44,7 +58,7 @@ class Node(Base):
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
         self.ran.append(list(argv))
-        return CommandResult(tuple(argv), 0, b"7 5\n5 1\n", b"", self.machine, 0.0, 0.0)
+        return CommandResult(tuple(argv), 0, b"whole 1\nparent 7 5\n", b"", self.machine, 0.0, 0.0)
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         if self._fails:
@@ -62,10 +76,10 @@ class Node(Base):
 
 def test_what_was_noted_is_taken_and_removed() -> None:
     node = Node()
-    noted = Lineage(node)
+    noting = Lineage(node)
     assert node.ran == []
-    assert noted.parents() == {7: 5, 5: 1}
-    assert noted.parents() == {7: 5, 5: 1}
+    assert noting.noted() == Noted(whole=True, parents={7: 5})
+    assert noting.noted() == Noted(whole=True, parents={7: 5})
     assert node.released == 1
     ((shell, _, script, _, file),) = node.ran
     assert shell == "sh"
@@ -82,5 +96,5 @@ def test_what_was_noted_is_taken_and_removed() -> None:
 )
 def test_where_it_cannot_be_noted_nobody_is_known(error: Exception) -> None:
     node = Node(error)
-    assert Lineage(node).parents() == {}
+    assert Lineage(node).noted() == Noted()
     assert node.ran == []

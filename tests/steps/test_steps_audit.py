@@ -10,14 +10,14 @@ import pytest
 
 from gate import evidence
 from remediation import audit
+from remediation.canary import Subject
+from remediation.lineage import Noted
 from remediation.transport import CommandResult
 from steps import audit as steps
 from steps import prerequisites
 from steps.docker import DockerRun
 from tests.steps.doubles import Machine, Runtime
 
-LS = "lxc-ls -P /var/lib/lxc --running -1"
-INFO = "lxc-info -P /var/lib/lxc -n {} -p -H"
 OURS = "lxc-phoenix-v2"
 
 
@@ -28,31 +28,39 @@ def denial(profile: str = OURS, more: str = "") -> audit.Denial:
     return found
 
 
-def node(
-    running: str = "950\n951\nother\n", conf: str = f"lxc.apparmor.profile: {OURS}"
-) -> Machine:
-    return Machine(
-        {
-            "/etc/pve/lxc/950.conf": conf,
-            "/proc/9500/attr/apparmor/current": f"{OURS} (enforce)\n",
-            "/proc/9510/attr/apparmor/current": "lxc-another (enforce)\n",
-            "/proc/7/cgroup": "0::/lxc/951/ns\n",
-        },
-        {LS: running, INFO.format(950): "9500", INFO.format(951): "9510"},
-    )
+def node(conf: str = f"lxc.apparmor.profile: {OURS}") -> Machine:
+    return Machine({"/etc/pve/lxc/950.conf": conf})
 
 
 RAN = CommandResult(("docker", "run"), 0, b"Hello from Docker!", b"", "container 950", 0.0, 1.0)
+#: Process 7 was of the neighbour, which ran under the profile, too.
+SHARED = Noted(
+    True,
+    {},
+    {7: frozenset({"951"}), 8: frozenset({"950"})},
+    {"950": frozenset({OURS}), "951": frozenset({OURS})},
+)
+SHARED_AND_ANOTHER = replace(
+    SHARED, profiles={**SHARED.profiles, "952": frozenset({"lxc-another"})}
+)
+ALONE = Noted(True, {}, {}, {"950": frozenset({OURS}), "951": frozenset({"lxc-another"})})
 
 
 def judge(
     *denials: audit.Denial,
     on: Machine | None = None,
     ran: CommandResult = RAN,
-    parents: dict[int, int] | None = None,
+    noted: Noted = ALONE,
+    doubt: str = "",
+    unheard: str = "",
 ) -> str:
-    window: Any = SimpleNamespace(close=lambda: list(denials), source="auditd")
-    lineage: Any = parents and SimpleNamespace(parents=lambda: parents)
+    def close() -> list[audit.Denial]:
+        if doubt:
+            raise audit.Unwatched(doubt, denials)
+        return list(denials)
+
+    window: Any = SimpleNamespace(close=close, source="auditd", unheard=unheard)
+    lineage: Any = SimpleNamespace(noted=lambda: noted)
     evidence.drain()
     steps.nothing_was_denied(window, Runtime(on or node()), 950, DockerRun("gate-1", ran), lineage)
     (line,) = evidence.drain().lines
@@ -63,56 +71,67 @@ def test_a_quiet_window() -> None:
     assert judge(on=Machine()) == "auditd: canary seen, none lost, no denial"
 
 
-@pytest.mark.parametrize("running", ["950\n951\n", "951\n"])
-def test_ours(running: str) -> None:
+def test_a_window_that_was_watched_by_the_log_alone_says_so() -> None:
+    said = judge(on=Machine(), unheard="no perl on pve1")
+    assert said.endswith("none lost; the kernel itself was not heard: no perl on pve1, no denial")
+
+
+def test_ours() -> None:
     with pytest.raises(AssertionError, match=r"denied container 950 1 time\(s\): .*to allow it"):
-        judge(denial(), denial("lxc-another"), on=node(running))
+        judge(denial(), denial("lxc-another"))
     with pytest.raises(AssertionError, match=r"denied container 950 2 time\(s\)"):
-        judge(denial("lxc-950_</var/lib/lxc>"), denial(), on=node(running))
-
-
-def test_ours_if_neither_it_nor_the_container_has_a_profile() -> None:
+        judge(denial("lxc-950_</var/lib/lxc>"), denial())
     with pytest.raises(AssertionError, match=r"denied container 950 1 time\(s\)"):
-        judge(denial(""), on=node("951\n", conf="arch: amd64\n"))
+        judge(denial(more="pid=7"), denial(more="pid=8"), noted=SHARED)
+
+
+def test_ours_in_a_window_that_was_not_watched_is_red_all_the_same_and_the_doubt_is_said() -> None:
+    with pytest.raises(AssertionError, match=r"denied container 950 .*; besides, it was cut$"):
+        judge(denial(), doubt="it was cut")
+
+
+def test_a_doubt_is_undetermined_if_only_others_were_denied_something() -> None:
+    for denials in ((), (denial(more="pid=7"),), (denial(),)):
+        with pytest.raises(audit.Unwatched, match=r"^it was cut$"):
+            judge(*denials, noted=SHARED, doubt="it was cut")
 
 
 def test_anothers() -> None:
-    said = judge(denial("lxc-another"), denial(more="pid=7"))
-    assert said.endswith("no denial; 2 of others (951)")
+    said = judge(denial("lxc-another"), denial(more="pid=7"), noted=SHARED_AND_ANOTHER)
+    assert said.endswith("no denial; 2 of others (951, 952)")
     assert judge(denial("/usr/bin/man")).endswith("no denial; 1 of others (the node)")
 
 
 def test_nobodys() -> None:
     with pytest.raises(audit.Unwatched, match=r"1 denial\(s\) cannot be attributed: .*lxc-third"):
         judge(denial("lxc-third"), denial("/usr/bin/man"))
-    shared = node()
-    shared.files["/proc/9510/attr/apparmor/current"] = f"{OURS} (enforce)"
-    with pytest.raises(audit.Unwatched, match="cannot be attributed"):
-        judge(denial(), on=shared)
+    with pytest.raises(audit.Unwatched, match=r"containers 950, 951 ran under that profile"):
+        judge(denial(), noted=SHARED)
+    with pytest.raises(audit.Unwatched, match="it was not noted of which container it was"):
+        judge(denial(), noted=Noted())
 
 
-def test_containers_that_cannot_be_listed() -> None:
-    blind = node()
-    blind.answers[LS] = (1, "", "lxc-ls: no")
-    with pytest.raises(audit.RemediationError, match="lxc-ls: no"):
-        judge(denial(), on=blind)
+STARTED = """lxc.apparmor.profile = {}
+lxc.idmap = g 0 100001 65536
+lxc.idmap = u 1000 1000 1
+lxc.idmap = u 0 100000 1000
+"""
 
 
-@pytest.mark.parametrize(("ancestor", "ours"), [(70, True), (71, False)])
-def test_a_process_that_is_gone_is_its_ancestors(ancestor: int, ours: bool) -> None:
-    shared = node()
-    shared.files |= {
-        "/proc/9510/attr/apparmor/current": f"{OURS} (enforce)\n",
-        "/proc/8/cgroup": None,
-        "/proc/70/cgroup": "0::/lxc/950/ns\n",
-        "/proc/71/cgroup": "0::/lxc/951/ns\n",
-    }
-    gone = denial(more="pid=8")
-    if ours:
-        with pytest.raises(AssertionError, match="denied container 950 1 time"):
-            judge(gone, on=shared, parents={8: ancestor})
-    else:
-        assert judge(gone, on=shared, parents={8: ancestor}).endswith("1 of others (951)")
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (STARTED.format(OURS), Subject(100000, 100001, 1000, OURS)),
+        (STARTED.format("generated"), Subject(100000, 100001, 1000)),
+        ("lxc.apparmor.profile = lxc-x\n", Subject(profile="lxc-x")),
+        (None, Subject()),
+    ],
+)
+def test_subject_is_who_the_containers_root_is_on_the_node(
+    config: str | None, expected: Subject
+) -> None:
+    runtime = Runtime(Machine({"/var/lib/lxc/950/config": config}))
+    assert steps.subject(runtime, 950) == expected
 
 
 def test_what_was_refused_without_a_record() -> None:
@@ -131,7 +150,7 @@ def test_the_canary_alone() -> None:
     def close() -> list[audit.Denial]:
         raise audit.Unwatched("the canary is not there")
 
-    window: Any = SimpleNamespace(close=close, source="auditd")
+    window: Any = SimpleNamespace(close=close, source="auditd", unheard="")
     with pytest.raises(audit.Unwatched, match="the canary is not there"):
         prerequisites.canary_shows(window)
 
@@ -139,9 +158,16 @@ def test_the_canary_alone() -> None:
 def test_a_watch_ends_with_its_scenario_whatever_becomes_of_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    window, finalizers = SimpleNamespace(end=lambda: None), list[object]()
-    monkeypatch.setattr(audit, "Window", lambda *_: window)
+    window, finalizers, asked = SimpleNamespace(end=lambda: None), list[object](), list[object]()
+
+    def opened(*args: object) -> object:
+        asked.extend(args)
+        return window
+
+    monkeypatch.setattr(audit, "Window", opened)
     request: Any = SimpleNamespace(addfinalizer=finalizers.append)
     target: Any = SimpleNamespace(audit="auto")
-    assert steps.log_is_watched(Machine(), target, None, request) is window
+    runtime = Runtime(Machine({"/var/lib/lxc/950/config": STARTED.format(OURS)}))
+    assert steps.log_is_watched(runtime, 950, target, None, request) is window
+    assert asked == [runtime.node, "auto", Subject(100000, 100001, 1000, OURS)]
     assert finalizers == [window.end]

@@ -1,0 +1,110 @@
+"""What can keep a denial out of the log while it is watched; see docs/faults.md."""
+
+from __future__ import annotations
+
+from faults.fault import NODE, Fault
+from faults.scenarios import DENIALS, LOG
+
+#: A unit of the container's that is denied something at each boot, and leaves a mark then.
+_DENIED_AT_BOOT = r"""
+printf '%s\n' '[Service]' Type=oneshot 'ExecStart=/usr/bin/perl -e "socket(S, 38, 5, 0)"' \
+    'ExecStartPost=/usr/bin/touch /run/denied' '[Install]' WantedBy=multi-user.target |
+    into /etc/systemd/system/denied.service
+inside systemctl enable -q denied.service
+"""
+
+
+def _meanwhile(stopped: str, denied: str) -> str:
+    """Return shell that does the one when the container is stopped, the other after its denial."""
+    return f"""{_DENIED_AT_BOOT}
+cat >/root/trick <<'END'
+init() {{ lxc-info -n "$1" -p -H 2>/dev/null; }}
+first=$(init "$1")
+while [ -d "/proc/$first" ]; do sleep 0.1; done
+{stopped}
+until [ -e "/proc/$(init "$1")/root/run/denied" ]; do sleep 0.2; done
+sleep 1
+{denied}
+END
+systemd-run -q --unit=trick bash /root/trick "$ctid"
+"""
+
+
+_WRITE = "sed -i 's/^write_logs.*/write_logs = {}/' /etc/audit/auditd.conf; pkill -HUP -x auditd"
+_FLOOD = (
+    "auditctl -r 1 >/dev/null; systemd-run -q --unit=flood perl -e "
+    '\'while (1) { open my $f, ">", "/proc/self/attr/exec"; syswrite $f, "exec flood" }\''
+)
+_RED = ("AppArmor denied container {ctid}", "to allow it: network alg")
+
+FAULTS = (
+    Fault(
+        "F21-uid",
+        "the log leaves out the records of the container's root",
+        f"{_DENIED_AT_BOOT}auditctl -a always,exclude -F msgtype=AVC -F uid=100000",
+        undetermined=(LOG, DENIALS),
+        words=("leaves out records", "-a always,exclude -F msgtype=AVC -F uid=100000"),
+        because=("leaves out records that may be denials of the container",),
+    ),
+    Fault(
+        "F21-profile",
+        "the log leaves out the records of whoever runs under the profile",
+        f'{_DENIED_AT_BOOT}auditctl -a always,exclude -F subj_role="$profile"',
+        undetermined=(LOG, DENIALS),
+        words=("leaves out records", "-F subj_role=lxc-phoenix-v2"),
+        because=("leaves out records that may be denials of the container",),
+    ),
+    Fault(
+        "F21-restarted",
+        "auditd is stopped while the container boots, and started again",
+        _meanwhile("systemctl stop auditd", "systemctl start auditd"),
+        red=(DENIALS,),
+        words=(*_RED, "another auditd took the records in the window"),
+    ),
+    Fault(
+        "F21-restarted-quietly",
+        "auditd is restarted while the container boots, and nothing is known to be denied",
+        _meanwhile("systemctl restart auditd", ":").replace("socket(S, 38, 5, 0)", "1"),
+        undetermined=(DENIALS,),
+        words=("another auditd took the records in the window", "is not known for certain"),
+    ),
+    Fault(
+        "F21-cut",
+        "the log is truncated in place after the denial",
+        _meanwhile(":", ": >/var/log/audit/audit.log"),
+        red=(DENIALS,),
+        words=(*_RED, "was cut in the window"),
+    ),
+    Fault(
+        "F21-unwritten",
+        "auditd is told to write no log while the container boots, and then to write it again",
+        _meanwhile(_WRITE.format("no"), _WRITE.format("yes")),
+        red=(DENIALS,),
+        words=(*_RED, "auditd was started, stopped or reconfigured in the window"),
+    ),
+    Fault(
+        "F21-reset",
+        "records are lost while the container boots, and the count of them is reset",
+        _meanwhile(_FLOOD, "systemctl stop flood; auditctl -r 0 >/dev/null; auditctl --reset-lost"),
+        undetermined=(DENIALS,),
+        words=("count of lost audit records was reset in the window", "auditctl --reset-lost"),
+    ),
+    Fault(
+        "F21-suspended",
+        "auditd is suspended",
+        "pkill -STOP -x auditd",
+        undetermined=(LOG, DENIALS),
+        words=("auditd (process ", "is suspended", "kill -CONT "),
+        because=("is suspended",),
+        reach=NODE,
+    ),
+    Fault(
+        "F21-quiet",
+        "AppArmor is told to record nothing",
+        "printf quiet >/sys/module/apparmor/parameters/audit",
+        undetermined=(LOG,),
+        words=("did not come from /var/log/audit/audit.log", "silence says nothing"),
+        also=(DENIALS,),
+        reach=NODE,
+    ),
+)
