@@ -267,11 +267,13 @@ class Window:
                 self._require_awake(end)
             except Unwatched as error:
                 yield str(error)
-        if auditd and (end.reader, end.started) != (begin.reader, begin.started):
-            now = f"process {end.reader} when it closed" if end.reader else "none when it closed"
+        readers = [each.split()[1:] for each in heard.remarks if each.startswith("reader ")]
+        if (end.reader, end.started) != (begin.reader, begin.started):
+            readers.insert(0, [str(begin.reader), str(end.reader)])
+        if auditd and readers:
             yield (
-                f"another auditd took the records in the window: process {begin.reader} when it "
-                f"opened, {now}; {unknown}"
+                f"another auditd took the records in the window: process {readers[0][0]} at first, "
+                f"then process {readers[0][1]} (0: none); {unknown}"
             )
         if auditd and (own := [each for each in logged.remarks if _restarts(each)]):
             yield f"auditd was started, stopped or reconfigured in the window: {own[0]}; {unknown}"

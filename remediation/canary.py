@@ -116,5 +116,5 @@ def provoke(node: Transport, who: Subject) -> Canaries:
         nonce,
         tuple(each for each in _ATTEMPTED if each in refused),
         words.get("root", "").startswith("allowed"),
-        (result.stderr + result.stdout).decode(errors="replace").strip(),
+        "; ".join((result.stderr + result.stdout).decode(errors="replace").splitlines()),
     )

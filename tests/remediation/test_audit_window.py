@@ -477,9 +477,9 @@ def test_window_of_a_suspended_auditd_names_it_and_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("changes", "now"),
     [
-        ({"reader": 901, "started": "99999"}, "process 901 when it closed"),
-        ({"started": "99999"}, "process 383 when it closed"),
-        ({"reader": 0, "name": "", "started": ""}, "none when it closed"),
+        ({"reader": 901, "started": "99999"}, "then process 901"),
+        ({"started": "99999"}, "then process 383"),
+        ({"reader": 0, "name": "", "started": ""}, "then process 0 (0: none)"),
     ],
 )
 def test_window_that_ends_with_another_auditd_is_undetermined(
@@ -489,8 +489,19 @@ def test_window_that_ends_with_another_auditd_is_undetermined(
     window = audit.Window(node)
     node.becomes(**changes)
     said = doubt(window)
-    assert said.startswith("another auditd took the records in the window: process 383 when it op")
+    assert said.startswith("another auditd took the records in the window: process 383 at first, ")
     assert now in said
+
+
+def test_window_in_which_nobody_took_the_records_for_a_while_is_undetermined() -> None:
+    node = Node()
+    window = audit.Window(node)
+    node.heard += f"{kernel_audit.REMARK}reader 383 0\n{kernel_audit.REMARK}reader 0 383\n"
+    assert "another auditd took the records in the window: process 383 at fir" in doubt(window)
+    node = Node("kernel")
+    window = audit.Window(node)
+    node.heard += f"{kernel_audit.REMARK}reader 383 0\n"
+    assert window.close() == []
 
 
 DAEMON = "type=DAEMON_CONFIG msg=audit(1.1:7): op=reconfigure state=changed auid=0 res=success"
