@@ -249,7 +249,7 @@ class Window:
                 )
 
     def _hides(self, rule: str) -> bool:
-        for key, sign, value in re.findall(r"-F ([a-z_]{1,20})([!<>=&]{1,2})(\S+)", rule):
+        for key, sign, value in re.findall(r"-F ([a-z_0-9]{1,20})([!<>=&]{1,2})(\S+)", rule):
             if sign != "=":
                 continue
             if key == "msgtype" and value not in {"AVC", "1400", "CONFIG_CHANGE", "1305"}:

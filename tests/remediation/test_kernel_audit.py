@@ -232,6 +232,50 @@ def test_which_of_the_numbers_are_the_reader_and_the_count(tmp_path: Path) -> No
     assert told.text == "1000 104 107"
 
 
+#: Lets the program's socket answer with the files that it is given, one after the other.
+_ANSWERS = """
+BEGIN {
+    my @answers = map { open my $file, "<:raw", $_; local $/; scalar <$file> } splice @ARGV, 1;
+    *CORE::GLOBAL::socket = sub (*$$$) { 1 };
+    *CORE::GLOBAL::send = sub { 1 };
+    *CORE::GLOBAL::recv = sub (*\\$$$) {
+        ${ $_[1] } = shift @answers;
+        return defined ${ $_[1] } ? "" : undef;
+    };
+}
+"""
+_EQUAL, _NOT, _LESS = 4 << 28, 3 << 28, 1 << 28
+
+
+def _rule(place: int, *fields: tuple[int, int, int], words: bytes = b"") -> bytes:
+    """Return ``struct audit_rule_data``: each field's number, value and comparison."""
+    columns = [[each[n] for each in fields] + [0] * (64 - len(fields)) for n in range(3)]
+    numbers = [place, 2, len(fields), *[0] * 64, *columns[0], *columns[1], *columns[2], len(words)]
+    return struct.pack("=LHHLL", 1064, 1013, 2, 2, 0) + struct.pack("=260L", *numbers) + words
+
+
+def test_state_has_the_rules_that_leave_out_records_as_auditctl_words_them(tmp_path: Path) -> None:
+    answers = [
+        struct.pack("=LHHLL", 60, 1000, 0, 1, 0) + struct.pack("=11L", *range(101, 112)),
+        _rule(5, (12, 1400, _EQUAL), (1, 100000, _EQUAL)),
+        _rule(4, (11, 5, _EQUAL)),
+        _rule(
+            5, (14, 14, _EQUAL), (112, 8, _NOT), (9, 1000, _LESS), words=b"lxc-phoenix-v2/bin/cat"
+        ),
+        struct.pack("=LHHLL", 16, 3, 2, 2, 0),
+    ]
+    for number, answer in enumerate(answers):
+        (tmp_path / f"{number}").write_bytes(answer)
+    files = [str(tmp_path / f"{number}") for number in range(len(answers))]
+    argv = ["perl", "-e", _ANSWERS + kernel_audit._STATE, "/nosuch", *files]
+    assert Local().run(argv).require().text.splitlines() == [
+        "lost 107",
+        "reader 104",
+        "rule -a always,exclude -F msgtype=AVC -F uid=100000",
+        "rule -a always,exclude -F subj_role=lxc-phoenix-v2 -F exe!=/bin/cat -F auid<1000",
+    ]
+
+
 _AUDITCTL = """#!/bin/sh
 case $1 in
 -s) printf 'enabled 1\\npid %s\\nlost 3\\nbacklog 0\\n' "$READER" ;;
