@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -648,4 +649,16 @@ def test_window_takes_few_round_trips() -> None:
     window = audit.Window(node, subject=OURS)
     assert node.trips == 2  # the state, the canaries; and one process is held
     assert window.close() == []
+    assert node.trips <= 7
+
+
+def test_window_of_ten_thousand_denials_takes_no_more_round_trips_and_no_time() -> None:
+    node = Node()
+    window = audit.Window(node, subject=OURS)
+    events = [EVENT.replace(":77", f":{n}") for n in range(10_000)]
+    node.heard += "".join(f"{event}\n" for event in events)
+    node.text += "".join(f"type=AVC msg={event}\n" for event in events)
+    begun = time.monotonic()
+    assert len(window.close()) == 10_000
+    assert time.monotonic() - begun < 5
     assert node.trips <= 7
