@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from remediation.transport import at_most
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -22,6 +24,8 @@ _CONTAINER = re.compile(r"/lxc(?:\.payload\.|/)([^/\s]{1,200})")
 #: Of the processes on standard input, so that no number of them is too long for a command line.
 _CGROUPS = "sed 's|.*|/proc/&/cgroup|' | xargs -r grep -as '' /dev/null || :"
 _LONGEST_PID = 10
+#: What the node says of all of them: some two hundred bytes each.
+_LONGEST = 16 << 20
 
 
 def attribute(
@@ -74,7 +78,8 @@ def _living(node: Transport, pids: Iterable[int]) -> dict[int, str]:
     asked = "".join(f"{pid}\n" for pid in sorted(set(pids)))
     if not asked:
         return {}
-    told = node.run(["sh", "-c", _CGROUPS], stdin=asked.encode()).require().text
+    with at_most(_LONGEST):
+        told = node.run(["sh", "-c", _CGROUPS], stdin=asked.encode()).require().text
     lines: dict[int, list[str]] = {}
     for pid, line in _CGROUP.findall(told):
         lines.setdefault(int(pid), []).append(line)
