@@ -54,6 +54,7 @@ my ($read_log, $config_change, $feature_change) = (1, 1305, 1328);
 bind($kernel, pack "SSLL", $netlink, 0, 0, $read_log) or die "the kernel's audit: $!\n";
 setsockopt($kernel, 1, 33, pack "l", 8 << 20);  # SOL_SOCKET, SO_RCVBUFFORCE: room for a burst
 socket(my $asked, $netlink, $raw, $audit) or die "the kernel's audit: $!\n";
+setsockopt($asked, 1, 20, pack "l!l!", 2, 0);  # SO_RCVTIMEO: who waits for it hears nothing else
 umask 077;
 $SIG{{$_}} = sub {{ exit 1 }} for qw(TERM HUP INT PIPE ALRM);
 open my $file, ">", $notes or die "$notes: $!\n";
