@@ -66,7 +66,7 @@ def records() -> Iterator[kernel_audit.Records]:
 
 def _process(records: kernel_audit.Records) -> int:
     """Return the pid of the listener."""
-    return records._notes._child.pid  # type: ignore[attr-defined, no-any-return]
+    return records._notes._process.pid  # type: ignore[attr-defined, no-any-return]
 
 
 def _await(records: kernel_audit.Records, what: str) -> None:
