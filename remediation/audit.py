@@ -54,7 +54,7 @@ exec 3<"$1" || exit 2
 _LONGEST = 64 << 20
 _RECENT = f"""
 if systemctl is-active -q auditd; then tail -c 1000000 {_AUDIT_LOG}
-else journalctl -k -b -q --no-pager -o cat; fi | grep -a 'apparmor="DENIED"'
+else journalctl -k -b -q --no-pager -o cat; fi | grep -a 'apparmor="DENIED"' | tail -n 2000
 """
 #: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
 _MAY_BE_HEX = frozenset({"name", "comm", "profile", "srcname", "peer"})

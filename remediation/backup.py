@@ -76,7 +76,7 @@ _VOLUME = re.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+)
 #: What is listed as the size of a backup that the server has no size of: it was not finished.
 _NO_SIZE = 1
 _STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$", re.ASCII)
-#: What vzdump may print while it works (bytes).
+#: What vzdump may print and log while it works, and tar complain of (bytes).
 _LONGEST = 64 << 20
 #: Lists the members asked for, and so reads to the end. Of an uncompressed archive tar takes any
 #: end for the end: there the last two blocks must be zero, as every tar writes them.
@@ -294,7 +294,8 @@ def _listed_defects(backup: Backup, hours: float) -> Iterator[str]:
 
 def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
     path = re.sub(r"\.tar(\.\w+)?$", ".log", backup.path)
-    content = node.read(path)
+    with at_most(_LONGEST):
+        content = node.read(path)
     if content is None:
         yield f"has no log beside it ({path}): nothing says that it was finished"
         return
@@ -306,7 +307,8 @@ def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
 
 def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     argv = ["sh", "-c", _LIST, "list", backup.path, *backup.holds]
-    listed = node.run(argv, timeout=_PATIENCE)
+    with at_most(_LONGEST):
+        listed = node.run(argv, timeout=_PATIENCE)
     said = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
     if any(re.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said):
         raise FactError(f"on {node.machine}: {backup.path} cannot be opened: {said[0]}")
