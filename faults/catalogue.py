@@ -18,6 +18,7 @@ from faults.rows import (
     provisioning,
     proxmox,
     rollback,
+    witnesses,
 )
 from faults.scenarios import scenarios
 from remediation.errors import UsageError
@@ -41,6 +42,7 @@ FAULTS: tuple[Fault, ...] = (
     *rollback.FAULTS,
     *access.FAULTS,
     *proxmox.FAULTS,
+    *witnesses.FAULTS,
 )
 
 

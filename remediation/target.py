@@ -73,6 +73,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         image: what Docker runs to show that it works: a hello-world, which greets.
         registry: what it is pulled from, as it stands before its name
             (``registry.example:5000/library``); empty: Docker's own, or its mirror.
+        digest: which image that has to be, ``sha256:…`` as ``docker pull`` shows it; empty: any
+            image of that name.
     """
 
     host: str
@@ -95,6 +97,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit: Literal["auto", "auditd", "kernel"] = "auto"
     image: str = "hello-world"
     registry: str = ""
+    digest: str = ""
 
     def __post_init__(self) -> None:
         """Check what the types do not; raises ValueError with the key and what was expected."""

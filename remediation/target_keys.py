@@ -60,6 +60,9 @@ def wrong(target: Target) -> Iterator[tuple[str, str]]:
         yield "host", said
     yield from _wrong_numbers(target)
     yield from _wrong_places(target)
+    if target.digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", target.digest):
+        form = "sha256: and 64 hexadecimal digits, as docker pull shows it"
+        yield "digest", f"{target.digest!r} is no digest of an image; expected {form}"
     for jump in target.jump.split(",") if target.jump else []:
         match = re.fullmatch(ssh_config.FORM, jump)
         if match is None or int(match["port"] or _PORTS[0]) not in _PORTS:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_bdd import parsers, then
 
 from gate import evidence
-from remediation import config, proxmox, startable
+from remediation import config, guest_root, proxmox, startable
 from remediation.errors import FactError
 from remediation.runtime import Pct
 
@@ -132,20 +132,38 @@ def profile_in_effect(runtime: Runtime, ctid: int, profile: str) -> None:
         )
 
 
+#: Linux's number of /dev/fuse. Source: Documentation/admin-guide/devices.txt.
+_FUSE = guest_root.Node("a character device", 10, 229)
+#: What is there, no link followed: its kind and, in hexadecimal, its numbers; then it is opened.
+_OPEN_FUSE = (
+    "LC_ALL=C stat -c '%F %t:%T' /dev/fuse 2>/dev/null || { echo 'it is not there' >&2; exit 1; }; "
+    "exec 3<>/dev/fuse"
+)
+
+
 @then("the container can open /dev/fuse for reading and writing")
-def fuse_can_be_opened(container: Transport) -> None:
-    """Opening it is the test: the node may exist and be refused."""
-    result = container.run(
-        [
-            "sh",
-            "-c",
-            "test -c /dev/fuse || { echo 'it is not there' >&2; exit 1; }; exec 3<>/dev/fuse",
-        ]
-    )
+def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> None:
+    """Opening it is the test: the node may exist and be refused.
+
+    What is opened has to be the device, by the container's word and as the node sees it: a link
+    to another one, or another one under its name, can be opened, too.
+    """
+    result = container.run(["sh", "-c", _OPEN_FUSE])
     said = re.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
     assert result.ok, (
         f"the container cannot open /dev/fuse: {said} (features: fuse=1, and a restart)"
     )
+    seen = guest_root.look(runtime, ctid, "/dev/fuse")
+    assert seen == _FUSE, (
+        f"/dev/fuse in the container is {seen or 'absent'}, as the node sees it, not {_FUSE} "
+        "(features: fuse=1, and a restart)"
+    )
+    told = result.text.strip()
+    assert told == f"character special file {_FUSE.major:x}:{_FUSE.minor:x}", (
+        f"/dev/fuse is {_FUSE} as the node sees it, and in the container stat says {told[:80]!r}: "
+        "the node looked into another mount namespace, or stat is another program"
+    )
+    evidence.say(f"/dev/fuse is {seen}")
 
 
 @then("the container may make keyrings")

@@ -5,19 +5,18 @@ PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the 
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pytest_bdd import given, parsers, then, when
 
 from gate import evidence
 from lab import hello  # needs none of the lab's libraries
-from remediation import docker_in_lxc
-from remediation.errors import FactError, TransportError
+from remediation import docker_in_lxc, dockerd
+from remediation.errors import FactError, RemediationError, TransportError
 from steps.witness import foresee
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Ours: two layers, and a program that can wait. Docker Hub's hello-world has one, and cannot.
 PROBE = "docker-lxc-gate/probe:latest"
+#: The driver of the plan.
+_REQUIRED = "fuse-overlayfs"
 #: A Docker command under emulation (seconds).
 PATIENCE = 180.0
 NO_DOCKER = (
@@ -127,20 +128,66 @@ def _why_down(host: Host) -> str:
 
 
 @then(parsers.parse('Docker\'s storage driver is "{driver}"'))
-def storage_driver_is(container: Transport, driver: str) -> None:
-    """The name alone proves little: the driver's start-up check is that the program exists."""
-    info = _docker(container, "info", "-f", "{{json .}}")
-    answer = json.loads(info.stdout or b"{}")
-    assert answer.get("Driver"), f"Docker does not answer: {cause(said(info))}"
-    status = dict(answer.get("DriverStatus") or [])
-    snapshotter = status.get("driver-type", "")
-    assert "snapshotter" not in snapshotter, (
-        f"Docker uses the containerd image store ({snapshotter}), not the graph driver {driver}"
+def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver: str) -> None:
+    """By dockerd itself, asked from the node; what ``docker`` says inside has to be the same.
+
+    The name alone proves little: the driver's start-up check is that the program exists.
+    """
+    answer = _docker(container, "info", "-f", "{{json .}}")
+    told = dockerd.read(answer.stdout.strip() or b"{}", dockerd.Info, "docker info's answer")
+    assert told.driver, f"Docker does not answer: {cause(said(answer))}"
+    daemon = dockerd.find(runtime, ctid)
+    assert daemon is not None, (
+        f"docker info names the driver {told.driver!r}, and no dockerd runs in the container: "
+        "another daemon answers it, or docker is another program (command -v docker; docker "
+        "context show)"
     )
-    assert answer.get("Driver") == driver, (
-        f"Docker's storage driver is {answer.get('Driver')!r}, not {driver!r}"
+    engine = daemon.info()
+    assert not engine.snapshotter, (
+        f"Docker uses the containerd image store ({engine.snapshotter!r}), not the graph driver "
+        f"{driver}"
     )
-    evidence.say(f"docker info: {answer['Driver']}, Docker {answer.get('ServerVersion')}")
+    assert engine.driver == driver, (
+        f"Docker's storage driver is {engine.driver!r}, not {driver!r}{_otherwise(engine, told)}"
+    )
+    assert (different := _otherwise(engine, told)) == "", (
+        f"Docker's storage driver is {engine.driver!r}{different}"
+    )
+    evidence.say(
+        f"dockerd, asked from the node: {engine.driver}, Docker {engine.server_version}; docker "
+        "info says the same"
+    )
+
+
+def _otherwise(engine: dockerd.Info, told: dockerd.Info) -> str:
+    """Return in which way ``docker info`` differs from what dockerd says of itself, empty: none."""
+    facts = {
+        "driver": (told.driver, engine.driver),
+        "version": (told.server_version, engine.server_version),
+        "engine id": (told.id, engine.id),
+    }
+    different = [
+        f"{name} {one!r}, not {other!r}" for name, (one, other) in facts.items() if one != other
+    ]
+    if not different:
+        return ""
+    return (
+        f"; but docker info in the container says {', '.join(different)}: docker there asks "
+        "another daemon, or is another program (command -v docker; docker context show; "
+        "DOCKER_HOST)"
+    )
+
+
+def _other_driver(runtime: Runtime, ctid: int) -> str:
+    """Return that Docker's driver is another one, which then is the cause; empty: it is not."""
+    try:
+        daemon = dockerd.find(runtime, ctid)
+        driver = daemon.info().driver if daemon else ""
+    except RemediationError:  # it only explains what is red already
+        return ""
+    if driver in {"", _REQUIRED}:
+        return ""
+    return f"Docker's storage driver is {driver!r}, not {_REQUIRED!r}: "
 
 
 @pytest.fixture(scope="session")
@@ -208,20 +255,27 @@ def docker_container_runs(
 def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
     """Docker names the directory; the kernel's mount table, read from the node, says by whom."""
     assert docker_run.result.ok, (
-        f"no container can be started: {cause(said(docker_run.result))}"
-        f"{_elsewhere(runtime.node, container)}"
+        f"{_other_driver(runtime, ctid)}no container can be started: "
+        f"{cause(said(docker_run.result))}{_elsewhere(runtime.node, container)}"
     )
-    shown = _docker(container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name)
-    merged = shown.require().text.strip()
+    merged = _merged(container, docker_run)
+    assert merged, (
+        f"{_other_driver(runtime, ctid)}Docker names no directory at which the container's root is "
+        "mounted"
+    )
     pid = runtime.init_pid(ctid)
     table = (runtime.node.read(f"/proc/{pid}/mounts") or b"").decode(errors="replace")
     mounts = [line.split() for line in table.splitlines()]
     found = [(source, kind) for source, where, kind, *_ in mounts if where == merged]
-    assert found, f"nothing is mounted at {merged} while a Docker container runs"
+    assert found, (
+        f"{_other_driver(runtime, ctid)}nothing is mounted at {merged} while a Docker container "
+        "runs"
+    )
     source, kind = found[-1]
     # C version, Rust rewrite: the second shows up as plain fuse with the program as source.
     assert kind == "fuse.fuse-overlayfs" or (kind, source) == ("fuse", "fuse-overlayfs"), (
-        f"{merged} is mounted by {kind} ({source}), not by fuse-overlayfs"
+        f"{_other_driver(runtime, ctid)}{merged} is mounted by {kind} ({source}), not by "
+        "fuse-overlayfs"
     )
     evidence.say(f"{kind} at {merged[:44]}…")
 
@@ -234,11 +288,22 @@ def _elsewhere(node: Transport, container: Transport) -> str:
     return f"; {lacks}" if lacks else ""
 
 
+#: Docker's word for where a container's root is mounted; a driver without a mount has none.
+_PLACE = re.compile(r"/[\w./-]{1,4000}", re.ASCII)
+
+
+def _merged(container: Transport, docker_run: DockerRun) -> str:
+    """Return where a Docker container's root is mounted; empty if Docker names no such place."""
+    shown = _docker(container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name)
+    place = shown.require().text.strip()
+    return place if _PLACE.fullmatch(place) else ""
+
+
 @then("a file of its image can be read through the mount")
 def mount_serves(container: Transport, docker_run: DockerRun) -> None:
     """A mount whose process died is still in the table, and serves nothing."""
-    shown = _docker(container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name)
-    merged = shown.require().text.strip()
+    merged = _merged(container, docker_run)
+    assert merged, "Docker names no directory at which the container's root is mounted"
     listing = container.run(["ls", "-A", merged])
     assert listing.ok, f"the mount serves nothing: {cause(said(listing))}"
     assert listing.text.split(), f"{merged} is empty: the fuse-overlayfs process behind it ended"
@@ -262,11 +327,14 @@ def hello_world_runs(container: Transport, image: str, request: pytest.FixtureRe
 
 
 @then("it greets and exits with 0")
-def it_greets(container: Transport, docker_run: DockerRun, image: str) -> None:
+def it_greets(
+    container: Transport, runtime: Runtime, ctid: int, docker_run: DockerRun, image: str
+) -> None:
     """What a user sees."""
     result = docker_run.result
     assert result.ok, (
-        f"{image} ended with {result.exit_code}: {cause(said(result))}{_runc(container, result)}"
+        f"{_other_driver(runtime, ctid)}{image} ended with {result.exit_code}: "
+        f"{cause(said(result))}{_runc(container, result)}"
     )
     assert "Hello from Docker!" in result.text, f"{image} did not greet: {result.text[:200]!r}"
     evidence.say(f"exit 0, greeted, in {result.seconds:.1f} s")
@@ -283,42 +351,64 @@ def _runc(container: Transport, result: CommandResult) -> str:
 @then("Docker's own record, asked from the node, says the same")
 def record_says_the_same(runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
     """Dockerd's socket, through the node: a witness without any program of the container."""
-    record = _api(runtime, ctid, f"/containers/{docker_run.name}/json")
-    assert record.get("Id"), f"dockerd knows of no such run: {record.get('message')}"
-    state = record["State"]
-    assert (state["Status"], state["ExitCode"]) == ("exited", 0), (
-        f"dockerd recorded {state['Status']}, exit code {state['ExitCode']}: {state.get('Error')}"
+    state = _record(runtime, ctid, docker_run)[1].state
+    assert (state.status, state.exit_code) == ("exited", 0), (
+        f"dockerd recorded {state.status!r}, exit code {state.exit_code}: {state.error[:300]!r}"
     )
+
+
+def _record(
+    runtime: Runtime, ctid: int, docker_run: DockerRun
+) -> tuple[dockerd.Daemon, dockerd.Record]:
+    """Return the daemon, and what it recorded of a run."""
+    daemon = dockerd.find(runtime, ctid)
+    assert daemon is not None, "no dockerd runs in the container: nothing has run anything"
+    record = daemon.record(docker_run.name)
+    assert record is not None, (
+        f"dockerd knows of no such run (no container {docker_run.name}): another daemon ran it, or "
+        "docker is another program"
+    )
+    return daemon, record
 
 
 @then("the image that ran came from the registry")
-def image_is_genuine(runtime: Runtime, ctid: int, docker_run: DockerRun, image: str) -> None:
-    """Another image under the same name has no digest of the registry's."""
-    record = _api(runtime, ctid, f"/containers/{docker_run.name}/json")
-    ran = _api(runtime, ctid, f"/images/{record.get('Image')}/json")
-    digests = [d for d in ran.get("RepoDigests") or [] if _repository(d) == _repository(image)]
+def image_is_genuine(
+    runtime: Runtime, ctid: int, docker_run: DockerRun, image: str, target: Target
+) -> None:
+    """Another image under the same name has no digest of the registry's, or another one.
+
+    Which one it has to be the target may say; of the lab's own image it is known.
+    """
+    daemon, record = _record(runtime, ctid, docker_run)
+    found = daemon.image(record.image)
+    every = (found.repo_digests if found else None) or []
+    ours = (each for each in every if _DIGEST.fullmatch(each))
+    digests = [each for each in ours if _repository(each) == _repository(image)]
     assert digests, (
-        f"the image that ran ({record.get('Image')}) was never pulled as {image}: it is another "
+        f"the image that ran ({record.image}) was never pulled as {image}: it is another "
         "image under that name"
     )
-    evidence.say(digests[0][:40])
+    wanted = _digest(target)
+    known = {record.image, *(each.partition("@")[2] for each in digests)}
+    assert not wanted or wanted in known, (
+        f"the image that ran is not {wanted}, but {digests[0]} (image {record.image}): "
+        f"another image has the name {image} in the registry"
+    )
+    whose = "as it has to be" if wanted else "any image of that name (digest in the target file)"
+    evidence.say(f"{digests[0][:40]}…: {whose}")
+
+
+#: An image by its digest, as Docker lists where it came from.
+_DIGEST = re.compile(r"[\w./:-]{1,250}(:[\w.-]{1,128})?@sha256:[0-9a-f]{64}", re.ASCII)
+
+
+def _digest(target: Target) -> str:
+    """Return which image it has to be, by its digest or its id; empty: nobody said."""
+    ours = target.place == "lab" and target.reference == "hello-world"
+    return target.digest or (hello.image_id() if ours else "")
 
 
 def _repository(name: str) -> str:
     """Return an image's name without tag and digest, as Docker shortens those of Docker Hub."""
     bare = re.sub(r"(:[^:/]+)?(@.*)?$", "", name)
     return bare.removeprefix("docker.io/").removeprefix("library/")
-
-
-def _api(runtime: Runtime, ctid: int, path: str) -> dict[str, Any]:
-    """Ask dockerd over its socket, reached through the container's root as the node sees it."""
-    socket = f"/proc/{runtime.init_pid(ctid)}/root/run/docker.sock"
-    argv = ["curl", "-sS", "--max-time", "60", "--unix-socket", socket, f"http://docker{path}"]
-    answer = runtime.node.run(argv)
-    if not answer.ok:
-        raise FactError(f"dockerd's socket cannot be asked: {answer.stderr.decode().strip()}")
-    try:
-        value: dict[str, Any] = json.loads(answer.stdout)
-    except json.JSONDecodeError as error:
-        raise FactError(f"dockerd's answer is no JSON: {answer.text[:200]!r}") from error
-    return value

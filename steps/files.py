@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import parsers, then
 
 from gate import evidence
-from remediation import docker_in_lxc
+from remediation import docker_in_lxc, dockerd
 from remediation.errors import FactError
 from remediation.provision import of_template
 from remediation.settings import READS_MARKS, mark, parse
@@ -98,8 +98,10 @@ def package_is_inside(container_host: Host, node_host: Host, package: str) -> No
 
 
 @then(parsers.parse('daemon.json names the storage driver "{driver}"'))
-def daemon_json_names(container_host: Host, driver: str) -> None:
+def daemon_json_names(container_host: Host, runtime: Runtime, ctid: int, driver: str) -> None:
     """Docker reads this file at its start, and does not start on one that it cannot read."""
+    if elsewhere := _read_elsewhere(runtime, ctid):
+        raise AssertionError(elsewhere)
     found = _settings(container_host).get("storage-driver")
     assert found == driver, f"{docker_in_lxc.DAEMON_JSON} names the storage driver {found!r}"
 
@@ -151,6 +153,8 @@ def daemon_json_kept(
     container_host: Host, node: Transport, runtime: Runtime, target: Target
 ) -> None:
     """What was there before the plan (a registry mirror, say) was kept by it."""
+    if elsewhere := _read_elsewhere(runtime, target.ctid):
+        raise FactError(f"{elsewhere}, so what it kept says nothing of Docker's settings")
     applied = docker_in_lxc.settings_before_and_after(runtime.node, target.ctid)
     before, after = applied or (_of_its_template(node, target), None)
     if after is None:  # what is there now is what the plan left, as far as anybody knows
@@ -171,6 +175,17 @@ def daemon_json_kept(
     lost = sorted(key for key, value in had.items() if left.get(key) != value)
     assert not lost, f"the user's settings are lost: {', '.join(lost)}"
     evidence.say(f"kept: {', '.join(sorted(had)) or 'there was nothing to keep'}")
+
+
+def _read_elsewhere(runtime: Runtime, ctid: int) -> str:
+    """Return that a running dockerd reads its settings from another file; empty: it does not."""
+    daemon = dockerd.find(runtime, ctid)
+    if daemon is None or daemon.settings == docker_in_lxc.DAEMON_JSON:
+        return ""
+    return (
+        f"dockerd reads its settings from {daemon.settings[:200]!r} (--config-file on its command "
+        f"line, see systemctl cat docker), and {docker_in_lxc.DAEMON_JSON} has no effect"
+    )
 
 
 def _of_its_template(node: Transport, target: Target) -> bytes | None:

@@ -259,9 +259,10 @@ FAULTS = (
     Fault(
         "F41-witness",
         "dockerd's own record cannot be asked from the node",
-        "mv /usr/bin/curl /usr/bin/curl.off",
-        undetermined=(HELLO,),
-        words=("dockerd's socket cannot be asked",),
+        "mv /usr/bin/perl /usr/bin/perl.off",
+        undetermined=(HELLO, DRIVER, INSTALLED, SETTINGS, THERE),
+        words=("whether dockerd runs cannot be told", "perl"),
+        because=("perl",),
         reach=NODE,
     ),
     Fault(

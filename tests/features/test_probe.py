@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from remediation import dockerd
 from remediation.errors import FactError
+from remediation.target import Target
 from remediation.transport import Base, CommandResult
 from steps import docker as steps
+from tests.steps.doubles import Machine, Runtime
+from tests.steps.engine import Engine, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+ONES = "1" * 64
 
 
 class Guest(Base):
@@ -54,7 +60,16 @@ class Guest(Base):
                     assert manifest is not None
                     self.images |= set(json.load(manifest)[0]["RepoTags"])
                 return 0, b"Loaded image\n", b""
-            case ["docker", "run", "-d", "--name", _, steps.PROBE, "/hello", "wait"]:
+            case ["docker", "info", "-f", "{{.DockerRootDir}}"] | [
+                "docker",
+                "run",
+                "-d",
+                "--name",
+                _,
+                steps.PROBE,
+                "/hello",
+                "wait",
+            ]:
                 return 0, b"", b""
         raise AssertionError(f"nobody said what {words} answers")
 
@@ -94,33 +109,53 @@ def test_on_another_machine_it_is_said_that_it_cannot_be_asked(scenario: Any) ->
 
 
 def test_an_image_that_cannot_be_loaded_is_a_container_that_cannot_be_started(
-    scenario: Any,
+    scenario: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guest = Guest()
     guest.broken = True
     run = steps.docker_container_runs(guest, steps.image_is_loaded(guest, scenario), scenario)
     assert not run.result.ok
+    no_dockerd(monkeypatch)
     with pytest.raises(AssertionError, match="no usable /dev/fuse"):
-        steps.root_is_fuse(guest, SimpleNamespace(), 950, run)  # type: ignore[arg-type]
+        steps.root_is_fuse(guest, Runtime(Machine()), 950, run)
 
 
 @pytest.mark.parametrize(
     ("image", "digest", "genuine"),
     [
-        ("hello-world", "hello-world@sha256:1", True),
-        ("hello-world:latest", "docker.io/library/hello-world@sha256:1", True),
-        ("r.example:5000/library/hello-world", "r.example:5000/library/hello-world@sha256:1", True),
-        ("r.example:5000/library/hello-world", "hello-world@sha256:1", False),
+        (
+            "hello-world",
+            f"hello-world@sha256:{ONES}",
+            True,
+        ),
+        (
+            "hello-world:latest",
+            f"docker.io/library/hello-world@sha256:{ONES}",
+            True,
+        ),
+        (
+            "r.example:5000/library/hello-world",
+            f"r.example:5000/library/hello-world@sha256:{ONES}",
+            True,
+        ),
+        (
+            "r.example:5000/library/hello-world",
+            f"hello-world@sha256:{ONES}",
+            False,
+        ),
     ],
 )
 def test_a_digest_is_that_of_the_image(
     image: str, digest: str, genuine: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "_api", lambda *_: {"Image": "sha256:2", "RepoDigests": [digest]})
+    ran = f"sha256:{'2' * 64}"
+    record = dockerd.Record("a" * 64, ran, dockerd.State("exited", 0))
+    images: dict[str, dockerd.Image | None] = {ran: dockerd.Image(ran, [digest])}
+    Engine(records={"gate-1": record}, images=images).runs(monkeypatch)
     run: Any = SimpleNamespace(name="gate-1")
-    nobody: Any = None
+    runtime, target = Runtime(Machine()), Target("pve1", 950)
     if genuine:
-        steps.image_is_genuine(nobody, 950, run, image)
+        steps.image_is_genuine(runtime, 950, run, image, target)
     else:
         with pytest.raises(AssertionError, match="was never pulled as"):
-            steps.image_is_genuine(nobody, 950, run, image)
+            steps.image_is_genuine(runtime, 950, run, image, target)

@@ -10,6 +10,8 @@ import pytest
 
 from remediation.transport import Base, CommandResult
 from steps import docker, provisioning
+from tests.steps.doubles import Machine, Runtime
+from tests.steps.engine import no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,11 +62,12 @@ def test_one_that_is_stopped_is(host: Any) -> None:
     assert str(raised.value) == "Docker is not running in the container: journalctl -u docker"
 
 
-def test_what_a_docker_command_ends_with() -> None:
+def test_what_a_docker_command_ends_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_dockerd(monkeypatch)
     with pytest.raises(AssertionError) as raised:
-        docker.storage_driver_is(Guest(), "fuse-overlayfs")
+        docker.storage_driver_is(Guest(), Runtime(Machine()), 950, "fuse-overlayfs")
     assert str(raised.value) == f"Docker does not answer: {SAID}"
     run = docker.DockerRun("gate", Guest().run(["docker", "run", "hello-world"]))
     with pytest.raises(AssertionError) as raised:
-        docker.it_greets(Guest(), run, "hello-world")
+        docker.it_greets(Guest(), Runtime(Machine()), 950, run, "hello-world")
     assert str(raised.value) == f"hello-world ended with 127: {SAID}"

@@ -17,6 +17,8 @@ from remediation import docker_in_lxc as it
 from remediation.actions import ContainerOptions
 from remediation.errors import Elsewhere, FactError
 from remediation.runtime import Lxc, Pct
+from tests.remediation.test_apparmor import PROFILES
+from tests.steps.doubles import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +134,63 @@ def test_changes_that_wait_hinder_nothing_where_there_is_nothing_to_do() -> None
     assert it.container_options(done) == done
     none = CONF.encode() + b"[pve:pending]\n"
     assert it.container_options(none).endswith(b"[pve:pending]\n")
+
+
+def options_of(text: str) -> tuple[ContainerOptions, Machine]:
+    node = Machine({"/etc/pve/lxc/950.conf": text})
+    action = it._options(Pct(node), 950).action
+    assert isinstance(action, ContainerOptions)
+    return action, node
+
+
+def test_options_a_pending_change_that_takes_features_away_is_drift_and_refused() -> None:
+    done = it.container_options(CONF.encode()).decode().partition("\n[pre]")[0]
+    action, node = options_of(f"{done}\n[pve:pending]\nfeatures: nesting=1\n")
+    drift = action.check(node)
+    assert drift is not None
+    assert drift.summary.startswith("the next stop takes away keyctl, fuse: /etc/pve/lxc/950.conf")
+    assert drift.summary.endswith("To let go of it: pct set 950 --revert features")
+    assert node.ran == ["env LC_ALL=C cat -- /etc/pve/lxc/950.conf"]  # one look, foreseen
+    node.files["/etc/pve/ha/resources.cfg"] = None
+    with pytest.raises(FactError, match=r"takes away keyctl, fuse: .*--revert features\. The plan"):
+        action.require_reversible(node)
+
+
+@pytest.mark.parametrize("line", ["memory: 1024", "features: nesting=1,keyctl=1,fuse=1,mknod=1"])
+def test_options_a_pending_change_that_takes_nothing_away_is_no_drift(line: str) -> None:
+    done = it.container_options(CONF.encode()).decode().partition("\n[pre]")[0]
+    action, node = options_of(f"{done}\n[pve:pending]\n{line}\n")
+    assert action.check(node) is None
+
+
+def test_options_in_proxmoxs_other_words_are_no_drift() -> None:
+    text = f"features: nesting=yes,keyctl=on,fuse=true\nlxc.apparmor.profile: {it.PROFILE}\n"
+    action, node = options_of(text)
+    assert action.check(node) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("features: nesting=1,fusion=1", "unable to parse value of 'features' - format error: fus"),
+        ("lxc.aa_profile: x", "lxc.aa_profile is a name of before LXC 3"),
+    ],
+)
+def test_options_on_which_no_container_starts_are_named_and_left(line: str, why: str) -> None:
+    with pytest.raises(FactError, match=rf"line 2 .*'{line}': {why}.* no container starts on it"):
+        it.container_options(f"arch: amd64\n{line}\n".encode())
+
+
+def test_plan_of_a_container_that_cannot_start_does_not_say_to_start_it() -> None:
+    for text, said in (
+        ("lxc.apparmor.profile: lxc-other\n", "cannot start: the kernel does not know its profile"),
+        ("arch: amd64\n", "nothing inside it was asked (pct start 950)"),
+    ):
+        files = {"/etc/pve/lxc/950.conf": text, PROFILES: "lxc-phoenix-v2 (enforce)\n"}
+        seen = "find /etc/pve/lxc/950.conf -exec lxc-info -P /var/lib/lxc -n 950 -s -H ';'"
+        node = Machine(files, {seen: "STOPPED\n", f"test -d {it.REPOSITORY}": ""})
+        (unasked,) = it.plan(Pct(node), 950, tell=lambda _: None).unasked
+        assert said in unasked
 
 
 def test_options_of_a_file_without_a_final_newline() -> None:

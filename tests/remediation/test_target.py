@@ -307,6 +307,21 @@ def test_what_docker_pulls() -> None:
     assert mirror.reference == "registry.example:5000/library/hello-world"
 
 
+def test_digest_of_the_form_is_taken_and_any_other_text_is_refused() -> None:
+    digest = f"sha256:{'0' * 64}"
+    assert Target("local", 950, digest=digest).digest == digest
+    for wrong in (
+        "latest",
+        digest[:-1],
+        f"{digest}0",
+        digest.upper(),
+        f"x@{digest}",
+        f"{digest}\n",
+    ):
+        with pytest.raises(ValueError, match=r"digest: .* is no digest of an image"):
+            Target("local", 950, digest=wrong)
+
+
 def test_the_options_of_a_command(file: Path) -> None:
     @click.command()
     @with_target

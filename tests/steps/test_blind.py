@@ -146,7 +146,6 @@ THENS = [sentence for kind, sentence in sentences() if kind == "then"]
 #: Sentences that a silent command which ends with 0 makes true, since its end is what was asked
 #: for; blind is then the machine on which it ends otherwise.
 BY_EXIT_CODE = {
-    "the container can open /dev/fuse for reading and writing",
     "the container may make keyrings",
     "its former container starts",
     "provisioning succeeded",

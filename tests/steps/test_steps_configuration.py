@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gate import evidence
-from remediation import audit, failed_units
+from remediation import audit, failed_units, guest_root
 from remediation.config import FUSE_ENTRY
 from remediation.errors import CommandFailed, FactError, RemediationError
 from remediation.runtime import Lxc
@@ -176,14 +176,58 @@ class Asked(Machine):
         return super().run(argv[:1])
 
 
-def test_fuse_can_be_opened() -> None:
-    steps.fuse_can_be_opened(shell := Asked("sh", ""))
-    assert shell.told[1] == "-c"
-    assert shell.told[2].startswith("test -c /dev/fuse || ")
-    assert shell.told[2].endswith("; exec 3<>/dev/fuse")
-    refused = Asked("sh", (2, "", "sh: 1: cannot open /dev/fuse: Operation not permitted\n"))
-    with pytest.raises(AssertionError, match="cannot open /dev/fuse: cannot open /dev/fuse: Oper"):
-        steps.fuse_can_be_opened(refused)
+FUSE_DEVICE = guest_root.Node("a character device", 10, 229)
+
+
+def open_fuse(inside: Answer, seen: guest_root.Node | None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Judge /dev/fuse by what the container and the node say of it."""
+    monkeypatch.setattr(
+        guest_root, "look", lambda _, ctid, path: {(950, "/dev/fuse"): seen}[ctid, path]
+    )
+    evidence.drain()
+    steps.fuse_can_be_opened(Asked("sh", inside), Runtime(Machine()), 950)
+    (line,) = evidence.drain().lines
+    return line
+
+
+def test_fuse_that_both_see_as_10_229_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = open_fuse("character special file a:e5\n", FUSE_DEVICE, monkeypatch)
+    assert said == "/dev/fuse is a character device 10:229"
+
+
+@pytest.mark.parametrize(
+    ("inside", "seen", "message"),
+    [
+        (
+            (2, "", "sh: 1: cannot open /dev/fuse: Operation not permitted\n"),
+            FUSE_DEVICE,
+            "cannot open /dev/fuse: cannot open /dev/fuse: Oper",
+        ),
+        (
+            "symbolic link 0:0\n",
+            guest_root.Node("a symbolic link"),
+            "is a symbolic link, as the node sees it, not a character device 10:229",
+        ),
+        (
+            "character special file a:e5\n",
+            guest_root.Node("a character device", 1, 3),
+            "is a character device 1:3, as the node sees it",
+        ),
+        ("character special file a:e5\n", guest_root.Node("a block device", 10, 229), "a block"),
+        (
+            "character special file a:e5\n",
+            None,
+            "/dev/fuse in the container is absent, as the node",
+        ),
+        ("character special file 1:3\n", FUSE_DEVICE, "in the container stat says 'character spe"),
+        ("", FUSE_DEVICE, "in the container stat says ''"),
+    ],
+)
+def test_fuse_that_is_not_the_device_is_not_compliant(
+    inside: Answer, seen: guest_root.Node | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AssertionError, match=message):
+        open_fuse(inside, seen, monkeypatch)
 
 
 def keyring(answer: Answer) -> None:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gate import evidence
 from lab import hello
-from remediation import docker_in_lxc
+from remediation import docker_in_lxc, dockerd
 from remediation.errors import CommandFailed, FactError, TransportError
+from remediation.target import Target
 from remediation.transport import CommandResult
 from steps import docker as steps
 from tests.steps.doubles import Answer, Host, Machine, Runtime
+from tests.steps.engine import Engine, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,29 +63,58 @@ def test_docker_is_down(state: str, log: str, why: str) -> None:
         steps.docker_runs(down)
 
 
+def engine(driver: str = DRIVER, id: str = "e1", kind: str = "") -> dockerd.Info:  # noqa: A002
+    return dockerd.Info(driver, [["driver-type", kind]], "26.1", id)
+
+
+def cli(driver: str = DRIVER, id: str = "e1") -> str:  # noqa: A002
+    status = [["Supports d_type", "true"]]
+    told = {"Driver": driver, "DriverStatus": status, "ServerVersion": "26.1", "ID": id}
+    return json.dumps(told)
+
+
+def judge_driver(info: Answer) -> None:
+    steps.storage_driver_is(Machine({}, {INFO: info}), Runtime(Machine()), 950, DRIVER)
+
+
+def test_storage_driver_of_dockerd_and_cli_agreeing_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Engine(engine()).runs(monkeypatch)
+    evidence.drain()
+    judge_driver(cli())
+    (line,) = evidence.drain().lines
+    assert line.startswith("dockerd, asked from the node: fuse-overlayfs, Docker 26.1")
+
+
 @pytest.mark.parametrize(
-    ("info", "message"),
+    ("info", "told", "message"),
     [
-        ('{"Driver": "overlay2"}', "storage driver is 'overlay2', not 'fuse-overlayfs'"),
-        ('{"Driver": "fuse-overlayfs2"}', "storage driver is"),
-        ('{"Driver": "", "DriverStatus": null}', "Docker does not answer"),
-        ((1, "", "Cannot connect to the Docker daemon at"), "not answer: Docker is not running"),
-        (
-            '{"Driver": "overlayfs", "DriverStatus": [["driver-type", "io.snapshotter.v1"]]}',
-            "uses the containerd image store",
-        ),
-        (
-            f'{{"Driver": "{DRIVER}", "DriverStatus": [["driver-type", "io.snapshotter.v1"]]}}',
-            "uses the containerd image store",
-        ),
+        (cli("overlay2"), engine("overlay2"), "storage driver is 'overlay2', not 'fuse-overlayfs'"),
+        (cli("fuse-overlayfs2"), engine("fuse-overlayfs2"), "storage driver is"),
+        (cli(), engine("vfs"), "is 'vfs', not 'fuse-over.*docker info .* says driver 'fuse-over"),
+        (cli("vfs"), engine(), "is 'fuse-overlayfs'; but docker info .* says driver 'vfs'"),
+        (cli(id="e2"), engine(), "says engine id 'e2', not 'e1': docker there asks another"),
+        ('{"Driver": "", "DriverStatus": null}', engine(), "Docker does not answer"),
+        ("", engine(), "Docker does not answer"),
+        ((1, "", "Cannot connect to the Docker daemon at"), engine(), "Docker is not running"),
+        (cli("overlayfs"), engine("overlayfs", kind="io.snapshotter.v1"), "containerd image store"),
+        (cli(), engine(kind="io.snapshotter.v1"), "uses the containerd image store"),
+        (cli(), None, "docker info names the driver 'fuse-overlayfs', and no dockerd runs"),
     ],
 )
-def test_the_storage_driver(info: Answer, message: str) -> None:
-    for status in ("null", '[["Supports d_type", "true"]]'):
-        good = f'{{"Driver": "{DRIVER}", "ServerVersion": "26.1", "DriverStatus": {status}}}'
-        steps.storage_driver_is(Machine({}, {INFO: good}), DRIVER)
+def test_storage_driver_of_either_witness_wrong_is_not_compliant(
+    info: Answer, told: dockerd.Info | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(told).runs(monkeypatch) if told else no_dockerd(monkeypatch)
     with pytest.raises(AssertionError, match=message):
-        steps.storage_driver_is(Machine({}, {INFO: info}), DRIVER)
+        judge_driver(info)
+
+
+@pytest.mark.parametrize("info", ["[" * 100_000, "x", '{"Driver": 7}', "[]"])
+def test_storage_driver_of_an_unreadable_cli_cannot_be_told(info: str) -> None:
+    with pytest.raises(FactError, match="docker info's answer cannot be read"):
+        judge_driver(info)
 
 
 TABLE = "/dev/vda / ext4 rw 0 0\n{} {} {} rw,nodev 0 0\n"
@@ -125,18 +157,30 @@ def test_the_root_is_fuse(source: str, kind: str) -> None:
         ("", "nothing is mounted at"),
     ],
 )
-def test_the_root_is_something_else(table: str, message: str) -> None:
-    with pytest.raises(AssertionError, match=message):
+def test_the_root_is_something_else(
+    table: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(engine()).runs(monkeypatch)
+    with pytest.raises(AssertionError, match=f"^(/.*)?{message}"):
+        root(table)
+    Engine(engine("vfs")).runs(monkeypatch)
+    with pytest.raises(AssertionError, match=f"^Docker's storage driver is 'vfs', .*{message}"):
         root(table)
 
 
-def test_no_container_or_no_directory_of_it() -> None:
+def test_no_container_or_no_directory_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    Engine(engine()).runs(monkeypatch)
     with pytest.raises(AssertionError, match="no container can be started: keyctl is off"):
         root("", run(125, err="create keyring x: function not implemented"))
     with pytest.raises(AssertionError, match=r"keyctl is off.*; Docker keeps its data in /srv/d "):
         root("", run(125, err="create keyring x: function not implemented"), data="/srv/d")
     with pytest.raises(CommandFailed, match="No such object"):
         root("", merged=(1, MERGED, "No such object"))
+    for merged in ("<no value>", "", "merged", "--help", "/a b"):
+        with pytest.raises(AssertionError, match=r"^Docker names no directory at which"):
+            root("", merged=merged)
+        with pytest.raises(AssertionError, match=r"^Docker names no directory at which"):
+            steps.mount_serves(Machine({}, {INSPECT: merged}), run())
 
 
 @pytest.mark.parametrize(
@@ -161,20 +205,36 @@ def test_the_mount_serves(merged: Answer, listing: Answer, message: str) -> None
 GREETING = "\nHello from Docker!\nThis message shows that"
 
 
-def test_it_greets() -> None:
-    steps.it_greets(Machine(), run(out=GREETING), "hello-world")
+def greets(docker_run: steps.DockerRun, inside: Machine | None = None) -> None:
+    steps.it_greets(inside or Machine(), Runtime(Machine()), 950, docker_run, "hello-world")
+
+
+def test_it_greets(monkeypatch: pytest.MonkeyPatch) -> None:
+    greets(run(out=GREETING))
     failed = run(125, GREETING, "create keyring x: function not implemented")
-    with pytest.raises(AssertionError, match="hello-world ended with 125: keyctl is off"):
-        steps.it_greets(Machine(), failed, "hello-world")
+    for told in (engine(), None):
+        Engine(told).runs(monkeypatch) if told else no_dockerd(monkeypatch)
+        with pytest.raises(AssertionError, match=r"^hello-world ended with 125: keyctl is off"):
+            greets(failed)
     with pytest.raises(AssertionError, match="did not greet: 'Hello'"):
-        steps.it_greets(Machine(), run(out="Hello"), "hello-world")
+        greets(run(out="Hello"))
 
 
-def test_of_a_known_pair_both_halves_are_said() -> None:
+def test_hello_world_failing_under_vfs_names_the_driver_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Engine(engine("vfs")).runs(monkeypatch)
+    expected = "^Docker's storage driver is 'vfs', not 'fuse-overlayfs': hello-world ended with 127"
+    with pytest.raises(AssertionError, match=expected):
+        greets(run(127, err='exec: "/hello": stat /hello: no such file or directory'))
+
+
+def test_of_a_known_pair_both_halves_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    Engine(engine()).runs(monkeypatch)
     failed = run(126, err="open sysctl net.ipv4.ip_unprivileged_port_start: permission denied")
     runc = Machine({}, {"runc --version": "runc version 1.3.3\ncommit: x\n"})
     with pytest.raises(AssertionError, match=r"ended with 126: .*; it has runc version 1\.3\.3$"):
-        steps.it_greets(runc, failed, "hello-world")
+        greets(failed, runc)
 
 
 def test_hello_world_is_absent() -> None:
@@ -285,72 +345,113 @@ def test_a_container_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inside.ran == lines
 
 
-SOCKET = "/proc/7/root/run/docker.sock"
+RAN, DIGEST = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
 
-def api(**answers: Any) -> Runtime:
-    """Return a node on which dockerd answers these paths (``__`` for ``/``)."""
-    paths = {"run": "/containers/gate-1/json", "image": "/images/sha256:1/json"}
-    node = Machine({}, {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7"})
-    for name, answer in answers.items():
-        line = f"curl -sS --max-time 60 --unix-socket {SOCKET} http://docker{paths[name]}"
-        said = json.dumps(answer) if isinstance(answer, dict) else answer
-        node.answers[line] = said
-    return Runtime(node)
+def recorded(status: str = "exited", code: int = 0) -> dockerd.Record:
+    return dockerd.Record("a" * 64, RAN, dockerd.State(status, code))
 
 
-def state(status: str = "exited", code: int = 0) -> dict[str, Any]:
-    return {"Id": "1", "Image": "sha256:1", "State": {"Status": status, "ExitCode": code}}
+def pulled(*digests: str, record: dockerd.Record | None = None) -> Engine:
+    """Return an engine that ran an image with these digests."""
+    images = {RAN: dockerd.Image(RAN, list(digests) or None)}
+    return Engine(engine(), {"gate-1": record or recorded()}, dict(images))
 
 
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (state(code=1), "recorded exited, exit code 1"),
-        (state(status="running"), "recorded running, exit code 0"),
-        ({"message": "No such container"}, "knows of no such run: No such container"),
+        (recorded(code=1), "recorded 'exited', exit code 1"),
+        (recorded("running"), "recorded 'running', exit code 0"),
+        (None, "knows of no such run"),
     ],
 )
-def test_dockers_own_record(record: dict[str, Any], message: str) -> None:
-    steps.record_says_the_same(api(run=state()), 950, run())
+def test_dockers_own_record(
+    record: dockerd.Record | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled().runs(monkeypatch)
+    steps.record_says_the_same(Runtime(Machine()), 950, run())
+    Engine(engine(), {"gate-1": record}).runs(monkeypatch)
     with pytest.raises(AssertionError, match=message):
-        steps.record_says_the_same(api(run=record), 950, run())
+        steps.record_says_the_same(Runtime(Machine()), 950, run())
+
+
+def test_dockers_own_record_without_a_dockerd_is_not_compliant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    no_dockerd(monkeypatch)
+    with pytest.raises(AssertionError, match="no dockerd runs in the container"):
+        steps.record_says_the_same(Runtime(Machine()), 950, run())
+
+
+def genuine(image: str = "hello-world", target: Target | None = None) -> str:
+    evidence.drain()
+    where = target or Target("pve1", 950)
+    steps.image_is_genuine(Runtime(Machine()), 950, run(), image, where)
+    (line,) = evidence.drain().lines
+    return line
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
-    [((7, "{}", "curl: (7) refused"), "cannot be asked: curl: .7. refused"), ("x", "no JSON: 'x'")],
-)
-def test_dockerd_that_cannot_be_asked(answer: Answer, message: str) -> None:
-    with pytest.raises(FactError, match=message):
-        steps.record_says_the_same(api(run=answer), 950, run())
-
-
-@pytest.mark.parametrize(
-    ("image", "digest", "genuine"),
+    ("image", "digest", "expected"),
     [
-        ("hello-world", "hello-world@sha256:1", True),
-        ("hello-world", "docker.io/library/hello-world@sha256:1", True),
-        ("hello-world:latest@sha256:1", "hello-world@sha256:1", True),
-        ("r.example:5000/hello-world", "r.example:5000/hello-world@sha256:1", True),
-        ("hello-world", "evil/hello-world@sha256:1", False),
-        ("hello-world", "evil/othello-world@sha256:1", False),
-        ("hello-world", "othello-world@sha256:1", False),
+        ("hello-world", f"hello-world@{DIGEST}", True),
+        ("hello-world", f"docker.io/library/hello-world@{DIGEST}", True),
+        (f"hello-world:latest@{DIGEST}", f"hello-world@{DIGEST}", True),
+        ("r.example:5000/hello-world", f"r.example:5000/hello-world@{DIGEST}", True),
+        ("hello-world", f"evil/hello-world@{DIGEST}", False),
+        ("hello-world", f"evil/othello-world@{DIGEST}", False),
+        ("hello-world", f"othello-world@{DIGEST}", False),
     ],
 )
-def test_the_image_came_from_the_registry(image: str, digest: str, genuine: bool) -> None:
-    runtime = api(run=state(), image={"RepoDigests": ["x@sha256:2", digest]})
-    if genuine:
-        steps.image_is_genuine(runtime, 950, run(), image)
+def test_the_image_came_from_the_registry(
+    image: str, digest: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled("x@sha256:2", digest).runs(monkeypatch)
+    if expected:
+        assert genuine(image).endswith("any image of that name (digest in the target file)")
         return
-    with pytest.raises(AssertionError, match=r"that ran \(sha256:1\) was never pulled as"):
-        steps.image_is_genuine(runtime, 950, run(), image)
+    with pytest.raises(AssertionError, match=rf"that ran \({RAN}\) was never pulled as"):
+        genuine(image)
 
 
-def test_an_image_without_digests() -> None:
-    for found in ({"RepoDigests": None}, {"RepoDigests": []}, {}):
+def test_an_image_without_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Engine(engine(), {"gate-1": recorded()}, {RAN: None})
+    for found in (pulled(), gone):
+        found.runs(monkeypatch)
         with pytest.raises(AssertionError, match="was never pulled as hello-world"):
-            steps.image_is_genuine(api(run=state(), image=found), 950, run(), "hello-world")
+            genuine()
+
+
+@pytest.mark.parametrize("wanted", [DIGEST, RAN])
+def test_image_with_the_targets_digest_or_id_passes(
+    wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
+    assert genuine(target=Target("pve1", 950, digest=wanted)).endswith("as it has to be")
+
+
+def test_image_with_another_digest_than_the_targets_is_not_compliant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
+    other = f"sha256:{'3' * 64}"
+    with pytest.raises(AssertionError, match=f"is not {other}, but hello-world@{DIGEST}"):
+        genuine(target=Target("pve1", 950, digest=other))
+
+
+def test_image_on_the_lab_has_to_be_the_labs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Target("lab", 950)
+    pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
+    with pytest.raises(AssertionError, match=f"is not {hello.image_id()}"):
+        genuine(target=lab)
+    ours = dockerd.Record("a" * 64, hello.image_id(), dockerd.State("exited", 0))
+    images = {ours.image: dockerd.Image(ours.image, [f"hello-world@{DIGEST}"])}
+    Engine(engine(), {"gate-1": ours}, dict(images)).runs(monkeypatch)
+    assert genuine(target=lab).endswith("as it has to be")
+    pulled(f"r.example/other@{DIGEST}").runs(monkeypatch)
+    other = Target("lab", 950, image="other", registry="r.example")
+    assert "any image" in genuine("r.example/other", other)
 
 
 def test_the_machine_of_our_image() -> None:

@@ -17,6 +17,7 @@ from remediation.files import FileState
 from remediation.target import Target
 from steps import files as steps
 from tests.steps.doubles import Answer, Host, Machine, Runtime
+from tests.steps.engine import Engine, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,11 @@ DAEMON_JSON = docker_in_lxc.DAEMON_JSON
 #: Whose repository is elsewhere: the script that is looked at is its own.
 TARGET = Target("pve1", 950, repository="/srv/phoenix")
 LINE = docker_in_lxc.TUNABLE.decode().strip()
+
+
+@pytest.fixture(autouse=True)
+def _dockerd_reads_daemon_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    Engine().runs(monkeypatch)
 
 
 def node(path: str, text: str | None, bash: Answer = "") -> Machine:
@@ -174,9 +180,32 @@ GOOD = '{"storage-driver": "fuse-overlayfs", "registry-mirrors": []}'
     ],
 )
 def test_daemon_json(content: str | None, message: str) -> None:
-    steps.daemon_json_names(Host({DAEMON_JSON: GOOD}), "fuse-overlayfs")
+    driver_named(GOOD)
     with pytest.raises(AssertionError, match=message):
-        steps.daemon_json_names(Host({DAEMON_JSON: content}), "fuse-overlayfs")
+        driver_named(content)
+
+
+def driver_named(content: str | None, answers: dict[str, str] | None = None) -> None:
+    host, runtime = Host({DAEMON_JSON: content}, answers=answers or {}), Runtime(Machine())
+    steps.daemon_json_names(host, runtime, 950, "fuse-overlayfs")
+
+
+def test_daemon_json_that_dockerd_does_not_read_is_not_compliant_and_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Engine(settings="/etc/other.json").runs(monkeypatch)
+    said = "reads its settings from '/etc/other.json'"
+    with pytest.raises(AssertionError, match=said):
+        driver_named(GOOD)
+    with pytest.raises(FactError, match=said):
+        judge(applied(MIRROR, KEPT), KEPT)
+
+
+def test_daemon_json_of_a_docker_that_does_not_run_is_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    no_dockerd(monkeypatch)
+    driver_named(GOOD)
 
 
 MARKED = "\ufeff" + GOOD
@@ -185,12 +214,12 @@ VERSION = "dockerd --version"
 
 def test_daemon_json_with_a_byte_order_mark_is_read_as_dockerd_reads_it() -> None:
     new = {VERSION: "Docker version 26.1.5+dfsg1, build a72d7cd\n"}
-    steps.daemon_json_names(Host({DAEMON_JSON: MARKED}, answers=new), "fuse-overlayfs")
+    driver_named(MARKED, new)
     old = {VERSION: "Docker version 20.10.24+dfsg1, build 297e128\n"}
     with pytest.raises(AssertionError, match="byte order mark, and Docker 20 does not start on it"):
-        steps.daemon_json_names(Host({DAEMON_JSON: MARKED}, answers=old), "fuse-overlayfs")
+        driver_named(MARKED, old)
     with pytest.raises(FactError, match="dockerd --version says ''"):
-        steps.daemon_json_names(Host({DAEMON_JSON: MARKED}, answers={VERSION: ""}), "x")
+        driver_named(MARKED, {VERSION: ""})
 
 
 class Journaled(Machine):

@@ -1,0 +1,156 @@
+"""What one witness says by itself, and another one does not confirm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faults.fault import CONTAINER, Fault
+from faults.scenarios import AGAIN, DENIALS, DRIVER, HELLO, INSTALLED, MOUNT, SETTINGS, THERE
+from lab import hello
+from lab.provision import REGISTRY
+
+if TYPE_CHECKING:
+    from remediation.transport import Transport
+
+#: What goes another way when Docker's layers do.
+_DOWN = (MOUNT, HELLO, DENIALS, AGAIN)
+_RESTART = "inside systemctl restart docker"
+#: dockerd runs on vfs, and its settings, which it read, do not say so any more.
+_VFS_UNSEEN = f"""
+inside sed -i.real s/fuse-overlayfs/vfs/ "$settings"; {_RESTART}
+inside mv "$settings.real" "$settings"
+"""
+#: On the node: answers whoever connects as a dockerd would to whom all is well.
+_NODES_OWN = r"""
+cat >/run/nodes-own.py <<'PROGRAM'
+import json, socket
+image = "sha256:" + 64 * "0"
+state = {"Status": "exited", "ExitCode": 0, "Error": ""}
+said = {"Id": 64 * "0", "Image": image, "State": state, "RepoDigests": ["hello-world@" + image]}
+own = socket.socket(socket.AF_UNIX)
+own.bind("/run/nodes-own.sock")
+own.listen()
+while True:
+    connection, _ = own.accept()
+    open("/run/nodes-own.touched", "w").close()
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(said).encode())
+    connection.close()
+PROGRAM
+systemd-run -q --unit=nodes-own python3 /run/nodes-own.py
+"""
+_IN_ITS_NAMESPACE = 'nsenter -t "$(lxc-info -n "$ctid" -p -H)" -m -- '
+
+
+def _client(program: str) -> str:
+    """Return an injection that puts a shell program in the place of Docker's client."""
+    return (
+        "inside mv /usr/bin/docker /usr/bin/docker.real\n"
+        f"into /usr/bin/docker 755 <<'CLIENT'\n#!/bin/sh\n{program}\nCLIENT\n"
+    )
+
+
+def _another_image(node: Transport) -> None:
+    """Put another image into the registry under hello-world's name; it greets as that one does."""
+    script = (
+        "cat >/tmp/another.tar; exec skopeo copy -q --dest-tls-verify=false "
+        f"docker-archive:/tmp/another.tar docker://{REGISTRY}/{hello.REFERENCE}"
+    )
+    archive = hello.docker_archive("another:latest")
+    node.run(["sh", "-c", script], stdin=archive, timeout=120).require()
+
+
+FAULTS = (
+    Fault(
+        "F41-socket",
+        "the way to dockerd's socket is a link to a socket of the node",
+        _NODES_OWN
+        + "inside mv /run/docker.sock /run/its-own.sock\n"
+        + "inside ln -s /run/nodes-own.sock /run/docker.sock\n"
+        + _client('exec /usr/bin/docker.real -H unix:///run/its-own.sock "$@"'),
+        undetermined=(DRIVER, HELLO),
+        words=("dockerd's socket cannot be asked: /run/docker.sock is not in container {ctid}",),
+        because=("dockerd's socket cannot be asked: /run/docker.sock is not in container {ctid}",),
+        also=(MOUNT, DENIALS, AGAIN),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F30-script",
+        "docker in the container is a script, and dockerd runs on vfs",
+        _VFS_UNSEEN + _client('/usr/bin/docker.real "$@" | sed \'s/"vfs"/"fuse-overlayfs"/\''),
+        red=(DRIVER,),
+        words=("storage driver is 'vfs'", "docker info in the container says driver 'fuse-over"),
+        also=_DOWN,
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F30-context",
+        "docker in the container asks another daemon, and dockerd runs on vfs",
+        f"""{_VFS_UNSEEN}
+        inside systemd-run -q --unit=another dockerd --data-root /var/lib/docker/another \\
+            --exec-root /run/another --pidfile /run/another.pid --bridge none --iptables=false \\
+            --config-file /dev/null -H unix:///run/another.sock --storage-driver fuse-overlayfs
+        until inside docker -H unix:///run/another.sock info >/dev/null 2>&1; do sleep 1; done
+        inside env HOME=/root docker context create other --docker host=unix:///run/another.sock
+        inside env HOME=/root docker context use other
+        """,
+        red=(DRIVER,),
+        words=("storage driver is 'vfs'", "docker info in the container says driver 'fuse-over"),
+        also=_DOWN,
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F30-cause",
+        "Docker stores its layers with vfs, and what fails because of it says so",
+        f'inside sed -i s/fuse-overlayfs/vfs/ "$settings"; {_RESTART}',
+        red=(HELLO, INSTALLED, DRIVER, MOUNT),
+        beside=(
+            "names the storage driver 'vfs'",
+            "storage driver is 'vfs'",
+            "storage driver is 'vfs', not 'fuse-overlayfs': ",
+        ),
+        words=("storage driver is 'vfs', not 'fuse-overlayfs': hello-world ended with",),
+        also=(DENIALS, AGAIN),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F41-registry",
+        "another image has hello-world's name in the registry, and greets",
+        _another_image,
+        red=(HELLO,),
+        words=("another image has the name hello-world in the registry",),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F33-elsewhere",
+        "dockerd reads its settings from another file than daemon.json",
+        'inside cp "$settings" /etc/docker/elsewhere.json\n'
+        'inside sh -c \'echo DOCKER_OPTS="--config-file /etc/docker/elsewhere.json" '
+        ">>/etc/default/docker'\n" + _RESTART,
+        red=(INSTALLED,),
+        undetermined=(SETTINGS,),
+        words=("dockerd reads its settings from '/etc/docker/elsewhere.json'",),
+        because=("dockerd reads its settings from '/etc/docker/elsewhere.json'",),
+        also=(DENIALS, AGAIN),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F02-device",
+        "another device has the name /dev/fuse in the container",
+        _IN_ITS_NAMESPACE + "mount --bind /dev/null /dev/fuse",
+        red=(THERE,),
+        words=("/dev/fuse in the container is a character device 1:3",),
+        also=(MOUNT, HELLO, DENIALS, AGAIN),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F02-link",
+        "/dev/fuse in the container is a link to another device",
+        f"{_IN_ITS_NAMESPACE}umount /dev/fuse; {_IN_ITS_NAMESPACE}rm /dev/fuse; "
+        f"{_IN_ITS_NAMESPACE}ln -s null /dev/fuse",
+        red=(THERE,),
+        words=("/dev/fuse in the container is a symbolic link",),
+        also=(MOUNT, HELLO, DENIALS, AGAIN),
+        reach=CONTAINER,
+    ),
+)
