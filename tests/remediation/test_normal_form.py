@@ -11,7 +11,7 @@ from remediation.normal_form import dropped, normal_form
 
 _line = st.sampled_from(
     [
-        *("", "  ", "\t", "# a: b%", "#", "#  Büro", "#%41%zz%", " # indented", "#a\r"),
+        *("", "  ", "\t", "# a: b%", "#", "#  Büro", "#%41%zz%", "#\udcff", " # indented", "#a\r"),
         *("arch: amd64", "arch:i386 ", "arch : x", " arch: x", "arch = x", "memory: 0512", "x: y"),
         *("onboot: yes", "onboot: maybe", "unprivileged: On", "features: nesting=yes,fuse=1"),
         *("net0: a\r", "rootfs: a", "mp0: b,mp=/b", "unused12: c", "description: a%3Ab", "tty: 00"),

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-#: Comments in the middle, umlauts, blank lines, lines that are none to Proxmox.
+#: Comments in the middle, umlauts in two encodings, blank lines, lines that are none to Proxmox.
 BY_HAND = (
     "rootfs: a\n# von Hand: Büro 100%\n\nonboot: yes\narch : x\n  # indented\narch: amd64\n"
     "lxc.cap.drop = mknod\nlxc.nobodys: 1\nfeatures: mount=nfs\n\n[old]\nlxc.idmap = u 0 1 1\n"
     "# before: it\nrubbish\n\n"
-).encode()
+).encode() + b"# Jos\xe9\n"
 
 
 def edited_by_hand(name: str, *, running: bool = True) -> World:
