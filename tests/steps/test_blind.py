@@ -19,7 +19,7 @@ from pytest_bdd import parser
 from testinfra.host import Host
 
 from remediation.ahead import Ahead
-from remediation.errors import RemediationError
+from remediation.errors import CommandFailed, RemediationError
 from remediation.provision import Provisioned
 from remediation.runtime import Pct
 from remediation.target import Target
@@ -31,6 +31,8 @@ from tests.features.test_sentences import FEATURES, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from remediation.transport import Hold
 
 DENYING = re.compile(
     r"\b(no|not|none|nothing|nobody|never|only|every|each|all|any|both|same|without|but|as it was|"
@@ -51,6 +53,10 @@ class Blind(Base):
     ) -> CommandResult:
         said = b"No such file or directory" if self.code and "cat" in argv else b""
         return CommandResult(tuple(argv), self.code, b"", said, self.machine, 0.0, 0.0)
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        """It ended, and did not say its word."""
+        raise CommandFailed(self.run(argv))
 
 
 class BlindRuntime(Pct):
