@@ -259,10 +259,11 @@ FAULTS = (
     Fault(
         "F41-witness",
         "dockerd's own record cannot be asked from the node",
-        "mv /usr/bin/perl /usr/bin/perl.off",
+        'wrap /usr/bin/perl \'case "$*" in *openat2*) echo no such call >&2; exit 3 ;; esac\n'
+        'exec "$real" "$@"\'',
         undetermined=(HELLO, DRIVER, INSTALLED, SETTINGS, THERE),
-        words=("whether dockerd runs cannot be told", "perl"),
-        because=("perl",),
+        words=("whether dockerd runs cannot be told", "no such call"),
+        because=("no such call",),
         reach=NODE,
     ),
     Fault(
