@@ -87,7 +87,12 @@ def _living(node: Transport, pids: Iterable[int]) -> dict[int, str]:
 
 
 def _generated(denial: Denial) -> str | None:
-    text = f"{denial.profile} {denial.fields.get('namespace', '')}"
+    """Return the container of a generated profile, or of the namespace that LXC made for it.
+
+    In its namespace a container calls its own profiles as it likes, also like another one's. The
+    outermost namespace is the node's to name.
+    """
+    text = denial.fields.get("namespace") or denial.profile
     found = re.search(r"\blxc-([^\s/<>]{1,200})_<", text)
     return found[1] if found else None
 

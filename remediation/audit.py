@@ -22,6 +22,7 @@ import stamina
 
 from remediation import canary, kernel_audit
 from remediation.errors import FactError, RemediationError
+from remediation.printable import one_line
 from remediation.transport import at_most
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Denial:
     def summary(self) -> str:
         """Operation, profile and object, for one line of a report."""
         wanted = ("operation", "profile", "name", "fstype", "flags", "info", "comm")
-        return " ".join(f'{k}="{self.fields[k]}"' for k in wanted if k in self.fields)
+        return one_line(" ".join(f'{k}="{self.fields[k]}"' for k in wanted if k in self.fields))
 
 
 @dataclass(frozen=True)
@@ -497,8 +498,14 @@ def recent(node: Transport, profile: str) -> list[Denial]:
 
 
 def smallest_rule(denial: Denial) -> str:
-    """Return the smallest profile rule that would have allowed what was denied."""
-    said = denial.fields
+    """Return the smallest profile rule that would have allowed what was denied.
+
+    Whoever was denied it has chosen the names, perhaps for the rule: in it they stand for
+    themselves.
+    """
+    if any(one_line(value) != value for value in denial.fields.values()):
+        return f"no rule, since no profile can name it ({denial.summary})"
+    said = denial.fields | {k: _literal(denial.fields[k]) for k in _NAMED if k in denial.fields}
     operation, name = said.get("operation", ""), said.get("name", "")
     if operation in {"mount", "umount", "remount"}:
         parts = [operation]
@@ -507,7 +514,7 @@ def smallest_rule(denial: Denial) -> str:
         if fstype := said.get("fstype"):
             parts.append(f"fstype={fstype}")
         if operation == "mount":
-            parts += [f"{said['srcname']}"] if said.get("srcname", "").startswith("/") else []
+            parts += [f"{said['srcname']}"] if _is_path(said.get("srcname", "")) else []
             return " ".join([*parts, "->", f"{name},"])
         return " ".join([*parts, f"{name},"])
     if family := said.get("family"):
@@ -517,5 +524,19 @@ def smallest_rule(denial: Denial) -> str:
         "capable": f"capability {said.get('capname', '?')},",
         "ptrace": f"ptrace ({said.get('denied_mask', '?')}) peer={said.get('peer', '?')},",
     }
-    of_file = f"{name} {said.get('denied_mask', '?')}," if name.startswith("/") else ""
+    of_file = f"{name} {said.get('denied_mask', '?')}," if _is_path(name) else ""
     return rules.get(operation) or of_file or f"a rule for {operation} ({denial.summary})"
+
+
+#: What the denied process has chosen, or whoever made what it asked for.
+_NAMED = ("name", "srcname", "fstype", "peer")
+
+
+def _literal(value: str) -> str:
+    """Return a value as a profile names it, and nothing else: no pattern, and no end of a rule."""
+    escaped = re.sub(r'([\\*?\[\]{}^"])', r"\\\1", value)
+    return f'"{escaped}"' if re.search(r"[\s,#()=]", value) else escaped
+
+
+def _is_path(word: str) -> bool:
+    return word.startswith(("/", '"/'))

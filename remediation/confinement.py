@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 #: Prints the name and the label of each thread in the cgroups of a container: a label is a
 #: thread's, not a process's. A thread that ends while it is read is left out.
 _PROCESSES = r"""
-path=$(sed -nE 's#^[0-9]+:(name=systemd)?:(.*/lxc(\.payload\.|/)[^/]+)(/.*)?$#\2#p' \
+# The first of the names: below it the guest makes cgroups as it likes, also of such a name.
+path=$(sed -nE 's#^[0-9]+:(name=systemd)?:/#/#; T; s#(/lxc(\.payload\.|/)[^/]+).*$#\1#p' \
     "/proc/$1/cgroup" | tail -n 1)
 [ -n "$path" ] || { echo "no cgroup of LXC's: $(cat "/proc/$1/cgroup")" >&2; exit 4; }
 label=attr/apparmor/current

@@ -171,10 +171,9 @@ def keyrings_can_be_made(container: Transport) -> None:
     """By effect: seccomp answers ENOSYS where keyctl is off. Linux keyctl(2) is syscall 250."""
     program = 'my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; print STDERR "$!\\n"; exit 1'
     result = container.run(["perl", "-e", program])
+    said = result.stderr.decode(errors="replace").strip()
     if result.exit_code not in {0, 1}:
-        said = result.stderr.decode(errors="replace").strip()
         raise FactError(f"whether keyctl works cannot be asked in {container.machine}: {said}")
     assert result.ok, (
-        f"keyctl is refused in the container: {result.stderr.decode().strip()} "
-        "(features: keyctl=1, and a restart)"
+        f"keyctl is refused in the container: {said} (features: keyctl=1, and a restart)"
     )

@@ -264,9 +264,7 @@ def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: 
         "mounted"
     )
     pid = runtime.init_pid(ctid)
-    table = (runtime.node.read(f"/proc/{pid}/mounts") or b"").decode(errors="replace")
-    mounts = [line.split() for line in table.splitlines()]
-    found = [(source, kind) for source, where, kind, *_ in mounts if where == merged]
+    found = _mounted(runtime.node.read(f"/proc/{pid}/mounts") or b"", merged)
     assert found, (
         f"{_other_driver(runtime, ctid)}nothing is mounted at {merged} while a Docker container "
         "runs"
@@ -297,6 +295,16 @@ def _merged(container: Transport, docker_run: DockerRun) -> str:
     shown = _docker(container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name)
     place = shown.require().text.strip()
     return place if _PLACE.fullmatch(place) else ""
+
+
+def _mounted(table: bytes, place: str) -> list[tuple[str, str]]:
+    """Return source and type of each mount at a place, by the kernel's table of mounts.
+
+    The kernel escapes blank, tab and line feed in what the guest has named, and nothing else that
+    Python takes for the end of a word or of a line.
+    """
+    mounts = [line.decode(errors="replace").split(" ") for line in table.split(b"\n") if line]
+    return [(source, kind) for source, where, kind, *_ in mounts if where == place]
 
 
 @then("a file of its image can be read through the mount")

@@ -23,6 +23,8 @@ GENERATED = MOUNT.replace(f'profile="{NAME}"', 'profile="lxc-200_</var/lib/lxc>"
 NAMESPACED = MOUNT.replace(
     f'profile="{NAME}"', 'namespace="root//lxc-201_<-var-lib-lxc>" profile="docker-default"'
 )
+#: In its own namespace a container names a profile as LXC names another one's.
+DISGUISED = NAMESPACED.replace("docker-default", "lxc-200_</var/lib/lxc>")
 
 
 class Node(Base):
@@ -62,10 +64,11 @@ def owner(line: str, known: Noted, node: Node | None = None) -> int | str | None
     [
         (GENERATED, 200),
         (NAMESPACED, 201),
+        (DISGUISED, 201),
         (GENERATED.replace("lxc-200_", "lxc-web_"), "web"),
         (GENERATED.replace("lxc-200_", "lxc-9\uff150_"), "9\uff150"),
     ],
-    ids=["generated", "namespaced", "a name", "another script's digit"],
+    ids=["generated", "namespaced", "disguised", "a name", "another script's digit"],
 )
 def test_attribute_of_a_generated_profile_is_the_container_that_it_names(
     line: str, whose: int | str

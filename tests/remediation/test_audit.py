@@ -100,6 +100,24 @@ def test_each_kind_of_denial_has_its_rule(record: str, rule: str) -> None:
     assert audit.smallest_rule(one(AVC + record)).startswith(rule)
 
 
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ('"/srv/**"', r"/srv/\*\* w,"),
+        ("2F612C206D6F756E74", '"/a, mount" w,'),
+        ("2F612072772C0A206D6F756E742C", "no rule, since no profile can name it"),
+        ("2F611B5B324A", "no rule, since no profile can name it"),
+    ],
+    ids=["a pattern", "the end of a rule", "another line", "an escape sequence"],
+)
+def test_smallest_rule_of_a_name_made_for_it_stands_for_that_name_alone(
+    name: str, rule: str
+) -> None:
+    denial = one(f'{AVC}operation="mknod" class="file" name={name} denied_mask="w"')
+    assert audit.smallest_rule(denial).startswith(rule)
+    assert "\n" not in audit.smallest_rule(denial) + denial.summary
+
+
 def test_the_last_denials_under_a_profile_are_found_without_a_window() -> None:
     other = MOUNT.replace("lxc-phoenix-v2", "lxc-other")
     ours = MOUNT.replace("/var/lib/docker/fuse-overlayfs/ab/merged/", f"canary{'0a' * 8}profile")

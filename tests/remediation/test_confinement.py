@@ -63,6 +63,27 @@ def test_processes_where_one_cannot_be_read_raise(said: str, message: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("0::/lxc/950/init.scope", "/lxc/950"),
+        ("0::/lxc.payload.950/init.scope", "/lxc.payload.950"),
+        ("0::/lxc/950/ns/lxc/951/init.scope", "/lxc/950"),
+        ("0::/lxc/950/lxc.payload.950/x", "/lxc/950"),
+        ("1:name=systemd:/lxc/950/lxc/1", "/lxc/950"),
+    ],
+)
+def test_processes_of_a_first_one_in_a_cgroup_of_its_own_making_are_looked_for_in_all(
+    line: str, path: str, tmp_path: Path
+) -> None:
+    """Below the container's cgroup the guest's root makes others, and moves whom it likes."""
+    (tmp_path / "cgroup").write_text(f"9:cpu:/a\n{line}\n")
+    found = confinement._PROCESSES.partition("[ -n ")[0].replace("/proc/$1", "$1")
+    script = f'{found}echo "$path"'
+    argv = ["sh", "-c", script, "processes", str(tmp_path)]
+    assert subprocess.run(argv, capture_output=True, text=True, check=False).stdout == f"{path}\n"
+
+
+@pytest.mark.parametrize(
     "label",
     [
         f"{NAME} (enforce)",

@@ -48,7 +48,15 @@ class Machine(Base):
         else:
             raise AssertionError(f"nobody said what {line} answers")
         code, out, err = (0, answer, "") if isinstance(answer, str) else answer
-        return CommandResult(words, code, out.encode(), err.encode(), self.machine, 0.0, 0.0)
+        return CommandResult(
+            words,
+            code,
+            out.encode(errors="surrogateescape"),
+            err.encode(errors="surrogateescape"),
+            self.machine,
+            0.0,
+            0.0,
+        )
 
 
 class Runtime(Pct):

@@ -240,6 +240,8 @@ def test_keyrings() -> None:
     keyring("")
     with pytest.raises(AssertionError, match="keyctl is refused in the container: Function not"):
         keyring((1, "", "Function not implemented\n"))
+    with pytest.raises(AssertionError, match="keyctl is refused in the container: \ufffdnot"):
+        keyring((1, "", "\udcffnot\n"))
     with pytest.raises(FactError, match="whether keyctl works cannot be asked in pve1: perl: not"):
         keyring((127, "", "perl: not found"))
 

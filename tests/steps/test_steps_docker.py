@@ -134,6 +134,18 @@ def root(
     steps.root_is_fuse(inside, Runtime(node), 950, docker_run or run())
 
 
+@pytest.mark.parametrize("line", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+@pytest.mark.parametrize("blank", ["\xa0", "\u2003", "\x1f"])
+def test_root_is_fuse_of_a_mount_whose_source_looks_like_another_one_is_not(
+    line: str, blank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel escapes blank, tab and line feed in it, and nothing else."""
+    no_dockerd(monkeypatch)
+    forged = blank.join(("fuse-overlayfs", MERGED, "fuse.fuse-overlayfs", "rw"))
+    with pytest.raises(AssertionError, match="nothing is mounted at"):
+        root(TABLE.format(f"x{line}{forged}", "/mnt", "tmpfs"))
+
+
 @pytest.mark.parametrize(
     ("source", "kind"), [("fuse-overlayfs", "fuse.fuse-overlayfs"), ("fuse-overlayfs", "fuse")]
 )
