@@ -271,10 +271,13 @@ class ContainerOptions(Simple):
 
     def capture(self, on: Transport) -> OptionsState:
         """See :class:`remediation.action.Action`."""
-        file = self._file.capture(on)
-        if not self.running():
-            return OptionsState(file, running=False, effective="")
-        return OptionsState(file, True, self.effective(), self.containers())
+        state = self._state(on)
+        return replace(state, containers=self.containers()) if state.running else state
+
+    def _state(self, on: Transport) -> OptionsState:
+        """Return what the node says of it; nobody inside is asked."""
+        file, running = self._file.capture(on), self.running()
+        return OptionsState(file, running, self.effective() if running else "")
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.action.Action`."""
@@ -356,9 +359,10 @@ class ContainerOptions(Simple):
         """See :class:`remediation.action.Action`.
 
         Byte for byte, unless disks or snapshots came or went since: then what the plan sets is as
-        it was. Or as Proxmox wrote it anew, if the container was stopped since.
+        it was. Or as Proxmox wrote it anew, if the container was stopped since. It is the node's to
+        say, whatever the guest answers by now.
         """
-        now = self.capture(on)
+        now = self._state(on)
         if self._is_rewritten(now.file, before.file):
             now = replace(now, file=before.file)
         return now == replace(before, file=self._back(now.file, before.file))

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from remediation.masking import mask
 from remediation.output import Console
-from remediation.printable import in_json, one_line, printable
+from remediation.printable import cut, in_json, one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,23 +27,30 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 #: More differences than a reader wants to see at once.
 _MANY = 40
+#: More of one thing that was said than a reader wants to see, in one line and in all of them
+#: (characters): a guest may say a megabyte.
+_LONG, _LONGEST = 3000, 60_000
+#: What is compared line by line (lines): it takes time with their product, and a guest's file may
+#: be made for that.
+_COMPARED = 5000
 
 
 def tell(line: str, style: str = "dim") -> None:
     """Say what is going on, beside the result; nothing ends because nobody hears it."""
     with suppress(OSError):
-        err.print(Text(f"… {one_line(mask(line))}", style=style), soft_wrap=True)
+        err.print(Text(f"… {cut(one_line(mask(line)), _LONG)}", style=style), soft_wrap=True)
 
 
 def error(what: object) -> None:
     """Say what went wrong; no line of it but the first begins where lines of ours do."""
-    text = printable(mask(str(what))).replace("\n", "\n  ")
+    lines = (cut(line, _LONG) for line in printable(mask(str(what))).split("\n"))
+    text = cut("\n  ".join(lines), _LONGEST)
     err.print(Text(f"error: {text}", style="red"), soft_wrap=True)
 
 
 def line(text: str, style: str = "", *, to: Console = out) -> None:
     """Print one line, whatever is in it."""
-    to.print(Text(one_line(mask(text)), style=style), soft_wrap=True)
+    to.print(Text(cut(one_line(mask(text)), _LONG), style=style), soft_wrap=True)
 
 
 def json_line(value: object) -> str:
@@ -61,14 +68,10 @@ def diff(drift: Drift, is_: str, should: str) -> str:
 
     Secrets are masked after the comparison: that one changes is shown, and not to what.
     """
-    lines = difflib.unified_diff(
-        _lines(drift.is_),
-        _lines(drift.should),
-        is_,
-        should,
-        lineterm="",
-    )
-    return mask("\n".join(lines))
+    now, then = _lines(drift.is_), _lines(drift.should)
+    if max(len(now), len(then)) > _COMPARED:
+        return f"--- {is_}: {len(now)} lines\n+++ {should}: {len(then)} lines, too many to compare"
+    return mask("\n".join(difflib.unified_diff(now, then, is_, should, lineterm="")))
 
 
 def _lines(content: bytes) -> list[str]:
@@ -204,7 +207,7 @@ def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
 
 def _cell(text: object) -> Text:
     """Return what was said elsewhere for a table: one line, and no markup of rich's."""
-    return Text(one_line(mask(str(text))))
+    return Text(cut(one_line(mask(str(text))), _LONG))
 
 
 def _table(*columns: str) -> Table:

@@ -14,6 +14,7 @@ from remediation.actions import FileEdit
 from remediation.ahead import Ahead
 from remediation.errors import FactError
 from remediation.files import FileState  # noqa: TC001 - msgspec reads the annotation
+from remediation.printable import cut
 from remediation.settings import parse
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ class StorageDriver(Simple):
         driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
         if not driver:
             said = answer.stderr.decode(errors="replace").strip()
-            return Drift(f"Docker does not answer: {said}")
-        return None if driver == self.driver else Drift(f"storage driver is {driver}")
+            return Drift(f"Docker does not answer: {cut(said)}")
+        return None if driver == self.driver else Drift(f"storage driver is {cut(driver)}")
 
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.action.Action`."""

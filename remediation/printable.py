@@ -32,6 +32,12 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", r"\n").replace("\t", " ")
 
 
+def cut(text: str, most: int = 2000) -> str:
+    """Return a text with no more than so many characters, and how many were left out."""
+    left_out = len(text) - most
+    return text if left_out <= 0 else f"{text[:most]}… ({left_out} more characters)"
+
+
 def in_json(text: str) -> str:
     """Return JSON as the same JSON, with what a terminal obeys in JSON's own escapes."""
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -14,6 +14,7 @@ import stamina
 
 from remediation import config
 from remediation.errors import Busy, Elsewhere, FactError, TransportError, Unreachable
+from remediation.printable import cut
 from remediation.transport import CommandResult, Inside, Transport
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class Pct(_Lxc):
         for pattern, advice in _PCT_ERRORS.items():
             if found := re.search(pattern, said, re.MULTILINE):
                 raise TransportError(
-                    f"on {result.machine}: {result.command}: {said[found.start() :].strip()}\n"
+                    f"on {result.machine}: {result.command}: {cut(said[found.start() :].strip())}\n"
                     + advice.format(ctid=ctid)
                 )
 
@@ -349,7 +350,7 @@ class Lxc(_Lxc):
             if self.node.read(self.config_path(ctid)) is None:
                 raise TransportError(self._absent(ctid))
             raise TransportError(
-                f"container {ctid} on {result.machine} is not running: {said.strip()}\n"
+                f"container {ctid} on {result.machine} is not running: {cut(said.strip())}\n"
                 f"start it: {self._START} {ctid}"
             )
 

@@ -221,3 +221,22 @@ def test_options_whose_file_cannot_be_written_leave_the_container_running(
     assert it.node.effective is not None
     step.action.rollback(step.on, before)
     assert step.action.restored(step.on, before)
+
+
+def test_rollback_of_options_whose_guest_answers_nothing_any_more_is_whole(
+    tmp_path: Path,
+) -> None:
+    """The file and the start are the node's; which Docker containers run is asked at apply."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    before = it.look()
+    it.plan().apply()
+
+    def silent() -> tuple[str, ...]:
+        raise FactError("docker ps did not end")
+
+    step = it.step()
+    assert isinstance(step.action, ContainerOptions)
+    action = replace(step.action, containers=silent)
+    replace(it.plan(), steps=[replace(step, action=action)]).rollback()
+    assert it.look() == before
+    assert it.plan().journal.entries() == []

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+import time
 from typing import Any
 
 import click
@@ -19,7 +20,7 @@ from remediation import console
 from remediation.action import Drift, Outcome, Step
 from remediation.errors import FactError, Meddled
 from remediation.output import Console, run
-from remediation.printable import in_json, one_line, printable
+from remediation.printable import cut, in_json, one_line, printable
 
 #: Clears the screen, writes the clipboard, turns the reading, and forges a verdict four ways.
 HOSTILE = (
@@ -61,6 +62,35 @@ def test_printable_of_every_character_leaves_none_that_is_obeyed() -> None:
 def test_one_line_forges_no_other() -> None:
     assert one_line("a\nb\r\nc\td") == r"a\nb\nc d"
     assert len(one_line(HOSTILE).splitlines()) == 1
+
+
+def test_cut_says_how_much_it_left_out() -> None:
+    assert cut("abc", 3) == "abc"
+    assert cut("abcd", 3) == "abc… (1 more characters)"
+
+
+@pytest.mark.parametrize("what", ["x" * (1 << 20), "x\n" * (1 << 19)], ids=["a line", "lines"])
+def test_console_of_a_megabyte_shows_its_beginning(
+    what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A guest may say so much, and a reader wants the rest to be found."""
+    console.error(what)
+    console.line(what)
+    console.tell(what)
+    console.journal("journal", [{"at": what, "ctid": 950, "kind": "applied"}])
+    said = capsys.readouterr()
+    assert len(said.out + said.err) < 100_000
+    assert "more characters)" in said.out
+    assert "more characters)" in said.err
+
+
+def test_diff_of_many_lines_is_not_made() -> None:
+    """It takes minutes where each line is often in the other text."""
+    many = b"".join(b"%d\n" % (n * n % 150) for n in range(300_000))
+    began = time.monotonic()
+    said = console.diff(Drift("x", many, many[::-1]), "is", "should be")
+    assert time.monotonic() - began < 10
+    assert said == "--- is: 300000 lines\n+++ should be: 300001 lines, too many to compare"
 
 
 def test_in_json_is_the_same_value() -> None:
