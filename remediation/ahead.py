@@ -33,7 +33,7 @@ one() { { out=$( { err=$( { { "$@" </dev/null 2>&1 >&7 7>&- 8>&- 9>&-; printf '!
     short; } 8>&1 ); printf '%s ' "$err" >&9; } 7>&1 | short ); } 9>&1; echo "$out"; }
 """
 )
-_LINE = re.compile(rb"^([^ !]*)!(\d+)!([^ !]*) (\S*)$", re.MULTILINE)
+_LINE = re.compile(rb"^([^ !\n]*)!([0-9]+)!([^ !\n]*) (\S*)$", re.MULTILINE)
 #: For each command (seconds): one that takes longer is asked again, by itself.
 _PATIENCE = 60.0
 #: All answers together (bytes): where they are longer, each is asked by itself.

@@ -6,6 +6,7 @@ has a log that says it was finished. Source: vzdump(1), pvesm(1), tar(1), and tr
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -202,9 +203,13 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
             else:
                 finished = f"Finished Backup of VM {ctid}"
                 container.append(Backup(*common, ("./etc/vzdump/pct.conf", "./etc"), finished))
-    except (ValueError, StopIteration) as error:
-        why = f"on {node.machine}: the list of backups cannot be read: {answer}"
+    except (ValueError, OverflowError, StopIteration) as error:
+        why = f"on {node.machine}: the list of backups cannot be read: {answer!r:.500}"
         raise FactError(why) from error
+    if not all(math.isfinite(each.age) for each in (*container, *etc)):  # all of them would count
+        raise FactError(
+            f"on {node.machine}: a time in the list of backups is none: {answer!r:.500}"
+        )
     remote = [Backup(path, size, float(now) - at, ()) for path, at, size in where.volumes]
     return Backups(
         host,
@@ -229,13 +234,17 @@ def _storages(node: Transport, ctid: int) -> _Storages:
     """Return where Proxmox keeps backups; ours have a place beside them, or instead."""
     answer = node.run(["sh", "-c", _STORAGES, "storages", str(ctid), DUMP], timeout=180)
     found = _Storages([])
-    for line in answer.require().text.splitlines():
-        if line.startswith("- "):
-            if volume := _VOLUME.match(line):
-                made = datetime.fromisoformat(volume[2]).timestamp()
-                found.volumes.append((volume[1], made, int(volume[3])))
-            continue
-        name, kind, status, *place = line.split(None, 3)
+    for line in filter(str.strip, answer.require().text.splitlines()):
+        try:
+            if line.startswith("- "):
+                if volume := _VOLUME.match(line):
+                    made = datetime.fromisoformat(volume[2]).timestamp()
+                    found.volumes.append((volume[1], made, int(volume[3])))
+                continue
+            name, kind, status, *place = line.split(None, 3)
+        except (ValueError, OverflowError) as error:
+            why = f"on {node.machine}: the list of storages cannot be read: {line!r:.200}"
+            raise FactError(why) from error
         if place and place[0].startswith("/"):
             found.places.append(place[0])
         elif (kind, status) == ("pbs", "active"):

@@ -366,9 +366,8 @@ def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]
         raw: keys to set, each exactly once.
     """
     head, rest = _parted(_lines(text))
-    tail: list[str] = []
-    while head and not head[-1].strip():
-        tail.insert(0, head.pop())
+    filled = next((n for n, line in enumerate(reversed(head)) if line.strip()), len(head))
+    head, tail = head[: len(head) - filled], head[len(head) - filled :]
     if head and not head[-1].endswith("\n"):
         head[-1] += "\n"
     current = parse("", "".join(head)).current()

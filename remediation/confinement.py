@@ -220,6 +220,10 @@ _WIDENING = re.compile(
     )""",
     re.VERBOSE,
 )
+_INCLUDE = re.compile(r"# ?include")
+_COMMENT = re.compile(r" #(?! ?include)")
+#: A rule that is longer is none that anybody wrote (characters).
+_LONGEST_RULE = 4000
 _FLAGS = re.compile(r"flags\s*=\s*\(([^)]*)\)")
 _WIDE_FLAGS = frozenset({"unconfined", "complain", "default_allow", "prompt"})
 
@@ -234,7 +238,8 @@ def widening(deployed: str, local: str, profile: str) -> tuple[str, ...]:
     """
     shipped = _rules(docker_in_lxc.content(docker_in_lxc.PROFILE))
     path, here = f"/etc/apparmor.d/{profile}", _rules(deployed)
-    found = [f"{path}: {rule}" for rule in here if rule not in shipped and _WIDENING.match(rule)]
+    added = [rule[:_LONGEST_RULE] for rule in here if rule not in shipped]
+    found = [f"{path}: {rule}" for rule in added if _WIDENING.match(rule)]
     flags = {word for said in _FLAGS.findall(deployed) for word in re.split(r"[\s,]+", said)}
     found += [f"{path}: flags=({flag})" for flag in sorted(flags & _WIDE_FLAGS)]
     lost = [rule for rule in shipped if re.match(r"(audit )?deny\b", rule) and rule not in here]
@@ -246,6 +251,14 @@ def widening(deployed: str, local: str, profile: str) -> tuple[str, ...]:
 
 def _rules(text: str) -> list[str]:
     """Return a profile's rules, one a line, without comments."""
-    bare = re.sub(r"^\s*#(?!\s*include).*$|\s#(?!\s*include).*$", "", text, flags=re.MULTILINE)
-    joined = re.sub(r"\s*\n\s+->", " ->", bare)
-    return [" ".join(line.split()) for line in joined.splitlines() if line.strip()]
+    rules: list[str] = []
+    for line in text.splitlines():
+        words = " ".join(line.split())
+        if words.startswith("#") and not _INCLUDE.match(words):
+            continue
+        words = _COMMENT.split(words, maxsplit=1)[0]
+        if words.startswith("->") and rules:
+            rules[-1] += f" {words}"
+        elif words:
+            rules.append(words)
+    return rules

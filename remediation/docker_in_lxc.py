@@ -334,7 +334,7 @@ def template_of(text: bytes | None, ctid: int) -> str:
     """Return the template from which phoenix makes a container, by its descriptions; or nothing."""
     try:
         template = json.loads(text or b"{}")["lxc_configs"][str(ctid)]["template"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return template if isinstance(template, str) else ""
 
@@ -357,7 +357,9 @@ def profile(_: bytes | None) -> bytes:
 def setup_script(text: bytes | None) -> bytes:
     """Return the setup script with the plan's two lines before AppArmor is reloaded."""
     block = content("setup_apparmor_block.sh")
-    return _inserted(text, block, r"^echo 'Reloading|^\s*systemctl reload apparmor", SETUP_SCRIPT)
+    return _inserted(
+        text, block, r"^echo 'Reloading|^[ \t]*systemctl reload apparmor", SETUP_SCRIPT
+    )
 
 
 #: What stands where our block does, by the two headings.
@@ -416,7 +418,7 @@ def described(text: bytes | None, ctid: int) -> bytes:
         raise FactError(f"{CONTAINERS} is not in the repository")
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FactError(f"{CONTAINERS} is not JSON ({error}); mend it") from error
     try:
         configs = msgspec.convert(document, _Described).lxc_configs

@@ -230,16 +230,23 @@ def state(node: Transport, log: str = "/var/log/audit/audit.log") -> State:
     told = node.run(["sh", "-c", _ASK, "audit", log, _STATE])
     if not told.ok:
         raise _untold(told)
+    try:
+        return _parsed(told.text)
+    except ValueError as error:
+        raise FactError(
+            f"the kernel's audit on {told.machine} does not tell its status: {error}"
+        ) from error
+
+
+def _parsed(text: str) -> State:
     said: dict[str, list[str]] = {}
-    for line in told.text.splitlines():
+    for line in text.splitlines():
         key, _, value = line.partition(" ")
         said.setdefault(key, []).append(value)
-    if "lost" not in said:
-        raise FactError(f"the kernel's audit on {told.machine} does not tell its status")
     status, started, name = [*said.get("process", [""])[0].split(" ", 2), "", "", ""][:3]
     inode, size = [*said.get("log", [""])[0].split(), "", "0"][:2]
     return State(
-        lost=int(said["lost"][0]),
+        lost=int(said.get("lost", ["no count of lost records"])[0]),
         reader=int(said.get("reader", ["0"])[0]),
         name=name,
         status=status,

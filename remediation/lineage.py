@@ -12,7 +12,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from remediation.errors import RemediationError
+from remediation.errors import FactError, RemediationError
 from remediation.transport import at_most
 
 if TYPE_CHECKING:
@@ -110,7 +110,18 @@ class Noted:
 
 
 def parse(text: str) -> Noted:
-    """Return what the program on the node wrote down."""
+    """Return what the program on the node wrote down.
+
+    Raises:
+        FactError: that cannot be read.
+    """
+    try:
+        return _parsed(text)
+    except ValueError as error:
+        raise FactError(f"the notes of the node's processes cannot be read: {error}") from error
+
+
+def _parsed(text: str) -> Noted:
     parents: dict[int, int] = {}
     containers: dict[int, set[str]] = {}
     profiles: dict[str, set[str]] = {}

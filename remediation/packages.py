@@ -284,6 +284,8 @@ class Package(Simple):
 def _overtaken(on: Transport) -> list[str]:
     """Return those of :data:`SETTINGS` that are there while dpkg does not know their package."""
     found = on.run(["sh", "-c", _THERE, "there", *SETTINGS]).require().text.split()
+    if odd := [path for path in found if path not in SETTINGS]:
+        raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
     known = _statuses(on, dict.fromkeys(SETTINGS[path] for path in found))
     return [path for path in found if not known[SETTINGS[path]]]
 

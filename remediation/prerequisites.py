@@ -155,7 +155,7 @@ def checkout(node: Transport, path: str) -> Checkout | None:
         elif kind in _FIELDS:
             changed.append(rest.split(" ", _FIELDS[kind])[-1])
         if kind == "2":  # a renamed file: its former name comes after it
-            changed.append(next(entries))
+            changed.append(next(entries, ""))
     return Checkout(
         path,
         heads.get("branch.oid", ""),

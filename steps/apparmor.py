@@ -135,7 +135,7 @@ def profile_carries_rules(node_host: Host, profile: str) -> None:
     assert deployed.exists, f"/etc/apparmor.d/{profile} is absent"
     text = deployed.content_string
     for rule in RULES:  # among its own, not in a comment
-        assert re.search(rf"^\s*(allow )?{re.escape(rule)}", text, re.MULTILINE), (
+        assert re.search(rf"^[ \t]*(allow )?{re.escape(rule)}", text, re.MULTILINE), (
             f"/etc/apparmor.d/{profile} has no rule '{rule}'"
         )
     evidence.say(" ".join(RULES))

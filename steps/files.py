@@ -34,7 +34,7 @@ def _script(node: Transport, target: Target, path: str) -> str:
         raise FactError(f"{full} is not on {node.machine}: nothing can be said of it")
     parsed = node.run(["bash", "-n", full])
     assert parsed.ok, f"{full} is no valid bash: {parsed.stderr.decode(errors='replace').strip()}"
-    return re.sub(r"^\s*#.*$", "", content.decode(errors="replace"), flags=re.MULTILINE)
+    return re.sub(r"^[ \t]*#.*$", "", content.decode(errors="replace"), flags=re.MULTILINE)
 
 
 @then("the setup script writes the tunable before it reloads AppArmor")
@@ -42,9 +42,9 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line, uncommented, once, and before the reload that it is for."""
     text = _script(node, target, docker_in_lxc.SETUP_SCRIPT)
     line = re.escape(docker_in_lxc.TUNABLE.decode().strip())
-    found = list(re.finditer(rf"^\s*echo '{line}' > \S+/tunables/nesting$", text, re.MULTILINE))
+    found = list(re.finditer(rf"^[ \t]*echo '{line}' > \S+/tunables/nesting$", text, re.MULTILINE))
     assert len(found) == 1, f"{docker_in_lxc.SETUP_SCRIPT} writes the tunable {len(found)} times"
-    reload = re.search(r"^\s*systemctl reload apparmor", text, re.MULTILINE)
+    reload = re.search(r"^[ \t]*systemctl reload apparmor", text, re.MULTILINE)
     assert reload, f"{docker_in_lxc.SETUP_SCRIPT} does not reload AppArmor"
     assert found[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
 
@@ -77,7 +77,7 @@ def install_script_enters(node: Transport, target: Target) -> None:
         r"^.*\b(?:apt-get (?:update|install)|systemctl restart).*$", text, re.MULTILINE
     )
     assert meant, "the install script installs and restarts nothing"
-    enters = re.compile(r"^\s*(if\s+)?(!\s*)?(inside|pct exec)\b")
+    enters = re.compile(r"^[ \t]*(if\s+)?(!\s*)?(inside|pct exec)\b")
     outside = [line.strip() for line in meant if not enters.match(line)]
     outside += re.findall(r"^.*>\s*\S*/etc/docker/daemon\.json.*$", text, re.MULTILINE)
     assert not outside, f"these run on the node instead of in the container: {outside}"
