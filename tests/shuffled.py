@@ -79,7 +79,7 @@ def document(text: str) -> str:
 
     try:
         return json.dumps(turned(json.loads(text)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
