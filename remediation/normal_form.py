@@ -47,8 +47,8 @@ def normal_form(text: str) -> str:
     current = sections.pop("")
     current.keys.pop("snapstate", None)
     written = str(current)
-    pending = str(sections.pop(proxmox.PENDING, ""))
-    if pending:
+    pending = sections.pop(proxmox.PENDING, _Section())
+    if pending.keys or pending.raw or pending.described:
         written += f"\n[{proxmox.PENDING}]\n{pending}"
     return written + "".join(f"\n[{name}]\n{sections[name]}" for name in sorted(sections))
 

@@ -91,6 +91,7 @@ sed -E 's/,(size|nr_inodes)=[^, ]*//g' /proc/self/mounts | awk '{ print $2 "\t" 
 """
 #: What every machine has: nothing of it means that nobody looked.
 _NEVER_EMPTY = ("files", "content", "package", "unit", "active", "mount")
+_MAY_BE_EMPTY = ("attributes", "policy")
 #: A whole machine's files, under emulation (seconds); and what is said of them (bytes).
 _TIMEOUT, _LONGEST = 600.0, 128 << 20
 #: What may differ after a change and its exact undoing, and why.
@@ -146,15 +147,19 @@ def record(on: Transport) -> dict[str, str]:
         argv += ["-path", path, "-prune", "-o"]
     with at_most(_LONGEST):
         result = on.run(argv, timeout=_TIMEOUT)
-    parts = dict(part.split("\n", 1) for part in result.text.split("\n== ")[1:])
+    parts = dict(part.partition("\n")[::2] for part in result.text.split("\n== ")[1:])
     missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
+    missing += [part for part in _MAY_BE_EMPTY if part not in parts]
     if result.exit_code or missing:
         what = f" ({', '.join(missing)})" if missing else ""
         raise FactError(f"{on.machine} could not be looked at{what}: {result.stderr!r:.500}")
     found: dict[str, str] = {}
     for kind, rows in (
         ("file", _rows(parts["files"])),
-        ("content of", [line.split("  ", 1)[::-1] for line in parts["content"].splitlines()]),
+        (
+            "content of",
+            [list(line.partition("  ")[::-2]) for line in parts["content"].splitlines()],
+        ),
         ("attributes of", _attributes(parts["attributes"])),
         *((kind, _rows(parts[kind])) for kind in ("package", "policy", "unit", "active", "mount")),
     ):

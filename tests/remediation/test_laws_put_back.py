@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -68,7 +69,8 @@ def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_taken_back(
 ) -> None:
     if plain:
         keys, raw = LXC_OPTIONS, dict.fromkeys(LXC_OPTIONS, "1")
-        before = before.partition("[")[0].replace("profile:", "profile =")  # LXC knows no colon
+        # LXC knows no colon.
+        before = re.sub(r"^(lxc\.\S+?) ?:", r"\1 =", before.partition("[")[0], flags=re.MULTILINE)
         today = _grown(config.with_lxc_options(before, raw), size, disk, snapshot=False)
     else:
         keys = OPTIONS
