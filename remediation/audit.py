@@ -278,11 +278,34 @@ class Window:
             )
         if auditd and (own := [each for each in logged.remarks if _restarts(each)]):
             yield f"auditd was started, stopped or reconfigured in the window: {own[0]}; {unknown}"
+        yield from self._repoliced(heard.remarks, unknown)
         remarks = (*heard.remarks, *logged.remarks)
         if changes := [each for each in remarks if _reconfigures(each, auditd=auditd)]:
             yield f"the kernel's audit was reconfigured in the window: {changes[0]}; {unknown}"
         if auditd:
             yield from self._shrank(heard, end)
+
+    def _repoliced(self, remarks: Sequence[str], unknown: str) -> Iterator[str]:
+        """Yield that the container's profile was another one for a while, or AppArmor's settings.
+
+        A profile that is loaded once more as it is is skipped by the kernel, which says so.
+        """
+        for remark in remarks:
+            if remark.startswith("parameter "):
+                name, was, now = remark.split()[1:4]
+                yield (
+                    f"AppArmor was told in the window to go by {name} = {now}, which was {was} "
+                    f"(/sys/module/apparmor/parameters/{name}); {unknown}"
+                )
+            if not remark.startswith("policy ") or "same as current" in remark:
+                continue
+            said = {key: value for key, value, _ in _FIELD.findall(remark)}
+            name = said.get("name", "")
+            if name and name.partition("//")[0] == self._subject.profile:
+                yield (
+                    f"the profile {name} was replaced in the window (the kernel's "
+                    f"{said.get('operation')}, by {said.get('comm')}); {unknown}"
+                )
 
     def _shrank(self, heard: _Heard, end: kernel_audit.State) -> Iterator[str]:
         said = f"{_AUDIT_LOG} was cut in the window, from {{}} to {{}} bytes: records are gone"

@@ -62,22 +62,21 @@ class Subject:
     Attributes:
         uid: of its root; 0 if that is the node's, or is not known.
         gid: of its root.
-        count: how many ids the container has from there on.
         profile: its AppArmor profile, if that has a name of its own.
+        ranges: the ids that it has: ``u`` or ``g``, the first on the node, and how many.
     """
 
     uid: int = 0
     gid: int = 0
-    count: int = 0
     profile: str = ""
+    ranges: frozenset[tuple[str, int, int]] = frozenset()
 
     def maybe(self, key: str, value: str) -> bool:
         """Whether one of its processes may have such an id."""
-        first = self.uid if key == "uid" else self.gid
-        return (
-            not (first and value.isascii() and value.isdecimal())
-            or first <= int(value) < first + self.count
-        )
+        ranges = [(first, count) for kind, first, count in self.ranges if kind == key[0]]
+        if not (ranges and value.isascii() and value.isdecimal()):
+            return True
+        return any(first <= int(value) < first + count for first, count in ranges)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from remediation.transport import Transport
 
 _BEGAN, _ENDED = "InactiveExitTimestamp", "InactiveEnterTimestamp"
-_SHOWN = ("Id", _BEGAN, _ENDED, "Where", "ExecStart", "ExecMount", "Result")
+#: Of one that waits to be started again the unit's own times are of the waiting.
+_STARTED, _EXITED = "ExecMainStartTimestamp", "ExecMainExitTimestamp"
+_WAITS = ("auto-restart", "auto-restart-queued")
+_SHOWN = (
+    *("Id", "SubState", _BEGAN, _ENDED, _STARTED, _EXITED),
+    *("Where", "ExecStart", "ExecMount", "Result"),
+)
 #: How long after a unit's end its denials' times may still be (seconds): two clocks of one kernel.
 _SLACK = 0.5
 #: Words of a program that was refused something; not of one that waited in vain.
@@ -33,6 +39,8 @@ _REFUSAL = re.compile(
 
 #: Of the log so many lines at the most are read: its last ones.
 _MOST = 2000
+#: auditd's records of itself, and of a rule that left records out and was removed.
+_OWN = r"^(node=[^ ]* )?type=(DAEMON_(START|END|ABORT|CONFIG)|CONFIG_CHANGE) "
 #: Prints since when the node's log goes, each denial in it, and each thing that may hide some:
 #: lost records, a start or an end of auditd, rules that leave records out. Nothing else leaves the
 #: node: there are command lines among the records.
@@ -43,7 +51,7 @@ if systemctl is-active -q auditd; then
     set -- $(ls -1tr /var/log/audit/audit.log*)
     cat "$@" >/dev/null || exit 1
     head -q -n 1 "$1" | sed -nE 's/^.*audit\(([0-9.]+):.*$/since \1/p'
-    cat "$@" | grep -aE 'apparmor="DENIED"|^type=DAEMON_(START|END|ABORT)' | tail -n {_MOST}
+    cat "$@" | grep -aE 'apparmor="DENIED"|{_OWN}' | tail -n {_MOST}
 else
     kernel | sed -nE '1s/^([0-9.]+) .*$/since \1/p'
     kernel | grep -a 'apparmor="DENIED"' | tail -n {_MOST}
@@ -54,6 +62,8 @@ echo end
 """
 #: A rule that leaves out AppArmor's records, or some of every kind.
 _HIDING = re.compile(r"rule (?!.*msgtype=(?!AVC|1400|APPARMOR|150))")
+#: The kernel's record of a rule that left out records (of the list ``exclude``) and is gone.
+_REMOVED = re.compile(r" op=remove_rule .{0,400}\blist=5 ")
 _TIME = re.compile(r"audit\(([0-9]+\.[0-9]+):")
 
 
@@ -83,6 +93,8 @@ class Log:
     #: Times at which auditd started (True) and ended (False).
     turns: tuple[tuple[float, bool], ...] = ()
     rules: tuple[str, ...] = ()
+    #: Times until which a rule left records out that is gone, or auditd was configured otherwise.
+    former: tuple[float, ...] = ()
 
     def hidden(self, began: float, ended: float) -> str:
         """Return why a denial between two times may not be in the log; empty if it must be."""
@@ -90,6 +102,11 @@ class Log:
             return "the node's log does not go back to the unit's start"
         if self.rules:
             return f"the node's audit rules leave records out: {self.rules[0]}"
+        if any(began <= when for when in self.former):
+            return (
+                "a rule that left records out was removed since, or auditd reconfigured (in "
+                "auditd's log: CONFIG_CHANGE, DAEMON_CONFIG)"
+            )
         if any(began <= when <= ended + 1 for when in self.gaps):
             return "the kernel lost audit records in the unit's time"
         before = [on for when, on in sorted(self.turns) if when < began]
@@ -113,8 +130,10 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
         of_unit: dict[str, str] = {}
         for key, _, value in said:
             of_unit[key] = f"{of_unit.get(key, '')} {value}".strip()
+        waits = of_unit.get("SubState") in _WAITS
+        times = (_STARTED, _EXITED) if waits else (_BEGAN, _ENDED)
         try:
-            began, ended = _when(of_unit.get(_BEGAN, "")), _when(of_unit.get(_ENDED, ""))
+            began, ended = (_when(of_unit.get(each, "")) for each in times)
         except ValueError:
             continue
         ran = of_unit.get("ExecStart", "") + of_unit.get("ExecMount", "")
@@ -150,21 +169,27 @@ def log(node: Transport) -> Log:
         why = told.stderr.decode(errors="replace").strip() or "nothing that has a time"
         raise FactError(f"denials in the log of {node.machine} were to be read, and there is {why}")
     begins = float(since[0])
-    turns, denials = [], []
+    turns, denials, former, read = [], [], [], []
     for line in lines:
-        found = _TIME.search(line)
-        if found and line.startswith("type=DAEMON_"):
-            turns.append((float(found[1]), line.startswith("type=DAEMON_START")))
-        elif found:
-            denials += [(float(found[1]), each) for each in audit.parse(line)]
-    if len(turns) + len(denials) >= _MOST:  # what came before them was not read
-        begins = max(begins, min(when for when, *_ in [*turns, *denials]))
+        if not (found := _TIME.search(line)):
+            continue
+        when, own = float(found[1]), re.match(r"(?:node=\S* )?type=(\w+) ", line)
+        read.append(when)
+        if own and own[1] in {"DAEMON_CONFIG", "CONFIG_CHANGE"}:
+            former += [when] if own[1] == "DAEMON_CONFIG" or _REMOVED.search(line) else []
+        elif own and own[1].startswith("DAEMON_"):
+            turns.append((when, own[1] == "DAEMON_START"))
+        else:
+            denials += [(when, each) for each in audit.parse(line)]
+    if len(read) >= _MOST:  # what came before them was not read
+        begins = max(begins, min(read))
     return Log(
         begins,
         tuple(denials),
         tuple(float(line.split()[1]) for line in lines if line.startswith("gap ")),
         tuple(turns),
         tuple(line.removeprefix("rule ") for line in lines if _HIDING.match(line)),
+        tuple(former),
     )
 
 

@@ -45,8 +45,9 @@ _ROOM = 8 << 20
 #: Nobody watches for longer: sshd may take hours to see that a connection is gone (seconds).
 _LONGEST = 4 * 3600
 #: Writes down each denial until its input ends, and takes the file away, unless it is killed.
-#: Beside it each change of the audit's own configuration, and what it sees five times a second:
-#: another process that takes the records, a count of lost ones that goes down, a log that shrinks.
+#: Beside it each change of the audit's own configuration and of AppArmor's policy, and what it sees
+#: five times a second: another process that takes the records, a count of lost ones that goes down,
+#: a log that shrinks, another setting of AppArmor's (what it records, whether it refuses at all).
 #: Nothing else is written: records of other kinds hold command lines, and so secrets.
 _NOTE = rf"""{_SOCKET}{_STATUS}
 my ($notes, $log) = @ARGV;
@@ -69,8 +70,15 @@ sub note {{
     $room -= length $line;
     print $file $room < 0 ? "{GAP}" : $line, "\n" or die "$notes: $!\n";
 }}
-my ($reader, $lost, $inode, $size);
+my ($reader, $lost, $inode, $size, %parameter);
 sub look {{
+    for my $name (qw(audit mode)) {{
+        open my $in, "<", "/sys/module/apparmor/parameters/$name" or next;
+        my ($now) = (<$in> // "") =~ /(\w+)/ or next;
+        my $was = $parameter{{$name}} // $now;
+        note("{REMARK}parameter $name $was $now") if $was ne $now;
+        $parameter{{$name}} = $now;
+    }}
     my ($now, $count) = eval {{ status($asked) }} or return;
     note("{REMARK}reader $reader $now") if defined $reader and $now != $reader;
     note("{REMARK}reset $lost $count") if defined $lost and $count < $lost;
@@ -94,6 +102,7 @@ while (1) {{
     note("{GAP}"), next unless defined recv $kernel, my $record, 65536, 0;
     my ($type, $line) = unpack "x4 S x10 Z*", $record;
     note($line) if $line =~ /apparmor="DENIED"/;
+    note("{REMARK}policy $line") if $line =~ /apparmor="STATUS" operation="profile_/;
     note("{REMARK}changed $line") if $type == $config_change or $type == $feature_change;
 }}
 """

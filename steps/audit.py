@@ -62,10 +62,11 @@ def subject(runtime: Runtime, ctid: int) -> Subject:
         return Subject()  # never started, or not there: then the node's root is asked for alone
     maps = [option.value.split() for option in started.all("lxc.idmap")]
     roots = {kind: ids for kind, inside, *ids in maps if inside == "0"}
-    (uid, count), (gid, _) = roots.get("u", ("0", "0")), roots.get("g", ("0", "0"))
+    (uid, _), (gid, _) = roots.get("u", ("0", "0")), roots.get("g", ("0", "0"))
     profile = started.current().get("lxc.apparmor.profile", "")
     named = profile if profile.startswith("lxc-") else ""
-    return Subject(int(uid), int(gid), int(count), named)
+    ranges = [(kind, int(first), int(count)) for kind, _, first, count in maps]
+    return Subject(int(uid), int(gid), named, frozenset(ranges))
 
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")

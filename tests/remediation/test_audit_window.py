@@ -28,7 +28,9 @@ DENIED = 'type=AVC apparmor="DENIED" operation="mount" profile="lxc-phoenix-v2" 
 REFUSED = "No such file or directory"
 FIND = "find /var/log/audit -name 'audit.log*' -printf '%i %p\\n'"
 #: Of container 950: its root is 100000 on the node.
-OURS = Subject(100000, 100000, 65536, "lxc-phoenix-v2")
+#: The user's ids are in two ranges, as where one of the node's is given to the container.
+RANGES = frozenset({("u", 100000, 1000), ("u", 101000, 64536), ("g", 100000, 65536)})
+OURS = Subject(100000, 100000, "lxc-phoenix-v2", RANGES)
 
 
 def denials(path: str, first_byte: int = 1) -> str:
@@ -568,6 +570,47 @@ def test_window_with_a_rule_that_was_not_taken_is_quiet() -> None:
     line = change("op=add_rule key=(null) list=5").replace("res=1", "res=0")
     node.heard += f"{kernel_audit.REMARK}changed {line}\n"
     assert window.close() == []
+
+
+POLICY = (
+    f'{kernel_audit.REMARK}policy audit(1.1:5): apparmor="STATUS" operation="profile_replace" '
+    'profile="unconfined" name="lxc-phoenix-v2" pid=7 comm="apparmor_parser"\n'
+)
+
+
+@pytest.mark.parametrize("name", ["lxc-phoenix-v2", "lxc-phoenix-v2//wide"])
+@SOURCES
+def test_window_in_which_the_profile_was_replaced_is_undetermined(source: str, name: str) -> None:
+    node = Node(source)
+    window = audit.Window(node, subject=OURS)
+    node.heard += POLICY.replace("lxc-phoenix-v2", name)
+    assert f"the profile {name} was replaced in the window (the kernel's profile_r" in doubt(window)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        POLICY.replace("lxc-phoenix-v2", "lxc-other"),
+        POLICY.replace(" profile=", ' info="same as current profile, skipping" profile='),
+        POLICY.replace(' name="lxc-phoenix-v2"', ""),
+    ],
+)
+def test_window_in_which_another_or_no_other_policy_was_loaded_is_quiet(line: str) -> None:
+    for subject in (OURS, Subject()):
+        node = Node()
+        window = audit.Window(node, subject=subject)
+        node.heard += line
+        assert window.close() == []
+
+
+@SOURCES
+def test_window_in_which_apparmor_was_told_otherwise_is_undetermined(source: str) -> None:
+    node = Node(source)
+    window = audit.Window(node, subject=OURS)
+    remark = f"{kernel_audit.REMARK}parameter audit"
+    node.heard += f"{remark} normal quiet\n{remark} quiet normal\n"
+    said = doubt(window)
+    assert "AppArmor was told in the window to go by audit = quiet, which was normal" in said
 
 
 def test_window_of_a_log_that_was_cut_is_undetermined() -> None:

@@ -42,6 +42,16 @@ def test_failed_returns_times_programs_and_places() -> None:
     assert SERVICE.seconds == 120.0
 
 
+def test_failed_of_a_unit_that_is_started_again_returns_when_its_program_ran() -> None:
+    run = (
+        "SubState=auto-restart\nExecMainStartTimestamp=Thu 1970-01-01 00:01:30.000000 UTC\n"
+        "ExecMainExitTimestamp=Thu 1970-01-01 00:01:31.000000 UTC\nId=b.service"
+    )
+    machine = Machine({}, {SHOW: SHOWN.replace("Id=b.service", run)})
+    _, again = failed_units.failed(machine, {"b.service", "a.mount"})
+    assert (again.began, again.ended) == (90.0, 91.0)
+
+
 @pytest.mark.parametrize(
     "shown",
     [
@@ -113,6 +123,25 @@ def test_hidden_says_why_a_denial_may_be_missing(said: Log, message: str) -> Non
     found = said.hidden(MOUNT.began, MOUNT.ended)
     assert message in found
     assert bool(found) == bool(message)
+
+
+REMOVED = "audit(70.000:1): auid=0 ses=1 subj=x op=remove_rule key=(null) list={} res=1\n"
+
+
+@pytest.mark.parametrize("node", ["", "node=pve1 "])
+def test_log_tells_what_hid_records_and_does_so_no_more(node: str) -> None:
+    said = log(
+        "since 50.5\n"
+        f"{node}type=CONFIG_CHANGE msg={REMOVED.format(5)}"
+        f"{node}type=CONFIG_CHANGE msg={REMOVED.format(4).replace('70', '80')}"
+        f"{node}type=DAEMON_CONFIG msg=audit(75.000:1): op=reconfigure state=changed\n"
+        f"{node}type=DAEMON_END msg=audit(90.000:1): op=terminate\n"
+        "end\n"
+    )
+    assert said.former == (70.0, 75.0)
+    assert said.turns == ((90.0, False),)
+    assert "a rule that left records out was removed since" in said.hidden(60.0, 61.0)
+    assert said.hidden(76.0, 77.0) == ""
 
 
 def test_in_time_leaves_out_other_times_profiles_and_our_attempts() -> None:

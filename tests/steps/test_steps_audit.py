@@ -116,13 +116,14 @@ lxc.idmap = g 0 100001 65536
 lxc.idmap = u 1000 1000 1
 lxc.idmap = u 0 100000 1000
 """
+RANGES = frozenset({("g", 100001, 65536), ("u", 1000, 1), ("u", 100000, 1000)})
 
 
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (STARTED.format(OURS), Subject(100000, 100001, 1000, OURS)),
-        (STARTED.format("generated"), Subject(100000, 100001, 1000)),
+        (STARTED.format(OURS), Subject(100000, 100001, OURS, RANGES)),
+        (STARTED.format("generated"), Subject(100000, 100001, "", RANGES)),
         ("lxc.apparmor.profile = lxc-x\n", Subject(profile="lxc-x")),
         (None, Subject()),
     ],
@@ -169,5 +170,5 @@ def test_a_watch_ends_with_its_scenario_whatever_becomes_of_that(
     target: Any = SimpleNamespace(audit="auto")
     runtime = Runtime(Machine({"/var/lib/lxc/950/config": STARTED.format(OURS)}))
     assert steps.log_is_watched(runtime, 950, target, None, request) is window
-    assert asked == [runtime.node, "auto", Subject(100000, 100001, 1000, OURS)]
+    assert asked == [runtime.node, "auto", Subject(100000, 100001, OURS, RANGES)]
     assert finalizers == [window.end]
