@@ -53,6 +53,22 @@ def loaded_policy(on: Transport, profile: str) -> str:
     return hashes[_newest(hashes)] if hashes else ""
 
 
+def attachment(on: Transport, profile: str) -> str:
+    """Return to which programs the kernel attaches a profile, as it is written; empty: to none.
+
+    A profile that has a name only is entered by who asks for it. Source: kernel
+    security/apparmor/apparmorfs.c (seq_profile_attach_show: else it shows the name).
+    """
+    place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+/attach"
+    argv = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
+    said = on.run([*argv, "-exec", "grep", "-H", "", "{}", ";"]).require().text
+    found = dict(re.findall(r"/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", said, re.MULTILINE))
+    if not found:
+        raise FactError(f"the kernel of {on.machine} does not tell to what {profile} is attached")
+    said = found[_newest(found)].strip()
+    return "" if said == profile else said
+
+
 def _newest(places: Iterable[str]) -> str:
     """Return the place of the policy that was loaded last: a listing has no order."""
     return max(places, key=lambda place: int(place.rpartition(".")[2]))

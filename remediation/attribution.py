@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from remediation import apparmor
 from remediation.transport import at_most
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ def attribute(
             users |= {str(ctid)}
         owners[index] = _owner(chain, living, users if noted.profiles else frozenset())
     return [int(owner) if owner and _number(owner) else owner for owner in owners]
+
+
+def running_under(node: Transport, profile: str) -> frozenset[str]:
+    """Return the names of the containers that have a process under a profile, by the kernel."""
+    living = _living(node, apparmor.processes_under(node, profile))
+    found = map(_CONTAINER.search, living.values())
+    return frozenset(each[1] for each in found if each)
 
 
 def _owner(chain: Sequence[int], living: Mapping[int, str], users: frozenset[str]) -> str | None:

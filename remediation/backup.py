@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from remediation import config
 from remediation.errors import FactError, VerifyFailed
 from remediation.transport import at_most
 
@@ -90,6 +91,11 @@ case $1 in *.tar)
 esac
 file=$1; shift
 LC_ALL=C exec nice -n 19 tar --list --no-recursion --force-local --file="$file" -- "$@"
+"""
+#: Prints the container's configuration in an archive, of which it stands at the beginning.
+_CONFIGURATION = """
+LC_ALL=C nice -n 19 tar --extract --to-stdout --occurrence=1 --force-local --file="$1" -- \\
+    ./etc/vzdump/pct.conf 2>/dev/null | head -c 100000
 """
 #: Files that change while tar reads them are its exit code 1: said in the log, and no error.
 _TAR = """
@@ -255,7 +261,7 @@ def _storages(node: Transport, ctid: int) -> _Storages:
 
 
 def sound(
-    node: Transport, found: Sequence[Backup], hours: float
+    node: Transport, found: Sequence[Backup], hours: float, of: str = ""
 ) -> tuple[Backup | None, tuple[str, ...]]:
     """Return the newest archive that counts, and why each newer one does not.
 
@@ -263,10 +269,11 @@ def sound(
         node: where they are.
         found: newest first.
         hours: how old one may be.
+        of: the configuration of the container that they have to be of; empty: of the node.
     """
     defects: list[str] = []
     for backup in found:
-        defect = next(_defects(node, backup, hours), "")
+        defect = next(_defects(node, backup, hours, of), "")
         if not defect:
             return backup, tuple(defects)
         defects.append(f"{backup.path} {defect}")
@@ -284,12 +291,40 @@ def listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[
     return None, tuple(defects)
 
 
-def _defects(node: Transport, backup: Backup, hours: float) -> Iterator[str]:
+def _defects(node: Transport, backup: Backup, hours: float, of: str = "") -> Iterator[str]:
     """Yield what is wrong with an archive; what is asked last takes longest."""
     yield from _listed_defects(backup, hours)
     if backup.finished:
         yield from _log_defects(node, backup)
     yield from _archive_defects(node, backup)
+    if of:
+        yield from _anothers(node, backup, of)
+
+
+def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
+    """Yield that an archive is of another container: a name of a file can be given to any."""
+    told = node.run(["sh", "-c", _CONFIGURATION, "configuration", backup.path], timeout=_PATIENCE)
+    kept, ours = _identity(told.text), _identity(of)
+    if kept and ours and not kept & ours:
+        yield f"is of another container: {', '.join(sorted(kept))}"
+
+
+def _identity(text: str) -> frozenset[str]:
+    """Return what no two containers share, as far as a configuration has it."""
+    plain = config.parse_lxc("", text.partition("\n[")[0]).current()
+    options = plain | config.parse("", text).current()
+    named = {
+        "hostname": options.get("hostname") or options.get("lxc.uts.name", ""),
+        "root file system": options.get("lxc.rootfs.path")
+        or options.get("rootfs", "").partition(",")[0],
+    }
+    found = {f"{what} {value}" for what, value in named.items() if value}
+    for key, value in options.items():
+        if key.startswith("lxc.net.") and key.endswith(".hwaddr"):
+            found.add(f"address {value.upper()}")
+        elif re.fullmatch(r"net[0-9]+", key):
+            found |= {f"address {each.upper()}" for each in re.findall(r"hwaddr=([^,]+)", value)}
+    return frozenset(found)
 
 
 def _listed_defects(backup: Backup, hours: float) -> Iterator[str]:

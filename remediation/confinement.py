@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from remediation.transport import CommandResult, Transport
 
 #: Prints the name and the label of each thread in the cgroups of a container: a label is a
-#: thread's, not a process's. A thread that ends while it is read is left out.
+#: thread's, not a process's. A thread that ends while it is read is left out. So are told those in
+#: its pid or user namespace: who enters from the node (nsenter) is in no cgroup of the container's.
 _PROCESSES = r"""
 # The first of the names: below it the guest makes cgroups as it likes, also of such a name.
 path=$(sed -nE 's#^[0-9]+:(name=systemd)?:/#/#; T; s#(/lxc(\.payload\.|/)[^/]+).*$#\1#p' \
@@ -26,10 +27,22 @@ path=$(sed -nE 's#^[0-9]+:(name=systemd)?:/#/#; T; s#(/lxc(\.payload\.|/)[^/]+).
 [ -n "$path" ] || { echo "no cgroup of LXC's: $(cat "/proc/$1/cgroup")" >&2; exit 4; }
 label=attr/apparmor/current
 [ -e "/proc/self/$label" ] || label=attr/current
-threads=$(for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
-    [ ! -d "$root$path" ] ||
-        find "$root$path" \( -name cgroup.threads -o -name tasks \) -exec cat {} + 2>/dev/null
-done | sort -nu)
+inside() {
+    for kind in pid user; do
+        its=/proc/$1/ns/$kind
+        [ "$its" -ef "/proc/self/ns/$kind" ] ||
+            find -L /proc/[0-9]*/ns/"$kind" -maxdepth 0 -samefile "$its" 2>/dev/null
+    done | while IFS=/ read -r _ _ pid _; do
+        for task in "/proc/$pid/task"/[0-9]*; do echo "${task##*/}"; done
+    done
+}
+threads=$({
+    for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+        [ ! -d "$root$path" ] ||
+            find "$root$path" \( -name cgroup.threads -o -name tasks \) -exec cat {} + 2>/dev/null
+    done
+    inside "$1"
+} | grep -x '[0-9]*' | sort -nu)
 for each in $threads; do echo "/proc/$each/comm /proc/$each/$label"; done | xargs grep -asH ''
 for each in $threads; do [ ! -d "/proc/$each" ] || echo "alive $each"; done
 """

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from remediation import config, docker_in_lxc
+from remediation import attribution, config, docker_in_lxc
 from remediation.errors import FactError
 from remediation.transport import at_most
 
@@ -60,7 +60,7 @@ chmod go-w $path" >&2
     fi
 fi
 ask() {
-    as git -C "$repository" -c safe.directory='*' -c core.fsmonitor=false \
+    as git -C "$repository" --work-tree=. -c safe.directory='*' -c core.fsmonitor=false \
         -c core.hooksPath=/dev/null "$@"
 }
 """
@@ -69,13 +69,26 @@ _STATUS = (
     + """
 [ -d "$1" ] || { printf 'nothing\\0'; exit 0; }
 [ -e "$1/.git" ] || { printf 'no checkout\\0'; exit 0; }
-ask status --porcelain=v2 --branch --untracked-files=all -z
+ask status --porcelain=v2 --branch --untracked-files=all -z || exit
+ask ls-files -v -z | grep -z '^[a-zS] ' || [ $? = 1 ]
+"""
+)
+#: Of files that git was told to take for unchanged, prints those that are not, a line each.
+_HIDDEN = (
+    _GIT
+    + """
+while IFS= read -r file; do
+    [ -e "$1/$file" ] || continue
+    [ "$(ask hash-object -- "$file")" = "$(ask rev-parse "HEAD:$file")" ] || printf '%s\\n' "$file"
+done
 """
 )
 #: What the shell ends with where git must not be started.
 _UNSAFE = 77
 #: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
 _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
+#: How git marks a file that its status leaves out: assume-unchanged, skip-worktree, both.
+_FLAGS = frozenset({"h", "S", "s"})
 #: In a session of its own, so that nothing can ask a terminal; ssh would.
 _UPSTREAM = (
     _GIT
@@ -146,22 +159,28 @@ def checkout(node: Transport, path: str) -> Checkout | None:
     if not answer:
         raise FactError(f"on {node.machine}: nobody says what is at {path}")
     entries = iter(answer.rstrip("\0").split("\0"))
-    heads, changed = {}, []
+    heads, changed, hidden = {}, [], []
     for entry in entries:
         kind, _, rest = entry.partition(" ")
         if kind == "#":
             key, _, value = rest.partition(" ")
             heads[key] = value
+        elif kind in _FLAGS:
+            hidden.append(rest)
         elif kind in _FIELDS:
             changed.append(rest.split(" ", _FIELDS[kind])[-1])
         if kind == "2":  # a renamed file: its former name comes after it
             changed.append(next(entries, ""))
+    if hidden:
+        argv = ["sh", "-c", _HIDDEN, "hidden", path]
+        told = node.run(argv, stdin="".join(f"{each}\n" for each in hidden).encode(), timeout=120)
+        changed += told.require().text.splitlines()
     return Checkout(
         path,
         heads.get("branch.oid", ""),
         heads.get("branch.head", ""),
         heads.get("branch.upstream", ""),
-        tuple(sorted(changed)),
+        tuple(sorted(set(changed))),
     )
 
 
@@ -213,8 +232,9 @@ class Affected:
 def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     """Return the containers of a Proxmox node that have the profile, or are made for Docker.
 
-    Docker itself cannot be seen from outside; that nesting is given along with keyrings or
-    ``/dev/fuse`` can.
+    Whether one that runs is under it the kernel knows: a file may name it in an include, or may
+    have been changed since the start. Docker itself cannot be seen from outside; that nesting is
+    given along with keyrings or ``/dev/fuse`` can.
 
     Args:
         node: whose.
@@ -235,13 +255,15 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     if ctid not in texts or str(ctid) not in states:
         raise FactError(f"{node.machine} does not name container {ctid}: who else is there?")
     found = []
+    running = attribution.running_under(node, profile)
     for each, text in sorted(texts.items()):
         options = config.parse("", text).current()
         given = config.given(options.get("features", ""))
-        under = options.get("lxc.apparmor.profile") == profile
+        under = options.get("lxc.apparmor.profile") == profile or str(each) in running
         if under or ("nesting" in given and given & {"keyctl", "fuse"}):
             found.append(Affected(each, states.get(str(each), "in no known state"), under))
-    return tuple(found)
+    others = sorted(running - {str(each) for each in texts})
+    return (*found, *(Affected(each, "running", under_profile=True) for each in others))
 
 
 _PLAIN = "/var/lib/lxc"
@@ -252,7 +274,8 @@ _LONGEST = 16 << 20
 def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     """Return the same of a node with plain LXC, whose containers may have names.
 
-    An include is not followed: what a container is given there is not seen.
+    An include is not followed: what a container is given there is not seen, but for the profile
+    of one that runs.
     """
     look = ("find", "-L", _PLAIN, "-mindepth", "2", "-maxdepth", "2", "-name", "config")
     with at_most(_LONGEST):
@@ -266,9 +289,11 @@ def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, 
     if not {str(ctid)} <= texts.keys() & states.keys():
         raise FactError(f"{node.machine} does not name container {ctid}: who else is there?")
     found = []
+    running = attribution.running_under(node, profile)
     for name, text in sorted(texts.items()):
         written = config.parse_lxc("", text)
-        under = written.current().get("lxc.apparmor.profile") == profile
+        assigned = written.current().get("lxc.apparmor.profile")
+        under = assigned == profile or name in running
         if under or {"nesting", "fuse"} <= config.granted(written, "").keys():
             each = int(name) if re.fullmatch("[0-9]+", name) else name
             found.append(Affected(each, states.get(name, "in no known state"), under))

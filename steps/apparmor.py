@@ -50,7 +50,7 @@ def tunable_is(node_host: Host, line: str) -> None:
 @then("AppArmor was loaded after the tunable was written")
 def loaded_after_tunable(node: Transport) -> None:
     """Systemd's journal of the service against the file's time, both by the node's clock."""
-    asked = node.run(["stat", "-c", "%.9Y", docker_in_lxc.TUNABLE_PATH])
+    asked = node.run(["stat", "-L", "-c", "%.9Y", docker_in_lxc.TUNABLE_PATH])  # a link's target
     written = _microseconds(asked.require().text)
     times = [_microseconds(when) for when, said in _service_log(node) if re.match(_ENDS, said)]
     assert times, "the journal knows of no load of AppArmor since this boot"
@@ -180,6 +180,16 @@ def kernel_enforces(node: Transport, name: str) -> None:
         f"the kernel does not know the profile {name}: apparmor_parser -r /etc/apparmor.d/{name}"
     )
     assert mode == "enforce", f"the profile {name} is {confinement.meaning(mode)}"
+    attached = apparmor.attachment(node, name)
+    assert not attached, (
+        f"the profile {name} is attached to '{attached}': programs of the node run under it, too "
+        f"('profile {name} {attached} ...' in /etc/apparmor.d/{name}); it has to have a name only"
+    )
+    at_boot = node.run(["systemctl", "is-enabled", "apparmor"]).text.strip()
+    assert at_boot not in {"disabled", "masked", "masked-runtime"}, (
+        f"the kernel has the profile {name} now, but apparmor.service does not start at boot "
+        f"({at_boot}): the node's next boot loses it; systemctl enable apparmor"
+    )
 
 
 @then(parsers.parse('the kernel\'s policy for "{name}" is what its file says'))

@@ -48,10 +48,14 @@ def backups_are_listed(
 
 @then("a recent backup of the container was finished, and can be read to its end")
 def container_is_backed_up(
-    node: Transport, ctid: int, backups: backup.Backups, target: Target
+    node: Transport, ctid: int, backups: backup.Backups, target: Target, runtime: Runtime
 ) -> None:
-    """By the log that vzdump leaves beside the archive, and by the archive's own checksums."""
-    found, defects = backup.sound(node, backups.container, target.backup_age)
+    """By the log that vzdump leaves beside the archive, and by the archive's own checksums.
+
+    It has to be of this container, by the configuration in it: the file's name is anybody's.
+    """
+    ours = (node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
+    found, defects = backup.sound(node, backups.container, target.backup_age, ours)
     if found is None:
         how = f"vzdump {ctid} --mode snapshot --compress zstd --dumpdir {_place(backups)}"
         remote, outdated = backup.listed(backups.remote, target.backup_age)

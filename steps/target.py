@@ -55,6 +55,13 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     assert outside != "0", (
         f"container {ctid} is privileged: its root is the node's root (no id map)"
     )
+    groups = [line.split() for line in (node.read(f"/proc/{pid}/gid_map") or b"").splitlines()]
+    for kind, ranges in (("user", lines), ("group", groups)):
+        whose = [inside.decode() for inside, first, _ in ranges if first == b"0"]
+        assert not whose, (
+            f"{kind} {whose[0]} of container {ctid} is the node's root: whoever becomes that one "
+            f"in the container owns the node's files (lxc.idmap in {runtime.config_path(ctid)})"
+        )
     evidence.say(f"root is {outside} on the node, {count} ids")
 
 
@@ -70,6 +77,8 @@ def configured_unprivileged(runtime: Runtime, ctid: int) -> None:
 #: Units that fail in an unprivileged guest whatever AppArmor does: they mount file systems of
 #: the kernel's own, which only the node's root may.
 _NOT_APPARMORS = frozenset({"sys-kernel-config.mount", "sys-kernel-debug.mount"})
+#: Failed, or failed and about to be started again: of ``Restart=`` the latter, for ever.
+_NOT_UP = "--state=failed,auto-restart,auto-restart-queued"
 #: Docker's own are judged where Docker is.
 _DOCKERS = frozenset({"docker.service", "docker.socket", "containerd.service"})
 
@@ -85,7 +94,7 @@ def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
     if state not in {"running", "degraded"}:
         raise FactError(f"{container.machine} has not started: systemd says '{state}'")
     listing = container.run(
-        ["systemctl", "list-units", "--failed", "--full", "--plain", "--no-legend"]
+        ["systemctl", "list-units", _NOT_UP, "--full", "--plain", "--no-legend"]
     )
     failed = {line.split()[0] for line in listing.require().text.splitlines() if line.strip()}
     left = failed - _NOT_APPARMORS - _DOCKERS

@@ -132,7 +132,7 @@ RULES: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ("what Docker says of itself", r"docker info -f .?\{\{json|^curl ", document),
     ("containers", r"^(pct list|lxc-ls .*--fancy)", below_head),
     ("containers that run", r"^lxc-ls .*-1", lines),
-    ("units", r"systemctl (list-units|--failed)", lines),
+    ("units", r"systemctl list-units", lines),
     ("properties", r"systemctl show(?!.*--value)", grouped(lambda line: line.partition("=")[0])),
     ("packages", r"^(sh -c )?dpkg-query -W", lines),
     ("what apt would do", r"apt-get .* -s ", simulated),

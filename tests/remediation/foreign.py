@@ -201,6 +201,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "apparmor.loaded_profiles": (apparmor.loaded_profiles, b"p (enforce)\nq//r (complain)\n"),
     "apparmor.loaded_policy": (lambda on: apparmor.loaded_policy(on, "p"), b"p.1\n0123abcd\n"),
     "apparmor.loaded_binary": (lambda on: apparmor.loaded_binary(on, "p"), b"/sys/p.1\n"),
+    "apparmor.attachment": (lambda on: apparmor.attachment(on, "p"), b"/policy/p.1/attach:p\n"),
     "apparmor.compiled_policy": (lambda on: apparmor.compiled_policy(on, "/p"), b"\x04\x08"),
     "apparmor.processes_under": (
         lambda on: apparmor.processes_under(on, "p"),
@@ -213,6 +214,10 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     ),
     "audit.recent": (lambda on: audit.recent(on, "lxc-phoenix-v2"), DENIAL),
     "backup.find": (lambda on: _judged(backup.find(on, 950, "/d"), on), BACKUPS),
+    "backup._anothers": (
+        lambda on: list(backup._anothers(on, backup.Backup("/a", 2, 0.0, ()), "hostname: x\n")),
+        b"hostname: x\nnet0: name=eth0,hwaddr=BC:24:11:00:00:01\nlxc.net.0.hwaddr = aa\n",
+    ),
     "backup._storages": (lambda on: backup.find(on, 950), STORAGES),
     "config.parse": (
         _text(lambda text: (config.parse("p", text), config.at_next_stop(config.parse("p", text)))),

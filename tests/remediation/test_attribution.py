@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation import audit
-from remediation.attribution import _CGROUPS, attribute
+from remediation import apparmor, audit
+from remediation.attribution import _CGROUPS, attribute, running_under
 from remediation.lineage import Noted
 from remediation.transport import Base, CommandResult, Local
 
@@ -168,3 +168,13 @@ def test_the_cgroups_of_those_that_live_are_asked_for_in_one_command() -> None:
     said = Local().run(["sh", "-c", _CGROUPS], stdin=asked.encode()).require().text
     assert said.startswith(f"/proc/{os.getpid()}/cgroup:")
     assert f"/proc/{gone.pid}/" not in said
+
+
+def test_running_under_is_the_containers_of_the_profiles_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apparmor, "processes_under", lambda *_: [7, 8, 9, 10])
+    living = {7: "0::/lxc/950/ns/init.scope", 8: "0::/lxc/web", 9: "0::/system.slice/x.service"}
+    assert running_under(Node(living), NAME) == {"950", "web"}
+    monkeypatch.setattr(apparmor, "processes_under", lambda *_: [])
+    assert running_under(Node(living), NAME) == frozenset()

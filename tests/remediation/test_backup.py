@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from scripted import Scripted
@@ -69,7 +69,12 @@ def made(node: Rooted, tmp_path: Path) -> backup.Backups:
 
 def of_container(node: Rooted, tmp_path: Path, settings: Target | None = None) -> None:
     backups = backup.find(node, 950, f"{tmp_path}/dump")
-    steps.container_is_backed_up(node, 950, backups, settings or Target("pve1", 950))
+    judge(node, backups, settings)
+
+
+def judge(node: Rooted, backups: backup.Backups, settings: Target | None = None) -> None:
+    runtime: Any = Plain(node)
+    steps.container_is_backed_up(node, 950, backups, settings or Target("pve1", 950), runtime)
 
 
 def of_node(node: Rooted, tmp_path: Path) -> None:
@@ -126,6 +131,30 @@ def test_a_container_without_its_configuration_is_not_backed_up(
         backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
     assert not list(tmp_path.glob("dump/vzdump-*.tar*"))
     assert next(tmp_path.glob("dump/vzdump-*.log")).read_text().count("No such file") == 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "ours"),
+    [
+        ("hostname: a\nrootfs: local:951/x,size=8G\n", "hostname: b\nrootfs: local:950/x\n"),
+        ("net0: name=eth0,hwaddr=AA:00\n", "net0: name=eth0,hwaddr=AA:01,ip=dhcp\n"),
+        ("lxc.uts.name = a\nlxc.net.0.hwaddr = aa\n", "lxc.rootfs.path = dir:/x\n"),
+    ],
+)
+def test_an_archive_of_another_container_under_the_name_is_none_of_this_one(
+    kept: str, ours: str, node: Rooted, tmp_path: Path
+) -> None:
+    written = node.root / "etc/pve/lxc/950.conf"
+    written.write_text(kept)
+    backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    of_container(node, tmp_path)
+    written.write_text(ours)
+    with pytest.raises(AssertionError, match="is of another container: "):
+        of_container(node, tmp_path)
+    written.write_text(f"{kept}memory: 4096\n[snap]\nhostname: c\n")
+    of_container(node, tmp_path)
+    written.write_text("arch: amd64\n")  # nothing that tells one from another
+    of_container(node, tmp_path)
 
 
 def test_what_was_made_is_judged(node: Rooted, tmp_path: Path) -> None:
@@ -356,7 +385,7 @@ def test_storages_are_asked_where_they_keep_backups(
     said = "vault (pbs, unlisted, vault: error fetching datastores - 401)"
     assert found.unasked == ("nas (nfs, inactive)", said)
     with pytest.raises(FactError) as raised:
-        steps.container_is_backed_up(node, 950, found, Target("pve1", 950))
+        judge(node, found)
     assert str(raised.value) == (
         f"no backup of container 950 in {tmp_path}/dump, {ours} counts "
         f"(none is in {tmp_path}/dump, {ours}), and nas (nfs, inactive), {said} "
@@ -364,11 +393,11 @@ def test_storages_are_asked_where_they_keep_backups(
         f"vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
     )
     backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
-    steps.container_is_backed_up(node, 950, backup.find(node, 950), Target("pve1", 950))
+    judge(node, backup.find(node, 950))
 
 
 def of_server(node: Rooted) -> None:
-    steps.container_is_backed_up(node, 950, backup.find(node, 950), Target("pve1", 950))
+    judge(node, backup.find(node, 950))
 
 
 def test_what_a_backup_server_lists_is_judged_as_far_as_that_goes(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -258,3 +260,31 @@ def test_the_script_reads_threads_of_this_machine() -> None:
     )
     assert done.returncode == 4
     assert "no cgroup of LXC's" in done.stderr
+
+
+def test_the_script_reads_threads_of_the_namespaces_that_are_in_no_cgroup_of_it() -> None:
+    """As who was started from the node by nsenter is."""
+    argv = ["unshare", "-U", "-p", "-f", "--kill-child", "sleep", "60"]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE) as process:
+        try:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            pids: list[str] = []
+            for _ in range(100):
+                pids = children.read_text().split() if children.exists() else []
+                if pids and Path(f"/proc/{pids[0]}/comm").read_text() == "sleep\n":
+                    break
+                time.sleep(0.05)
+            else:
+                pytest.skip("no namespaces of its own can be made here")
+            script = "path=/nowhere\nlabel=" + confinement._PROCESSES.partition("label=")[2]
+            done = subprocess.run(
+                ["sh", "-c", script, "processes", pids[0]],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            process.kill()
+    found = re.findall(r"^/proc/([0-9]+)/comm:(.*)$", done.stdout, re.MULTILINE)
+    assert (pids[0], "sleep") in found, done.stderr
+    assert {name for _, name in found} <= {"sleep", "unshare"}

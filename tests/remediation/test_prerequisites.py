@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scripted import Scripted
 
-from remediation import prerequisites
+from remediation import attribution, prerequisites
 from remediation.docker_in_lxc import INSTALL_SCRIPT, PROFILE
 from remediation.errors import CommandFailed, FactError
 from remediation.target import Target
@@ -76,6 +76,27 @@ def test_a_renamed_file_is_two_changes(repository: Path) -> None:
     found = prerequisites.checkout(Local(), str(repository))
     assert found
     assert found.changed == ("another", "other file")
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_a_foreign_change_that_git_was_told_to_overlook_is_one(repository: Path, flag: str) -> None:
+    git(repository, "update-index", flag, "other file")
+    judged(repository)
+    (repository / "other file").write_text("theirs\n")
+    with pytest.raises(AssertionError, match="not the plan's: other file; commit or"):
+        judged(repository)
+    (repository / "other file").unlink()  # as a sparse checkout leaves it out
+    judged(repository)
+
+
+def test_a_foreign_change_where_git_was_told_to_look_elsewhere_is_one(
+    repository: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "clone", "-q", str(repository), "elsewhere")
+    git(repository, "config", "core.worktree", str(tmp_path / "elsewhere"))
+    (repository / "other file").write_text("theirs\n")
+    with pytest.raises(AssertionError, match="not the plan's: other file; commit or"):
+        judged(repository)
 
 
 def _owned_by_somebody(repository: Path, upstream: Path) -> Path:
@@ -247,6 +268,14 @@ VMID       Status     Lock         Name
 FIND = ("find", "-L", "/etc/pve/lxc", "-name", "*.conf", "-exec", "grep", "-aH", "", "{}", "+")
 
 
+@pytest.fixture(autouse=True)
+def running(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The containers that the kernel has under the profile, besides what is written."""
+    names: set[str] = set()
+    monkeypatch.setattr(attribution, "running_under", lambda *_: frozenset(names))
+    return names
+
+
 def reached(
     configurations: str = CONFIGURATIONS, listing: str = LISTING
 ) -> tuple[prerequisites.Affected, ...]:
@@ -267,6 +296,16 @@ def test_whom_the_change_reaches() -> None:
         reached("")
     with pytest.raises(FactError, match="does not name container 950"):
         reached(listing="")
+
+
+def test_whom_the_change_reaches_by_the_kernel_though_no_file_says_so(running: set[str]) -> None:
+    running |= {"953", "web"}
+    assert list(map(str, reached()))[3:] == [
+        "953 (running, under the profile)",
+        "web (running, under the profile)",
+    ]
+    with pytest.raises(AssertionError, match=r"3 other container\(s\) that run: 951 .*953 .*web"):
+        steps.others_are_safe(reached(), 950, Target("pve1", 950), may_change=True)
 
 
 def test_who_is_made_for_docker() -> None:

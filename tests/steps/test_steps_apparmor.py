@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gate import evidence
-from remediation import confinement, docker_in_lxc
+from remediation import apparmor, confinement, docker_in_lxc
 from remediation.confinement import Process
 from remediation.errors import CommandFailed, FactError
 from remediation.target import Target
@@ -27,7 +28,7 @@ NAME = "lxc-phoenix-v2"
 FILE = f"/etc/apparmor.d/{NAME}"
 SOURCE = f"{docker_in_lxc.REPOSITORY}/etc/apparmor/{NAME}"
 TUNABLE = docker_in_lxc.TUNABLE_PATH
-STAT = f"stat -c %.9Y {TUNABLE}"
+STAT = f"stat -L -c %.9Y {TUNABLE}"
 LOG = "journalctl -u apparmor -b -q --no-pager -o short-unix"
 STARTED = (
     "90.000001 pve1 systemd[1]: Starting apparmor.service - Load AppArmor profiles...\n"
@@ -201,6 +202,15 @@ def test_the_repositorys_is_deployed() -> None:
 
 PARSE = f"apparmor_parser -N -K {FILE}"
 CONF, STARTED_WITH = "/etc/pve/lxc/950.conf", "/var/lib/lxc/950/config"
+AT_BOOT = "systemctl is-enabled apparmor"
+_PLACES = f"{apparmor._POLICY}/lxc\\-phoenix\\-v2\\.[0-9]+/attach"
+ATTACH = shlex.join(
+    [
+        *("find", apparmor._POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),
+        *("-regex", _PLACES, "-exec", "grep", "-H", "", "{}", ";"),
+    ]
+)
+BY_NAME: dict[str, Answer] = {ATTACH: f"/policy/{NAME}.3/attach:{NAME}\n", AT_BOOT: "enabled\n"}
 LOADED = "docker-default (enforce)\nlxc-phoenix-v2 (enforce)\n"
 
 
@@ -242,9 +252,25 @@ def test_more_than_one_name(change: dict[str, Any], message: str) -> None:
     ],
 )
 def test_the_kernel_enforces(kernel: str, message: str) -> None:
-    steps.kernel_enforces(Machine({PROFILES: LOADED}), NAME)
+    steps.kernel_enforces(Machine({PROFILES: LOADED}, BY_NAME), NAME)
     with pytest.raises(AssertionError, match=message):
-        steps.kernel_enforces(Machine({PROFILES: kernel}), NAME)
+        steps.kernel_enforces(Machine({PROFILES: kernel}, BY_NAME), NAME)
+
+
+@pytest.mark.parametrize("state", ["disabled", "masked", "masked-runtime"])
+def test_the_kernel_enforces_a_profile_that_the_next_boot_loses_is_red(state: str) -> None:
+    node = Machine({PROFILES: LOADED}, BY_NAME | {AT_BOOT: (1, f"{state}\n", "")})
+    with pytest.raises(AssertionError, match=rf"does not start at boot \({state}\)"):
+        steps.kernel_enforces(node, NAME)
+
+
+def test_the_kernel_enforces_a_profile_that_is_attached_to_programs_is_red() -> None:
+    told = f"/policy/{NAME}.2/attach:{NAME}\n/policy/{NAME}.10/attach:/usr/bin/factor\n"
+    node = Machine({PROFILES: LOADED}, BY_NAME | {ATTACH: told})
+    with pytest.raises(AssertionError, match="is attached to '/usr/bin/factor': programs of the"):
+        steps.kernel_enforces(node, NAME)
+    with pytest.raises(FactError, match="does not tell to what"):
+        steps.kernel_enforces(Machine({PROFILES: LOADED}, BY_NAME | {ATTACH: ""}), NAME)
 
 
 def test_the_policy_is_current() -> None:

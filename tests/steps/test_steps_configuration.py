@@ -246,7 +246,7 @@ def test_keyrings() -> None:
         keyring((127, "", "perl: not found"))
 
 
-MAP = "/proc/7/uid_map"
+MAP, GROUPS = "/proc/7/uid_map", "/proc/7/gid_map"
 PID = {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n"}
 
 
@@ -261,10 +261,19 @@ PID = {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n"}
 )
 def test_root_is_mapped(table: str, message: str) -> None:
     for good in ("0 100000 65536\n", "1000 1000 1\n0 100000 1000\n"):
-        node = Machine({MAP: good}, PID)
+        node = Machine({MAP: good, GROUPS: good}, PID)
         of_target.root_is_mapped(Runtime(node), node, 950)
-    node = Machine({MAP: table}, PID)
+    node = Machine({MAP: table, GROUPS: "0 100000 65536\n"}, PID)
     with pytest.raises(AssertionError, match=message):
+        of_target.root_is_mapped(Runtime(node), node, 950)
+
+
+@pytest.mark.parametrize("kind", ["user", "group"])
+def test_root_is_mapped_where_another_user_is_the_nodes_root_is_red(kind: str) -> None:
+    holed, plain = "0 100000 1000\n1000 0 1\n1001 101001 64535\n", "0 100000 65536\n"
+    maps = {MAP: holed if kind == "user" else plain, GROUPS: holed if kind == "group" else plain}
+    node = Machine(maps, PID)
+    with pytest.raises(AssertionError, match=f"{kind} 1000 of container 950 is the node's root"):
         of_target.root_is_mapped(Runtime(node), node, 950)
 
 
@@ -277,7 +286,10 @@ def test_configured_unprivileged() -> None:
 
 
 IS_RUNNING = "systemctl is-system-running --wait"
-UNITS = "systemctl list-units --failed --full --plain --no-legend"
+UNITS = (
+    "systemctl list-units --state=failed,auto-restart,auto-restart-queued --full --plain "
+    "--no-legend"
+)
 EXPECTED = "sys-kernel-config.mount loaded failed failed x\nsys-kernel-debug.mount loaded failed\n"
 
 

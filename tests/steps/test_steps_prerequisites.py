@@ -13,6 +13,7 @@ from remediation.errors import FactError
 from remediation.prerequisites import Access, Affected, Checkout, Room
 from remediation.target import Target
 from steps import prerequisites as steps
+from tests.steps.doubles import Machine, Runtime
 
 PVE, LAB = Target("pve1", 950), Target("lab", 950)
 NOBODY: Any = None
@@ -50,12 +51,16 @@ def test_who_made_the_backups_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         assert evidence.drain().lines == lines
 
 
+OURS = "hostname: docker-950\n"
 JUDGES = [steps.container_is_backed_up, steps.node_is_backed_up]
 
 
 def judge(step: Any, backups: backup.Backups) -> None:
-    args = (backups, PVE) if step is steps.node_is_backed_up else (950, backups, PVE)
-    step(NOBODY, *args)
+    if step is steps.node_is_backed_up:
+        step(NOBODY, backups, PVE)
+    else:
+        node = Machine({"/etc/pve/lxc/950.conf": OURS})
+        step(node, 950, backups, PVE, Runtime(node))
 
 
 @pytest.mark.parametrize("step", JUDGES)
@@ -91,7 +96,8 @@ def test_no_backup_that_counts(
     asked: list[Any] = []
     found = backup.Backups("pve1", (), (), *seen)
 
-    def sound(node: object, archives: object, hours: float) -> tuple[Any, Any]:
+    def sound(node: object, archives: object, hours: float, of: str = "") -> tuple[Any, Any]:
+        assert of == ("" if step is steps.node_is_backed_up else OURS)
         asked.append((archives, hours))
         return None, defects
 
@@ -106,7 +112,7 @@ def test_each_judges_its_own(step: Any, monkeypatch: pytest.MonkeyPatch) -> None
     of_container: Any = ("of the container",)
     of_node: Any = ("of the node",)
     asked: list[Any] = []
-    monkeypatch.setattr(backup, "sound", lambda node, each, hours: (asked.append(each) or "x", ()))
+    monkeypatch.setattr(backup, "sound", lambda _, each, *__: (asked.append(each) or "x", ()))
     judge(step, backup.Backups("pve1", of_container, of_node, ("/a",)))
     assert asked == [of_node if step is steps.node_is_backed_up else of_container]
 
