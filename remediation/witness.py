@@ -119,6 +119,7 @@ MAY_DIFFER = re.compile(
     r"|file /var/lib/containerd/.*$"
     r"|active (session|user|user-runtime-dir|systemd|apt|dpkg|e2scrub|ldconfig|run)[-@.].*$"
     r"|docker network (bridge|host|none)$"  # Docker's own, of which one is made at each start
+    r"|docker firewall .*$"  # made anew at each start, with the addresses that it gives then
     r"|active init\.scope$"  # all these come and go by themselves
     r"|policy hash of (?!lxc-)"  # a reload compiles everybody's profiles anew, to the same effect
     r"|mount /run/(user|docker|lock|credentials).*$"

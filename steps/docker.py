@@ -153,10 +153,37 @@ def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver:
     assert (different := _otherwise(engine, told)) == "", (
         f"Docker's storage driver is {engine.driver!r}{different}"
     )
+    changed = _changed_since(container, daemon)
+    assert not changed, (
+        f"docker.service was changed since Docker was started: {changed}. What starts at the next "
+        "boot is not what runs: systemctl daemon-reload, then restart docker, and ask again"
+    )
     evidence.say(
         f"dockerd, asked from the node: {engine.driver}, Docker {engine.server_version}; docker "
         "info says the same"
     )
+
+
+#: What systemd would start: the words as they are written, variables among them.
+_WOULD_START = re.compile(r"^ExecStart=\{ path=(\S*/dockerd) ; argv\[\]=(.*?) ; ", re.MULTILINE)
+
+
+def _changed_since(container: Transport, daemon: dockerd.Daemon) -> str:
+    """Return how docker.service differs from the dockerd that runs; empty: it does not.
+
+    What a variable stands for is not known here, and another program may start dockerd.
+    """
+    show = ["systemctl", "show", "docker", "-p", "ExecStart", "-p", "NeedDaemonReload"]
+    told = container.run(show).text
+    if "NeedDaemonReload=yes" in told.splitlines():
+        return "its files are newer than what systemd has read of them"
+    if (found := _WOULD_START.search(told)) is None:
+        return ""
+    words, runs = found[2].split(), iter(" ".join(daemon.argv).split())
+    there = all(word in runs for word in words if "$" not in word)
+    if there and ("$" in found[2] or next(runs, None) is None):
+        return ""
+    return f"it says '{found[2][:200]}', and '{' '.join(daemon.argv)[:200]}' runs"
 
 
 def _otherwise(engine: dockerd.Info, told: dockerd.Info) -> str:

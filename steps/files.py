@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,45 @@ def _script(node: Transport, target: Target, path: str) -> str:
         raise FactError(f"{full} is not on {node.machine}: nothing can be said of it")
     parsed = node.run(["bash", "-n", full])
     assert parsed.ok, f"{full} is no valid bash: {parsed.stderr.decode(errors='replace').strip()}"
-    return re.sub(r"^[ \t]*#.*$", "", content.decode(errors="replace"), flags=re.MULTILINE)
+    bare = re.sub(r"^[ \t]*#.*$", "", content.decode(errors="replace"), flags=re.MULTILINE)
+    return _without_documents(bare)
+
+
+#: Where a here-document is begun, and the line that ends it.
+_DOCUMENT = re.compile(r"(?<!<)<<-?[ \t]*(?P<q>['\"\\]?)(?P<end>[A-Za-z_]\w{0,99})(?P=q)", re.ASCII)
+
+
+def _without_documents(text: str) -> str:
+    """Return a script without the text of its here-documents, which is no command of its own."""
+    lines = text.splitlines(keepends=True)
+    last = {line.strip(): number for number, line in enumerate(lines)}
+    kept, end = [], ""
+    for number, line in enumerate(lines):
+        if end:
+            end = "" if line.strip() == end else end
+            continue
+        kept.append(line)
+        begins = _DOCUMENT.search(line)
+        if begins and last.get(begins["end"], 0) > number:  # else it is a shift of bits
+            end = begins["end"]
+    return "".join(kept)
+
+
+#: What ends a script for good, where it stands in no condition.
+_ENDS = re.compile(r"^(?:exit|return)\b.*$|^exec[ \t]+[^\s<>0-9&{].*$", re.MULTILINE)
+_FUNCTION = re.compile(r"^[ \t]*(?:function[ \t]+)?([\w-]+)[ \t]*\(\)", re.MULTILINE)
+#: What the plan's lines run, and their two functions: one of each at most.
+_RUN = frozenset({"apt-get", "dpkg-query", "pct", "systemctl", "jq", "echo"})
+
+
+def _require_reached(node: Transport, script: str, text: str, place: int, what: str) -> None:
+    """Fail if a script ends for good before a place in it.
+
+    What stands before the end has to be whole for bash: else that is within a condition.
+    """
+    for ends in _ENDS.finditer(text, 0, place):
+        whole = node.run(["bash", "-n"], stdin=text[: ends.start()].encode()).ok
+        assert not whole, f"{script} ends with '{ends[0]}' before {what}: nothing after that is run"
 
 
 @then("the setup script writes the tunable before it reloads AppArmor")
@@ -47,6 +86,7 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     reload = re.search(r"^[ \t]*systemctl reload apparmor", text, re.MULTILINE)
     assert reload, f"{docker_in_lxc.SETUP_SCRIPT} does not reload AppArmor"
     assert found[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
+    _require_reached(node, docker_in_lxc.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
 
 
 @then("the install script stops at the first error")
@@ -67,6 +107,8 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
     assert installs, "the install script does not install fuse-overlayfs"
     assert all(line in guarded[0] for line in installs), "it is installed without being checked for"
     assert "Status-Abbrev" in text, "the check does not ask for the package's status"
+    what = "fuse-overlayfs is installed"
+    _require_reached(node, "the install script", text, text.index(guarded[0]), what)
 
 
 @then("every command for the container runs in the container")
@@ -81,6 +123,12 @@ def install_script_enters(node: Transport, target: Target) -> None:
     outside = [line.strip() for line in meant if not enters.match(line)]
     outside += re.findall(r"^.*>\s*\S*/etc/docker/daemon\.json.*$", text, re.MULTILINE)
     assert not outside, f"these run on the node instead of in the container: {outside}"
+    defined = _FUNCTION.findall(text)
+    twice = sorted({name for name in defined if name in _RUN or defined.count(name) > 1})
+    assert not twice, (
+        f"the install script defines {', '.join(twice)} anew, so its lines do not run what they "
+        "say; give that function another name"
+    )
 
 
 @then(parsers.parse('"{package}" is installed in the container and not on the node'))
@@ -104,6 +152,28 @@ def daemon_json_names(container_host: Host, runtime: Runtime, ctid: int, driver:
         raise AssertionError(elsewhere)
     found = _settings(container_host).get("storage-driver")
     assert found == driver, f"{docker_in_lxc.DAEMON_JSON} names the storage driver {found!r}"
+    refused = _refused_settings(runtime, ctid)
+    assert not refused, (
+        f"Docker does not start on daemon.json as it is now, and runs on what it read before: "
+        f"{refused}"
+    )
+
+
+def _refused_settings(runtime: Runtime, ctid: int) -> str:
+    """Return what dockerd says against its settings, read with its own command line; else nothing.
+
+    Before 23.0 it cannot be asked, nor where another program starts it.
+    """
+    daemon = dockerd.find(runtime, ctid)
+    if daemon is None or posixpath.basename(daemon.argv[0]) != "dockerd":
+        return ""
+    asked = runtime.inside(ctid).run([*daemon.argv, "--validate"])
+    said = (asked.stderr + asked.stdout).decode(errors="replace").strip()
+    if asked.ok or "unknown flag" in said:
+        return ""
+    return (
+        said.splitlines()[-1][:300] if said else f"dockerd --validate ended with {asked.exit_code}"
+    )
 
 
 def _settings(container_host: Host) -> dict[str, Any]:

@@ -28,6 +28,8 @@ LISTED = {
     "image": f"sha256:{ONE} hello:latest\nsha256:{ONE} hello:1\nsha256:{TWO} <none>:<none>\n",
     "volume": "data local\n",
     "network": f"{ONE} bridge\n{TWO} mine\n",
+    "state": "/web running since 2026-11-26T21:00:00.5Z\n/db restarted by Docker\n",
+    "firewall": "*nat\n:DOCKER - [0:0]\n-A DOCKER -i docker0 -j RETURN\n*filter\n",
 }
 
 
@@ -48,12 +50,27 @@ def test_record_of_a_docker_that_runs_names_what_it_holds() -> None:
         "docker volume data": "local",
         "docker network bridge": ONE,
         "docker network mine": TWO,
+        "process of docker container web": "running since 2026-11-26T21:00:00.5Z",
+        "process of docker container db": "restarted by Docker",
+        "docker firewall nat": "2 line(s) of Docker's, b477aa709ccf",
+        "docker firewall filter": "0 line(s) of Docker's, e3b0c44298fc",
     }
+
+
+def test_record_of_a_firewall_differs_by_its_rules_and_their_order_not_by_its_counters() -> None:
+    nat = ":DOCKER - [{}]\n-A DOCKER -i docker0\n-A DOCKER -i br-0123456789ab\n"
+    one, counted = (record(firewall=f"*nat\n{nat.format(n)}") for n in ("0:0", "7:420"))
+    turned = record(firewall="*nat\n" + "".join(reversed(nat.splitlines(keepends=True))))
+    flushed = record(firewall="*nat\n:DOCKER - [0:0]\n")
+    facts = [each["docker firewall nat"] for each in (one, counted, turned, flushed)]
+    assert facts[0] == facts[1]
+    assert len(set(facts)) == 3
 
 
 def test_record_of_listings_in_another_order_is_the_same() -> None:
     turned = {k: "".join(reversed(t.splitlines(keepends=True))) for k, t in LISTED.items()}
-    assert record(**{k: t for k, t in turned.items() if k != "unit"}) == record()
+    in_order = {"unit", "firewall"}
+    assert record(**{k: t for k, t in turned.items() if k not in in_order}) == record()
 
 
 @pytest.mark.parametrize(
@@ -99,4 +116,8 @@ def test_a_second_look_compares_them_and_a_rollback_all_but_dockers_own_networks
     state = {f"container: {key}" if key.startswith("docker ") else key: "1" for key in record()}
     assert witness.unchanged(state) == state
     left = {key for key in state if not key.startswith("process ")}
-    assert set(witness.undone(state)) == left - {"container: docker network bridge"}
+    assert set(witness.undone(state)) == left - {
+        "container: docker network bridge",
+        "container: docker firewall nat",
+        "container: docker firewall filter",
+    }

@@ -21,6 +21,7 @@ class Engine:
     records: dict[str, dockerd.Record | None] = field(default_factory=dict)
     images: dict[str, dockerd.Image | None] = field(default_factory=dict)
     settings: str = dockerd.SETTINGS
+    argv: tuple[str, ...] = ("/usr/sbin/dockerd", "-H", "fd://")
 
     def info(self) -> dockerd.Info:
         return self.told

@@ -63,6 +63,13 @@ def test_docker_is_down(state: str, log: str, why: str) -> None:
         steps.docker_runs(down)
 
 
+SHOW = "systemctl show docker -p ExecStart -p NeedDaemonReload"
+UNIT = (
+    "ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS ; "
+    "ignore_errors=no ; start_time=[n/a] ; pid=7 }\nNeedDaemonReload=no\n"
+)
+
+
 def engine(driver: str = DRIVER, id: str = "e1", kind: str = "") -> dockerd.Info:  # noqa: A002
     return dockerd.Info(driver, [["driver-type", kind]], "26.1", id)
 
@@ -73,8 +80,40 @@ def cli(driver: str = DRIVER, id: str = "e1") -> str:  # noqa: A002
     return json.dumps(told)
 
 
-def judge_driver(info: Answer) -> None:
-    steps.storage_driver_is(Machine({}, {INFO: info}), Runtime(Machine()), 950, DRIVER)
+def judge_driver(info: Answer, unit: str = UNIT) -> None:
+    inside = Machine({}, {INFO: info, SHOW: unit})
+    steps.storage_driver_is(inside, Runtime(Machine()), 950, DRIVER)
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [
+        (
+            UNIT.replace("-H fd:// $DOCKER_OPTS", "-H fd:// -s vfs"),
+            "it says '/usr/sbin/dockerd -H fd:// -s",
+        ),
+        (UNIT.replace("-H fd:// $DOCKER_OPTS", ""), "it says '/usr/sbin/dockerd ?', and .* -H fd:"),
+        (UNIT.replace("fd://", "tcp://"), "it says .*tcp"),
+        (UNIT.replace("=no", "=yes"), "its files are newer than what systemd has read of them"),
+    ],
+)
+def test_storage_driver_of_a_docker_whose_unit_was_changed_is_not_compliant(
+    unit: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(engine()).runs(monkeypatch)
+    with pytest.raises(AssertionError, match=f"was changed since Docker was started: {said}"):
+        judge_driver(cli(), unit)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["", UNIT, UNIT.replace("/usr/sbin/dockerd", "/opt/start"), UNIT.replace(" $DOCKER_OPTS", "")],
+)
+def test_storage_driver_of_a_docker_that_its_unit_would_start_passes(
+    unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(engine()).runs(monkeypatch)
+    judge_driver(cli(), unit)
 
 
 def test_storage_driver_of_dockerd_and_cli_agreeing_passes(

@@ -38,9 +38,9 @@ def _dockerd_reads_daemon_json(monkeypatch: pytest.MonkeyPatch) -> None:
     Engine().runs(monkeypatch)
 
 
-def node(path: str, text: str | None, bash: Answer = "") -> Machine:
+def node(path: str, text: str | None, bash: Answer = "", whole: Answer = "") -> Machine:
     full = f"{TARGET.repository}/{path}"
-    return Machine({full: text}, {f"bash -n {full}": bash})
+    return Machine({full: text}, {f"bash -n {full}": bash, "bash -n": whole})
 
 
 def setup(text: str | None, bash: Answer = "") -> Machine:
@@ -137,6 +137,36 @@ def test_what_runs_on_the_node(pattern: str, new: str, told: str) -> None:
         steps.install_script_enters(install(changed(INSTALL, pattern, new)), TARGET)
 
 
+@pytest.mark.parametrize("ends", ["exit 0", "return", "exec true", "exit"])
+def test_an_install_script_that_ends_before_it_installs_is_red(ends: str) -> None:
+    text = changed(INSTALL, "^set -e$", f"set -e\nexec 2>&1\n{ends}")
+    with pytest.raises(AssertionError, match=f"ends with '{ends}' before fuse-overlayfs is inst"):
+        steps.install_script_installs_once(install(text), TARGET)
+    steps.install_script_installs_once(install(f"{INSTALL}{ends}\n"), TARGET)
+    in_a_condition = node(docker_in_lxc.INSTALL_SCRIPT, text, whole=(2, "", "unexpected end"))
+    steps.install_script_installs_once(in_a_condition, TARGET)
+
+
+def test_a_setup_script_that_ends_before_it_reloads_is_red() -> None:
+    with pytest.raises(AssertionError, match="ends with 'exit 0' before AppArmor is reloaded"):
+        steps.setup_script_writes_tunable(setup(changed(SETUP, "^set ", "exit 0\nset ")), TARGET)
+
+
+@pytest.mark.parametrize("begin", [": <<LATER", "cat >/dev/null <<-'LATER'", ': << "LATER"'])
+def test_an_install_script_whose_changes_are_the_text_of_a_document_is_red(begin: str) -> None:
+    text = changed(INSTALL, "^# --- Storage driver ---$", begin)
+    text = changed(text, "^# --- Docker ---$", "LATER")
+    with pytest.raises(AssertionError, match="is checked for 0 times"):
+        steps.install_script_installs_once(install(text), TARGET)
+
+
+@pytest.mark.parametrize("name", ["inside", "apt-get", "pct", "function systemctl"])
+def test_an_install_script_that_defines_what_it_runs_is_red(name: str) -> None:
+    text = changed(INSTALL, "^# --- Checks ---$", f"{name}() {{ :; }}")
+    with pytest.raises(AssertionError, match=f"defines {name.rsplit(maxsplit=1)[-1]} anew"):
+        steps.install_script_enters(install(text), TARGET)
+
+
 def test_what_enters_and_what_does_nothing() -> None:
     steps.install_script_enters(install("if ! inside apt-get update; then\nfi\n"), TARGET)
     steps.install_script_enters(install('  pct exec "$1" -- systemctl restart docker\n'), TARGET)
@@ -185,9 +215,38 @@ def test_daemon_json(content: str | None, message: str) -> None:
         driver_named(content)
 
 
-def driver_named(content: str | None, answers: dict[str, str] | None = None) -> None:
-    host, runtime = Host({DAEMON_JSON: content}, answers=answers or {}), Runtime(Machine())
+def driver_named(
+    content: str | None, answers: dict[str, str] | None = None, validated: Answer = ""
+) -> None:
+    host, inside = Host({DAEMON_JSON: content}, answers=answers or {}), {VALIDATE: validated}
+    runtime = Runtime(Machine(), Machine({}, inside))
     steps.daemon_json_names(host, runtime, 950, "fuse-overlayfs")
+
+
+VALIDATE = "/usr/sbin/dockerd -H fd:// --validate"
+
+
+@pytest.mark.parametrize(
+    ("validated", "why"),
+    [
+        ((1, "", "warning\nunable to configure: hosts: (from flag: [fd://])\n"), "unable .* hosts"),
+        ((137, "", ""), "dockerd --validate ended with 137"),
+    ],
+)
+def test_daemon_json_that_dockerd_would_not_start_on_is_not_compliant(
+    validated: Answer, why: str
+) -> None:
+    driver_named(GOOD, validated="configuration OK\n")
+    driver_named(GOOD, validated=(125, "", "unknown flag: --validate\nSee dockerd --help\n"))
+    with pytest.raises(AssertionError, match=f"not start on daemon.json as it is now, .*: {why}"):
+        driver_named(GOOD, validated=validated)
+
+
+def test_daemon_json_of_a_dockerd_that_another_program_starts_is_not_validated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Engine(argv=("/opt/start", "-x")).runs(monkeypatch)
+    driver_named(GOOD, validated=(1, "", "no"))
 
 
 def test_daemon_json_that_dockerd_does_not_read_is_not_compliant_and_tells_nothing(
