@@ -9,6 +9,7 @@ from faults.fault import CTID
 from faults.rows import (
     access,
     apparmor,
+    attacker,
     audit_window,
     comparisons,
     configuration,
@@ -43,6 +44,7 @@ FAULTS: tuple[Fault, ...] = (
     *access.FAULTS,
     *proxmox.FAULTS,
     *witnesses.FAULTS,
+    *attacker.FAULTS,
 )
 
 

@@ -149,6 +149,20 @@ VARIATIONS = (
         "inside systemctl is-failed systemd-networkd-wait-online.service",
     ),
     Variation(
+        "two-ranges",
+        "the container's ids are the usual ones, in two ranges",
+        "for each in u g; do printf 'lxc.idmap: %s\\n' \"$each 0 100000 1000\" "
+        '"$each 1000 101000 64536" >>"$conf"; done; restart',
+        'test "$(wc -l <"/proc/$(lxc-info -n "$ctid" -p -H)/uid_map")" = 2',
+    ),
+    Variation(
+        "named-node",
+        "auditd writes the node's name into each record",
+        "sed -i 's/^name_format.*/name_format = hostname/' /etc/audit/auditd.conf; "
+        "pkill -HUP -x auditd; sleep 1",
+        f"tail -n 20 {_AUDIT_LOG} | grep -q '^node='",
+    ),
+    Variation(
         "slow",
         "the machine is slow: something else takes its processors",
         "for each in 1 2; do systemd-run -q --unit=load$each sh -c 'while :; do :; done'; done",

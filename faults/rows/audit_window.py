@@ -14,7 +14,7 @@ inside systemctl enable -q denied.service
 """
 
 
-def _meanwhile(stopped: str, denied: str) -> str:
+def meanwhile(stopped: str, denied: str) -> str:
     """Return shell that does the one when the container is stopped, the other after its denial."""
     return f"""{_DENIED_AT_BOOT}
 cat >/root/trick <<'END'
@@ -57,35 +57,35 @@ FAULTS = (
     Fault(
         "F21-restarted",
         "auditd is stopped while the container boots, and started again",
-        _meanwhile("systemctl stop auditd", "systemctl start auditd"),
+        meanwhile("systemctl stop auditd", "systemctl start auditd"),
         red=(DENIALS,),
         words=(*_RED, "another auditd took the records in the window"),
     ),
     Fault(
         "F21-restarted-quietly",
         "auditd is restarted while the container boots, and nothing is known to be denied",
-        _meanwhile("systemctl restart auditd", ":").replace("socket(S, 38, 5, 0)", "1"),
+        meanwhile("systemctl restart auditd", ":").replace("socket(S, 38, 5, 0)", "1"),
         undetermined=(DENIALS,),
         words=("another auditd took the records in the window", "is not known for certain"),
     ),
     Fault(
         "F21-cut",
         "the log is truncated in place after the denial",
-        _meanwhile(":", ": >/var/log/audit/audit.log"),
+        meanwhile(":", ": >/var/log/audit/audit.log"),
         red=(DENIALS,),
         words=(*_RED, "was cut in the window"),
     ),
     Fault(
         "F21-unwritten",
         "auditd is told to write no log while the container boots, and then to write it again",
-        _meanwhile(_WRITE.format("no"), _WRITE.format("yes")),
+        meanwhile(_WRITE.format("no"), _WRITE.format("yes")),
         red=(DENIALS,),
         words=(*_RED, "auditd was started, stopped or reconfigured in the window"),
     ),
     Fault(
         "F21-reset",
         "records are lost while the container boots, and the count of them is reset",
-        _meanwhile(_FLOOD, "systemctl stop flood; auditctl -r 0 >/dev/null; auditctl --reset-lost"),
+        meanwhile(_FLOOD, "systemctl stop flood; auditctl -r 0 >/dev/null; auditctl --reset-lost"),
         undetermined=(DENIALS,),
         words=("count of lost audit records was reset in the window", "auditctl --reset-lost"),
     ),

@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -101,7 +102,7 @@ class Below(Base):
         return self._local.run(moved, stdin=stdin, timeout=timeout)
 
 
-SCRIPTS = ["F54", "F55", "F55-check", "F55-syntax"]
+SCRIPTS = ["F54", "F55", "F55-check", "F55-syntax", "F55-exit", "F55-text", "F55-function"]
 SETUPS = ["F24", "F24-twice", "F24-late"]
 
 
@@ -275,9 +276,10 @@ def backed_up(root: Path) -> Path:
 def judge_backups(root: Path) -> dict[str, str]:
     node, asked = Local(), targets.parse(f"lab/{CTID}")
     found = backup.find(node, CTID, str(root / "var/lib/vz/dump"))
+    runtime: Any = SimpleNamespace(config_path=lambda _: str(root / CONF))
     red = {}
     try:
-        judged.container_is_backed_up(node, CTID, found, asked)
+        judged.container_is_backed_up(node, CTID, found, asked, runtime)
     except AssertionError as error:
         red[CONTAINER_BACKUP] = str(error)
     try:

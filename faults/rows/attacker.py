@@ -1,0 +1,242 @@
+"""What an attacker, or an unlucky administrator, would do to have a green verdict all the same."""
+
+from __future__ import annotations
+
+from faults.fault import CONTAINER, NODE, Fault
+from faults.rows.audit_window import meanwhile
+from faults.scenarios import (
+    AGAIN,
+    CONFINED,
+    CONTAINER_BACKUP,
+    CURRENT,
+    DENIALS,
+    DRIVER,
+    ENFORCED,
+    HELLO,
+    INSTALLED,
+    LOG,
+    MOUNT,
+    NEIGHBOURS,
+    ONE_NAME,
+    RELOADED,
+    REPOSITORY,
+    SCRIPT,
+    UNITS,
+    UNPRIVILEGED,
+)
+from remediation.docker_in_lxc import PROFILE_PATH
+
+_BOTH_FILES = '"$file" "$repository/etc/apparmor/$profile"'
+#: What goes another way once Docker is started anew.
+_RESTARTED = (MOUNT, HELLO, DENIALS, AGAIN)
+_RELOAD = "inside systemctl daemon-reload"
+_DENIED = '/usr/bin/perl -e "socket(S, 38, 5, 0) or exit 1"'
+
+FAULTS = (
+    Fault(
+        "F33-waiting",
+        "daemon.json was given what Docker does not start on, and Docker was not restarted since",
+        r"""inside sed -i '0,/{/s||{"hosts": ["fd://"],|' "$settings" """,
+        red=(INSTALLED,),
+        words=("Docker does not start on daemon.json as it is now", "hosts"),
+        also=_RESTARTED,
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F36-waiting",
+        "docker.service was given another command line, and Docker was not restarted since",
+        "inside mkdir -p /etc/systemd/system/docker.service.d\n"
+        r"printf '[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -s vfs\n' | "
+        f"into /etc/systemd/system/docker.service.d/local.conf\n{_RELOAD}",
+        red=(DRIVER,),
+        words=("docker.service was changed since Docker was started", "-s vfs"),
+        also=_RESTARTED,
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F26-nsenter",
+        "containerd was started from the node, past the container's profile and cgroup",
+        "inside systemctl stop docker.socket docker containerd\n"
+        "inside systemctl -q mask --runtime containerd\n"
+        'systemd-run -q --unit=by-hand nsenter -t "$(lxc-info -n "$ctid" -p -H)" -a '
+        "/usr/bin/containerd\n"
+        "until inside test -S /run/containerd/containerd.sock; do sleep 0.5; done\n"
+        "inside systemctl start docker",
+        red=(CONFINED,),
+        words=("not confined by lxc-phoenix-v2", "containerd (process ", "is unconfined"),
+        also=(UNITS, *_RESTARTED),
+    ),
+    Fault(
+        "F12-attached",
+        "the profile is attached to a program of the node, too",
+        f"sed -i 's|^profile lxc-phoenix-v2 |&/usr/bin/factor |' {_BOTH_FILES}; load",
+        red=(ENFORCED,),
+        words=("the profile lxc-phoenix-v2 is attached to '", "programs of the node"),
+        also=(AGAIN,),
+        reach=NODE,
+    ),
+    Fault(
+        "F10-boot",
+        "AppArmor's service does not start at boot: the profile is lost then",
+        "systemctl -q disable apparmor",
+        red=(ENFORCED,),
+        words=("apparmor.service does not start at boot (disabled)", "systemctl enable apparmor"),
+        reach=NODE,
+    ),
+    Fault(
+        "F10-disabled",
+        "the profile was disabled, and the kernel still has it: the next load loses it",
+        'mkdir -p /etc/apparmor.d/disable; ln -s "$file" /etc/apparmor.d/disable/',
+        red=(ONE_NAME, CURRENT),
+        beside=("the kernel's policy for lxc-phoenix-v2 is not what",),
+        words=("the profile's names differ",),
+        also=(AGAIN,),
+    ),
+    Fault(
+        "F08-idmap",
+        "the node's root is an ordinary user of the container",
+        "for each in 'root:0:1'; do echo $each >>/etc/subuid; echo $each >>/etc/subgid; done\n"
+        'for each in u g; do printf \'lxc.idmap: %s\\n\' "$each 0 100000 1000" "$each 1000 0 1" '
+        '"$each 1001 101001 64535" >>"$conf"; done; restart',
+        red=(UNPRIVILEGED,),
+        words=("user 1000 of container {ctid} is the node's root",),
+        also=(*_RESTARTED, UNITS),
+    ),
+    Fault(
+        "F82-include",
+        "another container is under the profile by an include of its configuration",
+        'echo "lxc.apparmor.profile = $profile" >/etc/lxc/phoenix.conf\n'
+        "pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname other "
+        "--rootfs local:1 --memory 256 --unprivileged 1 >/dev/null\n"
+        "echo 'lxc.include: /etc/lxc/phoenix.conf' >>/etc/pve/lxc/953.conf; pct start 953",
+        red=(NEIGHBOURS,),
+        words=("the change reaches 1 other container(s) that run: 953",),
+        reach=NODE,
+    ),
+    Fault(
+        "F80-another",
+        "the archive under the backup's name is of another container",
+        "mkdir -p /tmp/another/etc/vzdump; sed -e 's/^hostname: .*/hostname: another/' "
+        "-e 's|^rootfs: [^,]*|rootfs: local:953/vm-953-disk-0.raw|' "
+        "-e 's/hwaddr=[^,]*/hwaddr=BC:24:11:00:09:53/' \"$conf\" "
+        ">/tmp/another/etc/vzdump/pct.conf\n"
+        'for each in "$dump"/vzdump-*.tar.zst; do '
+        'tar --create --zstd --file="$each" -C /tmp/another .; done',
+        red=(CONTAINER_BACKUP,),
+        words=("is of another container", "hostname another"),
+        reach=NODE,
+    ),
+    Fault(
+        "F81-hidden",
+        "a change in the repository is hidden from git status",
+        'git -C "$repository" update-index --assume-unchanged bin/phoenix; '
+        "echo '# mine' >>\"$repository/bin/phoenix\"",
+        red=(REPOSITORY,),
+        words=("not the plan's: bin/phoenix",),
+        reach=NODE,
+    ),
+    Fault(
+        "F55-exit",
+        "the install script ends before the plan's changes",
+        "sed -i '/^set -e$/a exit 0' \"$install\"",
+        red=(SCRIPT,),
+        words=("the install script ends with 'exit 0' before fuse-overlayfs is installed",),
+        reach=NODE,
+    ),
+    Fault(
+        "F55-text",
+        "the plan's changes in the install script are the text of a here-document",
+        "sed -i -e 's/^# --- Storage driver ---$/: <<LATER/' -e 's/^# --- Docker ---$/LATER/' "
+        '"$install"',
+        red=(SCRIPT,),
+        words=("fuse-overlayfs is checked for 0 times",),
+        also=(AGAIN,),
+        reach=NODE,
+    ),
+    Fault(
+        "F55-function",
+        "a function of the install script takes the place of what its lines run",
+        "sed -i 's/^# --- Checks ---$/inside() { :; }/' \"$install\"",
+        red=(SCRIPT,),
+        words=("the install script defines inside anew",),
+        also=(AGAIN,),
+        reach=NODE,
+    ),
+    Fault(
+        "F23-link",
+        "the tunable is a link, and what it leads to was written after the last load",
+        'mv "$tunable" /root/nesting; ln -s /root/nesting "$tunable"; '
+        'touch -h -d 2020-01-01 "$tunable"; touch /root/nesting',
+        red=(RELOADED,),
+        words=("AppArmor was last loaded", "before the tunable was written"),
+        reach=NODE,
+    ),
+    Fault(
+        "F17-removed",
+        "a rule hid why a unit failed, and was removed since",
+        "auditctl -a always,exclude -F msgtype=AVC >/dev/null\n"
+        f"printf '%s\\n' '[Service]' Type=oneshot 'ExecStart={_DENIED}' | "
+        f"into /etc/systemd/system/denied.service; {_RELOAD}\n"
+        "inside systemctl start denied.service || true\n"
+        "sleep 2; auditctl -d always,exclude -F msgtype=AVC >/dev/null",
+        undetermined=(UNITS,),
+        words=("denied.service: no denial of its time is known", "left records out"),
+        also=(DENIALS,),
+    ),
+    Fault(
+        "F17-again",
+        "a unit that AppArmor makes fail is started again and again, so that it never has failed",
+        f"printf '%s\\n' '[Service]' Restart=always RestartSec=120 'ExecStart={_DENIED}' | "
+        f"into /etc/systemd/system/again.service; {_RELOAD}\n"
+        "inside systemctl start again.service; sleep 3",
+        red=(UNITS,),
+        words=("1 unit(s) failed, each with a denial in its time: again.service", "network alg"),
+        reach=CONTAINER,
+    ),
+    Fault(
+        "F21-complain",
+        "the profile is put into complain mode while the container boots, and back",
+        meanwhile("apparmor_parser -r -K -C $file", "apparmor_parser -r -K $file").replace(
+            "$file", PROFILE_PATH
+        ),
+        undetermined=(DENIALS,),
+        words=("the profile lxc-phoenix-v2 was replaced in the window",),
+    ),
+    Fault(
+        "F21-parameter",
+        "AppArmor is told to record nothing while the container boots, and then to record again",
+        meanwhile(
+            "printf quiet >/sys/module/apparmor/parameters/audit",
+            "printf normal >/sys/module/apparmor/parameters/audit",
+        ),
+        undetermined=(DENIALS,),
+        words=("AppArmor was told in the window", "audit", "quiet"),
+    ),
+    Fault(
+        "F21-ids",
+        "the log leaves out the records of a user in the second range of the container's ids",
+        "for each in u g; do printf 'lxc.idmap: %s\\n' \"$each 0 100000 1000\" "
+        '"$each 1000 101000 64536" >>"$conf"; done; restart\n'
+        "auditctl -a always,exclude -F msgtype=AVC -F uid=101001",
+        undetermined=(LOG, DENIALS),
+        words=("leaves out records", "-F uid=101001"),
+        because=("leaves out records that may be denials of the container",),
+    ),
+    Fault(
+        "F51-stops",
+        "a second run stops a Docker container that runs",
+        "inside docker run -d --name mine hello-world /hello wait >/dev/null; "
+        "echo 'inside docker stop -t 0 mine >/dev/null' >>\"$install\"",
+        red=(AGAIN,),
+        words=("a second run changed", "process of docker container mine", "exited"),
+        reach=NODE,
+    ),
+    Fault(
+        "F51-firewall",
+        "a second run flushes the rules by which Docker's containers reach a network",
+        "echo 'inside iptables -t nat -F' >>\"$install\"",
+        red=(AGAIN,),
+        words=("a second run changed", "docker firewall"),
+        reach=NODE,
+    ),
+)
