@@ -254,7 +254,8 @@ def pytest_cmdline_main(
             sys.stderr.write(f"ERROR: {printable(str(line))}\n")
         return USAGE
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        if not hasattr(config, "workerinput"):  # xdist ends its workers so, at every end of a run
+            sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, it is no verdict
         sys.stderr.write(redact(traceback.format_exc()))
