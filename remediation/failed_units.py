@@ -64,6 +64,7 @@ echo end
 _HIDING = re.compile(r"rule (?!.*msgtype=(?!AVC|1400|APPARMOR|150))")
 #: The kernel's record of a rule that left out records (of the list ``exclude``) and is gone.
 _REMOVED = re.compile(r" op=remove_rule .{0,400}\blist=5 ")
+_MARK = re.compile(r"(since|gap) ([0-9]{1,12}(?:\.[0-9]{1,9})?)")
 _TIME = re.compile(r"audit\(([0-9]+\.[0-9]+):")
 
 
@@ -164,11 +165,12 @@ def log(node: Transport) -> Log:
     """
     told = node.run(["sh", "-c", _LOG, "log"])
     lines = told.text.splitlines()
-    since = [line.split()[1] for line in lines if line.startswith("since ")]
-    if not told.ok or lines[-1:] != ["end"] or not since:
+    marks = [_MARK.fullmatch(line) for line in lines if line.startswith(("since ", "gap "))]
+    since = [float(mark[2]) for mark in marks if mark and mark[1] == "since"]
+    if not told.ok or lines[-1:] != ["end"] or not since or None in marks:
         why = told.stderr.decode(errors="replace").strip() or "nothing that has a time"
         raise FactError(f"denials in the log of {node.machine} were to be read, and there is {why}")
-    begins = float(since[0])
+    begins = since[0]
     turns, denials, former, read = [], [], [], []
     for line in lines:
         if not (found := _TIME.search(line)):
@@ -186,7 +188,7 @@ def log(node: Transport) -> Log:
     return Log(
         begins,
         tuple(denials),
-        tuple(float(line.split()[1]) for line in lines if line.startswith("gap ")),
+        tuple(float(mark[2]) for mark in marks if mark and mark[1] == "gap"),
         tuple(turns),
         tuple(line.removeprefix("rule ") for line in lines if _HIDING.match(line)),
         tuple(former),

@@ -95,7 +95,11 @@ def test_log_holds_denials_gaps_turns_and_rules() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["", "since 1.0\n", "end\n", (1, "since 1.0\nend\n", "no such file")]
+    "answer",
+    [
+        *("", "since 1.0\n", "end\n", "since \nend\n", "since [\nend\n", "since 1\ngap x\nend\n"),
+        (1, "since 1.0\nend\n", "no such file"),
+    ],
 )
 def test_log_that_cannot_be_read_raises(answer: Answer) -> None:
     with pytest.raises(FactError, match="were to be read, and there is"):
