@@ -128,10 +128,12 @@ class Images:
         def build(into: Path) -> None:
             for variant in recipe.VARIANTS:
                 docker = _docker_packages(release) if variant == "docker" else ()
-                packages = (*recipe.CONTAINER_PACKAGES, *docker)
+                ifupdown = recipe.VARIANTS[variant] == "ifupdown"
+                network = recipe.IFUPDOWN_PACKAGES if ifupdown else ()
+                packages = (*recipe.CONTAINER_PACKAGES, *network, *docker)
                 with self.steps(f"container template debian-{release}-{variant}"):
                     self._bootstrap(into / "root.tar", release, packages, _KEEP_LISTS)
-                    self._template(into, recipe.template_name(release, variant))
+                    self._template(into, release, variant)
 
         folder = self._built(name, build)
         return {path.name: path for path in sorted(folder.glob("*.tar.zst"))}
@@ -204,8 +206,9 @@ class Images:
         packed.unlink()
         whole.unlink()
 
-    def _template(self, into: Path, name: str) -> None:
-        files = recipe.container_tree(self.archives)
+    def _template(self, into: Path, release: str, variant: str) -> None:
+        name = recipe.template_name(release, variant)
+        files = recipe.container_tree(self.archives, variant)
         packed, whole = into / "root.tar", into / "whole.tar"
         with packed.open("rb") as base, whole.open("wb") as out:
             files |= _cut_lists(base)

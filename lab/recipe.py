@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from lab.tree import Entry
 
 DEFAULT_RELEASE = "trixie"
-#: ``standard`` has no Docker, ``docker`` has Debian's own on its default storage driver.
-VARIANTS = ("standard", "docker")
+#: ``standard`` has no Docker and is laid out as Proxmox's own templates: ifupdown, no unit masked,
+#: systemd-networkd not enabled. ``docker`` has Debian's Docker on its default storage driver, and
+#: systemd-networkd, as templates of other makers have. Each with the folder of its files.
+VARIANTS = {"standard": "ifupdown", "docker": "networkd"}
 TEMPLATE_SUFFIX = "_amd64.tar.zst"
 
 _HERE = Path(__file__).parent
 #: Where Proxmox has its own: LXC runs it whenever a container has stopped.
 _POST_STOP = "/usr/share/lxc/hooks/lxc-pve-poststop-hook"
-_ENABLED = "/etc/systemd/system/multi-user.target.wants"
+_UNITS = "/etc/systemd/system"
 
 NODE_PACKAGES = (
     "apparmor",
@@ -64,6 +66,8 @@ CONTAINER_PACKAGES = (
     "procps",
     "systemd-sysv",
 )
+#: Of priority "important", as all packages of Proxmox's templates are, or higher.
+IFUPDOWN_PACKAGES = ("dhcpcd-base", "ifupdown")
 DOCKER_PACKAGES = ("docker.io", "iptables")
 #: What may be installed in a container later: of nothing else, and what it needs, apt knows there.
 LATER_PACKAGES = (*DOCKER_PACKAGES, "ca-certificates", "docker-cli", "fuse-overlayfs")
@@ -79,9 +83,13 @@ DPKG_OPTIONS = (
     "path-exclude=/usr/share/man/*",
 )
 #: Unpacked each time a container is made, and used by nothing: an older containerd's shims,
-#: and debconf's second copies.
+#: and debconf's second copies. What would wake at a time of its own, or ask on the console where
+#: there is no machine-id (Proxmox), is not masked, but not enabled either.
 CONTAINER_DROPPED = (
+    "etc/systemd/system/timers.target.wants/apt-daily",
+    "etc/systemd/system/timers.target.wants/dpkg-db-backup",
     "usr/bin/containerd-shim-runc-v1",
+    "usr/lib/systemd/system/sysinit.target.wants/systemd-firstboot.service",
     "var/cache/debconf/config.dat-old",
     "var/cache/debconf/templates.dat-old",
 )
@@ -109,13 +117,6 @@ NODE_MASKED = (
     "serial-getty@ttyS0.service",
     "systemd-networkd-wait-online.service",
     "systemd-pstore.service",
-)
-CONTAINER_MASKED = (
-    "apt-daily-upgrade.timer",
-    "apt-daily.timer",
-    "dpkg-db-backup.timer",
-    "systemd-firstboot.service",  # asks on the console, where there is no machine-id (Proxmox)
-    "systemd-networkd-wait-online.service",
 )
 
 
@@ -166,16 +167,23 @@ def node_tree(archives: Archives, machine: Machine = DEFAULT) -> dict[str, Entry
     return {
         **tree.folder(_HERE / "recipe/node", ""),
         **tree.folder(_HERE / "recipe" / machine.name, ""),
-        **_units((*NODE_MASKED, *machine.masked)),
+        **_masked((*NODE_MASKED, *machine.masked)),
+        **_enabled("multi-user.target", "systemd-networkd.service"),
         **_proxies(archives),
     }
 
 
-def container_tree(archives: Archives) -> dict[str, Entry]:
+def container_tree(archives: Archives, variant: str = "standard") -> dict[str, Entry]:
     """Return the files laid over a container template's root."""
+    network = VARIANTS[variant]
+    daemon: dict[str, Entry] = {}
+    if network == "networkd":  # both, as systemctl enable does
+        daemon |= _enabled("multi-user.target", "systemd-networkd.service")
+        daemon |= _enabled("network-online.target", "systemd-networkd-wait-online.service")
     return {
         **tree.folder(_HERE / "recipe/container", ""),
-        **_units(CONTAINER_MASKED),
+        **tree.folder(_HERE / "recipe" / network, ""),
+        **daemon,
         **_proxies(archives),
     }
 
@@ -222,11 +230,12 @@ def template_digest(release: str, archives: Archives) -> str:
         CONTAINER_PACKAGES,
         CONTAINER_DROPPED,
         DOCKER_PACKAGES,
+        IFUPDOWN_PACKAGES,
         LATER_PACKAGES,
         archives.lines(release),
         apt_options(release),
         DPKG_OPTIONS,
-        container_tree(archives),
+        *(container_tree(archives, variant) for variant in VARIANTS),
     )
 
 
@@ -241,11 +250,12 @@ def _builder() -> dict[str, Entry]:
     return {name: tree.Entry((_HERE / name).read_bytes()) for name in modules}
 
 
-def _units(masked: tuple[str, ...]) -> dict[str, Entry]:
-    """Mask these units, and enable systemd's network daemon."""
-    units = {f"/etc/systemd/system/{unit}": tree.Entry(link="/dev/null") for unit in masked}
-    daemon = "/usr/lib/systemd/system/systemd-networkd.service"
-    return {**units, f"{_ENABLED}/systemd-networkd.service": tree.Entry(link=daemon)}
+def _masked(units: tuple[str, ...]) -> dict[str, Entry]:
+    return {f"{_UNITS}/{unit}": tree.Entry(link="/dev/null") for unit in units}
+
+
+def _enabled(target: str, unit: str) -> dict[str, Entry]:
+    return {f"{_UNITS}/{target}.wants/{unit}": tree.Entry(link=f"/usr/lib/systemd/system/{unit}")}
 
 
 def _proxies(archives: Archives) -> dict[str, Entry]:

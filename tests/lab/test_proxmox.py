@@ -324,11 +324,12 @@ def test_bridge_is_the_other_machines_and_has_one_owner(file: Path) -> None:
     assert pam not in files
 
 
-def test_templates_network_is_its_own_on_proxmox_too() -> None:
+def test_templates_with_networkd_keep_it_on_proxmox_too() -> None:
     """Whose ``pct create`` disables networkd by a preset, and writes ifupdown's file."""
-    files, presets = recipe.container_tree(HERE), "/etc/systemd/system-preset/"
-    (ours,) = [path for path in files if path.startswith(presets)]
-    assert ours < f"{presets}00-pve.preset"
+    files, presets = recipe.container_tree(HERE, "docker"), "/etc/systemd/system-preset/"
+    ours = [path for path in files if b"systemd-networkd.service" in files[path].content]
+    assert ours
+    assert max(ours) < f"{presets}00-pve.preset"
     assert "/etc/network/.pve-ignore.interfaces" in files
 
 

@@ -46,6 +46,22 @@ def test_containers_daemon_json_names_the_mirror_and_a_foreign_key() -> None:
     assert b"\n  " in content
 
 
+@pytest.mark.parametrize("variant", recipe.VARIANTS)
+def test_no_unit_of_a_container_is_masked(variant: str) -> None:
+    files = recipe.container_tree(HERE, variant)
+    assert files
+    assert not [path for path, entry in files.items() if entry.link == "/dev/null"]
+
+
+def test_standard_template_is_ifupdowns_and_the_other_networkds() -> None:
+    standard, docker = (recipe.container_tree(HERE, name) for name in ("standard", "docker"))
+    assert "/etc/network/interfaces" in standard
+    assert "/etc/network/.pve-ignore.interfaces" in docker
+    assert not [path for path in standard if "networkd" in path]
+    enabled = {path.rpartition("/")[2] for path in docker if ".wants/" in path}
+    assert enabled == {"systemd-networkd.service", "systemd-networkd-wait-online.service"}
+
+
 def test_no_image_has_a_machine_id() -> None:
     for files in (recipe.node_tree(HERE), recipe.container_tree(HERE)):
         assert files["/etc/machine-id"].content == b""
