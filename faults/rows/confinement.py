@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from faults.fault import Fault
-from faults.scenarios import AGAIN, CONFINED, DENIALS, ENFORCED, HELLO, LOG, MOUNT, REFUSED, UNITS
+from faults.scenarios import (
+    AGAIN,
+    CONFINED,
+    CURRENT,
+    DENIALS,
+    ENFORCED,
+    HELLO,
+    LOG,
+    MOUNT,
+    ONE_NAME,
+    REFUSED,
+    UNITS,
+)
 
 _LOCAL = "/etc/apparmor.d/local/$profile"
 _BOTH_FILES = '"$file" "$repository/etc/apparmor/$profile"'
@@ -35,7 +47,7 @@ FAULTS = (
             "is under 'lxc-phoenix-v2//wide (enforce)', a child that the plan's profile",
             "/usr/sbin/dockerd Cx -> wide,",
         ),
-        also=(MOUNT, HELLO, DENIALS, AGAIN),
+        also=(ONE_NAME, CURRENT, MOUNT, HELLO, DENIALS, AGAIN),  # the file holds two profiles
     ),
     Fault(
         "F26-everything",
