@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ def _(container):
     seen = toy.run()
     assert seen.ret == 3
     said = [" ".join(line.split()) for line in seen.outlines if line.strip()]
-    assert [line.removesuffix(" 0.0 s") for line in said][:8] == [
+    assert [re.sub(r" [0-9]\.[0-9] s$", "", line) for line in said][:8] == [
         *("Toy", "a compliant", "b undetermined", "container 950 did not start", "d compliant"),
         *("requirement scenario verdict evidence", "a compliant the driver is fuse-overlayfs"),
         "d compliant the driver is fuse-overlayfs",
