@@ -15,6 +15,7 @@ from faults.rows import (
     configuration,
     confinement,
     docker,
+    hostile,
     prerequisites,
     provisioning,
     proxmox,
@@ -45,6 +46,7 @@ FAULTS: tuple[Fault, ...] = (
     *proxmox.FAULTS,
     *witnesses.FAULTS,
     *attacker.FAULTS,
+    *hostile.FAULTS,
 )
 
 

@@ -10,11 +10,12 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from remediation import docker_in_lxc
+from remediation import docker_in_lxc, guest_root
 from remediation.errors import FactError
 
 if TYPE_CHECKING:
     from remediation.audit import Denial
+    from remediation.runtime import Runtime
     from remediation.transport import CommandResult, Transport
 
 #: Prints the name and the label of each thread in the cgroups of a container: a label is a
@@ -139,10 +140,40 @@ ATTEMPTS = {
     "network": "open a socket of a family that Docker does not need (xdp)",
     "mount": "bind /proc to another place, where the profile's rules for it do not hold",
 }
-#: Each attempt is a child's, since a profile in kill mode kills it; it ends with its errno.
-_ATTEMPT = rf"""
-use strict;
-$0 = "{ATTEMPTING}"; $| = 1;
+#: Made by a program of the node's, which enters what the container is confined by: the profile of
+#: its first process, its network, user and mount namespaces, as its root. None of the container's
+#: programs is run, whose word would be the guest's. Each attempt is a child's, since a profile in
+#: kill mode kills it; it ends with its errno. Nothing is loaded once the guest's files are there.
+#: Source: setns(2), mount(2), LXC's attach.c.
+_ATTEMPT = (
+    guest_root.PRELUDE
+    + rf"""
+use POSIX ();
+my ($clone_mounts, $unshare, $setns, $mount) = (0x20000, 272, 308, 165);
+my ($bind, $apart) = (0x1000 | 0x4000, 0x4000 | 0x40000);
+my $node = opened($cwd, "/proc", $path_only, 0);
+sub attribute {{
+    my ($of, $flags) = @_;
+    for my $place ("$of/attr/apparmor/current", "$of/attr/current") {{
+        my $found = opened($node, $place, $flags, 0);
+        return $found if $found >= 0;
+    }}
+    return -1;
+}}
+my @home = map {{ opened($process, "ns/$_", 0, 0) }} qw(net user mnt);
+refuse("process $pid has ended") if grep {{ $_ < 0 }} @home;
+POSIX::read(attribute($pid, 0), my $label, 4096) or refuse("the label of process $pid: $!");
+$label =~ s/(?: \(\w+\))?\n?\z//;
+sub enter {{
+    $SIG{{ALRM}} = "DEFAULT";  # a handler would wait for a file system of the guest's
+    alarm {guest_root.PATIENCE // 2};
+    if ($label ne "unconfined") {{
+        my $said = "changeprofile $label";
+        POSIX::write(attribute("self", 1), $said, length $said) or refuse("enter $label: $!");
+    }}
+    for my $space (@home) {{ syscall($setns, $space, 0) == 0 or refuse("enter a namespace: $!") }}
+    POSIX::setgid(0) and POSIX::setuid(0) or refuse("become its root: $!");
+}}
 sub look {{
     opendir(my $all, "/sys/firmware") or return $! + 0;
     my ($place) = grep {{ -d }} map {{ "/sys/firmware/$_" }} grep {{ !/^\./ }} readdir $all;
@@ -150,46 +181,51 @@ sub look {{
     opendir(my $one, $place) ? 0 : $! + 0;
 }}
 sub change {{
-    my ($place) = grep {{ -e }} "/proc/self/attr/apparmor/current", "/proc/self/attr/current";
-    open my $file, ">", $place or return $! + 0;
-    defined syswrite($file, "changeprofile unconfined") ? 0 : $! + 0;
+    my ($said, $own) = ("changeprofile unconfined", attribute("self", 1));
+    return $! + 0 if $own < 0;
+    defined POSIX::write($own, $said, length $said) ? 0 : $! + 0;
+}}
+sub bind_proc {{
+    my ($proc, $etc, $root, $none) = map {{ "$_\0" }} "/proc", "/etc", "/", "none";
+    syscall($unshare, $clone_mounts) == 0 or return $! + 0;
+    syscall($mount, $none, $root, 0, $apart, 0);
+    syscall($mount, $proc, $etc, 0, $bind, 0) == 0 ? 0 : $! + 0;
 }}
 my %attempt = (
     firmware => \&look,
     profile => \&change,
     network => sub {{ socket(my $one, 44, 3, 0) ? 0 : $! + 0 }},
-    mount => sub {{
-        open STDERR, ">", "/dev/null";
-        exec "unshare", "-m", "mount", "--rbind", "/proc", "/etc" or 127;
-    }},
+    mount => \&bind_proc,
 );
+$0 = "{ATTEMPTING}"; $| = 1;
 for my $name (sort keys %attempt) {{
-    my $pid = fork // die "fork: $!\n";
-    exit $attempt{{$name}}->() if not $pid;
-    waitpid $pid, 0;
+    my $child = fork // die "fork: $!\n";
+    if (not $child) {{ enter(); POSIX::_exit($attempt{{$name}}->()) }}
+    waitpid $child, 0;
+    exit {guest_root.UNTOLD} if $? >> 8 == {guest_root.UNTOLD};  # it has said why
     printf "%s %d %d\n", $name, $? >> 8, $? & 127;
 }}
 """
-_EACCES, _MOUNT_FAILED = 13, 32
+)
+_EACCES = 13
 #: A machine without firmware to look at: nothing to refuse.
 _NOTHING_THERE = ("firmware", 2, 0)
-#: A shell-like code of a program that a signal ended.
-_KILLED = 128 + signal.SIGKILL
 
 
-def allowed(container: Transport) -> tuple[str, ...]:
-    """Return which of :data:`ATTEMPTS` a container is allowed, by trying each in it.
+def allowed(runtime: Runtime, ctid: int) -> tuple[str, ...]:
+    """Return which of :data:`ATTEMPTS` a container is allowed, by trying each as its root.
 
     Raises:
         FactError: one of them could not be made, so nobody knows.
+        TransportError: the container does not run, or the node cannot be reached.
     """
-    told = container.run(["perl", "-e", _ATTEMPT])
+    what = "what AppArmor refuses it was to be tried, and could not be"
+    told = guest_root.run(runtime.node, runtime.init_pid(ctid), _ATTEMPT, what=what)
     codes = {name: (int(code), int(sig)) for name, code, sig in _outcomes(told)}
     if missing := sorted(ATTEMPTS.keys() - codes.keys()):
-        why = told.stderr.decode(errors="replace").strip() or f"exit code {told.exit_code}"
         raise FactError(
-            f"what AppArmor refuses was to be tried in {container.machine}, with perl, and nothing "
-            f"came of the attempt to {ATTEMPTS[missing[0]]}: {why}"
+            f"what AppArmor refuses container {ctid} was to be tried on {runtime.node.machine}, "
+            f"and nothing came of the attempt to {ATTEMPTS[missing[0]]}"
         )
     let = tuple(ATTEMPTS[name] for name in ATTEMPTS if codes[name] == (0, 0))
     unknown = [
@@ -200,8 +236,8 @@ def allowed(container: Transport) -> tuple[str, ...]:
     if unknown and not let:
         code, sig = codes[unknown[0]]
         raise FactError(
-            f"{container.machine} could not {ATTEMPTS[unknown[0]]}, but not because AppArmor "
-            f"refused it (errno or exit code {code}, signal {sig}): whether it would is not known"
+            f"container {ctid} could not {ATTEMPTS[unknown[0]]}, but not because AppArmor "
+            f"refused it (errno {code}, signal {sig}): whether it would is not known"
         )
     return let
 
@@ -211,14 +247,23 @@ def _outcomes(told: CommandResult) -> list[tuple[str, str, str]]:
 
 
 def _refused(code: int, sig: int) -> bool:
-    return code in {_EACCES, _MOUNT_FAILED, _KILLED} or sig == signal.SIGKILL
+    return code == _EACCES or sig == signal.SIGKILL
 
 
 def provoked(denial: Denial) -> bool:
-    """Whether a denial is one of those that :func:`allowed` provokes."""
+    """Whether a denial is one of those that :func:`allowed` provokes.
+
+    By what was attempted, too: a program of the guest's may call itself as it likes.
+    """
     said = denial.fields
-    bound = said.get("operation") == "mount" and said.get("name") == "/etc/"
-    return said.get("comm") == ATTEMPTING or (bound and said.get("comm") == "mount")
+    operation, name = said.get("operation", ""), said.get("name", "")
+    attempted = (
+        operation == "change_profile"
+        or said.get("family") == "xdp"
+        or (operation == "mount" and name == "/etc/")
+        or name.startswith("/sys/firmware/")
+    )
+    return attempted and said.get("comm") == ATTEMPTING
 
 
 #: Rules that let a container out of what the rest of a profile holds it to.

@@ -292,15 +292,14 @@ def _widening(node: Transport, name: str) -> list[str]:
 
 
 @then(parsers.parse('the container is refused what only "{name}" refuses it'))
-def refused_by_the_profile(
-    runtime: Runtime, container: Transport, node: Transport, ctid: int, name: str
-) -> None:
-    """Tried in the container, under its profile: its text and its hash say nothing of its effect.
+def refused_by_the_profile(runtime: Runtime, node: Transport, ctid: int, name: str) -> None:
+    """Tried as the container's root, under its profile, by a program of the node's.
 
-    Each attempt leaves a denial in the node's log, by the name of ``gate-attempt`` or of a bind
-    mount on /etc/.
+    The profile's text and its hash say nothing of its effect, and a program of the container says
+    what its root likes. Each attempt leaves a denial in the node's log, by the name of
+    ``gate-attempt``.
     """
-    allowed = confinement.allowed(container)
+    allowed = confinement.allowed(runtime, ctid)
     assert not allowed, (
         f"container {ctid} may {'; '.join(allowed)}: {name} refuses that, as it is shipped"
         f"{_whose(runtime, ctid, name)}{_why_wide(node, name)}"

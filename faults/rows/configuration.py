@@ -86,7 +86,7 @@ FAULTS = (
         "F04-perl",
         "nothing in the container can ask whether keyrings work",
         "inside mv /usr/bin/perl /usr/bin/perl.off",
-        undetermined=(THERE, REFUSED),
+        undetermined=(THERE,),
         words=("whether keyctl works cannot be asked",),
         because=("perl",),
         reach=CONTAINER,

@@ -19,13 +19,22 @@ from faults.scenarios import (
 
 _LOCAL = "/etc/apparmor.d/local/$profile"
 _BOTH_FILES = '"$file" "$repository/etc/apparmor/$profile"'
+#: Docker runs unconfined, and the file of the profile is as it was shipped.
+UNCONFINED = (
+    "printf '%s\\n' '/usr/sbin/dockerd Ux,' '/usr/bin/containerd Ux,' "
+    f'>"{_LOCAL}"; load; inside systemctl restart containerd docker'
+)
+#: The profile allows everything, under its right name.
+EVERYTHING = (
+    "sed -i -e '/^  audit deny/d' -e 's|^  file,$|&\\n  mount,\\n  network,\\n"
+    f"  change_profile -> **,|' {_BOTH_FILES}; load"
+)
 
 FAULTS = (
     Fault(
         "F26",
         "the site's additions let Docker run unconfined",
-        "printf '%s\\n' '/usr/sbin/dockerd Ux,' '/usr/bin/containerd Ux,' "
-        f'>"{_LOCAL}"; load; inside systemctl restart containerd docker',
+        UNCONFINED,
         red=(CONFINED,),
         words=(
             "not confined by lxc-phoenix-v2",
@@ -52,8 +61,7 @@ FAULTS = (
     Fault(
         "F26-everything",
         "the profile allows everything, under its right name",
-        f"sed -i -e '/^  audit deny/d' -e 's|^  file,$|&\\n  mount,\\n  network,\\n"
-        f"  change_profile -> **,|' {_BOTH_FILES}; load",
+        EVERYTHING,
         red=(REFUSED,),
         words=(
             "container {ctid} may list the node's firmware",

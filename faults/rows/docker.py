@@ -261,7 +261,7 @@ FAULTS = (
         "dockerd's own record cannot be asked from the node",
         'wrap /usr/bin/perl \'case "$*" in *openat2*) echo no such call >&2; exit 3 ;; esac\n'
         'exec "$real" "$@"\'',
-        undetermined=(HELLO, DRIVER, INSTALLED, SETTINGS, THERE),
+        undetermined=(HELLO, DRIVER, INSTALLED, SETTINGS, THERE, REFUSED),
         words=("whether dockerd runs cannot be told", "no such call"),
         because=("no such call",),
         reach=NODE,

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 _DOWN = (MOUNT, HELLO, DENIALS, AGAIN)
 _RESTART = "inside systemctl restart docker"
 #: dockerd runs on vfs, and its settings, which it read, do not say so any more.
-_VFS_UNSEEN = f"""
+VFS_UNSEEN = f"""
 inside sed -i.real s/fuse-overlayfs/vfs/ "$settings"; {_RESTART}
 inside mv "$settings.real" "$settings"
 """
 #: On the node: answers whoever connects as a dockerd would to whom all is well.
-_NODES_OWN = r"""
+NODES_OWN = r"""
 cat >/run/nodes-own.py <<'PROGRAM'
 import json, socket
 image = "sha256:" + 64 * "0"
@@ -64,7 +64,7 @@ FAULTS = (
     Fault(
         "F41-socket",
         "the way to dockerd's socket is a link to a socket of the node",
-        _NODES_OWN
+        NODES_OWN
         + "inside mv /run/docker.sock /run/its-own.sock\n"
         + "inside ln -s /run/nodes-own.sock /run/docker.sock\n"
         + _client('exec /usr/bin/docker.real -H unix:///run/its-own.sock "$@"'),
@@ -77,7 +77,7 @@ FAULTS = (
     Fault(
         "F30-script",
         "docker in the container is a script, and dockerd runs on vfs",
-        _VFS_UNSEEN + _client('/usr/bin/docker.real "$@" | sed \'s/"vfs"/"fuse-overlayfs"/\''),
+        VFS_UNSEEN + _client('/usr/bin/docker.real "$@" | sed \'s/"vfs"/"fuse-overlayfs"/\''),
         red=(DRIVER,),
         words=("storage driver is 'vfs'", "docker info in the container says driver 'fuse-over"),
         also=_DOWN,
@@ -86,7 +86,7 @@ FAULTS = (
     Fault(
         "F30-context",
         "docker in the container asks another daemon, and dockerd runs on vfs",
-        f"""{_VFS_UNSEEN}
+        f"""{VFS_UNSEEN}
         inside systemd-run -q --unit=another dockerd --data-root /var/lib/docker/another \\
             --exec-root /run/another --pidfile /run/another.pid --bridge none --iptables=false \\
             --config-file /dev/null -H unix:///run/another.sock --storage-driver fuse-overlayfs

@@ -110,6 +110,13 @@ def _bytes(parse: Callable[[bytes], object]) -> Callable[[Base], object]:
     return lambda on: parse(on.run(["bytes"]).stdout)
 
 
+class _Running(Pct):
+    """A runtime whose container runs, so that the answer is to the question after that."""
+
+    def init_pid(self, ctid: int) -> int:
+        return 42 if ctid else 0
+
+
 def _runtime(ask: Callable[[Pct | Lxc], object]) -> Callable[[Base], object]:
     def both(on: Base) -> None:
         ask(Pct(on))
@@ -270,7 +277,10 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         lambda on: confinement.processes(on, 42),
         b"42 comm systemd\n42 label lxc-phoenix-v2 (enforce)\n",
     ),
-    "confinement.allowed": (confinement.allowed, b"firmware 13 0\nunconfined 13 0\n"),
+    "confinement.allowed": (
+        lambda on: confinement.allowed(_Running(on), 950),
+        b"firmware 13 0\nunconfined 13 0\n",
+    ),
     "confinement.widening": (
         _text(lambda text: confinement.widening(text, text, "lxc-phoenix-v2")),
         b"profile lxc-phoenix-v2 {\n  change_profile -> **,\n  /x Ux,\n}\n",

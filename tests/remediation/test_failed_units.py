@@ -153,7 +153,8 @@ def test_in_time_leaves_out_other_times_profiles_and_our_attempts() -> None:
         return when, audit.parse(record(when, **fields))[0]
 
     inside = [at(100.0, comm="a"), at(100.5, comm="b"), at(101.5, comm="c")]
-    outside = [at(99.9, comm="d"), at(101.6, comm="e"), at(101.0, comm="gate-attempt")]
+    attempt = at(101.0, comm="gate-attempt", name="/sys/firmware/acpi/")
+    outside = [at(99.9, comm="d"), at(101.6, comm="e"), attempt]
     said = Log(1.0, (*inside, *outside))
     assert failed_units.in_time(MOUNT, said, "p") == [denial for _, denial in inside]
     assert failed_units.in_time(MOUNT, said, "q") == []

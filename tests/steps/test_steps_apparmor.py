@@ -397,11 +397,11 @@ def test_every_process_names_a_few_and_counts_the_rest(monkeypatch: pytest.Monke
 def refused(
     monkeypatch: pytest.MonkeyPatch, *allowed: str, label: str = UNDER, local: str | None = None
 ) -> tuple[str, ...]:
-    monkeypatch.setattr(confinement, "allowed", lambda _: allowed)
+    monkeypatch.setattr(confinement, "allowed", lambda *_: allowed)
     files = {FILE: PROFILE, LOCAL: local, "/proc/7/attr/apparmor/current": label}
     node = Machine(files, dict(PID))
     evidence.drain()
-    steps.refused_by_the_profile(Runtime(node), Machine(), node, 950, NAME)
+    steps.refused_by_the_profile(Runtime(node), node, 950, NAME)
     return evidence.drain().lines
 
 
