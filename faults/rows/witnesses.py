@@ -136,7 +136,8 @@ FAULTS = (
     Fault(
         "F02-device",
         "another device has the name /dev/fuse in the container",
-        "sed -i '1i lxc.mount.entry: /dev/null dev/fuse none bind,create=file 0 0' \"$conf\"; restart",
+        "sed -i '1i lxc.mount.entry: /dev/null dev/fuse none bind,create=file 0 0' \"$conf\"; "
+        "restart",
         red=(THERE,),
         words=("/dev/fuse in the container is a character device 1:3",),
         also=(MOUNT, HELLO, DENIALS, AGAIN),
