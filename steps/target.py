@@ -159,7 +159,11 @@ def _doubt(
         )
     if hidden := log.hidden(unit.began, unit.ended):
         return f"no denial of its time is known, but {hidden}"
-    if said := failed_units.refusal(container, unit.name):
+    try:
+        said = failed_units.refusal(container, unit.name)
+    except FactError as error:  # of one unit: the others are judged all the same
+        return str(error)
+    if said:
         return f"it was refused something without a record ('{said[:120]}'), as a quiet deny does"
     return ""
 

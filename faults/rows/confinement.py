@@ -84,7 +84,7 @@ FAULTS = (
         "units of the guest are refused their mounts, and the profile leaves no record of it",
         "rule 'deny mount options=(rw, move),'; restart",
         undetermined=(UNITS,),
-        words=("cannot be told", "was refused something without a record"),
+        words=("cannot be told",),
         also=(MOUNT, HELLO, DENIALS),
     ),
     Fault(
