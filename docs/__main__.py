@@ -6,7 +6,9 @@ a key of :data:`PARTS`. Everything else on a page is written by hand.
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import re
 import sys
 from collections import Counter
@@ -18,6 +20,7 @@ import msgspec
 
 import conftest as gate_options
 from bench.__main__ import main as bench
+from faults import rows
 from faults.__main__ import main as faults
 from faults.scenarios import scenarios
 from gate import report as report_options
@@ -33,6 +36,7 @@ from remediation.transport import Base, CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from types import ModuleType
 
 PAGES = Path(__file__).parent
 #: Every program with a command line of its own, by how it is called.
@@ -231,7 +235,8 @@ def _classes() -> Iterator[tuple[str, type[errors.RemediationError]]]:
     """Yield every error that can end a command, with the package it is of."""
     for module in (errors, lab_errors):
         for each in vars(module).values():
-            if inspect.isclass(each) and each.__module__ == module.__name__:
+            ours = inspect.isclass(each) and each.__module__ == module.__name__
+            if ours and issubclass(each, errors.RemediationError):
                 yield ("lab" if module is lab_errors else ""), each
 
 
@@ -266,6 +271,33 @@ def error_classes() -> str:
     )
 
 
+# -- faults
+
+
+def fault_rows() -> str:
+    """Return what the catalogue breaks, by the files of its rows, and how many faults each has."""
+    modules = [
+        importlib.import_module(f"{rows.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(rows.__path__)
+    ]
+    many = [len(module.FAULTS) for module in modules]
+    said = [(module.__doc__ or "").partition("\n")[0] for module in modules]
+    return table(
+        ("file", "what it breaks", "faults"),
+        [
+            *(
+                (f"[{module.__name__.rpartition('.')[2]}](../{_path(module)})", text, str(count))
+                for module, text, count in zip(modules, said, many, strict=True)
+            ),
+            ("", "all", str(sum(many))),
+        ],
+    )
+
+
+def _path(module: ModuleType) -> str:
+    return f"{module.__name__.replace('.', '/')}.py"
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "requirements": requirements,
     "commands": commands,
@@ -274,6 +306,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "words": words,
     "exit-codes": exit_codes,
     "error-classes": error_classes,
+    "faults": fault_rows,
 }
 
 
