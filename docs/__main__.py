@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import runpy
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-import conftest as gate_options
 from bench.__main__ import main as bench
 from faults import rows
 from faults.__main__ import main as faults
@@ -190,7 +190,8 @@ class _Recorder:
 def pytest_options() -> str:
     """Return the options that the gate adds to pytest's own."""
     recorder: Any = _Recorder()
-    gate_options.pytest_addoption(recorder)
+    # By its path: among tests, the name "conftest" may be another one's.
+    runpy.run_path(str(PAGES.parent / "conftest.py"))["pytest_addoption"](recorder)
     report_options.pytest_addoption(recorder)
     return table(("option", "meaning"), recorder.rows)
 
