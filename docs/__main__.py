@@ -48,6 +48,8 @@ PROGRAMS: Mapping[str, click.Command] = {
 }
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CTID = 950
+#: So many errors end in one exit code at most, if they are to be read beside it.
+_MANY = 5
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -237,7 +239,11 @@ def _classes() -> Iterator[tuple[str, type[errors.RemediationError]]]:
     for module in (errors, lab_errors):
         for each in vars(module).values():
             ours = inspect.isclass(each) and each.__module__ == module.__name__
-            if ours and issubclass(each, errors.RemediationError):
+            if (
+                ours
+                and issubclass(each, errors.RemediationError)
+                and each.__bases__ != (Exception,)
+            ):
                 yield ("lab" if module is lab_errors else ""), each
 
 
@@ -250,11 +256,15 @@ def exit_codes() -> str:
             (
                 str(code),
                 words[code],
-                ", ".join(f"`{each.__name__}`" for _, each in _classes() if each.exit_code == code),
+                _together([each.__name__ for _, each in _classes() if each.exit_code == code]),
             )
             for code in sorted(words)
         ),
     )
+
+
+def _together(names: Sequence[str]) -> str:
+    return "all other errors" if len(names) > _MANY else ", ".join(f"`{name}`" for name in names)
 
 
 def error_classes() -> str:
