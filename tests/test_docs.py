@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 import os
 import re
 import shlex
@@ -31,6 +32,7 @@ _PLAN = "42cdcc11aaa54700ba89722e37cef8572f90870bbf1c96fdfd9fdd37522b864b"
 #: What a reader's own machine has; everything else in a block of commands is this project's.
 _SHELL = {".", "python3", "npm", "ssh"}
 _CODE = ("commandline", "facts", "gate", "lab", "remediation", "steps", "targets")
+_FILE = re.compile(r"[a-z][\w-]*/[\w/*.-]+\.(py|feature|toml|yml)")
 _SETTING = re.compile(r"[A-Z_]+=\S*")
 
 
@@ -128,9 +130,25 @@ def test_every_relative_link_and_anchor_resolves(path: Path) -> None:
             assert anchor in anchors(there), link
 
 
+def test_pages_link_to_anchors() -> None:
+    assert len([link for path in DOCUMENTS for link in links(path) if "#" in link]) > 10
+
+
 def test_every_page_is_reachable_from_readme() -> None:
     linked = {link.partition("#")[0] for link in links(README)}
     assert {f"docs/{page.name}" for page in PAGES.glob("*.md")} <= linked
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
+def test_every_file_of_ours_that_is_named_exists(path: Path) -> None:
+    for token in inline(path):
+        if token.type == "code_inline" and _FILE.fullmatch(token.content):
+            assert list(ROOT.glob(token.content)), token.content
+
+
+def test_pages_name_files() -> None:
+    named = [t.content for path in DOCUMENTS for t in inline(path) if _FILE.fullmatch(t.content)]
+    assert len(named) > 10
 
 
 # -- commands
@@ -159,7 +177,8 @@ def require(words: list[str], config: pytest.Config) -> None:
     elif program in {"pytest", "scripts/gate"}:
         require_pytest(rest, config)
     elif program == "python":
-        assert module == "python -m docs", words
+        assert rest[0] == "-m", words
+        assert importlib.util.find_spec(rest[1]), words
     else:
         there = ROOT / program
         assert program in _SHELL or program.startswith(".venv/") or there.is_file(), words
