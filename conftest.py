@@ -55,18 +55,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="T",
-        help=f"{targets.EXPECTED}, or a name in the target file, as it stands; may be repeated. "
-        f"Without it the lab is restored, the plan applied, and {targets.DEFAULT} provisioned",
+        help=f"{targets.EXPECTED}, or a name in the target file; examined as it stands; may be "
+        f"repeated. Without it the lab is restored, the plan applied, and {targets.DEFAULT} "
+        "provisioned",
     )
     group.addoption(
         "--target-file",
         metavar="TOML",
-        help="what there is to say of targets, by name (remediation/target.py has the keys)",
+        help="file of targets, by name; docs/targets.md has the keys",
     )
     group.addoption(
         "--allow-mutation",
         action="store_true",
-        help="run the scenarios that change something on a target, too (README lists what)",
+        help="also run the scenarios that change something on a target (docs/what-changes.md)",
     )
 
 

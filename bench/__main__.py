@@ -91,11 +91,11 @@ class Clock:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--cold/--no-cold", default=True, help="Build images and boot from nothing, too.")
+@click.option("--cold/--no-cold", default=True, help="Also build images and boot from nothing.")
 def main(cold: bool) -> None:
     """Measure image build, cold up, restore, gate, bare commands, one fault and one status.
 
-    Each figure is printed as it comes. Exit 0: all were measured; 3: a stage failed.
+    Each figure is printed when it is known. Exit code 0: all were measured; 3: a stage failed.
     """
     clock, asked = Clock(), Counts()
     try:

@@ -53,8 +53,8 @@ class _Command(click.Command):
     "--target",
     "where",
     metavar="T",
-    help=f"{targets.EXPECTED}, or a name in the target file. On all but the lab only faults that "
-    f"can be taken back are run, in a container that is made for them.  [default: "
+    help=f"{targets.EXPECTED}, or a name in the target file. On all but the lab, only faults "
+    f"that can be undone are run, in a container that is created for them.  [default: "
     f"{targets.DEFAULT}]",
 )
 @click.option(
@@ -62,14 +62,14 @@ class _Command(click.Command):
     "file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     metavar="TOML",
-    help="What there is to say of targets, by name.",
+    help="File of targets, by name.",
 )
-@click.option("--allow-mutation", is_flag=True, help="Needed on all targets but the lab.")
-@click.option("--third", "part", is_flag=True, help="For each scenario one killer, as in CI.")
-@click.option("--all", "everything", is_flag=True, help="Ask all scenarios after each fault.")
-@click.option("--list", "listed", is_flag=True, help="Say which faults there are, and do nothing.")
+@click.option("--allow-mutation", is_flag=True, help="Required on all targets but the lab.")
+@click.option("--third", "part", is_flag=True, help="One fault for each scenario, as in CI.")
+@click.option("--all", "everything", is_flag=True, help="Run all scenarios after each fault.")
+@click.option("--list", "listed", is_flag=True, help="List the faults, and do nothing else.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print the kill matrix, or that list, as JSON."
+    "--json", "as_json", is_flag=True, help="Print the kill matrix, or the list, as JSON."
 )
 def main(
     ids: Sequence[str],
@@ -82,10 +82,10 @@ def main(
     listed: bool,
     as_json: bool,
 ) -> None:
-    """Break a healthy target on purpose, ask the gate, and compare.
+    """Break a healthy target on purpose, run the gate, and compare.
 
-    ID is a fault's (F15), or a pattern of some ('F3*'); without one all are run. Exit 0: each
-    fault turned red what it names and nothing else; 1: not so; 3: one could not be run.
+    ID is a fault (F15) or a pattern ('F3*'). Without one, all faults are run. Exit code 0: each
+    fault turned red what it names and nothing else; 1: one did not; 3: one could not be run.
     """
     faults, asked = chosen(ids), targets.find(where, file)
     if listed:

@@ -29,7 +29,7 @@ bridge = "lxcbr0"
 
 
 def test_from_no_container_to_a_verdict_and_back(machine: Lab, tmp_path: Path) -> None:
-    """As the README tells an administrator; Docker itself comes and goes with the plan."""
+    """As docs/getting-started.md says; Docker itself comes and goes with the plan."""
     machine.restore(READY)
     with connected(machine) as node:
         node.run(["sh", "-c", _HIDE]).require()

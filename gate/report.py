@@ -44,7 +44,7 @@ _TRACKER = re.compile(
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the results stay unrendered."""
     group = parser.getgroup("gate", "acceptance gate")
-    group.addoption("--no-report", action="store_true", help="leave the Allure results unrendered")
+    group.addoption("--no-report", action="store_true", help="do not render the Allure results")
 
 
 @pytest.hookimpl(tryfirst=True)

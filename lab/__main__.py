@@ -41,7 +41,12 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--mirror", envvar="LAB_MIRROR", default="", help="Debian archive to build from.")
+@click.option(
+    "--mirror",
+    envvar="LAB_MIRROR",
+    default="",
+    help="Debian archive to build from (default: $LAB_MIRROR, then apt's).",
+)
 @click.pass_context
 def main(ctx: click.Context, mirror: str) -> None:
     """Build, boot and reset the nested-LXC CI VM.
@@ -74,20 +79,22 @@ def _of_machine(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @main.command()
-@click.option("--release", default="", help="Debian's on the node (default: the machine's own).")
+@click.option(
+    "--release", default="", help="Debian release of the node (default: the machine's own)."
+)
 @click.option(
     "--container-release",
     "container_releases",
     multiple=True,
     default=(recipe.DEFAULT_RELEASE,),
     show_default=True,
-    help="Debian release whose container templates the node must have; may be repeated.",
+    help="Debian release whose container templates the node must have. May be repeated.",
 )
-@click.option("--keep", is_flag=True, help="Leave a running machine alone, however old.")
+@click.option("--keep", is_flag=True, help="Leave a running machine alone, even if it is outdated.")
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Say what the node would be made of; do nothing, and ask nobody.",
+    help="Show what the node would be made of. Does nothing, contacts nobody.",
 )
 @click.pass_obj
 @_of_machine
@@ -100,7 +107,7 @@ def up(
     keep: bool,
     dry_run: bool,
 ) -> None:
-    """Bring the machine up; builds what is missing, finds what is there."""
+    """Start the machine. Builds what is missing, uses what exists."""
     if dry_run:
         require_releases(release or machine.release, *container_releases)
         _show_recipe(lab.images(machine), release or machine.release)
@@ -122,7 +129,7 @@ def template(lab: Lab, *, machine: Machine, release: str) -> None:
 @main.command()
 @click.pass_obj
 def status(lab: Lab) -> None:
-    """Show what there is; exit code 3 if no machine is running."""
+    """Show machine, image, snapshots and templates. Exit code 3: no machine is running."""
     _show(lab)
     sys.exit(0 if lab.running else 3)
 
@@ -150,7 +157,7 @@ def reset(lab: Lab, snapshot: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def snapshot(lab: Lab, name: str) -> None:
-    """Keep the node as it is now under NAME."""
+    """Keep the node as it is now, under NAME."""
     with lab.steps(f"snapshot {name}"):
         lab.snapshot(name)
 

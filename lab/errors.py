@@ -32,7 +32,7 @@ PACKAGES = {
 
 
 class LabError(RemediationError):
-    """The lab could not do what it was asked; whatever was started for it is stopped."""
+    """The lab could not do this; everything that it started is stopped."""
 
 
 class MissingProgram(LabError):
@@ -40,11 +40,11 @@ class MissingProgram(LabError):
 
 
 class NoSpace(LabError):
-    """There is too little room for the images."""
+    """The disk has too little room for the images."""
 
 
 class NoSources(LabError):
-    """This machine's apt names no archive of Debian proper."""
+    """apt on this machine names no archive of Debian proper."""
 
 
 class Unreachable(LabError):

@@ -59,11 +59,13 @@ _only = click.option(
     multiple=True,
     callback=_known,
     metavar="ID",
-    help=f"Only the actions of this clause, or of all that begin so (STEP-2); may be repeated. "
-    f"There are {', '.join(docker_in_lxc.CLAUSES)}.",
+    help=f"Only the actions of this clause, or of all clauses that begin so (STEP-2). May be "
+    f"repeated. There are {', '.join(docker_in_lxc.CLAUSES)}.",
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-_yes = click.option("--yes", "-y", is_flag=True, help="Do not ask before anything is done.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_yes = click.option(
+    "--yes", "-y", is_flag=True, help="Do not ask before anything is stopped or removed."
+)
 
 
 class _Commands(click.Group):
@@ -92,7 +94,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Docker in an unprivileged LXC container: the plan, shown, applied and taken back.
+    """Show, apply, verify and roll back the plan "Docker in Unprivileged LXC".
 
     \b
     Examples:
@@ -105,12 +107,12 @@ def main() -> None:
     \b
     Exit codes:
       0    done; status: no drift; plan: shown, whatever it shows
-      1    status: drift; apply: drift was left over, and all was taken back;
-           you were asked and said no, and nothing was changed
+      1    status: drift, or a run that was cut off; apply: drift was left,
+           and all was rolled back; you said no, and nothing was changed
       2    wrong usage
       3    the target could not be reached or read, or is in use
-      5    what was changed could not all be taken back, or somebody had
-           changed it since; rehearse: something differs
+      5    not everything could be rolled back, or somebody changed it
+           since; rehearse: something differs
       130  interrupted (Ctrl-C)
     """  # noqa: D301 - click's mark for lines that are not to be wrapped
 
@@ -153,10 +155,10 @@ def _consent(price: Sequence[str], *, yes: bool) -> None:
 @main.command()
 @with_target
 def create(aim: Target) -> None:
-    """Create and start the container, from the file's template.
+    """Create and start the container from the target file's template.
 
-    The file is the target file. Refused if the container is there. One that was created but cannot
-    be started is destroyed again; nothing else here ever destroys it: pct destroy does.
+    Refused if the container exists. A container that was created but cannot be started is destroyed
+    again. No other command here destroys it; pct destroy does.
     """
     with target.opened(aim, tell=console.tell) as runtime:
         argv = aim.creation(aim.ctid, features=docker_in_lxc.FEATURES)
@@ -174,7 +176,7 @@ def create(aim: Target) -> None:
 @_json
 @with_target
 def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
-    """Show what apply would change, as unified diffs; changes nothing."""
+    """Show what apply would change, as unified diffs. Changes nothing."""
     with _opened(aim, only) as (runtime, make):
         the_plan = looking(make(), runtime.node)
         found = the_plan.drifts()
@@ -251,9 +253,9 @@ def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
 )
 @with_target
 def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_backup: bool) -> None:
-    """Apply the plan; an error takes back what was changed.
+    """Apply the plan. On an error, roll back what was changed.
 
-    What AppArmor denies meanwhile, to whomever on the node, is shown as it comes.
+    Denials of AppArmor, of anyone on the node, are shown while it runs.
     """
     with _opened(aim, only) as (runtime, make):
         the_plan = make()
@@ -296,16 +298,16 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
 @click.option(
     "--force",
     is_flag=True,
-    help="Overwrite what somebody changed since the plan was applied; a copy is kept.",
+    help="Overwrite what somebody changed since apply. A copy is kept.",
 )
 @with_target
 def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force: bool) -> None:
-    """Take back what apply changed, in reverse order.
+    """Roll back what apply changed, in reverse order.
 
-    Exit code 5: not all could be taken back, or somebody changed it since.
+    Exit code 5: not everything could be rolled back, or somebody changed it since.
 
-    Where the container has moved to another node of the cluster, the node's part alone; exit
-    code 3 says that the container's is left.
+    If the container has moved to another node of the cluster, only the node's part is rolled back.
+    Exit code 3 then says that the container's part is left.
     """
     left: list[str] = []
     with _opened(aim) as (runtime, make):
@@ -352,10 +354,10 @@ def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
 @_json
 @with_target
 def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
-    """Show what differs from the plan; changes nothing.
+    """Show what differs from the plan. Changes nothing.
 
-    Action by action, and whether a run did not end.
-    Exit code 0: no drift; 1: drift, or a run that did not end; 3: not all could be asked.
+    Shows each action, and whether a run was cut off. Exit code 0: no drift; 1: drift, or a run that
+    was cut off; 3: not everything could be checked.
     """
     with _opened(aim, only) as (runtime, make):
         the_plan = looking(make(), runtime.node)
@@ -406,9 +408,9 @@ def _cut_off(journal: Journal, ctid: int) -> str:
 @_json
 @with_target
 def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
-    """Apply, take back, compare with before, apply again.
+    """Apply, roll back, compare with before, apply again.
 
-    Exit code 5, and the plan stays taken back, if anything differs from before.
+    If anything differs from before, the plan stays rolled back (exit code 5).
     """
     with _opened(aim) as (runtime, make):
         the_plan = make()
@@ -426,7 +428,7 @@ def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
 
 @main.group()
 def journal() -> None:
-    """Read what was there before, or let a change stay."""
+    """Read the before-images, or let a change stay."""
 
 
 @contextmanager
@@ -439,7 +441,7 @@ def _journal(aim: Target) -> Iterator[tuple[Journal, Transport]]:
 @_json
 @with_target
 def show(aim: Target, as_json: bool) -> None:
-    """Show what was done, line by line; the states themselves are in the export."""
+    """Show what was done, line by line. The before-images themselves are in the export."""
     with _journal(aim) as (the_journal, _):
         lines = [msgspec.to_builtins(line) for line in the_journal.lines()]
     if as_json:
@@ -454,8 +456,8 @@ def show(aim: Target, as_json: bool) -> None:
 def export(aim: Target, *, with_secrets: bool) -> None:
     """Write the whole journal to standard output, one JSON object a line.
 
-    With all before-images; large contents, which lie beside the journal, are included. Secrets in
-    them are masked, so that the output can be shown to somebody; a copy to restore from needs
+    All before-images are included, also large contents, which lie beside the journal. Secrets are
+    masked, so that you can show the output to somebody. A copy to restore from needs
     --with-secrets.
     """
     with _journal(aim) as (the_journal, _):
@@ -466,16 +468,16 @@ def export(aim: Target, *, with_secrets: bool) -> None:
 
 @journal.command()
 @click.argument("actions", nargs=-1, metavar="[ACTION]...")
-@click.option("--all", "every", is_flag=True, help="Everything that is not taken back.")
+@click.option("--all", "every", is_flag=True, help="Every action that is not rolled back.")
 @_yes
 @with_target
 def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> None:
-    """Let what the plan has changed stay, and be done with it.
+    """Let a change of the plan stay, for good.
 
-    For what can never be taken back any more (its container was destroyed, its file is gone), or
-    was changed by somebody on purpose. Nothing is changed but the journal: rollback passes these
-    actions over, and what was there before stays in it, to be read. An ACTION is named as status
-    names it; the container need not be there.
+    For what can never be rolled back (its container was destroyed, its file is gone), or what
+    somebody changed on purpose. Only the journal changes: rollback skips these actions, and their
+    before-images stay there to be read. Name an ACTION as status names it. The container need not
+    exist.
     """
     if every and actions:
         raise UsageError("either name what is to stay, or say --all")

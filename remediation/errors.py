@@ -36,17 +36,17 @@ class RemediationError(Exception):
 
 
 class UsageError(RemediationError):
-    """The question was put wrongly: an unknown target, option or container."""
+    """The command line or the target file is wrong: an unknown target, option or container."""
 
     exit_code = 2
 
 
 class TransportError(RemediationError):
-    """The command could not be run, or nobody can say how it ended."""
+    """A command could not be run, or it is not known how it ended."""
 
 
 class LimitExceeded(TransportError):
-    """A command took too long or printed too much, and was ended.
+    """A command passed its deadline or its limit of output, and was stopped.
 
     Args:
         machine: where it ran.
@@ -61,11 +61,11 @@ class LimitExceeded(TransportError):
 
 
 class Unreachable(TransportError):
-    """There is no connection to the machine, and none could be made."""
+    """There is no connection to the machine, and none could be made; waiting does not help."""
 
 
 class Elsewhere(TransportError):
-    """The container is on another node of the cluster, whose name is ``node``."""
+    """The container is on another node of the cluster, called ``node``."""
 
     def __init__(self, text: str, node: str) -> None:
         self.node = node
@@ -73,7 +73,7 @@ class Elsewhere(TransportError):
 
 
 class CommandFailed(RemediationError):
-    """The command ran and ended with another exit code than it must."""
+    """A command ran and failed: its exit code is not the expected one."""
 
     def __init__(self, result: CommandResult, hint: str = "") -> None:
         self.result = result
@@ -86,11 +86,11 @@ class CommandFailed(RemediationError):
 
 
 class FactError(RemediationError):
-    """The command ran, but its answer is not one that can be read."""
+    """A command ran, but its answer cannot be read, or what it says rules out the next step."""
 
 
 class Busy(FactError):
-    """Something else is at work on what would be changed; nothing of it is begun."""
+    """Something else is at work on what would be changed; nothing was changed."""
 
 
 class LockedError(RemediationError):
@@ -98,11 +98,11 @@ class LockedError(RemediationError):
 
 
 class NotClean(RemediationError):
-    """An earlier run left before-images; they must be rolled back or kept first."""
+    """An earlier run was cut off, or a newer plan shares the node; roll that back first."""
 
 
 class VerifyFailed(RemediationError):
-    """An action was applied, or rolled back, and its state is still another one.
+    """An action was applied or rolled back, and its state is not what it must be.
 
     ``drifts`` are the files whose content is another one: from what must be to what is.
     """
@@ -115,7 +115,7 @@ class VerifyFailed(RemediationError):
 
 
 class Meddled(RemediationError):
-    """Somebody changed what a rollback would overwrite; nothing was taken back.
+    """Somebody changed what a rollback would overwrite; nothing was rolled back.
 
     ``changes`` holds, by the action's name, the difference from what the plan had left there.
     """
@@ -134,7 +134,7 @@ class Meddled(RemediationError):
 
 
 class RollbackFailed(RemediationError):
-    """Not everything could be taken back; ``failures`` names each undo that failed."""
+    """Not everything could be rolled back; ``failures`` names each step that failed."""
 
     exit_code = 5
 

@@ -49,32 +49,32 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A node, the container on it that is asked about, and how things are done there.
 
     Attributes:
-        host: a host name or an alias of ``~/.ssh/config``; ``lab`` or ``local``.
-        ctid: the container.
-        port: of the SSH server; what is not given here, ``~/.ssh/config`` says.
-        user: whom to log in as; root if nobody says.
-        identity: file of the private key.
+        host: host name or alias of ``~/.ssh/config``; or ``lab``, or ``local``.
+        ctid: id of the container.
+        port: port of the SSH server. Without it, ``~/.ssh/config`` decides.
+        user: user to log in as. Without it, ``~/.ssh/config`` decides, then root.
+        identity: file of the private key, on the machine where you type.
         jump: jump hosts, ``[USER@]HOST[:PORT]``, separated by commas.
-        sudo: whether commands on the node go through ``sudo -n``.
-        runtime: what manages the containers; ``auto`` looks.
+        sudo: run every command on the node with ``sudo -n``.
+        runtime: what manages the containers: ``pct``, ``lxc``, or ``auto``, which prefers ``pct``.
         reserved: ids of containers that may be created and destroyed; never ``ctid``.
-        template: volume of the template they are made from, by ``pct create``.
-        storage: where their root goes.
-        bridge: the bridge of their network card.
-        create: command line that creates one instead, stopped and not privileged, with
-            ``{ctid}`` in place of its id: where there is no ``pct``, it is needed.
-        provision: command line that provisions a container, with ``{ctid}`` in place of its
-            id; empty: ``phoenix create {ctid}`` where there is a ``phoenix``, and else
-            ``create`` and the plan.
-        repository: the checkout of phoenix on the node.
-        backups: directory of the backups; empty: ``pvesm`` is asked.
-        backup_age: how old a backup may be (hours).
-        audit: where denials are read, auditd's log or the kernel itself; ``auto`` looks.
-        image: what Docker runs to show that it works: a hello-world, which greets.
-        registry: what it is pulled from, as it stands before its name
-            (``registry.example:5000/library``); empty: Docker's own, or its mirror.
-        digest: which image that has to be, ``sha256:…`` as ``docker pull`` shows it; empty: any
-            image of that name.
+        template: volume of the template that ``pct create`` makes these containers from.
+        storage: storage for their root.
+        bridge: bridge of their network card.
+        create: command line that creates a container instead of ``pct create``, stopped and
+            unprivileged, with ``{ctid}`` in place of its id. Without ``pct`` it is required.
+        provision: command line that provisions a container, with ``{ctid}`` in place of its id.
+            Without it: ``phoenix create {ctid}`` if the node has phoenix, else ``create`` and
+            the plan.
+        repository: directory of phoenix's checkout on the node.
+        backups: directory of the backups. Without it, ``pvesm`` names the storages.
+        backup_age: highest age of a backup (hours).
+        audit: where denials are read: ``auditd``, ``kernel``, or ``auto``, which looks.
+        image: image that Docker runs to show that it works; it must greet as hello-world does.
+        registry: what precedes the image's name, as ``registry.example:5000/library``. Without it,
+            Docker's own registry or its mirror.
+        digest: digest that this image must have, ``sha256:…`` as ``docker pull`` shows it.
+            Without it, any image of that name counts.
     """
 
     host: str

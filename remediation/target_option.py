@@ -34,14 +34,14 @@ def with_target(
         "where",
         metavar="T",
         help=f"{target.EXPECTED}, or a name in the target file.  [default: {target.DEFAULT}, "
-        "a test VM on this machine, built and started if it is not there]",
+        "a test VM on this machine, built and started if needed]",
     )
     @click.option(
         "--target-file",
         "file",
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
         metavar="TOML",
-        help="What there is to say of targets, by name.",
+        help="File of targets, by name.",
     )
     @functools.wraps(command)
     def found(*args: _P.args, **kwargs: _P.kwargs) -> None:

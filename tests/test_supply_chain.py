@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).resolve().parents[1]
-_SCRIPTS = [_ROOT / "README.md", *sorted((_ROOT / "scripts").iterdir())]
+_PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
+_SCRIPTS = [*_PAGES, *sorted((_ROOT / "scripts").iterdir())]
 
 
 def test_workflow_actions_are_pinned_by_commit_and_may_only_read() -> None:
