@@ -130,10 +130,10 @@ EXITS: dict[str, Any] = {
     "error with changes": meddled,
     "diff": lambda: console.difference(HOSTILE, drift(), "is", "should be"),
     "outcomes": lambda: console.outcomes(
-        [Outcome(HOSTILE, "VAL-1", changed=True, reason=HOSTILE)], as_json=False
+        [Outcome("one", HOSTILE, "VAL-1", changed=True, reason=HOSTILE)], as_json=False
     ),
     "outcomes in JSON": lambda: console.outcomes(
-        [Outcome("\x9b\u202e\x1b", "VAL-1", changed=True, reason="\x7f")], as_json=True
+        [Outcome("one", "\x9b\u202e\x1b", "VAL-1", changed=True, reason="\x7f")], as_json=True
     ),
     "status": lambda: console.status(
         [(Step(Flag("one"), ON), drift())],
