@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -121,6 +122,7 @@ def journalled() -> None:
 
 class _Plan:
     unasked = (HOSTILE,)
+    journal = SimpleNamespace(ctid=950)
 
 
 EXITS: dict[str, Any] = {
