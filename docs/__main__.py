@@ -84,8 +84,8 @@ def _actions() -> dict[str, list[str]]:
     plan = docker_in_lxc.plan(Pct(_Node()), _CTID, tell=lambda _: None)
     found: dict[str, list[str]] = {}
     for step in plan.steps:
-        then = "".join(f"; then: {consequence.name}" for consequence in step.then)
-        name = step.action.name.replace(f"container {_CTID}", "the container")
+        then = "".join(f"; then: {consequence.title}" for consequence in step.then)
+        name = step.action.title.replace(f"container {_CTID}", "the container")
         where = step.on.machine.removesuffix(f" {_CTID}").removesuffix(f" {_CTID} on the node")
         found.setdefault(step.action.requirement, []).append(
             f"{name} ({'node' if where == _Node.machine else 'container'}){then}"

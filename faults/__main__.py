@@ -140,10 +140,10 @@ def _show(faults: Iterable[Fault], *, as_json: bool) -> None:
             [
                 {
                     "id": fault.id,
-                    "description": fault.title,
-                    "not compliant": fault.red,
+                    "title": fault.title,
+                    "not_compliant": fault.red,
                     "undetermined": fault.undetermined,
-                    "on a real target": fault.safe,
+                    "on_real_target": fault.safe,
                 }
                 for fault in faults
             ]

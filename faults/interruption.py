@@ -6,7 +6,7 @@ counts them, and at the chosen one does the damage, once. As a program it is one
 what it is to do it reads, as a JSON array of texts, from a line of its standard input, so that it
 can be started ahead::
 
-    echo '["950", "nesting tunable", "apply", "record:1:0.5:0.1:sh -c", "killed"]' |
+    echo '["950", "nesting-tunable", "apply", "record:1:0.5:0.1:sh -c", "killed"]' |
         python -m faults.interruption
 """
 
@@ -250,10 +250,10 @@ def connected(lab: Lab) -> Iterator[Ssh]:
 
 
 def one_action(points: Points, ctid: int, action: str) -> Plan:
-    """Return the plan of one action, or of all if none is named, whose stages are heard."""
+    """Return the plan of one action, by its id, or of all if it is empty; its stages are heard."""
     plan = docker_in_lxc.plan(Pct(as_root(points, sudo=False)), ctid, tell=lambda _: None)
-    chosen = [step for step in plan.steps if action in {"", step.action.name}]
-    asleep = [step for step in plan.asleep if action in {"", step.action.name}]
+    chosen = [step for step in plan.steps if action in {"", step.action.id}]
+    asleep = [step for step in plan.asleep if action in {"", step.action.id}]
     return replace(plan, steps=chosen, asleep=asleep, whole=not action, at=points.at)
 
 

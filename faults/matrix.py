@@ -76,7 +76,7 @@ def as_json(results: Sequence[Result]) -> bytes:
     document = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "ran": [r.id for r in results],
-        "not run": _not_run(results),
+        "not_run": _not_run(results),
         "faults": faults,
         "killed": by,
         "survived": [title for title, ids in by.items() if not ids],

@@ -6,11 +6,11 @@ must be the truth, ``apply`` refuse, ``rollback`` succeed, everything be as befo
 and a second ``rollback`` find nothing.
 
 ``SWEEP=all pytest faults/ -k interruption`` is all of it, ``SWEEP=killed,cut`` that of two kinds,
-``SWEEP=power,tunable`` one kind at the actions with that word, ``SWEEP=rollback`` the way back,
-``SWEEP=undo,close`` the points of two stages, ``SWEEP=quarters`` those at a quarter and at three
-quarters of a command's time, ``SWEEP=1/11`` the first of eleven parts of each action's, to spread
-all of it over as many nights. Without SWEEP it is that of two actions, and one at a quarter: a file
-on the node, and the package.
+``SWEEP=power,tunable`` one kind at the actions with that word in their ids, ``SWEEP=rollback`` the
+way back, ``SWEEP=undo,close`` the points of two stages, ``SWEEP=quarters`` those at a quarter and
+at three quarters of a command's time, ``SWEEP=1/11`` the first of eleven parts of each action's, to
+spread all of it over as many nights. Without SWEEP it is that of two actions, and one at a quarter:
+a file on the node, and the package.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from faults.interruption import (
     one_action,
 )
 from remediation import witness
+from remediation.action import Place
 from remediation.errors import NotClean
 from remediation.lock import Lock
 from remediation.runtime import Pct, wait_until_booted
@@ -72,8 +73,8 @@ _PARTS = [part for part in map(re.compile(r"(\d+)/(\d+)").fullmatch, _ASKED) if 
 _FIRST, _EVERY = (int(n) for n in _PARTS[0].groups()) if _PARTS else (1, 1 if _ASKED else 11)
 _OTHERS = {*KINDS, *WAYS, *STAGES, "quarters", "all", *(part[0] for part in _PARTS)}
 _WORDS = [word for word in _ASKED if word not in _OTHERS]
-#: The one on the node that restarts the container, by a part of its name.
-_OPTIONS = "has its features"
+#: The one on the node that restarts the container.
+_OPTIONS = "container-options"
 #: Under the plan's profile, and still on its former driver, dockerd does not start: systemd gives
 #: up after some tries, and only then is the state one that can be compared.
 _STEADY = """
@@ -85,7 +86,7 @@ exit 1
 #: Under the plan's profile, and on its former driver, Docker had failed; after a rollback it may be
 #: stopped instead. It ran neither before nor after: that is what there is to compare.
 _NOT_RUNNING = re.compile(r"container: active docker\.(service|socket) loaded failed ")
-_PART = ("nesting tunable", "fuse-overlayfs is installed")
+_PART = ("nesting-tunable", "fuse-overlayfs-package")
 #: What the containers are that runs are cut off in: with Docker on its default driver, and without.
 BASES = (states.DOCKER, states.PLAIN)
 #: Each case adds to the journal, which each command line reads whole: so many, and back (cases).
@@ -97,7 +98,7 @@ _EARLY = re.compile(rf"AssertionError: {ENDED} (?P<seconds>[0-9.]+) s")
 
 @dataclass(frozen=True)
 class Case:
-    """One run to be cut off."""
+    """One run to be cut off; ``action`` is the action's id."""
 
     action: str
     way: str
@@ -117,16 +118,18 @@ def _interruptible(lab: Lab, base: str) -> tuple[dict[str, bool], set[str]]:
     """Put the lab back to :func:`faults.states.bare`.
 
     Returns:
-        The actions that there is something to do for, in order, and whether each is deep: what it
-        changes is in the container, or restarts it; and the names of all that there are.
+        The ids of the actions that there is something to do for, in order, and whether each is
+        deep: what it changes is in the container, or restarts it; and the ids of all there are.
     """
     states.bare(lab, base)
     with connected(lab) as ssh:
         drifts = one_action(Points(ssh), CTID, "").drifts()
-        node = ssh.machine
-    inside = {s.action.name: s.on.machine != node for s, drift in drifts if drift is not None}
-    deep = {name: within or _OPTIONS in name for name, within in inside.items()}
-    return deep, {step.action.name for step, _ in drifts}
+    deep = {
+        step.action.id: step.place is Place.CONTAINER or step.action.id == _OPTIONS
+        for step, drift in drifts
+        if drift is not None
+    }
+    return deep, {step.action.id for step, _ in drifts}
 
 
 def _sweeps(lab: Lab, runs: Runs) -> Iterator[Sweep]:
@@ -136,20 +139,20 @@ def _sweeps(lab: Lab, runs: Runs) -> Iterator[Sweep]:
     for base in BASES if _ASKED else BASES[:1]:
         there, steps = _interruptible(lab, base)
         every |= steps
-        asked = [name for name in there if name not in known and _is_asked(name)]
+        asked = [action for action in there if action not in known and _is_asked(action)]
         known |= there.keys()
-        for name in there:
-            if name in asked:
+        for action in there:
+            if action in asked:
                 lab.snapshot("before-action")
-                sweep = Sweep(lab, runs, name, deep=there[name])
+                sweep = Sweep(lab, runs, action, deep=there[action])
                 yield sweep
                 sweep.go_on()
-                asked.remove(name)
+                asked.remove(action)
             elif asked and _ASKED:  # a part of some actions does without the others
-                _apply(lab, name)
+                _apply(lab, action)
     assert known == every or not _ASKED, f"never anything to do for {sorted(every - known)}"
-    nobody = [word for word in _WORDS if not any(word in name for name in known)]
-    assert not nobody, f"no action's name has {nobody}; they are: {sorted(known)}"
+    nobody = [word for word in _WORDS if not any(word in action for action in known)]
+    assert not nobody, f"no action's id has {nobody}; they are: {sorted(known)}"
     assert set(_PART) <= known, f"of {_PART} there are only {sorted(known)}"
 
 
@@ -264,7 +267,7 @@ class Sweep:
         self._once: set[str] = set()
         self._since = 0  # cases since the machine was put back
         self._booted = False  # after a power cut: then the container does not run
-        self._starts = _OPTIONS in action  # its before-image says whether the container ran
+        self._starts = action == _OPTIONS  # its before-image says whether the container ran
         self._before = self._look()
 
     def _look(self) -> dict[str, str]:

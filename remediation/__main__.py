@@ -39,9 +39,9 @@ from remediation.plan import require_known
 from remediation.target_option import with_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from remediation.journal import Entry
+    from remediation.journal_entries import Entry
     from remediation.plan import Plan
     from remediation.runtime import Runtime
     from remediation.target import Target
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 def _known(_: click.Context, __: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse what no plan has an action for; a node may have fewer."""
-    require_known(asked, docker_in_lxc.CLAUSES)
+    require_known(asked, docker_in_lxc.CLAUSES, docker_in_lxc.ACTIONS)
     return asked
 
 
@@ -59,8 +59,10 @@ _only = click.option(
     multiple=True,
     callback=_known,
     metavar="ID",
-    help=f"Only the actions of this clause, or of all clauses that begin so (STEP-2). May be "
-    f"repeated. There are {', '.join(docker_in_lxc.CLAUSES)}.",
+    help="Only the actions of this clause, of all clauses that begin so (STEP-2), or the one with "
+    "this id. May be repeated. There are "
+    + ", ".join([*docker_in_lxc.CLAUSES, *docker_in_lxc.ACTIONS])
+    + ".",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _yes = click.option(
@@ -185,6 +187,7 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         console.print_json(
             {
+                "ctid": aim.ctid,
                 "changes": [
                     {
                         **console.identity(step),
@@ -193,16 +196,16 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
                     }
                     for step, drift in drifts
                 ],
-                "price": price,
-                "not asked": list(the_plan.unasked),
+                "side_effects": price,
+                "unchecked": list(the_plan.unasked),
             }
         )
         return
     for step, drift in drifts:
         action = step.action
-        console.line(f"{action.requirement}  {action.name}  ({step.on.machine})", "bold")
+        console.line(f"{action.requirement}  {action.title}  ({step.on.machine})", "bold")
         console.difference("", drift, "is", "should be")
-    for consequence in dict.fromkeys(c.name for step, _ in drifts for c in step.then):
+    for consequence in dict.fromkeys(c.title for step, _ in drifts for c in step.then):
         out.print(Text(f"then: {consequence}", style="bold"))
     for sentence in price:
         console.line(f"on the way: {sentence}", "yellow")
@@ -334,7 +337,7 @@ def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
         Elsewhere: a run was cut off in the container. Until it is taken back nothing is applied,
             and without the profile on the node it does not start: it has to come back first.
     """
-    known = {step.action.name for step in of_node.steps}
+    known = {step.action.id for step in of_node.steps}
     theirs = [e for e in of_node.journal.entries() if e.action not in known]
     if not all(entry.complete for entry in theirs):
         raise moved
@@ -362,7 +365,9 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     with _opened(aim, only) as (runtime, make):
         the_plan = looking(make(), runtime.node)
         journal, busy = the_plan.journal, Lock.of(runtime.node).owner()
-        entries = {entry.action: entry for entry in journal.entries()}
+        entries = {
+            entry.action: entry if busy else entry.without_a_run() for entry in journal.entries()
+        }
         interrupted = journal.interrupted()
         torn = journal.torn and not busy  # a run that is writing has not cut it off
         if interrupted is not None and not busy:  # first: what follows may not be answered
@@ -445,9 +450,17 @@ def show(aim: Target, as_json: bool) -> None:
     with _journal(aim) as (the_journal, _):
         lines = [msgspec.to_builtins(line) for line in the_journal.lines()]
     if as_json:
-        console.print_json([{k: v for k, v in line.items() if k != "state"} for line in lines])
+        console.print_json(
+            [{k: v for k, v in line.items() if k != "state"} | _titled(line) for line in lines]
+        )
     else:
         console.journal(the_journal.path, lines)
+
+
+def _titled(line: dict[str, Any]) -> dict[str, str]:
+    """Return the title of the action that a line is of, if it is of one."""
+    action = line.get("action")
+    return {"title": docker_in_lxc.title(action, line["ctid"])} if action else {}
 
 
 @journal.command()
@@ -476,22 +489,24 @@ def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> 
 
     For what can never be rolled back (its container was destroyed, its file is gone), or what
     somebody changed on purpose. Only the journal changes: rollback skips these actions, and their
-    before-images stay there to be read. Name an ACTION as status names it. The container need not
-    exist.
+    before-images stay there to be read. Name an ACTION by its id, or by its title as status shows
+    it. The container need not exist.
     """
     if every and actions:
         raise UsageError("either name what is to stay, or say --all")
     doing = f"let stay what was changed of container {aim.ctid}"
     # Held while it is asked, too: what is shown is what is let go.
     with _journal(aim) as (the_journal, node), Lock.of(node).held(doing):
-        names = [entry.action for entry in the_journal.entries()]
-        if not names:
+        ids = [entry.action for entry in the_journal.entries()]
+        if not ids:
             out.print(f"nothing is to be taken back of container {aim.ctid}")
             return
         if not every and not actions:
-            raise UsageError(f"name what is to stay, or say --all: {_quoted(names)}")
-        chosen = the_journal.named(names if every else actions)
-        _consent([_stays(entry) for entry in chosen], yes=yes)
+            raise UsageError(f"name what is to stay, or say --all: {_quoted(ids)}")
+        by_title = {docker_in_lxc.title(each, aim.ctid): each for each in ids}
+        named = [by_title.get(each, each) for each in actions]
+        chosen = the_journal.named(ids if every else named)
+        _consent([_stays(the_journal, entry) for entry in chosen], yes=yes)
         the_journal.accept(entry.action for entry in chosen)
         left = [entry.action for entry in the_journal.entries()]
     out.print(
@@ -502,13 +517,14 @@ def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> 
         out.print(f"still to be taken back: {_quoted(left)}", soft_wrap=True)
 
 
-def _quoted(names: Sequence[str]) -> str:
+def _quoted(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _stays(entry: Entry) -> str:
+def _stays(of: Journal, entry: Entry) -> str:
+    title = docker_in_lxc.title(entry.action, of.ctid)
     return (
-        f"{entry.action} (on {entry.machine}, changed {entry.at}): stays as it is, and rollback "
+        f"{title} (on {of.name(entry.place)}, changed {entry.at}): stays as it is, and rollback "
         "will not take it back"
     )
 

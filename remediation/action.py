@@ -8,6 +8,7 @@ earlier ``rollback`` was cut off.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -35,8 +36,12 @@ class Action(Protocol[Before]):
     """One desired state that can be captured, checked, applied and rolled back."""
 
     @property
-    def name(self) -> str:
-        """What a reader calls it; unique in a plan, and the key of its journal entry."""
+    def id(self) -> str:
+        """What programs call it, for ever: unique in a plan, and the key of its journal entry."""
+
+    @property
+    def title(self) -> str:
+        """What people call it; it may be reworded at any time."""
 
     @property
     def requirement(self) -> str:
@@ -134,37 +139,56 @@ class Simple:
         return []
 
 
+class Place(StrEnum):
+    """The machine that an action changes: the node, or the container that the plan is for."""
+
+    NODE = "node"
+    CONTAINER = "container"
+
+
 @dataclass(frozen=True)
 class Consequence:
     """A reload or restart: it runs once, at the end, if an action that needs it changed.
 
     Args:
-        name: what a reader calls it.
+        id: what programs call it; two with the same id are one.
+        title: what people call it.
         run: does it.
-        back: does it on the way back, if that is something else, given the images of all that
-            was undone, by their actions' names.
+        back: does it on the way back, if that is something else, given the before-images of all
+            actions that were rolled back, by their actions' ids.
     """
 
-    name: str
+    id: str
+    title: str = field(compare=False)
     run: Callable[[], None] = field(default=lambda: None, compare=False)
     back: Callable[[Mapping[str, Any]], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Step:
-    """An action, the machine it works on, and what follows a change and its undoing."""
+    """An action, the machine it works on, and what follows a change and its undoing.
+
+    Args:
+        action: what is done.
+        on: reaches the machine.
+        then: what follows a change.
+        then_back: what follows its rollback, if that is something else.
+        place: which machine it is: the name that ``on`` has for it is for people.
+    """
 
     action: Action[Any]
     on: Transport
     then: tuple[Consequence, ...] = ()
     then_back: tuple[Consequence, ...] = ()
+    place: Place = Place.NODE
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one action: ``changed`` or not, and why."""
+    """What became of one action or consequence: ``changed`` or not, and why."""
 
-    name: str
+    id: str
+    title: str
     requirement: str
     changed: bool
     reason: str

@@ -30,13 +30,15 @@ class FileEdit(Simple):
     """A file's content is what ``edit`` makes of it; mode, owner and attributes stay.
 
     Args:
-        name: what a reader calls it.
+        id: the key of its journal entries.
+        title: what people call it.
         requirement: the clause it implements.
         path: the file; where it is absent ``edit`` gets None and the file is made with mode 644.
         edit: returns the desired content; applied twice it changes nothing more.
     """
 
-    name: str
+    id: str
+    title: str
     requirement: str
     path: str
     edit: Callable[[bytes | None], bytes] = field(compare=False)
@@ -98,7 +100,8 @@ class FileEdit(Simple):
 class Directory(Simple):
     """A directory exists (mode 755); taken back only if it was made here and is empty again."""
 
-    name: str
+    id: str
+    title: str
     requirement: str
     path: str
 
@@ -124,7 +127,10 @@ class Directory(Simple):
 
 @dataclass(frozen=True)
 class ProfileState:
-    """A profile's file, and the binary policy that the kernel holds for it (empty: none)."""
+    """A profile's file, and the binary policy that the kernel holds for it (empty: none).
+
+    Stored in journals: its fields are a schema (tests/remediation/test_stored_states.py).
+    """
 
     file: FileState
     policy: bytes
@@ -138,7 +144,8 @@ class Profile(Simple):
     again, it would leave what runs unconfined until its restart.
     """
 
-    name: str
+    id: str
+    title: str
     requirement: str
     profile: str
     path: str
@@ -201,7 +208,7 @@ class Profile(Simple):
 
     @property
     def _file(self) -> FileEdit:
-        return FileEdit(self.name, self.requirement, self.path, lambda _: self.content)
+        return FileEdit(self.id, self.title, self.requirement, self.path, lambda _: self.content)
 
     def _unload(self, on: Transport) -> None:
         if users := apparmor.processes_under(on, self.profile):
@@ -219,6 +226,8 @@ class OptionsState:
     The last one tells whether a restart is due; it is no part of what must be equal, since a
     configuration that was replaced before the plan without a restart comes back to nobody. Nor
     are Docker's ``containers`` that ran in it, which its restart ends: they may do so themselves.
+
+    Stored in journals: its fields are a schema (tests/remediation/test_stored_states.py).
     """
 
     file: FileState
@@ -236,7 +245,8 @@ class ContainerOptions(Simple):
     and start: Proxmox writes it anew at every stop, in its own form, and at no start.
 
     Args:
-        name: what a reader calls it.
+        id: the key of its journal entries.
+        title: what people call it.
         requirement: the clause it implements.
         path: the container's configuration.
         edit: returns the desired configuration; applied twice it changes nothing more.
@@ -253,7 +263,8 @@ class ContainerOptions(Simple):
         normalised: whether every stop writes the file anew, in Proxmox's normal form.
     """
 
-    name: str
+    id: str
+    title: str
     requirement: str
     path: str
     edit: Callable[[bytes | None], bytes] = field(compare=False)
@@ -388,10 +399,10 @@ class ContainerOptions(Simple):
         if not self.running():
             return []
         if before is not None and not before.running:
-            return [f"{self.name}: it is stopped, as it was before the plan"]
+            return [f"{self.title}: it is stopped, as it was before the plan"]
         if before is not None and self.effective() == before.effective:
             return []
-        return [f"{self.name}: it is restarted"]
+        return [f"{self.title}: it is restarted"]
 
     @contextmanager
     def _stopped(self, *, due: bool, start: bool | None = None) -> Iterator[None]:
@@ -414,7 +425,7 @@ class ContainerOptions(Simple):
 
     @property
     def _file(self) -> FileEdit:
-        return FileEdit(self.name, self.requirement, self.path, self.edit)
+        return FileEdit(self.id, self.title, self.requirement, self.path, self.edit)
 
     def _back(self, now: FileState, before: FileState) -> FileState:
         """Return what the file is on the way back: as before, but for newer disks and snapshots.

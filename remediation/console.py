@@ -11,6 +11,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from remediation import docker_in_lxc
+from remediation.journal_entries import Life
 from remediation.masking import mask
 from remediation.output import Console
 from remediation.printable import cut, in_json, one_line, printable
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from remediation.action import Drift, Outcome, Step
-    from remediation.journal import Entry
+    from remediation.journal_entries import Entry
     from remediation.plan import Plan
     from remediation.rehearsal import Stage
 
@@ -91,9 +93,14 @@ def difference(name: str, drift: Drift, is_: str, should: str, *, to: Console = 
 
 
 def identity(step: Step) -> dict[str, str]:
-    """Return which action, of which clause, on which machine."""
+    """Return which action, of which clause, on which machine: the node, or the container."""
     action = step.action
-    return {"requirement": action.requirement, "action": action.name, "machine": step.on.machine}
+    return {
+        "id": action.id,
+        "title": action.title,
+        "requirement": action.requirement,
+        "machine": step.place,
+    }
 
 
 def outcomes(found: Sequence[Outcome], *, as_json: bool) -> None:
@@ -106,7 +113,7 @@ def outcomes(found: Sequence[Outcome], *, as_json: bool) -> None:
         done = (
             Text("changed", style="yellow") if outcome.changed else Text("unchanged", style="dim")
         )
-        table.add_row(outcome.requirement, _cell(outcome.name), done, _cell(outcome.reason))
+        table.add_row(outcome.requirement, _cell(outcome.title), done, _cell(outcome.reason))
     _print(table)
 
 
@@ -121,39 +128,49 @@ def status(
     as_json: bool,
 ) -> None:
     """Print each action's drift and what the journal holds of it."""
+    ctid = plan.journal.ctid
     if as_json:
+        lives = {action: entry.life for action, entry in entries.items()}
         rows = [
             {
                 **identity(step),
                 "drift": mask(drift.summary) if drift else None,
-                "journal": _held(entries.get(step.action.name)),
+                "journal": lives.get(step.action.id),
             }
             for step, drift in drifts
         ]
         print_json(
             {
+                "ctid": ctid,
                 "actions": rows,
-                "to take back": [
-                    {"action": entry.action, "machine": entry.machine, "at": entry.at}
+                "pending_rollback": [
+                    {
+                        "id": entry.action,
+                        "title": docker_in_lxc.title(entry.action, ctid),
+                        "machine": entry.place,
+                        "at": entry.at,
+                        "journal": entry.life,
+                    }
                     for entry in entries.values()
                 ],
                 "unfinished": unfinished,
-                "last line cut off": torn,
-                "in use": busy,
-                "not asked": list(plan.unasked),
+                "journal_truncated": torn,
+                "locked_by": busy or None,
+                "unchecked": list(plan.unasked),
             }
         )
         return
     table = _table("requirement", "action", "", "journal", "drift")
     for step, drift in drifts:
         state = Text("drift", style="red") if drift else Text("ok", style="green")
-        held = _held(entries.get(step.action.name))
+        held = _held(entries.get(step.action.id))
         summary = _cell(drift.summary if drift else "")
-        table.add_row(step.action.requirement, _cell(step.action.name), state, held, summary)
-    asked = {step.action.name for step, _ in drifts}
-    for entry in [entry for name, entry in entries.items() if name not in asked]:
+        table.add_row(step.action.requirement, _cell(step.action.title), state, held, summary)
+    asked = {step.action.id for step, _ in drifts}
+    for entry in [entry for action, entry in entries.items() if action not in asked]:
         state = Text("not asked", style="yellow")
-        table.add_row("", _cell(entry.action), state, _held(entry), "")
+        title = _cell(docker_in_lxc.title(entry.action, ctid))
+        table.add_row("", title, state, _held(entry), "")
     _print(table)
     not_asked(plan)
     if entries:
@@ -170,7 +187,10 @@ def status(
 def _held(entry: Entry | None) -> str:
     if entry is None:
         return ""
-    return "can be taken back" if entry.complete else "cut off; can be taken back"
+    cut_off = "cut off; can be taken back"
+    return {Life.PENDING: "being changed", Life.INTERRUPTED: cut_off}.get(
+        entry.life, "can be taken back"
+    )
 
 
 def not_asked(plan: Plan) -> None:
@@ -199,8 +219,9 @@ def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
         return
     table = _table("at", "container", "", "action", "machine")
     for each in lines:
-        kind = "left as it is" if each.get("accepted") else each["kind"]
-        told = (each["at"], each["ctid"], kind, each.get("action", ""), each.get("machine", ""))
+        kind = "left as it is" if each["kind"] == "accepted" else each["kind"].replace("_", " ")
+        title = docker_in_lxc.title(each.get("action", ""), each["ctid"])
+        told = (each["at"], each["ctid"], kind, title, each.get("machine", ""))
         table.add_row(*map(_cell, told))
     _print(table)
 

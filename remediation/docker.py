@@ -34,6 +34,8 @@ class DockerState:
     does at boot (``not-found`` where there is no Docker yet); ``drivers`` are those with a
     directory; ``containers`` those that run, which may end by themselves; ``images`` the drivers
     of which Docker knows images, which a Docker that is gone leaves, too.
+
+    Stored in journals: its fields are a schema (tests/remediation/test_stored_states.py).
     """
 
     settings: FileState
@@ -52,7 +54,8 @@ class StorageDriver(Simple):
     dockerd refuses to start when it finds the layers of two drivers.
     """
 
-    name: str
+    id: str
+    title: str
     requirement: str
     driver: str
     path: str
@@ -232,7 +235,7 @@ class StorageDriver(Simple):
 
     @property
     def _file(self) -> FileEdit:
-        return FileEdit(self.name, self.requirement, self.path, self.edit)
+        return FileEdit(self.id, self.title, self.requirement, self.path, self.edit)
 
 
 _NOT_FOUND = "not-found"

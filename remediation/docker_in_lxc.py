@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from remediation import config, files, startable
-from remediation.action import Consequence, Step
+from remediation.action import Consequence, Place, Step
 from remediation.actions import ContainerOptions, Directory, FileEdit, OptionsState, Profile
 from remediation.docker import DockerState, StorageDriver, running_containers, start_again
 from remediation.engine import Engine, is_in_the_kernel
@@ -61,13 +61,42 @@ REPOSITORY = "/usr/local/phoenix_hypervisor"
 SETUP_SCRIPT = "bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh"
 INSTALL_SCRIPT = "bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh"
 CONTAINERS = "etc/phoenix_lxc_configs.json"
-#: What there are actions for, with phoenix and a container: known before anybody is asked.
-CLAUSES = ("STEP-1.1", "STEP-1.2", "STEP-2.1", "STEP-2.2", "STEP-3.1", "STEP-3.2")
+#: Every action there is, with phoenix and a container, in the plan's order: its id, its title, and
+#: the clause that it implements. A title may be reworded. An id may not, and is never used again
+#: for something else: journals on nodes hold it, and by it a before-image finds its way back.
+ACTIONS = {
+    "setup-script": ("setup script carries the tunable", "STEP-1.1"),
+    "nesting-tunable": ("nesting tunable", "STEP-1.2"),
+    "repository-profile": ("repository's profile carries the rules", "STEP-2.1"),
+    "apparmor-profile": ("profile is deployed and loaded", "STEP-2.2"),
+    "container-options": ("container {ctid} has its features and its profile", "STEP-2.2"),
+    "install-script": ("install script", "STEP-3.1"),
+    "container-description": (
+        "container {ctid} is described with its features and profile",
+        "STEP-3.2",
+    ),
+    "fuse-overlayfs-package": ("fuse-overlayfs is installed", "STEP-3.1"),
+    "docker-settings-directory": ("Docker's settings have a directory", "STEP-3.1"),
+    "docker-storage-driver": (f"Docker uses {DRIVER}", "STEP-3.1"),
+    "docker-engine": ("Docker is installed", "STEP-3.1"),
+}
+#: What there are actions for: known before anybody is asked.
+CLAUSES = tuple(sorted({clause for _, clause in ACTIONS.values()}))
 
 
 def content(name: str) -> str:
     """Return a text that the plan writes, by its name in ``remediation/content``."""
     return (package_files("remediation") / "content" / name).read_text()
+
+
+def title(action: str, ctid: int) -> str:
+    """Return what people call an action, by its id; of one that there is not, the id."""
+    return ACTIONS[action][0].format(ctid=ctid) if action in ACTIONS else action
+
+
+def _named(action: str, ctid: int = 0) -> tuple[str, str, str]:
+    """Return an action's id, title and clause, with which each is made."""
+    return action, title(action, ctid), ACTIONS[action][1]
 
 
 def plan(
@@ -136,29 +165,20 @@ def _unasked(runtime: Runtime, ctid: int, state: str) -> str:
 def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:
     """Steps 1.1, 2.1 and 3.1: what stands in the checkout."""
 
-    def edit(name: str, requirement: str, path: str, how: Callable[[bytes | None], bytes]) -> Step:
-        return Step(FileEdit(name, requirement, f"{repository}/{path}", how), node)
+    def edit(action: str, path: str, how: Callable[[bytes | None], bytes]) -> Step:
+        return Step(FileEdit(*_named(action, ctid), f"{repository}/{path}", how), node)
 
     return [
-        edit("setup script carries the tunable", "STEP-1.1", SETUP_SCRIPT, setup_script),
-        edit(
-            "repository's profile carries the rules", "STEP-2.1", f"etc/apparmor/{PROFILE}", profile
-        ),
-        edit("install script", "STEP-3.1", INSTALL_SCRIPT, install_script),
-        edit(
-            f"container {ctid} is described with its features and profile",
-            "STEP-3.2",
-            CONTAINERS,
-            lambda text: described(text, ctid),
-        ),
+        edit("setup-script", SETUP_SCRIPT, setup_script),
+        edit("repository-profile", f"etc/apparmor/{PROFILE}", profile),
+        edit("install-script", INSTALL_SCRIPT, install_script),
+        edit("container-description", CONTAINERS, lambda text: described(text, ctid)),
     ]
 
 
 def _apparmor(node: Transport) -> list[Step]:
     """Steps 1.2, 1.3 and 2.2: what AppArmor reads, and what the kernel holds."""
-    deployed = Profile(
-        "profile is deployed and loaded", "STEP-2.2", PROFILE, PROFILE_PATH, profile(None)
-    )
+    deployed = Profile(*_named("apparmor-profile"), PROFILE, PROFILE_PATH, profile(None))
 
     def reload() -> None:
         _require(node, ["systemctl", "reload", "apparmor"], "journalctl -u apparmor -n 20")
@@ -170,10 +190,10 @@ def _apparmor(node: Transport) -> list[Step]:
 
     return [
         Step(
-            FileEdit("nesting tunable", "STEP-1.2", TUNABLE_PATH, lambda _: TUNABLE),
+            FileEdit(*_named("nesting-tunable"), TUNABLE_PATH, lambda _: TUNABLE),
             node,
-            (Consequence("reload AppArmor", reload),),
-            (Consequence("reload AppArmor", reload_back),),
+            (Consequence("reload-apparmor", "reload AppArmor", reload),),
+            (Consequence("reload-apparmor", "reload AppArmor", reload_back),),
         ),
         Step(deployed, node),
     ]
@@ -183,8 +203,7 @@ def _options(runtime: Runtime, ctid: int) -> Step:
     """What the plan forgot: the container's features, and the profile's assignment to it."""
     pct, container = isinstance(runtime, Pct), runtime.inside(ctid)
     options = ContainerOptions(
-        f"container {ctid} has its features and its profile",
-        "STEP-2.2",
+        *_named("container-options", ctid),
         runtime.config_path(ctid),
         container_options if pct else partial(lxc_options, runtime.node),
         partial(config.put_back, keys=OPTIONS if pct else LXC_OPTIONS, fuse=not pct),
@@ -199,21 +218,21 @@ def _options(runtime: Runtime, ctid: int) -> Step:
     )
 
     def resume(undone: Mapping[str, Any]) -> None:
-        start_again(container, undone[options.name].containers)
+        start_again(container, undone[options.id].containers)
 
-    back = Consequence(f"Docker's containers in {container.machine} as before", back=resume)
+    what = f"Docker's containers in {container.machine} as before"
+    back = Consequence("resume-docker-containers", what, back=resume)
     return Step(options, runtime.node, then_back=(back,))
 
 
-def _options_before(runtime: Runtime, ctid: int, journal: Journal) -> OptionsState | None:
-    name = _options(runtime, ctid).action.name
-    before: OptionsState | None = journal.before(name, ContainerOptions.before)
+def _options_before(journal: Journal) -> OptionsState | None:
+    before: OptionsState | None = journal.before("container-options", ContainerOptions.before)
     return before
 
 
 def _stopped(runtime: Runtime, ctid: int, journal: Journal) -> bool:
     """Whether the container does not run, since it did not before the plan."""
-    before = _options_before(runtime, ctid, journal)
+    before = _options_before(journal)
     return before is not None and not before.running and runtime.state(ctid) == "stopped"
 
 
@@ -222,7 +241,7 @@ def _awake(
     runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
 ) -> Iterator[None]:
     """Start a container that is stopped, and stop it again, unless it ran before the plan."""
-    before = _options_before(runtime, ctid, journal)
+    before = _options_before(journal)
     try:
         _start(runtime, ctid, tell)
         yield
@@ -250,27 +269,28 @@ def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[St
     """Step 3 in a container that exists: the packages, and Docker's settings."""
     container = runtime.inside(ctid)
     storage = replace(_storage(), elsewhere=partial(profile_elsewhere, runtime.node))
-    engine = Engine(
-        "Docker is installed", "STEP-3.1", (DRIVER,), lambda on: data_root(on.read(DAEMON_JSON))
-    )
+    engine = Engine(*_named("docker-engine"), (DRIVER,), lambda on: data_root(on.read(DAEMON_JSON)))
 
     def resume(undone: Mapping[str, Any]) -> None:
-        storage.resume(container, undone[storage.name])
+        storage.resume(container, undone[storage.id])
 
     def restart() -> None:
         if is_in_the_kernel(container):
             _shutdown(runtime, ctid)
             _start(runtime, ctid, tell)
 
-    back = Consequence(f"Docker in {container.machine} as before", back=resume)
-    gone = Consequence(f"{container.machine} without anything of Docker's running", restart)
+    back = Consequence("resume-docker", f"Docker in {container.machine} as before", back=resume)
+    what = f"{container.machine} without anything of Docker's running"
+    gone = Consequence("restart-container", what, restart)
+    package = Package(*_named("fuse-overlayfs-package"), DRIVER)
+    directory = Directory(*_named("docker-settings-directory"), "/etc/docker")
     return [
-        Step(Package("fuse-overlayfs is installed", "STEP-3.1", DRIVER), container),
-        Step(Directory("Docker's settings have a directory", "STEP-3.1", "/etc/docker"), container),
-        Step(storage, container, then_back=(back,)),
+        Step(package, container, place=Place.CONTAINER),
+        Step(directory, container, place=Place.CONTAINER),
+        Step(storage, container, then_back=(back,), place=Place.CONTAINER),
         # Docker itself comes last: its package starts it, and on its first start it would take
         # another driver, whose layers it then does not leave. It finds its settings instead.
-        Step(engine, container, then_back=(gone,)),
+        Step(engine, container, then_back=(gone,), place=Place.CONTAINER),
     ]
 
 
@@ -306,9 +326,8 @@ def _mounts(rule: str, root: str) -> bool:
 
 
 def _storage() -> StorageDriver:
-    return StorageDriver(
-        f"Docker uses {DRIVER}", "STEP-3.1", DRIVER, DAEMON_JSON, daemon_json, data_root
-    )
+    named = _named("docker-storage-driver")
+    return StorageDriver(*named, DRIVER, DAEMON_JSON, daemon_json, data_root)
 
 
 def settings_before_and_after(node: Transport, ctid: int) -> tuple[bytes, bytes | None] | None:
@@ -321,7 +340,7 @@ def settings_before_and_after(node: Transport, ctid: int) -> tuple[bytes, bytes 
     """
     journal = Journal(node, ctid)
     for entry in journal.entries():
-        if entry.action == _storage().name:
+        if entry.action == _storage().id:
             before, after = entry.before, entry.images[-1].after
             return (
                 journal.image(before, DockerState).settings.content,

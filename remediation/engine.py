@@ -89,6 +89,8 @@ class EngineState:
     """What installing Docker brings, what of it was there, and whether its group was.
 
     ``there`` holds those of :data:`LEFT` that are there, and what is directly in them.
+
+    Stored in journals: its fields are a schema (tests/remediation/test_stored_states.py).
     """
 
     packages: PackageState
@@ -104,13 +106,15 @@ class Engine(Simple):
     of its user's (images, containers, volumes) is never deleted but moved aside.
 
     Args:
-        name: what a reader calls it.
+        id: the key of its journal entries.
+        title: what people call it.
         requirement: the clause it implements.
         after: packages that the plan installs before it: see :class:`Package`.
         root: where Docker will keep its data, by the settings that are there.
     """
 
-    name: str
+    id: str
+    title: str
     requirement: str
     after: tuple[str, ...] = ()
     root: Callable[[Transport], str] = field(default=lambda _: DATA[0], compare=False)
@@ -245,7 +249,7 @@ class Engine(Simple):
         # Recommended packages are left out, so what is needed is named: since Debian 13 the
         # client is a package of its own, and no image is pulled without certificates.
         beside = ("docker-cli", "ca-certificates")
-        return Package(self.name, self.requirement, "docker.io", beside, self.after)
+        return Package(self.id, self.title, self.requirement, "docker.io", beside, self.after)
 
 
 def is_in_the_kernel(on: Transport) -> bool:

@@ -49,6 +49,8 @@ class FileState:
 
     ``kind`` is ``absent``, ``file``, ``link`` or ``directory``; ``mtime`` a Unix time as
     decimal text, exact to the nanosecond; an empty ``mtime`` means now.
+
+    Stored in journals: its fields are a schema (tests/remediation/test_stored_states.py).
     """
 
     kind: str = "absent"

@@ -1,24 +1,28 @@
 """The durable list of before-images on the node: one JSON object a line, to be read with less.
 
-``/var/lib/docker-lxc-gate/journal.jsonl`` (root only) is only ever added to. Format version 2::
+``/var/lib/docker-lxc-gate/journal.jsonl`` (root only) is only ever added to. Format version 3::
 
-    {"v":2,"at":"2026-11-24T18:30:00Z","ctid":950,"kind":"before","action":"…","machine":"…","state":…}
-    {"v":2,"at":"…","ctid":950,"kind":"after","action":"…","machine":"…","state":…}
-    {"v":2,"at":"…","ctid":950,"kind":"finished"}
-    {"v":2,"at":"…","ctid":950,"kind":"rolling back"}
-    {"v":2,"at":"…","ctid":950,"kind":"undone","action":"…"}
-    {"v":2,"at":"…","ctid":950,"kind":"cut"}
+    {"v":3,"at":"2026-11-24T18:30:00Z","ctid":950,"kind":"before","action":"nesting-tunable","machine":"node","state":…}
+    {"v":3,"at":"…","ctid":950,"kind":"after","action":"nesting-tunable","machine":"node","state":…}
+    {"v":3,"at":"…","ctid":950,"kind":"finished"}
+    {"v":3,"at":"…","ctid":950,"kind":"rolling_back"}
+    {"v":3,"at":"…","ctid":950,"kind":"rolled_back","action":"nesting-tunable"}
+    {"v":3,"at":"…","ctid":950,"kind":"accepted","action":"nesting-tunable"}
+    {"v":3,"at":"…","ctid":950,"kind":"cut"}
 
 and at each line's end its ``"sum"``, by which damage is noticed (:mod:`remediation.journal_lines`).
+``action`` is an action's id, never its title; ``machine`` is ``node``, or ``container``, which is
+the one of the line's ``ctid``. Lines of version 2 are read, too, and a journal may hold lines of
+both versions (:mod:`remediation.journal_former`).
 
 ``before`` is on the disk, synced, before the change that it is about is begun; ``after`` when
-the change is complete; ``undone`` when it is taken back and looked at (``"last":true``: only what
-the last run had done, since that failed; ``"accepted":true``: it was not taken back, and is to
-stay). A run and a rollback end in ``finished``; while anything is not undone, another last line is
-of a run that did not end. A line without its end (the disk was full, the power went) does not
-count: what was changed before it stands in the whole lines, and of a ``before`` without its end
-nothing was changed. Whoever writes next ends it with ``cut``, on the same line, so that being cut
-off at that leaves again a line without its end.
+the change is complete; ``rolled_back`` when it is rolled back and looked at (``"last":true``: only
+what the last run had done, since that failed); ``accepted`` when it is to stay. What an entry goes
+through is drawn in :class:`remediation.journal_entries.Life`. A run and a rollback end in
+``finished``; while an entry is open, another last line is of a run that did not end. A line without
+its end (the disk was full, the power went) does not count: what was changed before it stands in the
+whole lines, and of a ``before`` without its end nothing was changed. Whoever writes next ends it
+with ``cut``, on the same line, so that being cut off at that leaves again a line without its end.
 
 In a state bytes are ``{"text": …}``, or ``{"base64": …}`` where they are no text, or, when they
 are many, ``{"sha256": …, "size": …}`` and lie in ``contents/`` under that name. A name or an
@@ -30,20 +34,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from remediation import journal_lines
+from remediation import journal_entries, journal_lines
+from remediation.action import Place
 from remediation.errors import FactError, UsageError
-from remediation.journal_lines import VERSION, After, Before, Finished, Undone
+from remediation.journal_lines import VERSION
 from remediation.transport import LIMIT, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from remediation.journal_entries import Entry
     from remediation.journal_lines import Line
     from remediation.transport import Transport
 
@@ -57,41 +62,6 @@ _APPEND = (
     'sync "$1/journal.jsonl"; sync "$1"'
 )
 _STORE = 'set -e; umask 077; mkdir -p -- "$(dirname -- "$1")"'
-
-
-@dataclass(frozen=True)
-class Image:
-    """What an action found, and what it left, or None if it did not come to its end."""
-
-    before: Any
-    after: Any = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An action that has not been taken back, with an image for each run that changed it.
-
-    The images are as they stand in the journal: see :meth:`Journal.image`. A run that did not
-    come to its end leaves its image to the next one. ``at`` is when it was first changed, ``path``
-    the file that it is about, if it is about one, ``line`` where the first of its images stands.
-    """
-
-    action: str
-    machine: str
-    images: tuple[Image, ...]
-    at: str = field(default="", compare=False)
-    path: str = field(default="", compare=False)
-    line: int = field(default=0, compare=False)
-
-    @property
-    def before(self) -> Any:
-        """What was there before any run."""
-        return self.images[0].before
-
-    @property
-    def complete(self) -> bool:
-        """Whether the last change was made to its end."""
-        return self.images[-1].after is not None
 
 
 class Journal:
@@ -162,14 +132,11 @@ class Journal:
                 "with that line taken out, what the others hold can be taken back"
             ) from error
         except journal_lines.OtherFormat as error:
-            raise FactError(
-                f"{where}: written in format {error}, this program knows {VERSION}; "
-                "use the version that wrote it. Nothing was changed"
-            ) from error
+            raise FactError(f"{where}: {error}. Nothing was changed") from error
 
     def entries(self) -> list[Entry]:
-        """Return what has not been taken back, oldest first; the first before-image counts."""
-        return _open(self.lines(), self.ctid)
+        """Return the open entries, oldest first; of each the first before-image counts."""
+        return journal_entries.entries(self.lines(), self.ctid)
 
     def named(self, actions: Iterable[str]) -> list[Entry]:
         """Return the entries of these actions, oldest first.
@@ -210,18 +177,19 @@ class Journal:
         A line without its end adds nothing: what was changed before it stands in whole lines, and
         they leave the run open.
         """
-        return _unfinished(self.lines(), self.ctid)
+        return journal_entries.unfinished(self.lines(), self.ctid)
 
     def interrupted(self) -> int | None:
         """Return the container, any of the node's, whose run did not end; None if all did."""
         lines = self.lines()
         ctids = dict.fromkeys([self.ctid, *(line.ctid for line in lines)])
-        return next((ctid for ctid in ctids if _unfinished(lines, ctid)), None)
+        return next((ctid for ctid in ctids if journal_entries.unfinished(lines, ctid)), None)
 
     def newer(self) -> list[int]:
         """Return the containers whose plans were applied after this one's and still are."""
         lines = self.lines()
-        began = {ctid: _began(lines, ctid) for ctid in dict.fromkeys(x.ctid for x in lines)}
+        ctids = dict.fromkeys(line.ctid for line in lines)
+        began = {ctid: journal_entries.began(lines, ctid) for ctid in ctids}
         mine = began.get(self.ctid)
         if mine is None:
             return []
@@ -230,27 +198,28 @@ class Journal:
     # -- writing
 
     def record(
-        self, images: Sequence[tuple[str, str, Any]], paths: Mapping[str, str] | None = None
+        self, images: Sequence[tuple[str, Place, Any]], paths: Mapping[str, str] | None = None
     ) -> None:
         """Add before-images, each of an action, on a machine; returns when all are on the disk.
 
         Args:
-            images: an action's name, the machine, and its state there.
+            images: an action's id, which machine it changes, and its state there.
             paths: of an action that is about one, its path: what is taken back must be the same.
 
         Raises:
             FactError: they are too large to be kept; nothing was written.
         """
         kept = {
-            name: msgspec.to_builtins(image, builtin_types=(bytes,)) for name, _, image in images
+            action: msgspec.to_builtins(image, builtin_types=(bytes,))
+            for action, _, image in images
         }
-        weights = {name: _weight(image) for name, image in kept.items()}
+        weights = {action: _weight(image) for action, image in kept.items()}
         if sum(weights.values()) > _HEAVIEST:
-            name = max(weights, key=lambda each: weights[each])
+            action = max(weights, key=lambda each: weights[each])
             raise FactError(
                 f"the before-images are too large for {self.path} on {self._node.machine}: "
                 f"{sum(weights.values())} bytes, and {_HEAVIEST >> 20} MiB are allowed. The "
-                f"largest is that of {name!r}, with {weights[name]} bytes. Nothing was changed"
+                f"largest is that of {action!r}, with {weights[action]} bytes. Nothing was changed"
             )
         lines = []
         for image in images:
@@ -258,13 +227,13 @@ class Journal:
             lines.append(self._image("before", *image) | ({"path": path} if path else {}))
         self._append(lines)
 
-    def complete(self, action: str, machine: str, after: Any) -> None:
+    def complete(self, action: str, place: Place, after: Any) -> None:
         """Note that an action is done, and what it left."""
-        self._append([self._image("after", action, machine, after)])
+        self._append([self._image("after", action, place, after)])
 
-    def _image(self, kind: str, action: str, machine: str, image: Any) -> dict[str, Any]:
+    def _image(self, kind: str, action: str, place: Place, image: Any) -> dict[str, Any]:
         state = self._stored(msgspec.to_builtins(image, builtin_types=(bytes,)))
-        return {"kind": kind, "action": action, "machine": machine, "state": state}
+        return {"kind": kind, "action": action, "machine": place, "state": state}
 
     def finish(self) -> None:
         """Note that the run ended well."""
@@ -272,17 +241,17 @@ class Journal:
 
     def roll_back(self) -> None:
         """Note that a rollback begins."""
-        self._append([{"kind": "rolling back"}])
+        self._append([{"kind": "rolling_back"}])
 
-    def undone(self, actions: Iterable[str], *, last: bool, ended: bool) -> None:
-        """Note what has been taken back and looked at.
+    def rolled_back(self, actions: Iterable[str], *, last: bool, ended: bool) -> None:
+        """Note what has been rolled back and looked at.
 
         Args:
             actions: which.
             last: only what the last run had changed; earlier ones still hold.
             ended: whether nothing is left that would have to be taken back.
         """
-        kind = {"kind": "undone", "last": True} if last else {"kind": "undone"}
+        kind = {"kind": "rolled_back", "last": True} if last else {"kind": "rolled_back"}
         lines = [{**kind, "action": action} for action in actions]
         self._append([*lines, {"kind": "finished"}] if ended else lines)
 
@@ -297,7 +266,7 @@ class Journal:
         """
         accepted = [entry.action for entry in self.named(actions)]
         ended = len(accepted) == len(self.entries()) or not self.unfinished()
-        lines = [{"kind": "undone", "action": action, "accepted": True} for action in accepted]
+        lines = [{"kind": "accepted", "action": action} for action in accepted]
         self._append([*lines, {"kind": "finished"}] if ended else lines)
 
     def keep(self, action: str, content: bytes) -> str:
@@ -307,6 +276,10 @@ class Journal:
         self._node.run(["sh", "-c", _STORE, "keep", path]).require()
         self._node.write(path, content, 0o600)
         return path
+
+    def name(self, place: Place) -> str:
+        """Return what people call a machine of this container's plan."""
+        return self.machine if place is Place.NODE else f"container {self.ctid}"
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
         self.lines()
@@ -402,37 +375,6 @@ def _name(text: str) -> str | dict[str, str]:
         raw = text.encode(errors="surrogateescape")
         return {"name": base64.b64encode(raw).decode()}
     return text
-
-
-def _open(lines: list[Line], ctid: int) -> list[Entry]:
-    found: dict[str, Entry] = {}
-    for number, line in enumerate(lines, 1):
-        if line.ctid != ctid or not isinstance(line, Before | After | Undone):
-            continue
-        action, entry = line.action, found.get(line.action)
-        if isinstance(line, Before) and (entry is None or entry.complete):
-            images = (*(entry.images if entry else ()), Image(line.state))
-            first = entry or Entry(action, line.machine, (), line.at, line.path, number)
-            found[action] = replace(first, machine=line.machine, images=images)
-        elif isinstance(line, After) and entry is not None:
-            done = replace(entry.images[-1], after=line.state)
-            found[action] = replace(entry, images=(*entry.images[:-1], done))
-        elif isinstance(line, Undone) and entry is not None:
-            if line.last and entry.images[:-1]:
-                found[action] = replace(entry, images=entry.images[:-1])
-            else:
-                found.pop(action)
-    return list(found.values())
-
-
-def _unfinished(lines: list[Line], ctid: int) -> bool:
-    mine = [line for line in lines if line.ctid == ctid]
-    return bool(_open(lines, ctid)) and not isinstance(mine[-1], Finished)
-
-
-def _began(lines: list[Line], ctid: int) -> int | None:
-    """Return where the oldest of a container's open before-images stands."""
-    return min((entry.line for entry in _open(lines, ctid)), default=None)
 
 
 def _now() -> str:

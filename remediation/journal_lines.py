@@ -4,7 +4,8 @@ A line ends in ``,"sum":"0123456789abcdef"}``: the first 16 hex digits of the SH
 it would be without that, ``}`` in its place. It is a line's own: one that is damaged can be taken
 out, and the others can still be read. Of a line that was cut off, the sum at the end of its
 ``cut`` is of all that stands before it, torn words included. Lines that an earlier program wrote
-have none, and are read as they are.
+have none, and are read as they are. A line of the former format is handed out in today's words
+(:mod:`remediation.journal_former`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from remediation import journal_former
+from remediation.action import Place  # noqa: TC001 - msgspec reads the annotation
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VERSION = 2
+VERSION = 3
 #: The end of a line that was cut off, but for the sum; no whole line of another kind ends so.
 _CUT = b'"kind":"cut"}'
 #: In a text of JSON its quotes would be escaped: only a line's own end looks like this.
@@ -35,16 +39,19 @@ class Line(
 ):
     """What every line says: the format, when, and of which container's plan."""
 
-    v: Literal[2]
+    v: Literal[3]
     at: str
     ctid: int
 
 
 class Before(Line, frozen=True, tag="before"):
-    """What an action found, if it is of a file, where; on the disk before the change is begun."""
+    """What an action found, if it is of a file, where; on the disk before the change is begun.
+
+    ``action`` is its id; ``machine`` the node, or the container whose ``ctid`` the line has.
+    """
 
     action: str
-    machine: str
+    machine: Place
     state: Any
     path: str = ""
 
@@ -53,7 +60,7 @@ class After(Line, frozen=True, tag="after"):
     """What an action left, when it was done."""
 
     action: str
-    machine: str
+    machine: Place
     state: Any
 
 
@@ -61,19 +68,25 @@ class Finished(Line, frozen=True, tag="finished"):
     """A run or a rollback came to its end."""
 
 
-class RollingBack(Line, frozen=True, tag="rolling back"):
+class RollingBack(Line, frozen=True, tag="rolling_back"):
     """A rollback begins."""
 
 
-class Undone(Line, frozen=True, tag="undone"):
-    """An action was taken back, or only its last run (``last``), or is left so (``accepted``)."""
+class RolledBack(Line, frozen=True, tag="rolled_back"):
+    """An action was rolled back and looked at, or only its last run (``last``)."""
 
     action: str
     last: bool = False
-    accepted: bool = False
 
 
-_DECODER = msgspec.json.Decoder(Before | After | Finished | RollingBack | Undone)
+class Accepted(Line, frozen=True, tag="accepted"):
+    """What an action changed is to stay."""
+
+    action: str
+
+
+_KINDS: Any = Before | After | Finished | RollingBack | RolledBack | Accepted
+_DECODER = msgspec.json.Decoder(_KINDS)
 
 
 class _Any(msgspec.Struct):
@@ -83,7 +96,17 @@ class _Any(msgspec.Struct):
 
 
 class OtherFormat(Exception):
-    """A line of a format that is not ours; says of which."""
+    """A line of a format that is none of ours; says of which, and what to do."""
+
+    def __init__(self, version: object) -> None:
+        newer = isinstance(version, int) and version > VERSION
+        super().__init__(
+            f"written in format {version!r} by a newer docker-lxc-gate, this one knows formats up "
+            f"to {VERSION}: use the newer one"
+            if newer
+            else f"written in format {version!r}, this program knows {journal_former.VERSION} and "
+            f"{VERSION}: use the version that wrote it"
+        )
 
 
 class Damaged(Exception):
@@ -110,8 +133,12 @@ def read(line: bytes) -> Line | None:
         return None
     try:
         version = msgspec.json.decode(body, type=_Any).v
+        if version == journal_former.VERSION:
+            told = {"v": VERSION, **journal_former.read(body)}
+            former: Line = msgspec.convert(told, _KINDS)
+            return former
         if version != VERSION:
-            raise OtherFormat(f"{version!r}")
+            raise OtherFormat(version)
         found: Line = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Damaged(str(error)) from error

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from remediation import apparmor
+from remediation.action import Place
 from remediation.actions import Profile
 from remediation.ahead import Ahead, Argv, question
 from remediation.docker import DRIVER_IN_USE, StorageDriver, without_docker
@@ -29,14 +30,14 @@ def looking(plan: Plan, node: Transport) -> Plan:
         node: where its journal lies.
     """
     ctid, directory = plan.journal.ctid, plan.journal.directory
-    foreseen = {node.machine: [question(lambda on: Journal(on, ctid, directory).lines())]}
-    places = {node.machine: node}
+    foreseen = {Place.NODE: [question(lambda on: Journal(on, ctid, directory).lines())]}
+    places = {Place.NODE: node}
     for step in plan.steps:
-        places[step.on.machine] = step.on
-        foreseen.setdefault(step.on.machine, []).extend(_asked(step.action))
-    ahead = {name: Ahead(on, filter(None, foreseen[name])) for name, on in places.items()}
-    steps = [replace(step, on=ahead[step.on.machine]) for step in plan.steps]
-    return replace(plan, steps=steps, journal=Journal(ahead[node.machine], ctid, directory))
+        places[step.place] = step.on
+        foreseen.setdefault(step.place, []).extend(_asked(step.action))
+    ahead = {place: Ahead(on, filter(None, foreseen[place])) for place, on in places.items()}
+    steps = [replace(step, on=ahead[step.place]) for step in plan.steps]
+    return replace(plan, steps=steps, journal=Journal(ahead[Place.NODE], ctid, directory))
 
 
 def _asked(action: Action[Any]) -> list[Argv]:

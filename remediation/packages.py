@@ -69,6 +69,8 @@ class PackageState:
     """``status`` as dpkg abbreviates it (``ii``), empty if the package is unknown.
 
     ``adds`` holds what installing it brings, each with its own status before.
+
+    Stored in journals: its fields are a schema (tests/remediation/test_stored_states.py).
     """
 
     status: str
@@ -80,7 +82,8 @@ class Package(Simple):
     """A Debian package is installed; taken back with just the packages that came with it.
 
     Args:
-        name: what a reader calls it.
+        id: the key of its journal entries.
+        title: what people call it.
         requirement: the clause it implements.
         package: the package.
         beside: packages to be installed with it, of which a release may not have all.
@@ -88,7 +91,8 @@ class Package(Simple):
             too, is theirs to take back.
     """
 
-    name: str
+    id: str
+    title: str
     requirement: str
     package: str
     beside: tuple[str, ...] = ()

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from remediation.action import Drift, Step
-    from remediation.journal import Entry, Journal
+    from remediation.action import Action, Consequence, Drift, Step
+    from remediation.journal import Journal
+    from remediation.journal_entries import Entry
 
 _ROLLBACK = "python -m remediation rollback, with the same --target"
 
@@ -37,9 +38,9 @@ _ROLLBACK = "python -m remediation rollback, with the same --target"
 class _Run:
     """What an apply has begun.
 
-    ``begun`` are its actions, with how many images each had in the journal before: where the run's
-    own did not come to the disk, the newest there is an earlier run's. ``changes`` is whether it
-    came as far as to change anything but the journal.
+    ``begun`` are its actions, by id, with how many images each had in the journal before: where
+    the run's own did not come to the disk, the newest there is an earlier run's. ``changes`` is
+    whether it came as far as to change anything but the journal.
     """
 
     begun: dict[str, int] = field(default_factory=dict)
@@ -61,10 +62,11 @@ class Plan:
         stopped: whether an undoing stopped it: then it is started once more, to be looked at.
         whole: whether these are all the steps there are.
         exclusive: holds the node for one run, given what for.
-        at: hears of every stage before it is entered, and of which action: ``record`` (of all
-            at once), ``apply``, ``complete``, ``follow``, ``finish``; on the way back ``wake``,
-            ``keep``, ``roll back``, ``undo``, ``follow``, ``close``. Only in these is anything
-            changed, so a run can be cut off in them, which the sweep of interruptions does.
+        at: hears of every stage before it is entered, and of which action or consequence, by its
+            id: ``record`` (of all at once), ``apply``, ``complete``, ``follow``, ``finish``; on the
+            way back ``wake``, ``keep``, ``roll back``, ``undo``, ``follow``, ``close``. Only in
+            these is anything changed, so a run can be cut off in them, which the sweep of
+            interruptions does.
     """
 
     steps: Sequence[Step]
@@ -79,21 +81,22 @@ class Plan:
     exclusive: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
     at: Callable[[str, str], None] = lambda _stage, _action: None
 
-    def only(self, requirements: Sequence[str]) -> Plan:
-        """Return the plan of the steps that implement one of these clauses.
+    def only(self, asked: Sequence[str]) -> Plan:
+        """Return the plan of these actions, or of those that implement these clauses.
 
         Args:
-            requirements: ids, or their beginnings up to a dot: ``STEP-2`` is ``STEP-2.1`` too.
-                None given is all.
+            asked: ids of actions, and clauses, or their beginnings up to a dot: ``STEP-2`` is
+                ``STEP-2.1`` too. None given is all.
 
         Raises:
-            UsageError: a clause that no step implements.
+            UsageError: an id or a clause of which there is no step.
         """
-        require_known(requirements, {s.action.requirement for s in (*self.steps, *self.asleep)})
-        if not requirements:
+        actions = [step.action for step in (*self.steps, *self.asleep)]
+        require_known(asked, [a.requirement for a in actions], [a.id for a in actions])
+        if not asked:
             return self
         chosen, asleep = (
-            [step for step in steps if _within(step.action.requirement, requirements)]
+            [step for step in steps if _is_asked(step.action, asked)]
             for steps in (self.steps, self.asleep)
         )
         return replace(self, steps=chosen, asleep=asleep, whole=False)
@@ -118,10 +121,14 @@ class Plan:
         for step in [step for step, drift in drifts if drift is not None]:
             step.action.require_reversible(step.on)
 
-    def enter(self, stage: str, action: str) -> None:
-        """Announce a stage; without the node's lock, lost with a connection, none is entered."""
-        with self.exclusive(f"{stage}: {action or 'the plan'} of container {self.journal.ctid}"):
-            self.at(stage, action)
+    def enter(self, stage: str, of: Action[Any] | Consequence | None = None) -> None:
+        """Announce a stage, of the whole plan if of nothing else.
+
+        Without the node's lock, lost with a connection, none is entered.
+        """
+        what = of.title if of else "the plan"
+        with self.exclusive(f"{stage}: {what} of container {self.journal.ctid}"):
+            self.at(stage, of.id if of else "")
 
     # -- forward
 
@@ -190,29 +197,30 @@ class Plan:
             if outcomes[-1].changed:
                 changed.append(step)
         for consequence in once(step.then for step in changed):
-            self.tell(consequence.name)
-            self.enter("follow", consequence.name)
+            self.tell(consequence.title)
+            self.enter("follow", consequence)
             consequence.run()
-            outcomes.append(Outcome(consequence.name, "", True, "something it depends on changed"))
+            why = "something it depends on changed"
+            outcomes.append(Outcome(consequence.id, consequence.title, "", True, why))
         for step in changed:
             _verify(step)
         if changed:
-            self.enter("finish", "")
+            self.enter("finish")
             self.journal.finish()
         return outcomes
 
     def _record(self, steps: Sequence[Step], run: _Run) -> None:
         open_ = {entry.action: entry for entry in self.journal.entries()}
         for step in steps:
-            if said := elsewhere(open_.get(step.action.name), step):
-                raise NotClean(f"{step.action.name}: {said}, and take that back first")
+            if said := elsewhere(open_.get(step.action.id), step):
+                raise NotClean(f"{step.action.title}: {said}, and take that back first")
             step.action.require_reversible(step.on)
-        images = [(s.action.name, s.on.machine, s.action.capture(s.on)) for s in steps]
+        images = [(s.action.id, s.place, s.action.capture(s.on)) for s in steps]
         if images:
             earlier = {entry.action: len(entry.images) for entry in self.journal.entries()}
-            run.begun |= {name: earlier.get(name, 0) for name, _, _ in images}
-            self.enter("record", "")
-            paths = {s.action.name: getattr(s.action, "path", "") for s in steps}
+            run.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
+            self.enter("record")
+            paths = {s.action.id: getattr(s.action, "path", "") for s in steps}
             self.journal.record(images, paths)
 
     def _apply_one(self, step: Step, drift: Drift | None, run: _Run) -> Outcome:
@@ -220,17 +228,17 @@ class Plan:
         if drift is None:  # before anything was changed; and now?
             drift = action.check(step.on)
             if drift is None:
-                return Outcome(action.name, action.requirement, False, "already so")
+                return Outcome(action.id, action.title, action.requirement, False, "already so")
             self._record([step], run)
-        self.tell(action.name)
-        self.enter("apply", action.name)
+        self.tell(action.title)
+        self.enter("apply", action)
         run.changes = True
         action.apply(step.on)
         _verify(step)
         after = action.capture(step.on)
-        self.enter("complete", action.name)
-        self.journal.complete(action.name, step.on.machine, after)
-        return Outcome(action.name, action.requirement, True, drift.summary)
+        self.enter("complete", action)
+        self.journal.complete(action.id, step.place, after)
+        return Outcome(action.id, action.title, action.requirement, True, drift.summary)
 
     # -- and back
 
@@ -259,35 +267,44 @@ class Plan:
                     f"{_ROLLBACK} of container {newer[-1]}. If it is gone for good, and what was "
                     f"changed for it may stay: {ACCEPT} of container {newer[-1]}"
                 )
-            names = {step.action.name for step in (*self.steps, *self.asleep)}
+            actions = {step.action.id for step in (*self.steps, *self.asleep)}
             if self.whole:  # also what this plan, today, knows nothing of
-                names |= {entry.action for entry in self.journal.entries()}
-            return self._back(names, force=force)
+                actions |= {entry.action for entry in self.journal.entries()}
+            return self._back(actions, force=force)
 
     def rollback_price(self) -> list[str]:
         """Return what a rollback would stop, hide or remove, a sentence each."""
         sentences: list[str] = []
         for entry in reversed(self.journal.entries()):
-            step = self.step(entry)
+            step, machine = self.step(entry), self.journal.name(entry.place)
             if step in self.asleep:
-                sentences.append(f"{entry.machine} is started, to take back: {entry.action}")
+                sentences.append(f"{machine} is started, to take back: {self.title(entry.action)}")
             elif step is not None:
                 try:
                     before = self.journal.image(entry.before, step.action.before)
                     sentences += step.action.price(step.on, before)
                 except Exception as error:  # noqa: BLE001 - the others can be rolled back
-                    said = unread(error, entry.machine)
-                    sentences.append(f"{entry.action}: what is stopped for it is unknown: {said}")
+                    said = unread(error, machine)
+                    title = self.title(entry.action)
+                    sentences.append(f"{title}: what is stopped for it is unknown: {said}")
         return sentences
 
     def step(self, entry: Entry) -> Step | None:
         """Return the step that an entry is of, or None if it is not known, or not there."""
-        known = (*self.steps, *self.asleep)
-        return next((step for step in known if step.action.name == entry.action), None)
+        return self._of(entry.action)
 
-    def _back(self, names: set[str], *, force: bool, last: bool = False) -> list[Outcome]:
+    def _of(self, action: str) -> Step | None:
+        known = (*self.steps, *self.asleep)
+        return next((step for step in known if step.action.id == action), None)
+
+    def title(self, action: str) -> str:
+        """Return the title of an action by its id; of one that the plan does not have, the id."""
+        step = self._of(action)
+        return action if step is None else step.action.title
+
+    def _back(self, actions: set[str], *, force: bool, last: bool = False) -> list[Outcome]:
         """Undo what the journal holds for these actions, or only what the last run did."""
-        entries = [entry for entry in self.journal.entries() if entry.action in names]
+        entries = [entry for entry in self.journal.entries() if entry.action in actions]
         if not entries:
             return []
         asleep = [entry for entry in entries if self.step(entry) in self.asleep]
@@ -296,14 +313,14 @@ class Plan:
         meddled = self._meddled(others, undoing.failures, force=force, last=last)
         with ExitStack() as stack:
             if asleep and undoing.wakes(stack, [entry.action for entry in asleep]):
-                meddled |= self._meddled(asleep, undoing.failures, force=force, last=last)
+                meddled += self._meddled(asleep, undoing.failures, force=force, last=last)
             entries = [entry for entry in entries if entry.action not in undoing.failures]
-            for name, content in meddled.items():
-                self.enter("keep", name)
-                kept = self.journal.keep(name, content)
-                self.tell(f"{name}: what somebody had changed is kept in {kept}")
+            for step, drift in meddled:
+                self.enter("keep", step.action)
+                kept = self.journal.keep(step.action.id, drift.is_)
+                self.tell(f"{step.action.title}: what somebody had changed is kept in {kept}")
             if entries:  # else nothing is begun, and so nothing is to be ended
-                self.enter("roll back", "")
+                self.enter("roll back")
                 self.journal.roll_back()
             ordered = sorted(entries, key=self._place, reverse=True)
             return undoing.undo(ordered, last=last)
@@ -314,17 +331,17 @@ class Plan:
         That is not the journal's order where an action drifted only later; what the plan does
         not know comes first.
         """
-        order = [step.action.name for step in (*self.steps, *self.asleep)]
+        order = [step.action.id for step in (*self.steps, *self.asleep)]
         return order.index(entry.action) if entry.action in order else -1
 
     def _meddled(
         self, entries: Sequence[Entry], failures: dict[str, Exception], *, force: bool, last: bool
-    ) -> dict[str, bytes]:
+    ) -> list[tuple[Step, Drift]]:
         """Return what would be lost; raises Meddled unless that is wished, Busy in any case.
 
         What cannot be looked at is added to the failures: it is not overwritten unseen.
         """
-        found: dict[str, Drift] = {}
+        found: list[tuple[Step, Drift]] = []
         for entry in entries:
             if (step := self.step(entry)) is None or elsewhere(entry, step):
                 continue
@@ -343,10 +360,10 @@ class Plan:
                 failures[entry.action] = unread(error, step.on.machine)
                 continue
             if drift is not None:
-                found[entry.action] = drift
+                found.append((step, drift))
         if found and not force:
-            raise Meddled(found)
-        return {name: drift.is_ for name, drift in found.items()}
+            raise Meddled({step.action.title: drift for step, drift in found})
+        return found
 
     def image(self, step: Step, stored: Any) -> Any:
         """Return an image as the step's action has it; None is none."""
@@ -360,11 +377,12 @@ class Plan:
             return None
 
 
-def require_known(asked: Iterable[str], known: Iterable[str]) -> None:
-    """Raise UsageError for a clause, or the beginning of one, that is none of the known."""
+def require_known(asked: Iterable[str], clauses: Iterable[str], actions: Iterable[str]) -> None:
+    """Raise UsageError for what is no clause, or the beginning of one, and no action's id."""
+    known = [*sorted(set(clauses)), *actions]
     for each in asked:
-        if not any(_within(clause, [each]) for clause in known):
-            raise UsageError(f"no action for {each!r}; there are: {', '.join(sorted(known))}")
+        if not any(_within(one, [each]) for one in known):
+            raise UsageError(f"no action for {each!r}; there are: {', '.join(known)}")
 
 
 def _changed_since(step: Step, images: Sequence[tuple[Any, Any]]) -> Drift | None:
@@ -389,6 +407,10 @@ def _compared(
     return [(*pair, now) for pair, now in zip(images, [*later, standing], strict=True)]
 
 
+def _is_asked(action: Action[Any], asked: Sequence[str]) -> bool:
+    return action.id in asked or _within(action.requirement, asked)
+
+
 def _within(requirement: str, asked: Sequence[str]) -> bool:
     return any(requirement == each or requirement.startswith(f"{each}.") for each in asked)
 
@@ -397,5 +419,5 @@ def _verify(step: Step) -> None:
     left = step.action.check(step.on)
     if left is not None:
         raise VerifyFailed(
-            f"{step.action.name} was applied on {step.on.machine}, and still: {left.summary}"
+            f"{step.action.title} was applied on {step.on.machine}, and still: {left.summary}"
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from remediation import docker_in_lxc
+from remediation.action import Place
 from remediation.errors import (
     CommandFailed,
     FactError,
@@ -137,8 +138,7 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
 def _require_no_former(runtime: Runtime, ctid: int) -> None:
     """Raise NotClean where a rollback would put back into it what was another container's."""
     journal, path = Journal(runtime.node, ctid), runtime.config_path(ctid)
-    inside = runtime.inside(ctid).machine
-    former = [e for e in journal.entries() if e.path == path or e.machine == inside]
+    former = [e for e in journal.entries() if e.path == path or e.place is Place.CONTAINER]
     if former:
         raise NotClean(
             f"{journal.path} on {journal.machine} still holds what the plan changed of the former "

@@ -9,15 +9,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from remediation.action import Outcome
+from remediation.action import Consequence, Outcome, Place
 from remediation.differing import differing
 from remediation.errors import FactError, RemediationError, RollbackFailed, VerifyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from remediation.action import Consequence, Step
-    from remediation.journal import Entry
+    from remediation.action import Step
+    from remediation.journal_entries import Entry
     from remediation.plan import Plan
     from remediation.transport import Transport
 
@@ -36,20 +36,21 @@ _SYNC = 600.0
 class Undoing:
     """One taking back of a plan.
 
-    ``failures`` are what failed of it, by name; ``remarks`` what is back, and not to the byte.
+    ``failures`` are what failed of it, by an action's id, or in words what else it was;
+    ``remarks`` what is back, and not to the byte, by the action's id.
     """
 
     plan: Plan
     failures: dict[str, Exception] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
 
-    def wakes(self, stack: ExitStack, names: Iterable[str]) -> bool:
+    def wakes(self, stack: ExitStack, actions: Iterable[str]) -> bool:
         """Start what is asleep, until the stack ends; or note that these cannot be taken back."""
-        self.plan.enter("wake", "")
+        self.plan.enter("wake")
         try:
             stack.enter_context(self.plan.awake())
         except Exception as error:  # noqa: BLE001 - the others can be rolled back without it
-            self.failures |= dict.fromkeys(names, unread(error, "its start"))
+            self.failures |= dict.fromkeys(actions, unread(error, "its start"))
             return False
         return True
 
@@ -69,8 +70,9 @@ class Undoing:
         for entry in entries:
             step = plan.step(entry)
             if step is None:
+                machine = plan.journal.name(entry.place)
                 failures[entry.action] = LookupError(
-                    f"{entry.machine} or what it concerns is not there, or not known to the plan; "
+                    f"{machine} or what it concerns is not there, or not known to the plan; "
                     f"if it is gone for good: {ACCEPT}"
                 )
                 continue
@@ -86,44 +88,44 @@ class Undoing:
                 failures[entry.action] = unread(error, step.on.machine)
         done = self._settled(undone)
         try:
-            plan.enter("close", "")
+            plan.enter("close")
             left = {entry.action for entry in plan.journal.entries()} - set(done)
             interrupted = {e.action for e in plan.journal.entries() if not e.complete}
-            plan.journal.undone(done, last=last, ended=not failures and not left & interrupted)
+            plan.journal.rolled_back(done, last=last, ended=not failures and not left & interrupted)
         except RemediationError as error:
             if not failures:
                 raise
             failures["what was taken back, to the journal"] = error
         if failures:
-            raise RollbackFailed(list(failures.items()))
-        return [replace(each, reason=self.remarks.get(each.name, each.reason)) for each in outcomes]
+            raise RollbackFailed([(plan.title(what), error) for what, error in failures.items()])
+        return [replace(each, reason=self.remarks.get(each.id, each.reason)) for each in outcomes]
 
     def _settled(self, undone: Sequence[tuple[Step, Any]]) -> list[str]:
         """Run what follows the undoing, and return the actions whose state is the former one."""
         failures = self.failures
-        owed = {step.action.name: step.then_back or step.then for step, _ in undone}
-        node = self.plan.journal.machine
-        inside = [step.action.name for step, _ in undone if step.on.machine != node]
+        owed = {step.action.id: step.then_back or step.then for step, _ in undone}
+        inside = [step.action.id for step, _ in undone if step.place is Place.CONTAINER]
         found: dict[str, bool] = {}
+        failed, unsynced = set[Consequence](), set(Place)  # until it is known
         with _noting(failures, "stopping it again"), ExitStack() as stack:
             with _noting(failures, "whether it runs"):
                 if inside and self.plan.stopped():
                     self.wakes(stack, inside)
-            images = {step.action.name: before for step, before in undone}
+            images = {step.action.id: before for step, before in undone}
             failed = self._follow(once(owed.values()), images)
-            unsynced = _synced({step.on.machine: step.on for step, _ in undone}, failures)
+            unsynced = _synced({step.place: step.on for step, _ in undone}, failures)
             for step, before in undone:
-                if step.on.machine != node:
-                    found[step.action.name] = self._is_back(step, before)
+                if step.place is Place.CONTAINER:
+                    found[step.action.id] = self._is_back(step, before)
         for step, before in undone:
-            if step.on.machine == node:
-                found[step.action.name] = self._is_back(step, before)
+            if step.place is Place.NODE:
+                found[step.action.id] = self._is_back(step, before)
         return [
-            step.action.name
+            step.action.id
             for step, _ in undone
-            if found.get(step.action.name)
-            and step.on.machine not in unsynced
-            and not failed & set(owed[step.action.name])
+            if found.get(step.action.id)
+            and step.place not in unsynced
+            and not failed & set(owed[step.action.id])
         ]
 
     def _follow(
@@ -133,11 +135,11 @@ class Undoing:
         failed = set()
         for consequence in consequences:
             try:
-                self.plan.tell(consequence.name)
-                self.plan.enter("follow", consequence.name)
+                self.plan.tell(consequence.title)
+                self.plan.enter("follow", consequence)
                 consequence.back(images) if consequence.back else consequence.run()
             except Exception as error:  # noqa: BLE001 - as above
-                self.failures[consequence.name] = unread(error, consequence.name)
+                self.failures[consequence.title] = unread(error, consequence.title)
                 failed.add(consequence)
         return failed
 
@@ -146,10 +148,10 @@ class Undoing:
         try:
             _require_back(step, before)
             if remark := step.action.remark(step.on, before):
-                self.plan.tell(f"{step.action.name}: {remark}")
-                self.remarks[step.action.name] = remark
+                self.plan.tell(f"{step.action.title}: {remark}")
+                self.remarks[step.action.id] = remark
         except Exception as error:  # noqa: BLE001 - as above
-            self.failures[step.action.name] = unread(error, step.on.machine)
+            self.failures[step.action.id] = unread(error, step.on.machine)
             return False
         return True
 
@@ -160,14 +162,14 @@ class Undoing:
         except Exception:  # noqa: BLE001 - half done, or told by rubbish: the undoing mends it
             changed = True
         if changed:
-            self.plan.tell(f"taking back: {action.name}")
-        self.plan.enter("undo", action.name)
+            self.plan.tell(f"taking back: {action.title}")
+        self.plan.enter("undo", action)
         # Also where all looks well: a cut-off run leaves traces.
         left = action.rollback(step.on, before)
         if left:  # at once: of an outcome nobody hears where another undo fails
-            self.plan.tell(f"{action.name}: {left}")
+            self.plan.tell(f"{action.title}: {left}")
         reason = left or ("as before" if changed else "was as before already")
-        return Outcome(action.name, action.requirement, changed, reason)
+        return Outcome(action.id, action.title, action.requirement, changed, reason)
 
 
 def unread(error: Exception, where: str) -> RemediationError:
@@ -208,18 +210,18 @@ def _noting(failures: dict[str, Exception], what: str) -> Iterator[None]:
         failures[what] = unread(error, what)
 
 
-def _synced(machines: dict[str, Transport], failures: dict[str, Exception]) -> set[str]:
+def _synced(machines: dict[Place, Transport], failures: dict[str, Exception]) -> set[Place]:
     """Bring what was taken back to the disks; return the machines where that failed.
 
     What the journal then says is done a power cut does not bring back.
     """
     failed = set()
-    for machine, on in machines.items():
+    for place, on in machines.items():
         try:
             on.run(SYNC, timeout=_SYNC).require()
         except RemediationError as error:
-            failures[f"{machine}: what was taken back, to its disk"] = error
-            failed.add(machine)
+            failures[f"{on.machine}: what was taken back, to its disk"] = error
+            failed.add(place)
     return failed
 
 

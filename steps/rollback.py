@@ -61,7 +61,7 @@ def default_container(
     with thrown_away(runtime, target, tell, features=("nesting",)) as ctid:
         inside = runtime.inside(ctid)
         if not docker_daemon(inside):  # a template without it: as most users install it
-            Engine("Docker", "").apply(inside)
+            Engine("docker-engine", "Docker", "").apply(inside)
         inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
         _keep_one_running(inside)
         recorded = witness.undone(witness.both(runtime, ctid))

@@ -66,7 +66,7 @@ def test_how_much_of_the_catalogue_it_is_stands_in_it() -> None:
     document = json.loads(matrix.as_json(RESULTS))
     assert document["ran"] == ["F01", "F02", "F37"]
     left = [fault.id for fault in FAULTS if fault.id not in document["ran"]]
-    assert document["not run"] == left
+    assert document["not_run"] == left
     assert f"3 faults in 0 min, {document['made'][:10]}" in matrix.as_html(RESULTS)
     assert f"; {len(left)} of the catalogue were not run" in matrix.as_html(RESULTS)
     whole = [Result(fault.id, "", {}, seconds=60.0) for fault in FAULTS]
@@ -153,10 +153,10 @@ def test_the_list_is_for_programs_too() -> None:
     assert list(listed) == [fault.id for fault in FAULTS]
     for fault in FAULTS:
         assert listed[fault.id] == {
-            "description": fault.title,
-            "not compliant": list(fault.red),
+            "title": fault.title,
+            "not_compliant": list(fault.red),
             "undetermined": list(fault.undetermined),
-            "on a real target": fault.safe,
+            "on_real_target": fault.safe,
         }
 
 

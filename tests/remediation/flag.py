@@ -25,12 +25,16 @@ ON = Local()
 class Flag(Simple):
     """Its desired state is ``new``."""
 
-    name: str
+    id: str
     requirement: str = "STEP-1.2"
     value: str = "old"
     on_apply: Callable[[Flag], None] = lambda self: setattr(self, "value", "new")
     fails_back: bool = False
     before: ClassVar[Any] = str
+
+    @property
+    def title(self) -> str:
+        return f"the flag {self.id}"
 
     def capture(self, _: Transport) -> str:
         return self.value

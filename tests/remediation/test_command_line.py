@@ -20,6 +20,7 @@ from flag import plan as flags
 
 from remediation import audit, backup, docker_in_lxc, target
 from remediation.__main__ import _watched, main
+from remediation.action import Place
 from remediation.errors import CommandFailed, FactError
 from remediation.lock import Lock
 from remediation.transport import CommandResult
@@ -69,7 +70,10 @@ def test_a_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
     assert result.exit_code == 2
     assert result.stderr == (
         f"error: no action for {asked!r}; there are: "
-        "STEP-1.1, STEP-1.2, STEP-2.1, STEP-2.2, STEP-3.1, STEP-3.2\n"
+        "STEP-1.1, STEP-1.2, STEP-2.1, STEP-2.2, STEP-3.1, STEP-3.2, setup-script, "
+        "nesting-tunable, repository-profile, apparmor-profile, container-options, install-script, "
+        "container-description, fuse-overlayfs-package, docker-settings-directory, "
+        "docker-storage-driver, docker-engine\n"
     )
 
 
@@ -109,7 +113,7 @@ def exported(*options: str) -> tuple[int, str, str]:
 
 def test_the_export_holds_all_that_was_there_before(folder: Path) -> None:
     text, binary = "é" * 4000, b"\xff" * 5000
-    journal(folder).record([("large", "localhost", {"one": text.encode(), "all": [binary]})])
+    journal(folder).record([("large", Place.NODE, {"one": text.encode(), "all": [binary]})])
     code, said, _ = exported()
     assert code == 0
     lines = [json.loads(line) for line in said.splitlines()]
@@ -125,7 +129,7 @@ def test_the_export_holds_all_that_was_there_before(folder: Path) -> None:
 def test_export_masks_planted_secrets_unless_asked_for_them(folder: Path) -> None:
     planted = '{"registry-mirrors": ["https://me:hunter2@mirror"]}'
     state = {"one": planted.encode(), "all": [b"\xff PASSWORD=hunter2"]}
-    journal(folder).record([("settings", "localhost", state)])
+    journal(folder).record([("settings", Place.NODE, state)])
     code, said, _ = exported()
     assert code == 0
     shown = json.loads(said.splitlines()[-1])["state"]
@@ -136,7 +140,7 @@ def test_export_masks_planted_secrets_unless_asked_for_them(folder: Path) -> Non
 
 @pytest.mark.parametrize("harm", ["line", "content"])
 def test_an_export_that_cannot_be_whole_says_what_to_copy(folder: Path, harm: str) -> None:
-    journal(folder).record([("large", "localhost", b"\xff" * 5000)])
+    journal(folder).record([("large", Place.NODE, b"\xff" * 5000)])
     path = folder / "journal/journal.jsonl"
     if harm == "line":
         path.write_bytes(path.read_bytes().replace(b'"kind"', b'"kine"', 1))
@@ -159,14 +163,15 @@ DAMAGED = (
     "that line taken out, what the others hold can be taken back"
 )
 NEWER = (
-    "written in format 3, this program knows 2; use the version that wrote it. Nothing was changed"
+    "written in format 4 by a newer docker-lxc-gate, this one knows formats up to 3: use the newer "
+    "one. Nothing was changed"
 )
 
 
 @pytest.mark.parametrize("command", ["apply", "rollback"])
 @pytest.mark.parametrize(
     ("line", "said"),
-    [(b'{"v":2,"kind":"bef', DAMAGED), (b'{"v":3,"kind":"before"}', NEWER)],
+    [(b'{"v":2,"kind":"bef', DAMAGED), (b'{"v":4,"kind":"before"}', NEWER)],
 )
 def test_a_journal_that_cannot_be_read(folder: Path, command: str, line: bytes, said: str) -> None:
     path = folder / "journal/journal.jsonl"
@@ -194,7 +199,7 @@ def test_a_node_that_another_run_has(folder: Path, command: str) -> None:
 
 
 def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
-    journal(folder, 951).record([("tunable", "localhost", "old")])
+    journal(folder, 951).record([("tunable", Place.NODE, "old")])
     path = folder / "journal/journal.jsonl"
     code, told = ended("apply", "--yes")
     assert code == 3
@@ -205,7 +210,7 @@ def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
     )
 
 
-GONE = [("gone", "container 950", "old"), ("Docker's root", "container 950", "old")]
+GONE = [("gone", Place.CONTAINER, "old"), ("Docker's root", Place.CONTAINER, "old")]
 
 
 @pytest.fixture
@@ -278,9 +283,9 @@ def test_status_says_how_the_journals_changes_are_taken_back(unfinished: Path) -
         "what can never be taken back any more can be left as it is: python -m remediation journal "
         "accept\n"
     ) in result.stdout
-    left = asked()["to take back"]
-    assert [(each["action"], each["machine"]) for each in left] == [
-        ("tunable", "localhost"),
+    left = asked()["pending_rollback"]
+    assert [(each["id"], each["machine"]) for each in left] == [
+        ("tunable", "node"),
         *((action, machine) for action, machine, _ in GONE),
     ]
     assert all(re.fullmatch(r"\S+T\S+Z", each["at"]) for each in left)
@@ -297,11 +302,74 @@ def test_a_last_line_that_was_cut_off_is_said(folder: Path, command: str) -> Non
 
 def test_a_program_is_told_of_a_last_line_that_was_cut_off(folder: Path) -> None:
     path = folder / "journal/journal.jsonl"
-    assert not asked()["last line cut off"]
+    assert not asked()["journal_truncated"]
     path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
-    assert asked()["last line cut off"]
+    assert asked()["journal_truncated"]
     with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
-        assert not asked()["last line cut off"]  # it is being written
+        assert not asked()["journal_truncated"]  # it is being written
+
+
+def _keys(value: object) -> set[str]:
+    """Return the keys of all objects in a JSON value."""
+    if isinstance(value, dict):
+        return set(value).union(*map(_keys, value.values()))
+    return set().union(*map(_keys, value)) if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize(
+    ("command", "keys"),
+    [
+        ("plan", {"ctid", "changes", "side_effects", "unchecked"}),
+        (
+            "status",
+            {"ctid", "actions", "pending_rollback", "unfinished", "journal_truncated"}
+            | {"locked_by", "unchecked", "drift", "journal", "at"}
+            | {"id", "title", "requirement", "machine"},
+        ),
+        ("apply --yes", {"id", "title", "requirement", "changed", "reason"}),
+        ("rollback --yes", {"id", "title", "requirement", "changed", "reason"}),
+        ("journal show", {"v", "at", "ctid", "kind", "action", "title", "machine"}),
+    ],
+)
+def test_the_keys_of_what_programs_are_told(folder: Path, command: str, keys: set[str]) -> None:
+    argv = [*command.split(), "--json", "--target", "root@pve1/950"]
+    assert _keys(json.loads(CliRunner().invoke(main, argv).stdout)) == keys
+
+
+def test_plan_tells_programs_of_an_action_by_its_id(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, Flag("tunable")))
+    argv = ["plan", "--json", "--target", "root@pve1/950"]
+    (change,) = json.loads(CliRunner().invoke(main, argv).stdout)["changes"]
+    assert change == {
+        "id": "tunable",
+        "title": "the flag tunable",
+        "requirement": "STEP-1.2",
+        "machine": "node",
+        "drift": "it is old",
+        "diff": "",
+    }
+
+
+def test_status_tells_programs_what_is_pending_and_who_holds_the_lock(unfinished: Path) -> None:
+    lives = [each["journal"] for each in asked()["pending_rollback"]]
+    assert (lives, asked()["locked_by"]) == (["applied", "interrupted", "interrupted"], None)
+    with Lock(ON, str(unfinished / "gate.lock")).held("apply the plan to container 951"):
+        said = asked()
+    assert [each["journal"] for each in said["pending_rollback"]] == ["applied", *["pending"] * 2]
+    assert "to apply the plan to container 951" in said["locked_by"]
+
+
+def test_an_action_is_accepted_by_its_id_or_by_its_title(folder: Path) -> None:
+    journal(folder).record(
+        [("container-options", Place.NODE, "old"), ("docker-engine", Place.CONTAINER, "old")]
+    )
+    code, _, shown = let_go("container-options", "Docker is installed", "--yes")
+    assert code == 0
+    assert "  container 950 has its features and its profile (on localhost, changed " in shown
+    assert "  Docker is installed (on container 950, changed " in shown
+    assert [entry.action for entry in journal(folder).entries()] == ["tunable"]
 
 
 @pytest.fixture
@@ -323,7 +391,7 @@ def test_nothing_is_backed_up_when_the_plan_cannot_be_applied(
     with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
         code, told = ended("apply", "--yes", "--backup")
     assert (code, "in use" in told) == (3, True)
-    journal(folder, 951).record([("tunable", "localhost", "old")])
+    journal(folder, 951).record([("tunable", Place.NODE, "old")])
     code, told = ended("apply", "--yes", "--backup")
     assert code == 3
     assert told.startswith("error: nothing was backed up: a run for container 951 did not end (")

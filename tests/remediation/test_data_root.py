@@ -95,7 +95,7 @@ def priced(driver: str, *, before: bool) -> str:
     answers = ACTIVE | {"fleeting": "", "driver": f"{driver}\n", "find": found}
     on = Container({"/etc/docker/daemon.json": None}, answers)
     action = StorageDriver(
-        *("driver", "STEP-3.1", "fuse-overlayfs", "/etc/docker/daemon.json"),
+        *("driver", "driver", "STEP-3.1", "fuse-overlayfs", "/etc/docker/daemon.json"),
         docker_in_lxc.daemon_json,
         docker_in_lxc.data_root,
         elsewhere=lambda place: f"said of {place}",

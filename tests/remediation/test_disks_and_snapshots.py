@@ -288,7 +288,7 @@ def test_of_a_run_that_found_something_waiting_and_was_cut_off_what_was_there_is
     it = world(str(tmp_path), Laid(content=b"[pve:pending]\nmemory: 1024\n"), running=False)
     step = it.step()
     image = step.action.capture(step.on)
-    it.plan().journal.record([(step.action.name, step.on.machine, image)])
+    it.plan().journal.record([(step.action.id, step.place, image)])
     path = tmp_path / "here/config"
     path.write_bytes(b"onboot: 1\n" + path.read_bytes())
     with pytest.raises(Meddled, match="was changed"):

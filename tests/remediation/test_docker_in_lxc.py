@@ -361,5 +361,5 @@ def test_of_a_container_that_has_moved_the_nodes_part_is_left_and_is_not_all() -
     assert (raised.value.node, raised.value.exit_code) == ("pve2", 3)
     plan = it.plan(Pct(node), 950, tell=lambda _: None, of_node=True)
     assert {step.on for step in plan.steps} == {node}
-    assert not any("has its features" in step.action.name for step in plan.steps)
+    assert "container-options" not in {step.action.id for step in plan.steps}
     assert (plan.asleep, plan.whole) == ([], False)

@@ -20,7 +20,7 @@ from remediation.transport import Base, CommandResult, Local
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ACTION = Engine("Docker is installed", "STEP-3.1", ("fuse-overlayfs",))
+ACTION = Engine("Docker is installed", "Docker is installed", "STEP-3.1", ("fuse-overlayfs",))
 APT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"]
 APT += ["-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"]
 APT += ["-o", "DPkg::Options::=--force-confold"]
@@ -449,7 +449,7 @@ def test_a_script_that_would_delete_what_lies_beside_it_is_not_begun_with(guest:
 def test_what_an_earlier_package_of_the_plan_needs_too_is_its_own_to_take_back(
     guest: Guest,
 ) -> None:
-    first = Package("package", "STEP-3.1", "fuse-overlayfs")
+    first = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
     earlier, before = first.capture(guest), ACTION.capture(guest)
     assert set(earlier.adds) == {"adduser", "fuse3", "fuse-overlayfs"}
     assert "adduser" not in before.packages.adds
@@ -498,7 +498,9 @@ def test_what_would_be_removed_by_installing_it_is_an_error(guest: Guest) -> Non
 
 
 def test_a_place_for_its_data_that_is_not_looked_at_is_not_begun_with(guest: Guest) -> None:
-    elsewhere = Engine("Docker is installed", "STEP-3.1", root=lambda _: "/srv/docker")
+    elsewhere = Engine(
+        "Docker is installed", "Docker is installed", "STEP-3.1", root=lambda _: "/srv/docker"
+    )
     with pytest.raises(FactError, match="name /srv/docker for its data, and there is no Docker"):
         elsewhere.require_reversible(guest)
     ACTION.require_reversible(guest)
@@ -519,7 +521,9 @@ def test_what_is_moved_aside_is_said_before(guest: Guest) -> None:
 
 def storage(path: Path) -> StorageDriver:
     name, root = "fuse-overlayfs", str(path.parent / "none")
-    return StorageDriver("driver", "STEP-3.1", name, str(path), daemon_json, lambda _: root)
+    return StorageDriver(
+        "driver", "driver", "STEP-3.1", name, str(path), daemon_json, lambda _: root
+    )
 
 
 def test_the_settings_are_there_before_docker_is(guest: Guest) -> None:
@@ -574,6 +578,6 @@ def test_what_only_a_restart_takes_away_is_seen(guest: Guest) -> None:
 
 
 def test_a_package_alone_is_asked_for_as_ever(guest: Guest) -> None:
-    Package("package", "STEP-3.1", "fuse-overlayfs").capture(guest)
+    Package("package", "package", "STEP-3.1", "fuse-overlayfs").capture(guest)
     asked = [words[len(APT) :] for words in guest.ran if words[: len(APT)] == APT]
     assert asked == [["-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs"]]

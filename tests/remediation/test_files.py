@@ -31,7 +31,7 @@ times = st.integers(min_value=0, max_value=2_000_000_000_000_000_000)
 
 
 def edit(path: Path, content: bytes = b"new\n") -> FileEdit:
-    return FileEdit("edit", "STEP-1.2", str(path), lambda _: content)
+    return FileEdit("edit", "edit", "STEP-1.2", str(path), lambda _: content)
 
 
 @settings(max_examples=25, deadline=None)
@@ -100,7 +100,7 @@ def test_odd_names(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_taken_back_only_if_it_is_empty(tmp_path: Path) -> None:
-    action = Directory("d", "STEP-3.1", str(tmp_path / "d"))
+    action = Directory("d", "d", "STEP-3.1", str(tmp_path / "d"))
     before = action.capture(ON)
     assert before is False
     action.apply(ON)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flag import ON, Flag, journal, plan
 
-from remediation.action import Step
+from remediation.action import Place, Step
 from remediation.actions import FileEdit
 from remediation.ahead import at_once
 from remediation.docker_in_lxc import daemon_json, data_root
@@ -58,8 +58,8 @@ def test_rollback_of_a_guest_that_answers_rubbish_rolls_the_node_back(
     one, guest = Flag("node"), Guest()
     path = tmp_path / "daemon.json"
     path.write_bytes(b"theirs\n")
-    inside = FileEdit("guest", "STEP-3.1", str(path), lambda _: b"ours")
-    it = Plan([Step(one, ON), Step(inside, guest)], journal(tmp_path))
+    inside = FileEdit("guest", "guest", "STEP-3.1", str(path), lambda _: b"ours")
+    it = Plan([Step(one, ON), Step(inside, guest, place=Place.CONTAINER)], journal(tmp_path))
     it.apply()
     guest.says = rubbish
     assert len(it.rollback_price()) <= 1
@@ -92,7 +92,7 @@ def test_an_error_that_nobody_foresaw_is_one_of_its_step(tmp_path: Path, method:
         two.restored = _raises  # type: ignore[method-assign,assignment]
     with pytest.raises(RollbackFailed, match="two: what came from localhost cannot be read") as e:
         it.rollback()
-    assert [name for name, _ in e.value.failures] == ["two"]
+    assert [name for name, _ in e.value.failures] == ["the flag two"]
     assert (one.value, three.value) == ("old", "old")
 
 
@@ -104,7 +104,7 @@ def test_an_error_that_nobody_foresaw_of_a_start_stops_no_other(tmp_path: Path) 
 
     one, inside = Flag("one"), Flag("inside", "STEP-3.1")
     plan(tmp_path, one, inside).apply()
-    it = replace(plan(tmp_path, one), asleep=[Step(inside, ON)], awake=awake)
+    it = replace(plan(tmp_path, one), asleep=[Step(inside, ON, place=Place.CONTAINER)], awake=awake)
     with pytest.raises(RollbackFailed, match="inside: what came from its start cannot be read"):
         it.rollback()
     assert one.value == "old"

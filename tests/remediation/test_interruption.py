@@ -35,11 +35,14 @@ def plan(folder: Path, death: Death) -> Plan:
     on, where = death.under(ON), folder / "here"
     paths = [where / "large", where / "small", where / "new/file"]
     steps = [
-        *(Step(FileEdit(path.name, "STEP-1.2", str(path), edit), on) for path in paths[:2]),
-        Step(Directory("directory", "STEP-3.1", str(where / "new")), on),
-        Step(FileEdit("file", "STEP-3.1", str(paths[2]), edit), on),
+        *(
+            Step(FileEdit(path.name, path.name, "STEP-1.2", str(path), edit), on)
+            for path in paths[:2]
+        ),
+        Step(Directory("directory", "directory", "STEP-3.1", str(where / "new")), on),
+        Step(FileEdit("file", "file", "STEP-3.1", str(paths[2]), edit), on),
     ]
-    reload = (Consequence("reload", lambda: on.run(["true"]).require() and None),)
+    reload = (Consequence("reload", "reload", lambda: on.run(["true"]).require() and None),)
     steps[0] = Step(steps[0].action, on, then=reload)
     return Plan(steps, Journal(on, 950, str(folder / "journal")))
 

@@ -16,15 +16,17 @@ from flag import ON, journal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remediation.action import Place
 from remediation.actions import OptionsState, ProfileState
 from remediation.docker import DockerState
 from remediation.errors import FactError
 from remediation.files import FileState
-from remediation.journal import Entry, Journal
-from remediation.journal import Image as Before
+from remediation.journal import Journal
+from remediation.journal_entries import Entry, Life
+from remediation.journal_entries import Image as Before
 from remediation.packages import PackageState
 
-BEFORE = [("one", "localhost", FileState("file", b"old\n")), ("two", "localhost", True)]
+BEFORE = [("one", Place.NODE, FileState("file", b"old\n")), ("two", Place.NODE, True)]
 LARGE = bytes(range(256)) * 17
 
 
@@ -34,28 +36,93 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def old(**line: object) -> bytes:
-    """A line as an earlier program wrote it, without a sum."""
+    """A line of the former format, as the first programs wrote it, without a sum."""
     common = {"v": 2, "at": "2026-11-24T18:30:00Z", "ctid": 950}
     return json.dumps(common | line, separators=(",", ":")).encode()
+
+
+def today(**line: object) -> bytes:
+    return old(**{"v": 3} | line)
 
 
 def test_a_run_and_its_undoing_in_the_journals_words(tmp_path: Path) -> None:
     it = journal(tmp_path)
     it.record(BEFORE)
-    it.complete("one", "localhost", FileState("file", b"\xff"))
+    it.complete("one", Place.NODE, FileState("file", b"\xff"))
     it.finish()
     it.roll_back()
-    it.undone(["two", "one"], last=False, ended=True)
+    it.rolled_back(["two", "one"], last=False, ended=True)
     written = lines(tmp_path)
-    assert {(line["v"], line["ctid"], len(line["sum"])) for line in written} == {(2, 950, 16)}
+    assert {(line["v"], line["ctid"], len(line["sum"])) for line in written} == {(3, 950, 16)}
     assert [list(line)[:5] for line in written[:2]] == [["v", "at", "ctid", "kind", "action"]] * 2
     kinds = [(line["kind"], line.get("action")) for line in written]
     assert kinds == [
         *(("before", "one"), ("before", "two"), ("after", "one"), ("finished", None)),
-        *(("rolling back", None), ("undone", "two"), ("undone", "one"), ("finished", None)),
+        *(("rolling_back", None), ("rolled_back", "two"), ("rolled_back", "one")),
+        ("finished", None),
     ]
     assert written[0]["state"]["content"] == {"text": "old\n"}
     assert written[2]["state"]["content"] == {"base64": "/w=="}
+
+
+_B, _A = {"kind": "before", "state": "old"}, {"kind": "after", "state": "new"}
+_BACK, _ROLLING, _END = ({"kind": kind} for kind in ("rolled_back", "rolling_back", "finished"))
+_LAST = _BACK | {"last": True}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "life", "images"),
+    [
+        ([_B], Life.PENDING, 1),
+        ([_B, _A], Life.APPLIED, 1),
+        ([_B, _A, _END], Life.APPLIED, 1),
+        ([_B, _END], Life.INTERRUPTED, 1),
+        ([_B, _ROLLING], Life.INTERRUPTED, 1),
+        ([_B, _ROLLING, _A], Life.APPLIED, 1),
+        ([_B, _ROLLING, _B], Life.PENDING, 1),
+        ([_B, _A, _ROLLING], Life.APPLIED, 1),
+        ([_B, _B], Life.PENDING, 1),
+        ([_B, _A, _B], Life.PENDING, 2),
+        ([_B, _A, _B, _A], Life.APPLIED, 2),
+        ([_B, _A, _B, _LAST], Life.APPLIED, 1),
+        ([_B, _A, _B, _LAST, _LAST], None, 0),
+        ([_B, _A, _BACK], None, 0),
+        ([_B, _A, _B, _BACK], None, 0),
+        ([_B, _ROLLING, _BACK], None, 0),
+        ([_B, {"kind": "accepted"}], None, 0),
+        ([_B, _A, {"kind": "accepted"}, _A], None, 0),
+        ([_B, _A, _BACK, _B], Life.PENDING, 1),
+        ([_A], None, 0),
+    ],
+)
+def test_the_life_of_an_entry(
+    tmp_path: Path, kinds: list[dict[str, Any]], life: Life | None, images: int
+) -> None:
+    path = tmp_path / "journal/journal.jsonl"
+    path.parent.mkdir()
+    named = [
+        each
+        | ({} if each in (_ROLLING, _END) else {"action": "one"})
+        | ({"machine": "node"} if "state" in each else {})
+        for each in kinds
+    ]
+    path.write_bytes(b"".join(today(**each) + b"\n" for each in named))
+    found = journal(tmp_path).entries()
+    assert [(entry.life, len(entry.images)) for entry in found] == (
+        [(life, images)] if life else []
+    )
+    for entry in found:
+        assert entry.complete == (life is Life.APPLIED) == (entry.images[-1].after is not None)
+        alone = entry.without_a_run().life
+        assert alone == (Life.APPLIED if entry.complete else Life.INTERRUPTED)
+
+
+def test_a_new_entry_is_younger_than_those_that_are_open(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    it.record(BEFORE)
+    it.rolled_back(["one"], last=False, ended=False)
+    it.record(BEFORE[:1])
+    assert [entry.action for entry in journal(tmp_path).entries()] == ["two", "one"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +154,7 @@ _keys = st.text(min_size=1, max_size=8).map("SCHILY.xattr.user.".__add__)
 )
 def test_every_image_comes_back_through_json(image: Image) -> None:
     with TemporaryDirectory() as name:
-        journal(Path(name)).record([("one", "localhost", image)])
+        journal(Path(name)).record([("one", Place.NODE, image)])
         again = journal(Path(name))
         assert again.before("one", Image) == image
         assert len(again.lines()) == 1
@@ -107,16 +174,16 @@ _file = FileState("file", LARGE, "", 0o4600, 1, 2, "-1.5", {"SCHILY.xattr.user.a
     ids=lambda image: type(image).__name__,
 )
 def test_the_images_of_all_actions_come_back(tmp_path: Path, image: object) -> None:
-    journal(tmp_path).record([("one", "localhost", image)])
+    journal(tmp_path).record([("one", Place.NODE, image)])
     assert journal(tmp_path).before("one", type(image)) == image
 
 
 def test_large_contents_lie_beside_it_once(tmp_path: Path) -> None:
     it = journal(tmp_path)
-    it.record([(name, "localhost", FileState("file", LARGE)) for name in ("one", "two")])
+    it.record([(name, Place.NODE, FileState("file", LARGE)) for name in ("one", "two")])
     stored = tmp_path / "journal/contents" / hashlib.sha256(LARGE).hexdigest()
     first = stored.stat()
-    it.complete("one", "localhost", FileState("file", LARGE))
+    it.complete("one", Place.NODE, FileState("file", LARGE))
     assert [each.name for each in stored.parent.iterdir()] == [stored.name]
     assert stored.stat().st_ino == first.st_ino
     assert stored.read_bytes() == LARGE
@@ -128,13 +195,13 @@ def test_half_a_content_that_was_left_behind_is_not_taken_for_it(tmp_path: Path)
     stored = tmp_path / "journal/contents" / hashlib.sha256(LARGE).hexdigest()
     stored.parent.mkdir(parents=True)
     stored.write_bytes(LARGE[:100])
-    journal(tmp_path).record([("one", "localhost", FileState("file", LARGE))])
+    journal(tmp_path).record([("one", Place.NODE, FileState("file", LARGE))])
     assert journal(tmp_path).before("one", FileState) == FileState("file", LARGE)
 
 
 def test_only_root_reads_it(tmp_path: Path) -> None:
     it = journal(tmp_path)
-    it.record([("one", "localhost", FileState("file", LARGE))])
+    it.record([("one", Place.NODE, FileState("file", LARGE))])
     it.keep("one", b"theirs")
     found = {
         path: path.lstat().st_mode for path in [tmp_path / "journal", *tmp_path.rglob("j*/**/*")]
@@ -146,7 +213,7 @@ def test_only_root_reads_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["missing", "damaged"])
 def test_a_content_that_is_not_what_was_stored_is_not_put_back(tmp_path: Path, harm: str) -> None:
-    journal(tmp_path).record([("one", "localhost", FileState("file", LARGE))])
+    journal(tmp_path).record([("one", Place.NODE, FileState("file", LARGE))])
     (stored,) = (tmp_path / "journal/contents").iterdir()
     if harm == "missing":
         stored.unlink()
@@ -159,9 +226,17 @@ def test_a_content_that_is_not_what_was_stored_is_not_put_back(tmp_path: Path, h
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (b'{"v":1,"kind":"begun"}', "format 1, this program knows 2"),
-        (b'{"v":3,"kind":"before"}', "format 3, this program knows 2"),
-        (b'{"kind":"before"}', "format None"),
+        (b'{"v":1,"kind":"begun"}', "format 1, this program knows 2 and 3: use the version that"),
+        (
+            b'{"v":4,"kind":"before"}',
+            "format 4 by a newer docker-lxc-gate, this one knows formats up to 3: use the newer",
+        ),
+        (b'{"kind":"before"}', "format None, this program knows 2 and 3"),
+        (today(kind="undone", action="one"), "damaged .*'undone'"),
+        (today(kind="rolling back"), "damaged .*'rolling back'"),
+        (today(kind="finished", action="one"), "damaged .*unknown field"),
+        (today(kind="before", action="one", machine="pve1", state="old"), "damaged .*'pve1'"),
+        (old(kind="rolled_back", action="one"), "damaged .*'rolled_back'"),
         (b'{"v":2,"kind":"bef', "damaged"),
         (b"\x00\x00\x00", "damaged"),
         (b'{"v":2,"kind":"\xff"}', "damaged"),
@@ -204,10 +279,10 @@ def test_no_byte_of_a_journal_can_change_unnoticed(tmp_path: Path) -> None:
     """Also of a line that was cut off: a lost line's end before it would take that line along."""
     path = tmp_path / "journal/journal.jsonl"
     journal(tmp_path).record(BEFORE[1:])
-    path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
+    path.write_bytes(path.read_bytes() + b'{"v":3,"at":"2026')
     it = journal(tmp_path)
     it.finish()
-    it.undone(["two"], last=True, ended=False)
+    it.rolled_back(["two"], last=True, ended=False)
     content = path.read_bytes()
     assert journal(tmp_path).entries() == []
     for place in range(len(content) - 1):  # without the last, the last line is a torn one
@@ -222,7 +297,7 @@ def test_no_byte_of_a_journal_can_change_unnoticed(tmp_path: Path) -> None:
 def test_a_damaged_line_can_be_taken_out(tmp_path: Path, place: int) -> None:
     it = journal(tmp_path)
     it.record(BEFORE)
-    it.complete("one", "localhost", FileState())
+    it.complete("one", Place.NODE, FileState())
     it.finish()
     path = tmp_path / "journal/journal.jsonl"
     texts = path.read_bytes().splitlines(keepends=True)
@@ -245,9 +320,9 @@ def test_lines_without_a_sum_are_read_and_gone_on_with(tmp_path: Path) -> None:
     ]
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     it = journal(tmp_path)
-    assert it.entries() == [Entry("one", "m", (Before("old", "new"),))]
+    assert it.entries() == [Entry("one", Place.NODE, (Before("old", "new"),), Life.APPLIED)]
     assert not it.unfinished()
-    it.undone(["one"], last=False, ended=True)
+    it.rolled_back(["one"], last=False, ended=True)
     assert journal(tmp_path).entries() == []
 
 
@@ -266,7 +341,7 @@ def test_a_content_that_is_none_is_refused(tmp_path: Path, content: object) -> N
 
 
 def test_an_image_of_another_type_is_refused(tmp_path: Path) -> None:
-    journal(tmp_path).record([("one", "localhost", "a text")])
+    journal(tmp_path).record([("one", Place.NODE, "a text")])
     with pytest.raises(FactError, match="nothing was changed"):
         journal(tmp_path).before("one", FileState)
 
@@ -274,15 +349,15 @@ def test_an_image_of_another_type_is_refused(tmp_path: Path) -> None:
 def test_a_torn_last_line_is_ended_and_said_to_be_cut(tmp_path: Path) -> None:
     journal(tmp_path).record(BEFORE)
     path = tmp_path / "journal/journal.jsonl"
-    path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
+    path.write_bytes(path.read_bytes() + b'{"v":3,"at":"2026')
     it = journal(tmp_path)
     assert [entry.action for entry in it.entries()] == ["one", "two"]
     assert it.unfinished()
-    it.undone(["one", "two"], last=False, ended=True)
+    it.rolled_back(["one", "two"], last=False, ended=True)
     assert not it.unfinished()
     assert journal(tmp_path).entries() == []
     third = path.read_bytes().splitlines()[2]
-    assert third.startswith(b'{"v":2,"at":"2026{')
+    assert third.startswith(b'{"v":3,"at":"2026{')
     assert b'"kind":"cut","sum":"' in third
 
 
@@ -300,8 +375,8 @@ def test_torn_again_and_again_it_can_be_read(tears: list[int]) -> None:
         assert {entry.action for entry in it.entries()} <= {"one", "two"}
         it.record(BEFORE)
         assert journal(Path(name)).entries() == [
-            Entry("one", "localhost", (Before(it.entries()[0].before),)),
-            Entry("two", "localhost", (Before(before=True),)),
+            Entry("one", Place.NODE, (Before(it.entries()[0].before),)),
+            Entry("two", Place.NODE, (Before(before=True),)),
         ]
         assert journal(Path(name)).before("one", FileState) == BEFORE[0][2]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flag import Flag, fail, journal, plan
 
+from remediation.action import Place
 from remediation.errors import NotClean, RemediationError, RollbackFailed, UsageError
 from remediation.journal_lines import Before
 
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 
 def test_each_container_has_its_own_entries(tmp_path: Path) -> None:
     first, second = journal(tmp_path, 950), journal(tmp_path, 951)
-    first.record([("shared", "node", "a"), ("inside", "container 950", "b")])
-    second.record([("shared", "node", "c")])
+    first.record([("shared", Place.NODE, "a"), ("inside", Place.CONTAINER, "b")])
+    second.record([("shared", Place.NODE, "c")])
     for it in (journal(tmp_path, 950), journal(tmp_path, 951), journal(tmp_path, 952)):
-        found = [(entry.action, entry.machine, entry.before) for entry in it.entries()]
+        found = [(entry.action, entry.place, entry.before) for entry in it.entries()]
         assert (
             found
             == {
-                950: [("shared", "node", "a"), ("inside", "container 950", "b")],
-                951: [("shared", "node", "c")],
+                950: [("shared", Place.NODE, "a"), ("inside", Place.CONTAINER, "b")],
+                951: [("shared", Place.NODE, "c")],
                 952: [],
             }[it.ctid]
         )
@@ -38,7 +39,7 @@ def test_any_containers_interrupted_run_is_found(
     tmp_path: Path, ended: tuple[int, ...], expected: int | None
 ) -> None:
     for ctid in (950, 951):
-        journal(tmp_path, ctid).record([("one", "node", "old")])
+        journal(tmp_path, ctid).record([("one", Place.NODE, "old")])
     for ctid in ended:
         journal(tmp_path, ctid).finish()
     assert journal(tmp_path, 952).interrupted() == expected
@@ -47,32 +48,32 @@ def test_any_containers_interrupted_run_is_found(
 
 def test_ones_own_interrupted_run_is_named_first(tmp_path: Path) -> None:
     for ctid in (950, 951):
-        journal(tmp_path, ctid).record([("one", "node", "old")])
+        journal(tmp_path, ctid).record([("one", Place.NODE, "old")])
     assert journal(tmp_path, 951).interrupted() == 951
 
 
 def test_what_came_later_and_still_is(tmp_path: Path) -> None:
     for ctid in (950, 951, 952):
-        journal(tmp_path, ctid).record([("one", "node", "old")])
+        journal(tmp_path, ctid).record([("one", Place.NODE, "old")])
         journal(tmp_path, ctid).finish()
     newer = {ctid: journal(tmp_path, ctid).newer() for ctid in (949, 950, 951, 952)}
     assert newer == {949: [], 950: [951, 952], 951: [952], 952: []}
-    journal(tmp_path, 952).undone(["one"], last=False, ended=True)
+    journal(tmp_path, 952).rolled_back(["one"], last=False, ended=True)
     assert journal(tmp_path, 951).newer() == []
     # Applied again, it is the youngest; the one between them has not moved.
-    journal(tmp_path, 950).undone(["one"], last=False, ended=True)
-    journal(tmp_path, 950).record([("one", "node", "old")])
+    journal(tmp_path, 950).rolled_back(["one"], last=False, ended=True)
+    journal(tmp_path, 950).record([("one", Place.NODE, "old")])
     assert journal(tmp_path, 950).newer() == []
     assert journal(tmp_path, 951).newer() == [950]
 
 
 def test_the_oldest_change_that_is_left_counts(tmp_path: Path) -> None:
-    journal(tmp_path, 950).record([("one", "node", "old")])
-    journal(tmp_path, 951).record([("one", "node", "old")])
-    journal(tmp_path, 950).record([("two", "node", "old")])
+    journal(tmp_path, 950).record([("one", Place.NODE, "old")])
+    journal(tmp_path, 951).record([("one", Place.NODE, "old")])
+    journal(tmp_path, 950).record([("two", Place.NODE, "old")])
     assert journal(tmp_path, 950).newer() == [951]
     assert journal(tmp_path, 951).newer() == []
-    journal(tmp_path, 950).undone(["one"], last=False, ended=True)
+    journal(tmp_path, 950).rolled_back(["one"], last=False, ended=True)
     assert journal(tmp_path, 950).newer() == []
     assert journal(tmp_path, 951).newer() == [950]
 
@@ -109,7 +110,7 @@ def test_what_is_of_a_container_that_is_gone_stays_in_the_journal(tmp_path: Path
     assert (one.value, gone.value) == ("old", "new")
     assert [entry.action for entry in it.journal.entries()] == ["gone"]
     assert it.journal.unfinished()
-    assert [outcome.name for outcome in plan(tmp_path, one, gone).rollback()] == ["gone"]
+    assert [outcome.id for outcome in plan(tmp_path, one, gone).rollback()] == ["gone"]
     assert gone.value == "old"
 
 
@@ -132,9 +133,9 @@ def test_what_can_never_be_taken_back_is_let_go(tmp_path: Path) -> None:
 
 def test_a_run_that_did_not_end_has_ended_only_when_nothing_of_it_is_left(tmp_path: Path) -> None:
     it = journal(tmp_path)
-    it.record([(name, "node", "old") for name in ("one", "two", "three")])
+    it.record([(name, Place.NODE, "old") for name in ("one", "two", "three")])
     for name in ("one", "three"):  # done, but what follows them may not be
-        it.complete(name, "node", "new")
+        it.complete(name, Place.NODE, "new")
     it.accept(["two"])
     assert it.unfinished()
     assert [entry.action for entry in it.entries()] == ["one", "three"]
@@ -147,7 +148,7 @@ def test_of_a_run_that_ended_what_is_not_let_go_can_be_taken_back(tmp_path: Path
     plan(tmp_path, one, two).apply()
     journal(tmp_path).accept(["one"])
     assert not journal(tmp_path).unfinished()
-    assert [outcome.name for outcome in plan(tmp_path, one, two).rollback()] == ["two"]
+    assert [outcome.id for outcome in plan(tmp_path, one, two).rollback()] == ["two"]
     assert (one.value, two.value) == ("new", "old")
 
 
@@ -155,8 +156,8 @@ def test_only_what_there_is_can_be_let_go(tmp_path: Path) -> None:
     it = journal(tmp_path)
     with pytest.raises(UsageError, match=r"nothing of container 950 .* the name 'one'$"):
         it.accept(["one"])
-    it.record([("one", "node", "old"), ("two", "node", "old")])
-    journal(tmp_path, 951).record([("three", "node", "old")])
+    it.record([("one", Place.NODE, "old"), ("two", Place.NODE, "old")])
+    journal(tmp_path, 951).record([("three", Place.NODE, "old")])
     it.forget()
     before = it.lines()
     with pytest.raises(UsageError, match=r"the name 'three'; there are: 'one', 'two'$"):
@@ -178,7 +179,7 @@ def test_a_part_says_nothing_of_what_it_was_not_asked_about(tmp_path: Path) -> N
     one, gone = Flag("one"), Flag("gone", "STEP-3.1")
     plan(tmp_path, one, gone).apply()
     it = plan(tmp_path, one).only(["STEP-1.2"])
-    assert [outcome.name for outcome in it.rollback()] == ["one"]
+    assert [outcome.id for outcome in it.rollback()] == ["one"]
     assert [entry.action for entry in it.journal.entries()] == ["gone"]
     assert not it.journal.unfinished()
 
@@ -203,13 +204,13 @@ def test_a_run_that_looked_before_the_lock_sees_what_came_before_it(tmp_path: Pa
     waiting = plan(tmp_path, one)
     assert waiting.rollback_price() == []
     plan(tmp_path, one).apply()
-    assert [outcome.name for outcome in waiting.rollback()] == ["one"]
+    assert [outcome.id for outcome in waiting.rollback()] == ["one"]
     assert one.value == "old"
 
 
 def test_an_interrupted_run_after_the_look_is_in_the_way(tmp_path: Path) -> None:
     waiting = plan(tmp_path, Flag("one"))
     assert not waiting.journal.unfinished()
-    journal(tmp_path, 951).record([("one", "node", "old")])
+    journal(tmp_path, 951).record([("one", Place.NODE, "old")])
     with pytest.raises(NotClean, match="container 951"):
         waiting.apply()

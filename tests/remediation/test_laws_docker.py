@@ -41,12 +41,14 @@ class World:
         """Return the plan, put together as the real one is."""
         on, path = (death or Death()).under(self.docker), str(self.folder / "here/daemon.json")
         storage = StorageDriver(
-            *("driver", "STEP-3.1", OURS, path, docker_in_lxc.daemon_json),
+            *("driver", "driver", "STEP-3.1", OURS, path, docker_in_lxc.daemon_json),
             root=lambda _: str(self.folder / "root"),
         )
         kept = journal(self.folder, on=on)
 
-        back = Consequence("as before", back=lambda undone: storage.resume(on, undone["driver"]))
+        back = Consequence(
+            "as before", "as before", back=lambda undone: storage.resume(on, undone["driver"])
+        )
         return Plan([Step(storage, on, then_back=(back,))], kept)
 
     def look(self) -> object:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def edited(path: Path) -> FileEdit:
-    return FileEdit("edit", "STEP-1.2", str(path), edit)
+    return FileEdit("edit", "edit", "STEP-1.2", str(path), edit)
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def test_what_cannot_be_written_is_refused_and_not_called_changed(
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert laws(edited(tmp_path / "none/file"), ON) == "refused"
-    assert laws(Directory("d", "STEP-3.1", str(tmp_path / "none/d")), ON) == "refused"
+    assert laws(Directory("d", "d", "STEP-3.1", str(tmp_path / "none/d")), ON) == "refused"
     assert look(tmp_path) == {}
 
 
@@ -144,7 +144,7 @@ def test_a_directory_holds_the_laws_whatever_was_there(laid: Laid) -> None:
         path = Path(name, "d")
         laid.at(path)
         before = look(Path(name))
-        outcome = laws(Directory("d", "STEP-3.1", str(path)), ON)
+        outcome = laws(Directory("d", "d", "STEP-3.1", str(path)), ON)
         wanted = {"absent": "held", "directory": "was so"}.get(laid.kind)
         points_to_one = laid.link == b".."
         assert outcome == (wanted or ("was so" if points_to_one else "refused"))
@@ -152,7 +152,7 @@ def test_a_directory_holds_the_laws_whatever_was_there(laid: Laid) -> None:
 
 
 def test_a_directory_with_somebody_elses_file_stays(tmp_path: Path) -> None:
-    action = Directory("d", "STEP-3.1", str(tmp_path / "d"))
+    action = Directory("d", "d", "STEP-3.1", str(tmp_path / "d"))
     action.apply(ON)
     (tmp_path / "d/theirs").write_text("theirs")
     with pytest.raises(RemediationError, match="somebody else put something there"):

@@ -28,7 +28,7 @@ from remediation.packages import Package
 from remediation.plan import Plan
 from remediation.transport import Local
 
-ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")
+ACTION = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
 NEEDS = {"fuse-overlayfs": ["fuse3"], "fuse3": ["libfuse3-4"], "sshfs": ["fuse3"]}
 
 

@@ -46,7 +46,9 @@ class World:
     kernel: Kernel
 
     def action(self) -> Profile:
-        return Profile("profile", "STEP-2.2", NAME, str(self.folder / "here" / NAME), OURS)
+        return Profile(
+            "profile", "profile", "STEP-2.2", NAME, str(self.folder / "here" / NAME), OURS
+        )
 
     def look(self) -> object:
         return look(self.folder / "here"), self.kernel.policy
@@ -178,7 +180,7 @@ def test_what_runs_under_it_keeps_it_loaded(tmp_path: Path) -> None:
 
 def test_a_file_that_does_not_compile_is_drift_and_no_silence(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"profile {\n"), compiled(OURS))
-    broken = Profile("p", "STEP-2.2", NAME, str(tmp_path / "here" / NAME), b"profile {\n")
+    broken = Profile("p", "p", "STEP-2.2", NAME, str(tmp_path / "here" / NAME), b"profile {\n")
     with pytest.raises(CommandFailed, match="syntax error"):
         broken.check(it.kernel)
 

@@ -10,7 +10,7 @@ import pytest
 from flag import ON, Flag, journal
 
 from remediation import files
-from remediation.action import Step
+from remediation.action import Place, Step
 from remediation.ahead import at_once
 from remediation.errors import FactError, LimitExceeded
 from remediation.journal import Journal
@@ -178,5 +178,5 @@ def test_apply_with_before_images_that_are_too_large_changes_nothing(tmp_path: P
 
 def test_journal_gives_back_a_large_content_that_an_earlier_version_kept(tmp_path: Path) -> None:
     content = bytes(LIMIT + 1)
-    Journal(ON, 950, str(tmp_path)).record([("one", "here", content)])
+    Journal(ON, 950, str(tmp_path)).record([("one", Place.NODE, content)])
     assert Journal(ON, 950, str(tmp_path)).before("one", bytes) == content

@@ -12,7 +12,7 @@ from flag import ON, Flag, journal, plan
 from states import ROOT, Laid, edit, look
 from world import world
 
-from remediation.action import Step
+from remediation.action import Place, Step
 from remediation.actions import ContainerOptions, FileEdit
 from remediation.errors import Meddled, RemediationError, RollbackFailed
 from remediation.plan import Plan
@@ -31,7 +31,7 @@ def files(folder: Path) -> tuple[Path, Path]:
 
 
 def actions(folder: Path) -> list[FileEdit]:
-    return [FileEdit(path.name, "STEP-1.2", str(path), edit) for path in files(folder)]
+    return [FileEdit(path.name, path.name, "STEP-1.2", str(path), edit) for path in files(folder)]
 
 
 @pytest.fixture
@@ -172,8 +172,8 @@ def test_both_are_named(applied: Path) -> None:
 def test_only_what_is_asked_about_is_looked_at(applied: Path) -> None:
     files(applied)[1].write_bytes(b"theirs")
     one, two = actions(applied)
-    part = plan(applied, one, FileEdit("two", "STEP-3.1", two.path, edit)).only(["STEP-1"])
-    assert [outcome.name for outcome in part.rollback()] == ["one"]
+    part = plan(applied, one, FileEdit("two", "two", "STEP-3.1", two.path, edit)).only(["STEP-1"])
+    assert [outcome.id for outcome in part.rollback()] == ["one"]
 
 
 def test_what_was_changed_between_two_applies_is_not_lost_either(applied: Path) -> None:
@@ -210,7 +210,7 @@ def test_of_a_run_that_was_cut_off_ones_own_content_is_known(tmp_path: Path, cha
     path = files(tmp_path)[0]
     path.write_bytes(OLD)
     action = actions(tmp_path)[0]
-    journal(tmp_path).record([("one", "localhost", action.capture(ON))])
+    journal(tmp_path).record([("one", Place.NODE, action.capture(ON))])
     action.apply(ON)
     if changed:
         path.write_bytes(edit(OLD) + b"theirs\n")
@@ -232,7 +232,7 @@ def test_what_cannot_be_looked_at_is_not_overwritten_and_stops_no_other(tmp_path
     for force in (False, True):
         with pytest.raises(RollbackFailed, match="blind: no answer") as caught:
             plan(tmp_path, blind, other).rollback(force=force)
-        assert [name for name, _ in caught.value.failures] == ["blind"]
+        assert [name for name, _ in caught.value.failures] == ["the flag blind"]
         assert (blind.value, other.value) == ("new", "old")
     assert [entry.action for entry in journal(tmp_path).entries()] == ["blind"]
 

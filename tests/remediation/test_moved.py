@@ -14,6 +14,7 @@ from flag import ON, Flag, journal, plan
 
 from remediation import docker_in_lxc, target
 from remediation.__main__ import main
+from remediation.action import Place
 from remediation.errors import Elsewhere
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def test_the_nodes_part_is_taken_back_and_the_containers_stays_in_the_journal(
 ) -> None:
     code, said, beside = ran("rollback", "--yes")
     assert code == 3
-    assert [line.split()[1:3] for line in said.splitlines()[1:]] == [
-        ["profile", "changed"],
-        ["tunable", "changed"],
+    assert [line.split()[1:5] for line in said.splitlines()[1:]] == [
+        ["the", "flag", "profile", "changed"],
+        ["the", "flag", "tunable", "changed"],
     ]
     assert [line.strip() for line in beside.splitlines()] == [
         "this will happen on the way:",
@@ -131,7 +132,7 @@ def test_where_nothing_of_the_container_was_changed_there_is_nothing_to_say(
 
 
 def test_a_container_in_which_a_run_was_cut_off_has_to_come_back_first(cluster: Cluster) -> None:
-    journal(cluster.folder).record([("engine", "container 950", "old")])
+    journal(cluster.folder).record([("engine", Place.CONTAINER, "old")])
     code, said, beside = ran("rollback", "--yes")
     assert (code, said) == (3, "")
     assert beside == "error: container 950 is not on pve1 but on pve2\n"

@@ -17,7 +17,7 @@ APT = (
 )
 THERE = ("sh", "-c", packages._THERE, "there", *packages.SETTINGS)
 SIMULATE = (*APT, "-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs")
-ACTION = Package("package", "STEP-3.1", "fuse-overlayfs")
+ACTION = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
 PLAN = b"""Inst libfuse3-4 [3.17.1-1] (3.17.2-1 Debian:13 [amd64])
 Inst fuse3 (3.17.2-1 Debian:13 [amd64])
 Inst fuse-overlayfs (1.14-1 Debian:13 [amd64])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flag import ON, Flag, fail, plan
 
-from remediation.action import Consequence
+from remediation.action import Consequence, Place
 from remediation.actions import FileEdit
 from remediation.errors import (
     FactError,
@@ -32,7 +32,7 @@ def test_apply_then_apply_again_then_rollback_twice(tmp_path: Path) -> None:
     it = plan(tmp_path, one, two)
     assert [outcome.changed for outcome in it.apply()] == [True, False]
     assert [outcome.changed for outcome in it.apply()] == [False, False]
-    assert [outcome.name for outcome in it.rollback()] == ["one"]
+    assert [outcome.id for outcome in it.rollback()] == ["one"]
     assert (one.value, two.value) == ("old", "new")
     assert it.rollback() == []
 
@@ -77,7 +77,7 @@ def test_drift_that_comes_back_with_a_later_action_is_an_error(tmp_path: Path) -
     def spoils(two: Flag) -> None:
         one.value, two.value = "spoilt", "new"
 
-    with pytest.raises(VerifyFailed, match="one was applied"):
+    with pytest.raises(VerifyFailed, match="the flag one was applied"):
         plan(tmp_path, one, Flag("two", on_apply=spoils)).apply()
     assert one.value == "old"
 
@@ -90,14 +90,14 @@ def test_drift_that_an_earlier_action_causes_is_mended_and_taken_back(tmp_path: 
 
     it = plan(tmp_path, Flag("one", on_apply=spoils), two)
     assert [outcome.changed for outcome in it.apply()] == [True, True]
-    assert [outcome.name for outcome in it.rollback()] == ["two", "one"]
+    assert [outcome.id for outcome in it.rollback()] == ["two", "one"]
     assert two.value == "spoilt"  # what it was when it was first about to be changed
 
 
 def test_an_unfinished_run_is_in_the_way_and_is_never_overwritten(tmp_path: Path) -> None:
     one = Flag("one")
     it = plan(tmp_path, one)
-    it.journal.record([("one", "localhost", "older")])
+    it.journal.record([("one", Place.NODE, "older")])
     with pytest.raises(NotClean, match="python -m remediation rollback"):
         it.apply()
     it.rollback()
@@ -105,7 +105,7 @@ def test_an_unfinished_run_is_in_the_way_and_is_never_overwritten(tmp_path: Path
 
 
 def test_an_unfinished_run_of_another_container_is_in_the_way_too(tmp_path: Path) -> None:
-    plan(tmp_path, Flag("one"), ctid=951).journal.record([("one", "localhost", "older")])
+    plan(tmp_path, Flag("one"), ctid=951).journal.record([("one", Place.NODE, "older")])
     with pytest.raises(NotClean, match="container 951"):
         plan(tmp_path, Flag("one")).apply()
 
@@ -131,7 +131,7 @@ def test_a_second_apply_that_fails_returns_to_the_state_before_it(tmp_path: Path
     assert (one.value, two.value, three.value) == ("drifted", "new", "drifted")
     assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
     assert not it.journal.unfinished()
-    assert [outcome.name for outcome in plan(tmp_path, one, two, three).rollback()] == [
+    assert [outcome.id for outcome in plan(tmp_path, one, two, three).rollback()] == [
         "two",
         "one",
     ]
@@ -191,7 +191,7 @@ def test_a_disk_that_fills_up_is_told_as_what_it_is(tmp_path: Path, applied: boo
 
 def test_consequences_run_once_and_again_after_rollback(tmp_path: Path) -> None:
     ran: list[str] = []
-    reload = Consequence("reload", lambda: ran.append("reload"))
+    reload = Consequence("reload", "reload", lambda: ran.append("reload"))
     it = plan(tmp_path, Flag("one"), Flag("two"), then=(reload,))
     it.apply()
     assert ran == ["reload"]
@@ -210,7 +210,7 @@ def test_a_failing_consequence_takes_everything_back(tmp_path: Path) -> None:
             raise RemediationError("no reload")
 
     one = Flag("one")
-    it = plan(tmp_path, one, then=(Consequence("reload", fails_once),))
+    it = plan(tmp_path, one, then=(Consequence("reload", "reload", fails_once),))
     with pytest.raises(RemediationError, match="no reload"):
         it.apply()
     assert (one.value, ran) == ("old", ["reload", "reload"])
@@ -219,7 +219,11 @@ def test_a_failing_consequence_takes_everything_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [(b'{"v":1}\n', "format 1"), (b'{"v":3}\n', "format 3"), (b'{"v":2,"kind":"bef\n', "line 1")],
+    [
+        (b'{"v":1}\n', "format 1"),
+        (b'{"v":4}\n', "format 4 by a newer"),
+        (b'{"v":2,"kind":"bef\n', "line 1"),
+    ],
 )
 def test_a_foreign_or_damaged_journal_is_an_error(tmp_path: Path, line: bytes, said: str) -> None:
     (tmp_path / "journal").mkdir()
@@ -243,7 +247,7 @@ def test_half_a_last_line_is_of_a_change_never_made(tmp_path: Path) -> None:
     assert [outcome.changed for outcome in again.apply()] == [False]
     assert replace(plan(tmp_path, other), whole=False).rollback() == []
     assert [o.changed for o in plan(tmp_path, one, other).apply()] == [False, True]
-    assert [outcome.name for outcome in plan(tmp_path, one, other).rollback()] == ["other", "one"]
+    assert [outcome.id for outcome in plan(tmp_path, one, other).rollback()] == ["other", "one"]
     assert (one.value, other.value) == ("old", "old")
 
 
@@ -251,7 +255,7 @@ def test_a_second_run_that_ends_half_way_is_noticed(tmp_path: Path) -> None:
     one, two = Flag("one"), Flag("two", value="new")
     plan(tmp_path, one, two).apply()
     one.value, two.value = "meddled", "meddled"
-    plan(tmp_path, one, two).journal.record([("two", "localhost", "meddled")])
+    plan(tmp_path, one, two).journal.record([("two", Place.NODE, "meddled")])
     with pytest.raises(NotClean):
         plan(tmp_path, one, two).apply()
 
@@ -269,7 +273,7 @@ def test_our_own_mistakes_take_everything_back_too(tmp_path: Path) -> None:
 def test_a_journalled_file_comes_back_through_json(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"\xff\x00 mine")
-    action = FileEdit("edit", "STEP-1.2", str(path), lambda _: b"theirs")
+    action = FileEdit("edit", "edit", "STEP-1.2", str(path), lambda _: b"theirs")
     plan(tmp_path, action).apply()
     assert path.read_bytes() == b"theirs"
     plan(tmp_path, action).rollback()

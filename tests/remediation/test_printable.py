@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -121,6 +122,7 @@ def journalled() -> None:
 
 class _Plan:
     unasked = (HOSTILE,)
+    journal = SimpleNamespace(ctid=950)
 
 
 EXITS: dict[str, Any] = {
@@ -130,10 +132,10 @@ EXITS: dict[str, Any] = {
     "error with changes": meddled,
     "diff": lambda: console.difference(HOSTILE, drift(), "is", "should be"),
     "outcomes": lambda: console.outcomes(
-        [Outcome(HOSTILE, "VAL-1", changed=True, reason=HOSTILE)], as_json=False
+        [Outcome("one", HOSTILE, "VAL-1", changed=True, reason=HOSTILE)], as_json=False
     ),
     "outcomes in JSON": lambda: console.outcomes(
-        [Outcome("\x9b\u202e\x1b", "VAL-1", changed=True, reason="\x7f")], as_json=True
+        [Outcome("one", "\x9b\u202e\x1b", "VAL-1", changed=True, reason="\x7f")], as_json=True
     ),
     "status": lambda: console.status(
         [(Step(Flag("one"), ON), drift())],

@@ -198,10 +198,9 @@ def test_what_could_not_be_done_or_taken_back_is_none(plan: FakePlan, error: Exc
 @pytest.mark.parametrize(
     ("machine", "path", "goes"),
     [
-        ("container 950", "", False),
-        ("pve1", "/etc/pve/lxc/950.conf", False),
-        ("pve1", "/etc/apparmor.d/tunables/nesting", True),
-        ("root@pve1:2222", "/etc/apparmor.d/tunables/nesting", True),  # as the target was named
+        ("container", "", False),
+        ("node", "/etc/pve/lxc/950.conf", False),
+        ("node", "/etc/apparmor.d/tunables/nesting", True),
     ],
 )
 def test_what_is_left_of_a_former_container_is_not_put_into_a_new_one(

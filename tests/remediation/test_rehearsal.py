@@ -22,7 +22,7 @@ STAGES = ["before", "apply", "verify", "rollback", "compare", "apply again", "ve
 
 
 def plan(folder: Path) -> Plan:
-    edit = FileEdit("edit", "STEP-1.2", str(folder / "file"), lambda _: b"theirs\n")
+    edit = FileEdit("edit", "edit", "STEP-1.2", str(folder / "file"), lambda _: b"theirs\n")
     return Plan([Step(edit, ON)], Journal(ON, 950, str(folder / "journal")))
 
 

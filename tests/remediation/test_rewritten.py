@@ -95,7 +95,9 @@ def test_a_stop_after_the_file_was_put_back_is_told_and_is_no_failure(tmp_path: 
     it = edited_by_hand(str(tmp_path))
     it.plan().apply()
     told: list[str] = []
-    step = replace(it.step(), then_back=(Consequence("rebooted", lambda: stopped_and_started(it)),))
+    step = replace(
+        it.step(), then_back=(Consequence("rebooted", "rebooted", lambda: stopped_and_started(it)),)
+    )
     (outcome,) = replace(it.plan(), steps=[step], tell=told.append).rollback()
     assert "says what it said before" in outcome.reason
     assert told[-1] == f"container 950: {outcome.reason}"
@@ -115,7 +117,7 @@ def test_another_file_than_the_normal_form_is_a_failure(tmp_path: Path, how: str
         else:
             path(it).write_bytes(_with(b"memory: 1024")(path(it).read_bytes()))
 
-    step = replace(it.step(), then_back=(Consequence("spoilt", spoilt),))
+    step = replace(it.step(), then_back=(Consequence("spoilt", "spoilt", spoilt),))
     with pytest.raises(RollbackFailed, match="not as before"):
         replace(it.plan(), steps=[step]).rollback()
 
@@ -123,7 +125,7 @@ def test_another_file_than_the_normal_form_is_a_failure(tmp_path: Path, how: str
 def test_a_runtime_that_writes_no_file_anew_must_leave_it_exact(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"rootfs: a\narch: amd64\n"), running=True)
     it.plan().apply()
-    rebooted = Consequence("rebooted", lambda: stopped_and_started(it))
+    rebooted = Consequence("rebooted", "rebooted", lambda: stopped_and_started(it))
     action = replace(it.step().action, normalised=False)  # type: ignore[type-var]
     step = replace(it.step(), action=action, then_back=(rebooted,))
     with pytest.raises(RollbackFailed, match="not as before"):

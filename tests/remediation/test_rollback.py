@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flag import ON, Flag, journal, plan
 
-from remediation.action import Consequence, Drift, Step
+from remediation.action import Consequence, Drift, Place, Step
 from remediation.actions import Directory, FileEdit
 from remediation.errors import (
     FactError,
@@ -39,13 +39,26 @@ def test_one_failing_undo_does_not_stop_the_others(tmp_path: Path) -> None:
     it.apply()
     with pytest.raises(RollbackFailed) as caught:
         it.rollback()
-    assert [name for name, _ in caught.value.failures] == ["two"]
+    assert [name for name, _ in caught.value.failures] == ["the flag two"]
     assert (one.value, two.value, three.value) == ("old", "new", "old")
     assert [entry.action for entry in it.journal.entries()] == ["two"]
     assert it.journal.unfinished()
     two.fails_back = False
-    assert [outcome.name for outcome in it.rollback()] == ["two"]
+    assert [outcome.id for outcome in it.rollback()] == ["two"]
     assert two.value == "old"
+
+
+def test_a_title_that_is_reworded_rolls_back(tmp_path: Path) -> None:
+    class Reworded(Flag):
+        @property
+        def title(self) -> str:
+            return "in other words"
+
+    plan(tmp_path, Flag("one")).apply()
+    later = Reworded("one", value="new")
+    assert [outcome.changed for outcome in plan(tmp_path, later).apply()] == [False]
+    (outcome,) = plan(tmp_path, later).rollback()
+    assert (outcome.id, outcome.title, later.value) == ("one", "in other words", "old")
 
 
 def test_a_failing_consequence_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -56,7 +69,10 @@ def test_a_failing_consequence_does_not_stop_the_others(tmp_path: Path) -> None:
             raise RemediationError("no reload")
         ran.append("apply")
 
-    then = (Consequence("fails", fails), Consequence("runs", lambda: ran.append("runs")))
+    then = (
+        Consequence("fails", "fails", fails),
+        Consequence("runs", "runs", lambda: ran.append("runs")),
+    )
     it = plan(tmp_path, Flag("one"), then=then)
     it.apply()
     with pytest.raises(RollbackFailed, match="no reload"):
@@ -76,7 +92,7 @@ def test_a_consequence_that_failed_on_the_way_back_is_owed_until_it_succeeds(
             raise RemediationError("no reload")
 
     one, two = Flag("one"), Flag("two", "STEP-2.1")
-    steps = [Step(one, ON, (Consequence("reload", reload),)), Step(two, ON)]
+    steps = [Step(one, ON, (Consequence("reload", "reload", reload),)), Step(two, ON)]
     it = Plan(steps, journal(tmp_path))
     it.apply()
     broken = True
@@ -90,7 +106,7 @@ def test_a_consequence_that_failed_on_the_way_back_is_owed_until_it_succeeds(
             it.apply()
     broken = False
     (outcome,) = it.rollback()
-    assert (outcome.name, outcome.changed) == ("one", False)
+    assert (outcome.id, outcome.changed) == ("one", False)
     assert ran == ["reload"] * 4
     assert it.journal.entries() == []
     assert not it.journal.unfinished()
@@ -126,11 +142,11 @@ def test_the_plans_order_counts_and_not_that_of_the_journal(tmp_path: Path) -> N
         made.rmdir()
         flag.value = "new"
 
-    directory = Directory("directory", "STEP-3.1", str(made))
-    file = FileEdit("file", "STEP-3.1", str(made / "file"), lambda _: b"ours")
+    directory = Directory("directory", "directory", "STEP-3.1", str(made))
+    file = FileEdit("file", "file", "STEP-3.1", str(made / "file"), lambda _: b"ours")
     it = plan(tmp_path, Flag("one", on_apply=removes), directory, file)
     assert [outcome.changed for outcome in it.apply()] == [True, True, True]
-    assert [outcome.name for outcome in it.rollback()] == ["file", "directory", "one"]
+    assert [outcome.id for outcome in it.rollback()] == ["file", "directory", "one"]
     assert not made.exists()
 
 
@@ -138,11 +154,11 @@ def test_only_takes_back_a_part_and_the_rest_later(tmp_path: Path) -> None:
     one, two = Flag("one", "STEP-1.2"), Flag("two", "STEP-2.1")
     it = plan(tmp_path, one, two)
     it.apply()
-    assert [outcome.name for outcome in it.only(["STEP-1"]).rollback()] == ["one"]
+    assert [outcome.id for outcome in it.only(["STEP-1"]).rollback()] == ["one"]
     assert (one.value, two.value) == ("old", "new")
     assert not it.journal.unfinished()
     assert [entry.action for entry in it.journal.entries()] == ["two"]
-    assert [outcome.name for outcome in it.rollback()] == ["two"]
+    assert [outcome.id for outcome in it.rollback()] == ["two"]
     assert it.rollback() == []
 
 
@@ -150,9 +166,9 @@ def test_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Path) -> None:
     """Killed between two actions: the one that was not begun is in the journal, too."""
     one, two, three = Flag("one", "STEP-1.2"), Flag("two", "STEP-2.1"), Flag("three", "STEP-3.1")
     it = plan(tmp_path, one, two, three)
-    it.journal.record([(name, "localhost", "old") for name in ("one", "two", "three")])
+    it.journal.record([(name, Place.NODE, "old") for name in ("one", "two", "three")])
     one.value = "new"
-    it.journal.complete("one", "localhost", "new")
+    it.journal.complete("one", Place.NODE, "new")
     two.value = "half"
     for part, left in (("STEP-1", ["two", "three"]), ("STEP-3", ["two"])):
         it.only([part]).rollback()
@@ -169,12 +185,12 @@ def test_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Path) -> None:
 def test_what_is_complete_of_an_unfinished_run_can_stay(tmp_path: Path) -> None:
     one, two = Flag("one", "STEP-1.2", value="new"), Flag("two", "STEP-2.1", value="half")
     it = plan(tmp_path, one, two)
-    it.journal.record([(name, "localhost", "old") for name in ("one", "two")])
-    it.journal.complete("one", "localhost", "new")
+    it.journal.record([(name, Place.NODE, "old") for name in ("one", "two")])
+    it.journal.complete("one", Place.NODE, "new")
     it.only(["STEP-2"]).rollback()
     assert (one.value, two.value) == ("new", "old")
     assert not it.journal.unfinished()
-    assert [outcome.name for outcome in it.rollback()] == ["one"]
+    assert [outcome.id for outcome in it.rollback()] == ["one"]
 
 
 def test_only_applies_a_part(tmp_path: Path) -> None:
@@ -183,6 +199,16 @@ def test_only_applies_a_part(tmp_path: Path) -> None:
     it.only(["STEP-1.2"]).apply()
     assert (one.value, two.value) == ("new", "old")
     assert it.only([]) is it
+
+
+def test_only_takes_an_action_by_its_id_and_not_by_its_title(tmp_path: Path) -> None:
+    one, two = Flag("one"), Flag("two")
+    it = plan(tmp_path, one, two)
+    it.only(["two"]).apply()
+    assert (one.value, two.value) == ("old", "new")
+    assert [outcome.id for outcome in it.only(["two"]).rollback()] == ["two"]
+    with pytest.raises(UsageError, match=r"there are: STEP-1\.2, one, two$"):
+        it.only(["the flag two"])
 
 
 @pytest.mark.parametrize("unknown", ["STEP-9", "STEP", "STEP-1.", ""])
@@ -201,13 +227,14 @@ def test_what_sleeps_is_woken_only_if_it_is_needed(tmp_path: Path) -> None:
         yield
         told.append(f"let go, inside is {inside.value}")
 
-    plan(tmp_path, one, inside).apply()
-    asleep = replace(plan(tmp_path, one), asleep=[Step(inside, ON)], awake=awake)
+    Plan([Step(one, ON), Step(inside, ON, place=Place.CONTAINER)], journal(tmp_path)).apply()
+    step = Step(inside, ON, place=Place.CONTAINER)
+    asleep = replace(plan(tmp_path, one), asleep=[step], awake=awake)
     asleep.only(["STEP-1.2"]).rollback()
     assert told == []
-    assert asleep.rollback_price() == ["localhost is started, to take back: inside"]
+    assert asleep.rollback_price() == ["container 950 is started, to take back: the flag inside"]
     assert told == []
-    assert [outcome.name for outcome in asleep.rollback()] == ["inside"]
+    assert [outcome.id for outcome in asleep.rollback()] == ["inside"]
     assert told == ["woken, inside is new", "let go, inside is old"]
     assert (one.value, inside.value) == ("old", "old")
 
@@ -260,14 +287,14 @@ def test_what_cannot_be_woken_does_not_stop_the_others(tmp_path: Path) -> None:
 
     one, inside = Flag("one"), Flag("inside")
     plan(tmp_path, one, inside).apply()
-    it = replace(plan(tmp_path, one), asleep=[Step(inside, ON)], awake=awake)
+    it = replace(plan(tmp_path, one), asleep=[Step(inside, ON, place=Place.CONTAINER)], awake=awake)
     with pytest.raises(RollbackFailed, match="inside: does not boot"):
         it.rollback()
     assert (one.value, inside.value) == ("old", "new")
     assert [entry.action for entry in it.journal.entries()] == ["inside"]
     assert it.journal.unfinished()
     wakes = True
-    assert [outcome.name for outcome in it.rollback()] == ["inside"]
+    assert [outcome.id for outcome in it.rollback()] == ["inside"]
     assert (inside.value, it.journal.unfinished()) == ("old", False)
 
 
@@ -298,20 +325,21 @@ def test_what_an_undoing_stopped_is_looked_at_awake(tmp_path: Path) -> None:
         runs = False
 
     ran: list[bool] = []
-    then = (Consequence("Docker as before", lambda: ran.append(runs)),)
-    steps = [Step(Options("options"), ON), Step(Inside("inside"), Container(), then)]
+    then = (Consequence("Docker as before", "Docker as before", lambda: ran.append(runs)),)
+    inside = Step(Inside("inside"), Container(), then, place=Place.CONTAINER)
+    steps = [Step(Options("options"), ON), inside]
     it = Plan(steps, journal(tmp_path), awake=awake, stopped=lambda: not runs)
     it.apply()
-    assert [outcome.name for outcome in it.rollback()] == ["inside", "options"]
+    assert [outcome.id for outcome in it.rollback()] == ["inside", "options"]
     assert ran == [True, True]
     assert not runs
     assert not it.journal.unfinished()
 
 
 def test_before_images_that_cannot_be_read_stop_no_other_undoing(tmp_path: Path) -> None:
-    one = FileEdit("one", "STEP-1.1", str(tmp_path / "one"), lambda _: b"1" * 5000)
-    two = FileEdit("two", "STEP-1.2", str(tmp_path / "two"), lambda _: b"2")
-    three = FileEdit("three", "STEP-1.3", str(tmp_path / "three"), lambda _: b"3")
+    one = FileEdit("one", "one", "STEP-1.1", str(tmp_path / "one"), lambda _: b"1" * 5000)
+    two = FileEdit("two", "two", "STEP-1.2", str(tmp_path / "two"), lambda _: b"2")
+    three = FileEdit("three", "three", "STEP-1.3", str(tmp_path / "three"), lambda _: b"3")
     (tmp_path / "two").write_bytes(b"b" * 5000)
     (tmp_path / "three").write_bytes(b"former")
     it = plan(tmp_path, one, two, three)
@@ -334,7 +362,7 @@ def test_a_price_that_nobody_can_say_stops_nothing(tmp_path: Path) -> None:
 
     it = plan(tmp_path, Flag("one"), Dear("two"))
     it.apply()
-    assert it.rollback_price() == ["two: what is stopped for it is unknown: hangs"]
+    assert it.rollback_price() == ["the flag two: what is stopped for it is unknown: hangs"]
 
 
 def test_what_does_not_come_to_the_disk_is_not_said_to_be_undone(tmp_path: Path) -> None:
@@ -362,7 +390,7 @@ def test_what_does_not_come_to_the_disk_is_not_said_to_be_undone(tmp_path: Path)
 @pytest.mark.parametrize("fails", [True, False])
 def test_a_journal_that_cannot_be_told_hides_no_failure(tmp_path: Path, fails: bool) -> None:
     class Full(Journal):
-        def undone(self, actions: Iterable[str], *, last: bool, ended: bool) -> None:
+        def rolled_back(self, actions: Iterable[str], *, last: bool, ended: bool) -> None:
             raise RemediationError(f"no space left {actions, last, ended}")
 
     one, two = Flag("one"), Flag("two", fails_back=fails)
@@ -372,7 +400,7 @@ def test_a_journal_that_cannot_be_told_hides_no_failure(tmp_path: Path, fails: b
     with pytest.raises(RemediationError, match="no space left") as caught:
         it.rollback()
     assert isinstance(caught.value, RollbackFailed) == fails
-    assert ("two: stuck" in str(caught.value)) == fails
+    assert ("the flag two: stuck" in str(caught.value)) == fails
 
 
 def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:
@@ -382,7 +410,7 @@ def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:
 
     path = tmp_path / "file"
     path.write_text("former")
-    it = plan(tmp_path, Forgetful("one", "STEP-1.1", str(path), lambda _: b"ours"))
+    it = plan(tmp_path, Forgetful("one", "the file", "STEP-1.1", str(path), lambda _: b"ours"))
     it.apply()
     with pytest.raises(RollbackFailed, match=r"not as before \(mode 644 -> 600\)") as caught:
         it.rollback()
@@ -397,23 +425,23 @@ def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path)
     path = tmp_path / "file"
     path.write_text("former\n")
     os.utime(path, ns=(0, 250_000_000))
-    it = plan(tmp_path, Forgetful("one", "STEP-1.1", str(path), lambda _: b"ours"))
+    it = plan(tmp_path, Forgetful("one", "the file", "STEP-1.1", str(path), lambda _: b"ours"))
     it.apply()
     with pytest.raises(RollbackFailed) as caught:
         it.rollback()
     assert (
-        "one: after the rollback it is not as before (content; time 1970-01-01 "
+        "the file: after the rollback it is not as before (content; time 1970-01-01 "
         "00:00:00.250+00:00 -> 1970-01-01 00:00:01.500+00:00)"
     ) in str(caught.value)
     assert "FileState" not in str(caught.value)
-    assert caught.value.changes == [("one", Drift(str(path), b"former\n", b"third\n"))]
+    assert caught.value.changes == [("the file", Drift(str(path), b"former\n", b"third\n"))]
 
 
 def test_what_was_done_elsewhere_is_not_taken_back_here(tmp_path: Path) -> None:
     def edit(name: str) -> Plan:
         (tmp_path / name).mkdir(exist_ok=True)
         path = str(tmp_path / name / "script")
-        return plan(tmp_path, FileEdit("script", "STEP-1.1", path, lambda _: b"ours"))
+        return plan(tmp_path, FileEdit("script", "script", "STEP-1.1", path, lambda _: b"ours"))
 
     edit("then").apply()
     (tmp_path / "now").mkdir()
@@ -428,12 +456,14 @@ def test_what_was_done_elsewhere_is_not_taken_back_here(tmp_path: Path) -> None:
 
 
 def test_what_was_done_in_one_place_is_not_done_in_another(tmp_path: Path) -> None:
-    """Its name is the key of its entry: taken back, only one of them would be."""
+    """Its id is the key of its entry: taken back, only one of them would be."""
 
     def edit(name: str) -> Plan:
         path = tmp_path / name
         path.mkdir(exist_ok=True)
-        return plan(tmp_path, FileEdit("script", "STEP-1.1", f"{path}/script", lambda _: b"ours"))
+        return plan(
+            tmp_path, FileEdit("script", "script", "STEP-1.1", f"{path}/script", lambda _: b"ours")
+        )
 
     edit("then").apply()
     with pytest.raises(NotClean, match=r"done to .*/then/script, .*take that back first"):
@@ -450,8 +480,10 @@ def test_an_error_about_what_was_stopped_loses_nothing_of_what_was_done(tmp_path
 
     ran: list[str] = []
     one = Flag("one")
-    then = (Consequence("Docker as before", lambda: ran.append("it")),)
-    it = Plan([Step(one, Container(), then)], journal(tmp_path), stopped=cannot_say)
+    then = (Consequence("Docker as before", "Docker as before", lambda: ran.append("it")),)
+    it = Plan(
+        [Step(one, Container(), then, place=Place.CONTAINER)], journal(tmp_path), stopped=cannot_say
+    )
     it.apply()
     with pytest.raises(RollbackFailed, match="whether it runs: its before-image is damaged"):
         it.rollback()

@@ -32,6 +32,7 @@ class World:
     def step(self, death: Death | None = None) -> Step:
         on = (death or Death()).under(self.node)
         options = ContainerOptions(
+            "container-options",
             "container 950",
             "STEP-2.2",
             str(self.folder / "here/config"),

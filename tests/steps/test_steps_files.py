@@ -11,6 +11,7 @@ import pytest
 
 from gate import evidence
 from remediation import docker_in_lxc, journal, provision
+from remediation.action import Place
 from remediation.docker import DockerState
 from remediation.errors import CommandFailed, FactError
 from remediation.files import FileState
@@ -307,10 +308,10 @@ def applied(before: str, after: str | None, *, ctid: int = 950) -> Journaled:
         return DockerState(there, "active active enabled", ())
 
     node = Journaled({JOURNAL: None})
-    book, action = journal.Journal(node, ctid), f"Docker uses {docker_in_lxc.DRIVER}"
-    book.record([(action, "container 950", image(before))])
+    book, action = journal.Journal(node, ctid), "docker-storage-driver"
+    book.record([(action, Place.CONTAINER, image(before))])
     if after is not None:
-        book.complete(action, "container 950", image(after))
+        book.complete(action, Place.CONTAINER, image(after))
     return node
 
 
