@@ -11,20 +11,20 @@ import pytest
 
 from gate import evidence, report, terminal
 from remediation import docker_in_lxc
-from remediation import target as targets
-from remediation.errors import RemediationError, TransportError, UsageError
-from remediation.printable import one_line
 from remediation.provision import Provisioned, provision
 from steps import witness
+from targets import target as targets
+from targets.errors import RemediationError, TransportError, UsageError
+from targets.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from testinfra.host import Host
 
-    from remediation.runtime import Runtime
-    from remediation.target import Target
-    from remediation.transport import Transport
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import Transport
 
 pytest_plugins = (
     "gate",

@@ -19,16 +19,17 @@ from rich.table import Table
 
 from lab.machine import Lab
 from lab.node import READY
-from remediation import docker_in_lxc, target
-from remediation.errors import RemediationError
+from remediation import docker_in_lxc
 from remediation.look import looking
-from remediation.ssh import Ssh
-from remediation.transport import Base
+from targets import target
+from targets.errors import RemediationError
+from targets.ssh.connection import Ssh
+from targets.transport import Base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from remediation.transport import CommandResult, Transport
+    from targets.transport import CommandResult, Transport
 
 _ROOT = Path(__file__).parents[1]
 _BARE = Path(__file__).with_name("bare.sh")

@@ -28,11 +28,12 @@ from gate import terminal, verdicts
 from gate.requirements import CATALOGUE
 from lab import errors as lab_errors
 from lab.__main__ import main as lab
-from remediation import docker_in_lxc, errors
+from remediation import docker_in_lxc
 from remediation.__main__ import main as remediation
-from remediation.runtime import Pct
-from remediation.target import Target
-from remediation.transport import Base, CommandResult
+from targets import errors
+from targets.runtime.base import Pct
+from targets.target import Target
+from targets.transport import Base, CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

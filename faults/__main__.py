@@ -10,16 +10,16 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from commandline import output
+from commandline.output import Console
 from faults import matrix, real, run, states
 from faults.catalogue import chosen, third
 from faults.run import Result
 from lab import progress
 from lab.machine import Lab
-from remediation import output
-from remediation import target as targets
-from remediation.console import print_json
-from remediation.errors import RemediationError, UsageError
-from remediation.output import Console
+from remediation.cli.printing import print_json
+from targets import target as targets
+from targets.errors import RemediationError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -23,7 +23,7 @@ from faults.rows import (
     witnesses,
 )
 from faults.scenarios import scenarios
-from remediation.errors import UsageError
+from targets.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

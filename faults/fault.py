@@ -11,7 +11,7 @@ from remediation.docker_in_lxc import DAEMON_JSON, PROFILE, PROFILE_PATH, REPOSI
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from remediation.transport import Transport
+    from targets.transport import Transport
 
 CTID = 950
 #: Where a fault begins: a compliant container with backups, the plan applied and no container

@@ -10,7 +10,7 @@ from faults import states
 from faults.fault import CTID, HEALTHY
 from faults.run import COMPLIANT, Questions
 from faults.scenarios import scenarios
-from remediation import target
+from targets import target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

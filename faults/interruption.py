@@ -25,17 +25,17 @@ from typing import TYPE_CHECKING
 
 from lab.machine import Lab
 from remediation import docker_in_lxc
-from remediation.errors import RemediationError, TransportError
-from remediation.root import as_root
-from remediation.runtime import Pct
-from remediation.ssh import Ssh
-from remediation.transport import Base, CommandResult
+from targets.errors import RemediationError, TransportError
+from targets.root import as_root
+from targets.runtime.base import Pct
+from targets.ssh.connection import Ssh
+from targets.transport import Base, CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from remediation.plan import Plan
-    from remediation.transport import Hold, Transport
+    from remediation.engine.plan import Plan
+    from targets.transport import Hold, Transport
 
 KINDS = ("killed", "interrupted", "cut", "power", "full", "readonly")
 #: What a run says when it comes to its point.

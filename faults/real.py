@@ -17,22 +17,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from facts import machine_state
 from faults import run
 from faults.fault import PRELUDE
 from faults.run import COMPLIANT, Problem, Result
-from remediation import docker_in_lxc, witness
-from remediation import target as targets
-from remediation.errors import RemediationError, UsageError
+from remediation import docker_in_lxc
 from remediation.provision import thrown_away
-from remediation.runtime import Pct, wait_until_booted
+from targets import target as targets
+from targets.errors import RemediationError, UsageError
+from targets.runtime.base import Pct, wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from faults.fault import Fault
     from faults.run import Found
-    from remediation.runtime import Runtime
-    from remediation.target import Target
+    from targets.runtime.base import Runtime
+    from targets.target import Target
 
 #: The gate itself pulls and runs images in it.
 _THE_GATES = re.compile(r"container: file /var/lib/(docker|containerd)(/|$)")
@@ -130,7 +131,7 @@ def _one(
         undone = runtime.node.run(undo, timeout=600)
     undone.require(f"fault {fault.id} is not taken back")
     wait_until_booted(runtime.inside(ctid))
-    left = witness.differences(healthy, _look(runtime, ctid))
+    left = machine_state.differences(healthy, _look(runtime, ctid))
     problems = () if unasked else run.compare(fault, found, ctid, before=control)
     problems += tuple(Problem("", f"it was not taken back: {each}") for each in left[:10])
     seconds = time.monotonic() - clock
@@ -140,7 +141,7 @@ def _one(
 
 def _look(runtime: Runtime, ctid: int) -> dict[str, str]:
     """Return what must be the same afterwards; that of the configuration is its content."""
-    state = witness.undone(witness.both(runtime, ctid))
+    state = machine_state.undone(machine_state.both(runtime, ctid))
     file = f"node: file {runtime.config_path(ctid)}"
     return {key: fact for key, fact in state.items() if key != file and not _THE_GATES.match(key)}
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Self
 from faults import states
 from faults.fault import CTID, PRELUDE, Fault
 from faults.scenarios import SECONDS, scenarios
-from remediation.errors import FactError, TransportError
+from targets.errors import FactError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from faults.scenarios import Scenario
     from lab.machine import Lab
-    from remediation.transport import Transport
+    from targets.transport import Transport
 
 _ROOT = Path(__file__).parents[1]
 _GATE_TIMEOUT = 1800.0

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faults.fault import APPLIED, CTID, HEALTHY, PRELUDE, READY
-from remediation import docker_in_lxc, target
-from remediation.errors import RemediationError
-from remediation.runtime import Pct, wait_until_booted
+from remediation import docker_in_lxc
 from steps import rollback
+from targets import target
+from targets.errors import RemediationError
+from targets.runtime.base import Pct, wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from faults.fault import Fault
     from lab.machine import Lab
-    from remediation.transport import Transport
+    from targets.transport import Transport
 
 WITHOUT_BACKUPS = "compliant"
 #: What the container of a node without the plan has.
@@ -49,7 +50,8 @@ done
 @cache
 def snapshot(name: str) -> str:
     """Return a snapshot's name: another plan is another state."""
-    plan = sorted((_ROOT / "remediation").rglob("*"))
+    rooms = ("targets", "facts", "remediation", "commandline")
+    plan = sorted(path for room in rooms for path in (_ROOT / room).rglob("*"))
     content = b"".join(
         path.read_bytes() for path in plan if path.suffix != ".pyc" and path.is_file()
     )

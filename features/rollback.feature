@@ -3,7 +3,7 @@ Feature: What the plan changed can be taken back
   A container that had Docker on its default driver before the plan, on a node that the plan has
   not touched, must be as it was afterwards: files, packages, units, mounts, the policy in the
   kernel, the container's configuration as written and as in effect, and Docker with its images
-  and containers. What may differ is a short list in remediation/witness.py.
+  and containers. What may differ is a short list in facts/machine_state.py.
 
   @node @container @mutates @before_the_plan @untouched @req:BACK-3
   Scenario: The tunable is taken back

@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
 
-from remediation import ahead
-from remediation.errors import RemediationError
-from remediation.masking import mask
-from remediation.printable import printable
+from targets import batch
+from targets.errors import RemediationError
+from targets.masking import mask
+from targets.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from remediation.transport import CommandResult
+    from targets.transport import CommandResult
 
 P = ParamSpec("P")
 
@@ -43,7 +43,7 @@ _lines: list[str] = []
 
 
 def record(result: CommandResult) -> None:
-    """Remember a command that ran; the listener of :class:`remediation.transport.Recorded`."""
+    """Remember a command that ran; the listener of :class:`targets.transport.Recorded`."""
     _commands.append(result)
 
 
@@ -78,7 +78,7 @@ def transcript(result: CommandResult) -> str:
     """
     when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     where, took = f"# {when} on {result.machine}", f"after {result.seconds:.1f} s"
-    answers = ahead.told(result)
+    answers = batch.told(result)
     if answers:
         through = shlex.join(result.argv[:-4])
         lines = [f"{where}: {len(answers)} commands in one round trip, {took}"]

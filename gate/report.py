@@ -21,7 +21,7 @@ import pytest
 
 from gate.collection import feature_files
 from gate.evidence import redact
-from remediation.printable import one_line
+from targets.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,10 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from commandline.output import Console
 from gate.evidence import counted, shortened
 from gate.verdicts import DIFFERS, HOLDS, INCOMPLETE, INTERRUPTED, NOT_EXACT, UNKNOWN
-from remediation.output import Console
-from remediation.printable import printable
+from targets.printable import printable
 
 if TYPE_CHECKING:
     import pytest

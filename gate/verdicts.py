@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from commandline.output import written
 from gate.collection import requirements_of, scenario_of, title_of
 from gate.evidence import redact
-from remediation.errors import RemediationError
-from remediation.output import written
-from remediation.printable import one_line, printable
+from targets.errors import RemediationError
+from targets.printable import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator

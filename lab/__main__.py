@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from commandline.output import run
 from lab import progress, recipe
 from lab.errors import require_programs
 from lab.machine import MACHINES, Lab, chosen, require_releases
 from lab.node import READY
-from remediation.errors import RemediationError
-from remediation.output import run
+from targets.errors import RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from lab.image import Images
     from lab.recipe import Machine
-    from remediation.ssh import SshAddress
+    from targets.ssh.connection import SshAddress
 
 
 class _Commands(click.Group):

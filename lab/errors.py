@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import shutil
 
-from remediation.errors import RemediationError
+from targets.errors import RemediationError
 
 #: Every program that the lab runs, and the Debian package that brings it.
 PACKAGES = {

@@ -16,7 +16,7 @@ registry, and ``ready``, the same with the guest's programs. When what :mod:`lab
 puts there changes, ``ready`` is made anew from ``stocked``, and the snapshots that users took
 are dropped, being of another node.
 
-Everything raises a :class:`remediation.errors.RemediationError`: :class:`lab.errors.LabError`
+Everything raises a :class:`targets.errors.RemediationError`: :class:`lab.errors.LabError`
 (exit code 3) when something could not be done, ``UsageError`` (2) for an unknown name.
 """
 
@@ -36,7 +36,7 @@ from lab.lock import only_one
 from lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node
 from lab.qemu import hardware
 from lab.sources import archives
-from remediation.errors import UsageError
+from targets.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from lab.progress import Steps
     from lab.provision import Provisioning
     from lab.recipe import Machine
-    from remediation.ssh import Ssh, SshAddress
+    from targets.ssh.connection import Ssh, SshAddress
 
 #: Not all digits: QEMU would take it for a snapshot's number.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")

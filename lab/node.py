@@ -14,8 +14,8 @@ from lab import recipe
 from lab.errors import MachineFailed
 from lab.image import NodeImage, require_space
 from lab.qemu import PortTaken, Qemu, hardware
-from remediation.errors import TransportError
-from remediation.ssh import Ssh, SshAddress, free_port
+from targets.errors import TransportError
+from targets.ssh.connection import Ssh, SshAddress, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

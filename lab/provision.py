@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab import hello, recipe, tree
-from remediation.errors import CommandFailed
+from targets.errors import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lab.progress import Steps
     from lab.recipe import Machine
     from lab.tree import Tree
-    from remediation.transport import Transport
+    from targets.transport import Transport
 
 TEMPLATES = "/var/lib/vz/template/cache"
 REGISTRY = "10.0.3.1:5000"

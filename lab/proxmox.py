@@ -21,7 +21,7 @@ import msgspec
 
 from lab import recipe, repository
 from lab.recipe import Machine
-from remediation.errors import UsageError
+from targets.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path

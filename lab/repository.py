@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from lab import sources
 from lab.errors import Unreachable
-from remediation.errors import UsageError
+from targets.errors import UsageError
 
 if TYPE_CHECKING:
     from lab.sources import Source

@@ -11,18 +11,18 @@ import click
 import msgspec
 from rich.text import Text
 
-from remediation import (
-    audit,
-    backup,
-    console,
-    docker_in_lxc,
-    provision,
-    rehearsal,
-    target,
-    witness,
-)
-from remediation.console import err, out
-from remediation.errors import (
+from commandline.output import run
+from commandline.target_option import with_target
+from facts import audit_window, backups, machine_state
+from remediation import docker_in_lxc, provision
+from remediation.cli import printing
+from remediation.cli.printing import err, out
+from remediation.engine import rehearsal
+from remediation.engine.journal import Journal
+from remediation.engine.plan import require_known
+from remediation.look import looking
+from targets import target
+from targets.errors import (
     Elsewhere,
     Meddled,
     NotClean,
@@ -30,22 +30,17 @@ from remediation.errors import (
     RollbackFailed,
     UsageError,
 )
-from remediation.journal import Journal
-from remediation.lock import Lock
-from remediation.look import looking
-from remediation.masking import masked
-from remediation.output import run
-from remediation.plan import require_known
-from remediation.target_option import with_target
+from targets.lock import Lock
+from targets.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from remediation.journal_entries import Entry
-    from remediation.plan import Plan
-    from remediation.runtime import Runtime
-    from remediation.target import Target
-    from remediation.transport import Transport
+    from remediation.engine.journal_entries import Entry
+    from remediation.engine.plan import Plan
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import Transport
 
 
 def _known(_: click.Context, __: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
@@ -78,17 +73,17 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except RemediationError as error:
             if isinstance(error.__cause__, RemediationError):
-                console.error(error.__cause__)
-            console.error(error)
+                printing.error(error.__cause__)
+            printing.error(error)
             if isinstance(error, Meddled):
                 for name, drift in error.changes.items():
-                    console.difference(name, drift, "the plan left", "is now", to=err)
+                    printing.difference(name, drift, "the plan left", "is now", to=err)
             if isinstance(error, RollbackFailed):
                 for name, drift in error.changes:
-                    console.difference(name, drift, "before the plan", "is now", to=err)
+                    printing.difference(name, drift, "before the plan", "is now", to=err)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            console.error(
+            printing.error(
                 "interrupted; what is left, python -m remediation status says (with this --target)"
             )
             sys.exit(130)
@@ -122,11 +117,11 @@ def main() -> None:
 @contextmanager
 def _opened(aim: Target, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[..., Plan]]]:
     """Open the target; the second of the pair makes its plan anew each time."""
-    with target.opened(aim, tell=console.tell) as runtime:
+    with target.opened(aim, tell=printing.tell) as runtime:
 
         def plan(**part: bool) -> Plan:
             whole = docker_in_lxc.plan(
-                runtime, aim.ctid, repository=aim.repository, tell=console.tell, **part
+                runtime, aim.ctid, repository=aim.repository, tell=printing.tell, **part
             )
             return whole.only(only)
 
@@ -139,7 +134,7 @@ def _consent(price: Sequence[str], *, yes: bool) -> None:
         return
     err.print(Text("this will happen on the way:", style="bold"))
     for sentence in price:
-        console.line(f"  {sentence}", "yellow", to=err)
+        printing.line(f"  {sentence}", "yellow", to=err)
     if yes:
         return
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
@@ -162,9 +157,9 @@ def create(aim: Target) -> None:
     Refused if the container exists. A container that was created but cannot be started is destroyed
     again. No other command here destroys it; pct destroy does.
     """
-    with target.opened(aim, tell=console.tell) as runtime:
+    with target.opened(aim, tell=printing.tell) as runtime:
         argv = aim.creation(aim.ctid, features=docker_in_lxc.FEATURES)
-        provision.create(runtime, aim.ctid, argv, console.tell)
+        provision.create(runtime, aim.ctid, argv, printing.tell)
         provision.boot_created(runtime, aim.ctid)
     out.print(
         f"container {aim.ctid} is running, without the plan. Now, with the same --target: "
@@ -185,14 +180,14 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
         price = the_plan.price(found)
     drifts = [(step, drift) for step, drift in found if drift is not None]
     if as_json:
-        console.print_json(
+        printing.print_json(
             {
                 "ctid": aim.ctid,
                 "changes": [
                     {
-                        **console.identity(step),
+                        **printing.identity(step),
                         "drift": drift.summary,
-                        "diff": console.diff(drift, "is", "should be"),
+                        "diff": printing.diff(drift, "is", "should be"),
                     }
                     for step, drift in drifts
                 ],
@@ -203,13 +198,13 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
         return
     for step, drift in drifts:
         action = step.action
-        console.line(f"{action.requirement}  {action.title}  ({step.on.machine})", "bold")
-        console.difference("", drift, "is", "should be")
+        printing.line(f"{action.requirement}  {action.title}  ({step.on.machine})", "bold")
+        printing.difference("", drift, "is", "should be")
     for consequence in dict.fromkeys(c.title for step, _ in drifts for c in step.then):
         out.print(Text(f"then: {consequence}", style="bold"))
     for sentence in price:
-        console.line(f"on the way: {sentence}", "yellow")
-    console.not_asked(the_plan)
+        printing.line(f"on the way: {sentence}", "yellow")
+    printing.not_asked(the_plan)
     out.print(f"{len(drifts)} to change" if drifts else "nothing to change")
 
 
@@ -220,21 +215,21 @@ def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
     Nobody leaves the node half-way through because denials cannot be shown: that is said, once.
     """
     try:
-        window, shown = audit.Window(node, source), True
+        window, shown = audit_window.Window(node, source), True
     except RemediationError as error:
         window, shown = None, False
-        console.tell(f"denials are not shown: {error}")
+        printing.tell(f"denials are not shown: {error}")
 
     def tell(line: str) -> None:
         nonlocal shown
         try:
             for denial in window.news() if window and shown else ():
-                console.tell(f"denied: {denial.summary}", style="yellow")
+                printing.tell(f"denied: {denial.summary}", style="yellow")
         except Exception as error:  # noqa: BLE001 - whatever it is
             shown = False
-            console.tell(f"denials are not shown any more: {error}")
+            printing.tell(f"denials are not shown any more: {error}")
         if line:
-            console.tell(line)
+            printing.tell(line)
 
     try:
         yield tell
@@ -271,9 +266,9 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
         with _watched(runtime.node, aim.audit) as tell:
             the_plan.tell = tell
             outcomes = the_plan.apply()
-    console.outcomes(outcomes, as_json=as_json)
+    printing.outcomes(outcomes, as_json=as_json)
     if not as_json:
-        console.not_asked(the_plan)
+        printing.not_asked(the_plan)
 
 
 def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
@@ -288,10 +283,10 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
         journal.forget()
         if (interrupted := journal.interrupted()) is not None:
             raise NotClean(f"nothing was backed up: {_cut_off(journal, interrupted)}")
-        console.tell(f"backing up container {aim.ctid} and /etc")
-        made = backup.make_backup(runtime, aim.ctid, aim.backups or backup.DUMP)
+        printing.tell(f"backing up container {aim.ctid} and /etc")
+        made = backups.make_backup(runtime, aim.ctid, aim.backups or backups.DUMP)
     for archive in (*made.container[:1], *made.etc[:1]):
-        console.tell(str(archive))
+        printing.tell(str(archive))
 
 
 @main.command()
@@ -324,7 +319,7 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force
         _consent([*the_plan.rollback_price(), *left], yes=yes)
         outcomes = the_plan.rollback(force=force)
     if outcomes or as_json:
-        console.outcomes(outcomes, as_json=as_json)
+        printing.outcomes(outcomes, as_json=as_json)
     else:
         out.print(f"nothing to take back{' here' if left else ': the journal is empty'}")
     sys.exit(3 if left else 0)
@@ -371,11 +366,11 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
         interrupted = journal.interrupted()
         torn = journal.torn and not busy  # a run that is writing has not cut it off
         if interrupted is not None and not busy:  # first: what follows may not be answered
-            console.line(_cut_off(journal, interrupted), "yellow", to=err)
+            printing.line(_cut_off(journal, interrupted), "yellow", to=err)
         if torn:
             _say_if_torn(journal)
         drifts = the_plan.drifts()
-    console.status(
+    printing.status(
         drifts,
         entries,
         as_json=as_json,
@@ -397,7 +392,7 @@ def _say_if_torn(journal: Journal) -> None:
             "not count. A change is begun only when the line before it is whole, so what was "
             "changed can be taken back"
         )
-        console.line(sentence, "yellow", to=err)
+        printing.line(sentence, "yellow", to=err)
 
 
 def _cut_off(journal: Journal, ctid: int) -> str:
@@ -420,13 +415,13 @@ def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
     with _opened(aim) as (runtime, make):
         the_plan = make()
         _consent(the_plan.price(the_plan.drifts()), yes=yes)
-        look = partial(witness.both, runtime, aim.ctid)
+        look = partial(machine_state.both, runtime, aim.ctid)
         stages = []
         with Lock.of(runtime.node).held(f"rehearse the plan on container {aim.ctid}"):
             for stage in rehearsal.rehearse(make, look):
-                console.tell(f"{stage.name}: {stage.said}, {stage.seconds:.0f} s")
+                printing.tell(f"{stage.name}: {stage.said}, {stage.seconds:.0f} s")
                 stages.append(stage)
-    console.stages(stages, as_json=as_json)
+    printing.stages(stages, as_json=as_json)
     if any(stage.differences for stage in stages):
         sys.exit(5)
 
@@ -438,7 +433,7 @@ def journal() -> None:
 
 @contextmanager
 def _journal(aim: Target) -> Iterator[tuple[Journal, Transport]]:
-    with target.opened(aim, tell=console.tell) as runtime:
+    with target.opened(aim, tell=printing.tell) as runtime:
         yield Journal(runtime.node, aim.ctid), runtime.node
 
 
@@ -450,11 +445,11 @@ def show(aim: Target, as_json: bool) -> None:
     with _journal(aim) as (the_journal, _):
         lines = [msgspec.to_builtins(line) for line in the_journal.lines()]
     if as_json:
-        console.print_json(
+        printing.print_json(
             [{k: v for k, v in line.items() if k != "state"} | _titled(line) for line in lines]
         )
     else:
-        console.journal(the_journal.path, lines)
+        printing.journal(the_journal.path, lines)
 
 
 def _titled(line: dict[str, Any]) -> dict[str, str]:
@@ -476,7 +471,7 @@ def export(aim: Target, *, with_secrets: bool) -> None:
     with _journal(aim) as (the_journal, _):
         lines = the_journal.exported()
     for line in lines:
-        click.echo(console.json_line(line if with_secrets else masked(line)))
+        click.echo(printing.json_line(line if with_secrets else masked(line)))
 
 
 @journal.command()

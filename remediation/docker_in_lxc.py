@@ -17,25 +17,38 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from remediation import config, files, startable
-from remediation.action import Consequence, Place, Step
-from remediation.actions import ContainerOptions, Directory, FileEdit, OptionsState, Profile
-from remediation.docker import DockerState, StorageDriver, running_containers, start_again
-from remediation.engine import Engine, is_in_the_kernel
-from remediation.errors import FactError
-from remediation.journal import Journal
-from remediation.lock import Lock
-from remediation.packages import Package
-from remediation.plan import Plan
-from remediation.runtime import Pct, wait_until_booted
-from remediation.settings import as_json
-from remediation.settings import parse as parse_settings
+from facts import startable
+from remediation.actions.container_options import (
+    ContainerOptions,
+    Directory,
+    FileEdit,
+    OptionsState,
+    Profile,
+)
+from remediation.actions.docker_package import Engine, is_in_the_kernel
+from remediation.actions.package import Package
+from remediation.actions.storage_driver import (
+    DockerState,
+    StorageDriver,
+    running_containers,
+    start_again,
+)
+from remediation.edits.json_files import as_json
+from remediation.edits.json_files import parse as parse_settings
+from remediation.engine.action import Consequence, Place, Step
+from remediation.engine.journal import Journal
+from remediation.engine.plan import Plan
+from targets import files
+from targets.errors import FactError
+from targets.lock import Lock
+from targets.runtime import container_config
+from targets.runtime.base import Pct, wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from remediation.runtime import Runtime
-    from remediation.transport import Transport
+    from targets.runtime.base import Runtime
+    from targets.transport import Transport
 
 PROFILE = "lxc-phoenix-v2"
 PROFILE_PATH = f"/etc/apparmor.d/{PROFILE}"
@@ -206,7 +219,7 @@ def _options(runtime: Runtime, ctid: int) -> Step:
         *_named("container-options", ctid),
         runtime.config_path(ctid),
         container_options if pct else partial(lxc_options, runtime.node),
-        partial(config.put_back, keys=OPTIONS if pct else LXC_OPTIONS, fuse=not pct),
+        partial(container_config.put_back, keys=OPTIONS if pct else LXC_OPTIONS, fuse=not pct),
         running=lambda: runtime.state(ctid) == "running",
         effective=lambda: runtime.started_with(ctid),
         start=lambda: _start(runtime, ctid, lambda _: None),
@@ -447,7 +460,9 @@ def described(text: bytes | None, ctid: int) -> bytes:
     if known is None:
         return text
     entry = document["lxc_configs"][str(ctid)]
-    entry["pct_features"] = config.with_features(",".join(known.pct_features), FEATURES).split(",")
+    entry["pct_features"] = container_config.with_features(
+        ",".join(known.pct_features), FEATURES
+    ).split(",")
     entry["apparmor_profile"] = PROFILE
     return text if document == json.loads(text) else as_json(document, text)
 
@@ -461,13 +476,13 @@ def container_options(text: bytes | None) -> bytes:
             be as before.
     """
     written = _whole(text)
-    for option, why in startable.refused(config.parse("", written)):
+    for option, why in startable.refused(container_config.parse("", written)):
         raise FactError(
             f"line {option.line} of the container's configuration, '{option.key}: {option.value}': "
             f"{why}, and no container starts on it; mend it, it is left as it is"
         )
-    changed = config.with_options(written, FEATURES, {"lxc.apparmor.profile": PROFILE})
-    if changed != written and (waiting := config.waiting(written)):
+    changed = container_config.with_options(written, FEATURES, {"lxc.apparmor.profile": PROFILE})
+    if changed != written and (waiting := container_config.waiting(written)):
         raise FactError(
             f"changes to the container wait for its next start ({'; '.join(waiting)}), and a "
             "restart by the plan would bring them into effect. pct pending CTID shows them; "
@@ -478,10 +493,10 @@ def container_options(text: bytes | None) -> bytes:
 
 def _undone(ctid: int, text: str) -> str:
     """Return what a pending change would take away of what the plan set, at the next stop."""
-    written = config.parse(f"/etc/pve/lxc/{ctid}.conf", text)
-    if lost := config.lost_at_next_stop(written, FEATURES):
+    written = container_config.parse(f"/etc/pve/lxc/{ctid}.conf", text)
+    if lost := container_config.lost_at_next_stop(written, FEATURES):
         taken = ", ".join(lost)
-        return f"the next stop takes away {taken}: {config.letting_go(written, ctid)}"
+        return f"the next stop takes away {taken}: {container_config.letting_go(written, ctid)}"
     return ""
 
 
@@ -493,10 +508,10 @@ def lxc_options(node: Transport, text: bytes | None) -> bytes:
     """
     written = _whole(text)
     wanted = {"lxc.apparmor.allow_nesting": "1", "lxc.apparmor.profile": PROFILE}
-    own = config.parse_lxc("", written).current().get("lxc.seccomp.profile")
-    if own and config.refuses_keyrings((node.read(own) or b"").decode(errors="replace")):
-        wanted["lxc.seccomp.profile"] = config.COMMON_SECCOMP
-    return config.with_lxc_options(written, wanted).encode(errors="surrogateescape")
+    own = container_config.parse_lxc("", written).current().get("lxc.seccomp.profile")
+    if own and container_config.refuses_keyrings((node.read(own) or b"").decode(errors="replace")):
+        wanted["lxc.seccomp.profile"] = container_config.COMMON_SECCOMP
+    return container_config.with_lxc_options(written, wanted).encode(errors="surrogateescape")
 
 
 def _whole(text: bytes | None) -> str:
@@ -504,11 +519,11 @@ def _whole(text: bytes | None) -> str:
     if text is None:
         raise FactError("the container has no configuration")
     written = text.decode(errors="surrogateescape")
-    for entry in config.cut_entries(config.parse("", written)):
+    for entry in container_config.cut_entries(container_config.parse("", written)):
         raise FactError(
             f"line {entry.line} of the container's configuration: the mount entry '{entry.value}' "
-            f"lacks {', '.join(config.missing_fields(entry.value))}, and LXC starts no container "
-            "on it; mend it, it is left as it is"
+            f"lacks {', '.join(container_config.missing_fields(entry.value))}, and LXC starts no "
+            "container on it; mend it, it is left as it is"
         )
     return written
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from remediation import apparmor
-from remediation.action import Place
-from remediation.actions import Profile
-from remediation.ahead import Ahead, Argv, question
-from remediation.docker import DRIVER_IN_USE, StorageDriver, without_docker
-from remediation.journal import Journal
+from facts import apparmor
+from remediation.actions.container_options import Profile
+from remediation.actions.storage_driver import DRIVER_IN_USE, StorageDriver, without_docker
+from remediation.engine.action import Place
+from remediation.engine.journal import Journal
+from targets.batch import Ahead, Argv, question
 
 if TYPE_CHECKING:
-    from remediation.action import Action
-    from remediation.plan import Plan
-    from remediation.transport import Transport
+    from remediation.engine.action import Action
+    from remediation.engine.plan import Plan
+    from targets.transport import Transport
 
 
 def looking(plan: Plan, node: Transport) -> Plan:

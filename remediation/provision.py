@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from remediation import docker_in_lxc
-from remediation.action import Place
-from remediation.errors import (
+from remediation.engine.action import Place
+from remediation.engine.journal import Journal
+from remediation.engine.rollback import ACCEPT
+from targets.errors import (
     CommandFailed,
     FactError,
     Meddled,
@@ -20,19 +22,17 @@ from remediation.errors import (
     UsageError,
     VerifyFailed,
 )
-from remediation.journal import Journal
-from remediation.lock import Lock
-from remediation.runtime import Pct, wait_until_booted, wait_until_online
-from remediation.transport import at_most
-from remediation.undoing import ACCEPT
+from targets.lock import Lock
+from targets.runtime.base import Pct, wait_until_booted, wait_until_online
+from targets.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from remediation.plan import Plan
-    from remediation.runtime import Runtime
-    from remediation.target import Target
-    from remediation.transport import Transport
+    from remediation.engine.plan import Plan
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import Transport
 
 #: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
 PATIENCE = 3600.0

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
+from facts import apparmor, confinement
 from gate import evidence
-from remediation import apparmor, confinement, docker_in_lxc
-from remediation.errors import CommandFailed, FactError
+from remediation import docker_in_lxc
+from targets.errors import CommandFailed, FactError
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-    from remediation.confinement import Process
-    from remediation.runtime import Runtime
-    from remediation.target import Target
-    from remediation.transport import Transport
+    from facts.confinement import Process
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import Transport
 
 #: The plan's three rules; fuse-overlayfs writes to /dev/fuse, too.
 RULES = (

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, then
 
+from facts import audit_window
+from facts.canary import Subject
+from facts.denials import attribute
+from facts.process_tree import Lineage, Noted
 from gate import evidence
-from remediation import audit
-from remediation.attribution import attribute
-from remediation.canary import Subject
-from remediation.errors import RemediationError
-from remediation.lineage import Lineage, Noted
 from steps.docker import cause, said
+from targets.errors import RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from remediation.runtime import Runtime
-    from remediation.target import Target
-    from remediation.transport import Transport
     from steps.docker import DockerRun
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import Transport
 
 #: What a program says that was refused something; else it did not run for another reason.
 _REFUSED = re.compile(r"permission denied|not permitted", re.IGNORECASE)
@@ -47,9 +47,9 @@ def log_is_watched(
     target: Target,
     lineage: Lineage | None,  # noqa: ARG001 - from here on
     request: pytest.FixtureRequest,
-) -> audit.Window:
+) -> audit_window.Window:
     """Find out where denials go, and hear them from now on."""
-    window = audit.Window(runtime.node, target.audit, subject(runtime, ctid))
+    window = audit_window.Window(runtime.node, target.audit, subject(runtime, ctid))
     request.addfinalizer(window.end)
     return window
 
@@ -71,7 +71,7 @@ def subject(runtime: Runtime, ctid: int) -> Subject:
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")
 def nothing_was_denied(
-    window: audit.Window,
+    window: audit_window.Window,
     runtime: Runtime,
     ctid: int,
     docker_run: DockerRun,
@@ -84,20 +84,21 @@ def nothing_was_denied(
     doubt = None
     try:
         denials = window.close()
-    except audit.Unwatched as error:
+    except audit_window.Unwatched as error:
         denials, doubt = list(error.denials), error
     noted = lineage.noted() if lineage and denials else Noted()
     owners = _owners(runtime, ctid, denials, noted)
     ours = [denial for denial, owner in owners if owner == ctid]
     assert not ours, (
         f"AppArmor denied container {ctid} {len(ours)} time(s): {ours[0].summary}; "
-        f"to allow it: {audit.smallest_rule(ours[0])}{f'; besides, {doubt}' if doubt else ''}"
+        f"to allow it: {audit_window.smallest_rule(ours[0])}"
+        f"{f'; besides, {doubt}' if doubt else ''}"
     )
     if doubt:
         raise doubt
     unknown = [denial for denial, owner in owners if owner is None and _might_be_ours(denial)]
     if unknown:
-        raise audit.Unwatched(
+        raise audit_window.Unwatched(
             f"{len(unknown)} denial(s) cannot be attributed: {unknown[0].summary}; "
             f"{_why_nobodys(unknown[0], noted)}"
         )
@@ -111,13 +112,13 @@ def nothing_was_denied(
     evidence.say(f"{window.source}: {seen(window)}, no denial{whose}")
 
 
-def seen(window: audit.Window) -> str:
+def seen(window: audit_window.Window) -> str:
     """Return what a window that was watched has shown, for a reader."""
     alone = f"; the kernel itself was not heard: {window.unheard}" if window.unheard else ""
     return f"canary seen, none lost{alone}"
 
 
-def _why_nobodys(denial: audit.Denial, noted: Noted) -> str:
+def _why_nobodys(denial: audit_window.Denial, noted: Noted) -> str:
     users = sorted(noted.under(denial.profile))
     if len(users) > 1:
         return (
@@ -127,14 +128,14 @@ def _why_nobodys(denial: audit.Denial, noted: Noted) -> str:
     return "the process is gone, and it was not noted of which container it was"
 
 
-def _might_be_ours(denial: audit.Denial) -> bool:
+def _might_be_ours(denial: audit_window.Denial) -> bool:
     """A container's profile is named lxc-*: LXC can enter no other."""
     return denial.profile.startswith("lxc-")
 
 
 def _owners(
-    runtime: Runtime, ctid: int, denials: list[audit.Denial], noted: Noted
-) -> list[tuple[audit.Denial, int | str | None]]:
+    runtime: Runtime, ctid: int, denials: list[audit_window.Denial], noted: Noted
+) -> list[tuple[audit_window.Denial, int | str | None]]:
     """Return each denial with its owner.
 
     The container asked about counts even if it runs no more: its denials are not a neighbour's.

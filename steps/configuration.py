@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
+from facts import startable
 from gate import evidence
-from remediation import config, guest_root, proxmox, startable
-from remediation.errors import FactError
-from remediation.runtime import Pct
+from targets import guest_root
+from targets.errors import FactError
+from targets.runtime import container_config, proxmox
+from targets.runtime.base import Pct
 
 if TYPE_CHECKING:
-    from remediation.runtime import Runtime
-    from remediation.transport import Transport
+    from targets.runtime.base import Runtime
+    from targets.transport import Transport
 
 #: Options whose place in the file decides whether Docker works, confined.
 _DECISIVE = ("features", "lxc.apparmor.profile", "lxc.mount.entry", "lxc.include")
@@ -37,7 +39,7 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
     if started:
         entries += [(started.path, entry) for entry in started.all("lxc.mount.entry")]
     for path, entry in entries:
-        missing = config.missing_fields(entry.value)
+        missing = container_config.missing_fields(entry.value)
         assert not missing, (
             f"the container's mount entry has {len(entry.value.split())} field(s), "
             f"'{entry.value}'; LXC needs at least four: {', '.join(missing)} missing "
@@ -47,7 +49,7 @@ def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
     evidence.say(f"{said}, each with source, target, type and options")
 
 
-def _started_with(runtime: Runtime, ctid: int) -> config.ContainerConfig | None:
+def _started_with(runtime: Runtime, ctid: int) -> container_config.ContainerConfig | None:
     """Return the configuration of the last start; None before the first one."""
     try:
         return runtime.effective(ctid)
@@ -67,9 +69,9 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
             f"container {ctid} cannot start: {said} ({runtime.config_path(ctid)}: 'features: "
             f"{shown}'); correct the value there, in an editor"
         )
-        granted = config.features(shown)
+        granted = container_config.features(shown)
         # pct set replaces the option whole: what it holds beside these is kept.
-        value = config.with_features(shown, dict.fromkeys(wanted, "1"))
+        value = container_config.with_features(shown, dict.fromkeys(wanted, "1"))
         how = f"{shlex.join(['pct', 'set', str(ctid), '--features', value])}, then restart it"
         for line, text in written.unreadable:
             if text.lstrip().startswith("features"):
@@ -107,10 +109,10 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
                     f"section [{option.section}], where it has no effect; it belongs before the "
                     "first line that starts with '['"
                 )
-    if lost := config.lost_at_next_stop(written, _NEEDED):
+    if lost := container_config.lost_at_next_stop(written, _NEEDED):
         raise AssertionError(
             f"the next stop of container {ctid} takes away {', '.join(lost)}: "
-            f"{config.letting_go(written, ctid)}"
+            f"{container_config.letting_go(written, ctid)}"
         )
     evidence.say(f"{evidence.counted(len(written.options), 'option')}, none out of place")
 

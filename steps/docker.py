@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, parsers, then, when
 
+from facts import dockerd
 from gate import evidence
 from lab import hello  # needs none of the lab's libraries
-from remediation import docker_in_lxc, dockerd
-from remediation.errors import FactError, RemediationError, TransportError
+from remediation import docker_in_lxc
 from steps.witness import foresee
+from targets.errors import FactError, RemediationError, TransportError
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-    from remediation.runtime import Runtime
-    from remediation.target import Target
-    from remediation.transport import CommandResult, Transport
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import CommandResult, Transport
 
 #: Ours: two layers, and a program that can wait. Docker Hub's hello-world has one, and cannot.
 PROBE = "docker-lxc-gate/probe:latest"

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
+from facts import dockerd
 from gate import evidence
-from remediation import docker_in_lxc, dockerd
-from remediation.errors import FactError
+from remediation import docker_in_lxc
+from remediation.edits.json_files import READS_MARKS, mark, parse
 from remediation.provision import of_template
-from remediation.settings import READS_MARKS, mark, parse
 from steps.witness import foresee, of_package
+from targets.errors import FactError
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
-    from remediation.runtime import Runtime
-    from remediation.target import Target
-    from remediation.transport import Transport
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import Transport
 
 
 def _script(node: Transport, target: Target, path: str) -> str:

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from pytest_bdd import given, then
 
+from facts import backups as backup
+from facts import prerequisites
 from gate import evidence
-from remediation import backup, docker_in_lxc, prerequisites
-from remediation.errors import FactError
-from remediation.runtime import Pct
+from remediation import docker_in_lxc
 from steps.audit import seen
+from targets.errors import FactError
+from targets.runtime.base import Pct
 
 if TYPE_CHECKING:
-    from remediation import audit
-    from remediation.prerequisites import Access, Affected, Checkout
-    from remediation.runtime import Runtime
-    from remediation.target import Target
-    from remediation.transport import Transport
+    from facts import audit_window
+    from facts.prerequisites import Access, Affected, Checkout
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import Transport
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +192,7 @@ def others_are_safe(
 
 
 @then("its file system has room for the records of a start")
-def log_has_room(node: Transport, window: audit.Window) -> None:
+def log_has_room(node: Transport, window: audit_window.Window) -> None:
     """At auditd's space_left it does as it was told, which may be to stop writing."""
     room = prerequisites.log_room(node, window.source)
     free, needed = room.free >> 20, room.needed >> 20
@@ -202,7 +204,7 @@ def log_has_room(node: Transport, window: audit.Window) -> None:
 
 
 @then("a denial provoked on purpose shows in it")
-def canary_shows(window: audit.Window) -> None:
+def canary_shows(window: audit_window.Window) -> None:
     """A log that cannot show it says nothing about the rest: undetermined, not compliant."""
     window.close()
     evidence.say(seen(window))

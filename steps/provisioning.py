@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
+from facts import machine_state
 from gate import evidence
-from remediation import witness
-from remediation.errors import FactError
 from remediation.provision import Provisioned, provision
 from steps.docker import NO_DOCKER
 from steps.witness import foresee, of_package, of_program
+from targets.errors import FactError
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
     from conftest import Provisioning
-    from remediation.runtime import Runtime
-    from remediation.target import Target
+    from targets.runtime.base import Runtime
+    from targets.target import Target
 
 #: Whose Docker there may be, by package.
 _DOCKERS = ("docker.io", "docker-ce", "moby-engine")
@@ -79,7 +79,7 @@ def state_is_recorded(runtime: Runtime, ctid: int) -> dict[str, str]:
 
     A second run must change none of it.
     """
-    return witness.unchanged(witness.both(runtime, ctid))
+    return machine_state.unchanged(machine_state.both(runtime, ctid))
 
 
 @when("it is provisioned again", target_fixture="created")
@@ -91,7 +91,7 @@ def provisioned_again(runtime: Runtime, target: Target) -> Provisioned:
 @then("node and container are as they were recorded")
 def nothing_changed(recorded: dict[str, str], runtime: Runtime, ctid: int) -> None:
     """Anything that differs is shown; what the machine writes by itself was never recorded."""
-    now = witness.unchanged(witness.both(runtime, ctid))
-    changed = witness.differences(recorded, now)
+    now = machine_state.unchanged(machine_state.both(runtime, ctid))
+    changed = machine_state.differences(recorded, now)
     assert not changed, f"a second run changed {len(changed)} thing(s): " + "; ".join(changed[:10])
     evidence.say(f"{len(now)} facts compared, none differs")

@@ -11,25 +11,27 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, parsers, then, when
 
+from facts import machine_state
 from gate import evidence
 from lab import hello
-from remediation import docker_in_lxc, rehearsal, witness
-from remediation.docker import docker_daemon, docker_holds
-from remediation.engine import Engine
-from remediation.errors import FactError, Meddled
+from remediation import docker_in_lxc
+from remediation.actions.docker_package import Engine
+from remediation.actions.storage_driver import docker_daemon, docker_holds
+from remediation.engine import rehearsal
 from remediation.provision import reserved, thrown_away
-from remediation.runtime import wait_until_booted
-from remediation.target import DEFAULT, parse
 from steps.docker import PATIENCE, PROBE
+from targets.errors import FactError, Meddled
+from targets.runtime.base import wait_until_booted
+from targets.target import DEFAULT, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from remediation.plan import Plan
-    from remediation.rehearsal import Stage
-    from remediation.runtime import Runtime
-    from remediation.target import Target
-    from remediation.transport import CommandResult, Transport
+    from remediation.engine.plan import Plan
+    from remediation.engine.rehearsal import Stage
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import CommandResult, Transport
 
 _APT_TIMEOUT = 600.0
 
@@ -64,7 +66,7 @@ def default_container(
             Engine("docker-engine", "Docker", "").apply(inside)
         inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
         _keep_one_running(inside)
-        recorded = witness.undone(witness.both(runtime, ctid))
+        recorded = machine_state.undone(machine_state.both(runtime, ctid))
         held, running = docker_holds(inside), _running(inside)
         yield Existing(ctid, inside, _driver(inside), held, running, recorded)
 
@@ -129,7 +131,7 @@ def plan_is_rehearsed(
     runtime: Runtime, existing: Existing, its_plan: Callable[[], Plan]
 ) -> list[Stage]:
     """As ``python -m remediation rehearse`` does it."""
-    stages = list(rehearsal.rehearse(its_plan, lambda: witness.both(runtime, existing.ctid)))
+    stages = list(rehearsal.rehearse(its_plan, lambda: machine_state.both(runtime, existing.ctid)))
     evidence.say(", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in stages))
     return stages
 
@@ -207,8 +209,8 @@ def taken_back_by_force(its_plan: Callable[[], Plan]) -> None:
 def as_before(runtime: Runtime, existing: Existing) -> None:
     """By a witness that shares no code with the actions; what may differ is listed there."""
     wait_until_booted(existing.inside)
-    now = witness.undone(witness.both(runtime, existing.ctid))
-    changed = witness.differences(existing.recorded, now)
+    now = machine_state.undone(machine_state.both(runtime, existing.ctid))
+    changed = machine_state.differences(existing.recorded, now)
     assert not changed, f"{len(changed)} thing(s) are not as before: " + "; ".join(changed[:10])
     evidence.say(f"{len(now)} facts compared, none differs")
 

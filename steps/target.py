@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
+from facts import apparmor, audit_window, failed_units, startable
 from gate import evidence
-from remediation import apparmor, audit, failed_units, proxmox, startable
-from remediation.errors import FactError, TransportError
-from remediation.runtime import wait_until_booted
+from targets.errors import FactError, TransportError
+from targets.runtime import proxmox
+from targets.runtime.base import wait_until_booted
 
 if TYPE_CHECKING:
-    from remediation.runtime import Runtime
-    from remediation.transport import Transport
+    from targets.runtime.base import Runtime
+    from targets.transport import Transport
 
 
 @given("the container is running")
@@ -128,7 +129,7 @@ def _judged(
     assert not ours, (
         f"the guest is {state}: {len(ours)} unit(s) failed, each with a denial in its time: "
         f"{failed}; the last denial under its profile: {ours[-1][1].summary}; "
-        f"to allow it: {audit.smallest_rule(ours[-1][1])}"
+        f"to allow it: {audit_window.smallest_rule(ours[-1][1])}"
     )
     if open_questions:
         raise FactError(
@@ -148,7 +149,7 @@ def _profile(runtime: Runtime, ctid: int) -> str:
 def _doubt(
     container: Transport,
     unit: failed_units.FailedUnit,
-    denials: list[audit.Denial],
+    denials: list[audit_window.Denial],
     log: failed_units.Log,
 ) -> str:
     """Return why a unit without a denial of its own may have failed by AppArmor all the same."""

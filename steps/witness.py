@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
-from remediation.ahead import Ahead
+from targets.batch import Ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from remediation.transport import Transport
+    from targets.transport import Transport
 
 #: What testinfra asks of a machine before anything that it is told to ask.
 _FIRST = tuple(("sh", "-c", line) for line in ("uname -s", "cat /etc/os-release", "uname -m"))

@@ -14,7 +14,7 @@ import random
 import re
 from typing import TYPE_CHECKING, Any
 
-from remediation.transport import CommandResult
+from targets.transport import CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -22,7 +22,7 @@ from lab import hello
 from lab.provision import REGISTRY
 
 if TYPE_CHECKING:
-    from remediation.transport import Transport
+    from targets.transport import Transport
 
 #: An id that Docker can write down and the map of a container does not have.
 _OTHER_ID = 1_000_000

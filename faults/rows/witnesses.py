@@ -10,7 +10,7 @@ from lab import hello
 from lab.provision import REGISTRY
 
 if TYPE_CHECKING:
-    from remediation.transport import Transport
+    from targets.transport import Transport
 
 #: What goes another way when Docker's layers do.
 _DOWN = (MOUNT, HELLO, DENIALS, AGAIN)

@@ -13,7 +13,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from remediation import target
+from targets import target
 
 from . import behaviours
 from .cases import ALL, ON_NODE, comparable

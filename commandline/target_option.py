@@ -1,0 +1,55 @@
+"""``--target`` and ``--target-file`` for a click command."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+import click
+
+from targets import target
+from targets.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_P = ParamSpec("_P")
+
+
+def with_target(
+    command: Callable[Concatenate[target.Target, _P], None],
+) -> Callable[_P, None]:
+    """Give a command the target that is meant, as its first argument.
+
+    Args:
+        command: a function that click will make a command; put this below ``@command()``.
+
+    Returns:
+        The function with both options; a target that is not one ends the program with 2.
+    """
+
+    @click.option(
+        "--target",
+        "where",
+        metavar="T",
+        help=f"{target.EXPECTED}, or a name in the target file.  [default: {target.DEFAULT}, "
+        "a test VM on this machine, built and started if needed]",
+    )
+    @click.option(
+        "--target-file",
+        "file",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        metavar="TOML",
+        help="File of targets, by name.",
+    )
+    @functools.wraps(command)
+    def found(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        where, file = kwargs.pop("where"), kwargs.pop("file")
+        try:
+            asked = target.find(where, file)  # type: ignore[arg-type]  # click's own kwargs
+        except UsageError as error:
+            raise click.UsageError(str(error)) from error
+        command(asked, *args, **kwargs)
+
+    return found

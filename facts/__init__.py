@@ -1,0 +1,1 @@
+"""Typed observations of machines. Nothing here changes what it looks at."""

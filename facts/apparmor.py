@@ -1,0 +1,147 @@
+"""AppArmor on a node: what is loaded, what a file compiles to, who runs under what.
+
+Sources: apparmor_parser(8), securityfs ``apparmor/policy`` (kernel security/apparmor/apparmorfs.c).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from targets.errors import CommandFailed, FactError
+from targets.transport import at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from targets.transport import Transport
+
+_POLICY = "/sys/kernel/security/apparmor/policy/profiles"
+#: The shipped profiles include abstractions; a compile takes seconds under emulation.
+_PARSER_TIMEOUT = 180.0
+#: A compiled policy (bytes).
+_LONGEST = 16 << 20
+
+
+def loaded_profiles(on: Transport) -> dict[str, str]:
+    """Return each loaded profile's mode (``enforce``, ``complain``, …) by name."""
+    content = on.read("/sys/kernel/security/apparmor/profiles")
+    if content is None:
+        raise FactError(f"AppArmor is not on in the kernel of {on.machine}")
+    matches = re.findall(r"^(.+) \((\w+)\)$", content.decode(errors="replace"), re.MULTILINE)
+    return dict(matches)
+
+
+def loaded_policy(on: Transport, profile: str) -> str:
+    """Return the SHA-256 of the policy that the kernel was given for a profile; empty if none.
+
+    It is that of the compiled text as loaded, and so the same as :func:`compiled_policy` of it.
+    """
+    place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+"
+    found = on.run(
+        [
+            *("find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),
+            *("(", "-regex", place, "-printf", "%f\\n", ")"),
+            *("-o", "-regex", f"{place}/raw_sha256", "-exec", "grep", "-H", "", "{}", ";"),
+        ]
+    )
+    said = found.require().text
+    hashes = dict(re.findall(r"/([^/\n]+)/raw_sha256:(.*)$", said, re.MULTILINE))
+    if said.strip() and not hashes:
+        raise FactError(f"the kernel of {on.machine} does not export its policy")
+    return hashes[_newest(hashes)] if hashes else ""
+
+
+def attachment(on: Transport, profile: str) -> str:
+    """Return to which programs the kernel attaches a profile, as it is written; empty: to none.
+
+    A profile that has a name only is entered by who asks for it. Source: kernel
+    security/apparmor/apparmorfs.c (seq_profile_attach_show: else it shows the name).
+    """
+    place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+/attach"
+    argv = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
+    said = on.run([*argv, "-exec", "grep", "-H", "", "{}", ";"]).require().text
+    found = dict(re.findall(r"/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", said, re.MULTILINE))
+    if not found:
+        raise FactError(f"the kernel of {on.machine} does not tell to what {profile} is attached")
+    said = found[_newest(found)].strip()
+    return "" if said == profile else said
+
+
+def _newest(places: Iterable[str]) -> str:
+    """Return the place of the policy that was loaded last: a listing has no order."""
+    return max(places, key=lambda place: int(place.rpartition(".")[2]))
+
+
+def loaded_binary(on: Transport, profile: str) -> bytes:
+    """Return the policy itself that the kernel was given for a profile; empty if none."""
+    listing = on.run(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
+    pattern = re.compile(re.escape(profile) + r"\.[0-9]+$")
+    places = [p for p in listing.text.splitlines() if pattern.search(p)]
+    if not places:
+        return b""
+    with at_most(_LONGEST):
+        content = on.read(f"{_newest(places)}/raw_data")
+    if not content:
+        raise FactError(f"the kernel of {on.machine} does not export its policy")
+    return content
+
+
+def compiled_policy(on: Transport, path: str) -> str:
+    """Return the SHA-256 of what a file compiles to; raises CommandFailed on a syntax error."""
+    with at_most(_LONGEST):
+        result = on.run(["apparmor_parser", "-S", "-K", path], timeout=_PARSER_TIMEOUT)
+    return hashlib.sha256(result.require().stdout).hexdigest()
+
+
+def load(on: Transport, path: str) -> None:
+    """Load a file's profiles, in place: what runs under them stays confined."""
+    # -T -W: never from the cache, but into it. A file put back has its old time, and the cached
+    # policy of the newer one would pass for fresh at the next boot.
+    on.run(["apparmor_parser", "-r", "-T", "-W", path], timeout=_PARSER_TIMEOUT).require()
+
+
+def load_binary(on: Transport, policy: bytes) -> None:
+    """Load what :func:`loaded_binary` returned, in place."""
+    script = 'f=$(mktemp) && trap \'rm -f "$f"\' EXIT && cat >"$f" && apparmor_parser -r -K -B "$f"'
+    on.run(["sh", "-c", script], stdin=policy, timeout=_PARSER_TIMEOUT).require()
+
+
+def renew_cache(on: Transport, path: str) -> None:
+    """Make the parser's cache that of the file as it is, without loading anything.
+
+    The parser goes by the file's time: put back with its old one, a file would be taken for
+    what the newer one was compiled to, at the next boot or reload. Of a file that is not there,
+    or does not compile (nor did it before), nothing is left in the cache.
+    """
+    script = (
+        'test -f "$1" && apparmor_parser -Q -T -W "$1" || test ! -d /var/cache/apparmor || '
+        'find /var/cache/apparmor -name "$(basename "$1")" -type f -delete'
+    )
+    on.run(["sh", "-c", script, "renew", path], timeout=_PARSER_TIMEOUT).require()
+
+
+def unload(on: Transport, profile: str) -> None:
+    """Remove a profile from the kernel; the caller knows that nothing runs under it."""
+    text = f"profile {profile} {{ }}\n".encode()
+    on.run(["apparmor_parser", "-R", "-K"], stdin=text, timeout=_PARSER_TIMEOUT).require()
+
+
+def processes_under(on: Transport, profile: str) -> list[int]:
+    """Return the node's pids of the processes that run under a profile."""
+    script = 'grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current || test $? -le 2'
+    found = on.run(["sh", "-c", script, "under", re.escape(profile)]).require()
+    return sorted(int(pid) for pid in re.findall(r"/proc/([0-9]+)/", found.text))
+
+
+def label(on: Transport, pid: int) -> str:
+    """Return a process's label, with its mode, as seen from the node."""
+    for path in (f"/proc/{pid}/attr/apparmor/current", f"/proc/{pid}/attr/current"):
+        try:
+            content = on.read(path)
+        except CommandFailed:
+            continue
+        if content:
+            return content.decode(errors="replace").strip()
+    raise FactError(f"the label of process {pid} on {on.machine} cannot be read")

@@ -1,0 +1,119 @@
+"""Whose a denial is: a container's of the node, or nobody's that can be named.
+
+A named profile is shared by every container that has it, so its name says nothing by itself.
+Source: cgroups(7), and how LXC names a container's cgroup and its generated profile.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from facts import apparmor
+from targets.transport import at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from facts.audit_window import Denial
+    from facts.process_tree import Noted
+    from targets.transport import Transport
+
+#: A line of a process's cgroup, and the container in it.
+_CGROUP = re.compile(r"^/proc/([0-9]{1,10})/cgroup:(.*)$", re.MULTILINE)
+_CONTAINER = re.compile(r"/lxc(?:\.payload\.|/)([^/\s]{1,200})")
+#: Of the processes on standard input, so that no number of them is too long for a command line.
+_CGROUPS = "sed 's|.*|/proc/&/cgroup|' | xargs -r grep -as '' /dev/null || :"
+_LONGEST_PID = 10
+#: What the node says of all of them: some two hundred bytes each.
+_LONGEST = 16 << 20
+
+
+def attribute(
+    node: Transport, denials: Sequence[Denial], noted: Noted, ctid: int, profile: str
+) -> list[int | str | None]:
+    """Return of each denial whose it is: a container, or None if nobody can say.
+
+    A generated profile names its container. For a named one, what was noted of the process counts;
+    then its cgroup while it lives, or that of its next ancestor that does; then whether only one
+    container ran under the profile in all that time. The node is asked once at most.
+
+    Args:
+        node: where the processes ran.
+        denials: the records.
+        noted: of the processes that ran meanwhile.
+        ctid: the container that is asked about.
+        profile: that its configuration names.
+    """
+    owners: list[str | None] = [None] * len(denials)
+    left: dict[int, list[int]] = {}
+    for index, denial in enumerate(denials):
+        pid = _number(denial.fields.get("pid", ""))
+        if generated := _generated(denial):
+            owners[index] = generated
+        elif known := noted.containers.get(pid):
+            owners[index] = next(iter(known)) if len(known) == 1 else None
+        else:
+            left[index] = list(_ancestry(pid, noted.parents))
+    living = _living(node, {pid for chain in left.values() for pid in chain})
+    for index, chain in left.items():
+        users = noted.under(denials[index].profile)
+        if profile == denials[index].profile:
+            users |= {str(ctid)}
+        owners[index] = _owner(chain, living, users if noted.profiles else frozenset())
+    return [int(owner) if owner and _number(owner) else owner for owner in owners]
+
+
+def running_under(node: Transport, profile: str) -> frozenset[str]:
+    """Return the names of the containers that have a process under a profile, by the kernel."""
+    living = _living(node, apparmor.processes_under(node, profile))
+    found = map(_CONTAINER.search, living.values())
+    return frozenset(each[1] for each in found if each)
+
+
+def _owner(chain: Sequence[int], living: Mapping[int, str], users: frozenset[str]) -> str | None:
+    alive = next((pid for pid in chain if pid in living), None)
+    if alive is not None:
+        if found := _CONTAINER.search(living[alive]):
+            return found[1]
+        if alive == chain[0]:
+            return None  # the node's own; an ancestor may be: who enters comes from outside
+    return next(iter(users)) if len(users) == 1 else None
+
+
+def _living(node: Transport, pids: Iterable[int]) -> dict[int, str]:
+    """Return the cgroups of those processes that still live."""
+    asked = "".join(f"{pid}\n" for pid in sorted(set(pids)))
+    if not asked:
+        return {}
+    with at_most(_LONGEST):
+        told = node.run(["sh", "-c", _CGROUPS], stdin=asked.encode()).require().text
+    lines: dict[int, list[str]] = {}
+    for pid, line in _CGROUP.findall(told):
+        lines.setdefault(int(pid), []).append(line)
+    return {pid: "\n".join(found) for pid, found in lines.items()}
+
+
+def _generated(denial: Denial) -> str | None:
+    """Return the container of a generated profile, or of the namespace that LXC made for it.
+
+    In its namespace a container calls its own profiles as it likes, also like another one's. The
+    outermost namespace is the node's to name.
+    """
+    text = denial.fields.get("namespace") or denial.profile
+    found = re.search(r"\blxc-([^\s/<>]{1,200})_<", text)
+    return found[1] if found else None
+
+
+def _number(text: str) -> int:
+    """Return the number that a text is, else 0; not of digits of another script."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_PID else 0
+
+
+def _ancestry(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
+    """Yield a process, its parent, and so on; numbers are used again, so each but once."""
+    seen: set[int] = set()
+    while pid and pid not in seen:
+        seen.add(pid)
+        yield pid
+        pid = parents.get(pid, 0)

@@ -1,0 +1,128 @@
+"""What Docker in a container holds and runs as, for the witness: names, ids, processes.
+
+What a guest answers is text of a stranger: it is cut at a size, and only names and ids of the
+forms that Docker has are taken from it. Sources: docker-ps(1), org.freedesktop.systemd1(5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from targets.transport import Transport
+
+#: Services and sockets, by what a reader calls them.
+_UNITS = {
+    "docker.service": "dockerd",
+    "containerd.service": "containerd",
+    "docker.socket": "docker.socket",
+}
+_PROPERTIES = "Id,ActiveState,MainPID,ExecMainStartTimestampMonotonic"
+#: Of one listing (bytes): some thousands of lines.
+_MOST = 400_000
+#: Since when one of Docker's containers runs; one that ends and is restarted for ever says nothing.
+_STATE = (
+    "{{.Name}} {{if .RestartCount}}restarted by Docker{{else}}"
+    "{{.State.Status}} since {{.State.StartedAt}}{{end}}"
+)
+#: Chains of Docker's and rules for its networks. Whoever else has rules there changes them freely.
+_DOCKERS_RULE = "DOCKER|docker0|br-[0-9a-f]{12}"
+#: A Docker that does not run is not asked: its socket would start it.
+_SCRIPT = f"""
+part() {{
+    printf '== %s\\n' "$1"
+    shift
+    {{ timeout 60 "$@" </dev/null; echo "ended with $?"; }} | head -c {_MOST}
+    echo
+}}
+part unit systemctl show {" ".join(_UNITS)} -p {_PROPERTIES}
+systemctl is-active -q docker || exit 0
+part container docker ps -a --no-trunc --format '{{{{.ID}}}} {{{{.Names}}}}'
+part image docker images -a --no-trunc --format '{{{{.ID}}}} {{{{.Repository}}}}:{{{{.Tag}}}}'
+part volume docker volume ls --format '{{{{.Name}}}} {{{{.Driver}}}}'
+part network docker network ls --no-trunc --format '{{{{.ID}}}} {{{{.Name}}}}'
+part state sh -c 'docker ps -aq --no-trunc | xargs -r docker inspect -f "$1"' state '{_STATE}'
+part firewall sh -c 'iptables-save 2>/dev/null | grep -E "^[*]|{_DOCKERS_RULE}" || [ $? = 1 ]'
+"""
+_ID = r"(?:sha256:)?[0-9a-f]{12,64}"
+_NAME = r"[\w./:<>@,+-]{1,512}"
+#: What a line of each kind looks like; of which word the fact is called; and the other one.
+_LINES = {
+    "container": re.compile(rf"(?P<value>{_ID}) (?P<key>{_NAME})", re.ASCII),
+    "image": re.compile(rf"(?P<key>{_ID}) (?P<value>{_NAME})", re.ASCII),
+    "volume": re.compile(rf"(?P<key>{_NAME}) (?P<value>{_NAME})", re.ASCII),
+    "network": re.compile(rf"(?P<value>{_ID}) (?P<key>{_NAME})", re.ASCII),
+    "state": re.compile(rf"/?(?P<key>{_NAME}) (?P<value>[\w :.+-]{{1,120}})", re.ASCII),
+}
+_TIMEOUT = 360.0
+
+
+def record(inside: Transport) -> dict[str, str]:
+    """Return Docker's containers, images, volumes and networks, and the processes behind it.
+
+    Args:
+        inside: the container; it may be without Docker.
+
+    Returns:
+        ``docker KIND NAME`` with ids, ``process NAME`` with pid, start (microseconds since the
+        node's boot) and state, or of a container of Docker's since when it runs; and how many
+        rules of its firewall each table has, with their hash.
+
+    Raises:
+        FactError: Docker runs and does not list what it holds, or lists what cannot be read.
+    """
+    answer = inside.run(["sh", "-c", _SCRIPT, "docker-witness"], timeout=_TIMEOUT).require()
+    parts = dict(part.split("\n", 1) for part in ("\n" + answer.text).split("\n== ")[1:])
+    facts: dict[str, str] = {}
+    for kind, text in parts.items():
+        listed, _, code = text.strip("\n").rpartition("ended with ")
+        if code != "0" or kind not in {"unit", "firewall", *_LINES}:
+            raise FactError(
+                f"what Docker in {inside.machine} holds could not be listed ({kind}): it ended with"
+                f" {code[:20] or 'more than can be read'}: {answer.stderr[-300:]!r}"
+            )
+        if kind == "unit":
+            facts |= _units(listed)
+        elif kind == "firewall":
+            facts |= _firewall(listed)
+        else:
+            facts |= _objects(inside, kind, listed)
+    return facts
+
+
+def _firewall(text: str) -> dict[str, str]:
+    """Return of each table how many rules there are and their hash: they have an order."""
+    facts = {}
+    for table in re.split(r"^\*", text, flags=re.MULTILINE)[1:]:
+        name, *lines = table.splitlines()
+        rules = [re.sub(r" \[[0-9]+:[0-9]+\]$", "", line) for line in lines]  # without counters
+        digest = hashlib.sha256("\n".join(rules).encode()).hexdigest()
+        if re.fullmatch(r"[a-z]{1,20}", name, re.ASCII):
+            facts[f"docker firewall {name}"] = f"{len(rules)} line(s) of Docker's, {digest[:12]}"
+    return facts
+
+
+def _units(text: str) -> dict[str, str]:
+    facts = {}
+    for block in text.strip().split("\n\n"):
+        said = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if name := _UNITS.get(said.pop("Id", "")):
+            facts[f"process {name}"] = " ".join(f"{key}={said[key]}" for key in sorted(said))[:200]
+    return facts
+
+
+def _objects(inside: Transport, kind: str, text: str) -> dict[str, str]:
+    """Return one fact a name: two of one name are one fact with both."""
+    facts: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        if (found := _LINES[kind].fullmatch(line)) is None:
+            where = f"Docker in {inside.machine}"
+            raise FactError(f"{where} lists a {kind} of no known form: {line!r:.200}")
+        key = ",".join(sorted(found["key"].split(",")))  # a linked container's names
+        name = f"process of docker container {key}" if kind == "state" else f"docker {kind} {key}"
+        facts.setdefault(name, set()).add(found["value"])
+    return {key: ", ".join(sorted(values)) for key, values in facts.items()}

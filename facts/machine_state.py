@@ -1,0 +1,251 @@
+"""What a node or a container looks like, seen without any of the code that changes it.
+
+Two such records tell whether a rollback was exact, or whether a look changed anything. Files
+with kind, mode, owner, size, link and time, those of the administrator by their content and
+attributes; packages; units; mounts; the policy in the kernel. Nothing here changes anything,
+and no content leaves the machine: it is hashed there.
+"""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from facts import docker_witness
+from targets.errors import FactError
+from targets.transport import at_most
+
+if TYPE_CHECKING:
+    from targets.runtime.base import Runtime
+    from targets.transport import Transport
+
+#: Large or for ever changing, and looked at by nobody's plan: pruned before they are walked.
+_PRUNED = (
+    "/var/log",
+    "/var/cache",
+    "/var/tmp",  # noqa: S108 - a name, not a place we write to
+    "/var/lib/apt",
+    "/var/lib/docker-lxc-gate",  # our own journal
+    "/var/lib/lxc",  # containers, which are looked at from the inside
+    "/var/lib/lxcfs",
+    "/var/lib/vz",
+    # pmxcfs's own: statistics, cluster log, versions.
+    "/etc/pve/.version",
+    "/etc/pve/.members",
+    "/etc/pve/.vmlist",
+    "/etc/pve/.rrd",
+    "/etc/pve/.clusterlog",
+    "/etc/pve/.debug",
+    "/etc/pve/nodes/*/lrm_status",
+    "/etc/pve/ha/*_status",
+    "/var/lib/pve-cluster",  # all of /etc/pve, which is looked at, in one file
+    "/var/lib/pve-manager",
+    "/var/lib/rrdcached",
+    "/var/spool/postfix",
+)
+#: What an administrator writes: compared by content.
+_HASHED = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr/local", "/var/spool")
+_ALL = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr", "/var")
+#: What is enabled or masked until the next boot; for good, that is among the files of /etc.
+#: ``systemctl list-unit-files`` says the same, and takes twice as long as all else together.
+_UNITS = tuple(
+    f"/run/systemd/{each}"
+    for each in (
+        *("system", "user", "system.control", "system.attached"),
+        *("generator", "generator.early", "generator.late"),
+    )
+)
+_SCRIPT = r"""
+export LC_ALL=C
+part() { printf '\n== %s\n' "$1"; }
+there() { for each; do test ! -d "$each" || printf '%s\n' "$each"; done; }
+hashed=$(there $1)
+all=$(there $2)
+units=$(there $3)
+shift 3  # the rest is find's: what is pruned
+part files
+find $all -xdev "$@" -printf '%p\t%y %m %U:%G %s %l|%T@ %i\n' || exit 9
+part content
+find $hashed -xdev "$@" -type f -exec sha256sum -- {} + || exit 9
+part attributes
+if command -v getfattr >/dev/null; then
+    find $hashed -xdev -exec getfattr -h -d -m - -e hex --absolute-names -- {} + || exit 9
+else
+    echo 'getfattr (package attr) is not installed: not seen'
+fi
+part package
+dpkg-query -W -f '${Package}:${Architecture}\t${db:Status-Abbrev} ${Version}\n' || exit 9
+part policy
+cd /sys/kernel/security/apparmor/policy/profiles 2>/dev/null &&
+    grep -H . */mode */raw_sha256 | sed -E 's|^(.*)\.[0-9]+/mode:|\1\t|;
+        s|^(.*)\.[0-9]+/raw_sha256:|hash of \1\t|'
+part unit
+test -n "$units" || exit 9  # find would look where it stands
+find $units -printf '%p\t%y %l\n' || exit 9
+part active
+systemctl list-units --full --plain --no-legend --type=service,socket,timer --state=active,failed |
+    sed 's/  */\t/'
+part mount
+sed -E 's/,(size|nr_inodes)=[^, ]*//g' /proc/self/mounts | awk '{ print $2 "\t" $1, $3, $4 }'
+"""
+#: What every machine has: nothing of it means that nobody looked.
+_NEVER_EMPTY = ("files", "content", "package", "unit", "active", "mount")
+_MAY_BE_EMPTY = ("attributes", "policy")
+#: A whole machine's files, under emulation (seconds); and what is said of them (bytes).
+_TIMEOUT, _LONGEST = 600.0, 128 << 20
+#: What may differ after a change and its exact undoing, and why.
+MAY_DIFFER = re.compile(
+    r"process |(node: |container: )?("  # restarted, to take the configuration back
+    r"file /var/lib/dpkg/(status|available|diversions|lock|triggers/.*)(-.*)?$"  # dpkg's own books
+    # dpkg's next run takes these away, or its next unpacking.
+    r"|file /var/lib/dpkg/(info/format-new|updates/tmp\.i|tmp\.ci(/[^/]+)?)$"
+    r"|file /etc/ld\.so\.cache$|content of /etc/ld\.so\.cache$"  # of the same libraries
+    r"|(file|content of) /etc/(machine-id|resolv\.conf|hostname|hosts|network/interfaces)$"  # pct's
+    r"|(file|content of) /etc/systemd/network/eth0\.network$"  # start writes these anew
+    r"|(file|content of) /etc/(mtab|adjtime)$"
+    # A group that came and went: the same content at another time, and passwd's own backups.
+    r"|file /etc/g(roup|shadow)-?$|content of /etc/g(roup|shadow)-$"
+    r"|file /var/lib/systemd/.*$"  # random seed, timers' last runs, clock
+    r"|file /var/lib/(private|logrotate|man-db|dhcp|misc)(/.*)?$"
+    r"|file /var/lib/(docker|containerd)(/[^/]+)?[./]taken-back-[0-9]+(/.*)?$"  # aside: said so
+    # Docker writes these at each start of its own: its engine's books, no image, no container.
+    r"|file /var/lib/docker/(network|buildkit|runtimes|tmp(-old)?|plugins|swarm)(/.*)?$"
+    r"|file /var/lib/docker/(engine-id|volumes/metadata\.db|volumes/backingFsBlockDev)$"
+    r"|file /var/lib/docker/containers/[0-9a-f]+/(config\.v2|hostconfig)\.json$"
+    # And these, and what it said, when a container that runs is started.
+    r"|file /var/lib/docker/containers/[0-9a-f]+/(hostname|hosts|resolv\.conf(\.hash)?)$"
+    r"|file /var/lib/docker/containers/[0-9a-f]+/[0-9a-f]+-json\.log$"
+    r"|file /var/lib/containerd/.*$"
+    r"|active (session|user|user-runtime-dir|systemd|apt|dpkg|e2scrub|ldconfig|run)[-@.].*$"
+    r"|docker network (bridge|host|none)$"  # Docker's own, of which one is made at each start
+    r"|docker firewall .*$"  # made anew at each start, with the addresses that it gives then
+    r"|active init\.scope$"  # all these come and go by themselves
+    r"|policy hash of (?!lxc-)"  # a reload compiles everybody's profiles anew, to the same effect
+    r"|mount /run/(user|docker|lock|credentials).*$"
+    r"|mount /proc/.*$)"
+)
+
+#: What may have another time with the same content, which is compared: every start by Proxmox
+#: writes these in the guest. Source: PVE::LXC::Setup::Base, setup_init and pre_start_hook.
+WRITTEN_AT_START = re.compile(
+    r"(container: )?file (/fastboot|/etc/systemd/system-preset/00-pve\.preset"
+    r"|/etc/systemd/system/getty\.target\.wants/container-getty@[0-9]+\.service)"
+)
+
+
+def record(on: Transport) -> dict[str, str]:
+    """Return the state of a machine: one fact a key, in words that a reader understands.
+
+    A file's fact ends in ``| time inode``, which :func:`undone` leaves out where they may differ.
+
+    Raises:
+        FactError: something could not be seen, so that a comparison would say nothing.
+    """
+    argv = ["sh", "-c", _SCRIPT, "witness"]
+    argv += [" ".join(_HASHED), " ".join(_ALL), " ".join(_UNITS)]
+    for path in _PRUNED:  # -path is twice as fast as one -regex for all
+        argv += ["-path", path, "-prune", "-o"]
+    with at_most(_LONGEST):
+        result = on.run(argv, timeout=_TIMEOUT)
+    parts = dict(part.partition("\n")[::2] for part in result.text.split("\n== ")[1:])
+    missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
+    missing += [part for part in _MAY_BE_EMPTY if part not in parts]
+    if result.exit_code or missing:
+        what = f" ({', '.join(missing)})" if missing else ""
+        raise FactError(f"{on.machine} could not be looked at{what}: {result.stderr!r:.500}")
+    found: dict[str, str] = {}
+    for kind, rows in (
+        ("file", _rows(parts["files"])),
+        (
+            "content of",
+            [list(line.partition("  ")[::-2]) for line in parts["content"].splitlines()],
+        ),
+        ("attributes of", _attributes(parts["attributes"])),
+        *((kind, _rows(parts[kind])) for kind in ("package", "policy", "unit", "active", "mount")),
+    ):
+        for key, value in rows:
+            over = found.get(f"{kind} {key}")
+            if kind == "mount":  # one above the other, in this order
+                found[f"{kind} {key}"] = f"{over}; {value}" if over else value
+            else:  # of one name, in no order
+                known = {value, *over.split("; ")} if over else {value}
+                found[f"{kind} {key}"] = "; ".join(sorted(known))
+    return found
+
+
+def _rows(text: str) -> list[list[str]]:
+    return [(line + "\t").split("\t")[:2] for line in text.splitlines() if line]
+
+
+def _attributes(text: str) -> list[list[str]]:
+    """Read getfattr's blocks: the file's name, then its attributes."""
+    blocks = [block.split("\n", 1) for block in text.strip().split("\n\n") if "\n" in block]
+    return [
+        [name.removeprefix("# file: "), "\n".join(sorted(value.strip().splitlines()))]
+        for name, value in blocks
+    ]
+
+
+def both(runtime: Runtime, ctid: int) -> dict[str, str]:
+    """Return the state of a running container and its node, and how it is configured.
+
+    Raises:
+        FactError: something could not be seen.
+        TransportError: the container is not running.
+    """
+    inside = runtime.inside(ctid)
+    text = runtime.node.read(runtime.config_path(ctid)) or b""
+    docker = docker_witness.record(inside)
+    with ThreadPoolExecutor() as at_once:  # the connection is open by now
+        node, container = at_once.map(record, (runtime.node, inside))
+    if not any(key.startswith("policy ") for key in node):  # of a container it may be hidden
+        raise FactError(f"the policy in the kernel of {runtime.node.machine} could not be seen")
+    return {
+        **{f"node: {key}": fact for key, fact in node.items()},
+        **{f"container: {key}": fact for key, fact in container.items()},
+        "configuration": text.decode(errors="replace"),
+        "configuration in effect": runtime.started_with(ctid),
+        "process first": str(runtime.init_pid(ctid)),
+        **{k if k.startswith("process ") else f"container: {k}": docker[k] for k in docker},
+    }
+
+
+def unchanged(state: dict[str, str]) -> dict[str, str]:
+    """Return what must be the same, to the inode, when nothing is to change.
+
+    What the machine itself writes all the time is left out: below /var only dpkg's status counts.
+    """
+    volatile = re.compile(r"(node|container): (file /var/(?!lib/dpkg/status$)|active |mount )")
+    return {key: fact for key, fact in state.items() if not volatile.match(key)}
+
+
+def undone(state: dict[str, str]) -> dict[str, str]:
+    """Return what must be the same after a change and its undoing.
+
+    A file that was put back is a new inode; a directory's time tells of its entries, which are
+    compared themselves; what else may differ is listed above.
+    """
+    return {key: _stable(key, fact) for key, fact in state.items() if not MAY_DIFFER.match(key)}
+
+
+def _stable(key: str, fact: str) -> str:
+    if "file /" not in key:
+        return fact
+    facts, _, time_and_inode = fact.rpartition("|")
+    if WRITTEN_AT_START.fullmatch(key):
+        return facts
+    if facts.startswith("d"):  # its size, too
+        return " ".join(facts.split()[:3])
+    return f"{facts} {time_and_inode.split()[0]}"
+
+
+def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Return what differs, one line each; raises FactError if there is nothing to compare."""
+    if not before or not after:
+        raise FactError("nothing was recorded, so nothing can be compared")
+    return [
+        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]

@@ -1,0 +1,105 @@
+"""Whether a stopped container can start at all, as far as files and the kernel say it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from facts import apparmor
+from targets.errors import CommandFailed, RemediationError
+from targets.runtime import container_config, proxmox
+from targets.runtime.base import Pct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from targets.runtime.base import Runtime
+    from targets.runtime.container_config import ContainerConfig, Option
+
+#: The profile of lxc-start, as LXC's packages load it, and how those are called that it may enter.
+#: Source: LXC, config/apparmor/abstractions/start-container (change_profile -> lxc-*).
+_STARTER, _ENTERED = "/usr/bin/lxc-start", "lxc-"
+_NO_FILE = frozenset({"", "generated", "unconfined", "unchanged"})
+
+
+def hindrance(runtime: Runtime, ctid: int) -> str:
+    """Return what keeps a container from starting, where that can be seen before it is tried.
+
+    Args:
+        runtime: manages it.
+        ctid: the container.
+
+    Returns:
+        The cause, and what to do about it; empty if none is seen.
+    """
+    try:
+        written = runtime.configuration(ctid)
+        loaded = apparmor.loaded_profiles(runtime.node)
+    except RemediationError:
+        return ""
+    causes = [*_options(written, pct=isinstance(runtime, Pct)), *_profile(written, loaded)]
+    return next(iter(causes), "")
+
+
+def how(runtime: Runtime, ctid: int, hindered: str) -> str:
+    """Return what to do to have a container started.
+
+    Args:
+        runtime: manages it.
+        ctid: the container.
+        hindered: what :func:`hindrance` said.
+    """
+    command = f"pct start {ctid}" if isinstance(runtime, Pct) else f"lxc-start -n {ctid}"
+    return f"mend that, then start it ({command})" if hindered else f"start it ({command})"
+
+
+def start(runtime: Runtime, ctid: int) -> None:
+    """Start a container; where that fails, name the cause, which pct's own words do not.
+
+    Args:
+        runtime: manages it.
+        ctid: the container.
+
+    Raises:
+        CommandFailed: with what the runtime said, and the cause where one is seen.
+    """
+    try:
+        runtime.start(ctid)
+    except CommandFailed as failed:
+        cause = hindrance(runtime, ctid)
+        if not cause:
+            raise
+        raise CommandFailed(failed.result, f"container {ctid} cannot start: {cause}") from failed
+
+
+def _options(written: ContainerConfig, *, pct: bool) -> Iterator[str]:
+    for entry in container_config.cut_entries(written):
+        yield (
+            f"the mount entry '{entry.value}' lacks "
+            f"{', '.join(container_config.missing_fields(entry.value))} "
+            f"({written.path}, line {entry.line})"
+        )
+    for option, why in refused(written) if pct else ():
+        yield f"{why} ({written.path}, line {option.line})"
+
+
+def refused(written: ContainerConfig) -> Iterator[tuple[Option, str]]:
+    """Yield each option in effect that Proxmox keeps and no container starts on, and why."""
+    for option in written.all("features")[-1:]:
+        if said := proxmox.features_error(option.value):
+            yield option, said
+    for option in written.options:
+        if not option.section and (name := proxmox.today(option.key)):
+            yield option, f"{option.key} is a name of before LXC 3, it is called {name} now"
+
+
+def _profile(written: ContainerConfig, loaded: dict[str, str]) -> Iterator[str]:
+    profile = written.current().get("lxc.apparmor.profile", "")
+    if profile in _NO_FILE:
+        return
+    if profile not in loaded:
+        yield f"the kernel does not know its profile {profile}"
+    elif _STARTER in loaded and not profile.startswith(_ENTERED):
+        yield (
+            f"its profile {profile} cannot be entered: AppArmor lets lxc-start enter profiles "
+            f"whose name begins with 'lxc-' ({written.path})"
+        )

@@ -1,0 +1,275 @@
+"""Docker itself, where a container has none: Debian's packages, and what they leave behind."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from remediation.actions.package import Package, PackageState
+from remediation.actions.storage_driver import docker_daemon, docker_holds
+from remediation.engine.action import Drift, Simple
+from targets.errors import FactError, RemediationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from targets.transport import Transport
+
+#: Where Docker keeps what its user made; of all else, nothing is lost with it.
+DATA = ("/var/lib/docker", "/var/lib/containerd")
+#: What Docker, containerd and their packages make, and purging them leaves. Source: Debian's
+#: packages of 12 and 13, purged (containerd makes /etc/cni when it starts). The group, and what
+#: is in the kernel and /run, come beside.
+KEY = "/etc/docker/key.json"
+#: What the packages' scripts make, and take away only if they recognise it: where the power was
+#: cut before it came to the disk, purging leaves an empty file, and links to units that are gone.
+#: Source: netbase's postrm (a checksum), deb-systemd-helper (its list of links).
+_BOOT = "/etc/systemd/system"
+CUT = (
+    "/etc/networks",
+    f"{_BOOT}/multi-user.target.wants/containerd.service",
+    f"{_BOOT}/multi-user.target.wants/docker.service",
+    f"{_BOOT}/sockets.target.wants/docker.socket",
+)
+LEFT = (*DATA, KEY, "/etc/cni", "/opt/containerd", *CUT)
+GROUP = "docker"
+#: What groupadd and groupdel write, and then rename: first the one file, then the other. Where the
+#: power is cut in between, only one of them knows the group. Source: shadow's lib/commonio.c.
+_WRITTEN = ("/etc/group+", "/etc/gshadow+")
+#: Which of the two know a group, and which of the further paths are there. Fails where it cannot
+#: tell.
+_TRACES = (
+    'for db in group gshadow; do getent -s files "$db" "$1" >/dev/null && echo "$db" || '
+    'test $? = 2 || exit; done; shift; for path; do test ! -e "$path" || echo "$path"; done'
+)
+#: Debian's docker.io puts it here; anybody else's Docker is elsewhere.
+_DEBIANS = frozenset({"/usr/sbin/dockerd", "/sbin/dockerd"})
+#: Purging docker.io deletes all of /var/lib/docker, also what lay there before, with this script,
+#: which its removal puts there. Source: docker.io's prerm and postrm.
+_NUKE = "nuke-graph-directory.sh"
+_NUKES = f"/usr/share/docker.io/contrib/{_NUKE}"
+
+#: Each path that is there and, if it is a directory, what is in it. Fails where it cannot tell.
+_LIST = (
+    'set -e; for path; do test ! -e "$path" -a ! -L "$path" || '
+    "find -H \"$path\" -maxdepth 1 ! -name '*taken-back-*'; done"
+)
+#: Mounts that a killed Docker left below these paths, the innermost first.
+_UNMOUNT = (
+    'set -e; for path; do awk -v at="$path/" \'index($2 "/", at) == 1 { print $2 }\' '
+    '/proc/self/mounts; done | sort -r | while read -r each; do umount -l -- "$each"; done'
+)
+#: Takes away a directory with nothing in it but such directories, an empty file, and a link to
+#: nothing; fails of anything else, saying what is there.
+_EMPTY = (
+    'if test -d "$1"; then find "$1" -depth -type d -empty -delete; '
+    'else find "$1" \\( -empty -o -xtype l \\) -delete; fi; '
+    'test ! -e "$1" -a ! -L "$1" || { find "$1" ! -type d >&2; exit 1; }'
+)
+#: Says so if there is an image, a container, a volume, a plugin or a swarm: each is a directory or
+#: a file here.
+_HELD = (
+    'for root; do for each in "$root"/containers/* "$root"/volumes/*/ '
+    '"$root"/image/*/imagedb/content/sha256/* "$root"/io.containerd.content.v1.content/blobs/*/* '
+    '"$root"/plugins/*/config.json "$root"/swarm/*; '
+    'do test ! -e "$each" || { echo "$each"; exit; }; done; done'
+)
+#: Where Docker keeps what it holds, below its directory.
+_FOLDERS = {"container": "containers", "image": "image", "volume": "volumes"}
+#: What only a restart takes from a container: Docker's bridge (and with it its packet filter),
+#: and the files of its run.
+_RUNNING = ("/sys/class/net/docker0", "/run/docker", "/run/docker.sock", "/run/containerd")
+#: A few packages, over a slow disk (seconds).
+_PATIENCE = 600.0
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """What installing Docker brings, what of it was there, and whether its group was.
+
+    ``there`` holds those of :data:`LEFT` that are there, and what is directly in them.
+
+    Stored in journals: its fields are a schema
+    (tests/unit/remediation/engine/test_stored_states.py).
+    """
+
+    packages: PackageState
+    there: tuple[str, ...]
+    group: bool
+
+
+@dataclass(frozen=True)
+class Engine(Simple):
+    """Docker is installed: Debian's package where there is none, any other as it is.
+
+    Taken back, the packages are purged, and what was absent is absent again; what Docker holds
+    of its user's (images, containers, volumes) is never deleted but moved aside.
+
+    Args:
+        id: the key of its journal entries.
+        title: what people call it.
+        requirement: the clause it implements.
+        after: packages that the plan installs before it: see :class:`Package`.
+        root: where Docker will keep its data, by the settings that are there.
+    """
+
+    id: str
+    title: str
+    requirement: str
+    after: tuple[str, ...] = ()
+    root: Callable[[Transport], str] = field(default=lambda _: DATA[0], compare=False)
+
+    before: ClassVar[Any] = EngineState
+    purges: ClassVar[bool] = True
+
+    def capture(self, on: Transport) -> EngineState:
+        """See :class:`remediation.engine.action.Action`."""
+        known = _traces(on) - set(_WRITTEN)
+        if known == {"gshadow"}:
+            raise FactError(
+                f"in {on.machine} the group {GROUP} is in /etc/gshadow and not in /etc/group: its "
+                f"removal was cut off; there, end it: groupadd {GROUP}; groupdel {GROUP}"
+            )
+        packages, there = self._packages.capture(on), self._there(on)
+        if f"{DATA[0]}/{_NUKE}" in there and not packages.status:
+            raise FactError(
+                f"{DATA[0]}/{_NUKE} in {on.machine} would delete all that lies beside it when a "
+                "rollback purges Docker: take that script away, or install Docker yourself"
+            )
+        return EngineState(packages, there, "group" in known)
+
+    def require_reversible(self, on: Transport) -> None:
+        """See :class:`remediation.engine.action.Action`.
+
+        What comes must lie where it is looked for.
+        """
+        if (root := self.root(on)) != DATA[0]:
+            raise FactError(
+                f"Docker's settings in {on.machine} name {root} for its data, and there is no "
+                "Docker: install it yourself, or take that out; what it would bring there could "
+                "not be taken back"
+            )
+        self._packages.require_reversible(on)
+
+    def check(self, on: Transport) -> Drift | None:
+        """See :class:`remediation.engine.action.Action`."""
+        drift = self._packages.check(on)
+        if drift is None or docker_daemon(on) not in {"", *_DEBIANS}:
+            return None
+        return drift
+
+    def apply(self, on: Transport) -> None:
+        """See :class:`remediation.engine.action.Action`."""
+        self._packages.apply(on)
+        on.run(["systemctl", "reset-failed", "docker"])
+        on.run(["systemctl", "start", "docker"], timeout=_PATIENCE).require(
+            "journalctl -u docker -n 20 in the container says why"
+        )
+
+    def rollback(self, on: Transport, before: EngineState) -> None:
+        """See :class:`remediation.engine.action.Action`."""
+        self._packages.mend(on, before.packages)  # first: it may bring the script again
+        nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
+        on.run(["rm", "-f", "--", *sorted(nukes)]).require()
+        self._packages.rollback(on, before.packages)
+        if other := docker_daemon(on):
+            raise RemediationError(
+                f"another Docker ({other}) was installed in {on.machine} since: what is there is "
+                "its own now, and stays; remove it first, then this can be taken back"
+            )
+        self._clear(on, before)
+        if not before.group:
+            self._remove_group(on)
+
+    def restored(self, on: Transport, before: EngineState) -> bool:
+        """See :class:`remediation.engine.action.Action`."""
+        traces = _traces(on)
+        group = "group" in traces if before.group else not traces
+        there = self._there(on) == before.there
+        return group and there and self._packages.restored(on, before.packages)
+
+    def _there(self, on: Transport) -> tuple[str, ...]:
+        listing = on.run(["sh", "-c", _LIST, "list", *LEFT]).require()
+        return tuple(sorted(listing.text.splitlines()))
+
+    def _clear(self, on: Transport, before: EngineState) -> None:
+        """Take away what was not there, or move it aside where it is the user's."""
+        came = _outermost(set(self._there(on)) - set(before.there))
+        if not came:
+            return
+        on.run(["sh", "-c", _UNMOUNT, "unmount", *came]).require()
+        held = on.run(["sh", "-c", _HELD, "held", *DATA]).require().text
+        aside = f"taken-back-{time.time_ns()}"  # beside it, the same file system: only a rename
+        for path in came:
+            if held and path.startswith(DATA):
+                on.run(["mv", "-T", "--", path, f"{path}.{aside}"]).require()
+            elif path.startswith(DATA) or path == KEY:
+                on.run(["rm", "-rf", "--one-file-system", "--", path], timeout=_PATIENCE).require()
+            else:
+                on.run(["sh", "-c", _EMPTY, "empty", path]).require(
+                    "Docker brought it, and somebody put this there since: take it away first"
+                )
+
+    @staticmethod
+    def _remove_group(on: Transport) -> None:
+        traces = _traces(on)
+        if written := traces & set(_WRITTEN):
+            on.run(["rm", "-f", "--", *sorted(written)]).require()
+        known = traces - written
+        if known == {"gshadow"}:  # half removed, and groupdel would know of no such group
+            on.run(["groupadd", "--system", GROUP]).require()
+        if known:
+            on.run(["groupdel", GROUP]).require()
+
+    def standing(self, on: Transport) -> Any:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._packages.standing(on)
+
+    def meddled(self, now: Any, before: EngineState, after: Any) -> Drift | None:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._packages.meddled(now, before.packages, after)
+
+    def price(self, on: Transport, before: EngineState | None) -> list[str]:
+        """See :class:`remediation.engine.action.Action`."""
+        if before is None:
+            return self._packages.price(on, None)
+        sentences = [
+            *self._packages.price(on, before.packages),
+            f"Docker goes from {on.machine}, which is restarted if Docker left something running",
+        ]
+        # What lies in a directory that was there before stays in it.
+        there = {place.removeprefix(f"{DATA[0]}/") for place in before.there}
+        goes = [kind for kind, folder in _FOLDERS.items() if folder not in there]
+        if goes and (held := docker_holds(on, goes)):
+            sentences.append(
+                f"what Docker holds in {on.machine} is moved to {DATA[0]}.taken-back-*, where no "
+                f"Docker shows it: {held}"
+            )
+        return sentences
+
+    @property
+    def _packages(self) -> Package:
+        # Recommended packages are left out, so what is needed is named: since Debian 13 the
+        # client is a package of its own, and no image is pulled without certificates.
+        beside = ("docker-cli", "ca-certificates")
+        return Package(self.id, self.title, self.requirement, "docker.io", beside, self.after)
+
+
+def is_in_the_kernel(on: Transport) -> bool:
+    """Whether a Docker that was removed left its bridge, or files of its run."""
+    tests = " || ".join(f"test -e {path}" for path in _RUNNING)
+    return not docker_daemon(on) and on.run(["sh", "-c", tests]).ok
+
+
+def _traces(on: Transport) -> set[str]:
+    """Return what there is of Docker's group: which of its files know it, what is half written."""
+    return set(on.run(["sh", "-c", _TRACES, "traces", GROUP, *_WRITTEN]).require().text.split())
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    """Return those that are in no other one; what tells of the user's data comes last."""
+    found = set(paths)
+    outer = (path for path in found if path.rpartition("/")[0] not in found)
+    telling = ("/containers", "/volumes", "/image")
+    return sorted(outer, key=lambda path: (path.endswith(telling), path))

@@ -1,0 +1,365 @@
+"""Packages of the container: with what came with them they are taken back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from remediation.engine.action import Drift, Simple
+from targets.errors import FactError, RemediationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from targets.transport import CommandResult, Transport
+
+#: apt under emulation or on a slow mirror (seconds).
+APT_TIMEOUT = 1800.0
+#: A run that was cut off may have left an apt that is still at work: it is waited for (seconds).
+#: dpkg syncs what it unpacks, but not what the packages' own scripts write: after a power cut a
+#: package is installed, and what its removal has to remember is an empty file.
+#: Nobody answers dpkg's questions: settings of a package that was removed stay as they are.
+_APT = (
+    *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
+    *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
+    *("-o", "DPkg::Options::=--force-confold"),
+)
+#: For a look: apt would write these caches, where they are not there.
+_NO_CACHE = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
+#: What is there already stays as it is: an upgrade could not be taken back.
+_INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
+#: Told to select nothing, dpkg ends its journal of a run that was cut off, before which apt changes
+#: nothing; unlike ``--configure -a`` it starts no service, and touches no package of anybody's.
+_END_JOURNAL = ("dpkg", "--set-selections")
+#: Unpacks anew, and runs no script that would start what is to go.
+_UNPACK = ("-o", "DPkg::ConfigurePending=false")
+_AGAIN = ("install", "--reinstall", "--no-install-recommends")
+#: What the packages that may come delete when they are purged, whoever wrote it: their settings,
+#: and units that somebody masked. Source: conffiles, postinst and postrm of Debian's packages of
+#: 13. docker-ce and containerd.io, removed and not purged, leave some of the same.
+SETTINGS = {
+    "/etc/adduser.conf": "adduser",
+    "/etc/deluser.conf": "adduser",
+    "/etc/ca-certificates.conf": "ca-certificates",
+    "/etc/containerd/config.toml": "containerd",
+    "/etc/systemd/system/containerd.service": "containerd",
+    "/etc/default/docker": "docker.io",
+    "/etc/init.d/docker": "docker.io",
+    "/etc/systemd/system/docker.service": "docker.io",
+    "/etc/systemd/system/docker.socket": "docker.io",
+    "/etc/fuse.conf": "fuse3",
+    "/etc/ethertypes": "netbase",
+    "/etc/protocols": "netbase",
+    "/etc/rpc": "netbase",
+    "/etc/services": "netbase",
+    "/etc/ssl/openssl.cnf": "openssl",
+}
+_THERE = 'for path; do test ! -e "$path" -a ! -L "$path" || echo "$path"; done'
+#: Names those settings of the given packages that are not as the package brought them.
+_EDITED = (
+    "dpkg-query -W -f '${Conffiles}\\n' \"$@\" 2>/dev/null | "
+    "awk 'length($2) == 32 { print $2 \"  \" $1 }' | "
+    'md5sum -c --quiet --ignore-missing 2>/dev/null | sed "s/: FAILED$//"'
+)
+
+
+@dataclass(frozen=True)
+class PackageState:
+    """``status`` as dpkg abbreviates it (``ii``), empty if the package is unknown.
+
+    ``adds`` holds what installing it brings, each with its own status before.
+
+    Stored in journals: its fields are a schema
+    (tests/unit/remediation/engine/test_stored_states.py).
+    """
+
+    status: str
+    adds: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Package(Simple):
+    """A Debian package is installed; taken back with just the packages that came with it.
+
+    Args:
+        id: the key of its journal entries.
+        title: what people call it.
+        requirement: the clause it implements.
+        package: the package.
+        beside: packages to be installed with it, of which a release may not have all.
+        after: packages that the plan installs before it, if they are not there; what they need,
+            too, is theirs to take back.
+    """
+
+    id: str
+    title: str
+    requirement: str
+    package: str
+    beside: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    before: ClassVar[Any] = PackageState
+    purges: ClassVar[bool] = True
+
+    def require_reversible(self, on: Transport) -> None:
+        """See :class:`remediation.engine.action.Action`.
+
+        As far as apt knows now what would come.
+        """
+        if (overtaken := _overtaken(on)) and (plan := self._simulated(on)[1]).ok:
+            _refuse(on, overtaken, self._adds(on, plan.text))
+
+    def _adds(self, on: Transport, plan: str) -> list[str]:
+        """Return what a plan of apt's installs, without what is another package's to take back."""
+        theirs = _simulate(on, *self.after).require().text if self.after else ""
+        return sorted(_installs(plan) - _installs(theirs))
+
+    def capture(self, on: Transport) -> PackageState:
+        """See :class:`remediation.engine.action.Action`.
+
+        Raises:
+            FactError: it is half-installed, or installing it would remove something.
+        """
+        status = _statuses(on, [self.package])[self.package]
+        if _installed(status):
+            return PackageState(status)
+        self._require_whole(on, {self.package: status})
+        _, plan = self._planned(on)
+        if gone := re.findall(r"^Remv (\S+)", plan, re.MULTILINE):
+            raise FactError(
+                f"on {on.machine}: installing {self.package} would remove {', '.join(gone)}, which "
+                "no rollback brings back: remove that yourself, or keep it and do without the plan"
+            )
+        adds = _statuses(on, self._adds(on, plan))
+        self._require_whole(on, adds)
+        _refuse(on, _overtaken(on), adds)
+        if re.search(r"^[1-9][0-9]* not fully installed or removed", plan, re.MULTILINE):
+            raise FactError(
+                f"on {on.machine}: a package is half-installed, and apt would go on with it: "
+                "mend what dpkg --audit names first"
+            )
+        return PackageState(status, adds)
+
+    @staticmethod
+    def _require_whole(on: Transport, statuses: dict[str, str]) -> None:
+        for name, status in statuses.items():
+            if status not in {"", "rc"}:
+                raise FactError(f"on {on.machine}: package {name} is {_trouble(name, status)}")
+
+    def _planned(self, on: Transport) -> tuple[list[str], str]:
+        """Return the packages to ask for, and what apt says would be done."""
+        names, plan = self._simulated(on)
+        if not plan.ok:  # the lists may be old or empty: the plan's own `apt-get update`
+            on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
+            names, plan = self._simulated(on)
+        return names, plan.require().text
+
+    def _simulated(self, on: Transport) -> tuple[list[str], CommandResult]:
+        names = [self.package, *self.beside]
+        plan = _simulate(on, *names)
+        if plan.ok or not self.beside or not _simulate(on, self.package).ok:
+            return names, plan
+        has = [each for each in self.beside if _simulate(on, self.package, each).ok]
+        return [self.package, *has], _simulate(on, self.package, *has)
+
+    def check(self, on: Transport) -> Drift | None:
+        """See :class:`remediation.engine.action.Action`."""
+        if _installed(_statuses(on, [self.package])[self.package]):
+            return None
+        return Drift(f"package {self.package} is not installed", b"", f"{self.package}\n".encode())
+
+    def apply(self, on: Transport) -> None:
+        """See :class:`remediation.engine.action.Action`."""
+        names = self._planned(on)[0] if self.beside else [self.package]
+        install = [*_APT, *_INSTALL, *names]
+        if on.run(install, timeout=APT_TIMEOUT).ok:
+            return
+        before = _touches(_simulate(on, *names).text)
+        on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
+        if more := _touches(_simulate(on, *names).text) - before:
+            raise RemediationError(
+                f"on {on.machine}: apt's lists were old, and now {', '.join(sorted(more))} would "
+                f"come with {self.package}, which no before-image knows of: apply once more"
+            )
+        on.run(install, timeout=APT_TIMEOUT).require()
+
+    def rollback(self, on: Transport, before: PackageState) -> None:
+        """See :class:`remediation.engine.action.Action`.
+
+        Raises:
+            RemediationError: something that was installed since needs what is to go.
+        """
+        now = self.mend(on, before)
+        # Of a package whose removal was cut off the first purge only ends that, and leaves it "rc".
+        for _ in range(2):
+            if now == before.adds:
+                return
+            self._put_back(on, before, now)
+            now = _statuses(on, before.adds)
+
+    def mend(self, on: Transport, before: PackageState) -> dict[str, str]:
+        """End what an apt that was cut off began, so that it can be taken back.
+
+        Returns:
+            The status of each package that came.
+
+        Raises:
+            RemediationError: apt cannot unpack one anew, or would touch what did not come with it.
+        """
+        if not before.adds:
+            return {}
+        on.run(_END_JOURNAL)  # where another dpkg is at work, that one has ended it
+        now = _statuses(on, before.adds)
+        half = [name for name, status in now.items() if _half_unpacked(status)]
+        if not half:
+            return now
+        # dpkg does not know what it had unpacked of these, and refuses to remove them.
+        again = [*_AGAIN, *half]
+        trouble = f"{', '.join(half)}: unpacked by half, and apt"
+        hint = f"{trouble} could not unpack it anew; apt-get update there may help"
+        if others := self._others(on, again, before.adds, hint):
+            raise RemediationError(
+                f"on {on.machine}: {trouble} would change {others}, too, to unpack it anew; "
+                "unpack just that version yourself (dpkg --unpack), and roll back again"
+            )
+        done = on.run([*_APT, *_UNPACK, *again], timeout=APT_TIMEOUT).require(hint)
+        now = _statuses(on, before.adds)
+        if any(_half_unpacked(status) for status in now.values()):
+            raise RemediationError(f"on {on.machine}: {hint}: {done.text[-300:]}")
+        return now
+
+    def _put_back(self, on: Transport, before: PackageState, now: dict[str, str]) -> None:
+        # Purging takes what needs it away with its settings, too: first what is to keep them.
+        for verb, was_configured in (("remove", True), ("purge", False)):
+            gone = [
+                name
+                for name, status in before.adds.items()
+                if now[name] != status and (status == "rc") == was_configured
+            ]
+            if gone:
+                self._take_away(on, verb, gone, before.adds)
+
+    def restored(self, on: Transport, before: PackageState) -> bool:
+        """See :class:`remediation.engine.action.Action`.
+
+        Whatever installing it would bring by now.
+        """
+        return _statuses(on, before.adds) == before.adds
+
+    def _take_away(self, on: Transport, verb: str, gone: list[str], ours: Iterable[str]) -> None:
+        if others := self._others(on, [verb, *gone], ours):
+            raise RemediationError(
+                f"on {on.machine}: to take {self.package} away apt would touch {others}, too; that "
+                "came later and needs it, or would come in its place: remove what needs it first"
+            )
+        on.run([*_APT, verb, *gone], timeout=APT_TIMEOUT).require()
+
+    @staticmethod
+    def _others(on: Transport, words: list[str], ours: Iterable[str], hint: str = "") -> str:
+        """Return what else apt would touch; it may install one thing to remove another."""
+        plan = on.run([*_APT, "-s", *words]).require(hint).text
+        touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
+        return ", ".join(sorted(touched - set(ours)))
+
+    def standing(self, on: Transport) -> Any:
+        """See :class:`remediation.engine.action.Action`.
+
+        Settings that were edited, by their paths.
+        """
+        owners = sorted(set(SETTINGS.values()))
+        edited = on.run(["sh", "-c", _EDITED, "edited", *owners]).require().text.splitlines()
+        return {path: on.read(path) for path in edited if path in SETTINGS}
+
+    def meddled(self, now: Any, before: PackageState, after: Any) -> Drift | None:  # noqa: ARG002
+        """See :class:`remediation.engine.action.Action`: what was edited since would be purged."""
+        lost = {
+            path: content or b""
+            for path, content in now.items()
+            if before.adds.get(SETTINGS[path]) == ""
+        }
+        if not lost:
+            return None
+        kept = b"".join(f"# {path}\n".encode() + content for path, content in lost.items())
+        return Drift(f"{', '.join(lost)} of a package that is to go was changed", kept)
+
+    def price(self, on: Transport, before: PackageState | None) -> list[str]:
+        """See :class:`remediation.engine.action.Action`."""
+        if before is None:
+            plan = on.run([*_APT, *_NO_CACHE, "-s", *_INSTALL, self.package])
+            newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)
+            said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not taken back"
+            return [said] if newer else []
+        now = _statuses(on, before.adds)
+        gone = [name for name, status in before.adds.items() if now[name] != status]
+        return [f"{', '.join(gone)}: removed from {on.machine}"] if gone else []
+
+
+def _overtaken(on: Transport) -> list[str]:
+    """Return those of :data:`SETTINGS` that are there while dpkg does not know their package."""
+    found = on.run(["sh", "-c", _THERE, "there", *SETTINGS]).require().text.split()
+    if odd := [path for path in found if path not in SETTINGS]:
+        raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
+    known = _statuses(on, dict.fromkeys(SETTINGS[path] for path in found))
+    return [path for path in found if not known[SETTINGS[path]]]
+
+
+def _refuse(on: Transport, overtaken: Iterable[str], adds: Iterable[str]) -> None:
+    """Raise FactError if purging what comes would delete what was there before it came."""
+    if found := [path for path in overtaken if SETTINGS[path] in adds]:
+        owners = ", ".join(dict.fromkeys(SETTINGS[path] for path in found))
+        raise FactError(
+            f"in {on.machine} there is {', '.join(found)}, and {owners}, which would come, takes "
+            "it for its own: a rollback would delete it. Move it away (what a removed Docker left: "
+            f"apt-get purge docker-ce containerd.io), or install {owners} yourself first"
+        )
+
+
+def _installs(plan: str) -> set[str]:
+    """Return what apt's plan installs: ``Inst NAME [OLD] (NEW`` is an upgrade, never purged."""
+    return set(re.findall(r"^Inst (\S+) \(", plan, re.MULTILINE))
+
+
+def _touches(plan: str) -> set[str]:
+    """Return what apt's plan installs or upgrades."""
+    return set(re.findall(r"^Inst (\S+) ", plan, re.MULTILINE))
+
+
+def _simulate(on: Transport, *packages: str) -> CommandResult:
+    return on.run([*_APT, "-s", *_INSTALL, *packages])
+
+
+def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:
+    """Return each package's status, empty where dpkg does not know it."""
+    found = dict.fromkeys(packages, "")
+    # Never `dpkg -l | grep`: it is true for removed packages and for other names.
+    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *found]
+    answer = on.run(query) if found else None
+    if answer is not None and answer.exit_code != 1:  # 1: it does not know one of them
+        answer.require()
+    for line in answer.text.splitlines() if answer is not None else []:
+        name, _, status = line.partition(" ")
+        found[name] = status.strip()
+    return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
+
+
+def _installed(status: str) -> bool:
+    return status[1:2] == "i" and len(status) == 2  # noqa: PLR2004 - a third letter is an error
+
+
+def _half_unpacked(status: str) -> bool:
+    """Whether dpkg wants it installed anew, as it says by a third letter."""
+    return status[2:] == "R"
+
+
+def _trouble(package: str, status: str) -> str:
+    """Return what is wrong with a package, and what to do first."""
+    if _half_unpacked(status):
+        way_out = f"apt-get install --reinstall {package}"
+    elif status[1] in "UFWt":
+        way_out = "dpkg --configure -a"
+    elif status[1] == "H":
+        way_out = f"apt-get {'purge' if status[0] == 'p' else 'remove'} {package}"
+    else:  # held, or to be purged, or there for another architecture
+        return f"{status!r}, which no rollback brings back: install it, or purge it, yourself first"
+    return f"{status!r}, half-installed; mend that first: {way_out}"

@@ -1,0 +1,246 @@
+"""What the command line prints: for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+import difflib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from commandline.output import Console
+from remediation import docker_in_lxc
+from remediation.engine.journal_entries import Life
+from targets.masking import mask
+from targets.printable import cut, in_json, one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from remediation.engine.action import Drift, Outcome, Step
+    from remediation.engine.journal_entries import Entry
+    from remediation.engine.plan import Plan
+    from remediation.engine.rehearsal import Stage
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+#: More differences than a reader wants to see at once.
+_MANY = 40
+#: More of one thing that was said than a reader wants to see, in one line and in all of them
+#: (characters): a guest may say a megabyte.
+_LONG, _LONGEST = 3000, 60_000
+#: What is compared line by line (lines): it takes time with their product, and a guest's file may
+#: be made for that.
+_COMPARED = 5000
+
+
+def tell(line: str, style: str = "dim") -> None:
+    """Say what is going on, beside the result; nothing ends because nobody hears it."""
+    with suppress(OSError):
+        err.print(Text(f"… {cut(one_line(mask(line)), _LONG)}", style=style), soft_wrap=True)
+
+
+def error(what: object) -> None:
+    """Say what went wrong; no line of it but the first begins where lines of ours do."""
+    lines = (cut(line, _LONG) for line in printable(mask(str(what))).split("\n"))
+    text = cut("\n  ".join(lines), _LONGEST)
+    err.print(Text(f"error: {text}", style="red"), soft_wrap=True)
+
+
+def line(text: str, style: str = "", *, to: Console = out) -> None:
+    """Print one line, whatever is in it."""
+    to.print(Text(cut(one_line(mask(text)), _LONG), style=style), soft_wrap=True)
+
+
+def json_line(value: object) -> str:
+    """Return a value as JSON in one line."""
+    return in_json(msgspec.json.encode(value).decode())
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, indented."""
+    print(in_json(msgspec.json.format(msgspec.json.encode(value)).decode()))
+
+
+def diff(drift: Drift, is_: str, should: str) -> str:
+    """Return a drift as a unified diff; empty if there is no text to compare.
+
+    Secrets are masked after the comparison: that one changes is shown, and not to what.
+    """
+    now, then = _lines(drift.is_), _lines(drift.should)
+    if max(len(now), len(then)) > _COMPARED:
+        return f"--- {is_}: {len(now)} lines\n+++ {should}: {len(then)} lines, too many to compare"
+    return mask("\n".join(difflib.unified_diff(now, then, is_, should, lineterm="")))
+
+
+def _lines(content: bytes) -> list[str]:
+    """Return the lines of a file; what a terminal would not print, or would obey, is escaped."""
+    return [
+        "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line)
+        for line in content.decode(errors="backslashreplace").splitlines()
+    ]
+
+
+def difference(name: str, drift: Drift, is_: str, should: str, *, to: Console = out) -> None:
+    """Print a drift: what it is, and the diff."""
+    line(f"  {name}{': ' if name else ''}{drift.summary}", to=to)
+    if text := printable(diff(drift, is_, should)):
+        shown = Syntax(text, "diff", background_color="default") if to.is_terminal else text
+        to.print(shown, markup=False, soft_wrap=True)
+
+
+def identity(step: Step) -> dict[str, str]:
+    """Return which action, of which clause, on which machine: the node, or the container."""
+    action = step.action
+    return {
+        "id": action.id,
+        "title": action.title,
+        "requirement": action.requirement,
+        "machine": step.place,
+    }
+
+
+def outcomes(found: Sequence[Outcome], *, as_json: bool) -> None:
+    """Print what became of each action."""
+    if as_json:
+        print_json(found)
+        return
+    table = _table("requirement", "action", "", "why")
+    for outcome in found:
+        done = (
+            Text("changed", style="yellow") if outcome.changed else Text("unchanged", style="dim")
+        )
+        table.add_row(outcome.requirement, _cell(outcome.title), done, _cell(outcome.reason))
+    _print(table)
+
+
+def status(
+    drifts: Sequence[tuple[Step, Drift | None]],
+    entries: Mapping[str, Entry],
+    *,
+    unfinished: int | None,
+    torn: bool,
+    busy: str,
+    plan: Plan,
+    as_json: bool,
+) -> None:
+    """Print each action's drift and what the journal holds of it."""
+    ctid = plan.journal.ctid
+    if as_json:
+        lives = {action: entry.life for action, entry in entries.items()}
+        rows = [
+            {
+                **identity(step),
+                "drift": mask(drift.summary) if drift else None,
+                "journal": lives.get(step.action.id),
+            }
+            for step, drift in drifts
+        ]
+        print_json(
+            {
+                "ctid": ctid,
+                "actions": rows,
+                "pending_rollback": [
+                    {
+                        "id": entry.action,
+                        "title": docker_in_lxc.title(entry.action, ctid),
+                        "machine": entry.place,
+                        "at": entry.at,
+                        "journal": entry.life,
+                    }
+                    for entry in entries.values()
+                ],
+                "unfinished": unfinished,
+                "journal_truncated": torn,
+                "locked_by": busy or None,
+                "unchecked": list(plan.unasked),
+            }
+        )
+        return
+    table = _table("requirement", "action", "", "journal", "drift")
+    for step, drift in drifts:
+        state = Text("drift", style="red") if drift else Text("ok", style="green")
+        held = _held(entries.get(step.action.id))
+        summary = _cell(drift.summary if drift else "")
+        table.add_row(step.action.requirement, _cell(step.action.title), state, held, summary)
+    asked = {step.action.id for step, _ in drifts}
+    for entry in [entry for action, entry in entries.items() if action not in asked]:
+        state = Text("not asked", style="yellow")
+        title = _cell(docker_in_lxc.title(entry.action, ctid))
+        table.add_row("", title, state, _held(entry), "")
+    _print(table)
+    not_asked(plan)
+    if entries:
+        out.print(
+            f"to take back these {len(entries)} changes: python -m remediation rollback, with the "
+            "same --target; what can never be taken back any more can be left as it is: "
+            "python -m remediation journal accept",
+            soft_wrap=True,
+        )
+    if busy:
+        line(busy, "yellow")
+
+
+def _held(entry: Entry | None) -> str:
+    if entry is None:
+        return ""
+    cut_off = "cut off; can be taken back"
+    return {Life.PENDING: "being changed", Life.INTERRUPTED: cut_off}.get(
+        entry.life, "can be taken back"
+    )
+
+
+def not_asked(plan: Plan) -> None:
+    """Say what the plan holds beyond what was looked at."""
+    for what in plan.unasked:
+        line(f"not asked: {what}", "yellow")
+
+
+def stages(found: Sequence[Stage], *, as_json: bool) -> None:
+    """Print a rehearsal's stages, and what differed."""
+    if as_json:
+        print_json(found)
+        return
+    table = _table("stage", "seconds", "")
+    for stage in found:
+        table.add_row(stage.name, f"{stage.seconds:.1f}", _cell(stage.said))
+    _print(table)
+    for each in [each for stage in found for each in stage.differences][:_MANY]:
+        line(f"  differs: {each}", "red")
+
+
+def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Print a journal's lines, without the states."""
+    if not lines:
+        line(f"{path} is empty: nothing was changed here")
+        return
+    table = _table("at", "container", "", "action", "machine")
+    for each in lines:
+        kind = "left as it is" if each["kind"] == "accepted" else each["kind"].replace("_", " ")
+        title = docker_in_lxc.title(each.get("action", ""), each["ctid"])
+        told = (each["at"], each["ctid"], kind, title, each.get("machine", ""))
+        table.add_row(*map(_cell, told))
+    _print(table)
+
+
+def _cell(text: object) -> Text:
+    """Return what was said elsewhere for a table: one line, and no markup of rich's."""
+    return Text(cut(one_line(mask(str(text))), _LONG))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")  # a path is worth nothing by half
+    return table
+
+
+def _print(table: Table) -> None:
+    """Wrapped to a terminal; whole lines where another program reads."""
+    if out.is_terminal:
+        out.print(table)
+    else:
+        Console(width=240, highlight=False).print(table)

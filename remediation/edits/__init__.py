@@ -1,0 +1,1 @@
+"""Text in, text out: how a file's content is read and changed."""

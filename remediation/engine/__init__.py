@@ -1,0 +1,1 @@
+"""Actions, plan, rollback and journal. Nothing here knows of Docker or AppArmor."""

@@ -1,0 +1,82 @@
+"""How two states of an action differ, for a reader: in words, and as texts for a unified diff."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from remediation.engine.action import Drift
+from targets.files import FileState, unlike
+
+#: More than this of a value is no use to a reader (characters).
+_LONG = 200
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def differing(before: Any, now: Any, path: str = "") -> tuple[list[str], list[Drift]]:
+    """Return in which parts two states differ.
+
+    Args:
+        before: the state that must be.
+        now: the state that is.
+        path: the file that the states are about, if they are about one.
+
+    Returns:
+        A few words for each part, and a drift for each file whose content is another one.
+    """
+    if isinstance(before, FileState) and isinstance(now, FileState):
+        return _of_files(before, now, path)
+    words: list[str] = []
+    drifts: list[Drift] = []
+    if not is_dataclass(before) or type(before) is not type(now):
+        return words, drifts
+    for each in fields(before):
+        was, is_ = getattr(before, each.name), getattr(now, each.name)
+        if not each.compare or was == is_:
+            continue
+        if isinstance(was, FileState) and isinstance(is_, FileState):
+            said, found = _of_files(was, is_, path)
+            words.append(f"{path or each.name}: {', '.join(said)}")
+            drifts += found
+        else:
+            words.append(f"{each.name}: {_shown(was)} -> {_shown(is_)}")
+    return words, drifts
+
+
+def _of_files(before: FileState, now: FileState, path: str) -> tuple[list[str], list[Drift]]:
+    if before.kind != now.kind:
+        return [f"was {_kind(before)}, is {_kind(now)}"], _drifts(before, now, path)
+    words = ["content"] if before.content != now.content else []
+    if before.link != now.link:
+        words.append(f"link {_shown(before.link)} -> {_shown(now.link)}")
+    words += unlike(now, before)
+    if before.mtime != now.mtime:
+        words.append(f"time {_time(before.mtime)} -> {_time(now.mtime)}")
+    return words, _drifts(before, now, path)
+
+
+def _kind(state: FileState) -> str:
+    return "absent" if state.kind == "absent" else f"a {state.kind}"
+
+
+def _drifts(before: FileState, now: FileState, path: str) -> list[Drift]:
+    if before.content == now.content:
+        return []
+    return [Drift(path or "its content", before.content, now.content)]
+
+
+def _time(mtime: str) -> str:
+    """Return a Unix time as people read it; what is no time of theirs as it is."""
+    try:
+        return (_EPOCH + timedelta(seconds=float(mtime))).isoformat(" ", "milliseconds")
+    except (ValueError, OverflowError):
+        return mtime or "none"
+
+
+def _shown(value: object) -> str:
+    """Return a value in one line: what no terminal prints is escaped, bytes are counted."""
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    text = repr(value)
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"

@@ -1,0 +1,160 @@
+"""The lines of a journal: what each kind says, and how one that is damaged is told.
+
+A line ends in ``,"sum":"0123456789abcdef"}``: the first 16 hex digits of the SHA-256 of the line as
+it would be without that, ``}`` in its place. It is a line's own: one that is damaged can be taken
+out, and the others can still be read. Of a line that was cut off, the sum at the end of its
+``cut`` is of all that stands before it, torn words included. Lines that an earlier program wrote
+have none, and are read as they are. A line of the former format is handed out in today's words
+(:mod:`remediation.engine.earlier_formats`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from remediation.engine import earlier_formats
+from remediation.engine.action import Place  # noqa: TC001 - msgspec reads the annotation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 3
+#: The end of a line that was cut off, but for the sum; no whole line of another kind ends so.
+_CUT = b'"kind":"cut"}'
+#: In a text of JSON its quotes would be escaped: only a line's own end looks like this.
+_SUM = re.compile(rb',"sum":"([0-9a-f]{16})"\}$')
+
+
+class Line(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+):
+    """What every line says: the format, when, and of which container's plan."""
+
+    v: Literal[3]
+    at: str
+    ctid: int
+
+
+class Before(Line, frozen=True, tag="before"):
+    """What an action found, if it is of a file, where; on the disk before the change is begun.
+
+    ``action`` is its id; ``machine`` the node, or the container whose ``ctid`` the line has.
+    """
+
+    action: str
+    machine: Place
+    state: Any
+    path: str = ""
+
+
+class After(Line, frozen=True, tag="after"):
+    """What an action left, when it was done."""
+
+    action: str
+    machine: Place
+    state: Any
+
+
+class Finished(Line, frozen=True, tag="finished"):
+    """A run or a rollback came to its end."""
+
+
+class RollingBack(Line, frozen=True, tag="rolling_back"):
+    """A rollback begins."""
+
+
+class RolledBack(Line, frozen=True, tag="rolled_back"):
+    """An action was rolled back and looked at, or only its last run (``last``)."""
+
+    action: str
+    last: bool = False
+
+
+class Accepted(Line, frozen=True, tag="accepted"):
+    """What an action changed is to stay."""
+
+    action: str
+
+
+_KINDS: Any = Before | After | Finished | RollingBack | RolledBack | Accepted
+_DECODER = msgspec.json.Decoder(_KINDS)
+
+
+class _Any(msgspec.Struct):
+    """A line of whatever format."""
+
+    v: Any = None
+
+
+class OtherFormat(Exception):
+    """A line of a format that is none of ours; says of which, and what to do."""
+
+    def __init__(self, version: object) -> None:
+        newer = isinstance(version, int) and version > VERSION
+        super().__init__(
+            f"written in format {version!r} by a newer docker-lxc-gate, this one knows formats up "
+            f"to {VERSION}: use the newer one"
+            if newer
+            else f"written in format {version!r}, this program knows {earlier_formats.VERSION} and "
+            f"{VERSION}: use the version that wrote it"
+        )
+
+
+class Damaged(Exception):
+    """A line that says nothing that any program wrote; says why."""
+
+
+def read(line: bytes) -> Line | None:
+    """Return what a line says, or None of one that was cut off.
+
+    Args:
+        line: without its end.
+
+    Raises:
+        Damaged: its sum is of something else, or it is none of our lines.
+        OtherFormat: another version wrote it.
+    """
+    end = _SUM.search(line)
+    body = line[: end.start()] + b"}" if end else line
+    if end and end[1] != _sum(body):
+        raise Damaged(
+            f"its sum is {end[1].decode()}, that of what stands there {_sum(body).decode()}"
+        )
+    if body.endswith(_CUT):
+        return None
+    try:
+        version = msgspec.json.decode(body, type=_Any).v
+        if version == earlier_formats.VERSION:
+            told = {"v": VERSION, **earlier_formats.read(body)}
+            former: Line = msgspec.convert(told, _KINDS)
+            return former
+        if version != VERSION:
+            raise OtherFormat(version)
+        found: Line = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Damaged(str(error)) from error
+    return found
+
+
+def written(line: Mapping[str, Any], torn: bytes = b"") -> bytes:
+    """Return a line as it is added, with its sum and its end.
+
+    Args:
+        line: what it says, in the order in which that is to be read.
+        torn: what it is added to, if that is a line without its end.
+    """
+    body = msgspec.json.encode(line)
+    return body[:-1] + b',"sum":"' + _sum(torn + body) + b'"}\n'
+
+
+def _sum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:16].encode()

@@ -1,0 +1,76 @@
+"""The plan applied, taken back, compared and applied again, with the time of each stage."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from facts import machine_state
+from targets.errors import NotClean, VerifyFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from remediation.engine.plan import Plan
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage that ended: how long it took (seconds), and what it found or did."""
+
+    name: str
+    seconds: float
+    said: str
+    differences: tuple[str, ...] = ()
+
+
+def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> Iterator[Stage]:
+    """Rehearse a plan; the plan is applied at the end, unless something differed.
+
+    Args:
+        plan: returns the plan anew: each stage knows of the others by the journal alone.
+        look: returns the state of all that the plan may touch (:mod:`facts.machine_state`).
+
+    Yields:
+        Each stage when it has ended. What differs after the way back is in the stage
+        ``compare``, which then is the last one.
+
+    Raises:
+        NotClean: the plan, or a part of it, is applied already.
+        RemediationError: a stage failed; what it left is what ``status`` says.
+    """
+    if plan().journal.entries():
+        raise NotClean("the plan is applied already; a rehearsal begins before it: take it back")
+
+    def apply() -> str:
+        changed = sum(outcome.changed for outcome in plan().apply())
+        if not changed:
+            raise NotClean("the plan finds nothing to change, so there is nothing to rehearse")
+        return f"{changed} changes"
+
+    def verify() -> str:
+        drifts = [drift.summary for _, drift in plan().drifts() if drift is not None]
+        if drifts:
+            raise VerifyFailed("applied, and still: " + "; ".join(drifts))
+        return "no drift"
+
+    clock = time.monotonic()
+
+    def ended(name: str, said: str, differences: tuple[str, ...] = ()) -> Stage:
+        nonlocal clock
+        started, clock = clock, time.monotonic()
+        return Stage(name, clock - started, said, differences)
+
+    before = machine_state.undone(look())
+    yield ended("before", f"{len(before)} facts")
+    yield ended("apply", apply())
+    yield ended("verify", verify())
+    taken_back = [outcome for outcome in plan().rollback() if outcome.changed]
+    yield ended("rollback", f"{len(taken_back)} actions taken back")
+    differing = tuple(machine_state.differences(before, machine_state.undone(look())))
+    yield ended("compare", f"{len(differing)} facts differ" if differing else "exact", differing)
+    if differing:
+        return
+    yield ended("apply again", apply())
+    yield ended("verify again", verify())

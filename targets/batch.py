@@ -1,0 +1,180 @@
+"""Asking many things in one round trip.
+
+A look at a container asks some twenty small questions, each of which waits for the last one's
+answer, and inside a container each starts ``pct``. :class:`Ahead` asks those that are foreseen at
+once, and answers from that. A question that nobody foresaw is asked by itself: a wrong guess costs
+a round trip and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from targets.errors import TransportError
+from targets.transport import LIMIT, Base, CommandResult, at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from targets.transport import Hold, Transport
+
+Argv = tuple[str, ...]
+
+#: Runs one command and prints a line: its standard error with ``!exit code!`` somewhere in it, a
+#: blank, its standard output, both in base64. Nothing is written to a file on the way.
+#: An output lies in the shell's memory: of one that is too long, only so much that this shows.
+_ONE = (
+    f"\nshort() {{ head -c {LIMIT + 1} | base64 -w0; }}"
+    r"""
+one() { { out=$( { err=$( { { "$@" </dev/null 2>&1 >&7 7>&- 8>&- 9>&-; printf '!%d!' "$?" >&8; } |
+    short; } 8>&1 ); printf '%s ' "$err" >&9; } 7>&1 | short ); } 9>&1; echo "$out"; }
+"""
+)
+_LINE = re.compile(rb"^([^ !\n]*)!([0-9]+)!([^ !\n]*) (\S*)$", re.MULTILINE)
+#: For each command (seconds): one that takes longer is asked again, by itself.
+_PATIENCE = 60.0
+#: All answers together (bytes): where they are longer, each is asked by itself.
+_LONGEST = 16 << 20
+_LATE = frozenset({124, 137})
+_LAST_CODE = 255
+_BOUNDED = "one timeout -k 5 "
+_NAME = "at once"
+
+
+def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
+    """Run commands one after the other, without input, in one round trip.
+
+    Returns:
+        The results of those that ended in time and within ``LIMIT``; none if ``on`` has no shell
+        that can do this, or cannot be asked: whoever asks one of them by itself hears why, in the
+        words of that one.
+    """
+    script = _ONE + "".join(f"{_BOUNDED}{_PATIENCE:g} {shlex.join(argv)}\n" for argv in argvs)
+    try:
+        with at_most(_LONGEST):
+            whole = on.run(["sh", "-c", script, _NAME], timeout=_PATIENCE * len(argvs))
+    except TransportError:
+        return []
+    return [
+        each
+        for each in _answers(whole, argvs)
+        if each.exit_code not in _LATE and max(len(each.stdout), len(each.stderr)) <= LIMIT
+    ]
+
+
+def told(whole: CommandResult) -> list[CommandResult] | None:
+    """Return what such a round trip asked and was answered, for a reader.
+
+    Args:
+        whole: of any command, also of one that reaches into a container.
+
+    Returns:
+        Each command's result, none if the answers cannot be read; None if it was another command.
+    """
+    script, name = ("", "", *whole.argv)[-2:]
+    if name != _NAME or not script.startswith(_ONE):
+        return None
+    asked = re.split(rf"^{_BOUNDED}\S+ ", script.removeprefix(_ONE), flags=re.MULTILINE)[1:]
+    try:
+        return _answers(whole, [tuple(shlex.split(words)) for words in asked])
+    except ValueError:  # a line of an argument looked like the next command
+        return []
+
+
+def _answers(whole: CommandResult, argvs: Sequence[Argv]) -> list[CommandResult]:
+    """Return each command's result; none if the answers cannot be read, whatever sent them."""
+    lines = _LINE.findall(whole.stdout)
+    if len(lines) != len(argvs) or any(not _is_code(code) for _, code, _, _ in lines):
+        return []
+    try:
+        return _results(whole, argvs, lines)
+    except ValueError:  # no base64
+        return []
+
+
+def _is_code(code: bytes) -> bool:
+    return len(code) <= len(str(_LAST_CODE)) and int(code) <= _LAST_CODE
+
+
+def _results(
+    whole: CommandResult, argvs: Sequence[Argv], lines: Sequence[tuple[bytes, bytes, bytes, bytes]]
+) -> list[CommandResult]:
+    return [
+        CommandResult(
+            argv,
+            int(code),
+            base64.b64decode(out, validate=True),
+            base64.b64decode(err + more, validate=True),
+            whole.machine,
+            whole.started,
+            whole.seconds,
+        )
+        for argv, (err, code, more, out) in zip(argvs, lines, strict=True)
+    ]
+
+
+class Ahead(Base):
+    """Asks all that is foreseen when the first of it is asked; gives each answer once.
+
+    Answers that are left over are forgotten as soon as anything else is done: it may change what
+    they say.
+
+    Args:
+        inner: where.
+        foreseen: commands without input that change nothing.
+    """
+
+    def __init__(self, inner: Transport, foreseen: Iterable[Argv]) -> None:
+        self._inner, self.machine = inner, inner.machine
+        self._foreseen = list(dict.fromkeys(foreseen))
+        self._answers: dict[Argv, CommandResult] = {}
+
+    def foresee(self, argvs: Iterable[Argv]) -> None:
+        """Ask these, too, with the first of them that is asked."""
+        self._answers.clear()
+        self._foreseen += [argv for argv in argvs if argv not in self._foreseen]
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`targets.transport.Transport`."""
+        key = tuple(argv)
+        if not stdin and key in self._foreseen:
+            asked, self._foreseen = self._foreseen, []
+            answers = at_once(self._inner, asked) if len(asked) > 1 else []
+            self._answers = {answer.argv: answer for answer in answers}
+        if not stdin and key in self._answers:
+            return self._answers.pop(key)
+        self._answers.clear()
+        return self._inner.run(argv, stdin=stdin, timeout=timeout)
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        """See :class:`targets.transport.Transport`."""
+        self._answers.clear()
+        return self._inner.hold(argv, word)
+
+
+class _Asked(BaseException):
+    """What was about to be run; no Exception, which whoever asks might catch."""
+
+
+class _Curious(Base):
+    machine = "nowhere"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        del stdin, timeout
+        raise _Asked(*argv)
+
+
+def question(ask: Callable[[Transport], object]) -> Argv:
+    """Return the first command that ``ask`` would run, by letting it begin; empty if none."""
+    try:
+        ask(_Curious())
+    except _Asked as asked:
+        return tuple(map(str, asked.args))
+    return ()

@@ -1,0 +1,156 @@
+"""Everything that can go wrong, by what it means for the reader.
+
+::
+
+    RemediationError
+    ├── UsageError         bad option, bad target
+    ├── TransportError     could not run: connect, host key, timeout, no exit status
+    │   ├── LimitExceeded  ended by us: it took too long, or printed too much
+    │   ├── Unreachable    nobody is connected to: waiting does not mend it
+    │   └── Elsewhere      the container is on another node of the cluster
+    ├── CommandFailed      ran, wrong exit; carries the CommandResult
+    ├── FactError          ran, but the answer cannot be read
+    ├── LockedError        another run holds the node
+    ├── NotClean           a journal of an earlier, unfinished run is in the way
+    ├── VerifyFailed       drift left after apply; carries the Drift
+    ├── Meddled            what is to be taken back was changed by somebody since
+    └── RollbackFailed     every undo that failed, grouped
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from remediation.engine.action import Drift
+    from targets.transport import CommandResult
+
+
+class RemediationError(Exception):
+    """Base of all errors of this package; ``exit_code`` is what a command line ends with."""
+
+    exit_code = 3
+
+
+class UsageError(RemediationError):
+    """The command line or the target file is wrong: an unknown target, option or container."""
+
+    exit_code = 2
+
+
+class TransportError(RemediationError):
+    """A command could not be run, or it is not known how it ended."""
+
+
+class LimitExceeded(TransportError):
+    """A command passed its deadline or its limit of output, and was stopped.
+
+    Args:
+        machine: where it ran.
+        argv: what ran.
+        passed: which limit it passed, in words that follow the command.
+        late: whether it took too long.
+    """
+
+    def __init__(self, machine: str, argv: Sequence[str], passed: str, *, late: bool) -> None:
+        self.passed, self.late = passed, late
+        super().__init__(f"on {machine}: {shlex.join(argv)} {passed}")
+
+
+class Unreachable(TransportError):
+    """There is no connection to the machine, and none could be made; waiting does not help."""
+
+
+class Elsewhere(TransportError):
+    """The container is on another node of the cluster, called ``node``."""
+
+    def __init__(self, text: str, node: str) -> None:
+        self.node = node
+        super().__init__(text)
+
+
+class CommandFailed(RemediationError):
+    """A command ran and failed: its exit code is not the expected one."""
+
+    def __init__(self, result: CommandResult, hint: str = "") -> None:
+        self.result = result
+        said = result.stderr.decode(errors="replace").strip() or (
+            result.stdout.decode(errors="replace").strip()
+        )
+        text = f"on {result.machine}: {result.command} ended with {result.exit_code}"
+        text += f": {said[-2000:]}" if said else " and said nothing"
+        super().__init__(f"{text}\n{hint}" if hint else text)
+
+
+class FactError(RemediationError):
+    """A command ran, but its answer cannot be read, or what it says rules out the next step."""
+
+
+class Busy(FactError):
+    """Something else is at work on what would be changed; nothing was changed."""
+
+
+class LockedError(RemediationError):
+    """Another run holds the lock of the node."""
+
+
+class NotClean(RemediationError):
+    """An earlier run was cut off, or a newer plan shares the node; roll that back first."""
+
+
+class VerifyFailed(RemediationError):
+    """An action was applied or rolled back, and its state is not what it must be.
+
+    ``drifts`` are the files whose content is another one: from what must be to what is.
+    """
+
+    exit_code = 1
+
+    def __init__(self, text: str, drifts: Sequence[Drift] = ()) -> None:
+        self.drifts = tuple(drifts)
+        super().__init__(text)
+
+
+class Meddled(RemediationError):
+    """Somebody changed what a rollback would overwrite; nothing was rolled back.
+
+    ``changes`` holds, by the action's name, the difference from what the plan had left there.
+    """
+
+    exit_code = 5
+
+    def __init__(self, changes: Mapping[str, Drift]) -> None:
+        self.changes = dict(changes)
+        lines = [f"  {name}: {drift.summary}" for name, drift in self.changes.items()]
+        super().__init__(
+            "changed by somebody since the plan was applied, and nothing was taken back:\n"
+            + "\n".join(lines)
+            + "\nrollback --force puts back what was before the plan, and keeps a copy of this; "
+            "what is to stay so can be left: python -m remediation journal accept"
+        )
+
+
+class RollbackFailed(RemediationError):
+    """Not everything could be rolled back; ``failures`` names each step that failed."""
+
+    exit_code = 5
+
+    def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
+        self.failures = tuple(failures)
+        #: What differs in which file, by the action's name, where that is why it failed.
+        self.changes = [
+            (name, drift)
+            for name, error in self.failures
+            if isinstance(error, VerifyFailed)
+            for drift in error.drifts
+        ]
+        lines = [f"  {name}: {error}" for name, error in self.failures]
+        super().__init__(
+            "these changes are still in place:\n"
+            + "\n".join(lines)
+            + "\nrollback tries again; what can never be taken back any more, or is to stay so, "
+            "can be left: python -m remediation journal accept"
+        )

@@ -1,0 +1,222 @@
+"""The whole state of one path, captured and put back exactly.
+
+GNU tar is the codec: one command reads content, mode, owner, times to the nanosecond and
+extended attributes of a path on any machine, one puts them back. Source: tar(1), pax(5).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from targets import archive
+from targets.errors import FactError, LimitExceeded
+from targets.transport import at_most
+
+if TYPE_CHECKING:
+    from targets.transport import CommandResult, Transport
+
+_CREATE = (
+    *("env", "LC_ALL=C", "tar", "--create", "--file=-", "--format=posix"),
+    *("--xattrs", "--xattrs-include=*", "--acls"),
+    *("--no-recursion", "--numeric-owner", "--absolute-names", "--"),
+)
+#: Unpacked under another name, synced and renamed: a reader sees the old file or the new one,
+#: after a crash, too. What an earlier, interrupted run left under the other name is removed.
+_RESTORE = (
+    'set -e; d=$(dirname -- "$1"); new="$d/$2"; trap \'rm -f -- "$new"\' EXIT; rm -f -- "$new"; '
+    "tar --extract --file=- ${3:+$3} --xattrs --xattrs-include='*' --acls --numeric-owner "
+    '--preserve-permissions --same-owner --unlink-first -C "$d"; '
+    'test -L "$new" || sync "$new"; mv -fT -- "$new" "$1"; '
+    'test -z "$4" || touch -hd "@$4" -- "$1"; sync "$d"'  # pmxcfs gives a renamed file a new time
+)
+_REMOVE = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1" "$2"; test ! -d "$d" || sync "$d"'
+#: Of a run that was cut off: the file itself is as it was, and may not even be writable.
+_TIDY = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1"; test ! -d "$d" || sync "$d"'
+
+
+#: The largest file that is captured, and what tar adds to it: header, attributes, end (bytes).
+LARGEST, _HEADERS = 1 << 20, 256 << 10
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What is at a path: nothing, a regular file, a symbolic link, or a directory.
+
+    ``kind`` is ``absent``, ``file``, ``link`` or ``directory``; ``mtime`` a Unix time as
+    decimal text, exact to the nanosecond; an empty ``mtime`` means now.
+
+    Stored in journals: its fields are a schema
+    (tests/unit/remediation/engine/test_stored_states.py).
+    """
+
+    kind: str = "absent"
+    content: bytes = b""
+    link: str = ""
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    mtime: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+def content(state: FileState) -> bytes | None:
+    """Return a regular file's content, None of anything else."""
+    return state.content if state.kind == "file" else None
+
+
+def capture(on: Transport, path: str) -> FileState:
+    """Return what is at ``path``; raises CommandFailed if it cannot be read.
+
+    A device, socket or pipe raises FactError: nothing here writes to one. So does a file that is
+    larger than ``LARGEST``: it would lie in our memory, and in the journal. And what tar cannot
+    have written of one file: the machine may be hostile.
+    """
+    try:
+        with at_most(LARGEST + _HEADERS):
+            result = on.run([*_CREATE, path])
+    except LimitExceeded as error:
+        if error.late:
+            raise
+        raise _too_large(on, path) from None
+    if result.exit_code and b"Cannot stat: No such file or directory" in result.stderr:
+        return FileState()
+    try:
+        member = archive.only_member(result.require().stdout, largest=LARGEST)
+    except archive.TooLarge:
+        raise _too_large(on, path) from None
+    except archive.UnreadableArchive as error:
+        raise FactError(
+            f"on {on.machine}: {path} cannot be captured: what tar there wrote of it cannot be "
+            f"read ({error}). Is it GNU tar?"
+        ) from error
+    if member is None:
+        raise FactError(f"on {on.machine}: {path} is neither a file, a link nor a directory")
+    if member.name.rstrip("/") != path.rstrip("/"):
+        raise FactError(f"on {on.machine}: tar was asked for {path}, and sent {member.name!r:.200}")
+    return FileState(
+        kind=member.kind,
+        content=member.content,
+        link=member.link,
+        mode=member.mode,
+        uid=member.uid,
+        gid=member.gid,
+        mtime=member.mtime,
+        attributes=member.attributes,
+    )
+
+
+def _too_large(on: Transport, path: str) -> FactError:
+    size = on.run(["stat", "-c", "%s", "--", path]).text.strip()
+    return FactError(
+        f"on {on.machine}: {path} is too large ({size} bytes): no file of more than "
+        f"{LARGEST >> 20} MiB is changed here, or kept to be put back. Look what it is, and move "
+        "it away"
+    )
+
+
+def same(one: FileState, other: FileState) -> bool:
+    """Whether two states differ by nothing but the time."""
+    return replace(one, mtime="") == replace(other, mtime="")
+
+
+def unlike(now: FileState, left: FileState) -> list[str]:
+    """Return what no diff shows of two states of a file: mode, owner and attributes, in words."""
+    names = {n for n, _ in now.attributes.items() ^ left.attributes.items()}
+    differing = {
+        f"mode {left.mode:o} -> {now.mode:o}": now.mode != left.mode,
+        f"owner {left.uid}:{left.gid} -> {now.uid}:{now.gid}": (now.uid, now.gid)
+        != (left.uid, left.gid),
+        f"attributes {', '.join(map(_shown, sorted(names)))}": bool(names),
+    }
+    return [words for words, differs in differing.items() if differs]
+
+
+def _shown(attribute: str) -> str:
+    """Return an attribute's name as a reader knows it; a byte that is no text is replaced."""
+    return os.fsencode(attribute.removeprefix("SCHILY.xattr.")).decode(errors="replace")
+
+
+def restore(on: Transport, path: str, state: FileState) -> None:
+    """Make ``path`` what ``state`` says; a directory in the way of a file is an error.
+
+    What is so already is not written again; only what a cut-off run left beside it is removed.
+    """
+    beside = str(PurePosixPath(path).with_name(_beside(path)))
+    if capture(on, path) == state:
+        on.run(["sh", "-c", _TIDY, "tidy", beside]).require()
+    elif state.kind == "absent":
+        _require_done(on, path, on.run(["sh", "-c", _REMOVE, "remove", path, beside]))
+    elif state.kind == "directory":
+        raise FactError(f"on {on.machine}: {path} was a directory; put it back by hand")
+    else:
+        _put(on, path, state)
+
+
+def _beside(path: str) -> str:
+    return f".{PurePosixPath(path).name}.gate-new"
+
+
+def _put(on: Transport, path: str, state: FileState) -> None:
+    name = _beside(path)
+    now = "" if state.mtime else "--touch"  # by the machine's own clock, not by ours
+    argv = ["sh", "-c", _RESTORE, "restore", path, name, now, state.mtime]
+    _require_done(on, path, on.run(argv, stdin=_archive(name, state)))
+
+
+def _require_done(on: Transport, path: str, result: CommandResult) -> None:
+    """Raise if a file was not written, renamed or removed: FactError where a flag forbids it.
+
+    Root itself may not change what has the flag ``i`` or ``a``. Source: chattr(1).
+    """
+    if result.ok:
+        return
+    places = (path, str(PurePosixPath(path).parent))
+    for line in on.run(["lsattr", "-d", "--", *places]).text.splitlines():
+        flags, _, place = line.partition(" ")
+        if kept := sorted({"i", "a"} & set(flags)):
+            what = {"i": "immutable", "a": "append-only"}[kept[-1]]
+            raise FactError(
+                f"on {on.machine}: {path} cannot be changed, even by root: {place} is {what} "
+                f"(lsattr -d {place}: {flags}). If that is not on purpose, take the flag away: "
+                f"chattr -{kept[-1]} {place} (for a file of a container, on its node)"
+            )
+    result.require()
+
+
+def require_file(on: Transport, path: str, state: FileState) -> None:
+    """Raise FactError unless it is a regular file, or absent, and so can be edited."""
+    if state.kind not in {"absent", "file"}:
+        raise FactError(
+            f"on {on.machine}: {path} is a {state.kind}; only a regular file is edited in place. "
+            "Move it away, or name the file itself"
+        )
+
+
+def write(on: Transport, path: str, state: FileState, content: bytes) -> None:
+    """Give a file new content; mode, owner and attributes stay, the time becomes now."""
+    require_file(on, path, state)
+    _put(on, path, replace(state, kind="file", content=content, mtime=""))
+
+
+def _archive(name: str, state: FileState) -> bytes:
+    """Return a tar archive with one member, as ``capture`` would read it back."""
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.SYMTYPE if state.kind == "link" else tarfile.REGTYPE
+    member.linkname = state.link
+    member.size = len(state.content)
+    member.mode, member.uid, member.gid = state.mode, state.uid, state.gid
+    member.pax_headers = dict(state.attributes)
+    if state.mtime:
+        member.mtime = int(state.mtime.partition(".")[0])
+        member.pax_headers["mtime"] = state.mtime
+    buffer = io.BytesIO()
+    with tarfile.open(
+        fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape"
+    ) as packed:
+        packed.addfile(member, io.BytesIO(state.content))
+    return buffer.getvalue()

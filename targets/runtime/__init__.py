@@ -1,0 +1,1 @@
+"""What manages containers on a node, and the configuration that it keeps of them."""

@@ -1,0 +1,100 @@
+"""What Proxmox makes of a container's file at every stop: its own normal form, as text.
+
+Comments come first, percent-encoded, then the keys, sorted, then the ``lxc.*`` lines in their
+order; blank lines, and those that Proxmox cannot read, are gone. Source: PVE::LXC::Config
+(parse_pct_config, write_pct_config) of pve-container 6.1, and PVE::Tools (encode_text).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from targets.runtime import proxmox
+
+_BLANK = " \t\r\f\v"
+#: What stands as it is in a comment: printable ASCII but for the escape itself and the colon.
+_PLAIN = re.compile(rb"[^ -9;-~]|%")
+_BOOLEANS = frozenset(
+    ("console", "debug", "ipmanagehost", "onboot", "protection", "template", "unprivileged")
+)
+_INTEGERS = frozenset(("cores", "cpuunits", "memory", "snaptime", "swap", "tty"))
+
+
+@dataclass
+class _Section:
+    """What one section says; ``described`` are its comments, decoded, with their line ends."""
+
+    keys: dict[str, str] = field(default_factory=dict)
+    raw: list[tuple[str, str]] = field(default_factory=list)
+    described: str = ""
+
+    def __str__(self) -> str:
+        about = self.described.rstrip("\n")
+        comments = [f"#{_encoded(line)}\n" for line in about.split("\n")] if about else []
+        pairs = [*sorted(self.keys.items()), *self.raw]
+        return "".join([*comments, *(f"{key}: {value}\n" for key, value in pairs)])
+
+
+def normal_form(text: str) -> str:
+    r"""Return a container's configuration as Proxmox writes it; what is pending still is.
+
+    >>> normal_form("swap: 0\n\n# Büro: a\narch : x\nlxc.idmap = u 0 1 1\narch: amd64\n")
+    '# B%C3%BCro%3A a\narch: amd64\nswap: 0\nlxc.idmap: u 0 1 1\n'
+    """
+    sections, _ = _read(text)
+    current = sections.pop("")
+    current.keys.pop("snapstate", None)
+    written = str(current)
+    pending = sections.pop(proxmox.PENDING, _Section())
+    if pending.keys or pending.raw or pending.described:
+        written += f"\n[{proxmox.PENDING}]\n{pending}"
+    return written + "".join(f"\n[{name}]\n{sections[name]}" for name in sorted(sections))
+
+
+def dropped(text: str) -> frozenset[str]:
+    """Return the lines that are not in the normal form, since Proxmox cannot read them."""
+    return _read(text)[1]
+
+
+def _read(text: str) -> tuple[dict[str, _Section], frozenset[str]]:
+    section = _Section()
+    name, sections, unread = "", {"": section}, set[str]()
+    for line in text.split("\n"):
+        if not line.strip(_BLANK):
+            continue
+        said = proxmox.option(line)
+        if (header := proxmox.header(line)) is not None:
+            name = header.lower() if header.lower() == proxmox.PENDING else header
+            section = sections[name] = _Section()
+        elif line.startswith("#"):
+            section.described += _decoded(line[1:]) + "\n"
+        elif said is None or not proxmox.keeps(said[0]):
+            unread.add(line)
+        elif said[0].startswith("lxc."):
+            section.raw.append(said)
+        elif said[0] == "description":
+            section.described += _decoded(said[1])
+        elif said[0] == "delete" and name != proxmox.PENDING:
+            unread.add(line)
+        else:
+            section.keys[said[0]] = _value(*said)
+    return sections, frozenset(unread)
+
+
+def _value(key: str, value: str) -> str:
+    if key in _BOOLEANS and (truth := proxmox.boolean(value)) is not None:
+        return str(int(truth))
+    if key in _INTEGERS and value.isascii() and value.isdecimal():
+        return value.lstrip("0") or "0"
+    return value
+
+
+def _encoded(line: str) -> str:
+    raw = line.encode("utf-8", "surrogateescape")
+    return _PLAIN.sub(lambda found: b"%%%02X" % ord(found[0]), raw).decode()
+
+
+def _decoded(comment: str) -> str:
+    return unquote_to_bytes(comment.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")

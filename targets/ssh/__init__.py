@@ -1,0 +1,1 @@
+"""Reaching a node over SSH: the connection, and the user's own SSH files."""

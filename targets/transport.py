@@ -1,0 +1,378 @@
+"""Running argv and moving bytes on one machine.
+
+A transport is anything with ``run``, ``read`` and ``write``. :class:`Ssh` reaches a machine
+through paramiko, :class:`Local` is the machine itself, and :class:`Inside` wraps any of them
+to reach a container (see :mod:`targets.runtime.base`).
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+import uuid
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from targets import process
+from targets.errors import CommandFailed, LimitExceeded, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+#: Names this process among those that work on a node: every command there carries it.
+RUN_MARK, RUN_ID = "DOCKER_LXC_GATE_RUN", uuid.uuid4().hex
+
+#: Written by position, so that no path or content ever becomes part of a shell's text.
+#: fsync before rename, and of the directory after it: a crash leaves the old file or the new.
+_WRITE = (
+    'set -e; new="$1.gate-new"; umask 077; cat >"$new"; chmod "$2" "$new"; sync "$new"; '
+    'mv -fT -- "$new" "$1"; sync "$(dirname -- "$1")"'
+)
+_ABSENT = b"No such file or directory"
+
+
+#: How long each output of a command may be, unless its caller says otherwise (bytes).
+LIMIT = 1 << 20
+_limit: ContextVar[int] = ContextVar("limit", default=LIMIT)
+#: How long a held command may take to begin; and, once released, to end: it may have to wait
+#: for another one (seconds).
+HOLD_TIMEOUT, RELEASE_TIMEOUT = 60.0, 3600.0
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """One command that ran to its end.
+
+    ``seconds`` is its duration as seen from here, ``started`` a Unix time.
+    """
+
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    machine: str
+    started: float
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the exit code was 0."""
+        return self.exit_code == 0
+
+    @property
+    def command(self) -> str:
+        """The argv, quoted so that it can be pasted into a shell."""
+        return shlex.join(self.argv)
+
+    @property
+    def text(self) -> str:
+        """Standard output as text; what is not UTF-8 is replaced."""
+        return self.stdout.decode(errors="replace")
+
+    def require(self, hint: str = "") -> CommandResult:
+        """Return self if the exit code was 0, else raise CommandFailed with the hint."""
+        if not self.ok:
+            raise CommandFailed(self, hint)
+        return self
+
+
+class Transport(Protocol):
+    """Runs argv and moves bytes on one machine."""
+
+    @property
+    def machine(self) -> str:
+        """What a reader calls the machine."""
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """Run argv without a shell.
+
+        Args:
+            argv: program and arguments.
+            stdin: bytes for its standard input, which is then closed.
+            timeout: seconds until the command is given up and ended.
+
+        Returns:
+            The result, whatever the exit code.
+
+        Raises:
+            LimitExceeded: it was ended at its deadline, what it left open included, or since an
+                output was longer than ``LIMIT`` (see :func:`at_most`).
+            TransportError: it could not be run, or nobody can say how it ended.
+        """
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's content, or None if it is absent; unreadable raises CommandFailed."""
+
+    def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
+        """Replace a file's content atomically: the old one or the new one, never half."""
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        """Start a command that says one word and runs until its standard input ends.
+
+        Its input ends when it is released, and also when this program or the connection is
+        gone: the far side notices, whatever has become of us.
+
+        Args:
+            argv: program and arguments.
+            word: the line that it says when it has begun; after any other it is ended.
+
+        Raises:
+            CommandFailed: it ended instead.
+            TransportError: it could not be run, said something else, or said nothing in time.
+        """
+
+
+class Hold(Protocol):
+    """A command that is running."""
+
+    def alive(self) -> bool:
+        """Whether it still runs and can still be reached."""
+
+    def release(self) -> None:
+        """End its input and wait for its end; a dead one is released already."""
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Let each output of a command that runs in the context be so long, instead of ``LIMIT``.
+
+    Args:
+        size: in bytes. What a guest says lies in the memory of whoever asks.
+    """
+    token = _limit.set(size)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def limit() -> int:
+    """Return how long each output of a command may be here (bytes)."""
+    return _limit.get()
+
+
+def too_late(machine: str, argv: Sequence[str], timeout: float) -> LimitExceeded:
+    """Return what to raise of a command that did not end within so many seconds."""
+    return LimitExceeded(machine, argv, f"did not end within {timeout:g} s", late=True)
+
+
+def too_much(machine: str, argv: Sequence[str], size: int) -> LimitExceeded:
+    """Return what to raise of a command that printed more than so many bytes."""
+    shown = f"{size >> 20} MiB" if not size % (1 << 20) else f"{size} bytes"
+    return LimitExceeded(machine, argv, f"printed more than {shown} and was ended", late=False)
+
+
+def misheard(
+    machine: str, argv: Sequence[str], word: str, line: bytes | None = None
+) -> TransportError:
+    """Return what to raise of a held command whose first line is not its word.
+
+    Args:
+        machine: where it was started.
+        argv: what was started, which has been ended.
+        word: what it was to say.
+        line: what it said instead; None: nothing in time.
+    """
+    said = f"said nothing for {HOLD_TIMEOUT:g} s" if line is None else f"said {line[:200]!r}"
+    return TransportError(
+        f"on {machine}: {argv[0]}, which was to say {word!r} and keep running, {said}; it was ended"
+    )
+
+
+class Base:
+    """``read`` and ``write`` in terms of ``run``: one round trip each, on every machine."""
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`."""
+        raise NotImplementedError
+
+    def read(self, path: str) -> bytes | None:
+        """See :class:`Transport`."""
+        result = self.run(["env", "LC_ALL=C", "cat", "--", path])
+        if result.exit_code == 1 and _ABSENT in result.stderr:
+            return None
+        return result.require().stdout
+
+    def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
+        """See :class:`Transport`."""
+        self.run(["sh", "-c", _WRITE, "write", path, f"{mode:o}"], stdin=content).require()
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        """See :class:`Transport`."""
+        raise NotImplementedError
+
+
+class Local(Base):
+    """This machine itself."""
+
+    machine = "localhost"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`."""
+        started, clock, most = time.time(), time.monotonic(), limit()
+        child: subprocess.Popen[bytes] | None = None
+        try:
+            with process.uninterrupted():
+                child = process.start(argv)
+            out, err = process.converse(child, stdin, deadline=clock + timeout, limit=most)
+        except BaseException as error:  # Ctrl-C, too: nothing works on behind our back
+            if child is not None:
+                process.end(child, 2 * Inside.GRACE)
+            if isinstance(error, process.TooMuch):
+                raise too_much(self.machine, argv, most) from error
+            if isinstance(error, TimeoutError) and child is not None:
+                raise too_late(self.machine, argv, timeout) from error
+            if isinstance(error, OSError):
+                raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
+            raise
+        code = child.returncode if child.returncode >= 0 else 128 - child.returncode
+        seconds = time.monotonic() - clock
+        return CommandResult(tuple(argv), code, out, err, self.machine, started, seconds)
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        """See :class:`Transport`.
+
+        A terminal's Ctrl-C does not reach it: it ends when we let go.
+        """
+        started, clock = time.time(), time.monotonic()
+        try:
+            child = process.start(argv)
+        except OSError as error:
+            raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
+        try:
+            line = process.first_line(child, deadline=clock + HOLD_TIMEOUT)
+            if line == f"{word}\n".encode():
+                return _Process(child)
+            end = clock + HOLD_TIMEOUT
+            out, err = process.converse(child, b"", deadline=end, limit=LIMIT)
+        except BaseException as error:
+            process.end(child, 2 * Inside.GRACE)
+            if isinstance(error, process.TooMuch):
+                raise too_much(self.machine, argv, LIMIT) from error
+            if isinstance(error, TimeoutError):
+                raise misheard(self.machine, argv, word) from error
+            raise
+        if b"\n" in line:
+            raise misheard(self.machine, argv, word, line)
+        code, seconds = child.returncode, time.monotonic() - clock
+        raise CommandFailed(
+            CommandResult(tuple(argv), code, line + out, err, self.machine, started, seconds)
+        )
+
+
+class _Process:
+    """A held command on this machine."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._process = child
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def release(self) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.communicate(timeout=RELEASE_TIMEOUT)
+
+
+class Inside(Base):
+    """A transport wrapped in a transport: only argv is rewritten.
+
+    Args:
+        outer: where the rewritten argv runs.
+        machine: the name of the inner machine.
+        wrap: turns an inner argv, its deadline included, into an outer argv.
+        examine: given the outer result, raises TransportError if the inner command did not run.
+        marked: whether the process that keeps the deadline carries ``RUN_ID`` in its argv, so
+            that what a killed run left behind can be told from everything else.
+    """
+
+    #: ``timeout -k`` ends the command this long after it was asked to end (seconds).
+    GRACE = 5.0
+
+    def __init__(
+        self,
+        outer: Transport,
+        machine: str,
+        wrap: Callable[[Sequence[str]], list[str]],
+        examine: Callable[[CommandResult], None],
+        *,
+        marked: bool = False,
+    ) -> None:
+        self._outer, self.machine = outer, machine
+        self._wrap, self._examine = wrap, examine
+        self._mark = ["env", f"{RUN_MARK}={RUN_ID}"] if marked else []
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`.
+
+        The deadline is kept inside as well: ending the outer command leaves the inner one
+        running (pct, lxc-attach and sshd all do).
+        """
+        deadline = ["timeout", "-k", f"{self.GRACE:g}", f"{timeout:g}"]
+        bounded = [*deadline, *self._mark, *argv]
+        late = too_late(self.machine, argv, timeout)
+        clock = time.monotonic()
+        try:
+            outer = self._outer.run(
+                self._wrap(bounded), stdin=stdin, timeout=timeout + 4 * self.GRACE
+            )
+        except LimitExceeded as error:
+            if error.late:
+                raise late from None
+            raise LimitExceeded(self.machine, argv, error.passed, late=False) from None
+        except TransportError as error:
+            # timeout's last resort ends itself, too: SSH then knows of no exit status.
+            if time.monotonic() - clock >= timeout:
+                raise late from error
+            raise
+        if outer.exit_code in {124, 137} and outer.seconds >= timeout:
+            raise late
+        self._examine(outer)
+        return CommandResult(
+            tuple(argv),
+            outer.exit_code,
+            outer.stdout,
+            outer.stderr,
+            self.machine,
+            outer.started,
+            outer.seconds,
+        )
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        """See :class:`Transport`; what is held has no deadline."""
+        return self._outer.hold(self._wrap(argv), word)
+
+
+class Recorded(Base):
+    """Passes everything on and tells a listener of each command: this is the evidence."""
+
+    def __init__(self, inner: Transport, listener: Callable[[CommandResult], None]) -> None:
+        self._inner, self._listener = inner, listener
+
+    @property
+    def machine(self) -> str:
+        """See :class:`Transport`."""
+        return self._inner.machine
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`."""
+        result = self._inner.run(argv, stdin=stdin, timeout=timeout)
+        self._listener(result)
+        return result
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        """See :class:`Transport`; not evidence of anything."""
+        return self._inner.hold(argv, word)

@@ -1,0 +1,144 @@
+"""A machine with dpkg and apt, small, which can be cut off at any step of dpkg's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from remediation.actions import package
+from tests.doubles.death import Died
+from tests.doubles.machines import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_QUERY = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]
+_READY = {"ii", "hi"}
+_CUT_OFF = (
+    b"E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
+)
+Answer = tuple[int, bytes, bytes]
+
+
+class Apt(Machine):
+    """``status`` is what dpkg says of each package it knows; ``needs`` are their dependencies."""
+
+    def __init__(self, needs: dict[str, list[str]], status: dict[str, str]) -> None:
+        self.needs, self.status = needs, dict(status)
+        self.lists = True  # whether apt knows what there is
+        self.mirror = True
+        self.dpkg = True  # whether it answers
+        self.steps = -1  # dies before this step of dpkg's; -1: never
+        self.interrupted = False  # whether dpkg has a journal that nobody has ended
+        self.settings: dict[str, bytes] = {}  # of those that a purge deletes, what is there
+        self.edited: list[str] = []  # of these, what is not as its package brought it
+
+    def answer(self, words: list[str], stdin: bytes) -> Answer | None:  # noqa: PLR0911 - a table
+        if words[:4] == _QUERY:
+            if not self.dpkg:
+                return 2, b"", b"dpkg-query: error: failed to open package info file"
+            known = [name for name in words[4:] if self.status.get(name)]
+            out = "".join(f"{name} {self.status[name]} \n" for name in known)
+            return int(len(known) < len(words) - 4), out.encode(), b""
+        if words == ["dpkg", "--set-selections"]:
+            assert stdin == b"", "it would select something"
+            self.interrupted = False
+            return 0, b"", b""
+        match words:
+            case ["sh", "-c", package._THERE, "there", *paths]:
+                return 0, "".join(f"{x}\n" for x in paths if x in self.settings).encode(), b""
+            case ["sh", "-c", package._EDITED, "edited", *owners]:
+                known = [x for x in self.edited if self.status.get(package.SETTINGS[x])]
+                assert {package.SETTINGS[each] for each in known} <= set(owners)
+                return 0, "".join(f"{each}\n" for each in known).encode(), b""
+            case ["env", "LC_ALL=C", "cat", "--", path] if path in package.SETTINGS:
+                return 0, self.settings[path], b""
+        if tuple(words[: len(package._APT)]) != package._APT:
+            return None
+        asked = words[len(package._APT) :]
+        if tuple(asked[: len(package._NO_CACHE)]) == package._NO_CACHE:
+            asked = asked[len(package._NO_CACHE) :]
+            assert asked[0] == "-s", "only a look does without apt's caches"
+        return self._apt(asked)
+
+    def _apt(self, words: list[str]) -> Answer | None:  # noqa: PLR0911 - a table
+        match words:
+            case ["update"]:
+                self.lists = self.lists or self.mirror
+                return (0, b"", b"") if self.mirror else (100, b"", b"E: Failed to fetch")
+            case ["-s", "install", "--no-install-recommends", "--no-upgrade", name]:
+                out = "".join(f"Inst {each} (1.0 Debian:13 [amd64])\n" for each in self._new(name))
+                return (0, out.encode(), b"") if self.lists else (100, b"", b"E: Unable to locate")
+            case ["install", "--no-install-recommends", "--no-upgrade", name]:
+                return self._install(name)
+            case ["-s", "install", "--reinstall", "--no-install-recommends", *names]:
+                new = [each for name in names for each in (*self._new(name), name)]
+                out = "".join(f"Inst {each} [1.0] (1.0)\n" for each in new)
+                return (0, out.encode(), b"") if self.lists else (100, b"", b"E: cannot find it")
+            case [*option, _, "--reinstall", _, _] if words[-4:-1] == list(package._AGAIN):
+                assert tuple(option) == package._UNPACK, "it would be started"
+                return self._install(words[-1], configure=False)
+            case ["-s", "purge" | "remove", *names]:
+                gone = self._with_users(names)
+                return 0, "".join(f"Purg {name} [1.0]\n" for name in gone).encode(), b""
+            case ["purge" | "remove" as verb, *names]:
+                return self._remove(verb, names)
+        return None
+
+    def _all(self, name: str) -> list[str]:
+        return [*(each for need in self.needs.get(name, []) for each in self._all(need)), name]
+
+    def _new(self, name: str) -> list[str]:
+        return [x for x in dict.fromkeys(self._all(name)) if self.status.get(x, "") in {"", "rc"}]
+
+    def _with_users(self, names: list[str]) -> list[str]:
+        users = {
+            name
+            for name, status in self.status.items()
+            if status in _READY and set(self._all(name)) & set(names)
+        }
+        return sorted({*names, *users})
+
+    def _half_unpacked(self, name: str) -> bool:
+        return self.status.get(name, "")[2:] == "R"
+
+    def _step(self) -> None:
+        self.steps -= 1
+        if self.steps == -1:
+            self.interrupted = True
+            raise Died
+
+    def _install(self, *names: str, configure: bool = True) -> Answer:
+        if self.interrupted:
+            return 100, b"", _CUT_OFF
+        if not self.lists or not self.mirror:
+            return 100, b"", b"E: Unable to fetch some archives"
+        again = [name for name in names if self._half_unpacked(name)]
+        new = [*dict.fromkeys(each for name in names for each in self._new(name)), *again]
+        for each in new:
+            self._step()
+            self.status[each] = "iHR"
+            self._step()
+            self.status[each] = "iU"
+        self._configure(new if configure else [])
+        return 0, b"", b""
+
+    def _configure(self, names: Iterable[str]) -> None:
+        for each in list(names):
+            self._step()
+            self.status[each] = "ii"
+
+    def _remove(self, verb: str, names: list[str]) -> Answer:
+        if self.interrupted:
+            return 100, b"", _CUT_OFF
+        for name in self._with_users(names):
+            if verb == "remove" and self.status.get(name, "") in {"", "rc"}:
+                continue
+            if self._half_unpacked(name):
+                return 100, b"", b"E: Sub-process /usr/bin/dpkg returned an error code (1)"
+            self._step()
+            self.status[name] = "rc"
+            if verb == "purge":
+                self._step()
+                self.status[name] = ""
+        self._step()  # the triggers
+        return 0, b"", b""

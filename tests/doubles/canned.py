@@ -1,0 +1,113 @@
+"""A node, a container and testinfra's hosts that know what they were told, and fail on the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from targets.runtime.base import _BOOTED, Pct
+from targets.transport import Base, CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from targets.transport import Transport
+
+#: What a command answers: its standard output, or exit code, standard output and error.
+Answer = str | tuple[int, str, str]
+#: What waits until a container has booted.
+BOOTED = shlex.join(["sh", "-c", _BOOTED])
+_CAT = ("env", "LC_ALL=C", "cat", "--")
+
+
+class Machine(Base):
+    """Files by path (None: absent) and answers by command line."""
+
+    def __init__(
+        self,
+        files: dict[str, str | None] | None = None,
+        answers: dict[str, Answer] | None = None,
+        machine: str = "pve1",
+    ) -> None:
+        self.files, self.answers, self.machine = files or {}, answers or {}, machine
+        self.ran: list[str] = []
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        words, line = tuple(argv), shlex.join(argv)
+        self.ran.append(line)
+        if words[:4] == _CAT and words[4] in self.files:
+            content = self.files[words[4]]
+            answer: Answer = (1, "", "No such file or directory") if content is None else content
+        elif line in self.answers:
+            answer = self.answers[line]
+        else:
+            raise AssertionError(f"nobody said what {line} answers")
+        code, out, err = (0, answer, "") if isinstance(answer, str) else answer
+        return CommandResult(
+            words,
+            code,
+            out.encode(errors="surrogateescape"),
+            err.encode(errors="surrogateescape"),
+            self.machine,
+            0.0,
+            0.0,
+        )
+
+
+class Runtime(Pct):
+    """Proxmox's, with the inside of a container as another machine."""
+
+    def __init__(self, node: Transport, inside: Transport | None = None) -> None:
+        super().__init__(node)
+        self._inside = inside
+
+    def inside(self, ctid: int) -> Transport:
+        assert ctid == 950
+        assert self._inside is not None
+        return self._inside
+
+
+@dataclass
+class Host:
+    """testinfra's host: files, installed packages with their version, services, programs."""
+
+    files: dict[str, str | None] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
+    running: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+
+    def file(self, path: str) -> Any:
+        content = self.files[path]
+        found = SimpleNamespace(path=path, exists=content is not None)
+        if content is not None:
+            found.content_string = content
+            found.content = content.encode(errors="surrogateescape")
+            # An empty one stands for one that cannot be read: sha256sum says nothing then.
+            found.sha256sum = content and hashlib.sha256(found.content).hexdigest()
+        return found
+
+    def package(self, name: str) -> Any:
+        version = self.packages.get(name)
+        return SimpleNamespace(name=name, is_installed=version is not None, version=version)
+
+    def service(self, name: str) -> Any:
+        return SimpleNamespace(is_running=name in self.running)
+
+    def run(self, line: str) -> Any:
+        return SimpleNamespace(stdout=self.answers[line])
+
+    def exists(self, program: str) -> bool:
+        return program in self.programs
+
+    @property
+    def backend(self) -> Host:
+        return self
+
+    def foresee(self, lines: Iterable[str]) -> None:
+        """Answer them when they are asked, and not before."""

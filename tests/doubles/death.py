@@ -1,0 +1,88 @@
+"""A program that is killed: at one command, in the middle of one, and of what it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from targets.transport import Base, CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from targets.transport import Hold, Transport
+
+
+class Died(BaseException):
+    """The program was killed; nothing of it runs any more."""
+
+
+@dataclass
+class Death:
+    """When the program dies, over all its transports, and how.
+
+    Args:
+        nth: at which command, from 1; 0: never.
+        how: ``before`` it; ``after`` it, with its answer lost; with ``half`` of its input sent;
+            or a statement of its shell script, from 1, before which the shell is killed, too.
+    """
+
+    nth: int = 0
+    how: str | int = "before"
+    ran: list[tuple[list[str], bytes]] = field(default_factory=list)
+    dead: bool = False
+
+    def under(self, inner: Transport) -> Transport:
+        return _Mortal(inner, self)
+
+    def ways(self) -> Iterator[tuple[int, str | int]]:
+        """Yield every way to die in what ran, of a run that came to its end.
+
+        After a command is the same as before the next one: what was heard dies with the program.
+        """
+        assert self.ran
+        for number, (argv, stdin) in enumerate(self.ran, 1):
+            yield number, "before"
+            if stdin:
+                yield number, "half"
+            for statement in range(1, len(_statements(argv))):
+                yield number, statement
+        yield len(self.ran), "after"
+
+
+def _statements(argv: Sequence[str]) -> list[str]:
+    named = list(argv[:2]) == ["sh", "-c"] and len(argv) > 3
+    named = named and argv[3] not in {"at once", "sync", "there", "edited"}  # which change nothing
+    return argv[2].split("; ") if named else []
+
+
+class _Mortal(Base):
+    def __init__(self, inner: Transport, death: Death) -> None:
+        self._inner, self._death = inner, death
+
+    @property
+    def machine(self) -> str:
+        return self._inner.machine
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        if self._death.dead:
+            raise Died
+        self._death.ran.append((list(argv), stdin))
+        if len(self._death.ran) != self._death.nth:
+            return self._inner.run(argv, stdin=stdin, timeout=timeout)
+        self._death.dead = True
+        match self._death.how:
+            case "after":
+                self._inner.run(argv, stdin=stdin, timeout=timeout)
+            case "half":
+                self._inner.run(argv, stdin=stdin[: len(stdin) // 2], timeout=timeout)
+            case int(statement) if statements := _statements(argv):
+                statements.insert(statement, "kill -9 $$")
+                killed = [*argv[:2], "; ".join(statements), *argv[3:]]
+                assert self._inner.run(killed, stdin=stdin).exit_code == 137
+        raise Died
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        return self._inner.hold(argv, word)

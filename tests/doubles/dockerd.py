@@ -1,0 +1,47 @@
+"""A dockerd that answers what it was told, in the place of one that the node would ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from facts import dockerd
+
+if TYPE_CHECKING:
+    import pytest
+
+    from targets.runtime.base import Runtime
+
+
+@dataclass
+class Engine:
+    """What dockerd says of itself, its containers by name, its images by id."""
+
+    told: dockerd.Info = field(default_factory=dockerd.Info)
+    records: dict[str, dockerd.Record | None] = field(default_factory=dict)
+    images: dict[str, dockerd.Image | None] = field(default_factory=dict)
+    settings: str = dockerd.SETTINGS
+    argv: tuple[str, ...] = ("/usr/sbin/dockerd", "-H", "fd://")
+
+    def info(self) -> dockerd.Info:
+        return self.told
+
+    def record(self, name: str) -> dockerd.Record | None:
+        return self.records[name]
+
+    def image(self, id: str) -> dockerd.Image | None:  # noqa: A002 - as dockerd has it
+        return self.images[id]
+
+    def runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let it be the one that is found in container 950."""
+
+        def find(_: Runtime, ctid: int) -> Engine:
+            assert ctid == 950
+            return self
+
+        monkeypatch.setattr(dockerd, "find", find)
+
+
+def no_dockerd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let none be found."""
+    monkeypatch.setattr(dockerd, "find", lambda *_: None)

@@ -1,0 +1,421 @@
+"""Every function that reads bytes which somebody else chose, in one table.
+
+``PARSERS`` names each with what it is asked with, and an answer as a healthy machine gives it, from
+which the fuzzing mutates.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from facts import (
+    apparmor,
+    audit_netlink,
+    audit_window,
+    backups,
+    confinement,
+    denials,
+    docker_witness,
+    dockerd,
+    failed_units,
+    machine_state,
+    prerequisites,
+    process_tree,
+)
+from remediation import docker_in_lxc, provision
+from remediation.actions import package, storage_driver
+from remediation.edits import json_files
+from remediation.engine import journal_format
+from remediation.engine.journal import Journal
+from targets import archive, batch, files, guest_root, root
+from targets.lock import Lock
+from targets.runtime import container_config
+from targets.runtime.base import Lxc, Pct
+from targets.runtime.normal_form import normal_form
+from targets.transport import Base, CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from remediation.engine.action import Step
+    from targets.transport import Transport
+
+
+class Held:
+    """A command that runs for ever."""
+
+    def alive(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+class Foreign(Base):
+    """A machine whose every answer somebody else chose: in turn, the last one again and again."""
+
+    machine = "a machine"
+
+    def __init__(self, answers: Sequence[tuple[int, bytes, bytes]]) -> None:
+        self._answers, self._next = answers, 0
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        del stdin, timeout
+        code, out, err = self._answers[min(self._next, len(self._answers) - 1)]
+        self._next += 1
+        return CommandResult(tuple(argv), code, out, err, self.machine, 0.0, 0.0)
+
+    def hold(self, argv: Sequence[str], word: str) -> Held:
+        del argv, word
+        return Held()
+
+
+def _steps(on: Transport, runtime: Callable[[Transport], Pct | Lxc]) -> list[Step]:
+    """Return the whole plan's steps on a machine that answers as ``on`` does."""
+    there = Foreign([(0, b"RUNNING\n", b"")])
+    steps = list(docker_in_lxc.plan(runtime(there), 950, tell=lambda _: None).steps)
+    assert len(steps) > 5, steps
+    return [type(step)(step.action, on) for step in steps]
+
+
+def _each(what: str, runtime: Callable[[Transport], Pct | Lxc]) -> list[Callable[[Base], object]]:
+    def of(number: int) -> Callable[[Base], object]:
+        def ask(on: Base) -> object:
+            step = _steps(on, runtime)[number]
+            more = (None,) if what == "price" else ()
+            return getattr(step.action, what)(step.on, *more)
+
+        return ask
+
+    number = len(_steps(Foreign([(0, b"", b"")]), runtime))
+    return [of(each) for each in range(number)]
+
+
+def _text(parse: Callable[[str], object]) -> Callable[[Base], object]:
+    return lambda on: parse(on.run(["text"]).text)
+
+
+def _bytes(parse: Callable[[bytes], object]) -> Callable[[Base], object]:
+    return lambda on: parse(on.run(["bytes"]).stdout)
+
+
+class _Running(Pct):
+    """A runtime whose container runs, so that the answer is to the question after that."""
+
+    def init_pid(self, ctid: int) -> int:
+        return 42 if ctid else 0
+
+
+def _runtime(ask: Callable[[Pct | Lxc], object]) -> Callable[[Base], object]:
+    def both(on: Base) -> None:
+        ask(Pct(on))
+        ask(Lxc(on))
+
+    return both
+
+
+def _line_of_a_journal(line: bytes) -> None:
+    """The journal's own reader catches these two."""
+    with suppress(journal_format.Damaged, journal_format.OtherFormat):
+        journal_format.read(line)
+
+
+def _settings(content: bytes) -> None:
+    """Whoever reads Docker's settings catches a ValueError, as of every JSON."""
+    with suppress(ValueError):
+        json_files.parse(content)
+
+
+def _archive() -> bytes:
+    """A file as a guest's tar sends it, with an extended header."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as written:
+        member = tarfile.TarInfo("etc/docker/daemon.json")
+        member.size, member.mtime, member.pax_headers = len(JSON), 1.5, {"SCHILY.xattr.user.x": "1"}
+        written.addfile(member, io.BytesIO(JSON))
+    return stream.getvalue()
+
+
+def _member(said: bytes) -> None:
+    """Whoever takes an archive apart catches this one."""
+    with suppress(archive.UnreadableArchive):
+        archive.only_member(said, largest=1 << 20)
+
+
+def _judged(found: backups.Backups, on: Base) -> None:
+    backups.listed(found.remote, 24)
+    backups.sound(on, (*found.container, *found.etc), 24)
+
+
+DENIAL = (
+    b'type=AVC msg=audit(1795717106.123:42): apparmor="DENIED" operation="mount" '
+    b'info="failed flags match" error=-13 profile="lxc-phoenix-v2" name="/var/lib/docker/" pid=42 '
+    b'comm=2866757365292F fstype="fuse.fuse-overlayfs" srcname="fuse-overlayfs" flags="rw, rbind"\n'
+)
+CONFIGURATION = (
+    b"#a comment\narch: amd64\nfeatures: nesting=1,keyctl=1,fuse=1\nrootfs: local:950/x.raw\n"
+    b"unprivileged: 1\nmp0: local:950/y.raw,mp=/srv\nlxc.apparmor.profile: lxc-phoenix-v2\n"
+    b"lxc.mount.entry: /dev/fuse dev/fuse none bind,create=file\n\n[pve:pending]\nkeyctl: 1\n"
+    b"[before]\nfeatures: nesting=1\n"
+)
+EFFECTIVE = (
+    b"lxc.apparmor.profile = lxc-phoenix-v2\nlxc.include = /usr/share/lxc/config/common.conf\n"
+    b"lxc.idmap = u 0 100000 65536\nlxc.mount.entry = /dev/fuse dev/fuse none bind 0 0\n"
+)
+JSON = (
+    b'{"storage-driver": "overlay2", "data-root": "/srv/docker", "log-opts": {"max-size": "1m"}}\n'
+)
+BACKUPS = (
+    b"1795717106.5\npve1\n./pve\n\n100 1795717000.1 /d/vzdump-lxc-950-2026_11_26-10_00_00.tar.zst\n"
+    b"100 1795717000.1 /d/etc-pve1-2026_11_26-10_00_00.tar.zst\n\n1795717000\n1795717000\n"
+)
+STORAGES = (
+    b"local dir active /var/lib/vz\npbs pbs active\nold dir disabled /x\n"
+    b"- pbs:backup/ct/950/2026-11-26T10:00:00Z 1234567\n"
+)
+LINE = (
+    b'{"v":2,"at":"2026-11-26T10:00:00Z","ctid":950,"kind":"before","action":"a","machine":"m"}\n'
+)
+STATUS = (
+    b"# branch.oid 0123456789012345678901234567890123456789\0# branch.head main\0"
+    b"# branch.upstream origin/main\0"
+    b"1 .M N... 100644 100644 100644 1 2 bin/x\0"
+    b"2 R. N... 1 2 3 4 5 "
+    b"R100 new\0old\0? other\0"
+)
+WITNESS = (
+    b"\n== files\n/etc/fstab\tf 644 root:root 10 |1795717106.1 42\n\n== content\n"
+    b"0123  /etc/fstab\n\n== attributes\n# file: /etc/fstab\nuser.x=0x01\n"
+    b"\n== package\nbash:amd64\tii  5.2\n\n== policy\n"
+    b"p\tenforce\n\n== unit\n/run/systemd/system/x\tf \n\n== active\nssh.service\tloaded active\n"
+    b"\n== mount\n/\text4 rw\n"
+)
+
+#: Name → what is asked, and how a healthy machine answers.
+PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
+    "batch.at_once": (lambda on: batch.at_once(on, [("a",), ("b",)]), b"!0! YQ==\n!1! YQ==\n"),
+    "apparmor.loaded_profiles": (apparmor.loaded_profiles, b"p (enforce)\nq//r (complain)\n"),
+    "apparmor.loaded_policy": (lambda on: apparmor.loaded_policy(on, "p"), b"p.1\n0123abcd\n"),
+    "apparmor.loaded_binary": (lambda on: apparmor.loaded_binary(on, "p"), b"/sys/p.1\n"),
+    "apparmor.attachment": (lambda on: apparmor.attachment(on, "p"), b"/policy/p.1/attach:p\n"),
+    "apparmor.compiled_policy": (lambda on: apparmor.compiled_policy(on, "/p"), b"\x04\x08"),
+    "apparmor.processes_under": (
+        lambda on: apparmor.processes_under(on, "p"),
+        b"/proc/42/attr/apparmor/current\n",
+    ),
+    "apparmor.label": (lambda on: apparmor.label(on, 42), b"p (enforce)\n"),
+    "audit_window.parse": (
+        _text(
+            lambda text: [
+                (d.summary, audit_window.smallest_rule(d)) for d in audit_window.parse(text)
+            ]
+        ),
+        DENIAL,
+    ),
+    "audit_window.recent": (lambda on: audit_window.recent(on, "lxc-phoenix-v2"), DENIAL),
+    "backups.find": (lambda on: _judged(backups.find(on, 950, "/d"), on), BACKUPS),
+    "backups._anothers": (
+        lambda on: list(backups._anothers(on, backups.Backup("/a", 2, 0.0, ()), "hostname: x\n")),
+        b"hostname: x\nnet0: name=eth0,hwaddr=BC:24:11:00:00:01\nlxc.net.0.hwaddr = aa\n",
+    ),
+    "backups._storages": (lambda on: backups.find(on, 950), STORAGES),
+    "container_config.parse": (
+        _text(
+            lambda text: (
+                container_config.parse("p", text),
+                container_config.at_next_stop(container_config.parse("p", text)),
+            )
+        ),
+        CONFIGURATION,
+    ),
+    "container_config.edits": (
+        _bytes(docker_in_lxc.container_options),
+        CONFIGURATION,
+    ),
+    "container_config.volumes": (_text(container_config.volumes), CONFIGURATION),
+    "container_config.parse_lxc": (
+        _text(lambda text: container_config.parse_lxc("p", text)),
+        EFFECTIVE,
+    ),
+    "container_config.lxc_options": (
+        lambda on: docker_in_lxc.lxc_options(on, on.run(["text"]).stdout),
+        EFFECTIVE,
+    ),
+    "storage_driver.running_containers": (storage_driver.running_containers, b"0123\n4567\n"),
+    "storage_driver.docker_holds": (storage_driver.docker_holds, b"image x:latest\nvolume y\n"),
+    "docker_in_lxc.template_of": (
+        _bytes(lambda text: docker_in_lxc.template_of(text, 950)),
+        b'{"containers": {"950": {"template": "x"}}}',
+    ),
+    "docker_in_lxc.described": (
+        _bytes(lambda text: docker_in_lxc.described(text, 950)),
+        b'{"containers": {"950": {"features": [], "pct_options": [], "lxc_options": []}}}',
+    ),
+    "docker_in_lxc.daemon_json": (_bytes(docker_in_lxc.daemon_json), JSON),
+    "docker_in_lxc.data_root": (_bytes(docker_in_lxc.data_root), JSON),
+    "docker_in_lxc.install_script": (_bytes(docker_in_lxc.install_script), b"#!/bin/bash\nexit\n"),
+    "docker_in_lxc.setup_script": (
+        _bytes(docker_in_lxc.setup_script),
+        b"#!/bin/bash\nsystemctl reload apparmor\n",
+    ),
+    "docker_in_lxc.is_on": (docker_in_lxc.is_on, LINE),
+    "docker_in_lxc.settings_before_and_after": (
+        lambda on: docker_in_lxc.settings_before_and_after(on, 950),
+        LINE,
+    ),
+    "docker_witness.record": (docker_witness.record, b"docker.service=active\n0123 image\n"),
+    "files.capture": (lambda on: files.capture(on, "/etc/x"), b"regular file 644 0 0 10\nabc"),
+    "journal.lines": (lambda on: Journal(on, 950).entries(), LINE),
+    "journal.exported": (lambda on: Journal(on, 950).exported(), LINE),
+    "journal_format.read": (_bytes(_line_of_a_journal), LINE.strip()),
+    "denials.attribute": (
+        lambda on: denials.attribute(
+            on, audit_window.parse(DENIAL.decode()), process_tree.Noted(), 950, "lxc-phoenix-v2"
+        ),
+        b"42 0::/lxc/950/ns\n",
+    ),
+    "confinement.processes": (
+        lambda on: confinement.processes(on, 42),
+        b"42 comm systemd\n42 label lxc-phoenix-v2 (enforce)\n",
+    ),
+    "confinement.allowed": (
+        lambda on: confinement.allowed(_Running(on), 950),
+        b"firmware 13 0\nunconfined 13 0\n",
+    ),
+    "confinement.widening": (
+        _text(lambda text: confinement.widening(text, text, "lxc-phoenix-v2")),
+        b"profile lxc-phoenix-v2 {\n  change_profile -> **,\n  /x Ux,\n}\n",
+    ),
+    "dockerd.read": (
+        _bytes(
+            lambda said: (
+                dockerd.read(said, dockerd.Info, "x"),
+                dockerd.read(said, dockerd.Record, "x"),
+            )
+        ),
+        b'{"Driver": "vfs", "DriverStatus": [["a", "b"]], "Id": "0", "Image": "sha256:0"}',
+    ),
+    "dockerd.find": (lambda on: dockerd.find(Pct(on), 950), b"42 1 1 2f7573722f62696e\n"),
+    "dockerd.info": (
+        lambda on: dockerd.Daemon(Pct(on), 950, 42, ("dockerd",)).info(),
+        b"42\n",
+    ),
+    "failed_units.failed": (
+        lambda on: failed_units.failed(on, ["x.service"]),
+        b"Id=x.service\nInactiveExitTimestamp=Thu 2026-11-26 10:00:00.123456 UTC\n",
+    ),
+    "failed_units.log": (failed_units.log, b"since 1795717106.1\n" + DENIAL + b"end\n"),
+    "failed_units.refusal": (
+        lambda on: failed_units.refusal(on, "x.service"),
+        b"x: Permission denied\n",
+    ),
+    "guest_root.look": (lambda on: guest_root.look(Pct(on), 950, "/dev/fuse"), b"42\n"),
+    "audit_netlink.state": (
+        audit_netlink.state,
+        b"lost 0\nreader 7\nrule -a always,exclude -F uid=1\nprocess S 12 auditd\nlog 5 100\n",
+    ),
+    "audit_netlink.text": (lambda on: audit_netlink.Records(on).text(), DENIAL),
+    "process_tree.parse": (
+        _text(process_tree.parse),
+        b"whole 1\nparent 3 2\nprocess 3 950\nprofile 950 p\n",
+    ),
+    "process_tree.noted": (lambda on: process_tree.Lineage(on).noted(), b"whole 1\nparent 3 2\n"),
+    "lock.owner": (lambda on: Lock.of(on).owner(), b'{"doing":"x","user":"y","pid":1}'),
+    "package.half": (package._overtaken, b"docker.io\trc \n"),
+    "package.statuses": (lambda on: package._statuses(on, ["a"]), b"a\tii \n"),
+    "prerequisites.access": (prerequisites.access, b"0\nroot\n\n"),
+    "prerequisites.checkout": (lambda on: prerequisites.checkout(on, "/r"), STATUS),
+    "prerequisites.upstream_commit": (
+        lambda on: prerequisites.upstream_commit(on, prerequisites.Checkout("/r", "1", "main")),
+        b"0123\trefs/heads/main\n",
+    ),
+    "prerequisites.affected": (lambda on: prerequisites.affected(on, "p", 950), CONFIGURATION),
+    "prerequisites.affected_plain": (
+        lambda on: prerequisites.affected_plain(on, "p", 950),
+        EFFECTIVE,
+    ),
+    "prerequisites.log_room": (
+        lambda on: (prerequisites.log_room(on, "auditd"), prerequisites.log_room(on, "kernel")),
+        b"100 200 /var\n75\n",
+    ),
+    "provision.of_template": (lambda on: provision.of_template(on, "a:b/c", "/etc/x"), b"content"),
+    "root.as_root": (lambda on: root.as_root(on, sudo=False).run(["id"]), b"0\n"),
+    "root.sudo": (lambda on: root.as_root(on, sudo=True).run(["id"]), b"0\n"),
+    "base.init_pid": (_runtime(lambda runtime: runtime.init_pid(950)), b"42\n"),
+    "base.effective": (_runtime(lambda runtime: runtime.effective(950)), EFFECTIVE),
+    "base.configuration": (_runtime(lambda runtime: runtime.configuration(950)), CONFIGURATION),
+    "base.started_with": (_runtime(lambda runtime: runtime.started_with(950)), EFFECTIVE),
+    "base.features": (_runtime(lambda runtime: runtime.features(950)), CONFIGURATION),
+    "base.state": (_runtime(lambda runtime: runtime.state(950)), b"RUNNING\n"),
+    "base.require_ours": (
+        _runtime(lambda runtime: runtime.require_ours(950)),
+        b"ct: 950\n\tstate started\n",
+    ),
+    "json_files.parse": (_bytes(_settings), JSON),
+    "normal_form": (_text(normal_form), CONFIGURATION),
+    "archive": (_bytes(_member), _archive()),
+    "storage_driver._require_told": (
+        lambda on: storage_driver._require_told(on, JSON, "/srv/docker"),
+        b"{ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd --data-root /srv/docker }\n",
+    ),
+    "storage_driver._stored": (
+        lambda on: docker_in_lxc._storage()._stored(on, files.FileState("file", b"{}")),
+        b"/srv/docker/overlay2\n/srv/docker/image/overlay2\n",
+    ),
+    "files._too_large": (lambda on: files._too_large(on, "/etc/x"), b"1048577\n"),
+    "files._shown": (_text(files._shown), b"user.x=0x01"),
+    "machine_state.both": (lambda on: machine_state.both(Pct(on), 950), WITNESS),
+    "machine_state.record": (machine_state.record, WITNESS),
+    **{
+        f"plan[{name}].{number}.{what}": (ask, sample)
+        for name, runtime in (("pct", Pct), ("lxc", Lxc))
+        for what in ("capture", "check", "require_reversible", "price", "standing")
+        for number, ask in enumerate(_each(what, runtime))
+        for sample in [_archive() if what == "capture" else JSON]
+    },
+}
+
+#: Functions that read something and are not in the table, by the reason.
+_REASONS = {
+    "reads what this program wrote itself": (
+        *(
+            "printing.json_line",
+            "printing.print_json",
+            "printing._lines",
+            "output.render",
+            "output.run",
+        ),
+        *("output.written", "journal._as_json", "journal._beside", "journal._fetched"),
+        *("journal._laid_beside", "journal._name", "masking._masked_member"),
+    ),
+    "moves bytes and parses none": (
+        *("process._drained", "process._heard", "process.converse", "process.end"),
+        *("process.first_line", "files._require_done", "provision.provision"),
+    ),
+    "asks again for minutes, for a word that it compares": (
+        *("base.wait_until_booted", "base.settled", "base.wait_until_online"),
+        *("base.routed", "target._runtime", "lock._take"),
+    ),
+    "provokes denials and waits for them; test_audit_window.py has hostile logs": (
+        *(
+            "audit_window._denied",
+            "audit_window._read_auditd",
+            "audit_window._read_kernel",
+            "canary.provoke",
+        ),
+    ),
+    "changes what it reads of; tests/unit/remediation/engine/test_hostile_guest.py has it": (
+        *("storage_driver.start_again", "docker_package._clear", "package.apply", "package.mend"),
+        *("package._others", "__main__._left"),
+    ),
+    "reads a file of the user's own machine: test_known_hosts.py, test_ssh.py": (
+        *("known_hosts._entries", "connection._fingerprint", "connection._first_line"),
+        *("target._content", "target._tables"),
+    ),
+}
+ELSEWHERE = {name: why for why, names in _REASONS.items() for name in names}

@@ -1,0 +1,109 @@
+"""A process in namespaces and a root of its own: as much of a container as is needed here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from targets.runtime.base import Pct
+from targets.transport import Local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Enters the root, says so, and waits until its input ends.
+_FIRST = 'chroot $ARGV[0] or die; chdir "/"; $| = 1; print "up\\n"; <STDIN>'
+_UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child")
+#: Takes a path, the name it has among the processes, and the answer: "" hangs.
+_SERVER = """
+import ctypes, socket, sys
+path, name, answer = sys.argv[1:]
+ctypes.CDLL(None).prctl(15, name.encode())
+own = socket.socket(socket.AF_UNIX)
+own.bind(path)
+own.listen()
+print("up", flush=True)
+while True:
+    connection, _ = own.accept()
+    connection.recv(4096)
+    try:
+        while answer == "flood":
+            connection.sendall(b"x" * 65536)
+        if answer:
+            connection.sendall(answer.encode())
+            connection.close()
+    except OSError:
+        pass
+"""
+
+
+class Guest(Pct):
+    """A runtime whose container 950 is a process that has ``root`` for its root."""
+
+    def __init__(self, root: Path, first: int) -> None:
+        super().__init__(Local())
+        self.root, self._first = root, first
+
+    def init_pid(self, ctid: int) -> int:
+        assert ctid == 950
+        return self._first
+
+    @contextmanager
+    def serving(self, path: str, answer: str, *, name: str = "dockerd") -> Iterator[int]:
+        """Have a process of the container's own answer on a socket; yield its pid on the node."""
+        enter = (
+            "nsenter",
+            "--target",
+            str(self._first),
+            "--user",
+            "--pid",
+            "--preserve-credentials",
+        )
+        argv = [*enter, sys.executable, "-c", _SERVER, f"{self.root}{path}", name, answer]
+        with _up(argv) as process:
+            yield child(process.pid)
+
+
+@contextmanager
+def guest(root: Path) -> Iterator[Guest]:
+    """Start one; skip where this machine gives nobody namespaces of their own."""
+    argv = [*_UNSHARE, "perl", "-e", _FIRST, str(root)]
+    with _up(argv) as process:
+        yield Guest(root, child(process.pid))
+
+
+@contextmanager
+def _up(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        if process.stdout.readline() != b"up\n":
+            process.kill()
+            pytest.skip(f"{argv[0]}: {process.stderr.read().decode()}")
+        try:
+            yield process
+        finally:
+            for pid in (*_children(process.pid), process.pid):
+                os.kill(pid, 9)
+            process.wait()
+
+
+def child(pid: int) -> int:
+    """Return a process's only child."""
+    (found,) = _children(pid)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(each) for each in text.split()]

@@ -1,0 +1,229 @@
+"""A node and its container, for the whole plan: files are real, below a folder, all else is double.
+
+As a program it applies the plan there, and leaves the journal with what lies beside it in folders
+for test_golden_journals.py. Run it before the journal's format changes, to keep the last form::
+
+    cd tests/remediation && PYTHONPATH=../.. python whole.py ../data/journals/v3-doubles
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from facts import apparmor
+from remediation import docker_in_lxc
+from remediation.engine.rollback import SYNC
+from targets import files
+from targets.errors import RemediationError
+from targets.runtime.base import Pct
+from targets.transport import Local
+from tests.doubles.machines import Container, Kernel, Machine
+from tests.unit.remediation.actions.test_docker_package import Guest
+
+if TYPE_CHECKING:
+    from remediation.engine.plan import Plan
+    from targets.transport import Transport
+
+CTID = 950
+_GATE = "/var/lib/docker-lxc-gate"
+_FILES = {"tar", "cat"}
+_COMMANDS = {"sha256sum", "mkdir", "rmdir", "find", "test", "mv", "rm", "lsattr"}
+_SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}
+_SCRIPTS |= {"list", "unmount", "held", "empty"}
+_PHOENIX = Path(__file__).parents[2] / "lab/guest/phoenix_hypervisor"
+_CONFIGURATION = b"arch: amd64\nfeatures: nesting=1\nhostname: docker\nunprivileged: 1\n"
+_TIME = 1_795_717_106_123_456_789
+
+
+class _Rooted(Machine):
+    """Has its files below a folder, wherever they are, and root for their owner."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def below(self, word: str) -> str:
+        if not word.startswith("/") or word.startswith(("/proc", apparmor._POLICY)):
+            return word
+        # The tests' own guard forbids any path with that name in it.
+        return f"{self.root}{word.replace(_GATE, '/var/lib/gate')}"
+
+    def _as_root(self) -> list[str]:
+        """Return what lets tar pass the folder for the root of a machine of root's."""
+        return ["--owner=0", "--group=0", f"--transform=s|^{self.root}||r"]
+
+    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
+        if words == list(SYNC):
+            return 0, b"", b""
+        script = words[:2] == ["sh", "-c"]
+        if script and words[3:4] and words[3] in _SCRIPTS:
+            words = [*words[:2], words[2].replace("--same-owner", "--no-same-owner"), *words[3:]]
+        elif words[:2] == ["env", "LC_ALL=C"] and words[2] in _FILES:
+            if words[2] == "tar":
+                words = [*words[:3], *self._as_root(), *words[3:]]
+        elif words[0] not in _COMMANDS:
+            return None
+        found = Local().run(
+            [*words[:3], *map(self.below, words[3:])]
+            if script
+            else [self.below(word) for word in words],
+            stdin=stdin,
+        )
+        out = found.stdout
+        if words[0] == "find" or words[3:4] in (["list"], ["held"]):
+            out = out.replace(str(self.root).encode(), b"")
+        return found.exit_code, out, found.stderr
+
+
+class Node(_Rooted):
+    """Has phoenix's checkout, AppArmor, and the configuration of one container."""
+
+    machine = "node"
+
+    def __init__(self, folder: Path, config: str) -> None:
+        super().__init__(root := folder / "node")
+        (folder / "kernel").mkdir(parents=True)
+        self.kernel = Kernel(docker_in_lxc.PROFILE, folder / "kernel")
+        self.container = Container(Path(self.below(config)))
+        shutil.copytree(_PHOENIX, self.below(docker_in_lxc.REPOSITORY))
+        for place in ("/etc/pve/lxc", "/etc/apparmor.d/tunables", "/var/lib"):
+            Path(self.below(place)).mkdir(parents=True, exist_ok=True)
+        Path(self.below(config)).write_bytes(_CONFIGURATION)
+        for path in root.rglob("*"):
+            if path.is_file():
+                path.chmod(0o755 if path.suffix == ".sh" else 0o644)
+                os.utime(path, ns=(_TIME, _TIME))
+        self.container.start()
+
+    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
+        if words == ["systemctl", "reload", "apparmor"]:
+            return 0, b"", b""
+        told = self.kernel.answer([self.below(word) for word in words], stdin)
+        return told or super().answer(words, stdin)
+
+
+class _Apt(Guest):
+    """Only Docker's own package brings what is Docker's."""
+
+    def apt(self, words: list[str]) -> tuple[int, str]:
+        if words[0] == "install" and "docker.io" not in words:
+            self.status |= dict.fromkeys(self.new(words[3:]), "ii")
+            return 0, ""
+        return super().apt(words)
+
+
+class Inside(_Rooted):
+    """A container of Debian's, without Docker."""
+
+    def __init__(self, root: Path, ctid: int) -> None:
+        super().__init__(root)
+        self.machine = f"container {ctid}"
+        self.guest = _Apt(root)
+        for folder in ("etc", "var/lib", "opt", "usr/share/docker.io/contrib"):
+            (root / folder).mkdir(parents=True)
+
+    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
+        found = super().answer(words, stdin)
+        if found is not None:
+            return found
+        if words[:2] == ["sh", "-c"] and "docker0" in words[2]:
+            return 1, b"", b""
+        if words[:2] == ["sh", "-c"] and "is-system-running" in words[2]:
+            return 0, b"running\n", b""
+        code, out = self.guest.answer(words)
+        return code, out.encode(), b""
+
+
+class Whole(Pct):
+    """The runtime of one container, which runs; a folder holds all there is."""
+
+    def __init__(self, folder: Path, ctid: int = CTID) -> None:
+        self.ctid = ctid
+        self.on_node = Node(folder, f"/etc/pve/lxc/{ctid}.conf")
+        self.in_container = Inside(folder / "container", ctid)
+        super().__init__(self.on_node)
+
+    def plan(self) -> Plan:
+        plan = docker_in_lxc.plan(self, self.ctid, tell=lambda _: None)
+        return replace(plan, exclusive=lambda _: nullcontext())
+
+    @property
+    def journal(self) -> Path:
+        """The folder in which the node keeps its journal."""
+        return Path(self.on_node.below(_GATE))
+
+    def inside(self, ctid: int) -> Transport:
+        assert ctid == self.ctid
+        return self.in_container
+
+    def config_path(self, ctid: int) -> str:
+        assert ctid == self.ctid
+        return f"/etc/pve/lxc/{ctid}.conf"
+
+    def state(self, ctid: int) -> str | None:
+        assert ctid == self.ctid
+        return "stopped" if self.on_node.container.effective is None else "running"
+
+    def start(self, ctid: int) -> None:
+        assert ctid == self.ctid
+        self.on_node.container.start()
+
+    def shutdown(self, ctid: int) -> None:
+        assert ctid == self.ctid
+        self.on_node.container.stop()
+
+    def started_with(self, ctid: int) -> str:
+        assert ctid == self.ctid
+        return self.on_node.container.effective or ""
+
+    def require_ours(self, ctid: int) -> None:
+        assert ctid == self.ctid
+
+
+def applied(whole: Whole) -> None:
+    """The plan, applied to its end."""
+    whole.plan().apply()
+
+
+def history(whole: Whole) -> None:
+    """Applied, rolled back, applied; a run that failed at its end; a torn line; one is accepted."""
+    whole.plan().apply()
+    whole.plan().rollback()
+    whole.plan().apply()
+    path = docker_in_lxc.TUNABLE_PATH
+    as_left = files.capture(whole.on_node, path)
+    whole.on_node.write(path, b"somebody's")
+
+    def fails(stage: str, _: str) -> None:
+        if stage == "finish":
+            raise RemediationError("no")
+
+    with suppress(RemediationError):
+        replace(whole.plan(), at=fails).apply()
+    files.restore(whole.on_node, path, as_left)
+    lines = whole.journal / "journal.jsonl"
+    lines.write_bytes(lines.read_bytes() + b'{"v":')
+    journal = whole.plan().journal
+    (one,) = (each for each in journal.entries() if each.path.endswith("install_docker.sh"))
+    journal.accept([one.action])
+
+
+def main(folder: str) -> None:
+    """Leave a journal of each story in a folder, whose name is continued by the story's."""
+    for story in (applied, history):
+        with TemporaryDirectory() as place:
+            story(whole := Whole(Path(place)))
+            kept = f"{folder}-{story.__name__}"
+            with suppress(FileNotFoundError):
+                shutil.rmtree(kept)
+            shutil.copytree(whole.journal, kept)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,63 @@
+"""Ctrl-C in the middle of the gate leaves no throw-away container, and nothing of its plan."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faults.interruption import connected
+from lab.node import READY
+from remediation.engine.journal import Journal
+from steps.rollback import CTID
+from targets.runtime.base import Pct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lab.machine import Lab
+    from targets.ssh.connection import Ssh
+
+_ROOT = Path(__file__).parents[2]
+_PATIENCE = 600.0
+
+
+def _half_created(node: Ssh) -> bool:
+    return node.run(["pgrep", "-f", f"^[^ ]*python3? .*pct create {CTID} "]).ok
+
+
+def _half_applied(node: Ssh) -> bool:
+    return Journal(node, CTID).unfinished()
+
+
+@pytest.mark.parametrize("come", [_half_created, _half_applied], ids=["created", "applied"])
+def test_ctrl_c_leaves_no_throw_away_container(machine: Lab, come: Callable[[Ssh], bool]) -> None:
+    """The moments: while it is created, and while the plan is applied to it."""
+    machine.restore(READY)
+    argv = ["env", "--default-signal=INT", sys.executable, "-m", "pytest"]  # nohup ignores it
+    argv += ["features/rollback.feature", "--no-report", "-k", "tunable"]
+    argv += ["--target", "lab/950", "--allow-mutation"]
+    with (
+        connected(machine) as node,
+        subprocess.Popen(
+            argv, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as gate,
+    ):
+        deadline = time.monotonic() + _PATIENCE
+        while not come(node):
+            assert gate.poll() is None, gate.stdout.read() if gate.stdout else ""
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        gate.send_signal(signal.SIGINT)
+        said, _ = gate.communicate(timeout=_PATIENCE)
+        assert f"throwing away container {CTID}" in said
+        assert "KeyboardInterrupt" in said
+        assert gate.returncode not in {0, 1}, said
+        assert Pct(node).state(CTID) is None, said
+        assert not Journal(node, CTID).entries()
+        assert node.read("/etc/apparmor.d/tunables/nesting") is None

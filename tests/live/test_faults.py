@@ -1,0 +1,115 @@
+"""Each fault, from a restored snapshot, turns red what it names and nothing else.
+
+``pytest tests/live/test_faults.py`` runs a good third of the catalogue, for each scenario one
+killer;
+with ``FAULTS=all`` in the environment all of it. The kill matrix is in ``reports/``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import allure
+import pytest
+
+from faults import matrix, run, states
+from faults.catalogue import CTID, FAULTS, third
+from faults.fault import APPLIED, HEALTHY
+from faults.healthy import asked
+from faults.run import COMPLIANT, Result, gate
+from faults.scenarios import scenarios
+from faults.states import WITHOUT_BACKUPS
+from targets.errors import RemediationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faults.fault import Fault
+    from lab.machine import Lab
+    from targets.ssh.connection import Ssh
+
+_ROOT = Path(__file__).parents[2]
+CHOSEN = FAULTS if os.environ.get("FAULTS") == "all" else third()
+
+
+@pytest.fixture(scope="module")
+def results() -> Iterator[list[Result]]:
+    """What came of each fault; the matrix of them all is left behind."""
+    found: list[Result] = []
+    yield found
+    if found:
+        matrix.write(found, _ROOT / "reports")
+
+
+@pytest.mark.parametrize("fault", CHOSEN, ids=lambda fault: fault.id)
+def test_a_fault_turns_red_what_it_names(fault: Fault, lab: Lab, results: list[Result]) -> None:
+    """And nothing else; and what it says names the cause."""
+    try:
+        result = run.on_lab(fault, lab)
+    except RemediationError as error:
+        results.append(Result(fault.id, fault.title, run.expected(fault), unasked=str(error)))
+        raise
+    results.append(result)
+    allure.attach(matrix.as_html([result]), "what it turned red", allure.attachment_type.HTML)
+    assert not result.problems, "\n".join(map(str, result.problems))
+
+
+def test_every_scenario_that_was_to_be_killed_was(results: list[Result]) -> None:
+    """The kill matrix: a scenario that no fault turns red says nothing."""
+    page = matrix.as_html(results)
+    allure.attach(page, "kill matrix", allure.attachment_type.HTML)
+    ran = {result.id for result in results}
+    due = {title for fault in CHOSEN if fault.id in ran for title in fault.kills}
+    if ran == {fault.id for fault in CHOSEN}:  # nobody chose some of them by -k
+        assert due == set(scenarios())
+    assert due, "no fault was run, so nothing is known"
+    assert [title for title in due if not matrix.killed(results)[title]] == []
+
+
+def test_without_a_fault_the_same_questions_are_compliant(lab: Lab) -> None:
+    """The control: what turns red above is green here, asked in the same way."""
+    states.restore(lab, HEALTHY)
+    found = run.ask(asked(), "--target", f"lab/{CTID}", "--allow-mutation")
+    assert {title: each for title, each in found.items() if each.verdict != COMPLIANT} == {}
+
+
+def test_f60_what_cannot_be_taken_back_is_named(lab: Lab, node: Ssh) -> None:
+    """Rollback: a file that cannot be removed is exit 5, by name; all else is taken back."""
+    states.restore(lab, APPLIED)
+    node.run(["chattr", "+i", "/etc/apparmor.d/tunables/nesting"]).require()
+    done = _remediation("rollback")
+    assert done.returncode == 5, done.stderr
+    assert "nesting tunable" in done.stderr
+    assert node.read("/etc/apparmor.d/lxc-phoenix-v2") is None
+    node.run(["chattr", "-i", "/etc/apparmor.d/tunables/nesting"]).require()
+    assert _remediation("rollback").returncode == 0
+    assert node.read("/etc/apparmor.d/tunables/nesting") is None
+
+
+def test_f60_a_profile_in_use_stays_and_is_named(lab: Lab, node: Ssh) -> None:
+    """Rollback never takes a profile from under a running container."""
+    states.restore(lab, WITHOUT_BACKUPS)
+    done = _remediation("rollback")
+    assert done.returncode == 5, done.stderr
+    assert "stays loaded" in done.stderr
+    pid = node.run(["lxc-info", "-n", str(CTID), "-p", "-H"]).require().text.strip()
+    assert node.read(f"/proc/{pid}/attr/current") == b"lxc-phoenix-v2 (enforce)\n"
+
+
+def test_f70_an_unknown_host_key_is_never_accepted(lab: Lab, tmp_path: Path) -> None:
+    """Access: nothing is judged, and the way out is printed."""
+    where = f"root@127.0.0.1:{lab.address.port}/{CTID}"
+    done, said = gate("features/storage_driver.feature", "--target", where, results=tmp_path)
+    assert done.returncode == 3, done.stdout
+    assert {each["status"] for each in said.values()} == {"broken"}
+    assert "is not known" in done.stdout
+    assert "SHA256:" in done.stdout
+
+
+def _remediation(command: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "remediation", command, "--yes", "--target", f"lab/{CTID}"]
+    return subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, timeout=600, check=False)

@@ -1,0 +1,81 @@
+"""Settings that a package takes for its own: what was there before is not lost with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import machine_state
+from faults import states
+from faults.interruption import Points, connected, one_action
+from remediation.actions import package
+from steps.rollback import CTID
+from targets.errors import FactError, Meddled
+from targets.runtime.base import Pct
+
+if TYPE_CHECKING:
+    from lab.machine import Lab
+    from remediation.engine.plan import Plan
+    from targets.ssh.connection import Ssh
+
+_ACTION = "fuse-overlayfs is installed"
+#: fuse3's, which comes with it.
+_SETTINGS = "/etc/fuse.conf"
+#: The settings that dpkg knows of the packages that are named.
+_KNOWN = "dpkg-query -W -f '${Conffiles}\\n' \"$@\" | sed -n 's/^ \\([^ ]*\\) .*/\\1/p'"
+
+
+def _plan(ssh: Ssh, action: str = _ACTION) -> Plan:
+    return one_action(Points(ssh), CTID, action)
+
+
+def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
+    """Written before the package came, nothing is begun; written since, they are shown first."""
+    states.bare(machine, states.PLAIN)
+    with connected(machine) as ssh:
+        runtime = Pct(ssh)
+        inside = runtime.inside(CTID)
+        inside.write(_SETTINGS, b"user_allow_other\n")
+        before = machine_state.undone(machine_state.both(runtime, CTID))
+        with pytest.raises(FactError, match=f"there is {_SETTINGS}, and fuse3, which would come"):
+            _plan(ssh).apply()
+        assert not machine_state.differences(
+            before, machine_state.undone(machine_state.both(runtime, CTID))
+        )
+
+        inside.run(["rm", _SETTINGS]).require()
+        before = machine_state.undone(machine_state.both(runtime, CTID))
+        _plan(ssh).apply()
+        settings = inside.read(_SETTINGS)
+        assert settings is not None
+        inside.write(_SETTINGS, settings + b"user_allow_other\n")
+        with pytest.raises(Meddled, match=f"{_SETTINGS} of a package that is to go was changed"):
+            _plan(ssh).rollback()
+        told: list[str] = []
+        plan = _plan(ssh)
+        plan.tell = told.append
+        plan.rollback(force=True)
+        kept = next(line.rpartition(" ")[2] for line in told if "is kept in" in line)
+        assert ssh.read(kept) == f"# {_SETTINGS}\n".encode() + settings + b"user_allow_other\n"
+        differing = machine_state.differences(
+            before, machine_state.undone(machine_state.both(runtime, CTID))
+        )
+        assert not differing, "\n".join(differing)
+
+
+def test_all_settings_that_come_are_known(machine: Lab) -> None:
+    """What a release's packages take for their own is what is looked for."""
+    states.bare(machine, states.PLAIN)
+    with connected(machine) as ssh:
+        inside = Pct(ssh).inside(CTID)
+        for action in (_ACTION, "Docker is installed"):
+            plan = _plan(ssh, action)
+            (step,) = plan.steps
+            before = step.action.capture(inside)
+            came = getattr(before, "packages", before).adds
+            plan.apply()
+            known = inside.run(["sh", "-c", _KNOWN, "known", *came]).require().text.split()
+            assert known, f"{action}: no settings came, and there is nothing to know"
+            assert set(known) <= set(package.SETTINGS)
+            assert {package.SETTINGS[each] for each in known} <= set(came)

@@ -1,0 +1,168 @@
+"""The whole gate from elsewhere: by LXC's own tools, and on the node itself.
+
+A target's gate begins where its user is: before the plan the rollback is asked about, with the
+plan applied how a container comes about, with the container there all else. ``pytest
+tests/live/test_places.py`` needs nothing on the node: the checkout is copied there, along with its
+libraries in their pinned versions, for the node's own Python.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tarfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import backups
+from faults.catalogue import CTID
+from faults.interruption import connected
+from faults.run import gate
+from lab.node import READY
+from steps import rollback
+from targets import target
+from targets.transport import at_most
+from tests.live.conftest import snapshot
+
+if TYPE_CHECKING:
+    from lab.machine import Lab
+    from targets.ssh.connection import Ssh
+
+_ROOT = Path(__file__).parents[2]
+_TIMEOUT = 1800.0
+#: Where nobody looks for changes: /var/tmp.
+PLACE = "/var/tmp/gate"  # noqa: S108 - on the lab's node, which is root's alone
+_UNPACK = f"rm -rf {PLACE}; mkdir {PLACE}; exec tar --extract --gzip -C {PLACE}"
+_RUN = f'cd {PLACE} && PYTHONPATH={PLACE}/site exec python3 -m pytest "$@"'
+#: A container of plain LXC: made by pct, which then knows nothing of it any more.
+_PLAIN = f"""#!/bin/sh
+set -e
+{shlex.join(rollback.CREATE)}
+pct start {rollback.CTID}
+until pct exec {rollback.CTID} -- systemctl is-system-running | grep -qE 'running|degraded'; do
+    sleep 1
+done
+pct shutdown {rollback.CTID}
+rm /etc/pve/lxc/{rollback.CTID}.conf
+"""
+_CREATE = f"{PLACE}-create"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the gate runs, and what manages the containers there."""
+
+    host: str
+    runtime: str
+
+    @property
+    def table(self) -> str:
+        """The target file."""
+        reserved = target.parse(target.DEFAULT)
+        keys = {
+            "host": self.host,
+            "ctid": CTID,
+            "runtime": self.runtime,
+            "reserved": [rollback.CTID],
+            "template": reserved.template,
+            "bridge": "lxcbr0",
+        }
+        if self.runtime == "lxc":
+            keys["create"] = f"{_CREATE} {{ctid}}"
+        return "[here]\n" + "".join(f"{key} = {json.dumps(keys[key])}\n" for key in keys)
+
+    def gate(self, lab: Lab, results: Path, *asked: str) -> dict[str, str]:
+        """Run the gate there; return each scenario's status by its title."""
+        options = ["--target-file", "targets.toml", "--target", "here", "--allow-mutation", *asked]
+        with connected(lab) as node:
+            node.write(_CREATE, _PLAIN.encode(), 0o755)
+            if self.host == "local":
+                return self._on_the_node(node, results, options)
+        results.mkdir()
+        (file := results / "targets.toml").write_text(self.table)
+        options[1] = str(file)
+        done, said = gate(*options, results=results)
+        assert done.returncode == 0, done.stdout
+        return {title: result["status"] for title, result in said.items()}
+
+    def _on_the_node(self, node: Ssh, results: Path, options: list[str]) -> dict[str, str]:
+        libraries = _libraries(node, results / "site")
+        node.run(["sh", "-c", _UNPACK], stdin=_packed(libraries), timeout=300).require()
+        node.write(f"{PLACE}/targets.toml", self.table.encode())
+        argv = [*options, "--no-report", "--alluredir", "results"]
+        done = node.run(["sh", "-c", _RUN, "gate", *argv], timeout=_TIMEOUT)
+        assert done.exit_code == 0, done.text + done.stderr.decode(errors="replace")
+        with at_most(256 << 20):
+            found = node.run(["tar", "--create", "-C", f"{PLACE}/results", "."]).require()
+        with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
+            files = [archive.extractfile(each) for each in archive if "-result." in each.name]
+            read = [json.loads(file.read()) for file in files if file is not None]
+        return {result["name"]: result["status"] for result in read}
+
+
+def _scenarios() -> set[str]:
+    text = "".join(path.read_text() for path in (_ROOT / "features").glob("*.feature"))
+    return set(re.findall(r"^ +Scenario: (.+)$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("place", [Place("lab", "lxc"), Place("local", "pct")], ids=str)
+def test_the_whole_gate(lab: Lab, tmp_path: Path, place: Place) -> None:
+    """Every scenario there is, in three parts, each from where it begins."""
+    lab.restore(READY)
+    said = place.gate(lab, tmp_path / "before", "features/rollback.feature")
+    lab.restore(snapshot("applied"))
+    said |= place.gate(lab, tmp_path / "nothing", "features/provisioning.feature")
+    _backed_up(lab)
+    said |= place.gate(lab, tmp_path / "there", "features/", "-m", "not before_the_plan")
+    assert said.keys() == _scenarios()
+    assert set(said.values()) == {"passed"}
+
+
+def test_on_the_node_by_lxcs_own_tools(lab: Lab, tmp_path: Path) -> None:
+    """No SSH, and no pct."""
+    _backed_up(lab)
+    place = Place("local", "lxc")
+    said = place.gate(lab, tmp_path / "there", "features/", "-m", "not before_the_plan")
+    assert set(said.values()) == {"passed"}
+
+
+def _backed_up(lab: Lab) -> None:
+    """Have a compliant container, and the backups that the gate asks for and never makes."""
+    lab.restore(snapshot("compliant"))
+    with target.opened(target.parse(f"lab/{CTID}")) as runtime:
+        backups.make_backup(runtime, CTID, backups.DUMP)
+
+
+def _libraries(node: Ssh, to: Path) -> Path:
+    """Install our dependencies, as pinned, for the node's Python instead of ours."""
+    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+    version = node.run(["python3", "-c", ask]).require().text.strip()
+    glibc = [f"--platform=manylinux_2_{minor}_x86_64" for minor in (17, 28, 34)]
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    how = ["--target", str(to), "--no-compile", "--only-binary=:all:"]
+    pinned = ["--constraint", str(_ROOT / "constraints.txt"), *project["dependencies"]]
+    argv = [*pip, *how, f"--python-version={version}", *glibc, *pinned]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return to
+
+
+def _packed(libraries: Path) -> bytes:
+    """Return an archive of the checkout as git knows it, and of the libraries in ``site``."""
+    listed = ["git", "-C", str(_ROOT), "ls-files", "-z"]
+    known = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=3) as archive:
+        for name in filter(None, known.split("\0")):
+            archive.add(_ROOT / name, name)
+        archive.add(libraries, "site")
+    return buffer.getvalue()

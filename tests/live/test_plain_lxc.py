@@ -1,0 +1,90 @@
+"""The plan on plain LXC: applied, in effect, found applied, and taken back exactly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from facts import apparmor, machine_state
+from lab.node import READY
+from remediation import docker_in_lxc
+from steps.docker import PATIENCE
+from steps.rollback import CREATE, CTID
+from targets import target
+from targets.errors import FactError
+from targets.runtime import container_config
+from targets.runtime.base import Lxc, Pct, wait_until_booted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.machine import Lab
+    from remediation.engine.plan import Plan
+    from targets.runtime.base import Runtime
+
+IMAGE = "hello-world"
+
+
+@pytest.fixture
+def plain(machine: Lab) -> Iterator[Runtime]:
+    """A container with Docker on its default driver, of which pct knows nothing any more.
+
+    pct makes it, with keyrings refused, nesting in a generated profile, and no /dev/fuse.
+    """
+    machine.restore(READY)
+    asked = msgspec.structs.replace(target.parse(f"lab/{CTID}"), runtime="lxc", reserved=())
+    with target.opened(asked) as runtime:
+        pct = Pct(runtime.node)
+        runtime.node.run(CREATE, timeout=300).require()
+        pct.start(CTID)
+        wait_until_booted(pct.inside(CTID))
+        pct.shutdown(CTID)
+        runtime.node.run(["rm", pct.config_path(CTID)]).require()
+        assert pct.state(CTID) is None
+        runtime.start(CTID)
+        wait_until_booted(runtime.inside(CTID))
+        run = ["docker", "run", "--name", "former", IMAGE]
+        runtime.inside(CTID).run(run, timeout=PATIENCE).require()
+        yield runtime
+
+
+def _plan(runtime: Runtime) -> Plan:
+    return docker_in_lxc.plan(runtime, CTID, tell=print)
+
+
+def test_there_and_back_on_plain_lxc(plain: Runtime) -> None:
+    """As on Proxmox: the configuration, the profile by its effect, Docker by its own."""
+    assert isinstance(plain, Lxc)
+    assert plain.features(CTID) == {"nesting": "1"}
+    before = machine_state.undone(machine_state.both(plain, CTID))
+    _plan(plain).apply()
+    assert plain.features(CTID) == docker_in_lxc.FEATURES
+    label = apparmor.label(plain.node, plain.init_pid(CTID))
+    assert label == f"{docker_in_lxc.PROFILE} (enforce)"
+    inside = plain.inside(CTID)
+    driver = inside.run(["docker", "info", "-f", "{{.Driver}}"]).text.strip()
+    assert driver == docker_in_lxc.DRIVER
+    inside.run(["docker", "run", "--rm", IMAGE], timeout=PATIENCE).require()
+    assert not any(outcome.changed for outcome in _plan(plain).apply())
+    _plan(plain).rollback()
+    wait_until_booted(inside)
+    assert (
+        machine_state.differences(before, machine_state.undone(machine_state.both(plain, CTID)))
+        == []
+    )
+
+
+def test_a_cut_mount_entry_stops_the_plan_before_the_container(plain: Runtime) -> None:
+    """Restarted, it would not come back: that is how the plan's authors lost theirs."""
+    path = plain.config_path(CTID)
+    text = plain.node.read(path) or b""
+    plain.node.write(path, text + b"lxc.mount.entry = /dev/fuse\n")
+    pid = plain.init_pid(CTID)
+    with pytest.raises(FactError, match=r"'/dev/fuse' lacks target, type, options"):
+        _plan(plain).apply()
+    assert plain.init_pid(CTID) == pid
+    (entry,) = container_config.cut_entries(plain.configuration(CTID))
+    assert entry.value == "/dev/fuse"
+    assert plain.node.read(docker_in_lxc.TUNABLE_PATH) is None, "something was changed"

@@ -1,0 +1,105 @@
+"""What says that it changes nothing, changes nothing: seen by the witness, and below /var."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import machine_state
+from faults.catalogue import CTID
+from faults.run import gate
+from targets import target
+from tests.live.conftest import snapshot
+
+if TYPE_CHECKING:
+    from lab.machine import Lab
+    from targets.runtime.base import Runtime
+    from targets.transport import Transport
+
+_ROOT = Path(__file__).parents[2]
+TARGET = f"lab/{CTID}"
+#: Written by the machine for as long as it is on, whoever looks at it.
+MAY_BE_WRITTEN = re.compile(
+    r"/var/log/(audit/audit\.log|journal)(/.*)?"  # records: each login, and the canary's denial
+    r"|/var/log/(wtmp|btmp|lastlog)"  # our logins
+    r"|/var/lib/systemd/(timesync/clock|timers/stamp-.*|random-seed)"  # clock, timers
+    r"|/var/lib/misc/dnsmasq\.lxcbr0\.leases"  # the container renews its address
+    r"|/var/lib/systemd/(timesync|timers)|/var/lib/misc|/var/log/audit"  # and their directories
+)
+#: Whose status, content or name changed since a moment (find(1): ctime, which nobody can set).
+#: A container's own files are looked at from the inside.
+_CHANGED = r"""
+export LC_ALL=C
+exec find /var /tmp -xdev \( -path '/var/lib/vz/images/*' -o -path /var/lib/lxcfs \) -prune \
+    -o -newerct "@$1" -printf '%p\n'
+"""
+COMMANDS = {
+    "plan": ["plan"],
+    "plan as JSON": ["plan", "--json"],
+    "status": ["status"],
+    "journal": ["journal", "show"],
+    "export": ["journal", "export"],
+}
+
+
+def changed_since(on: Transport, moment: str) -> list[str]:
+    """Return what was written below /var and /tmp, but for the above."""
+    found = on.run(["sh", "-c", _CHANGED, "changed", moment], timeout=120).require().text
+    return [path for path in found.splitlines() if not MAY_BE_WRITTEN.fullmatch(path)]
+
+
+class Looked:
+    """A node and a container as they were, to be compared with what they are."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._machines = (runtime.node, runtime.inside(CTID))
+        self._before = self._facts()
+        self._moment = runtime.node.run(["date", "+%s.%N"]).require().text.strip()
+
+    def _facts(self) -> dict[str, str]:
+        return machine_state.unchanged(machine_state.both(self._runtime, CTID))
+
+    def compare(self) -> None:
+        """Nothing differs; and what is written now is seen, so that it would have been."""
+        for on in self._machines:
+            assert changed_since(on, self._moment) == [], f"written on {on.machine}"
+        assert machine_state.differences(self._before, self._facts()) == []
+        for on in self._machines:
+            on.run(["touch", "/var/lib/written"]).require()
+            assert "/var/lib/written" in changed_since(on, self._moment)
+
+
+def test_the_gate_without_leave_to_change_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+    """All features, on a target as it stands: it says what it leaves out, and judges the rest."""
+    lab.restore(snapshot("compliant"))
+    with target.opened(target.parse(TARGET)) as runtime:
+        looked = Looked(runtime)
+        done, said = gate("features/", "--target", TARGET, results=tmp_path)
+        assert "scenarios that change the target are not asked" in done.stdout, done.stdout
+        wrong = {name for name, result in said.items() if result["status"] != "passed"}
+        assert len(said) > len(wrong) > 0, said  # the lab has no backups, and nobody makes them
+        assert all("backup" in name for name in wrong), wrong
+        looked.compare()
+
+
+@pytest.mark.parametrize("plan", ["applied", "drifted and never applied"])
+def test_a_look_at_the_plan_changes_nothing(lab: Lab, plan: str) -> None:
+    """Whatever it finds."""
+    lab.restore(snapshot("compliant"))
+    with target.opened(target.parse(TARGET)) as runtime:
+        if plan != "applied":
+            runtime.node.run(["rm", "-rf", "/var/lib/docker-lxc-gate"]).require()
+            runtime.node.run(["rm", "/etc/apparmor.d/tunables/nesting"]).require()
+            runtime.inside(CTID).run(["rm", "/etc/docker/daemon.json"]).require()
+        looked = Looked(runtime)
+        for name, words in COMMANDS.items():
+            argv = [sys.executable, "-m", "remediation", *words, "--target", TARGET]
+            done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode in {0, 1}, f"{name}: {done.stdout}{done.stderr}"
+        looked.compare()

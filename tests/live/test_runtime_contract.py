@@ -1,0 +1,184 @@
+"""One contract, two runtimes: what holds for ``Pct`` holds for ``Lxc``, on one container."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from faults.catalogue import CTID
+from remediation.docker_in_lxc import FEATURES, PROFILE
+from targets import target
+from targets.errors import CommandFailed, FactError, TransportError
+from targets.runtime.base import Lxc, Pct, wait_until_booted
+from targets.transport import Inside, at_most
+from tests.live.conftest import snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.machine import Lab
+    from targets.transport import Transport
+
+KINDS = {"pct": Pct, "lxc": Lxc}
+#: A container that there is not.
+NOBODY = 999
+STATED = {
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+}
+#: What LXC itself says to whatever it starts, and what the container's configuration does.
+LXCS = {"container", "TERM"}
+LARGE = hashlib.shake_256(b"large").digest(5 << 20)
+WORDS = ["a b", "it's", '"', "new\nline", "", "-n", "--", "$HOME", "*", "\\", "`id`", "\xfc"]
+
+
+@pytest.fixture(scope="module", params=sorted(KINDS))
+def runtime(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Pct | Lxc]:
+    """The runtime as a target opens it, on a node that was put back."""
+    lab.restore(snapshot("compliant"))
+    asked = msgspec.structs.replace(target.parse(f"lab/{CTID}"), runtime=request.param)
+    with target.opened(asked) as opened:
+        assert isinstance(opened, Pct | Lxc)
+        assert type(opened) is KINDS[request.param]
+        yield opened
+
+
+@pytest.fixture
+def inside(runtime: Pct | Lxc) -> Transport:
+    """The inside of the container, which runs."""
+    return runtime.inside(CTID)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 126, 127, 255])
+def test_an_exit_code_is_the_commands_own(inside: Transport, code: int) -> None:
+    """Also those with which the runtime itself would fail."""
+    result = inside.run(["sh", "-c", f"echo said; echo complained >&2; exit {code}"])
+    assert (result.exit_code, result.stdout, result.stderr) == (code, b"said\n", b"complained\n")
+
+
+def test_what_cannot_be_run_and_what_was_killed(inside: Transport) -> None:
+    """As a shell tells it."""
+    assert inside.run(["no-such-program"]).exit_code == 127
+    assert inside.run(["/etc/passwd"]).exit_code == 126
+    assert inside.run(["command", "-v", "sh"]).exit_code == 127, "there is a shell in between"
+    assert inside.run(["sh", "-c", "kill -KILL $$"]).exit_code == 137
+
+
+def test_argv_arrives_as_it_is(inside: Transport) -> None:
+    """No shell on the way reads it."""
+    result = inside.run(["printf", "%s\\0", *WORDS])
+    assert result.require().stdout.decode().split("\0")[:-1] == WORDS
+    assert result.argv == ("printf", "%s\\0", *WORDS)
+
+
+def test_the_environment_is_stated(runtime: Pct | Lxc) -> None:
+    """Nothing of the caller's comes along."""
+    callers = ["env", "CALLERS=own", "HOME=/nowhere", "LC_ALL=C", "TERM=dumb"]
+    node = Inside(runtime.node, "the node", lambda argv: [*callers, *argv], lambda _: None)
+    answer = type(runtime)(node).inside(CTID).run(["env", "-0"]).require().text
+    found = dict(pair.split("=", 1) for pair in answer.split("\0")[:-1])
+    assert {key: found.get(key) for key in STATED} == STATED
+    assert found.keys() - STATED.keys() <= LXCS
+    assert found.get("TERM") != "dumb"
+
+
+def test_bytes_pass_unchanged_both_ways(inside: Transport) -> None:
+    """All of them, and many."""
+    for content in (bytes(range(256)), b"\r\n\x04\x03\xff", LARGE):
+        with at_most(len(LARGE)):
+            assert inside.run(["cat"], stdin=content).require().stdout == content
+
+
+def test_both_streams_at_once(inside: Transport) -> None:
+    """Neither waits for the other, and they are kept apart."""
+    script = "for _ in 1 2 3; do head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2; done"
+    with at_most(3_000_000):
+        result = inside.run(["sh", "-c", script]).require()
+    assert (len(result.stdout), len(result.stderr)) == (3_000_000, 3_000_000)
+    assert inside.run(["cat"]).stdout == b"", "standard input is not closed"
+
+
+def test_a_deadline_ends_the_command_inside(runtime: Pct | Lxc, inside: Transport) -> None:
+    """Seen from the node, by its pid: the runtime's own program would leave it running."""
+    seconds = f"4711.{time.time_ns() % 1000:03}"
+    look = ["pgrep", "-fx", f"sleep {seconds.replace('.', '[.]')}"]
+    with ThreadPoolExecutor(1) as apart:
+        late = apart.submit(inside.run, ["sleep", seconds], timeout=8)
+        pids: list[str] = []
+        while not pids and not late.done():
+            pids = runtime.node.run(look).text.split()
+        with pytest.raises(TransportError, match=r"sleep .* did not end within 8 s"):
+            late.result()
+    assert len(pids) == 1, "it was never seen"
+    assert runtime.node.read(f"/proc/{pids[0]}/comm") is None
+
+
+def test_absent_is_none_and_unreadable_is_an_error(inside: Transport) -> None:
+    """Never an empty file instead."""
+    assert inside.read("/nowhere/at/all") is None
+    assert inside.read("/dev/null") == b""
+    with pytest.raises(CommandFailed, match="Is a directory"):
+        inside.read("/etc")
+
+
+def test_a_file_is_replaced_whole(inside: Transport) -> None:
+    """A new file under the old name, with the mode asked for, and nothing beside it."""
+    path = "/srv/it's a -file"
+    inside.write(path, b"old")
+    stat = ["stat", "-c", "%i %a %U", path]
+    inode, *_ = inside.run(stat).require().text.split()
+    inside.write(path, LARGE, 0o640)
+    with at_most(len(LARGE)):
+        assert inside.read(path) == LARGE
+    now, mode, owner = inside.run(stat).require().text.split()
+    assert (now != inode, mode, owner) == (True, "640", "root")
+    assert inside.run(["ls", "-A", "/srv"]).text.splitlines() == [path.rpartition("/")[2]]
+    inside.run(["rm", path]).require()
+
+
+def test_as_written_and_in_effect(runtime: Pct | Lxc) -> None:
+    """The same profile; and what Docker needs, in the same words."""
+    for seen in (runtime.configuration(CTID), runtime.effective(CTID)):
+        assert seen.all("lxc.apparmor.profile")[-1].value == PROFILE
+    assert runtime.features(CTID).items() >= FEATURES.items()
+    assert runtime.started_with(CTID) == runtime.started_with(CTID) != ""
+
+
+def test_the_first_process(runtime: Pct | Lxc) -> None:
+    """Its pid on the node; inside it is 1."""
+    status = (runtime.node.read(f"/proc/{runtime.init_pid(CTID)}/status") or b"").decode()
+    assert f"NSpid:\t{runtime.init_pid(CTID)}\t1\n" in status
+
+
+def test_nobody_is_there(runtime: Pct | Lxc) -> None:
+    """None, or an error that says what to do."""
+    assert runtime.state(NOBODY) is None
+    with pytest.raises(TransportError, match=f"there is no container {NOBODY} .*shows those"):
+        runtime.inside(NOBODY).run(["true"])
+    with pytest.raises(FactError, match=f"there is no container {NOBODY} .*shows those"):
+        runtime.configuration(NOBODY)
+    with pytest.raises(FactError):
+        runtime.effective(NOBODY)
+    with pytest.raises(TransportError):
+        runtime.init_pid(NOBODY)
+
+
+def test_there_and_back(runtime: Pct | Lxc, inside: Transport) -> None:
+    """Running, stopped in both ways, and running again; last, since it takes its time."""
+    assert runtime.state(CTID) == "running"
+    for end in (runtime.shutdown, runtime.stop):
+        end(CTID)
+        assert runtime.state(CTID) == "stopped"
+        with pytest.raises(TransportError, match="start it: "):
+            inside.run(["true"])
+        with pytest.raises(TransportError, match="not running"):
+            runtime.init_pid(CTID)
+        runtime.start(CTID)
+        wait_until_booted(inside)
+        assert runtime.state(CTID) == "running"

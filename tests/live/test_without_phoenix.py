@@ -1,0 +1,58 @@
+"""Most users': no phoenix on the node, and a container without Docker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faults.interruption import connected
+from faults.run import gate
+from lab.node import READY
+from remediation.docker_in_lxc import REPOSITORY
+
+if TYPE_CHECKING:
+    from lab.machine import Lab
+
+_ROOT = Path(__file__).parents[2]
+_HIDE = f'mv {REPOSITORY} {REPOSITORY}.hidden; rm -f "$(command -v phoenix)"'
+#: The order matters: what a container comes from and by whom is asked of a target, not guessed.
+_TARGET = """
+[plain]
+host = "lab"
+ctid = 960
+reserved = [961]
+template = "local:vztmpl/debian-trixie-standard_amd64.tar.zst"
+bridge = "lxcbr0"
+"""
+
+
+def test_from_no_container_to_a_verdict_and_back(machine: Lab, tmp_path: Path) -> None:
+    """As docs/getting-started.md says; Docker itself comes and goes with the plan."""
+    machine.restore(READY)
+    with connected(machine) as node:
+        node.run(["sh", "-c", _HIDE]).require()
+    (file := tmp_path / "targets.toml").write_text(_TARGET)
+    aim = ("--target-file", str(file), "--target", "plain")
+    _remediation("create", *aim)
+    rehearsed = _remediation("rehearse", "--yes", *aim)
+    assert "exact" in rehearsed.stdout
+    _remediation("status", *aim)
+    _remediation("apply", "--backup", "--yes", *aim)
+    done, said = gate("features/", "--allow-mutation", *aim, results=tmp_path / "results")
+    assert done.returncode == 0, done.stdout
+    assert {result["status"] for result in said.values()} == {"passed"}
+    for left_out in ("no phoenix is there", "how it comes about is not asked", "by itself"):
+        assert left_out in done.stdout
+    _remediation("rollback", "--yes", *aim)
+
+
+def _remediation(*words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "remediation", *words]
+    done = subprocess.run(
+        argv, cwd=_ROOT, capture_output=True, text=True, timeout=1800, check=False
+    )
+    print(f"$ {' '.join(words)}\n{done.stdout}{done.stderr}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done

@@ -1,0 +1,61 @@
+"""Keeps these tests away from this machine's journal and lock, and gives a user and an sshd."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from remediation.engine import journal
+from targets import lock
+from targets.ssh.connection import Ssh, SshAddress
+from tests.doubles.sshd import ME, Sshd, new_key, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_FORBIDDEN = (journal.DIRECTORY, lock.PATH)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _not_this_machines_own() -> Iterator[None]:
+    """Fail before a command that names them is started, by whatever transport."""
+    start = subprocess.Popen.__init__
+
+    def guarded(self: Any, argv: Sequence[str], *args: Any, **options: Any) -> None:
+        if any(path in str(word) for path in _FORBIDDEN for word in argv):
+            raise AssertionError(f"a test was about to touch this machine's own: {argv}")
+        start(self, argv, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", guarded)
+        yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's home with one key, no agent, and nothing known."""
+    folder = tmp_path / "home"
+    (folder / ".ssh").mkdir(parents=True)
+    new_key(folder / ".ssh/id_ed25519")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return folder
+
+
+@pytest.fixture
+def server(home: Path, tmp_path: Path) -> Iterator[Sshd]:
+    """A server that lets the user's key in; its host key is known."""
+    with running(tmp_path / "server", home / ".ssh/id_ed25519.pub") as one:
+        (home / ".ssh/known_hosts").write_text(one.known_as)
+        yield one
+
+
+@pytest.fixture
+def ssh(server: Sshd) -> Iterator[Ssh]:
+    """A connection to it."""
+    connection = Ssh(SshAddress("127.0.0.1", server.port, ME))
+    yield connection
+    connection.close()

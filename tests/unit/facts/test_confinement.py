@@ -1,0 +1,297 @@
+"""What the processes of a container are allowed: by their labels, by attempts, by the text."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from facts import audit_window, confinement
+from facts.confinement import ATTEMPTS, Process
+from remediation import docker_in_lxc
+from targets.errors import FactError
+from tests.doubles.canned import Answer, Machine, Runtime
+from tests.doubles.guest import guest
+
+NAME = "lxc-phoenix-v2"
+PID = "lxc-info -P /var/lib/lxc -n 950 -p -H"
+PROCESSES = shlex.join(["sh", "-c", confinement._PROCESSES, "processes", "7"])
+ATTEMPT = shlex.join(["perl", "-MErrno", "-e", confinement._ATTEMPT, "7"])
+REFUSED = dict.fromkeys(ATTEMPTS, "13 0")
+
+
+def threads(*found: tuple[int, str, str], more: str = "") -> str:
+    """As the node answers of threads by number, name and label."""
+    return more + "".join(
+        f"/proc/{pid}/comm:{name}\n/proc/{pid}/attr/apparmor/current:{label}\n"
+        for pid, name, label in found
+    )
+
+
+def node(answer: Answer) -> Machine:
+    return Machine({}, {PROCESSES: answer})
+
+
+def test_processes_are_returned_with_name_and_label() -> None:
+    said = threads((90, "dockerd", "unconfined"), (7, "systemd", f"{NAME} (enforce)"))
+    assert confinement.processes(node(said), 7) == (
+        Process(7, "systemd", f"{NAME} (enforce)"),
+        Process(90, "dockerd", "unconfined"),
+    )
+
+
+def test_processes_where_a_name_has_a_line_break_cannot_make_up_a_label() -> None:
+    said = threads((7, "a", "unconfined"), more="/proc/7/comm:/proc/7/attr:x\n/proc/7/comm:b\n")
+    assert [each.label for each in confinement.processes(node(said), 7)] == ["unconfined"]
+
+
+def test_processes_where_one_ended_meanwhile_leave_it_out() -> None:
+    said = threads((7, "systemd", "x (enforce)")) + "/proc/90/comm:sh\nalive 7\n"
+    assert [each.pid for each in confinement.processes(node((123, said, "")), 7)] == [7]
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("", "process 7 could not be read: no cgroup"),
+        (threads((90, "sh", "x (enforce)")), "process 7 could not be read"),
+        (threads((7, "systemd", "x (enforce)")) + "alive 7\nalive 90\n", "the label of process 90"),
+    ],
+)
+def test_processes_where_one_cannot_be_read_raise(said: str, message: str) -> None:
+    with pytest.raises(FactError, match=message):
+        confinement.processes(node((4, said, "no cgroup")), 7)
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("0::/lxc/950/init.scope", "/lxc/950"),
+        ("0::/lxc.payload.950/init.scope", "/lxc.payload.950"),
+        ("0::/lxc/950/ns/lxc/951/init.scope", "/lxc/950"),
+        ("0::/lxc/950/lxc.payload.950/x", "/lxc/950"),
+        ("1:name=systemd:/lxc/950/lxc/1", "/lxc/950"),
+    ],
+)
+def test_processes_of_a_first_one_in_a_cgroup_of_its_own_making_are_looked_for_in_all(
+    line: str, path: str, tmp_path: Path
+) -> None:
+    """Below the container's cgroup the guest's root makes others, and moves whom it likes."""
+    (tmp_path / "cgroup").write_text(f"9:cpu:/a\n{line}\n")
+    found = confinement._PROCESSES.partition("[ -n ")[0].replace("/proc/$1", "$1")
+    script = f'{found}echo "$path"'
+    argv = ["sh", "-c", script, "processes", str(tmp_path)]
+    assert subprocess.run(argv, capture_output=True, text=True, check=False).stdout == f"{path}\n"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        f"{NAME} (enforce)",
+        f"{NAME}//&docker-default (enforce)",
+        f"{NAME}//&:lxc-950_<-var-lib-lxc>:unconfined (mixed)",
+        f"{NAME}//&:lxc-950_<-var-lib-lxc>:unconfined",
+    ],
+)
+def test_stranger_under_the_profile_is_none(label: str) -> None:
+    assert confinement.stranger(label, NAME) == ""
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("unconfined", "unconfined"),
+        ("unconfined (enforce)", "unconfined"),
+        (f"{NAME} (complain)", "in complain mode, which notes"),
+        (f"{NAME} (kill)", "in kill mode, which confines, and kills"),
+        (f"{NAME} (unconfined)", "in unconfined mode"),
+        (f"{NAME} (mixed)", "in mixed mode, which is not known here"),
+        (NAME, "in unknown mode"),
+        (f"{NAME}//&docker-default (complain)", "in complain mode"),
+        (f"{NAME}//wide (enforce)", "a child that the plan's profile does not have"),
+        ("docker-default (enforce)", "which the plan does not know"),
+        (f"{NAME}-b (enforce)", "which the plan does not know"),
+        (":other:unconfined", "which the plan does not know"),
+        ("", "which the plan does not know"),
+    ],
+)
+def test_stranger_elsewhere_is_said_to_be_one(label: str, message: str) -> None:
+    assert message in confinement.stranger(label, NAME)
+
+
+@pytest.mark.parametrize("mode", ["complain", "kill", "unconfined", "prompt", "user", "new"])
+def test_meaning_of_a_mode_names_it_and_says_whether_it_confines(mode: str) -> None:
+    said = confinement.meaning(mode)
+    assert ("prompt" if mode == "user" else mode) in said
+    assert ("which confines" in said) == (mode == "kill")
+
+
+def allowed(codes: dict[str, str], code: int = 0, err: str = "") -> tuple[str, ...]:
+    said = "".join(f"{name} {outcome}\n" for name, outcome in codes.items())
+    answers: dict[str, Answer] = {PID: "7", ATTEMPT: (code, said, err)}
+    return confinement.allowed(Runtime(Machine({}, answers)), 950)
+
+
+@pytest.mark.parametrize("change", [{}, dict.fromkeys(ATTEMPTS, "0 9"), {"firmware": "2 0"}])
+def test_allowed_where_all_is_refused_is_nothing(change: dict[str, str]) -> None:
+    assert allowed(REFUSED | change) == ()
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_allowed_names_what_was_allowed(name: str) -> None:
+    assert allowed(REFUSED | {name: "0 0"}) == (ATTEMPTS[name],)
+    other = "network" if name == "firmware" else "firmware"
+    unknown = {name: "0 0", other: "2 0"}
+    assert allowed(REFUSED | unknown) == (ATTEMPTS[name],)
+
+
+@pytest.mark.parametrize("outcome", ["2 0", "1 0", "127 0", "0 11"])
+def test_allowed_where_an_attempt_failed_for_another_reason_raises(outcome: str) -> None:
+    with pytest.raises(FactError, match="change to another profile, but not because AppArmor"):
+        allowed(REFUSED | {"profile": outcome})
+
+
+def test_allowed_where_nothing_can_be_tried_raises() -> None:
+    with pytest.raises(FactError, match="was to be tried, and could not be: no such file"):
+        allowed({}, 127, "no such file")
+    with pytest.raises(FactError, match="nothing came of the attempt to bind /proc"):
+        allowed({name: code for name, code in REFUSED.items() if name != "mount"})
+
+
+def test_allowed_of_a_container_whose_programs_lie_is_tried_without_them(tmp_path: Path) -> None:
+    """In another namespace, under no profile: what it may is what the kernel lets it."""
+    if not Path("/proc/self/attr/current").exists():
+        pytest.skip("a kernel without attributes of processes")
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/perl").write_text("#!/bin/sh\ntouch /touched\n")
+    (tmp_path / "usr/bin/perl").chmod(0o755)
+    with guest(tmp_path) as runtime, suppress(FactError):
+        confinement.allowed(runtime, 950)
+    assert not (tmp_path / "touched").exists()
+
+
+def denied(**fields: str) -> audit_window.Denial:
+    said = " ".join(f'{key}="{value}"' for key, value in fields.items())
+    return audit_window.parse(f'apparmor="DENIED" {said}')[0]
+
+
+def test_provoked_denials_are_known_by_their_name() -> None:
+    own = {"comm": "gate-attempt"}
+    assert confinement.provoked(denied(operation="open", name="/sys/firmware/acpi/", **own))
+    assert confinement.provoked(denied(operation="change_profile", name="unconfined", **own))
+    assert confinement.provoked(denied(operation="create", family="xdp", **own))
+    assert not confinement.provoked(denied(operation="open", name="/x", **own))
+    assert not confinement.provoked(denied(operation="mount", name="/srv/", **own))
+    assert confinement.provoked(denied(operation="mount", comm="gate-attempt", name="/etc/"))
+    assert not confinement.provoked(denied(operation="mount", comm="mount", name="/etc/"))
+    assert not confinement.provoked(denied(operation="open", comm="mount", name="/etc/"))
+
+
+SHIPPED = docker_in_lxc.content(docker_in_lxc.PROFILE)
+
+
+def with_rule(*rules: str) -> str:
+    return SHIPPED.replace("  file,\n", "  file,\n" + "".join(f"  {rule}\n" for rule in rules), 1)
+
+
+def test_widening_of_the_shipped_profile_is_nothing() -> None:
+    assert confinement.widening(SHIPPED, "", NAME) == ()
+    assert confinement.widening(with_rule("deny /nosuch r,", "/srv/** rw,"), "# x\n", NAME) == ()
+    assert confinement.widening("", "", NAME) == ()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "change_profile -> **,",
+        "allow change_profile,",
+        "/usr/bin/dockerd Ux,",
+        "/usr/bin/{dockerd,containerd} rUx,",
+        "/usr/bin/x ux,",
+        "/usr/bin/x pux,",
+        "/usr/bin/x PUx,",
+        "/usr/bin/x rpix -> other,",
+        "/usr/bin/x Cx -> wide,",
+        "ux /usr/bin/x,",
+        "mount,",
+        "audit mount,",
+        "mount fstype=tmpfs -> /**,",
+        "network,",
+        "all,",
+        "include <abstractions/lxc/container-base>",
+        "#include <abstractions/lxc/container-base>",
+    ],
+)
+def test_widening_names_each_rule_beyond_the_shipped_ones(rule: str) -> None:
+    assert confinement.widening(with_rule(rule), "", NAME) == (f"/etc/apparmor.d/{NAME}: {rule}",)
+
+
+def test_widening_does_not_name_what_keeps_a_program_in_the_profile() -> None:
+    for rule in ("/usr/bin/x ix,", "/usr/bin/x mrix,", "/srv/** rwlk,", "deny mount,"):
+        assert confinement.widening(with_rule(rule), "", NAME) == ()
+
+
+def test_widening_names_flags_and_denies_that_are_missing() -> None:
+    flagged = SHIPPED.replace("mediate_deleted)", "mediate_deleted, unconfined)")
+    assert confinement.widening(flagged, "", NAME) == (
+        f"/etc/apparmor.d/{NAME}: flags=(unconfined)",
+    )
+    gone = SHIPPED.replace("  audit deny /{,**/}proc/kcore rwklx,\n", "")
+    assert confinement.widening(gone, "", NAME) == (
+        f"/etc/apparmor.d/{NAME} lacks: audit deny /{{,**/}}proc/kcore rwklx,",
+    )
+
+
+def test_widening_names_everything_that_a_site_adds() -> None:
+    local = "# ours\n/usr/bin/dockerd Ux, # why\n/srv/** rw,\n"
+    assert confinement.widening(SHIPPED, local, NAME) == (
+        f"/etc/apparmor.d/local/{NAME}: /usr/bin/dockerd Ux,",
+        f"/etc/apparmor.d/local/{NAME}: /srv/** rw,",
+    )
+
+
+def test_the_script_reads_threads_of_this_machine() -> None:
+    """Where this runs in no container of LXC's, it says so, and fails."""
+    if "lxc" in Path("/proc/self/cgroup").read_text():
+        pytest.skip("in a container of LXC's")
+    done = subprocess.run(
+        ["sh", "-c", confinement._PROCESSES, "processes", "self"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "no cgroup of LXC's" in done.stderr
+
+
+def test_the_script_reads_threads_of_the_namespaces_that_are_in_no_cgroup_of_it() -> None:
+    """As who was started from the node by nsenter is."""
+    argv = ["unshare", "-U", "-p", "-f", "--kill-child", "sleep", "60"]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE) as process:
+        try:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            pids: list[str] = []
+            for _ in range(100):
+                pids = children.read_text().split() if children.exists() else []
+                if pids and Path(f"/proc/{pids[0]}/comm").read_text() == "sleep\n":
+                    break
+                time.sleep(0.05)
+            else:
+                pytest.skip("no namespaces of its own can be made here")
+            script = "path=/nowhere\nlabel=" + confinement._PROCESSES.partition("label=")[2]
+            done = subprocess.run(
+                ["sh", "-c", script, "processes", pids[0]],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            process.kill()
+    found = re.findall(r"^/proc/([0-9]+)/comm:(.*)$", done.stdout, re.MULTILINE)
+    assert (pids[0], "sleep") in found, done.stderr
+    assert {name for _, name in found} <= {"sleep", "unshare"}

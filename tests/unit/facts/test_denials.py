@@ -1,0 +1,180 @@
+"""Whose a denial is: by what was noted, by who still lives, and by a profile that one has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import apparmor, audit_window
+from facts.denials import _CGROUPS, attribute, running_under
+from facts.process_tree import Noted
+from targets.transport import Base, CommandResult, Local
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+NAME = "lxc-phoenix-v2"
+MOUNT = f'apparmor="DENIED" operation="mount" profile="{NAME}" name="/x" pid=1985 comm="dockerd"'
+GENERATED = MOUNT.replace(f'profile="{NAME}"', 'profile="lxc-200_</var/lib/lxc>"')
+NAMESPACED = MOUNT.replace(
+    f'profile="{NAME}"', 'namespace="root//lxc-201_<-var-lib-lxc>" profile="docker-default"'
+)
+#: In its own namespace a container names a profile as LXC names another one's.
+DISGUISED = NAMESPACED.replace("docker-default", "lxc-200_</var/lib/lxc>")
+
+
+class Node(Base):
+    """Knows the cgroups of the processes that live, and counts how often it is asked."""
+
+    machine = "pve1"
+
+    def __init__(self, living: Mapping[int, str] | None = None) -> None:
+        self.living, self.trips = living or {}, 0
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        assert list(argv) == ["sh", "-c", _CGROUPS]
+        self.trips += 1
+        asked = map(int, stdin.split())
+        out = "".join(f"/proc/{p}/cgroup:{self.living[p]}\n" for p in asked if p in self.living)
+        return CommandResult(tuple(argv), 0, out.encode(), b"", self.machine, 0.0, 0.0)
+
+
+def noted(
+    *users: str,
+    containers: Mapping[int, frozenset[str]] | None = None,
+    parents: Mapping[int, int] | None = None,
+) -> Noted:
+    """Return that these containers ran under the profile."""
+    return Noted(True, parents or {}, containers or {}, {name: frozenset({NAME}) for name in users})
+
+
+def owner(line: str, known: Noted, node: Node | None = None) -> int | str | None:
+    (found,) = attribute(node or Node(), audit_window.parse(line), known, 950, NAME)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "whose"),
+    [
+        (GENERATED, 200),
+        (NAMESPACED, 201),
+        (DISGUISED, 201),
+        (GENERATED.replace("lxc-200_", "lxc-web_"), "web"),
+        (GENERATED.replace("lxc-200_", "lxc-9\uff150_"), "9\uff150"),
+    ],
+    ids=["generated", "namespaced", "disguised", "a name", "another script's digit"],
+)
+def test_attribute_of_a_generated_profile_is_the_container_that_it_names(
+    line: str, whose: int | str
+) -> None:
+    node = Node()
+    assert owner(line, noted(), node) == whose
+    assert node.trips == 0
+
+
+def test_attribute_of_a_process_that_was_noted_is_its_container_whoever_is_gone() -> None:
+    known = noted("950", "952", containers={1985: frozenset({"952"})})
+    assert owner(MOUNT, known) == 952
+    assert owner(MOUNT, noted("950", containers={1985: frozenset({"web"})})) == "web"
+
+
+def test_attribute_of_a_number_that_two_containers_had_is_nobodys() -> None:
+    known = noted("950", "952", containers={1985: frozenset({"950", "952"})})
+    assert owner(MOUNT, known) is None
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "whose"),
+    [
+        ("0::/lxc/950/ns/system.slice/docker.service", 950),
+        ("0::/lxc.payload.951/init.scope", 951),
+        ("0::/lxc.payload.web/init.scope", "web"),
+        ("0::/system.slice/auditd.service", None),
+        ("0::/lxc.monitor.951", None),
+    ],
+)
+def test_attribute_of_a_living_process_is_by_its_cgroup(
+    cgroup: str, whose: int | str | None
+) -> None:
+    assert owner(MOUNT, noted("950", "951"), Node({1985: cgroup})) == whose
+
+
+def test_attribute_of_a_living_process_of_the_node_is_no_containers() -> None:
+    node = Node({1985: "0::/system.slice/auditd.service"})
+    assert owner(MOUNT, noted("950"), node) is None
+
+
+PARENTS = {1985: 1980, 1980: 1970, 1970: 1980}
+
+
+def test_attribute_of_a_dead_process_is_by_its_next_living_ancestor() -> None:
+    node = Node({1970: "0::/lxc/952/ns/system.slice/x.service"})
+    assert owner(MOUNT, noted("950", "952", parents=PARENTS), node) == 952
+    assert owner(MOUNT, noted("950", "952"), node) is None
+
+
+def test_attribute_of_one_that_was_started_from_the_node_is_by_the_only_user() -> None:
+    node = Node({1980: "0::/user.slice/session-1.scope"})
+    assert owner(MOUNT, noted("950", "952", parents=PARENTS), node) is None
+    assert owner(MOUNT, noted("950", parents=PARENTS), node) == 950
+
+
+@pytest.mark.parametrize(
+    ("users", "whose"), [(("950",), 950), (("950", "952"), None), (("952",), None), ((), None)]
+)
+def test_attribute_of_a_dead_process_is_by_the_only_user_of_its_profile(
+    users: tuple[str, ...], whose: int | None
+) -> None:
+    """The container that is asked about is one in any case: it may have ended."""
+    assert owner(MOUNT, noted(*users)) == whose
+    assert owner(MOUNT.replace("pid=1985 ", ""), noted(*users)) == whose
+
+
+def test_attribute_of_another_profile_is_its_only_users() -> None:
+    known = Noted(profiles={"951": frozenset({"lxc-x"}), "950": frozenset({NAME})})
+    assert owner(MOUNT.replace(NAME, "lxc-x"), known) == 951
+
+
+def test_attribute_of_ten_thousand_asks_the_node_once_and_takes_no_time() -> None:
+    line = MOUNT.replace("pid=1985", "pid={0}")
+    denials = audit_window.parse("\n".join(line.format(10_000 + n) for n in range(10_000)))
+    node = Node({10_000 + n: "0::/lxc/952/ns/x.service" for n in range(0, 10_000, 2)})
+    known = noted("950", "952", containers={10_001 + n: frozenset({"952"}) for n in range(5000)})
+    begun = time.monotonic()
+    owners = attribute(node, denials, known, 950, NAME)
+    assert time.monotonic() - begun < 5
+    assert node.trips == 1
+    assert owners.count(952) == 7500
+    assert owners.count(None) == 2500
+
+
+def test_attribute_of_all_that_was_noted_asks_nobody() -> None:
+    node = Node()
+    known = noted("952", containers={1985: frozenset({"952"})})
+    assert attribute(node, audit_window.parse(f"{MOUNT}\n" * 3), known, 950, NAME) == [952] * 3
+    assert node.trips == 0
+
+
+def test_the_cgroups_of_those_that_live_are_asked_for_in_one_command() -> None:
+    with subprocess.Popen(["sleep", "0"]) as gone:
+        gone.wait()
+    asked = "".join(f"{pid}\n" for pid in (gone.pid, os.getpid(), *range(4_000_000, 4_010_000)))
+    said = Local().run(["sh", "-c", _CGROUPS], stdin=asked.encode()).require().text
+    assert said.startswith(f"/proc/{os.getpid()}/cgroup:")
+    assert f"/proc/{gone.pid}/" not in said
+
+
+def test_running_under_is_the_containers_of_the_profiles_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apparmor, "processes_under", lambda *_: [7, 8, 9, 10])
+    living = {7: "0::/lxc/950/ns/init.scope", 8: "0::/lxc/web", 9: "0::/system.slice/x.service"}
+    assert running_under(Node(living), NAME) == {"950", "web"}
+    monkeypatch.setattr(apparmor, "processes_under", lambda *_: [])
+    assert running_under(Node(living), NAME) == frozenset()

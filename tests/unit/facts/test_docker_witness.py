@@ -1,0 +1,123 @@
+"""Docker's holdings and processes are facts; what cannot be listed or read is none."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import docker_witness, machine_state
+from targets.errors import FactError
+from targets.transport import Local
+from tests.doubles.canned import Machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ASKED = shlex.join(["sh", "-c", docker_witness._SCRIPT, "docker-witness"])
+ONE, TWO = "a" * 64, "b" * 64
+UNITS = (
+    "Id=docker.service\nMainPID=7\nActiveState=active\nExecMainStartTimestampMonotonic=100\n\n"
+    "MainPID=6\nId=containerd.service\nActiveState=active\nExecMainStartTimestampMonotonic=90\n\n"
+    "Id=docker.socket\nActiveState=active\n"
+)
+LISTED = {
+    "unit": UNITS,
+    "container": f"{ONE} web\n{TWO} db,web/db\n",
+    "image": f"sha256:{ONE} hello:latest\nsha256:{ONE} hello:1\nsha256:{TWO} <none>:<none>\n",
+    "volume": "data local\n",
+    "network": f"{ONE} bridge\n{TWO} mine\n",
+    "state": "/web running since 2026-11-26T21:00:00.5Z\n/db restarted by Docker\n",
+    "firewall": "*nat\n:DOCKER - [0:0]\n-A DOCKER -i docker0 -j RETURN\n*filter\n",
+}
+
+
+def record(**listed: str) -> dict[str, str]:
+    said = "".join(f"== {k}\n{text}ended with 0\n\n" for k, text in (LISTED | listed).items())
+    return docker_witness.record(Machine({}, {ASKED: said}, "container 950"))
+
+
+def test_record_of_a_docker_that_runs_names_what_it_holds() -> None:
+    assert record() == {
+        "process dockerd": "ActiveState=active ExecMainStartTimestampMonotonic=100 MainPID=7",
+        "process containerd": "ActiveState=active ExecMainStartTimestampMonotonic=90 MainPID=6",
+        "process docker.socket": "ActiveState=active",
+        "docker container web": ONE,
+        "docker container db,web/db": TWO,
+        f"docker image sha256:{ONE}": "hello:1, hello:latest",
+        f"docker image sha256:{TWO}": "<none>:<none>",
+        "docker volume data": "local",
+        "docker network bridge": ONE,
+        "docker network mine": TWO,
+        "process of docker container web": "running since 2026-11-26T21:00:00.5Z",
+        "process of docker container db": "restarted by Docker",
+        "docker firewall nat": "2 line(s) of Docker's, b477aa709ccf",
+        "docker firewall filter": "0 line(s) of Docker's, e3b0c44298fc",
+    }
+
+
+def test_record_of_a_firewall_differs_by_its_rules_and_their_order_not_by_its_counters() -> None:
+    nat = ":DOCKER - [{}]\n-A DOCKER -i docker0\n-A DOCKER -i br-0123456789ab\n"
+    one, counted = (record(firewall=f"*nat\n{nat.format(n)}") for n in ("0:0", "7:420"))
+    turned = record(firewall="*nat\n" + "".join(reversed(nat.splitlines(keepends=True))))
+    flushed = record(firewall="*nat\n:DOCKER - [0:0]\n")
+    facts = [each["docker firewall nat"] for each in (one, counted, turned, flushed)]
+    assert facts[0] == facts[1]
+    assert len(set(facts)) == 3
+
+
+def test_record_of_listings_in_another_order_is_the_same() -> None:
+    turned = {k: "".join(reversed(t.splitlines(keepends=True))) for k, t in LISTED.items()}
+    in_order = {"unit", "firewall"}
+    assert record(**{k: t for k, t in turned.items() if k not in in_order}) == record()
+
+
+@pytest.mark.parametrize(
+    "line", [f"{ONE} \x1b[2J", "x web", f"{ONE} a b", ONE, "\N{FULLWIDTH DIGIT FIVE}" * 64 + " a"]
+)
+def test_record_of_a_line_of_no_known_form_is_refused(line: str) -> None:
+    with pytest.raises(FactError, match="lists a container of no known form"):
+        record(container=f"{line}\n")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "== unit\nended with 0\n\n== container\nended with 1\n",
+        "== unit\nended with 0\n\n== container\n" + "x" * 100,
+        "== unit\nended with 0\n\n== other\nended with 0\n",
+    ],
+)
+def test_record_of_what_docker_does_not_list_is_refused(said: str) -> None:
+    with pytest.raises(FactError, match="could not be listed"):
+        docker_witness.record(Machine({}, {ASKED: said}, "container 950"))
+
+
+@pytest.mark.parametrize(("runs", "parts"), [(True, list(LISTED)), (False, ["unit"])])
+def test_script_asks_a_docker_that_runs_and_no_other(
+    tmp_path: Path, *, runs: bool, parts: list[str]
+) -> None:
+    """The real script, with programs of ours; what says too much is cut."""
+    for name, does in (
+        ("systemctl", f"[ $1 = show ] || exit {3 * (not runs)}; echo Id=docker.service"),
+        ("docker", f'[ "$1" != volume ] || yes; echo {ONE} x'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    argv = ["env", f"PATH={tmp_path}:/usr/bin:/bin", "sh", "-c", docker_witness._SCRIPT]
+    said = Local().run(argv).require().text
+    assert [line[3:] for line in said.splitlines() if line.startswith("== ")] == parts
+    assert said.count("ended with 0\n") == len(parts) - runs
+    assert len(said) < docker_witness._MOST + 1000
+
+
+def test_a_second_look_compares_them_and_a_rollback_all_but_dockers_own_networks() -> None:
+    state = {f"container: {key}" if key.startswith("docker ") else key: "1" for key in record()}
+    assert machine_state.unchanged(state) == state
+    left = {key for key in state if not key.startswith("process ")}
+    assert set(machine_state.undone(state)) == left - {
+        "container: docker network bridge",
+        "container: docker firewall nat",
+        "container: docker firewall filter",
+    }

@@ -1,0 +1,302 @@
+"""dockerd asked from the node: who listens is known first, and nothing it says is taken unread."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from facts import dockerd
+from targets import guest_root
+from targets.errors import FactError
+from tests.doubles.guest import Guest, guest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from targets.transport import CommandResult
+
+SOCKET = dockerd.SOCKET
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Iterator[Guest]:
+    (tmp_path / "run").mkdir()
+    with guest(tmp_path) as started:
+        yield started
+
+
+def daemon(inside: Guest, *argv: str) -> dockerd.Daemon:
+    return dockerd.Daemon(inside, 950, 1, ("/usr/sbin/dockerd", *argv))
+
+
+def http(body: Any, status: str = "200 OK") -> str:
+    text = body if isinstance(body, str) else json.dumps(body)
+    return f"HTTP/1.0 {status}\r\nContent-Type: application/json\r\n\r\n{text}"
+
+
+INFO = {"Driver": "vfs", "DriverStatus": [["a", "b"]], "ServerVersion": "26.1", "ID": "e1", "X": 1}
+
+
+def test_info_of_a_dockerd_is_read(inside: Guest) -> None:
+    for name in ("dockerd", "systemd"):  # who hands it the socket listens on it
+        with inside.serving(SOCKET, http(INFO), name=name):
+            found = daemon(inside, "-H", "fd://").info()
+        assert found == dockerd.Info("vfs", [["a", "b"]], "26.1", "e1")
+        (inside.root / SOCKET[1:]).unlink()
+
+
+def test_socket_that_is_a_link_to_one_of_the_node_is_never_connected_to(
+    inside: Guest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("node") / "socket"
+    with socket.socket(socket.AF_UNIX) as nodes:
+        nodes.bind(str(place))
+        nodes.listen()
+        nodes.setblocking(False)
+        (inside.root / SOCKET[1:]).symlink_to(place)
+        with pytest.raises(FactError, match=f"{SOCKET} is not in container 950"):
+            daemon(inside).info()
+        with pytest.raises(BlockingIOError):
+            nodes.accept()
+
+
+def test_socket_of_a_process_of_the_node_is_told_nothing(inside: Guest) -> None:
+    with socket.socket(socket.AF_UNIX) as nodes:
+        nodes.bind(str(inside.root / SOCKET[1:]))
+        nodes.listen()
+        with pytest.raises(FactError, match=f"process {os.getpid()}, .* not the container's own"):
+            daemon(inside).info()
+        connection, _ = nodes.accept()
+        assert connection.recv(1) == b""
+        connection.close()
+
+
+def test_socket_of_another_program_is_not_believed(inside: Guest) -> None:
+    with (
+        inside.serving(SOCKET, http(INFO), name="netcat"),
+        pytest.raises(FactError, match="listens 'netcat', neither dockerd nor systemd"),
+    ):
+        daemon(inside).info()
+
+
+def test_socket_that_is_none_is_refused(inside: Guest) -> None:
+    (inside.root / SOCKET[1:]).touch()
+    with pytest.raises(FactError, match="is no socket"):
+        daemon(inside).info()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("flood", "more than 524288 bytes came back"),
+        ("HTTP/1.0 200", "cannot be read"),
+        (http({}, "500 Internal Server Error"), "dockerd answered /info with b'HTTP/1.0 500"),
+        ("SSH-2.0-x\r\n\r\n{}", "dockerd answered /info with b'SSH-2.0-x"),
+        (http("[" * 100_000), "cannot be read"),
+        (http('{"Driver": "\\ud800"}'), "cannot be read"),
+        (http('{"Driver": "\udcff"}'.encode("utf-8", "surrogateescape").decode("latin-1")), None),
+        (http('{"Driver": 1}'), "cannot be read"),
+        (http('{"Driver": {}}'), "cannot be read"),
+        (http('{"Driver": "vfs", "Driver": "x"}'), None),
+        (http("9" * 5000), "cannot be read"),
+        (http(""), "cannot be read"),
+    ],
+)
+def test_info_of_a_hostile_dockerd_raises_our_error_or_is_a_value(
+    inside: Guest, answer: str, message: str | None
+) -> None:
+    with inside.serving(SOCKET, answer):
+        if message is None:
+            assert isinstance(daemon(inside).info().driver, str)
+            return
+        with pytest.raises(FactError, match=message):
+            daemon(inside).info()
+
+
+def test_info_of_a_dockerd_that_says_nothing_ends_at_the_deadline(
+    inside: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = dockerd._ASK.replace(f"alarm {guest_root.PATIENCE}", "alarm 1")
+    assert quick != dockerd._ASK
+    monkeypatch.setattr(dockerd, "_ASK", quick)
+    with inside.serving(SOCKET, ""), pytest.raises(FactError, match="no answer within"):
+        daemon(inside).info()
+
+
+class Told(Guest):
+    """A container whose socket answers by the question, and keeps what was asked."""
+
+    def __init__(self, **answers: str) -> None:
+        self.answers, self.asked, self.node = answers, [], self  # type: ignore[assignment]
+        self.machine = "pve1"
+
+    def init_pid(self, ctid: int) -> int:
+        return 7
+
+    def run(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
+        del timeout
+        from targets.transport import CommandResult  # noqa: PLC0415
+
+        self.asked.append(argv[-1])
+        kind = argv[-1].split("/")[1]
+        said = f"12 {b'dockerd'.hex()}\n{self.answers[kind]}"
+        return CommandResult(tuple(argv), 0, said.encode(), b"", "pve1", 0.0, 0.0)
+
+
+ID, IMAGE = "a" * 64, f"sha256:{'b' * 64}"
+ENDED = {"Id": ID, "Image": IMAGE, "State": {"Status": "exited", "ExitCode": 0, "Error": ""}}
+
+
+def test_record_and_image_of_an_honest_dockerd_are_read() -> None:
+    digests = [f"hello-world@{IMAGE}"]
+    told = Told(containers=http(ENDED), images=http({"Id": IMAGE, "RepoDigests": digests}))
+    record = daemon(told).record("gate-1")
+    assert record == dockerd.Record(ID, IMAGE, dockerd.State("exited", 0, ""))
+    assert daemon(told).image(IMAGE) == dockerd.Image(IMAGE, digests)
+    assert told.asked == ["/containers/gate-1/json", f"/images/{IMAGE}/json"]
+
+
+def test_record_that_dockerd_does_not_have_is_none() -> None:
+    told = Told(containers=http({"message": "No such container"}, "404 Not Found"))
+    assert daemon(told).record("gate-1") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Image": "hello-world"},
+        {"Image": f"{IMAGE}/../../info"},
+        {"Image": f"{IMAGE}\r\nX: y"},
+        {"Image": f"{IMAGE}\n"},
+        {"Image": 7},
+        {"Id": "a"},
+        {"Id": ID + "\n"},
+        {"State": None},
+        {"State": {"Status": "exited", "ExitCode": "0"}},
+    ],
+)
+def test_record_with_an_id_of_another_form_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(FactError):
+        daemon(Told(containers=http({**ENDED, **change}))).record("gate-1")
+
+
+def test_question_is_never_made_of_what_has_another_form() -> None:
+    told = Told()
+    for name in ("", "../info", "a b", "a\r\n", "-x", "x" * 200):
+        with pytest.raises(FactError, match="no id or name"):
+            daemon(told).record(name)
+    for image in ("hello-world", f"{IMAGE}0", f"{IMAGE}\n", IMAGE.upper()):
+        with pytest.raises(FactError, match="no id or name"):
+            daemon(told).image(image)
+    assert told.asked == []
+
+
+def test_image_with_another_id_than_was_asked_for_is_refused() -> None:
+    with pytest.raises(FactError, match="was asked for image"):
+        daemon(Told(images=http({"Id": f"sha256:{'c' * 64}"}))).image(IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("argv", "path"),
+    [
+        ((), SOCKET),
+        (("-H", "fd://"), SOCKET),
+        (("--host=fd://",), SOCKET),
+        (("-Hunix:///run/own.sock",), "/run/own.sock"),
+        (("-H=unix:///run/own.sock",), "/run/own.sock"),
+        (("--host", "tcp://127.0.0.1:2375", "-H", "unix:///run/own.sock"), "/run/own.sock"),
+        (("--", "-H", "tcp://x"), SOCKET),
+    ],
+)
+def test_socket_is_what_the_command_line_names(argv: tuple[str, ...], path: str) -> None:
+    assert daemon(Told(), *argv).socket == path
+
+
+@pytest.mark.parametrize("host", ["tcp://1.2.3.4:2375", "unix://own.sock", "unix:///a\nb", "-H"])
+def test_socket_that_cannot_be_reached_is_told(host: str) -> None:
+    with pytest.raises(FactError, match="on none of which the node can ask it"):
+        _ = daemon(Told(), "-H", host).socket
+
+
+@pytest.mark.parametrize(
+    ("argv", "path"),
+    [
+        ((), dockerd.SETTINGS),
+        (("--config-file", "/etc/docker/daemon.json"), dockerd.SETTINGS),
+        (("--config-file=/etc//docker/./daemon.json",), dockerd.SETTINGS),
+        (("--config-file", "/a", "--config-file=/b"), "/b"),
+        (("--config-file",), dockerd.SETTINGS),
+    ],
+)
+def test_settings_are_read_from_what_the_command_line_names(
+    argv: tuple[str, ...], path: str
+) -> None:
+    assert daemon(Told(), *argv).settings == path
+
+
+def test_find_sees_the_containers_own_dockerd_and_no_other(inside: Guest) -> None:
+    assert dockerd.find(inside, 950) is None
+    with inside.serving("/run/a.sock", "x", name="docker"):
+        assert dockerd.find(inside, 950) is None
+    with inside.serving("/run/b.sock", "x") as pid:
+        found = dockerd.find(inside, 950)
+        assert found is not None
+        assert found.pid == pid
+        assert found.argv[-2:] == ("dockerd", "x")
+        with (
+            inside.serving("/run/c.sock", "x"),
+            pytest.raises(FactError, match="2 processes called dockerd run in container 950"),
+        ):
+            dockerd.find(inside, 950)
+
+
+class Listed(Told):
+    """A container whose processes called dockerd are these lines."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__()
+        self.said = said
+
+    def run(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
+        del timeout
+        from targets.transport import CommandResult  # noqa: PLC0415
+
+        return CommandResult(tuple(argv), 0, self.said.encode(), b"", "pve1", 0.0, 0.0)
+
+
+def line(pid: int, parent: int, *, unit: bool = False) -> str:
+    return f"{pid} {parent} {unit:d} {b'dockerd'.hex()}00{str(pid).encode().hex()}00\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "pid"),
+    [
+        (line(5, 1), 5),
+        (line(5, 1) + line(6, 5), 5),  # starting a program
+        (line(5, 1) + line(6, 1, unit=True), 6),  # the other was started by hand
+    ],
+)
+def test_find_takes_the_services_dockerd(said: str, pid: int) -> None:
+    found = dockerd.find(Listed(said), 950)
+    assert found is not None
+    assert (found.pid, found.argv) == (pid, ("dockerd", str(pid)))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        line(5, 1) + line(6, 1),
+        line(5, 1, unit=True) + line(6, 1, unit=True),
+        "5 1 0 zz\n",
+        "5 1 2 00\n",
+        "x\n",
+    ],
+)
+def test_find_among_several_or_by_an_odd_answer_cannot_be_told(said: str) -> None:
+    with pytest.raises(FactError):
+        dockerd.find(Listed(said), 950)

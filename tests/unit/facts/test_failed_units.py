@@ -1,0 +1,199 @@
+"""Whether AppArmor made a unit fail: by the time, the log, and the unit's own words."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from facts import audit_window, failed_units
+from facts.failed_units import FailedUnit, Log
+from targets.errors import CommandFailed, FactError
+from tests.doubles.canned import Answer, Machine
+
+SHOW = shlex.join(
+    [
+        *("systemctl", "show", "--timestamp=us+utc", "-p", ",".join(failed_units._SHOWN)),
+        *("--", "a.mount", "b.service"),
+    ]
+)
+LOG = shlex.join(["sh", "-c", failed_units._LOG, "log"])
+SHOWN = """Result=exit-code
+Where=/scratch
+ExecMount={ path=/usr/bin/mount ; argv[]=/usr/bin/mount scratch /scratch -t tmpfs ; pid=7 }
+Id=a.mount
+InactiveExitTimestamp=Thu 1970-01-01 00:01:40.500000 UTC
+InactiveEnterTimestamp=Thu 1970-01-01 00:01:41.000000 UTC
+
+Result=timeout
+ExecStart={ path=/usr/lib/b-long-program-name ; argv[]=b ; status=1 }
+ExecStart={ path=/bin/sh ; argv[]=sh ; status=1 }
+Id=b.service
+InactiveExitTimestamp=Thu 1970-01-01 00:01:40.000000 UTC
+InactiveEnterTimestamp=Thu 1970-01-01 00:03:40.000000 UTC
+"""
+MOUNT = FailedUnit("a.mount", 100.5, 101.0, frozenset({"mount"}), "/scratch")
+SERVICE = FailedUnit("b.service", 100.0, 220.0, frozenset({"b-long-program-name", "sh"}))
+
+
+def test_failed_returns_times_programs_and_places() -> None:
+    machine = Machine({}, {SHOW: SHOWN})
+    assert failed_units.failed(machine, {"b.service", "a.mount"}) == (MOUNT, SERVICE)
+    assert SERVICE.seconds == 120.0
+
+
+def test_failed_of_a_unit_that_is_started_again_returns_when_its_program_ran() -> None:
+    run = (
+        "SubState=auto-restart\nExecMainStartTimestamp=Thu 1970-01-01 00:01:30.000000 UTC\n"
+        "ExecMainExitTimestamp=Thu 1970-01-01 00:01:31.000000 UTC\nId=b.service"
+    )
+    machine = Machine({}, {SHOW: SHOWN.replace("Id=b.service", run)})
+    _, again = failed_units.failed(machine, {"b.service", "a.mount"})
+    assert (again.began, again.ended) == (90.0, 91.0)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "",
+        SHOWN.replace("Id=b.service", "Id=c.service"),
+        SHOWN.replace("Thu 1970-01-01 00:03:40.000000 UTC", ""),
+        SHOWN.replace("Thu 1970-01-01 00:01:40.000000 UTC", "n/a"),
+    ],
+)
+def test_failed_where_systemd_does_not_say_when_raises(shown: str) -> None:
+    with pytest.raises(FactError, match=r"does not say when \w\.\w+ began and failed"):
+        failed_units.failed(Machine({}, {SHOW: shown}), ["a.mount", "b.service"])
+
+
+def record(when: float, **fields: str) -> str:
+    said = " ".join(f'{key}="{value}"' for key, value in fields.items())
+    return f'type=AVC msg=audit({when:.3f}:7): apparmor="DENIED" profile="p" {said}\n'
+
+
+def log(answer: Answer) -> Log:
+    return failed_units.log(Machine({}, {LOG: answer}))
+
+
+def test_log_holds_denials_gaps_turns_and_rules() -> None:
+    said = log(
+        "since 50.5\n"
+        "type=DAEMON_START msg=audit(50.500:1): op=start\n"
+        "type=DAEMON_END msg=audit(60.500:1): op=terminate\n"
+        f"{record(100.6, operation='mount', name='/scratch/')}"
+        "gap 70.25\n"
+        "rule -a always,exclude -F msgtype=AVC\n"
+        "rule -a always,exclude -F msgtype=CWD\n"
+        "rule -a always,exclude -F uid=100000\n"
+        "end\n"
+    )
+    assert (said.since, said.gaps) == (50.5, (70.25,))
+    assert said.turns == ((50.5, True), (60.5, False))
+    assert said.rules == ("-a always,exclude -F msgtype=AVC", "-a always,exclude -F uid=100000")
+    ((when, denial),) = said.denials
+    assert (when, denial.fields["name"]) == (100.6, "/scratch/")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("", "since 1.0\n", "end\n", "since \nend\n", "since [\nend\n", "since 1\ngap x\nend\n"),
+        (1, "since 1.0\nend\n", "no such file"),
+    ],
+)
+def test_log_that_cannot_be_read_raises(answer: Answer) -> None:
+    with pytest.raises(FactError, match="were to be read, and there is"):
+        log(answer)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (Log(100.5), ""),
+        (Log(100.6), "does not go back to the unit's start"),
+        (Log(1.0, rules=("-a always,exclude",)), "leave records out: -a always,exclude"),
+        (Log(1.0, gaps=(100.4, 102.1)), ""),
+        (Log(1.0, gaps=(100.5,)), "lost audit records in the unit's time"),
+        (Log(1.0, gaps=(102.0,)), "lost audit records in the unit's time"),
+        (Log(1.0, turns=((99.0, True),)), ""),
+        (Log(1.0, turns=((100.0, True), (99.0, False))), ""),
+        (Log(1.0, turns=((101.5, False),)), ""),
+        (Log(1.0, turns=((99.0, True), (100.0, False))), "auditd did not run"),
+        (Log(1.0, turns=((100.5, True),)), "auditd did not run"),
+        (Log(1.0, turns=((101.0, False),)), "auditd did not run"),
+    ],
+)
+def test_hidden_says_why_a_denial_may_be_missing(said: Log, message: str) -> None:
+    found = said.hidden(MOUNT.began, MOUNT.ended)
+    assert message in found
+    assert bool(found) == bool(message)
+
+
+REMOVED = "audit(70.000:1): auid=0 ses=1 subj=x op=remove_rule key=(null) list={} res=1\n"
+
+
+@pytest.mark.parametrize("node", ["", "node=pve1 "])
+def test_log_tells_what_hid_records_and_does_so_no_more(node: str) -> None:
+    said = log(
+        "since 50.5\n"
+        f"{node}type=CONFIG_CHANGE msg={REMOVED.format(5)}"
+        f"{node}type=CONFIG_CHANGE msg={REMOVED.format(4).replace('70', '80')}"
+        f"{node}type=DAEMON_CONFIG msg=audit(75.000:1): op=reconfigure state=changed\n"
+        f"{node}type=DAEMON_END msg=audit(90.000:1): op=terminate\n"
+        "end\n"
+    )
+    assert said.former == (70.0, 75.0)
+    assert said.turns == ((90.0, False),)
+    assert "a rule that left records out was removed since" in said.hidden(60.0, 61.0)
+    assert said.hidden(76.0, 77.0) == ""
+
+
+def test_in_time_leaves_out_other_times_profiles_and_our_attempts() -> None:
+    def at(when: float, **fields: str) -> tuple[float, audit_window.Denial]:
+        return when, audit_window.parse(record(when, **fields))[0]
+
+    inside = [at(100.0, comm="a"), at(100.5, comm="b"), at(101.5, comm="c")]
+    attempt = at(101.0, comm="gate-attempt", name="/sys/firmware/acpi/")
+    outside = [at(99.9, comm="d"), at(101.6, comm="e"), attempt]
+    said = Log(1.0, (*inside, *outside))
+    assert failed_units.in_time(MOUNT, said, "p") == [denial for _, denial in inside]
+    assert failed_units.in_time(MOUNT, said, "q") == []
+
+
+def denial(**fields: str) -> audit_window.Denial:
+    return audit_window.parse(record(1.0, **fields))[0]
+
+
+def test_fitting_denials_are_those_of_the_program_or_the_place() -> None:
+    fit = [
+        denial(comm="b-long-program-", name="/x"),
+        denial(comm="sh", name="/x"),
+        denial(comm="(sd-mkdcreds)", name="/dev/shm/"),  # noqa: S108
+    ]
+    other = [denial(comm="perl", name="/x"), denial(name="/"), denial(comm="b")]
+    assert failed_units.fitting(SERVICE, [*fit, *other]) == fit
+    place = denial(comm="systemd", name="/scratch/")
+    assert failed_units.fitting(MOUNT, [place, *other]) == [place]
+
+
+JOURNAL = "journalctl -u a.mount -b -q --no-pager -o cat -n 40"
+
+
+def test_refusal_is_the_units_last_words_of_one() -> None:
+    def said(answer: Answer) -> str:
+        return failed_units.refusal(Machine({}, {JOURNAL: answer}), "a.mount")
+
+    assert (
+        said("mount: /x: permission denied.\nFailed to mount\n") == "mount: /x: permission denied."
+    )
+    assert said("Failed at step NAMESPACE spawning x: y\n").startswith("Failed at step")
+    assert said("Timeout occurred while waiting for network connectivity.\n") == ""
+    for silent in ("", "\n", (1, "", "no journal")):
+        with pytest.raises((FactError, CommandFailed), match=r"has nothing of a\.mount"):
+            said(silent)
+
+
+def test_log_of_which_only_the_end_was_read_begins_there() -> None:
+    lines = [record(100.0 + n, name="/x") for n in range(failed_units._MOST)]
+    assert log(f"since 50.5\n{''.join(lines)}end\n").since == 100.0
+    assert log(f"since 50.5\n{''.join(lines[1:])}end\n").since == 50.5

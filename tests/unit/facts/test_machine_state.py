@@ -1,0 +1,461 @@
+"""The witness reads what a machine says of itself, and knows what may differ."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import docker_witness, machine_state
+from targets.errors import FactError
+from targets.runtime.base import Pct
+from targets.transport import Local
+from tests.doubles.canned import Machine
+from tests.doubles.scripted import Scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from targets.transport import CommandResult, Transport
+
+SAID = """
+== files
+/etc\td 755 0:0 4096 |10.5 2
+/etc/hosts.allow\tf 644 0:0 7 |11.5 3
+/etc/link\tl 777 0:0 3 a b|12.5 4
+/var/lib/docker/taken-back-1/x\tf 644 0:0 7 |13.5 5
+
+== content
+0123456789012345678901234567890123456789012345678901234567890123  /etc/hosts.allow
+4567  /etc/two  blanks
+
+== attributes
+# file: /etc/hosts.allow
+user.x=0x31
+user.y=0x32
+
+# file: /etc/link
+user.z=0x33
+
+== package
+bash:amd64\tii  5.2
+
+== policy
+lxc-phoenix-v2\tenforce
+hash of lxc-phoenix-v2\tabc
+hash of firefox\tdef
+
+== unit
+/run/systemd/system/docker.service\tl /lib/docker.service
+
+
+== active
+session-1.scope\tloaded active
+
+== mount
+/\t/dev/vda ext4 rw
+/\toverlay overlay rw
+"""
+
+
+def record(said: str = SAID, code: int = 0) -> dict[str, str]:
+    class Asked(Scripted):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            self._answers[tuple(argv)] = (code, said.encode(), b"find: it went wrong")
+            return super().run(argv, stdin=stdin, timeout=timeout)
+
+    return machine_state.record(Asked({}))
+
+
+def test_every_part_is_read() -> None:
+    found = record()
+    assert found["file /etc/link"] == "l 777 0:0 3 a b|12.5 4"
+    assert found["content of /etc/hosts.allow"].startswith("0123")
+    assert found["attributes of /etc/hosts.allow"] == "user.x=0x31\nuser.y=0x32"
+    assert found["attributes of /etc/link"] == "user.z=0x33"
+    assert found["package bash:amd64"] == "ii  5.2"
+    assert found["policy lxc-phoenix-v2"] == "enforce"
+    assert found["unit /run/systemd/system/docker.service"] == "l /lib/docker.service"
+    assert found["mount /"] == "/dev/vda ext4 rw; overlay overlay rw"
+    assert found["content of /etc/two  blanks"] == "4567"
+    assert not [key for key in found if key.split(" ", 1)[-1] in {"", "of "}]
+
+
+def test_attributes_that_nobody_could_see_are_no_facts() -> None:
+    head, _, rest = SAID.partition("# file:")
+    said = (
+        f"{head}getfattr (package attr) is not installed: not seen\n\n== package"
+        + (rest.partition("== package")[2])
+    )
+    assert not [key for key in record(said) if key.startswith("attributes of")]
+
+
+#: All that nobody looks at; whatever is added here is a place where a change is not seen.
+PRUNED = """
+/var/log /var/cache /var/tmp /var/lib/apt /var/lib/docker-lxc-gate /var/lib/lxc /var/lib/lxcfs
+/var/lib/vz /etc/pve/.version /etc/pve/.members /etc/pve/.vmlist /etc/pve/.rrd
+/etc/pve/.clusterlog /etc/pve/.debug /etc/pve/nodes/*/lrm_status /etc/pve/ha/*_status
+/var/lib/pve-cluster /var/lib/pve-manager /var/lib/rrdcached /var/spool/postfix
+"""
+
+
+def test_all_of_these_are_looked_at() -> None:
+    node = Scripted({})
+    with pytest.raises(AssertionError) as asked:
+        machine_state.record(node)
+    argv = eval(str(asked.value)[len("nobody said what ") : -len(" answers")])  # noqa: S307
+    assert argv[:2] == ("sh", "-c")
+    assert argv[2].startswith("\nexport LC_ALL=C\n")
+    hashed = "/etc /etc/pve /root /home /srv /opt /usr/local /var/spool"
+    every = "/etc /etc/pve /root /home /srv /opt /usr /var"
+    assert argv[3] == "witness"
+    units = (
+        "/run/systemd/system /run/systemd/user /run/systemd/system.control "
+        "/run/systemd/system.attached /run/systemd/generator /run/systemd/generator.early "
+        "/run/systemd/generator.late"
+    )
+    assert argv[4:7] == (hashed, every, units)
+    pruned = [words for path in PRUNED.split() for words in ("-path", path, "-prune", "-o")]
+    assert list(argv[7:]) == pruned
+
+
+@pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
+def test_what_cannot_be_seen_is_no_record(said: str, code: int) -> None:
+    with pytest.raises(FactError, match="could not be looked at"):
+        record(said, code)
+
+
+def test_nothing_compared_is_no_comparison() -> None:
+    with pytest.raises(FactError, match="nothing"):
+        machine_state.differences({}, {})
+    with pytest.raises(FactError, match="nothing"):
+        machine_state.differences(record(), {})
+
+
+@pytest.mark.parametrize(
+    ("now", "differs"),
+    [
+        ("/etc/hosts.allow\tf 644 0:0 7 |11.5 99", False),  # put back: another inode
+        ("/etc/hosts.allow\tf 644 0:0 7 |11.6 3", True),
+        ("/etc/hosts.allow\tf 600 0:0 7 |11.5 3", True),
+        ("/etc/hosts.allow\tf 644 0:1 7 |11.5 3", True),
+        ("/etc/hosts.allow\tl 777 0:0 7 elsewhere|11.5 3", True),
+        ("/etc/hosts.allow\tf 644 0:0 7 |11.5 3\n/etc/new\tf 644 0:0 0 |1.0 9", True),
+        ("", True),
+    ],
+)
+def test_what_differs_after_an_undoing(now: str, differs: bool) -> None:
+    after = record(SAID.replace("/etc/hosts.allow\tf 644 0:0 7 |11.5 3", now))
+    lines = machine_state.differences(machine_state.undone(record()), machine_state.undone(after))
+    assert bool(lines) is differs, lines
+
+
+@pytest.mark.parametrize(
+    ("was", "is_", "differs"),
+    [
+        ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:0 8192 |99.5 2", False),
+        ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 700 0:0 4096 |10.5 2", True),
+        ("/etc\td 755 0:0 4096 |10.5 2", "/etc\td 755 0:1 4096 |10.5 2", True),
+        ("taken-back-1/x\tf 644 0:0 7 ", "taken-back-1/x\tf 644 0:0 8 ", False),
+        ("session-1.scope\tloaded active", "session-2.scope\tloaded active", False),
+        ("hash of firefox\tdef", "hash of firefox\tghi", False),
+        ("hash of lxc-phoenix-v2\tabc", "hash of lxc-phoenix-v2\tabd", True),
+        ("lxc-phoenix-v2\tenforce", "lxc-phoenix-v2\tcomplain", True),
+        ("user.y=0x32", "user.y=0x33", True),
+        ("ii  5.2", "ii  5.3", True),
+        ("l /lib/docker.service", "l /dev/null", True),
+        ("overlay overlay rw", "overlay overlay ro", True),
+    ],
+)
+def test_what_may_differ_and_what_may_not(was: str, is_: str, differs: bool) -> None:
+    assert was in SAID
+    after = record(SAID.replace(was, is_, 1))
+    lines = machine_state.differences(machine_state.undone(record()), machine_state.undone(after))
+    assert bool(lines) is differs, lines
+
+
+PRESET = "/etc/systemd/system-preset/00-pve.preset"
+GETTY = "/etc/systemd/system/getty.target.wants/container-getty@1.service"
+
+
+@pytest.mark.parametrize(
+    ("key", "now", "differs"),
+    [
+        (f"file {PRESET}", "f 644 0:0 9 |78.5 9", False),
+        (f"file {PRESET}", "f 600 0:0 9 |12.5 4", True),
+        (f"content of {PRESET}", "4567", True),
+        (f"file {GETTY}", "l 777 0:0 9 there|78.5 9", False),
+        (f"file {GETTY}", "l 777 0:0 9 elsewhere|12.5 4", True),
+        ("file /fastboot", "f 644 0:0 0 |78.5 9", False),
+        (f"file {PRESET}.mine", "f 644 0:0 9 |78.5 9", True),
+    ],
+)
+def test_files_written_at_each_start_differ_by_their_time_alone(
+    key: str, now: str, differs: bool
+) -> None:
+    kind = "l 777 0:0 9 there|12.5 4" if now.startswith("l") else "f 644 0:0 9 |12.5 4"
+    kind = "f 644 0:0 0 |12.5 4" if "fastboot" in key else kind
+    before = {f"container: {key}": "0123" if key.startswith("content") else kind}
+    after = {f"container: {key}": now}
+    assert (
+        bool(machine_state.differences(machine_state.undone(before), machine_state.undone(after)))
+        is differs
+    )
+
+
+def test_files_written_at_each_start_of_a_guest_are_the_nodes_administrators_own() -> None:
+    (fact,) = machine_state.undone({f"node: file {PRESET}": "f 644 0:0 9 |12.5 4"}).values()
+    assert fact.endswith("12.5")
+
+
+def test_unchanged_is_stricter_but_not_of_what_the_machine_writes() -> None:
+    before = {f"node: {key}": fact for key, fact in record().items()}
+    inode = dict(before) | {"node: file /etc/hosts.allow": "f 644 0:0 7 |11.5 99"}
+    volatile = dict(before) | {"node: file /var/lib/docker/x": "f", "node: active y": "z"}
+    assert machine_state.differences(
+        machine_state.unchanged(before), machine_state.unchanged(inode)
+    )
+    assert not machine_state.differences(
+        machine_state.unchanged(before), machine_state.unchanged(volatile)
+    )
+
+
+@pytest.mark.parametrize("part", ["files", "content", "package", "unit", "active", "mount"])
+def test_a_part_of_which_nothing_is_seen_is_no_record(part: str) -> None:
+    said = re.sub(rf"(== {part}\n)[^=]*?\n(?=\n== |\Z)", r"\1", SAID)
+    assert len(said) < len(SAID)
+    with pytest.raises(FactError, match=rf"could not be looked at \({part}\): b'find: it"):
+        record(said)
+
+
+BOOKS = """\
+/var/lib/dpkg/status /var/lib/dpkg/status-old /var/lib/dpkg/available /var/lib/dpkg/lock
+/var/lib/dpkg/lock-frontend /var/lib/dpkg/diversions /var/lib/dpkg/triggers/File
+/var/lib/dpkg/info/format-new /var/lib/dpkg/tmp.ci /var/lib/dpkg/tmp.ci/control
+/etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname
+/etc/hosts /etc/network/interfaces /etc/systemd/network/eth0.network /etc/mtab /etc/adjtime
+/etc/group /etc/group- /etc/gshadow /etc/gshadow- /var/lib/systemd/random-seed
+/var/lib/private /var/lib/private/a /var/lib/logrotate/status /var/lib/man-db/a
+/var/lib/dhcp/dhclient.leases /var/lib/misc/a /var/lib/docker/taken-back-1/overlay2
+/var/lib/docker.taken-back-1 /var/lib/docker/volumes/taken-back-2 /var/lib/containerd/taken-back-3
+/var/lib/containerd.taken-back-3/x /var/lib/docker/network/files/local-kv.db
+/var/lib/docker/buildkit/x /var/lib/docker/runtimes /var/lib/docker/tmp /var/lib/docker/tmp-old
+/var/lib/docker/plugins/a /var/lib/docker/swarm /var/lib/docker/engine-id
+/var/lib/docker/volumes/metadata.db /var/lib/docker/volumes/backingFsBlockDev
+/var/lib/docker/containers/0af9/config.v2.json /var/lib/docker/containers/0af9/hostconfig.json
+/var/lib/containerd/io.containerd.x/meta.db
+"""
+CONTENT = """\
+/etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname /etc/hosts /etc/adjtime
+/etc/network/interfaces /etc/systemd/network/eth0.network /etc/mtab /etc/group- /etc/gshadow-
+"""
+MAY = [
+    *(f"file {path}" for path in BOOKS.split()),
+    *(f"content of {path}" for path in CONTENT.split()),
+    *(
+        f"active {unit}"
+        for unit in (
+            "session-3.scope",
+            "user@0.service",
+            "user-runtime-dir@0.service",
+            "systemd-x.service",
+            "apt-daily.timer",
+            "dpkg-db-backup.timer",
+            "e2scrub-all.timer",
+            "ldconfig.service",
+            "run-u1.service",
+            "init.scope",
+        )
+    ),
+    "policy hash of firefox",
+    "mount /run/user/0",
+    "mount /run/docker/netns/x",
+    "mount /run/lock",
+    "mount /run/credentials/x",
+    "mount /proc/sys/fs/binfmt_misc",
+]
+MAY_NOT = [
+    "file /var/lib/dpkg/info/bash.list",
+    "file /var/lib/dpkg/statoverride",
+    "file /var/lib/dpkg/info/format-new2",
+    "file /var/lib/dpkg/tmp.ci2",
+    "file /etc/ld.so.cache.d",
+    "file /etc/ld.so.conf",
+    "file /etc/hosts.allow",
+    "content of /etc/hosts.allow",
+    "file /etc/docker/daemon.json",
+    "content of /etc/docker/daemon.json",
+    "content of /etc/group",
+    "content of /etc/gshadow",
+    "file /etc/passwd-",
+    "file /etc/machine-id2",
+    "content of /etc/ld.so.cache2",
+    "file /etc/systemd/network/eth0.network.d",
+    "file /etc/systemd/network/eth1.network",
+    "file /etc/mtab2",
+    "file /var/lib/systemdx",
+    "file /var/lib/private2",
+    "file /var/lib/docker/overlay2/a",
+    "file /var/lib/docker/containers/0af9/x.json",
+    "file /var/lib/docker/containers/zz/config.v2.json",
+    "file /var/lib/docker/networks",
+    "file /var/lib/docker/engine-id2",
+    "file /var/lib/docker/volumes/a",
+    "file /var/lib/docker",
+    "file /var/lib/docker/taken-back-x",
+    "file /var/lib/dockers.taken-back-1",
+    "file /var/lib/containerd",
+    "active docker.service",
+    "active sessions.service",
+    "active init.scope2",
+    "policy hash of lxc-phoenix-v2",
+    "policy firefox",
+    "policy lxc-phoenix-v2",
+    "mount /run",
+    "mount /",
+    "mount /procs",
+    "package docker.io",
+    "unit /run/systemd/system/docker.service",
+    "attributes of /etc/hosts",
+]
+
+
+@pytest.mark.parametrize("place", ["node: ", "container: ", ""])
+def test_the_list_of_what_may_differ(place: str) -> None:
+    assert machine_state.undone(dict.fromkeys([f"{place}{key}" for key in MAY], "f |1 2")) == {}
+    kept = {f"{place}{key}": "f |1 2" for key in MAY_NOT}
+    assert machine_state.undone(kept).keys() == kept.keys()
+
+
+def test_processes_may_differ_and_the_configuration_may_not() -> None:
+    state = dict.fromkeys(["process first", "configuration", "configuration in effect"], "x")
+    assert list(machine_state.undone(state)) == ["configuration", "configuration in effect"]
+    assert machine_state.unchanged(state) == state
+
+
+@pytest.mark.parametrize(
+    ("key", "kept"),
+    [
+        ("node: file /var/lib/dpkg/status", True),
+        ("container: file /var/lib/dpkg/status-old", False),
+        ("container: file /var/lib/docker/x", False),
+        ("node: file /etc/group-", True),
+        ("node: active docker.service", False),
+        ("container: mount /", False),
+        ("node: policy hash of firefox", True),
+        ("file /var/x", True),
+    ],
+)
+def test_what_a_second_look_must_find_the_same(key: str, kept: bool) -> None:
+    assert (machine_state.unchanged({key: "x"}) == {key: "x"}) is kept
+
+
+def test_differences_are_told_both_ways() -> None:
+    assert machine_state.differences(
+        {"a": "1", "b": "2", "d": "0"}, {"b": "3", "c": "4", "d": "0"}
+    ) == [
+        "a: 1 -> absent",
+        "b: 2 -> 3",
+        "c: absent -> 4",
+    ]
+    for before, after in (({}, {"a": "1"}), ({"a": "1"}, {})):
+        with pytest.raises(FactError, match="nothing was recorded"):
+            machine_state.differences(before, after)
+
+
+class Both(Pct):
+    """A node and a container of which the records are known."""
+
+    def inside(self, ctid: int) -> Transport:
+        return Machine({}, {SHOW: DOCKER}, "container 950")
+
+    def started_with(self, ctid: int) -> str:
+        return "as started"
+
+
+SHOW = shlex.join(["sh", "-c", docker_witness._SCRIPT, "docker-witness"])
+DOCKER = "== unit\nId=docker.service\nMainPID=7\nended with 0\n\n== volume\nv local\nended with 0\n"
+
+
+def test_node_and_container_and_how_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {"pve1": {"policy x": "enforce", "file /a": "1"}, "container 950": {"file /a": "2"}}
+    monkeypatch.setattr(machine_state, "record", lambda on: seen[on.machine])
+    node = Machine(
+        {"/etc/pve/lxc/950.conf": "arch: amd64\n"}, {"lxc-info -P /var/lib/lxc -n 950 -p -H": "9\n"}
+    )
+    assert machine_state.both(Both(node), 950) == {
+        "node: policy x": "enforce",
+        "node: file /a": "1",
+        "container: file /a": "2",
+        "configuration": "arch: amd64\n",
+        "configuration in effect": "as started",
+        "process first": "9",
+        "process dockerd": "MainPID=7",
+        "container: docker volume v": "local",
+    }
+    del seen["pve1"]["policy x"]
+    with pytest.raises(FactError, match="the policy in the kernel of pve1 could not be seen"):
+        machine_state.both(Both(node), 950)
+
+
+def test_a_machine_is_looked_at_with_its_own_tools(tmp_path: Path) -> None:
+    """The script itself, on a tree of this machine's: what is pruned, hashed and listed."""
+    script = machine_state._SCRIPT
+    for program in ("dpkg-query", "systemctl list-units"):
+        script = script.replace(program, f"echo {program} #", 1)
+    for folder in ("log", "log2", "nodes/pve1", "nodes/pve2"):
+        (tmp_path / "etc" / folder).mkdir(parents=True)
+        (tmp_path / "etc" / folder / "lrm_status").write_text("b")
+    (tmp_path / "etc/a").write_text("a")
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units/masked.service").symlink_to("/dev/null")
+    (tmp_path / "etc/nodes/pve1/kept").write_text("c")
+    argv = [
+        "sh",
+        "-c",
+        script,
+        "witness",
+        f"{tmp_path}/etc",
+        f"{tmp_path}/etc {tmp_path}/absent",
+        f"{tmp_path}/units {tmp_path}/absent",
+        *("-path", f"{tmp_path}/etc/log", "-prune", "-o"),
+        *("-path", f"{tmp_path}/etc/nodes/*/lrm_status", "-prune", "-o"),
+    ]
+    looked = Local().run(argv)
+    assert looked.stderr == b""
+    parts = looked.text.split("\n== ")
+    files, content = parts[1], parts[2]
+    assert re.search(rf"^{tmp_path}/etc/a\tf 644 \d+:\d+ 1 \|[\d.]+ \d+$", files, re.MULTILINE)
+    seen = {line.split("\t")[0].removeprefix(f"{tmp_path}/etc") for line in files.split("\n")[1:]}
+    assert seen - {""} == {
+        *("/a", "/log2", "/log2/lrm_status"),
+        *("/nodes", "/nodes/pve1", "/nodes/pve1/kept", "/nodes/pve2"),
+    }
+    hashed = dict(line.split("  ", 1)[::-1] for line in content.splitlines()[1:] if line)
+    assert hashed.keys() == {
+        f"{tmp_path}/etc{path}" for path in ("/a", "/log2/lrm_status", "/nodes/pve1/kept")
+    }
+    units = next(part for part in parts if part.startswith("unit"))
+    assert f"\n{tmp_path}/units/masked.service\tl /dev/null\n" in units
+    assert hashed[f"{tmp_path}/etc/a"] == hashlib.sha256(b"a").hexdigest()
+
+
+def test_node_and_container_are_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    meet = threading.Barrier(2, timeout=10)
+
+    def record(on: Transport) -> dict[str, str]:
+        meet.wait()
+        if on.machine == "container 950":
+            raise FactError("container 950 could not be looked at")
+        return {"policy x": "enforce"}
+
+    monkeypatch.setattr(machine_state, "record", record)
+    with pytest.raises(FactError, match="container 950 could not be looked at"):
+        machine_state.both(Both(Machine({"/etc/pve/lxc/950.conf": ""})), 950)

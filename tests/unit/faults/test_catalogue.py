@@ -1,0 +1,157 @@
+"""The catalogue as data: well formed, complete over the scenarios, and cut to a third by a rule."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from faults.catalogue import FAULTS, chosen, killers, third
+from faults.fault import APPLIED, HEALTHY, PRELUDE, READY, Fault
+from faults.healthy import VARIATIONS, in_turn
+from faults.scenarios import read_only, scenarios
+from targets.errors import UsageError
+
+ROOT = Path(__file__).parents[3]
+#: Every id of the failure catalogue; F63 is tests/live/test_interruption.py's.
+FAILURES = (
+    *(f"F{n:02}" for n in range(1, 9)),
+    *(f"F{n}" for n in range(10, 24)),
+    *(f"F{n}" for n in range(30, 42)),
+    *(f"F{n}" for n in range(50, 55)),
+    *("F60", "F61", "F62", "F70", "F71", "F72"),
+)
+
+
+def ids(faults: tuple[Fault, ...]) -> list[str]:
+    return [fault.id for fault in faults]
+
+
+def test_ids_are_unique_and_there_are_enough() -> None:
+    assert [each for each, count in Counter(ids(FAULTS)).items() if count > 1] == []
+    assert len(FAULTS) >= 60
+
+
+def test_every_known_failure_is_a_fault_or_a_false_alarm() -> None:
+    known = {re.match(r"F\d+", each)[0] for each in ids(FAULTS)}  # type: ignore[index]
+    known |= {each.id for each in VARIATIONS}
+    assert [each for each in FAILURES if each not in known] == []
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+class TestEachFault:
+    def test_it_names_scenarios_that_there_are(self, fault: Fault) -> None:
+        assert fault.named
+        assert {*fault.named, *fault.also} <= set(scenarios())
+
+    def test_it_names_each_once(self, fault: Fault) -> None:
+        assert len(set(fault.named)) == len(fault.named)
+        assert not set(fault.also) & set(fault.red)
+
+    def test_what_is_left_open_could_be_asked(self, fault: Fault) -> None:
+        assert set(fault.also) <= set(fault.asked(everything=True))
+
+    def test_it_says_what_must_be_read(self, fault: Fault) -> None:
+        assert fault.words
+        assert all(word.strip() for word in (*fault.words, *fault.beside, *fault.because))
+        assert len(fault.beside) == max(len(fault.red) - 1, 0)
+
+    def test_what_is_undetermined_beside_it_has_to_name_the_cause(self, fault: Fault) -> None:
+        assert fault.because or len(fault.undetermined) <= 1
+
+    def test_it_is_valid_bash(self, fault: Fault) -> None:
+        for script in (fault.inject, fault.undo):
+            if isinstance(script, str):
+                text = PRELUDE + script
+                done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True)  # noqa: PLW1510
+                assert done.returncode == 0, done.stderr
+
+    def test_it_can_reach_what_it_names(self, fault: Fault) -> None:
+        assert set(fault.named) <= set(fault.asked())
+        assert fault.start in {HEALTHY, APPLIED, READY}
+
+    def test_one_that_only_looks_names_nothing_that_changes(self, fault: Fault) -> None:
+        assert not fault.look or set(fault.named) <= set(read_only())
+
+
+def test_every_scenario_is_killed_by_a_fault() -> None:
+    assert [title for title, by in killers().items() if not by] == []
+
+
+def test_every_fault_asks_what_changes_nothing_and_what_it_names_but_no_more() -> None:
+    fault = next(each for each in FAULTS if each.id == "F02")
+    assert set(fault.asked()) == {*read_only(), *fault.named}
+    everything = fault.asked(everything=True)
+    assert set(everything) > set(fault.asked())
+    assert not any(scenarios()[title].rehearses for title in everything)
+
+
+def test_a_fault_of_the_node_asks_nothing_that_looks_into_the_container_only() -> None:
+    fault = next(each for each in FAULTS if each.id == "F81")
+    assert all("node" in scenarios()[title].tags for title in fault.asked())
+
+
+def test_before_there_is_a_container_nothing_else_is_asked() -> None:
+    for fault in FAULTS:
+        if fault.start != HEALTHY:
+            assert set(fault.asked(everything=True)) == set(fault.named)
+
+
+def test_what_changes_nothing_is_asked_first() -> None:
+    order = [scenarios()[title].mutates for title in scenarios()]
+    assert order == sorted(order)
+    assert sum(order) < len(order) / 2
+
+
+def test_node_ids_are_those_of_the_features() -> None:
+    for each in scenarios().values():
+        path, _, name = each.nodeid.partition("::")
+        assert (ROOT / path).exists()
+        assert re.fullmatch(r"test_[a-z0-9_]+", name)
+
+
+def test_a_third_kills_every_scenario() -> None:
+    part = third()
+    assert all(killers(part).values())
+    assert len(part) <= len(FAULTS) * 0.4
+    assert ids(part) == [each for each in ids(FAULTS) if each in set(ids(part))]
+
+
+def test_a_third_prefers_what_turns_a_scenario_red_by_itself() -> None:
+    headlines = [fault.red[0] for fault in third() if fault.red]
+    could = {fault.red[0] for fault in FAULTS if fault.red}
+    assert set(headlines) == could
+    assert len(headlines) == len(could)  # and each by one fault only
+
+
+def test_faults_are_chosen_by_id_or_pattern() -> None:
+    assert chosen(()) == FAULTS
+    assert ids(chosen(["F16*", "F01"])) == ["F01", "F16", "F16-denied"]
+    with pytest.raises(UsageError, match="no fault is called 'F99'"):
+        chosen(["F01", "F99"])
+
+
+#: What is the node's own, or other containers'.
+_SHARED = re.compile(r"apparmor_parser|\$repository|\$file|(?<!inside )systemctl|/etc/apparmor")
+
+
+def test_the_real_targets_faults_are_in_the_container_or_its_configuration() -> None:
+    safe = [fault for fault in FAULTS if fault.safe]
+    assert len(safe) >= 10
+    for fault in safe:
+        assert isinstance(fault.inject, str)
+        assert not _SHARED.search(fault.inject + fault.undo), fault.id
+        assert not fault.look
+
+
+def test_false_alarms_are_taken_in_turn() -> None:
+    twenty = list(in_turn(20))
+    assert len(twenty) == 20
+    assert set(twenty) == set(VARIATIONS)
+    for each in VARIATIONS:
+        text = f"{PRELUDE}{each.make}\n{each.proof}"
+        done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True)  # noqa: PLW1510
+        assert done.returncode == 0, (each.id, done.stderr)

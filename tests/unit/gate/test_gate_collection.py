@@ -1,0 +1,128 @@
+"""Feature files are collected as they are, and what they must not say is a usage error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gate.lint import problems
+from gate.requirements import CATALOGUE, in_order
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.gate.conftest import Toy
+
+pytest_plugins = ["pytester"]
+
+_TWO = """
+@node
+Feature: Two
+  @req:VAL-2 @req:PRE-1 @mutates
+  Scenario: One thing
+    Then all is well
+  @req:VAL-3
+  Scenario: Another thing
+    Then all is well
+"""
+
+
+def test_scenarios_are_items_of_their_file(toy: Toy) -> None:
+    toy.text(_TWO)
+    seen = toy.run("--collect-only", "-q")
+    seen.stdout.fnmatch_lines(
+        ["features/toy.feature::test_one_thing", "features/toy.feature::test_another_thing"]
+    )
+    assert seen.ret == 0
+    assert not (toy.path / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["-k", "VAL-2"], "One thing"),
+        (["-k", "another"], "Another thing"),
+        (["-m", 'req(id="VAL-3")'], "Another thing"),
+        (["-m", "mutates and node"], "One thing"),
+        (["features/toy.feature::test_one_thing"], "One thing"),
+    ],
+)
+def test_scenarios_are_selected(toy: Toy, args: list[str], name: str) -> None:
+    toy.text(_TWO)
+    seen = toy.run(*args)
+    assert seen.ret == 0
+    assert [each["name"] for each in toy.results()] == [name]
+
+
+def test_requirements_come_in_the_order_of_the_plan(toy: Toy) -> None:
+    toy.text(_TWO)
+    toy.run()
+    [labels] = [each["labels"] for each in toy.results() if each["name"] == "One thing"]
+    assert [each["value"] for each in labels if each["name"] == "requirement"] == ["PRE-1", "VAL-2"]
+    assert {each["value"] for each in labels if each["name"] == "tag"} == {
+        *("PRE-1", "VAL-2", "mutates", "node")
+    }
+
+
+def test_the_catalogue_is_that_of_the_plan() -> None:
+    assert len(CATALOGUE) == 5 + 4 + 3 + 3 + 3 + 5
+    assert in_order({"VAL-1", "PRE-5", "NO-1"}) == ("PRE-5", "VAL-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("@node @mutate\nFeature: X\n Scenario: Y\n  Then all is well", 1, "@mutate: the tags are"),
+        ("Feature: X\n @req:VAL-9\n Scenario: Y\n  Then all is well", 2, "no such requirement"),
+        ("Feature: X\n Rule: R\n  @wip\n  Scenario: Y\n   Then all is well", 3, "@wip: the tags"),
+        (
+            'Feature: X\n Scenario Outline: Y\n  Then it is "<v>"\n @node\n Examples:\n |v|\n |1|',
+            4,
+            "examples carry no tags",
+        ),
+        ('Feature: X\n Scenario Outline: Y\n  Then the value is "<v>"', 2, "has no examples"),
+        ("Feature: X\n Scenario: Y\n  Given a target\n  When a skip in a When", 2, "has no Then"),
+        (
+            "Feature: X\n Scenario: Y\n  Then all is well\n Scenario: Y\n  Then all is well",
+            4,
+            'a second scenario is called "Y"',
+        ),
+        ("Feature: X\n Scenario: Y\n  Then all is well\n  Perhaps", 4, "expected"),
+        ("# nothing\n", 1, "no feature"),
+    ],
+)
+def test_what_a_feature_must_not_say(tmp_path: Path, text: str, line: int, says: str) -> None:
+    path = tmp_path / "x.feature"
+    path.write_text(text)
+    [problem] = problems(path)
+    assert problem.startswith(f"{path}:{line}: ")
+    assert says in problem
+
+
+def test_a_bad_feature_is_a_usage_error(toy: Toy) -> None:
+    toy.feature("Then all is well", name="good")
+    toy.feature("Then all is well", name="bad", tags="@wip")
+    seen = toy.run()
+    assert seen.ret == 2
+    seen.stderr.fnmatch_lines(["ERROR: *features/bad.feature:2: @wip: the tags are *"])
+    seen.stderr.no_fnmatch_line("*Traceback*")
+    assert toy.run("features/good.feature").ret == 0
+
+
+def test_a_name_that_is_shared_says_what_tells_its_rows_apart(toy: Toy) -> None:
+    toy.text(
+        'Feature: X\n Scenario Outline: Row\n  Then the value is "<v>"\n'
+        " Examples:\n |v|\n |help|\n |hello|"
+    )
+    toy.run()
+    assert {each["name"] for each in toy.results()} == {"Row [help]", "Row [hello]"}
+
+
+def test_other_tests_stay_what_they_are(toy: Toy) -> None:
+    toy.pytester.makepyfile(test_plain="def test_a(): pass\ndef test_b(): assert False")
+    seen = toy.run("test_plain.py")
+    seen.assert_outcomes(passed=1, failed=1)
+    seen.stdout.fnmatch_lines(["*FAILURES*"])
+    assert seen.ret == 1
+    assert not (toy.path / "reports").exists()

@@ -1,0 +1,80 @@
+"""What a reader is shown; and an explanation that cannot be had does not change the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gate import evidence
+from targets.batch import at_once
+from targets.errors import CommandFailed, FactError, RemediationError, TransportError
+from targets.transport import CommandResult, Local, Recorded
+
+FAILED = CommandResult(("lxc-info",), 1, b"", b"no such thing", "pve1", 0.0, 0.0)
+
+
+@evidence.explanation
+def why(error: Exception | None, *, what: str = "it") -> str:
+    """Say why."""
+    if error is not None:
+        raise error
+    return f"; {what} was stopped"
+
+
+def test_an_explanation_that_can_be_had_is_as_it_is() -> None:
+    assert why(None) == "; it was stopped"
+    assert why(None, what="that") == "; that was stopped"
+    assert (why.__name__, why.__doc__) == ("why", "Say why.")
+
+
+@pytest.mark.parametrize(
+    "error", [FactError("no log"), TransportError("gone"), CommandFailed(FAILED)]
+)
+def test_one_that_cannot_be_had_changes_no_verdict(error: RemediationError) -> None:
+    holds = False
+    with pytest.raises(AssertionError) as red:
+        assert holds, f"the guest is degraded{why(error)}"
+    assert str(red.value).startswith(f"the guest is degraded (why cannot be said: {error})")
+
+
+def test_a_mistake_of_ours_is_no_explanation() -> None:
+    with pytest.raises(ZeroDivisionError):
+        why(ZeroDivisionError())
+
+
+def test_several_commands_of_one_round_trip_are_shown_each_and_without_their_secrets() -> None:
+    heard: list[CommandResult] = []
+    settings = '{"auth": "c2VjcmV0"}'
+    asked = [("echo", settings), ("sh", "-c", "echo broken >&2; exit 4"), ("true",)]
+    at_once(Recorded(Local(), heard.append), asked)
+    (whole,) = heard
+    shown = evidence.transcript(replace(whole, argv=("pct", "exec", "950", "--", *whole.argv)))
+    head, *rest = shown.splitlines()
+    assert head.endswith(f"on localhost: 3 commands in one round trip, after {whole.seconds:.1f} s")
+    stars = '{"auth": "***"}'
+    assert rest == [
+        "# by way of: pct exec 950 --",
+        f"$ echo '{stars}'",
+        stars,
+        "$ sh -c 'echo broken >&2; exit 4'",
+        "# standard error:",
+        "broken",
+        "# exit code 4",
+        "$ true",
+    ]
+    assert "by way of" not in evidence.transcript(whole)
+
+
+def test_answers_that_cannot_be_read_are_not_shown_encoded() -> None:
+    heard: list[CommandResult] = []
+    at_once(Recorded(Local(), heard.append), [("echo", '{"auth": "c2VjcmV0"}'), ("true",)])
+    (whole,) = heard
+    cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
+    shown = evidence.transcript(replace(whole, stdout=cut_short, stderr=b"not running!\n"))
+    assert shown.splitlines()[-3:] == [
+        f"[{len(cut_short)} bytes, of which no command's answer can be read]",
+        "# standard error:",
+        "not running!",
+    ]
+    assert "eyJhdXRoI" not in shown

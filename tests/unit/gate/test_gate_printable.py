@@ -1,0 +1,112 @@
+"""A hostile string, sent through every exit of the gate."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.gate.conftest import Toy
+
+pytest_plugins = ["pytester"]
+
+OBEYED = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_MORE = r"""
+HOSTILE = (
+    "\x1b[2J\x1b]52;c;aGk=\x07\x9b31m\u202eevil\u2066\u200f\u061c\x00\x7f"
+    "\nverdict: compliant\rverdict: compliant\u2028verdict: compliant\x0bverdict: compliant"
+)
+
+
+@given("a hostile guest")
+def _(machine):
+    report.environment["Guest"] = HOSTILE
+    machine.run(["printf", "%s", HOSTILE.replace("\0", "") + "\udcff"])
+    print(HOSTILE)
+    evidence.say(HOSTILE)
+
+
+@then(parsers.parse("it {how}"))
+def _(how, request):
+    if how == "differs":
+        assert not "differs", HOSTILE
+    if how == "cannot be read":
+        raise errors.FactError(HOSTILE)
+    if how == "breaks":
+        raise ValueError(HOSTILE)
+    if how == "is skipped":
+        pytest.skip(HOSTILE)
+    if how == "needs what is not there":
+        request.getfixturevalue("absent")
+    if how == "cleans up badly":
+        request.addfinalizer(lambda: (_ for _ in ()).throw(errors.FactError(HOSTILE)))
+
+
+@pytest.fixture(scope="session")
+def absent():
+    raise errors.TransportError(HOSTILE)
+"""
+HOWS = (
+    *("holds", "differs", "cannot be read", "breaks", "is skipped", "needs what is not there"),
+    "cleans up badly",
+)
+
+
+def walk(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield key
+            yield from walk(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from walk(each)
+
+
+def hostile(toy: Toy) -> None:
+    toy.conftest(_MORE)
+    for how in HOWS:
+        toy.feature("Given a hostile guest", f"Then it {how}", name=how)
+
+
+def test_hostile_text_reaches_no_terminal_raw(toy: Toy) -> None:
+    hostile(toy)
+    for options in ((), ("-v", "-rA"), ("-v", "--full-trace")):
+        done = toy.run(*options, "--color=no")
+        said = done.stdout.str() + done.stderr.str()
+        assert "evil" in said
+        assert not OBEYED.search(said), ascii(said)
+        lines = [line for line in said.split("\n") if line.startswith("verdict: ")]
+        assert lines[-1].startswith("verdict: not compliant (1 compliant, 1 not compliant,")
+        if not options:
+            assert len(lines) == 1
+
+
+def test_hostile_text_reaches_no_file_raw(toy: Toy) -> None:
+    hostile(toy)
+    toy.run()
+    files = [path for path in (toy.path / "reports").rglob("*") if path.is_file()]
+    seen = ""
+    for path in files:
+        text = path.read_text()
+        seen += text
+        if path.suffix == ".json":
+            for each in walk(json.loads(text)):
+                assert not OBEYED.search(each), (path.name, ascii(each))
+        elif path.suffix == ".xml":
+            for element in ET.fromstring(text).iter():  # noqa: S314 - ours
+                told = "".join([element.text or "", *element.attrib.values()])
+                assert not OBEYED.search(told), ascii(told)
+        else:
+            assert not OBEYED.search(text), (path.name, ascii(text))
+    assert {path.suffix for path in files} >= {".json", ".xml", ".txt", ".properties"}
+    assert seen.count("evil") > len(HOWS)
+    [environment] = (toy.path / "reports").rglob("environment.properties")
+    assert not re.search("^verdict", environment.read_text(), re.MULTILINE)

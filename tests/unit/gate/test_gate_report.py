@@ -1,0 +1,266 @@
+"""Evidence hangs where it belongs, secrets stay out, and the report says where it is."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gate import report
+from gate.evidence import counted, redact, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.gate.conftest import Toy
+
+    Step = Callable[[dict[str, Any], str], dict[str, Any]]
+
+pytest_plugins = ["pytester"]
+
+
+def test_commands_hang_on_the_step_that_ran_them(toy: Toy, step: Step) -> None:
+    toy.feature("Given a target", "Then all is well")
+    toy.run()
+    [result] = toy.results()
+    [given] = toy.attached(step(result, "Given a target"))
+    [then] = toy.attached(step(result, "Then all is well"))
+    assert "$ echo given\ngiven\n" in given
+    assert "on localhost: exit code 3 after 0.0 s" in then
+    assert "UTC" in then
+    assert "\nthen\n# standard error:\ntoken=***\n" in then
+    assert "echo given" not in then
+    assert [each["name"] for each in step(result, "all is well")["steps"]] == [
+        "the driver is fuse-overlayfs"
+    ]
+
+
+def test_commands_of_fixtures_hang_on_the_set_up_and_the_scenario(toy: Toy) -> None:
+    toy.feature("Given a target", "Then all is well")
+    toy.run()
+    [container] = [each for each in toy.results("container") if "afters" in each]
+    [before], [after] = container["befores"], container["afters"]
+    assert (before["name"], after["name"]) == ("machine", "machine")
+    assert "$ echo set-up" in toy.attached(before)[0]
+    [result] = toy.results()
+    assert "$ echo clean-up" in toy.attached(result)[0]
+
+
+def test_steps_that_never_ran_are_shown(toy: Toy, step: Step) -> None:
+    toy.feature("Given a skip in a Given", "When a skip in a When", "Then all is well")
+    toy.run()
+    [result] = toy.results()
+    assert [each["status"] for each in result["steps"]] == ["skipped"] * 3
+    assert "skipped: no audit log here" in result["statusDetails"]["message"]
+
+
+def test_an_assertion_in_a_given_is_a_broken_step(toy: Toy, step: Step) -> None:
+    toy.feature("Given an assertion in a Given", "Then all is well")
+    toy.run()
+    [result] = toy.results()
+    assert step(result, "assertion")["status"] == "broken"
+
+
+def test_a_scenario_is_described(toy: Toy) -> None:
+    toy.text(
+        "Feature: Storage\n @req:VAL-2\n Scenario: The driver\n  In words.\n  Then all is well"
+    )
+    toy.run()
+    [result] = toy.results()
+    assert (
+        result["description"] == "**VAL-2** Docker's storage driver is fuse-overlayfs\n\nIn words."
+    )
+    assert {"name": "feature", "value": "Storage"} in result["labels"]
+
+
+def test_two_targets_have_two_histories(toy: Toy) -> None:
+    toy.conftest("""
+from dataclasses import dataclass
+@dataclass
+class Target:
+    host: str
+    ctid: int
+    noise: object
+TARGETS = [Target("pve1", 950, object()), Target("pve1", 951, object())]
+def pytest_generate_tests(metafunc):
+    ids = ["pve1-950", "pve1-951"]
+    metafunc.parametrize("target", TARGETS, ids=ids, indirect=True, scope="session")
+@pytest.fixture(scope="session")
+def target(request): return request.param
+""")
+    toy.feature("Then all is well")
+    toy.run()
+    before = {each["name"]: each["historyId"] for each in toy.results()}
+    assert set(before) == {"toy [950]", "toy [951]"}
+    assert len(set(before.values())) == 2
+    toy.conftest("\nTARGETS[0].noise = TARGETS[1].noise = 'other'\n")
+    toy.run()
+    assert {each["name"]: each["historyId"] for each in toy.results()} == before
+    shown = [
+        {one["name"]: one["value"] for one in each["parameters"] if one.get("mode") != "hidden"}
+        for each in toy.results()
+    ]
+    assert {"host": "pve1", "ctid": "951"} in shown
+
+
+def test_results_are_those_of_this_run(toy: Toy) -> None:
+    toy.feature("Then all is well", tags="@req:VAL-2")
+    toy.run()
+    toy.run()
+    assert len(toy.results()) == 1
+    junit = (toy.path / "reports" / "junit.xml").read_text()
+    assert junit.count('<property name="verdict" value="compliant" />') == 1
+    assert junit.count('<property name="requirement" value="VAL-2" />') == 1
+
+
+def test_results_go_where_they_are_asked_to(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    toy.run("--alluredir=kept", "--junitxml=kept.xml")
+    toy.run("--alluredir=kept", "--junitxml=kept.xml")
+    assert len(toy.results(at="kept")) == 2
+    assert not (toy.path / "reports").exists()
+    toy.run("--alluredir=kept", "--clean-alluredir", "-n2")
+    assert len(toy.results(at="kept")) == 1
+
+
+def test_the_junit_file_has_no_secrets(toy: Toy) -> None:
+    toy.conftest("\n@then('a leak')\ndef _(): raise ValueError('password=hunter2')\n")
+    toy.feature("Then a leak")
+    seen = toy.run("--color=yes")
+    assert seen.ret == 3
+    assert "hunter2" not in (toy.path / "reports" / "junit.xml").read_text()
+    assert "hunter2" not in str(toy.results())
+    assert "hunter2" not in seen.stdout.str()
+
+
+@pytest.fixture
+def renderer(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    def make(script: str | None) -> None:
+        monkeypatch.setattr(report, "_HOME", toy.path)
+        monkeypatch.setenv("PATH", str(toy.path / "bin"), prepend=":")
+        path = toy.path / "node_modules" / ".bin" / "allure"
+        path.parent.mkdir(parents=True)
+        if script is None:
+            monkeypatch.setattr(shutil, "which", lambda name: None)
+        else:
+            path.write_text(script)
+            path.chmod(0o755)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (None, "npm's allure is not installed"),
+        ("#!/bin/sh\necho no such option >&2; exit 1\n", "no such option"),
+        ("#!/nix/node\n", "No such file"),
+        ("#!/bin/sh\nexit 0\n", "no page"),
+    ],
+)
+def test_a_report_that_cannot_be_rendered_is_said_and_changes_nothing(
+    toy: Toy, renderer: Callable[[str | None], None], script: str | None, says: str
+) -> None:
+    renderer(script)
+    toy.feature("Then all is well")
+    seen = toy.run(report=True, apart=False)
+    assert seen.ret == 0
+    seen.stdout.fnmatch_lines([f"report: not rendered, *{says}*; results: reports/allure-results"])
+
+
+def test_the_report_is_one_file_that_calls_nobody(toy: Toy) -> None:
+    if report._allure() is None:
+        pytest.skip("npm's allure is not installed")
+    toy.feature("Then an assertion in a Then")
+    seen = toy.run(report=True, apart=False)
+    assert seen.ret == 1
+    seen.stdout.fnmatch_lines(["report: reports/report/index.html"])
+    page = (toy.path / "reports" / "report" / "index.html").read_text()
+    assert "Docker in unprivileged LXC" in page
+    assert "googletagmanager" not in page
+    written = {path.name for path in toy.path.iterdir()} - {"__pycache__"}
+    assert written == {"conftest.py", "features", "pytest.ini", "reports"}
+
+
+def test_report_holds_no_planted_secret_in_any_file(toy: Toy) -> None:
+    toy.conftest("""
+@pytest.fixture
+def leaking(machine):
+    machine.run(["sh", "-c", "echo API_KEY=hunter2; echo PGPASSWORD=hunter2 >&2"])
+    print("printed: token=hunter2")
+    raise errors.FactError("curl https://hunter2@host ended with 7")
+
+@given("what leaks")
+def _(leaking): raise NotImplementedError
+
+@then("a step leaks")
+def _(machine):
+    evidence.say("Bearer hunter2-hunter2")
+    assert False, "mysql --password=hunter2"
+""")
+    toy.feature("Given what leaks", "Then all is well", name="a")
+    toy.feature("Then a step leaks", name="b")
+    seen = toy.run()
+    assert seen.ret == 1
+    assert "hunter2" not in seen.stdout.str() + seen.stderr.str()
+    files = [path for path in (toy.path / "reports").rglob("*") if path.is_file()]
+    assert any("container" in path.name for path in files)
+    assert [path.name for path in files if b"hunter2" in path.read_bytes()] == []
+
+
+def test_existing_results_are_rendered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["report"])
+    assert report.main() == 2
+    assert "no results in reports/allure-results" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("mysql --password=hunter2 -u root", "mysql --password=*** -u root"),
+        ("login --token hunter2", "login --token ***"),
+        ("PASSWORD: hunter2", "PASSWORD: ***"),
+        ('{"password": "hunter2", "a": 1}', '{"password": "***", "a": 1}'),
+        ('password="hunter2 and more" x', 'password="***" x'),
+        (r'"{\"token\": \"hunter2\"}"', r'"{\"token\": \"***\"}"'),
+        ("password='hunter2', a='b'", "password='***', a='b'"),
+        ("Authorization: Bearer hunter2.x==\nHost: a", "Authorization: ***\nHost: a"),
+        (
+            "curl -H 'Authorization: PVEAPIToken=a@pam!b=hunter2' x",
+            "curl -H 'Authorization: ***' x",
+        ),
+        ('{"auths": {"r": {"auth": "aHVudGVyMg=="}}}', '{"auths": {"r": {"auth": "***"}}}'),
+        (r'"{\"auth\": \"aHVudGVyMg==\"}"', r'"{\"auth\": \"***\"}"'),
+        ("git clone https://me:hunter2@host/x", "git clone https://me:***@host/x"),
+        (
+            "a\n-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\nb",
+            "a\n-----BEGIN OPENSSH PRIVATE KEY-----***-----END OPENSSH PRIVATE KEY-----\nb",
+        ),
+        ("-----BEGIN PRIVATE KEY-----\nhunter2 cut", "-----BEGIN PRIVATE KEY-----***"),
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("Storage Driver: fuse-overlayfs", "Storage Driver: fuse-overlayfs"),
+        ('apparmor="DENIED" operation="mount"', 'apparmor="DENIED" operation="mount"'),
+    ],
+)
+def test_secrets_become_stars(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+
+
+def test_long_outputs_lose_their_middle() -> None:
+    assert shortened("a" * 20, 10) == "a" * 20
+    assert shortened("a" * 10 + "ü" * 7 + "b" * 10, 10) == (
+        "a" * 10 + "\n[... 14 bytes left out ...]\n" + "b" * 10
+    )
+
+
+def test_what_is_counted_has_the_right_number() -> None:
+    assert [counted(number, "scenario") for number in (0, 1, 2)] == [
+        *("0 scenarios", "1 scenario", "2 scenarios")
+    ]
+    assert counted(1, "entry", "entries") == "1 entry"
+    assert counted(2, "entry", "entries") == "2 entries"

@@ -1,0 +1,336 @@
+"""What a whole run ends with when it is not the scenarios that decide."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.unit.gate.conftest import Toy
+
+pytest_plugins = ["pytester"]
+
+_UNREACHABLE = """
+@pytest.fixture(scope="session", autouse=True)
+def target():
+    raise errors.TransportError("cannot reach root@pve1: connection refused")
+"""
+_NO_SUCH_TARGET = """
+@pytest.fixture(scope="session", autouse=True)
+def target():
+    raise errors.UsageError("there is no container 999 on pve1")
+"""
+
+
+@pytest.mark.parametrize("args", [(), ("-n2",)])
+def test_one_cause_is_told_once_and_first(toy: Toy, args: tuple[str, ...]) -> None:
+    for name in "abc":
+        toy.feature("Then all is well", name=name)
+    toy.conftest(_UNREACHABLE)
+    seen = toy.run(*args)
+    assert seen.ret == 3
+    said = [line for line in seen.outlines if line and "node" not in line and "worker" not in line]
+    assert said == [
+        "cannot reach root@pve1: connection refused",
+        "3 scenarios undetermined: see above",
+        "verdict: undetermined (3 undetermined)",
+        "results: reports/allure-results",
+    ]
+    results = toy.results()
+    assert sorted(each["name"] for each in results) == ["a", "b", "c"]
+    assert {each["status"] for each in results} == {"broken"}
+    assert {each["statusDetails"]["message"] for each in results} == {said[0]}
+
+
+def test_what_could_be_judged_is_listed_beside_a_cause_told_at_once(toy: Toy) -> None:
+    toy.conftest("""
+@pytest.fixture(scope="session")
+def container():
+    raise errors.TransportError("container 950 did not start")
+
+@given("the container")
+def _(container):
+    raise NotImplementedError
+""")
+    toy.feature("Then all is well", name="a")
+    for name in "bc":
+        toy.feature("Given the container", "Then all is well", name=name)
+    toy.feature("Then all is well", name="d")
+    seen = toy.run()
+    assert seen.ret == 3
+    said = [" ".join(line.split()) for line in seen.outlines if line.strip()]
+    assert [re.sub(r" [0-9]\.[0-9] s$", "", line) for line in said][:8] == [
+        *("Toy", "a compliant", "b undetermined", "container 950 did not start", "d compliant"),
+        *("requirement scenario verdict evidence", "a compliant the driver is fuse-overlayfs"),
+        "d compliant the driver is fuse-overlayfs",
+    ]
+    seen.stdout.fnmatch_lines(
+        ["2 scenarios undetermined: see above", "verdict: undetermined (2 compliant, 2 *)"]
+    )
+    assert seen.stdout.str().count("did not start") == 1
+
+
+def test_several_causes_are_told_at_once_and_by_their_scenarios(toy: Toy) -> None:
+    toy.conftest("""
+@pytest.fixture(scope="session", params=["pve1", "pve2"])
+def target(request):
+    raise errors.TransportError(f"cannot reach root@{request.param}")
+""")
+    toy.feature("Then all is well", name="a")
+    toy.feature("Then all is well", name="b")
+    seen = toy.run()
+    assert [line.strip() for line in seen.outlines if line][:7] == [
+        *("cannot reach root@pve1", "cannot reach root@pve2"),
+        *("2 scenarios undetermined:", "cannot reach root@pve1"),
+        *("2 scenarios undetermined:", "cannot reach root@pve2"),
+        "verdict: undetermined (4 undetermined)",
+    ]
+
+
+@pytest.mark.parametrize("args", [(), ("-n2",)])
+def test_a_bad_target_is_a_usage_error_told_once(toy: Toy, args: tuple[str, ...]) -> None:
+    for name in "abc":
+        toy.feature("Then all is well", name=name)
+    toy.conftest(_NO_SUCH_TARGET)
+    seen = toy.run(*args)
+    assert seen.ret == 2
+    seen.stdout.fnmatch_lines(["usage: there is no container 999 on pve1"])
+    assert seen.stdout.str().count("no container 999") == 1
+
+
+@pytest.mark.parametrize("args", [("-k", "nix"), ("-m", "mutates"), ("-n1", "-k", "nix")])
+def test_nothing_selected_is_not_a_pass(toy: Toy, args: tuple[str, ...]) -> None:
+    toy.feature("Then all is well")
+    seen = toy.run(*args)
+    assert seen.ret == 3
+    seen.stdout.fnmatch_lines(
+        ["undetermined: no scenario was run (1 deselected): nothing was judged"]
+    )
+
+
+def test_nothing_there_is_not_a_pass(toy: Toy) -> None:
+    (toy.path / "features").mkdir()
+    seen = toy.run()
+    assert seen.ret == 3
+    seen.stdout.fnmatch_lines(["undetermined: no scenario was run: nothing was judged"])
+
+
+def test_what_is_deselected_is_counted(toy: Toy) -> None:
+    toy.feature("Then all is well", name="a")
+    toy.feature("Then all is well", name="b")
+    seen = toy.run("-k", "test_a")
+    assert seen.ret == 0
+    seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant, 1 deselected)"])
+
+
+def test_a_scenario_without_a_result_makes_the_run_incomplete(toy: Toy) -> None:
+    toy.feature("Then an error in a Then", name="a")
+    toy.feature("Then all is well", name="b")
+    seen = toy.run("-x")
+    assert seen.ret == 6
+    seen.stdout.fnmatch_lines(["* b * no result *", "verdict: incomplete *"])
+    assert "stopping" not in seen.stdout.str()
+    [said] = toy.results("globals")
+    assert said["errors"][0]["message"] == "b: not run: stopped after the first failure (-x)"
+
+
+@pytest.mark.parametrize("where", ["step", "report"])
+def test_an_interrupted_run_says_so_and_what_did_not_run(toy: Toy, where: str) -> None:
+    toy.feature("Then all is well", name="a")
+    if where == "step":
+        toy.feature("Then an interrupt in a Then", name="b")
+    else:  # where other plugins' wrappers are, too
+        toy.feature("Then an error in a Then", name="b")
+        toy.conftest("""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    if item.name == "test_b" and call.when == "call":
+        raise KeyboardInterrupt
+""")
+    for name in "cd":
+        toy.feature("Then all is well", name=name)
+    seen = toy.run()
+    assert seen.ret == 130
+    seen.stdout.fnmatch_lines(
+        [
+            "*! KeyboardInterrupt !*",
+            "* a * compliant *",
+            "* b * no result * interrupted while it ran",
+            "b: no result*",
+            "2 scenarios have no result:",
+            "  interrupted before it ran",
+            "verdict: interrupted (1 compliant, 3 no result)",
+        ],
+    )
+    seen.stdout.no_fnmatch_line("* c *")
+    assert len(seen.outlines) < 30
+    assert not seen.errlines
+
+
+def test_an_interrupt_before_anything_is_known(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    toy.conftest("\ndef pytest_collection(): raise KeyboardInterrupt\n")
+    seen = toy.run()
+    assert seen.ret == 130
+    seen.stdout.fnmatch_lines(["interrupted: no scenario was run: nothing was judged"])
+
+
+def test_an_interrupt_while_the_report_is_made(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    toy.conftest("\ndef interrupted(_): raise KeyboardInterrupt\nreport.publish = interrupted\n")
+    seen = toy.run()
+    assert (seen.ret, seen.errlines) == (130, ["interrupted"])
+    seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant)"])
+
+
+def test_who_was_not_asked_after_the_first_failure_is_counted(toy: Toy) -> None:
+    toy.feature("Then an error in a Then", name="a")
+    for name in "bc":
+        toy.feature("Then all is well", name=name)
+    seen = toy.run("-x")
+    assert seen.ret == 6
+    seen.stdout.fnmatch_lines(
+        ["2 scenarios have no result:", "  not run: stopped after the first failure (-x)"]
+    )
+    seen.stdout.no_fnmatch_line("* b *")
+
+
+def test_a_file_that_cannot_be_read_makes_the_run_incomplete(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    (toy.path / "features" / "test_broken.py").write_text("import nix_da")
+    seen = toy.run()
+    assert seen.ret == 6
+    seen.stdout.fnmatch_lines(["*nix_da*"])
+
+
+def test_an_ordinary_test_beside_the_scenarios_counts(toy: Toy) -> None:
+    toy.feature("Then all is well")
+    (toy.path / "features" / "test_plain.py").write_text("def test(): assert False")
+    assert toy.run().ret == 1
+
+
+@pytest.mark.parametrize("args", [("features/nix.feature",), ("-m", "a b"), ("-k", "(")])
+def test_a_bad_command_line_is_a_usage_error(toy: Toy, args: tuple[str, ...]) -> None:
+    toy.feature("Then all is well")
+    seen = toy.run(*args)
+    assert seen.ret == 2
+    seen.stderr.fnmatch_lines(["ERROR: *"])
+    seen.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_a_target_that_is_none_ends_the_collection(toy: Toy) -> None:
+    toy.feature("Then all is well", name="a")
+    toy.feature("Then all is well", name="b")
+    toy.conftest("\ndef pytest_generate_tests(): raise errors.UsageError('no such target')\n")
+    seen = toy.run()
+    assert seen.ret == 2
+    assert seen.errlines == ["ERROR: no such target"]
+    assert not [line for line in seen.outlines if line]
+
+
+@pytest.mark.parametrize(
+    ("sink", "why"),
+    [
+        ("/dev/full", "the output cannot be written: No space left"),
+        ("", "standard output cannot be written: Broken pipe"),
+    ],
+)
+def test_output_that_cannot_be_written_is_no_verdict(toy: Toy, sink: str, why: str) -> None:
+    toy.feature("Then all is well")
+    reads, writes = os.pipe() if not sink else (os.open(sink, os.O_RDONLY), os.open(sink, 1))
+    os.close(reads)
+    argv = [sys.executable, "-m", "pytest", "--no-report"]
+    seen = subprocess.run(argv, cwd=toy.path, stdout=writes, stderr=subprocess.PIPE, check=False)
+    os.close(writes)
+    assert seen.returncode == 3
+    assert seen.stderr.decode().startswith(f"error: {why}")
+    assert seen.stderr.count(b"\n") == 1
+
+
+def test_a_line_in_between_breaks_no_line(toy: Toy) -> None:
+    toy.conftest("""
+@then("it takes a while")
+def _(request):
+    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        request.config.pluginmanager.get_plugin("terminalreporter").write_line("    booting")
+""")
+    toy.feature("Then all is well", name="a")
+    toy.feature("Then it takes a while")
+    seen = toy.run()
+    begun, between, ended = [line.split() for line in seen.outlines[3:6]]
+    assert (begun, between, ended[:2]) == (["toy"], ["booting"], ["toy", "compliant"])
+
+
+def test_what_is_said_before_the_first_verdict_comes_first(toy: Toy) -> None:
+    toy.conftest("""
+@pytest.fixture(scope="session", autouse=True)
+def booted(request):
+    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        request.config.pluginmanager.get_plugin("terminalreporter").write_line("    booting")
+""")
+    toy.feature("Then all is well")
+    said = [line.split() for line in toy.run().outlines if line]
+    assert [words[:2] for words in said][:3] == [["booting"], ["Toy"], ["toy", "compliant"]]
+
+
+def test_workers_only_report(toy: Toy) -> None:
+    toy.feature("Then all is well", name="a")
+    toy.feature("Then an assertion in a Then", name="b")
+    seen = toy.run("-n2")
+    assert seen.ret == 1
+    seen.stdout.fnmatch_lines(["verdict: not compliant (1 compliant, 1 not compliant)"])
+    assert {each["status"] for each in toy.results()} == {"passed", "failed"}
+    environment = (toy.path / "reports/allure-results/environment.properties").read_text()
+    assert "Kernel\\ (node)=6.12 = new" in environment
+
+
+def test_a_worker_that_crashes_leaves_a_scenario_without_result(toy: Toy) -> None:
+    toy.feature("Then a crash in a Then", name="a")
+    toy.feature("Then all is well", name="b")
+    seen = toy.run("-n1")
+    assert seen.ret == 6
+    seen.stdout.fnmatch_lines(["* a * no result *", "verdict: incomplete *"])
+
+
+def test_no_colour_without_a_terminal(toy: Toy) -> None:
+    toy.feature("Then an assertion in a Then")
+    assert "\x1b" not in toy.run().stdout.str()
+    assert "\x1b[" in toy.run("--color=yes").stdout.str()
+
+
+_FAR = """
+@pytest.fixture(scope="session")
+def far():
+    raise errors.TransportError("cannot reach root@pve1: " + "nobody-answers/there " * 9 + "end")
+
+@given("what is far")
+def _(far): raise NotImplementedError
+"""
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_cause_that_is_told_at_once_is_broken_between_words(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    toy.conftest(_FAR)
+    if not alone:
+        toy.feature("Then all is well", name="a")
+    toy.feature("Given what is far", "Then all is well", name="b")
+    said = toy.run().outlines
+    assert max(map(len, said)) <= 80
+    words = " ".join(said).split()
+    assert words.count("nobody-answers/there") == 9
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_lines_fit(toy: Toy, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    toy.feature("Then all is well", name="A long name of a scenario " + "that goes on and on " * 5)
+    lines = toy.run().stdout.lines
+    assert max(map(len, lines)) <= columns

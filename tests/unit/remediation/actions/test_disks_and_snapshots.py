@@ -1,0 +1,297 @@
+"""Disks and snapshots that came or went since ``apply`` stay; what the plan had set comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.guest.pct.config import Config, Section, parse, serialise
+from remediation.docker_in_lxc import PROFILE
+from targets.errors import FactError, Meddled
+from tests.doubles.death import Death, Died
+from tests.doubles.states import Laid
+from tests.doubles.world import World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Change = Callable[[Config], Config]
+
+#: Not as pct writes it: ``features`` and a profile are not in its order, a blank line is between.
+BEFORE = b"""#of ours: 5% \xc3\xbc
+arch: amd64
+lxc.cap.drop: mknod
+lxc.apparmor.profile: generated
+mp1: local:950/two.raw,mp=/two
+
+rootfs: local:950/one.raw,size=8G
+features: nesting=1,mount=nfs
+
+[old]
+arch: amd64
+features: mount=nfs
+"""
+
+
+def _current(**keys: str | None) -> Change:
+    return lambda conf: replace(conf, current=conf.current.with_keys(**keys))
+
+
+def _described(conf: Config) -> Config:
+    """The older snapshot's description is changed."""
+    old = conf.snapshots["old"].with_option("description", "before it: all")
+    return replace(conf, snapshots={**conf.snapshots, "old": old})
+
+
+CHANGES: dict[str, Change] = {
+    "snapshot": lambda conf: conf.with_snapshot("new", 1, "of today"),
+    "resize": _current(rootfs="local:950/one.raw,size=16G"),
+    "new disk": _current(mp0="local:950/three.raw,mp=/three"),
+    "disk gone": _current(mp1=None, unused0="local:950/two.raw"),
+    "snapshot gone": lambda conf: conf.without_snapshot("old"),
+    "snapshot described": _described,
+}
+
+
+def by_pct(it: World, *changes: Change) -> None:
+    """Change the configuration as pct does, which writes the whole file anew."""
+    path = it.folder / "here/config"
+    conf = read(it)
+    for change in changes:
+        conf = change(conf)
+    path.write_bytes(serialise(conf).encode(errors="surrogateescape"))
+
+
+def read(it: World) -> Config:
+    return _read((it.folder / "here/config").read_bytes())
+
+
+def _read(content: bytes) -> Config:
+    return parse("950", content.decode(errors="surrogateescape"))[0]
+
+
+def applied(folder: Path, *, running: bool = False) -> World:
+    it = world(str(folder), Laid(content=BEFORE, mode=0o640, nanoseconds=9), running=running)
+    it.plan().apply()
+    return it
+
+
+def is_back(it: World, change: Change, *, running: bool) -> None:
+    """As if the change had been made without the plan; a new snapshot is of when it was made."""
+    assert read(it).current == change(_read(BEFORE)).current
+    snapshots = change(_read(BEFORE)).snapshots
+    assert {**read(it).snapshots, "new": None} == {**snapshots, "new": None}
+    config = (it.folder / "here/config").read_bytes()
+    assert it.node.effective == (repr(config) if running else None)
+    assert it.plan().rollback() == []
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_they_are_no_meddling_and_stay(tmp_path: Path, change: Change, running: bool) -> None:
+    it = applied(tmp_path, running=running)
+    by_pct(it, change)
+    theirs = read(it).snapshots
+    told: list[str] = []
+    (options,) = replace(it.plan(), tell=told.append).rollback()
+    assert read(it).snapshots == theirs
+    assert "disks or snapshots changed since" in options.reason
+    assert told[-1] == f"container 950: {options.reason}"
+    assert (tmp_path / "here/config").stat().st_mode & 0o7777 == 0o640
+    is_back(it, change, running=running)
+
+
+def test_a_second_rollback_changes_nothing(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=BEFORE), running=False)
+    step = it.step()
+    before = step.action.capture(step.on)
+    step.action.apply(step.on)
+    by_pct(it, CHANGES["snapshot"])
+    assert not step.action.restored(step.on, before)
+    step.action.rollback(step.on, before)
+    assert step.action.restored(step.on, before)
+    once = it.look()
+    step.action.rollback(step.on, before)
+    assert it.look() == once
+
+
+def test_as_pct_writes_it_at_its_start_it_is_back_as_well(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=BEFORE), running=False)
+    step = it.step()
+    before = step.action.capture(step.on)
+    step.action.apply(step.on)
+    by_pct(it, CHANGES["resize"])
+    step.action.rollback(step.on, before)
+    by_pct(it)
+    assert step.action.restored(step.on, before)
+    it.node.start()
+    assert not step.action.restored(step.on, before)
+
+
+def test_what_was_taken_out_by_hand_is_back(tmp_path: Path) -> None:
+    it = applied(tmp_path)
+    by_pct(it, CHANGES["snapshot"])
+    by_hand = replace(read(it), current=CHANGES["snapshot"](_read(BEFORE)).current)
+    by_pct(it, lambda _: by_hand)
+    once = it.look()
+    it.plan().rollback()
+    assert it.look() == once
+    is_back(it, CHANGES["snapshot"], running=False)
+
+
+def test_a_file_that_pct_wrote_anew_comes_back_byte_for_byte(tmp_path: Path) -> None:
+    """A backup takes a snapshot and removes it; all of the file is then in another order."""
+    it = world(str(tmp_path), Laid(content=BEFORE, nanoseconds=9), running=True)
+    before = it.look()
+    it.plan().apply()
+    by_pct(it, CHANGES["snapshot"], lambda conf: conf.without_snapshot("new"))
+    (options,) = it.plan().rollback()
+    assert it.look() == before
+    assert options.reason == "as before"
+
+
+@pytest.mark.parametrize("change", [CHANGES["resize"], lambda conf: conf], ids=["a disk", "none"])
+def test_somebodys_own_edit_is_meddling(tmp_path: Path, change: Change) -> None:
+    it = applied(tmp_path)
+    by_pct(it, change, _current(memory="1024"))
+    before = it.look()
+    with pytest.raises(Meddled, match="was changed") as caught:
+        it.plan().rollback()
+    assert b"memory: 1024" in caught.value.changes["container 950"].is_
+    assert it.look() == before
+    theirs = (tmp_path / "here/config").read_bytes()
+    it.plan().rollback(force=True)
+    (copy,) = (tmp_path / "journal/kept").iterdir()
+    assert copy.read_bytes() == theirs
+    if change is CHANGES["resize"]:
+        is_back(it, lambda conf: _current(memory="1024")(change(conf)), running=False)
+    else:
+        assert (tmp_path / "here/config").read_bytes() == BEFORE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "#another comment",
+        "lxc.cap.drop: sys_admin",
+        "lxc.cap.drop: mknod",
+        "what nobody can read",
+        "onboot: 1",
+        "features: nesting=1",
+    ],
+)
+def test_each_line_of_somebodys_is_meddling_beside_a_disk(tmp_path: Path, line: str) -> None:
+    it = applied(tmp_path)
+    by_pct(it, CHANGES["resize"])
+    path = tmp_path / "here/config"
+    current, _, sections = path.read_bytes().partition(b"\n\n[")
+    path.write_bytes(current + f"\n{line}\n\n[".encode() + sections)
+    with pytest.raises(Meddled, match="was changed"):
+        it.plan().rollback()
+
+
+def test_another_mode_is_meddling_and_stays_with_force(tmp_path: Path) -> None:
+    it = applied(tmp_path)
+    by_pct(it, CHANGES["resize"])
+    (tmp_path / "here/config").chmod(0o600)
+    with pytest.raises(Meddled, match="mode 640 -> 600"):
+        it.plan().rollback()
+    it.plan().rollback(force=True)
+    assert (tmp_path / "here/config").stat().st_mode & 0o7777 == 0o600
+    is_back(it, CHANGES["resize"], running=False)
+
+
+def test_what_waits_for_the_next_start_is_no_disk(tmp_path: Path) -> None:
+    """It is somebody's change: told, and with force gone, and kept in the copy."""
+    it = applied(tmp_path)
+    pending = Section({"mp0": "local:8,mp=/three", "features": "nesting=0"})
+    by_pct(it, lambda conf: replace(conf, pending=pending))
+    with pytest.raises(Meddled, match="was changed"):
+        it.plan().rollback()
+    it.plan().rollback(force=True)
+    assert (tmp_path / "here/config").read_bytes() == BEFORE
+
+
+def test_what_waits_beside_a_new_disk_does_not_bring_the_plans_options_again(
+    tmp_path: Path,
+) -> None:
+    it = applied(tmp_path)
+    pending = Section({"memory": "1024", "features": "nesting=0"})
+    by_pct(it, CHANGES["resize"], lambda conf: replace(conf, pending=pending))
+    it.plan().rollback(force=True)
+    assert read(it).pending == Section({"memory": "1024"})
+    is_back(it, CHANGES["resize"], running=False)
+
+
+def test_applied_again_over_a_snapshot_all_of_it_comes_back(tmp_path: Path) -> None:
+    it = applied(tmp_path)
+    by_pct(it, CHANGES["snapshot"], _current(features="mount=nfs"))
+    it.plan().apply()
+    with pytest.raises(Meddled):  # between the two, somebody took the features
+        it.plan().rollback()
+    it.plan().rollback(force=True)
+    is_back(it, CHANGES["snapshot"], running=False)
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_killed_at_any_command_it_comes_back_beside_a_snapshot(running: bool, back: bool) -> None:
+    """Taken after ``apply``, or after a run of it that was killed."""
+    whole, change = Death(), CHANGES["snapshot"]
+    with TemporaryDirectory() as name:
+        it = world(name, Laid(content=BEFORE), running=running)
+        it.plan(Death() if back else whole).apply()
+        if back:
+            by_pct(it, change)
+            it.plan(whole).rollback()
+    ways = list(whole.ways())
+    assert len(ways) > 8
+    for way in ways:
+        with TemporaryDirectory() as name:
+            it = world(name, Laid(content=BEFORE), running=running)
+            if back:
+                it.plan().apply()
+                by_pct(it, change)
+            dying = it.plan(Death(*way))
+            with pytest.raises(Died):
+                dying.rollback() if back else dying.apply()
+            if not back:
+                by_pct(it, change)
+            it.plan().rollback()
+            assert read(it).current == change(_read(BEFORE)).current, way
+            assert [path.name for path in (it.folder / "here").iterdir()] == ["config"]
+            assert (it.node.effective is not None) is running
+            assert PROFILE not in (it.node.effective or "").partition("[new]")[0]
+            assert it.plan().rollback() == []
+
+
+def test_what_waited_before_the_plan_stops_it_before_anything_is_changed(tmp_path: Path) -> None:
+    """Its restart would bring that into effect, and Proxmox would take it out of the file."""
+    waits = Laid(content=b"arch: amd64\n\n[pve:pending]\nmemory: 1024\n")
+    it = world(str(tmp_path), waits, running=True)
+    before = it.look()
+    for of in (it.plan().drifts, it.plan().apply):
+        with pytest.raises(FactError, match="wait for its next start"):
+            of()
+    assert it.look() == before
+    assert it.plan().journal.entries() == []
+
+
+def test_of_a_run_that_found_something_waiting_and_was_cut_off_what_was_there_is_known(
+    tmp_path: Path,
+) -> None:
+    """It was set between the look and the change, which was then refused."""
+    it = world(str(tmp_path), Laid(content=b"[pve:pending]\nmemory: 1024\n"), running=False)
+    step = it.step()
+    image = step.action.capture(step.on)
+    it.plan().journal.record([(step.action.id, step.place, image)])
+    path = tmp_path / "here/config"
+    path.write_bytes(b"onboot: 1\n" + path.read_bytes())
+    with pytest.raises(Meddled, match="was changed"):
+        it.plan().rollback()
+    it.plan().rollback(force=True)
+    assert path.read_bytes() == b"[pve:pending]\nmemory: 1024\n"

@@ -1,0 +1,587 @@
+"""Docker where there was none: what comes with it goes again, and nothing of the user's does."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation.actions import docker_package, package, storage_driver
+from remediation.actions.docker_package import Engine, EngineState, is_in_the_kernel
+from remediation.actions.package import Package, PackageState
+from remediation.actions.storage_driver import StorageDriver
+from remediation.docker_in_lxc import daemon_json
+from targets.errors import CommandFailed, FactError, RemediationError
+from targets.transport import Base, CommandResult, Local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ACTION = Engine("Docker is installed", "Docker is installed", "STEP-3.1", ("fuse-overlayfs",))
+APT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"]
+APT += ["-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"]
+APT += ["-o", "DPkg::Options::=--force-confold"]
+BESIDE = ("docker-cli", "ca-certificates")
+_SCRIPTS = {"list", "unmount", "held", "restore", "remove", "empty"}
+
+_SCRIPT = "usr/share/docker.io/contrib/nuke-graph-directory.sh"
+
+
+class Guest(Base):
+    """A container's apt, dpkg, groups and systemd; its files are real, below a folder.
+
+    As Debian's docker.io does, a purge destroys all of ``/var/lib/docker`` with the script that
+    the removal puts there, and starting Docker makes directories.
+    """
+
+    machine = "container 950"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.release = {
+            "docker.io": ["adduser", "containerd", "runc"],
+            "docker-cli": [],
+            "ca-certificates": [],
+            "fuse-overlayfs": ["adduser", "fuse3"],
+        }
+        self.conflicts: list[str] = []
+        self.status: dict[str, str] = {}
+        self.groups: set[str] = set()
+        self.shadow: set[str] = set()
+        self.lists = True
+        self.foreign = ""
+        self.settings: set[str] = set()  # of those that a purge deletes, what is there
+        self.edited: list[str] = []  # of these, what is not as its package brought it
+        self.dies_after = -1
+        self.ran: list[list[str]] = []
+
+    @property
+    def docker(self) -> bool:
+        return self.status.get("docker.io") == "ii"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        words = list(argv)
+        if self.dies_after == 0:
+            raise RemediationError("cut off")
+        self.dies_after -= 1
+        if words[3:] == ["at once"]:  # then one by one
+            return CommandResult(tuple(words), 1, b"", b"", self.machine, 0.0, 0.0)
+        self.ran.append(words)
+        if words[:2] == ["sh", "-c"] and words[3:4] and words[3] in _SCRIPTS:
+            return Local().run(words, stdin=stdin)
+        if words[0] in {"rm", "mv", "find", "test"} or words[:3] == ["env", "LC_ALL=C", "tar"]:
+            return Local().run(words, stdin=stdin)
+        code, out = self.answer(words)
+        return CommandResult(tuple(words), code, out.encode(), b"", self.machine, 0.0, 0.0)
+
+    def read(self, path: str) -> bytes | None:
+        return Path(path).read_bytes() if Path(path).exists() else None
+
+    def answer(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911, PLR0912 - a table
+        match words:
+            case ["sh", "-c", docker_package._TRACES, "traces", name, *paths]:
+                known = {"group": self.groups, "gshadow": self.shadow}
+                traces = [db for db, names in known.items() if name in names]
+                traces += [path for path in paths if Path(path).exists()]
+                return 0, "".join(f"{trace}\n" for trace in traces)
+            case ["groupadd", "--system", name]:
+                assert name not in self.groups
+                self.add_group(name)
+                return 0, ""
+            case ["groupdel", name]:
+                self.groups.remove(name)
+                self.shadow.discard(name)
+                return 0, ""
+            case ["sh", "-c", "command -v dockerd"]:
+                found = self.foreign or ("/usr/sbin/dockerd" if self.docker else "")
+                return (0, f"{found}\n") if found else (127, "")
+            case ["systemctl", "is-enabled", "docker"]:
+                return (0, "enabled\n") if self.docker or self.foreign else (1, "not-found\n")
+            case ["systemctl", "is-active", "-q", "docker" | "docker.socket"]:
+                return (0, "") if self.docker or self.foreign else (3, "")
+            case ["systemctl", "stop", *_] if not self.docker:
+                return 5, ""
+            case ["systemctl", *_]:
+                return 0, ""
+            case ["sh", "-c", script] if "docker info" in script:
+                return (0, "fuse-overlayfs\n") if self.docker or self.foreign else (3, "")
+            case ["sh", "-c", script] if "docker ps -" in script:
+                return (0, "") if self.docker or self.foreign else (3, "")
+            case ["docker", *_]:
+                assert self.docker or self.foreign, "asked, it would be started"
+                return 0, "fuse-overlayfs\n"
+            case ["dpkg-query", "-W", "-f", _, *names]:
+                known = [name for name in names if self.status.get(name)]
+                return int(known != names), "".join(f"{x} {self.status[x]} \n" for x in known)
+            case ["dpkg", "--set-selections"]:
+                return 0, ""
+            case ["sh", "-c", package._THERE, "there", *paths]:
+                return 0, "".join(f"{path}\n" for path in paths if path in self.settings)
+            case ["sh", "-c", package._EDITED, "edited", *_]:
+                return 0, "".join(f"{path}\n" for path in self.edited if self.docker)
+            case ["sh", "-c", storage_driver._TELLS]:
+                return 0, ""
+        assert words[: len(APT)] == APT, words
+        return self.apt(words[len(APT) :])
+
+    def apt(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911 - a table
+        match words:
+            case ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-s", *rest]:
+                return self.apt(["-s", *rest])
+            case ["update"]:
+                self.lists = True
+                return 0, ""
+            case ["-s", "install", "--no-install-recommends", "--no-upgrade", *names]:
+                if not self.lists or not set(names) <= set(self.release):
+                    return 100, ""
+                gone = "".join(f"Remv {name} [1.0]\n" for name in self.conflicts)
+                return 0, gone + "".join(
+                    f"Inst {x} (1.0 Debian:13 [all])\n" for x in self.new(names)
+                )
+            case ["install", "--no-install-recommends", "--no-upgrade", *names]:
+                for name in self.new(names):
+                    self.status[name] = "ii"
+                self.add_group("docker")
+                self.lay(_SCRIPT)
+                self.lay("var/lib/docker/image/fuse-overlayfs/repositories.json")
+                self.lay("var/lib/docker/volumes/metadata.db")
+                self.lay("var/lib/containerd/opt/file")
+                self.lay("etc/docker/key.json")
+                (self.root / "etc/cni/net.d").mkdir(parents=True, exist_ok=True)
+                return 0, ""
+            case ["-s", "install", "--reinstall", "--no-install-recommends", *names]:
+                return 0, "".join(f"Inst {name} [1.0] (1.0 Debian:13)\n" for name in names)
+            case ["-o", "DPkg::ConfigurePending=false", "install", "--reinstall", _, *names]:
+                self.status |= dict.fromkeys(names, "iU")
+                self.lay(_SCRIPT)
+                return 0, ""
+            case ["-s", "purge" | "remove", *names]:
+                return 0, "".join(f"Purg {name} [1.0]\n" for name in self.with_users(names))
+            case ["purge" | "remove" as verb, *names]:
+                return self.take_away(verb, names)
+        raise AssertionError(words)
+
+    def new(self, names: list[str]) -> list[str]:
+        wanted = [each for name in names for each in (*self.release[name], name)]
+        return [name for name in dict.fromkeys(wanted) if self.status.get(name, "") != "ii"]
+
+    def with_users(self, names: list[str]) -> list[str]:
+        users = {x for x, needs in self.release.items() if set(needs) & set(names)}
+        users = {name for name in users if self.status.get(name) == "ii"}
+        return sorted({*names, *users})
+
+    def take_away(self, verb: str, names: list[str]) -> tuple[int, str]:
+        names = self.with_users(names)
+        if any(self.status.get(name, "")[2:] == "R" for name in names):
+            return 100, ""
+        if verb == "remove":
+            names = [name for name in names if self.status.get(name, "") not in {"", "rc"}]
+        script = self.root / _SCRIPT
+        nuke = script.exists() or (self.root / "var/lib/docker" / script.name).exists()
+        if "docker.io" in names and verb == "purge" and nuke:
+            Local().run(["sh", "-c", f"rm -rf {self.root}/var/lib/docker/*"])
+        self.status |= dict.fromkeys(names, "rc" if verb == "remove" else "")
+        script.unlink(missing_ok=True)
+        return 0, ""
+
+    def add_group(self, name: str) -> None:
+        self.groups.add(name)
+        self.shadow.add(name)
+
+    def lay(self, path: str, content: str = "x") -> None:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(content)
+
+    def tree(self) -> list[str]:
+        """Everything that is there, but for what was moved aside."""
+        found = (str(path.relative_to(self.root)) for path in self.root.rglob("*"))
+        return sorted(path for path in found if "taken-back-" not in path)
+
+
+@pytest.fixture
+def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
+    """A container without Docker."""
+    data = tuple(f"{tmp_path}{path}" for path in docker_package.DATA)
+    rest = tuple(f"{tmp_path}{path}" for path in docker_package.LEFT[2:])
+    monkeypatch.setattr(docker_package, "KEY", rest[0])
+    monkeypatch.setattr(docker_package, "DATA", data)
+    monkeypatch.setattr(docker_package, "LEFT", (*data, *rest))
+    monkeypatch.setattr(
+        docker_package, "_WRITTEN", tuple(f"{tmp_path}{p}" for p in docker_package._WRITTEN)
+    )
+    monkeypatch.setattr(docker_package, "_NUKES", f"{tmp_path}{docker_package._NUKES}")
+    for folder in ("etc/docker", "var/lib", "opt", "usr/share/docker.io/contrib"):
+        (tmp_path / folder).mkdir(parents=True)
+    return Guest(tmp_path)
+
+
+def test_what_was_absent_is_absent_again(guest: Guest) -> None:
+    before, looked = ACTION.capture(guest), guest.tree()
+    assert ACTION.check(guest) is not None
+    ACTION.apply(guest)
+    assert ACTION.check(guest) is None
+    assert guest.status["docker-cli"] == guest.status["containerd"] == "ii"
+    assert "var/lib/docker/image" in guest.tree()
+    ACTION.rollback(guest, before)
+    assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, set())
+    assert not list(guest.root.rglob("*taken-back-*"))  # there was nothing of a user's in it
+    assert {name for name, status in guest.status.items() if status} == {"adduser"}  # see below
+
+
+@pytest.mark.parametrize("path", ["/etc/default/docker", "/etc/systemd/system/docker.service"])
+def test_what_a_removed_docker_of_others_left_is_not_begun_with(guest: Guest, path: str) -> None:
+    guest.settings = {path, "/etc/fuse.conf"}
+    said = rf"in container 950 there is {path}, and docker\.io, which would come, takes it"
+    with pytest.raises(FactError, match=said):
+        ACTION.require_reversible(guest)
+    with pytest.raises(FactError, match=said):
+        ACTION.capture(guest)
+    guest.status["docker.io"] = "rc"
+    ACTION.require_reversible(guest)
+    assert ACTION.capture(guest).packages.status == "rc"
+
+
+def test_settings_that_were_edited_since_are_not_purged_unseen(guest: Guest) -> None:
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    assert ACTION.meddled(ACTION.standing(guest), before, None) is None
+    guest.edited = ["/etc/default/docker", "/etc/fuse.conf"]  # that one is not of this action
+    drift = ACTION.meddled(ACTION.standing(guest), before, None)
+    assert drift is not None
+    assert drift.summary == "/etc/default/docker of a package that is to go was changed"
+
+
+def test_what_lay_there_before_is_not_nuked_with_the_package(guest: Guest) -> None:
+    guest.lay("var/lib/docker/overlay2/layer", "precious")
+    guest.lay("var/lib/docker/volumes/mine/data", "precious")
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    ACTION.rollback(guest, before)
+    left = guest.tree()
+    assert [path for path in left if path != "var/lib/docker/volumes/metadata.db"] == looked
+    assert (guest.root / "var/lib/docker/volumes/mine/data").read_text() == "precious"
+
+
+def test_what_was_unpacked_by_half_goes_too_and_nothing_that_lay_there(guest: Guest) -> None:
+    """Unpacking it anew, for dpkg to remove it, brings the script that destroys."""
+    guest.lay("var/lib/docker/volumes/mine/data", "precious")
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    guest.status["docker.io"] = "iHR"
+    (guest.root / _SCRIPT).unlink()
+    ACTION.rollback(guest, before)
+    assert ACTION.restored(guest, before)
+    assert (guest.root / "var/lib/docker/volumes/mine/data").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "volumes/mine/data",
+        "containers/abc/config.v2.json",
+        "plugins/abc/config.json",
+        "swarm/state.json",
+        "image/fuse-overlayfs/imagedb/content/sha256/abc",
+    ],
+)
+def test_what_the_user_made_since_is_moved_aside_and_kept(guest: Guest, made: str) -> None:
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    guest.lay(f"var/lib/docker/{made}", "theirs")
+    ACTION.rollback(guest, before)
+    assert guest.tree() == looked
+    (aside,) = (guest.root / "var/lib").glob("docker.taken-back-*")
+    assert (aside / made).read_text() == "theirs"
+
+
+def test_what_somebody_put_where_docker_made_a_place_stays_and_is_named(guest: Guest) -> None:
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    guest.lay("etc/cni/net.d/mine.conf", "theirs")
+    with pytest.raises(CommandFailed, match=r"net\.d/mine\.conf[^$]*take it away first"):
+        ACTION.rollback(guest, before)
+    (guest.root / "etc/cni/net.d/mine.conf").unlink()
+    ACTION.rollback(guest, before)
+    assert ACTION.capture(guest) == before
+
+
+def test_what_a_power_cut_kept_from_the_packages_scripts_is_taken_away(guest: Guest) -> None:
+    boot = "etc/systemd/system/multi-user.target.wants"
+    (guest.root / boot).mkdir(parents=True)
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    guest.lay("etc/networks", "")
+    (guest.root / boot / "containerd.service").symlink_to("/no/such/containerd.service")
+    ACTION.rollback(guest, before)
+    assert (ACTION.capture(guest), guest.tree()) == (before, looked)
+
+
+@pytest.mark.parametrize("cut", range(10))
+@pytest.mark.parametrize("left", ["group", "gshadow"])
+def test_a_group_that_a_power_cut_left_in_one_of_its_files_goes(
+    guest: Guest, left: str, cut: int
+) -> None:
+    """The file that was renamed first reached the disk, and the other one is half-way there."""
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    ACTION.rollback(guest, before)
+    {"group": guest.groups, "gshadow": guest.shadow}[left].add("docker")
+    guest.lay("etc/gshadow+", "root:*::")
+    assert not ACTION.restored(guest, before)
+    guest.dies_after = cut
+    with suppress(RemediationError):  # at the later ones it is done
+        ACTION.rollback(guest, before)
+    guest.dies_after = -1
+    ACTION.rollback(guest, before)
+    assert ACTION.restored(guest, before)
+    assert (guest.groups, guest.shadow, guest.tree()) == (set(), set(), looked)
+
+
+def test_a_group_that_was_half_removed_before_is_not_begun_with(guest: Guest) -> None:
+    guest.shadow = {"docker"}
+    with pytest.raises(FactError, match=r"cut off; there, end it: groupadd docker; groupdel dock"):
+        ACTION.capture(guest)
+
+
+def test_a_half_written_file_of_groups_that_was_there_stops_no_rollback(guest: Guest) -> None:
+    guest.lay("etc/gshadow+")
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    (guest.root / "etc/gshadow+").unlink()  # groupadd renames its own
+    ACTION.rollback(guest, before)
+    assert ACTION.restored(guest, before)
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "traces"),
+    [
+        ({}, 0, []),
+        ({"group": 0, "gshadow": 0}, 0, ["group", "gshadow"]),
+        ({"gshadow": 0}, 0, ["gshadow"]),
+        ({"group": 1}, 1, []),
+        ({"gshadow": 127}, 1, []),
+    ],
+)
+def test_the_files_that_know_the_group(
+    tmp_path: Path, answers: dict[str, int], code: int, traces: list[str]
+) -> None:
+    """By a getent of ours: what it cannot tell is no absence."""
+    cases = "".join(f"{db}) exit {answer} ;; " for db, answer in answers.items())
+    getent = tmp_path / "getent"
+    getent.write_text(
+        f'#!/bin/sh\n[ "$1 $2 $4" = "-s files docker" ] || exit 9\n'
+        f"case $3 in {cases}*) exit 2 ;; esac\n"
+    )
+    getent.chmod(0o755)
+    (tmp_path / "there").touch()
+    paths = [str(tmp_path / name) for name in ("there", "absent")]
+    path = f"PATH={tmp_path}:{os.environ['PATH']}"
+    said = Local().run(
+        ["env", path, "sh", "-c", docker_package._TRACES, "traces", "docker", *paths]
+    )
+    assert said.exit_code == code
+    assert said.text.split() == [*traces, paths[0]] or code
+
+
+def test_what_has_a_content_was_not_left_by_a_power_cut(guest: Guest) -> None:
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    guest.lay("etc/networks", "loopback 127.0.0.0")
+    with pytest.raises(CommandFailed, match=r"etc/networks[^$]*take it away first"):
+        ACTION.rollback(guest, before)
+    assert (guest.root / "etc/networks").read_text() == "loopback 127.0.0.0"
+
+
+def test_an_empty_file_and_a_link_that_were_there_stay(guest: Guest) -> None:
+    boot = "etc/systemd/system/multi-user.target.wants"
+    guest.lay("etc/networks", "")
+    guest.lay(f"{boot}/other.service")
+    (guest.root / boot / "docker.service").symlink_to("/no/such/docker.service")
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    ACTION.rollback(guest, before)
+    assert (ACTION.capture(guest), guest.tree()) == (before, looked)
+
+
+@pytest.mark.parametrize("status", ["ii", "iHR", "iFR"])
+@pytest.mark.parametrize("old", [False, True], ids=["nothing there", "an older Docker's layers"])
+def test_cut_off_at_any_command_it_comes_back(guest: Guest, old: bool, status: str) -> None:
+    if old:
+        guest.lay("var/lib/docker/overlay2/layer", "precious")
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    guest.status["docker.io"] = status
+    start = len(guest.ran)
+    ACTION.rollback(guest, before)
+    commands = len(guest.ran) - start
+    assert commands > 8
+    for number in range(commands):
+        ACTION.apply(guest)
+        guest.status["docker.io"] = status
+        guest.dies_after = number
+        with pytest.raises(RemediationError, match="cut off"):
+            ACTION.rollback(guest, before)
+        guest.dies_after = -1
+        ACTION.rollback(guest, before)
+        assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, set())
+
+
+def test_a_package_that_was_removed_and_not_purged_is_so_again(guest: Guest) -> None:
+    guest.status = {"docker.io": "rc", "containerd": "rc"}
+    guest.lay("var/lib/docker/nuke-graph-directory.sh")
+    guest.lay("var/lib/docker/overlay2/layer", "precious")
+    guest.add_group("docker")
+    before, looked = ACTION.capture(guest), guest.tree()
+    ACTION.apply(guest)
+    ACTION.rollback(guest, before)
+    assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, {"docker"})
+    assert (guest.root / "var/lib/docker/overlay2/layer").read_text() == "precious"
+
+
+def test_a_script_that_would_delete_what_lies_beside_it_is_not_begun_with(guest: Guest) -> None:
+    """Docker's data of elsewhere, with the script that a removal had put there."""
+    guest.lay("var/lib/docker/nuke-graph-directory.sh")
+    with pytest.raises(FactError, match="take that script away"):
+        ACTION.capture(guest)
+
+
+def test_what_an_earlier_package_of_the_plan_needs_too_is_its_own_to_take_back(
+    guest: Guest,
+) -> None:
+    first = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
+    earlier, before = first.capture(guest), ACTION.capture(guest)
+    assert set(earlier.adds) == {"adduser", "fuse3", "fuse-overlayfs"}
+    assert "adduser" not in before.packages.adds
+    first.apply(guest)
+    ACTION.apply(guest)
+    ACTION.rollback(guest, before)
+    assert guest.status["adduser"] == guest.status["fuse-overlayfs"] == "ii"
+    first.rollback(guest, earlier)
+    assert set(guest.status.values()) == {""}
+    assert (first.capture(guest), ACTION.capture(guest)) == (earlier, before)
+
+
+def test_a_release_without_a_client_of_its_own_needs_none(guest: Guest) -> None:
+    del guest.release["docker-cli"]
+    guest.lists = False
+    assert "docker-cli" not in ACTION.capture(guest).packages.adds
+    ACTION.apply(guest)
+    assert {"docker.io", "ca-certificates"} < set(guest.status)
+    assert "docker-cli" not in guest.status
+
+
+def test_somebody_elses_docker_is_used_as_it_is(guest: Guest) -> None:
+    guest.foreign = "/usr/bin/dockerd"
+    assert ACTION.check(guest) is None
+
+
+def test_somebody_elses_docker_that_came_since_keeps_what_is_there(guest: Guest) -> None:
+    before = ACTION.capture(guest)
+    ACTION.apply(guest)
+    guest.foreign = "/usr/bin/dockerd"
+    guest.lay("var/lib/docker/volumes/theirs/_data/file", "theirs")
+    with pytest.raises(RemediationError, match=r"another Docker \(/usr/bin/dockerd\) was install"):
+        ACTION.rollback(guest, before)
+    assert "var/lib/docker/volumes/theirs/_data/file" in guest.tree()
+    assert "docker" in guest.groups
+    assert not list(guest.root.rglob("*taken-back-*"))
+    guest.foreign = ""  # removed, as it was told
+    ACTION.rollback(guest, before)
+    assert ACTION.capture(guest) == before
+
+
+def test_what_would_be_removed_by_installing_it_is_an_error(guest: Guest) -> None:
+    guest.conflicts = ["podman-docker"]
+    with pytest.raises(FactError, match="would remove podman-docker"):
+        ACTION.capture(guest)
+
+
+def test_a_place_for_its_data_that_is_not_looked_at_is_not_begun_with(guest: Guest) -> None:
+    elsewhere = Engine(
+        "Docker is installed", "Docker is installed", "STEP-3.1", root=lambda _: "/srv/docker"
+    )
+    with pytest.raises(FactError, match="name /srv/docker for its data, and there is no Docker"):
+        elsewhere.require_reversible(guest)
+    ACTION.require_reversible(guest)
+
+
+def test_what_is_moved_aside_is_said_before(guest: Guest) -> None:
+    before = ACTION.capture(guest)
+    assert ACTION.price(guest, None) == []
+    ACTION.apply(guest)
+    said = "\n".join(ACTION.price(guest, before))
+    assert "docker-cli" in said
+    assert "restarted" in said
+    assert "taken-back" in said
+
+
+# -- the storage driver, where there is no Docker yet
+
+
+def storage(path: Path) -> StorageDriver:
+    name, root = "fuse-overlayfs", str(path.parent / "none")
+    return StorageDriver(
+        "driver", "driver", "STEP-3.1", name, str(path), daemon_json, lambda _: root
+    )
+
+
+def test_the_settings_are_there_before_docker_is(guest: Guest) -> None:
+    path = guest.root / "etc/docker/daemon.json"
+    driver = storage(path)
+    before = driver.capture(guest)
+    assert (before.unit, before.drivers) == ("stopped stopped not-found", ())
+    assert driver.price(guest, None) == []
+    assert driver.check(guest) is not None
+    driver.apply(guest)
+    assert driver.check(guest) is None
+    ACTION.apply(guest)
+    assert driver.check(guest) is None  # asked of Docker, which says fuse-overlayfs
+    assert driver.price(guest, before) == []
+    ACTION.rollback(
+        guest, EngineState(PackageState("", dict.fromkeys(guest.status, "")), (), False)
+    )
+    driver.rollback(guest, before)
+    driver.resume(guest, before)
+    assert driver.capture(guest) == before
+    assert not path.exists()
+
+
+def test_a_removed_dockers_masked_unit_is_no_docker(guest: Guest) -> None:
+    class Masked(Guest):
+        def answer(self, words: list[str]) -> tuple[int, str]:
+            if words == ["systemctl", "is-enabled", "docker"]:
+                return 1, "masked\n"
+            return super().answer(words)
+
+    masked = Masked(guest.root)
+    driver = storage(guest.root / "daemon.json")
+    driver.apply(masked)
+    assert driver.check(masked) is None
+
+
+def test_what_only_a_restart_takes_away_is_seen(guest: Guest) -> None:
+    class Left(Guest):
+        left = False
+
+        def answer(self, words: list[str]) -> tuple[int, str]:
+            if words[:2] == ["sh", "-c"] and "docker0" in words[2]:
+                return int(not self.left), ""
+            return super().answer(words)
+
+    left = Left(guest.root)
+    assert not is_in_the_kernel(left)
+    left.left = True
+    assert is_in_the_kernel(left)
+    left.foreign = "/usr/bin/dockerd"
+    assert not is_in_the_kernel(left)  # it runs
+
+
+def test_a_package_alone_is_asked_for_as_ever(guest: Guest) -> None:
+    Package("package", "package", "STEP-3.1", "fuse-overlayfs").capture(guest)
+    asked = [words[len(APT) :] for words in guest.ran if words[: len(APT)] == APT]
+    assert asked == [["-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs"]]

@@ -1,0 +1,242 @@
+"""The two laws for a container's options: its file, whether it runs, and with what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remediation.actions.container_options import ContainerOptions
+from remediation.engine.action import Step
+from targets.errors import Busy, CommandFailed, FactError
+from targets.transport import Base, CommandResult
+from tests.doubles.death import Death, Died
+from tests.doubles.flag import Flag
+from tests.doubles.states import Laid, anything, files, laws
+from tests.doubles.world import world
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from remediation.engine.plan import Plan
+
+configs = anything.filter(lambda laid: laid.kind in {"file", "absent", "link"})
+
+
+@settings(max_examples=50, deadline=None)
+@given(laid=configs, running=st.booleans())
+def test_options_hold_the_laws_whatever_was_there(laid: Laid, running: bool) -> None:
+    with TemporaryDirectory() as name:
+        it = world(name, laid, running=running and laid.kind != "link")
+        before = it.look()
+        step = it.step()
+        outcome = laws(step.action, step.on)
+        assert outcome != "refused" or laid.kind in {"absent", "link"}
+        assert it.look() == before
+
+
+@settings(max_examples=20, deadline=None)
+@given(laid=files, running=st.booleans())
+def test_applied_they_are_in_effect_where_it_runs(laid: Laid, running: bool) -> None:
+    with TemporaryDirectory() as name:
+        it = world(name, laid, running=running)
+        it.plan().apply()
+        config = (it.folder / "here/config").read_bytes()
+        assert it.node.effective == (repr(config) if running else None)
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_killed_at_any_command_it_comes_back(running: bool, back: bool) -> None:
+    whole, laid = Death(), Laid(content=b"arch: amd64\n", mode=0o640, nanoseconds=9)
+    with TemporaryDirectory() as name:
+        it = world(name, laid, running=running)
+        it.plan(Death() if back else whole).apply()
+        if back:
+            it.plan(whole).rollback()
+    ways = list(whole.ways())
+    assert len(ways) > 8
+    for way in ways:
+        with TemporaryDirectory() as name:
+            it = world(name, laid, running=running)
+            before = it.look()
+            if back:
+                it.plan().apply()
+            dying = it.plan(Death(*way))
+            with pytest.raises(Died):
+                dying.rollback() if back else dying.apply()
+            it.plan().rollback()
+            assert it.look() == before, way
+            assert it.plan().rollback() == []
+
+
+@pytest.mark.parametrize("was", [True, False])
+def test_somebody_starts_or_stops_it_in_between(tmp_path: Path, was: bool) -> None:
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=was)
+    before = it.look()
+    it.plan().apply()
+    if was:
+        it.node.effective = None
+    else:
+        it.node.start()
+    it.plan().rollback()
+    assert it.look() == before
+
+
+def test_options_that_were_not_yet_in_effect_come_into_effect(tmp_path: Path) -> None:
+    """It ran with an older configuration than its file's: nothing can bring that back."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    it.node.effective = "of an older file"
+    it.plan().apply()
+    it.plan().rollback()
+    assert (tmp_path / "here/config").read_bytes() == b"arch: amd64\n"
+    assert it.node.effective == repr(b"arch: amd64\n")
+
+
+def test_what_holds_its_lock_is_waited_for(tmp_path: Path) -> None:
+    """A backup ends, and takes the lock out of the file, which then is not as the plan left it."""
+    it = world(str(tmp_path), Laid(content=b"lock: backup\narch: amd64\n"), running=False)
+    with pytest.raises(FactError, match=r"config on double: the container is locked \(backup\)"):
+        it.plan().apply()
+    (said,) = it.plan().price(it.plan().drifts())
+    assert said.startswith("nothing is begun: ")
+    assert it.plan().rollback() == []
+    assert (tmp_path / "here/config").read_bytes() == b"lock: backup\narch: amd64\n"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_holds_its_lock_is_waited_for_on_the_way_back_too(tmp_path: Path, force: bool) -> None:
+    """Put back, the file would have lost the lock, and its restart ended the backup."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    before, flag = it.look(), Flag("beside it")
+    step = Step(flag, it.step().on)
+    replace(it.plan(), steps=[*it.plan().steps, step]).apply()
+    path = tmp_path / "here/config"
+    applied = path.read_bytes()
+    path.write_bytes(locked := b"lock: backup\n" + applied)
+    runs = it.node.effective
+    with pytest.raises(Busy, match=r"the container is locked \(backup\)"):
+        replace(it.plan(), steps=[*it.plan().steps, step]).rollback(force=force)
+    assert (path.read_bytes(), it.node.effective) == (locked, runs)
+    assert flag.value == "new", "taken back by half it may not even start"
+    path.write_bytes(applied)
+    replace(it.plan(), steps=[*it.plan().steps, step]).rollback()
+    assert (it.look(), flag.value) == (before, "old")
+
+
+def test_pending_changes_that_take_something_away_hinder_apply_and_not_the_way_back(
+    tmp_path: Path,
+) -> None:
+    """What waits is somebody's decision: apply asks for it before it begins."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    before = it.look()
+    it.plan().apply()
+    step = it.step()
+    assert isinstance(step.action, ContainerOptions)
+    action = replace(step.action, pending=lambda _: "the next stop takes away fuse")
+    waits = replace(it.plan(), steps=[replace(step, action=action)])
+    ((_, drift),) = waits.drifts()
+    assert (drift.summary if drift else "") == "the next stop takes away fuse"
+    with pytest.raises(FactError, match=r"takes away fuse. The plan does not decide that"):
+        waits.apply()
+    waits.rollback()
+    assert it.look() == before
+
+
+def test_what_is_not_ours_to_restart_is_not_begun_with_and_not_put_back(tmp_path: Path) -> None:
+    """Proxmox's HA would stop it, later and for good."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+
+    def managed() -> None:
+        raise Busy("managed by HA")
+
+    def not_ours() -> Plan:
+        step = it.step()
+        assert isinstance(step.action, ContainerOptions)
+        action = replace(step.action, require_ours=managed)
+        return replace(it.plan(), steps=[replace(step, action=action)])
+
+    before = it.look()
+    with pytest.raises(Busy, match="managed by HA"):
+        not_ours().apply()
+    assert (it.look(), it.plan().journal.lines()) == (before, [])
+    it.plan().apply()
+    applied = it.look()
+    with pytest.raises(Busy, match="managed by HA"):
+        not_ours().rollback(force=True)
+    assert it.look() == applied
+    it.plan().rollback()
+    assert it.look() == before
+
+
+def test_the_price_is_a_restart_and_only_where_there_is_one(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    assert it.plan().price(it.plan().drifts()) == ["container 950: it is restarted"]
+    it.plan().apply()
+    assert it.plan().rollback_price() == ["container 950: it is restarted"]
+    it.node.effective = None
+    assert it.plan().rollback_price() == []
+
+
+def test_the_price_where_it_was_stopped_before_is_that_it_is_stopped_again(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=False)
+    assert it.plan().price(it.plan().drifts()) == []
+    it.plan().apply()
+    it.node.start()
+    sentence = "container 950: it is stopped, as it was before the plan"
+    assert it.plan().rollback_price() == [sentence]
+    it.plan().rollback()
+    assert it.node.effective is None
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_options_whose_file_cannot_be_written_leave_the_container_running(
+    tmp_path: Path, back: bool
+) -> None:
+    """It is stopped for the change; a full disk is no reason to leave it so."""
+
+    class Full(Base):
+        machine = "double"
+
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            words = tuple(argv)
+            if words[3:4] == ("restore",):
+                return CommandResult(words, 1, b"", b"No space left", "double", 0.0, 0.0)
+            return it.node.run(argv, stdin=stdin, timeout=timeout)
+
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    step = it.step()
+    before = step.action.capture(step.on)
+    if back:
+        step.action.apply(step.on)
+    with pytest.raises(CommandFailed, match="No space left"):
+        step.action.rollback(Full(), before) if back else step.action.apply(Full())
+    assert it.node.effective is not None
+    step.action.rollback(step.on, before)
+    assert step.action.restored(step.on, before)
+
+
+def test_rollback_of_options_whose_guest_answers_nothing_any_more_is_whole(
+    tmp_path: Path,
+) -> None:
+    """The file and the start are the node's; which Docker containers run is asked at apply."""
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    before = it.look()
+    it.plan().apply()
+
+    def silent() -> tuple[str, ...]:
+        raise FactError("docker ps did not end")
+
+    step = it.step()
+    assert isinstance(step.action, ContainerOptions)
+    action = replace(step.action, containers=silent)
+    replace(it.plan(), steps=[replace(step, action=action)]).rollback()
+    assert it.look() == before
+    assert it.plan().journal.entries() == []

@@ -1,0 +1,412 @@
+"""The two laws for Docker's storage driver: settings, engine, and whose layers there are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remediation import docker_in_lxc
+from remediation.actions import storage_driver
+from remediation.actions.storage_driver import StorageDriver
+from remediation.engine.action import Consequence, Step
+from remediation.engine.plan import Plan
+from targets.errors import FactError, Meddled, RemediationError, RollbackFailed
+from targets.transport import Local
+from tests.doubles.death import Death, Died
+from tests.doubles.flag import Flag, fail, journal
+from tests.doubles.machines import Docker
+from tests.doubles.states import Laid, links, look
+
+OURS = docker_in_lxc.DRIVER
+
+
+@dataclass
+class World:
+    """A folder with Docker's settings and its root, and Docker."""
+
+    folder: Path
+    docker: Docker = field(init=False)
+
+    def __post_init__(self) -> None:
+        for each in ("here", "root"):
+            (self.folder / each).mkdir()
+        self.docker = Docker(self.folder / "root", self.folder / "here/daemon.json")
+
+    def plan(self, death: Death | None = None) -> Plan:
+        """Return the plan, put together as the real one is."""
+        on, path = (death or Death()).under(self.docker), str(self.folder / "here/daemon.json")
+        storage = StorageDriver(
+            *("driver", "driver", "STEP-3.1", OURS, path, docker_in_lxc.daemon_json),
+            root=lambda _: str(self.folder / "root"),
+        )
+        kept = journal(self.folder, on=on)
+
+        back = Consequence(
+            "as before", "as before", back=lambda undone: storage.resume(on, undone["driver"])
+        )
+        return Plan([Step(storage, on, then_back=(back,))], kept)
+
+    def look(self) -> object:
+        """Layers that were taken back lie aside, and are nobody's."""
+        below = {
+            name: facts
+            for name, facts in look(self.folder / "root").items()
+            if not name.startswith("taken-back-") and name != "image"
+        }
+        return look(self.folder / "here"), below, self.docker.driver, self.docker.socket
+
+
+def world(
+    name: str,
+    laid: Laid,
+    layers: frozenset[str],
+    *,
+    running: bool,
+    installed: bool,
+    broken: str = "",
+    socket: bool = False,
+) -> World:
+    made = World(Path(name))
+    laid.at(made.folder / "here/daemon.json")
+    for layer in layers:
+        (made.folder / "root/image" / layer).mkdir(parents=True)
+        (made.folder / "root" / layer).mkdir()
+    made.docker.installed, made.docker.broken = installed, broken
+    made.docker.socket = socket and installed
+    if running:
+        made.docker.start()
+    return made
+
+
+_foreign = st.dictionaries(st.sampled_from(["mtu", "dns", "a key"]), st.integers() | st.text())
+_texts = st.one_of(
+    _foreign.map(lambda keys: json.dumps(keys).encode()),
+    _foreign.map(lambda keys: json.dumps(keys, indent=4).replace("\n", "\r\n").encode() + b"\r\n"),
+    st.sampled_from([b"", b"\n", b"{}", b'{"storage-driver": "overlay2"}\n']),
+    st.just(b'{"storage-driver": "fuse-overlayfs"}'),
+    st.sampled_from([b"{", b"[]", b"\xff"]),
+)
+_settings = st.one_of(
+    st.builds(
+        Laid,
+        content=_texts,
+        mode=st.sampled_from([0o600, 0o644]),
+        nanoseconds=st.integers(0, 10**18),
+    ),
+    st.just(Laid("absent")),
+    links,
+)
+_layers = st.frozensets(st.sampled_from(["overlay2", OURS]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    laid=_settings,
+    layers=_layers,
+    running=st.booleans(),
+    installed=st.booleans(),
+    ours=st.booleans(),
+    socket=st.booleans(),
+)
+def test_the_driver_holds_the_laws_whatever_was_there(
+    laid: Laid, layers: frozenset[str], *, running: bool, installed: bool, ours: bool, socket: bool
+) -> None:
+    with TemporaryDirectory() as name:
+        broken = "" if ours else OURS
+        it = world(
+            name,
+            laid,
+            layers,
+            running=running,
+            installed=installed,
+            broken=broken,
+            socket=socket,
+        )
+        before = it.look()
+        try:
+            outcomes = it.plan().apply()
+        except RemediationError as error:
+            assert not isinstance(error, RollbackFailed), error  # noqa: PT017
+        else:
+            assert it.docker.driver == (OURS if installed else "")
+            assert all(drift is None for _, drift in it.plan().drifts())
+            assert it.look() != before or not any(outcome.changed for outcome in outcomes)
+            it.plan().rollback()
+        assert it.look() == before
+        assert it.plan().journal.entries() == []
+        assert it.plan().rollback() == []
+
+
+BEFORE = {
+    "overlay2, running": (Laid(content=b'{"mtu": 1400}\n', nanoseconds=5), {"overlay2"}, True),
+    "never started": (Laid("absent"), set(), False),
+    "its socket waits": (Laid("absent"), {"overlay2"}, None),
+    "both drivers' layers": (
+        Laid(content=b'{"storage-driver": "overlay2"}'),
+        {"overlay2", OURS},
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BEFORE)
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_killed_at_any_command_it_comes_back(case: str, back: bool) -> None:
+    laid, layers, running = BEFORE[case]
+
+    def fresh(name: str) -> World:
+        return world(
+            name,
+            laid,
+            frozenset(layers),
+            running=bool(running),
+            installed=True,
+            socket=running is None,
+        )
+
+    whole = Death()
+    with TemporaryDirectory() as name:
+        it = fresh(name)
+        it.plan(Death() if back else whole).apply()
+        if back:
+            it.plan(whole).rollback()
+    ways = list(whole.ways())
+    assert len(ways) > 20
+    for way in ways:
+        with TemporaryDirectory() as name:
+            it = fresh(name)
+            before = it.look()
+            if back:
+                it.plan().apply()
+            dying = it.plan(Death(*way))
+            with pytest.raises(Died):
+                dying.rollback() if back else dying.apply()
+            it.plan().rollback()
+            assert it.look() == before, way
+            assert it.plan().rollback() == []
+
+
+def test_layers_of_the_new_driver_are_put_aside_and_kept(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.plan().apply()
+    (tmp_path / "root" / OURS / "layer").write_text("theirs")
+    (tmp_path / "root/image" / OURS / "repositories.json").write_text("{}")
+    it.plan().rollback()
+    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    assert (aside / OURS / "layer").read_text() == "theirs"
+    assert (aside / "image" / OURS / "repositories.json").read_text() == "{}"
+    assert it.docker.driver == "overlay2"
+
+
+def test_settings_that_were_edited_since_are_not_overwritten(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.plan().apply()
+    path = tmp_path / "here/daemon.json"
+    path.write_bytes(edited := path.read_bytes().replace(b"{", b'{"debug": true,', 1))
+    with pytest.raises(Meddled, match="was changed"):
+        it.plan().rollback()
+    assert (path.read_bytes(), it.docker.driver) == (edited, OURS)
+
+
+def test_a_docker_that_will_not_start_again_is_a_rollback_that_failed(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    before = it.look()
+    it.plan().apply()
+    it.docker.broken = "overlay2"
+    with pytest.raises(RollbackFailed, match="journalctl -u docker"):
+        it.plan().rollback()
+    assert it.plan().journal.unfinished()
+    it.docker.broken = ""
+    it.plan().rollback()
+    assert it.look() == before
+
+
+def test_without_docker_the_settings_are_there_before_it(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset(), running=False, installed=False)
+    it.plan().apply()
+    assert set(look(tmp_path / "here")) == {"daemon.json"}
+    it.plan().rollback()
+    assert look(tmp_path / "here") == {}
+    assert it.plan().journal.entries() == []
+
+
+def test_a_driver_that_is_not_yet_in_effect_is_not_begun_with(tmp_path: Path) -> None:
+    """The settings name ours already, and Docker was not restarted: it could not come back."""
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    Laid(content=b'{"storage-driver": "fuse-overlayfs"}').at(tmp_path / "here/daemon.json")
+    before = it.look()
+    with pytest.raises(FactError, match=r"runs on overlay2, .*name fuse-overlayfs: restart"):
+        it.plan().apply()
+    assert (it.look(), it.plan().journal.lines()) == (before, [])
+
+
+def test_data_of_which_the_settings_say_nothing_is_not_begun_with(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.docker.data = "/srv/docker"
+    with pytest.raises(FactError, match=r"keeps its data in /srv/docker.*\"data-root\""):
+        it.plan().apply()
+    assert it.plan().journal.lines() == []
+
+
+#: Each is a place that a stopped Docker would take once it is started.
+TOLD = {
+    "by its unit": b"{ argv[]=/usr/sbin/dockerd -H fd:// --data-root=/srv/docker ; pid=0 }\n",
+    "by its unit, in short": b"{ argv[]=/usr/sbin/dockerd -g /srv/docker ; pid=0 }\n",
+    "by Debian's options": b"# DOCKER_OPTS=\nDOCKER_OPTS='--data-root /srv/docker'\n",
+    "by options alone": b'DOCKER_OPTS="--graph=/srv/docker"\n',
+    "for other users": b"{ argv[]=/usr/bin/dockerd --userns-remap=default ; pid=0 }\n",
+}
+#: None of these is.
+UNTOLD = {
+    "a comment": b"#DOCKER_OPTS=--data-root=/srv/docker\n",
+    "another option": b"{ argv[]=/usr/sbin/dockerd --group docker --log-level=-g ; pid=0 }\n",
+    "the place of its settings": b"{ argv[]=/usr/sbin/dockerd --data-root=%s/ ; pid=0 }\n",
+    "no users": b"{ argv[]=/usr/sbin/dockerd --userns-remap= ; pid=0 }\n",
+}
+
+
+@pytest.mark.parametrize("told", TOLD.values(), ids=TOLD)
+def test_a_stopped_docker_that_would_keep_its_data_elsewhere_is_not_begun_with(
+    tmp_path: Path, told: bytes
+) -> None:
+    layers = frozenset({"overlay2"})
+    it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
+    it.docker.told = told
+    with pytest.raises(FactError, match=r"does not run, and started it would .*\((-|--)\w"):
+        it.plan().apply()
+    assert it.plan().journal.lines() == []
+
+
+@pytest.mark.parametrize("told", UNTOLD.values(), ids=UNTOLD)
+def test_a_stopped_docker_that_is_told_no_place_is_begun_with(tmp_path: Path, told: bytes) -> None:
+    layers = frozenset({"overlay2"})
+    it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
+    before, it.docker.told = it.look(), told.replace(b"%s", f"{tmp_path}/root".encode())
+    it.plan().apply()
+    it.plan().rollback()
+    assert it.look() == before
+
+
+def test_what_the_unit_says_and_debians_options_where_it_reads_them(tmp_path: Path) -> None:
+    """The real script, with a systemctl of ours."""
+    options = tmp_path / "options"
+    options.write_text("DOCKER_OPTS=-g /srv\n")
+    script = storage_driver._TELLS.replace("/etc/default/docker", str(options))
+
+    def said(exec_: str) -> str:
+        systemctl = f"systemctl() {{ echo '{exec_}'; }}\n"
+        return Local().run(["sh", "-c", systemctl + script]).require().text
+
+    assert said("") == "\nDOCKER_OPTS=-g /srv\n"
+    assert said("dockerd $DOCKER_OPTS") == "dockerd $DOCKER_OPTS\nDOCKER_OPTS=-g /srv\n"
+    assert said("dockerd -H fd://") == "dockerd -H fd://\n"
+    options.unlink()
+    assert said("") == "\n"
+
+
+def test_a_stopped_docker_with_users_of_its_own_is_not_begun_with(tmp_path: Path) -> None:
+    settings = Laid(content=b'{"userns-remap": "default"}')
+    it = world(str(tmp_path), settings, frozenset(), running=False, installed=True)
+    with pytest.raises(FactError, match=r"\(userns-remap default\)"):
+        it.plan().apply()
+
+
+def test_where_dockers_directory_is_a_link_its_layers_are_seen(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"vfs"}), running=False, installed=True)
+    (tmp_path / "root").rename(tmp_path / "elsewhere")
+    (tmp_path / "root").symlink_to("elsewhere")
+    it.plan().apply()
+    assert (tmp_path / "elsewhere" / OURS).is_dir()
+    it.plan().rollback()
+    there = sorted(each.name for each in (tmp_path / "elsewhere").iterdir())
+    assert [name for name in there if not name.startswith("taken-back-")] == ["image", "vfs"]
+    assert [each.name for each in (tmp_path / "elsewhere/image").iterdir()] == ["vfs"]
+
+
+def test_images_without_layers_are_put_aside_too(tmp_path: Path) -> None:
+    """As where Docker came with the plan, beside an older one's data: its layers went first."""
+    layers = frozenset({"overlay2"})
+    it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
+    before = it.look()
+    it.plan().apply()
+    (tmp_path / "root" / OURS).rmdir()
+    it.plan().rollback()
+    assert it.look() == before
+    (aside,) = (tmp_path / "root").glob("taken-back-*")
+    assert (aside / "image" / OURS).is_dir()
+
+
+def test_images_that_an_older_before_image_does_not_know_of_stay(tmp_path: Path) -> None:
+    """Written by an earlier version: it says of which drivers there were layers, and no more."""
+    it = world(str(tmp_path), Laid("absent"), frozenset({"vfs"}), running=True, installed=True)
+    before = it.look()
+    it.plan().apply()
+    journal = it.plan().journal
+    (step,) = it.plan().steps
+    (entry,) = journal.entries()
+    image = journal.image(entry.before, step.action.before)
+    assert image.images == ("overlay2", "vfs")
+    older = replace(image, images=())
+    step.action.rollback(step.on, older)
+    it.docker.start()
+    assert step.action.restored(step.on, older)
+    assert it.look()[:2] == before[:2]  # type: ignore[index]
+
+
+def test_containers_that_ran_run_again(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.docker.containers = {"1-database", "2-web", "3-fleeting"}
+    it.docker.stored = {"0-exited", "1-database", "2-web"}  # without the one with --rm
+    it.plan().apply()
+    assert it.docker.containers == set()
+    it.docker.containers = {"new"}
+    it.plan().rollback()
+    assert it.docker.containers == {"1-database", "2-web"}
+    assert it.docker.started == ["1-database", "2-web"]  # one may need the network of an older
+
+
+def test_what_a_second_apply_found_is_what_its_failure_takes_back(tmp_path: Path) -> None:
+    """Not what the first one found: somebody was there in between."""
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.docker.containers = it.docker.stored = {"1-former"}
+    it.plan().apply()
+    (tmp_path / "here/daemon.json").unlink()
+    for each in (tmp_path / "root", tmp_path / "root/image"):
+        (each / OURS).rmdir()
+    it.docker.driver = ""
+    it.docker.start()
+    it.docker.containers, it.docker.stored = {"2-new"}, {"1-former", "2-new"}
+    second = it.plan()
+    second.steps = [*second.steps, Step(Flag("fails", on_apply=fail), second.steps[0].on)]
+    with pytest.raises(RemediationError, match="no"):
+        second.apply()
+    assert it.docker.containers == {"2-new"}
+
+
+def test_another_driver_than_the_settings_name_is_not_begun_with(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    Laid(content=b'{"storage-driver": "vfs"}').at(tmp_path / "here/daemon.json")
+    with pytest.raises(FactError, match=r"runs on overlay2, .*name vfs: restart"):
+        it.plan().apply()
+
+
+def test_data_of_users_of_its_own_is_not_begun_with(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.docker.data = f"{tmp_path}/root/100000.100000"
+    with pytest.raises(FactError, match="userns-remap"):
+        it.plan().apply()
+
+
+def test_what_somebody_since_let_docker_do_at_boot_stays(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.plan().apply()
+    it.docker.boot = "disabled"
+    it.plan().rollback()
+    assert it.docker.boot == "disabled"
+    assert it.plan().journal.entries() == []

@@ -1,0 +1,160 @@
+"""The two laws for files and directories: on real ones, whatever was there before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from remediation.actions.container_options import Directory, FileEdit
+from remediation.engine.action import Step
+from remediation.engine.plan import Plan
+from targets.errors import CommandFailed, FactError, RemediationError
+from targets.transport import Inside
+from tests.doubles.flag import ON, journal, plan
+from tests.doubles.states import LINE, ROOT, Laid, acl, anything, edit, files, laws, look
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from targets.transport import Transport
+
+
+def edited(path: Path) -> FileEdit:
+    return FileEdit("edit", "edit", "STEP-1.2", str(path), edit)
+
+
+@contextmanager
+def immutable(path: Path) -> Iterator[Transport]:
+    """Let nobody change a file, root neither; where that is not permitted, as :func:`foreign`."""
+    if subprocess.run(["chattr", "+i", path], capture_output=True, check=False).returncode:
+        with foreign(path) as on:
+            yield on
+        return
+    try:
+        yield ON
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
+
+
+@contextmanager
+def foreign(path: Path) -> Iterator[Transport]:
+    """Be somebody who may look at a file, and may not write beside it."""
+    if ROOT:
+        path.parent.parent.chmod(0o755)
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        yield Inside(ON, "localhost", lambda argv: [*nobody, *argv], lambda _: None)
+        return
+    path.parent.chmod(0o500)
+    try:
+        yield ON
+    finally:
+        path.parent.chmod(0o755)
+
+
+@settings(max_examples=60, deadline=None)
+@given(laid=anything, inherited=st.booleans())
+@example(laid=Laid(attributes={"one": b"\xff\x00=\n"}), inherited=False)
+@example(laid=Laid(content=b"no end", mode=0o4711, nanoseconds=-1), inherited=True)
+def test_a_file_holds_the_laws_whatever_was_there(laid: Laid, inherited: bool) -> None:
+    with TemporaryDirectory() as name:
+        path = Path(name, "file")
+        if inherited:
+            _inherits(path.parent)
+        laid.at(path)
+        before = look(path.parent)
+        if laid.kind == "socket":
+            with pytest.raises(FactError, match="neither a file, a link nor a directory"):
+                edited(path).capture(ON)
+        else:
+            outcome = laws(edited(path), ON)
+            assert outcome == "refused" or laid.kind in {"file", "absent", "link"}
+        assert look(path.parent) == before
+
+
+def _inherits(folder: Path) -> None:
+    os.setxattr(folder, "system.posix_acl_default", acl(54321))
+
+
+@settings(max_examples=40, deadline=None)
+@given(laid=anything)
+@example(laid=Laid(attributes={"one": b"\xff\x00=\n"}))
+@example(laid=Laid("link", link=b"\xff\xfe"))
+def test_a_whole_plan_takes_it_back_through_its_journal(laid: Laid) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name, "here")
+        folder.mkdir()
+        laid.at(folder / "file")
+        before = look(folder)
+        try:
+            plan(Path(name), edited(folder / "file")).apply()
+        except RemediationError as error:
+            assert laid.kind in {"link", "directory", "socket"} or not ROOT, error  # noqa: PT017
+            assert plan(Path(name), edited(folder / "file")).journal.entries() == []
+        else:
+            plan(Path(name), edited(folder / "file")).rollback()
+        assert look(folder) == before
+
+
+@pytest.mark.parametrize("unwritable", [immutable, foreign])
+@settings(max_examples=10, deadline=None)
+@given(laid=files)
+def test_what_cannot_be_written_is_refused_and_not_called_changed(
+    unwritable: Callable[[Path], AbstractContextManager[Transport]], laid: Laid
+) -> None:
+    laid = replace(laid, mode=laid.mode | 0o444, acl=False)  # to be read by others, too
+    with TemporaryDirectory() as name:
+        path = Path(name, "here/file")
+        path.parent.mkdir()
+        laid.at(path)
+        before = look(path.parent)
+        wanted = "was so" if LINE in laid.content else "refused"
+        with unwritable(path) as on:
+            assert laws(edited(path), on) == wanted
+            it = Plan([Step(edited(path), on)], journal(Path(name)))
+            if wanted == "refused":
+                refused = r"not permitted|Permission denied|cannot be changed, even by root"
+                with pytest.raises((CommandFailed, FactError), match=refused):
+                    it.apply()
+            else:
+                assert not it.apply()[0].changed
+        assert it.journal.entries() == []
+        assert look(path.parent) == before
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert laws(edited(tmp_path / "none/file"), ON) == "refused"
+    assert laws(Directory("d", "d", "STEP-3.1", str(tmp_path / "none/d")), ON) == "refused"
+    assert look(tmp_path) == {}
+
+
+@settings(max_examples=25, deadline=None)
+@given(laid=anything)
+def test_a_directory_holds_the_laws_whatever_was_there(laid: Laid) -> None:
+    with TemporaryDirectory() as name:
+        path = Path(name, "d")
+        laid.at(path)
+        before = look(Path(name))
+        outcome = laws(Directory("d", "d", "STEP-3.1", str(path)), ON)
+        wanted = {"absent": "held", "directory": "was so"}.get(laid.kind)
+        points_to_one = laid.link == b".."
+        assert outcome == (wanted or ("was so" if points_to_one else "refused"))
+        assert look(Path(name)) == before
+
+
+def test_a_directory_with_somebody_elses_file_stays(tmp_path: Path) -> None:
+    action = Directory("d", "d", "STEP-3.1", str(tmp_path / "d"))
+    action.apply(ON)
+    (tmp_path / "d/theirs").write_text("theirs")
+    with pytest.raises(RemediationError, match="somebody else put something there"):
+        action.rollback(ON, before=False)
+    assert (tmp_path / "d/theirs").read_text() == "theirs"

@@ -1,0 +1,393 @@
+"""The two laws for a package: just what came with it goes again, wherever dpkg was cut off."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remediation.actions import package
+from remediation.actions.package import Package
+from remediation.engine.action import Step
+from remediation.engine.plan import Plan
+from targets.errors import (
+    CommandFailed,
+    FactError,
+    Meddled,
+    RemediationError,
+    RollbackFailed,
+)
+from targets.transport import Local
+from tests.doubles.apt import Apt
+from tests.doubles.death import Death, Died
+from tests.doubles.flag import journal
+from tests.doubles.states import laws
+
+ACTION = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
+NEEDS = {"fuse-overlayfs": ["fuse3"], "fuse3": ["libfuse3-4"], "sshfs": ["fuse3"]}
+
+
+def _whole(status: dict[str, str]) -> bool:
+    """Whether every package that is installed has what it needs, as dpkg sees to."""
+    return all(
+        status[need] == "ii"
+        for name, needs in NEEDS.items()
+        if status.get(name) in {"ii", "hi"}
+        for need in needs
+    )
+
+
+statuses = st.fixed_dictionaries(
+    {
+        "fuse-overlayfs": st.sampled_from(["", "rc", "ii", "hi"]),
+        "fuse3": st.sampled_from(["", "rc", "ii"]),
+        "libfuse3-4": st.sampled_from(["", "ii"]),
+    }
+).filter(_whole)
+
+
+def plan(folder: Path, apt: Apt, death: Death | None = None) -> Plan:
+    on = (death or Death()).under(apt)
+    return Plan([Step(ACTION, on)], journal(folder, on=on))
+
+
+def known(apt: Apt) -> dict[str, str]:
+    return {name: status for name, status in apt.status.items() if status}
+
+
+@settings(max_examples=60, deadline=None)
+@given(status=statuses, lists=st.booleans(), mirror=st.booleans())
+def test_a_package_holds_the_laws_whatever_was_there(
+    status: dict[str, str], lists: bool, mirror: bool
+) -> None:
+    apt = Apt(NEEDS, status)
+    apt.lists, apt.mirror = lists, mirror
+    before = known(apt)
+    there = status["fuse-overlayfs"] in {"ii", "hi"}
+    if not lists and not mirror and not there:
+        with pytest.raises(CommandFailed, match="no mirror answers"):
+            ACTION.capture(apt)
+    else:
+        wanted = "was so" if there else "held" if mirror else "refused"
+        assert laws(ACTION, apt) == wanted
+    assert known(apt) == before
+
+
+@settings(max_examples=100, deadline=None)
+@given(status=statuses, steps=st.integers(0, 9), back=st.booleans())
+def test_cut_off_at_any_step_of_dpkg_it_comes_back(
+    status: dict[str, str], steps: int, back: bool
+) -> None:
+    with TemporaryDirectory() as name:
+        apt = Apt(NEEDS, status)
+        before = known(apt)
+        if back:
+            plan(Path(name), apt).apply()
+        apt.steps = steps
+        dying = plan(Path(name), apt, Death())
+        with suppress(Died):  # in dpkg; else it came to its end
+            dying.rollback() if back else dying.apply()
+        apt.steps = -1
+        plan(Path(name), apt).rollback()
+        assert known(apt) == before
+        assert not apt.interrupted
+
+
+@pytest.mark.parametrize("status", [{}, {"fuse-overlayfs": "rc", "libfuse3-4": "ii"}])
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_killed_at_any_command_it_comes_back(
+    tmp_path: Path, status: dict[str, str], back: bool
+) -> None:
+    whole, apt = Death(), Apt(NEEDS, status)
+    plan(tmp_path, apt, Death() if back else whole).apply()
+    if back:
+        plan(tmp_path, apt, whole).rollback()
+    ways = list(whole.ways())
+    assert len(ways) > 3
+    for number, way in enumerate(ways):
+        folder, apt = tmp_path / str(number), Apt(NEEDS, status)
+        if back:
+            plan(folder, apt).apply()
+        dying = plan(folder, apt, Death(*way))
+        with pytest.raises(Died):
+            dying.rollback() if back else dying.apply()
+        plan(folder, apt).rollback()
+        assert known(apt) == status, way
+        assert plan(folder, apt).rollback() == []
+
+
+def test_a_removal_that_was_cut_off_is_ended_and_then_purged(tmp_path: Path) -> None:
+    """Seen of a power cut in the middle of a purge: the next one only ended the removal."""
+
+    class Cut(Apt):
+        def _remove(self, verb: str, names: list[str]) -> tuple[int, bytes, bytes]:
+            half = [name for name in names if self.status.get(name) == "pH"]
+            found = super()._remove(verb, [name for name in names if name not in half])
+            self.status |= dict.fromkeys(half, "rc")
+            return found
+
+    apt = Cut(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.status |= {"fuse3": "pH", "fuse-overlayfs": ""}
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
+@pytest.mark.parametrize("status", ["iHR", "iFR", "iUR"])
+def test_what_was_unpacked_by_half_is_unpacked_anew_and_purged(tmp_path: Path, status: str) -> None:
+    """Seen of a power cut in the middle of an unpacking: dpkg refuses to remove such a package."""
+    apt = Apt(NEEDS, {"libfuse3-4": "ii"})
+    plan(tmp_path, apt).apply()
+    apt.status |= {"fuse3": status, "fuse-overlayfs": ""}
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {"libfuse3-4": "ii"}
+
+
+@pytest.mark.parametrize("without", ["mirror", "lists"])
+def test_what_cannot_be_unpacked_anew_is_told_with_what_to_do(without: str) -> None:
+    apt = Apt(NEEDS, {})
+    before = ACTION.capture(apt)
+    ACTION.apply(apt)
+    apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
+    setattr(apt, without, False)
+    with pytest.raises(CommandFailed, match=r"fuse3: unpacked by half, .* apt-get update"):
+        ACTION.rollback(apt, before)
+    setattr(apt, without, True)
+    ACTION.rollback(apt, before)
+    assert known(apt) == {}
+
+
+def test_what_is_not_unpacked_anew_though_apt_says_so_is_told() -> None:
+    class Says(Apt):
+        def _install(self, *names: str, configure: bool = True) -> tuple[int, bytes, bytes]:
+            return (
+                super()._install(*names) if configure else (0, b"Reinstallation of fuse3 is", b"")
+            )
+
+    apt = Says(NEEDS, {})
+    before = ACTION.capture(apt)
+    ACTION.apply(apt)
+    apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
+    with pytest.raises(RemediationError, match="there may help: Reinstallation of fuse3 is"):
+        ACTION.rollback(apt, before)
+
+
+def test_to_unpack_it_anew_nothing_else_is_touched(tmp_path: Path) -> None:
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
+    apt.needs = {**NEEDS, "fuse3": ["libfuse3-4", "libnew"]}
+    with pytest.raises(RollbackFailed, match="apt would change libnew, too, to unpack"):
+        plan(tmp_path, apt).rollback()
+    assert "libnew" not in apt.status
+
+
+def test_a_dpkg_that_was_cut_off_at_somebody_elses_trigger_is_ended(tmp_path: Path) -> None:
+    """All of ours is installed, and apt refuses nevertheless."""
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.interrupted = True
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "way_out"),
+    [
+        ("iF", "dpkg --configure -a"),
+        ("iHR", "apt-get install --reinstall fuse-overlayfs"),
+        ("pH", "apt-get purge fuse-overlayfs"),
+        ("rH", "apt-get remove fuse-overlayfs"),
+        ("iH", "apt-get remove fuse-overlayfs"),
+    ],
+)
+def test_a_half_installed_package_of_somebody_elses_is_not_begun_with(
+    status: str, way_out: str
+) -> None:
+    apt = Apt(NEEDS, {"fuse-overlayfs": status, "fuse3": "ii", "libfuse3-4": "ii"})
+    with pytest.raises(FactError, match=f"mend that first: {way_out}$"):
+        ACTION.capture(apt)
+    assert ACTION.check(apt) is not None
+
+
+def test_an_installation_that_fails_half_way_is_taken_back(tmp_path: Path) -> None:
+    class Breaks(Apt):
+        def _step(self) -> None:
+            if self.status.get("fuse-overlayfs") == "iU" and self.status["fuse3"] == "ii":
+                raise RemediationError("the connection is gone")
+
+    apt = Breaks(NEEDS, {"libfuse3-4": "ii"})
+    with pytest.raises(RollbackFailed):  # what broke breaks dpkg --configure, too
+        plan(tmp_path, apt).apply()
+    assert apt.status["fuse-overlayfs"] == "iU"
+    whole = Apt(NEEDS, apt.status)
+    plan(tmp_path, whole).rollback()
+    assert known(whole) == {"libfuse3-4": "ii"}
+
+
+def test_what_new_lists_would_bring_is_not_brought_unrecorded(tmp_path: Path) -> None:
+    class Old(Apt):
+        old = True
+
+        def _apt(self, words: list[str]) -> tuple[int, bytes, bytes] | None:
+            if words == ["update"]:
+                self.old, self.needs = False, NEEDS
+            if words[0] == "install" and self.old:
+                return 100, b"", b"E: 404 Not Found"
+            return super()._apt(words)
+
+    apt = Old({"fuse-overlayfs": ["fuse3"]}, {})
+    with pytest.raises(RemediationError, match=r"lists were old, and now libfuse3-4 .*once more"):
+        plan(tmp_path, apt).apply()
+    assert known(apt) == {}
+    plan(tmp_path, apt).apply()
+    assert known(apt) == dict.fromkeys(["fuse-overlayfs", "fuse3", "libfuse3-4"], "ii")
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
+def test_what_came_later_and_needs_it_is_not_swept_away(tmp_path: Path) -> None:
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.status["sshfs"] = "ii"
+    with pytest.raises(RollbackFailed, match="take fuse-overlayfs away apt would touch sshfs, too"):
+        plan(tmp_path, apt).rollback()
+    assert apt.status["fuse-overlayfs"] == apt.status["sshfs"] == "ii"
+    apt.status["sshfs"] = ""
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
+def test_settings_that_were_there_before_their_package_are_not_begun_with(tmp_path: Path) -> None:
+    """A purge deletes them, whoever wrote them."""
+    apt = Apt(NEEDS, {})
+    apt.settings = {"/etc/fuse.conf": b"user_allow_other\n", "/etc/default/docker": b"theirs\n"}
+    with pytest.raises(FactError, match=r"there is /etc/fuse\.conf, and fuse3, which would come"):
+        plan(tmp_path, apt).apply()
+    assert (known(apt), plan(tmp_path, apt).journal.lines()) == ({}, [])
+    (said,) = plan(tmp_path, apt).price(plan(tmp_path, apt).drifts())
+    assert said.startswith("nothing is begun: in double there is /etc/fuse.conf, and fuse3, ")
+    apt.lists = False  # nobody knows yet what would come: apt is asked for it once it is begun
+    assert plan(tmp_path, apt).price(plan(tmp_path, apt).drifts()) == []
+    with pytest.raises(FactError, match=r"there is /etc/fuse\.conf"):
+        plan(tmp_path, apt).apply()
+
+
+@pytest.mark.parametrize("status", ["ii", "rc"])
+def test_settings_of_a_package_that_dpkg_knows_stay_with_it(tmp_path: Path, status: str) -> None:
+    apt = Apt(NEEDS, {"fuse3": status, "libfuse3-4": "ii"})
+    before = known(apt)
+    apt.settings, apt.edited = {"/etc/fuse.conf": b"theirs\n"}, ["/etc/fuse.conf"]
+    plan(tmp_path, apt).apply()
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == before
+
+
+def test_settings_that_were_edited_since_are_not_purged_unseen(tmp_path: Path) -> None:
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    installed = known(apt)
+    apt.settings, apt.edited = {"/etc/fuse.conf": b"user_allow_other\n"}, ["/etc/fuse.conf"]
+    with pytest.raises(Meddled, match=r"/etc/fuse\.conf of a package that is to go was changed"):
+        plan(tmp_path, apt).rollback()
+    assert known(apt) == installed
+    plan(tmp_path, apt).rollback(force=True)
+    assert known(apt) == {}
+    (kept,) = (tmp_path / "journal/kept").iterdir()
+    assert kept.read_bytes() == b"# /etc/fuse.conf\nuser_allow_other\n"
+
+
+@pytest.mark.parametrize("left", ["", "rc"])
+def test_settings_edited_after_a_second_run_are_not_purged_unseen(
+    tmp_path: Path, left: str
+) -> None:
+    """What comes back is what the first run found, and that the package was not there."""
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.status |= {"fuse-overlayfs": "", "fuse3": left}
+    plan(tmp_path, apt).apply()
+    apt.settings, apt.edited = {"/etc/fuse.conf": b"theirs\n"}, ["/etc/fuse.conf"]
+    with pytest.raises(Meddled, match=r"/etc/fuse\.conf of a package that is to go"):
+        plan(tmp_path, apt).rollback()
+    apt.edited = []
+    plan(tmp_path, apt).rollback()
+    assert known(apt) == {}
+
+
+def test_dpkg_tells_which_settings_were_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real one, of a system of its own; it knows of some no sum, and some were deleted."""
+    here = {name: tmp_path / name for name in ("as it came", "edited", "deleted", "new")}
+    sum_ = hashlib.md5(b"as it came\n", usedforsecurity=False).hexdigest()
+    here = {name: tmp_path / name.replace(" ", "-") for name in here}
+    for name, path in here.items():
+        path.write_text("as it came\n" if name == "as it came" else "edited\n")
+    here["deleted"].unlink()
+    lines = [f" {path} {'newconffile' if n == 'new' else sum_}" for n, path in here.items()]
+    (tmp_path / "dpkg/info").mkdir(parents=True)
+    (tmp_path / "dpkg/updates").mkdir()
+    (tmp_path / "dpkg/status").write_text(
+        "Package: fuse3\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n"
+        "Maintainer: x <x@localhost>\nDescription: x\nConffiles:\n" + "\n".join(lines) + "\n"
+    )
+    monkeypatch.setenv("DPKG_ADMINDIR", str(tmp_path / "dpkg"))
+    said = Local().run(["sh", "-c", package._EDITED, "edited", "docker.io", "fuse3"])
+    assert (said.exit_code, said.text) == (0, f"{here['edited']}\n")
+    link = tmp_path / "dangling"
+    link.symlink_to("/nowhere")
+    looked = ["there", str(link), str(here["edited"]), str(here["deleted"])]
+    said = Local().run(["sh", "-c", package._THERE, *looked])
+    assert (said.exit_code, said.text) == (0, f"{link}\n{here['edited']}\n")
+
+
+def test_a_dpkg_that_does_not_answer_does_not_pass_for_not_installed(tmp_path: Path) -> None:
+    apt = Apt(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    apt.dpkg = False
+    with pytest.raises(CommandFailed, match="failed to open"):
+        ACTION.check(apt)
+    with pytest.raises(RollbackFailed, match="failed to open"):
+        plan(tmp_path, apt).rollback()
+    assert apt.status["fuse-overlayfs"] == "ii"
+
+
+@pytest.mark.parametrize("status", ["pc", "hn", "ic", "ii"])
+def test_a_dependency_whose_state_no_purge_brings_back_is_not_begun_with(status: str) -> None:
+    """``ii``: for another architecture."""
+    apt = Apt(NEEDS, {"libfuse3-4": "ii"})
+    apt._new = lambda name: ["fuse3", name]  # type: ignore[method-assign]
+    apt.status["fuse3"] = status
+    with pytest.raises(FactError, match=rf"package fuse3 is '{status}', which no rollback brings"):
+        ACTION.capture(apt)
+
+
+def test_a_dpkg_that_was_cut_off_at_what_is_needed_is_not_begun_with() -> None:
+    class Broken(Apt):
+        def _apt(self, words: list[str]) -> tuple[int, bytes, bytes] | None:
+            code, out, err = super()._apt(words) or (1, b"", b"")
+            return code, out + b"1 not fully installed or removed.\n", err
+
+    with pytest.raises(FactError, match="dpkg --audit"):
+        ACTION.capture(Broken(NEEDS, {}))
+
+
+def test_what_apt_would_install_to_remove_it_is_not_let_in(tmp_path: Path) -> None:
+    """A package that came later, and needs this or another."""
+
+    class Either(Apt):
+        def _apt(self, words: list[str]) -> tuple[int, bytes, bytes] | None:
+            if words[:2] == ["-s", "purge"]:
+                return 0, b"Inst podman (5.0)\nPurg fuse-overlayfs [1.0]\n", b""
+            return super()._apt(words)
+
+    apt = Either(NEEDS, {})
+    plan(tmp_path, apt).apply()
+    with pytest.raises(RollbackFailed, match="apt would touch podman, too"):
+        plan(tmp_path, apt).rollback()
+    assert known(apt) == {"fuse-overlayfs": "ii", "fuse3": "ii", "libfuse3-4": "ii"}

@@ -1,0 +1,241 @@
+"""The two laws for a profile in its file and in the kernel; compiled by the real compiler."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remediation import docker_in_lxc
+from remediation.actions.container_options import Profile
+from remediation.engine.action import Step
+from remediation.engine.plan import Plan
+from targets.errors import CommandFailed, FactError, Meddled, RemediationError, RollbackFailed
+from targets.transport import Local
+from tests.doubles.death import Death, Died
+from tests.doubles.flag import journal
+from tests.doubles.machines import Kernel
+from tests.doubles.states import Laid, anything, laws, look
+
+if TYPE_CHECKING:
+    from targets.transport import Transport
+
+NAME = "lxc-test"
+OURS = f"profile {NAME} flags=(attach_disconnected) {{\n  mount,\n}}\n".encode()
+THEIRS = f"profile {NAME} {{\n  file,\n}}\n".encode()
+
+
+@cache
+def compiled(text: bytes) -> bytes:
+    argv = ["apparmor_parser", "-S", "-K"]
+    return subprocess.run(argv, input=text, capture_output=True, check=True).stdout
+
+
+@dataclass
+class World:
+    """A folder with the profile's file, and a kernel."""
+
+    folder: Path
+    kernel: Kernel
+
+    def action(self) -> Profile:
+        return Profile(
+            "profile", "profile", "STEP-2.2", NAME, str(self.folder / "here" / NAME), OURS
+        )
+
+    def look(self) -> object:
+        return look(self.folder / "here"), self.kernel.policy
+
+    def cache_is_true(self) -> bool:
+        """Whether the next boot loads what the file says, from the cache or compiled anew."""
+        now = Local().run(["apparmor_parser", "-S", "-K", str(self.folder / "here" / NAME)])
+        return self.kernel.cached() in {b"", now.stdout if now.ok else b""}
+
+    def plan(self, death: Death | None = None) -> Plan:
+        on: Transport = (death or Death()).under(self.kernel)
+        return Plan([Step(self.action(), on)], journal(self.folder, on=on))
+
+
+def world(name: str, laid: Laid, policy: bytes) -> World:
+    folder = Path(name)
+    (folder / "here").mkdir()
+    laid.at(folder / "here" / NAME)
+    kernel = Kernel(NAME, folder)
+    kernel.policy = policy
+    return World(folder, kernel)
+
+
+profiles = st.one_of(
+    anything.filter(lambda laid: laid.kind != "socket"),
+    st.sampled_from([Laid(content=OURS), Laid(content=THEIRS, mode=0o600, nanoseconds=5)]),
+)
+policies = st.sampled_from([b"", compiled(OURS), compiled(THEIRS), b"\xff foreign \x00 policy"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(laid=profiles, policy=policies)
+def test_a_profile_holds_the_laws_whatever_was_there(laid: Laid, policy: bytes) -> None:
+    with TemporaryDirectory() as name:
+        it = world(name, laid, policy)
+        before = it.look()
+        outcome = laws(it.action(), it.kernel)
+        assert it.look() == before
+        assert it.cache_is_true()
+        if outcome == "refused":
+            assert laid.kind in {"link", "directory"}
+        assert (outcome == "was so") == (laid.content == OURS and policy == compiled(OURS))
+
+
+@settings(max_examples=20, deadline=None)
+@given(laid=profiles, policy=policies)
+def test_a_kernel_that_refuses_ends_as_it_was(laid: Laid, policy: bytes) -> None:
+    """The file is written before the kernel says no: a plan takes it back."""
+    with TemporaryDirectory() as name:
+        it = world(name, laid, policy)
+        it.kernel.refuses = True
+        before = it.look()
+        try:
+            outcomes = it.plan().apply()
+        except RemediationError as error:
+            assert not isinstance(error, RollbackFailed)  # noqa: PT017
+        else:
+            assert not any(outcome.changed for outcome in outcomes)
+        assert it.look() == before
+        assert it.cache_is_true()
+        assert it.plan().journal.entries() == []
+
+
+BEFORE = [(Laid("absent"), b""), (Laid(content=THEIRS, nanoseconds=7), compiled(THEIRS))]
+
+
+@pytest.mark.parametrize(("laid", "policy"), BEFORE, ids=["absent", "another one"])
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_killed_at_any_command_it_comes_back(laid: Laid, policy: bytes, back: bool) -> None:
+    whole = Death()
+    with TemporaryDirectory() as name:
+        it = world(name, laid, policy)
+        it.plan(Death() if back else whole).apply()
+        if back:
+            it.plan(whole).rollback()
+    ways = list(whole.ways())
+    assert len(ways) > 15
+    for way in ways:
+        with TemporaryDirectory() as name:
+            it = world(name, laid, policy)
+            before = it.look()
+            if back:
+                it.plan().apply()
+            dying = it.plan(Death(*way))
+            with pytest.raises(Died):
+                dying.rollback() if back else dying.apply()
+            it.plan().rollback()
+            assert it.look() == before, way
+            assert it.cache_is_true(), way
+            assert it.plan().rollback() == []
+
+
+def test_one_that_never_compiled_comes_back_with_its_policy_and_without_a_cache(
+    tmp_path: Path,
+) -> None:
+    """What the kernel holds is older than the file, which somebody broke since."""
+    it = world(str(tmp_path), Laid(content=b"profile {\n", nanoseconds=7), compiled(THEIRS))
+    before = it.look()
+    it.plan().apply()
+    assert it.kernel.cached() == compiled(OURS)
+    it.plan().rollback()
+    assert it.look() == before
+    assert it.kernel.cached() == b""
+    assert it.plan().journal.entries() == []
+
+
+def test_a_file_that_was_edited_since_is_not_overwritten(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=THEIRS), compiled(THEIRS))
+    it.plan().apply()
+    path = tmp_path / "here" / NAME
+    path.write_bytes(edited := OURS + b"# theirs\n")
+    with pytest.raises(Meddled, match="was changed"):
+        it.plan().rollback()
+    assert (path.read_bytes(), it.kernel.policy) == (edited, compiled(OURS))
+
+
+def test_what_runs_under_it_keeps_it_loaded(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), b"")
+    before = it.look()
+    it.plan().apply()
+    it.kernel.users = [4711]
+    with pytest.raises(RollbackFailed, match="processes \\[4711\\] run under it"):
+        it.plan().rollback()
+    assert it.kernel.policy == compiled(OURS)
+    it.kernel.users = []
+    it.plan().rollback()
+    assert it.look() == before
+
+
+def test_a_file_that_does_not_compile_is_drift_and_no_silence(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=b"profile {\n"), compiled(OURS))
+    broken = Profile("p", "p", "STEP-2.2", NAME, str(tmp_path / "here" / NAME), b"profile {\n")
+    with pytest.raises(CommandFailed, match="syntax error"):
+        broken.check(it.kernel)
+
+
+def test_a_kernel_that_does_not_export_its_policy_is_not_touched(tmp_path: Path) -> None:
+    class Mute(Kernel):
+        def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
+            if words[-1].endswith("/raw_data"):
+                return 0, b"", b""
+            return super().answer(words, stdin)
+
+    it = world(str(tmp_path), Laid("absent"), b"")
+    (tmp_path / "mute").mkdir()
+    it.kernel = Mute(NAME, tmp_path / "mute")
+    it.kernel.policy = compiled(THEIRS)
+    with pytest.raises(FactError, match="does not export"):
+        it.plan().apply()
+    assert look(tmp_path / "here") == {}
+
+
+class Reloads(Kernel):
+    """Whose reload reads the profile's file, as AppArmor's unit reads all there are."""
+
+    path = ""
+
+    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
+        if words == ["systemctl", "reload", "apparmor"]:
+            if Path(self.path).exists():
+                assert self._load(compiled(Path(self.path).read_bytes()))[0] == 0
+            return 0, b"", b""
+        return super().answer(words, stdin)
+
+
+@pytest.mark.parametrize("policy", [b"", compiled(OURS)], ids=["never loaded", "an older one"])
+@pytest.mark.parametrize("part", [False, True], ids=["all", "the tunable first"])
+def test_a_reload_on_the_way_back_leaves_the_kernel_what_it_held(
+    policy: bytes, part: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    path = tmp_path / "here" / NAME
+    path.write_bytes(THEIRS)
+    kernel = Reloads(NAME, tmp_path)
+    kernel.policy, kernel.path = policy, str(path)
+    monkeypatch.setattr(docker_in_lxc, "PROFILE", NAME)
+    monkeypatch.setattr(docker_in_lxc, "PROFILE_PATH", str(path))
+    monkeypatch.setattr(docker_in_lxc, "TUNABLE_PATH", str(tmp_path / "here/nesting"))
+    monkeypatch.setattr(docker_in_lxc, "profile", lambda _: THEIRS + b"# the plan's\n")
+    kept = journal(tmp_path, on=kernel)
+    it = Plan(docker_in_lxc._apparmor(kernel), kept)
+    before = look(tmp_path / "here")
+    assert [outcome.changed for outcome in it.apply()] == [True, True, True]
+    if part:
+        it.only(["STEP-1"]).rollback()
+        assert kernel.policy == compiled(path.read_bytes())
+        kernel.policy = compiled(path.read_bytes())
+    it.rollback()
+    assert (look(tmp_path / "here"), kernel.policy) == (before, policy)
+    assert it.rollback() == []

@@ -1,0 +1,59 @@
+"""What is taken away again is only what came with the package."""
+
+from __future__ import annotations
+
+from remediation.actions import package
+from remediation.actions.package import Package, PackageState
+from tests.doubles.scripted import Scripted
+
+DPKG = ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n")
+QUERY = (*DPKG, "fuse-overlayfs")
+BOTH = (*DPKG, "fuse-overlayfs", "fuse3")
+APT = (
+    *("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"),
+    *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
+    *("-o", "DPkg::Options::=--force-confold"),
+)
+THERE = ("sh", "-c", package._THERE, "there", *package.SETTINGS)
+SIMULATE = (*APT, "-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs")
+ACTION = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
+PLAN = b"""Inst libfuse3-4 [3.17.1-1] (3.17.2-1 Debian:13 [amd64])
+Inst fuse3 (3.17.2-1 Debian:13 [amd64])
+Inst fuse-overlayfs (1.14-1 Debian:13 [amd64])
+Conf libfuse3-4 (3.17.2-1 Debian:13 [amd64])
+"""
+UNKNOWN = (1, b"", b"dpkg-query: no packages found matching fuse-overlayfs\n")
+
+
+def test_an_upgrade_is_not_an_addition() -> None:
+    node = Scripted({QUERY: UNKNOWN, BOTH: UNKNOWN, SIMULATE: (0, PLAN, b""), THERE: (0, b"", b"")})
+    assert ACTION.capture(node) == PackageState("", {"fuse-overlayfs": "", "fuse3": ""})
+    assert ACTION.check(node) is not None
+
+
+def test_a_package_that_was_there_stays() -> None:
+    node = Scripted({QUERY: (0, b"fuse-overlayfs ii \n", b"")})
+    before = ACTION.capture(node)
+    assert before == PackageState("ii", {})
+    ACTION.rollback(node, before)
+    assert all("purge" not in argv for argv in node.ran)
+
+
+def test_removed_but_configured_is_not_installed() -> None:
+    node = Scripted({QUERY: (0, b"fuse-overlayfs rc \n", b"")})
+    assert ACTION.check(node) is not None
+
+
+def test_rollback_purges_what_came() -> None:
+    purge = (*APT, "purge", "fuse-overlayfs", "fuse3")
+    simulated = (*APT, "-s", "purge", "fuse-overlayfs", "fuse3")
+    node = Scripted(
+        {
+            BOTH: (0, b"fuse-overlayfs ii \nfuse3 ii \n", b""),
+            simulated: (0, b"Purg fuse-overlayfs [1.14-1]\nPurg fuse3 [3.17.2-1]\n", b""),
+            ("dpkg", "--set-selections"): (0, b"", b""),
+            purge: (0, b"", b""),
+        }
+    )
+    ACTION.rollback(node, PackageState("", {"fuse-overlayfs": "", "fuse3": ""}))
+    assert purge in node.ran

@@ -1,0 +1,155 @@
+"""A container's file as people write it, which Proxmox writes anew at each stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation.engine.action import Consequence
+from targets.errors import Meddled, RollbackFailed
+from tests.doubles.death import Death, Died
+from tests.doubles.states import Laid
+from tests.doubles.world import World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+#: Comments in the middle, umlauts in two encodings, blank lines, lines that are none to Proxmox.
+BY_HAND = (
+    "rootfs: a\n# von Hand: Büro 100%\n\nonboot: yes\narch : x\n  # indented\narch: amd64\n"
+    "lxc.cap.drop = mknod\nlxc.nobodys: 1\nfeatures: mount=nfs\n\n[old]\nlxc.idmap = u 0 1 1\n"
+    "# before: it\nrubbish\n\n"
+).encode() + b"# Jos\xe9\n"
+
+
+def edited_by_hand(name: str, *, running: bool = True) -> World:
+    """A container that was started before somebody edited its file."""
+    it = world(name, Laid(content=b"arch: amd64\nrootfs: a\n"), running=running)
+    Laid(content=BY_HAND, mode=0o640, nanoseconds=9).at(it.folder / "here/config")
+    return it
+
+
+def path(it: World) -> Path:
+    return it.folder / "here/config"
+
+
+def stopped_and_started(it: World) -> None:
+    it.node.stop()
+    it.node.start()
+
+
+def test_rollback_of_a_file_edited_by_hand_brings_every_byte_back(tmp_path: Path) -> None:
+    it = edited_by_hand(str(tmp_path))
+    before, _ = it.look()
+    it.plan().apply()
+    assert b"\n# von Hand: B\xc3\xbcro 100%\n\n" in path(it).read_bytes()  # as the plan showed
+    (outcome,) = it.plan().rollback()
+    assert (it.look()[0], outcome.reason) == (before, "as before")
+    assert it.node.effective == repr(BY_HAND)
+    assert it.plan().rollback() == []
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("times", [1, 2])
+def test_rollback_after_the_user_stopped_the_container_is_exact(
+    tmp_path: Path, running: bool, times: int
+) -> None:
+    it = edited_by_hand(str(tmp_path), running=running)
+    before, _ = it.look()
+    it.plan().apply()
+    if not running:
+        it.node.start()
+    for _ in range(times):
+        stopped_and_started(it)
+    it.plan().rollback()
+    assert it.look()[0] == before
+    assert (it.node.effective is not None) is running
+
+
+def _with(line: bytes) -> Callable[[bytes], bytes]:
+    return lambda content: content.replace(b"arch: amd64\n", b"arch: amd64\n" + line + b"\n")
+
+
+@pytest.mark.parametrize(
+    "line", [b"memory: 1024", b"# theirs", b"theirs, which is no line", b"lxc.cap.drop: sys_time"]
+)
+@pytest.mark.parametrize("stopped", [True, False])
+def test_an_edit_beside_the_normal_form_is_still_somebodys(
+    tmp_path: Path, line: bytes, stopped: bool
+) -> None:
+    it = edited_by_hand(str(tmp_path))
+    it.plan().apply()
+    if stopped:
+        stopped_and_started(it)
+    path(it).write_bytes(_with(line)(path(it).read_bytes()))
+    with pytest.raises(Meddled, match="was changed"):
+        it.plan().rollback()
+
+
+def test_a_stop_after_the_file_was_put_back_is_told_and_is_no_failure(tmp_path: Path) -> None:
+    """By the user, or by the guest itself, which may reboot whenever it likes."""
+    it = edited_by_hand(str(tmp_path))
+    it.plan().apply()
+    told: list[str] = []
+    step = replace(
+        it.step(), then_back=(Consequence("rebooted", "rebooted", lambda: stopped_and_started(it)),)
+    )
+    (outcome,) = replace(it.plan(), steps=[step], tell=told.append).rollback()
+    assert "says what it said before" in outcome.reason
+    assert told[-1] == f"container 950: {outcome.reason}"
+    assert it.plan().rollback() == []
+    assert b"\n# von Hand" not in path(it).read_bytes()
+
+
+@pytest.mark.parametrize("how", ["theirs", "mode"])
+def test_another_file_than_the_normal_form_is_a_failure(tmp_path: Path, how: str) -> None:
+    it = edited_by_hand(str(tmp_path))
+    it.plan().apply()
+
+    def spoilt() -> None:
+        stopped_and_started(it)
+        if how == "mode":
+            path(it).chmod(0o600)
+        else:
+            path(it).write_bytes(_with(b"memory: 1024")(path(it).read_bytes()))
+
+    step = replace(it.step(), then_back=(Consequence("spoilt", "spoilt", spoilt),))
+    with pytest.raises(RollbackFailed, match="not as before"):
+        replace(it.plan(), steps=[step]).rollback()
+
+
+def test_a_runtime_that_writes_no_file_anew_must_leave_it_exact(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid(content=b"rootfs: a\narch: amd64\n"), running=True)
+    it.plan().apply()
+    rebooted = Consequence("rebooted", "rebooted", lambda: stopped_and_started(it))
+    action = replace(it.step().action, normalised=False)  # type: ignore[type-var]
+    step = replace(it.step(), action=action, then_back=(rebooted,))
+    with pytest.raises(RollbackFailed, match="not as before"):
+        replace(it.plan(), steps=[step]).rollback()
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
+def test_killed_at_any_command_a_file_edited_by_hand_comes_back(back: bool) -> None:
+    whole = Death()
+    with TemporaryDirectory() as name:
+        it = edited_by_hand(name)
+        it.plan(Death() if back else whole).apply()
+        if back:
+            it.plan(whole).rollback()
+    for way in whole.ways():
+        with TemporaryDirectory() as name:
+            it = edited_by_hand(name)
+            before, _ = it.look()
+            if back:
+                it.plan().apply()
+            dying = it.plan(Death(*way))
+            with pytest.raises(Died):
+                dying.rollback() if back else dying.apply()
+            it.plan().rollback()
+            assert it.look()[0] == before, way
+            assert it.node.effective is not None
+            assert it.plan().rollback() == []

@@ -1,0 +1,497 @@
+"""The command line as a user meets it, as far as that needs no node."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import io
+import json
+import os
+import re
+import sys
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from facts import audit_window
+from facts import backups as backup
+from remediation import docker_in_lxc
+from remediation.__main__ import _watched, main
+from remediation.engine.action import Place
+from targets import target
+from targets.errors import CommandFailed, FactError
+from targets.lock import Lock
+from targets.transport import CommandResult
+from tests.doubles.flag import ON, Flag, journal
+from tests.doubles.flag import plan as flags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journal")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export", "journal accept"])
+def test_each_command_says_what_it_is_for(command: str) -> None:
+    short, long = (CliRunner().invoke(main, [*command.split(), how]) for how in ("-h", "--help"))
+    assert (short.exit_code, short.output) == (0, long.output)
+    assert "Usage:" in long.output
+
+
+def test_the_help_fits_and_names_every_exit_code() -> None:
+    said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    assert max(map(len, said.splitlines())) <= 78
+    block = said.partition("Exit codes:\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^ {4}(\d+) ", block, re.MULTILINE) == ["0", "1", "2", "3", "5", "130"]
+    assert " apply:" in block
+    assert "..." not in said.partition("Commands:")[2], "a summary is cut off"
+
+
+def test_there_are_no_others() -> None:
+    assert set(main.commands) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each != "journal"])
+def test_a_target_that_is_none_is_wrong_usage(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--target", "nowhere"])
+    assert result.exit_code == 2
+    assert "expected lab/CTID" in result.output
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "apply", "rollback"])
+@pytest.mark.parametrize("asked", ["nonsense", "STEP-1.3", "STEP-", "VAL-1", ""])
+def test_a_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
+    command: str, asked: str
+) -> None:
+    """The port is one where nobody listens: to connect would be another error."""
+    argv = [command, "--target", "x@127.0.0.1:1/950", "--only", "STEP-2", "--only", asked]
+    result = CliRunner().invoke(main, argv)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: no action for {asked!r}; there are: "
+        "STEP-1.1, STEP-1.2, STEP-2.1, STEP-2.2, STEP-3.1, STEP-3.2, setup-script, "
+        "nesting-tunable, repository-profile, apparmor-profile, container-options, install-script, "
+        "container-description, fuse-overlayfs-package, docker-settings-directory, "
+        "docker-storage-driver, docker-engine\n"
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This machine as a node, on which a plan of one step is applied; journal and lock are here."""
+
+    @contextmanager
+    def opened(*_: object, **__: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(node=ON)
+
+    def plan(*_: object, **__: object) -> object:
+        found = flags(tmp_path, Flag("tunable", "STEP-1.2", "new"))
+        found.exclusive = Lock(ON, str(tmp_path / "gate.lock")).held
+        return found
+
+    monkeypatch.setattr(target, "opened", opened)
+    monkeypatch.setattr("remediation.__main__.Journal", lambda _, ctid: journal(tmp_path, ctid))
+    monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
+    monkeypatch.setattr(docker_in_lxc, "plan", plan)
+    monkeypatch.setattr("remediation.__main__._watched", lambda *_: nullcontext(lambda _: None))
+    flags(tmp_path, Flag("tunable")).apply()
+    return tmp_path
+
+
+def ended(*arguments: str) -> tuple[int, str]:
+    """Return what a command ends with, and what it says of that."""
+    result = CliRunner().invoke(main, [*arguments, "--target", "root@pve1/950"])
+    return result.exit_code, result.stderr
+
+
+def exported(*options: str) -> tuple[int, str, str]:
+    argv = ["journal", "export", *options, "--target", "root@pve1/950"]
+    result = CliRunner().invoke(main, argv)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_export_holds_all_that_was_there_before(folder: Path) -> None:
+    text, binary = "é" * 4000, b"\xff" * 5000
+    journal(folder).record([("large", Place.NODE, {"one": text.encode(), "all": [binary]})])
+    code, said, _ = exported()
+    assert code == 0
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [(line["kind"], line.get("action")) for line in lines] == [
+        *(("before", "tunable"), ("after", "tunable"), ("finished", None), ("before", "large"))
+    ]
+    assert lines[-1]["state"] == {
+        "one": {"text": text},
+        "all": [{"base64": base64.b64encode(binary).decode()}],
+    }
+
+
+def test_export_masks_planted_secrets_unless_asked_for_them(folder: Path) -> None:
+    planted = '{"registry-mirrors": ["https://me:hunter2@mirror"]}'
+    state = {"one": planted.encode(), "all": [b"\xff PASSWORD=hunter2"]}
+    journal(folder).record([("settings", Place.NODE, state)])
+    code, said, _ = exported()
+    assert code == 0
+    shown = json.loads(said.splitlines()[-1])["state"]
+    assert shown["one"]["text"] == planted.replace("hunter2", "***")
+    assert base64.b64decode(shown["all"][0]["base64"]) == b"\xff PASSWORD=***"
+    assert "hunter2" in exported("--with-secrets")[1]
+
+
+@pytest.mark.parametrize("harm", ["line", "content"])
+def test_an_export_that_cannot_be_whole_says_what_to_copy(folder: Path, harm: str) -> None:
+    journal(folder).record([("large", Place.NODE, b"\xff" * 5000)])
+    path = folder / "journal/journal.jsonl"
+    if harm == "line":
+        path.write_bytes(path.read_bytes().replace(b'"kind"', b'"kine"', 1))
+    else:
+        next((folder / "journal/contents").iterdir()).unlink()
+    code, said, beside = exported()
+    assert (code, said) == (3, "")
+    assert f"copy it by hand on localhost: tar -cf journal.tar -C {folder}/journal .\n" in beside
+
+
+def asked() -> dict[str, Any]:
+    """Return what status says to a program."""
+    result = CliRunner().invoke(main, ["status", "--json", "--target", "root@pve1/950"])
+    said: dict[str, Any] = json.loads(result.stdout)
+    return said
+
+
+DAMAGED = (
+    "damaged (Input data was truncated); nothing was changed. Look at it (less {journal}); with "
+    "that line taken out, what the others hold can be taken back"
+)
+NEWER = (
+    "written in format 4 by a newer docker-lxc-gate, this one knows formats up to 3: use the newer "
+    "one. Nothing was changed"
+)
+
+
+@pytest.mark.parametrize("command", ["apply", "rollback"])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [(b'{"v":2,"kind":"bef', DAMAGED), (b'{"v":4,"kind":"before"}', NEWER)],
+)
+def test_a_journal_that_cannot_be_read(folder: Path, command: str, line: bytes, said: str) -> None:
+    path = folder / "journal/journal.jsonl"
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    before = path.read_bytes()
+    code, told = ended(command, "--yes")
+    assert code == 3
+    assert told == f"error: {path}, line 1 on localhost: {said.format(journal=path)}\n"
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["apply", "rollback"])
+def test_a_node_that_another_run_has(folder: Path, command: str) -> None:
+    with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
+        code, told = ended(command, "--yes")
+    assert code == 3
+    assert re.fullmatch(
+        rf"error: localhost is in use: \S+ on \S+ \(pid {os.getpid()}\) has had it since \S+, to "
+        "apply the plan to container 951\\. Wait for its end: the lock goes with that run, or, if "
+        "the run is gone already, with the last command that it left there\\. If \\S+ is gone "
+        "without a word \\(its power or its network is off\\), the node may take hours to notice: "
+        "as root on localhost, kill \\d+\n",
+        told,
+    )
+
+
+def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
+    journal(folder, 951).record([("tunable", Place.NODE, "old")])
+    path = folder / "journal/journal.jsonl"
+    code, told = ended("apply", "--yes")
+    assert code == 3
+    assert told == (
+        f"error: {path} holds the before-images of a run for container 951 that did not end. Take "
+        "them back first: python -m remediation rollback, with the same --target, but container "
+        "951\n"
+    )
+
+
+GONE = [("gone", Place.CONTAINER, "old"), ("Docker's root", Place.CONTAINER, "old")]
+
+
+@pytest.fixture
+def unfinished(folder: Path) -> Path:
+    """The plan knows nothing of these any more, and their run was cut off."""
+    journal(folder).record(GONE)
+    return folder
+
+
+def let_go(*arguments: str, asked: str = "") -> tuple[int, str, str]:
+    argv = ["journal", "accept", *arguments, "--target", "root@pve1/950"]
+    result = CliRunner().invoke(main, argv, input=asked)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_what_cannot_be_taken_back_is_shown_and_let_go(unfinished: Path) -> None:
+    assert ended("rollback", "--yes")[0] == 5
+    assert ended("apply", "--yes")[0] == 3
+    code, said, shown = let_go("gone", "--yes")
+    path = unfinished / "journal/journal.jsonl"
+    assert code == 0
+    assert re.fullmatch(
+        r"this will happen on the way:\n  gone \(on container 950, changed \S+T\S+Z\): stays as it "
+        r"is, and rollback will not take it back\n",
+        shown,
+    )
+    assert said == (
+        f"1 left as they are; what was there before is in {path}\n"
+        """still to be taken back: "Docker's root"\n"""
+    )
+    assert let_go("--all", "--yes")[0] == 0
+    assert not journal(unfinished).entries()
+    assert ended("apply", "--yes")[0] == 0
+    shown = CliRunner().invoke(main, ["journal", "show", "--target", "root@pve1/950"]).stdout
+    assert len(re.findall(r" 950 +left as it is +(?:gone|Docker.s root) ", shown)) == 2
+    assert let_go("--all") == (0, "nothing is to be taken back of container 950\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "name what is to stay, or say --all: 'tunable', 'gone', \"Docker's root\"\n"),
+        (["gone", "--all"], 2, "either name what is to stay, or say --all\n"),
+        (["went"], 2, "under the name 'went'; there are: 'tunable', 'gone', \"Docker's root\"\n"),
+        (["gone"], 2, "nobody can be asked here whether that is wished: give --yes\n"),
+    ],
+)
+def test_nothing_is_let_go_unasked(
+    unfinished: Path, arguments: list[str], code: int, said: str
+) -> None:
+    before = journal(unfinished).lines()
+    result = let_go(*arguments)
+    assert (result[0], result[1]) == (code, "")
+    assert result[2].endswith(said)
+    assert journal(unfinished).lines() == before
+
+
+def test_nothing_is_let_go_while_another_run_has_the_node(unfinished: Path) -> None:
+    with Lock(ON, str(unfinished / "gate.lock")).held("apply the plan to container 951"):
+        code, _, said = let_go("gone", "--yes")
+    assert code == 3
+    assert "is in use" in said
+    assert len(journal(unfinished).entries()) == 3
+
+
+def test_status_says_how_the_journals_changes_are_taken_back(unfinished: Path) -> None:
+    result = CliRunner().invoke(main, ["status", "--target", "root@pve1/950"])
+    assert (
+        "to take back these 3 changes: python -m remediation rollback, with the same --target; "
+        "what can never be taken back any more can be left as it is: python -m remediation journal "
+        "accept\n"
+    ) in result.stdout
+    left = asked()["pending_rollback"]
+    assert [(each["id"], each["machine"]) for each in left] == [
+        ("tunable", "node"),
+        *((action, machine) for action, machine, _ in GONE),
+    ]
+    assert all(re.fullmatch(r"\S+T\S+Z", each["at"]) for each in left)
+
+
+@pytest.mark.parametrize("command", ["status", "rollback"])
+def test_a_last_line_that_was_cut_off_is_said(folder: Path, command: str) -> None:
+    path = folder / "journal/journal.jsonl"
+    said = f"the last line of {path} was cut off (by a full disk, or the power): it does not count."
+    assert said not in ended("status")[1]
+    path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
+    assert ended(command, *(["--yes"] if command == "rollback" else []))[1].startswith(said)
+
+
+def test_a_program_is_told_of_a_last_line_that_was_cut_off(folder: Path) -> None:
+    path = folder / "journal/journal.jsonl"
+    assert not asked()["journal_truncated"]
+    path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
+    assert asked()["journal_truncated"]
+    with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
+        assert not asked()["journal_truncated"]  # it is being written
+
+
+def _keys(value: object) -> set[str]:
+    """Return the keys of all objects in a JSON value."""
+    if isinstance(value, dict):
+        return set(value).union(*map(_keys, value.values()))
+    return set().union(*map(_keys, value)) if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize(
+    ("command", "keys"),
+    [
+        ("plan", {"ctid", "changes", "side_effects", "unchecked"}),
+        (
+            "status",
+            {"ctid", "actions", "pending_rollback", "unfinished", "journal_truncated"}
+            | {"locked_by", "unchecked", "drift", "journal", "at"}
+            | {"id", "title", "requirement", "machine"},
+        ),
+        ("apply --yes", {"id", "title", "requirement", "changed", "reason"}),
+        ("rollback --yes", {"id", "title", "requirement", "changed", "reason"}),
+        ("journal show", {"v", "at", "ctid", "kind", "action", "title", "machine"}),
+    ],
+)
+def test_the_keys_of_what_programs_are_told(folder: Path, command: str, keys: set[str]) -> None:
+    argv = [*command.split(), "--json", "--target", "root@pve1/950"]
+    assert _keys(json.loads(CliRunner().invoke(main, argv).stdout)) == keys
+
+
+def test_plan_tells_programs_of_an_action_by_its_id(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, Flag("tunable")))
+    argv = ["plan", "--json", "--target", "root@pve1/950"]
+    (change,) = json.loads(CliRunner().invoke(main, argv).stdout)["changes"]
+    assert change == {
+        "id": "tunable",
+        "title": "the flag tunable",
+        "requirement": "STEP-1.2",
+        "machine": "node",
+        "drift": "it is old",
+        "diff": "",
+    }
+
+
+def test_status_tells_programs_what_is_pending_and_who_holds_the_lock(unfinished: Path) -> None:
+    lives = [each["journal"] for each in asked()["pending_rollback"]]
+    assert (lives, asked()["locked_by"]) == (["applied", "interrupted", "interrupted"], None)
+    with Lock(ON, str(unfinished / "gate.lock")).held("apply the plan to container 951"):
+        said = asked()
+    assert [each["journal"] for each in said["pending_rollback"]] == ["applied", *["pending"] * 2]
+    assert "to apply the plan to container 951" in said["locked_by"]
+
+
+def test_an_action_is_accepted_by_its_id_or_by_its_title(folder: Path) -> None:
+    journal(folder).record(
+        [("container-options", Place.NODE, "old"), ("docker-engine", Place.CONTAINER, "old")]
+    )
+    code, _, shown = let_go("container-options", "Docker is installed", "--yes")
+    assert code == 0
+    assert "  container 950 has its features and its profile (on localhost, changed " in shown
+    assert "  Docker is installed (on container 950, changed " in shown
+    assert [entry.action for entry in journal(folder).entries()] == ["tunable"]
+
+
+@pytest.fixture
+def backups(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
+    """Who has the node while a backup is made."""
+    made: list[str] = []
+
+    def make(*_: object) -> object:
+        made.append(Lock(ON, str(folder / "gate.lock")).owner())
+        return SimpleNamespace(container=["the container's"], etc=["/etc's"])
+
+    monkeypatch.setattr(backup, "make_backup", make)
+    return made
+
+
+def test_nothing_is_backed_up_when_the_plan_cannot_be_applied(
+    folder: Path, backups: list[str]
+) -> None:
+    with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
+        code, told = ended("apply", "--yes", "--backup")
+    assert (code, "in use" in told) == (3, True)
+    journal(folder, 951).record([("tunable", Place.NODE, "old")])
+    code, told = ended("apply", "--yes", "--backup")
+    assert code == 3
+    assert told.startswith("error: nothing was backed up: a run for container 951 did not end (")
+    assert backups == []
+
+
+def test_nobody_else_changes_the_node_while_it_is_backed_up(
+    folder: Path, backups: list[str]
+) -> None:
+    code, said = ended("apply", "--yes", "--backup")
+    assert code == 0
+    assert said.endswith("… backing up container 950 and /etc\n… the container's\n… /etc's\n")
+    (told,) = backups
+    assert "to back up container 950 before the plan is applied" in told
+    assert not journal(folder).unfinished()
+
+
+class Listened:
+    """A window in which something was denied, until its log goes."""
+
+    def __init__(self, *denied: str) -> None:
+        self.denied, self.ended = list(denied), 0
+
+    def news(self) -> list[audit_window.Denial]:
+        if not self.denied:
+            raise CommandFailed(CommandResult(("find",), 1, b"", b"it is gone", "pve1", 0.0, 0.0))
+        return audit_window.parse(f'apparmor="DENIED" operation="{self.denied.pop(0)}"')
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    window = Listened("mount")
+    monkeypatch.setattr(audit_window, "Window", lambda *_: window)
+    with _watched(ON, "auto") as tell:
+        for line in ("first", "second", "third"):
+            tell(line)
+    assert window.ended == 1
+    said = capsys.readouterr().err
+    assert '… denied: operation="mount"\n… first\n' in said
+    assert said.count("denials are not shown any more") == 1
+    assert said.endswith("… second\n… third\n")
+
+
+def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is told before it is taken back would keep it from being taken back."""
+
+    class Mistaken(Listened):
+        def news(self) -> list[audit_window.Denial]:
+            raise ValueError("invalid literal")
+
+    monkeypatch.setattr(audit_window, "Window", lambda *_: Mistaken())
+    with _watched(ON, "auto") as tell:
+        tell("taking back what was changed")
+    said = capsys.readouterr().err
+    assert "denials are not shown any more: invalid literal" in said
+    assert said.endswith("… taking back what was changed\n")
+
+
+def test_nothing_ends_because_a_denial_cannot_be_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard error goes to a full disk: the plan is taken back, or goes on, all the same."""
+
+    class Full(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise OSError(errno.ENOSPC, text)
+
+    monkeypatch.setattr(audit_window, "Window", lambda *_: Listened("mount", "mount", "mount"))
+    with _watched(ON, "auto") as tell:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stderr", Full())
+            tell("first")
+        tell("second")
+    assert "… second\n" in capsys.readouterr().err
+
+
+def test_the_watch_ends_when_the_plan_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = Listened()
+    monkeypatch.setattr(audit_window, "Window", lambda *_: window)
+    with pytest.raises(FactError), _watched(ON, "auto"):
+        raise FactError("broken")
+    assert window.ended == 1
+
+
+def test_a_watch_that_cannot_begin_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: object) -> None:
+        raise audit_window.Unwatched("no perl")
+
+    monkeypatch.setattr(audit_window, "Window", refused)
+    with _watched(ON, "auto") as tell:
+        tell("first")
+    assert capsys.readouterr().err.endswith("denials are not shown: no perl\n… first\n")

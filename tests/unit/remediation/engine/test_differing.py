@@ -1,0 +1,88 @@
+"""How two states of an action differ, in words for a reader."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from remediation.__main__ import _Commands
+from remediation.actions.container_options import OptionsState, ProfileState
+from remediation.cli import printing
+from remediation.engine.action import Drift
+from remediation.engine.differing import differing
+from targets.errors import RollbackFailed, VerifyFailed
+from targets.files import FileState
+
+FILE = FileState("file", b"former\n", mode=0o640, mtime="1795717106")
+PATH = "/etc/pve/lxc/950.conf"
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        (replace(FILE, content=b"x"), ["content"]),
+        (replace(FILE, mode=0o600, uid=7), ["mode 640 -> 600", "owner 0:0 -> 7:0"]),
+        (
+            replace(FILE, mtime="1795717745"),
+            ["time 2026-11-26 18:18:26.000+00:00 -> 2026-11-26 18:29:05.000+00:00"],
+        ),
+        (
+            replace(FILE, mtime="9" * 400),
+            [f"time 2026-11-26 18:18:26.000+00:00 -> {'9' * 400}"],
+        ),
+        (replace(FILE, attributes={"SCHILY.xattr.user.\udcff": ""}), ["attributes user.\ufffd"]),
+        (FileState(), ["was a file, is absent"]),
+        (FileState("link", link="\x1b[2J"), ["was a file, is a link"]),
+    ],
+)
+def test_files_that_differ_are_told_part_by_part(now: FileState, words: list[str]) -> None:
+    assert differing(FILE, now, PATH)[0] == words
+
+
+def test_a_link_that_leads_elsewhere_is_told_without_what_a_terminal_obeys() -> None:
+    was, is_ = FileState("link", link="a"), FileState("link", link="\x1b[2J\u202e")
+    assert differing(was, is_) == (["link 'a' -> '\\x1b[2J\\u202e'"], [])
+
+
+def test_a_state_with_a_file_in_it_is_told_by_the_files_path() -> None:
+    was = OptionsState(FILE, running=True, effective="a", containers=("x",))
+    is_ = OptionsState(replace(FILE, content=b"new\n"), running=False, effective="b")
+    words, drifts = differing(was, is_, PATH)
+    assert words == [f"{PATH}: content", "running: True -> False"]
+    assert drifts == [Drift(PATH, b"former\n", b"new\n")]
+
+
+def test_a_policy_is_told_by_its_size_and_other_values_are_cut() -> None:
+    assert differing(ProfileState(FILE, b"1" * 5000), ProfileState(FILE, b""))[0] == [
+        "policy: 5000 bytes -> 0 bytes"
+    ]
+    was = OptionsState(FILE, running="x" * 999, effective="")  # type: ignore[arg-type]
+    (words,), _ = differing(was, replace(was, running=False))
+    assert len(words) < 300
+
+
+@pytest.mark.parametrize(("before", "now"), [(True, False), (FILE, True), (None, None)])
+def test_states_of_no_parts_are_not_told(before: object, now: object) -> None:
+    assert differing(before, now) == ([], [])
+
+
+def test_a_diff_shows_what_a_terminal_would_obey_as_escapes() -> None:
+    shown = printing.diff(Drift("", b"a\tb\n", b"\x1b]52;c;AA\x07\xff \xe2\x80\xae\n"), "is", "was")
+    assert shown.splitlines()[3:] == ["-a\tb", "+\\x1b]52;c;AA\\x07\\xff \\u202e"]
+
+
+def test_command_line_shows_the_diff_of_a_rollback_that_is_not_exact() -> None:
+    @click.group(cls=_Commands)
+    def program() -> None: ...
+
+    @program.command()
+    def fails() -> None:
+        drift = Drift(PATH, b"former\n", b"third\n")
+        raise RollbackFailed([("options", VerifyFailed("not as before", [drift]))])
+
+    ended = CliRunner().invoke(program, ["fails"])
+    assert ended.exit_code == 5
+    assert "--- before the plan\n+++ is now\n@@ -1 +1 @@\n-former\n+third\n" in ended.stderr

@@ -1,0 +1,156 @@
+"""A guest that answers rubbish keeps nothing of the node from being rolled back."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation.actions.container_options import FileEdit
+from remediation.docker_in_lxc import daemon_json, data_root
+from remediation.engine.action import Place, Step
+from remediation.engine.plan import Plan
+from targets.batch import at_once
+from targets.errors import FactError, RollbackFailed
+from targets.transport import Base, CommandResult, Local
+from tests.doubles.flag import ON, Flag, journal, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from targets.transport import Transport
+
+RUBBISH = [
+    b"",
+    b"rubbish",
+    b"\x00" * 1024,
+    b"\x1f\x8b" + b"\xff" * 600,
+    b"\xff" * 1024,
+    b"/etc/x" + b"\x00" * 94 + b"zzzzzzz\x00" * 3 + b"\x80" + b"\xff" * 11 + b"\x00" * 400,
+]
+
+
+class Guest(Base):
+    """A container whose every program prints the same, once it has gone bad."""
+
+    machine = "container 950"
+
+    def __init__(self) -> None:
+        self.says: bytes | None = None
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        if self.says is None:
+            return replace(Local().run(argv, stdin=stdin, timeout=timeout), machine=self.machine)
+        return CommandResult(tuple(argv), 0, self.says, b"", self.machine, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH, ids=lambda said: repr(said[:6]))
+@pytest.mark.parametrize("force", [False, True])
+def test_rollback_of_a_guest_that_answers_rubbish_rolls_the_node_back(
+    tmp_path: Path, rubbish: bytes, force: bool
+) -> None:
+    one, guest = Flag("node"), Guest()
+    path = tmp_path / "daemon.json"
+    path.write_bytes(b"theirs\n")
+    inside = FileEdit("guest", "guest", "STEP-3.1", str(path), lambda _: b"ours")
+    it = Plan([Step(one, ON), Step(inside, guest, place=Place.CONTAINER)], journal(tmp_path))
+    it.apply()
+    guest.says = rubbish
+    assert len(it.rollback_price()) <= 1
+    with pytest.raises(RollbackFailed, match="guest: ") as caught:
+        it.rollback(force=force)
+    assert [name for name, _ in caught.value.failures] == ["guest"]
+    assert isinstance(caught.value.failures[0][1], FactError)
+    assert one.value == "old"
+    assert [entry.action for entry in it.journal.entries()] == ["guest"]
+    guest.says = None
+    it.rollback()
+    assert path.read_bytes() == b"theirs\n"
+
+
+def _raises(*_: object) -> None:
+    raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+
+@pytest.mark.parametrize("method", ["capture", "standing", "meddled", "rollback", "restored"])
+def test_an_error_that_nobody_foresaw_is_one_of_its_step(tmp_path: Path, method: str) -> None:
+    class Unforeseen(Flag):
+        def standing(self, _: Transport) -> str:
+            return self.value
+
+    one, two, three = Flag("one"), Unforeseen("two"), Flag("three")
+    it = plan(tmp_path, one, two, three)
+    it.apply()
+    setattr(two, method, _raises)
+    if method == "capture":  # its rollback works without, and then nobody knows
+        two.restored = _raises  # type: ignore[method-assign,assignment]
+    with pytest.raises(RollbackFailed, match="two: what came from localhost cannot be read") as e:
+        it.rollback()
+    assert [name for name, _ in e.value.failures] == ["the flag two"]
+    assert (one.value, three.value) == ("old", "old")
+
+
+def test_an_error_that_nobody_foresaw_of_a_start_stops_no_other(tmp_path: Path) -> None:
+    @contextmanager
+    def awake() -> Iterator[None]:
+        _raises()
+        yield
+
+    one, inside = Flag("one"), Flag("inside", "STEP-3.1")
+    plan(tmp_path, one, inside).apply()
+    it = replace(plan(tmp_path, one), asleep=[Step(inside, ON, place=Place.CONTAINER)], awake=awake)
+    with pytest.raises(RollbackFailed, match="inside: what came from its start cannot be read"):
+        it.rollback()
+    assert one.value == "old"
+
+
+def _line(*, code: str = "0", out: str = "aGk=", err: str = "") -> str:
+    return f"{err}!{code}! {out}\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        _line(out="a"),
+        _line(out="=aGk"),
+        _line(err="####"),
+        _line(out="aGk"),
+        _line(code="256"),
+        _line(code="9" * 5000),
+        _line(code="-1"),
+    ],
+    ids=lambda line: line[:12],
+)
+def test_answers_at_once_that_cannot_be_read_are_no_answers(line: str) -> None:
+    guest = Guest()
+    guest.says = (_line() + line).encode()
+    assert at_once(guest, [("true",), ("false",)]) == []
+
+
+DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize("text", [DEEP, b'{"a":' + DEEP, b'{"a": NaN}', b"\xff", b"9" * 5000])
+def test_settings_that_cannot_be_read_are_an_error_of_that_file(text: bytes) -> None:
+    with pytest.raises(FactError, match=r"daemon\.json"):
+        daemon_json(text)
+    assert data_root(text) == "/var/lib/docker"
+
+
+@pytest.mark.parametrize("half", ["\\u0000", "\\ud800", "/srv/\\udfff"])
+def test_settings_with_a_data_root_that_is_no_path_are_an_error(half: str) -> None:
+    with pytest.raises(FactError, match=r"data-root is '.*', which is no path"):
+        data_root(f'{{"data-root": "{half}"}}'.encode())
+
+
+@pytest.mark.parametrize("edit", [daemon_json])
+def test_settings_with_half_a_surrogate_pair_keep_it(edit: Callable[[bytes], bytes]) -> None:
+    written = edit(b'{"log-opts": {"tag": "\\ud83d, \\ud83d\\ude00 \\u0000"}}')
+    assert json.loads(written)["log-opts"] == {"tag": "\ud83d, \U0001f600 \0"}
+    assert edit(written) == written

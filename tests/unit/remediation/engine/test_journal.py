@@ -1,0 +1,397 @@
+"""The journal's own words: what it writes, what it reads back, and what it refuses to read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remediation.actions.container_options import OptionsState, ProfileState
+from remediation.actions.package import PackageState
+from remediation.actions.storage_driver import DockerState
+from remediation.engine.action import Place
+from remediation.engine.journal import Journal
+from remediation.engine.journal_entries import Entry, Life
+from remediation.engine.journal_entries import Image as Before
+from targets.errors import FactError
+from targets.files import FileState
+from tests.doubles.death import Death, Died
+from tests.doubles.flag import ON, journal
+
+BEFORE = [("one", Place.NODE, FileState("file", b"old\n")), ("two", Place.NODE, True)]
+LARGE = bytes(range(256)) * 17
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    text = (folder / "journal/journal.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def old(**line: object) -> bytes:
+    """A line of the former format, as the first programs wrote it, without a sum."""
+    common = {"v": 2, "at": "2026-11-24T18:30:00Z", "ctid": 950}
+    return json.dumps(common | line, separators=(",", ":")).encode()
+
+
+def today(**line: object) -> bytes:
+    return old(**{"v": 3} | line)
+
+
+def test_a_run_and_its_undoing_in_the_journals_words(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    it.record(BEFORE)
+    it.complete("one", Place.NODE, FileState("file", b"\xff"))
+    it.finish()
+    it.roll_back()
+    it.rolled_back(["two", "one"], last=False, ended=True)
+    written = lines(tmp_path)
+    assert {(line["v"], line["ctid"], len(line["sum"])) for line in written} == {(3, 950, 16)}
+    assert [list(line)[:5] for line in written[:2]] == [["v", "at", "ctid", "kind", "action"]] * 2
+    kinds = [(line["kind"], line.get("action")) for line in written]
+    assert kinds == [
+        *(("before", "one"), ("before", "two"), ("after", "one"), ("finished", None)),
+        *(("rolling_back", None), ("rolled_back", "two"), ("rolled_back", "one")),
+        ("finished", None),
+    ]
+    assert written[0]["state"]["content"] == {"text": "old\n"}
+    assert written[2]["state"]["content"] == {"base64": "/w=="}
+
+
+_B, _A = {"kind": "before", "state": "old"}, {"kind": "after", "state": "new"}
+_BACK, _ROLLING, _END = ({"kind": kind} for kind in ("rolled_back", "rolling_back", "finished"))
+_LAST = _BACK | {"last": True}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "life", "images"),
+    [
+        ([_B], Life.PENDING, 1),
+        ([_B, _A], Life.APPLIED, 1),
+        ([_B, _A, _END], Life.APPLIED, 1),
+        ([_B, _END], Life.INTERRUPTED, 1),
+        ([_B, _ROLLING], Life.INTERRUPTED, 1),
+        ([_B, _ROLLING, _A], Life.APPLIED, 1),
+        ([_B, _ROLLING, _B], Life.PENDING, 1),
+        ([_B, _A, _ROLLING], Life.APPLIED, 1),
+        ([_B, _B], Life.PENDING, 1),
+        ([_B, _A, _B], Life.PENDING, 2),
+        ([_B, _A, _B, _A], Life.APPLIED, 2),
+        ([_B, _A, _B, _LAST], Life.APPLIED, 1),
+        ([_B, _A, _B, _LAST, _LAST], None, 0),
+        ([_B, _A, _BACK], None, 0),
+        ([_B, _A, _B, _BACK], None, 0),
+        ([_B, _ROLLING, _BACK], None, 0),
+        ([_B, {"kind": "accepted"}], None, 0),
+        ([_B, _A, {"kind": "accepted"}, _A], None, 0),
+        ([_B, _A, _BACK, _B], Life.PENDING, 1),
+        ([_A], None, 0),
+    ],
+)
+def test_the_life_of_an_entry(
+    tmp_path: Path, kinds: list[dict[str, Any]], life: Life | None, images: int
+) -> None:
+    path = tmp_path / "journal/journal.jsonl"
+    path.parent.mkdir()
+    named = [
+        each
+        | ({} if each in (_ROLLING, _END) else {"action": "one"})
+        | ({"machine": "node"} if "state" in each else {})
+        for each in kinds
+    ]
+    path.write_bytes(b"".join(today(**each) + b"\n" for each in named))
+    found = journal(tmp_path).entries()
+    assert [(entry.life, len(entry.images)) for entry in found] == (
+        [(life, images)] if life else []
+    )
+    for entry in found:
+        assert entry.complete == (life is Life.APPLIED) == (entry.images[-1].after is not None)
+        alone = entry.without_a_run().life
+        assert alone == (Life.APPLIED if entry.complete else Life.INTERRUPTED)
+
+
+def test_a_new_entry_is_younger_than_those_that_are_open(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    it.record(BEFORE)
+    it.rolled_back(["one"], last=False, ended=False)
+    it.record(BEFORE[:1])
+    assert [entry.action for entry in journal(tmp_path).entries()] == ["two", "one"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """Bytes and texts, wherever an image may have them."""
+
+    content: bytes
+    name: str
+    many: list[bytes] = field(default_factory=list)
+    named: dict[str, str] = field(default_factory=dict)
+
+
+_bytes = st.one_of(
+    st.binary(max_size=300),
+    st.text(max_size=50).map(str.encode),
+    st.integers(4090, 4100).map(lambda n: b"\xfe" * n),
+    st.sampled_from([b'"kind":"cut"}', b'{"text": "x"}', b"\n", b"\r\n\x00", LARGE]),
+)
+#: As tar's names and attributes come: bytes that are no text are escaped.
+_texts = st.binary(max_size=40).map(lambda raw: raw.decode(errors="surrogateescape"))
+_keys = st.text(min_size=1, max_size=8).map("SCHILY.xattr.user.".__add__)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    image=st.builds(
+        Image, _bytes, _texts, st.lists(_bytes, max_size=3), st.dictionaries(_keys, _texts)
+    )
+)
+def test_every_image_comes_back_through_json(image: Image) -> None:
+    with TemporaryDirectory() as name:
+        journal(Path(name)).record([("one", Place.NODE, image)])
+        again = journal(Path(name))
+        assert again.before("one", Image) == image
+        assert len(again.lines()) == 1
+
+
+_file = FileState("file", LARGE, "", 0o4600, 1, 2, "-1.5", {"SCHILY.xattr.user.a": "\udcff"})
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        *(_file, FileState(), FileState("link", link="\udcff")),
+        *(ProfileState(_file, LARGE), OptionsState(_file, running=True, effective="a = b\n")),
+        *(DockerState(_file, "active enabled", ("overlay2",)), PackageState("", {"fuse3": ""})),
+        *(True, False, "text"),
+    ],
+    ids=lambda image: type(image).__name__,
+)
+def test_the_images_of_all_actions_come_back(tmp_path: Path, image: object) -> None:
+    journal(tmp_path).record([("one", Place.NODE, image)])
+    assert journal(tmp_path).before("one", type(image)) == image
+
+
+def test_large_contents_lie_beside_it_once(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    it.record([(name, Place.NODE, FileState("file", LARGE)) for name in ("one", "two")])
+    stored = tmp_path / "journal/contents" / hashlib.sha256(LARGE).hexdigest()
+    first = stored.stat()
+    it.complete("one", Place.NODE, FileState("file", LARGE))
+    assert [each.name for each in stored.parent.iterdir()] == [stored.name]
+    assert stored.stat().st_ino == first.st_ino
+    assert stored.read_bytes() == LARGE
+    assert len((tmp_path / "journal/journal.jsonl").read_bytes()) < 1500
+    assert lines(tmp_path)[0]["state"]["content"] == {"sha256": stored.name, "size": len(LARGE)}
+
+
+def test_half_a_content_that_was_left_behind_is_not_taken_for_it(tmp_path: Path) -> None:
+    stored = tmp_path / "journal/contents" / hashlib.sha256(LARGE).hexdigest()
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(LARGE[:100])
+    journal(tmp_path).record([("one", Place.NODE, FileState("file", LARGE))])
+    assert journal(tmp_path).before("one", FileState) == FileState("file", LARGE)
+
+
+def test_only_root_reads_it(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    it.record([("one", Place.NODE, FileState("file", LARGE))])
+    it.keep("one", b"theirs")
+    found = {
+        path: path.lstat().st_mode for path in [tmp_path / "journal", *tmp_path.rglob("j*/**/*")]
+    }
+    assert len(found) == 6
+    for path, mode in found.items():
+        assert stat.S_IMODE(mode) == (0o700 if stat.S_ISDIR(mode) else 0o600), path
+
+
+@pytest.mark.parametrize("harm", ["missing", "damaged"])
+def test_a_content_that_is_not_what_was_stored_is_not_put_back(tmp_path: Path, harm: str) -> None:
+    journal(tmp_path).record([("one", Place.NODE, FileState("file", LARGE))])
+    (stored,) = (tmp_path / "journal/contents").iterdir()
+    if harm == "missing":
+        stored.unlink()
+    else:
+        stored.write_bytes(LARGE[:-1])
+    with pytest.raises(FactError, match=f"{stored.name} on localhost is {harm}"):
+        journal(tmp_path).before("one", FileState)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"v":1,"kind":"begun"}', "format 1, this program knows 2 and 3: use the version that"),
+        (
+            b'{"v":4,"kind":"before"}',
+            "format 4 by a newer docker-lxc-gate, this one knows formats up to 3: use the newer",
+        ),
+        (b'{"kind":"before"}', "format None, this program knows 2 and 3"),
+        (today(kind="undone", action="one"), "damaged .*'undone'"),
+        (today(kind="rolling back"), "damaged .*'rolling back'"),
+        (today(kind="finished", action="one"), "damaged .*unknown field"),
+        (today(kind="before", action="one", machine="pve1", state="old"), "damaged .*'pve1'"),
+        (old(kind="rolled_back", action="one"), "damaged .*'rolled_back'"),
+        (b'{"v":2,"kind":"bef', "damaged"),
+        (b"\x00\x00\x00", "damaged"),
+        (b'{"v":2,"kind":"\xff"}', "damaged"),
+        (b"[]", "damaged"),
+        (b"", "damaged"),
+        (old(kine="before"), "damaged .*missing required field `kind`"),
+        (old(kind="befors", action="one"), "damaged .*'befors'"),
+        (old(kind=None), "damaged"),
+        (old(kind="before", actor="one", machine="m", state="old"), "damaged"),
+        (old(kind="before", action="one", machine="m"), "damaged .*`state`"),
+        (old(kind="after", action=1, machine="m", state="new"), "damaged .*action"),
+        (old(kind="undone"), "damaged .*`action`"),
+        (old(kind="undone", action="one", last="yes"), "damaged .*last"),
+        (old(kind="undone", action="one", lest=True), "damaged .*unknown field `lest`"),
+        (old(kind="finished", action="one"), "damaged .*unknown field"),
+        (old(kind="finished", ctid="950"), "damaged .*ctid"),
+        (old(kind="finished", at=2026), "damaged .*at"),
+        (old(kind="finished", sum="0123"), "damaged .*sum"),
+        (old(kind="finished", sum="0" * 16), f"damaged .*its sum is {'0' * 16}"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_line_that_cannot_be_read_stops_everything(
+    tmp_path: Path, line: bytes, said: str, place: int
+) -> None:
+    journal(tmp_path).record(BEFORE)
+    path = tmp_path / "journal/journal.jsonl"
+    texts = path.read_bytes().splitlines()
+    texts.insert(place, line)
+    path.write_bytes(content := b"\n".join(texts) + b"\n")
+    it = journal(tmp_path)
+    asked = [it.entries, it.unfinished, it.interrupted, it.newer, it.finish, it.roll_back]
+    for ask in asked:
+        with pytest.raises(FactError, match=rf"line {place + 1} on localhost.*{said}"):
+            ask()
+    assert path.read_bytes() == content
+
+
+def test_no_byte_of_a_journal_can_change_unnoticed(tmp_path: Path) -> None:
+    """Also of a line that was cut off: a lost line's end before it would take that line along."""
+    path = tmp_path / "journal/journal.jsonl"
+    journal(tmp_path).record(BEFORE[1:])
+    path.write_bytes(path.read_bytes() + b'{"v":3,"at":"2026')
+    it = journal(tmp_path)
+    it.finish()
+    it.rolled_back(["two"], last=True, ended=False)
+    content = path.read_bytes()
+    assert journal(tmp_path).entries() == []
+    for place in range(len(content) - 1):  # without the last, the last line is a torn one
+        harmed = bytearray(content)
+        harmed[place] ^= 1
+        path.write_bytes(harmed)
+        with pytest.raises(FactError, match=r"damaged .*nothing was changed"):
+            journal(tmp_path).lines()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_a_damaged_line_can_be_taken_out(tmp_path: Path, place: int) -> None:
+    it = journal(tmp_path)
+    it.record(BEFORE)
+    it.complete("one", Place.NODE, FileState())
+    it.finish()
+    path = tmp_path / "journal/journal.jsonl"
+    texts = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(texts[:place] + texts[place + 1 :]))
+    left = [entry.action for entry in journal(tmp_path).entries()]
+    assert left == {0: ["two"], 1: ["one"]}.get(place, ["one", "two"])
+
+
+def test_lines_without_a_sum_are_read_and_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "journal/journal.jsonl"
+    path.parent.mkdir()
+    both = {"action": "one", "machine": "m"}
+    lines = [
+        old(kind="before", **both, state="old"),
+        old(kind="after", **both, state="new"),
+        b'{"v":2,"at":"20' + old(kind="cut"),
+        old(kind="rolling back"),
+        old(kind="undone", last=True, action="none"),
+        old(kind="finished"),
+    ]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    it = journal(tmp_path)
+    assert it.entries() == [Entry("one", Place.NODE, (Before("old", "new"),), Life.APPLIED)]
+    assert not it.unfinished()
+    it.rolled_back(["one"], last=False, ended=True)
+    assert journal(tmp_path).entries() == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"text": 5}, {"base64": "a"}, {"base64": "/w=!="}, {"base64": "é"}, {"sha256": 5, "size": 1}],
+)
+def test_a_content_that_is_none_is_refused(tmp_path: Path, content: object) -> None:
+    """As a hand may have written it: what this program writes has a sum."""
+    path = tmp_path / "journal/journal.jsonl"
+    path.parent.mkdir()
+    state = {"kind": "file", "content": content}
+    path.write_bytes(old(kind="before", action="one", machine="m", state=state) + b"\n")
+    with pytest.raises(FactError, match="nothing was changed"):
+        journal(tmp_path).before("one", FileState)
+
+
+def test_an_image_of_another_type_is_refused(tmp_path: Path) -> None:
+    journal(tmp_path).record([("one", Place.NODE, "a text")])
+    with pytest.raises(FactError, match="nothing was changed"):
+        journal(tmp_path).before("one", FileState)
+
+
+def test_a_torn_last_line_is_ended_and_said_to_be_cut(tmp_path: Path) -> None:
+    journal(tmp_path).record(BEFORE)
+    path = tmp_path / "journal/journal.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"v":3,"at":"2026')
+    it = journal(tmp_path)
+    assert [entry.action for entry in it.entries()] == ["one", "two"]
+    assert it.unfinished()
+    it.rolled_back(["one", "two"], last=False, ended=True)
+    assert not it.unfinished()
+    assert journal(tmp_path).entries() == []
+    third = path.read_bytes().splitlines()[2]
+    assert third.startswith(b'{"v":3,"at":"2026{')
+    assert b'"kind":"cut","sum":"' in third
+
+
+@settings(max_examples=60, deadline=None)
+@given(tears=st.lists(st.integers(1, 600), min_size=1, max_size=4))
+def test_torn_again_and_again_it_can_be_read(tears: list[int]) -> None:
+    """Each writer gets only so many bytes onto the disk; the next one goes on."""
+    with TemporaryDirectory() as name:
+        path = Path(name, "journal/journal.jsonl")
+        for keep in tears:
+            size = path.stat().st_size if path.exists() else 0
+            journal(Path(name)).record(BEFORE)
+            path.write_bytes(path.read_bytes()[: size + keep])
+        it = journal(Path(name))
+        assert {entry.action for entry in it.entries()} <= {"one", "two"}
+        it.record(BEFORE)
+        assert journal(Path(name)).entries() == [
+            Entry("one", Place.NODE, (Before(it.entries()[0].before),)),
+            Entry("two", Place.NODE, (Before(before=True),)),
+        ]
+        assert journal(Path(name)).before("one", FileState) == BEFORE[0][2]
+
+
+def test_what_another_run_wrote_is_seen_when_asked_anew(tmp_path: Path) -> None:
+    mine, other = journal(tmp_path), journal(tmp_path)
+    assert mine.entries() == []
+    other.record(BEFORE)
+    mine.forget()
+    assert len(mine.entries()) == 2
+
+
+def test_a_disk_that_is_full_is_an_error_and_no_lie(tmp_path: Path) -> None:
+    death = Death(nth=2, how="before")  # the first one reads
+    it = Journal(death.under(ON), 950, str(tmp_path / "journal"))
+    with pytest.raises(Died):
+        it.record(BEFORE)
+    assert journal(tmp_path).entries() == []

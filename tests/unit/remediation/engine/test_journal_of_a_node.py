@@ -1,0 +1,216 @@
+"""One journal, several containers: whose run did not end, and whose came later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation.engine.action import Place
+from remediation.engine.journal_format import Before
+from targets.errors import NotClean, RemediationError, RollbackFailed, UsageError
+from tests.doubles.flag import Flag, fail, journal, plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_each_container_has_its_own_entries(tmp_path: Path) -> None:
+    first, second = journal(tmp_path, 950), journal(tmp_path, 951)
+    first.record([("shared", Place.NODE, "a"), ("inside", Place.CONTAINER, "b")])
+    second.record([("shared", Place.NODE, "c")])
+    for it in (journal(tmp_path, 950), journal(tmp_path, 951), journal(tmp_path, 952)):
+        found = [(entry.action, entry.place, entry.before) for entry in it.entries()]
+        assert (
+            found
+            == {
+                950: [("shared", Place.NODE, "a"), ("inside", Place.CONTAINER, "b")],
+                951: [("shared", Place.NODE, "c")],
+                952: [],
+            }[it.ctid]
+        )
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [((), 950), ((950,), 951), ((951,), 950), ((950, 951), None)],
+)
+def test_any_containers_interrupted_run_is_found(
+    tmp_path: Path, ended: tuple[int, ...], expected: int | None
+) -> None:
+    for ctid in (950, 951):
+        journal(tmp_path, ctid).record([("one", Place.NODE, "old")])
+    for ctid in ended:
+        journal(tmp_path, ctid).finish()
+    assert journal(tmp_path, 952).interrupted() == expected
+    assert journal(tmp_path, 950).unfinished() == (950 not in ended)
+
+
+def test_ones_own_interrupted_run_is_named_first(tmp_path: Path) -> None:
+    for ctid in (950, 951):
+        journal(tmp_path, ctid).record([("one", Place.NODE, "old")])
+    assert journal(tmp_path, 951).interrupted() == 951
+
+
+def test_what_came_later_and_still_is(tmp_path: Path) -> None:
+    for ctid in (950, 951, 952):
+        journal(tmp_path, ctid).record([("one", Place.NODE, "old")])
+        journal(tmp_path, ctid).finish()
+    newer = {ctid: journal(tmp_path, ctid).newer() for ctid in (949, 950, 951, 952)}
+    assert newer == {949: [], 950: [951, 952], 951: [952], 952: []}
+    journal(tmp_path, 952).rolled_back(["one"], last=False, ended=True)
+    assert journal(tmp_path, 951).newer() == []
+    # Applied again, it is the youngest; the one between them has not moved.
+    journal(tmp_path, 950).rolled_back(["one"], last=False, ended=True)
+    journal(tmp_path, 950).record([("one", Place.NODE, "old")])
+    assert journal(tmp_path, 950).newer() == []
+    assert journal(tmp_path, 951).newer() == [950]
+
+
+def test_the_oldest_change_that_is_left_counts(tmp_path: Path) -> None:
+    journal(tmp_path, 950).record([("one", Place.NODE, "old")])
+    journal(tmp_path, 951).record([("one", Place.NODE, "old")])
+    journal(tmp_path, 950).record([("two", Place.NODE, "old")])
+    assert journal(tmp_path, 950).newer() == [951]
+    assert journal(tmp_path, 951).newer() == []
+    journal(tmp_path, 950).rolled_back(["one"], last=False, ended=True)
+    assert journal(tmp_path, 950).newer() == []
+    assert journal(tmp_path, 951).newer() == [950]
+
+
+def test_a_run_that_failed_and_was_taken_back_does_not_count(tmp_path: Path) -> None:
+    """Applied once more, the plan came after the one that was applied in between."""
+    one = Flag("one", on_apply=fail)
+    with pytest.raises(RemediationError):
+        plan(tmp_path, one, ctid=950).apply()
+    plan(tmp_path, Flag("one"), ctid=951).apply()
+    plan(tmp_path, Flag("one"), ctid=950).apply()
+    assert journal(tmp_path, 950).newer() == []
+    assert journal(tmp_path, 951).newer() == [950]
+
+
+def test_last_in_first_out_also_of_a_part(tmp_path: Path) -> None:
+    shared, mine = Flag("shared", "STEP-1.2"), Flag("mine", "STEP-3.1")
+    plan(tmp_path, shared, mine, ctid=950).apply()
+    shared.value = "drifted"
+    plan(tmp_path, shared, ctid=951).apply()
+    for part in (["STEP-1"], ["STEP-3"], []):
+        with pytest.raises(NotClean, match="container 951"):
+            plan(tmp_path, shared, mine, ctid=950).only(part).rollback()
+    assert (shared.value, mine.value) == ("new", "new")
+
+
+def test_what_is_of_a_container_that_is_gone_stays_in_the_journal(tmp_path: Path) -> None:
+    one, gone = Flag("one"), Flag("gone")
+    plan(tmp_path, one, gone).apply()
+    it = plan(tmp_path, one)
+    with pytest.raises(RollbackFailed, match="localhost or what it concerns is not there") as error:
+        it.rollback()
+    assert [name for name, _ in error.value.failures] == ["gone"]
+    assert (one.value, gone.value) == ("old", "new")
+    assert [entry.action for entry in it.journal.entries()] == ["gone"]
+    assert it.journal.unfinished()
+    assert [outcome.id for outcome in plan(tmp_path, one, gone).rollback()] == ["gone"]
+    assert gone.value == "old"
+
+
+def test_what_can_never_be_taken_back_is_let_go(tmp_path: Path) -> None:
+    """Its container was destroyed: no container of the node could be worked on any more."""
+    one, gone = Flag("one"), Flag("gone")
+    plan(tmp_path, one, gone).apply()
+    with pytest.raises(RollbackFailed, match="remediation journal accept"):
+        plan(tmp_path, one).rollback()
+    with pytest.raises(NotClean):
+        plan(tmp_path, one, ctid=951).apply()
+    it = journal(tmp_path)
+    it.accept(["gone"])
+    assert (it.entries(), it.unfinished(), it.interrupted()) == ([], False, None)
+    assert [x.state for x in it.lines() if isinstance(x, Before) and x.action == "gone"] == ["old"]
+    assert [each.changed for each in plan(tmp_path, one, ctid=951).apply()] == [True]
+    assert plan(tmp_path, one, gone).rollback() == []
+    assert gone.value == "new"
+
+
+def test_a_run_that_did_not_end_has_ended_only_when_nothing_of_it_is_left(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    it.record([(name, Place.NODE, "old") for name in ("one", "two", "three")])
+    for name in ("one", "three"):  # done, but what follows them may not be
+        it.complete(name, Place.NODE, "new")
+    it.accept(["two"])
+    assert it.unfinished()
+    assert [entry.action for entry in it.entries()] == ["one", "three"]
+    it.accept(["three", "one", "one"])
+    assert (it.entries(), it.unfinished()) == ([], False)
+
+
+def test_of_a_run_that_ended_what_is_not_let_go_can_be_taken_back(tmp_path: Path) -> None:
+    one, two = Flag("one"), Flag("two")
+    plan(tmp_path, one, two).apply()
+    journal(tmp_path).accept(["one"])
+    assert not journal(tmp_path).unfinished()
+    assert [outcome.id for outcome in plan(tmp_path, one, two).rollback()] == ["two"]
+    assert (one.value, two.value) == ("new", "old")
+
+
+def test_only_what_there_is_can_be_let_go(tmp_path: Path) -> None:
+    it = journal(tmp_path)
+    with pytest.raises(UsageError, match=r"nothing of container 950 .* the name 'one'$"):
+        it.accept(["one"])
+    it.record([("one", Place.NODE, "old"), ("two", Place.NODE, "old")])
+    journal(tmp_path, 951).record([("three", Place.NODE, "old")])
+    it.forget()
+    before = it.lines()
+    with pytest.raises(UsageError, match=r"the name 'three'; there are: 'one', 'two'$"):
+        it.accept(["one", "three"])
+    assert journal(tmp_path).lines() == before
+
+
+def test_what_was_let_go_and_is_changed_again_can_be_taken_back(tmp_path: Path) -> None:
+    one = Flag("one")
+    plan(tmp_path, one).apply()
+    journal(tmp_path).accept(["one"])
+    one.value = "theirs"
+    plan(tmp_path, one).apply()
+    plan(tmp_path, one).rollback()
+    assert one.value == "theirs"
+
+
+def test_a_part_says_nothing_of_what_it_was_not_asked_about(tmp_path: Path) -> None:
+    one, gone = Flag("one"), Flag("gone", "STEP-3.1")
+    plan(tmp_path, one, gone).apply()
+    it = plan(tmp_path, one).only(["STEP-1.2"])
+    assert [outcome.id for outcome in it.rollback()] == ["one"]
+    assert [entry.action for entry in it.journal.entries()] == ["gone"]
+    assert not it.journal.unfinished()
+
+
+def test_an_error_takes_back_this_run_and_not_an_earlier_one(tmp_path: Path) -> None:
+    def fails(_: Flag) -> None:
+        raise RemediationError("no")
+
+    one, two = Flag("one"), Flag("two", on_apply=fails)
+    plan(tmp_path, one).apply()
+    with pytest.raises(RemediationError, match="no") as caught:
+        plan(tmp_path, one, two).apply()
+    assert not isinstance(caught.value, RollbackFailed)
+    assert (one.value, two.value) == ("new", "old")
+    assert [entry.action for entry in journal(tmp_path).entries()] == ["one"]
+    assert not journal(tmp_path).unfinished()
+
+
+def test_a_run_that_looked_before_the_lock_sees_what_came_before_it(tmp_path: Path) -> None:
+    """The command line shows the price, and asks; meanwhile another program applies the plan."""
+    one = Flag("one")
+    waiting = plan(tmp_path, one)
+    assert waiting.rollback_price() == []
+    plan(tmp_path, one).apply()
+    assert [outcome.id for outcome in waiting.rollback()] == ["one"]
+    assert one.value == "old"
+
+
+def test_an_interrupted_run_after_the_look_is_in_the_way(tmp_path: Path) -> None:
+    waiting = plan(tmp_path, Flag("one"))
+    assert not waiting.journal.unfinished()
+    journal(tmp_path, 951).record([("one", Place.NODE, "old")])
+    with pytest.raises(NotClean, match="container 951"):
+        waiting.apply()

@@ -1,0 +1,295 @@
+"""The mechanics forward: journal first, verify after, everything back on an error."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from remediation.actions.container_options import FileEdit
+from remediation.engine.action import Consequence, Place
+from remediation.engine.journal import Journal
+from targets.errors import (
+    FactError,
+    LockedError,
+    NotClean,
+    RemediationError,
+    RollbackFailed,
+    VerifyFailed,
+)
+from tests.doubles.flag import ON, Flag, fail, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+def test_apply_then_apply_again_then_rollback_twice(tmp_path: Path) -> None:
+    one, two = Flag("one"), Flag("two", value="new")
+    it = plan(tmp_path, one, two)
+    assert [outcome.changed for outcome in it.apply()] == [True, False]
+    assert [outcome.changed for outcome in it.apply()] == [False, False]
+    assert [outcome.id for outcome in it.rollback()] == ["one"]
+    assert (one.value, two.value) == ("old", "new")
+    assert it.rollback() == []
+
+
+def test_every_before_image_is_on_disk_before_the_first_change(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def look(flag: Flag) -> None:
+        seen.append((tmp_path / "journal/journal.jsonl").read_text())
+        flag.value = "new"
+
+    plan(tmp_path, Flag("one", on_apply=look), Flag("two", value="other", on_apply=look)).apply()
+    first, second = [[json.loads(line) for line in text.splitlines()] for text in seen]
+    assert [(x["kind"], x["action"], x["state"]) for x in first] == [
+        ("before", "one", "old"),
+        ("before", "two", "other"),
+    ]
+    assert [(x["kind"], x["action"], x["state"]) for x in second[2:]] == [("after", "one", "new")]
+    assert oct((tmp_path / "journal").stat().st_mode)[-3:] == "700"
+    assert oct((tmp_path / "journal/journal.jsonl").stat().st_mode)[-3:] == "600"
+
+
+def test_an_error_takes_everything_back(tmp_path: Path) -> None:
+    one = Flag("one")
+    it = plan(tmp_path, one, Flag("two", on_apply=fail))
+    with pytest.raises(RemediationError, match="no"):
+        it.apply()
+    assert one.value == "old"
+    assert not it.journal.unfinished()
+
+
+def test_drift_that_stays_is_an_error(tmp_path: Path) -> None:
+    one = Flag("one")
+    with pytest.raises(VerifyFailed, match="it is old"):
+        plan(tmp_path, one, Flag("two", on_apply=lambda _: None)).apply()
+    assert one.value == "old"
+
+
+def test_drift_that_comes_back_with_a_later_action_is_an_error(tmp_path: Path) -> None:
+    one = Flag("one")
+
+    def spoils(two: Flag) -> None:
+        one.value, two.value = "spoilt", "new"
+
+    with pytest.raises(VerifyFailed, match="the flag one was applied"):
+        plan(tmp_path, one, Flag("two", on_apply=spoils)).apply()
+    assert one.value == "old"
+
+
+def test_drift_that_an_earlier_action_causes_is_mended_and_taken_back(tmp_path: Path) -> None:
+    two = Flag("two", value="new")
+
+    def spoils(one: Flag) -> None:
+        one.value, two.value = "new", "spoilt"
+
+    it = plan(tmp_path, Flag("one", on_apply=spoils), two)
+    assert [outcome.changed for outcome in it.apply()] == [True, True]
+    assert [outcome.id for outcome in it.rollback()] == ["two", "one"]
+    assert two.value == "spoilt"  # what it was when it was first about to be changed
+
+
+def test_an_unfinished_run_is_in_the_way_and_is_never_overwritten(tmp_path: Path) -> None:
+    one = Flag("one")
+    it = plan(tmp_path, one)
+    it.journal.record([("one", Place.NODE, "older")])
+    with pytest.raises(NotClean, match="python -m remediation rollback"):
+        it.apply()
+    it.rollback()
+    assert one.value == "older"
+
+
+def test_an_unfinished_run_of_another_container_is_in_the_way_too(tmp_path: Path) -> None:
+    plan(tmp_path, Flag("one"), ctid=951).journal.record([("one", Place.NODE, "older")])
+    with pytest.raises(NotClean, match="container 951"):
+        plan(tmp_path, Flag("one")).apply()
+
+
+def test_the_first_before_image_is_kept(tmp_path: Path) -> None:
+    one = Flag("one")
+    it = plan(tmp_path, one)
+    it.apply()
+    one.value = "meddled"
+    it.apply()
+    it.rollback()
+    assert one.value == "old"
+
+
+def test_a_second_apply_that_fails_returns_to_the_state_before_it(tmp_path: Path) -> None:
+    one, two, three = Flag("one"), Flag("two"), Flag("three", value="new")
+    it = plan(tmp_path, one, two, three)
+    it.apply()
+    one.value = three.value = "drifted"
+    three.on_apply = fail
+    with pytest.raises(RemediationError, match="no"):
+        it.apply()
+    assert (one.value, two.value, three.value) == ("drifted", "new", "drifted")
+    assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
+    assert not it.journal.unfinished()
+    assert [outcome.id for outcome in plan(tmp_path, one, two, three).rollback()] == [
+        "two",
+        "one",
+    ]
+    assert (one.value, two.value, three.value) == ("old", "old", "drifted")
+
+
+def test_a_second_apply_that_cannot_write_its_journal_leaves_the_first_in_place(
+    tmp_path: Path,
+) -> None:
+    """Its before-images are not on the disk: the newest that are there are the first run's."""
+
+    class Full(Journal):
+        def record(self, images: Sequence[tuple[str, str, Any]], paths: object = None) -> None:
+            raise RemediationError(f"no space left for {len(images)}")
+
+    one, two = Flag("one"), Flag("two")
+    plan(tmp_path, one, two).apply()
+    one.value = "drifted"
+    it = plan(tmp_path, one, two)
+    it.journal = Full(ON, 950, it.journal.directory)
+    with pytest.raises(RemediationError, match="no space left for 1"):
+        it.apply()
+    assert (one.value, two.value) == ("drifted", "new")
+    assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
+    assert not it.journal.unfinished()
+
+
+@pytest.mark.parametrize("applied", [False, True], ids=["nothing was changed", "one was"])
+def test_a_disk_that_fills_up_is_told_as_what_it_is(tmp_path: Path, applied: bool) -> None:
+    """Some of the before-images are on it, or all; then nothing more is, and no rollback's mark."""
+
+    class Filling(Journal):
+        full = False
+
+        def record(self, images: Sequence[tuple[str, str, Any]], paths: object = None) -> None:
+            super().record(images if applied else images[:1])
+            self.full = True
+            if not applied:
+                raise RemediationError("no space left")
+
+        def roll_back(self) -> None:
+            assert self.full
+            raise RemediationError("no space left")
+
+    one, two = Flag("one"), Flag("two", on_apply=fail)
+    it, told = plan(tmp_path, one, two), list[str]()
+    it.journal, it.tell = Filling(ON, 950, it.journal.directory), told.append
+    with pytest.raises(RollbackFailed if applied else RemediationError) as caught:
+        it.apply()
+    assert isinstance(caught.value, RollbackFailed) == applied
+    assert (one.value, two.value) == ("new" if applied else "old", "old")
+    assert any(line.startswith("nothing was changed, but") for line in told) != applied
+    later = plan(tmp_path, one, two)
+    later.rollback()
+    assert (one.value, later.journal.unfinished()) == ("old", False)
+
+
+def test_consequences_run_once_and_again_after_rollback(tmp_path: Path) -> None:
+    ran: list[str] = []
+    reload = Consequence("reload", "reload", lambda: ran.append("reload"))
+    it = plan(tmp_path, Flag("one"), Flag("two"), then=(reload,))
+    it.apply()
+    assert ran == ["reload"]
+    it.apply()
+    assert ran == ["reload"]
+    it.rollback()
+    assert ran == ["reload", "reload"]
+
+
+def test_a_failing_consequence_takes_everything_back(tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def fails_once() -> None:
+        ran.append("reload")
+        if len(ran) == 1:
+            raise RemediationError("no reload")
+
+    one = Flag("one")
+    it = plan(tmp_path, one, then=(Consequence("reload", "reload", fails_once),))
+    with pytest.raises(RemediationError, match="no reload"):
+        it.apply()
+    assert (one.value, ran) == ("old", ["reload", "reload"])
+    assert it.journal.entries() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"v":1}\n', "format 1"),
+        (b'{"v":4}\n', "format 4 by a newer"),
+        (b'{"v":2,"kind":"bef\n', "line 1"),
+    ],
+)
+def test_a_foreign_or_damaged_journal_is_an_error(tmp_path: Path, line: bytes, said: str) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal/journal.jsonl").write_bytes(line)
+    one = Flag("one")
+    for run in (plan(tmp_path, one).apply, plan(tmp_path, one).rollback):
+        with pytest.raises(FactError, match=said):
+            run()
+    assert one.value == "old"
+    assert (tmp_path / "journal/journal.jsonl").read_bytes() == line
+
+
+def test_half_a_last_line_is_of_a_change_never_made(tmp_path: Path) -> None:
+    one = Flag("one")
+    it = plan(tmp_path, one)
+    it.apply()
+    journal = tmp_path / "journal/journal.jsonl"
+    journal.write_bytes(journal.read_bytes() + b'{"v":2,"kind":"bef')
+    again, other = plan(tmp_path, one), Flag("other")
+    assert not again.journal.unfinished()
+    assert [outcome.changed for outcome in again.apply()] == [False]
+    assert replace(plan(tmp_path, other), whole=False).rollback() == []
+    assert [o.changed for o in plan(tmp_path, one, other).apply()] == [False, True]
+    assert [outcome.id for outcome in plan(tmp_path, one, other).rollback()] == ["other", "one"]
+    assert (one.value, other.value) == ("old", "old")
+
+
+def test_a_second_run_that_ends_half_way_is_noticed(tmp_path: Path) -> None:
+    one, two = Flag("one"), Flag("two", value="new")
+    plan(tmp_path, one, two).apply()
+    one.value, two.value = "meddled", "meddled"
+    plan(tmp_path, one, two).journal.record([("two", Place.NODE, "meddled")])
+    with pytest.raises(NotClean):
+        plan(tmp_path, one, two).apply()
+
+
+def test_our_own_mistakes_take_everything_back_too(tmp_path: Path) -> None:
+    def broken(_: Flag) -> None:
+        raise ZeroDivisionError
+
+    one = Flag("one")
+    with pytest.raises(ZeroDivisionError):
+        plan(tmp_path, one, Flag("two", on_apply=broken)).apply()
+    assert one.value == "old"
+
+
+def test_a_journalled_file_comes_back_through_json(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\xff\x00 mine")
+    action = FileEdit("edit", "edit", "STEP-1.2", str(path), lambda _: b"theirs")
+    plan(tmp_path, action).apply()
+    assert path.read_bytes() == b"theirs"
+    plan(tmp_path, action).rollback()
+    assert path.read_bytes() == b"\xff\x00 mine"
+
+
+def test_nothing_is_read_or_changed_without_the_node(tmp_path: Path) -> None:
+    @contextmanager
+    def taken(_: str) -> Iterator[None]:
+        raise LockedError("taken")
+        yield
+
+    one = Flag("one")
+    it = replace(plan(tmp_path, one), exclusive=taken)
+    for run in (it.apply, it.rollback):
+        with pytest.raises(LockedError):
+            run()
+    assert one.value == "old"
+    assert ON.read(it.journal.path) is None

@@ -1,0 +1,66 @@
+"""There, back, compared, and there again: on real files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation.actions.container_options import FileEdit
+from remediation.engine.action import Step
+from remediation.engine.journal import Journal
+from remediation.engine.plan import Plan
+from remediation.engine.rehearsal import rehearse
+from targets.errors import NotClean
+from targets.transport import Local
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ON = Local()
+STAGES = ["before", "apply", "verify", "rollback", "compare", "apply again", "verify again"]
+
+
+def plan(folder: Path) -> Plan:
+    edit = FileEdit("edit", "edit", "STEP-1.2", str(folder / "file"), lambda _: b"theirs\n")
+    return Plan([Step(edit, ON)], Journal(ON, 950, str(folder / "journal")))
+
+
+def look(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.iterdir() if path.is_file()]
+    return {f"file {path.name}": path.read_text() for path in files} | {"always": "there"}
+
+
+def test_a_plan_that_comes_back_is_applied_in_the_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine\n")
+    stages = list(rehearse(lambda: plan(tmp_path), lambda: look(tmp_path)))
+    assert [stage.name for stage in stages] == STAGES
+    assert [stage.said for stage in stages if stage.name == "compare"] == ["exact"]
+    assert (tmp_path / "file").read_text() == "theirs\n"
+    assert all(stage.seconds >= 0 for stage in stages)
+
+
+def test_what_differs_ends_it_with_the_plan_taken_back(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine\n")
+    looks: list[int] = []
+
+    def differing() -> dict[str, str]:
+        looks.append(1)
+        return look(tmp_path) | {"left over": str(len(looks))}
+
+    stages = list(rehearse(lambda: plan(tmp_path), differing))
+    assert [stage.name for stage in stages] == STAGES[:5]
+    assert stages[-1].differences == ("left over: 1 -> 2",)
+    assert (tmp_path / "file").read_text() == "mine\n"
+
+
+def test_it_begins_before_the_plan(tmp_path: Path) -> None:
+    plan(tmp_path).apply()
+    with pytest.raises(NotClean, match="take it back"):
+        list(rehearse(lambda: plan(tmp_path), lambda: look(tmp_path)))
+
+
+def test_nothing_to_change_is_nothing_to_rehearse(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("theirs\n")
+    with pytest.raises(NotClean, match="nothing to rehearse"):
+        list(rehearse(lambda: plan(tmp_path), lambda: look(tmp_path)))

@@ -1,0 +1,518 @@
+"""The mechanics backward: each undo on its own, in reverse, looked at afterwards."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation.actions.container_options import Directory, FileEdit
+from remediation.engine.action import Consequence, Drift, Place, Step
+from remediation.engine.journal import Journal
+from remediation.engine.plan import Plan
+from remediation.engine.rollback import SYNC
+from targets.errors import (
+    FactError,
+    Meddled,
+    NotClean,
+    RemediationError,
+    RollbackFailed,
+    UsageError,
+)
+from targets.transport import Local
+from tests.doubles.flag import ON, Flag, journal, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from targets.files import FileState
+    from targets.transport import CommandResult, Transport
+
+
+def test_one_failing_undo_does_not_stop_the_others(tmp_path: Path) -> None:
+    one, two, three = Flag("one"), Flag("two", fails_back=True), Flag("three")
+    it = plan(tmp_path, one, two, three)
+    it.apply()
+    with pytest.raises(RollbackFailed) as caught:
+        it.rollback()
+    assert [name for name, _ in caught.value.failures] == ["the flag two"]
+    assert (one.value, two.value, three.value) == ("old", "new", "old")
+    assert [entry.action for entry in it.journal.entries()] == ["two"]
+    assert it.journal.unfinished()
+    two.fails_back = False
+    assert [outcome.id for outcome in it.rollback()] == ["two"]
+    assert two.value == "old"
+
+
+def test_a_title_that_is_reworded_rolls_back(tmp_path: Path) -> None:
+    class Reworded(Flag):
+        @property
+        def title(self) -> str:
+            return "in other words"
+
+    plan(tmp_path, Flag("one")).apply()
+    later = Reworded("one", value="new")
+    assert [outcome.changed for outcome in plan(tmp_path, later).apply()] == [False]
+    (outcome,) = plan(tmp_path, later).rollback()
+    assert (outcome.id, outcome.title, later.value) == ("one", "in other words", "old")
+
+
+def test_a_failing_consequence_does_not_stop_the_others(tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def fails() -> None:
+        if ran:
+            raise RemediationError("no reload")
+        ran.append("apply")
+
+    then = (
+        Consequence("fails", "fails", fails),
+        Consequence("runs", "runs", lambda: ran.append("runs")),
+    )
+    it = plan(tmp_path, Flag("one"), then=then)
+    it.apply()
+    with pytest.raises(RollbackFailed, match="no reload"):
+        it.rollback()
+    assert ran == ["apply", "runs", "runs"]
+
+
+def test_a_consequence_that_failed_on_the_way_back_is_owed_until_it_succeeds(
+    tmp_path: Path,
+) -> None:
+    ran: list[str] = []
+    broken = False
+
+    def reload() -> None:
+        ran.append("reload")
+        if broken:
+            raise RemediationError("no reload")
+
+    one, two = Flag("one"), Flag("two", "STEP-2.1")
+    steps = [Step(one, ON, (Consequence("reload", "reload", reload),)), Step(two, ON)]
+    it = Plan(steps, journal(tmp_path))
+    it.apply()
+    broken = True
+    for _ in range(2):
+        with pytest.raises(RollbackFailed, match="reload: no reload"):
+            it.rollback()
+        assert (one.value, two.value) == ("old", "old")
+        assert [entry.action for entry in it.journal.entries()] == ["one"]
+        assert it.journal.unfinished()
+        with pytest.raises(NotClean):
+            it.apply()
+    broken = False
+    (outcome,) = it.rollback()
+    assert (outcome.id, outcome.changed) == ("one", False)
+    assert ran == ["reload"] * 4
+    assert it.journal.entries() == []
+    assert not it.journal.unfinished()
+
+
+def test_an_undo_that_says_it_is_done_is_looked_at(tmp_path: Path) -> None:
+    class Lazy(Flag):
+        def rollback(self, *_: object) -> None:
+            """Do nothing."""
+
+    it = plan(tmp_path, Lazy("one"))
+    it.apply()
+    with pytest.raises(RollbackFailed, match="one: after the rollback it is not as before"):
+        it.rollback()
+    assert it.journal.unfinished()
+
+
+def test_what_somebody_took_back_already_is_no_change(tmp_path: Path) -> None:
+    one = Flag("one")
+    it = plan(tmp_path, one)
+    it.apply()
+    one.value = "old"
+    (outcome,) = it.rollback()
+    assert (outcome.changed, outcome.reason) == (False, "was as before already")
+
+
+def test_the_plans_order_counts_and_not_that_of_the_journal(tmp_path: Path) -> None:
+    """An action that was right at first, and spoilt by an earlier one, is recorded last."""
+    made = tmp_path / "made"
+    made.mkdir()
+
+    def removes(flag: Flag) -> None:
+        made.rmdir()
+        flag.value = "new"
+
+    directory = Directory("directory", "directory", "STEP-3.1", str(made))
+    file = FileEdit("file", "file", "STEP-3.1", str(made / "file"), lambda _: b"ours")
+    it = plan(tmp_path, Flag("one", on_apply=removes), directory, file)
+    assert [outcome.changed for outcome in it.apply()] == [True, True, True]
+    assert [outcome.id for outcome in it.rollback()] == ["file", "directory", "one"]
+    assert not made.exists()
+
+
+def test_only_takes_back_a_part_and_the_rest_later(tmp_path: Path) -> None:
+    one, two = Flag("one", "STEP-1.2"), Flag("two", "STEP-2.1")
+    it = plan(tmp_path, one, two)
+    it.apply()
+    assert [outcome.id for outcome in it.only(["STEP-1"]).rollback()] == ["one"]
+    assert (one.value, two.value) == ("old", "new")
+    assert not it.journal.unfinished()
+    assert [entry.action for entry in it.journal.entries()] == ["two"]
+    assert [outcome.id for outcome in it.rollback()] == ["two"]
+    assert it.rollback() == []
+
+
+def test_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Path) -> None:
+    """Killed between two actions: the one that was not begun is in the journal, too."""
+    one, two, three = Flag("one", "STEP-1.2"), Flag("two", "STEP-2.1"), Flag("three", "STEP-3.1")
+    it = plan(tmp_path, one, two, three)
+    it.journal.record([(name, Place.NODE, "old") for name in ("one", "two", "three")])
+    one.value = "new"
+    it.journal.complete("one", Place.NODE, "new")
+    two.value = "half"
+    for part, left in (("STEP-1", ["two", "three"]), ("STEP-3", ["two"])):
+        it.only([part]).rollback()
+        assert [entry.action for entry in journal(tmp_path).entries()] == left
+        assert journal(tmp_path).unfinished()
+        with pytest.raises(NotClean):
+            plan(tmp_path, one, two, three).apply()
+    assert (one.value, two.value) == ("old", "half")
+    it.only(["STEP-2"]).rollback()
+    assert two.value == "old"
+    assert not journal(tmp_path).unfinished()
+
+
+def test_what_is_complete_of_an_unfinished_run_can_stay(tmp_path: Path) -> None:
+    one, two = Flag("one", "STEP-1.2", value="new"), Flag("two", "STEP-2.1", value="half")
+    it = plan(tmp_path, one, two)
+    it.journal.record([(name, Place.NODE, "old") for name in ("one", "two")])
+    it.journal.complete("one", Place.NODE, "new")
+    it.only(["STEP-2"]).rollback()
+    assert (one.value, two.value) == ("new", "old")
+    assert not it.journal.unfinished()
+    assert [outcome.id for outcome in it.rollback()] == ["one"]
+
+
+def test_only_applies_a_part(tmp_path: Path) -> None:
+    one, two = Flag("one", "STEP-1.2"), Flag("two", "STEP-1.20")
+    it = plan(tmp_path, one, two)
+    it.only(["STEP-1.2"]).apply()
+    assert (one.value, two.value) == ("new", "old")
+    assert it.only([]) is it
+
+
+def test_only_takes_an_action_by_its_id_and_not_by_its_title(tmp_path: Path) -> None:
+    one, two = Flag("one"), Flag("two")
+    it = plan(tmp_path, one, two)
+    it.only(["two"]).apply()
+    assert (one.value, two.value) == ("old", "new")
+    assert [outcome.id for outcome in it.only(["two"]).rollback()] == ["two"]
+    with pytest.raises(UsageError, match=r"there are: STEP-1\.2, one, two$"):
+        it.only(["the flag two"])
+
+
+@pytest.mark.parametrize("unknown", ["STEP-9", "STEP", "STEP-1.", ""])
+def test_only_knows_what_there_is(tmp_path: Path, unknown: str) -> None:
+    with pytest.raises(UsageError, match=r"STEP-1\.2"):
+        plan(tmp_path, Flag("one")).only([unknown])
+
+
+def test_what_sleeps_is_woken_only_if_it_is_needed(tmp_path: Path) -> None:
+    one, inside = Flag("one"), Flag("inside", "STEP-3.1")
+    told: list[str] = []
+
+    @contextmanager
+    def awake() -> Iterator[None]:
+        told.append(f"woken, inside is {inside.value}")
+        yield
+        told.append(f"let go, inside is {inside.value}")
+
+    Plan([Step(one, ON), Step(inside, ON, place=Place.CONTAINER)], journal(tmp_path)).apply()
+    step = Step(inside, ON, place=Place.CONTAINER)
+    asleep = replace(plan(tmp_path, one), asleep=[step], awake=awake)
+    asleep.only(["STEP-1.2"]).rollback()
+    assert told == []
+    assert asleep.rollback_price() == ["container 950 is started, to take back: the flag inside"]
+    assert told == []
+    assert [outcome.id for outcome in asleep.rollback()] == ["inside"]
+    assert told == ["woken, inside is new", "let go, inside is old"]
+    assert (one.value, inside.value) == ("old", "old")
+
+
+def test_what_is_refused_wakes_nobody(tmp_path: Path) -> None:
+    """Somebody may have stopped it to edit just the file that is in the way."""
+
+    class Edited(Flag):
+        def standing(self, _: Transport) -> str:
+            return self.value
+
+        def meddled(self, now: str, before: str, after: str | None) -> Drift | None:
+            return None if now in {before, after} else Drift("was changed")
+
+    one, two = Edited("one"), Flag("two")
+    plan(tmp_path, one, two).apply()
+    one.value, woken = "theirs", list[str]()
+
+    @contextmanager
+    def awake() -> Iterator[None]:
+        woken.append("started")
+        yield
+
+    it = Plan([Step(one, ON)], journal(tmp_path), asleep=[Step(two, ON)], awake=awake)
+    with pytest.raises(Meddled):
+        it.rollback()
+    assert (woken, two.value, it.journal.unfinished()) == ([], "new", False)
+
+
+def test_where_nothing_can_be_begun_nothing_is_left_to_be_ended(tmp_path: Path) -> None:
+    class Blind(Flag):
+        def standing(self, _: Transport) -> str:
+            raise RemediationError("no answer")
+
+    plan(tmp_path, Blind("one")).apply()
+    it = plan(tmp_path, Blind("one"))
+    with pytest.raises(RollbackFailed, match="no answer"):
+        it.rollback()
+    assert not journal(tmp_path).unfinished()
+
+
+def test_what_cannot_be_woken_does_not_stop_the_others(tmp_path: Path) -> None:
+    wakes = False
+
+    @contextmanager
+    def awake() -> Iterator[None]:
+        if not wakes:
+            raise RemediationError("does not boot")
+        yield
+
+    one, inside = Flag("one"), Flag("inside")
+    plan(tmp_path, one, inside).apply()
+    it = replace(plan(tmp_path, one), asleep=[Step(inside, ON, place=Place.CONTAINER)], awake=awake)
+    with pytest.raises(RollbackFailed, match="inside: does not boot"):
+        it.rollback()
+    assert (one.value, inside.value) == ("old", "new")
+    assert [entry.action for entry in it.journal.entries()] == ["inside"]
+    assert it.journal.unfinished()
+    wakes = True
+    assert [outcome.id for outcome in it.rollback()] == ["inside"]
+    assert (inside.value, it.journal.unfinished()) == ("old", False)
+
+
+def test_what_an_undoing_stopped_is_looked_at_awake(tmp_path: Path) -> None:
+    """Applied while it was stopped, and again when it ran: it is stopped in the end."""
+    runs = True
+
+    class Container(Local):
+        machine = "container 950"
+
+    class Options(Flag):
+        def rollback(self, on: Transport, before: str) -> None:
+            nonlocal runs
+            super().rollback(on, before)
+            runs = False
+
+    class Inside(Flag):
+        def capture(self, on: Transport) -> str:
+            if not runs:
+                raise RemediationError("is not running")
+            return super().capture(on)
+
+    @contextmanager
+    def awake() -> Iterator[None]:
+        nonlocal runs
+        runs = True
+        yield
+        runs = False
+
+    ran: list[bool] = []
+    then = (Consequence("Docker as before", "Docker as before", lambda: ran.append(runs)),)
+    inside = Step(Inside("inside"), Container(), then, place=Place.CONTAINER)
+    steps = [Step(Options("options"), ON), inside]
+    it = Plan(steps, journal(tmp_path), awake=awake, stopped=lambda: not runs)
+    it.apply()
+    assert [outcome.id for outcome in it.rollback()] == ["inside", "options"]
+    assert ran == [True, True]
+    assert not runs
+    assert not it.journal.unfinished()
+
+
+def test_before_images_that_cannot_be_read_stop_no_other_undoing(tmp_path: Path) -> None:
+    one = FileEdit("one", "one", "STEP-1.1", str(tmp_path / "one"), lambda _: b"1" * 5000)
+    two = FileEdit("two", "two", "STEP-1.2", str(tmp_path / "two"), lambda _: b"2")
+    three = FileEdit("three", "three", "STEP-1.3", str(tmp_path / "three"), lambda _: b"3")
+    (tmp_path / "two").write_bytes(b"b" * 5000)
+    (tmp_path / "three").write_bytes(b"former")
+    it = plan(tmp_path, one, two, three)
+    it.apply()
+    for large in (tmp_path / "journal/contents").iterdir():
+        large.unlink()  # what "one" left, and what "two" found
+    with pytest.raises(RollbackFailed) as caught:
+        it.rollback()
+    assert [name for name, _ in caught.value.failures] == ["two"]
+    assert "is missing" in str(caught.value)
+    assert (tmp_path / "three").read_bytes() == b"former"
+    assert not (tmp_path / "one").exists()
+    assert [entry.action for entry in it.journal.entries()] == ["two"]
+
+
+def test_a_price_that_nobody_can_say_stops_nothing(tmp_path: Path) -> None:
+    class Dear(Flag):
+        def price(self, on: Transport, before: object) -> list[str]:
+            raise RemediationError("hangs")
+
+    it = plan(tmp_path, Flag("one"), Dear("two"))
+    it.apply()
+    assert it.rollback_price() == ["the flag two: what is stopped for it is unknown: hangs"]
+
+
+def test_what_does_not_come_to_the_disk_is_not_said_to_be_undone(tmp_path: Path) -> None:
+    class Full(Local):
+        full = True
+
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            if tuple(argv) == SYNC and self.full:
+                return replace(super().run(["true"]), exit_code=1, stderr=b"I/O error")
+            return super().run(argv, stdin=stdin, timeout=timeout)
+
+    on, one = Full(), Flag("one")
+    it = Plan([Step(one, on)], journal(tmp_path))
+    it.apply()
+    with pytest.raises(RollbackFailed, match=r"to its disk: .*I/O error"):
+        it.rollback()
+    assert it.journal.unfinished()
+    on.full = False
+    it.rollback()
+    assert it.journal.entries() == []
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_journal_that_cannot_be_told_hides_no_failure(tmp_path: Path, fails: bool) -> None:
+    class Full(Journal):
+        def rolled_back(self, actions: Iterable[str], *, last: bool, ended: bool) -> None:
+            raise RemediationError(f"no space left {actions, last, ended}")
+
+    one, two = Flag("one"), Flag("two", fails_back=fails)
+    it = plan(tmp_path, one, two)
+    it.apply()
+    it.journal = Full(ON, 950, it.journal.directory)
+    with pytest.raises(RemediationError, match="no space left") as caught:
+        it.rollback()
+    assert isinstance(caught.value, RollbackFailed) == fails
+    assert ("the flag two: stuck" in str(caught.value)) == fails
+
+
+def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:
+    class Forgetful(FileEdit):
+        def rollback(self, on: Transport, before: FileState) -> None:
+            super().rollback(on, replace(before, mode=0o600))
+
+    path = tmp_path / "file"
+    path.write_text("former")
+    it = plan(tmp_path, Forgetful("one", "the file", "STEP-1.1", str(path), lambda _: b"ours"))
+    it.apply()
+    with pytest.raises(RollbackFailed, match=r"not as before \(mode 644 -> 600\)") as caught:
+        it.rollback()
+    assert caught.value.changes == []
+
+
+def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path) -> None:
+    class Forgetful(FileEdit):
+        def rollback(self, on: Transport, before: FileState) -> None:
+            super().rollback(on, replace(before, content=b"third\n", mtime="1.5"))
+
+    path = tmp_path / "file"
+    path.write_text("former\n")
+    os.utime(path, ns=(0, 250_000_000))
+    it = plan(tmp_path, Forgetful("one", "the file", "STEP-1.1", str(path), lambda _: b"ours"))
+    it.apply()
+    with pytest.raises(RollbackFailed) as caught:
+        it.rollback()
+    assert (
+        "the file: after the rollback it is not as before (content; time 1970-01-01 "
+        "00:00:00.250+00:00 -> 1970-01-01 00:00:01.500+00:00)"
+    ) in str(caught.value)
+    assert "FileState" not in str(caught.value)
+    assert caught.value.changes == [("the file", Drift(str(path), b"former\n", b"third\n"))]
+
+
+def test_what_was_done_elsewhere_is_not_taken_back_here(tmp_path: Path) -> None:
+    def edit(name: str) -> Plan:
+        (tmp_path / name).mkdir(exist_ok=True)
+        path = str(tmp_path / name / "script")
+        return plan(tmp_path, FileEdit("script", "script", "STEP-1.1", path, lambda _: b"ours"))
+
+    edit("then").apply()
+    (tmp_path / "now").mkdir()
+    (tmp_path / "now/script").write_bytes(b"ours")
+    with pytest.raises(
+        RollbackFailed, match=r"done to .*/then/script, .* here it is .*/now/script"
+    ):
+        edit("now").rollback()
+    assert (tmp_path / "now/script").read_bytes() == b"ours"
+    edit("then").rollback()
+    assert not (tmp_path / "then/script").exists()
+
+
+def test_what_was_done_in_one_place_is_not_done_in_another(tmp_path: Path) -> None:
+    """Its id is the key of its entry: taken back, only one of them would be."""
+
+    def edit(name: str) -> Plan:
+        path = tmp_path / name
+        path.mkdir(exist_ok=True)
+        return plan(
+            tmp_path, FileEdit("script", "script", "STEP-1.1", f"{path}/script", lambda _: b"ours")
+        )
+
+    edit("then").apply()
+    with pytest.raises(NotClean, match=r"done to .*/then/script, .*take that back first"):
+        edit("now").apply()
+    assert not (tmp_path / "now/script").exists()
+
+
+def test_an_error_about_what_was_stopped_loses_nothing_of_what_was_done(tmp_path: Path) -> None:
+    class Container(Local):
+        machine = "container 950"
+
+    def cannot_say() -> bool:
+        raise FactError("its before-image is damaged")
+
+    ran: list[str] = []
+    one = Flag("one")
+    then = (Consequence("Docker as before", "Docker as before", lambda: ran.append("it")),)
+    it = Plan(
+        [Step(one, Container(), then, place=Place.CONTAINER)], journal(tmp_path), stopped=cannot_say
+    )
+    it.apply()
+    with pytest.raises(RollbackFailed, match="whether it runs: its before-image is damaged"):
+        it.rollback()
+    assert (one.value, ran) == ("old", ["it", "it"])
+
+
+def test_what_could_not_be_brought_back_is_not_begun(tmp_path: Path) -> None:
+    class Irreversible(Flag):
+        def require_reversible(self, _: Transport) -> None:
+            raise FactError("restart it first")
+
+    one, two = Flag("one"), Irreversible("two")
+    it = plan(tmp_path, one, two)
+    with pytest.raises(FactError, match="restart it first"):
+        it.apply()
+    assert (one.value, it.journal.lines()) == ("old", [])
+    assert it.price(it.drifts()) == ["nothing is begun: restart it first"]
+
+
+def test_containers_are_taken_back_last_in_first_out(tmp_path: Path) -> None:
+    shared = Flag("shared")
+    first, second = plan(tmp_path, shared, ctid=950), plan(tmp_path, shared, ctid=951)
+    first.apply()
+    shared.value = "drifted"
+    second.apply()
+    with pytest.raises(NotClean, match="container 951 after"):
+        plan(tmp_path, shared, ctid=950).rollback()
+    assert shared.value == "new"
+    second.rollback()
+    assert shared.value == "drifted"
+    plan(tmp_path, shared, ctid=950).rollback()
+    assert shared.value == "old"

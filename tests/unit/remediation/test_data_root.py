@@ -1,0 +1,121 @@
+"""Docker's data at another place: what the profile lacks is said, and what stays is no loss."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation import docker_in_lxc
+from remediation.actions.storage_driver import StorageDriver
+from targets.files import FileState
+from tests.doubles.canned import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from targets.transport import CommandResult
+
+LOCAL = docker_in_lxc.PROFILE_LOCAL
+
+
+def said(root: str, local: str | None = None) -> str:
+    return docker_in_lxc.profile_elsewhere(Machine({LOCAL: local}), root)
+
+
+def test_profile_for_data_at_the_usual_place_lacks_nothing() -> None:
+    assert said("/var/lib/docker") == ""
+
+
+def test_profile_for_data_elsewhere_names_place_rule_and_command() -> None:
+    found = said("/srv/docker")
+    assert "keeps its data in /srv/docker (data-root)" in found
+    assert "below /var/lib/docker only" in found
+    assert "'mount fstype=fuse.fuse-overlayfs -> /srv/docker/fuse-overlayfs/**,'" in found
+    assert f">>{LOCAL}; apparmor_parser -r {docker_in_lxc.PROFILE_PATH}" in found
+
+
+@pytest.mark.parametrize(
+    ("local", "lacks"),
+    [
+        ("  mount fstype=fuse.fuse-overlayfs -> /srv/docker/fuse-overlayfs/**,\n", False),
+        ("# mount fstype=fuse.fuse-overlayfs -> /srv/docker/fuse-overlayfs/**,\n", True),
+        ("mount fstype=fuse.fuse-overlayfs -> /srv/docker2/fuse-overlayfs/**,\n", True),
+    ],
+)
+def test_profile_with_a_sites_own_rule_for_the_place(local: str, *, lacks: bool) -> None:
+    assert bool(said("/srv/docker", local)) is lacks
+
+
+def test_advised_command_copies_every_rule_whole() -> None:
+    """The real sed, over the profile that we ship."""
+    script = re.search(r"sed -n '([^']*)'", said("/srv/docker"))
+    assert script is not None
+    shipped = docker_in_lxc.content(docker_in_lxc.PROFILE)
+    done = subprocess.run(
+        ["sed", "-n", script[1]], input=shipped, text=True, capture_output=True, check=True
+    )
+    rules = done.stdout.splitlines()
+    assert len(rules) == shipped.count("/var/lib/docker/")
+    assert all(re.match(r"  (mount|pivot_root) .*/srv/docker/.*,$", rule) for rule in rules)
+
+
+@pytest.mark.parametrize("root", ["/srv/x'; rm -rf /; '", "/srv/|e id", "relative", "/srv/\x1b[2J"])
+def test_place_that_is_no_plain_path_becomes_no_command(root: str) -> None:
+    found = said(root)
+    assert "choose a plain path" in found
+    assert "sed" not in found
+    assert "\x1b" not in found
+
+
+ACTIVE = {
+    "systemctl is-enabled docker": "enabled\n",
+    "systemctl is-active -q docker": "",
+    "docker ps -a --format '{{.Names}}'": "b\na\n",
+    "docker images --format '{{.Repository}}:{{.Tag}}'": "hello:1\n",
+    "docker volume ls -q": "kept\n",
+    "docker network ls --format '{{.Name}}'": "none\nmine\nhost\nbridge\n",
+}
+
+
+def priced(driver: str, *, before: bool) -> str:
+    class Container(Machine):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            asked = {"docker inspect": "fleeting", "docker info": "driver", "find -H": "find"}
+            line = " ".join(argv)
+            short = [[name] for words, name in asked.items() if words in line]
+            return super().run((short or [argv])[0])
+
+    root = "/var/lib/docker"
+    found = f"{root}/overlay2\n{root}/fuse-overlayfs\n{root}/image/fuse-overlayfs\n"
+    answers = ACTIVE | {"fleeting": "", "driver": f"{driver}\n", "find": found}
+    on = Container({"/etc/docker/daemon.json": None}, answers)
+    action = StorageDriver(
+        *("driver", "driver", "STEP-3.1", "fuse-overlayfs", "/etc/docker/daemon.json"),
+        docker_in_lxc.daemon_json,
+        docker_in_lxc.data_root,
+        elsewhere=lambda place: f"said of {place}",
+    )
+    state = action.before(FileState(), "active active enabled", ("overlay2",)) if before else None
+    return " | ".join(action.price(on, state))
+
+
+def test_apply_says_what_hides_and_what_stays() -> None:
+    assert priced("overlay2", before=False) == (
+        "Docker in pve1 is restarted on fuse-overlayfs; container a, container b, image hello:1 "
+        "stay on disk, unseen until a rollback; these stay, and are seen: volume kept, "
+        "network mine | said of /var/lib/docker"
+    )
+
+
+@pytest.mark.parametrize("driver", ["fuse-overlayfs", "overlay2"])
+def test_rollback_says_what_moves_and_no_volume_does(driver: str) -> None:
+    """Containers and images that Docker shows on its former driver do not move either."""
+    found = priced(driver, before=True)
+    assert found.endswith("; these stay, and are seen: volume kept, network mine")
+    assert "on fuse-overlayfs is moved to /var/lib/docker/taken-back-*" in found
+    assert ("container a" in found) is (driver == "fuse-overlayfs")

@@ -1,0 +1,452 @@
+"""Where there is no container: by the target's own command, by phoenix, or by pct and the plan."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from remediation import docker_in_lxc, provision
+from remediation.engine import journal
+from remediation.engine.action import Drift
+from remediation.engine.journal_format import VERSION, written
+from remediation.provision import boot, boot_created, create, reserved, thrown_away
+from targets.errors import (
+    CommandFailed,
+    FactError,
+    NotClean,
+    RollbackFailed,
+    TransportError,
+    UsageError,
+)
+from targets.runtime.base import _BOOTED, Lxc, Pct, wait_until_online
+from targets.target import Target
+from targets.transport import Base, CommandResult, Local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TARGET = Target("pve1", 950, reserved=(951,), template="local:vztmpl/debian.tar.zst")
+ROUTE = b"Iface\tDestination\tGateway\neth0\t00000000\t0103000A\n"
+JOURNAL = f"{journal.DIRECTORY}/journal.jsonl"
+SIX = b"0" * 32 + b" 00 " + b"0" * 32 + b" 00 fe80 00000400 00000001 00000000 00000003     "
+
+
+class Pve(Base):
+    """A node with pct: which containers there are, and in which state."""
+
+    machine = "pve1"
+
+    def __init__(self, *, phoenix: bool = False) -> None:
+        self.containers: dict[str, str] = {}
+        self.phoenix = phoenix
+        self.fails = ""
+        self.route = ROUTE
+        self.route6 = b""
+        self.locked = False
+        self.journal = b""
+        self.ran: list[list[str]] = []
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        words = list(argv)
+        self.ran.append(words)
+        code, out, err = self.answer(words)
+        return CommandResult(tuple(words), code, out, err, self.machine, 0.0, 1.0)
+
+    def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:  # noqa: C901, PLR0911, PLR0912 - a table
+        if words[:2] == ["pct", self.fails]:
+            return 255, b"", b"storage 'local' does not support container directories"
+        match words:
+            case ["find", _, "-exec", "lxc-info", "-P", _, "-n", ctid, "-s", "-H", ";"]:
+                if ctid in self.containers:
+                    return 0, f"{self.containers[ctid].upper()}\n".encode(), b""
+                return 1, b"", b"find: No such file or directory"
+            case ["pct", "status", ctid]:
+                assert ctid not in self.containers, "pct is started for what LXC says"
+                said = f"Configuration file 'nodes/pve1/lxc/{ctid}.conf' does not exist"
+                return 2, b"", said.encode()
+            case ["sh", "-c", _, "ended", _]:
+                return 0, b"", b""
+            case ["find", "/etc/pve/nodes", *_]:
+                return 0, b"", b""
+            case ["pct", "create", ctid, *_]:
+                assert self.locked, "somebody else may be at work"
+                self.containers[ctid] = "stopped"
+                return 0, b"", b""
+            case ["pct", "start", ctid]:
+                self.containers[ctid] = "running"
+                return 0, b"", b""
+            case ["pct", "exec", *_, "sh", "-c", waits] if waits == _BOOTED:
+                return 0, b"running\n", b""
+            case ["pct", "exec", *_, "/proc/net/route"]:
+                return 0, self.route, b""
+            case ["pct", "exec", *_, "/proc/net/ipv6_route"]:
+                return 0, self.route6, b""
+            case ["env", "LC_ALL=C", "cat", "--", "/etc/pve/ha/resources.cfg" as path]:
+                return 1, b"", f"cat: {path}: No such file or directory\n".encode()
+            case ["env", "LC_ALL=C", "cat", "--", path] if path == JOURNAL:
+                if self.journal:
+                    return 0, self.journal, b""
+                return 1, b"", f"cat: {path}: No such file or directory\n".encode()
+            case ["sh", "-c", "command -v phoenix"]:
+                return (0 if self.phoenix else 127), b"", b""
+            case ["phoenix", "create", "950"]:
+                return 1, b"", b"phoenix: error: container 950: no template\n"
+        raise AssertionError(f"nobody said what {words} answers")
+
+    def hold(self, argv: Sequence[str], word: str) -> Any:
+        assert "flock" in argv[2]
+        assert word == "held"
+        self.locked = True
+        return self
+
+    def alive(self) -> bool:
+        return self.locked
+
+    def release(self) -> None:
+        self.locked = False
+
+    @property
+    def changed(self) -> list[str]:
+        looks = ("status", "exec")
+        return [" ".join(w[:3]) for w in self.ran if w[0] == "pct" and w[1] not in looks]
+
+
+@dataclass
+class FakePlan:
+    """A plan, by what it finds and how its applying ends."""
+
+    left: Drift | None = None
+    error: Exception | None = None
+    applied: list[bool] = field(default_factory=list)
+
+    def drifts(self) -> list[tuple[None, Drift | None]]:
+        return [(None, self.left)]
+
+    def apply(self) -> None:
+        if self.error:
+            raise self.error
+        self.applied.append(True)
+
+
+@pytest.fixture
+def plan(monkeypatch: pytest.MonkeyPatch) -> FakePlan:
+    made = FakePlan()
+    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: made)
+    return made
+
+
+def run(node: Pve, target: Target = TARGET) -> provision.Provisioned:
+    return provision.provision(Pct(node), target, lambda _: None)
+
+
+def test_phoenix_does_it_where_it_is_and_how_it_ended_is_said(plan: FakePlan) -> None:
+    ended = run(Pve(phoenix=True))
+    assert (ended.how, ended.ok) == ("phoenix create 950", False)
+    assert "no template" in ended.said
+    assert plan.applied == []
+
+
+def test_without_phoenix_it_is_created_started_and_given_the_plan(plan: FakePlan) -> None:
+    node = Pve()
+    ended = run(node)
+    assert (ended.how, ended.ok) == ("pct create and the plan", True)
+    assert node.changed == ["pct create 950", "pct start 950"]
+    assert plan.applied == [True]
+    assert not node.locked
+
+
+def test_a_second_time_is_the_plan_alone(plan: FakePlan) -> None:
+    node = Pve()
+    node.containers["950"] = "running"
+    assert run(node).ok
+    assert (node.changed, plan.applied) == ([], [True])
+
+
+def test_there_is_no_second_time_without_a_first(plan: FakePlan) -> None:
+    node = Pve()
+    node.containers["950"] = "running"
+    plan.left = Drift("package fuse-overlayfs is not installed")
+    with pytest.raises(FactError, match=r"not installed.*remediation apply --target pve1/950"):
+        run(node)
+    assert (node.changed, plan.applied) == ([], [])
+
+
+def test_a_create_or_a_plan_that_fails_is_an_answer(plan: FakePlan) -> None:
+    node = Pve()
+    node.fails = "create"
+    ended = run(node)
+    assert not ended.ok
+    assert "does not support container directories" in ended.said
+    assert plan.applied == []
+
+
+@pytest.mark.parametrize("error", [RollbackFailed([]), TransportError("gone")])
+def test_what_could_not_be_done_or_taken_back_is_none(plan: FakePlan, error: Exception) -> None:
+    plan.error = error
+    with pytest.raises(type(error)):
+        run(Pve())
+
+
+@pytest.mark.parametrize(
+    ("machine", "path", "goes"),
+    [
+        ("container", "", False),
+        ("node", "/etc/pve/lxc/950.conf", False),
+        ("node", "/etc/apparmor.d/tunables/nesting", True),
+    ],
+)
+def test_what_is_left_of_a_former_container_is_not_put_into_a_new_one(
+    plan: FakePlan, machine: str, path: str, goes: bool
+) -> None:
+    """What the plan changed of the node alone is there before its container."""
+    node = Pve()
+    line = {"v": VERSION, "at": "", "ctid": 950, "kind": "before", "action": "an action"}
+    node.journal = written(line | {"machine": machine, "path": path, "state": 1})
+    with (
+        nullcontext()
+        if goes
+        else pytest.raises(
+            NotClean, match=r"of the former container 950, .*journal accept 'an action'$"
+        )
+    ):
+        run(node)
+    assert ("pct create 950" in node.changed) == goes
+
+
+def test_without_a_template_nothing_is_created(plan: FakePlan) -> None:
+    node = Pve()
+    with pytest.raises(FactError, match="put it into the target file"):
+        run(node, Target("pve1", 950))
+    assert (node.changed, plan.applied) == ([], [])
+
+
+def test_a_container_that_is_there_is_never_created_over() -> None:
+    node = Pve()
+    node.containers["950"] = "stopped"
+    with pytest.raises(UsageError, match="950 is there already, and stopped"):
+        create(Pct(node), 950, TARGET.creation(950), lambda _: None)
+    assert node.changed == []
+
+
+def test_plain_lxc_creates_none() -> None:
+    with pytest.raises(FactError, match="plain LXC"):
+        create(Lxc(Pve()), 950, TARGET.creation(950), lambda _: None)
+
+
+def test_one_that_does_not_start_is_said_so() -> None:
+    node = Pve()
+    node.fails = "start"
+    with pytest.raises(CommandFailed, match="pct start 950"):
+        boot(Pct(node), 950)
+
+
+@pytest.mark.parametrize(
+    ("four", "six", "online"),
+    [
+        (ROUTE, b"", True),
+        (b"Iface\tDestination\n", SIX + b"eth0\n", True),
+        (b"Iface\tDestination\n", SIX + b"lo\n", False),
+        (b"", b"", False),
+    ],
+)
+def test_a_network_is_a_default_route(four: bytes, six: bytes, online: bool) -> None:
+    node = Pve()
+    node.route, node.route6 = four, six
+    if online:
+        wait_until_online(Pct(node).inside(950), patience=0.1)
+    else:
+        with pytest.raises(TransportError, match="is there DHCP on its bridge"):
+            wait_until_online(Pct(node).inside(950), patience=0.1)
+
+
+def test_a_throw_away_container_is_the_first_that_is_reserved() -> None:
+    ctid, argv = reserved(TARGET, ("nesting",))
+    assert (ctid, argv[:4]) == (951, ["pct", "create", "951", "local:vztmpl/debian.tar.zst"])
+    assert argv[-2:] == ["--features", "nesting=1"]
+    with pytest.raises(FactError, match=r"no ctid is reserved .* reserved = \[951\]"):
+        reserved(Target("pve1", 950))
+    with pytest.raises(FactError, match="template"):
+        reserved(Target("pve1", 950, reserved=(951,)))
+
+
+class Disposing(Pve):
+    """The same, from which containers go again; nothing of a plan is on it."""
+
+    def __init__(self, *, others: bool = False, cut_off: bool = False) -> None:
+        super().__init__()
+        self.others, self.cut_off = others, cut_off
+
+    def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:
+        match words:
+            case ["test", "-d", _]:
+                return 1, b"", b""
+            case ["env", "LC_ALL=C", "cat", "--", path]:
+                return 1, b"", f"cat: {path}: No such file or directory".encode()
+            case ["pct", "stop", ctid]:
+                self.containers[ctid] = "stopped"
+                return 0, b"", b""
+            case ["sh", "-c", _, "ended", _]:  # its unit, once it is stopped
+                return 0, b"", b""
+            case ["pct", "destroy", ctid] if self.fails != "destroy":
+                assert self.containers.pop(ctid) == "stopped"
+                return 0, b"", b""
+            case ["pct", "create", *_] if self.cut_off:
+                super().answer(words)
+                raise KeyboardInterrupt
+        return super().answer(words)
+
+    def hold(self, argv: Sequence[str], word: str) -> Any:
+        if self.others:  # another gate was quicker, and has the lock no more
+            self.containers["951"] = "running"
+        return super().hold(argv, word)
+
+
+def test_what_was_made_here_is_thrown_away() -> None:
+    node, told = Disposing(), list[str]()
+    with thrown_away(Pct(node), TARGET, told.append) as ctid:
+        assert (ctid, node.containers) == (951, {"951": "running"})
+    assert (node.containers, told) == ({}, ["throwing away container 951"])
+
+
+def test_what_another_gate_made_meanwhile_is_not() -> None:
+    node = Disposing(others=True)
+    context = thrown_away(Pct(node), TARGET, lambda _: None)
+    with pytest.raises(UsageError, match="there already, and running"), context:
+        raise AssertionError
+    assert node.containers == {"951": "running"}
+
+
+def test_what_was_there_before_is_not() -> None:
+    node = Disposing()
+    node.containers["951"] = "stopped"
+    context = thrown_away(Pct(node), TARGET, lambda _: None)
+    with pytest.raises(FactError, match="not ours"), context:
+        raise AssertionError
+    assert node.containers == {"951": "stopped"}
+
+
+def test_ctrl_c_in_its_creation_leaves_none() -> None:
+    node = Disposing(cut_off=True)
+    context = thrown_away(Pct(node), TARGET, lambda _: None)
+    with pytest.raises(KeyboardInterrupt), context:
+        raise AssertionError
+    assert node.containers == {}
+
+
+def test_boot_created_that_does_not_start_destroys_it_and_says_so() -> None:
+    node = Disposing()
+    node.containers["950"], node.fails = "stopped", "start"
+    with pytest.raises(CommandFailed, match="created, is destroyed again: mend the target file"):
+        boot_created(Pct(node), 950)
+    assert node.containers == {}
+
+
+def test_boot_created_that_cannot_be_destroyed_names_it() -> None:
+    class Stuck(Disposing):
+        def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:
+            if words[:2] in (["pct", "start"], ["pct", "destroy"]):
+                return 255, b"", b"bridge 'vmbr9' does not exist"
+            return super().answer(words)
+
+    node = Stuck()
+    node.containers["950"] = "stopped"
+    with pytest.raises(CommandFailed, match="950 was created by this run and is left on pve1"):
+        boot_created(Pct(node), 950)
+    assert node.containers == {"950": "stopped"}
+
+
+def test_boot_created_without_a_network_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provision, "wait_until_online", partial(wait_until_online, patience=0.1))
+    node = Disposing()
+    node.containers["950"], node.route = "stopped", b""
+    with pytest.raises(TransportError, match="DHCP"):
+        boot_created(Pct(node), 950)
+    assert node.containers == {"950": "running"}
+
+
+def test_what_cannot_be_thrown_away_is_told() -> None:
+    node, told = Disposing(), list[str]()
+    with pytest.raises(CommandFailed), thrown_away(Pct(node), TARGET, told.append):
+        node.fails = "destroy"
+    assert "container 951 may be left on pve1" in told[-1]
+
+
+DAEMON = "/etc/docker/daemon.json"
+
+
+VOLUME = "local:vztmpl/debian.tar.zst"
+
+
+@pytest.fixture
+def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A template in a storage that only this machine's pvesm knows."""
+    root = tmp_path / "root"
+    for place, text in (("", b'{"debug": true}\n'), ("0/", b"{}"), ("srv/", b"{}")):
+        (root / f"{place}etc/docker").mkdir(parents=True)
+        (root / f"{place}etc/docker/daemon.json").write_bytes(text)
+    (root / "0/noise").write_bytes(os.urandom(1 << 17))
+    archive = tmp_path / "debian.tar.zst"
+    packed(archive, "./0", "./etc", "./srv")
+    pvesm = tmp_path / "bin/pvesm"
+    pvesm.parent.mkdir()
+    pvesm.write_text(f'#!/bin/sh\n[ "$1 $2" = "path {VOLUME}" ] && echo {archive}\n')
+    pvesm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(pvesm.parent), prepend=os.pathsep)
+    return archive
+
+
+def packed(archive: Path, *names: str) -> None:
+    argv = ["tar", "--zstd", "-cf", archive, "-C", archive.parent / "root", *names]
+    subprocess.run(argv, check=True)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("./0", "./etc", "./srv"), ("0", "etc"), ("etc",), (".",), ("./0", "etc"), ("0", "./etc")],
+)
+def test_a_file_of_a_template(template: Path, names: tuple[str, ...]) -> None:
+    packed(template, *names)
+    assert provision.of_template(Local(), VOLUME, DAEMON) == b'{"debug": true}\n'
+
+
+@pytest.mark.parametrize("names", [("./0", "./srv"), ("0", "srv")])
+def test_a_file_that_is_not_in_a_template_is_empty(template: Path, names: tuple[str, ...]) -> None:
+    packed(template, *names)  # it is in other places only
+    assert provision.of_template(Local(), VOLUME, DAEMON) == b""
+
+
+@pytest.mark.parametrize("part", [0.01, 0.3, 0.6, 0.9])
+def test_a_template_that_is_cut_off_is_not_one_without_the_file(
+    template: Path, part: float
+) -> None:
+    packed(template, "./0", "./srv")
+    whole = template.read_bytes()
+    template.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(CommandFailed):
+        provision.of_template(Local(), VOLUME, DAEMON)
+
+
+@pytest.mark.usefixtures("template")
+def test_of_a_template_that_is_not_there_nothing_is_said() -> None:
+    with pytest.raises(
+        CommandFailed, match=r"/var/lib/vz/template/cache/none.tar.zst: Cannot open"
+    ):
+        provision.of_template(Local(), VOLUME.replace("debian", "none"), DAEMON)
+
+
+def test_without_proxmox_a_template_is_where_proxmox_keeps_it(
+    template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (template.parent / "bin/pvesm").unlink()
+    here = provision._IN_TEMPLATE.replace("/var/lib/vz/template/cache", str(template.parent))
+    monkeypatch.setattr(provision, "_IN_TEMPLATE", here)
+    assert provision.of_template(Local(), VOLUME, DAEMON) == b'{"debug": true}\n'

@@ -1,0 +1,182 @@
+"""No sentence holds where nothing can be seen: every Then has a positive control.
+
+Each is asked of machines that are blind in one way or another, with fixtures that the Givens
+and Whens before it make of the same machines. It may find the target not compliant, or say that
+it cannot tell; it must never pass. The more so a sentence that denies ("no denial") or speaks
+of all: over nothing at all it is true.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import stamina
+from pytest_bdd import parser
+from testinfra.host import Host
+
+from remediation.provision import Provisioned
+from steps.docker import DockerRun
+from steps.rollback import Existing
+from steps.witness import TransportBackend
+from targets.batch import Ahead
+from targets.errors import CommandFailed, RemediationError
+from targets.runtime.base import Pct
+from targets.target import Target
+from targets.transport import Base, CommandResult
+from tests.unit.steps.test_sentences import FEATURES, matching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from targets.transport import Hold
+
+DENYING = re.compile(
+    r"\b(no|not|none|nothing|nobody|never|only|every|each|all|any|both|same|without|but|as it was|"
+    r"as they (?:were|are))\b"
+)
+
+
+class Blind(Base):
+    """Every command ends with ``code`` and says nothing; files are empty, or absent."""
+
+    machine = "blind"
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        said = b"No such file or directory" if self.code and "cat" in argv else b""
+        return CommandResult(tuple(argv), self.code, b"", said, self.machine, 0.0, 0.0)
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        """It ended, and did not say its word."""
+        raise CommandFailed(self.run(argv))
+
+
+class BlindRuntime(Pct):
+    """It knows that the container runs, and its first process; all else comes of the machines."""
+
+    def inside(self, ctid: int) -> Base:
+        return self.node  # type: ignore[return-value]
+
+    def init_pid(self, ctid: int) -> int:
+        return 1
+
+    def state(self, ctid: int) -> str | None:
+        return None
+
+
+def request() -> Any:
+    return SimpleNamespace(
+        addfinalizer=lambda _: None, config=SimpleNamespace(getoption=lambda _: ["pve1/950"])
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_patience() -> Iterator[None]:
+    stamina.set_testing(True)
+    yield
+    stamina.set_testing(False)
+
+
+def host(machine: Blind) -> Host:
+    """Return testinfra's host, which need not ask what kind of machine it is."""
+    found = Host(TransportBackend(Ahead(machine, ())))
+    kind = {"type": "linux", "distribution": "debian", "codename": "", "release": "13", "arch": ""}
+    found.system_info.__dict__["sysinfo"] = kind
+    return found
+
+
+def world(code: int) -> dict[str, Any]:
+    """Return the fixtures as a blind machine leaves them: all that can be empty is."""
+    machine = Blind(code)
+    ended = machine.run(["true"])
+    return {
+        "runtime": BlindRuntime(machine),
+        "node": machine,
+        "container": machine,
+        "node_host": host(machine),
+        "container_host": host(machine),
+        "ctid": 950,
+        "target": Target("pve1", 950),
+        "image": "hello-world",
+        "may_change": True,
+        "made_by_this_run": False,
+        "lineage": None,
+        "request": request(),
+        "recorded": {},
+        "stages": [],
+        "its_plan": lambda: SimpleNamespace(drifts=list),
+        "existing": Existing(950, machine, "", "", [], {}),
+        "restarted": ended,
+        "docker_run": DockerRun("gate-1", ended),
+        "created": Provisioned("pct create", not code, "", 0.0),
+    }
+
+
+def ask(kind: str, sentence: str, fixtures: dict[str, Any]) -> Any:
+    """Call a sentence's function, after that of whatever Given makes a fixture it wants."""
+    (context,) = matching(kind, sentence)
+    given = context.parser.parse_arguments(sentence) or {}
+    for name in inspect.signature(context.step_func).parameters:
+        if name not in given and name not in fixtures:
+            fixtures[name] = ask("given", MAKES[name], fixtures)
+        given.setdefault(name, fixtures.get(name))
+    return context.step_func(**given)
+
+
+def sentences() -> list[tuple[str, str]]:
+    found = set()
+    for path in FEATURES:
+        feature = parser.FeatureParser(str(path.parent), path.name).parse()
+        for scenario in feature.scenarios.values():
+            found |= {(step.type, step.name) for step in scenario.steps}
+    return sorted(found)
+
+
+#: The Given that makes a fixture.
+MAKES = {
+    context.target_fixture: sentence
+    for kind, sentence in sentences()
+    if kind == "given"
+    for context in matching(kind, sentence)
+    if context.target_fixture
+}
+THENS = [sentence for kind, sentence in sentences() if kind == "then"]
+#: Sentences that a silent command which ends with 0 makes true, since its end is what was asked
+#: for; blind is then the machine on which it ends otherwise.
+BY_EXIT_CODE = {
+    "the container may make keyrings",
+    "its former container starts",
+    "provisioning succeeded",
+}
+
+
+def passes(sentence: str, code: int) -> bool:
+    try:
+        ask("then", sentence, world(code))
+    except (AssertionError, RemediationError, ValueError, IndexError):  # what cannot be read
+        return False
+    return True
+
+
+@pytest.mark.parametrize("sentence", THENS)
+def test_no_sentence_holds_on_a_silent_machine(sentence: str) -> None:
+    assert passes(sentence, code=0) is (sentence in BY_EXIT_CODE)
+
+
+@pytest.mark.parametrize("sentence", THENS)
+def test_no_sentence_holds_where_every_command_fails(sentence: str) -> None:
+    assert not passes(sentence, code=1)
+
+
+def test_what_denies_or_speaks_of_all_is_never_judged_by_an_exit_code() -> None:
+    denying = {sentence for sentence in THENS if DENYING.search(sentence)}
+    assert len(denying) > 10
+    assert not denying & BY_EXIT_CODE

@@ -1,0 +1,82 @@
+"""Every sentence has one definition, every definition is used, every clause is carried."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from gherkin.parser import Parser
+from pytest_bdd import parser
+from pytest_bdd.steps import StepFunctionContext, step_function_context_registry
+
+import steps as package
+from gate.requirements import CATALOGUE
+
+ROOT = Path(__file__).parents[3]
+FEATURES = sorted((ROOT / "features").glob("*.feature"))
+MODULES = sorted(p.stem for p in Path(package.__file__).parent.glob("[a-z]*.py"))
+
+
+def definitions() -> list[StepFunctionContext]:
+    for name in MODULES:
+        import_module(f"steps.{name}")
+    found = step_function_context_registry.values()
+    return [each for each in found if each.step_func.__module__.startswith("steps.")]
+
+
+def sentences() -> list[tuple[str, str, str]]:
+    found = []
+    for path in FEATURES:
+        feature = parser.FeatureParser(str(path.parent), path.name).parse()
+        for each in feature.scenarios.values():
+            found += [(path.name, step.type, step.name) for step in each.steps]
+    return found
+
+
+def matching(kind: str, sentence: str) -> list[StepFunctionContext]:
+    return [
+        context
+        for context in definitions()
+        if context.type in {None, kind} and context.parser.is_matching(sentence)
+    ]
+
+
+def test_there_are_features_sentences_and_definitions() -> None:
+    assert len(FEATURES) >= 9
+    assert len(sentences()) > 40
+    assert len(definitions()) > 25
+
+
+@pytest.mark.parametrize(("file", "kind", "sentence"), sorted(set(sentences())))
+def test_every_sentence_has_exactly_one_definition(file: str, kind: str, sentence: str) -> None:
+    assert len(matching(kind, sentence)) == 1, f"{file}: {sentence}"
+
+
+def test_every_definition_is_used() -> None:
+    used = {id(c.parser) for _, kind, sentence in sentences() for c in matching(kind, sentence)}
+    unused = [c.parser.name for c in definitions() if id(c.parser) not in used]
+    assert unused == []
+
+
+def carried() -> Counter[str]:
+    texts = [path.read_text() for path in FEATURES]
+    return Counter(each for text in texts for each in re.findall(r"@req:(\S+)", text))
+
+
+def test_every_clause_is_carried_by_a_scenario() -> None:
+    assert set(CATALOGUE) <= set(carried())
+
+
+def test_no_unknown_clause_is_carried() -> None:
+    assert set(carried()) <= set(CATALOGUE)
+
+
+@pytest.mark.parametrize("path", FEATURES, ids=lambda path: path.stem)
+def test_scenarios_are_short(path: Path) -> None:
+    feature = Parser().parse(path.read_text())["feature"]
+    for child in feature["children"]:
+        if "scenario" in child:
+            assert len(child["scenario"]["steps"]) <= 7, child["scenario"]["name"]

@@ -1,0 +1,512 @@
+"""Docker's sentences, by its own words and by the kernel's mount table."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from facts import dockerd
+from gate import evidence
+from lab import hello
+from remediation import docker_in_lxc
+from steps import docker as steps
+from targets.errors import CommandFailed, FactError, TransportError
+from targets.target import Target
+from targets.transport import CommandResult
+from tests.doubles.canned import Answer, Host, Machine, Runtime
+from tests.doubles.dockerd import Engine, no_dockerd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DRIVER = "fuse-overlayfs"
+ENABLED = "systemctl is-enabled docker.service"
+INFO = "docker info -f '{{json .}}'"
+MERGED = "/var/lib/docker/fuse-overlayfs/ab/merged"
+INSPECT = "docker inspect -f '{{.GraphDriver.Data.MergedDir}}' gate-1"
+
+
+def result(code: int = 0, out: str = "", err: str = "") -> CommandResult:
+    return CommandResult(("docker",), code, out.encode(), err.encode(), "container 950", 0.0, 1.0)
+
+
+def run(code: int = 0, out: str = "", err: str = "") -> steps.DockerRun:
+    return steps.DockerRun("gate-1", result(code, out, err))
+
+
+def test_docker_runs() -> None:
+    steps.docker_runs(Host(running=("docker",), answers={ENABLED: "enabled\n"}))
+    with pytest.raises(AssertionError, match="Docker is not installed in the container"):
+        steps.docker_runs(Host(answers={ENABLED: "enabled\n"}))
+    for answer in ("disabled\n", "enabled-runtime\n", ""):
+        with pytest.raises(AssertionError, match="does not start at boot"):
+            steps.docker_runs(Host(running=("docker",), answers={ENABLED: answer}))
+
+
+@pytest.mark.parametrize(
+    ("state", "log", "why"),
+    [
+        ("masked\n", "failed to start daemon: x\n", r"it is masked \(systemctl unmask docker\)"),
+        ("loaded\n", "a\nfailed to load x\nunable to configure y\nz\n", "unable to configure y"),
+        ("loaded\n", "it has failed to\n", "journalctl -u docker"),
+    ],
+)
+def test_docker_is_down(state: str, log: str, why: str) -> None:
+    answers = {
+        "systemctl show docker -p LoadState --value": state,
+        "journalctl -u docker -b -n 60 -q --no-pager -o cat": log,
+    }
+    down = Host(programs=("dockerd",), answers=answers)
+    with pytest.raises(AssertionError, match=f"is not running in the container: {why}$"):
+        steps.docker_runs(down)
+
+
+SHOW = "systemctl show docker -p ExecStart -p NeedDaemonReload"
+UNIT = (
+    "ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS ; "
+    "ignore_errors=no ; start_time=[n/a] ; pid=7 }\nNeedDaemonReload=no\n"
+)
+
+
+def engine(driver: str = DRIVER, id: str = "e1", kind: str = "") -> dockerd.Info:  # noqa: A002
+    return dockerd.Info(driver, [["driver-type", kind]], "26.1", id)
+
+
+def cli(driver: str = DRIVER, id: str = "e1") -> str:  # noqa: A002
+    status = [["Supports d_type", "true"]]
+    told = {"Driver": driver, "DriverStatus": status, "ServerVersion": "26.1", "ID": id}
+    return json.dumps(told)
+
+
+def judge_driver(info: Answer, unit: str = UNIT) -> None:
+    inside = Machine({}, {INFO: info, SHOW: unit})
+    steps.storage_driver_is(inside, Runtime(Machine()), 950, DRIVER)
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [
+        (
+            UNIT.replace("-H fd:// $DOCKER_OPTS", "-H fd:// -s vfs"),
+            "it says '/usr/sbin/dockerd -H fd:// -s",
+        ),
+        (UNIT.replace("-H fd:// $DOCKER_OPTS", ""), "it says '/usr/sbin/dockerd ?', and .* -H fd:"),
+        (UNIT.replace("fd://", "tcp://"), "it says .*tcp"),
+        (UNIT.replace("=no", "=yes"), "its files are newer than what systemd has read of them"),
+    ],
+)
+def test_storage_driver_of_a_docker_whose_unit_was_changed_is_not_compliant(
+    unit: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(engine()).runs(monkeypatch)
+    with pytest.raises(AssertionError, match=f"was changed since Docker was started: {said}"):
+        judge_driver(cli(), unit)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["", UNIT, UNIT.replace("/usr/sbin/dockerd", "/opt/start"), UNIT.replace(" $DOCKER_OPTS", "")],
+)
+def test_storage_driver_of_a_docker_that_its_unit_would_start_passes(
+    unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(engine()).runs(monkeypatch)
+    judge_driver(cli(), unit)
+
+
+def test_storage_driver_of_dockerd_and_cli_agreeing_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Engine(engine()).runs(monkeypatch)
+    evidence.drain()
+    judge_driver(cli())
+    (line,) = evidence.drain().lines
+    assert line.startswith("dockerd, asked from the node: fuse-overlayfs, Docker 26.1")
+
+
+@pytest.mark.parametrize(
+    ("info", "told", "message"),
+    [
+        (cli("overlay2"), engine("overlay2"), "storage driver is 'overlay2', not 'fuse-overlayfs'"),
+        (cli("fuse-overlayfs2"), engine("fuse-overlayfs2"), "storage driver is"),
+        (cli(), engine("vfs"), "is 'vfs', not 'fuse-over.*docker info .* says driver 'fuse-over"),
+        (cli("vfs"), engine(), "is 'fuse-overlayfs'; but docker info .* says driver 'vfs'"),
+        (cli(id="e2"), engine(), "says engine id 'e2', not 'e1': docker there asks another"),
+        ('{"Driver": "", "DriverStatus": null}', engine(), "Docker does not answer"),
+        ("", engine(), "Docker does not answer"),
+        ((1, "", "Cannot connect to the Docker daemon at"), engine(), "Docker is not running"),
+        (cli("overlayfs"), engine("overlayfs", kind="io.snapshotter.v1"), "containerd image store"),
+        (cli(), engine(kind="io.snapshotter.v1"), "uses the containerd image store"),
+        (cli(), None, "docker info names the driver 'fuse-overlayfs', and no dockerd runs"),
+    ],
+)
+def test_storage_driver_of_either_witness_wrong_is_not_compliant(
+    info: Answer, told: dockerd.Info | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(told).runs(monkeypatch) if told else no_dockerd(monkeypatch)
+    with pytest.raises(AssertionError, match=message):
+        judge_driver(info)
+
+
+@pytest.mark.parametrize("info", ["[" * 100_000, "x", '{"Driver": 7}', "[]"])
+def test_storage_driver_of_an_unreadable_cli_cannot_be_told(info: str) -> None:
+    with pytest.raises(FactError, match="docker info's answer cannot be read"):
+        judge_driver(info)
+
+
+TABLE = "/dev/vda / ext4 rw 0 0\n{} {} {} rw,nodev 0 0\n"
+
+
+def root(
+    table: str,
+    docker_run: steps.DockerRun | None = None,
+    merged: Answer = MERGED,
+    data: str = "/var/lib/docker",
+) -> None:
+    node = Machine(
+        {"/proc/7/mounts": table, docker_in_lxc.PROFILE_LOCAL: None},
+        {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7"},
+    )
+    inside = Machine({}, {INSPECT: merged, "docker info -f '{{.DockerRootDir}}'": f"{data}\n"})
+    steps.root_is_fuse(inside, Runtime(node), 950, docker_run or run())
+
+
+@pytest.mark.parametrize("line", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+@pytest.mark.parametrize("blank", ["\xa0", "\u2003", "\x1f"])
+def test_root_is_fuse_of_a_mount_whose_source_looks_like_another_one_is_not(
+    line: str, blank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel escapes blank, tab and line feed in it, and nothing else."""
+    no_dockerd(monkeypatch)
+    forged = blank.join(("fuse-overlayfs", MERGED, "fuse.fuse-overlayfs", "rw"))
+    with pytest.raises(AssertionError, match="nothing is mounted at"):
+        root(TABLE.format(f"x{line}{forged}", "/mnt", "tmpfs"))
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"), [("fuse-overlayfs", "fuse.fuse-overlayfs"), ("fuse-overlayfs", "fuse")]
+)
+def test_the_root_is_fuse(source: str, kind: str) -> None:
+    root(TABLE.format(source, MERGED, kind))
+    root(TABLE.format("overlay", MERGED, "overlay") + TABLE.format(source, MERGED, kind))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (TABLE.format("overlay", MERGED, "overlay"), r"mounted by overlay \(overlay\)"),
+        (TABLE.format("sshfs", MERGED, "fuse"), r"mounted by fuse \(sshfs\)"),
+        (TABLE.format("fuse-overlayfs", MERGED, "overlay"), "mounted by overlay"),
+        (TABLE.format("fuse-overlayfs", f"{MERGED}2", "fuse"), "nothing is mounted at"),
+        (
+            TABLE.format("fuse-overlayfs", MERGED, "fuse.fuse-overlayfs")
+            + TABLE.format("overlay", MERGED, "overlay"),
+            "mounted by overlay",
+        ),
+        ("", "nothing is mounted at"),
+    ],
+)
+def test_the_root_is_something_else(
+    table: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(engine()).runs(monkeypatch)
+    with pytest.raises(AssertionError, match=f"^(/.*)?{message}"):
+        root(table)
+    Engine(engine("vfs")).runs(monkeypatch)
+    with pytest.raises(AssertionError, match=f"^Docker's storage driver is 'vfs', .*{message}"):
+        root(table)
+
+
+def test_no_container_or_no_directory_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    Engine(engine()).runs(monkeypatch)
+    with pytest.raises(AssertionError, match="no container can be started: keyctl is off"):
+        root("", run(125, err="create keyring x: function not implemented"))
+    with pytest.raises(AssertionError, match=r"keyctl is off.*; Docker keeps its data in /srv/d "):
+        root("", run(125, err="create keyring x: function not implemented"), data="/srv/d")
+    with pytest.raises(CommandFailed, match="No such object"):
+        root("", merged=(1, MERGED, "No such object"))
+    for merged in ("<no value>", "", "merged", "--help", "/a b"):
+        with pytest.raises(AssertionError, match=r"^Docker names no directory at which"):
+            root("", merged=merged)
+        with pytest.raises(AssertionError, match=r"^Docker names no directory at which"):
+            steps.mount_serves(Machine({}, {INSPECT: merged}), run())
+
+
+@pytest.mark.parametrize(
+    ("merged", "listing", "message"),
+    [
+        (
+            MERGED,
+            (2, "hello", "ls: Transport endpoint is not connected"),
+            "serves nothing: the fuse",
+        ),
+        (MERGED, "\n", "is empty"),
+        ((1, MERGED, "No such object"), "hello\n", "No such object"),
+    ],
+)
+def test_the_mount_serves(merged: Answer, listing: Answer, message: str) -> None:
+    ls = f"ls -A {MERGED}"
+    steps.mount_serves(Machine({}, {INSPECT: MERGED, ls: "hello\n"}), run())
+    with pytest.raises((AssertionError, CommandFailed), match=message):
+        steps.mount_serves(Machine({}, {INSPECT: merged, ls: listing}), run())
+
+
+GREETING = "\nHello from Docker!\nThis message shows that"
+
+
+def greets(docker_run: steps.DockerRun, inside: Machine | None = None) -> None:
+    steps.it_greets(inside or Machine(), Runtime(Machine()), 950, docker_run, "hello-world")
+
+
+def test_it_greets(monkeypatch: pytest.MonkeyPatch) -> None:
+    greets(run(out=GREETING))
+    failed = run(125, GREETING, "create keyring x: function not implemented")
+    for told in (engine(), None):
+        Engine(told).runs(monkeypatch) if told else no_dockerd(monkeypatch)
+        with pytest.raises(AssertionError, match=r"^hello-world ended with 125: keyctl is off"):
+            greets(failed)
+    with pytest.raises(AssertionError, match="did not greet: 'Hello'"):
+        greets(run(out="Hello"))
+
+
+def test_hello_world_failing_under_vfs_names_the_driver_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Engine(engine("vfs")).runs(monkeypatch)
+    expected = "^Docker's storage driver is 'vfs', not 'fuse-overlayfs': hello-world ended with 127"
+    with pytest.raises(AssertionError, match=expected):
+        greets(run(127, err='exec: "/hello": stat /hello: no such file or directory'))
+
+
+def test_of_a_known_pair_both_halves_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    Engine(engine()).runs(monkeypatch)
+    failed = run(126, err="open sysctl net.ipv4.ip_unprivileged_port_start: permission denied")
+    runc = Machine({}, {"runc --version": "runc version 1.3.3\ncommit: x\n"})
+    with pytest.raises(AssertionError, match=r"ended with 126: .*; it has runc version 1\.3\.3$"):
+        greets(failed, runc)
+
+
+def test_hello_world_is_absent() -> None:
+    rm, inspect = "docker image rm -f hello-world", "docker image inspect hello-world"
+    absent: Answer = (1, "[]", "No such image")
+    steps.image_is_absent(Machine({}, {rm: "", inspect: absent}), "hello-world")
+    with pytest.raises(FactError, match="hello-world cannot be removed"):
+        steps.image_is_absent(Machine({}, {rm: (1, "", "in use"), inspect: "[{}]"}), "hello-world")
+
+
+PULLED_AT = "1700000000"
+LOG = f"journalctl -u docker --since @{PULLED_AT} -q --no-pager -o cat"
+
+
+def hello_runs(
+    pull: Answer, monkeypatch: pytest.MonkeyPatch, said: Answer = GREETING, log: str = ""
+) -> tuple[steps.DockerRun, list[str]]:
+    monkeypatch.setattr(steps.secrets, "token_hex", lambda n: "0" * n)
+    inside = Machine(
+        {},
+        {
+            "date +%s": f"{PULLED_AT}\n",
+            "docker pull hello-world": pull,
+            LOG: log,
+            "docker run --name gate-0000 hello-world": said,
+            "docker rm -f gate-0000": "",
+        },
+    )
+    finalizers: list[Callable[[], Any]] = []
+    request: Any = SimpleNamespace(addfinalizer=finalizers.append)
+    found = steps.hello_world_runs(inside, "hello-world", request)
+    for finalize in finalizers:
+        finalize()
+    return found, inside.ran
+
+
+def test_hello_world_is_pulled_and_run_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, ran = hello_runs("Status: Downloaded newer image", monkeypatch)
+    assert found.name == "gate-0000"
+    assert found.result.text == GREETING
+    assert [line.split()[1] for line in ran] == ["+%s", "pull", "run", "rm"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "toomanyrequests: x",
+        "lookup r: no such host",
+        "dial tcp 1.1.1.1:443: connect: connection refused",
+        "i/o timeout",
+        "TLS handshake timeout",
+        "Network is unreachable",
+        "Temporary failure in name resolution",
+        "tls: failed to verify certificate: x509: expired",
+        "unexpected EOF",
+        "context deadline exceeded",
+        "net/http: request canceled while waiting",
+        "received unexpected HTTP status: 503 Service Unavailable",
+    ],
+)
+def test_a_registry_that_cannot_be_reached(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TransportError, match="the registry did not serve hello-world: "):
+        hello_runs((1, "", said), monkeypatch)
+    hello_runs((0, said, ""), monkeypatch)
+
+
+def test_a_pull_that_fails_for_another_reason_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = hello_runs((1, "", "failed to register layer"), monkeypatch, (125, "", "no image"))
+    assert not found.result.ok
+
+
+@pytest.mark.parametrize("log", ["mkdir x: permission denied\n", "Operation not permitted\n"])
+def test_a_pull_that_the_platform_refused_is_judged(
+    log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: Answer = (1, "", "lookup r: no such host")  # the next registry's, after the refusal
+    found, _ = hello_runs(failed, monkeypatch, (125, "", "no image"), log)
+    assert not found.result.ok
+
+
+OTHER_IDS = "failed to Lchown /x for UID 99999: lchown /x: invalid argument"
+
+
+@pytest.mark.parametrize(("said", "log"), [(OTHER_IDS, ""), ("unexpected EOF", f"{OTHER_IDS}\n")])
+def test_an_image_of_other_ids_is_not_the_platforms(
+    said: str, log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FactError, match=r"hello-world holds files of ids that .* Lchown /x"):
+        hello_runs((1, "", said), monkeypatch, log=log)
+    hello_runs("", monkeypatch, log=OTHER_IDS)  # it was pulled: of another image, then
+
+
+def test_a_container_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps.secrets, "token_hex", lambda n: "0" * n)
+    lines = [
+        f"docker run -d --name gate-0000 {steps.PROBE} /hello wait",
+        "docker rm -f gate-0000",
+    ]
+    inside = Machine({}, dict.fromkeys(lines, "0af9"))
+    finalizers: list[Callable[[], Any]] = []
+    request: Any = SimpleNamespace(addfinalizer=finalizers.append)
+    found = steps.docker_container_runs(inside, result(), request)
+    assert (found.name, found.result.text) == ("gate-0000", "0af9")
+    for finalize in finalizers:
+        finalize()
+    assert inside.ran == lines
+    assert not steps.docker_container_runs(inside, result(1), request).result.ok
+    assert inside.ran == lines
+
+
+RAN, DIGEST = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+
+
+def recorded(status: str = "exited", code: int = 0) -> dockerd.Record:
+    return dockerd.Record("a" * 64, RAN, dockerd.State(status, code))
+
+
+def pulled(*digests: str, record: dockerd.Record | None = None) -> Engine:
+    """Return an engine that ran an image with these digests."""
+    images = {RAN: dockerd.Image(RAN, list(digests) or None)}
+    return Engine(engine(), {"gate-1": record or recorded()}, dict(images))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (recorded(code=1), "recorded 'exited', exit code 1"),
+        (recorded("running"), "recorded 'running', exit code 0"),
+        (None, "knows of no such run"),
+    ],
+)
+def test_dockers_own_record(
+    record: dockerd.Record | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled().runs(monkeypatch)
+    steps.record_says_the_same(Runtime(Machine()), 950, run())
+    Engine(engine(), {"gate-1": record}).runs(monkeypatch)
+    with pytest.raises(AssertionError, match=message):
+        steps.record_says_the_same(Runtime(Machine()), 950, run())
+
+
+def test_dockers_own_record_without_a_dockerd_is_not_compliant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    no_dockerd(monkeypatch)
+    with pytest.raises(AssertionError, match="no dockerd runs in the container"):
+        steps.record_says_the_same(Runtime(Machine()), 950, run())
+
+
+def genuine(image: str = "hello-world", target: Target | None = None) -> str:
+    evidence.drain()
+    where = target or Target("pve1", 950)
+    steps.image_is_genuine(Runtime(Machine()), 950, run(), image, where)
+    (line,) = evidence.drain().lines
+    return line
+
+
+@pytest.mark.parametrize(
+    ("image", "digest", "expected"),
+    [
+        ("hello-world", f"hello-world@{DIGEST}", True),
+        ("hello-world", f"docker.io/library/hello-world@{DIGEST}", True),
+        (f"hello-world:latest@{DIGEST}", f"hello-world@{DIGEST}", True),
+        ("r.example:5000/hello-world", f"r.example:5000/hello-world@{DIGEST}", True),
+        ("hello-world", f"evil/hello-world@{DIGEST}", False),
+        ("hello-world", f"evil/othello-world@{DIGEST}", False),
+        ("hello-world", f"othello-world@{DIGEST}", False),
+    ],
+)
+def test_the_image_came_from_the_registry(
+    image: str, digest: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled("x@sha256:2", digest).runs(monkeypatch)
+    if expected:
+        assert genuine(image).endswith("any image of that name (digest in the target file)")
+        return
+    with pytest.raises(AssertionError, match=rf"that ran \({RAN}\) was never pulled as"):
+        genuine(image)
+
+
+def test_an_image_without_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Engine(engine(), {"gate-1": recorded()}, {RAN: None})
+    for found in (pulled(), gone):
+        found.runs(monkeypatch)
+        with pytest.raises(AssertionError, match="was never pulled as hello-world"):
+            genuine()
+
+
+@pytest.mark.parametrize("wanted", [DIGEST, RAN])
+def test_image_with_the_targets_digest_or_id_passes(
+    wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
+    assert genuine(target=Target("pve1", 950, digest=wanted)).endswith("as it has to be")
+
+
+def test_image_with_another_digest_than_the_targets_is_not_compliant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
+    other = f"sha256:{'3' * 64}"
+    with pytest.raises(AssertionError, match=f"is not {other}, but hello-world@{DIGEST}"):
+        genuine(target=Target("pve1", 950, digest=other))
+
+
+def test_image_on_the_lab_has_to_be_the_labs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Target("lab", 950)
+    pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
+    with pytest.raises(AssertionError, match=f"is not {hello.image_id()}"):
+        genuine(target=lab)
+    ours = dockerd.Record("a" * 64, hello.image_id(), dockerd.State("exited", 0))
+    images = {ours.image: dockerd.Image(ours.image, [f"hello-world@{DIGEST}"])}
+    Engine(engine(), {"gate-1": ours}, dict(images)).runs(monkeypatch)
+    assert genuine(target=lab).endswith("as it has to be")
+    pulled(f"r.example/other@{DIGEST}").runs(monkeypatch)
+    other = Target("lab", 950, image="other", registry="r.example")
+    assert "any image" in genuine("r.example/other", other)
+
+
+def test_the_machine_of_our_image() -> None:
+    refused = Machine({}, {"uname -m": (1, hello.MACHINE, "uname: no")})
+    with pytest.raises(CommandFailed, match="uname"):
+        steps.image_is_loaded(refused, SimpleNamespace())  # type: ignore[arg-type]

@@ -1,0 +1,204 @@
+"""Who makes backups, what is said of them, and what is asked of whom."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from facts import backups as backup
+from facts.prerequisites import Access, Affected, Checkout, Room
+from gate import evidence
+from remediation import docker_in_lxc
+from steps import prerequisites as steps
+from targets.errors import FactError
+from targets.target import Target
+from tests.doubles.canned import Machine, Runtime
+
+PVE, LAB = Target("pve1", 950), Target("lab", 950)
+NOBODY: Any = None
+
+
+@pytest.mark.parametrize(
+    ("where", "named", "made"),
+    [
+        (LAB, [], "/var/lib/vz/dump"),
+        (Target("lab", 950, backups="/srv"), [], "/srv"),
+        (LAB, ["lab/950"], ""),
+        (PVE, [], ""),
+        (PVE, ["pve1/950"], ""),
+        (Target("local", 950), [], ""),
+    ],
+)
+def test_only_the_lab_of_this_run_is_backed_up(
+    where: Target, named: list[str], made: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[str] = []
+    monkeypatch.setattr(backup, "make_backup", lambda runtime, ctid, place: places.append(place))
+    request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.__getitem__))
+    ask: Any = steps.made_by_this_run
+    assert ask.__wrapped__(NOBODY, where, 950, request) is bool(made)
+    assert places == [made] * bool(made)
+
+
+def test_who_made_the_backups_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "find", lambda node, ctid, place: (node, ctid, place))
+    runtime: Any = SimpleNamespace(node="pve1")
+    evidence.drain()
+    for made, lines in ((True, ("made by this run",)), (False, ())):
+        found: Any = steps.backups_are_listed(runtime, 950, Target("pve1", 950, backups="/b"), made)
+        assert found == ("pve1", 950, "/b")
+        assert evidence.drain().lines == lines
+
+
+OURS = "hostname: docker-950\n"
+JUDGES = [steps.container_is_backed_up, steps.node_is_backed_up]
+
+
+def judge(step: Any, backups: backup.Backups) -> None:
+    if step is steps.node_is_backed_up:
+        step(NOBODY, backups, PVE)
+    else:
+        node = Machine({"/etc/pve/lxc/950.conf": OURS})
+        step(node, 950, backups, PVE, Runtime(node))
+
+
+@pytest.mark.parametrize("step", JUDGES)
+@pytest.mark.parametrize(
+    ("seen", "defects", "told"),
+    [
+        (
+            (("/a", "/b"), ()),
+            (),
+            (AssertionError, "that counts: none is in /a, /b; make one: .*/a"),
+        ),
+        (((), ()), (), (AssertionError, "none is in any storage for backups; .*/var/lib/vz/dump")),
+        (
+            (("/a",), ("nas",)),
+            (),
+            (FactError, r"in /a counts \(none is in /a\), and nas cannot be looked into; .*/a"),
+        ),
+        (
+            (("/a",), ("nas", "usb")),
+            ("x is empty", "y"),
+            (FactError, r"in /a counts \(x is empty\), and nas, usb cannot be looked into"),
+        ),
+        ((("/a",), ()), ("x is empty",), (AssertionError, "that counts: x is empty; make one")),
+    ],
+)
+def test_no_backup_that_counts(
+    step: Any,
+    seen: tuple[tuple[str, ...], tuple[str, ...]],
+    defects: tuple[str, ...],
+    told: tuple[type[Exception], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    found = backup.Backups("pve1", (), (), *seen)
+
+    def sound(node: object, archives: object, hours: float, of: str = "") -> tuple[Any, Any]:
+        assert of == ("" if step is steps.node_is_backed_up else OURS)
+        asked.append((archives, hours))
+        return None, defects
+
+    monkeypatch.setattr(backup, "sound", sound)
+    with pytest.raises(told[0], match=told[1]):
+        judge(step, found)
+    assert asked == [((), 24.0)]
+
+
+@pytest.mark.parametrize("step", JUDGES)
+def test_each_judges_its_own(step: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_container: Any = ("of the container",)
+    of_node: Any = ("of the node",)
+    asked: list[Any] = []
+    monkeypatch.setattr(backup, "sound", lambda _, each, *__: (asked.append(each) or "x", ()))
+    judge(step, backup.Backups("pve1", of_container, of_node, ("/a",)))
+    assert asked == [of_node if step is steps.node_is_backed_up else of_container]
+
+
+def test_the_checkout() -> None:
+    good = Checkout("/r", "0" * 40, "main", "origin/main", (docker_in_lxc.INSTALL_SCRIPT,))
+    steps.is_clean(good)
+    steps.is_clean(None)
+    with pytest.raises(AssertionError, match="is a directory, but no git checkout"):
+        steps.is_clean(Checkout("/r"))
+    for changed in (("x",), (docker_in_lxc.INSTALL_SCRIPT, "x")):
+        with pytest.raises(AssertionError, match=r"has 1 change\(s\) that are not the plan's: x;"):
+            steps.is_clean(Checkout("/r", "0" * 40, changed=changed))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, ()),
+        (Checkout("/r", "1" * 40, "main"), ("main has no upstream to compare with",)),
+        (Checkout("/r", "1" * 40, "main", "origin/main"), ("as origin/main",)),
+    ],
+)
+def test_the_upstream(
+    found: Checkout | None, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps.prerequisites, "upstream_commit", lambda node, found: "1" * 40)
+    evidence.drain()
+    steps.is_current(NOBODY, found)
+    assert evidence.drain().lines == said
+    behind = Checkout("/r", "2" * 40, "main", "origin/main")
+    with pytest.raises(AssertionError, match="is at 222222222222, and its upstream origin/main at"):
+        steps.is_current(NOBODY, behind)
+
+
+def test_root() -> None:
+    evidence.drain()
+    steps.runs_as_root(PVE, Access(0, "root"))
+    steps.runs_as_root(Target("local", 950), Access(0, "root", "alice"))
+    assert evidence.drain().lines == (
+        "logged in as root, over SSH",
+        "by sudo from alice, on the node itself",
+    )
+    with pytest.raises(AssertionError, match=r"run as root2 \(uid 1\)"):
+        steps.runs_as_root(PVE, Access(1, "root2"))
+
+
+@pytest.mark.parametrize(
+    ("state", "under", "reserved", "may_change", "safe"),
+    [
+        ("running", True, (), True, False),
+        ("in no known state", True, (), True, False),
+        ("stopped", True, (), True, True),
+        ("running", False, (), True, True),
+        ("running", True, (951,), True, True),
+        ("running", True, (952,), True, False),
+        ("running", True, (), False, True),
+    ],
+)
+def test_another_container(
+    state: str, under: bool, reserved: tuple[int, ...], may_change: bool, safe: bool
+) -> None:
+    both = (Affected(950, "running", True), Affected(951, state, under))
+    target = Target("pve1", 950, reserved=reserved)
+    evidence.drain()
+    if safe:
+        steps.others_are_safe(both, 950, target, may_change)
+        (line,) = evidence.drain().lines
+        assert f"951 ({state}, " in line
+        assert "950" not in line
+        return
+    with pytest.raises(AssertionError, match=r"reaches 1 other container\(s\) that run: 951"):
+        steps.others_are_safe(both, 950, target, may_change)
+
+
+@pytest.mark.parametrize(("free", "enough"), [(65, True), (64, True), (63, False), (0, False)])
+def test_room(free: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room("auditd's log", "/var/log", free << 20, 64 << 20)
+    monkeypatch.setattr(steps.prerequisites, "log_room", lambda node, source: room)
+    node: Any = SimpleNamespace(machine="pve1")
+    window: Any = SimpleNamespace(source="auditd")
+    if enough:
+        steps.log_has_room(node, window)
+        return
+    with pytest.raises(
+        AssertionError, match=f"has {free} MiB left for auditd's log, and 64 MiB are needed"
+    ):
+        steps.log_has_room(node, window)

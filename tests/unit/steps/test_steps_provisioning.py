@@ -1,0 +1,97 @@
+"""Provisioning: that it was from nothing, that it did something, and that twice is once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from facts import machine_state
+from remediation.provision import Provisioned
+from steps import provisioning as steps
+from steps import target as of_target
+from targets.errors import FactError, TransportError
+from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
+from tests.unit.facts.test_apparmor import PROFILES
+
+
+def provisioning(*, existed: bool, created: Provisioned | None = None) -> Any:
+    return SimpleNamespace(existed=existed, created=created)
+
+
+CREATED = Provisioned("phoenix create", ok=True, said="a\nb\nc\nd\n", seconds=3.0)
+SEEN = "find /etc/pve/lxc/950.conf -exec lxc-info -P /var/lib/lxc -n 950 -s -H ';'"
+STATUS = "pct status 950"
+ABSENT: Answer = (2, "", "Configuration file 'nodes/pve1/lxc/950.conf' does not exist\n")
+ELSEWHERE = "find /etc/pve/nodes -path '*/lxc/950.conf'"
+
+
+def runtime(status: Answer) -> Runtime:
+    there = {"/etc/pve/lxc/950.conf": None if status is ABSENT else "arch: amd64\n"}
+    answers: dict[str, Answer] = {SEEN: status}
+    if status is ABSENT:
+        answers = {SEEN: (1, "", "No such file"), STATUS: ABSENT, ELSEWHERE: ""}
+    return Runtime(Machine(there | {PROFILES: ""}, answers))
+
+
+def test_from_nothing() -> None:
+    steps.container_did_not_exist(provisioning(existed=False))
+    with pytest.raises(FactError, match="the container was there before this run"):
+        steps.container_did_not_exist(provisioning(existed=True))
+    assert steps.provisioned(provisioning(existed=False, created=CREATED)) is CREATED
+    with pytest.raises(FactError, match="nothing was provisioned"):
+        steps.provisioned(provisioning(existed=False))
+
+
+def test_it_succeeded() -> None:
+    steps.provisioning_succeeded(CREATED)
+    failed = Provisioned("phoenix create", ok=False, said=CREATED.said, seconds=3.0)
+    with pytest.raises(AssertionError, match=r"phoenix create did not succeed: b / c / d$"):
+        steps.provisioning_succeeded(failed)
+
+
+def test_the_container_is_there_and_runs() -> None:
+    steps.container_exists(runtime("RUNNING\n"), 950, CREATED)
+    of_target.container_is_running(runtime("RUNNING\n"), 950)
+    with pytest.raises(AssertionError, match="container 950 is stopped after phoenix create"):
+        steps.container_exists(runtime("STOPPED\n"), 950, CREATED)
+    with pytest.raises(AssertionError, match="phoenix create left no container 950"):
+        steps.container_exists(runtime(ABSENT), 950, CREATED)
+    for status, word in (("STOPPED\n", "stopped"), (ABSENT, "absent")):
+        with pytest.raises(TransportError, match=f"is {word}: what holds inside cannot be judged"):
+            of_target.container_is_running(runtime(status), 950)
+
+
+@pytest.mark.parametrize("package", ["docker.io", "docker-ce", "moby-engine"])
+def test_docker_is_installed(package: str) -> None:
+    steps.docker_is_installed(Host(packages={package: "26"}, programs=("docker",)))
+    steps.docker_is_installed(Host(programs=("dockerd", "docker")))
+    with pytest.raises(AssertionError, match="Docker is not installed in the container"):
+        steps.docker_is_installed(Host(programs=("docker",)))
+    with pytest.raises(AssertionError, match="has no docker client"):
+        steps.docker_is_installed(Host(packages={package: "26"}))
+
+
+def test_a_second_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = {"node: file /etc/a": "1", "node: active x": "may differ"}
+    monkeypatch.setattr(machine_state, "both", lambda runtime, ctid: dict(now))
+    nobody: Any = None
+    recorded = steps.state_is_recorded(nobody, 950)
+    now["node: active x"] = "differs"
+    steps.nothing_changed(recorded, nobody, 950)
+    now["node: file /etc/a"] = "2"
+    with pytest.raises(AssertionError, match=r"changed 1 thing\(s\): node: file /etc/a: 1 -> 2"):
+        steps.nothing_changed(recorded, nobody, 950)
+
+
+def test_restarted_is_shut_down_started_and_booted() -> None:
+    done: list[str] = []
+    inside = Machine({}, {BOOTED: "degraded\ndegraded\n"})
+    found: Any = SimpleNamespace(
+        shutdown=lambda ctid: done.append(f"shutdown {ctid}"),
+        start=lambda ctid: done.append(f"start {ctid}"),
+    )
+    of_target.container_is_restarted(found, inside, 950)
+    assert done == ["shutdown 950", "start 950"]
+    assert inside.ran == [BOOTED]

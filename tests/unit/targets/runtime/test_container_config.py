@@ -1,0 +1,427 @@
+"""Reading a container's configuration: what is in effect, what is not, and what it grants."""
+
+from __future__ import annotations
+
+import pytest
+
+from targets.runtime import container_config
+
+TEXT = """\
+# features: nesting=1
+
+arch: amd64
+features: nesting=1,keyctl=1
+lxc.apparmor.profile = one
+lxc.apparmor.profile: two
+no option
+lxc.mount.entry: /dev/fuse
+[pre]
+arch: i386
+lxc.apparmor.profile: three
+"""
+
+
+def test_what_is_in_effect_and_what_is_not() -> None:
+    found = container_config.parse("950.conf", TEXT)
+    assert found.path == "950.conf"
+    assert found.current() == {
+        "arch": "amd64",
+        "features": "nesting=1,keyctl=1",
+        "lxc.apparmor.profile": "two",
+        "lxc.mount.entry": "/dev/fuse",
+    }
+    assert [(o.value, o.line) for o in found.all("lxc.apparmor.profile")] == [
+        ("one", 5),
+        ("two", 6),
+    ]
+    assert [(o.value, o.section) for o in found.elsewhere("lxc.apparmor.profile")] == [
+        ("three", "pre")
+    ]
+    assert found.elsewhere("features") == ()
+    assert found.unreadable == ((7, "no option"),)
+
+
+def test_nothing_else_is_taken_for_a_line_that_is_neither() -> None:
+    assert container_config.parse("", "x: 1\nrubbish X\r\n").current() == {"x": "1"}
+    assert container_config.parse("", "x: 1\nrubbish X\r\n").unreadable == ((2, "rubbish X"),)
+
+
+@pytest.mark.parametrize("line", ["[pre", "pre]", "9lives: 1", ": 1", "[]"])
+def test_a_line_that_is_neither(line: str) -> None:
+    assert container_config.parse("", f"{line}\narch: amd64\n").unreadable == ((1, line),)
+    assert container_config.parse("", f"{line}\narch: amd64\n").current() == {"arch": "amd64"}
+
+
+def test_parse_a_section_followed_by_blanks_is_one_and_blank_lines_are_nothing() -> None:
+    found = container_config.parse("", "[pve:pending] \n# x\n   \narch:amd64  \n")
+    assert found.unreadable == ()
+    assert found.options == (container_config.Option("arch", "amd64", 4, "pve:pending"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "refuses"),
+    [
+        ("2\ndenylist\nkeyctl errno 38\n", True),
+        ("2\ndenylist\nmount\n\n", False),
+        ("2\nallowlist\nkeyctl\n", False),
+        ("2\nwhitelist\nkeyctl\n", False),
+        ("2\nallowlist\nmount\n", True),
+        ("2\nwhitelist\nread\n", True),
+        ("2\ndenylist\nread keyctl\n", False),
+        ("2\nallowlist trap\nkeyctl\n", False),
+        ("", False),
+    ],
+)
+def test_keyrings(text: str, refuses: bool) -> None:
+    assert container_config.refuses_keyrings(text) is refuses
+
+
+@pytest.mark.parametrize(
+    ("value", "gives"),
+    [
+        ("/dev/fuse dev/fuse none bind 0 0", True),
+        ("/dev/fuse /dev/fuse none bind", True),
+        ("/dev/fuse dev/fuse none", False),
+        ("/dev/fuse", False),
+        ("/dev/fuse dev/fuse2 none bind", False),
+        ("/dev/fuse srv/dev/fuse none bind", False),
+        ("/dev/fuse Xdev/fuse none bind", False),
+    ],
+)
+def test_what_gives_fuse(value: str, gives: bool) -> None:
+    assert (
+        container_config.gives_fuse(container_config.Option("lxc.mount.entry", value, 1)) is gives
+    )
+
+
+def test_what_a_mount_entry_lacks() -> None:
+    assert container_config.missing_fields("") == ("source", "target", "type", "options")
+    assert container_config.Option("a", "b", 1) == container_config.Option("a", "b", 1, "")
+
+
+NESTING, KEYCTL, FUSE = "nesting", "keyctl", "fuse"
+
+
+@pytest.mark.parametrize(
+    ("text", "seccomp", "given"),
+    [
+        ("", "", {KEYCTL}),
+        ("lxc.apparmor.allow_nesting = 1", "", {NESTING, KEYCTL}),
+        ("lxc.apparmor.allow_nesting = 0", "", {KEYCTL}),
+        ("lxc.apparmor.profile = generated", "", {KEYCTL}),
+        ("lxc.apparmor.profile = lxc-container-default", "", {KEYCTL}),
+        ("lxc.apparmor.profile = lxc-container-default-cgns", "", {KEYCTL}),
+        ("lxc.apparmor.profile = lxc-container-default-with-nesting", "", {NESTING, KEYCTL}),
+        ("lxc.apparmor.profile = lxc-phoenix-v2", "", {NESTING, KEYCTL}),
+        ("", "2\ndenylist\nkeyctl errno 38\n", set()),
+        (f"lxc.mount.entry = {container_config.FUSE_ENTRY}", "", {KEYCTL, FUSE}),
+        ("lxc.mount.entry = /a b none bind", "", {KEYCTL}),
+    ],
+)
+def test_what_plain_lxc_grants(text: str, seccomp: str, given: set[str]) -> None:
+    found = container_config.granted(container_config.parse("", text), seccomp)
+    assert found == dict.fromkeys(given, "1")
+
+
+def test_features() -> None:
+    assert container_config.features("") == {}
+    assert container_config.features("nesting=1,mount=nfs;cifs,keyctl=0,,x") == {
+        "nesting": "1",
+        "mount": "nfs;cifs",
+        "keyctl": "0",
+        "x": "",
+    }
+
+
+WRITTEN = """\
+# a: 5%
+
+arch: amd64
+lxc.cap.drop = mknod
+mp0: local:x,mp=/x
+rubbish
+features: nesting=1
+[pve:pending]
+memory: 512
+mp1: local:y
+[old]
+#of: old
+features: fuse=1
+rubbish
+"""
+#: The same as pct writes it.
+ANEW = """\
+# a%3A 5%25
+arch: amd64
+features: nesting=1
+mp0: local:x,mp=/x
+lxc.cap.drop: mknod
+
+[PVE:PENDING]
+memory: 512
+mp1: local:y
+
+[old]
+#of%3A old
+features: fuse=1
+"""
+
+
+def test_disks_and_snapshots() -> None:
+    assert container_config.volumes(WRITTEN) == {
+        ("", "mp0", "local:x,mp=/x"),
+        ("old", "[", "old"),
+        ("old", "#", "of: old"),
+        ("old", "features", "fuse=1"),
+    }
+    assert container_config.volumes(ANEW) == container_config.volumes(WRITTEN)
+    escaped = "[old]\nhostname: a%3A\n"  # of a description alone Proxmox writes escapes
+    assert ("old", "hostname", "a%3A") in container_config.volumes(escaped)
+
+
+def test_what_waits_for_the_next_start() -> None:
+    assert container_config.waiting(WRITTEN) == ("memory: 512", "mp1: local:y")
+    assert container_config.waiting(ANEW) == ("memory: 512", "mp1: local:y")
+    assert (
+        container_config.waiting("arch: amd64\n[pve:pending]\n# none\n[old]\narch: amd64\n") == ()
+    )
+
+
+@pytest.mark.parametrize("key", ["rootfs", "mp12", "unused0", "parent", "lxc.rootfs.path"])
+def test_what_says_where_a_disk_is(key: str) -> None:
+    assert container_config.volumes(f"{key}: x\nX{key}: y\n{key}X: z\n") == {("", key, "x")}
+
+
+def test_what_pct_writes_anew_says_the_same() -> None:
+    assert container_config.same_beside_volumes(ANEW.replace("PVE:PENDING", "pve:pending"), WRITTEN)
+    assert not container_config.same_beside_volumes(WRITTEN, ANEW)  # pct did not write the rubbish
+
+
+@pytest.mark.parametrize(
+    ("was", "is_", "same"),
+    [
+        ("mp0: local:x,mp=/x\n", "", True),
+        ("[old]\n", "[new]\nrootfs: x\n[old]\n", True),
+        ("fuse=1\n", "fuse=0\n", True),
+        ("[pve:pending]\n", "\n[pve:pending]\n#\n", True),
+        ("# a: 5%\n", "", False),
+        ("arch: amd64\n", "arch: i386\n", False),
+        ("arch: amd64\n", "", False),
+        ("memory: 512\n", "memory: 1024\n", False),
+        ("mp1: local:y\n", "", False),
+        ("lxc.cap.drop = mknod\n", "lxc.cap.drop = mknod\nlxc.cap.drop = mknod\n", False),
+        ("rubbish\n", "rubbish of another\n", False),
+    ],
+)
+def test_what_differs_in_disks_and_snapshots_alone(was: str, is_: str, same: bool) -> None:
+    assert was in WRITTEN
+    assert container_config.same_beside_volumes(WRITTEN.replace(was, is_, 1), WRITTEN) is same
+
+
+def test_a_later_raw_line_overrules_an_earlier_one() -> None:
+    one, other = "lxc.include: a\n", "lxc.apparmor.profile: b\n"
+    assert not container_config.same_beside_volumes(one + other, other + one)
+    assert container_config.same_beside_volumes(f"{one}arch: x\n", f"arch: x\n{one}")
+
+
+KEYS = ("features", "lxc.apparmor.profile")
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "after"),
+    [
+        ("", "", ""),
+        ("", "features: ours\n", ""),
+        ("features: a", "", "features: a\n"),
+        ("features: a", "arch: x", "features: a\narch: x"),
+        ("arch: x\nfeatures: a", "#1\narch: x", "#1\narch: x\nfeatures: a\n"),
+        ("arch: x\r\nfeatures: a\r\n", "arch: x\r\n\r\n", "arch: x\r\nfeatures: a\r\n\r\n"),
+        ("a: 1\nb: 1\nfeatures: a\n", "b: 2\na: 1\n\n", "b: 2\na: 1\nfeatures: a\n\n"),
+        ("features: a\nb: 1\n", "#1\n\na: 1\nlxc.c: 1\n", "#1\n\nfeatures: a\na: 1\nlxc.c: 1\n"),
+        ("features: a\n", "#1\n\n[sn]\nfeatures: b\n", "#1\nfeatures: a\n\n[sn]\nfeatures: b\n"),
+        (
+            "a: 1\nfeatures: a\nfeatures: b\nb: 1\n",
+            "a: 1\nb: 1\nfeatures: ours\n[pve:pending]\nfeatures: c\nb: 2\n",
+            "a: 1\nfeatures: a\nfeatures: b\nb: 1\n[pve:pending]\nb: 2\n",
+        ),
+        (
+            "lxc.c: 1\na: 1\nlxc.apparmor.profile: old\nlxc.d: 1\n",
+            "a: 1\nlxc.c: 1\nlxc.apparmor.profile: our\nlxc.d: 1\n[sn]\nlxc.apparmor.profile: sn\n",
+            "a: 1\nlxc.c: 1\nlxc.apparmor.profile: old\nlxc.d: 1\n[sn]\nlxc.apparmor.profile: sn\n",
+        ),
+        (
+            "lxc.include = n\nlxc.apparmor.profile = old\nlxc.include = n\n",
+            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = ours\n",
+            "lxc.include = n\nlxc.apparmor.profile = old\nlxc.include = n\n",
+        ),
+        (
+            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = old\n",
+            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = ours\n",
+            "lxc.include = n\nlxc.include = n\nlxc.apparmor.profile = old\n",
+        ),
+    ],
+)
+def test_some_keys_are_put_back_to_where_they_were(before: str, text: str, after: str) -> None:
+    assert container_config.put_back(text, before, KEYS) == after
+    assert container_config.put_back(after, before, KEYS) == after
+
+
+def test_of_mount_entries_those_that_give_fuse_are_put_back() -> None:
+    other = "lxc.mount.entry = /srv srv none bind\n"
+    added = container_config.with_lxc_options(other, {})
+    assert container_config.put_back(added, other, (), fuse=True) == other
+    assert container_config.put_back(added, other, ()) == added
+    own = f"lxc.mount.entry = /dev/fuse dev/fuse none bind,optional\n{other}"
+    assert container_config.put_back(added, own, (), fuse=True) == own
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "lxc.apparmor.profile : x",
+        "features : nesting=1",
+        "features = nesting=1",
+        " features: nesting=1",
+        "  # a comment",
+        "\tlxc.include: /x",
+        "[2024-backup]",
+        "[s]",
+        "[pre] x",
+        "Arch: amd64",
+        "arch:",
+        "lxc.Include: /x",
+        "lxc.nosuch: x",
+        "lxc.rootfs.path: /x",
+        "delete: net0",
+    ],
+)
+def test_parse_a_line_that_proxmox_does_not_read_is_unreadable(line: str) -> None:
+    found = container_config.parse("", f"arch: amd64\n{line}\nmemory: 512\n")
+    assert found.unreadable == ((2, line),)
+    assert found.current() == {"arch": "amd64", "memory": "512"}  # below no section either
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("arch:amd64", ("arch", "amd64")),
+        ("mp0:  a \r", ("mp0", "a")),
+        ("lxc.include=/x", ("lxc.include", "/x")),
+        ("lxc.include  =  /x", ("lxc.include", "/x")),
+        ("lxc.cgroup2.cpuset.cpus:", ("lxc.cgroup2.cpuset.cpus", "")),
+        ("lxc.aa_profile: x", ("lxc.aa_profile", "x")),
+        ("lxc.network.link: x", ("lxc.network.link", "x")),
+        ("unheard: of", ("unheard", "of")),
+    ],
+)
+def test_parse_a_line_that_proxmox_reads_is_an_option(line: str, option: tuple[str, str]) -> None:
+    found = container_config.parse("", f"{line}\n")
+    assert ([(o.key, o.value) for o in found.options], found.unreadable) == ([option], ())
+
+
+def test_parse_a_section_of_any_case_is_one_and_delete_belongs_into_pending() -> None:
+    found = container_config.parse("", "[PVE:Pending]\ndelete: net0\n[Pre-2_x]\narch: x\n")
+    assert [(o.key, o.section) for o in found.options] == [
+        ("delete", "PVE:Pending"),
+        ("arch", "Pre-2_x"),
+    ]
+    assert found.unreadable == ()
+
+
+def test_parse_lxc_reads_as_lxc_does() -> None:
+    found = container_config.parse_lxc(
+        "", "  # x\n\n  lxc.include =/x \n[pre]\nlxc.arch: y\nlxc.z = a = b"
+    )
+    assert [(o.key, o.value, o.line, o.section) for o in found.options] == [
+        ("lxc.include", "/x", 3, ""),
+        ("lxc.z", "a = b", 6, ""),
+    ]
+    assert found.unreadable == ((4, "[pre]"), (5, "lxc.arch: y"))
+
+
+def test_put_back_an_indented_option_of_plain_lxc_is_as_it_was() -> None:
+    before = "lxc.x = 1\n  lxc.apparmor.profile = own\nlxc.y = 1\n"
+    changed = container_config.with_lxc_options(before, {"lxc.apparmor.profile": "ours"})
+    assert "own" not in changed
+    assert container_config.put_back(changed, before, KEYS, fuse=True) == before
+
+
+@pytest.mark.parametrize("line", ["features : nesting=1", "features = fuse=1", " features: fuse=1"])
+def test_with_options_what_proxmox_does_not_read_is_no_option(line: str) -> None:
+    assert (
+        container_config.with_options(f"{line}\n", {"fuse": "1"}, {})
+        == f"{line}\nfeatures: fuse=1\n"
+    )
+
+
+def test_with_options_below_a_header_that_is_none_a_line_is_in_effect() -> None:
+    text = "arch: amd64\n[2024-backup]\nfeatures: fuse=1\n[pre]\nfeatures: fuse=0\n"
+    assert container_config.with_options(text, {"fuse": "1"}, {}) == text
+    changed = container_config.with_options(text, {"nesting": "1"}, {})
+    assert changed == text.replace("features: fuse=1", "features: fuse=1,nesting=1")
+
+
+def test_with_options_what_says_the_same_stays_as_it_is_written() -> None:
+    text = "features: nesting=yes,keyctl=On,fuse=TRUE,mknod=no\n"
+    wanted = {"nesting": "1", "keyctl": "1", "fuse": "1"}
+    assert container_config.with_options(text, wanted, {}) == text
+    changed = container_config.with_options(text.replace("On", "off"), wanted, {})
+    assert changed == "features: nesting=yes,keyctl=1,fuse=TRUE,mknod=no\n"
+
+
+DOCKERS = ("nesting", "keyctl", "fuse")
+NOW = "features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: ours\nlxc.include: /x\n"
+
+
+@pytest.mark.parametrize(
+    ("pending", "lost"),
+    [
+        ("", ()),
+        ("memory: 1024\n", ()),
+        ("features: nesting=1,keyctl=yes,fuse=1,mknod=1\n", ()),
+        ("features: nesting=1\n", ("keyctl", "fuse")),
+        ("features: nesting=1,keyctl=1,fuse=1,fusion=1\n", DOCKERS),
+        ("delete: net0,features\n", DOCKERS),
+        ("delete: !features\n", DOCKERS),
+        ("lxc.include: /x\n", ("lxc.apparmor.profile",)),
+        ("lxc.apparmor.profile: theirs\n", ("lxc.apparmor.profile",)),
+        ("lxc.apparmor.profile: ours\n", ()),
+    ],
+)
+def test_lost_at_next_stop_is_what_a_pending_change_takes_away(
+    pending: str, lost: tuple[str, ...]
+) -> None:
+    text = f"{NOW}[pve:pending]\n{pending}[pre]\nfeatures: fuse=0\n"
+    assert container_config.lost_at_next_stop(container_config.parse("", text), DOCKERS) == lost
+
+
+def test_at_next_stop_pending_options_take_the_place_of_those_in_effect() -> None:
+    text = (
+        f"{NOW}net0: a\n[pve:pending]\ndelete: net0\nmemory: 1\nlxc.include: /y\n[pre]\nnet1: b\n"
+    )
+    later = container_config.at_next_stop(container_config.parse("", text))
+    assert later.current() == {
+        "features": "nesting=1,keyctl=1,fuse=1",
+        "memory": "1",
+        "lxc.include": "/y",
+    }
+    assert [(o.key, o.section) for o in later.options if o.section] == [("net1", "pre")]
+
+
+def test_letting_go_names_what_is_pending_and_the_way() -> None:
+    text = f"{NOW}[pve:pending]\ndelete: net0\nfeatures: nesting=1\n"
+    assert container_config.letting_go(container_config.parse("950.conf", text), 950) == (
+        "950.conf holds 'delete: net0' (line 5); 'features: nesting=1' (line 6) in [pve:pending]. "
+        "To let go of it: pct set 950 --revert net0,features"
+    )
+    raw = container_config.letting_go(
+        container_config.parse("", f"{NOW}[pve:pending]\nlxc.include: /y\n"), 950
+    )
+    assert raw.endswith("To let go of it: delete the lxc.* lines of its section [pve:pending]")
+
+
+def test_given_is_what_proxmox_turns_on() -> None:
+    assert container_config.given("nesting=yes,keyctl=ON,fuse=true,mknod=0,mount=nfs") == set(
+        DOCKERS
+    )
+    assert container_config.given("nesting=1,fusion=1") == set()

@@ -1,0 +1,370 @@
+"""pct's own errors are told from the command's: by Proxmox's own words."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from targets.errors import (
+    CommandFailed,
+    FactError,
+    RemediationError,
+    TransportError,
+    Unreachable,
+)
+from targets.runtime.base import Lxc, Pct, wait_until_booted
+from targets.transport import Base, CommandResult, Local
+from tests.doubles.scripted import Answer, Scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+TRANSCRIPTS = json.loads((Path(__file__).parents[3] / "pct/transcripts.json").read_text())["cases"]
+CASES = {case["name"]: case for case in TRANSCRIPTS}
+ENV = ("env", "HOME=/root", "LC_ALL=C.UTF-8", "timeout", "-k", "5", "60")
+TRUE = ("pct", "exec", "200", "--keep-env", "0", "--", *ENV, "true")
+
+
+CAT = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/lxc/200.conf")
+SEEN = (
+    *("find", "/etc/pve/lxc/200.conf", "-exec"),
+    *("lxc-info", "-P", "/var/lib/lxc", "-n", "200", "-s", "-H", ";"),
+)
+UNSEEN: Answer = (1, b"", b"find: '/etc/pve/lxc/200.conf': No such file or directory\n")
+FIND = ("find", "/etc/pve/nodes", "-path", "*/lxc/200.conf")
+NOWHERE: Answer = (0, b"", b"")
+HA = ("env", "LC_ALL=C", "cat", "--", "/etc/pve/ha/resources.cfg")
+ALONE: Answer = (1, b"", b"cat: /etc/pve/ha/resources.cfg: No such file or directory")
+
+
+def answering(name: str, argv: tuple[str, ...]) -> Pct:
+    case = CASES[name]
+    answer = (case["exit"], case["stdout"].encode(), case["stderr"].encode())
+    return Pct(Scripted({argv: answer, FIND: NOWHERE, SEEN: UNSEEN}))
+
+
+def saying(code: int, said: str, *argv: str) -> Pct:
+    return Pct(Scripted({argv: (code, b"", said.encode()), FIND: NOWHERE, HA: ALONE}))
+
+
+def test_entering_a_container_that_is_not_there() -> None:
+    with pytest.raises(TransportError) as raised:
+        answering("exec: absent", TRUE).inside(200).run(["true"])
+    assert str(raised.value) == (
+        "there is no container 200 on scripted (/etc/pve/lxc/200.conf does not exist): "
+        "pct list shows those that are"
+    )
+
+
+def test_entering_a_container_that_is_stopped() -> None:
+    with pytest.raises(TransportError) as raised:
+        answering("exec: stopped", TRUE).inside(200).run(["true"])
+    assert str(raised.value) == (
+        f"on scripted: {shlex.join(TRUE)}: container '200' not running!\nstart it: pct start 200"
+    )
+
+
+ELSEWHERE = (
+    "container 200 is not on scripted but on pve2, a node of the same cluster: "
+    "name that one as the target, or migrate the container"
+)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda pct: pct.inside(200).run(["true"]),
+        lambda pct: pct.state(200),
+        lambda pct: pct.start(200),
+        lambda pct: pct.configuration(200),
+    ],
+    ids=["enter", "state", "start", "configuration"],
+)
+def test_a_container_of_another_node(ask: Callable[[Pct], object]) -> None:
+    absent = (2, b"", b"Configuration file 'nodes/pve1/lxc/200.conf' does not exist\n")
+    argvs = [TRUE, ("pct", "status", "200"), ("pct", "start", "200")]
+    answers: dict[tuple[str, ...], Answer] = dict.fromkeys(argvs, absent)
+    answers[CAT] = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
+    answers[SEEN] = UNSEEN
+    answers[FIND] = (0, b"/etc/pve/nodes/pve2/lxc/200.conf\n", b"")
+    answers[HA] = ALONE
+    with pytest.raises(RemediationError) as raised:
+        ask(Pct(Scripted(answers)))
+    assert str(raised.value) == ELSEWHERE
+    assert raised.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "advice"),
+    [
+        (
+            255,
+            CASES["stop: locked"]["stderr"],
+            "wait until that has ended; if nothing of the kind runs any more: pct unlock 200",
+        ),
+        (
+            255,
+            "can't lock file '/run/lock/lxc/pve-config-200.lock' - got timeout",
+            "another pct is at work on it: wait, then ask again",
+        ),
+        (
+            127,
+            "env: 'pct': No such file or directory",
+            "is it a Proxmox host? pct is in /usr/sbin there; plain LXC is runtime = 'lxc'",
+        ),
+        (
+            127,
+            "env: \N{LEFT SINGLE QUOTATION MARK}pct\N{RIGHT SINGLE QUOTATION MARK}: No such file",
+            "is it a Proxmox host? pct is in /usr/sbin there; plain LXC is runtime = 'lxc'",
+        ),
+        (
+            255,
+            "please run as root",
+            "pct is root's: log in as root, or set sudo = true in a target file",
+        ),
+        (
+            255,
+            "ipcc_send_rec[1] failed: Unknown error -1",
+            "pct is root's: log in as root, or set sudo = true in a target file",
+        ),
+        (
+            111,
+            "ipcc_send_rec[1] failed: Connection refused",
+            "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
+        ),
+        (255, CASES["stop: stopped"]["stderr"], "start it: pct start 200"),
+    ],
+)
+def test_pcts_own_errors_say_what_to_do(code: int, said: str, advice: str) -> None:
+    with pytest.raises(TransportError) as raised:
+        saying(code, said, "pct", "stop", "200").stop(200)
+    assert str(raised.value) == f"on scripted: pct stop 200: {said.strip()}\n{advice}"
+
+
+#: As Proxmox writes it, and as its documentation allows it to be written.
+RESOURCES = """\
+vm: 501
+\tstate started
+\tmax_relocate 2
+
+ct: 2000
+\tgroup here
+
+ct: 200
+# comes back by itself
+\tcomment docker
+%s
+ct: 20
+\tstate stopped
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [("\tstate started\n", "started"), ("", "started"), ("\tstate disabled\n", "disabled")],
+)
+@pytest.mark.parametrize("act", ["start", "stop", "shutdown", "require_ours"])
+def test_what_ha_manages_is_left_to_it(act: str, line: str, state: str) -> None:
+    """Asked to shut it down and to start it, pct would have it stopped, later and for good."""
+    pct = Pct(Scripted({HA: (0, (RESOURCES % line).encode(), b"")}))
+    with pytest.raises(
+        FactError, match=r"container 200 on scripted is managed by Proxmox's HA "
+    ) as raised:
+        getattr(pct, act)(200)
+    assert str(raised.value).endswith(f"--state ignored; afterwards: --state {state}")
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [RESOURCES % "\tstate ignored\n", "", "ct: 2000\n\tstate started\n", "vm: 20\n", "# ct: 200\n"],
+)
+def test_what_ha_ignores_or_does_not_know_is_ours(resources: str) -> None:
+    Pct(Scripted({HA: (0, resources.encode(), b"")})).require_ours(200)
+    Pct(Scripted({HA: ALONE})).require_ours(200)
+
+
+def test_a_start_that_failed_is_no_error_of_pcts_own() -> None:
+    case = CASES["start: profile not loaded"]
+    with pytest.raises(CommandFailed, match="startup for container '200' failed"):
+        saying(case["exit"], case["stderr"], "pct", "start", "200").start(200)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("exec: true", 0), ("exec: exit 7", 7), ("exec: not found", 127), ("exec: locked", 0)],
+)
+def test_the_commands_own_exit_code_is_kept(name: str, code: int) -> None:
+    result = answering(name, TRUE).inside(200).run(["true"])
+    assert result.exit_code == code
+    assert result.argv == ("true",)
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("status: absent", None),
+        ("status: stopped", "stopped"),
+        ("status: running", "running"),
+        ("status: locked", "running"),
+    ],
+)
+def test_states(name: str, state: str | None) -> None:
+    assert answering(name, ("pct", "status", "200")).state(200) == state
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        (b"RUNNING\n", "running"),
+        (b"FROZEN\n", "running"),
+        (b"STARTING\n", "running"),
+        (b"STOPPED\n", "stopped"),
+        (b"200 doesn't exist\n", "stopped"),
+    ],
+)
+def test_state_of_a_container_of_this_node_starts_no_pct(said: bytes, state: str) -> None:
+    for answer in ((0, said, b""), (0, b"", said)) if b"exist" in said else ((0, said, b""),):
+        node = Scripted({SEEN: answer})
+        assert Pct(node).state(200) == state
+        assert node.ran == [SEEN]
+
+
+@pytest.mark.parametrize("seen", [UNSEEN, (0, b"", b""), (0, b"ABORTING\n", b""), (127, b"", b"")])
+def test_state_that_lxc_does_not_say_is_pcts(seen: Answer) -> None:
+    node = Scripted({SEEN: seen, ("pct", "status", "200"): (0, b"status: running\n", b"")})
+    assert Pct(node).state(200) == "running"
+    assert len(node.ran) == 2
+
+
+def test_no_container_is_an_error_with_a_way_out() -> None:
+    absent = (1, b"", b"cat: /etc/pve/lxc/200.conf: No such file or directory")
+    pct = Pct(Scripted({CAT: absent, FIND: NOWHERE}))
+    with pytest.raises(FactError, match="pct list"):
+        pct.configuration(200)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Plain LXC's folder of a container, on this machine."""
+    monkeypatch.setattr(Lxc, "_LXC_PATH", str(tmp_path))
+    (tmp_path / "200").mkdir()
+    return tmp_path
+
+
+def test_includes_are_resolved_in_order(here: Path) -> None:
+    for name, text in {
+        "200/config": "x = 1\nlxc.include = i.conf\n lxc.include=d/ \nlxc.include = no\nx = 9\n",
+        "i.conf": "x = 2\nlxc.include = d/b.conf\nx = 4",
+        "d/b.conf": "x = 3\n\n",
+        "d/a.conf": "# a\nx = 2\n",
+        "d/c.conf.old": "x = 0\n",
+    }.items():
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_text(re.sub(r"(include ?= ?)", rf"\g<1>{here}/", text))
+    (here / "d/c.conf").symlink_to(here / "200/e.conf")
+    (here / "200/e.conf").write_bytes(b"x = \xff")
+    found = [option.value for option in Lxc(Local()).effective(200).all("x")]
+    assert found == ["1", "2", "3", "4", "2", "3", "\ufffd", "9"]
+
+
+def test_what_pct_started_it_with_holds_the_list_of_system_calls(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of keyctl the configuration says nothing: it names but the list's path, always the same."""
+    monkeypatch.setattr(Pct, "_LXC_PATH", str(here))
+    calls = here / "200/rules.seccomp"
+    (here / "200/config").write_text(
+        f"lxc.seccomp.profile = {calls}\nlxc.cgroup2.cpuset.cpus = 1\n"
+    )
+    said = []
+    for rules in ("2\ndenylist\n", "2\ndenylist\nkeyctl errno 38\n"):
+        calls.write_text(rules)
+        said.append(Pct(Local()).started_with(200))
+    assert said == [
+        f"lxc.seccomp.profile = {calls}\n2\ndenylist",
+        f"lxc.seccomp.profile = {calls}\n2\ndenylist\nkeyctl errno 38",
+    ]
+
+
+def test_includes_without_an_end_are_an_error(here: Path) -> None:
+    config = here / "200/config"
+    config.write_text(f"lxc.include = {config}\n")
+    with pytest.raises(FactError, match="nested more than 8 deep"):
+        Lxc(Local()).effective(200)
+
+
+@pytest.mark.parametrize("place", ["i.conf", "./i.conf", "~/i.conf", "-delete", "$HOME/i.conf"])
+def test_an_include_that_is_no_absolute_path_is_an_error(here: Path, place: str) -> None:
+    """LXC takes it from wherever it was started, which nobody knows; and find would, as a word."""
+    config = here / "200/config"
+    (here / "i.conf").write_text(f"lxc.include = {place}\n")
+    for text in (f"x = 1\nlxc.include = {place}\n", f"lxc.include = {here}/i.conf\n"):
+        config.write_text(text)
+        with pytest.raises(FactError, match=re.escape(f"lxc.include = {place}: expected an abs")):
+            Lxc(Local()).effective(200)
+
+
+ATTACH = (
+    *("lxc-attach", "-P", "/var/lib/lxc", "-n", "200", "--clear-env", "-v"),
+    *("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--", *ENV, "true"),
+)
+CAT_PLAIN = ("env", "LC_ALL=C", "cat", "--", "/var/lib/lxc/200/config")
+ABSENT: Answer = (1, b"", b"cat: /var/lib/lxc/200/config: No such file or directory")
+NO_INIT = b"lxc-attach: 200: ../src/lxc/attach.c: get_attach_context: 406 Failed to get init pid\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "advice"),
+    [
+        ((0, b"lxc.uts.name = a\n", b""), "start it: lxc-start -n 200"),
+        (ABSENT, "there is no container 200 on scripted .*: lxc-ls shows those that are"),
+    ],
+)
+def test_entering_plain_lxc_in_vain_says_what_to_do(config: Answer, advice: str) -> None:
+    with pytest.raises(TransportError, match=advice):
+        Lxc(Scripted({ATTACH: (1, b"", NO_INIT), CAT_PLAIN: config})).inside(200).run(["true"])
+
+
+def test_a_command_in_plain_lxc_may_fail_by_itself() -> None:
+    said = b"grep: init pid: No such file or directory\n"
+    assert Lxc(Scripted({ATTACH: (1, b"", said)})).inside(200).run(["true"]).exit_code == 1
+
+
+def test_no_plain_container_is_an_error_with_a_way_out() -> None:
+    with pytest.raises(FactError, match="lxc-ls"):
+        Lxc(Scripted({CAT_PLAIN: ABSENT})).configuration(200)
+
+
+class Boots(Base):
+    """A container on its way: what it answers, one after the other."""
+
+    machine = "container 200"
+
+    def __init__(self, *answers: str | Exception) -> None:
+        self.answers = list(answers)
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return CommandResult(tuple(argv), 0, answer.encode(), b"", self.machine, 0.0, 0.0)
+
+
+def test_a_container_that_cannot_be_entered_yet_is_waited_for() -> None:
+    booting = Boots(TransportError("no such process"), "starting", "degraded")
+    wait_until_booted(booting)
+    assert booting.answers == []
+
+
+def test_a_container_whose_node_is_gone_is_not_waited_for() -> None:
+    booting = Boots("starting", Unreachable("cannot reach pve1 by SSH"), "running")
+    with pytest.raises(Unreachable, match="pve1"):
+        wait_until_booted(booting)
+    assert booting.answers == ["running"]

@@ -1,0 +1,161 @@
+"""A guest's tar sends whatever it likes: it is read as one file, or refused in our own words."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from targets import archive, files
+from targets.archive import Member, UnreadableArchive
+from targets.errors import FactError
+from targets.transport import Base, CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: As files.py has it.
+LARGEST = files.LARGEST
+PATH = "/etc/docker/daemon.json"
+
+
+def only_member(said: bytes) -> Member | None:
+    return archive.only_member(said, largest=LARGEST)
+
+
+class Tar(Base):
+    """A guest whose tar sends these bytes."""
+
+    machine = "container 950"
+
+    def __init__(self, said: bytes) -> None:
+        self.said = said
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        assert "tar" in argv
+        return CommandResult(tuple(argv), 0, self.said, b"", self.machine, 0.0, 0.0)
+
+
+def packed(*members: tuple[dict[str, Any], bytes], kind: int = tarfile.PAX_FORMAT) -> bytes:
+    """Return an archive of members, each with a TarInfo's attributes and its content."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as out:
+        for facts, content in members:
+            info = tarfile.TarInfo(PATH)
+            info.size = len(content)
+            for key, value in facts.items():
+                setattr(info, key, value)
+            out.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def extended(**headers: str) -> bytes:
+    return packed(({"pax_headers": headers}, b"{}"))
+
+
+def test_an_honest_file_is_read_whole() -> None:
+    headers = {"mtime": "1700000000.123456789", "SCHILY.xattr.user.a": "b\n=c"}
+    found = only_member(
+        packed(({"mode": 0o640, "uid": 7, "gid": 8, "pax_headers": headers}, b"{}"))
+    )
+    attributes = {"SCHILY.xattr.user.a": "b\n=c"}
+    assert found == Member(PATH, "file", b"{}", "", 0o640, 7, 8, headers["mtime"], attributes)
+    assert files.capture(Tar(extended()), PATH).content == b"{}"
+
+
+@pytest.mark.parametrize("kind", [b"3", b"4", b"6"])
+def test_a_device_or_pipe_is_no_file(kind: bytes) -> None:
+    assert only_member(packed(({"type": kind}, b""))) is None
+    assert only_member(bytes(10240)) is None  # a socket, which tar ignores
+
+
+GOOD = packed(({}, b"{}"))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (b"", "no header"),
+        (b"Killed\n" * 200, "no header"),
+        (gzip.compress(GOOD), "no header"),
+        (gzip.compress(bytes(50 << 20)), "no header"),  # a bomb stays what it is
+        (GOOD[:513], "1 of 2 bytes"),
+        (GOOD[:100] + b"7" + GOOD[101:], "sum is wrong"),
+        (packed(({}, b"{}"), ({}, b"{}")), "more than one member"),
+        (packed(({"type": b"1", "linkname": "/etc/shadow"}, b"")), "type b'1'"),
+        (packed(({"type": b"S"}, b"")), "type b'S'"),
+        (packed(({"type": b"g"}, b"")), "type b'g'"),
+        (packed(({"type": b"x"}, b"") , ({"type": b"x"}, b"")), "type b'x'"),
+        (packed(({"uid": 1 << 40}, b""), kind=tarfile.GNU_FORMAT), "uid is"),
+        (packed(({"mtime": 1 << 40}, b""), kind=tarfile.GNU_FORMAT), "mtime is"),
+        (extended(mtime="nan"), "the time 'nan'"),
+        (extended(mtime="1e9"), "the time '1e9'"),
+        (extended(mtime="9" * 40), "the time"),
+        (extended(mtime="1 --reference=/etc/shadow"), "the time"),
+        (extended(uid="-1"), "uid is '-1'"),
+        (extended(gid=str(1 << 32)), "gid is"),
+        (extended(size="99999999999999999999"), "size is"),
+        (extended(size="1048576"), "of 1048576 bytes"),
+        (extended(**{"GNU.sparse.realsize": "1000000000000"}), "with 'GNU.sparse.realsize'"),
+        (extended(comment="x"), "with 'comment'"),
+    ],
+)  # fmt: skip
+def test_what_tar_cannot_have_written_of_one_file_is_refused(said: bytes, message: str) -> None:
+    with pytest.raises(UnreadableArchive, match=message):
+        only_member(said)
+    with pytest.raises(FactError, match=f"container 950: {PATH} cannot be captured"):
+        files.capture(Tar(said), PATH)
+
+
+def test_a_file_that_is_too_large_is_refused() -> None:
+    assert only_member(packed(({}, b"x" * LARGEST))) is not None
+    with pytest.raises(archive.TooLarge):
+        only_member(packed(({}, b"x" * (LARGEST + 1))))
+
+
+def test_another_files_archive_is_refused() -> None:
+    with pytest.raises(FactError, match="was asked for /etc/other, and sent '/etc/docker/daemon"):
+        files.capture(Tar(GOOD), "/etc/other")
+
+
+def test_an_extended_header_of_short_records_takes_linear_time() -> None:
+    text = b"3 a" * (250 << 10 >> 2) + b"="
+    info = tarfile.TarInfo("x")
+    info.type, info.size = b"x", len(text)
+    said = info.tobuf(tarfile.USTAR_FORMAT) + text
+    began = time.monotonic()
+    with pytest.raises(UnreadableArchive, match="an extended header that cannot be read"):
+        only_member(said + bytes(1024))
+    records = b"".join(_record(number) for number in range(8000))
+    info.size = len(records)
+    padding = bytes(-len(records) % 512)
+    found = only_member(info.tobuf(tarfile.USTAR_FORMAT) + records + padding + GOOD)
+    assert found is not None
+    assert len(found.attributes) == 8000
+    assert time.monotonic() - began < 2
+
+
+def _record(number: int) -> bytes:
+    text = b" SCHILY.xattr.%04d=\n" % number
+    return b"%d" % (len(text) + 2) + text
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=2000), st.integers(0, 2600), st.integers(0, 200))
+@example(b"", 0, 0)
+def test_a_damaged_archive_is_read_or_refused(damage: bytes, where: int, less: int) -> None:
+    whole = extended(mtime="1.5", **{"SCHILY.xattr.user.a": "b"})
+    said = whole[:where] + damage + whole[where + len(damage) - less :]
+    try:
+        found = only_member(said)
+    except UnreadableArchive:
+        return
+    assert found is None or isinstance(found, Member)

@@ -1,0 +1,186 @@
+"""Many questions in one round trip: the answers are the same, and nothing else is."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation import docker_in_lxc as it
+from remediation.look import looking
+from targets import target
+from targets.batch import Ahead, at_once, question, told
+from targets.errors import TransportError
+from targets.transport import Base, CommandResult, Local, Recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS: list[tuple[str, ...]] = [
+    ("true",),
+    ("sh", "-c", "echo said; echo complained >&2; exit 3"),
+    ("cat", "/nowhere"),
+    ("cat",),
+    ("printf", "%s", 'it\'s "quoted"\n-\\', ""),
+    ("head", "-c", "300000", "/dev/urandom"),
+    ("sh", "-c", "head -c 300000 /dev/zero >&2; exit 255"),
+    ("no-such-program",),
+]
+
+
+def test_answers_are_those_of_each_command_by_itself() -> None:
+    found = at_once(Local(), COMMANDS)
+    for argv, result in zip(COMMANDS, found, strict=True):
+        alone = Local().run(["timeout", "60", *argv])
+        assert (result.argv, result.exit_code) == (argv, alone.exit_code)
+        assert len(result.stdout) == len(alone.stdout)
+        if argv[0] != "head":
+            assert (result.stdout, result.stderr) == (alone.stdout, alone.stderr)
+
+
+def test_a_reader_is_told_what_was_asked_and_answered() -> None:
+    heard: list[CommandResult] = []
+    commands = [*COMMANDS, ("printf", "%s", "a\nb 'c'\n\nd")]
+    asked = at_once(Recorded(Local(), heard.append), commands)
+    (whole,) = heard
+    assert told(whole) == asked
+    assert [each.argv for each in asked] == commands
+    through = replace(whole, argv=("pct", "exec", "950", "--", *whole.argv))
+    assert told(through) == asked, "also where it was asked in a container"
+    cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
+    assert told(replace(whole, stdout=cut_short)) == []
+    odd = replace(whole, argv=(*whole.argv[:-2], whole.argv[-2] + "'", whole.argv[-1]))
+    assert told(odd) == []
+    assert told(Local().run(["echo", "at once"])) is None
+    assert told(Local().run(["true"])) is None
+
+
+class Stopped(Base):
+    """Something that cannot be asked, such as a container that does not run."""
+
+    machine = "container 950 on pve1"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        del stdin, timeout
+        raise TransportError(f"container '950' not running!: {argv[0]}")
+
+
+def test_what_cannot_be_asked_says_so_in_the_words_of_one_question() -> None:
+    ahead = Ahead(Stopped(), [("uname",), ("id",)])
+    with pytest.raises(TransportError, match=r"not running!: uname$"):
+        ahead.run(["uname"])
+
+
+def test_what_takes_too_long_is_asked_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("targets.batch._PATIENCE", 0.5)
+    found = at_once(Local(), [("true",), ("sleep", "30"), ("echo", "on")])
+    assert [result.argv for result in found] == [("true",), ("echo", "on")]
+
+
+def test_without_such_a_shell_each_is_asked_by_itself() -> None:
+    class NoShell(Base):
+        machine = "bare"
+
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            code = 127 if argv[0] == "sh" else 0
+            return CommandResult(tuple(argv), code, b"", b"no sh", self.machine, 0.0, 0.0)
+
+    ahead = Ahead(NoShell(), [("a",), ("b",)])
+    assert [ahead.run(["a"]).argv, ahead.run(["b"]).argv] == [("a",), ("b",)]
+
+
+def test_an_answer_is_given_once_and_forgotten_when_anything_else_is_done() -> None:
+    ran: list[CommandResult] = []
+    foreseen = [("echo", "a"), ("echo", "b"), ("echo", "c")]
+    ahead = Ahead(Recorded(Local(), ran.append), foreseen)
+    assert [ahead.run(["echo", "b"]).text, ahead.run(["echo", "a"]).text] == ["b\n", "a\n"]
+    assert len(ran) == 1
+    ahead.run(["echo", "a"])
+    assert len(ran) == 2
+    ahead.run(["echo", "c"])
+    assert len(ran) == 3, "it was remembered although something had been done"
+
+
+def test_a_question_is_found_by_letting_it_begin() -> None:
+    assert question(lambda on: on.read("/a b")) == ("env", "LC_ALL=C", "cat", "--", "/a b")
+    assert question(lambda _: None) == ()
+
+
+class Node(Base):
+    """A node whose files and commands are told, behind a shell that can do many at once."""
+
+    machine = "node"
+
+    def __init__(self, files: dict[str, bytes], says: dict[str, str]) -> None:
+        self._files, self._says = files, says
+        self.trips: list[str] = []
+        self.unknown: list[str] = []
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        self.trips.append(shlex.join(argv))
+        return CommandResult(tuple(argv), *self._answer(list(argv)), self.machine, 0.0, 0.0)
+
+    def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
+        command = re.sub(
+            r"^(timeout -k \S+ \S+ |env |[A-Z_]+=\S* |pct exec \d+ --keep-env 0 -- )+",
+            "",
+            shlex.join(argv),
+        )
+        words = shlex.split(command)
+        if words[-1] == "at once":
+            return 0, b"".join(map(self._line, re.findall(r"(?m)^one (.*)$", words[2]))), b""
+        if words[0] == "cat":
+            if words[2] in self._files:
+                return 0, self._files[words[2]], b""
+            return 1, b"", b"cat: No such file or directory"
+        if words[:2] == ["apparmor_parser", "-S"]:
+            return 0, b"policy", b""
+        for start, answer in self._says.items():
+            if command.startswith(start):
+                return 0, answer.encode(), b""
+        self.unknown.append(command)
+        return 127, b"", b""
+
+    def _line(self, command: str) -> bytes:
+        code, out, err = self._answer(shlex.split(command))
+        return b"%s!%d! %s\n" % (base64.b64encode(err), code, base64.b64encode(out))
+
+
+def test_a_status_costs_three_round_trips_and_one_start_of_pct() -> None:
+    conf = f"features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: {it.PROFILE}\n"
+    files = {
+        it.TUNABLE_PATH: it.TUNABLE,
+        it.PROFILE_PATH: it.profile(None),
+        "/etc/pve/lxc/950.conf": conf.encode(),
+        it.DAEMON_JSON: it.daemon_json(None),
+    }
+    policy = "3c1bde6ddb4d0ed06adcb7ce6c0e4a1a8bf4b1bd3db4ec9f8a4f9c1e3a0cd6c1"
+    says = {
+        "id -u": "0\n",
+        "sh -c 'command -v pct": "/usr/sbin/pct\n",
+        "find /etc/pve/lxc/950.conf -exec lxc-info": "RUNNING\n",
+        "find /sys/kernel/security": f"/{it.PROFILE}.7/raw_sha256:{policy}\n",
+        "dpkg-query": "fuse-overlayfs ii \ndocker.io ii \n",
+        "test -d /etc/docker": "",
+        "systemctl is-enabled docker": "enabled\n",
+        "sh -c 'systemctl is-active -q docker || exit 3; docker info": "fuse-overlayfs\n",
+    }
+    node = Node(files, says)
+    runtime = target.runtime_on(node, target.parse("root@pve1/950"))
+    plan = looking(it.plan(runtime, 950, tell=lambda _: None), runtime.node)
+    drifts = [drift.summary for _, drift in plan.drifts() if drift]
+    assert drifts == [f"the kernel's {it.PROFILE} is not what {it.PROFILE_PATH} says"]
+    assert not plan.journal.unfinished()
+    assert node.unknown == ["test -d /usr/local/phoenix_hypervisor"]
+    assert len(node.trips) == 3, node.trips
+    assert sum(len(re.findall(r"\bpct (?:exec|status)", trip)) for trip in node.trips) == 1

@@ -1,0 +1,125 @@
+"""Secrets that were planted are found by the one function that every exit goes through."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from targets.masking import STARS, mask
+
+_SECRET = "hunter2Xyz9QwErTy"  # noqa: S105 - planted
+_LONG = _SECRET * 2
+_FORMS = (
+    "PGPASSWORD={s}",
+    "export API_KEY={s}",
+    "apikey: {s}",
+    '"apiKey": "{s}"',
+    "AWS_SECRET_ACCESS_KEY={s}",
+    "aws_session_token = {s}",
+    "postgres://app:{s}@db/x",
+    "https://{s}@github.example/x.git",
+    "redis://:{s}@h:6379",
+    "http://u:p@{s}@host/",
+    "{{'http-proxy': 'http://u:{s}@p:3128'}}",
+    "root:$6$salt${s}:19000:0",
+    "$y$j9T$salt${s}",
+    "$2b$12${s}",
+    "Bearer {s}",
+    "Basic {s}1==",
+    "Authorization: Basic {s}",
+    "Proxy-Authorization: Basic {s}",
+    "curl -H 'X-Api-Key: {s}' x",
+    "Cookie: session={s}",
+    "Set-Cookie: session={s}",
+    "PVEAPIToken=root@pam!x={s}",
+    "sshpass -p {s} ssh x",
+    "mysql -u root -p{s} db",
+    "docker login -u me -p {s} registry",
+    "curl -u me:{s} https://x",
+    "curl --proxy-user me:{s} x",
+    "redis-cli -a {s} ping",
+    "x --password {s}",
+    "x --password={s}",
+    "x -password {s}",
+    "x --pass {s}",
+    "x --token={s}",
+    "<password>{s}</password>",
+    "<ns:apiToken type='x'>{s}</ns:apiToken>",
+    "password: |\n  {s}\n",
+    "password => '{s}'",
+    "password:{s}",
+    "PASSWORD='{s} and more'",
+    'password = "{s}"',
+    'password="{s} and more" x',
+    "pass={s}",
+    "DB_PASS={s}",
+    "SMTP_PASS: {s}",
+    "MYSQL_PWD={s}",
+    "ADMIN_PASSWORD_2={s}",
+    "SECRET_KEY_BASE={s}",
+    "passphrase={s}",
+    "client_secret={s}",
+    "clientSecret: '{s}'",
+    "credentials={s}",
+    "token: {s}",
+    "encryption-key: {s}",
+    "AccountKey={s}==",
+    "PrivateKey = {s}=",
+    "PresharedKey = {s}",
+    "wpa_psk={s}",
+    'psk="{s}"',
+    "machine h login me password {s}",
+    "requirepass {s}",
+    "https://x/?sig={s}",
+    "https://x/a?access_token={s}&b=1",
+    "-----BEGIN RSA PRIVATE KEY-----\n{s}\n-----END RSA PRIVATE KEY-----",
+    "-----BEGIN PGP PRIVATE KEY BLOCK-----\n{s}",
+    '{{"auth": "{s}=="}}',
+    r'"{{\"password\": \"{s}\"}}"',
+    *("ghp_{l}", "github_pat_{l}", "glpat-{l}", "xoxb-{l}", "dckr_pat_{l}", "npm_{l}", "pypi-{l}"),
+    *("sk_live_{l}", "hvs.{l}", "AIza{l}", "AKIA{u}", "eyJhbGciOiJIUzI1NiJ9.eyJ{s}.{s}"),
+)
+_HARMLESS = (
+    "Storage Driver: fuse-overlayfs",
+    'apparmor="DENIED" operation="mount" profile="lxc-phoenix-v2" name="/var/lib/docker/"',
+    "docker run -p 80:80 x",
+    "mkdir -p /a/b && systemctl show docker -p MainPID,ExecMainStartTimestamp",
+    "ssh://root@pve1:22/x",
+    "Password login is not attempted.",
+    "PasswordAuthentication yes",
+    "sudo asks for a password: NOPASSWD in sudoers",
+    "lxc.mount.entry: /dev/fuse dev/fuse none bind,create=file",
+    "features: nesting=1,keyctl=1,fuse=1",
+    "sha256:" + "a" * 64,
+    "create keyring … Operation not permitted",
+    "basic information: see below; compass: north; bypass=1",
+)
+
+
+@pytest.mark.parametrize("form", _FORMS)
+def test_mask_planted_secret_is_not_in_the_text_any_more(form: str) -> None:
+    planted = form.format(s=_SECRET, l=_LONG, u="ABCDEFGH12345678")
+    masked = mask(planted)
+    assert STARS in masked
+    assert _SECRET not in masked
+    assert "ABCDEFGH12345678" not in masked
+
+
+@pytest.mark.parametrize("text", _HARMLESS)
+def test_mask_text_without_a_secret_stays(text: str) -> None:
+    assert mask(text) == text
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "password", "password: ", "://", "login ", "<password ", "curl -u ", "eyJ", "\\"]
+)
+def test_mask_hostile_text_takes_linear_time(unit: str) -> None:
+    def seconds(size: int) -> float:
+        text = unit * (size // len(unit))
+        started = time.process_time()
+        mask(text)
+        return time.process_time() - started
+
+    small = max(min(seconds(20_000) for _ in range(3)), 0.005)
+    assert seconds(200_000) < 40 * small  # quadratic would be a hundred times

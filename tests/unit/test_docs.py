@@ -1,0 +1,275 @@
+"""The pages are true: generated parts, links, commands, quoted messages, and their lengths."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import os
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+from markdown_it import MarkdownIt
+
+from docs.__main__ import PAGES, PARTS, PROGRAMS, error_classes, regenerated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from markdown_it.token import Token
+
+ROOT = PAGES.parent
+README = ROOT / "README.md"
+DOCUMENTS = (README, ROOT / "CHANGELOG.md", *sorted(PAGES.glob("*.md")))
+TROUBLESHOOTING = PAGES / "troubleshooting.md"
+#: The document that the product implements, as it was handed over.
+_PLAN = "42cdcc11aaa54700ba89722e37cef8572f90870bbf1c96fdfd9fdd37522b864b"
+#: What a reader's own machine has; everything else in a block of commands is this project's.
+_SHELL = {".", "python3", "npm", "ssh"}
+_CODE = ("commandline", "facts", "gate", "lab", "remediation", "steps", "targets")
+_FILE = re.compile(r"[a-z][\w-]*/[\w/*.-]+\.(py|feature|toml|yml)")
+_SETTING = re.compile(r"[A-Z_]+=\S*")
+
+
+def by_name(path: Path) -> str:
+    return path.name
+
+
+@cache
+def tokens(path: Path) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(path.read_text("utf-8"))
+
+
+def inline(path: Path) -> Iterator[Token]:
+    for token in tokens(path):
+        yield from token.children or ()
+
+
+def links(path: Path) -> list[str]:
+    found = [str(token.attrs["href"]) for token in inline(path) if token.type == "link_open"]
+    return [*found, *(str(token.attrs["src"]) for token in inline(path) if token.type == "image")]
+
+
+@cache
+def anchors(path: Path) -> set[str]:
+    """As GitHub makes them of headings: lower case, hyphens for blanks, no punctuation."""
+    found: dict[str, int] = {}
+    for token, text in zip(tokens(path), tokens(path)[1:], strict=False):
+        if token.type == "heading_open":
+            plain = "".join(child.content for child in text.children or ())
+            name = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
+            again = found.get(name, 0)
+            found[name] = again + 1
+            if again:
+                found[f"{name}-{again}"] = 1
+    return set(found)
+
+
+def commands(path: Path) -> Iterator[str]:
+    """Yield each command of a page: lines of ``sh`` blocks, and code that names a program."""
+    for token in tokens(path):
+        if token.type == "fence" and token.info == "sh":
+            yield from filter(None, token.content.splitlines())
+        if token.type == "code_block":
+            yield token.content.strip()
+    for token in inline(path):
+        if token.type == "code_inline" and re.match(
+            r"([A-Z_]+=\S+ )*(pytest (features|tests/live)/|python -m |scripts/)", token.content
+        ):
+            yield token.content
+
+
+# -- generated parts
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
+def test_page_regenerated_is_unchanged(path: Path) -> None:
+    assert regenerated(path.read_text("utf-8")) == path.read_text("utf-8"), "run python -m docs"
+
+
+def test_every_generated_part_is_on_a_page() -> None:
+    text = "".join(path.read_text("utf-8") for path in DOCUMENTS)
+    used = re.findall(r"^<!-- generated: (\S+) -->$", text, re.MULTILINE)
+    assert sorted(used) == sorted(PARTS)
+    assert len(re.findall(r"^<!-- end -->$", text, re.MULTILINE)) == len(PARTS)
+
+
+def test_regenerating_replaces_what_stood_there() -> None:
+    page = "before\n<!-- generated: words -->\nold\n<!-- end -->\nafter\n"
+    once = regenerated(page)
+    assert "old" not in once
+    assert "**not compliant** | 1" in once
+    assert once.startswith("before\n<!-- generated: words -->\n\n|")
+    assert once.endswith("|\n\n<!-- end -->\nafter\n")
+    assert regenerated(once) == once
+
+
+def test_plan_is_the_document_word_for_word() -> None:
+    _, _, document = (PAGES / "plan.md").read_text("utf-8").partition("\n---\n\n")
+    assert hashlib.sha256(document.encode()).hexdigest() == _PLAN
+
+
+# -- links
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
+def test_every_relative_link_and_anchor_resolves(path: Path) -> None:
+    for link in links(path):
+        if re.match(r"https?:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        there = Path(os.path.normpath(path.parent / file)) if file else path
+        assert there.is_relative_to(ROOT), link
+        assert there.exists(), link
+        if anchor:
+            assert anchor in anchors(there), link
+
+
+def test_pages_link_to_anchors() -> None:
+    assert len([link for path in DOCUMENTS for link in links(path) if "#" in link]) > 10
+
+
+def test_every_page_is_reachable_from_readme() -> None:
+    linked = {link.partition("#")[0] for link in links(README)}
+    assert {f"docs/{page.name}" for page in PAGES.glob("*.md")} <= linked
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
+def test_every_file_of_ours_that_is_named_exists(path: Path) -> None:
+    for token in inline(path):
+        if token.type == "code_inline" and _FILE.fullmatch(token.content):
+            assert list(ROOT.glob(token.content)), token.content
+
+
+def test_pages_name_files() -> None:
+    named = [t.content for path in DOCUMENTS for t in inline(path) if _FILE.fullmatch(t.content)]
+    assert len(named) > 10
+
+
+# -- commands
+
+
+def test_pages_show_commands() -> None:
+    assert len([command for path in DOCUMENTS for command in commands(path)]) > 100
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
+def test_every_command_exists(path: Path, pytestconfig: pytest.Config) -> None:
+    for command in commands(path):
+        words = shlex.split(re.sub(r"\[|\]…?|…", "", command), comments=True)
+        while words and _SETTING.fullmatch(words[0]):
+            words.pop(0)
+        if words:
+            require(words, pytestconfig)
+
+
+def require(words: list[str], config: pytest.Config) -> None:
+    """Fail unless a command line begins with what exists, and has options that exist."""
+    program, *rest = words
+    module = " ".join(["python", *rest[:2]])
+    if program == "python" and module in PROGRAMS:
+        require_options(PROGRAMS[module], rest[2:])
+    elif program in {"pytest", "scripts/gate"}:
+        require_pytest(rest, config)
+    elif program == "python":
+        assert rest[0] == "-m", words
+        assert importlib.util.find_spec(rest[1]), words
+    else:
+        there = ROOT / program
+        assert program in _SHELL or program.startswith(".venv/") or there.is_file(), words
+
+
+def require_options(command: click.Command, words: list[str]) -> None:
+    """Fail unless click knows every verb and option; what is left out is not asked for."""
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name, *words = words
+        assert name in command.commands, f"{command.name} has no {name}"
+        command = command.commands[name]
+    known = {name: param for param in command.params for name in param.opts}
+    for word in (word for word in words if word.startswith("-")):
+        assert word in known, f"{command.name} has no {word}"
+
+
+def require_pytest(words: list[str], config: pytest.Config) -> None:
+    """Fail unless pytest, with what the gate adds, knows every option and the paths are there."""
+    asked = config._parser.parse(words)
+    for path in getattr(asked, "file_or_dir", []):
+        assert (ROOT / path.partition("::")[0]).exists(), path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "scripts/nothing",
+        "python -m remediation applies",
+        "python -m remediation apply --backups",
+        "python -m lab up --machines proxmox",
+        "python -m nothing",
+        "pytest features/nothing.feature",
+        "pytest features/ --targets T",
+        "kubectl get pods",
+    ],
+)
+def test_command_that_does_not_exist_is_noticed(command: str, pytestconfig: pytest.Config) -> None:
+    with pytest.raises((AssertionError, pytest.UsageError)):
+        require(shlex.split(command), pytestconfig)
+
+
+# -- messages
+
+
+@cache
+def said() -> str:
+    """Every text of the code, a line each; what is put into it as ``…``."""
+    texts = [path for folder in _CODE for path in (ROOT / folder).rglob("*.py")]
+    found = []
+    for path in texts:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (p.value if isinstance(p, ast.Constant) else "…" for p in node.values)
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def messages() -> list[str]:
+    """The first code of each row of troubleshooting's tables."""
+    rows = re.findall(r"^\| `([^`]+)`", TROUBLESHOOTING.read_text("utf-8"), re.MULTILINE)
+    return [row for row in rows if row != "message"]
+
+
+def test_troubleshooting_quotes_messages() -> None:
+    assert len(messages()) > 60
+
+
+@pytest.mark.parametrize("message", messages())
+def test_message_quoted_is_one_of_the_code(message: str) -> None:
+    for part in filter(None, (part.strip() for part in message.split("…"))):
+        assert part in said(), f"no text of the code holds {part!r}"
+
+
+def test_troubleshooting_has_every_error() -> None:
+    names = re.findall(r"^\| `(\w+)`", error_classes(), re.MULTILINE)
+    assert len(names) > 15
+    text = TROUBLESHOOTING.read_text("utf-8")
+    assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
+
+
+# -- lengths
+
+
+def test_readme_is_one_screen() -> None:
+    assert 60 <= len(README.read_text("utf-8").splitlines()) <= 90
+
+
+def test_changelog_bullets_are_short() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    bullets = re.findall(r"^- (.*(?:\n  .*)*)", text, re.MULTILINE)
+    assert bullets
+    assert [each for each in bullets if len(each.split()) > 20] == []

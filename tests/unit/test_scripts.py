@@ -1,0 +1,117 @@
+"""The scripts, run in a copy of a fresh clone, with stand-ins for all that would install."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[2]
+#: What a bare machine has; everything else that a script runs is a stand-in.
+_THERE = ("bash", "env", "dirname", "cmp", "cp", "mkdir", "cat")
+#: Writes down how it was called. ``venv`` is missing until the package manager installed it.
+_STAND_IN = """#!/bin/bash
+echo "${0##*/} $*" >>"$LOG"
+[[ "${0##*/} $1" != "python3 -c" || $2 != *ensurepip* || -e $LOG.venv ]] || exit 1
+[[ "${0##*/} $*" != *"install"*"python3-venv"* ]] || : >"$LOG.venv"
+[[ "$*" != "-m venv"* ]] || { mkdir -p .venv/bin; cp "$0" .venv/bin/python; }
+[[ "${0##*/} $1" != "npm ci" ]] || mkdir -p node_modules
+"""
+
+
+class Clone:
+    """A clone in which nothing is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._log = folder / "clone", folder / "log"
+        self._programs = folder / "bin"
+        self._programs.mkdir()
+        shutil.copytree(_ROOT / "scripts", self.folder / "scripts")
+        for name in ("constraints.txt", "package-lock.json"):
+            shutil.copy(_ROOT / name, self.folder)
+        for name in _THERE:
+            (self._programs / name).symlink_to(shutil.which(name) or name)
+        for name in ("python3", "apt-get", "sudo"):
+            self.install(name)
+
+    def install(self, program: str) -> None:
+        """Give the machine a program, which only writes down how it was called."""
+        path = self._programs / program
+        path.write_text(_STAND_IN)
+        path.chmod(0o755)
+
+    def run(self, script: str, *arguments: str) -> list[str]:
+        """Return what a script ran, in order; the package manager without its options."""
+        done = subprocess.run(
+            [self.folder / "scripts" / script, *arguments],
+            env={"PATH": str(self._programs), "LOG": str(self._log)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        self.said = done.stdout + done.stderr
+        return self._log.read_text().splitlines()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path)
+
+
+def installed(ran: list[str]) -> str:
+    """Return what the package manager was asked to install."""
+    return " ".join(line for line in ran if line.startswith(("apt-get", "sudo")))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--target", "root@pve1/950"),
+        ("--target=local/950", "-k", "VAL-4"),
+        ("--target-file", "targets.toml", "--target", "pve1"),
+        ("-m", "node", "--target-file=targets.toml", "--target=pve1"),
+    ],
+)
+def test_gate_on_a_host_of_the_users_installs_python_alone(
+    clone: Clone, arguments: tuple[str, ...]
+) -> None:
+    ran = clone.run("gate", *arguments)
+    assert "python3-venv" in installed(ran)
+    assert "qemu" not in installed(ran)
+    assert "mmdebstrap" not in installed(ran)
+    assert "npm" not in installed(ran)
+    assert "npm is not installed: the report will not be rendered" in clone.said
+    assert ran[-1] == f"python -m pytest features/ {' '.join(arguments)}"
+
+
+def test_gate_on_a_host_of_the_users_takes_the_npm_that_is_there(clone: Clone) -> None:
+    clone.install("npm")
+    ran = clone.run("gate", "--target", "root@pve1/950")
+    assert any(line.startswith("npm ci --ignore-scripts") for line in ran)
+    assert "will not be rendered" not in clone.said
+
+
+def test_gate_a_second_time_installs_nothing(clone: Clone) -> None:
+    clone.install("npm")
+    first = clone.run("gate", "--target", "root@pve1/950")
+    again = clone.run("gate", "--target", "root@pve1/950")[len(first) :]
+    assert [line for line in again if " -c " not in line] == [
+        "python -m pytest features/ --target root@pve1/950"
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("-k", "VAL-4"), ("--target", "lab/950"), ("--target=root@pve1/950", "--target=lab/951")],
+)
+def test_gate_on_the_lab_installs_what_the_lab_runs(
+    clone: Clone, arguments: tuple[str, ...]
+) -> None:
+    clone.install("npm")  # of the lab's packages, too; its program would be there afterwards
+    ran = clone.run("gate", *arguments)
+    assert "qemu-system-x86 " in f"{installed(ran)} "
+    assert "mmdebstrap" in installed(ran)
+    assert ran[-1] == " ".join(("python -m pytest features/", *arguments))
