@@ -217,9 +217,11 @@ sleep 600;
 PROGRAM
 inside systemd-run -q --unit=names /usr/local/bin/names
 inside sh -c 'mkdir -p "/sys/fs/cgroup/$(printf "a\033[2J")/docker.service"'
-inside sh -c 'for n in $(seq 60); do mkdir -p "/mnt/$(printf "\033[2J\177")$n"; done'
-inside sh -c 'for n in $(seq 60); do mount -t tmpfs "$(printf "\f\033[2J")" "/mnt/$(printf \
-    "\033[2J\177")$n"; done'
+# Where the profile lets systemd mount.
+inside sh -c 'for n in $(seq 60); do
+    at="/run/systemd/namespace-x/$(printf "\033[2J\177")$n"
+    mkdir -p "$at"; mount -t tmpfs "$(printf "\f\033[2J")" "$at"
+done'
 """,
     ),
     Hostile(
