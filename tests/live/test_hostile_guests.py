@@ -219,7 +219,7 @@ inside systemd-run -q --unit=names /usr/local/bin/names
 inside sh -c 'mkdir -p "/sys/fs/cgroup/$(printf "a\033[2J")/docker.service"'
 # Where the profile lets systemd mount.
 inside sh -c 'for n in $(seq 60); do
-    at="/run/systemd/namespace-x/$(printf "\033[2J\177")$n"
+    at="/run/systemd/mount-rootfs/$(printf "\033[2J\177")$n"
     mkdir -p "$at"; mount -t tmpfs "$(printf "\f\033[2J")" "$at"
 done'
 """,
