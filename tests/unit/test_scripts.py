@@ -44,16 +44,25 @@ class Clone:
 
     def run(self, script: str, *arguments: str) -> list[str]:
         """Return what a script ran, in order; the package manager without its options."""
-        done = subprocess.run(
+        done = self.start(script, *arguments)
+        assert done.returncode == 0, done.stderr
+        self.said = done.stdout + done.stderr
+        return self._log.read_text().splitlines()
+
+    def start(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a script; ``touched`` says afterwards whether it ran anything."""
+        return subprocess.run(
             [self.folder / "scripts" / script, *arguments],
             env={"PATH": str(self._programs), "LOG": str(self._log)},
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        self.said = done.stdout + done.stderr
-        return self._log.read_text().splitlines()
+
+    @property
+    def touched(self) -> bool:
+        """Whether any stand-in was called."""
+        return self._log.exists()
 
 
 @pytest.fixture
@@ -115,3 +124,27 @@ def test_gate_on_the_lab_installs_what_the_lab_runs(
     assert "qemu-system-x86 " in f"{installed(ran)} "
     assert "mmdebstrap" in installed(ran)
     assert ran[-1] == " ".join(("python -m pytest features/", *arguments))
+
+
+@pytest.mark.parametrize("arguments", [(), ("-k", "VAL-4"), ("--target", "lab/950")])
+def test_gate_on_a_proxmox_host_without_a_host_of_its_own_is_refused(
+    clone: Clone, arguments: tuple[str, ...]
+) -> None:
+    """Debian's QEMU takes the place of Proxmox's own."""
+    clone.install("pveversion")
+    done = clone.start("gate", *arguments)
+    assert done.returncode == 2
+    assert "this is a Proxmox host" in done.stderr
+    assert "scripts/gate --target local/950" in done.stderr
+    assert not clone.touched
+
+
+def test_gate_on_a_proxmox_host_judges_its_own_containers(clone: Clone) -> None:
+    clone.install("pveversion")
+    assert clone.run("gate", "--target", "local/950")[-1].endswith("--target local/950")
+
+
+def test_gate_help_installs_nothing(clone: Clone) -> None:
+    done = clone.start("gate", "--help")
+    assert (done.returncode, clone.touched) == (0, False)
+    assert "scripts/gate [--target T]" in done.stdout
