@@ -59,12 +59,6 @@ DOCKER_BACK = "Docker's installation is taken back"
 REHEARSED = "The whole plan is rehearsed"
 LETTER = "The letter of the plan's rollback leaves a Docker that does not start"
 
-#: What cannot be judged while the container does not run.
-INSIDE = (
-    *(CONFINED, REFUSED, THERE, UNPRIVILEGED, UNITS, INSTALLED, SETTINGS, HAS_DOCKER, DRIVER),
-    *(MOUNT, HELLO, DENIALS, AGAIN),
-)
-
 #: How long the longer ones of those that only look take on the lab (seconds).
 SECONDS = {
     INSTALLED: 1.8,
@@ -81,11 +75,12 @@ SECONDS = {
 
 @dataclass(frozen=True)
 class Scenario:
-    """One scenario: its title, its tags, and the node id by which pytest finds it."""
+    """One scenario: title, tags, sentences, and the node id by which pytest finds it."""
 
     title: str
     nodeid: str
     tags: frozenset[str]
+    sentences: tuple[str, ...]
 
     @property
     def mutates(self) -> bool:
@@ -104,12 +99,15 @@ def scenarios() -> dict[str, Scenario]:
     found = []
     for path in sorted((_ROOT / "features").glob("*.feature")):
         document: Any = Parser().parse(path.read_text())
+        before: tuple[str, ...] = ()
         for child in document["feature"]["children"]:
+            if background := child.get("background"):
+                before = _sentences(background)
             if one := child.get("scenario"):
                 title = one["name"]
                 tags = frozenset(tag["name"].removeprefix("@") for tag in one["tags"])
                 nodeid = f"features/{path.name}::test_{make_python_name(title)}"
-                found.append(Scenario(title, nodeid, tags))
+                found.append(Scenario(title, nodeid, tags, before + _sentences(one)))
     found.sort(key=lambda each: each.mutates)
     return {each.title: each for each in found}
 
@@ -117,3 +115,13 @@ def scenarios() -> dict[str, Scenario]:
 def read_only() -> tuple[str, ...]:
     """Return the titles of the scenarios that change nothing."""
     return tuple(title for title, each in scenarios().items() if not each.mutates)
+
+
+def _sentences(part: Any) -> tuple[str, ...]:
+    return tuple(step["text"] for step in part["steps"])
+
+
+#: What cannot be judged while the container does not run.
+INSIDE = tuple(
+    title for title, each in scenarios().items() if "the container is running" in each.sentences
+)
