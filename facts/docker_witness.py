@@ -76,33 +76,35 @@ def record(inside: Transport) -> dict[str, str]:
         FactError: Docker runs and does not list what it holds, or lists what cannot be read.
     """
     answer = inside.run(["sh", "-c", _SCRIPT, "docker-witness"], timeout=_TIMEOUT).require()
-    parts = dict(part.split("\n", 1) for part in ("\n" + answer.text).split("\n== ")[1:])
+    parts = dict(part.partition("\n")[::2] for part in ("\n" + answer.text).split("\n== ")[1:])
     facts: dict[str, str] = {}
     for kind, text in parts.items():
         listed, _, code = text.strip("\n").rpartition("ended with ")
         if code != "0" or kind not in {"unit", "firewall", *_LINES}:
             raise FactError(
-                f"what Docker in {inside.machine} holds could not be listed ({kind}): it ended with"
-                f" {code[:20] or 'more than can be read'}: {answer.stderr[-300:]!r}"
+                f"what Docker in {inside.machine} holds could not be listed ({kind[:40]!r}): it "
+                f"ended with {code[:20] or 'more than can be read'}: {answer.stderr[-300:]!r}"
             )
         if kind == "unit":
             facts |= _units(listed)
         elif kind == "firewall":
-            facts |= _firewall(listed)
+            facts |= _firewall(inside, listed)
         else:
             facts |= _objects(inside, kind, listed)
     return facts
 
 
-def _firewall(text: str) -> dict[str, str]:
+def _firewall(inside: Transport, text: str) -> dict[str, str]:
     """Return of each table how many rules there are and their hash: they have an order."""
     facts = {}
     for table in re.split(r"^\*", text, flags=re.MULTILINE)[1:]:
-        name, *lines = table.splitlines()
+        name, *lines = table.splitlines() or [""]
+        if not re.fullmatch(r"[a-z]{1,20}", name, re.ASCII):
+            where = f"the firewall in {inside.machine}"
+            raise FactError(f"{where} has a table of no known form: {name!r:.200}")
         rules = [re.sub(r" \[[0-9]+:[0-9]+\]$", "", line) for line in lines]  # without counters
         digest = hashlib.sha256("\n".join(rules).encode()).hexdigest()
-        if re.fullmatch(r"[a-z]{1,20}", name, re.ASCII):
-            facts[f"docker firewall {name}"] = f"{len(rules)} line(s) of Docker's, {digest[:12]}"
+        facts[f"docker firewall {name}"] = f"{len(rules)} line(s) of Docker's, {digest[:12]}"
     return facts
 
 

@@ -233,11 +233,13 @@ def _stable(key: str, fact: str) -> str:
     if "file /" not in key:
         return fact
     facts, _, time_and_inode = fact.rpartition("|")
+    if not facts:  # a name with a line feed in it: what find prints of it is two lines
+        return fact
     if WRITTEN_AT_START.fullmatch(key):
         return facts
     if facts.startswith("d"):  # its size, too
         return " ".join(facts.split()[:3])
-    return f"{facts} {time_and_inode.split()[0]}"
+    return f"{facts} {time_and_inode.partition(' ')[0]}"
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:

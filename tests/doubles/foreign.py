@@ -195,6 +195,12 @@ WITNESS = (
     b"p\tenforce\n\n== unit\n/run/systemd/system/x\tf \n\n== active\nssh.service\tloaded active\n"
     b"\n== mount\n/\text4 rw\n"
 )
+DOCKER = (
+    b"== unit\nId=docker.service\nActiveState=active\nMainPID=7\nended with 0\n\n"
+    b"== container\n0123456789ab web\nended with 0\n\n== image\nsha256:0123456789ab x:1\n"
+    b"ended with 0\n\n== state\n/web running since 2026-11-26T21:00:00.5Z\nended with 0\n\n"
+    b"== firewall\n*nat\n:DOCKER - [0:0]\n*filter\nended with 0\n\n"
+)
 
 #: Name → what is asked, and how a healthy machine answers.
 PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
@@ -268,7 +274,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         lambda on: docker_in_lxc.settings_before_and_after(on, 950),
         LINE,
     ),
-    "docker_witness.record": (docker_witness.record, b"docker.service=active\n0123 image\n"),
+    "docker_witness.record": (docker_witness.record, DOCKER),
     "files.capture": (lambda on: files.capture(on, "/etc/x"), b"regular file 644 0 0 10\nabc"),
     "journal.lines": (lambda on: Journal(on, 950).entries(), LINE),
     "journal.exported": (lambda on: Journal(on, 950).exported(), LINE),
@@ -370,7 +376,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "files._too_large": (lambda on: files._too_large(on, "/etc/x"), b"1048577\n"),
     "files._shown": (_text(files._shown), b"user.x=0x01"),
     "machine_state.both": (lambda on: machine_state.both(Pct(on), 950), WITNESS),
-    "machine_state.record": (machine_state.record, WITNESS),
+    "machine_state.record": (lambda on: machine_state.undone(machine_state.record(on)), WITNESS),
     **{
         f"plan[{name}].{number}.{what}": (ask, sample)
         for name, runtime in (("pct", Pct), ("lxc", Lxc))

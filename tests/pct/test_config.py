@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.guest.pct import lines
@@ -81,6 +81,7 @@ def known(config: Config) -> Config:
     return parse("200", serialise(config))[0]
 
 
+@settings(deadline=None)
 @given(configs)
 def test_what_is_written_is_read_back(config: Config) -> None:
     once = known(config)
@@ -92,12 +93,14 @@ def test_what_is_written_is_read_back(config: Config) -> None:
     assert once.pending.keys.keys() == config.pending.keys.keys()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=("Cs",))))
 def test_a_description_survives_its_encoding(text: str) -> None:
     assert lines.decode(lines.encode(text)) == text
     assert "\n" not in lines.encode(text)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_breaks_the_parser_and_writing_settles_it(text: str) -> None:
     config, _ = parse("200", text)

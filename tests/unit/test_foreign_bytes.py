@@ -89,6 +89,8 @@ def test_parser_of_foreign_bytes_raises_only_our_own_errors(name: str) -> None:
     @example(said=[(0, b"", b"")])
     @example(said=[(0, b"[" * 100_000, b"")])
     @example(said=[(0, b"\xff" * 100, b"\xff")])
+    @example(said=[(0, sample + b"\n== cut off in a heading", b"")])
+    @example(said=[(0, sample + b"\n== firewall\n*\nended with 0\n", b"")])
     def fuzz(said: list[tuple[int, bytes, bytes]]) -> None:
         with suppress(RemediationError):
             ask(Foreign(said))

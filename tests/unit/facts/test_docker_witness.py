@@ -87,11 +87,18 @@ def test_record_of_a_line_of_no_known_form_is_refused(line: str) -> None:
         "== unit\nended with 0\n\n== container\nended with 1\n",
         "== unit\nended with 0\n\n== container\n" + "x" * 100,
         "== unit\nended with 0\n\n== other\nended with 0\n",
+        "== unit\nended with 0\n\n== conta",
     ],
 )
 def test_record_of_what_docker_does_not_list_is_refused(said: str) -> None:
     with pytest.raises(FactError, match="could not be listed"):
         docker_witness.record(Machine({}, {ASKED: said}, "container 950"))
+
+
+@pytest.mark.parametrize("name", ["", "Nat", "\N{FULLWIDTH LATIN SMALL LETTER A}", "x" * 21])
+def test_record_of_a_firewall_with_a_table_of_no_known_form_is_refused(name: str) -> None:
+    with pytest.raises(FactError, match="the firewall in container 950 has a table of no known"):
+        record(firewall=f"*nat\n:DOCKER - [0:0]\n*{name}")
 
 
 @pytest.mark.parametrize(("runs", "parts"), [(True, list(LISTED)), (False, ["unit"])])

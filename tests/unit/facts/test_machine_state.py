@@ -215,6 +215,11 @@ def test_files_written_at_each_start_of_a_guest_are_the_nodes_administrators_own
     assert fact.endswith("12.5")
 
 
+def test_a_line_feed_in_a_files_name_is_no_end_of_the_comparison() -> None:
+    odd = SAID.replace("/etc/link\tl", "/etc/two\nlines\tl")
+    assert machine_state.undone({f"node: {k}": fact for k, fact in record(odd).items()})
+
+
 def test_unchanged_is_stricter_but_not_of_what_the_machine_writes() -> None:
     before = {f"node: {key}": fact for key, fact in record().items()}
     inode = dict(before) | {"node: file /etc/hosts.allow": "f 644 0:0 7 |11.5 99"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remediation import docker_in_lxc as it
@@ -83,6 +83,7 @@ keys = st.text(min_size=1).filter(lambda key: key != "storage-driver")
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(keys, values))
 def test_foreign_keys_of_daemon_json_survive(settings: dict[str, object]) -> None:
     merged = it.daemon_json(json.dumps(settings).encode())

@@ -66,6 +66,7 @@ def _in_effect(text: str) -> list[str]:
     return text.partition("[")[0].split("\n")
 
 
+@settings(deadline=None)
 @given(_configs, st.booleans(), st.sampled_from(["8G", "16G"]), st.integers(0, 9), st.booleans())
 def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_taken_back(
     before: str, plain: bool, size: str, disk: int, snapshot: bool
