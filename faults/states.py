@@ -26,6 +26,16 @@ WITHOUT_BACKUPS = "compliant"
 #: What the container of a node without the plan has.
 DOCKER, PLAIN = "docker", "plain"
 _ROOT = Path(__file__).parents[1]
+#: What changes a machine, or writes the journal on it. Facts, connections and the command line only
+#: look: with them in the hash, another word in a message would make the same states anew. Of the
+#: plan's package all counts that is not named below, so that a new writer there is not forgotten.
+_WRITERS = (
+    "remediation",
+    "targets/runtime",
+    *("targets/archive.py", "targets/files.py", "targets/transport.py"),
+    "facts/apparmor.py",  # loads the profile
+)
+_LOOKERS = ("remediation/__main__.py", "remediation/cli", "remediation/look.py")
 #: A whole provisioning under emulation (seconds).
 _PROVISION_TIMEOUT = 3600.0
 #: Small ones: what is read here is whether they are judged, not how long a large one takes.
@@ -49,13 +59,27 @@ done
 
 @cache
 def snapshot(name: str) -> str:
-    """Return a snapshot's name: another plan is another state."""
-    rooms = ("targets", "facts", "remediation", "commandline")
-    plan = sorted(path for room in rooms for path in (_ROOT / room).rglob("*"))
-    content = b"".join(
-        path.read_bytes() for path in plan if path.suffix != ".pyc" and path.is_file()
-    )
-    return f"{name}-{hashlib.sha256(content + _BACK_UP.encode()).hexdigest()[:12]}"
+    """Return a snapshot's name: another plan is another state.
+
+    Raises:
+        FileNotFoundError: what writes a state has moved, and :data:`_WRITERS` does not say where.
+    """
+    return f"{name}-{written_by(_ROOT)}"
+
+
+def written_by(root: Path) -> str:
+    """Return a hash of all in a checkout that writes a state; raises FileNotFoundError."""
+    looking = {path for place in _LOOKERS for path in _files(root / place)}
+    writing = {path for place in _WRITERS for path in _files(root / place)} - looking
+    content = b"".join(path.read_bytes() for path in sorted(writing))
+    return hashlib.sha256(content + _BACK_UP.encode()).hexdigest()[:12]
+
+
+def _files(place: Path) -> list[Path]:
+    found = [path for path in (place, *place.rglob("*")) if path.is_file()]
+    if not found:
+        raise FileNotFoundError(f"{place}, which states of the lab depend on, is not there")
+    return [path for path in found if path.suffix != ".pyc"]
 
 
 def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None:
