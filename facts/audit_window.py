@@ -21,28 +21,28 @@ from typing import TYPE_CHECKING
 import stamina
 
 from facts import audit_netlink, canary
+from facts.audit_records import (
+    AUDIT_LOG,
+    DENIED,
+    FIELD,
+    LONGEST_RECORD,
+    SET,
+    parse,
+    reconfigures,
+    restarts,
+    serial,
+)
 from targets.errors import FactError, RemediationError
-from targets.printable import one_line
 from targets.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from facts.audit_records import Denial
     from targets.transport import Transport
 
-_DENIED = re.compile(r'apparmor="DENIED"')
-_FIELD = re.compile(r'(?<!\w)(\w{1,64})=(?:"([^"]*)"|(\S+))')
-#: A record of the kernel is not longer (MAX_AUDIT_MESSAGE_LENGTH, and auditd's additions).
-_LONGEST_RECORD = 1 << 14
-#: The kernel's record of another setting, and of another rule.
-_SET = re.compile(r" op=set (\w{1,40})=([0-9]{1,20}) old=([0-9]{1,20}) ")
-_RULE = re.compile(r" op=\w{1,20}_rule .{0,400}\blist=([0-9]{1,3}) ")
-#: The list of rules that leave out records (AUDIT_FILTER_EXCLUDE).
-_EXCLUDE = "5"
-_SERIAL = re.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
 #: How long a record may take from the kernel to the log (seconds).
 _CANARY_PATIENCE = 20.0
-_AUDIT_LOG = "/var/log/audit/audit.log"
 #: Stands behind what could not be read to its end: a pipe's exit code is that of its last program.
 _CUT = "docker-lxc-gate: not read to its end"
 _OWN_RECORDS = r"^\(node=[^ ]* \)\?type=\(DAEMON_[A-Z]*\|CONFIG_CHANGE\) "
@@ -53,14 +53,6 @@ exec 3<"$1" || exit 2
 """
 #: Denials of one file of the log (bytes).
 _LONGEST = 64 << 20
-_RECENT = f"""
-if systemctl is-active -q auditd; then tail -c 1000000 {_AUDIT_LOG}
-else journalctl -k -b -q --no-pager -o cat; fi | grep -a 'apparmor="DENIED"' | tail -n 2000
-"""
-#: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
-_MAY_BE_HEX = frozenset({"name", "comm", "profile", "srcname", "peer"})
-#: What auditd records of itself and may do at any time: another file, a sender that comes or goes.
-_HARMLESS = frozenset({"DAEMON_ROTATE", "DAEMON_ACCEPT", "DAEMON_CLOSE"})
 
 
 class Unwatched(RemediationError):
@@ -79,25 +71,6 @@ class _NotYet(Exception):
 
 
 @dataclass(frozen=True)
-class Denial:
-    """One record: the fields as the kernel wrote them, and the whole line."""
-
-    fields: dict[str, str]
-    line: str
-
-    @property
-    def profile(self) -> str:
-        """The profile that refused."""
-        return self.fields.get("profile", "")
-
-    @property
-    def summary(self) -> str:
-        """Operation, profile and object, for one line of a report."""
-        wanted = ("operation", "profile", "name", "fstype", "flags", "info", "comm")
-        return one_line(" ".join(f'{k}="{self.fields[k]}"' for k in wanted if k in self.fields))
-
-
-@dataclass(frozen=True)
 class _Heard:
     """What one source told: the denials between the canaries, and what else has to be known.
 
@@ -108,24 +81,6 @@ class _Heard:
     remarks: tuple[str, ...] = ()
     opened: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
-
-
-def parse(log: str) -> list[Denial]:
-    """Return the AppArmor denials in a stretch of log, oldest first."""
-    return [
-        Denial(
-            {key: _value(key, quoted, bare) for key, quoted, bare in _FIELD.findall(line)},
-            line.strip(),
-        )
-        for line in (each[:_LONGEST_RECORD] for each in log.splitlines())
-        if _DENIED.search(line)
-    ]
-
-
-def _value(key: str, quoted: str, bare: str) -> str:
-    if bare and key in _MAY_BE_HEX and re.fullmatch(r"(?:[0-9A-F]{2})+", bare):
-        return bytes.fromhex(bare).decode(errors="replace")
-    return quoted or bare
 
 
 class Window:
@@ -153,7 +108,7 @@ class Window:
         self.unheard = ""
         self._records: audit_netlink.Records | None = None
         try:
-            self._records = audit_netlink.Records(node, _AUDIT_LOG)
+            self._records = audit_netlink.Records(node, AUDIT_LOG)
         except FactError as error:
             self.unheard = str(error)
         try:
@@ -176,20 +131,16 @@ class Window:
         self._require_awake(self._start)
         if not self._start.inode:
             raise Unwatched(
-                f"denials go to auditd on {self._node.machine}, but {_AUDIT_LOG} cannot be read"
+                f"denials go to auditd on {self._node.machine}, but {AUDIT_LOG} cannot be read"
             )
 
     def _require_awake(self, state: audit_netlink.State) -> None:
         if state.suspended:
             raise Unwatched(
                 f"{state.name} (process {state.reader}) on {self._node.machine} is suspended, so "
-                f"nothing is written to {_AUDIT_LOG}; let it go on with kill -CONT {state.reader}, "
+                f"nothing is written to {AUDIT_LOG}; let it go on with kill -CONT {state.reader}, "
                 "and ask again"
             )
-
-    @property
-    def _whence(self) -> str:
-        return _AUDIT_LOG if self.source == "auditd" else "the kernel"
 
     def news(self) -> list[Denial]:
         """Return the denials that have come since the window opened or this was last asked.
@@ -220,8 +171,8 @@ class Window:
             end = self._state()
         finally:
             self.end()
-        written = set(map(_serial, logged.denials))
-        denials = [*logged.denials, *(d for d in heard.denials if _serial(d) not in written)]
+        written = set(map(serial, logged.denials))
+        denials = [*logged.denials, *(d for d in heard.denials if serial(d) not in written)]
         causes = (
             *self._hidden(end),
             *self._lost(heard, logged, end),
@@ -276,11 +227,11 @@ class Window:
                 f"another auditd took the records in the window: process {readers[0][0]} at first, "
                 f"then process {readers[0][1]} (0: none); {unknown}"
             )
-        if auditd and (own := [each for each in logged.remarks if _restarts(each)]):
+        if auditd and (own := [each for each in logged.remarks if restarts(each)]):
             yield f"auditd was started, stopped or reconfigured in the window: {own[0]}; {unknown}"
         yield from self._repoliced(heard.remarks, unknown)
         remarks = (*heard.remarks, *logged.remarks)
-        if changes := [each for each in remarks if _reconfigures(each, auditd=auditd)]:
+        if changes := [each for each in remarks if reconfigures(each, auditd=auditd)]:
             yield f"the kernel's audit was reconfigured in the window: {changes[0]}; {unknown}"
         if auditd:
             yield from self._shrank(heard, end)
@@ -299,7 +250,7 @@ class Window:
                 )
             if not remark.startswith("policy ") or "same as current" in remark:
                 continue
-            said = {key: value for key, value, _ in _FIELD.findall(remark)}
+            said = {key: value for key, value, _ in FIELD.findall(remark)}
             name = said.get("name", "")
             if name and name.partition("//")[0] == self._subject.profile:
                 yield (
@@ -308,19 +259,19 @@ class Window:
                 )
 
     def _shrank(self, heard: _Heard, end: audit_netlink.State) -> Iterator[str]:
-        said = f"{_AUDIT_LOG} was cut in the window, from {{}} to {{}} bytes: records are gone"
+        said = f"{AUDIT_LOG} was cut in the window, from {{}} to {{}} bytes: records are gone"
         for remark in heard.remarks:
             if remark.startswith("shrank "):
                 yield said.format(*remark.split()[1:])
         if end.inode == self._start.inode and end.size < self._start.size:
             yield said.format(self._start.size, end.size)
         if not end.inode:
-            yield f"{_AUDIT_LOG} is gone, which was there when the window opened"
+            yield f"{AUDIT_LOG} is gone, which was there when the window opened"
 
     def _lost(self, heard: _Heard, logged: _Heard, end: audit_netlink.State) -> Iterator[str]:
         """Yield how many records were lost, and whether that can be known."""
         resets = [each.split()[1:] for each in heard.remarks if each.startswith("reset ")]
-        sets = map(_SET.search, (*heard.remarks, *logged.remarks))
+        sets = map(SET.search, (*heard.remarks, *logged.remarks))
         resets += [[x[3], x[2]] for x in sets if x and x[1] == "lost" and x[2] != x[3]]
         if end.lost < self._start.lost:
             resets.append([str(self._start.lost), str(end.lost)])
@@ -342,7 +293,7 @@ class Window:
 
     def _missing(self, heard: _Heard, logged: _Heard, closed: canary.Canaries) -> Iterator[str]:
         """Yield what one source has and the other has not."""
-        sources = [(_AUDIT_LOG, logged)] if self.source == "auditd" else []
+        sources = [(AUDIT_LOG, logged)] if self.source == "auditd" else []
         sources += [("the kernel", heard)] if self._records else []
         silent = "records are being left out, so silence says nothing"
         whose = {
@@ -362,14 +313,14 @@ class Window:
                             f"come from {name} of {self._node.machine}: {silent}"
                         )
         if len(sources) > 1:
-            told, written = (Counter(map(_serial, source.denials)) for source in (heard, logged))
+            told, written = (Counter(map(serial, source.denials)) for source in (heard, logged))
             for here, there, words in (
-                (told, written, f"that the kernel reported are not in {_AUDIT_LOG}"),
-                (written, told, f"in {_AUDIT_LOG} were not reported by the kernel"),
+                (told, written, f"that the kernel reported are not in {AUDIT_LOG}"),
+                (written, told, f"in {AUDIT_LOG} were not reported by the kernel"),
             ):
                 if odd := here - there:
                     known = (*heard.denials, *logged.denials)
-                    example = next(each for each in known if _serial(each) in odd)
+                    example = next(each for each in known if serial(each) in odd)
                     yield (
                         f"{odd.total()} denial(s) {words}, so one of the two cannot be relied on; "
                         f"the first: {example.summary}"
@@ -394,7 +345,7 @@ class Window:
             doubts.append(str(error))
             return _Heard(error.denials)
         except _NotYet:
-            whence = _AUDIT_LOG if read == self._read_auditd else "the kernel"
+            whence = AUDIT_LOG if read == self._read_auditd else "the kernel"
             doubts.append(
                 f"a denial provoked on purpose did not come from {whence} of "
                 f"{self._node.machine} within {_CANARY_PATIENCE:g} s: denials are not being "
@@ -404,7 +355,7 @@ class Window:
 
     def _between(self, log: str, closed: canary.Canaries) -> _Heard:
         """Return what stands between the canaries of the window's opening and of its end."""
-        lines = [each[:_LONGEST_RECORD] for each in log.splitlines()]
+        lines = [each[:LONGEST_RECORD] for each in log.splitlines()]
         opening = [n for n, line in enumerate(lines) if self._opened.nonce in line]
         closing = [n for n, line in enumerate(lines) if closed.nonce in line]
         begin = opening[-1] + 1 if opening else 0
@@ -414,7 +365,7 @@ class Window:
             tuple(
                 line.removeprefix(audit_netlink.REMARK)
                 for line in lines[begin:]
-                if not _DENIED.search(line)
+                if not DENIED.search(line)
             ),
             self._opened.among(lines),
             closed.among(lines),
@@ -428,7 +379,7 @@ class Window:
 
     def _state(self) -> audit_netlink.State:
         try:
-            return audit_netlink.state(self._node, _AUDIT_LOG)
+            return audit_netlink.state(self._node, AUDIT_LOG)
         except FactError as error:
             raise Unwatched(f"nobody says how many audit records were lost: {error}") from error
 
@@ -456,12 +407,12 @@ class Window:
         if self._start.inode not in paths:
             raise Unwatched("audit.log of the window's start was rotated away or removed")
         first = paths[self._start.inode]
-        named = re.fullmatch(rf"{re.escape(_AUDIT_LOG)}(?:\.(\d+))?", first)
+        named = re.fullmatch(rf"{re.escape(AUDIT_LOG)}(?:\.(\d+))?", first)
         if named is None:  # logrotate's dates: in which order they are is not said
             raise Unwatched(f"audit.log of the window's start was rotated to {first}")
         number = int(named[1] or 0)
-        newer = [f"{_AUDIT_LOG}.{n}" for n in range(number - 1, 0, -1)]
-        newer += [_AUDIT_LOG] if number else []
+        newer = [f"{AUDIT_LOG}.{n}" for n in range(number - 1, 0, -1)]
+        newer += [AUDIT_LOG] if number else []
         parts = [self._denied(first, self._start.size + 1)]
         return "".join(parts + [self._denied(path) for path in newer])
 
@@ -476,90 +427,3 @@ class Window:
             why = found.stderr.decode(errors="replace").strip()
             raise Unwatched(f"{path}, a part of the window, cannot be read to its end: {why}")
         return found.text
-
-
-def _serial(denial: Denial) -> str:
-    """Return the time and the number by which the kernel names an event."""
-    found = _SERIAL.search(denial.line)
-    return found[1] if found else denial.line
-
-
-def _restarts(line: str) -> bool:
-    """Whether auditd recorded of itself that it was started, ended, or reconfigured."""
-    found = re.match(r"(?:node=\S{1,400} )?type=(DAEMON_[A-Z]{1,20}) ", line)
-    return bool(found) and found[1] not in _HARMLESS  # type: ignore[index]
-
-
-def _reconfigures(line: str, *, auditd: bool) -> bool:
-    """Whether the kernel's record of a change says that one may have hidden a denial.
-
-    Another setting to what it was is none, nor is a rule of a list that leaves out no records.
-    Who takes the records is of no matter where they are heard from the kernel.
-    """
-    if not re.match(r"changed |(?:node=\S{1,400} )?type=CONFIG_CHANGE ", line):
-        return False
-    if found := _SET.search(line):
-        name, now, was = found.groups()
-        return now != was and name != "lost" and (auditd or name != "audit_pid")
-    if rule := _RULE.search(line):
-        return rule[1] == _EXCLUDE and " res=0" not in line
-    return True
-
-
-def recent(node: Transport, profile: str) -> list[Denial]:
-    """Return the denials under a profile at the end of the log, oldest first.
-
-    That is no window: it shows what was denied, and never that nothing was.
-
-    Args:
-        node: whose log.
-        profile: of all containers that share it.
-    """
-    log = node.run(["sh", "-c", _RECENT]).text
-    ours = [denial for denial in parse(log) if denial.profile == profile]
-    return [denial for denial in ours if not canary.is_one(denial.fields.get("name", ""))]
-
-
-def smallest_rule(denial: Denial) -> str:
-    """Return the smallest profile rule that would have allowed what was denied.
-
-    Whoever was denied it has chosen the names, perhaps for the rule: in it they stand for
-    themselves.
-    """
-    if any(one_line(value) != value for value in denial.fields.values()):
-        return f"no rule, since no profile can name it ({denial.summary})"
-    said = denial.fields | {k: _literal(denial.fields[k]) for k in _NAMED if k in denial.fields}
-    operation, name = said.get("operation", ""), said.get("name", "")
-    if operation in {"mount", "umount", "remount"}:
-        parts = [operation]
-        if flags := said.get("flags"):
-            parts.append(f"options=({flags.replace(' ', '')})")
-        if fstype := said.get("fstype"):
-            parts.append(f"fstype={fstype}")
-        if operation == "mount":
-            parts += [f"{said['srcname']}"] if _is_path(said.get("srcname", "")) else []
-            return " ".join([*parts, "->", f"{name},"])
-        return " ".join([*parts, f"{name},"])
-    if family := said.get("family"):
-        return f"network {family} {said.get('sock_type', '')}".rstrip() + ","
-    rules = {
-        "pivotroot": f"pivot_root {name},",
-        "capable": f"capability {said.get('capname', '?')},",
-        "ptrace": f"ptrace ({said.get('denied_mask', '?')}) peer={said.get('peer', '?')},",
-    }
-    of_file = f"{name} {said.get('denied_mask', '?')}," if _is_path(name) else ""
-    return rules.get(operation) or of_file or f"a rule for {operation} ({denial.summary})"
-
-
-#: What the denied process has chosen, or whoever made what it asked for.
-_NAMED = ("name", "srcname", "fstype", "peer")
-
-
-def _literal(value: str) -> str:
-    """Return a value as a profile names it, and nothing else: no pattern, and no end of a rule."""
-    escaped = re.sub(r'([\\*?\[\]{}^"])', r"\\\1", value)
-    return f'"{escaped}"' if re.search(r"[\s,#()=]", value) else escaped
-
-
-def _is_path(word: str) -> bool:
-    return word.startswith(("/", '"/'))

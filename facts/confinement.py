@@ -15,7 +15,7 @@ from targets import guest_root
 from targets.errors import FactError
 
 if TYPE_CHECKING:
-    from facts.audit_window import Denial
+    from facts.audit_records import Denial
     from targets.runtime.base import Runtime
     from targets.transport import CommandResult, Transport
 

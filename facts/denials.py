@@ -15,7 +15,7 @@ from targets.transport import at_most
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from facts.audit_window import Denial
+    from facts.audit_records import Denial
     from facts.process_tree import Noted
     from targets.transport import Transport
 

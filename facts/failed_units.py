@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from facts import audit_window, confinement
+from facts import audit_records, confinement
 from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from facts.audit_window import Denial
+    from facts.audit_records import Denial
     from targets.transport import Transport
 
 _BEGAN, _ENDED = "InactiveExitTimestamp", "InactiveEnterTimestamp"
@@ -182,7 +182,7 @@ def log(node: Transport) -> Log:
         elif own and own[1].startswith("DAEMON_"):
             turns.append((when, own[1] == "DAEMON_START"))
         else:
-            denials += [(when, each) for each in audit_window.parse(line)]
+            denials += [(when, each) for each in audit_records.parse(line)]
     if len(read) >= _MOST:  # what came before them was not read
         begins = max(begins, min(read))
     return Log(

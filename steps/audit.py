@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, then
 
-from facts import audit_window
+from facts import audit_records, audit_window
 from facts.canary import Subject
 from facts.denials import attribute
 from facts.process_tree import Lineage, Noted
+from facts.smallest_rule import smallest_rule
 from gate import evidence
 from steps.docker import cause, said
 from targets.errors import RemediationError
@@ -91,7 +92,7 @@ def nothing_was_denied(
     ours = [denial for denial, owner in owners if owner == ctid]
     assert not ours, (
         f"AppArmor denied container {ctid} {len(ours)} time(s): {ours[0].summary}; "
-        f"to allow it: {audit_window.smallest_rule(ours[0])}"
+        f"to allow it: {smallest_rule(ours[0])}"
         f"{f'; besides, {doubt}' if doubt else ''}"
     )
     if doubt:
@@ -118,7 +119,7 @@ def seen(window: audit_window.Window) -> str:
     return f"canary seen, none lost{alone}"
 
 
-def _why_nobodys(denial: audit_window.Denial, noted: Noted) -> str:
+def _why_nobodys(denial: audit_records.Denial, noted: Noted) -> str:
     users = sorted(noted.under(denial.profile))
     if len(users) > 1:
         return (
@@ -128,14 +129,14 @@ def _why_nobodys(denial: audit_window.Denial, noted: Noted) -> str:
     return "the process is gone, and it was not noted of which container it was"
 
 
-def _might_be_ours(denial: audit_window.Denial) -> bool:
+def _might_be_ours(denial: audit_records.Denial) -> bool:
     """A container's profile is named lxc-*: LXC can enter no other."""
     return denial.profile.startswith("lxc-")
 
 
 def _owners(
-    runtime: Runtime, ctid: int, denials: list[audit_window.Denial], noted: Noted
-) -> list[tuple[audit_window.Denial, int | str | None]]:
+    runtime: Runtime, ctid: int, denials: list[audit_records.Denial], noted: Noted
+) -> list[tuple[audit_records.Denial, int | str | None]]:
     """Return each denial with its owner.
 
     The container asked about counts even if it runs no more: its denials are not a neighbour's.

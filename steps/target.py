@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import given, then, when
 
-from facts import apparmor, audit_window, failed_units, startable
+from facts import apparmor, audit_records, failed_units, startable
+from facts.smallest_rule import smallest_rule
 from gate import evidence
 from targets.errors import FactError, TransportError
 from targets.runtime import proxmox
@@ -129,7 +130,7 @@ def _judged(
     assert not ours, (
         f"the guest is {state}: {len(ours)} unit(s) failed, each with a denial in its time: "
         f"{failed}; the last denial under its profile: {ours[-1][1].summary}; "
-        f"to allow it: {audit_window.smallest_rule(ours[-1][1])}"
+        f"to allow it: {smallest_rule(ours[-1][1])}"
     )
     if open_questions:
         raise FactError(
@@ -149,7 +150,7 @@ def _profile(runtime: Runtime, ctid: int) -> str:
 def _doubt(
     container: Transport,
     unit: failed_units.FailedUnit,
-    denials: list[audit_window.Denial],
+    denials: list[audit_records.Denial],
     log: failed_units.Log,
 ) -> str:
     """Return why a unit without a denial of its own may have failed by AppArmor all the same."""

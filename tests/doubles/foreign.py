@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from facts import (
     apparmor,
     audit_netlink,
-    audit_window,
+    audit_records,
     backups,
     confinement,
     denials,
@@ -25,6 +25,7 @@ from facts import (
     prerequisites,
     process_tree,
 )
+from facts.smallest_rule import smallest_rule
 from remediation import docker_in_lxc, provision
 from remediation.actions import package, storage_driver
 from remediation.edits import json_files
@@ -215,15 +216,11 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         b"/proc/42/attr/apparmor/current\n",
     ),
     "apparmor.label": (lambda on: apparmor.label(on, 42), b"p (enforce)\n"),
-    "audit_window.parse": (
-        _text(
-            lambda text: [
-                (d.summary, audit_window.smallest_rule(d)) for d in audit_window.parse(text)
-            ]
-        ),
+    "audit_records.parse": (
+        _text(lambda text: [(d.summary, smallest_rule(d)) for d in audit_records.parse(text)]),
         DENIAL,
     ),
-    "audit_window.recent": (lambda on: audit_window.recent(on, "lxc-phoenix-v2"), DENIAL),
+    "audit_records.recent": (lambda on: audit_records.recent(on, "lxc-phoenix-v2"), DENIAL),
     "backups.find": (lambda on: _judged(backups.find(on, 950, "/d"), on), BACKUPS),
     "backups._anothers": (
         lambda on: list(backups._anothers(on, backups.Backup("/a", 2, 0.0, ()), "hostname: x\n")),
@@ -281,7 +278,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "journal_format.read": (_bytes(_line_of_a_journal), LINE.strip()),
     "denials.attribute": (
         lambda on: denials.attribute(
-            on, audit_window.parse(DENIAL.decode()), process_tree.Noted(), 950, "lxc-phoenix-v2"
+            on, audit_records.parse(DENIAL.decode()), process_tree.Noted(), 950, "lxc-phoenix-v2"
         ),
         b"42 0::/lxc/950/ns\n",
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from facts import audit_window, confinement
+from facts import audit_records, confinement
 from facts.confinement import ATTEMPTS, Process
 from remediation import docker_in_lxc
 from targets.errors import FactError
@@ -175,9 +175,9 @@ def test_allowed_of_a_container_whose_programs_lie_is_tried_without_them(tmp_pat
     assert not (tmp_path / "touched").exists()
 
 
-def denied(**fields: str) -> audit_window.Denial:
+def denied(**fields: str) -> audit_records.Denial:
     said = " ".join(f'{key}="{value}"' for key, value in fields.items())
-    return audit_window.parse(f'apparmor="DENIED" {said}')[0]
+    return audit_records.parse(f'apparmor="DENIED" {said}')[0]
 
 
 def test_provoked_denials_are_known_by_their_name() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import apparmor, audit_window
+from facts import apparmor, audit_records
 from facts.denials import _CGROUPS, attribute, running_under
 from facts.process_tree import Noted
 from targets.transport import Base, CommandResult, Local
@@ -55,7 +55,7 @@ def noted(
 
 
 def owner(line: str, known: Noted, node: Node | None = None) -> int | str | None:
-    (found,) = attribute(node or Node(), audit_window.parse(line), known, 950, NAME)
+    (found,) = attribute(node or Node(), audit_records.parse(line), known, 950, NAME)
     return found
 
 
@@ -143,7 +143,7 @@ def test_attribute_of_another_profile_is_its_only_users() -> None:
 
 def test_attribute_of_ten_thousand_asks_the_node_once_and_takes_no_time() -> None:
     line = MOUNT.replace("pid=1985", "pid={0}")
-    denials = audit_window.parse("\n".join(line.format(10_000 + n) for n in range(10_000)))
+    denials = audit_records.parse("\n".join(line.format(10_000 + n) for n in range(10_000)))
     node = Node({10_000 + n: "0::/lxc/952/ns/x.service" for n in range(0, 10_000, 2)})
     known = noted("950", "952", containers={10_001 + n: frozenset({"952"}) for n in range(5000)})
     begun = time.monotonic()
@@ -157,7 +157,7 @@ def test_attribute_of_ten_thousand_asks_the_node_once_and_takes_no_time() -> Non
 def test_attribute_of_all_that_was_noted_asks_nobody() -> None:
     node = Node()
     known = noted("952", containers={1985: frozenset({"952"})})
-    assert attribute(node, audit_window.parse(f"{MOUNT}\n" * 3), known, 950, NAME) == [952] * 3
+    assert attribute(node, audit_records.parse(f"{MOUNT}\n" * 3), known, 950, NAME) == [952] * 3
     assert node.trips == 0
 
 

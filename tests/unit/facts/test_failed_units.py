@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from facts import audit_window, failed_units
+from facts import audit_records, failed_units
 from facts.failed_units import FailedUnit, Log
 from targets.errors import CommandFailed, FactError
 from tests.doubles.canned import Answer, Machine
@@ -149,8 +149,8 @@ def test_log_tells_what_hid_records_and_does_so_no_more(node: str) -> None:
 
 
 def test_in_time_leaves_out_other_times_profiles_and_our_attempts() -> None:
-    def at(when: float, **fields: str) -> tuple[float, audit_window.Denial]:
-        return when, audit_window.parse(record(when, **fields))[0]
+    def at(when: float, **fields: str) -> tuple[float, audit_records.Denial]:
+        return when, audit_records.parse(record(when, **fields))[0]
 
     inside = [at(100.0, comm="a"), at(100.5, comm="b"), at(101.5, comm="c")]
     attempt = at(101.0, comm="gate-attempt", name="/sys/firmware/acpi/")
@@ -160,8 +160,8 @@ def test_in_time_leaves_out_other_times_profiles_and_our_attempts() -> None:
     assert failed_units.in_time(MOUNT, said, "q") == []
 
 
-def denial(**fields: str) -> audit_window.Denial:
-    return audit_window.parse(record(1.0, **fields))[0]
+def denial(**fields: str) -> audit_records.Denial:
+    return audit_records.parse(record(1.0, **fields))[0]
 
 
 def test_fitting_denials_are_those_of_the_program_or_the_place() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from facts import audit_window
+from facts import audit_records, audit_window
 from facts.canary import Subject
 from facts.process_tree import Noted
 from gate import evidence
@@ -21,8 +21,8 @@ from tests.doubles.canned import Machine, Runtime
 OURS = "lxc-phoenix-v2"
 
 
-def denial(profile: str = OURS, more: str = "") -> audit_window.Denial:
-    (found,) = audit_window.parse(
+def denial(profile: str = OURS, more: str = "") -> audit_records.Denial:
+    (found,) = audit_records.parse(
         f'apparmor="DENIED" operation="mount" profile="{profile}" name="/x" fstype="fuse" {more}'
     )
     return found
@@ -47,14 +47,14 @@ ALONE = Noted(True, {}, {}, {"950": frozenset({OURS}), "951": frozenset({"lxc-an
 
 
 def judge(
-    *denials: audit_window.Denial,
+    *denials: audit_records.Denial,
     on: Machine | None = None,
     ran: CommandResult = RAN,
     noted: Noted = ALONE,
     doubt: str = "",
     unheard: str = "",
 ) -> str:
-    def close() -> list[audit_window.Denial]:
+    def close() -> list[audit_records.Denial]:
         if doubt:
             raise audit_window.Unwatched(doubt, denials)
         return list(denials)
@@ -150,7 +150,7 @@ def test_what_was_refused_without_a_record() -> None:
 
 
 def test_the_canary_alone() -> None:
-    def close() -> list[audit_window.Denial]:
+    def close() -> list[audit_records.Denial]:
         raise audit_window.Unwatched("the canary is not there")
 
     window: Any = SimpleNamespace(close=close, source="auditd", unheard="")

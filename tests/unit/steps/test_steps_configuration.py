@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import audit_window, failed_units
+from facts import audit_records, failed_units
 from gate import evidence
 from steps import configuration as steps
 from steps import target as of_target
@@ -324,7 +324,7 @@ def units_failed(
     units: tuple[failed_units.FailedUnit, ...] = (MOUNT, SERVICE),
 ) -> tuple[str, ...]:
     """Ask about units that failed; returns what is said beside the verdict."""
-    found = tuple((100.5, each) for line in denials for each in audit_window.parse(line))
+    found = tuple((100.5, each) for line in denials for each in audit_records.parse(line))
     told = log or failed_units.Log(50.0, found)
     names = {each.name for each in units}
 
@@ -350,7 +350,7 @@ def test_a_unit_with_a_denial_of_its_own_in_its_time_is_red(
     )
     with pytest.raises(AssertionError, match=expected):
         units_failed(monkeypatch, ITS_OWN)
-    hidden = failed_units.Log(500.0, ((100.5, audit_window.parse(ITS_OWN)[0]),))
+    hidden = failed_units.Log(500.0, ((100.5, audit_records.parse(ITS_OWN)[0]),))
     with pytest.raises(AssertionError, match=expected):
         units_failed(monkeypatch, log=hidden, said="permission denied")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from facts import audit_records
 from facts import audit_window as log
 from gate import evidence
 from steps import audit as steps
@@ -24,7 +25,9 @@ def judge(
     ok: bool = True,
     told: bytes = b"",
 ) -> str:
-    window = SimpleNamespace(close=lambda: log.parse("\n".join(lines)), source="auditd", unheard="")
+    window = SimpleNamespace(
+        close=lambda: audit_records.parse("\n".join(lines)), source="auditd", unheard=""
+    )
     run = SimpleNamespace(result=SimpleNamespace(ok=ok, stdout=b"", stderr=told))
     monkeypatch.setattr(steps, "_owners", lambda *args: [(each, owner) for each in args[2]])
     evidence.drain()

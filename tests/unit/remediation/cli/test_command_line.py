@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from facts import audit_window
+from facts import audit_records, audit_window
 from facts import backups as backup
 from remediation import docker_in_lxc
 from remediation.__main__ import _watched, main
@@ -418,10 +418,10 @@ class Listened:
     def __init__(self, *denied: str) -> None:
         self.denied, self.ended = list(denied), 0
 
-    def news(self) -> list[audit_window.Denial]:
+    def news(self) -> list[audit_records.Denial]:
         if not self.denied:
             raise CommandFailed(CommandResult(("find",), 1, b"", b"it is gone", "pve1", 0.0, 0.0))
-        return audit_window.parse(f'apparmor="DENIED" operation="{self.denied.pop(0)}"')
+        return audit_records.parse(f'apparmor="DENIED" operation="{self.denied.pop(0)}"')
 
     def end(self) -> None:
         self.ended += 1
@@ -448,7 +448,7 @@ def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
     """What is told before it is taken back would keep it from being taken back."""
 
     class Mistaken(Listened):
-        def news(self) -> list[audit_window.Denial]:
+        def news(self) -> list[audit_records.Denial]:
             raise ValueError("invalid literal")
 
     monkeypatch.setattr(audit_window, "Window", lambda *_: Mistaken())

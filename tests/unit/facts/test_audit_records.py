@@ -1,0 +1,66 @@
+"""Denials in a stretch of log: their fields, and what a long line costs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from facts import audit_records
+from tests.doubles.scripted import Scripted
+
+#: As auditd and the kernel write them on Debian 13 (kernel 6.12).
+MOUNT = (
+    'type=AVC msg=audit(1795535708.438:588): apparmor="DENIED" operation="mount" class="mount" '
+    'info="failed flags match" error=-13 profile="lxc-phoenix-v2" '
+    'name="/var/lib/docker/fuse-overlayfs/ab/merged/" pid=1985 comm="dockerd" '
+    'flags="rw, rbind"'
+)
+HEX = MOUNT.replace('comm="dockerd"', "comm=612062").replace("AVC", "1400")
+
+
+def one(line: str) -> audit_records.Denial:
+    (denial,) = audit_records.parse(f'noise\n{line}\ntype=AVC apparmor="ALLOWED" x\n')
+    return denial
+
+
+def test_fields_of_a_record() -> None:
+    fields = one(MOUNT).fields
+    assert fields["operation"] == "mount"
+    assert fields["flags"] == "rw, rbind"
+    assert fields["pid"] == "1985"
+    assert one(HEX).fields["comm"] == "a b"
+
+
+@pytest.mark.parametrize("key", ["name", "comm", "profile", "srcname", "peer"])
+def test_a_value_in_hexadecimal(key: str) -> None:
+    assert one(f'apparmor="DENIED" {key}=2F612062').fields[key] == "/a b"
+    assert one(f'apparmor="DENIED" {key}=2F6').fields[key] == "2F6"
+    assert one('apparmor="DENIED" pid=1985').fields["pid"] == "1985"
+
+
+def test_a_record_without_a_profile() -> None:
+    assert one('apparmor="DENIED" pid=1985').profile == ""
+
+
+def test_the_last_denials_under_a_profile_are_found_without_a_window() -> None:
+    other = MOUNT.replace("lxc-phoenix-v2", "lxc-other")
+    ours = MOUNT.replace("/var/lib/docker/fuse-overlayfs/ab/merged/", f"canary{'0a' * 8}profile")
+    log = f"{other}\n{MOUNT}\nnoise\n{ours}\n".encode()
+    node = Scripted({("sh", "-c", audit_records._RECENT): (0, log, b"")})
+    (found,) = audit_records.recent(node, "lxc-phoenix-v2")
+    assert found.line == MOUNT
+
+
+def test_parse_of_long_lines_takes_no_time() -> None:
+    """200 KB without an equals sign, with nothing but quotes, of keys, of a number."""
+    head = 'type=AVC apparmor="DENIED" '
+    for tail in ("x" * 200_000, 'a="' * 70_000, "k=" * 100_000, "lxc-" * 50_000, "9" * 200_000):
+        begun = time.monotonic()
+        (found,) = audit_records.parse(head + tail)
+        assert audit_records.serial(found)
+        assert len(found.line) <= audit_records.LONGEST_RECORD
+        audit_records.restarts(tail)
+        audit_records.reconfigures(f"changed {tail}", auditd=True)
+        audit_records.reconfigures(f"changed op=add_rule {tail}", auditd=True)
+        assert time.monotonic() - begun < 1
