@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from pytest_bdd import given, then
 
+from facts import access, log_room, neighbours, repository
 from facts import backups as backup
-from facts import prerequisites
 from gate import evidence
 from remediation import docker_in_lxc
 from steps.audit import seen
@@ -21,7 +21,9 @@ from targets.runtime.base import Pct
 
 if TYPE_CHECKING:
     from facts import audit_window
-    from facts.prerequisites import Access, Affected, Checkout
+    from facts.access import Access
+    from facts.neighbours import Affected
+    from facts.repository import Checkout
     from targets.runtime.base import Runtime
     from targets.target import Target
     from targets.transport import Transport
@@ -107,7 +109,7 @@ def _not_backed_up(
 @given("the repository is asked for its state", target_fixture="checkout")
 def repository_is_asked(node: Transport, target: Target) -> Checkout | None:
     """By git, which writes nothing; None if there is no repository."""
-    return prerequisites.checkout(node, target.repository)
+    return repository.checkout(node, target.repository)
 
 
 @then("it is a checkout, changed in nothing but what the plan changes")
@@ -135,7 +137,7 @@ def is_current(node: Transport, checkout: Checkout | None) -> None:
         if checkout:
             evidence.say(f"{checkout.branch} has no upstream to compare with")
         return
-    current = prerequisites.upstream_commit(node, checkout)
+    current = repository.upstream_commit(node, checkout)
     assert checkout.commit == current, (
         f"{checkout.path} is at {checkout.commit[:12]}, and its upstream {checkout.upstream} at "
         f"{current[:12]}: git -C {checkout.path} pull --ff-only"
@@ -146,7 +148,7 @@ def is_current(node: Transport, checkout: Checkout | None) -> None:
 @given("the node is asked as whom it lets us in", target_fixture="access")
 def node_is_asked(node: Transport) -> Access:
     """By id, over the same transport as everything else."""
-    return prerequisites.access(node)
+    return access.access(node)
 
 
 @then("commands on the node run as root, and no password was asked for")
@@ -164,7 +166,7 @@ def runs_as_root(target: Target, access: Access) -> None:
 def affected_are_known(runtime: Runtime, ctid: int) -> tuple[Affected, ...]:
     """By their configurations: the profile, or the features that Docker needs."""
     pct = isinstance(runtime, Pct)
-    look = prerequisites.affected if pct else prerequisites.affected_plain
+    look = neighbours.affected if pct else neighbours.affected_plain
     return look(runtime.node, docker_in_lxc.PROFILE, ctid)
 
 
@@ -194,7 +196,7 @@ def others_are_safe(
 @then("its file system has room for the records of a start")
 def log_has_room(node: Transport, window: audit_window.Window) -> None:
     """At auditd's space_left it does as it was told, which may be to stop writing."""
-    room = prerequisites.log_room(node, window.source)
+    room = log_room.log_room(node, window.source)
     free, needed = room.free >> 20, room.needed >> 20
     assert room.free >= room.needed, (
         f"{room.place} on {node.machine} has {free} MiB left for {room.log}, and {needed} MiB are "

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from facts import (
+    access,
     apparmor,
     audit_netlink,
     audit_records,
@@ -21,9 +22,11 @@ from facts import (
     docker_witness,
     dockerd,
     failed_units,
+    log_room,
     machine_state,
-    prerequisites,
+    neighbours,
     process_tree,
+    repository,
 )
 from facts.smallest_rule import smallest_rule
 from remediation import docker_in_lxc, provision
@@ -331,19 +334,19 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "lock.owner": (lambda on: Lock.of(on).owner(), b'{"doing":"x","user":"y","pid":1}'),
     "package.half": (package._overtaken, b"docker.io\trc \n"),
     "package.statuses": (lambda on: package._statuses(on, ["a"]), b"a\tii \n"),
-    "prerequisites.access": (prerequisites.access, b"0\nroot\n\n"),
-    "prerequisites.checkout": (lambda on: prerequisites.checkout(on, "/r"), STATUS),
-    "prerequisites.upstream_commit": (
-        lambda on: prerequisites.upstream_commit(on, prerequisites.Checkout("/r", "1", "main")),
+    "access.access": (access.access, b"0\nroot\n\n"),
+    "repository.checkout": (lambda on: repository.checkout(on, "/r"), STATUS),
+    "repository.upstream_commit": (
+        lambda on: repository.upstream_commit(on, repository.Checkout("/r", "1", "main")),
         b"0123\trefs/heads/main\n",
     ),
-    "prerequisites.affected": (lambda on: prerequisites.affected(on, "p", 950), CONFIGURATION),
-    "prerequisites.affected_plain": (
-        lambda on: prerequisites.affected_plain(on, "p", 950),
+    "neighbours.affected": (lambda on: neighbours.affected(on, "p", 950), CONFIGURATION),
+    "neighbours.affected_plain": (
+        lambda on: neighbours.affected_plain(on, "p", 950),
         EFFECTIVE,
     ),
-    "prerequisites.log_room": (
-        lambda on: (prerequisites.log_room(on, "auditd"), prerequisites.log_room(on, "kernel")),
+    "log_room.log_room": (
+        lambda on: (log_room.log_room(on, "auditd"), log_room.log_room(on, "kernel")),
         b"100 200 /var\n75\n",
     ),
     "provision.of_template": (lambda on: provision.of_template(on, "a:b/c", "/etc/x"), b"content"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from facts import prerequisites
+from facts import access
 from targets import target
 from targets.errors import FactError, UsageError
 from tests.doubles.canned import Machine
@@ -36,7 +36,7 @@ def test_target_backup_age_that_is_no_number_is_refused() -> None:
 def test_access_uid_with_another_scripts_digits_is_refused() -> None:
     asked = "sh -c 'id -u; id -un; echo \"${SUDO_USER:-}\"'"
     with pytest.raises(FactError, match="id -u said"):
-        prerequisites.access(Machine({}, {asked: f"{_FIVE}\nroot\n\n"}))
+        access.access(Machine({}, {asked: f"{_FIVE}\nroot\n\n"}))
 
 
 #: About our own text or of bytes, which have no other digits; what is masked may as well be more.

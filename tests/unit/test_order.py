@@ -36,7 +36,8 @@ _TESTS = (
     "tests/pct/test_config.py",
     "tests/unit/facts/test_apparmor.py",
     "tests/unit/facts/test_backups.py",
-    "tests/unit/facts/test_prerequisites.py",
+    "tests/unit/facts/test_neighbours.py",
+    "tests/unit/facts/test_repository.py",
     "tests/unit/targets/runtime/test_runtime.py",
     "tests/unit/facts/test_machine_state.py",
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import backups, prerequisites
+from facts import backups, repository
 from faults import states
 from faults.catalogue import FAULTS
 from faults.fault import CTID, PRELUDE
@@ -331,7 +331,7 @@ def cloned(root: Path) -> Path:
 
 def judge_repository(root: Path) -> None:
     node = Local()
-    checkout = prerequisites.checkout(node, str(root / "usr/local/phoenix_hypervisor"))
+    checkout = repository.checkout(node, str(root / "usr/local/phoenix_hypervisor"))
     judged.is_clean(checkout)
     judged.is_current(node, checkout)
 

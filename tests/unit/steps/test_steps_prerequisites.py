@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from facts import backups as backup
-from facts.prerequisites import Access, Affected, Checkout, Room
+from facts.access import Access
+from facts.log_room import Room
+from facts.neighbours import Affected
+from facts.repository import Checkout
 from gate import evidence
 from remediation import docker_in_lxc
 from steps import prerequisites as steps
@@ -140,7 +143,7 @@ def test_the_checkout() -> None:
 def test_the_upstream(
     found: Checkout | None, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps.prerequisites, "upstream_commit", lambda node, found: "1" * 40)
+    monkeypatch.setattr(steps.repository, "upstream_commit", lambda node, found: "1" * 40)
     evidence.drain()
     steps.is_current(NOBODY, found)
     assert evidence.drain().lines == said
@@ -192,7 +195,7 @@ def test_another_container(
 @pytest.mark.parametrize(("free", "enough"), [(65, True), (64, True), (63, False), (0, False)])
 def test_room(free: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room("auditd's log", "/var/log", free << 20, 64 << 20)
-    monkeypatch.setattr(steps.prerequisites, "log_room", lambda node, source: room)
+    monkeypatch.setattr(steps.log_room, "log_room", lambda node, source: room)
     node: Any = SimpleNamespace(machine="pve1")
     window: Any = SimpleNamespace(source="auditd")
     if enough:

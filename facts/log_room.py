@@ -1,0 +1,61 @@
+"""The room that a node's log has for more records. Sources: df(1), auditd.conf(5)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from targets.transport import Transport
+
+_MIB = 1 << 20
+#: Room that a log needs for the records of a container's start, at the very least (bytes).
+LEAST_ROOM = 64 * _MIB
+_LOG_ROOM = """
+df -B1 --output=avail,size,target -- "$1" | tail -n 1
+sed -nE 's/^space_left *= *([0-9]+%?).*/\\1/p' /etc/audit/auditd.conf 2>/dev/null || true
+"""
+#: What keeps the records of each source, and where.
+_LOGS = {
+    "auditd": ("auditd's log", "/var/log/audit"),
+    "kernel": ("what the kernel records while it is watched", "/run"),
+}
+
+
+@dataclass(frozen=True)
+class Room:
+    """The file system under a log: bytes ``free`` of it, and how many must be.
+
+    ``log`` is what a reader calls what is kept there.
+    """
+
+    log: str
+    place: str
+    free: int
+    needed: int
+
+
+def log_room(node: Transport, source: str) -> Room:
+    """Return the room for more records; at auditd's own ``space_left`` it does what it is told.
+
+    Args:
+        node: whose log.
+        source: ``auditd`` or ``kernel``, as :class:`facts.audit_window.Window` finds it.
+
+    Raises:
+        FactError: the answer cannot be read.
+    """
+    log, where = _LOGS[source]
+    answer = node.run(["sh", "-c", _LOG_ROOM, "room", where]).require().text
+    table = re.match(r"\s*([0-9]+)\s+([0-9]+)\s+(/.*)\n(?:([0-9]+)(%?)\n)?", answer)
+    if table is None:
+        raise FactError(f"on {node.machine}: the room for {log} is not known: {answer!r}")
+    free, size, place, left, percent = table.groups()
+    needed = LEAST_ROOM
+    if left and source == "auditd":
+        own = int(size) * int(left) // 100 if percent else int(left) * _MIB
+        needed = max(needed, own)
+    return Room(log, place, int(free), needed)

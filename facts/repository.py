@@ -1,0 +1,178 @@
+"""A repository on a node: its commit, what is changed in it, what its upstream has.
+
+git writes nothing there, fetches nothing, and runs as the checkout's owner. Sources:
+git-status(1), git-ls-remote(1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from remediation import docker_in_lxc
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from targets.transport import CommandResult, Transport
+
+#: What the plan changes in the repository, and nothing else may be changed in.
+PLANS_FILES = frozenset(
+    {
+        docker_in_lxc.SETUP_SCRIPT,
+        docker_in_lxc.INSTALL_SCRIPT,
+        docker_in_lxc.CONTAINERS,
+        f"etc/apparmor/{docker_in_lxc.PROFILE}",
+    }
+)
+#: How long an upstream may take to answer (seconds).
+_UPSTREAM_PATIENCE = 30
+
+#: git, without writing the index or asking for anything, and as the checkout's owner: the
+#: configuration there names programs (filters, ssh, transports), which must not run as root.
+_GIT = """
+export LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false
+export SSH_ASKPASS_REQUIRE=never
+repository=$1
+as() { "$@"; }
+if [ "$(id -u)" = 0 ]; then
+    for path in "$repository" "$repository/.git" "$repository/.git/config"; do
+        [ -e "$path" ] || continue
+        owner=$(stat -L -c %u -- "$path"); group=$(stat -L -c %g -- "$path")
+        [ "$owner" = 0 ] || break
+        if [ -n "$(find -L "$path" -maxdepth 0 -perm /022)" ]; then
+            echo "$path is root's and others may write to it, so git is not started as root: \
+chmod go-w $path" >&2
+            exit 77
+        fi
+    done
+    if [ "${owner:-0}" != 0 ]; then
+        home=$(getent passwd "$owner" | cut -d: -f6)
+        as() {
+            setpriv --reuid "$owner" --regid "$group" --clear-groups --no-new-privs \
+                env -u SSH_AUTH_SOCK -u XDG_CONFIG_HOME "HOME=${home:-/nonexistent}" "$@"
+        }
+    fi
+fi
+ask() {
+    as git -C "$repository" --work-tree=. -c safe.directory='*' -c core.fsmonitor=false \
+        -c core.hooksPath=/dev/null "$@"
+}
+"""
+_STATUS = (
+    _GIT
+    + """
+[ -d "$1" ] || { printf 'nothing\\0'; exit 0; }
+[ -e "$1/.git" ] || { printf 'no checkout\\0'; exit 0; }
+ask status --porcelain=v2 --branch --untracked-files=all -z || exit
+ask ls-files -v -z | grep -z '^[a-zS] ' || [ $? = 1 ]
+"""
+)
+#: Of files that git was told to take for unchanged, prints those that are not, a line each.
+_HIDDEN = (
+    _GIT
+    + """
+while IFS= read -r file; do
+    [ -e "$1/$file" ] || continue
+    [ "$(ask hash-object -- "$file")" = "$(ask rev-parse "HEAD:$file")" ] || printf '%s\\n' "$file"
+done
+"""
+)
+#: What the shell ends with where git must not be started.
+_UNSAFE = 77
+#: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
+_FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
+#: How git marks a file that its status leaves out: assume-unchanged, skip-worktree, both.
+_FLAGS = frozenset({"h", "S", "s"})
+#: In a session of its own, so that nothing can ask a terminal; ssh would.
+_UPSTREAM = (
+    _GIT
+    + """
+remote=$(ask config "branch.$2.remote") && branch=$(ask config "branch.$2.merge") || exit
+as setsid --wait timeout -k 5 "$3" git -C "$1" -c safe.directory='*' ls-remote "$remote" "$branch"
+"""
+)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A repository on the node; ``commit`` is empty if it is a directory without a checkout.
+
+    ``upstream`` is empty if the branch has none. ``changed`` are the paths that differ from the
+    commit, those that git does not know included.
+    """
+
+    path: str
+    commit: str = ""
+    branch: str = ""
+    upstream: str = ""
+    changed: tuple[str, ...] = ()
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """The changed paths that are not the plan's."""
+        return tuple(path for path in self.changed if path not in PLANS_FILES)
+
+
+def checkout(node: Transport, path: str) -> Checkout | None:
+    """Return what is at a path, or None if nothing is there.
+
+    Raises:
+        FactError: there is something, and git cannot be asked about it.
+    """
+    answer = _git(node, node.run(["sh", "-c", _STATUS, "status", path], timeout=120)).text
+    if answer == "nothing\0":
+        return None
+    if not answer:
+        raise FactError(f"on {node.machine}: nobody says what is at {path}")
+    entries = iter(answer.rstrip("\0").split("\0"))
+    heads, changed, hidden = {}, [], []
+    for entry in entries:
+        kind, _, rest = entry.partition(" ")
+        if kind == "#":
+            key, _, value = rest.partition(" ")
+            heads[key] = value
+        elif kind in _FLAGS:
+            hidden.append(rest)
+        elif kind in _FIELDS:
+            changed.append(rest.split(" ", _FIELDS[kind])[-1])
+        if kind == "2":  # a renamed file: its former name comes after it
+            changed.append(next(entries, ""))
+    if hidden:
+        argv = ["sh", "-c", _HIDDEN, "hidden", path]
+        told = node.run(argv, stdin="".join(f"{each}\n" for each in hidden).encode(), timeout=120)
+        changed += told.require().text.splitlines()
+    return Checkout(
+        path,
+        heads.get("branch.oid", ""),
+        heads.get("branch.head", ""),
+        heads.get("branch.upstream", ""),
+        tuple(sorted(set(changed))),
+    )
+
+
+def upstream_commit(node: Transport, found: Checkout) -> str:
+    """Return the commit of the branch's upstream, asked from where it comes; nothing is fetched.
+
+    Raises:
+        FactError: it did not answer, or has no such branch: nobody can say what is current.
+    """
+    argv = ["sh", "-c", _UPSTREAM, "upstream", found.path, found.branch, str(_UPSTREAM_PATIENCE)]
+    answer = node.run(argv, timeout=2 * _UPSTREAM_PATIENCE)
+    said = answer.stderr.decode(errors="replace").strip().replace("\n", " ")
+    if not answer.ok:
+        within = f"did not answer within {_UPSTREAM_PATIENCE} s"
+        raise FactError(
+            f"on {node.machine}: {found.upstream}, the upstream of {found.path}, cannot be asked: "
+            f"{within if answer.exit_code == 124 else said}"  # noqa: PLR2004 - timeout(1)
+        )
+    if not (commit := answer.text.partition("\t")[0]):
+        raise FactError(f"on {node.machine}: the upstream of {found.path} has no {found.upstream}")
+    return commit
+
+
+def _git(node: Transport, answer: CommandResult) -> CommandResult:
+    if answer.exit_code == _UNSAFE:
+        raise FactError(f"on {node.machine}: {answer.stderr.decode(errors='replace').strip()}")
+    if answer.exit_code == 127:  # noqa: PLR2004 - the shell found no such program
+        raise FactError(f"git is not installed on {node.machine}: apt-get install git")
+    return answer.require()
