@@ -1,7 +1,7 @@
-"""Backups of a container and of its node's ``/etc``: found, judged, made.
+"""Backups of a container and of its node's ``/etc``: which there are, which counts; and made.
 
-An archive counts if it is recent, can be read to its end, holds what it is for, and (vzdump's)
-has a log that says it was finished. Source: vzdump(1), pvesm(1), tar(1), and transcripts.
+Whether one counts :mod:`facts.backup_archives` tells. Source: vzdump(1), pvesm(1), tar(1), and
+transcripts.
 """
 
 from __future__ import annotations
@@ -12,23 +12,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from facts import backup_archives
+from facts.backup_archives import HOUR, LONGEST, PATIENCE, Backup
 from targets.errors import FactError, VerifyFailed
-from targets.runtime import container_config
 from targets.transport import at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from targets.runtime.base import Runtime
     from targets.transport import Transport
 
 #: Where Proxmox's storage ``local`` keeps its backups, and we do where there is no Proxmox.
 DUMP = "/var/lib/vz/dump"
-#: How long an archive may take to be written or read to its end (seconds).
-_PATIENCE = 6 * 3600.0
-#: An archive is named by the node's local time, which once a year goes back by this (seconds).
-_CLOCK_GOES_BACK = 3600.0
-_HOUR = 3600.0
 
 #: One line a storage: name, type, status, directory. vzdump's name decides the directory; no
 #: such file need exist. A backup server's storage has none: what it lists follows, each line after
@@ -71,32 +67,10 @@ printf '%s\\n\\n' "$files"
 printf '%s\\n' "$files" | sed -nE "s/^.*-([0-9]{4})_${d}_$d-${d}_${d}_$d\\.tar(\\.[a-z0-9]+)?$/\
 \\1-\\2-\\3 \\4:\\5:\\6/p" | date -f - +%s
 """
-_ERROR = re.compile(r"(^|\s)ERROR: ")
 #: A container's backup on a server, as pvesm lists it: its volume with the time in UTC, and its
 #: size. Source: PVE::Storage::PBSPlugin.
 _VOLUME = re.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+) ")
-#: What is listed as the size of a backup that the server has no size of: it was not finished.
-_NO_SIZE = 1
 _STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$", re.ASCII)
-#: What vzdump may print and log while it works, and tar complain of (bytes).
-_LONGEST = 64 << 20
-#: Lists the members asked for, and so reads to the end. Of an uncompressed archive tar takes any
-#: end for the end: there the last two blocks must be zero, as every tar writes them.
-_LIST = """
-case $1 in *.tar)
-    [ "$(tail -c 1024 -- "$1" | tr -d '\\0' | wc -c)" -eq 0 ] || {
-        echo "it is cut off: no end of archive" >&2
-        exit 2
-    }
-esac
-file=$1; shift
-LC_ALL=C exec nice -n 19 tar --list --no-recursion --force-local --file="$file" -- "$@"
-"""
-#: Prints the container's configuration in an archive, of which it stands at the beginning.
-_CONFIGURATION = """
-LC_ALL=C nice -n 19 tar --extract --to-stdout --occurrence=1 --force-local --file="$1" -- \\
-    ./etc/vzdump/pct.conf 2>/dev/null | head -c 100000
-"""
 #: Files that change while tar reads them are its exit code 1: said in the log, and no error.
 _TAR = """
 umask 077
@@ -134,25 +108,6 @@ pack "$name.tar.zst" --one-file-system -C "$scratch" ./etc/vzdump/pct.conf -C "$
 say "INFO: Finished Backup of VM $2"
 """
 )
-
-
-@dataclass(frozen=True)
-class Backup:
-    """One archive.
-
-    ``size`` is in bytes, ``age`` in seconds by the node's clock. ``holds`` are the members
-    without which it is not what its name says; ``finished`` is what its log must say.
-    """
-
-    path: str
-    size: int
-    age: float
-    holds: tuple[str, ...]
-    finished: str = ""
-
-    def __str__(self) -> str:
-        """Its path, age and size, for a reader."""
-        return f"{self.path} ({self.age / _HOUR:.1f} h old, {self.size / (1 << 20):.1f} MiB)"
 
 
 @dataclass(frozen=True)
@@ -273,7 +228,7 @@ def sound(
     """
     defects: list[str] = []
     for backup in found:
-        defect = next(_defects(node, backup, hours, of), "")
+        defect = next(backup_archives.defects(node, backup, hours, of), "")
         if not defect:
             return backup, tuple(defects)
         defects.append(f"{backup.path} {defect}")
@@ -284,82 +239,11 @@ def listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[
     """Return the newest that counts by its age and size alone, and why each newer one does not."""
     defects: list[str] = []
     for backup in found:
-        defect = next(_listed_defects(backup, hours), "")
+        defect = next(backup_archives.listed_defects(backup, hours), "")
         if not defect:
             return backup, tuple(defects)
         defects.append(f"{backup.path} {defect}")
     return None, tuple(defects)
-
-
-def _defects(node: Transport, backup: Backup, hours: float, of: str = "") -> Iterator[str]:
-    """Yield what is wrong with an archive; what is asked last takes longest."""
-    yield from _listed_defects(backup, hours)
-    if backup.finished:
-        yield from _log_defects(node, backup)
-    yield from _archive_defects(node, backup)
-    if of:
-        yield from _anothers(node, backup, of)
-
-
-def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
-    """Yield that an archive is of another container: a name of a file can be given to any."""
-    told = node.run(["sh", "-c", _CONFIGURATION, "configuration", backup.path], timeout=_PATIENCE)
-    kept, ours = _identity(told.text), _identity(of)
-    if kept and ours and not kept & ours:
-        yield f"is of another container: {', '.join(sorted(kept))}"
-
-
-def _identity(text: str) -> frozenset[str]:
-    """Return what no two containers share, as far as a configuration has it."""
-    plain = container_config.parse_lxc("", text.partition("\n[")[0]).current()
-    options = plain | container_config.parse("", text).current()
-    named = {
-        "hostname": options.get("hostname") or options.get("lxc.uts.name", ""),
-        "root file system": options.get("lxc.rootfs.path")
-        or options.get("rootfs", "").partition(",")[0],
-    }
-    found = {f"{what} {value}" for what, value in named.items() if value}
-    for key, value in options.items():
-        if key.startswith("lxc.net.") and key.endswith(".hwaddr"):
-            found.add(f"address {value.upper()}")
-        elif re.fullmatch(r"net[0-9]+", key):
-            found |= {f"address {each.upper()}" for each in re.findall(r"hwaddr=([^,]+)", value)}
-    return frozenset(found)
-
-
-def _listed_defects(backup: Backup, hours: float) -> Iterator[str]:
-    if backup.age > hours * _HOUR:
-        yield f"is {backup.age / _HOUR:.1f} h old, and {hours:g} h are allowed"
-    if backup.age < -_CLOCK_GOES_BACK:
-        yield f"is dated {-backup.age / _HOUR:.1f} h in the future: a clock is wrong"
-    if backup.size <= _NO_SIZE:
-        yield "is empty"
-
-
-def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
-    path = re.sub(r"\.tar(\.\w+)?$", ".log", backup.path)
-    with at_most(_LONGEST):
-        content = node.read(path)
-    if content is None:
-        yield f"has no log beside it ({path}): nothing says that it was finished"
-        return
-    lines = [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
-    yield from (f"has an error in its log: {line}" for line in lines if _ERROR.search(line))
-    if not any(re.search(rf"{backup.finished}\b", line) for line in lines[-5:]):
-        yield f"was not finished: its log ends with '{lines[-1] if lines else ''}'"
-
-
-def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
-    argv = ["sh", "-c", _LIST, "list", backup.path, *backup.holds]
-    with at_most(_LONGEST):
-        listed = node.run(argv, timeout=_PATIENCE)
-    said = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
-    if any(re.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said):
-        raise FactError(f"on {node.machine}: {backup.path} cannot be opened: {said[0]}")
-    if missing := [m[1] for s in said if (m := re.match(r"tar: (.+): Not found in archive", s))]:
-        yield f"can be read to its end, but does not hold {', '.join(missing)}"
-    elif not listed.ok:
-        yield f"cannot be read to its end: {said[0] if said else listed.exit_code}"
 
 
 def make_backup(runtime: Runtime, ctid: int, directory: str = DUMP) -> Backups:
@@ -382,13 +266,13 @@ def make_backup(runtime: Runtime, ctid: int, directory: str = DUMP) -> Backups:
         VerifyFailed: it was made, and does not count.
     """
     node = runtime.node
-    node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=_PATIENCE).require()
-    with at_most(_LONGEST):
-        archived = node.run(_container_argv(runtime, ctid, directory), timeout=_PATIENCE)
+    node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
+    with at_most(LONGEST):
+        archived = node.run(_container_argv(runtime, ctid, directory), timeout=PATIENCE)
     archived.require(f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log")
     made = find(node, ctid, directory)
     for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
-        backup, defects = sound(node, found[:1], hours=_PATIENCE / _HOUR)
+        backup, defects = sound(node, found[:1], hours=PATIENCE / HOUR)
         if backup is None:
             raise VerifyFailed(
                 f"the backup of {what} that was just made in {directory} on {node.machine} does "

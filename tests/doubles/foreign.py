@@ -16,6 +16,7 @@ from facts import (
     apparmor,
     audit_netlink,
     audit_records,
+    backup_archives,
     backups,
     confinement,
     denials,
@@ -225,8 +226,10 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     ),
     "audit_records.recent": (lambda on: audit_records.recent(on, "lxc-phoenix-v2"), DENIAL),
     "backups.find": (lambda on: _judged(backups.find(on, 950, "/d"), on), BACKUPS),
-    "backups._anothers": (
-        lambda on: list(backups._anothers(on, backups.Backup("/a", 2, 0.0, ()), "hostname: x\n")),
+    "backup_archives._anothers": (
+        lambda on: list(
+            backup_archives._anothers(on, backup_archives.Backup("/a", 2, 0.0, ()), "hostname: x\n")
+        ),
         b"hostname: x\nnet0: name=eth0,hwaddr=BC:24:11:00:00:01\nlxc.net.0.hwaddr = aa\n",
     ),
     "backups._storages": (lambda on: backups.find(on, 950), STORAGES),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from facts import backups as backup
+from facts.backup_archives import Backup
 from steps import prerequisites as steps
 from targets.errors import CommandFailed, FactError, VerifyFailed
 from targets.runtime import container_config
@@ -282,7 +283,7 @@ def test_what_a_log_may_end_with(node: Rooted, made: backup.Backups, tmp_path: P
     ],
 )
 def test_the_last_moment_and_the_smallest_size(age: float, size: int, defect: str | None) -> None:
-    one = backup.Backup("a.tar", size, age, ())
+    one = Backup("a.tar", size, age, ())
     found, defects = backup.listed([one], 24)
     assert (found is None) == (defect is not None)
     assert defects == () if defect is None else f"a.tar {defect}" in defects[0]

@@ -1,0 +1,149 @@
+"""One archive of a backup: what it has to hold, and what is wrong with it.
+
+It counts if it is recent, can be read to its end, holds what it is for, and (vzdump's) has a log
+that says it was finished. Source: vzdump(1), tar(1), and transcripts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from targets.errors import FactError
+from targets.runtime import container_config
+from targets.transport import at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from targets.transport import Transport
+
+#: How long an archive may take to be written or read to its end (seconds).
+PATIENCE = 6 * 3600.0
+#: An archive is named by the node's local time, which once a year goes back by this (seconds).
+_CLOCK_GOES_BACK = 3600.0
+HOUR = 3600.0
+_ERROR = re.compile(r"(^|\s)ERROR: ")
+#: What is listed as the size of a backup that the server has no size of: it was not finished.
+_NO_SIZE = 1
+#: What vzdump may print and log while it works, and tar complain of (bytes).
+LONGEST = 64 << 20
+#: Lists the members asked for, and so reads to the end. Of an uncompressed archive tar takes any
+#: end for the end: there the last two blocks must be zero, as every tar writes them.
+_LIST = """
+case $1 in *.tar)
+    [ "$(tail -c 1024 -- "$1" | tr -d '\\0' | wc -c)" -eq 0 ] || {
+        echo "it is cut off: no end of archive" >&2
+        exit 2
+    }
+esac
+file=$1; shift
+LC_ALL=C exec nice -n 19 tar --list --no-recursion --force-local --file="$file" -- "$@"
+"""
+#: Prints the container's configuration in an archive, of which it stands at the beginning.
+_CONFIGURATION = """
+LC_ALL=C nice -n 19 tar --extract --to-stdout --occurrence=1 --force-local --file="$1" -- \\
+    ./etc/vzdump/pct.conf 2>/dev/null | head -c 100000
+"""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One archive.
+
+    ``size`` is in bytes, ``age`` in seconds by the node's clock. ``holds`` are the members
+    without which it is not what its name says; ``finished`` is what its log must say.
+    """
+
+    path: str
+    size: int
+    age: float
+    holds: tuple[str, ...]
+    finished: str = ""
+
+    def __str__(self) -> str:
+        """Its path, age and size, for a reader."""
+        return f"{self.path} ({self.age / HOUR:.1f} h old, {self.size / (1 << 20):.1f} MiB)"
+
+
+def defects(node: Transport, backup: Backup, hours: float, of: str = "") -> Iterator[str]:
+    """Yield what is wrong with an archive; what is asked last takes longest.
+
+    Args:
+        node: where it is.
+        backup: which.
+        hours: how old it may be.
+        of: the configuration of the container that it has to be of; empty: of the node.
+
+    Raises:
+        FactError: it cannot be opened, so that nothing can be said of it.
+    """
+    yield from listed_defects(backup, hours)
+    if backup.finished:
+        yield from _log_defects(node, backup)
+    yield from _archive_defects(node, backup)
+    if of:
+        yield from _anothers(node, backup, of)
+
+
+def listed_defects(backup: Backup, hours: float) -> Iterator[str]:
+    """Yield what is wrong with an archive by its age (at most so many hours) and size alone."""
+    if backup.age > hours * HOUR:
+        yield f"is {backup.age / HOUR:.1f} h old, and {hours:g} h are allowed"
+    if backup.age < -_CLOCK_GOES_BACK:
+        yield f"is dated {-backup.age / HOUR:.1f} h in the future: a clock is wrong"
+    if backup.size <= _NO_SIZE:
+        yield "is empty"
+
+
+def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
+    path = re.sub(r"\.tar(\.\w+)?$", ".log", backup.path)
+    with at_most(LONGEST):
+        content = node.read(path)
+    if content is None:
+        yield f"has no log beside it ({path}): nothing says that it was finished"
+        return
+    lines = [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
+    yield from (f"has an error in its log: {line}" for line in lines if _ERROR.search(line))
+    if not any(re.search(rf"{backup.finished}\b", line) for line in lines[-5:]):
+        yield f"was not finished: its log ends with '{lines[-1] if lines else ''}'"
+
+
+def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
+    argv = ["sh", "-c", _LIST, "list", backup.path, *backup.holds]
+    with at_most(LONGEST):
+        listed = node.run(argv, timeout=PATIENCE)
+    said = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
+    if any(re.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said):
+        raise FactError(f"on {node.machine}: {backup.path} cannot be opened: {said[0]}")
+    if missing := [m[1] for s in said if (m := re.match(r"tar: (.+): Not found in archive", s))]:
+        yield f"can be read to its end, but does not hold {', '.join(missing)}"
+    elif not listed.ok:
+        yield f"cannot be read to its end: {said[0] if said else listed.exit_code}"
+
+
+def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
+    """Yield that an archive is of another container: a name of a file can be given to any."""
+    told = node.run(["sh", "-c", _CONFIGURATION, "configuration", backup.path], timeout=PATIENCE)
+    kept, ours = _identity(told.text), _identity(of)
+    if kept and ours and not kept & ours:
+        yield f"is of another container: {', '.join(sorted(kept))}"
+
+
+def _identity(text: str) -> frozenset[str]:
+    """Return what no two containers share, as far as a configuration has it."""
+    plain = container_config.parse_lxc("", text.partition("\n[")[0]).current()
+    options = plain | container_config.parse("", text).current()
+    named = {
+        "hostname": options.get("hostname") or options.get("lxc.uts.name", ""),
+        "root file system": options.get("lxc.rootfs.path")
+        or options.get("rootfs", "").partition(",")[0],
+    }
+    found = {f"{what} {value}" for what, value in named.items() if value}
+    for key, value in options.items():
+        if key.startswith("lxc.net.") and key.endswith(".hwaddr"):
+            found.add(f"address {value.upper()}")
+        elif re.fullmatch(r"net[0-9]+", key):
+            found |= {f"address {each.upper()}" for each in re.findall(r"hwaddr=([^,]+)", value)}
+    return frozenset(found)
