@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 pytest_plugins = (
     "gate",
     "steps.docker",  # before those that import from it: pytest rewrites a module at its import
+    "steps.probe",  # likewise
+    "steps.hello_world",
     "steps.target",
     "steps.configuration",
     "steps.apparmor",

@@ -19,7 +19,8 @@ from remediation.actions.docker_package import Engine
 from remediation.actions.storage_driver import docker_daemon, docker_holds
 from remediation.engine import rehearsal
 from remediation.provision import reserved, thrown_away
-from steps.docker import PATIENCE, PROBE
+from steps.docker import PATIENCE
+from steps.probe import PROBE
 from targets.errors import FactError, Meddled
 from targets.runtime.base import wait_until_booted
 from targets.target import DEFAULT, parse

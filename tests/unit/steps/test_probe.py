@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from facts import dockerd
-from steps import docker as steps
+from steps import hello_world, probe
 from targets.errors import FactError
 from targets.target import Target
 from targets.transport import Base, CommandResult
@@ -66,7 +66,7 @@ class Guest(Base):
                 "-d",
                 "--name",
                 _,
-                steps.PROBE,
+                probe.PROBE,
                 "/hello",
                 "wait",
             ]:
@@ -86,8 +86,8 @@ def scenario(finalizers: list[Callable[[], Any]]) -> Any:
 
 def test_what_was_brought_is_taken_away(scenario: Any, finalizers: list[Any]) -> None:
     guest = Guest()
-    assert steps.image_is_loaded(guest, scenario).ok
-    assert guest.images == {steps.PROBE}
+    assert probe.image_is_loaded(guest, scenario).ok
+    assert guest.images == {probe.PROBE}
     for finalize in finalizers:
         finalize()
     assert guest.images == set()
@@ -95,8 +95,8 @@ def test_what_was_brought_is_taken_away(scenario: Any, finalizers: list[Any]) ->
 
 def test_what_was_there_stays(scenario: Any, finalizers: list[Any]) -> None:
     guest = Guest()
-    guest.images = {steps.PROBE}
-    steps.image_is_loaded(guest, scenario)
+    guest.images = {probe.PROBE}
+    probe.image_is_loaded(guest, scenario)
     assert finalizers == []
 
 
@@ -104,7 +104,7 @@ def test_on_another_machine_it_is_said_that_it_cannot_be_asked(scenario: Any) ->
     guest = Guest()
     guest.cpu = "aarch64"
     with pytest.raises(FactError, match=r"container 950 is aarch64: .* for x86_64"):
-        steps.image_is_loaded(guest, scenario)
+        probe.image_is_loaded(guest, scenario)
     assert guest.images == set()
 
 
@@ -113,11 +113,11 @@ def test_an_image_that_cannot_be_loaded_is_a_container_that_cannot_be_started(
 ) -> None:
     guest = Guest()
     guest.broken = True
-    run = steps.docker_container_runs(guest, steps.image_is_loaded(guest, scenario), scenario)
+    run = probe.docker_container_runs(guest, probe.image_is_loaded(guest, scenario), scenario)
     assert not run.result.ok
     no_dockerd(monkeypatch)
     with pytest.raises(AssertionError, match="no usable /dev/fuse"):
-        steps.root_is_fuse(guest, Runtime(Machine()), 950, run)
+        probe.root_is_fuse(guest, Runtime(Machine()), 950, run)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_digest_is_that_of_the_image(
     run: Any = SimpleNamespace(name="gate-1")
     runtime, target = Runtime(Machine()), Target("pve1", 950)
     if genuine:
-        steps.image_is_genuine(runtime, 950, run, image, target)
+        hello_world.image_is_genuine(runtime, 950, run, image, target)
     else:
         with pytest.raises(AssertionError, match="was never pulled as"):
-            steps.image_is_genuine(runtime, 950, run, image, target)
+            hello_world.image_is_genuine(runtime, 950, run, image, target)

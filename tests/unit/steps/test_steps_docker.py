@@ -13,6 +13,7 @@ from gate import evidence
 from lab import hello
 from remediation import docker_in_lxc
 from steps import docker as steps
+from steps import hello_world, probe
 from targets.errors import CommandFailed, FactError, TransportError
 from targets.target import Target
 from targets.transport import CommandResult
@@ -171,7 +172,7 @@ def root(
         {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7"},
     )
     inside = Machine({}, {INSPECT: merged, "docker info -f '{{.DockerRootDir}}'": f"{data}\n"})
-    steps.root_is_fuse(inside, Runtime(node), 950, docker_run or run())
+    probe.root_is_fuse(inside, Runtime(node), 950, docker_run or run())
 
 
 @pytest.mark.parametrize("line", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
@@ -232,7 +233,7 @@ def test_no_container_or_no_directory_of_it(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(AssertionError, match=r"^Docker names no directory at which"):
             root("", merged=merged)
         with pytest.raises(AssertionError, match=r"^Docker names no directory at which"):
-            steps.mount_serves(Machine({}, {INSPECT: merged}), run())
+            probe.mount_serves(Machine({}, {INSPECT: merged}), run())
 
 
 @pytest.mark.parametrize(
@@ -249,16 +250,16 @@ def test_no_container_or_no_directory_of_it(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_the_mount_serves(merged: Answer, listing: Answer, message: str) -> None:
     ls = f"ls -A {MERGED}"
-    steps.mount_serves(Machine({}, {INSPECT: MERGED, ls: "hello\n"}), run())
+    probe.mount_serves(Machine({}, {INSPECT: MERGED, ls: "hello\n"}), run())
     with pytest.raises((AssertionError, CommandFailed), match=message):
-        steps.mount_serves(Machine({}, {INSPECT: merged, ls: listing}), run())
+        probe.mount_serves(Machine({}, {INSPECT: merged, ls: listing}), run())
 
 
 GREETING = "\nHello from Docker!\nThis message shows that"
 
 
 def greets(docker_run: steps.DockerRun, inside: Machine | None = None) -> None:
-    steps.it_greets(inside or Machine(), Runtime(Machine()), 950, docker_run, "hello-world")
+    hello_world.it_greets(inside or Machine(), Runtime(Machine()), 950, docker_run, "hello-world")
 
 
 def test_it_greets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,9 +293,11 @@ def test_of_a_known_pair_both_halves_are_said(monkeypatch: pytest.MonkeyPatch) -
 def test_hello_world_is_absent() -> None:
     rm, inspect = "docker image rm -f hello-world", "docker image inspect hello-world"
     absent: Answer = (1, "[]", "No such image")
-    steps.image_is_absent(Machine({}, {rm: "", inspect: absent}), "hello-world")
+    hello_world.image_is_absent(Machine({}, {rm: "", inspect: absent}), "hello-world")
     with pytest.raises(FactError, match="hello-world cannot be removed"):
-        steps.image_is_absent(Machine({}, {rm: (1, "", "in use"), inspect: "[{}]"}), "hello-world")
+        hello_world.image_is_absent(
+            Machine({}, {rm: (1, "", "in use"), inspect: "[{}]"}), "hello-world"
+        )
 
 
 PULLED_AT = "1700000000"
@@ -304,7 +307,7 @@ LOG = f"journalctl -u docker --since @{PULLED_AT} -q --no-pager -o cat"
 def hello_runs(
     pull: Answer, monkeypatch: pytest.MonkeyPatch, said: Answer = GREETING, log: str = ""
 ) -> tuple[steps.DockerRun, list[str]]:
-    monkeypatch.setattr(steps.secrets, "token_hex", lambda n: "0" * n)
+    monkeypatch.setattr(hello_world.secrets, "token_hex", lambda n: "0" * n)
     inside = Machine(
         {},
         {
@@ -317,7 +320,7 @@ def hello_runs(
     )
     finalizers: list[Callable[[], Any]] = []
     request: Any = SimpleNamespace(addfinalizer=finalizers.append)
-    found = steps.hello_world_runs(inside, "hello-world", request)
+    found = hello_world.hello_world_runs(inside, "hello-world", request)
     for finalize in finalizers:
         finalize()
     return found, inside.ran
@@ -380,20 +383,20 @@ def test_an_image_of_other_ids_is_not_the_platforms(
 
 
 def test_a_container_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps.secrets, "token_hex", lambda n: "0" * n)
+    monkeypatch.setattr(probe.secrets, "token_hex", lambda n: "0" * n)
     lines = [
-        f"docker run -d --name gate-0000 {steps.PROBE} /hello wait",
+        f"docker run -d --name gate-0000 {probe.PROBE} /hello wait",
         "docker rm -f gate-0000",
     ]
     inside = Machine({}, dict.fromkeys(lines, "0af9"))
     finalizers: list[Callable[[], Any]] = []
     request: Any = SimpleNamespace(addfinalizer=finalizers.append)
-    found = steps.docker_container_runs(inside, result(), request)
+    found = probe.docker_container_runs(inside, result(), request)
     assert (found.name, found.result.text) == ("gate-0000", "0af9")
     for finalize in finalizers:
         finalize()
     assert inside.ran == lines
-    assert not steps.docker_container_runs(inside, result(1), request).result.ok
+    assert not probe.docker_container_runs(inside, result(1), request).result.ok
     assert inside.ran == lines
 
 
@@ -422,10 +425,10 @@ def test_dockers_own_record(
     record: dockerd.Record | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pulled().runs(monkeypatch)
-    steps.record_says_the_same(Runtime(Machine()), 950, run())
+    hello_world.record_says_the_same(Runtime(Machine()), 950, run())
     Engine(engine(), {"gate-1": record}).runs(monkeypatch)
     with pytest.raises(AssertionError, match=message):
-        steps.record_says_the_same(Runtime(Machine()), 950, run())
+        hello_world.record_says_the_same(Runtime(Machine()), 950, run())
 
 
 def test_dockers_own_record_without_a_dockerd_is_not_compliant(
@@ -433,13 +436,13 @@ def test_dockers_own_record_without_a_dockerd_is_not_compliant(
 ) -> None:
     no_dockerd(monkeypatch)
     with pytest.raises(AssertionError, match="no dockerd runs in the container"):
-        steps.record_says_the_same(Runtime(Machine()), 950, run())
+        hello_world.record_says_the_same(Runtime(Machine()), 950, run())
 
 
 def genuine(image: str = "hello-world", target: Target | None = None) -> str:
     evidence.drain()
     where = target or Target("pve1", 950)
-    steps.image_is_genuine(Runtime(Machine()), 950, run(), image, where)
+    hello_world.image_is_genuine(Runtime(Machine()), 950, run(), image, where)
     (line,) = evidence.drain().lines
     return line
 
@@ -509,4 +512,4 @@ def test_image_on_the_lab_has_to_be_the_labs_own(monkeypatch: pytest.MonkeyPatch
 def test_the_machine_of_our_image() -> None:
     refused = Machine({}, {"uname -m": (1, hello.MACHINE, "uname: no")})
     with pytest.raises(CommandFailed, match="uname"):
-        steps.image_is_loaded(refused, SimpleNamespace())  # type: ignore[arg-type]
+        probe.image_is_loaded(refused, SimpleNamespace())  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from steps import docker, provisioning
+from steps import docker, hello_world, provisioning
 from targets.transport import Base, CommandResult
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.dockerd import no_dockerd
@@ -69,5 +69,5 @@ def test_what_a_docker_command_ends_with(monkeypatch: pytest.MonkeyPatch) -> Non
     assert str(raised.value) == f"Docker does not answer: {SAID}"
     run = docker.DockerRun("gate", Guest().run(["docker", "run", "hello-world"]))
     with pytest.raises(AssertionError) as raised:
-        docker.it_greets(Guest(), Runtime(Machine()), 950, run, "hello-world")
+        hello_world.it_greets(Guest(), Runtime(Machine()), 950, run, "hello-world")
     assert str(raised.value) == f"hello-world ended with 127: {SAID}"

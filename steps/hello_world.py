@@ -1,0 +1,165 @@
+"""hello-world: pulled, run, and what dockerd recorded of it.
+
+PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+from pytest_bdd import given, then, when
+
+from facts import dockerd
+from gate import evidence
+from lab import hello  # needs none of the lab's libraries
+from steps.docker import CAUSES, DockerRun, cause, other_driver, run_docker, said
+from targets.errors import FactError, TransportError
+
+if TYPE_CHECKING:
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import CommandResult, Transport
+
+#: Not the platform's fault: the map of a container has so many ids, and the image has others.
+_OTHER_IDS = re.compile(r"failed to Lchown.*invalid argument", re.IGNORECASE)
+_REFUSED = re.compile(r"permission denied|operation not permitted", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"toomanyrequests|no such host|i/o timeout|tcp .*connection refused|TLS handshake timeout"
+    r"|x509: |unexpected EOF|context deadline exceeded|request canceled|status: 50[0-9]"
+    r"|network is unreachable|Temporary failure in name resolution",
+    re.IGNORECASE,
+)
+
+
+@pytest.fixture(scope="session")
+def image(target: Target) -> str:
+    """The hello-world that is pulled and run."""
+    return target.reference
+
+
+def _pull(container: Transport, image: str) -> CommandResult:
+    """Pull; a registry that cannot be reached says nothing about the container."""
+    since = container.run(["date", "+%s"]).require().text.strip()
+    pulled = run_docker(container, "pull", image)
+    if pulled.ok:
+        return pulled
+    # A layer that it cannot unpack lets dockerd try the next registry, whose error it tells then.
+    journal = ["journalctl", "-u", "docker", "--since", f"@{since}", "-q", "--no-pager"]
+    log = container.run([*journal, "-o", "cat"])
+    if found := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
+        raise FactError(
+            f"{image} holds files of ids that the container's map does not have, which is the "
+            "image's and no failure of the platform: build it with ids below 65536, or give the "
+            f"container more subordinate ids. Docker said: {found[0]}"
+        )
+    if _UNREACHABLE.search(said(pulled)) and not _REFUSED.search(log.text):
+        raise TransportError(f"the registry did not serve {image}: {cause(said(pulled))}")
+    return pulled
+
+
+@given("hello-world is not in the container")
+def image_is_absent(container: Transport, image: str) -> None:
+    """So that it must be pulled."""
+    run_docker(container, "image", "rm", "-f", image)
+    if run_docker(container, "image", "inspect", image).ok:
+        raise FactError(f"{image} cannot be removed: something uses it (docker ps -a)")
+
+
+@when("hello-world is run", target_fixture="docker_run")
+def hello_world_runs(container: Transport, image: str, request: pytest.FixtureRequest) -> DockerRun:
+    """As the plan says, but named and kept, so that Docker's own record can be asked."""
+    _pull(container, image)
+    name = f"gate-{secrets.token_hex(4)}"
+    request.addfinalizer(lambda: run_docker(container, "rm", "-f", name))
+    return DockerRun(name, run_docker(container, "run", "--name", name, image))
+
+
+@then("it greets and exits with 0")
+def it_greets(
+    container: Transport, runtime: Runtime, ctid: int, docker_run: DockerRun, image: str
+) -> None:
+    """What a user sees."""
+    result = docker_run.result
+    assert result.ok, (
+        f"{other_driver(runtime, ctid)}{image} ended with {result.exit_code}: "
+        f"{cause(said(result))}{_runc(container, result)}"
+    )
+    assert "Hello from Docker!" in result.text, f"{image} did not greet: {result.text[:200]!r}"
+    evidence.say(f"exit 0, greeted, in {result.seconds:.1f} s")
+
+
+@evidence.explanation
+def _runc(container: Transport, result: CommandResult) -> str:
+    """Return runc's version where that is one half of a known pair."""
+    if cause(said(result)) != CAUSES[0][1]:
+        return ""
+    return f"; it has {container.run(['runc', '--version']).text.partition(chr(10))[0]}"
+
+
+@then("Docker's own record, asked from the node, says the same")
+def record_says_the_same(runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
+    """Dockerd's socket, through the node: a witness without any program of the container."""
+    state = _record(runtime, ctid, docker_run)[1].state
+    assert (state.status, state.exit_code) == ("exited", 0), (
+        f"dockerd recorded {state.status!r}, exit code {state.exit_code}: {state.error[:300]!r}"
+    )
+
+
+def _record(
+    runtime: Runtime, ctid: int, docker_run: DockerRun
+) -> tuple[dockerd.Daemon, dockerd.Record]:
+    """Return the daemon, and what it recorded of a run."""
+    daemon = dockerd.find(runtime, ctid)
+    assert daemon is not None, "no dockerd runs in the container: nothing has run anything"
+    record = daemon.record(docker_run.name)
+    assert record is not None, (
+        f"dockerd knows of no such run (no container {docker_run.name}): another daemon ran it, or "
+        "docker is another program"
+    )
+    return daemon, record
+
+
+@then("the image that ran came from the registry")
+def image_is_genuine(
+    runtime: Runtime, ctid: int, docker_run: DockerRun, image: str, target: Target
+) -> None:
+    """Another image under the same name has no digest of the registry's, or another one.
+
+    Which one it has to be the target may say; of the lab's own image it is known.
+    """
+    daemon, record = _record(runtime, ctid, docker_run)
+    found = daemon.image(record.image)
+    every = (found.repo_digests if found else None) or []
+    ours = (each for each in every if _DIGEST.fullmatch(each))
+    digests = [each for each in ours if _repository(each) == _repository(image)]
+    assert digests, (
+        f"the image that ran ({record.image}) was never pulled as {image}: it is another "
+        "image under that name"
+    )
+    wanted = _digest(target)
+    known = {record.image, *(each.partition("@")[2] for each in digests)}
+    assert not wanted or wanted in known, (
+        f"the image that ran is not {wanted}, but {digests[0]} (image {record.image}): "
+        f"another image has the name {image} in the registry"
+    )
+    whose = "as it has to be" if wanted else "any image of that name (digest in the target file)"
+    evidence.say(f"{digests[0][:40]}…: {whose}")
+
+
+#: An image by its digest, as Docker lists where it came from.
+_DIGEST = re.compile(r"[\w./:-]{1,250}(:[\w.-]{1,128})?@sha256:[0-9a-f]{64}", re.ASCII)
+
+
+def _digest(target: Target) -> str:
+    """Return which image it has to be, by its digest or its id; empty: nobody said."""
+    ours = target.place == "lab" and target.reference == "hello-world"
+    return target.digest or (hello.image_id() if ours else "")
+
+
+def _repository(name: str) -> str:
+    """Return an image's name without tag and digest, as Docker shortens those of Docker Hub."""
+    bare = re.sub(r"(:[^:/]+)?(@.*)?$", "", name)
+    return bare.removeprefix("docker.io/").removeprefix("library/")

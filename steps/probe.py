@@ -1,0 +1,123 @@
+"""An image of ours, kept running: by whom a Docker container's root is mounted.
+
+PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from pytest_bdd import given, then, when
+
+from gate import evidence
+from lab import hello  # needs none of the lab's libraries
+from remediation import docker_in_lxc
+from steps.docker import PATIENCE, DockerRun, cause, other_driver, run_docker, said
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    import pytest
+
+    from targets.runtime.base import Runtime
+    from targets.transport import CommandResult, Transport
+
+#: Ours: two layers, and a program that can wait. Docker Hub's hello-world has one, and cannot.
+PROBE = "docker-lxc-gate/probe:latest"
+
+
+@given("an image of two layers is loaded into Docker", target_fixture="loaded")
+def image_is_loaded(container: Transport, request: pytest.FixtureRequest) -> CommandResult:
+    """One layer needs no overlay: its mount would prove nothing. No registry is asked."""
+    machine = container.run(["uname", "-m"]).require().text.strip()
+    if machine != hello.MACHINE:
+        raise FactError(
+            f"{container.machine} is {machine}: the program in our image is for {hello.MACHINE}, "
+            "so no Docker container can be kept running to look at its mount"
+        )
+    if not run_docker(container, "image", "inspect", PROBE).ok:
+        request.addfinalizer(lambda: run_docker(container, "image", "rm", "-f", PROBE))
+    archive = hello.docker_archive(PROBE)
+    return container.run(["docker", "load", "-q"], stdin=archive, timeout=PATIENCE)
+
+
+@when("a Docker container is running", target_fixture="docker_run")
+def docker_container_runs(
+    container: Transport, loaded: CommandResult, request: pytest.FixtureRequest
+) -> DockerRun:
+    """Start one that waits, and remove it in the end; an image that cannot be loaded cannot run."""
+    name = f"gate-{secrets.token_hex(4)}"
+    if not loaded.ok:
+        return DockerRun(name, loaded)
+    request.addfinalizer(lambda: run_docker(container, "rm", "-f", name))
+    return DockerRun(
+        name, run_docker(container, "run", "-d", "--name", name, PROBE, "/hello", "wait")
+    )
+
+
+@then("its root is mounted by fuse-overlayfs, as the node sees it, too")
+def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
+    """Docker names the directory; the kernel's mount table, read from the node, says by whom."""
+    assert docker_run.result.ok, (
+        f"{other_driver(runtime, ctid)}no container can be started: "
+        f"{cause(said(docker_run.result))}{_elsewhere(runtime.node, container)}"
+    )
+    merged = _merged(container, docker_run)
+    assert merged, (
+        f"{other_driver(runtime, ctid)}Docker names no directory at which the container's root is "
+        "mounted"
+    )
+    pid = runtime.init_pid(ctid)
+    found = _mounted(runtime.node.read(f"/proc/{pid}/mounts") or b"", merged)
+    assert found, (
+        f"{other_driver(runtime, ctid)}nothing is mounted at {merged} while a Docker container runs"
+    )
+    source, kind = found[-1]
+    # C version, Rust rewrite: the second shows up as plain fuse with the program as source.
+    assert kind == "fuse.fuse-overlayfs" or (kind, source) == ("fuse", "fuse-overlayfs"), (
+        f"{other_driver(runtime, ctid)}{merged} is mounted by {kind} ({source}), not by "
+        "fuse-overlayfs"
+    )
+    evidence.say(f"{kind} at {merged[:44]}…")
+
+
+@evidence.explanation
+def _elsewhere(node: Transport, container: Transport) -> str:
+    """Return what the profile lacks where Docker keeps its data at another place."""
+    root = run_docker(container, "info", "-f", "{{.DockerRootDir}}").text.strip()
+    lacks = docker_in_lxc.profile_elsewhere(node, root) if root else ""
+    return f"; {lacks}" if lacks else ""
+
+
+#: Docker's word for where a container's root is mounted; a driver without a mount has none.
+_PLACE = re.compile(r"/[\w./-]{1,4000}", re.ASCII)
+
+
+def _merged(container: Transport, docker_run: DockerRun) -> str:
+    """Return where a Docker container's root is mounted; empty if Docker names no such place."""
+    shown = run_docker(
+        container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name
+    )
+    place = shown.require().text.strip()
+    return place if _PLACE.fullmatch(place) else ""
+
+
+def _mounted(table: bytes, place: str) -> list[tuple[str, str]]:
+    """Return source and type of each mount at a place, by the kernel's table of mounts.
+
+    The kernel escapes blank, tab and line feed in what the guest has named, and nothing else that
+    Python takes for the end of a word or of a line.
+    """
+    mounts = [line.decode(errors="replace").split(" ") for line in table.split(b"\n") if line]
+    return [(source, kind) for source, where, kind, *_ in mounts if where == place]
+
+
+@then("a file of its image can be read through the mount")
+def mount_serves(container: Transport, docker_run: DockerRun) -> None:
+    """A mount whose process died is still in the table, and serves nothing."""
+    merged = _merged(container, docker_run)
+    assert merged, "Docker names no directory at which the container's root is mounted"
+    listing = container.run(["ls", "-A", merged])
+    assert listing.ok, f"the mount serves nothing: {cause(said(listing))}"
+    assert listing.text.split(), f"{merged} is empty: the fuse-overlayfs process behind it ended"
