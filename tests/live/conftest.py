@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faults import states
-from faults.states import snapshot
 from lab.machine import Lab
 from targets.ssh.connection import Ssh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["lab", "machine", "node", "snapshot"]
+pytest.register_assert_rewrite("tests.live.sweep")  # its assertions word what is wrong
 
 
 @pytest.fixture(scope="session")

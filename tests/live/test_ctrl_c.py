@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults.interruption import connected
 from lab.node import READY
 from remediation.engine.journal import Journal
 from steps.rollback import CTID
 from targets.runtime.base import Pct
+from tests.live.interruption import connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable

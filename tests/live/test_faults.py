@@ -19,11 +19,11 @@ import pytest
 from faults import matrix, run, states
 from faults.catalogue import CTID, FAULTS, third
 from faults.fault import APPLIED, HEALTHY
-from faults.healthy import asked
 from faults.run import COMPLIANT, Result, gate
 from faults.scenarios import scenarios
 from faults.states import WITHOUT_BACKUPS
 from targets.errors import RemediationError
+from tests.live.healthy import asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,6 @@ import pytest
 
 from faults import states
 from faults.fault import PRELUDE
-from faults.interruption import connected
 from faults.rows.hostile import HIDES, LIES
 from faults.rows.witnesses import NODES_OWN
 from faults.scenarios import (
@@ -39,6 +38,7 @@ from faults.scenarios import (
 )
 from remediation.docker_in_lxc import PROFILE
 from steps.rollback import CTID
+from tests.live.interruption import connected
 
 if TYPE_CHECKING:
     from lab.machine import Lab

@@ -8,11 +8,11 @@ import pytest
 
 from facts import machine_state
 from faults import states
-from faults.interruption import Points, connected, one_action
 from remediation.actions import package
 from steps.rollback import CTID
 from targets.errors import FactError, Meddled
 from targets.runtime.base import Pct
+from tests.live.interruption import Points, connected, one_action
 
 if TYPE_CHECKING:
     from lab.machine import Lab

@@ -24,13 +24,13 @@ import pytest
 
 from facts import backups
 from faults.catalogue import CTID
-from faults.interruption import connected
 from faults.run import gate
+from faults.states import snapshot
 from lab.node import READY
 from steps import rollback
 from targets import target
 from targets.transport import at_most
-from tests.live.conftest import snapshot
+from tests.live.interruption import connected
 
 if TYPE_CHECKING:
     from lab.machine import Lab

@@ -13,8 +13,8 @@ import pytest
 from facts import machine_state
 from faults.catalogue import CTID
 from faults.run import gate
+from faults.states import snapshot
 from targets import target
-from tests.live.conftest import snapshot
 
 if TYPE_CHECKING:
     from lab.machine import Lab

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from facts import machine_state
 from faults import states
-from faults.interruption import Points, connected, one_action
 from steps.rollback import CTID
 from targets.runtime.base import Pct, wait_until_booted
+from tests.live.interruption import Points, connected, one_action
 
 if TYPE_CHECKING:
     from lab.machine import Lab

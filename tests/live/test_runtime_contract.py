@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from faults.catalogue import CTID
+from faults.states import snapshot
 from remediation.docker_in_lxc import FEATURES, PROFILE
 from targets import target
 from targets.errors import CommandFailed, FactError, TransportError
 from targets.runtime.base import Lxc, Pct, wait_until_booted
 from targets.transport import Inside, at_most
-from tests.live.conftest import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faults.interruption import connected
 from faults.run import gate
 from lab.node import READY
 from remediation.docker_in_lxc import REPOSITORY
+from tests.live.interruption import connected
 
 if TYPE_CHECKING:
     from lab.machine import Lab

@@ -11,9 +11,9 @@ import pytest
 
 from faults.catalogue import FAULTS, chosen, killers, third
 from faults.fault import APPLIED, HEALTHY, PRELUDE, READY, Fault
-from faults.healthy import VARIATIONS, in_turn
 from faults.scenarios import read_only, scenarios
 from targets.errors import UsageError
+from tests.live.healthy import VARIATIONS, in_turn
 
 ROOT = Path(__file__).parents[3]
 #: Every id of the failure catalogue; F63 is tests/live/test_interruption.py's.

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from faults import interruption
-from faults.interruption import ENDED, Point, Points, point
 from targets.errors import TransportError
 from targets.transport import Local
+from tests.live import interruption
+from tests.live.interruption import ENDED, Point, Points, point
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from targets.transport import CommandResult
 
@@ -251,3 +252,14 @@ def test_another_command_in_the_place_of_the_one_that_was_counted_is_not_its_poi
 def test_which_ways_there_are_at_which_share(share: float, ways: set[str]) -> None:
     there = Point("apply", 1, share)
     assert {kind for kind in interruption.KINDS if there.can_be(kind)} == ways
+
+
+@pytest.mark.parametrize(("told", "code"), [("", 0), ('["950"]\n', 1)])
+def test_a_run_that_is_to_be_cut_off_is_a_program_that_reads_what_to_do(
+    told: str, code: int
+) -> None:
+    root = Path(__file__).parents[3]
+    run = subprocess.run(
+        interruption.PROGRAM, cwd=root, input=told, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, "main() missing 4 required" in run.stderr) == (code, bool(told))

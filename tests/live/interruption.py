@@ -7,7 +7,7 @@ what it is to do it reads, as a JSON array of texts, from a line of its standard
 can be started ahead::
 
     echo '["950", "nesting-tunable", "apply", "record:1:0.5:0.1:sh -c", "killed"]' |
-        python -m faults.interruption
+        python -m tests.live.interruption
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from remediation.engine.plan import Plan
     from targets.transport import Hold, Transport
 
+#: How this is run as a program, in the project's folder.
+PROGRAM = (sys.executable, "-m", "tests.live.interruption")
 KINDS = ("killed", "interrupted", "cut", "power", "full", "readonly")
 #: What a run says when it comes to its point.
 DONE = "the damage is done"
@@ -275,7 +277,7 @@ def _damage(lab: Lab, ssh: Ssh, kind: str) -> None:
 
 def _drop(ssh: Ssh) -> None:
     """Take the connection away under its owner, who may connect anew."""
-    transport = ssh._clients[-1].get_transport()  # noqa: SLF001 - nobody else may do this
+    transport = ssh._clients[-1].get_transport()
     if transport is not None:
         transport.sock.close()
         transport.join(10)
