@@ -384,8 +384,8 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
 _REASONS = {
     "reads what this program wrote itself": (
         *(
-            "printing.json_line",
-            "printing.print_json",
+            "json_output.json_line",
+            "json_output.print_json",
             "printing._lines",
             "output.render",
             "output.run",
@@ -411,7 +411,7 @@ _REASONS = {
     ),
     "changes what it reads of; tests/unit/remediation/engine/test_hostile_guest.py has it": (
         *("storage_driver.start_again", "docker_package._clear", "package.apply", "package.mend"),
-        *("package._others", "__main__._left"),
+        *("package._others", "rollback._left"),
     ),
     "reads a file of the user's own machine: test_known_hosts.py, test_ssh.py": (
         *("known_hosts._entries", "connection._fingerprint", "connection._first_line"),
