@@ -18,14 +18,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from facts import startable
-from remediation.actions.container_options import (
-    ContainerOptions,
-    Directory,
-    FileEdit,
-    OptionsState,
-    Profile,
-)
+from remediation.actions.apparmor_profile import Profile
+from remediation.actions.container_options import ContainerOptions, OptionsState
 from remediation.actions.docker_package import Engine, is_in_the_kernel
+from remediation.actions.file_edit import Directory, FileEdit
 from remediation.actions.package import Package
 from remediation.actions.storage_driver import (
     DockerState,

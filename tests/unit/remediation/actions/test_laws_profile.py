@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remediation import docker_in_lxc
-from remediation.actions.container_options import Profile
+from remediation.actions.apparmor_profile import Profile
 from remediation.engine.action import Step
 from remediation.engine.plan import Plan
 from targets.errors import CommandFailed, FactError, Meddled, RemediationError, RollbackFailed

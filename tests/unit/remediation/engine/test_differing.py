@@ -8,7 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from remediation.actions.container_options import OptionsState, ProfileState
+from remediation.actions.apparmor_profile import ProfileState
+from remediation.actions.container_options import OptionsState
 from remediation.cli import printing
 from remediation.cli.group import Commands
 from remediation.engine.action import Drift
