@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facts import denials
-from remediation import docker_in_lxc
+from remediation import desired
 from targets.errors import FactError
 from targets.runtime import container_config
 from targets.transport import at_most
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 #: What the plan changes in the repository, and nothing else may be changed in.
 PLANS_FILES = frozenset(
     {
-        docker_in_lxc.SETUP_SCRIPT,
-        docker_in_lxc.INSTALL_SCRIPT,
-        docker_in_lxc.CONTAINERS,
-        f"etc/apparmor/{docker_in_lxc.PROFILE}",
+        desired.SETUP_SCRIPT,
+        desired.INSTALL_SCRIPT,
+        desired.CONTAINERS,
+        f"etc/apparmor/{desired.PROFILE}",
     }
 )
 #: How long an upstream may take to answer (seconds).

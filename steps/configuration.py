@@ -13,6 +13,7 @@ from pytest_bdd import parsers, then
 
 from facts import startable
 from gate import evidence
+from remediation.edits.container_config import letting_go, with_features
 from targets import guest_root
 from targets.errors import FactError
 from targets.runtime import container_config, proxmox
@@ -71,7 +72,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
         )
         granted = container_config.features(shown)
         # pct set replaces the option whole: what it holds beside these is kept.
-        value = container_config.with_features(shown, dict.fromkeys(wanted, "1"))
+        value = with_features(shown, dict.fromkeys(wanted, "1"))
         how = f"{shlex.join(['pct', 'set', str(ctid), '--features', value])}, then restart it"
         for line, text in written.unreadable:
             if text.lstrip().startswith("features"):
@@ -112,7 +113,7 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     if lost := container_config.lost_at_next_stop(written, _NEEDED):
         raise AssertionError(
             f"the next stop of container {ctid} takes away {', '.join(lost)}: "
-            f"{container_config.letting_go(written, ctid)}"
+            f"{letting_go(written, ctid)}"
         )
     evidence.say(f"{evidence.counted(len(written.options), 'option')}, none out of place")
 

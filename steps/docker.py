@@ -16,7 +16,7 @@ from pytest_bdd import given, parsers, then, when
 from facts import dockerd
 from gate import evidence
 from lab import hello  # needs none of the lab's libraries
-from remediation import docker_in_lxc
+from remediation.data_root import profile_elsewhere
 from steps.witness import foresee
 from targets.errors import FactError, RemediationError, TransportError
 
@@ -310,7 +310,7 @@ def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: 
 def _elsewhere(node: Transport, container: Transport) -> str:
     """Return what the profile lacks where Docker keeps its data at another place."""
     root = _docker(container, "info", "-f", "{{.DockerRootDir}}").text.strip()
-    lacks = docker_in_lxc.profile_elsewhere(node, root) if root else ""
+    lacks = profile_elsewhere(node, root) if root else ""
     return f"; {lacks}" if lacks else ""
 
 

@@ -14,7 +14,7 @@ from pytest_bdd import given, then
 from facts import backups as backup
 from facts import prerequisites
 from gate import evidence
-from remediation import docker_in_lxc
+from remediation import desired
 from steps.audit import seen
 from targets.errors import FactError
 from targets.runtime.base import Pct
@@ -165,7 +165,7 @@ def affected_are_known(runtime: Runtime, ctid: int) -> tuple[Affected, ...]:
     """By their configurations: the profile, or the features that Docker needs."""
     pct = isinstance(runtime, Pct)
     look = prerequisites.affected if pct else prerequisites.affected_plain
-    return look(runtime.node, docker_in_lxc.PROFILE, ctid)
+    return look(runtime.node, desired.PROFILE, ctid)
 
 
 @then("each other one under the profile is stopped, or may be restarted")

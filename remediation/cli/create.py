@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commandline.target_option import with_target
-from remediation import docker_in_lxc, provision
+from remediation import desired, provision
 from remediation.cli import printing
 from targets import target
 
@@ -24,7 +24,7 @@ def create(aim: Target) -> None:
     again. No other command here destroys it; pct destroy does.
     """
     with target.opened(aim, tell=printing.tell) as runtime:
-        argv = aim.creation(aim.ctid, features=docker_in_lxc.FEATURES)
+        argv = aim.creation(aim.ctid, features=desired.FEATURES)
         provision.create(runtime, aim.ctid, argv, printing.tell)
         provision.boot_created(runtime, aim.ctid)
     printing.out.print(

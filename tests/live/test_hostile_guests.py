@@ -37,7 +37,7 @@ from faults.scenarios import (
     UNPRIVILEGED,
     scenarios,
 )
-from remediation.docker_in_lxc import PROFILE
+from remediation.desired import PROFILE
 from steps.rollback import CTID
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from faults.catalogue import CTID
-from remediation.docker_in_lxc import FEATURES, PROFILE
+from remediation.desired import FEATURES, PROFILE
 from targets import target
 from targets.errors import CommandFailed, FactError, TransportError
 from targets.runtime.base import Lxc, Pct, wait_until_booted

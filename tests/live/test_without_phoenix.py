@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from faults.interruption import connected
 from faults.run import gate
 from lab.node import READY
-from remediation.docker_in_lxc import REPOSITORY
+from remediation.desired import REPOSITORY
 
 if TYPE_CHECKING:
     from lab.machine import Lab

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from facts import denials, prerequisites
-from remediation.docker_in_lxc import INSTALL_SCRIPT, PROFILE
+from remediation.desired import INSTALL_SCRIPT, PROFILE
 from steps import prerequisites as steps
 from targets.errors import CommandFailed, FactError
 from targets.target import Target

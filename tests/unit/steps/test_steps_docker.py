@@ -11,7 +11,7 @@ import pytest
 from facts import dockerd
 from gate import evidence
 from lab import hello
-from remediation import docker_in_lxc
+from remediation import desired
 from steps import docker as steps
 from targets.errors import CommandFailed, FactError, TransportError
 from targets.target import Target
@@ -167,7 +167,7 @@ def root(
     data: str = "/var/lib/docker",
 ) -> None:
     node = Machine(
-        {"/proc/7/mounts": table, docker_in_lxc.PROFILE_LOCAL: None},
+        {"/proc/7/mounts": table, desired.PROFILE_LOCAL: None},
         {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7"},
     )
     inside = Machine({}, {INSPECT: merged, "docker info -f '{{.DockerRootDir}}'": f"{data}\n"})

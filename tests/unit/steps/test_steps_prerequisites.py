@@ -10,7 +10,7 @@ import pytest
 from facts import backups as backup
 from facts.prerequisites import Access, Affected, Checkout, Room
 from gate import evidence
-from remediation import docker_in_lxc
+from remediation import desired
 from steps import prerequisites as steps
 from targets.errors import FactError
 from targets.target import Target
@@ -119,12 +119,12 @@ def test_each_judges_its_own(step: Any, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_checkout() -> None:
-    good = Checkout("/r", "0" * 40, "main", "origin/main", (docker_in_lxc.INSTALL_SCRIPT,))
+    good = Checkout("/r", "0" * 40, "main", "origin/main", (desired.INSTALL_SCRIPT,))
     steps.is_clean(good)
     steps.is_clean(None)
     with pytest.raises(AssertionError, match="is a directory, but no git checkout"):
         steps.is_clean(Checkout("/r"))
-    for changed in (("x",), (docker_in_lxc.INSTALL_SCRIPT, "x")):
+    for changed in (("x",), (desired.INSTALL_SCRIPT, "x")):
         with pytest.raises(AssertionError, match=r"has 1 change\(s\) that are not the plan's: x;"):
             steps.is_clean(Checkout("/r", "0" * 40, changed=changed))
 

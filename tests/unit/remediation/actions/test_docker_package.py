@@ -13,7 +13,7 @@ from remediation.actions import docker_package, package, storage_driver
 from remediation.actions.docker_package import Engine, EngineState, is_in_the_kernel
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import StorageDriver
-from remediation.docker_in_lxc import daemon_json
+from remediation.edits.daemon_json import daemon_json
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Base, CommandResult, Local
 
