@@ -15,7 +15,7 @@ from remediation import desired
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import Profile
 from remediation.actions.container_options import ContainerOptions
-from remediation.actions.docker_package import Engine, is_in_the_kernel
+from remediation.actions.docker_package import DockerPackage, is_in_the_kernel
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.actions.package import Package
 from remediation.actions.storage_driver import (
@@ -206,7 +206,7 @@ def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[St
     """Step 3 in a container that exists: the packages, and Docker's settings."""
     container = runtime.inside(ctid)
     storage = replace(_storage(), elsewhere=partial(profile_elsewhere, runtime.node))
-    engine = Engine(
+    docker = DockerPackage(
         *_named("docker-engine"),
         (desired.DRIVER,),
         lambda on: data_root(on.read(desired.DAEMON_JSON)),
@@ -231,7 +231,7 @@ def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[St
         Step(storage, container, then_back=(back,), place=Place.CONTAINER),
         # Docker itself comes last: its package starts it, and on its first start it would take
         # another driver, whose layers it then does not leave. It finds its settings instead.
-        Step(engine, container, then_back=(gone,), place=Place.CONTAINER),
+        Step(docker, container, then_back=(gone,), place=Place.CONTAINER),
     ]
 
 

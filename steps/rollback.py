@@ -15,7 +15,7 @@ from facts import machine_state
 from gate import evidence
 from lab import hello
 from remediation import desired, docker_in_lxc
-from remediation.actions.docker_package import Engine
+from remediation.actions.docker_package import DockerPackage
 from remediation.actions.storage_driver import docker_daemon, docker_holds
 from remediation.engine import rehearsal
 from remediation.provision import reserved, thrown_away
@@ -63,7 +63,7 @@ def default_container(
     with thrown_away(runtime, target, tell, features=("nesting",)) as ctid:
         inside = runtime.inside(ctid)
         if not docker_daemon(inside):  # a template without it: as most users install it
-            Engine("docker-engine", "Docker", "").apply(inside)
+            DockerPackage("docker-engine", "Docker", "").apply(inside)
         inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
         _keep_one_running(inside)
         recorded = machine_state.undone(machine_state.both(runtime, ctid))

@@ -19,7 +19,7 @@ from targets.errors import CommandFailed, FactError
 from targets.files import FileState
 from targets.target import Target
 from tests.doubles.canned import Answer, Host, Machine, Runtime
-from tests.doubles.dockerd import Engine, no_dockerd
+from tests.doubles.dockerd import Dockerd, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ LINE = desired.TUNABLE.decode().strip()
 
 @pytest.fixture(autouse=True)
 def _dockerd_reads_daemon_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    Engine().runs(monkeypatch)
+    Dockerd().runs(monkeypatch)
 
 
 def node(path: str, text: str | None, bash: Answer = "", whole: Answer = "") -> Machine:
@@ -247,14 +247,14 @@ def test_daemon_json_that_dockerd_would_not_start_on_is_not_compliant(
 def test_daemon_json_of_a_dockerd_that_another_program_starts_is_not_validated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Engine(argv=("/opt/start", "-x")).runs(monkeypatch)
+    Dockerd(argv=("/opt/start", "-x")).runs(monkeypatch)
     driver_named(GOOD, validated=(1, "", "no"))
 
 
 def test_daemon_json_that_dockerd_does_not_read_is_not_compliant_and_tells_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Engine(settings="/etc/other.json").runs(monkeypatch)
+    Dockerd(settings="/etc/other.json").runs(monkeypatch)
     said = "reads its settings from '/etc/other.json'"
     with pytest.raises(AssertionError, match=said):
         driver_named(GOOD)
