@@ -1,4 +1,4 @@
-"""Backups of a container and of its node's ``/etc``: found, judged, made.
+"""Backups of a container and of its node's ``/etc``: found and judged.
 
 An archive counts if it is recent, can be read to its end, holds what it is for, and (vzdump's)
 has a log that says it was finished. Source: vzdump(1), pvesm(1), tar(1), and transcripts.
@@ -12,23 +12,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from targets.errors import FactError, VerifyFailed
+from targets.errors import FactError
 from targets.runtime import container_config
 from targets.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from targets.runtime.base import Runtime
     from targets.transport import Transport
 
 #: Where Proxmox's storage ``local`` keeps its backups, and we do where there is no Proxmox.
 DUMP = "/var/lib/vz/dump"
 #: How long an archive may take to be written or read to its end (seconds).
-_PATIENCE = 6 * 3600.0
+PATIENCE = 6 * 3600.0
 #: An archive is named by the node's local time, which once a year goes back by this (seconds).
 _CLOCK_GOES_BACK = 3600.0
-_HOUR = 3600.0
+HOUR = 3600.0
 
 #: One line a storage: name, type, status, directory. vzdump's name decides the directory; no
 #: such file need exist. A backup server's storage has none: what it lists follows, each line after
@@ -79,7 +78,7 @@ _VOLUME = re.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+)
 _NO_SIZE = 1
 _STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$", re.ASCII)
 #: What vzdump may print and log while it works, and tar complain of (bytes).
-_LONGEST = 64 << 20
+LONGEST = 64 << 20
 #: Lists the members asked for, and so reads to the end. Of an uncompressed archive tar takes any
 #: end for the end: there the last two blocks must be zero, as every tar writes them.
 _LIST = """
@@ -97,43 +96,6 @@ _CONFIGURATION = """
 LC_ALL=C nice -n 19 tar --extract --to-stdout --occurrence=1 --force-local --file="$1" -- \\
     ./etc/vzdump/pct.conf 2>/dev/null | head -c 100000
 """
-#: Files that change while tar reads them are its exit code 1: said in the log, and no error.
-_TAR = """
-umask 077
-pack() {
-    file=$1; shift
-    trap 'rm -rf -- "$file.new" ${scratch:+"$scratch"}' EXIT
-    code=0
-    LC_ALL=C tar --create --file="$file.new" --force-local --use-compress-program='zstd -1 -T0' \
-        --numeric-owner --acls --xattrs --xattrs-include='*' "$@" || code=$?
-    [ "$code" -le 1 ] || return "$code"
-    [ "$code" -eq 0 ] || echo "WARN: files changed while they were read" >&2
-    sync "$file.new"
-    mv -T -- "$file.new" "$file"
-}
-set -e
-mkdir -p -- "$1"
-now=$(date +%Y_%m_%d-%H_%M_%S)
-"""
-_MAKE_ETC = _TAR + 'host=$(uname -n); pack "$1/etc-${host%%.*}-$now.tar.zst" -C "$2" etc'
-#: As vzdump lays it out: the configuration first, then the root file system from its root.
-_MAKE_CONTAINER = (
-    _TAR
-    + """
-[ -d "$3" ] || { echo "$3 is no directory" >&2; exit 2; }
-name=$1/vzdump-lxc-$2-$now scratch=$(mktemp -d)
-exec >"$name.log" 2>&1
-say() { echo "$(date '+%F %T') $*"; }
-say "INFO: Starting Backup of VM $2 (lxc)"
-mkdir -p "$scratch/etc/vzdump"
-cat -- "$4" >"$scratch/etc/vzdump/pct.conf"
-pack "$name.tar.zst" --one-file-system -C "$scratch" ./etc/vzdump/pct.conf -C "$3" . || {
-    say "ERROR: Backup of VM $2 failed - tar ended with $?"
-    exit 2
-}
-say "INFO: Finished Backup of VM $2"
-"""
-)
 
 
 @dataclass(frozen=True)
@@ -152,7 +114,7 @@ class Backup:
 
     def __str__(self) -> str:
         """Its path, age and size, for a reader."""
-        return f"{self.path} ({self.age / _HOUR:.1f} h old, {self.size / (1 << 20):.1f} MiB)"
+        return f"{self.path} ({self.age / HOUR:.1f} h old, {self.size / (1 << 20):.1f} MiB)"
 
 
 @dataclass(frozen=True)
@@ -303,7 +265,7 @@ def _defects(node: Transport, backup: Backup, hours: float, of: str = "") -> Ite
 
 def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
     """Yield that an archive is of another container: a name of a file can be given to any."""
-    told = node.run(["sh", "-c", _CONFIGURATION, "configuration", backup.path], timeout=_PATIENCE)
+    told = node.run(["sh", "-c", _CONFIGURATION, "configuration", backup.path], timeout=PATIENCE)
     kept, ours = _identity(told.text), _identity(of)
     if kept and ours and not kept & ours:
         yield f"is of another container: {', '.join(sorted(kept))}"
@@ -328,17 +290,17 @@ def _identity(text: str) -> frozenset[str]:
 
 
 def _listed_defects(backup: Backup, hours: float) -> Iterator[str]:
-    if backup.age > hours * _HOUR:
-        yield f"is {backup.age / _HOUR:.1f} h old, and {hours:g} h are allowed"
+    if backup.age > hours * HOUR:
+        yield f"is {backup.age / HOUR:.1f} h old, and {hours:g} h are allowed"
     if backup.age < -_CLOCK_GOES_BACK:
-        yield f"is dated {-backup.age / _HOUR:.1f} h in the future: a clock is wrong"
+        yield f"is dated {-backup.age / HOUR:.1f} h in the future: a clock is wrong"
     if backup.size <= _NO_SIZE:
         yield "is empty"
 
 
 def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
     path = re.sub(r"\.tar(\.\w+)?$", ".log", backup.path)
-    with at_most(_LONGEST):
+    with at_most(LONGEST):
         content = node.read(path)
     if content is None:
         yield f"has no log beside it ({path}): nothing says that it was finished"
@@ -351,8 +313,8 @@ def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
 
 def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     argv = ["sh", "-c", _LIST, "list", backup.path, *backup.holds]
-    with at_most(_LONGEST):
-        listed = node.run(argv, timeout=_PATIENCE)
+    with at_most(LONGEST):
+        listed = node.run(argv, timeout=PATIENCE)
     said = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
     if any(re.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said):
         raise FactError(f"on {node.machine}: {backup.path} cannot be opened: {said[0]}")
@@ -360,47 +322,3 @@ def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
         yield f"can be read to its end, but does not hold {', '.join(missing)}"
     elif not listed.ok:
         yield f"cannot be read to its end: {said[0] if said else listed.exit_code}"
-
-
-def make_backup(runtime: Runtime, ctid: int, directory: str = DUMP) -> Backups:
-    """Back up the node's ``/etc`` and the container, and judge both as :func:`sound` does.
-
-    With vzdump by vzdump. Without it by tar: the container's configuration and its root file
-    system, ids as the node sees them, other file systems left out; files of a running container
-    may change meanwhile, which the log says.
-
-    Args:
-        runtime: manages the container.
-        ctid: the container; it may run.
-        directory: where the archives are put, made if it is absent.
-
-    Returns:
-        What is in the directory now.
-
-    Raises:
-        CommandFailed: an archive could not be made.
-        VerifyFailed: it was made, and does not count.
-    """
-    node = runtime.node
-    node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=_PATIENCE).require()
-    with at_most(_LONGEST):
-        archived = node.run(_container_argv(runtime, ctid, directory), timeout=_PATIENCE)
-    archived.require(f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log")
-    made = find(node, ctid, directory)
-    for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
-        backup, defects = sound(node, found[:1], hours=_PATIENCE / _HOUR)
-        if backup is None:
-            raise VerifyFailed(
-                f"the backup of {what} that was just made in {directory} on {node.machine} does "
-                f"not count: {defects[0] if defects else 'it is not there'}"
-            )
-    return made
-
-
-def _container_argv(runtime: Runtime, ctid: int, directory: str) -> list[str]:
-    if runtime.node.run(["sh", "-c", "command -v vzdump"]).ok:
-        how = ["--mode", "snapshot", "--compress", "zstd"]
-        return ["vzdump", str(ctid), "--dumpdir", directory, *how]
-    rootfs = runtime.effective(ctid).current().get("lxc.rootfs.path", "").removeprefix("dir:")
-    written = runtime.config_path(ctid)
-    return ["sh", "-c", _MAKE_CONTAINER, "make", directory, str(ctid), rootfs, written]

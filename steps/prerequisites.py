@@ -15,6 +15,7 @@ from facts import backups as backup
 from facts import prerequisites
 from gate import evidence
 from remediation import desired
+from remediation.backup import make_backup
 from steps.audit import seen
 from targets.errors import FactError
 from targets.runtime.base import Pct
@@ -34,7 +35,7 @@ def made_by_this_run(
     """The lab of this run was made minutes ago: it is backed up here. Nothing else is."""
     if target.place != "lab" or request.config.getoption("--target"):
         return False
-    backup.make_backup(runtime, ctid, target.backups or backup.DUMP)
+    make_backup(runtime, ctid, target.backups or backup.DUMP)
     return True
 
 

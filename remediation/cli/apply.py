@@ -9,6 +9,7 @@ import click
 
 from commandline.target_option import with_target
 from facts import audit_window, backups
+from remediation import backup
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
 from targets.errors import NotClean, RemediationError
@@ -67,7 +68,7 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
         if (interrupted := journal.interrupted()) is not None:
             raise NotClean(f"nothing was backed up: {printing.cut_off(journal, interrupted)}")
         printing.tell(f"backing up container {aim.ctid} and /etc")
-        made = backups.make_backup(runtime, aim.ctid, aim.backups or backups.DUMP)
+        made = backup.make_backup(runtime, aim.ctid, aim.backups or backups.DUMP)
     for archive in (*made.container[:1], *made.etc[:1]):
         printing.tell(str(archive))
 

@@ -35,7 +35,7 @@ def test_only_the_lab_of_this_run_is_backed_up(
     where: Target, named: list[str], made: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places: list[str] = []
-    monkeypatch.setattr(backup, "make_backup", lambda runtime, ctid, place: places.append(place))
+    monkeypatch.setattr(steps, "make_backup", lambda runtime, ctid, place: places.append(place))
     request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.__getitem__))
     ask: Any = steps.made_by_this_run
     assert ask.__wrapped__(NOBODY, where, 950, request) is bool(made)

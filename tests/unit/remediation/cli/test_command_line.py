@@ -17,8 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from facts import audit_window
-from facts import backups as backup
-from remediation import docker_in_lxc
+from remediation import backup, docker_in_lxc
 from remediation.cli.apply import _watched
 from remediation.cli.group import main
 from remediation.engine.action import Place
