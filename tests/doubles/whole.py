@@ -24,7 +24,7 @@ from targets import files
 from targets.errors import RemediationError
 from targets.runtime.base import Pct
 from targets.transport import Local
-from tests.doubles.machines import Container, Kernel, Machine
+from tests.doubles.machines import Container, Kernel, Stateful
 from tests.unit.remediation.actions.test_docker_package import Guest
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _CONFIGURATION = b"arch: amd64\nfeatures: nesting=1\nhostname: docker\nunprivile
 _TIME = 1_795_717_106_123_456_789
 
 
-class _Rooted(Machine):
+class _Rooted(Stateful):
     """Has its files below a folder, wherever they are, and root for their owner."""
 
     def __init__(self, root: Path) -> None:
