@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
-from facts import startable
 from gate import evidence
 from remediation.edits.container_config import letting_go, with_features
 from targets import guest_root
@@ -97,7 +96,7 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     for line, text in written.unreadable:
         why = proxmox.unreadable(text) if pct else "no option: LXC starts no container on it"
         raise AssertionError(f"{written.path}, line {line}: '{text}' is {why}")
-    for option, why in startable.refused(written) if pct else ():
+    for option, why in container_config.refused(written) if pct else ():
         raise AssertionError(
             f"{written.path}, line {option.line}: {why}; Proxmox keeps the line, and the next "
             "start fails on it"

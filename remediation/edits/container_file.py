@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facts import startable
 from remediation import desired
 from remediation.edits.container_config import letting_go, with_lxc_options, with_options
 from targets.errors import FactError
@@ -23,7 +22,7 @@ def container_options(text: bytes | None) -> bytes:
             be as before.
     """
     written = _whole(text)
-    for option, why in startable.refused(container_config.parse("", written)):
+    for option, why in container_config.refused(container_config.parse("", written)):
         raise FactError(
             f"line {option.line} of the container's configuration, '{option.key}: {option.value}': "
             f"{why}, and no container starts on it; mend it, it is left as it is"

@@ -272,6 +272,16 @@ def cut_entries(written: ContainerConfig) -> tuple[Option, ...]:
     return tuple(o for o in written.all("lxc.mount.entry") if missing_fields(o.value))
 
 
+def refused(written: ContainerConfig) -> Iterator[tuple[Option, str]]:
+    """Yield each option in effect that Proxmox keeps and no container starts on, and why."""
+    for option in written.all("features")[-1:]:
+        if said := proxmox.features_error(option.value):
+            yield option, said
+    for option in written.options:
+        if not option.section and (name := proxmox.today(option.key)):
+            yield option, f"{option.key} is a name of before LXC 3, it is called {name} now"
+
+
 def refuses_keyrings(seccomp: str) -> bool:
     r"""Say whether a list of system calls refuses keyctl, as Proxmox's does without ``keyctl=1``.
 
