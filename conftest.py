@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gate import evidence, report, terminal
-from remediation import docker_in_lxc
+from remediation import applied, desired, docker_in_lxc
 from remediation.provision import Provisioned, provision
 from steps import witness
 from targets import target as targets
@@ -161,12 +161,12 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
         "no ctid is reserved for a container of its own, so the rollback is not asked",
     ),
     "untouched": (
-        lambda runtime, _: docker_in_lxc.is_on(runtime.node),
+        lambda runtime, _: applied.is_on(runtime.node),
         "a plan is applied on the node, so its own part is not taken back by itself",
     ),
     "phoenix": (
         lambda runtime, target: (
-            target.repository == docker_in_lxc.REPOSITORY  # one that was written must be there
+            target.repository == desired.REPOSITORY  # one that was written must be there
             and not runtime.node.run(["test", "-d", target.repository]).ok
         ),
         "no phoenix is there, so what the plan changes in it is not asked",

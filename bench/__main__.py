@@ -19,7 +19,9 @@ from rich.table import Table
 
 from lab.machine import Lab
 from lab.node import READY
-from remediation import docker_in_lxc
+from remediation import desired, docker_in_lxc
+from remediation.edits.phoenix_description import described
+from remediation.edits.phoenix_scripts import install_script, setup_script
 from remediation.look import looking
 from targets import target
 from targets.errors import RemediationError
@@ -163,18 +165,12 @@ def _stage_bare(lab: Lab) -> None:
     lab.restore(READY)
     node = Ssh(lab.address, name="the lab's node")
     node.run(["mkdir", "-p", "/root/plan"]).require()
-    repository = docker_in_lxc.REPOSITORY
+    repository = desired.REPOSITORY
     edits = {
-        "setup.sh": docker_in_lxc.setup_script(
-            node.read(f"{repository}/{docker_in_lxc.SETUP_SCRIPT}")
-        ),
-        "install.sh": docker_in_lxc.install_script(
-            node.read(f"{repository}/{docker_in_lxc.INSTALL_SCRIPT}")
-        ),
-        "containers.json": docker_in_lxc.described(
-            node.read(f"{repository}/{docker_in_lxc.CONTAINERS}"), 950
-        ),
-        "profile": docker_in_lxc.profile(None),
+        "setup.sh": setup_script(node.read(f"{repository}/{desired.SETUP_SCRIPT}")),
+        "install.sh": install_script(node.read(f"{repository}/{desired.INSTALL_SCRIPT}")),
+        "containers.json": described(node.read(f"{repository}/{desired.CONTAINERS}"), 950),
+        "profile": desired.profile(None),
     }
     for name, content in edits.items():
         node.write(f"/root/plan/{name}", content)

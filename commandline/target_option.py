@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -15,6 +15,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _P = ParamSpec("_P")
+_Command = TypeVar("_Command", bound="Callable[..., None]")
+
+
+def target_options(more: str) -> Callable[[_Command], _Command]:
+    """Return what gives a command both options, as its arguments ``where`` and ``file``.
+
+    Args:
+        more: how the help of ``--target`` goes on.
+    """
+    options = (
+        click.option(
+            "--target",
+            "where",
+            metavar="T",
+            help=f"{target.EXPECTED}, or a name in the target file{more}",
+        ),
+        click.option(
+            "--target-file",
+            "file",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            metavar="TOML",
+            help="File of targets, by name.",
+        ),
+    )
+    return lambda command: functools.reduce(lambda made, add: add(made), options[::-1], command)
 
 
 def with_target(
@@ -29,19 +54,8 @@ def with_target(
         The function with both options; a target that is not one ends the program with 2.
     """
 
-    @click.option(
-        "--target",
-        "where",
-        metavar="T",
-        help=f"{target.EXPECTED}, or a name in the target file.  [default: {target.DEFAULT}, "
-        "a test VM on this machine, built and started if needed]",
-    )
-    @click.option(
-        "--target-file",
-        "file",
-        type=click.Path(path_type=Path, dir_okay=False, exists=True),
-        metavar="TOML",
-        help="File of targets, by name.",
+    @target_options(
+        f".  [default: {target.DEFAULT}, a test VM on this machine, built and started if needed]"
     )
     @functools.wraps(command)
     def found(*args: _P.args, **kwargs: _P.kwargs) -> None:

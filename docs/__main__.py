@@ -29,7 +29,7 @@ from gate.requirements import CATALOGUE
 from lab import errors as lab_errors
 from lab.__main__ import main as lab
 from remediation import docker_in_lxc
-from remediation.__main__ import main as remediation
+from remediation.cli.group import main as remediation
 from targets import errors
 from targets.runtime.base import Pct
 from targets.target import Target

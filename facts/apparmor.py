@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _POLICY = "/sys/kernel/security/apparmor/policy/profiles"
 #: The shipped profiles include abstractions; a compile takes seconds under emulation.
-_PARSER_TIMEOUT = 180.0
+PARSER_TIMEOUT = 180.0
 #: A compiled policy (bytes).
 _LONGEST = 16 << 20
 
@@ -91,41 +91,8 @@ def loaded_binary(on: Transport, profile: str) -> bytes:
 def compiled_policy(on: Transport, path: str) -> str:
     """Return the SHA-256 of what a file compiles to; raises CommandFailed on a syntax error."""
     with at_most(_LONGEST):
-        result = on.run(["apparmor_parser", "-S", "-K", path], timeout=_PARSER_TIMEOUT)
+        result = on.run(["apparmor_parser", "-S", "-K", path], timeout=PARSER_TIMEOUT)
     return hashlib.sha256(result.require().stdout).hexdigest()
-
-
-def load(on: Transport, path: str) -> None:
-    """Load a file's profiles, in place: what runs under them stays confined."""
-    # -T -W: never from the cache, but into it. A file put back has its old time, and the cached
-    # policy of the newer one would pass for fresh at the next boot.
-    on.run(["apparmor_parser", "-r", "-T", "-W", path], timeout=_PARSER_TIMEOUT).require()
-
-
-def load_binary(on: Transport, policy: bytes) -> None:
-    """Load what :func:`loaded_binary` returned, in place."""
-    script = 'f=$(mktemp) && trap \'rm -f "$f"\' EXIT && cat >"$f" && apparmor_parser -r -K -B "$f"'
-    on.run(["sh", "-c", script], stdin=policy, timeout=_PARSER_TIMEOUT).require()
-
-
-def renew_cache(on: Transport, path: str) -> None:
-    """Make the parser's cache that of the file as it is, without loading anything.
-
-    The parser goes by the file's time: put back with its old one, a file would be taken for
-    what the newer one was compiled to, at the next boot or reload. Of a file that is not there,
-    or does not compile (nor did it before), nothing is left in the cache.
-    """
-    script = (
-        'test -f "$1" && apparmor_parser -Q -T -W "$1" || test ! -d /var/cache/apparmor || '
-        'find /var/cache/apparmor -name "$(basename "$1")" -type f -delete'
-    )
-    on.run(["sh", "-c", script, "renew", path], timeout=_PARSER_TIMEOUT).require()
-
-
-def unload(on: Transport, profile: str) -> None:
-    """Remove a profile from the kernel; the caller knows that nothing runs under it."""
-    text = f"profile {profile} {{ }}\n".encode()
-    on.run(["apparmor_parser", "-R", "-K"], stdin=text, timeout=_PARSER_TIMEOUT).require()
 
 
 def processes_under(on: Transport, profile: str) -> list[int]:

@@ -10,7 +10,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from remediation import docker_in_lxc
+from remediation import desired
 from targets import guest_root
 from targets.errors import FactError
 
@@ -295,7 +295,7 @@ def widening(deployed: str, local: str, profile: str) -> tuple[str, ...]:
         local: that of the site's additions.
         profile: the profile's name.
     """
-    shipped = _rules(docker_in_lxc.content(docker_in_lxc.PROFILE))
+    shipped = _rules(desired.content(desired.PROFILE))
     path, here = f"/etc/apparmor.d/{profile}", _rules(deployed)
     added = [rule[:_LONGEST_RULE] for rule in here if rule not in shipped]
     found = [f"{path}: {rule}" for rule in added if _WIDENING.match(rule)]

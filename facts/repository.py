@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from remediation import docker_in_lxc
+from remediation import desired
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 #: What the plan changes in the repository, and nothing else may be changed in.
 PLANS_FILES = frozenset(
     {
-        docker_in_lxc.SETUP_SCRIPT,
-        docker_in_lxc.INSTALL_SCRIPT,
-        docker_in_lxc.CONTAINERS,
-        f"etc/apparmor/{docker_in_lxc.PROFILE}",
+        desired.SETUP_SCRIPT,
+        desired.INSTALL_SCRIPT,
+        desired.CONTAINERS,
+        f"etc/apparmor/{desired.PROFILE}",
     }
 )
 #: How long an upstream may take to answer (seconds).

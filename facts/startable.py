@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from facts import apparmor
 from targets.errors import CommandFailed, RemediationError
-from targets.runtime import container_config, proxmox
+from targets.runtime import container_config
 from targets.runtime.base import Pct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from targets.runtime.base import Runtime
-    from targets.runtime.container_config import ContainerConfig, Option
+    from targets.runtime.container_config import ContainerConfig
 
 #: The profile of lxc-start, as LXC's packages load it, and how those are called that it may enter.
 #: Source: LXC, config/apparmor/abstractions/start-container (change_profile -> lxc-*).
@@ -78,18 +78,8 @@ def _options(written: ContainerConfig, *, pct: bool) -> Iterator[str]:
             f"{', '.join(container_config.missing_fields(entry.value))} "
             f"({written.path}, line {entry.line})"
         )
-    for option, why in refused(written) if pct else ():
+    for option, why in container_config.refused(written) if pct else ():
         yield f"{why} ({written.path}, line {option.line})"
-
-
-def refused(written: ContainerConfig) -> Iterator[tuple[Option, str]]:
-    """Yield each option in effect that Proxmox keeps and no container starts on, and why."""
-    for option in written.all("features")[-1:]:
-        if said := proxmox.features_error(option.value):
-            yield option, said
-    for option in written.options:
-        if not option.section and (name := proxmox.today(option.key)):
-            yield option, f"{option.key} is a name of before LXC 3, it is called {name} now"
 
 
 def _profile(written: ContainerConfig, loaded: dict[str, str]) -> Iterator[str]:

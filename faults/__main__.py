@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from commandline import output
+from commandline import exit_codes, output
+from commandline.json_output import print_json
 from commandline.output import Console
+from commandline.target_option import target_options
 from faults import matrix, real, run, states
 from faults.catalogue import chosen, third
 from faults.run import Result
 from lab import progress
 from lab.machine import Lab
-from remediation.cli.printing import print_json
 from targets import target as targets
 from targets.errors import RemediationError, UsageError
 
@@ -30,39 +31,21 @@ _REPORTS = Path(__file__).parents[1] / "reports"
 _err = Console(stderr=True, highlight=False)
 
 
-class _Command(click.Command):
-    """Ends with the error's own exit code, in one line."""
+class _Command(exit_codes.Command):
+    """Says an error in one line, and click's own way how it is used rightly."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """See click."""
-        try:
-            return super().invoke(ctx)
-        except UsageError as error:
-            raise click.UsageError(str(error)) from error
-        except RemediationError as error:
-            _err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
-            sys.exit(error.exit_code)
-        except KeyboardInterrupt:  # click would end with 1, which is a verdict
-            _err.print(Text("error: interrupted", style="red"))
-            sys.exit(130)
+    def say(self, what: RemediationError | str) -> None:
+        """See :class:`commandline.exit_codes.Command`."""
+        if isinstance(what, UsageError):
+            raise click.UsageError(str(what)) from what
+        _err.print(Text(f"error: {what}", style="red"), soft_wrap=True)
 
 
-@click.command(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_Command, context_settings=exit_codes.SETTINGS)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option(
-    "--target",
-    "where",
-    metavar="T",
-    help=f"{targets.EXPECTED}, or a name in the target file. On all but the lab, only faults "
-    f"that can be undone are run, in a container that is created for them.  [default: "
-    f"{targets.DEFAULT}]",
-)
-@click.option(
-    "--target-file",
-    "file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    metavar="TOML",
-    help="File of targets, by name.",
+@target_options(
+    ". On all but the lab, only faults that can be undone are run, in a container that is created "
+    f"for them.  [default: {targets.DEFAULT}]"
 )
 @click.option("--allow-mutation", is_flag=True, help="Required on all targets but the lab.")
 @click.option("--third", "part", is_flag=True, help="One fault for each scenario, as in CI.")

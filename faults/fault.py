@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faults.scenarios import scenarios
-from remediation.docker_in_lxc import DAEMON_JSON, PROFILE, PROFILE_PATH, REPOSITORY, TUNABLE_PATH
+from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, REPOSITORY, TUNABLE_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

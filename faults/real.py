@@ -21,7 +21,7 @@ from facts import machine_state
 from faults import run
 from faults.fault import PRELUDE
 from faults.run import COMPLIANT, Problem, Result
-from remediation import docker_in_lxc
+from remediation import desired, docker_in_lxc
 from remediation.provision import thrown_away
 from targets import target as targets
 from targets.errors import RemediationError, UsageError
@@ -151,7 +151,7 @@ def _container(runtime: Runtime, asked: Target, tell: Callable[[str], None]) -> 
     """Make a container with the plan applied; yield it as a target, and throw it away."""
     if not isinstance(runtime, Pct):
         raise UsageError(f"{runtime.node.machine} has plain LXC: the faults are made with pct")
-    with thrown_away(runtime, asked, tell, features=docker_in_lxc.FEATURES) as ctid:
+    with thrown_away(runtime, asked, tell, features=desired.FEATURES) as ctid:
         docker_in_lxc.plan(runtime, ctid, repository=asked.repository, tell=tell).apply()
         yield msgspec.structs.replace(asked, ctid=ctid, reserved=())
 

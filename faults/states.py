@@ -33,7 +33,6 @@ _WRITERS = (
     "remediation",
     "targets/runtime",
     *("targets/archive.py", "targets/files.py", "targets/transport.py"),
-    "facts/apparmor.py",  # loads the profile
 )
 _LOOKERS = ("remediation/__main__.py", "remediation/cli", "remediation/look.py")
 #: A whole provisioning under emulation (seconds).

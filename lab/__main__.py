@@ -6,41 +6,35 @@ import functools
 import os
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
+from commandline import exit_codes
 from commandline.output import run
 from lab import progress, recipe
 from lab.errors import require_programs
 from lab.machine import MACHINES, Lab, chosen, require_releases
 from lab.node import READY
-from targets.errors import RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from lab.image import Images
     from lab.recipe import Machine
+    from targets.errors import RemediationError
     from targets.ssh.connection import SshAddress
 
 
-class _Commands(click.Group):
-    """Ends with an error's own exit code and its text, never with a traceback."""
+class _Commands(exit_codes.Group):
+    interrupted = "interrupted; what there is, python -m lab status says"
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except RemediationError as error:
-            click.echo(f"lab: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("lab: interrupted; what there is, python -m lab status says", err=True)
-            ctx.exit(130)
+    def say(self, what: RemediationError | str) -> None:
+        click.echo(f"lab: {what}", err=True)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings=exit_codes.SETTINGS)
 @click.option(
     "--mirror",
     envvar="LAB_MIRROR",

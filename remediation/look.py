@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from facts import apparmor
-from remediation.actions.container_options import Profile
+from remediation.actions.apparmor_profile import Profile
 from remediation.actions.storage_driver import DRIVER_IN_USE, StorageDriver, without_docker
 from remediation.engine.action import Place
 from remediation.engine.journal import Journal

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from remediation import docker_in_lxc
+from remediation import desired, docker_in_lxc
 from remediation.engine.action import Place
 from remediation.engine.journal import Journal
 from remediation.engine.rollback import ACCEPT
@@ -79,7 +79,7 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
     started, how = time.monotonic(), "the plan"
     try:
         if runtime.state(target.ctid) is None:
-            argv = target.creation(target.ctid, features=docker_in_lxc.FEATURES)
+            argv = target.creation(target.ctid, features=desired.FEATURES)
             how = f"{' '.join(argv[:2])} and the plan"
             create(runtime, target.ctid, argv, tell)
             boot_created(runtime, target.ctid)

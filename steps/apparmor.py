@@ -15,7 +15,7 @@ from pytest_bdd import parsers, then
 
 from facts import apparmor, confinement
 from gate import evidence
-from remediation import docker_in_lxc
+from remediation import desired
 from targets.errors import CommandFailed, FactError
 
 if TYPE_CHECKING:
@@ -41,17 +41,17 @@ _ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]
 @then(parsers.parse('the tunable on the node is "{line}"'))
 def tunable_is(node_host: Host, line: str) -> None:
     """The file that the plan writes; read by nothing, which the report says."""
-    file = node_host.file(docker_in_lxc.TUNABLE_PATH)
-    assert file.exists, f"{docker_in_lxc.TUNABLE_PATH} is absent"
+    file = node_host.file(desired.TUNABLE_PATH)
+    assert file.exists, f"{desired.TUNABLE_PATH} is absent"
     content = file.content_string.strip()
-    assert content == line, f"{docker_in_lxc.TUNABLE_PATH} says '{content}', not '{line}'"
+    assert content == line, f"{desired.TUNABLE_PATH} says '{content}', not '{line}'"
     evidence.say("written as the plan says; no profile reads it, so it has no effect")
 
 
 @then("AppArmor was loaded after the tunable was written")
 def loaded_after_tunable(node: Transport) -> None:
     """Systemd's journal of the service against the file's time, both by the node's clock."""
-    asked = node.run(["stat", "-L", "-c", "%.9Y", docker_in_lxc.TUNABLE_PATH])  # a link's target
+    asked = node.run(["stat", "-L", "-c", "%.9Y", desired.TUNABLE_PATH])  # a link's target
     written = _microseconds(asked.require().text)
     times = [_microseconds(when) for when, said in _service_log(node) if re.match(_ENDS, said)]
     assert times, "the journal knows of no load of AppArmor since this boot"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pytest_bdd import parsers, then
 
-from facts import startable
 from gate import evidence
+from remediation.edits.container_config import letting_go, with_features
 from targets import guest_root
 from targets.errors import FactError
 from targets.runtime import container_config, proxmox
@@ -71,7 +71,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
         )
         granted = container_config.features(shown)
         # pct set replaces the option whole: what it holds beside these is kept.
-        value = container_config.with_features(shown, dict.fromkeys(wanted, "1"))
+        value = with_features(shown, dict.fromkeys(wanted, "1"))
         how = f"{shlex.join(['pct', 'set', str(ctid), '--features', value])}, then restart it"
         for line, text in written.unreadable:
             if text.lstrip().startswith("features"):
@@ -96,7 +96,7 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     for line, text in written.unreadable:
         why = proxmox.unreadable(text) if pct else "no option: LXC starts no container on it"
         raise AssertionError(f"{written.path}, line {line}: '{text}' is {why}")
-    for option, why in startable.refused(written) if pct else ():
+    for option, why in container_config.refused(written) if pct else ():
         raise AssertionError(
             f"{written.path}, line {option.line}: {why}; Proxmox keeps the line, and the next "
             "start fails on it"
@@ -112,7 +112,7 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     if lost := container_config.lost_at_next_stop(written, _NEEDED):
         raise AssertionError(
             f"the next stop of container {ctid} takes away {', '.join(lost)}: "
-            f"{container_config.letting_go(written, ctid)}"
+            f"{letting_go(written, ctid)}"
         )
     evidence.say(f"{evidence.counted(len(written.options), 'option')}, none out of place")
 

@@ -14,8 +14,10 @@ from pytest_bdd import parsers, then
 
 from facts import dockerd
 from gate import evidence
-from remediation import docker_in_lxc
+from remediation import desired
+from remediation.applied import settings_before_and_after
 from remediation.edits.json_files import READS_MARKS, mark, parse
+from remediation.edits.phoenix_description import template_of
 from remediation.provision import of_template
 from steps.witness import foresee, of_package
 from targets.errors import FactError
@@ -80,20 +82,20 @@ def _require_reached(node: Transport, script: str, text: str, place: int, what: 
 @then("the setup script writes the tunable before it reloads AppArmor")
 def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line, uncommented, once, and before the reload that it is for."""
-    text = _script(node, target, docker_in_lxc.SETUP_SCRIPT)
-    line = re.escape(docker_in_lxc.TUNABLE.decode().strip())
+    text = _script(node, target, desired.SETUP_SCRIPT)
+    line = re.escape(desired.TUNABLE.decode().strip())
     found = list(re.finditer(rf"^[ \t]*echo '{line}' > \S+/tunables/nesting$", text, re.MULTILINE))
-    assert len(found) == 1, f"{docker_in_lxc.SETUP_SCRIPT} writes the tunable {len(found)} times"
+    assert len(found) == 1, f"{desired.SETUP_SCRIPT} writes the tunable {len(found)} times"
     reload = re.search(r"^[ \t]*systemctl reload apparmor", text, re.MULTILINE)
-    assert reload, f"{docker_in_lxc.SETUP_SCRIPT} does not reload AppArmor"
+    assert reload, f"{desired.SETUP_SCRIPT} does not reload AppArmor"
     assert found[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
-    _require_reached(node, docker_in_lxc.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
+    _require_reached(node, desired.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
 
 
 @then("the install script stops at the first error")
 def install_script_stops(node: Transport, target: Target) -> None:
     """``set -e`` before the first command that could fail."""
-    text = _script(node, target, docker_in_lxc.INSTALL_SCRIPT)
+    text = _script(node, target, desired.INSTALL_SCRIPT)
     first = next((line for line in text.splitlines() if line.strip()), "")
     assert re.match(r"set -\w*e", first), f"the install script begins with '{first}', not 'set -e'"
 
@@ -101,7 +103,7 @@ def install_script_stops(node: Transport, target: Target) -> None:
 @then("the install script installs fuse-overlayfs only where it is missing")
 def install_script_installs_once(node: Transport, target: Target) -> None:
     """Asked of dpkg's status: ``dpkg -l | grep`` is true for packages that were removed."""
-    text = _script(node, target, docker_in_lxc.INSTALL_SCRIPT)
+    text = _script(node, target, desired.INSTALL_SCRIPT)
     guarded = re.findall(r"^if ! installed fuse-overlayfs; then\n(?:.*\n)*?fi$", text, re.MULTILINE)
     assert len(guarded) == 1, f"fuse-overlayfs is checked for {len(guarded)} times, not once"
     installs = re.findall(r"^.*apt-get install.*fuse-overlayfs.*$", text, re.MULTILINE)
@@ -115,7 +117,7 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
 @then("every command for the container runs in the container")
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: pasted literally, the plan's lines change the hypervisor."""
-    text = _script(node, target, docker_in_lxc.INSTALL_SCRIPT)
+    text = _script(node, target, desired.INSTALL_SCRIPT)
     meant = re.findall(
         r"^.*\b(?:apt-get (?:update|install)|systemctl restart).*$", text, re.MULTILINE
     )
@@ -152,7 +154,7 @@ def daemon_json_names(container_host: Host, runtime: Runtime, ctid: int, driver:
     if elsewhere := _read_elsewhere(runtime, ctid):
         raise AssertionError(elsewhere)
     found = _settings(container_host).get("storage-driver")
-    assert found == driver, f"{docker_in_lxc.DAEMON_JSON} names the storage driver {found!r}"
+    assert found == driver, f"{desired.DAEMON_JSON} names the storage driver {found!r}"
     refused = _refused_settings(runtime, ctid)
     assert not refused, (
         f"Docker does not start on daemon.json as it is now, and runs on what it read before: "
@@ -179,25 +181,25 @@ def _refused_settings(runtime: Runtime, ctid: int) -> str:
 
 def _settings(container_host: Host) -> dict[str, Any]:
     """Return what daemon.json says; one that is absent or cannot be read is not compliant."""
-    path = docker_in_lxc.DAEMON_JSON
+    path = desired.DAEMON_JSON
     foresee(container_host, f"test -e {path}", f"cat -- {path}")
     file = container_host.file(path)
-    assert file.exists, f"{docker_in_lxc.DAEMON_JSON} is absent in the container"
+    assert file.exists, f"{desired.DAEMON_JSON} is absent in the container"
     content: bytes = file.content
     _require_readable_mark(container_host, content)
     try:
         settings: dict[str, Any] = parse(content)
     except json.JSONDecodeError as error:
         raise AssertionError(
-            f"{docker_in_lxc.DAEMON_JSON}, line {error.lineno}, column {error.colno}: not JSON "
+            f"{desired.DAEMON_JSON}, line {error.lineno}, column {error.colno}: not JSON "
             f"({error.msg}); Docker does not start on it"
         ) from error
     except ValueError as error:
         raise AssertionError(
-            f"{docker_in_lxc.DAEMON_JSON}: not JSON ({error}); Docker does not start on it"
+            f"{desired.DAEMON_JSON}: not JSON ({error}); Docker does not start on it"
         ) from error
     assert isinstance(settings, dict), (
-        f"{docker_in_lxc.DAEMON_JSON} holds no JSON object; Docker does not start on it"
+        f"{desired.DAEMON_JSON} holds no JSON object; Docker does not start on it"
     )
     return settings
 
@@ -210,11 +212,11 @@ def _require_readable_mark(container_host: Host, content: bytes) -> None:
     major = re.match(r"Docker version ([0-9]+)\.", said)
     if major is None:
         raise FactError(
-            f"{docker_in_lxc.DAEMON_JSON} begins with a byte order mark, which Docker reads from "
+            f"{desired.DAEMON_JSON} begins with a byte order mark, which Docker reads from "
             f"version {READS_MARKS} on, and dockerd --version says {said[:200]!r}"
         )
     assert int(major[1]) >= READS_MARKS, (
-        f"{docker_in_lxc.DAEMON_JSON} begins with a byte order mark, and Docker {major[1]} does "
+        f"{desired.DAEMON_JSON} begins with a byte order mark, and Docker {major[1]} does "
         f"not start on it (from {READS_MARKS} on it does): save the file as UTF-8 without one"
     )
 
@@ -226,18 +228,18 @@ def daemon_json_kept(
     """What was there before the plan (a registry mirror, say) was kept by it."""
     if elsewhere := _read_elsewhere(runtime, target.ctid):
         raise FactError(f"{elsewhere}, so what it kept says nothing of Docker's settings")
-    applied = docker_in_lxc.settings_before_and_after(runtime.node, target.ctid)
+    applied = settings_before_and_after(runtime.node, target.ctid)
     before, after = applied or (_of_its_template(node, target), None)
     if after is None:  # what is there now is what the plan left, as far as anybody knows
-        file = container_host.file(docker_in_lxc.DAEMON_JSON)
+        file = container_host.file(desired.DAEMON_JSON)
         if not file.exists:
-            raise FactError(f"{docker_in_lxc.DAEMON_JSON} is absent: what it kept cannot be said")
+            raise FactError(f"{desired.DAEMON_JSON} is absent: what it kept cannot be said")
         after = file.content
     left = _others(after)
     if before is None:
         if not left:
             raise FactError(
-                f"{docker_in_lxc.DAEMON_JSON} holds the storage driver only, and neither a journal "
+                f"{desired.DAEMON_JSON} holds the storage driver only, and neither a journal "
                 "nor phoenix's description of the container tells what was there before"
             )
         evidence.say(f"{', '.join(sorted(left))}: there; what was there before is not known")
@@ -251,19 +253,19 @@ def daemon_json_kept(
 def _read_elsewhere(runtime: Runtime, ctid: int) -> str:
     """Return that a running dockerd reads its settings from another file; empty: it does not."""
     daemon = dockerd.find(runtime, ctid)
-    if daemon is None or daemon.settings == docker_in_lxc.DAEMON_JSON:
+    if daemon is None or daemon.settings == desired.DAEMON_JSON:
         return ""
     return (
         f"dockerd reads its settings from {daemon.settings[:200]!r} (--config-file on its command "
-        f"line, see systemctl cat docker), and {docker_in_lxc.DAEMON_JSON} has no effect"
+        f"line, see systemctl cat docker), and {desired.DAEMON_JSON} has no effect"
     )
 
 
 def _of_its_template(node: Transport, target: Target) -> bytes | None:
     """Return the settings in the template that phoenix made the container from, if it did."""
-    described = node.read(f"{target.repository}/{docker_in_lxc.CONTAINERS}")
-    template = docker_in_lxc.template_of(described, target.ctid)
-    return of_template(node, template, docker_in_lxc.DAEMON_JSON) if template else None
+    described = node.read(f"{target.repository}/{desired.CONTAINERS}")
+    template = template_of(described, target.ctid)
+    return of_template(node, template, desired.DAEMON_JSON) if template else None
 
 
 def _others(text: bytes) -> dict[str, Any]:
@@ -271,8 +273,8 @@ def _others(text: bytes) -> dict[str, Any]:
         found = parse(text)
     except ValueError as error:  # bytes that are no text are one, too
         raise FactError(
-            f"{docker_in_lxc.DAEMON_JSON} is not JSON ({error}): what it kept cannot be said"
+            f"{desired.DAEMON_JSON} is not JSON ({error}): what it kept cannot be said"
         ) from error
     if not isinstance(found, dict):
-        raise FactError(f"{docker_in_lxc.DAEMON_JSON} holds no JSON object: it can keep nothing")
+        raise FactError(f"{desired.DAEMON_JSON} holds no JSON object: it can keep nothing")
     return {key: value for key, value in found.items() if key != "storage-driver"}

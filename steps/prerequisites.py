@@ -14,7 +14,8 @@ from pytest_bdd import given, then
 from facts import access, log_room, neighbours, repository
 from facts import backups as backup
 from gate import evidence
-from remediation import docker_in_lxc
+from remediation import desired
+from remediation.backup import make_backup
 from steps.audit import seen
 from targets.errors import FactError
 from targets.runtime.base import Pct
@@ -36,7 +37,7 @@ def made_by_this_run(
     """The lab of this run was made minutes ago: it is backed up here. Nothing else is."""
     if target.place != "lab" or request.config.getoption("--target"):
         return False
-    backup.make_backup(runtime, ctid, target.backups or backup.DUMP)
+    make_backup(runtime, ctid, target.backups or backup.DUMP)
     return True
 
 
@@ -167,7 +168,7 @@ def affected_are_known(runtime: Runtime, ctid: int) -> tuple[Affected, ...]:
     """By their configurations: the profile, or the features that Docker needs."""
     pct = isinstance(runtime, Pct)
     look = neighbours.affected if pct else neighbours.affected_plain
-    return look(runtime.node, docker_in_lxc.PROFILE, ctid)
+    return look(runtime.node, desired.PROFILE, ctid)
 
 
 @then("each other one under the profile is stopped, or may be restarted")

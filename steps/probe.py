@@ -13,7 +13,7 @@ from pytest_bdd import given, then, when
 
 from gate import evidence
 from lab import hello  # needs none of the lab's libraries
-from remediation import docker_in_lxc
+from remediation.data_root import profile_elsewhere
 from steps.docker import PATIENCE, DockerRun, cause, other_driver, run_docker, said
 from targets.errors import FactError
 
@@ -86,7 +86,7 @@ def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: 
 def _elsewhere(node: Transport, container: Transport) -> str:
     """Return what the profile lacks where Docker keeps its data at another place."""
     root = run_docker(container, "info", "-f", "{{.DockerRootDir}}").text.strip()
-    lacks = docker_in_lxc.profile_elsewhere(node, root) if root else ""
+    lacks = profile_elsewhere(node, root) if root else ""
     return f"; {lacks}" if lacks else ""
 
 

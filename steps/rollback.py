@@ -14,8 +14,8 @@ from pytest_bdd import given, parsers, then, when
 from facts import machine_state
 from gate import evidence
 from lab import hello
-from remediation import docker_in_lxc
-from remediation.actions.docker_package import Engine
+from remediation import desired, docker_in_lxc
+from remediation.actions.docker_package import DockerPackage
 from remediation.actions.storage_driver import docker_daemon, docker_holds
 from remediation.engine import rehearsal
 from remediation.provision import reserved, thrown_away
@@ -64,7 +64,7 @@ def default_container(
     with thrown_away(runtime, target, tell, features=("nesting",)) as ctid:
         inside = runtime.inside(ctid)
         if not docker_daemon(inside):  # a template without it: as most users install it
-            Engine("docker-engine", "Docker", "").apply(inside)
+            DockerPackage("docker-engine", "Docker", "").apply(inside)
         inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
         _keep_one_running(inside)
         recorded = machine_state.undone(machine_state.both(runtime, ctid))
@@ -173,7 +173,7 @@ def nothing_left(its_plan: Callable[[], Plan]) -> None:
 def letter_of_the_plan(existing: Existing) -> CommandResult:
     """Section 3 of the plan, word for word, in the affected container."""
     inside = existing.inside
-    inside.run(["rm", docker_in_lxc.DAEMON_JSON]).require()
+    inside.run(["rm", desired.DAEMON_JSON]).require()
     purge = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "purge", "-y", "fuse-overlayfs"]
     inside.run(purge, timeout=_APT_TIMEOUT).require()
     return inside.run(["systemctl", "restart", "docker"], timeout=PATIENCE)
@@ -190,7 +190,7 @@ def letter_is_worse(existing: Existing, runtime: Runtime, restarted: CommandResu
     said = [line for line in log.splitlines() if any(word in line for word in known)]
     assert said, "Docker does not start, but not because of the layers of two drivers"
     loaded = runtime.node.read("/sys/kernel/security/apparmor/profiles") or b""
-    assert docker_in_lxc.PROFILE.encode() in loaded, "the profile left the kernel by itself"
+    assert desired.PROFILE.encode() in loaded, "the profile left the kernel by itself"
     evidence.say(f"dockerd: {said[-1]:.160}")
 
 

@@ -24,7 +24,7 @@ from faults.scenarios import (
     UNITS,
     UNPRIVILEGED,
 )
-from remediation.docker_in_lxc import PROFILE_PATH
+from remediation.desired import PROFILE_PATH
 
 _BOTH_FILES = '"$file" "$repository/etc/apparmor/$profile"'
 #: What goes another way once Docker is started anew.

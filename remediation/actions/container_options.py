@@ -1,17 +1,16 @@
-"""The kinds of action the plan is made of; what they are used for is in docker_in_lxc."""
+"""A container's options, which are in effect only once it was restarted with them."""
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from facts import apparmor
+from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Drift, Simple
 from targets import files
 from targets.errors import Busy, FactError, RemediationError
-from targets.files import FileState
+from targets.files import FileState  # noqa: TC001 - journals are read back by a state's types
 from targets.runtime import container_config
 from targets.runtime.normal_form import dropped, normal_form
 
@@ -25,204 +24,6 @@ _OTHER_VOLUMES = (
     "without what the plan had set, and else as it is: disks or snapshots changed since, and stay; "
     "so does what else was changed by hand, and what a snapshot taken since holds"
 )
-
-
-@dataclass(frozen=True)
-class FileEdit(Simple):
-    """A file's content is what ``edit`` makes of it; mode, owner and attributes stay.
-
-    Args:
-        id: the key of its journal entries.
-        title: what people call it.
-        requirement: the clause it implements.
-        path: the file; where it is absent ``edit`` gets None and the file is made with mode 644.
-        edit: returns the desired content; applied twice it changes nothing more.
-    """
-
-    id: str
-    title: str
-    requirement: str
-    path: str
-    edit: Callable[[bytes | None], bytes] = field(compare=False)
-
-    before: ClassVar[Any] = FileState
-
-    def capture(self, on: Transport) -> FileState:
-        """See :class:`remediation.engine.action.Action`."""
-        return files.capture(on, self.path)
-
-    def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
-        return self.drift(on, on.read(self.path))
-
-    def drift(self, on: Transport, content: bytes | None) -> Drift | None:
-        """Return the drift of what was read of the file."""
-        desired = self.edit(content)
-        if content == desired:
-            return None
-        files.require_file(on, self.path, files.capture(on, self.path))  # before any change
-        what = "is absent" if content is None else "differs"
-        return Drift(f"{self.path} {what}", content or b"", desired)
-
-    def apply(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
-        state = files.capture(on, self.path)
-        files.write(on, self.path, state, self.edit(files.content(state)))
-
-    def rollback(self, on: Transport, before: FileState) -> None:
-        """See :class:`remediation.engine.action.Action`."""
-        files.restore(on, self.path, before)
-
-    def standing(self, on: Transport) -> FileState:
-        """See :class:`remediation.engine.action.Action`."""
-        return self.capture(on)
-
-    def meddled(self, now: FileState, before: FileState, after: FileState | None) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
-        if files.same(now, before) or (after is not None and files.same(now, after)):
-            return None
-        left = after.content if after is not None else self._edited(before)
-        if after is None and now.kind == "file" and now.content == left:
-            return None
-        what = {"absent": "was removed", "file": "was changed"}.get(now.kind, f"is a {now.kind}")
-        if after is not None and now.kind == after.kind == "file":
-            what = ", ".join([what, *files.unlike(now, after)])
-        there = os.fsencode(now.link) if now.kind == "link" else now.content
-        return Drift(f"{self.path} {what}", there, left)
-
-    def _edited(self, before: FileState) -> bytes:
-        """Return what ``apply`` makes of a file; what it refuses, it leaves."""
-        try:
-            return self.edit(files.content(before))
-        except FactError:
-            return before.content
-
-
-@dataclass(frozen=True)
-class Directory(Simple):
-    """A directory exists (mode 755); taken back only if it was made here and is empty again."""
-
-    id: str
-    title: str
-    requirement: str
-    path: str
-
-    before: ClassVar[Any] = bool
-
-    def capture(self, on: Transport) -> bool:
-        """Return whether it exists."""
-        return on.run(["test", "-d", self.path]).ok
-
-    def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
-        return None if self.capture(on) else Drift(f"{self.path} is absent")
-
-    def apply(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
-        on.run(["mkdir", "-m", "755", "--", self.path]).require()
-
-    def rollback(self, on: Transport, before: bool) -> None:
-        """See :class:`remediation.engine.action.Action`."""
-        if not before and self.capture(on):
-            on.run(["rmdir", "--", self.path]).require("somebody else put something there")
-
-
-@dataclass(frozen=True)
-class ProfileState:
-    """A profile's file, and the binary policy that the kernel holds for it (empty: none).
-
-    Stored in journals: its fields are a schema
-    (tests/unit/remediation/engine/test_stored_states.py).
-    """
-
-    file: FileState
-    policy: bytes
-
-
-@dataclass(frozen=True)
-class Profile(Simple):
-    """An AppArmor profile stands in its file, and the kernel's policy is what the file says.
-
-    It is replaced in place, and never removed while something runs under it: removed and added
-    again, it would leave what runs unconfined until its restart.
-    """
-
-    id: str
-    title: str
-    requirement: str
-    profile: str
-    path: str
-    content: bytes
-
-    before: ClassVar[Any] = ProfileState
-
-    def capture(self, on: Transport) -> ProfileState:
-        """See :class:`remediation.engine.action.Action`."""
-        policy = apparmor.loaded_binary(on, self.profile)
-        return ProfileState(files.capture(on, self.path), policy)
-
-    def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
-        if (drift := self._file.check(on)) is not None:
-            return drift
-        loaded = apparmor.loaded_policy(on, self.profile)
-        if not loaded:
-            return Drift(f"profile {self.profile} is not loaded")
-        if loaded != apparmor.compiled_policy(on, self.path):
-            return Drift(f"the kernel's {self.profile} is not what {self.path} says")
-        return None
-
-    def apply(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
-        self._file.apply(on)
-        apparmor.load(on, self.path)
-
-    def rollback(self, on: Transport, before: ProfileState) -> None:
-        """See :class:`remediation.engine.action.Action`."""
-        loaded = apparmor.loaded_binary(on, self.profile)
-        if loaded and not before.policy:
-            self._unload(on)
-        self._file.rollback(on, before.file)
-        apparmor.renew_cache(on, self.path)
-        if before.policy and loaded != before.policy:
-            apparmor.load_binary(on, before.policy)
-
-    def held(self, on: Transport) -> bytes:
-        """Return the policy that the kernel holds, empty if none."""
-        return apparmor.loaded_binary(on, self.profile)
-
-    def hold(self, on: Transport, policy: bytes) -> None:
-        """Let the kernel hold this policy, or none, again after a reload, which reads the file."""
-        loaded = self.held(on)
-        if loaded and not policy:
-            self._unload(on)
-        elif loaded != policy:
-            apparmor.load_binary(on, policy)
-
-    def standing(self, on: Transport) -> ProfileState:
-        """See :class:`remediation.engine.action.Action`.
-
-        The file; nobody edits the kernel's policy.
-        """
-        return ProfileState(self._file.capture(on), b"")
-
-    def meddled(
-        self, now: ProfileState, before: ProfileState, after: ProfileState | None
-    ) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
-        return self._file.meddled(now.file, before.file, after.file if after else None)
-
-    @property
-    def _file(self) -> FileEdit:
-        return FileEdit(self.id, self.title, self.requirement, self.path, lambda _: self.content)
-
-    def _unload(self, on: Transport) -> None:
-        if users := apparmor.processes_under(on, self.profile):
-            raise RemediationError(
-                f"profile {self.profile} stays loaded: processes {users[:8]} run under it. "
-                "Stop their containers, then roll back again"
-            )
-        apparmor.unload(on, self.profile)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class EngineState:
 
 
 @dataclass(frozen=True)
-class Engine(Simple):
+class DockerPackage(Simple):
     """Docker is installed: Debian's package where there is none, any other as it is.
 
     Taken back, the packages are purged, and what was absent is absent again; what Docker holds

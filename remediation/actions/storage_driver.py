@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remediation.actions.container_options import FileEdit
+from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
 from remediation.engine.action import Drift, Simple
 from targets import files

@@ -6,21 +6,22 @@ import difflib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from commandline.json_output import print_json
 from commandline.output import Console
 from remediation import docker_in_lxc
 from remediation.engine.journal_entries import Life
 from targets.masking import mask
-from targets.printable import cut, in_json, one_line, printable
+from targets.printable import cut, one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from remediation.engine.action import Drift, Outcome, Step
+    from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import Entry
     from remediation.engine.plan import Plan
     from remediation.engine.rehearsal import Stage
@@ -53,16 +54,6 @@ def error(what: object) -> None:
 def line(text: str, style: str = "", *, to: Console = out) -> None:
     """Print one line, whatever is in it."""
     to.print(Text(cut(one_line(mask(text)), _LONG), style=style), soft_wrap=True)
-
-
-def json_line(value: object) -> str:
-    """Return a value as JSON in one line."""
-    return in_json(msgspec.json.encode(value).decode())
-
-
-def print_json(value: object) -> None:
-    """Print a value as JSON, indented."""
-    print(in_json(msgspec.json.format(msgspec.json.encode(value)).decode()))
 
 
 def diff(drift: Drift, is_: str, should: str) -> str:
@@ -224,6 +215,26 @@ def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
         told = (each["at"], each["ctid"], kind, title, each.get("machine", ""))
         table.add_row(*map(_cell, told))
     _print(table)
+
+
+def say_if_torn(journal: Journal) -> None:
+    """Say that the journal's last line does not count, if it was cut off."""
+    if journal.torn:
+        sentence = (
+            f"the last line of {journal.path} was cut off (by a full disk, or the power): it does "
+            "not count. A change is begun only when the line before it is whole, so what was "
+            "changed can be taken back"
+        )
+        line(sentence, "yellow", to=err)
+
+
+def cut_off(journal: Journal, ctid: int) -> str:
+    """Return that a run for a container was cut off, and how to roll it back."""
+    where = "the same --target" if ctid == journal.ctid else f"a --target of container {ctid}"
+    return (
+        f"a run for container {ctid} did not end ({journal.path}). Take back what it did: "
+        f"python -m remediation rollback, with {where}"
+    )
 
 
 def _cell(text: object) -> Text:

@@ -9,7 +9,6 @@ are not in effect at all; how strictly it is read says :mod:`targets.runtime.pro
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -18,14 +17,14 @@ from targets.runtime import proxmox
 from targets.runtime.proxmox import PENDING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 #: A line as LXC itself reads it: blanks do not matter, and there is but ``=``.
 _LXC_OPTION = re.compile(r"\s*(?P<key>[A-Za-z][\w.\-]*)\s*=\s*(?P<value>.*?)\s*", re.ASCII)
 #: What says where a container's disks and its snapshots are.
 _VOLUME = re.compile(r"rootfs|mp[0-9]+|unused[0-9]+|parent|lxc\.rootfs\.path")
-#: What stands for an option's key where a line is a comment, a section's header, or neither.
-_COMMENT, _HEADER, _NEITHER = "#", "[", ""
+#: What stands for an option's key where a line is a section's header, a comment, or neither.
+HEADER, _COMMENT, _NEITHER = "[", "#", ""
 #: What a mount entry needs at least: source, target, type, options (fstab's first four fields).
 MOUNT_ENTRY_FIELDS = ("source", "target", "type", "options")
 #: What gives a container /dev/fuse, as Proxmox writes it for ``fuse=1``.
@@ -82,9 +81,9 @@ def parse(path: str, text: str) -> ContainerConfig:
         Every option with its line. ``unreadable`` holds the lines that Proxmox cannot read:
         :func:`targets.runtime.proxmox.unreadable` says why.
     """
-    lines, said = _lines(text), list(_read(text))
-    read = [o for o in said if _is_option(o) and _is_kept(o)]
-    left = [o.line for o in said if o.key == _NEITHER or (_is_option(o) and not _is_kept(o))]
+    lines, said = split_lines(text), list(read_lines(text))
+    read = [o for o in said if is_option(o) and _is_kept(o)]
+    left = [o.line for o in said if o.key == _NEITHER or (is_option(o) and not _is_kept(o))]
     unreadable = tuple((line, lines[line - 1].rstrip("\r\n")) for line in left)
     return ContainerConfig(path, tuple(read), unreadable)
 
@@ -96,21 +95,21 @@ def parse_lxc(path: str, text: str) -> ContainerConfig:
         path: the file's name, for messages.
         text: its content.
     """
-    said = list(_read(text, lxc=True))
+    said = list(read_lines(text, lxc=True))
     return ContainerConfig(
         path,
-        tuple(o for o in said if _is_option(o)),
+        tuple(o for o in said if is_option(o)),
         tuple((o.line, o.value) for o in said if o.key == _NEITHER),
     )
 
 
-def _read(text: str, *, lxc: bool = False) -> Iterator[Option]:
+def read_lines(text: str, *, lxc: bool = False) -> Iterator[Option]:
     """Yield what each line says, to Proxmox or to LXC itself.
 
     Comments, headers and lines that cannot be read have the keys ``#``, ``[`` and the empty string.
     """
     section = ""
-    for number, line in enumerate(_lines(text), 1):
+    for number, line in enumerate(split_lines(text), 1):
         bare = line.removesuffix("\n")
         if not bare.strip(" \t\r\f\v"):
             continue
@@ -118,7 +117,7 @@ def _read(text: str, *, lxc: bool = False) -> Iterator[Option]:
             yield Option(_COMMENT, line.strip()[1:], number, section)
         elif not lxc and (header := proxmox.header(bare)) is not None:
             section = header
-            yield Option(_HEADER, section, number, section)
+            yield Option(HEADER, section, number, section)
         elif option := _option(bare, lxc=lxc):
             yield Option(*option, number, section)
         else:
@@ -133,22 +132,24 @@ def _option(line: str, *, lxc: bool) -> tuple[str, str] | None:
     return (found["key"], found["value"]) if found else None
 
 
-def _lines(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     """Return the lines with their ends; as for Proxmox and LXC, nothing else ends a line."""
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
-def _is_option(line: Option) -> bool:
-    return line.key not in {_COMMENT, _HEADER, _NEITHER}
+def is_option(line: Option) -> bool:
+    """Whether a line is an option, and no comment, header or what cannot be read."""
+    return line.key not in {_COMMENT, HEADER, _NEITHER}
 
 
 def _is_kept(option: Option) -> bool:
-    if option.key == "delete" and not _pending(option):
+    if option.key == "delete" and not is_pending(option):
         return False
     return proxmox.keeps(option.key)
 
 
-def _pending(option: Option) -> bool:
+def is_pending(option: Option) -> bool:
+    """Whether a line waits for the container's next start."""
     return option.section.lower() == PENDING
 
 
@@ -158,7 +159,7 @@ def waiting(text: str) -> tuple[str, ...]:
     >>> waiting("arch: amd64\n[pve:pending]\ndelete: net0\nmemory: 1024\n")
     ('delete: net0', 'memory: 1024')
     """
-    said = [o for o in _read(text) if _is_option(o) and _pending(o)]
+    said = [o for o in read_lines(text) if is_option(o) and is_pending(o)]
     return tuple(f"{option.key}: {option.value}" for option in said)
 
 
@@ -167,7 +168,7 @@ def at_next_stop(written: ContainerConfig) -> ContainerConfig:
 
     Source: PVE::LXC::Config, vmconfig_apply_pending; raw ``lxc.*`` lines are replaced together.
     """
-    pending = [o for o in written.options if _pending(o)]
+    pending = [o for o in written.options if is_pending(o)]
     gone = {
         name.removeprefix("!")
         for option in pending
@@ -175,13 +176,13 @@ def at_next_stop(written: ContainerConfig) -> ContainerConfig:
         for name in re.split(r"[,;\s]+", option.value)
     }
     new = [replace(o, section="") for o in pending if o.key != "delete"]
-    replaced = gone | {_pending_name(o) for o in new}
-    kept = [o for o in written.options if o.section or _pending_name(o) not in replaced]
-    options = [o for o in kept if not _pending(o)] + new
+    replaced = gone | {pending_name(o) for o in new}
+    kept = [o for o in written.options if o.section or pending_name(o) not in replaced]
+    options = [o for o in kept if not is_pending(o)] + new
     return replace(written, options=tuple(options))
 
 
-def _pending_name(option: Option) -> str:
+def pending_name(option: Option) -> str:
     """Return by which name a change waits: all raw lines are one."""
     return "lxc" if option.key.startswith("lxc.") else option.key
 
@@ -200,18 +201,6 @@ def lost_at_next_stop(written: ContainerConfig, wanted: Iterable[str]) -> tuple[
     return (*lost, *([key] if key in now and now[key] != later.get(key) else []))
 
 
-def letting_go(written: ContainerConfig, ctid: int | str) -> str:
-    """Return what is pending, and how to let go of it: pct's own way, but for raw lines."""
-    pending = [o for o in written.options if _pending(o)]
-    shown = "; ".join(f"'{o.key}: {o.value}' (line {o.line})" for o in pending)
-    names = [o.value if o.key == "delete" else _pending_name(o) for o in pending]
-    plain = ",".join(dict.fromkeys(name for name in names if name != "lxc"))
-    ways = [f"pct set {ctid} --revert {plain}"] if plain else []
-    if "lxc" in names:
-        ways.append(f"delete the lxc.* lines of its section [{PENDING}]")
-    return f"{written.path} holds {shown} in [{PENDING}]. To let go of it: {', and '.join(ways)}"
-
-
 def volumes(text: str) -> frozenset[tuple[str, str, str]]:
     r"""Return what a configuration says of disks and snapshots, which it must never lose.
 
@@ -225,13 +214,15 @@ def volumes(text: str) -> frozenset[tuple[str, str, str]]:
     [('', 'mp0', 'local:x,mp=/x'), ('before', '[', 'before')]
     """
     return frozenset(
-        (o.section, o.key, _meant(o)) for o in _read(text) if _of_volumes(o) and o.key != _NEITHER
+        (o.section, o.key, _meant(o))
+        for o in read_lines(text)
+        if _of_volumes(o) and o.key != _NEITHER
     )
 
 
 def _of_volumes(option: Option) -> bool:
     if option.section:
-        return not _pending(option)
+        return not is_pending(option)
     return bool(_VOLUME.fullmatch(option.key))
 
 
@@ -255,14 +246,14 @@ def same_beside_volumes(one: str, other: str) -> bool:
 
 
 def _beside_volumes(text: str) -> tuple[object, ...]:
-    said = [o for o in _read(text) if not _of_volumes(o)]
+    said = [o for o in read_lines(text) if not _of_volumes(o)]
     comments = [(o.section, _meant(o)) for o in said if o.key == _COMMENT and o.value.strip()]
     raw = [(o.section, o.key, o.value) for o in said if o.key.startswith("lxc.")]
-    return comments, raw, {(o.section, o.key): o.value for o in said if _is_option(o)}
+    return comments, raw, {(o.section, o.key): o.value for o in said if is_option(o)}
 
 
 def _unread(text: str) -> set[str]:
-    return {o.value for o in _read(text) if o.key == _NEITHER}
+    return {o.value for o in read_lines(text) if o.key == _NEITHER}
 
 
 def missing_fields(entry: str) -> tuple[str, ...]:
@@ -279,6 +270,16 @@ def missing_fields(entry: str) -> tuple[str, ...]:
 def cut_entries(written: ContainerConfig) -> tuple[Option, ...]:
     """Return the mount entries in effect that lack a field: no container starts on one."""
     return tuple(o for o in written.all("lxc.mount.entry") if missing_fields(o.value))
+
+
+def refused(written: ContainerConfig) -> Iterator[tuple[Option, str]]:
+    """Yield each option in effect that Proxmox keeps and no container starts on, and why."""
+    for option in written.all("features")[-1:]:
+        if said := proxmox.features_error(option.value):
+            yield option, said
+    for option in written.options:
+        if not option.section and (name := proxmox.today(option.key)):
+            yield option, f"{option.key} is a name of before LXC 3, it is called {name} now"
 
 
 def refuses_keyrings(seccomp: str) -> bool:
@@ -339,148 +340,3 @@ def given(value: str) -> frozenset[str]:
     if proxmox.features_error(value):
         return frozenset()
     return frozenset(key for key, setting in features(value).items() if proxmox.boolean(setting))
-
-
-def with_features(value: str, wanted: Mapping[str, str]) -> str:
-    """Return the value with these features set; others, and what says the same, are kept.
-
-    >>> with_features("mknod=1,nesting=yes", {"nesting": "1", "fuse": "1"})
-    'mknod=1,nesting=yes,fuse=1'
-    """
-    merged = features(value)
-    for name, setting in wanted.items():
-        if name not in merged or proxmox.boolean(merged[name]) != proxmox.boolean(setting):
-            merged[name] = setting
-    return ",".join(f"{name}={setting}" for name, setting in merged.items())
-
-
-def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]) -> str:
-    """Return the text with features and raw ``lxc.*`` keys set among the options in effect.
-
-    Lines go before the first section: appended after a snapshot's header they would have no
-    effect now, and come to life at a rollback to that snapshot. Everything else is kept.
-
-    Args:
-        text: the configuration file as it is.
-        wanted_features: features to set; others are kept.
-        raw: keys to set, each exactly once.
-    """
-    head, rest = _parted(_lines(text))
-    filled = next((n for n, line in enumerate(reversed(head)) if line.strip()), len(head))
-    head, tail = head[: len(head) - filled], head[len(head) - filled :]
-    if head and not head[-1].endswith("\n"):
-        head[-1] += "\n"
-    current = parse("", "".join(head)).current()
-    wanted = {"features": with_features(current.get("features", ""), wanted_features)} | raw
-    for key, value in wanted.items():
-        head = _set(head, key, f"{key}: {value}\n")
-    return "".join(head + tail + rest)
-
-
-def with_lxc_options(text: str, raw: dict[str, str]) -> str:
-    """Return plain LXC's configuration with these keys set, and ``/dev/fuse`` given.
-
-    A key that an include could hold comes after the last include, for instance the profile after
-    ``nesting.conf``, which names another: the last assignment wins. Everything else is kept, mount
-    entries that are cut short, too: see :func:`cut_entries`.
-
-    Args:
-        text: the container's ``config`` as it is.
-        raw: keys to set, each exactly once.
-    """
-    lines = _lines(text)
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
-    for key, value in raw.items():
-        lines = _set(lines, key, f"{key} = {value}\n", lxc=True)
-    if not any(map(gives_fuse, parse_lxc("", text).all("lxc.mount.entry"))):
-        lines.append(f"lxc.mount.entry = {FUSE_ENTRY}\n")
-    return "".join(lines)
-
-
-def put_back(text: str, before: str, keys: Collection[str], *, fuse: bool = False) -> str:
-    """Return today's configuration, with some keys as an earlier one had them.
-
-    Their lines go where they stood, after the option that was there before them; every other
-    line stays as it is. What is pending of these keys would overrule them, and goes.
-
-    Args:
-        text: the configuration as it is.
-        before: the one that had these keys as they are to be.
-        keys: which, of the options in effect.
-        fuse: whether it is plain LXC's, of which the mount entries that give ``/dev/fuse`` are
-            meant, too.
-    """
-
-    def meant(lines: list[str]) -> set[int]:
-        return {
-            o.line - 1
-            for o in _read("".join(lines), lxc=fuse)
-            if (not o.section or _pending(o))
-            and (o.key in keys or (fuse and o.key == "lxc.mount.entry" and gives_fuse(o)))
-        }
-
-    lines, (former, _) = _lines(text), _parted(_lines(before), lxc=fuse)
-    out = meant(lines)
-    head, rest = _parted([line for n, line in enumerate(lines) if n not in out], lxc=fuse)
-    for place in sorted(meant(former)):
-        at = _after(head, former[:place], former[place], lxc=fuse)
-        if at and not head[at - 1].endswith("\n"):
-            head[at - 1] += "\n"
-        head.insert(at, former[place] if former[place].endswith("\n") else former[place] + "\n")
-    return "".join(head + rest)
-
-
-def _after(head: list[str], former: list[str], line: str, *, lxc: bool) -> int:
-    """Return where a line goes: after the last of its former neighbours that is still there.
-
-    Options are sorted by pct, and ``lxc.*`` lines are not, of which a later one overrules an
-    earlier one: each has neighbours of its own kind alone.
-    """
-    (itself,) = _read(line, lxc=lxc)
-    raw = itself.key.startswith("lxc.")
-    there = _counted(head, raw=raw, lxc=lxc)
-    for neighbour in reversed(list(_counted(former, raw=raw, lxc=lxc))):
-        if neighbour in there:
-            return there[neighbour] + 1
-    if there:
-        return min(there.values())
-    return max((o.line for o in _read("".join(head), lxc=lxc)), default=0)
-
-
-def _counted(lines: list[str], *, raw: bool, lxc: bool) -> dict[tuple[str, str, int], int]:
-    """Return where each option stands, raw ones or the others; the same again is another one."""
-    seen: Counter[tuple[str, str]] = Counter()
-    places = {}
-    for option in filter(_is_option, _read("".join(lines), lxc=lxc)):
-        if option.key.startswith("lxc.") is raw:
-            said = (option.key, option.value)
-            seen.update([said])
-            places[*said, seen[said]] = option.line - 1
-    return places
-
-
-def _parted(lines: list[str], *, lxc: bool = False) -> tuple[list[str], list[str]]:
-    """Return the lines of what is in effect, and the sections after them."""
-    headers = (o.line - 1 for o in _read("".join(lines), lxc=lxc) if o.key == _HEADER)
-    end = next(headers, len(lines))
-    return lines[:end], lines[end:]
-
-
-def _set(lines: list[str], key: str, new: str, *, lxc: bool = False) -> list[str]:
-    """Set a key once: where it stands last, or at the end. A line that says it already stays."""
-    said = list(_read("".join(lines), lxc=lxc))
-    found = {o.line - 1: o.value for o in said if o.key == key}
-    places = list(found)
-    includes = [o.line - 1 for o in said if o.key == "lxc.include"]
-    if not places or (key.startswith("lxc.") and includes and includes[-1] > places[-1]):
-        # The last assignment wins, and an include may hold one.
-        return [*(line for n, line in enumerate(lines) if n not in found), new]
-    value, (wanted,) = found[places[-1]], _read(new, lxc=lxc)
-    if value == wanted.value or (key == "features" and features(value) == features(wanted.value)):
-        new = lines[places[-1]]
-    return [
-        new if n == places[-1] else line
-        for n, line in enumerate(lines)
-        if n not in found or n == places[-1]
-    ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from remediation.actions import package
 from tests.doubles.death import Died
-from tests.doubles.machines import Machine
+from tests.doubles.machines import Stateful
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ _CUT_OFF = (
 Answer = tuple[int, bytes, bytes]
 
 
-class Apt(Machine):
+class Apt(Stateful):
     """``status`` is what dpkg says of each package it knows; ``needs`` are their dependencies."""
 
     def __init__(self, needs: dict[str, list[str]], status: dict[str, str]) -> None:

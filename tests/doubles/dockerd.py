@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Engine:
+class Dockerd:
     """What dockerd says of itself, its containers by name, its images by id."""
 
     told: dockerd.Info = field(default_factory=dockerd.Info)
@@ -35,7 +35,7 @@ class Engine:
     def runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let it be the one that is found in container 950."""
 
-        def find(_: Runtime, ctid: int) -> Engine:
+        def find(_: Runtime, ctid: int) -> Dockerd:
             assert ctid == 950
             return self
 

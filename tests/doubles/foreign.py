@@ -30,9 +30,13 @@ from facts import (
     repository,
 )
 from facts.smallest_rule import smallest_rule
-from remediation import docker_in_lxc, provision
+from remediation import applied, docker_in_lxc, provision
 from remediation.actions import package, storage_driver
 from remediation.edits import json_files
+from remediation.edits.container_file import container_options, lxc_options
+from remediation.edits.daemon_json import daemon_json, data_root
+from remediation.edits.phoenix_description import described, template_of
+from remediation.edits.phoenix_scripts import install_script, setup_script
 from remediation.engine import journal_format
 from remediation.engine.journal import Journal
 from targets import archive, batch, files, guest_root, root
@@ -242,8 +246,8 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         ),
         CONFIGURATION,
     ),
-    "container_config.edits": (
-        _bytes(docker_in_lxc.container_options),
+    "container_file.container_options": (
+        _bytes(container_options),
         CONFIGURATION,
     ),
     "container_config.volumes": (_text(container_config.volumes), CONFIGURATION),
@@ -251,30 +255,30 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         _text(lambda text: container_config.parse_lxc("p", text)),
         EFFECTIVE,
     ),
-    "container_config.lxc_options": (
-        lambda on: docker_in_lxc.lxc_options(on, on.run(["text"]).stdout),
+    "container_file.lxc_options": (
+        lambda on: lxc_options(on, on.run(["text"]).stdout),
         EFFECTIVE,
     ),
     "storage_driver.running_containers": (storage_driver.running_containers, b"0123\n4567\n"),
     "storage_driver.docker_holds": (storage_driver.docker_holds, b"image x:latest\nvolume y\n"),
-    "docker_in_lxc.template_of": (
-        _bytes(lambda text: docker_in_lxc.template_of(text, 950)),
+    "phoenix_description.template_of": (
+        _bytes(lambda text: template_of(text, 950)),
         b'{"containers": {"950": {"template": "x"}}}',
     ),
-    "docker_in_lxc.described": (
-        _bytes(lambda text: docker_in_lxc.described(text, 950)),
+    "phoenix_description.described": (
+        _bytes(lambda text: described(text, 950)),
         b'{"containers": {"950": {"features": [], "pct_options": [], "lxc_options": []}}}',
     ),
-    "docker_in_lxc.daemon_json": (_bytes(docker_in_lxc.daemon_json), JSON),
-    "docker_in_lxc.data_root": (_bytes(docker_in_lxc.data_root), JSON),
-    "docker_in_lxc.install_script": (_bytes(docker_in_lxc.install_script), b"#!/bin/bash\nexit\n"),
-    "docker_in_lxc.setup_script": (
-        _bytes(docker_in_lxc.setup_script),
+    "daemon_json.daemon_json": (_bytes(daemon_json), JSON),
+    "daemon_json.data_root": (_bytes(data_root), JSON),
+    "phoenix_scripts.install_script": (_bytes(install_script), b"#!/bin/bash\nexit\n"),
+    "phoenix_scripts.setup_script": (
+        _bytes(setup_script),
         b"#!/bin/bash\nsystemctl reload apparmor\n",
     ),
-    "docker_in_lxc.is_on": (docker_in_lxc.is_on, LINE),
-    "docker_in_lxc.settings_before_and_after": (
-        lambda on: docker_in_lxc.settings_before_and_after(on, 950),
+    "applied.is_on": (applied.is_on, LINE),
+    "applied.settings_before_and_after": (
+        lambda on: applied.settings_before_and_after(on, 950),
         LINE,
     ),
     "docker_witness.record": (docker_witness.record, DOCKER),
@@ -393,8 +397,8 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
 _REASONS = {
     "reads what this program wrote itself": (
         *(
-            "printing.json_line",
-            "printing.print_json",
+            "json_output.json_line",
+            "json_output.print_json",
             "printing._lines",
             "output.render",
             "output.run",
@@ -420,7 +424,7 @@ _REASONS = {
     ),
     "changes what it reads of; tests/unit/remediation/engine/test_hostile_guest.py has it": (
         *("storage_driver.start_again", "docker_package._clear", "package.apply", "package.mend"),
-        *("package._others", "__main__._left"),
+        *("package._others", "rollback._left"),
     ),
     "reads a file of the user's own machine: test_known_hosts.py, test_ssh.py": (
         *("known_hosts._entries", "connection._fingerprint", "connection._first_line"),

@@ -22,7 +22,7 @@ _CACHE = "/var/cache/apparmor"
 _IF_IT_RUNS = "systemctl is-active -q docker || exit 3; "
 
 
-class Machine(Base):
+class Stateful(Base):
     """Real files, through the same commands as everywhere; ``answer`` knows the rest."""
 
     machine = "double"
@@ -59,7 +59,7 @@ def _answer(result: CommandResult) -> tuple[int, bytes, bytes]:
     return result.exit_code, result.stdout, result.stderr
 
 
-class Kernel(Machine):
+class Kernel(Stateful):
     """A node whose kernel holds AppArmor's policies; the compiler is the real one.
 
     Args:
@@ -140,7 +140,7 @@ class Kernel(Machine):
         return 0, b"", b""
 
 
-class Container(Machine):
+class Container(Stateful):
     """A node with one container, which runs with the configuration that it was started with.
 
     Args:
@@ -180,7 +180,7 @@ class Container(Machine):
         return None
 
 
-class Docker(Machine):
+class Docker(Stateful):
     """A container with Docker: its settings and directories are real, the engine is not."""
 
     #: As dockerd tries them when no driver is named and none has layers.

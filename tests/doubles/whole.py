@@ -18,13 +18,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from facts import apparmor
-from remediation import docker_in_lxc
+from remediation import desired, docker_in_lxc
 from remediation.engine.rollback import SYNC
 from targets import files
 from targets.errors import RemediationError
 from targets.runtime.base import Pct
 from targets.transport import Local
-from tests.doubles.machines import Container, Kernel, Machine
+from tests.doubles.machines import Container, Kernel, Stateful
 from tests.unit.remediation.actions.test_docker_package import Guest
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _CONFIGURATION = b"arch: amd64\nfeatures: nesting=1\nhostname: docker\nunprivile
 _TIME = 1_795_717_106_123_456_789
 
 
-class _Rooted(Machine):
+class _Rooted(Stateful):
     """Has its files below a folder, wherever they are, and root for their owner."""
 
     def __init__(self, root: Path) -> None:
@@ -89,9 +89,9 @@ class Node(_Rooted):
     def __init__(self, folder: Path, config: str) -> None:
         super().__init__(root := folder / "node")
         (folder / "kernel").mkdir(parents=True)
-        self.kernel = Kernel(docker_in_lxc.PROFILE, folder / "kernel")
+        self.kernel = Kernel(desired.PROFILE, folder / "kernel")
         self.container = Container(Path(self.below(config)))
-        shutil.copytree(_PHOENIX, self.below(docker_in_lxc.REPOSITORY))
+        shutil.copytree(_PHOENIX, self.below(desired.REPOSITORY))
         for place in ("/etc/pve/lxc", "/etc/apparmor.d/tunables", "/var/lib"):
             Path(self.below(place)).mkdir(parents=True, exist_ok=True)
         Path(self.below(config)).write_bytes(_CONFIGURATION)
@@ -196,7 +196,7 @@ def history(whole: Whole) -> None:
     whole.plan().apply()
     whole.plan().rollback()
     whole.plan().apply()
-    path = docker_in_lxc.TUNABLE_PATH
+    path = desired.TUNABLE_PATH
     as_left = files.capture(whole.on_node, path)
     whole.on_node.write(path, b"somebody's")
 

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from remediation.actions.container_options import ContainerOptions
-from remediation.docker_in_lxc import OPTIONS, container_options
+from remediation.desired import OPTIONS
+from remediation.edits.container_config import put_back
+from remediation.edits.container_file import container_options
 from remediation.engine.action import Step
 from remediation.engine.plan import Plan
-from targets.runtime import container_config
 from tests.doubles.death import Death
 from tests.doubles.flag import journal
 from tests.doubles.machines import Container
@@ -36,7 +37,7 @@ class World:
             "STEP-2.2",
             str(self.folder / "here/config"),
             container_options,
-            partial(container_config.put_back, keys=OPTIONS),
+            partial(put_back, keys=OPTIONS),
             running=lambda: on.run(["container", "running"]).ok,
             effective=lambda: on.run(["container", "effective"]).require().text,
             start=lambda: on.run(["container", "start"]).require() and None,

@@ -36,7 +36,7 @@ from faults.scenarios import (
     UNPRIVILEGED,
     scenarios,
 )
-from remediation.docker_in_lxc import PROFILE
+from remediation.desired import PROFILE
 from steps.rollback import CTID
 from tests.live.interruption import connected
 

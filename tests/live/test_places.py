@@ -27,6 +27,7 @@ from faults.catalogue import CTID
 from faults.run import gate
 from faults.states import snapshot
 from lab.node import READY
+from remediation.backup import make_backup
 from steps import rollback
 from targets import target
 from targets.transport import at_most
@@ -138,7 +139,7 @@ def _backed_up(lab: Lab) -> None:
     """Have a compliant container, and the backups that the gate asks for and never makes."""
     lab.restore(snapshot("compliant"))
     with target.opened(target.parse(f"lab/{CTID}")) as runtime:
-        backups.make_backup(runtime, CTID, backups.DUMP)
+        make_backup(runtime, CTID, backups.DUMP)
 
 
 def _libraries(node: Ssh, to: Path) -> Path:

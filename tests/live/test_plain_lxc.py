@@ -9,7 +9,7 @@ import pytest
 
 from facts import apparmor, machine_state
 from lab.node import READY
-from remediation import docker_in_lxc
+from remediation import desired, docker_in_lxc
 from steps.docker import PATIENCE
 from steps.rollback import CREATE, CTID
 from targets import target
@@ -60,12 +60,12 @@ def test_there_and_back_on_plain_lxc(plain: Runtime) -> None:
     assert plain.features(CTID) == {"nesting": "1"}
     before = machine_state.undone(machine_state.both(plain, CTID))
     _plan(plain).apply()
-    assert plain.features(CTID) == docker_in_lxc.FEATURES
+    assert plain.features(CTID) == desired.FEATURES
     label = apparmor.label(plain.node, plain.init_pid(CTID))
-    assert label == f"{docker_in_lxc.PROFILE} (enforce)"
+    assert label == f"{desired.PROFILE} (enforce)"
     inside = plain.inside(CTID)
     driver = inside.run(["docker", "info", "-f", "{{.Driver}}"]).text.strip()
-    assert driver == docker_in_lxc.DRIVER
+    assert driver == desired.DRIVER
     inside.run(["docker", "run", "--rm", IMAGE], timeout=PATIENCE).require()
     assert not any(outcome.changed for outcome in _plan(plain).apply())
     _plan(plain).rollback()
@@ -87,4 +87,4 @@ def test_a_cut_mount_entry_stops_the_plan_before_the_container(plain: Runtime) -
     assert plain.init_pid(CTID) == pid
     (entry,) = container_config.cut_entries(plain.configuration(CTID))
     assert entry.value == "/dev/fuse"
-    assert plain.node.read(docker_in_lxc.TUNABLE_PATH) is None, "something was changed"
+    assert plain.node.read(desired.TUNABLE_PATH) is None, "something was changed"

@@ -12,7 +12,7 @@ import pytest
 
 from faults.catalogue import CTID
 from faults.states import snapshot
-from remediation.docker_in_lxc import FEATURES, PROFILE
+from remediation.desired import FEATURES, PROFILE
 from targets import target
 from targets.errors import CommandFailed, FactError, TransportError
 from targets.runtime.base import Lxc, Pct, wait_until_booted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from faults.run import gate
 from lab.node import READY
-from remediation.docker_in_lxc import REPOSITORY
+from remediation.desired import REPOSITORY
 from tests.live.interruption import connected
 
 if TYPE_CHECKING:

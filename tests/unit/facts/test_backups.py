@@ -12,6 +12,7 @@ import pytest
 
 from facts import backups as backup
 from facts.backup_archives import Backup
+from remediation.backup import _MAKE_ETC, make_backup
 from steps import prerequisites as steps
 from targets.errors import CommandFailed, FactError, VerifyFailed
 from targets.runtime import container_config
@@ -68,7 +69,7 @@ def node(tmp_path: Path) -> Rooted:
 
 @pytest.fixture
 def made(node: Rooted, tmp_path: Path) -> backup.Backups:
-    return backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    return make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
 
 
 def of_container(node: Rooted, tmp_path: Path, settings: Target | None = None) -> None:
@@ -132,7 +133,7 @@ def test_a_container_without_its_configuration_is_not_backed_up(
 ) -> None:
     (node.root / "etc/pve/lxc/950.conf").unlink()
     with pytest.raises(CommandFailed, match="the log beside the archive says why"):
-        backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+        make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
     assert not list(tmp_path.glob("dump/vzdump-*.tar*"))
     assert next(tmp_path.glob("dump/vzdump-*.log")).read_text().count("No such file") == 1
 
@@ -150,7 +151,7 @@ def test_an_archive_of_another_container_under_the_name_is_none_of_this_one(
 ) -> None:
     written = node.root / "etc/pve/lxc/950.conf"
     written.write_text(kept)
-    backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
     of_container(node, tmp_path)
     written.write_text(ours)
     with pytest.raises(AssertionError, match="is of another container: "):
@@ -164,7 +165,7 @@ def test_an_archive_of_another_container_under_the_name_is_none_of_this_one(
 def test_what_was_made_is_judged(node: Rooted, tmp_path: Path) -> None:
     (node.root / "images/950/etc").rename(node.root / "images/950/usr")
     with pytest.raises(VerifyFailed, match=r"does not count: .* does not hold \./etc"):
-        backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+        make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_an_older_one_that_is_whole_counts(
     node: Rooted, made: backup.Backups, tmp_path: Path
 ) -> None:
     whole = age(made.container[0].path, 2)
-    backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
     found = backup.find(node, 950, f"{tmp_path}/dump").container
     Path(found[0].path).write_bytes(b"")
     found = backup.find(node, 950, f"{tmp_path}/dump").container
@@ -232,7 +233,7 @@ def test_a_flipped_byte(node: Rooted, made: backup.Backups, tmp_path: Path) -> N
 
 def test_the_nodes_configuration_holds_proxmoxs(node: Rooted, tmp_path: Path) -> None:
     (node.root / "etc/pve").rename(node.root / "pve")
-    argv = ["sh", "-c", backup._MAKE_ETC, "etc", f"{tmp_path}/dump", "/"]
+    argv = ["sh", "-c", _MAKE_ETC, "etc", f"{tmp_path}/dump", "/"]
     node.run(argv).require()
     of_node(node, tmp_path)
     (node.root / "pve").rename(node.root / "etc/pve")
@@ -396,7 +397,7 @@ def test_storages_are_asked_where_they_keep_backups(
         "cannot be looked into; for a verdict, make one that can be read: "
         f"vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
     )
-    backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
     judge(node, backup.find(node, 950))
 
 
@@ -418,7 +419,7 @@ def test_what_a_backup_server_lists_is_judged_as_far_as_that_goes(
         "(Datastore, Verify); for a verdict here, make one that can be read: "
         f"vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
     )
-    backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
     of_server(node)
 
 
@@ -459,7 +460,7 @@ def test_what_apply_backs_up_counts_where_no_storage_is_for_backups(
 ) -> None:
     with_program("pvesm", PVESM, tmp_path, monkeypatch)
     on_server(tmp_path, (2, 3 << 20))
-    backup.make_backup(Plain(node), 950, f"{node.root}{backup.DUMP}")  # type: ignore[arg-type]
+    make_backup(Plain(node), 950, f"{node.root}{backup.DUMP}")  # type: ignore[arg-type]
     of_server(node)
 
 
@@ -481,6 +482,6 @@ def test_vzdump_is_used_where_it_is_and_believed_only_by_its_archive(
     """It exits 0 having done nothing for a container of another node."""
     with_program("vzdump", '#!/bin/sh\necho "$@" >"$DUMP/ran"\n', tmp_path, monkeypatch)
     with pytest.raises(VerifyFailed, match=r"container 950 .*does not count: it is not there"):
-        backup.make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+        make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
     ran = (tmp_path / "dump/ran").read_text().strip()
     assert ran == f"950 --dumpdir {tmp_path}/dump --mode snapshot --compress zstd"

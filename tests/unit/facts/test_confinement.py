@@ -13,7 +13,7 @@ import pytest
 
 from facts import audit_records, confinement
 from facts.confinement import ATTEMPTS, Process
-from remediation import docker_in_lxc
+from remediation import desired
 from targets.errors import FactError
 from tests.doubles.canned import Answer, Machine, Runtime
 from tests.doubles.guest import guest
@@ -192,7 +192,7 @@ def test_provoked_denials_are_known_by_their_name() -> None:
     assert not confinement.provoked(denied(operation="open", comm="mount", name="/etc/"))
 
 
-SHIPPED = docker_in_lxc.content(docker_in_lxc.PROFILE)
+SHIPPED = desired.content(desired.PROFILE)
 
 
 def with_rule(*rules: str) -> str:

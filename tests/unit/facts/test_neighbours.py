@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facts import denials, neighbours
-from remediation.docker_in_lxc import PROFILE
+from remediation.desired import PROFILE
 from steps import prerequisites as steps
 from targets.errors import CommandFailed, FactError
 from targets.target import Target

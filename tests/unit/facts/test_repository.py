@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from facts.repository import _STATUS, Checkout, checkout, upstream_commit
-from remediation.docker_in_lxc import INSTALL_SCRIPT
+from remediation.desired import INSTALL_SCRIPT
 from steps import prerequisites as steps
 from targets.errors import CommandFailed, FactError
 from targets.transport import Local

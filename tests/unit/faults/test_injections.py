@@ -17,7 +17,8 @@ from faults.catalogue import FAULTS
 from faults.fault import CTID, PRELUDE
 from faults.rows import proxmox
 from faults.scenarios import CONTAINER_BACKUP, NODE_BACKUP
-from remediation import docker_in_lxc
+from remediation import desired
+from remediation.edits.phoenix_scripts import install_script, setup_script
 from steps import configuration, files
 from steps import prerequisites as judged
 from targets import target
@@ -52,17 +53,17 @@ BY_ID = {fault.id: fault for fault in FAULTS}
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A node's files, the plan applied."""
-    shutil.copytree(GUEST, tmp_path / docker_in_lxc.REPOSITORY.lstrip("/"))
+    shutil.copytree(GUEST, tmp_path / desired.REPOSITORY.lstrip("/"))
     for name, how in (
-        (docker_in_lxc.SETUP_SCRIPT, docker_in_lxc.setup_script),
-        (docker_in_lxc.INSTALL_SCRIPT, docker_in_lxc.install_script),
-        (f"etc/apparmor/{docker_in_lxc.PROFILE}", docker_in_lxc.profile),
+        (desired.SETUP_SCRIPT, setup_script),
+        (desired.INSTALL_SCRIPT, install_script),
+        (f"etc/apparmor/{desired.PROFILE}", desired.profile),
     ):
-        file = tmp_path / docker_in_lxc.REPOSITORY.lstrip("/") / name
+        file = tmp_path / desired.REPOSITORY.lstrip("/") / name
         file.write_bytes(how(file.read_bytes()))
     for path, text in (
-        (PROFILE, docker_in_lxc.content(docker_in_lxc.PROFILE)),
-        ("etc/apparmor.d/tunables/nesting", docker_in_lxc.TUNABLE.decode()),
+        (PROFILE, desired.content(desired.PROFILE)),
+        ("etc/apparmor.d/tunables/nesting", desired.TUNABLE.decode()),
         (CONF, WRITTEN),
         ("etc/lxc/default.conf", ""),
         ("root/.profile", ""),
@@ -136,9 +137,9 @@ def test_a_fault_of_a_script_is_said_in_its_words(root: Path, ident: str) -> Non
 
 @pytest.mark.parametrize("ident", ["F51", "F51-append", "F51-rewrite", "F51-fails", "F52"])
 def test_what_only_a_second_run_shows_leaves_the_script_compliant(root: Path, ident: str) -> None:
-    before = (root / "usr/local/phoenix_hypervisor" / docker_in_lxc.INSTALL_SCRIPT).read_text()
+    before = (root / "usr/local/phoenix_hypervisor" / desired.INSTALL_SCRIPT).read_text()
     inject(root, ident)
-    after = (root / "usr/local/phoenix_hypervisor" / docker_in_lxc.INSTALL_SCRIPT).read_text()
+    after = (root / "usr/local/phoenix_hypervisor" / desired.INSTALL_SCRIPT).read_text()
     assert after != before
     judge_script(Below(root))
 
@@ -147,7 +148,7 @@ def test_create_goes_on_after_a_failing_feature(root: Path) -> None:
     inject(root, "F53")
     phoenix = (root / "usr/local/phoenix_hypervisor/bin/phoenix").read_text()
     assert "((status == 0)) ||" not in phoenix
-    script = (root / "usr/local/phoenix_hypervisor" / docker_in_lxc.INSTALL_SCRIPT).read_text()
+    script = (root / "usr/local/phoenix_hypervisor" / desired.INSTALL_SCRIPT).read_text()
     assert "\nexit 1\n" in script
     for text in (phoenix, script):
         done = subprocess.run(["bash", "-n"], input=text, text=True, check=False)

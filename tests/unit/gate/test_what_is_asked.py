@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from remediation import docker_in_lxc
+from remediation import desired
 from targets import target as targets
 from targets.errors import TransportError
 
@@ -48,8 +48,8 @@ FILES: dict[str, bytes] = {}
 def _as_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     FILES.clear()
-    FILES[docker_in_lxc.TUNABLE_PATH] = docker_in_lxc.TUNABLE
-    FILES[docker_in_lxc.PROFILE_PATH] = docker_in_lxc.profile(None)
+    FILES[desired.TUNABLE_PATH] = desired.TUNABLE
+    FILES[desired.PROFILE_PATH] = desired.profile(None)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
         files = FILES if target is THERE else {}
         node = SimpleNamespace(
             run=lambda argv: SimpleNamespace(
-                ok=target is THERE and argv == ["test", "-d", docker_in_lxc.REPOSITORY]
+                ok=target is THERE and argv == ["test", "-d", desired.REPOSITORY]
             ),
             read=files.get,
         )
@@ -150,9 +150,9 @@ def test_on_a_node_with_the_plan_its_own_part_is_not_taken_back(ours: Any) -> No
 @pytest.mark.parametrize(
     ("files", "is_on"),
     [
-        ({docker_in_lxc.TUNABLE_PATH: docker_in_lxc.TUNABLE}, True),
-        ({docker_in_lxc.PROFILE_PATH: docker_in_lxc.profile(None)}, True),
-        ({docker_in_lxc.TUNABLE_PATH: b"# ours\n", docker_in_lxc.PROFILE_PATH: b"older\n"}, False),
+        ({desired.TUNABLE_PATH: desired.TUNABLE}, True),
+        ({desired.PROFILE_PATH: desired.profile(None)}, True),
+        ({desired.TUNABLE_PATH: b"# ours\n", desired.PROFILE_PATH: b"older\n"}, False),
         ({}, False),
     ],
 )

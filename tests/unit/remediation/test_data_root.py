@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation import docker_in_lxc
+from remediation import desired
 from remediation.actions.storage_driver import StorageDriver
+from remediation.data_root import profile_elsewhere
+from remediation.edits.daemon_json import daemon_json, data_root
 from targets.files import FileState
 from tests.doubles.canned import Machine
 
@@ -18,11 +20,11 @@ if TYPE_CHECKING:
 
     from targets.transport import CommandResult
 
-LOCAL = docker_in_lxc.PROFILE_LOCAL
+LOCAL = desired.PROFILE_LOCAL
 
 
 def said(root: str, local: str | None = None) -> str:
-    return docker_in_lxc.profile_elsewhere(Machine({LOCAL: local}), root)
+    return profile_elsewhere(Machine({LOCAL: local}), root)
 
 
 def test_profile_for_data_at_the_usual_place_lacks_nothing() -> None:
@@ -34,7 +36,7 @@ def test_profile_for_data_elsewhere_names_place_rule_and_command() -> None:
     assert "keeps its data in /srv/docker (data-root)" in found
     assert "below /var/lib/docker only" in found
     assert "'mount fstype=fuse.fuse-overlayfs -> /srv/docker/fuse-overlayfs/**,'" in found
-    assert f">>{LOCAL}; apparmor_parser -r {docker_in_lxc.PROFILE_PATH}" in found
+    assert f">>{LOCAL}; apparmor_parser -r {desired.PROFILE_PATH}" in found
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ def test_advised_command_copies_every_rule_whole() -> None:
     """The real sed, over the profile that we ship."""
     script = re.search(r"sed -n '([^']*)'", said("/srv/docker"))
     assert script is not None
-    shipped = docker_in_lxc.content(docker_in_lxc.PROFILE)
+    shipped = desired.content(desired.PROFILE)
     done = subprocess.run(
         ["sed", "-n", script[1]], input=shipped, text=True, capture_output=True, check=True
     )
@@ -96,8 +98,8 @@ def priced(driver: str, *, before: bool) -> str:
     on = Container({"/etc/docker/daemon.json": None}, answers)
     action = StorageDriver(
         *("driver", "driver", "STEP-3.1", "fuse-overlayfs", "/etc/docker/daemon.json"),
-        docker_in_lxc.daemon_json,
-        docker_in_lxc.data_root,
+        daemon_json,
+        data_root,
         elsewhere=lambda place: f"said of {place}",
     )
     state = action.before(FileState(), "active active enabled", ("overlay2",)) if before else None

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from remediation import docker_in_lxc
-from remediation.__main__ import main
+from remediation.cli.group import main
 from remediation.engine.action import Place
 from targets import target
 from targets.errors import Elsewhere

@@ -8,10 +8,10 @@ import subprocess
 
 import pytest
 
-from remediation import docker_in_lxc
+from remediation import desired
 from steps.apparmor import RULES
 
-TEXT = docker_in_lxc.content(docker_in_lxc.PROFILE)
+TEXT = desired.content(desired.PROFILE)
 PARSER = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
 
 
@@ -32,8 +32,8 @@ def test_a_broken_one_does_not() -> None:
 
 
 def test_its_name_is_one_that_lxc_may_enter() -> None:
-    assert parse(TEXT, "--names").stdout.split() == [docker_in_lxc.PROFILE]
-    assert docker_in_lxc.PROFILE.startswith("lxc-")
+    assert parse(TEXT, "--names").stdout.split() == [desired.PROFILE]
+    assert desired.PROFILE.startswith("lxc-")
 
 
 @pytest.mark.parametrize("rule", RULES)

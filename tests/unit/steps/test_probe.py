@@ -16,7 +16,7 @@ from targets.errors import FactError
 from targets.target import Target
 from targets.transport import Base, CommandResult
 from tests.doubles.canned import Machine, Runtime
-from tests.doubles.dockerd import Engine, no_dockerd
+from tests.doubles.dockerd import Dockerd, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,7 +151,7 @@ def test_a_digest_is_that_of_the_image(
     ran = f"sha256:{'2' * 64}"
     record = dockerd.Record("a" * 64, ran, dockerd.State("exited", 0))
     images: dict[str, dockerd.Image | None] = {ran: dockerd.Image(ran, [digest])}
-    Engine(records={"gate-1": record}, images=images).runs(monkeypatch)
+    Dockerd(records={"gate-1": record}, images=images).runs(monkeypatch)
     run: Any = SimpleNamespace(name="gate-1")
     runtime, target = Runtime(Machine()), Target("pve1", 950)
     if genuine:

@@ -13,7 +13,7 @@ import pytest
 from facts import apparmor, confinement
 from facts.confinement import Process
 from gate import evidence
-from remediation import docker_in_lxc
+from remediation import desired
 from steps import apparmor as steps
 from targets.errors import CommandFailed, FactError
 from targets.target import Target
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 NAME = "lxc-phoenix-v2"
 FILE = f"/etc/apparmor.d/{NAME}"
-SOURCE = f"{docker_in_lxc.REPOSITORY}/etc/apparmor/{NAME}"
-TUNABLE = docker_in_lxc.TUNABLE_PATH
+SOURCE = f"{desired.REPOSITORY}/etc/apparmor/{NAME}"
+TUNABLE = desired.TUNABLE_PATH
 STAT = f"stat -L -c %.9Y {TUNABLE}"
 LOG = "journalctl -u apparmor -b -q --no-pager -o short-unix"
 STARTED = (
@@ -157,7 +157,7 @@ def test_a_systemd_that_does_not_say(changed: str) -> None:
         steps.last_load_was_clean(logged(STARTED, changed=changed))
 
 
-PROFILE = docker_in_lxc.content(docker_in_lxc.PROFILE)
+PROFILE = desired.content(desired.PROFILE)
 
 
 def test_the_shipped_profile_carries_the_rules() -> None:

@@ -11,14 +11,14 @@ import pytest
 from facts import dockerd
 from gate import evidence
 from lab import hello
-from remediation import docker_in_lxc
+from remediation import desired
 from steps import docker as steps
 from steps import hello_world, probe
 from targets.errors import CommandFailed, FactError, TransportError
 from targets.target import Target
 from targets.transport import CommandResult
 from tests.doubles.canned import Answer, Host, Machine, Runtime
-from tests.doubles.dockerd import Engine, no_dockerd
+from tests.doubles.dockerd import Dockerd, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ def judge_driver(info: Answer, unit: str = UNIT) -> None:
 def test_storage_driver_of_a_docker_whose_unit_was_changed_is_not_compliant(
     unit: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Engine(engine()).runs(monkeypatch)
+    Dockerd(engine()).runs(monkeypatch)
     with pytest.raises(AssertionError, match=f"was changed since Docker was started: {said}"):
         judge_driver(cli(), unit)
 
@@ -114,14 +114,14 @@ def test_storage_driver_of_a_docker_whose_unit_was_changed_is_not_compliant(
 def test_storage_driver_of_a_docker_that_its_unit_would_start_passes(
     unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Engine(engine()).runs(monkeypatch)
+    Dockerd(engine()).runs(monkeypatch)
     judge_driver(cli(), unit)
 
 
 def test_storage_driver_of_dockerd_and_cli_agreeing_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Engine(engine()).runs(monkeypatch)
+    Dockerd(engine()).runs(monkeypatch)
     evidence.drain()
     judge_driver(cli())
     (line,) = evidence.drain().lines
@@ -147,7 +147,7 @@ def test_storage_driver_of_dockerd_and_cli_agreeing_passes(
 def test_storage_driver_of_either_witness_wrong_is_not_compliant(
     info: Answer, told: dockerd.Info | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Engine(told).runs(monkeypatch) if told else no_dockerd(monkeypatch)
+    Dockerd(told).runs(monkeypatch) if told else no_dockerd(monkeypatch)
     with pytest.raises(AssertionError, match=message):
         judge_driver(info)
 
@@ -168,7 +168,7 @@ def root(
     data: str = "/var/lib/docker",
 ) -> None:
     node = Machine(
-        {"/proc/7/mounts": table, docker_in_lxc.PROFILE_LOCAL: None},
+        {"/proc/7/mounts": table, desired.PROFILE_LOCAL: None},
         {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7"},
     )
     inside = Machine({}, {INSPECT: merged, "docker info -f '{{.DockerRootDir}}'": f"{data}\n"})
@@ -213,16 +213,16 @@ def test_the_root_is_fuse(source: str, kind: str) -> None:
 def test_the_root_is_something_else(
     table: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Engine(engine()).runs(monkeypatch)
+    Dockerd(engine()).runs(monkeypatch)
     with pytest.raises(AssertionError, match=f"^(/.*)?{message}"):
         root(table)
-    Engine(engine("vfs")).runs(monkeypatch)
+    Dockerd(engine("vfs")).runs(monkeypatch)
     with pytest.raises(AssertionError, match=f"^Docker's storage driver is 'vfs', .*{message}"):
         root(table)
 
 
 def test_no_container_or_no_directory_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    Engine(engine()).runs(monkeypatch)
+    Dockerd(engine()).runs(monkeypatch)
     with pytest.raises(AssertionError, match="no container can be started: keyctl is off"):
         root("", run(125, err="create keyring x: function not implemented"))
     with pytest.raises(AssertionError, match=r"keyctl is off.*; Docker keeps its data in /srv/d "):
@@ -266,7 +266,7 @@ def test_it_greets(monkeypatch: pytest.MonkeyPatch) -> None:
     greets(run(out=GREETING))
     failed = run(125, GREETING, "create keyring x: function not implemented")
     for told in (engine(), None):
-        Engine(told).runs(monkeypatch) if told else no_dockerd(monkeypatch)
+        Dockerd(told).runs(monkeypatch) if told else no_dockerd(monkeypatch)
         with pytest.raises(AssertionError, match=r"^hello-world ended with 125: keyctl is off"):
             greets(failed)
     with pytest.raises(AssertionError, match="did not greet: 'Hello'"):
@@ -276,14 +276,14 @@ def test_it_greets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hello_world_failing_under_vfs_names_the_driver_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Engine(engine("vfs")).runs(monkeypatch)
+    Dockerd(engine("vfs")).runs(monkeypatch)
     expected = "^Docker's storage driver is 'vfs', not 'fuse-overlayfs': hello-world ended with 127"
     with pytest.raises(AssertionError, match=expected):
         greets(run(127, err='exec: "/hello": stat /hello: no such file or directory'))
 
 
 def test_of_a_known_pair_both_halves_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    Engine(engine()).runs(monkeypatch)
+    Dockerd(engine()).runs(monkeypatch)
     failed = run(126, err="open sysctl net.ipv4.ip_unprivileged_port_start: permission denied")
     runc = Machine({}, {"runc --version": "runc version 1.3.3\ncommit: x\n"})
     with pytest.raises(AssertionError, match=r"ended with 126: .*; it has runc version 1\.3\.3$"):
@@ -407,10 +407,10 @@ def recorded(status: str = "exited", code: int = 0) -> dockerd.Record:
     return dockerd.Record("a" * 64, RAN, dockerd.State(status, code))
 
 
-def pulled(*digests: str, record: dockerd.Record | None = None) -> Engine:
+def pulled(*digests: str, record: dockerd.Record | None = None) -> Dockerd:
     """Return an engine that ran an image with these digests."""
     images = {RAN: dockerd.Image(RAN, list(digests) or None)}
-    return Engine(engine(), {"gate-1": record or recorded()}, dict(images))
+    return Dockerd(engine(), {"gate-1": record or recorded()}, dict(images))
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_dockers_own_record(
 ) -> None:
     pulled().runs(monkeypatch)
     hello_world.record_says_the_same(Runtime(Machine()), 950, run())
-    Engine(engine(), {"gate-1": record}).runs(monkeypatch)
+    Dockerd(engine(), {"gate-1": record}).runs(monkeypatch)
     with pytest.raises(AssertionError, match=message):
         hello_world.record_says_the_same(Runtime(Machine()), 950, run())
 
@@ -471,7 +471,7 @@ def test_the_image_came_from_the_registry(
 
 
 def test_an_image_without_digests(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = Engine(engine(), {"gate-1": recorded()}, {RAN: None})
+    gone = Dockerd(engine(), {"gate-1": recorded()}, {RAN: None})
     for found in (pulled(), gone):
         found.runs(monkeypatch)
         with pytest.raises(AssertionError, match="was never pulled as hello-world"):
@@ -502,7 +502,7 @@ def test_image_on_the_lab_has_to_be_the_labs_own(monkeypatch: pytest.MonkeyPatch
         genuine(target=lab)
     ours = dockerd.Record("a" * 64, hello.image_id(), dockerd.State("exited", 0))
     images = {ours.image: dockerd.Image(ours.image, [f"hello-world@{DIGEST}"])}
-    Engine(engine(), {"gate-1": ours}, dict(images)).runs(monkeypatch)
+    Dockerd(engine(), {"gate-1": ours}, dict(images)).runs(monkeypatch)
     assert genuine(target=lab).endswith("as it has to be")
     pulled(f"r.example/other@{DIGEST}").runs(monkeypatch)
     other = Target("lab", 950, image="other", registry="r.example")

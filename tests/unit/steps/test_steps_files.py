@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gate import evidence
-from remediation import docker_in_lxc, provision
+from remediation import desired, provision
 from remediation.actions.storage_driver import DockerState
 from remediation.engine import journal
 from remediation.engine.action import Place
@@ -19,7 +19,7 @@ from targets.errors import CommandFailed, FactError
 from targets.files import FileState
 from targets.target import Target
 from tests.doubles.canned import Answer, Host, Machine, Runtime
-from tests.doubles.dockerd import Engine, no_dockerd
+from tests.doubles.dockerd import Dockerd, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parents[2] / "data"
 SETUP = (DATA / "setup_apparmor.after.sh").read_text()
 INSTALL = (DATA / "install_docker.after.sh").read_text()
-DAEMON_JSON = docker_in_lxc.DAEMON_JSON
+DAEMON_JSON = desired.DAEMON_JSON
 #: Whose repository is elsewhere: the script that is looked at is its own.
 TARGET = Target("pve1", 950, repository="/srv/phoenix")
-LINE = docker_in_lxc.TUNABLE.decode().strip()
+LINE = desired.TUNABLE.decode().strip()
 
 
 @pytest.fixture(autouse=True)
 def _dockerd_reads_daemon_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    Engine().runs(monkeypatch)
+    Dockerd().runs(monkeypatch)
 
 
 def node(path: str, text: str | None, bash: Answer = "", whole: Answer = "") -> Machine:
@@ -46,11 +46,11 @@ def node(path: str, text: str | None, bash: Answer = "", whole: Answer = "") -> 
 
 
 def setup(text: str | None, bash: Answer = "") -> Machine:
-    return node(docker_in_lxc.SETUP_SCRIPT, text, bash)
+    return node(desired.SETUP_SCRIPT, text, bash)
 
 
 def install(text: str | None, bash: Answer = "") -> Machine:
-    return node(docker_in_lxc.INSTALL_SCRIPT, text, bash)
+    return node(desired.INSTALL_SCRIPT, text, bash)
 
 
 def changed(text: str, pattern: str, new: str) -> str:
@@ -145,7 +145,7 @@ def test_an_install_script_that_ends_before_it_installs_is_red(ends: str) -> Non
     with pytest.raises(AssertionError, match=f"ends with '{ends}' before fuse-overlayfs is inst"):
         steps.install_script_installs_once(install(text), TARGET)
     steps.install_script_installs_once(install(f"{INSTALL}{ends}\n"), TARGET)
-    in_a_condition = node(docker_in_lxc.INSTALL_SCRIPT, text, whole=(2, "", "unexpected end"))
+    in_a_condition = node(desired.INSTALL_SCRIPT, text, whole=(2, "", "unexpected end"))
     steps.install_script_installs_once(in_a_condition, TARGET)
 
 
@@ -247,14 +247,14 @@ def test_daemon_json_that_dockerd_would_not_start_on_is_not_compliant(
 def test_daemon_json_of_a_dockerd_that_another_program_starts_is_not_validated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Engine(argv=("/opt/start", "-x")).runs(monkeypatch)
+    Dockerd(argv=("/opt/start", "-x")).runs(monkeypatch)
     driver_named(GOOD, validated=(1, "", "no"))
 
 
 def test_daemon_json_that_dockerd_does_not_read_is_not_compliant_and_tells_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Engine(settings="/etc/other.json").runs(monkeypatch)
+    Dockerd(settings="/etc/other.json").runs(monkeypatch)
     said = "reads its settings from '/etc/other.json'"
     with pytest.raises(AssertionError, match=said):
         driver_named(GOOD)
@@ -329,7 +329,7 @@ def by_hand() -> Journaled:
     return Journaled({JOURNAL: None, CONTAINERS: None})
 
 
-CONTAINERS = f"{TARGET.repository}/{docker_in_lxc.CONTAINERS}"
+CONTAINERS = f"{TARGET.repository}/{desired.CONTAINERS}"
 NO_FILE: Answer = (2, "", f"tar: *{DAEMON_JSON}: Not found in archive\n")
 
 

@@ -13,7 +13,7 @@ from facts.log_room import Room
 from facts.neighbours import Affected
 from facts.repository import Checkout
 from gate import evidence
-from remediation import docker_in_lxc
+from remediation import desired
 from steps import prerequisites as steps
 from targets.errors import FactError
 from targets.target import Target
@@ -38,7 +38,7 @@ def test_only_the_lab_of_this_run_is_backed_up(
     where: Target, named: list[str], made: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places: list[str] = []
-    monkeypatch.setattr(backup, "make_backup", lambda runtime, ctid, place: places.append(place))
+    monkeypatch.setattr(steps, "make_backup", lambda runtime, ctid, place: places.append(place))
     request = SimpleNamespace(config=SimpleNamespace(getoption={"--target": named}.__getitem__))
     ask: Any = steps.made_by_this_run
     assert ask.__wrapped__(NOBODY, where, 950, request) is bool(made)
@@ -122,12 +122,12 @@ def test_each_judges_its_own(step: Any, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_checkout() -> None:
-    good = Checkout("/r", "0" * 40, "main", "origin/main", (docker_in_lxc.INSTALL_SCRIPT,))
+    good = Checkout("/r", "0" * 40, "main", "origin/main", (desired.INSTALL_SCRIPT,))
     steps.is_clean(good)
     steps.is_clean(None)
     with pytest.raises(AssertionError, match="is a directory, but no git checkout"):
         steps.is_clean(Checkout("/r"))
-    for changed in (("x",), (docker_in_lxc.INSTALL_SCRIPT, "x")):
+    for changed in (("x",), (desired.INSTALL_SCRIPT, "x")):
         with pytest.raises(AssertionError, match=r"has 1 change\(s\) that are not the plan's: x;"):
             steps.is_clean(Checkout("/r", "0" * 40, changed=changed))
 

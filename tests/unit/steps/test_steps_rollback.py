@@ -9,7 +9,7 @@ import pytest
 
 from facts import machine_state
 from gate import evidence
-from remediation import docker_in_lxc
+from remediation import desired
 from remediation.actions.storage_driver import docker_holds
 from remediation.engine.action import Drift
 from remediation.engine.rehearsal import Stage
@@ -140,7 +140,7 @@ def test_the_former_container() -> None:
 STOPPED: Answer = (3, "failed\n", "")
 LOG = "journalctl -u docker -n 60 -o cat"
 PRIOR = 'error initializing graphdriver: "/var/lib/docker" contains several valid graphdrivers'
-LOADED = f"{docker_in_lxc.PROFILE} (enforce)\n"
+LOADED = f"{desired.PROFILE} (enforce)\n"
 
 
 def letter(
@@ -177,7 +177,7 @@ def test_the_letter_of_the_plan_is_worse(said: str) -> None:
 
 
 def test_what_the_letter_says() -> None:
-    removed = f"rm {docker_in_lxc.DAEMON_JSON}"
+    removed = f"rm {desired.DAEMON_JSON}"
     purged = "env DEBIAN_FRONTEND=noninteractive apt-get purge -y fuse-overlayfs"
     good: dict[str, Answer] = {removed: "", purged: "", "systemctl restart docker": (1, "", "")}
     assert not steps.letter_of_the_plan(existing(good)).ok

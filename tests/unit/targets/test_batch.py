@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from remediation import desired
 from remediation import docker_in_lxc as it
+from remediation.edits.daemon_json import daemon_json
 from remediation.look import looking
 from targets import target
 from targets.batch import Ahead, at_once, question, told
@@ -157,19 +159,19 @@ class Node(Base):
 
 
 def test_a_status_costs_three_round_trips_and_one_start_of_pct() -> None:
-    conf = f"features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: {it.PROFILE}\n"
+    conf = f"features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: {desired.PROFILE}\n"
     files = {
-        it.TUNABLE_PATH: it.TUNABLE,
-        it.PROFILE_PATH: it.profile(None),
+        desired.TUNABLE_PATH: desired.TUNABLE,
+        desired.PROFILE_PATH: desired.profile(None),
         "/etc/pve/lxc/950.conf": conf.encode(),
-        it.DAEMON_JSON: it.daemon_json(None),
+        desired.DAEMON_JSON: daemon_json(None),
     }
     policy = "3c1bde6ddb4d0ed06adcb7ce6c0e4a1a8bf4b1bd3db4ec9f8a4f9c1e3a0cd6c1"
     says = {
         "id -u": "0\n",
         "sh -c 'command -v pct": "/usr/sbin/pct\n",
         "find /etc/pve/lxc/950.conf -exec lxc-info": "RUNNING\n",
-        "find /sys/kernel/security": f"/{it.PROFILE}.7/raw_sha256:{policy}\n",
+        "find /sys/kernel/security": f"/{desired.PROFILE}.7/raw_sha256:{policy}\n",
         "dpkg-query": "fuse-overlayfs ii \ndocker.io ii \n",
         "test -d /etc/docker": "",
         "systemctl is-enabled docker": "enabled\n",
@@ -179,7 +181,7 @@ def test_a_status_costs_three_round_trips_and_one_start_of_pct() -> None:
     runtime = target.runtime_on(node, target.parse("root@pve1/950"))
     plan = looking(it.plan(runtime, 950, tell=lambda _: None), runtime.node)
     drifts = [drift.summary for _, drift in plan.drifts() if drift]
-    assert drifts == [f"the kernel's {it.PROFILE} is not what {it.PROFILE_PATH} says"]
+    assert drifts == [f"the kernel's {desired.PROFILE} is not what {desired.PROFILE_PATH} says"]
     assert not plan.journal.unfinished()
     assert node.unknown == ["test -d /usr/local/phoenix_hypervisor"]
     assert len(node.trips) == 3, node.trips

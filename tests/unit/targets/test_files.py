@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.actions.container_options import Directory, FileEdit
+from remediation.actions.file_edit import Directory, FileEdit
 from targets import files
 from targets.errors import CommandFailed, FactError
 from targets.transport import CommandResult, Local

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from commandline.target_option import with_target
-from remediation import docker_in_lxc
+from remediation import desired
 from targets import target
 from targets.errors import FactError, TransportError, UsageError
 from targets.runtime.base import Lxc, Pct
@@ -89,7 +89,7 @@ def test_the_default_is_the_lab_whose_containers_are_ours() -> None:
 
 
 def test_the_default_repository_is_the_plans() -> None:
-    assert Target("lab", 950).repository == docker_in_lxc.REPOSITORY
+    assert Target("lab", 950).repository == desired.REPOSITORY
 
 
 def test_a_target_by_its_name(file: Path) -> None:
@@ -283,7 +283,7 @@ def test_how_a_container_is_provisioned(file: Path) -> None:
 
 
 def test_what_creates_a_container(file: Path) -> None:
-    argv = target.find("pve1", file).creation(950, features=docker_in_lxc.FEATURES)
+    argv = target.find("pve1", file).creation(950, features=desired.FEATURES)
     assert argv == [
         *("pct", "create", "950", "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"),
         *("--hostname", "docker", "--rootfs", "local-lvm:8", "--memory", "2048"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from remediation.__main__ import main
+from remediation.cli.group import main
 from targets import target
 from targets.errors import UsageError
 from targets.ssh.connection import SshAddress

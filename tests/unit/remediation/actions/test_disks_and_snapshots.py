@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.guest.pct.config import Config, Section, parse, serialise
-from remediation.docker_in_lxc import PROFILE
+from remediation.desired import PROFILE
 from targets.errors import FactError, Meddled
 from tests.doubles.death import Death, Died
 from tests.doubles.states import Laid

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation.actions import docker_package, package, storage_driver
-from remediation.actions.docker_package import Engine, EngineState, is_in_the_kernel
+from remediation.actions.docker_package import DockerPackage, EngineState, is_in_the_kernel
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import StorageDriver
-from remediation.docker_in_lxc import daemon_json
+from remediation.edits.daemon_json import daemon_json
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Base, CommandResult, Local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ACTION = Engine("Docker is installed", "Docker is installed", "STEP-3.1", ("fuse-overlayfs",))
+ACTION = DockerPackage(
+    "Docker is installed", "Docker is installed", "STEP-3.1", ("fuse-overlayfs",)
+)
 APT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"]
 APT += ["-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"]
 APT += ["-o", "DPkg::Options::=--force-confold"]
@@ -502,7 +504,7 @@ def test_what_would_be_removed_by_installing_it_is_an_error(guest: Guest) -> Non
 
 
 def test_a_place_for_its_data_that_is_not_looked_at_is_not_begun_with(guest: Guest) -> None:
-    elsewhere = Engine(
+    elsewhere = DockerPackage(
         "Docker is installed", "Docker is installed", "STEP-3.1", root=lambda _: "/srv/docker"
     )
     with pytest.raises(FactError, match="name /srv/docker for its data, and there is no Docker"):

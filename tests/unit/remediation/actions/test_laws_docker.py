@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation import docker_in_lxc
+from remediation import desired
 from remediation.actions import storage_driver
 from remediation.actions.storage_driver import StorageDriver
+from remediation.edits.daemon_json import daemon_json
 from remediation.engine.action import Consequence, Step
 from remediation.engine.plan import Plan
 from targets.errors import FactError, Meddled, RemediationError, RollbackFailed
@@ -23,7 +24,7 @@ from tests.doubles.flag import Flag, fail, journal
 from tests.doubles.machines import Docker
 from tests.doubles.states import Laid, links, look
 
-OURS = docker_in_lxc.DRIVER
+OURS = desired.DRIVER
 
 
 @dataclass
@@ -42,7 +43,7 @@ class World:
         """Return the plan, put together as the real one is."""
         on, path = (death or Death()).under(self.docker), str(self.folder / "here/daemon.json")
         storage = StorageDriver(
-            *("driver", "driver", "STEP-3.1", OURS, path, docker_in_lxc.daemon_json),
+            *("driver", "driver", "STEP-3.1", OURS, path, daemon_json),
             root=lambda _: str(self.folder / "root"),
         )
         kept = journal(self.folder, on=on)

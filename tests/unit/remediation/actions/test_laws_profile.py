@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation import docker_in_lxc
-from remediation.actions.container_options import Profile
+from remediation import desired, docker_in_lxc
+from remediation.actions.apparmor_profile import Profile
 from remediation.engine.action import Step
 from remediation.engine.plan import Plan
 from targets.errors import CommandFailed, FactError, Meddled, RemediationError, RollbackFailed
@@ -224,10 +224,10 @@ def test_a_reload_on_the_way_back_leaves_the_kernel_what_it_held(
     path.write_bytes(THEIRS)
     kernel = Reloads(NAME, tmp_path)
     kernel.policy, kernel.path = policy, str(path)
-    monkeypatch.setattr(docker_in_lxc, "PROFILE", NAME)
-    monkeypatch.setattr(docker_in_lxc, "PROFILE_PATH", str(path))
-    monkeypatch.setattr(docker_in_lxc, "TUNABLE_PATH", str(tmp_path / "here/nesting"))
-    monkeypatch.setattr(docker_in_lxc, "profile", lambda _: THEIRS + b"# the plan's\n")
+    monkeypatch.setattr(desired, "PROFILE", NAME)
+    monkeypatch.setattr(desired, "PROFILE_PATH", str(path))
+    monkeypatch.setattr(desired, "TUNABLE_PATH", str(tmp_path / "here/nesting"))
+    monkeypatch.setattr(desired, "profile", lambda _: THEIRS + b"# the plan's\n")
     kept = journal(tmp_path, on=kernel)
     it = Plan(docker_in_lxc._apparmor(kernel), kept)
     before = look(tmp_path / "here")

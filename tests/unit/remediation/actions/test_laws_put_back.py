@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.docker_in_lxc import LXC_OPTIONS, OPTIONS
+from remediation.desired import LXC_OPTIONS, OPTIONS
+from remediation.edits.container_config import put_back, with_lxc_options, with_options
 from targets.runtime import container_config
 from tests.doubles.death import Death, Died
 from tests.doubles.states import Laid
@@ -75,14 +76,12 @@ def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_taken_back(
         keys, raw = LXC_OPTIONS, dict.fromkeys(LXC_OPTIONS, "1")
         # LXC knows no colon.
         before = re.sub(r"^(lxc\.\S+?) ?:", r"\1 =", before.partition("[")[0], flags=re.MULTILINE)
-        today = _grown(container_config.with_lxc_options(before, raw), size, disk, snapshot=False)
+        today = _grown(with_lxc_options(before, raw), size, disk, snapshot=False)
     else:
         keys = OPTIONS
-        applied = container_config.with_options(
-            before, {"fuse": "1"}, {"lxc.apparmor.profile": "ours"}
-        )
+        applied = with_options(before, {"fuse": "1"}, {"lxc.apparmor.profile": "ours"})
         today = _grown(applied, size, disk, snapshot)
-    back = container_config.put_back(today, before, keys, fuse=plain)
+    back = put_back(today, before, keys, fuse=plain)
     assert [line.rstrip() for line in _in_effect(back) if not _of_the_plan(line, keys)] == [
         line.rstrip() for line in _in_effect(today) if not _of_the_plan(line, keys)
     ]
@@ -91,7 +90,7 @@ def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_taken_back(
     former = container_config.parse("", before).current()
     found = container_config.parse("", back).current()
     assert [found.get(key) for key in keys] == [former.get(key) for key in keys]
-    assert container_config.put_back(back, before, keys, fuse=plain) == back
+    assert put_back(back, before, keys, fuse=plain) == back
     assert container_config.volumes(back) == container_config.volumes(today)
 
 

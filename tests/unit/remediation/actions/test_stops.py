@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation import docker_in_lxc as it
+from remediation.actions.container_power import awake
 from targets.errors import CommandFailed
 from targets.runtime.base import Pct
 from targets.transport import Base, CommandResult
@@ -93,7 +94,7 @@ def test_docker_restart_on_the_way_back_leaves_the_file(node: Node) -> None:
 def test_awake_container_stopped_again_leaves_the_file(node: Node, tmp_path: Path) -> None:
     before = _look(node.path)
     node.node.effective = None
-    with it._awake(node, 950, journal(tmp_path), lambda _: None):  # type: ignore[arg-type]
+    with awake(node, 950, journal(tmp_path), lambda _: None):  # type: ignore[arg-type]
         assert node.state(950) == "running"
     assert node.state(950) == "stopped"
     assert _look(node.path) == before

@@ -17,9 +17,9 @@ import pytest
 from click.testing import CliRunner
 
 from facts import audit_records, audit_window
-from facts import backups as backup
-from remediation import docker_in_lxc
-from remediation.__main__ import _watched, main
+from remediation import backup, docker_in_lxc
+from remediation.cli.apply import _watched
+from remediation.cli.group import main
 from remediation.engine.action import Place
 from targets import target
 from targets.errors import CommandFailed, FactError
@@ -94,10 +94,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return found
 
     monkeypatch.setattr(target, "opened", opened)
-    monkeypatch.setattr("remediation.__main__.Journal", lambda _, ctid: journal(tmp_path, ctid))
+    monkeypatch.setattr("remediation.cli.journal.Journal", lambda _, ctid: journal(tmp_path, ctid))
     monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
     monkeypatch.setattr(docker_in_lxc, "plan", plan)
-    monkeypatch.setattr("remediation.__main__._watched", lambda *_: nullcontext(lambda _: None))
+    monkeypatch.setattr("remediation.cli.apply._watched", lambda *_: nullcontext(lambda _: None))
     flags(tmp_path, Flag("tunable")).apply()
     return tmp_path
 

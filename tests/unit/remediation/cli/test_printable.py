@@ -15,11 +15,13 @@ import pytest
 from click.testing import CliRunner
 from rich.text import Text
 
+from commandline.json_output import json_line
 from commandline.output import Console, run
-from remediation import __main__ as program
 from remediation.cli import printing
+from remediation.cli.consent import consent
+from remediation.cli.group import Commands
 from remediation.engine.action import Drift, Outcome, Step
-from targets.errors import FactError, Meddled
+from targets.errors import FactError, Meddled, UsageError
 from targets.printable import cut, in_json, one_line, printable
 from tests.doubles.flag import ON, Flag
 
@@ -148,8 +150,8 @@ EXITS: dict[str, Any] = {
     ),
     "not asked": lambda: printing.not_asked(_Plan()),  # type: ignore[arg-type]
     "journal": journalled,
-    "prompt": lambda: program._consent([HOSTILE], yes=True),
-    "export": lambda: click.echo(printing.json_line({"text": "\x9b\u202e\x7f"})),
+    "prompt": lambda: consent([HOSTILE], yes=True),
+    "export": lambda: click.echo(json_line({"text": "\x9b\u202e\x7f"})),
 }
 
 
@@ -160,11 +162,10 @@ def test_hostile_text_leaves_no_exit_raw(
 ) -> None:
     for name in ("out", "err"):
         to = Console(stderr=name == "err", highlight=False, force_terminal=terminal, width=100)
-        for module in (printing, program):
-            monkeypatch.setattr(module, name, to)
+        monkeypatch.setattr(printing, name, to)
 
     command = click.command()(leave)
-    group = program._Commands(commands={"leave": command})
+    group = Commands(commands={"leave": command})
     said = CliRunner().invoke(group, ["leave"])
     text = said.output
     assert said.exception is None or isinstance(said.exception, SystemExit)
@@ -197,12 +198,12 @@ def test_consent_without_an_input_is_refused_in_words(
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stdin", closed if stdin else None)
-    with pytest.raises(program.UsageError, match="give --yes"):
-        program._consent(["it restarts"], yes=False)
+    with pytest.raises(UsageError, match="give --yes"):
+        consent(["it restarts"], yes=False)
 
 
 def test_consent_at_the_end_of_the_input_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     with pytest.raises(click.Abort):
-        program._consent(["it restarts"], yes=False)
+        consent(["it restarts"], yes=False)

@@ -6,8 +6,8 @@ import codecs
 
 import pytest
 
-from remediation import docker_in_lxc
 from remediation.edits import json_files
+from remediation.edits.daemon_json import daemon_json, data_root
 
 _MARKED = {
     "UTF-8": (codecs.BOM_UTF8, "utf-8"),
@@ -20,15 +20,15 @@ _MARKED = {
 def test_daemon_json_with_a_byte_order_mark_keeps_its_encoding(mark: bytes, encoding: str) -> None:
     before = mark + '{\r\n    "labels": ["a=ü"]\r\n}\r\n'.encode(encoding)
     assert json_files.parse(before) == {"labels": ["a=ü"]}
-    after = docker_in_lxc.daemon_json(before)
+    after = daemon_json(before)
     labels = '    "labels": [\r\n        "a=ü"\r\n    ],\r\n'
     wanted = "{\r\n" + labels + '    "storage-driver": "fuse-overlayfs"\r\n}\r\n'
     assert after == mark + wanted.encode(encoding)
-    assert docker_in_lxc.daemon_json(after) == after
+    assert daemon_json(after) == after
 
 
 def test_daemon_json_without_a_mark_gets_none() -> None:
-    assert docker_in_lxc.daemon_json(b'{"mtu": 1}') == (
+    assert daemon_json(b'{"mtu": 1}') == (
         b'{\n  "mtu": 1,\n  "storage-driver": "fuse-overlayfs"\n}'
     )
 
@@ -36,7 +36,7 @@ def test_daemon_json_without_a_mark_gets_none() -> None:
 @pytest.mark.parametrize(("mark", "encoding"), _MARKED.values(), ids=_MARKED)
 def test_data_root_behind_a_byte_order_mark_is_found(mark: bytes, encoding: str) -> None:
     content = mark + '{"data-root": "/srv/docker/"}'.encode(encoding)
-    assert docker_in_lxc.data_root(content) == "/srv/docker"
+    assert data_root(content) == "/srv/docker"
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"null", codecs.BOM_UTF8, codecs.BOM_UTF16_LE])

@@ -8,9 +8,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from remediation.__main__ import _Commands
-from remediation.actions.container_options import OptionsState, ProfileState
+from remediation.actions.apparmor_profile import ProfileState
+from remediation.actions.container_options import OptionsState
 from remediation.cli import printing
+from remediation.cli.group import Commands
 from remediation.engine.action import Drift
 from remediation.engine.differing import differing
 from targets.errors import RollbackFailed, VerifyFailed
@@ -75,7 +76,7 @@ def test_a_diff_shows_what_a_terminal_would_obey_as_escapes() -> None:
 
 
 def test_command_line_shows_the_diff_of_a_rollback_that_is_not_exact() -> None:
-    @click.group(cls=_Commands)
+    @click.group(cls=Commands)
     def program() -> None: ...
 
     @program.command()

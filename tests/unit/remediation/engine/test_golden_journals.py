@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from remediation import docker_in_lxc
+from remediation import desired, docker_in_lxc
 from remediation.engine import earlier_formats
 from remediation.engine.journal_entries import Life
 from remediation.engine.journal_format import VERSION, Accepted, After, Before
@@ -199,7 +199,7 @@ def test_a_former_run_that_was_cut_off_rolls_back(tmp_path: Path, kept: int) -> 
 
 def test_a_journal_goes_on_in_todays_format_and_rolls_back_both(tmp_path: Path) -> None:
     whole, before = left_by(tmp_path / "here", _FORMER)
-    whole.on_node.write(docker_in_lxc.TUNABLE_PATH, b"somebody's")
+    whole.on_node.write(desired.TUNABLE_PATH, b"somebody's")
     assert [outcome.id for outcome in whole.plan().apply() if outcome.changed] == [
         *("nesting-tunable", "reload-apparmor")
     ]

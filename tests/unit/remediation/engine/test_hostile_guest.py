@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation.actions.container_options import FileEdit
-from remediation.docker_in_lxc import daemon_json, data_root
+from remediation.actions.file_edit import FileEdit
+from remediation.edits.daemon_json import daemon_json, data_root
 from remediation.engine.action import Place, Step
 from remediation.engine.plan import Plan
 from targets.batch import at_once

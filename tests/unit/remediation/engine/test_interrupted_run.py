@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.actions.container_options import Directory, FileEdit
+from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan

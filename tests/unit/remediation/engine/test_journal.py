@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.actions.container_options import OptionsState, ProfileState
+from remediation.actions.apparmor_profile import ProfileState
+from remediation.actions.container_options import OptionsState
 from remediation.actions.package import PackageState
 from remediation.actions.storage_driver import DockerState
 from remediation.engine.action import Place

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation.actions.container_options import ContainerOptions, FileEdit
+from remediation.actions.container_options import ContainerOptions
+from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.plan import Plan
 from targets.errors import Meddled, RemediationError, RollbackFailed

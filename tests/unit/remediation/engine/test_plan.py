@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from remediation.actions.container_options import FileEdit
+from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Consequence, Place
 from remediation.engine.journal import Journal
 from targets.errors import (

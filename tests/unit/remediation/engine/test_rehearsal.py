@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation.actions.container_options import FileEdit
+from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation.actions.container_options import Directory, FileEdit
+from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Drift, Place, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan

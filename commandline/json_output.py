@@ -1,0 +1,17 @@
+"""JSON for programs, in which nothing stands that a terminal obeys."""
+
+from __future__ import annotations
+
+import msgspec
+
+from targets.printable import in_json
+
+
+def json_line(value: object) -> str:
+    """Return a value as JSON in one line."""
+    return in_json(msgspec.json.encode(value).decode())
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, indented."""
+    print(in_json(msgspec.json.format(msgspec.json.encode(value)).decode()))

@@ -1,0 +1,150 @@
+"""An AppArmor profile: its file, and the policy that the kernel holds for it.
+
+Source: apparmor_parser(8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from facts import apparmor
+from remediation.actions.file_edit import FileEdit
+from remediation.engine.action import Drift, Simple
+from targets import files
+from targets.errors import RemediationError
+from targets.files import FileState  # noqa: TC001 - journals are read back by a state's types
+
+if TYPE_CHECKING:
+    from targets.transport import Transport
+
+
+@dataclass(frozen=True)
+class ProfileState:
+    """A profile's file, and the binary policy that the kernel holds for it (empty: none).
+
+    Stored in journals: its fields are a schema
+    (tests/unit/remediation/engine/test_stored_states.py).
+    """
+
+    file: FileState
+    policy: bytes
+
+
+@dataclass(frozen=True)
+class Profile(Simple):
+    """An AppArmor profile stands in its file, and the kernel's policy is what the file says.
+
+    It is replaced in place, and never removed while something runs under it: removed and added
+    again, it would leave what runs unconfined until its restart.
+    """
+
+    id: str
+    title: str
+    requirement: str
+    profile: str
+    path: str
+    content: bytes
+
+    before: ClassVar[Any] = ProfileState
+
+    def capture(self, on: Transport) -> ProfileState:
+        """See :class:`remediation.engine.action.Action`."""
+        policy = apparmor.loaded_binary(on, self.profile)
+        return ProfileState(files.capture(on, self.path), policy)
+
+    def check(self, on: Transport) -> Drift | None:
+        """See :class:`remediation.engine.action.Action`."""
+        if (drift := self._file.check(on)) is not None:
+            return drift
+        loaded = apparmor.loaded_policy(on, self.profile)
+        if not loaded:
+            return Drift(f"profile {self.profile} is not loaded")
+        if loaded != apparmor.compiled_policy(on, self.path):
+            return Drift(f"the kernel's {self.profile} is not what {self.path} says")
+        return None
+
+    def apply(self, on: Transport) -> None:
+        """See :class:`remediation.engine.action.Action`."""
+        self._file.apply(on)
+        load(on, self.path)
+
+    def rollback(self, on: Transport, before: ProfileState) -> None:
+        """See :class:`remediation.engine.action.Action`."""
+        loaded = apparmor.loaded_binary(on, self.profile)
+        if loaded and not before.policy:
+            self._unload(on)
+        self._file.rollback(on, before.file)
+        renew_cache(on, self.path)
+        if before.policy and loaded != before.policy:
+            load_binary(on, before.policy)
+
+    def held(self, on: Transport) -> bytes:
+        """Return the policy that the kernel holds, empty if none."""
+        return apparmor.loaded_binary(on, self.profile)
+
+    def hold(self, on: Transport, policy: bytes) -> None:
+        """Let the kernel hold this policy, or none, again after a reload, which reads the file."""
+        loaded = self.held(on)
+        if loaded and not policy:
+            self._unload(on)
+        elif loaded != policy:
+            load_binary(on, policy)
+
+    def standing(self, on: Transport) -> ProfileState:
+        """See :class:`remediation.engine.action.Action`.
+
+        The file; nobody edits the kernel's policy.
+        """
+        return ProfileState(self._file.capture(on), b"")
+
+    def meddled(
+        self, now: ProfileState, before: ProfileState, after: ProfileState | None
+    ) -> Drift | None:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._file.meddled(now.file, before.file, after.file if after else None)
+
+    @property
+    def _file(self) -> FileEdit:
+        return FileEdit(self.id, self.title, self.requirement, self.path, lambda _: self.content)
+
+    def _unload(self, on: Transport) -> None:
+        if users := apparmor.processes_under(on, self.profile):
+            raise RemediationError(
+                f"profile {self.profile} stays loaded: processes {users[:8]} run under it. "
+                "Stop their containers, then roll back again"
+            )
+        unload(on, self.profile)
+
+
+def load(on: Transport, path: str) -> None:
+    """Load a file's profiles, in place: what runs under them stays confined."""
+    # -T -W: never from the cache, but into it. A file put back has its old time, and the cached
+    # policy of the newer one would pass for fresh at the next boot.
+    on.run(["apparmor_parser", "-r", "-T", "-W", path], timeout=apparmor.PARSER_TIMEOUT).require()
+
+
+def load_binary(on: Transport, policy: bytes) -> None:
+    """Load what :func:`facts.apparmor.loaded_binary` returned, in place."""
+    script = 'f=$(mktemp) && trap \'rm -f "$f"\' EXIT && cat >"$f" && apparmor_parser -r -K -B "$f"'
+    on.run(["sh", "-c", script], stdin=policy, timeout=apparmor.PARSER_TIMEOUT).require()
+
+
+def renew_cache(on: Transport, path: str) -> None:
+    """Make the parser's cache that of the file as it is, without loading anything.
+
+    The parser goes by the file's time: put back with its old one, a file would be taken for
+    what the newer one was compiled to, at the next boot or reload. Of a file that is not there,
+    or does not compile (nor did it before), nothing is left in the cache.
+    """
+    script = (
+        'test -f "$1" && apparmor_parser -Q -T -W "$1" || test ! -d /var/cache/apparmor || '
+        'find /var/cache/apparmor -name "$(basename "$1")" -type f -delete'
+    )
+    on.run(["sh", "-c", script, "renew", path], timeout=apparmor.PARSER_TIMEOUT).require()
+
+
+def unload(on: Transport, profile: str) -> None:
+    """Remove a profile from the kernel; the caller knows that nothing runs under it."""
+    text = f"profile {profile} {{ }}\n".encode()
+    on.run(["apparmor_parser", "-R", "-K"], stdin=text, timeout=apparmor.PARSER_TIMEOUT).require()

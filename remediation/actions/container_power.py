@@ -1,0 +1,58 @@
+"""A container is started and stopped on the plan's way, and left as it was found."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from facts import startable
+from remediation.actions.container_options import ContainerOptions, OptionsState
+from targets import files
+from targets.runtime.base import wait_until_booted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from remediation.engine.journal import Journal
+    from targets.runtime.base import Runtime
+
+
+def _options_before(journal: Journal) -> OptionsState | None:
+    before: OptionsState | None = journal.before("container-options", ContainerOptions.before)
+    return before
+
+
+def stopped(runtime: Runtime, ctid: int, journal: Journal) -> bool:
+    """Whether the container does not run, since it did not before the plan."""
+    before = _options_before(journal)
+    return before is not None and not before.running and runtime.state(ctid) == "stopped"
+
+
+@contextmanager
+def awake(
+    runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
+) -> Iterator[None]:
+    """Start a container that is stopped, and stop it again, unless it ran before the plan."""
+    before = _options_before(journal)
+    try:
+        start(runtime, ctid, tell)
+        yield
+    finally:
+        if (before is None or not before.running) and runtime.state(ctid) == "running":
+            tell(f"stopping container {ctid} again")
+            shutdown(runtime, ctid)
+
+
+def start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
+    """Start a container, and wait until it has booted."""
+    tell(f"starting container {ctid}")
+    startable.start(runtime, ctid)
+    wait_until_booted(runtime.inside(ctid))
+
+
+def shutdown(runtime: Runtime, ctid: int) -> None:
+    """Let a container end, and leave its file as it was: Proxmox writes it anew at every stop."""
+    path = runtime.config_path(ctid)
+    written = files.capture(runtime.node, path)
+    runtime.shutdown(ctid)
+    files.restore(runtime.node, path, written)

@@ -1,0 +1,117 @@
+"""A file whose content is edited, and a directory that must exist."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from remediation.engine.action import Drift, Simple
+from targets import files
+from targets.errors import FactError
+from targets.files import FileState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from targets.transport import Transport
+
+
+@dataclass(frozen=True)
+class FileEdit(Simple):
+    """A file's content is what ``edit`` makes of it; mode, owner and attributes stay.
+
+    Args:
+        id: the key of its journal entries.
+        title: what people call it.
+        requirement: the clause it implements.
+        path: the file; where it is absent ``edit`` gets None and the file is made with mode 644.
+        edit: returns the desired content; applied twice it changes nothing more.
+    """
+
+    id: str
+    title: str
+    requirement: str
+    path: str
+    edit: Callable[[bytes | None], bytes] = field(compare=False)
+
+    before: ClassVar[Any] = FileState
+
+    def capture(self, on: Transport) -> FileState:
+        """See :class:`remediation.engine.action.Action`."""
+        return files.capture(on, self.path)
+
+    def check(self, on: Transport) -> Drift | None:
+        """See :class:`remediation.engine.action.Action`."""
+        return self.drift(on, on.read(self.path))
+
+    def drift(self, on: Transport, content: bytes | None) -> Drift | None:
+        """Return the drift of what was read of the file."""
+        desired = self.edit(content)
+        if content == desired:
+            return None
+        files.require_file(on, self.path, files.capture(on, self.path))  # before any change
+        what = "is absent" if content is None else "differs"
+        return Drift(f"{self.path} {what}", content or b"", desired)
+
+    def apply(self, on: Transport) -> None:
+        """See :class:`remediation.engine.action.Action`."""
+        state = files.capture(on, self.path)
+        files.write(on, self.path, state, self.edit(files.content(state)))
+
+    def rollback(self, on: Transport, before: FileState) -> None:
+        """See :class:`remediation.engine.action.Action`."""
+        files.restore(on, self.path, before)
+
+    def standing(self, on: Transport) -> FileState:
+        """See :class:`remediation.engine.action.Action`."""
+        return self.capture(on)
+
+    def meddled(self, now: FileState, before: FileState, after: FileState | None) -> Drift | None:
+        """See :class:`remediation.engine.action.Action`."""
+        if files.same(now, before) or (after is not None and files.same(now, after)):
+            return None
+        left = after.content if after is not None else self._edited(before)
+        if after is None and now.kind == "file" and now.content == left:
+            return None
+        what = {"absent": "was removed", "file": "was changed"}.get(now.kind, f"is a {now.kind}")
+        if after is not None and now.kind == after.kind == "file":
+            what = ", ".join([what, *files.unlike(now, after)])
+        there = os.fsencode(now.link) if now.kind == "link" else now.content
+        return Drift(f"{self.path} {what}", there, left)
+
+    def _edited(self, before: FileState) -> bytes:
+        """Return what ``apply`` makes of a file; what it refuses, it leaves."""
+        try:
+            return self.edit(files.content(before))
+        except FactError:
+            return before.content
+
+
+@dataclass(frozen=True)
+class Directory(Simple):
+    """A directory exists (mode 755); taken back only if it was made here and is empty again."""
+
+    id: str
+    title: str
+    requirement: str
+    path: str
+
+    before: ClassVar[Any] = bool
+
+    def capture(self, on: Transport) -> bool:
+        """Return whether it exists."""
+        return on.run(["test", "-d", self.path]).ok
+
+    def check(self, on: Transport) -> Drift | None:
+        """See :class:`remediation.engine.action.Action`."""
+        return None if self.capture(on) else Drift(f"{self.path} is absent")
+
+    def apply(self, on: Transport) -> None:
+        """See :class:`remediation.engine.action.Action`."""
+        on.run(["mkdir", "-m", "755", "--", self.path]).require()
+
+    def rollback(self, on: Transport, before: bool) -> None:
+        """See :class:`remediation.engine.action.Action`."""
+        if not before and self.capture(on):
+            on.run(["rmdir", "--", self.path]).require("somebody else put something there")

@@ -1,0 +1,99 @@
+"""Backups of a container and of its node's ``/etc``: made, before anything is changed.
+
+Source: vzdump(1), tar(1).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from facts import backups
+from facts.backup_archives import HOUR, LONGEST, PATIENCE
+from targets.errors import VerifyFailed
+from targets.transport import at_most
+
+if TYPE_CHECKING:
+    from facts.backups import Backups
+    from targets.runtime.base import Runtime
+
+#: Files that change while tar reads them are its exit code 1: said in the log, and no error.
+_TAR = """
+umask 077
+pack() {
+    file=$1; shift
+    trap 'rm -rf -- "$file.new" ${scratch:+"$scratch"}' EXIT
+    code=0
+    LC_ALL=C tar --create --file="$file.new" --force-local --use-compress-program='zstd -1 -T0' \
+        --numeric-owner --acls --xattrs --xattrs-include='*' "$@" || code=$?
+    [ "$code" -le 1 ] || return "$code"
+    [ "$code" -eq 0 ] || echo "WARN: files changed while they were read" >&2
+    sync "$file.new"
+    mv -T -- "$file.new" "$file"
+}
+set -e
+mkdir -p -- "$1"
+now=$(date +%Y_%m_%d-%H_%M_%S)
+"""
+_MAKE_ETC = _TAR + 'host=$(uname -n); pack "$1/etc-${host%%.*}-$now.tar.zst" -C "$2" etc'
+#: As vzdump lays it out: the configuration first, then the root file system from its root.
+_MAKE_CONTAINER = (
+    _TAR
+    + """
+[ -d "$3" ] || { echo "$3 is no directory" >&2; exit 2; }
+name=$1/vzdump-lxc-$2-$now scratch=$(mktemp -d)
+exec >"$name.log" 2>&1
+say() { echo "$(date '+%F %T') $*"; }
+say "INFO: Starting Backup of VM $2 (lxc)"
+mkdir -p "$scratch/etc/vzdump"
+cat -- "$4" >"$scratch/etc/vzdump/pct.conf"
+pack "$name.tar.zst" --one-file-system -C "$scratch" ./etc/vzdump/pct.conf -C "$3" . || {
+    say "ERROR: Backup of VM $2 failed - tar ended with $?"
+    exit 2
+}
+say "INFO: Finished Backup of VM $2"
+"""
+)
+
+
+def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> Backups:
+    """Back up the node's ``/etc`` and the container, and judge both.
+
+    With vzdump by vzdump. Without it by tar: the container's configuration and its root file
+    system, ids as the node sees them, other file systems left out; files of a running container
+    may change meanwhile, which the log says.
+
+    Args:
+        runtime: manages the container.
+        ctid: the container; it may run.
+        directory: where the archives are put, made if it is absent.
+
+    Returns:
+        What is in the directory now.
+
+    Raises:
+        CommandFailed: an archive could not be made.
+        VerifyFailed: it was made, and does not count (:func:`facts.backups.sound`).
+    """
+    node = runtime.node
+    node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
+    with at_most(LONGEST):
+        archived = node.run(_container_argv(runtime, ctid, directory), timeout=PATIENCE)
+    archived.require(f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log")
+    made = backups.find(node, ctid, directory)
+    for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
+        backup, defects = backups.sound(node, found[:1], hours=PATIENCE / HOUR)
+        if backup is None:
+            raise VerifyFailed(
+                f"the backup of {what} that was just made in {directory} on {node.machine} does "
+                f"not count: {defects[0] if defects else 'it is not there'}"
+            )
+    return made
+
+
+def _container_argv(runtime: Runtime, ctid: int, directory: str) -> list[str]:
+    if runtime.node.run(["sh", "-c", "command -v vzdump"]).ok:
+        how = ["--mode", "snapshot", "--compress", "zstd"]
+        return ["vzdump", str(ctid), "--dumpdir", directory, *how]
+    rootfs = runtime.effective(ctid).current().get("lxc.rootfs.path", "").removeprefix("dir:")
+    written = runtime.config_path(ctid)
+    return ["sh", "-c", _MAKE_CONTAINER, "make", directory, str(ctid), rootfs, written]

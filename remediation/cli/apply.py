@@ -1,0 +1,104 @@
+"""``python -m remediation apply``."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from commandline.target_option import with_target
+from facts import audit_window, backups
+from remediation import backup
+from remediation.cli import options, printing
+from remediation.cli.consent import consent
+from targets.errors import NotClean, RemediationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from remediation.engine.plan import Plan
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+    from targets.transport import Transport
+
+
+@click.command()
+@options.only
+@options.yes
+@options.as_json
+@click.option(
+    "--backup",
+    "with_backup",
+    is_flag=True,
+    help="First back up the container and the node's /etc, and read the archives to their end.",
+)
+@with_target
+def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_backup: bool) -> None:
+    """Apply the plan. On an error, roll back what was changed.
+
+    Denials of AppArmor, of anyone on the node, are shown while it runs.
+    """
+    with options.planned(aim, only) as (runtime, make):
+        the_plan = make()
+        found = the_plan.drifts()
+        the_plan.require_reversible(found)
+        absent = [] if the_plan.there else list(the_plan.unasked)  # a mistyped id, perhaps
+        consent([*absent, *the_plan.price(found)], yes=yes)
+        if with_backup:
+            _back_up(the_plan, runtime, aim)
+        with _watched(runtime.node, aim.audit) as tell:
+            the_plan.tell = tell
+            outcomes = the_plan.apply()
+    printing.outcomes(outcomes, as_json=as_json)
+    if not as_json:
+        printing.not_asked(the_plan)
+
+
+def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
+    """Back up the container and /etc, unless the plan could not be applied afterwards.
+
+    Raises:
+        NotClean: a run did not end.
+        LockedError: another run has the node.
+    """
+    journal = the_plan.journal
+    with the_plan.exclusive(f"back up container {aim.ctid} before the plan is applied"):
+        journal.forget()
+        if (interrupted := journal.interrupted()) is not None:
+            raise NotClean(f"nothing was backed up: {printing.cut_off(journal, interrupted)}")
+        printing.tell(f"backing up container {aim.ctid} and /etc")
+        made = backup.make_backup(runtime, aim.ctid, aim.backups or backups.DUMP)
+    for archive in (*made.container[:1], *made.etc[:1]):
+        printing.tell(str(archive))
+
+
+@contextmanager
+def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
+    """Yield a ``tell`` that first says what AppArmor has denied since it was last called.
+
+    Nobody leaves the node half-way through because denials cannot be shown: that is said, once.
+    """
+    try:
+        window, shown = audit_window.Window(node, source), True
+    except RemediationError as error:
+        window, shown = None, False
+        printing.tell(f"denials are not shown: {error}")
+
+    def tell(line: str) -> None:
+        nonlocal shown
+        try:
+            for denial in window.news() if window and shown else ():
+                printing.tell(f"denied: {denial.summary}", style="yellow")
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            shown = False
+            printing.tell(f"denials are not shown any more: {error}")
+        if line:
+            printing.tell(line)
+
+    try:
+        yield tell
+        tell("")
+    finally:
+        if window:
+            window.end()

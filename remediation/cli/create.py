@@ -1,0 +1,34 @@
+"""``python -m remediation create``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from commandline.target_option import with_target
+from remediation import desired, provision
+from remediation.cli import printing
+from targets import target
+
+if TYPE_CHECKING:
+    from targets.target import Target
+
+
+@click.command()
+@with_target
+def create(aim: Target) -> None:
+    """Create and start the container from the target file's template.
+
+    Refused if the container exists. A container that was created but cannot be started is destroyed
+    again. No other command here destroys it; pct destroy does.
+    """
+    with target.opened(aim, tell=printing.tell) as runtime:
+        argv = aim.creation(aim.ctid, features=desired.FEATURES)
+        provision.create(runtime, aim.ctid, argv, printing.tell)
+        provision.boot_created(runtime, aim.ctid)
+    printing.out.print(
+        f"container {aim.ctid} is running, without the plan. Now, with the same --target: "
+        "python -m remediation apply",
+        soft_wrap=True,
+    )

@@ -1,0 +1,125 @@
+"""``python -m remediation journal``: show, export and accept."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from commandline.json_output import json_line, print_json
+from commandline.target_option import with_target
+from remediation import docker_in_lxc
+from remediation.cli import options, printing
+from remediation.cli.consent import consent
+from remediation.engine.journal import Journal
+from targets import target
+from targets.errors import UsageError
+from targets.lock import Lock
+from targets.masking import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from remediation.engine.journal_entries import Entry
+    from targets.target import Target
+    from targets.transport import Transport
+
+
+@click.group()
+def journal() -> None:
+    """Read the before-images, or let a change stay."""
+
+
+@contextmanager
+def _journal(aim: Target) -> Iterator[tuple[Journal, Transport]]:
+    with target.opened(aim, tell=printing.tell) as runtime:
+        yield Journal(runtime.node, aim.ctid), runtime.node
+
+
+@journal.command()
+@options.as_json
+@with_target
+def show(aim: Target, as_json: bool) -> None:
+    """Show what was done, line by line. The before-images themselves are in the export."""
+    with _journal(aim) as (the_journal, _):
+        lines = [msgspec.to_builtins(line) for line in the_journal.lines()]
+    if as_json:
+        print_json(
+            [{k: v for k, v in line.items() if k != "state"} | _titled(line) for line in lines]
+        )
+    else:
+        printing.journal(the_journal.path, lines)
+
+
+def _titled(line: dict[str, Any]) -> dict[str, str]:
+    """Return the title of the action that a line is of, if it is of one."""
+    action = line.get("action")
+    return {"title": docker_in_lxc.title(action, line["ctid"])} if action else {}
+
+
+@journal.command()
+@click.option("--with-secrets", is_flag=True, help="Do not mask passwords, tokens and keys.")
+@with_target
+def export(aim: Target, *, with_secrets: bool) -> None:
+    """Write the whole journal to standard output, one JSON object a line.
+
+    All before-images are included, also large contents, which lie beside the journal. Secrets are
+    masked, so that you can show the output to somebody. A copy to restore from needs
+    --with-secrets.
+    """
+    with _journal(aim) as (the_journal, _):
+        lines = the_journal.exported()
+    for line in lines:
+        click.echo(json_line(line if with_secrets else masked(line)))
+
+
+@journal.command()
+@click.argument("actions", nargs=-1, metavar="[ACTION]...")
+@click.option("--all", "every", is_flag=True, help="Every action that is not rolled back.")
+@options.yes
+@with_target
+def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> None:
+    """Let a change of the plan stay, for good.
+
+    For what can never be rolled back (its container was destroyed, its file is gone), or what
+    somebody changed on purpose. Only the journal changes: rollback skips these actions, and their
+    before-images stay there to be read. Name an ACTION by its id, or by its title as status shows
+    it. The container need not exist.
+    """
+    if every and actions:
+        raise UsageError("either name what is to stay, or say --all")
+    doing = f"let stay what was changed of container {aim.ctid}"
+    # Held while it is asked, too: what is shown is what is let go.
+    with _journal(aim) as (the_journal, node), Lock.of(node).held(doing):
+        ids = [entry.action for entry in the_journal.entries()]
+        if not ids:
+            printing.out.print(f"nothing is to be taken back of container {aim.ctid}")
+            return
+        if not every and not actions:
+            raise UsageError(f"name what is to stay, or say --all: {_quoted(ids)}")
+        by_title = {docker_in_lxc.title(each, aim.ctid): each for each in ids}
+        named = [by_title.get(each, each) for each in actions]
+        chosen = the_journal.named(ids if every else named)
+        consent([_stays(the_journal, entry) for entry in chosen], yes=yes)
+        the_journal.accept(entry.action for entry in chosen)
+        left = [entry.action for entry in the_journal.entries()]
+    printing.out.print(
+        f"{len(chosen)} left as they are; what was there before is in {the_journal.path}",
+        soft_wrap=True,
+    )
+    if left:
+        printing.out.print(f"still to be taken back: {_quoted(left)}", soft_wrap=True)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _stays(of: Journal, entry: Entry) -> str:
+    title = docker_in_lxc.title(entry.action, of.ctid)
+    return (
+        f"{title} (on {of.name(entry.place)}, changed {entry.at}): stays as it is, and rollback "
+        "will not take it back"
+    )

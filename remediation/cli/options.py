@@ -1,0 +1,56 @@
+"""What several verbs share: their options, and the target that is meant, with its plan."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from remediation import docker_in_lxc
+from remediation.cli import printing
+from remediation.engine.plan import require_known
+from targets import target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from remediation.engine.plan import Plan
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+
+
+def _known(_: click.Context, __: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no plan has an action for; a node may have fewer."""
+    require_known(asked, docker_in_lxc.CLAUSES, docker_in_lxc.ACTIONS)
+    return asked
+
+
+only = click.option(
+    "--only",
+    multiple=True,
+    callback=_known,
+    metavar="ID",
+    help="Only the actions of this clause, of all clauses that begin so (STEP-2), or the one with "
+    "this id. May be repeated. There are "
+    + ", ".join([*docker_in_lxc.CLAUSES, *docker_in_lxc.ACTIONS])
+    + ".",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+yes = click.option(
+    "--yes", "-y", is_flag=True, help="Do not ask before anything is stopped or removed."
+)
+
+
+@contextmanager
+def planned(aim: Target, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[..., Plan]]]:
+    """Open the target; the second of the pair makes its plan anew each time."""
+    with target.opened(aim, tell=printing.tell) as runtime:
+
+        def plan(**part: bool) -> Plan:
+            whole = docker_in_lxc.plan(
+                runtime, aim.ctid, repository=aim.repository, tell=printing.tell, **part
+            )
+            return whole.only(only)
+
+        yield runtime, plan

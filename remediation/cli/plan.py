@@ -1,0 +1,56 @@
+"""``python -m remediation plan``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.text import Text
+
+from commandline.json_output import print_json
+from commandline.target_option import with_target
+from remediation.cli import options, printing
+from remediation.look import looking
+
+if TYPE_CHECKING:
+    from targets.target import Target
+
+
+@click.command()
+@options.only
+@options.as_json
+@with_target
+def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
+    """Show what apply would change, as unified diffs. Changes nothing."""
+    with options.planned(aim, only) as (runtime, make):
+        the_plan = looking(make(), runtime.node)
+        found = the_plan.drifts()
+        price = the_plan.price(found)
+    drifts = [(step, drift) for step, drift in found if drift is not None]
+    if as_json:
+        print_json(
+            {
+                "ctid": aim.ctid,
+                "changes": [
+                    {
+                        **printing.identity(step),
+                        "drift": drift.summary,
+                        "diff": printing.diff(drift, "is", "should be"),
+                    }
+                    for step, drift in drifts
+                ],
+                "side_effects": price,
+                "unchecked": list(the_plan.unasked),
+            }
+        )
+        return
+    for step, drift in drifts:
+        action = step.action
+        printing.line(f"{action.requirement}  {action.title}  ({step.on.machine})", "bold")
+        printing.difference("", drift, "is", "should be")
+    for consequence in dict.fromkeys(c.title for step, _ in drifts for c in step.then):
+        printing.out.print(Text(f"then: {consequence}", style="bold"))
+    for sentence in price:
+        printing.line(f"on the way: {sentence}", "yellow")
+    printing.not_asked(the_plan)
+    printing.out.print(f"{len(drifts)} to change" if drifts else "nothing to change")

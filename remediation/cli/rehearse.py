@@ -1,0 +1,42 @@
+"""``python -m remediation rehearse``."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from commandline.target_option import with_target
+from facts import machine_state
+from remediation.cli import options, printing
+from remediation.cli.consent import consent
+from remediation.engine import rehearsal
+from targets.lock import Lock
+
+if TYPE_CHECKING:
+    from targets.target import Target
+
+
+@click.command()
+@options.yes
+@options.as_json
+@with_target
+def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
+    """Apply, roll back, compare with before, apply again.
+
+    If anything differs from before, the plan stays rolled back (exit code 5).
+    """
+    with options.planned(aim) as (runtime, make):
+        the_plan = make()
+        consent(the_plan.price(the_plan.drifts()), yes=yes)
+        look = partial(machine_state.both, runtime, aim.ctid)
+        stages = []
+        with Lock.of(runtime.node).held(f"rehearse the plan on container {aim.ctid}"):
+            for stage in rehearsal.rehearse(make, look):
+                printing.tell(f"{stage.name}: {stage.said}, {stage.seconds:.0f} s")
+                stages.append(stage)
+    printing.stages(stages, as_json=as_json)
+    if any(stage.differences for stage in stages):
+        sys.exit(5)

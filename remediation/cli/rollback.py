@@ -1,0 +1,76 @@
+"""``python -m remediation rollback``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from commandline.target_option import with_target
+from remediation.cli import options, printing
+from remediation.cli.consent import consent
+from targets.errors import Elsewhere
+
+if TYPE_CHECKING:
+    from remediation.engine.plan import Plan
+    from targets.target import Target
+    from targets.transport import Transport
+
+
+@click.command()
+@options.only
+@options.yes
+@options.as_json
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Overwrite what somebody changed since apply. A copy is kept.",
+)
+@with_target
+def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force: bool) -> None:
+    """Roll back what apply changed, in reverse order.
+
+    Exit code 5: not everything could be rolled back, or somebody changed it since.
+
+    If the container has moved to another node of the cluster, only the node's part is rolled back.
+    Exit code 3 then says that the container's part is left.
+    """
+    left: list[str] = []
+    with options.planned(aim) as (runtime, make):
+        try:
+            whole = make()
+        except Elsewhere as moved:
+            whole = make(of_node=True)
+            left = _left(whole, runtime.node, moved)
+        the_plan = whole.only(only)
+        printing.say_if_torn(the_plan.journal)
+        consent([*the_plan.rollback_price(), *left], yes=yes)
+        outcomes = the_plan.rollback(force=force)
+    if outcomes or as_json:
+        printing.outcomes(outcomes, as_json=as_json)
+    else:
+        printing.out.print(f"nothing to take back{' here' if left else ': the journal is empty'}")
+    sys.exit(3 if left else 0)
+
+
+def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
+    """Return what is not taken back where the container is not, and how it would be, if any is.
+
+    Raises:
+        Elsewhere: a run was cut off in the container. Until it is taken back nothing is applied,
+            and without the profile on the node it does not start: it has to come back first.
+    """
+    known = {step.action.id for step in of_node.steps}
+    theirs = [e for e in of_node.journal.entries() if e.action not in known]
+    if not all(entry.complete for entry in theirs):
+        raise moved
+    ctid, here = of_node.journal.ctid, node.run(["uname", "-n"]).text.partition(".")[0].strip()
+    there, many = moved.node, len(theirs)
+    sentence = (
+        f"container {ctid} is on {there}: what was changed of it ({many} actions) stays so, and in "
+        f"the journal here. To take that back, too: on {there}, pct shutdown {ctid} and "
+        f"pct migrate {ctid} {here}; then, with the same --target, apply (without the profile it "
+        "does not start) and rollback"
+    )
+    return [sentence] if theirs else []

@@ -1,0 +1,53 @@
+"""``python -m remediation status``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from commandline.target_option import with_target
+from remediation.cli import options, printing
+from remediation.look import looking
+from targets.lock import Lock
+
+if TYPE_CHECKING:
+    from targets.target import Target
+
+
+@click.command()
+@options.only
+@options.as_json
+@with_target
+def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
+    """Show what differs from the plan. Changes nothing.
+
+    Shows each action, and whether a run was cut off. Exit code 0: no drift; 1: drift, or a run that
+    was cut off; 3: not everything could be checked.
+    """
+    with options.planned(aim, only) as (runtime, make):
+        the_plan = looking(make(), runtime.node)
+        journal, busy = the_plan.journal, Lock.of(runtime.node).owner()
+        entries = {
+            entry.action: entry if busy else entry.without_a_run() for entry in journal.entries()
+        }
+        interrupted = journal.interrupted()
+        torn = journal.torn and not busy  # a run that is writing has not cut it off
+        if interrupted is not None and not busy:  # first: what follows may not be answered
+            printing.line(printing.cut_off(journal, interrupted), "yellow", to=printing.err)
+        if torn:
+            printing.say_if_torn(journal)
+        drifts = the_plan.drifts()
+    printing.status(
+        drifts,
+        entries,
+        as_json=as_json,
+        unfinished=interrupted,
+        torn=torn,
+        busy=busy,
+        plan=the_plan,
+    )
+    if interrupted is not None or any(drift for _, drift in drifts):
+        sys.exit(1)
+    sys.exit(3 if the_plan.unasked else 0)

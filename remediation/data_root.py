@@ -1,0 +1,48 @@
+"""What the profile lacks where Docker keeps its data at another place than usual."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from remediation import desired
+
+if TYPE_CHECKING:
+    from targets.transport import Transport
+
+_FIRST_RULE = f"mount fstype=fuse.fuse-overlayfs -> {desired.DATA_ROOT}/fuse-overlayfs/**,"
+_PLAIN = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*){1,20}")
+#: For sed: a rule of two lines is made one.
+_JOINED = r"/^ *mount.*[^,]$/{N; s/\n */ /}"
+
+
+def profile_elsewhere(node: Transport, root: str) -> str:
+    """Return what the profile lacks for Docker's data at another place, empty if nothing.
+
+    Args:
+        node: where the profile and what a site adds to it lie.
+        root: where Docker keeps its data.
+    """
+    if root == desired.DATA_ROOT:
+        return ""
+    only = f"and the profile {desired.PROFILE} allows its mounts below {desired.DATA_ROOT} only"
+    if not _PLAIN.fullmatch(root):  # a guest's text, and no command for a node's root to paste
+        return f"Docker keeps its data in {root!r:.200} (data-root), {only}: choose a plain path"
+    added = (node.read(desired.PROFILE_LOCAL) or b"").decode(errors="replace")
+    if any(_mounts(rule, root) for rule in added.splitlines()):
+        return ""
+    rule = _FIRST_RULE.replace(desired.DATA_ROOT, root)
+    return (
+        f"Docker keeps its data in {root} (data-root), {only}: no Docker container starts there. "
+        f"Each of the profile's rules for that place is needed for {root}, too, first of all "
+        f"'{rule}'. On the node: "
+        f"sed -n '{_JOINED}; s|{desired.DATA_ROOT}/|{root}/|gp' "
+        f"{desired.PROFILE_PATH} >>{desired.PROFILE_LOCAL}; "
+        f"apparmor_parser -r {desired.PROFILE_PATH}"
+    )
+
+
+def _mounts(rule: str, root: str) -> bool:
+    """Whether a line of a profile is a rule that allows a mount of fuse-overlayfs below a place."""
+    allowed = rf"\s*(allow )?mount\b[^#]*-> {re.escape(root)}/"
+    return re.match(allowed, rule) is not None

@@ -1,0 +1,187 @@
+"""A container's configuration, changed line by line: what is not meant stays as it is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from targets.runtime import proxmox
+from targets.runtime.container_config import (
+    FUSE_ENTRY,
+    HEADER,
+    features,
+    gives_fuse,
+    is_option,
+    is_pending,
+    parse,
+    parse_lxc,
+    pending_name,
+    read_lines,
+    split_lines,
+)
+from targets.runtime.proxmox import PENDING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from targets.runtime.container_config import ContainerConfig
+
+
+def letting_go(written: ContainerConfig, ctid: int | str) -> str:
+    """Return what is pending, and how to let go of it: pct's own way, but for raw lines."""
+    pending = [o for o in written.options if is_pending(o)]
+    shown = "; ".join(f"'{o.key}: {o.value}' (line {o.line})" for o in pending)
+    names = [o.value if o.key == "delete" else pending_name(o) for o in pending]
+    plain = ",".join(dict.fromkeys(name for name in names if name != "lxc"))
+    ways = [f"pct set {ctid} --revert {plain}"] if plain else []
+    if "lxc" in names:
+        ways.append(f"delete the lxc.* lines of its section [{PENDING}]")
+    return f"{written.path} holds {shown} in [{PENDING}]. To let go of it: {', and '.join(ways)}"
+
+
+def with_features(value: str, wanted: Mapping[str, str]) -> str:
+    """Return the value with these features set; others, and what says the same, are kept.
+
+    >>> with_features("mknod=1,nesting=yes", {"nesting": "1", "fuse": "1"})
+    'mknod=1,nesting=yes,fuse=1'
+    """
+    merged = features(value)
+    for name, setting in wanted.items():
+        if name not in merged or proxmox.boolean(merged[name]) != proxmox.boolean(setting):
+            merged[name] = setting
+    return ",".join(f"{name}={setting}" for name, setting in merged.items())
+
+
+def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]) -> str:
+    """Return the text with features and raw ``lxc.*`` keys set among the options in effect.
+
+    Lines go before the first section: appended after a snapshot's header they would have no
+    effect now, and come to life at a rollback to that snapshot. Everything else is kept.
+
+    Args:
+        text: the configuration file as it is.
+        wanted_features: features to set; others are kept.
+        raw: keys to set, each exactly once.
+    """
+    head, rest = _parted(split_lines(text))
+    filled = next((n for n, line in enumerate(reversed(head)) if line.strip()), len(head))
+    head, tail = head[: len(head) - filled], head[len(head) - filled :]
+    if head and not head[-1].endswith("\n"):
+        head[-1] += "\n"
+    current = parse("", "".join(head)).current()
+    wanted = {"features": with_features(current.get("features", ""), wanted_features)} | raw
+    for key, value in wanted.items():
+        head = _set(head, key, f"{key}: {value}\n")
+    return "".join(head + tail + rest)
+
+
+def with_lxc_options(text: str, raw: dict[str, str]) -> str:
+    """Return plain LXC's configuration with these keys set, and ``/dev/fuse`` given.
+
+    A key that an include could hold comes after the last include, for instance the profile after
+    ``nesting.conf``, which names another: the last assignment wins. Everything else is kept, mount
+    entries that are cut short, too: see :func:`targets.runtime.container_config.cut_entries`.
+
+    Args:
+        text: the container's ``config`` as it is.
+        raw: keys to set, each exactly once.
+    """
+    lines = split_lines(text)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    for key, value in raw.items():
+        lines = _set(lines, key, f"{key} = {value}\n", lxc=True)
+    if not any(map(gives_fuse, parse_lxc("", text).all("lxc.mount.entry"))):
+        lines.append(f"lxc.mount.entry = {FUSE_ENTRY}\n")
+    return "".join(lines)
+
+
+def put_back(text: str, before: str, keys: Collection[str], *, fuse: bool = False) -> str:
+    """Return today's configuration, with some keys as an earlier one had them.
+
+    Their lines go where they stood, after the option that was there before them; every other
+    line stays as it is. What is pending of these keys would overrule them, and goes.
+
+    Args:
+        text: the configuration as it is.
+        before: the one that had these keys as they are to be.
+        keys: which, of the options in effect.
+        fuse: whether it is plain LXC's, of which the mount entries that give ``/dev/fuse`` are
+            meant, too.
+    """
+
+    def meant(lines: list[str]) -> set[int]:
+        return {
+            o.line - 1
+            for o in read_lines("".join(lines), lxc=fuse)
+            if (not o.section or is_pending(o))
+            and (o.key in keys or (fuse and o.key == "lxc.mount.entry" and gives_fuse(o)))
+        }
+
+    lines, (former, _) = (
+        split_lines(text),
+        _parted(split_lines(before), lxc=fuse),
+    )
+    out = meant(lines)
+    head, rest = _parted([line for n, line in enumerate(lines) if n not in out], lxc=fuse)
+    for place in sorted(meant(former)):
+        at = _after(head, former[:place], former[place], lxc=fuse)
+        if at and not head[at - 1].endswith("\n"):
+            head[at - 1] += "\n"
+        head.insert(at, former[place] if former[place].endswith("\n") else former[place] + "\n")
+    return "".join(head + rest)
+
+
+def _after(head: list[str], former: list[str], line: str, *, lxc: bool) -> int:
+    """Return where a line goes: after the last of its former neighbours that is still there.
+
+    Options are sorted by pct, and ``lxc.*`` lines are not, of which a later one overrules an
+    earlier one: each has neighbours of its own kind alone.
+    """
+    (itself,) = read_lines(line, lxc=lxc)
+    raw = itself.key.startswith("lxc.")
+    there = _counted(head, raw=raw, lxc=lxc)
+    for neighbour in reversed(list(_counted(former, raw=raw, lxc=lxc))):
+        if neighbour in there:
+            return there[neighbour] + 1
+    if there:
+        return min(there.values())
+    return max((o.line for o in read_lines("".join(head), lxc=lxc)), default=0)
+
+
+def _counted(lines: list[str], *, raw: bool, lxc: bool) -> dict[tuple[str, str, int], int]:
+    """Return where each option stands, raw ones or the others; the same again is another one."""
+    seen: Counter[tuple[str, str]] = Counter()
+    places = {}
+    for option in filter(is_option, read_lines("".join(lines), lxc=lxc)):
+        if option.key.startswith("lxc.") is raw:
+            said = (option.key, option.value)
+            seen.update([said])
+            places[*said, seen[said]] = option.line - 1
+    return places
+
+
+def _parted(lines: list[str], *, lxc: bool = False) -> tuple[list[str], list[str]]:
+    """Return the lines of what is in effect, and the sections after them."""
+    headers = (o.line - 1 for o in read_lines("".join(lines), lxc=lxc) if o.key == HEADER)
+    end = next(headers, len(lines))
+    return lines[:end], lines[end:]
+
+
+def _set(lines: list[str], key: str, new: str, *, lxc: bool = False) -> list[str]:
+    """Set a key once: where it stands last, or at the end. A line that says it already stays."""
+    said = list(read_lines("".join(lines), lxc=lxc))
+    found = {o.line - 1: o.value for o in said if o.key == key}
+    places = list(found)
+    includes = [o.line - 1 for o in said if o.key == "lxc.include"]
+    if not places or (key.startswith("lxc.") and includes and includes[-1] > places[-1]):
+        # The last assignment wins, and an include may hold one.
+        return [*(line for n, line in enumerate(lines) if n not in found), new]
+    value, (wanted,) = found[places[-1]], read_lines(new, lxc=lxc)
+    if value == wanted.value or (key == "features" and features(value) == features(wanted.value)):
+        new = lines[places[-1]]
+    return [
+        new if n == places[-1] else line
+        for n, line in enumerate(lines)
+        if n not in found or n == places[-1]
+    ]

@@ -1,0 +1,74 @@
+"""A container's configuration with what the plan sets in it, for Proxmox and for plain LXC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from remediation import desired
+from remediation.edits.container_config import letting_go, with_lxc_options, with_options
+from targets.errors import FactError
+from targets.runtime import container_config
+
+if TYPE_CHECKING:
+    from targets.transport import Transport
+
+
+def container_options(text: bytes | None) -> bytes:
+    """Return the container's configuration with its features and profile in effect.
+
+    Raises:
+        FactError: changes wait for the container's next start. The plan's restart would bring
+            them into effect, and Proxmox would take them out of the file, which then could never
+            be as before.
+    """
+    written = _whole(text)
+    for option, why in container_config.refused(container_config.parse("", written)):
+        raise FactError(
+            f"line {option.line} of the container's configuration, '{option.key}: {option.value}': "
+            f"{why}, and no container starts on it; mend it, it is left as it is"
+        )
+    changed = with_options(written, desired.FEATURES, {"lxc.apparmor.profile": desired.PROFILE})
+    if changed != written and (waiting := container_config.waiting(written)):
+        raise FactError(
+            f"changes to the container wait for its next start ({'; '.join(waiting)}), and a "
+            "restart by the plan would bring them into effect. pct pending CTID shows them; "
+            "restart the container first, or take them back: pct set CTID --revert OPTION"
+        )
+    return changed.encode(errors="surrogateescape")
+
+
+def taken_away(ctid: int, text: str) -> str:
+    """Return what a pending change would take away of what the plan set, at the next stop."""
+    written = container_config.parse(f"/etc/pve/lxc/{ctid}.conf", text)
+    if lost := container_config.lost_at_next_stop(written, desired.FEATURES):
+        taken = ", ".join(lost)
+        return f"the next stop takes away {taken}: {letting_go(written, ctid)}"
+    return ""
+
+
+def lxc_options(node: Transport, text: bytes | None) -> bytes:
+    """Return the same of plain LXC's configuration, which has no features but what they mean.
+
+    Keyrings are allowed unless the container has a list of system calls of its own, on ``node``,
+    that refuses them: then LXC's list takes its place.
+    """
+    written = _whole(text)
+    wanted = {"lxc.apparmor.allow_nesting": "1", "lxc.apparmor.profile": desired.PROFILE}
+    own = container_config.parse_lxc("", written).current().get("lxc.seccomp.profile")
+    if own and container_config.refuses_keyrings((node.read(own) or b"").decode(errors="replace")):
+        wanted["lxc.seccomp.profile"] = container_config.COMMON_SECCOMP
+    return with_lxc_options(written, wanted).encode(errors="surrogateescape")
+
+
+def _whole(text: bytes | None) -> str:
+    """Return the text of a configuration; raises FactError if no container can start on it."""
+    if text is None:
+        raise FactError("the container has no configuration")
+    written = text.decode(errors="surrogateescape")
+    for entry in container_config.cut_entries(container_config.parse("", written)):
+        raise FactError(
+            f"line {entry.line} of the container's configuration: the mount entry '{entry.value}' "
+            f"lacks {', '.join(container_config.missing_fields(entry.value))}, and LXC starts no "
+            "container on it; mend it, it is left as it is"
+        )
+    return written

@@ -1,0 +1,53 @@
+"""phoenix's descriptions of containers, one JSON file for all of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from remediation import desired
+from remediation.edits.container_config import with_features
+from remediation.edits.json_files import as_json
+from targets.errors import FactError
+
+
+class _Described(msgspec.Struct):
+    lxc_configs: dict[str, Any] = {}
+
+
+class _Container(msgspec.Struct):
+    pct_features: list[str] = []
+
+
+def described(text: bytes | None, ctid: int) -> bytes:
+    """Return phoenix's descriptions with the container's features and profile."""
+    if text is None:
+        raise FactError(f"{desired.CONTAINERS} is not in the repository")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FactError(f"{desired.CONTAINERS} is not JSON ({error}); mend it") from error
+    try:
+        configs = msgspec.convert(document, _Described).lxc_configs
+        known = msgspec.convert(configs.get(str(ctid)), _Container | None)
+    except msgspec.ValidationError as error:
+        raise FactError(
+            f"{desired.CONTAINERS} is not as phoenix writes it ({error}); mend it"
+        ) from error
+    if known is None:
+        return text
+    entry = document["lxc_configs"][str(ctid)]
+    entry["pct_features"] = with_features(",".join(known.pct_features), desired.FEATURES).split(",")
+    entry["apparmor_profile"] = desired.PROFILE
+    return text if document == json.loads(text) else as_json(document, text)
+
+
+def template_of(text: bytes | None, ctid: int) -> str:
+    """Return the template from which phoenix makes a container, by its descriptions; or nothing."""
+    try:
+        template = json.loads(text or b"{}")["lxc_configs"][str(ctid)]["template"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return template if isinstance(template, str) else ""

@@ -1,0 +1,60 @@
+"""phoenix's two scripts with what the plan adds to them."""
+
+from __future__ import annotations
+
+import re
+
+from remediation import desired
+from targets.errors import FactError
+
+
+def setup_script(text: bytes | None) -> bytes:
+    """Return the setup script with the plan's two lines before AppArmor is reloaded."""
+    block = desired.content("setup_apparmor_block.sh")
+    return _inserted(
+        text, block, r"^echo 'Reloading|^[ \t]*systemctl reload apparmor", desired.SETUP_SCRIPT
+    )
+
+
+#: What stands where our block does, by the two headings.
+_FORMER_BLOCK = re.compile(
+    rb"^# --- Storage driver ---\n.*?(?=^# --- Docker ---)", re.MULTILINE | re.DOTALL
+)
+
+
+def install_script(text: bytes | None) -> bytes:
+    """Return the install script with ``set -e`` and fuse-overlayfs, before Docker itself.
+
+    The script runs on the node: pasted literally, the plan's lines would install
+    fuse-overlayfs on the hypervisor. The block enters the container as the script does.
+    """
+    block = desired.content("install_docker_block.sh")
+    if text is not None and block.encode() not in text:
+        text = _FORMER_BLOCK.sub(b"", text)  # of an earlier version
+    inserted = _inserted(text, block, r"^# --- Docker ---", desired.INSTALL_SCRIPT)
+    changed = inserted.decode(errors="surrogateescape")
+    for function in ("inside", "installed", "fail"):
+        if not re.search(rf"^{function}\(\)", changed, re.MULTILINE):
+            raise FactError(
+                f"{desired.INSTALL_SCRIPT} has no function {function}(): edit it by hand"
+            )
+    if not re.search(r"^set -\w*e", changed, re.MULTILINE):
+        changed = re.sub(r"\A((?:#.*\n)*\n?)", r"\1set -e\n\n", changed, count=1)
+    return changed.encode(errors="surrogateescape")
+
+
+def _inserted(text: bytes | None, block: str, before: str, path: str) -> bytes:
+    """Return the text with the block before the first line that matches; once.
+
+    A byte that is no UTF-8, a name in a comment for instance, is kept as it is.
+    """
+    if text is None:
+        raise FactError(f"{path} is not in the repository")
+    script = text.decode(errors="surrogateescape")
+    if block in script:
+        return text
+    anchor = re.search(before, script, re.MULTILINE)
+    if anchor is None:
+        raise FactError(f"{path}: no line matches {before!r}, so there is no place for:\n{block}")
+    edited = script[: anchor.start()] + block + script[anchor.start() :]
+    return edited.encode(errors="surrogateescape")

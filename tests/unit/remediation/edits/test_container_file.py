@@ -1,0 +1,204 @@
+"""What becomes of a container's configuration, Proxmox's and plain LXC's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation import desired
+from remediation import docker_in_lxc as it
+from remediation.actions.container_options import ContainerOptions
+from remediation.edits.container_config import with_lxc_options
+from remediation.edits.container_file import container_options, lxc_options
+from targets.errors import FactError
+from targets.runtime import container_config
+from targets.runtime.base import Lxc, Pct
+from tests.doubles.canned import Machine
+from tests.doubles.scripted import Scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONF = """#a test
+arch: amd64
+features: nesting=1,mount=nfs
+lxc.apparmor.profile: unconfined
+lxc.apparmor.profile: generated
+
+[pre]
+arch: amd64
+lxc.apparmor.profile: old
+"""
+
+
+def test_options_go_before_the_first_section_and_once() -> None:
+    changed = container_options(CONF.encode()).decode()
+    parsed = container_config.parse("950.conf", changed)
+    assert parsed.current()["features"] == "nesting=1,mount=nfs,keyctl=1,fuse=1"
+    assert [o.value for o in parsed.all("lxc.apparmor.profile")] == [desired.PROFILE]
+    assert changed.partition("[pre]")[2] == CONF.partition("[pre]")[2]
+    assert container_options(changed.encode()).decode() == changed
+
+
+@pytest.mark.parametrize("line", ["memory: 1024", "delete: net0", "features: nesting=1"])
+def test_changes_that_wait_for_the_next_start_are_named_and_left(line: str) -> None:
+    text = f"arch: amd64\n\n[pve:pending]\n{line}\n\n[pre]\narch: amd64\n"
+    with pytest.raises(FactError, match=rf"\({line}\).*pct pending CTID .*--revert OPTION"):
+        container_options(text.encode())
+
+
+def test_changes_that_wait_hinder_nothing_where_there_is_nothing_to_do() -> None:
+    done = container_options(CONF.encode()) + b"[pve:pending]\nmemory: 1024\n"
+    assert container_options(done) == done
+    none = CONF.encode() + b"[pve:pending]\n"
+    assert container_options(none).endswith(b"[pve:pending]\n")
+
+
+def options_of(text: str) -> tuple[ContainerOptions, Machine]:
+    node = Machine({"/etc/pve/lxc/950.conf": text})
+    action = it._options(Pct(node), 950).action
+    assert isinstance(action, ContainerOptions)
+    return action, node
+
+
+def test_options_a_pending_change_that_takes_features_away_is_drift_and_refused() -> None:
+    done = container_options(CONF.encode()).decode().partition("\n[pre]")[0]
+    action, node = options_of(f"{done}\n[pve:pending]\nfeatures: nesting=1\n")
+    drift = action.check(node)
+    assert drift is not None
+    assert drift.summary.startswith("the next stop takes away keyctl, fuse: /etc/pve/lxc/950.conf")
+    assert drift.summary.endswith("To let go of it: pct set 950 --revert features")
+    assert node.ran == ["env LC_ALL=C cat -- /etc/pve/lxc/950.conf"]  # one look, foreseen
+    node.files["/etc/pve/ha/resources.cfg"] = None
+    with pytest.raises(FactError, match=r"takes away keyctl, fuse: .*--revert features\. The plan"):
+        action.require_reversible(node)
+
+
+@pytest.mark.parametrize("line", ["memory: 1024", "features: nesting=1,keyctl=1,fuse=1,mknod=1"])
+def test_options_a_pending_change_that_takes_nothing_away_is_no_drift(line: str) -> None:
+    done = container_options(CONF.encode()).decode().partition("\n[pre]")[0]
+    action, node = options_of(f"{done}\n[pve:pending]\n{line}\n")
+    assert action.check(node) is None
+
+
+def test_options_in_proxmoxs_other_words_are_no_drift() -> None:
+    text = f"features: nesting=yes,keyctl=on,fuse=true\nlxc.apparmor.profile: {desired.PROFILE}\n"
+    action, node = options_of(text)
+    assert action.check(node) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("features: nesting=1,fusion=1", "unable to parse value of 'features' - format error: fus"),
+        ("lxc.aa_profile: x", "lxc.aa_profile is a name of before LXC 3"),
+    ],
+)
+def test_options_on_which_no_container_starts_are_named_and_left(line: str, why: str) -> None:
+    with pytest.raises(FactError, match=rf"line 2 .*'{line}': {why}.* no container starts on it"):
+        container_options(f"arch: amd64\n{line}\n".encode())
+
+
+def test_options_of_a_file_without_a_final_newline() -> None:
+    changed = container_options(b"arch: amd64").decode()
+    assert changed == (
+        "arch: amd64\nfeatures: nesting=1,keyctl=1,fuse=1\n"
+        f"lxc.apparmor.profile: {desired.PROFILE}\n"
+    )
+
+
+def test_the_configuration_knows_lines_sections_and_rubbish() -> None:
+    parsed = container_config.parse("950.conf", CONF + "dev/fuse none bind\n")
+    (option,) = parsed.elsewhere("lxc.apparmor.profile")
+    assert (option.line, option.section, option.value) == (9, "pre", "old")
+    assert parsed.unreadable == ((10, "dev/fuse none bind"),)
+
+
+PLAIN = """# ours
+lxc.include = /usr/share/lxc/config/common.conf
+lxc.apparmor.profile = lxc-phoenix-v2
+lxc.include = /usr/share/lxc/config/nesting.conf
+lxc.mount.entry = /srv srv none bind,create=dir 0 0
+lxc.rootfs.path = dir:/var/lib/lxc/953/rootfs"""
+OWN_LIST = ("env", "LC_ALL=C", "cat", "--", "/etc/lxc/own.seccomp")
+
+
+def on_lxc(text: str, own: str = "") -> str:
+    node = Scripted({OWN_LIST: (0, own.encode(), b"")})
+    return lxc_options(node, text.encode()).decode()
+
+
+def test_plain_lxc_gets_its_own_options_after_what_it_includes() -> None:
+    changed = on_lxc(PLAIN)
+    assert changed == PLAIN.replace(f"lxc.apparmor.profile = {desired.PROFILE}\n", "") + (
+        "\nlxc.apparmor.allow_nesting = 1\n"
+        f"lxc.apparmor.profile = {desired.PROFILE}\n"
+        "lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file 0 0\n"
+    )
+    assert on_lxc(changed) == changed
+    given = container_config.granted(container_config.parse("", changed), "")
+    assert given == {"nesting": "1", "keyctl": "1", "fuse": "1"}
+
+
+def test_what_plain_lxc_has_already_is_not_written_again() -> None:
+    own = "lxc.mount.entry = /dev/fuse dev/fuse none bind,optional,create=file\n"
+    has = f"lxc.apparmor.allow_nesting=1\nlxc.apparmor.profile  = {desired.PROFILE}\n{own}"
+    assert on_lxc(has) == has
+
+
+def test_taken_back_alone_each_runtimes_own_options_are_as_before() -> None:
+    plain = PLAIN.replace("# ours", "# ours\nlxc.seccomp.profile = /etc/lxc/own.seccomp") + "\n"
+    for runtime, before, changed in (
+        (Lxc(Scripted({})), plain, on_lxc(plain, "2\nblacklist\n[all]\nkeyctl errno 38\n")),
+        (Pct(Scripted({})), CONF, container_options(CONF.encode()).decode()),
+    ):
+        action = it._options(runtime, 950).action
+        assert isinstance(action, ContainerOptions)
+        assert changed != before
+        assert action.put_back(changed, before) == before
+
+
+@pytest.mark.parametrize(
+    ("own", "refused"),
+    [
+        ("2\ndenylist\n[all]\nkexec_load errno 1\n", False),
+        ("2\nblacklist\n[all]\nkeyctl errno 38\n", True),
+        ("2\nallowlist\n[all]\nread\nwrite\n", True),
+        ("2\nwhitelist\n[all]\nread\nkeyctl\n", False),
+    ],
+)
+def test_a_list_that_refuses_keyrings_gives_way_to_lxcs(own: str, refused: bool) -> None:
+    changed = on_lxc("lxc.seccomp.profile = /etc/lxc/own.seccomp\n", own)
+    used = container_config.parse("", changed).all("lxc.seccomp.profile")
+    assert [o.value for o in used] == [
+        container_config.COMMON_SECCOMP if refused else "/etc/lxc/own.seccomp"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "given"),
+    [
+        ("lxc.apparmor.profile = generated", "keyctl"),
+        ("lxc.apparmor.profile = lxc-container-default-cgns", "keyctl"),
+        ("lxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1", "nesting keyctl"),
+        ("lxc.apparmor.profile = ours", "nesting keyctl"),
+        ("lxc.mount.entry = /dev/fuse", "keyctl"),
+        ("lxc.mount.entry = /dev/fuse /dev/fuse none bind", "keyctl fuse"),
+    ],
+)
+def test_what_plain_lxc_gives(lines: str, given: str) -> None:
+    assert " ".join(container_config.granted(container_config.parse("", lines), "")) == given
+
+
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (container_options, "arch: amd64\nlxc.mount.entry: /dev/fuse\n"),
+        (lambda text: on_lxc(text.decode()), "# a\nlxc.mount.entry = /dev/fuse\n"),
+    ],
+)
+def test_a_cut_mount_entry_is_named_and_left(edit: Callable[[bytes], object], text: str) -> None:
+    with pytest.raises(FactError, match=r"line 2 .*'/dev/fuse' lacks target, type, options"):
+        edit(text.encode())
+    assert with_lxc_options(text, {}).startswith(text)

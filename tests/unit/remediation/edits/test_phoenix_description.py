@@ -1,0 +1,53 @@
+"""What becomes of phoenix's descriptions: one container's, and no other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from remediation import desired
+from remediation.edits.phoenix_description import described
+from targets.errors import FactError
+
+CHECKOUT = Path(__file__).parents[4] / "lab/guest/phoenix_hypervisor"
+
+
+def test_the_description_of_the_container_is_changed_and_no_other() -> None:
+    before = (CHECKOUT / desired.CONTAINERS).read_bytes()
+    after = described(before, 950)
+    old, new = json.loads(before)["lxc_configs"], json.loads(after)["lxc_configs"]
+    assert new["950"]["apparmor_profile"] == desired.PROFILE
+    assert set(new["950"]["pct_features"]) == {"nesting=1", "keyctl=1", "fuse=1"}
+    assert {k: v for k, v in new.items() if k != "950"} == {
+        k: v for k, v in old.items() if k != "950"
+    }
+    assert described(after, 950) == after
+    assert described(before, 12345) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"lxc_configs": []}',
+        '{"lxc_configs": {"950": "x"}}',
+        '{"lxc_configs": {"950": {"pct_features": null}}}',
+        '{"lxc_configs": {"950": {"pct_features": "nesting=1"}}}',
+        '{"lxc_configs": {"950": {"pct_features": [1]}}}',
+    ],
+)
+def test_a_description_of_another_shape_is_left_as_it_is(text: str) -> None:
+    with pytest.raises(FactError, match=r"configs\.json is not as phoenix writes it \(Expected"):
+        described(text.encode(), 950)
+
+
+def test_of_others_only_the_own_description_must_be_as_phoenix_writes_it() -> None:
+    text = b'{"lxc_configs": {"950": {"other": 1}, "951": "x"}}'
+    entry = json.loads(described(text, 950))["lxc_configs"]["950"]
+    assert entry == {
+        "other": 1,
+        "pct_features": ["nesting=1", "keyctl=1", "fuse=1"],
+        "apparmor_profile": desired.PROFILE,
+    }

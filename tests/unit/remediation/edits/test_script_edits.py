@@ -1,0 +1,71 @@
+"""What becomes of phoenix's scripts: the smallest change, and none where there is no place."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation import desired
+from remediation.edits.phoenix_scripts import install_script, setup_script
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DATA = Path(__file__).parents[3] / "data"
+CHECKOUT = Path(__file__).parents[4] / "lab/guest/phoenix_hypervisor"
+
+
+@pytest.mark.parametrize(
+    ("script", "how", "after"),
+    [
+        (desired.SETUP_SCRIPT, setup_script, "setup_apparmor.after.sh"),
+        (desired.INSTALL_SCRIPT, install_script, "install_docker.after.sh"),
+    ],
+)
+def test_scripts_get_the_smallest_change(script: str, how: object, after: str) -> None:
+    before = (CHECKOUT / script).read_bytes()
+    edited = how(before)  # type: ignore[operator]
+    assert edited == (DATA / after).read_bytes()
+    assert how(edited) == edited  # type: ignore[operator]
+    removed = [line for line in before.splitlines() if line not in edited.splitlines()]
+    assert removed == []
+
+
+@pytest.mark.parametrize(
+    ("script", "how"),
+    [(desired.SETUP_SCRIPT, setup_script), (desired.INSTALL_SCRIPT, install_script)],
+)
+def test_a_byte_of_another_encoding_in_a_script_stays_as_it_is(
+    script: str, how: Callable[[bytes], bytes]
+) -> None:
+    before = (CHECKOUT / script).read_bytes()
+    edited = how(before + b"# by Jos\xe9\r\n")
+    assert edited == how(before) + b"# by Jos\xe9\r\n"
+    assert how(edited) == edited
+
+
+def test_install_script_with_the_block_of_an_earlier_version_gets_todays_instead() -> None:
+    before = (CHECKOUT / desired.INSTALL_SCRIPT).read_bytes()
+    today = install_script(before)
+    block = desired.content("install_docker_block.sh").encode()
+    earlier = today.replace(block, block.replace(b"answer", b"inside"))
+    assert earlier != today
+    assert install_script(earlier) == today
+
+
+@pytest.mark.parametrize("script", ["setup_apparmor.after.sh", "install_docker.after.sh"])
+def test_edited_scripts_pass_shellcheck(script: str) -> None:
+    subprocess.run(["bash", "-n", DATA / script], check=True)
+    subprocess.run(["shellcheck", DATA / script], check=True)
+
+
+@pytest.mark.parametrize("text", [None, b"#!/bin/bash\necho nothing of this kind\n"])
+def test_a_script_without_a_place_is_not_touched(text: bytes | None) -> None:
+    with pytest.raises(FactError):
+        install_script(text)
+    with pytest.raises(FactError):
+        setup_script(text)
