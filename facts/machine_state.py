@@ -107,7 +107,8 @@ MAY_DIFFER = re.compile(
     # A group that came and went: the same content at another time, and passwd's own backups.
     r"|file /etc/g(roup|shadow)-?$|content of /etc/g(roup|shadow)-$"
     r"|file /var/lib/systemd/.*$"  # random seed, timers' last runs, clock
-    r"|file /var/lib/(private|logrotate|man-db|dhcp|misc)(/.*)?$"
+    r"|file /var/lib/(private|logrotate|man-db|misc)(/.*)?$"
+    r"|file /var/lib/(dhcp|dhcpcd|NetworkManager)(/.*)?$"  # each start renews the lease
     r"|file /var/lib/(docker|containerd)(/[^/]+)?[./]taken-back-[0-9]+(/.*)?$"  # aside: said so
     # Docker writes these at each start of its own: its engine's books, no image, no container.
     r"|file /var/lib/docker/(network|buildkit|runtimes|tmp(-old)?|plugins|swarm)(/.*)?$"

@@ -248,7 +248,8 @@ BOOKS = """\
 /etc/hosts /etc/network/interfaces /etc/systemd/network/eth0.network /etc/mtab /etc/adjtime
 /etc/group /etc/group- /etc/gshadow /etc/gshadow- /var/lib/systemd/random-seed
 /var/lib/private /var/lib/private/a /var/lib/logrotate/status /var/lib/man-db/a
-/var/lib/dhcp/dhclient.leases /var/lib/misc/a /var/lib/docker/taken-back-1/overlay2
+/var/lib/dhcp/dhclient.leases /var/lib/dhcpcd/eth0.lease /var/lib/misc/a
+/var/lib/docker/taken-back-1/overlay2
 /var/lib/docker.taken-back-1 /var/lib/docker/volumes/taken-back-2 /var/lib/containerd/taken-back-3
 /var/lib/containerd.taken-back-3/x /var/lib/docker/network/files/local-kv.db
 /var/lib/docker/buildkit/x /var/lib/docker/runtimes /var/lib/docker/tmp /var/lib/docker/tmp-old
