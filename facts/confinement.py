@@ -10,7 +10,6 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from remediation import desired
 from targets import guest_root
 from targets.errors import FactError
 
@@ -287,21 +286,22 @@ _FLAGS = re.compile(r"flags\s*=\s*\(([^)]*)\)")
 _WIDE_FLAGS = frozenset({"unconfined", "complain", "default_allow", "prompt"})
 
 
-def widening(deployed: str, local: str, profile: str) -> tuple[str, ...]:
+def widening(deployed: str, local: str, profile: str, *, shipped: str) -> tuple[str, ...]:
     """Return what the deployed text allows beyond the shipped one, each with where it stands.
 
     Args:
         deployed: the profile's file on the node.
         local: that of the site's additions.
         profile: the profile's name.
+        shipped: the profile's text as the plan ships it.
     """
-    shipped = _rules(desired.content(desired.PROFILE))
+    ours = _rules(shipped)
     path, here = f"/etc/apparmor.d/{profile}", _rules(deployed)
-    added = [rule[:_LONGEST_RULE] for rule in here if rule not in shipped]
+    added = [rule[:_LONGEST_RULE] for rule in here if rule not in ours]
     found = [f"{path}: {rule}" for rule in added if _WIDENING.match(rule)]
     flags = {word for said in _FLAGS.findall(deployed) for word in re.split(r"[\s,]+", said)}
     found += [f"{path}: flags=({flag})" for flag in sorted(flags & _WIDE_FLAGS)]
-    lost = [rule for rule in shipped if re.match(r"(audit )?deny\b", rule) and rule not in here]
+    lost = [rule for rule in ours if re.match(r"(audit )?deny\b", rule) and rule not in here]
     found += [f"{path} lacks: {rule}" for rule in lost if deployed.strip()]
     additions = _rules(local)
     found += [f"/etc/apparmor.d/local/{profile}: {rule}" for rule in additions]

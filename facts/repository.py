@@ -9,21 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from remediation import desired
 from targets.errors import FactError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from targets.transport import CommandResult, Transport
 
-#: What the plan changes in the repository, and nothing else may be changed in.
-PLANS_FILES = frozenset(
-    {
-        desired.SETUP_SCRIPT,
-        desired.INSTALL_SCRIPT,
-        desired.CONTAINERS,
-        f"etc/apparmor/{desired.PROFILE}",
-    }
-)
 #: How long an upstream may take to answer (seconds).
 _UPSTREAM_PATIENCE = 30
 
@@ -107,10 +99,9 @@ class Checkout:
     upstream: str = ""
     changed: tuple[str, ...] = ()
 
-    @property
-    def foreign(self) -> tuple[str, ...]:
-        """The changed paths that are not the plan's."""
-        return tuple(path for path in self.changed if path not in PLANS_FILES)
+    def foreign(self, own: Collection[str]) -> tuple[str, ...]:
+        """Return the changed paths other than ``own``, the files that the plan itself changes."""
+        return tuple(path for path in self.changed if path not in own)
 
 
 def checkout(node: Transport, path: str) -> Checkout | None:

@@ -24,6 +24,9 @@ REPOSITORY = "/usr/local/phoenix_hypervisor"
 SETUP_SCRIPT = "bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh"
 INSTALL_SCRIPT = "bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh"
 CONTAINERS = "etc/phoenix_lxc_configs.json"
+REPOSITORY_PROFILE = f"etc/apparmor/{PROFILE}"
+#: The files of the repository that the plan changes.
+FILES = frozenset({SETUP_SCRIPT, REPOSITORY_PROFILE, INSTALL_SCRIPT, CONTAINERS})
 
 
 def content(name: str) -> str:

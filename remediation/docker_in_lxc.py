@@ -145,7 +145,7 @@ def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:
 
     return [
         edit("setup-script", desired.SETUP_SCRIPT, setup_script),
-        edit("repository-profile", f"etc/apparmor/{desired.PROFILE}", desired.profile),
+        edit("repository-profile", desired.REPOSITORY_PROFILE, desired.profile),
         edit("install-script", desired.INSTALL_SCRIPT, install_script),
         edit("container-description", desired.CONTAINERS, lambda text: described(text, ctid)),
     ]

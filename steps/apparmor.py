@@ -288,7 +288,8 @@ def _widening(node: Transport, name: str) -> list[str]:
         (node.read(path) or b"").decode(errors="replace")
         for path in (f"/etc/apparmor.d/{name}", f"/etc/apparmor.d/local/{name}")
     ]
-    found = confinement.widening(texts[0], texts[1], name)
+    shipped = desired.content(desired.PROFILE)
+    found = confinement.widening(texts[0], texts[1], name, shipped=shipped)
     return [*found[:_TOLD], *([f"and {len(found) - _TOLD} more"] * (len(found) > _TOLD))]
 
 

@@ -123,7 +123,7 @@ def is_clean(checkout: Checkout | None) -> None:
         f"{checkout.path} is a directory, but no git checkout: clone it there, so that what the "
         "plan changes can be seen and taken back"
     )
-    foreign = checkout.foreign
+    foreign = checkout.foreign(desired.FILES)
     assert not foreign, (
         f"{checkout.path} has {len(foreign)} change(s) that are not the plan's: "
         f"{', '.join(foreign[:8])}; commit or remove them (git -C {checkout.path} status)"

@@ -301,7 +301,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         b"firmware 13 0\nunconfined 13 0\n",
     ),
     "confinement.widening": (
-        _text(lambda text: confinement.widening(text, text, "lxc-phoenix-v2")),
+        _text(lambda text: confinement.widening(text, text, "lxc-phoenix-v2", shipped="")),
         b"profile lxc-phoenix-v2 {\n  change_profile -> **,\n  /x Ux,\n}\n",
     ),
     "dockerd.read": (

@@ -200,9 +200,14 @@ def with_rule(*rules: str) -> str:
 
 
 def test_widening_of_the_shipped_profile_is_nothing() -> None:
-    assert confinement.widening(SHIPPED, "", NAME) == ()
-    assert confinement.widening(with_rule("deny /nosuch r,", "/srv/** rw,"), "# x\n", NAME) == ()
-    assert confinement.widening("", "", NAME) == ()
+    assert confinement.widening(SHIPPED, "", NAME, shipped=SHIPPED) == ()
+    assert (
+        confinement.widening(
+            with_rule("deny /nosuch r,", "/srv/** rw,"), "# x\n", NAME, shipped=SHIPPED
+        )
+        == ()
+    )
+    assert confinement.widening("", "", NAME, shipped=SHIPPED) == ()
 
 
 @pytest.mark.parametrize(
@@ -228,28 +233,30 @@ def test_widening_of_the_shipped_profile_is_nothing() -> None:
     ],
 )
 def test_widening_names_each_rule_beyond_the_shipped_ones(rule: str) -> None:
-    assert confinement.widening(with_rule(rule), "", NAME) == (f"/etc/apparmor.d/{NAME}: {rule}",)
+    assert confinement.widening(with_rule(rule), "", NAME, shipped=SHIPPED) == (
+        f"/etc/apparmor.d/{NAME}: {rule}",
+    )
 
 
 def test_widening_does_not_name_what_keeps_a_program_in_the_profile() -> None:
     for rule in ("/usr/bin/x ix,", "/usr/bin/x mrix,", "/srv/** rwlk,", "deny mount,"):
-        assert confinement.widening(with_rule(rule), "", NAME) == ()
+        assert confinement.widening(with_rule(rule), "", NAME, shipped=SHIPPED) == ()
 
 
 def test_widening_names_flags_and_denies_that_are_missing() -> None:
     flagged = SHIPPED.replace("mediate_deleted)", "mediate_deleted, unconfined)")
-    assert confinement.widening(flagged, "", NAME) == (
+    assert confinement.widening(flagged, "", NAME, shipped=SHIPPED) == (
         f"/etc/apparmor.d/{NAME}: flags=(unconfined)",
     )
     gone = SHIPPED.replace("  audit deny /{,**/}proc/kcore rwklx,\n", "")
-    assert confinement.widening(gone, "", NAME) == (
+    assert confinement.widening(gone, "", NAME, shipped=SHIPPED) == (
         f"/etc/apparmor.d/{NAME} lacks: audit deny /{{,**/}}proc/kcore rwklx,",
     )
 
 
 def test_widening_names_everything_that_a_site_adds() -> None:
     local = "# ours\n/usr/bin/dockerd Ux, # why\n/srv/** rw,\n"
-    assert confinement.widening(SHIPPED, local, NAME) == (
+    assert confinement.widening(SHIPPED, local, NAME, shipped=SHIPPED) == (
         f"/etc/apparmor.d/local/{NAME}: /usr/bin/dockerd Ux,",
         f"/etc/apparmor.d/local/{NAME}: /srv/** rw,",
     )
