@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from remediation.engine.action import Drift
+    from targets.drift import Drift
     from targets.transport import CommandResult
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from facts import apparmor
 from remediation.actions.file_edit import FileEdit
-from remediation.engine.action import Drift, Simple
+from remediation.engine.action import Simple
 from targets import files
+from targets.drift import Drift
 from targets.errors import RemediationError
 from targets.files import FileState  # noqa: TC001 - journals are read back by a state's types
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation.actions.file_edit import FileEdit
-from remediation.engine.action import Drift, Simple
+from remediation.engine.action import Simple
 from targets import files
+from targets.drift import Drift
 from targets.errors import Busy, FactError, RemediationError
 from targets.files import FileState  # noqa: TC001 - journals are read back by a state's types
 from targets.runtime import container_config

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import docker_daemon, docker_holds
-from remediation.engine.action import Drift, Simple
+from remediation.engine.action import Simple
 from targets.errors import FactError, RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from targets.drift import Drift
     from targets.transport import Transport
 
 #: Where Docker keeps what its user made; of all else, nothing is lost with it.

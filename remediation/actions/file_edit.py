@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remediation.engine.action import Drift, Simple
+from remediation.engine.action import Simple
 from targets import files
+from targets.drift import Drift
 from targets.errors import FactError
 from targets.files import FileState
 

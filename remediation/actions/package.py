@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remediation.engine.action import Drift, Simple
+from remediation.engine.action import Simple
+from targets.drift import Drift
 from targets.errors import FactError, RemediationError
 
 if TYPE_CHECKING:

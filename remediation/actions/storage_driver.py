@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
-from remediation.engine.action import Drift, Simple
+from remediation.engine.action import Simple
 from targets import files
 from targets.batch import Ahead
+from targets.drift import Drift
 from targets.errors import FactError
 from targets.files import FileState  # noqa: TC001 - msgspec reads the annotation
 from targets.printable import cut

@@ -20,11 +20,12 @@ from targets.printable import cut, one_line, printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from remediation.engine.action import Drift, Outcome, Step
+    from remediation.engine.action import Outcome, Step
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import Entry
     from remediation.engine.plan import Plan
     from remediation.engine.rehearsal import Stage
+    from targets.drift import Drift
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

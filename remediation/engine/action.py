@@ -14,22 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from targets.drift import Drift
     from targets.transport import Transport
 
 Before = TypeVar("Before")
-
-
-@dataclass(frozen=True)
-class Drift:
-    """The difference between desired and actual.
-
-    ``is_`` and ``should`` are texts for a unified diff; where there is no text to compare,
-    ``summary`` says it all.
-    """
-
-    summary: str
-    is_: bytes = b""
-    should: bytes = b""
 
 
 class Action(Protocol[Before]):

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from remediation.engine.action import Drift
+from targets.drift import Drift
 from targets.files import FileState, unlike
 
 #: More than this of a value is no use to a reader (characters).

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from remediation.engine.action import Action, Consequence, Drift, Step
+    from remediation.engine.action import Action, Consequence, Step
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import Entry
+    from targets.drift import Drift
 
 _ROLLBACK = "python -m remediation rollback, with the same --target"
 

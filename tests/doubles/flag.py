@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remediation.engine.action import Consequence, Drift, Simple, Step
+from remediation.engine.action import Consequence, Simple, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
+from targets.drift import Drift
 from targets.errors import RemediationError
 from targets.transport import Local
 

@@ -13,9 +13,9 @@ import pytest
 
 from remediation import docker_in_lxc, provision
 from remediation.engine import journal
-from remediation.engine.action import Drift
 from remediation.engine.journal_format import VERSION, written
 from remediation.provision import boot, boot_created, create, reserved, thrown_away
+from targets.drift import Drift
 from targets.errors import (
     CommandFailed,
     FactError,

@@ -11,9 +11,9 @@ from facts import machine_state
 from gate import evidence
 from remediation import desired
 from remediation.actions.storage_driver import docker_holds
-from remediation.engine.action import Drift
 from remediation.engine.rehearsal import Stage
 from steps import rollback as steps
+from targets.drift import Drift
 from targets.errors import CommandFailed, FactError, Meddled
 from targets.target import DEFAULT, parse
 from tests.doubles.canned import BOOTED, Answer, Machine, Runtime

@@ -20,7 +20,8 @@ from commandline.output import Console, run
 from remediation.cli import printing
 from remediation.cli.consent import consent
 from remediation.cli.group import Commands
-from remediation.engine.action import Drift, Outcome, Step
+from remediation.engine.action import Outcome, Step
+from targets.drift import Drift
 from targets.errors import FactError, Meddled, UsageError
 from targets.printable import cut, in_json, one_line, printable
 from tests.doubles.flag import ON, Flag

@@ -12,8 +12,8 @@ from remediation.actions.apparmor_profile import ProfileState
 from remediation.actions.container_options import OptionsState
 from remediation.cli import printing
 from remediation.cli.group import Commands
-from remediation.engine.action import Drift
 from remediation.engine.differing import differing
+from targets.drift import Drift
 from targets.errors import RollbackFailed, VerifyFailed
 from targets.files import FileState
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation.actions.file_edit import Directory, FileEdit
-from remediation.engine.action import Consequence, Drift, Place, Step
+from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import SYNC
+from targets.drift import Drift
 from targets.errors import (
     FactError,
     Meddled,

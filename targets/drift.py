@@ -1,0 +1,18 @@
+"""How a machine differs from what is desired, as an error carries it and a reader is shown it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The difference between desired and actual.
+
+    ``is_`` and ``should`` are texts for a unified diff; where there is no text to compare,
+    ``summary`` says it all.
+    """
+
+    summary: str
+    is_: bytes = b""
+    should: bytes = b""
