@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab import hello, recipe, tree
+from lab import recipe, tree
+from steps import hello
 from targets.errors import CommandFailed
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pytest_bdd import given, then, when
 
 from facts import dockerd
 from gate import evidence
-from lab import hello  # needs none of the lab's libraries
+from steps import hello
 from steps.docker import CAUSES, DockerRun, cause, other_driver, run_docker, said
 from targets.errors import FactError, TransportError
 

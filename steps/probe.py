@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pytest_bdd import given, then, when
 
 from gate import evidence
-from lab import hello  # needs none of the lab's libraries
 from remediation.data_root import profile_elsewhere
+from steps import hello
 from steps.docker import PATIENCE, DockerRun, cause, other_driver, run_docker, said
 from targets.errors import FactError
 

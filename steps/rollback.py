@@ -13,12 +13,12 @@ from pytest_bdd import given, parsers, then, when
 
 from facts import machine_state
 from gate import evidence
-from lab import hello
 from remediation import desired, docker_in_lxc
 from remediation.actions.docker_package import DockerPackage
 from remediation.actions.storage_driver import docker_daemon, docker_holds
 from remediation.engine import rehearsal
 from remediation.provision import reserved, thrown_away
+from steps import hello
 from steps.docker import PATIENCE
 from steps.probe import PROBE
 from targets.errors import FactError, Meddled

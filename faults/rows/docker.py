@@ -18,8 +18,8 @@ from faults.scenarios import (
     THERE,
     UNITS,
 )
-from lab import hello
 from lab.provision import REGISTRY
+from steps import hello
 
 if TYPE_CHECKING:
     from targets.transport import Transport

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from faults.fault import CONTAINER, Fault
 from faults.scenarios import AGAIN, DENIALS, DRIVER, HELLO, INSTALLED, MOUNT, SETTINGS, THERE
-from lab import hello
 from lab.provision import REGISTRY
+from steps import hello
 
 if TYPE_CHECKING:
     from targets.transport import Transport

@@ -17,7 +17,8 @@ SURVIVORS = tomllib.loads((HERE / "survivors.toml").read_text()).get("survivor",
 
 def test_every_step_is_mutated() -> None:
     steps = {f"steps/{path.name}" for path in (ROOT / "steps").glob("[a-z]*.py")}
-    assert steps - set(MODULES) == {"steps/witness.py"}  # hands a line over, and judges nothing
+    # witness hands a line over, and hello is an image: neither judges anything.
+    assert steps - set(MODULES) == {"steps/witness.py", "steps/hello.py"}
 
 
 @pytest.mark.parametrize("module", MODULES)

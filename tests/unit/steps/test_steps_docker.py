@@ -10,10 +10,9 @@ import pytest
 
 from facts import dockerd
 from gate import evidence
-from lab import hello
 from remediation import desired
 from steps import docker as steps
-from steps import hello_world, probe
+from steps import hello, hello_world, probe
 from targets.errors import CommandFailed, FactError, TransportError
 from targets.target import Target
 from targets.transport import CommandResult

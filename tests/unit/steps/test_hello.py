@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import hello
+from steps import hello
 
 native = pytest.mark.skipif(platform.machine() != "x86_64", reason="the program is for x86-64")
 

@@ -1,6 +1,7 @@
-r"""The lab's own hello-world image: two layers, and a static program without a compiler.
+r"""Our own hello-world image: two layers, and a static program without a compiler.
 
-The gate loads it into a target's Docker, too, under another name: Docker Hub's own has one layer.
+The lab's registry serves it as hello-world. The gate loads it into a target's Docker under another
+name, because Docker Hub's own image has one layer.
 
 ``/hello`` prints :data:`MESSAGE` and exits 0. ``/hello wait`` sleeps until SIGTERM and exits 0;
 as PID 1 it has a handler for that, since PID 1 ignores signals that it does not handle, so
@@ -125,7 +126,7 @@ def _config(tag: str, owner: int = 0) -> bytes:
             "type": "layers",
             "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in _layers(owner)],
         },
-        "history": [
+        "history": [  # its words are part of the image's id, so they stay
             {"created": "2025-01-01T00:00:00Z", "created_by": "lab/hello.py"} for _ in _layers()
         ],
     }
