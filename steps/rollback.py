@@ -13,10 +13,9 @@ from pytest_bdd import given, parsers, then, when
 
 from facts import machine_state
 from gate import evidence
-from remediation import desired, docker_in_lxc
+from remediation import desired, docker_in_lxc, rehearsal
 from remediation.actions.docker_package import DockerPackage
 from remediation.actions.storage_driver import docker_daemon, docker_holds
-from remediation.engine import rehearsal
 from remediation.provision import reserved, thrown_away
 from steps import hello
 from steps.docker import PATIENCE
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from remediation.engine.plan import Plan
-    from remediation.engine.rehearsal import Stage
+    from remediation.rehearsal import Stage
     from targets.runtime.base import Runtime
     from targets.target import Target
     from targets.transport import CommandResult, Transport

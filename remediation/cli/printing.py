@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import Entry
     from remediation.engine.plan import Plan
-    from remediation.engine.rehearsal import Stage
+    from remediation.rehearsal import Stage
     from targets.drift import Drift
 
 out = Console(highlight=False)

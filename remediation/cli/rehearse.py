@@ -10,9 +10,9 @@ import click
 
 from commandline.target_option import with_target
 from facts import machine_state
+from remediation import rehearsal
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
-from remediation.engine import rehearsal
 from targets.lock import Lock
 
 if TYPE_CHECKING:

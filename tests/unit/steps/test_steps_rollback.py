@@ -11,7 +11,7 @@ from facts import machine_state
 from gate import evidence
 from remediation import desired
 from remediation.actions.storage_driver import docker_holds
-from remediation.engine.rehearsal import Stage
+from remediation.rehearsal import Stage
 from steps import rollback as steps
 from targets.drift import Drift
 from targets.errors import CommandFailed, FactError, Meddled

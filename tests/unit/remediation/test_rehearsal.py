@@ -10,7 +10,7 @@ from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
-from remediation.engine.rehearsal import rehearse
+from remediation.rehearsal import rehearse
 from targets.errors import NotClean
 from targets.transport import Local
 
