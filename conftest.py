@@ -13,9 +13,10 @@ from gate import evidence, report, terminal
 from remediation import applied, desired, docker_in_lxc
 from remediation.provision import Provisioned, provision
 from steps import witness
-from targets import target as targets
+from targets import connect, target_file
 from targets.errors import RemediationError, TransportError, UsageError
 from targets.printable import one_line
+from targets.target import DEFAULT, EXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,8 +58,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="T",
-        help=f"{targets.EXPECTED}, or a name in the target file; examined as it stands; may be "
-        f"repeated. Without it the lab is restored, the plan applied, and {targets.DEFAULT} "
+        help=f"{EXPECTED}, or a name in the target file; examined as it stands; may be "
+        f"repeated. Without it the lab is restored, the plan applied, and {DEFAULT} "
         "provisioned",
     )
     group.addoption(
@@ -79,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     file = Path(named) if named else None  # a str till here: workers are sent no Path
     try:
         config.stash[_ASKED] = [
-            targets.find(text, file) for text in config.getoption("--target") or [None]
+            target_file.find(text, file) for text in config.getoption("--target") or [None]
         ]
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
@@ -95,7 +96,7 @@ def _opened(config: pytest.Config, target: Target) -> Runtime:
     opened = config.stash.setdefault(_OPENED, {})
     stack = config.stash.setdefault(_OPEN, ExitStack())
     if target not in opened:
-        about = targets.opened(target, listener=evidence.record, tell=_tell(config))
+        about = connect.opened(target, listener=evidence.record, tell=_tell(config))
         opened[target] = stack.enter_context(about)
     return opened[target]
 

@@ -23,9 +23,10 @@ from remediation import desired, docker_in_lxc
 from remediation.edits.phoenix_description import described
 from remediation.edits.phoenix_scripts import install_script, setup_script
 from remediation.look import looking
-from targets import target
+from targets import connect
 from targets.errors import RemediationError
 from targets.ssh.connection import Ssh
+from targets.target import parse
 from targets.transport import Base
 
 if TYPE_CHECKING:
@@ -218,9 +219,9 @@ class Counts:
 def _status(lab: Lab, counts: Counts) -> None:
     """Look at container 950 as ``python -m remediation status`` does, and count."""
     ssh = Ssh(lab.address, name="the lab's node")
-    node, asked = Counted(ssh), target.parse("lab/950")
+    node, asked = Counted(ssh), parse("lab/950")
     try:
-        runtime = target.runtime_on(node, asked)
+        runtime = connect.runtime_on(node, asked)
         plan = looking(docker_in_lxc.plan(runtime, asked.ctid, tell=lambda _: None), runtime.node)
         plan.drifts()
         plan.journal.unfinished()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from targets import target
+from targets import target_file
 from targets.errors import UsageError
+from targets.target import DEFAULT, EXPECTED, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ def target_options(more: str) -> Callable[[_Command], _Command]:
             "--target",
             "where",
             metavar="T",
-            help=f"{target.EXPECTED}, or a name in the target file{more}",
+            help=f"{EXPECTED}, or a name in the target file{more}",
         ),
         click.option(
             "--target-file",
@@ -43,7 +44,7 @@ def target_options(more: str) -> Callable[[_Command], _Command]:
 
 
 def with_target(
-    command: Callable[Concatenate[target.Target, _P], None],
+    command: Callable[Concatenate[Target, _P], None],
 ) -> Callable[_P, None]:
     """Give a command the target that is meant, as its first argument.
 
@@ -55,13 +56,13 @@ def with_target(
     """
 
     @target_options(
-        f".  [default: {target.DEFAULT}, a test VM on this machine, built and started if needed]"
+        f".  [default: {DEFAULT}, a test VM on this machine, built and started if needed]"
     )
     @functools.wraps(command)
     def found(*args: _P.args, **kwargs: _P.kwargs) -> None:
         where, file = kwargs.pop("where"), kwargs.pop("file")
         try:
-            asked = target.find(where, file)  # type: ignore[arg-type]  # click's own kwargs
+            asked = target_file.find(where, file)  # type: ignore[arg-type]  # click's own kwargs
         except UsageError as error:
             raise click.UsageError(str(error)) from error
         command(asked, *args, **kwargs)

@@ -19,8 +19,9 @@ from faults.catalogue import chosen, third
 from faults.run import Result
 from lab import progress
 from lab.machine import Lab
-from targets import target as targets
+from targets import target_file
 from targets.errors import RemediationError, UsageError
+from targets.target import DEFAULT, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +46,7 @@ class _Command(exit_codes.Command):
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @target_options(
     ". On all but the lab, only faults that can be undone are run, in a container that is created "
-    f"for them.  [default: {targets.DEFAULT}]"
+    f"for them.  [default: {DEFAULT}]"
 )
 @click.option("--allow-mutation", is_flag=True, help="Required on all targets but the lab.")
 @click.option("--third", "part", is_flag=True, help="One fault for each scenario, as in CI.")
@@ -70,11 +71,11 @@ def main(
     ID is a fault (F15) or a pattern ('F3*'). Without one, all faults are run. Exit code 0: each
     fault turned red what it names and nothing else; 1: one did not; 3: one could not be run.
     """
-    faults, asked = chosen(ids), targets.find(where, file)
+    faults, asked = chosen(ids), target_file.find(where, file)
     if listed:
         _show(third(faults) if part else faults, as_json=as_json)
         return
-    on_lab = asked == targets.parse(targets.DEFAULT)
+    on_lab = asked == parse(DEFAULT)
     if not on_lab:
         faults = real.require_safe(faults, named=bool(ids), may_change=allow_mutation)
     faults = third(faults) if part else faults

@@ -23,7 +23,7 @@ from faults.fault import PRELUDE
 from faults.run import COMPLIANT, Problem, Result
 from remediation import desired, docker_in_lxc
 from remediation.provision import thrown_away
-from targets import target as targets
+from targets import connect
 from targets.errors import RemediationError, UsageError
 from targets.runtime.base import Pct, wait_until_booted
 
@@ -87,7 +87,7 @@ def on_target(
         RemediationError: the container could not be made, or not be taken away.
     """
     with (
-        targets.opened(asked, tell=tell) as runtime,
+        connect.opened(asked, tell=tell) as runtime,
         _container(runtime, asked, tell) as own,
         tempfile.TemporaryDirectory() as folder,
     ):

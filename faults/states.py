@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from faults.fault import APPLIED, CTID, HEALTHY, PRELUDE, READY
 from remediation import docker_in_lxc
 from steps import rollback
-from targets import target
+from targets import connect
 from targets.errors import RemediationError
 from targets.runtime.base import Pct, wait_until_booted
+from targets.target import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -98,15 +99,15 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None
     if _name(HEALTHY, ctid) in lab.snapshots():
         return
     lab.restore(READY)
-    with target.opened(target.parse(f"lab/{ctid}")) as runtime:
+    with connect.opened(parse(f"lab/{ctid}")) as runtime:
         docker_in_lxc.plan(runtime, ctid, tell=print).apply()
     lab.snapshot(_name(APPLIED, ctid))
-    with target.opened(target.parse(f"lab/{ctid}")) as runtime:
+    with connect.opened(parse(f"lab/{ctid}")) as runtime:
         argv = ["phoenix", "create", str(ctid)]
         runtime.node.run(argv, timeout=_PROVISION_TIMEOUT).require()
         runtime.inside(ctid).run(["docker", "pull", "hello-world"], timeout=180).require()
     lab.snapshot(_name(WITHOUT_BACKUPS, ctid))
-    with target.opened(target.parse(f"lab/{ctid}")) as runtime:
+    with connect.opened(parse(f"lab/{ctid}")) as runtime:
         shell(runtime.node, _BACK_UP, ctid)
     lab.snapshot(_name(HEALTHY, ctid))
 

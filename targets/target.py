@@ -1,49 +1,56 @@
 """What is asked about: a node, a container on it, and how things are done there.
 
 ``lab/950`` is the nested CI VM, ``local/950`` the machine we are on, ``root@pve1:22/950`` a
-Proxmox host over SSH. What else there is to say stands in a target file, by name::
-
-    [pve1]
-    host = "pve1"            # or an alias of ~/.ssh/config; "local" and "lab" as above
-    ctid = 950
-    reserved = [951, 952]    # containers that may be created and destroyed
+Proxmox host over SSH. A target file (:mod:`targets.target_file`) says the rest.
 """
 
 from __future__ import annotations
 
-import os
+import ipaddress
+import math
 import re
 import shlex
-import stat
-import tomllib
-from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from targets import target_keys
-from targets.batch import question
-from targets.errors import FactError, TransportError, UsageError
-from targets.root import as_root
-from targets.runtime.base import Lxc, Pct, Runtime
+from targets.errors import FactError, UsageError
 from targets.ssh import ssh_config
-from targets.ssh.connection import Ssh, SshAddress
-from targets.transport import Local, Recorded
+from targets.ssh.connection import SshAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
-    from targets.transport import CommandResult, Transport
+    from targets.transport import Transport
 
 DEFAULT = "lab/950"
 EXPECTED = "lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID, for example root@pve1/950"
-#: A target file is written by hand (bytes).
-_LONGEST = 1 << 20
 _FORM = re.compile(ssh_config.FORM + r"/(?P<ctid>[0-9]+)")
 _PLACES = ("lab", "local")
-#: What decides which runtime there is: Proxmox has LXC's own tools, too, so pct comes first.
-_PROGRAMS = {"auto": ("pct", "lxc-start"), "pct": ("pct",), "lxc": ("lxc-start",)}
+#: Proxmox's own range (pct.adm: ids below 100 are reserved).
+_CTIDS = range(100, 1_000_000_000)
+_PORTS = range(1, 1 << 16)
+#: What ``create`` and ``provision`` may hold in braces; ``${HOME}`` is a shell's.
+_PLACEHOLDER = re.compile(r"(?<!\$)\{\w*\}")
+#: An image as Docker names it. Source: github.com/distribution/reference, regexp.go.
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_NAME = rf"{_COMPONENT}(?:/{_COMPONENT})*"
+_TAG, _DIGEST = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"[A-Za-z][A-Za-z0-9]*:[0-9a-fA-F]{32,}"
+_IMAGE = re.compile(rf"(?:{_DOMAIN}/)?{_NAME}(?::{_TAG})?(?:@{_DIGEST})?")
+_REGISTRY = re.compile(rf"{_DOMAIN}(?:/{_NAME})?")
+_HOST = 'a host name, an alias of ~/.ssh/config, "local" or "lab"'
+#: Keys that say nothing when they are empty, and what they hold.
+_NEVER_EMPTY = {
+    "host": _HOST,
+    "user": "whom to log in as",
+    "storage": "a storage of the node (pvesm status)",
+    "bridge": "a bridge of the node (ip -br link)",
+    "repository": "the directory of phoenix's checkout; without one, leave it out",
+    "image": "what Docker runs",
+}
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,7 +109,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Check what the types do not; raises ValueError with the key and what was expected."""
-        for key, wrong in target_keys.wrong(self):
+        for key, wrong in _wrong(self):
             raise ValueError(f"{key}: {wrong}")
 
     @property
@@ -174,10 +181,6 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
 
 
-def _filled(line: str, ctid: int) -> list[str]:
-    return [word.replace("{ctid}", str(ctid)) for word in shlex.split(line)]
-
-
 def parse(text: str) -> Target:
     """Read a target as a user writes it; raises UsageError saying what was expected."""
     match = _FORM.fullmatch(text)
@@ -204,156 +207,72 @@ def _of_the_lab(ctid: int) -> Target:
     )
 
 
-def find(text: str | None, file: Path | None = None) -> Target:
-    """Return the target that is meant.
-
-    Args:
-        text: a name in the file, or, without one, a target as :func:`parse` reads it; None: the
-            lab.
-        file: a target file (TOML), one table a target; see :class:`Target` for the keys.
-
-    Raises:
-        UsageError: no such target, or the file does not say what it must: with the file, the
-            key, and what was expected.
-    """
-    if file is None:
-        return parse(DEFAULT if text is None else text)
-    tables = _tables(file)
-    if text in tables:
-        return _read(f"{file}: {text}", tables[text])
-    if text and "/" in text:  # of which the file says nothing: it would be left unread in silence
-        raise UsageError(
-            f"--target-file is given, but {text!r} is not one of its names: "
-            f"{', '.join(tables) or 'none'}"
-        )
-    said = f"no target is called {text!r}" if text else "say which target is meant (--target NAME)"
-    raise UsageError(f"{file}: {said}; it has: {', '.join(tables) or 'none'}")
+def _filled(line: str, ctid: int) -> list[str]:
+    return [word.replace("{ctid}", str(ctid)) for word in shlex.split(line)]
 
 
-def _tables(file: Path) -> dict[str, dict[str, object]]:
+def _wrong(target: Target) -> Iterator[tuple[str, str]]:
+    """Yield each key whose value cannot work, and what to write instead."""
+    for key, meaning in _NEVER_EMPTY.items():
+        value: str | None = getattr(target, key)
+        if value is not None and not value.strip():
+            yield key, f"is empty; expected {meaning}"
+    if said := _no_host(target.host):
+        yield "host", said
+    yield from _wrong_numbers(target)
+    yield from _wrong_places(target)
+    if target.digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", target.digest):
+        form = "sha256: and 64 hexadecimal digits, as docker pull shows it"
+        yield "digest", f"{target.digest!r} is no digest of an image; expected {form}"
+    for jump in target.jump.split(",") if target.jump else []:
+        match = re.fullmatch(ssh_config.FORM, jump)
+        if match is None or int(match["port"] or _PORTS[0]) not in _PORTS:
+            yield "jump", f"{jump!r}: expected [USER@]HOST[:PORT], more of them with commas between"
+    for key, line in (("create", target.create), ("provision", target.provision)):
+        try:
+            shlex.split(line)
+        except ValueError as error:
+            yield key, f"{line!r}: {error}; expected a command line"
+        for unknown in {*_PLACEHOLDER.findall(line)} - {"{ctid}"}:
+            yield key, f"{line!r}: {unknown} is not known; write {{ctid}}"
+
+
+def _wrong_places(target: Target) -> Iterator[tuple[str, str]]:
+    for key, path in (("repository", target.repository), ("backups", target.backups)):
+        if path.strip() and not path.startswith("/"):
+            yield key, f"{path!r} is not absolute; expected a directory of the node, as /srv/{key}"
+    if target.image.strip() and not _IMAGE.fullmatch(target.image):
+        yield "image", f"{target.image!r} is no reference of an image; expected NAME[:TAG][@DIGEST]"
+    if target.registry and not _REGISTRY.fullmatch(target.registry):
+        yield "registry", f"{target.registry!r}: expected HOST[:PORT][/PATH]"
+
+
+def _wrong_numbers(target: Target) -> Iterator[tuple[str, str]]:
+    reserved = target.reserved
+    for key, ctid in (("ctid", target.ctid), *(("reserved", each) for each in reserved)):
+        if ctid not in _CTIDS:
+            yield key, f"{ctid} is no container id; expected {_CTIDS[0]} to {_CTIDS[-1]}"
+    if target.ctid in reserved:
+        why = f"holds {target.ctid}, the target's own ctid, and reserved containers are destroyed"
+        yield "reserved", f"{why}; write others, or none: reserved = []"
+    if twice := [ctid for ctid in reserved if reserved.count(ctid) > 1]:
+        yield "reserved", f"holds {twice[0]} more than once; write each id once"
+    if target.port is not None and target.port not in _PORTS:
+        yield "port", f"{target.port} is no port; expected {_PORTS[0]} to {_PORTS[-1]}"
+    if not 0 < target.backup_age < math.inf:  # TOML has nan, too
+        yield "backup_age", f"is {target.backup_age:g}; expected hours, more than 0"
+
+
+def _no_host(host: str) -> str:
+    """Return what to write instead of a host that is more than that, or none; empty: it is one."""
+    if match := re.fullmatch(ssh_config.FORM, host):
+        said = {"user": match["user"] and f'"{match["user"]}"', "port": match["port"]}
+        more = [f"{key} = {value}" for key, value in said.items() if value]
+        alone = match["host"].strip("[]")
+        write = " and ".join([f'host = "{alone}"', *more])
+        return f"{host!r} is more than a host; write {write}" if more or alone != host else ""
     try:
-        tables = tomllib.loads(_content(file).decode())
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # TOML's own error and Unicode's
-        raise UsageError(f"{file}: is not TOML: {error}") from error
-    except RecursionError:
-        raise UsageError(f"{file}: its tables are nested too deep; write [NAME] alone") from None
-    for key, value in tables.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            raise UsageError(
-                f"{file}: [[{key}]] is a list of tables; a target is one table: write [{key}]"
-            )
-        if not isinstance(value, dict):
-            raise UsageError(
-                f"{file}: {key}: stands outside of a table; write it below a line [NAME], which "
-                "names the target that it is said of"
-            )
-    return tables
-
-
-def _content(file: Path) -> bytes:
-    """Read a regular file of a bearable size; anything else may never end."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as opened:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"{file}: is not a regular file; a target file is one")
-        content = opened.read(_LONGEST + 1)
-    if len(content) > _LONGEST:
-        raise UsageError(
-            f"{file}: is too large ({found.st_size} bytes); a target file has at most "
-            f"{_LONGEST >> 20} MiB"
-        )
-    return content
-
-
-def _read(where: str, table: dict[str, object]) -> Target:
-    if said := target_keys.unknown(table, Target):
-        raise UsageError(f"{where}: {said}")
-    try:
-        found = msgspec.convert(table, Target)
-    except msgspec.ValidationError as error:
-        said, _, path = str(error).partition(" - at `$")
-        if isinstance(error.__cause__, ValueError):  # our own, which begins with the key
-            raise UsageError(f"{where}.{said}") from error
-        path = path.removesuffix("`")
-        raise UsageError(
-            f"{where}{path}: {said}{target_keys.advice(said, path, Target)}"
-        ) from error
-    if said := target_keys.no_identity(found.identity):
-        raise UsageError(f"{where}.identity: {said}")
-    return found
-
-
-@contextmanager
-def opened(
-    target: Target,
-    *,
-    listener: Callable[[CommandResult], None] = lambda _: None,
-    tell: Callable[[str], None] = lambda _: None,
-) -> Iterator[Runtime]:
-    """Connect to a target's node and close the connection afterwards.
-
-    Args:
-        target: what is asked about; the lab is started if it is not running.
-        listener: hears of every command that ran.
-        tell: hears one line before anything that takes time.
-
-    Yields:
-        The runtime that manages the containers of the node.
-
-    Raises:
-        TransportError: the node cannot be reached, does not let us be root, or has no runtime.
-    """
-    with ExitStack() as stack:
-        raw: Transport = Local()
-        if target.place != "local":
-            name = "the lab's node" if target.place else ""
-            raw = stack.enter_context(closing(Ssh(target.address or _lab(tell), name=name)))
-        yield runtime_on(raw, target, listener=listener)
-
-
-def runtime_on(
-    raw: Transport, target: Target, *, listener: Callable[[CommandResult], None] = lambda _: None
-) -> Runtime:
-    """Return the runtime of a target whose node is reached by ``raw``: one round trip.
-
-    Raises:
-        TransportError: as :func:`opened`.
-    """
-    kind = Lxc if target.runtime == "lxc" else Pct
-    soon = [
-        tuple(_finding(target)),
-        question(lambda on: kind(on).state(target.ctid)),
-        ("test", "-d", target.repository),
-    ]
-    return _runtime(Recorded(as_root(raw, sudo=target.sudo, soon=soon), listener), target)
-
-
-def _lab(tell: Callable[[str], None]) -> SshAddress:
-    # Imported here: a real host needs none of the lab's libraries.
-    from lab.machine import Lab  # noqa: PLC0415
-    from lab.progress import told_to  # noqa: PLC0415
-
-    lab = Lab.open(steps=told_to(tell))
-    lab.up(keep=True)  # a running one is asked as it stands, whatever has changed since
-    return lab.address
-
-
-def _finding(target: Target) -> list[str]:
-    programs = _PROGRAMS[target.runtime]
-    return ["sh", "-c", " || ".join(f"command -v {name}" for name in programs)]
-
-
-def _runtime(node: Transport, target: Target) -> Runtime:
-    """Return ``Pct`` where there is a pct, else ``Lxc``, unless the target says which."""
-    programs = _PROGRAMS[target.runtime]
-    found = node.run(_finding(target))
-    if not found.ok:
-        tried = f"no {programs[0]}" if programs[1:] == () else f"neither {' nor '.join(programs)}"
-        raise TransportError(
-            f"{tried} was found on {node.machine}: is it the machine that manages the containers? "
-            f"(runtime is {target.runtime!r})"
-        )
-    return Pct(node) if found.text.strip().endswith("/pct") else Lxc(node)
+        ipaddress.ip_address(host)
+    except ValueError:
+        return f"{host!r} is no host; expected {_HOST}"
+    return ""

@@ -10,7 +10,7 @@ import click
 from remediation import docker_in_lxc
 from remediation.cli import printing
 from remediation.engine.plan import require_known
-from targets import target
+from targets import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +45,7 @@ yes = click.option(
 @contextmanager
 def planned(aim: Target, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[..., Plan]]]:
     """Open the target; the second of the pair makes its plan anew each time."""
-    with target.opened(aim, tell=printing.tell) as runtime:
+    with connect.opened(aim, tell=printing.tell) as runtime:
 
         def plan(**part: bool) -> Plan:
             whole = docker_in_lxc.plan(

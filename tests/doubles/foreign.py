@@ -412,7 +412,7 @@ _REASONS = {
     ),
     "asks again for minutes, for a word that it compares": (
         *("base.wait_until_booted", "base.settled", "base.wait_until_online"),
-        *("base.routed", "target._runtime", "lock._take"),
+        *("base.routed", "connect._runtime", "lock._take"),
     ),
     "provokes denials and waits for them; test_audit_window.py has hostile logs": (
         *(
@@ -428,7 +428,7 @@ _REASONS = {
     ),
     "reads a file of the user's own machine: test_known_hosts.py, test_ssh.py": (
         *("known_hosts._entries", "connection._fingerprint", "connection._first_line"),
-        *("target._content", "target._tables"),
+        *("target_file._content", "target_file._tables"),
     ),
 }
 ELSEWHERE = {name: why for why, names in _REASONS.items() for name in names}

@@ -29,7 +29,8 @@ from faults.states import snapshot
 from lab.node import READY
 from remediation.backup import make_backup
 from steps import rollback
-from targets import target
+from targets import connect
+from targets.target import DEFAULT, parse
 from targets.transport import at_most
 from tests.live.interruption import connected
 
@@ -67,7 +68,7 @@ class Place:
     @property
     def table(self) -> str:
         """The target file."""
-        reserved = target.parse(target.DEFAULT)
+        reserved = parse(DEFAULT)
         keys = {
             "host": self.host,
             "ctid": CTID,
@@ -138,7 +139,7 @@ def test_on_the_node_by_lxcs_own_tools(lab: Lab, tmp_path: Path) -> None:
 def _backed_up(lab: Lab) -> None:
     """Have a compliant container, and the backups that the gate asks for and never makes."""
     lab.restore(snapshot("compliant"))
-    with target.opened(target.parse(f"lab/{CTID}")) as runtime:
+    with connect.opened(parse(f"lab/{CTID}")) as runtime:
         make_backup(runtime, CTID, backups.DUMP)
 
 

@@ -12,10 +12,11 @@ from lab.node import READY
 from remediation import desired, docker_in_lxc
 from steps.docker import PATIENCE
 from steps.rollback import CREATE, CTID
-from targets import target
+from targets import connect
 from targets.errors import FactError
 from targets.runtime import container_config
 from targets.runtime.base import Lxc, Pct, wait_until_booted
+from targets.target import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +35,8 @@ def plain(machine: Lab) -> Iterator[Runtime]:
     pct makes it, with keyrings refused, nesting in a generated profile, and no /dev/fuse.
     """
     machine.restore(READY)
-    asked = msgspec.structs.replace(target.parse(f"lab/{CTID}"), runtime="lxc", reserved=())
-    with target.opened(asked) as runtime:
+    asked = msgspec.structs.replace(parse(f"lab/{CTID}"), runtime="lxc", reserved=())
+    with connect.opened(asked) as runtime:
         pct = Pct(runtime.node)
         runtime.node.run(CREATE, timeout=300).require()
         pct.start(CTID)

@@ -13,9 +13,10 @@ import pytest
 from faults.catalogue import CTID
 from faults.states import snapshot
 from remediation.desired import FEATURES, PROFILE
-from targets import target
+from targets import connect
 from targets.errors import CommandFailed, FactError, TransportError
 from targets.runtime.base import Lxc, Pct, wait_until_booted
+from targets.target import parse
 from targets.transport import Inside, at_most
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ WORDS = ["a b", "it's", '"', "new\nline", "", "-n", "--", "$HOME", "*", "\\", "`
 def runtime(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Pct | Lxc]:
     """The runtime as a target opens it, on a node that was put back."""
     lab.restore(snapshot("compliant"))
-    asked = msgspec.structs.replace(target.parse(f"lab/{CTID}"), runtime=request.param)
-    with target.opened(asked) as opened:
+    asked = msgspec.structs.replace(parse(f"lab/{CTID}"), runtime=request.param)
+    with connect.opened(asked) as opened:
         assert isinstance(opened, Pct | Lxc)
         assert type(opened) is KINDS[request.param]
         yield opened

@@ -13,7 +13,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from targets import target
+from targets import connect
+from targets.target import parse
 
 from . import behaviours
 from .cases import ALL, ON_NODE, comparable
@@ -99,8 +100,8 @@ def behaviour_differences(run: Run, case: Behaviour, ctid: int) -> list[str]:
 
 def main(aimed: str) -> int:
     """Replay all on a target's container, print what differs, and return whether something does."""
-    aim = target.parse(aimed)
-    with target.opened(aim) as runtime:
+    aim = parse(aimed)
+    with connect.opened(aim) as runtime:
 
         def run(argv: Sequence[str], stdin: str) -> tuple[int, str, str]:
             done = runtime.node.run(argv, stdin=stdin.encode(), timeout=180)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from facts import access
-from targets import target
 from targets.errors import FactError, UsageError
+from targets.target import Target, parse
 from tests.doubles.canned import Machine
 
 _ROOT = Path(__file__).parents[2]
@@ -19,18 +19,18 @@ _FIVE = "\N{FULLWIDTH DIGIT FIVE}"
 @pytest.mark.parametrize("text", [f"lab/9{_FIVE}0", f"root@pve1:2{_FIVE}/950", "lab/٩٥٠"])
 def test_target_with_another_scripts_digits_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected lab/CTID"):
-        target.parse(text)
+        parse(text)
 
 
 def test_target_jump_port_with_another_scripts_digits_is_refused() -> None:
     with pytest.raises(ValueError, match="jump: "):
-        target.Target("pve1", 950, jump=f"bastion:2{_FIVE}")
+        Target("pve1", 950, jump=f"bastion:2{_FIVE}")
 
 
 def test_target_backup_age_that_is_no_number_is_refused() -> None:
     """TOML has ``nan``, and no age is more than that."""
     with pytest.raises(ValueError, match="backup_age"):
-        target.Target("pve1", 950, backup_age=float("nan"))
+        Target("pve1", 950, backup_age=float("nan"))
 
 
 def test_access_uid_with_another_scripts_digits_is_refused() -> None:

@@ -16,7 +16,7 @@ from faults.catalogue import FAULTS
 from faults.fault import Fault
 from faults.run import COMPLIANT, RED, UNDETERMINED, Found, compare
 from faults.scenarios import DRIVER, HELLO, INSTALLED, MOUNT, SETTINGS
-from targets import target as targets
+from targets import target_file
 from targets.errors import (
     CommandFailed,
     FactError,
@@ -24,6 +24,7 @@ from targets.errors import (
     TransportError,
     UsageError,
 )
+from targets.target import Target
 from targets.transport import Base, CommandResult
 
 if TYPE_CHECKING:
@@ -359,8 +360,8 @@ class OnTarget:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.node, self.looks = Node(), list[dict[str, str]]()
         self.answers: list[dict[str, Found] | RemediationError] = []
-        own = targets.Target("pve1", 951)
-        monkeypatch.setattr(real.targets, "opened", lambda *_, **__: nullcontext(self))
+        own = Target("pve1", 951)
+        monkeypatch.setattr(real.connect, "opened", lambda *_, **__: nullcontext(self))
         monkeypatch.setattr(real, "_container", lambda *_: nullcontext(own))
         monkeypatch.setattr(
             real, "_look", lambda *_: self.looks.pop(0) if self.looks else {"a": "1"}
@@ -378,7 +379,7 @@ class OnTarget:
         return answer
 
     def results(self) -> list[run.Result]:
-        asked = targets.Target("pve1", 950, reserved=(951,))
+        asked = Target("pve1", 950, reserved=(951,))
         return list(real.on_target(TWO, asked, lambda _: None))
 
 
@@ -434,7 +435,7 @@ def test_on_a_target_nothing_follows_a_fault_that_stays(monkeypatch: pytest.Monk
 
 
 def test_the_throw_away_container_is_a_target_of_its_own(tmp_path: Path) -> None:
-    asked = targets.Target("pve1", 951, user="admin", sudo=True, jump="bastion", template="a b")
+    asked = Target("pve1", 951, user="admin", sudo=True, jump="bastion", template="a b")
     file = tmp_path / "targets.toml"
     file.write_text(real.table(asked))
-    assert targets.find("faults", file) == asked
+    assert target_file.find("faults", file) == asked

@@ -22,7 +22,6 @@ from remediation.edits.phoenix_scripts import install_script, setup_script
 from steps import configuration, files
 from steps import prerequisites as judged
 from targets import target
-from targets import target as targets
 from targets.errors import FactError
 from targets.runtime import container_config
 from targets.transport import Base, CommandResult, Local
@@ -278,7 +277,7 @@ def backed_up(root: Path) -> Path:
 
 
 def judge_backups(root: Path) -> dict[str, str]:
-    node, asked = Local(), targets.parse(f"lab/{CTID}")
+    node, asked = Local(), target.parse(f"lab/{CTID}")
     found = backups.find(node, CTID, str(root / "var/lib/vz/dump"))
     runtime: Any = SimpleNamespace(config_path=lambda _: str(root / CONF))
     red = {}

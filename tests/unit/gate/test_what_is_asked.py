@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from remediation import desired
-from targets import target as targets
+from targets import connect
 from targets.errors import TransportError
+from targets.target import EXPECTED, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[3]
-THERE, NOT_THERE, AWAY = (targets.Target(host, 950) for host in ("there", "not-there", "away"))
+THERE, NOT_THERE, AWAY = (Target(host, 950) for host in ("there", "not-there", "away"))
 
 
 class Item:
     """A collected scenario, as far as it matters."""
 
-    def __init__(self, target: targets.Target, *tags: str) -> None:
+    def __init__(self, target: Target, *tags: str) -> None:
         self.callspec = SimpleNamespace(params={"target": target})
         self.tags = tags
 
@@ -39,7 +40,7 @@ class Item:
 
 
 #: The connections that were made and closed.
-CONNECTED: list[tuple[targets.Target, str]] = []
+CONNECTED: list[tuple[Target, str]] = []
 #: What is on the node that is there; each test may make it another one.
 FILES: dict[str, bytes] = {}
 
@@ -59,7 +60,7 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     CONNECTED.clear()
 
     @contextmanager
-    def opened(target: targets.Target, **_: object) -> Iterator[SimpleNamespace]:
+    def opened(target: Target, **_: object) -> Iterator[SimpleNamespace]:
         if target is AWAY:
             raise TransportError("no route to host")
         CONNECTED.append((target, "open"))
@@ -73,7 +74,7 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
         yield SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)
         CONNECTED.append((target, "closed"))
 
-    monkeypatch.setattr(targets, "opened", opened)
+    monkeypatch.setattr(connect, "opened", opened)
     found: Any = request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
     return found
 
@@ -110,7 +111,7 @@ def test_one_connection_serves_a_whole_run(ours: Any) -> None:
     config = SimpleNamespace(
         stash=pytest.Stash(), pluginmanager=SimpleNamespace(getplugin=lambda _: None)
     )
-    alike = targets.Target("there", 950, sudo=True)
+    alike = Target("there", 950, sudo=True)
     assert str(alike) == str(THERE)
     for _ in range(2):
         ours._without(config, THERE)
@@ -136,7 +137,7 @@ def test_without_a_reserved_id_the_rollback_is_not_asked(ours: Any) -> None:
     left, said = asked(ours, [Item(THERE, "mutates", "before_the_plan")])
     assert (left, len(said)) == ([], 1)
     assert "no ctid is reserved" in said[0]
-    reserving = targets.Target("there", 950, reserved=(951,))
+    reserving = Target("there", 950, reserved=(951,))
     assert asked(ours, [Item(reserving, "mutates", "before_the_plan")])[1] == []
 
 
@@ -166,15 +167,13 @@ def test_either_of_the_nodes_files_is_the_plan(
 
 
 def test_a_repository_that_was_written_down_must_be_there(ours: Any) -> None:
-    written = targets.Target("not-there", 950, repository="/srv/phoenix")
+    written = Target("not-there", 950, repository="/srv/phoenix")
     item = Item(written, "phoenix")
     assert asked(ours, [item]) == ([item], [])
 
 
 @pytest.mark.parametrize("aim", [NOT_THERE, AWAY])
-def test_what_is_not_there_or_cannot_be_asked_is_for_the_scenario(
-    ours: Any, aim: targets.Target
-) -> None:
+def test_what_is_not_there_or_cannot_be_asked_is_for_the_scenario(ours: Any, aim: Target) -> None:
     made = Item(aim, "mutates", "from_nothing")
     assert asked(ours, [made]) == ([made], [])
 
@@ -227,8 +226,7 @@ def test_a_target_that_is_none_is_one_line(tmp_path: Path, workers: tuple[str, .
     seen = ran(tmp_path, "--target", "x", *workers)
     assert (seen.returncode, seen.stdout.strip()) == (2, "")
     assert seen.stderr == (
-        f"ERROR: target 'x': expected {targets.EXPECTED}, or a name in a target file "
-        "(--target-file)\n"
+        f"ERROR: target 'x': expected {EXPECTED}, or a name in a target file (--target-file)\n"
     )
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from remediation import docker_in_lxc
 from remediation.cli.group import main
 from remediation.engine.action import Place
-from targets import target
+from targets import connect
 from targets.errors import Elsewhere
 from tests.doubles.flag import ON, Flag, journal, plan
 
@@ -62,7 +62,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     def opened(*_: object, **__: object) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(node=ON)
 
-    monkeypatch.setattr(target, "opened", opened)
+    monkeypatch.setattr(connect, "opened", opened)
     monkeypatch.setattr(docker_in_lxc, "plan", made.plan)
     made.plan().apply()
     made.away = True

@@ -14,9 +14,10 @@ from remediation import desired
 from remediation import docker_in_lxc as it
 from remediation.edits.daemon_json import daemon_json
 from remediation.look import looking
-from targets import target
+from targets import connect
 from targets.batch import Ahead, at_once, question, told
 from targets.errors import TransportError
+from targets.target import parse
 from targets.transport import Base, CommandResult, Local, Recorded
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def test_a_status_costs_three_round_trips_and_one_start_of_pct() -> None:
         "sh -c 'systemctl is-active -q docker || exit 3; docker info": "fuse-overlayfs\n",
     }
     node = Node(files, says)
-    runtime = target.runtime_on(node, target.parse("root@pve1/950"))
+    runtime = connect.runtime_on(node, parse("root@pve1/950"))
     plan = looking(it.plan(runtime, 950, tell=lambda _: None), runtime.node)
     drifts = [drift.summary for _, drift in plan.drifts() if drift]
     assert drifts == [f"the kernel's {desired.PROFILE} is not what {desired.PROFILE_PATH} says"]

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 
 from commandline.target_option import with_target
 from remediation import desired
-from targets import target
+from targets import connect, target_file
 from targets.errors import FactError, TransportError, UsageError
 from targets.runtime.base import Lxc, Pct
 from targets.ssh.connection import SshAddress
-from targets.target import Target
+from targets.target import EXPECTED, Target, parse
 from tests.doubles.scripted import Answer, Scripted
 
 KEYS = ", ".join(Target.__struct_fields__)
@@ -66,7 +66,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_targets(text: str, shown: str) -> None:
-    assert str(target.parse(text)) == str(target.find(text)) == shown
+    assert str(parse(text)) == str(target_file.find(text)) == shown
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_targets(text: str, shown: str) -> None:
 )
 def test_anything_else_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="target"):
-        target.parse(text)
+        parse(text)
 
 
 def test_the_default_is_the_lab_whose_containers_are_ours() -> None:
-    assert target.find(None) == target.parse("lab/950")
-    assert target.parse("lab/950").reserved == (951, 952)
-    assert target.parse("lab/951").reserved == (952,)
-    assert target.parse("pve1/950").reserved == ()
+    assert target_file.find(None) == parse("lab/950")
+    assert parse("lab/950").reserved == (951, 952)
+    assert parse("lab/951").reserved == (952,)
+    assert parse("pve1/950").reserved == ()
 
 
 def test_the_default_repository_is_the_plans() -> None:
@@ -93,7 +93,7 @@ def test_the_default_repository_is_the_plans() -> None:
 
 
 def test_a_target_by_its_name(file: Path) -> None:
-    found = target.find("pve1", file)
+    found = target_file.find("pve1", file)
     identity = Path("~/.ssh/pve").expanduser()
     assert found.address == SshAddress(
         "pve1.example.com", 2222, "admin", identity, jump="bastion,me@inner:2200"
@@ -101,7 +101,7 @@ def test_a_target_by_its_name(file: Path) -> None:
     assert (found.sudo, found.runtime, found.reserved) == (True, "pct", (951, 952))
     assert (found.storage, found.backup_age, found.audit) == ("local-lvm", 12.0, "kernel")
     assert str(found) == "admin@pve1.example.com:2222/950"
-    assert target.find("here", file) == target.parse("local/100")
+    assert target_file.find("here", file) == parse("local/100")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def refused(file: Path, content: str) -> str:
     """Return what the user of a target file is told, and ends with."""
     file.write_text(content)
     with pytest.raises(UsageError) as raised:
-        target.find("pve1", file)
+        target_file.find("pve1", file)
     assert raised.value.exit_code == 2
     return str(raised.value)
 
@@ -241,29 +241,29 @@ def test_what_looks_odd_and_works(file: Path, line: str) -> None:
     key, _, value = line.partition(" = ")
     lines = [f"{name} = {text}" for name, text in (PLAIN | {key: value}).items()]
     file.write_text("\n".join(["[pve1]", *lines]))
-    assert target.find("pve1", file).ctid == 950
+    assert target_file.find("pve1", file).ctid == 950
 
 
 def test_a_file_without_a_name_or_a_name_without_a_file(file: Path) -> None:
     with pytest.raises(UsageError) as raised:
-        target.find(None, file)
+        target_file.find(None, file)
     assert str(raised.value) == (
         "targets.toml: say which target is meant (--target NAME); it has: pve1, here"
     )
     with pytest.raises(UsageError) as raised:
-        target.find("pve1")
+        target_file.find("pve1")
     assert str(raised.value) == (
-        f"target 'pve1': expected {target.EXPECTED}, or a name in a target file (--target-file)"
+        f"target 'pve1': expected {EXPECTED}, or a name in a target file (--target-file)"
     )
     with pytest.raises(UsageError) as raised:
-        target.find("pve1", Path("absent.toml"))
+        target_file.find("pve1", Path("absent.toml"))
     assert str(raised.value) == "absent.toml: cannot be read: No such file or directory"
 
 
 @pytest.mark.parametrize("text", ["root@pve1/951", "lab/950", "pve1/abc"])
 def test_a_file_is_not_left_unread_in_silence(file: Path, text: str) -> None:
     with pytest.raises(UsageError) as raised:
-        target.find(text, file)
+        target_file.find(text, file)
     assert str(raised.value) == (
         f"--target-file is given, but {text!r} is not one of its names: pve1, here"
     )
@@ -271,11 +271,11 @@ def test_a_file_is_not_left_unread_in_silence(file: Path, text: str) -> None:
 
 def test_a_name_may_have_a_slash(file: Path) -> None:
     file.write_text("['pve1/a']\nhost = 'pve1'\nctid = 950")
-    assert target.find("pve1/a", file) == target.parse("pve1/950")
+    assert target_file.find("pve1/a", file) == parse("pve1/950")
 
 
 def test_how_a_container_is_provisioned(file: Path) -> None:
-    argv = target.find("pve1", file).provisioning(Scripted({}))
+    argv = target_file.find("pve1", file).provisioning(Scripted({}))
     assert argv == ["make", "-C", "/srv/my things", "ct-950"]
     there = Scripted({PHOENIX: (0, b"/usr/local/bin/phoenix\n", b"")})
     assert Target("local", 950).provisioning(there) == ["phoenix", "create", "950"]
@@ -283,7 +283,7 @@ def test_how_a_container_is_provisioned(file: Path) -> None:
 
 
 def test_what_creates_a_container(file: Path) -> None:
-    argv = target.find("pve1", file).creation(950, features=desired.FEATURES)
+    argv = target_file.find("pve1", file).creation(950, features=desired.FEATURES)
     assert argv == [
         *("pct", "create", "950", "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"),
         *("--hostname", "docker", "--rootfs", "local-lvm:8", "--memory", "2048"),
@@ -293,11 +293,11 @@ def test_what_creates_a_container(file: Path) -> None:
 
 
 def test_no_other_container_is_created_and_none_from_nothing(file: Path) -> None:
-    assert target.find("pve1", file).creation(952)[2] == "952"
+    assert target_file.find("pve1", file).creation(952)[2] == "952"
     with pytest.raises(UsageError, match="container 100 is neither the target's own nor reserved"):
-        target.find("pve1", file).creation(100)
+        target_file.find("pve1", file).creation(100)
     with pytest.raises(FactError) as raised:
-        target.find("here", file).creation(100)
+        target_file.find("here", file).creation(100)
     assert "nothing says what container 100 on local is made from" in str(raised.value)
     assert "template = 'local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst'" in str(raised.value)
 
@@ -358,7 +358,7 @@ def test_the_runtime_is_found_out(
     runtime: str, argv: tuple[str, ...], answer: bytes, kind: type
 ) -> None:
     asked = Target("local", 950, runtime=runtime)  # type: ignore[arg-type]
-    assert type(target._runtime(Scripted({argv: (0, answer, b"")}), asked)) is kind
+    assert type(connect._runtime(Scripted({argv: (0, answer, b"")}), asked)) is kind
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_no_runtime_is_an_error(runtime: str, argv: tuple[str, ...], tried: str)
     nothing: Answer = (127, b"", b"")
     asked = Target("local", 950, runtime=runtime)  # type: ignore[arg-type]
     with pytest.raises(TransportError) as raised:
-        target._runtime(Scripted({argv: nothing}), asked)
+        connect._runtime(Scripted({argv: nothing}), asked)
     assert str(raised.value) == (
         f"{tried} was found on scripted: is it the machine that manages the containers? "
         f"(runtime is {runtime!r})"

@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from remediation.cli.group import main
-from targets import target
+from targets import target_file
 from targets.errors import UsageError
 from targets.ssh.connection import SshAddress
+from targets.target import parse
 
 HEAD = '[pve1]\nhost = "pve1"\nctid = 950\n'
 
@@ -37,7 +38,7 @@ def test_target_file_with_a_value_that_cannot_work_names_the_key(
     file = tmp_path / "targets.toml"
     file.write_text(HEAD + line)
     with pytest.raises(UsageError) as raised:
-        target.find("pve1", file)
+        target_file.find("pve1", file)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -56,7 +57,7 @@ def test_target_file_with_a_value_that_cannot_work_names_the_key(
 def test_target_file_with_an_image_as_docker_names_it_is_taken(tmp_path: Path, image: str) -> None:
     file = tmp_path / "targets.toml"
     file.write_text(HEAD + f'image = "{image}"\nregistry = "registry.example:5000/library"')
-    assert target.find("pve1", file).image == image
+    assert target_file.find("pve1", file).image == image
 
 
 DEEP = 100_000
@@ -79,7 +80,7 @@ def test_target_file_of_another_shape_is_refused_in_one_line(
     file = tmp_path / "targets.toml"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError) as raised:
-        target.find("pve1", file)
+        target_file.find("pve1", file)
     assert any(each in str(raised.value) for each in said.split("|"))
     assert len(str(raised.value)) < 500
 
@@ -97,7 +98,7 @@ def test_target_file_that_is_no_regular_file_is_refused_at_once(tmp_path: Path) 
         (tmp_path / "absent", "cannot be read: No such file or directory"),
     ):
         with pytest.raises(UsageError) as raised:
-            target.find("pve1", path)
+            target_file.find("pve1", path)
         assert any(each in str(raised.value) for each in said.split("|"))
 
 
@@ -120,7 +121,7 @@ def test_plan_with_a_fifo_for_a_target_file_ends_with_2(tmp_path: Path) -> None:
 def test_target_with_an_ipv6_address_is_read_and_shown_as_it_was_given(
     text: str, host: str, port: int | None, user: str | None
 ) -> None:
-    found = target.parse(text)
+    found = parse(text)
     assert (found.host, found.port, found.user) == (host, port, user)
     assert str(found) == text
     assert found.address == SshAddress(host, port, user)
@@ -129,12 +130,12 @@ def test_target_with_an_ipv6_address_is_read_and_shown_as_it_was_given(
 @pytest.mark.parametrize("text", ["[::1/950", "::1/950", "[pve1]/950", "[]/950", "[::1]x/950"])
 def test_target_with_brackets_around_no_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected lab/CTID"):
-        target.parse(text)
+        parse(text)
 
 
 def test_target_file_with_a_host_in_brackets_says_what_to_write(tmp_path: Path) -> None:
     file = tmp_path / "targets.toml"
     file.write_text('[a]\nhost = "[::1]:2222"\nctid = 950\n[b]\nhost = "::1"\nctid = 950\n')
     with pytest.raises(UsageError, match=r'write host = "::1" and port = 2222'):
-        target.find("a", file)
-    assert target.find("b", file).address == SshAddress("::1")
+        target_file.find("a", file)
+    assert target_file.find("b", file).address == SshAddress("::1")

@@ -21,7 +21,7 @@ from remediation import backup, docker_in_lxc
 from remediation.cli.apply import _watched
 from remediation.cli.group import main
 from remediation.engine.action import Place
-from targets import target
+from targets import connect
 from targets.errors import CommandFailed, FactError
 from targets.lock import Lock
 from targets.transport import CommandResult
@@ -93,7 +93,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         found.exclusive = Lock(ON, str(tmp_path / "gate.lock")).held
         return found
 
-    monkeypatch.setattr(target, "opened", opened)
+    monkeypatch.setattr(connect, "opened", opened)
     monkeypatch.setattr("remediation.cli.journal.Journal", lambda _, ctid: journal(tmp_path, ctid))
     monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
     monkeypatch.setattr(docker_in_lxc, "plan", plan)

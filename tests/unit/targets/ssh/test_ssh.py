@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 import paramiko
 import pytest
 
-from targets import target
 from targets.errors import TransportError
 from targets.root import as_root
 from targets.ssh.connection import Ssh, SshAddress
+from targets.target import parse
 from targets.transport import RUN_ID, Inside, at_most
 from tests.doubles.sshd import ME, Sshd, new_key, running
 
@@ -201,7 +201,7 @@ def test_ssh_to_an_ipv6_address_in_brackets(home: Path, tmp_path: Path) -> None:
         with running(tmp_path / "six", key, "ListenAddress ::1\n") as server:
             known = server.known_as.replace("[127.0.0.1]", "[::1]")
             (home / ".ssh/known_hosts").write_text(known)
-            ssh = Ssh(target.parse(f"{ME}@[::1]:{server.port}/950").address or SshAddress(""))
+            ssh = Ssh(parse(f"{ME}@[::1]:{server.port}/950").address or SshAddress(""))
             assert ssh.machine == f"{ME}@[::1]:{server.port}"
             assert ssh.run(["true"]).ok
             ssh.close()

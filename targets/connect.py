@@ -1,0 +1,95 @@
+"""From a target to the runtime of its node: the connection, root, and which runtime there is."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING
+
+from targets.batch import question
+from targets.errors import TransportError
+from targets.root import as_root
+from targets.runtime.base import Lxc, Pct, Runtime
+from targets.ssh.connection import Ssh, SshAddress
+from targets.transport import Local, Recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from targets.target import Target
+    from targets.transport import CommandResult, Transport
+
+#: What decides which runtime there is: Proxmox has LXC's own tools, too, so pct comes first.
+_PROGRAMS = {"auto": ("pct", "lxc-start"), "pct": ("pct",), "lxc": ("lxc-start",)}
+
+
+@contextmanager
+def opened(
+    target: Target,
+    *,
+    listener: Callable[[CommandResult], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Runtime]:
+    """Connect to a target's node and close the connection afterwards.
+
+    Args:
+        target: what is asked about; the lab is started if it is not running.
+        listener: hears of every command that ran.
+        tell: hears one line before anything that takes time.
+
+    Yields:
+        The runtime that manages the containers of the node.
+
+    Raises:
+        TransportError: the node cannot be reached, does not let us be root, or has no runtime.
+    """
+    with ExitStack() as stack:
+        raw: Transport = Local()
+        if target.place != "local":
+            name = "the lab's node" if target.place else ""
+            raw = stack.enter_context(closing(Ssh(target.address or _lab(tell), name=name)))
+        yield runtime_on(raw, target, listener=listener)
+
+
+def runtime_on(
+    raw: Transport, target: Target, *, listener: Callable[[CommandResult], None] = lambda _: None
+) -> Runtime:
+    """Return the runtime of a target whose node is reached by ``raw``: one round trip.
+
+    Raises:
+        TransportError: as :func:`opened`.
+    """
+    kind = Lxc if target.runtime == "lxc" else Pct
+    soon = [
+        tuple(_finding(target)),
+        question(lambda on: kind(on).state(target.ctid)),
+        ("test", "-d", target.repository),
+    ]
+    return _runtime(Recorded(as_root(raw, sudo=target.sudo, soon=soon), listener), target)
+
+
+def _lab(tell: Callable[[str], None]) -> SshAddress:
+    # Imported here: a real host needs none of the lab's libraries.
+    from lab.machine import Lab  # noqa: PLC0415
+    from lab.progress import told_to  # noqa: PLC0415
+
+    lab = Lab.open(steps=told_to(tell))
+    lab.up(keep=True)  # a running one is asked as it stands, whatever has changed since
+    return lab.address
+
+
+def _finding(target: Target) -> list[str]:
+    programs = _PROGRAMS[target.runtime]
+    return ["sh", "-c", " || ".join(f"command -v {name}" for name in programs)]
+
+
+def _runtime(node: Transport, target: Target) -> Runtime:
+    """Return ``Pct`` where there is a pct, else ``Lxc``, unless the target says which."""
+    programs = _PROGRAMS[target.runtime]
+    found = node.run(_finding(target))
+    if not found.ok:
+        tried = f"no {programs[0]}" if programs[1:] == () else f"neither {' nor '.join(programs)}"
+        raise TransportError(
+            f"{tried} was found on {node.machine}: is it the machine that manages the containers? "
+            f"(runtime is {target.runtime!r})"
+        )
+    return Pct(node) if found.text.strip().endswith("/pct") else Lxc(node)
