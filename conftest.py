@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gate import evidence, report, terminal
+from lab.address import lab_address
 from remediation import applied, desired, docker_in_lxc
 from remediation.provision import Provisioned, provision
 from steps import witness
@@ -96,7 +97,9 @@ def _opened(config: pytest.Config, target: Target) -> Runtime:
     opened = config.stash.setdefault(_OPENED, {})
     stack = config.stash.setdefault(_OPEN, ExitStack())
     if target not in opened:
-        about = connect.opened(target, listener=evidence.record, tell=_tell(config))
+        about = connect.opened(
+            target, lab=lab_address, listener=evidence.record, tell=_tell(config)
+        )
         opened[target] = stack.enter_context(about)
     return opened[target]
 

@@ -21,6 +21,7 @@ from facts import machine_state
 from faults import run
 from faults.fault import PRELUDE
 from faults.run import COMPLIANT, Problem, Result
+from lab.address import lab_address
 from remediation import desired, docker_in_lxc
 from remediation.provision import thrown_away
 from targets import connect
@@ -87,7 +88,7 @@ def on_target(
         RemediationError: the container could not be made, or not be taken away.
     """
     with (
-        connect.opened(asked, tell=tell) as runtime,
+        connect.opened(asked, lab=lab_address, tell=tell) as runtime,
         _container(runtime, asked, tell) as own,
         tempfile.TemporaryDirectory() as folder,
     ):

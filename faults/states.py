@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faults.fault import APPLIED, CTID, HEALTHY, PRELUDE, READY
+from lab.address import lab_address
 from remediation import docker_in_lxc
 from steps import rollback
 from targets import connect
@@ -99,15 +100,15 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None
     if _name(HEALTHY, ctid) in lab.snapshots():
         return
     lab.restore(READY)
-    with connect.opened(parse(f"lab/{ctid}")) as runtime:
+    with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
         docker_in_lxc.plan(runtime, ctid, tell=print).apply()
     lab.snapshot(_name(APPLIED, ctid))
-    with connect.opened(parse(f"lab/{ctid}")) as runtime:
+    with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
         argv = ["phoenix", "create", str(ctid)]
         runtime.node.run(argv, timeout=_PROVISION_TIMEOUT).require()
         runtime.inside(ctid).run(["docker", "pull", "hello-world"], timeout=180).require()
     lab.snapshot(_name(WITHOUT_BACKUPS, ctid))
-    with connect.opened(parse(f"lab/{ctid}")) as runtime:
+    with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
         shell(runtime.node, _BACK_UP, ctid)
     lab.snapshot(_name(HEALTHY, ctid))
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from targets.batch import question
-from targets.errors import TransportError
+from targets.errors import TransportError, UsageError
 from targets.root import as_root
 from targets.runtime.base import Lxc, Pct, Runtime
 from targets.ssh.connection import Ssh, SshAddress
@@ -26,13 +26,16 @@ _PROGRAMS = {"auto": ("pct", "lxc-start"), "pct": ("pct",), "lxc": ("lxc-start",
 def opened(
     target: Target,
     *,
+    lab: Callable[[Callable[[str], None]], SshAddress] | None = None,
     listener: Callable[[CommandResult], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Runtime]:
     """Connect to a target's node and close the connection afterwards.
 
     Args:
-        target: what is asked about; the lab is started if it is not running.
+        target: what is asked about.
+        lab: brings up the lab and returns where its node answers; it is given ``tell``. Without
+            it the lab is no target.
         listener: hears of every command that ran.
         tell: hears one line before anything that takes time.
 
@@ -41,12 +44,13 @@ def opened(
 
     Raises:
         TransportError: the node cannot be reached, does not let us be root, or has no runtime.
+        UsageError: the target is the lab, and ``lab`` is not given.
     """
     with ExitStack() as stack:
         raw: Transport = Local()
         if target.place != "local":
             name = "the lab's node" if target.place else ""
-            raw = stack.enter_context(closing(Ssh(target.address or _lab(tell), name=name)))
+            raw = stack.enter_context(closing(Ssh(_reached(target, lab, tell), name=name)))
         yield runtime_on(raw, target, listener=listener)
 
 
@@ -67,14 +71,20 @@ def runtime_on(
     return _runtime(Recorded(as_root(raw, sudo=target.sudo, soon=soon), listener), target)
 
 
-def _lab(tell: Callable[[str], None]) -> SshAddress:
-    # Imported here: a real host needs none of the lab's libraries.
-    from lab.machine import Lab  # noqa: PLC0415
-    from lab.progress import told_to  # noqa: PLC0415
-
-    lab = Lab.open(steps=told_to(tell))
-    lab.up(keep=True)  # a running one is asked as it stands, whatever has changed since
-    return lab.address
+def _reached(
+    target: Target,
+    lab: Callable[[Callable[[str], None]], SshAddress] | None,
+    tell: Callable[[str], None],
+) -> SshAddress:
+    """Return where SSH reaches a node other than this machine."""
+    if target.address is not None:
+        return target.address
+    if lab is None:
+        raise UsageError(
+            f"target {target}: the lab cannot be reached from here; expected a node that SSH "
+            "reaches, or local/CTID"
+        )
+    return lab(tell)
 
 
 def _finding(target: Target) -> list[str]:

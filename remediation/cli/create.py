@@ -9,7 +9,7 @@ import click
 from commandline.target_option import with_target
 from remediation import desired, provision
 from remediation.cli import printing
-from targets import connect
+from remediation.cli.opened import opened
 
 if TYPE_CHECKING:
     from targets.target import Target
@@ -23,7 +23,7 @@ def create(aim: Target) -> None:
     Refused if the container exists. A container that was created but cannot be started is destroyed
     again. No other command here destroys it; pct destroy does.
     """
-    with connect.opened(aim, tell=printing.tell) as runtime:
+    with opened(aim) as runtime:
         argv = aim.creation(aim.ctid, features=desired.FEATURES)
         provision.create(runtime, aim.ctid, argv, printing.tell)
         provision.boot_created(runtime, aim.ctid)

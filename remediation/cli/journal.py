@@ -13,8 +13,8 @@ from commandline.target_option import with_target
 from remediation import docker_in_lxc
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
+from remediation.cli.opened import opened
 from remediation.engine.journal import Journal
-from targets import connect
 from targets.errors import UsageError
 from targets.lock import Lock
 from targets.masking import masked
@@ -34,7 +34,7 @@ def journal() -> None:
 
 @contextmanager
 def _journal(aim: Target) -> Iterator[tuple[Journal, Transport]]:
-    with connect.opened(aim, tell=printing.tell) as runtime:
+    with opened(aim) as runtime:
         yield Journal(runtime.node, aim.ctid), runtime.node
 
 

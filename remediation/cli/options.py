@@ -9,8 +9,8 @@ import click
 
 from remediation import docker_in_lxc
 from remediation.cli import printing
+from remediation.cli.opened import opened
 from remediation.engine.plan import require_known
-from targets import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +45,7 @@ yes = click.option(
 @contextmanager
 def planned(aim: Target, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[..., Plan]]]:
     """Open the target; the second of the pair makes its plan anew each time."""
-    with connect.opened(aim, tell=printing.tell) as runtime:
+    with opened(aim) as runtime:
 
         def plan(**part: bool) -> Plan:
             whole = docker_in_lxc.plan(

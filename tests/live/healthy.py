@@ -10,6 +10,7 @@ from faults import states
 from faults.fault import CTID, HEALTHY
 from faults.run import COMPLIANT, Questions
 from faults.scenarios import scenarios
+from lab.address import lab_address
 from targets import connect
 from targets.target import parse
 
@@ -194,6 +195,6 @@ def false_alarms(variation: Variation, lab: Lab) -> dict[str, Found]:
         with states.restored(lab, HEALTHY, variation.ctid) as node:
             states.shell(node, variation.make, variation.ctid)
         found = questions.ask()
-    with connect.opened(parse(where)) as runtime:
+    with connect.opened(parse(where), lab=lab_address) as runtime:
         states.shell(runtime.node, variation.proof, variation.ctid)
     return {title: each for title, each in found.items() if each.verdict != COMPLIANT}

@@ -26,6 +26,7 @@ from facts import backups
 from faults.catalogue import CTID
 from faults.run import gate
 from faults.states import snapshot
+from lab.address import lab_address
 from lab.node import READY
 from remediation.backup import make_backup
 from steps import rollback
@@ -139,7 +140,7 @@ def test_on_the_node_by_lxcs_own_tools(lab: Lab, tmp_path: Path) -> None:
 def _backed_up(lab: Lab) -> None:
     """Have a compliant container, and the backups that the gate asks for and never makes."""
     lab.restore(snapshot("compliant"))
-    with connect.opened(parse(f"lab/{CTID}")) as runtime:
+    with connect.opened(parse(f"lab/{CTID}"), lab=lab_address) as runtime:
         make_backup(runtime, CTID, backups.DUMP)
 
 

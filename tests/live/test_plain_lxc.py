@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from facts import apparmor, machine_state
+from lab.address import lab_address
 from lab.node import READY
 from remediation import desired, docker_in_lxc
 from steps.docker import PATIENCE
@@ -36,7 +37,7 @@ def plain(machine: Lab) -> Iterator[Runtime]:
     """
     machine.restore(READY)
     asked = msgspec.structs.replace(parse(f"lab/{CTID}"), runtime="lxc", reserved=())
-    with connect.opened(asked) as runtime:
+    with connect.opened(asked, lab=lab_address) as runtime:
         pct = Pct(runtime.node)
         runtime.node.run(CREATE, timeout=300).require()
         pct.start(CTID)

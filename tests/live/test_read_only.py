@@ -14,6 +14,7 @@ from facts import machine_state
 from faults.catalogue import CTID
 from faults.run import gate
 from faults.states import snapshot
+from lab.address import lab_address
 from targets import connect
 from targets.target import parse
 
@@ -79,7 +80,7 @@ class Looked:
 def test_the_gate_without_leave_to_change_changes_nothing(lab: Lab, tmp_path: Path) -> None:
     """All features, on a target as it stands: it says what it leaves out, and judges the rest."""
     lab.restore(snapshot("compliant"))
-    with connect.opened(parse(TARGET)) as runtime:
+    with connect.opened(parse(TARGET), lab=lab_address) as runtime:
         looked = Looked(runtime)
         done, said = gate("features/", "--target", TARGET, results=tmp_path)
         assert "scenarios that change the target are not asked" in done.stdout, done.stdout
@@ -93,7 +94,7 @@ def test_the_gate_without_leave_to_change_changes_nothing(lab: Lab, tmp_path: Pa
 def test_a_look_at_the_plan_changes_nothing(lab: Lab, plan: str) -> None:
     """Whatever it finds."""
     lab.restore(snapshot("compliant"))
-    with connect.opened(parse(TARGET)) as runtime:
+    with connect.opened(parse(TARGET), lab=lab_address) as runtime:
         if plan != "applied":
             runtime.node.run(["rm", "-rf", "/var/lib/docker-lxc-gate"]).require()
             runtime.node.run(["rm", "/etc/apparmor.d/tunables/nesting"]).require()

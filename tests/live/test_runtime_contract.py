@@ -12,6 +12,7 @@ import pytest
 
 from faults.catalogue import CTID
 from faults.states import snapshot
+from lab.address import lab_address
 from remediation.desired import FEATURES, PROFILE
 from targets import connect
 from targets.errors import CommandFailed, FactError, TransportError
@@ -44,7 +45,7 @@ def runtime(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Pct | Lxc]:
     """The runtime as a target opens it, on a node that was put back."""
     lab.restore(snapshot("compliant"))
     asked = msgspec.structs.replace(parse(f"lab/{CTID}"), runtime=request.param)
-    with connect.opened(asked) as opened:
+    with connect.opened(asked, lab=lab_address) as opened:
         assert isinstance(opened, Pct | Lxc)
         assert type(opened) is KINDS[request.param]
         yield opened

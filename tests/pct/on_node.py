@@ -13,6 +13,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from lab.address import lab_address
 from targets import connect
 from targets.target import parse
 
@@ -101,7 +102,7 @@ def behaviour_differences(run: Run, case: Behaviour, ctid: int) -> list[str]:
 def main(aimed: str) -> int:
     """Replay all on a target's container, print what differs, and return whether something does."""
     aim = parse(aimed)
-    with connect.opened(aim) as runtime:
+    with connect.opened(aim, lab=lab_address) as runtime:
 
         def run(argv: Sequence[str], stdin: str) -> tuple[int, str, str]:
             done = runtime.node.run(argv, stdin=stdin.encode(), timeout=180)

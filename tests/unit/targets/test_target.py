@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -11,11 +13,14 @@ from click.testing import CliRunner
 from commandline.target_option import with_target
 from remediation import desired
 from targets import connect, target_file
-from targets.errors import FactError, TransportError, UsageError
+from targets.errors import FactError, TransportError, Unreachable, UsageError
 from targets.runtime.base import Lxc, Pct
 from targets.ssh.connection import SshAddress
 from targets.target import EXPECTED, Target, parse
 from tests.doubles.scripted import Answer, Scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEYS = ", ".join(Target.__struct_fields__)
 PHOENIX = ("sh", "-c", "command -v phoenix")
@@ -379,3 +384,28 @@ def test_no_runtime_is_an_error(runtime: str, argv: tuple[str, ...], tried: str)
         f"(runtime is {runtime!r})"
     )
     assert raised.value.exit_code == 3
+
+
+def test_the_lab_where_nobody_says_how_to_reach_it_is_a_usage_error() -> None:
+    with (
+        pytest.raises(UsageError, match=r"target lab/950: the lab cannot be reached from here"),
+        connect.opened(parse("lab/950")),
+    ):
+        pass
+
+
+def test_the_lab_is_reached_as_the_caller_says_and_told_of() -> None:
+    told: list[str] = []
+
+    def lab(tell: Callable[[str], None]) -> SshAddress:
+        tell("booting the node")
+        with socket.socket() as probe:  # closed by the time that it is connected to
+            probe.bind(("127.0.0.1", 0))
+            return SshAddress("127.0.0.1", probe.getsockname()[1], "root", only_known=True)
+
+    with (
+        pytest.raises(Unreachable, match="the lab's node"),
+        connect.opened(parse("lab/950"), lab=lab, tell=told.append),
+    ):
+        pass
+    assert told == ["booting the node"]
