@@ -1,0 +1,61 @@
+"""The layout holds: imports go one way, folders stay small, modules stay short."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from importlinter.cli import lint_imports
+
+if TYPE_CHECKING:
+    import pytest
+
+ROOT = Path(__file__).parents[2]
+_SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = _SETTINGS["tool"]["importlinter"]["root_packages"]
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+#: Modules a folder, and lines a module.
+MOST_MODULES, MOST_LINES = 16, 400
+#: Folders that hold more modules, and why.
+FULL = {
+    "facts": "one fact a module, by topic: a reader looks one up by its name",
+    "lab/guest/pct": "the lab's stand-in for pct is one program; the node gets it as one folder",
+}
+#: Modules that are longer, and of which kinds of thing they still hold more than one.
+LONG = {
+    "facts/audit_window.py": "the window, and reading each of the two logs",
+    "remediation/actions/storage_driver.py": "the driver, and Docker's containers around it",
+    "remediation/engine/plan.py": "applying, and which requirements there are",
+    "targets/runtime/base.py": "both runtimes, and waiting for a container",
+    "targets/ssh/connection.py": "addresses, keys, the greeting, and the connection",
+}
+
+
+def test_imports_go_the_way_that_pyproject_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    code = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert code == 0, capsys.readouterr().out
+
+
+def test_imports_of_each_package_are_looked_at() -> None:
+    files = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert set(PACKAGES) == files - {"tests"}
+
+
+def test_a_folder_holds_few_modules() -> None:
+    folders = {path.parent for path in MODULES}
+    found = {
+        str(folder.relative_to(ROOT)): len([*folder.glob("[!_]*.py"), *folder.glob("__main__.py")])
+        for folder in folders
+    }
+    assert {name for name, modules in found.items() if modules > MOST_MODULES} == set(FULL)
+
+
+def test_a_module_is_short() -> None:
+    """One that is short again leaves the list."""
+    lines = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in MODULES}
+    assert {name for name, count in lines.items() if count > MOST_LINES} == set(LONG)
