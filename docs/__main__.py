@@ -31,7 +31,7 @@ from lab.__main__ import main as lab
 from remediation import docker_in_lxc
 from remediation.cli.group import main as remediation
 from targets import errors
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from targets.target import Target
 from targets.transport import Base, CommandResult
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from facts import apparmor
 from targets.errors import CommandFailed, RemediationError
 from targets.runtime import container_config
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,8 @@ from remediation import desired, docker_in_lxc
 from remediation.provision import thrown_away
 from targets import connect
 from targets.errors import RemediationError, UsageError
-from targets.runtime.base import Pct, wait_until_booted
+from targets.runtime.pct import Pct
+from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

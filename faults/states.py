@@ -14,7 +14,8 @@ from remediation import docker_in_lxc
 from steps import rollback
 from targets import connect
 from targets.errors import RemediationError
-from targets.runtime.base import Pct, wait_until_booted
+from targets.runtime.pct import Pct
+from targets.runtime.waiting import wait_until_booted
 from targets.target import parse
 
 if TYPE_CHECKING:

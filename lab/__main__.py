@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lab.image import Images
     from lab.recipe import Machine
     from targets.errors import RemediationError
-    from targets.ssh.connection import SshAddress
+    from targets.ssh.address import SshAddress
 
 
 class _Commands(exit_codes.Group):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from targets.ssh.connection import SshAddress
+    from targets.ssh.address import SshAddress
 
 
 def lab_address(tell: Callable[[str], None]) -> SshAddress:

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from lab.progress import Steps
     from lab.provision import Provisioning
     from lab.recipe import Machine
-    from targets.ssh.connection import Ssh, SshAddress
+    from targets.ssh.address import SshAddress
+    from targets.ssh.connection import Ssh
 
 #: Not all digits: QEMU would take it for a snapshot's number.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")

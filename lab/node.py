@@ -15,7 +15,8 @@ from lab.errors import MachineFailed
 from lab.image import NodeImage, require_space
 from lab.qemu import PortTaken, Qemu, hardware
 from targets.errors import TransportError
-from targets.ssh.connection import Ssh, SshAddress, free_port
+from targets.ssh.address import SshAddress
+from targets.ssh.connection import Ssh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -213,3 +214,10 @@ def _greets(port: int) -> bool:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
+
+
+def free_port() -> int:
+    """Return a loopback TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -33,7 +33,7 @@ from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from targets.lock import Lock
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

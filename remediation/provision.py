@@ -23,7 +23,8 @@ from targets.errors import (
     VerifyFailed,
 )
 from targets.lock import Lock
-from targets.runtime.base import Pct, wait_until_booted, wait_until_online
+from targets.runtime.pct import Pct
+from targets.runtime.waiting import wait_until_booted, wait_until_online
 from targets.transport import at_most
 
 if TYPE_CHECKING:

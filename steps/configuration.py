@@ -16,7 +16,7 @@ from remediation.edits.container_config import letting_go, with_features
 from targets import guest_root
 from targets.errors import FactError
 from targets.runtime import container_config, proxmox
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 
 if TYPE_CHECKING:
     from targets.runtime.base import Runtime

@@ -18,7 +18,7 @@ from remediation import desired
 from remediation.backup import make_backup
 from steps.audit import seen
 from targets.errors import FactError
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 
 if TYPE_CHECKING:
     from facts import audit_window

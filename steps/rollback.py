@@ -21,7 +21,7 @@ from steps import hello
 from steps.docker import PATIENCE
 from steps.probe import PROBE
 from targets.errors import FactError, Meddled
-from targets.runtime.base import wait_until_booted
+from targets.runtime.waiting import wait_until_booted
 from targets.target import DEFAULT, parse
 
 if TYPE_CHECKING:

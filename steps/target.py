@@ -15,7 +15,7 @@ from facts.smallest_rule import smallest_rule
 from gate import evidence
 from targets.errors import FactError, TransportError
 from targets.runtime import proxmox
-from targets.runtime.base import wait_until_booted
+from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
     from targets.runtime.base import Runtime

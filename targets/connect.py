@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from targets.batch import question
 from targets.errors import TransportError, UsageError
 from targets.root import as_root
-from targets.runtime.base import Lxc, Pct, Runtime
-from targets.ssh.connection import Ssh, SshAddress
+from targets.runtime.lxc import Lxc
+from targets.runtime.pct import Pct
+from targets.ssh.connection import Ssh
 from targets.transport import Local, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from targets.runtime.base import Runtime
+    from targets.ssh.address import SshAddress
     from targets.target import Target
     from targets.transport import CommandResult, Transport
 

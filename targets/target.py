@@ -17,7 +17,7 @@ import msgspec
 
 from targets.errors import FactError, UsageError
 from targets.ssh import ssh_config
-from targets.ssh.connection import SshAddress
+from targets.ssh.address import SshAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

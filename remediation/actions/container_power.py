@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from facts import startable
 from remediation.actions.container_options import ContainerOptions, OptionsState
 from targets import files
-from targets.runtime.base import wait_until_booted
+from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

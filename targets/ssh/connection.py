@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
-import os
-import re
 import secrets
 import shlex
 import socket
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import paramiko
 
 from targets.errors import CommandFailed, LimitExceeded, TransportError, Unreachable
-from targets.ssh.known_hosts import KnownHosts
-from targets.ssh.ssh_config import in_brackets, route
+from targets.ssh.greeting import Greeted, NoServer, first_line, greeting, words_of
+from targets.ssh.identity import is_exposed, searched, usable, why_unusable
+from targets.ssh.known_hosts import KnownHosts, Refuse, require_not_revoked
+from targets.ssh.ssh_config import route
 from targets.transport import (
     HOLD_TIMEOUT,
     RELEASE_TIMEOUT,
@@ -36,6 +32,7 @@ from targets.transport import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from targets.ssh.address import SshAddress
     from targets.ssh.ssh_config import Hop
     from targets.transport import Hold
 
@@ -45,78 +42,12 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 _CHUNK = 1 << 16
 #: What it says, among others, where nothing comes in time; and where there is no key.
 _NO_SESSION, _NO_KEY = "No existing session", "No authentication methods available"
-#: What comes before an SSH server's greeting, and with it, is shorter (bytes).
-_GREETING = 16 << 10
 #: How often an open channel is looked at while nothing arrives (seconds).
 _POLL = 0.005
 #: How soon a connection that was cut is known to be, where a command has no end (seconds).
 _GOING = 0.2
 #: How often something is sent while nothing is asked: firewalls drop what is silent (seconds).
 _KEEPALIVE = 30
-
-
-@dataclass(frozen=True)
-class SshAddress:
-    """Where a machine answers, and how we know that it is the one.
-
-    What is left out is asked of the user's ``~/.ssh/config`` (:mod:`targets.ssh.ssh_config`),
-    where ``host`` may be an alias; else the port is 22 and the user root. ``jump`` is a list of
-    jump hosts as ssh's -J takes it. ``known_hosts`` is one more file of host keys beside the
-    user's own; with ``only_known`` the user's own file, configuration and agent are left out
-    (the lab brings its own keys).
-    """
-
-    host: str
-    port: int | None = None
-    user: str | None = None
-    identity: Path | None = None
-    known_hosts: Path | None = None
-    only_known: bool = False
-    jump: str = ""
-
-    def __str__(self) -> str:
-        """``user@host:port``, as far as it was stated, without the default port."""
-        user = f"{self.user}@" if self.user else ""
-        port = f":{self.port}" if self.port not in {None, 22} else ""
-        return f"{user}{in_brackets(self.host)}{port}"
-
-
-class _Refuse(paramiko.MissingHostKeyPolicy):
-    """An unknown host key is an error that says how to accept it, never a silent yes."""
-
-    def __init__(self, hop: Hop, known: KnownHosts) -> None:
-        self._hop, self._known = hop, known
-
-    def missing_host_key(
-        self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
-    ) -> None:
-        _require_not_revoked(self._known, hostname, key)
-        kind = key.get_name()
-        word = next(word for word in ("ed25519", "ecdsa", "rsa", kind) if word in kind)
-        raise TransportError(
-            f"the host key of {hostname} is not known: {_fingerprint(key)}\n"
-            "compare it on the machine's own console "
-            f"(ssh-keygen -lf /etc/ssh/ssh_host_{word}_key.pub); if it is the same, add this line "
-            f"to {_first_known_hosts(self._hop)}:\n{hostname} {kind} {key.get_base64()}"
-        )
-
-
-def _require_not_revoked(known: KnownHosts, name: str, key: paramiko.PKey) -> None:
-    if where := known.revoked(key):
-        raise TransportError(
-            f"the host key of {name} is revoked ({where.file}, line {where.line}): "
-            f"{_fingerprint(key)}"
-        )
-
-
-def _fingerprint(key: paramiko.PKey) -> str:
-    """Return a key's kind and its fingerprint, as ssh-keygen -l says it."""
-    digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
-    return f"{key.get_name()} SHA256:{digest}"
-
-
-def _first_known_hosts(hop: Hop) -> str:
-    return hop.known_hosts[0] if hop.known_hosts else "~/.ssh/known_hosts"
 
 
 class Ssh(Base):
@@ -169,11 +100,11 @@ class Ssh(Base):
                 _, out, _ = self._converse(channel, argv, b"", time.monotonic() + timeout, timeout)
         except (TransportError, paramiko.SSHException, OSError, EOFError) as error:
             raise Unreachable(
-                f"{shell} does not run the command that it is given: {_said(error)}"
+                f"{shell} does not run the command that it is given: {words_of(error)}"
             ) from error
         if out == f"{word}\n".encode():
             return
-        shown = _first_line(out)
+        shown = first_line(out)
         if word.encode() not in out:
             raise Unreachable(
                 f"{shell} does not run the command that it is given: instead of it came {shown!r}"
@@ -190,16 +121,16 @@ class Ssh(Base):
         """Connect to one machine, directly or through the one before it, and keep the client."""
         client = paramiko.SSHClient()
         self._clients.append(client)
-        exposed = any(map(_exposed, hop.offered))
+        exposed = any(map(is_exposed, hop.offered))
         known = KnownHosts(hop.known_hosts)
         known.tell(client.get_host_keys())
-        client.set_missing_host_key_policy(_Refuse(hop, known))
+        client.set_missing_host_key_policy(Refuse(hop, known))
         try:
             client.connect(
                 hop.host,
                 port=hop.port,
                 username=hop.user,
-                key_filename=_usable(hop, exposed=exposed),  # type: ignore[arg-type]  # a list, too
+                key_filename=usable(hop, exposed=exposed),  # type: ignore[arg-type]  # a list, too
                 allow_agent=hop.own_keys,
                 look_for_keys=hop.own_keys and not exposed,
                 timeout=self._connect_timeout,
@@ -208,7 +139,7 @@ class Ssh(Base):
                 sock=self._greeted(hop, through),  # type: ignore[arg-type]  # what is used of one
             )
         except paramiko.BadHostKeyException as error:
-            _require_not_revoked(known, hop.key_name, error.key)
+            require_not_revoked(known, hop.key_name, error.key)
             raise TransportError(
                 f"the host key of {name} has CHANGED: somebody may be in between, or the machine "
                 f"was installed anew. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
@@ -230,25 +161,25 @@ class Ssh(Base):
         if isinstance(error, paramiko.AuthenticationException) or (
             login and isinstance(error, paramiko.SSHException)  # a key file that it cannot read
         ):
-            unusable = [f"\n{why}" for why in map(_unusable, hop.offered) if why]
+            unusable = [f"\n{why}" for why in map(why_unusable, hop.offered) if why]
             why = f"{name} accepts none of the SSH keys offered"
             if _NO_KEY in str(error) or not _refused(error):
-                why = f"no SSH key found to offer ({_searched(hop)})"
+                why = f"no SSH key found to offer ({searched(hop)})"
             said = f"login as {hop.user} on {name} failed: {why}. Password login is not attempted."
             return f"{said}{''.join(unusable)}\n{by_hand}"
         said = f"cannot reach {name} by SSH: "
         # Refused before it stood is another error: what resets, and is no jump host, has answered.
         reset = isinstance(error, ConnectionResetError) and self._clients == [client]
-        if isinstance(error, _NoServer) or (reset and transport is None):
-            return f"{said}it answers, but not as an SSH server ({_said(error)})\n{by_hand}"
+        if isinstance(error, NoServer) or (reset and transport is None):
+            return f"{said}it answers, but not as an SSH server ({words_of(error)})\n{by_hand}"
         if transport is not None and _NO_SESSION in str(error):
             silent = (
                 f"it greeted as an SSH server, then sent nothing for {self._connect_timeout:g} s"
             )
             return f"{said}{silent}\n{by_hand}"
-        return said + _said(error)
+        return said + words_of(error)
 
-    def _greeted(self, hop: Hop, through: paramiko.Transport | None) -> _Greeted:
+    def _greeted(self, hop: Hop, through: paramiko.Transport | None) -> Greeted:
         """Return a connection whose other side has greeted as an SSH server does."""
         timeout = self._connect_timeout
         where = (hop.host, hop.port)
@@ -256,7 +187,7 @@ class Ssh(Base):
             self._channel(through, hop) if through else socket.create_connection(where, timeout)
         )
         try:
-            return _Greeted(stream, _greeting(stream, timeout))
+            return Greeted(stream, greeting(stream, timeout))
         except BaseException:
             stream.close()
             raise
@@ -280,7 +211,7 @@ class Ssh(Base):
             self.close()
             raise TransportError(
                 f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
-                f"{_said(error)}; whether it ran is not known"
+                f"{words_of(error)}; whether it ran is not known"
             ) from error
         except LimitExceeded:
             raise  # its channel is closed; the connection, over which the lock is held, is not
@@ -327,7 +258,7 @@ class Ssh(Base):
             self.close()
             raise TransportError(
                 f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
-                f"{_said(error)}"
+                f"{words_of(error)}"
             ) from error
         if b"\n" in line:
             raise misheard(self.machine, argv, word, bytes(line))
@@ -385,47 +316,6 @@ class Ssh(Base):
             raise too_much(self.machine, argv, most)
 
 
-class _NoServer(OSError):
-    """What answers does not greet as an SSH server does; says how."""
-
-
-class _Greeted:
-    """A connection of which the beginning was read already, and is read again first."""
-
-    def __init__(self, stream: socket.socket | paramiko.Channel, begun: bytes) -> None:
-        self._stream, self._begun = stream, begun
-
-    def recv(self, size: int) -> bytes:
-        if not self._begun:
-            return self._stream.recv(size)
-        first, self._begun = self._begun[:size], self._begun[size:]
-        return first
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def _greeting(stream: socket.socket | paramiko.Channel, patience: float) -> bytes:
-    """Read until a whole line begins as RFC 4253 has it (4.2); paramiko would read for ever."""
-    end, said = time.monotonic() + patience, bytearray()
-    while not any(line.startswith(b"SSH-") for line in said.split(b"\n")[:-1]):
-        first = f"; it begins with {_first_line(bytes(said))!r}" if said else ""
-        if len(said) > _GREETING:
-            raise _NoServer(f"it sent {len(said)} bytes and no greeting{first}")
-        try:
-            stream.settimeout(max(0.001, end - time.monotonic()))
-            chunk = stream.recv(_GREETING)
-        except TimeoutError as error:
-            what = "no greeting" if said else "nothing"
-            raise _NoServer(f"it said {what} for {patience:g} s{first}") from error
-        except OSError as error:
-            raise _NoServer(f"{_said(error)}{first}") from error
-        if not chunk:
-            raise _NoServer(f"the other side closed the connection{first}")
-        said += chunk
-    return bytes(said)
-
-
 class _Held:
     """A held command over SSH: the server ends its input when the connection is gone."""
 
@@ -444,73 +334,10 @@ class _Held:
         self._channel.close()
 
 
-def _first_line(said: bytes) -> str:
-    """Return what a reader knows it by: the first line that holds more than a terminal's codes."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")[:80]
-
-
 def _refused(error: Exception) -> bool:
     """Whether the server said no; else no key was there that could be read."""
     kinds = paramiko.AuthenticationException, paramiko.PasswordRequiredException
     return isinstance(error, kinds[0]) and not isinstance(error, kinds[1])
-
-
-def _exposed(identity: str) -> bool:
-    """Whether others may read a key's file, for which OpenSSH does not offer it."""
-    try:
-        found = Path(identity).expanduser().stat()
-    except (OSError, RuntimeError):  # the latter: ~somebody who is not there
-        return False
-    return found.st_uid == os.getuid() and bool(found.st_mode & 0o077)
-
-
-def _usable(hop: Hop, *, exposed: bool) -> list[str]:
-    """Return the files of the keys to offer; the user's own among them if paramiko may not look."""
-    own = [file for file in hop.offered if Path(file).expanduser().is_file()] if exposed else []
-    return [
-        str(Path(file).expanduser())
-        for file in dict.fromkeys([*hop.identities, *own])
-        if not _exposed(file)
-    ]
-
-
-def _searched(hop: Hop) -> str:
-    """Return where no key was found."""
-    stated = [f"none in {file}" for file in hop.identities]
-    if not hop.own_keys:
-        return ", ".join(stated) or "none was named"
-    agent = "none in the agent" if os.environ.get("SSH_AUTH_SOCK") else "no agent"
-    return ", ".join([*stated, agent, "none in ~/.ssh"])
-
-
-def _unusable(identity: str) -> str:
-    """Return why a key's file was not offered; empty: it was, or is not there."""
-    try:
-        paramiko.PKey.from_path(Path(identity).expanduser())
-    except TypeError:  # that is how it says so
-        return (
-            f"{identity} has a passphrase, which nobody is asked for here: unless the agent has "
-            f"the key, ssh-add {identity}"
-        )
-    except FileNotFoundError:
-        return ""
-    except Exception:  # noqa: BLE001 - paramiko's, cryptography's, of kinds that are not told
-        return f"{identity} is no private key that can be used here"
-    if _exposed(identity):
-        mode = Path(identity).expanduser().stat().st_mode & 0o7777
-        return (
-            f"{identity} was not offered: its mode is {mode:04o}, so others may read it (OpenSSH "
-            f"refuses it, too): chmod 600 {identity}"
-        )
-    return ""
-
-
-def _said(error: BaseException) -> str:
-    """Return what an error says, without its number."""
-    if isinstance(error, EOFError):
-        return "the other side closed the connection"
-    return re.sub(r"\[Errno \S+\] ", "", str(error)) or type(error).__name__
 
 
 def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
@@ -521,10 +348,3 @@ def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
     if channel.recv_stderr_ready():
         err += channel.recv_stderr(_CHUNK)
     return len(out) + len(err) > before
-
-
-def free_port() -> int:
-    """Return a loopback TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

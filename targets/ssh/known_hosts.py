@@ -7,6 +7,8 @@ Source: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,12 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
+from targets.errors import TransportError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from targets.ssh.ssh_config import Hop
 
 _CA, _REVOKED = "@cert-authority", "@revoked"
 
@@ -59,6 +65,46 @@ class KnownHosts:
         return next(
             (e.file for e in self._entries if _fill(paramiko.HostKeys(), [e]).lookup(name)), None
         )
+
+
+class Refuse(paramiko.MissingHostKeyPolicy):
+    """An unknown host key is an error that says how to accept it, never a silent yes."""
+
+    def __init__(self, hop: Hop, known: KnownHosts) -> None:
+        self._hop, self._known = hop, known
+
+    def missing_host_key(
+        self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
+    ) -> None:
+        """Raise TransportError with the key, and how to accept it."""
+        require_not_revoked(self._known, hostname, key)
+        kind = key.get_name()
+        word = next(word for word in ("ed25519", "ecdsa", "rsa", kind) if word in kind)
+        raise TransportError(
+            f"the host key of {hostname} is not known: {_fingerprint(key)}\n"
+            "compare it on the machine's own console "
+            f"(ssh-keygen -lf /etc/ssh/ssh_host_{word}_key.pub); if it is the same, add this line "
+            f"to {_first_known_hosts(self._hop)}:\n{hostname} {kind} {key.get_base64()}"
+        )
+
+
+def require_not_revoked(known: KnownHosts, name: str, key: paramiko.PKey) -> None:
+    """Raise TransportError if a host shows a key that is revoked."""
+    if where := known.revoked(key):
+        raise TransportError(
+            f"the host key of {name} is revoked ({where.file}, line {where.line}): "
+            f"{_fingerprint(key)}"
+        )
+
+
+def _fingerprint(key: paramiko.PKey) -> str:
+    """Return a key's kind and its fingerprint, as ssh-keygen -l says it."""
+    digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
+    return f"{key.get_name()} SHA256:{digest}"
+
+
+def _first_known_hosts(hop: Hop) -> str:
+    return hop.known_hosts[0] if hop.known_hosts else "~/.ssh/known_hosts"
 
 
 class _AnyOf:

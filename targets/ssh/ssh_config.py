@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from targets.errors import TransportError
+from targets.ssh.address import in_brackets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from targets.ssh.connection import SshAddress
+    from targets.ssh.address import SshAddress
 
 #: A machine as ssh's -J takes it; an IPv6 address stands in brackets, with its interface.
 FORM = (
@@ -39,11 +40,6 @@ _KNOWN_HOSTS = {
     "userknownhostsfile": "~/.ssh/known_hosts ~/.ssh/known_hosts2",
     "globalknownhostsfile": "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2",
 }
-
-
-def in_brackets(host: str) -> str:
-    """Return a host as it stands before a port."""
-    return f"[{host}]" if ":" in host else host
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from targets.runtime.base import _BOOTED, Pct
+from targets.runtime.pct import Pct
+from targets.runtime.waiting import _BOOTED
 from targets.transport import Base, CommandResult
 
 if TYPE_CHECKING:

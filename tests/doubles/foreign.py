@@ -42,8 +42,9 @@ from remediation.engine.journal import Journal
 from targets import archive, batch, files, guest_root, root
 from targets.lock import Lock
 from targets.runtime import container_config
-from targets.runtime.base import Lxc, Pct
+from targets.runtime.lxc import Lxc
 from targets.runtime.normal_form import normal_form
+from targets.runtime.pct import Pct
 from targets.transport import Base, CommandResult
 
 if TYPE_CHECKING:
@@ -359,6 +360,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "provision.of_template": (lambda on: provision.of_template(on, "a:b/c", "/etc/x"), b"content"),
     "root.as_root": (lambda on: root.as_root(on, sudo=False).run(["id"]), b"0\n"),
     "root.sudo": (lambda on: root.as_root(on, sudo=True).run(["id"]), b"0\n"),
+    "base.inside": (_runtime(lambda runtime: runtime.inside(950).run(["id"])), b"0\n"),
     "base.init_pid": (_runtime(lambda runtime: runtime.init_pid(950)), b"42\n"),
     "base.effective": (_runtime(lambda runtime: runtime.effective(950)), EFFECTIVE),
     "base.configuration": (_runtime(lambda runtime: runtime.configuration(950)), CONFIGURATION),
@@ -411,8 +413,8 @@ _REASONS = {
         *("process.first_line", "files._require_done", "provision.provision"),
     ),
     "asks again for minutes, for a word that it compares": (
-        *("base.wait_until_booted", "base.settled", "base.wait_until_online"),
-        *("base.routed", "connect._runtime", "lock._take"),
+        *("waiting.wait_until_booted", "waiting.settled", "waiting.wait_until_online"),
+        *("waiting.routed", "connect._runtime", "lock._take"),
     ),
     "provokes denials and waits for them; test_audit_window.py has hostile logs": (
         *(
@@ -427,7 +429,7 @@ _REASONS = {
         *("package._others", "rollback._left"),
     ),
     "reads a file of the user's own machine: test_known_hosts.py, test_ssh.py": (
-        *("known_hosts._entries", "connection._fingerprint", "connection._first_line"),
+        *("known_hosts._entries", "known_hosts._fingerprint", "greeting.first_line"),
         *("target_file._content", "target_file._tables"),
     ),
 }

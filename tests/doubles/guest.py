@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from targets.transport import Local
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from targets.ssh.connection import free_port
+from lab.node import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

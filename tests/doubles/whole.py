@@ -22,7 +22,7 @@ from remediation import desired, docker_in_lxc
 from remediation.engine.rollback import SYNC
 from targets import files
 from targets.errors import RemediationError
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from targets.transport import Local
 from tests.doubles.machines import Container, Kernel, Stateful
 from tests.unit.remediation.actions.test_docker_package import Guest

@@ -27,7 +27,7 @@ from lab.machine import Lab
 from remediation import docker_in_lxc
 from targets.errors import RemediationError, TransportError
 from targets.root import as_root
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from targets.ssh.connection import Ssh
 from targets.transport import Base, CommandResult
 

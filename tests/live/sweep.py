@@ -17,7 +17,8 @@ from facts import machine_state
 from steps.rollback import CTID
 from targets.errors import NotClean
 from targets.lock import Lock
-from targets.runtime.base import Pct, wait_until_booted
+from targets.runtime.pct import Pct
+from targets.runtime.waiting import wait_until_booted
 from targets.ssh.connection import Ssh
 from tests.live.interruption import (
     DONE,

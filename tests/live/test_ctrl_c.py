@@ -14,7 +14,7 @@ import pytest
 from lab.node import READY
 from remediation.engine.journal import Journal
 from steps.rollback import CTID
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from tests.live.interruption import connected
 
 if TYPE_CHECKING:

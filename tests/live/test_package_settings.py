@@ -11,7 +11,7 @@ from faults import states
 from remediation.actions import package
 from steps.rollback import CTID
 from targets.errors import FactError, Meddled
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from tests.live.interruption import Points, connected, one_action
 
 if TYPE_CHECKING:

@@ -16,7 +16,9 @@ from steps.rollback import CREATE, CTID
 from targets import connect
 from targets.errors import FactError
 from targets.runtime import container_config
-from targets.runtime.base import Lxc, Pct, wait_until_booted
+from targets.runtime.lxc import Lxc
+from targets.runtime.pct import Pct
+from targets.runtime.waiting import wait_until_booted
 from targets.target import parse
 
 if TYPE_CHECKING:

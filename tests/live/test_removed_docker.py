@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from facts import machine_state
 from faults import states
 from steps.rollback import CTID
-from targets.runtime.base import Pct, wait_until_booted
+from targets.runtime.pct import Pct
+from targets.runtime.waiting import wait_until_booted
 from tests.live.interruption import Points, connected, one_action
 
 if TYPE_CHECKING:

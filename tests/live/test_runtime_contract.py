@@ -16,7 +16,9 @@ from lab.address import lab_address
 from remediation.desired import FEATURES, PROFILE
 from targets import connect
 from targets.errors import CommandFailed, FactError, TransportError
-from targets.runtime.base import Lxc, Pct, wait_until_booted
+from targets.runtime.lxc import Lxc
+from targets.runtime.pct import Pct
+from targets.runtime.waiting import wait_until_booted
 from targets.target import parse
 from targets.transport import Inside, at_most
 

@@ -9,7 +9,8 @@ import pytest
 
 from remediation.engine import journal
 from targets import lock
-from targets.ssh.connection import Ssh, SshAddress
+from targets.ssh.address import SshAddress
+from targets.ssh.connection import Ssh
 from tests.doubles.sshd import ME, Sshd, new_key, running
 
 if TYPE_CHECKING:

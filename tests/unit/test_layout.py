@@ -28,8 +28,6 @@ LONG = {
     "facts/audit_window.py": "the window, and reading each of the two logs",
     "remediation/actions/storage_driver.py": "the driver, and Docker's containers around it",
     "remediation/engine/plan.py": "applying, and which requirements there are",
-    "targets/runtime/base.py": "both runtimes, and waiting for a container",
-    "targets/ssh/connection.py": "addresses, keys, the greeting, and the connection",
 }
 
 

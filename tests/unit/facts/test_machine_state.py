@@ -12,7 +12,7 @@ import pytest
 
 from facts import docker_witness, machine_state
 from targets.errors import FactError
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from targets.transport import Local
 from tests.doubles.canned import Machine
 from tests.doubles.scripted import Scripted

@@ -6,7 +6,7 @@ import pytest
 
 from facts import startable
 from targets.errors import CommandFailed
-from targets.runtime.base import Lxc
+from targets.runtime.lxc import Lxc
 from tests.doubles.canned import Machine, Runtime
 from tests.unit.facts.test_apparmor import PROFILES
 

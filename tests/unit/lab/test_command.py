@@ -9,7 +9,7 @@ from lab.__main__ import _ssh_argv, main
 from lab.errors import MachineFailed
 from lab.machine import Lab
 from targets.errors import UsageError
-from targets.ssh.connection import SshAddress
+from targets.ssh.address import SshAddress
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ import pytest
 from remediation import desired
 from remediation import docker_in_lxc as it
 from targets.errors import Elsewhere
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from tests.doubles.canned import Machine
 from tests.doubles.scripted import Scripted
 from tests.unit.facts.test_apparmor import PROFILES

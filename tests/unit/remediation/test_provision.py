@@ -24,7 +24,9 @@ from targets.errors import (
     TransportError,
     UsageError,
 )
-from targets.runtime.base import _BOOTED, Lxc, Pct, wait_until_online
+from targets.runtime.lxc import Lxc
+from targets.runtime.pct import Pct
+from targets.runtime.waiting import _BOOTED, wait_until_online
 from targets.target import Target
 from targets.transport import Base, CommandResult, Local
 

@@ -24,7 +24,7 @@ from steps.rollback import Existing
 from steps.witness import TransportBackend
 from targets.batch import Ahead
 from targets.errors import CommandFailed, RemediationError
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from targets.target import Target
 from targets.transport import Base, CommandResult
 from tests.unit.steps.test_sentences import FEATURES, matching

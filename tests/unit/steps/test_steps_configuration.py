@@ -13,8 +13,8 @@ from steps import configuration as steps
 from steps import target as of_target
 from targets import guest_root
 from targets.errors import CommandFailed, FactError, RemediationError
-from targets.runtime.base import Lxc
 from targets.runtime.container_config import FUSE_ENTRY
+from targets.runtime.lxc import Lxc
 from tests.doubles.canned import Answer, Machine, Runtime
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from targets import guest_root
 from targets.errors import FactError
 from targets.guest_root import Node
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from targets.transport import Local
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.guest import Guest, guest

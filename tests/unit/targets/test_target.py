@@ -14,8 +14,9 @@ from commandline.target_option import with_target
 from remediation import desired
 from targets import connect, target_file
 from targets.errors import FactError, TransportError, Unreachable, UsageError
-from targets.runtime.base import Lxc, Pct
-from targets.ssh.connection import SshAddress
+from targets.runtime.lxc import Lxc
+from targets.runtime.pct import Pct
+from targets.ssh.address import SshAddress
 from targets.target import EXPECTED, Target, parse
 from tests.doubles.scripted import Answer, Scripted
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from remediation.cli.group import main
 from targets import target_file
 from targets.errors import UsageError
-from targets.ssh.connection import SshAddress
+from targets.ssh.address import SshAddress
 from targets.target import parse
 
 HEAD = '[pve1]\nhost = "pve1"\nctid = 950\n'

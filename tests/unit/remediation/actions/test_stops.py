@@ -10,7 +10,7 @@ import pytest
 from remediation import docker_in_lxc as it
 from remediation.actions.container_power import awake
 from targets.errors import CommandFailed
-from targets.runtime.base import Pct
+from targets.runtime.pct import Pct
 from targets.transport import Base, CommandResult
 from tests.doubles.flag import journal
 from tests.doubles.machines import Container

@@ -13,7 +13,8 @@ from remediation.edits.container_config import with_lxc_options
 from remediation.edits.container_file import container_options, lxc_options
 from targets.errors import FactError
 from targets.runtime import container_config
-from targets.runtime.base import Lxc, Pct
+from targets.runtime.lxc import Lxc
+from targets.runtime.pct import Pct
 from tests.doubles.canned import Machine
 from tests.doubles.scripted import Scripted
 

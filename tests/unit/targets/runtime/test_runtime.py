@@ -17,7 +17,9 @@ from targets.errors import (
     TransportError,
     Unreachable,
 )
-from targets.runtime.base import Lxc, Pct, wait_until_booted
+from targets.runtime.lxc import Lxc
+from targets.runtime.pct import Pct
+from targets.runtime.waiting import wait_until_booted
 from targets.transport import Base, CommandResult, Local
 from tests.doubles.scripted import Answer, Scripted
 

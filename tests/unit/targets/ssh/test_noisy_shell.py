@@ -10,7 +10,8 @@ import pytest
 
 from targets.errors import CommandFailed, TransportError, Unreachable
 from targets.lock import Lock
-from targets.ssh.connection import Ssh, SshAddress
+from targets.ssh.address import SshAddress
+from targets.ssh.connection import Ssh
 from targets.transport import Local
 from tests.doubles.sshd import ME, running
 

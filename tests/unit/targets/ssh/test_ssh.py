@@ -22,7 +22,8 @@ import pytest
 
 from targets.errors import TransportError
 from targets.root import as_root
-from targets.ssh.connection import Ssh, SshAddress
+from targets.ssh.address import SshAddress
+from targets.ssh.connection import Ssh
 from targets.target import parse
 from targets.transport import RUN_ID, Inside, at_most
 from tests.doubles.sshd import ME, Sshd, new_key, running
@@ -286,7 +287,8 @@ def test_what_paramiko_logs_is_not_told_beside_the_error(
 ) -> None:
     """In a process of its own: pytest itself has a log's handler."""
     code = (
-        "from targets.ssh.connection import Ssh, SshAddress\n"
+        "from targets.ssh.address import SshAddress\n"
+        "from targets.ssh.connection import Ssh\n"
         f"Ssh(SshAddress('127.0.0.1', {no_ssh(CLOSED)}, 'x')).run(['true'])"
     )
     argv = [sys.executable, "-c", code]

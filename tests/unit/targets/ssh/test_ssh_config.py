@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from targets.errors import TransportError
-from targets.ssh.connection import Ssh, SshAddress
+from targets.ssh.address import SshAddress
+from targets.ssh.connection import Ssh
 from tests.doubles.sshd import ME
 
 if TYPE_CHECKING:

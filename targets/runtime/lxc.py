@@ -1,0 +1,109 @@
+"""Containers of plain LXC, through its own tools."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+from targets.errors import FactError, TransportError
+from targets.printable import cut
+from targets.runtime import container_config
+from targets.runtime.base import ENVIRONMENT, LxcTools
+from targets.transport import Inside
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from targets.transport import CommandResult, Transport
+
+#: A process's profile, and what LXC mounted for it.
+_EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
+
+
+class Lxc(LxcTools):
+    """Containers of plain LXC, through its own tools. Source: lxc-attach(1), lxc-info(1)."""
+
+    def inside(self, ctid: int) -> Transport:
+        """See :class:`Runtime`."""
+
+        def wrap(argv: Sequence[str]) -> list[str]:
+            attach = ["lxc-attach", "-P", self._LXC_PATH, "-n", str(ctid), "--clear-env"]
+            return [
+                *attach,
+                "-v",
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "--",
+                *ENVIRONMENT,
+                *argv,
+            ]
+
+        return Inside(self.node, f"container {ctid}", wrap, partial(self._examine, ctid))
+
+    def _examine(self, ctid: int, result: CommandResult) -> None:
+        """Tell lxc-attach's own error (exit code 1, like many a command's), and what to do."""
+        said = result.stderr.decode(errors="replace")
+        if result.exit_code and re.search(rf"^lxc-attach: {ctid}: .*init pid", said, re.MULTILINE):
+            if self.node.read(self.config_path(ctid)) is None:
+                raise TransportError(self._absent(ctid))
+            raise TransportError(
+                f"container {ctid} on {result.machine} is not running: {cut(said.strip())}\n"
+                f"start it: {self._START} {ctid}"
+            )
+
+    def _absent(self, ctid: int) -> str:
+        return (
+            f"there is no container {ctid} on {self.node.machine} ({self.config_path(ctid)} does "
+            "not exist): lxc-ls shows those that are"
+        )
+
+    def config_path(self, ctid: int) -> str:
+        """See :class:`Runtime`."""
+        return f"{self._LXC_PATH}/{ctid}/config"
+
+    def configuration(self, ctid: int) -> container_config.ContainerConfig:
+        """See :class:`Runtime`."""
+        if self.node.read(self.config_path(ctid)) is None:
+            raise FactError(self._absent(ctid))
+        return self.effective(ctid)
+
+    def started_with(self, ctid: int) -> str:
+        """See :class:`Runtime`.
+
+        LXC keeps no copy of the configuration, and lxc-info reads the file, which may have changed
+        since; so it is known by its effects on the first process. Source: tools/lxc_info.c.
+        """
+        place = f"/proc/{self.init_pid(ctid)}"
+        return self.node.run(["sh", "-c", _EFFECTS, "effects", place]).require().text
+
+    def features(self, ctid: int) -> dict[str, str]:
+        """See :class:`Runtime`."""
+        effective = self.effective(ctid)
+        named = effective.current().get("lxc.seccomp.profile", "")
+        return container_config.granted(effective, self._seccomp(named))
+
+    def state(self, ctid: int) -> str | None:
+        """See :class:`Runtime`."""
+        answer = self.node.run(["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-s", "-H"])
+        if not answer.ok and b"doesn't exist" in answer.stdout + answer.stderr:
+            return None
+        return answer.require().text.strip().lower()
+
+    def start(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        self.node.run(["lxc-start", "-P", self._LXC_PATH, "-n", str(ctid)], timeout=180).require()
+
+    def stop(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        argv = ["lxc-stop", "-k", "-P", self._LXC_PATH, "-n", str(ctid)]
+        self.node.run(argv, timeout=180).require()
+
+    def shutdown(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        argv = ["lxc-stop", "-t", "60", "-P", self._LXC_PATH, "-n", str(ctid)]
+        self.node.run(argv, timeout=180).require()
+
+    def destroy(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        argv = ["lxc-destroy", "-P", self._LXC_PATH, "-n", str(ctid)]
+        self.node.run(argv, timeout=180).require()

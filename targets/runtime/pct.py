@@ -1,0 +1,199 @@
+"""Containers of Proxmox VE, through its ``pct``."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+from targets.errors import Busy, Elsewhere, FactError, TransportError
+from targets.printable import cut
+from targets.runtime import container_config
+from targets.runtime.base import ENVIRONMENT, LxcTools
+from targets.transport import Inside
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from targets.transport import CommandResult, Transport
+
+#: What pct says of a container that its node does not have.
+_PCT_ABSENT = r"^Configuration file '.*' does not exist"
+#: pct's own errors, as it words them, and what to do. Source: transcripts of it; the lock on the
+#: file, root and ``ipcc_send_rec`` (Proxmox's cluster filesystem) as its users report them.
+_PCT_ERRORS = {
+    r"^container '[0-9]+' not running!|^CT [0-9]+ not running": "start it: pct start {ctid}",
+    r"^CT is locked \(\S+\)": (
+        "wait until that has ended; if nothing of the kind runs any more: pct unlock {ctid}"
+    ),
+    r"can't lock file '/run/lock/lxc/": "another pct is at work on it: wait, then ask again",
+    r"pct: (command )?not found|^env: \Wpct\W: ": (
+        "is it a Proxmox host? pct is in /usr/sbin there; plain LXC is runtime = 'lxc'"
+    ),
+    r"^please run as root|^ipcc_send_rec.*(Unknown error|[Pp]ermission denied)": (
+        "pct is root's: log in as root, or set sudo = true in a target file"
+    ),
+    r"^ipcc_send_rec": "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
+}
+#: What Proxmox's high availability looks after: a section each, ``ct: CTID`` and indented lines.
+_HA = "/etc/pve/ha/resources.cfg"
+_HA_SECTION = r"^(?:ct|vm): *{}\b.*((?:\n(?:[ \t]+\S|#).*)*)"
+#: Of these states pct says "running": there is somebody to talk to. Source: PVE::LXC, vmstatus.
+_UP = frozenset({"RUNNING", "STARTING", "STOPPING", "FREEZING", "FROZEN", "THAWED"})
+#: Without such a unit, as where LXC's own tools started it, there is nothing to wait for (60 s).
+_ENDED = """
+for _ in $(seq 300); do systemctl is-active -q "$1" || exit 0; sleep 0.2; done
+echo "it is still active" >&2; exit 1
+"""
+
+
+class Pct(LxcTools):
+    """Containers of Proxmox VE, through ``pct``. Source: pct(1) and transcripts of it."""
+
+    _START = "pct start"
+
+    def inside(self, ctid: int) -> Transport:
+        """See :class:`Runtime`."""
+
+        def wrap(argv: Sequence[str]) -> list[str]:
+            return ["pct", "exec", str(ctid), "--keep-env", "0", "--", *ENVIRONMENT, *argv]
+
+        return Inside(self.node, f"container {ctid}", wrap, partial(self._examine, ctid))
+
+    def _examine(self, ctid: int, result: CommandResult) -> None:
+        """Tell pct's own errors from the command's (both use 2 and 255), and what to do."""
+        if not result.exit_code:
+            return
+        said = result.stderr.decode(errors="replace")
+        if re.search(_PCT_ABSENT, said, re.MULTILINE):
+            raise TransportError(self._absent(ctid))
+        for pattern, advice in _PCT_ERRORS.items():
+            if found := re.search(pattern, said, re.MULTILINE):
+                raise TransportError(
+                    f"on {result.machine}: {result.command}: {cut(said[found.start() :].strip())}\n"
+                    + advice.format(ctid=ctid)
+                )
+
+    def _elsewhere(self, ctid: int) -> str:
+        """Return the other node of the cluster that has the container, if one has."""
+        search = ["find", "/etc/pve/nodes", "-path", f"*/lxc/{ctid}.conf"]
+        found = re.search(r"nodes/([^/]+)/lxc/", self.node.run(search).text)
+        return found[1] if found else ""
+
+    def _absent(self, ctid: int) -> str:
+        """Return what to tell about a container that this node does not have."""
+        if name := self._elsewhere(ctid):
+            return (
+                f"container {ctid} is not on {self.node.machine} but on {name}, a node of the same "
+                "cluster: name that one as the target, or migrate the container"
+            )
+        return (
+            f"there is no container {ctid} on {self.node.machine} ({self.config_path(ctid)} does "
+            "not exist): pct list shows those that are"
+        )
+
+    def _pct(self, verb: str, ctid: int, *options: str, timeout: float = 60.0) -> CommandResult:
+        result = self.node.run(["pct", verb, str(ctid), *options], timeout=timeout)
+        self._examine(ctid, result)
+        return result
+
+    def config_path(self, ctid: int) -> str:
+        """See :class:`Runtime`."""
+        return f"/etc/pve/lxc/{ctid}.conf"
+
+    def configuration(self, ctid: int) -> container_config.ContainerConfig:
+        """See :class:`Runtime`."""
+        path = self.config_path(ctid)
+        content = self.node.read(path)
+        if content is None:
+            raise FactError(self._absent(ctid))
+        return container_config.parse(path, content.decode(errors="replace"))
+
+    def started_with(self, ctid: int) -> str:
+        """See :class:`Runtime`: of a running container pct wrote LXC's configuration at its start.
+
+        It writes it at a stop and at ``pct set``, too. With the list of system calls, of which the
+        configuration names but the path: that alone says whether there is keyctl. Of the
+        processors Proxmox takes other ones each time (pve-container, rand).
+        """
+        effective = self.effective(ctid)
+        written = [line for line in str(effective).splitlines() if "cpuset.cpus" not in line]
+        calls = self._seccomp(effective.current().get("lxc.seccomp.profile", ""))
+        return "\n".join([*written, *calls.splitlines()])
+
+    def features(self, ctid: int) -> dict[str, str]:
+        """See :class:`Runtime`; a pending or snapshotted value does not count."""
+        return container_config.features(self.configuration(ctid).current().get("features", ""))
+
+    def state(self, ctid: int) -> str | None:
+        """See :class:`Runtime`.
+
+        LXC's word counts if Proxmox has the container on this node: that starts no pct, a large
+        program. If either is not so, pct is asked, which says what is wrong.
+        """
+        look = ["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-s", "-H"]
+        seen = self.node.run(["find", self.config_path(ctid), "-exec", *look, ";"])
+        if seen.ok and seen.text.strip() in _UP:
+            return "running"
+        never_started = b"doesn't exist" in seen.stdout + seen.stderr
+        if seen.ok and (seen.text.strip() == "STOPPED" or never_started):
+            return "stopped"
+        answer = self.node.run(["pct", "status", str(ctid)])
+        if re.search(_PCT_ABSENT, answer.stderr.decode(errors="replace")):
+            if name := self._elsewhere(ctid):  # None would have it created a second time
+                raise Elsewhere(self._absent(ctid), name)
+            return None
+        self._examine(ctid, answer)
+        match = re.match(r"status: (\S+)", answer.require().text)
+        if match is None:
+            raise FactError(f"pct status {ctid} said {answer.text!r}")
+        return match[1]
+
+    def require_ours(self, ctid: int) -> None:
+        """See :class:`Runtime`: of a container that Proxmox's HA manages.
+
+        There pct only notes what is wanted and returns at once; the manager does it later, and
+        keeps the container stopped that was to be restarted. Source: pve-container's API (vm_stop,
+        vm_shutdown), ha-manager(1), and PVE::HA::Config for "ignored".
+        """
+        written = (self.node.read(_HA) or b"").decode(errors="replace")
+        found = re.search(_HA_SECTION.format(ctid), written, re.MULTILINE)
+        if found is None:
+            return
+        stated = re.search(r"^[ \t]+state[ \t]+(\S+)", found[1], re.MULTILINE)
+        state = stated[1] if stated else "started"
+        if state != "ignored":
+            raise Busy(
+                f"container {ctid} on {self.node.machine} is managed by Proxmox's HA ({_HA}), "
+                "which does later what is asked of it, and would leave it stopped. Take it from "
+                f"HA: ha-manager set ct:{ctid} --state ignored; afterwards: --state {state}"
+            )
+
+    def start(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        self.require_ours(ctid)
+        self._pct("start", ctid, timeout=180).require()
+
+    def stop(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        self.require_ours(ctid)
+        self._pct("stop", ctid, timeout=180).require()
+        self._require_ended(ctid)
+
+    def shutdown(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        self.require_ours(ctid)
+        options = ("--timeout", "60", "--forceStop", "1")
+        self._pct("shutdown", ctid, *options, timeout=180).require()
+        self._require_ended(ctid)
+
+    def _require_ended(self, ctid: int) -> None:
+        """Wait for the container's unit, whose last act is Proxmox's hook that writes its file."""
+        unit = f"pve-container@{ctid}.service"
+        self.node.run(["sh", "-c", _ENDED, "ended", unit], timeout=90).require(
+            f"{unit} is still there after the stop: journalctl -u {unit} says why"
+        )
+
+    def destroy(self, ctid: int) -> None:
+        """See :class:`Runtime`."""
+        self._pct("destroy", ctid, timeout=180).require()

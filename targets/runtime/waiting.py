@@ -1,0 +1,90 @@
+"""Waiting for a container that was started: until it has booted, until it is online."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import stamina
+
+from targets.errors import TransportError, Unreachable
+
+if TYPE_CHECKING:
+    from targets.transport import Transport
+
+stamina.instrumentation.set_on_retry_hooks([])  # waiting is no news
+
+
+class _Booting(Exception):
+    """systemd in the container is still on its way."""
+
+
+def _may_come(error: Exception) -> bool:
+    """Whether waiting helps: not where the node itself is gone."""
+    return isinstance(error, _Booting | TransportError) and not isinstance(error, Unreachable)
+
+
+#: Asking again and again slows a boot down; before there is systemd the waiting ends at once.
+_BOOTED = "timeout 20 systemctl is-system-running --wait; exec systemctl is-system-running"
+
+
+def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
+    """Wait until systemd in the container has started what it starts, well or not.
+
+    Args:
+        container: its inside.
+        patience: seconds.
+
+    Raises:
+        TransportError: it has not within that time, or its node cannot be reached any more.
+    """
+
+    @stamina.retry(on=_may_come, timeout=patience, attempts=None, wait_max=2.0)
+    def settled() -> None:
+        said = container.run(["sh", "-c", _BOOTED]).text.split()
+        state = said[-1] if said else ""
+        if state not in {"running", "degraded"}:
+            raise _Booting(state)
+
+    try:
+        settled()
+    except _Booting as error:
+        raise TransportError(
+            f"{container.machine} has not booted within {patience:g} s: systemd says '{error}'"
+        ) from error
+
+
+class _Offline(Exception):
+    """The container has no default route yet."""
+
+
+def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
+    """Wait until the container has a default route: DHCP may take longer than booting.
+
+    Args:
+        container: its inside.
+        patience: seconds.
+
+    Raises:
+        TransportError: it has none within that time.
+    """
+
+    @stamina.retry(on=_Offline, timeout=patience, attempts=None, wait_max=2.0)
+    def routed() -> None:
+        four = (container.read("/proc/net/route") or b"").splitlines()
+        six = (container.read("/proc/net/ipv6_route") or b"").splitlines()
+        # Source: proc(5); in both, the destination's bits are all zero, and "lo" leads nowhere.
+        found = any(line.split()[1:2] == [b"00000000"] for line in four)
+        found = found or any(
+            re.match(rb"0{32} 00 ", line) and not line.endswith(b" lo") for line in six
+        )
+        if not found:
+            raise _Offline
+
+    try:
+        routed()
+    except _Offline as error:
+        raise TransportError(
+            f"{container.machine} has no default route within {patience:g} s: is there DHCP on its "
+            "bridge (bridge in the target file)?"
+        ) from error
