@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from facts import apparmor
 from targets.errors import CommandFailed, RemediationError
 from targets.runtime import container_config
-from targets.runtime.pct import Pct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +35,7 @@ def hindrance(runtime: Runtime, ctid: int) -> str:
         loaded = apparmor.loaded_profiles(runtime.node)
     except RemediationError:
         return ""
-    causes = [*_options(written, pct=isinstance(runtime, Pct)), *_profile(written, loaded)]
+    causes = [*_options(written, pct=runtime.kind == "pct"), *_profile(written, loaded)]
     return next(iter(causes), "")
 
 
@@ -48,7 +47,7 @@ def how(runtime: Runtime, ctid: int, hindered: str) -> str:
         ctid: the container.
         hindered: what :func:`hindrance` said.
     """
-    command = f"pct start {ctid}" if isinstance(runtime, Pct) else f"lxc-start -n {ctid}"
+    command = runtime.start_command(ctid)
     return f"mend that, then start it ({command})" if hindered else f"start it ({command})"
 
 

@@ -33,7 +33,6 @@ from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from targets.lock import Lock
-from targets.runtime.pct import Pct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -178,7 +177,7 @@ def _apparmor(node: Transport) -> list[Step]:
 
 def _options(runtime: Runtime, ctid: int) -> Step:
     """What the plan forgot: the container's features, and the profile's assignment to it."""
-    pct, container = isinstance(runtime, Pct), runtime.inside(ctid)
+    pct, container = runtime.kind == "pct", runtime.inside(ctid)
     options = ContainerOptions(
         *_named("container-options", ctid),
         runtime.config_path(ctid),

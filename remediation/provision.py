@@ -23,7 +23,6 @@ from targets.errors import (
     VerifyFailed,
 )
 from targets.lock import Lock
-from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted, wait_until_online
 from targets.transport import at_most
 
@@ -121,7 +120,7 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
         FactError: it would be created by pct, and the node has none.
         CommandFailed: it could not be created.
     """
-    if argv[0] == "pct" and not isinstance(runtime, Pct):
+    if argv[0] == "pct" and runtime.kind != "pct":
         raise FactError(
             f"{runtime.node.machine} has plain LXC: say in the target file what creates a "
             "container, for example create = 'lxc-create -n {ctid} -t download -- -d debian -r "

@@ -16,7 +16,6 @@ from remediation.edits.container_config import letting_go, with_features
 from targets import guest_root
 from targets.errors import FactError
 from targets.runtime import container_config, proxmox
-from targets.runtime.pct import Pct
 
 if TYPE_CHECKING:
     from targets.runtime.base import Runtime
@@ -61,7 +60,7 @@ def _started_with(runtime: Runtime, ctid: int) -> container_config.ContainerConf
 def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
     """Proxmox's features, or what they stand for in plain LXC's configuration in effect."""
     wanted = names.split(", ")
-    if isinstance(runtime, Pct):
+    if runtime.kind == "pct":
         written = runtime.configuration(ctid)
         shown = written.current().get("features", "")
         said = proxmox.features_error(shown)
@@ -91,7 +90,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
 @then("every line of the container's configuration is in effect")
 def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     """Each line is read, no decisive option stands only where it has no effect, and none goes."""
-    written, pct = runtime.configuration(ctid), isinstance(runtime, Pct)
+    written, pct = runtime.configuration(ctid), runtime.kind == "pct"
     assert written.options, f"{written.path} holds no option at all"
     for line, text in written.unreadable:
         why = proxmox.unreadable(text) if pct else "no option: LXC starts no container on it"

@@ -18,7 +18,6 @@ from remediation import desired
 from remediation.backup import make_backup
 from steps.audit import seen
 from targets.errors import FactError
-from targets.runtime.pct import Pct
 
 if TYPE_CHECKING:
     from facts import audit_window
@@ -166,8 +165,8 @@ def runs_as_root(target: Target, access: Access) -> None:
 @given("the containers that the change reaches are known", target_fixture="affected")
 def affected_are_known(runtime: Runtime, ctid: int) -> tuple[Affected, ...]:
     """By their configurations: the profile, or the features that Docker needs."""
-    pct = isinstance(runtime, Pct)
-    look = neighbours.affected if pct else neighbours.affected_plain
+    plain = runtime.kind == "lxc"
+    look = neighbours.affected_plain if plain else neighbours.affected
     return look(runtime.node, desired.PROFILE, ctid)
 
 

@@ -7,7 +7,7 @@ argv to ``pct exec 950 -- …`` and hands it to the node's transport.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from targets.errors import FactError, TransportError
 from targets.runtime import container_config
@@ -27,6 +27,10 @@ class Runtime(Protocol):
     """Manages the containers of one node."""
 
     node: Transport
+
+    @property
+    def kind(self) -> Literal["pct", "lxc"]:
+        """Whose containers these are: Proxmox's, or plain LXC's; a target's ``runtime`` says so."""
 
     def inside(self, ctid: int) -> Transport:
         """Return a transport whose commands run in the container."""
@@ -52,6 +56,9 @@ class Runtime(Protocol):
     def require_ours(self, ctid: int) -> None:
         """Raise Busy if something else starts the container and lets it end."""
 
+    def start_command(self, ctid: int) -> str:
+        """Return the command that starts the container, for a reader to type."""
+
     def start(self, ctid: int) -> None:
         """Start the container; raises CommandFailed with what the runtime said."""
 
@@ -75,10 +82,14 @@ class LxcTools:
     """What both runtimes do with LXC's own tools, which Proxmox has, too."""
 
     _LXC_PATH = "/var/lib/lxc"
-    _START = "lxc-start -n"
+    _START: ClassVar[str]
 
     def __init__(self, node: Transport) -> None:
         self.node = node
+
+    def start_command(self, ctid: int) -> str:
+        """See :class:`Runtime`."""
+        return f"{self._START} {ctid}"
 
     def require_ours(self, ctid: int) -> None:
         """See :class:`Runtime`; LXC's own tools know of nobody else."""
@@ -93,7 +104,7 @@ class LxcTools:
         if not answer.ok or not re.fullmatch(r"[0-9]+\s*", answer.text):
             raise TransportError(
                 f"container {ctid} on {self.node.machine} is not running: "
-                f"start it ({self._START} {ctid}) and ask again"
+                f"start it ({self.start_command(ctid)}) and ask again"
             )
         return int(answer.text)
 

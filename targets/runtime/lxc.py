@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from targets.errors import FactError, TransportError
 from targets.printable import cut
@@ -23,6 +23,9 @@ _EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1
 
 class Lxc(LxcTools):
     """Containers of plain LXC, through its own tools. Source: lxc-attach(1), lxc-info(1)."""
+
+    kind: Literal["lxc"] = "lxc"
+    _START = "lxc-start -n"
 
     def inside(self, ctid: int) -> Transport:
         """See :class:`Runtime`."""
@@ -48,7 +51,7 @@ class Lxc(LxcTools):
                 raise TransportError(self._absent(ctid))
             raise TransportError(
                 f"container {ctid} on {result.machine} is not running: {cut(said.strip())}\n"
-                f"start it: {self._START} {ctid}"
+                f"start it: {self.start_command(ctid)}"
             )
 
     def _absent(self, ctid: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from targets.errors import Busy, Elsewhere, FactError, TransportError
 from targets.printable import cut
@@ -50,6 +50,7 @@ echo "it is still active" >&2; exit 1
 class Pct(LxcTools):
     """Containers of Proxmox VE, through ``pct``. Source: pct(1) and transcripts of it."""
 
+    kind: Literal["pct"] = "pct"
     _START = "pct start"
 
     def inside(self, ctid: int) -> Transport:
