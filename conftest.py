@@ -166,7 +166,7 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
     ),
     "untouched": (
         lambda runtime, _: applied.is_on(runtime.node),
-        "a plan is applied on the node, so its own part is not taken back by itself",
+        "a plan is applied on the node, so its own part is not rolled back by itself",
     ),
     "phoenix": (
         lambda runtime, target: (

@@ -69,7 +69,7 @@ class Fault:
         also: what may not be compliant either, where it is asked.
         start: the state that it begins from.
         reach: what it can reach.
-        undo: shell that takes it back. Only a fault that has one may run on a real target.
+        undo: shell that rolls it back. Only a fault that has one may run on a real target.
         release: Debian's release whose container template it takes, if that is another one.
         look: whether the gate may only look: else it would create what is not there.
     """

@@ -1,6 +1,6 @@
 """Faults on a target that is not the lab: in a container that is made for it and thrown away.
 
-Only those that can be taken back are run; each is, and a witness compares.
+Only those that can be rolled back are run; each is, and a witness compares.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def require_safe(faults: Sequence[Fault], *, named: bool, may_change: bool) -> t
     if named and unsafe:
         raise UsageError(
             f"{', '.join(unsafe)}: not on a real target: what they break is not in the container "
-            "alone, or cannot be taken back (python -m faults --list)"
+            "alone, or cannot be rolled back (python -m faults --list)"
         )
     return tuple(fault for fault in faults if fault.safe)
 
@@ -131,11 +131,11 @@ def _one(
     finally:  # also what was broken by half
         undo = ["bash", "-c", PRELUDE + fault.undo, "undo", str(ctid)]
         undone = runtime.node.run(undo, timeout=600)
-    undone.require(f"fault {fault.id} is not taken back")
+    undone.require(f"fault {fault.id} is not rolled back")
     wait_until_booted(runtime.inside(ctid))
     left = machine_state.differences(healthy, _look(runtime, ctid))
     problems = () if unasked else run.compare(fault, found, ctid, before=control)
-    problems += tuple(Problem("", f"it was not taken back: {each}") for each in left[:10])
+    problems += tuple(Problem("", f"it was not rolled back: {each}") for each in left[:10])
     seconds = time.monotonic() - clock
     wanted = run.expected(fault)
     return Result(fault.id, fault.title, wanted, found, problems, seconds, unasked), bool(left)

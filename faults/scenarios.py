@@ -53,9 +53,9 @@ DENIALS = "Starting the container and running Docker is denied nothing"
 FROM_NOTHING = "A container is provisioned from nothing"
 AGAIN = "A second provisioning changes nothing"
 # -- rollback
-TUNABLE_BACK = "The tunable is taken back"
-PROFILE_BACK = "The profile is taken back, from the kernel and from the container, too"
-DOCKER_BACK = "Docker's installation is taken back"
+TUNABLE_BACK = "The tunable is rolled back"
+PROFILE_BACK = "The profile is rolled back, from the kernel and from the container, too"
+DOCKER_BACK = "Docker's installation is rolled back"
 REHEARSED = "The whole plan is rehearsed"
 LETTER = "The letter of the plan's rollback leaves a Docker that does not start"
 

@@ -1,4 +1,4 @@
-Feature: What the plan changed can be taken back
+Feature: What the plan changed can be rolled back
 
   A container that had Docker on its default driver before the plan, on a node that the plan has
   not touched, must be as it was afterwards: files, packages, units, mounts, the policy in the
@@ -6,21 +6,21 @@ Feature: What the plan changed can be taken back
   and containers. What may differ is a short list in facts/machine_state.py.
 
   @node @container @mutates @before_the_plan @untouched @req:BACK-3
-  Scenario: The tunable is taken back
+  Scenario: The tunable is rolled back
     Given another container runs Docker on its default driver
-    When "STEP-1" of the plan is applied to it and taken back
+    When "STEP-1" of the plan is applied to it and rolled back
     Then node and container are as they were before the plan
 
   @node @container @mutates @before_the_plan @untouched @req:BACK-2
-  Scenario: The profile is taken back, from the kernel and from the container, too
+  Scenario: The profile is rolled back, from the kernel and from the container, too
     Given another container runs Docker on its default driver
-    When "STEP-2" of the plan is applied to it and taken back
+    When "STEP-2" of the plan is applied to it and rolled back
     Then node and container are as they were before the plan
 
   @node @container @mutates @before_the_plan @req:BACK-1
-  Scenario: Docker's installation is taken back
+  Scenario: Docker's installation is rolled back
     Given another container runs Docker on its default driver
-    When "STEP-3" of the plan is applied to it and taken back
+    When "STEP-3" of the plan is applied to it and rolled back
     Then the Docker containers that ran run again
     And node and container are as they were before the plan
     And its Docker runs on its former driver, and has what it had
@@ -28,8 +28,8 @@ Feature: What the plan changed can be taken back
   @node @container @mutates @before_the_plan @req:BACK-1
   Scenario: The whole plan is rehearsed
     Given another container runs Docker on its default driver
-    When the plan is applied to it, taken back, compared, and applied again
-    Then nothing differed when it was taken back
+    When the plan is applied to it, rolled back, compared, and applied again
+    Then nothing differed when it was rolled back
     And nothing of the plan is left to do
     And its Docker runs on "fuse-overlayfs" and can run hello-world
 
@@ -38,6 +38,6 @@ Feature: What the plan changed can be taken back
     Given the plan is applied to another container
     When daemon.json is removed, fuse-overlayfs purged and Docker restarted, as the plan says
     Then Docker does not start, and the profile is still in the kernel
-    When the plan is taken back, over what was changed by hand
+    When the plan is rolled back, over what was changed by hand
     Then node and container are as they were before the plan
     And its former container starts

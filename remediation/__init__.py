@@ -1,4 +1,4 @@
-"""The plan for Docker in an unprivileged LXC container: show, apply, verify, take back.
+"""The plan for Docker in an unprivileged LXC container: show, apply, verify, roll back.
 
 Start reading at :mod:`remediation.docker_in_lxc`; the mechanics are in
 :mod:`remediation.engine.plan`.

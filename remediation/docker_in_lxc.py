@@ -89,7 +89,7 @@ def plan(
             repository. ``phoenix create`` does the rest, or ``create`` and the plan once more.
         repository: the checkout of phoenix on the node; absent, the plan works without it.
         tell: hears one line before anything that takes time.
-        of_node: leave out what is the container's, wherever that is: to take back the rest.
+        of_node: leave out what is the container's, wherever that is: to roll back the rest.
 
     Raises:
         Elsewhere: the container is on another node, and not only the node's part is asked for.
@@ -160,7 +160,7 @@ def _apparmor(node: Transport) -> list[Step]:
         _require(node, ["systemctl", "reload", "apparmor"], "journalctl -u apparmor -n 20")
 
     def reload_back() -> None:
-        policy = deployed.held(node)  # taken back by now, and maybe not what its file says
+        policy = deployed.held(node)  # rolled back by now, and maybe not what its file says
         reload()
         deployed.hold(node, policy)
 

@@ -26,7 +26,7 @@ def looking(plan: Plan, node: Transport) -> Plan:
     """Return the plan to be looked at: its steps and its journal ask at once.
 
     Args:
-        plan: of which nothing is to be applied or taken back.
+        plan: of which nothing is to be applied or rolled back.
         node: where its journal lies.
     """
     ctid, directory = plan.journal.ctid, plan.journal.directory

@@ -68,7 +68,7 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
     Raises:
         FactError: nothing says how; or the container is there, and the plan is not applied to
             it: there is no "once more", and nothing was changed.
-        RemediationError: it could not be done, or what was done could not be taken back.
+        RemediationError: it could not be done, or what was done could not be rolled back.
     """
     if argv := target.provisioning(runtime.node):
         tell(shlex.join(argv))
@@ -245,7 +245,7 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str
             try:
                 plan().rollback()
             except Meddled as changed:  # in a container of ours; on the node it may be somebody's
-                tell(f"{changed}: taken back all the same, with a copy in the journal's kept/")
+                tell(f"{changed}: rolled back all the same, with a copy in the journal's kept/")
                 plan().rollback(force=True)
         if runtime.state(ctid) == "running":
             runtime.stop(ctid)

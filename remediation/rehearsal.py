@@ -1,4 +1,4 @@
-"""The plan applied, taken back, compared and applied again, with the time of each stage."""
+"""The plan applied, rolled back, compared and applied again, with the time of each stage."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> It
         RemediationError: a stage failed; what it left is what ``status`` says.
     """
     if plan().journal.entries():
-        raise NotClean("the plan is applied already; a rehearsal begins before it: take it back")
+        raise NotClean("the plan is applied already; a rehearsal begins before it: roll it back")
 
     def apply() -> str:
         changed = sum(outcome.changed for outcome in plan().apply())
@@ -66,8 +66,8 @@ def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> It
     yield ended("before", f"{len(before)} facts")
     yield ended("apply", apply())
     yield ended("verify", verify())
-    taken_back = [outcome for outcome in plan().rollback() if outcome.changed]
-    yield ended("rollback", f"{len(taken_back)} actions taken back")
+    rolled_back = [outcome for outcome in plan().rollback() if outcome.changed]
+    yield ended("rollback", f"{len(rolled_back)} actions rolled back")
     differing = tuple(machine_state.differences(before, machine_state.undone(look())))
     yield ended("compare", f"{len(differing)} facts differ" if differing else "exact", differing)
     if differing:

@@ -120,7 +120,7 @@ def is_clean(checkout: Checkout | None) -> None:
         return
     assert checkout.commit, (
         f"{checkout.path} is a directory, but no git checkout: clone it there, so that what the "
-        "plan changes can be seen and taken back"
+        "plan changes can be seen and rolled back"
     )
     foreign = checkout.foreign(desired.FILES)
     assert not foreign, (

@@ -1,4 +1,4 @@
-"""A container in the state of most users', changed by the plan and taken back.
+"""A container in the state of most users', changed by the plan and rolled back.
 
 PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
 """
@@ -58,7 +58,7 @@ def default_container(
 ) -> Iterator[Existing]:
     """Made with Docker on its default driver, given an image and a container, and thrown away.
 
-    What each scenario takes back is compared with this one record of the time before any.
+    What each scenario rolls back is compared with this one record of the time before any.
     """
     with thrown_away(runtime, target, tell, features=("nesting",)) as ctid:
         inside = runtime.inside(ctid)
@@ -108,15 +108,15 @@ def another_container(default_container: Existing) -> Existing:
     return default_container
 
 
-@when(parsers.parse('"{clause}" of the plan is applied to it and taken back'))
-def part_is_applied_and_taken_back(its_plan: Callable[[], Plan], clause: str) -> None:
+@when(parsers.parse('"{clause}" of the plan is applied to it and rolled back'))
+def part_is_applied_and_rolled_back(its_plan: Callable[[], Plan], clause: str) -> None:
     """As the command line does it, with ``--only``."""
     part = its_plan().only([clause])
     applied = part.apply()
     if not any(outcome.changed for outcome in applied):
-        raise FactError(f"{clause} is applied on this node already: nothing can be taken back")
+        raise FactError(f"{clause} is applied on this node already: nothing can be rolled back")
     back = part.rollback()
-    evidence.say(f"{sum(outcome.changed for outcome in back)} actions applied and taken back")
+    evidence.say(f"{sum(outcome.changed for outcome in back)} actions applied and rolled back")
 
 
 @given("the plan is applied to another container", target_fixture="existing")
@@ -126,7 +126,9 @@ def plan_is_applied(default_container: Existing, runtime: Runtime, target: Targe
     return default_container
 
 
-@when("the plan is applied to it, taken back, compared, and applied again", target_fixture="stages")
+@when(
+    "the plan is applied to it, rolled back, compared, and applied again", target_fixture="stages"
+)
 def plan_is_rehearsed(
     runtime: Runtime, existing: Existing, its_plan: Callable[[], Plan]
 ) -> list[Stage]:
@@ -136,7 +138,7 @@ def plan_is_rehearsed(
     return stages
 
 
-@then("nothing differed when it was taken back")
+@then("nothing differed when it was rolled back")
 def nothing_differed(stages: list[Stage]) -> None:
     """The rehearsal's own comparison, by the witness."""
     if not any(stage.name == "compare" for stage in stages):
@@ -193,7 +195,7 @@ def letter_is_worse(existing: Existing, runtime: Runtime, restarted: CommandResu
     evidence.say(f"dockerd: {said[-1]:.160}")
 
 
-@when("the plan is taken back, over what was changed by hand")
+@when("the plan is rolled back, over what was changed by hand")
 def taken_back_by_force(its_plan: Callable[[], Plan]) -> None:
     """Without force it is refused: somebody's change would be lost."""
     try:

@@ -13,7 +13,7 @@
     ├── LockedError        another run holds the node
     ├── NotClean           a journal of an earlier, unfinished run is in the way
     ├── VerifyFailed       drift left after apply; carries the Drift
-    ├── Meddled            what is to be taken back was changed by somebody since
+    ├── Meddled            what is to be rolled back was changed by somebody since
     └── RollbackFailed     every undo that failed, grouped
 """
 
@@ -126,7 +126,7 @@ class Meddled(RemediationError):
         self.changes = dict(changes)
         lines = [f"  {name}: {drift.summary}" for name, drift in self.changes.items()]
         super().__init__(
-            "changed by somebody since the plan was applied, and nothing was taken back:\n"
+            "changed by somebody since the plan was applied, and nothing was rolled back:\n"
             + "\n".join(lines)
             + "\nrollback --force puts back what was before the plan, and keeps a copy of this; "
             "what is to stay so can be left: python -m remediation journal accept"
@@ -151,6 +151,6 @@ class RollbackFailed(RemediationError):
         super().__init__(
             "these changes are still in place:\n"
             + "\n".join(lines)
-            + "\nrollback tries again; what can never be taken back any more, or is to stay so, "
+            + "\nrollback tries again; what can never be rolled back any more, or is to stay so, "
             "can be left: python -m remediation journal accept"
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from targets.transport import Transport
 
-#: What becomes of a container's options that are taken back beside other disks or snapshots.
+#: What becomes of a container's options that are rolled back beside other disks or snapshots.
 _OTHER_VOLUMES = (
     "without what the plan had set, and else as it is: disks or snapshots changed since, and stay; "
     "so does what else was changed by hand, and what a snapshot taken since holds"

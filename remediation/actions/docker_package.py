@@ -104,7 +104,7 @@ class EngineState:
 class DockerPackage(Simple):
     """Docker is installed: Debian's package where there is none, any other as it is.
 
-    Taken back, the packages are purged, and what was absent is absent again; what Docker holds
+    Rolled back, the packages are purged, and what was absent is absent again; what Docker holds
     of its user's (images, containers, volumes) is never deleted but moved aside.
 
     Args:
@@ -149,7 +149,7 @@ class DockerPackage(Simple):
             raise FactError(
                 f"Docker's settings in {on.machine} name {root} for its data, and there is no "
                 "Docker: install it yourself, or take that out; what it would bring there could "
-                "not be taken back"
+                "not be rolled back"
             )
         self._packages.require_reversible(on)
 
@@ -177,7 +177,7 @@ class DockerPackage(Simple):
         if other := docker_daemon(on):
             raise RemediationError(
                 f"another Docker ({other}) was installed in {on.machine} since: what is there is "
-                "its own now, and stays; remove it first, then this can be taken back"
+                "its own now, and stays; remove it first, then this can be rolled back"
             )
         self._clear(on, before)
         if not before.group:

@@ -91,7 +91,7 @@ class FileEdit(Simple):
 
 @dataclass(frozen=True)
 class Directory(Simple):
-    """A directory exists (mode 755); taken back only if it was made here and is empty again."""
+    """A directory exists (mode 755); rolled back only if it was made here and is empty again."""
 
     id: str
     title: str

@@ -1,4 +1,4 @@
-"""Packages of the container: with what came with them they are taken back."""
+"""Packages of the container: with what came with them they are rolled back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _APT = (
 )
 #: For a look: apt would write these caches, where they are not there.
 _NO_CACHE = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
-#: What is there already stays as it is: an upgrade could not be taken back.
+#: What is there already stays as it is: an upgrade could not be rolled back.
 _INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
 #: Told to select nothing, dpkg ends its journal of a run that was cut off, before which apt changes
 #: nothing; unlike ``--configure -a`` it starts no service, and touches no package of anybody's.
@@ -81,7 +81,7 @@ class PackageState:
 
 @dataclass(frozen=True)
 class Package(Simple):
-    """A Debian package is installed; taken back with just the packages that came with it.
+    """A Debian package is installed; rolled back with just the packages that came with it.
 
     Args:
         id: the key of its journal entries.
@@ -90,7 +90,7 @@ class Package(Simple):
         package: the package.
         beside: packages to be installed with it, of which a release may not have all.
         after: packages that the plan installs before it, if they are not there; what they need,
-            too, is theirs to take back.
+            too, is theirs to roll back.
     """
 
     id: str
@@ -112,7 +112,7 @@ class Package(Simple):
             _refuse(on, overtaken, self._adds(on, plan.text))
 
     def _adds(self, on: Transport, plan: str) -> list[str]:
-        """Return what a plan of apt's installs, without what is another package's to take back."""
+        """Return what a plan of apt's installs, without what is another package's to roll back."""
         theirs = _simulate(on, *self.after).require().text if self.after else ""
         return sorted(_installs(plan) - _installs(theirs))
 
@@ -200,7 +200,7 @@ class Package(Simple):
             now = _statuses(on, before.adds)
 
     def mend(self, on: Transport, before: PackageState) -> dict[str, str]:
-        """End what an apt that was cut off began, so that it can be taken back.
+        """End what an apt that was cut off began, so that it can be rolled back.
 
         Returns:
             The status of each package that came.
@@ -289,7 +289,7 @@ class Package(Simple):
         if before is None:
             plan = on.run([*_APT, *_NO_CACHE, "-s", *_INSTALL, self.package])
             newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)
-            said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not taken back"
+            said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not rolled back"
             return [said] if newer else []
         now = _statuses(on, before.adds)
         gone = [name for name, status in before.adds.items() if now[name] != status]

@@ -52,7 +52,7 @@ class StorageDriver(Simple):
     """Docker's settings name a storage driver, and Docker, where it is installed, runs with it.
 
     The driver's name proves little (its start-up check is "the program exists"); the features
-    look for its mounts. Taken back, the directories which the new driver made are moved aside:
+    look for its mounts. Rolled back, the directories which the new driver made are moved aside:
     dockerd refuses to start when it finds the layers of two drivers.
     """
 
@@ -110,7 +110,7 @@ class StorageDriver(Simple):
         if root.startswith(f"{wanted}/"):
             raise FactError(
                 f"Docker in {on.machine} keeps its data in {root}, for users of its own "
-                "(userns-remap): what the plan changes there could not be taken back"
+                "(userns-remap): what the plan changes there could not be rolled back"
             )
         if root != wanted:
             raise FactError(
@@ -200,7 +200,7 @@ class StorageDriver(Simple):
         for name in [name for name, was in ran.items() if was == "active"]:
             on.run(["systemctl", "start", name], timeout=_SERVICE_TIMEOUT).require(
                 "journalctl -u docker -n 20 in the container says why; on its former driver it "
-                "may only start when the whole plan is taken back, without --only"
+                "may only start when the whole plan is rolled back, without --only"
             )
         start_again(on, before.containers)
 
@@ -286,7 +286,7 @@ def _require_told(on: Transport, settings: bytes | None, root: str) -> None:
     if elsewhere:
         raise FactError(
             f"Docker in {on.machine} does not run, and started it would keep its data elsewhere "
-            f"({elsewhere[0]}): what the plan changes there could not be taken back. Take that "
+            f"({elsewhere[0]}): what the plan changes there could not be rolled back. Take that "
             'out; a place of its own is named in its settings, as "data-root"'
         )
 

@@ -95,7 +95,7 @@ def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> 
     with _journal(aim) as (the_journal, node), Lock.of(node).held(doing):
         ids = [entry.action for entry in the_journal.entries()]
         if not ids:
-            printing.out.print(f"nothing is to be taken back of container {aim.ctid}")
+            printing.out.print(f"nothing is to be rolled back of container {aim.ctid}")
             return
         if not every and not actions:
             raise UsageError(f"name what is to stay, or say --all: {_quoted(ids)}")
@@ -110,7 +110,7 @@ def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> 
         soft_wrap=True,
     )
     if left:
-        printing.out.print(f"still to be taken back: {_quoted(left)}", soft_wrap=True)
+        printing.out.print(f"still to be rolled back: {_quoted(left)}", soft_wrap=True)
 
 
 def _quoted(names: Iterable[str]) -> str:
@@ -121,5 +121,5 @@ def _stays(of: Journal, entry: Entry) -> str:
     title = docker_in_lxc.title(entry.action, of.ctid)
     return (
         f"{title} (on {of.name(entry.place)}, changed {entry.at}): stays as it is, and rollback "
-        "will not take it back"
+        "leaves it"
     )

@@ -167,8 +167,8 @@ def status(
     not_asked(plan)
     if entries:
         out.print(
-            f"to take back these {len(entries)} changes: python -m remediation rollback, with the "
-            "same --target; what can never be taken back any more can be left as it is: "
+            f"to roll back these {len(entries)} changes: python -m remediation rollback, with the "
+            "same --target; what can never be rolled back any more can be left as it is: "
             "python -m remediation journal accept",
             soft_wrap=True,
         )
@@ -179,9 +179,9 @@ def status(
 def _held(entry: Entry | None) -> str:
     if entry is None:
         return ""
-    cut_off = "cut off; can be taken back"
+    cut_off = "cut off; can be rolled back"
     return {Life.PENDING: "being changed", Life.INTERRUPTED: cut_off}.get(
-        entry.life, "can be taken back"
+        entry.life, "can be rolled back"
     )
 
 
@@ -224,7 +224,7 @@ def say_if_torn(journal: Journal) -> None:
         sentence = (
             f"the last line of {journal.path} was cut off (by a full disk, or the power): it does "
             "not count. A change is begun only when the line before it is whole, so what was "
-            "changed can be taken back"
+            "changed can be rolled back"
         )
         line(sentence, "yellow", to=err)
 
@@ -233,7 +233,7 @@ def cut_off(journal: Journal, ctid: int) -> str:
     """Return that a run for a container was cut off, and how to roll it back."""
     where = "the same --target" if ctid == journal.ctid else f"a --target of container {ctid}"
     return (
-        f"a run for container {ctid} did not end ({journal.path}). Take back what it did: "
+        f"a run for container {ctid} did not end ({journal.path}). Roll back what it did: "
         f"python -m remediation rollback, with {where}"
     )
 

@@ -50,15 +50,15 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force
     if outcomes or as_json:
         printing.outcomes(outcomes, as_json=as_json)
     else:
-        printing.out.print(f"nothing to take back{' here' if left else ': the journal is empty'}")
+        printing.out.print(f"nothing to roll back{' here' if left else ': the journal is empty'}")
     sys.exit(3 if left else 0)
 
 
 def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
-    """Return what is not taken back where the container is not, and how it would be, if any is.
+    """Return what is not rolled back where the container is not, and how it would be, if any is.
 
     Raises:
-        Elsewhere: a run was cut off in the container. Until it is taken back nothing is applied,
+        Elsewhere: a run was cut off in the container. Until it is rolled back nothing is applied,
             and without the profile on the node it does not start: it has to come back first.
     """
     known = {step.action.id for step in of_node.steps}

@@ -1,4 +1,4 @@
-"""What a plan is made of: actions, each checked, journalled, applied and taken back.
+"""What a plan is made of: actions, each checked, journalled, applied and rolled back.
 
 Two laws hold for every action and are tested for every action: after ``apply``, ``check`` is
 ``None``; after ``rollback(before)``, ``capture`` equals ``before``, wherever ``apply`` or an
@@ -66,7 +66,7 @@ class Action(Protocol[Before]):
         else, which may not answer any more.
 
         Raises:
-            Busy: something else is at work there, and nothing may be taken back meanwhile.
+            Busy: something else is at work there, and nothing may be rolled back meanwhile.
         """
 
     def meddled(self, now: Before, before: Before, after: Before | None) -> Drift | None:

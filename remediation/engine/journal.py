@@ -130,7 +130,7 @@ class Journal:
         except journal_format.Damaged as error:
             raise FactError(
                 f"{where}: damaged ({error}); nothing was changed. Look at it (less {self.path}); "
-                "with that line taken out, what the others hold can be taken back"
+                "with that line taken out, what the others hold can be rolled back"
             ) from error
         except journal_format.OtherFormat as error:
             raise FactError(f"{where}: {error}. Nothing was changed") from error
@@ -150,7 +150,7 @@ class Journal:
             there = "; there are: " + ", ".join(repr(entry.action) for entry in entries)
             raise UsageError(
                 f"{self.path} on {self._node.machine} holds nothing of container {self.ctid} that "
-                f"is to be taken back under the name {unknown[0]!r}{there if entries else ''}"
+                f"is to be rolled back under the name {unknown[0]!r}{there if entries else ''}"
             )
         return [entry for entry in entries if entry.action in asked]
 
@@ -205,7 +205,7 @@ class Journal:
 
         Args:
             images: an action's id, which machine it changes, and its state there.
-            paths: of an action that is about one, its path: what is taken back must be the same.
+            paths: of an action that is about one, its path: what is rolled back must be the same.
 
         Raises:
             FactError: they are too large to be kept; nothing was written.
@@ -250,17 +250,17 @@ class Journal:
         Args:
             actions: which.
             last: only what the last run had changed; earlier ones still hold.
-            ended: whether nothing is left that would have to be taken back.
+            ended: whether nothing is left that would have to be rolled back.
         """
         kind = {"kind": "rolled_back", "last": True} if last else {"kind": "rolled_back"}
         lines = [{**kind, "action": action} for action in actions]
         self._append([*lines, {"kind": "finished"}] if ended else lines)
 
     def accept(self, actions: Iterable[str]) -> None:
-        """Let what these have changed stay: it is not to be taken back any more.
+        """Let what these have changed stay: it is not to be rolled back any more.
 
         The before-images stay in the journal, to be read. A run that did not end has ended when
-        nothing of it is left to be taken back.
+        nothing of it is left to be rolled back.
 
         Raises:
             UsageError: as :meth:`named`; nothing was written.

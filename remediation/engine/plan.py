@@ -1,4 +1,4 @@
-"""The mechanics: ordered actions are applied, all or none, and taken back, newest first.
+"""The mechanics: ordered actions are applied, all or none, and rolled back, newest first.
 
 Nothing here knows of Docker or AppArmor. What an action is stands in
 :mod:`remediation.engine.action`,
@@ -135,7 +135,7 @@ class Plan:
     # -- forward
 
     def apply(self) -> list[Outcome]:
-        """Bring about every desired state, or take back everything.
+        """Bring about every desired state, or roll back everything.
 
         Returns:
             What became of each action, in order, then of each consequence.
@@ -157,11 +157,11 @@ class Plan:
             raise
 
     def _give_up(self, run: _Run, error: BaseException) -> None:
-        """Take back what this run began, if it began anything; nothing half-applied is left."""
+        """Roll back what this run began, if it began anything; nothing half-applied is left."""
         if not run.begun:
             return
         try:
-            with self.exclusive(f"take back what failed in container {self.journal.ctid}"):
+            with self.exclusive(f"roll back what failed in container {self.journal.ctid}"):
                 self.journal.forget()
                 mine = {
                     entry.action
@@ -169,13 +169,13 @@ class Plan:
                     if len(entry.images) > run.begun.get(entry.action, len(entry.images))
                 }
                 if mine:
-                    self.tell("taking back what was changed")
+                    self.tell("rolling back what was changed")
                     self._back(mine, force=False, last=True)
         except (RollbackFailed, Meddled) as failed:
             raise failed from error
         except RemediationError as failed:
             if run.changes:
-                raise RollbackFailed([("taking back", failed)]) from error
+                raise RollbackFailed([("rolling back", failed)]) from error
             self.tell(
                 f"nothing was changed, but the journal could not be told ({failed}); when it can, "
                 f"end that run there, too: {_ROLLBACK}"
@@ -245,22 +245,22 @@ class Plan:
     # -- and back
 
     def rollback(self, *, force: bool = False) -> list[Outcome]:
-        """Take back, in reverse order, everything the journal holds for these steps.
+        """Roll back, in reverse order, everything the journal holds for these steps.
 
         Args:
             force: overwrite what somebody changed since, keeping a copy.
 
         Returns:
-            What became of each action; empty if there was nothing to take back.
+            What became of each action; empty if there was nothing to roll back.
 
         Raises:
             NotClean: another container's plan was applied after this one, and still is.
             LockedError: another run has the node.
-            Meddled: somebody changed what would be overwritten; nothing was taken back.
-            Busy: something else is at work on it; nothing was taken back, forced or not.
+            Meddled: somebody changed what would be overwritten; nothing was rolled back.
+            Busy: something else is at work on it; nothing was rolled back, forced or not.
             RollbackFailed: every undo that failed; the others were done, and the journal stays.
         """
-        with self.exclusive(f"take back the plan from container {self.journal.ctid}"):
+        with self.exclusive(f"roll back the plan from container {self.journal.ctid}"):
             self.journal.forget()
             if newer := self.journal.newer():
                 raise NotClean(
@@ -280,7 +280,7 @@ class Plan:
         for entry in reversed(self.journal.entries()):
             step, machine = self.step(entry), self.journal.name(entry.place)
             if step in self.asleep:
-                sentences.append(f"{machine} is started, to take back: {self.title(entry.action)}")
+                sentences.append(f"{machine} is started, to roll back: {self.title(entry.action)}")
             elif step is not None:
                 try:
                     before = self.journal.image(entry.before, step.action.before)
@@ -356,7 +356,7 @@ class Plan:
                 continue
             try:
                 drift = _changed_since(step, images)
-            except Busy:  # nothing is begun: taken back by half it may not even start
+            except Busy:  # nothing is begun: rolled back by half it may not even start
                 raise
             except Exception as error:  # noqa: BLE001 - one that cannot be read stops no other
                 failures[entry.action] = unread(error, step.on.machine)
@@ -372,7 +372,7 @@ class Plan:
         return None if stored is None else self.journal.image(stored, step.action.before)
 
     def _left(self, step: Step, stored: Any) -> Any:
-        """Return what a run left; what cannot be read of it is not needed to take it back."""
+        """Return what a run left; what cannot be read of it is not needed to roll it back."""
         try:
             return self.image(step, stored)
         except FactError:
@@ -399,7 +399,7 @@ def _changed_since(step: Step, images: Sequence[tuple[Any, Any]]) -> Drift | Non
 def _compared(
     step: Step, images: Sequence[tuple[Any, Any]], standing: Any
 ) -> list[tuple[Any, Any, Any]]:
-    """Return before, after and what stood there then, for each run that is to be taken back.
+    """Return before, after and what stood there then, for each run that is to be rolled back.
 
     What each later run found, and what stands there now, is held against what was left before it.
     """

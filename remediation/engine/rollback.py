@@ -1,6 +1,6 @@
-"""Taking back: each undo on its own, what follows them once, and a look at what came of it.
+"""Rolling back: each undo on its own, what follows them once, and a look at what came of it.
 
-Part of :mod:`remediation.engine.plan`, which says what is taken back, and when.
+Part of :mod:`remediation.engine.plan`, which says what is rolled back, and when.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from remediation.engine.plan import Plan
     from targets.transport import Transport
 
-#: For what can never be taken back: without it no plan is applied on the node any more.
+#: For what can never be rolled back: without it no plan is applied on the node any more.
 ACCEPT = "python -m remediation journal accept"
 #: The file systems that a machine of some years may have; Docker's is often one of its own.
 SYNC = (
@@ -34,7 +34,7 @@ _SYNC = 600.0
 
 @dataclass
 class Undoing:
-    """One taking back of a plan.
+    """One rolling back of a plan.
 
     ``failures`` are what failed of it, by an action's id, or in words what else it was;
     ``remarks`` what is back, and not to the byte, by the action's id.
@@ -45,7 +45,7 @@ class Undoing:
     remarks: dict[str, str] = field(default_factory=dict)
 
     def wakes(self, stack: ExitStack, actions: Iterable[str]) -> bool:
-        """Start what is asleep, until the stack ends; or note that these cannot be taken back."""
+        """Start what is asleep, until the stack ends; or note that these cannot be rolled back."""
         self.plan.enter("wake")
         try:
             stack.enter_context(self.plan.awake())
@@ -95,7 +95,7 @@ class Undoing:
         except RemediationError as error:
             if not failures:
                 raise
-            failures["what was taken back, to the journal"] = error
+            failures["what was rolled back, to the journal"] = error
         if failures:
             raise RollbackFailed([(plan.title(what), error) for what, error in failures.items()])
         return [replace(each, reason=self.remarks.get(each.id, each.reason)) for each in outcomes]
@@ -162,7 +162,7 @@ class Undoing:
         except Exception:  # noqa: BLE001 - half done, or told by rubbish: the undoing mends it
             changed = True
         if changed:
-            self.plan.tell(f"taking back: {action.title}")
+            self.plan.tell(f"rolling back: {action.title}")
         self.plan.enter("undo", action)
         # Also where all looks well: a cut-off run leaves traces.
         left = action.rollback(step.on, before)
@@ -211,7 +211,7 @@ def _noting(failures: dict[str, Exception], what: str) -> Iterator[None]:
 
 
 def _synced(machines: dict[Place, Transport], failures: dict[str, Exception]) -> set[Place]:
-    """Bring what was taken back to the disks; return the machines where that failed.
+    """Bring what was rolled back to the disks; return the machines where that failed.
 
     What the journal then says is done a power cut does not bring back.
     """
@@ -220,7 +220,7 @@ def _synced(machines: dict[Place, Transport], failures: dict[str, Exception]) ->
         try:
             on.run(SYNC, timeout=_SYNC).require()
         except RemediationError as error:
-            failures[f"{on.machine}: what was taken back, to its disk"] = error
+            failures[f"{on.machine}: what was rolled back, to its disk"] = error
             failed.add(place)
     return failed
 

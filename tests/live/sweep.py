@@ -225,8 +225,8 @@ class Sweep:
         assert killed == (case.kind == "killed"), f"{case.kind}, and it ended with {ended}"
         self._until_free(Lock(self._ssh))
         self._judge_journal(case, ended, self._plan())
-        taken_back = self._plan().rollback()
-        if case.kind == "power" and self._deep and not (taken_back and self._starts):
+        rolled_back = self._plan().rollback()
+        if case.kind == "power" and self._deep and not (rolled_back and self._starts):
             self._start(Pct(self._ssh))
         again = self._plan()
         assert again.rollback() == [], "a second rollback found something"

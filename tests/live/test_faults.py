@@ -77,8 +77,8 @@ def test_without_a_fault_the_same_questions_are_compliant(lab: Lab) -> None:
     assert {title: each for title, each in found.items() if each.verdict != COMPLIANT} == {}
 
 
-def test_f60_what_cannot_be_taken_back_is_named(lab: Lab, node: Ssh) -> None:
-    """Rollback: a file that cannot be removed is exit 5, by name; all else is taken back."""
+def test_f60_what_cannot_be_rolled_back_is_named(lab: Lab, node: Ssh) -> None:
+    """Rollback: a file that cannot be removed is exit 5, by name; all else is rolled back."""
     states.restore(lab, APPLIED)
     node.run(["chattr", "+i", "/etc/apparmor.d/tunables/nesting"]).require()
     done = _remediation("rollback")

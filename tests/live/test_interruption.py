@@ -1,4 +1,4 @@
-"""A run that is cut off anywhere, in any way, can be taken back exactly.
+"""A run that is cut off anywhere, in any way, can be rolled back exactly.
 
 For each action of the plan: its points are counted (``Plan.at``), forward and back; at each one
 the run is ended in each of six ways; then the journal and the drift, of which ``status`` tells,

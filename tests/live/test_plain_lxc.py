@@ -1,4 +1,4 @@
-"""The plan on plain LXC: applied, in effect, found applied, and taken back exactly."""
+"""The plan on plain LXC: applied, in effect, found applied, and rolled back exactly."""
 
 from __future__ import annotations
 

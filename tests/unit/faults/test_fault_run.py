@@ -431,7 +431,7 @@ def test_on_a_target_nothing_follows_a_fault_that_stays(monkeypatch: pytest.Monk
     it.answers = [HEALTHY, HEALTHY | {DRIVER: Found(RED, "down")}]
     it.looks = [{"a": "1"}, {"a": "2"}]
     (only,) = it.results()
-    assert [str(each) for each in only.problems] == ["it was not taken back: a: 1 -> 2"]
+    assert [str(each) for each in only.problems] == ["it was not rolled back: a: 1 -> 2"]
 
 
 def test_the_throw_away_container_is_a_target_of_its_own(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_without_a_reserved_id_the_rollback_is_not_asked(ours: Any) -> None:
     assert asked(ours, [Item(reserving, "mutates", "before_the_plan")])[1] == []
 
 
-def test_on_a_node_with_the_plan_its_own_part_is_not_taken_back(ours: Any) -> None:
+def test_on_a_node_with_the_plan_its_own_part_is_not_rolled_back(ours: Any) -> None:
     left, said = asked(ours, [Item(THERE, "mutates", "untouched")])
     assert (left, len(said)) == ([], 1)
     assert "by itself" in said[0]

@@ -1,4 +1,4 @@
-"""A container that has moved to another node: what is left behind can be taken back."""
+"""A container that has moved to another node: what is left behind can be rolled back."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def ran(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_the_nodes_part_is_taken_back_and_the_containers_stays_in_the_journal(
+def test_the_nodes_part_is_rolled_back_and_the_containers_stays_in_the_journal(
     cluster: Cluster,
 ) -> None:
     code, said, beside = ran("rollback", "--yes")
@@ -90,10 +90,10 @@ def test_the_nodes_part_is_taken_back_and_the_containers_stays_in_the_journal(
     assert cluster.values() == ["old", "old", "new", "new"]
     assert cluster.left() == ["features", "driver"]
     assert not journal(cluster.folder).unfinished()
-    assert ran("rollback", "--yes")[:2] == (3, "nothing to take back here\n")
+    assert ran("rollback", "--yes")[:2] == (3, "nothing to roll back here\n")
 
 
-def test_back_again_all_is_taken_back_after_one_more_apply(cluster: Cluster) -> None:
+def test_back_again_all_is_rolled_back_after_one_more_apply(cluster: Cluster) -> None:
     ran("rollback", "--yes")
     cluster.away = False
     assert ran("apply", "--yes")[0] == 0
@@ -103,7 +103,7 @@ def test_back_again_all_is_taken_back_after_one_more_apply(cluster: Cluster) -> 
     assert cluster.left() == []
 
 
-def test_nothing_is_taken_back_without_consent_to_the_rest_staying(cluster: Cluster) -> None:
+def test_nothing_is_rolled_back_without_consent_to_the_rest_staying(cluster: Cluster) -> None:
     code, said, beside = ran("rollback")
     assert (code, said) == (2, "")
     assert LEFT in beside

@@ -192,7 +192,7 @@ def test_a_create_or_a_plan_that_fails_is_an_answer(plan: FakePlan) -> None:
 
 
 @pytest.mark.parametrize("error", [RollbackFailed([]), TransportError("gone")])
-def test_what_could_not_be_done_or_taken_back_is_none(plan: FakePlan, error: Exception) -> None:
+def test_what_could_not_be_done_or_rolled_back_is_none(plan: FakePlan, error: Exception) -> None:
     plan.error = error
     with pytest.raises(type(error)):
         run(Pve())

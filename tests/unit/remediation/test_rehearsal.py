@@ -40,7 +40,7 @@ def test_a_plan_that_comes_back_is_applied_in_the_end(tmp_path: Path) -> None:
     assert all(stage.seconds >= 0 for stage in stages)
 
 
-def test_what_differs_ends_it_with_the_plan_taken_back(tmp_path: Path) -> None:
+def test_what_differs_ends_it_with_the_plan_rolled_back(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine\n")
     looks: list[int] = []
 
@@ -56,7 +56,7 @@ def test_what_differs_ends_it_with_the_plan_taken_back(tmp_path: Path) -> None:
 
 def test_it_begins_before_the_plan(tmp_path: Path) -> None:
     plan(tmp_path).apply()
-    with pytest.raises(NotClean, match="take it back"):
+    with pytest.raises(NotClean, match="roll it back"):
         list(rehearse(lambda: plan(tmp_path), lambda: look(tmp_path)))
 
 

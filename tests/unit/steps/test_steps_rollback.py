@@ -200,7 +200,7 @@ def test_what_was_changed_by_hand_is_refused_first() -> None:
         steps.taken_back_by_force(plan(rollback=lambda **_: None))
 
 
-def test_a_part_is_applied_and_taken_back() -> None:
+def test_a_part_is_applied_and_rolled_back() -> None:
     changed, same = SimpleNamespace(changed=True), SimpleNamespace(changed=False)
     chosen: list[list[str]] = []
 
@@ -209,11 +209,11 @@ def test_a_part_is_applied_and_taken_back() -> None:
         return lambda: SimpleNamespace(only=lambda ids: chosen.append(ids) or one)
 
     evidence.drain()
-    steps.part_is_applied_and_taken_back(part([same, changed], [changed, same, changed]), "STEP-1")
-    assert evidence.drain().lines == ("2 actions applied and taken back",)
+    steps.part_is_applied_and_rolled_back(part([same, changed], [changed, same, changed]), "STEP-1")
+    assert evidence.drain().lines == ("2 actions applied and rolled back",)
     assert chosen == [["STEP-1"]]
     with pytest.raises(FactError, match="STEP-1 is applied on this node already"):
-        steps.part_is_applied_and_taken_back(part([same, same], []), "STEP-1")
+        steps.part_is_applied_and_rolled_back(part([same, same], []), "STEP-1")
 
 
 @pytest.mark.parametrize(

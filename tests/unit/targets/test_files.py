@@ -36,7 +36,7 @@ def edit(path: Path, content: bytes = b"new\n") -> FileEdit:
 
 @settings(max_examples=25, deadline=None)
 @given(content=contents, mode=modes, nanoseconds=times)
-def test_an_edit_is_taken_back_exactly(content: bytes, mode: int, nanoseconds: int) -> None:
+def test_an_edit_is_rolled_back_exactly(content: bytes, mode: int, nanoseconds: int) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "file")
         path.write_bytes(content)
@@ -99,7 +99,7 @@ def test_odd_names(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_directory_is_taken_back_only_if_it_is_empty(tmp_path: Path) -> None:
+def test_a_directory_is_rolled_back_only_if_it_is_empty(tmp_path: Path) -> None:
     action = Directory("d", "d", "STEP-3.1", str(tmp_path / "d"))
     before = action.capture(ON)
     assert before is False

@@ -283,7 +283,7 @@ def test_a_run_that_lost_the_lock_changes_nothing_more_and_takes_back_under_a_ne
     with pytest.raises(TransportError, match="was cut: this run ends"):
         it.apply()
     assert (one.value, two.value) == ("old", "old")
-    assert "take back what failed in container 950" in held
+    assert "roll back what failed in container 950" in held
     assert not any("apply: two" in doing for doing in held)
     assert not it.journal.unfinished()
     assert free(path)
@@ -306,7 +306,7 @@ script = "trap 'trap : TERM; sleep 1; echo ended >>$0' TERM; echo begun >>$0; sl
 class Slow(Flag):
     def rollback(self, on, before):
         with (folder / "log").open("a") as log:
-            log.write("taken back\\n")
+            log.write("rolled back\\n")
         super().rollback(on, before)
 
 def run(flag):
@@ -321,7 +321,7 @@ Plan(steps, journal(folder, on=node), exclusive=exclusive).apply()
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="this machine's node must be root's")
 def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(tmp_path: Path) -> None:
-    """The command needs a second to end: what is taken back meanwhile, it would spoil again."""
+    """The command needs a second to end: what is rolled back meanwhile, it would spoil again."""
     log = tmp_path / "log"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     # A shell's background job ignores Ctrl-C, and so would what it starts.
@@ -342,7 +342,7 @@ def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(tmp_p
     assert "RollbackFailed" not in said
     left = subprocess.run(["pgrep", "-af", run], capture_output=True, text=True, check=False)
     assert (len(run), left.stdout) == (32, "")
-    assert log.read_text().split("\n") == ["begun", "ended", "taken back", ""]
+    assert log.read_text().split("\n") == ["begun", "ended", "rolled back", ""]
     assert not journal(tmp_path).unfinished()
     assert free(str(tmp_path / "gate.lock"))
 

@@ -123,7 +123,7 @@ def test_what_holds_its_lock_is_waited_for_on_the_way_back_too(tmp_path: Path, f
     with pytest.raises(Busy, match=r"the container is locked \(backup\)"):
         replace(it.plan(), steps=[*it.plan().steps, step]).rollback(force=force)
     assert (path.read_bytes(), it.node.effective) == (locked, runs)
-    assert flag.value == "new", "taken back by half it may not even start"
+    assert flag.value == "new", "rolled back by half it may not even start"
     path.write_bytes(applied)
     replace(it.plan(), steps=[*it.plan().steps, step]).rollback()
     assert (it.look(), flag.value) == (before, "old")

@@ -54,7 +54,7 @@ class World:
         return Plan([Step(storage, on, then_back=(back,))], kept)
 
     def look(self) -> object:
-        """Layers that were taken back lie aside, and are nobody's."""
+        """Layers that were rolled back lie aside, and are nobody's."""
         below = {
             name: facts
             for name, facts in look(self.folder / "root").items()

@@ -215,7 +215,7 @@ def test_a_half_installed_package_of_somebody_elses_is_not_begun_with(
     assert ACTION.check(apt) is not None
 
 
-def test_an_installation_that_fails_half_way_is_taken_back(tmp_path: Path) -> None:
+def test_an_installation_that_fails_half_way_is_rolled_back(tmp_path: Path) -> None:
     class Breaks(Apt):
         def _step(self) -> None:
             if self.status.get("fuse-overlayfs") == "iU" and self.status["fuse3"] == "ii":

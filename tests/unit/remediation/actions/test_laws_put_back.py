@@ -1,4 +1,4 @@
-"""Taking back the plan's own lines alone, from configurations as people write them."""
+"""Rolling back the plan's own lines alone, from configurations as people write them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _in_effect(text: str) -> list[str]:
 
 @settings(deadline=None)
 @given(_configs, st.booleans(), st.sampled_from(["8G", "16G"]), st.integers(0, 9), st.booleans())
-def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_taken_back(
+def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_rolled_back(
     before: str, plain: bool, size: str, disk: int, snapshot: bool
 ) -> None:
     if plain:

@@ -163,7 +163,7 @@ def asked() -> dict[str, Any]:
 
 DAMAGED = (
     "damaged (Input data was truncated); nothing was changed. Look at it (less {journal}); with "
-    "that line taken out, what the others hold can be taken back"
+    "that line taken out, what the others hold can be rolled back"
 )
 NEWER = (
     "written in format 4 by a newer docker-lxc-gate, this one knows formats up to 3: use the newer "
@@ -229,7 +229,7 @@ def let_go(*arguments: str, asked: str = "") -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_what_cannot_be_taken_back_is_shown_and_let_go(unfinished: Path) -> None:
+def test_what_cannot_be_rolled_back_is_shown_and_let_go(unfinished: Path) -> None:
     assert ended("rollback", "--yes")[0] == 5
     assert ended("apply", "--yes")[0] == 3
     code, said, shown = let_go("gone", "--yes")
@@ -237,19 +237,19 @@ def test_what_cannot_be_taken_back_is_shown_and_let_go(unfinished: Path) -> None
     assert code == 0
     assert re.fullmatch(
         r"this will happen on the way:\n  gone \(on container 950, changed \S+T\S+Z\): stays as it "
-        r"is, and rollback will not take it back\n",
+        r"is, and rollback leaves it\n",
         shown,
     )
     assert said == (
         f"1 left as they are; what was there before is in {path}\n"
-        """still to be taken back: "Docker's root"\n"""
+        """still to be rolled back: "Docker's root"\n"""
     )
     assert let_go("--all", "--yes")[0] == 0
     assert not journal(unfinished).entries()
     assert ended("apply", "--yes")[0] == 0
     shown = CliRunner().invoke(main, ["journal", "show", "--target", "root@pve1/950"]).stdout
     assert len(re.findall(r" 950 +left as it is +(?:gone|Docker.s root) ", shown)) == 2
-    assert let_go("--all") == (0, "nothing is to be taken back of container 950\n", "")
+    assert let_go("--all") == (0, "nothing is to be rolled back of container 950\n", "")
 
 
 @pytest.mark.parametrize(
@@ -279,12 +279,12 @@ def test_nothing_is_let_go_while_another_run_has_the_node(unfinished: Path) -> N
     assert len(journal(unfinished).entries()) == 3
 
 
-def test_status_says_how_the_journals_changes_are_taken_back(unfinished: Path) -> None:
+def test_status_says_how_the_journals_changes_are_rolled_back(unfinished: Path) -> None:
     result = CliRunner().invoke(main, ["status", "--target", "root@pve1/950"])
     assert (
-        "to take back these 3 changes: python -m remediation rollback, with the same --target; "
-        "what can never be taken back any more can be left as it is: python -m remediation journal "
-        "accept\n"
+        "to roll back these 3 changes: python -m remediation rollback, with the same --target; "
+        "what can never be rolled back any more can be left as it is: python -m remediation "
+        "journal accept\n"
     ) in result.stdout
     left = asked()["pending_rollback"]
     assert [(each["id"], each["machine"]) for each in left] == [
@@ -445,7 +445,7 @@ def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
 def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is told before it is taken back would keep it from being taken back."""
+    """What is told before it is rolled back would keep it from being rolled back."""
 
     class Mistaken(Listened):
         def news(self) -> list[audit_records.Denial]:
@@ -453,16 +453,16 @@ def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
 
     monkeypatch.setattr(audit_window, "Window", lambda *_: Mistaken())
     with _watched(ON, "auto") as tell:
-        tell("taking back what was changed")
+        tell("rolling back what was changed")
     said = capsys.readouterr().err
     assert "denials are not shown any more: invalid literal" in said
-    assert said.endswith("… taking back what was changed\n")
+    assert said.endswith("… rolling back what was changed\n")
 
 
 def test_nothing_ends_because_a_denial_cannot_be_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Standard error goes to a full disk: the plan is taken back, or goes on, all the same."""
+    """Standard error goes to a full disk: the plan is rolled back, or goes on, all the same."""
 
     class Full(io.StringIO):
         def write(self, text: str, /) -> int:

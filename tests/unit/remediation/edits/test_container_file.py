@@ -148,7 +148,7 @@ def test_what_plain_lxc_has_already_is_not_written_again() -> None:
     assert on_lxc(has) == has
 
 
-def test_taken_back_alone_each_runtimes_own_options_are_as_before() -> None:
+def test_rolled_back_alone_each_runtimes_own_options_are_as_before() -> None:
     plain = PLAIN.replace("# ours", "# ours\nlxc.seccomp.profile = /etc/lxc/own.seccomp") + "\n"
     for runtime, before, changed in (
         (Lxc(Scripted({})), plain, on_lxc(plain, "2\nblacklist\n[all]\nkeyctl errno 38\n")),

@@ -78,7 +78,7 @@ def test_the_oldest_change_that_is_left_counts(tmp_path: Path) -> None:
     assert journal(tmp_path, 951).newer() == [950]
 
 
-def test_a_run_that_failed_and_was_taken_back_does_not_count(tmp_path: Path) -> None:
+def test_a_run_that_failed_and_was_rolled_back_does_not_count(tmp_path: Path) -> None:
     """Applied once more, the plan came after the one that was applied in between."""
     one = Flag("one", on_apply=fail)
     with pytest.raises(RemediationError):
@@ -114,7 +114,7 @@ def test_what_is_of_a_container_that_is_gone_stays_in_the_journal(tmp_path: Path
     assert gone.value == "old"
 
 
-def test_what_can_never_be_taken_back_is_let_go(tmp_path: Path) -> None:
+def test_what_can_never_be_rolled_back_is_let_go(tmp_path: Path) -> None:
     """Its container was destroyed: no container of the node could be worked on any more."""
     one, gone = Flag("one"), Flag("gone")
     plan(tmp_path, one, gone).apply()
@@ -143,7 +143,7 @@ def test_a_run_that_did_not_end_has_ended_only_when_nothing_of_it_is_left(tmp_pa
     assert (it.entries(), it.unfinished()) == ([], False)
 
 
-def test_of_a_run_that_ended_what_is_not_let_go_can_be_taken_back(tmp_path: Path) -> None:
+def test_of_a_run_that_ended_what_is_not_let_go_can_be_rolled_back(tmp_path: Path) -> None:
     one, two = Flag("one"), Flag("two")
     plan(tmp_path, one, two).apply()
     journal(tmp_path).accept(["one"])
@@ -165,7 +165,7 @@ def test_only_what_there_is_can_be_let_go(tmp_path: Path) -> None:
     assert journal(tmp_path).lines() == before
 
 
-def test_what_was_let_go_and_is_changed_again_can_be_taken_back(tmp_path: Path) -> None:
+def test_what_was_let_go_and_is_changed_again_can_be_rolled_back(tmp_path: Path) -> None:
     one = Flag("one")
     plan(tmp_path, one).apply()
     journal(tmp_path).accept(["one"])

@@ -76,7 +76,7 @@ BY_HAND: dict[str, tuple[Callable[[Path], object], str, bytes | None]] = {
 
 @pytest.mark.parametrize("which", [0, 1], ids=["was there", "is new"])
 @pytest.mark.parametrize("how", [*BY_HAND, "a directory"])
-def test_without_force_it_is_refused_and_nothing_is_taken_back(
+def test_without_force_it_is_refused_and_nothing_is_rolled_back(
     applied: Path, how: str, which: int
 ) -> None:
     do, said, _ = BY_HAND.get(how, (_directory, "is a directory", None))
@@ -136,7 +136,7 @@ def test_a_directory_is_not_forced_away(applied: Path) -> None:
     with pytest.raises(RollbackFailed, match=r"one: .*directory"):
         plan(applied, *actions(applied)).rollback(force=True)
     assert (path / "theirs").read_text() == "theirs"
-    assert list(look(applied / "here")) == ["one", "one/theirs"]  # two is taken back
+    assert list(look(applied / "here")) == ["one", "one/theirs"]  # two is rolled back
     assert [entry.action for entry in journal(applied).entries()] == ["one"]
     (path / "theirs").unlink()
     path.rmdir()

@@ -82,7 +82,7 @@ def test_drift_that_comes_back_with_a_later_action_is_an_error(tmp_path: Path) -
     assert one.value == "old"
 
 
-def test_drift_that_an_earlier_action_causes_is_mended_and_taken_back(tmp_path: Path) -> None:
+def test_drift_that_an_earlier_action_causes_is_mended_and_rolled_back(tmp_path: Path) -> None:
     two = Flag("two", value="new")
 
     def spoils(one: Flag) -> None:

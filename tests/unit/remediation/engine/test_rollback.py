@@ -233,7 +233,7 @@ def test_what_sleeps_is_woken_only_if_it_is_needed(tmp_path: Path) -> None:
     asleep = replace(plan(tmp_path, one), asleep=[step], awake=awake)
     asleep.only(["STEP-1.2"]).rollback()
     assert told == []
-    assert asleep.rollback_price() == ["container 950 is started, to take back: the flag inside"]
+    assert asleep.rollback_price() == ["container 950 is started, to roll back: the flag inside"]
     assert told == []
     assert [outcome.id for outcome in asleep.rollback()] == ["inside"]
     assert told == ["woken, inside is new", "let go, inside is old"]
@@ -438,7 +438,7 @@ def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path)
     assert caught.value.changes == [("the file", Drift(str(path), b"former\n", b"third\n"))]
 
 
-def test_what_was_done_elsewhere_is_not_taken_back_here(tmp_path: Path) -> None:
+def test_what_was_done_elsewhere_is_not_rolled_back_here(tmp_path: Path) -> None:
     def edit(name: str) -> Plan:
         (tmp_path / name).mkdir(exist_ok=True)
         path = str(tmp_path / name / "script")
@@ -457,7 +457,7 @@ def test_what_was_done_elsewhere_is_not_taken_back_here(tmp_path: Path) -> None:
 
 
 def test_what_was_done_in_one_place_is_not_done_in_another(tmp_path: Path) -> None:
-    """Its id is the key of its entry: taken back, only one of them would be."""
+    """Its id is the key of its entry: rolled back, only one of them would be."""
 
     def edit(name: str) -> Plan:
         path = tmp_path / name
@@ -504,7 +504,7 @@ def test_what_could_not_be_brought_back_is_not_begun(tmp_path: Path) -> None:
     assert it.price(it.drifts()) == ["nothing is begun: restart it first"]
 
 
-def test_containers_are_taken_back_last_in_first_out(tmp_path: Path) -> None:
+def test_containers_are_rolled_back_last_in_first_out(tmp_path: Path) -> None:
     shared = Flag("shared")
     first, second = plan(tmp_path, shared, ctid=950), plan(tmp_path, shared, ctid=951)
     first.apply()
