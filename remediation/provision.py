@@ -14,9 +14,9 @@ from remediation.engine.action import Place
 from remediation.engine.journal import Journal
 from remediation.engine.rollback import ACCEPT
 from targets.errors import (
+    ChangedSince,
     CommandFailed,
     FactError,
-    Meddled,
     NotClean,
     RemediationError,
     UsageError,
@@ -244,7 +244,9 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str
         if plan().journal.entries():
             try:
                 plan().rollback()
-            except Meddled as changed:  # in a container of ours; on the node it may be somebody's
+            except (
+                ChangedSince
+            ) as changed:  # in a container of ours; on the node it may be somebody's
                 tell(f"{changed}: rolled back all the same, with a copy in the journal's kept/")
                 plan().rollback(force=True)
         if runtime.state(ctid) == "running":

@@ -20,7 +20,7 @@ from remediation.provision import reserved, thrown_away
 from steps import hello
 from steps.docker import PATIENCE
 from steps.probe import PROBE
-from targets.errors import FactError, Meddled
+from targets.errors import ChangedSince, FactError
 from targets.runtime.waiting import wait_until_booted
 from targets.target import DEFAULT, parse
 
@@ -200,7 +200,7 @@ def taken_back_by_force(its_plan: Callable[[], Plan]) -> None:
     """Without force it is refused: somebody's change would be lost."""
     try:
         its_plan().rollback()
-    except Meddled as refused:
+    except ChangedSince as refused:
         evidence.say(f"refused first: {', '.join(refused.changes)}")
     else:
         raise AssertionError("a file that was removed by hand was put back without a word")

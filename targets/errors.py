@@ -13,7 +13,7 @@
     ├── LockedError        another run holds the node
     ├── NotClean           a journal of an earlier, unfinished run is in the way
     ├── VerifyFailed       drift left after apply; carries the Drift
-    ├── Meddled            what is to be rolled back was changed by somebody since
+    ├── ChangedSince            what is to be rolled back was changed by somebody since
     └── RollbackFailed     every undo that failed, grouped
 """
 
@@ -114,7 +114,7 @@ class VerifyFailed(RemediationError):
         super().__init__(text)
 
 
-class Meddled(RemediationError):
+class ChangedSince(RemediationError):
     """Somebody changed what a rollback would overwrite; nothing was rolled back.
 
     ``changes`` holds, by the action's name, the difference from what the plan had left there.
@@ -129,7 +129,7 @@ class Meddled(RemediationError):
             "changed by somebody since the plan was applied, and nothing was rolled back:\n"
             + "\n".join(lines)
             + "\nrollback --force puts back what was before the plan, and keeps a copy of this; "
-            "what is to stay so can be left: python -m remediation journal accept"
+            "to keep a change, accept it by its name above: python -m remediation journal accept"
         )
 
 

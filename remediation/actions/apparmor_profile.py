@@ -99,11 +99,11 @@ class Profile(Simple):
         """
         return ProfileState(self._file.capture(on), b"")
 
-    def meddled(
+    def changed_since(
         self, now: ProfileState, before: ProfileState, after: ProfileState | None
     ) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
-        return self._file.meddled(now.file, before.file, after.file if after else None)
+        return self._file.changed_since(now.file, before.file, after.file if after else None)
 
     @property
     def _file(self) -> FileEdit:

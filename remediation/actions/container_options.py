@@ -157,11 +157,11 @@ class ContainerOptions(Simple):
         self._require_free(on)
         return OptionsState(self._file.capture(on), running=False, effective="")
 
-    def meddled(
+    def changed_since(
         self, now: OptionsState, before: OptionsState, after: OptionsState | None
     ) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
-        drift = self._file.meddled(now.file, before.file, after.file if after else None)
+        drift = self._file.changed_since(now.file, before.file, after.file if after else None)
         if drift is None or now.file.kind != "file":
             return drift
         left = replace((after or before).file, content=now.file.content)

@@ -227,9 +227,9 @@ class DockerPackage(Simple):
         """See :class:`remediation.engine.action.Action`."""
         return self._packages.standing(on)
 
-    def meddled(self, now: Any, before: EngineState, after: Any) -> Drift | None:
+    def changed_since(self, now: Any, before: EngineState, after: Any) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
-        return self._packages.meddled(now, before.packages, after)
+        return self._packages.changed_since(now, before.packages, after)
 
     def price(self, on: Transport, before: EngineState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""

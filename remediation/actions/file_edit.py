@@ -68,7 +68,9 @@ class FileEdit(Simple):
         """See :class:`remediation.engine.action.Action`."""
         return self.capture(on)
 
-    def meddled(self, now: FileState, before: FileState, after: FileState | None) -> Drift | None:
+    def changed_since(
+        self, now: FileState, before: FileState, after: FileState | None
+    ) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
         if files.same(now, before) or (after is not None and files.same(now, after)):
             return None

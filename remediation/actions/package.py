@@ -272,7 +272,7 @@ class Package(Simple):
         edited = on.run(["sh", "-c", _EDITED, "edited", *owners]).require().text.splitlines()
         return {path: on.read(path) for path in edited if path in SETTINGS}
 
-    def meddled(self, now: Any, before: PackageState, after: Any) -> Drift | None:  # noqa: ARG002
+    def changed_since(self, now: Any, before: PackageState, after: Any) -> Drift | None:  # noqa: ARG002
         """See :class:`remediation.engine.action.Action`: what was edited since would be purged."""
         lost = {
             path: content or b""

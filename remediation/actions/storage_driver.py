@@ -211,11 +211,13 @@ class StorageDriver(Simple):
         """
         return DockerState(self._file.capture(on), "", ())
 
-    def meddled(
+    def changed_since(
         self, now: DockerState, before: DockerState, after: DockerState | None
     ) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
-        return self._file.meddled(now.settings, before.settings, after.settings if after else None)
+        return self._file.changed_since(
+            now.settings, before.settings, after.settings if after else None
+        )
 
     def price(self, on: Transport, before: DockerState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""

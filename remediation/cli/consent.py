@@ -25,7 +25,9 @@ def consent(price: Sequence[str], *, yes: bool) -> None:
     if yes:
         return
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here whether that is wished: give --yes")
+        raise UsageError(
+            "something would be stopped or removed, and nobody can be asked: give --yes"
+        )
     try:
         agreed = click.confirm("go on?", default=False, err=True)
     except click.Abort as error:

@@ -13,7 +13,7 @@ from remediation.cli.plan import plan
 from remediation.cli.rehearse import rehearse
 from remediation.cli.rollback import rollback
 from remediation.cli.status import status
-from targets.errors import Meddled, RemediationError, RollbackFailed
+from targets.errors import ChangedSince, RemediationError, RollbackFailed
 
 
 class Commands(exit_codes.Group):
@@ -28,7 +28,7 @@ class Commands(exit_codes.Group):
         if isinstance(what, RemediationError) and isinstance(what.__cause__, RemediationError):
             printing.error(what.__cause__)
         printing.error(what)
-        if isinstance(what, Meddled):
+        if isinstance(what, ChangedSince):
             for name, drift in what.changes.items():
                 printing.difference(name, drift, "the plan left", "is now", to=printing.err)
         if isinstance(what, RollbackFailed):

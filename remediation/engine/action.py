@@ -60,7 +60,7 @@ class Action(Protocol[Before]):
         """
 
     def standing(self, on: Transport) -> Before | None:
-        """Return what is there and ``rollback`` would overwrite, as far as ``meddled`` compares it.
+        """Return what is there and ``rollback`` would overwrite, as far as it is compared.
 
         None where it overwrites nothing that can be somebody's. Unlike ``capture`` it asks nothing
         else, which may not answer any more.
@@ -69,7 +69,7 @@ class Action(Protocol[Before]):
             Busy: something else is at work there, and nothing may be rolled back meanwhile.
         """
 
-    def meddled(self, now: Before, before: Before, after: Before | None) -> Drift | None:
+    def changed_since(self, now: Before, before: Before, after: Before | None) -> Drift | None:
         """Return what somebody changed since ``apply``, which ``rollback`` would overwrite.
 
         Args:
@@ -110,7 +110,7 @@ class Simple:
         """See :class:`Action`."""
         return None
 
-    def meddled(self, now: Any, before: Any, after: Any) -> Drift | None:  # noqa: ARG002
+    def changed_since(self, now: Any, before: Any, after: Any) -> Drift | None:  # noqa: ARG002
         """See :class:`Action`."""
         return None
 

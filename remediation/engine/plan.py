@@ -15,8 +15,8 @@ from remediation.engine.action import Outcome
 from remediation.engine.rollback import ACCEPT, Undoing, elsewhere, once, unread
 from targets.errors import (
     Busy,
+    ChangedSince,
     FactError,
-    Meddled,
     NotClean,
     RemediationError,
     RollbackFailed,
@@ -171,7 +171,7 @@ class Plan:
                 if mine:
                     self.tell("rolling back what was changed")
                     self._back(mine, force=False, last=True)
-        except (RollbackFailed, Meddled) as failed:
+        except (RollbackFailed, ChangedSince) as failed:
             raise failed from error
         except RemediationError as failed:
             if run.changes:
@@ -256,7 +256,7 @@ class Plan:
         Raises:
             NotClean: another container's plan was applied after this one, and still is.
             LockedError: another run has the node.
-            Meddled: somebody changed what would be overwritten; nothing was rolled back.
+            ChangedSince: somebody changed what would be overwritten; nothing was rolled back.
             Busy: something else is at work on it; nothing was rolled back, forced or not.
             RollbackFailed: every undo that failed; the others were done, and the journal stays.
         """
@@ -312,12 +312,14 @@ class Plan:
         asleep = [entry for entry in entries if self.step(entry) in self.asleep]
         others = [entry for entry in entries if entry not in asleep]
         undoing = Undoing(self)
-        meddled = self._meddled(others, undoing.failures, force=force, last=last)
+        changed_since = self._changed_since(others, undoing.failures, force=force, last=last)
         with ExitStack() as stack:
             if asleep and undoing.wakes(stack, [entry.action for entry in asleep]):
-                meddled += self._meddled(asleep, undoing.failures, force=force, last=last)
+                changed_since += self._changed_since(
+                    asleep, undoing.failures, force=force, last=last
+                )
             entries = [entry for entry in entries if entry.action not in undoing.failures]
-            for step, drift in meddled:
+            for step, drift in changed_since:
                 self.enter("keep", step.action)
                 kept = self.journal.keep(step.action.id, drift.is_)
                 self.tell(f"{step.action.title}: what somebody had changed is kept in {kept}")
@@ -336,10 +338,10 @@ class Plan:
         order = [step.action.id for step in (*self.steps, *self.asleep)]
         return order.index(entry.action) if entry.action in order else -1
 
-    def _meddled(
+    def _changed_since(
         self, entries: Sequence[Entry], failures: dict[str, Exception], *, force: bool, last: bool
     ) -> list[tuple[Step, Drift]]:
-        """Return what would be lost; raises Meddled unless that is wished, Busy in any case.
+        """Return what would be lost; raises ChangedSince unless that is wished, Busy in any case.
 
         What cannot be looked at is added to the failures: it is not overwritten unseen.
         """
@@ -364,7 +366,7 @@ class Plan:
             if drift is not None:
                 found.append((step, drift))
         if found and not force:
-            raise Meddled({step.action.title: drift for step, drift in found})
+            raise ChangedSince({step.action.title: drift for step, drift in found})
         return found
 
     def image(self, step: Step, stored: Any) -> Any:
@@ -391,7 +393,7 @@ def _changed_since(step: Step, images: Sequence[tuple[Any, Any]]) -> Drift | Non
     """Return what somebody changed of what each of these runs left; the last of it, if of many."""
     found = None
     for before, after, now in _compared(step, images, step.action.standing(step.on)):
-        drift = None if now is None else step.action.meddled(now, before, after)
+        drift = None if now is None else step.action.changed_since(now, before, after)
         found = drift or found
     return found
 

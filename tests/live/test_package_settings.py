@@ -10,7 +10,7 @@ from facts import machine_state
 from faults import states
 from remediation.actions import package
 from steps.rollback import CTID
-from targets.errors import FactError, Meddled
+from targets.errors import ChangedSince, FactError
 from targets.runtime.pct import Pct
 from tests.live.interruption import Points, connected, one_action
 
@@ -50,7 +50,9 @@ def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
         settings = inside.read(_SETTINGS)
         assert settings is not None
         inside.write(_SETTINGS, settings + b"user_allow_other\n")
-        with pytest.raises(Meddled, match=f"{_SETTINGS} of a package that is to go was changed"):
+        with pytest.raises(
+            ChangedSince, match=f"{_SETTINGS} of a package that is to go was changed"
+        ):
             _plan(ssh).rollback()
         told: list[str] = []
         plan = _plan(ssh)

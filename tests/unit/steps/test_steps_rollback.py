@@ -14,7 +14,7 @@ from remediation.actions.storage_driver import docker_holds
 from remediation.rehearsal import Stage
 from steps import rollback as steps
 from targets.drift import Drift
-from targets.errors import CommandFailed, FactError, Meddled
+from targets.errors import ChangedSince, CommandFailed, FactError
 from targets.target import DEFAULT, parse
 from tests.doubles.canned import BOOTED, Answer, Machine, Runtime
 
@@ -192,7 +192,7 @@ def test_what_was_changed_by_hand_is_refused_first() -> None:
     def rollback(*, force: bool = False) -> None:
         forced.append(force)
         if not force:
-            raise Meddled({"daemon.json": Drift("is absent")})
+            raise ChangedSince({"daemon.json": Drift("is absent")})
 
     steps.taken_back_by_force(plan(rollback=rollback))
     assert forced == [False, True]

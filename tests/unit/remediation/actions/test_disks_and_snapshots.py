@@ -10,7 +10,7 @@ import pytest
 
 from lab.guest.pct.config import Config, Section, parse, serialise
 from remediation.desired import PROFILE
-from targets.errors import FactError, Meddled
+from targets.errors import ChangedSince, FactError
 from tests.doubles.death import Death, Died
 from tests.doubles.states import Laid
 from tests.doubles.world import World, world
@@ -159,7 +159,7 @@ def test_somebodys_own_edit_is_meddling(tmp_path: Path, change: Change) -> None:
     it = applied(tmp_path)
     by_pct(it, change, _current(memory="1024"))
     before = it.look()
-    with pytest.raises(Meddled, match="was changed") as caught:
+    with pytest.raises(ChangedSince, match="was changed") as caught:
         it.plan().rollback()
     assert b"memory: 1024" in caught.value.changes["container 950"].is_
     assert it.look() == before
@@ -190,7 +190,7 @@ def test_each_line_of_somebodys_is_meddling_beside_a_disk(tmp_path: Path, line: 
     path = tmp_path / "here/config"
     current, _, sections = path.read_bytes().partition(b"\n\n[")
     path.write_bytes(current + f"\n{line}\n\n[".encode() + sections)
-    with pytest.raises(Meddled, match="was changed"):
+    with pytest.raises(ChangedSince, match="was changed"):
         it.plan().rollback()
 
 
@@ -198,7 +198,7 @@ def test_another_mode_is_meddling_and_stays_with_force(tmp_path: Path) -> None:
     it = applied(tmp_path)
     by_pct(it, CHANGES["resize"])
     (tmp_path / "here/config").chmod(0o600)
-    with pytest.raises(Meddled, match="mode 640 -> 600"):
+    with pytest.raises(ChangedSince, match="mode 640 -> 600"):
         it.plan().rollback()
     it.plan().rollback(force=True)
     assert (tmp_path / "here/config").stat().st_mode & 0o7777 == 0o600
@@ -210,7 +210,7 @@ def test_what_waits_for_the_next_start_is_no_disk(tmp_path: Path) -> None:
     it = applied(tmp_path)
     pending = Section({"mp0": "local:8,mp=/three", "features": "nesting=0"})
     by_pct(it, lambda conf: replace(conf, pending=pending))
-    with pytest.raises(Meddled, match="was changed"):
+    with pytest.raises(ChangedSince, match="was changed"):
         it.plan().rollback()
     it.plan().rollback(force=True)
     assert (tmp_path / "here/config").read_bytes() == BEFORE
@@ -231,7 +231,7 @@ def test_applied_again_over_a_snapshot_all_of_it_comes_back(tmp_path: Path) -> N
     it = applied(tmp_path)
     by_pct(it, CHANGES["snapshot"], _current(features="mount=nfs"))
     it.plan().apply()
-    with pytest.raises(Meddled):  # between the two, somebody took the features
+    with pytest.raises(ChangedSince):  # between the two, somebody took the features
         it.plan().rollback()
     it.plan().rollback(force=True)
     is_back(it, CHANGES["snapshot"], running=False)
@@ -291,7 +291,7 @@ def test_of_a_run_that_found_something_waiting_and_was_cut_off_what_was_there_is
     it.plan().journal.record([(step.action.id, step.place, image)])
     path = tmp_path / "here/config"
     path.write_bytes(b"onboot: 1\n" + path.read_bytes())
-    with pytest.raises(Meddled, match="was changed"):
+    with pytest.raises(ChangedSince, match="was changed"):
         it.plan().rollback()
     it.plan().rollback(force=True)
     assert path.read_bytes() == b"[pve:pending]\nmemory: 1024\n"

@@ -251,9 +251,9 @@ def test_what_a_removed_docker_of_others_left_is_not_begun_with(guest: Guest, pa
 def test_settings_that_were_edited_since_are_not_purged_unseen(guest: Guest) -> None:
     before = ACTION.capture(guest)
     ACTION.apply(guest)
-    assert ACTION.meddled(ACTION.standing(guest), before, None) is None
+    assert ACTION.changed_since(ACTION.standing(guest), before, None) is None
     guest.edited = ["/etc/default/docker", "/etc/fuse.conf"]  # that one is not of this action
-    drift = ACTION.meddled(ACTION.standing(guest), before, None)
+    drift = ACTION.changed_since(ACTION.standing(guest), before, None)
     assert drift is not None
     assert drift.summary == "/etc/default/docker of a package that is to go was changed"
 

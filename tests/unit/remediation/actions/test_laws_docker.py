@@ -17,7 +17,7 @@ from remediation.actions.storage_driver import StorageDriver
 from remediation.edits.daemon_json import daemon_json
 from remediation.engine.action import Consequence, Step
 from remediation.engine.plan import Plan
-from targets.errors import FactError, Meddled, RemediationError, RollbackFailed
+from targets.errors import ChangedSince, FactError, RemediationError, RollbackFailed
 from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import Flag, fail, journal
@@ -210,7 +210,7 @@ def test_settings_that_were_edited_since_are_not_overwritten(tmp_path: Path) -> 
     it.plan().apply()
     path = tmp_path / "here/daemon.json"
     path.write_bytes(edited := path.read_bytes().replace(b"{", b'{"debug": true,', 1))
-    with pytest.raises(Meddled, match="was changed"):
+    with pytest.raises(ChangedSince, match="was changed"):
         it.plan().rollback()
     assert (path.read_bytes(), it.docker.driver) == (edited, OURS)
 

@@ -16,9 +16,9 @@ from remediation.actions.package import Package
 from remediation.engine.action import Step
 from remediation.engine.plan import Plan
 from targets.errors import (
+    ChangedSince,
     CommandFailed,
     FactError,
-    Meddled,
     RemediationError,
     RollbackFailed,
 )
@@ -293,7 +293,9 @@ def test_settings_that_were_edited_since_are_not_purged_unseen(tmp_path: Path) -
     plan(tmp_path, apt).apply()
     installed = known(apt)
     apt.settings, apt.edited = {"/etc/fuse.conf": b"user_allow_other\n"}, ["/etc/fuse.conf"]
-    with pytest.raises(Meddled, match=r"/etc/fuse\.conf of a package that is to go was changed"):
+    with pytest.raises(
+        ChangedSince, match=r"/etc/fuse\.conf of a package that is to go was changed"
+    ):
         plan(tmp_path, apt).rollback()
     assert known(apt) == installed
     plan(tmp_path, apt).rollback(force=True)
@@ -312,7 +314,7 @@ def test_settings_edited_after_a_second_run_are_not_purged_unseen(
     apt.status |= {"fuse-overlayfs": "", "fuse3": left}
     plan(tmp_path, apt).apply()
     apt.settings, apt.edited = {"/etc/fuse.conf": b"theirs\n"}, ["/etc/fuse.conf"]
-    with pytest.raises(Meddled, match=r"/etc/fuse\.conf of a package that is to go"):
+    with pytest.raises(ChangedSince, match=r"/etc/fuse\.conf of a package that is to go"):
         plan(tmp_path, apt).rollback()
     apt.edited = []
     plan(tmp_path, apt).rollback()

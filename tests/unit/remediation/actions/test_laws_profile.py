@@ -17,7 +17,7 @@ from remediation import desired, docker_in_lxc
 from remediation.actions.apparmor_profile import Profile
 from remediation.engine.action import Step
 from remediation.engine.plan import Plan
-from targets.errors import CommandFailed, FactError, Meddled, RemediationError, RollbackFailed
+from targets.errors import ChangedSince, CommandFailed, FactError, RemediationError, RollbackFailed
 from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import journal
@@ -160,7 +160,7 @@ def test_a_file_that_was_edited_since_is_not_overwritten(tmp_path: Path) -> None
     it.plan().apply()
     path = tmp_path / "here" / NAME
     path.write_bytes(edited := OURS + b"# theirs\n")
-    with pytest.raises(Meddled, match="was changed"):
+    with pytest.raises(ChangedSince, match="was changed"):
         it.plan().rollback()
     assert (path.read_bytes(), it.kernel.policy) == (edited, compiled(OURS))
 

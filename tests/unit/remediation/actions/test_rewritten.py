@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation.engine.action import Consequence
-from targets.errors import Meddled, RollbackFailed
+from targets.errors import ChangedSince, RollbackFailed
 from tests.doubles.death import Death, Died
 from tests.doubles.states import Laid
 from tests.doubles.world import World, world
@@ -86,7 +86,7 @@ def test_an_edit_beside_the_normal_form_is_still_somebodys(
     if stopped:
         stopped_and_started(it)
     path(it).write_bytes(_with(line)(path(it).read_bytes()))
-    with pytest.raises(Meddled, match="was changed"):
+    with pytest.raises(ChangedSince, match="was changed"):
         it.plan().rollback()
 
 

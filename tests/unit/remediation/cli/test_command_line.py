@@ -258,7 +258,11 @@ def test_what_cannot_be_rolled_back_is_shown_and_let_go(unfinished: Path) -> Non
         ([], 2, "name what is to stay, or say --all: 'tunable', 'gone', \"Docker's root\"\n"),
         (["gone", "--all"], 2, "either name what is to stay, or say --all\n"),
         (["went"], 2, "under the name 'went'; there are: 'tunable', 'gone', \"Docker's root\"\n"),
-        (["gone"], 2, "nobody can be asked here whether that is wished: give --yes\n"),
+        (
+            ["gone"],
+            2,
+            "something would be stopped or removed, and nobody can be asked: give --yes\n",
+        ),
     ],
 )
 def test_nothing_is_let_go_unasked(

@@ -22,7 +22,7 @@ from remediation.cli.consent import consent
 from remediation.cli.group import Commands
 from remediation.engine.action import Outcome, Step
 from targets.drift import Drift
-from targets.errors import FactError, Meddled, UsageError
+from targets.errors import ChangedSince, FactError, UsageError
 from targets.printable import cut, in_json, one_line, printable
 from tests.doubles.flag import ON, Flag
 
@@ -110,8 +110,8 @@ def drift() -> Drift:
     return Drift(HOSTILE, raw, b"should")
 
 
-def meddled() -> None:
-    raise Meddled({HOSTILE: drift()})
+def changed_since() -> None:
+    raise ChangedSince({HOSTILE: drift()})
 
 
 def failed() -> None:
@@ -132,7 +132,7 @@ EXITS: dict[str, Any] = {
     "tell": lambda: printing.tell(HOSTILE),
     "line": lambda: printing.line(HOSTILE),
     "error": failed,
-    "error with changes": meddled,
+    "error with changes": changed_since,
     "diff": lambda: printing.difference(HOSTILE, drift(), "is", "should be"),
     "outcomes": lambda: printing.outcomes(
         [Outcome("one", HOSTILE, "VAL-1", changed=True, reason=HOSTILE)], as_json=False

@@ -27,7 +27,7 @@ from remediation.engine import earlier_formats
 from remediation.engine.journal_entries import Life
 from remediation.engine.journal_format import VERSION, Accepted, After, Before
 from targets import files
-from targets.errors import Meddled, NotClean
+from targets.errors import ChangedSince, NotClean
 from targets.files import FileState
 from tests.doubles.states import look
 from tests.doubles.whole import Whole
@@ -204,7 +204,7 @@ def test_a_journal_goes_on_in_todays_format_and_rolls_back_both(tmp_path: Path) 
         *("nesting-tunable", "reload-apparmor")
     ]
     assert _versions(whole.journal / "journal.jsonl") == {2, 3}
-    with pytest.raises(Meddled, match="nesting tunable: "):
+    with pytest.raises(ChangedSince, match="nesting tunable: "):
         whole.plan().rollback()
     whole.plan().rollback(force=True)
     assert _all(tmp_path / "here", whole) == before

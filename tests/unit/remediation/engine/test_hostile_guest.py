@@ -78,7 +78,7 @@ def _raises(*_: object) -> None:
     raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
 
-@pytest.mark.parametrize("method", ["capture", "standing", "meddled", "rollback", "restored"])
+@pytest.mark.parametrize("method", ["capture", "standing", "changed_since", "rollback", "restored"])
 def test_an_error_that_nobody_foresaw_is_one_of_its_step(tmp_path: Path, method: str) -> None:
     class Unforeseen(Flag):
         def standing(self, _: Transport) -> str:

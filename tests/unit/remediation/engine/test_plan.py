@@ -114,7 +114,7 @@ def test_the_first_before_image_is_kept(tmp_path: Path) -> None:
     one = Flag("one")
     it = plan(tmp_path, one)
     it.apply()
-    one.value = "meddled"
+    one.value = "changed_since"
     it.apply()
     it.rollback()
     assert one.value == "old"
@@ -254,8 +254,8 @@ def test_half_a_last_line_is_of_a_change_never_made(tmp_path: Path) -> None:
 def test_a_second_run_that_ends_half_way_is_noticed(tmp_path: Path) -> None:
     one, two = Flag("one"), Flag("two", value="new")
     plan(tmp_path, one, two).apply()
-    one.value, two.value = "meddled", "meddled"
-    plan(tmp_path, one, two).journal.record([("two", Place.NODE, "meddled")])
+    one.value, two.value = "changed_since", "changed_since"
+    plan(tmp_path, one, two).journal.record([("two", Place.NODE, "changed_since")])
     with pytest.raises(NotClean):
         plan(tmp_path, one, two).apply()
 

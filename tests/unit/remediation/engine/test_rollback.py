@@ -16,8 +16,8 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import SYNC
 from targets.drift import Drift
 from targets.errors import (
+    ChangedSince,
     FactError,
-    Meddled,
     NotClean,
     RemediationError,
     RollbackFailed,
@@ -247,7 +247,7 @@ def test_what_is_refused_wakes_nobody(tmp_path: Path) -> None:
         def standing(self, _: Transport) -> str:
             return self.value
 
-        def meddled(self, now: str, before: str, after: str | None) -> Drift | None:
+        def changed_since(self, now: str, before: str, after: str | None) -> Drift | None:
             return None if now in {before, after} else Drift("was changed")
 
     one, two = Edited("one"), Flag("two")
@@ -260,7 +260,7 @@ def test_what_is_refused_wakes_nobody(tmp_path: Path) -> None:
         yield
 
     it = Plan([Step(one, ON)], journal(tmp_path), asleep=[Step(two, ON)], awake=awake)
-    with pytest.raises(Meddled):
+    with pytest.raises(ChangedSince):
         it.rollback()
     assert (woken, two.value, it.journal.unfinished()) == ([], "new", False)
 

@@ -13,7 +13,7 @@ from remediation.actions.container_options import ContainerOptions
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.plan import Plan
-from targets.errors import Meddled, RemediationError, RollbackFailed
+from targets.errors import ChangedSince, RemediationError, RollbackFailed
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.states import ROOT, Laid, edit, look
 from tests.doubles.world import world
@@ -87,7 +87,7 @@ def test_without_force_it_is_refused_and_nothing_is_rolled_back(
         plan(applied, *actions(applied)).rollback()
         assert list(look(applied / "here")) == ["one"]
         return
-    with pytest.raises(Meddled, match=f"(?m){path} {said}") as caught:
+    with pytest.raises(ChangedSince, match=f"(?m){path} {said}") as caught:
         plan(applied, *actions(applied)).rollback()
     assert list(caught.value.changes) == [path.name]
     assert caught.value.exit_code == 5
@@ -125,7 +125,7 @@ def test_all_that_no_diff_shows_is_said(applied: Path) -> None:
     if ROOT:
         os.chown(path, 1, 2)
         said = said.replace(", attr", f", owner {owner} -> 1:2, attr")
-    with pytest.raises(Meddled) as caught:
+    with pytest.raises(ChangedSince) as caught:
         plan(applied, *actions(applied)).rollback()
     assert caught.value.changes["one"].summary == f"{path} {said}"
 
@@ -162,7 +162,7 @@ def test_what_was_put_back_by_hand_is_no_meddling_either(applied: Path) -> None:
 def test_both_are_named(applied: Path) -> None:
     for path in files(applied):
         path.write_bytes(b"theirs")
-    with pytest.raises(Meddled) as caught:
+    with pytest.raises(ChangedSince) as caught:
         plan(applied, *actions(applied)).rollback()
     assert list(caught.value.changes) == ["one", "two"]
     change = caught.value.changes["one"]
@@ -183,7 +183,7 @@ def test_what_was_changed_between_two_applies_is_not_lost_either(applied: Path) 
     path.write_bytes(b"theirs\n")
     plan(applied, *actions(applied)).apply()
     assert path.read_bytes() == edit(b"theirs\n")
-    with pytest.raises(Meddled, match=f"{path} was changed") as caught:
+    with pytest.raises(ChangedSince, match=f"{path} was changed") as caught:
         plan(applied, *actions(applied)).rollback()
     assert list(caught.value.changes) == ["one"]
     assert caught.value.changes["one"].is_ == b"theirs\n"
@@ -215,7 +215,7 @@ def test_of_a_run_that_was_cut_off_ones_own_content_is_known(tmp_path: Path, cha
     action.apply(ON)
     if changed:
         path.write_bytes(edit(OLD) + b"theirs\n")
-        with pytest.raises(Meddled, match="was changed"):
+        with pytest.raises(ChangedSince, match="was changed"):
             plan(tmp_path, action).rollback()
         assert path.read_bytes() == edit(OLD) + b"theirs\n"
     else:
@@ -254,7 +254,7 @@ def test_options_are_not_overwritten_where_docker_does_not_answer(tmp_path: Path
         action = replace(step.action, containers=hangs)
         return replace(it.plan(), steps=[replace(step, action=action)])
 
-    with pytest.raises(Meddled, match="here/config was changed"):
+    with pytest.raises(ChangedSince, match="here/config was changed"):
         hung().rollback()
     assert path.read_bytes() == edited
     hung().rollback(force=True)  # whether it is as before is the node's to say
