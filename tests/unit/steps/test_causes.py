@@ -96,7 +96,13 @@ def test_dockerds_last_words_are_told(load: str, log: str, why: str) -> None:
 def stopped(written: str, loaded: bytes = b"lxc-phoenix-v2 (enforce)\n") -> Any:
     node = SimpleNamespace(machine="the node", read=lambda _: loaded)
     read = container_config.parse("/etc/pve/lxc/950.conf", written)
-    return SimpleNamespace(node=node, state=lambda _: "stopped", configuration=lambda _: read)
+    return SimpleNamespace(
+        node=node,
+        kind="lxc",
+        state=lambda _: "stopped",
+        configuration=lambda _: read,
+        start_command=lambda ctid: f"lxc-start -n {ctid}",
+    )
 
 
 @pytest.mark.parametrize(
