@@ -134,7 +134,7 @@ class Lock:
 def _in_use(machine: str, content: bytes) -> str:
     try:
         owner = msgspec.json.decode(content, type=Owner)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # ValueError: no UTF-8
         owner = Owner()
     gone = ""
     if owner.reader:
