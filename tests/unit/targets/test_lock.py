@@ -229,7 +229,7 @@ def test_lock_on_a_read_only_file_system_says_so(tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"not JSON", b"[]", b'{"user": "\xff"}', b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"not JSON", b"[]", b'{"user": "\xff"}', b"[" * 2_000])
 def test_an_owner_that_cannot_be_read_still_has_it(path: str, content: bytes) -> None:
     with Lock(ON, path).held("something"):
         Path(path).write_bytes(content)
