@@ -3,7 +3,7 @@
 As a program it applies the plan there, and leaves the journal with what lies beside it in folders
 for test_golden_journals.py. Run it before the journal's format changes, to keep the last form::
 
-    cd tests/remediation && PYTHONPATH=../.. python whole.py ../data/journals/v3-doubles
+    python -m tests.doubles.whole tests/data/journals/v3-doubles
 """
 
 from __future__ import annotations

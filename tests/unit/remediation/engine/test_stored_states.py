@@ -10,10 +10,9 @@ these names and types, years later, so a change here may orphan what somebody's 
 
 What to do: keep the old field, or add a reader for the former form to
 ``remediation/engine/earlier_formats.py``, with a journal of it in ``tests/data/journals``. A new
-field with
-a default, which stands for "not known", orphans nothing. Then describe the state anew::
+field with a default, which stands for "not known", orphans nothing. Then describe the state anew::
 
-    cd tests/remediation && PYTHONPATH=../.. python test_stored_states.py
+    python -m tests.unit.remediation.engine.test_stored_states
 """
 
 from __future__ import annotations
