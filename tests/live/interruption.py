@@ -256,6 +256,7 @@ def one_action(points: Points, ctid: int, action: str) -> Plan:
     plan = docker_in_lxc.plan(Pct(as_root(points, sudo=False)), ctid, tell=lambda _: None)
     chosen = [step for step in plan.steps if action in {"", step.action.id}]
     asleep = [step for step in plan.asleep if action in {"", step.action.id}]
+    assert chosen or asleep, f"no action of the plan has the id {action!r}"
     return replace(plan, steps=chosen, asleep=asleep, whole=not action, at=points.at)
 
 

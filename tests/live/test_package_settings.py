@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from remediation.engine.plan import Plan
     from targets.ssh.connection import Ssh
 
-_ACTION = "fuse-overlayfs is installed"
+_ACTION = "fuse-overlayfs-package"
 #: fuse3's, which comes with it.
 _SETTINGS = "/etc/fuse.conf"
 #: The settings that dpkg knows of the packages that are named.
@@ -71,7 +71,7 @@ def test_all_settings_that_come_are_known(machine: Lab) -> None:
     states.bare(machine, states.PLAIN)
     with connected(machine) as ssh:
         inside = Pct(ssh).inside(CTID)
-        for action in (_ACTION, "Docker is installed"):
+        for action in (_ACTION, "docker-engine"):
             plan = _plan(ssh, action)
             (step,) = plan.steps
             before = step.action.capture(inside)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from targets.ssh.connection import Ssh
     from targets.transport import Transport
 
-_ACTION = "Docker is installed"
+_ACTION = "docker-engine"
 #: dpkg writes here anew what is left of a package that it removes: the same, at another time.
 _LISTS = ("/var/lib/dpkg/info/docker.io.list", "/var/lib/dpkg/info/containerd.list")
 #: Docker's packages keep their settings and their data, what came with them goes: so the one would
