@@ -31,6 +31,8 @@ BOOT_TIMEOUT = 300.0
 #: How long a machine that was up may take to answer again (seconds).
 ANSWER_TIMEOUT = 30.0
 _PORTS_TRIED = 3
+#: QEMU's word for a machine whose processor it could not run on: it never answers.
+_STOPPED = "internal-error"
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,9 @@ class Node:
             MachineFailed: no answer within so many seconds; with the console's last lines.
         """
         if not self.answers(within):
-            ended = "" if self.running else " (its process ended)"
+            why = f" (QEMU says: {self.qemu.status()})" if self.running else " (its process ended)"
             raise MachineFailed(
-                f"the machine did not answer within {within:g} s{ended}; "
+                f"the machine did not answer within {within:g} s{why}; "
                 f"its console's last lines:\n{self.qemu.console_tail()}"
             )
         with self.connected() as node:
@@ -187,6 +189,8 @@ class Node:
         while time.monotonic() < deadline and self.running:
             if _greets(port):
                 return True
+            if self.qemu.status() == _STOPPED:
+                return False
             time.sleep(0.2)
         return False
 

@@ -90,8 +90,14 @@ def hardware() -> Hardware:
 
 
 def _kvm_works() -> bool:
-    """Run QEMU for a moment: on some machines /dev/kvm is there and makes it abort."""
+    """Whether the processor virtualises, and QEMU runs with it for a moment.
+
+    A kernel may offer /dev/kvm without such a processor (kvm_pvm). QEMU starts there, and the
+    guest's kernel stops before its first message.
+    """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    if not virtualises(Path("/proc/cpuinfo").read_text()):
         return False
     argv = [PROGRAM, "-machine", "q35", "-cpu", "host", "-accel", "kvm", "-m", "64", "-nodefaults"]
     talk = b'{"execute":"qmp_capabilities"}\n{"execute":"quit"}\n'
@@ -106,6 +112,12 @@ def _kvm_works() -> bool:
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
+
+
+def virtualises(cpuinfo: str) -> bool:
+    """Whether a processor has VT-x or AMD-V, by the text of /proc/cpuinfo. Source: proc(5)."""
+    flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return flags is not None and not {"vmx", "svm"}.isdisjoint(flags[1].split())
 
 
 @dataclass(frozen=True)
@@ -238,6 +250,13 @@ class Qemu:
             raise MachineFailed(f"QMP {command} failed: {error}") from error
         finally:
             os.close(folder)
+
+    def status(self) -> str:
+        """Return QEMU's word for what the machine does; ``unknown`` if it does not answer."""
+        try:
+            return str(self.execute("query-status")["status"])
+        except MachineFailed:
+            return "unknown"
 
     def monitor(self, line: str) -> None:
         """Run one command of the human monitor that answers only when it fails.

@@ -109,6 +109,22 @@ def test_hardware_differs_by_what_a_snapshot_depends_on() -> None:
     assert len({hard.fingerprint for hard in (one, *others)}) == 7
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu vmx sse", True),
+        ("fpu svm", True),
+        ("fpu hypervisor sse", False),  # kvm_pvm: KVM without hardware
+        ("", False),
+    ],
+)
+def test_virtualises_with_the_processors_flags_tells_hardware_from_software(
+    flags: str, expected: bool
+) -> None:
+    text = f"processor\t: 0\nflags\t\t: {flags}\nvmx flags\t: vnmi\n"
+    assert qemu.virtualises(text) is expected
+
+
 def test_state_is_remembered_and_an_unreadable_one_is_none(tmp_path: Path) -> None:
     node = Node(tmp_path, tmp_path, silent)
     assert node.state == State()
