@@ -1,4 +1,4 @@
-"""``python -m faults``: break a healthy target, ask the gate, and compare."""
+"""``python -m faults``: break a healthy target, run the gate, and compare."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _err = Console(stderr=True, highlight=False)
 
 
 class _Command(exit_codes.Command):
-    """Says an error in one line, and click's own way how it is used rightly."""
+    """Prints an error in one line; for a usage error, click prints the usage, too."""
 
     def say(self, what: RemediationError | str) -> None:
         """See :class:`commandline.exit_codes.Command`."""
@@ -69,7 +69,8 @@ def main(
     """Break a healthy target on purpose, run the gate, and compare.
 
     ID is a fault (F15) or a pattern ('F3*'). Without one, all faults are run. Exit code 0: each
-    fault turned red what it names and nothing else; 1: one did not; 3: one could not be run.
+    fault turned red the scenarios that it names and no other. 1: one did not. 3: one could not be
+    run.
     """
     faults, asked = chosen(ids), target_file.find(where, file)
     if listed:
@@ -87,7 +88,7 @@ def main(
     results: list[Result] = []
     for result in found:
         results.append(result)
-        matrix.write(results, _REPORTS)  # so far: a long run that is stopped has said something
+        matrix.write(results, _REPORTS)  # after each fault, in case a long run is interrupted
         _tell(f"{result.id}: {'as expected' if result.held else 'NOT AS EXPECTED'}")
     if as_json:
         sys.stdout.write(matrix.as_json(results).decode())
@@ -103,7 +104,7 @@ def _on_lab(faults: Sequence[Fault], *, everything: bool) -> Iterator[Result]:
         _tell(f"{fault.id}: {fault.title}")
         try:
             yield run.on_lab(fault, lab, everything=everything)
-        except RemediationError as error:  # the others are run all the same
+        except RemediationError as error:  # go on with the next fault
             yield Result(fault.id, fault.title, run.expected(fault), unasked=str(error))
 
 

@@ -1,4 +1,4 @@
-"""The catalogue: every fault, by its id in the failure catalogue, and which of them CI runs."""
+"""The catalogue: every fault by its id, and which of them CI runs."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:
-    """Return, for each scenario, the ids of the faults that show it to be no empty question."""
+    """Return, for each scenario, the ids of the faults that prove that it can fail."""
     faults = tuple(faults)
     return {title: tuple(f.id for f in faults if title in f.kills) for title in scenarios()}
 
 
 def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
-    """Return what CI runs: for each scenario one fault that kills it.
+    """Return the faults that CI runs: for each scenario one fault that kills it.
 
-    It is the first of the catalogue of those that turn it red and nothing before it; else of those
-    that turn it red beside something; else of those after which it cannot be judged.
+    This is the first fault in the catalogue that names the scenario as its first red one. If there
+    is none, it is the first that turns the scenario red at all, or else undetermined.
     """
 
     def rank(fault: Fault, title: str) -> int:
@@ -75,14 +75,18 @@ def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
 
 
 def chosen(patterns: Sequence[str]) -> tuple[Fault, ...]:
-    """Return the faults whose ids match (``F15``, ``F3*``), in the catalogue's order; or all.
+    """Return the faults whose ids match (``F15``, ``F3*``), in the catalogue's order.
+
+    Without a pattern, return all faults.
 
     Raises:
-        UsageError: a pattern matches none.
+        UsageError: a pattern matches no fault.
     """
     for pattern in patterns:
         if not any(fnmatchcase(fault.id, pattern) for fault in FAULTS):
-            raise UsageError(f"no fault is called {pattern!r}: python -m faults --list")
+            raise UsageError(
+                f"no fault is called {pattern!r}: `python -m faults --list` lists all faults"
+            )
     return tuple(
         fault
         for fault in FAULTS

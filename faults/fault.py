@@ -1,4 +1,4 @@
-"""A fault: one way of breaking a healthy target, what it must cause, and what must be said."""
+"""A fault: one way of breaking a healthy target, with the verdicts and messages it must cause."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 CTID = 950
-#: Where a fault begins: a compliant container with backups, the plan applied and no container
-#: yet, or a node before the plan.
+#: The state from which a fault starts: a compliant container with backups, the plan applied and no
+#: container yet, or a node before the plan.
 HEALTHY, APPLIED, READY = "healthy", "applied", "ready"
-#: What a fault can reach, by the tags of the scenarios that look there.
+#: The machines that a fault can affect, by the tags of the scenarios that look at them.
 NODE, CONTAINER = frozenset({"node"}), frozenset({"container"})
 BOTH = NODE | CONTAINER
 
-#: What an injection may use. ``pct exec`` gets no input: it would take the rest of the script.
+#: Shell functions and variables for injections. ``pct exec`` gets no input, because it would read
+#: the rest of the script.
 PRELUDE = f"""
 set -e
 ctid=$1 conf=/etc/pve/lxc/$1.conf profile={PROFILE} file={PROFILE_PATH} tunable={TUNABLE_PATH}
@@ -43,9 +44,9 @@ settled() {{
 }}
 restart() {{ pct stop "$ctid"; pct start "$ctid"; settled; }}
 load() {{ apparmor_parser -r -K "$file"; }}
-# Adds a rule to the profile in file, repository and kernel, so that only its effect differs.
+# Adds a rule to the profile in file, repository and kernel: all copies stay equal.
 rule() {{ sed -i "s|^}}\\$|  $1\\n}}|" "$file" "$repository/etc/apparmor/$profile"; load; }}
-# Puts a program in another one's place; there "$real" is what stood here.
+# Replaces a program by a script, in which "$real" is the original program.
 wrap() {{
     real=$1.real; mv "$1" "$real"
     printf '#!/bin/sh\\nreal=%s\\n%s\\n' "$real" "$2" >"$1"; chmod 755 "$1"
@@ -58,20 +59,21 @@ class Fault:
     """One way of breaking a healthy target.
 
     Attributes:
-        id: of FAILURES, or of the fault beside which it was found.
+        id: its number, and a word if several faults have the same number.
         title: what is broken, in a reader's words.
         inject: shell for the node, see :data:`PRELUDE`; or a function of the node.
-        red: titles of the scenarios that must be not compliant; the first one names the cause.
-        beside: of each further one, in the same order, what its first line must say.
-        undetermined: titles of those that cannot be judged because of it.
-        words: what the first of these must say; the first word in its first line.
-        because: what each undetermined one must say.
-        also: what may not be compliant either, where it is asked.
-        start: the state that it begins from.
-        reach: what it can reach.
-        undo: shell that rolls it back. Only a fault that has one may run on a real target.
-        release: Debian's release whose container template it takes, if that is another one.
-        look: whether the gate may only look: else it would create what is not there.
+        red: titles of the scenarios that must be not compliant. The first one names the cause.
+        beside: words that must be in the first line of each further red scenario, in that order.
+        undetermined: titles of the scenarios that must be undetermined.
+        words: words that the message of the first named scenario must contain. The first of them
+            must be in its first line.
+        because: words that the message of each undetermined scenario must contain.
+        also: titles of the scenarios that may fail too, but need not.
+        start: the state that the fault starts from.
+        reach: the machines that the fault can affect.
+        undo: shell that rolls the fault back. Only a fault with it may run on a real target.
+        release: the Debian release of the container's template, if not the default.
+        look: whether the gate runs read-only. Otherwise it would create a missing container.
     """
 
     id: str
@@ -91,27 +93,27 @@ class Fault:
 
     @property
     def safe(self) -> bool:
-        """Whether it may run on a real target, in a container that is thrown away."""
+        """Whether it may run on a real target, in a container that is destroyed afterwards."""
         return bool(self.undo) and self.start == HEALTHY
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The titles of what must not be green."""
+        """The titles of the scenarios that must not be green."""
         return (*self.red, *self.undetermined)
 
     @property
     def kills(self) -> tuple[str, ...]:
-        """The titles of what this fault shows to be no empty question."""
+        """The titles of the scenarios that this fault proves able to fail."""
         return self.red or self.undetermined[:1]
 
     def asked(self, *, everything: bool = False) -> tuple[str, ...]:
-        """Return the titles of the scenarios that are asked, in the order in which they are.
+        """Return the titles of the scenarios that run after this fault, in that order.
 
-        The rule: what the fault names; and of what it does not name, all that changes nothing and
-        looks where the fault can reach. Everything else is not asked, and the matrix says so. With
-        ``everything`` all is asked that can be from the state in which the fault begins.
+        They are the scenarios that the fault names, plus every read-only scenario on a machine
+        that the fault can affect. The matrix shows the others as not asked. With ``everything``,
+        they are all scenarios that can run in the fault's starting state.
         """
-        if self.start != HEALTHY:  # without a container, or before the plan, nothing else holds
+        if self.start != HEALTHY:  # without a container, or before the plan, no other is compliant
             own = set(self.named)
         elif everything:
             own = {title for title, each in scenarios().items() if not each.rehearses}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from faults.run import Result
 
-#: What a cell may say besides a verdict.
+#: The content of a cell without a verdict.
 NOT_ASKED = "not asked"
 _SIGNS = {RED: "✗", UNDETERMINED: "?", COMPLIANT: "·", NOT_ASKED: ""}
 _STYLE = """
@@ -39,12 +39,12 @@ _LEGEND = (
 
 
 def cell(result: Result, title: str) -> str:
-    """Return what a fault did to a scenario."""
+    """Return a scenario's verdict after a fault, or :data:`NOT_ASKED`."""
     return result.found[title].verdict if title in result.found else NOT_ASKED
 
 
 def killed(results: Sequence[Result]) -> dict[str, list[str]]:
-    """Return the ids of the faults that turned each scenario into what they must, by title."""
+    """Return, for each title, the ids of the faults that gave the scenario the expected verdict."""
     return {
         title: [r.id for r in results if title in r.kills and _killed(r, title)]
         for title in scenarios()
@@ -52,7 +52,7 @@ def killed(results: Sequence[Result]) -> dict[str, list[str]]:
 
 
 def _killed(result: Result, title: str) -> bool:
-    """Whether a fault turned a scenario into what it must, and for its cause."""
+    """Whether a scenario has the expected verdict, and names the expected cause."""
     return result.expected[title] == cell(result, title) and not result.wrong(title)
 
 
@@ -112,7 +112,7 @@ def as_html(results: Sequence[Result]) -> str:
 
 
 def _ran(results: Sequence[Result]) -> str:
-    """Return how much of the catalogue this is, when, in how much time; of one fault nothing."""
+    """Return how many faults ran, when, and for how long; empty for a single fault."""
     if len(results) == 1:
         return ""
     seconds = sum(r.seconds for r in results)
@@ -136,7 +136,7 @@ def _html_cell(result: Result, title: str) -> str:
 
 
 def as_table(results: Sequence[Result]) -> Table:
-    """Return what was expected, what came and how long it took, a fault a row."""
+    """Return a table with one row a fault: expected verdicts, actual verdicts, duration."""
     table = Table(box=None, pad_edge=False)
     for column in ("fault", "what is broken", "expected", "came", "time"):
         table.add_column(column, overflow="fold", no_wrap=column in {"fault", "time"})
@@ -159,7 +159,7 @@ def _counted(verdicts: Sequence[str]) -> str:
 
 
 def write(results: Sequence[Result], folder: Path) -> None:
-    """Leave the matrix in ``kill-matrix.json`` and ``kill-matrix.html``."""
+    """Write the matrix to ``kill-matrix.json`` and ``kill-matrix.html``."""
     folder.mkdir(exist_ok=True)
     (folder / "kill-matrix.json").write_bytes(as_json(results))
     (folder / "kill-matrix.html").write_text(as_html(results), "utf-8")

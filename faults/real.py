@@ -1,6 +1,6 @@
-"""Faults on a target that is not the lab: in a container that is made for it and thrown away.
+"""Faults on a real target, in a container that is created for them and destroyed afterwards.
 
-Only those that can be rolled back are run; each is, and a witness compares.
+Only faults with an ``undo`` are run. The runner rolls each one back and compares the machines.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.target import Target
 
-#: The gate itself pulls and runs images in it.
+#: The gate changes these files itself: it pulls and runs images.
 _THE_GATES = re.compile(r"container: file /var/lib/(docker|containerd)(/|$)")
 
 
@@ -45,23 +45,23 @@ def require_safe(faults: Sequence[Fault], *, named: bool, may_change: bool) -> t
     """Return the faults that may run on a real target.
 
     Args:
-        faults: those that are asked for.
-        named: whether somebody named them; else the unsafe ones are left out.
-        may_change: whether the target may be changed at all.
+        faults: the requested faults.
+        named: whether the user named them. If not, unsafe faults are left out.
+        may_change: whether the user gave ``--allow-mutation``.
 
     Raises:
-        UsageError: nothing may be changed, or an unsafe one was named.
+        UsageError: the target may not be changed, or the user named an unsafe fault.
     """
     if not may_change:
         raise UsageError(
-            "faults break what they run on: on a target that is not the lab, say --allow-mutation; "
-            "a container is made for them, and thrown away"
+            "faults break the target that they run on: on a target other than the lab, give "
+            "--allow-mutation. The faults then run in a container of their own, which is destroyed"
         )
     unsafe = [fault.id for fault in faults if not fault.safe]
     if named and unsafe:
         raise UsageError(
-            f"{', '.join(unsafe)}: not on a real target: what they break is not in the container "
-            "alone, or cannot be rolled back (python -m faults --list)"
+            f"{', '.join(unsafe)}: not on a real target, because the damage is not confined to "
+            "the container or cannot be rolled back (see python -m faults --list)"
         )
     return tuple(fault for fault in faults if fault.safe)
 
@@ -73,20 +73,22 @@ def on_target(
     *,
     everything: bool = False,
 ) -> Iterator[Result]:
-    """Run faults in a container of their own on a target; after one that stays, no other is run.
+    """Run faults in a container of their own on a target.
+
+    After a fault that could not be rolled back, no other fault is run.
 
     Args:
         faults: safe ones.
-        asked: the target; of its reserved containers the first is made, and destroyed.
-        tell: hears one line before anything that takes time.
-        everything: ask all scenarios, and not only what the rule says.
+        asked: the target; the first of its reserved containers is created, and destroyed.
+        tell: called with one line before each long operation.
+        everything: run all scenarios, not only those that :meth:`Fault.asked` selects.
 
     Yields:
-        What came of each.
+        The result of each fault.
 
     Raises:
-        UsageError: no container is reserved, or it is there already; nothing was changed.
-        RemediationError: the container could not be made, or not be taken away.
+        UsageError: no container is reserved, or it exists already; nothing was changed.
+        RemediationError: the container could not be created or destroyed.
     """
     with (
         connect.opened(asked, lab=lab_address, tell=tell) as runtime,
@@ -96,7 +98,7 @@ def on_target(
         file = Path(folder) / "targets.toml"
         file.write_text(table(own))
         place = ("--target-file", str(file), "--target", "faults", "--allow-mutation")
-        tell("the gate, without a fault")
+        tell("running the gate without a fault")
         each = {fault.id: fault.asked(everything=everything) for fault in faults}
         control = run.ask(tuple(dict.fromkeys(chain(*each.values()))), *place)
         for fault in faults:
@@ -119,16 +121,16 @@ def _one(
     ask: Callable[[], Mapping[str, Found]],
     control: Mapping[str, Found],
 ) -> tuple[Result, bool]:
-    """Return what came of a fault, and whether something of it stays."""
+    """Return the result of a fault, and whether its rollback left a difference."""
     clock, healthy = time.monotonic(), _look(runtime, ctid)
     found: Mapping[str, Found] = {}
     unasked = ""
     try:
         run.inject(fault, runtime.node, ctid)
         found = ask()
-    except RemediationError as error:  # the others are run all the same
+    except RemediationError as error:  # go on with the next fault
         unasked = str(error)
-    finally:  # also what was broken by half
+    finally:  # even if the injection was interrupted
         undo = ["bash", "-c", PRELUDE + fault.undo, "undo", str(ctid)]
         undone = runtime.node.run(undo, timeout=600)
     undone.require(f"fault {fault.id} is not rolled back")
@@ -142,7 +144,7 @@ def _one(
 
 
 def _look(runtime: Runtime, ctid: int) -> dict[str, str]:
-    """Return what must be the same afterwards; that of the configuration is its content."""
+    """Return the state that must be equal afterwards; of the configuration, only its content."""
     state = machine_state.undone(machine_state.both(runtime, ctid))
     file = f"node: file {runtime.config_path(ctid)}"
     return {key: fact for key, fact in state.items() if key != file and not _THE_GATES.match(key)}
@@ -150,15 +152,18 @@ def _look(runtime: Runtime, ctid: int) -> dict[str, str]:
 
 @contextmanager
 def _container(runtime: Runtime, asked: Target, tell: Callable[[str], None]) -> Iterator[Target]:
-    """Make a container with the plan applied; yield it as a target, and throw it away."""
+    """Create a container with the plan applied; yield it as a target, and destroy it."""
     if not isinstance(runtime, Pct):
-        raise UsageError(f"{runtime.node.machine} has plain LXC: the faults are made with pct")
+        raise UsageError(
+            f"{runtime.node.machine} has plain LXC, but the faults need pct: "
+            "choose a Proxmox host or the lab"
+        )
     with thrown_away(runtime, asked, tell, features=desired.FEATURES) as ctid:
         docker_in_lxc.plan(runtime, ctid, repository=asked.repository, tell=tell).apply()
         yield msgspec.structs.replace(asked, ctid=ctid, reserved=())
 
 
 def table(own: Target) -> str:
-    """Return a target file with this one target, ``faults``: JSON's values are TOML's, too."""
+    """Return a target file with one target, ``faults``. Its JSON values are valid TOML."""
     values = {key: value for key, value in msgspec.to_builtins(own).items() if value is not None}
     return "[faults]\n" + "".join(f"{key} = {json.dumps(each)}\n" for key, each in values.items())

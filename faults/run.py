@@ -1,4 +1,4 @@
-"""One fault: restore, inject, ask the gate, compare. The same for pytest and the command line."""
+"""One fault: restore, inject, run the gate, compare. Used by pytest and by the command line."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parents[1]
 _GATE_TIMEOUT = 1800.0
-#: Takes a second to import, and seconds to print; and nobody uses or reads it.
+#: Options for speed: the plugin takes a second to import, long tracebacks take seconds to print.
 _QUICKLY = ("-p", "no:hypothesispytest", "--tb=native")
 COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"
-#: Allure's words for the three.
+#: The verdict for each of Allure's statuses.
 _VERDICTS = {"passed": COMPLIANT, "failed": RED, "broken": UNDETERMINED, "skipped": UNDETERMINED}
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the gate said of one scenario."""
+    """The gate's verdict on one scenario, and its message."""
 
     verdict: str
     cause: str = ""
@@ -44,7 +44,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Problem:
-    """Where what came is not what was expected: at which scenario, if at one, and in what."""
+    """A difference between the expected and the actual result, with its scenario if it has one."""
 
     title: str
     what: str
@@ -56,10 +56,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one fault.
+    """The result of one fault.
 
-    ``found`` is by the scenario's title; ``problems`` says where that is not what was expected;
-    ``unasked`` why nobody knows.
+    ``found`` maps each scenario's title to its verdict. ``problems`` lists the unexpected ones.
+    ``unasked`` says why the gate could not be run.
     """
 
     id: str
@@ -77,12 +77,12 @@ class Result:
         return red or tuple(self.expected)[:1]
 
     def wrong(self, title: str) -> bool:
-        """Whether what came of a scenario is not what was expected."""
+        """Whether a scenario's result is not the expected one."""
         return any(problem.title == title for problem in self.problems)
 
     @property
     def held(self) -> bool:
-        """Whether what came is what was expected."""
+        """Whether every result is the expected one."""
         return not self.problems and not self.unasked
 
 
@@ -92,9 +92,9 @@ def expected(fault: Fault) -> dict[str, str]:
 
 
 class Gate:
-    """A run of the gate. It is started at once, collects, and waits until it is to ask.
+    """A run of the gate, which collects its scenarios and then waits for :meth:`ask`.
 
-    To start takes more than a second, in which the node can be made ready.
+    Starting takes more than a second. The runner prepares the node in that time.
 
     Args:
         arguments: pytest's.
@@ -110,13 +110,13 @@ class Gate:
         )
 
     def ask(self) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, str]]]:
-        """Let it ask.
+        """Run the scenarios.
 
         Returns:
-            How it ended, and each scenario's status and message by title.
+            The finished process, and each scenario's status and message by title.
 
         Raises:
-            TransportError: it did not end in time.
+            TransportError: the gate did not end in time.
         """
         try:
             said = self._process.communicate("ask\n", timeout=_GATE_TIMEOUT)
@@ -137,7 +137,7 @@ class Gate:
         return done, told
 
     def end(self) -> None:
-        """End it, if it still waits or asks."""
+        """Kill the gate if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
@@ -154,11 +154,11 @@ def gate(
 
 
 class Questions:
-    """The gate about some scenarios, started and waiting: see :class:`Gate`.
+    """Several gates for some scenarios, started and waiting: see :class:`Gate`.
 
     Args:
-        titles: the scenarios'.
-        options: of pytest, such as the target.
+        titles: of the scenarios.
+        options: for pytest, such as the target.
     """
 
     def __init__(self, titles: Sequence[str], *options: str) -> None:
@@ -180,17 +180,17 @@ class Questions:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End those that nobody let ask."""
+        """Kill the gates that still run."""
         self._running.close()
 
     def ask(self) -> dict[str, Found]:
-        """Ask.
+        """Run the scenarios.
 
         Returns:
-            What the gate said, by title.
+            The gate's verdicts, by title.
 
         Raises:
-            FactError: it gave no verdict about one of them.
+            FactError: a scenario has no verdict.
         """
         ended: list[subprocess.CompletedProcess[str]] = []
         told: dict[str, dict[str, str]] = {}
@@ -214,13 +214,13 @@ class Questions:
 
 
 def ask(titles: Sequence[str], *options: str) -> dict[str, Found]:
-    """Ask at once: see :class:`Questions`."""
+    """Start gates and run the scenarios: see :class:`Questions`."""
     with Questions(titles, *options) as questions:
         return questions.ask()
 
 
 def _require_honest(code: int, statuses: Sequence[str]) -> None:
-    """Raise FactError if the gate's exit code is not what its verdicts come to."""
+    """Raise FactError if the gate's exit code contradicts its verdicts."""
     red, green = "failed" in statuses, all(status == "passed" for status in statuses)
     allowed = {0} if green else {1, 2, 5} if red else {2, 3, 5, 6}
     if statuses and code not in allowed:
@@ -228,10 +228,10 @@ def _require_honest(code: int, statuses: Sequence[str]) -> None:
 
 
 def _lanes(titles: Sequence[str]) -> list[list[list[str]]]:
-    """Return the node ids to be asked, one group after the other, those of a group at once.
+    """Return groups of lanes of node ids: groups run in sequence, lanes of a group in parallel.
 
-    What only looks disturbs nobody, and the machine has two processors. No group is empty: a gate
-    that is given no node id would ask everything.
+    Read-only scenarios run in two lanes, because the machine has two processors. No lane is empty:
+    without a node id, pytest would run every scenario.
     """
     asked = [scenarios()[title] for title in titles]
     lanes: list[list[Scenario]] = [[], []]
@@ -253,13 +253,14 @@ def compare(
     *,
     before: Mapping[str, Found] | None = None,
 ) -> tuple[Problem, ...]:
-    """Return where what came is not what the fault must cause.
+    """Return the differences between the gate's verdicts and those that the fault must cause.
 
     Args:
-        fault: with what it names.
-        found: what the gate said, of all that was asked.
-        ctid: of the container that was asked about.
-        before: what it said without the fault: what was not compliant then may be so again.
+        fault: the fault.
+        found: the gate's verdicts, by title.
+        ctid: of the container under test.
+        before: the verdicts without the fault. A scenario that was not compliant then may be so
+            again.
     """
     wanted = expected(fault)
     problems = []
@@ -282,7 +283,7 @@ def compare(
 
 
 def _words(fault: Fault, ctid: int) -> list[tuple[str, str, bool]]:
-    """Return each word that a scenario must say, and whether anywhere or in its first line."""
+    """Return (title, word, whether the word may stand outside the first line) for each word."""
     first = fault.named[0]
     words = [(first, word, number > 0) for number, word in enumerate(fault.words)]
     words += [(title, word, False) for title, word in zip(fault.red[1:], fault.beside, strict=True)]
@@ -295,15 +296,15 @@ def _first_line(text: str) -> str:
 
 
 def options(fault: Fault, place: str) -> tuple[str, ...]:
-    """Return the gate's options: as a target, so that the lab is asked as it stands."""
+    """Return the gate's options. ``--target`` makes it take the lab in its present state."""
     return ("--target", place, *(() if fault.look else ("--allow-mutation",)))
 
 
 def inject(fault: Fault, node: Transport, ctid: int = CTID) -> None:
-    """Break what the fault breaks.
+    """Inject the fault.
 
     Raises:
-        CommandFailed: the injection did not end well.
+        CommandFailed: the script of the injection failed.
     """
     if callable(fault.inject):
         fault.inject(node)
@@ -317,8 +318,8 @@ def on_lab(fault: Fault, lab: Lab, *, everything: bool = False) -> Result:
 
     Args:
         fault: the fault.
-        lab: up, and with the snapshots that :func:`faults.states.prepare` makes.
-        everything: ask all scenarios, and not only what the rule says.
+        lab: up, with the snapshots that :func:`faults.states.prepare` makes.
+        everything: run all scenarios, not only those that :meth:`Fault.asked` selects.
     """
     clock = time.monotonic()
     if fault.release and fault.release not in lab.state.templates:

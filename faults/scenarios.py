@@ -1,7 +1,4 @@
-"""The gate's scenarios by short names, with what their tags say of them.
-
-The names are for the catalogue; title, file and tags are read from ``features/``.
-"""
+"""The gate's scenarios: short names for the catalogue; title, file and tags from ``features/``."""
 
 from __future__ import annotations
 
@@ -59,7 +56,7 @@ DOCKER_BACK = "Docker's installation is rolled back"
 REHEARSED = "The whole plan is rehearsed"
 LETTER = "The letter of the plan's rollback leaves a Docker that does not start"
 
-#: How long the longer ones of those that only look take on the lab (seconds).
+#: How long the slower read-only scenarios take on the lab (seconds).
 SECONDS = {
     INSTALLED: 1.8,
     HAS_DOCKER: 1.5,
@@ -75,7 +72,7 @@ SECONDS = {
 
 @dataclass(frozen=True)
 class Scenario:
-    """One scenario: title, tags, sentences, and the node id by which pytest finds it."""
+    """One scenario: title, tags, sentences, and its pytest node id."""
 
     title: str
     nodeid: str
@@ -89,13 +86,13 @@ class Scenario:
 
     @property
     def rehearses(self) -> bool:
-        """Whether it begins before the plan, or before there is a container."""
+        """Whether it starts before the plan is applied, or without a container."""
         return bool(self.tags & {"before_the_plan", "from_nothing"})
 
 
 @cache
 def scenarios() -> dict[str, Scenario]:
-    """Return every scenario by its title: what changes nothing first, then in the files' order."""
+    """Return every scenario by its title: read-only ones first, then in the order of the files."""
     found = []
     for path in sorted((_ROOT / "features").glob("*.feature")):
         document: Any = Parser().parse(path.read_text())
@@ -121,7 +118,7 @@ def _sentences(part: Any) -> tuple[str, ...]:
     return tuple(step["text"] for step in part["steps"])
 
 
-#: What cannot be judged while the container does not run.
+#: The scenarios that need a running container.
 INSIDE = tuple(
     title for title, each in scenarios().items() if "the container is running" in each.sentences
 )

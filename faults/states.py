@@ -1,4 +1,4 @@
-"""The states that faults begin from: snapshots of the lab, made once for each state of the plan."""
+"""The states that faults start from: snapshots of the lab, made once for each state of the code."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 WITHOUT_BACKUPS = "compliant"
-#: What the container of a node without the plan has.
+#: Containers on a node without the plan: with Docker, or without.
 DOCKER, PLAIN = "docker", "plain"
 _ROOT = Path(__file__).parents[1]
-#: What changes a machine, or writes the journal on it. Facts, connections and the command line only
-#: look: with them in the hash, another word in a message would make the same states anew. Of the
-#: plan's package all counts that is not named below, so that a new writer there is not forgotten.
+#: Code that changes a machine or writes the journal. Its hash names the snapshots. Facts,
+#: connections and the command line only read, so a change there keeps the snapshots.
+#: Every module of ``remediation`` counts unless :data:`_LOOKERS` names it.
 _WRITERS = (
     "remediation",
     "targets/runtime",
@@ -40,7 +40,7 @@ _WRITERS = (
 _LOOKERS = ("remediation/__main__.py", "remediation/cli", "remediation/look.py")
 #: A whole provisioning under emulation (seconds).
 _PROVISION_TIMEOUT = 3600.0
-#: Small ones: what is read here is whether they are judged, not how long a large one takes.
+#: Small backups suffice: the gate reads whether they are whole.
 _BACK_UP = """
 umask 077; mkdir -p "$dump" /tmp/backup/etc/vzdump; cd "$dump"
 name=vzdump-lxc-$ctid-$(date +%Y_%m_%d-%H_%M_%S) host=$(uname -n)
@@ -61,16 +61,16 @@ done
 
 @cache
 def snapshot(name: str) -> str:
-    """Return a snapshot's name: another plan is another state.
+    """Return a snapshot's name, which changes with the code that writes the state.
 
     Raises:
-        FileNotFoundError: what writes a state has moved, and :data:`_WRITERS` does not say where.
+        FileNotFoundError: a path in :data:`_WRITERS` does not exist.
     """
     return f"{name}-{written_by(_ROOT)}"
 
 
 def written_by(root: Path) -> str:
-    """Return a hash of all in a checkout that writes a state; raises FileNotFoundError."""
+    """Return the hash of :data:`_WRITERS` in a checkout; raises FileNotFoundError."""
     looking = {path for place in _LOOKERS for path in _files(root / place)}
     writing = {path for place in _WRITERS for path in _files(root / place)} - looking
     content = b"".join(path.read_bytes() for path in sorted(writing))
@@ -80,23 +80,25 @@ def written_by(root: Path) -> str:
 def _files(place: Path) -> list[Path]:
     found = [path for path in (place, *place.rglob("*")) if path.is_file()]
     if not found:
-        raise FileNotFoundError(f"{place}, which states of the lab depend on, is not there")
+        raise FileNotFoundError(
+            f"{place} does not exist, but the lab's snapshots depend on it: correct _WRITERS"
+        )
     return [path for path in found if path.suffix != ".pyc"]
 
 
 def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None:
-    """Make the snapshots that are not there: applied, compliant, and healthy.
+    """Make the missing snapshots: applied, compliant, and healthy.
 
-    From ``ready``: the plan is applied, and that kept; the container provisioned, and that kept;
-    backups made, and that kept. Templates that ``faults`` take are put on the node before; one that
-    cannot be made is no reason not to run the others.
+    Starting from ``ready``, apply the plan, provision the container, and make backups, with a
+    snapshot after each step. First put the templates that ``faults`` need on the node. If one
+    cannot be made, the other faults still run.
     """
     releases = {fault.release for fault in faults if fault.release}
     if not releases <= set(lab.state.templates):
         try:
             lab.up(container_releases=sorted(releases))
         except RemediationError as error:
-            print(f"no template of {', '.join(sorted(releases))}: {error}")
+            print(f"cannot make the template of {', '.join(sorted(releases))}: {error}")
             lab.up()
     if _name(HEALTHY, ctid) in lab.snapshots():
         return
@@ -115,12 +117,12 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None
 
 
 def bare(lab: Lab, base: str) -> None:
-    """Put the lab back to a node without the plan, and on it a container to be changed.
+    """Restore the lab to a node without the plan, with a container on it.
 
     Args:
         lab: up.
-        base: ``docker``: a container with Docker on its default driver, which has run something;
-            ``plain``: without Docker.
+        base: ``docker``: a container with Docker on its default driver, which has run an image;
+            ``plain``: a container without Docker.
     """
     name = snapshot(f"interruptible-{base}")
     if name not in lab.snapshots():
@@ -135,7 +137,7 @@ def bare(lab: Lab, base: str) -> None:
             if base == DOCKER:
                 run = ["docker", "run", "--name", "former", "hello-world"]
                 inside.run(run, timeout=180).require()
-            else:  # the templates have settings for a Docker to come, and so a directory for them
+            else:  # the templates have a daemon.json although they have no Docker
                 inside.run(["rm", "-r", "/etc/docker"]).require()
         lab.snapshot(name)
     lab.restore(name)
@@ -147,9 +149,9 @@ def _without_docker(word: str) -> str:
 
 @contextmanager
 def restored(lab: Lab, name: str, ctid: int = CTID) -> Iterator[Transport]:
-    """Put the lab into a state of which :func:`prepare` has made the snapshot; yields its node.
+    """Restore a snapshot that :func:`prepare` made; yields the node.
 
-    A snapshot's clock stood still, and its backups with it: they are dated anew.
+    Backups in the snapshot are as old as the snapshot. They are given the present time.
     """
     with lab.restored(READY if name == READY else _name(name, ctid)) as node:
         if name == HEALTHY:
@@ -158,7 +160,7 @@ def restored(lab: Lab, name: str, ctid: int = CTID) -> Iterator[Transport]:
 
 
 def restore(lab: Lab, name: str, ctid: int = CTID) -> None:
-    """Do the same, for whoever connects in another way."""
+    """Restore a snapshot, for callers that connect by themselves: see :func:`restored`."""
     with restored(lab, name, ctid):
         pass
 
@@ -168,9 +170,9 @@ def _name(name: str, ctid: int) -> str:
 
 
 def shell(node: Transport, script: str, ctid: int = CTID) -> None:
-    """Run shell on the lab's node, with :data:`faults.fault.PRELUDE` before it.
+    """Run shell on the lab's node, after :data:`faults.fault.PRELUDE`.
 
     Raises:
-        CommandFailed: it did not end well.
+        CommandFailed: the script failed.
     """
     node.run(["bash", "-c", PRELUDE + script, "fault", str(ctid)], timeout=600).require()

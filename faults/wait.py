@@ -1,6 +1,6 @@
-"""A plugin of pytest: the scenarios are collected, and not asked before a line says so.
+"""A plugin of pytest: after collection, wait for a line on standard input before running.
 
-The line is read from standard input. If its other end closes, nobody wants to know any more.
+If standard input closes, the runner is gone, and pytest exits.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import os
 
 import pytest
 
-#: This is imported before pytest puts something else in the place of standard input.
+#: pytest replaces standard input after it has imported this module.
 _ASKED = os.fdopen(os.dup(0), encoding="utf-8")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems() -> None:
-    """Wait: what comes next, to leave out what a target does not have, looks at the target."""
+    """Wait. The gate's own hook, which comes next, connects to the target."""
     if not _ASKED.readline():
-        pytest.exit("nobody asks")
+        pytest.exit("standard input was closed before the go-ahead: no scenario was run")

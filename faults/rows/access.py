@@ -1,4 +1,4 @@
-"""What can keep the gate from seeing anything: nothing is judged then, and the one cause said."""
+"""Access to the target: every scenario is undetermined, and names the one cause."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ FAULTS = (
     ),
     Fault(
         "F72-root",
-        "whoever logs in is not root",
+        "the login on the node does not get root",
         _NOBODY,
         undetermined=_EVERYTHING,
         words=("we are not root but uid",),

@@ -1,4 +1,4 @@
-"""What can be wrong with AppArmor on the node, and with its log."""
+"""AppArmor on the node, and its log."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FAULTS = (
     ),
     Fault(
         "F11",
-        "the profile has another name in its file: underscores",
+        "the profile's name in its file has underscores",
         f"sed -i 's/^profile lxc-phoenix-v2 /profile lxc_phoenix_v2 /' {_BOTH_FILES}; load",
         red=(ONE_NAME, CURRENT),
         beside=("the kernel's policy for lxc-phoenix-v2 is not what",),
@@ -94,7 +94,7 @@ FAULTS = (
     ),
     Fault(
         "F15-own",
-        "the profile itself has a syntax error, and the kernel an older one",
+        "the profile itself has a syntax error, and the kernel has an older version",
         f"sed -i 's/^  file,$/  file/' {_BOTH_FILES}; systemctl reload apparmor || true",
         red=(LOADS, ONE_NAME),
         beside=("cannot be parsed",),
@@ -149,7 +149,7 @@ FAULTS = (
     ),
     Fault(
         "F18-kernel",
-        "the same where no auditd runs, among more denials than the kernel prints",
+        "bind mounts of the layers are refused, no auditd runs, and the kernel limits its log",
         "pkill -x auditd; sleep 1; ! pgrep -x auditd || exit 1; systemd-run -q --unit=noise "
         "sh -c 'while sleep 0.2; do aa-exec -p noise -- true; done'; "
         "rule 'audit deny mount options=(rw, rbind) -> /var/lib/docker/**,'",

@@ -1,4 +1,4 @@
-"""What an attacker, or an unlucky administrator, would do to have a green verdict all the same."""
+"""Ways to a wrong green verdict, by an attacker or an administrator's accident."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from faults.scenarios import (
 from remediation.desired import PROFILE_PATH
 
 _BOTH_FILES = '"$file" "$repository/etc/apparmor/$profile"'
-#: What goes another way once Docker is started anew.
+#: Scenarios that may fail once Docker is restarted.
 _RESTARTED = (MOUNT, HELLO, DENIALS, AGAIN)
 _RELOAD = "inside systemctl daemon-reload"
 _DENIED = '/usr/bin/perl -e "socket(S, 38, 5, 0) or exit 1"'
@@ -35,7 +35,7 @@ _DENIED = '/usr/bin/perl -e "socket(S, 38, 5, 0) or exit 1"'
 FAULTS = (
     Fault(
         "F33-waiting",
-        "daemon.json was given what Docker does not start on, and Docker was not restarted since",
+        "daemon.json has a setting with which Docker cannot start, and Docker was not restarted",
         r"""inside sed -i '0,/{/s||{"hosts": ["fd://"],|' "$settings" """,
         red=(INSTALLED,),
         words=("Docker does not start on daemon.json as it is now", "hosts"),
@@ -44,7 +44,7 @@ FAULTS = (
     ),
     Fault(
         "F36-waiting",
-        "docker.service was given another command line, and Docker was not restarted since",
+        "docker.service has another command line, and Docker was not restarted",
         "inside mkdir -p /etc/systemd/system/docker.service.d\n"
         r"printf '[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -s vfs\n' | "
         f"into /etc/systemd/system/docker.service.d/local.conf\n{_RELOAD}",
@@ -85,7 +85,7 @@ FAULTS = (
     ),
     Fault(
         "F10-disabled",
-        "the profile was disabled, and the kernel still has it: the next load loses it",
+        "the profile was disabled but is still loaded: the next load loses it",
         'mkdir -p /etc/apparmor.d/disable; ln -s "$file" /etc/apparmor.d/disable/',
         red=(ONE_NAME, CURRENT),
         beside=("the kernel's policy for lxc-phoenix-v2 is not what",),
@@ -105,7 +105,7 @@ FAULTS = (
     ),
     Fault(
         "F82-include",
-        "another container is under the profile by an include of its configuration",
+        "another container has the profile through an include of its configuration",
         'echo "lxc.apparmor.profile = $profile" >/etc/lxc/phoenix.conf\n'
         "pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname other "
         "--rootfs local:1 --memory 256 --unprivileged 1 >/dev/null\n"
@@ -116,7 +116,7 @@ FAULTS = (
     ),
     Fault(
         "F80-another",
-        "the archive under the backup's name is of another container",
+        "the archive with the backup's name holds another container",
         "mkdir -p /tmp/another/etc/vzdump; sed -e 's/^hostname: .*/hostname: another/' "
         "-e 's|^rootfs: [^,]*|rootfs: local:953/vm-953-disk-0.raw|' "
         "-e 's/hwaddr=[^,]*/hwaddr=BC:24:11:00:09:53/' \"$conf\" "
@@ -146,7 +146,7 @@ FAULTS = (
     ),
     Fault(
         "F55-text",
-        "the plan's changes in the install script are the text of a here-document",
+        "the plan's changes in the install script stand in a here-document, and never run",
         "sed -i -e 's/^# --- Storage driver ---$/: <<LATER/' -e 's/^# --- Docker ---$/LATER/' "
         '"$install"',
         red=(SCRIPT,),
@@ -156,7 +156,7 @@ FAULTS = (
     ),
     Fault(
         "F55-function",
-        "a function of the install script takes the place of what its lines run",
+        "a function of the install script replaces a command that its lines run",
         "sed -i 's/^# --- Checks ---$/inside() { :; }/' \"$install\"",
         red=(SCRIPT,),
         words=("the install script defines inside anew",),
@@ -165,7 +165,7 @@ FAULTS = (
     ),
     Fault(
         "F23-link",
-        "the tunable is a link, and what it leads to was written after the last load",
+        "the tunable is a link, and its target was written after the last load",
         'mv "$tunable" /root/nesting; ln -s /root/nesting "$tunable"; '
         'touch -h -d 2020-01-01 "$tunable"; touch /root/nesting',
         red=(RELOADED,),
@@ -174,7 +174,7 @@ FAULTS = (
     ),
     Fault(
         "F17-removed",
-        "a rule hid why a unit failed, and was removed since",
+        "an audit rule hid why a unit failed, and has been removed",
         "auditctl -a always,exclude -F msgtype=AVC >/dev/null\n"
         f"printf '%s\\n' '[Service]' Type=oneshot 'ExecStart={_DENIED}' | "
         f"into /etc/systemd/system/denied.service; {_RELOAD}\n"
@@ -186,7 +186,7 @@ FAULTS = (
     ),
     Fault(
         "F17-again",
-        "a unit that AppArmor makes fail is started again and again, so that it never has failed",
+        "AppArmor makes a unit fail, and systemd restarts it forever: its state is never failed",
         f"printf '%s\\n' '[Service]' Restart=always RestartSec=120 'ExecStart={_DENIED}' | "
         f"into /etc/systemd/system/again.service; {_RELOAD}\n"
         "inside systemctl start again.service; sleep 3",
@@ -196,7 +196,7 @@ FAULTS = (
     ),
     Fault(
         "F21-complain",
-        "the profile is put into complain mode while the container boots, and back",
+        "the profile is in complain mode while the container boots, and then enforced again",
         meanwhile("apparmor_parser -r -K -C $file", "apparmor_parser -r -K $file").replace(
             "$file", PROFILE_PATH
         ),
@@ -234,7 +234,7 @@ FAULTS = (
     ),
     Fault(
         "F51-firewall",
-        "a second run flushes the rules by which Docker's containers reach a network",
+        "a second run flushes the firewall rules of Docker's networks",
         "echo 'inside iptables -t nat -F' >>\"$install\"",
         red=(AGAIN,),
         words=("a second run changed", "docker firewall"),

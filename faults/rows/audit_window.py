@@ -1,11 +1,11 @@
-"""What can keep a denial out of the log while it is watched; see docs/faults.md."""
+"""The audit log while the gate watches it: a denial may be missing; see docs/faults.md."""
 
 from __future__ import annotations
 
 from faults.fault import NODE, Fault
 from faults.scenarios import DENIALS, LOG
 
-#: A unit of the container's that is denied something at each boot, and leaves a mark then.
+#: A unit in the container that AppArmor denies a socket at each boot; it then leaves a marker file.
 _DENIED_AT_BOOT = r"""
 printf '%s\n' '[Service]' Type=oneshot 'ExecStart=/usr/bin/perl -e "socket(S, 38, 5, 0)"' \
     'ExecStartPost=/usr/bin/touch /run/denied' '[Install]' WantedBy=multi-user.target |
@@ -15,7 +15,7 @@ inside systemctl enable -q denied.service
 
 
 def meanwhile(stopped: str, denied: str) -> str:
-    """Return shell that does the one when the container is stopped, the other after its denial."""
+    """Return shell that runs ``stopped`` when the container stops, ``denied`` after its denial."""
     return f"""{_DENIED_AT_BOOT}
 cat >/root/trick <<'END'
 init() {{ lxc-info -n "$1" -p -H 2>/dev/null; }}
@@ -48,7 +48,7 @@ FAULTS = (
     ),
     Fault(
         "F21-profile",
-        "the log leaves out the records of whoever runs under the profile",
+        "the log leaves out the records of all processes under the profile",
         f'{_DENIED_AT_BOOT}auditctl -a always,exclude -F subj_role="$profile"',
         undetermined=(LOG, DENIALS),
         words=("leaves out records", "-F subj_role=lxc-phoenix-v2"),
@@ -63,7 +63,7 @@ FAULTS = (
     ),
     Fault(
         "F21-restarted-quietly",
-        "auditd is restarted while the container boots, and nothing is known to be denied",
+        "auditd is restarted while the container boots, and no denial is known",
         meanwhile("systemctl restart auditd", ":").replace("socket(S, 38, 5, 0)", "1"),
         undetermined=(DENIALS,),
         words=("another auditd took the records in the window", "is not known for certain"),
@@ -77,14 +77,14 @@ FAULTS = (
     ),
     Fault(
         "F21-unwritten",
-        "auditd is told to write no log while the container boots, and then to write it again",
+        "auditd writes no log while the container boots, and then writes it again",
         meanwhile(_WRITE.format("no"), _WRITE.format("yes")),
         red=(DENIALS,),
         words=(*_RED, "auditd was started, stopped or reconfigured in the window"),
     ),
     Fault(
         "F21-reset",
-        "records are lost while the container boots, and the count of them is reset",
+        "records are lost while the container boots, and the count of lost records is reset",
         meanwhile(_FLOOD, "systemctl stop flood; auditctl -r 0 >/dev/null; auditctl --reset-lost"),
         undetermined=(DENIALS,),
         words=("count of lost audit records was reset in the window", "auditctl --reset-lost"),

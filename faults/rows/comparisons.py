@@ -1,4 +1,4 @@
-"""What a comparison must see, and what must not decide it."""
+"""Changes that a comparison must detect, and obstacles that a message must name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAULTS = (
     ),
     Fault(
         "F51-network",
-        "a second run makes a network of Docker's anew, under the same name",
+        "a second run deletes a Docker network and creates it again under the same name",
         "inside docker network create mine >/dev/null; "
         "echo 'inside sh -c \"docker network rm mine; docker network create mine\" >/dev/null' "
         '>>"$install"',
@@ -36,7 +36,7 @@ FAULTS = (
     ),
     Fault(
         "F51-containerd",
-        "a second run restarts containerd, and Docker goes on",
+        "a second run restarts containerd while Docker keeps running",
         "echo 'inside systemctl restart containerd' >>\"$install\"",
         red=(AGAIN,),
         words=("a second run changed", "process containerd"),

@@ -1,4 +1,4 @@
-"""What can be wrong with the container's configuration."""
+"""The container's configuration."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from faults.scenarios import (
     UNPRIVILEGED,
 )
 
-#: Keeps the container's configuration, and puts it back.
+#: KEEP saves the container's configuration; BACK restores it.
 KEEP = 'cat "$conf" >/run/docker-lxc-gate.conf; '
 BACK = (
     "test -s /run/docker-lxc-gate.conf; "
     'cat /run/docker-lxc-gate.conf >"$conf"; rm /run/docker-lxc-gate.conf'
 )
-#: Another profile with the same rules, so that everything works under it.
+#: Another profile with the same rules, so that everything still works.
 _OTHER = """
 sed 's/^profile lxc-phoenix-v2 /profile lxc-other /' "$file" >/etc/apparmor.d/lxc-other
 apparmor_parser -r -K /etc/apparmor.d/lxc-other
@@ -84,7 +84,7 @@ FAULTS = (
     ),
     Fault(
         "F04-perl",
-        "nothing in the container can ask whether keyrings work",
+        "the container has no perl, so the gate cannot test keyrings",
         "inside mv /usr/bin/perl /usr/bin/perl.off",
         undetermined=(THERE,),
         words=("whether keyctl works cannot be asked",),
@@ -108,7 +108,7 @@ FAULTS = (
     ),
     Fault(
         "F05-line",
-        "a line of the configuration is no option",
+        "a line of the configuration is not an option",
         KEEP + "sed -i '1i nesting 1' \"$conf\"",
         red=(GIVEN,),
         words=("line 1: 'nesting 1' is no option",),
@@ -144,17 +144,11 @@ FAULTS = (
     ),
     Fault(
         "F08-running",
-        "the container runs as a privileged one, whatever its configuration says now",
+        "the container runs privileged, although its configuration says unprivileged",
         KEEP + "sed -i '/^unprivileged/d' \"$conf\"; restart; " + BACK,
         red=(UNPRIVILEGED,),
         words=("container {ctid} is privileged", "(no id map)"),
-        also=(
-            UNITS,
-            REFUSED,
-            MOUNT,
-            HELLO,
-            DENIALS,
-            AGAIN,
-        ),  # its files are owned by ids that are not its own
+        # The container's files are owned by ids of an unprivileged one.
+        also=(UNITS, REFUSED, MOUNT, HELLO, DENIALS, AGAIN),
     ),
 )

@@ -1,4 +1,4 @@
-"""What can be wrong with confinement although file, repository, kernel and names agree."""
+"""Confinement that fails although file, repository, kernel and names agree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from faults.scenarios import (
 
 _LOCAL = "/etc/apparmor.d/local/$profile"
 _BOTH_FILES = '"$file" "$repository/etc/apparmor/$profile"'
-#: Docker runs unconfined, and the file of the profile is as it was shipped.
+#: Docker runs unconfined, although the profile's file is the shipped one.
 UNCONFINED = (
     "printf '%s\\n' '/usr/sbin/dockerd Ux,' '/usr/bin/containerd Ux,' "
     f'>"{_LOCAL}"; load; inside systemctl restart containerd docker'
@@ -81,7 +81,7 @@ FAULTS = (
     ),
     Fault(
         "F17-quiet",
-        "units of the guest are refused their mounts, and the profile leaves no record of it",
+        "the profile refuses the mounts of the guest's units, and leaves no record",
         "rule 'deny mount options=(rw, move),'; restart",
         undetermined=(UNITS,),
         words=("cannot be told",),
@@ -89,7 +89,7 @@ FAULTS = (
     ),
     Fault(
         "F17-unknown",
-        "a unit failed, and the node's log leaves out what would say why",
+        "a unit failed, and the node's log leaves out the reason",
         "auditctl -a always,exclude -F msgtype=AVC >/dev/null; "
         "printf '[Service]\nType=oneshot\nExecStart=/bin/false\n' | "
         "into /etc/systemd/system/fails.service; inside systemctl daemon-reload; "

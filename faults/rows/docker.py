@@ -1,4 +1,4 @@
-"""What can be wrong with Docker in the container, and with what it is given."""
+"""Docker in the container, with its devices, images and registry."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from steps import hello
 if TYPE_CHECKING:
     from targets.transport import Transport
 
-#: An id that Docker can write down and the map of a container does not have.
+#: A user id that an image can have and a container's id map does not.
 _OTHER_ID = 1_000_000
-#: What else is down when Docker is, and when its containers get no root.
+#: Scenarios that also fail when Docker is down, and when its containers get no root file system.
 _DOWN = (MOUNT, HELLO, DENIALS, AGAIN)
 _NO_ROOT = (MOUNT, DENIALS, AGAIN)
-#: Moves what `systemctl enable` made, with its time, so that it can be put back as it was.
+#: Moves the links of `systemctl enable`: their times stay, so the undo is exact.
 _LINKS = (
     "for each in multi-user.target.wants/docker.service sockets.target.wants/docker.socket; "
     "do on=/etc/systemd/system/$each off=/etc/systemd/${each##*/}.off; "
 )
 _RESTART = "inside systemctl restart docker"
-#: As its authors wrote the profile of the plan, with what Docker 26 needs besides.
+#: The profile as the plan's authors wrote it, plus the rules that Docker 26 needs.
 _AUTHORS = """
 sed -i 's/debian-trixie-standard/debian-testing-docker/' "$repository/etc/phoenix_lxc_configs.json"
 pct stop "$ctid"; pct destroy "$ctid"; phoenix create "$ctid"
@@ -54,9 +54,9 @@ profile lxc-phoenix-v2 flags=(attach_disconnected,mediate_deleted) {
 PROFILE
 cp "$file" "$repository/etc/apparmor/$profile"; load
 """
-#: Greets, and runs nothing.
+#: A client that prints the greeting and runs no container.
 _GREETS = '[ "$1" = run ] && { echo "Hello from Docker!"; exit 0; }; exec /usr/bin/docker.real "$@"'
-#: Pulls, and then puts an image of its own under the name.
+#: A client that pulls the image, and then gives its name to another image.
 _SWAPS = (
     'real=/usr/bin/docker.real; [ "$1" = pull ] || exec $real "$@"; '
     '$real "$@" && $real save -o /tmp/image "$2" && $real image rm -f "$2" && '
@@ -65,7 +65,7 @@ _SWAPS = (
 
 
 def _in_place_of_docker(program: str) -> str:
-    """Return an injection that puts a shell program in the place of Docker's client."""
+    """Return an injection that replaces Docker's client by a shell program."""
     return (
         "inside mv /usr/bin/docker /usr/bin/docker.real; "
         f"printf '#!/bin/sh\\n%s\\n' '{program}' | into /usr/bin/docker 755"
@@ -73,7 +73,7 @@ def _in_place_of_docker(program: str) -> str:
 
 
 def _image_of_other_ids(node: Transport) -> None:
-    """Put a hello-world into the registry whose files the container cannot own."""
+    """Push a hello-world to the registry whose files the container cannot own."""
     script = (
         "cat >/tmp/other.tar; exec skopeo copy -q --dest-tls-verify=false "
         f"docker-archive:/tmp/other.tar docker://{REGISTRY}/{hello.REFERENCE}"
@@ -95,7 +95,7 @@ FAULTS = (
     ),
     Fault(
         "F31",
-        "the driver's name is right, and no mount is possible",
+        "the driver's name is right, but no mount is possible",
         "chmod 600 /dev/fuse",
         red=(MOUNT, THERE),
         beside=("the container cannot open /dev/fuse",),
@@ -156,7 +156,7 @@ FAULTS = (
     ),
     Fault(
         "F33-absent",
-        "daemon.json is not there",
+        "daemon.json does not exist",
         'inside rm "$settings"',
         red=(INSTALLED,),
         undetermined=(SETTINGS,),
@@ -205,7 +205,7 @@ FAULTS = (
     ),
     Fault(
         "F37",
-        "a newer runc under a profile with container-base's quiet denies",
+        "a newer runc meets the quiet denies of container-base in the profile",
         _AUTHORS,
         red=(HELLO,),
         words=("the profile refuses that without a record", "it has runc version"),
@@ -241,7 +241,7 @@ FAULTS = (
     ),
     Fault(
         "F41",
-        "the greeting comes without a container",
+        "the client prints the greeting without running a container",
         _in_place_of_docker(_GREETS),
         red=(HELLO,),
         words=("dockerd knows of no such run",),
@@ -258,7 +258,7 @@ FAULTS = (
     ),
     Fault(
         "F41-witness",
-        "dockerd's own record cannot be asked from the node",
+        "the node cannot query dockerd",
         'wrap /usr/bin/perl \'case "$*" in *openat2*) echo no such call >&2; exit 3 ;; esac\n'
         'exec "$real" "$@"\'',
         undetermined=(HELLO, DRIVER, INSTALLED, SETTINGS, THERE, REFUSED),

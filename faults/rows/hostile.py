@@ -1,4 +1,4 @@
-"""A container's root, who has read this code: what it hides stays red."""
+"""A hostile guest: root in the container has read this code and hides a fault. It stays red."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from faults.rows.confinement import EVERYTHING, UNCONFINED
 from faults.rows.witnesses import VFS_UNSEEN
 from faults.scenarios import AGAIN, CONFINED, DENIALS, DRIVER, HELLO, MOUNT, REFUSED
 
-#: Says of each attempt that it was refused, and makes none.
+#: A perl that reports every attempt as refused, and attempts nothing.
 LIES = """
 printf '#!/bin/sh\\nprintf "%%s 13 0\\\\n" firmware mount network profile\\n' |
     into /usr/bin/perl 755
 """
-#: PID 1 goes into a cgroup of its own making, named as LXC names a container's; Docker stays.
+#: Moves PID 1 into a new cgroup, named like another container's; Docker stays in the old one.
 HIDES = """
 inside mkdir -p /sys/fs/cgroup/lxc/951
 inside sh -c 'echo 1 >/sys/fs/cgroup/lxc/951/cgroup.procs'
 """
-#: A mount of nothing, whose source reads like two words more and another line: the kernel escapes
-#: blanks and line feeds, and neither form feeds nor wide blanks.
+#: An empty mount whose source reads like more fields and a second line of the mount table. The
+#: kernel escapes blanks and line feeds, but not form feeds and wide blanks.
 _FORGES = r"""
 wide=$(printf '\342\200\203') place=/var/lib/docker/forged
 source=$(printf 'x\ffuse-overlayfs%s%s%sfuse.fuse-overlayfs%srw' "$wide" $place "$wide" "$wide")
@@ -35,7 +35,7 @@ CLIENT
 FAULTS = (
     Fault(
         "F26-lies",
-        "the profile allows everything, and the container's perl says that all is refused",
+        "the profile allows everything, and the container's perl reports that all is refused",
         EVERYTHING + LIES,
         red=(REFUSED,),
         words=("container {ctid} may list the node's firmware", "change to another profile"),
@@ -43,7 +43,7 @@ FAULTS = (
     ),
     Fault(
         "F26-hides",
-        "Docker runs unconfined, and PID 1 in a cgroup called like another container's",
+        "Docker runs unconfined, and PID 1 is in a cgroup named like another container's",
         UNCONFINED + HIDES,
         red=(CONFINED,),
         words=("not confined by lxc-phoenix-v2", "dockerd (process ", "is unconfined"),

@@ -1,4 +1,4 @@
-"""What can be wrong before anything is changed: backups, the repository, other containers."""
+"""The prerequisites: backups, the repository, other containers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from faults.fault import NODE, Fault
 from faults.scenarios import CONTAINER_BACKUP, NEIGHBOURS, NODE_BACKUP, REPOSITORY
 
 _ARCHIVE, _LOG, _ETC = (f'"$dump"/{name}' for name in ("vzdump-*.tar.zst", "vzdump-*.log", "etc-*"))
-#: A commit that the upstream has and the checkout does not.
+#: Adds a commit to the upstream that the checkout lacks.
 _NEWER = """
 cd /srv/phoenix_hypervisor.git
 export GIT_AUTHOR_NAME=lab GIT_AUTHOR_EMAIL=lab@localhost
@@ -14,7 +14,7 @@ export GIT_COMMITTER_NAME=lab GIT_COMMITTER_EMAIL=lab@localhost
 commit=$(git commit-tree -p main -m newer 'main^{tree}')
 git update-ref refs/heads/main "$commit"
 """
-#: 953 is nobody's: neither the target's nor reserved.
+#: Container 953 is neither under test nor reserved.
 _NEIGHBOUR = """
 pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname other \
     --rootfs local:1 --memory 256 --unprivileged 1 --features nesting=1 >/dev/null
@@ -91,7 +91,7 @@ FAULTS = (
     ),
     Fault(
         "F81",
-        "somebody's unfinished work is in the repository",
+        "the repository has uncommitted changes",
         'echo notes >"$repository/notes.txt"',
         red=(REPOSITORY,),
         words=("not the plan's: notes.txt",),

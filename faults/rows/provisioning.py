@@ -1,11 +1,11 @@
-"""What can be wrong with provisioning, with its script, and with doing it twice."""
+"""Provisioning, its script, and a second run."""
 
 from __future__ import annotations
 
 from faults.fault import APPLIED, NODE, Fault
 from faults.scenarios import AGAIN, FROM_NOTHING, INSTALLED, SCRIPT
 
-#: A package of that name with nothing in it, made on the node without a mirror.
+#: An empty package named fuse-overlayfs, built on the node without a mirror.
 _EMPTY_PACKAGE = """
 mkdir -p /tmp/empty/DEBIAN
 printf '%s\\n' 'Package: fuse-overlayfs' 'Version: 1.0' 'Architecture: all' \
@@ -51,7 +51,7 @@ FAULTS = (
     ),
     Fault(
         "F51-rewrite",
-        "a second run writes a file anew, with the same content",
+        "a second run rewrites a file with the same content",
         "echo 'inside cp -p /etc/docker/daemon.json /etc/docker/new; "
         'inside mv /etc/docker/new /etc/docker/daemon.json\' >>"$install"',
         red=(AGAIN,),
@@ -60,7 +60,7 @@ FAULTS = (
     ),
     Fault(
         "F51-reinstall",
-        "a second run installs once more what is there",
+        "a second run reinstalls a package",
         "echo 'inside apt-get install -y --reinstall runc >/dev/null' >>\"$install\"",
         red=(AGAIN,),
         words=("a second run changed", "file /usr/sbin/runc"),
@@ -93,7 +93,7 @@ FAULTS = (
     ),
     Fault(
         "F54",
-        "the plan's lines were pasted as they stand: they run on the node",
+        "the plan's lines were pasted unchanged: they run on the node",
         "sed -i 's/^    inside apt-get install -y fuse/    apt-get install -y fuse/' \"$install\"",
         red=(SCRIPT,),
         words=("run on the node instead of in the container",),
@@ -126,7 +126,7 @@ FAULTS = (
     ),
     Fault(
         "F55-syntax",
-        "the install script is no valid bash",
+        "the install script is not valid bash",
         "echo 'if true; then' >>\"$install\"",
         red=(SCRIPT,),
         words=("is no valid bash",),

@@ -1,4 +1,4 @@
-"""What Proxmox makes of a container's file: lines it does not read, changes that wait, no start."""
+"""A container's file as Proxmox reads it: ignored lines, pending changes, no start."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ FAULTS = (
     ),
     Fault(
         "F09-header",
-        "an older state is kept below a header that is none for Proxmox",
+        "an older state is kept below a line that Proxmox does not read as a header",
         KEEP + "printf '\\n[2024-backup]\\nlxc.apparmor.profile: lxc-other\\n' >>\"$conf\"",
         red=(GIVEN, ONE_NAME, CONFINED),
         beside=("lxc-other", "lxc-other"),
@@ -69,7 +69,7 @@ FAULTS = (
     ),
     Fault(
         "F09-pending",
-        "a change of the features waits for the next stop",
+        "a change of the features is pending until the next stop",
         KEEP + "printf '\\n[pve:pending]\\nfeatures: nesting=1\\n' >>\"$conf\"",
         red=(GIVEN,),
         words=(
@@ -82,7 +82,7 @@ FAULTS = (
     ),
     Fault(
         "F09-fusion",
-        "the features hold a key that Proxmox does not know: the container cannot start",
+        "the features have a key that Proxmox does not know: the container cannot start",
         KEEP + 'pct stop "$ctid"; sed -i \'/^features:/s/$/,fusion=1/\' "$conf"',
         red=(GIVEN,),
         undetermined=INSIDE,
@@ -95,7 +95,7 @@ FAULTS = (
     ),
     Fault(
         "F09-former",
-        "the profile is assigned by a name of before LXC 3 also: the next start fails",
+        "the profile is also assigned by a key from before LXC 3: the next start fails",
         KEEP + "echo 'lxc.aa_profile: lxc-container-default' >>\"$conf\"",
         red=(GIVEN,),
         words=("lxc.aa_profile is a name of before LXC 3, it is called lxc.apparmor.profile now",),

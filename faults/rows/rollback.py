@@ -1,6 +1,6 @@
-"""What can keep a rollback from being exact; F63, a run that is cut off, is test_interruption's.
+"""Exactness of a rollback; ``tests/live/test_interruption.py`` covers interrupted runs (F63).
 
-The plan takes itself back correctly, so something on the node undoes that behind its back.
+Rollback itself is correct, so each fault changes a program on the node that spoils its result.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ exec "$real" "$@"'
 
 
 def _pct(when: str, then: str) -> str:
-    """Return an injection by which pct does something else, or more, when told a certain thing.
+    """Return an injection that wraps pct, and runs other shell for certain arguments.
 
     Args:
-        when: shell pattern of its arguments.
-        then: shell; ``$real`` is pct itself, ``$2`` the container.
+        when: shell pattern of pct's arguments.
+        then: shell; ``$real`` is the original pct, ``$2`` the container.
     """
     return f"""
 wrap /usr/sbin/pct '
@@ -50,7 +50,7 @@ FAULTS = (
     ),
     Fault(
         "F60-profile",
-        "another profile is in the kernel when ours has left it",
+        "removing the profile from the kernel loads another one",
         _REMOVAL_LEAVES_A_PROFILE,
         red=(PROFILE_BACK,),
         words=("not as before", "policy lxc-left"),
@@ -58,7 +58,7 @@ FAULTS = (
     ),
     Fault(
         "F61",
-        "with the package a file of the user's own goes",
+        "purging the package deletes one of the user's own files",
         _pct(
             '*apt-get*" purge "*',
             '"$real" "$@"; code=$?; "$real" exec "$2" -- '
@@ -70,7 +70,7 @@ FAULTS = (
     ),
     Fault(
         "F62",
-        "the layers of the plan's driver stay, and Docker does not start on two drivers",
+        "the layers of the plan's driver stay: Docker refuses to start with two drivers",
         _pct('*" mv -T /var/lib/docker/fuse-overlayfs "*', "exit 0"),
         undetermined=(DOCKER_BACK,),
         words=("these changes are still in place", "Docker uses fuse-overlayfs"),
@@ -80,14 +80,14 @@ FAULTS = (
         "F62-running",
         "a Docker container that ran before the plan does not run again",
         _pct('*" docker start "*', "exit 0"),
-        red=(DOCKER_BACK, PROFILE_BACK),  # and then it does not run when the rehearsal begins
+        red=(DOCKER_BACK, PROFILE_BACK),  # the second one needs it to run
         words=("['lasting'] ran, and now none",),
         beside=("not as before",),
         start=READY,
     ),
     Fault(
         "F62-letter",
-        "the letter of the plan's rollback would do after all",
+        "the plan's rollback, followed to the letter, leaves a Docker that starts",
         _pct(
             '*"apt-get purge -y fuse-overlayfs"*',
             '"$real" "$@"; code=$?; "$real" exec "$2" -- rm -rf /var/lib/docker/fuse-overlayfs '

@@ -1,4 +1,4 @@
-"""What one witness says by itself, and another one does not confirm."""
+"""A witness in the container that lies: the second witness, on the node, contradicts it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from steps import hello
 if TYPE_CHECKING:
     from targets.transport import Transport
 
-#: What goes another way when Docker's layers do.
+#: Scenarios that may fail when Docker uses another driver.
 _DOWN = (MOUNT, HELLO, DENIALS, AGAIN)
 _RESTART = "inside systemctl restart docker"
-#: dockerd runs on vfs, and its settings, which it read, do not say so any more.
+#: dockerd runs on vfs, although its settings file names fuse-overlayfs again.
 VFS_UNSEEN = f"""
 inside sed -i.real s/fuse-overlayfs/vfs/ "$settings"; {_RESTART}
 inside mv "$settings.real" "$settings"
 """
-#: On the node: answers whoever connects as a dockerd would to whom all is well.
+#: A server on the node that answers like a healthy dockerd.
 NODES_OWN = r"""
 cat >/run/nodes-own.py <<'PROGRAM'
 import json, socket
@@ -42,7 +42,7 @@ systemd-run -q --unit=nodes-own python3 /run/nodes-own.py
 
 
 def _client(program: str) -> str:
-    """Return an injection that puts a shell program in the place of Docker's client."""
+    """Return an injection that replaces Docker's client by a shell program."""
     return (
         "inside mv /usr/bin/docker /usr/bin/docker.real\n"
         f"into /usr/bin/docker 755 <<'CLIENT'\n#!/bin/sh\n{program}\nCLIENT\n"
@@ -50,7 +50,7 @@ def _client(program: str) -> str:
 
 
 def _another_image(node: Transport) -> None:
-    """Put another image into the registry under hello-world's name; it greets as that one does."""
+    """Push another image, which prints the same greeting, to the registry as hello-world."""
     script = (
         "cat >/tmp/another.tar; exec skopeo copy -q --dest-tls-verify=false "
         f"docker-archive:/tmp/another.tar docker://{REGISTRY}/{hello.REFERENCE}"
@@ -62,7 +62,7 @@ def _another_image(node: Transport) -> None:
 FAULTS = (
     Fault(
         "F41-socket",
-        "the way to dockerd's socket is a link to a socket of the node",
+        "the path of dockerd's socket is a link to a socket of the node",
         NODES_OWN
         + "inside mv /run/docker.sock /run/its-own.sock\n"
         + "inside ln -s /run/nodes-own.sock /run/docker.sock\n"
@@ -84,7 +84,7 @@ FAULTS = (
     ),
     Fault(
         "F30-context",
-        "docker in the container asks another daemon, and dockerd runs on vfs",
+        "docker in the container queries another daemon, and dockerd runs on vfs",
         f"""{VFS_UNSEEN}
         inside systemd-run -q --unit=another dockerd --data-root /var/lib/docker/another \\
             --exec-root /run/another --pidfile /run/another.pid --bridge none --iptables=false \\
@@ -100,7 +100,7 @@ FAULTS = (
     ),
     Fault(
         "F30-cause",
-        "Docker stores its layers with vfs, and what fails because of it says so",
+        "Docker stores its layers with vfs, and each failure that follows says so",
         f'inside sed -i s/fuse-overlayfs/vfs/ "$settings"; {_RESTART}',
         red=(HELLO, INSTALLED, DRIVER, MOUNT),
         beside=(
@@ -114,7 +114,7 @@ FAULTS = (
     ),
     Fault(
         "F41-registry",
-        "another image has hello-world's name in the registry, and greets",
+        "another image has hello-world's name in the registry, and prints the greeting",
         _another_image,
         red=(HELLO,),
         words=("another image has the name hello-world in the registry",),
@@ -122,7 +122,7 @@ FAULTS = (
     ),
     Fault(
         "F33-elsewhere",
-        "dockerd reads its settings from another file than daemon.json",
+        "dockerd reads its settings from a file other than daemon.json",
         'inside cp "$settings" /etc/docker/elsewhere.json\n'
         'inside sh -c \'echo DOCKER_OPTS="--config-file /etc/docker/elsewhere.json" '
         ">>/etc/default/docker'\n" + _RESTART,

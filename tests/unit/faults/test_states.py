@@ -70,7 +70,9 @@ def test_another_fact_or_word_is_the_same_state(checkout: Path, file: str) -> No
 @pytest.mark.parametrize("place", [*states._WRITERS, *states._LOOKERS])
 def test_what_has_moved_is_no_smaller_hash(checkout: Path, place: str) -> None:
     (checkout / place).rename(checkout / "moved")
-    with pytest.raises(FileNotFoundError, match="which states of the lab depend on, is not there"):
+    with pytest.raises(
+        FileNotFoundError, match="does not exist, but the lab's snapshots depend on it"
+    ):
         states.written_by(checkout)
 
 
