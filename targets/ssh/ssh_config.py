@@ -110,14 +110,14 @@ def route(address: SshAddress) -> list[Hop]:
                 "ProxyJump there, or jump in a target file"
             )
         *before, last = (address.jump or _unbracketed(said.get("proxyjump", "none"))).split(",")
-        jump = None if last.lower() == "none" else re.fullmatch(FORM, last)
-        if jump is None and last.lower() != "none":
+        jump = re.fullmatch(FORM, last)
+        if jump is None:
             raise TransportError(
                 f"the ProxyJump of {address.host}, {last!r}: expected [USER@]HOST[:PORT]"
             )
-        through = jump["host"].strip("[]") if jump else ""
+        through = "" if last.lower() == "none" else jump["host"].strip("[]")
         hops.insert(0, _hop(address, said, through))
-        if jump is None:
+        if not through:
             return hops
         address = replace(
             address,
@@ -160,27 +160,28 @@ def _asked(address: SshAddress) -> dict[str, str]:
 
 
 def _hop(address: SshAddress, said: Mapping[str, str], through: str) -> Hop:
+    files = [str(address.known_hosts)] if address.known_hosts else []
     hop = Hop(
         host=said.get("hostname", address.host),
         port=address.port or int(said.get("port", PORT)),
         user=address.user or said.get("user", "root"),
         identities=(str(address.identity),) if address.identity else (),
-        known_hosts=(*([str(address.known_hosts)] if address.known_hosts else []), *_known(said)),
+        known_hosts=(*files, *(_known(said) if said else ())),
         own_keys=not address.only_known,
         alias=said.get("hostkeyalias", ""),
     )
     if address.identity or address.only_known:
         return hop
     tokens = _tokens(hop, address.host, through)
-    files = [_filled(file, tokens) for file in said["identityfile"].splitlines() if file != "none"]
-    return replace(hop, identities=tuple(file for file in files if Path(file).exists()))  # as ssh
+    named = [_filled(file, tokens) for file in said["identityfile"].splitlines() if file != "none"]
+    return replace(hop, identities=tuple(file for file in named if Path(file).exists()))  # as ssh
 
 
 def _known(said: Mapping[str, str]) -> Iterator[str]:
     """Yield the known_hosts files. ssh has put passwd's home for ``~`` there; $HOME counts."""
     theirs = f"{pwd.getpwuid(os.getuid()).pw_dir.rstrip('/')}/.ssh/"
-    users = re.sub(rf"(?<!\S){re.escape(theirs)}", "~/.ssh/", said.get("userknownhostsfile", ""))
-    files = [*users.split(), *said.get("globalknownhostsfile", "").split()]
+    users = re.sub(rf"(?<!\S){re.escape(theirs)}", "~/.ssh/", said["userknownhostsfile"])
+    files = [*users.split(), *said["globalknownhostsfile"].split()]
     yield from (file for file in files if file != "none")
 
 

@@ -132,14 +132,6 @@ def test_jump_hosts(home: Path, text: str, jump: str, hops: list[str]) -> None:
     assert all("/x" not in hop.identities for hop in found[:-1])
 
 
-def test_an_identity_of_the_configuration_that_is_not_there(home: Path, server: Sshd) -> None:
-    """As ssh does, it goes on with the others."""
-    (home / ".ssh/config").write_text("Host *\n IdentityFile ~/.ssh/nope\n")
-    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
-    assert ssh.run(["true"]).ok
-    ssh.close()
-
-
 def test_what_the_target_states_wins_over_the_configuration(home: Path, server: Sshd) -> None:
     (home / ".ssh/config").write_text(
         "Host *\n Port 1\n User nobody\n IdentityFile /nonexistent\n HostName 127.0.0.1\n"
