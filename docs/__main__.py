@@ -144,8 +144,10 @@ def _contexts(command: click.Command, name: str, parent: Any = None) -> Iterator
     settings = dict(command.context_settings)
     context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context
-    for below, each in getattr(command, "commands", {}).items():
-        yield from _contexts(each, below, context)
+    if isinstance(command, click.Group):
+        for below in command.commands or command.list_commands(context):  # in their own order
+            if each := command.get_command(context, below):
+                yield from _contexts(each, below, context)
 
 
 def commands() -> str:

@@ -10,7 +10,6 @@ from targets.errors import TransportError, UsageError
 from targets.root import as_root
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
-from targets.ssh.connection import Ssh
 from targets.transport import Local, Recorded
 
 if TYPE_CHECKING:
@@ -52,6 +51,9 @@ def opened(
     with ExitStack() as stack:
         raw: Transport = Local()
         if target.place != "local":
+            # Imported here: help, and a target that is this machine, need no paramiko.
+            from targets.ssh.connection import Ssh  # noqa: PLC0415
+
             name = "the lab's node" if target.place else ""
             raw = stack.enter_context(closing(Ssh(_reached(target, lab, tell), name=name)))
         yield runtime_on(raw, target, listener=listener)

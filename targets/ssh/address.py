@@ -18,7 +18,7 @@ def in_brackets(host: str) -> str:
 class SshAddress:
     """Where a machine answers, and how we know that it is the one.
 
-    What is left out is asked of the user's ``~/.ssh/config`` (:mod:`targets.ssh.ssh_config`),
+    What is left out, OpenSSH reads in the user's ``~/.ssh/config`` (:mod:`targets.ssh.ssh_config`),
     where ``host`` may be an alias; else the port is 22 and the user root. ``jump`` is a list of
     jump hosts as ssh's -J takes it. ``known_hosts`` is one more file of host keys beside the
     user's own; with ``only_known`` the user's own file, configuration and agent are left out

@@ -126,9 +126,10 @@ class Ssh(Base):
         known.tell(client.get_host_keys())
         client.set_missing_host_key_policy(Refuse(hop, known))
         try:
+            host, port = hop.filed_under  # for the host key's name alone: sock is the connection
             client.connect(
-                hop.host,
-                port=hop.port,
+                host,
+                port=port,
                 username=hop.user,
                 key_filename=usable(hop, exposed=exposed),  # type: ignore[arg-type]  # a list, too
                 allow_agent=hop.own_keys,

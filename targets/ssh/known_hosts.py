@@ -136,7 +136,8 @@ def _fill(keys: paramiko.HostKeys, entries: Iterable[Entry]) -> paramiko.HostKey
 
 
 def _meant(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a line but those that it rolls back (``!name``)."""
+    """Return the names of a line but those that it rolls back (``!name``), in lower case."""
+    names = [name if name.startswith("|") else name.lower() for name in names]
     escaped = [re.escape(name[1:]) for name in names if name.startswith("!")]
     not_meant = [each.replace(r"\*", ".*").replace(r"\?", ".") for each in escaped]
     return tuple(

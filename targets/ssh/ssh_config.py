@@ -1,26 +1,34 @@
-"""The way to a machine: what the user's ``~/.ssh/config`` says of it, and its jump hosts.
+"""The way to a machine: what OpenSSH says of it (``ssh -G``), and its jump hosts.
 
-Source: ssh_config(5). Honoured: ``Host`` and ``Match``, ``HostName``, ``User``, ``Port``,
-``IdentityFile``, ``ProxyJump``, ``UserKnownHostsFile``, ``GlobalKnownHostsFile``, ``Include``. What
-the target states wins. ``ProxyCommand`` is refused: without it another machine might answer.
-``StrictHostKeyChecking`` is not read: a host key is never accepted unseen.
+Source: ssh(1), ssh_config(5). Of the answer these are used: ``hostname``, ``user``, ``port``,
+``identityfile``, ``proxyjump``, ``hostkeyalias``, ``userknownhostsfile`` and
+``globalknownhostsfile``. What the target states wins: ssh gets it as options. ``proxycommand`` is
+refused: another machine might answer. ``stricthostkeychecking`` is not read: a host key is never
+accepted unseen.
+
+ssh takes the home of passwd(5) for ``~``, and everything else here takes ``$HOME``. They differ
+in some CI systems and under some ways to become root. ``$HOME`` counts, so ssh is given
+:data:`_FILE`, whose Include is resolved by glob(3), which goes by ``$HOME``, too.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import pwd
 import re
-import shlex
+import shutil
+import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import paramiko
-
 from targets.errors import TransportError
 from targets.ssh.address import in_brackets
+from targets.transport import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from targets.ssh.address import SshAddress
 
@@ -30,24 +38,21 @@ FORM = (
     r"(?P<host>\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?\]|[^@:/\s\[\]]+)"
     r"(?::(?P<port>[0-9]+))?"
 )
+PORT = 22
 _CONFIG = "~/.ssh/config"
-#: Of these the one that is said first counts.
-_COMPETING = ("proxycommand", "proxyjump")
+#: The user's own file, and after it our defaults: of each option the first value counts.
+_FILE = Path(__file__).with_name("defaults.conf")
 #: Where those are that look_for_keys has paramiko look for.
 _OWN_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519")
-#: By option, the files that it names if nobody says so.
-_KNOWN_HOSTS = {
-    "userknownhostsfile": "~/.ssh/known_hosts ~/.ssh/known_hosts2",
-    "globalknownhostsfile": "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2",
-}
 
 
 @dataclass(frozen=True)
 class Hop:
     """One machine on the way, with nothing left open.
 
-    ``known_hosts`` are the files its host key is looked up in; with ``own_keys`` the user's
-    agent and the keys in ``~/.ssh`` are offered after the ``identities``.
+    ``known_hosts`` are the files its host key is looked up in, by its ``alias`` if it has one;
+    with ``own_keys`` the user's agent and the keys in ``~/.ssh`` are offered after the
+    ``identities``.
     """
 
     host: str
@@ -56,6 +61,7 @@ class Hop:
     identities: tuple[str, ...]
     known_hosts: tuple[str, ...]
     own_keys: bool
+    alias: str = ""
 
     def __str__(self) -> str:
         """``user@host:port``, always with the port."""
@@ -69,9 +75,15 @@ class Hop:
         return (*self.identities, *(f for f in own if Path(f).expanduser() not in there))
 
     @property
+    def filed_under(self) -> tuple[str, int]:
+        """Host and port by which known_hosts files know it; an alias stands there without port."""
+        return (self.alias, PORT) if self.alias else (self.host, self.port)
+
+    @property
     def key_name(self) -> str:
         """What the host key is filed under in a known_hosts file (sshd(8))."""
-        return self.host if self.port == paramiko.config.SSH_PORT else f"[{self.host}]:{self.port}"
+        host, port = self.filed_under
+        return host if port == PORT else f"[{host}]:{port}"
 
 
 def route(address: SshAddress) -> list[Hop]:
@@ -81,8 +93,8 @@ def route(address: SshAddress) -> list[Hop]:
         address: where to; with ``only_known`` the user's configuration is not looked at.
 
     Raises:
-        TransportError: the configuration cannot be read, its jumps go in a circle, or it wants a
-            ProxyCommand.
+        TransportError: ssh is not installed or refuses the configuration, its jumps go in a
+            circle, or it wants a ProxyCommand.
     """
     hops: list[Hop] = []
     seen: set[tuple[str, int | None, str | None]] = set()
@@ -91,83 +103,115 @@ def route(address: SshAddress) -> list[Hop]:
         if key in seen:
             raise TransportError(f"{_CONFIG}: the ProxyJump of {address.host} leads back to it")
         seen.add(key)
-        options = _options(address)
-        if not address.jump and _goes_by(options) == "proxycommand":
+        said = {} if address.only_known else _asked(address)
+        if "proxycommand" in said and not address.jump:
             raise TransportError(
                 f"{_CONFIG}: the ProxyCommand of {address.host} is not supported here; say "
                 "ProxyJump there, or jump in a target file"
             )
-        hops.insert(0, _hop(address, options))
-        *before, last = (address.jump or str(options.get("proxyjump", "none"))).split(",")
-        if last.strip().lower() == "none":
-            return hops
-        match = re.fullmatch(FORM, last.strip())
-        if match is None:
+        *before, last = (address.jump or _unbracketed(said.get("proxyjump", "none"))).split(",")
+        jump = re.fullmatch(FORM, last)
+        if jump is None:
             raise TransportError(
                 f"the ProxyJump of {address.host}, {last!r}: expected [USER@]HOST[:PORT]"
             )
-        port = int(match["port"]) if match["port"] else None
+        through = "" if last.lower() == "none" else jump["host"].strip("[]")
+        hops.insert(0, _hop(address, said, through))
+        if not through:
+            return hops
         address = replace(
             address,
-            host=match["host"].strip("[]"),
-            port=port,
-            user=match["user"],
+            host=through,
+            port=int(jump["port"]) if jump["port"] else None,
+            user=jump["user"],
             identity=None,
             jump=",".join(before),
         )
 
 
-def _goes_by(options: paramiko.SSHConfigDict) -> str | None:
-    """Return which of the two that compete counts: the first that is said, but for "none"."""
-    return next((key for key in options if key in _COMPETING and options[key]), None)
+def _unbracketed(jumps: str) -> str:
+    """Return jump hosts without the brackets that ssh puts around an IPv4 address, too."""
+    return re.sub(r"\[([0-9.]+)\]", r"\1", jumps)
 
 
-def _options(address: SshAddress) -> paramiko.SSHConfigDict:
-    path = Path(_CONFIG).expanduser()
-    if address.only_known or not path.exists():
-        return paramiko.SSHConfigDict()
-    try:
-        text = "\n".join(_lines(path))
-        return paramiko.SSHConfig.from_text(text).lookup(address.host)
-    except (paramiko.SSHException, OSError, ValueError) as error:
-        raise TransportError(f"{_CONFIG} cannot be read: {error}") from error
+def _asked(address: SshAddress) -> dict[str, str]:
+    """Return what ssh would do for an address, by option; a repeated one has several lines."""
+    if shutil.which("ssh") is None:
+        raise TransportError(
+            f"ssh is not installed on this machine; it reads {_CONFIG}. Run: "
+            "apt-get install openssh-client"
+        )
+    argv = ["ssh", "-G", "-T", "-F", str(_FILE)]
+    for option, value in (("-l", address.user), ("-p", address.port), ("-J", address.jump)):
+        argv += [option, str(value)] if value else []
+    answer = Local().run([*argv, "--", address.host])
+    if not answer.ok:
+        *lines, last = answer.stderr.decode(errors="replace").strip().splitlines() or [""]
+        why = "\n".join(lines if lines and ": terminating, " in last else [*lines, last])
+        raise TransportError(
+            f"OpenSSH does not accept the configuration of {address.host} (ssh -G): "
+            f"{why or f'it ended with {answer.exit_code}'}"
+        )
+    said: dict[str, str] = {}
+    for line in answer.stdout.decode(errors="surrogateescape").splitlines():
+        key, _, value = line.partition(" ")
+        said[key] = f"{said[key]}\n{value}" if key in said else value
+    return said
 
 
-def _lines(path: Path, depth: int = 0) -> Iterator[str]:
-    """Yield a configuration's lines with each ``Include``, which paramiko passes over, resolved."""
-    if depth > 16:  # noqa: PLR2004 - ssh's own limit
-        raise ValueError(f"{path}: Include is nested more than 16 deep")
-    block = "Host *"
-    for line in path.read_text().splitlines():
-        match = re.match(r"\s*(\w+)(?:\s*=\s*|\s+)(.*)", line)
-        keyword = match[1].lower() if match else ""
-        if match is None or keyword != "include":
-            block = line if keyword in {"host", "match"} else block
-            yield line
-            continue
-        for pattern in shlex.split(match[2]):
-            wanted = Path(_CONFIG).expanduser().parent / Path(pattern).expanduser()
-            for file in sorted(Path("/").glob(str(wanted.relative_to("/")))):
-                yield from _lines(file, depth + 1)
-        yield block  # what follows belongs to the block that the Include stands in
-
-
-def _hop(address: SshAddress, options: paramiko.SSHConfigDict) -> Hop:
-    port = str(options.get("port", paramiko.config.SSH_PORT))
-    if not re.fullmatch("[0-9]+", port):
-        raise TransportError(f"{_CONFIG}: the Port of {address.host} is {port!r}")
-    there = [file for file in options.get("identityfile", []) if Path(file).exists()]  # as ssh does
-    identities = [str(address.identity)] if address.identity else there
+def _hop(address: SshAddress, said: Mapping[str, str], through: str) -> Hop:
     files = [str(address.known_hosts)] if address.known_hosts else []
-    if not address.only_known:
-        for option, default in _KNOWN_HOSTS.items():
-            said = str(options.get(option, default))
-            files += [file for file in said.split() if file != "none"]
-    return Hop(
-        host=str(options.get("hostname", address.host)),
-        port=address.port or int(port),
-        user=address.user or str(options.get("user", "root")),
-        identities=tuple(identities),
-        known_hosts=tuple(files),
+    hop = Hop(
+        host=said.get("hostname", address.host),
+        port=address.port or int(said.get("port", PORT)),
+        user=address.user or said.get("user", "root"),
+        identities=(str(address.identity),) if address.identity else (),
+        known_hosts=(*files, *(_known(said) if said else ())),
         own_keys=not address.only_known,
+        alias=said.get("hostkeyalias", ""),
+    )
+    if address.identity or address.only_known:
+        return hop
+    tokens = _tokens(hop, address.host, through)
+    named = [_filled(file, tokens) for file in said["identityfile"].splitlines() if file != "none"]
+    return replace(hop, identities=tuple(file for file in named if Path(file).exists()))  # as ssh
+
+
+def _known(said: Mapping[str, str]) -> Iterator[str]:
+    """Yield the known_hosts files. ssh has put passwd's home for ``~`` there; $HOME counts."""
+    theirs = f"{pwd.getpwuid(os.getuid()).pw_dir.rstrip('/')}/.ssh/"
+    users = re.sub(rf"(?<!\S){re.escape(theirs)}", "~/.ssh/", said["userknownhostsfile"])
+    files = [*users.split(), *said["globalknownhostsfile"].split()]
+    yield from (file for file in files if file != "none")
+
+
+def _tokens(hop: Hop, asked: str, through: str) -> dict[str, str]:
+    """Return what ssh_config(5), TOKENS, stands for in an IdentityFile; -G leaves them there."""
+    here, me = socket.gethostname(), pwd.getpwuid(os.getuid())
+    port = str(hop.port)
+    connection = f"{here}{hop.host}{port}{hop.user}{through}"
+    return {
+        "%": "%",
+        "C": hashlib.sha1(connection.encode(), usedforsecurity=False).hexdigest(),
+        "d": str(Path.home()),
+        "h": hop.host,
+        "i": str(me.pw_uid),
+        "j": through,
+        "k": hop.alias or asked,
+        "L": here.partition(".")[0],
+        "l": here,
+        "n": asked,
+        "p": port,
+        "r": hop.user,
+        "u": me.pw_name,
+    }
+
+
+def _filled(file: str, tokens: Mapping[str, str]) -> str:
+    """Return a file's name with its ``~``, its tokens and its ``${VARIABLES}`` filled in."""
+    path = os.path.expanduser(file)  # noqa: PTH111 - it passes over ~somebody who is not there
+    return re.sub(
+        r"%(.)|\$\{(\w+)\}",
+        lambda found: (tokens if found[1] else os.environ).get(found[1] or found[2], found[0]),
+        path,
     )

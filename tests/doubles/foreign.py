@@ -430,6 +430,7 @@ _REASONS = {
     ),
     "reads a file of the user's own machine: test_known_hosts.py, test_ssh.py": (
         *("known_hosts._entries", "known_hosts._fingerprint", "greeting.first_line"),
+        "ssh_config._asked",
         *("target_file._content", "target_file._tables"),
     ),
 }

@@ -188,8 +188,9 @@ def require_options(command: click.Command, words: list[str]) -> None:
     """Fail unless click knows every verb and option; what is left out is not asked for."""
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name, *words = words
-        assert name in command.commands, f"{command.name} has no {name}"
-        command = command.commands[name]
+        below = command.get_command(click.Context(command), name)
+        assert below, f"{command.name} has no {name}"
+        command = below
     known = {name: param for param in command.params for name in param.opts}
     for word in (word for word in words if word.startswith("-")):
         assert word in known, f"{command.name} has no {word}"

@@ -8,18 +8,20 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from facts import audit_records, audit_window
 from remediation import backup, docker_in_lxc
 from remediation.cli.apply import _watched
-from remediation.cli.group import main
+from remediation.cli.group import VERBS, main
 from remediation.engine.action import Place
 from targets import connect
 from targets.errors import CommandFailed, FactError
@@ -52,7 +54,23 @@ def test_the_help_fits_and_names_every_exit_code() -> None:
 
 
 def test_there_are_no_others() -> None:
-    assert set(main.commands) == set(COMMANDS)
+    assert set(VERBS) == set(COMMANDS)
+    assert CliRunner().invoke(main, ["other"]).exit_code == 2
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_the_list_of_verbs_says_what_each_help_says_first(verb: str) -> None:
+    command = main.get_command(click.Context(main), verb)
+    assert command
+    assert command.get_short_help_str(200) == VERBS[verb]
+
+
+def test_help_imports_neither_paramiko_nor_the_plan() -> None:
+    argv = [sys.executable, "-X", "importtime", "-m", "remediation", "--help"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stderr
+    modules = {line.rpartition("|")[2].strip() for line in said.splitlines()}
+    assert "remediation.cli.group" in modules
+    assert not modules & {"paramiko", "invoke", "asyncio", "remediation.docker_in_lxc"}
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each != "journal"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,12 +12,16 @@ import pytest
 from targets.errors import TransportError
 from targets.ssh.address import SshAddress
 from targets.ssh.connection import Ssh
+from targets.ssh.ssh_config import Hop, route
 from tests.doubles.sshd import ME
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.doubles.sshd import Sshd
+
+
+def configured(home: Path, text: str, address: SshAddress) -> list[Hop]:
+    (home / ".ssh/config").write_text(text)
+    return route(address)
 
 
 def test_an_alias_of_the_users_configuration(home: Path, server: Sshd, tmp_path: Path) -> None:
@@ -31,23 +38,98 @@ def test_an_alias_of_the_users_configuration(home: Path, server: Sshd, tmp_path:
     ssh.close()
 
 
-def test_what_the_configuration_includes(home: Path, server: Sshd) -> None:
-    """Relative to ~/.ssh; what follows an Include is for every host again."""
-    (home / ".ssh/config.d").mkdir()
-    (home / ".ssh/config.d/one").write_text("Host pve1\n HostName 127.0.0.1\n")
-    (home / ".ssh/config.d/two").write_text(f"Host pve1\n User {ME}\nHost other\n")
-    (home / ".ssh/config").write_text(f"Include config.d/*\nPort {server.port}\n")
-    ssh = Ssh(SshAddress("pve1"))
+def test_a_host_key_is_filed_under_its_alias(home: Path, server: Sshd) -> None:
+    """Without its port, as OpenSSH has it; in known_hosts no letter's case counts."""
+    _, _, key = server.known_as.partition(" ")
+    (home / ".ssh/known_hosts").write_text(f"PVE1.example {key}")
+    (home / ".ssh/config").write_text(f"HostKeyAlias pve1.Example\nPort {server.port}\n")
+    ssh = Ssh(SshAddress("127.0.0.1", user=ME))
     assert ssh.run(["true"]).ok
     ssh.close()
+    (home / ".ssh/known_hosts").write_text(server.known_as)
+    with pytest.raises(TransportError, match=r"^the host key of pve1\.example is not known"):
+        ssh.run(["true"])
 
 
-def test_an_identity_of_the_configuration_that_is_not_there(home: Path, server: Sshd) -> None:
-    """As ssh does, it goes on with the others."""
-    (home / ".ssh/config").write_text("Host *\n IdentityFile ~/.ssh/nope\n")
-    ssh = Ssh(SshAddress("127.0.0.1", server.port, ME))
-    assert ssh.run(["true"]).ok
-    ssh.close()
+def test_what_nobody_configures(home: Path) -> None:
+    """The user is root, not the one who types; no key is named."""
+    (hop,) = route(SshAddress("PVE1"))
+    assert (str(hop), hop.identities, hop.own_keys) == ("root@pve1:22", (), True)
+    assert hop.known_hosts == (
+        *("~/.ssh/known_hosts", "~/.ssh/known_hosts2"),
+        *("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("Host pve*\n HostName %h.example\n User a\n Port 7\n", "a@pve1.example:7"),
+        ("Host x\n User a\nMatch host pve1\n User b\n", "b@pve1:22"),
+        ('Match exec "test %h = pve1"\n User a\nMatch exec false\n User b\n', "a@pve1:22"),
+        ("Match final\n User a\n", "root@pve1:22"),  # by then it has one
+        ("Match final\n Port 7\n", "root@pve1:7"),
+        ("Include one\nPort 7\n", "a@pve1:7"),
+    ],
+)
+def test_openssh_reads_the_users_configuration(home: Path, text: str, where: str) -> None:
+    """The user's: below $HOME, which here is not passwd's. No Host of an Include goes beyond it."""
+    (home / ".ssh/one").write_text("User a\nHost other\n")
+    (hop,) = configured(home, text, SshAddress("pve1"))
+    assert str(hop) == where
+
+
+TOKENS = "%%-%C-%h-%i-%j-%k-%L-%l-%n-%p-%r-%u-${LANGUAGE}"
+
+
+@pytest.mark.parametrize("alias", ["", "HostKeyAlias other\n"])
+@pytest.mark.parametrize("jump", ["", "me@[::1]:4", "a,10.0.0.1"])
+def test_tokens_of_a_keys_file_are_those_of_openssh(
+    home: Path, monkeypatch: pytest.MonkeyPatch, jump: str, alias: str
+) -> None:
+    """In the names of known_hosts files it fills them in itself."""
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("LANGUAGE", "de:en")
+    text = f"{alias}HostName %h.example\nUserKnownHostsFile {TOKENS}\nIdentityFile {TOKENS}\n"
+    last = configured(home, f"Host pve1\n {text}", SshAddress("pve1", 33, "me", jump=jump))[-1]
+    assert last.identities == ()
+    Path(last.known_hosts[0]).write_text("a key")
+    assert route(SshAddress("pve1", 33, "me", jump=jump))[-1].identities == last.known_hosts[:1]
+
+
+def test_the_home_is_that_of_the_environment(home: Path) -> None:
+    """ssh itself takes passwd's, which these tests must not read."""
+    (home / "a b").write_text("a key")
+    text = (
+        "IdentityFile %d/none\nIdentityFile ~/no\nIdentityFile ~nobody-here/x\n"
+        'IdentityFile "%d/a b"\nIdentityFile "~/a b"\n'
+        "UserKnownHostsFile ~/.ssh/mine /etc/mine\nGlobalKnownHostsFile none\n"
+    )
+    (hop,) = configured(home, text, SshAddress("pve1"))
+    assert hop.identities == (f"{home}/a b", f"{home}/a b")
+    assert hop.known_hosts == ("~/.ssh/mine", "/etc/mine")
+    assert pwd.getpwuid(os.getuid()).pw_dir != str(home)
+
+
+@pytest.mark.parametrize(
+    ("text", "jump", "hops"),
+    [
+        ("Host pve1\n ProxyJump a@10.0.0.1,b:7\n", "", ["a@10.0.0.1:22", "root@b:7"]),
+        ("Host pve1\n ProxyJump b\nHost b\n ProxyJump a\n", "", ["root@a:22", "root@b:22"]),
+        ("Host pve1\n ProxyJump [fe80::1%eth0]:7\n", "", ["root@[fe80::1%eth0]:7"]),
+        ("Host pve1\n ProxyJump a\n ProxyCommand false\n", "", ["root@a:22"]),
+        ("Host pve1\n ProxyJump none\nHost *\n ProxyJump a\n", "", []),
+        ("Host pve1\n ProxyCommand none\n ProxyJump a\n", "", []),
+        ("Host pve1\n ProxyCommand false\n", "a,b", ["root@a:22", "root@b:22"]),
+        ("Host pve1\n ProxyCommand false\n", "none", []),
+        ("Host a\n User me\n IdentityFile /dev/null\n", "a", ["me@a:22"]),
+    ],
+)
+def test_jump_hosts(home: Path, text: str, jump: str, hops: list[str]) -> None:
+    found = configured(home, text, SshAddress("pve1", jump=jump, identity=Path("/x")))
+    assert [*map(str, found)] == [*hops, "root@pve1:22"]
+    assert found[-1].identities == ("/x",)
+    assert all("/x" not in hop.identities for hop in found[:-1])
 
 
 def test_what_the_target_states_wins_over_the_configuration(home: Path, server: Sshd) -> None:
@@ -73,29 +155,53 @@ def test_the_labs_keys_are_all_that_counts_in_the_lab(home: Path, server: Sshd) 
 
 
 def test_jumps_in_a_circle(home: Path) -> None:
-    (home / ".ssh/config").write_text("Host a\n ProxyJump b\nHost b\n ProxyJump a\n")
     with pytest.raises(TransportError) as raised:
-        Ssh(SshAddress("a")).run(["true"])
+        configured(home, "Host a\n ProxyJump b\nHost b\n ProxyJump a\n", SshAddress("a"))
     assert str(raised.value) == "~/.ssh/config: the ProxyJump of a leads back to it"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("Host a\n Port many\n", "~/.ssh/config: the Port of a is 'many'"),
-        ("Host\n", "~/.ssh/config cannot be read: Unparsable line Host"),
-        (
-            "Host a\n ProxyUseFdpass yes\n ProxyCommand nc %h %p\n ProxyJump b\n",
-            (
-                "~/.ssh/config: the ProxyCommand of a is not supported here; say ProxyJump "
-                "there, or jump in a target file"
-            ),
-        ),
-        ("Host a\n ProxyJump a:b:c\n", "the ProxyJump of a, 'a:b:c': expected [USER@]HOST[:PORT]"),
+        ("Host a\n Port many\n", "config line 2: Bad port 'many'."),
+        ("Host\n", 'config line 1: no argument after keyword "host"'),
+        ("Host a\n ProxyJump a:b:c\n", 'config line 2: Invalid ProxyJump "a:b:c"'),
+        ("Nope 1\n", "config: line 1: Bad configuration option: nope"),
+        ("Match exec \"sh -c 'kill -9 $PPID'\"\n", "it ended with 137"),
     ],
 )
-def test_a_configuration_that_cannot_be_read(home: Path, text: str, said: str) -> None:
-    (home / ".ssh/config").write_text(text)
+def test_a_configuration_that_openssh_refuses(home: Path, text: str, said: str) -> None:
     with pytest.raises(TransportError) as raised:
-        Ssh(SshAddress("a")).run(["true"])
-    assert str(raised.value) == said
+        configured(home, text, SshAddress("a"))
+    before = "OpenSSH does not accept the configuration of a (ssh -G): "
+    assert str(raised.value) == before + said.replace("config", f"{home}/.ssh/config", 1)
+
+
+def test_a_proxy_command_is_refused(home: Path) -> None:
+    text = "Host a\n ProxyUseFdpass yes\n ProxyCommand nc %h %p\n ProxyJump b\n"
+    with pytest.raises(TransportError) as raised:
+        configured(home, text, SshAddress("a"))
+    assert str(raised.value) == (
+        "~/.ssh/config: the ProxyCommand of a is not supported here; say ProxyJump there, or jump "
+        "in a target file"
+    )
+
+
+def test_a_host_is_never_an_option_of_ssh(home: Path) -> None:
+    ran = home / "ran"
+    for address in (SshAddress(f"-oProxyCommand=touch${{IFS}}{ran}"), SshAddress("a", user="-G")):
+        with pytest.raises(TransportError, match="OpenSSH does not accept"):
+            route(address)
+    assert not ran.exists()
+
+
+def test_ssh_that_is_not_installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab's machine needs none: nothing of the user's counts there."""
+    monkeypatch.setenv("PATH", str(home))
+    with pytest.raises(TransportError) as raised:
+        route(SshAddress("pve1"))
+    assert str(raised.value) == (
+        "ssh is not installed on this machine; it reads ~/.ssh/config. Run: apt-get install "
+        "openssh-client"
+    )
+    assert str(route(SshAddress("127.0.0.1", 7, only_known=True))[0]) == "root@127.0.0.1:7"
