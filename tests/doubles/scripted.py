@@ -22,8 +22,9 @@ def by_name(argv: Sequence[str]) -> tuple[str, ...]:
     A test says which script is asked and of what, not how that is written.
     """
     words = tuple(argv)
-    if words[:2] == ("sh", "-c"):
-        return ("sh", *words[3:])
+    if "-c" in words[1:] and words[words.index("-c") - 1] == "sh":  # also env … sh -c
+        at = words.index("-c")
+        return (*words[:at], *words[at + 2 :])
     if words[0] == "perl" and "-e" in words:
         return ("perl", *words[words.index("-e") + 2 :])
     return words
