@@ -153,7 +153,7 @@ def test_runs_as_root_is_said_how_and_as_another_is_red() -> None:
         "logged in as root, over SSH",
         "by sudo from alice, on the node itself",
     )
-    with not_compliant("root2 (uid 1)"):
+    with not_compliant("root2 (uid 1)", "NOPASSWD"):
         steps.runs_as_root(PVE, Access(1, "root2"))
 
 
