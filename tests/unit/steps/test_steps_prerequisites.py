@@ -141,7 +141,7 @@ def test_is_current_where_its_upstream_is_ahead_is_red(
     steps.is_current(NOBODY, found)
     assert evidence.drain().lines == said
     behind = Checkout("/r", "2" * 40, "main", "origin/main")
-    with not_compliant("222222222222", "origin/main", "111111111111"):
+    with not_compliant("222222222222", "origin/main", "111111111111", "pull --ff-only"):
         steps.is_current(NOBODY, behind)
 
 
