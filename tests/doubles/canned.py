@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import _BOOTED
 from targets.transport import Base, CommandResult
+from tests.doubles.scripted import Untold, by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +26,7 @@ _CAT = ("env", "LC_ALL=C", "cat", "--")
 
 
 class Machine(Base):
-    """Files by path (None: absent) and answers by command line."""
+    """Files by path (None: absent); answers by command line, or as ``by_name`` shortens it."""
 
     def __init__(
         self,
@@ -41,13 +42,16 @@ class Machine(Base):
     ) -> CommandResult:
         words, line = tuple(argv), shlex.join(argv)
         self.ran.append(line)
+        named = shlex.join(by_name(argv))
         if words[:4] == _CAT and words[4] in self.files:
             content = self.files[words[4]]
             answer: Answer = (1, "", "No such file or directory") if content is None else content
         elif line in self.answers:
             answer = self.answers[line]
+        elif named in self.answers:
+            answer = self.answers[named]
         else:
-            raise AssertionError(f"nobody said what {line} answers")
+            raise Untold(f"nobody said what {line} answers")
         code, out, err = (0, answer, "") if isinstance(answer, str) else answer
         return CommandResult(
             words,

@@ -1,4 +1,4 @@
-"""As whom commands run: what is red, what cannot be told."""
+"""As whom commands run: what the node says of it, and what is no answer."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ import os
 import pytest
 
 from facts import access
-from steps import prerequisites as steps
 from targets.errors import CommandFailed, FactError
-from targets.target import Target
 from targets.transport import Local
+from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted
 
 
 def says(answer: str, code: int = 0) -> access.Access:
-    script = 'id -u; id -un; echo "${SUDO_USER:-}"'
-    return access.access(Scripted({("sh", "-c", script): (code, answer.encode(), b"")}))
+    return access.access(Scripted({("sh",): (code, answer.encode(), b"")}))
 
 
-def test_access() -> None:
-    target = Target("local", 950)
-    steps.runs_as_root(target, says("0\nroot\n\n"))
-    assert says("0\nroot\nalice\n").sudo_user == "alice"
-    with pytest.raises(AssertionError, match=r"run as alice \(uid 1000\).*NOPASSWD"):
-        steps.runs_as_root(target, says("1000\nalice\n\n"))
-    with pytest.raises(FactError, match="id -u said"):
+def test_access_is_the_user_and_who_called_sudo() -> None:
+    assert says("0\nroot\n\n") == says("0\nroot\n") == access.Access(0, "root")
+    assert says("0\nroot\nalice\n") == access.Access(0, "root", "alice")
+    assert says("1000\nalice\n\n") == access.Access(1000, "alice")
+    assert says("0") == access.Access(0, "")
+    assert access.access(Local()).uid == os.getuid()
+
+
+def test_access_without_a_number_is_an_error_that_names_the_answer() -> None:
+    with naming(FactError, "Welcome!"):
         says("Welcome!\n")
     with pytest.raises(CommandFailed):
         says("0\nroot\n\n", code=1)
-    assert says("0") == access.Access(0, "") == access.Access(0, "", "")
-    assert access.access(Local()).uid == os.getuid()

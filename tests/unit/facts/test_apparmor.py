@@ -10,6 +10,7 @@ import pytest
 from facts import apparmor
 from targets.errors import CommandFailed, FactError
 from tests.doubles.canned import Answer, Machine
+from tests.doubles.naming import naming
 
 PROFILES = "/sys/kernel/security/apparmor/profiles"
 POLICY = "/sys/kernel/security/apparmor/policy/profiles"
@@ -26,14 +27,14 @@ CURRENT = "/proc/7/attr/apparmor/current"
 OLDER = "/proc/7/attr/current"
 
 
-def test_profiles_and_their_modes() -> None:
+def test_loaded_profiles_are_returned_with_their_modes() -> None:
     text = "lxc-phoenix-v2 (enforce)\n/usr/bin/man (complain)\na b//c (unconfined)\nnonsense\n"
     assert apparmor.loaded_profiles(Machine({PROFILES: text})) == {
         "lxc-phoenix-v2": "enforce",
         "/usr/bin/man": "complain",
         "a b//c": "unconfined",
     }
-    with pytest.raises(FactError, match="AppArmor is not on in the kernel of pve1"):
+    with naming(FactError, "AppArmor", "pve1"):
         apparmor.loaded_profiles(Machine({PROFILES: None}))
 
 
@@ -46,24 +47,25 @@ def test_profiles_and_their_modes() -> None:
         ("/p/x.10/raw_sha256:def\nx.9\n/p/x.9/raw_sha256:abc\nx.10\n", "def"),
     ],
 )
-def test_the_hash_of_what_is_loaded(answer: str, digest: str) -> None:
+def test_loaded_policy_is_the_hash_of_the_newest(answer: str, digest: str) -> None:
     assert apparmor.loaded_policy(Machine({}, {FIND: answer}), "lxc-phoenix-v2") == digest
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
-    [("lxc-phoenix-v2.3\n", "does not export its policy"), ((1, "", "find: no"), "find: no")],
+    ("answer", "error"), [("lxc-phoenix-v2.3\n", FactError), ((1, "", "find: no"), CommandFailed)]
 )
-def test_a_hash_that_cannot_be_read(answer: Answer, message: str) -> None:
-    with pytest.raises((FactError, CommandFailed), match=message):
+def test_loaded_policy_that_cannot_be_read_is_an_error(
+    answer: Answer, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
         apparmor.loaded_policy(Machine({}, {FIND: answer}), "lxc-phoenix-v2")
 
 
-def test_the_hash_of_what_a_file_compiles_to() -> None:
+def test_compiled_policy_of_a_file_is_the_hash_of_what_it_compiles_to() -> None:
     path = "/etc/apparmor.d/lxc-phoenix-v2"
     found = apparmor.compiled_policy(Machine({}, {COMPILE: "binary"}), path)
     assert found == hashlib.sha256(b"binary").hexdigest()
-    with pytest.raises(CommandFailed, match="line 3"):
+    with naming(CommandFailed, "line 3"):
         apparmor.compiled_policy(Machine({}, {COMPILE: (1, "", "error in line 3")}), path)
 
 
@@ -71,13 +73,13 @@ def test_the_hash_of_what_a_file_compiles_to() -> None:
     ("current", "older"),
     [("x (enforce)\n", "y"), (None, "x (enforce)\n"), ("", "x (enforce)\n")],
 )
-def test_a_label(current: str | None, older: str) -> None:
+def test_label_of_a_process_is_read_from_either_file(current: str | None, older: str) -> None:
     assert apparmor.label(Machine({CURRENT: current, OLDER: older}), 7) == "x (enforce)"
 
 
-def test_a_label_that_may_not_be_read_is_asked_for_elsewhere() -> None:
+def test_label_that_may_not_be_read_is_read_from_the_older_file() -> None:
     refused = (1, "", "cat: Invalid argument")
     node = Machine({OLDER: "x (enforce)"}, {f"env LC_ALL=C cat -- {CURRENT}": refused})
     assert apparmor.label(node, 7) == "x (enforce)"
-    with pytest.raises(FactError, match="label of process 7 on pve1"):
+    with naming(FactError, "process 7", "pve1"):
         apparmor.label(Machine({CURRENT: None, OLDER: None}), 7)

@@ -19,9 +19,12 @@ import pytest
 from facts import audit_netlink
 from targets.errors import FactError
 from targets.transport import Base, CommandResult, Local
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from targets.transport import Hold
 
 _NETLINK, _AUDIT, _USER_AVC, _GET = 16, 9, 1107, 1000
 _DENIED = 'apparmor="DENIED"'
@@ -49,24 +52,41 @@ def _skip(said: str) -> None:
         pytest.skip(said)
 
 
-def _records() -> audit_netlink.Records:
+class Held(Local):
+    """This machine, with the listener that it holds: where it writes, and how it is started."""
+
+    change = ("", "")  #: what is said otherwise in the listener's program
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        assert argv[3].count(self.change[0]) == 1 or self.change == ("", "")
+        self.file = Path(argv[4])
+        self.held = super().hold([*argv[:3], argv[3].replace(*self.change), *argv[4:]], word)
+        return self.held
+
+    def pid(self) -> int:
+        """Return the process id of the listener, by the file that it alone is told."""
+        found = subprocess.run(["pgrep", "-f", str(self.file)], check=True, capture_output=True)
+        return int(found.stdout.split()[0])
+
+
+@pytest.fixture
+def held() -> Held:
+    return Held()
+
+
+def _records(held: Held, log: str = "/nosuch") -> audit_netlink.Records:
     try:
-        return audit_netlink.Records(Local())
+        return audit_netlink.Records(held, log)
     except FactError as error:
         _skip(str(error))
         raise
 
 
 @pytest.fixture
-def records() -> Iterator[audit_netlink.Records]:
-    made = _records()
+def records(held: Held) -> Iterator[audit_netlink.Records]:
+    made = _records(held)
     yield made
     made.close()
-
-
-def _process(records: audit_netlink.Records) -> int:
-    """Return the pid of the listener."""
-    return records._notes._process.pid  # type: ignore[attr-defined, no-any-return]
 
 
 def _await(records: audit_netlink.Records, what: str) -> None:
@@ -83,13 +103,9 @@ def _overrun(pid: int) -> bool:
     return any(int(row[8]) for row in rows if f"socket:[{row[9]}]" in inodes)
 
 
-def _with(was: str, now: str) -> str:
-    """Return the listener's program with one line of it changed."""
-    assert audit_netlink._NOTE.count(was) == 1
-    return audit_netlink._NOTE.replace(was, now)
-
-
-def test_what_the_kernel_says_is_noted_until_the_end(records: audit_netlink.Records) -> None:
+def test_records_of_the_kernel_are_noted_until_they_are_closed(
+    records: audit_netlink.Records, held: Held
+) -> None:
     nonce = secrets.token_hex(8)
     _say(f"{_DENIED} first {nonce}")
     _say(f"cmd=6D7973716C {nonce}")
@@ -98,20 +114,18 @@ def test_what_the_kernel_says_is_noted_until_the_end(records: audit_netlink.Reco
     ours = [line for line in records.text().splitlines() if nonce in line]
     assert [re.findall("first|second|cmd", line) for line in ours] == [["first"], ["second"]]
     assert audit_netlink.GAP not in records.text()
-    assert Path(records._file).stat().st_mode & 0o777 == 0o600
+    assert held.file.stat().st_mode & 0o777 == 0o600
     records.close()
-    assert not Path(records._file).exists()
-    with pytest.raises(FactError, match="localhost the kernel's audit is not read any more"):
+    records.close()
+    assert not held.file.exists()
+    with naming(FactError, "localhost"):
         records.text()
 
 
-def test_a_second_close_is_none(records: audit_netlink.Records) -> None:
-    records.close()
-    records.close()
-
-
-def test_more_than_could_be_read_in_time_leaves_a_gap(records: audit_netlink.Records) -> None:
-    noting = _process(records)
+def test_records_beyond_what_could_be_read_in_time_leave_a_gap(
+    records: audit_netlink.Records, held: Held
+) -> None:
+    noting = held.pid()
     os.kill(noting, signal.SIGSTOP)
     try:
         for _ in range(20_000):
@@ -125,10 +139,9 @@ def test_more_than_could_be_read_in_time_leaves_a_gap(records: audit_netlink.Rec
     _await(records, audit_netlink.GAP)
 
 
-def test_a_flood_is_noted_up_to_the_room_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    room = _with(f"my $room = {audit_netlink._ROOM};", "my $room = 300;")
-    monkeypatch.setattr(audit_netlink, "_NOTE", room)
-    records = _records()
+def test_records_of_a_flood_are_noted_up_to_the_room_for_them(held: Held) -> None:
+    held.change = ("my $room = ", "my $room = 300; #")
+    records = _records(held)
     for number in range(9):
         _say(f"{_DENIED} {number} {'x' * 90}")
     _await(records, audit_netlink.GAP)
@@ -137,34 +150,33 @@ def test_a_flood_is_noted_up_to_the_room_for_it(monkeypatch: pytest.MonkeyPatch)
     assert noted.count(audit_netlink.GAP) == 1
     assert noted.endswith(f"{audit_netlink.GAP}\n")
     records.close()
-    assert not Path(records._file).exists()
+    assert not held.file.exists()
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP, signal.SIGALRM])
-def test_a_listener_that_is_ended_leaves_no_file(
-    records: audit_netlink.Records, end: signal.Signals
+def test_records_whose_listener_was_ended_leave_no_file(
+    records: audit_netlink.Records, held: Held, end: signal.Signals
 ) -> None:
-    os.kill(_process(records), end)
-    _ended(records)
+    os.kill(held.pid(), end)
+    _ended(records, held)
 
 
-def test_nobody_listens_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    soon = _with(f"alarm {audit_netlink._LONGEST};", "alarm 1;")
-    monkeypatch.setattr(audit_netlink, "_NOTE", soon)
-    _ended(_records())
+def test_records_that_nobody_closes_end_by_themselves(held: Held) -> None:
+    held.change = ("alarm ", "alarm 1; #")
+    _ended(_records(held), held)
 
 
-def _ended(records: audit_netlink.Records) -> None:
+def _ended(records: audit_netlink.Records, held: Held) -> None:
     until = time.monotonic() + 10
-    while records._notes.alive() and time.monotonic() < until:
+    while held.held.alive() and time.monotonic() < until:
         time.sleep(0.02)
-    assert not Path(records._file).exists()
-    with pytest.raises(FactError, match="not read any more"):
+    assert not held.file.exists()
+    with pytest.raises(FactError):
         records.text()
     records.close()
 
 
-def test_what_cannot_be_written_ends_the_noting() -> None:
+def test_listener_that_cannot_write_ends_and_leaves_no_file() -> None:
     name = secrets.token_hex(4)
     full = Path("/run", f"docker-lxc-gate-full.{name}")
     full.symlink_to("/dev/full")
@@ -190,14 +202,10 @@ def test_what_cannot_be_written_ends_the_noting() -> None:
     assert not left
 
 
-def test_a_log_that_shrinks_is_noted_and_one_that_is_replaced_is_not(tmp_path: Path) -> None:
+def test_records_note_a_log_that_shrinks_and_none_that_is_replaced(tmp_path: Path) -> None:
     log = tmp_path / "audit.log"
     log.write_text("x" * 100)
-    try:
-        records = audit_netlink.Records(Local(), str(log))
-    except FactError as error:
-        _skip(str(error))
-        raise
+    records = _records(Held(), str(log))
     log.rename(tmp_path / "audit.log.1")
     log.write_text("x" * 50)
     time.sleep(0.8)
@@ -207,7 +215,7 @@ def test_a_log_that_shrinks_is_noted_and_one_that_is_replaced_is_not(tmp_path: P
     records.close()
 
 
-def test_state_has_the_numbers_of_the_kernel(tmp_path: Path) -> None:
+def test_state_of_this_machine_has_the_numbers_of_the_kernel(tmp_path: Path) -> None:
     log = tmp_path / "audit.log"
     log.write_text("four")
     try:
@@ -221,7 +229,7 @@ def test_state_has_the_numbers_of_the_kernel(tmp_path: Path) -> None:
     assert audit_netlink.state(Local(), "/nosuch").inode == ""
 
 
-def test_which_of_the_numbers_are_the_reader_and_the_count(tmp_path: Path) -> None:
+def test_status_script_takes_the_reader_and_the_count_of_the_answer(tmp_path: Path) -> None:
     """Nothing is lost here, mostly, and other numbers are 0, too: an answer tells them apart."""
     answer = struct.pack("=LHHLL", 60, 1000, 0, 1, 0) + struct.pack("=11L", *range(101, 112))
     (tmp_path / "answer").write_bytes(answer)
@@ -254,7 +262,7 @@ def _rule(place: int, *fields: tuple[int, int, int], words: bytes = b"") -> byte
     return struct.pack("=LHHLL", 1064, 1013, 2, 2, 0) + struct.pack("=260L", *numbers) + words
 
 
-def test_state_has_the_rules_that_leave_out_records_as_auditctl_words_them(tmp_path: Path) -> None:
+def test_state_script_words_rules_as_auditctl_does(tmp_path: Path) -> None:
     answers = [
         struct.pack("=LHHLL", 60, 1000, 0, 1, 0) + struct.pack("=11L", *range(101, 112)),
         _rule(5, (12, 1400, _EQUAL), (1, 100000, _EQUAL)),
@@ -284,7 +292,7 @@ esac
 """
 
 
-def test_state_of_a_node_without_perl_is_auditctls(
+def test_state_of_a_node_without_perl_is_by_auditctl(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("sed", "cat", "stat", "sh"):
@@ -301,7 +309,7 @@ def test_state_of_a_node_without_perl_is_auditctls(
     assert told.rules == ("-a always,exclude -F msgtype=AVC",)
     assert told.size == len(_AUDITCTL)
     auditctl.unlink()
-    with pytest.raises(FactError, match="the kernel's audit cannot be read on localhost"):
+    with naming(FactError, "localhost"):
         audit_netlink.state(Local(), "/nosuch")
 
 
@@ -317,7 +325,7 @@ class _Told(Base):
         return CommandResult(tuple(argv), 0, self.text.encode(), b"", self.machine, 0.0, 0.0)
 
 
-def test_state_of_what_was_told() -> None:
+def test_state_of_an_answer_has_its_fields() -> None:
     text = "lost 4\nreader 383\nrule -a always,exclude -F uid=1\nprocess T 1495 a b\nlog 11 5\n"
     rules = ("-a always,exclude -F uid=1",)
     expected = audit_netlink.State(4, 383, "a b", "T", "1495", "11", 5, rules)
@@ -325,5 +333,5 @@ def test_state_of_what_was_told() -> None:
     assert expected.suspended
     assert audit_netlink.state(_Told("lost 4\n")) == audit_netlink.State(4)
     assert not audit_netlink.State(4).suspended
-    with pytest.raises(FactError, match="audit on pve1 does not tell its status"):
+    with naming(FactError, "pve1"):
         audit_netlink.state(_Told("reader 4\n"))

@@ -24,7 +24,7 @@ def one(line: str) -> audit_records.Denial:
     return denial
 
 
-def test_fields_of_a_record() -> None:
+def test_parse_record_has_its_fields() -> None:
     fields = one(MOUNT).fields
     assert fields["operation"] == "mount"
     assert fields["flags"] == "rw, rbind"
@@ -33,21 +33,18 @@ def test_fields_of_a_record() -> None:
 
 
 @pytest.mark.parametrize("key", ["name", "comm", "profile", "srcname", "peer"])
-def test_a_value_in_hexadecimal(key: str) -> None:
+def test_parse_value_in_hexadecimal_is_decoded_if_it_can_be(key: str) -> None:
     assert one(f'apparmor="DENIED" {key}=2F612062').fields[key] == "/a b"
     assert one(f'apparmor="DENIED" {key}=2F6').fields[key] == "2F6"
-    assert one('apparmor="DENIED" pid=1985').fields["pid"] == "1985"
+    plain = one('apparmor="DENIED" pid=1985')
+    assert (plain.fields["pid"], plain.profile) == ("1985", "")
 
 
-def test_a_record_without_a_profile() -> None:
-    assert one('apparmor="DENIED" pid=1985').profile == ""
-
-
-def test_the_last_denials_under_a_profile_are_found_without_a_window() -> None:
+def test_recent_denials_are_those_of_the_profile_but_canaries() -> None:
     other = MOUNT.replace("lxc-phoenix-v2", "lxc-other")
     ours = MOUNT.replace("/var/lib/docker/fuse-overlayfs/ab/merged/", f"canary{'0a' * 8}profile")
     log = f"{other}\n{MOUNT}\nnoise\n{ours}\n".encode()
-    node = Scripted({("sh", "-c", audit_records._RECENT): (0, log, b"")})
+    node = Scripted({("sh",): (0, log, b"")})
     (found,) = audit_records.recent(node, "lxc-phoenix-v2")
     assert found.line == MOUNT
 

@@ -10,6 +10,7 @@ from facts import audit_records, failed_units
 from facts.failed_units import FailedUnit, Log
 from targets.errors import CommandFailed, FactError
 from tests.doubles.canned import Answer, Machine
+from tests.doubles.naming import naming
 
 SHOW = shlex.join(
     [
@@ -17,7 +18,7 @@ SHOW = shlex.join(
         *("--", "a.mount", "b.service"),
     ]
 )
-LOG = shlex.join(["sh", "-c", failed_units._LOG, "log"])
+LOG = "sh log"
 SHOWN = """Result=exit-code
 Where=/scratch
 ExecMount={ path=/usr/bin/mount ; argv[]=/usr/bin/mount scratch /scratch -t tmpfs ; pid=7 }
@@ -36,13 +37,13 @@ MOUNT = FailedUnit("a.mount", 100.5, 101.0, frozenset({"mount"}), "/scratch")
 SERVICE = FailedUnit("b.service", 100.0, 220.0, frozenset({"b-long-program-name", "sh"}))
 
 
-def test_failed_returns_times_programs_and_places() -> None:
+def test_failed_units_have_times_programs_and_places() -> None:
     machine = Machine({}, {SHOW: SHOWN})
     assert failed_units.failed(machine, {"b.service", "a.mount"}) == (MOUNT, SERVICE)
     assert SERVICE.seconds == 120.0
 
 
-def test_failed_of_a_unit_that_is_started_again_returns_when_its_program_ran() -> None:
+def test_failed_unit_that_is_started_again_has_the_time_of_its_program() -> None:
     run = (
         "SubState=auto-restart\nExecMainStartTimestamp=Thu 1970-01-01 00:01:30.000000 UTC\n"
         "ExecMainExitTimestamp=Thu 1970-01-01 00:01:31.000000 UTC\nId=b.service"
@@ -61,8 +62,8 @@ def test_failed_of_a_unit_that_is_started_again_returns_when_its_program_ran() -
         SHOWN.replace("Thu 1970-01-01 00:01:40.000000 UTC", "n/a"),
     ],
 )
-def test_failed_where_systemd_does_not_say_when_raises(shown: str) -> None:
-    with pytest.raises(FactError, match=r"does not say when \w\.\w+ began and failed"):
+def test_failed_unit_without_a_time_is_an_error(shown: str) -> None:
+    with pytest.raises(FactError):
         failed_units.failed(Machine({}, {SHOW: shown}), ["a.mount", "b.service"])
 
 
@@ -75,7 +76,7 @@ def log(answer: Answer) -> Log:
     return failed_units.log(Machine({}, {LOG: answer}))
 
 
-def test_log_holds_denials_gaps_turns_and_rules() -> None:
+def test_log_has_denials_gaps_turns_and_rules() -> None:
     said = log(
         "since 50.5\n"
         "type=DAEMON_START msg=audit(50.500:1): op=start\n"
@@ -101,39 +102,39 @@ def test_log_holds_denials_gaps_turns_and_rules() -> None:
         (1, "since 1.0\nend\n", "no such file"),
     ],
 )
-def test_log_that_cannot_be_read_raises(answer: Answer) -> None:
-    with pytest.raises(FactError, match="were to be read, and there is"):
+def test_log_that_cannot_be_read_is_an_error(answer: Answer) -> None:
+    with pytest.raises(FactError):
         log(answer)
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("said", "named"),
     [
         (Log(100.5), ""),
-        (Log(100.6), "does not go back to the unit's start"),
-        (Log(1.0, rules=("-a always,exclude",)), "leave records out: -a always,exclude"),
+        (Log(100.6), "go back"),
+        (Log(1.0, rules=("-a always,exclude",)), "-a always,exclude"),
         (Log(1.0, gaps=(100.4, 102.1)), ""),
-        (Log(1.0, gaps=(100.5,)), "lost audit records in the unit's time"),
-        (Log(1.0, gaps=(102.0,)), "lost audit records in the unit's time"),
+        (Log(1.0, gaps=(100.5,)), "lost"),
+        (Log(1.0, gaps=(102.0,)), "lost"),
         (Log(1.0, turns=((99.0, True),)), ""),
         (Log(1.0, turns=((100.0, True), (99.0, False))), ""),
         (Log(1.0, turns=((101.5, False),)), ""),
-        (Log(1.0, turns=((99.0, True), (100.0, False))), "auditd did not run"),
-        (Log(1.0, turns=((100.5, True),)), "auditd did not run"),
-        (Log(1.0, turns=((101.0, False),)), "auditd did not run"),
+        (Log(1.0, turns=((99.0, True), (100.0, False))), "auditd"),
+        (Log(1.0, turns=((100.5, True),)), "auditd"),
+        (Log(1.0, turns=((101.0, False),)), "auditd"),
     ],
 )
-def test_hidden_says_why_a_denial_may_be_missing(said: Log, message: str) -> None:
+def test_hidden_in_a_units_time_names_what_may_have_hidden_a_denial(said: Log, named: str) -> None:
     found = said.hidden(MOUNT.began, MOUNT.ended)
-    assert message in found
-    assert bool(found) == bool(message)
+    assert named in found
+    assert bool(found) == bool(named)
 
 
 REMOVED = "audit(70.000:1): auid=0 ses=1 subj=x op=remove_rule key=(null) list={} res=1\n"
 
 
 @pytest.mark.parametrize("node", ["", "node=pve1 "])
-def test_log_tells_what_hid_records_and_does_so_no_more(node: str) -> None:
+def test_log_with_what_hid_records_before_has_the_time_of_its_end(node: str) -> None:
     said = log(
         "since 50.5\n"
         f"{node}type=CONFIG_CHANGE msg={REMOVED.format(5)}"
@@ -144,11 +145,11 @@ def test_log_tells_what_hid_records_and_does_so_no_more(node: str) -> None:
     )
     assert said.former == (70.0, 75.0)
     assert said.turns == ((90.0, False),)
-    assert "a rule that left records out was removed since" in said.hidden(60.0, 61.0)
+    assert "rule" in said.hidden(60.0, 61.0)
     assert said.hidden(76.0, 77.0) == ""
 
 
-def test_in_time_leaves_out_other_times_profiles_and_our_attempts() -> None:
+def test_in_time_denials_are_those_of_its_time_and_profile() -> None:
     def at(when: float, **fields: str) -> tuple[float, audit_records.Denial]:
         return when, audit_records.parse(record(when, **fields))[0]
 
@@ -179,7 +180,7 @@ def test_fitting_denials_are_those_of_the_program_or_the_place() -> None:
 JOURNAL = "journalctl -u a.mount -b -q --no-pager -o cat -n 40"
 
 
-def test_refusal_is_the_units_last_words_of_one() -> None:
+def test_refusal_of_a_unit_is_its_own_words_of_one() -> None:
     def said(answer: Answer) -> str:
         return failed_units.refusal(Machine({}, {JOURNAL: answer}), "a.mount")
 
@@ -189,11 +190,13 @@ def test_refusal_is_the_units_last_words_of_one() -> None:
     assert said("Failed at step NAMESPACE spawning x: y\n").startswith("Failed at step")
     assert said("Timeout occurred while waiting for network connectivity.\n") == ""
     for silent in ("", "\n", (1, "", "no journal")):
-        with pytest.raises((FactError, CommandFailed), match=r"has nothing of a\.mount"):
+        with naming((FactError, CommandFailed), "a.mount"):
             said(silent)
 
 
 def test_log_of_which_only_the_end_was_read_begins_there() -> None:
-    lines = [record(100.0 + n, name="/x") for n in range(failed_units._MOST)]
-    assert log(f"since 50.5\n{''.join(lines)}end\n").since == 100.0
-    assert log(f"since 50.5\n{''.join(lines[1:])}end\n").since == 50.5
+    def since(records: int) -> float:
+        lines = "".join(record(100.0 + n, name="/x") for n in range(records))
+        return log(f"since 50.5\n{lines}end\n").since
+
+    assert (since(1_999), since(2_000)) == (50.5, 100.0)  # the script ends each with tail -n 2000

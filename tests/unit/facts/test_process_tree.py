@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from targets.transport import Hold
 
 
-def test_lineage_of_a_process_that_is_gone_has_its_parent() -> None:
+def test_noted_process_that_is_gone_has_its_parent() -> None:
     noting = Lineage(Local())
-    assert noting._notes is not None
     argv = ["sh", "-c", "sleep 0.1 & echo $!; wait"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as shell:
         assert shell.stdout is not None
@@ -33,7 +32,7 @@ def test_lineage_of_a_process_that_is_gone_has_its_parent() -> None:
     assert noting.noted() == noted, "asked again, it says the same"
 
 
-def test_parse_of_what_was_noted() -> None:
+def test_parse_notes_have_parents_containers_and_profiles() -> None:
     text = "whole 1\nparent 7 5\nprocess 7 950\nprocess 7 952\nprocess 8 web\n"
     text += "profile 950 lxc-a\nprofile 950 lxc-b\nprofile web lxc-a\n"
     noted = parse(text)
@@ -52,7 +51,7 @@ class Node(Base):
     machine = "the node"
 
     def __init__(self, fails: Exception | None = None) -> None:
-        self._fails, self.released, self.ran = fails, 0, list[list[str]]()
+        self.fails, self.released, self.ran = fails, 0, list[list[str]]()
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -61,8 +60,8 @@ class Node(Base):
         return CommandResult(tuple(argv), 0, b"whole 1\nparent 7 5\n", b"", self.machine, 0.0, 0.0)
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
-        if self._fails:
-            raise self._fails
+        if self.fails:
+            raise self.fails
         assert argv[:2] == ["perl", "-e"]
         assert f'print "{word}\\n"' in argv[2]
         return self
@@ -74,7 +73,7 @@ class Node(Base):
         self.released += 1
 
 
-def test_what_was_noted_is_taken_and_removed() -> None:
+def test_noted_file_is_taken_once_and_removed() -> None:
     node = Node()
     noting = Lineage(node)
     assert node.ran == []
@@ -94,7 +93,7 @@ def test_what_was_noted_is_taken_and_removed() -> None:
         CommandFailed(CommandResult(("perl",), 127, b"", b"no perl", "the node", 0.0, 0.0)),
     ],
 )
-def test_where_it_cannot_be_noted_nobody_is_known(error: Exception) -> None:
+def test_noted_where_nothing_can_be_held_is_nobody(error: Exception) -> None:
     node = Node(error)
     assert Lineage(node).noted() == Noted()
     assert node.ran == []

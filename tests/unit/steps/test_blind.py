@@ -167,16 +167,16 @@ def passes(sentence: str, code: int) -> bool:
 
 
 @pytest.mark.parametrize("sentence", THENS)
-def test_no_sentence_holds_on_a_silent_machine(sentence: str) -> None:
+def test_then_on_a_silent_machine_holds_only_by_an_exit_code(sentence: str) -> None:
     assert passes(sentence, code=0) is (sentence in BY_EXIT_CODE)
 
 
 @pytest.mark.parametrize("sentence", THENS)
-def test_no_sentence_holds_where_every_command_fails(sentence: str) -> None:
+def test_then_where_every_command_fails_never_holds(sentence: str) -> None:
     assert not passes(sentence, code=1)
 
 
-def test_what_denies_or_speaks_of_all_is_never_judged_by_an_exit_code() -> None:
+def test_then_that_denies_or_speaks_of_all_is_not_judged_by_an_exit_code() -> None:
     denying = {sentence for sentence in THENS if DENYING.search(sentence)}
     assert len(denying) > 10
     assert not denying & BY_EXIT_CODE

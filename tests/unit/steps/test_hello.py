@@ -26,14 +26,14 @@ def program(tmp_path: Path) -> Path:
 
 
 @native
-def test_prints_its_message_and_exits_0(program: Path) -> None:
+def test_elf_prints_its_message_and_exits_0(program: Path) -> None:
     done = subprocess.run([program], capture_output=True, check=False, timeout=10)
     assert (done.returncode, done.stdout, done.stderr) == (0, hello.MESSAGE, b"")
     assert b"Hello from Docker!" in done.stdout
 
 
 @native
-def test_waits_until_it_is_asked_to_end(program: Path) -> None:
+def test_elf_that_waits_ends_when_it_is_told_to(program: Path) -> None:
     with subprocess.Popen([program, "wait"], stdout=subprocess.PIPE) as waiting:
         deadline = time.monotonic() + 10
         # PID 1 of a container gets no signal that it has no handler for.
@@ -62,7 +62,7 @@ def _files(archive: bytes) -> dict[str, bytes]:
         }
 
 
-def test_archive_holds_two_layers_that_its_configuration_names() -> None:
+def test_docker_archive_holds_the_two_layers_of_its_configuration() -> None:
     files = _files(hello.docker_archive())
     (manifest,) = json.loads(files["manifest.json"])
     config = json.loads(files[manifest["Config"]])
@@ -79,18 +79,18 @@ def test_image_id_is_the_digest_of_the_configuration() -> None:
     assert json.loads(hello.description())["id"] == hello.image_id()
 
 
-def test_archive_is_the_same_every_time() -> None:
+def test_docker_archive_is_the_same_every_time() -> None:
     assert hello.docker_archive() == hello.docker_archive()
 
 
-def test_program_is_executable_in_the_lower_layer() -> None:
+def test_docker_archive_program_is_executable_in_the_lower_layer() -> None:
     files = _files(hello.docker_archive())
     (manifest,) = json.loads(files["manifest.json"])
     with tarfile.open(fileobj=io.BytesIO(files[manifest["Layers"][0]])) as layer:
         assert layer.getmember("hello").mode == 0o755
 
 
-def test_under_another_name_it_is_another_image_of_the_same_layers() -> None:
+def test_docker_archive_of_another_name_is_another_image_of_the_same_layers() -> None:
     ours, probe = (_files(hello.docker_archive(*tag)) for tag in ((), ("docker-lxc-gate/probe:1",)))
     (mine,), (other,) = (json.loads(files["manifest.json"]) for files in (ours, probe))
     assert other["RepoTags"] == ["docker-lxc-gate/probe:1"]

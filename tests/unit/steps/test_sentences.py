@@ -44,18 +44,20 @@ def matching(kind: str, sentence: str) -> list[StepFunctionContext]:
     ]
 
 
-def test_there_are_features_sentences_and_definitions() -> None:
+def test_package_has_features_sentences_and_definitions() -> None:
     assert len(FEATURES) >= 9
     assert len(sentences()) > 40
     assert len(definitions()) > 25
 
 
 @pytest.mark.parametrize(("file", "kind", "sentence"), sorted(set(sentences())))
-def test_every_sentence_has_exactly_one_definition(file: str, kind: str, sentence: str) -> None:
+def test_sentence_of_a_feature_has_exactly_one_definition(
+    file: str, kind: str, sentence: str
+) -> None:
     assert len(matching(kind, sentence)) == 1, f"{file}: {sentence}"
 
 
-def test_every_definition_is_used() -> None:
+def test_definition_of_a_step_is_used() -> None:
     used = {id(c.parser) for _, kind, sentence in sentences() for c in matching(kind, sentence)}
     unused = [c.parser.name for c in definitions() if id(c.parser) not in used]
     assert unused == []
@@ -66,16 +68,16 @@ def carried() -> Counter[str]:
     return Counter(each for text in texts for each in re.findall(r"@req:(\S+)", text))
 
 
-def test_every_clause_is_carried_by_a_scenario() -> None:
+def test_clause_of_the_plan_is_carried_by_a_scenario() -> None:
     assert set(CATALOGUE) <= set(carried())
 
 
-def test_no_unknown_clause_is_carried() -> None:
+def test_clause_that_a_scenario_carries_is_known() -> None:
     assert set(carried()) <= set(CATALOGUE)
 
 
 @pytest.mark.parametrize("path", FEATURES, ids=lambda path: path.stem)
-def test_scenarios_are_short(path: Path) -> None:
+def test_scenario_of_a_feature_has_at_most_seven_sentences(path: Path) -> None:
     feature = Parser().parse(path.read_text())["feature"]
     for child in feature["children"]:
         if "scenario" in child:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,7 @@ from targets.errors import CommandFailed, FactError, RemediationError
 from targets.runtime.container_config import FUSE_ENTRY
 from targets.runtime.lxc import Lxc
 from tests.doubles.canned import Answer, Machine, Runtime
+from tests.doubles.naming import naming, not_compliant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,133 +33,130 @@ def pct(conf: str = GOOD, started: str | None = f"{PROFILE} = p\n{FUSE}") -> Run
 
 
 @pytest.mark.parametrize("started", [None, "", FUSE])
-def test_mount_entries(started: str | None) -> None:
+def test_mount_entries_are_whole_or_none_is_green(started: str | None) -> None:
     steps.mount_entries_are_whole(pct(started=started), 950)
     steps.mount_entries_are_whole(pct(f"arch: amd64\n{FUSE}", None), 950)
 
 
 @pytest.mark.parametrize(
-    ("conf", "started", "message"),
+    ("conf", "started", "named"),
     [
-        (f"{GOOD}lxc.mount.entry: /dev/fuse\n", FUSE, rf"1 field.*{CONF}, line 5"),
-        (GOOD, "lxc.mount.entry = /a b none\n", rf"options missing \({STARTED}, line 1\)"),
+        (f"{GOOD}lxc.mount.entry: /dev/fuse\n", FUSE, f"{CONF}, line 5"),
+        (GOOD, "lxc.mount.entry = /a b none\n", f"{STARTED}, line 1"),
         (f"{GOOD}{FUSE}lxc.mount.entry: /dev/fuse\n", None, "'/dev/fuse'"),
     ],
 )
-def test_mount_entries_that_are_cut(conf: str, started: str | None, message: str) -> None:
-    with pytest.raises(AssertionError, match=message):
+def test_mount_entries_are_whole_where_one_is_cut_names_its_line(
+    conf: str, started: str | None, named: str
+) -> None:
+    with not_compliant(named):
         steps.mount_entries_are_whole(pct(conf, started), 950)
 
 
-def test_of_an_empty_configuration_nothing_is_said() -> None:
+def test_mount_entries_of_an_empty_configuration_are_undetermined() -> None:
     steps.mount_entries_are_whole(pct("arch: amd64\n", None), 950)  # none is cut
     for started in (None, FUSE):
-        with pytest.raises(FactError, match="holds no option at all"):
+        with naming(FactError, CONF):
             steps.mount_entries_are_whole(pct("# nothing\n", started), 950)
 
 
 @pytest.mark.parametrize(
-    ("features", "message"),
+    ("features", "lacks", "advice"),
     [
-        ("nesting=1,keyctl=1", "lacks fuse: .*'nesting=1,keyctl=1'.* pct set 950 --features nest"),
-        ("nesting=0,keyctl=1,fuse=1", "lacks nesting:"),
-        ("", "lacks nesting, keyctl, fuse:"),
+        ("nesting=1,keyctl=1", "fuse", "nesting=1,keyctl=1,fuse=1"),
+        ("nesting=0,keyctl=1,fuse=1", "nesting", "nesting=1,keyctl=1,fuse=1"),
+        ("", "nesting, keyctl, fuse", "nesting=1,keyctl=1,fuse=1"),
+        (  # the user's own stay
+            "mknod=1,mount=nfs;cifs,keyctl=off",
+            "nesting, keyctl, fuse",
+            "'mknod=1,mount=nfs;cifs,keyctl=1,nesting=1,fuse=1'",
+        ),
     ],
 )
-def test_what_is_given(features: str, message: str) -> None:
+def test_container_is_given_too_little_names_what_it_lacks_and_the_command(
+    features: str, lacks: str, advice: str
+) -> None:
     steps.container_is_given(pct(), 950, "nesting, keyctl, fuse")
-    with pytest.raises(AssertionError, match=message):
+    with not_compliant(f"lacks {lacks}:", f"pct set 950 --features {advice}"):
         steps.container_is_given(pct(f"features: {features}\n"), 950, "nesting, keyctl, fuse")
 
 
 @pytest.mark.parametrize("value", ["nesting=yes,keyctl=on,fuse=TRUE", "fuse=1,keyctl=1,nesting=1"])
-def test_container_is_given_what_proxmox_takes_for_yes(value: str) -> None:
+def test_container_is_given_what_proxmox_takes_for_yes_is_green(value: str) -> None:
     steps.container_is_given(pct(f"features: {value}\n"), 950, "nesting, keyctl, fuse")
 
 
-def test_container_is_given_advice_keeps_the_users_own_features() -> None:
-    conf = "features: mknod=1,mount=nfs;cifs,keyctl=off\n"
-    with pytest.raises(AssertionError) as raised:
-        steps.container_is_given(pct(conf), 950, "nesting, keyctl, fuse")
-    assert str(raised.value).endswith(
-        "pct set 950 --features 'mknod=1,mount=nfs;cifs,keyctl=1,nesting=1,fuse=1', then restart it"
-    )
-
-
-def test_container_is_given_a_value_that_pct_cannot_parse_is_said_in_its_words() -> None:
+def test_container_is_given_a_value_that_pct_cannot_parse_tells_pcts_words() -> None:
     conf = "features: nesting=1,keyctl=1,fuse=1,fusion=1\n"
-    with pytest.raises(AssertionError, match="cannot start: unable to parse value of 'features' -"):
+    with not_compliant("unable to parse value of 'features'"):
         steps.container_is_given(pct(conf), 950, "nesting, keyctl, fuse")
 
 
-def test_container_is_given_names_the_line_that_proxmox_does_not_read() -> None:
-    with pytest.raises(AssertionError, match=r"line 1, 'features = nesting=1', is no option: only"):
+def test_container_is_given_a_line_that_proxmox_does_not_read_names_it() -> None:
+    with not_compliant("line 1", "'features = nesting=1'"):
         steps.container_is_given(pct("features = nesting=1\narch: x\n"), 950, "nesting")
 
 
-@pytest.mark.parametrize("word", ["yes", "1", "On"])
-def test_configured_unprivileged_in_any_of_proxmoxs_words(word: str) -> None:
-    of_target.configured_unprivileged(pct(f"unprivileged: {word}\n"), 950)
-    with pytest.raises(AssertionError, match="is privileged"):
-        of_target.configured_unprivileged(pct("unprivileged: off\n"), 950)
-
-
-def test_every_line_of_plain_lxc_is_read_as_lxc_does() -> None:
+def test_every_line_is_in_effect_on_plain_lxc_as_lxc_reads_it() -> None:
     steps.every_line_is_in_effect(
         Lxc(Machine({STARTED: f"  # x\n {FUSE}lxc.aa_profile = x\n"})), 950
     )
-    with pytest.raises(AssertionError, match=r"'lxc.x: y' is no option: LXC starts no container"):
+    with not_compliant("'lxc.x: y'", "LXC"):
         steps.every_line_is_in_effect(Lxc(Machine({STARTED: f"{FUSE}lxc.x: y\n"})), 950)
 
 
-def test_every_line_a_pending_change_that_takes_something_away_is_named() -> None:
+def test_every_line_is_in_effect_where_a_pending_change_takes_some_away_is_red() -> None:
     harmless = f"{GOOD}[pve:pending]\nmemory: 1024\n"
     steps.every_line_is_in_effect(pct(harmless), 950)
-    with pytest.raises(AssertionError, match=r"takes away keyctl, fuse: .*--revert features"):
+    with not_compliant("keyctl, fuse", "--revert features"):
         steps.every_line_is_in_effect(pct(f"{GOOD}[pve:pending]\nfeatures: nesting=1\n"), 950)
 
 
-def test_what_plain_lxc_lacks_the_plan_gives() -> None:
+def test_container_is_given_too_little_on_plain_lxc_names_the_plan() -> None:
     node = Machine({STARTED: FUSE})
-    with pytest.raises(AssertionError, match=r"lacks nesting: .*remediation apply"):
+    with not_compliant("lacks nesting:", "remediation apply"):
         steps.container_is_given(Lxc(node), 950, "nesting, keyctl, fuse")
 
 
 @pytest.mark.parametrize(
-    ("conf", "message"),
+    ("conf", "named"),
     [
-        ("", "holds no option at all"),
-        (f"{GOOD}colour\n", "line 5: 'colour' is no option"),
-        (f"{GOOD}[pre]\ncolour\n", "line 6: 'colour' is no option"),
+        ("", (CONF,)),
+        (f"{GOOD}colour\n", ("line 5: 'colour'",)),
+        (f"{GOOD}[pre]\ncolour\n", ("line 6: 'colour'",)),
         *(
-            (f"arch: x\n[pre]\n{key}: v\n", f"line 3: '{key}: v' stands in section \\[pre\\]")
+            (f"arch: x\n[pre]\n{key}: v\n", (f"line 3: '{key}: v'", "[pre]"))
             for key in ("features", PROFILE, "lxc.mount.entry", "lxc.include")
         ),
     ],
 )
-def test_every_line(conf: str, message: str) -> None:
+def test_every_line_is_in_effect_where_one_is_not_names_it(
+    conf: str, named: tuple[str, ...]
+) -> None:
     steps.every_line_is_in_effect(pct(), 950)
     steps.every_line_is_in_effect(pct(f"{GOOD}[pre]\n{PROFILE}: p\nhostname: x\n"), 950)
-    with pytest.raises(AssertionError, match=message):
+    with not_compliant(*named):
         steps.every_line_is_in_effect(pct(conf), 950)
 
 
 @pytest.mark.parametrize(
-    ("conf", "started", "message"),
+    ("conf", "started", "named"),
     [
-        ("arch: amd64\n", f"{PROFILE} = p", rf"{CONF} assigns no profile"),
-        (GOOD, "lxc.include = /nosuch", "assigns no profile"),
-        (f"{PROFILE}: q", f"{PROFILE} = p", "in effect is 'q', not 'p': .* assigns 'q'$"),
-        (GOOD, f"{PROFILE} = p\n{PROFILE} = q", "assigns 'p', then 'q'; the last assignment wins"),
+        ("arch: amd64\n", f"{PROFILE} = p", CONF),
+        (GOOD, "lxc.include = /nosuch", STARTED),
+        (f"{PROFILE}: q", f"{PROFILE} = p", "'q', not 'p'"),
+        (GOOD, f"{PROFILE} = p\n{PROFILE} = q", "'p', then 'q'"),
     ],
 )
-def test_the_profile_in_effect(conf: str, started: str, message: str) -> None:
+def test_profile_in_effect_that_is_another_names_the_assignments(
+    conf: str, started: str, named: str
+) -> None:
     steps.profile_in_effect(pct(f"{PROFILE}: q\n{GOOD}"), 950, "p")
     runtime = pct(conf, started)
     runtime.node.answers = {  # type: ignore[attr-defined]
         "find -L /nosuch -maxdepth 1 -type f -exec grep -aHZ '' '{}' +": (1, "", "")
     }
-    with pytest.raises(AssertionError, match=message):
+    with not_compliant(named):
         steps.profile_in_effect(runtime, 950, "p")
 
 
@@ -178,6 +175,7 @@ class Asked(Machine):
 
 
 FUSE_DEVICE = guest_root.Node("a character device", 10, 229)
+DEVICE = "character special file a:e5\n"
 
 
 def open_fuse(inside: Answer, seen: guest_root.Node | None, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -191,43 +189,29 @@ def open_fuse(inside: Answer, seen: guest_root.Node | None, monkeypatch: pytest.
     return line
 
 
-def test_fuse_that_both_see_as_10_229_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = open_fuse("character special file a:e5\n", FUSE_DEVICE, monkeypatch)
+def test_fuse_can_be_opened_that_both_see_as_10_229_is_green(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = open_fuse(DEVICE, FUSE_DEVICE, monkeypatch)
     assert said == "/dev/fuse is a character device 10:229"
 
 
 @pytest.mark.parametrize(
-    ("inside", "seen", "message"),
+    ("inside", "seen", "named"),
     [
-        (
-            (2, "", "sh: 1: cannot open /dev/fuse: Operation not permitted\n"),
-            FUSE_DEVICE,
-            "cannot open /dev/fuse: cannot open /dev/fuse: Oper",
-        ),
-        (
-            "symbolic link 0:0\n",
-            guest_root.Node("a symbolic link"),
-            "is a symbolic link, as the node sees it, not a character device 10:229",
-        ),
-        (
-            "character special file a:e5\n",
-            guest_root.Node("a character device", 1, 3),
-            "is a character device 1:3, as the node sees it",
-        ),
-        ("character special file a:e5\n", guest_root.Node("a block device", 10, 229), "a block"),
-        (
-            "character special file a:e5\n",
-            None,
-            "/dev/fuse in the container is absent, as the node",
-        ),
-        ("character special file 1:3\n", FUSE_DEVICE, "in the container stat says 'character spe"),
-        ("", FUSE_DEVICE, "in the container stat says ''"),
+        ((2, "", "sh: 1: cannot open /dev/fuse: not permitted\n"), FUSE_DEVICE, "not permitted"),
+        ("symbolic link 0:0\n", guest_root.Node("a symbolic link"), "a symbolic link"),
+        (DEVICE, guest_root.Node("a character device", 1, 3), "a character device 1:3"),
+        (DEVICE, guest_root.Node("a block device", 10, 229), "a block device"),
+        (DEVICE, None, "absent"),
+        ("character special file 1:3\n", FUSE_DEVICE, "'character special file 1:3'"),
+        ("", FUSE_DEVICE, "''"),
     ],
 )
-def test_fuse_that_is_not_the_device_is_not_compliant(
-    inside: Answer, seen: guest_root.Node | None, message: str, monkeypatch: pytest.MonkeyPatch
+def test_fuse_can_be_opened_where_it_is_not_the_device_is_red(
+    inside: Answer, seen: guest_root.Node | None, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(AssertionError, match=message):
+    with not_compliant("/dev/fuse", named):
         open_fuse(inside, seen, monkeypatch)
 
 
@@ -237,13 +221,13 @@ def keyring(answer: Answer) -> None:
     assert perl.told[2].startswith("my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; ")
 
 
-def test_keyrings() -> None:
+def test_keyrings_can_be_made_is_red_where_refused_and_undetermined_without_perl() -> None:
     keyring("")
-    with pytest.raises(AssertionError, match="keyctl is refused in the container: Function not"):
+    with not_compliant("keyctl", "Function not implemented"):
         keyring((1, "", "Function not implemented\n"))
-    with pytest.raises(AssertionError, match="keyctl is refused in the container: \ufffdnot"):
+    with not_compliant("keyctl", "\ufffdnot"):
         keyring((1, "", "\udcffnot\n"))
-    with pytest.raises(FactError, match="whether keyctl works cannot be asked in pve1: perl: not"):
+    with naming(FactError, "pve1", "perl: not found"):
         keyring((127, "", "perl: not found"))
 
 
@@ -252,20 +236,20 @@ PID = {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n"}
 
 
 @pytest.mark.parametrize(
-    ("table", "message"),
+    ("table", "named"),
     [
-        ("         0          0 4294967295\n", "950 is privileged: its root is the node's root"),
-        ("1000 101000 1\n0 0 1000\n", "is privileged"),
-        ("", "has no root"),
-        ("1 100000 65535\n", "has no root"),
+        ("         0          0 4294967295\n", "container 950"),
+        ("1000 101000 1\n0 0 1000\n", "container 950"),
+        ("", "process 7"),
+        ("1 100000 65535\n", "process 7"),
     ],
 )
-def test_root_is_mapped(table: str, message: str) -> None:
+def test_root_is_mapped_to_the_nodes_root_or_not_at_all_is_red(table: str, named: str) -> None:
     for good in ("0 100000 65536\n", "1000 1000 1\n0 100000 1000\n"):
         node = Machine({MAP: good, GROUPS: good}, PID)
         of_target.root_is_mapped(Runtime(node), node, 950)
     node = Machine({MAP: table, GROUPS: "0 100000 65536\n"}, PID)
-    with pytest.raises(AssertionError, match=message):
+    with not_compliant(named):
         of_target.root_is_mapped(Runtime(node), node, 950)
 
 
@@ -274,15 +258,17 @@ def test_root_is_mapped_where_another_user_is_the_nodes_root_is_red(kind: str) -
     holed, plain = "0 100000 1000\n1000 0 1\n1001 101001 64535\n", "0 100000 65536\n"
     maps = {MAP: holed if kind == "user" else plain, GROUPS: holed if kind == "group" else plain}
     node = Machine(maps, PID)
-    with pytest.raises(AssertionError, match=f"{kind} 1000 of container 950 is the node's root"):
+    with not_compliant(f"{kind} 1000 of container 950"):
         of_target.root_is_mapped(Runtime(node), node, 950)
 
 
-def test_configured_unprivileged() -> None:
-    of_target.configured_unprivileged(pct(), 950)
-    of_target.configured_unprivileged(pct("lxc.idmap: u 0 100000 65536\n"), 950)
-    for conf in ("arch: amd64\n", "unprivileged: 0\n", "arch: x\n[pre]\nunprivileged: 1\n"):
-        with pytest.raises(AssertionError, match=re.escape(f"{CONF} has no 'unprivileged: 1'")):
+def test_configured_unprivileged_in_any_of_proxmoxs_words() -> None:
+    idmap = "lxc.idmap: u 0 100000 65536\n"
+    for conf in (GOOD, idmap, *(f"unprivileged: {yes}\n" for yes in ("yes", "1", "On"))):
+        of_target.configured_unprivileged(pct(conf), 950)
+    no = ("unprivileged: 0\n", "unprivileged: off\n", "arch: x\n[pre]\nunprivileged: 1\n")
+    for conf in ("arch: amd64\n", *no):
+        with not_compliant("950", CONF):
             of_target.configured_unprivileged(pct(conf), 950)
 
 
@@ -301,7 +287,7 @@ def guest(state: Answer, units: Answer, **of_node: Any) -> tuple[Runtime, Machin
 
 
 @pytest.mark.parametrize("units", ["", "\n", EXPECTED, f"docker.service loaded\n{EXPECTED}"])
-def test_no_unit_failed(units: str) -> None:
+def test_no_unit_failed_but_those_that_always_do_is_green(units: str) -> None:
     for state in ("running\n", (1, "degraded\n", "")):
         of_target.no_unit_failed(*guest(state, units))
 
@@ -342,55 +328,52 @@ def units_failed(
     return evidence.drain().lines
 
 
-def test_a_unit_with_a_denial_of_its_own_in_its_time_is_red(
+def test_no_unit_failed_where_one_was_denied_something_is_red(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = (
-        r"1 unit\(s\) failed, each with a denial in its time: b\.service; the last .*allow it: /x"
-    )
-    with pytest.raises(AssertionError, match=expected):
+    with not_compliant("1 unit", "b.service", "allow it: /x"):
         units_failed(monkeypatch, ITS_OWN)
     hidden = failed_units.Log(500.0, ((100.5, audit_records.parse(ITS_OWN)[0]),))
-    with pytest.raises(AssertionError, match=expected):
+    with not_compliant("1 unit", "b.service", "allow it: /x"):
         units_failed(monkeypatch, log=hidden, said="permission denied")
 
 
-def test_a_unit_that_failed_without_a_denial_is_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_unit_failed_by_apparmor_is_green_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = failed_units.FailedUnit("systemd-networkd-wait-online.service", 100.0, 220.0)
     lines = units_failed(monkeypatch, units=(SERVICE, waits))
-    assert "b.service failed, and not by AppArmor" in lines[1]
-    assert "waits 120 s for a network manager that manages nothing" in lines[2]
-    assert "systemctl mask systemd-networkd-wait-online.service, in the container" in lines[2]
+    assert "b.service" in lines[1]
+    assert "120 s" in lines[2]
+    assert "systemctl mask systemd-networkd-wait-online.service" in lines[2]
 
 
 @pytest.mark.parametrize(
-    ("denials", "log", "said", "message"),
+    ("denials", "log", "said", "named"),
     [
-        ((ANOTHERS,), None, "", "in its time something was denied that may be its own.*/y"),
-        ((), failed_units.Log(100.1), "", "no denial of its time is known, but .* go back"),
-        ((), None, "x: permission denied", "refused something without a record .'x: permission"),
+        ((ANOTHERS,), None, "", "/y"),
+        ((), failed_units.Log(100.1), "", "go back"),
+        ((), None, "x: permission denied", "'x: permission denied'"),
     ],
 )
-def test_a_unit_of_which_nobody_can_tell_is_undetermined(
+def test_no_unit_failed_where_nobody_can_tell_why_is_undetermined(
     monkeypatch: pytest.MonkeyPatch,
     denials: tuple[str, ...],
     log: failed_units.Log | None,
     said: str,
-    message: str,
+    named: str,
 ) -> None:
-    with pytest.raises(FactError, match=rf"2 unit\(s\) fail cannot be told: a\.mount: .*{message}"):
+    with naming(FactError, "2 unit", "a.mount", named):
         units_failed(monkeypatch, *denials, log=log, said=said)
 
 
-def test_a_log_that_cannot_be_read_is_undetermined() -> None:
+def test_no_unit_failed_without_a_first_process_is_undetermined() -> None:
     not_running: dict[str, Answer] = {"lxc-info -P /var/lib/lxc -n 950 -p -H": (1, "", "")}
-    with pytest.raises(RemediationError, match="cont"):
+    with pytest.raises(RemediationError):
         of_target.no_unit_failed(*guest(DEGRADED, FAILED, answers=not_running))
 
 
-def test_units_that_cannot_be_asked() -> None:
+def test_no_unit_failed_where_systemd_does_not_say_is_undetermined() -> None:
     for state in ("starting\n", "", "maintenance\n"):
-        with pytest.raises(FactError, match="has not started"):
+        with pytest.raises(FactError):
             of_target.no_unit_failed(*guest(state, ""))
-    with pytest.raises(CommandFailed, match="bus"):
+    with pytest.raises(CommandFailed):
         of_target.no_unit_failed(*guest("running", (1, "", "Failed to connect to bus")))

@@ -27,7 +27,7 @@ class Counted(Local):
         return super().run(argv, **more)
 
 
-def test_what_testinfra_asks_first_is_one_round_trip() -> None:
+def test_host_first_question_takes_one_round_trip() -> None:
     machine = Counted()
     found = witness.host(machine)
     assert found.system_info.arch == platform.machine()
@@ -36,7 +36,7 @@ def test_what_testinfra_asks_first_is_one_round_trip() -> None:
     assert len(machine.asked) == 2
 
 
-def test_what_is_foreseen_is_one_round_trip_in_testinfras_own_words(tmp_path: Path) -> None:
+def test_foresee_of_all_that_testinfra_asks_takes_one_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "daemon.json"
     path.write_text("{}")
     machine = Counted()
@@ -55,7 +55,7 @@ def test_what_is_foreseen_is_one_round_trip_in_testinfras_own_words(tmp_path: Pa
     assert "test -d /run/systemd/system/" not in machine.asked
 
 
-def test_what_was_foreseen_and_not_asked_is_asked_anew() -> None:
+def test_foresee_of_what_is_not_asked_next_is_asked_again() -> None:
     machine = Counted()
     found = witness.host(machine)
     witness.foresee(found, "echo 1", "date +%s%N")

@@ -16,6 +16,7 @@ from targets import archive, files
 from targets.archive import Member, UnreadableArchive
 from targets.errors import FactError
 from targets.transport import Base, CommandResult
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def extended(**headers: str) -> bytes:
     return packed(({"pax_headers": headers}, b"{}"))
 
 
-def test_an_honest_file_is_read_whole() -> None:
+def test_only_member_honest_file_is_read_whole() -> None:
     headers = {"mtime": "1700000000.123456789", "SCHILY.xattr.user.a": "b\n=c"}
     found = only_member(
         packed(({"mode": 0o640, "uid": 7, "gid": 8, "pax_headers": headers}, b"{}"))
@@ -72,7 +73,7 @@ def test_an_honest_file_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("kind", [b"3", b"4", b"6"])
-def test_a_device_or_pipe_is_no_file(kind: bytes) -> None:
+def test_only_member_device_pipe_or_socket_is_none(kind: bytes) -> None:
     assert only_member(packed(({"type": kind}, b""))) is None
     assert only_member(bytes(10240)) is None  # a socket, which tar ignores
 
@@ -81,58 +82,58 @@ GOOD = packed(({}, b"{}"))
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("said", "named"),
     [
-        (b"", "no header"),
-        (b"Killed\n" * 200, "no header"),
-        (gzip.compress(GOOD), "no header"),
-        (gzip.compress(bytes(50 << 20)), "no header"),  # a bomb stays what it is
-        (GOOD[:513], "1 of 2 bytes"),
-        (GOOD[:100] + b"7" + GOOD[101:], "sum is wrong"),
-        (packed(({}, b"{}"), ({}, b"{}")), "more than one member"),
-        (packed(({"type": b"1", "linkname": "/etc/shadow"}, b"")), "type b'1'"),
-        (packed(({"type": b"S"}, b"")), "type b'S'"),
-        (packed(({"type": b"g"}, b"")), "type b'g'"),
-        (packed(({"type": b"x"}, b"") , ({"type": b"x"}, b"")), "type b'x'"),
-        (packed(({"uid": 1 << 40}, b""), kind=tarfile.GNU_FORMAT), "uid is"),
-        (packed(({"mtime": 1 << 40}, b""), kind=tarfile.GNU_FORMAT), "mtime is"),
-        (extended(mtime="nan"), "the time 'nan'"),
-        (extended(mtime="1e9"), "the time '1e9'"),
-        (extended(mtime="9" * 40), "the time"),
-        (extended(mtime="1 --reference=/etc/shadow"), "the time"),
-        (extended(uid="-1"), "uid is '-1'"),
-        (extended(gid=str(1 << 32)), "gid is"),
-        (extended(size="99999999999999999999"), "size is"),
-        (extended(size="1048576"), "of 1048576 bytes"),
-        (extended(**{"GNU.sparse.realsize": "1000000000000"}), "with 'GNU.sparse.realsize'"),
-        (extended(comment="x"), "with 'comment'"),
+        (b"", "header"),
+        (b"Killed\n" * 200, "header"),
+        (gzip.compress(GOOD), "header"),
+        (gzip.compress(bytes(50 << 20)), "header"),  # a bomb stays what it is
+        (GOOD[:513], "1 of 2"),
+        (GOOD[:100] + b"7" + GOOD[101:], "sum"),
+        (packed(({}, b"{}"), ({}, b"{}")), "member"),
+        (packed(({"type": b"1", "linkname": "/etc/shadow"}, b"")), "b'1'"),
+        (packed(({"type": b"S"}, b"")), "b'S'"),
+        (packed(({"type": b"g"}, b"")), "b'g'"),
+        (packed(({"type": b"x"}, b""), ({"type": b"x"}, b"")), "b'x'"),
+        (packed(({"uid": 1 << 40}, b""), kind=tarfile.GNU_FORMAT), "uid"),
+        (packed(({"mtime": 1 << 40}, b""), kind=tarfile.GNU_FORMAT), "mtime"),
+        (extended(mtime="nan"), "'nan'"),
+        (extended(mtime="1e9"), "'1e9'"),
+        (extended(mtime="9" * 40), "time"),
+        (extended(mtime="1 --reference=/etc/shadow"), "time"),
+        (extended(uid="-1"), "'-1'"),
+        (extended(gid=str(1 << 32)), "gid"),
+        (extended(size="99999999999999999999"), "size"),
+        (extended(size="1048576"), "1048576"),
+        (extended(**{"GNU.sparse.realsize": "1000000000000"}), "GNU.sparse.realsize"),
+        (extended(comment="x"), "'comment'"),
     ],
-)  # fmt: skip
-def test_what_tar_cannot_have_written_of_one_file_is_refused(said: bytes, message: str) -> None:
-    with pytest.raises(UnreadableArchive, match=message):
+)
+def test_capture_archive_that_is_not_of_one_plain_file_is_refused(said: bytes, named: str) -> None:
+    with naming(UnreadableArchive, named):
         only_member(said)
-    with pytest.raises(FactError, match=f"container 950: {PATH} cannot be captured"):
+    with naming(FactError, "container 950", PATH, named):
         files.capture(Tar(said), PATH)
 
 
-def test_a_file_that_is_too_large_is_refused() -> None:
+def test_only_member_file_above_the_limit_is_refused() -> None:
     assert only_member(packed(({}, b"x" * LARGEST))) is not None
     with pytest.raises(archive.TooLarge):
         only_member(packed(({}, b"x" * (LARGEST + 1))))
 
 
-def test_another_files_archive_is_refused() -> None:
-    with pytest.raises(FactError, match="was asked for /etc/other, and sent '/etc/docker/daemon"):
+def test_capture_archive_of_another_file_names_both() -> None:
+    with naming(FactError, "/etc/other", PATH):
         files.capture(Tar(GOOD), "/etc/other")
 
 
-def test_an_extended_header_of_short_records_takes_linear_time() -> None:
+def test_only_member_extended_header_of_short_records_takes_linear_time() -> None:
     text = b"3 a" * (250 << 10 >> 2) + b"="
     info = tarfile.TarInfo("x")
     info.type, info.size = b"x", len(text)
     said = info.tobuf(tarfile.USTAR_FORMAT) + text
     began = time.monotonic()
-    with pytest.raises(UnreadableArchive, match="an extended header that cannot be read"):
+    with naming(UnreadableArchive, "extended header"):
         only_member(said + bytes(1024))
     records = b"".join(_record(number) for number in range(8000))
     info.size = len(records)
@@ -151,7 +152,9 @@ def _record(number: int) -> bytes:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=2000), st.integers(0, 2600), st.integers(0, 200))
 @example(b"", 0, 0)
-def test_a_damaged_archive_is_read_or_refused(damage: bytes, where: int, less: int) -> None:
+def test_only_member_damaged_archive_is_read_or_refused(
+    damage: bytes, where: int, less: int
+) -> None:
     whole = extended(mtime="1.5", **{"SCHILY.xattr.user.a": "b"})
     said = whole[:where] + damage + whole[where + len(damage) - less :]
     try:

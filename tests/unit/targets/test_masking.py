@@ -98,7 +98,7 @@ _HARMLESS = (
 
 
 @pytest.mark.parametrize("form", _FORMS)
-def test_mask_planted_secret_is_not_in_the_text_any_more(form: str) -> None:
+def test_mask_planted_secret_is_starred(form: str) -> None:
     planted = form.format(s=_SECRET, l=_LONG, u="ABCDEFGH12345678")
     masked = mask(planted)
     assert STARS in masked
@@ -107,7 +107,7 @@ def test_mask_planted_secret_is_not_in_the_text_any_more(form: str) -> None:
 
 
 @pytest.mark.parametrize("text", _HARMLESS)
-def test_mask_text_without_a_secret_stays(text: str) -> None:
+def test_mask_text_without_a_secret_stays_as_it_is(text: str) -> None:
     assert mask(text) == text
 
 

@@ -21,7 +21,7 @@ lxc.apparmor.profile: three
 """
 
 
-def test_what_is_in_effect_and_what_is_not() -> None:
+def test_parse_options_are_in_effect_in_a_section_or_unreadable() -> None:
     found = container_config.parse("950.conf", TEXT)
     assert found.path == "950.conf"
     assert found.current() == {
@@ -41,18 +41,7 @@ def test_what_is_in_effect_and_what_is_not() -> None:
     assert found.unreadable == ((7, "no option"),)
 
 
-def test_nothing_else_is_taken_for_a_line_that_is_neither() -> None:
-    assert container_config.parse("", "x: 1\nrubbish X\r\n").current() == {"x": "1"}
-    assert container_config.parse("", "x: 1\nrubbish X\r\n").unreadable == ((2, "rubbish X"),)
-
-
-@pytest.mark.parametrize("line", ["[pre", "pre]", "9lives: 1", ": 1", "[]"])
-def test_a_line_that_is_neither(line: str) -> None:
-    assert container_config.parse("", f"{line}\narch: amd64\n").unreadable == ((1, line),)
-    assert container_config.parse("", f"{line}\narch: amd64\n").current() == {"arch": "amd64"}
-
-
-def test_parse_a_section_followed_by_blanks_is_one_and_blank_lines_are_nothing() -> None:
+def test_parse_section_followed_by_blanks_is_one_and_blank_lines_are_nothing() -> None:
     found = container_config.parse("", "[pve:pending] \n# x\n   \narch:amd64  \n")
     assert found.unreadable == ()
     assert found.options == (container_config.Option("arch", "amd64", 4, "pve:pending"),)
@@ -72,7 +61,7 @@ def test_parse_a_section_followed_by_blanks_is_one_and_blank_lines_are_nothing()
         ("", False),
     ],
 )
-def test_keyrings(text: str, refuses: bool) -> None:
+def test_refuses_keyrings_by_the_list_of_system_calls(text: str, refuses: bool) -> None:
     assert container_config.refuses_keyrings(text) is refuses
 
 
@@ -88,15 +77,14 @@ def test_keyrings(text: str, refuses: bool) -> None:
         ("/dev/fuse Xdev/fuse none bind", False),
     ],
 )
-def test_what_gives_fuse(value: str, gives: bool) -> None:
+def test_gives_fuse_only_a_bind_mount_of_the_device(value: str, gives: bool) -> None:
     assert (
         container_config.gives_fuse(container_config.Option("lxc.mount.entry", value, 1)) is gives
     )
 
 
-def test_what_a_mount_entry_lacks() -> None:
+def test_missing_fields_of_an_empty_mount_entry_are_all() -> None:
     assert container_config.missing_fields("") == ("source", "target", "type", "options")
-    assert container_config.Option("a", "b", 1) == container_config.Option("a", "b", 1, "")
 
 
 NESTING, KEYCTL, FUSE = "nesting", "keyctl", "fuse"
@@ -118,12 +106,14 @@ NESTING, KEYCTL, FUSE = "nesting", "keyctl", "fuse"
         ("lxc.mount.entry = /a b none bind", "", {KEYCTL}),
     ],
 )
-def test_what_plain_lxc_grants(text: str, seccomp: str, given: set[str]) -> None:
+def test_granted_by_plain_lxc_follows_from_profile_entries_and_seccomp(
+    text: str, seccomp: str, given: set[str]
+) -> None:
     found = container_config.granted(container_config.parse("", text), seccomp)
     assert found == dict.fromkeys(given, "1")
 
 
-def test_features() -> None:
+def test_features_are_split_at_commas_and_the_first_equals_sign() -> None:
     assert container_config.features("") == {}
     assert container_config.features("nesting=1,mount=nfs;cifs,keyctl=0,,x") == {
         "nesting": "1",
@@ -167,7 +157,7 @@ features: fuse=1
 """
 
 
-def test_disks_and_snapshots() -> None:
+def test_volumes_are_disks_and_snapshots_however_pct_writes_them() -> None:
     assert container_config.volumes(WRITTEN) == {
         ("", "mp0", "local:x,mp=/x"),
         ("old", "[", "old"),
@@ -179,7 +169,7 @@ def test_disks_and_snapshots() -> None:
     assert ("old", "hostname", "a%3A") in container_config.volumes(escaped)
 
 
-def test_what_waits_for_the_next_start() -> None:
+def test_waiting_is_the_pending_section_alone() -> None:
     assert container_config.waiting(WRITTEN) == ("memory: 512", "mp1: local:y")
     assert container_config.waiting(ANEW) == ("memory: 512", "mp1: local:y")
     assert (
@@ -188,11 +178,11 @@ def test_what_waits_for_the_next_start() -> None:
 
 
 @pytest.mark.parametrize("key", ["rootfs", "mp12", "unused0", "parent", "lxc.rootfs.path"])
-def test_what_says_where_a_disk_is(key: str) -> None:
+def test_volumes_by_key_names_it_and_no_longer_one(key: str) -> None:
     assert container_config.volumes(f"{key}: x\nX{key}: y\n{key}X: z\n") == {("", key, "x")}
 
 
-def test_what_pct_writes_anew_says_the_same() -> None:
+def test_same_beside_volumes_of_a_file_rewritten_by_pct_is_true() -> None:
     assert container_config.same_beside_volumes(ANEW.replace("PVE:PENDING", "pve:pending"), WRITTEN)
     assert not container_config.same_beside_volumes(WRITTEN, ANEW)  # pct did not write the rubbish
 
@@ -213,12 +203,14 @@ def test_what_pct_writes_anew_says_the_same() -> None:
         ("rubbish\n", "rubbish of another\n", False),
     ],
 )
-def test_what_differs_in_disks_and_snapshots_alone(was: str, is_: str, same: bool) -> None:
+def test_same_beside_volumes_is_true_where_disks_and_snapshots_alone_differ(
+    was: str, is_: str, same: bool
+) -> None:
     assert was in WRITTEN
     assert container_config.same_beside_volumes(WRITTEN.replace(was, is_, 1), WRITTEN) is same
 
 
-def test_a_later_raw_line_overrules_an_earlier_one() -> None:
+def test_same_beside_volumes_minds_the_order_of_raw_lines_alone() -> None:
     one, other = "lxc.include: a\n", "lxc.apparmor.profile: b\n"
     assert not container_config.same_beside_volumes(one + other, other + one)
     assert container_config.same_beside_volumes(f"{one}arch: x\n", f"arch: x\n{one}")
@@ -227,6 +219,7 @@ def test_a_later_raw_line_overrules_an_earlier_one() -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        *("rubbish X\r", "[pre", "pre]", "9lives: 1", ": 1", "[]"),
         "lxc.apparmor.profile : x",
         "features : nesting=1",
         "features = nesting=1",
@@ -244,9 +237,9 @@ def test_a_later_raw_line_overrules_an_earlier_one() -> None:
         "delete: net0",
     ],
 )
-def test_parse_a_line_that_proxmox_does_not_read_is_unreadable(line: str) -> None:
+def test_parse_line_that_proxmox_does_not_read_is_unreadable(line: str) -> None:
     found = container_config.parse("", f"arch: amd64\n{line}\nmemory: 512\n")
-    assert found.unreadable == ((2, line),)
+    assert found.unreadable == ((2, line.strip("\r")),)
     assert found.current() == {"arch": "amd64", "memory": "512"}  # below no section either
 
 
@@ -263,12 +256,12 @@ def test_parse_a_line_that_proxmox_does_not_read_is_unreadable(line: str) -> Non
         ("unheard: of", ("unheard", "of")),
     ],
 )
-def test_parse_a_line_that_proxmox_reads_is_an_option(line: str, option: tuple[str, str]) -> None:
+def test_parse_line_that_proxmox_reads_is_an_option(line: str, option: tuple[str, str]) -> None:
     found = container_config.parse("", f"{line}\n")
     assert ([(o.key, o.value) for o in found.options], found.unreadable) == ([option], ())
 
 
-def test_parse_a_section_of_any_case_is_one_and_delete_belongs_into_pending() -> None:
+def test_parse_section_of_any_case_is_one_and_delete_belongs_into_pending() -> None:
     found = container_config.parse("", "[PVE:Pending]\ndelete: net0\n[Pre-2_x]\narch: x\n")
     assert [(o.key, o.section) for o in found.options] == [
         ("delete", "PVE:Pending"),
@@ -277,7 +270,7 @@ def test_parse_a_section_of_any_case_is_one_and_delete_belongs_into_pending() ->
     assert found.unreadable == ()
 
 
-def test_parse_lxc_reads_as_lxc_does() -> None:
+def test_parse_lxc_reads_what_lxc_reads() -> None:
     found = container_config.parse_lxc(
         "", "  # x\n\n  lxc.include =/x \n[pre]\nlxc.arch: y\nlxc.z = a = b"
     )
@@ -327,7 +320,7 @@ def test_at_next_stop_pending_options_take_the_place_of_those_in_effect() -> Non
     assert [(o.key, o.section) for o in later.options if o.section] == [("net1", "pre")]
 
 
-def test_given_is_what_proxmox_turns_on() -> None:
+def test_given_features_are_those_that_proxmox_turns_on() -> None:
     assert container_config.given("nesting=yes,keyctl=ON,fuse=true,mknod=0,mount=nfs") == set(
         DOCKERS
     )

@@ -26,19 +26,19 @@ _texts = st.lists(_line, max_size=14).map("\n".join)
 
 @settings(deadline=None)
 @given(_texts, st.sampled_from(["", "\n"]))
-def test_normal_form_is_what_the_labs_pct_writes(text: str, end: str) -> None:
+def test_normal_form_of_any_configuration_is_what_the_labs_pct_writes(text: str, end: str) -> None:
     assert normal_form(text + end) == serialise(parse("950", text + end)[0])
 
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=[]), max_size=60))
-def test_normal_form_of_any_text_is_its_own_and_loses_no_line_twice(text: str) -> None:
+def test_normal_form_of_a_normal_form_is_itself_and_drops_nothing(text: str) -> None:
     once = normal_form(text.encode(errors="ignore").decode())
     assert normal_form(once) == once
     assert dropped(once) == frozenset()
 
 
-def test_normal_form_encodes_comments_as_was_seen_on_a_node() -> None:
+def test_normal_form_of_comments_is_encoded_as_on_a_node() -> None:
     assert normal_form("arch: amd64\n# von Hand: Büro\n") == (
         "# von Hand%3A B%C3%BCro\narch: amd64\n"
     )

@@ -1,0 +1,33 @@
+"""An error is expected by its type and by what it must name, never by its sentence."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.doubles.scripted import Untold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def naming(
+    error: type[Exception] | tuple[type[Exception], ...], *nouns: object
+) -> Iterator[pytest.ExceptionInfo[Exception]]:
+    """Expect an error whose message names each of these: a path, an id, a value, a command.
+
+    A double that was asked what nobody told it fails the test: that is no verdict.
+    """
+    with pytest.raises(error) as raised:
+        yield raised
+    assert not isinstance(raised.value, Untold), raised.value
+    missing = [noun for noun in map(str, nouns) if noun not in str(raised.value)]
+    assert not missing, f"{missing} not named by: {raised.value}"
+
+
+#: A Then that judges the target not compliant.
+not_compliant = partial(naming, AssertionError)
