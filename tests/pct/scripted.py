@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +11,11 @@ from lab.guest.pct import poststop
 from lab.guest.pct.quick import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from lab.guest.pct.containers import Start
 
-REAL = ("cp", "rm")  # plain file work, done for real below the temporary root
+REAL = ("rm",)  # plain file work, done for real below the temporary root
 SECCOMP = "2\ndenylist\nreject_force_umount  # comment\n[all]\nkexec_load errno 1\n"
 
 
@@ -28,7 +27,6 @@ class ScriptedNode(Node):
     name: str = "pvetest"
     alive: set[str] = field(default_factory=set)
     starts: dict[str, Start] = field(default_factory=dict)
-    usages: dict[str, dict[str, int]] = field(default_factory=dict)
     guest: dict[str, bytes] | None = None
     expected: set[str] = field(default_factory=set)
     calls: list[tuple[object, ...]] = field(default_factory=list)
@@ -72,16 +70,8 @@ class ScriptedNode(Node):
         self.alive.remove(ctid)
         assert poststop.main(["hook", ctid, "lxc", "post-stop"], self) in {0, 255}
 
-    @contextmanager
-    def frozen(self, ctid: str) -> Iterator[None]:
-        self._told("frozen", ctid)
-        yield
-
     def limit(self, ctid: str, limits: Mapping[str, int]) -> None:
         self._told("limit", ctid, dict(limits))
-
-    def usage(self, ctid: str) -> dict[str, int]:
-        return self.usages.pop(ctid)
 
     def enter(self, ctid: str, *, user: bool) -> None:
         self._told("enter", ctid, user)
