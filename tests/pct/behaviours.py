@@ -64,13 +64,6 @@ AT_A_STOP = (
         after=_NORMAL,
     ),
     Behaviour(
-        "reboot: the file is normalised",
-        _EDITED,
-        ("pct", "reboot", "200"),
-        running=True,
-        after=_NORMAL,
-    ),
-    Behaviour(
         "stop: what is pending comes into effect",
         "@keys\n\n[pve:pending]\ndelete: swap\nonboot: 1\n",
         STOP,
@@ -132,8 +125,7 @@ READING = (
     Behaviour(
         "config: a section in capitals is a snapshot",
         "@keys\n\n[BEFORE_2-4]\nonboot: 1\n",
-        ("pct", "config", "200", "--snapshot", "BEFORE_2-4"),
-        out="onboot: 1\n",
+        CONFIG,
         err=None,
     ),
     Behaviour(

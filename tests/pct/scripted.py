@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +11,11 @@ from lab.guest.pct import poststop
 from lab.guest.pct.quick import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from lab.guest.pct.containers import Start
 
-REAL = ("cp", "rm")  # plain file work, done for real below the temporary root
+REAL = ("rm",)  # plain file work, done for real below the temporary root
 SECCOMP = "2\ndenylist\nreject_force_umount  # comment\n[all]\nkexec_load errno 1\n"
 
 
@@ -28,7 +27,6 @@ class ScriptedNode(Node):
     name: str = "pvetest"
     alive: set[str] = field(default_factory=set)
     starts: dict[str, Start] = field(default_factory=dict)
-    usages: dict[str, dict[str, int]] = field(default_factory=dict)
     guest: dict[str, bytes] | None = None
     expected: set[str] = field(default_factory=set)
     calls: list[tuple[object, ...]] = field(default_factory=list)
@@ -41,7 +39,7 @@ class ScriptedNode(Node):
     def conf(self, ctid: str = "200") -> Path:
         return Path(f"{self.root}/etc/pve/lxc/{ctid}.conf")
 
-    def _told(self, what: str, *details: object) -> None:
+    def told(self, what: str, *details: object) -> None:
         assert what in self.expected, f"the node was not told that {what} would be asked for"
         self.calls.append((what, *details))
 
@@ -49,42 +47,34 @@ class ScriptedNode(Node):
         return ctid in self.alive
 
     def become(self, argv: list[str]) -> None:
-        self._told("become", *argv)
+        self.told("become", *argv)
 
     def start(self, ctid: str, *, debug: bool) -> Start:
-        self._told("start", ctid)
+        self.told("start", ctid)
         outcome = self.starts.pop(ctid)
         if outcome.running:
             self.alive.add(ctid)
         return outcome
 
     def kill(self, ctid: str) -> None:
-        self._told("kill", ctid)
-        self._stopped(ctid)
+        self.told("kill", ctid)
+        self.stopped(ctid)
 
     def shutdown(self, ctid: str, timeout: float) -> bool:
-        self._told("shutdown", ctid, timeout)
-        self._stopped(ctid)
+        self.told("shutdown", ctid, timeout)
+        self.stopped(ctid)
         return True
 
-    def _stopped(self, ctid: str) -> None:
+    def stopped(self, ctid: str) -> None:
         """As LXC does: its hook runs at every stop, whoever asked for it."""
         self.alive.remove(ctid)
         assert poststop.main(["hook", ctid, "lxc", "post-stop"], self) in {0, 255}
 
-    @contextmanager
-    def frozen(self, ctid: str) -> Iterator[None]:
-        self._told("frozen", ctid)
-        yield
-
     def limit(self, ctid: str, limits: Mapping[str, int]) -> None:
-        self._told("limit", ctid, dict(limits))
-
-    def usage(self, ctid: str) -> dict[str, int]:
-        return self.usages.pop(ctid)
+        self.told("limit", ctid, dict(limits))
 
     def enter(self, ctid: str, *, user: bool) -> None:
-        self._told("enter", ctid, user)
+        self.told("enter", ctid, user)
 
     def unpack(self, archive: Path, rootfs: Path, *, mapped: bool) -> None:
         assert self.guest is not None, "the node was not told what a template holds"

@@ -74,7 +74,7 @@ def test_set_writes_lxcs_configuration_from_the_edited_file(
     assert "lxc.environment = A=1\n" in (tmp_path / "var/lib/lxc/200/config").read_text()
 
 
-def test_set_with_a_feature_that_does_not_parse_fails_after_it_wrote(
+def test_set_with_a_feature_that_does_not_parse_fails_after_the_write(
     node: ScriptedNode, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node.conf().write_text(behaviours.file("@without features\nfeatures: fusion=1\n", KEYS))

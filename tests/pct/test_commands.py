@@ -1,4 +1,4 @@
-"""What no transcript shows: queues, files inside the container, clone, transfer, the lock."""
+"""What no transcript shows: queues, files inside the container, push, the lock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def node(tmp_path: Path) -> ScriptedNode:
     return node
 
 
-def test_what_is_pending_is_applied_at_start(node: ScriptedNode) -> None:
+def test_start_with_pending_changes_applies_them(node: ScriptedNode) -> None:
     node.alive.add("200")
     assert main(["pct", "set", "200", "--features", "fuse=1"], node) == 0
     assert main(["pct", "set", "200", "--delete", "net0"], node) == 0
@@ -44,24 +44,14 @@ def test_what_is_pending_is_applied_at_start(node: ScriptedNode) -> None:
     assert "pending" not in text
 
 
-def test_setting_back_what_is_in_effect_leaves_nothing_pending(node: ScriptedNode) -> None:
+def test_set_back_to_the_value_in_effect_leaves_nothing_pending(node: ScriptedNode) -> None:
     node.alive.add("200")
     for features in ("fuse=1", "nesting=1,keyctl=1"):
         assert main(["pct", "set", "200", "--features", features], node) == 0
     assert node.conf().read_text() == CONF
 
 
-def test_a_clone_has_its_own_address_name_and_files(node: ScriptedNode, tmp_path: Path) -> None:
-    assert main(["pct", "clone", "200", "201", "--hostname", "two"], node) == 0
-    text = node.conf("201").read_text()
-    assert "hostname: two\n" in text
-    assert "BC:24:11:37:F6:C8" not in text
-    rootfs = tmp_path / "var/lib/vz/images/201/subvol-201-disk-0.subvol"
-    assert (rootfs / "etc/hostname").read_text() == "two\n"
-    assert "127.0.1.1 two\n" in (rootfs / "etc/hosts").read_text()
-
-
-def test_another_pcts_lock_is_waited_for_and_named(
+def test_set_while_another_pct_holds_the_lock_fails_and_names_it(
     node: ScriptedNode,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -89,22 +79,14 @@ def test_push_copies_content_and_mode(node: ScriptedNode, tmp_path: Path) -> Non
     assert node.calls == [("enter", "200", True)]
 
 
-def test_a_directory_is_pushed_as_an_empty_file(node: ScriptedNode, tmp_path: Path) -> None:
+def test_push_of_a_directory_makes_an_empty_file(node: ScriptedNode, tmp_path: Path) -> None:
     node.alive.add("200")
     node.expected = {"enter"}
     assert main(["pct", "push", "200", str(tmp_path), str(tmp_path / "target")], node) == 0
     assert (tmp_path / "target").read_bytes() == b""
 
 
-def test_pull_of_a_missing_file_leaves_an_empty_one(node: ScriptedNode, tmp_path: Path) -> None:
-    node.alive.add("200")
-    node.expected = {"enter"}
-    argv = ["pct", "pull", "200", str(tmp_path / "nosuch"), str(tmp_path / "target")]
-    assert main(argv, node) == 0
-    assert (tmp_path / "target").read_bytes() == b""
-
-
-def test_a_link_in_the_container_does_not_lead_out_of_it(tmp_path: Path) -> None:
+def test_personalise_over_a_link_does_not_leave_the_container(tmp_path: Path) -> None:
     rootfs, outside = tmp_path / "rootfs", tmp_path / "outside"
     (rootfs / "etc").mkdir(parents=True)
     outside.write_text("the node's own\n")
@@ -114,7 +96,7 @@ def test_a_link_in_the_container_does_not_lead_out_of_it(tmp_path: Path) -> None
     assert (rootfs / "etc/hostname").read_text() == "ct\n"
 
 
-def test_a_templates_own_dhcp_unit_is_left_alone(tmp_path: Path) -> None:
+def test_personalise_leaves_a_templates_own_dhcp_unit(tmp_path: Path) -> None:
     unit = tmp_path / "etc/systemd/network/eth0.network"
     unit.parent.mkdir(parents=True)
     unit.write_text("[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\n")
@@ -122,7 +104,7 @@ def test_a_templates_own_dhcp_unit_is_left_alone(tmp_path: Path) -> None:
     assert unit.read_text() == "[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\n"
 
 
-def test_a_static_address_is_written_for_networkd(tmp_path: Path) -> None:
+def test_personalise_with_a_static_address_writes_a_networkd_unit(tmp_path: Path) -> None:
     (tmp_path / "etc/systemd/network").mkdir(parents=True)
     net = "name=eth0,bridge=lxcbr0,gw=10.0.3.1,ip=10.0.3.50/24"
     guest.personalise(tmp_path, Section({"hostname": "ct", "net0": net}))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lab.guest.pct import lines
 from lab.guest.pct.config import Config, Section, network, parse, serialise
+from tests.doubles import proxmox_snapshots
 
 from .cases import ALL, FILES
 
@@ -17,19 +18,32 @@ RECORDED_FILES = [name for name in FILES if name.startswith("file")]
 
 
 @pytest.mark.parametrize("name", RECORDED_FILES)
-def test_a_recorded_file_is_written_back_byte_for_byte(name: str) -> None:
+def test_serialise_of_a_recorded_file_is_the_same_bytes(name: str) -> None:
     config, warnings = parse("200", ALL[name].stdout)
     assert warnings == ""
     assert serialise(config) == ALL[name].stdout
 
 
-def test_a_line_after_a_snapshots_header_belongs_to_the_snapshot() -> None:
+def test_parse_of_a_line_after_a_snapshots_header_puts_it_into_the_snapshot() -> None:
     config, _ = parse("210", ALL["file: line appended after a snapshot header"].stdout)
     assert config.current.raw == ()
     assert config.snapshots["pre"].raw == (("lxc.apparmor.profile", "lxc-phoenix-v2"),)
 
 
-def test_comments_move_to_the_top_and_keys_are_sorted() -> None:
+def test_snapshot_of_the_double_is_the_recorded_one() -> None:
+    """The file of the recording, but for a line that was appended to it later."""
+    recorded = ALL["file: line appended after a snapshot header"].stdout.replace(
+        "lxc.apparmor.profile: lxc-phoenix-v2\n", ""
+    )
+    config, _ = parse("210", recorded)
+    before = proxmox_snapshots.deleted(config, "pre")
+    assert before == Config(before.current)
+    snapshot = config.snapshots["pre"]
+    time, about = int(snapshot.get("snaptime")), snapshot.description
+    assert serialise(proxmox_snapshots.taken(before, "pre", time, about)) == recorded
+
+
+def test_serialise_moves_comments_to_the_top_and_sorts_keys() -> None:
     text = "swap: 1\nlxc.include = /x\n# one\narch: amd64\n\n#two%3A\n"
     written = "# one\n#two%3A\narch: amd64\nswap: 1\nlxc.include: /x\n"
     assert serialise(parse("200", text)[0]) == written
@@ -48,12 +62,12 @@ def test_comments_move_to_the_top_and_keys_are_sorted() -> None:
         ("delete: swap", "property 'delete' is only allowed in [pve:pending]"),
     ],
 )
-def test_what_proxmox_says_about_a_line(line: str, complaint: str) -> None:
+def test_warnings_of_a_line_are_proxmoxs(line: str, complaint: str) -> None:
     said = lines.warnings("200", f"{line}\n")
     assert said.startswith(f"vm 200 - {complaint}") if complaint else said == ""
 
 
-def test_network_is_printed_as_proxmox_prints_it() -> None:
+def test_network_in_any_order_is_printed_as_proxmox_prints_it() -> None:
     printed = network("bridge=lxcbr0,ip=dhcp,name=eth0", "BC:24:11:37:F6:C8")
     expected = "name=eth0,bridge=lxcbr0,hwaddr=BC:24:11:37:F6:C8,ip=dhcp,type=veth"
     assert printed == expected
@@ -83,7 +97,7 @@ def known(config: Config) -> Config:
 
 @settings(deadline=None)
 @given(configs)
-def test_what_is_written_is_read_back(config: Config) -> None:
+def test_serialise_of_any_config_is_parsed_to_the_same(config: Config) -> None:
     once = known(config)
     assert known(once) == once
     assert serialise(once) == serialise(known(once))
@@ -95,14 +109,14 @@ def test_what_is_written_is_read_back(config: Config) -> None:
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=("Cs",))))
-def test_a_description_survives_its_encoding(text: str) -> None:
+def test_encode_of_any_description_is_decoded_to_the_same(text: str) -> None:
     assert lines.decode(lines.encode(text)) == text
     assert "\n" not in lines.encode(text)
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_no_text_breaks_the_parser_and_writing_settles_it(text: str) -> None:
+def test_parse_of_any_text_is_stable_after_one_write(text: str) -> None:
     config, _ = parse("200", text)
     written = serialise(config)
     assert serialise(parse("200", written)[0]) == written

@@ -20,8 +20,7 @@ def node(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def created(node: Node) -> Node:
-    """A node with container 950 running, no features; nothing recorded yet."""
+    """A node with container 950 running, described without features."""
     node.describe(features=[])
-    assert node.phoenix("create", "950").returncode == 0
-    node.forget()
+    node.create()
     return node

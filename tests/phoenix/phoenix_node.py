@@ -19,10 +19,14 @@ SETUP_APPARMOR = Path("bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh
 SCRIPTS = sorted(
     [CHECKOUT / "bin/phoenix", *CHECKOUT.glob("bin/*/*.sh"), *DATA.glob("*.after.sh")],
 )
-BEFORE, AFTER = CHECKOUT / INSTALL_DOCKER, DATA / "install_docker.after.sh"
+AFTER = DATA / "install_docker.after.sh"
 MIRRORS = '{"registry-mirrors": ["http://10.0.3.1:5000"]}\n'
 PROFILE = "lxc-phoenix-v2"
 FUSE_ENTRY = "lxc.mount.entry: /dev/fuse dev/fuse none bind,create=file 0 0"
+_ROUTES = """\
+Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask
+eth0\t00000000\t0103000A\t0003\t0\t0\t0\t00000000
+"""
 
 STAND_IN = ROOT / "tests/phoenix/stand_in.py"
 FAKED = ("pct", "apparmor_parser", "systemctl")
@@ -58,6 +62,16 @@ class Node:
         (base / "local").mkdir()
         (base / "local/phoenix").symlink_to(self.home / "bin/phoenix")
 
+    def create(self) -> None:
+        """Make container 950 as it is described, and start it."""
+        options = "features: nesting=1\nmemory: 2048\nnet0: name=eth0,ip=dhcp\nunprivileged: 1\n"
+        self.conf().write_text(options)
+        (self.fake / "running/950").touch()
+        routes = self.inside("/proc/net/route")
+        routes.parent.mkdir(parents=True)
+        routes.write_text(_ROUTES)
+        self.inside("packages").write_text("dpkg ii\nfuse rc\n")
+
     def run(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             argv,
@@ -80,8 +94,8 @@ class Node:
     def phoenix(self, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
         return self.run("phoenix", *args, **env)
 
-    def install_docker(self, script: Path) -> subprocess.CompletedProcess[str]:
-        return self.run("bash", str(script), "950")
+    def install_docker(self) -> subprocess.CompletedProcess[str]:
+        return self.run("bash", str(AFTER), "950")
 
     def calls(self) -> list[Call]:
         log = self.fake / "log"
@@ -114,20 +128,11 @@ class Node:
     def breaks(self, what: str) -> None:
         (self.fake / "broken" / what).touch()
 
-    def files(self) -> dict[str, tuple[int, int, bytes]]:
-        """Every file but the log, with its time of change: a rewrite shows, the same or not."""
-        found = {}
-        for path in self.base.rglob("*"):
-            if path.is_file() and path != self.fake / "log":
-                state = path.stat()
-                found[str(path)] = (state.st_mtime_ns, state.st_ino, path.read_bytes())
-        return found
+    def conf(self) -> Path:
+        return self.fake / "pve/lxc/950.conf"
 
-    def conf(self, ctid: int = 950) -> Path:
-        return self.fake / f"pve/lxc/{ctid}.conf"
-
-    def inside(self, path: str, ctid: int = 950) -> Path:
-        return self.fake / f"ct/{ctid}" / path.lstrip("/")
+    def inside(self, path: str) -> Path:
+        return self.fake / "ct/950" / path.lstrip("/")
 
     def describe(self, **keys: Any) -> None:
         path = self.home / "etc/phoenix_lxc_configs.json"
@@ -138,11 +143,3 @@ class Node:
     def feature(self, name: str, body: str) -> None:
         script = self.home / f"bin/lxc_setup/phoenix_hypervisor_feature_install_{name}.sh"
         script.write_text(f"#!/bin/bash\n{body}\n")
-
-
-def remediated(node: Node) -> None:
-    node.describe(
-        pct_features=["nesting=1", "keyctl=1", "fuse=1"],
-        apparmor_profile=PROFILE,
-        lxc_options=["lxc.apparmor.allow_nesting: 1", FUSE_ENTRY],
-    )

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_script_is_clean(script: Path) -> None:
+def test_scripts_pass_bash_and_shellcheck(script: Path) -> None:
     subprocess.run(["bash", "-n", script], check=True)
     found = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
 
 
-def test_modes_are_those_of_the_repository() -> None:
+def test_checkout_has_the_modes_of_the_repository() -> None:
     assert os.access(CHECKOUT / "bin/phoenix", os.X_OK)
     assert not any(path.stat().st_mode & 0o111 for path in CHECKOUT.glob("bin/*/*.sh"))
 
@@ -42,7 +42,7 @@ def test_modes_are_those_of_the_repository() -> None:
         (SETUP_APPARMOR, "setup_apparmor.after.sh", 1),
     ],
 )
-def test_the_plan_only_inserts(before: Path, after: str, blocks: int) -> None:
+def test_plan_only_inserts_blocks_into_the_scripts(before: Path, after: str, blocks: int) -> None:
     old = (CHECKOUT / before).read_text().splitlines()
     new = (DATA / after).read_text().splitlines()
     kinds = [
@@ -53,7 +53,7 @@ def test_the_plan_only_inserts(before: Path, after: str, blocks: int) -> None:
     assert kinds == ["insert"] * blocks
 
 
-def test_state_before_the_plan() -> None:
+def test_checkout_is_in_the_state_before_the_plan() -> None:
     docker = (CHECKOUT / INSTALL_DOCKER).read_text()
     assert "set -e" not in docker.splitlines()
     assert "fuse" not in docker
@@ -73,15 +73,8 @@ def test_state_before_the_plan() -> None:
     [[], ["frobnicate"], ["create"], ["create", "x"], ["create", "123"], ["setup", "950"]],
     ids=" ".join,
 )
-def test_wrong_usage_is_one_error(node: Node, args: list[str]) -> None:
+def test_phoenix_with_wrong_usage_runs_nothing(node: Node, args: list[str]) -> None:
     result = node.phoenix(*args)
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert node.calls() == []
-
-
-def test_help_names_every_variable(node: Node) -> None:
-    result = node.phoenix("--help")
-    assert result.returncode == 0
-    for name in ("ETC_PVE", "APPARMOR_D", "APPARMOR_FS", "READY_TIMEOUT"):
-        assert f"PHOENIX_{name}" in result.stdout

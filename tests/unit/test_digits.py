@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,24 +19,24 @@ _FIVE = "\N{FULLWIDTH DIGIT FIVE}"
 
 @pytest.mark.parametrize("text", [f"lab/9{_FIVE}0", f"root@pve1:2{_FIVE}/950", "lab/٩٥٠"])
 def test_target_with_another_scripts_digits_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="expected lab/CTID"):
+    with pytest.raises(UsageError):
         parse(text)
 
 
-def test_target_jump_port_with_another_scripts_digits_is_refused() -> None:
-    with pytest.raises(ValueError, match="jump: "):
-        Target("pve1", 950, jump=f"bastion:2{_FIVE}")
-
-
-def test_target_backup_age_that_is_no_number_is_refused() -> None:
-    """TOML has ``nan``, and no age is more than that."""
-    with pytest.raises(ValueError, match="backup_age"):
-        Target("pve1", 950, backup_age=float("nan"))
+@pytest.mark.parametrize(
+    ("key", "value"),
+    # TOML has ``nan``, and no age is more than that.
+    [("jump", f"bastion:2{_FIVE}"), ("backup_age", float("nan"))],
+)
+def test_target_with_a_value_that_is_no_number_is_refused(key: str, value: Any) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the key is asked for
+        Target("pve1", 950, **{key: value})
+    assert key in str(refused.value)
 
 
 def test_access_uid_with_another_scripts_digits_is_refused() -> None:
     asked = "sh -c 'id -u; id -un; echo \"${SUDO_USER:-}\"'"
-    with pytest.raises(FactError, match="id -u said"):
+    with pytest.raises(FactError):
         access.access(Machine({}, {asked: f"{_FIVE}\nroot\n\n"}))
 
 
@@ -51,7 +52,7 @@ _OWN = {
 _LATER = re.compile(r"facts/audit_window\.py")
 
 
-def test_code_asks_for_digits_in_ascii_only() -> None:
+def test_code_asks_for_ascii_digits_only() -> None:
     """``\\d`` and ``isdigit`` know some six hundred."""
     loose = re.compile(r"(?<!\\)\\d|\.(isdigit|isdecimal|isnumeric)\(\)")
     strict = re.compile(r"re\.ASCII|\.isascii\(\)|\brb[\"']|\bre\.sub\(")

@@ -92,14 +92,14 @@ def test_page_regenerated_is_unchanged(path: Path) -> None:
     assert regenerated(path.read_text("utf-8")) == path.read_text("utf-8"), "run python -m docs"
 
 
-def test_every_generated_part_is_on_a_page() -> None:
+def test_generated_parts_are_each_on_a_page() -> None:
     text = "".join(path.read_text("utf-8") for path in DOCUMENTS)
     used = re.findall(r"^<!-- generated: (\S+) -->$", text, re.MULTILINE)
     assert sorted(used) == sorted(PARTS)
     assert len(re.findall(r"^<!-- end -->$", text, re.MULTILINE)) == len(PARTS)
 
 
-def test_regenerating_replaces_what_stood_there() -> None:
+def test_regenerated_replaces_what_stood_there() -> None:
     page = "before\n<!-- generated: words -->\nold\n<!-- end -->\nafter\n"
     once = regenerated(page)
     assert "old" not in once
@@ -118,7 +118,7 @@ def test_plan_is_the_document_word_for_word() -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
-def test_every_relative_link_and_anchor_resolves(path: Path) -> None:
+def test_links_and_anchors_of_a_page_resolve(path: Path) -> None:
     for link in links(path):
         if re.match(r"https?:", link):
             continue
@@ -130,23 +130,23 @@ def test_every_relative_link_and_anchor_resolves(path: Path) -> None:
             assert anchor in anchors(there), link
 
 
-def test_pages_link_to_anchors() -> None:
+def test_links_to_anchors_are_found() -> None:
     assert len([link for path in DOCUMENTS for link in links(path) if "#" in link]) > 10
 
 
-def test_every_page_is_reachable_from_readme() -> None:
+def test_pages_are_linked_from_readme() -> None:
     linked = {link.partition("#")[0] for link in links(README)}
     assert {f"docs/{page.name}" for page in PAGES.glob("*.md")} <= linked
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
-def test_every_file_of_ours_that_is_named_exists(path: Path) -> None:
+def test_files_that_a_page_names_exist(path: Path) -> None:
     for token in inline(path):
         if token.type == "code_inline" and _FILE.fullmatch(token.content):
             assert list(ROOT.glob(token.content)), token.content
 
 
-def test_pages_name_files() -> None:
+def test_files_that_pages_name_are_found() -> None:
     named = [t.content for path in DOCUMENTS for t in inline(path) if _FILE.fullmatch(t.content)]
     assert len(named) > 10
 
@@ -154,12 +154,12 @@ def test_pages_name_files() -> None:
 # -- commands
 
 
-def test_pages_show_commands() -> None:
+def test_commands_of_pages_are_found() -> None:
     assert len([command for path in DOCUMENTS for command in commands(path)]) > 100
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
-def test_every_command_exists(path: Path, pytestconfig: pytest.Config) -> None:
+def test_commands_of_a_page_exist(path: Path, pytestconfig: pytest.Config) -> None:
     for command in commands(path):
         words = shlex.split(re.sub(r"\[|\]…?|…", "", command), comments=True)
         while words and _SETTING.fullmatch(words[0]):

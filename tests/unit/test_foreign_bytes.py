@@ -108,7 +108,7 @@ def _readers() -> Iterator[str]:
                     yield f"{path.stem}.{node.name}"
 
 
-def test_table_of_foreign_bytes_names_every_function_that_reads_some() -> None:
+def test_parsers_of_foreign_bytes_are_every_function_that_reads_some() -> None:
     ran: set[str] = set()
 
     def note(frame: Any, event: str, _: object) -> None:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from remediation.engine import journal
 from remediation.engine.journal import Journal
+from targets import lock
 from targets.lock import Lock
 from targets.transport import Local
 
-
-def test_this_machines_journal_is_not_reached() -> None:
-    with pytest.raises(AssertionError, match="this machine's own"):
-        Journal(Local(), 950).entries()
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def test_this_machines_lock_is_not_reached() -> None:
-    with (
-        pytest.raises(AssertionError, match="this machine's own"),
-        Lock(Local()).held("nothing"),
-    ):
+def hold_lock() -> None:
+    with Lock(Local()).held("nothing"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("reach", "path"),
+    [(Journal(Local(), 950).entries, journal.DIRECTORY), (hold_lock, lock.PATH)],
+    ids=["journal", "lock"],
+)
+def test_guard_keeps_tests_away_from_this_machines(reach: Callable[[], None], path: str) -> None:
+    with pytest.raises(AssertionError) as kept:
+        reach()
+    assert path in str(kept.value)

@@ -44,7 +44,7 @@ def test_imports_of_each_package_are_looked_at() -> None:
     assert set(PACKAGES) == files - {"tests"}
 
 
-def test_a_folder_holds_few_modules() -> None:
+def test_folder_holds_few_modules() -> None:
     folders = {path.parent for path in MODULES}
     found = {
         str(folder.relative_to(ROOT)): len([*folder.glob("[!_]*.py"), *folder.glob("__main__.py")])
@@ -53,7 +53,7 @@ def test_a_folder_holds_few_modules() -> None:
     assert {name for name, modules in found.items() if modules > MOST_MODULES} == set(FULL)
 
 
-def test_a_module_is_short() -> None:
+def test_module_is_short() -> None:
     """One that is short again leaves the list."""
     lines = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in MODULES}
     assert {name for name, count in lines.items() if count > MOST_LINES} == set(LONG)

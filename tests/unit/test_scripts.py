@@ -25,20 +25,20 @@ class Clone:
     """A clone in which nothing is installed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._log = folder / "clone", folder / "log"
-        self._programs = folder / "bin"
-        self._programs.mkdir()
+        self.folder, self.log = folder / "clone", folder / "log"
+        self.programs = folder / "bin"
+        self.programs.mkdir()
         shutil.copytree(_ROOT / "scripts", self.folder / "scripts")
         for name in ("constraints.txt", "package-lock.json"):
             shutil.copy(_ROOT / name, self.folder)
         for name in _THERE:
-            (self._programs / name).symlink_to(shutil.which(name) or name)
+            (self.programs / name).symlink_to(shutil.which(name) or name)
         for name in ("python3", "apt-get", "sudo"):
             self.install(name)
 
     def install(self, program: str) -> None:
         """Give the machine a program, which only writes down how it was called."""
-        path = self._programs / program
+        path = self.programs / program
         path.write_text(_STAND_IN)
         path.chmod(0o755)
 
@@ -47,13 +47,13 @@ class Clone:
         done = self.start(script, *arguments)
         assert done.returncode == 0, done.stderr
         self.said = done.stdout + done.stderr
-        return self._log.read_text().splitlines()
+        return self.log.read_text().splitlines()
 
     def start(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a script; ``touched`` says afterwards whether it ran anything."""
         return subprocess.run(
             [self.folder / "scripts" / script, *arguments],
-            env={"PATH": str(self._programs), "LOG": str(self._log)},
+            env={"PATH": str(self.programs), "LOG": str(self.log)},
             capture_output=True,
             text=True,
             check=False,
@@ -62,7 +62,7 @@ class Clone:
     @property
     def touched(self) -> bool:
         """Whether any stand-in was called."""
-        return self._log.exists()
+        return self.log.exists()
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_gate_on_a_host_of_the_users_takes_the_npm_that_is_there(clone: Clone) -
     clone.install("npm")
     ran = clone.run("gate", "--target", "root@pve1/950")
     assert any(line.startswith("npm ci --ignore-scripts") for line in ran)
-    assert "will not be rendered" not in clone.said
+    assert "npm is not installed" not in clone.said
 
 
 def test_gate_a_second_time_installs_nothing(clone: Clone) -> None:
@@ -132,7 +132,6 @@ def test_gate_on_a_proxmox_host_without_a_host_of_its_own_is_refused(
     clone.install("pveversion")
     done = clone.start("gate", *arguments)
     assert done.returncode == 2
-    assert "this is a Proxmox host" in done.stderr
     assert "scripts/gate --target local/950" in done.stderr
     assert not clone.touched
 
@@ -145,4 +144,4 @@ def test_gate_on_a_proxmox_host_judges_its_own_containers(clone: Clone) -> None:
 def test_gate_help_installs_nothing(clone: Clone) -> None:
     done = clone.start("gate", "--help")
     assert (done.returncode, clone.touched) == (0, False)
-    assert "scripts/gate [--target T]" in done.stdout
+    assert "--target" in done.stdout

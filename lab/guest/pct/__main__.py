@@ -31,7 +31,7 @@ def run(words: list[str], node: quick.Node | None) -> int:
         raise PctError(f"ERROR: unknown command 'pct {command}'\n{USAGE}")
     if command == "exec":
         return quick.execute(rest, node or quick.Node())
-    if command == "status" and "--verbose" not in rest:
+    if command == "status":
         return quick.status(rest, node or quick.Node())
     from . import commands, containers  # noqa: PLC0415 - the two above must not pay for these
 

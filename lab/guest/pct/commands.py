@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +10,9 @@ from . import generated, lxc
 from .config import network, properties
 from .errors import PctError
 from .files import load, locked, store
-from .lifecycle import check_lock, reboot, shutdown, start, stop
-from .provision import clone, create, destroy, hwaddr
-from .snapshots import delsnapshot, listsnapshot, rollback, snapshot
-from .transfer import pull, push
+from .lifecycle import check_lock, shutdown, start, stop
+from .provision import create, destroy, hwaddr
+from .transfer import push
 
 if TYPE_CHECKING:
     from .config import Config
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 REQUIRED = ("memory", "rootfs", "ostype")
 # Proxmox changes these in a running container; all others wait for its next start.
 HOT = ("description", "onboot", "startup", "protection", "hostname", "cores", "tags", "lock")
-GIB = 1024**3
 
 
 def list_all(node: Containers, _positional: list[str], _chosen: dict[str, str]) -> int:
@@ -45,10 +42,6 @@ def config(node: Containers, positional: list[str], chosen: dict[str, str]) -> i
     (ctid,) = positional
     known = load(node, ctid)
     section = known.current if chosen.get("current") == "1" else known.wanted()
-    if name := chosen.get("snapshot"):
-        if name not in known.snapshots:
-            raise PctError(f"snapshot '{name}' does not exist\n")
-        section = known.snapshots[name]
     sys.stdout.write(section.printed())
     return 0
 
@@ -129,49 +122,16 @@ def unlock(node: Containers, positional: list[str], _chosen: dict[str, str]) -> 
     return 0
 
 
-def status(node: Containers, positional: list[str], _chosen: dict[str, str]) -> int:
-    """``--verbose``. Of a running container only what is really read is shown."""
-    (ctid,) = positional
-    section = load(node, ctid).current
-    size = properties(section.get("rootfs")).get("size", "0G")
-    shown: dict[str, object] = {
-        "cpus": section.get("cores") or os.cpu_count(),
-        "maxdisk": int(size.rstrip("G")) * GIB,
-        "maxmem": int(section.get("memory", "512")) * lxc.MIB,
-        "maxswap": int(section.get("swap", "512")) * lxc.MIB,
-        "name": section.get("hostname", f"CT{ctid}"),
-        "type": "lxc",
-        "vmid": ctid,
-    }
-    if lock := section.get("lock"):
-        shown["lock"] = lock
-    if node.running(ctid):
-        shown |= {"status": "running", **node.usage(ctid)}
-    else:
-        names = ("disk", "diskread", "diskwrite", "mem", "netin", "netout", "swap", "uptime")
-        shown |= {"status": "stopped", **dict.fromkeys(names, 0)}
-    sys.stdout.write("".join(f"{name}: {shown[name]}\n" for name in sorted(shown)))
-    return 0
-
-
 BY_NAME = {
-    "clone": clone,
     "config": config,
     "create": create,
-    "delsnapshot": delsnapshot,
     "destroy": destroy,
     "list": list_all,
-    "listsnapshot": listsnapshot,
     "pending": pending,
-    "pull": pull,
     "push": push,
-    "reboot": reboot,
-    "rollback": rollback,
     "set": set_options,
     "shutdown": shutdown,
-    "snapshot": snapshot,
     "start": start,
-    "status": status,
     "stop": stop,
     "unlock": unlock,
 }

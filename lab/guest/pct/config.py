@@ -10,9 +10,6 @@ from . import lines
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What is not part of a container's state at a moment, so no snapshot takes it or brings it back.
-_NOT_IN_SNAPSHOTS = ("lock", "snapstate", "snaptime")
-
 
 @dataclass(frozen=True)
 class Section:
@@ -104,31 +101,6 @@ class Config:
         """A copy with one option changed at once; whatever waited for it is dropped."""
         changed = replace(self, current=self.current.with_option(name, value))
         return changed.queue(name, changed.current.option(name))
-
-    def with_snapshot(self, name: str, time: int, description: str) -> Config:
-        """A copy with a snapshot of what is in effect (what is pending is not part of it)."""
-        kept = {k: v for k, v in self.current.keys.items() if k not in _NOT_IN_SNAPSHOTS}
-        taken = Section({**kept, "snaptime": str(time)}, self.current.raw)
-        taken = taken.with_option("description", description)
-        snapshots = {**self.snapshots, name: taken}
-        return replace(self, current=self.current.with_keys(parent=name), snapshots=snapshots)
-
-    def without_snapshot(self, name: str) -> Config:
-        """A copy without it; its children become its parent's."""
-        parent = self.snapshots[name].keys.get("parent")
-
-        def rehung(section: Section) -> Section:
-            return section.with_keys(parent=parent) if section.get("parent") == name else section
-
-        left = {k: rehung(v) for k, v in self.snapshots.items() if k != name}
-        return replace(self, current=rehung(self.current), snapshots=left)
-
-    def rolled_back(self, name: str) -> Config:
-        """A copy put back to a snapshot, its raw lines included, whoever wrote them there."""
-        snapshot = self.snapshots[name]
-        kept = {k: v for k, v in snapshot.keys.items() if k not in _NOT_IN_SNAPSHOTS}
-        current = Section({**kept, "parent": name}, snapshot.raw, self.current.description)
-        return replace(self, current=current, pending=Section())
 
 
 def parse(ctid: str, text: str) -> tuple[Config, str]:

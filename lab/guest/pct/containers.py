@@ -54,14 +54,8 @@ class Containers(Protocol):
     def shutdown(self, ctid: str, timeout: float) -> bool:
         """Ask its init to halt; whether it was gone within ``timeout`` seconds."""
 
-    def frozen(self, ctid: str) -> Iterator[None]:
-        """Hold its processes still for as long as the context lasts."""
-
     def limit(self, ctid: str, limits: Mapping[str, int]) -> None:
         """Write cgroup limits (file name: bytes) of a running container."""
-
-    def usage(self, ctid: str) -> dict[str, int]:
-        """What a running container uses now: ``mem``, ``swap`` (bytes), ``pid`` of its init."""
 
     def enter(self, ctid: str, *, user: bool) -> None:
         """Move this very process into its mount namespace, and its user namespace as root."""
@@ -151,28 +145,10 @@ class Lxc(Node):
             time.sleep(POLL)
         return True
 
-    @contextmanager
-    def frozen(self, ctid: str) -> Iterator[None]:
-        """See `Containers.frozen`."""
-        self.run(["lxc-freeze", "-n", ctid])
-        try:
-            yield
-        finally:
-            self.run(["lxc-unfreeze", "-n", ctid])
-
     def limit(self, ctid: str, limits: Mapping[str, int]) -> None:
         """See `Containers.limit`."""
         for name, value in limits.items():
             Path(f"/sys/fs/cgroup/lxc/{ctid}/{name}").write_text(str(value), encoding="ascii")
-
-    def usage(self, ctid: str) -> dict[str, int]:
-        """See `Containers.usage`."""
-        group = Path(f"/sys/fs/cgroup/lxc/{ctid}")
-        return {
-            "mem": int((group / "memory.current").read_text()),
-            "swap": int((group / "memory.swap.current").read_text()),
-            "pid": int(self._info(ctid, "-p")),
-        }
 
     def _info(self, ctid: str, what: str) -> str:
         argv = ["lxc-info", "-n", ctid, what, "-H"]

@@ -1,4 +1,4 @@
-"""start, stop, shutdown, reboot."""
+"""start, stop, shutdown."""
 
 from __future__ import annotations
 
@@ -70,16 +70,6 @@ def shutdown(node: Containers, positional: list[str], chosen: dict[str, str]) ->
         check_lock(load(node, ctid, task=True))
         _halt(node, ctid, chosen)
         _warn(node, ctid)
-    return 0
-
-
-def reboot(node: Containers, positional: list[str], chosen: dict[str, str]) -> int:
-    """Halt and start again, with what was pending."""
-    (ctid,) = positional
-    with _stopping(node, ctid, f"VM {ctid} not running\n"):
-        check_lock(load(node, ctid, task=True))
-        _halt(node, ctid, chosen)
-        begin(node, ctid, load(node, ctid, quiet=True))
     return 0
 
 

@@ -26,28 +26,23 @@ CONFIG = {
     "unprivileged": BOOLEAN,
     **{f"net{index}": STRING for index in range(10)},
 }
-_FILE = {"user": STRING, "group": STRING, "perms": STRING}
 
 # command: (positional arguments, options)
 COMMANDS = {
-    "clone": ("<vmid> <newid>", {"hostname": STRING, "description": STRING, "full": BOOLEAN}),
-    "config": ("<vmid>", {"current": BOOLEAN, "snapshot": STRING}),
+    "config": ("<vmid>", {"current": BOOLEAN}),
     "create": ("<vmid> <ostemplate>", {**CONFIG, "start": BOOLEAN, "storage": STRING}),
-    "delsnapshot": ("<vmid> <snapname>", {"force": BOOLEAN}),
     "destroy": ("<vmid>", {"force": BOOLEAN, "purge": BOOLEAN}),
     "exec": ("<vmid> [<extra-args>]", {"keep-env": BOOLEAN}),
     "list": ("", {}),
-    "listsnapshot": ("<vmid>", {}),
     "pending": ("<vmid>", {}),
-    "pull": ("<vmid> <path> <destination>", _FILE),
-    "push": ("<vmid> <file> <destination>", _FILE),
-    "reboot": ("<vmid>", {"timeout": INTEGER}),
-    "rollback": ("<vmid> <snapname>", {"start": BOOLEAN}),
+    "push": (
+        "<vmid> <file> <destination>",
+        {"user": STRING, "group": STRING, "perms": STRING},
+    ),
     "set": ("<vmid>", {**CONFIG, "delete": STRING, "revert": STRING}),
     "shutdown": ("<vmid>", {"timeout": INTEGER, "forceStop": BOOLEAN}),
-    "snapshot": ("<vmid> <snapname>", {"description": STRING}),
     "start": ("<vmid>", {"debug": BOOLEAN, "skiplock": BOOLEAN}),
-    "status": ("<vmid>", {"verbose": BOOLEAN}),
+    "status": ("<vmid>", {}),
     "stop": ("<vmid>", {"skiplock": BOOLEAN}),
     "unlock": ("<vmid>", {}),
 }
@@ -75,7 +70,7 @@ def parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
     problems = [
         (name, _id_problem(positional[place]))
         for place, name in enumerate(wanted)
-        if name in {"vmid", "newid"}
+        if name == "vmid"
     ]
     problems += [(name, _problem(known[name], value)) for name, value in options.items()]
     found = "".join(f"{name}: {problem}\n" for name, problem in problems if problem)

@@ -1,4 +1,4 @@
-"""create, clone, destroy."""
+"""create, destroy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import guest, lxc, storage
-from .config import Config, Section, network, properties
+from .config import Config, Section, network
 from .errors import PctError
 from .files import config_path, load, locked, store
 from .lifecycle import begin, check_lock
@@ -30,20 +30,6 @@ def create(node: Containers, positional: list[str], chosen: dict[str, str]) -> i
         if chosen.get("start") == "1":
             begin(node, ctid, config)
     return _warned(node, ctid, config)
-
-
-def clone(node: Containers, positional: list[str], chosen: dict[str, str]) -> int:
-    """Copy a stopped container, without its snapshots and with network addresses of its own."""
-    source, ctid = positional
-    if chosen.get("full") == "0":
-        raise PctError("linked clones are not supported on this node\n")
-    with locked(node, source), locked(node, ctid):
-        original = load(node, source)
-        check_lock(original)
-        if node.running(source):
-            raise PctError("Full clone of a running container is only possible from a snapshot\n")
-        _new(node, ctid, lambda: _copied(node, source, ctid, original.current, chosen))
-    return 0
 
 
 def destroy(node: Containers, positional: list[str], chosen: dict[str, str]) -> int:
@@ -108,29 +94,6 @@ def _from_template(node: Containers, ctid: str, archive: str, chosen: dict[str, 
     detected = {"arch": found or "amd64", "ostype": guest.ostype(rootfs)}
     section = Section({**detected, **section.keys})
     return section.with_option("description", chosen.get("description"))
-
-
-def _copied(
-    node: Containers, source: str, ctid: str, original: Section, chosen: dict[str, str]
-) -> Section:
-    root = properties(original.get("rootfs"))
-    kind, size = root["volume"].partition(":")[0], root.get("size", "4G").rstrip("G")
-    keys = {**original.keys, "rootfs": storage.allocate(ctid, f"{kind}:{size}")}
-    keys.pop("parent", None)
-    for name in [name for name in keys if name.startswith("net")]:
-        net = properties(keys[name])
-        net.pop("hwaddr", None)
-        keys[name] = network(",".join(f"{k}={v}" for k, v in net.items()), hwaddr())
-    section = Section(keys, original.raw, original.description)
-    for name in ("hostname", "description"):
-        if name in chosen:
-            section = section.with_option(name, chosen[name])
-    rootfs = storage.directory(node, ctid, section)
-    volume = root["volume"]
-    sys.stdout.write(f"create full clone of mountpoint rootfs ({volume})\n")
-    storage.copy(node, storage.directory(node, source, original), rootfs)
-    guest.personalise(rootfs, section)
-    return section
 
 
 def _warned(node: Containers, ctid: str, config: Config) -> int:

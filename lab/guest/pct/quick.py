@@ -68,7 +68,7 @@ def execute(words: list[str], node: Node) -> int:
 
 
 def status(words: list[str], node: Node) -> int:
-    """``pct status`` without ``--verbose``."""
+    """``pct status``."""
     (ctid,), _none = options.parse("status", words)
     sys.stderr.write(lines.warnings(ctid, node.text(ctid)))
     sys.stdout.write(f"status: {'running' if node.running(ctid) else 'stopped'}\n")

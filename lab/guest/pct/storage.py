@@ -1,8 +1,4 @@
-"""Volumes and templates: directories below /var/lib/vz, whatever the storage is called.
-
-``local`` is a directory storage and refuses snapshots, as Proxmox's does. ``local-lvm`` stands
-for a storage that has them: a snapshot is a copy of the tree, by reflink where the disk can.
-"""
+"""Volumes and templates of ``local``, the only storage: directories below /var/lib/vz."""
 
 from __future__ import annotations
 
@@ -19,7 +15,6 @@ if TYPE_CHECKING:
     from .containers import Containers
 
 _NEW = re.compile(r"(?P<storage>[^:,]+):(?P<size>[0-9]+)(,.*)?")
-_FORMAT = {"local": "local:{0}/subvol-{0}-disk-0.subvol", "local-lvm": "local-lvm:vm-{0}-disk-0"}
 
 
 def allocate(ctid: str, requested: str) -> str:
@@ -32,9 +27,9 @@ def allocate(ctid: str, requested: str) -> str:
     matched = _NEW.fullmatch(requested)
     if matched is None:
         raise PctError(f"unable to parse volume ID '{requested}'\n")
-    if matched["storage"] not in _FORMAT:
+    if matched["storage"] != "local":
         raise PctError(f"storage '{matched['storage']}' does not exist\n")
-    return f"{_FORMAT[matched['storage']].format(ctid)},size={matched['size']}G"
+    return f"local:{ctid}/subvol-{ctid}-disk-0.subvol,size={matched['size']}G"
 
 
 def directory(node: Containers, ctid: str, section: Section) -> Path:
@@ -59,34 +54,6 @@ def template(node: Containers, volume: str) -> Path:
     if ("/" in name and path != Path(volume)) or not path.is_file():
         raise PctError(f"volume '{volume}' does not exist\n")
     return path
-
-
-def can_snapshot(section: Section) -> bool:
-    """Whether the container's storage has snapshots."""
-    return section.get("rootfs").startswith("local-lvm:")
-
-
-def snapshot_directory(volume: Path, name: str) -> Path:
-    """Where a volume's snapshot is."""
-    return volume.with_name(f"snap_{volume.name}_{name}")
-
-
-def copy(node: Containers, source: Path, target: Path) -> None:
-    """Copy a tree whole; ``target`` appears only when it is complete."""
-    half = target.with_name(f"{target.name}.partial")
-    remove(node, half)
-    half.parent.mkdir(parents=True, exist_ok=True)
-    node.run(["cp", "-a", "--reflink=auto", str(source), str(half)])
-    half.rename(target)
-
-
-def replace(node: Containers, source: Path, target: Path) -> None:
-    """Put a copy of one tree in another's place."""
-    fresh = target.with_name(f"{target.name}.fresh")
-    remove(node, fresh)
-    copy(node, source, fresh)
-    remove(node, target)
-    fresh.rename(target)
 
 
 def remove(node: Containers, tree: Path) -> None:

@@ -1,4 +1,4 @@
-"""push and pull, with exit code 0 when they failed: Proxmox does not look at the task's end."""
+"""push, with exit code 0 when it failed: Proxmox does not look at the task's end."""
 
 from __future__ import annotations
 
@@ -34,22 +34,6 @@ def push(node: Containers, positional: list[str], chosen: dict[str, str]) -> int
     # but into the container. It never comes back out.
     node.enter(ctid, user=user)
     _copy(reader, _create(destination, chosen))
-    return 0
-
-
-def pull(node: Containers, positional: list[str], chosen: dict[str, str]) -> int:
-    """Copy a file of a running container to the node; the target is made before the source is."""
-    ctid, source, destination = positional
-    if not node.running(ctid):
-        line = "at /usr/share/perl5/PVE/CLI/pct.pm line 664.\n"
-        raise PctError(f"can only pull files from a running VM {line}")
-    writer = _create(destination, chosen)
-    node.enter(ctid, user=False)
-    try:
-        reader = os.open(source, os.O_RDONLY)
-    except OSError as error:
-        raise PctError(f"failed to open {source}: {error.strerror}\n", 0) from None
-    _copy(reader, writer)
     return 0
 
 

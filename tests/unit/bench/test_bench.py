@@ -25,7 +25,7 @@ def _collected(*arguments: str) -> set[str]:
     return {line for line in seen.stdout.splitlines() if "::" in line}
 
 
-def test_only_the_rollback_and_the_prerequisites_are_left_out() -> None:
+def test_compared_leaves_out_rollback_and_prerequisites_alone() -> None:
     everything, compared = _collected(), _collected(*COMPARED)
     left_out = {line.partition("::")[0] for line in everything - compared}
     assert left_out == {"features/prerequisites.feature", "features/rollback.feature"}
@@ -33,7 +33,7 @@ def test_only_the_rollback_and_the_prerequisites_are_left_out() -> None:
     assert compared
 
 
-def test_the_fault_that_is_measured_is_in_the_catalogue() -> None:
+def test_fault_that_is_measured_is_in_the_catalogue() -> None:
     assert [fault.id for fault in chosen([bench.FAULT])] == [bench.FAULT]
 
 

@@ -30,12 +30,12 @@ def ids(faults: tuple[Fault, ...]) -> list[str]:
     return [fault.id for fault in faults]
 
 
-def test_ids_are_unique_and_there_are_enough() -> None:
+def test_catalogue_has_unique_ids_and_at_least_sixty() -> None:
     assert [each for each, count in Counter(ids(FAULTS)).items() if count > 1] == []
     assert len(FAULTS) >= 60
 
 
-def test_every_known_failure_is_a_fault_or_a_false_alarm() -> None:
+def test_catalogue_has_each_known_failure_as_fault_or_false_alarm() -> None:
     known = {re.match(r"F\d+", each)[0] for each in ids(FAULTS)}  # type: ignore[index]
     known |= {each.id for each in VARIATIONS}
     assert [each for each in FAILURES if each not in known] == []
@@ -43,45 +43,45 @@ def test_every_known_failure_is_a_fault_or_a_false_alarm() -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
 class TestEachFault:
-    def test_it_names_scenarios_that_there_are(self, fault: Fault) -> None:
+    def test_fault_names_scenarios_that_exist(self, fault: Fault) -> None:
         assert fault.named
         assert {*fault.named, *fault.also} <= set(scenarios())
 
-    def test_it_names_each_once(self, fault: Fault) -> None:
+    def test_fault_names_each_scenario_once(self, fault: Fault) -> None:
         assert len(set(fault.named)) == len(fault.named)
         assert not set(fault.also) & set(fault.red)
 
-    def test_what_is_left_open_could_be_asked(self, fault: Fault) -> None:
+    def test_fault_leaves_open_only_what_it_could_ask(self, fault: Fault) -> None:
         assert set(fault.also) <= set(fault.asked(everything=True))
 
-    def test_it_says_what_must_be_read(self, fault: Fault) -> None:
+    def test_fault_says_what_must_be_read(self, fault: Fault) -> None:
         assert fault.words
         assert all(word.strip() for word in (*fault.words, *fault.beside, *fault.because))
         assert len(fault.beside) == max(len(fault.red) - 1, 0)
 
-    def test_what_is_undetermined_beside_it_has_to_name_the_cause(self, fault: Fault) -> None:
+    def test_fault_with_several_undetermined_names_the_cause(self, fault: Fault) -> None:
         assert fault.because or len(fault.undetermined) <= 1
 
-    def test_it_is_valid_bash(self, fault: Fault) -> None:
+    def test_fault_is_valid_bash(self, fault: Fault) -> None:
         for script in (fault.inject, fault.undo):
             if isinstance(script, str):
                 text = PRELUDE + script
                 done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True)  # noqa: PLW1510
                 assert done.returncode == 0, done.stderr
 
-    def test_it_can_reach_what_it_names(self, fault: Fault) -> None:
+    def test_fault_asks_what_it_names(self, fault: Fault) -> None:
         assert set(fault.named) <= set(fault.asked())
         assert fault.start in {HEALTHY, APPLIED, READY}
 
-    def test_one_that_only_looks_names_nothing_that_changes(self, fault: Fault) -> None:
+    def test_fault_that_only_looks_names_nothing_that_changes(self, fault: Fault) -> None:
         assert not fault.look or set(fault.named) <= set(read_only())
 
 
-def test_every_scenario_is_killed_by_a_fault() -> None:
+def test_killers_of_each_scenario_are_some() -> None:
     assert [title for title, by in killers().items() if not by] == []
 
 
-def test_every_fault_asks_what_changes_nothing_and_what_it_names_but_no_more() -> None:
+def test_asked_by_a_fault_is_all_read_only_and_what_it_names() -> None:
     fault = next(each for each in FAULTS if each.id == "F02")
     assert set(fault.asked()) == {*read_only(), *fault.named}
     everything = fault.asked(everything=True)
@@ -89,56 +89,57 @@ def test_every_fault_asks_what_changes_nothing_and_what_it_names_but_no_more() -
     assert not any(scenarios()[title].rehearses for title in everything)
 
 
-def test_a_fault_of_the_node_asks_nothing_that_looks_into_the_container_only() -> None:
+def test_asked_by_a_fault_of_the_node_concerns_the_node() -> None:
     fault = next(each for each in FAULTS if each.id == "F81")
     assert all("node" in scenarios()[title].tags for title in fault.asked())
 
 
-def test_before_there_is_a_container_nothing_else_is_asked() -> None:
+def test_asked_before_there_is_a_container_is_what_it_names() -> None:
     for fault in FAULTS:
         if fault.start != HEALTHY:
             assert set(fault.asked(everything=True)) == set(fault.named)
 
 
-def test_what_changes_nothing_is_asked_first() -> None:
+def test_scenarios_that_change_nothing_come_first() -> None:
     order = [scenarios()[title].mutates for title in scenarios()]
     assert order == sorted(order)
     assert sum(order) < len(order) / 2
 
 
-def test_node_ids_are_those_of_the_features() -> None:
+def test_scenarios_have_the_node_ids_of_the_features() -> None:
     for each in scenarios().values():
         path, _, name = each.nodeid.partition("::")
         assert (ROOT / path).exists()
         assert re.fullmatch(r"test_[a-z0-9_]+", name)
 
 
-def test_a_third_kills_every_scenario() -> None:
+def test_third_kills_every_scenario() -> None:
     part = third()
     assert all(killers(part).values())
     assert len(part) <= len(FAULTS) * 0.4
     assert ids(part) == [each for each in ids(FAULTS) if each in set(ids(part))]
 
 
-def test_a_third_prefers_what_turns_a_scenario_red_by_itself() -> None:
+def test_third_has_one_headline_for_each_scenario() -> None:
     headlines = [fault.red[0] for fault in third() if fault.red]
     could = {fault.red[0] for fault in FAULTS if fault.red}
     assert set(headlines) == could
     assert len(headlines) == len(could)  # and each by one fault only
 
 
-def test_faults_are_chosen_by_id_or_pattern() -> None:
+def test_chosen_takes_ids_and_patterns() -> None:
     assert chosen(()) == FAULTS
     assert ids(chosen(["F16*", "F01"])) == ["F01", "F16", "F16-denied"]
-    with pytest.raises(UsageError, match="no fault is called 'F99'"):
+    with pytest.raises(UsageError) as refused:
         chosen(["F01", "F99"])
+    assert "F99" in str(refused.value)
 
 
 #: What is the node's own, or other containers'.
 _SHARED = re.compile(r"apparmor_parser|\$repository|\$file|(?<!inside )systemctl|/etc/apparmor")
 
 
-def test_the_real_targets_faults_are_in_the_container_or_its_configuration() -> None:
+def test_safe_faults_stay_in_the_container_and_its_configuration() -> None:
     safe = [fault for fault in FAULTS if fault.safe]
     assert len(safe) >= 10
     for fault in safe:
@@ -147,7 +148,7 @@ def test_the_real_targets_faults_are_in_the_container_or_its_configuration() -> 
         assert not fault.look
 
 
-def test_false_alarms_are_taken_in_turn() -> None:
+def test_in_turn_takes_every_false_alarm() -> None:
     twenty = list(in_turn(20))
     assert len(twenty) == 20
     assert set(twenty) == set(VARIATIONS)

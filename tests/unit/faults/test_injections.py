@@ -96,13 +96,13 @@ class Below(Base):
     machine = "the node"
 
     def __init__(self, root: Path) -> None:
-        self._root, self._local = root, Local()
+        self.root, self.local = root, Local()
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        moved = [re.sub("^/(?=usr/local/)", f"{self._root}/", word) for word in argv]
-        return self._local.run(moved, stdin=stdin, timeout=timeout)
+        moved = [re.sub("^/(?=usr/local/)", f"{self.root}/", word) for word in argv]
+        return self.local.run(moved, stdin=stdin, timeout=timeout)
 
 
 SCRIPTS = ["F54", "F55", "F55-check", "F55-syntax", "F55-exit", "F55-text", "F55-function"]
@@ -119,13 +119,13 @@ def judge_setup(node: Below) -> None:
     files.setup_script_writes_tunable(node, TARGET)
 
 
-def test_without_a_fault_both_scripts_are_compliant(root: Path) -> None:
+def test_scripts_without_a_fault_are_compliant(root: Path) -> None:
     judge_script(Below(root))
     judge_setup(Below(root))
 
 
 @pytest.mark.parametrize("ident", [*SCRIPTS, *SETUPS])
-def test_a_fault_of_a_script_is_said_in_its_words(root: Path, ident: str) -> None:
+def test_scripts_with_a_fault_are_red_in_its_words(root: Path, ident: str) -> None:
     inject(root, ident)
     judge = judge_script if ident in SCRIPTS else judge_setup
     with pytest.raises(AssertionError) as red:
@@ -135,7 +135,7 @@ def test_a_fault_of_a_script_is_said_in_its_words(root: Path, ident: str) -> Non
 
 
 @pytest.mark.parametrize("ident", ["F51", "F51-append", "F51-rewrite", "F51-fails", "F52"])
-def test_what_only_a_second_run_shows_leaves_the_script_compliant(root: Path, ident: str) -> None:
+def test_scripts_with_a_fault_of_the_second_run_are_compliant(root: Path, ident: str) -> None:
     before = (root / "usr/local/phoenix_hypervisor" / desired.INSTALL_SCRIPT).read_text()
     inject(root, ident)
     after = (root / "usr/local/phoenix_hypervisor" / desired.INSTALL_SCRIPT).read_text()
@@ -143,7 +143,7 @@ def test_what_only_a_second_run_shows_leaves_the_script_compliant(root: Path, id
     judge_script(Below(root))
 
 
-def test_create_goes_on_after_a_failing_feature(root: Path) -> None:
+def test_f53_lets_create_go_on_after_a_failing_feature(root: Path) -> None:
     inject(root, "F53")
     phoenix = (root / "usr/local/phoenix_hypervisor/bin/phoenix").read_text()
     assert "((status == 0)) ||" not in phoenix
@@ -170,7 +170,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("ident", RULES)
-def test_a_rule_is_in_file_and_repository_and_compiles(root: Path, ident: str) -> None:
+def test_profile_with_a_rule_is_in_the_repository_too_and_compiles(root: Path, ident: str) -> None:
     inject(root, ident)
     deployed = (root / PROFILE).read_text()
     assert RULES[ident] in deployed.splitlines()
@@ -179,7 +179,7 @@ def test_a_rule_is_in_file_and_repository_and_compiles(root: Path, ident: str) -
     assert parse(root / PROFILE).returncode == 0
 
 
-def test_the_rules_for_fuse_are_gone_and_it_compiles(root: Path) -> None:
+def test_profile_without_the_rules_for_fuse_compiles(root: Path) -> None:
     inject(root, "F16")
     assert "fstype=fuse" not in "".join(
         line for line in (root / PROFILE).read_text().splitlines() if "#" not in line[:3]
@@ -187,20 +187,17 @@ def test_the_rules_for_fuse_are_gone_and_it_compiles(root: Path) -> None:
     assert parse(root / PROFILE).returncode == 0
 
 
-def test_the_profile_has_another_name(root: Path) -> None:
+def test_profile_of_another_name_compiles(root: Path) -> None:
     inject(root, "F11")
     assert parse(root / PROFILE, "--names").stdout.split() == ["lxc_phoenix_v2"]
 
 
-def test_the_profile_no_longer_compiles(root: Path) -> None:
+def test_profile_of_f15_does_not_compile(root: Path) -> None:
     inject(root, "F15-own")
-    done = parse(root / PROFILE)
-    assert done.returncode != 0
-    assert "lxc-phoenix-v2" in done.stderr
-    assert "line" in done.stderr
+    assert parse(root / PROFILE).returncode != 0
 
 
-def test_the_other_profile_and_the_include_stand_where_they_are_read(root: Path) -> None:
+def test_include_of_f06_stands_after_the_profile(root: Path) -> None:
     inject(root, "F06")
     assert parse(root / "etc/apparmor.d/lxc-other", "--names").stdout.split() == ["lxc-other"]
     keys = [option.key for option in container_config.parse("", (root / CONF).read_text()).options]
@@ -217,12 +214,14 @@ def test_the_other_profile_and_the_include_stand_where_they_are_read(root: Path)
         ("F07", ("lxc.apparmor.profile", "lxc-phoenix-v2")),
     ],
 )
-def test_an_option_is_changed(root: Path, ident: str, lost: tuple[str, str]) -> None:
+def test_configuration_with_a_fault_has_the_other_value(
+    root: Path, ident: str, lost: tuple[str, str]
+) -> None:
     inject(root, ident)
     assert container_config.parse("", (root / CONF).read_text()).current()[lost[0]] == lost[1]
 
 
-def test_what_stands_in_a_snapshot_or_is_no_option_is_not_in_effect(root: Path) -> None:
+def test_configuration_with_f05_has_the_option_out_of_effect(root: Path) -> None:
     inject(root, "F05")
     written = container_config.parse("", (root / CONF).read_text())
     assert [option.section for option in written.elsewhere("lxc.apparmor.profile")] == ["pre"]
@@ -237,9 +236,7 @@ PROXMOXS = [fault.id for fault in proxmox.FAULTS]
 
 
 @pytest.mark.parametrize("ident", PROXMOXS)
-def test_what_proxmox_reads_otherwise_turns_the_gate_red_in_the_rows_words(
-    root: Path, ident: str
-) -> None:
+def test_configuration_as_proxmox_reads_it_is_red_in_the_rows_words(root: Path, ident: str) -> None:
     runtime = canned.Runtime(canned.Machine({f"/{CONF}": WRITTEN}))
     configuration.container_is_given(runtime, CTID, "nesting, keyctl, fuse")
     configuration.every_line_is_in_effect(runtime, CTID)
@@ -256,7 +253,7 @@ def test_what_proxmox_reads_otherwise_turns_the_gate_red_in_the_rows_words(
 
 
 @pytest.mark.parametrize("ident", [*("F02", "F03", "F04", "F05", "F05-line", "F08"), *PROXMOXS])
-def test_the_configuration_is_put_back_whole(root: Path, ident: str) -> None:
+def test_configuration_after_the_undo_is_the_same(root: Path, ident: str) -> None:
     inject(root, ident)
     assert (root / CONF).read_text() != WRITTEN
     inject(root, ident, undo=True)
@@ -292,13 +289,13 @@ def judge_backups(root: Path) -> dict[str, str]:
     return red
 
 
-def test_the_backups_of_a_healthy_lab_count_however_old_its_snapshot_is(backed_up: Path) -> None:
+def test_backups_of_an_old_snapshot_are_compliant(backed_up: Path) -> None:
     assert judge_backups(backed_up) == {}
     assert len(list((backed_up / "var/lib/vz/dump").iterdir())) == 3
 
 
 @pytest.mark.parametrize("ident", [each for each in BY_ID if each.startswith("F80")])
-def test_a_fault_of_the_backups_is_said_in_its_words(backed_up: Path, ident: str) -> None:
+def test_backups_with_a_fault_are_red_in_its_words(backed_up: Path, ident: str) -> None:
     inject(backed_up, ident)
     red = judge_backups(backed_up)
     fault = BY_ID[ident]
@@ -336,12 +333,12 @@ def judge_repository(root: Path) -> None:
     judged.is_current(node, checkout)
 
 
-def test_without_a_fault_the_repository_is_compliant(cloned: Path) -> None:
+def test_repository_without_a_fault_is_compliant(cloned: Path) -> None:
     judge_repository(cloned)
 
 
 @pytest.mark.parametrize("ident", [each for each in BY_ID if each.startswith("F81")])
-def test_a_fault_of_the_repository_is_said_in_its_words(cloned: Path, ident: str) -> None:
+def test_repository_with_a_fault_is_judged_in_its_words(cloned: Path, ident: str) -> None:
     inject(cloned, ident)
     fault = BY_ID[ident]
     with pytest.raises(AssertionError if fault.red else FactError) as found:

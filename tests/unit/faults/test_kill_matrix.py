@@ -13,7 +13,7 @@ from rich.console import Console
 
 import faults.__main__ as command
 from faults import matrix
-from faults.__main__ import _code, main
+from faults.__main__ import main
 from faults.catalogue import FAULTS
 from faults.run import COMPLIANT, RED, UNDETERMINED, Found, Problem, Result
 from faults.scenarios import DRIVER, HELLO, INSTALLED, scenarios
@@ -40,7 +40,7 @@ UNASKED = Result("F37", "runc", {HELLO: RED}, unasked="it needs a template")
 RESULTS = (GOOD, WRONG, UNASKED)
 
 
-def test_a_cell_says_when_nothing_was_asked() -> None:
+def test_cell_of_a_scenario_that_was_not_asked_says_so() -> None:
     assert matrix.cell(GOOD, INSTALLED) == RED
     assert matrix.cell(GOOD, DRIVER) == COMPLIANT
     assert matrix.cell(GOOD, HELLO) == matrix.NOT_ASKED
@@ -54,7 +54,7 @@ def test_killed_is_only_what_turned_into_what_it_must() -> None:
     assert killed[DRIVER] == []  # red, but nobody had meant it
 
 
-def test_what_is_red_for_another_cause_is_not_killed() -> None:
+def test_killed_is_nothing_that_is_red_for_another_cause() -> None:
     other = replace(GOOD, problems=(Problem(INSTALLED, "does not say 'line 3', but: down"),))
     assert matrix.killed([other])[INSTALLED] == []
     assert 'class="red wrong"' in matrix.as_html([other])
@@ -62,7 +62,7 @@ def test_what_is_red_for_another_cause_is_not_killed() -> None:
     assert matrix.killed([elsewhere])[INSTALLED] == ["F01"]
 
 
-def test_how_much_of_the_catalogue_it_is_stands_in_it() -> None:
+def test_matrix_of_a_part_names_what_was_not_run() -> None:
     document = json.loads(matrix.as_json(RESULTS))
     assert document["ran"] == ["F01", "F02", "F37"]
     left = [fault.id for fault in FAULTS if fault.id not in document["ran"]]
@@ -75,7 +75,7 @@ def test_how_much_of_the_catalogue_it_is_stands_in_it() -> None:
     assert "the catalogue" not in matrix.as_html([GOOD])
 
 
-def test_json_holds_every_scenario_and_fault() -> None:
+def test_as_json_holds_every_scenario_and_fault() -> None:
     document = json.loads(matrix.as_json(RESULTS))
     assert [each["id"] for each in document["faults"]] == ["F01", "F02", "F37"]
     assert list(document["killed"]) == list(scenarios())
@@ -87,7 +87,7 @@ def test_json_holds_every_scenario_and_fault() -> None:
     assert first["cells"][HELLO] == "not asked"
 
 
-def test_the_page_is_escaped_and_frames_what_is_wrong() -> None:
+def test_as_html_is_escaped_and_frames_what_is_wrong() -> None:
     page = matrix.as_html(RESULTS)
     assert "a &lt;cut&gt; entry" in page
     assert "<cut>" not in page
@@ -97,47 +97,36 @@ def test_the_page_is_escaped_and_frames_what_is_wrong() -> None:
     assert page.count("<tr>") == len(scenarios()) + 1
 
 
-def test_the_table_says_what_was_expected_and_what_came() -> None:
+def test_as_table_says_what_was_expected_and_what_came() -> None:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(matrix.as_table(RESULTS))
     text = console.export_text()
-    assert "1 not compliant" in text
-    assert "should be compliant: down" in text
-    assert "it needs a template" in text
-    assert "12.3 s" in text
+    assert [each for each in ("1 not compliant", "12.3 s") if each not in text] == []
+    assert [each for each in (*WRONG.problems, UNASKED.unasked) if str(each) not in text] == []
 
 
-def test_it_is_left_behind(tmp_path: Path) -> None:
+def test_write_leaves_json_and_page(tmp_path: Path) -> None:
     matrix.write(RESULTS, tmp_path / "reports")
     assert json.loads((tmp_path / "reports/kill-matrix.json").read_text())["faults"]
     assert (tmp_path / "reports/kill-matrix.html").read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize(
-    ("results", "wanted", "code"),
-    [((GOOD,), 1, 0), ((GOOD, WRONG), 2, 1), ((GOOD, UNASKED), 2, 3), ((GOOD,), 2, 3)],
-)
-def test_exit_codes(results: tuple[Result, ...], wanted: int, code: int) -> None:
-    assert _code(results, wanted) == code
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (["nosuch"], "no fault is called 'nosuch'"),
+        (["nosuch"], "'nosuch'"),
         (["--target", "root@pve1/950"], "--allow-mutation"),
-        (["F10", "--target", "root@pve1/950", "--allow-mutation"], "not on a real target"),
-        (["--target", "nonsense"], "expected lab/CTID"),
-        (["--list", "--target", "nonsense"], "expected lab/CTID"),
+        (["F10", "--target", "root@pve1/950", "--allow-mutation"], "F10:"),
+        (["--target", "nonsense"], "'nonsense'"),
+        (["--list", "--target", "nonsense"], "'nonsense'"),
     ],
 )
-def test_a_wrong_question_ends_with_two(arguments: list[str], said: str) -> None:
+def test_faults_with_a_wrong_question_ends_with_2(arguments: list[str], named: str) -> None:
     done = CliRunner().invoke(main, arguments)
-    assert done.exit_code == 2
-    assert said in done.output
+    assert (done.exit_code, named in done.output) == (2, True), done.output
 
 
-def test_the_list_names_them_and_does_nothing() -> None:
+def test_faults_list_names_them_and_does_nothing() -> None:
     done = CliRunner().invoke(main, ["--list", "F01", "F32-mode"], env={"COLUMNS": "200"})
     assert done.exit_code == 0
     assert "F01" in done.output
@@ -147,7 +136,7 @@ def test_the_list_names_them_and_does_nothing() -> None:
     assert yes[0] == "F32-mode"
 
 
-def test_the_list_is_for_programs_too() -> None:
+def test_faults_list_as_json_has_every_fault() -> None:
     done = CliRunner().invoke(main, ["--list", "--json"])
     listed = {each.pop("id"): each for each in json.loads(done.output)}
     assert list(listed) == [fault.id for fault in FAULTS]
@@ -160,13 +149,13 @@ def test_the_list_is_for_programs_too() -> None:
         }
 
 
-def test_ctrl_c_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_interrupted_ends_with_130_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "chosen", interrupted)
     done = CliRunner().invoke(main, ["F01"])
-    assert (done.exit_code, done.stderr) == (130, "error: interrupted\n")
+    assert (done.exit_code, done.stderr.count("\n")) == (130, 1)
 
 
 class Lab:
@@ -176,23 +165,49 @@ class Lab:
         return self
 
 
-def test_a_fault_that_cannot_be_run_leaves_the_others_to_run(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    prepared: list[Any] = []
+@pytest.fixture
+def came(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Result | FactError]:
+    """What comes of each fault, on a lab that is there and on a target; reports go to tmp_path."""
+    outcomes: dict[str, Result | FactError] = {}
 
     def on_lab(fault: Any, *_: Any, **__: Any) -> Result:
-        if fault.id == "F01":
-            raise FactError("the node is gone")
-        return Result(fault.id, fault.title, {}, {})
+        outcome = outcomes[fault.id]
+        if isinstance(outcome, FactError):
+            raise outcome
+        return outcome
 
     monkeypatch.setattr(command.Lab, "open", lambda **_: Lab())
-    monkeypatch.setattr(command.states, "prepare", lambda _lab, **given: prepared.append(given))
+    monkeypatch.setattr(command.states, "prepare", lambda *_, **__: None)
     monkeypatch.setattr(command.run, "on_lab", on_lab)
+    monkeypatch.setattr(command.real, "on_target", lambda *_, **__: [*outcomes.values()])
     monkeypatch.setattr(command, "_REPORTS", tmp_path)
-    done = CliRunner().invoke(main, ["F01", "F02", "--json"])
+    return outcomes
+
+
+@pytest.mark.parametrize(
+    ("results", "code"),
+    [((GOOD,), 0), ((GOOD, WRONG), 1), ((GOOD, UNASKED), 3), ((UNASKED, WRONG), 1)],
+)
+def test_faults_on_the_lab_ends_with_the_worst(
+    came: dict[str, Result | FactError], results: tuple[Result, ...], code: int
+) -> None:
+    came |= {each.id: each for each in results}
+    assert CliRunner().invoke(main, [*came]).exit_code == code
+
+
+def test_faults_on_a_target_that_stopped_early_ends_with_3(
+    came: dict[str, Result | FactError],
+) -> None:
+    came["F01"] = GOOD
+    done = CliRunner().invoke(main, ["--target", "root@pve1/950", "--allow-mutation"])
     assert done.exit_code == 3
-    assert [each.id for (given,) in [prepared] for each in given["faults"]] == ["F01", "F02"]
+
+
+def test_faults_of_which_one_cannot_be_run_runs_the_others(
+    came: dict[str, Result | FactError], tmp_path: Path
+) -> None:
+    came |= {"F01": FactError("the node is gone"), "F02": Result("F02", "no fuse", {}, {})}
+    assert CliRunner().invoke(main, ["F01", "F02", "--json"]).exit_code == 3
     faults = json.loads((tmp_path / "kill-matrix.json").read_text())["faults"]
     assert [(each["id"], each["unasked"]) for each in faults] == [
         ("F01", "the node is gone"),

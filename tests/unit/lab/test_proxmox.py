@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
-from lab import image, machine, progress, provision, proxmox, recipe, repository
+from lab import machine, progress, provision, proxmox, recipe, repository
 from lab.__main__ import main
 from lab.errors import Unreachable
 from lab.image import Images
@@ -21,6 +23,7 @@ from targets.transport import Base, CommandResult
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+    from urllib.request import ProxyHandler
 
 HERE = Archives(("http://a.example/debian",), ("http://a.example/debian-security",))
 KEY = b"\x98\x33\x04" + bytes(range(100))  # begins as a public key's packet does
@@ -32,6 +35,12 @@ Suites: trixie
 Components: some-component
 Signed-By: /usr/share/keyrings/elsewhere.gpg
 """
+
+WRONG_KEYS = {
+    "page.html": b"<html>",
+    "secret.gpg": b"\x94" + KEY,
+    "half.asc": b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEAA",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +70,9 @@ def _up(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("source", [ONE_LINE, DEB822])
-def test_machine_file(tmp_path: Path, source: str) -> None:
+def test_machine_of_a_file_has_its_repository_release_and_packages(
+    tmp_path: Path, source: str
+) -> None:
     path = _written(tmp_path, source, "release = 'forky'\npackages = ['vim']\n")
     found = proxmox.machine(path)
     (archive,) = found.repositories
@@ -73,78 +84,72 @@ def test_machine_file(tmp_path: Path, source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "named"),
     [
-        (
-            "repository =",
-            r"is not TOML: Invalid value .*; expected keys: repository, key, release, packages",
-        ),
-        ("key = 'proxmox.gpg'", "missing required field `repository`"),
-        (f"repository = '{ONE_LINE}'", "missing required field `key`"),
-        ("repository = 1\nkey = 'k'", r"Expected `str`, got `int` - at `\$.repository`"),
-        (f"repository = '{ONE_LINE}'\nkey = 'k'\nkye = 1", "unknown field `kye`"),
-        (f"repository = '{ONE_LINE}'\nkey = 'k'\nrelease = '13'", r"at `\$.release`"),
-        (f"repository = '{ONE_LINE}'\nkey = 'k'\npackages = ['a,b']", r"at `\$.packages"),
-        (f"repository = '{ONE_LINE}'\nkey = 'absent.gpg'", "key: .*absent.gpg: No such file"),
-        (f"repository = '{ONE_LINE}'\nkey = 'page.html'", "key: expected an OpenPGP public key"),
-        ("repository = ''\nkey = 'proxmox.gpg'", "repository: expected an apt source: deb"),
-        ("repository = 'deb http://p'\nkey = 'proxmox.gpg'", "repository: expected"),
-        ("repository = 'deb http://p ./'\nkey = 'proxmox.gpg'", "repository: expected"),
+        ("repository =", "TOML"),
+        ("key = 'proxmox.gpg'", "`repository`"),
+        (f"repository = '{ONE_LINE}'", "`key`"),
+        ("repository = 1\nkey = 'k'", "$.repository"),
+        (f"repository = '{ONE_LINE}'\nkey = 'k'\nkye = 1", "`kye`"),
+        (f"repository = '{ONE_LINE}'\nkey = 'k'\nrelease = '13'", "$.release"),
+        (f"repository = '{ONE_LINE}'\nkey = 'k'\npackages = ['a,b']", "$.packages"),
+        (f"repository = '{ONE_LINE}'\nkey = 'absent.gpg'", "absent.gpg"),
+        *((f"repository = '{ONE_LINE}'\nkey = '{key}'", "key: ") for key in WRONG_KEYS),
+        ("repository = ''\nkey = 'proxmox.gpg'", "repository: "),
+        ("repository = 'deb http://p'\nkey = 'proxmox.gpg'", "repository: "),
+        ("repository = 'deb http://p ./'\nkey = 'proxmox.gpg'", "repository: "),
+        ("repository = 'deb file:/p trixie c'\nkey = 'proxmox.gpg'", "repository: "),
         *(
-            (
-                f"repository = 'deb {source}'\nkey = 'absent.gpg'",
-                rf"still has the example's {left}; ex",
-            )
+            (f"repository = 'deb {source}'\nkey = 'absent.gpg'", f"example's {left};")
             for source, left in (
                 ("https://HOST/PATH trixie COMPONENT", "HOST, PATH, COMPONENT"),
                 ("https://p.example/pve trixie COMPONENT", "COMPONENT"),
                 ("https://p.example/PATH trixie main", "PATH"),
             )
         ),
-        ("repository = 'deb file:/p trixie c'\nkey = 'proxmox.gpg'", "repository: expected"),
         *(
-            (f"repository = 'deb {uri} trixie c'\nkey = 'proxmox.gpg'", "names no host; expected")
-            for uri in ("http:///p", "http://p:x/", "http://-p/", "http://p:99999/")
+            (f"repository = 'deb {uri} trixie c'\nkey = 'proxmox.gpg'", f"repository: {uri}")
+            for uri in ("http:///p", "http://p:x", "http://-p", "http://p:99999")
         ),
-        (f"repository = '{ONE_LINE}'\nkey = 'secret.gpg'", "expected an OpenPGP public key"),
-        (f"repository = '{ONE_LINE}'\nkey = 'half.asc'", "key: it is cut off; expected"),
     ],
 )
-def test_machine_file_errors_name_file_key_and_what_was_expected(
-    file: Path, text: str, said: str
+def test_machine_of_a_wrong_file_is_refused_and_names_file_and_key(
+    file: Path, text: str, named: str
 ) -> None:
     file.write_text(text)
-    (file.parent / "page.html").write_text("<html>")
-    (file.parent / "secret.gpg").write_bytes(b"\x94" + KEY)
-    (file.parent / "half.asc").write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEAA")
-    with pytest.raises(UsageError, match=said) as caught:
+    for name, content in WRONG_KEYS.items():
+        (file.parent / name).write_bytes(content)
+    with pytest.raises(UsageError) as caught:
         proxmox.machine(file)
     assert str(caught.value).startswith(f"{file}: ")
-    assert "xpected" in str(caught.value)
+    assert named in str(caught.value)
 
 
-def test_a_machine_file_that_is_no_text(file: Path) -> None:
+def test_machine_of_a_file_that_is_no_text_is_refused(file: Path) -> None:
     file.write_bytes(b"repository = '\xff'")
-    with pytest.raises(UsageError, match="is not TOML: "):
+    with pytest.raises(UsageError):
         proxmox.machine(file)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (["--machine", "proxmox"], "expected --machine-file FILE"),
-        (["--machine", "proxmox", "--machine-file", "absent.toml"], "absent.toml: No such file"),
-        (["--machine-file", "x.toml"], "x.toml: a machine file is for --machine proxmox"),
-        (["--machine", "other"], "'other' is not one of"),
+        (["--machine", "proxmox"], "--machine-file"),
+        (["--machine", "proxmox", "--machine-file", "absent.toml"], "absent.toml"),
+        (["--machine-file", "x.toml"], "x.toml"),
+        (["--machine", "other"], "'other'"),
+        (["--dry-run", "--release", "13"], "'13'"),
     ],
 )
-def test_usage_errors_exit_2(home: Path, arguments: list[str], said: str) -> None:
+def test_up_with_wrong_options_ends_with_2_and_builds_nothing(
+    home: Path, arguments: list[str], named: str
+) -> None:
     code, output = _up(*arguments)
-    assert (code, said in output) == (2, True), output
+    assert (code, named in output) == (2, True), output
     assert not home.exists()
 
 
-def test_machine_is_chosen_by_environment_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chosen_by_environment_is_that_machine(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.chosen() is recipe.DEFAULT
     monkeypatch.setenv("LAB_MACHINE_FILE", str(file))
     assert machine.chosen() is recipe.DEFAULT
@@ -152,11 +157,11 @@ def test_machine_is_chosen_by_environment_too(file: Path, monkeypatch: pytest.Mo
     assert machine.chosen().name == "proxmox"
     assert machine.chosen("default") is recipe.DEFAULT
     monkeypatch.setenv("LAB_MACHINE", "other")
-    with pytest.raises(UsageError, match="default or proxmox"):
+    with pytest.raises(UsageError):
         machine.chosen()
 
 
-def test_dry_run_says_what_and_from_where_and_does_nothing(home: Path, file: Path) -> None:
+def test_up_dry_run_says_what_and_from_where_and_does_nothing(home: Path, file: Path) -> None:
     code, output = _up("--machine", "proxmox", "--machine-file", str(file), "--dry-run")
     assert code == 0, output
     rows = output.splitlines()
@@ -166,60 +171,45 @@ def test_dry_run_says_what_and_from_where_and_does_nothing(home: Path, file: Pat
     assert "from       deb http://a.example/debian trixie main" in rows
     assert "           http://p.example/pve trixie some-component" in rows
     assert {"proxmox-ve", "proxmox-default-kernel"} <= {*output.split()}
-    assert rows[-2:] == [
-        "pct        the packages' own",
-        (
-            "not asked  whether these places answer, are signed by the key, and have the "
-            "packages: a dry run asks nobody"
-        ),
-    ]
+    assert [row.split()[0] for row in rows[-2:]] == ["pct", "not"]
     assert not home.exists()
 
 
-def test_dry_run_of_the_default_machine(home: Path) -> None:
+def test_up_dry_run_of_the_default_machine_does_nothing(home: Path) -> None:
     code, output = _up("--dry-run", "--release", "bookworm")
     assert code == 0, output
-    assert "machine    default, Debian bookworm" in output
+    assert output.startswith("machine    default, Debian bookworm\n")
     assert "linux-image-cloud-amd64" in output
-    assert "pct        our front end over LXC" in output
-    assert "not asked  whether these places answer, and have the packages" in output
     assert not home.exists()
 
 
 @pytest.mark.parametrize("dry", [("--dry-run",), ()])
-def test_a_repository_for_another_release_is_refused_offline(
+def test_up_with_a_repository_for_another_release_is_refused_offline(
     home: Path, tmp_path: Path, dry: tuple[str, ...]
 ) -> None:
     file = _written(tmp_path, "deb http://p.invalid/pve bookworm c")
     code, output = _up("--machine", "proxmox", "--machine-file", str(file), *dry)
-    assert code == 2
-    assert output == (
-        "lab: repository http://p.invalid/pve bookworm c: its packages are for bookworm, and the "
-        'node is made of trixie; write release = "bookworm" into the machine file, or name the '
-        "repository's suite for trixie\n"
-    )
+    assert (code, "http://p.invalid/pve bookworm c" in output) == (2, True)
     assert not home.exists()
 
 
-def test_a_dry_run_refuses_what_is_no_release(home: Path) -> None:
-    code, output = _up("--dry-run", "--release", "13")
-    assert (code, output) == (2, "lab: not a release of Debian: '13' (for instance trixie)\n")
-
-
-def test_unreachable_repository_is_one_line_and_leaves_nothing(home: Path, tmp_path: Path) -> None:
+def test_up_with_an_unreachable_repository_is_one_line_and_leaves_nothing(
+    home: Path, tmp_path: Path
+) -> None:
     with socket.socket() as bound:  # and does not listen: a connection is refused
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/pve"
         file = _written(tmp_path, f"deb {url} trixie c")
         code, output = _up("--machine", "proxmox", "--machine-file", str(file))
     assert code == 3
-    assert output.startswith(f"lab: cannot reach {url}/dists/trixie/Release: ")
-    assert output.endswith("; nothing was built\n")
+    assert f"{url}/dists/trixie/Release" in output
     assert output.count("\n") == 1
     assert not home.exists()
 
 
-def test_repository_is_not_asked_for_an_image_that_is_there(tmp_path: Path, file: Path) -> None:
+def test_require_reachable_for_an_image_that_is_there_asks_nobody(
+    tmp_path: Path, file: Path
+) -> None:
     images = Images(tmp_path / "images", HERE, progress.silent, proxmox.machine(file))
     (images.folder / images.node_name("trixie")).mkdir(parents=True)
     images.require_reachable("trixie")
@@ -250,13 +240,13 @@ def _named(source: str) -> repository.Repository:
     return one
 
 
-def test_release_files_are_asked_for(port: int) -> None:
+def test_require_reachable_asks_for_release_files(port: int) -> None:
     _named(f"deb http://127.0.0.1:{port}/pve trixie c").require_reachable(())
-    with pytest.raises(Unreachable, match="dists/forky/Release: Not Found"):
+    with pytest.raises(Unreachable):
         _named(f"deb http://127.0.0.1:{port}/pve forky c").require_reachable(())
 
 
-def test_apts_proxies_are_used(port: int) -> None:
+def test_require_reachable_goes_through_apts_proxies(port: int) -> None:
     proxy = f'Acquire::http::Proxy "http://127.0.0.1:{port}";'
     unknown = _named("deb http://p.invalid/pve trixie c")
     unknown.require_reachable((proxy,))
@@ -264,14 +254,23 @@ def test_apts_proxies_are_used(port: int) -> None:
         unknown.require_reachable((proxy, 'Acquire::http::Proxy::p.invalid "DIRECT";'))
 
 
-def test_https_goes_by_https_proxy_then_by_http_proxy() -> None:
+def test_require_reachable_by_https_takes_the_https_proxy_then_the_http_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     http, https = 'Acquire::http::Proxy "http://a:1";', 'Acquire::https::Proxy "http://b:2";'
-    assert repository._proxies("https://p/pve", (http, https)) == {"https": "http://b:2"}
-    assert repository._proxies("https://p/pve", (http,)) == {"https": "http://a:1"}
-    assert repository._proxies("http://p/pve", (https,)) == {}
+    used: list[dict[str, str]] = []
+
+    def opener(by: ProxyHandler) -> SimpleNamespace:
+        used.append(by.proxies)  # type: ignore[attr-defined]
+        return SimpleNamespace(open=lambda *_, **__: io.BytesIO())
+
+    monkeypatch.setattr(repository, "build_opener", opener)
+    for source, settings in (("https", (http, https)), ("https", (http,)), ("http", (https,))):
+        _named(f"deb {source}://p/pve trixie c").require_reachable(settings)
+    assert used == [{"https": "http://b:2"}, {"https": "http://a:1"}, {}]
 
 
-def test_source_carries_its_key() -> None:
+def test_source_of_a_repository_carries_its_key() -> None:
     one = _named(ONE_LINE)
     lines = one.source.splitlines()
     assert lines[:4] == [
@@ -286,7 +285,7 @@ def test_source_carries_its_key() -> None:
     assert repository.named(ONE_LINE, armoured) == (one,)
 
 
-def test_machines_share_no_image(tmp_path: Path, file: Path) -> None:
+def test_node_digest_of_each_machine_is_another(tmp_path: Path, file: Path) -> None:
     def digest(kind: recipe.Machine) -> str:
         return recipe.node_digest("trixie", HERE, kind)
 
@@ -297,14 +296,14 @@ def test_machines_share_no_image(tmp_path: Path, file: Path) -> None:
     assert len({first, other, digest(proxmox.machine(file))}) == 3
 
 
-def test_front_end_is_not_installed_beside_proxmoxs_own(file: Path) -> None:
+def test_guest_tree_of_proxmox_has_no_front_end(file: Path) -> None:
     ours, theirs = recipe.guest_tree(), recipe.guest_tree(proxmox.machine(file))
     assert "/usr/sbin/pct" in ours
     assert {path for path in ours if "pct" in path or "pve" in path} == ours.keys() - theirs.keys()
     assert "/usr/local/bin/phoenix" in theirs
 
 
-def test_nodes_name_is_not_on_loopback(file: Path) -> None:
+def test_node_tree_of_proxmox_has_its_name_off_loopback(file: Path) -> None:
     files = recipe.node_tree(HERE, proxmox.machine(file))
     name = files["/etc/hostname"].content.decode().strip()
     hosts = [line.split() for line in files["/etc/hosts"].content.decode().splitlines()]
@@ -313,7 +312,7 @@ def test_nodes_name_is_not_on_loopback(file: Path) -> None:
     assert f"Address={address}/" in network
 
 
-def test_bridge_is_the_other_machines_and_has_one_owner(file: Path) -> None:
+def test_node_tree_of_proxmox_has_one_owner_of_the_bridge(file: Path) -> None:
     files = recipe.node_tree(HERE, proxmox.machine(file))
     network = files["/etc/systemd/network/20-lxcbr0.network"].content.decode()
     assert f"Address={provision.REGISTRY.partition(':')[0]}/24" in network
@@ -324,7 +323,7 @@ def test_bridge_is_the_other_machines_and_has_one_owner(file: Path) -> None:
     assert pam not in files
 
 
-def test_templates_with_networkd_keep_it_on_proxmox_too() -> None:
+def test_container_tree_with_networkd_keeps_it_on_proxmox() -> None:
     """Whose ``pct create`` disables networkd by a preset, and writes ifupdown's file."""
     files, presets = recipe.container_tree(HERE, "docker"), "/etc/systemd/system-preset/"
     ours = [path for path in files if b"systemd-networkd.service" in files[path].content]
@@ -347,38 +346,14 @@ class _Node(Base):
 
 
 @pytest.mark.parametrize("kind", ["default", "proxmox"])
-def test_node_is_prepared_before_it_is_stocked(file: Path, kind: str) -> None:
+def test_fill_prepares_the_node_before_it_stocks_it(file: Path, kind: str) -> None:
     node, chosen = _Node(), machine.chosen(kind, str(file) if kind == "proxmox" else "")
     wanted = provision.from_here({}, chosen)
     wanted.fill(node, wanted.stock, progress.silent)
     assert node.scripts == ([chosen.prepare] if kind == "proxmox" else [])
 
 
-def test_mmdebstrap_is_given_the_machines_options_and_source(
-    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[str, str] = {}
-    argvs: list[Sequence[str]] = []
-
-    def run(argv: Sequence[str], hint: str = "") -> None:
-        argvs.append(argv)
-        seen.update({path.name: path.read_text() for path in tmp_path.glob("lab.*")})
-
-    monkeypatch.setattr(image, "_run", run)
-    monkeypatch.setattr(image, "_keyring", list)
-    kind = proxmox.machine(file)
-    images = Images(tmp_path / "images", HERE, progress.silent, kind)
-    into = tmp_path / "root.tar"
-    images._bootstrap(into, "trixie", kind.packages, kind.options, kind.repositories[0].source)
-    assert {*kind.options} < {*argvs[0]}
-    assert argvs[0][-3:] == [str(into), f"{tmp_path}/lab.list", f"{tmp_path}/lab.sources"]
-    assert seen["lab.sources"] == kind.repositories[0].source
-    assert not list(tmp_path.glob("lab.*"))
-    images._bootstrap(into, "trixie", recipe.DEFAULT.packages)
-    assert argvs[1][-2:] == [str(into), f"{tmp_path}/lab.list"]
-
-
-def test_hooks_do_as_the_installer_does(tmp_path: Path, file: Path) -> None:
+def test_options_of_proxmox_do_as_its_installer_does(tmp_path: Path, file: Path) -> None:
     root, tools, log = tmp_path / "root", tmp_path / "tools", tmp_path / "log"
     (root / "usr/lib/modules/6.14-1-pve").mkdir(parents=True)
     tools.mkdir()

@@ -40,12 +40,12 @@ def _etc(folder: Path, **files: str) -> Path:
     return folder
 
 
-def test_deb822(tmp_path: Path) -> None:
+def test_archives_in_deb822_are_found(tmp_path: Path) -> None:
     found = archives(etc=_etc(tmp_path, debian_sources=DEB822))
     assert found == Archives(("https://a.example/debian",), ("https://a.example/debian-security",))
 
 
-def test_one_line_form(tmp_path: Path) -> None:
+def test_archives_in_one_line_form_are_found(tmp_path: Path) -> None:
     text = (
         "deb http://a.example/debian bookworm main  # the distribution\n"
         "deb-src http://source.example/debian bookworm main\n"
@@ -68,23 +68,23 @@ def test_one_line_form(tmp_path: Path) -> None:
         "deb [trusted=yes] https://flat.example/debian ./",
     ],
 )
-def test_what_is_not_debian_proper_is_left_out(tmp_path: Path, line: str) -> None:
-    with pytest.raises(NoSources, match="--mirror"):
+def test_archives_that_are_not_debian_proper_are_left_out(tmp_path: Path, line: str) -> None:
+    with pytest.raises(NoSources):
         archives(etc=_etc(tmp_path, _list=line))
 
 
-def test_disabled_stanza_is_left_out(tmp_path: Path) -> None:
+def test_archives_in_a_disabled_stanza_are_left_out(tmp_path: Path) -> None:
     disabled = "Enabled: no\n" + DEB822.partition("\n\n")[0]
     with pytest.raises(NoSources):
         archives(etc=_etc(tmp_path, d_sources=disabled))
 
 
-def test_odd_path_is_debian_by_its_key(tmp_path: Path) -> None:
+def test_archives_at_an_odd_path_are_debian_by_their_key(tmp_path: Path) -> None:
     text = DEB822.partition("\n\n")[0].replace("/debian/", "/pub/os")
     assert archives(etc=_etc(tmp_path, d_sources=text)).main == ("https://a.example/pub/os",)
 
 
-def test_file_of_mirrors_is_replaced_by_them(tmp_path: Path) -> None:
+def test_archives_in_a_file_of_mirrors_are_those_mirrors(tmp_path: Path) -> None:
     listed = tmp_path / "mirrors.list"
     listed.write_text("# first one\nhttps://b.example/debian/\tpriority:1\n")
     text = (
@@ -94,12 +94,12 @@ def test_file_of_mirrors_is_replaced_by_them(tmp_path: Path) -> None:
     assert archives(etc=_etc(tmp_path, d_sources=text)).main == ("https://b.example/debian",)
 
 
-def test_mirror_by_hand_needs_no_sources(tmp_path: Path) -> None:
+def test_archives_by_a_mirror_need_no_sources(tmp_path: Path) -> None:
     found = archives("http://m.example/debian/", etc=tmp_path / "absent")
     assert found == Archives(("http://m.example/debian",), ("http://m.example/debian-security",))
 
 
-def test_lines_of_a_release() -> None:
+def test_lines_of_a_release_name_its_suites() -> None:
     found = Archives(("http://a/debian",), ("http://a/debian-security",))
     assert found.lines("bookworm") == (
         "deb http://a/debian bookworm main",
@@ -109,7 +109,7 @@ def test_lines_of_a_release() -> None:
     assert found.lines("sid") == ("deb http://a/debian sid main",)
 
 
-def test_proxy_on_our_loopback_is_the_guests_gateway() -> None:
+def test_seen_from_guest_a_proxy_on_our_loopback_is_the_gateway() -> None:
     settings = (
         'Acquire::http::Proxy "http://127.0.0.1:3142";',
         'Acquire::https::Proxy "http://proxy.example:3142/";',

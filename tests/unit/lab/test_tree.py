@@ -37,7 +37,7 @@ def test_digest_changes_with_content_mode_link_and_name() -> None:
 
 
 def test_digest_refuses_what_it_cannot_describe() -> None:
-    with pytest.raises(TypeError, match="set"):
+    with pytest.raises(TypeError):
         tree.digest({"a", "b"})
 
 
@@ -54,7 +54,7 @@ def test_folder_keeps_executables_and_leaves_leftovers(tmp_path: Path) -> None:
     assert tree.folder(tmp_path / "absent", "/at") == {}
 
 
-def test_archive_is_the_same_every_time_and_not_of_1970() -> None:
+def test_archive_of_the_same_files_is_the_same_and_not_of_1970() -> None:
     files = {"/etc/resolv.conf": text("nameserver"), "/bin/sh": Entry(link="dash")}
     packed = tree.archive(files)
     assert packed == tree.archive(dict(reversed(files.items())))
@@ -109,7 +109,7 @@ def test_lay_over_writes_names_without_pax_headers() -> None:
     assert b"path=" not in out.getvalue()
 
 
-def test_the_contents_of_some_files() -> None:
+def test_contents_are_of_the_files_asked_for() -> None:
     base = _packed(etc__hostname=b"lab", etc__hosts=b"127.0.0.1", var__lists__main=b"Package: x")
     found = tree.contents(base, lambda path: path.startswith("/etc/host"))
     assert found == {"/etc/hostname": b"lab", "/etc/hosts": b"127.0.0.1"}

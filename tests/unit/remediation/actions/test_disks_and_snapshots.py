@@ -11,6 +11,7 @@ import pytest
 from lab.guest.pct.config import Config, Section, parse, serialise
 from remediation.desired import PROFILE
 from targets.errors import ChangedSince, FactError
+from tests.doubles import proxmox_snapshots
 from tests.doubles.death import Death, Died
 from tests.doubles.states import Laid
 from tests.doubles.world import World, world
@@ -48,11 +49,11 @@ def _described(conf: Config) -> Config:
 
 
 CHANGES: dict[str, Change] = {
-    "snapshot": lambda conf: conf.with_snapshot("new", 1, "of today"),
+    "snapshot": lambda conf: proxmox_snapshots.taken(conf, "new", 1, "of today"),
     "resize": _current(rootfs="local:950/one.raw,size=16G"),
     "new disk": _current(mp0="local:950/three.raw,mp=/three"),
     "disk gone": _current(mp1=None, unused0="local:950/two.raw"),
-    "snapshot gone": lambda conf: conf.without_snapshot("old"),
+    "snapshot gone": lambda conf: proxmox_snapshots.deleted(conf, "old"),
     "snapshot described": _described,
 }
 
@@ -148,7 +149,7 @@ def test_a_file_that_pct_wrote_anew_comes_back_byte_for_byte(tmp_path: Path) -> 
     it = world(str(tmp_path), Laid(content=BEFORE, nanoseconds=9), running=True)
     before = it.look()
     it.plan().apply()
-    by_pct(it, CHANGES["snapshot"], lambda conf: conf.without_snapshot("new"))
+    by_pct(it, CHANGES["snapshot"], lambda conf: proxmox_snapshots.deleted(conf, "new"))
     (options,) = it.plan().rollback()
     assert it.look() == before
     assert options.reason == "as before"

@@ -1,0 +1,29 @@
+"""A container's file as Proxmox leaves it when it takes or deletes a snapshot. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lab.guest.pct.config import Config, Section
+
+#: These are not part of a container's state, so no snapshot holds them.
+_NOT_IN_SNAPSHOTS = ("lock", "snapstate", "snaptime")
+
+
+def taken(config: Config, name: str, time: int, description: str) -> Config:
+    """Return a copy with a snapshot of the section in effect; pending values are not part of it."""
+    kept = {k: v for k, v in config.current.keys.items() if k not in _NOT_IN_SNAPSHOTS}
+    new = Section({**kept, "snaptime": str(time)}, config.current.raw)
+    snapshots = {**config.snapshots, name: new.with_option("description", description)}
+    return replace(config, current=config.current.with_keys(parent=name), snapshots=snapshots)
+
+
+def deleted(config: Config, name: str) -> Config:
+    """Return a copy without the snapshot; its children become its parent's."""
+    parent = config.snapshots[name].keys.get("parent")
+
+    def rehung(section: Section) -> Section:
+        return section.with_keys(parent=parent) if section.get("parent") == name else section
+
+    left = {k: rehung(v) for k, v in config.snapshots.items() if k != name}
+    return replace(config, current=rehung(config.current), snapshots=left)
