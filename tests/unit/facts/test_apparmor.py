@@ -47,7 +47,7 @@ def test_profiles_and_their_modes() -> None:
     ],
 )
 def test_the_hash_of_what_is_loaded(answer: str, digest: str) -> None:
-    assert apparmor.loaded_policy(Machine({}, {FIND: answer}), "lxc-phoenix-v2") == digest
+    assert Machine({}, {FIND: answer}).ask(apparmor.loaded_policy("lxc-phoenix-v2")) == digest
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_the_hash_of_what_is_loaded(answer: str, digest: str) -> None:
 )
 def test_a_hash_that_cannot_be_read(answer: Answer, message: str) -> None:
     with pytest.raises((FactError, CommandFailed), match=message):
-        apparmor.loaded_policy(Machine({}, {FIND: answer}), "lxc-phoenix-v2")
+        Machine({}, {FIND: answer}).ask(apparmor.loaded_policy("lxc-phoenix-v2"))
 
 
 def test_the_hash_of_what_a_file_compiles_to() -> None:
     path = "/etc/apparmor.d/lxc-phoenix-v2"
-    found = apparmor.compiled_policy(Machine({}, {COMPILE: "binary"}), path)
+    found = Machine({}, {COMPILE: "binary"}).ask(apparmor.compiled_policy(path))
     assert found == hashlib.sha256(b"binary").hexdigest()
     with pytest.raises(CommandFailed, match="line 3"):
-        apparmor.compiled_policy(Machine({}, {COMPILE: (1, "", "error in line 3")}), path)
+        Machine({}, {COMPILE: (1, "", "error in line 3")}).ask(apparmor.compiled_policy(path))
 
 
 @pytest.mark.parametrize(

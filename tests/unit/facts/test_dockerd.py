@@ -138,7 +138,7 @@ class Told(Guest):
     def init_pid(self, ctid: int) -> int:
         return 7
 
-    def run(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
+    def look(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
         del timeout
         from targets.transport import CommandResult  # noqa: PLC0415
 
@@ -262,7 +262,7 @@ class Listed(Told):
         super().__init__()
         self.said = said
 
-    def run(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
+    def look(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
         del timeout
         from targets.transport import CommandResult  # noqa: PLC0415
 

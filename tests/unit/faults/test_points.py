@@ -30,9 +30,12 @@ def shares(argv: Sequence[str], *, stdin: bytes = b"") -> list[float]:
     return [each.share for each in points.seen]
 
 
-def test_every_change_is_a_point_and_looks_are_none() -> None:
+def test_points_are_all_that_is_run_and_no_read() -> None:
     assert shares(SHORT) == [0.0]
-    assert shares(["test", "-d", "/"]) == []
+    points = Points(Local())
+    points.at("apply", "")
+    points.look(SHORT)
+    assert points.seen == []
 
 
 @pytest.mark.parametrize("long", [1.0, 0.0])
