@@ -17,6 +17,7 @@ from steps import witness
 from targets import connect, target_file
 from targets.errors import RemediationError, TransportError, UsageError
 from targets.printable import one_line
+from targets.read import is_directory
 from targets.target import DEFAULT, EXPECTED
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
     "phoenix": (
         lambda runtime, target: (
             target.repository == desired.REPOSITORY  # one that was written must be there
-            and not runtime.node.run(["test", "-d", target.repository]).ok
+            and not runtime.node.ask(is_directory(target.repository))
         ),
         "no phoenix is there, so what the plan changes in it is not asked",
     ),
@@ -309,7 +310,7 @@ def container_host(container: Transport) -> Host:
 
 
 def _node_versions(node: Transport) -> dict[str, str]:
-    kernel = {"Kernel": node.run(["uname", "-r"]).text.strip()}
+    kernel = {"Kernel": node.look(["uname", "-r"]).text.strip()}
     packages = {"AppArmor": "apparmor", "LXC": "lxc", "LXC (Proxmox's)": "lxc-pve"}
     proxmox = {"Proxmox": "pve-manager", "pve-container": "pve-container"}
     return kernel | _versions(node, packages | proxmox)
@@ -322,6 +323,6 @@ def _container_versions(inside: Transport) -> dict[str, str]:
 
 def _versions(on: Transport, packages: dict[str, str]) -> dict[str, str]:
     """Return the versions of the packages that are there, by what a reader calls them."""
-    query = on.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *packages.values()])
+    query = on.look(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *packages.values()])
     found = dict(line.split(" ", 1) for line in query.text.splitlines() if " " in line)
     return {name: found[package] for name, package in packages.items() if found.get(package)}

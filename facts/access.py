@@ -24,7 +24,7 @@ class Access:
 def access(node: Transport) -> Access:
     """Return as whom commands run; raises FactError if the node does not say."""
     script = 'id -u; id -un; echo "${SUDO_USER:-}"'
-    answer = node.run(["sh", "-c", script]).require().text
+    answer = node.look(["sh", "-c", script]).require().text
     uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
     if not re.fullmatch("[0-9]+", uid):
         raise FactError(f"on {node.machine}: id -u said {answer!r}")

@@ -10,12 +10,13 @@ import re
 from typing import TYPE_CHECKING
 
 from targets.errors import CommandFailed, FactError
+from targets.read import Read
 from targets.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from targets.transport import Transport
+    from targets.transport import CommandResult, Transport
 
 _POLICY = "/sys/kernel/security/apparmor/policy/profiles"
 #: The shipped profiles include abstractions; a compile takes seconds under emulation.
@@ -33,24 +34,26 @@ def loaded_profiles(on: Transport) -> dict[str, str]:
     return dict(matches)
 
 
-def loaded_policy(on: Transport, profile: str) -> str:
-    """Return the SHA-256 of the policy that the kernel was given for a profile; empty if none.
+def loaded_policy(profile: str) -> Read[str]:
+    """Read the SHA-256 of the policy that the kernel was given for a profile; empty if none.
 
     It is that of the compiled text as loaded, and so the same as :func:`compiled_policy` of it.
     """
     place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+"
-    found = on.run(
-        [
-            *("find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),
-            *("(", "-regex", place, "-printf", "%f\\n", ")"),
-            *("-o", "-regex", f"{place}/raw_sha256", "-exec", "grep", "-H", "", "{}", ";"),
-        ]
+
+    def parse(found: CommandResult) -> str:
+        said = found.require().text
+        hashes = dict(re.findall(r"/([^/\n]+)/raw_sha256:(.*)$", said, re.MULTILINE))
+        if said.strip() and not hashes:
+            raise FactError(f"the kernel of {found.machine} does not export its policy")
+        return hashes[_newest(hashes)] if hashes else ""
+
+    argv = (
+        *("find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),
+        *("(", "-regex", place, "-printf", "%f\\n", ")"),
+        *("-o", "-regex", f"{place}/raw_sha256", "-exec", "grep", "-H", "", "{}", ";"),
     )
-    said = found.require().text
-    hashes = dict(re.findall(r"/([^/\n]+)/raw_sha256:(.*)$", said, re.MULTILINE))
-    if said.strip() and not hashes:
-        raise FactError(f"the kernel of {on.machine} does not export its policy")
-    return hashes[_newest(hashes)] if hashes else ""
+    return Read(argv, parse)
 
 
 def attachment(on: Transport, profile: str) -> str:
@@ -61,7 +64,7 @@ def attachment(on: Transport, profile: str) -> str:
     """
     place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+/attach"
     argv = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
-    said = on.run([*argv, "-exec", "grep", "-H", "", "{}", ";"]).require().text
+    said = on.look([*argv, "-exec", "grep", "-H", "", "{}", ";"]).require().text
     found = dict(re.findall(r"/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", said, re.MULTILINE))
     if not found:
         raise FactError(f"the kernel of {on.machine} does not tell to what {profile} is attached")
@@ -76,7 +79,7 @@ def _newest(places: Iterable[str]) -> str:
 
 def loaded_binary(on: Transport, profile: str) -> bytes:
     """Return the policy itself that the kernel was given for a profile; empty if none."""
-    listing = on.run(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
+    listing = on.look(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
     pattern = re.compile(re.escape(profile) + r"\.[0-9]+$")
     places = [p for p in listing.text.splitlines() if pattern.search(p)]
     if not places:
@@ -88,17 +91,20 @@ def loaded_binary(on: Transport, profile: str) -> bytes:
     return content
 
 
-def compiled_policy(on: Transport, path: str) -> str:
-    """Return the SHA-256 of what a file compiles to; raises CommandFailed on a syntax error."""
-    with at_most(_LONGEST):
-        result = on.run(["apparmor_parser", "-S", "-K", path], timeout=PARSER_TIMEOUT)
-    return hashlib.sha256(result.require().stdout).hexdigest()
+def compiled_policy(path: str) -> Read[str]:
+    """Read the SHA-256 of what a file compiles to; raises CommandFailed on a syntax error."""
+    return Read(
+        ("apparmor_parser", "-S", "-K", path),
+        lambda result: hashlib.sha256(result.require().stdout).hexdigest(),
+        timeout=PARSER_TIMEOUT,
+        limit=_LONGEST,
+    )
 
 
 def processes_under(on: Transport, profile: str) -> list[int]:
     """Return the node's pids of the processes that run under a profile."""
     script = 'grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current || test $? -le 2'
-    found = on.run(["sh", "-c", script, "under", re.escape(profile)]).require()
+    found = on.look(["sh", "-c", script, "under", re.escape(profile)]).require()
     return sorted(int(pid) for pid in re.findall(r"/proc/([0-9]+)/", found.text))
 
 

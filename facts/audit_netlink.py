@@ -236,7 +236,7 @@ def state(node: Transport, log: str = "/var/log/audit/audit.log") -> State:
         FactError: the node has neither perl nor auditctl, or the kernel does not tell.
         TransportError: the node cannot be reached.
     """
-    told = node.run(["sh", "-c", _ASK, "audit", log, _STATE])
+    told = node.look(["sh", "-c", _ASK, "audit", log, _STATE])
     if not told.ok:
         raise _untold(told)
     try:

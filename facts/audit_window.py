@@ -400,7 +400,7 @@ class Window:
 
     def _read_auditd(self) -> str:
         """Read from where the window opened, through a rotation in between."""
-        files = self._node.run(
+        files = self._node.look(
             ["find", "/var/log/audit", "-name", "audit.log*", "-printf", "%i %p\\n"]
         ).require()
         paths = dict(line.split(" ", 1) for line in files.text.splitlines())
@@ -422,7 +422,7 @@ class Window:
         Of the other records nothing leaves the node: command lines are among them.
         """
         with at_most(_LONGEST):
-            found = self._node.run(["sh", "-c", _DENIALS, "denials", path, str(first_byte)])
+            found = self._node.look(["sh", "-c", _DENIALS, "denials", path, str(first_byte)])
         if not found.ok or _CUT in found.text:
             why = found.stderr.decode(errors="replace").strip()
             raise Unwatched(f"{path}, a part of the window, cannot be read to its end: {why}")

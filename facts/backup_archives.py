@@ -113,7 +113,7 @@ def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
 def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     argv = ["sh", "-c", _LIST, "list", backup.path, *backup.holds]
     with at_most(LONGEST):
-        listed = node.run(argv, timeout=PATIENCE)
+        listed = node.look(argv, timeout=PATIENCE)
     said = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
     if any(re.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said):
         raise FactError(f"on {node.machine}: {backup.path} cannot be opened: {said[0]}")
@@ -125,7 +125,7 @@ def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
 
 def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
     """Yield that an archive is of another container: a name of a file can be given to any."""
-    told = node.run(["sh", "-c", _CONFIGURATION, "configuration", backup.path], timeout=PATIENCE)
+    told = node.look(["sh", "-c", _CONFIGURATION, "configuration", backup.path], timeout=PATIENCE)
     kept, ours = _identity(told.text), _identity(of)
     if kept and ours and not kept & ours:
         yield f"is of another container: {', '.join(sorted(kept))}"

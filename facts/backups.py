@@ -111,7 +111,7 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     """
     where = _Storages([directory]) if directory else _storages(node, ctid)
     argv = ["sh", "-c", _FIND, "find", str(ctid), "/etc/pve", *where.places]
-    answer = node.run(argv).require().text
+    answer = node.look(argv).require().text
     container: list[Backup] = []
     etc: list[Backup] = []
     try:
@@ -154,7 +154,7 @@ def _newest(found: list[Backup]) -> tuple[Backup, ...]:
 
 def _storages(node: Transport, ctid: int) -> _Storages:
     """Return where Proxmox keeps backups; ours have a place beside them, or instead."""
-    answer = node.run(["sh", "-c", _STORAGES, "storages", str(ctid), DUMP], timeout=180)
+    answer = node.look(["sh", "-c", _STORAGES, "storages", str(ctid), DUMP], timeout=180)
     found = _Storages([])
     for line in filter(str.strip, answer.require().text.splitlines()):
         try:

@@ -70,7 +70,7 @@ def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
     Raises:
         FactError: the first process is not among them, or a label cannot be read.
     """
-    told = node.run(["sh", "-c", _PROCESSES, "processes", str(init_pid)])
+    told = node.look(["sh", "-c", _PROCESSES, "processes", str(init_pid)])
     names: dict[int, str] = {}
     labels: dict[int, str] = {}
     for pid, kind, value in _LINE.findall(told.text):

@@ -87,7 +87,7 @@ def _living(node: Transport, pids: Iterable[int]) -> dict[int, str]:
     if not asked:
         return {}
     with at_most(_LONGEST):
-        told = node.run(["sh", "-c", _CGROUPS], stdin=asked.encode()).require().text
+        told = node.look(["sh", "-c", _CGROUPS], stdin=asked.encode()).require().text
     lines: dict[int, list[str]] = {}
     for pid, line in _CGROUP.findall(told):
         lines.setdefault(int(pid), []).append(line)

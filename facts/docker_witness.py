@@ -75,7 +75,7 @@ def record(inside: Transport) -> dict[str, str]:
     Raises:
         FactError: Docker runs and does not list what it holds, or lists what cannot be read.
     """
-    answer = inside.run(["sh", "-c", _SCRIPT, "docker-witness"], timeout=_TIMEOUT).require()
+    answer = inside.look(["sh", "-c", _SCRIPT, "docker-witness"], timeout=_TIMEOUT).require()
     parts = dict(part.partition("\n")[::2] for part in ("\n" + answer.text).split("\n== ")[1:])
     facts: dict[str, str] = {}
     for kind, text in parts.items():

@@ -124,7 +124,7 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
     """
     wanted = sorted(names)
     show = ["systemctl", "show", "--timestamp=us+utc", "-p", ",".join(_SHOWN), "--", *wanted]
-    told = container.run(show).require().text
+    told = container.look(show).require().text
     found = {}
     for block in re.split(r"\n\s*\n", told):
         said = [line.partition("=") for line in block.splitlines() if "=" in line]
@@ -163,7 +163,7 @@ def log(node: Transport) -> Log:
     Raises:
         FactError: it cannot be read.
     """
-    told = node.run(["sh", "-c", _LOG, "log"])
+    told = node.look(["sh", "-c", _LOG, "log"])
     lines = told.text.splitlines()
     marks = [_MARK.fullmatch(line) for line in lines if line.startswith(("since ", "gap "))]
     since = [float(mark[2]) for mark in marks if mark and mark[1] == "since"]
@@ -229,7 +229,7 @@ def refusal(container: Transport, unit: str) -> str:
         FactError: the journal has nothing of it, so nobody knows what it said.
     """
     show = ["journalctl", "-u", unit, "-b", "-q", "--no-pager", "-o", "cat", "-n", "40"]
-    lines = [line.strip() for line in container.run(show).text.splitlines() if line.strip()]
+    lines = [line.strip() for line in container.look(show).text.splitlines() if line.strip()]
     if not lines:
         raise FactError(f"the journal of {container.machine} has nothing of {unit}, which failed")
     return next((line for line in reversed(lines) if _REFUSAL.search(line)), "")

@@ -49,7 +49,7 @@ def log_room(node: Transport, source: str) -> Room:
         FactError: the answer cannot be read.
     """
     log, where = _LOGS[source]
-    answer = node.run(["sh", "-c", _LOG_ROOM, "room", where]).require().text
+    answer = node.look(["sh", "-c", _LOG_ROOM, "room", where]).require().text
     table = re.match(r"\s*([0-9]+)\s+([0-9]+)\s+(/.*)\n(?:([0-9]+)(%?)\n)?", answer)
     if table is None:
         raise FactError(f"on {node.machine}: the room for {log} is not known: {answer!r}")

@@ -148,7 +148,7 @@ def record(on: Transport) -> dict[str, str]:
     for path in _PRUNED:  # -path is twice as fast as one -regex for all
         argv += ["-path", path, "-prune", "-o"]
     with at_most(_LONGEST):
-        result = on.run(argv, timeout=_TIMEOUT)
+        result = on.look(argv, timeout=_TIMEOUT)
     parts = dict(part.partition("\n")[::2] for part in result.text.split("\n== ")[1:])
     missing = [part for part in _NEVER_EMPTY if not parts.get(part, "").strip()]
     missing += [part for part in _MAY_BE_EMPTY if part not in parts]

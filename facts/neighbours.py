@@ -56,11 +56,11 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     """
     read = ["-exec", "grep", "-aH", "", "{}", "+"]
     with at_most(_LONGEST):
-        lines = node.run(["find", "-L", "/etc/pve/lxc", "-name", "*.conf", *read]).require().text
+        lines = node.look(["find", "-L", "/etc/pve/lxc", "-name", "*.conf", *read]).require().text
     texts: dict[int, str] = {}
     for name, line in re.findall(r"^/etc/pve/lxc/([0-9]+)\.conf:(.*)$", lines, re.MULTILINE):
         texts[int(name)] = f"{texts.get(int(name), '')}{line}\n"
-    rows = [line.split() for line in node.run(["pct", "list"]).require().text.splitlines()]
+    rows = [line.split() for line in node.look(["pct", "list"]).require().text.splitlines()]
     states = {row[0]: row[1] for row in rows if len(row) > 1}
     if ctid not in texts or str(ctid) not in states:
         raise FactError(f"{node.machine} does not name container {ctid}: who else is there?")
@@ -84,12 +84,12 @@ def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, 
     """
     look = ("find", "-L", _PLAIN, "-mindepth", "2", "-maxdepth", "2", "-name", "config")
     with at_most(_LONGEST):
-        lines = node.run([*look, "-exec", "grep", "-aH", "", "{}", "+"]).require().text
+        lines = node.look([*look, "-exec", "grep", "-aH", "", "{}", "+"]).require().text
     texts: dict[str, str] = {}
     for name, line in re.findall(rf"^{_PLAIN}/([^/]+)/config:(.*)$", lines, re.MULTILINE):
         texts[name] = f"{texts.get(name, '')}{line}\n"
     columns = ("--fancy", "--fancy-format", "NAME,STATE")
-    listing = node.run(["lxc-ls", "-P", _PLAIN, *columns]).require().text
+    listing = node.look(["lxc-ls", "-P", _PLAIN, *columns]).require().text
     states = {row[0]: row[1].lower() for row in map(str.split, listing.splitlines()[1:]) if row[1:]}
     if not {str(ctid)} <= texts.keys() & states.keys():
         raise FactError(f"{node.machine} does not name container {ctid}: who else is there?")

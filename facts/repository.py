@@ -110,7 +110,7 @@ def checkout(node: Transport, path: str) -> Checkout | None:
     Raises:
         FactError: there is something, and git cannot be asked about it.
     """
-    answer = _git(node, node.run(["sh", "-c", _STATUS, "status", path], timeout=120)).text
+    answer = _git(node, node.look(["sh", "-c", _STATUS, "status", path], timeout=120)).text
     if answer == "nothing\0":
         return None
     if not answer:
@@ -130,7 +130,7 @@ def checkout(node: Transport, path: str) -> Checkout | None:
             changed.append(next(entries, ""))
     if hidden:
         argv = ["sh", "-c", _HIDDEN, "hidden", path]
-        told = node.run(argv, stdin="".join(f"{each}\n" for each in hidden).encode(), timeout=120)
+        told = node.look(argv, stdin="".join(f"{each}\n" for each in hidden).encode(), timeout=120)
         changed += told.require().text.splitlines()
     return Checkout(
         path,
@@ -148,7 +148,7 @@ def upstream_commit(node: Transport, found: Checkout) -> str:
         FactError: it did not answer, or has no such branch: nobody can say what is current.
     """
     argv = ["sh", "-c", _UPSTREAM, "upstream", found.path, found.branch, str(_UPSTREAM_PATIENCE)]
-    answer = node.run(argv, timeout=2 * _UPSTREAM_PATIENCE)
+    answer = node.look(argv, timeout=2 * _UPSTREAM_PATIENCE)
     said = answer.stderr.decode(errors="replace").strip().replace("\n", " ")
     if not answer.ok:
         within = f"did not answer within {_UPSTREAM_PATIENCE} s"

@@ -91,7 +91,7 @@ def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> B
 
 
 def _container_argv(runtime: Runtime, ctid: int, directory: str) -> list[str]:
-    if runtime.node.run(["sh", "-c", "command -v vzdump"]).ok:
+    if runtime.node.look(["sh", "-c", "command -v vzdump"]).ok:
         how = ["--mode", "snapshot", "--compress", "zstd"]
         return ["vzdump", str(ctid), "--dumpdir", directory, *how]
     rootfs = runtime.effective(ctid).current().get("lxc.rootfs.path", "").removeprefix("dir:")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from facts import startable
+from facts import docker, startable
 from remediation import desired
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import Profile
@@ -18,11 +18,7 @@ from remediation.actions.container_options import ContainerOptions
 from remediation.actions.docker_package import DockerPackage, is_in_the_kernel
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.actions.package import Package
-from remediation.actions.storage_driver import (
-    StorageDriver,
-    running_containers,
-    start_again,
-)
+from remediation.actions.storage_driver import StorageDriver, start_again
 from remediation.data_root import profile_elsewhere
 from remediation.edits.container_config import put_back
 from remediation.edits.container_file import container_options, lxc_options, taken_away
@@ -33,6 +29,7 @@ from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from targets.lock import Lock
+from targets.read import is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +94,7 @@ def plan(
     node, state = runtime.node, None if of_node else runtime.state(ctid)
     journal = Journal(node, ctid)
     steps = _apparmor(node)
-    phoenix = node.run(["test", "-d", repository]).ok
+    phoenix = node.ask(is_directory(repository))
     if phoenix:
         steps += _repository(node, repository, ctid)
     if state is not None:
@@ -187,7 +184,7 @@ def _options(runtime: Runtime, ctid: int) -> Step:
         effective=lambda: runtime.started_with(ctid),
         start=lambda: container_power.start(runtime, ctid, lambda _: None),
         shutdown=lambda: runtime.shutdown(ctid),
-        containers=lambda: running_containers(container),
+        containers=lambda: container.ask(docker.RUNNING),
         require_ours=lambda: runtime.require_ours(ctid),
         pending=partial(taken_away, ctid) if pct else lambda _: "",
         normalised=pct,

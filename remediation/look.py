@@ -1,51 +1,29 @@
-"""A look at a plan in as few round trips as there are machines: nothing is changed by it.
-
-What the checks are going to ask is found out by letting each begin; what a check asks after that
-is said here.
-"""
+"""Looking at a plan in one round trip a machine: all that its checks will read is asked at once."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from facts import apparmor
-from remediation.actions.apparmor_profile import Profile
-from remediation.actions.storage_driver import DRIVER_IN_USE, StorageDriver, without_docker
 from remediation.engine.action import Place
 from remediation.engine.journal import Journal
-from targets.batch import Ahead, Argv, question
+from targets.batch import Ahead
 
 if TYPE_CHECKING:
-    from remediation.engine.action import Action
     from remediation.engine.plan import Plan
     from targets.transport import Transport
 
 
 def looking(plan: Plan, node: Transport) -> Plan:
-    """Return the plan to be looked at: its steps and its journal ask at once.
+    """Return the plan with its reads, and those of its journal, asked together.
 
     Args:
         plan: of which nothing is to be applied or rolled back.
         node: where its journal lies.
     """
-    ctid, directory = plan.journal.ctid, plan.journal.directory
-    foreseen = {Place.NODE: [question(lambda on: Journal(on, ctid, directory).lines())]}
-    places = {Place.NODE: node}
+    machines = {Place.NODE: Ahead(node, plan.journal.reads())}
     for step in plan.steps:
-        places[step.place] = step.on
-        foreseen.setdefault(step.place, []).extend(_asked(step.action))
-    ahead = {place: Ahead(on, filter(None, foreseen[place])) for place, on in places.items()}
-    steps = [replace(step, on=ahead[step.place]) for step in plan.steps]
-    return replace(plan, steps=steps, journal=Journal(ahead[Place.NODE], ctid, directory))
-
-
-def _asked(action: Action[Any]) -> list[Argv]:
-    asked = [question(action.check)]
-    if isinstance(action, Profile):
-        asked.append(question(lambda on: apparmor.loaded_policy(on, action.profile)))
-        asked.append(question(lambda on: apparmor.compiled_policy(on, action.path)))
-    if isinstance(action, StorageDriver):
-        asked.append(question(without_docker))
-        asked.append(DRIVER_IN_USE)
-    return asked
+        machines.setdefault(step.place, Ahead(step.on)).expect(step.action.reads())
+    steps = [replace(step, on=machines[step.place]) for step in plan.steps]
+    journal = Journal(machines[Place.NODE], plan.journal.ctid, plan.journal.directory)
+    return replace(plan, steps=steps, journal=journal)

@@ -51,7 +51,7 @@ def tunable_is(node_host: Host, line: str) -> None:
 @then("AppArmor was loaded after the tunable was written")
 def loaded_after_tunable(node: Transport) -> None:
     """Systemd's journal of the service against the file's time, both by the node's clock."""
-    asked = node.run(["stat", "-L", "-c", "%.9Y", desired.TUNABLE_PATH])  # a link's target
+    asked = node.look(["stat", "-L", "-c", "%.9Y", desired.TUNABLE_PATH])  # a link's target
     written = _microseconds(asked.require().text)
     times = [_microseconds(when) for when, said in _service_log(node) if re.match(_ENDS, said)]
     assert times, "the journal knows of no load of AppArmor since this boot"
@@ -83,7 +83,9 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
     """
     entries = _entries(node)
     show = ["systemctl", "show", "apparmor", "-p", "StateChangeTimestamp", "--timestamp=us+utc"]
-    said = node.run([*show, "--value"]).require().text.strip()  # Wed 2026-11-25 09:41:04.290913 UTC
+    said = (
+        node.look([*show, "--value"]).require().text.strip()
+    )  # Wed 2026-11-25 09:41:04.290913 UTC
     try:
         when = said.partition(" ")[2].removesuffix(" UTC")
         since_1970 = datetime.fromisoformat(when).replace(tzinfo=UTC) - _EPOCH
@@ -105,7 +107,7 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
 
 
 def _entries(node: Transport) -> list[tuple[str, str]]:
-    log = node.run(["journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"])
+    log = node.look(["journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"])
     pattern = re.compile(r"^([0-9]+\.[0-9]+) \S+ [^:]+: (.*)$", re.MULTILINE)
     entries: list[tuple[str, str]] = pattern.findall(log.require().text)
     if not entries:
@@ -159,7 +161,7 @@ def repository_is_deployed(node_host: Host, target: Target, profile: str) -> Non
 def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
     """A hyphen here and an underscore there, and no container can enter the profile."""
     try:
-        parsed = node.run(["apparmor_parser", "-N", "-K", f"/etc/apparmor.d/{name}"], timeout=120)
+        parsed = node.look(["apparmor_parser", "-N", "-K", f"/etc/apparmor.d/{name}"], timeout=120)
         in_file = sorted(parsed.require().text.split())
     except CommandFailed as error:
         raise AssertionError(f"/etc/apparmor.d/{name} cannot be parsed: {error}") from error
@@ -186,7 +188,7 @@ def kernel_enforces(node: Transport, name: str) -> None:
         f"the profile {name} is attached to '{attached}': programs of the node run under it, too "
         f"('profile {name} {attached} ...' in /etc/apparmor.d/{name}); it has to have a name only"
     )
-    at_boot = node.run(["systemctl", "is-enabled", "apparmor"]).text.strip()
+    at_boot = node.look(["systemctl", "is-enabled", "apparmor"]).text.strip()
     assert at_boot not in {"disabled", "masked", "masked-runtime"}, (
         f"the kernel has the profile {name} now, but apparmor.service does not start at boot "
         f"({at_boot}): the node's next boot loses it; systemctl enable apparmor"
@@ -196,10 +198,10 @@ def kernel_enforces(node: Transport, name: str) -> None:
 @then(parsers.parse('the kernel\'s policy for "{name}" is what its file says'))
 def policy_is_current(node: Transport, name: str) -> None:
     """By hash of the compiled policy: a changed file that was never loaded changes nothing."""
-    loaded = apparmor.loaded_policy(node, name)
+    loaded = node.ask(apparmor.loaded_policy(name))
     if not loaded:
         raise FactError(f"the kernel does not know the profile {name}: there is no policy of it")
-    compiled = apparmor.compiled_policy(node, f"/etc/apparmor.d/{name}")
+    compiled = node.ask(apparmor.compiled_policy(f"/etc/apparmor.d/{name}"))
     assert loaded == compiled, (
         f"the kernel's policy for {name} is not what /etc/apparmor.d/{name} says (hash "
         f"{loaded[:12]}, file {compiled[:12]}): apparmor_parser -r /etc/apparmor.d/{name}"

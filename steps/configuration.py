@@ -149,7 +149,7 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
     What is opened has to be the device, by the container's word and as the node sees it: a link
     to another one, or another one under its name, can be opened, too.
     """
-    result = container.run(["sh", "-c", _OPEN_FUSE])
+    result = container.look(["sh", "-c", _OPEN_FUSE])
     said = re.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
     assert result.ok, (
         f"the container cannot open /dev/fuse: {said} (features: fuse=1, and a restart)"
@@ -171,7 +171,7 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
 def keyrings_can_be_made(container: Transport) -> None:
     """By effect: seccomp answers ENOSYS where keyctl is off. Linux keyctl(2) is syscall 250."""
     program = 'my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; print STDERR "$!\\n"; exit 1'
-    result = container.run(["perl", "-e", program])
+    result = container.look(["perl", "-e", program])
     said = result.stderr.decode(errors="replace").strip()
     if result.exit_code not in {0, 1}:
         raise FactError(f"whether keyctl works cannot be asked in {container.machine}: {said}")

@@ -168,7 +168,7 @@ def _changed_since(container: Transport, daemon: dockerd.Daemon) -> str:
     What a variable stands for is not known here, and another program may start dockerd.
     """
     show = ["systemctl", "show", "docker", "-p", "ExecStart", "-p", "NeedDaemonReload"]
-    told = container.run(show).text
+    told = container.look(show).text
     if "NeedDaemonReload=yes" in told.splitlines():
         return "its files are newer than what systemd has read of them"
     if (found := _WOULD_START.search(told)) is None:

@@ -36,7 +36,7 @@ def _script(node: Transport, target: Target, path: str) -> str:
     content = node.read(full)
     if content is None:
         raise FactError(f"{full} is not on {node.machine}: nothing can be said of it")
-    parsed = node.run(["bash", "-n", full])
+    parsed = node.look(["bash", "-n", full])
     assert parsed.ok, f"{full} is no valid bash: {parsed.stderr.decode(errors='replace').strip()}"
     bare = re.sub(r"^[ \t]*#.*$", "", content.decode(errors="replace"), flags=re.MULTILINE)
     return _without_documents(bare)
@@ -75,7 +75,7 @@ def _require_reached(node: Transport, script: str, text: str, place: int, what: 
     What stands before the end has to be whole for bash: else that is within a condition.
     """
     for ends in _ENDS.finditer(text, 0, place):
-        whole = node.run(["bash", "-n"], stdin=text[: ends.start()].encode()).ok
+        whole = node.look(["bash", "-n"], stdin=text[: ends.start()].encode()).ok
         assert not whole, f"{script} ends with '{ends[0]}' before {what}: nothing after that is run"
 
 
@@ -170,7 +170,7 @@ def _refused_settings(runtime: Runtime, ctid: int) -> str:
     daemon = dockerd.find(runtime, ctid)
     if daemon is None or posixpath.basename(daemon.argv[0]) != "dockerd":
         return ""
-    asked = runtime.inside(ctid).run([*daemon.argv, "--validate"])
+    asked = runtime.inside(ctid).look([*daemon.argv, "--validate"])
     said = (asked.stderr + asked.stdout).decode(errors="replace").strip()
     if asked.ok or "unknown flag" in said:
         return ""

@@ -42,13 +42,13 @@ def image(target: Target) -> str:
 
 def _pull(container: Transport, image: str) -> CommandResult:
     """Pull; a registry that cannot be reached says nothing about the container."""
-    since = container.run(["date", "+%s"]).require().text.strip()
+    since = container.look(["date", "+%s"]).require().text.strip()
     pulled = run_docker(container, "pull", image)
     if pulled.ok:
         return pulled
     # A layer that it cannot unpack lets dockerd try the next registry, whose error it tells then.
     journal = ["journalctl", "-u", "docker", "--since", f"@{since}", "-q", "--no-pager"]
-    log = container.run([*journal, "-o", "cat"])
+    log = container.look([*journal, "-o", "cat"])
     if found := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
         raise FactError(
             f"{image} holds files of ids that the container's map does not have, which is the "
@@ -96,7 +96,7 @@ def _runc(container: Transport, result: CommandResult) -> str:
     """Return runc's version where that is one half of a known pair."""
     if cause(said(result)) != CAUSES[0][1]:
         return ""
-    return f"; it has {container.run(['runc', '--version']).text.partition(chr(10))[0]}"
+    return f"; it has {container.look(['runc', '--version']).text.partition(chr(10))[0]}"
 
 
 @then("Docker's own record, asked from the node, says the same")

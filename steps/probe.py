@@ -30,7 +30,7 @@ PROBE = "docker-lxc-gate/probe:latest"
 @given("an image of two layers is loaded into Docker", target_fixture="loaded")
 def image_is_loaded(container: Transport, request: pytest.FixtureRequest) -> CommandResult:
     """One layer needs no overlay: its mount would prove nothing. No registry is asked."""
-    machine = container.run(["uname", "-m"]).require().text.strip()
+    machine = container.look(["uname", "-m"]).require().text.strip()
     if machine != hello.MACHINE:
         raise FactError(
             f"{container.machine} is {machine}: the program in our image is for {hello.MACHINE}, "
@@ -118,6 +118,6 @@ def mount_serves(container: Transport, docker_run: DockerRun) -> None:
     """A mount whose process died is still in the table, and serves nothing."""
     merged = _merged(container, docker_run)
     assert merged, "Docker names no directory at which the container's root is mounted"
-    listing = container.run(["ls", "-A", merged])
+    listing = container.look(["ls", "-A", merged])
     assert listing.ok, f"the mount serves nothing: {cause(said(listing))}"
     assert listing.text.split(), f"{merged} is empty: the fuse-overlayfs process behind it ended"

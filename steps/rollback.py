@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, parsers, then, when
 
-from facts import machine_state
+from facts import docker, machine_state
 from gate import evidence
 from remediation import desired, docker_in_lxc, rehearsal
 from remediation.actions.docker_package import DockerPackage
-from remediation.actions.storage_driver import docker_daemon, docker_holds
 from remediation.provision import reserved, thrown_away
 from steps import hello
 from steps.docker import PATIENCE
@@ -62,18 +61,18 @@ def default_container(
     """
     with thrown_away(runtime, target, tell, features=("nesting",)) as ctid:
         inside = runtime.inside(ctid)
-        if not docker_daemon(inside):  # a template without it: as most users install it
+        if not inside.ask(docker.DAEMON):  # a template without it: as most users install it
             DockerPackage("docker-engine", "Docker", "").apply(inside)
         inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
         _keep_one_running(inside)
         recorded = machine_state.undone(machine_state.both(runtime, ctid))
-        held, running = docker_holds(inside), _running(inside)
+        held, running = docker.holds(inside), _running(inside)
         yield Existing(ctid, inside, _driver(inside), held, running, recorded)
 
 
 def _keep_one_running(inside: Transport) -> None:
     """Start a Docker container that lasts, where the machine is one that our program runs on."""
-    if inside.run(["uname", "-m"]).require().text.strip() == hello.MACHINE:
+    if inside.look(["uname", "-m"]).require().text.strip() == hello.MACHINE:
         archive = hello.docker_archive(PROBE)
         inside.run(["docker", "load", "-q"], stdin=archive, timeout=PATIENCE).require()
         run = ["docker", "run", "-d", "--name", "lasting", PROBE, "/hello", "wait"]
@@ -82,11 +81,11 @@ def _keep_one_running(inside: Transport) -> None:
 
 def _running(inside: Transport) -> list[str]:
     """Return the names of the Docker containers that run."""
-    return sorted(inside.run(["docker", "ps", "--format", "{{.Names}}"]).require().text.split())
+    return sorted(inside.look(["docker", "ps", "--format", "{{.Names}}"]).require().text.split())
 
 
 def _driver(inside: Transport) -> str:
-    driver = inside.run(["docker", "info", "-f", "{{.Driver}}"]).require().text.strip()
+    driver = inside.look(["docker", "info", "-f", "{{.Driver}}"]).require().text.strip()
     if not driver:
         raise FactError(f"Docker in {inside.machine} does not say which driver it runs on")
     return driver
@@ -183,10 +182,10 @@ def letter_of_the_plan(existing: Existing) -> CommandResult:
 @then("Docker does not start, and the profile is still in the kernel")
 def letter_is_worse(existing: Existing, runtime: Runtime, restarted: CommandResult) -> None:
     """If it did start, the plan's own rollback would do, and ours would not be needed."""
-    active = existing.inside.run(["systemctl", "is-active", "docker"]).text.strip()
+    active = existing.inside.look(["systemctl", "is-active", "docker"]).text.strip()
     assert not restarted.ok, "Docker started after the letter of the plan's rollback"
     assert active != "active", "Docker runs after the letter of the plan's rollback"
-    log = existing.inside.run(["journalctl", "-u", "docker", "-n", "60", "-o", "cat"]).text
+    log = existing.inside.look(["journalctl", "-u", "docker", "-n", "60", "-o", "cat"]).text
     known = ("prior storage driver", "several valid graphdrivers", "error initializing graphdriver")
     said = [line for line in log.splitlines() if any(word in line for word in known)]
     assert said, "Docker does not start, but not because of the layers of two drivers"
@@ -224,7 +223,7 @@ def former_driver(existing: Existing) -> None:
     assert now == existing.driver, f"Docker runs on {now}, not on {existing.driver} as before"
     if not existing.held:
         raise FactError("Docker held nothing before the plan, so nothing can have been lost")
-    held = docker_holds(existing.inside)
+    held = docker.holds(existing.inside)
     assert held == existing.held, f"Docker had {existing.held}, and has {held or 'nothing'}"
     evidence.say(f"{now}, {held}")
 

@@ -92,10 +92,10 @@ def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
     Another one that failed is AppArmor's only if a denial in its time says so; where the log cannot
     say, that is no verdict; the rest is advice.
     """
-    state = container.run(["systemctl", "is-system-running", "--wait"], timeout=120).text.strip()
+    state = container.look(["systemctl", "is-system-running", "--wait"], timeout=120).text.strip()
     if state not in {"running", "degraded"}:
         raise FactError(f"{container.machine} has not started: systemd says '{state}'")
-    listing = container.run(
+    listing = container.look(
         ["systemctl", "list-units", _NOT_UP, "--full", "--plain", "--no-legend"]
     )
     failed = {line.split()[0] for line in listing.require().text.splitlines() if line.strip()}

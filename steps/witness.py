@@ -8,6 +8,7 @@ from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
 from targets.batch import Ahead
+from targets.read import unparsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 #: What testinfra asks of a machine before anything that it is told to ask.
-_FIRST = tuple(("sh", "-c", line) for line in ("uname -s", "cat /etc/os-release", "uname -m"))
+_FIRST = ("uname -s", "cat /etc/os-release", "uname -m")
 
 
 def host(machine: Transport) -> Host:
     """Return testinfra's view of a machine."""
-    return Host(TransportBackend(Ahead(machine, _FIRST)))
+    seen = Host(TransportBackend(Ahead(machine)))
+    foresee(seen, *_FIRST)
+    return seen
 
 
 def foresee(host: Host, *lines: str) -> None:
@@ -55,10 +58,10 @@ class TransportBackend(BaseBackend):  # type: ignore[misc]
 
     def foresee(self, lines: Iterable[str]) -> None:
         """See :func:`foresee`."""
-        self._transport.foresee(("sh", "-c", line) for line in lines)
+        self._transport.expect(unparsed("sh", "-c", line) for line in lines)
 
     def run(self, command: str, *args: str, **_: Any) -> CommandResult:
         """Run a shell line; testinfra quotes the arguments itself."""
         line = self.get_command(command, *args)
-        result = self._transport.run(["sh", "-c", line], timeout=120)
+        result = self._transport.look(["sh", "-c", line], timeout=120)
         return self.result(result.exit_code, line, result.stdout, result.stderr)

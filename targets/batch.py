@@ -1,9 +1,9 @@
-"""Asking many things in one round trip.
+"""Many reads in one round trip.
 
-A look at a container asks some twenty small questions, each of which waits for the last one's
-answer, and inside a container each starts ``pct``. :class:`Ahead` asks those that are foreseen at
-once, and answers from that. A question that nobody foresaw is asked by itself: a wrong guess costs
-a round trip and nothing else.
+Checking a container takes some twenty small reads. Asked one by one, each waits for the last one's
+answer, and each starts ``pct``. :class:`Ahead` asks the reads that it was given all at once, when
+the first of them is wanted, and answers from that. Any other read is asked by itself: to forget one
+costs a round trip, and changes nothing else.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from targets.errors import TransportError
 from targets.transport import LIMIT, Base, CommandResult, at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from targets.read import Read
     from targets.transport import Hold, Transport
 
 Argv = tuple[str, ...]
@@ -45,7 +46,7 @@ _NAME = "at once"
 
 
 def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
-    """Run commands one after the other, without input, in one round trip.
+    """Run commands that only look, one after the other, without input, in one round trip.
 
     Returns:
         The results of those that ended in time and within ``LIMIT``; none if ``on`` has no shell
@@ -55,7 +56,7 @@ def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
     script = _ONE + "".join(f"{_BOUNDED}{_PATIENCE:g} {shlex.join(argv)}\n" for argv in argvs)
     try:
         with at_most(_LONGEST):
-            whole = on.run(["sh", "-c", script, _NAME], timeout=_PATIENCE * len(argvs))
+            whole = on.look(["sh", "-c", script, _NAME], timeout=_PATIENCE * len(argvs))
     except TransportError:
         return []
     return [
@@ -117,64 +118,48 @@ def _results(
 
 
 class Ahead(Base):
-    """Asks all that is foreseen when the first of it is asked; gives each answer once.
+    """Asks all the reads that it was given when the first of them is wanted; each answer once.
 
-    Answers that are left over are forgotten as soon as anything else is done: it may change what
-    they say.
+    Answers that are left over are forgotten when anything is run that is no read: it may change
+    what they say.
 
     Args:
         inner: where.
-        foreseen: commands without input that change nothing.
+        reads: what will be asked.
     """
 
-    def __init__(self, inner: Transport, foreseen: Iterable[Argv]) -> None:
+    def __init__(self, inner: Transport, reads: Iterable[Read[Any]] = ()) -> None:
         self._inner, self.machine = inner, inner.machine
-        self._foreseen = list(dict.fromkeys(foreseen))
+        self._expected: list[Argv] = []
         self._answers: dict[Argv, CommandResult] = {}
+        self.expect(reads)
 
-    def foresee(self, argvs: Iterable[Argv]) -> None:
-        """Ask these, too, with the first of them that is asked."""
+    def expect(self, reads: Iterable[Read[Any]]) -> None:
+        """Ask these, too, with the first of them that is wanted."""
         self._answers.clear()
-        self._foreseen += [argv for argv in argvs if argv not in self._foreseen]
+        self._expected = list(dict.fromkeys([*self._expected, *(read.argv for read in reads)]))
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
         """See :class:`targets.transport.Transport`."""
+        self._answers.clear()
+        return self._inner.run(argv, stdin=stdin, timeout=timeout)
+
+    def look(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`targets.transport.Transport`."""
         key = tuple(argv)
-        if not stdin and key in self._foreseen:
-            asked, self._foreseen = self._foreseen, []
+        if not stdin and key in self._expected:
+            asked, self._expected = self._expected, []
             answers = at_once(self._inner, asked) if len(asked) > 1 else []
             self._answers = {answer.argv: answer for answer in answers}
         if not stdin and key in self._answers:
             return self._answers.pop(key)
-        self._answers.clear()
-        return self._inner.run(argv, stdin=stdin, timeout=timeout)
+        return self._inner.look(argv, stdin=stdin, timeout=timeout)
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`targets.transport.Transport`."""
         self._answers.clear()
         return self._inner.hold(argv, word)
-
-
-class _Asked(BaseException):
-    """What was about to be run; no Exception, which whoever asks might catch."""
-
-
-class _Curious(Base):
-    machine = "nowhere"
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        del stdin, timeout
-        raise _Asked(*argv)
-
-
-def question(ask: Callable[[Transport], object]) -> Argv:
-    """Return the first command that ``ask`` would run, by letting it begin; empty if none."""
-    try:
-        ask(_Curious())
-    except _Asked as asked:
-        return tuple(map(str, asked.args))
-    return ()

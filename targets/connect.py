@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from targets.batch import question
 from targets.errors import TransportError, UsageError
+from targets.read import is_directory, unparsed
 from targets.root import as_root
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
@@ -15,6 +15,7 @@ from targets.transport import Local, Recorded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from targets.read import Read
     from targets.runtime.base import Runtime
     from targets.ssh.address import SshAddress
     from targets.target import Target
@@ -68,12 +69,8 @@ def runtime_on(
         TransportError: as :func:`opened`.
     """
     kind = Lxc if target.runtime == "lxc" else Pct
-    soon = [
-        tuple(_finding(target)),
-        question(lambda on: kind(on).state(target.ctid)),
-        ("test", "-d", target.repository),
-    ]
-    return _runtime(Recorded(as_root(raw, sudo=target.sudo, soon=soon), listener), target)
+    reads = [_finding(target), kind.reads(target.ctid), is_directory(target.repository)]
+    return _runtime(Recorded(as_root(raw, sudo=target.sudo, reads=reads), listener), target)
 
 
 def _reached(
@@ -92,15 +89,15 @@ def _reached(
     return lab(tell)
 
 
-def _finding(target: Target) -> list[str]:
+def _finding(target: Target) -> Read[CommandResult]:
     programs = _PROGRAMS[target.runtime]
-    return ["sh", "-c", " || ".join(f"command -v {name}" for name in programs)]
+    return unparsed("sh", "-c", " || ".join(f"command -v {name}" for name in programs))
 
 
 def _runtime(node: Transport, target: Target) -> Runtime:
     """Return ``Pct`` where there is a pct, else ``Lxc``, unless the target says which."""
     programs = _PROGRAMS[target.runtime]
-    found = node.run(_finding(target))
+    found = node.ask(_finding(target))
     if not found.ok:
         tried = f"no {programs[0]}" if programs[1:] == () else f"neither {' nor '.join(programs)}"
         raise TransportError(

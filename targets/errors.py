@@ -154,3 +154,32 @@ class RollbackFailed(RemediationError):
             + "\nrollback tries again; what can never be rolled back any more, or is to stay so, "
             "can be left: python -m remediation journal accept"
         )
+
+
+def too_late(machine: str, argv: Sequence[str], timeout: float) -> LimitExceeded:
+    """Return what to raise of a command that did not end within so many seconds."""
+    return LimitExceeded(machine, argv, f"did not end within {timeout:g} s", late=True)
+
+
+def too_much(machine: str, argv: Sequence[str], size: int) -> LimitExceeded:
+    """Return what to raise of a command that printed more than so many bytes."""
+    shown = f"{size >> 20} MiB" if not size % (1 << 20) else f"{size} bytes"
+    return LimitExceeded(machine, argv, f"printed more than {shown} and was ended", late=False)
+
+
+def misheard(
+    machine: str, argv: Sequence[str], word: str, seconds: float, line: bytes | None = None
+) -> TransportError:
+    """Return what to raise of a held command whose first line is not its word.
+
+    Args:
+        machine: where it was started.
+        argv: what was started, which has been ended.
+        word: what it was to say.
+        seconds: how long it was listened to.
+        line: what it said instead; None: nothing in time.
+    """
+    said = f"said nothing for {seconds:g} s" if line is None else f"said {line[:200]!r}"
+    return TransportError(
+        f"on {machine}: {argv[0]}, which was to say {word!r} and keep running, {said}; it was ended"
+    )

@@ -78,7 +78,7 @@ def capture(on: Transport, path: str) -> FileState:
     """
     try:
         with at_most(LARGEST + _HEADERS):
-            result = on.run([*_CREATE, path])
+            result = on.look([*_CREATE, path])
     except LimitExceeded as error:
         if error.late:
             raise
@@ -111,7 +111,7 @@ def capture(on: Transport, path: str) -> FileState:
 
 
 def _too_large(on: Transport, path: str) -> FactError:
-    size = on.run(["stat", "-c", "%s", "--", path]).text.strip()
+    size = on.look(["stat", "-c", "%s", "--", path]).text.strip()
     return FactError(
         f"on {on.machine}: {path} is too large ({size} bytes): no file of more than "
         f"{LARGEST >> 20} MiB is changed here, or kept to be put back. Look what it is, and move "
@@ -176,7 +176,7 @@ def _require_done(on: Transport, path: str, result: CommandResult) -> None:
     if result.ok:
         return
     places = (path, str(PurePosixPath(path).parent))
-    for line in on.run(["lsattr", "-d", "--", *places]).text.splitlines():
+    for line in on.look(["lsattr", "-d", "--", *places]).text.splitlines():
         flags, _, place = line.partition(" ")
         if kept := sorted({"i", "a"} & set(flags)):
             what = {"i": "immutable", "a": "append-only"}[kept[-1]]

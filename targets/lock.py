@@ -109,7 +109,7 @@ class Lock:
 
         Changes nothing, and takes the lock for no longer than it looks.
         """
-        asked = self._node.run(["sh", "-c", _ASK, "lock", self._path]).require()
+        asked = self._node.look(["sh", "-c", _ASK, "lock", self._path]).require()
         return _in_use(self._node.machine, asked.stdout) if asked.stdout else ""
 
     def _take(self, doing: str) -> Hold:

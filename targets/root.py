@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from targets.batch import Ahead
 from targets.errors import TransportError
+from targets.read import unparsed
 from targets.transport import Inside
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from targets.batch import Argv
+    from targets.read import Read
     from targets.transport import CommandResult, Transport
 
 #: sudo's own refusals, when its policy wants a password or does not allow the command.
@@ -27,7 +28,7 @@ _REFUSED = re.compile(
 _USER = re.compile(r"[\w.$@\\-]+")
 
 
-def as_root(raw: Transport, *, sudo: bool, soon: Sequence[Argv] = ()) -> Transport:
+def as_root(raw: Transport, *, sudo: bool, reads: Iterable[Read[Any]] = ()) -> Transport:
     """Return a node whose commands run as root and end there when their deadline passes.
 
     Who we are is asked once, here. Each command stands in the node's list of processes as
@@ -36,7 +37,7 @@ def as_root(raw: Transport, *, sudo: bool, soon: Sequence[Argv] = ()) -> Transpo
     Args:
         raw: runs argv on the node as the user that logged in.
         sudo: whether that takes ``sudo -n``.
-        soon: what will be asked next, to be asked along with who we are.
+        reads: what will be asked next; asked along with who we are.
 
     Raises:
         TransportError: the user is not root and does not become it.
@@ -51,9 +52,9 @@ def as_root(raw: Transport, *, sudo: bool, soon: Sequence[Argv] = ()) -> Transpo
         if sudo and result.exit_code and _REFUSED.search(said):
             raise _refused(raw, said)
 
-    me = ("id", "-u")
-    node = Ahead(Inside(raw, raw.machine, wrap, examine, marked=True), [me, *soon])
-    who = node.run(me)
+    me = unparsed("id", "-u")
+    node = Ahead(Inside(raw, raw.machine, wrap, examine, marked=True), [me, *reads])
+    who = node.ask(me)
     if sudo and not who.ok:  # in whatever language sudo speaks there
         raise _refused(raw, who.stderr.decode(errors="replace"))
     if who.require().text.strip() != "0":
@@ -65,7 +66,7 @@ def as_root(raw: Transport, *, sudo: bool, soon: Sequence[Argv] = ()) -> Transpo
 
 
 def _refused(raw: Transport, said: str) -> TransportError:
-    user = raw.run(["id", "-un"]).text.strip()
+    user = raw.look(["id", "-un"]).text.strip()
     if re.search(r"\bsudo\b.*not found|No such file", said) or not _USER.fullmatch(user):
         return TransportError(
             f"on {raw.machine}: nothing runs by sudo there: {said.strip()}\n"

@@ -142,7 +142,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         if self.provision:
             return _filled(self.provision, self.ctid)
-        if node.run(["sh", "-c", "command -v phoenix"]).ok:
+        if node.look(["sh", "-c", "command -v phoenix"]).ok:
             return ["phoenix", "create", str(self.ctid)]
         return []
 

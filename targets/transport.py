@@ -1,6 +1,7 @@
 """Running argv and moving bytes on one machine.
 
-A transport is anything with ``run``, ``read`` and ``write``. :class:`Ssh` reaches a machine
+A transport is anything with ``run``, ``look`` and ``write``: the first may change something, the
+second never does, and ``ask`` and ``read`` are made of it. :class:`Ssh` reaches a machine
 through paramiko, :class:`Local` is the machine itself, and :class:`Inside` wraps any of them
 to reach a container (see :mod:`targets.runtime.base`).
 """
@@ -11,16 +12,28 @@ import shlex
 import subprocess
 import time
 import uuid
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from targets import process
-from targets.errors import CommandFailed, LimitExceeded, TransportError
+from targets.errors import (
+    CommandFailed,
+    LimitExceeded,
+    TransportError,
+    misheard,
+    too_late,
+    too_much,
+)
+from targets.read import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from targets.read import Read
+
+T = TypeVar("T")
 
 #: Names this process among those that work on a node: every command there carries it.
 RUN_MARK, RUN_ID = "DOCKER_LXC_GATE_RUN", uuid.uuid4().hex
@@ -31,7 +44,6 @@ _WRITE = (
     'set -e; new="$1.gate-new"; umask 077; cat >"$new"; chmod "$2" "$new"; sync "$new"; '
     'mv -fT -- "$new" "$1"; sync "$(dirname -- "$1")"'
 )
-_ABSENT = b"No such file or directory"
 
 
 #: How long each output of a command may be, unless its caller says otherwise (bytes).
@@ -105,6 +117,17 @@ class Transport(Protocol):
             TransportError: it could not be run, or nobody can say how it ended.
         """
 
+    def look(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """Run argv that changes nothing; else as :meth:`run`.
+
+        Whoever wraps a transport may ask it together with other looks, or count it as no change.
+        """
+
+    def ask(self, read: Read[T]) -> T:
+        """Return what a read's command answers, parsed; raises as :meth:`look` and its parser."""
+
     def read(self, path: str) -> bytes | None:
         """Return a file's content, or None if it is absent; unreadable raises CommandFailed."""
 
@@ -156,36 +179,8 @@ def limit() -> int:
     return _limit.get()
 
 
-def too_late(machine: str, argv: Sequence[str], timeout: float) -> LimitExceeded:
-    """Return what to raise of a command that did not end within so many seconds."""
-    return LimitExceeded(machine, argv, f"did not end within {timeout:g} s", late=True)
-
-
-def too_much(machine: str, argv: Sequence[str], size: int) -> LimitExceeded:
-    """Return what to raise of a command that printed more than so many bytes."""
-    shown = f"{size >> 20} MiB" if not size % (1 << 20) else f"{size} bytes"
-    return LimitExceeded(machine, argv, f"printed more than {shown} and was ended", late=False)
-
-
-def misheard(
-    machine: str, argv: Sequence[str], word: str, line: bytes | None = None
-) -> TransportError:
-    """Return what to raise of a held command whose first line is not its word.
-
-    Args:
-        machine: where it was started.
-        argv: what was started, which has been ended.
-        word: what it was to say.
-        line: what it said instead; None: nothing in time.
-    """
-    said = f"said nothing for {HOLD_TIMEOUT:g} s" if line is None else f"said {line[:200]!r}"
-    return TransportError(
-        f"on {machine}: {argv[0]}, which was to say {word!r} and keep running, {said}; it was ended"
-    )
-
-
 class Base:
-    """``read`` and ``write`` in terms of ``run``: one round trip each, on every machine."""
+    """All else in terms of ``run``: one round trip each, on every machine."""
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -193,12 +188,20 @@ class Base:
         """See :class:`Transport`."""
         raise NotImplementedError
 
+    def look(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`."""
+        return self.run(argv, stdin=stdin, timeout=timeout)
+
+    def ask(self, read: Read[T]) -> T:
+        """See :class:`Transport`."""
+        with nullcontext() if read.limit is None else at_most(read.limit):
+            return read.parse(self.look(read.argv, timeout=read.timeout))
+
     def read(self, path: str) -> bytes | None:
         """See :class:`Transport`."""
-        result = self.run(["env", "LC_ALL=C", "cat", "--", path])
-        if result.exit_code == 1 and _ABSENT in result.stderr:
-            return None
-        return result.require().stdout
+        return self.ask(content_of(path))
 
     def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
         """See :class:`Transport`."""
@@ -259,10 +262,10 @@ class Local(Base):
             if isinstance(error, process.TooMuch):
                 raise too_much(self.machine, argv, LIMIT) from error
             if isinstance(error, TimeoutError):
-                raise misheard(self.machine, argv, word) from error
+                raise misheard(self.machine, argv, word, HOLD_TIMEOUT) from error
             raise
         if b"\n" in line:
-            raise misheard(self.machine, argv, word, line)
+            raise misheard(self.machine, argv, word, HOLD_TIMEOUT, line)
         code, seconds = child.returncode, time.monotonic() - clock
         raise CommandFailed(
             CommandResult(tuple(argv), code, line + out, err, self.machine, started, seconds)
@@ -314,19 +317,28 @@ class Inside(Base):
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`Transport`.
+        """See :class:`Transport`."""
+        return self._through(self._outer.run, argv, stdin, timeout)
 
-        The deadline is kept inside as well: ending the outer command leaves the inner one
-        running (pct, lxc-attach and sshd all do).
+    def look(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`."""
+        return self._through(self._outer.look, argv, stdin, timeout)
+
+    def _through(
+        self, run: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
+    ) -> CommandResult:
+        """Run argv with its deadline, which is kept inside as well.
+
+        Ending the outer command leaves the inner one running (pct, lxc-attach and sshd all do).
         """
         deadline = ["timeout", "-k", f"{self.GRACE:g}", f"{timeout:g}"]
         bounded = [*deadline, *self._mark, *argv]
         late = too_late(self.machine, argv, timeout)
         clock = time.monotonic()
         try:
-            outer = self._outer.run(
-                self._wrap(bounded), stdin=stdin, timeout=timeout + 4 * self.GRACE
-            )
+            outer = run(self._wrap(bounded), stdin=stdin, timeout=timeout + 4 * self.GRACE)
         except LimitExceeded as error:
             if error.late:
                 raise late from None
@@ -370,6 +382,14 @@ class Recorded(Base):
     ) -> CommandResult:
         """See :class:`Transport`."""
         result = self._inner.run(argv, stdin=stdin, timeout=timeout)
+        self._listener(result)
+        return result
+
+    def look(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`Transport`."""
+        result = self._inner.look(argv, stdin=stdin, timeout=timeout)
         self._listener(result)
         return result
 

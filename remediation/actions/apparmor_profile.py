@@ -17,6 +17,9 @@ from targets.errors import RemediationError
 from targets.files import FileState  # noqa: TC001 - journals are read back by a state's types
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from targets.read import Read
     from targets.transport import Transport
 
 
@@ -49,6 +52,14 @@ class Profile(Simple):
 
     before: ClassVar[Any] = ProfileState
 
+    def reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (
+            *self._file.reads(),
+            apparmor.loaded_policy(self.profile),
+            apparmor.compiled_policy(self.path),
+        )
+
     def capture(self, on: Transport) -> ProfileState:
         """See :class:`remediation.engine.action.Action`."""
         policy = apparmor.loaded_binary(on, self.profile)
@@ -58,10 +69,10 @@ class Profile(Simple):
         """See :class:`remediation.engine.action.Action`."""
         if (drift := self._file.check(on)) is not None:
             return drift
-        loaded = apparmor.loaded_policy(on, self.profile)
+        loaded = on.ask(apparmor.loaded_policy(self.profile))
         if not loaded:
             return Drift(f"profile {self.profile} is not loaded")
-        if loaded != apparmor.compiled_policy(on, self.path):
+        if loaded != on.ask(apparmor.compiled_policy(self.path)):
             return Drift(f"the kernel's {self.profile} is not what {self.path} says")
         return None
 

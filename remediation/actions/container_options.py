@@ -16,8 +16,9 @@ from targets.runtime import container_config
 from targets.runtime.normal_form import dropped, normal_form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from targets.read import Read
     from targets.transport import Transport
 
 #: What becomes of a container's options that are rolled back beside other disks or snapshots.
@@ -88,6 +89,10 @@ class ContainerOptions(Simple):
     normalised: bool = False
 
     before: ClassVar[Any] = OptionsState
+
+    def reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._file.reads()
 
     def capture(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`."""

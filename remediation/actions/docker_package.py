@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from facts import docker
 from remediation.actions.package import Package, PackageState
-from remediation.actions.storage_driver import docker_daemon, docker_holds
 from remediation.engine.action import Simple
 from targets.errors import FactError, RemediationError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from targets.drift import Drift
+    from targets.read import Read
     from targets.transport import Transport
 
 #: Where Docker keeps what its user made; of all else, nothing is lost with it.
@@ -124,6 +125,10 @@ class DockerPackage(Simple):
     before: ClassVar[Any] = EngineState
     purges: ClassVar[bool] = True
 
+    def reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._packages.reads()
+
     def capture(self, on: Transport) -> EngineState:
         """See :class:`remediation.engine.action.Action`."""
         known = _traces(on) - set(_WRITTEN)
@@ -156,7 +161,7 @@ class DockerPackage(Simple):
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
         drift = self._packages.check(on)
-        if drift is None or docker_daemon(on) not in {"", *_DEBIANS}:
+        if drift is None or on.ask(docker.DAEMON) not in {"", *_DEBIANS}:
             return None
         return drift
 
@@ -174,7 +179,7 @@ class DockerPackage(Simple):
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
         on.run(["rm", "-f", "--", *sorted(nukes)]).require()
         self._packages.rollback(on, before.packages)
-        if other := docker_daemon(on):
+        if other := on.ask(docker.DAEMON):
             raise RemediationError(
                 f"another Docker ({other}) was installed in {on.machine} since: what is there is "
                 "its own now, and stays; remove it first, then this can be rolled back"
@@ -191,7 +196,7 @@ class DockerPackage(Simple):
         return group and there and self._packages.restored(on, before.packages)
 
     def _there(self, on: Transport) -> tuple[str, ...]:
-        listing = on.run(["sh", "-c", _LIST, "list", *LEFT]).require()
+        listing = on.look(["sh", "-c", _LIST, "list", *LEFT]).require()
         return tuple(sorted(listing.text.splitlines()))
 
     def _clear(self, on: Transport, before: EngineState) -> None:
@@ -200,7 +205,7 @@ class DockerPackage(Simple):
         if not came:
             return
         on.run(["sh", "-c", _UNMOUNT, "unmount", *came]).require()
-        held = on.run(["sh", "-c", _HELD, "held", *DATA]).require().text
+        held = on.look(["sh", "-c", _HELD, "held", *DATA]).require().text
         aside = f"taken-back-{time.time_ns()}"  # beside it, the same file system: only a rename
         for path in came:
             if held and path.startswith(DATA):
@@ -242,7 +247,7 @@ class DockerPackage(Simple):
         # What lies in a directory that was there before stays in it.
         there = {place.removeprefix(f"{DATA[0]}/") for place in before.there}
         goes = [kind for kind, folder in _FOLDERS.items() if folder not in there]
-        if goes and (held := docker_holds(on, goes)):
+        if goes and (held := docker.holds(on, goes)):
             sentences.append(
                 f"what Docker holds in {on.machine} is moved to {DATA[0]}.taken-back-*, where no "
                 f"Docker shows it: {held}"
@@ -260,12 +265,12 @@ class DockerPackage(Simple):
 def is_in_the_kernel(on: Transport) -> bool:
     """Whether a Docker that was removed left its bridge, or files of its run."""
     tests = " || ".join(f"test -e {path}" for path in _RUNNING)
-    return not docker_daemon(on) and on.run(["sh", "-c", tests]).ok
+    return not on.ask(docker.DAEMON) and on.look(["sh", "-c", tests]).ok
 
 
 def _traces(on: Transport) -> set[str]:
     """Return what there is of Docker's group: which of its files know it, what is half written."""
-    return set(on.run(["sh", "-c", _TRACES, "traces", GROUP, *_WRITTEN]).require().text.split())
+    return set(on.look(["sh", "-c", _TRACES, "traces", GROUP, *_WRITTEN]).require().text.split())
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:

@@ -11,10 +11,12 @@ from targets import files
 from targets.drift import Drift
 from targets.errors import FactError
 from targets.files import FileState
+from targets.read import content_of, is_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from targets.read import Read
     from targets.transport import Transport
 
 
@@ -37,6 +39,10 @@ class FileEdit(Simple):
     edit: Callable[[bytes | None], bytes] = field(compare=False)
 
     before: ClassVar[Any] = FileState
+
+    def reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (content_of(self.path),)
 
     def capture(self, on: Transport) -> FileState:
         """See :class:`remediation.engine.action.Action`."""
@@ -102,9 +108,13 @@ class Directory(Simple):
 
     before: ClassVar[Any] = bool
 
+    def reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (is_directory(self.path),)
+
     def capture(self, on: Transport) -> bool:
         """Return whether it exists."""
-        return on.run(["test", "-d", self.path]).ok
+        return on.ask(is_directory(self.path))
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""

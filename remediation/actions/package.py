@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from remediation.engine.action import Simple
 from targets.drift import Drift
 from targets.errors import FactError, RemediationError
+from targets.read import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from targets.transport import CommandResult, Transport
 
@@ -102,6 +103,10 @@ class Package(Simple):
 
     before: ClassVar[Any] = PackageState
     purges: ClassVar[bool] = True
+
+    def reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (_status_of([self.package]),)
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.engine.action.Action`.
@@ -259,7 +264,7 @@ class Package(Simple):
     @staticmethod
     def _others(on: Transport, words: list[str], ours: Iterable[str], hint: str = "") -> str:
         """Return what else apt would touch; it may install one thing to remove another."""
-        plan = on.run([*_APT, "-s", *words]).require(hint).text
+        plan = on.look([*_APT, "-s", *words]).require(hint).text
         touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
         return ", ".join(sorted(touched - set(ours)))
 
@@ -269,7 +274,7 @@ class Package(Simple):
         Settings that were edited, by their paths.
         """
         owners = sorted(set(SETTINGS.values()))
-        edited = on.run(["sh", "-c", _EDITED, "edited", *owners]).require().text.splitlines()
+        edited = on.look(["sh", "-c", _EDITED, "edited", *owners]).require().text.splitlines()
         return {path: on.read(path) for path in edited if path in SETTINGS}
 
     def changed_since(self, now: Any, before: PackageState, after: Any) -> Drift | None:  # noqa: ARG002
@@ -287,7 +292,7 @@ class Package(Simple):
     def price(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""
         if before is None:
-            plan = on.run([*_APT, *_NO_CACHE, "-s", *_INSTALL, self.package])
+            plan = on.look([*_APT, *_NO_CACHE, "-s", *_INSTALL, self.package])
             newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)
             said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not rolled back"
             return [said] if newer else []
@@ -298,7 +303,7 @@ class Package(Simple):
 
 def _overtaken(on: Transport) -> list[str]:
     """Return those of :data:`SETTINGS` that are there while dpkg does not know their package."""
-    found = on.run(["sh", "-c", _THERE, "there", *SETTINGS]).require().text.split()
+    found = on.look(["sh", "-c", _THERE, "there", *SETTINGS]).require().text.split()
     if odd := [path for path in found if path not in SETTINGS]:
         raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
     known = _statuses(on, dict.fromkeys(SETTINGS[path] for path in found))
@@ -327,21 +332,28 @@ def _touches(plan: str) -> set[str]:
 
 
 def _simulate(on: Transport, *packages: str) -> CommandResult:
-    return on.run([*_APT, "-s", *_INSTALL, *packages])
+    return on.look([*_APT, "-s", *_INSTALL, *packages])
 
 
 def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:
     """Return each package's status, empty where dpkg does not know it."""
-    found = dict.fromkeys(packages, "")
-    # Never `dpkg -l | grep`: it is true for removed packages and for other names.
-    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *found]
-    answer = on.run(query) if found else None
-    if answer is not None and answer.exit_code != 1:  # 1: it does not know one of them
-        answer.require()
-    for line in answer.text.splitlines() if answer is not None else []:
-        name, _, status = line.partition(" ")
-        found[name] = status.strip()
-    return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
+    names = list(packages)
+    return on.ask(_status_of(names)) if names else {}
+
+
+def _status_of(packages: Sequence[str]) -> Read[dict[str, str]]:
+    """Read each package's status. Never `dpkg -l | grep`: it is true of removed packages, too."""
+
+    def parse(answer: CommandResult) -> dict[str, str]:
+        if answer.exit_code != 1:  # 1: it does not know one of them
+            answer.require()
+        found = dict.fromkeys(packages, "")
+        for line in answer.text.splitlines():
+            name, _, status = line.partition(" ")
+            found[name] = status.strip()
+        return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
+
+    return Read(("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *packages), parse)
 
 
 def _installed(status: str) -> bool:

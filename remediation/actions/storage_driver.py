@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-import re
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from facts import docker
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
 from remediation.engine.action import Simple
@@ -17,12 +17,12 @@ from targets.drift import Drift
 from targets.errors import FactError
 from targets.files import FileState  # noqa: TC001 - msgspec reads the annotation
 from targets.printable import cut
+from targets.read import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from targets.batch import Argv
-    from targets.transport import Transport
+    from targets.transport import CommandResult, Transport
 
 _SERVICE_TIMEOUT = 180.0
 
@@ -80,27 +80,31 @@ class StorageDriver(Simple):
         "zfs",
     )
 
+    def reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (*self._file.reads(), docker.AT_BOOT, docker.DRIVER)
+
     def capture(self, on: Transport) -> DockerState:
         """See :class:`remediation.engine.action.Action`."""
         settings = self._file.capture(on)
-        units = [_is_active(name) for name in ("docker", _SOCKET)]
-        wanted = [*units, _AT_BOOT, self._listing(settings), _RUNNING]
-        asked = Ahead(on, wanted)  # one start of pct
-        words = ["active" if asked.run(unit).ok else "stopped" for unit in units]
-        unit = " ".join([*words, _at_boot(asked)])
-        drivers, images = self._stored(asked, settings)
-        return DockerState(settings, unit, drivers, running_containers(asked), images)
+        units = [docker.active(name) for name in ("docker", docker.SOCKET)]
+        stored = self._stored(settings)
+        asked = Ahead(on, [*units, docker.AT_BOOT, stored, docker.RUNNING])  # one start of pct
+        words = ["active" if asked.ask(unit) else "stopped" for unit in units]
+        unit = " ".join([*words, asked.ask(docker.AT_BOOT)])
+        drivers, images = asked.ask(stored)
+        return DockerState(settings, unit, drivers, asked.ask(docker.RUNNING), images)
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.engine.action.Action`: Docker must run as its settings say."""
         settings = files.content(self._file.capture(on))
-        asked = Ahead(on, [_IN_USE, _RUNNING, _TOLD])
-        answer = asked.run(_IN_USE)
+        asked = Ahead(on, [docker.DRIVER_AND_ROOT, docker.RUNNING, docker.OPTIONS_ELSEWHERE])
+        answer = asked.ask(docker.DRIVER_AND_ROOT)
         driver, _, root = answer.text.strip().partition(" ")
         if not answer.ok or not root:  # it does not run: it will start as its settings say
             _require_told(asked, settings, self.root(settings))
             return
-        asked.run(_RUNNING).require("which containers run could not be recorded")
+        asked.look(docker.RUNNING.argv).require("which containers run could not be recorded")
         if (named := _named(settings, "storage-driver")) not in {"", driver}:
             raise FactError(
                 f"Docker in {on.machine} runs on {driver}, and its settings ({self.path}) name "
@@ -120,32 +124,30 @@ class StorageDriver(Simple):
                 "back"
             )
 
-    def _listing(self, settings: FileState) -> Argv:
+    def _stored(self, settings: FileState) -> Read[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Read which drivers have a directory, and of whose images Docker knows."""
         root = self.root(files.content(settings))
-        places = (root, f"{root}/image")
-        return ("find", "-H", *places, "-mindepth", "1", "-maxdepth", "1", "-printf", "%p\\n")
 
-    def _stored(
-        self, on: Transport, settings: FileState
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the drivers that have a directory, and those of whose images Docker knows."""
-        root = self.root(files.content(settings))
-        found = set(on.run(self._listing(settings)).text.splitlines())
-        drivers = tuple(name for name in self.DRIVERS if f"{root}/{name}" in found)
-        return drivers, tuple(name for name in self.DRIVERS if f"{root}/image/{name}" in found)
+        def parse(result: CommandResult) -> tuple[tuple[str, ...], tuple[str, ...]]:
+            found = set(result.text.splitlines())
+            drivers = tuple(name for name in self.DRIVERS if f"{root}/{name}" in found)
+            return drivers, tuple(name for name in self.DRIVERS if f"{root}/image/{name}" in found)
+
+        depth = ("-mindepth", "1", "-maxdepth", "1", "-printf", "%p\\n")
+        return Read(("find", "-H", root, f"{root}/image", *depth), parse)
 
     def _made(self, on: Transport, before: DockerState) -> list[str]:
         """Return what is below Docker's directory of drivers that came since."""
-        return _came(before, *self._stored(on, before.settings))
+        return _came(before, *on.ask(self._stored(before.settings)))
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
         if (drift := self._file.check(on)) is not None:
             return drift
-        if without_docker(on):
+        if docker.is_absent(on):
             return None
-        answer = on.run(DRIVER_IN_USE)
-        if answer.exit_code == _DOWN:
+        answer = on.ask(docker.DRIVER)
+        if answer.exit_code == docker.DOWN:
             return Drift("Docker does not run")
         driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
         if not driver:
@@ -156,7 +158,7 @@ class StorageDriver(Simple):
     def apply(self, on: Transport) -> None:
         """See :class:`remediation.engine.action.Action`."""
         self._file.apply(on)
-        if without_docker(on):
+        if docker.is_absent(on):
             return
         # On its former driver it may have failed too often under the new profile to be started.
         on.run(["systemctl", "reset-failed", "docker"])
@@ -194,7 +196,7 @@ class StorageDriver(Simple):
     def resume(self, on: Transport, before: DockerState) -> None:
         """Start Docker, its socket and its containers if they ran before, else stop it."""
         on.run(["systemctl", "reset-failed", "docker"])
-        ran = dict(zip(("docker", _SOCKET), before.unit.split(), strict=False))
+        ran = dict(zip(("docker", docker.SOCKET), before.unit.split(), strict=False))
         if ran["docker"] != "active":
             _stop(on)
         for name in [name for name, was in ran.items() if was == "active"]:
@@ -221,13 +223,13 @@ class StorageDriver(Simple):
 
     def price(self, on: Transport, before: DockerState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""
-        if without_docker(on) or (before is not None and before.unit.endswith(_NOT_FOUND)):
+        if docker.is_absent(on) or (before is not None and before.unit.endswith(docker.NOT_FOUND)):
             return []
-        held, stays = docker_holds(on, _OF_A_DRIVER), docker_holds(on, ("volume", "network"))
+        held, stays = docker.holds(on, _OF_A_DRIVER), docker.holds(on, ("volume", "network"))
         seen = f"; these stay, and are seen: {stays}" if stays else ""
         if before is None:
             hidden = f"; {held} stay on disk, unseen until a rollback{seen}" if held else ""
-            gone = ", ".join(sorted(on.run(_FLEETING).text.split()))
+            gone = ", ".join(on.ask(docker.REMOVED_WHEN_ENDED))
             lost = f"; {gone}, started with --rm, goes for good" if gone else ""
             restarted = f"Docker in {on.machine} is restarted on {self.driver}{hidden}{lost}"
             return [restarted, *filter(None, [self.elsewhere(self._root(on))])]
@@ -236,7 +238,7 @@ class StorageDriver(Simple):
             root = self.root(files.content(before.settings))
             new = dict.fromkeys(place.removeprefix("image/") for place in made)
             sentence += f"; what it made on {', '.join(new)} is moved to {root}/taken-back-*"
-            sentence += f": {held}" if held and on.run(DRIVER_IN_USE).text.strip() in new else ""
+            sentence += f": {held}" if held and on.ask(docker.DRIVER).text.strip() in new else ""
             sentence += seen
         return [sentence]
 
@@ -246,10 +248,6 @@ class StorageDriver(Simple):
     @property
     def _file(self) -> FileEdit:
         return FileEdit(self.id, self.title, self.requirement, self.path, self.edit)
-
-
-_NOT_FOUND = "not-found"
-_SOCKET = "docker.socket"
 
 
 def _named(settings: bytes | None, key: str) -> str:
@@ -280,8 +278,7 @@ def _require_told(on: Transport, settings: bytes | None, root: str) -> None:
         settings: what its daemon.json says.
         root: where that keeps its data.
     """
-    lines = [line for line in on.run(_TOLD).text.splitlines() if not line.lstrip().startswith("#")]
-    told = [found for line in lines for found in _ELSEWHERE.findall(line)]
+    told = on.ask(docker.OPTIONS_ELSEWHERE)
     elsewhere = [f"{option} {place}" for option, place in told if posixpath.normpath(place) != root]
     if users := _named(settings, "userns-remap"):
         elsewhere.append(f"userns-remap {users}")
@@ -297,106 +294,21 @@ def _but_at_boot(state: DockerState) -> DockerState:
     return replace(state, unit=" ".join(state.unit.split()[:2]))
 
 
-_DOWN = 3
-#: Of a Docker that does not run nothing is asked: its socket would start it.
-_IF_IT_RUNS = f"systemctl is-active -q docker || exit {_DOWN}; "
-#: One command, to be asked ahead.
-DRIVER_IN_USE = ("sh", "-c", _IF_IT_RUNS + 'docker info -f "{{.Driver}}"')
-_IN_USE = ("sh", "-c", _IF_IT_RUNS + 'docker info -f "{{.Driver}} {{.DockerRootDir}}"')
-#: What is told to dockerd beside its settings: its unit's command line, and the file that Debian's
-#: unit, which may be still to come, reads for it.
-_TELLS = """
-exec=$(systemctl show -p ExecStart --value docker); echo "$exec"
-case $exec in ''|*DOCKER_OPTS*) cat /etc/default/docker 2>/dev/null;; esac; :
-"""
-_TOLD = ("sh", "-c", _TELLS)
-_ELSEWHERE = re.compile(
-    r"[\s\"'=](--data-root|--graph|-g|--userns-remap)(?:=|\s)\s*[\"']?([^\s\"';]+)"
-)
-_RUNNING = ("sh", "-c", _IF_IT_RUNS + "docker ps -q --no-trunc")
-_ALL = ("sh", "-c", _IF_IT_RUNS + "docker ps -aq --no-trunc")
-#: Those that run and that Docker removes when they end.
-_FLEETING = (
-    *("sh", "-c"),
-    _IF_IT_RUNS
-    + "docker ps -q --no-trunc | "
-    + "xargs -r docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}'",
-)
-
-
-def running_containers(on: Transport) -> tuple[str, ...]:
-    """Return the ids of Docker's containers that run, the oldest first."""
-    return tuple(reversed(on.run(_RUNNING).text.split()))
-
-
 def start_again(on: Transport, containers: Sequence[str]) -> None:
     """Start Docker's containers that ran, as far as there are any more; that run, they may."""
     if not containers:
         return
-    asked = on.run(_ALL).require("journalctl -u docker -n 20 in the container says why")
+    asked = on.ask(docker.CONTAINERS).require(
+        "journalctl -u docker -n 20 in the container says why"
+    )
     there = set(asked.text.split())  # one with --rm is gone
     if again := [each for each in containers if each in there]:
         argv = ["docker", "start", *again]
         on.run(argv, timeout=_SERVICE_TIMEOUT).require("it ran before the plan")
 
 
-def active(on: Transport, unit: str) -> bool:
-    """Whether a unit is active."""
-    return on.run(_is_active(unit)).ok
-
-
-def _is_active(unit: str) -> Argv:
-    return ("systemctl", "is-active", "-q", unit)
-
-
-_AT_BOOT = ("systemctl", "is-enabled", "docker")
-
-
-def _at_boot(on: Transport) -> str:
-    """Return what systemd says that Docker does at boot; an older one says nothing of no unit."""
-    return on.run(_AT_BOOT).text.strip() or _NOT_FOUND
-
-
-def without_docker(on: Transport) -> bool:
-    """Whether there is no Docker; a package that was removed, not purged, leaves a masked unit."""
-    unit = _at_boot(on)
-    return unit == _NOT_FOUND or (unit == "masked" and not docker_daemon(on))
-
-
-def docker_daemon(on: Transport) -> str:
-    """Return the path of Docker's daemon, empty if there is none."""
-    return on.run(["sh", "-c", "command -v dockerd"]).text.strip()
-
-
 #: What a Docker on another driver does not see; it keeps its volumes and networks.
 _OF_A_DRIVER = ("container", "image")
-#: Docker makes these itself.
-_DOCKERS_OWN = frozenset({"bridge", "host", "none"})
-
-
-def docker_holds(on: Transport, kinds: Sequence[str] = ("container", "image", "volume")) -> str:
-    """Return Docker's containers, images, volumes or networks, each kind sorted by name.
-
-    Docker lists images by the second they were made in, and those of one second in any order.
-    Source: moby daemon/images (sorted by Created, taken from a map). A Docker that does not run is
-    not asked: its socket would start it.
-    """
-    if not active(on, "docker"):
-        return ""
-    lists = {
-        "container": ["docker", "ps", "-a", "--format", "{{.Names}}"],
-        "image": ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"],
-        "volume": ["docker", "volume", "ls", "-q"],
-        "network": ["docker", "network", "ls", "--format", "{{.Name}}"],
-    }
-    return ", ".join(
-        f"{what} {name}"
-        for what in kinds
-        for name in sorted(on.run(lists[what]).text.split())
-        if what != "network" or name not in _DOCKERS_OWN
-    )
-
-
 #: systemctl's exit code for a unit that there is not: then nothing has to be stopped.
 _NO_UNIT = 5
 

@@ -65,7 +65,7 @@ def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
     theirs = [e for e in of_node.journal.entries() if e.action not in known]
     if not all(entry.complete for entry in theirs):
         raise moved
-    ctid, here = of_node.journal.ctid, node.run(["uname", "-n"]).text.partition(".")[0].strip()
+    ctid, here = of_node.journal.ctid, node.look(["uname", "-n"]).text.partition(".")[0].strip()
     there, many = moved.node, len(theirs)
     sentence = (
         f"container {ctid} is on {there}: what was changed of it ({many} actions) stays so, and in "

@@ -12,9 +12,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from targets.drift import Drift
+    from targets.read import Read
     from targets.transport import Transport
 
 Before = TypeVar("Before")
@@ -39,6 +40,9 @@ class Action(Protocol[Before]):
     before: ClassVar[Any]
     #: Whether taking it back deletes what stands there, whatever a later run found.
     purges: ClassVar[bool]
+
+    def reads(self) -> Iterable[Read[Any]]:
+        """Return what ``check`` will ask, as far as it is known beforehand: asked in one go."""
 
     def capture(self, on: Transport) -> Before:
         """Return all that ``rollback`` needs, and nothing that changes by itself."""
@@ -98,6 +102,10 @@ class Simple:
     """What most actions have to say of meddling and of the price, nothing, and of being back."""
 
     purges: ClassVar[bool] = False
+
+    def reads(self) -> Iterable[Read[Any]]:
+        """See :class:`Action`."""
+        return ()
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`Action`."""

@@ -44,6 +44,7 @@ from remediation.engine import journal_entries, journal_format
 from remediation.engine.action import Place
 from remediation.engine.journal_format import VERSION
 from targets.errors import FactError, UsageError
+from targets.read import content_of
 from targets.transport import LIMIT, at_most
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from remediation.engine.journal_entries import Entry
     from remediation.engine.journal_format import Line
+    from targets.read import Read
     from targets.transport import Transport
 
 DIRECTORY = "/var/lib/docker-lxc-gate"
@@ -82,6 +84,10 @@ class Journal:
         self._torn = b""
 
     # -- reading
+
+    def reads(self) -> Iterable[Read[Any]]:
+        """Return what :meth:`lines` will ask."""
+        return (content_of(self.path),)
 
     def lines(self) -> list[Line]:
         """Return every line of the node's journal, of all containers and all times.
@@ -317,7 +323,7 @@ class Journal:
     def _laid_beside(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
         path = f"{self.directory}/contents/{digest}"
-        there = self._node.run(["sha256sum", path])
+        there = self._node.look(["sha256sum", path])
         if not there.text.startswith(digest):
             self._node.run(["sh", "-c", _STORE, "store", path]).require()
             self._node.write(path, content, 0o600)

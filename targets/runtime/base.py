@@ -100,7 +100,7 @@ class LxcTools:
         Raises:
             TransportError: the container is not running.
         """
-        answer = self.node.run(["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-p", "-H"])
+        answer = self.node.look(["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-p", "-H"])
         if not answer.ok or not re.fullmatch(r"[0-9]+\s*", answer.text):
             raise TransportError(
                 f"container {ctid} on {self.node.machine} is not running: "
@@ -137,7 +137,7 @@ class LxcTools:
     def _included(self, places: Sequence[str]) -> dict[str, str]:
         """Return the files at these places, and in them where they are directories."""
         found = ("find", "-L", *places, "-maxdepth", "1", "-type", "f")
-        shown = self.node.run([*found, "-exec", "grep", "-aHZ", "", "{}", "+"])
+        shown = self.node.look([*found, "-exec", "grep", "-aHZ", "", "{}", "+"])
         files: dict[str, str] = {}
         for line in shown.text.split("\n"):
             name, _, content = line.partition("\0")

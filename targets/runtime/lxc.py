@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from targets.errors import FactError, TransportError
 from targets.printable import cut
+from targets.read import unparsed
 from targets.runtime import container_config
 from targets.runtime.base import ENVIRONMENT, LxcTools
 from targets.transport import Inside
@@ -15,6 +16,7 @@ from targets.transport import Inside
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from targets.read import Read
     from targets.transport import CommandResult, Transport
 
 #: A process's profile, and what LXC mounted for it.
@@ -77,7 +79,7 @@ class Lxc(LxcTools):
         since; so it is known by its effects on the first process. Source: tools/lxc_info.c.
         """
         place = f"/proc/{self.init_pid(ctid)}"
-        return self.node.run(["sh", "-c", _EFFECTS, "effects", place]).require().text
+        return self.node.look(["sh", "-c", _EFFECTS, "effects", place]).require().text
 
     def features(self, ctid: int) -> dict[str, str]:
         """See :class:`Runtime`."""
@@ -85,9 +87,14 @@ class Lxc(LxcTools):
         named = effective.current().get("lxc.seccomp.profile", "")
         return container_config.granted(effective, self._seccomp(named))
 
+    @classmethod
+    def reads(cls, ctid: int) -> Read[CommandResult]:
+        """Return what :meth:`state` asks."""
+        return unparsed("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-s", "-H")
+
     def state(self, ctid: int) -> str | None:
         """See :class:`Runtime`."""
-        answer = self.node.run(["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-s", "-H"])
+        answer = self.node.ask(self.reads(ctid))
         if not answer.ok and b"doesn't exist" in answer.stdout + answer.stderr:
             return None
         return answer.require().text.strip().lower()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from targets.errors import Busy, Elsewhere, FactError, TransportError
 from targets.printable import cut
+from targets.read import unparsed
 from targets.runtime import container_config
 from targets.runtime.base import ENVIRONMENT, LxcTools
 from targets.transport import Inside
@@ -15,6 +16,7 @@ from targets.transport import Inside
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from targets.read import Read
     from targets.transport import CommandResult, Transport
 
 #: What pct says of a container that its node does not have.
@@ -40,6 +42,7 @@ _HA = "/etc/pve/ha/resources.cfg"
 _HA_SECTION = r"^(?:ct|vm): *{}\b.*((?:\n(?:[ \t]+\S|#).*)*)"
 #: Of these states pct says "running": there is somebody to talk to. Source: PVE::LXC, vmstatus.
 _UP = frozenset({"RUNNING", "STARTING", "STOPPING", "FREEZING", "FROZEN", "THAWED"})
+_CONFIG = "/etc/pve/lxc/{}.conf"
 #: Without such a unit, as where LXC's own tools started it, there is nothing to wait for (60 s).
 _ENDED = """
 for _ in $(seq 300); do systemctl is-active -q "$1" || exit 0; sleep 0.2; done
@@ -78,7 +81,7 @@ class Pct(LxcTools):
     def _elsewhere(self, ctid: int) -> str:
         """Return the other node of the cluster that has the container, if one has."""
         search = ["find", "/etc/pve/nodes", "-path", f"*/lxc/{ctid}.conf"]
-        found = re.search(r"nodes/([^/]+)/lxc/", self.node.run(search).text)
+        found = re.search(r"nodes/([^/]+)/lxc/", self.node.look(search).text)
         return found[1] if found else ""
 
     def _absent(self, ctid: int) -> str:
@@ -100,7 +103,7 @@ class Pct(LxcTools):
 
     def config_path(self, ctid: int) -> str:
         """See :class:`Runtime`."""
-        return f"/etc/pve/lxc/{ctid}.conf"
+        return _CONFIG.format(ctid)
 
     def configuration(self, ctid: int) -> container_config.ContainerConfig:
         """See :class:`Runtime`."""
@@ -126,20 +129,25 @@ class Pct(LxcTools):
         """See :class:`Runtime`; a pending or snapshotted value does not count."""
         return container_config.features(self.configuration(ctid).current().get("features", ""))
 
+    @classmethod
+    def reads(cls, ctid: int) -> Read[CommandResult]:
+        """Return what :meth:`state` asks first."""
+        look = ("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-s", "-H")
+        return unparsed("find", _CONFIG.format(ctid), "-exec", *look, ";")
+
     def state(self, ctid: int) -> str | None:
         """See :class:`Runtime`.
 
         LXC's word counts if Proxmox has the container on this node: that starts no pct, a large
         program. If either is not so, pct is asked, which says what is wrong.
         """
-        look = ["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-s", "-H"]
-        seen = self.node.run(["find", self.config_path(ctid), "-exec", *look, ";"])
+        seen = self.node.ask(self.reads(ctid))
         if seen.ok and seen.text.strip() in _UP:
             return "running"
         never_started = b"doesn't exist" in seen.stdout + seen.stderr
         if seen.ok and (seen.text.strip() == "STOPPED" or never_started):
             return "stopped"
-        answer = self.node.run(["pct", "status", str(ctid)])
+        answer = self.node.look(["pct", "status", str(ctid)])
         if re.search(_PCT_ABSENT, answer.stderr.decode(errors="replace")):
             if name := self._elsewhere(ctid):  # None would have it created a second time
                 raise Elsewhere(self._absent(ctid), name)
@@ -191,7 +199,7 @@ class Pct(LxcTools):
     def _require_ended(self, ctid: int) -> None:
         """Wait for the container's unit, whose last act is Proxmox's hook that writes its file."""
         unit = f"pve-container@{ctid}.service"
-        self.node.run(["sh", "-c", _ENDED, "ended", unit], timeout=90).require(
+        self.node.look(["sh", "-c", _ENDED, "ended", unit], timeout=90).require(
             f"{unit} is still there after the stop: journalctl -u {unit} says why"
         )
 

@@ -41,7 +41,7 @@ def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
 
     @stamina.retry(on=_may_come, timeout=patience, attempts=None, wait_max=2.0)
     def settled() -> None:
-        said = container.run(["sh", "-c", _BOOTED]).text.split()
+        said = container.look(["sh", "-c", _BOOTED]).text.split()
         state = said[-1] if said else ""
         if state not in {"running", "degraded"}:
             raise _Booting(state)

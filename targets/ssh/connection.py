@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from targets.errors import CommandFailed, LimitExceeded, TransportError, Unreachable
+from targets.errors import (
+    CommandFailed,
+    LimitExceeded,
+    TransportError,
+    Unreachable,
+    misheard,
+    too_late,
+    too_much,
+)
 from targets.ssh.greeting import Greeted, NoServer, first_line, greeting, words_of
 from targets.ssh.identity import is_exposed, searched, usable, why_unusable
 from targets.ssh.known_hosts import KnownHosts, Refuse, require_not_revoked
@@ -24,9 +32,6 @@ from targets.transport import (
     CommandResult,
     at_most,
     limit,
-    misheard,
-    too_late,
-    too_much,
 )
 
 if TYPE_CHECKING:
@@ -254,7 +259,7 @@ class Ssh(Base):
             code, out, err = self._converse(channel, argv, b"", end, HOLD_TIMEOUT)
         except TimeoutError as error:
             channel.close()
-            raise misheard(self.machine, argv, word) from error
+            raise misheard(self.machine, argv, word, HOLD_TIMEOUT) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
             raise TransportError(
@@ -262,7 +267,7 @@ class Ssh(Base):
                 f"{words_of(error)}"
             ) from error
         if b"\n" in line:
-            raise misheard(self.machine, argv, word, bytes(line))
+            raise misheard(self.machine, argv, word, HOLD_TIMEOUT, bytes(line))
         seconds = time.monotonic() - clock
         raise CommandFailed(
             CommandResult(tuple(argv), code, bytes(line) + out, err, self.machine, started, seconds)

@@ -51,8 +51,7 @@ class Death:
 
 
 def _statements(argv: Sequence[str]) -> list[str]:
-    named = list(argv[:2]) == ["sh", "-c"] and len(argv) > 3
-    named = named and argv[3] not in {"at once", "sync", "there", "edited"}  # which change nothing
+    named = list(argv[:2]) == ["sh", "-c"] and len(argv) > 3 and argv[3] != "sync"
     return argv[2].split("; ") if named else []
 
 
@@ -83,6 +82,14 @@ class _Mortal(Base):
                 killed = [*argv[:2], "; ".join(statements), *argv[3:]]
                 assert self._inner.run(killed, stdin=stdin).exit_code == 137
         raise Died
+
+    def look(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """To die in a read is to die before the next change."""
+        if self._death.dead:
+            raise Died
+        return self._inner.look(argv, stdin=stdin, timeout=timeout)
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         return self._inner.hold(argv, word)

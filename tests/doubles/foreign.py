@@ -20,6 +20,7 @@ from facts import (
     backups,
     confinement,
     denials,
+    docker,
     docker_witness,
     dockerd,
     failed_units,
@@ -216,10 +217,10 @@ DOCKER = (
 PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "batch.at_once": (lambda on: batch.at_once(on, [("a",), ("b",)]), b"!0! YQ==\n!1! YQ==\n"),
     "apparmor.loaded_profiles": (apparmor.loaded_profiles, b"p (enforce)\nq//r (complain)\n"),
-    "apparmor.loaded_policy": (lambda on: apparmor.loaded_policy(on, "p"), b"p.1\n0123abcd\n"),
+    "apparmor.loaded_policy": (lambda on: on.ask(apparmor.loaded_policy("p")), b"p.1\n0123abcd\n"),
     "apparmor.loaded_binary": (lambda on: apparmor.loaded_binary(on, "p"), b"/sys/p.1\n"),
     "apparmor.attachment": (lambda on: apparmor.attachment(on, "p"), b"/policy/p.1/attach:p\n"),
-    "apparmor.compiled_policy": (lambda on: apparmor.compiled_policy(on, "/p"), b"\x04\x08"),
+    "apparmor.compiled_policy": (lambda on: on.ask(apparmor.compiled_policy("/p")), b"\x04\x08"),
     "apparmor.processes_under": (
         lambda on: apparmor.processes_under(on, "p"),
         b"/proc/42/attr/apparmor/current\n",
@@ -260,8 +261,8 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         lambda on: lxc_options(on, on.run(["text"]).stdout),
         EFFECTIVE,
     ),
-    "storage_driver.running_containers": (storage_driver.running_containers, b"0123\n4567\n"),
-    "storage_driver.docker_holds": (storage_driver.docker_holds, b"image x:latest\nvolume y\n"),
+    "docker._ids": (lambda on: on.ask(docker.RUNNING), b"0123\n4567\n"),
+    "docker.holds": (docker.holds, b"image x:latest\nvolume y\n"),
     "phoenix_description.template_of": (
         _bytes(lambda text: template_of(text, 950)),
         b'{"containers": {"950": {"template": "x"}}}',
@@ -379,7 +380,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         b"{ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd --data-root /srv/docker }\n",
     ),
     "storage_driver._stored": (
-        lambda on: docker_in_lxc._storage()._stored(on, files.FileState("file", b"{}")),
+        lambda on: on.ask(docker_in_lxc._storage()._stored(files.FileState("file", b"{}"))),
         b"/srv/docker/overlay2\n/srv/docker/image/overlay2\n",
     ),
     "files._too_large": (lambda on: files._too_large(on, "/etc/x"), b"1048577\n"),

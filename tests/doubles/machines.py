@@ -8,9 +8,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facts import apparmor
+from facts import apparmor, docker
 from lab.guest.pct import config as pct_config
-from remediation.actions import storage_driver
 from remediation.engine.rollback import SYNC
 from targets.transport import Base, CommandResult, Local
 
@@ -247,7 +246,7 @@ class Docker(Stateful):
                 self.driver, self.socket = "", False
                 self.containers.clear()
                 return 0 if self.installed else 5, b"", b""
-            case ["sh", "-c", storage_driver._TELLS]:
+            case ["sh", "-c", docker.TELLS]:
                 return 0, self.told, b""
             case ["sh", "-c", script] if script.startswith(_IF_IT_RUNS):
                 said = {

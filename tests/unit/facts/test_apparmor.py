@@ -48,7 +48,7 @@ def test_loaded_profiles_are_returned_with_their_modes() -> None:
     ],
 )
 def test_loaded_policy_is_the_hash_of_the_newest(answer: str, digest: str) -> None:
-    assert apparmor.loaded_policy(Machine({}, {FIND: answer}), "lxc-phoenix-v2") == digest
+    assert Machine({}, {FIND: answer}).ask(apparmor.loaded_policy("lxc-phoenix-v2")) == digest
 
 
 @pytest.mark.parametrize(
@@ -58,15 +58,15 @@ def test_loaded_policy_that_cannot_be_read_is_an_error(
     answer: Answer, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        apparmor.loaded_policy(Machine({}, {FIND: answer}), "lxc-phoenix-v2")
+        Machine({}, {FIND: answer}).ask(apparmor.loaded_policy("lxc-phoenix-v2"))
 
 
 def test_compiled_policy_of_a_file_is_the_hash_of_what_it_compiles_to() -> None:
     path = "/etc/apparmor.d/lxc-phoenix-v2"
-    found = apparmor.compiled_policy(Machine({}, {COMPILE: "binary"}), path)
+    found = Machine({}, {COMPILE: "binary"}).ask(apparmor.compiled_policy(path))
     assert found == hashlib.sha256(b"binary").hexdigest()
     with naming(CommandFailed, "line 3"):
-        apparmor.compiled_policy(Machine({}, {COMPILE: (1, "", "error in line 3")}), path)
+        Machine({}, {COMPILE: (1, "", "error in line 3")}).ask(apparmor.compiled_policy(path))
 
 
 @pytest.mark.parametrize(

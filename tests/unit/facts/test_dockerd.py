@@ -144,7 +144,7 @@ class Told(Guest):
     def init_pid(self, ctid: int) -> int:
         return 7
 
-    def run(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
+    def look(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
         self.asked.append(argv[-1])
         kind = argv[-1].split("/")[1]
         said = f"12 {b'dockerd'.hex()}\n{self.answers[kind]}"
@@ -263,7 +263,7 @@ class Listed(Told):
         super().__init__()
         self.said = said
 
-    def run(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
+    def look(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
         return CommandResult(tuple(argv), 0, self.said.encode(), b"", "pve1", 0.0, 0.0)
 
 

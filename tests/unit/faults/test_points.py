@@ -30,9 +30,12 @@ def shares(argv: Sequence[str], *, stdin: bytes = b"") -> list[float]:
     return [each.share for each in points.seen]
 
 
-def test_points_are_changes_and_no_looks() -> None:
+def test_points_are_all_that_is_run_and_no_read() -> None:
     assert shares(SHORT) == [0.0]
-    assert shares(["test", "-d", "/"]) == []
+    points = Points(Local())
+    points.at("apply", "")
+    points.look(SHORT)
+    assert points.seen == []
 
 
 @pytest.mark.parametrize("long", [1.0, 0.0])

@@ -87,7 +87,7 @@ def _no_patience() -> Iterator[None]:
 
 def host(machine: Blind) -> Host:
     """Return testinfra's host, which need not ask what kind of machine it is."""
-    found = Host(TransportBackend(Ahead(machine, ())))
+    found = Host(TransportBackend(Ahead(machine)))
     kind = {"type": "linux", "distribution": "debian", "codename": "", "release": "13", "arch": ""}
     found.system_info.__dict__["sysinfo"] = kind
     return found

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import machine_state
+from facts import docker, machine_state
 from gate import evidence
 from remediation import desired
-from remediation.actions.storage_driver import docker_holds
 from remediation.rehearsal import Stage
 from steps import rollback as steps
 from targets.drift import Drift
@@ -112,7 +111,7 @@ def test_former_driver_where_docker_lost_something_is_red() -> None:
 def test_former_driver_images_listed_in_another_order_is_compliant() -> None:
     """Images of one second: Docker lists them in any order."""
     images, both = "docker images --format '{{.Repository}}:{{.Tag}}'", ("a/probe:1", "hello:1")
-    held = docker_holds(existing(HELD | {images: "\n".join(both)}).inside)
+    held = docker.holds(existing(HELD | {images: "\n".join(both)}).inside)
     assert held == "container former, image a/probe:1, image hello:1"
     turned = {DRIVER: "overlay2\n"} | HELD | {images: "\n".join(reversed(both))}
     steps.former_driver(existing(turned, held=held))

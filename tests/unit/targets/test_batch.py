@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,16 @@ from remediation import docker_in_lxc as it
 from remediation.edits.daemon_json import daemon_json
 from remediation.look import looking
 from targets import connect
-from targets.batch import Ahead, at_once, question, told
-from targets.errors import TransportError
+from targets.batch import Ahead, at_once, told
+from targets.errors import RemediationError, TransportError
+from targets.read import unparsed
 from targets.target import parse
 from targets.transport import Base, CommandResult, Local, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from targets.transport import Transport
 
 COMMANDS: list[tuple[str, ...]] = [
     ("true",),
@@ -75,9 +79,9 @@ class Stopped(Base):
 
 
 def test_what_cannot_be_asked_says_so_in_the_words_of_one_question() -> None:
-    ahead = Ahead(Stopped(), [("uname",), ("id",)])
+    ahead = Ahead(Stopped(), [unparsed("uname"), unparsed("id")])
     with pytest.raises(TransportError, match=r"not running!: uname$"):
-        ahead.run(["uname"])
+        ahead.look(["uname"])
 
 
 def test_what_takes_too_long_is_asked_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,25 +100,35 @@ def test_without_such_a_shell_each_is_asked_by_itself() -> None:
             code = 127 if argv[0] == "sh" else 0
             return CommandResult(tuple(argv), code, b"", b"no sh", self.machine, 0.0, 0.0)
 
-    ahead = Ahead(NoShell(), [("a",), ("b",)])
-    assert [ahead.run(["a"]).argv, ahead.run(["b"]).argv] == [("a",), ("b",)]
+    ahead = Ahead(NoShell(), [unparsed("a"), unparsed("b")])
+    assert [ahead.look(["a"]).argv, ahead.look(["b"]).argv] == [("a",), ("b",)]
 
 
-def test_an_answer_is_given_once_and_forgotten_when_anything_else_is_done() -> None:
+def test_ahead_answers_each_read_once_from_one_round_trip() -> None:
     ran: list[CommandResult] = []
-    foreseen = [("echo", "a"), ("echo", "b"), ("echo", "c")]
-    ahead = Ahead(Recorded(Local(), ran.append), foreseen)
-    assert [ahead.run(["echo", "b"]).text, ahead.run(["echo", "a"]).text] == ["b\n", "a\n"]
+    reads = [unparsed("echo", word) for word in "abc"]
+    ahead = Ahead(Recorded(Local(), ran.append), reads)
+    assert [ahead.ask(reads[1]).text, ahead.ask(reads[0]).text] == ["b\n", "a\n"]
     assert len(ran) == 1
-    ahead.run(["echo", "a"])
-    assert len(ran) == 2
-    ahead.run(["echo", "c"])
-    assert len(ran) == 3, "it was remembered although something had been done"
+    ahead.ask(reads[0])
+    assert len(ran) == 2, "it was answered twice"
+    ahead.ask(reads[2])
+    assert len(ran) == 2, "a read made it forget the answer to another one"
 
 
-def test_a_question_is_found_by_letting_it_begin() -> None:
-    assert question(lambda on: on.read("/a b")) == ("env", "LC_ALL=C", "cat", "--", "/a b")
-    assert question(lambda _: None) == ()
+@pytest.mark.parametrize("change", [lambda on: on.run(["true"]), lambda on: on.hold(["cat"], "")])
+def test_ahead_forgets_its_answers_when_anything_but_a_read_is_run(
+    change: Callable[[Transport], object],
+) -> None:
+    ran: list[CommandResult] = []
+    reads = [unparsed("echo", word) for word in "ab"]
+    ahead = Ahead(Recorded(Local(), ran.append), reads)
+    ahead.ask(reads[0])
+    with suppress(RemediationError):
+        change(ahead)
+    before = len(ran)
+    ahead.ask(reads[1])
+    assert len(ran) == before + 1
 
 
 class Node(Base):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation.actions import docker_package, package, storage_driver
+from facts import docker
+from remediation.actions import docker_package, package
 from remediation.actions.docker_package import DockerPackage, EngineState, is_in_the_kernel
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import StorageDriver
@@ -126,7 +127,7 @@ class Guest(Base):
                 return 0, "".join(f"{path}\n" for path in paths if path in self.settings)
             case ["sh", "-c", package._EDITED, "edited", *_]:
                 return 0, "".join(f"{path}\n" for path in self.edited if self.docker)
-            case ["sh", "-c", storage_driver._TELLS]:
+            case ["sh", "-c", docker.TELLS]:
                 return 0, ""
         assert words[: len(APT)] == APT, words
         return self.apt(words[len(APT) :])

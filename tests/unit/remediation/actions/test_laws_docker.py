@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facts import docker
 from remediation import desired
-from remediation.actions import storage_driver
 from remediation.actions.storage_driver import StorageDriver
 from remediation.edits.daemon_json import daemon_json
 from remediation.engine.action import Consequence, Step
@@ -298,7 +298,7 @@ def test_what_the_unit_says_and_debians_options_where_it_reads_them(tmp_path: Pa
     """The real script, with a systemctl of ours."""
     options = tmp_path / "options"
     options.write_text("DOCKER_OPTS=-g /srv\n")
-    script = storage_driver._TELLS.replace("/etc/default/docker", str(options))
+    script = docker.TELLS.replace("/etc/default/docker", str(options))
 
     def said(exec_: str) -> str:
         systemctl = f"systemctl() {{ echo '{exec_}'; }}\n"

@@ -391,7 +391,7 @@ def test_what_another_run_wrote_is_seen_when_asked_anew(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_is_an_error_and_no_lie(tmp_path: Path) -> None:
-    death = Death(nth=2, how="before")  # the first one reads
+    death = Death(nth=1, how="before")
     it = Journal(death.under(ON), 950, str(tmp_path / "journal"))
     with pytest.raises(Died):
         it.record(BEFORE)

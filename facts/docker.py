@@ -1,0 +1,103 @@
+"""Docker in a container, by its own client and its unit: what runs, on which driver, with what.
+
+A Docker that does not run is never asked: its socket would start it. Sources: docker(1),
+systemctl(1), moby daemon/graphdriver and daemon/images.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from targets.read import Read, unparsed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from targets.transport import CommandResult, Transport
+
+SOCKET, NOT_FOUND = "docker.socket", "not-found"
+#: The exit code of a question to Docker that was not asked, because it does not run.
+DOWN = 3
+_IF_IT_RUNS = f"systemctl is-active -q docker || exit {DOWN}; "
+#: Its unit's command line, and the file that Debian's unit, which may be still to come, reads.
+TELLS = """
+exec=$(systemctl show -p ExecStart --value docker); echo "$exec"
+case $exec in ''|*DOCKER_OPTS*) cat /etc/default/docker 2>/dev/null;; esac; :
+"""
+_ELSEWHERE = re.compile(
+    r"[\s\"'=](--data-root|--graph|-g|--userns-remap)(?:=|\s)\s*[\"']?([^\s\"';]+)"
+)
+#: Docker makes these itself.
+_OWN_NETWORKS = frozenset({"bridge", "host", "none"})
+_LISTS = {
+    "container": ("docker", "ps", "-a", "--format", "{{.Names}}"),
+    "image": ("docker", "images", "--format", "{{.Repository}}:{{.Tag}}"),
+    "volume": ("docker", "volume", "ls", "-q"),
+    "network": ("docker", "network", "ls", "--format", "{{.Name}}"),
+}
+
+
+def _if_it_runs(command: str) -> tuple[str, ...]:
+    return ("sh", "-c", _IF_IT_RUNS + command)
+
+
+def _ids(result: CommandResult) -> tuple[str, ...]:
+    return tuple(reversed(result.text.split()))
+
+
+def _told_elsewhere(result: CommandResult) -> list[tuple[str, str]]:
+    lines = [line for line in result.text.splitlines() if not line.lstrip().startswith("#")]
+    return [found for line in lines for found in _ELSEWHERE.findall(line)]
+
+
+#: The name of the storage driver.
+DRIVER = unparsed(*_if_it_runs('docker info -f "{{.Driver}}"'))
+#: The same, and after a blank the directory of its data.
+DRIVER_AND_ROOT = unparsed(*_if_it_runs('docker info -f "{{.Driver}} {{.DockerRootDir}}"'))
+#: The ids of the containers that run, the oldest first.
+RUNNING = Read(_if_it_runs("docker ps -q --no-trunc"), _ids)
+#: The ids of all containers; empty, with another exit code, if Docker does not answer.
+CONTAINERS = unparsed(*_if_it_runs("docker ps -aq --no-trunc"))
+#: The names of those that run and that Docker removes when they end (``--rm``).
+REMOVED_WHEN_ENDED = Read(
+    _if_it_runs(
+        "docker ps -q --no-trunc | "
+        "xargs -r docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}'"
+    ),
+    lambda result: sorted(result.text.split()),
+)
+#: What systemd says that Docker does at boot; an older systemd says nothing of no unit.
+AT_BOOT = Read(
+    ("systemctl", "is-enabled", "docker"), lambda result: result.text.strip() or NOT_FOUND
+)
+#: The path of Docker's daemon, empty if there is none.
+DAEMON = Read(("sh", "-c", "command -v dockerd"), lambda result: result.text.strip())
+#: Options beside daemon.json by which dockerd keeps its data elsewhere: option and value.
+OPTIONS_ELSEWHERE = Read(("sh", "-c", TELLS), _told_elsewhere)
+
+
+def active(unit: str) -> Read[bool]:
+    """Read whether a unit is active."""
+    return Read(("systemctl", "is-active", "-q", unit), lambda result: result.ok)
+
+
+def is_absent(on: Transport) -> bool:
+    """Whether there is no Docker; a package that was removed, not purged, leaves a masked unit."""
+    unit = on.ask(AT_BOOT)
+    return unit == NOT_FOUND or (unit == "masked" and not on.ask(DAEMON))
+
+
+def holds(on: Transport, kinds: Sequence[str] = ("container", "image", "volume")) -> str:
+    """Return Docker's containers, images, volumes or networks, each kind sorted by name.
+
+    Docker lists images by the second they were made in, and those of one second in any order.
+    """
+    if not on.ask(active("docker")):
+        return ""
+    return ", ".join(
+        f"{what} {name}"
+        for what in kinds
+        for name in sorted(on.look(_LISTS[what]).text.split())
+        if what != "network" or name not in _OWN_NETWORKS
+    )
