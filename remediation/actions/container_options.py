@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remediation.actions.file_edit import FileEdit
-from remediation.engine.action import Simple
+from remediation.engine.action import Action
 from targets import files
 from targets.drift import Drift
 from targets.errors import Busy, FactError, RemediationError
@@ -46,7 +46,7 @@ class OptionsState:
 
 
 @dataclass(frozen=True)
-class ContainerOptions(Simple):
+class ContainerOptions(Action[OptionsState]):
     """A container's options are written, and in effect: where it runs, it is restarted.
 
     The restart is part of it, and no consequence, so that on the way back the container has
@@ -54,9 +54,6 @@ class ContainerOptions(Simple):
     and start: Proxmox writes it anew at every stop, in its own form, and at no start.
 
     Args:
-        id: the key of its journal entries.
-        title: what people call it.
-        requirement: the clause it implements.
         path: the container's configuration.
         edit: returns the desired configuration; applied twice it changes nothing more.
         put_back: returns a configuration with what ``edit`` sets as it is in another one, which
@@ -72,9 +69,6 @@ class ContainerOptions(Simple):
         normalised: whether every stop writes the file anew, in Proxmox's normal form.
     """
 
-    id: str
-    title: str
-    requirement: str
     path: str
     edit: Callable[[bytes | None], bytes] = field(compare=False)
     put_back: Callable[[str, str], str] = field(compare=False)
@@ -148,7 +142,7 @@ class ContainerOptions(Simple):
             files.restore(on, self.path, back)
         return _OTHER_VOLUMES if back is not before.file else None
 
-    def standing(self, on: Transport) -> OptionsState:
+    def current(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`: the file; what runs in it may not answer.
 
         Raises:
@@ -208,7 +202,7 @@ class ContainerOptions(Simple):
         written = normal_form(_text(before.content)).encode(errors="surrogateescape")
         return files.same(now, replace(before, content=written))
 
-    def price(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
+    def side_effects(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
         """See :class:`remediation.engine.action.Action`."""
         if not self.running():
             return []

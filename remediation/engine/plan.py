@@ -113,7 +113,7 @@ class Plan:
         for step in [step for step, drift in drifts if drift is not None]:
             try:
                 step.action.require_reversible(step.on)
-                sentences += step.action.price(step.on, None)
+                sentences += step.action.side_effects(step.on, None)
             except FactError as refused:
                 sentences.append(f"nothing is begun: {refused}")
         return sentences
@@ -284,7 +284,7 @@ class Plan:
             elif step is not None:
                 try:
                     before = self.journal.image(entry.before, step.action.before)
-                    sentences += step.action.price(step.on, before)
+                    sentences += step.action.side_effects(step.on, before)
                 except Exception as error:  # noqa: BLE001 - the others can be rolled back
                     said = unread(error, machine)
                     title = self.title(entry.action)
@@ -392,23 +392,23 @@ def require_known(asked: Iterable[str], clauses: Iterable[str], actions: Iterabl
 def _changed_since(step: Step, images: Sequence[tuple[Any, Any]]) -> Drift | None:
     """Return what somebody changed of what each of these runs left; the last of it, if of many."""
     found = None
-    for before, after, now in _compared(step, images, step.action.standing(step.on)):
+    for before, after, now in _compared(step, images, step.action.current(step.on)):
         drift = None if now is None else step.action.changed_since(now, before, after)
         found = drift or found
     return found
 
 
 def _compared(
-    step: Step, images: Sequence[tuple[Any, Any]], standing: Any
+    step: Step, images: Sequence[tuple[Any, Any]], current: Any
 ) -> list[tuple[Any, Any, Any]]:
     """Return before, after and what stood there then, for each run that is to be rolled back.
 
     What each later run found, and what stands there now, is held against what was left before it.
     """
     if step.action.purges:  # whatever a later run found: its package is the first one's
-        return [(*images[0], standing)]
+        return [(*images[0], current)]
     later = [before for before, _ in images[1:]]
-    return [(*pair, now) for pair, now in zip(images, [*later, standing], strict=True)]
+    return [(*pair, now) for pair, now in zip(images, [*later, current], strict=True)]
 
 
 def _is_asked(action: Action[Any], asked: Sequence[str]) -> bool:

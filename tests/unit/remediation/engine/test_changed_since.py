@@ -225,7 +225,7 @@ def test_of_a_run_that_was_cut_off_ones_own_content_is_known(tmp_path: Path, cha
 
 def test_what_cannot_be_looked_at_is_not_overwritten_and_stops_no_other(tmp_path: Path) -> None:
     class Blind(Flag):
-        def standing(self, _: Transport) -> str:
+        def current(self, _: Transport) -> str:
             raise RemediationError("no answer")
 
     blind, other = Blind("blind"), Flag("other")

@@ -78,10 +78,10 @@ def _raises(*_: object) -> None:
     raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
 
-@pytest.mark.parametrize("method", ["capture", "standing", "changed_since", "rollback", "restored"])
+@pytest.mark.parametrize("method", ["capture", "current", "changed_since", "rollback", "restored"])
 def test_an_error_that_nobody_foresaw_is_one_of_its_step(tmp_path: Path, method: str) -> None:
     class Unforeseen(Flag):
-        def standing(self, _: Transport) -> str:
+        def current(self, _: Transport) -> str:
             return self.value
 
     one, two, three = Flag("one"), Unforeseen("two"), Flag("three")

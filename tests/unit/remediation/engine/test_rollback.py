@@ -50,13 +50,8 @@ def test_one_failing_undo_does_not_stop_the_others(tmp_path: Path) -> None:
 
 
 def test_a_title_that_is_reworded_rolls_back(tmp_path: Path) -> None:
-    class Reworded(Flag):
-        @property
-        def title(self) -> str:
-            return "in other words"
-
     plan(tmp_path, Flag("one")).apply()
-    later = Reworded("one", value="new")
+    later = Flag("one", value="new", title="in other words")
     assert [outcome.changed for outcome in plan(tmp_path, later).apply()] == [False]
     (outcome,) = plan(tmp_path, later).rollback()
     assert (outcome.id, outcome.title, later.value) == ("one", "in other words", "old")
@@ -244,7 +239,7 @@ def test_what_is_refused_wakes_nobody(tmp_path: Path) -> None:
     """Somebody may have stopped it to edit just the file that is in the way."""
 
     class Edited(Flag):
-        def standing(self, _: Transport) -> str:
+        def current(self, _: Transport) -> str:
             return self.value
 
         def changed_since(self, now: str, before: str, after: str | None) -> Drift | None:
@@ -267,7 +262,7 @@ def test_what_is_refused_wakes_nobody(tmp_path: Path) -> None:
 
 def test_where_nothing_can_be_begun_nothing_is_left_to_be_ended(tmp_path: Path) -> None:
     class Blind(Flag):
-        def standing(self, _: Transport) -> str:
+        def current(self, _: Transport) -> str:
             raise RemediationError("no answer")
 
     plan(tmp_path, Blind("one")).apply()
@@ -358,7 +353,7 @@ def test_before_images_that_cannot_be_read_stop_no_other_undoing(tmp_path: Path)
 
 def test_a_price_that_nobody_can_say_stops_nothing(tmp_path: Path) -> None:
     class Dear(Flag):
-        def price(self, on: Transport, before: object) -> list[str]:
+        def side_effects(self, on: Transport, before: object) -> list[str]:
             raise RemediationError("hangs")
 
     it = plan(tmp_path, Flag("one"), Dear("two"))
