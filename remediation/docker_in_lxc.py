@@ -105,27 +105,27 @@ def plan(
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell) if state is not None else []
     create = f"phoenix create {ctid}" if phoenix else "python -m remediation create, same --target"
-    unasked: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
     if state is None:
-        unasked = (f"container {ctid} is not there: {create}; pct list shows those that are",)
+        not_checked = (f"container {ctid} is not there: {create}; pct list shows those that are",)
     elif state != "running":
-        unasked = (_unasked(runtime, ctid, state),)
+        not_checked = (_why_not_checked(runtime, ctid, state),)
     return Plan(
         steps=[*steps, *inside] if state == "running" else steps,
-        asleep=[] if state == "running" else inside,
-        awake=lambda: container_power.awake(runtime, ctid, journal, tell),
-        stopped=lambda: container_power.stopped(runtime, ctid, journal),
+        deferred=[] if state == "running" else inside,
+        start_container=lambda: container_power.started(runtime, ctid, journal, tell),
+        stopped_by_rollback=lambda: container_power.stopped_by_rollback(runtime, ctid, journal),
         journal=journal,
         tell=tell,
-        unasked=unasked,
-        there=state is not None,
+        not_checked=not_checked,
+        container_exists=state is not None,
         whole=not of_node,
         exclusive=Lock.of(node).held,
     )
 
 
-def _unasked(runtime: Runtime, ctid: int, state: str) -> str:
-    """Return why nothing inside the container was asked, and what to do about it."""
+def _why_not_checked(runtime: Runtime, ctid: int, state: str) -> str:
+    """Return why nothing inside the container was checked, and what to do about it."""
     cause = startable.hindrance(runtime, ctid)
     if cause:
         how = startable.how(runtime, ctid, cause)

@@ -1,4 +1,4 @@
-"""A container is started and stopped on the plan's way, and left as it was found."""
+"""Starting and stopping a container for the plan, and leaving it as it was found."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def _options_before(journal: Journal) -> OptionsState | None:
     return before
 
 
-def stopped(runtime: Runtime, ctid: int, journal: Journal) -> bool:
-    """Whether the container does not run, since it did not before the plan."""
+def stopped_by_rollback(runtime: Runtime, ctid: int, journal: Journal) -> bool:
+    """Whether the container is stopped because a rollback left it as it was before the plan."""
     before = _options_before(journal)
     return before is not None and not before.running and runtime.state(ctid) == "stopped"
 
 
 @contextmanager
-def awake(
+def started(
     runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
 ) -> Iterator[None]:
     """Start a container that is stopped, and stop it again, unless it ran before the plan."""

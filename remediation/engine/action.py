@@ -135,7 +135,7 @@ class Consequence:
 
 @dataclass(frozen=True)
 class Step:
-    """An action, the machine it works on, and what follows a change and its undoing.
+    """An action, the machine it works on, and what follows a change and its rollback.
 
     Args:
         action: what is done.

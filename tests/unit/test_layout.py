@@ -27,7 +27,6 @@ FULL = {
 LONG = {
     "facts/audit_window.py": "the window, and reading each of the two logs",
     "remediation/actions/storage_driver.py": "the driver, and Docker's containers around it",
-    "remediation/engine/plan.py": "applying, and which requirements there are",
 }
 
 

@@ -60,8 +60,8 @@ def test_nothing_differed() -> None:
             steps.nothing_differed(stages)
 
 
-def plan(*drifts: Drift | None, **more: Any) -> Callable[[], Any]:
-    found = SimpleNamespace(drifts=lambda: [(None, drift) for drift in drifts], **more)
+def plan(*drifts: Drift | None) -> Callable[[], Any]:
+    found = SimpleNamespace(drifts=lambda: [(None, drift) for drift in drifts])
     return lambda: found
 
 
@@ -186,26 +186,30 @@ def test_what_the_letter_says() -> None:
             steps.letter_of_the_plan(existing(good | {line: (1, "", "it is held")}))
 
 
-def test_what_was_changed_by_hand_is_refused_first() -> None:
+def test_what_was_changed_by_hand_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
     forced: list[bool] = []
 
-    def rollback(*, force: bool = False) -> None:
+    def roll_back(_: object, *, force: bool = False) -> None:
         forced.append(force)
         if not force:
             raise ChangedSince({"daemon.json": Drift("is absent")})
 
-    steps.taken_back_by_force(plan(rollback=rollback))
+    monkeypatch.setattr(steps, "roll_back", roll_back)
+    steps.taken_back_by_force(plan())
     assert forced == [False, True]
+    monkeypatch.setattr(steps, "roll_back", lambda _, **__: None)
     with pytest.raises(AssertionError, match="was put back without a word"):
-        steps.taken_back_by_force(plan(rollback=lambda **_: None))
+        steps.taken_back_by_force(plan())
 
 
-def test_a_part_is_applied_and_rolled_back() -> None:
+def test_a_part_is_applied_and_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "apply", lambda one: one.applied)
+    monkeypatch.setattr(steps, "roll_back", lambda one: one.back)
     changed, same = SimpleNamespace(changed=True), SimpleNamespace(changed=False)
     chosen: list[list[str]] = []
 
     def part(applied: list[Any], back: list[Any]) -> Callable[[], Any]:
-        one = SimpleNamespace(apply=lambda: applied, rollback=lambda: back)
+        one = SimpleNamespace(applied=applied, back=back)
         return lambda: SimpleNamespace(only=lambda ids: chosen.append(ids) or one)
 
     evidence.drain()

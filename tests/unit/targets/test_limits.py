@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation.engine.action import Place, Step
+from remediation.engine.apply import apply
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from targets import files
@@ -170,7 +171,7 @@ def test_apply_with_before_images_that_are_too_large_changes_nothing(tmp_path: P
     two.size = 17 << 20
     it = Plan([Step(one, ON), Step(two, ON)], journal(tmp_path))
     with pytest.raises(FactError, match=r"16 MiB are allowed\. The largest is that of 'the heavy"):
-        it.apply()
+        apply(it)
     assert (one.value, two.value) == ("old", "old")
     assert not list(tmp_path.rglob("journal.jsonl"))
 

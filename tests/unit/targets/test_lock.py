@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation.engine.action import Step
+from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
 from targets.errors import LockedError, TransportError
 from targets.lock import Lock
 from targets.transport import Local
@@ -262,7 +264,7 @@ def test_a_node_has_one_lock_for_all_that_is_done_there() -> None:
     assert Lock.of(node) is not Lock.of(other)
 
 
-def test_a_run_that_lost_the_lock_changes_nothing_more_and_takes_back_under_a_new_one(
+def test_a_run_that_lost_the_lock_changes_nothing_more_and_rolls_back_under_a_new_one(
     tmp_path: Path, path: str
 ) -> None:
     lock, held = Lock(ON, path), list[str]()
@@ -281,7 +283,7 @@ def test_a_run_that_lost_the_lock_changes_nothing_more_and_takes_back_under_a_ne
     one, two = Flag("one", on_apply=loses), Flag("two")
     it = Plan([Step(one, ON), Step(two, ON)], journal(tmp_path), exclusive=exclusive)
     with pytest.raises(TransportError, match="was cut: this run ends"):
-        it.apply()
+        apply(it)
     assert (one.value, two.value) == ("old", "old")
     assert "roll back what failed in container 950" in held
     assert not any("apply: two" in doing for doing in held)
@@ -295,6 +297,7 @@ from pathlib import Path
 from tests.doubles.flag import Flag, journal
 from targets.lock import Lock
 from remediation.engine.action import Step
+from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
 from targets.transport import Local
 from targets.root import as_root
@@ -315,12 +318,12 @@ def run(flag):
 print(RUN_ID, flush=True)
 steps = [Step(Slow("slow", on_apply=run), node)]
 exclusive = Lock(node, str(folder / "gate.lock")).held
-Plan(steps, journal(folder, on=node), exclusive=exclusive).apply()
+apply(Plan(steps, journal(folder, on=node), exclusive=exclusive))
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="this machine's node must be root's")
-def test_ctrl_c_leaves_nothing_at_work_and_takes_back_only_when_nothing_is(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_at_work_and_rolls_back_only_when_nothing_is(tmp_path: Path) -> None:
     """The command needs a second to end: what is rolled back meanwhile, it would spoil again."""
     log = tmp_path / "log"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -351,10 +354,10 @@ def test_a_plan_is_not_begun_while_another_has_the_node(tmp_path: Path, path: st
     one = Flag("one")
     it = Plan([Step(one, ON)], journal(tmp_path), exclusive=Lock(ON, path).held)
     with owner(path):
-        for run in (it.apply, it.rollback):
+        for run in (apply, roll_back):
             with pytest.raises(LockedError, match="container 951"):
-                run()
+                run(it)
     assert one.value == "old"
-    it.apply()
-    it.rollback()
+    apply(it)
+    roll_back(it)
     assert free(path)

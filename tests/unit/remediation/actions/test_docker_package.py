@@ -452,7 +452,7 @@ def test_a_script_that_would_delete_what_lies_beside_it_is_not_begun_with(guest:
         ACTION.capture(guest)
 
 
-def test_what_an_earlier_package_of_the_plan_needs_too_is_its_own_to_take_back(
+def test_what_an_earlier_package_of_the_plan_needs_too_is_its_own_to_roll_back(
     guest: Guest,
 ) -> None:
     first = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
