@@ -18,11 +18,7 @@ from remediation.actions.container_options import ContainerOptions
 from remediation.actions.docker_package import DockerPackage, is_in_the_kernel
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.actions.package import Package
-from remediation.actions.storage_driver import (
-    StorageDriver,
-    running_containers,
-    start_again,
-)
+from remediation.actions.storage_driver import StorageDriver, start_again
 from remediation.data_root import profile_elsewhere
 from remediation.edits.container_config import put_back
 from remediation.edits.container_file import container_options, lxc_options, taken_away
@@ -180,21 +176,15 @@ def _options(runtime: Runtime, ctid: int) -> Step:
     pct, container = runtime.kind == "pct", runtime.inside(ctid)
     options = ContainerOptions(
         *_named("container-options", ctid),
-        runtime.config_path(ctid),
+        runtime,
+        ctid,
         container_options if pct else partial(lxc_options, runtime.node),
         partial(put_back, keys=desired.OPTIONS if pct else desired.LXC_OPTIONS, fuse=not pct),
-        running=lambda: runtime.state(ctid) == "running",
-        effective=lambda: runtime.started_with(ctid),
-        start=lambda: container_power.start(runtime, ctid, lambda _: None),
-        shutdown=lambda: runtime.shutdown(ctid),
-        containers=lambda: running_containers(container),
-        require_ours=lambda: runtime.require_ours(ctid),
-        pending=partial(taken_away, ctid) if pct else lambda _: "",
-        normalised=pct,
+        partial(taken_away, ctid) if pct else lambda _: "",
     )
 
-    def resume(undone: Mapping[str, Any]) -> None:
-        start_again(container, undone[options.id].containers)
+    def resume(images: Mapping[str, Any]) -> None:
+        start_again(container, images[options.id].containers)
 
     what = f"Docker's containers in {container.machine} as before"
     back = Consequence("resume-docker-containers", what, back=resume)
@@ -211,8 +201,8 @@ def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[St
         lambda on: data_root(on.read(desired.DAEMON_JSON)),
     )
 
-    def resume(undone: Mapping[str, Any]) -> None:
-        storage.resume(container, undone[storage.id])
+    def resume(images: Mapping[str, Any]) -> None:
+        storage.resume(container, images[storage.id])
 
     def restart() -> None:
         if is_in_the_kernel(container):

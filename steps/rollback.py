@@ -198,7 +198,7 @@ def letter_is_worse(existing: Existing, runtime: Runtime, restarted: CommandResu
 
 
 @when("the plan is rolled back, over what was changed by hand")
-def taken_back_by_force(its_plan: Callable[[], Plan]) -> None:
+def rolled_back_by_force(its_plan: Callable[[], Plan]) -> None:
     """Without force it is refused: somebody's change would be lost."""
     try:
         roll_back(its_plan())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from facts import startable
-from remediation.actions.container_options import ContainerOptions, OptionsState
+from remediation.actions import container_options
+from remediation.actions.container_options import OptionsState
 from targets import files
-from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _options_before(journal: Journal) -> OptionsState | None:
-    before: OptionsState | None = journal.before("container-options", ContainerOptions.before)
+    before: OptionsState | None = journal.before("container-options", OptionsState)
     return before
 
 
@@ -46,8 +45,7 @@ def started(
 def start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
     """Start a container, and wait until it has booted."""
     tell(f"starting container {ctid}")
-    startable.start(runtime, ctid)
-    wait_until_booted(runtime.inside(ctid))
+    container_options.start(runtime, ctid)
 
 
 def shutdown(runtime: Runtime, ctid: int) -> None:

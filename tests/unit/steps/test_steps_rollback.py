@@ -195,11 +195,11 @@ def test_what_was_changed_by_hand_is_refused_first(monkeypatch: pytest.MonkeyPat
             raise ChangedSince({"daemon.json": Drift("is absent")})
 
     monkeypatch.setattr(steps, "roll_back", roll_back)
-    steps.taken_back_by_force(plan())
+    steps.rolled_back_by_force(plan())
     assert forced == [False, True]
     monkeypatch.setattr(steps, "roll_back", lambda _, **__: None)
     with pytest.raises(AssertionError, match="was put back without a word"):
-        steps.taken_back_by_force(plan())
+        steps.rolled_back_by_force(plan())
 
 
 def test_a_part_is_applied_and_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from targets.transport import Base, CommandResult
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import Flag
 from tests.doubles.states import Laid, anything, files, laws
-from tests.doubles.world import world
+from tests.doubles.world import OfFolder, Silent, world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,13 +154,14 @@ def test_what_is_not_ours_to_restart_is_not_begun_with_and_not_put_back(tmp_path
     """Proxmox's HA would stop it, later and for good."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
 
-    def managed() -> None:
-        raise Busy("managed by HA")
+    class Managed(OfFolder):
+        def require_ours(self, ctid: int) -> None:
+            raise Busy("managed by HA")
 
     def not_ours() -> Plan:
         step = it.step()
         assert isinstance(step.action, ContainerOptions)
-        action = replace(step.action, require_ours=managed)
+        action = replace(step.action, runtime=Managed(step.on, it.config, it.inside))
         return replace(it.plan(), steps=[replace(step, action=action)])
 
     before = it.look()
@@ -235,12 +236,7 @@ def test_rollback_of_options_whose_guest_answers_nothing_any_more_is_whole(
     before = it.look()
     apply(it.plan())
 
-    def silent() -> tuple[str, ...]:
-        raise FactError("docker ps did not end")
-
-    step = it.step()
-    assert isinstance(step.action, ContainerOptions)
-    action = replace(step.action, containers=silent)
-    roll_back(replace(it.plan(), steps=[replace(step, action=action)]))
+    it.inside = Silent()
+    roll_back(it.plan())
     assert it.look() == before
     assert it.plan().journal.entries() == []

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from remediation.actions.container_options import ContainerOptions
 from remediation.engine.action import Consequence
 from remediation.engine.apply import apply
 from remediation.engine.rollback import roll_back
 from targets.errors import ChangedSince, RollbackFailed
 from tests.doubles.death import Death, Died
 from tests.doubles.states import Laid
-from tests.doubles.world import World, world
+from tests.doubles.world import OfFolder, World, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,12 +125,18 @@ def test_another_file_than_the_normal_form_is_a_failure(tmp_path: Path, how: str
         roll_back(replace(it.plan(), steps=[step]))
 
 
+class Plain(OfFolder):
+    kind = "lxc"  # type: ignore[assignment]
+
+
 def test_a_runtime_that_writes_no_file_anew_must_leave_it_exact(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"rootfs: a\narch: amd64\n"), running=True)
     apply(it.plan())
     rebooted = Consequence("rebooted", "rebooted", lambda: stopped_and_started(it))
-    action = replace(it.step().action, normalised=False)  # type: ignore[type-var]
-    step = replace(it.step(), action=action, then_back=(rebooted,))
+    step = it.step()
+    assert isinstance(step.action, ContainerOptions)
+    action = replace(step.action, runtime=Plain(step.on, it.config, it.inside))
+    step = replace(step, action=action, then_back=(rebooted,))
     with pytest.raises(RollbackFailed, match="not as before"):
         roll_back(replace(it.plan(), steps=[step]))
 

@@ -208,8 +208,8 @@ def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
     code, told = ended("apply", "--yes")
     assert code == 3
     assert told == (
-        f"error: {path} holds the before-images of a run for container 951 that did not end. Take "
-        "them back first: python -m remediation rollback, with the same --target, but container "
+        f"error: {path} holds the before-images of a run for container 951 that did not end. Roll "
+        "it back first: python -m remediation rollback, with the same --target, but container "
         "951\n"
     )
 

@@ -201,7 +201,7 @@ def test_apply_with_an_error_rolls_back_this_run_and_not_an_earlier_one(tmp_path
 
 
 def test_a_run_that_looked_before_the_lock_sees_what_came_before_it(tmp_path: Path) -> None:
-    """The command line shows the side effects, and asks; meanwhile another program applies the plan."""
+    """The command line shows the side effects and asks; another program applies the plan first."""
     one = Flag("one")
     waiting = plan(tmp_path, one)
     assert rollback_side_effects(waiting) == []
