@@ -12,6 +12,7 @@ import pytest
 from gate import evidence, report, terminal
 from lab.address import lab_address
 from remediation import applied, desired, docker_in_lxc
+from remediation.engine.apply import apply
 from remediation.provision import Provisioned, provision
 from steps import witness
 from targets import connect, target_file
@@ -272,7 +273,7 @@ def provisioning(
 ) -> Provisioning:
     """The plan applied and the container provisioned from nothing, where this run may do so."""
     if not request.config.getoption("--target"):
-        docker_in_lxc.plan(runtime, target.ctid, repository=target.repository, tell=tell).apply()
+        apply(docker_in_lxc.plan(runtime, target.ctid, repository=target.repository, tell=tell))
     if runtime.state(target.ctid) is not None:
         return Provisioning(existed=True)
     if not _may_change(request.config):

@@ -23,6 +23,7 @@ from faults.fault import PRELUDE
 from faults.run import COMPLIANT, Problem, Result
 from lab.address import lab_address
 from remediation import desired, docker_in_lxc
+from remediation.engine.apply import apply
 from remediation.provision import thrown_away
 from targets import connect
 from targets.errors import RemediationError, UsageError
@@ -159,7 +160,7 @@ def _container(runtime: Runtime, asked: Target, tell: Callable[[str], None]) -> 
             "choose a Proxmox host or the lab"
         )
     with thrown_away(runtime, asked, tell, features=desired.FEATURES) as ctid:
-        docker_in_lxc.plan(runtime, ctid, repository=asked.repository, tell=tell).apply()
+        apply(docker_in_lxc.plan(runtime, ctid, repository=asked.repository, tell=tell))
         yield msgspec.structs.replace(asked, ctid=ctid, reserved=())
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from faults.fault import APPLIED, CTID, HEALTHY, PRELUDE, READY
 from lab.address import lab_address
 from remediation import docker_in_lxc
+from remediation.engine.apply import apply
 from steps import rollback
 from targets import connect
 from targets.errors import RemediationError
@@ -104,7 +105,7 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None
         return
     lab.restore(READY)
     with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
-        docker_in_lxc.plan(runtime, ctid, tell=print).apply()
+        apply(docker_in_lxc.plan(runtime, ctid, tell=print))
     lab.snapshot(_name(APPLIED, ctid))
     with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
         argv = ["phoenix", "create", str(ctid)]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from facts import docker, startable
+from facts import startable
 from remediation import desired
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import Profile
@@ -102,27 +102,27 @@ def plan(
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell) if state is not None else []
     create = f"phoenix create {ctid}" if phoenix else "python -m remediation create, same --target"
-    unasked: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
     if state is None:
-        unasked = (f"container {ctid} is not there: {create}; pct list shows those that are",)
+        not_checked = (f"container {ctid} is not there: {create}; pct list shows those that are",)
     elif state != "running":
-        unasked = (_unasked(runtime, ctid, state),)
+        not_checked = (_why_not_checked(runtime, ctid, state),)
     return Plan(
         steps=[*steps, *inside] if state == "running" else steps,
-        asleep=[] if state == "running" else inside,
-        awake=lambda: container_power.awake(runtime, ctid, journal, tell),
-        stopped=lambda: container_power.stopped(runtime, ctid, journal),
+        deferred=[] if state == "running" else inside,
+        start_container=lambda: container_power.started(runtime, ctid, journal, tell),
+        stopped_by_rollback=lambda: container_power.stopped_by_rollback(runtime, ctid, journal),
         journal=journal,
         tell=tell,
-        unasked=unasked,
-        there=state is not None,
+        not_checked=not_checked,
+        container_exists=state is not None,
         whole=not of_node,
         exclusive=Lock.of(node).held,
     )
 
 
-def _unasked(runtime: Runtime, ctid: int, state: str) -> str:
-    """Return why nothing inside the container was asked, and what to do about it."""
+def _why_not_checked(runtime: Runtime, ctid: int, state: str) -> str:
+    """Return why nothing inside the container was checked, and what to do about it."""
     cause = startable.hindrance(runtime, ctid)
     if cause:
         how = startable.how(runtime, ctid, cause)
@@ -177,21 +177,15 @@ def _options(runtime: Runtime, ctid: int) -> Step:
     pct, container = runtime.kind == "pct", runtime.inside(ctid)
     options = ContainerOptions(
         *_named("container-options", ctid),
-        runtime.config_path(ctid),
+        runtime,
+        ctid,
         container_options if pct else partial(lxc_options, runtime.node),
         partial(put_back, keys=desired.OPTIONS if pct else desired.LXC_OPTIONS, fuse=not pct),
-        running=lambda: runtime.state(ctid) == "running",
-        effective=lambda: runtime.started_with(ctid),
-        start=lambda: container_power.start(runtime, ctid, lambda _: None),
-        shutdown=lambda: runtime.shutdown(ctid),
-        containers=lambda: container.ask(docker.RUNNING),
-        require_ours=lambda: runtime.require_ours(ctid),
-        pending=partial(taken_away, ctid) if pct else lambda _: "",
-        normalised=pct,
+        partial(taken_away, ctid) if pct else lambda _: "",
     )
 
-    def resume(undone: Mapping[str, Any]) -> None:
-        start_again(container, undone[options.id].containers)
+    def resume(images: Mapping[str, Any]) -> None:
+        start_again(container, images[options.id].containers)
 
     what = f"Docker's containers in {container.machine} as before"
     back = Consequence("resume-docker-containers", what, back=resume)
@@ -208,8 +202,8 @@ def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[St
         lambda on: data_root(on.read(desired.DAEMON_JSON)),
     )
 
-    def resume(undone: Mapping[str, Any]) -> None:
-        storage.resume(container, undone[storage.id])
+    def resume(images: Mapping[str, Any]) -> None:
+        storage.resume(container, images[storage.id])
 
     def restart() -> None:
         if is_in_the_kernel(container):

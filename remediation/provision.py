@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from remediation import desired, docker_in_lxc
 from remediation.engine.action import Place
+from remediation.engine.apply import apply
 from remediation.engine.journal import Journal
-from remediation.engine.rollback import ACCEPT
+from remediation.engine.plan import ACCEPT
+from remediation.engine.rollback import roll_back
 from targets.errors import (
     ChangedSince,
     CommandFailed,
@@ -83,7 +85,7 @@ def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> 
             how = f"{' '.join(argv[:2])} and the plan"
             create(runtime, target.ctid, argv, tell)
             boot_created(runtime, target.ctid)
-            _plan(runtime, target, tell).apply()
+            apply(_plan(runtime, target, tell))
         else:
             _again(runtime, target, tell)
     except (CommandFailed, VerifyFailed) as error:
@@ -102,7 +104,7 @@ def _again(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Non
             f"container {target.ctid} was not provisioned by the plan ({left[0]}), so it cannot be "
             f"once more. Apply it first: python -m remediation apply --target {target}"
         )
-    plan.apply()
+    apply(plan)
 
 
 def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str], None]) -> None:
@@ -243,12 +245,12 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str
     try:
         if plan().journal.entries():
             try:
-                plan().rollback()
+                roll_back(plan())
             except (
                 ChangedSince
             ) as changed:  # in a container of ours; on the node it may be somebody's
                 tell(f"{changed}: rolled back all the same, with a copy in the journal's kept/")
-                plan().rollback(force=True)
+                roll_back(plan(), force=True)
         if runtime.state(ctid) == "running":
             runtime.stop(ctid)
         if runtime.state(ctid) is not None:
@@ -256,7 +258,7 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str
     except BaseException:
         tell(
             f"container {ctid} may be left on {runtime.node.machine}, with what the plan changed "
-            f"for it: take that back (python -m remediation rollback, for container {ctid}), then "
+            f"for it: roll that back (python -m remediation rollback, for container {ctid}), then "
             "destroy the container"
         )
         raise

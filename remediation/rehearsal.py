@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facts import machine_state
+from remediation.engine.apply import apply
+from remediation.engine.rollback import roll_back
 from targets.errors import NotClean, VerifyFailed
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> It
     if plan().journal.entries():
         raise NotClean("the plan is applied already; a rehearsal begins before it: roll it back")
 
-    def apply() -> str:
-        changed = sum(outcome.changed for outcome in plan().apply())
+    def apply_once() -> str:
+        changed = sum(outcome.changed for outcome in apply(plan()))
         if not changed:
             raise NotClean("the plan finds nothing to change, so there is nothing to rehearse")
         return f"{changed} changes"
@@ -64,13 +66,13 @@ def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> It
 
     before = machine_state.undone(look())
     yield ended("before", f"{len(before)} facts")
-    yield ended("apply", apply())
+    yield ended("apply", apply_once())
     yield ended("verify", verify())
-    rolled_back = [outcome for outcome in plan().rollback() if outcome.changed]
+    rolled_back = [outcome for outcome in roll_back(plan()) if outcome.changed]
     yield ended("rollback", f"{len(rolled_back)} actions rolled back")
     differing = tuple(machine_state.differences(before, machine_state.undone(look())))
     yield ended("compare", f"{len(differing)} facts differ" if differing else "exact", differing)
     if differing:
         return
-    yield ended("apply again", apply())
+    yield ended("apply again", apply_once())
     yield ended("verify again", verify())

@@ -15,6 +15,8 @@ from facts import docker, machine_state
 from gate import evidence
 from remediation import desired, docker_in_lxc, rehearsal
 from remediation.actions.docker_package import DockerPackage
+from remediation.engine.apply import apply
+from remediation.engine.rollback import roll_back
 from remediation.provision import reserved, thrown_away
 from steps import hello
 from steps.docker import PATIENCE
@@ -111,17 +113,17 @@ def another_container(default_container: Existing) -> Existing:
 def part_is_applied_and_rolled_back(its_plan: Callable[[], Plan], clause: str) -> None:
     """As the command line does it, with ``--only``."""
     part = its_plan().only([clause])
-    applied = part.apply()
+    applied = apply(part)
     if not any(outcome.changed for outcome in applied):
         raise FactError(f"{clause} is applied on this node already: nothing can be rolled back")
-    back = part.rollback()
+    back = roll_back(part)
     evidence.say(f"{sum(outcome.changed for outcome in back)} actions applied and rolled back")
 
 
 @given("the plan is applied to another container", target_fixture="existing")
 def plan_is_applied(default_container: Existing, runtime: Runtime, target: Target) -> Existing:
     """As the command line does it; where it is applied already it finds nothing to do."""
-    _plan(runtime, target, default_container.ctid).apply()
+    apply(_plan(runtime, target, default_container.ctid))
     return default_container
 
 
@@ -195,15 +197,15 @@ def letter_is_worse(existing: Existing, runtime: Runtime, restarted: CommandResu
 
 
 @when("the plan is rolled back, over what was changed by hand")
-def taken_back_by_force(its_plan: Callable[[], Plan]) -> None:
+def rolled_back_by_force(its_plan: Callable[[], Plan]) -> None:
     """Without force it is refused: somebody's change would be lost."""
     try:
-        its_plan().rollback()
+        roll_back(its_plan())
     except ChangedSince as refused:
         evidence.say(f"refused first: {', '.join(refused.changes)}")
     else:
         raise AssertionError("a file that was removed by hand was put back without a word")
-    its_plan().rollback(force=True)
+    roll_back(its_plan(), force=True)
 
 
 @then("node and container are as they were before the plan")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from facts import apparmor
 from remediation.actions.file_edit import FileEdit
-from remediation.engine.action import Simple
+from remediation.engine.action import Action
 from targets import files
 from targets.drift import Drift
 from targets.errors import RemediationError
@@ -36,16 +36,13 @@ class ProfileState:
 
 
 @dataclass(frozen=True)
-class Profile(Simple):
+class Profile(Action[ProfileState]):
     """An AppArmor profile stands in its file, and the kernel's policy is what the file says.
 
     It is replaced in place, and never removed while something runs under it: removed and added
     again, it would leave what runs unconfined until its restart.
     """
 
-    id: str
-    title: str
-    requirement: str
     profile: str
     path: str
     content: bytes
@@ -103,7 +100,7 @@ class Profile(Simple):
         elif loaded != policy:
             load_binary(on, policy)
 
-    def standing(self, on: Transport) -> ProfileState:
+    def current(self, on: Transport) -> ProfileState:
         """See :class:`remediation.engine.action.Action`.
 
         The file; nobody edits the kernel's policy.

@@ -6,19 +6,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from facts import docker, startable
 from remediation.actions.file_edit import FileEdit
-from remediation.engine.action import Simple
+from remediation.engine.action import Action
 from targets import files
 from targets.drift import Drift
 from targets.errors import Busy, FactError, RemediationError
 from targets.files import FileState  # noqa: TC001 - journals are read back by a state's types
 from targets.runtime import container_config
 from targets.runtime.normal_form import dropped, normal_form
+from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from targets.read import Read
+    from targets.runtime.base import Runtime
     from targets.transport import Transport
 
 #: What becomes of a container's options that are rolled back beside other disks or snapshots.
@@ -32,9 +35,9 @@ _OTHER_VOLUMES = (
 class OptionsState:
     """A container's configuration, whether it runs, and the configuration that it runs with.
 
-    The last one tells whether a restart is due; it is no part of what must be equal, since a
-    configuration that was replaced before the plan without a restart comes back to nobody. Nor
-    are Docker's ``containers`` that ran in it, which its restart ends: they may do so themselves.
+    ``effective`` tells whether a restart is due. It is excluded from equality: if the file was
+    edited before ``apply`` without a restart, the configuration that the container was running with
+    cannot be restored. So are the Docker ``containers`` that ran in it: they may end by themselves.
 
     Stored in journals: its fields are a schema
     (tests/unit/remediation/engine/test_stored_states.py).
@@ -47,7 +50,7 @@ class OptionsState:
 
 
 @dataclass(frozen=True)
-class ContainerOptions(Simple):
+class ContainerOptions(Action[OptionsState]):
     """A container's options are written, and in effect: where it runs, it is restarted.
 
     The restart is part of it, and no consequence, so that on the way back the container has
@@ -55,38 +58,20 @@ class ContainerOptions(Simple):
     and start: Proxmox writes it anew at every stop, in its own form, and at no start.
 
     Args:
-        id: the key of its journal entries.
-        title: what people call it.
-        requirement: the clause it implements.
-        path: the container's configuration.
+        runtime: manages the container. Proxmox's writes the file anew at every stop.
+        ctid: the container.
         edit: returns the desired configuration; applied twice it changes nothing more.
-        put_back: returns a configuration with what ``edit`` sets as it is in another one, which
-            is the second argument, and all else as it is.
-        running: whether the container runs.
-        effective: what it was last started with, as the runtime wrote it down.
-        start: starts it and waits until it has booted.
-        shutdown: lets it end.
-        containers: returns Docker's containers that run in it.
-        require_ours: raises Busy if something else starts it and lets it end.
-        pending: returns what the next stop would change of a configuration that is as desired,
-            in words with the way out; empty if nothing.
-        normalised: whether every stop writes the file anew, in Proxmox's normal form.
+        put_back: returns a configuration in which everything that ``edit`` sets is as in another
+            one, which is the second argument, and all else stays.
+        pending: returns, in words with the way out, what the next stop would change of a
+            configuration that is as desired; empty if nothing.
     """
 
-    id: str
-    title: str
-    requirement: str
-    path: str
+    runtime: Runtime = field(compare=False)
+    ctid: int
     edit: Callable[[bytes | None], bytes] = field(compare=False)
     put_back: Callable[[str, str], str] = field(compare=False)
-    running: Callable[[], bool] = field(compare=False)
-    effective: Callable[[], str] = field(compare=False)
-    start: Callable[[], None] = field(compare=False)
-    shutdown: Callable[[], None] = field(compare=False)
-    containers: Callable[[], tuple[str, ...]] = field(default=lambda: (), compare=False)
-    require_ours: Callable[[], None] = field(default=lambda: None, compare=False)
     pending: Callable[[str], str] = field(default=lambda _: "", compare=False)
-    normalised: bool = False
 
     before: ClassVar[Any] = OptionsState
 
@@ -94,15 +79,34 @@ class ContainerOptions(Simple):
         """See :class:`remediation.engine.action.Action`."""
         return self._file.reads()
 
+    @property
+    def path(self) -> str:
+        """The file of the container's configuration."""
+        return self.runtime.config_path(self.ctid)
+
+    def _running(self) -> bool:
+        return self.runtime.state(self.ctid) == "running"
+
+    def _effective(self) -> str:
+        """Return the configuration that the running container was started with."""
+        return self.runtime.started_with(self.ctid)
+
+    @property
+    def _normalised(self) -> bool:
+        """Whether every stop writes the file anew, in Proxmox's normal form."""
+        return self.runtime.kind == "pct"
+
     def capture(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`."""
         state = self._state(on)
-        return replace(state, containers=self.containers()) if state.running else state
+        if not state.running:
+            return state
+        return replace(state, containers=self.runtime.inside(self.ctid).ask(docker.RUNNING))
 
     def _state(self, on: Transport) -> OptionsState:
         """Return what the node says of it; nobody inside is asked."""
-        file, running = self._file.capture(on), self.running()
-        return OptionsState(file, running, self.effective() if running else "")
+        file, running = self._file.capture(on), self._running()
+        return OptionsState(file, running, self._effective() if running else "")
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
@@ -129,7 +133,7 @@ class ContainerOptions(Simple):
                 f"{self.path} on {on.machine}: the container is locked ({lock}), something is at "
                 "work on it; wait until that has ended, and if it never will: pct unlock"
             )
-        self.require_ours()
+        self.runtime.require_ours(self.ctid)
         return written
 
     def apply(self, on: Transport) -> None:
@@ -137,7 +141,7 @@ class ContainerOptions(Simple):
         state = self._file.capture(on)
         desired = self.edit(files.content(state))
         files.require_file(on, self.path, state)
-        with self._stopped(due=self.running()):
+        with self._stopped(due=self._running()):
             files.write(on, self.path, state, desired)
 
     def rollback(self, on: Transport, before: OptionsState) -> str | None:
@@ -147,13 +151,13 @@ class ContainerOptions(Simple):
         only what the plan had put into it is taken out.
         """
         back = self._back(self._file.capture(on), before.file)  # before a stop puts it in its form
-        runs = self.running()
-        due = runs and not (before.running and self.effective() == before.effective)
-        with self._stopped(due=due, start=before.running and (due or not runs)):
+        runs = self._running()
+        due = runs and not (before.running and self._effective() == before.effective)
+        with self._stopped(due=due, runs_after=before.running and (due or not runs)):
             files.restore(on, self.path, back)
         return _OTHER_VOLUMES if back is not before.file else None
 
-    def standing(self, on: Transport) -> OptionsState:
+    def current(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`: the file; what runs in it may not answer.
 
         Raises:
@@ -178,7 +182,7 @@ class ContainerOptions(Simple):
 
     def _says_the_same(self, now: str, left: str) -> bool:
         """Whether nobody but Proxmox wrote the file anew, beside disks and snapshots."""
-        if not self.normalised:
+        if not self._normalised:
             return container_config.same_beside_volumes(now, left)
         theirs = dropped(now) - dropped(left)  # gone at the next stop, and somebody's all the same
         return not theirs and container_config.same_beside_volumes(
@@ -208,39 +212,39 @@ class ContainerOptions(Simple):
 
     def _is_rewritten(self, now: FileState, before: FileState) -> bool:
         """Whether a file is what Proxmox makes of the former one at a stop."""
-        if not self.normalised or now == before or now.kind != "file":
+        if not self._normalised or now == before or now.kind != "file":
             return False
         written = normal_form(_text(before.content)).encode(errors="surrogateescape")
         return files.same(now, replace(before, content=written))
 
-    def price(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
+    def side_effects(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
         """See :class:`remediation.engine.action.Action`."""
-        if not self.running():
+        if not self._running():
             return []
         if before is not None and not before.running:
             return [f"{self.title}: it is stopped, as it was before the plan"]
-        if before is not None and self.effective() == before.effective:
+        if before is not None and self._effective() == before.effective:
             return []
         return [f"{self.title}: it is restarted"]
 
     @contextmanager
-    def _stopped(self, *, due: bool, start: bool | None = None) -> Iterator[None]:
+    def _stopped(self, *, due: bool, runs_after: bool | None = None) -> Iterator[None]:
         """Stop the container if that is due, and start it afterwards.
 
         Args:
             due: whether it runs, and must not while its file is written.
-            start: whether it is to run afterwards; None is if it was stopped here.
+            runs_after: whether it is to run afterwards; None: if it was stopped here.
         """
         if due:
-            self.shutdown()
+            self.runtime.shutdown(self.ctid)
         try:
             yield
         except RemediationError:
             if due:  # a file that could not be written is no reason to leave it stopped
-                self.start()
+                start(self.runtime, self.ctid)
             raise
-        if due if start is None else start:
-            self.start()
+        if due if runs_after is None else runs_after:
+            start(self.runtime, self.ctid)
 
     @property
     def _file(self) -> FileEdit:
@@ -260,7 +264,13 @@ class ContainerOptions(Simple):
         return replace(now, content=back.encode(errors="surrogateescape"), mtime="")
 
     def _volumes(self, text: str) -> frozenset[tuple[str, str, str]]:
-        return container_config.volumes(normal_form(text) if self.normalised else text)
+        return container_config.volumes(normal_form(text) if self._normalised else text)
+
+
+def start(runtime: Runtime, ctid: int) -> None:
+    """Start a container, and wait until it has booted."""
+    startable.start(runtime, ctid)
+    wait_until_booted(runtime.inside(ctid))
 
 
 def _text(content: bytes) -> str:

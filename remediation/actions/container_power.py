@@ -1,14 +1,13 @@
-"""A container is started and stopped on the plan's way, and left as it was found."""
+"""Starting and stopping a container for the plan, and leaving it as it was found."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from facts import startable
-from remediation.actions.container_options import ContainerOptions, OptionsState
+from remediation.actions import container_options
+from remediation.actions.container_options import OptionsState
 from targets import files
-from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def _options_before(journal: Journal) -> OptionsState | None:
-    before: OptionsState | None = journal.before("container-options", ContainerOptions.before)
+    before: OptionsState | None = journal.before("container-options", OptionsState)
     return before
 
 
-def stopped(runtime: Runtime, ctid: int, journal: Journal) -> bool:
-    """Whether the container does not run, since it did not before the plan."""
+def stopped_by_rollback(runtime: Runtime, ctid: int, journal: Journal) -> bool:
+    """Whether the container is stopped because a rollback left it as it was before the plan."""
     before = _options_before(journal)
     return before is not None and not before.running and runtime.state(ctid) == "stopped"
 
 
 @contextmanager
-def awake(
+def started(
     runtime: Runtime, ctid: int, journal: Journal, tell: Callable[[str], None]
 ) -> Iterator[None]:
     """Start a container that is stopped, and stop it again, unless it ran before the plan."""
@@ -46,8 +45,7 @@ def awake(
 def start(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> None:
     """Start a container, and wait until it has booted."""
     tell(f"starting container {ctid}")
-    startable.start(runtime, ctid)
-    wait_until_booted(runtime.inside(ctid))
+    container_options.start(runtime, ctid)
 
 
 def shutdown(runtime: Runtime, ctid: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from facts import docker
 from remediation.actions.package import Package, PackageState
-from remediation.engine.action import Simple
+from remediation.engine.action import Action
 from targets.errors import FactError, RemediationError
 
 if TYPE_CHECKING:
@@ -102,23 +102,17 @@ class EngineState:
 
 
 @dataclass(frozen=True)
-class DockerPackage(Simple):
+class DockerPackage(Action[EngineState]):
     """Docker is installed: Debian's package where there is none, any other as it is.
 
     Rolled back, the packages are purged, and what was absent is absent again; what Docker holds
     of its user's (images, containers, volumes) is never deleted but moved aside.
 
     Args:
-        id: the key of its journal entries.
-        title: what people call it.
-        requirement: the clause it implements.
         after: packages that the plan installs before it: see :class:`Package`.
         root: where Docker will keep its data, by the settings that are there.
     """
 
-    id: str
-    title: str
-    requirement: str
     after: tuple[str, ...] = ()
     root: Callable[[Transport], str] = field(default=lambda _: DATA[0], compare=False)
 
@@ -228,20 +222,20 @@ class DockerPackage(Simple):
         if known:
             on.run(["groupdel", GROUP]).require()
 
-    def standing(self, on: Transport) -> Any:
+    def current(self, on: Transport) -> Any:
         """See :class:`remediation.engine.action.Action`."""
-        return self._packages.standing(on)
+        return self._packages.current(on)
 
     def changed_since(self, now: Any, before: EngineState, after: Any) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
         return self._packages.changed_since(now, before.packages, after)
 
-    def price(self, on: Transport, before: EngineState | None) -> list[str]:
+    def side_effects(self, on: Transport, before: EngineState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""
         if before is None:
-            return self._packages.price(on, None)
+            return self._packages.side_effects(on, None)
         sentences = [
-            *self._packages.price(on, before.packages),
+            *self._packages.side_effects(on, before.packages),
             f"Docker goes from {on.machine}, which is restarted if Docker left something running",
         ]
         # What lies in a directory that was there before stays in it.

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remediation.engine.action import Simple
+from remediation.engine.action import Action
 from targets import files
 from targets.drift import Drift
 from targets.errors import FactError
@@ -21,20 +21,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FileEdit(Simple):
+class FileEdit(Action[FileState]):
     """A file's content is what ``edit`` makes of it; mode, owner and attributes stay.
 
     Args:
-        id: the key of its journal entries.
-        title: what people call it.
-        requirement: the clause it implements.
         path: the file; where it is absent ``edit`` gets None and the file is made with mode 644.
         edit: returns the desired content; applied twice it changes nothing more.
     """
 
-    id: str
-    title: str
-    requirement: str
     path: str
     edit: Callable[[bytes | None], bytes] = field(compare=False)
 
@@ -70,7 +64,7 @@ class FileEdit(Simple):
         """See :class:`remediation.engine.action.Action`."""
         files.restore(on, self.path, before)
 
-    def standing(self, on: Transport) -> FileState:
+    def current(self, on: Transport) -> FileState:
         """See :class:`remediation.engine.action.Action`."""
         return self.capture(on)
 
@@ -98,12 +92,9 @@ class FileEdit(Simple):
 
 
 @dataclass(frozen=True)
-class Directory(Simple):
+class Directory(Action[bool]):
     """A directory exists (mode 755); rolled back only if it was made here and is empty again."""
 
-    id: str
-    title: str
-    requirement: str
     path: str
 
     before: ClassVar[Any] = bool

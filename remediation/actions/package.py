@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remediation.engine.action import Simple
+from remediation.engine.action import Action
 from targets.drift import Drift
 from targets.errors import FactError, RemediationError
 from targets.read import Read
@@ -81,22 +81,16 @@ class PackageState:
 
 
 @dataclass(frozen=True)
-class Package(Simple):
+class Package(Action[PackageState]):
     """A Debian package is installed; rolled back with just the packages that came with it.
 
     Args:
-        id: the key of its journal entries.
-        title: what people call it.
-        requirement: the clause it implements.
         package: the package.
         beside: packages to be installed with it, of which a release may not have all.
         after: packages that the plan installs before it, if they are not there; what they need,
             too, is theirs to roll back.
     """
 
-    id: str
-    title: str
-    requirement: str
     package: str
     beside: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
@@ -268,7 +262,7 @@ class Package(Simple):
         touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
         return ", ".join(sorted(touched - set(ours)))
 
-    def standing(self, on: Transport) -> Any:
+    def current(self, on: Transport) -> Any:
         """See :class:`remediation.engine.action.Action`.
 
         Settings that were edited, by their paths.
@@ -289,7 +283,7 @@ class Package(Simple):
         kept = b"".join(f"# {path}\n".encode() + content for path, content in lost.items())
         return Drift(f"{', '.join(lost)} of a package that is to go was changed", kept)
 
-    def price(self, on: Transport, before: PackageState | None) -> list[str]:
+    def side_effects(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""
         if before is None:
             plan = on.look([*_APT, *_NO_CACHE, "-s", *_INSTALL, self.package])

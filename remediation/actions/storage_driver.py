@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from facts import docker
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
-from remediation.engine.action import Simple
+from remediation.engine.action import Action
 from targets import files
 from targets.batch import Ahead
 from targets.drift import Drift
@@ -48,7 +48,7 @@ class DockerState:
 
 
 @dataclass(frozen=True)
-class StorageDriver(Simple):
+class StorageDriver(Action[DockerState]):
     """Docker's settings name a storage driver, and Docker, where it is installed, runs with it.
 
     The driver's name proves little (its start-up check is "the program exists"); the features
@@ -56,9 +56,6 @@ class StorageDriver(Simple):
     dockerd refuses to start when it finds the layers of two drivers.
     """
 
-    id: str
-    title: str
-    requirement: str
     driver: str
     path: str
     edit: Callable[[bytes | None], bytes] = field(compare=False)
@@ -206,7 +203,7 @@ class StorageDriver(Simple):
             )
         start_again(on, before.containers)
 
-    def standing(self, on: Transport) -> DockerState:
+    def current(self, on: Transport) -> DockerState:
         """See :class:`remediation.engine.action.Action`.
 
         The settings; Docker itself may not answer.
@@ -221,7 +218,7 @@ class StorageDriver(Simple):
             now.settings, before.settings, after.settings if after else None
         )
 
-    def price(self, on: Transport, before: DockerState | None) -> list[str]:
+    def side_effects(self, on: Transport, before: DockerState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""
         if docker.is_absent(on) or (before is not None and before.unit.endswith(docker.NOT_FOUND)):
             return []

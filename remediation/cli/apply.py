@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,8 @@ from facts import audit_window, backups
 from remediation import backup
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
+from remediation.engine.apply import apply as apply_plan
+from remediation.engine.apply import apply_side_effects, require_reversible
 from targets.errors import NotClean, RemediationError
 
 if TYPE_CHECKING:
@@ -42,14 +45,14 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
     with options.planned(aim, only) as (runtime, make):
         the_plan = make()
         found = the_plan.drifts()
-        the_plan.require_reversible(found)
-        absent = [] if the_plan.there else list(the_plan.unasked)  # a mistyped id, perhaps
-        consent([*absent, *the_plan.price(found)], yes=yes)
+        require_reversible(found)
+        # A mistyped id, perhaps.
+        absent = [] if the_plan.container_exists else list(the_plan.not_checked)
+        consent([*absent, *apply_side_effects(found)], yes=yes)
         if with_backup:
             _back_up(the_plan, runtime, aim)
         with _watched(runtime.node, aim.audit) as tell:
-            the_plan.tell = tell
-            outcomes = the_plan.apply()
+            outcomes = apply_plan(replace(the_plan, tell=tell))
     printing.outcomes(outcomes, as_json=as_json)
     if not as_json:
         printing.not_asked(the_plan)

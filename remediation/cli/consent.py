@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def consent(price: Sequence[str], *, yes: bool) -> None:
+def consent(side_effects: Sequence[str], *, yes: bool) -> None:
     """Ask before anything is stopped, hidden or removed; without a terminal, refuse."""
-    if not price:
+    if not side_effects:
         return
     printing.err.print(Text("this will happen on the way:", style="bold"))
-    for sentence in price:
+    for sentence in side_effects:
         printing.line(f"  {sentence}", "yellow", to=printing.err)
     if yes:
         return

@@ -10,6 +10,7 @@ from rich.text import Text
 from commandline.json_output import print_json
 from commandline.target_option import with_target
 from remediation.cli import options, printing
+from remediation.engine.apply import apply_side_effects
 from remediation.look import looking
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     with options.planned(aim, only) as (runtime, make):
         the_plan = looking(make(), runtime.node)
         found = the_plan.drifts()
-        price = the_plan.price(found)
+        side_effects = apply_side_effects(found)
     drifts = [(step, drift) for step, drift in found if drift is not None]
     if as_json:
         print_json(
@@ -39,8 +40,8 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
                     }
                     for step, drift in drifts
                 ],
-                "side_effects": price,
-                "unchecked": list(the_plan.unasked),
+                "side_effects": side_effects,
+                "unchecked": list(the_plan.not_checked),
             }
         )
         return
@@ -50,7 +51,7 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
         printing.difference("", drift, "is", "should be")
     for consequence in dict.fromkeys(c.title for step, _ in drifts for c in step.then):
         printing.out.print(Text(f"then: {consequence}", style="bold"))
-    for sentence in price:
+    for sentence in side_effects:
         printing.line(f"on the way: {sentence}", "yellow")
     printing.not_asked(the_plan)
     printing.out.print(f"{len(drifts)} to change" if drifts else "nothing to change")

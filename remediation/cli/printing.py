@@ -148,7 +148,7 @@ def status(
                 "unfinished": unfinished,
                 "journal_truncated": torn,
                 "locked_by": busy or None,
-                "unchecked": list(plan.unasked),
+                "unchecked": list(plan.not_checked),
             }
         )
         return
@@ -187,7 +187,7 @@ def _held(entry: Entry | None) -> str:
 
 def not_asked(plan: Plan) -> None:
     """Say what the plan holds beyond what was looked at."""
-    for what in plan.unasked:
+    for what in plan.not_checked:
         line(f"not asked: {what}", "yellow")
 
 

@@ -10,6 +10,7 @@ import click
 from commandline.target_option import with_target
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
+from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.errors import Elsewhere
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force
             left = _left(whole, runtime.node, moved)
         the_plan = whole.only(only)
         printing.say_if_torn(the_plan.journal)
-        consent([*the_plan.rollback_price(), *left], yes=yes)
-        outcomes = the_plan.rollback(force=force)
+        consent([*rollback_side_effects(the_plan), *left], yes=yes)
+        outcomes = roll_back(the_plan, force=force)
     if outcomes or as_json:
         printing.outcomes(outcomes, as_json=as_json)
     else:
@@ -69,7 +70,7 @@ def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
     there, many = moved.node, len(theirs)
     sentence = (
         f"container {ctid} is on {there}: what was changed of it ({many} actions) stays so, and in "
-        f"the journal here. To take that back, too: on {there}, pct shutdown {ctid} and "
+        f"the journal here. To roll that back, too: on {there}, pct shutdown {ctid} and "
         f"pct migrate {ctid} {here}; then, with the same --target, apply (without the profile it "
         "does not start) and rollback"
     )

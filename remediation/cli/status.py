@@ -50,4 +50,4 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     )
     if interrupted is not None or any(drift for _, drift in drifts):
         sys.exit(1)
-    sys.exit(3 if the_plan.unasked else 0)
+    sys.exit(3 if the_plan.not_checked else 0)

@@ -7,9 +7,10 @@ earlier ``rollback`` was cut off.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,118 +22,95 @@ if TYPE_CHECKING:
 Before = TypeVar("Before")
 
 
-class Action(Protocol[Before]):
-    """One desired state that can be captured, checked, applied and rolled back."""
+@dataclass(frozen=True)
+class Action(ABC, Generic[Before]):
+    """One desired state. An action defines four verbs; the other methods have defaults.
 
-    @property
-    def id(self) -> str:
-        """What programs call it, for ever: unique in a plan, and the key of its journal entry."""
+    Args:
+        id: identifies the action for programs. It is unique in a plan, is the key of the action's
+            journal entries, and never changes.
+        title: names the action for people. It may be reworded at any time.
+        requirement: the id of the clause that the action implements.
+    """
 
-    @property
-    def title(self) -> str:
-        """What people call it; it may be reworded at any time."""
+    id: str
+    title: str
+    requirement: str
 
-    @property
-    def requirement(self) -> str:
-        """The clause of the plan it implements, by id."""
-
-    #: The type of its before-image, by which a journal entry is read back.
+    #: The type of the before-image, with which a journal entry is read.
     before: ClassVar[Any]
-    #: Whether taking it back deletes what stands there, whatever a later run found.
-    purges: ClassVar[bool]
+    #: Whether ``rollback`` deletes what is there now, whatever a later run found.
+    purges: ClassVar[bool] = False
 
-    def reads(self) -> Iterable[Read[Any]]:
-        """Return what ``check`` will ask, as far as it is known beforehand: asked in one go."""
-
+    @abstractmethod
     def capture(self, on: Transport) -> Before:
-        """Return all that ``rollback`` needs, and nothing that changes by itself."""
+        """Return everything that ``rollback`` needs, and nothing that changes by itself."""
 
+    @abstractmethod
     def check(self, on: Transport) -> Drift | None:
-        """Return the drift, or None; changes nothing."""
+        """Return the drift, or None. Changes nothing."""
 
-    def require_reversible(self, on: Transport) -> None:
-        """Raise FactError if what is there now could not be brought back; before any change."""
-
+    @abstractmethod
     def apply(self, on: Transport) -> None:
         """Bring about the desired state."""
 
+    @abstractmethod
     def rollback(self, on: Transport, before: Before) -> str | None:
-        """Bring back the captured state, from any state in which a run may have ended.
+        """Bring back the before-image, from any state in which a run can end.
 
         Returns:
-            What is left as it is, and why, where not all can be as before.
+            What stays as it is, and why, if not everything can be brought back.
         """
-
-    def standing(self, on: Transport) -> Before | None:
-        """Return what is there and ``rollback`` would overwrite, as far as it is compared.
-
-        None where it overwrites nothing that can be somebody's. Unlike ``capture`` it asks nothing
-        else, which may not answer any more.
-
-        Raises:
-            Busy: something else is at work there, and nothing may be rolled back meanwhile.
-        """
-
-    def changed_since(self, now: Before, before: Before, after: Before | None) -> Drift | None:
-        """Return what somebody changed since ``apply``, which ``rollback`` would overwrite.
-
-        Args:
-            now: what stood there afterwards.
-            before: the before-image.
-            after: what ``apply`` left, or None if it did not come to its end.
-        """
-
-    def restored(self, on: Transport, before: Before) -> bool:
-        """Whether all that ``rollback`` brings back is as it was."""
-
-    def remark(self, on: Transport, before: Before) -> str:
-        """Return in a sentence what is back and not to the byte as it was, else nothing."""
-
-    def price(self, on: Transport, before: Before | None) -> list[str]:
-        """Return what is stopped, hidden or removed on the way, a sentence each.
-
-        Args:
-            on: where; nothing is changed.
-            before: the before-image that ``rollback`` is about to bring back, or None where
-                ``apply`` is asked about.
-        """
-
-
-class Simple:
-    """What most actions have to say of meddling and of the price, nothing, and of being back."""
-
-    purges: ClassVar[bool] = False
 
     def reads(self) -> Iterable[Read[Any]]:
-        """See :class:`Action`."""
+        """Return what ``check`` will ask, as far as it is known beforehand: asked in one go."""
         return ()
 
     def require_reversible(self, on: Transport) -> None:
-        """See :class:`Action`."""
+        """Raise FactError, before any change, if the present state could not be brought back."""
 
-    def capture(self, on: Transport) -> Any:
-        """See :class:`Action`."""
-        raise NotImplementedError
+    def current(self, on: Transport) -> Before | None:  # noqa: ARG002
+        """Return the present state that ``rollback`` would overwrite, or None if it is nobody's.
 
-    def standing(self, on: Transport) -> Any:  # noqa: ARG002
-        """See :class:`Action`."""
+        Unlike ``capture`` it asks only for what ``changed_since`` compares: the rest may not answer
+        any more.
+
+        Raises:
+            Busy: another program is working on it, so nothing may be rolled back now.
+        """
         return None
 
-    def changed_since(self, now: Any, before: Any, after: Any) -> Drift | None:  # noqa: ARG002
-        """See :class:`Action`."""
+    def changed_since(
+        self,
+        now: Before,  # noqa: ARG002
+        before: Before,  # noqa: ARG002
+        after: Before | None,  # noqa: ARG002
+    ) -> Drift | None:
+        """Return what somebody changed since ``apply`` and ``rollback`` would overwrite.
+
+        Args:
+            now: what ``current`` returned, or what a later run found.
+            before: the before-image.
+            after: what ``apply`` left, or None if it was cut off.
+        """
         return None
 
-    def restored(self, on: Transport, before: Any) -> bool:
-        """See :class:`Action`."""
+    def side_effects(self, on: Transport, before: Before | None) -> list[str]:  # noqa: ARG002
+        """Return a sentence for each thing that is stopped, hidden or removed on the way.
+
+        Args:
+            on: the machine; nothing is changed on it.
+            before: the before-image that ``rollback`` will bring back, or None for ``apply``.
+        """
+        return []
+
+    def restored(self, on: Transport, before: Before) -> bool:
+        """Whether ``rollback`` has brought back all that it can."""
         return bool(self.capture(on) == before)
 
-    def remark(self, on: Transport, before: Any) -> str:  # noqa: ARG002
-        """See :class:`Action`."""
+    def remark(self, on: Transport, before: Before) -> str:  # noqa: ARG002
+        """Return, in a sentence, what is back but not byte for byte; empty if nothing."""
         return ""
-
-    def price(self, on: Transport, before: Any) -> list[str]:  # noqa: ARG002
-        """See :class:`Action`."""
-        return []
 
 
 class Place(StrEnum):
@@ -162,7 +140,7 @@ class Consequence:
 
 @dataclass(frozen=True)
 class Step:
-    """An action, the machine it works on, and what follows a change and its undoing.
+    """An action, the machine it works on, and what follows a change and its rollback.
 
     Args:
         action: what is done.

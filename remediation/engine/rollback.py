@@ -1,6 +1,7 @@
-"""Rolling back: each undo on its own, what follows them once, and a look at what came of it.
+"""Rolling a plan back, from top to bottom: :class:`_Rollback` lists the steps of one rollback.
 
-Part of :mod:`remediation.engine.plan`, which says what is rolled back, and when.
+An action that cannot be rolled back never stops the others: its error is collected, and raised at
+the end.
 """
 
 from __future__ import annotations
@@ -11,119 +12,268 @@ from typing import TYPE_CHECKING, Any
 
 from remediation.engine.action import Consequence, Outcome, Place
 from remediation.engine.differing import differing
-from targets.errors import FactError, RemediationError, RollbackFailed, VerifyFailed
+from remediation.engine.plan import ACCEPT, ROLLBACK, Stage, elsewhere, once
+from targets.errors import (
+    Busy,
+    ChangedSince,
+    FactError,
+    NotClean,
+    RemediationError,
+    RollbackFailed,
+    VerifyFailed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from remediation.engine.action import Step
     from remediation.engine.journal_entries import Entry
     from remediation.engine.plan import Plan
-    from targets.transport import Transport
+    from targets.drift import Drift
 
-#: For what can never be rolled back: without it no plan is applied on the node any more.
-ACCEPT = "python -m remediation journal accept"
 #: The file systems that a machine of some years may have; Docker's is often one of its own.
 SYNC = (
     *("sh", "-c", 'for at; do test ! -e "$at" || sync -f "$at" || exit; done', "sync"),
     *("/", "/etc", "/usr", "/usr/local", "/opt", "/srv", "/var", "/var/lib", "/var/lib/docker"),
 )
-#: A disk that others write to as well (seconds).
-_SYNC = 600.0
+#: A disk that other programs write to as well (seconds).
+_SYNC_TIMEOUT = 600.0
+
+
+def roll_back(plan: Plan, *, force: bool = False) -> list[Outcome]:
+    """Roll back, in reverse order, everything that the journal holds for a plan's steps.
+
+    Args:
+        plan: also of a whole plan: every other action that the journal holds for its container.
+        force: overwrite what somebody changed since, keeping a copy.
+
+    Returns:
+        What became of each action; empty if there was nothing to roll back.
+
+    Raises:
+        NotClean: another container's plan was applied after this one, and still is.
+        LockedError: another run holds the node.
+        ChangedSince: somebody changed what would be overwritten; nothing was rolled back.
+        Busy: another program is working on it; nothing was rolled back, with or without force.
+        RollbackFailed: every action that failed. The others are rolled back, and the journal keeps
+            the entries of those that failed.
+    """
+    journal = plan.journal
+    with plan.exclusive(f"roll back the plan from container {journal.ctid}"):
+        journal.forget()
+        if newer := journal.newer():
+            raise NotClean(
+                f"the plan was applied to container {newer[-1]} after it was to {journal.ctid}, "
+                f"and they share the node. Roll that back first: {ROLLBACK} of container "
+                f"{newer[-1]}. If it is gone for good, and what was changed for it may stay: "
+                f"{ACCEPT} of container {newer[-1]}"
+            )
+        actions = {step.action.id for step in plan.all_steps}
+        if plan.whole:  # also actions that this version of the plan does not know
+            actions |= {entry.action for entry in journal.entries()}
+        return _Rollback(plan, force=force).run(actions)
+
+
+def roll_back_last_run(plan: Plan, actions: set[str]) -> None:
+    """Roll back what the last run did of these actions, by their ids; earlier runs still hold.
+
+    Raises:
+        RemediationError: as :func:`roll_back`; the caller holds the node.
+    """
+    _Rollback(plan, last=True).run(actions)
+
+
+def rollback_side_effects(plan: Plan) -> list[str]:
+    """Return a sentence for each thing that a rollback would stop, hide or remove."""
+    sentences: list[str] = []
+    for entry in reversed(plan.journal.entries()):
+        step, title = plan.step(entry.action), plan.title(entry.action)
+        machine = plan.journal.name(entry.place)
+        if step in plan.deferred:
+            sentences.append(f"{machine} is started, to roll back: {title}")
+        elif step is not None:
+            try:
+                sentences += step.action.side_effects(step.on, _image(plan, step, entry.before))
+            except Exception as error:  # noqa: BLE001 - the others can be rolled back
+                said = _as_ours(error, machine)
+                sentences.append(f"{title}: what is stopped for it is unknown: {said}")
+    return sentences
 
 
 @dataclass
-class Undoing:
-    """One rolling back of a plan.
+class _Rollback:
+    """One rollback of a plan.
 
-    ``failures`` are what failed of it, by an action's id, or in words what else it was;
-    ``remarks`` what is back, and not to the byte, by the action's id.
+    Args:
+        plan: what is rolled back.
+        force: overwrite what somebody changed since, keeping a copy.
+        last: only what the last run did.
+
+    ``failures`` holds each error, by the id of its action, or by words if it is of none;
+    ``remarks`` holds, by the action's id, what is back but not byte for byte.
     """
 
     plan: Plan
+    force: bool = False
+    last: bool = False
     failures: dict[str, Exception] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
 
-    def wakes(self, stack: ExitStack, actions: Iterable[str]) -> bool:
-        """Start what is asleep, until the stack ends; or note that these cannot be rolled back."""
-        self.plan.enter("wake")
+    def run(self, actions: set[str]) -> list[Outcome]:
+        """Roll back what the journal holds for these actions; see :func:`roll_back`."""
+        plan = self.plan
+        entries = [entry for entry in plan.journal.entries() if entry.action in actions]
+        if not entries:
+            return []
+        deferred = [entry for entry in entries if plan.step(entry.action) in plan.deferred]
+        changed = self._changed_since([entry for entry in entries if entry not in deferred])
+        with ExitStack() as stack:
+            if deferred and self._start_container(stack, [entry.action for entry in deferred]):
+                changed += self._changed_since(deferred)
+            self._keep_copies(changed)
+            entries = [entry for entry in entries if entry.action not in self.failures]
+            if entries:  # else nothing is begun, and so nothing is to be ended
+                plan.enter(Stage.BEGIN)
+                plan.journal.roll_back()
+            outcomes, restored = self._restore(sorted(entries, key=self._order, reverse=True))
+            self._close(self._follow_and_verify(restored))
+            if self.failures:
+                errors = self.failures.items()
+                raise RollbackFailed([(plan.title(what), error) for what, error in errors])
+            return [
+                replace(each, reason=self.remarks.get(each.id, each.reason)) for each in outcomes
+            ]
+
+    def _order(self, entry: Entry) -> int:
+        """Return an action's position in the plan; an action that the plan does not know is first.
+
+        The journal's order is another one if an action drifted later than its successors.
+        """
+        order = [step.action.id for step in self.plan.all_steps]
+        return order.index(entry.action) if entry.action in order else -1
+
+    # -- 1. what somebody changed since apply
+
+    def _changed_since(self, entries: Sequence[Entry]) -> list[tuple[Step, Drift]]:
+        """Return what a rollback would overwrite.
+
+        What cannot be looked at is a failure: it is not overwritten unseen.
+
+        Raises:
+            ChangedSince: there is something, and it is not forced.
+            Busy: another program is working on it. Half rolled back, it may not even start.
+        """
+        found: list[tuple[Step, Drift]] = []
+        for entry in entries:
+            step = self.plan.step(entry.action)
+            if step is None or elsewhere(entry, step):
+                continue
+            try:
+                images = [
+                    (_image(self.plan, step, image.before), _left(self.plan, step, image.after))
+                    for image in (entry.images[-1:] if self.last else entry.images)
+                ]
+            except FactError:  # restoring it will fail with the same error, and stops no other
+                continue
+            try:
+                drift = _changed_since(step, images)
+            except Busy:
+                raise
+            except Exception as error:  # noqa: BLE001 - one that cannot be read stops no other
+                self.failures[entry.action] = _as_ours(error, step.on.machine)
+                continue
+            if drift is not None:
+                found.append((step, drift))
+        if found and not self.force:
+            raise ChangedSince({step.action.title: drift for step, drift in found})
+        return found
+
+    def _start_container(self, stack: ExitStack, actions: Sequence[str]) -> bool:
+        """Start the container until the stack ends, or note that these cannot be rolled back."""
+        self.plan.enter(Stage.START)
         try:
-            stack.enter_context(self.plan.awake())
+            stack.enter_context(self.plan.start_container())
         except Exception as error:  # noqa: BLE001 - the others can be rolled back without it
-            self.failures |= dict.fromkeys(actions, unread(error, "its start"))
+            self.failures |= dict.fromkeys(actions, _as_ours(error, "its start"))
             return False
         return True
 
-    def undo(self, entries: Sequence[Entry], *, last: bool) -> list[Outcome]:
-        """Undo these, in this order; one that fails never stops the others.
+    def _keep_copies(self, changed: Sequence[tuple[Step, Drift]]) -> None:
+        for step, drift in changed:
+            self.plan.enter(Stage.KEEP, step.action)
+            kept = self.plan.journal.keep(step.action.id, drift.is_)
+            self.plan.tell(f"{step.action.title}: what somebody had changed is kept in {kept}")
 
-        Args:
-            entries: what the journal holds.
-            last: only what the last run did.
+    # -- 2. the before-images
 
-        Raises:
-            RollbackFailed: every undo that failed; the others were done, and the journal stays.
+    def _restore(self, entries: Sequence[Entry]) -> tuple[list[Outcome], list[tuple[Step, Any]]]:
+        """Bring back the before-images, in this order.
+
+        Returns:
+            The outcomes, and each step that was restored with its before-image.
         """
-        plan, failures = self.plan, self.failures
         outcomes: list[Outcome] = []
-        undone: list[tuple[Step, Any]] = []
+        restored: list[tuple[Step, Any]] = []
         for entry in entries:
-            step = plan.step(entry)
+            step = self.plan.step(entry.action)
             if step is None:
-                machine = plan.journal.name(entry.place)
-                failures[entry.action] = LookupError(
+                machine = self.plan.journal.name(entry.place)
+                self.failures[entry.action] = LookupError(
                     f"{machine} or what it concerns is not there, or not known to the plan; "
                     f"if it is gone for good: {ACCEPT}"
                 )
-                continue
-            if said := elsewhere(entry, step):
-                failures[entry.action] = LookupError(said)
-                continue
-            try:
-                image = entry.images[-1] if last else entry.images[0]
-                before = plan.image(step, image.before)
-                outcomes.append(self._undo_one(step, before))
-                undone.append((step, before))
-            except Exception as error:  # noqa: BLE001 - one failing undo never stops the others
-                failures[entry.action] = unread(error, step.on.machine)
-        done = self._settled(undone)
-        try:
-            plan.enter("close")
-            left = {entry.action for entry in plan.journal.entries()} - set(done)
-            interrupted = {e.action for e in plan.journal.entries() if not e.complete}
-            plan.journal.rolled_back(done, last=last, ended=not failures and not left & interrupted)
-        except RemediationError as error:
-            if not failures:
-                raise
-            failures["what was rolled back, to the journal"] = error
-        if failures:
-            raise RollbackFailed([(plan.title(what), error) for what, error in failures.items()])
-        return [replace(each, reason=self.remarks.get(each.id, each.reason)) for each in outcomes]
+            elif said := elsewhere(entry, step):
+                self.failures[entry.action] = LookupError(said)
+            else:
+                with self._noting(entry.action, step.on.machine):
+                    image = entry.images[-1] if self.last else entry.images[0]
+                    before = _image(self.plan, step, image.before)
+                    outcomes.append(self._restore_one(step, before))
+                    restored.append((step, before))
+        return outcomes, restored
 
-    def _settled(self, undone: Sequence[tuple[Step, Any]]) -> list[str]:
-        """Run what follows the undoing, and return the actions whose state is the former one."""
-        failures = self.failures
-        owed = {step.action.id: step.then_back or step.then for step, _ in undone}
-        inside = [step.action.id for step, _ in undone if step.place is Place.CONTAINER]
-        found: dict[str, bool] = {}
+    def _restore_one(self, step: Step, before: Any) -> Outcome:
+        action = step.action
+        try:
+            changed = action.capture(step.on) != before
+        except Exception:  # noqa: BLE001 - half applied, or an odd answer: the rollback mends it
+            changed = True
+        if changed:
+            self.plan.tell(f"rolling back: {action.title}")
+        self.plan.enter(Stage.RESTORE, action)
+        # Also if nothing differs: a run that was cut off leaves traces.
+        left = action.rollback(step.on, before)
+        if left:  # Report it now: if another action fails, outcomes are never printed.
+            self.plan.tell(f"{action.title}: {left}")
+        reason = left or ("as before" if changed else "was as before already")
+        return Outcome(action.id, action.title, action.requirement, changed, reason)
+
+    # -- 3. what follows, and whether everything is back
+
+    def _follow_and_verify(self, restored: Sequence[tuple[Step, Any]]) -> list[str]:
+        """Run the consequences, sync the disks, and verify each action.
+
+        Returns:
+            The ids of the actions of which nothing is left to do.
+        """
+        owed = {step.action.id: step.then_back or step.then for step, _ in restored}
+        images = {step.action.id: before for step, before in restored}
+        on_node = [each for each in restored if each[0].place is Place.NODE]
+        inside = [each for each in restored if each[0].place is Place.CONTAINER]
+        back: list[str] = []
         failed, unsynced = set[Consequence](), set(Place)  # until it is known
-        with _noting(failures, "stopping it again"), ExitStack() as stack:
-            with _noting(failures, "whether it runs"):
-                if inside and self.plan.stopped():
-                    self.wakes(stack, inside)
-            images = {step.action.id: before for step, before in undone}
+        with self._noting("stopping it again"), ExitStack() as stack:
+            with self._noting("whether it runs"):
+                if inside and self.plan.stopped_by_rollback():
+                    self._start_container(stack, [step.action.id for step, _ in inside])
             failed = self._follow(once(owed.values()), images)
-            unsynced = _synced({step.place: step.on for step, _ in undone}, failures)
-            for step, before in undone:
-                if step.place is Place.CONTAINER:
-                    found[step.action.id] = self._is_back(step, before)
-        for step, before in undone:
-            if step.place is Place.NODE:
-                found[step.action.id] = self._is_back(step, before)
+            unsynced = self._sync([step for step, _ in restored])
+            back += [step.action.id for step, before in inside if self._is_back(step, before)]
+        back += [step.action.id for step, before in on_node if self._is_back(step, before)]
         return [
             step.action.id
-            for step, _ in undone
-            if found.get(step.action.id)
+            for step, _ in restored
+            if step.action.id in back
             and step.place not in unsynced
             and not failed & set(owed[step.action.id])
         ]
@@ -131,98 +281,101 @@ class Undoing:
     def _follow(
         self, consequences: Sequence[Consequence], images: Mapping[str, Any]
     ) -> set[Consequence]:
-        """Run what follows; return what failed, which is owed until it succeeds."""
-        failed = set()
+        """Run the consequences; return those that failed, which are owed until they succeed."""
+        failed = set(consequences)
         for consequence in consequences:
-            try:
+            with self._noting(consequence.title):
                 self.plan.tell(consequence.title)
-                self.plan.enter("follow", consequence)
+                self.plan.enter(Stage.CONSEQUENCE, consequence)
                 consequence.back(images) if consequence.back else consequence.run()
-            except Exception as error:  # noqa: BLE001 - as above
-                self.failures[consequence.title] = unread(error, consequence.title)
-                failed.add(consequence)
+                failed.remove(consequence)
+        return failed
+
+    def _sync(self, steps: Sequence[Step]) -> set[Place]:
+        """Write what was restored to the disks; return the machines where that failed.
+
+        After a power cut, nothing may be lost that the journal says is rolled back.
+        """
+        failed = set()
+        for place, on in {step.place: step.on for step in steps}.items():
+            try:
+                on.run(SYNC, timeout=_SYNC_TIMEOUT).require()
+            except RemediationError as error:
+                self.failures[f"{on.machine}: what was rolled back, to its disk"] = error
+                failed.add(place)
         return failed
 
     def _is_back(self, step: Step, before: Any) -> bool:
-        """Whether an action's state is the former one; if not, add it to the failures."""
-        try:
+        """Whether an action's state is the former one; if not, that is a failure."""
+        with self._noting(step.action.id, step.on.machine):
             _require_back(step, before)
             if remark := step.action.remark(step.on, before):
                 self.plan.tell(f"{step.action.title}: {remark}")
                 self.remarks[step.action.id] = remark
-        except Exception as error:  # noqa: BLE001 - as above
-            self.failures[step.action.id] = unread(error, step.on.machine)
-            return False
-        return True
+            return True
+        return False
 
-    def _undo_one(self, step: Step, before: Any) -> Outcome:
-        action = step.action
+    def _close(self, done: Sequence[str]) -> None:
+        """Tell the journal which actions are rolled back, and whether the run has ended with it."""
+        journal = self.plan.journal
         try:
-            changed = action.capture(step.on) != before
-        except Exception:  # noqa: BLE001 - half done, or told by rubbish: the undoing mends it
-            changed = True
-        if changed:
-            self.plan.tell(f"rolling back: {action.title}")
-        self.plan.enter("undo", action)
-        # Also where all looks well: a cut-off run leaves traces.
-        left = action.rollback(step.on, before)
-        if left:  # at once: of an outcome nobody hears where another undo fails
-            self.plan.tell(f"{action.title}: {left}")
-        reason = left or ("as before" if changed else "was as before already")
-        return Outcome(action.id, action.title, action.requirement, changed, reason)
+            self.plan.enter(Stage.CLOSE)
+            left = {entry.action for entry in journal.entries()} - set(done)
+            interrupted = {e.action for e in journal.entries() if not e.complete}
+            ended = not self.failures and not left & interrupted
+            journal.rolled_back(done, last=self.last, ended=ended)
+        except RemediationError as error:
+            if not self.failures:
+                raise
+            self.failures["what was rolled back, to the journal"] = error
+
+    @contextmanager
+    def _noting(self, what: str, where: str = "") -> Iterator[None]:
+        """Turn any error into a failure, by an action's id or in words, and go on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - one failure never stops the others
+            self.failures[what] = _as_ours(error, where or what)
 
 
-def unread(error: Exception, where: str) -> RemediationError:
-    """Return what failed as an error of ours: a machine's answer that nobody foresaw is one, too.
+def _changed_since(step: Step, images: Sequence[tuple[Any, Any]]) -> Drift | None:
+    """Return what somebody changed after one of these runs; of several changes, the last one.
 
     Args:
-        error: what was raised.
-        where: which machine, or what was being done.
+        step: of the runs.
+        images: the before-image of each run, and what it left.
     """
-    if isinstance(error, RemediationError):
-        return error
-    said = f"{type(error).__name__}: {error}"
-    return FactError(f"what came from {where} cannot be read ({said:.300})")
+    found = None
+    for before, after, now in _compared(step, images, step.action.current(step.on)):
+        drift = None if now is None else step.action.changed_since(now, before, after)
+        found = drift or found
+    return found
 
 
-def once(groups: Iterable[tuple[Consequence, ...]]) -> list[Consequence]:
-    """Return every consequence once, in the order in which they come up."""
-    return list(dict.fromkeys(consequence for group in groups for consequence in group))
+def _compared(
+    step: Step, images: Sequence[tuple[Any, Any]], current: Any
+) -> list[tuple[Any, Any, Any]]:
+    """Return before, after and the state afterwards, for each run that is to be rolled back.
+
+    The state after a run is what the next run found; after the last one it is the current state.
+    """
+    if step.action.purges:  # whatever a later run found: its package is the first one's
+        return [(*images[0], current)]
+    later = [before for before, _ in images[1:]]
+    return [(*pair, now) for pair, now in zip(images, [*later, current], strict=True)]
 
 
-def elsewhere(entry: Entry | None, step: Step) -> str:
-    """Return what to do if an entry is about another file than the step; empty if it is not."""
-    path = getattr(step.action, "path", "")
-    if entry is None or not entry.path or entry.path == path:
-        return ""
-    return (
-        f"it was done to {entry.path}, and here it is {path}: name the same repository and runtime "
-        "as then"
-    )
+def _image(plan: Plan, step: Step, stored: Any) -> Any:
+    """Return a stored image in the type of the step's action; None stays None."""
+    return None if stored is None else plan.journal.image(stored, step.action.before)
 
 
-@contextmanager
-def _noting(failures: dict[str, Exception], what: str) -> Iterator[None]:
-    """Add an error to the failures, and go on: what follows may not be lost of it."""
+def _left(plan: Plan, step: Step, stored: Any) -> Any:
+    """Return what a run left, or None if it cannot be read: a rollback does not need it."""
     try:
-        yield
-    except Exception as error:  # noqa: BLE001 - as above
-        failures[what] = unread(error, what)
-
-
-def _synced(machines: dict[Place, Transport], failures: dict[str, Exception]) -> set[Place]:
-    """Bring what was rolled back to the disks; return the machines where that failed.
-
-    What the journal then says is done a power cut does not bring back.
-    """
-    failed = set()
-    for place, on in machines.items():
-        try:
-            on.run(SYNC, timeout=_SYNC).require()
-        except RemediationError as error:
-            failures[f"{on.machine}: what was rolled back, to its disk"] = error
-            failed.add(place)
-    return failed
+        return _image(plan, step, stored)
+    except FactError:
+        return None
 
 
 def _require_back(step: Step, before: Any) -> None:
@@ -232,3 +385,16 @@ def _require_back(step: Step, before: Any) -> None:
         words, drifts = differing(before, step.action.capture(step.on), path)
         what = f" ({'; '.join(words)})" if words else ""
         raise VerifyFailed(f"after the rollback it is not as before{what}", drifts)
+
+
+def _as_ours(error: Exception, where: str) -> RemediationError:
+    """Return an error as one of ours: also a machine's answer that nobody foresaw is one.
+
+    Args:
+        error: what was raised.
+        where: which machine, or what was being done.
+    """
+    if isinstance(error, RemediationError):
+        return error
+    said = f"{type(error).__name__}: {error}"
+    return FactError(f"what came from {where} cannot be read ({said:.300})")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remediation.engine.action import Consequence, Simple, Step
+from remediation.engine.action import Action, Consequence, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from targets.drift import Drift
@@ -16,26 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from remediation.engine.action import Action
     from targets.transport import Transport
 
 ON = Local()
 
 
-@dataclass
-class Flag(Simple):
+class Flag(Action[str]):
     """Its desired state is ``new``."""
 
-    id: str
-    requirement: str = "STEP-1.2"
-    value: str = "old"
-    on_apply: Callable[[Flag], None] = lambda self: setattr(self, "value", "new")
-    fails_back: bool = False
     before: ClassVar[Any] = str
 
-    @property
-    def title(self) -> str:
-        return f"the flag {self.id}"
+    def __init__(
+        self,
+        id_: str,
+        requirement: str = "STEP-1.2",
+        *,
+        value: str = "old",
+        on_apply: Callable[[Flag], None] = lambda self: setattr(self, "value", "new"),
+        fails_back: bool = False,
+        title: str = "",
+    ) -> None:
+        super().__init__(id_, title or f"the flag {id_}", requirement)
+        self.value, self.on_apply, self.fails_back = value, on_apply, fails_back
 
     def capture(self, _: Transport) -> str:
         return self.value

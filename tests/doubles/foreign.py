@@ -98,7 +98,7 @@ def _each(what: str, runtime: Callable[[Transport], Pct | Lxc]) -> list[Callable
     def of(number: int) -> Callable[[Base], object]:
         def ask(on: Base) -> object:
             step = _steps(on, runtime)[number]
-            more = (None,) if what == "price" else ()
+            more = (None,) if what == "side_effects" else ()
             return getattr(step.action, what)(step.on, *more)
 
         return ask
@@ -390,7 +390,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     **{
         f"plan[{name}].{number}.{what}": (ask, sample)
         for name, runtime in (("pct", Pct), ("lxc", Lxc))
-        for what in ("capture", "check", "require_reversible", "price", "standing")
+        for what in ("capture", "check", "require_reversible", "side_effects", "current")
         for number, ask in enumerate(_each(what, runtime))
         for sample in [_archive() if what == "capture" else JSON]
     },

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from facts import apparmor
 from remediation import desired, docker_in_lxc
-from remediation.engine.rollback import SYNC
+from remediation.engine.apply import apply
+from remediation.engine.rollback import SYNC, roll_back
 from targets import files
 from targets.errors import RemediationError
 from targets.runtime.pct import Pct
@@ -188,14 +189,14 @@ class Whole(Pct):
 
 def applied(whole: Whole) -> None:
     """The plan, applied to its end."""
-    whole.plan().apply()
+    apply(whole.plan())
 
 
 def history(whole: Whole) -> None:
     """Applied, rolled back, applied; a run that failed at its end; a torn line; one is accepted."""
-    whole.plan().apply()
-    whole.plan().rollback()
-    whole.plan().apply()
+    apply(whole.plan())
+    roll_back(whole.plan())
+    apply(whole.plan())
     path = desired.TUNABLE_PATH
     as_left = files.capture(whole.on_node, path)
     whole.on_node.write(path, b"somebody's")
@@ -205,7 +206,7 @@ def history(whole: Whole) -> None:
             raise RemediationError("no")
 
     with suppress(RemediationError):
-        replace(whole.plan(), at=fails).apply()
+        apply(replace(whole.plan(), at=fails))
     files.restore(whole.on_node, path, as_left)
     lines = whole.journal / "journal.jsonl"
     lines.write_bytes(lines.read_bytes() + b'{"v":')

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from remediation.actions.container_options import ContainerOptions
 from remediation.desired import OPTIONS
@@ -12,10 +13,79 @@ from remediation.edits.container_config import put_back
 from remediation.edits.container_file import container_options
 from remediation.engine.action import Step
 from remediation.engine.plan import Plan
+from targets.errors import FactError
+from targets.runtime.pct import Pct
+from targets.transport import Base, CommandResult
 from tests.doubles.death import Death
 from tests.doubles.flag import journal
 from tests.doubles.machines import Container
 from tests.doubles.states import Laid, look
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from targets.transport import Transport
+
+
+class Booted(Base):
+    """The inside of a container that has booted, and runs no Docker."""
+
+    machine = "container 950"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        booted = "is-system-running" in argv[2]
+        out = b"running\n" if booted else b""
+        return CommandResult(tuple(argv), int(not booted), out, b"", self.machine, 0.0, 0.0)
+
+
+class Silent(Base):
+    """The inside of a container that has booted and answers nothing any more."""
+
+    machine = "container 950"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        if "is-system-running" in argv[2]:
+            return Booted().run(argv)
+        raise FactError(f"{argv} did not end")
+
+
+class OfFolder(Pct):
+    """The runtime of one container, whose configuration is a real file."""
+
+    def __init__(self, node: Transport, config: Path, inside: Transport) -> None:
+        super().__init__(node)
+        self._config, self._inside = config, inside
+
+    def config_path(self, ctid: int) -> str:
+        assert ctid == 950
+        return str(self._config)
+
+    def inside(self, ctid: int) -> Transport:
+        assert ctid == 950
+        return self._inside
+
+    def state(self, ctid: int) -> str | None:
+        assert ctid == 950
+        return "running" if self.node.run(["container", "running"]).ok else "stopped"
+
+    def started_with(self, ctid: int) -> str:
+        assert ctid == 950
+        return self.node.run(["container", "effective"]).require().text
+
+    def start(self, ctid: int) -> None:
+        assert ctid == 950
+        self.node.run(["container", "start"]).require()
+
+    def shutdown(self, ctid: int) -> None:
+        assert ctid == 950
+        self.node.run(["container", "shutdown"]).require()
+
+    def require_ours(self, ctid: int) -> None:
+        assert ctid == 950
 
 
 @dataclass
@@ -24,10 +94,15 @@ class World:
 
     folder: Path
     node: Container = field(init=False)
+    inside: Transport = field(default_factory=Booted)
 
     def __post_init__(self) -> None:
         (self.folder / "here").mkdir()
-        self.node = Container(self.folder / "here/config")
+        self.node = Container(self.config)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "here/config"
 
     def step(self, death: Death | None = None) -> Step:
         on = (death or Death()).under(self.node)
@@ -35,14 +110,10 @@ class World:
             "container-options",
             "container 950",
             "STEP-2.2",
-            str(self.folder / "here/config"),
+            OfFolder(on, self.config, self.inside),
+            950,
             container_options,
             partial(put_back, keys=OPTIONS),
-            running=lambda: on.run(["container", "running"]).ok,
-            effective=lambda: on.run(["container", "effective"]).require().text,
-            start=lambda: on.run(["container", "start"]).require() and None,
-            shutdown=lambda: on.run(["container", "shutdown"]).require() and None,
-            normalised=True,
         )
         return Step(options, on)
 
@@ -56,7 +127,7 @@ class World:
 
 def world(name: str, laid: Laid, *, running: bool) -> World:
     made = World(Path(name))
-    laid.at(made.folder / "here/config")
+    laid.at(made.config)
     if running:
         made.node.start()
     return made

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 
 from lab.machine import Lab
 from remediation import docker_in_lxc
+from remediation.engine.apply import apply
+from remediation.engine.rollback import roll_back
 from targets.errors import RemediationError, TransportError
 from targets.root import as_root
 from targets.runtime.pct import Pct
@@ -252,9 +254,9 @@ def one_action(points: Points, ctid: int, action: str) -> Plan:
     """Return the plan of one action, by its id, or of all if it is empty; its stages are heard."""
     plan = docker_in_lxc.plan(Pct(as_root(points, sudo=False)), ctid, tell=lambda _: None)
     chosen = [step for step in plan.steps if action in {"", step.action.id}]
-    asleep = [step for step in plan.asleep if action in {"", step.action.id}]
-    assert chosen or asleep, f"no action of the plan has the id {action!r}"
-    return replace(plan, steps=chosen, asleep=asleep, whole=not action, at=points.at)
+    deferred = [step for step in plan.deferred if action in {"", step.action.id}]
+    assert chosen or deferred, f"no action of the plan has the id {action!r}"
+    return replace(plan, steps=chosen, deferred=deferred, whole=not action, at=points.at)
 
 
 def _damage(lab: Lab, ssh: Ssh, kind: str) -> None:
@@ -288,7 +290,7 @@ def main(ctid: str, action: str, way: str, where: str, kind: str) -> int:
         points = Points(ssh, point(where), lambda: _damage(lab, ssh, kind))
         plan = one_action(points, int(ctid), action)
         try:
-            plan.apply() if way == "apply" else plan.rollback()
+            apply(plan) if way == "apply" else roll_back(plan)
         except RemediationError as error:
             print(error, file=sys.stderr)
             return error.exit_code

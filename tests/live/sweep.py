@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from facts import machine_state
+from remediation.engine.apply import apply
+from remediation.engine.plan import Plan, Stage
+from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
 from targets.errors import NotClean
 from targets.lock import Lock
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lab.machine import Lab
-    from remediation.engine.plan import Plan
 
 _ROOT = Path(__file__).parents[2]
 WAYS = ("apply", "rollback")
@@ -143,7 +145,7 @@ class Sweep:
         for way in WAYS:
             counted = Points(self._ssh)
             plan = one_action(counted, CTID, self.action)
-            plan.apply() if way == "apply" else plan.rollback()
+            apply(plan) if way == "apply" else roll_back(plan)
             points[way] = counted.seen
             if way == "apply" and self._deep:
                 self.lab.snapshot("after-action")
@@ -175,7 +177,7 @@ class Sweep:
         return one_action(Points(self._ssh), CTID, self.action)
 
     def _apply(self) -> None:
-        assert any(outcome.changed for outcome in self._plan().apply())
+        assert any(outcome.changed for outcome in apply(self._plan()))
 
     def run(self, case: Case) -> str:
         """Do it; return what is wrong afterwards, empty if nothing is."""
@@ -225,11 +227,11 @@ class Sweep:
         assert killed == (case.kind == "killed"), f"{case.kind}, and it ended with {ended}"
         self._until_free(Lock(self._ssh))
         self._judge_journal(case, ended, self._plan())
-        rolled_back = self._plan().rollback()
+        rolled_back = roll_back(self._plan())
         if case.kind == "power" and self._deep and not (rolled_back and self._starts):
             self._start(Pct(self._ssh))
         again = self._plan()
-        assert again.rollback() == [], "a second rollback found something"
+        assert roll_back(again) == [], "a second rollback found something"
         assert not again.journal.unfinished(), "unfinished after the rollback"
         differing = self._differences()
         assert not differing, f"{len(differing)} differ: {differing[:9]}"
@@ -246,13 +248,13 @@ class Sweep:
         unfinished = plan.journal.unfinished()
         # Done, or in the journal as not done, or not in it at all: anything else is a lie.
         held = any(entry.action == self.action for entry in plan.journal.entries())
-        begun = case.way == "apply" or case.point.stage != "roll back"
+        begun = case.way == "apply" or case.point.stage != Stage.BEGIN
         assert unfinished or not held or not ended or not begun, "cut off, and passes for done"
         if case.way == "apply" and held and not unfinished:  # then the drift is what status tells
             assert [drift for _, drift in plan.drifts()] == [None], "passes for done, and is not"
         if unfinished:
             with pytest.raises(NotClean):
-                plan.apply()
+                apply(plan)
 
     @staticmethod
     def _start(runtime: Pct) -> None:

@@ -6,12 +6,11 @@ must be the truth, ``apply`` refuse, ``rollback`` succeed, everything be as befo
 and a second ``rollback`` find nothing.
 
 ``SWEEP=all pytest tests/live/ -k interruption`` is all of it, ``SWEEP=killed,cut`` that of two
-kinds,
-``SWEEP=power,tunable`` one kind at the actions with that word in their ids, ``SWEEP=rollback`` the
-way back, ``SWEEP=undo,close`` the points of two stages, ``SWEEP=quarters`` those at a quarter and
-at three quarters of a command's time, ``SWEEP=1/11`` the first of eleven parts of each action's, to
-spread all of it over as many nights. Without SWEEP it is that of two actions, and one at a quarter:
-a file on the node, and the package.
+kinds, ``SWEEP=power,tunable`` one kind at the actions with that word in their ids,
+``SWEEP=rollback`` the way back, ``SWEEP=restore,close`` the points of two stages,
+``SWEEP=quarters`` those at a quarter and at three quarters of a command's time, ``SWEEP=1/11`` the
+first of eleven parts of each action's, to spread all of it over as many nights. Without SWEEP it is
+that of two actions, and one at a quarter: a file on the node, and the package.
 """
 
 from __future__ import annotations
@@ -31,6 +30,8 @@ from rich.table import Table
 
 from faults import states
 from remediation.engine.action import Place
+from remediation.engine.apply import apply
+from remediation.engine.plan import Stage
 from steps.rollback import CTID
 from tests.live.interruption import (
     KINDS,
@@ -53,8 +54,8 @@ _TABLE = _ROOT / "reports/interruption.json"
 _ASKED = [word for word in os.environ.get("SWEEP", "").split(",") if word]
 _KINDS = [kind for kind in KINDS if kind in _ASKED] or list(KINDS)
 _WAYS = [way for way in WAYS if way in _ASKED] or list(WAYS)
-#: But for ``apply``, which is a way.
-STAGES = ("record", "complete", "follow", "finish", "wake", "keep", "roll back", "undo", "close")
+#: All but ``apply``, which is also a way.
+STAGES = tuple(stage for stage in Stage if stage not in WAYS)
 _STAGES = [stage for stage in STAGES if stage in _ASKED]
 _PARTS = [part for part in map(re.compile(r"(\d+)/(\d+)").fullmatch, _ASKED) if part]
 _FIRST, _EVERY = (int(n) for n in _PARTS[0].groups()) if _PARTS else (1, 1 if _ASKED else 11)
@@ -127,7 +128,7 @@ def _part(cases: list[Case]) -> list[Case]:
 
 def _apply(lab: Lab, action: str) -> None:
     with connected(lab) as ssh:
-        one_action(Points(ssh), CTID, action).apply()
+        apply(one_action(Points(ssh), CTID, action))
 
 
 def test_interruption(machine: Lab, subtests: pytest.Subtests) -> None:

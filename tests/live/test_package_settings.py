@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from facts import machine_state
 from faults import states
 from remediation.actions import package
+from remediation.engine.apply import apply
+from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
 from targets.errors import ChangedSince, FactError
 from targets.runtime.pct import Pct
@@ -39,25 +42,23 @@ def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
         inside.write(_SETTINGS, b"user_allow_other\n")
         before = machine_state.undone(machine_state.both(runtime, CTID))
         with pytest.raises(FactError, match=f"there is {_SETTINGS}, and fuse3, which would come"):
-            _plan(ssh).apply()
+            apply(_plan(ssh))
         assert not machine_state.differences(
             before, machine_state.undone(machine_state.both(runtime, CTID))
         )
 
         inside.run(["rm", _SETTINGS]).require()
         before = machine_state.undone(machine_state.both(runtime, CTID))
-        _plan(ssh).apply()
+        apply(_plan(ssh))
         settings = inside.read(_SETTINGS)
         assert settings is not None
         inside.write(_SETTINGS, settings + b"user_allow_other\n")
         with pytest.raises(
             ChangedSince, match=f"{_SETTINGS} of a package that is to go was changed"
         ):
-            _plan(ssh).rollback()
+            roll_back(_plan(ssh))
         told: list[str] = []
-        plan = _plan(ssh)
-        plan.tell = told.append
-        plan.rollback(force=True)
+        roll_back(replace(_plan(ssh), tell=told.append), force=True)
         kept = next(line.rpartition(" ")[2] for line in told if "is kept in" in line)
         assert ssh.read(kept) == f"# {_SETTINGS}\n".encode() + settings + b"user_allow_other\n"
         differing = machine_state.differences(
@@ -76,7 +77,7 @@ def test_all_settings_that_come_are_known(machine: Lab) -> None:
             (step,) = plan.steps
             before = step.action.capture(inside)
             came = getattr(before, "packages", before).adds
-            plan.apply()
+            apply(plan)
             known = inside.run(["sh", "-c", _KNOWN, "known", *came]).require().text.split()
             assert known, f"{action}: no settings came, and there is nothing to know"
             assert set(known) <= set(package.SETTINGS)

@@ -11,6 +11,8 @@ from facts import apparmor, machine_state
 from lab.address import lab_address
 from lab.node import READY
 from remediation import desired, docker_in_lxc
+from remediation.engine.apply import apply
+from remediation.engine.rollback import roll_back
 from steps.docker import PATIENCE
 from steps.rollback import CREATE, CTID
 from targets import connect
@@ -63,7 +65,7 @@ def test_there_and_back_on_plain_lxc(plain: Runtime) -> None:
     assert isinstance(plain, Lxc)
     assert plain.features(CTID) == {"nesting": "1"}
     before = machine_state.undone(machine_state.both(plain, CTID))
-    _plan(plain).apply()
+    apply(_plan(plain))
     assert plain.features(CTID) == desired.FEATURES
     label = apparmor.label(plain.node, plain.init_pid(CTID))
     assert label == f"{desired.PROFILE} (enforce)"
@@ -71,8 +73,8 @@ def test_there_and_back_on_plain_lxc(plain: Runtime) -> None:
     driver = inside.run(["docker", "info", "-f", "{{.Driver}}"]).text.strip()
     assert driver == desired.DRIVER
     inside.run(["docker", "run", "--rm", IMAGE], timeout=PATIENCE).require()
-    assert not any(outcome.changed for outcome in _plan(plain).apply())
-    _plan(plain).rollback()
+    assert not any(outcome.changed for outcome in apply(_plan(plain)))
+    roll_back(_plan(plain))
     wait_until_booted(inside)
     assert (
         machine_state.differences(before, machine_state.undone(machine_state.both(plain, CTID)))
@@ -87,7 +89,7 @@ def test_a_cut_mount_entry_stops_the_plan_before_the_container(plain: Runtime) -
     plain.node.write(path, text + b"lxc.mount.entry = /dev/fuse\n")
     pid = plain.init_pid(CTID)
     with pytest.raises(FactError, match=r"'/dev/fuse' lacks target, type, options"):
-        _plan(plain).apply()
+        apply(_plan(plain))
     assert plain.init_pid(CTID) == pid
     (entry,) = container_config.cut_entries(plain.configuration(CTID))
     assert entry.value == "/dev/fuse"

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from facts import machine_state
 from faults import states
+from remediation.engine.apply import apply
+from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted
@@ -52,12 +54,12 @@ def test_a_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
         held = [key for key in before if "/var/lib/docker/overlay2/" in key]
         assert len(held) > 3, "there is nothing to lose"
         assert any(key.endswith("/var/lib/docker/nuke-graph-directory.sh") for key in before)
-        assert any(outcome.changed for outcome in _plan(ssh).apply())
+        assert any(outcome.changed for outcome in apply(_plan(ssh)))
         shown = inside.run(
             ["docker", "ps", "-aq", "--no-trunc", "--filter", "name=former"]
         ).require()
         assert shown.text.strip(), "Docker does not show what it had"
-        _plan(ssh).rollback()
+        roll_back(_plan(ssh))
         after = machine_state.undone(machine_state.both(runtime, CTID))
         for path in _LISTS:
             before.pop(f"container: file {path}")

@@ -26,7 +26,6 @@ FULL = {
 #: Modules that are longer, and of which kinds of thing they still hold more than one.
 LONG = {
     "facts/audit_window.py": "the window, and reading each of the two logs",
-    "remediation/engine/plan.py": "applying, and which requirements there are",
 }
 
 

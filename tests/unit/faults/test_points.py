@@ -61,7 +61,7 @@ def test_points_outside_the_stages_are_none() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75])
 def test_point_written_is_read_as_the_same(share: float) -> None:
-    one = Point("roll back", 3, share, "sh -c one: two", seconds=1.5)
+    one = Point("begin rollback", 3, share, "sh -c one: two", seconds=1.5)
     assert point(str(one)) == one
 
 
@@ -113,18 +113,18 @@ def test_damage_is_not_done_while_the_share_of_input_did_not_arrive() -> None:
 
 def test_damage_before_a_change_lets_the_change_be_tried(tmp_path: Path) -> None:
     flag, seen = tmp_path / "flag", list[bool]()
-    points = Points(Local(), Point("undo", 1), lambda: seen.append(flag.exists()))
-    points.at("undo", "")
+    points = Points(Local(), Point("restore", 1), lambda: seen.append(flag.exists()))
+    points.at("restore", "")
     points.run(["sh", "-c", 'touch "$1"', "sh", str(flag)])
     assert seen == [False]
     assert flag.exists()
 
 
 def test_damage_is_done_once_though_the_stage_comes_again() -> None:
-    """A run that is cut off takes itself back, and follows what it changed a second time."""
+    """A run that is cut off rolls itself back, and runs its consequences a second time."""
     seen: list[str] = []
-    points = Points(Local(), Point("follow", 2), lambda: seen.append("damage"))
-    for stage in ("apply", "follow", "undo", "follow"):
+    points = Points(Local(), Point("consequence", 2), lambda: seen.append("damage"))
+    for stage in ("apply", "consequence", "restore", "consequence"):
         points.at(stage, "one action")
         points.run(SHORT)
         points.at(stage, "another action")
@@ -147,14 +147,14 @@ def test_points_of_a_command_asked_again_are_those_of_one_change(
 ) -> None:
     monkeypatch.setattr(interruption, "_LONG", 0.9)  # no single one of them takes that long
     points = Points(Local())
-    points.at("follow", "")
+    points.at("consequence", "")
     assert wait_for(points, tmp_path / "one") == 4
     points.run([*READY, str(tmp_path / "one")])  # it had succeeded: asked once more, it counts anew
     points.run(["false"])
     points.at("close", "")
     points.run(["false"])
     assert [(each.stage, each.number) for each in points.seen if not each.share] == [
-        *[("follow", number) for number in (1, 2, 3)],
+        *[("consequence", number) for number in (1, 2, 3)],
         ("close", 1),
     ]
     inside = [each for each in points.seen if each.share]
@@ -166,9 +166,9 @@ def test_damage_in_a_wait_is_done_in_the_time_of_the_whole_wait(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, seen = tmp_path / "file", list[str]()
-    chosen = Point("follow", 1, 0.5, seconds=1.4)
+    chosen = Point("consequence", 1, 0.5, seconds=1.4)
     points = Points(Local(), chosen, lambda: seen.append(file.read_text()))
-    points.at("follow", "")
+    points.at("consequence", "")
     with pytest.raises(TransportError):
         wait_for(points, file)
     assert seen in (
@@ -194,11 +194,11 @@ class Deaf(Local):
         return super().run(argv, stdin=stdin, timeout=timeout)
 
 
-@pytest.mark.parametrize("chosen", [None, Point("follow", 1, 0.5, seconds=60.0)])
+@pytest.mark.parametrize("chosen", [None, Point("consequence", 1, 0.5, seconds=60.0)])
 def test_points_of_a_command_without_an_answer_asked_again_are_one(chosen: Point | None) -> None:
     seen: list[str] = []
     points = Points(Deaf(), chosen, lambda: seen.append("damage"))
-    points.at("follow", "")
+    points.at("consequence", "")
     with pytest.raises(TransportError):
         points.run(SHORT)
     assert seen == []
@@ -226,25 +226,25 @@ def test_point_that_was_counted_is_reached_once_before_its_command() -> None:
         return [["sh", "-c", text] for text in texts]
 
     counted = Points(Local())
-    counted.at("undo", "")
+    counted.at("restore", "")
     for argv in commands(0):
         counted.run(argv)
     assert len(counted.seen) == 3
     for run, there in enumerate(counted.seen, start=1):
         seen: list[tuple[str, int]] = []
         points = Points(Local(), point(str(there)), lambda: seen.append(now))  # noqa: B023
-        for stage in ("apply", "undo"):
+        for stage in ("apply", "restore"):
             points.at(stage, "")
             for number, argv in enumerate(commands(run), start=1):
                 now = (stage, number)
                 points.run(argv)
-        assert seen == [("undo", run)]
+        assert seen == [("restore", run)]
 
 
 def test_point_at_another_command_is_not_reached() -> None:
     seen: list[str] = []
-    points = Points(Local(), Point("undo", 1, 0.0, "sh -c sync"), lambda: seen.append("damage"))
-    points.at("undo", "")
+    points = Points(Local(), Point("restore", 1, 0.0, "sh -c sync"), lambda: seen.append("damage"))
+    points.at("restore", "")
     points.run(SHORT)
     assert seen == []
 

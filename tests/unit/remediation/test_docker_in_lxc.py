@@ -43,7 +43,7 @@ def test_of_a_container_that_has_moved_the_nodes_part_is_left_and_is_not_all() -
     plan = it.plan(Pct(node), 950, tell=lambda _: None, of_node=True)
     assert {step.on for step in plan.steps} == {node}
     assert "container-options" not in {step.action.id for step in plan.steps}
-    assert (plan.asleep, plan.whole) == ([], False)
+    assert (plan.deferred, plan.whole) == ([], False)
 
 
 def test_plan_of_a_container_that_cannot_start_does_not_say_to_start_it() -> None:
@@ -54,5 +54,5 @@ def test_plan_of_a_container_that_cannot_start_does_not_say_to_start_it() -> Non
         files = {"/etc/pve/lxc/950.conf": text, PROFILES: "lxc-phoenix-v2 (enforce)\n"}
         seen = "find /etc/pve/lxc/950.conf -exec lxc-info -P /var/lib/lxc -n 950 -s -H ';'"
         node = Machine(files, {seen: "STOPPED\n", f"test -d {desired.REPOSITORY}": ""})
-        (unasked,) = it.plan(Pct(node), 950, tell=lambda _: None).unasked
-        assert said in unasked
+        (why,) = it.plan(Pct(node), 950, tell=lambda _: None).not_checked
+        assert said in why

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from remediation import docker_in_lxc
 from remediation.cli.group import main
 from remediation.engine.action import Place
+from remediation.engine.apply import apply
 from targets import connect
 from targets.errors import Elsewhere
 from tests.doubles.flag import ON, Flag, journal, plan
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 HERE = os.uname().nodename.split(".")[0]
 LEFT = (
     "container 950 is on pve2: what was changed of it (2 actions) stays so, and in the journal "
-    f"here. To take that back, too: on pve2, pct shutdown 950 and pct migrate 950 {HERE}; then, "
+    f"here. To roll that back, too: on pve2, pct shutdown 950 and pct migrate 950 {HERE}; then, "
     "with the same --target, apply (without the profile it does not start) and rollback"
 )
 
@@ -64,7 +65,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
     monkeypatch.setattr(connect, "opened", opened)
     monkeypatch.setattr(docker_in_lxc, "plan", made.plan)
-    made.plan().apply()
+    apply(made.plan())
     made.away = True
     return made
 

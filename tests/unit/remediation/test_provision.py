@@ -143,6 +143,7 @@ class FakePlan:
 def plan(monkeypatch: pytest.MonkeyPatch) -> FakePlan:
     made = FakePlan()
     monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: made)
+    monkeypatch.setattr(provision, "apply", FakePlan.apply)
     return made
 
 

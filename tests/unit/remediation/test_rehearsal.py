@@ -8,6 +8,7 @@ import pytest
 
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Step
+from remediation.engine.apply import apply
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from remediation.rehearsal import rehearse
@@ -55,7 +56,7 @@ def test_what_differs_ends_it_with_the_plan_rolled_back(tmp_path: Path) -> None:
 
 
 def test_it_begins_before_the_plan(tmp_path: Path) -> None:
-    plan(tmp_path).apply()
+    apply(plan(tmp_path))
     with pytest.raises(NotClean, match="roll it back"):
         list(rehearse(lambda: plan(tmp_path), lambda: look(tmp_path)))
 

@@ -60,8 +60,8 @@ def test_nothing_differed_without_a_comparison_is_undetermined() -> None:
             steps.nothing_differed(stages)
 
 
-def plan(*drifts: Drift | None, **more: Any) -> Callable[[], Any]:
-    found = SimpleNamespace(drifts=lambda: [(None, drift) for drift in drifts], **more)
+def plan(*drifts: Drift | None) -> Callable[[], Any]:
+    found = SimpleNamespace(drifts=lambda: [(None, drift) for drift in drifts])
     return lambda: found
 
 
@@ -186,26 +186,34 @@ def test_letter_of_the_plan_that_cannot_be_followed_is_undetermined() -> None:
             steps.letter_of_the_plan(existing(good | {line: (1, "", "it is held")}))
 
 
-def test_taken_back_by_force_without_a_refusal_first_is_red() -> None:
+def test_rolled_back_by_force_without_a_refusal_first_is_red(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     forced: list[bool] = []
 
-    def rollback(*, force: bool = False) -> None:
+    def roll_back(_: object, *, force: bool = False) -> None:
         forced.append(force)
         if not force:
             raise ChangedSince({"daemon.json": Drift("is absent")})
 
-    steps.taken_back_by_force(plan(rollback=rollback))
+    monkeypatch.setattr(steps, "roll_back", roll_back)
+    steps.rolled_back_by_force(plan())
     assert forced == [False, True]
+    monkeypatch.setattr(steps, "roll_back", lambda _, **__: None)
     with not_compliant():
-        steps.taken_back_by_force(plan(rollback=lambda **_: None))
+        steps.rolled_back_by_force(plan())
 
 
-def test_part_is_applied_and_rolled_back_counts_its_actions() -> None:
+def test_part_is_applied_and_rolled_back_counts_its_actions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps, "apply", lambda one: one.applied)
+    monkeypatch.setattr(steps, "roll_back", lambda one: one.back)
     changed, same = SimpleNamespace(changed=True), SimpleNamespace(changed=False)
     chosen: list[list[str]] = []
 
     def part(applied: list[Any], back: list[Any]) -> Callable[[], Any]:
-        one = SimpleNamespace(apply=lambda: applied, rollback=lambda: back)
+        one = SimpleNamespace(applied=applied, back=back)
         return lambda: SimpleNamespace(only=lambda ids: chosen.append(ids) or one)
 
     evidence.drain()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation.engine.action import Place, Step
+from remediation.engine.apply import apply
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from targets import files
@@ -159,7 +160,7 @@ def test_apply_with_before_images_above_the_limit_changes_nothing(tmp_path: Path
     two.size = 17 << 20
     it = Plan([Step(one, ON), Step(two, ON)], journal(tmp_path))
     with naming(FactError, "16 MiB", "'the heavy one'"):
-        it.apply()
+        apply(it)
     assert (one.value, two.value) == ("old", "old")
     assert not list(tmp_path.rglob("journal.jsonl"))
 

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation.engine.action import Step
+from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
 from targets.errors import LockedError, TransportError
 from targets.lock import Lock
 from targets.transport import Local
@@ -285,7 +287,7 @@ def test_plan_that_lost_the_lock_rolls_back_under_a_new_one(tmp_path: Path, path
     one, two = Flag("one", on_apply=loses), Flag("two")
     it = Plan([Step(one, ON), Step(two, ON)], journal(tmp_path), exclusive=exclusive)
     with pytest.raises(TransportError):
-        it.apply()
+        apply(it)
     assert (one.value, two.value) == ("old", "old")
     assert "roll back what failed in container 950" in held
     assert not any("apply: two" in doing for doing in held)
@@ -299,6 +301,7 @@ from pathlib import Path
 from tests.doubles.flag import Flag, journal
 from targets.lock import Lock
 from remediation.engine.action import Step
+from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
 from targets.transport import Local
 from targets.root import as_root
@@ -319,7 +322,7 @@ def run(flag):
 print(RUN_ID, flush=True)
 steps = [Step(Slow("slow", on_apply=run), node)]
 exclusive = Lock(node, str(folder / "gate.lock")).held
-Plan(steps, journal(folder, on=node), exclusive=exclusive).apply()
+apply(Plan(steps, journal(folder, on=node), exclusive=exclusive))
 """
 
 
@@ -355,10 +358,10 @@ def test_plan_while_another_run_holds_the_node_changes_nothing(tmp_path: Path, p
     one = Flag("one")
     it = Plan([Step(one, ON)], journal(tmp_path), exclusive=Lock(ON, path).held)
     with owner(path):
-        for run in (it.apply, it.rollback):
+        for run in (apply, roll_back):
             with naming(LockedError, "container 951"):
-                run()
+                run(it)
     assert one.value == "old"
-    it.apply()
-    it.rollback()
+    apply(it)
+    roll_back(it)
     assert free(path)

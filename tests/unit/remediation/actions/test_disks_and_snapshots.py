@@ -10,6 +10,9 @@ import pytest
 
 from lab.guest.pct.config import Config, Section, parse, serialise
 from remediation.desired import PROFILE
+from remediation.engine.apply import apply
+from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
 from targets.errors import ChangedSince, FactError
 from tests.doubles import proxmox_snapshots
 from tests.doubles.death import Death, Died
@@ -77,7 +80,7 @@ def _read(content: bytes) -> Config:
 
 def applied(folder: Path, *, running: bool = False) -> World:
     it = world(str(folder), Laid(content=BEFORE, mode=0o640, nanoseconds=9), running=running)
-    it.plan().apply()
+    apply(it.plan())
     return it
 
 
@@ -88,7 +91,7 @@ def is_back(it: World, change: Change, *, running: bool) -> None:
     assert {**read(it).snapshots, "new": None} == {**snapshots, "new": None}
     config = (it.folder / "here/config").read_bytes()
     assert it.node.effective == (repr(config) if running else None)
-    assert it.plan().rollback() == []
+    assert roll_back(it.plan()) == []
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -98,7 +101,7 @@ def test_they_are_no_meddling_and_stay(tmp_path: Path, change: Change, running: 
     by_pct(it, change)
     theirs = read(it).snapshots
     told: list[str] = []
-    (options,) = replace(it.plan(), tell=told.append).rollback()
+    (options,) = roll_back(replace(it.plan(), tell=told.append))
     assert read(it).snapshots == theirs
     assert "disks or snapshots changed since" in options.reason
     assert told[-1] == f"container 950: {options.reason}"
@@ -139,7 +142,7 @@ def test_what_was_taken_out_by_hand_is_back(tmp_path: Path) -> None:
     by_hand = replace(read(it), current=CHANGES["snapshot"](_read(BEFORE)).current)
     by_pct(it, lambda _: by_hand)
     once = it.look()
-    it.plan().rollback()
+    roll_back(it.plan())
     assert it.look() == once
     is_back(it, CHANGES["snapshot"], running=False)
 
@@ -148,9 +151,9 @@ def test_a_file_that_pct_wrote_anew_comes_back_byte_for_byte(tmp_path: Path) -> 
     """A backup takes a snapshot and removes it; all of the file is then in another order."""
     it = world(str(tmp_path), Laid(content=BEFORE, nanoseconds=9), running=True)
     before = it.look()
-    it.plan().apply()
+    apply(it.plan())
     by_pct(it, CHANGES["snapshot"], lambda conf: proxmox_snapshots.deleted(conf, "new"))
-    (options,) = it.plan().rollback()
+    (options,) = roll_back(it.plan())
     assert it.look() == before
     assert options.reason == "as before"
 
@@ -161,11 +164,11 @@ def test_somebodys_own_edit_is_meddling(tmp_path: Path, change: Change) -> None:
     by_pct(it, change, _current(memory="1024"))
     before = it.look()
     with pytest.raises(ChangedSince, match="was changed") as caught:
-        it.plan().rollback()
+        roll_back(it.plan())
     assert b"memory: 1024" in caught.value.changes["container 950"].is_
     assert it.look() == before
     theirs = (tmp_path / "here/config").read_bytes()
-    it.plan().rollback(force=True)
+    roll_back(it.plan(), force=True)
     (copy,) = (tmp_path / "journal/kept").iterdir()
     assert copy.read_bytes() == theirs
     if change is CHANGES["resize"]:
@@ -192,7 +195,7 @@ def test_each_line_of_somebodys_is_meddling_beside_a_disk(tmp_path: Path, line: 
     current, _, sections = path.read_bytes().partition(b"\n\n[")
     path.write_bytes(current + f"\n{line}\n\n[".encode() + sections)
     with pytest.raises(ChangedSince, match="was changed"):
-        it.plan().rollback()
+        roll_back(it.plan())
 
 
 def test_another_mode_is_meddling_and_stays_with_force(tmp_path: Path) -> None:
@@ -200,8 +203,8 @@ def test_another_mode_is_meddling_and_stays_with_force(tmp_path: Path) -> None:
     by_pct(it, CHANGES["resize"])
     (tmp_path / "here/config").chmod(0o600)
     with pytest.raises(ChangedSince, match="mode 640 -> 600"):
-        it.plan().rollback()
-    it.plan().rollback(force=True)
+        roll_back(it.plan())
+    roll_back(it.plan(), force=True)
     assert (tmp_path / "here/config").stat().st_mode & 0o7777 == 0o600
     is_back(it, CHANGES["resize"], running=False)
 
@@ -212,8 +215,8 @@ def test_what_waits_for_the_next_start_is_no_disk(tmp_path: Path) -> None:
     pending = Section({"mp0": "local:8,mp=/three", "features": "nesting=0"})
     by_pct(it, lambda conf: replace(conf, pending=pending))
     with pytest.raises(ChangedSince, match="was changed"):
-        it.plan().rollback()
-    it.plan().rollback(force=True)
+        roll_back(it.plan())
+    roll_back(it.plan(), force=True)
     assert (tmp_path / "here/config").read_bytes() == BEFORE
 
 
@@ -223,7 +226,7 @@ def test_what_waits_beside_a_new_disk_does_not_bring_the_plans_options_again(
     it = applied(tmp_path)
     pending = Section({"memory": "1024", "features": "nesting=0"})
     by_pct(it, CHANGES["resize"], lambda conf: replace(conf, pending=pending))
-    it.plan().rollback(force=True)
+    roll_back(it.plan(), force=True)
     assert read(it).pending == Section({"memory": "1024"})
     is_back(it, CHANGES["resize"], running=False)
 
@@ -231,10 +234,10 @@ def test_what_waits_beside_a_new_disk_does_not_bring_the_plans_options_again(
 def test_applied_again_over_a_snapshot_all_of_it_comes_back(tmp_path: Path) -> None:
     it = applied(tmp_path)
     by_pct(it, CHANGES["snapshot"], _current(features="mount=nfs"))
-    it.plan().apply()
+    apply(it.plan())
     with pytest.raises(ChangedSince):  # between the two, somebody took the features
-        it.plan().rollback()
-    it.plan().rollback(force=True)
+        roll_back(it.plan())
+    roll_back(it.plan(), force=True)
     is_back(it, CHANGES["snapshot"], running=False)
 
 
@@ -245,29 +248,29 @@ def test_killed_at_any_command_it_comes_back_beside_a_snapshot(running: bool, ba
     whole, change = Death(), CHANGES["snapshot"]
     with TemporaryDirectory() as name:
         it = world(name, Laid(content=BEFORE), running=running)
-        it.plan(Death() if back else whole).apply()
+        apply(it.plan(Death() if back else whole))
         if back:
             by_pct(it, change)
-            it.plan(whole).rollback()
+            roll_back(it.plan(whole))
     ways = list(whole.ways())
     assert len(ways) > 8
     for way in ways:
         with TemporaryDirectory() as name:
             it = world(name, Laid(content=BEFORE), running=running)
             if back:
-                it.plan().apply()
+                apply(it.plan())
                 by_pct(it, change)
             dying = it.plan(Death(*way))
             with pytest.raises(Died):
-                dying.rollback() if back else dying.apply()
+                roll_back(dying) if back else apply(dying)
             if not back:
                 by_pct(it, change)
-            it.plan().rollback()
+            roll_back(it.plan())
             assert read(it).current == change(_read(BEFORE)).current, way
             assert [path.name for path in (it.folder / "here").iterdir()] == ["config"]
             assert (it.node.effective is not None) is running
             assert PROFILE not in (it.node.effective or "").partition("[new]")[0]
-            assert it.plan().rollback() == []
+            assert roll_back(it.plan()) == []
 
 
 def test_what_waited_before_the_plan_stops_it_before_anything_is_changed(tmp_path: Path) -> None:
@@ -275,9 +278,9 @@ def test_what_waited_before_the_plan_stops_it_before_anything_is_changed(tmp_pat
     waits = Laid(content=b"arch: amd64\n\n[pve:pending]\nmemory: 1024\n")
     it = world(str(tmp_path), waits, running=True)
     before = it.look()
-    for of in (it.plan().drifts, it.plan().apply):
+    for of in (Plan.drifts, apply):
         with pytest.raises(FactError, match="wait for its next start"):
-            of()
+            of(it.plan())
     assert it.look() == before
     assert it.plan().journal.entries() == []
 
@@ -293,6 +296,6 @@ def test_of_a_run_that_found_something_waiting_and_was_cut_off_what_was_there_is
     path = tmp_path / "here/config"
     path.write_bytes(b"onboot: 1\n" + path.read_bytes())
     with pytest.raises(ChangedSince, match="was changed"):
-        it.plan().rollback()
-    it.plan().rollback(force=True)
+        roll_back(it.plan())
+    roll_back(it.plan(), force=True)
     assert path.read_bytes() == b"[pve:pending]\nmemory: 1024\n"

@@ -252,9 +252,9 @@ def test_what_a_removed_docker_of_others_left_is_not_begun_with(guest: Guest, pa
 def test_settings_that_were_edited_since_are_not_purged_unseen(guest: Guest) -> None:
     before = ACTION.capture(guest)
     ACTION.apply(guest)
-    assert ACTION.changed_since(ACTION.standing(guest), before, None) is None
+    assert ACTION.changed_since(ACTION.current(guest), before, None) is None
     guest.edited = ["/etc/default/docker", "/etc/fuse.conf"]  # that one is not of this action
-    drift = ACTION.changed_since(ACTION.standing(guest), before, None)
+    drift = ACTION.changed_since(ACTION.current(guest), before, None)
     assert drift is not None
     assert drift.summary == "/etc/default/docker of a package that is to go was changed"
 
@@ -453,7 +453,7 @@ def test_a_script_that_would_delete_what_lies_beside_it_is_not_begun_with(guest:
         ACTION.capture(guest)
 
 
-def test_what_an_earlier_package_of_the_plan_needs_too_is_its_own_to_take_back(
+def test_what_an_earlier_package_of_the_plan_needs_too_is_its_own_to_roll_back(
     guest: Guest,
 ) -> None:
     first = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
@@ -515,9 +515,9 @@ def test_a_place_for_its_data_that_is_not_looked_at_is_not_begun_with(guest: Gue
 
 def test_what_is_moved_aside_is_said_before(guest: Guest) -> None:
     before = ACTION.capture(guest)
-    assert ACTION.price(guest, None) == []
+    assert ACTION.side_effects(guest, None) == []
     ACTION.apply(guest)
-    said = "\n".join(ACTION.price(guest, before))
+    said = "\n".join(ACTION.side_effects(guest, before))
     assert "docker-cli" in said
     assert "restarted" in said
     assert "taken-back" in said
@@ -538,13 +538,13 @@ def test_the_settings_are_there_before_docker_is(guest: Guest) -> None:
     driver = storage(path)
     before = driver.capture(guest)
     assert (before.unit, before.drivers) == ("stopped stopped not-found", ())
-    assert driver.price(guest, None) == []
+    assert driver.side_effects(guest, None) == []
     assert driver.check(guest) is not None
     driver.apply(guest)
     assert driver.check(guest) is None
     ACTION.apply(guest)
     assert driver.check(guest) is None  # asked of Docker, which says fuse-overlayfs
-    assert driver.price(guest, before) == []
+    assert driver.side_effects(guest, before) == []
     ACTION.rollback(
         guest, EngineState(PackageState("", dict.fromkeys(guest.status, "")), (), False)
     )

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from remediation.actions.container_options import ContainerOptions
 from remediation.engine.action import Step
+from remediation.engine.apply import apply, apply_side_effects
+from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.errors import Busy, CommandFailed, FactError
 from targets.transport import Base, CommandResult
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import Flag
 from tests.doubles.states import Laid, anything, files, laws
-from tests.doubles.world import world
+from tests.doubles.world import OfFolder, Silent, world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +47,7 @@ def test_options_hold_the_laws_whatever_was_there(laid: Laid, running: bool) -> 
 def test_applied_they_are_in_effect_where_it_runs(laid: Laid, running: bool) -> None:
     with TemporaryDirectory() as name:
         it = world(name, laid, running=running)
-        it.plan().apply()
+        apply(it.plan())
         config = (it.folder / "here/config").read_bytes()
         assert it.node.effective == (repr(config) if running else None)
 
@@ -56,9 +58,9 @@ def test_killed_at_any_command_it_comes_back(running: bool, back: bool) -> None:
     whole, laid = Death(), Laid(content=b"arch: amd64\n", mode=0o640, nanoseconds=9)
     with TemporaryDirectory() as name:
         it = world(name, laid, running=running)
-        it.plan(Death() if back else whole).apply()
+        apply(it.plan(Death() if back else whole))
         if back:
-            it.plan(whole).rollback()
+            roll_back(it.plan(whole))
     ways = list(whole.ways())
     assert len(ways) > 8
     for way in ways:
@@ -66,25 +68,25 @@ def test_killed_at_any_command_it_comes_back(running: bool, back: bool) -> None:
             it = world(name, laid, running=running)
             before = it.look()
             if back:
-                it.plan().apply()
+                apply(it.plan())
             dying = it.plan(Death(*way))
             with pytest.raises(Died):
-                dying.rollback() if back else dying.apply()
-            it.plan().rollback()
+                roll_back(dying) if back else apply(dying)
+            roll_back(it.plan())
             assert it.look() == before, way
-            assert it.plan().rollback() == []
+            assert roll_back(it.plan()) == []
 
 
 @pytest.mark.parametrize("was", [True, False])
 def test_somebody_starts_or_stops_it_in_between(tmp_path: Path, was: bool) -> None:
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=was)
     before = it.look()
-    it.plan().apply()
+    apply(it.plan())
     if was:
         it.node.effective = None
     else:
         it.node.start()
-    it.plan().rollback()
+    roll_back(it.plan())
     assert it.look() == before
 
 
@@ -92,8 +94,8 @@ def test_options_that_were_not_yet_in_effect_come_into_effect(tmp_path: Path) ->
     """It ran with an older configuration than its file's: nothing can bring that back."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     it.node.effective = "of an older file"
-    it.plan().apply()
-    it.plan().rollback()
+    apply(it.plan())
+    roll_back(it.plan())
     assert (tmp_path / "here/config").read_bytes() == b"arch: amd64\n"
     assert it.node.effective == repr(b"arch: amd64\n")
 
@@ -102,10 +104,10 @@ def test_what_holds_its_lock_is_waited_for(tmp_path: Path) -> None:
     """A backup ends, and takes the lock out of the file, which then is not as the plan left it."""
     it = world(str(tmp_path), Laid(content=b"lock: backup\narch: amd64\n"), running=False)
     with pytest.raises(FactError, match=r"config on double: the container is locked \(backup\)"):
-        it.plan().apply()
-    (said,) = it.plan().price(it.plan().drifts())
+        apply(it.plan())
+    (said,) = apply_side_effects(it.plan().drifts())
     assert said.startswith("nothing is begun: ")
-    assert it.plan().rollback() == []
+    assert roll_back(it.plan()) == []
     assert (tmp_path / "here/config").read_bytes() == b"lock: backup\narch: amd64\n"
 
 
@@ -115,17 +117,17 @@ def test_what_holds_its_lock_is_waited_for_on_the_way_back_too(tmp_path: Path, f
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     before, flag = it.look(), Flag("beside it")
     step = Step(flag, it.step().on)
-    replace(it.plan(), steps=[*it.plan().steps, step]).apply()
+    apply(replace(it.plan(), steps=[*it.plan().steps, step]))
     path = tmp_path / "here/config"
     applied = path.read_bytes()
     path.write_bytes(locked := b"lock: backup\n" + applied)
     runs = it.node.effective
     with pytest.raises(Busy, match=r"the container is locked \(backup\)"):
-        replace(it.plan(), steps=[*it.plan().steps, step]).rollback(force=force)
+        roll_back(replace(it.plan(), steps=[*it.plan().steps, step]), force=force)
     assert (path.read_bytes(), it.node.effective) == (locked, runs)
     assert flag.value == "new", "rolled back by half it may not even start"
     path.write_bytes(applied)
-    replace(it.plan(), steps=[*it.plan().steps, step]).rollback()
+    roll_back(replace(it.plan(), steps=[*it.plan().steps, step]))
     assert (it.look(), flag.value) == (before, "old")
 
 
@@ -135,7 +137,7 @@ def test_pending_changes_that_take_something_away_hinder_apply_and_not_the_way_b
     """What waits is somebody's decision: apply asks for it before it begins."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     before = it.look()
-    it.plan().apply()
+    apply(it.plan())
     step = it.step()
     assert isinstance(step.action, ContainerOptions)
     action = replace(step.action, pending=lambda _: "the next stop takes away fuse")
@@ -143,8 +145,8 @@ def test_pending_changes_that_take_something_away_hinder_apply_and_not_the_way_b
     ((_, drift),) = waits.drifts()
     assert (drift.summary if drift else "") == "the next stop takes away fuse"
     with pytest.raises(FactError, match=r"takes away fuse. The plan does not decide that"):
-        waits.apply()
-    waits.rollback()
+        apply(waits)
+    roll_back(waits)
     assert it.look() == before
 
 
@@ -152,45 +154,48 @@ def test_what_is_not_ours_to_restart_is_not_begun_with_and_not_put_back(tmp_path
     """Proxmox's HA would stop it, later and for good."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
 
-    def managed() -> None:
-        raise Busy("managed by HA")
+    class Managed(OfFolder):
+        def require_ours(self, ctid: int) -> None:
+            raise Busy("managed by HA")
 
     def not_ours() -> Plan:
         step = it.step()
         assert isinstance(step.action, ContainerOptions)
-        action = replace(step.action, require_ours=managed)
+        action = replace(step.action, runtime=Managed(step.on, it.config, it.inside))
         return replace(it.plan(), steps=[replace(step, action=action)])
 
     before = it.look()
     with pytest.raises(Busy, match="managed by HA"):
-        not_ours().apply()
+        apply(not_ours())
     assert (it.look(), it.plan().journal.lines()) == (before, [])
-    it.plan().apply()
+    apply(it.plan())
     applied = it.look()
     with pytest.raises(Busy, match="managed by HA"):
-        not_ours().rollback(force=True)
+        roll_back(not_ours(), force=True)
     assert it.look() == applied
-    it.plan().rollback()
+    roll_back(it.plan())
     assert it.look() == before
 
 
-def test_the_price_is_a_restart_and_only_where_there_is_one(tmp_path: Path) -> None:
+def test_side_effect_of_options_is_a_restart_of_a_running_container(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
-    assert it.plan().price(it.plan().drifts()) == ["container 950: it is restarted"]
-    it.plan().apply()
-    assert it.plan().rollback_price() == ["container 950: it is restarted"]
+    assert apply_side_effects(it.plan().drifts()) == ["container 950: it is restarted"]
+    apply(it.plan())
+    assert rollback_side_effects(it.plan()) == ["container 950: it is restarted"]
     it.node.effective = None
-    assert it.plan().rollback_price() == []
+    assert rollback_side_effects(it.plan()) == []
 
 
-def test_the_price_where_it_was_stopped_before_is_that_it_is_stopped_again(tmp_path: Path) -> None:
+def test_side_effect_of_options_of_a_stopped_container_is_that_it_is_stopped_again(
+    tmp_path: Path,
+) -> None:
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=False)
-    assert it.plan().price(it.plan().drifts()) == []
-    it.plan().apply()
+    assert apply_side_effects(it.plan().drifts()) == []
+    apply(it.plan())
     it.node.start()
     sentence = "container 950: it is stopped, as it was before the plan"
-    assert it.plan().rollback_price() == [sentence]
-    it.plan().rollback()
+    assert rollback_side_effects(it.plan()) == [sentence]
+    roll_back(it.plan())
     assert it.node.effective is None
 
 
@@ -229,14 +234,9 @@ def test_rollback_of_options_whose_guest_answers_nothing_any_more_is_whole(
     """The file and the start are the node's; which Docker containers run is asked at apply."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     before = it.look()
-    it.plan().apply()
+    apply(it.plan())
 
-    def silent() -> tuple[str, ...]:
-        raise FactError("docker ps did not end")
-
-    step = it.step()
-    assert isinstance(step.action, ContainerOptions)
-    action = replace(step.action, containers=silent)
-    replace(it.plan(), steps=[replace(step, action=action)]).rollback()
+    it.inside = Silent()
+    roll_back(it.plan())
     assert it.look() == before
     assert it.plan().journal.entries() == []

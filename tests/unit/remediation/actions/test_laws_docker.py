@@ -16,7 +16,9 @@ from remediation import desired
 from remediation.actions.storage_driver import StorageDriver
 from remediation.edits.daemon_json import daemon_json
 from remediation.engine.action import Consequence, Step
+from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
 from targets.errors import ChangedSince, FactError, RemediationError, RollbackFailed
 from targets.transport import Local
 from tests.doubles.death import Death, Died
@@ -49,7 +51,7 @@ class World:
         kept = journal(self.folder, on=on)
 
         back = Consequence(
-            "as before", "as before", back=lambda undone: storage.resume(on, undone["driver"])
+            "as before", "as before", back=lambda images: storage.resume(on, images["driver"])
         )
         return Plan([Step(storage, on, then_back=(back,))], kept)
 
@@ -131,17 +133,17 @@ def test_the_driver_holds_the_laws_whatever_was_there(
         )
         before = it.look()
         try:
-            outcomes = it.plan().apply()
+            outcomes = apply(it.plan())
         except RemediationError as error:
             assert not isinstance(error, RollbackFailed), error  # noqa: PT017
         else:
             assert it.docker.driver == (OURS if installed else "")
             assert all(drift is None for _, drift in it.plan().drifts())
             assert it.look() != before or not any(outcome.changed for outcome in outcomes)
-            it.plan().rollback()
+            roll_back(it.plan())
         assert it.look() == before
         assert it.plan().journal.entries() == []
-        assert it.plan().rollback() == []
+        assert roll_back(it.plan()) == []
 
 
 BEFORE = {
@@ -174,9 +176,9 @@ def test_killed_at_any_command_it_comes_back(case: str, back: bool) -> None:
     whole = Death()
     with TemporaryDirectory() as name:
         it = fresh(name)
-        it.plan(Death() if back else whole).apply()
+        apply(it.plan(Death() if back else whole))
         if back:
-            it.plan(whole).rollback()
+            roll_back(it.plan(whole))
     ways = list(whole.ways())
     assert len(ways) > 20
     for way in ways:
@@ -184,21 +186,21 @@ def test_killed_at_any_command_it_comes_back(case: str, back: bool) -> None:
             it = fresh(name)
             before = it.look()
             if back:
-                it.plan().apply()
+                apply(it.plan())
             dying = it.plan(Death(*way))
             with pytest.raises(Died):
-                dying.rollback() if back else dying.apply()
-            it.plan().rollback()
+                roll_back(dying) if back else apply(dying)
+            roll_back(it.plan())
             assert it.look() == before, way
-            assert it.plan().rollback() == []
+            assert roll_back(it.plan()) == []
 
 
 def test_layers_of_the_new_driver_are_put_aside_and_kept(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
-    it.plan().apply()
+    apply(it.plan())
     (tmp_path / "root" / OURS / "layer").write_text("theirs")
     (tmp_path / "root/image" / OURS / "repositories.json").write_text("{}")
-    it.plan().rollback()
+    roll_back(it.plan())
     (aside,) = (tmp_path / "root").glob("taken-back-*")
     assert (aside / OURS / "layer").read_text() == "theirs"
     assert (aside / "image" / OURS / "repositories.json").read_text() == "{}"
@@ -207,32 +209,32 @@ def test_layers_of_the_new_driver_are_put_aside_and_kept(tmp_path: Path) -> None
 
 def test_settings_that_were_edited_since_are_not_overwritten(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
-    it.plan().apply()
+    apply(it.plan())
     path = tmp_path / "here/daemon.json"
     path.write_bytes(edited := path.read_bytes().replace(b"{", b'{"debug": true,', 1))
     with pytest.raises(ChangedSince, match="was changed"):
-        it.plan().rollback()
+        roll_back(it.plan())
     assert (path.read_bytes(), it.docker.driver) == (edited, OURS)
 
 
 def test_a_docker_that_will_not_start_again_is_a_rollback_that_failed(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
     before = it.look()
-    it.plan().apply()
+    apply(it.plan())
     it.docker.broken = "overlay2"
     with pytest.raises(RollbackFailed, match="journalctl -u docker"):
-        it.plan().rollback()
+        roll_back(it.plan())
     assert it.plan().journal.unfinished()
     it.docker.broken = ""
-    it.plan().rollback()
+    roll_back(it.plan())
     assert it.look() == before
 
 
 def test_without_docker_the_settings_are_there_before_it(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), frozenset(), running=False, installed=False)
-    it.plan().apply()
+    apply(it.plan())
     assert set(look(tmp_path / "here")) == {"daemon.json"}
-    it.plan().rollback()
+    roll_back(it.plan())
     assert look(tmp_path / "here") == {}
     assert it.plan().journal.entries() == []
 
@@ -243,7 +245,7 @@ def test_a_driver_that_is_not_yet_in_effect_is_not_begun_with(tmp_path: Path) ->
     Laid(content=b'{"storage-driver": "fuse-overlayfs"}').at(tmp_path / "here/daemon.json")
     before = it.look()
     with pytest.raises(FactError, match=r"runs on overlay2, .*name fuse-overlayfs: restart"):
-        it.plan().apply()
+        apply(it.plan())
     assert (it.look(), it.plan().journal.lines()) == (before, [])
 
 
@@ -251,7 +253,7 @@ def test_data_of_which_the_settings_say_nothing_is_not_begun_with(tmp_path: Path
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
     it.docker.data = "/srv/docker"
     with pytest.raises(FactError, match=r"keeps its data in /srv/docker.*\"data-root\""):
-        it.plan().apply()
+        apply(it.plan())
     assert it.plan().journal.lines() == []
 
 
@@ -280,7 +282,7 @@ def test_a_stopped_docker_that_would_keep_its_data_elsewhere_is_not_begun_with(
     it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
     it.docker.told = told
     with pytest.raises(FactError, match=r"does not run, and started it would .*\((-|--)\w"):
-        it.plan().apply()
+        apply(it.plan())
     assert it.plan().journal.lines() == []
 
 
@@ -289,8 +291,8 @@ def test_a_stopped_docker_that_is_told_no_place_is_begun_with(tmp_path: Path, to
     layers = frozenset({"overlay2"})
     it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
     before, it.docker.told = it.look(), told.replace(b"%s", f"{tmp_path}/root".encode())
-    it.plan().apply()
-    it.plan().rollback()
+    apply(it.plan())
+    roll_back(it.plan())
     assert it.look() == before
 
 
@@ -315,16 +317,16 @@ def test_a_stopped_docker_with_users_of_its_own_is_not_begun_with(tmp_path: Path
     settings = Laid(content=b'{"userns-remap": "default"}')
     it = world(str(tmp_path), settings, frozenset(), running=False, installed=True)
     with pytest.raises(FactError, match=r"\(userns-remap default\)"):
-        it.plan().apply()
+        apply(it.plan())
 
 
 def test_where_dockers_directory_is_a_link_its_layers_are_seen(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), frozenset({"vfs"}), running=False, installed=True)
     (tmp_path / "root").rename(tmp_path / "elsewhere")
     (tmp_path / "root").symlink_to("elsewhere")
-    it.plan().apply()
+    apply(it.plan())
     assert (tmp_path / "elsewhere" / OURS).is_dir()
-    it.plan().rollback()
+    roll_back(it.plan())
     there = sorted(each.name for each in (tmp_path / "elsewhere").iterdir())
     assert [name for name in there if not name.startswith("taken-back-")] == ["image", "vfs"]
     assert [each.name for each in (tmp_path / "elsewhere/image").iterdir()] == ["vfs"]
@@ -335,9 +337,9 @@ def test_images_without_layers_are_put_aside_too(tmp_path: Path) -> None:
     layers = frozenset({"overlay2"})
     it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
     before = it.look()
-    it.plan().apply()
+    apply(it.plan())
     (tmp_path / "root" / OURS).rmdir()
-    it.plan().rollback()
+    roll_back(it.plan())
     assert it.look() == before
     (aside,) = (tmp_path / "root").glob("taken-back-*")
     assert (aside / "image" / OURS).is_dir()
@@ -347,7 +349,7 @@ def test_images_that_an_older_before_image_does_not_know_of_stay(tmp_path: Path)
     """Written by an earlier version: it says of which drivers there were layers, and no more."""
     it = world(str(tmp_path), Laid("absent"), frozenset({"vfs"}), running=True, installed=True)
     before = it.look()
-    it.plan().apply()
+    apply(it.plan())
     journal = it.plan().journal
     (step,) = it.plan().steps
     (entry,) = journal.entries()
@@ -364,19 +366,19 @@ def test_containers_that_ran_run_again(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
     it.docker.containers = {"1-database", "2-web", "3-fleeting"}
     it.docker.stored = {"0-exited", "1-database", "2-web"}  # without the one with --rm
-    it.plan().apply()
+    apply(it.plan())
     assert it.docker.containers == set()
     it.docker.containers = {"new"}
-    it.plan().rollback()
+    roll_back(it.plan())
     assert it.docker.containers == {"1-database", "2-web"}
     assert it.docker.started == ["1-database", "2-web"]  # one may need the network of an older
 
 
-def test_what_a_second_apply_found_is_what_its_failure_takes_back(tmp_path: Path) -> None:
+def test_second_apply_that_fails_is_rolled_back_to_what_it_found(tmp_path: Path) -> None:
     """Not what the first one found: somebody was there in between."""
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
     it.docker.containers = it.docker.stored = {"1-former"}
-    it.plan().apply()
+    apply(it.plan())
     (tmp_path / "here/daemon.json").unlink()
     for each in (tmp_path / "root", tmp_path / "root/image"):
         (each / OURS).rmdir()
@@ -386,7 +388,7 @@ def test_what_a_second_apply_found_is_what_its_failure_takes_back(tmp_path: Path
     second = it.plan()
     second.steps = [*second.steps, Step(Flag("fails", on_apply=fail), second.steps[0].on)]
     with pytest.raises(RemediationError, match="no"):
-        second.apply()
+        apply(second)
     assert it.docker.containers == {"2-new"}
 
 
@@ -394,20 +396,20 @@ def test_another_driver_than_the_settings_name_is_not_begun_with(tmp_path: Path)
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
     Laid(content=b'{"storage-driver": "vfs"}').at(tmp_path / "here/daemon.json")
     with pytest.raises(FactError, match=r"runs on overlay2, .*name vfs: restart"):
-        it.plan().apply()
+        apply(it.plan())
 
 
 def test_data_of_users_of_its_own_is_not_begun_with(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
     it.docker.data = f"{tmp_path}/root/100000.100000"
     with pytest.raises(FactError, match="userns-remap"):
-        it.plan().apply()
+        apply(it.plan())
 
 
 def test_what_somebody_since_let_docker_do_at_boot_stays(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
-    it.plan().apply()
+    apply(it.plan())
     it.docker.boot = "disabled"
-    it.plan().rollback()
+    roll_back(it.plan())
     assert it.docker.boot == "disabled"
     assert it.plan().journal.entries() == []

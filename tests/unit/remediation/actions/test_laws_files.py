@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Step
+from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Inside
 from tests.doubles.flag import ON, journal, plan
@@ -89,19 +91,19 @@ def _inherits(folder: Path) -> None:
 @given(laid=anything)
 @example(laid=Laid(attributes={"one": b"\xff\x00=\n"}))
 @example(laid=Laid("link", link=b"\xff\xfe"))
-def test_a_whole_plan_takes_it_back_through_its_journal(laid: Laid) -> None:
+def test_whole_plan_is_rolled_back_through_its_journal(laid: Laid) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name, "here")
         folder.mkdir()
         laid.at(folder / "file")
         before = look(folder)
         try:
-            plan(Path(name), edited(folder / "file")).apply()
+            apply(plan(Path(name), edited(folder / "file")))
         except RemediationError as error:
             assert laid.kind in {"link", "directory", "socket"} or not ROOT, error  # noqa: PT017
             assert plan(Path(name), edited(folder / "file")).journal.entries() == []
         else:
-            plan(Path(name), edited(folder / "file")).rollback()
+            roll_back(plan(Path(name), edited(folder / "file")))
         assert look(folder) == before
 
 
@@ -124,9 +126,9 @@ def test_what_cannot_be_written_is_refused_and_not_called_changed(
             if wanted == "refused":
                 refused = r"not permitted|Permission denied|cannot be changed, even by root"
                 with pytest.raises((CommandFailed, FactError), match=refused):
-                    it.apply()
+                    apply(it)
             else:
-                assert not it.apply()[0].changed
+                assert not apply(it)[0].changed
         assert it.journal.entries() == []
         assert look(path.parent) == before
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from remediation.actions import package
 from remediation.actions.package import Package
 from remediation.engine.action import Step
+from remediation.engine.apply import apply, apply_side_effects
 from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
 from targets.errors import (
     ChangedSince,
     CommandFailed,
@@ -87,13 +89,13 @@ def test_cut_off_at_any_step_of_dpkg_it_comes_back(
         apt = Apt(NEEDS, status)
         before = known(apt)
         if back:
-            plan(Path(name), apt).apply()
+            apply(plan(Path(name), apt))
         apt.steps = steps
         dying = plan(Path(name), apt, Death())
         with suppress(Died):  # in dpkg; else it came to its end
-            dying.rollback() if back else dying.apply()
+            roll_back(dying) if back else apply(dying)
         apt.steps = -1
-        plan(Path(name), apt).rollback()
+        roll_back(plan(Path(name), apt))
         assert known(apt) == before
         assert not apt.interrupted
 
@@ -104,21 +106,21 @@ def test_killed_at_any_command_it_comes_back(
     tmp_path: Path, status: dict[str, str], back: bool
 ) -> None:
     whole, apt = Death(), Apt(NEEDS, status)
-    plan(tmp_path, apt, Death() if back else whole).apply()
+    apply(plan(tmp_path, apt, Death() if back else whole))
     if back:
-        plan(tmp_path, apt, whole).rollback()
+        roll_back(plan(tmp_path, apt, whole))
     ways = list(whole.ways())
     assert len(ways) > 3
     for number, way in enumerate(ways):
         folder, apt = tmp_path / str(number), Apt(NEEDS, status)
         if back:
-            plan(folder, apt).apply()
+            apply(plan(folder, apt))
         dying = plan(folder, apt, Death(*way))
         with pytest.raises(Died):
-            dying.rollback() if back else dying.apply()
-        plan(folder, apt).rollback()
+            roll_back(dying) if back else apply(dying)
+        roll_back(plan(folder, apt))
         assert known(apt) == status, way
-        assert plan(folder, apt).rollback() == []
+        assert roll_back(plan(folder, apt)) == []
 
 
 def test_a_removal_that_was_cut_off_is_ended_and_then_purged(tmp_path: Path) -> None:
@@ -132,9 +134,9 @@ def test_a_removal_that_was_cut_off_is_ended_and_then_purged(tmp_path: Path) -> 
             return found
 
     apt = Cut(NEEDS, {})
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     apt.status |= {"fuse3": "pH", "fuse-overlayfs": ""}
-    plan(tmp_path, apt).rollback()
+    roll_back(plan(tmp_path, apt))
     assert known(apt) == {}
 
 
@@ -142,9 +144,9 @@ def test_a_removal_that_was_cut_off_is_ended_and_then_purged(tmp_path: Path) -> 
 def test_what_was_unpacked_by_half_is_unpacked_anew_and_purged(tmp_path: Path, status: str) -> None:
     """Seen of a power cut in the middle of an unpacking: dpkg refuses to remove such a package."""
     apt = Apt(NEEDS, {"libfuse3-4": "ii"})
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     apt.status |= {"fuse3": status, "fuse-overlayfs": ""}
-    plan(tmp_path, apt).rollback()
+    roll_back(plan(tmp_path, apt))
     assert known(apt) == {"libfuse3-4": "ii"}
 
 
@@ -179,20 +181,20 @@ def test_what_is_not_unpacked_anew_though_apt_says_so_is_told() -> None:
 
 def test_to_unpack_it_anew_nothing_else_is_touched(tmp_path: Path) -> None:
     apt = Apt(NEEDS, {})
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     apt.status |= {"fuse3": "iHR", "fuse-overlayfs": ""}
     apt.needs = {**NEEDS, "fuse3": ["libfuse3-4", "libnew"]}
     with pytest.raises(RollbackFailed, match="apt would change libnew, too, to unpack"):
-        plan(tmp_path, apt).rollback()
+        roll_back(plan(tmp_path, apt))
     assert "libnew" not in apt.status
 
 
 def test_a_dpkg_that_was_cut_off_at_somebody_elses_trigger_is_ended(tmp_path: Path) -> None:
     """All of ours is installed, and apt refuses nevertheless."""
     apt = Apt(NEEDS, {})
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     apt.interrupted = True
-    plan(tmp_path, apt).rollback()
+    roll_back(plan(tmp_path, apt))
     assert known(apt) == {}
 
 
@@ -223,10 +225,10 @@ def test_an_installation_that_fails_half_way_is_rolled_back(tmp_path: Path) -> N
 
     apt = Breaks(NEEDS, {"libfuse3-4": "ii"})
     with pytest.raises(RollbackFailed):  # what broke breaks dpkg --configure, too
-        plan(tmp_path, apt).apply()
+        apply(plan(tmp_path, apt))
     assert apt.status["fuse-overlayfs"] == "iU"
     whole = Apt(NEEDS, apt.status)
-    plan(tmp_path, whole).rollback()
+    roll_back(plan(tmp_path, whole))
     assert known(whole) == {"libfuse3-4": "ii"}
 
 
@@ -243,23 +245,23 @@ def test_what_new_lists_would_bring_is_not_brought_unrecorded(tmp_path: Path) ->
 
     apt = Old({"fuse-overlayfs": ["fuse3"]}, {})
     with pytest.raises(RemediationError, match=r"lists were old, and now libfuse3-4 .*once more"):
-        plan(tmp_path, apt).apply()
+        apply(plan(tmp_path, apt))
     assert known(apt) == {}
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     assert known(apt) == dict.fromkeys(["fuse-overlayfs", "fuse3", "libfuse3-4"], "ii")
-    plan(tmp_path, apt).rollback()
+    roll_back(plan(tmp_path, apt))
     assert known(apt) == {}
 
 
 def test_what_came_later_and_needs_it_is_not_swept_away(tmp_path: Path) -> None:
     apt = Apt(NEEDS, {})
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     apt.status["sshfs"] = "ii"
     with pytest.raises(RollbackFailed, match="take fuse-overlayfs away apt would touch sshfs, too"):
-        plan(tmp_path, apt).rollback()
+        roll_back(plan(tmp_path, apt))
     assert apt.status["fuse-overlayfs"] == apt.status["sshfs"] == "ii"
     apt.status["sshfs"] = ""
-    plan(tmp_path, apt).rollback()
+    roll_back(plan(tmp_path, apt))
     assert known(apt) == {}
 
 
@@ -268,14 +270,14 @@ def test_settings_that_were_there_before_their_package_are_not_begun_with(tmp_pa
     apt = Apt(NEEDS, {})
     apt.settings = {"/etc/fuse.conf": b"user_allow_other\n", "/etc/default/docker": b"theirs\n"}
     with pytest.raises(FactError, match=r"there is /etc/fuse\.conf, and fuse3, which would come"):
-        plan(tmp_path, apt).apply()
+        apply(plan(tmp_path, apt))
     assert (known(apt), plan(tmp_path, apt).journal.lines()) == ({}, [])
-    (said,) = plan(tmp_path, apt).price(plan(tmp_path, apt).drifts())
+    (said,) = apply_side_effects(plan(tmp_path, apt).drifts())
     assert said.startswith("nothing is begun: in double there is /etc/fuse.conf, and fuse3, ")
     apt.lists = False  # nobody knows yet what would come: apt is asked for it once it is begun
-    assert plan(tmp_path, apt).price(plan(tmp_path, apt).drifts()) == []
+    assert apply_side_effects(plan(tmp_path, apt).drifts()) == []
     with pytest.raises(FactError, match=r"there is /etc/fuse\.conf"):
-        plan(tmp_path, apt).apply()
+        apply(plan(tmp_path, apt))
 
 
 @pytest.mark.parametrize("status", ["ii", "rc"])
@@ -283,22 +285,22 @@ def test_settings_of_a_package_that_dpkg_knows_stay_with_it(tmp_path: Path, stat
     apt = Apt(NEEDS, {"fuse3": status, "libfuse3-4": "ii"})
     before = known(apt)
     apt.settings, apt.edited = {"/etc/fuse.conf": b"theirs\n"}, ["/etc/fuse.conf"]
-    plan(tmp_path, apt).apply()
-    plan(tmp_path, apt).rollback()
+    apply(plan(tmp_path, apt))
+    roll_back(plan(tmp_path, apt))
     assert known(apt) == before
 
 
 def test_settings_that_were_edited_since_are_not_purged_unseen(tmp_path: Path) -> None:
     apt = Apt(NEEDS, {})
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     installed = known(apt)
     apt.settings, apt.edited = {"/etc/fuse.conf": b"user_allow_other\n"}, ["/etc/fuse.conf"]
     with pytest.raises(
         ChangedSince, match=r"/etc/fuse\.conf of a package that is to go was changed"
     ):
-        plan(tmp_path, apt).rollback()
+        roll_back(plan(tmp_path, apt))
     assert known(apt) == installed
-    plan(tmp_path, apt).rollback(force=True)
+    roll_back(plan(tmp_path, apt), force=True)
     assert known(apt) == {}
     (kept,) = (tmp_path / "journal/kept").iterdir()
     assert kept.read_bytes() == b"# /etc/fuse.conf\nuser_allow_other\n"
@@ -310,14 +312,14 @@ def test_settings_edited_after_a_second_run_are_not_purged_unseen(
 ) -> None:
     """What comes back is what the first run found, and that the package was not there."""
     apt = Apt(NEEDS, {})
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     apt.status |= {"fuse-overlayfs": "", "fuse3": left}
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     apt.settings, apt.edited = {"/etc/fuse.conf": b"theirs\n"}, ["/etc/fuse.conf"]
     with pytest.raises(ChangedSince, match=r"/etc/fuse\.conf of a package that is to go"):
-        plan(tmp_path, apt).rollback()
+        roll_back(plan(tmp_path, apt))
     apt.edited = []
-    plan(tmp_path, apt).rollback()
+    roll_back(plan(tmp_path, apt))
     assert known(apt) == {}
 
 
@@ -350,12 +352,12 @@ def test_dpkg_tells_which_settings_were_edited(
 
 def test_a_dpkg_that_does_not_answer_does_not_pass_for_not_installed(tmp_path: Path) -> None:
     apt = Apt(NEEDS, {})
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     apt.dpkg = False
     with pytest.raises(CommandFailed, match="failed to open"):
         ACTION.check(apt)
     with pytest.raises(RollbackFailed, match="failed to open"):
-        plan(tmp_path, apt).rollback()
+        roll_back(plan(tmp_path, apt))
     assert apt.status["fuse-overlayfs"] == "ii"
 
 
@@ -389,7 +391,7 @@ def test_what_apt_would_install_to_remove_it_is_not_let_in(tmp_path: Path) -> No
             return super()._apt(words)
 
     apt = Either(NEEDS, {})
-    plan(tmp_path, apt).apply()
+    apply(plan(tmp_path, apt))
     with pytest.raises(RollbackFailed, match="apt would touch podman, too"):
-        plan(tmp_path, apt).rollback()
+        roll_back(plan(tmp_path, apt))
     assert known(apt) == {"fuse-overlayfs": "ii", "fuse3": "ii", "libfuse3-4": "ii"}

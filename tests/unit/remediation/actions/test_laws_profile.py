@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from remediation import desired, docker_in_lxc
 from remediation.actions.apparmor_profile import Profile
 from remediation.engine.action import Step
+from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
 from targets.errors import ChangedSince, CommandFailed, FactError, RemediationError, RollbackFailed
 from targets.transport import Local
 from tests.doubles.death import Death, Died
@@ -96,13 +98,13 @@ def test_a_profile_holds_the_laws_whatever_was_there(laid: Laid, policy: bytes) 
 @settings(max_examples=20, deadline=None)
 @given(laid=profiles, policy=policies)
 def test_a_kernel_that_refuses_ends_as_it_was(laid: Laid, policy: bytes) -> None:
-    """The file is written before the kernel says no: a plan takes it back."""
+    """The file is written before the kernel says no: a plan rolls it back."""
     with TemporaryDirectory() as name:
         it = world(name, laid, policy)
         it.kernel.refuses = True
         before = it.look()
         try:
-            outcomes = it.plan().apply()
+            outcomes = apply(it.plan())
         except RemediationError as error:
             assert not isinstance(error, RollbackFailed)  # noqa: PT017
         else:
@@ -121,9 +123,9 @@ def test_killed_at_any_command_it_comes_back(laid: Laid, policy: bytes, back: bo
     whole = Death()
     with TemporaryDirectory() as name:
         it = world(name, laid, policy)
-        it.plan(Death() if back else whole).apply()
+        apply(it.plan(Death() if back else whole))
         if back:
-            it.plan(whole).rollback()
+            roll_back(it.plan(whole))
     ways = list(whole.ways())
     assert len(ways) > 15
     for way in ways:
@@ -131,14 +133,14 @@ def test_killed_at_any_command_it_comes_back(laid: Laid, policy: bytes, back: bo
             it = world(name, laid, policy)
             before = it.look()
             if back:
-                it.plan().apply()
+                apply(it.plan())
             dying = it.plan(Death(*way))
             with pytest.raises(Died):
-                dying.rollback() if back else dying.apply()
-            it.plan().rollback()
+                roll_back(dying) if back else apply(dying)
+            roll_back(it.plan())
             assert it.look() == before, way
             assert it.cache_is_true(), way
-            assert it.plan().rollback() == []
+            assert roll_back(it.plan()) == []
 
 
 def test_one_that_never_compiled_comes_back_with_its_policy_and_without_a_cache(
@@ -147,9 +149,9 @@ def test_one_that_never_compiled_comes_back_with_its_policy_and_without_a_cache(
     """What the kernel holds is older than the file, which somebody broke since."""
     it = world(str(tmp_path), Laid(content=b"profile {\n", nanoseconds=7), compiled(THEIRS))
     before = it.look()
-    it.plan().apply()
+    apply(it.plan())
     assert it.kernel.cached() == compiled(OURS)
-    it.plan().rollback()
+    roll_back(it.plan())
     assert it.look() == before
     assert it.kernel.cached() == b""
     assert it.plan().journal.entries() == []
@@ -157,24 +159,24 @@ def test_one_that_never_compiled_comes_back_with_its_policy_and_without_a_cache(
 
 def test_a_file_that_was_edited_since_is_not_overwritten(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=THEIRS), compiled(THEIRS))
-    it.plan().apply()
+    apply(it.plan())
     path = tmp_path / "here" / NAME
     path.write_bytes(edited := OURS + b"# theirs\n")
     with pytest.raises(ChangedSince, match="was changed"):
-        it.plan().rollback()
+        roll_back(it.plan())
     assert (path.read_bytes(), it.kernel.policy) == (edited, compiled(OURS))
 
 
 def test_what_runs_under_it_keeps_it_loaded(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), b"")
     before = it.look()
-    it.plan().apply()
+    apply(it.plan())
     it.kernel.users = [4711]
     with pytest.raises(RollbackFailed, match="processes \\[4711\\] run under it"):
-        it.plan().rollback()
+        roll_back(it.plan())
     assert it.kernel.policy == compiled(OURS)
     it.kernel.users = []
-    it.plan().rollback()
+    roll_back(it.plan())
     assert it.look() == before
 
 
@@ -197,7 +199,7 @@ def test_a_kernel_that_does_not_export_its_policy_is_not_touched(tmp_path: Path)
     it.kernel = Mute(NAME, tmp_path / "mute")
     it.kernel.policy = compiled(THEIRS)
     with pytest.raises(FactError, match="does not export"):
-        it.plan().apply()
+        apply(it.plan())
     assert look(tmp_path / "here") == {}
 
 
@@ -231,11 +233,11 @@ def test_a_reload_on_the_way_back_leaves_the_kernel_what_it_held(
     kept = journal(tmp_path, on=kernel)
     it = Plan(docker_in_lxc._apparmor(kernel), kept)
     before = look(tmp_path / "here")
-    assert [outcome.changed for outcome in it.apply()] == [True, True, True]
+    assert [outcome.changed for outcome in apply(it)] == [True, True, True]
     if part:
-        it.only(["STEP-1"]).rollback()
+        roll_back(it.only(["STEP-1"]))
         assert kernel.policy == compiled(path.read_bytes())
         kernel.policy = compiled(path.read_bytes())
-    it.rollback()
+    roll_back(it)
     assert (look(tmp_path / "here"), kernel.policy) == (before, policy)
-    assert it.rollback() == []
+    assert roll_back(it) == []

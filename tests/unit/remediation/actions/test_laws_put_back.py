@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from remediation.desired import LXC_OPTIONS, OPTIONS
 from remediation.edits.container_config import put_back, with_lxc_options, with_options
+from remediation.engine.apply import apply
+from remediation.engine.rollback import roll_back
 from targets.runtime import container_config
 from targets.runtime.normal_form import normal_form
 from tests.doubles.death import Death, Died
@@ -116,11 +118,11 @@ def test_killed_again_and_again_it_is_back_beside_a_new_disk_and_a_snapshot(
         for number, way in enumerate([*ways, None]):
             dying = it.plan(Death(*way) if way else None)
             with contextlib.suppress(Died):
-                dying.rollback() if number else dying.apply()
+                roll_back(dying) if number else apply(dying)
             if not number:
                 today = _grown(_text(path), "16G", disk, snapshot=True)
                 path.write_bytes(today.encode(errors="surrogateescape"))
-        it.plan().rollback()
+        roll_back(it.plan())
         # A stop may have rewritten it meanwhile, as Proxmox does.
         assert container_config.same_beside_volumes(normal_form(_text(path)), normal_form(before))
         assert container_config.volumes(_text(path)) == container_config.volumes(today)
@@ -128,7 +130,7 @@ def test_killed_again_and_again_it_is_back_beside_a_new_disk_and_a_snapshot(
         assert path.stat().st_mode & 0o7777 == 0o640
         assert (it.node.effective is not None) is running
         once = it.look()
-        assert it.plan().rollback() == []
+        assert roll_back(it.plan()) == []
         assert it.look() == once
 
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from remediation.actions.container_options import ContainerOptions
 from remediation.engine.action import Consequence
+from remediation.engine.apply import apply
+from remediation.engine.rollback import roll_back
 from targets.errors import ChangedSince, RollbackFailed
 from tests.doubles.death import Death, Died
 from tests.doubles.states import Laid
-from tests.doubles.world import World, world
+from tests.doubles.world import OfFolder, World, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +48,12 @@ def stopped_and_started(it: World) -> None:
 def test_rollback_of_a_file_edited_by_hand_brings_every_byte_back(tmp_path: Path) -> None:
     it = edited_by_hand(str(tmp_path))
     before, _ = it.look()
-    it.plan().apply()
+    apply(it.plan())
     assert b"\n# von Hand: B\xc3\xbcro 100%\n\n" in path(it).read_bytes()  # as the plan showed
-    (outcome,) = it.plan().rollback()
+    (outcome,) = roll_back(it.plan())
     assert (it.look()[0], outcome.reason) == (before, "as before")
     assert it.node.effective == repr(BY_HAND)
-    assert it.plan().rollback() == []
+    assert roll_back(it.plan()) == []
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -60,12 +63,12 @@ def test_rollback_after_the_user_stopped_the_container_is_exact(
 ) -> None:
     it = edited_by_hand(str(tmp_path), running=running)
     before, _ = it.look()
-    it.plan().apply()
+    apply(it.plan())
     if not running:
         it.node.start()
     for _ in range(times):
         stopped_and_started(it)
-    it.plan().rollback()
+    roll_back(it.plan())
     assert it.look()[0] == before
     assert (it.node.effective is not None) is running
 
@@ -82,33 +85,33 @@ def test_an_edit_beside_the_normal_form_is_still_somebodys(
     tmp_path: Path, line: bytes, stopped: bool
 ) -> None:
     it = edited_by_hand(str(tmp_path))
-    it.plan().apply()
+    apply(it.plan())
     if stopped:
         stopped_and_started(it)
     path(it).write_bytes(_with(line)(path(it).read_bytes()))
     with pytest.raises(ChangedSince, match="was changed"):
-        it.plan().rollback()
+        roll_back(it.plan())
 
 
 def test_a_stop_after_the_file_was_put_back_is_told_and_is_no_failure(tmp_path: Path) -> None:
     """By the user, or by the guest itself, which may reboot whenever it likes."""
     it = edited_by_hand(str(tmp_path))
-    it.plan().apply()
+    apply(it.plan())
     told: list[str] = []
     step = replace(
         it.step(), then_back=(Consequence("rebooted", "rebooted", lambda: stopped_and_started(it)),)
     )
-    (outcome,) = replace(it.plan(), steps=[step], tell=told.append).rollback()
+    (outcome,) = roll_back(replace(it.plan(), steps=[step], tell=told.append))
     assert "says what it said before" in outcome.reason
     assert told[-1] == f"container 950: {outcome.reason}"
-    assert it.plan().rollback() == []
+    assert roll_back(it.plan()) == []
     assert b"\n# von Hand" not in path(it).read_bytes()
 
 
 @pytest.mark.parametrize("how", ["theirs", "mode"])
 def test_another_file_than_the_normal_form_is_a_failure(tmp_path: Path, how: str) -> None:
     it = edited_by_hand(str(tmp_path))
-    it.plan().apply()
+    apply(it.plan())
 
     def spoilt() -> None:
         stopped_and_started(it)
@@ -119,17 +122,23 @@ def test_another_file_than_the_normal_form_is_a_failure(tmp_path: Path, how: str
 
     step = replace(it.step(), then_back=(Consequence("spoilt", "spoilt", spoilt),))
     with pytest.raises(RollbackFailed, match="not as before"):
-        replace(it.plan(), steps=[step]).rollback()
+        roll_back(replace(it.plan(), steps=[step]))
+
+
+class Plain(OfFolder):
+    kind = "lxc"  # type: ignore[assignment]
 
 
 def test_a_runtime_that_writes_no_file_anew_must_leave_it_exact(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"rootfs: a\narch: amd64\n"), running=True)
-    it.plan().apply()
+    apply(it.plan())
     rebooted = Consequence("rebooted", "rebooted", lambda: stopped_and_started(it))
-    action = replace(it.step().action, normalised=False)  # type: ignore[type-var]
-    step = replace(it.step(), action=action, then_back=(rebooted,))
+    step = it.step()
+    assert isinstance(step.action, ContainerOptions)
+    action = replace(step.action, runtime=Plain(step.on, it.config, it.inside))
+    step = replace(step, action=action, then_back=(rebooted,))
     with pytest.raises(RollbackFailed, match="not as before"):
-        replace(it.plan(), steps=[step]).rollback()
+        roll_back(replace(it.plan(), steps=[step]))
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
@@ -137,19 +146,19 @@ def test_killed_at_any_command_a_file_edited_by_hand_comes_back(back: bool) -> N
     whole = Death()
     with TemporaryDirectory() as name:
         it = edited_by_hand(name)
-        it.plan(Death() if back else whole).apply()
+        apply(it.plan(Death() if back else whole))
         if back:
-            it.plan(whole).rollback()
+            roll_back(it.plan(whole))
     for way in whole.ways():
         with TemporaryDirectory() as name:
             it = edited_by_hand(name)
             before, _ = it.look()
             if back:
-                it.plan().apply()
+                apply(it.plan())
             dying = it.plan(Death(*way))
             with pytest.raises(Died):
-                dying.rollback() if back else dying.apply()
-            it.plan().rollback()
+                roll_back(dying) if back else apply(dying)
+            roll_back(it.plan())
             assert it.look()[0] == before, way
             assert it.node.effective is not None
-            assert it.plan().rollback() == []
+            assert roll_back(it.plan()) == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation import docker_in_lxc as it
-from remediation.actions.container_power import awake
+from remediation.actions.container_power import started
 from targets.errors import CommandFailed
 from targets.runtime.pct import Pct
 from targets.transport import Base, CommandResult
@@ -91,10 +91,10 @@ def test_docker_restart_on_the_way_back_leaves_the_file(node: Node) -> None:
     assert node.node.effective == repr(WRITTEN)
 
 
-def test_awake_container_stopped_again_leaves_the_file(node: Node, tmp_path: Path) -> None:
+def test_started_container_stopped_again_leaves_the_file(node: Node, tmp_path: Path) -> None:
     before = _look(node.path)
     node.node.effective = None
-    with awake(node, 950, journal(tmp_path), lambda _: None):  # type: ignore[arg-type]
+    with started(node, 950, journal(tmp_path), lambda _: None):  # type: ignore[arg-type]
         assert node.state(950) == "running"
     assert node.state(950) == "stopped"
     assert _look(node.path) == before

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from remediation import backup, docker_in_lxc
 from remediation.cli.apply import _watched
 from remediation.cli.group import VERBS, main
 from remediation.engine.action import Place
+from remediation.engine.apply import apply
 from targets import connect
 from targets.errors import CommandFailed, FactError
 from targets.lock import Lock
@@ -107,16 +109,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         yield SimpleNamespace(node=ON)
 
     def plan(*_: object, **__: object) -> object:
-        found = flags(tmp_path, Flag("tunable", "STEP-1.2", "new"))
-        found.exclusive = Lock(ON, str(tmp_path / "gate.lock")).held
-        return found
+        exclusive = Lock(ON, str(tmp_path / "gate.lock")).held
+        return replace(flags(tmp_path, Flag("tunable", value="new")), exclusive=exclusive)
 
     monkeypatch.setattr(connect, "opened", opened)
     monkeypatch.setattr("remediation.cli.journal.Journal", lambda _, ctid: journal(tmp_path, ctid))
     monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
     monkeypatch.setattr(docker_in_lxc, "plan", plan)
     monkeypatch.setattr("remediation.cli.apply._watched", lambda *_: nullcontext(lambda _: None))
-    flags(tmp_path, Flag("tunable")).apply()
+    apply(flags(tmp_path, Flag("tunable")))
     return tmp_path
 
 
@@ -225,8 +226,8 @@ def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
     code, told = ended("apply", "--yes")
     assert code == 3
     assert told == (
-        f"error: {path} holds the before-images of a run for container 951 that did not end. Take "
-        "them back first: python -m remediation rollback, with the same --target, but container "
+        f"error: {path} holds the before-images of a run for container 951 that did not end. Roll "
+        "it back first: python -m remediation rollback, with the same --target, but container "
         "951\n"
     )
 

@@ -124,7 +124,7 @@ def journalled() -> None:
 
 
 class _Plan:
-    unasked = (HOSTILE,)
+    not_checked = (HOSTILE,)
     journal = SimpleNamespace(ctid=950)
 
 

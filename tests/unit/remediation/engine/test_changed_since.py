@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation.actions.container_options import ContainerOptions
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
+from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
 from targets.errors import ChangedSince, RemediationError, RollbackFailed
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.states import ROOT, Laid, edit, look
-from tests.doubles.world import world
+from tests.doubles.world import Silent, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def applied(tmp_path: Path) -> Path:
     """A plan over a file that was there and one that was not, applied to its end."""
     (tmp_path / "here").mkdir()
     files(tmp_path)[0].write_bytes(OLD)
-    plan(tmp_path, *actions(tmp_path)).apply()
+    apply(plan(tmp_path, *actions(tmp_path)))
     return tmp_path
 
 
@@ -84,11 +84,11 @@ def test_without_force_it_is_refused_and_nothing_is_rolled_back(
     do(path)
     before, lines = look(applied / "here"), journal(applied).lines()
     if how == "removed" and which == 1:  # as before the plan already
-        plan(applied, *actions(applied)).rollback()
+        roll_back(plan(applied, *actions(applied)))
         assert list(look(applied / "here")) == ["one"]
         return
     with pytest.raises(ChangedSince, match=f"(?m){path} {said}") as caught:
-        plan(applied, *actions(applied)).rollback()
+        roll_back(plan(applied, *actions(applied)))
     assert list(caught.value.changes) == [path.name]
     assert caught.value.exit_code == 5
     assert look(applied / "here") == before
@@ -104,14 +104,14 @@ def test_with_force_a_copy_is_kept_and_its_place_is_told(applied: Path, how: str
     kept = path.read_bytes() if kept is None else kept
     told: list[str] = []
     it = Plan([Step(action, ON) for action in actions(applied)], journal(applied), tell=told.append)
-    it.rollback(force=True)
+    roll_back(it, force=True)
     assert path.read_bytes() == OLD
     assert not new.exists()
     (copy,) = (applied / "journal/kept").iterdir()
     assert copy.read_bytes() == kept
     assert any(str(copy) in line for line in told)
     assert copy.stat().st_mode & 0o7777 == 0o600
-    assert plan(applied, *actions(applied)).rollback() == []
+    assert roll_back(plan(applied, *actions(applied))) == []
 
 
 def test_all_that_no_diff_shows_is_said(applied: Path) -> None:
@@ -126,7 +126,7 @@ def test_all_that_no_diff_shows_is_said(applied: Path) -> None:
         os.chown(path, 1, 2)
         said = said.replace(", attr", f", owner {owner} -> 1:2, attr")
     with pytest.raises(ChangedSince) as caught:
-        plan(applied, *actions(applied)).rollback()
+        roll_back(plan(applied, *actions(applied)))
     assert caught.value.changes["one"].summary == f"{path} {said}"
 
 
@@ -134,20 +134,20 @@ def test_a_directory_is_not_forced_away(applied: Path) -> None:
     path = files(applied)[0]
     _directory(path)
     with pytest.raises(RollbackFailed, match=r"one: .*directory"):
-        plan(applied, *actions(applied)).rollback(force=True)
+        roll_back(plan(applied, *actions(applied)), force=True)
     assert (path / "theirs").read_text() == "theirs"
     assert list(look(applied / "here")) == ["one", "one/theirs"]  # two is rolled back
     assert [entry.action for entry in journal(applied).entries()] == ["one"]
     (path / "theirs").unlink()
     path.rmdir()
-    plan(applied, *actions(applied)).rollback(force=True)
+    roll_back(plan(applied, *actions(applied)), force=True)
     assert path.read_bytes() == OLD
 
 
 def test_a_touch_is_no_meddling(applied: Path) -> None:
     for path in files(applied):
         os.utime(path, ns=(1, 1))
-    plan(applied, *actions(applied)).rollback()
+    roll_back(plan(applied, *actions(applied)))
     assert files(applied)[0].read_bytes() == OLD
     assert not files(applied)[1].exists()
 
@@ -155,7 +155,7 @@ def test_a_touch_is_no_meddling(applied: Path) -> None:
 def test_what_was_put_back_by_hand_is_no_meddling_either(applied: Path) -> None:
     files(applied)[0].write_bytes(OLD)
     files(applied)[1].unlink()
-    plan(applied, *actions(applied)).rollback()
+    roll_back(plan(applied, *actions(applied)))
     assert files(applied)[0].read_bytes() == OLD
 
 
@@ -163,7 +163,7 @@ def test_both_are_named(applied: Path) -> None:
     for path in files(applied):
         path.write_bytes(b"theirs")
     with pytest.raises(ChangedSince) as caught:
-        plan(applied, *actions(applied)).rollback()
+        roll_back(plan(applied, *actions(applied)))
     assert list(caught.value.changes) == ["one", "two"]
     change = caught.value.changes["one"]
     assert (change.is_, change.should) == (b"theirs", edit(OLD))
@@ -174,33 +174,33 @@ def test_only_what_is_asked_about_is_looked_at(applied: Path) -> None:
     files(applied)[1].write_bytes(b"theirs")
     one, two = actions(applied)
     part = plan(applied, one, FileEdit("two", "two", "STEP-3.1", two.path, edit)).only(["STEP-1"])
-    assert [outcome.id for outcome in part.rollback()] == ["one"]
+    assert [outcome.id for outcome in roll_back(part)] == ["one"]
 
 
 def test_what_was_changed_between_two_applies_is_not_lost_either(applied: Path) -> None:
     """The second apply made it ours again: only the journal tells what somebody had written."""
     path, new = files(applied)
     path.write_bytes(b"theirs\n")
-    plan(applied, *actions(applied)).apply()
+    apply(plan(applied, *actions(applied)))
     assert path.read_bytes() == edit(b"theirs\n")
     with pytest.raises(ChangedSince, match=f"{path} was changed") as caught:
-        plan(applied, *actions(applied)).rollback()
+        roll_back(plan(applied, *actions(applied)))
     assert list(caught.value.changes) == ["one"]
     assert caught.value.changes["one"].is_ == b"theirs\n"
     assert path.read_bytes() == edit(b"theirs\n")
-    plan(applied, *actions(applied)).rollback(force=True)
+    roll_back(plan(applied, *actions(applied)), force=True)
     assert path.read_bytes() == OLD
     assert not new.exists()
     (copy,) = (applied / "journal/kept").iterdir()
     assert copy.read_bytes() == b"theirs\n"
-    assert plan(applied, *actions(applied)).rollback() == []
+    assert roll_back(plan(applied, *actions(applied))) == []
 
 
 def test_what_was_put_back_between_two_applies_is_no_meddling(applied: Path) -> None:
     path, _ = files(applied)
     path.write_bytes(OLD)
-    plan(applied, *actions(applied)).apply()
-    plan(applied, *actions(applied)).rollback()
+    apply(plan(applied, *actions(applied)))
+    roll_back(plan(applied, *actions(applied)))
     assert path.read_bytes() == OLD
 
 
@@ -216,23 +216,23 @@ def test_of_a_run_that_was_cut_off_ones_own_content_is_known(tmp_path: Path, cha
     if changed:
         path.write_bytes(edit(OLD) + b"theirs\n")
         with pytest.raises(ChangedSince, match="was changed"):
-            plan(tmp_path, action).rollback()
+            roll_back(plan(tmp_path, action))
         assert path.read_bytes() == edit(OLD) + b"theirs\n"
     else:
-        plan(tmp_path, action).rollback()
+        roll_back(plan(tmp_path, action))
         assert path.read_bytes() == OLD
 
 
 def test_what_cannot_be_looked_at_is_not_overwritten_and_stops_no_other(tmp_path: Path) -> None:
     class Blind(Flag):
-        def standing(self, _: Transport) -> str:
+        def current(self, _: Transport) -> str:
             raise RemediationError("no answer")
 
     blind, other = Blind("blind"), Flag("other")
-    plan(tmp_path, blind, other).apply()
+    apply(plan(tmp_path, blind, other))
     for force in (False, True):
         with pytest.raises(RollbackFailed, match="blind: no answer") as caught:
-            plan(tmp_path, blind, other).rollback(force=force)
+            roll_back(plan(tmp_path, blind, other), force=force)
         assert [name for name, _ in caught.value.failures] == ["the flag blind"]
         assert (blind.value, other.value) == ("new", "old")
     assert [entry.action for entry in journal(tmp_path).entries()] == ["blind"]
@@ -241,23 +241,15 @@ def test_what_cannot_be_looked_at_is_not_overwritten_and_stops_no_other(tmp_path
 def test_options_are_not_overwritten_where_docker_does_not_answer(tmp_path: Path) -> None:
     """A rollback is what one tries just then: what hangs in the container is no reason to lose."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
-    it.plan().apply()
+    apply(it.plan())
     path = tmp_path / "here/config"
     path.write_bytes(edited := path.read_bytes() + b"memory: 4096\n")
 
-    def hangs() -> tuple[str, ...]:
-        raise RemediationError("docker ps did not end")
-
-    def hung() -> Plan:
-        step = it.step()
-        assert isinstance(step.action, ContainerOptions)
-        action = replace(step.action, containers=hangs)
-        return replace(it.plan(), steps=[replace(step, action=action)])
-
+    it.inside = Silent()
     with pytest.raises(ChangedSince, match="here/config was changed"):
-        hung().rollback()
+        roll_back(it.plan())
     assert path.read_bytes() == edited
-    hung().rollback(force=True)  # whether it is as before is the node's to say
+    roll_back(it.plan(), force=True)  # whether it is as before is the node's to say
     assert path.read_bytes() == b"arch: amd64\n"
     (kept,) = (tmp_path / "journal/kept").iterdir()
     assert kept.read_bytes() == edited

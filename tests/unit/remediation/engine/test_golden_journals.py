@@ -24,8 +24,10 @@ import pytest
 
 from remediation import desired, docker_in_lxc
 from remediation.engine import earlier_formats
+from remediation.engine.apply import apply
 from remediation.engine.journal_entries import Life
 from remediation.engine.journal_format import VERSION, Accepted, After, Before
+from remediation.engine.rollback import roll_back
 from targets import files
 from targets.errors import ChangedSince, NotClean
 from targets.files import FileState
@@ -105,7 +107,7 @@ def test_every_line_finds_its_step_and_its_image_is_read(tmp_path: Path, golden:
             image = plan.journal.image(line.state, step.action.before)
             assert isinstance(image, step.action.before), line.action
         for entry in plan.journal.entries():
-            assert plan.step(entry) is steps[entry.action]
+            assert plan.step(entry.action) is steps[entry.action]
 
 
 def _file(image: Any) -> FileState | None:
@@ -157,7 +159,7 @@ def left_by(folder: Path, golden: Path) -> tuple[Whole, dict[str, Any]]:
             files.restore(on, path, state)
     whole.on_node.container.start()
     looked = _all(folder, whole)
-    whole.plan().apply()
+    apply(whole.plan())
     for path, on, state in after:
         files.restore(on, path, state)
     laid(whole, golden)
@@ -175,10 +177,10 @@ def test_a_journal_rolls_back_to_what_was_before(tmp_path: Path, golden: Path) -
     accepted = {line.action for line in plan.journal.lines() if isinstance(line, Accepted)}
     stays = {f"node{s.action.path}" for s in plan.steps if s.action.id in accepted}  # type: ignore[attr-defined]
     order = [step.action.id for step in reversed(plan.steps) if step.action.id not in accepted]
-    assert [outcome.id for outcome in plan.rollback()] == order
+    assert [outcome.id for outcome in roll_back(plan)] == order
     assert _but(_all(tmp_path / "here", whole), stays) == _but(before, stays)
     again = whole.plan()
-    assert again.rollback() == []
+    assert roll_back(again) == []
     assert (again.journal.entries(), again.journal.unfinished()) == ([], False)
 
 
@@ -189,22 +191,22 @@ def test_a_former_run_that_was_cut_off_rolls_back(tmp_path: Path, kept: int) -> 
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:kept]) + lines[kept][:40])
     with pytest.raises(NotClean):
-        whole.plan().apply()
+        apply(whole.plan())
     journal = whole.plan().journal
     lives = [entry.without_a_run().life for entry in journal.entries()]
     assert lives == [Life.APPLIED] * (kept - 11) + [Life.INTERRUPTED] * (22 - kept)
-    whole.plan().rollback()
+    roll_back(whole.plan())
     assert _all(tmp_path / "here", whole) == before
 
 
 def test_a_journal_goes_on_in_todays_format_and_rolls_back_both(tmp_path: Path) -> None:
     whole, before = left_by(tmp_path / "here", _FORMER)
     whole.on_node.write(desired.TUNABLE_PATH, b"somebody's")
-    assert [outcome.id for outcome in whole.plan().apply() if outcome.changed] == [
+    assert [outcome.id for outcome in apply(whole.plan()) if outcome.changed] == [
         *("nesting-tunable", "reload-apparmor")
     ]
     assert _versions(whole.journal / "journal.jsonl") == {2, 3}
     with pytest.raises(ChangedSince, match="nesting tunable: "):
-        whole.plan().rollback()
-    whole.plan().rollback(force=True)
+        roll_back(whole.plan())
+    roll_back(whole.plan(), force=True)
     assert _all(tmp_path / "here", whole) == before

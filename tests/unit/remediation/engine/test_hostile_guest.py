@@ -12,7 +12,9 @@ import pytest
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.daemon_json import daemon_json, data_root
 from remediation.engine.action import Place, Step
+from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.batch import at_once
 from targets.errors import FactError, RollbackFailed
 from targets.transport import Base, CommandResult, Local
@@ -60,17 +62,17 @@ def test_rollback_of_a_guest_that_answers_rubbish_rolls_the_node_back(
     path.write_bytes(b"theirs\n")
     inside = FileEdit("guest", "guest", "STEP-3.1", str(path), lambda _: b"ours")
     it = Plan([Step(one, ON), Step(inside, guest, place=Place.CONTAINER)], journal(tmp_path))
-    it.apply()
+    apply(it)
     guest.says = rubbish
-    assert len(it.rollback_price()) <= 1
+    assert len(rollback_side_effects(it)) <= 1
     with pytest.raises(RollbackFailed, match="guest: ") as caught:
-        it.rollback(force=force)
+        roll_back(it, force=force)
     assert [name for name, _ in caught.value.failures] == ["guest"]
     assert isinstance(caught.value.failures[0][1], FactError)
     assert one.value == "old"
     assert [entry.action for entry in it.journal.entries()] == ["guest"]
     guest.says = None
-    it.rollback()
+    roll_back(it)
     assert path.read_bytes() == b"theirs\n"
 
 
@@ -78,35 +80,39 @@ def _raises(*_: object) -> None:
     raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
 
-@pytest.mark.parametrize("method", ["capture", "standing", "changed_since", "rollback", "restored"])
+@pytest.mark.parametrize("method", ["capture", "current", "changed_since", "rollback", "restored"])
 def test_an_error_that_nobody_foresaw_is_one_of_its_step(tmp_path: Path, method: str) -> None:
     class Unforeseen(Flag):
-        def standing(self, _: Transport) -> str:
+        def current(self, _: Transport) -> str:
             return self.value
 
     one, two, three = Flag("one"), Unforeseen("two"), Flag("three")
     it = plan(tmp_path, one, two, three)
-    it.apply()
+    apply(it)
     setattr(two, method, _raises)
     if method == "capture":  # its rollback works without, and then nobody knows
         two.restored = _raises  # type: ignore[method-assign,assignment]
     with pytest.raises(RollbackFailed, match="two: what came from localhost cannot be read") as e:
-        it.rollback()
+        roll_back(it)
     assert [name for name, _ in e.value.failures] == ["the flag two"]
     assert (one.value, three.value) == ("old", "old")
 
 
 def test_an_error_that_nobody_foresaw_of_a_start_stops_no_other(tmp_path: Path) -> None:
     @contextmanager
-    def awake() -> Iterator[None]:
+    def start_container() -> Iterator[None]:
         _raises()
         yield
 
     one, inside = Flag("one"), Flag("inside", "STEP-3.1")
-    plan(tmp_path, one, inside).apply()
-    it = replace(plan(tmp_path, one), asleep=[Step(inside, ON, place=Place.CONTAINER)], awake=awake)
+    apply(plan(tmp_path, one, inside))
+    it = replace(
+        plan(tmp_path, one),
+        deferred=[Step(inside, ON, place=Place.CONTAINER)],
+        start_container=start_container,
+    )
     with pytest.raises(RollbackFailed, match="inside: what came from its start cannot be read"):
-        it.rollback()
+        roll_back(it)
     assert one.value == "old"
 
 

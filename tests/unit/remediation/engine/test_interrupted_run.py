@@ -6,6 +6,7 @@ between any two statements of its script, with the shell killed as well.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Step
+from remediation.engine.apply import apply
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
+from remediation.engine.rollback import roll_back
 from targets.errors import NotClean
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import ON
@@ -58,23 +61,23 @@ def laid(folder: Path, large: Laid = LARGE, small: Laid = SMALL) -> dict[str, tu
 def killed(folder: Path, death: Death, *, applying: bool) -> None:
     it = plan(folder, death)
     with pytest.raises(Died):
-        it.apply() if applying else it.rollback()
+        apply(it) if applying else roll_back(it)
 
 
 def comes_back(folder: Path, before: dict[str, tuple[object, ...]]) -> None:
-    """A fresh program finds the truth, refuses to go on, and takes everything back."""
+    """A fresh program finds the truth, refuses to go on, and rolls everything back."""
     again = plan(folder, Death())
     if again.journal.unfinished():
         with pytest.raises(NotClean):
-            plan(folder, Death()).apply()
+            apply(plan(folder, Death()))
     elif again.journal.entries():  # killed after its last word, or before the first of a rollback
         assert all(drift is None for _, drift in again.drifts())
     else:
         assert look(folder / "here") == before
-    plan(folder, Death()).rollback()
+    roll_back(plan(folder, Death()))
     assert look(folder / "here") == before
     assert not plan(folder, Death()).journal.unfinished()
-    assert plan(folder, Death()).rollback() == []
+    assert roll_back(plan(folder, Death())) == []
 
 
 def stages_of(ways: Iterable[tuple[int, str | int]], part: int) -> list[tuple[int, str | int]]:
@@ -89,7 +92,7 @@ def test_a_run_that_is_killed_anywhere_comes_back(part: int) -> None:
     whole = Death()
     with TemporaryDirectory() as name:
         laid(Path(name))
-        plan(Path(name), whole).apply()
+        apply(plan(Path(name), whole))
     ways = stages_of(whole.ways(), part)
     assert len(ways) > 20  # some in each half, or nothing was proved
     for way in ways:
@@ -104,14 +107,14 @@ def test_a_rollback_that_is_killed_anywhere_is_done_again(part: int) -> None:
     whole = Death()
     with TemporaryDirectory() as name:
         laid(Path(name))
-        plan(Path(name), Death()).apply()
-        plan(Path(name), whole).rollback()
+        apply(plan(Path(name), Death()))
+        roll_back(plan(Path(name), whole))
     ways = stages_of(whole.ways(), part)
     assert len(ways) > 20  # some in each half, or nothing was proved
     for way in ways:
         with TemporaryDirectory() as name:
             before = laid(Path(name))
-            plan(Path(name), Death()).apply()
+            apply(plan(Path(name), Death()))
             killed(Path(name), Death(*way), applying=False)
             comes_back(Path(name), before)
 
@@ -130,7 +133,7 @@ def test_killed_again_and_again_over_whatever_was_there(
         for number, way in enumerate(ways):
             it = plan(folder, Death(*way))
             try:
-                it.rollback() if number else it.apply()
+                roll_back(it) if number else apply(it)
             except Died:
                 continue
         comes_back(folder, before)
@@ -141,11 +144,9 @@ def test_each_stage_is_told_of_before_it_is_entered() -> None:
     told: list[str] = []
     with TemporaryDirectory() as name:
         laid(Path(name))
-        for run in ("apply", "rollback"):
-            it = plan(Path(name), Death())
-            it.at = lambda stage, _: told.append(stage)
-            getattr(it, run)()
+        for run in (apply, roll_back):
+            run(replace(plan(Path(name), Death()), at=lambda stage, _: told.append(stage)))
     assert list(dict.fromkeys(told)) == [
-        *("record", "apply", "complete", "follow", "finish"),
-        *("roll back", "undo", "close"),
+        *("record", "apply", "complete", "consequence", "finish"),
+        *("begin rollback", "restore", "close"),
     ]

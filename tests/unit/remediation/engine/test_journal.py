@@ -46,7 +46,7 @@ def today(**line: object) -> bytes:
     return old(**{"v": 3} | line)
 
 
-def test_a_run_and_its_undoing_in_the_journals_words(tmp_path: Path) -> None:
+def test_a_run_and_its_rollback_in_the_journals_words(tmp_path: Path) -> None:
     it = journal(tmp_path)
     it.record(BEFORE)
     it.complete("one", Place.NODE, FileState("file", b"\xff"))

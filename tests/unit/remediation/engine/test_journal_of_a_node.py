@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation.engine.action import Place
+from remediation.engine.apply import apply
 from remediation.engine.journal_format import Before
+from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.errors import NotClean, RemediationError, RollbackFailed, UsageError
 from tests.doubles.flag import Flag, fail, journal, plan
 
@@ -82,52 +84,52 @@ def test_a_run_that_failed_and_was_rolled_back_does_not_count(tmp_path: Path) ->
     """Applied once more, the plan came after the one that was applied in between."""
     one = Flag("one", on_apply=fail)
     with pytest.raises(RemediationError):
-        plan(tmp_path, one, ctid=950).apply()
-    plan(tmp_path, Flag("one"), ctid=951).apply()
-    plan(tmp_path, Flag("one"), ctid=950).apply()
+        apply(plan(tmp_path, one, ctid=950))
+    apply(plan(tmp_path, Flag("one"), ctid=951))
+    apply(plan(tmp_path, Flag("one"), ctid=950))
     assert journal(tmp_path, 950).newer() == []
     assert journal(tmp_path, 951).newer() == [950]
 
 
 def test_last_in_first_out_also_of_a_part(tmp_path: Path) -> None:
     shared, mine = Flag("shared", "STEP-1.2"), Flag("mine", "STEP-3.1")
-    plan(tmp_path, shared, mine, ctid=950).apply()
+    apply(plan(tmp_path, shared, mine, ctid=950))
     shared.value = "drifted"
-    plan(tmp_path, shared, ctid=951).apply()
+    apply(plan(tmp_path, shared, ctid=951))
     for part in (["STEP-1"], ["STEP-3"], []):
         with pytest.raises(NotClean, match="container 951"):
-            plan(tmp_path, shared, mine, ctid=950).only(part).rollback()
+            roll_back(plan(tmp_path, shared, mine, ctid=950).only(part))
     assert (shared.value, mine.value) == ("new", "new")
 
 
 def test_what_is_of_a_container_that_is_gone_stays_in_the_journal(tmp_path: Path) -> None:
     one, gone = Flag("one"), Flag("gone")
-    plan(tmp_path, one, gone).apply()
+    apply(plan(tmp_path, one, gone))
     it = plan(tmp_path, one)
     with pytest.raises(RollbackFailed, match="localhost or what it concerns is not there") as error:
-        it.rollback()
+        roll_back(it)
     assert [name for name, _ in error.value.failures] == ["gone"]
     assert (one.value, gone.value) == ("old", "new")
     assert [entry.action for entry in it.journal.entries()] == ["gone"]
     assert it.journal.unfinished()
-    assert [outcome.id for outcome in plan(tmp_path, one, gone).rollback()] == ["gone"]
+    assert [outcome.id for outcome in roll_back(plan(tmp_path, one, gone))] == ["gone"]
     assert gone.value == "old"
 
 
 def test_what_can_never_be_rolled_back_is_let_go(tmp_path: Path) -> None:
     """Its container was destroyed: no container of the node could be worked on any more."""
     one, gone = Flag("one"), Flag("gone")
-    plan(tmp_path, one, gone).apply()
+    apply(plan(tmp_path, one, gone))
     with pytest.raises(RollbackFailed, match="remediation journal accept"):
-        plan(tmp_path, one).rollback()
+        roll_back(plan(tmp_path, one))
     with pytest.raises(NotClean):
-        plan(tmp_path, one, ctid=951).apply()
+        apply(plan(tmp_path, one, ctid=951))
     it = journal(tmp_path)
     it.accept(["gone"])
     assert (it.entries(), it.unfinished(), it.interrupted()) == ([], False, None)
     assert [x.state for x in it.lines() if isinstance(x, Before) and x.action == "gone"] == ["old"]
-    assert [each.changed for each in plan(tmp_path, one, ctid=951).apply()] == [True]
-    assert plan(tmp_path, one, gone).rollback() == []
+    assert [each.changed for each in apply(plan(tmp_path, one, ctid=951))] == [True]
+    assert roll_back(plan(tmp_path, one, gone)) == []
     assert gone.value == "new"
 
 
@@ -145,10 +147,10 @@ def test_a_run_that_did_not_end_has_ended_only_when_nothing_of_it_is_left(tmp_pa
 
 def test_of_a_run_that_ended_what_is_not_let_go_can_be_rolled_back(tmp_path: Path) -> None:
     one, two = Flag("one"), Flag("two")
-    plan(tmp_path, one, two).apply()
+    apply(plan(tmp_path, one, two))
     journal(tmp_path).accept(["one"])
     assert not journal(tmp_path).unfinished()
-    assert [outcome.id for outcome in plan(tmp_path, one, two).rollback()] == ["two"]
+    assert [outcome.id for outcome in roll_back(plan(tmp_path, one, two))] == ["two"]
     assert (one.value, two.value) == ("new", "old")
 
 
@@ -167,31 +169,31 @@ def test_only_what_there_is_can_be_let_go(tmp_path: Path) -> None:
 
 def test_what_was_let_go_and_is_changed_again_can_be_rolled_back(tmp_path: Path) -> None:
     one = Flag("one")
-    plan(tmp_path, one).apply()
+    apply(plan(tmp_path, one))
     journal(tmp_path).accept(["one"])
     one.value = "theirs"
-    plan(tmp_path, one).apply()
-    plan(tmp_path, one).rollback()
+    apply(plan(tmp_path, one))
+    roll_back(plan(tmp_path, one))
     assert one.value == "theirs"
 
 
 def test_a_part_says_nothing_of_what_it_was_not_asked_about(tmp_path: Path) -> None:
     one, gone = Flag("one"), Flag("gone", "STEP-3.1")
-    plan(tmp_path, one, gone).apply()
+    apply(plan(tmp_path, one, gone))
     it = plan(tmp_path, one).only(["STEP-1.2"])
-    assert [outcome.id for outcome in it.rollback()] == ["one"]
+    assert [outcome.id for outcome in roll_back(it)] == ["one"]
     assert [entry.action for entry in it.journal.entries()] == ["gone"]
     assert not it.journal.unfinished()
 
 
-def test_an_error_takes_back_this_run_and_not_an_earlier_one(tmp_path: Path) -> None:
+def test_apply_with_an_error_rolls_back_this_run_and_not_an_earlier_one(tmp_path: Path) -> None:
     def fails(_: Flag) -> None:
         raise RemediationError("no")
 
     one, two = Flag("one"), Flag("two", on_apply=fails)
-    plan(tmp_path, one).apply()
+    apply(plan(tmp_path, one))
     with pytest.raises(RemediationError, match="no") as caught:
-        plan(tmp_path, one, two).apply()
+        apply(plan(tmp_path, one, two))
     assert not isinstance(caught.value, RollbackFailed)
     assert (one.value, two.value) == ("new", "old")
     assert [entry.action for entry in journal(tmp_path).entries()] == ["one"]
@@ -199,12 +201,12 @@ def test_an_error_takes_back_this_run_and_not_an_earlier_one(tmp_path: Path) -> 
 
 
 def test_a_run_that_looked_before_the_lock_sees_what_came_before_it(tmp_path: Path) -> None:
-    """The command line shows the price, and asks; meanwhile another program applies the plan."""
+    """The command line shows the side effects and asks; another program applies the plan first."""
     one = Flag("one")
     waiting = plan(tmp_path, one)
-    assert waiting.rollback_price() == []
-    plan(tmp_path, one).apply()
-    assert [outcome.id for outcome in waiting.rollback()] == ["one"]
+    assert rollback_side_effects(waiting) == []
+    apply(plan(tmp_path, one))
+    assert [outcome.id for outcome in roll_back(waiting)] == ["one"]
     assert one.value == "old"
 
 
@@ -213,4 +215,4 @@ def test_an_interrupted_run_after_the_look_is_in_the_way(tmp_path: Path) -> None
     assert not waiting.journal.unfinished()
     journal(tmp_path, 951).record([("one", Place.NODE, "old")])
     with pytest.raises(NotClean, match="container 951"):
-        waiting.apply()
+        apply(waiting)

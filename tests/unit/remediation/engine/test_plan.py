@@ -11,7 +11,9 @@ import pytest
 
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Consequence, Place
+from remediation.engine.apply import apply
 from remediation.engine.journal import Journal
+from remediation.engine.rollback import roll_back
 from targets.errors import (
     FactError,
     LockedError,
@@ -20,7 +22,7 @@ from targets.errors import (
     RollbackFailed,
     VerifyFailed,
 )
-from tests.doubles.flag import ON, Flag, fail, plan
+from tests.doubles.flag import ON, Flag, fail, journal, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,11 +32,11 @@ if TYPE_CHECKING:
 def test_apply_then_apply_again_then_rollback_twice(tmp_path: Path) -> None:
     one, two = Flag("one"), Flag("two", value="new")
     it = plan(tmp_path, one, two)
-    assert [outcome.changed for outcome in it.apply()] == [True, False]
-    assert [outcome.changed for outcome in it.apply()] == [False, False]
-    assert [outcome.id for outcome in it.rollback()] == ["one"]
+    assert [outcome.changed for outcome in apply(it)] == [True, False]
+    assert [outcome.changed for outcome in apply(it)] == [False, False]
+    assert [outcome.id for outcome in roll_back(it)] == ["one"]
     assert (one.value, two.value) == ("old", "new")
-    assert it.rollback() == []
+    assert roll_back(it) == []
 
 
 def test_every_before_image_is_on_disk_before_the_first_change(tmp_path: Path) -> None:
@@ -44,7 +46,7 @@ def test_every_before_image_is_on_disk_before_the_first_change(tmp_path: Path) -
         seen.append((tmp_path / "journal/journal.jsonl").read_text())
         flag.value = "new"
 
-    plan(tmp_path, Flag("one", on_apply=look), Flag("two", value="other", on_apply=look)).apply()
+    apply(plan(tmp_path, Flag("one", on_apply=look), Flag("two", value="other", on_apply=look)))
     first, second = [[json.loads(line) for line in text.splitlines()] for text in seen]
     assert [(x["kind"], x["action"], x["state"]) for x in first] == [
         ("before", "one", "old"),
@@ -55,11 +57,11 @@ def test_every_before_image_is_on_disk_before_the_first_change(tmp_path: Path) -
     assert oct((tmp_path / "journal/journal.jsonl").stat().st_mode)[-3:] == "600"
 
 
-def test_an_error_takes_everything_back(tmp_path: Path) -> None:
+def test_apply_with_an_error_rolls_everything_back(tmp_path: Path) -> None:
     one = Flag("one")
     it = plan(tmp_path, one, Flag("two", on_apply=fail))
     with pytest.raises(RemediationError, match="no"):
-        it.apply()
+        apply(it)
     assert one.value == "old"
     assert not it.journal.unfinished()
 
@@ -67,7 +69,7 @@ def test_an_error_takes_everything_back(tmp_path: Path) -> None:
 def test_drift_that_stays_is_an_error(tmp_path: Path) -> None:
     one = Flag("one")
     with pytest.raises(VerifyFailed, match="it is old"):
-        plan(tmp_path, one, Flag("two", on_apply=lambda _: None)).apply()
+        apply(plan(tmp_path, one, Flag("two", on_apply=lambda _: None)))
     assert one.value == "old"
 
 
@@ -78,7 +80,7 @@ def test_drift_that_comes_back_with_a_later_action_is_an_error(tmp_path: Path) -
         one.value, two.value = "spoilt", "new"
 
     with pytest.raises(VerifyFailed, match="the flag one was applied"):
-        plan(tmp_path, one, Flag("two", on_apply=spoils)).apply()
+        apply(plan(tmp_path, one, Flag("two", on_apply=spoils)))
     assert one.value == "old"
 
 
@@ -89,8 +91,8 @@ def test_drift_that_an_earlier_action_causes_is_mended_and_rolled_back(tmp_path:
         one.value, two.value = "new", "spoilt"
 
     it = plan(tmp_path, Flag("one", on_apply=spoils), two)
-    assert [outcome.changed for outcome in it.apply()] == [True, True]
-    assert [outcome.id for outcome in it.rollback()] == ["two", "one"]
+    assert [outcome.changed for outcome in apply(it)] == [True, True]
+    assert [outcome.id for outcome in roll_back(it)] == ["two", "one"]
     assert two.value == "spoilt"  # what it was when it was first about to be changed
 
 
@@ -99,39 +101,39 @@ def test_an_unfinished_run_is_in_the_way_and_is_never_overwritten(tmp_path: Path
     it = plan(tmp_path, one)
     it.journal.record([("one", Place.NODE, "older")])
     with pytest.raises(NotClean, match="python -m remediation rollback"):
-        it.apply()
-    it.rollback()
+        apply(it)
+    roll_back(it)
     assert one.value == "older"
 
 
 def test_an_unfinished_run_of_another_container_is_in_the_way_too(tmp_path: Path) -> None:
     plan(tmp_path, Flag("one"), ctid=951).journal.record([("one", Place.NODE, "older")])
     with pytest.raises(NotClean, match="container 951"):
-        plan(tmp_path, Flag("one")).apply()
+        apply(plan(tmp_path, Flag("one")))
 
 
 def test_the_first_before_image_is_kept(tmp_path: Path) -> None:
     one = Flag("one")
     it = plan(tmp_path, one)
-    it.apply()
+    apply(it)
     one.value = "changed_since"
-    it.apply()
-    it.rollback()
+    apply(it)
+    roll_back(it)
     assert one.value == "old"
 
 
 def test_a_second_apply_that_fails_returns_to_the_state_before_it(tmp_path: Path) -> None:
     one, two, three = Flag("one"), Flag("two"), Flag("three", value="new")
     it = plan(tmp_path, one, two, three)
-    it.apply()
+    apply(it)
     one.value = three.value = "drifted"
     three.on_apply = fail
     with pytest.raises(RemediationError, match="no"):
-        it.apply()
+        apply(it)
     assert (one.value, two.value, three.value) == ("drifted", "new", "drifted")
     assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
     assert not it.journal.unfinished()
-    assert [outcome.id for outcome in plan(tmp_path, one, two, three).rollback()] == [
+    assert [outcome.id for outcome in roll_back(plan(tmp_path, one, two, three))] == [
         "two",
         "one",
     ]
@@ -148,12 +150,12 @@ def test_a_second_apply_that_cannot_write_its_journal_leaves_the_first_in_place(
             raise RemediationError(f"no space left for {len(images)}")
 
     one, two = Flag("one"), Flag("two")
-    plan(tmp_path, one, two).apply()
+    apply(plan(tmp_path, one, two))
     one.value = "drifted"
-    it = plan(tmp_path, one, two)
-    it.journal = Full(ON, 950, it.journal.directory)
+    full = Full(ON, 950, journal(tmp_path).directory)
+    it = replace(plan(tmp_path, one, two), journal=full)
     with pytest.raises(RemediationError, match="no space left for 1"):
-        it.apply()
+        apply(it)
     assert (one.value, two.value) == ("drifted", "new")
     assert [entry.action for entry in it.journal.entries()] == ["one", "two"]
     assert not it.journal.unfinished()
@@ -177,15 +179,15 @@ def test_a_disk_that_fills_up_is_told_as_what_it_is(tmp_path: Path, applied: boo
             raise RemediationError("no space left")
 
     one, two = Flag("one"), Flag("two", on_apply=fail)
-    it, told = plan(tmp_path, one, two), list[str]()
-    it.journal, it.tell = Filling(ON, 950, it.journal.directory), told.append
+    full, told = Filling(ON, 950, journal(tmp_path).directory), list[str]()
+    it = replace(plan(tmp_path, one, two), journal=full, tell=told.append)
     with pytest.raises(RollbackFailed if applied else RemediationError) as caught:
-        it.apply()
+        apply(it)
     assert isinstance(caught.value, RollbackFailed) == applied
     assert (one.value, two.value) == ("new" if applied else "old", "old")
     assert any(line.startswith("nothing was changed, but") for line in told) != applied
     later = plan(tmp_path, one, two)
-    later.rollback()
+    roll_back(later)
     assert (one.value, later.journal.unfinished()) == ("old", False)
 
 
@@ -193,15 +195,15 @@ def test_consequences_run_once_and_again_after_rollback(tmp_path: Path) -> None:
     ran: list[str] = []
     reload = Consequence("reload", "reload", lambda: ran.append("reload"))
     it = plan(tmp_path, Flag("one"), Flag("two"), then=(reload,))
-    it.apply()
+    apply(it)
     assert ran == ["reload"]
-    it.apply()
+    apply(it)
     assert ran == ["reload"]
-    it.rollback()
+    roll_back(it)
     assert ran == ["reload", "reload"]
 
 
-def test_a_failing_consequence_takes_everything_back(tmp_path: Path) -> None:
+def test_apply_with_a_failing_consequence_rolls_everything_back(tmp_path: Path) -> None:
     ran: list[str] = []
 
     def fails_once() -> None:
@@ -212,7 +214,7 @@ def test_a_failing_consequence_takes_everything_back(tmp_path: Path) -> None:
     one = Flag("one")
     it = plan(tmp_path, one, then=(Consequence("reload", "reload", fails_once),))
     with pytest.raises(RemediationError, match="no reload"):
-        it.apply()
+        apply(it)
     assert (one.value, ran) == ("old", ["reload", "reload"])
     assert it.journal.entries() == []
 
@@ -229,9 +231,9 @@ def test_a_foreign_or_damaged_journal_is_an_error(tmp_path: Path, line: bytes, s
     (tmp_path / "journal").mkdir()
     (tmp_path / "journal/journal.jsonl").write_bytes(line)
     one = Flag("one")
-    for run in (plan(tmp_path, one).apply, plan(tmp_path, one).rollback):
+    for run in (apply, roll_back):
         with pytest.raises(FactError, match=said):
-            run()
+            run(plan(tmp_path, one))
     assert one.value == "old"
     assert (tmp_path / "journal/journal.jsonl").read_bytes() == line
 
@@ -239,34 +241,34 @@ def test_a_foreign_or_damaged_journal_is_an_error(tmp_path: Path, line: bytes, s
 def test_half_a_last_line_is_of_a_change_never_made(tmp_path: Path) -> None:
     one = Flag("one")
     it = plan(tmp_path, one)
-    it.apply()
+    apply(it)
     journal = tmp_path / "journal/journal.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"v":2,"kind":"bef')
     again, other = plan(tmp_path, one), Flag("other")
     assert not again.journal.unfinished()
-    assert [outcome.changed for outcome in again.apply()] == [False]
-    assert replace(plan(tmp_path, other), whole=False).rollback() == []
-    assert [o.changed for o in plan(tmp_path, one, other).apply()] == [False, True]
-    assert [outcome.id for outcome in plan(tmp_path, one, other).rollback()] == ["other", "one"]
+    assert [outcome.changed for outcome in apply(again)] == [False]
+    assert roll_back(replace(plan(tmp_path, other), whole=False)) == []
+    assert [o.changed for o in apply(plan(tmp_path, one, other))] == [False, True]
+    assert [outcome.id for outcome in roll_back(plan(tmp_path, one, other))] == ["other", "one"]
     assert (one.value, other.value) == ("old", "old")
 
 
 def test_a_second_run_that_ends_half_way_is_noticed(tmp_path: Path) -> None:
     one, two = Flag("one"), Flag("two", value="new")
-    plan(tmp_path, one, two).apply()
+    apply(plan(tmp_path, one, two))
     one.value, two.value = "changed_since", "changed_since"
     plan(tmp_path, one, two).journal.record([("two", Place.NODE, "changed_since")])
     with pytest.raises(NotClean):
-        plan(tmp_path, one, two).apply()
+        apply(plan(tmp_path, one, two))
 
 
-def test_our_own_mistakes_take_everything_back_too(tmp_path: Path) -> None:
+def test_apply_with_our_own_mistake_rolls_everything_back(tmp_path: Path) -> None:
     def broken(_: Flag) -> None:
         raise ZeroDivisionError
 
     one = Flag("one")
     with pytest.raises(ZeroDivisionError):
-        plan(tmp_path, one, Flag("two", on_apply=broken)).apply()
+        apply(plan(tmp_path, one, Flag("two", on_apply=broken)))
     assert one.value == "old"
 
 
@@ -274,9 +276,9 @@ def test_a_journalled_file_comes_back_through_json(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"\xff\x00 mine")
     action = FileEdit("edit", "edit", "STEP-1.2", str(path), lambda _: b"theirs")
-    plan(tmp_path, action).apply()
+    apply(plan(tmp_path, action))
     assert path.read_bytes() == b"theirs"
-    plan(tmp_path, action).rollback()
+    roll_back(plan(tmp_path, action))
     assert path.read_bytes() == b"\xff\x00 mine"
 
 
@@ -288,8 +290,8 @@ def test_nothing_is_read_or_changed_without_the_node(tmp_path: Path) -> None:
 
     one = Flag("one")
     it = replace(plan(tmp_path, one), exclusive=taken)
-    for run in (it.apply, it.rollback):
+    for run in (apply, roll_back):
         with pytest.raises(LockedError):
-            run()
+            run(it)
     assert one.value == "old"
     assert ON.read(it.journal.path) is None

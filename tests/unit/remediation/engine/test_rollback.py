@@ -1,4 +1,4 @@
-"""The mechanics backward: each undo on its own, in reverse, looked at afterwards."""
+"""Rolling back: each action on its own, in reverse order, verified afterwards."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Place, Step
+from remediation.engine.apply import apply, apply_side_effects
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
-from remediation.engine.rollback import SYNC
+from remediation.engine.rollback import SYNC, roll_back, rollback_side_effects
 from targets.drift import Drift
 from targets.errors import (
     ChangedSince,
@@ -34,31 +35,26 @@ if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
 
 
-def test_one_failing_undo_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_rollback_of_an_action_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     one, two, three = Flag("one"), Flag("two", fails_back=True), Flag("three")
     it = plan(tmp_path, one, two, three)
-    it.apply()
+    apply(it)
     with pytest.raises(RollbackFailed) as caught:
-        it.rollback()
+        roll_back(it)
     assert [name for name, _ in caught.value.failures] == ["the flag two"]
     assert (one.value, two.value, three.value) == ("old", "new", "old")
     assert [entry.action for entry in it.journal.entries()] == ["two"]
     assert it.journal.unfinished()
     two.fails_back = False
-    assert [outcome.id for outcome in it.rollback()] == ["two"]
+    assert [outcome.id for outcome in roll_back(it)] == ["two"]
     assert two.value == "old"
 
 
 def test_a_title_that_is_reworded_rolls_back(tmp_path: Path) -> None:
-    class Reworded(Flag):
-        @property
-        def title(self) -> str:
-            return "in other words"
-
-    plan(tmp_path, Flag("one")).apply()
-    later = Reworded("one", value="new")
-    assert [outcome.changed for outcome in plan(tmp_path, later).apply()] == [False]
-    (outcome,) = plan(tmp_path, later).rollback()
+    apply(plan(tmp_path, Flag("one")))
+    later = Flag("one", value="new", title="in other words")
+    assert [outcome.changed for outcome in apply(plan(tmp_path, later))] == [False]
+    (outcome,) = roll_back(plan(tmp_path, later))
     assert (outcome.id, outcome.title, later.value) == ("one", "in other words", "old")
 
 
@@ -75,9 +71,9 @@ def test_a_failing_consequence_does_not_stop_the_others(tmp_path: Path) -> None:
         Consequence("runs", "runs", lambda: ran.append("runs")),
     )
     it = plan(tmp_path, Flag("one"), then=then)
-    it.apply()
+    apply(it)
     with pytest.raises(RollbackFailed, match="no reload"):
-        it.rollback()
+        roll_back(it)
     assert ran == ["apply", "runs", "runs"]
 
 
@@ -95,42 +91,42 @@ def test_a_consequence_that_failed_on_the_way_back_is_owed_until_it_succeeds(
     one, two = Flag("one"), Flag("two", "STEP-2.1")
     steps = [Step(one, ON, (Consequence("reload", "reload", reload),)), Step(two, ON)]
     it = Plan(steps, journal(tmp_path))
-    it.apply()
+    apply(it)
     broken = True
     for _ in range(2):
         with pytest.raises(RollbackFailed, match="reload: no reload"):
-            it.rollback()
+            roll_back(it)
         assert (one.value, two.value) == ("old", "old")
         assert [entry.action for entry in it.journal.entries()] == ["one"]
         assert it.journal.unfinished()
         with pytest.raises(NotClean):
-            it.apply()
+            apply(it)
     broken = False
-    (outcome,) = it.rollback()
+    (outcome,) = roll_back(it)
     assert (outcome.id, outcome.changed) == ("one", False)
     assert ran == ["reload"] * 4
     assert it.journal.entries() == []
     assert not it.journal.unfinished()
 
 
-def test_an_undo_that_says_it_is_done_is_looked_at(tmp_path: Path) -> None:
+def test_rollback_that_changes_nothing_is_a_failure(tmp_path: Path) -> None:
     class Lazy(Flag):
         def rollback(self, *_: object) -> None:
             """Do nothing."""
 
     it = plan(tmp_path, Lazy("one"))
-    it.apply()
+    apply(it)
     with pytest.raises(RollbackFailed, match="one: after the rollback it is not as before"):
-        it.rollback()
+        roll_back(it)
     assert it.journal.unfinished()
 
 
 def test_what_somebody_took_back_already_is_no_change(tmp_path: Path) -> None:
     one = Flag("one")
     it = plan(tmp_path, one)
-    it.apply()
+    apply(it)
     one.value = "old"
-    (outcome,) = it.rollback()
+    (outcome,) = roll_back(it)
     assert (outcome.changed, outcome.reason) == (False, "was as before already")
 
 
@@ -146,21 +142,21 @@ def test_the_plans_order_counts_and_not_that_of_the_journal(tmp_path: Path) -> N
     directory = Directory("directory", "directory", "STEP-3.1", str(made))
     file = FileEdit("file", "file", "STEP-3.1", str(made / "file"), lambda _: b"ours")
     it = plan(tmp_path, Flag("one", on_apply=removes), directory, file)
-    assert [outcome.changed for outcome in it.apply()] == [True, True, True]
-    assert [outcome.id for outcome in it.rollback()] == ["file", "directory", "one"]
+    assert [outcome.changed for outcome in apply(it)] == [True, True, True]
+    assert [outcome.id for outcome in roll_back(it)] == ["file", "directory", "one"]
     assert not made.exists()
 
 
-def test_only_takes_back_a_part_and_the_rest_later(tmp_path: Path) -> None:
+def test_only_rolls_back_a_part_and_the_rest_later(tmp_path: Path) -> None:
     one, two = Flag("one", "STEP-1.2"), Flag("two", "STEP-2.1")
     it = plan(tmp_path, one, two)
-    it.apply()
-    assert [outcome.id for outcome in it.only(["STEP-1"]).rollback()] == ["one"]
+    apply(it)
+    assert [outcome.id for outcome in roll_back(it.only(["STEP-1"]))] == ["one"]
     assert (one.value, two.value) == ("old", "new")
     assert not it.journal.unfinished()
     assert [entry.action for entry in it.journal.entries()] == ["two"]
-    assert [outcome.id for outcome in it.rollback()] == ["two"]
-    assert it.rollback() == []
+    assert [outcome.id for outcome in roll_back(it)] == ["two"]
+    assert roll_back(it) == []
 
 
 def test_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Path) -> None:
@@ -172,13 +168,13 @@ def test_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Path) -> None:
     it.journal.complete("one", Place.NODE, "new")
     two.value = "half"
     for part, left in (("STEP-1", ["two", "three"]), ("STEP-3", ["two"])):
-        it.only([part]).rollback()
+        roll_back(it.only([part]))
         assert [entry.action for entry in journal(tmp_path).entries()] == left
         assert journal(tmp_path).unfinished()
         with pytest.raises(NotClean):
-            plan(tmp_path, one, two, three).apply()
+            apply(plan(tmp_path, one, two, three))
     assert (one.value, two.value) == ("old", "half")
-    it.only(["STEP-2"]).rollback()
+    roll_back(it.only(["STEP-2"]))
     assert two.value == "old"
     assert not journal(tmp_path).unfinished()
 
@@ -188,16 +184,16 @@ def test_what_is_complete_of_an_unfinished_run_can_stay(tmp_path: Path) -> None:
     it = plan(tmp_path, one, two)
     it.journal.record([(name, Place.NODE, "old") for name in ("one", "two")])
     it.journal.complete("one", Place.NODE, "new")
-    it.only(["STEP-2"]).rollback()
+    roll_back(it.only(["STEP-2"]))
     assert (one.value, two.value) == ("new", "old")
     assert not it.journal.unfinished()
-    assert [outcome.id for outcome in it.rollback()] == ["one"]
+    assert [outcome.id for outcome in roll_back(it)] == ["one"]
 
 
 def test_only_applies_a_part(tmp_path: Path) -> None:
     one, two = Flag("one", "STEP-1.2"), Flag("two", "STEP-1.20")
     it = plan(tmp_path, one, two)
-    it.only(["STEP-1.2"]).apply()
+    apply(it.only(["STEP-1.2"]))
     assert (one.value, two.value) == ("new", "old")
     assert it.only([]) is it
 
@@ -205,9 +201,9 @@ def test_only_applies_a_part(tmp_path: Path) -> None:
 def test_only_takes_an_action_by_its_id_and_not_by_its_title(tmp_path: Path) -> None:
     one, two = Flag("one"), Flag("two")
     it = plan(tmp_path, one, two)
-    it.only(["two"]).apply()
+    apply(it.only(["two"]))
     assert (one.value, two.value) == ("old", "new")
-    assert [outcome.id for outcome in it.only(["two"]).rollback()] == ["two"]
+    assert [outcome.id for outcome in roll_back(it.only(["two"]))] == ["two"]
     with pytest.raises(UsageError, match=r"there are: STEP-1\.2, one, two$"):
         it.only(["the flag two"])
 
@@ -218,88 +214,99 @@ def test_only_knows_what_there_is(tmp_path: Path, unknown: str) -> None:
         plan(tmp_path, Flag("one")).only([unknown])
 
 
-def test_what_sleeps_is_woken_only_if_it_is_needed(tmp_path: Path) -> None:
+def test_container_is_started_only_for_deferred_steps_that_are_asked_for(tmp_path: Path) -> None:
     one, inside = Flag("one"), Flag("inside", "STEP-3.1")
     told: list[str] = []
 
     @contextmanager
-    def awake() -> Iterator[None]:
-        told.append(f"woken, inside is {inside.value}")
+    def start_container() -> Iterator[None]:
+        told.append(f"started, inside is {inside.value}")
         yield
         told.append(f"let go, inside is {inside.value}")
 
-    Plan([Step(one, ON), Step(inside, ON, place=Place.CONTAINER)], journal(tmp_path)).apply()
+    apply(Plan([Step(one, ON), Step(inside, ON, place=Place.CONTAINER)], journal(tmp_path)))
     step = Step(inside, ON, place=Place.CONTAINER)
-    asleep = replace(plan(tmp_path, one), asleep=[step], awake=awake)
-    asleep.only(["STEP-1.2"]).rollback()
+    deferred = replace(plan(tmp_path, one), deferred=[step], start_container=start_container)
+    roll_back(deferred.only(["STEP-1.2"]))
     assert told == []
-    assert asleep.rollback_price() == ["container 950 is started, to roll back: the flag inside"]
+    assert rollback_side_effects(deferred) == [
+        "container 950 is started, to roll back: the flag inside"
+    ]
     assert told == []
-    assert [outcome.id for outcome in asleep.rollback()] == ["inside"]
-    assert told == ["woken, inside is new", "let go, inside is old"]
+    assert [outcome.id for outcome in roll_back(deferred)] == ["inside"]
+    assert told == ["started, inside is new", "let go, inside is old"]
     assert (one.value, inside.value) == ("old", "old")
 
 
-def test_what_is_refused_wakes_nobody(tmp_path: Path) -> None:
+def test_refused_rollback_starts_no_container(tmp_path: Path) -> None:
     """Somebody may have stopped it to edit just the file that is in the way."""
 
     class Edited(Flag):
-        def standing(self, _: Transport) -> str:
+        def current(self, _: Transport) -> str:
             return self.value
 
         def changed_since(self, now: str, before: str, after: str | None) -> Drift | None:
             return None if now in {before, after} else Drift("was changed")
 
     one, two = Edited("one"), Flag("two")
-    plan(tmp_path, one, two).apply()
-    one.value, woken = "theirs", list[str]()
+    apply(plan(tmp_path, one, two))
+    one.value, started = "theirs", list[str]()
 
     @contextmanager
-    def awake() -> Iterator[None]:
-        woken.append("started")
+    def start_container() -> Iterator[None]:
+        started.append("started")
         yield
 
-    it = Plan([Step(one, ON)], journal(tmp_path), asleep=[Step(two, ON)], awake=awake)
+    it = Plan(
+        [Step(one, ON)],
+        journal(tmp_path),
+        deferred=[Step(two, ON)],
+        start_container=start_container,
+    )
     with pytest.raises(ChangedSince):
-        it.rollback()
-    assert (woken, two.value, it.journal.unfinished()) == ([], "new", False)
+        roll_back(it)
+    assert (started, two.value, it.journal.unfinished()) == ([], "new", False)
 
 
 def test_where_nothing_can_be_begun_nothing_is_left_to_be_ended(tmp_path: Path) -> None:
     class Blind(Flag):
-        def standing(self, _: Transport) -> str:
+        def current(self, _: Transport) -> str:
             raise RemediationError("no answer")
 
-    plan(tmp_path, Blind("one")).apply()
+    apply(plan(tmp_path, Blind("one")))
     it = plan(tmp_path, Blind("one"))
     with pytest.raises(RollbackFailed, match="no answer"):
-        it.rollback()
+        roll_back(it)
     assert not journal(tmp_path).unfinished()
 
 
-def test_what_cannot_be_woken_does_not_stop_the_others(tmp_path: Path) -> None:
-    wakes = False
+def test_container_that_cannot_start_does_not_stop_the_others(tmp_path: Path) -> None:
+    starts = False
 
     @contextmanager
-    def awake() -> Iterator[None]:
-        if not wakes:
+    def start_container() -> Iterator[None]:
+        if not starts:
             raise RemediationError("does not boot")
         yield
 
     one, inside = Flag("one"), Flag("inside")
-    plan(tmp_path, one, inside).apply()
-    it = replace(plan(tmp_path, one), asleep=[Step(inside, ON, place=Place.CONTAINER)], awake=awake)
+    apply(plan(tmp_path, one, inside))
+    it = replace(
+        plan(tmp_path, one),
+        deferred=[Step(inside, ON, place=Place.CONTAINER)],
+        start_container=start_container,
+    )
     with pytest.raises(RollbackFailed, match="inside: does not boot"):
-        it.rollback()
+        roll_back(it)
     assert (one.value, inside.value) == ("old", "new")
     assert [entry.action for entry in it.journal.entries()] == ["inside"]
     assert it.journal.unfinished()
-    wakes = True
-    assert [outcome.id for outcome in it.rollback()] == ["inside"]
+    starts = True
+    assert [outcome.id for outcome in roll_back(it)] == ["inside"]
     assert (inside.value, it.journal.unfinished()) == ("old", False)
 
 
-def test_what_an_undoing_stopped_is_looked_at_awake(tmp_path: Path) -> None:
+def test_container_stopped_by_rollback_is_started_to_be_verified(tmp_path: Path) -> None:
     """Applied while it was stopped, and again when it ran: it is stopped in the end."""
     runs = True
 
@@ -319,7 +326,7 @@ def test_what_an_undoing_stopped_is_looked_at_awake(tmp_path: Path) -> None:
             return super().capture(on)
 
     @contextmanager
-    def awake() -> Iterator[None]:
+    def start_container() -> Iterator[None]:
         nonlocal runs
         runs = True
         yield
@@ -329,26 +336,31 @@ def test_what_an_undoing_stopped_is_looked_at_awake(tmp_path: Path) -> None:
     then = (Consequence("Docker as before", "Docker as before", lambda: ran.append(runs)),)
     inside = Step(Inside("inside"), Container(), then, place=Place.CONTAINER)
     steps = [Step(Options("options"), ON), inside]
-    it = Plan(steps, journal(tmp_path), awake=awake, stopped=lambda: not runs)
-    it.apply()
-    assert [outcome.id for outcome in it.rollback()] == ["inside", "options"]
+    it = Plan(
+        steps,
+        journal(tmp_path),
+        start_container=start_container,
+        stopped_by_rollback=lambda: not runs,
+    )
+    apply(it)
+    assert [outcome.id for outcome in roll_back(it)] == ["inside", "options"]
     assert ran == [True, True]
     assert not runs
     assert not it.journal.unfinished()
 
 
-def test_before_images_that_cannot_be_read_stop_no_other_undoing(tmp_path: Path) -> None:
+def test_before_images_that_cannot_be_read_stop_no_other_rollback(tmp_path: Path) -> None:
     one = FileEdit("one", "one", "STEP-1.1", str(tmp_path / "one"), lambda _: b"1" * 5000)
     two = FileEdit("two", "two", "STEP-1.2", str(tmp_path / "two"), lambda _: b"2")
     three = FileEdit("three", "three", "STEP-1.3", str(tmp_path / "three"), lambda _: b"3")
     (tmp_path / "two").write_bytes(b"b" * 5000)
     (tmp_path / "three").write_bytes(b"former")
     it = plan(tmp_path, one, two, three)
-    it.apply()
+    apply(it)
     for large in (tmp_path / "journal/contents").iterdir():
         large.unlink()  # what "one" left, and what "two" found
     with pytest.raises(RollbackFailed) as caught:
-        it.rollback()
+        roll_back(it)
     assert [name for name, _ in caught.value.failures] == ["two"]
     assert "is missing" in str(caught.value)
     assert (tmp_path / "three").read_bytes() == b"former"
@@ -356,17 +368,17 @@ def test_before_images_that_cannot_be_read_stop_no_other_undoing(tmp_path: Path)
     assert [entry.action for entry in it.journal.entries()] == ["two"]
 
 
-def test_a_price_that_nobody_can_say_stops_nothing(tmp_path: Path) -> None:
+def test_side_effects_that_cannot_be_told_stop_nothing(tmp_path: Path) -> None:
     class Dear(Flag):
-        def price(self, on: Transport, before: object) -> list[str]:
+        def side_effects(self, on: Transport, before: object) -> list[str]:
             raise RemediationError("hangs")
 
     it = plan(tmp_path, Flag("one"), Dear("two"))
-    it.apply()
-    assert it.rollback_price() == ["the flag two: what is stopped for it is unknown: hangs"]
+    apply(it)
+    assert rollback_side_effects(it) == ["the flag two: what is stopped for it is unknown: hangs"]
 
 
-def test_what_does_not_come_to_the_disk_is_not_said_to_be_undone(tmp_path: Path) -> None:
+def test_rollback_that_is_not_synced_is_not_in_the_journal(tmp_path: Path) -> None:
     class Full(Local):
         full = True
 
@@ -379,12 +391,12 @@ def test_what_does_not_come_to_the_disk_is_not_said_to_be_undone(tmp_path: Path)
 
     on, one = Full(), Flag("one")
     it = Plan([Step(one, on)], journal(tmp_path))
-    it.apply()
+    apply(it)
     with pytest.raises(RollbackFailed, match=r"to its disk: .*I/O error"):
-        it.rollback()
+        roll_back(it)
     assert it.journal.unfinished()
     on.full = False
-    it.rollback()
+    roll_back(it)
     assert it.journal.entries() == []
 
 
@@ -396,10 +408,10 @@ def test_a_journal_that_cannot_be_told_hides_no_failure(tmp_path: Path, fails: b
 
     one, two = Flag("one"), Flag("two", fails_back=fails)
     it = plan(tmp_path, one, two)
-    it.apply()
-    it.journal = Full(ON, 950, it.journal.directory)
+    apply(it)
+    it = replace(it, journal=Full(ON, 950, it.journal.directory))
     with pytest.raises(RemediationError, match="no space left") as caught:
-        it.rollback()
+        roll_back(it)
     assert isinstance(caught.value, RollbackFailed) == fails
     assert ("the flag two: stuck" in str(caught.value)) == fails
 
@@ -412,9 +424,9 @@ def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("former")
     it = plan(tmp_path, Forgetful("one", "the file", "STEP-1.1", str(path), lambda _: b"ours"))
-    it.apply()
+    apply(it)
     with pytest.raises(RollbackFailed, match=r"not as before \(mode 644 -> 600\)") as caught:
-        it.rollback()
+        roll_back(it)
     assert caught.value.changes == []
 
 
@@ -427,9 +439,9 @@ def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path)
     path.write_text("former\n")
     os.utime(path, ns=(0, 250_000_000))
     it = plan(tmp_path, Forgetful("one", "the file", "STEP-1.1", str(path), lambda _: b"ours"))
-    it.apply()
+    apply(it)
     with pytest.raises(RollbackFailed) as caught:
-        it.rollback()
+        roll_back(it)
     assert (
         "the file: after the rollback it is not as before (content; time 1970-01-01 "
         "00:00:00.250+00:00 -> 1970-01-01 00:00:01.500+00:00)"
@@ -444,15 +456,15 @@ def test_what_was_done_elsewhere_is_not_rolled_back_here(tmp_path: Path) -> None
         path = str(tmp_path / name / "script")
         return plan(tmp_path, FileEdit("script", "script", "STEP-1.1", path, lambda _: b"ours"))
 
-    edit("then").apply()
+    apply(edit("then"))
     (tmp_path / "now").mkdir()
     (tmp_path / "now/script").write_bytes(b"ours")
     with pytest.raises(
         RollbackFailed, match=r"done to .*/then/script, .* here it is .*/now/script"
     ):
-        edit("now").rollback()
+        roll_back(edit("now"))
     assert (tmp_path / "now/script").read_bytes() == b"ours"
-    edit("then").rollback()
+    roll_back(edit("then"))
     assert not (tmp_path / "then/script").exists()
 
 
@@ -466,9 +478,9 @@ def test_what_was_done_in_one_place_is_not_done_in_another(tmp_path: Path) -> No
             tmp_path, FileEdit("script", "script", "STEP-1.1", f"{path}/script", lambda _: b"ours")
         )
 
-    edit("then").apply()
-    with pytest.raises(NotClean, match=r"done to .*/then/script, .*take that back first"):
-        edit("now").apply()
+    apply(edit("then"))
+    with pytest.raises(NotClean, match=r"done to .*/then/script, .*roll that back first"):
+        apply(edit("now"))
     assert not (tmp_path / "now/script").exists()
 
 
@@ -483,11 +495,13 @@ def test_an_error_about_what_was_stopped_loses_nothing_of_what_was_done(tmp_path
     one = Flag("one")
     then = (Consequence("Docker as before", "Docker as before", lambda: ran.append("it")),)
     it = Plan(
-        [Step(one, Container(), then, place=Place.CONTAINER)], journal(tmp_path), stopped=cannot_say
+        [Step(one, Container(), then, place=Place.CONTAINER)],
+        journal(tmp_path),
+        stopped_by_rollback=cannot_say,
     )
-    it.apply()
+    apply(it)
     with pytest.raises(RollbackFailed, match="whether it runs: its before-image is damaged"):
-        it.rollback()
+        roll_back(it)
     assert (one.value, ran) == ("old", ["it", "it"])
 
 
@@ -499,21 +513,21 @@ def test_what_could_not_be_brought_back_is_not_begun(tmp_path: Path) -> None:
     one, two = Flag("one"), Irreversible("two")
     it = plan(tmp_path, one, two)
     with pytest.raises(FactError, match="restart it first"):
-        it.apply()
+        apply(it)
     assert (one.value, it.journal.lines()) == ("old", [])
-    assert it.price(it.drifts()) == ["nothing is begun: restart it first"]
+    assert apply_side_effects(it.drifts()) == ["nothing is begun: restart it first"]
 
 
 def test_containers_are_rolled_back_last_in_first_out(tmp_path: Path) -> None:
     shared = Flag("shared")
     first, second = plan(tmp_path, shared, ctid=950), plan(tmp_path, shared, ctid=951)
-    first.apply()
+    apply(first)
     shared.value = "drifted"
-    second.apply()
+    apply(second)
     with pytest.raises(NotClean, match="container 951 after"):
-        plan(tmp_path, shared, ctid=950).rollback()
+        roll_back(plan(tmp_path, shared, ctid=950))
     assert shared.value == "new"
-    second.rollback()
+    roll_back(second)
     assert shared.value == "drifted"
-    plan(tmp_path, shared, ctid=950).rollback()
+    roll_back(plan(tmp_path, shared, ctid=950))
     assert shared.value == "old"

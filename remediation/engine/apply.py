@@ -1,0 +1,185 @@
+"""Applying a plan: before-images first, then each action, and everything back on an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from remediation.engine.action import Outcome
+from remediation.engine.plan import ROLLBACK, Stage, elsewhere, once
+from remediation.engine.rollback import roll_back_last_run
+from targets.errors import (
+    ChangedSince,
+    FactError,
+    NotClean,
+    RemediationError,
+    RollbackFailed,
+    VerifyFailed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from remediation.engine.action import Step
+    from remediation.engine.plan import Plan
+    from targets.drift import Drift
+
+
+def apply(plan: Plan) -> list[Outcome]:
+    """Bring about every desired state, or roll back everything.
+
+    Returns:
+        What became of each action, in order, then of each consequence.
+
+    Raises:
+        NotClean: an earlier run was cut off; its journal must be rolled back first.
+        LockedError: another run holds the node.
+        VerifyFailed: drift was left after an action; everything is rolled back.
+        RemediationError: an action failed; everything is rolled back.
+        RollbackFailed: an action failed, and the rollback failed, too.
+    """
+    run = _Run(plan)
+    try:
+        with plan.exclusive(f"apply the plan to container {plan.journal.ctid}"):
+            return run.forward()
+    except BaseException as error:  # Ctrl-C and our own mistakes, too
+        # After the lock is released: that waits for the last command, which may still be running.
+        run.give_up(error)
+        raise
+
+
+def apply_side_effects(drifts: Iterable[tuple[Step, Drift | None]]) -> list[str]:
+    """Return a sentence for each thing that apply would stop, hide, remove or refuse.
+
+    Args:
+        drifts: as :meth:`Plan.drifts` returned them; nothing is changed.
+    """
+    sentences: list[str] = []
+    for step in _drifted(drifts):
+        try:
+            step.action.require_reversible(step.on)
+            sentences += step.action.side_effects(step.on, None)
+        except FactError as refused:
+            sentences.append(f"nothing is begun: {refused}")
+    return sentences
+
+
+def require_reversible(drifts: Iterable[tuple[Step, Drift | None]]) -> None:
+    """Raise FactError if apply would refuse to begin. Changes nothing."""
+    for step in _drifted(drifts):
+        step.action.require_reversible(step.on)
+
+
+@dataclass
+class _Run:
+    """One run of apply.
+
+    ``begun`` holds, for each action that was begun, how many before-images the journal had of it:
+    if this run's own is missing there, the newest one is an earlier run's. ``changes`` is whether
+    anything but the journal was changed.
+    """
+
+    plan: Plan
+    begun: dict[str, int] = field(default_factory=dict)
+    changes: bool = False
+
+    def forward(self) -> list[Outcome]:
+        """Apply every step, then run the consequences, then verify every step once more."""
+        plan = self.plan
+        plan.journal.forget()
+        if (ctid := plan.journal.interrupted()) is not None:
+            raise NotClean(
+                f"{plan.journal.path} holds the before-images of a run for container {ctid} that "
+                f"did not end. Roll it back first: {ROLLBACK}"
+                + ("" if ctid == plan.journal.ctid else f", but container {ctid}")
+            )
+        drifts = plan.drifts()
+        # All before-images first: an action may change what another one is about to look at.
+        self._record(_drifted(drifts))
+        outcomes: list[Outcome] = []
+        changed: list[Step] = []
+        for step, drift in drifts:
+            outcomes.append(self._apply_one(step, drift))
+            if outcomes[-1].changed:
+                changed.append(step)
+        for consequence in once(step.then for step in changed):
+            plan.tell(consequence.title)
+            plan.enter(Stage.CONSEQUENCE, consequence)
+            consequence.run()
+            why = "something it depends on changed"
+            outcomes.append(Outcome(consequence.id, consequence.title, "", True, why))
+        for step in changed:
+            _verify(step)
+        if changed:
+            plan.enter(Stage.FINISH)
+            plan.journal.finish()
+        return outcomes
+
+    def _record(self, steps: Sequence[Step]) -> None:
+        journal = self.plan.journal
+        entries = {entry.action: entry for entry in journal.entries()}
+        for step in steps:
+            if said := elsewhere(entries.get(step.action.id), step):
+                raise NotClean(f"{step.action.title}: {said}, and roll that back first")
+            step.action.require_reversible(step.on)
+        images = [(s.action.id, s.place, s.action.capture(s.on)) for s in steps]
+        if images:
+            earlier = {entry.action: len(entry.images) for entry in journal.entries()}
+            self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
+            self.plan.enter(Stage.RECORD)
+            journal.record(images, {s.action.id: getattr(s.action, "path", "") for s in steps})
+
+    def _apply_one(self, step: Step, drift: Drift | None) -> Outcome:
+        plan, action = self.plan, step.action
+        if drift is None:  # checked before anything was changed, so check again
+            drift = action.check(step.on)
+            if drift is None:
+                return Outcome(action.id, action.title, action.requirement, False, "already so")
+            self._record([step])
+        plan.tell(action.title)
+        plan.enter(Stage.APPLY, action)
+        self.changes = True
+        action.apply(step.on)
+        _verify(step)
+        after = action.capture(step.on)
+        plan.enter(Stage.COMPLETE, action)
+        plan.journal.complete(action.id, step.place, after)
+        return Outcome(action.id, action.title, action.requirement, True, drift.summary)
+
+    def give_up(self, error: BaseException) -> None:
+        """Roll back whatever this run has begun, so that nothing is left half-applied."""
+        if not self.begun:
+            return
+        plan = self.plan
+        try:
+            with plan.exclusive(f"roll back what failed in container {plan.journal.ctid}"):
+                plan.journal.forget()
+                mine = {
+                    entry.action
+                    for entry in plan.journal.entries()
+                    if len(entry.images) > self.begun.get(entry.action, len(entry.images))
+                }
+                if mine:
+                    plan.tell("rolling back what was changed")
+                    roll_back_last_run(plan, mine)
+        except (RollbackFailed, ChangedSince) as failed:
+            raise failed from error
+        except RemediationError as failed:
+            if self.changes:
+                raise RollbackFailed([("rolling back", failed)]) from error
+            plan.tell(
+                f"nothing was changed, but the journal could not be told ({failed}); when it can, "
+                f"end that run there, too: {ROLLBACK}"
+            )
+
+
+def _drifted(drifts: Iterable[tuple[Step, Drift | None]]) -> list[Step]:
+    return [step for step, drift in drifts if drift is not None]
+
+
+def _verify(step: Step) -> None:
+    left = step.action.check(step.on)
+    if left is not None:
+        raise VerifyFailed(
+            f"{step.action.title} was applied on {step.on.machine}, and still: {left.summary}"
+        )
