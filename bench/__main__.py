@@ -22,7 +22,7 @@ from lab.node import READY
 from remediation import desired, docker_in_lxc
 from remediation.edits.phoenix_description import described
 from remediation.edits.phoenix_scripts import install_script, setup_script
-from remediation.look import looking
+from remediation.engine.journal import stored
 from targets import connect
 from targets.errors import RemediationError
 from targets.ssh.connection import Ssh
@@ -221,8 +221,8 @@ def _status(lab: Lab, counts: Counts) -> None:
     ssh = Ssh(lab.address, name="the lab's node")
     node, asked = Counted(ssh), parse("lab/950")
     try:
-        runtime = connect.runtime_on(node, asked)
-        plan = looking(docker_in_lxc.plan(runtime, asked.ctid, tell=lambda _: None), runtime.node)
+        runtime = connect.runtime_on(node, asked, reads=[stored()])
+        plan = docker_in_lxc.plan(runtime, asked.ctid, tell=lambda _: None)
         plan.drifts()
         plan.journal.unfinished()
     finally:

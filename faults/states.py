@@ -38,7 +38,7 @@ _WRITERS = (
     "targets/runtime",
     *("targets/archive.py", "targets/files.py", "targets/transport.py"),
 )
-_LOOKERS = ("remediation/__main__.py", "remediation/cli", "remediation/look.py")
+_LOOKERS = ("remediation/__main__.py", "remediation/cli")
 #: A whole provisioning under emulation (seconds).
 _PROVISION_TIMEOUT = 3600.0
 #: Small backups suffice: the gate reads whether they are whole.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from targets.errors import TransportError, UsageError
 from targets.read import is_directory, unparsed
@@ -13,7 +13,7 @@ from targets.runtime.pct import Pct
 from targets.transport import Local, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from targets.read import Read
     from targets.runtime.base import Runtime
@@ -32,6 +32,7 @@ def opened(
     lab: Callable[[Callable[[str], None]], SshAddress] | None = None,
     listener: Callable[[CommandResult], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
+    reads: Iterable[Read[Any]] = (),
 ) -> Iterator[Runtime]:
     """Connect to a target's node and close the connection afterwards.
 
@@ -41,6 +42,7 @@ def opened(
             it the lab is no target.
         listener: hears of every command that ran.
         tell: hears one line before anything that takes time.
+        reads: what will be asked of the node next: it comes in the same round trip.
 
     Yields:
         The runtime that manages the containers of the node.
@@ -57,11 +59,15 @@ def opened(
 
             name = "the lab's node" if target.place else ""
             raw = stack.enter_context(closing(Ssh(_reached(target, lab, tell), name=name)))
-        yield runtime_on(raw, target, listener=listener)
+        yield runtime_on(raw, target, listener=listener, reads=reads)
 
 
 def runtime_on(
-    raw: Transport, target: Target, *, listener: Callable[[CommandResult], None] = lambda _: None
+    raw: Transport,
+    target: Target,
+    *,
+    listener: Callable[[CommandResult], None] = lambda _: None,
+    reads: Iterable[Read[Any]] = (),
 ) -> Runtime:
     """Return the runtime of a target whose node is reached by ``raw``: one round trip.
 
@@ -69,8 +75,10 @@ def runtime_on(
         TransportError: as :func:`opened`.
     """
     kind = Lxc if target.runtime == "lxc" else Pct
-    reads = [_finding(target), kind.reads(target.ctid), is_directory(target.repository)]
-    return _runtime(Recorded(as_root(raw, sudo=target.sudo, reads=reads), listener), target)
+    ours = [_finding(target), kind.reads(target.ctid), is_directory(target.repository)]
+    return _runtime(
+        Recorded(as_root(raw, sudo=target.sudo, reads=[*ours, *reads]), listener), target
+    )
 
 
 def _reached(

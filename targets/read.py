@@ -47,7 +47,7 @@ def is_directory(path: str) -> Read[bool]:
     return Read(("test", "-d", path), lambda result: result.ok)
 
 
-def content_of(path: str) -> Read[bytes | None]:
+def content_of(path: str, limit: int | None = None) -> Read[bytes | None]:
     """Read a file's content: None if it is absent; unreadable raises CommandFailed."""
 
     def parse(result: CommandResult) -> bytes | None:
@@ -55,4 +55,4 @@ def content_of(path: str) -> Read[bytes | None]:
             return None
         return result.require().stdout
 
-    return Read(("env", "LC_ALL=C", "cat", "--", path), parse)
+    return Read(("env", "LC_ALL=C", "cat", "--", path), parse, limit=limit)

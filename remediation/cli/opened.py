@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lab.address import lab_address
 from remediation.cli import printing
+from remediation.engine.journal import stored
 from targets import connect
 
 if TYPE_CHECKING:
@@ -17,4 +18,4 @@ if TYPE_CHECKING:
 
 def opened(aim: Target) -> AbstractContextManager[Runtime]:
     """Return the context in which a target's node is connected to; see ``connect.opened``."""
-    return connect.opened(aim, lab=lab_address, tell=printing.tell)
+    return connect.opened(aim, lab=lab_address, tell=printing.tell, reads=[stored()])

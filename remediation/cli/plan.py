@@ -11,7 +11,6 @@ from commandline.json_output import print_json
 from commandline.target_option import with_target
 from remediation.cli import options, printing
 from remediation.engine.apply import apply_side_effects
-from remediation.look import looking
 
 if TYPE_CHECKING:
     from targets.target import Target
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 @with_target
 def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     """Show what apply would change, as unified diffs. Changes nothing."""
-    with options.planned(aim, only) as (runtime, make):
-        the_plan = looking(make(), runtime.node)
+    with options.planned(aim, only) as (_, make):
+        the_plan = make()
         found = the_plan.drifts()
         side_effects = apply_side_effects(found)
     drifts = [(step, drift) for step, drift in found if drift is not None]

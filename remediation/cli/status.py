@@ -9,7 +9,6 @@ import click
 
 from commandline.target_option import with_target
 from remediation.cli import options, printing
-from remediation.look import looking
 from targets.lock import Lock
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     was cut off; 3: not everything could be checked.
     """
     with options.planned(aim, only) as (runtime, make):
-        the_plan = looking(make(), runtime.node)
+        the_plan = make()
         journal, busy = the_plan.journal, Lock.of(runtime.node).owner()
         entries = {
             entry.action: entry if busy else entry.without_a_run() for entry in journal.entries()

@@ -67,6 +67,15 @@ _APPEND = (
 _STORE = 'set -e; umask 077; mkdir -p -- "$(dirname -- "$1")"'
 
 
+def stored(directory: str = DIRECTORY) -> Read[bytes | None]:
+    """Read a node's journal as it is stored; None if there is none."""
+    return content_of(_path(directory), limit=_LONGEST)
+
+
+def _path(directory: str) -> str:
+    return f"{directory}/journal.jsonl"
+
+
 class Journal:
     """What one container's plan has changed, in the journal of its node.
 
@@ -78,16 +87,12 @@ class Journal:
 
     def __init__(self, node: Transport, ctid: int, directory: str = DIRECTORY) -> None:
         self._node, self.ctid, self.directory = node, ctid, directory
-        self.path = f"{directory}/journal.jsonl"
+        self.path = _path(directory)
         self.machine = node.machine
         self._lines: list[Line] | None = None
         self._torn = b""
 
     # -- reading
-
-    def reads(self) -> Iterable[Read[Any]]:
-        """Return what :meth:`lines` will ask."""
-        return (content_of(self.path),)
 
     def lines(self) -> list[Line]:
         """Return every line of the node's journal, of all containers and all times.
@@ -96,8 +101,7 @@ class Journal:
             FactError: a line is damaged or of another version; nothing was changed.
         """
         if self._lines is None:
-            with at_most(_LONGEST):
-                content = self._node.read(self.path) or b""
+            content = self._node.ask(stored(self.directory)) or b""
             whole = content[: content.rfind(b"\n") + 1]
             read = [self._line(*each) for each in enumerate(whole.split(b"\n")[:-1], 1)]
             self._lines = [line for line in read if line is not None]

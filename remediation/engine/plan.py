@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from targets.batch import Ahead
 from targets.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from remediation.engine.action import Action, Consequence, Step
+    from remediation.engine.action import Action, Consequence, Place, Step
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import Entry
     from targets.drift import Drift
@@ -107,8 +108,11 @@ class Plan:
         return (*self.steps, *self.deferred)
 
     def drifts(self) -> list[tuple[Step, Drift | None]]:
-        """Return each step with its drift. Changes nothing."""
-        return [(step, step.action.check(step.on)) for step in self.steps]
+        """Return each step with its drift, in one round trip a machine. Changes nothing."""
+        machines: dict[Place, Ahead] = {}
+        for step in self.steps:
+            machines.setdefault(step.place, Ahead(step.on)).expect(step.action.reads())
+        return [(step, step.action.check(machines[step.place])) for step in self.steps]
 
     def step(self, action: str) -> Step | None:
         """Return the step of an action, by its id, or None if the plan has none."""

@@ -53,7 +53,6 @@ def test_written_by_another_writer_is_another_state(checkout: Path, file: str) -
         "facts/machine_state.py",
         "remediation/__main__.py",
         "remediation/cli/printing.py",
-        "remediation/look.py",
         "targets/__init__.py",
         "targets/ssh/connection.py",
         "targets/runtime/__pycache__/base.cpython-311.pyc",
@@ -72,7 +71,6 @@ def test_written_by_another_fact_or_word_is_the_same_state(checkout: Path, file:
     [
         *("remediation", "targets/runtime", "targets/archive.py", "targets/files.py"),
         *("targets/transport.py", "remediation/__main__.py", "remediation/cli"),
-        "remediation/look.py",
     ],
 )
 def test_written_by_a_checkout_where_a_place_has_moved_fails_and_names_it(

@@ -14,7 +14,7 @@ import pytest
 from remediation import desired
 from remediation import docker_in_lxc as it
 from remediation.edits.daemon_json import daemon_json
-from remediation.look import looking
+from remediation.engine.journal import stored
 from targets import connect
 from targets.batch import Ahead, at_once, told
 from targets.errors import RemediationError, TransportError
@@ -193,8 +193,8 @@ def test_a_status_costs_three_round_trips_and_one_start_of_pct() -> None:
         "sh -c 'systemctl is-active -q docker || exit 3; docker info": "fuse-overlayfs\n",
     }
     node = Node(files, says)
-    runtime = connect.runtime_on(node, parse("root@pve1/950"))
-    plan = looking(it.plan(runtime, 950, tell=lambda _: None), runtime.node)
+    runtime = connect.runtime_on(node, parse("root@pve1/950"), reads=[stored()])
+    plan = it.plan(runtime, 950, tell=lambda _: None)
     drifts = [drift.summary for _, drift in plan.drifts() if drift]
     assert drifts == [f"the kernel's {desired.PROFILE} is not what {desired.PROFILE_PATH} says"]
     assert not plan.journal.unfinished()
