@@ -127,10 +127,10 @@ def _why_not_checked(runtime: Runtime, ctid: int, state: str) -> str:
     if cause:
         how = startable.how(runtime, ctid, cause)
         return (
-            f"container {ctid} is {state}, and cannot start: {cause}; nothing inside it was asked "
-            f"({how})"
+            f"container {ctid} is {state}, and cannot start: {cause}; nothing inside it was "
+            f"checked ({how})"
         )
-    return f"container {ctid} is {state}: nothing inside it was asked (pct start {ctid})"
+    return f"container {ctid} is {state}: nothing inside it was checked (pct start {ctid})"
 
 
 def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:

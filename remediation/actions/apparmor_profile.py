@@ -80,20 +80,19 @@ class Profile(Action[ProfileState]):
 
     def rollback(self, on: Transport, before: ProfileState) -> None:
         """See :class:`remediation.engine.action.Action`."""
-        loaded = apparmor.loaded_binary(on, self.profile)
-        if loaded and not before.policy:
-            self._unload(on)
+        if not before.policy:
+            self.hold(on, b"")
         self._file.rollback(on, before.file)
         renew_cache(on, self.path)
-        if before.policy and loaded != before.policy:
-            load_binary(on, before.policy)
+        if before.policy:
+            self.hold(on, before.policy)
 
     def held(self, on: Transport) -> bytes:
         """Return the policy that the kernel holds, empty if none."""
         return apparmor.loaded_binary(on, self.profile)
 
     def hold(self, on: Transport, policy: bytes) -> None:
-        """Let the kernel hold this policy, or none, again after a reload, which reads the file."""
+        """Let the kernel hold this policy, whatever the file says; empty is none."""
         loaded = self.held(on)
         if loaded and not policy:
             self._unload(on)

@@ -55,7 +55,7 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
             outcomes = apply_plan(replace(the_plan, tell=tell))
     printing.outcomes(outcomes, as_json=as_json)
     if not as_json:
-        printing.not_asked(the_plan)
+        printing.not_checked(the_plan)
 
 
 def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:

@@ -52,5 +52,5 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
         printing.out.print(Text(f"then: {consequence}", style="bold"))
     for sentence in side_effects:
         printing.line(f"on the way: {sentence}", "yellow")
-    printing.not_asked(the_plan)
+    printing.not_checked(the_plan)
     printing.out.print(f"{len(drifts)} to change" if drifts else "nothing to change")

@@ -160,11 +160,11 @@ def status(
         table.add_row(step.action.requirement, _cell(step.action.title), state, held, summary)
     asked = {step.action.id for step, _ in drifts}
     for entry in [entry for action, entry in entries.items() if action not in asked]:
-        state = Text("not asked", style="yellow")
+        state = Text("not checked", style="yellow")
         title = _cell(docker_in_lxc.title(entry.action, ctid))
         table.add_row("", title, state, _held(entry), "")
     _print(table)
-    not_asked(plan)
+    not_checked(plan)
     if entries:
         out.print(
             f"to roll back these {len(entries)} changes: python -m remediation rollback, with the "
@@ -185,10 +185,10 @@ def _held(entry: Entry | None) -> str:
     )
 
 
-def not_asked(plan: Plan) -> None:
-    """Say what the plan holds beyond what was looked at."""
+def not_checked(plan: Plan) -> None:
+    """Print why some steps of the plan cannot be checked now."""
     for what in plan.not_checked:
-        line(f"not asked: {what}", "yellow")
+        line(f"not checked: {what}", "yellow")
 
 
 def stages(found: Sequence[Stage], *, as_json: bool) -> None:

@@ -58,11 +58,11 @@ class OfFolder(Pct):
 
     def __init__(self, node: Transport, config: Path, inside: Transport) -> None:
         super().__init__(node)
-        self._config, self._inside = config, inside
+        self.config, self._inside = config, inside
 
     def config_path(self, ctid: int) -> str:
         assert ctid == 950
-        return str(self._config)
+        return str(self.config)
 
     def inside(self, ctid: int) -> Transport:
         assert ctid == 950

@@ -386,9 +386,9 @@ def test_second_apply_that_fails_is_rolled_back_to_what_it_found(tmp_path: Path)
     it.docker.start()
     it.docker.containers, it.docker.stored = {"2-new"}, {"1-former", "2-new"}
     second = it.plan()
-    second.steps = [*second.steps, Step(Flag("fails", on_apply=fail), second.steps[0].on)]
+    fails = Step(Flag("fails", on_apply=fail), second.steps[0].on)
     with pytest.raises(RemediationError, match="no"):
-        apply(second)
+        apply(replace(second, steps=[*second.steps, fails]))
     assert it.docker.containers == {"2-new"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,12 +13,12 @@ from targets.runtime.pct import Pct
 from targets.transport import Base, CommandResult
 from tests.doubles.flag import journal
 from tests.doubles.machines import Container
+from tests.doubles.world import OfFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from targets.transport import Transport
 
 #: As nobody's pct writes it: not sorted, a comment in the middle, a blank line, one that is none.
 WRITTEN = "rootfs: a\n# von Hand: Büro\n\narch: amd64\nrubbish\n".encode()
@@ -42,62 +41,47 @@ class Guest(Base):
         return CommandResult(tuple(argv), code, out, b"", self.machine, 0.0, 0.0)
 
 
-@dataclass
-class Node:
-    """A runtime of one container, whose file and state are the double's."""
-
-    node: Container
-    path: Path
-
-    def config_path(self, _: int) -> str:
-        return str(self.path)
-
-    def inside(self, _: int) -> Transport:
-        return Guest()
-
-    def state(self, _: int) -> str:
-        return "stopped" if self.node.effective is None else "running"
-
-    def start(self, _: int) -> None:
-        self.node.run(["container", "start"])
-
-    def shutdown(self, _: int) -> None:
-        self.node.run(["container", "shutdown"])
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    (tmp_path / "950.conf").write_bytes(WRITTEN)
+    made = Container(tmp_path / "950.conf")
+    made.start()
+    return made
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Node:
-    path = tmp_path / "950.conf"
-    path.write_bytes(WRITTEN)
-    made = Node(Container(path), path)
-    made.node.start()
-    return made
+def node(container: Container, tmp_path: Path) -> OfFolder:
+    return OfFolder(container, tmp_path / "950.conf", Guest())
 
 
 def _look(path: Path) -> tuple[bytes, int]:
     return path.read_bytes(), path.stat().st_mtime_ns
 
 
-def test_container_double_stopped_rewrites_its_file(node: Node) -> None:
+def test_container_double_stopped_rewrites_its_file(node: OfFolder) -> None:
     node.shutdown(950)
-    assert node.path.read_bytes() == b"# von Hand%3A B%C3%BCro\narch: amd64\nrootfs: a\n"
+    assert node.config.read_bytes() == b"# von Hand%3A B%C3%BCro\narch: amd64\nrootfs: a\n"
 
 
-def test_docker_restart_on_the_way_back_leaves_the_file(node: Node) -> None:
-    before = _look(node.path)
-    (gone,) = it._inside(node, 950, lambda _: None)[-1].then_back  # type: ignore[arg-type]
+def test_docker_restart_on_the_way_back_leaves_the_file(
+    node: OfFolder, container: Container
+) -> None:
+    before = _look(node.config)
+    (gone,) = it._inside(node, 950, lambda _: None)[-1].then_back
     gone.run()
-    assert _look(node.path) == before
-    assert node.node.effective == repr(WRITTEN)
+    assert _look(node.config) == before
+    assert container.effective == repr(WRITTEN)
 
 
-def test_started_container_stopped_again_leaves_the_file(node: Node, tmp_path: Path) -> None:
-    before = _look(node.path)
-    node.node.effective = None
-    with started(node, 950, journal(tmp_path), lambda _: None):  # type: ignore[arg-type]
+def test_started_container_stopped_again_leaves_the_file(
+    node: OfFolder, container: Container, tmp_path: Path
+) -> None:
+    before = _look(node.config)
+    container.effective = None
+    with started(node, 950, journal(tmp_path), lambda _: None):
         assert node.state(950) == "running"
     assert node.state(950) == "stopped"
-    assert _look(node.path) == before
+    assert _look(node.config) == before
 
 
 class Stopping(Base):

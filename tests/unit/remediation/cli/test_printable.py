@@ -149,7 +149,7 @@ EXITS: dict[str, Any] = {
         plan=_Plan(),  # type: ignore[arg-type]
         as_json=False,
     ),
-    "not asked": lambda: printing.not_asked(_Plan()),  # type: ignore[arg-type]
+    "not checked": lambda: printing.not_checked(_Plan()),  # type: ignore[arg-type]
     "journal": journalled,
     "prompt": lambda: consent([HOSTILE], yes=True),
     "export": lambda: click.echo(json_line({"text": "\x9b\u202e\x7f"})),
