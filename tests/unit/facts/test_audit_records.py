@@ -53,11 +53,11 @@ def test_parse_of_long_lines_takes_no_time() -> None:
     """200 KB without an equals sign, with nothing but quotes, of keys, of a number."""
     head = 'type=AVC apparmor="DENIED" '
     for tail in ("x" * 200_000, 'a="' * 70_000, "k=" * 100_000, "lxc-" * 50_000, "9" * 200_000):
-        begun = time.monotonic()
+        begun = time.process_time()
         (found,) = audit_records.parse(head + tail)
         assert audit_records.serial(found)
         assert len(found.line) <= audit_records.LONGEST_RECORD
         audit_records.restarts(tail)
         audit_records.reconfigures(f"changed {tail}", auditd=True)
         audit_records.reconfigures(f"changed op=add_rule {tail}", auditd=True)
-        assert time.monotonic() - begun < 1
+        assert time.process_time() - begun < 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -14,6 +15,7 @@ from facts import audit_records, confinement
 from facts.confinement import ATTEMPTS, Process
 from remediation import desired
 from targets.errors import FactError
+from targets.transport import Local
 from tests.doubles.canned import Answer, Machine, Runtime
 from tests.doubles.guest import guest
 from tests.doubles.naming import naming
@@ -261,18 +263,12 @@ def test_widening_names_everything_that_a_site_adds() -> None:
     )
 
 
-def test_processes_script_outside_of_a_container_fails() -> None:
+def test_processes_of_one_outside_of_a_container_are_an_error() -> None:
     """Where this runs in no container of LXC's, it says so, and fails."""
     if "lxc" in Path("/proc/self/cgroup").read_text():
         pytest.skip("in a container of LXC's")
-    done = subprocess.run(
-        ["sh", "-c", confinement._PROCESSES, "processes", "self"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 4
-    assert "no cgroup of LXC's" in done.stderr
+    with naming(FactError, f"process {os.getpid()}", "cgroup of LXC's"):
+        confinement.processes(Local(), os.getpid())
 
 
 def test_processes_script_finds_threads_of_the_namespaces_in_no_cgroup() -> None:

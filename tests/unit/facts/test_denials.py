@@ -142,9 +142,9 @@ def test_attribute_of_ten_thousand_asks_the_node_once_and_takes_no_time() -> Non
     denials = audit_records.parse("\n".join(line.format(10_000 + n) for n in range(10_000)))
     node = Node({10_000 + n: "0::/lxc/952/ns/x.service" for n in range(0, 10_000, 2)})
     known = noted("950", "952", containers={10_001 + n: frozenset({"952"}) for n in range(5000)})
-    begun = time.monotonic()
+    begun = time.process_time()
     owners = attribute(node, denials, known, 950, NAME)
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     assert node.trips == 1
     assert owners.count(952) == 7500
     assert owners.count(None) == 2500

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,12 +12,11 @@ from targets.errors import CommandFailed, FactError
 from tests.doubles.canned import Answer, Machine
 from tests.doubles.naming import naming
 
-SHOW = shlex.join(
-    [
-        *("systemctl", "show", "--timestamp=us+utc", "-p", ",".join(failed_units._SHOWN)),
-        *("--", "a.mount", "b.service"),
-    ]
-)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from targets.transport import CommandResult
+
 LOG = "sh log"
 SHOWN = """Result=exit-code
 Where=/scratch
@@ -37,8 +36,18 @@ MOUNT = FailedUnit("a.mount", 100.5, 101.0, frozenset({"mount"}), "/scratch")
 SERVICE = FailedUnit("b.service", 100.0, 220.0, frozenset({"b-long-program-name", "sh"}))
 
 
+class Systemd(Machine):
+    """A machine whose systemd shows this of both units."""
+
+    def __init__(self, shown: str) -> None:
+        super().__init__({}, {"systemctl show -- a.mount b.service": shown})
+
+    def run(self, argv: Sequence[str], **more: Any) -> CommandResult:
+        return super().run([*argv[:2], *argv[argv.index("--") :]], **more)
+
+
 def test_failed_units_have_times_programs_and_places() -> None:
-    machine = Machine({}, {SHOW: SHOWN})
+    machine = Systemd(SHOWN)
     assert failed_units.failed(machine, {"b.service", "a.mount"}) == (MOUNT, SERVICE)
     assert SERVICE.seconds == 120.0
 
@@ -48,7 +57,7 @@ def test_failed_unit_that_is_started_again_has_the_time_of_its_program() -> None
         "SubState=auto-restart\nExecMainStartTimestamp=Thu 1970-01-01 00:01:30.000000 UTC\n"
         "ExecMainExitTimestamp=Thu 1970-01-01 00:01:31.000000 UTC\nId=b.service"
     )
-    machine = Machine({}, {SHOW: SHOWN.replace("Id=b.service", run)})
+    machine = Systemd(SHOWN.replace("Id=b.service", run))
     _, again = failed_units.failed(machine, {"b.service", "a.mount"})
     assert (again.began, again.ended) == (90.0, 91.0)
 
@@ -64,7 +73,7 @@ def test_failed_unit_that_is_started_again_has_the_time_of_its_program() -> None
 )
 def test_failed_unit_without_a_time_is_an_error(shown: str) -> None:
     with pytest.raises(FactError):
-        failed_units.failed(Machine({}, {SHOW: shown}), ["a.mount", "b.service"])
+        failed_units.failed(Systemd(shown), ["a.mount", "b.service"])
 
 
 def record(when: float, **fields: str) -> str:

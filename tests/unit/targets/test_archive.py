@@ -132,7 +132,7 @@ def test_only_member_extended_header_of_short_records_takes_linear_time() -> Non
     info = tarfile.TarInfo("x")
     info.type, info.size = b"x", len(text)
     said = info.tobuf(tarfile.USTAR_FORMAT) + text
-    began = time.monotonic()
+    began = time.process_time()
     with naming(UnreadableArchive, "extended header"):
         only_member(said + bytes(1024))
     records = b"".join(_record(number) for number in range(8000))
@@ -141,7 +141,7 @@ def test_only_member_extended_header_of_short_records_takes_linear_time() -> Non
     found = only_member(info.tobuf(tarfile.USTAR_FORMAT) + records + padding + GOOD)
     assert found is not None
     assert len(found.attributes) == 8000
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def _record(number: int) -> bytes:

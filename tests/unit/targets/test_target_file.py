@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -187,11 +188,15 @@ def test_find_in_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> N
     os.mkfifo(fifo)
     with huge.open("wb") as file:
         file.truncate(1 << 32)
-    for path in (fifo, Path("/dev/zero"), tmp_path, absent):
-        with naming(UsageError, path):
+    for path, named in (
+        (fifo, "regular file"),
+        (Path("/dev/zero"), "regular file"),
+        (tmp_path, "directory"),
+        (absent, os.strerror(errno.ENOENT)),
+        (huge, 1 << 32),
+    ):
+        with naming(UsageError, path, named):
             target_file.find("pve1", path)
-    with naming(UsageError, huge, 1 << 32):
-        target_file.find("pve1", huge)
 
 
 def test_plan_with_a_pipe_for_a_target_file_ends_with_2(tmp_path: Path) -> None:
