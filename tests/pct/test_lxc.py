@@ -82,5 +82,6 @@ def test_generate_for_a_privileged_container_has_no_idmap() -> None:
 
 
 def test_require_supported_names_what_it_cannot_do() -> None:
-    with pytest.raises(PctError, match="features:mknod, mp0"):
+    with pytest.raises(PctError) as refused:
         lxc.require_supported(section("mp0: /a,mp=/a\n", features="mknod=1"))
+    assert {"features:mknod", "mp0"} <= {*str(refused.value).replace(",", "").split()}

@@ -22,7 +22,7 @@ def why(error: Exception | None, *, what: str = "it") -> str:
     return f"; {what} was stopped"
 
 
-def test_an_explanation_that_can_be_had_is_as_it_is() -> None:
+def test_explanation_that_can_be_given_is_unchanged() -> None:
     assert why(None) == "; it was stopped"
     assert why(None, what="that") == "; that was stopped"
     assert (why.__name__, why.__doc__) == ("why", "Say why.")
@@ -31,19 +31,21 @@ def test_an_explanation_that_can_be_had_is_as_it_is() -> None:
 @pytest.mark.parametrize(
     "error", [FactError("no log"), TransportError("gone"), CommandFailed(FAILED)]
 )
-def test_one_that_cannot_be_had_changes_no_verdict(error: RemediationError) -> None:
+def test_explanation_that_cannot_be_given_leaves_the_verdict_and_says_why(
+    error: RemediationError,
+) -> None:
     holds = False
     with pytest.raises(AssertionError) as red:
         assert holds, f"the guest is degraded{why(error)}"
-    assert str(red.value).startswith(f"the guest is degraded (why cannot be said: {error})")
+    assert str(error) in str(red.value)
 
 
-def test_a_mistake_of_ours_is_no_explanation() -> None:
+def test_explanation_with_a_mistake_of_ours_raises_it() -> None:
     with pytest.raises(ZeroDivisionError):
         why(ZeroDivisionError())
 
 
-def test_several_commands_of_one_round_trip_are_shown_each_and_without_their_secrets() -> None:
+def test_transcript_of_one_round_trip_shows_each_command_without_secrets() -> None:
     heard: list[CommandResult] = []
     settings = '{"auth": "c2VjcmV0"}'
     asked = [("echo", settings), ("sh", "-c", "echo broken >&2; exit 4"), ("true",)]
@@ -66,7 +68,7 @@ def test_several_commands_of_one_round_trip_are_shown_each_and_without_their_sec
     assert "by way of" not in evidence.transcript(whole)
 
 
-def test_answers_that_cannot_be_read_are_not_shown_encoded() -> None:
+def test_transcript_of_unreadable_answers_shows_nothing_encoded() -> None:
     heard: list[CommandResult] = []
     at_once(Recorded(Local(), heard.append), [("echo", '{"auth": "c2VjcmV0"}'), ("true",)])
     (whole,) = heard

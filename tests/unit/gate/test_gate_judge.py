@@ -42,21 +42,22 @@ class Odd(errors.RemediationError):
         (KeyboardInterrupt(), True, UNDETERMINED, 3, "KeyboardInterrupt"),
     ],
 )
-def test_what_an_exception_means(
+def test_judge_of_an_exception_finds(
     error: BaseException, in_then: bool, verdict: Verdict, code: int, cause: str
 ) -> None:
     assert judge(error, in_then=in_then) == Finding(verdict, code, cause)
     group = BaseExceptionGroup("", [pytest.skip.Exception("x"), error])
-    worst = judge(group, in_then=in_then)
-    assert worst.code == verdicts.first({3, code})
+    assert judge(group, in_then=in_then).code == verdicts.first({3, code})
+    nested = BaseExceptionGroup("", [group, errors.RollbackFailed([])])
+    assert judge(nested, in_then=in_then).code == verdicts.first({5, code})
 
 
-def test_nothing_that_happened_is_compliant() -> None:
+def test_finding_without_an_exception_is_compliant() -> None:
     assert Finding() == Finding(COMPLIANT, 0, "")
     assert [str(each) for each in Verdict] == ["compliant", "not compliant", "undetermined"]
 
 
-def test_every_code_has_its_rank() -> None:
+def test_first_takes_codes_by_their_rank() -> None:
     ranked = [
         verdicts.USAGE,
         verdicts.NOT_EXACT,
@@ -68,6 +69,11 @@ def test_every_code_has_its_rank() -> None:
     assert ranked == list(verdicts.PRECEDENCE) == [2, 5, 1, 6, 3, 0]
     for n, code in enumerate(ranked):
         assert verdicts.first(set(ranked[n:])) == code
+    assert verdicts.first(set()) == verdicts.HOLDS
+
+
+def test_judge_masks_secrets_in_the_cause() -> None:
+    assert "hunter2" not in judge(ValueError("password=hunter2"), in_then=True).cause
 
 
 class Item:
@@ -83,7 +89,7 @@ class Item:
 
 
 @pytest.mark.parametrize(("kind", "judges"), [("then", True), ("when", False), ("given", False)])
-def test_only_the_function_of_a_then_is_one(kind: str, judges: bool) -> None:
+def test_in_then_holds_in_the_function_of_a_then_alone(kind: str, judges: bool) -> None:
     item: Any = Item()
     assert not verdicts.in_then(item)
     item.before(kind)

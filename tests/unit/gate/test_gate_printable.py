@@ -76,7 +76,7 @@ def hostile(toy: Toy) -> None:
         toy.feature("Given a hostile guest", f"Then it {how}", name=how)
 
 
-def test_hostile_text_reaches_no_terminal_raw(toy: Toy) -> None:
+def test_gate_with_hostile_text_writes_none_of_it_raw_to_the_terminal(toy: Toy) -> None:
     hostile(toy)
     for options in ((), ("-v", "-rA"), ("-v", "--full-trace")):
         done = toy.run(*options, "--color=no")
@@ -89,7 +89,7 @@ def test_hostile_text_reaches_no_terminal_raw(toy: Toy) -> None:
             assert len(lines) == 1
 
 
-def test_hostile_text_reaches_no_file_raw(toy: Toy) -> None:
+def test_gate_with_hostile_text_writes_none_of_it_raw_to_a_file(toy: Toy) -> None:
     hostile(toy)
     toy.run()
     files = [path for path in (toy.path / "reports").rglob("*") if path.is_file()]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,16 +14,17 @@ from gate.evidence import counted, redact, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.unit.gate.conftest import Toy
 
     Step = Callable[[dict[str, Any], str], dict[str, Any]]
 
 pytest_plugins = ["pytester"]
+_OURS = Path(__file__).parents[3] / "node_modules/.bin"
+ALLURE = shutil.which("allure", path=f"{_OURS}{os.pathsep}{os.environ['PATH']}")
 
 
-def test_commands_hang_on_the_step_that_ran_them(toy: Toy, step: Step) -> None:
+def test_results_have_commands_on_the_step_that_ran_them(toy: Toy, step: Step) -> None:
     toy.feature("Given a target", "Then all is well")
     toy.run()
     [result] = toy.results()
@@ -37,7 +40,7 @@ def test_commands_hang_on_the_step_that_ran_them(toy: Toy, step: Step) -> None:
     ]
 
 
-def test_commands_of_fixtures_hang_on_the_set_up_and_the_scenario(toy: Toy) -> None:
+def test_results_have_commands_of_fixtures_on_set_up_and_scenario(toy: Toy) -> None:
     toy.feature("Given a target", "Then all is well")
     toy.run()
     [container] = [each for each in toy.results("container") if "afters" in each]
@@ -48,7 +51,7 @@ def test_commands_of_fixtures_hang_on_the_set_up_and_the_scenario(toy: Toy) -> N
     assert "$ echo clean-up" in toy.attached(result)[0]
 
 
-def test_steps_that_never_ran_are_shown(toy: Toy, step: Step) -> None:
+def test_results_show_steps_that_never_ran(toy: Toy, step: Step) -> None:
     toy.feature("Given a skip in a Given", "When a skip in a When", "Then all is well")
     toy.run()
     [result] = toy.results()
@@ -56,14 +59,14 @@ def test_steps_that_never_ran_are_shown(toy: Toy, step: Step) -> None:
     assert "skipped: no audit log here" in result["statusDetails"]["message"]
 
 
-def test_an_assertion_in_a_given_is_a_broken_step(toy: Toy, step: Step) -> None:
+def test_results_have_an_assertion_in_a_given_as_a_broken_step(toy: Toy, step: Step) -> None:
     toy.feature("Given an assertion in a Given", "Then all is well")
     toy.run()
     [result] = toy.results()
     assert step(result, "assertion")["status"] == "broken"
 
 
-def test_a_scenario_is_described(toy: Toy) -> None:
+def test_results_describe_a_scenario(toy: Toy) -> None:
     toy.text(
         "Feature: Storage\n @req:VAL-2\n Scenario: The driver\n  In words.\n  Then all is well"
     )
@@ -75,7 +78,7 @@ def test_a_scenario_is_described(toy: Toy) -> None:
     assert {"name": "feature", "value": "Storage"} in result["labels"]
 
 
-def test_two_targets_have_two_histories(toy: Toy) -> None:
+def test_results_of_two_targets_have_two_histories(toy: Toy) -> None:
     toy.conftest("""
 from dataclasses import dataclass
 @dataclass
@@ -115,7 +118,7 @@ def test_results_are_those_of_this_run(toy: Toy) -> None:
     assert junit.count('<property name="requirement" value="VAL-2" />') == 1
 
 
-def test_results_go_where_they_are_asked_to(toy: Toy) -> None:
+def test_results_go_to_the_folder_asked_for(toy: Toy) -> None:
     toy.feature("Then all is well")
     toy.run("--alluredir=kept", "--junitxml=kept.xml")
     toy.run("--alluredir=kept", "--junitxml=kept.xml")
@@ -125,7 +128,7 @@ def test_results_go_where_they_are_asked_to(toy: Toy) -> None:
     assert len(toy.results(at="kept")) == 1
 
 
-def test_the_junit_file_has_no_secrets(toy: Toy) -> None:
+def test_junit_file_has_no_secrets(toy: Toy) -> None:
     toy.conftest("\n@then('a leak')\ndef _(): raise ValueError('password=hunter2')\n")
     toy.feature("Then a leak")
     seen = toy.run("--color=yes")
@@ -160,7 +163,7 @@ def renderer(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None]
         ("#!/bin/sh\nexit 0\n", "no page"),
     ],
 )
-def test_a_report_that_cannot_be_rendered_is_said_and_changes_nothing(
+def test_report_that_cannot_be_rendered_is_said_and_changes_no_verdict(
     toy: Toy, renderer: Callable[[str | None], None], script: str | None, says: str
 ) -> None:
     renderer(script)
@@ -170,9 +173,8 @@ def test_a_report_that_cannot_be_rendered_is_said_and_changes_nothing(
     seen.stdout.fnmatch_lines([f"report: not rendered, *{says}*; results: reports/allure-results"])
 
 
-def test_the_report_is_one_file_that_calls_nobody(toy: Toy) -> None:
-    if report._allure() is None:
-        pytest.skip("npm's allure is not installed")
+@pytest.mark.skipif(not ALLURE, reason="npm's allure is not installed")
+def test_report_is_one_file_that_calls_nobody(toy: Toy) -> None:
     toy.feature("Then an assertion in a Then")
     seen = toy.run(report=True, apart=False)
     assert seen.ret == 1
@@ -210,13 +212,13 @@ def _(machine):
     assert [path.name for path in files if b"hunter2" in path.read_bytes()] == []
 
 
-def test_existing_results_are_rendered_again(
+def test_report_without_results_ends_with_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["report"])
     assert report.main() == 2
-    assert "no results in reports/allure-results" in capsys.readouterr().err
+    assert "reports/allure-results" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -247,18 +249,18 @@ def test_existing_results_are_rendered_again(
         ('apparmor="DENIED" operation="mount"', 'apparmor="DENIED" operation="mount"'),
     ],
 )
-def test_secrets_become_stars(text: str, redacted: str) -> None:
+def test_redact_turns_secrets_into_stars(text: str, redacted: str) -> None:
     assert redact(text) == redacted
 
 
-def test_long_outputs_lose_their_middle() -> None:
+def test_shortened_text_has_lost_its_middle() -> None:
     assert shortened("a" * 20, 10) == "a" * 20
     assert shortened("a" * 10 + "ü" * 7 + "b" * 10, 10) == (
         "a" * 10 + "\n[... 14 bytes left out ...]\n" + "b" * 10
     )
 
 
-def test_what_is_counted_has_the_right_number() -> None:
+def test_counted_noun_has_the_right_number() -> None:
     assert [counted(number, "scenario") for number in (0, 1, 2)] == [
         *("0 scenarios", "1 scenario", "2 scenarios")
     ]

@@ -28,7 +28,9 @@ def target():
 
 
 @pytest.mark.parametrize("args", [(), ("-n2",)])
-def test_one_cause_is_told_once_and_first(toy: Toy, args: tuple[str, ...]) -> None:
+def test_gate_with_one_shared_cause_tells_it_once_and_first(
+    toy: Toy, args: tuple[str, ...]
+) -> None:
     for name in "abc":
         toy.feature("Then all is well", name=name)
     toy.conftest(_UNREACHABLE)
@@ -47,7 +49,7 @@ def test_one_cause_is_told_once_and_first(toy: Toy, args: tuple[str, ...]) -> No
     assert {each["statusDetails"]["message"] for each in results} == {said[0]}
 
 
-def test_what_could_be_judged_is_listed_beside_a_cause_told_at_once(toy: Toy) -> None:
+def test_gate_with_a_shared_cause_lists_what_could_be_judged(toy: Toy) -> None:
     toy.conftest("""
 @pytest.fixture(scope="session")
 def container():
@@ -75,7 +77,7 @@ def _(container):
     assert seen.stdout.str().count("did not start") == 1
 
 
-def test_several_causes_are_told_at_once_and_by_their_scenarios(toy: Toy) -> None:
+def test_gate_with_several_causes_tells_each_with_its_scenarios(toy: Toy) -> None:
     toy.conftest("""
 @pytest.fixture(scope="session", params=["pve1", "pve2"])
 def target(request):
@@ -93,7 +95,7 @@ def target(request):
 
 
 @pytest.mark.parametrize("args", [(), ("-n2",)])
-def test_a_bad_target_is_a_usage_error_told_once(toy: Toy, args: tuple[str, ...]) -> None:
+def test_gate_with_a_bad_target_is_a_usage_error_told_once(toy: Toy, args: tuple[str, ...]) -> None:
     for name in "abc":
         toy.feature("Then all is well", name=name)
     toy.conftest(_NO_SUCH_TARGET)
@@ -104,7 +106,7 @@ def test_a_bad_target_is_a_usage_error_told_once(toy: Toy, args: tuple[str, ...]
 
 
 @pytest.mark.parametrize("args", [("-k", "nix"), ("-m", "mutates"), ("-n1", "-k", "nix")])
-def test_nothing_selected_is_not_a_pass(toy: Toy, args: tuple[str, ...]) -> None:
+def test_gate_with_nothing_selected_is_undetermined(toy: Toy, args: tuple[str, ...]) -> None:
     toy.feature("Then all is well")
     seen = toy.run(*args)
     assert seen.ret == 3
@@ -113,14 +115,14 @@ def test_nothing_selected_is_not_a_pass(toy: Toy, args: tuple[str, ...]) -> None
     )
 
 
-def test_nothing_there_is_not_a_pass(toy: Toy) -> None:
+def test_gate_without_features_is_undetermined(toy: Toy) -> None:
     (toy.path / "features").mkdir()
     seen = toy.run()
     assert seen.ret == 3
     seen.stdout.fnmatch_lines(["undetermined: no scenario was run: nothing was judged"])
 
 
-def test_what_is_deselected_is_counted(toy: Toy) -> None:
+def test_gate_counts_what_is_deselected(toy: Toy) -> None:
     toy.feature("Then all is well", name="a")
     toy.feature("Then all is well", name="b")
     seen = toy.run("-k", "test_a")
@@ -128,19 +130,27 @@ def test_what_is_deselected_is_counted(toy: Toy) -> None:
     seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant, 1 deselected)"])
 
 
-def test_a_scenario_without_a_result_makes_the_run_incomplete(toy: Toy) -> None:
+def test_gate_stopped_after_the_first_failure_is_incomplete_and_counts_the_rest(toy: Toy) -> None:
     toy.feature("Then an error in a Then", name="a")
-    toy.feature("Then all is well", name="b")
+    for name in "bc":
+        toy.feature("Then all is well", name=name)
     seen = toy.run("-x")
     assert seen.ret == 6
-    seen.stdout.fnmatch_lines(["* b * no result *", "verdict: incomplete *"])
-    assert "stopping" not in seen.stdout.str()
-    [said] = toy.results("globals")
-    assert said["errors"][0]["message"] == "b: not run: stopped after the first failure (-x)"
+    seen.stdout.fnmatch_lines(
+        [
+            "2 scenarios have no result:",
+            "  not run: stopped after the first failure (-x)",
+            "verdict: incomplete *",
+        ]
+    )
+    for line in ("* b *", "*stopping*"):
+        seen.stdout.no_fnmatch_line(line)
+    said = [each["message"] for one in toy.results("globals") for each in one["errors"]]
+    assert sorted(line.partition(":")[0] for line in said) == ["b", "c"]
 
 
 @pytest.mark.parametrize("where", ["step", "report"])
-def test_an_interrupted_run_says_so_and_what_did_not_run(toy: Toy, where: str) -> None:
+def test_gate_interrupted_says_so_and_what_did_not_run(toy: Toy, where: str) -> None:
     toy.feature("Then all is well", name="a")
     if where == "step":
         toy.feature("Then an interrupt in a Then", name="b")
@@ -172,15 +182,7 @@ def pytest_runtest_makereport(item, call):
     assert not seen.errlines
 
 
-def test_an_interrupt_before_anything_is_known(toy: Toy) -> None:
-    toy.feature("Then all is well")
-    toy.conftest("\ndef pytest_collection(): raise KeyboardInterrupt\n")
-    seen = toy.run()
-    assert seen.ret == 130
-    seen.stdout.fnmatch_lines(["interrupted: no scenario was run: nothing was judged"])
-
-
-def test_an_interrupt_while_the_report_is_made(toy: Toy) -> None:
+def test_gate_interrupted_while_it_makes_the_report_ends_with_130(toy: Toy) -> None:
     toy.feature("Then all is well")
     toy.conftest("\ndef interrupted(_): raise KeyboardInterrupt\nreport.publish = interrupted\n")
     seen = toy.run()
@@ -188,19 +190,7 @@ def test_an_interrupt_while_the_report_is_made(toy: Toy) -> None:
     seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant)"])
 
 
-def test_who_was_not_asked_after_the_first_failure_is_counted(toy: Toy) -> None:
-    toy.feature("Then an error in a Then", name="a")
-    for name in "bc":
-        toy.feature("Then all is well", name=name)
-    seen = toy.run("-x")
-    assert seen.ret == 6
-    seen.stdout.fnmatch_lines(
-        ["2 scenarios have no result:", "  not run: stopped after the first failure (-x)"]
-    )
-    seen.stdout.no_fnmatch_line("* b *")
-
-
-def test_a_file_that_cannot_be_read_makes_the_run_incomplete(toy: Toy) -> None:
+def test_gate_with_a_file_that_cannot_be_read_is_incomplete(toy: Toy) -> None:
     toy.feature("Then all is well")
     (toy.path / "features" / "test_broken.py").write_text("import nix_da")
     seen = toy.run()
@@ -208,14 +198,14 @@ def test_a_file_that_cannot_be_read_makes_the_run_incomplete(toy: Toy) -> None:
     seen.stdout.fnmatch_lines(["*nix_da*"])
 
 
-def test_an_ordinary_test_beside_the_scenarios_counts(toy: Toy) -> None:
+def test_gate_with_an_ordinary_test_that_fails_ends_with_1(toy: Toy) -> None:
     toy.feature("Then all is well")
     (toy.path / "features" / "test_plain.py").write_text("def test(): assert False")
     assert toy.run().ret == 1
 
 
 @pytest.mark.parametrize("args", [("features/nix.feature",), ("-m", "a b"), ("-k", "(")])
-def test_a_bad_command_line_is_a_usage_error(toy: Toy, args: tuple[str, ...]) -> None:
+def test_gate_with_a_bad_command_line_is_a_usage_error(toy: Toy, args: tuple[str, ...]) -> None:
     toy.feature("Then all is well")
     seen = toy.run(*args)
     assert seen.ret == 2
@@ -223,7 +213,7 @@ def test_a_bad_command_line_is_a_usage_error(toy: Toy, args: tuple[str, ...]) ->
     seen.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
-def test_a_target_that_is_none_ends_the_collection(toy: Toy) -> None:
+def test_gate_with_a_target_that_is_none_ends_the_collection(toy: Toy) -> None:
     toy.feature("Then all is well", name="a")
     toy.feature("Then all is well", name="b")
     toy.conftest("\ndef pytest_generate_tests(): raise errors.UsageError('no such target')\n")
@@ -233,14 +223,8 @@ def test_a_target_that_is_none_ends_the_collection(toy: Toy) -> None:
     assert not [line for line in seen.outlines if line]
 
 
-@pytest.mark.parametrize(
-    ("sink", "why"),
-    [
-        ("/dev/full", "the output cannot be written: No space left"),
-        ("", "standard output cannot be written: Broken pipe"),
-    ],
-)
-def test_output_that_cannot_be_written_is_no_verdict(toy: Toy, sink: str, why: str) -> None:
+@pytest.mark.parametrize("sink", ["/dev/full", ""], ids=["full", "broken pipe"])
+def test_gate_whose_output_cannot_be_written_ends_with_3(toy: Toy, sink: str) -> None:
     toy.feature("Then all is well")
     reads, writes = os.pipe() if not sink else (os.open(sink, os.O_RDONLY), os.open(sink, 1))
     os.close(reads)
@@ -248,11 +232,10 @@ def test_output_that_cannot_be_written_is_no_verdict(toy: Toy, sink: str, why: s
     seen = subprocess.run(argv, cwd=toy.path, stdout=writes, stderr=subprocess.PIPE, check=False)
     os.close(writes)
     assert seen.returncode == 3
-    assert seen.stderr.decode().startswith(f"error: {why}")
     assert seen.stderr.count(b"\n") == 1
 
 
-def test_a_line_in_between_breaks_no_line(toy: Toy) -> None:
+def test_terminal_with_a_line_in_between_breaks_no_line(toy: Toy) -> None:
     toy.conftest("""
 @then("it takes a while")
 def _(request):
@@ -266,7 +249,7 @@ def _(request):
     assert (begun, between, ended[:2]) == (["toy"], ["booting"], ["toy", "compliant"])
 
 
-def test_what_is_said_before_the_first_verdict_comes_first(toy: Toy) -> None:
+def test_terminal_shows_what_is_said_before_the_first_verdict_first(toy: Toy) -> None:
     toy.conftest("""
 @pytest.fixture(scope="session", autouse=True)
 def booted(request):
@@ -278,7 +261,7 @@ def booted(request):
     assert [words[:2] for words in said][:3] == [["booting"], ["Toy"], ["toy", "compliant"]]
 
 
-def test_workers_only_report(toy: Toy) -> None:
+def test_gate_with_workers_ends_as_without(toy: Toy) -> None:
     toy.feature("Then all is well", name="a")
     toy.feature("Then an assertion in a Then", name="b")
     seen = toy.run("-n2")
@@ -289,7 +272,7 @@ def test_workers_only_report(toy: Toy) -> None:
     assert "Kernel\\ (node)=6.12 = new" in environment
 
 
-def test_a_worker_that_crashes_leaves_a_scenario_without_result(toy: Toy) -> None:
+def test_gate_whose_worker_crashes_is_incomplete(toy: Toy) -> None:
     toy.feature("Then a crash in a Then", name="a")
     toy.feature("Then all is well", name="b")
     seen = toy.run("-n1")
@@ -297,7 +280,7 @@ def test_a_worker_that_crashes_leaves_a_scenario_without_result(toy: Toy) -> Non
     seen.stdout.fnmatch_lines(["* a * no result *", "verdict: incomplete *"])
 
 
-def test_no_colour_without_a_terminal(toy: Toy) -> None:
+def test_terminal_has_colours_only_where_asked_for(toy: Toy) -> None:
     toy.feature("Then an assertion in a Then")
     assert "\x1b" not in toy.run().stdout.str()
     assert "\x1b[" in toy.run("--color=yes").stdout.str()
@@ -314,7 +297,7 @@ def _(far): raise NotImplementedError
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_cause_that_is_told_at_once_is_broken_between_words(
+def test_terminal_breaks_a_shared_cause_between_words(
     toy: Toy, monkeypatch: pytest.MonkeyPatch, alone: bool
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -329,7 +312,9 @@ def test_a_cause_that_is_told_at_once_is_broken_between_words(
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_lines_fit(toy: Toy, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+def test_terminal_lines_fit_the_columns(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     toy.feature("Then all is well", name="A long name of a scenario " + "that goes on and on " * 5)
     lines = toy.run().stdout.lines

@@ -37,17 +37,17 @@ def tally(*codes: int) -> Tally:
         ((1,), pytest.ExitCode.INTERNAL_ERROR, 1),
     ],
 )
-def test_the_exit_code(codes: tuple[int, ...], exitstatus: int, code: int) -> None:
+def test_code_of_a_tally_is_the_worst(codes: tuple[int, ...], exitstatus: int, code: int) -> None:
     assert tally(*codes).code(exitstatus) == code
 
 
-def test_a_file_that_cannot_be_read_makes_it_incomplete() -> None:
+def test_tally_with_an_unreadable_file_is_incomplete() -> None:
     found = tally(0)
     found.unreadable = 1
     assert found.code(pytest.ExitCode.OK) == 6
 
 
-def test_a_scenario_that_was_to_run_and_did_not() -> None:
+def test_tally_with_a_missing_scenario_is_incomplete() -> None:
     found = tally(0)
     found.expect([Outcome("0", "again"), Outcome("1", "missing")])
     assert [each.title for each in found.settled()] == ["0", "missing"]
@@ -55,7 +55,7 @@ def test_a_scenario_that_was_to_run_and_did_not() -> None:
 
 
 @pytest.mark.parametrize("when", ["setup", "call"])
-def test_a_scenario_that_did_not_end_has_no_result(when: str) -> None:
+def test_tally_of_a_scenario_that_did_not_end_has_no_result(when: str) -> None:
     found = Tally()
     found.take(report("a", 0, when))
     (outcome,) = found.settled()
@@ -64,7 +64,7 @@ def test_a_scenario_that_did_not_end_has_no_result(when: str) -> None:
     assert found.code(pytest.ExitCode.OK) == 6
 
 
-def test_the_last_phase_is_the_result_and_all_of_them_take_time() -> None:
+def test_tally_takes_the_last_phase_and_the_time_of_all() -> None:
     found = Tally()
     for when, code in (("setup", 0), ("call", 1), ("teardown", 1)):
         found.take(report("a", code, when, 2.0))
@@ -73,7 +73,7 @@ def test_the_last_phase_is_the_result_and_all_of_them_take_time() -> None:
     assert (outcome.seconds, outcome.begun, outcome.ended) == (6.0, True, True)
 
 
-def test_until_it_has_ended_nothing_is_known_of_a_scenario() -> None:
+def test_outcome_before_the_end_is_no_result() -> None:
     nobody_knows = "it was to run, and nobody knows what became of it"
     assert Outcome("1", "t") == Outcome(
         "1",
@@ -94,7 +94,7 @@ def test_until_it_has_ended_nothing_is_known_of_a_scenario() -> None:
     assert Tally() == Tally({}, 0, 0, interrupted=False, failures=0)
 
 
-def test_why_a_scenario_has_no_result() -> None:
+def test_tally_says_why_a_scenario_has_no_result() -> None:
     found = Tally()
     found.expect([Outcome("0", "begun"), Outcome("1", "not begun")])
     found.begin("0")
@@ -115,13 +115,13 @@ def test_why_a_scenario_has_no_result() -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1, 5])
-def test_what_was_interrupted_ends_as_a_shell_has_it(code: int) -> None:
+def test_tally_interrupted_ends_with_130(code: int) -> None:
     found = tally(code)
     found.interrupted = True
     assert found.code(pytest.ExitCode.INTERRUPTED) == 130
 
 
-def test_other_tests_are_passed_over() -> None:
+def test_tally_passes_over_other_tests() -> None:
     found = Tally()
     found.take(SimpleNamespace(nodeid="unit", when="teardown", duration=1.0))  # type: ignore[arg-type]
     assert found.settled() == []
