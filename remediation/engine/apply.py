@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from remediation.engine.action import Outcome
-from remediation.engine.plan import ROLLBACK, Stage, elsewhere, once
+from remediation.engine.plan import ROLLBACK, Stage, checked, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 from targets.errors import (
     ChangedSince,
@@ -108,8 +108,7 @@ class _Run:
             consequence.run()
             why = "something it depends on changed"
             outcomes.append(Outcome(consequence.id, consequence.title, "", True, why))
-        for step in changed:
-            _verify(step)
+        _verify(changed)
         if changed:
             plan.enter(Stage.FINISH)
             plan.journal.finish()
@@ -131,8 +130,9 @@ class _Run:
 
     def _apply_one(self, step: Step, drift: Drift | None) -> Outcome:
         plan, action = self.plan, step.action
-        if drift is None:  # checked before anything was changed, so check again
-            drift = action.check(step.on)
+        if drift is None:
+            if self.changes:  # it was checked before
+                ((_, drift),) = checked([step])
             if drift is None:
                 return Outcome(action.id, action.title, action.requirement, False, "already so")
             self._record([step])
@@ -140,7 +140,7 @@ class _Run:
         plan.enter(Stage.APPLY, action)
         self.changes = True
         action.apply(step.on)
-        _verify(step)
+        _verify([step])
         after = action.capture(step.on)
         plan.enter(Stage.COMPLETE, action)
         plan.journal.complete(action.id, step.place, after)
@@ -177,9 +177,9 @@ def _drifted(drifts: Iterable[tuple[Step, Drift | None]]) -> list[Step]:
     return [step for step, drift in drifts if drift is not None]
 
 
-def _verify(step: Step) -> None:
-    left = step.action.check(step.on)
-    if left is not None:
-        raise VerifyFailed(
-            f"{step.action.title} was applied on {step.on.machine}, and still: {left.summary}"
-        )
+def _verify(steps: Sequence[Step]) -> None:
+    for step, left in checked(steps):
+        if left is not None:
+            raise VerifyFailed(
+                f"{step.action.title} was applied on {step.on.machine}, and still: {left.summary}"
+            )

@@ -108,11 +108,8 @@ class Plan:
         return (*self.steps, *self.deferred)
 
     def drifts(self) -> list[tuple[Step, Drift | None]]:
-        """Return each step with its drift, in one round trip a machine. Changes nothing."""
-        machines: dict[Place, Ahead] = {}
-        for step in self.steps:
-            machines.setdefault(step.place, Ahead(step.on)).expect(step.action.reads())
-        return [(step, step.action.check(machines[step.place])) for step in self.steps]
+        """Return each step with its drift. Changes nothing."""
+        return checked(self.steps)
 
     def step(self, action: str) -> Step | None:
         """Return the step of an action, by its id, or None if the plan has none."""
@@ -132,6 +129,14 @@ class Plan:
         what = of.title if of else "the plan"
         with self.exclusive(f"{stage}: {what} of container {self.journal.ctid}"):
             self.at(stage, of.id if of else "")
+
+
+def checked(steps: Sequence[Step]) -> list[tuple[Step, Drift | None]]:
+    """Return each step with its drift, asked in one round trip a machine. Changes nothing."""
+    machines: dict[Place, Ahead] = {}
+    for step in steps:
+        machines.setdefault(step.place, Ahead(step.on)).expect(step.action.reads())
+    return [(step, step.action.check(machines[step.place])) for step in steps]
 
 
 def require_known(asked: Iterable[str], clauses: Iterable[str], actions: Iterable[str]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import shlex
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 from remediation import desired
 from remediation import docker_in_lxc as it
 from remediation.edits.daemon_json import daemon_json
+from remediation.engine.apply import apply
 from remediation.engine.journal import stored
 from targets import connect
 from targets.batch import Ahead, at_once, told
@@ -23,8 +25,9 @@ from targets.target import parse
 from targets.transport import Base, CommandResult, Local, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from remediation.engine.plan import Plan
     from targets.transport import Transport
 
 COMMANDS: list[tuple[str, ...]] = [
@@ -173,7 +176,9 @@ class Node(Base):
         return b"%s!%d! %s\n" % (base64.b64encode(err), code, base64.b64encode(out))
 
 
-def test_a_status_costs_three_round_trips_and_one_start_of_pct() -> None:
+@pytest.fixture
+def compliant() -> Node:
+    """A node and a container that are as the plan wants them, all behind one shell."""
     conf = f"features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: {desired.PROFILE}\n"
     files = {
         desired.TUNABLE_PATH: desired.TUNABLE,
@@ -181,7 +186,7 @@ def test_a_status_costs_three_round_trips_and_one_start_of_pct() -> None:
         "/etc/pve/lxc/950.conf": conf.encode(),
         desired.DAEMON_JSON: daemon_json(None),
     }
-    policy = "3c1bde6ddb4d0ed06adcb7ce6c0e4a1a8bf4b1bd3db4ec9f8a4f9c1e3a0cd6c1"
+    policy = hashlib.sha256(b"policy").hexdigest()
     says = {
         "id -u": "0\n",
         "sh -c 'command -v pct": "/usr/sbin/pct\n",
@@ -192,12 +197,38 @@ def test_a_status_costs_three_round_trips_and_one_start_of_pct() -> None:
         "systemctl is-enabled docker": "enabled\n",
         "sh -c 'systemctl is-active -q docker || exit 3; docker info": "fuse-overlayfs\n",
     }
-    node = Node(files, says)
+    return Node(files, says)
+
+
+def _plan(node: Node) -> Plan:
     runtime = connect.runtime_on(node, parse("root@pve1/950"), reads=[stored()])
-    plan = it.plan(runtime, 950, tell=lambda _: None)
-    drifts = [drift.summary for _, drift in plan.drifts() if drift]
-    assert drifts == [f"the kernel's {desired.PROFILE} is not what {desired.PROFILE_PATH} says"]
+
+    @contextmanager
+    def exclusive(_: str) -> Iterator[None]:
+        with suppress(NotImplementedError):  # the double has no lock
+            runtime.node.hold(["lock"], "held")
+        yield
+
+    return replace(it.plan(runtime, 950, tell=lambda _: None), exclusive=exclusive)
+
+
+def _starts_of_pct(node: Node) -> int:
+    return sum(len(re.findall(r"\bpct (?:exec|status)", trip)) for trip in node.trips)
+
+
+def test_status_costs_three_round_trips_and_one_start_of_pct(compliant: Node) -> None:
+    plan = _plan(compliant)
+    assert [drift for _, drift in plan.drifts() if drift] == []
     assert not plan.journal.unfinished()
-    assert node.unknown == ["test -d /usr/local/phoenix_hypervisor"]
-    assert len(node.trips) == 3, node.trips
-    assert sum(len(re.findall(r"\bpct (?:exec|status)", trip)) for trip in node.trips) == 1
+    assert compliant.unknown == ["test -d /usr/local/phoenix_hypervisor"]
+    assert len(compliant.trips) == 3, compliant.trips
+    assert _starts_of_pct(compliant) == 1
+
+
+def test_apply_with_nothing_to_do_reads_the_journal_under_the_lock_and_costs_one_trip_more(
+    compliant: Node,
+) -> None:
+    outcomes = apply(_plan(compliant))
+    assert [outcome.reason for outcome in outcomes if outcome.changed] == []
+    assert len(compliant.trips) == 4, compliant.trips
+    assert _starts_of_pct(compliant) == 1
