@@ -35,7 +35,7 @@ def test_target_backup_age_that_is_no_number_is_refused() -> None:
 
 def test_access_uid_with_another_scripts_digits_is_refused() -> None:
     asked = "sh -c 'id -u; id -un; echo \"${SUDO_USER:-}\"'"
-    with pytest.raises(FactError, match="id -u said"):
+    with pytest.raises(FactError, match="id -u printed"):
         access.access(Machine({}, {asked: f"{_FIVE}\nroot\n\n"}))
 
 

@@ -25,7 +25,7 @@ def test_access() -> None:
     assert says("0\nroot\nalice\n").sudo_user == "alice"
     with pytest.raises(AssertionError, match=r"run as alice \(uid 1000\).*NOPASSWD"):
         steps.runs_as_root(target, says("1000\nalice\n\n"))
-    with pytest.raises(FactError, match="id -u said"):
+    with pytest.raises(FactError, match="id -u printed"):
         says("Welcome!\n")
     with pytest.raises(CommandFailed):
         says("0\nroot\n\n", code=1)

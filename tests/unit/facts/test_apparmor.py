@@ -33,7 +33,7 @@ def test_profiles_and_their_modes() -> None:
         "/usr/bin/man": "complain",
         "a b//c": "unconfined",
     }
-    with pytest.raises(FactError, match="AppArmor is not on in the kernel of pve1"):
+    with pytest.raises(FactError, match="AppArmor is not enabled in the kernel of pve1"):
         apparmor.loaded_profiles(Machine({PROFILES: None}))
 
 

@@ -394,7 +394,7 @@ def test_storages_are_asked_where_they_keep_backups(
     assert str(raised.value) == (
         f"no backup of container 950 in {tmp_path}/dump, {ours} counts "
         f"(none is in {tmp_path}/dump, {ours}), and nas (nfs, inactive), {said} "
-        "cannot be looked into; for a verdict, make one that can be read: "
+        "cannot be listed; for a verdict, make one that the node can read: "
         f"vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
     )
     make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
@@ -414,9 +414,9 @@ def test_what_a_backup_server_lists_is_judged_as_far_as_that_goes(
         of_server(node)
     assert str(raised.value) == (
         f"the newest backup of container 950 is {volume} (2.0 h old, 3.0 MiB), on a Proxmox Backup "
-        "Server: it is there and recent, but neither its log nor whether it can be read to its end "
-        "was verified, since that cannot be done from the node. Let the server verify it "
-        "(Datastore, Verify); for a verdict here, make one that can be read: "
+        "Server: it exists and is recent, but the node cannot verify its log and its content. Let "
+        "the server verify it (Datastore, Verify). For a verdict here, make one that the node can "
+        "read: "
         f"vzdump 950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
     )
     make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
@@ -451,7 +451,7 @@ def test_a_backup_server_that_has_none_is_a_no_for_the_container_and_not_for_the
     on_server(tmp_path)
     with pytest.raises(AssertionError, match="no backup of container 950 that counts: none is in"):
         of_server(node)
-    with pytest.raises(FactError, match=r"/etc in .* counts .*, and vault cannot be looked into"):
+    with pytest.raises(FactError, match=r"/etc in .* counts .*, and vault cannot be listed"):
         steps.node_is_backed_up(node, backup.find(node, 950), Target("pve1", 950))
 
 

@@ -107,17 +107,17 @@ def test_stranger_under_the_profile_is_none(label: str) -> None:
     [
         ("unconfined", "unconfined"),
         ("unconfined (enforce)", "unconfined"),
-        (f"{NAME} (complain)", "in complain mode, which notes"),
+        (f"{NAME} (complain)", "in complain mode, which logs"),
         (f"{NAME} (kill)", "in kill mode, which confines, and kills"),
         (f"{NAME} (unconfined)", "in unconfined mode"),
         (f"{NAME} (mixed)", "in mixed mode, which is not known here"),
         (NAME, "in unknown mode"),
         (f"{NAME}//&docker-default (complain)", "in complain mode"),
         (f"{NAME}//wide (enforce)", "a child that the plan's profile does not have"),
-        ("docker-default (enforce)", "which the plan does not know"),
-        (f"{NAME}-b (enforce)", "which the plan does not know"),
-        (":other:unconfined", "which the plan does not know"),
-        ("", "which the plan does not know"),
+        ("docker-default (enforce)", "which is not the plan"),
+        (f"{NAME}-b (enforce)", "which is not the plan"),
+        (":other:unconfined", "which is not the plan"),
+        ("", "which is not the plan"),
     ],
 )
 def test_stranger_elsewhere_is_said_to_be_one(label: str, message: str) -> None:
@@ -157,9 +157,9 @@ def test_allowed_where_an_attempt_failed_for_another_reason_raises(outcome: str)
 
 
 def test_allowed_where_nothing_can_be_tried_raises() -> None:
-    with pytest.raises(FactError, match="was to be tried, and could not be: no such file"):
+    with pytest.raises(FactError, match=r"cannot attempt .*: no such file"):
         allowed({}, 127, "no such file")
-    with pytest.raises(FactError, match="nothing came of the attempt to bind /proc"):
+    with pytest.raises(FactError, match=r"the attempt to bind /proc .* gave no result"):
         allowed({name: code for name, code in REFUSED.items() if name != "mount"})
 
 

@@ -34,13 +34,13 @@ def test_room() -> None:
     assert room(f"{gib} {8 * gib} /\n10%\n").needed == 8 * gib // 10
     with pytest.raises(
         AssertionError,
-        match=r"/var/log on .* has 70 MiB left for auditd's log, and 75 MiB are needed",
+        match=r"/var/log on .* has 70 MiB left for auditd's log, but 75 MiB are needed",
     ):
         room(f"{70 << 20} {8 * gib} /var/log\n75\n")
-    with pytest.raises(AssertionError, match="has 0 MiB left for auditd's log, and 64 MiB"):
+    with pytest.raises(AssertionError, match="has 0 MiB left for auditd's log, but 64 MiB"):
         room(f"0 {8 * gib} /var/log\n")
     assert room(f"{gib} {8 * gib} /run\n75\n", "kernel").needed == log_room.LEAST_ROOM
-    with pytest.raises(FactError, match="is not known"):
+    with pytest.raises(FactError, match="cannot be read"):
         room("df: no such file\n")
     with pytest.raises(CommandFailed):
         room(f"{gib} {8 * gib} /var/log\n", code=1)

@@ -128,7 +128,7 @@ def test_all_of_these_are_looked_at() -> None:
 
 @pytest.mark.parametrize(("said", "code"), [(SAID, 9), ("", 0), (SAID.replace("bash", ""), 1)])
 def test_what_cannot_be_seen_is_no_record(said: str, code: int) -> None:
-    with pytest.raises(FactError, match="could not be looked at"):
+    with pytest.raises(FactError, match="could not be read"):
         record(said, code)
 
 
@@ -236,7 +236,7 @@ def test_unchanged_is_stricter_but_not_of_what_the_machine_writes() -> None:
 def test_a_part_of_which_nothing_is_seen_is_no_record(part: str) -> None:
     said = re.sub(rf"(== {part}\n)[^=]*?\n(?=\n== |\Z)", r"\1", SAID)
     assert len(said) < len(SAID)
-    with pytest.raises(FactError, match=rf"could not be looked at \({part}\): b'find: it"):
+    with pytest.raises(FactError, match=rf"could not be read \({part}\): b'find: it"):
         record(said)
 
 
@@ -372,7 +372,7 @@ def test_differences_are_told_both_ways() -> None:
         "c: absent -> 4",
     ]
     for before, after in (({}, {"a": "1"}), ({"a": "1"}, {})):
-        with pytest.raises(FactError, match="nothing was recorded"):
+        with pytest.raises(FactError, match="a recorded state is empty"):
             machine_state.differences(before, after)
 
 
@@ -407,7 +407,7 @@ def test_node_and_container_and_how_it_is_configured(monkeypatch: pytest.MonkeyP
         "container: docker volume v": "local",
     }
     del seen["pve1"]["policy x"]
-    with pytest.raises(FactError, match="the policy in the kernel of pve1 could not be seen"):
+    with pytest.raises(FactError, match="the policy in the kernel of pve1 could not be read"):
         machine_state.both(Both(node), 950)
 
 
@@ -459,9 +459,9 @@ def test_node_and_container_are_looked_at_at_once(monkeypatch: pytest.MonkeyPatc
     def record(on: Transport) -> dict[str, str]:
         meet.wait()
         if on.machine == "container 950":
-            raise FactError("container 950 could not be looked at")
+            raise FactError("container 950 could not be read")
         return {"policy x": "enforce"}
 
     monkeypatch.setattr(machine_state, "record", record)
-    with pytest.raises(FactError, match="container 950 could not be looked at"):
+    with pytest.raises(FactError, match="container 950 could not be read"):
         machine_state.both(Both(Machine({"/etc/pve/lxc/950.conf": ""})), 950)

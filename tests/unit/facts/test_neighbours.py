@@ -56,9 +56,9 @@ def test_whom_the_change_reaches() -> None:
         "951 (running, under the profile)",
         "952 (stopped, made for Docker)",
     ]
-    with pytest.raises(FactError, match="does not name container 950"):
+    with pytest.raises(FactError, match="lacks container 950"):
         reached("")
-    with pytest.raises(FactError, match="does not name container 950"):
+    with pytest.raises(FactError, match="lacks container 950"):
         reached(listing="")
 
 
@@ -118,7 +118,7 @@ def test_whom_it_reaches_on_plain_lxc() -> None:
         "web (running, under the profile)",
     ]
     assert found(listing)[0].ctid == 950
-    with pytest.raises(FactError, match="does not name container 950"):
+    with pytest.raises(FactError, match="lacks container 950"):
         found("NAME STATE\n")
 
 

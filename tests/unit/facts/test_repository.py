@@ -124,7 +124,7 @@ def test_checkout_of_another_owner_runs_nothing_as_root(repository: Path, tmp_pa
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is asked to start nothing")
 def test_checkout_of_roots_that_others_may_write_is_refused(repository: Path) -> None:
     (repository / ".git/config").chmod(0o666)
-    with pytest.raises(FactError, match="others may write to it, so git is not started as root"):
+    with pytest.raises(FactError, match="others may write to it, so running git there as root"):
         checkout(Local(), str(repository))
 
 
@@ -157,7 +157,7 @@ def test_what_is_no_answer() -> None:
     assert git_says("nothing\0") is None
     assert git_says("no checkout\0") == Checkout("/r", "", "", "", ())
     assert Checkout("/r") == Checkout("/r", "", "", "", ())
-    with pytest.raises(FactError, match="nobody says what is at /r"):
+    with pytest.raises(FactError, match="printed nothing about /r"):
         git_says("")
     with pytest.raises(CommandFailed):
         git_says("# branch.oid 1234\0", 128)
@@ -173,7 +173,7 @@ def test_behind_its_upstream(repository: Path, tmp_path: Path) -> None:
 
 def test_an_upstream_that_cannot_be_reached(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "upstream").rename(tmp_path / "gone")
-    with pytest.raises(FactError, match=r"upstream of .* cannot be asked: fatal: .*upstream"):
+    with pytest.raises(FactError, match=r"upstream of .* does not answer: fatal: .*upstream"):
         judged(repository)
 
 

@@ -26,7 +26,7 @@ def runtime(written: str, loaded: str = LOADED + STARTER) -> Runtime:
         ("features: nesting=1,fusion=1\n", "unable to parse value of 'features' - format error: "),
         (
             "arch: amd64\nlxc.aa_profile: x\n",
-            f"is called lxc.apparmor.profile now ({CONF}, line 2)",
+            f"write lxc.apparmor.profile ({CONF}, line 2)",
         ),
         ("lxc.apparmor.profile: lxc-other\n", "the kernel does not know its profile lxc-other"),
         ("lxc.apparmor.profile: lxc_phoenix_v2\n", "its profile lxc_phoenix_v2 cannot be entered"),
@@ -85,5 +85,5 @@ def test_start_that_fails_names_the_cause_that_pct_does_not(written: str, cause:
 def test_how_a_container_that_cannot_start_is_mended_first() -> None:
     pct, plain = runtime(""), Lxc(Machine())
     assert startable.how(pct, 950, "") == "start it (pct start 950)"
-    assert startable.how(pct, 950, "x") == "mend that, then start it (pct start 950)"
+    assert startable.how(pct, 950, "x") == "correct that, then start it (pct start 950)"
     assert startable.how(plain, 950, "") == "start it (lxc-start -n 950)"

@@ -49,7 +49,7 @@ def test_of_a_container_that_has_moved_the_nodes_part_is_left_and_is_not_all() -
 def test_plan_of_a_container_that_cannot_start_does_not_say_to_start_it() -> None:
     for text, said in (
         ("lxc.apparmor.profile: lxc-other\n", "cannot start: the kernel does not know its profile"),
-        ("arch: amd64\n", "nothing inside it was asked (pct start 950)"),
+        ("arch: amd64\n", "nothing inside it was checked (pct start 950)"),
     ):
         files = {"/etc/pve/lxc/950.conf": text, PROFILES: "lxc-phoenix-v2 (enforce)\n"}
         seen = "find /etc/pve/lxc/950.conf -exec lxc-info -P /var/lib/lxc -n 950 -s -H ';'"

@@ -62,7 +62,7 @@ OCI = "docker: Error response from daemon: failed to create task for container: 
             "nested mounts are refused",
         ),
         ("something new\nSee 'docker run --help'.", "something new"),
-        ("", "Docker said nothing"),
+        ("", "Docker printed nothing"),
     ],
 )
 def test_the_cause_and_not_the_symptom(said: str, meaning: str) -> None:
@@ -110,9 +110,9 @@ def stopped(written: str, loaded: bytes = b"lxc-phoenix-v2 (enforce)\n") -> Any:
     [
         ("lxc.mount.entry: /dev/fuse\n", "the mount entry '/dev/fuse' lacks target, type, options"),
         ("lxc.apparmor.profile: lxc-other\n", "the kernel does not know its profile lxc-other"),
-        ("lxc.apparmor.profile: lxc-phoenix-v2\n", "is stopped: what holds inside"),
-        ("lxc.apparmor.profile: unconfined\n", "is stopped: what holds inside"),
-        ("arch: amd64\n", "is stopped: what holds inside"),
+        ("lxc.apparmor.profile: lxc-phoenix-v2\n", "is stopped: nothing inside it"),
+        ("lxc.apparmor.profile: unconfined\n", "is stopped: nothing inside it"),
+        ("arch: amd64\n", "is stopped: nothing inside it"),
     ],
 )
 def test_a_container_that_cannot_start_is_said_why(written: str, why: str) -> None:
@@ -128,5 +128,5 @@ def test_one_that_cannot_be_asked_is_stopped_all_the_same() -> None:
         raise FactError("no configuration")
 
     runtime.configuration = absent
-    with pytest.raises(TransportError, match="is stopped: what holds inside"):
+    with pytest.raises(TransportError, match="is stopped: nothing inside it"):
         target.container_is_running(runtime, 950)

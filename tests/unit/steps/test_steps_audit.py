@@ -73,7 +73,9 @@ def test_a_quiet_window() -> None:
 
 def test_a_window_that_was_watched_by_the_log_alone_says_so() -> None:
     said = judge(on=Machine(), unheard="no perl on pve1")
-    assert said.endswith("none lost; the kernel itself was not heard: no perl on pve1, no denial")
+    assert said.endswith(
+        "none lost; the kernel's own records could not be read: no perl on pve1, no denial"
+    )
 
 
 def test_ours() -> None:
@@ -109,7 +111,7 @@ def test_nobodys() -> None:
         judge(denial("lxc-third"), denial("/usr/bin/man"))
     with pytest.raises(audit_window.Unwatched, match=r"containers 950, 951 ran under that profile"):
         judge(denial(), noted=SHARED)
-    with pytest.raises(audit_window.Unwatched, match="it was not noted of which container it was"):
+    with pytest.raises(audit_window.Unwatched, match="its container was not noted"):
         judge(denial(), noted=Noted())
 
 

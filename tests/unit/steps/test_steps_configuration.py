@@ -243,7 +243,7 @@ def test_keyrings() -> None:
         keyring((1, "", "Function not implemented\n"))
     with pytest.raises(AssertionError, match="keyctl is refused in the container: \ufffdnot"):
         keyring((1, "", "\udcffnot\n"))
-    with pytest.raises(FactError, match="whether keyctl works cannot be asked in pve1: perl: not"):
+    with pytest.raises(FactError, match="cannot test whether keyctl works in pve1: perl: not"):
         keyring((127, "", "perl: not found"))
 
 
@@ -358,7 +358,7 @@ def test_a_unit_with_a_denial_of_its_own_in_its_time_is_red(
 def test_a_unit_that_failed_without_a_denial_is_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = failed_units.FailedUnit("systemd-networkd-wait-online.service", 100.0, 220.0)
     lines = units_failed(monkeypatch, units=(SERVICE, waits))
-    assert "b.service failed, and not by AppArmor" in lines[1]
+    assert "b.service failed, but not because of AppArmor" in lines[1]
     assert "waits 120 s for a network manager that manages nothing" in lines[2]
     assert "systemctl mask systemd-networkd-wait-online.service, in the container" in lines[2]
 
@@ -366,7 +366,7 @@ def test_a_unit_that_failed_without_a_denial_is_advice(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("denials", "log", "said", "message"),
     [
-        ((ANOTHERS,), None, "", "in its time something was denied that may be its own.*/y"),
+        ((ANOTHERS,), None, "", "a denial while it ran may be its own.*/y"),
         ((), failed_units.Log(100.1), "", "no denial of its time is known, but .* go back"),
         ((), None, "x: permission denied", "refused something without a record .'x: permission"),
     ],
@@ -378,7 +378,7 @@ def test_a_unit_of_which_nobody_can_tell_is_undetermined(
     said: str,
     message: str,
 ) -> None:
-    with pytest.raises(FactError, match=rf"2 unit\(s\) fail cannot be told: a\.mount: .*{message}"):
+    with pytest.raises(FactError, match=rf"2 unit\(s\) fail is not known: a\.mount: .*{message}"):
         units_failed(monkeypatch, *denials, log=log, said=said)
 
 
@@ -390,7 +390,7 @@ def test_a_log_that_cannot_be_read_is_undetermined() -> None:
 
 def test_units_that_cannot_be_asked() -> None:
     for state in ("starting\n", "", "maintenance\n"):
-        with pytest.raises(FactError, match="has not started"):
+        with pytest.raises(FactError, match="has not booted"):
             of_target.no_unit_failed(*guest(state, ""))
     with pytest.raises(CommandFailed, match="bus"):
         of_target.no_unit_failed(*guest("running", (1, "", "Failed to connect to bus")))

@@ -93,9 +93,9 @@ def judge_driver(info: Answer, unit: str = UNIT) -> None:
             UNIT.replace("-H fd:// $DOCKER_OPTS", "-H fd:// -s vfs"),
             "it says '/usr/sbin/dockerd -H fd:// -s",
         ),
-        (UNIT.replace("-H fd:// $DOCKER_OPTS", ""), "it says '/usr/sbin/dockerd ?', and .* -H fd:"),
+        (UNIT.replace("-H fd:// $DOCKER_OPTS", ""), "it says '/usr/sbin/dockerd ?', but .* -H fd:"),
         (UNIT.replace("fd://", "tcp://"), "it says .*tcp"),
-        (UNIT.replace("=no", "=yes"), "its files are newer than what systemd has read of them"),
+        (UNIT.replace("=no", "=yes"), "systemd has not read its changed files"),
     ],
 )
 def test_storage_driver_of_a_docker_whose_unit_was_changed_is_not_compliant(
@@ -124,7 +124,7 @@ def test_storage_driver_of_dockerd_and_cli_agreeing_passes(
     evidence.drain()
     judge_driver(cli())
     (line,) = evidence.drain().lines
-    assert line.startswith("dockerd, asked from the node: fuse-overlayfs, Docker 26.1")
+    assert line.startswith("dockerd, queried from the node: fuse-overlayfs, Docker 26.1")
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_storage_driver_of_dockerd_and_cli_agreeing_passes(
         (cli("fuse-overlayfs2"), engine("fuse-overlayfs2"), "storage driver is"),
         (cli(), engine("vfs"), "is 'vfs', not 'fuse-over.*docker info .* says driver 'fuse-over"),
         (cli("vfs"), engine(), "is 'fuse-overlayfs'; but docker info .* says driver 'vfs'"),
-        (cli(id="e2"), engine(), "says engine id 'e2', not 'e1': docker there asks another"),
+        (cli(id="e2"), engine(), "says engine id 'e2', not 'e1': docker there queries another"),
         ('{"Driver": "", "DriverStatus": null}', engine(), "Docker does not answer"),
         ("", engine(), "Docker does not answer"),
         ((1, "", "Cannot connect to the Docker daemon at"), engine(), "Docker is not running"),
         (cli("overlayfs"), engine("overlayfs", kind="io.snapshotter.v1"), "containerd image store"),
         (cli(), engine(kind="io.snapshotter.v1"), "uses the containerd image store"),
-        (cli(), None, "docker info names the driver 'fuse-overlayfs', and no dockerd runs"),
+        (cli(), None, "docker info names the driver 'fuse-overlayfs', but no dockerd runs"),
     ],
 )
 def test_storage_driver_of_either_witness_wrong_is_not_compliant(
@@ -417,7 +417,7 @@ def pulled(*digests: str, record: dockerd.Record | None = None) -> Dockerd:
     [
         (recorded(code=1), "recorded 'exited', exit code 1"),
         (recorded("running"), "recorded 'running', exit code 0"),
-        (None, "knows of no such run"),
+        (None, "has no record of this run"),
     ],
 )
 def test_dockers_own_record(

@@ -80,12 +80,12 @@ def judge(step: Any, backups: backup.Backups) -> None:
         (
             (("/a",), ("nas",)),
             (),
-            (FactError, r"in /a counts \(none is in /a\), and nas cannot be looked into; .*/a"),
+            (FactError, r"in /a counts \(none is in /a\), and nas cannot be listed; .*/a"),
         ),
         (
             (("/a",), ("nas", "usb")),
             ("x is empty", "y"),
-            (FactError, r"in /a counts \(x is empty\), and nas, usb cannot be looked into"),
+            (FactError, r"in /a counts \(x is empty\), and nas, usb cannot be listed"),
         ),
         ((("/a",), ()), ("x is empty",), (AssertionError, "that counts: x is empty; make one")),
     ],
@@ -148,7 +148,7 @@ def test_the_upstream(
     steps.is_current(NOBODY, found)
     assert evidence.drain().lines == said
     behind = Checkout("/r", "2" * 40, "main", "origin/main")
-    with pytest.raises(AssertionError, match="is at 222222222222, and its upstream origin/main at"):
+    with pytest.raises(AssertionError, match="is at 222222222222, but its upstream origin/main at"):
         steps.is_current(NOBODY, behind)
 
 
@@ -202,6 +202,6 @@ def test_room(free: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         steps.log_has_room(node, window)
         return
     with pytest.raises(
-        AssertionError, match=f"has {free} MiB left for auditd's log, and 64 MiB are needed"
+        AssertionError, match=f"has {free} MiB left for auditd's log, but 64 MiB are needed"
     ):
         steps.log_has_room(node, window)

@@ -37,7 +37,7 @@ def runtime(status: Answer) -> Runtime:
 
 def test_from_nothing() -> None:
     steps.container_did_not_exist(provisioning(existed=False))
-    with pytest.raises(FactError, match="the container was there before this run"):
+    with pytest.raises(FactError, match="the container existed before this run"):
         steps.container_did_not_exist(provisioning(existed=True))
     assert steps.provisioned(provisioning(existed=False, created=CREATED)) is CREATED
     with pytest.raises(FactError, match="nothing was provisioned"):
@@ -59,7 +59,7 @@ def test_the_container_is_there_and_runs() -> None:
     with pytest.raises(AssertionError, match="phoenix create left no container 950"):
         steps.container_exists(runtime(ABSENT), 950, CREATED)
     for status, word in (("STOPPED\n", "stopped"), (ABSENT, "absent")):
-        with pytest.raises(TransportError, match=f"is {word}: what holds inside cannot be judged"):
+        with pytest.raises(TransportError, match=f"is {word}: nothing inside it can be judged"):
             of_target.container_is_running(runtime(status), 950)
 
 
