@@ -108,9 +108,9 @@ class Perl(Machine):
     ("answer", "message"),
     [
         ((127, "", "perl: not found"), "/x cannot be seen: perl: not found"),
-        ((0, "", ""), "said '' of /x"),
-        ((0, "100000 x 1\n", ""), "said '100000 x 1"),
-        ((0, "0100000 1 1\n", ""), "said '0100000"),
+        ((0, "", ""), "/x cannot be read: ''"),
+        ((0, "100000 x 1\n", ""), "/x cannot be read: '100000 x 1"),
+        ((0, "0100000 1 1\n", ""), "/x cannot be read: '0100000"),
     ],
 )
 def test_look_by_a_perl_that_says_something_else_cannot_be_told(

@@ -246,7 +246,7 @@ def test_a_hold_that_was_cut_off_is_not_taken_anew_behind_the_runs_back(path: st
         assert free(path)
         for _ in range(2):
             with (
-                pytest.raises(TransportError, match="held localhost for us was cut"),
+                pytest.raises(TransportError, match="held the lock of localhost was cut"),
                 lock.held("inner"),
             ):
                 pytest.fail("it went on without the lock")
@@ -280,7 +280,7 @@ def test_a_run_that_lost_the_lock_changes_nothing_more_and_takes_back_under_a_ne
 
     one, two = Flag("one", on_apply=loses), Flag("two")
     it = Plan([Step(one, ON), Step(two, ON)], journal(tmp_path), exclusive=exclusive)
-    with pytest.raises(TransportError, match="was cut: this run ends"):
+    with pytest.raises(TransportError, match="was cut, so this run ends"):
         it.apply()
     assert (one.value, two.value) == ("old", "old")
     assert "roll back what failed in container 950" in held

@@ -177,7 +177,7 @@ PLAIN = {"host": '"a"', "ctid": "950"}
         ("port = '22'", "Expected `int | null`, got `str`; write port = NUMBER, without quotes"),
         ("port = 0", "0 is no port; expected 1 to 65535"),
         ("port = 65536", "65536 is no port; expected 1 to 65535"),
-        ("user = ''", "is empty; expected whom to log in as"),
+        ("user = ''", "is empty; expected the user to log in as"),
         (
             "identity = '~/.ssh/absent'",
             (
@@ -216,7 +216,7 @@ PLAIN = {"host": '"a"', "ctid": "950"}
             "repository = ''",
             "is empty; expected the directory of phoenix's checkout; without one, leave it out",
         ),
-        ("image = ''", "is empty; expected what Docker runs"),
+        ("image = ''", "is empty; expected the image that Docker runs"),
         ("provision = 'x {vmid}'", "'x {vmid}': {vmid} is not known; write {ctid}"),
         (
             'provision = "x \'y"',
@@ -304,7 +304,7 @@ def test_no_other_container_is_created_and_none_from_nothing(file: Path) -> None
         target_file.find("pve1", file).creation(100)
     with pytest.raises(FactError) as raised:
         target_file.find("here", file).creation(100)
-    assert "nothing says what container 100 on local is made from" in str(raised.value)
+    assert "the target has no template for container 100 on local" in str(raised.value)
     assert "template = 'local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst'" in str(raised.value)
 
 

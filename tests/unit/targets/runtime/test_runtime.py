@@ -107,12 +107,12 @@ def test_a_container_of_another_node(ask: Callable[[Pct], object]) -> None:
         (
             255,
             CASES["stop: locked"]["stderr"],
-            "wait until that has ended; if nothing of the kind runs any more: pct unlock 200",
+            "wait until that has ended; if no such task runs any more: pct unlock 200",
         ),
         (
             255,
             "can't lock file '/run/lock/lxc/pve-config-200.lock' - got timeout",
-            "another pct is at work on it: wait, then ask again",
+            "another pct is at work on it: wait, then run this again",
         ),
         (
             127,
@@ -127,12 +127,12 @@ def test_a_container_of_another_node(ask: Callable[[Pct], object]) -> None:
         (
             255,
             "please run as root",
-            "pct is root's: log in as root, or set sudo = true in a target file",
+            "pct needs root: log in as root, or set sudo = true in a target file",
         ),
         (
             255,
             "ipcc_send_rec[1] failed: Unknown error -1",
-            "pct is root's: log in as root, or set sudo = true in a target file",
+            "pct needs root: log in as root, or set sudo = true in a target file",
         ),
         (
             111,
@@ -324,7 +324,7 @@ NO_INIT = b"lxc-attach: 200: ../src/lxc/attach.c: get_attach_context: 406 Failed
     ("config", "advice"),
     [
         ((0, b"lxc.uts.name = a\n", b""), "start it: lxc-start -n 200"),
-        (ABSENT, "there is no container 200 on scripted .*: lxc-ls shows those that are"),
+        (ABSENT, "there is no container 200 on scripted .*: lxc-ls lists all containers"),
     ],
 )
 def test_entering_plain_lxc_in_vain_says_what_to_do(config: Answer, advice: str) -> None:
