@@ -87,4 +87,4 @@ def test_ctrl_c_is_no_error_of_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Lab, "down", interrupted)
     done = CliRunner().invoke(main, ["down"])
     assert done.exit_code == 130
-    assert done.stderr == "lab: interrupted; what there is, python -m lab status says\n"
+    assert done.stderr == "lab: interrupted: python -m lab status shows the state\n"

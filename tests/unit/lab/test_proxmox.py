@@ -93,7 +93,7 @@ def test_machine_file(tmp_path: Path, source: str) -> None:
         *(
             (
                 f"repository = 'deb {source}'\nkey = 'absent.gpg'",
-                rf"still has the example's {left}; ex",
+                rf"still has the example's {left}; re",
             )
             for source, left in (
                 ("https://HOST/PATH trixie COMPONENT", "HOST, PATH, COMPONENT"),
@@ -169,8 +169,8 @@ def test_dry_run_says_what_and_from_where_and_does_nothing(home: Path, file: Pat
     assert rows[-2:] == [
         "pct        the packages' own",
         (
-            "not asked  whether these places answer, are signed by the key, and have the "
-            "packages: a dry run asks nobody"
+            "unchecked  whether these archives answer, are signed by the key, and have the "
+            "packages: a dry run uses no network"
         ),
     ]
     assert not home.exists()
@@ -182,7 +182,7 @@ def test_dry_run_of_the_default_machine(home: Path) -> None:
     assert "machine    default, Debian bookworm" in output
     assert "linux-image-cloud-amd64" in output
     assert "pct        our front end over LXC" in output
-    assert "not asked  whether these places answer, and have the packages" in output
+    assert "unchecked  whether these archives answer, and have the packages" in output
     assert not home.exists()
 
 
@@ -194,8 +194,8 @@ def test_a_repository_for_another_release_is_refused_offline(
     code, output = _up("--machine", "proxmox", "--machine-file", str(file), *dry)
     assert code == 2
     assert output == (
-        "lab: repository http://p.invalid/pve bookworm c: its packages are for bookworm, and the "
-        'node is made of trixie; write release = "bookworm" into the machine file, or name the '
+        "lab: repository http://p.invalid/pve bookworm c: its packages are for bookworm, but the "
+        'node is Debian trixie; write release = "bookworm" into the machine file, or name the '
         "repository's suite for trixie\n"
     )
     assert not home.exists()

@@ -130,7 +130,7 @@ def test_lock_names_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with only_one(path, silent):
         assert path.read_text() == f"{os.getpid()}\n"
-        with pytest.raises(LabError, match=f"pid {os.getpid()}"), only_one(path, silent, 0.1):
+        with pytest.raises(LabError, match=f"process {os.getpid()}"), only_one(path, silent, 0.1):
             pass
     with only_one(path, silent, 0.1):
         pass
