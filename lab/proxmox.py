@@ -98,8 +98,8 @@ def machine(path: Path) -> Machine:
     file = _read(path)
     if left := dict.fromkeys(_PLACEHOLDER.findall(file.repository)):
         raise UsageError(
-            f"{path}: repository: still has the example's {', '.join(left)}; replace them by the "
-            "archive's own values"
+            f"{path}: repository: still has the example's {', '.join(left)}; expected the "
+            "archive's own values instead"
         )
     key = path.parent / file.key
     try:

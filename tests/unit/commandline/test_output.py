@@ -85,4 +85,4 @@ def test_an_error_that_nobody_foresaw_is_no_verdict(capsys: pytest.CaptureFixtur
             run(broken, "python -m broken")
     said = capsys.readouterr().err
     assert said.startswith("Traceback")
-    assert said.endswith("error: a fault of python -m broken itself, which is no answer\n")
+    assert said.endswith("error: python -m broken itself failed: this is a bug, and no verdict\n")

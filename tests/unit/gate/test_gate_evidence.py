@@ -35,7 +35,9 @@ def test_one_that_cannot_be_had_changes_no_verdict(error: RemediationError) -> N
     holds = False
     with pytest.raises(AssertionError) as red:
         assert holds, f"the guest is degraded{why(error)}"
-    assert str(red.value).startswith(f"the guest is degraded (why cannot be said: {error})")
+    assert str(red.value).startswith(
+        f"the guest is degraded (the cause could not be found: {error})"
+    )
 
 
 def test_a_mistake_of_ours_is_no_explanation() -> None:
@@ -73,7 +75,7 @@ def test_answers_that_cannot_be_read_are_not_shown_encoded() -> None:
     cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
     shown = evidence.transcript(replace(whole, stdout=cut_short, stderr=b"not running!\n"))
     assert shown.splitlines()[-3:] == [
-        f"[{len(cut_short)} bytes, of which no command's answer can be read]",
+        f"[{len(cut_short)} bytes that cannot be decoded]",
         "# standard error:",
         "not running!",
     ]

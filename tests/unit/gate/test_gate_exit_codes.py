@@ -117,8 +117,8 @@ def test_program_in_an_environment_without_packages_ends_with_3(
     seen = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert seen.returncode == 3, seen
     assert seen.stderr == (
-        f"error: this Python has no {lacks}. Run scripts/setup, and then .venv/bin/"
-        f"{'python' if lacks == 'click' else 'pytest'} in the place of "
+        f"error: this Python has no {lacks}. Run scripts/setup, then use .venv/bin/"
+        f"{'python' if lacks == 'click' else 'pytest'} instead of "
         f"{'python' if lacks == 'click' else 'pytest'}\n"
     )
     assert not list(tmp_path.iterdir())
