@@ -1,4 +1,4 @@
-"""``python -m bench``: how long what takes, in one run on one machine, with the ratios."""
+"""``python -m bench``: durations of all stages, in one run on one machine, with ratios."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parents[1]
 _BARE = Path(__file__).with_name("bare.sh")
-#: Anything here, under emulation (seconds).
+#: The limit for any stage under emulation (seconds).
 _PATIENCE = 3600.0
-#: The two stages that are compared. The shell does all that these scenarios do, and nothing of
-#: what is left out: it rehearses no rollback, and makes no backups and reads none to its end.
+#: The scenarios of the two compared stages. The bare shell does the same as these scenarios. It
+#: rehearses no rollback, and makes and reads no backups, so these scenarios are left out.
 COMPARED = ("-m", "not before_the_plan", "-k", "not PRE-")
 _GATE = f"gate: pytest features/ {shlex.join(COMPARED)}"
 _BARE_STAGE = "bare: the same commands in one shell"
@@ -47,15 +47,15 @@ _STATUS = "status of one container"
 _UP = "up, from what is there"
 FAULT = "F12"
 _FAULT = f"one fault ({FAULT}): restore, inject, ask"
-#: A stage failed: its figure is not known.
+#: The exit code if a stage failed, so that its figure is not known.
 _UNKNOWN = 3
-#: Restores are short: the median of this many says more than one.
+#: The number of restores whose median counts, because a restore is short.
 _RESTORES = 5
 _RESTORE = f"restore (median of {_RESTORES})"
 
 
 class Clock:
-    """Collects what took how long; also a lab's Steps, so that its own stages are seen."""
+    """Collects durations; it is also the lab's Steps, so that the lab's own stages count."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, float]] = []
@@ -63,22 +63,22 @@ class Clock:
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        """Time a stage (seconds) and say it."""
+        """Time a stage (seconds), and print the duration."""
         started = time.monotonic()
         yield
         self.say(what, time.monotonic() - started)
 
     def say(self, what: str, seconds: float) -> None:
-        """Keep a figure, and say it at once: a later stage may fail."""
+        """Keep a figure, and print it now, because a later stage may fail."""
         self.rows.append((what, seconds))
         print(f"{what}: {seconds:.1f} s", file=sys.stderr, flush=True)
 
     def stage(self, what: str, do: Callable[[], float | None]) -> None:
-        """Run a stage; one that fails is named in the end, and the others run all the same.
+        """Run a stage; a failed one is named at the end, and the next stages still run.
 
         Args:
             what: its name.
-            do: does it, and returns its figure (seconds) if that is not its own duration.
+            do: runs it, and returns its figure (seconds) if that is not its duration.
         """
         started = time.monotonic()
         try:
@@ -90,7 +90,7 @@ class Clock:
             self.say(what, time.monotonic() - started if seconds is None else seconds)
 
     def seconds(self, what: str) -> float | None:
-        """Return how long a stage took, None if that is not known."""
+        """Return a stage's duration, None if it is not known."""
         return dict(self.rows).get(what)
 
 

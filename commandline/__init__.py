@@ -1,1 +1,1 @@
-"""What every command line of this project shares."""
+"""The shared parts of all command lines of this project."""

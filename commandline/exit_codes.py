@@ -1,4 +1,4 @@
-"""An error ends a command line with its own exit code and its text, never with a traceback."""
+"""Errors of a command line: each ends it with its own message and exit code, not a traceback."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import click
 
 from targets.errors import RemediationError
 
-#: What every command of this project is made with.
+#: The click settings of every command.
 SETTINGS = {"help_option_names": ["-h", "--help"]}
-#: As a shell has it: 128, and the signal's number. Click would end with 1, which is a verdict.
+#: As in a shell: 128 + SIGINT. Click would exit with 1, which is a verdict.
 _INTERRUPTED = 130
 
 
 class Command(click.Command):
-    """A command that says an error in its own words, and ends with that error's exit code.
+    """A command that prints an error's message, and ends with the error's exit code.
 
     Attributes:
-        interrupted: what is said after Ctrl-C.
+        interrupted: the message after Ctrl-C.
     """
 
     interrupted = "interrupted"
 
     def say(self, what: RemediationError | str) -> None:
-        """Say an error, or that the user interrupted, on standard error."""
+        """Print an error, or the message after Ctrl-C, on standard error."""
         raise NotImplementedError
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -41,4 +41,4 @@ class Command(click.Command):
 
 
 class Group(Command, click.Group):
-    """The same of commands with one name."""
+    """The same for a group of commands."""

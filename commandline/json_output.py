@@ -1,4 +1,4 @@
-"""JSON for programs, in which nothing stands that a terminal obeys."""
+"""JSON for programs, with control characters escaped."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Standard output that cannot be written, as a closed pipe or a full disk: that is no verdict.
+"""Standard output that cannot be written, such as a closed pipe or a full disk: exit code 3.
 
-Python, click, rich and pytest end with 1 there, which here means *not compliant* or *drift*.
+Python, click, rich and pytest would exit with 1, which here means *not compliant* or *drift*.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     import click
     from rich.console import ConsoleOptions, RenderableType
 
-#: What a program ends with whose answer nobody was given.
+#: The exit code of a program whose output could not be written.
 LOST = 3
 _CANNOT_WRITE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Console(console.Console):
-    """Rich's, which leaves a closed pipe to :func:`written`, and shows no text that is obeyed."""
+    """Rich's console, which leaves a closed pipe to :func:`written`, and escapes controls."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Escape in every text what a terminal obeys; styles are rich's own and stay."""
+        """Escape the control characters of every text; rich's own styles stay."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
@@ -42,7 +42,7 @@ class Console(console.Console):
                 yield Segment(printable(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Raise the BrokenPipeError that is being handled."""
+        """Raise the present BrokenPipeError again."""
         raise  # noqa: PLE0704 - rich calls this where it is
 
 
@@ -50,7 +50,7 @@ class Console(console.Console):
 def written() -> Iterator[None]:
     """End the program with 3, and one line on standard error, if its output cannot be written."""
     stdout = sys.stdout
-    if stdout is None:  # >&-: before anything is done, since the next file opened would be it
+    if stdout is None:  # >&-: end now, because the next opened file would become standard output
         print("error: standard output is closed", file=sys.stderr)
         sys.exit(LOST)
     try:
@@ -58,31 +58,31 @@ def written() -> Iterator[None]:
             yield
         finally:
             stdout.flush()
-            if sys.stdout is not stdout:  # click's sign of a closed pipe
+            if sys.stdout is not stdout:  # click replaces it after a closed pipe
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     except OSError as error:
         if error.errno not in _CANNOT_WRITE or error.filename is not None:
             raise
-        # A file of ours on a full disk says the same; it is as little a verdict.
+        # This may also be one of our own files on a full disk, which is no verdict either.
         what = "standard output" if error.errno == errno.EPIPE else "the output"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is written at the very end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes the rest at exit
         with suppress(OSError):
             print(f"error: {what} cannot be written: {error.strerror}", file=sys.stderr)
         sys.exit(LOST)
 
 
 def run(command_line: click.Command, name: str) -> None:
-    """Run a program's command line; an error that nobody foresaw ends it with 3, too.
+    """Run a program's command line; an unexpected error also ends it with 3.
 
     Args:
-        command_line: the whole of it.
-        name: what the program is called in its help, ``python -m lab``.
+        command_line: the program's click command.
+        name: the program's name in its help, ``python -m lab``.
     """
     try:
         with written():
             command_line(prog_name=name)
-    except Exception:  # noqa: BLE001 - whatever it is, it is no verdict
+    except Exception:  # noqa: BLE001 - no exception may end as a verdict
         with suppress(OSError):
             print(printable(traceback.format_exc()), file=sys.stderr, end="")
-            print(f"error: a fault of {name} itself, which is no answer", file=sys.stderr)
+            print(f"error: {name} itself failed: this is a bug, and no verdict", file=sys.stderr)
         sys.exit(LOST)

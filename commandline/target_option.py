@@ -20,10 +20,10 @@ _Command = TypeVar("_Command", bound="Callable[..., None]")
 
 
 def target_options(more: str) -> Callable[[_Command], _Command]:
-    """Return what gives a command both options, as its arguments ``where`` and ``file``.
+    """Return a decorator that adds both options, as the arguments ``where`` and ``file``.
 
     Args:
-        more: how the help of ``--target`` goes on.
+        more: the end of the help text of ``--target``.
     """
     options = (
         click.option(
@@ -46,13 +46,13 @@ def target_options(more: str) -> Callable[[_Command], _Command]:
 def with_target(
     command: Callable[Concatenate[Target, _P], None],
 ) -> Callable[_P, None]:
-    """Give a command the target that is meant, as its first argument.
+    """Give a command its target, as the first argument.
 
     Args:
-        command: a function that click will make a command; put this below ``@command()``.
+        command: the function of a click command; put this below ``@command()``.
 
     Returns:
-        The function with both options; a target that is not one ends the program with 2.
+        The function with both options; a wrong target ends the program with 2.
     """
 
     @target_options(

@@ -1,4 +1,4 @@
-"""As whom commands run on a node. Sources: id(1), sudo(8)."""
+"""The user that commands run as on a node. Sources: id(1), sudo(8)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Access:
-    """As whom commands run on a node: ``sudo_user`` is who became that by sudo, if anybody."""
+    """The user that commands run as; ``sudo_user`` is the user that called sudo, or empty."""
 
     uid: int
     user: str
@@ -22,10 +22,10 @@ class Access:
 
 
 def access(node: Transport) -> Access:
-    """Return as whom commands run; raises FactError if the node does not say."""
+    """Return the user that commands run as; raises FactError if id(1) prints no user id."""
     script = 'id -u; id -un; echo "${SUDO_USER:-}"'
     answer = node.look(["sh", "-c", script]).require().text
     uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
     if not re.fullmatch("[0-9]+", uid):
-        raise FactError(f"on {node.machine}: id -u said {answer!r}")
+        raise FactError(f"on {node.machine}: id -u printed {answer!r}, which is no user id")
     return Access(int(uid), user, sudo_user)

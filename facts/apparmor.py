@@ -1,4 +1,4 @@
-"""AppArmor on a node: what is loaded, what a file compiles to, who runs under what.
+"""AppArmor on a node: loaded profiles, compiled policies, and the label of each process.
 
 Sources: apparmor_parser(8), securityfs ``apparmor/policy`` (kernel security/apparmor/apparmorfs.c).
 """
@@ -29,15 +29,15 @@ def loaded_profiles(on: Transport) -> dict[str, str]:
     """Return each loaded profile's mode (``enforce``, ``complain``, …) by name."""
     content = on.read("/sys/kernel/security/apparmor/profiles")
     if content is None:
-        raise FactError(f"AppArmor is not on in the kernel of {on.machine}")
+        raise FactError(f"AppArmor is not enabled in the kernel of {on.machine}")
     matches = re.findall(r"^(.+) \((\w+)\)$", content.decode(errors="replace"), re.MULTILINE)
     return dict(matches)
 
 
 def loaded_policy(profile: str) -> Read[str]:
-    """Read the SHA-256 of the policy that the kernel was given for a profile; empty if none.
+    """Read the SHA-256 of a profile's loaded policy; empty if it is not loaded.
 
-    It is that of the compiled text as loaded, and so the same as :func:`compiled_policy` of it.
+    It equals :func:`compiled_policy` of the file that was loaded.
     """
     place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+"
 
@@ -45,7 +45,7 @@ def loaded_policy(profile: str) -> Read[str]:
         said = found.require().text
         hashes = dict(re.findall(r"/([^/\n]+)/raw_sha256:(.*)$", said, re.MULTILINE))
         if said.strip() and not hashes:
-            raise FactError(f"the kernel of {found.machine} does not export its policy")
+            raise FactError(f"the kernel of {found.machine} does not export its policy (raw_sha256)")
         return hashes[_newest(hashes)] if hashes else ""
 
     argv = (
@@ -57,28 +57,28 @@ def loaded_policy(profile: str) -> Read[str]:
 
 
 def attachment(on: Transport, profile: str) -> str:
-    """Return to which programs the kernel attaches a profile, as it is written; empty: to none.
+    """Return the attachment of a profile, as written; empty if the profile has only a name.
 
-    A profile that has a name only is entered by who asks for it. Source: kernel
-    security/apparmor/apparmorfs.c (seq_profile_attach_show: else it shows the name).
+    A process enters a profile without an attachment on request only. Source: kernel
+    security/apparmor/apparmorfs.c (seq_profile_attach_show shows the name if there is none).
     """
     place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+/attach"
     argv = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
     said = on.look([*argv, "-exec", "grep", "-H", "", "{}", ";"]).require().text
     found = dict(re.findall(r"/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", said, re.MULTILINE))
     if not found:
-        raise FactError(f"the kernel of {on.machine} does not tell to what {profile} is attached")
+        raise FactError(f"the kernel of {on.machine} does not export the attachment of {profile}")
     said = found[_newest(found)].strip()
     return "" if said == profile else said
 
 
 def _newest(places: Iterable[str]) -> str:
-    """Return the place of the policy that was loaded last: a listing has no order."""
+    """Return the directory of the policy that was loaded last: a listing has no order."""
     return max(places, key=lambda place: int(place.rpartition(".")[2]))
 
 
 def loaded_binary(on: Transport, profile: str) -> bytes:
-    """Return the policy itself that the kernel was given for a profile; empty if none."""
+    """Return a profile's loaded policy; empty if it is not loaded."""
     listing = on.look(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
     pattern = re.compile(re.escape(profile) + r"\.[0-9]+$")
     places = [p for p in listing.text.splitlines() if pattern.search(p)]
@@ -87,12 +87,12 @@ def loaded_binary(on: Transport, profile: str) -> bytes:
     with at_most(_LONGEST):
         content = on.read(f"{_newest(places)}/raw_data")
     if not content:
-        raise FactError(f"the kernel of {on.machine} does not export its policy")
+        raise FactError(f"the kernel of {on.machine} does not export its policy (raw_data)")
     return content
 
 
 def compiled_policy(path: str) -> Read[str]:
-    """Read the SHA-256 of what a file compiles to; raises CommandFailed on a syntax error."""
+    """Read the SHA-256 of a file's compiled policy; raises CommandFailed on a syntax error."""
     return Read(
         ("apparmor_parser", "-S", "-K", path),
         lambda result: hashlib.sha256(result.require().stdout).hexdigest(),
@@ -102,14 +102,14 @@ def compiled_policy(path: str) -> Read[str]:
 
 
 def processes_under(on: Transport, profile: str) -> list[int]:
-    """Return the node's pids of the processes that run under a profile."""
+    """Return the pids, on the node, of the processes that run under a profile."""
     script = 'grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current || test $? -le 2'
     found = on.look(["sh", "-c", script, "under", re.escape(profile)]).require()
     return sorted(int(pid) for pid in re.findall(r"/proc/([0-9]+)/", found.text))
 
 
 def label(on: Transport, pid: int) -> str:
-    """Return a process's label, with its mode, as seen from the node."""
+    """Return a process's label and mode, as the node sees them."""
     for path in (f"/proc/{pid}/attr/apparmor/current", f"/proc/{pid}/attr/current"):
         try:
             content = on.read(path)

@@ -1,9 +1,9 @@
-"""The kernel's audit: its state, and its records from the kernel itself.
+"""The kernel's audit: its state, and its records as the kernel sends them.
 
-Without auditd the kernel prints them, ten in five seconds, and leaves out the others: the log has
-gaps where it matters. Every record also goes to a multicast group, which is not limited, and which
-nobody can switch off without a record of that. Source: kernel/audit.c (kauditd_thread,
-kauditd_printk_skb), kernel/auditfilter.c, include/uapi/linux/audit.h.
+Without auditd the kernel prints at most ten records in five seconds, and drops the others. It also
+sends every record to a multicast group, which has no limit. Switching that off leaves a record.
+Source: kernel/audit.c (kauditd_thread, kauditd_printk_skb), kernel/auditfilter.c,
+include/uapi/linux/audit.h.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ use strict;
 my ($netlink, $raw, $audit) = (16, 3, 9);
 socket(my $kernel, $netlink, $raw, $audit) or die "the kernel's audit: $!\n";
 """
-#: Asks for ``struct audit_status``: its fourth number is the process that takes the records
-#: (auditd), its seventh how many were lost.
+#: Reads ``struct audit_status``: its fourth number is the process that receives the records
+#: (auditd), its seventh the number of lost records.
 _STATUS = r"""
 sub status {
     my ($socket) = @_;
@@ -32,30 +32,30 @@ sub status {
     send($socket, pack("LSSLL", 16, $get, $request, 1, 0), 0) or die "the kernel's audit: $!\n";
     defined recv $socket, my $status, 8192, 0 or die "the kernel's audit: $!\n";
     my ($type, $reader, $lost) = unpack "x4 S x10 x12 L x8 L", $status;
-    die "the kernel's audit does not tell its status\n" unless $type == $get;
+    die "the kernel's audit sent no status\n" unless $type == $get;
     return ($reader, $lost);
 }
 """
-#: Begins each line of the notes that is not a record.
+#: The prefix of each line of the notes that is not a record.
 REMARK = "docker-lxc-gate: "
-#: Stands in the file where the kernel had more to say than was read in time, or than has room.
+#: Marks the place in the notes where records were lost: too many at once, or no room left.
 GAP = f"{REMARK}records were lost here"
-#: What a container can make us write into the node's memory, /run (bytes); some thirty thousand.
+#: The limit for the notes in /run, which is memory (bytes): some thirty thousand denials.
 _ROOM = 8 << 20
-#: Nobody watches for longer: sshd may take hours to see that a connection is gone (seconds).
+#: The program ends by itself after this (seconds): sshd may take hours to notice a lost connection.
 _LONGEST = 4 * 3600
-#: Writes down each denial until its input ends, and takes the file away, unless it is killed.
-#: Beside it each change of the audit's own configuration and of AppArmor's policy, and what it sees
-#: five times a second: another process that takes the records, a count of lost ones that goes down,
-#: a log that shrinks, another setting of AppArmor's (what it records, whether it refuses at all).
-#: Nothing else is written: records of other kinds hold command lines, and so secrets.
+#: Writes each denial to a file until its input ends, and then deletes the file, unless it is
+#: killed. It also writes each change of the audit configuration and of AppArmor's policy. Five
+#: times a second it looks for another process that receives the records, a count of lost records
+#: that goes down, a log that shrinks, and changed settings of AppArmor. It writes no other records,
+#: because those hold command lines, and so secrets.
 _NOTE = rf"""{_SOCKET}{_STATUS}
 my ($notes, $log) = @ARGV;
 my ($read_log, $config_change, $feature_change) = (1, 1305, 1328);
 bind($kernel, pack "SSLL", $netlink, 0, 0, $read_log) or die "the kernel's audit: $!\n";
 setsockopt($kernel, 1, 33, pack "l", 8 << 20);  # SOL_SOCKET, SO_RCVBUFFORCE: room for a burst
 socket(my $asked, $netlink, $raw, $audit) or die "the kernel's audit: $!\n";
-setsockopt($asked, 1, 20, pack "l!l!", 2, 0);  # SO_RCVTIMEO: who waits for it hears nothing else
+setsockopt($asked, 1, 20, pack "l!l!", 2, 0);  # SO_RCVTIMEO: do not block the reading of records
 umask 077;
 $SIG{{$_}} = sub {{ exit 1 }} for qw(TERM HUP INT PIPE ALRM);
 open my $file, ">", $notes or die "$notes: $!\n";
@@ -106,7 +106,7 @@ while (1) {{
     note("{REMARK}changed $line") if $type == $config_change or $type == $feature_change;
 }}
 """
-#: Prints the state, and the rules of the list ``exclude`` (the fifth) as ``auditctl -l`` does.
+#: Prints the state, and the rules of the list ``exclude`` (number 5) as ``auditctl -l`` does.
 _STATE = rf"""{_SOCKET}{_STATUS}
 my ($log) = @ARGV;
 my ($list, $request, $error, $exclude) = (1013, 1, 2, 5);
@@ -120,7 +120,7 @@ my %sign = (4 => "=", 3 => "!=", 1 => "<", 2 => ">", 5 => "<=", 6 => ">=");
 send($kernel, pack("LSSLL", 16, $list, $request, 2, 0), 0) or die "the kernel's audit: $!\n";
 while (defined recv $kernel, my $answer, 65536, 0) {{
     my $type = unpack "x4 S", $answer;
-    die "the kernel's audit does not tell its rules\n" if $type == $error;
+    die "the kernel's audit sent no rules\n" if $type == $error;
     last unless $type == $list;
     my ($where, $action, $count, @rest) = unpack "x16 L3 x256 L64 L64 L64 L a*", $answer;
     next unless ($where & 15) == $exclude;
@@ -142,7 +142,7 @@ if ($reader and open my $stat, "<", "/proc/$reader/stat") {{
 my ($inode, $size) = (stat $log)[1, 7];
 print "log $inode $size\n" if defined $size;
 """
-#: The same of a node without perl, by auditd's own tools.
+#: The same state from auditd's own tools, for a node without perl.
 _ASK = """
 if command -v perl >/dev/null; then exec perl -e "$2" "$1"; fi
 status=$(auditctl -s) || exit
@@ -164,14 +164,14 @@ class State:
     """The kernel's audit at one moment.
 
     Attributes:
-        lost: how many records the kernel has lost since it was booted, or the count was reset.
-        reader: the process that takes the records, as the kernel has it; 0: none.
-        name: its program; empty if there is no such process.
-        status: its state (``R``, ``S``, ``T`` …, proc(5)); empty if there is no such process.
-        started: when it was started, in clock ticks since the boot.
-        inode: of auditd's log; empty if that cannot be read.
+        lost: number of records that the kernel lost since boot or since a reset of the count.
+        reader: pid of the process that receives the records, usually auditd; 0 if none.
+        name: its program; empty if the process does not exist.
+        status: its state (``R``, ``S``, ``T`` …, proc(5)); empty if the process does not exist.
+        started: its start time, in clock ticks since boot.
+        inode: of auditd's log; empty if the log cannot be read.
         size: of auditd's log (bytes).
-        rules: the rules that leave out records, as ``auditctl -l`` has them.
+        rules: the rules that drop records, as ``auditctl -l`` prints them.
     """
 
     lost: int
@@ -185,21 +185,22 @@ class State:
 
     @property
     def suspended(self) -> bool:
-        """Whether the process that takes the records stands still (SIGSTOP, or a debugger)."""
+        """Whether the process that receives the records is stopped (SIGSTOP, or a debugger)."""
         return self.status in {"T", "t"}
 
 
 class Records:
-    """AppArmor's denials on a node from when this is made until :meth:`close`.
+    """AppArmor's denials on a node, from construction until :meth:`close`.
 
-    They are noted in a file on the node, which goes with this, also when the connection is cut.
+    A program on the node writes them to a file, and deletes it at the end or when the connection
+    drops.
 
     Args:
-        node: whose.
-        log: of auditd; whether it shrinks is noted, too.
+        node: the node.
+        log: auditd's log; the program also notes if it shrinks.
 
     Raises:
-        FactError: the node has no perl, or does not let us read.
+        FactError: the node has no perl, or we may not read the records.
         TransportError: the node cannot be reached.
     """
 
@@ -213,19 +214,21 @@ class Records:
             raise _untold(error.result) from error
 
     def text(self) -> str:
-        """Return what has been noted: a denial a line, and lines that begin with REMARK.
+        """Return the notes: one line for each denial, and lines that begin with REMARK.
 
         Raises:
-            FactError: the noting has ended.
+            FactError: the program on the node has ended.
         """
         with at_most(2 * _ROOM):
             noted = self._node.read(self._file)
         if noted is None or not self._notes.alive():
-            raise FactError(f"on {self._node.machine} the kernel's audit is not read any more")
+            raise FactError(
+                f"on {self._node.machine} the program that reads the kernel's audit has ended"
+            )
         return noted.decode(errors="replace")
 
     def close(self) -> None:
-        """Stop noting, if that has not been done; what was noted is gone."""
+        """Stop the program, if it runs; it deletes its notes."""
         self._notes.release()
 
 
@@ -233,7 +236,7 @@ def state(node: Transport, log: str = "/var/log/audit/audit.log") -> State:
     """Return the state of a node's audit, in one round trip.
 
     Raises:
-        FactError: the node has neither perl nor auditctl, or the kernel does not tell.
+        FactError: the node has neither perl nor auditctl, or the kernel did not answer.
         TransportError: the node cannot be reached.
     """
     told = node.look(["sh", "-c", _ASK, "audit", log, _STATE])
@@ -243,7 +246,7 @@ def state(node: Transport, log: str = "/var/log/audit/audit.log") -> State:
         return _parsed(told.text)
     except ValueError as error:
         raise FactError(
-            f"the kernel's audit on {told.machine} does not tell its status: {error}"
+            f"the status of the kernel's audit on {told.machine} cannot be read: {error}"
         ) from error
 
 
@@ -267,6 +270,6 @@ def _parsed(text: str) -> State:
 
 
 def _untold(said: CommandResult) -> FactError:
-    """Not with the command: a reader of the verdict need not read our program."""
+    """Return the error without the command: a reader of the verdict need not read our program."""
     why = said.stderr.decode(errors="replace").strip()
     return FactError(f"the kernel's audit cannot be read on {said.machine}: {why}")

@@ -1,4 +1,4 @@
-"""AppArmor's denials in a node's log, as text: records, their fields, what a record says.
+"""AppArmor's denials in a node's log: records, their fields and their meaning.
 
 Source: auditd(8), auditctl(8), kernel Documentation/admin-guide/LSM/apparmor.
 """
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 DENIED = re.compile(r'apparmor="DENIED"')
 FIELD = re.compile(r'(?<!\w)(\w{1,64})=(?:"([^"]*)"|(\S+))')
-#: A record of the kernel is not longer (MAX_AUDIT_MESSAGE_LENGTH, and auditd's additions).
+#: The longest record of the kernel (MAX_AUDIT_MESSAGE_LENGTH) with auditd's additions.
 LONGEST_RECORD = 1 << 14
-#: The kernel's record of another setting, and of another rule.
+#: The kernel's record of a changed setting, and of a changed rule.
 SET = re.compile(r" op=set (\w{1,40})=([0-9]{1,20}) old=([0-9]{1,20}) ")
 _RULE = re.compile(r" op=\w{1,20}_rule .{0,400}\blist=([0-9]{1,3}) ")
-#: The list of rules that leave out records (AUDIT_FILTER_EXCLUDE).
+#: The list of rules that drop records (AUDIT_FILTER_EXCLUDE).
 _EXCLUDE = "5"
 _SERIAL = re.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
 AUDIT_LOG = "/var/log/audit/audit.log"
@@ -30,9 +30,9 @@ _RECENT = f"""
 if systemctl is-active -q auditd; then tail -c 1000000 {AUDIT_LOG}
 else journalctl -k -b -q --no-pager -o cat; fi | grep -a 'apparmor="DENIED"' | tail -n 2000
 """
-#: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
+#: Fields that the kernel writes in hexadecimal if they hold a blank or a quote.
 _MAY_BE_HEX = frozenset({"name", "comm", "profile", "srcname", "peer"})
-#: What auditd records of itself and may do at any time: another file, a sender that comes or goes.
+#: auditd's records of itself that hide no denial: a new file, a sender that connects or leaves.
 _HARMLESS = frozenset({"DAEMON_ROTATE", "DAEMON_ACCEPT", "DAEMON_CLOSE"})
 
 
@@ -56,7 +56,7 @@ class Denial:
 
 
 def parse(log: str) -> list[Denial]:
-    """Return the AppArmor denials in a stretch of log, oldest first."""
+    """Return the AppArmor denials in a part of the log, oldest first."""
     return [
         Denial(
             {key: _value(key, quoted, bare) for key, quoted, bare in FIELD.findall(line)},
@@ -76,11 +76,11 @@ def _value(key: str, quoted: str, bare: str) -> str:
 def recent(node: Transport, profile: str) -> list[Denial]:
     """Return the denials under a profile at the end of the log, oldest first.
 
-    That is no window: it shows what was denied, and never that nothing was.
+    This is not a window: it lists denials, but cannot prove that there were none.
 
     Args:
-        node: whose log.
-        profile: of all containers that share it.
+        node: the node whose log is read.
+        profile: its name. Several containers may share it.
     """
     log = node.look(["sh", "-c", _RECENT]).text
     ours = [denial for denial in parse(log) if denial.profile == profile]
@@ -88,22 +88,22 @@ def recent(node: Transport, profile: str) -> list[Denial]:
 
 
 def serial(denial: Denial) -> str:
-    """Return the time and the number by which the kernel names an event."""
+    """Return the kernel's id of an event: its time and number."""
     found = _SERIAL.search(denial.line)
     return found[1] if found else denial.line
 
 
 def restarts(line: str) -> bool:
-    """Whether auditd recorded of itself that it was started, ended, or reconfigured."""
+    """Whether a line is auditd's record of its own start, end or reconfiguration."""
     found = re.match(r"(?:node=\S{1,400} )?type=(DAEMON_[A-Z]{1,20}) ", line)
     return bool(found) and found[1] not in _HARMLESS  # type: ignore[index]
 
 
 def reconfigures(line: str, *, auditd: bool) -> bool:
-    """Whether the kernel's record of a change says that one may have hidden a denial.
+    """Whether a line is the kernel's record of a change that may have hidden a denial.
 
-    Another setting to what it was is none, nor is a rule of a list that leaves out no records.
-    Who takes the records is of no matter where they are heard from the kernel.
+    A setting with the same value as before hides nothing, nor does a rule of another list than
+    ``exclude``. A change of the receiving process matters only if the records come from auditd.
     """
     if not re.match(r"changed |(?:node=\S{1,400} )?type=CONFIG_CHANGE ", line):
         return False

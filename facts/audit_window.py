@@ -1,12 +1,12 @@
-"""AppArmor's denials over a window of time, and the proof that the window was watched.
+"""AppArmor's denials over a window of time, and the proof that the window has no gap.
 
 A quiet log proves nothing by itself. A :class:`Window` is complete only if
 
-- denials provoked on purpose when it opened and when it closed are in it, those of the container's
-  own user and under its profile, too;
-- the log and the kernel, heard beside it, tell of the same denials;
-- nothing was changed that could have hidden one in between: no other auditd, no other
-  configuration of the audit, no shorter log, no record lost, no rule that leaves records out.
+- it holds the canaries of its opening and its closing, including those of the container's own user
+  and under its profile;
+- auditd's log and the kernel report the same denials;
+- nothing in between could have hidden a denial: no other auditd, no changed configuration of the
+  audit, no shorter log, no lost record, no rule that drops records.
 
 Source: auditd(8), auditctl(8), kernel Documentation/admin-guide/LSM/apparmor.
 """
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 #: How long a record may take from the kernel to the log (seconds).
 _CANARY_PATIENCE = 20.0
-#: Stands behind what could not be read to its end: a pipe's exit code is that of its last program.
+#: Marks output that was not read to its end: a pipe's exit code is that of its last program.
 _CUT = "docker-lxc-gate: not read to its end"
 _OWN_RECORDS = r"^\(node=[^ ]* \)\?type=\(DAEMON_[A-Z]*\|CONFIG_CHANGE\) "
 _DENIALS = f"""
@@ -51,14 +51,14 @@ exec 3<"$1" || exit 2
 {{ tail -c "+$2" <&3 || echo '{_CUT}'; }} |
     grep -a -e 'apparmor="DENIED"' -e '{_OWN_RECORDS}' -e '{_CUT}' || [ $? = 1 ]
 """
-#: Denials of one file of the log (bytes).
+#: Limit for the denials of one log file (bytes).
 _LONGEST = 64 << 20
 
 
 class Unwatched(RemediationError):
-    """The log cannot tell whether anything was denied: the verdict is undetermined.
+    """The log cannot prove that nothing was denied: the verdict is undetermined.
 
-    ``denials`` are those that are known all the same.
+    ``denials`` are the known ones.
     """
 
     def __init__(self, message: str, denials: Sequence[Denial] = ()) -> None:
@@ -67,14 +67,14 @@ class Unwatched(RemediationError):
 
 
 class _NotYet(Exception):
-    """The canary is on its way from the kernel to the log."""
+    """The canary has not reached the log yet."""
 
 
 @dataclass(frozen=True)
 class _Heard:
-    """What one source told: the denials between the canaries, and what else has to be known.
+    """The report of one source: the denials between the canaries, and records of changes.
 
-    ``opened`` and ``closed`` are the canaries that came; ``remarks`` are not denials.
+    ``opened`` and ``closed`` are the canaries that arrived; ``remarks`` are the other records.
     """
 
     denials: tuple[Denial, ...] = ()
@@ -84,19 +84,19 @@ class _Heard:
 
 
 class Window:
-    """A stretch of a node's log, from the moment this is made until :meth:`close`.
+    """A window of a node's log, from construction until :meth:`close`.
 
-    Whoever makes one calls :meth:`end` when done, whatever has happened: it holds a process on
-    the node, which hears the kernel's records.
+    The caller must call :meth:`end` in any case, because the window holds a process on the node
+    that listens to the kernel's records.
 
     Args:
-        node: whose log.
-        source: where denials are read, in the log of ``auditd`` or from the ``kernel`` itself;
-            ``auto`` looks whether auditd takes the records.
-        subject: the container that is asked about, if one is.
+        node: the node whose log is read.
+        source: ``auditd`` reads auditd's log, ``kernel`` the kernel's own records; ``auto`` finds
+            out which process receives the records.
+        subject: the container under test, if there is one.
 
     Raises:
-        Unwatched: they cannot be read there.
+        Unwatched: the source cannot be read.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Window:
     ) -> None:
         self._node, self._subject = node, subject or canary.Subject()
         self._told = 0
-        #: Why the kernel itself is not heard; empty if it is.
+        #: Why the kernel's records cannot be read; empty if they can.
         self.unheard = ""
         self._records: audit_netlink.Records | None = None
         try:
@@ -115,7 +115,7 @@ class Window:
             self._start = self._state()
             auditd = self._start.reader and self._start.name == "auditd"
             auto = "auditd" if auditd else "kernel"
-            #: ``auditd`` or ``kernel``: where this node's denials are read.
+            #: The source of this node's denials: ``auditd`` or ``kernel``.
             self.source = auto if source == "auto" else source
             self._require_readable()
             self._opened = self._provoke()
@@ -138,12 +138,12 @@ class Window:
         if state.suspended:
             raise Unwatched(
                 f"{state.name} (process {state.reader}) on {self._node.machine} is suspended, so "
-                f"nothing is written to {AUDIT_LOG}; let it go on with kill -CONT {state.reader}, "
-                "and ask again"
+                f"nothing is written to {AUDIT_LOG}: resume it with kill -CONT {state.reader}, "
+                "then run the gate again"
             )
 
     def news(self) -> list[Denial]:
-        """Return the denials that have come since the window opened or this was last asked.
+        """Return the denials since the window opened, or since the last call.
 
         Raises:
             Unwatched: the log cannot be read.
@@ -154,11 +154,10 @@ class Window:
         return new
 
     def close(self) -> list[Denial]:
-        """Return every denial in the window, the canaries left out. The window ends, too.
+        """End the window and return its denials, without the canaries.
 
         Raises:
-            Unwatched: the window was not watched for all its time; it holds the denials that are
-                known all the same.
+            Unwatched: the window has a gap; the error holds the known denials.
         """
         heard = logged = _Heard()
         doubts: list[str] = []
@@ -185,19 +184,19 @@ class Window:
         return denials
 
     def end(self) -> None:
-        """End the window, if it has not ended, without asking what was in it."""
+        """End the window, if it is open, without reading its denials."""
         if self._records:
             self._records.close()
 
     def _hidden(self, end: audit_netlink.State) -> Iterator[str]:
-        """Yield the rules that leave out records, at either end."""
+        """Yield the rules that drop records, at either end."""
         for rule in dict.fromkeys((*self._start.rules, *end.rules)):
             if self._hides(rule):
                 remove = re.sub(r"^-[aA]", "-d", rule)
                 yield (
                     f"the audit of {self._node.machine} leaves out records that may be denials of "
                     f"the container: the rule '{rule}' (auditctl -l); remove it (auditctl {remove})"
-                    ", and ask again"
+                    ", then run the gate again"
                 )
 
     def _hides(self, rule: str) -> bool:
@@ -211,8 +210,8 @@ class Window:
         return True
 
     def _changed(self, heard: _Heard, logged: _Heard, end: audit_netlink.State) -> Iterator[str]:
-        """Yield what was changed in the window and may have hidden a denial."""
-        begin, unknown = self._start, "what was denied meanwhile is not known for certain"
+        """Yield the changes in the window that may have hidden a denial."""
+        begin, unknown = self._start, "whether there were other denials is not known for certain"
         auditd = self.source == "auditd"
         if auditd and end.suspended:
             try:
@@ -237,9 +236,9 @@ class Window:
             yield from self._shrank(heard, end)
 
     def _repoliced(self, remarks: Sequence[str], unknown: str) -> Iterator[str]:
-        """Yield that the container's profile was another one for a while, or AppArmor's settings.
+        """Yield the changes of the container's profile and of AppArmor's settings.
 
-        A profile that is loaded once more as it is is skipped by the kernel, which says so.
+        Loading an unchanged profile again is no change; the kernel says so in its record.
         """
         for remark in remarks:
             if remark.startswith("parameter "):
@@ -266,10 +265,10 @@ class Window:
         if end.inode == self._start.inode and end.size < self._start.size:
             yield said.format(self._start.size, end.size)
         if not end.inode:
-            yield f"{AUDIT_LOG} is gone, which was there when the window opened"
+            yield f"{AUDIT_LOG} was removed in the window: records are gone"
 
     def _lost(self, heard: _Heard, logged: _Heard, end: audit_netlink.State) -> Iterator[str]:
-        """Yield how many records were lost, and whether that can be known."""
+        """Yield how many records were lost, and resets of that count."""
         resets = [each.split()[1:] for each in heard.remarks if each.startswith("reset ")]
         sets = map(SET.search, (*heard.remarks, *logged.remarks))
         resets += [[x[3], x[2]] for x in sets if x and x[1] == "lost" and x[2] != x[3]]
@@ -282,20 +281,20 @@ class Window:
             )
         if end.lost != self._start.lost:
             held = (
-                "; one booted with audit=1 counts those, too, that no longer fit into the queue "
-                "that it keeps for an auditd: run one, or boot without"
+                ". A kernel that was booted with audit=1 also counts the records that overflow its "
+                "queue for auditd: run auditd, or boot without audit=1"
             )
             yield (
                 f"the kernel lost {end.lost - self._start.lost} audit records in the window "
-                f"(auditctl -s: lost){held if self.source == 'kernel' else ''}: what they said is "
-                "not known"
+                f"(auditctl -s: lost), and they may have been denials"
+                f"{held if self.source == 'kernel' else ''}"
             )
 
     def _missing(self, heard: _Heard, logged: _Heard, closed: canary.Canaries) -> Iterator[str]:
-        """Yield what one source has and the other has not."""
+        """Yield the canaries that a source lacks, and the denials that only one source has."""
         sources = [(AUDIT_LOG, logged)] if self.source == "auditd" else []
         sources += [("the kernel", heard)] if self._records else []
-        silent = "records are being left out, so silence says nothing"
+        silent = "records are being dropped, so silence says nothing"
         whose = {
             "root": "a denial",
             "user": f"a denial of user {self._subject.uid}, the container's root,",
@@ -329,7 +328,7 @@ class Window:
     def _until(
         self, canaries: canary.Canaries, read: Callable[[], str], doubts: list[str]
     ) -> _Heard:
-        """Return what a source told till the last canary; a doubt if that does not come."""
+        """Return a source's report up to the last canary; without that canary, add a doubt."""
         log, attempts = "", 1 if doubts else None
 
         @stamina.retry(on=_NotYet, timeout=_CANARY_PATIENCE, attempts=attempts, wait_max=1.0)
@@ -354,7 +353,7 @@ class Window:
         return self._between(log, canaries)
 
     def _between(self, log: str, closed: canary.Canaries) -> _Heard:
-        """Return what stands between the canaries of the window's opening and of its end."""
+        """Return the part of the log between the canaries of the window's opening and its end."""
         lines = [each[:LONGEST_RECORD] for each in log.splitlines()]
         opening = [n for n, line in enumerate(lines) if self._opened.nonce in line]
         closing = [n for n, line in enumerate(lines) if closed.nonce in line]
@@ -381,7 +380,7 @@ class Window:
         try:
             return audit_netlink.state(self._node, AUDIT_LOG)
         except FactError as error:
-            raise Unwatched(f"nobody says how many audit records were lost: {error}") from error
+            raise Unwatched(f"cannot count lost audit records: {error}") from error
 
     def _read_kernel(self) -> str:
         try:
@@ -392,8 +391,8 @@ class Window:
             found = [denial for denial in parse(text) if canary.NAME not in denial.line]
             known = f"; the first of the {len(found)} others: {found[0].summary}" if found else ""
             raise Unwatched(
-                "there was more in the window than could be read in time, or kept: what the "
-                f"missing records said is not known{known}",
+                "the window had more records than could be read in time or kept, and the missing "
+                f"ones may have been denials{known}",
                 found,
             )
         return text
@@ -408,7 +407,7 @@ class Window:
             raise Unwatched("audit.log of the window's start was rotated away or removed")
         first = paths[self._start.inode]
         named = re.fullmatch(rf"{re.escape(AUDIT_LOG)}(?:\.(\d+))?", first)
-        if named is None:  # logrotate's dates: in which order they are is not said
+        if named is None:  # logrotate's dateext: the order of the files is not known
             raise Unwatched(f"audit.log of the window's start was rotated to {first}")
         number = int(named[1] or 0)
         newer = [f"{AUDIT_LOG}.{n}" for n in range(number - 1, 0, -1)]
@@ -417,9 +416,9 @@ class Window:
         return "".join(parts + [self._denied(path) for path in newer])
 
     def _denied(self, path: str, first_byte: int = 1) -> str:
-        """Return the denials in a file of the log, or in its end.
+        """Return the denials in a log file, from ``first_byte`` on.
 
-        Of the other records nothing leaves the node: command lines are among them.
+        No other record leaves the node, because some hold command lines.
         """
         with at_most(_LONGEST):
             found = self._node.look(["sh", "-c", _DENIALS, "denials", path, str(first_byte)])

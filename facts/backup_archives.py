@@ -1,7 +1,7 @@
-"""One archive of a backup: what it has to hold, and what is wrong with it.
+"""One archive of a backup, and its defects.
 
-It counts if it is recent, can be read to its end, holds what it is for, and (vzdump's) has a log
-that says it was finished. Source: vzdump(1), tar(1), and transcripts.
+An archive counts if it is recent, readable to its end, and holds the required members. One of
+vzdump's must also have a log that says it was finished. Source: vzdump(1), tar(1), transcripts.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ PATIENCE = 6 * 3600.0
 _CLOCK_GOES_BACK = 3600.0
 HOUR = 3600.0
 _ERROR = re.compile(r"(^|\s)ERROR: ")
-#: What is listed as the size of a backup that the server has no size of: it was not finished.
+#: The size that a backup server lists for an unfinished backup.
 _NO_SIZE = 1
-#: What vzdump may print and log while it works, and tar complain of (bytes).
+#: Limit for vzdump's output and log, and for tar's messages (bytes).
 LONGEST = 64 << 20
-#: Lists the members asked for, and so reads to the end. Of an uncompressed archive tar takes any
-#: end for the end: there the last two blocks must be zero, as every tar writes them.
+#: Lists the required members, and so reads to the end. tar does not notice if an uncompressed
+#: archive is cut off, so the script checks that the last two blocks are zero, as tar writes them.
 _LIST = """
 case $1 in *.tar)
     [ "$(tail -c 1024 -- "$1" | tr -d '\\0' | wc -c)" -eq 0 ] || {
@@ -41,7 +41,7 @@ esac
 file=$1; shift
 LC_ALL=C exec nice -n 19 tar --list --no-recursion --force-local --file="$file" -- "$@"
 """
-#: Prints the container's configuration in an archive, of which it stands at the beginning.
+#: Prints the container's configuration, which stands at the beginning of the archive.
 _CONFIGURATION = """
 LC_ALL=C nice -n 19 tar --extract --to-stdout --occurrence=1 --force-local --file="$1" -- \\
     ./etc/vzdump/pct.conf 2>/dev/null | head -c 100000
@@ -52,8 +52,8 @@ LC_ALL=C nice -n 19 tar --extract --to-stdout --occurrence=1 --force-local --fil
 class Backup:
     """One archive.
 
-    ``size`` is in bytes, ``age`` in seconds by the node's clock. ``holds`` are the members
-    without which it is not what its name says; ``finished`` is what its log must say.
+    ``size`` is in bytes, ``age`` in seconds by the node's clock. ``holds`` are the required
+    members; ``finished`` is a line that its log must have.
     """
 
     path: str
@@ -63,21 +63,21 @@ class Backup:
     finished: str = ""
 
     def __str__(self) -> str:
-        """Its path, age and size, for a reader."""
+        """Return its path, age and size."""
         return f"{self.path} ({self.age / HOUR:.1f} h old, {self.size / (1 << 20):.1f} MiB)"
 
 
 def defects(node: Transport, backup: Backup, hours: float, of: str = "") -> Iterator[str]:
-    """Yield what is wrong with an archive; what is asked last takes longest.
+    """Yield the defects of an archive; the slowest checks come last.
 
     Args:
-        node: where it is.
-        backup: which.
-        hours: how old it may be.
-        of: the configuration of the container that it has to be of; empty: of the node.
+        node: the machine that has the archive.
+        backup: the archive.
+        hours: the greatest age allowed.
+        of: the configuration of the container that it must belong to; empty for the node's /etc.
 
     Raises:
-        FactError: it cannot be opened, so that nothing can be said of it.
+        FactError: the archive cannot be opened.
     """
     yield from listed_defects(backup, hours)
     if backup.finished:
@@ -88,7 +88,7 @@ def defects(node: Transport, backup: Backup, hours: float, of: str = "") -> Iter
 
 
 def listed_defects(backup: Backup, hours: float) -> Iterator[str]:
-    """Yield what is wrong with an archive by its age (at most so many hours) and size alone."""
+    """Yield the defects that its age (at most ``hours``) and its size show."""
     if backup.age > hours * HOUR:
         yield f"is {backup.age / HOUR:.1f} h old, and {hours:g} h are allowed"
     if backup.age < -_CLOCK_GOES_BACK:
@@ -124,7 +124,7 @@ def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
 
 
 def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
-    """Yield that an archive is of another container: a name of a file can be given to any."""
+    """Yield a defect if the archive's content is of another container than its file name says."""
     told = node.look(["sh", "-c", _CONFIGURATION, "configuration", backup.path], timeout=PATIENCE)
     kept, ours = _identity(told.text), _identity(of)
     if kept and ours and not kept & ours:
@@ -132,7 +132,7 @@ def _anothers(node: Transport, backup: Backup, of: str) -> Iterator[str]:
 
 
 def _identity(text: str) -> frozenset[str]:
-    """Return what no two containers share, as far as a configuration has it."""
+    """Return the unique properties of a configuration: host name, root file system, addresses."""
     plain = container_config.parse_lxc("", text.partition("\n[")[0]).current()
     options = plain | container_config.parse("", text).current()
     named = {

@@ -1,6 +1,6 @@
-"""Backups of a container and of its node's ``/etc``: which there are, and which counts.
+"""Backups of a container and of its node's ``/etc``: all of them, and the newest that counts.
 
-Whether one counts :mod:`facts.backup_archives` tells. Source: vzdump(1), pvesm(1), tar(1), and
+:mod:`facts.backup_archives` decides whether one counts. Source: vzdump(1), pvesm(1), tar(1),
 transcripts.
 """
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from targets.transport import Transport
 
-#: Where Proxmox's storage ``local`` keeps its backups, and we do where there is no Proxmox.
+#: The directory of Proxmox's storage ``local``; without Proxmox, our own backups go there.
 DUMP = "/var/lib/vz/dump"
 
-#: One line a storage: name, type, status, directory. vzdump's name decides the directory; no
-#: such file need exist. A backup server's storage has none: what it lists follows, each line after
-#: a dash, or in the directory's place what it said instead. Last, where we put backups ourselves.
+#: Prints one line a storage: name, type, status, directory. pvesm derives the directory from the
+#: name of a backup that need not exist. A backup server has no directory: its backups follow, each
+#: line after a dash, or its error stands in place of the directory. The last line is our own place.
 _STORAGES = """
 set -e
 [ -z "$(command -v pvesm)" ] || listing=$(pvesm status --content backup)
@@ -46,8 +46,8 @@ printf '%s\\n' "$listing" | while read -r name type status _; do
 done
 echo "local dir active $2"
 """
-#: The node's time and name, what a Proxmox keeps in /etc (not there while pmxcfs is not mounted),
-#: the archives, and the times in their names.
+#: Prints the node's time and name, the member that a Proxmox backup of /etc must hold (absent while
+#: pmxcfs is not mounted), the archives, and the times in their names.
 _FIND = """
 set -e
 ctid=$1 pve=$2 host=$(uname -n) host=${host%%.*}; shift 2
@@ -65,7 +65,7 @@ printf '%s\\n\\n' "$files"
 printf '%s\\n' "$files" | sed -nE "s/^.*-([0-9]{4})_${d}_$d-${d}_${d}_$d\\.tar(\\.[a-z0-9]+)?$/\
 \\1-\\2-\\3 \\4:\\5:\\6/p" | date -f - +%s
 """
-#: A container's backup on a server, as pvesm lists it: its volume with the time in UTC, and its
+#: A container's backup on a server, as pvesm lists it: the volume with its time in UTC, and the
 #: size. Source: PVE::Storage::PBSPlugin.
 _VOLUME = re.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+) ")
 _STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$", re.ASCII)
@@ -73,10 +73,10 @@ _STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$", re
 
 @dataclass(frozen=True)
 class Backups:
-    """What was found, newest first, and where.
+    """The backups, newest first, and the places that were searched.
 
-    ``remote`` are the container's on a Proxmox Backup Server: listed, but not to be read from the
-    node. ``servers`` are those storages, ``unasked`` the ones that said nothing.
+    ``remote`` are the container's backups on a Proxmox Backup Server, which the node can list but
+    not read. ``servers`` are such storages. ``unasked`` are the storages that gave no list.
     """
 
     host: str
@@ -90,7 +90,7 @@ class Backups:
 
 @dataclass
 class _Storages:
-    """What ``pvesm`` says; ``volumes`` with the second each was made in, and its size."""
+    """The output of ``pvesm``; each of ``volumes`` with its Unix time and its size."""
 
     places: list[str]
     unasked: list[str] = field(default_factory=list)
@@ -99,12 +99,12 @@ class _Storages:
 
 
 def find(node: Transport, ctid: int, directory: str = "") -> Backups:
-    """Return the backups of a container and of its node's ``/etc``; nothing is judged yet.
+    """Return the backups of a container and of its node's ``/etc``, good and bad ones.
 
     Args:
-        node: where they are looked for.
+        node: the node to search.
         ctid: the container.
-        directory: where backups are kept; empty: wherever Proxmox's storages keep them.
+        directory: the only directory to search; empty: all of Proxmox's storages.
 
     Raises:
         FactError: the listing cannot be read.
@@ -128,9 +128,9 @@ def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     except (ValueError, OverflowError, StopIteration) as error:
         why = f"on {node.machine}: the list of backups cannot be read: {answer!r:.500}"
         raise FactError(why) from error
-    if not all(math.isfinite(each.age) for each in (*container, *etc)):  # all of them would count
+    if not all(math.isfinite(each.age) for each in (*container, *etc)):  # NaN is never too old
         raise FactError(
-            f"on {node.machine}: a time in the list of backups is none: {answer!r:.500}"
+            f"on {node.machine}: the list of backups has an invalid time: {answer!r:.500}"
         )
     remote = [Backup(path, size, float(now) - at, ()) for path, at, size in where.volumes]
     return Backups(
@@ -153,7 +153,7 @@ def _newest(found: list[Backup]) -> tuple[Backup, ...]:
 
 
 def _storages(node: Transport, ctid: int) -> _Storages:
-    """Return where Proxmox keeps backups; ours have a place beside them, or instead."""
+    """Return where Proxmox keeps backups, and the directory of our own."""
     answer = node.look(["sh", "-c", _STORAGES, "storages", str(ctid), DUMP], timeout=180)
     found = _Storages([])
     for line in filter(str.strip, answer.require().text.splitlines()):
@@ -182,10 +182,10 @@ def sound(
     """Return the newest archive that counts, and why each newer one does not.
 
     Args:
-        node: where they are.
+        node: the machine that has them.
         found: newest first.
-        hours: how old one may be.
-        of: the configuration of the container that they have to be of; empty: of the node.
+        hours: the greatest age allowed.
+        of: the configuration of the container that they must belong to; empty for the node's /etc.
     """
     defects: list[str] = []
     for backup in found:
@@ -197,7 +197,7 @@ def sound(
 
 
 def listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[str, ...]]:
-    """Return the newest that counts by its age and size alone, and why each newer one does not."""
+    """Return the newest archive with a good age and size, and why each newer one does not count."""
     defects: list[str] = []
     for backup in found:
         defect = next(backup_archives.listed_defects(backup, hours), "")

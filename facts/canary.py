@@ -1,4 +1,4 @@
-"""Denials that are provoked on purpose, to prove that a quiet log was really watched."""
+"""Canaries: denials provoked on purpose, to prove that a quiet log was really watched."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     from targets.transport import Transport
 
-#: Begins the name of each.
+#: The prefix of each canary's name.
 NAME = "canary"
-#: In which order they are made.
+#: The order of the attempts.
 _ATTEMPTED = ("profile", "user", "root")
-#: Asks to run under a profile that does not exist: under a profile that does, as another user, as
-#: root. The kernel refuses and logs it as a denial; nothing on the node changes (kernel
-#: security/apparmor/domain.c, aa_change_profile: "label not found"). No program is run under the
-#: profile: that could be denied something, too.
+#: Asks the kernel for a profile that does not exist: first under the container's profile, then as
+#: its user, then as root. The kernel refuses and logs a denial; nothing on the node changes (kernel
+#: security/apparmor/domain.c, aa_change_profile: "label not found"). No program runs under the
+#: profile, because that could cause other denials.
 _ATTEMPTS = r"""
 use strict;
 my ($nonce, $uid, $gid, $profile) = @ARGV;
@@ -57,13 +57,13 @@ if aa-exec -p "${1}root" -- true 2>&1; then echo 'root allowed: '; else echo 'ro
 
 @dataclass(frozen=True)
 class Subject:
-    """As whom the processes of a container run on the node.
+    """The ids and the profile of a container's processes on the node.
 
     Attributes:
-        uid: of its root; 0 if that is the node's, or is not known.
+        uid: of its root; 0 if that is the node's root, or unknown.
         gid: of its root.
-        profile: its AppArmor profile, if that has a name of its own.
-        ranges: the ids that it has: ``u`` or ``g``, the first on the node, and how many.
+        profile: its AppArmor profile, if it is a named one.
+        ranges: its id ranges: ``u`` or ``g``, the first id on the node, and the count.
     """
 
     uid: int = 0
@@ -72,7 +72,7 @@ class Subject:
     ranges: frozenset[tuple[str, int, int]] = frozenset()
 
     def maybe(self, key: str, value: str) -> bool:
-        """Whether one of its processes may have such an id."""
+        """Whether one of its processes may have this id."""
         ranges = [(first, count) for kind, first, count in self.ranges if kind == key[0]]
         if not (ranges and value.isascii() and value.isdecimal()):
             return True
@@ -81,7 +81,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Canaries:
-    """Denials provoked in one go: a word that each of them holds, and which were refused."""
+    """Canaries provoked together: the word that each of them holds, and which were refused."""
 
     nonce: str
     refused: tuple[str, ...]
@@ -89,7 +89,7 @@ class Canaries:
     said: str = ""
 
     def among(self, lines: Iterable[str]) -> frozenset[str]:
-        """Return which of them there are."""
+        """Return the canaries that are in some lines."""
         mine = [line for line in lines if self.nonce in line]
         return frozenset(
             each for each in self.refused if any(f"{self.nonce}{each}" in line for line in mine)
@@ -97,14 +97,14 @@ class Canaries:
 
 
 def is_one(name: str) -> bool:
-    """Whether a denied object's name is that of a canary, of whichever window."""
+    """Whether a denied object's name is that of a canary, of any window."""
     return bool(re.fullmatch(rf"{NAME}[0-9a-f]{{16}}[a-z]{{1,8}}", name))
 
 
 def provoke(node: Transport, who: Subject) -> Canaries:
-    """Provoke a denial of root's, one of the container's user, and one under its profile.
+    """Provoke a denial under the container's profile, one of its user, and last one of root.
 
-    The last of them is root's. A profile that is not loaded, or does not enforce, shows none.
+    A profile that is not loaded, or does not enforce, gives no canary.
     """
     nonce = f"{NAME}{secrets.token_hex(8)}"
     argv = ["sh", "-c", _PROVOKE, "provoke", nonce, str(who.uid), str(who.gid), who.profile]

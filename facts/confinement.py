@@ -1,4 +1,4 @@
-"""How the processes of a container are confined: by label, by attempt, and by the profile's text.
+"""The confinement of a container's processes: by label, by attempt, and by the profile's text.
 
 Sources: apparmor.d(5); kernel ``security/apparmor/{lsm,procattr,domain}.c``; cgroups(7).
 """
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.transport import CommandResult, Transport
 
-#: Prints the name and the label of each thread in the cgroups of a container: a label is a
-#: thread's, not a process's. A thread that ends while it is read is left out. So are told those in
-#: its pid or user namespace: who enters from the node (nsenter) is in no cgroup of the container's.
+#: Prints the name and the label of each thread in the cgroups of a container: each thread has its
+#: own label. A thread that ends in between is left out. Threads in the container's pid or user
+#: namespace count, too, because a process that enters by nsenter is in no cgroup of the container.
 _PROCESSES = r"""
-# The first of the names: below it the guest makes cgroups as it likes, also of such a name.
+# The first match: below it the guest may create a cgroup with the same name.
 path=$(sed -nE 's#^[0-9]+:(name=systemd)?:/#/#; T; s#(/lxc(\.payload\.|/)[^/]+).*$#\1#p' \
     "/proc/$1/cgroup" | tail -n 1)
 [ -n "$path" ] || { echo "no cgroup of LXC's: $(cat "/proc/$1/cgroup")" >&2; exit 4; }
@@ -53,7 +53,7 @@ _ALIVE = re.compile(r"^alive ([0-9]+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Process:
-    """One thread of a container: its number on the node, its name, and its label with its mode."""
+    """One thread of a container: its id on the node, its name, and its label with the mode."""
 
     pid: int
     name: str
@@ -61,11 +61,11 @@ class Process:
 
 
 def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
-    """Return every thread of a container, by its number, in one round trip.
+    """Return every thread of a container, ordered by id, in one round trip.
 
     Args:
-        node: where the container runs.
-        init_pid: its first process, as the node numbers it.
+        node: the node of the container.
+        init_pid: the pid of its first process on the node.
 
     Raises:
         FactError: the first process is not among them, or a label cannot be read.
@@ -79,19 +79,19 @@ def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
     unread = sorted(int(pid) for pid in _ALIVE.findall(told.text) if int(pid) not in labels)
     if init_pid not in labels or unread:
         what = f"the label of process {unread[0]}" if unread else f"process {init_pid}"
-        why = told.stderr.decode(errors="replace").strip() or "nothing was said of it"
+        why = told.stderr.decode(errors="replace").strip() or "the node gave no reason"
         raise FactError(
             f"the labels of the container's processes were read from their cgroup on "
-            f"{node.machine}, and {what} could not be read: {why}"
+            f"{node.machine}, but {what} could not be read: {why}"
         )
     return tuple(Process(pid, names.get(pid, "?"), labels[pid]) for pid in sorted(labels))
 
 
 def stranger(label: str, profile: str) -> str:
-    """Return what is wrong with a label in a container under a profile; empty if nothing is.
+    """Return why a label does not confine a container's process; empty if it does.
 
-    A stack is confined by each of its profiles: one of them has to be the container's. A child of
-    the profile is none that the plan ships.
+    Each profile of a stack confines, so one of them must be the container's. A child profile is
+    wrong, because the shipped profile has none.
     """
     found = re.fullmatch(r"(.*?)(?: \((\w+)\))?", label, re.DOTALL)
     name, mode = found.groups() if found else (label, None)
@@ -103,13 +103,13 @@ def stranger(label: str, profile: str) -> str:
         return "unconfined"
     if any(part.startswith(f"{profile}//") for part in parts):
         return f"under '{label}', a child that the plan's profile does not have"
-    return f"under '{label}', which the plan does not know"
+    return f"under '{label}', which is not the plan's profile"
 
 
 def meaning(mode: str) -> str:
-    """Return what a mode other than enforce means for what runs under a profile."""
+    """Return the meaning of a mode other than enforce, for a message."""
     return {
-        "complain": "in complain mode, which notes what it would refuse and lets it happen",
+        "complain": "in complain mode, which logs violations but allows them",
         "kill": (
             "in kill mode, which confines, and kills a process instead of refusing it; "
             "the plan's profile enforces"
@@ -126,24 +126,23 @@ def meaning(mode: str) -> str:
     }.get(mode, f"in {mode} mode, which is not known here; the plan's profile enforces")
 
 
-#: The name under which attempts are made: it stands in the records of their denials.
+#: The process name of the attempts; it stands in the records of their denials.
 ATTEMPTING = "gate-attempt"
-#: What a container under the plan's profile is refused by AppArmor and by nothing else before it:
-#: without the profile each of these is allowed to the root of an unprivileged container. (Not so
-#: /proc/kcore and the like: their owner is no user of the container, so the kernel refuses them
-#: with the same error, and a look at their state is allowed by every profile.) None of them
-#: changes anything, should it be allowed: a directory and a socket that are closed, a change of a
-#: process that ends, a mount in a namespace that ends with it.
+#: Operations that only AppArmor refuses: without the profile, root of an unprivileged container may
+#: do each of them. (Opening /proc/kcore and the like would prove nothing: the user namespace
+#: refuses it with the same error under every profile.) None of them changes anything if it
+#: succeeds: the directory and the socket are closed, the process with the other profile ends, and
+#: the mount ends with its namespace.
 ATTEMPTS = {
     "firmware": "list the node's firmware, below /sys/firmware",
     "profile": "change to another profile",
     "network": "open a socket of a family that Docker does not need (xdp)",
     "mount": "bind /proc to another place, where the profile's rules for it do not hold",
 }
-#: Made by a program of the node's, which enters what the container is confined by: the profile of
-#: its first process, its network, user and mount namespaces, as its root. None of the container's
-#: programs is run, whose word would be the guest's. Each attempt is a child's, since a profile in
-#: kill mode kills it; it ends with its errno. Nothing is loaded once the guest's files are there.
+#: A program of the node makes the attempts. It enters the profile of the container's first process
+#: and its network, user and mount namespaces, as its root. It runs none of the container's
+#: programs, because they could lie. Each attempt runs in a child, which a profile in kill mode
+#: kills; the child exits with its errno. The program loads no file after it has entered.
 #: Source: setns(2), mount(2), LXC's attach.c.
 _ATTEMPT = (
     guest_root.PRELUDE
@@ -213,19 +212,19 @@ _NOTHING_THERE = ("firmware", 2, 0)
 
 
 def allowed(runtime: Runtime, ctid: int) -> tuple[str, ...]:
-    """Return which of :data:`ATTEMPTS` a container is allowed, by trying each as its root.
+    """Return those of :data:`ATTEMPTS` that succeed, by trying each as the container's root.
 
     Raises:
-        FactError: one of them could not be made, so nobody knows.
+        FactError: an attempt could not be made.
         TransportError: the container does not run, or the node cannot be reached.
     """
-    what = "what AppArmor refuses it was to be tried, and could not be"
+    what = "cannot attempt operations that AppArmor must refuse"
     told = guest_root.run(runtime.node, runtime.init_pid(ctid), _ATTEMPT, what=what)
     codes = {name: (int(code), int(sig)) for name, code, sig in _outcomes(told)}
     if missing := sorted(ATTEMPTS.keys() - codes.keys()):
         raise FactError(
-            f"what AppArmor refuses container {ctid} was to be tried on {runtime.node.machine}, "
-            f"and nothing came of the attempt to {ATTEMPTS[missing[0]]}"
+            f"on {runtime.node.machine}, as root of container {ctid}: the attempt to "
+            f"{ATTEMPTS[missing[0]]} gave no result, so whether AppArmor refuses it is not known"
         )
     let = tuple(ATTEMPTS[name] for name in ATTEMPTS if codes[name] == (0, 0))
     unknown = [
@@ -237,7 +236,7 @@ def allowed(runtime: Runtime, ctid: int) -> tuple[str, ...]:
         code, sig = codes[unknown[0]]
         raise FactError(
             f"container {ctid} could not {ATTEMPTS[unknown[0]]}, but not because AppArmor "
-            f"refused it (errno {code}, signal {sig}): whether it would is not known"
+            f"refused it (errno {code}, signal {sig}), so whether AppArmor would is not known"
         )
     return let
 
@@ -251,9 +250,9 @@ def _refused(code: int, sig: int) -> bool:
 
 
 def provoked(denial: Denial) -> bool:
-    """Whether a denial is one of those that :func:`allowed` provokes.
+    """Whether an attempt of :func:`allowed` caused a denial.
 
-    By what was attempted, too: a program of the guest's may call itself as it likes.
+    The process name alone does not decide, because a program of the guest can have the same name.
     """
     said = denial.fields
     operation, name = said.get("operation", ""), said.get("name", "")
@@ -266,7 +265,7 @@ def provoked(denial: Denial) -> bool:
     return attempted and said.get("comm") == ATTEMPTING
 
 
-#: Rules that let a container out of what the rest of a profile holds it to.
+#: Rules that let a program escape the rest of a profile.
 _WIDENING = re.compile(
     r"""^\s*(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*(?:
         change_profile\b                                   # into another profile, or out of all
@@ -280,20 +279,20 @@ _WIDENING = re.compile(
 )
 _INCLUDE = re.compile(r"# ?include")
 _COMMENT = re.compile(r" #(?! ?include)")
-#: A rule that is longer is none that anybody wrote (characters).
+#: The longest rule that is read (characters).
 _LONGEST_RULE = 4000
 _FLAGS = re.compile(r"flags\s*=\s*\(([^)]*)\)")
 _WIDE_FLAGS = frozenset({"unconfined", "complain", "default_allow", "prompt"})
 
 
 def widening(deployed: str, local: str, profile: str, *, shipped: str) -> tuple[str, ...]:
-    """Return what the deployed text allows beyond the shipped one, each with where it stands.
+    """Return the rules that widen the shipped profile, each with its file.
 
     Args:
-        deployed: the profile's file on the node.
-        local: that of the site's additions.
+        deployed: the text of the profile on the node.
+        local: the text of the site's additions.
         profile: the profile's name.
-        shipped: the profile's text as the plan ships it.
+        shipped: the text that the plan ships.
     """
     ours = _rules(shipped)
     path, here = f"/etc/apparmor.d/{profile}", _rules(deployed)

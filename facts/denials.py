@@ -1,7 +1,7 @@
-"""Whose a denial is: a container's of the node, or nobody's that can be named.
+"""Attribution of denials to the node's containers.
 
-A named profile is shared by every container that has it, so its name says nothing by itself.
-Source: cgroups(7), and how LXC names a container's cgroup and its generated profile.
+Several containers may share a named profile, so its name alone does not tell.
+Source: cgroups(7), and LXC's names of cgroups and generated profiles.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from facts.process_tree import Noted
     from targets.transport import Transport
 
-#: A line of a process's cgroup, and the container in it.
+#: A line of a process's cgroups, and the container's name in it.
 _CGROUP = re.compile(r"^/proc/([0-9]{1,10})/cgroup:(.*)$", re.MULTILINE)
 _CONTAINER = re.compile(r"/lxc(?:\.payload\.|/)([^/\s]{1,200})")
-#: Of the processes on standard input, so that no number of them is too long for a command line.
+#: Prints the cgroups of the processes on standard input; a command line might be too short.
 _CGROUPS = "sed 's|.*|/proc/&/cgroup|' | xargs -r grep -as '' /dev/null || :"
 _LONGEST_PID = 10
-#: What the node says of all of them: some two hundred bytes each.
+#: Limit for the cgroups of all processes (bytes): some two hundred each.
 _LONGEST = 16 << 20
 
 
 def attribute(
     node: Transport, denials: Sequence[Denial], noted: Noted, ctid: int, profile: str
 ) -> list[int | str | None]:
-    """Return of each denial whose it is: a container, or None if nobody can say.
+    """Return the container of each denial, or None if it is not known.
 
-    A generated profile names its container. For a named one, what was noted of the process counts;
-    then its cgroup while it lives, or that of its next ancestor that does; then whether only one
-    container ran under the profile in all that time. The node is asked once at most.
+    A generated profile names its container. For a named profile, these decide, in this order: the
+    notes on the process; the cgroup of the process or of its nearest living ancestor; whether only
+    one container ran under the profile. This takes one round trip at most.
 
     Args:
-        node: where the processes ran.
+        node: the node of the processes.
         denials: the records.
-        noted: of the processes that ran meanwhile.
-        ctid: the container that is asked about.
-        profile: that its configuration names.
+        noted: the processes that ran in the window.
+        ctid: the container under test.
+        profile: the one that its configuration names.
     """
     owners: list[str | None] = [None] * len(denials)
     left: dict[int, list[int]] = {}
@@ -65,7 +65,7 @@ def attribute(
 
 
 def running_under(node: Transport, profile: str) -> frozenset[str]:
-    """Return the names of the containers that have a process under a profile, by the kernel."""
+    """Return the names of the containers that have a process under a profile."""
     living = _living(node, apparmor.processes_under(node, profile))
     found = map(_CONTAINER.search, living.values())
     return frozenset(each[1] for each in found if each)
@@ -77,12 +77,12 @@ def _owner(chain: Sequence[int], living: Mapping[int, str], users: frozenset[str
         if found := _CONTAINER.search(living[alive]):
             return found[1]
         if alive == chain[0]:
-            return None  # the node's own; an ancestor may be: who enters comes from outside
+            return None  # a process of the node; only an ancestor may be one (pct exec)
     return next(iter(users)) if len(users) == 1 else None
 
 
 def _living(node: Transport, pids: Iterable[int]) -> dict[int, str]:
-    """Return the cgroups of those processes that still live."""
+    """Return the cgroups of the processes that are still alive."""
     asked = "".join(f"{pid}\n" for pid in sorted(set(pids)))
     if not asked:
         return {}
@@ -95,10 +95,10 @@ def _living(node: Transport, pids: Iterable[int]) -> dict[int, str]:
 
 
 def _generated(denial: Denial) -> str | None:
-    """Return the container of a generated profile, or of the namespace that LXC made for it.
+    """Return the container of a generated profile, or of the policy namespace that LXC made.
 
-    In its namespace a container calls its own profiles as it likes, also like another one's. The
-    outermost namespace is the node's to name.
+    Inside its namespace a container may give its profiles any name, even another container's. Only
+    the node names the outermost namespace.
     """
     text = denial.fields.get("namespace") or denial.profile
     found = re.search(r"\blxc-([^\s/<>]{1,200})_<", text)
@@ -106,12 +106,12 @@ def _generated(denial: Denial) -> str | None:
 
 
 def _number(text: str) -> int:
-    """Return the number that a text is, else 0; not of digits of another script."""
+    """Return the value of ASCII digits, or 0 for any other text."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_PID else 0
 
 
 def _ancestry(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
-    """Yield a process, its parent, and so on; numbers are used again, so each but once."""
+    """Yield a process and its ancestors; each pid once, because the kernel reuses pids."""
     seen: set[int] = set()
     while pid and pid not in seen:
         seen.add(pid)

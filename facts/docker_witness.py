@@ -1,7 +1,7 @@
-"""What Docker in a container holds and runs as, for the witness: names, ids, processes.
+"""Docker's objects and processes in a container, to compare before and after: names, ids, pids.
 
-What a guest answers is text of a stranger: it is cut at a size, and only names and ids of the
-forms that Docker has are taken from it. Sources: docker-ps(1), org.freedesktop.systemd1(5).
+The guest's output is not trusted: it is limited in size, and only names and ids of Docker's forms
+are accepted. Sources: docker-ps(1), org.freedesktop.systemd1(5).
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from targets.errors import FactError
 if TYPE_CHECKING:
     from targets.transport import Transport
 
-#: Services and sockets, by what a reader calls them.
+#: The name of each unit in a report.
 _UNITS = {
     "docker.service": "dockerd",
     "containerd.service": "containerd",
     "docker.socket": "docker.socket",
 }
 _PROPERTIES = "Id,ActiveState,MainPID,ExecMainStartTimestampMonotonic"
-#: Of one listing (bytes): some thousands of lines.
+#: Limit for one listing (bytes): some thousands of lines.
 _MOST = 400_000
-#: Since when one of Docker's containers runs; one that ends and is restarted for ever says nothing.
+#: State and start time of a Docker container. If Docker restarts it again and again, its start time
+#: is left out.
 _STATE = (
     "{{.Name}} {{if .RestartCount}}restarted by Docker{{else}}"
     "{{.State.Status}} since {{.State.StartedAt}}{{end}}"
 )
-#: Chains of Docker's and rules for its networks. Whoever else has rules there changes them freely.
+#: Docker's chains and the rules for its networks. Other programs may change their own rules.
 _DOCKERS_RULE = "DOCKER|docker0|br-[0-9a-f]{12}"
-#: A Docker that does not run is not asked: its socket would start it.
+#: The script does not query a stopped Docker, because its socket would start it.
 _SCRIPT = f"""
 part() {{
     printf '== %s\\n' "$1"
@@ -50,7 +51,7 @@ part firewall sh -c 'iptables-save 2>/dev/null | grep -E "^[*]|{_DOCKERS_RULE}" 
 """
 _ID = r"(?:sha256:)?[0-9a-f]{12,64}"
 _NAME = r"[\w./:<>@,+-]{1,512}"
-#: What a line of each kind looks like; of which word the fact is called; and the other one.
+#: The form of each kind's lines: ``key`` names the fact, ``value`` is its value.
 _LINES = {
     "container": re.compile(rf"(?P<value>{_ID}) (?P<key>{_NAME})", re.ASCII),
     "image": re.compile(rf"(?P<key>{_ID}) (?P<value>{_NAME})", re.ASCII),
@@ -62,18 +63,18 @@ _TIMEOUT = 360.0
 
 
 def record(inside: Transport) -> dict[str, str]:
-    """Return Docker's containers, images, volumes and networks, and the processes behind it.
+    """Return Docker's containers, images, volumes and networks, and its processes.
 
     Args:
-        inside: the container; it may be without Docker.
+        inside: the container, with or without Docker.
 
     Returns:
-        ``docker KIND NAME`` with ids, ``process NAME`` with pid, start (microseconds since the
-        node's boot) and state, or of a container of Docker's since when it runs; and how many
-        rules of its firewall each table has, with their hash.
+        ``docker KIND NAME`` with ids; ``process NAME`` with pid, start (microseconds since the
+        node's boot) and state, or with the start time of a Docker container; ``docker firewall
+        TABLE`` with the number and the hash of its rules.
 
     Raises:
-        FactError: Docker runs and does not list what it holds, or lists what cannot be read.
+        FactError: Docker runs, but a listing failed or cannot be read.
     """
     answer = inside.look(["sh", "-c", _SCRIPT, "docker-witness"], timeout=_TIMEOUT).require()
     parts = dict(part.partition("\n")[::2] for part in ("\n" + answer.text).split("\n== ")[1:])
@@ -82,8 +83,8 @@ def record(inside: Transport) -> dict[str, str]:
         listed, _, code = text.strip("\n").rpartition("ended with ")
         if code != "0" or kind not in {"unit", "firewall", *_LINES}:
             raise FactError(
-                f"what Docker in {inside.machine} holds could not be listed ({kind[:40]!r}): it "
-                f"ended with {code[:20] or 'more than can be read'}: {answer.stderr[-300:]!r}"
+                f"listing Docker's objects in {inside.machine} failed ({kind[:40]!r}): it "
+                f"ended with {code[:20] or 'too much output'}: {answer.stderr[-300:]!r}"
             )
         if kind == "unit":
             facts |= _units(listed)
@@ -95,13 +96,13 @@ def record(inside: Transport) -> dict[str, str]:
 
 
 def _firewall(inside: Transport, text: str) -> dict[str, str]:
-    """Return of each table how many rules there are and their hash: they have an order."""
+    """Return the number and the hash of each table's rules, which have an order."""
     facts = {}
     for table in re.split(r"^\*", text, flags=re.MULTILINE)[1:]:
         name, *lines = table.splitlines() or [""]
         if not re.fullmatch(r"[a-z]{1,20}", name, re.ASCII):
             where = f"the firewall in {inside.machine}"
-            raise FactError(f"{where} has a table of no known form: {name!r:.200}")
+            raise FactError(f"{where} has a table with an invalid name: {name!r:.200}")
         rules = [re.sub(r" \[[0-9]+:[0-9]+\]$", "", line) for line in lines]  # without counters
         digest = hashlib.sha256("\n".join(rules).encode()).hexdigest()
         facts[f"docker firewall {name}"] = f"{len(rules)} line(s) of Docker's, {digest[:12]}"
@@ -118,12 +119,12 @@ def _units(text: str) -> dict[str, str]:
 
 
 def _objects(inside: Transport, kind: str, text: str) -> dict[str, str]:
-    """Return one fact a name: two of one name are one fact with both."""
+    """Return one fact a name; objects with the same name share a fact."""
     facts: dict[str, set[str]] = {}
     for line in text.splitlines():
         if (found := _LINES[kind].fullmatch(line)) is None:
             where = f"Docker in {inside.machine}"
-            raise FactError(f"{where} lists a {kind} of no known form: {line!r:.200}")
+            raise FactError(f"{where} lists a {kind} in an unknown form: {line!r:.200}")
         key = ",".join(sorted(found["key"].split(",")))  # a linked container's names
         name = f"process of docker container {key}" if kind == "state" else f"docker {kind} {key}"
         facts.setdefault(name, set()).add(found["value"])

@@ -1,11 +1,11 @@
-"""A container's dockerd, asked from the node: a witness without any program of the container.
+"""A container's dockerd, queried from the node: a witness without any program of the container.
 
-The daemon is found among the container's processes, and tells by its command line where its socket
-and its settings are. The socket is reached as :mod:`targets.guest_root` reaches all that is the
-guest's, and is asked only if one of the container's own processes listens on it. What comes back is
-the guest's word: it is read into typed values, and no part of it becomes part of a question before
-it was checked. Who is root in the container can have any program answer there. Source: unix(7),
-Docker's Engine API, moby's daemon/command.
+The gate finds the daemon among the container's processes. Its command line names its socket and
+settings. :mod:`targets.guest_root` resolves the socket's path. The gate sends a query only if one
+of the container's own processes listens there. It does not trust the answer, which is the guest's:
+it decodes it into typed values, and checks each part that goes into the next query. The limit: root
+in the container can run any program as dockerd. Source: unix(7), Docker's Engine API, moby's
+daemon/command.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
 
 SOCKET, SETTINGS = "/run/docker.sock", "/etc/docker/daemon.json"
-#: More processes of that name than any honest container has.
+#: The search stops after so many processes named dockerd.
 _MANY = 8
-#: The most that is read of a command line (bytes).
+#: Limit for a command line (bytes).
 _LINE = 1 << 14
-#: The container's own processes called dockerd: pid, parent, whether docker.service is theirs, and
-#: the command line. A dockerd in a Docker container, and a rootless one, are in namespaces of their
-#: own.
+#: Prints the container's own processes named dockerd: pid, parent, whether docker.service started
+#: it, and the command line. A rootless dockerd, or one in a Docker container, has namespaces of its
+#: own and is left out.
 _FIND = (
     guest_root.PRELUDE
     + rf"""
@@ -52,7 +52,7 @@ for my $each (grep /^[0-9]+$/, readdir $all) {{
 }}
 """
 )
-#: Asks one question, once it is known who listens: "PID NAME", then the answer as it came.
+#: Checks which process listens, then sends one query. Prints "PID NAME", then the raw answer.
 _ASK = (
     guest_root.PRELUDE
     + rf"""
@@ -83,7 +83,7 @@ while (1) {{
 _FOUND = re.compile(r"([0-9]{1,10}) ([0-9]{1,10}) ([01]) ((?:[0-9a-f]{2})*)")
 _LISTENER = re.compile(rb"([0-9]{1,10}) ((?:[0-9a-f]{2}){1,64})\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
-#: Who may listen: dockerd itself, or what hands it the socket.
+#: The processes that may listen: dockerd itself, or the init that passes it the socket.
 _LISTENS = ("dockerd", "systemd", "init")
 _ID = re.compile(r"[0-9a-f]{64}")
 _IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
@@ -91,12 +91,12 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _GONE = 404
 
 T = TypeVar("T")
-#: A word of Docker's: a driver's name, a version, an id. Longer ones are a stranger's.
+#: A driver's name, a version, an id; Docker has no longer ones.
 Word = Annotated[str, msgspec.Meta(max_length=256)]
 
 
 class Info(msgspec.Struct, frozen=True, rename="pascal"):
-    """What an engine says of itself. Source: Engine API, ``GET /info``."""
+    """An engine's own information. Source: Engine API, ``GET /info``."""
 
     driver: Word = ""
     driver_status: list[list[Word]] | None = None
@@ -111,7 +111,7 @@ class Info(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class State(msgspec.Struct, frozen=True, rename="pascal"):
-    """How a Docker container ended, if it has."""
+    """The state of a Docker container, with its exit code if it has ended."""
 
     status: Word = ""
     exit_code: int = -1
@@ -127,22 +127,22 @@ class Record(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class Image(msgspec.Struct, frozen=True, rename="pascal"):
-    """An image: its id, and under which digests registries had it."""
+    """An image: its id, and its digests in registries."""
 
     id: str
     repo_digests: list[str] | None = None
 
 
 def read(answer: bytes, kind: type[T], of: str) -> T:
-    """Read foreign JSON into a value of a type.
+    """Decode untrusted JSON into a value of a type.
 
     Args:
         answer: the bytes.
-        kind: what it must be.
-        of: whose word it is, for the reader of the error.
+        kind: the type.
+        of: the source of the answer, for the error message.
 
     Raises:
-        FactError: it is no JSON, or something else.
+        FactError: the answer is not JSON, or not of that type.
     """
     try:
         return msgspec.json.decode(answer, type=kind)
@@ -161,38 +161,38 @@ class Daemon:
 
     @property
     def settings(self) -> str:
-        """The file that it reads its settings from."""
+        """The path of its settings file."""
         return posixpath.normpath(_option(self.argv, "--config-file") or SETTINGS)
 
     @property
     def socket(self) -> str:
-        """The path of the socket on which it is asked.
+        """The path of the socket for queries.
 
         Raises:
-            FactError: its command line names none that can be reached from here.
+            FactError: its command line names no socket that the node can reach.
         """
         hosts = _options(self.argv, "--host", "-H")
         paths = [host.removeprefix("unix://") for host in hosts if host.startswith("unix://")]
         if not hosts or any(host.startswith("fd:") for host in hosts):
-            paths.append(SOCKET)  # as docker.socket has it, too
+            paths.append(SOCKET)  # the socket of docker.socket
         if not paths or not paths[0].startswith("/") or not paths[0].isprintable():
             raise FactError(
-                f"dockerd in container {self.ctid} listens on {', '.join(hosts)[:200]!r}, on none "
-                f"of which the node can ask it: add -H unix://{SOCKET}, or -H fd://"
+                f"dockerd in container {self.ctid} listens on {', '.join(hosts)[:200]!r}, and the "
+                f"node can query none of these: add -H unix://{SOCKET}, or -H fd://"
             )
         return paths[0]
 
     def info(self) -> Info:
-        """Return what it says of itself.
+        """Return its own information.
 
         Raises:
-            FactError: it cannot be asked, or its answer cannot be read.
+            FactError: the query failed, or the answer cannot be read.
             TransportError: the container does not run, or the node cannot be reached.
         """
         return self._asked("/info", Info) or Info()
 
     def record(self, name: str) -> Record | None:
-        """Return its record of a container of Docker's, None if it has none; see :meth:`info`."""
+        """Return its record of a Docker container, or None; raises as :meth:`info`."""
         found = self._asked(f"/containers/{_checked(_NAME, name)}/json", Record)
         if found is not None:
             _checked(_ID, found.id)
@@ -200,26 +200,26 @@ class Daemon:
         return found
 
     def image(self, id: str) -> Image | None:  # noqa: A002 - the field's name
-        """Return an image by its id, None if there is none; see :meth:`info`."""
+        """Return an image by its id, or None; raises as :meth:`info`."""
         found = self._asked(f"/images/{_checked(_IMAGE, id)}/json", Image)
         if found is not None and found.id != id:
-            raise FactError(f"dockerd was asked for image {id} and told of {found.id[:80]!r}")
+            raise FactError(f"dockerd was queried for image {id}, and sent {found.id[:80]!r}")
         return found
 
     def _asked(self, question: str, kind: type[T]) -> T | None:
         node, pid = self.runtime.node, self.runtime.init_pid(self.ctid)
-        what = "dockerd's socket cannot be asked"
+        what = "dockerd's socket cannot be queried"
         result = guest_root.run(node, pid, _ASK, self.socket, question, what=what)
         if result.exit_code == guest_root.ABSENT:
             raise FactError(
-                f"dockerd's socket cannot be asked: {self.socket} is not in container {self.ctid}"
+                f"dockerd's socket cannot be queried: {self.socket} is not in container {self.ctid}"
             )
         listener = _LISTENER.match(result.stdout)
         name = bytes.fromhex(listener[2].decode()).decode(errors="replace") if listener else ""
         if listener is None or name.strip() not in _LISTENS:
             raise FactError(
-                f"dockerd's socket cannot be asked: on {self.socket} in container {self.ctid} "
-                f"listens {name.strip()!r}, neither dockerd nor systemd"
+                f"dockerd's socket cannot be queried: the process that listens on {self.socket} in "
+                f"container {self.ctid} is {name.strip()!r}, neither dockerd nor systemd"
             )
         head, _, body = result.stdout[listener.end() :].partition(b"\r\n\r\n")
         status = _STATUS.match(head)
@@ -234,26 +234,28 @@ def find(runtime: Runtime, ctid: int) -> Daemon | None:
     """Return a container's dockerd, found from the node; None if none runs.
 
     Raises:
-        FactError: it cannot be told which one it is.
+        FactError: the search failed, or found several.
         TransportError: the container does not run, or the node cannot be reached.
     """
-    what = "whether dockerd runs cannot be told"
+    what = "cannot find out whether dockerd runs"
     result = guest_root.run(runtime.node, runtime.init_pid(ctid), _FIND, what=what)
     lines = [_FOUND.fullmatch(line) for line in result.text.splitlines()]
     found = [(line[1], line[2], line[3] == "1", line[4]) for line in lines if line]
     if len(found) != len(lines) or result.exit_code:
         raise FactError(
-            f"{runtime.node.machine} did not say which dockerd runs: {result.stdout!r:.200}"
+            f"{runtime.node.machine}: the list of dockerd processes cannot be read: "
+            f"{result.stdout!r:.200}"
         )
     pids = {pid for pid, *_ in found}
-    # A dockerd that starts a program is two for a moment; one that somebody started by hand is not
-    # the one that is judged.
+    # A dockerd that starts a program is two processes for a moment. If docker.service runs one, any
+    # dockerd that was started by hand does not count.
     mains = [(pid, unit, line) for pid, parent, unit, line in found if parent not in pids]
     mains = [each for each in mains if each[1]] or mains
     if len(mains) > 1:
         raise FactError(
-            f"{len(mains)} processes called dockerd run in container {ctid}: which of them is "
-            f"Docker cannot be told (on the node: ps -fp {','.join(pid for pid, *_ in mains)})"
+            f"{len(mains)} processes called dockerd run in container {ctid}, and docker.service "
+            f"does not tell which is Docker: stop the others (on the node: ps -fp "
+            f"{','.join(pid for pid, *_ in mains)})"
         )
     for pid, _, line in mains:
         words = bytes.fromhex(line).rstrip(b"\0").split(b"\0")
@@ -264,14 +266,14 @@ def find(runtime: Runtime, ctid: int) -> Daemon | None:
 
 
 def _checked(form: re.Pattern[str], text: str) -> str:
-    """Return what has the form that it must have before it becomes part of a question."""
+    """Return the text, which has the form that a query needs; else raise FactError."""
     if not form.fullmatch(text):
-        raise FactError(f"dockerd's answer names {text[:80]!r}, which is no id or name of Docker's")
+        raise FactError(f"dockerd's answer holds {text[:80]!r}, which is not a valid id or name")
     return text
 
 
 def _option(argv: Sequence[str], name: str) -> str:
-    """Return the last value of an option, empty if it has none."""
+    """Return the last value of an option; empty if the option is absent."""
     return next(reversed(_options(argv, name)), "")
 
 

@@ -1,8 +1,8 @@
-"""Units of a guest that failed, and whether AppArmor made them fail.
+"""Failed units of a guest, and whether AppArmor made them fail.
 
-A unit that failed is AppArmor's if a denial in the unit's time fits it. That there was none counts
-only if the node's log holds that time without a gap, and the unit itself does not speak of a
-refusal: a quiet ``deny`` leaves no record. Sources: systemctl(1), org.freedesktop.systemd1(5),
+AppArmor is to blame if a denial while the unit ran matches the unit. The absence of such a denial
+counts only if the node's log has no gap in that time, and the unit itself reports no refusal,
+because a quiet ``deny`` leaves no record. Sources: systemctl(1), org.freedesktop.systemd1(5),
 auditd.conf(5), kernel/audit.c (audit_log_lost, printk's limit).
 """
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 _BEGAN, _ENDED = "InactiveExitTimestamp", "InactiveEnterTimestamp"
-#: Of one that waits to be started again the unit's own times are of the waiting.
+#: For a unit that waits for its restart, because its own times are those of the waiting.
 _STARTED, _EXITED = "ExecMainStartTimestamp", "ExecMainExitTimestamp"
 _WAITS = ("auto-restart", "auto-restart-queued")
 _SHOWN = (
     *("Id", "SubState", _BEGAN, _ENDED, _STARTED, _EXITED),
     *("Where", "ExecStart", "ExecMount", "Result"),
 )
-#: How long after a unit's end its denials' times may still be (seconds): two clocks of one kernel.
+#: How far a denial may be outside of its unit's time (seconds): the kernel has two clocks.
 _SLACK = 0.5
-#: Words of a program that was refused something; not of one that waited in vain.
+#: Messages of a program that was refused something.
 _REFUSAL = re.compile(
     r"permission denied|not permitted|step (NAMESPACE|CAPABILITIES)\b", re.IGNORECASE
 )
 
-#: Of the log so many lines at the most are read: its last ones.
+#: The number of lines that are read from the end of the log.
 _MOST = 2000
 #: auditd's records of itself, and of a rule that left records out and was removed.
 _OWN = r"^(node=[^ ]* )?type=(DAEMON_(START|END|ABORT|CONFIG)|CONFIG_CHANGE) "
-#: Prints since when the node's log goes, each denial in it, and each thing that may hide some:
-#: lost records, a start or an end of auditd, rules that leave records out. Nothing else leaves the
-#: node: there are command lines among the records.
+#: Prints the start of the node's log, each denial, and everything that may hide one: lost records,
+#: a start or an end of auditd, rules that drop records. Nothing else leaves the node, because some
+#: records hold command lines.
 _LOG = rf"""
 kernel() {{ journalctl -k -b -q --no-pager -o short-unix; }}
 lost='audit_lost=|callbacks suppressed|audit: rate limit|audit: backlog limit'
@@ -60,9 +60,9 @@ kernel | grep -aE "$lost" | sed -E 's/^([0-9.]+) .*$/gap \1/' | tail -n {_MOST}
 auditctl -l 2>/dev/null | sed -nE '/exclude/s/^/rule /p'
 echo end
 """
-#: A rule that leaves out AppArmor's records, or some of every kind.
+#: A rule that drops AppArmor's records, or records of every kind.
 _HIDING = re.compile(r"rule (?!.*msgtype=(?!AVC|1400|APPARMOR|150))")
-#: The kernel's record of a rule that left out records (of the list ``exclude``) and is gone.
+#: The kernel's record of the removal of a rule of the list ``exclude``, which drops records.
 _REMOVED = re.compile(r" op=remove_rule .{0,400}\blist=5 ")
 _MARK = re.compile(r"(since|gap) ([0-9]{1,12}(?:\.[0-9]{1,9})?)")
 _TIME = re.compile(r"audit\(([0-9]+\.[0-9]+):")
@@ -70,7 +70,7 @@ _TIME = re.compile(r"audit\(([0-9]+\.[0-9]+):")
 
 @dataclass(frozen=True)
 class FailedUnit:
-    """A unit that failed: when it began and ended (Unix time), what it runs, where it mounts."""
+    """A failed unit: its start and end (Unix time), its programs, its mount point."""
 
     name: str
     began: float
@@ -80,47 +80,47 @@ class FailedUnit:
 
     @property
     def seconds(self) -> float:
-        """How long it took to fail."""
+        """The time from its start to its failure."""
         return self.ended - self.began
 
 
 @dataclass(frozen=True)
 class Log:
-    """What a node's log holds of denials, since when, and where something may be missing."""
+    """The denials in a node's log, the start of the log, and its gaps."""
 
     since: float
     denials: tuple[tuple[float, Denial], ...] = ()
     gaps: tuple[float, ...] = ()
-    #: Times at which auditd started (True) and ended (False).
+    #: Times of auditd's starts (True) and ends (False).
     turns: tuple[tuple[float, bool], ...] = ()
     rules: tuple[str, ...] = ()
-    #: Times until which a rule left records out that is gone, or auditd was configured otherwise.
+    #: Times at which a rule that drops records was removed, or auditd was reconfigured.
     former: tuple[float, ...] = ()
 
     def hidden(self, began: float, ended: float) -> str:
-        """Return why a denial between two times may not be in the log; empty if it must be."""
+        """Return why the log may lack a denial between two times; empty if it has all."""
         if began < self.since:
             return "the node's log does not go back to the unit's start"
         if self.rules:
             return f"the node's audit rules leave records out: {self.rules[0]}"
         if any(began <= when for when in self.former):
             return (
-                "a rule that left records out was removed since, or auditd reconfigured (in "
-                "auditd's log: CONFIG_CHANGE, DAEMON_CONFIG)"
+                "an audit rule that left records out has been removed, or auditd was reconfigured "
+                "(in auditd's log: CONFIG_CHANGE, DAEMON_CONFIG)"
             )
         if any(began <= when <= ended + 1 for when in self.gaps):
-            return "the kernel lost audit records in the unit's time"
+            return "the kernel lost audit records while the unit ran"
         before = [on for when, on in sorted(self.turns) if when < began]
         if any(began <= when <= ended for when, _ in self.turns) or before[-1:] == [False]:
-            return "auditd did not run all of the unit's time"
+            return "auditd did not run all the time that the unit ran"
         return ""
 
 
 def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]:
-    """Return when units began and ended, and what they ran; in one round trip.
+    """Return the times and programs of failed units, in one round trip.
 
     Raises:
-        FactError: systemd does not say of one of them when that was.
+        FactError: systemd has no times for one of them.
     """
     wanted = sorted(names)
     show = ["systemctl", "show", "--timestamp=us+utc", "-p", ",".join(_SHOWN), "--", *wanted]
@@ -145,8 +145,8 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
     for name in wanted:
         if name not in found:
             raise FactError(
-                f"{container.machine}: systemd does not say when {name} began and failed, so no "
-                f"denial can be held against it: systemctl show {name}"
+                f"{container.machine}: systemd does not say when {name} started and failed, so no "
+                f"denial can be matched with it: see systemctl show {name}"
             )
     return tuple(found[name] for name in wanted)
 
@@ -158,18 +158,18 @@ def _when(said: str) -> float:
 
 
 def log(node: Transport) -> Log:
-    """Return what a node's log holds of denials, and where something may be missing.
+    """Return the denials in a node's log, and its gaps.
 
     Raises:
-        FactError: it cannot be read.
+        FactError: the log cannot be read.
     """
     told = node.look(["sh", "-c", _LOG, "log"])
     lines = told.text.splitlines()
     marks = [_MARK.fullmatch(line) for line in lines if line.startswith(("since ", "gap "))]
     since = [float(mark[2]) for mark in marks if mark and mark[1] == "since"]
     if not told.ok or lines[-1:] != ["end"] or not since or None in marks:
-        why = told.stderr.decode(errors="replace").strip() or "nothing that has a time"
-        raise FactError(f"denials in the log of {node.machine} were to be read, and there is {why}")
+        why = told.stderr.decode(errors="replace").strip() or "no line has a time"
+        raise FactError(f"the denials in the log of {node.machine} cannot be read: {why}")
     begins = since[0]
     turns, denials, former, read = [], [], [], []
     for line in lines:
@@ -196,7 +196,7 @@ def log(node: Transport) -> Log:
 
 
 def in_time(unit: FailedUnit, said: Log, profile: str) -> list[Denial]:
-    """Return the denials under a profile in a unit's time; ours, by attempt, are none of them."""
+    """Return the denials under a profile while a unit ran, without those of our own attempts."""
     return [
         denial
         for when, denial in said.denials
@@ -207,10 +207,10 @@ def in_time(unit: FailedUnit, said: Log, profile: str) -> list[Denial]:
 
 
 def fitting(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial]:
-    """Return the denials that are the unit's own, and no neighbour's that happened meanwhile.
+    """Return the denials that belong to the unit.
 
-    Its program's, as far as the kernel keeps the name; or that of systemd's child which makes the
-    unit's surroundings, named in brackets; or at the place where it mounts.
+    These are denials of its programs (the kernel keeps 15 characters of a name), of systemd's child
+    that sets up the unit (its name is in brackets), and at its mount point.
     """
     names = {program[:15] for program in unit.programs}
     return [
@@ -223,13 +223,13 @@ def fitting(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial]:
 
 
 def refusal(container: Transport, unit: str) -> str:
-    """Return the unit's last words of a refusal, from its journal; empty if it has none.
+    """Return the unit's last message about a refusal, from its journal; empty if it has none.
 
     Raises:
-        FactError: the journal has nothing of it, so nobody knows what it said.
+        FactError: the journal has no message of the unit.
     """
     show = ["journalctl", "-u", unit, "-b", "-q", "--no-pager", "-o", "cat", "-n", "40"]
     lines = [line.strip() for line in container.look(show).text.splitlines() if line.strip()]
     if not lines:
-        raise FactError(f"the journal of {container.machine} has nothing of {unit}, which failed")
+        raise FactError(f"the journal of {container.machine} has no message of the failed {unit}")
     return next((line for line in reversed(lines) if _REFUSAL.search(line)), "")

@@ -1,4 +1,4 @@
-"""The room that a node's log has for more records. Sources: df(1), auditd.conf(5)."""
+"""Free space for a node's log. Sources: df(1), auditd.conf(5)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 _MIB = 1 << 20
-#: Room that a log needs for the records of a container's start, at the very least (bytes).
+#: Space for the records of a container's start, at the least (bytes).
 LEAST_ROOM = 64 * _MIB
 _LOG_ROOM = """
 df -B1 --output=avail,size,target -- "$1" | tail -n 1
 sed -nE 's/^space_left *= *([0-9]+%?).*/\\1/p' /etc/audit/auditd.conf 2>/dev/null || true
 """
-#: What keeps the records of each source, and where.
+#: The log of each source, and its directory.
 _LOGS = {
     "auditd": ("auditd's log", "/var/log/audit"),
-    "kernel": ("what the kernel records while it is watched", "/run"),
+    "kernel": ("the kernel's records of a window", "/run"),
 }
 
 
 @dataclass(frozen=True)
 class Room:
-    """The file system under a log: bytes ``free`` of it, and how many must be.
+    """The file system of a log: its ``free`` bytes, and the bytes ``needed``.
 
-    ``log`` is what a reader calls what is kept there.
+    ``log`` is the log's name for a message.
     """
 
     log: str
@@ -39,10 +39,10 @@ class Room:
 
 
 def log_room(node: Transport, source: str) -> Room:
-    """Return the room for more records; at auditd's own ``space_left`` it does what it is told.
+    """Return the free space for records; at ``space_left`` auditd may stop writing.
 
     Args:
-        node: whose log.
+        node: the node.
         source: ``auditd`` or ``kernel``, as :class:`facts.audit_window.Window` finds it.
 
     Raises:
@@ -52,7 +52,7 @@ def log_room(node: Transport, source: str) -> Room:
     answer = node.look(["sh", "-c", _LOG_ROOM, "room", where]).require().text
     table = re.match(r"\s*([0-9]+)\s+([0-9]+)\s+(/.*)\n(?:([0-9]+)(%?)\n)?", answer)
     if table is None:
-        raise FactError(f"on {node.machine}: the room for {log} is not known: {answer!r}")
+        raise FactError(f"on {node.machine}: the free space for {log} cannot be read: {answer!r}")
     free, size, place, left, percent = table.groups()
     needed = LEAST_ROOM
     if left and source == "auditd":

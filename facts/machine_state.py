@@ -1,9 +1,9 @@
-"""What a node or a container looks like, seen without any of the code that changes it.
+"""The state of a node or a container, read without any of the code that changes it.
 
-Two such records tell whether a rollback was exact, or whether a look changed anything. Files
-with kind, mode, owner, size, link and time, those of the administrator by their content and
-attributes; packages; units; mounts; the policy in the kernel. Nothing here changes anything,
-and no content leaves the machine: it is hashed there.
+Two such states show whether a rollback was exact, or whether a read-only run changed anything. A
+state holds files with kind, mode, owner, size, link and time, the administrator's files also with
+content and attributes; packages; units; mounts; the policy in the kernel. Reading it changes
+nothing. No content leaves the machine: it is hashed there.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.transport import Transport
 
-#: Large or for ever changing, and looked at by nobody's plan: pruned before they are walked.
+#: Directories that are left out: large or always changing, and not touched by the plan.
 _PRUNED = (
     "/var/log",
     "/var/cache",
     "/var/tmp",  # noqa: S108 - a name, not a place we write to
     "/var/lib/apt",
     "/var/lib/docker-lxc-gate",  # our own journal
-    "/var/lib/lxc",  # containers, which are looked at from the inside
+    "/var/lib/lxc",  # containers, whose state is read from inside
     "/var/lib/lxcfs",
     "/var/lib/vz",
     # pmxcfs's own: statistics, cluster log, versions.
@@ -39,16 +39,16 @@ _PRUNED = (
     "/etc/pve/.debug",
     "/etc/pve/nodes/*/lrm_status",
     "/etc/pve/ha/*_status",
-    "/var/lib/pve-cluster",  # all of /etc/pve, which is looked at, in one file
+    "/var/lib/pve-cluster",  # the database behind /etc/pve, which is read itself
     "/var/lib/pve-manager",
     "/var/lib/rrdcached",
     "/var/spool/postfix",
 )
-#: What an administrator writes: compared by content.
+#: The administrator's files, which are compared by content.
 _HASHED = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr/local", "/var/spool")
 _ALL = ("/etc", "/etc/pve", "/root", "/home", "/srv", "/opt", "/usr", "/var")
-#: What is enabled or masked until the next boot; for good, that is among the files of /etc.
-#: ``systemctl list-unit-files`` says the same, and takes twice as long as all else together.
+#: Units that are enabled or masked until the next boot; permanent links are files of /etc.
+#: ``systemctl list-unit-files`` has the same, but takes twice as long as everything else.
 _UNITS = tuple(
     f"/run/systemd/{each}"
     for each in (
@@ -89,46 +89,46 @@ systemctl list-units --full --plain --no-legend --type=service,socket,timer --st
 part mount
 sed -E 's/,(size|nr_inodes)=[^, ]*//g' /proc/self/mounts | awk '{ print $2 "\t" $1, $3, $4 }'
 """
-#: What every machine has: nothing of it means that nobody looked.
+#: Parts that every machine has: an empty one means that reading failed.
 _NEVER_EMPTY = ("files", "content", "package", "unit", "active", "mount")
 _MAY_BE_EMPTY = ("attributes", "policy")
-#: A whole machine's files, under emulation (seconds); and what is said of them (bytes).
+#: Limits for reading all files of a machine under emulation: seconds, and bytes of output.
 _TIMEOUT, _LONGEST = 600.0, 128 << 20
-#: What may differ after a change and its exact undoing, and why.
+#: Facts that may differ after a change and its exact rollback, and why.
 MAY_DIFFER = re.compile(
-    r"process |(node: |container: )?("  # restarted, to take the configuration back
-    r"file /var/lib/dpkg/(status|available|diversions|lock|triggers/.*)(-.*)?$"  # dpkg's own books
-    # dpkg's next run takes these away, or its next unpacking.
+    r"process |(node: |container: )?("  # restarted by the rollback
+    r"file /var/lib/dpkg/(status|available|diversions|lock|triggers/.*)(-.*)?$"  # dpkg's database
+    # dpkg deletes these when it runs or unpacks next.
     r"|file /var/lib/dpkg/(info/format-new|updates/tmp\.i|tmp\.ci(/[^/]+)?)$"
-    r"|file /etc/ld\.so\.cache$|content of /etc/ld\.so\.cache$"  # of the same libraries
-    r"|(file|content of) /etc/(machine-id|resolv\.conf|hostname|hosts|network/interfaces)$"  # pct's
-    r"|(file|content of) /etc/systemd/network/eth0\.network$"  # start writes these anew
+    r"|file /etc/ld\.so\.cache$|content of /etc/ld\.so\.cache$"  # same libraries
+    r"|(file|content of) /etc/(machine-id|resolv\.conf|hostname|hosts|network/interfaces)$"
+    r"|(file|content of) /etc/systemd/network/eth0\.network$"  # pct rewrites these at each start
     r"|(file|content of) /etc/(mtab|adjtime)$"
-    # A group that came and went: the same content at another time, and passwd's own backups.
+    # A group was added and removed: same content, new time, and the backups of groupadd.
     r"|file /etc/g(roup|shadow)-?$|content of /etc/g(roup|shadow)-$"
     r"|file /var/lib/systemd/.*$"  # random seed, timers' last runs, clock
     r"|file /var/lib/(private|logrotate|man-db|misc)(/.*)?$"
     r"|file /var/lib/(dhcp|dhcpcd|NetworkManager)(/.*)?$"  # each start renews the lease
-    r"|file /var/lib/(docker|containerd)(/[^/]+)?[./]taken-back-[0-9]+(/.*)?$"  # aside: said so
-    # Docker writes these at each start of its own: its engine's books, no image, no container.
+    r"|file /var/lib/(docker|containerd)(/[^/]+)?[./]taken-back-[0-9]+(/.*)?$"  # kept, and reported
+    # Docker rewrites these at each start; they hold no image and no container.
     r"|file /var/lib/docker/(network|buildkit|runtimes|tmp(-old)?|plugins|swarm)(/.*)?$"
     r"|file /var/lib/docker/(engine-id|volumes/metadata\.db|volumes/backingFsBlockDev)$"
     r"|file /var/lib/docker/containers/[0-9a-f]+/(config\.v2|hostconfig)\.json$"
-    # And these, and what it said, when a container that runs is started.
+    # Docker rewrites these when it starts a container.
     r"|file /var/lib/docker/containers/[0-9a-f]+/(hostname|hosts|resolv\.conf(\.hash)?)$"
     r"|file /var/lib/docker/containers/[0-9a-f]+/[0-9a-f]+-json\.log$"
     r"|file /var/lib/containerd/.*$"
     r"|active (session|user|user-runtime-dir|systemd|apt|dpkg|e2scrub|ldconfig|run)[-@.].*$"
-    r"|docker network (bridge|host|none)$"  # Docker's own, of which one is made at each start
-    r"|docker firewall .*$"  # made anew at each start, with the addresses that it gives then
+    r"|docker network (bridge|host|none)$"  # Docker creates bridge again at each start
+    r"|docker firewall .*$"  # created again at each start, with new addresses
     r"|active init\.scope$"  # all these come and go by themselves
-    r"|policy hash of (?!lxc-)"  # a reload compiles everybody's profiles anew, to the same effect
+    r"|policy hash of (?!lxc-)"  # a reload compiles all profiles again, to the same effect
     r"|mount /run/(user|docker|lock|credentials).*$"
     r"|mount /proc/.*$)"
 )
 
-#: What may have another time with the same content, which is compared: every start by Proxmox
-#: writes these in the guest. Source: PVE::LXC::Setup::Base, setup_init and pre_start_hook.
+#: Files of the guest that Proxmox rewrites at every start: their time may differ, their content is
+#: compared. Source: PVE::LXC::Setup::Base, setup_init and pre_start_hook.
 WRITTEN_AT_START = re.compile(
     r"(container: )?file (/fastboot|/etc/systemd/system-preset/00-pve\.preset"
     r"|/etc/systemd/system/getty\.target\.wants/container-getty@[0-9]+\.service)"
@@ -136,12 +136,12 @@ WRITTEN_AT_START = re.compile(
 
 
 def record(on: Transport) -> dict[str, str]:
-    """Return the state of a machine: one fact a key, in words that a reader understands.
+    """Return the state of a machine, one fact a key, in words for a reader.
 
-    A file's fact ends in ``| time inode``, which :func:`undone` leaves out where they may differ.
+    A file's fact ends in ``| time inode``; :func:`undone` removes what may differ.
 
     Raises:
-        FactError: something could not be seen, so that a comparison would say nothing.
+        FactError: a part could not be read, so a comparison would prove nothing.
     """
     argv = ["sh", "-c", _SCRIPT, "witness"]
     argv += [" ".join(_HASHED), " ".join(_ALL), " ".join(_UNITS)]
@@ -154,7 +154,9 @@ def record(on: Transport) -> dict[str, str]:
     missing += [part for part in _MAY_BE_EMPTY if part not in parts]
     if result.exit_code or missing:
         what = f" ({', '.join(missing)})" if missing else ""
-        raise FactError(f"{on.machine} could not be looked at{what}: {result.stderr!r:.500}")
+        raise FactError(
+            f"the state of {on.machine} could not be read{what}: {result.stderr!r:.500}"
+        )
     found: dict[str, str] = {}
     for kind, rows in (
         ("file", _rows(parts["files"])),
@@ -167,9 +169,9 @@ def record(on: Transport) -> dict[str, str]:
     ):
         for key, value in rows:
             over = found.get(f"{kind} {key}")
-            if kind == "mount":  # one above the other, in this order
+            if kind == "mount":  # stacked mounts have an order
                 found[f"{kind} {key}"] = f"{over}; {value}" if over else value
-            else:  # of one name, in no order
+            else:  # facts of the same name have no order
                 known = {value, *over.split("; ")} if over else {value}
                 found[f"{kind} {key}"] = "; ".join(sorted(known))
     return found
@@ -189,19 +191,19 @@ def _attributes(text: str) -> list[list[str]]:
 
 
 def both(runtime: Runtime, ctid: int) -> dict[str, str]:
-    """Return the state of a running container and its node, and how it is configured.
+    """Return the state of a running container and its node, with the container's configuration.
 
     Raises:
-        FactError: something could not be seen.
+        FactError: a part could not be read.
         TransportError: the container is not running.
     """
     inside = runtime.inside(ctid)
     text = runtime.node.read(runtime.config_path(ctid)) or b""
     docker = docker_witness.record(inside)
-    with ThreadPoolExecutor() as at_once:  # the connection is open by now
-        node, container = at_once.map(record, (runtime.node, inside))
-    if not any(key.startswith("policy ") for key in node):  # of a container it may be hidden
-        raise FactError(f"the policy in the kernel of {runtime.node.machine} could not be seen")
+    with ThreadPoolExecutor() as pool:  # the connection is open by now
+        node, container = pool.map(record, (runtime.node, inside))
+    if not any(key.startswith("policy ") for key in node):  # a container may not see it
+        raise FactError(f"the policy in the kernel of {runtime.node.machine} could not be read")
     return {
         **{f"node: {key}": fact for key, fact in node.items()},
         **{f"container: {key}": fact for key, fact in container.items()},
@@ -213,19 +215,19 @@ def both(runtime: Runtime, ctid: int) -> dict[str, str]:
 
 
 def unchanged(state: dict[str, str]) -> dict[str, str]:
-    """Return what must be the same, to the inode, when nothing is to change.
+    """Return the facts that a read-only run must not change, inodes included.
 
-    What the machine itself writes all the time is left out: below /var only dpkg's status counts.
+    Files that the machine writes all the time are left out: below /var only dpkg's status counts.
     """
     volatile = re.compile(r"(node|container): (file /var/(?!lib/dpkg/status$)|active |mount )")
     return {key: fact for key, fact in state.items() if not volatile.match(key)}
 
 
 def undone(state: dict[str, str]) -> dict[str, str]:
-    """Return what must be the same after a change and its undoing.
+    """Return the facts that must be equal after a change and its rollback.
 
-    A file that was put back is a new inode; a directory's time tells of its entries, which are
-    compared themselves; what else may differ is listed above.
+    Inodes are left out, because rollback writes a new file. So are times of directories, whose
+    entries are compared themselves, and everything in :data:`MAY_DIFFER`.
     """
     return {key: _stable(key, fact) for key, fact in state.items() if not MAY_DIFFER.match(key)}
 
@@ -234,7 +236,7 @@ def _stable(key: str, fact: str) -> str:
     if "file /" not in key:
         return fact
     facts, _, time_and_inode = fact.rpartition("|")
-    if not facts:  # a name with a line feed in it: what find prints of it is two lines
+    if not facts:  # a name with a line feed: find prints it on two lines
         return fact
     if WRITTEN_AT_START.fullmatch(key):
         return facts
@@ -244,9 +246,9 @@ def _stable(key: str, fact: str) -> str:
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Return what differs, one line each; raises FactError if there is nothing to compare."""
+    """Return the differences, one line each; raises FactError if a state is empty."""
     if not before or not after:
-        raise FactError("nothing was recorded, so nothing can be compared")
+        raise FactError("a recorded state is empty, so nothing can be compared")
     return [
         f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
         for key in sorted(before.keys() | after.keys())

@@ -1,4 +1,4 @@
-"""The node's other containers that a change of the profile reaches, or that are made for Docker.
+"""The node's containers that a change of the profile affects, or that are made for Docker.
 
 Sources: pct.conf(5), lxc.container.conf(5), lxc-ls(1).
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 _PLAIN = "/var/lib/lxc"
-#: The configurations of all containers of a node, snapshots included (bytes).
+#: Limit for the configurations of all containers of a node, with snapshots (bytes).
 _LONGEST = 16 << 20
 
 
@@ -26,7 +26,7 @@ _LONGEST = 16 << 20
 class Affected:
     """A container that is made for Docker: its state, and whether it has the plan's profile.
 
-    What runs under the profile is reached when that is replaced in the kernel.
+    Replacing the profile in the kernel affects every process that runs under it.
     """
 
     ctid: int | str
@@ -34,7 +34,7 @@ class Affected:
     under_profile: bool
 
     def __str__(self) -> str:
-        """For a reader."""
+        """Return its ctid, state and reason, for a message."""
         why = "under the profile" if self.under_profile else "made for Docker"
         return f"{self.ctid} ({self.state}, {why})"
 
@@ -42,17 +42,17 @@ class Affected:
 def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     """Return the containers of a Proxmox node that have the profile, or are made for Docker.
 
-    Whether one that runs is under it the kernel knows: a file may name it in an include, or may
-    have been changed since the start. Docker itself cannot be seen from outside; that nesting is
-    given along with keyrings or ``/dev/fuse`` can.
+    The kernel tells which running containers have it, because a file may name it in an include, or
+    may have changed since the start. Docker itself cannot be seen from outside, so a container with
+    nesting and keyrings or ``/dev/fuse`` counts as made for Docker.
 
     Args:
-        node: whose.
+        node: the node.
         profile: its name.
-        ctid: one that is there: where it is not seen, the others are not seen either.
+        ctid: a container that exists, as a check: if the listing lacks it, it may lack others.
 
     Raises:
-        FactError: it is not among those that the node names.
+        FactError: the listing lacks that container.
     """
     read = ["-exec", "grep", "-aH", "", "{}", "+"]
     with at_most(_LONGEST):
@@ -63,7 +63,9 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     rows = [line.split() for line in node.look(["pct", "list"]).require().text.splitlines()]
     states = {row[0]: row[1] for row in rows if len(row) > 1}
     if ctid not in texts or str(ctid) not in states:
-        raise FactError(f"{node.machine} does not name container {ctid}: who else is there?")
+        raise FactError(
+            f"the list of containers on {node.machine} lacks container {ctid}, and maybe others"
+        )
     found = []
     running = denials.running_under(node, profile)
     for each, text in sorted(texts.items()):
@@ -77,10 +79,9 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
 
 
 def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
-    """Return the same of a node with plain LXC, whose containers may have names.
+    """Return the same for a node with plain LXC, whose containers may have names.
 
-    An include is not followed: what a container is given there is not seen, but for the profile
-    of one that runs.
+    Includes are not followed, so devices and features that they add are not seen.
     """
     look = ("find", "-L", _PLAIN, "-mindepth", "2", "-maxdepth", "2", "-name", "config")
     with at_most(_LONGEST):
@@ -92,7 +93,9 @@ def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, 
     listing = node.look(["lxc-ls", "-P", _PLAIN, *columns]).require().text
     states = {row[0]: row[1].lower() for row in map(str.split, listing.splitlines()[1:]) if row[1:]}
     if not {str(ctid)} <= texts.keys() & states.keys():
-        raise FactError(f"{node.machine} does not name container {ctid}: who else is there?")
+        raise FactError(
+            f"the list of containers on {node.machine} lacks container {ctid}, and maybe others"
+        )
     found = []
     running = denials.running_under(node, profile)
     for name, text in sorted(texts.items()):

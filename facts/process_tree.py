@@ -1,9 +1,9 @@
-"""Which process is of which container on a node, noted while a log is watched.
+"""The container of each process on a node, noted while the gate watches the log.
 
-A denial names a process that is gone when the log is read, and perhaps its whole container with
-it. Its profile may be shared, so whose it was is known by what was noted while it lived: its
-cgroup, which it has from its parent, or its ancestors, of which one still lives. Source: the
-kernel's process events, include/uapi/linux/cn_proc.h and connector.h; cgroups(7).
+A denial names a process that may be gone when the log is read, perhaps with its whole container.
+Several containers may share its profile. So a program on the node notes, while the process lives,
+its cgroup (inherited from its parent) and its ancestors. Source: the kernel's process events,
+include/uapi/linux/cn_proc.h and connector.h; cgroups(7).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from targets.transport import Hold, Transport
 
-#: So many processes are noted, and no more: a container can start as many as it likes.
+#: The limit of noted processes, because a container can start any number.
 _MOST = 200_000
-#: Notes each new process, its parent, its container and that one's profiles until its input ends;
-#: then writes them down. A container is known by the cgroup of its processes: of those that are
-#: there at the beginning and at the end, of those that run another program, and of their children.
-#: Where the kernel tells of no processes the two ends are noted all the same.
+#: Notes each new process, its parent, its container and the container's profiles until its input
+#: ends; then writes the notes to a file. It reads the cgroup of each process at the beginning, at
+#: the end, and when a process runs another program; children inherit it. Without the kernel's
+#: process events, it notes the beginning and the end only.
 _NOTE = rf"""
 use strict;
 my ($netlink, $datagram, $connector, $process_events) = (16, 2, 11, 1);
@@ -60,7 +60,7 @@ while (1) {{
     select $ready, undef, undef, undef;
     if ($listens and vec $ready, fileno $events, 1) {{
         my $told = recv $events, my $event, 512, 0;
-        $whole = 0, look_around(), next unless defined $told;  # too many at once: some are lost
+        $whole = 0, look_around(), next unless defined $told;  # overrun: some events are lost
         my ($what, undef, $by, $thread, $new) = unpack "x36 L x12 L4", $event;
         if ($what == 1 and $new == $thread) {{
             $whole = 0, next if keys %parent >= {_MOST};
@@ -83,20 +83,20 @@ print $file "parent $_ $parent{{$_}}\n" for keys %parent;
 for my $pid (keys %ever) {{ print $file "process $pid $_\n" for keys %{{$ever{{$pid}}}} }}
 for my $home (keys %label) {{ print $file "profile $home $_\n" for keys %{{$label{{$home}}}} }}
 """
-#: A process is some ten bytes long.
+#: Limit for the notes (bytes): a process takes some ten.
 _LONGEST = 16 << 20
 _TAKE = 'cat -- "$1" && rm -- "$1"'
 
 
 @dataclass(frozen=True)
 class Noted:
-    """What was noted of the processes of a node.
+    """Notes on the processes of a node.
 
     Attributes:
-        whole: whether every process that was started was noted.
-        parents: the parent of each process that was started, by its pid.
-        containers: the containers that a process was of, by its pid; numbers are used again.
-        profiles: the profiles that processes of a container ran under, by the container.
+        whole: whether every started process was noted.
+        parents: the parent of each started process, by its pid.
+        containers: the containers of each pid; several, if the kernel reused the pid.
+        profiles: the profiles of a container's processes, by the container.
     """
 
     whole: bool = False
@@ -110,10 +110,10 @@ class Noted:
 
 
 def parse(text: str) -> Noted:
-    """Return what the program on the node wrote down.
+    """Parse the notes of the program on the node.
 
     Raises:
-        FactError: that cannot be read.
+        FactError: the notes cannot be read.
     """
     try:
         return _parsed(text)
@@ -145,9 +145,9 @@ def _parsed(text: str) -> Noted:
 
 
 class Lineage:
-    """Notes who is of which container on a node, from when this is made until :meth:`noted`.
+    """Notes the container of each process on a node, from construction until :meth:`noted`.
 
-    Where that cannot be noted (no perl) it knows of nobody.
+    On a node without perl the notes are empty.
     """
 
     def __init__(self, node: Transport) -> None:
@@ -161,7 +161,7 @@ class Lineage:
             return
 
     def noted(self) -> Noted:
-        """Stop noting; return what was noted."""
+        """Stop the program, and return its notes."""
         if self._notes is not None:
             self._notes.release()
             self._notes = None

@@ -1,7 +1,7 @@
-"""A repository on a node: its commit, what is changed in it, what its upstream has.
+"""A repository on a node: its commit, its uncommitted changes, its upstream's commit.
 
-git writes nothing there, fetches nothing, and runs as the checkout's owner. Sources:
-git-status(1), git-ls-remote(1).
+git writes and fetches nothing, and runs as the checkout's owner. Sources: git-status(1),
+git-ls-remote(1).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 #: How long an upstream may take to answer (seconds).
 _UPSTREAM_PATIENCE = 30
 
-#: git, without writing the index or asking for anything, and as the checkout's owner: the
-#: configuration there names programs (filters, ssh, transports), which must not run as root.
+#: git, without writing the index or prompting, and as the checkout's owner, because the checkout's
+#: configuration names programs (filters, ssh, transports) that must not run as root.
 _GIT = """
 export LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false
 export SSH_ASKPASS_REQUIRE=never
@@ -32,8 +32,8 @@ if [ "$(id -u)" = 0 ]; then
         owner=$(stat -L -c %u -- "$path"); group=$(stat -L -c %g -- "$path")
         [ "$owner" = 0 ] || break
         if [ -n "$(find -L "$path" -maxdepth 0 -perm /022)" ]; then
-            echo "$path is root's and others may write to it, so git is not started as root: \
-chmod go-w $path" >&2
+            echo "$path belongs to root but others may write to it, so running git there as root \
+is not safe: chmod go-w $path" >&2
             exit 77
         fi
     done
@@ -59,7 +59,7 @@ ask status --porcelain=v2 --branch --untracked-files=all -z || exit
 ask ls-files -v -z | grep -z '^[a-zS] ' || [ $? = 1 ]
 """
 )
-#: Of files that git was told to take for unchanged, prints those that are not, a line each.
+#: Prints the changed ones of the files that git was told to overlook, one a line.
 _HIDDEN = (
     _GIT
     + """
@@ -69,13 +69,13 @@ while IFS= read -r file; do
 done
 """
 )
-#: What the shell ends with where git must not be started.
+#: The script's exit code if git must not run.
 _UNSAFE = 77
 #: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
 _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
-#: How git marks a file that its status leaves out: assume-unchanged, skip-worktree, both.
+#: git's marks of files that its status overlooks: assume-unchanged, skip-worktree, both.
 _FLAGS = frozenset({"h", "S", "s"})
-#: In a session of its own, so that nothing can ask a terminal; ssh would.
+#: Runs git in a session without a terminal, so that ssh cannot prompt.
 _UPSTREAM = (
     _GIT
     + """
@@ -87,10 +87,10 @@ as setsid --wait timeout -k 5 "$3" git -C "$1" -c safe.directory='*' ls-remote "
 
 @dataclass(frozen=True)
 class Checkout:
-    """A repository on the node; ``commit`` is empty if it is a directory without a checkout.
+    """A repository on the node; ``commit`` is empty if the directory is no checkout.
 
     ``upstream`` is empty if the branch has none. ``changed`` are the paths that differ from the
-    commit, those that git does not know included.
+    commit, and untracked files.
     """
 
     path: str
@@ -105,16 +105,16 @@ class Checkout:
 
 
 def checkout(node: Transport, path: str) -> Checkout | None:
-    """Return what is at a path, or None if nothing is there.
+    """Return the repository at a path, or None if the path does not exist.
 
     Raises:
-        FactError: there is something, and git cannot be asked about it.
+        FactError: the path exists, but git cannot be run there.
     """
     answer = _git(node, node.look(["sh", "-c", _STATUS, "status", path], timeout=120)).text
     if answer == "nothing\0":
         return None
     if not answer:
-        raise FactError(f"on {node.machine}: nobody says what is at {path}")
+        raise FactError(f"on {node.machine}: git status printed nothing about {path}")
     entries = iter(answer.rstrip("\0").split("\0"))
     heads, changed, hidden = {}, [], []
     for entry in entries:
@@ -126,7 +126,7 @@ def checkout(node: Transport, path: str) -> Checkout | None:
             hidden.append(rest)
         elif kind in _FIELDS:
             changed.append(rest.split(" ", _FIELDS[kind])[-1])
-        if kind == "2":  # a renamed file: its former name comes after it
+        if kind == "2":  # a renamed file, followed by its former name
             changed.append(next(entries, ""))
     if hidden:
         argv = ["sh", "-c", _HIDDEN, "hidden", path]
@@ -142,10 +142,10 @@ def checkout(node: Transport, path: str) -> Checkout | None:
 
 
 def upstream_commit(node: Transport, found: Checkout) -> str:
-    """Return the commit of the branch's upstream, asked from where it comes; nothing is fetched.
+    """Return the commit of the branch at its upstream, by ls-remote; nothing is fetched.
 
     Raises:
-        FactError: it did not answer, or has no such branch: nobody can say what is current.
+        FactError: the upstream did not answer, or has no such branch.
     """
     argv = ["sh", "-c", _UPSTREAM, "upstream", found.path, found.branch, str(_UPSTREAM_PATIENCE)]
     answer = node.look(argv, timeout=2 * _UPSTREAM_PATIENCE)
@@ -153,7 +153,7 @@ def upstream_commit(node: Transport, found: Checkout) -> str:
     if not answer.ok:
         within = f"did not answer within {_UPSTREAM_PATIENCE} s"
         raise FactError(
-            f"on {node.machine}: {found.upstream}, the upstream of {found.path}, cannot be asked: "
+            f"on {node.machine}: {found.upstream}, the upstream of {found.path}, does not answer: "
             f"{within if answer.exit_code == 124 else said}"  # noqa: PLR2004 - timeout(1)
         )
     if not (commit := answer.text.partition("\t")[0]):

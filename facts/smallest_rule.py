@@ -1,4 +1,4 @@
-"""The smallest rule of a profile that would have allowed what was denied: advice for a reader."""
+"""The smallest profile rule that would have allowed a denied operation: advice for a reader."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from targets.printable import one_line
 if TYPE_CHECKING:
     from facts.audit_records import Denial
 
-#: What the denied process has chosen, or whoever made what it asked for.
+#: Fields whose values a guest chooses.
 _NAMED = ("name", "srcname", "fstype", "peer")
 
 
 def smallest_rule(denial: Denial) -> str:
-    """Return the smallest profile rule that would have allowed what was denied.
+    """Return the smallest profile rule that would have allowed a denied operation.
 
-    Whoever was denied it has chosen the names, perhaps for the rule: in it they stand for
-    themselves.
+    A guest chose the names in the record, so the rule quotes them: no pattern, no end of the rule.
     """
     if any(one_line(value) != value for value in denial.fields.values()):
         return f"no rule, since no profile can name it ({denial.summary})"
@@ -46,7 +45,7 @@ def smallest_rule(denial: Denial) -> str:
 
 
 def _literal(value: str) -> str:
-    """Return a value as a profile names it, and nothing else: no pattern, and no end of a rule."""
+    """Return a value quoted for a profile: it matches only itself."""
     escaped = re.sub(r'([\\*?\[\]{}^"])', r"\\\1", value)
     return f'"{escaped}"' if re.search(r"[\s,#()=]", value) else escaped
 

@@ -1,4 +1,4 @@
-"""Whether a stopped container can start at all, as far as files and the kernel say it."""
+"""Obstacles to a container's start that its files and the kernel show beforehand."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.runtime.container_config import ContainerConfig
 
-#: The profile of lxc-start, as LXC's packages load it, and how those are called that it may enter.
-#: Source: LXC, config/apparmor/abstractions/start-container (change_profile -> lxc-*).
+#: lxc-start's own profile, as LXC's packages load it, and the prefix of the profiles that it may
+#: enter. Source: LXC, config/apparmor/abstractions/start-container (change_profile -> lxc-*).
 _STARTER, _ENTERED = "/usr/bin/lxc-start", "lxc-"
 _NO_FILE = frozenset({"", "generated", "unconfined", "unchanged"})
 
 
 def hindrance(runtime: Runtime, ctid: int) -> str:
-    """Return what keeps a container from starting, where that can be seen before it is tried.
+    """Return an obstacle to a container's start.
 
     Args:
-        runtime: manages it.
+        runtime: manages the container.
         ctid: the container.
 
     Returns:
-        The cause, and what to do about it; empty if none is seen.
+        The cause, and what to do about it; empty if none is found.
     """
     try:
         written = runtime.configuration(ctid)
@@ -40,26 +40,26 @@ def hindrance(runtime: Runtime, ctid: int) -> str:
 
 
 def how(runtime: Runtime, ctid: int, hindered: str) -> str:
-    """Return what to do to have a container started.
+    """Return the advice to start a container.
 
     Args:
-        runtime: manages it.
+        runtime: manages the container.
         ctid: the container.
-        hindered: what :func:`hindrance` said.
+        hindered: the result of :func:`hindrance`.
     """
     command = runtime.start_command(ctid)
-    return f"mend that, then start it ({command})" if hindered else f"start it ({command})"
+    return f"correct that, then start it ({command})" if hindered else f"start it ({command})"
 
 
 def start(runtime: Runtime, ctid: int) -> None:
-    """Start a container; where that fails, name the cause, which pct's own words do not.
+    """Start a container; if that fails, add the cause, which pct does not name.
 
     Args:
-        runtime: manages it.
+        runtime: manages the container.
         ctid: the container.
 
     Raises:
-        CommandFailed: with what the runtime said, and the cause where one is seen.
+        CommandFailed: with the runtime's message, and the cause if one is found.
     """
     try:
         runtime.start(ctid)

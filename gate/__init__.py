@@ -1,6 +1,6 @@
-"""The acceptance gate: what makes ``pytest features/`` end in a verdict.
+"""The acceptance gate: the pytest plugin that makes ``pytest features/`` end in a verdict.
 
-A conftest takes all of it in with ``pytest_plugins = ["gate"]``.
+A conftest loads it with ``pytest_plugins = ["gate"]``.
 
 PYTEST_DONT_REWRITE: nothing here asserts, and a conftest imports this before pytest does.
 """
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-#: Without these no scenario runs. pytest would end with 4 and a traceback, or with 1: a verdict.
+#: Required packages. Without this check, pytest would exit with 4, or with 1, which is a verdict.
 _NEEDED = ("allure", "pytest_bdd", "testinfra")
 
 if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
     sys.stderr.write(
-        f"error: this Python has no {', '.join(_missing)}. Run scripts/setup, and then "
-        ".venv/bin/pytest in the place of pytest\n"
+        f"error: this Python has no {', '.join(_missing)}. Run scripts/setup, then use "
+        ".venv/bin/pytest instead of pytest\n"
     )
     raise SystemExit(3)
 
@@ -31,8 +31,8 @@ _PLUGINS = ("collection", "verdicts", "claim", "session", "allure_bridge", "repo
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the package's plugins.
 
-    By hand: named in a ``pytest_plugins`` list, each would have to be imported by nobody else
-    before, or pytest warns that it cannot rewrite its assertions.
+    This does not use a ``pytest_plugins`` list, because pytest would warn that it cannot rewrite
+    the assertions of modules that were imported before.
     """
     for name in _PLUGINS:
         pluginmanager.register(importlib.import_module(f"gate.{name}"), f"gate.{name}")

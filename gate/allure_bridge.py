@@ -1,9 +1,8 @@
-"""Gherkin steps, verdicts and evidence on their way into Allure's report.
+"""Gherkin steps, verdicts and evidence for Allure's report.
 
-allure-pytest reports tests and fixtures; steps reach it through pytest-bdd's hooks. What ran
-during a step, or a fixture, hangs on that step or fixture. Compliant is *passed*, not
-compliant is *failed*, and undetermined is *broken*, also where allure-pytest, which goes by
-the type of the exception alone, would say otherwise.
+allure-pytest reports tests and fixtures; pytest-bdd's hooks report steps. The commands of a step
+or a fixture are attached to it. Compliant is *passed*, not compliant is *failed*, undetermined is
+*broken*. allure-pytest goes by the type of the exception alone, so this overrides its status.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ STATUS = {
     Verdict.NOT_COMPLIANT: Status.FAILED,
     Verdict.UNDETERMINED: Status.BROKEN,
 }
-#: How pytest-bdd names its own fixtures (an outline's row, a step's definition), and others theirs.
+#: Prefixes of private fixtures: other plugins', and pytest-bdd's own.
 _PRIVATE = ("_", "pytestbdd_")
-#: The open step's id in the report, and how many steps have begun.
+#: The open step's id in the report, and the number of started steps.
 _OPEN = pytest.StashKey[str]()
 _BEGUN = pytest.StashKey[int]()
 
 
 class Tidy:
-    """Takes pytest's own plumbing out of the report's set-up and clean-up."""
+    """Removes pytest's internal fixtures from the report's set-up and clean-up."""
 
     @allure_commons.hookimpl(tryfirst=True)
     def report_container(self, container: Any) -> None:
@@ -55,7 +54,7 @@ class Tidy:
 
 
 class MaskedFiles(AllureFileLogger):
-    """Writes Allure's files with every secret masked: also fixtures' errors and captured output."""
+    """Writes Allure's files with secrets masked, even in fixtures' errors and captured output."""
 
     def _report_item(self, item: Any) -> None:
         """Write a result, a container or the globals."""
@@ -82,7 +81,7 @@ def _masked(value: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Tidy up and mask what Allure is about to write."""
+    """Clean and mask Allure's files."""
     if not _allure(config):
         return
     plugins, tidy = allure_commons.plugin_manager, Tidy()
@@ -91,7 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for each in [each for each in plugins.get_plugins() if type(each) is AllureFileLogger]:
         masked: Any = MaskedFiles(config.option.allure_report_dir)  # type: ignore[no-untyped-call]
         _exchange(each, masked)
-        config.add_cleanup(partial(_exchange, masked, each))  # Allure takes its own one out
+        config.add_cleanup(partial(_exchange, masked, each))  # Allure unregisters its own
 
 
 def _exchange(out: object, into: object) -> None:
@@ -134,18 +133,18 @@ def pytest_bdd_before_step(request: pytest.FixtureRequest, step: Step) -> None:
 
 
 def pytest_bdd_after_step(request: pytest.FixtureRequest) -> None:
-    """Close it with what was run and said."""
+    """Close the step with its commands and lines."""
     _close(request.node, Status.PASSED)
 
 
 def pytest_bdd_step_error(request: pytest.FixtureRequest, exception: Exception) -> None:
-    """Close it with the verdict that its exception means."""
+    """Close the step with the verdict of its exception."""
     finding = judge(exception, in_then=in_then(request.node))
     _close(request.node, STATUS[finding.verdict], finding.cause)
 
 
 def pytest_bdd_after_scenario(request: pytest.FixtureRequest, scenario: Scenario) -> None:
-    """Close what a skip left open (no hook tells of it), and show the steps that never ran."""
+    """Close a skipped step, for which there is no hook, and show the steps that never ran."""
     item = request.node
     _close(item, Status.SKIPPED)
     if reporter := _allure(item.config):
@@ -161,7 +160,7 @@ def _close(item: pytest.Item, status: str, cause: str = "") -> None:
 
 
 def _attach(item: pytest.Item, since: tuple[int, int] = (0, 0), of: str = "") -> None:
-    """Hang what was run and said onto whatever is open in the report."""
+    """Attach new commands and lines to the open element of the report."""
     new = evidence.drain(since)
     item.stash[SAID] = item.stash.get(SAID, ()) + new.lines
     if not _allure(item.config):
@@ -177,17 +176,17 @@ def _attach(item: pytest.Item, since: tuple[int, int] = (0, 0), of: str = "") ->
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
-    """Hang what a fixture ran onto the fixture, which is open only inside Allure's wrapper."""
+    """Attach a fixture's commands to it; it is open only inside Allure's wrapper."""
     before = evidence.mark()
     try:
         return (yield)
     finally:
-        _attach(request._pyfuncitem, before)  # noqa: SLF001 - of a session's fixture, too
+        _attach(request._pyfuncitem, before)  # noqa: SLF001 - also for session fixtures
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    """Name the scenario, however its set-up ends: outside of Allure's wrapper, which names it."""
+    """Name the scenario even if its set-up fails, outside Allure's wrapper, which names it, too."""
     scenario = scenario_of(item)
     if scenario and _allure(item.config):
         _parametrize(item)
@@ -200,7 +199,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Hang what the clean-up ran onto the scenario."""
+    """Attach the clean-up's commands to the scenario."""
     try:
         yield
     finally:
@@ -211,7 +210,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Give Allure the verdict for a status, and no secrets."""
+    """Give Allure our verdict, with secrets masked."""
     report = yield
     reporter = _allure(item.config)
     if reporter and FINDING in item.stash:
@@ -224,10 +223,10 @@ def pytest_runtest_makereport(
 
 
 def _parametrize(item: pytest.Item) -> None:
-    """Tell targets apart: by host and ctid, so that a history is that of one container.
+    """Identify the target by host and ctid, so that a history is of one container.
 
-    pytest's own parameters are objects, whose text may change between runs: left to itself,
-    Allure would take every run for another scenario.
+    pytest's own parameters are objects, whose text may change between runs, so Allure would take
+    every run for another scenario.
     """
     params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
     shown = example_of(item)

@@ -1,6 +1,6 @@
-"""The folder that a run writes its results to: tried before anything is asked, one run at a time.
+"""The folder for a run's results: checked and locked before any scenario runs.
 
-An answer that cannot be written down is none, and two runs in one folder would mix theirs.
+A result that cannot be written is none, and two runs in one folder would mix their results.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import IO
 
-#: What a small run writes (bytes): a folder without that much room is refused.
+#: Room that a small run needs (bytes); a folder with less is refused.
 _ROOM = 1 << 20
 _LOCK = ".lock"
 
@@ -30,19 +30,19 @@ _LOCK = ".lock"
 def pytest_cmdline_main(
     config: pytest.Config,
 ) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
-    """Try and hold the place that results go to, before anything is asked.
+    """Check and lock the folder for results, before any scenario runs.
 
     Raises:
-        Unanswerable: nothing can be written there, another run writes there, or Python leaves
-            assertions out.
+        Unanswerable: the folder cannot be written, another run writes there, or Python runs without
+            assertions.
     """
     if not __debug__:
         raise Unanswerable(
-            "Python runs with -O or PYTHONOPTIMIZE, which leaves out every assertion, and so every "
+            "Python runs with -O or PYTHONOPTIMIZE, which removes every assertion, and so every "
             "verdict. Run it without"
         )
     option, reports = config.option, config.rootpath / "reports"
-    worker = hasattr(config, "workerinput")  # of xdist: the run that started it holds the place
+    worker = hasattr(config, "workerinput")  # of xdist: the main process holds the lock
     if worker or option.collectonly or not feature_files(config):
         return (yield)
     own = option.allure_report_dir and option.xmlpath and option.no_report
@@ -52,19 +52,19 @@ def pytest_cmdline_main(
 
 
 def claim(folder: Path, *, alone: bool) -> IO[str] | None:
-    """Make a folder, and hold it for this run until the returned file is closed.
+    """Create a folder, and lock it until the returned file is closed.
 
-    Only the user who runs the gate may enter it: what a hypervisor answered is nobody else's.
+    Only the user who runs the gate may read it, because evidence about a hypervisor is private.
 
     Args:
-        folder: where results go.
-        alone: whether no other run may write there meanwhile.
+        folder: for results.
+        alone: whether to lock it for this run alone.
 
     Returns:
         The lock, if ``alone``.
 
     Raises:
-        Unanswerable: it cannot be written, has no room, or is another run's.
+        Unanswerable: the folder cannot be written, is full, or another run holds it.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def _lock(folder: Path) -> IO[str]:
             f"another run of the gate writes to {folder} (process {holder}). Wait for its end, or "
             "give this run its own place: --no-report --alluredir DIR --junit-xml FILE"
         ) from None
-    with suppress(OSError):  # the number is for a reader; the lock holds without it
+    with suppress(OSError):  # the pid is for messages only
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()

@@ -1,4 +1,4 @@
-"""Collecting ``.feature`` files as they are, without a Python file beside each.
+"""Collecting ``.feature`` files directly, without a Python file for each.
 
 Scenarios are ordinary pytest items: node ids, ``-k``, ``-m`` and xdist work. Tags are few:
 ``@mutates``, ``@node`` and ``@container`` become marks, and ``@req:VAL-2`` becomes the mark

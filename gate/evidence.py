@@ -1,7 +1,7 @@
-"""What was run and what came back, kept until the report takes it.
+"""Evidence: the commands with their results, kept until the report takes them.
 
-The transport tells :func:`record` of every command; a step tells :func:`say` the one line
-that a reader of the verdict wants to see. Everything that leaves this module is redacted.
+The transport calls :func:`record` for every command. A step calls :func:`say` with one line for the
+reader of the verdict. All output of this module is redacted.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-#: Of each output, this many characters from either end are kept.
+#: The number of characters that are kept from either end of an output.
 KEPT = 8000
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Commands that ran and lines that were said, in order."""
+    """Commands that ran, and lines of steps, in order."""
 
     commands: tuple[CommandResult, ...] = ()
     lines: tuple[str, ...] = ()
@@ -43,22 +43,22 @@ _lines: list[str] = []
 
 
 def record(result: CommandResult) -> None:
-    """Remember a command that ran; the listener of :class:`targets.transport.Recorded`."""
+    """Record a command; the listener of :class:`targets.transport.Recorded`."""
     _commands.append(result)
 
 
 def say(line: str) -> None:
-    """Say what was seen, in one line: it stands beside the verdict of a compliant scenario."""
+    """Add one line of evidence, which the report shows beside a compliant verdict."""
     _lines.append(redact(" ".join(line.split())))
 
 
 def mark() -> tuple[int, int]:
-    """Return a place in the evidence, for :func:`drain` to begin at."""
+    """Return the present end of the evidence, as a start for :func:`drain`."""
     return len(_commands), len(_lines)
 
 
 def drain(since: tuple[int, int] = (0, 0)) -> Evidence:
-    """Take out and return what was recorded and said since a mark, or since the last drain."""
+    """Remove and return the evidence since a mark, or since the last drain."""
     commands, lines = since
     taken = Evidence(tuple(_commands[commands:]), tuple(_lines[lines:]))
     del _commands[commands:], _lines[lines:]
@@ -66,15 +66,15 @@ def drain(since: tuple[int, int] = (0, 0)) -> Evidence:
 
 
 def redact(text: str) -> str:
-    """Return text with its secrets masked, its controls escaped, and no colours."""
+    """Return text with secrets masked, control characters escaped, and colours removed."""
     return printable(mask(_COLOURS.sub("", text)))
 
 
 def transcript(result: CommandResult) -> str:
-    """Return one command as a reader wants to see it: where, when, what, and both outputs.
+    """Return one command for a reader: machine, time, argv, and both outputs.
 
-    Of several in one round trip it is each of them: on the wire their outputs are encoded, which
-    nobody can read, and in which no secret is known by its form.
+    For several commands in one round trip, return each of them, because their common output is
+    encoded: it is unreadable, and masking would find no secret in it.
     """
     when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     where, took = f"# {when} on {result.machine}", f"after {result.seconds:.1f} s"
@@ -88,8 +88,8 @@ def transcript(result: CommandResult) -> str:
             lines += [f"# exit code {each.exit_code}"] * bool(each.exit_code)
     else:
         lines = [f"{where}: exit code {result.exit_code} {took}", f"$ {redact(result.command)}"]
-        if answers is not None:  # encoded, and so not to be shown
-            unread = f"[{len(result.stdout)} bytes, of which no command's answer can be read]"
+        if answers is not None:  # encoded, so it may hold secrets
+            unread = f"[{len(result.stdout)} bytes that cannot be decoded]"
             result = replace(result, stdout=unread.encode())
         lines += _outputs(result)
     return "\n".join(lines) + "\n"
@@ -105,7 +105,7 @@ def _output(title: str, raw: bytes) -> list[str]:
 
 
 def shortened(text: str, kept: int = KEPT) -> str:
-    """Return text without its middle if it is longer than twice ``kept`` characters."""
+    """Return text; without its middle if it is longer than twice ``kept`` characters."""
     middle = text[kept:-kept]
     if not middle:
         return text
@@ -114,18 +114,18 @@ def shortened(text: str, kept: int = KEPT) -> str:
 
 
 def counted(number: int, one: str, more: str = "") -> str:
-    """Return a number with its noun: ``more`` is the noun's plural if that is not ``one`` and s."""
+    """Return a number with its noun; ``more`` is an irregular plural."""
     return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def explanation(why: Callable[P, str]) -> Callable[P, str]:
-    """Wrap what says why something is red: that it cannot be said must not change the verdict."""
+    """Wrap a function that explains a red verdict: its own failure must not change the verdict."""
 
     @wraps(why)
     def said(*args: P.args, **kwargs: P.kwargs) -> str:
         try:
             return why(*args, **kwargs)
         except RemediationError as error:
-            return f" (why cannot be said: {error})"
+            return f" (the cause could not be found: {error})"
 
     return said

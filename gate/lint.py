@@ -1,7 +1,7 @@
-"""What a feature file must not say, found before anything runs.
+"""Mistakes in feature files, found before any scenario runs.
 
-Each of these would be silent otherwise: a misspelt tag selects nothing, a second scenario of
-the same name replaces the first, and a scenario without a Then can only be compliant.
+Without this check they would be silent: a misspelt tag selects nothing, a second scenario with the
+same name replaces the first, and a scenario without a Then can only be compliant.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: The tags that are not requirements, and what they tell.
+#: The tags that are not requirements, and their meaning.
 TAGS = {
     "mutates": "the scenario changes something on the target",
     "node": "the scenario concerns the node",
     "container": "the scenario concerns the container",
     "phoenix": "the scenario concerns phoenix's repository, on a node that has one",
-    "from_nothing": "the scenario needs a container that this run brings about",
-    "before_the_plan": "the scenario is about the time before the plan, and so it comes first",
+    "from_nothing": "the scenario needs a container that this run creates",
+    "before_the_plan": "the scenario is about the time before the plan, so it runs first",
     "untouched": "the scenario needs a node that no plan was applied to",
 }
 REQUIREMENT = "req:"
@@ -34,7 +34,7 @@ Node = dict[str, Any]
 
 
 def problems(path: Path) -> Iterator[str]:
-    """Yield what is wrong with a feature file, each with file and line."""
+    """Yield the mistakes in a feature file, each with file and line."""
     try:
         feature: Any = Parser().parse(path.read_text("utf-8")).get("feature")
     except CompositeParserException as error:
@@ -76,7 +76,7 @@ def _scenario_problems(feature: Node) -> Iterator[tuple[int, str]]:
 
 
 def _tags(node: Node, owner: str) -> Iterator[tuple[Node, str]]:
-    """Yield every tag at and below a node, with what carries it."""
+    """Yield every tag at and below a node, with the kind of its owner."""
     yield from ((tag, owner) for tag in node.get("tags", []))
     for child in node.get("children", []):
         for kind, inner in child.items():

@@ -1,8 +1,8 @@
-"""The report that stays: Allure results, JUnit XML, and one HTML file made of them.
+"""The report: Allure results, JUnit XML, and one HTML file made from them.
 
-Everything is written under ``reports/`` of the directory that pytest is rooted in. Rendering
-takes Node and the npm package that ``package-lock.json`` pins (``npm ci``); without them the
-results stay, and ``python -m gate.report`` renders them later.
+Everything is written to ``reports/`` below pytest's root directory. Rendering needs Node and the
+npm package that ``package-lock.json`` pins (``npm ci``). Without them the results stay, and
+``python -m gate.report`` can render them later.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from targets.printable import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: What the target runs (kernel, AppArmor, LXC, Docker, ...): a fixture fills it, the report's
+#: The target's versions (kernel, AppArmor, LXC, Docker, ...): a fixture fills this, the report's
 #: front page shows it.
 environment: dict[str, str] = {}
 
 _HOME = Path(__file__).resolve().parent.parent
 _SECONDS = 120.0
-#: Allure 3.18 puts Google Analytics into every page, and has no option against it. Evidence
-#: about a hypervisor is opened without telling anyone.
+#: Allure 3.18 puts Google Analytics into every page, without an option against it. Opening evidence
+#: about a hypervisor must not tell anyone.
 _TRACKER = re.compile(
     r"<script async src=\"https://www\.googletagmanager\.com/.*?</script>\s*"
     r"<script>\s*window\.dataLayer.*?</script>",
@@ -42,17 +42,17 @@ _TRACKER = re.compile(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the results stay unrendered."""
+    """Add ``--no-report``."""
     group = parser.getgroup("gate", "acceptance gate")
     group.addoption("--no-report", action="store_true", help="do not render the Allure results")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose where results go, and clear that place, before Allure and JUnit look.
+    """Choose the folder for results, and clear it, before Allure and JUnit use it.
 
-    An xdist worker is told the command line only, so it chooses again. It must not clear:
-    Allure's own ``--clean-alluredir`` does, and takes away what the others wrote.
+    An xdist worker gets only the command line, so it chooses again, but must not clear the folder,
+    because that would delete the other workers' results.
     """
     if config.option.collectonly or not feature_files(config):
         return
@@ -66,9 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def publish(config: pytest.Config) -> str:
-    """Complete the results and render them; return one line that says where they are.
+    """Complete and render the results; return one line with their place.
 
-    Whatever goes wrong here is said in that line: it says nothing about the target.
+    An error is reported in that line only, because it says nothing about the target.
     """
     results = Path(config.option.allure_report_dir).absolute()
     try:
@@ -82,7 +82,7 @@ def publish(config: pytest.Config) -> str:
 
 
 def render(results: Path, reports: Path) -> str:
-    """Make ``report/index.html`` out of results; return one line that says what came of it."""
+    """Render results to ``report/index.html``; return one line about the outcome."""
     if (binary := _allure()) is None:
         why = "npm's allure is not installed (npm ci)"
         return f"report: not rendered, {why}; results: {_short(results)}"
@@ -99,7 +99,7 @@ def render(results: Path, reports: Path) -> str:
 
 
 def _run(argv: Sequence[str], cwd: Path) -> str | None:
-    """Run the renderer; return what went wrong in one line, or None."""
+    """Run the renderer; return its error in one line, or None."""
     quiet = os.environ | {"NO_COLOR": "1"}
     try:
         done = subprocess.run(
@@ -119,7 +119,7 @@ def _allure() -> str | None:
 
 
 def _describe(results: Path) -> None:
-    """Write what Allure shows beside the scenarios: the target, and who ran this when."""
+    """Write Allure's information about the target and the run."""
     lines = (f"{_escaped(key)}={one_line(redact(value))}" for key, value in environment.items())
     (results / "environment.properties").write_text("\n".join(lines) + "\n", "utf-8")
     executor = {
@@ -132,7 +132,7 @@ def _describe(results: Path) -> None:
 
 
 def _escaped(key: str) -> str:
-    """Return a key as Java's properties want it."""
+    """Return a key escaped for Java's properties."""
     return "".join(f"\\{char}" if char in " :=" else char for char in key)
 
 

@@ -1,6 +1,6 @@
 """From the verdicts of all scenarios to the session's exit code and its last lines.
 
-Everything here lives in the process that the user started: xdist's workers only judge.
+This runs in the process that the user started; xdist's workers only judge.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-#: With these, pytest runs no test: there is nothing to judge, and nothing is said.
+#: With these options pytest runs no test, so the gate prints nothing.
 _NOT_A_RUN = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
 
 
 def is_scenario(nodeid: str) -> bool:
-    """Whether a node id is that of a scenario; a worker that crashed tells nothing more."""
+    """Whether a node id is that of a scenario; a crashed worker reports only the id."""
     return ".feature::" in nodeid
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Judge this session, unless nothing runs in it; an xdist worker only reports."""
-    # pluggy warns where an interrupt ends a plugin's wrapper. As an error, which warnings are
-    # here, that would hide the interrupt behind an INTERNALERROR of 200 lines.
+    # pluggy warns if an interrupt ends a plugin's wrapper. Warnings are errors here, so this one
+    # would hide the interrupt behind an INTERNALERROR of 200 lines.
     config.addinivalue_line("filterwarnings", "ignore::pluggy.PluggyTeardownRaisedWarning")
     if hasattr(config, "workerinput"):
         config.pluginmanager.register(Worker(config), "gate-worker")
@@ -59,20 +59,20 @@ class Gate:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """Expect the same under xdist: only its workers collect, and titles come with results."""
+        """Expect the same under xdist, where only workers collect; titles come with results."""
         self.tally.expect(Outcome(each, each) for each in ids if is_scenario(each))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Count files that cannot be read: their scenarios have no result."""
+        """Count unreadable files: their scenarios have no result."""
         self.tally.unreadable += report.failed
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Count what the command line left out."""
+        """Count the scenarios that the command line left out."""
         self.tally.deselected += len(items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take over what xdist's worker knows; each of them leaves out the same scenarios."""
+        """Take over a worker's findings; all workers leave out the same scenarios."""
         told: dict[str, Any] = getattr(node, "workeroutput", {})
         reports.environment.update(told.get("environment", {}))
         self.tally.deselected = max(self.tally.deselected, told.get("deselected", 0))
@@ -91,14 +91,14 @@ class Gate:
             self.screen.begin(outcome)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take in a phase; the last one says what became of the scenario."""
+        """Add a phase; after the last one, print the scenario's verdict."""
         self.tally.take(report)
         outcome = self.tally.outcomes.get(report.nodeid)
         if outcome and outcome.ended:
             self.screen.end(outcome)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note a Ctrl-C; pytest's own ways to stop come here as well."""
+        """Note a Ctrl-C; pytest's own stops also call this."""
         self.tally.interrupted = excinfo.type is KeyboardInterrupt
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -111,10 +111,10 @@ class Gate:
         most: int = self.config.getoption("maxfail") or 0
         if self.asked and 0 < most <= session.testsfailed:
             self.tally.failures = most
-            session.shouldfail = self.tally.stopped  # pytest's own words have no singular
+            session.shouldfail = self.tally.stopped  # pytest's own message has no singular
         yield
         if exitstatus == pytest.ExitCode.USAGE_ERROR:
-            return  # gate.verdicts says what was wrong
+            return  # gate.verdicts prints the error
         if self.asked:
             session.exitstatus = self.tally.code(exitstatus)
             self._conclude(session.exitstatus)
@@ -130,7 +130,7 @@ class Gate:
             self.screen.nothing(self.tally.deselected, code)
         else:
             for each in outcomes:
-                if not each.ended:  # Allure has no page for it, so it says so on the front page
+                if not each.ended:  # Allure has no page for it, so the front page shows it
                     allure_commons.plugin_manager.hook.global_error(
                         message=f"{each.title}: {each.cause}", trace=""
                     )
@@ -139,16 +139,16 @@ class Gate:
 
 
 class Worker:
-    """The plugin of an xdist worker: what the user's process has to know of it."""
+    """The plugin of an xdist worker, which reports to the user's process."""
 
     def __init__(self, config: Any) -> None:
         self._told: dict[str, Any] = config.workeroutput
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Tell how many scenarios the command line left out."""
+        """Report how many scenarios the command line left out."""
         self._told["deselected"] = self._told.get("deselected", 0) + len(items)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Tell what the fixtures found out about the target."""
+        """Report the target's versions, which the fixtures found."""
         self._told["environment"] = dict(reports.environment)

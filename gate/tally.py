@@ -1,4 +1,4 @@
-"""What became of every scenario of a run, and what the run therefore ends with."""
+"""The outcome of every scenario of a run, and the run's exit code."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gate.verdicts import DIFFERS, INCOMPLETE, INTERRUPTED, UNKNOWN, first
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_NOBODY_KNOWS = "it was to run, and nobody knows what became of it"
+_NOBODY_KNOWS = "it should have run, but has no result"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one scenario: until it has ended, nothing. ``seconds`` is its duration.
+    """The outcome of one scenario; none until it has ended. ``seconds`` is its duration.
 
-    ``shared``: the cause is that of a whole session, as a target that cannot be reached.
-    ``begun``: it has been started, as far as anybody was told.
+    ``shared``: the cause is that of a whole session, such as an unreachable target.
+    ``begun``: its start was reported.
     """
 
     nodeid: str
@@ -41,10 +41,10 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """The outcomes by node id, and what else decides the exit code.
+    """The outcomes by node id, and other facts that decide the exit code.
 
-    ``interrupted``: by the user, with Ctrl-C. ``failures``: the number after which the run was
-    stopped, as -x and --maxfail ask; 0 if it was not.
+    ``interrupted``: by the user, with Ctrl-C. ``failures``: the number of failures after which -x
+    or --maxfail stopped the run; 0 if they did not.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -54,17 +54,17 @@ class Tally:
     failures: int = 0
 
     def expect(self, outcomes: Iterable[Outcome]) -> None:
-        """Note scenarios that are going to run; without a result, each of them is missing."""
+        """Note the scenarios that will run; each one without a result is missing."""
         self.outcomes = {each.nodeid: each for each in outcomes} | self.outcomes
 
     def begin(self, nodeid: str) -> Outcome | None:
-        """Note that a scenario is started, and return it; None for other tests."""
+        """Note a scenario's start, and return it; None for other tests."""
         if nodeid in self.outcomes:
             self.outcomes[nodeid] = replace(self.outcomes[nodeid], begun=True)
         return self.outcomes.get(nodeid)
 
     def take(self, report: pytest.TestReport) -> None:
-        """Add what a phase of a scenario came to; reports of other tests are passed over."""
+        """Add the report of a scenario's phase; reports of other tests are ignored."""
         facts: dict[str, Any] | None = getattr(report, "gate", None)
         if facts is None:
             return
@@ -78,7 +78,7 @@ class Tally:
         )
 
     def settled(self) -> list[Outcome]:
-        """Return every outcome; that of a scenario which did not end is that it has none."""
+        """Return every outcome; a scenario that did not end has "no result"."""
         blank = Outcome("", "")
         return [
             each
@@ -97,13 +97,13 @@ class Tally:
 
     @property
     def stopped(self) -> str:
-        """What stopped the run after so many failures, in words."""
+        """The reason why the run stopped after failures, for a message."""
         if self.failures == 1:
             return "stopped after the first failure (-x)"
         return f"stopped after {self.failures} failures (--maxfail)"
 
     def code(self, exitstatus: int) -> int:
-        """Return what the session ends with; ``exitstatus`` is what pytest would end with."""
+        """Return the session's exit code; ``exitstatus`` is pytest's own."""
         if self.interrupted:
             return INTERRUPTED
         codes = {each.code for each in self.settled()} or {UNKNOWN}

@@ -1,4 +1,4 @@
-"""What a run prints: each scenario with its verdict, a table, the causes, and one word."""
+"""The output of a run: each scenario with its verdict, a table, the causes, and one word."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gate.tally import Outcome
 
-#: What a session's exit code is called, and how that looks on a terminal.
+#: The word for each exit code of a session.
 WORDS = {
     HOLDS: "compliant",
     DIFFERS: "not compliant",
@@ -31,20 +31,20 @@ WORDS = {
     INTERRUPTED: "interrupted",
 }
 _STYLES = {"compliant": "green", "not compliant": "bold red"}
-#: Columns: a table narrower than this is no table, and one wider cannot be read.
+#: The least and the greatest width of a table (columns).
 _NARROW, _WIDE = 80, 120
-#: What a cause may fill here (characters from either end); all of it is in the report.
+#: The limit for a printed cause (characters from either end); the report has all of it.
 _CAUSE = 1000
 _EVIDENCE = 160
 
 
 def width() -> int:
-    """Return how many columns there are to fill."""
+    """Return the number of columns to use."""
     return max(_NARROW, min(_WIDE, shutil.get_terminal_size((100, 24)).columns))
 
 
 def wrapped(text: str) -> str:
-    """Return text in lines that fit, broken between words only, and not within an id."""
+    """Return text wrapped between words, not within an id."""
     return textwrap.fill(text, width(), break_long_words=False, break_on_hyphens=False)
 
 
@@ -61,28 +61,28 @@ class Screen:
         self._told: list[str] = []
         self.detailed = config.option.verbose > 0
         if quiet:
-            config.option.verbose = -2  # no header, no counts: ours stand in their place
+            config.option.verbose = -2  # no header and no counts of pytest's
 
     def begin(self, outcome: Outcome) -> None:
-        """Say which scenario runs; several at once (xdist) would only get mixed up.
+        """Print the title of the running scenario; not under xdist, where several run in parallel.
 
-        The first one, in which all that they share is set up, and those after that has failed
-        are named when they have ended: until then nobody knows whether there is more to say.
+        The first scenario sets up the shared fixtures, so its title is printed at its end. The same
+        holds for all scenarios after a shared cause, because they may need no line of their own.
         """
         if self._reporter is None or not self._live or not self._ended or self._told:
             return
         self._reporter.write(self._named(outcome), flush=True)
-        self._reporter.currentfspath = -2  # pytest's own sign for a line that is not finished
+        self._reporter.currentfspath = -2  # pytest's mark for an unfinished line
 
     def end(self, outcome: Outcome) -> None:
-        """Say what became of it, and after how many seconds; a cause that is shared, once."""
+        """Print a scenario's verdict and duration; a shared cause is printed once."""
         if self._reporter is None:
             return
         self._ended = True
         begun = self._reporter.currentfspath is not None
         if not begun and self._tell(outcome):
             return
-        if not begun:  # or other lines came between
+        if not begun:  # or other output came in between
             self._reporter.write(self._named(outcome))
         self._reporter.currentfspath = None
         colour = {"compliant": "green", "not compliant": "red"}.get(outcome.verdict, "yellow")
@@ -91,7 +91,7 @@ class Screen:
         self._tell(outcome, below=True)
 
     def _tell(self, outcome: Outcome, *, below: bool = False) -> bool:
-        """Say at once, below the line or alone, what others fail of, too; return whether it is."""
+        """Print a shared cause, below the line or alone; return whether the cause is shared."""
         if not outcome.shared or outcome.code != UNKNOWN:
             return False
         if outcome.cause not in self._told:
@@ -101,7 +101,7 @@ class Screen:
         return True
 
     def _named(self, outcome: Outcome) -> str:
-        """Return the beginning of a scenario's line, below its feature's name."""
+        """Return the start of a scenario's line; print its feature's name before the first one."""
         if self._live and outcome.feature != self._feature:
             self._feature = outcome.feature
             self.line(f"\n{self._feature}", bold=True)
@@ -114,16 +114,16 @@ class Screen:
             self._reporter.write_line(printable(text), **markup)
 
     def error(self, cause: str) -> None:
-        """Say what was wrong with the question."""
+        """Print a usage error."""
         self._print(Padding(Text(f"usage: {_below(cause)}", style="red"), (1, 0, 0, 0)))
 
     def nothing(self, deselected: int, code: int = UNKNOWN) -> None:
-        """Say that an empty run says nothing."""
+        """Print the verdict of a run without a scenario."""
         left = f" ({deselected} deselected)" if deselected else ""
         self.line(f"\n{WORDS[code]}: no scenario was run{left}: nothing was judged", bold=True)
 
     def conclude(self, outcomes: list[Outcome], code: int, deselected: int) -> None:
-        """Print the table, the causes, and the one word that the run ends in."""
+        """Print the table, the causes, and the verdict of the run."""
         causes = _by_cause(outcomes)
         untold = (each for each in outcomes if each.cause not in self._told)
         if listed := [each for each in untold if not _one_of_many(each, causes)]:
@@ -161,12 +161,12 @@ class Screen:
 
 
 def _below(text: str) -> str:
-    """Return text whose lines after the first do not begin where lines of ours do."""
+    """Return text with its further lines indented, so that they cannot look like ours."""
     return text.replace("\n", "\n  ")
 
 
 def _by_cause(outcomes: list[Outcome]) -> dict[str, list[Outcome]]:
-    """Group what is not compliant by its cause: an unreachable target is one cause, not twelve."""
+    """Group scenarios that are not compliant by cause: an unreachable target is one cause."""
     causes: dict[str, list[Outcome]] = {}
     for each in outcomes:
         if each.code != HOLDS:
@@ -175,7 +175,7 @@ def _by_cause(outcomes: list[Outcome]) -> dict[str, list[Outcome]]:
 
 
 def _one_of_many(outcome: Outcome, causes: dict[str, list[Outcome]]) -> bool:
-    """Whether nothing is to be said of a scenario but that, as others, it was not begun."""
+    """Whether a scenario was not started, for a cause that it shares with others."""
     return not outcome.begun and len(causes[outcome.cause]) > 1
 
 
@@ -204,7 +204,7 @@ def _table(outcomes: list[Outcome], causes: dict[str, list[Outcome]]) -> Padding
 
 
 def _evidence(outcome: Outcome, causes: dict[str, list[Outcome]]) -> str:
-    """Return one line: what was seen, or the cause; a shared cause stands once, below."""
+    """Return one line: the evidence, or the cause; a shared cause is printed once, below."""
     if outcome.code == HOLDS:
         text = "; ".join(outcome.said)
     elif len(causes[outcome.cause]) > 1:

@@ -1,10 +1,10 @@
-"""From what happened in a scenario to what it means.
+"""From the exception of a scenario to its verdict.
 
-An assertion in a Then means *not compliant*: the target was seen, and differs. Any other
-exception means *undetermined*: an assertion in a Given, a When or a fixture says that the
-question could not be put, not what the answer is. A skipped scenario is undetermined too,
-with its reason. Errors of :mod:`remediation` know what they mean: ``VerifyFailed`` is a
-difference that was seen (exit code 1), ``UsageError`` (2) ends the run.
+An assertion in a Then means *not compliant*: the target was examined, and differs. Any other
+exception means *undetermined*: after an assertion in a Given, a When or a fixture, the scenario
+could not be judged. A skipped scenario is undetermined, too, with its reason. Errors of
+:mod:`remediation` have their own meaning: ``VerifyFailed`` is a difference (exit code 1),
+``UsageError`` (2) ends the run.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from pytest_bdd.parser import Scenario, Step
 
 _HERE = Path(__file__).parent
-#: What a session ends with when several codes apply: the first of these. A question put
-#: wrongly has no answer. A change left behind outranks every answer. A proven difference
-#: outranks a missing result, and that outranks a missing judgement.
+#: If several exit codes apply, the first of these counts. A usage error leaves no verdict. A change
+#: that was left behind outranks every verdict. A proven difference outranks a missing result, and
+#: that outranks an undetermined one.
 USAGE, NOT_EXACT, DIFFERS, INCOMPLETE, UNKNOWN, HOLDS = PRECEDENCE = (2, 5, 1, 6, 3, 0)
-#: What a session ends with that the user interrupted, as a shell has it (128 + SIGINT).
+#: The exit code of an interrupted session, as in a shell (128 + SIGINT).
 INTERRUPTED = 130
 
 
 class Unanswerable(Exception):
-    """The gate cannot answer anything: undetermined, and nothing was asked."""
+    """The gate cannot judge anything: undetermined, and no scenario was run."""
 
 
 class Verdict(StrEnum):
@@ -53,9 +53,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one phase of a scenario (set-up, steps, clean-up) came to, and why.
+    """The verdict on one phase of a scenario (set-up, steps, clean-up), with its cause.
 
-    ``shared``: whoever needs the same fixture of the session meets the same cause.
+    ``shared``: every scenario with the same session fixture has the same cause.
     """
 
     verdict: Verdict = Verdict.COMPLIANT
@@ -70,10 +70,10 @@ def first(codes: set[int]) -> int:
 
 
 def judge(error: BaseException, *, in_then: bool) -> Finding:
-    """Return what an exception means.
+    """Return the verdict for an exception.
 
     Args:
-        error: what was raised; of a group, what its worst member means.
+        error: the exception; of a group, the worst member counts.
         in_then: whether a Then's own function raised it.
     """
     if isinstance(error, BaseExceptionGroup):
@@ -91,20 +91,20 @@ def judge(error: BaseException, *, in_then: bool) -> Finding:
     return Finding(Verdict.UNDETERMINED, UNKNOWN, redact(cause))
 
 
-#: The step that is being run, and whether its function has been called: before that, its
-#: fixtures are set up, and an assertion there is not the step's.
+#: The running step, and whether its function has been called. Before that its fixtures are set up,
+#: and an assertion there is not the step's.
 STEP = pytest.StashKey["Step"]()
 _CALLED = pytest.StashKey[bool]()
 #: The worst finding of the phases so far.
 FINDING = pytest.StashKey[Finding]()
-#: What the steps said.
+#: The steps' lines of evidence.
 SAID = pytest.StashKey[tuple[str, ...]]()
-#: What fixtures of the whole session failed of; pytest raises the same error for each scenario.
+#: Errors of session fixtures; pytest raises the same error for each scenario.
 _SHARED = pytest.StashKey[list[BaseException]]()
 
 
 def in_then(item: pytest.Item) -> bool:
-    """Whether the function of a Then is what runs, or was the last to run, in this item."""
+    """Whether a Then's function runs now, or ran last, in this item."""
     return item.stash.get(_CALLED, False) and item.stash[STEP].type == "then"
 
 
@@ -128,7 +128,7 @@ def pytest_bdd_after_step(request: pytest.FixtureRequest) -> None:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
-    """Note an error that more than one scenario is going to meet."""
+    """Note an error that several scenarios will share."""
     try:
         return (yield)
     except BaseException as error:
@@ -156,7 +156,7 @@ def pytest_runtest_makereport(
         finding = replace(finding, shared=shared)
         if report.failed:
             report.longrepr = _told(finding, call.excinfo, item.config)
-        elif isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
+        elif isinstance(report.longrepr, tuple):  # a skip: file, line, reason
             report.longrepr = (*report.longrepr[:2], one_line(redact(report.longrepr[2])))
     report.sections = [(name, redact(text)) for name, text in report.sections]
     item.stash[FINDING] = _worse(item.stash.get(FINDING, Finding()), finding)
@@ -165,7 +165,7 @@ def pytest_runtest_makereport(
         report.user_properties += [("requirement", each) for each in requirements_of(item)]
         report.user_properties.append(("verdict", str(item.stash[FINDING].verdict)))
     if item.stash[FINDING].code == USAGE:
-        item.session.shouldstop = "the question was put wrongly"
+        item.session.shouldstop = "usage error"
     return report
 
 
@@ -174,7 +174,7 @@ def _worse(before: Finding, now: Finding) -> Finding:
 
 
 def _facts(item: pytest.Item, scenario: Scenario) -> dict[str, Any]:
-    """Return what the session needs, in plain values: xdist carries these over."""
+    """Return the facts for the session, as plain values, which xdist can transfer."""
     finding, step = item.stash[FINDING], item.stash.get(STEP, None)
     line = step.line_number if step else scenario.line_number
     return {
@@ -194,7 +194,7 @@ def _facts(item: pytest.Item, scenario: Scenario) -> dict[str, Any]:
 def _told(
     finding: Finding, error: pytest.ExceptionInfo[BaseException], config: pytest.Config
 ) -> str:
-    """Return the cause alone where a target differs, else also the way to it in our own code."""
+    """Return the cause alone if the target differs; else add the traceback in our own code."""
     if finding.verdict is Verdict.NOT_COMPLIANT:
         return finding.cause
 
@@ -213,19 +213,19 @@ def _told(
 
 
 def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
-    """End at once where collecting already finds the question wrong: a target that is none."""
+    """End the run if collection already finds a usage error, such as a wrong target."""
     error = call.excinfo.value if call.excinfo else None
     if call.when == "collect" and isinstance(error, RemediationError) and error.exit_code == USAGE:
         raise pytest.UsageError(redact(str(error))) from error
 
 
 class _Ear:
-    """Hears a Ctrl-C before there is a session that could."""
+    """Notes a Ctrl-C before the session exists."""
 
     interrupted = False
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Tell it from pytest's own ways to stop."""
+        """Note it, unless it is one of pytest's own stops."""
         self.interrupted = excinfo.type is KeyboardInterrupt
 
 
@@ -233,11 +233,11 @@ class _Ear:
 def pytest_cmdline_main(
     config: pytest.Config,
 ) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
-    """End with 2 where pytest would end with 4: a bad path, expression, tag or setting.
+    """Replace pytest's exit codes.
 
-    And with 130 where it would end with 2 or a traceback: interrupted before the first question, or
-    when all was judged already. Where nothing can be written, or a plugin fails, it ends with 3:
-    exit code 1 is a verdict.
+    A wrong path, expression, tag or setting: 2 instead of 4. An interrupt before the first scenario
+    or after the last one: 130 instead of 2 or a traceback. Output that cannot be written, or a
+    plugin that fails: 3, because exit code 1 is a verdict.
     """
     ear = _Ear()
     config.pluginmanager.register(ear)
@@ -257,7 +257,7 @@ def pytest_cmdline_main(
         if not hasattr(config, "workerinput"):  # xdist ends its workers so, at every end of a run
             sys.stderr.write("interrupted\n")
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is no verdict
+    except Exception as error:  # noqa: BLE001 - no exception may end as a verdict
         sys.stderr.write(redact(traceback.format_exc()))
         why = one_line(redact(repr(error)))
         sys.stderr.write(f"error: the gate itself failed, which is no verdict: {why}\n")

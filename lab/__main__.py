@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class _Commands(exit_codes.Group):
-    interrupted = "interrupted; what there is, python -m lab status says"
+    interrupted = "interrupted: python -m lab status shows the state"
 
     def say(self, what: RemediationError | str) -> None:
         click.echo(f"lab: {what}", err=True)
@@ -51,7 +51,7 @@ def main(ctx: click.Context, mirror: str) -> None:
 
 
 def _of_machine(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say which machine is meant; the command is given the machine."""
+    """Add the options that choose a machine; the command gets the machine."""
 
     @click.option(
         "--machine",
@@ -88,7 +88,7 @@ def _of_machine(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Show what the node would be made of. Does nothing, contacts nobody.",
+    help="Show what the node would be built from. Builds nothing, and uses no network.",
 )
 @click.pass_obj
 @_of_machine
@@ -142,7 +142,7 @@ def ssh(lab: Lab, command: Sequence[str]) -> None:
 @click.argument("snapshot", default=READY)
 @click.pass_obj
 def reset(lab: Lab, snapshot: str) -> None:
-    """Put the node back to a SNAPSHOT (default: as "up" left it)."""
+    """Restore the node to a SNAPSHOT (default: as "up" left it)."""
     with lab.steps(f"restoring {snapshot}"):
         lab.restore(snapshot)
 
@@ -203,13 +203,13 @@ def _show_recipe(images: Images, release: str) -> None:
     there = (images.folder / name).is_dir()
     rows = {
         "machine": f"{machine.name}, Debian {release}",
-        "image": f"{name} ({'is there' if there else 'would be built'})",
+        "image": f"{name} ({'exists' if there else 'would be built'})",
         "from": "\n".join((*images.archives.lines(release), *map(str, machine.repositories))),
         "packages": textwrap.fill(" ".join(machine.packages), 80, break_on_hyphens=False),
         "pct": "our front end over LXC" if machine.front_end else "the packages' own",
-        "not asked": "whether these places answer, "
+        "unchecked": "whether these archives answer, "
         + ("are signed by the key, " if machine.repositories else "")
-        + "and have the packages: a dry run asks nobody",
+        + "and have the packages: a dry run uses no network",
     }
     _print(rows)
 

@@ -1,4 +1,4 @@
-"""Where the lab's node answers, for the programs that open targets and stand above both."""
+"""The address of the lab's node, for the programs that open targets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def lab_address(tell: Callable[[str], None]) -> SshAddress:
-    """Return the address of the lab's node, as :func:`targets.connect.opened` asks for it.
+    """Return the address of the lab's node, for :func:`targets.connect.opened`.
 
-    The lab is started if it is not running. A running one is left as it is, whatever has changed
-    in this checkout since it was made.
+    This starts the lab if it is not running. A running lab stays as it is, even if this checkout
+    has changed since.
 
     Args:
-        tell: hears one line before anything that takes time.
+        tell: called with one line before each long operation.
 
     Raises:
         LabError: the lab could not be built or started.

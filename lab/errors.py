@@ -1,4 +1,4 @@
-"""What can go wrong with the lab.
+"""The lab's errors.
 
 ::
 
@@ -19,7 +19,7 @@ import shutil
 
 from targets.errors import RemediationError
 
-#: Every program that the lab runs, and the Debian package that brings it.
+#: Every program that the lab runs, and its Debian package.
 PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "mke2fs": "e2fsprogs",
@@ -32,7 +32,7 @@ PACKAGES = {
 
 
 class LabError(RemediationError):
-    """The lab could not do this; everything that it started is stopped."""
+    """The lab failed; everything that it started is stopped."""
 
 
 class MissingProgram(LabError):

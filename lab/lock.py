@@ -1,4 +1,4 @@
-"""One at a time: a lock file that names who holds it."""
+"""The lab's lock: one command at a time. The file names the holder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATIENCE = 1800.0
 
 @contextmanager
 def only_one(path: Path, steps: Steps, patience: float = _PATIENCE) -> Iterator[None]:
-    """Hold the lock; the kernel lets it go when its process ends, however it ends.
+    """Hold the lock; the kernel releases it when the process ends, even by a crash.
 
     Raises:
         LabError: another process still holds it after ``patience`` seconds.
@@ -52,5 +52,8 @@ def _wait(descriptor: int, path: Path, holder: str, patience: float) -> None:
     deadline = time.monotonic() + patience
     while not _taken(descriptor):
         if time.monotonic() > deadline:
-            raise LabError(f"{path} is held by pid {holder} for more than {patience:g} s")
+            raise LabError(
+                f"waited {patience:g} s for {path}, which process {holder} still holds: "
+                "wait for that lab command, or end it"
+            )
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""The lab below one home folder: brought up, snapshotted, restored, thrown away.
+"""The lab below one home folder: start, snapshot, restore, destroy.
 
 ::
 
@@ -12,9 +12,9 @@
     lab.destroy()                     # and its disk is gone; the images stay
 
 Two snapshots are the lab's own: ``stocked``, the node with its container templates and its
-registry, and ``ready``, the same with the guest's programs. When what :mod:`lab.provision`
-puts there changes, ``ready`` is made anew from ``stocked``, and the snapshots that users took
-are dropped, being of another node.
+registry, and ``ready``, the same with the guest's programs. When the files of :mod:`lab.provision`
+change, the lab makes ``ready`` again from ``stocked``, and drops the users' snapshots, because they
+are of another node.
 
 Everything raises a :class:`targets.errors.RemediationError`: :class:`lab.errors.LabError`
 (exit code 3) when something could not be done, ``UsageError`` (2) for an unknown name.
@@ -79,7 +79,7 @@ def chosen(name: str = "", file: str = "") -> Machine:
 
 @dataclass(frozen=True)
 class Lab:
-    """One machine and the images it is made from."""
+    """One machine and its images."""
 
     home: Path
     steps: Steps
@@ -92,8 +92,8 @@ class Lab:
         """Return the lab below ``home`` (default: $LAB_HOME, then the user's cache folder).
 
         Nothing is started, built or written. ``mirror`` (default: $LAB_MIRROR) is a Debian
-        archive to use instead of this machine's own apt sources. ``steps`` is told what takes
-        its time, for instance ``progress.on(rich.console.Console(stderr=True))``.
+        archive to use instead of this machine's own apt sources. ``steps`` reports long operations,
+        for instance ``progress.on(rich.console.Console(stderr=True))``.
         """
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         chosen = home or Path(os.environ.get("LAB_HOME") or cache / "docker-lxc-gate")
@@ -106,7 +106,7 @@ class Lab:
 
     @property
     def state(self) -> State:
-        """What is known of the machine."""
+        """The known state of the machine."""
         return self._node.state
 
     @property
@@ -116,7 +116,7 @@ class Lab:
 
     @property
     def address(self) -> SshAddress:
-        """Where the node answers: loopback, root, the image's own key, the pinned host key.
+        """The node's address: loopback, root, the image's own key, the pinned host key.
 
         Raises:
             MachineFailed: no machine is running.
@@ -151,16 +151,16 @@ class Lab:
 
         Args:
             release: Debian's release on the node (default: the machine's own).
-            container_releases: releases whose templates the node must have. More than it
-                already has are added to ``ready``; none are taken away.
-            machine: what kind of node (default: :func:`chosen`).
-            keep: if a machine is running, leave it alone, whatever it was made from. A file
-                ``keep`` below ``home`` says so for every checkout that shares the lab; what is
-                written in it is shown.
+            container_releases: releases whose templates the node must have. Missing ones are added
+                to ``ready``; none are removed.
+            machine: the kind of node (default: :func:`chosen`).
+            keep: leave a running machine alone, even if it is outdated. A file ``keep`` below
+                ``home`` has the same effect for every checkout that shares the lab; its text is
+                shown.
 
         Raises:
-            UsageError: a release that cannot be one.
-            LabError: no machine; nothing that this call started is left running.
+            UsageError: a release's name is invalid.
+            LabError: the machine could not be started; this call left nothing running.
         """
         require_releases(release or recipe.DEFAULT_RELEASE, *container_releases)
         keep = keep or self._kept()
@@ -178,9 +178,7 @@ class Lab:
             reason = (self.home / "keep").read_text().strip()
         except FileNotFoundError:
             return False
-        with self.steps(
-            f"{self.home}/keep is there, so a running machine stays as it is: {reason}"
-        ):
+        with self.steps(f"{self.home}/keep exists, so a running machine stays as it is: {reason}"):
             return True
 
     def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
@@ -203,7 +201,7 @@ class Lab:
         return provision.from_here(templates, images.machine)
 
     def _start(self, image: NodeImage, release: str, wanted: Provisioning) -> None:
-        """Leave a machine of this image running: as found, from a snapshot, or booted."""
+        """Make a machine of this image run: keep it, start it from a snapshot, or boot it."""
         node, state = self._node, self.state
         fits = state.image == image.name and state.hardware == hardware().fingerprint
         if fits and node.answers(ANSWER_TIMEOUT):
@@ -220,7 +218,7 @@ class Lab:
         node.boot(image, release)
 
     def _provision(self, wanted: Provisioning) -> None:
-        """Make ``ready`` anew unless it holds what is wanted."""
+        """Make ``ready`` again unless it is up to date."""
         node, there = self._node, self.snapshots()
         if self.state.provisioned == wanted.digest and READY in there:
             return
@@ -248,7 +246,7 @@ class Lab:
         node.remember(replace(self.state, stock=wanted.stock))
 
     def snapshot(self, name: str) -> None:
-        """Keep the machine as it is now, in place of an earlier snapshot of that name.
+        """Take a snapshot, which replaces an earlier one with that name.
 
         Raises:
             UsageError: the name is the lab's own, or not a plain word.
@@ -261,9 +259,9 @@ class Lab:
         self._node.save(name)
 
     def restore(self, name: str = READY) -> None:
-        """Put the machine back; on return its clock is right and SSH answers.
+        """Restore a snapshot; on return the clock is right and SSH answers.
 
-        Every connection to the node is dead afterwards: close it before, connect after.
+        This cuts every connection to the node: close it before, connect afterwards.
 
         Raises:
             UsageError: there is no such snapshot.
@@ -273,7 +271,7 @@ class Lab:
 
     @contextmanager
     def restored(self, name: str = READY) -> Iterator[Ssh]:
-        """Do the same, and yield the connection that it takes: another one takes a second.
+        """Restore a snapshot, and yield its connection, because a new one takes a second.
 
         Raises:
             UsageError: there is no such snapshot.
@@ -285,23 +283,23 @@ class Lab:
             yield node
 
     def power_on(self) -> None:
-        """Boot the machine from its disk as ``down`` left it: as after a power cut.
+        """Boot the machine from its disk as ``down`` left it, as after a power cut.
 
-        Returns when SSH answers; systemd may have something left to start.
+        Returns when SSH answers; systemd may still start units.
 
         Raises:
-            MachineFailed: it does not come up; with the console's last lines.
+            MachineFailed: it did not boot; with the console's last lines.
         """
         state = self._node.state
         self._node.reboot(NodeImage(self.home / "images" / state.image))
 
     def down(self) -> None:
-        """Stop the machine, whatever state the harness left it in; its snapshots stay."""
+        """Stop the machine in any state; its snapshots stay."""
         if self._node.folder.exists():
             self._node.qemu.stop()
 
     def destroy(self, *, images: bool = False) -> None:
-        """Stop the machine and remove its disk; with ``images`` all that was built as well."""
+        """Stop the machine and remove its disk; with ``images``, all images, too."""
         self.down()
         shutil.rmtree(self._node.folder, ignore_errors=True)
         if images:
@@ -309,7 +307,7 @@ class Lab:
 
 
 def require_releases(*names: str) -> None:
-    """Raise UsageError if one of these cannot be a release of Debian."""
+    """Raise UsageError if one of these names is not a release of Debian."""
     for name in names:
         if not _RELEASE.fullmatch(name):
             raise UsageError(f"not a release of Debian: {name!r} (for instance trixie)")

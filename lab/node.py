@@ -1,4 +1,4 @@
-"""The node as a machine: its disk, its state on our side, its snapshots, its answering."""
+"""The node as a machine: its disk, its recorded state, its snapshots, its SSH server."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 #: The node with its templates and registry, and the same with the guest's programs.
 STOCKED, READY = "stocked", "ready"
-#: How long a boot may take, on slow machines too (seconds).
+#: The limit for a boot, even on slow machines (seconds).
 BOOT_TIMEOUT = 300.0
-#: How long a machine that was up may take to answer again (seconds).
+#: The limit for a restored machine to answer again (seconds).
 ANSWER_TIMEOUT = 30.0
 _PORTS_TRIED = 3
 #: QEMU's word for a machine whose processor it could not run on: it never answers.
@@ -37,10 +37,10 @@ _STOPPED = "internal-error"
 
 @dataclass(frozen=True)
 class State:
-    """What is known of the machine; written only when it is so.
+    """The recorded state of the machine.
 
-    ``hardware`` is what its snapshots were taken on, ``stock`` what the snapshot ``stocked``
-    holds, ``provisioned`` the digest of what ``ready`` holds.
+    ``hardware`` is that of its snapshots, ``stock`` the content of the snapshot ``stocked``,
+    ``provisioned`` the digest of ``ready``.
     """
 
     image: str = ""
@@ -77,24 +77,24 @@ class Node:
 
     @property
     def state(self) -> State:
-        """What is known of it; a state that cannot be read is none."""
+        """Its recorded state; empty if the record is missing or unreadable."""
         try:
             return State(**json.loads((self.folder / "machine.json").read_text()))
         except (OSError, ValueError, TypeError):
             return State()
 
     def remember(self, state: State) -> None:
-        """Replace what is known of it, atomically."""
+        """Replace its recorded state, atomically."""
         new = self.folder / "machine.json.new"
         new.write_text(json.dumps(asdict(state), indent=2) + "\n")
         new.replace(self.folder / "machine.json")
 
     @property
     def address(self) -> SshAddress:
-        """Where it answers.
+        """Its address.
 
         Raises:
-            MachineFailed: it does not run.
+            MachineFailed: the machine does not run.
         """
         state = self.state
         if not self.running or not state.port:
@@ -110,7 +110,7 @@ class Node:
 
     @contextmanager
     def connected(self) -> Iterator[Ssh]:
-        """Return a connection that lasts as long as the context."""
+        """Yield a connection for the duration of the context."""
         connection = Ssh(self.address, name="lab")
         try:
             yield connection
@@ -134,12 +134,12 @@ class Node:
             self._until_running(BOOT_TIMEOUT)
 
     def reboot(self, image: NodeImage) -> None:
-        """Boot from the disk as it is; returns when SSH answers: some may still have to start."""
+        """Boot from the present disk; returns when SSH answers. Units may still start."""
         self.start(image, self.state)
         self.settle(BOOT_TIMEOUT)
 
     def start(self, image: NodeImage, state: State, snapshot: str = "") -> None:
-        """Start the process, from a snapshot if one is named, on a port that is free."""
+        """Start the process on a free port, from a snapshot if one is named."""
         port = state.port or free_port()
         for tried in range(_PORTS_TRIED):
             try:
@@ -153,23 +153,23 @@ class Node:
         self.remember(replace(state, port=port))
 
     def save(self, name: str) -> None:
-        """Take a snapshot; the machine stands still meanwhile, so its clock is set after it."""
+        """Take a snapshot. It stops the machine for a while, so the clock is set afterwards."""
         self.qemu.monitor(f"savevm {name}")
         self.settle(ANSWER_TIMEOUT)
 
     @contextmanager
     def loaded(self, name: str) -> Iterator[Ssh]:
-        """Go back to a snapshot; yields the connection by which the clock was set."""
+        """Restore a snapshot; yields the connection that set the clock."""
         self.qemu.monitor(f"loadvm {name}")
         with self.connected() as node:
             try:
-                _set_clock(node)  # it answers, as a rule, and to ask it first takes as long again
+                _set_clock(node)  # without probing first, which would take as long again
             except TransportError:
                 self.settle(ANSWER_TIMEOUT)
             yield node
 
     def settle(self, within: float) -> None:
-        """Wait until SSH answers and set the clock, which stands still in a snapshot.
+        """Wait until SSH answers, and set the clock, which a snapshot stops.
 
         Raises:
             MachineFailed: no answer within so many seconds; with the console's last lines.
@@ -195,7 +195,7 @@ class Node:
         return False
 
     def _until_running(self, within: float) -> None:
-        """Wait until systemd has started everything, so that the snapshot is of a quiet node."""
+        """Wait until systemd has finished booting, so that the snapshot is of a quiet node."""
         with self.connected() as node:
             try:
                 said = node.run(["systemctl", "is-system-running", "--wait"], timeout=within)

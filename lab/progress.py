@@ -1,4 +1,4 @@
-"""Saying what takes its time, with how long it has taken."""
+"""Progress: long operations, with their durations."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-#: What ends sooner than this is not worth a line of its own (seconds).
+#: Shorter operations print no duration (seconds).
 _WORTH_SAYING = 2.0
 
 
 class Steps(Protocol):
-    """Called with what is about to happen; the context it returns lasts as long as that."""
+    """Called with an operation's name; returns a context for its duration."""
 
     def __call__(self, what: str) -> AbstractContextManager[None]:
-        """Return the context in which ``what`` happens."""
+        """Return the context for the operation ``what``."""
 
 
 @contextmanager
-def silent(what: str) -> Iterator[None]:  # noqa: ARG001 - as Steps has it
-    """Say nothing."""
+def silent(what: str) -> Iterator[None]:  # noqa: ARG001 - the signature of Steps
+    """Print nothing."""
     yield
 
 
 def on(console: Console) -> Steps:
-    """Return Steps that show on ``console``: live on a terminal, plain lines elsewhere."""
+    """Return Steps that print to ``console``: live on a terminal, plain lines elsewhere."""
 
     @contextmanager
     def step(what: str) -> Iterator[None]:
@@ -53,7 +53,7 @@ def on(console: Console) -> Steps:
 
 
 def told_to(tell: Callable[[str], None]) -> Steps:
-    """Return Steps that tell each beginning, and each end that took long enough to matter."""
+    """Return Steps that call ``tell`` at each start, and at the end of long operations."""
 
     @contextmanager
     def step(what: str) -> Iterator[None]:

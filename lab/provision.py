@@ -1,4 +1,4 @@
-"""What is put on a booted node: the guest's programs, the templates, hello-world's registry."""
+"""Provisioning a booted node: the guest's programs, the templates, hello-world's registry."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ REGISTRY = "10.0.3.1:5000"
 DESCRIPTION = "/usr/local/share/lab/hello-world.json"
 _REPOSITORY = "/usr/local/phoenix_hypervisor"
 _FRONT = "/usr/local/lib/pct-front"
-#: Waiting for a service under emulation (seconds).
+#: The limit for a service's start under emulation (seconds).
 _PATIENCE = 120.0
-#: Preparing a node may mean making its keys (seconds).
+#: The limit for preparing a node, which may generate keys (seconds).
 _PREPARING = 600.0
-#: How much of a large file is sent at a time (bytes).
+#: The size of the pieces in which a large file is sent (bytes).
 _PIECE = 4 << 20
 
-#: PRE-2 asks for a clone that is current, so it is one, of a bare repository beside it.
+#: PRE-2 demands a current clone, so this makes a clone and its bare upstream.
 _COMMIT = f"""
 set -e
 export GIT_AUTHOR_DATE=2025-01-01T00:00:00Z GIT_COMMITTER_DATE=2025-01-01T00:00:00Z
@@ -52,7 +52,7 @@ git branch -q --set-upstream-to=origin/main
 
 @dataclass(frozen=True)
 class Provisioning:
-    """What a node is to be given: a stock that seldom changes, and the guest's programs."""
+    """The content of a node: a stock that seldom changes, and the guest's programs."""
 
     guest: Tree
     templates: Mapping[str, Path]
@@ -60,17 +60,17 @@ class Provisioning:
 
     @property
     def stock(self) -> dict[str, str]:
-        """What is to be in stock, and which build of it; a template's folder names its content."""
+        """The stock: name and build of each item; a template's folder names its build."""
         built = {name: path.parent.name for name, path in self.templates.items()}
         return {**built, hello.REFERENCE: hello.image_id()}
 
     @property
     def digest(self) -> str:
-        """A digest over all that a provisioned node holds."""
+        """The digest of everything on a provisioned node."""
         return tree.digest(self.guest, self.stock, _COMMIT)
 
     def fill(self, node: Transport, had: Mapping[str, str], steps: Steps) -> None:
-        """Put into stock what ``had`` does not have; may be repeated.
+        """Add the items that ``had`` lacks to the stock; may be repeated.
 
         Raises:
             CommandFailed: a command on the node failed.
@@ -100,7 +100,7 @@ class Provisioning:
             if any(path.startswith(f"{_REPOSITORY}/") for path in self.guest):
                 _shell(node, _COMMIT)
             if any(path.startswith(_FRONT) for path in self.guest):
-                # Now, and not at its first use, which would be a change in somebody's comparison.
+                # Compile now: at the first use, the new files would show up in a comparison.
                 node.run(["python3", "-m", "compileall", "-q", _FRONT]).require()
 
 
@@ -114,7 +114,7 @@ def _unpack(node: Transport, files: Tree) -> None:
 
 
 def _upload(node: Transport, path: Path, to: str) -> None:
-    """Copy a large file in pieces, so that no more than one is held in memory."""
+    """Copy a large file in pieces, of which only one is in memory."""
     _shell(node, f"mkdir -p {TEMPLATES} && : > {to}")
     with path.open("rb") as source:
         while piece := source.read(_PIECE):
@@ -137,7 +137,7 @@ def _shell(node: Transport, script: str, stdin: bytes = b"") -> None:
 
 
 def _until(node: Transport, argv: list[str], what: str) -> None:
-    """Run a command that changes nothing until it succeeds."""
+    """Repeat a read-only command until it succeeds."""
     deadline = time.monotonic() + _PATIENCE
     while not (result := node.run(argv)).ok:
         if time.monotonic() > deadline:

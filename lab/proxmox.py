@@ -1,6 +1,6 @@
 """A nested Proxmox VE node, from Proxmox's own packages: real ``pct``, real ``/etc/pve``.
 
-Where those packages come from is the user's to say, in a machine file (TOML)::
+The user names the archive of these packages in a machine file (TOML)::
 
     repository = "deb https://HOST/PATH trixie COMPONENT"   # an apt source: one line, or deb822
     key = "proxmox.gpg"            # the key that signs it, relative to this file
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 NAME = "proxmox"
 
-#: The kernel is Proxmox's: what AppArmor mediates is the kernel's doing, and that is what the
-#: gate judges. It boots as Debian's does: its initial RAM disk has virtio's drivers.
+#: The kernel is Proxmox's, because AppArmor's mediation, which the gate judges, depends on it. It
+#: boots like Debian's: its initial RAM disk has virtio's drivers.
 _PACKAGES = (*recipe.NODE_PACKAGES, "initramfs-tools", "proxmox-default-kernel", "proxmox-ve")
 
 _MAIL = "postfix postfix/main_mailer_type select Local only"
@@ -37,8 +37,8 @@ _KERNELS = """for modules in "$1"/usr/lib/modules/*; do
     kernel="${modules##*/}"
     chroot "$1" depmod "$kernel" && chroot "$1" update-initramfs -c -k "$kernel" || exit 1
 done"""
-#: As Proxmox's installer does it: with this file there, its packages neither start services
-#: nor reload the network, and the kernel's leaves modules.dep and the RAM disk to us.
+#: As in Proxmox's installer: while this file exists, the packages neither start services nor reload
+#: the network, and the kernel's package leaves modules.dep and the RAM disk to us.
 _OPTIONS = (
     '--essential-hook=touch "$1/proxmox_install_mode"',
     f'--essential-hook=echo {_MAIL} | chroot "$1" debconf-set-selections',
@@ -46,7 +46,7 @@ _OPTIONS = (
     f"--customize-hook={_KERNELS}",
 )
 
-#: What a node of its own with containers only does without: slow, or woken by a clock.
+#: Units that a single node with containers does not need: slow, or started by timers.
 _MASKED = (
     "proxmox-firewall.service",
     "pve-daily-update.timer",
@@ -59,7 +59,7 @@ _MASKED = (
     "spiceproxy.service",
 )
 
-#: ``updatecerts`` makes the node's folders in /etc/pve, which pveproxy would do at its start.
+#: ``updatecerts`` creates the node's folders in /etc/pve, which pveproxy would do at its start.
 _PREPARE = """
 set -e
 ls -d /sys/class/net/lxcbr0
@@ -78,7 +78,7 @@ _PROXMOX = Machine(
 )
 
 
-#: What stands for something of the user's in the example above.
+#: The placeholders in the example above.
 _PLACEHOLDER = re.compile(r"\b(?:HOST|PATH|COMPONENT)\b")
 
 
@@ -99,7 +99,7 @@ def machine(path: Path) -> Machine:
     if left := dict.fromkeys(_PLACEHOLDER.findall(file.repository)):
         raise UsageError(
             f"{path}: repository: still has the example's {', '.join(left)}; expected the "
-            "archive's own in their place"
+            "archive's own values instead"
         )
     key = path.parent / file.key
     try:

@@ -1,8 +1,8 @@
-"""One QEMU process: started, found again, spoken to over QMP, ended.
+"""One QEMU process: start it, find it again, control it over QMP, end it.
 
-A process is ours only if its command line names our pid file: a pid by itself proves nothing.
-Sockets are named relative to the machine's folder, since a socket's path may only have 108
-bytes. No process is ever ended by its name.
+A process is ours only if its command line names our pid file, because pids are reused. Sockets are
+named relative to the machine's folder, because a socket's path may have only 108 bytes. No process
+is ever ended by its name.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
     from lab.image import NodeImage
 
 PROGRAM = "qemu-system-x86_64"
-#: The longest that a monitor command takes, a snapshot of a busy machine (seconds).
+#: The limit for a monitor command, such as a snapshot of a busy machine (seconds).
 _QMP_TIMEOUT = 180.0
 _STOP_TIMEOUT = 10.0
-#: Without the mitigations of processors' faults: an emulated one has no such faults, and nothing
-#: that is not trusted runs in the lab's machine.
+#: Mitigations are off: an emulated processor has no such faults, and the lab runs only trusted
+#: programs.
 _KERNEL_LINE = (
     "root=/dev/vda rw rootflags=noinit_itable console=ttyS0 net.ifnames=0 panic=-1 mitigations=off"
 )
-#: Emulated, a plain processor is faster by a sixth than ``max``: what that has besides is slow to
-#: emulate (five levels of pages, wide registers to be saved, strings copied byte by byte).
+#: Under emulation, a plain processor is faster than ``max`` by a sixth, whose further features are
+#: slow to emulate (five page levels, wide registers to save, byte-wise string copies).
 _EMULATED = "Nehalem"
 _TAKEN = "Could not set up host forwarding rule"
 
 
 class PortTaken(MachineFailed):
-    """The loopback port was taken between choosing and using it."""
+    """Another process took the loopback port after it was chosen."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a machine is emulated with. A snapshot only fits the hardware it was taken on."""
+    """The emulated hardware. A snapshot fits only the hardware that it was taken on."""
 
     version: str
     accelerator: str
@@ -75,7 +75,7 @@ class Hardware:
 
 @cache
 def hardware() -> Hardware:
-    """Return what this machine affords: half its memory, 6 GiB at most, and up to 4 cores."""
+    """Return the hardware for this machine: half its memory up to 6 GiB, and up to 4 cores."""
     require_programs(PROGRAM, "qemu-img")
     said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=False)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -133,7 +133,7 @@ class Qemu:
 
     @property
     def console(self) -> Path:
-        """What the machine wrote to its serial console since it was started."""
+        """The output of the machine's serial console since its start."""
         return self.folder / "console.log"
 
     @property
@@ -154,7 +154,7 @@ class Qemu:
         return pid if os.fsencode(self._pid_file) in command.split(b"\0") else None
 
     def create_disk(self, image: NodeImage) -> None:
-        """Make the machine's disk anew, with nothing written over the image's."""
+        """Create the machine's disk, an empty overlay of the image's."""
         self.disk.unlink(missing_ok=True)
         base = ["-F", "raw", "-b", str(image.disk)]
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", *base, str(self.disk)]
@@ -166,14 +166,14 @@ class Qemu:
         """Start the process in a session of its own, so that it outlives this one.
 
         Args:
-            image: where the kernel is.
-            hard: what to emulate.
+            image: holds the kernel.
+            hard: the hardware to emulate.
             port: the loopback port that leads to the machine's SSH.
             snapshot: continue from this one instead of booting.
 
         Raises:
             PortTaken: another process has the port.
-            MachineFailed: QEMU ended at once; carries what it said.
+            MachineFailed: QEMU failed to start; carries its message.
         """
         self._socket.unlink(missing_ok=True)
         self._pid_file.unlink(missing_ok=True)
@@ -201,10 +201,10 @@ class Qemu:
         ]
 
     def stop(self) -> None:
-        """End the process: asked over QMP, then by signal; absent is fine.
+        """End the process, if it runs: first over QMP, then by signals.
 
         Raises:
-            MachineFailed: it is still there after SIGKILL.
+            MachineFailed: it still runs after SIGKILL.
         """
         with contextlib.suppress(MachineFailed):
             self.execute("quit", timeout=5.0)
@@ -233,7 +233,7 @@ class Qemu:
         arguments: Mapping[str, object] | None = None,
         timeout: float = _QMP_TIMEOUT,
     ) -> Any:
-        """Run one QMP command on a connection of its own and return its answer.
+        """Run one QMP command on a new connection, and return its answer.
 
         Raises:
             MachineFailed: no connection, no answer within ``timeout`` seconds, or an error.

@@ -1,8 +1,8 @@
-"""What is in the images: packages, files, units. Pure data, and the digests over it.
+"""The content of the images: packages, files, units. Pure data, and the digests over it.
 
-Files live below ``recipe/node`` and ``recipe/container`` at the path they get in the image. All
-nodes share the former and :data:`NODE_PACKAGES`; what a kind of node has besides is a
-:class:`Machine`: :data:`DEFAULT` here, Proxmox VE's in :mod:`lab.proxmox`.
+Files are below ``recipe/node`` and ``recipe/container``, at their path in the image. All nodes
+share the former and :data:`NODE_PACKAGES`. A :class:`Machine` adds the parts of one kind of node:
+:data:`DEFAULT` here, Proxmox VE's in :mod:`lab.proxmox`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from lab.tree import Entry
 
 DEFAULT_RELEASE = "trixie"
-#: ``standard`` has no Docker and is laid out as Proxmox's own templates: ifupdown, no unit masked,
-#: systemd-networkd not enabled. ``docker`` has Debian's Docker on its default storage driver, and
-#: systemd-networkd, as templates of other makers have. Each with the folder of its files.
+#: The templates, each with the folder of its files. ``standard`` has no Docker and is like
+#: Proxmox's own templates: ifupdown, no unit masked, systemd-networkd not enabled. ``docker`` has
+#: Debian's Docker on its default storage driver, and systemd-networkd, like other templates.
 VARIANTS = {"standard": "ifupdown", "docker": "networkd"}
 TEMPLATE_SUFFIX = "_amd64.tar.zst"
 
 _HERE = Path(__file__).parent
-#: Where Proxmox has its own: LXC runs it whenever a container has stopped.
+#: The path of Proxmox's own hook, which LXC runs after a container has stopped.
 _POST_STOP = "/usr/share/lxc/hooks/lxc-pve-poststop-hook"
 _UNITS = "/etc/systemd/system"
 
@@ -62,18 +62,19 @@ CONTAINER_PACKAGES = (
     "dbus",
     "iproute2",
     "iputils-ping",
-    "libkmod2",  # without it systemd-modules-load fails, which on Proxmox it does not
+    "libkmod2",  # without it systemd-modules-load fails, unlike on Proxmox
     "procps",
     "systemd-sysv",
 )
 #: Of priority "important", as all packages of Proxmox's templates are, or higher.
 IFUPDOWN_PACKAGES = ("dhcpcd-base", "ifupdown")
 DOCKER_PACKAGES = ("docker.io", "iptables")
-#: What may be installed in a container later: of nothing else, and what it needs, apt knows there.
+#: Packages that may be installed in a container later; apt's lists there have only these, and
+#: their dependencies.
 LATER_PACKAGES = (*DOCKER_PACKAGES, "ca-certificates", "docker-cli", "fuse-overlayfs")
 
-#: Unpacked under emulation, so nothing is in it that no program reads. The settings stay in
-#: the image: what is installed later is as small, and dpkg does not sync after each file.
+#: Unpacking under emulation is slow, so files that no program reads are left out. The settings stay
+#: in the image: later packages are as small, and dpkg does not sync after each file.
 DPKG_OPTIONS = (
     "force-unsafe-io",
     "path-exclude=/usr/share/doc/*",
@@ -82,9 +83,9 @@ DPKG_OPTIONS = (
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/man/*",
 )
-#: Unpacked each time a container is made, and used by nothing: an older containerd's shims,
-#: and debconf's second copies. What would wake at a time of its own, or ask on the console where
-#: there is no machine-id (Proxmox), is not masked, but not enabled either.
+#: Files of a template that no program needs: an older containerd's shim, and debconf's second
+#: copies. Also the links that enable timers, and a service that would prompt on the console if
+#: there is no machine-id (Proxmox); these units are not masked.
 CONTAINER_DROPPED = (
     "etc/systemd/system/timers.target.wants/apt-daily",
     "etc/systemd/system/timers.target.wants/dpkg-db-backup",
@@ -97,12 +98,12 @@ APT_OPTIONS = (
     'Acquire::Languages "none"',
     'APT::Install-Recommends "false"',
 )
-#: A mirror may lag behind with a release that has no other copy (testing): its Release file
-#: is then past its date. Only for the lab's images, which are thrown away.
+#: A mirror may lag behind with testing, so that its Release file has expired. This is only for the
+#: lab's images.
 STALE_RELEASE = 'Acquire::Check-Valid-Until "false"'
 STABLE = frozenset({"bookworm", "trixie"})
 
-#: Slow under emulation, or woken by a clock in the middle of a measurement.
+#: Units that are slow under emulation, or that a timer starts in the middle of a measurement.
 NODE_MASKED = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -122,24 +123,24 @@ NODE_MASKED = (
 
 @dataclass(frozen=True)
 class Machine:
-    """A kind of node: what it has besides that which all nodes share.
+    """A kind of node: its additions to the parts that all nodes share.
 
-    Its files lie below ``recipe/<name>``, over those of ``recipe/node``.
+    Its files are below ``recipe/<name>``, and override those of ``recipe/node``.
     """
 
     name: str
     packages: tuple[str, ...]
     release: str = DEFAULT_RELEASE
-    #: Where packages come from besides Debian's archives.
+    #: Archives besides Debian's.
     repositories: tuple[Repository, ...] = ()
-    #: mmdebstrap's, for packages that need help.
+    #: mmdebstrap's options, for packages that need help.
     options: tuple[str, ...] = ()
     masked: tuple[str, ...] = ()
-    #: For a shell on the booted node, before anything is put there; may be repeated.
+    #: A shell script for the booted node, before provisioning; may be repeated.
     prepare: str = ""
     #: Whether ``pct`` is our front end over LXC.
     front_end: bool = True
-    #: Free space asked for before it is built (bytes): its root is there three times at once.
+    #: Free space needed for a build (bytes): there are three copies of its root at a time.
     space: int = 6 << 30
 
 
@@ -177,7 +178,7 @@ def container_tree(archives: Archives, variant: str = "standard") -> dict[str, E
     """Return the files laid over a container template's root."""
     network = VARIANTS[variant]
     daemon: dict[str, Entry] = {}
-    if network == "networkd":  # both, as systemctl enable does
+    if network == "networkd":  # both units, like systemctl enable
         daemon |= _enabled("multi-user.target", "systemd-networkd.service")
         daemon |= _enabled("network-online.target", "systemd-networkd-wait-online.service")
     return {
@@ -189,7 +190,7 @@ def container_tree(archives: Archives, variant: str = "standard") -> dict[str, E
 
 
 def guest_tree(machine: Machine = DEFAULT) -> dict[str, Entry]:
-    """Return what provisioning puts on the node: phoenix_hypervisor, and ``pct`` if it is ours."""
+    """Return the files that provisioning installs: phoenix_hypervisor, and our ``pct``."""
     guest = _HERE / "guest"
     found: dict[str, Entry] = {}
     if machine.front_end:
@@ -207,7 +208,7 @@ def guest_tree(machine: Machine = DEFAULT) -> dict[str, Entry]:
 
 
 def node_digest(release: str, archives: Archives, machine: Machine = DEFAULT) -> str:
-    """Return what the node's image is made of, as a digest."""
+    """Return the digest of the node image's recipe."""
     return tree.digest(
         "node",
         _builder(),
@@ -223,7 +224,7 @@ def node_digest(release: str, archives: Archives, machine: Machine = DEFAULT) ->
 
 
 def template_digest(release: str, archives: Archives) -> str:
-    """Return what both templates of a release are made of, as a digest."""
+    """Return the digest of the recipe of a release's templates."""
     return tree.digest(
         "container",
         _builder(),
@@ -245,7 +246,7 @@ def template_name(release: str, variant: str) -> str:
 
 
 def _builder() -> dict[str, Entry]:
-    """Return the code that builds: an image made by other code is another image."""
+    """Return the code that builds images: a change of it makes another image."""
     modules = ("image.py", "lists.py", "tree.py")
     return {name: tree.Entry((_HERE / name).read_bytes()) for name in modules}
 

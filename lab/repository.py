@@ -1,4 +1,4 @@
-"""Somebody else's apt archive, named by the user with the key that signs it."""
+"""An apt archive other than Debian's, which the user names with its signing key."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 _FORM = "an apt source: deb http(s)://HOST/PATH SUITE COMPONENT, or deb822"
 _ARMOUR = "-----{} PGP PUBLIC KEY BLOCK-----"
-#: A label of a host's name; an IPv6 address stands in brackets, which urlsplit takes off.
+#: A host's name or IPv6 address, whose brackets urlsplit removes.
 _HOST = re.compile(r"(?!-)[\w-]{1,63}(?<!-)(\.(?!-)[\w-]{1,63}(?<!-))*\.?|[0-9a-fA-F:]+", re.ASCII)
-#: The tag of a public key's packet (RFC 9580, 5): the first byte, in either format.
+#: The first byte of a public key's packet (RFC 9580, 5), in either format.
 _PUBLIC_KEY = range(0x98, 0x9C), range(0xC6, 0xC7)
-#: Releases whose packages do not fit into another one's system.
+#: Debian releases; packages of one do not fit another.
 _RELEASES = frozenset({"buster", "bullseye", "bookworm", "trixie", "forky"})
 _PROXY = re.compile(r'Acquire::(https?)::Proxy(?:::(\S+))? "([^"]+)";')
-#: How long an archive may take to answer (seconds).
+#: The limit for an archive's answer (seconds).
 _ANSWER_TIMEOUT = 10.0
 
 
@@ -40,12 +40,12 @@ class Repository:
     key: str
 
     def __str__(self) -> str:
-        """Where its packages come from, in one line."""
+        """Return its addresses, suites and components, in one line."""
         return " ".join((*self.uris, *self.suites, *self.components))
 
     @property
     def source(self) -> str:
-        """The apt source (deb822). The key is part of it, so it holds inside the image too."""
+        """The apt source (deb822), which includes the key, so that it also works in the image."""
         key = "".join(f" {line or '.'}\n" for line in self.key.splitlines())
         return (
             f"Types: deb\nURIs: {' '.join(self.uris)}\nSuites: {' '.join(self.suites)}\n"
@@ -53,19 +53,19 @@ class Repository:
         )
 
     def require_release(self, release: str) -> None:
-        """Raise UsageError if its packages are another release's than the node's."""
+        """Raise UsageError if its packages are for another release than the node's."""
         if others := sorted(_RELEASES.intersection(self.suites) - {release}):
             raise UsageError(
-                f"repository {self}: its packages are for {others[0]}, and the node is made of "
+                f"repository {self}: its packages are for {others[0]}, but the node is Debian "
                 f'{release}; write release = "{others[0]}" into the machine file, or name the '
                 f"repository's suite for {release}"
             )
 
     def require_reachable(self, settings: tuple[str, ...]) -> None:
-        """Ask for every Release file, through the proxies that apt uses.
+        """Request every Release file, through apt's proxies.
 
         Raises:
-            Unreachable: one does not come; in one line.
+            Unreachable: a request failed.
         """
         for url in (f"{uri}/dists/{suite}/Release" for uri in self.uris for suite in self.suites):
             opener = build_opener(ProxyHandler(_proxies(url, settings)))
@@ -77,10 +77,10 @@ class Repository:
 
 
 def named(text: str, key: bytes) -> tuple[Repository, ...]:
-    """Return what an apt source names, in one line or deb822, with the key that signs it.
+    """Return the archives of an apt source (one line, or deb822), with their signing key.
 
     Raises:
-        ValueError: says what was expected instead.
+        ValueError: the source or the key is wrong; names the expected form.
     """
     found = sources.parse(text)
     if not found or not all(map(_is_fetched, found)):
@@ -101,7 +101,7 @@ def _has_host(uri: str) -> bool:
     try:
         asked = urlsplit(uri)
         return bool(_HOST.fullmatch(asked.hostname or "")) and asked.port != 0
-    except ValueError:  # brackets, or a port that is none
+    except ValueError:  # wrong brackets, or an invalid port
         return False
 
 
@@ -119,7 +119,7 @@ def _armoured(key: bytes) -> str:
 
 
 def _proxies(url: str, settings: tuple[str, ...]) -> dict[str, str]:
-    """Return what apt's settings say of a URL: its host's own, then all; http's serve https."""
+    """Return apt's proxy for a URL: its host's own, or the general one; http's serves https."""
     asked = urlsplit(url)
     known = {(m[1], m[2] or ""): m[3] for line in settings if (m := _PROXY.fullmatch(line))}
     for scheme in (asked.scheme, "http"):

@@ -1,8 +1,7 @@
-"""Where Debian's packages come from: this machine's own apt sources, or a mirror named by hand.
+"""The archives of Debian's packages: this machine's own apt sources, or a mirror that you name.
 
-No mirror is written down in this project. Only archives of Debian proper that are fetched over
-the network are taken; folders, media and other people's archives are left out. Those are for
-:mod:`lab.repository`: the user names them.
+This project names no mirror. It takes only archives of Debian proper that apt fetches over the
+network, not folders, media, or other archives. Those the user names, see :mod:`lab.repository`.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Archives:
 
 @dataclass(frozen=True)
 class Source:
-    """What one apt source names; ``uris`` only if they are fetched over the network."""
+    """One apt source; ``uris`` has only addresses that are fetched over the network."""
 
     uris: tuple[str, ...]
     suites: tuple[str, ...]
@@ -61,7 +60,7 @@ def archives(mirror: str = "", etc: Path = Path("/etc/apt")) -> Archives:
     """Return Debian's archives.
 
     Args:
-        mirror: take this one (and the security archive beside it), whatever apt says.
+        mirror: use this one (and its security archive) instead of apt's sources.
         etc: apt's configuration folder.
 
     Raises:
@@ -91,7 +90,7 @@ def parse(text: str) -> list[Source]:
 
 
 def _is_debian(source: Source) -> bool:
-    """Say whether a source is Debian's own: its place or its key, and the component main."""
+    """Whether a source is Debian's own, by its path or its key, and has the component main."""
     places = {uri.rstrip("/").rpartition("/")[2] for uri in source.uris}
     own = places <= {"debian", "debian-security"} or "debian-archive" in source.options
     return bool(source.uris) and own and "main" in source.components
@@ -141,7 +140,7 @@ def _fields(stanza: str) -> Mapping[str, str]:
 
 
 def _fetched(uris: list[str]) -> tuple[str, ...]:
-    """Keep what comes over the network; a file of mirrors is replaced by the mirrors in it."""
+    """Keep addresses on the network; replace a file of mirrors by the mirrors in it."""
     kept: list[str] = []
     for uri in uris:
         if uri.startswith(_LISTED):
@@ -158,7 +157,7 @@ def _mirrors_in(path: Path) -> list[str]:
 
 
 def _settings() -> tuple[str, ...]:
-    """Return the proxies that apt uses here, as lines of apt.conf, sorted."""
+    """Return apt's proxies on this machine, as sorted lines of apt.conf."""
     done = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
     found = re.findall(r'(?m)^(Acquire::https?::Proxy\b.* "[^"]+";)$', done.stdout)
     if not found:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-#: Without these nothing here works, and Python's own error would end with 1, which means *drift*.
+#: Required packages. Without this check, Python would exit with 1, which means *drift*.
 _NEEDED = ("click", "msgspec", "paramiko", "rich", "stamina")
 
 if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
     sys.stderr.write(
-        f"error: this Python has no {', '.join(_missing)}. Run scripts/setup, and then "
-        ".venv/bin/python in the place of python\n"
+        f"error: this Python has no {', '.join(_missing)}. Run scripts/setup, then use "
+        ".venv/bin/python instead of python\n"
     )
     raise SystemExit(3)

@@ -1,4 +1,4 @@
-"""What an earlier ``apply`` has left on a node."""
+"""Traces of an earlier ``apply`` on a node."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def is_on(node: Transport) -> bool:
-    """Whether the node's own part of the plan, or of it the profile, is there already."""
+    """Whether the plan's tunable or profile is on the node already."""
     tunable, deployed = node.read(desired.TUNABLE_PATH), node.read(desired.PROFILE_PATH)
     return tunable == desired.TUNABLE or deployed == desired.profile(None)
 
 
 def settings_before_and_after(node: Transport, ctid: int) -> tuple[bytes, bytes | None] | None:
-    """Return Docker's settings as ``apply`` found and as it left them, empty where there were none.
+    """Return Docker's settings before and after ``apply``; empty if the file was absent.
 
-    What it left is None where it did not come to its end; all is None where it changed nothing.
+    The second is None if ``apply`` was cut off. The result is None if ``apply`` changed nothing.
 
     Raises:
         FactError: the journal cannot be read.

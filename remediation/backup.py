@@ -1,4 +1,4 @@
-"""Backups of a container and of its node's ``/etc``: made, before anything is changed.
+"""Backing up a container and its node's ``/etc``, before a change.
 
 Source: vzdump(1), tar(1).
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from facts.backups import Backups
     from targets.runtime.base import Runtime
 
-#: Files that change while tar reads them are its exit code 1: said in the log, and no error.
+#: tar's exit code 1 means that files changed while it read them: a warning in the log, no error.
 _TAR = """
 umask 077
 pack() {
@@ -35,7 +35,7 @@ mkdir -p -- "$1"
 now=$(date +%Y_%m_%d-%H_%M_%S)
 """
 _MAKE_ETC = _TAR + 'host=$(uname -n); pack "$1/etc-${host%%.*}-$now.tar.zst" -C "$2" etc'
-#: As vzdump lays it out: the configuration first, then the root file system from its root.
+#: vzdump's layout: the configuration first, then the root file system.
 _MAKE_CONTAINER = (
     _TAR
     + """
@@ -56,23 +56,23 @@ say "INFO: Finished Backup of VM $2"
 
 
 def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> Backups:
-    """Back up the node's ``/etc`` and the container, and judge both.
+    """Back up the node's ``/etc`` and the container, and check both archives.
 
-    With vzdump by vzdump. Without it by tar: the container's configuration and its root file
-    system, ids as the node sees them, other file systems left out; files of a running container
-    may change meanwhile, which the log says.
+    vzdump is used if the node has it. Otherwise tar archives the container's configuration and its
+    root file system, with the node's ids and without other file systems. If files of a running
+    container change while tar reads them, the log says so.
 
     Args:
         runtime: manages the container.
         ctid: the container; it may run.
-        directory: where the archives are put, made if it is absent.
+        directory: for the archives; created if it is absent.
 
     Returns:
-        What is in the directory now.
+        The backups in the directory.
 
     Raises:
         CommandFailed: an archive could not be made.
-        VerifyFailed: it was made, and does not count (:func:`facts.backups.sound`).
+        VerifyFailed: an archive was made but does not count (:func:`facts.backups.sound`).
     """
     node = runtime.node
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()

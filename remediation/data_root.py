@@ -1,4 +1,4 @@
-"""What the profile lacks where Docker keeps its data at another place than usual."""
+"""Rules that the profile lacks if Docker's data is not in its usual place."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 _FIRST_RULE = f"mount fstype=fuse.fuse-overlayfs -> {desired.DATA_ROOT}/fuse-overlayfs/**,"
 _PLAIN = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*){1,20}")
-#: For sed: a rule of two lines is made one.
+#: For sed: joins a rule of two lines.
 _JOINED = r"/^ *mount.*[^,]$/{N; s/\n */ /}"
 
 
 def profile_elsewhere(node: Transport, root: str) -> str:
-    """Return what the profile lacks for Docker's data at another place, empty if nothing.
+    """Return the message about rules that the profile lacks; empty if it has all.
 
     Args:
-        node: where the profile and what a site adds to it lie.
-        root: where Docker keeps its data.
+        node: the machine with the profile and the site's additions.
+        root: the directory of Docker's data.
     """
     if root == desired.DATA_ROOT:
         return ""
     only = f"and the profile {desired.PROFILE} allows its mounts below {desired.DATA_ROOT} only"
-    if not _PLAIN.fullmatch(root):  # a guest's text, and no command for a node's root to paste
+    if not _PLAIN.fullmatch(root):  # the guest's text must not get into a command for root
         return f"Docker keeps its data in {root!r:.200} (data-root), {only}: choose a plain path"
     added = (node.read(desired.PROFILE_LOCAL) or b"").decode(errors="replace")
     if any(_mounts(rule, root) for rule in added.splitlines()):
@@ -34,7 +34,7 @@ def profile_elsewhere(node: Transport, root: str) -> str:
     rule = _FIRST_RULE.replace(desired.DATA_ROOT, root)
     return (
         f"Docker keeps its data in {root} (data-root), {only}: no Docker container starts there. "
-        f"Each of the profile's rules for that place is needed for {root}, too, first of all "
+        f"The profile needs each of its rules for that place also for {root}, first of all "
         f"'{rule}'. On the node: "
         f"sed -n '{_JOINED}; s|{desired.DATA_ROOT}/|{root}/|gp' "
         f"{desired.PROFILE_PATH} >>{desired.PROFILE_LOCAL}; "
@@ -43,6 +43,6 @@ def profile_elsewhere(node: Transport, root: str) -> str:
 
 
 def _mounts(rule: str, root: str) -> bool:
-    """Whether a line of a profile is a rule that allows a mount of fuse-overlayfs below a place."""
+    """Whether a profile's line allows fuse-overlayfs to mount below a place."""
     allowed = rf"\s*(allow )?mount\b[^#]*-> {re.escape(root)}/"
     return re.match(allowed, rule) is not None

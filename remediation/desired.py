@@ -1,4 +1,4 @@
-"""What the plan wants, by name: its files, its texts, the driver and the container's features."""
+"""The plan's desired state, by name: files, texts, the driver, the container's features."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from importlib.resources import files as package_files
 PROFILE = "lxc-phoenix-v2"
 PROFILE_PATH = f"/etc/apparmor.d/{PROFILE}"
 TUNABLE_PATH = "/etc/apparmor.d/tunables/nesting"
-#: What a site adds to the profile.
+#: The site's additions to the profile.
 PROFILE_LOCAL = f"/etc/apparmor.d/local/{PROFILE}"
-#: Read by nothing: compiled policy is the same without it. Written because the plan says so.
+#: The plan demands this file, but no profile reads it: the compiled policy is the same without it.
 TUNABLE = f"@{{apparmor_nesting_profiles}} = {PROFILE}\n".encode()
 DRIVER = "fuse-overlayfs"
-#: Where Docker keeps its data if its settings do not say.
+#: The default directory of Docker's data.
 DATA_ROOT = "/var/lib/docker"
 DAEMON_JSON = "/etc/docker/daemon.json"
-#: What the container needs from its configuration: nested mounts, keyrings, ``/dev/fuse``.
+#: The container's features: nested mounts, keyrings, ``/dev/fuse``.
 FEATURES = {"nesting": "1", "keyctl": "1", "fuse": "1"}
 #: The keys that the plan sets in a container's configuration, Proxmox's and plain LXC's.
 OPTIONS = ("features", "lxc.apparmor.profile")
@@ -35,5 +35,5 @@ def content(name: str) -> str:
 
 
 def profile(_: bytes | None) -> bytes:
-    """Return the profile we ship; a former one is replaced whole, and kept in the journal."""
+    """Return the shipped profile. It replaces a former one, whose text stays in the journal."""
     return content(PROFILE).encode()

@@ -1,7 +1,7 @@
 """The plan of "Docker in Unprivileged LXC", action by action, in the plan's order.
 
-What the plan forgot and nothing works without (the container's features and its profile's
-assignment) stands where it is needed, under the clause that it serves.
+The plan's text lacks two necessary things, the container's features and the assignment of its
+profile. Here they have an action, under the clause that they serve.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.transport import Transport
 
-#: Every action there is, with phoenix and a container, in the plan's order: its id, its title, and
-#: the clause that it implements. A title may be reworded. An id may not, and is never used again
-#: for something else: journals on nodes hold it, and by it a before-image finds its way back.
+#: All actions (with phoenix and a container), in the plan's order: id, title, and clause. A title
+#: may be reworded. An id never changes and is never reused, because journals on nodes name the
+#: action of a before-image by it.
 ACTIONS = {
     "setup-script": ("setup script carries the tunable", "STEP-1.1"),
     "nesting-tunable": ("nesting tunable", "STEP-1.2"),
@@ -56,17 +56,17 @@ ACTIONS = {
     "docker-storage-driver": (f"Docker uses {desired.DRIVER}", "STEP-3.1"),
     "docker-engine": ("Docker is installed", "STEP-3.1"),
 }
-#: What there are actions for: known before anybody is asked.
+#: The clauses that have actions.
 CLAUSES = tuple(sorted({clause for _, clause in ACTIONS.values()}))
 
 
 def title(action: str, ctid: int) -> str:
-    """Return what people call an action, by its id; of one that there is not, the id."""
+    """Return an action's title, or the id itself if it is unknown."""
     return ACTIONS[action][0].format(ctid=ctid) if action in ACTIONS else action
 
 
 def _named(action: str, ctid: int = 0) -> tuple[str, str, str]:
-    """Return an action's id, title and clause, with which each is made."""
+    """Return an action's id, title and clause, the first arguments of its constructor."""
     return action, title(action, ctid), ACTIONS[action][1]
 
 
@@ -82,14 +82,14 @@ def plan(
 
     Args:
         runtime: manages the container on its node.
-        ctid: the container; where it does not exist yet, the plan prepares the node and the
+        ctid: the container. If it does not exist yet, the plan prepares the node and the
             repository. ``phoenix create`` does the rest, or ``create`` and the plan once more.
-        repository: the checkout of phoenix on the node; absent, the plan works without it.
-        tell: hears one line before anything that takes time.
-        of_node: leave out what is the container's, wherever that is: to roll back the rest.
+        repository: the checkout of phoenix on the node. Without one, the plan omits its steps.
+        tell: called with one line before each long operation.
+        of_node: leave out the container's steps, to roll back the node's alone.
 
     Raises:
-        Elsewhere: the container is on another node, and not only the node's part is asked for.
+        Elsewhere: the container is on another node, and ``of_node`` is not given.
     """
     node, state = runtime.node, None if of_node else runtime.state(ctid)
     journal = Journal(node, ctid)
@@ -104,7 +104,7 @@ def plan(
     create = f"phoenix create {ctid}" if phoenix else "python -m remediation create, same --target"
     not_checked: tuple[str, ...] = ()
     if state is None:
-        not_checked = (f"container {ctid} is not there: {create}; pct list shows those that are",)
+        not_checked = (f"container {ctid} does not exist: {create}; pct list shows all containers",)
     elif state != "running":
         not_checked = (_why_not_checked(runtime, ctid, state),)
     return Plan(
@@ -134,7 +134,7 @@ def _why_not_checked(runtime: Runtime, ctid: int, state: str) -> str:
 
 
 def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:
-    """Steps 1.1, 2.1 and 3.1: what stands in the checkout."""
+    """Steps 1.1, 2.1 and 3.1: the files of the checkout."""
 
     def edit(action: str, path: str, how: Callable[[bytes | None], bytes]) -> Step:
         return Step(FileEdit(*_named(action, ctid), f"{repository}/{path}", how), node)
@@ -148,7 +148,7 @@ def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:
 
 
 def _apparmor(node: Transport) -> list[Step]:
-    """Steps 1.2, 1.3 and 2.2: what AppArmor reads, and what the kernel holds."""
+    """Steps 1.2, 1.3 and 2.2: AppArmor's files, and the kernel's policy."""
     deployed = Profile(
         *_named("apparmor-profile"), desired.PROFILE, desired.PROFILE_PATH, desired.profile(None)
     )
@@ -157,7 +157,7 @@ def _apparmor(node: Transport) -> list[Step]:
         _require(node, ["systemctl", "reload", "apparmor"], "journalctl -u apparmor -n 20")
 
     def reload_back() -> None:
-        policy = deployed.held(node)  # rolled back by now, and maybe not what its file says
+        policy = deployed.held(node)  # rolled back already, and may differ from its file
         reload()
         deployed.hold(node, policy)
 
@@ -173,7 +173,7 @@ def _apparmor(node: Transport) -> list[Step]:
 
 
 def _options(runtime: Runtime, ctid: int) -> Step:
-    """What the plan forgot: the container's features, and the profile's assignment to it."""
+    """The container's features and the assignment of its profile, which the plan's text lacks."""
     pct, container = runtime.kind == "pct", runtime.inside(ctid)
     options = ContainerOptions(
         *_named("container-options", ctid),
@@ -219,8 +219,8 @@ def _inside(runtime: Runtime, ctid: int, tell: Callable[[str], None]) -> list[St
         Step(package, container, place=Place.CONTAINER),
         Step(directory, container, place=Place.CONTAINER),
         Step(storage, container, then_back=(back,), place=Place.CONTAINER),
-        # Docker itself comes last: its package starts it, and on its first start it would take
-        # another driver, whose layers it then does not leave. It finds its settings instead.
+        # Docker comes last, because its package starts it. Without the settings, its first start
+        # would choose another driver, and create layers of that.
         Step(docker, container, then_back=(gone,), place=Place.CONTAINER),
     ]
 

@@ -1,4 +1,4 @@
-"""Bringing a container about where there is none: by what the target has for it, or by us."""
+"""Creating and provisioning a container, by the target's own command or by ours."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 #: From nothing to a container with Docker, under emulation and over a slow mirror (seconds).
 PATIENCE = 3600.0
 _CREATE_PATIENCE = 600.0
-#: What it may print meanwhile: an installation, with its progress (bytes).
+#: Limit for the output of an installation with its progress (bytes).
 _LONGEST = 64 << 20
 
 
 @dataclass(frozen=True)
 class Provisioned:
-    """How a provisioning ended: ``how`` it was done, what it said, and after how many seconds."""
+    """The result of a provisioning: the command, its success, its output, its duration."""
 
     how: str
     ok: bool
@@ -54,23 +54,23 @@ class Provisioned:
 
 
 def provision(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Provisioned:
-    """Provision the target's container, once more if it is there.
+    """Provision the target's container, or provision it again if it exists.
 
-    By the target's own command or ``phoenix create``; where there is neither, it is created, and
-    the plan applied, and once more by the plan.
+    This runs the target's own command or ``phoenix create``. Without either, it creates the
+    container and applies the plan; on an existing container, it applies the plan again.
 
     Args:
         runtime: manages the container.
-        target: says how.
-        tell: hears one line before anything that takes time.
+        target: names the command or the template.
+        tell: called with one line before each long operation.
 
     Returns:
-        How it ended, also if that was not well.
+        The result, even of a failed provisioning.
 
     Raises:
-        FactError: nothing says how; or the container is there, and the plan is not applied to
-            it: there is no "once more", and nothing was changed.
-        RemediationError: it could not be done, or what was done could not be rolled back.
+        FactError: the target names neither command nor template; or the container exists without
+            the plan, so that it cannot be provisioned *again*. Nothing was changed.
+        RemediationError: provisioning, or its rollback, failed.
     """
     if argv := target.provisioning(runtime.node):
         tell(shlex.join(argv))
@@ -102,7 +102,7 @@ def _again(runtime: Runtime, target: Target, tell: Callable[[str], None]) -> Non
     if left := [drift.summary for _, drift in plan.drifts() if drift is not None]:
         raise FactError(
             f"container {target.ctid} was not provisioned by the plan ({left[0]}), so it cannot be "
-            f"once more. Apply it first: python -m remediation apply --target {target}"
+            f"provisioned again. Apply it first: python -m remediation apply --target {target}"
         )
     apply(plan)
 
@@ -113,24 +113,24 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
     Args:
         runtime: manages the containers of the node.
         ctid: the container.
-        argv: what creates it: see ``Target.creation``.
-        tell: hears one line before anything that takes time.
+        argv: the command that creates it, of ``Target.creation``.
+        tell: called with one line before each long operation.
 
     Raises:
-        UsageError: it is there already; nothing was changed.
-        NotClean: the journal still holds what was changed of a former container of that id.
-        FactError: it would be created by pct, and the node has none.
-        CommandFailed: it could not be created.
+        UsageError: the container exists already; nothing was changed.
+        NotClean: the journal still holds before-images of a former container with this id.
+        FactError: the command is pct, but the node has no pct.
+        CommandFailed: the container could not be created.
     """
     if argv[0] == "pct" and runtime.kind != "pct":
         raise FactError(
-            f"{runtime.node.machine} has plain LXC: say in the target file what creates a "
-            "container, for example create = 'lxc-create -n {ctid} -t download -- -d debian -r "
+            f"{runtime.node.machine} has plain LXC: put the command that creates a container into "
+            "the target file, such as create = 'lxc-create -n {ctid} -t download -- -d debian -r "
             "trixie -a amd64'"
         )
     with Lock.of(runtime.node).held(f"create container {ctid}"):
         if (state := runtime.state(ctid)) is not None:
-            raise UsageError(f"container {ctid} is there already, and {state}: it is left as it is")
+            raise UsageError(f"container {ctid} exists already, and is {state}: it was not changed")
         _require_no_former(runtime, ctid)
         tell(shlex.join(argv))
         with at_most(_LONGEST):
@@ -138,20 +138,20 @@ def create(runtime: Runtime, ctid: int, argv: Sequence[str], tell: Callable[[str
 
 
 def _require_no_former(runtime: Runtime, ctid: int) -> None:
-    """Raise NotClean where a rollback would put back into it what was another container's."""
+    """Raise NotClean if a rollback would restore a former container's state into the new one."""
     journal, path = Journal(runtime.node, ctid), runtime.config_path(ctid)
     former = [e for e in journal.entries() if e.path == path or e.place is Place.CONTAINER]
     if former:
         raise NotClean(
-            f"{journal.path} on {journal.machine} still holds what the plan changed of the former "
-            f"container {ctid}, which a rollback would put into the new one. Let it go first: "
+            f"{journal.path} on {journal.machine} still holds before-images of the former "
+            f"container {ctid}, which a rollback would restore into the new one. Drop them first: "
             f"{ACCEPT} " + " ".join(shlex.quote(entry.action) for entry in former)
         )
 
 
-#: A template's place; a node without pvesm keeps them where Proxmox's storage ``local`` does. Its
-#: names begin in one of two ways, as a rule all as the first one does. tar reads on, for seconds,
-#: until it has found all that it is asked for, so it is asked for one, and then for the other.
+#: Prints a file of a template. Without pvesm, templates are in the directory of Proxmox's storage
+#: ``local``. Names in an archive begin with "./" or not, usually all like the first one. tar reads
+#: on for seconds until it has found every requested name, so the script requests one at a time.
 _IN_TEMPLATE = """
 file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}
 case $(tar --list --file="$file" 2>/dev/null | head -n 1) in
@@ -162,22 +162,22 @@ for name; do
     tar --extract --to-stdout --occurrence=1 --file="$file" -- "$name" && exit
 done
 """
-#: All that tar says of an archive that is whole, and does not have the file.
+#: tar's whole output about an intact archive that lacks the file.
 _NOT_IN_IT = re.compile(
     rb"(tar: (.*: Not found in archive|Exiting with failure status due to previous errors)\s*)+"
 )
 
 
 def of_template(node: Transport, template: str, path: str) -> bytes:
-    """Return a file as it is in a template; empty if it is not there.
+    """Return a file's content in a template; empty if the template lacks it.
 
     Args:
-        node: where the template lies.
+        node: the machine with the template.
         template: its volume.
         path: absolute.
 
     Raises:
-        CommandFailed: there is no such template, or it cannot be read.
+        CommandFailed: the template does not exist, or cannot be read.
     """
     argv = ["env", "LC_ALL=C", "sh", "-c", _IN_TEMPLATE, "template", template, path]
     found = node.run(argv, timeout=_CREATE_PATIENCE)
@@ -190,27 +190,27 @@ def of_template(node: Transport, template: str, path: str) -> bytes:
 def thrown_away(
     runtime: Runtime, target: Target, tell: Callable[[str], None], *, features: Iterable[str] = ()
 ) -> Iterator[int]:
-    """Make the target's first reserved container, start it, and destroy it in the end.
+    """Create the target's first reserved container, start it, and destroy it at the end.
 
-    Only what was made here is destroyed, also if Ctrl-C ends its creation.
+    Only a container that this function created is destroyed, even if Ctrl-C ends its creation.
 
     Args:
         runtime: manages the containers.
-        target: says which id is reserved, and what the container is made from.
-        tell: hears one line before anything that takes time, and what may be left.
-        features: Proxmox's, each one switched on.
+        target: names the reserved id and the template.
+        tell: called with one line before each long operation, and about leftovers.
+        features: names of Proxmox's features to switch on.
 
     Yields:
         Its id.
 
     Raises:
-        FactError: no id is reserved, nothing says what it is made from, or it is there already.
-        RemediationError: it cannot be made, or not be taken away again.
+        FactError: no id is reserved, the target has no template, or the container exists already.
+        RemediationError: the container could not be created or destroyed.
     """
     ctid, argv = reserved(target, features)
     if runtime.state(ctid) is not None:
-        raise FactError(f"container {ctid} is there already, and not ours: it is left alone")
-    begun: list[str] = []  # create tells of it when it is about to run, and nobody else may
+        raise FactError(f"container {ctid} exists already, and is not ours: it was not changed")
+    begun: list[str] = []  # create tells of the command just before it runs, with the lock held
     try:
         create(runtime, ctid, argv, begun.append)
         boot(runtime, ctid)
@@ -221,10 +221,10 @@ def thrown_away(
 
 
 def reserved(target: Target, features: Iterable[str] = ()) -> tuple[int, list[str]]:
-    """Return the container that may be made and destroyed, and the argv that creates it.
+    """Return the container that may be created and destroyed, and the argv that creates it.
 
     Raises:
-        FactError: none is reserved, or nothing says what it is made from.
+        FactError: none is reserved, or the target has no template.
     """
     if not target.reserved:
         raise FactError(
@@ -236,7 +236,7 @@ def reserved(target: Target, features: Iterable[str] = ()) -> tuple[int, list[st
 
 
 def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str], None]) -> None:
-    """Destroy a container of ours, with nothing of its plan left on the node."""
+    """Roll the plan back on the node, and destroy our container."""
     tell(f"throwing away container {ctid}")
 
     def plan() -> Plan:
@@ -246,10 +246,8 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str
         if plan().journal.entries():
             try:
                 roll_back(plan())
-            except (
-                ChangedSince
-            ) as changed:  # in a container of ours; on the node it may be somebody's
-                tell(f"{changed}: rolled back all the same, with a copy in the journal's kept/")
+            except ChangedSince as changed:  # on the node, it may be somebody's own change
+                tell(f"{changed}: rolled back by force, with a copy in the journal's kept/")
                 roll_back(plan(), force=True)
         if runtime.state(ctid) == "running":
             runtime.stop(ctid)
@@ -257,19 +255,19 @@ def _throw_away(runtime: Runtime, target: Target, ctid: int, tell: Callable[[str
             runtime.destroy(ctid)
     except BaseException:
         tell(
-            f"container {ctid} may be left on {runtime.node.machine}, with what the plan changed "
-            f"for it: roll that back (python -m remediation rollback, for container {ctid}), then "
+            f"container {ctid} may be left on {runtime.node.machine}, with the plan's changes for "
+            f"it: roll them back (python -m remediation rollback, for container {ctid}), then "
             "destroy the container"
         )
         raise
 
 
 def boot(runtime: Runtime, ctid: int) -> Transport:
-    """Start a container; return its inside when it has booted and has a network.
+    """Start a container; return a transport into it when it has booted and has a network.
 
     Raises:
         CommandFailed: it does not start.
-        TransportError: it has not booted, or has no network, in time.
+        TransportError: it did not boot, or got no network, in time.
     """
     runtime.start(ctid)
     inside = runtime.inside(ctid)
@@ -279,11 +277,11 @@ def boot(runtime: Runtime, ctid: int) -> Transport:
 
 
 def boot_created(runtime: Runtime, ctid: int) -> Transport:
-    """Boot a container that this run created; destroy it if it cannot be started at all.
+    """Boot a container that this run created; destroy it if it cannot be started.
 
     Raises:
-        CommandFailed: it does not start; the error says whether it is gone again.
-        TransportError: it has not booted, or has no network, in time; it is left as it is.
+        CommandFailed: it does not start; the error says whether it was destroyed.
+        TransportError: it did not boot, or got no network, in time; it was not destroyed.
     """
     try:
         return boot(runtime, ctid)
@@ -292,7 +290,7 @@ def boot_created(runtime: Runtime, ctid: int) -> Transport:
 
 
 def _destroyed(runtime: Runtime, ctid: int) -> str:
-    """Destroy it if it is stopped; what became of it."""
+    """Destroy the container if it is stopped; return the message about it."""
     left = (
         f"container {ctid} was created by this run and is left on {runtime.node.machine}: destroy "
         "it (pct destroy), or start it yourself"
@@ -303,4 +301,4 @@ def _destroyed(runtime: Runtime, ctid: int) -> str:
         runtime.destroy(ctid)
     except RemediationError as error:
         return f"{left}\nit could not be destroyed: {error}"
-    return f"container {ctid}, which this run created, is destroyed again: mend the target file"
+    return f"container {ctid}, which this run created, was destroyed again: correct the target file"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage that ended: how long it took (seconds), and what it found or did."""
+    """A finished stage: its duration (seconds), and its result."""
 
     name: str
     seconds: float
@@ -31,30 +31,32 @@ def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> It
     """Rehearse a plan; the plan is applied at the end, unless something differed.
 
     Args:
-        plan: returns the plan anew: each stage knows of the others by the journal alone.
-        look: returns the state of all that the plan may touch (:mod:`facts.machine_state`).
+        plan: returns a new plan each time, so that stages share only the journal.
+        look: returns the state of everything that the plan may change (:mod:`facts.machine_state`).
 
     Yields:
-        Each stage when it has ended. What differs after the way back is in the stage
-        ``compare``, which then is the last one.
+        Each finished stage. The stage ``compare`` holds the differences after the rollback, and
+        then is the last one.
 
     Raises:
         NotClean: the plan, or a part of it, is applied already.
-        RemediationError: a stage failed; what it left is what ``status`` says.
+        RemediationError: a stage failed; ``status`` shows the state that it left.
     """
     if plan().journal.entries():
-        raise NotClean("the plan is applied already; a rehearsal begins before it: roll it back")
+        raise NotClean(
+            "the plan is applied already, but a rehearsal starts without it: roll it back"
+        )
 
     def apply_once() -> str:
         changed = sum(outcome.changed for outcome in apply(plan()))
         if not changed:
-            raise NotClean("the plan finds nothing to change, so there is nothing to rehearse")
+            raise NotClean("the plan has nothing to change, so there is nothing to rehearse")
         return f"{changed} changes"
 
     def verify() -> str:
         drifts = [drift.summary for _, drift in plan().drifts() if drift is not None]
         if drifts:
-            raise VerifyFailed("applied, and still: " + "; ".join(drifts))
+            raise VerifyFailed("the plan was applied, but drift is left: " + "; ".join(drifts))
         return "no drift"
 
     clock = time.monotonic()

@@ -1,6 +1,6 @@
-"""AppArmor on the node: the tunable, the profile in file and kernel, and who runs under it.
+"""AppArmor on the node: the tunable, the profile in file and kernel, the processes under it.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RULES = (
     "/dev/fuse rw,",
     "/sys/fs/fuse/connections r,",
 )
-#: How systemd's words begin where a load does, where it ends, and where it ends badly.
+#: The first words of systemd's messages about a load: its start, its end, its failure.
 _BEGINS, _ENDS, _FAILS = "Reloading|Starting", "Reloaded|Finished", "Failed|Reload failed"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]*")
@@ -40,21 +40,21 @@ _ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]
 
 @then(parsers.parse('the tunable on the node is "{line}"'))
 def tunable_is(node_host: Host, line: str) -> None:
-    """The file that the plan writes; read by nothing, which the report says."""
+    """Check the file that the plan writes. No profile reads it, and the report says so."""
     file = node_host.file(desired.TUNABLE_PATH)
     assert file.exists, f"{desired.TUNABLE_PATH} is absent"
     content = file.content_string.strip()
     assert content == line, f"{desired.TUNABLE_PATH} says '{content}', not '{line}'"
-    evidence.say("written as the plan says; no profile reads it, so it has no effect")
+    evidence.say("written as the plan demands; no profile reads it, so it has no effect")
 
 
 @then("AppArmor was loaded after the tunable was written")
 def loaded_after_tunable(node: Transport) -> None:
-    """Systemd's journal of the service against the file's time, both by the node's clock."""
+    """Compare systemd's journal of the service with the file's time, both by the node's clock."""
     asked = node.look(["stat", "-L", "-c", "%.9Y", desired.TUNABLE_PATH])  # a link's target
     written = _microseconds(asked.require().text)
     times = [_microseconds(when) for when, said in _service_log(node) if re.match(_ENDS, said)]
-    assert times, "the journal knows of no load of AppArmor since this boot"
+    assert times, "the journal has no load of AppArmor since this boot"
     assert max(times) >= written, (
         f"AppArmor was last loaded {(written - max(times)) / 1e6:.0f} s before the tunable was "
         "written: "
@@ -64,10 +64,10 @@ def loaded_after_tunable(node: Transport) -> None:
 
 @then("AppArmor's last load logged no error")
 def last_load_was_clean(node: Transport) -> None:
-    """A syntax error in a sibling stops the load half-way: the error names file and line."""
+    """A syntax error in another profile stops the load: the message names file and line."""
     entries = _service_log(node)
     begins = [n for n, (_, said) in enumerate(entries) if re.match(_BEGINS, said)]
-    assert begins, "the journal knows of no load of AppArmor since this boot"
+    assert begins, "the journal has no load of AppArmor since this boot"
     last = "\n".join(said for _, said in entries[begins[-1] :])
     found = _ERROR.search(last)
     assert found is None, f"AppArmor's last load stopped: {found[0] if found else ''}"
@@ -78,8 +78,8 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
     """Return (Unix time, message) of AppArmor's service in this boot.
 
     Raises:
-        FactError: there is none; or systemd itself knows of a later change than its journal, which
-            loses entries when a log is flooded; or the last load has not ended.
+        FactError: the journal has no entry; or it lacks the service's last change, because it lost
+            entries in a flood; or the last load has not ended.
     """
     entries = _entries(node)
     show = ["systemctl", "show", "apparmor", "-p", "StateChangeTimestamp", "--timestamp=us+utc"]
@@ -93,16 +93,19 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
     except ValueError as error:
         raise FactError(f"systemd does not say when apparmor.service changed: {said!r}") from error
     if _last(entries) < changed:
-        node.run(["journalctl", "--sync"]).require()  # what is still on its way there
+        node.run(["journalctl", "--sync"]).require()  # write pending entries
         entries = _entries(node)
     if _last(entries) < changed:
         raise FactError(
             f"the journal of {node.machine} has no entry of apparmor.service's last change, "
-            f"{said}: it lost some, or the service was reset. To know: systemctl reload apparmor"
+            f"{said}: it lost some, or the service was reset. Run systemctl reload apparmor, then "
+            "the gate again"
         )
     turns = [said for _, said in entries if re.match(f"{_BEGINS}|{_ENDS}|{_FAILS}", said)]
     if turns and re.match(_BEGINS, turns[-1]):
-        raise FactError(f"AppArmor's last load has not ended, so nobody knows how: {turns[-1]}")
+        raise FactError(
+            f"AppArmor's last load has not ended: {turns[-1]}; wait, then run this again"
+        )
     return entries
 
 
@@ -111,7 +114,7 @@ def _entries(node: Transport) -> list[tuple[str, str]]:
     pattern = re.compile(r"^([0-9]+\.[0-9]+) \S+ [^:]+: (.*)$", re.MULTILINE)
     entries: list[tuple[str, str]] = pattern.findall(log.require().text)
     if not entries:
-        raise FactError(f"the journal of {node.machine} has nothing of apparmor.service")
+        raise FactError(f"the journal of {node.machine} has no entry of apparmor.service")
     return entries
 
 
@@ -120,24 +123,24 @@ def _last(entries: list[tuple[str, str]]) -> int:
 
 
 def _microseconds(seconds: str) -> int:
-    """Return a Unix time in whole microseconds, as journald and systemd count.
+    """Return a Unix time in whole microseconds, the unit of journald and systemd.
 
-    A file's time has nanoseconds: compared with them, a load in the same microsecond as the write
-    would seem earlier. A float has no room for either beside the seconds since 1970.
+    A file's time has nanoseconds: with them, a load in the same microsecond as the write would seem
+    earlier. A float is not exact enough.
     """
     try:
         return int(Decimal(seconds.strip()).scaleb(6).to_integral_value(ROUND_FLOOR))
     except ArithmeticError as error:
-        raise FactError(f"{seconds!r} is no time") from error
+        raise FactError(f"{seconds!r} is not a time") from error
 
 
 @then(parsers.parse('the profile "{profile}" carries the rules for fuse-overlayfs'))
 def profile_carries_rules(node_host: Host, profile: str) -> None:
-    """In the deployed file, and in the repository's, which must be the same."""
+    """Check the deployed file; another Then compares it with the repository's."""
     deployed = node_host.file(f"/etc/apparmor.d/{profile}")
     assert deployed.exists, f"/etc/apparmor.d/{profile} is absent"
     text = deployed.content_string
-    for rule in RULES:  # among its own, not in a comment
+    for rule in RULES:  # as a rule, not in a comment
         assert re.search(rf"^[ \t]*(allow )?{re.escape(rule)}", text, re.MULTILINE), (
             f"/etc/apparmor.d/{profile} has no rule '{rule}'"
         )
@@ -146,7 +149,7 @@ def profile_carries_rules(node_host: Host, profile: str) -> None:
 
 @then(parsers.parse('the repository\'s "{profile}" is the one that is deployed'))
 def repository_is_deployed(node_host: Host, target: Target, profile: str) -> None:
-    """What a later run of phoenix would deploy is what stands on the node."""
+    """A later run of phoenix must deploy the same file again."""
     source = node_host.file(f"{target.repository}/etc/apparmor/{profile}")
     assert source.exists, f"{source.path} is absent"
     deployed = node_host.file(f"/etc/apparmor.d/{profile}")
@@ -159,7 +162,7 @@ def repository_is_deployed(node_host: Host, target: Target, profile: str) -> Non
 
 @then(parsers.parse('the profile has the name "{name}" in file, kernel and configuration'))
 def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
-    """A hyphen here and an underscore there, and no container can enter the profile."""
+    """With a hyphen in one place and an underscore in another, no container can start."""
     try:
         parsed = node.look(["apparmor_parser", "-N", "-K", f"/etc/apparmor.d/{name}"], timeout=120)
         in_file = sorted(parsed.require().text.split())
@@ -177,7 +180,7 @@ def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
 
 @then(parsers.parse('the kernel enforces the profile "{name}"'))
 def kernel_enforces(node: Transport, name: str) -> None:
-    """Every other mode is named for what it does: complain confines nothing, kill does."""
+    """The message explains every other mode: complain confines nothing, kill does."""
     mode = apparmor.loaded_profiles(node).get(name)
     assert mode, (
         f"the kernel does not know the profile {name}: apparmor_parser -r /etc/apparmor.d/{name}"
@@ -186,7 +189,7 @@ def kernel_enforces(node: Transport, name: str) -> None:
     attached = apparmor.attachment(node, name)
     assert not attached, (
         f"the profile {name} is attached to '{attached}': programs of the node run under it, too "
-        f"('profile {name} {attached} ...' in /etc/apparmor.d/{name}); it has to have a name only"
+        f"('profile {name} {attached} ...' in /etc/apparmor.d/{name}); remove the attachment"
     )
     at_boot = node.look(["systemctl", "is-enabled", "apparmor"]).text.strip()
     assert at_boot not in {"disabled", "masked", "masked-runtime"}, (
@@ -197,10 +200,10 @@ def kernel_enforces(node: Transport, name: str) -> None:
 
 @then(parsers.parse('the kernel\'s policy for "{name}" is what its file says'))
 def policy_is_current(node: Transport, name: str) -> None:
-    """By hash of the compiled policy: a changed file that was never loaded changes nothing."""
+    """Compare hashes of the compiled policy: a changed file has no effect before it is loaded."""
     loaded = node.ask(apparmor.loaded_policy(name))
     if not loaded:
-        raise FactError(f"the kernel does not know the profile {name}: there is no policy of it")
+        raise FactError(f"the kernel does not know the profile {name}, so it has no policy of it")
     compiled = node.ask(apparmor.compiled_policy(f"/etc/apparmor.d/{name}"))
     assert loaded == compiled, (
         f"the kernel's policy for {name} is not what /etc/apparmor.d/{name} says (hash "
@@ -211,10 +214,10 @@ def policy_is_current(node: Transport, name: str) -> None:
 
 @then(parsers.parse('the container\'s first process runs under "{name}", enforced'))
 def first_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
-    """As seen from the node: inside, the label may read 'unconfined' all the same."""
+    """Read the label from the node, because it may read 'unconfined' inside the container."""
     label = apparmor.label(runtime.node, runtime.init_pid(ctid))
     assert not label.startswith("unconfined"), (
-        f"container {ctid} is unconfined: everything works, and nothing is held back"
+        f"container {ctid} is unconfined: everything works, but nothing confines it"
     )
     assert label == f"{name} (enforce)", (
         f"container {ctid} runs under '{label}', not under '{name} (enforce)': "
@@ -232,16 +235,16 @@ def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
         return f"its configuration assigns {', then '.join(started)}; the last one wins"
     written = runtime.configuration(ctid).current().get("lxc.apparmor.profile", "none")
     if written == name:
-        return "its configuration says so, and it was not restarted since"
+        return "its configuration assigns that one, but the container was not restarted since"
     return f"its configuration assigns {written}"
 
 
 @then(parsers.parse('every process of the container runs under "{name}", enforced'))
 def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
-    """By the label of each thread in the container's cgroups, as the node reads it.
+    """Read, from the node, the label of each thread in the container's cgroups.
 
-    Who enters a container from outside is in its cgroup a moment before it is under its profile:
-    what is odd is looked at again.
+    A process that enters the container is in its cgroup a moment before it is under its profile. So
+    a wrong label counts only if it is still there after a second.
     """
     pid = runtime.init_pid(ctid)
     found = confinement.processes(runtime.node, pid)
@@ -261,14 +264,14 @@ def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
     evidence.say(f"{evidence.counted(len(found), 'thread')} under {name}{whose}")
 
 
-#: How long a process that enters a container may not be under its profile yet (seconds).
+#: How long an entering process may take to get under the profile (seconds).
 _ENTERING = 1.0
-#: So many kinds of what is wrong are told.
+#: The number of findings that a message lists.
 _TOLD = 4
 
 
 def _told(outside: list[Process], name: str) -> list[str]:
-    """Return who is wrong in which way: a program's threads once."""
+    """Return the unconfined programs, each with the reason; several threads count once."""
     kinds: dict[tuple[str, str], int] = {}
     for each in outside:
         kinds.setdefault((each.name, confinement.stranger(each.label, name)), each.pid)
@@ -280,7 +283,7 @@ def _told(outside: list[Process], name: str) -> list[str]:
 
 @evidence.explanation
 def _why_wide(node: Transport, name: str) -> str:
-    """Return what the deployed text allows beyond the shipped one, for a red verdict."""
+    """Return the rules beyond the shipped profile, for a red verdict."""
     wide = _widening(node, name)
     return f". Beyond the shipped profile: {'; '.join(wide)}" if wide else ""
 
@@ -297,20 +300,19 @@ def _widening(node: Transport, name: str) -> list[str]:
 
 @then(parsers.parse('the container is refused what only "{name}" refuses it'))
 def refused_by_the_profile(runtime: Runtime, node: Transport, ctid: int, name: str) -> None:
-    """Tried as the container's root, under its profile, by a program of the node's.
+    """A program of the node attempts it as the container's root, under its profile.
 
-    The profile's text and its hash say nothing of its effect, and a program of the container says
-    what its root likes. Each attempt leaves a denial in the node's log, by the name of
-    ``gate-attempt``.
+    The profile's text and hash do not prove its effect, and a program of the container may lie.
+    Each attempt leaves a denial of ``gate-attempt`` in the node's log.
     """
     allowed = confinement.allowed(runtime, ctid)
     assert not allowed, (
-        f"container {ctid} may {'; '.join(allowed)}: {name} refuses that, as it is shipped"
+        f"container {ctid} may {'; '.join(allowed)}: the shipped {name} refuses that"
         f"{_whose(runtime, ctid, name)}{_why_wide(node, name)}"
     )
     evidence.say(f"{len(confinement.ATTEMPTS)} attempts, each refused")
     if wide := _widening(node, name):
-        evidence.say(f"beyond the shipped profile, to be read by you: {'; '.join(wide)}")
+        evidence.say(f"beyond the shipped profile, for you to review: {'; '.join(wide)}")
 
 
 @evidence.explanation

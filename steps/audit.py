@@ -1,6 +1,6 @@
-"""The node's log, watched from before the container's start to after its workload.
+"""The node's log, watched from before the container's start until after its workload.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from targets.target import Target
     from targets.transport import Transport
 
-#: What a program says that was refused something; else it did not run for another reason.
+#: Messages of a program that was refused something.
 _REFUSED = re.compile(r"permission denied|not permitted", re.IGNORECASE)
 
 
 @pytest.fixture
 def lineage(node: Transport, may_change: bool) -> Iterator[Lineage | None]:
-    """Who is of which container while the log is watched; where nothing is started, nobody is."""
+    """The notes on processes while the log is watched; None in a read-only run."""
     noting = Lineage(node) if may_change else None
     yield noting
     if noting:
@@ -46,21 +46,21 @@ def log_is_watched(
     runtime: Runtime,
     ctid: int,
     target: Target,
-    lineage: Lineage | None,  # noqa: ARG001 - from here on
+    lineage: Lineage | None,  # noqa: ARG001 - starts the notes
     request: pytest.FixtureRequest,
 ) -> audit_window.Window:
-    """Find out where denials go, and hear them from now on."""
+    """Find out where denials are recorded, and open a window."""
     window = audit_window.Window(runtime.node, target.audit, subject(runtime, ctid))
     request.addfinalizer(window.end)
     return window
 
 
 def subject(runtime: Runtime, ctid: int) -> Subject:
-    """Return as whom the container's processes run: by the configuration of its last start."""
+    """Return the ids and the profile of the container's processes, as of its last start."""
     try:
         started = runtime.effective(ctid)
     except RemediationError:
-        return Subject()  # never started, or not there: then the node's root is asked for alone
+        return Subject()  # never started, or absent: the canary of the node's root must do
     maps = [option.value.split() for option in started.all("lxc.idmap")]
     roots = {kind: ids for kind, inside, *ids in maps if inside == "0"}
     (uid, _), (gid, _) = roots.get("u", ("0", "0")), roots.get("g", ("0", "0"))
@@ -78,9 +78,9 @@ def nothing_was_denied(
     docker_run: DockerRun,
     lineage: Lineage | None,
 ) -> None:
-    """The canary proves the watching; each denial is attributed before it is counted.
+    """The canary proves that the log was watched; each denial is attributed before it counts.
 
-    What was refused without a record was refused, too: by a quiet deny, as far as anybody can say.
+    A refusal without a record is red, too: most likely a quiet deny of the profile.
     """
     doubt = None
     try:
@@ -106,7 +106,7 @@ def nothing_was_denied(
     told = "" if docker_run.result.ok else said(docker_run.result)
     assert not _REFUSED.search(told), (
         f"hello-world was refused without a record: {cause(told)}; a quiet 'deny' of the profile "
-        "does that, and 'audit deny' would say what"
+        "does that: make it 'audit deny' to see what it refuses"
     )
     others = sorted({str(owner) for _, owner in owners if owner})
     whose = f"; {len(denials)} of others ({', '.join(others) or 'the node'})" if denials else ""
@@ -114,8 +114,10 @@ def nothing_was_denied(
 
 
 def seen(window: audit_window.Window) -> str:
-    """Return what a window that was watched has shown, for a reader."""
-    alone = f"; the kernel itself was not heard: {window.unheard}" if window.unheard else ""
+    """Return the result of a complete window, for a reader."""
+    alone = (
+        f"; the kernel's own records could not be read: {window.unheard}" if window.unheard else ""
+    )
     return f"canary seen, none lost{alone}"
 
 
@@ -123,14 +125,14 @@ def _why_nobodys(denial: audit_records.Denial, noted: Noted) -> str:
     users = sorted(noted.under(denial.profile))
     if len(users) > 1:
         return (
-            f"containers {', '.join(users)} ran under that profile meanwhile, and the process is "
-            "gone"
+            f"containers {', '.join(users)} ran under that profile in the window, and the process "
+            "is gone"
         )
-    return "the process is gone, and it was not noted of which container it was"
+    return "the process is gone, and its container was not noted"
 
 
 def _might_be_ours(denial: audit_records.Denial) -> bool:
-    """A container's profile is named lxc-*: LXC can enter no other."""
+    """Whether the profile may be a container's: LXC can enter only lxc-*."""
     return denial.profile.startswith("lxc-")
 
 
@@ -139,7 +141,7 @@ def _owners(
 ) -> list[tuple[audit_records.Denial, int | str | None]]:
     """Return each denial with its owner.
 
-    The container asked about counts even if it runs no more: its denials are not a neighbour's.
+    The container under test counts even if it no longer runs.
     """
     if not denials:
         return []

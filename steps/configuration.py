@@ -1,6 +1,6 @@
-"""The container's configuration: what is written, what is in effect, what is neither.
+"""The container's configuration: as written, and as in effect.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _NEEDED = ("nesting", "keyctl", "fuse")
 
 @then("every mount entry of the container is whole")
 def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
-    """Both as written and as generated: a cut entry is named before any start fails on it."""
+    """Check the written and the generated file, before any start fails on a cut entry."""
     written = runtime.configuration(ctid)
     if not written.options:
-        raise FactError(f"{written.path} holds no option at all: nothing can be said of its mounts")
+        raise FactError(f"{written.path} holds no option at all, so its mounts cannot be judged")
     entries = [(written.path, entry) for entry in written.all("lxc.mount.entry")]
     started = _started_with(runtime, ctid)
     if started:
@@ -58,7 +58,7 @@ def _started_with(runtime: Runtime, ctid: int) -> container_config.ContainerConf
 
 @then(parsers.parse('the container is given "{names}"'))
 def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
-    """Proxmox's features, or what they stand for in plain LXC's configuration in effect."""
+    """Check Proxmox's features, or their equivalents in plain LXC's configuration in effect."""
     wanted = names.split(", ")
     if runtime.kind == "pct":
         written = runtime.configuration(ctid)
@@ -69,7 +69,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
             f"{shown}'); correct the value there, in an editor"
         )
         granted = container_config.features(shown)
-        # pct set replaces the option whole: what it holds beside these is kept.
+        # pct set replaces the whole option, so the proposed value keeps the other features.
         value = with_features(shown, dict.fromkeys(wanted, "1"))
         how = f"{shlex.join(['pct', 'set', str(ctid), '--features', value])}, then restart it"
         for line, text in written.unreadable:
@@ -89,11 +89,11 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
 
 @then("every line of the container's configuration is in effect")
 def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
-    """Each line is read, no decisive option stands only where it has no effect, and none goes."""
+    """Every line is read, no decisive option has no effect, and no pending change removes one."""
     written, pct = runtime.configuration(ctid), runtime.kind == "pct"
     assert written.options, f"{written.path} holds no option at all"
     for line, text in written.unreadable:
-        why = proxmox.unreadable(text) if pct else "no option: LXC starts no container on it"
+        why = proxmox.unreadable(text) if pct else "no option: LXC starts no container with it"
         raise AssertionError(f"{written.path}, line {line}: '{text}' is {why}")
     for option, why in container_config.refused(written) if pct else ():
         raise AssertionError(
@@ -118,7 +118,7 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
 
 @then(parsers.parse('the configuration in effect assigns the profile "{profile}"'))
 def profile_in_effect(runtime: Runtime, ctid: int, profile: str) -> None:
-    """The last assignment wins: an include after it replaces the profile without a word."""
+    """The last assignment wins: an include after it silently replaces the profile."""
     for source in (runtime.configuration(ctid), runtime.effective(ctid)):
         assigned = source.all("lxc.apparmor.profile")
         assert assigned, (
@@ -133,9 +133,9 @@ def profile_in_effect(runtime: Runtime, ctid: int, profile: str) -> None:
         )
 
 
-#: Linux's number of /dev/fuse. Source: Documentation/admin-guide/devices.txt.
+#: The device number of /dev/fuse. Source: Documentation/admin-guide/devices.txt.
 _FUSE = guest_root.Node("a character device", 10, 229)
-#: What is there, no link followed: its kind and, in hexadecimal, its numbers; then it is opened.
+#: Prints the kind of file without following a link, and its numbers in hexadecimal; then opens it.
 _OPEN_FUSE = (
     "LC_ALL=C stat -c '%F %t:%T' /dev/fuse 2>/dev/null || { echo 'it is not there' >&2; exit 1; }; "
     "exec 3<>/dev/fuse"
@@ -144,10 +144,10 @@ _OPEN_FUSE = (
 
 @then("the container can open /dev/fuse for reading and writing")
 def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> None:
-    """Opening it is the test: the node may exist and be refused.
+    """Open it, because the device may exist and be refused.
 
-    What is opened has to be the device, by the container's word and as the node sees it: a link
-    to another one, or another one under its name, can be opened, too.
+    Both the container and the node must see the right device: a link to another device, or another
+    device with its name, can be opened, too.
     """
     result = container.look(["sh", "-c", _OPEN_FUSE])
     said = re.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
@@ -169,12 +169,12 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
 
 @then("the container may make keyrings")
 def keyrings_can_be_made(container: Transport) -> None:
-    """By effect: seccomp answers ENOSYS where keyctl is off. Linux keyctl(2) is syscall 250."""
+    """Try it: seccomp answers ENOSYS if keyctl is off. Linux keyctl(2) is syscall 250."""
     program = 'my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; print STDERR "$!\\n"; exit 1'
     result = container.look(["perl", "-e", program])
     said = result.stderr.decode(errors="replace").strip()
     if result.exit_code not in {0, 1}:
-        raise FactError(f"whether keyctl works cannot be asked in {container.machine}: {said}")
+        raise FactError(f"cannot test whether keyctl works in {container.machine}: {said}")
     assert result.ok, (
         f"keyctl is refused in the container: {said} (features: keyctl=1, and a restart)"
     )

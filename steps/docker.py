@@ -1,6 +1,6 @@
 """Docker in the container: that it runs, and its driver.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NO_DOCKER = (
     "Docker is not installed in the container (python -m remediation apply, with the same "
     "--target, installs it)"
 )
-#: What Docker says, and what is behind it. First match wins; from trackers and sources.
+#: Docker's messages and their causes. The first match wins. From issue trackers and sources.
 CAUSES = (
     (
         r"ip_unprivileged_port_start.*permission denied|reopen fd [0-9]+: permission denied",
@@ -56,7 +56,7 @@ CAUSES = (
         "fuse-overlayfs is not installed, or not executable",
     ),
     (
-        # Without a mount of its own, runc looks for the one above, which is the guest's root.
+        # Without a mount of its own, runc finds the mount above it, the guest's root.
         r'exec: "/hello": stat /hello: no such file|error preparing rootfs: remount-private /,',
         (
             "the root of the Docker container is empty: /usr/bin/fuse-overlayfs mounted nothing, "
@@ -66,27 +66,27 @@ CAUSES = (
     (r"mount program.*fuse-overlayfs|fuse-overlayfs: cannot mount", "fuse-overlayfs cannot mount"),
     (r"Transport endpoint is not connected", "the fuse-overlayfs process behind a mount died"),
     (r"Cannot connect to the Docker daemon", "Docker is not running in the container"),
-    (r"failed to run command \W?docker\W", NO_DOCKER),  # timeout(1), which each command ends by
+    (r"failed to run command \W?docker\W", NO_DOCKER),  # timeout(1), which runs each command
 )
 
 
 def cause(text: str) -> str:
-    """Return the cause behind what Docker said, or the last line of it."""
+    """Return the cause of Docker's message, or the message's last line."""
     for pattern, meaning in CAUSES:
         if re.search(pattern, text, re.IGNORECASE | re.DOTALL):
             return meaning
     lines = [line for line in text.splitlines() if line.strip() and "See 'docker" not in line]
-    return lines[-1].strip() if lines else "Docker said nothing"
+    return lines[-1].strip() if lines else "Docker printed nothing"
 
 
 def said(result: CommandResult) -> str:
-    """Return all that a command said, errors first."""
+    """Return a command's whole output, standard error first."""
     return (result.stderr + result.stdout).decode(errors="replace")
 
 
 @dataclass(frozen=True)
 class DockerRun:
-    """One ``docker run``: its name, and what the command line said."""
+    """One ``docker run``: the container's name, and the result of the command."""
 
     name: str
     result: CommandResult
@@ -99,7 +99,7 @@ def run_docker(container: Transport, *words: str) -> CommandResult:
 
 @then("Docker is running and starts at boot")
 def docker_runs(container_host: Host) -> None:
-    """By systemd."""
+    """Ask systemd."""
     active, enabled = "systemctl is-active docker", "systemctl is-enabled docker.service"
     foresee(container_host, "test -d /run/systemd/system/", active, enabled)
     runs = container_host.service("docker").is_running
@@ -113,7 +113,7 @@ def docker_runs(container_host: Host) -> None:
 
 @evidence.explanation
 def _why_down(host: Host) -> str:
-    """Return dockerd's own last words, which it writes before it ends."""
+    """Return dockerd's last error before it ended."""
     if host.run("systemctl show docker -p LoadState --value").stdout.strip() == "masked":
         return "it is masked (systemctl unmask docker)"
     log = host.run("journalctl -u docker -b -n 60 -q --no-pager -o cat").stdout
@@ -123,17 +123,17 @@ def _why_down(host: Host) -> str:
 
 @then(parsers.parse('Docker\'s storage driver is "{driver}"'))
 def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver: str) -> None:
-    """By dockerd itself, asked from the node; what ``docker`` says inside has to be the same.
+    """Query dockerd from the node; ``docker info`` in the container must say the same.
 
-    The name alone proves little: the driver's start-up check is that the program exists.
+    The name alone proves little: the driver's own check only looks for the program.
     """
     answer = run_docker(container, "info", "-f", "{{json .}}")
     told = dockerd.read(answer.stdout.strip() or b"{}", dockerd.Info, "docker info's answer")
     assert told.driver, f"Docker does not answer: {cause(said(answer))}"
     daemon = dockerd.find(runtime, ctid)
     assert daemon is not None, (
-        f"docker info names the driver {told.driver!r}, and no dockerd runs in the container: "
-        "another daemon answers it, or docker is another program (command -v docker; docker "
+        f"docker info names the driver {told.driver!r}, but no dockerd runs in the container: "
+        "another daemon answers, or docker is another program (command -v docker; docker "
         "context show)"
     )
     engine = daemon.info()
@@ -149,39 +149,40 @@ def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver:
     )
     changed = _changed_since(container, daemon)
     assert not changed, (
-        f"docker.service was changed since Docker was started: {changed}. What starts at the next "
-        "boot is not what runs: systemctl daemon-reload, then restart docker, and ask again"
+        f"docker.service was changed since Docker was started: {changed}. The next boot starts "
+        "another dockerd than the one that runs: systemctl daemon-reload, restart docker, then run "
+        "the gate again"
     )
     evidence.say(
-        f"dockerd, asked from the node: {engine.driver}, Docker {engine.server_version}; docker "
+        f"dockerd, queried from the node: {engine.driver}, Docker {engine.server_version}; docker "
         "info says the same"
     )
 
 
-#: What systemd would start: the words as they are written, variables among them.
+#: The command line that systemd would start, with variables unexpanded.
 _WOULD_START = re.compile(r"^ExecStart=\{ path=(\S*/dockerd) ; argv\[\]=(.*?) ; ", re.MULTILINE)
 
 
 def _changed_since(container: Transport, daemon: dockerd.Daemon) -> str:
-    """Return how docker.service differs from the dockerd that runs; empty: it does not.
+    """Return how docker.service differs from the running dockerd; empty if it does not.
 
-    What a variable stands for is not known here, and another program may start dockerd.
+    The values of variables are not known here, and another program may start dockerd.
     """
     show = ["systemctl", "show", "docker", "-p", "ExecStart", "-p", "NeedDaemonReload"]
     told = container.look(show).text
     if "NeedDaemonReload=yes" in told.splitlines():
-        return "its files are newer than what systemd has read of them"
+        return "systemd has not read its changed files yet"
     if (found := _WOULD_START.search(told)) is None:
         return ""
     words, runs = found[2].split(), iter(" ".join(daemon.argv).split())
     there = all(word in runs for word in words if "$" not in word)
     if there and ("$" in found[2] or next(runs, None) is None):
         return ""
-    return f"it says '{found[2][:200]}', and '{' '.join(daemon.argv)[:200]}' runs"
+    return f"it says '{found[2][:200]}', but '{' '.join(daemon.argv)[:200]}' runs"
 
 
 def _otherwise(engine: dockerd.Info, told: dockerd.Info) -> str:
-    """Return in which way ``docker info`` differs from what dockerd says of itself, empty: none."""
+    """Return how ``docker info`` differs from dockerd's own answer; empty if it does not."""
     facts = {
         "driver": (told.driver, engine.driver),
         "version": (told.server_version, engine.server_version),
@@ -193,18 +194,18 @@ def _otherwise(engine: dockerd.Info, told: dockerd.Info) -> str:
     if not different:
         return ""
     return (
-        f"; but docker info in the container says {', '.join(different)}: docker there asks "
+        f"; but docker info in the container says {', '.join(different)}: docker there queries "
         "another daemon, or is another program (command -v docker; docker context show; "
         "DOCKER_HOST)"
     )
 
 
 def other_driver(runtime: Runtime, ctid: int) -> str:
-    """Return that Docker's driver is another one, which then is the cause; empty: it is not."""
+    """Return a cause if Docker's driver is not the required one; else empty."""
     try:
         daemon = dockerd.find(runtime, ctid)
         driver = daemon.info().driver if daemon else ""
-    except RemediationError:  # it only explains what is red already
+    except RemediationError:  # the verdict is red already; this only explains it
         return ""
     if driver in {"", _REQUIRED}:
         return ""

@@ -1,6 +1,6 @@
 """Scripts of the repository and files of the node and the container.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 
 def _script(node: Transport, target: Target, path: str) -> str:
-    """Return a script of the repository without its comments, once bash has parsed it."""
+    """Return a script of the repository without comments; bash must be able to parse it."""
     full = f"{target.repository}/{path}"
     content = node.read(full)
     if content is None:
-        raise FactError(f"{full} is not on {node.machine}: nothing can be said of it")
+        raise FactError(f"{full} does not exist on {node.machine}, so it cannot be judged")
     parsed = node.look(["bash", "-n", full])
     assert parsed.ok, f"{full} is no valid bash: {parsed.stderr.decode(errors='replace').strip()}"
     bare = re.sub(r"^[ \t]*#.*$", "", content.decode(errors="replace"), flags=re.MULTILINE)
     return _without_documents(bare)
 
 
-#: Where a here-document is begun, and the line that ends it.
+#: The start of a here-document, with its end marker.
 _DOCUMENT = re.compile(r"(?<!<)<<-?[ \t]*(?P<q>['\"\\]?)(?P<end>[A-Za-z_]\w{0,99})(?P=q)", re.ASCII)
 
 
 def _without_documents(text: str) -> str:
-    """Return a script without the text of its here-documents, which is no command of its own."""
+    """Return a script without its here-documents, which hold no commands of the script."""
     lines = text.splitlines(keepends=True)
     last = {line.strip(): number for number, line in enumerate(lines)}
     kept, end = [], ""
@@ -57,31 +57,31 @@ def _without_documents(text: str) -> str:
             continue
         kept.append(line)
         begins = _DOCUMENT.search(line)
-        if begins and last.get(begins["end"], 0) > number:  # else it is a shift of bits
+        if begins and last.get(begins["end"], 0) > number:  # else it is a bit shift
             end = begins["end"]
     return "".join(kept)
 
 
-#: What ends a script for good, where it stands in no condition.
+#: Commands that end a script, unless they stand in a condition.
 _ENDS = re.compile(r"^(?:exit|return)\b.*$|^exec[ \t]+[^\s<>0-9&{].*$", re.MULTILINE)
 _FUNCTION = re.compile(r"^[ \t]*(?:function[ \t]+)?([\w-]+)[ \t]*\(\)", re.MULTILINE)
-#: What the plan's lines run, and their two functions: one of each at most.
+#: The commands of the plan's lines; a function of such a name would replace them.
 _RUN = frozenset({"apt-get", "dpkg-query", "pct", "systemctl", "jq", "echo"})
 
 
 def _require_reached(node: Transport, script: str, text: str, place: int, what: str) -> None:
-    """Fail if a script ends for good before a place in it.
+    """Fail if a script ends before a place in it.
 
-    What stands before the end has to be whole for bash: else that is within a condition.
+    If bash can parse the text before the ``exit``, the ``exit`` does not stand in a condition.
     """
     for ends in _ENDS.finditer(text, 0, place):
         whole = node.look(["bash", "-n"], stdin=text[: ends.start()].encode()).ok
-        assert not whole, f"{script} ends with '{ends[0]}' before {what}: nothing after that is run"
+        assert not whole, f"{script} ends with '{ends[0]}' before {what}: the rest never runs"
 
 
 @then("the setup script writes the tunable before it reloads AppArmor")
 def setup_script_writes_tunable(node: Transport, target: Target) -> None:
-    """The plan's line, uncommented, once, and before the reload that it is for."""
+    """The plan's line must stand there once, uncommented, and before the reload."""
     text = _script(node, target, desired.SETUP_SCRIPT)
     line = re.escape(desired.TUNABLE.decode().strip())
     found = list(re.finditer(rf"^[ \t]*echo '{line}' > \S+/tunables/nesting$", text, re.MULTILINE))
@@ -94,7 +94,7 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
 
 @then("the install script stops at the first error")
 def install_script_stops(node: Transport, target: Target) -> None:
-    """``set -e`` before the first command that could fail."""
+    """``set -e`` must come before the first command that could fail."""
     text = _script(node, target, desired.INSTALL_SCRIPT)
     first = next((line for line in text.splitlines() if line.strip()), "")
     assert re.match(r"set -\w*e", first), f"the install script begins with '{first}', not 'set -e'"
@@ -102,7 +102,7 @@ def install_script_stops(node: Transport, target: Target) -> None:
 
 @then("the install script installs fuse-overlayfs only where it is missing")
 def install_script_installs_once(node: Transport, target: Target) -> None:
-    """Asked of dpkg's status: ``dpkg -l | grep`` is true for packages that were removed."""
+    """The check must read dpkg's status: ``dpkg -l | grep`` also matches removed packages."""
     text = _script(node, target, desired.INSTALL_SCRIPT)
     guarded = re.findall(r"^if ! installed fuse-overlayfs; then\n(?:.*\n)*?fi$", text, re.MULTILINE)
     assert len(guarded) == 1, f"fuse-overlayfs is checked for {len(guarded)} times, not once"
@@ -116,7 +116,7 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
 
 @then("every command for the container runs in the container")
 def install_script_enters(node: Transport, target: Target) -> None:
-    """The script runs on the node: pasted literally, the plan's lines change the hypervisor."""
+    """The script runs on the node: if pasted literally, the plan's lines change the node."""
     text = _script(node, target, desired.INSTALL_SCRIPT)
     meant = re.findall(
         r"^.*\b(?:apt-get (?:update|install)|systemctl restart).*$", text, re.MULTILINE
@@ -129,16 +129,16 @@ def install_script_enters(node: Transport, target: Target) -> None:
     defined = _FUNCTION.findall(text)
     twice = sorted({name for name in defined if name in _RUN or defined.count(name) > 1})
     assert not twice, (
-        f"the install script defines {', '.join(twice)} anew, so its lines do not run what they "
-        "say; give that function another name"
+        f"the install script redefines {', '.join(twice)}, so its lines run that function: give it "
+        "another name"
     )
 
 
 @then(parsers.parse('"{package}" is installed in the container and not on the node'))
 def package_is_inside(container_host: Host, node_host: Host, package: str) -> None:
-    """By testinfra on both sides; dpkg itself shows that the node's packages can be seen."""
+    """Ask testinfra on both sides; dpkg itself proves that the node's packages can be read."""
     if not node_host.package("dpkg").is_installed:
-        raise FactError("the node's packages cannot be asked for: not even dpkg is among them")
+        raise FactError("the node's packages cannot be read: not even dpkg is listed")
     foresee(container_host, *of_package(package))
     inside = container_host.package(package)
     assert inside.is_installed, f"{package} is not installed in the container"
@@ -150,22 +150,22 @@ def package_is_inside(container_host: Host, node_host: Host, package: str) -> No
 
 @then(parsers.parse('daemon.json names the storage driver "{driver}"'))
 def daemon_json_names(container_host: Host, runtime: Runtime, ctid: int, driver: str) -> None:
-    """Docker reads this file at its start, and does not start on one that it cannot read."""
+    """Docker reads this file at its start, and does not start if it cannot read it."""
     if elsewhere := _read_elsewhere(runtime, ctid):
         raise AssertionError(elsewhere)
     found = _settings(container_host).get("storage-driver")
     assert found == driver, f"{desired.DAEMON_JSON} names the storage driver {found!r}"
     refused = _refused_settings(runtime, ctid)
     assert not refused, (
-        f"Docker does not start on daemon.json as it is now, and runs on what it read before: "
-        f"{refused}"
+        f"Docker does not start on daemon.json as it is now, and runs with the settings that it "
+        f"read before: {refused}"
     )
 
 
 def _refused_settings(runtime: Runtime, ctid: int) -> str:
-    """Return what dockerd says against its settings, read with its own command line; else nothing.
+    """Return dockerd's error about its settings, by ``--validate`` with its own command line.
 
-    Before 23.0 it cannot be asked, nor where another program starts it.
+    Empty if there is none, before Docker 23.0, or if another program starts dockerd.
     """
     daemon = dockerd.find(runtime, ctid)
     if daemon is None or posixpath.basename(daemon.argv[0]) != "dockerd":
@@ -180,7 +180,7 @@ def _refused_settings(runtime: Runtime, ctid: int) -> str:
 
 
 def _settings(container_host: Host) -> dict[str, Any]:
-    """Return what daemon.json says; one that is absent or cannot be read is not compliant."""
+    """Return daemon.json's settings; an absent or unreadable file is not compliant."""
     path = desired.DAEMON_JSON
     foresee(container_host, f"test -e {path}", f"cat -- {path}")
     file = container_host.file(path)
@@ -213,7 +213,7 @@ def _require_readable_mark(container_host: Host, content: bytes) -> None:
     if major is None:
         raise FactError(
             f"{desired.DAEMON_JSON} begins with a byte order mark, which Docker reads from "
-            f"version {READS_MARKS} on, and dockerd --version says {said[:200]!r}"
+            f"version {READS_MARKS} on, but dockerd --version printed {said[:200]!r}"
         )
     assert int(major[1]) >= READS_MARKS, (
         f"{desired.DAEMON_JSON} begins with a byte order mark, and Docker {major[1]} does "
@@ -225,39 +225,39 @@ def _require_readable_mark(container_host: Host, content: bytes) -> None:
 def daemon_json_kept(
     container_host: Host, node: Transport, runtime: Runtime, target: Target
 ) -> None:
-    """What was there before the plan (a registry mirror, say) was kept by it."""
+    """The plan must keep the settings from before it, for example a registry mirror."""
     if elsewhere := _read_elsewhere(runtime, target.ctid):
-        raise FactError(f"{elsewhere}, so what it kept says nothing of Docker's settings")
+        raise FactError(f"{elsewhere}, so it does not hold Docker's settings")
     applied = settings_before_and_after(runtime.node, target.ctid)
     before, after = applied or (_of_its_template(node, target), None)
-    if after is None:  # what is there now is what the plan left, as far as anybody knows
+    if after is None:  # take the present file as the plan's result
         file = container_host.file(desired.DAEMON_JSON)
         if not file.exists:
-            raise FactError(f"{desired.DAEMON_JSON} is absent: what it kept cannot be said")
+            raise FactError(f"{desired.DAEMON_JSON} is absent: whether it kept settings is unknown")
         after = file.content
     left = _others(after)
     if before is None:
         if not left:
             raise FactError(
                 f"{desired.DAEMON_JSON} holds the storage driver only, and neither a journal "
-                "nor phoenix's description of the container tells what was there before"
+                "nor phoenix's description of the container tells the settings before the plan"
             )
-        evidence.say(f"{', '.join(sorted(left))}: there; what was there before is not known")
+        evidence.say(f"has {', '.join(sorted(left))}; the settings before the plan are not known")
         return
     had = _others(before)
     lost = sorted(key for key, value in had.items() if left.get(key) != value)
     assert not lost, f"the user's settings are lost: {', '.join(lost)}"
-    evidence.say(f"kept: {', '.join(sorted(had)) or 'there was nothing to keep'}")
+    evidence.say(f"kept: {', '.join(sorted(had)) or 'nothing, because there was nothing'}")
 
 
 def _read_elsewhere(runtime: Runtime, ctid: int) -> str:
-    """Return that a running dockerd reads its settings from another file; empty: it does not."""
+    """Return a message if a running dockerd reads another settings file; else empty."""
     daemon = dockerd.find(runtime, ctid)
     if daemon is None or daemon.settings == desired.DAEMON_JSON:
         return ""
     return (
         f"dockerd reads its settings from {daemon.settings[:200]!r} (--config-file on its command "
-        f"line, see systemctl cat docker), and {desired.DAEMON_JSON} has no effect"
+        f"line, see systemctl cat docker), so {desired.DAEMON_JSON} has no effect"
     )
 
 
@@ -271,10 +271,12 @@ def _of_its_template(node: Transport, target: Target) -> bytes | None:
 def _others(text: bytes) -> dict[str, Any]:
     try:
         found = parse(text)
-    except ValueError as error:  # bytes that are no text are one, too
+    except ValueError as error:  # including bytes that are not text
         raise FactError(
-            f"{desired.DAEMON_JSON} is not JSON ({error}): what it kept cannot be said"
+            f"{desired.DAEMON_JSON} is not JSON ({error}): whether it kept settings is unknown"
         ) from error
     if not isinstance(found, dict):
-        raise FactError(f"{desired.DAEMON_JSON} holds no JSON object: it can keep nothing")
+        raise FactError(
+            f"{desired.DAEMON_JSON} holds no JSON object: whether it kept settings is unknown"
+        )
     return {key: value for key, value in found.items() if key != "storage-driver"}

@@ -105,7 +105,7 @@ def image_id() -> str:
 
 
 def description() -> bytes:
-    """Return what the node is told about the image, as JSON."""
+    """Return the image's description for the node, as JSON."""
     facts = {"id": image_id(), "reference": REFERENCE, "layers": len(_layers())}
     return (json.dumps(facts, indent=2) + "\n").encode()
 

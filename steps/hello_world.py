@@ -1,6 +1,6 @@
-"""hello-world: pulled, run, and what dockerd recorded of it.
+"""hello-world: the pull, the run, and dockerd's record of it.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from targets.target import Target
     from targets.transport import CommandResult, Transport
 
-#: Not the platform's fault: the map of a container has so many ids, and the image has others.
+#: Not the platform's fault: the image has ids that the container's map lacks.
 _OTHER_IDS = re.compile(r"failed to Lchown.*invalid argument", re.IGNORECASE)
 _REFUSED = re.compile(r"permission denied|operation not permitted", re.IGNORECASE)
 _UNREACHABLE = re.compile(
@@ -36,23 +36,23 @@ _UNREACHABLE = re.compile(
 
 @pytest.fixture(scope="session")
 def image(target: Target) -> str:
-    """The hello-world that is pulled and run."""
+    """The image that Docker pulls and runs."""
     return target.reference
 
 
 def _pull(container: Transport, image: str) -> CommandResult:
-    """Pull; a registry that cannot be reached says nothing about the container."""
+    """Pull the image; an unreachable registry makes the verdict undetermined, not red."""
     since = container.look(["date", "+%s"]).require().text.strip()
     pulled = run_docker(container, "pull", image)
     if pulled.ok:
         return pulled
-    # A layer that it cannot unpack lets dockerd try the next registry, whose error it tells then.
+    # If dockerd cannot unpack a layer, it tries the next registry, and reports only that error.
     journal = ["journalctl", "-u", "docker", "--since", f"@{since}", "-q", "--no-pager"]
     log = container.look([*journal, "-o", "cat"])
     if found := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
         raise FactError(
-            f"{image} holds files of ids that the container's map does not have, which is the "
-            "image's and no failure of the platform: build it with ids below 65536, or give the "
+            f"{image} holds files of ids that the container's map does not have: a defect of the "
+            "image, no failure of the platform. Build it with ids below 65536, or give the "
             f"container more subordinate ids. Docker said: {found[0]}"
         )
     if _UNREACHABLE.search(said(pulled)) and not _REFUSED.search(log.text):
@@ -62,7 +62,7 @@ def _pull(container: Transport, image: str) -> CommandResult:
 
 @given("hello-world is not in the container")
 def image_is_absent(container: Transport, image: str) -> None:
-    """So that it must be pulled."""
+    """Remove the image, so that Docker must pull it."""
     run_docker(container, "image", "rm", "-f", image)
     if run_docker(container, "image", "inspect", image).ok:
         raise FactError(f"{image} cannot be removed: something uses it (docker ps -a)")
@@ -70,7 +70,7 @@ def image_is_absent(container: Transport, image: str) -> None:
 
 @when("hello-world is run", target_fixture="docker_run")
 def hello_world_runs(container: Transport, image: str, request: pytest.FixtureRequest) -> DockerRun:
-    """As the plan says, but named and kept, so that Docker's own record can be asked."""
+    """Run it as the plan says, but named and kept, so that dockerd's record remains."""
     _pull(container, image)
     name = f"gate-{secrets.token_hex(4)}"
     request.addfinalizer(lambda: run_docker(container, "rm", "-f", name))
@@ -81,7 +81,7 @@ def hello_world_runs(container: Transport, image: str, request: pytest.FixtureRe
 def it_greets(
     container: Transport, runtime: Runtime, ctid: int, docker_run: DockerRun, image: str
 ) -> None:
-    """What a user sees."""
+    """Check the output that a user sees."""
     result = docker_run.result
     assert result.ok, (
         f"{other_driver(runtime, ctid)}{image} ended with {result.exit_code}: "
@@ -93,7 +93,7 @@ def it_greets(
 
 @evidence.explanation
 def _runc(container: Transport, result: CommandResult) -> str:
-    """Return runc's version where that is one half of a known pair."""
+    """Return runc's version if it explains the failure."""
     if cause(said(result)) != CAUSES[0][1]:
         return ""
     return f"; it has {container.look(['runc', '--version']).text.partition(chr(10))[0]}"
@@ -101,7 +101,7 @@ def _runc(container: Transport, result: CommandResult) -> str:
 
 @then("Docker's own record, asked from the node, says the same")
 def record_says_the_same(runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
-    """Dockerd's socket, through the node: a witness without any program of the container."""
+    """Query dockerd's socket from the node: a witness without any program of the container."""
     state = _record(runtime, ctid, docker_run)[1].state
     assert (state.status, state.exit_code) == ("exited", 0), (
         f"dockerd recorded {state.status!r}, exit code {state.exit_code}: {state.error[:300]!r}"
@@ -111,13 +111,13 @@ def record_says_the_same(runtime: Runtime, ctid: int, docker_run: DockerRun) -> 
 def _record(
     runtime: Runtime, ctid: int, docker_run: DockerRun
 ) -> tuple[dockerd.Daemon, dockerd.Record]:
-    """Return the daemon, and what it recorded of a run."""
+    """Return the daemon, and its record of a run."""
     daemon = dockerd.find(runtime, ctid)
-    assert daemon is not None, "no dockerd runs in the container: nothing has run anything"
+    assert daemon is not None, "no dockerd runs in the container, so it cannot have run the image"
     record = daemon.record(docker_run.name)
     assert record is not None, (
-        f"dockerd knows of no such run (no container {docker_run.name}): another daemon ran it, or "
-        "docker is another program"
+        f"dockerd has no record of this run (no container {docker_run.name}): another daemon ran "
+        "it, or docker is another program"
     )
     return daemon, record
 
@@ -126,9 +126,9 @@ def _record(
 def image_is_genuine(
     runtime: Runtime, ctid: int, docker_run: DockerRun, image: str, target: Target
 ) -> None:
-    """Another image under the same name has no digest of the registry's, or another one.
+    """Another image with the same name has no digest of the registry, or another one.
 
-    Which one it has to be the target may say; of the lab's own image it is known.
+    The target may name the digest; the lab's own is known.
     """
     daemon, record = _record(runtime, ctid, docker_run)
     found = daemon.image(record.image)
@@ -154,7 +154,7 @@ _DIGEST = re.compile(r"[\w./:-]{1,250}(:[\w.-]{1,128})?@sha256:[0-9a-f]{64}", re
 
 
 def _digest(target: Target) -> str:
-    """Return which image it has to be, by its digest or its id; empty: nobody said."""
+    """Return the digest or id that the image must have; empty if any will do."""
     ours = target.place == "lab" and target.reference == "hello-world"
     return target.digest or (hello.image_id() if ours else "")
 

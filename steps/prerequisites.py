@@ -1,6 +1,6 @@
-"""What must be so before anything is changed: backups, repository, access, neighbours, log.
+"""The prerequisites of a change: backups, repository, access, neighbours, log.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def made_by_this_run(
     runtime: Runtime, target: Target, ctid: int, request: pytest.FixtureRequest
 ) -> bool:
-    """The lab of this run was made minutes ago: it is backed up here. Nothing else is."""
+    """Back up the lab that this run has made; no other target is backed up."""
     if target.place != "lab" or request.config.getoption("--target"):
         return False
     make_backup(runtime, ctid, target.backups or backup.DUMP)
@@ -44,7 +44,7 @@ def made_by_this_run(
 def backups_are_listed(
     runtime: Runtime, ctid: int, target: Target, made_by_this_run: bool
 ) -> backup.Backups:
-    """Found only; what counts is for a Then."""
+    """List all backups, good and bad ones; a Then judges them."""
     if made_by_this_run:
         evidence.say("made by this run")
     return backup.find(runtime.node, ctid, target.backups)
@@ -54,9 +54,9 @@ def backups_are_listed(
 def container_is_backed_up(
     node: Transport, ctid: int, backups: backup.Backups, target: Target, runtime: Runtime
 ) -> None:
-    """By the log that vzdump leaves beside the archive, and by the archive's own checksums.
+    """Check vzdump's log beside the archive, and the archive's own checksums.
 
-    It has to be of this container, by the configuration in it: the file's name is anybody's.
+    The configuration in it must be this container's, because anyone can rename a file.
     """
     ours = (node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
     found, defects = backup.sound(node, backups.container, target.backup_age, ours)
@@ -66,9 +66,9 @@ def container_is_backed_up(
         if remote is not None:
             raise FactError(
                 f"the newest backup of container {ctid} is {remote}, on a Proxmox Backup Server: "
-                "it is there and recent, but neither its log nor whether it can be read to its end "
-                "was verified, since that cannot be done from the node. Let the server verify it "
-                "(Datastore, Verify); for a verdict here, make one that can be read: " + how
+                "it exists and is recent, but the node cannot verify its log and its content. Let "
+                "the server verify it (Datastore, Verify). For a verdict here, make one that the "
+                "node can read: " + how
             )
         _not_backed_up(f"container {ctid}", (*defects, *outdated), backups, how)
     evidence.say(f"{found}, read to its end")
@@ -76,12 +76,12 @@ def container_is_backed_up(
 
 @then("a recent backup of the node's configuration can be read to its end")
 def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) -> None:
-    """The node's /etc, with Proxmox's own /etc/pve where there is one."""
+    """Check the archive of the node's /etc, with /etc/pve on Proxmox."""
     found, defects = backup.sound(node, backups.etc, target.backup_age)
     if found is None:
         name = f"{_place(backups)}/etc-{backups.host}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst"
         how = f"umask 077; tar --create --zstd --file={name} -C / etc"
-        # A server's storage lists guests only: whether it has the node's /etc nobody can see here.
+        # A backup server lists guests only, so whether it has the node's /etc is not known.
         hidden = replace(backups, unasked=(*backups.unasked, *backups.servers))
         _not_backed_up(f"{backups.host}'s /etc", defects, hidden, how)
     evidence.say(f"{found}, read to its end")
@@ -94,27 +94,27 @@ def _place(backups: backup.Backups) -> str:
 def _not_backed_up(
     what: str, defects: tuple[str, ...], backups: backup.Backups, how: str
 ) -> NoReturn:
-    """Not compliant; undetermined if there may be one where nobody could look."""
+    """Raise AssertionError, or FactError if a storage that could not be listed may have one."""
     places = ", ".join(backups.places) or "any storage for backups"
     why = defects[0] if defects else f"none is in {places}"
     if backups.unasked:
         unasked = ", ".join(backups.unasked)
         raise FactError(
-            f"no backup of {what} in {places} counts ({why}), and {unasked} cannot be looked into; "
-            f"for a verdict, make one that can be read: {how}"
+            f"no backup of {what} in {places} counts ({why}), and {unasked} cannot be listed; "
+            f"for a verdict, make one that the node can read: {how}"
         )
     raise AssertionError(f"there is no backup of {what} that counts: {why}; make one: {how}")
 
 
 @given("the repository is asked for its state", target_fixture="checkout")
 def repository_is_asked(node: Transport, target: Target) -> Checkout | None:
-    """By git, which writes nothing; None if there is no repository."""
+    """Run git, which writes nothing; None if there is no repository."""
     return repository.checkout(node, target.repository)
 
 
 @then("it is a checkout, changed in nothing but what the plan changes")
 def is_clean(checkout: Checkout | None) -> None:
-    """The files of docker_in_lxc may differ; anything else is somebody's unfinished work."""
+    """The files that the plan changes may differ; other changes are somebody's uncommitted work."""
     if checkout is None:
         evidence.say("no checkout; the plan works without it")
         return
@@ -132,14 +132,14 @@ def is_clean(checkout: Checkout | None) -> None:
 
 @then("it stands at its upstream's commit")
 def is_current(node: Transport, checkout: Checkout | None) -> None:
-    """The upstream itself is asked: what was fetched last may be old."""
+    """Query the upstream itself, because the last fetch may be old."""
     if checkout is None or not checkout.upstream:
         if checkout:
             evidence.say(f"{checkout.branch} has no upstream to compare with")
         return
     current = repository.upstream_commit(node, checkout)
     assert checkout.commit == current, (
-        f"{checkout.path} is at {checkout.commit[:12]}, and its upstream {checkout.upstream} at "
+        f"{checkout.path} is at {checkout.commit[:12]}, but its upstream {checkout.upstream} at "
         f"{current[:12]}: git -C {checkout.path} pull --ff-only"
     )
     evidence.say(f"as {checkout.upstream}")
@@ -147,15 +147,15 @@ def is_current(node: Transport, checkout: Checkout | None) -> None:
 
 @given("the node is asked as whom it lets us in", target_fixture="access")
 def node_is_asked(node: Transport) -> Access:
-    """By id, over the same transport as everything else."""
+    """Run id(1), over the same transport as all commands."""
     return access.access(node)
 
 
 @then("commands on the node run as root, and no password was asked for")
 def runs_as_root(target: Target, access: Access) -> None:
-    """Nothing here could have answered a prompt: that a command ran says that there was none."""
+    """Check the user id. There was no prompt: no program here could have answered one."""
     assert access.uid == 0, (
-        f"on {target.host} commands run as {access.user} (uid {access.uid}), and the plan needs "
+        f"on {target.host} commands run as {access.user} (uid {access.uid}), but the plan needs "
         "root: log in as root, or let sudo ask for no password (NOPASSWD)"
     )
     how = f"by sudo from {access.sudo_user}" if access.sudo_user else "logged in as root"
@@ -164,7 +164,7 @@ def runs_as_root(target: Target, access: Access) -> None:
 
 @given("the containers that the change reaches are known", target_fixture="affected")
 def affected_are_known(runtime: Runtime, ctid: int) -> tuple[Affected, ...]:
-    """By their configurations: the profile, or the features that Docker needs."""
+    """Find them by profile, or by the features that Docker needs."""
     plain = runtime.kind == "lxc"
     look = neighbours.affected_plain if plain else neighbours.affected
     return look(runtime.node, desired.PROFILE, ctid)
@@ -174,9 +174,10 @@ def affected_are_known(runtime: Runtime, ctid: int) -> tuple[Affected, ...]:
 def others_are_safe(
     affected: tuple[Affected, ...], ctid: int, target: Target, may_change: bool
 ) -> None:
-    """Where nothing is changed nobody is at risk: they are listed, and that is said.
+    """A read-only run puts no container at risk, so it only lists them.
 
-    Who else is made for Docker is listed, too: the plan does not reach them, its reader may.
+    Other containers that are made for Docker are listed, too, although the plan does not affect
+    them.
     """
     others = [each for each in affected if each.ctid != ctid]
     said = ", ".join(map(str, others)) or "none"
@@ -195,18 +196,18 @@ def others_are_safe(
 
 @then("its file system has room for the records of a start")
 def log_has_room(node: Transport, window: audit_window.Window) -> None:
-    """At auditd's space_left it does as it was told, which may be to stop writing."""
+    """At ``space_left`` auditd may stop writing, if it is configured so."""
     room = log_room.log_room(node, window.source)
     free, needed = room.free >> 20, room.needed >> 20
     assert room.free >= room.needed, (
-        f"{room.place} on {node.machine} has {free} MiB left for {room.log}, and {needed} MiB are "
-        "needed: records would be lost"
+        f"{room.place} on {node.machine} has {free} MiB left for {room.log}, but {needed} MiB are "
+        "needed, or records would be lost: make room there"
     )
     evidence.say(f"{free} MiB free in {room.place} for {room.log}")
 
 
 @then("a denial provoked on purpose shows in it")
 def canary_shows(window: audit_window.Window) -> None:
-    """A log that cannot show it says nothing about the rest: undetermined, not compliant."""
+    """A log that does not show the canary proves nothing: undetermined, not red."""
     window.close()
     evidence.say(seen(window))

@@ -1,6 +1,6 @@
-"""An image of ours, kept running: by whom a Docker container's root is mounted.
+"""An image of ours, kept running to see which program mounts a Docker container's root.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.transport import CommandResult, Transport
 
-#: Ours: two layers, and a program that can wait. Docker Hub's hello-world has one, and cannot.
+#: Our image: two layers, and a program that can wait. Docker Hub's hello-world has neither.
 PROBE = "docker-lxc-gate/probe:latest"
 
 
 @given("an image of two layers is loaded into Docker", target_fixture="loaded")
 def image_is_loaded(container: Transport, request: pytest.FixtureRequest) -> CommandResult:
-    """One layer needs no overlay: its mount would prove nothing. No registry is asked."""
+    """Load our image, because one layer needs no overlay. No registry is involved."""
     machine = container.look(["uname", "-m"]).require().text.strip()
     if machine != hello.MACHINE:
         raise FactError(
@@ -46,7 +46,7 @@ def image_is_loaded(container: Transport, request: pytest.FixtureRequest) -> Com
 def docker_container_runs(
     container: Transport, loaded: CommandResult, request: pytest.FixtureRequest
 ) -> DockerRun:
-    """Start one that waits, and remove it in the end; an image that cannot be loaded cannot run."""
+    """Start a waiting container and remove it at the end; without the image, keep its error."""
     name = f"gate-{secrets.token_hex(4)}"
     if not loaded.ok:
         return DockerRun(name, loaded)
@@ -58,7 +58,7 @@ def docker_container_runs(
 
 @then("its root is mounted by fuse-overlayfs, as the node sees it, too")
 def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: DockerRun) -> None:
-    """Docker names the directory; the kernel's mount table, read from the node, says by whom."""
+    """Docker names the directory; the node reads the file system type from the mount table."""
     assert docker_run.result.ok, (
         f"{other_driver(runtime, ctid)}no container can be started: "
         f"{cause(said(docker_run.result))}{_elsewhere(runtime.node, container)}"
@@ -74,7 +74,7 @@ def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: 
         f"{other_driver(runtime, ctid)}nothing is mounted at {merged} while a Docker container runs"
     )
     source, kind = found[-1]
-    # C version, Rust rewrite: the second shows up as plain fuse with the program as source.
+    # The C version, or the Rust rewrite, which shows up as plain fuse with the program as source.
     assert kind == "fuse.fuse-overlayfs" or (kind, source) == ("fuse", "fuse-overlayfs"), (
         f"{other_driver(runtime, ctid)}{merged} is mounted by {kind} ({source}), not by "
         "fuse-overlayfs"
@@ -84,18 +84,18 @@ def root_is_fuse(container: Transport, runtime: Runtime, ctid: int, docker_run: 
 
 @evidence.explanation
 def _elsewhere(node: Transport, container: Transport) -> str:
-    """Return what the profile lacks where Docker keeps its data at another place."""
+    """Return the rules that the profile lacks if Docker's data is at another place."""
     root = run_docker(container, "info", "-f", "{{.DockerRootDir}}").text.strip()
     lacks = profile_elsewhere(node, root) if root else ""
     return f"; {lacks}" if lacks else ""
 
 
-#: Docker's word for where a container's root is mounted; a driver without a mount has none.
+#: The form of the mount point of a container's root; a driver without a mount has none.
 _PLACE = re.compile(r"/[\w./-]{1,4000}", re.ASCII)
 
 
 def _merged(container: Transport, docker_run: DockerRun) -> str:
-    """Return where a Docker container's root is mounted; empty if Docker names no such place."""
+    """Return the mount point of a Docker container's root; empty if Docker names none."""
     shown = run_docker(
         container, "inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", docker_run.name
     )
@@ -104,10 +104,10 @@ def _merged(container: Transport, docker_run: DockerRun) -> str:
 
 
 def _mounted(table: bytes, place: str) -> list[tuple[str, str]]:
-    """Return source and type of each mount at a place, by the kernel's table of mounts.
+    """Return source and type of each mount at a place, from the kernel's mount table.
 
-    The kernel escapes blank, tab and line feed in what the guest has named, and nothing else that
-    Python takes for the end of a word or of a line.
+    The kernel escapes only blank, tab and line feed in the guest's names, so the table must not be
+    split at other white space.
     """
     mounts = [line.decode(errors="replace").split(" ") for line in table.split(b"\n") if line]
     return [(source, kind) for source, where, kind, *_ in mounts if where == place]
@@ -115,7 +115,7 @@ def _mounted(table: bytes, place: str) -> list[tuple[str, str]]:
 
 @then("a file of its image can be read through the mount")
 def mount_serves(container: Transport, docker_run: DockerRun) -> None:
-    """A mount whose process died is still in the table, and serves nothing."""
+    """Read through the mount: if its process died, it is still in the table but serves nothing."""
     merged = _merged(container, docker_run)
     assert merged, "Docker names no directory at which the container's root is mounted"
     listing = container.look(["ls", "-A", merged])

@@ -1,6 +1,6 @@
 """Provisioning, by ``phoenix create`` or by the plan: from nothing, and a second time.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.target import Target
 
-#: Whose Docker there may be, by package.
+#: The packages that may hold Docker.
 _DOCKERS = ("docker.io", "docker-ce", "moby-engine")
 
 
 @given("the container did not exist")
 def container_did_not_exist(provisioning: Provisioning) -> None:
-    """Provisioning from nothing can be judged only where there was nothing."""
+    """Provisioning from nothing can be judged only if there was no container."""
     if provisioning.existed:
         raise FactError(
-            "the container was there before this run: it was not provisioned from nothing"
+            "the container existed before this run, so it was not provisioned from nothing"
         )
 
 
 @when("it was provisioned", target_fixture="created")
 def provisioned(provisioning: Provisioning) -> Provisioned:
-    """The session did it, once, after the plan was applied."""
+    """The session provisioned it, once, after the plan was applied."""
     if provisioning.created is None:
         raise FactError("nothing was provisioned")
     return provisioning.created
@@ -46,7 +46,7 @@ def provisioned(provisioning: Provisioning) -> Provisioned:
 
 @then("provisioning succeeded")
 def provisioning_succeeded(created: Provisioned) -> None:
-    """By its exit code; what it was for is asked beside it."""
+    """Check the exit code; other Thens check the effect."""
     lines = created.said.strip().splitlines()
     assert created.ok, f"{created.how} did not succeed: {' / '.join(lines[-3:])}"
     evidence.say(f"{created.how}: succeeded after {created.seconds:.0f} s")
@@ -54,7 +54,7 @@ def provisioning_succeeded(created: Provisioned) -> None:
 
 @then("the container exists and is running")
 def container_exists(runtime: Runtime, ctid: int, created: Provisioned) -> None:
-    """As the runtime knows it: a create that did nothing exits 0, too."""
+    """Ask the runtime: a create that did nothing exits 0, too."""
     state = runtime.state(ctid)
     assert state is not None, f"{created.how} left no container {ctid}"
     assert state == "running", f"container {ctid} is {state} after {created.how}"
@@ -62,7 +62,7 @@ def container_exists(runtime: Runtime, ctid: int, created: Provisioned) -> None:
 
 @then("Docker is installed in the container")
 def docker_is_installed(container_host: Host) -> None:
-    """A feature script that failed leaves a container without it."""
+    """A failed feature script leaves a container without Docker."""
     first, *others = _DOCKERS
     asked = [line for name in others for line in of_package(name, version=False)]
     foresee(container_host, *of_package(first), *asked, *of_program("docker"))
@@ -70,27 +70,27 @@ def docker_is_installed(container_host: Host) -> None:
     found = [f"{each.name} {each.version}" for each in packages if each.is_installed]
     assert found or container_host.exists("dockerd"), NO_DOCKER
     assert container_host.exists("docker"), "the container has no docker client"
-    evidence.say(found[0] if found else "of no package that is known")
+    evidence.say(found[0] if found else "Docker is from an unknown package")
 
 
 @given("the state of node and container is recorded", target_fixture="recorded")
 def state_is_recorded(runtime: Runtime, ctid: int) -> dict[str, str]:
-    """Files, packages, profiles, configuration, processes, and what Docker holds.
+    """Record files, packages, profiles, configuration, processes, and Docker's objects.
 
-    A second run must change none of it.
+    A second run must change none of them.
     """
     return machine_state.unchanged(machine_state.both(runtime, ctid))
 
 
 @when("it is provisioned again", target_fixture="created")
 def provisioned_again(runtime: Runtime, target: Target) -> Provisioned:
-    """In the same way; by the plan only where the plan is what it was provisioned by."""
+    """Provision it in the same way as before."""
     return provision(runtime, target, lambda _: None)
 
 
 @then("node and container are as they were recorded")
 def nothing_changed(recorded: dict[str, str], runtime: Runtime, ctid: int) -> None:
-    """Anything that differs is shown; what the machine writes by itself was never recorded."""
+    """Show all differences; files that the machine writes by itself are not recorded."""
     now = machine_state.unchanged(machine_state.both(runtime, ctid))
     changed = machine_state.differences(recorded, now)
     assert not changed, f"a second run changed {len(changed)} thing(s): " + "; ".join(changed[:10])

@@ -1,6 +1,6 @@
-"""A container in the state of most users', changed by the plan and rolled back.
+"""A container in most users' state, changed by the plan and rolled back.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 _APT_TIMEOUT = 600.0
 
 
-#: The lab's own.
+#: The lab's container for this, and the command that creates it.
 CTID, CREATE = reserved(parse(DEFAULT), ("nesting",))
 
 
 @dataclass(frozen=True)
 class Existing:
-    """A container that had Docker before us: what it held and ran, and how its node looked."""
+    """A container that had Docker before the plan, with the state of that time."""
 
     ctid: int
     inside: Transport
@@ -57,13 +57,13 @@ class Existing:
 def default_container(
     runtime: Runtime, target: Target, image: str, tell: Callable[[str], None]
 ) -> Iterator[Existing]:
-    """Made with Docker on its default driver, given an image and a container, and thrown away.
+    """A container with Docker on its default driver, an image and a Docker container.
 
-    What each scenario rolls back is compared with this one record of the time before any.
+    It is destroyed at the end. Each scenario compares its rollback with this one record.
     """
     with thrown_away(runtime, target, tell, features=("nesting",)) as ctid:
         inside = runtime.inside(ctid)
-        if not inside.ask(docker.DAEMON):  # a template without it: as most users install it
+        if not inside.ask(docker.DAEMON):  # the template has no Docker: install it as most users do
             DockerPackage("docker-engine", "Docker", "").apply(inside)
         inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
         _keep_one_running(inside)
@@ -73,7 +73,7 @@ def default_container(
 
 
 def _keep_one_running(inside: Transport) -> None:
-    """Start a Docker container that lasts, where the machine is one that our program runs on."""
+    """Start a lasting Docker container, if our program runs on this machine."""
     if inside.look(["uname", "-m"]).require().text.strip() == hello.MACHINE:
         archive = hello.docker_archive(PROBE)
         inside.run(["docker", "load", "-q"], stdin=archive, timeout=PATIENCE).require()
@@ -82,14 +82,14 @@ def _keep_one_running(inside: Transport) -> None:
 
 
 def _running(inside: Transport) -> list[str]:
-    """Return the names of the Docker containers that run."""
+    """Return the names of the running Docker containers."""
     return sorted(inside.look(["docker", "ps", "--format", "{{.Names}}"]).require().text.split())
 
 
 def _driver(inside: Transport) -> str:
     driver = inside.look(["docker", "info", "-f", "{{.Driver}}"]).require().text.strip()
     if not driver:
-        raise FactError(f"Docker in {inside.machine} does not say which driver it runs on")
+        raise FactError(f"docker info in {inside.machine} names no storage driver")
     return driver
 
 
@@ -99,30 +99,32 @@ def _plan(runtime: Runtime, target: Target, ctid: int) -> Plan:
 
 @pytest.fixture
 def its_plan(runtime: Runtime, target: Target, existing: Existing) -> Callable[[], Plan]:
-    """Returns the plan anew: each stage knows of the others by the journal alone."""
+    """Returns a new plan each time, so that stages share only the journal."""
     return lambda: _plan(runtime, target, existing.ctid)
 
 
 @given("another container runs Docker on its default driver", target_fixture="existing")
 def another_container(default_container: Existing) -> Existing:
-    """The same one for all these scenarios; each leaves it as it was."""
+    """All these scenarios share one container; each leaves it unchanged."""
     return default_container
 
 
 @when(parsers.parse('"{clause}" of the plan is applied to it and rolled back'))
 def part_is_applied_and_rolled_back(its_plan: Callable[[], Plan], clause: str) -> None:
-    """As the command line does it, with ``--only``."""
+    """Apply and roll back, as the command line does with ``--only``."""
     part = its_plan().only([clause])
     applied = apply(part)
     if not any(outcome.changed for outcome in applied):
-        raise FactError(f"{clause} is applied on this node already: nothing can be rolled back")
+        raise FactError(
+            f"{clause} is applied on this node already, so this run cannot roll it back"
+        )
     back = roll_back(part)
     evidence.say(f"{sum(outcome.changed for outcome in back)} actions applied and rolled back")
 
 
 @given("the plan is applied to another container", target_fixture="existing")
 def plan_is_applied(default_container: Existing, runtime: Runtime, target: Target) -> Existing:
-    """As the command line does it; where it is applied already it finds nothing to do."""
+    """Apply the plan, as the command line does; nothing happens if it is applied already."""
     apply(_plan(runtime, target, default_container.ctid))
     return default_container
 
@@ -133,7 +135,7 @@ def plan_is_applied(default_container: Existing, runtime: Runtime, target: Targe
 def plan_is_rehearsed(
     runtime: Runtime, existing: Existing, its_plan: Callable[[], Plan]
 ) -> list[Stage]:
-    """As ``python -m remediation rehearse`` does it."""
+    """Rehearse, as ``python -m remediation rehearse`` does."""
     stages = list(rehearsal.rehearse(its_plan, lambda: machine_state.both(runtime, existing.ctid)))
     evidence.say(", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in stages))
     return stages
@@ -141,7 +143,7 @@ def plan_is_rehearsed(
 
 @then("nothing differed when it was rolled back")
 def nothing_differed(stages: list[Stage]) -> None:
-    """The rehearsal's own comparison, by the witness."""
+    """Check the rehearsal's own comparison of states."""
     if not any(stage.name == "compare" for stage in stages):
         raise FactError("the rehearsal ended before it compared anything")
     differing = [line for stage in stages for line in stage.differences]
@@ -150,7 +152,7 @@ def nothing_differed(stages: list[Stage]) -> None:
 
 @then(parsers.parse('its Docker runs on "{driver}" and can run hello-world'))
 def docker_runs_on(existing: Existing, driver: str, image: str) -> None:
-    """The plan by its effect."""
+    """Check the plan's effect."""
     assert existing.driver != driver, f"it was on {driver} before the plan"
     now = _driver(existing.inside)
     assert now == driver, f"after the plan Docker runs on {now}"
@@ -160,10 +162,10 @@ def docker_runs_on(existing: Existing, driver: str, image: str) -> None:
 
 @then("nothing of the plan is left to do")
 def nothing_left(its_plan: Callable[[], Plan]) -> None:
-    """Every action's own check, once more."""
+    """Run every action's own check once more."""
     drifts = its_plan().drifts()
     if not drifts:
-        raise FactError("the plan has no action, so nothing was asked")
+        raise FactError("the plan has no action, so nothing was checked")
     left = [drift.summary for _, drift in drifts if drift is not None]
     assert not left, "applied again, and still: " + "; ".join(left)
 
@@ -173,7 +175,7 @@ def nothing_left(its_plan: Callable[[], Plan]) -> None:
     target_fixture="restarted",
 )
 def letter_of_the_plan(existing: Existing) -> CommandResult:
-    """Section 3 of the plan, word for word, in the affected container."""
+    """Do section 3 of the plan, word for word, in the affected container."""
     inside = existing.inside
     inside.run(["rm", desired.DAEMON_JSON]).require()
     purge = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "purge", "-y", "fuse-overlayfs"]
@@ -183,7 +185,7 @@ def letter_of_the_plan(existing: Existing) -> CommandResult:
 
 @then("Docker does not start, and the profile is still in the kernel")
 def letter_is_worse(existing: Existing, runtime: Runtime, restarted: CommandResult) -> None:
-    """If it did start, the plan's own rollback would do, and ours would not be needed."""
+    """If Docker started, the plan's own rollback would suffice."""
     active = existing.inside.look(["systemctl", "is-active", "docker"]).text.strip()
     assert not restarted.ok, "Docker started after the letter of the plan's rollback"
     assert active != "active", "Docker runs after the letter of the plan's rollback"
@@ -198,19 +200,19 @@ def letter_is_worse(existing: Existing, runtime: Runtime, restarted: CommandResu
 
 @when("the plan is rolled back, over what was changed by hand")
 def rolled_back_by_force(its_plan: Callable[[], Plan]) -> None:
-    """Without force it is refused: somebody's change would be lost."""
+    """Without force, rollback refuses, because somebody's change would be lost."""
     try:
         roll_back(its_plan())
     except ChangedSince as refused:
         evidence.say(f"refused first: {', '.join(refused.changes)}")
     else:
-        raise AssertionError("a file that was removed by hand was put back without a word")
+        raise AssertionError("rollback restored a file removed by hand without refusing first")
     roll_back(its_plan(), force=True)
 
 
 @then("node and container are as they were before the plan")
 def as_before(runtime: Runtime, existing: Existing) -> None:
-    """By a witness that shares no code with the actions; what may differ is listed there."""
+    """Compare states by code that the actions do not use, and that lists what may differ."""
     wait_until_booted(existing.inside)
     now = machine_state.undone(machine_state.both(runtime, existing.ctid))
     changed = machine_state.differences(existing.recorded, now)
@@ -220,11 +222,11 @@ def as_before(runtime: Runtime, existing: Existing) -> None:
 
 @then("its Docker runs on its former driver, and has what it had")
 def former_driver(existing: Existing) -> None:
-    """Images, containers and volumes; the letter of the plan's rollback would have lost them."""
+    """Compare images, containers and volumes, which the plan's own rollback would have lost."""
     now = _driver(existing.inside)
     assert now == existing.driver, f"Docker runs on {now}, not on {existing.driver} as before"
     if not existing.held:
-        raise FactError("Docker held nothing before the plan, so nothing can have been lost")
+        raise FactError("Docker held nothing before the plan, so this proves nothing")
     held = docker.holds(existing.inside)
     assert held == existing.held, f"Docker had {existing.held}, and has {held or 'nothing'}"
     evidence.say(f"{now}, {held}")
@@ -232,9 +234,9 @@ def former_driver(existing: Existing) -> None:
 
 @then("the Docker containers that ran run again")
 def they_run_again(existing: Existing) -> None:
-    """Docker's restart on another driver ended them."""
+    """Docker's restart on another driver stopped them."""
     if not existing.running:
-        raise FactError("no Docker container ran before the plan, so none can have been started")
+        raise FactError("no Docker container ran before the plan, so this proves nothing")
     now = _running(existing.inside)
     assert now == existing.running, f"{existing.running} ran, and now {now or 'none'}"
     evidence.say(f"{', '.join(now)} runs again")
@@ -242,6 +244,6 @@ def they_run_again(existing: Existing) -> None:
 
 @then("its former container starts")
 def former_container_starts(existing: Existing) -> None:
-    """Last of all: what a start writes is no trace of the plan."""
+    """Check this last, because a start writes files that are no trace of the plan."""
     started = existing.inside.run(["docker", "start", "-a", "former"], timeout=PATIENCE)
     assert started.ok, f"the former container does not start: {started.stderr!r:.300}"

@@ -1,6 +1,6 @@
-"""The container as such: is it there, is it running, is it confined from the node's view.
+"""The container as such: running, unprivileged, without failed units.
 
-PYTEST_DONT_REWRITE: an assertion here has its own words, for the reader of the verdict.
+PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of the verdict.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ def container_is_running(runtime: Runtime, ctid: int) -> None:
         hindrance = startable.hindrance(runtime, ctid)
         raise TransportError(
             f"container {ctid} on {runtime.node.machine} is {state or 'absent'}"
-            f"{f', and cannot start: {hindrance}' if hindrance else ''}: what holds inside cannot "
-            f"be judged. {startable.how(runtime, ctid, hindrance).capitalize()} and ask again"
+            f"{f', and cannot start: {hindrance}' if hindrance else ''}: nothing inside it can be "
+            f"judged. {startable.how(runtime, ctid, hindrance).capitalize()}, then run the gate "
+            "again"
         )
 
 
 @when("the container is restarted")
 def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) -> None:
-    """Stop, start, and wait until the guest has booted; that Docker runs is for a Then."""
+    """Stop, start, and wait until the guest has booted; a Then checks whether Docker runs."""
     runtime.shutdown(ctid)
     startable.start(runtime, ctid)
     wait_until_booted(container)
@@ -45,10 +46,10 @@ def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) ->
 
 @then("root in the container is an ordinary user on the node")
 def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
-    """The kernel's own id map of the container's first process, as seen from the node."""
+    """Read the id map of the container's first process from the node's kernel."""
     pid = runtime.init_pid(ctid)
     lines = [line.split() for line in (node.read(f"/proc/{pid}/uid_map") or b"").splitlines()]
-    # Not the first line: they stand in the order in which the configuration has them.
+    # Root need not be in the first line: the order is the configuration's.
     roots = [
         (outside.decode(), count.decode()) for inside, outside, count in lines if inside == b"0"
     ]
@@ -61,40 +62,40 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     for kind, ranges in (("user", lines), ("group", groups)):
         whose = [inside.decode() for inside, first, _ in ranges if first == b"0"]
         assert not whose, (
-            f"{kind} {whose[0]} of container {ctid} is the node's root: whoever becomes that one "
-            f"in the container owns the node's files (lxc.idmap in {runtime.config_path(ctid)})"
+            f"{kind} {whose[0]} of container {ctid} is the node's root, and may change the node's "
+            f"files: correct lxc.idmap in {runtime.config_path(ctid)}"
         )
     evidence.say(f"root is {outside} on the node, {count} ids")
 
 
 @then("the container is configured as unprivileged")
 def configured_unprivileged(runtime: Runtime, ctid: int) -> None:
-    """Proxmox's own option; plain LXC says it by its id map."""
+    """Check Proxmox's own option, or plain LXC's id map."""
     options = runtime.configuration(ctid).current()
     assert proxmox.boolean(options.get("unprivileged", "")) or "lxc.idmap" in options, (
         f"container {ctid} is privileged: {runtime.config_path(ctid)} has no 'unprivileged: 1'"
     )
 
 
-#: Units that fail in an unprivileged guest whatever AppArmor does: they mount file systems of
-#: the kernel's own, which only the node's root may.
+#: Units that fail in every unprivileged guest: they mount file systems of the kernel, which only
+#: the node's root may mount.
 _NOT_APPARMORS = frozenset({"sys-kernel-config.mount", "sys-kernel-debug.mount"})
-#: Failed, or failed and about to be started again: of ``Restart=`` the latter, for ever.
+#: States of failed units; with ``Restart=`` a unit is always about to be restarted.
 _NOT_UP = "--state=failed,auto-restart,auto-restart-queued"
-#: Docker's own are judged where Docker is.
+#: Docker's units, which other scenarios judge.
 _DOCKERS = frozenset({"docker.service", "docker.socket", "containerd.service"})
 
 
 @then("no unit of the guest has failed but those that fail without AppArmor, too")
 def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
-    """By systemd: a profile that refuses its mounts leaves the guest degraded.
+    """Ask systemd: a profile that refuses mounts leaves the guest degraded.
 
-    Another one that failed is AppArmor's only if a denial in its time says so; where the log cannot
-    say, that is no verdict; the rest is advice.
+    A failed unit is red only if a denial while it ran matches it. If the log cannot tell, the
+    verdict is undetermined. Other failed units are advice.
     """
     state = container.look(["systemctl", "is-system-running", "--wait"], timeout=120).text.strip()
     if state not in {"running", "degraded"}:
-        raise FactError(f"{container.machine} has not started: systemd says '{state}'")
+        raise FactError(f"{container.machine} has not booted: its systemd is in state '{state}'")
     listing = container.look(
         ["systemctl", "list-units", _NOT_UP, "--full", "--plain", "--no-legend"]
     )
@@ -109,11 +110,11 @@ def no_unit_failed(runtime: Runtime, container: Transport, ctid: int) -> None:
 def _judged(
     runtime: Runtime, container: Transport, ctid: int, names: set[str], state: str
 ) -> tuple[str, ...]:
-    """Return advice about the units that did not fail by AppArmor.
+    """Return advice about the units that failed for other reasons than AppArmor.
 
     Raises:
-        AssertionError: one of them was denied something in its time.
-        FactError: of one of them nobody can tell.
+        AssertionError: a denial matches one of them.
+        FactError: the cause of one of them is not known.
     """
     profile = _profile(runtime, ctid)
     log = failed_units.log(runtime.node)
@@ -135,8 +136,8 @@ def _judged(
     if open_questions:
         raise FactError(
             f"the guest is {state}, and whether AppArmor made {len(open_questions)} unit(s) fail "
-            f"cannot be told: {'; '.join(open_questions[:4])}. Start what failed again "
-            f"(pct exec {ctid} -- systemctl restart UNIT), and ask again"
+            f"is not known: {'; '.join(open_questions[:4])}. Restart the failed units "
+            f"(pct exec {ctid} -- systemctl restart UNIT), then run the gate again"
         )
     return tuple(advice)
 
@@ -153,17 +154,17 @@ def _doubt(
     denials: list[audit_records.Denial],
     log: failed_units.Log,
 ) -> str:
-    """Return why a unit without a denial of its own may have failed by AppArmor all the same."""
+    """Return why AppArmor may have made a unit fail without a matching denial; else empty."""
     if denials:
         return (
-            f"in its time something was denied that may be its own, or another's under the same "
-            f"profile: {denials[-1].summary}"
+            f"a denial while it ran may be its own, or another's under the same profile: "
+            f"{denials[-1].summary}"
         )
     if hidden := log.hidden(unit.began, unit.ended):
         return f"no denial of its time is known, but {hidden}"
     try:
         said = failed_units.refusal(container, unit.name)
-    except FactError as error:  # of one unit: the others are judged all the same
+    except FactError as error:  # the other units are still judged
         return str(error)
     if said:
         return f"it was refused something without a record ('{said[:120]}'), as a quiet deny does"
@@ -174,10 +175,13 @@ _WAITING = re.compile(r"(systemd-networkd|NetworkManager)-wait-online\.service$"
 
 
 def _advice(unit: failed_units.FailedUnit) -> str:
-    """Return what a user should know of a unit that failed for another reason."""
+    """Return advice about a unit that failed for another reason."""
     if _WAITING.match(unit.name):
         return (
             f"{unit.name} waits {unit.seconds:.0f} s for a network manager that manages nothing, "
             f"and fails: systemctl mask {unit.name}, in the container"
         )
-    return f"{unit.name} failed, and not by AppArmor: systemctl status {unit.name}, inside"
+    return (
+        f"{unit.name} failed, but not because of AppArmor: see systemctl status {unit.name} in "
+        "the container"
+    )

@@ -1,4 +1,4 @@
-"""testinfra over our transports: a second witness for facts that the plan's actions know."""
+"""testinfra over our transports: a second witness, beside the plan's own checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from targets.transport import Transport
 
-#: What testinfra asks of a machine before anything that it is told to ask.
+#: testinfra's first commands on every machine.
 _FIRST = ("uname -s", "cat /etc/os-release", "uname -m")
 
 
@@ -37,13 +37,13 @@ def foresee(host: Host, *lines: str) -> None:
 
 
 def of_package(name: str, *, version: bool = True) -> list[str]:
-    """Return how testinfra asks whether a package is installed and, if so, in which version."""
+    """Return testinfra's shell lines for a package's state and version."""
     fields = ("${Status}", "${Status} ${Version}")[: 1 + version]
     return [f"dpkg-query -f '{field}' -W {name}" for field in fields]
 
 
 def of_program(name: str) -> list[str]:
-    """Return how testinfra asks whether there is a program; first of all whether it can ask so."""
+    """Return testinfra's shell lines for a program's existence."""
     return [f"command -v {each}" for each in ("command", name)]
 
 

@@ -1,10 +1,10 @@
-"""One file out of an archive that a machine made: read strictly, since the machine may lie.
+"""A strict reader of a tar archive with one file, because the machine that made it may lie.
 
-GNU tar's ``--format=posix`` with one file in it: an extended header, which holds what the plain one
-has no room for, the header, the content, and zeros to the end. All else is refused: a compressed
-archive, further members, sparse files, lengths that do not fit, numbers and times that no file has.
-It takes time linear in the archive's length, which the standard library's reader does not. Source:
-pax(1), GNU tar's manual on the posix format.
+The format is GNU tar's ``--format=posix``: an extended header for values that do not fit the plain
+one, the header, the content, and zeros to the end. The reader refuses everything else: compressed
+archives, further members, sparse files, wrong lengths, impossible numbers and times. Its time is
+linear in the archive's length; the standard library's is not. Source: pax(1), GNU tar's manual on
+the posix format.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _BLOCK = 512
 _IDS, _MODES, _SIZES = 1 << 32, 0o10000, 1 << 40
 _TIME = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
 _NUMBER = re.compile(r"[0-9]{1,12}")
-#: What an extended header may hold beside what says how tar stored the file.
+#: Extended attributes, which an extended header may hold in addition to tar's own keys.
 _ATTRIBUTE = re.compile(r"(SCHILY\.(xattr|acl)|RHT\.security)\.[^\0=]{1,255}", re.DOTALL)
 _OF_TAR = frozenset({"path", "linkpath", "size", "atime", "ctime", "mtime", "uid", "gid"})
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file, link or directory as an archive has it; ``mtime`` is decimal text."""
+    """A file, link or directory in an archive; ``mtime`` is decimal text."""
 
     name: str
     kind: str
@@ -39,25 +39,25 @@ class Member:
 
 
 class UnreadableArchive(ValueError):
-    """It is not what tar writes of one file; the text says in which way."""
+    """The archive is not one that tar writes for one file; the text says why."""
 
 
 class TooLarge(UnreadableArchive):
-    """Its file is larger than it may be."""
+    """The file in the archive is larger than allowed."""
 
 
 def only_member(archive: bytes, *, largest: int) -> Member | None:
-    """Return the one member of an archive; None if it is a device or a pipe, or there is none.
+    """Return an archive's one member; None if it is a device or a pipe, or the archive is empty.
 
-    Of a socket tar makes an empty archive.
+    tar makes an empty archive of a socket.
 
     Args:
         archive: the bytes; the caller has limited them.
         largest: how large the file may be (bytes).
 
     Raises:
-        TooLarge: it is larger.
-        UnreadableArchive: it is not such an archive.
+        TooLarge: the file is larger.
+        UnreadableArchive: the archive has another form.
     """
     if archive and not archive.strip(b"\0"):
         return None
@@ -96,7 +96,7 @@ def only_member(archive: bytes, *, largest: int) -> Member | None:
 
 
 def _header(archive: bytes) -> tuple[bytes, bytes]:
-    """Return a header whose sum is right, and what follows."""
+    """Check a header's sum; return the header and the rest of the archive."""
     header = archive[:_BLOCK]
     if len(header) < _BLOCK or header[257:262] != b"ustar":
         raise UnreadableArchive("no header of a tar archive where one must be")
@@ -147,7 +147,7 @@ def _octal(raw: bytes, what: str) -> int:
 
 
 def _number(extended: dict[str, str], key: str, raw: bytes, end: int) -> int:
-    """Return a number of the extended header, else of the plain one; below ``end``."""
+    """Return a number of the extended or the plain header, which must be below ``end``."""
     said = extended.get(key)
     if said is not None and not _NUMBER.fullmatch(said):
         raise UnreadableArchive(f"{key} is {said[:40]!r}")

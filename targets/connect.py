@@ -1,4 +1,4 @@
-"""From a target to the runtime of its node: the connection, root, and which runtime there is."""
+"""From a target to the runtime of its node: connect, become root, find the runtime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from targets.target import Target
     from targets.transport import CommandResult, Transport
 
-#: What decides which runtime there is: Proxmox has LXC's own tools, too, so pct comes first.
+#: The programs that identify a runtime. Proxmox has LXC's own tools, too, so pct comes first.
 _PROGRAMS = {"auto": ("pct", "lxc-start"), "pct": ("pct",), "lxc": ("lxc-start",)}
 
 
@@ -37,18 +37,18 @@ def opened(
     """Connect to a target's node and close the connection afterwards.
 
     Args:
-        target: what is asked about.
-        lab: brings up the lab and returns where its node answers; it is given ``tell``. Without
-            it the lab is no target.
-        listener: hears of every command that ran.
-        tell: hears one line before anything that takes time.
-        reads: what will be asked of the node next: it comes in the same round trip.
+        target: the target.
+        lab: brings up the lab and returns the address of its node; it is given ``tell``. Without
+            it the lab cannot be a target.
+        listener: called with the result of every command.
+        tell: called with one line before each long operation.
+        reads: are asked of the node in the same round trip, since they will be wanted next.
 
     Yields:
         The runtime that manages the containers of the node.
 
     Raises:
-        TransportError: the node cannot be reached, does not let us be root, or has no runtime.
+        TransportError: the node cannot be reached, does not give us root, or has no runtime.
         UsageError: the target is the lab, and ``lab`` is not given.
     """
     with ExitStack() as stack:
@@ -69,7 +69,7 @@ def runtime_on(
     listener: Callable[[CommandResult], None] = lambda _: None,
     reads: Iterable[Read[Any]] = (),
 ) -> Runtime:
-    """Return the runtime of a target whose node is reached by ``raw``: one round trip.
+    """Return the runtime of a target whose node ``raw`` reaches, in one round trip.
 
     Raises:
         TransportError: as :func:`opened`.
@@ -103,7 +103,7 @@ def _finding(target: Target) -> Read[CommandResult]:
 
 
 def _runtime(node: Transport, target: Target) -> Runtime:
-    """Return ``Pct`` where there is a pct, else ``Lxc``, unless the target says which."""
+    """Return ``Pct`` if the node has pct, else ``Lxc``, unless the target names one."""
     programs = _PROGRAMS[target.runtime]
     found = node.ask(_finding(target))
     if not found.ok:

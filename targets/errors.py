@@ -1,20 +1,20 @@
-"""Everything that can go wrong, by what it means for the reader.
+"""All errors, by their meaning for the reader.
 
 ::
 
     RemediationError
     ├── UsageError         bad option, bad target
     ├── TransportError     could not run: connect, host key, timeout, no exit status
-    │   ├── LimitExceeded  ended by us: it took too long, or printed too much
-    │   ├── Unreachable    nobody is connected to: waiting does not mend it
+    │   ├── LimitExceeded  stopped by us: it took too long, or printed too much
+    │   ├── Unreachable    no connection, and waiting does not help
     │   └── Elsewhere      the container is on another node of the cluster
     ├── CommandFailed      ran, wrong exit; carries the CommandResult
     ├── FactError          ran, but the answer cannot be read
-    ├── LockedError        another run holds the node
-    ├── NotClean           a journal of an earlier, unfinished run is in the way
+    ├── LockedError        another run holds the lock of the node
+    ├── NotClean           an earlier run or a newer plan must be rolled back first
     ├── VerifyFailed       drift left after apply; carries the Drift
-    ├── ChangedSince            what is to be rolled back was changed by somebody since
-    └── RollbackFailed     every undo that failed, grouped
+    ├── ChangedSince       somebody changed what a rollback would overwrite
+    └── RollbackFailed     every step of a rollback that failed
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class LimitExceeded(TransportError):
 
     Args:
         machine: where it ran.
-        argv: what ran.
-        passed: which limit it passed, in words that follow the command.
+        argv: the command.
+        passed: the limit that it passed, in words that follow the command.
         late: whether it took too long.
     """
 
@@ -90,7 +90,7 @@ class FactError(RemediationError):
 
 
 class Busy(FactError):
-    """Something else is at work on what would be changed; nothing was changed."""
+    """Another program works on the container; nothing was changed."""
 
 
 class LockedError(RemediationError):
@@ -104,7 +104,7 @@ class NotClean(RemediationError):
 class VerifyFailed(RemediationError):
     """An action was applied or rolled back, and its state is not what it must be.
 
-    ``drifts`` are the files whose content is another one: from what must be to what is.
+    ``drifts`` are the files with a wrong content, from the expected to the actual one.
     """
 
     exit_code = 1
@@ -117,7 +117,7 @@ class VerifyFailed(RemediationError):
 class ChangedSince(RemediationError):
     """Somebody changed what a rollback would overwrite; nothing was rolled back.
 
-    ``changes`` holds, by the action's name, the difference from what the plan had left there.
+    ``changes`` holds, by the action's name, the difference from the state after the plan.
     """
 
     exit_code = 5
@@ -140,7 +140,7 @@ class RollbackFailed(RemediationError):
 
     def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
         self.failures = tuple(failures)
-        #: What differs in which file, by the action's name, where that is why it failed.
+        #: The differing files of each failed action, by the action's name.
         self.changes = [
             (name, drift)
             for name, error in self.failures

@@ -1,7 +1,7 @@
-"""The whole state of one path, captured and put back exactly.
+"""The whole state of one path, captured and restored exactly.
 
 GNU tar is the codec: one command reads content, mode, owner, times to the nanosecond and
-extended attributes of a path on any machine, one puts them back. Source: tar(1), pax(5).
+extended attributes of a path on any machine, another one restores them. Source: tar(1), pax(5).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _CREATE = (
     *("--xattrs", "--xattrs-include=*", "--acls"),
     *("--no-recursion", "--numeric-owner", "--absolute-names", "--"),
 )
-#: Unpacked under another name, synced and renamed: a reader sees the old file or the new one,
-#: after a crash, too. What an earlier, interrupted run left under the other name is removed.
+#: Unpacks under a temporary name, syncs and renames: a reader sees the old file or the new one,
+#: even after a crash. Removes the temporary file of an interrupted run first.
 _RESTORE = (
     'set -e; d=$(dirname -- "$1"); new="$d/$2"; trap \'rm -f -- "$new"\' EXIT; rm -f -- "$new"; '
     "tar --extract --file=- ${3:+$3} --xattrs --xattrs-include='*' --acls --numeric-owner "
@@ -35,17 +35,17 @@ _RESTORE = (
     'test -z "$4" || touch -hd "@$4" -- "$1"; sync "$d"'  # pmxcfs gives a renamed file a new time
 )
 _REMOVE = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1" "$2"; test ! -d "$d" || sync "$d"'
-#: Of a run that was cut off: the file itself is as it was, and may not even be writable.
+#: Removes the temporary file of an interrupted run; the file itself is unchanged.
 _TIDY = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1"; test ! -d "$d" || sync "$d"'
 
 
-#: The largest file that is captured, and what tar adds to it: header, attributes, end (bytes).
+#: The largest file that is captured, and room for tar's headers, attributes and end (bytes).
 LARGEST, _HEADERS = 1 << 20, 256 << 10
 
 
 @dataclass(frozen=True)
 class FileState:
-    """What is at a path: nothing, a regular file, a symbolic link, or a directory.
+    """The state of a path: absent, a regular file, a symbolic link, or a directory.
 
     ``kind`` is ``absent``, ``file``, ``link`` or ``directory``; ``mtime`` a Unix time as
     decimal text, exact to the nanosecond; an empty ``mtime`` means now.
@@ -65,16 +65,17 @@ class FileState:
 
 
 def content(state: FileState) -> bytes | None:
-    """Return a regular file's content, None of anything else."""
+    """Return a regular file's content, or None if the path is anything else."""
     return state.content if state.kind == "file" else None
 
 
 def capture(on: Transport, path: str) -> FileState:
-    """Return what is at ``path``; raises CommandFailed if it cannot be read.
+    """Return the state of ``path``.
 
-    A device, socket or pipe raises FactError: nothing here writes to one. So does a file that is
-    larger than ``LARGEST``: it would lie in our memory, and in the journal. And what tar cannot
-    have written of one file: the machine may be hostile.
+    Raises:
+        CommandFailed: the path cannot be read.
+        FactError: it is a device, socket or pipe; it is larger than ``LARGEST``, which must fit
+            into memory and the journal; or the machine sent an invalid archive.
     """
     try:
         with at_most(LARGEST + _HEADERS):
@@ -91,8 +92,8 @@ def capture(on: Transport, path: str) -> FileState:
         raise _too_large(on, path) from None
     except archive.UnreadableArchive as error:
         raise FactError(
-            f"on {on.machine}: {path} cannot be captured: what tar there wrote of it cannot be "
-            f"read ({error}). Is it GNU tar?"
+            f"on {on.machine}: {path} cannot be captured: the archive that tar there wrote cannot "
+            f"be read ({error}). Is it GNU tar?"
         ) from error
     if member is None:
         raise FactError(f"on {on.machine}: {path} is neither a file, a link nor a directory")
@@ -113,19 +114,19 @@ def capture(on: Transport, path: str) -> FileState:
 def _too_large(on: Transport, path: str) -> FactError:
     size = on.look(["stat", "-c", "%s", "--", path]).text.strip()
     return FactError(
-        f"on {on.machine}: {path} is too large ({size} bytes): no file of more than "
-        f"{LARGEST >> 20} MiB is changed here, or kept to be put back. Look what it is, and move "
-        "it away"
+        f"on {on.machine}: {path} is too large ({size} bytes): a file that apply changes may have "
+        f"at most {LARGEST >> 20} MiB, because rollback must be able to restore it. Look at the "
+        "file, and move it away"
     )
 
 
 def same(one: FileState, other: FileState) -> bool:
-    """Whether two states differ by nothing but the time."""
+    """Whether two states are equal except for the time."""
     return replace(one, mtime="") == replace(other, mtime="")
 
 
 def unlike(now: FileState, left: FileState) -> list[str]:
-    """Return what no diff shows of two states of a file: mode, owner and attributes, in words."""
+    """Return the differences in mode, owner and attributes, which no diff of contents shows."""
     names = {n for n, _ in now.attributes.items() ^ left.attributes.items()}
     differing = {
         f"mode {left.mode:o} -> {now.mode:o}": now.mode != left.mode,
@@ -137,14 +138,14 @@ def unlike(now: FileState, left: FileState) -> list[str]:
 
 
 def _shown(attribute: str) -> str:
-    """Return an attribute's name as a reader knows it; a byte that is no text is replaced."""
+    """Return an attribute's name without tar's prefix; bytes that are no text are replaced."""
     return os.fsencode(attribute.removeprefix("SCHILY.xattr.")).decode(errors="replace")
 
 
 def restore(on: Transport, path: str, state: FileState) -> None:
-    """Make ``path`` what ``state`` says; a directory in the way of a file is an error.
+    """Restore ``path`` to ``state``; a directory in the place of a file is an error.
 
-    What is so already is not written again; only what a cut-off run left beside it is removed.
+    If the state is the same already, only the temporary file of an interrupted run is removed.
     """
     beside = str(PurePosixPath(path).with_name(_beside(path)))
     if capture(on, path) == state:
@@ -152,7 +153,7 @@ def restore(on: Transport, path: str, state: FileState) -> None:
     elif state.kind == "absent":
         _require_done(on, path, on.run(["sh", "-c", _REMOVE, "remove", path, beside]))
     elif state.kind == "directory":
-        raise FactError(f"on {on.machine}: {path} was a directory; put it back by hand")
+        raise FactError(f"on {on.machine}: {path} was a directory: restore it by hand")
     else:
         _put(on, path, state)
 
@@ -163,15 +164,15 @@ def _beside(path: str) -> str:
 
 def _put(on: Transport, path: str, state: FileState) -> None:
     name = _beside(path)
-    now = "" if state.mtime else "--touch"  # by the machine's own clock, not by ours
+    now = "" if state.mtime else "--touch"  # the time of the machine's own clock
     argv = ["sh", "-c", _RESTORE, "restore", path, name, now, state.mtime]
     _require_done(on, path, on.run(argv, stdin=_archive(name, state)))
 
 
 def _require_done(on: Transport, path: str, result: CommandResult) -> None:
-    """Raise if a file was not written, renamed or removed: FactError where a flag forbids it.
+    """Raise if a file was not written, renamed or removed: FactError if a flag forbids it.
 
-    Root itself may not change what has the flag ``i`` or ``a``. Source: chattr(1).
+    Not even root may change a file with the flag ``i`` or ``a``. Source: chattr(1).
     """
     if result.ok:
         return
@@ -189,7 +190,7 @@ def _require_done(on: Transport, path: str, result: CommandResult) -> None:
 
 
 def require_file(on: Transport, path: str, state: FileState) -> None:
-    """Raise FactError unless it is a regular file, or absent, and so can be edited."""
+    """Raise FactError unless the path is a regular file, or absent."""
     if state.kind not in {"absent", "file"}:
         raise FactError(
             f"on {on.machine}: {path} is a {state.kind}; only a regular file is edited in place. "
@@ -198,7 +199,7 @@ def require_file(on: Transport, path: str, state: FileState) -> None:
 
 
 def write(on: Transport, path: str, state: FileState, content: bytes) -> None:
-    """Give a file new content; mode, owner and attributes stay, the time becomes now."""
+    """Write new content to a file; mode, owner and attributes stay, the time becomes now."""
     require_file(on, path, state)
     _put(on, path, replace(state, kind="file", content=content, mtime=""))
 

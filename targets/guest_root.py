@@ -1,10 +1,10 @@
-"""Reads from the node below a container's root, by which no link of the guest leads out of it.
+"""Reads below a container's root from the node; no link of the guest can lead out of that root.
 
-Everything in that tree is the guest's: names, links, devices, sockets. A path through
-``/proc/PID/root`` is no way in: an absolute link there is resolved with the *node's* root. So each
-path is resolved by ``openat2`` with ``RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS``, as if the root had
-been entered, and only a handle of what was found is used. The program is the node's perl, which
-Proxmox cannot do without; none of the guest's is run. Source: openat2(2), user_namespaces(7).
+The guest controls everything in that tree: names, links, devices, sockets. A path through
+``/proc/PID/root`` is not safe, because an absolute link there is resolved with the *node's* root.
+So ``openat2`` resolves each path with ``RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS``, as after a
+chroot, and only the resulting handle is used. The program is the node's perl, which every Proxmox
+host has; no program of the guest runs. Source: openat2(2), user_namespaces(7).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.transport import CommandResult, Transport
 
-#: The most that is taken of one answer (bytes), and how long it may take (seconds).
+#: Limits of one answer: bytes and seconds.
 MOST, PATIENCE = 1 << 19, 30
-#: The program's exit codes: what was asked for is absent, and nobody can say.
+#: The program's exit codes: the path is absent; the program failed.
 ABSENT, UNTOLD = 4, 3
-#: ``refuse`` says why, ``below`` returns the descriptor of a path, ``own`` tells whether a process
-#: is in the container's own pid and user namespaces, which neither one of the node's nor one of a
-#: Docker container is. ``$process`` is a handle, so that no process that gets
-#: the number later is mistaken for it.
+#: ``refuse`` prints the cause and exits. ``below`` returns the descriptor of a path. ``own`` tells
+#: whether a process is in the container's own pid and user namespaces; processes of the node or of
+#: a Docker container are not. ``$process`` is a handle: a later process with the same pid cannot
+#: be mistaken for it.
 PRELUDE = rf"""
 use strict;
 my ($openat2, $path_only, $nofollow, $cwd) = (437, 0x280000, 0x20000, -100);
@@ -75,7 +75,7 @@ sub own {{
     return 1;
 }}
 """
-#: What a path is, by lstat(2): its type and, of a device, its numbers.
+#: Prints the type of a path by lstat(2), and a device's numbers.
 _LOOK = (
     PRELUDE
     + r"""
@@ -99,14 +99,14 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Node:
-    """What is at a path, no link followed: its kind in words, and of a device its numbers."""
+    """A file, by lstat(2): its kind in words, and a device's numbers."""
 
     kind: str
     major: int = 0
     minor: int = 0
 
     def __str__(self) -> str:
-        """As a reader would say it."""
+        """Return the kind and the numbers, for a message."""
         numbers = f" {self.major}:{self.minor}" if self.kind.endswith("device") else ""
         return f"{self.kind}{numbers}"
 
@@ -117,17 +117,17 @@ def run(
     """Run a perl program that begins with :data:`PRELUDE` on the node.
 
     Args:
-        node: where.
-        pid: the container's first process, as the node counts.
-        program: the whole of it.
-        words: its arguments; ours, never the guest's unchecked.
-        what: what cannot be had if it fails, for the reader of the error.
+        node: the node of the container.
+        pid: of the container's first process, on the node.
+        program: the whole program.
+        words: its arguments; never unchecked text of the guest.
+        what: the consequence of a failure, for the error message.
 
     Returns:
-        The result: it ended with 0, or with :data:`ABSENT`.
+        The result, with exit code 0 or :data:`ABSENT`.
 
     Raises:
-        FactError: it cannot be told, for example since the node has no perl.
+        FactError: the program failed, for example because the node has no perl.
         TransportError: the node cannot be reached.
     """
     argv = ["perl", "-MErrno", "-e", program, str(pid), *words]
@@ -137,24 +137,24 @@ def run(
     # Not with the command: a reader of the verdict need not read our program.
     said = result.stderr.decode(errors="replace").strip()[:500]
     raise FactError(
-        f"asked on {node.machine} of the container with process {pid}: {what}: "
+        f"on {node.machine}, for the container with process {pid}: {what}: "
         f"{said or f'perl ended with {result.exit_code}'}"
     )
 
 
 def look(runtime: Runtime, ctid: int, path: str) -> Node | None:
-    """Return what is at a path below a container's root, its last link not followed.
+    """Return the kind of file at a path below a container's root; its last link is not followed.
 
     Args:
         runtime: manages the container.
         ctid: the container.
-        path: absolute, as the container would say it.
+        path: absolute, as in the container.
 
     Returns:
-        What there is; None if there is nothing.
+        The kind of file; None if the path is absent.
 
     Raises:
-        FactError: it cannot be told.
+        FactError: the path could not be read.
         TransportError: the container does not run, or the node cannot be reached.
     """
     what = f"{path} cannot be seen"
@@ -163,5 +163,7 @@ def look(runtime: Runtime, ctid: int, path: str) -> Node | None:
         return None
     found = re.fullmatch(r"([0-7]{5,6}) ([0-9]{1,9}) ([0-9]{1,9})\n", result.text)
     if found is None:
-        raise FactError(f"{runtime.node.machine} said {result.text[:80]!r} of {path}")
-    return Node(_KINDS.get(found[1], "of no known kind"), int(found[2]), int(found[3]))
+        raise FactError(
+            f"{runtime.node.machine}: the type of {path} cannot be read: {result.text[:80]!r}"
+        )
+    return Node(_KINDS.get(found[1], "of an unknown kind"), int(found[2]), int(found[3]))

@@ -1,14 +1,13 @@
-"""One run at a time on a node.
+"""The lock of a node: one run at a time.
 
-``/run/docker-lxc-gate.lock`` is locked by a process on the node for as long as the run lasts.
-That process reads from this program over its connection: killed, cut off or powered down, the
-reading ends, and the lock with it. Before it goes it waits for the run's last commands, which
-live on without us (apt in the middle of an installation). So a lock that is held has an owner,
-however old it is, and one without an owner is not held. Source: flock(2).
+A process on the node holds the lock on ``/run/docker-lxc-gate.lock`` while the run lasts. It reads
+from this program over the connection. When the program exits, crashes or disconnects, the process
+waits for the run's last commands on the node (apt in the middle of an installation), then releases
+the lock. So the age of a lock means nothing: a held lock has a holder. Source: flock(2).
 
-A machine that vanishes without closing its connection (its power is cut, its cable is pulled) is
-missed by the node only when TCP gives up, which may take hours. Until then the lock names the
-process on the node that reads from it: ended by hand, it is as if the connection had ended.
+If the holder's machine lost power or its network, the node may not notice for hours, until TCP
+gives up. The lock therefore names the reading process on the node: killing that process releases
+the lock.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
 
 PATH = "/run/docker-lxc-gate.lock"
 _TAKEN = 75
-#: Waits a little for an owner that is just going (seconds).
+#: How long to wait for a holder that is just exiting (seconds).
 _WAIT = 3
-#: Said when the lock is held, and by nobody before.
+#: Printed by the process on the node when it holds the lock.
 _HELD = "held"
-#: Reads to the end, under the process id that it adds to the owner.
+#: Adds its own process id to the owner, then reads until its input ends.
 _READ = f"""printf '%s,"reader":%d}}\\n' "${{2%?}}" $$ >"$1"; echo {_HELD}; exec cat >/dev/null"""
 _HOLD = f"""
 umask 077
@@ -50,23 +49,23 @@ printf '%s\\n' "$2" >"$1"
 while pgrep -f "^timeout .* $3 " >/dev/null; do sleep 0.2; done
 : >"$1"
 """
-#: A lock's file that nobody holds is left over, and a file that is not there is not made.
+#: Prints the owner if the lock is held. Creates no file.
 _ASK = 'test ! -e "$1" || flock -n -s "$1" true || cat "$1"'
 
 
 class Owner(msgspec.Struct):
-    """Who holds the lock; written into it for the one who finds it taken."""
+    """The holder of the lock, as written into the file for other runs to read."""
 
     who: str = "somebody"
     at: str = "an unknown machine"
     pid: int = 0
     since: str = "an unknown time"
     doing: str = "something"
-    reader: int = 0  #: the process id on the node of what reads from it, as long as that runs
+    reader: int = 0  #: pid of the reading process on the node, while it runs
 
 
 class Lock:
-    """The lock of one node; :meth:`of` a node it is the same one for all that is done there."""
+    """The lock of one node; :meth:`of` returns the same object for the same node."""
 
     _known: ClassVar[WeakKeyDictionary[Transport, Lock]] = WeakKeyDictionary()
 
@@ -81,19 +80,21 @@ class Lock:
 
     @contextmanager
     def held(self, doing: str) -> Iterator[None]:
-        """Hold the lock for as long as the context; inside another it is held already.
+        """Hold the lock during the context; contexts may be nested.
 
         Args:
-            doing: what for, for others to read: ``apply to container 950``.
+            doing: the purpose, for other runs to read: ``apply to container 950``.
 
         Raises:
-            LockedError: another run holds it; says who, from where, since when and for what.
-            TransportError: the node cannot be reached, or the lock was lost inside another.
+            LockedError: another run holds the lock; the error names the holder, its machine, its
+                start and its purpose.
+            TransportError: the node cannot be reached, or an outer context lost the lock.
         """
         if self._hold is not None:
-            if not self._hold.alive():  # somebody else may have been here since
+            if not self._hold.alive():  # another run may have taken the lock since
                 raise TransportError(
-                    f"the connection that held {self._node.machine} for us was cut: this run ends"
+                    f"the connection that held the lock of {self._node.machine} was cut, so this "
+                    "run ends: run it again"
                 )
             yield
             return
@@ -105,9 +106,9 @@ class Lock:
             hold.release()
 
     def owner(self) -> str:
-        """Return who holds the lock now, in a sentence; empty if nobody does.
+        """Return a sentence about the holder of the lock; empty if the lock is free.
 
-        Changes nothing, and takes the lock for no longer than it looks.
+        This changes nothing.
         """
         asked = self._node.look(["sh", "-c", _ASK, "lock", self._path]).require()
         return _in_use(self._node.machine, asked.stdout) if asked.stdout else ""
@@ -127,7 +128,7 @@ class Lock:
                     f"was changed: {why}. Is its file system full or read-only? findmnt -T "
                     f"{shlex.quote(str(PurePosixPath(self._path).parent))}"
                 ) from None
-            # Not from the error: who is told by whom the node is used need not read our script.
+            # Without the cause: a reader of this message need not read our script.
             raise LockedError(_in_use(self._node.machine, error.result.stderr)) from None
 
 

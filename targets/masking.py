@@ -1,9 +1,9 @@
-"""Secrets become stars, by the name that they stand under and by their form.
+"""Masking: secrets are replaced by stars, by their name or by their form.
 
-Everything that leaves the program goes through :func:`mask`. The names and forms are those of
-gitleaks' and detect-secrets' rules that a hypervisor, a container or a Docker configuration may
-hold. Every pattern is bounded, so that foreign text costs linear time. A mask is no proof: what
-matches no rule passes, and a false mask only hides a word.
+All output of the program goes through :func:`mask`. The names and forms are the rules of gitleaks
+and detect-secrets that fit a hypervisor, a container or a Docker configuration. Every pattern is
+bounded, so untrusted text costs linear time. Masking is no guarantee: a secret that matches no rule
+stays visible.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 STARS = "***"
 
-#: Words that make the name of a value a secret's, as in ``PGPASSWORD`` or ``clientSecret``.
+#: Names of secret values, as in ``PGPASSWORD`` or ``clientSecret``.
 _NAME = (
     r"(?:passw(?:or)?d|passphrase|passwrd|pwd|secret|token|credentials?"
     r"|api[_.-]?key|access[_.-]?key|account[_.-]?key|private[_.-]?key|pre[_.-]?shared[_.-]?key"
@@ -22,7 +22,7 @@ _NAME = (
     r"|(?<![a-z])(?:db|smtp|ftp|root|user|mail|ldap|bind|redis|rabbitmq|mysql)?[_.-]?pass(?![a-z]))"
     r"[\w.-]{0,40}"
 )
-#: How tokens of well-known services begin.
+#: Prefixes of the tokens of well-known services.
 _PREFIXES = (
     r"\b(?:gh[pousr]_|github_pat_|glpat-|gl[a-z]{2,5}-|dckr_(?:pat|oat)_|npm_|pypi-|hv[sb]\.|tskey-"
     r"|xox[abeoprs]-|xapp-|[sr]k_(?:live|test)_|whsec_|sk-(?:ant-|proj-)?|SG\.|do[opr]_v1_"
@@ -37,7 +37,7 @@ _LOGIN = (
     r"\b(?:sshpass|mysql\w*|mariadb\w*|(?:docker|podman|skopeo|buildah|oras|helm)\s+\w*\s*login)\b"
 )
 _RULES: tuple[tuple[str, str], ...] = (
-    # A block of a key, also one that was cut.
+    # A key block, even if it is cut off.
     (
         rf"(-----BEGIN {_KEY}-----)[\s\S]*?(?=-----END {_KEY}|\Z)",
         rf"\1{STARS}",
@@ -67,7 +67,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         rf"({_NAME}{_QUOTE}?\s{{0,8}}(?:[:=]|=>|:=)\s{{0,8}})(?!NOPASSWD\b){_BARE}+",
         rf"\1{STARS}",
     ),
-    # Options, and what only some programs mean by theirs.
+    # Options, in general and of single programs.
     (rf"((?<!\S){_OPTION}(?:[\w-]{{0,20}})[ =]\s{{0,8}}[\"']?)[^\s\"'-][^\s\"']*", rf"\1{STARS}"),
     (rf"({_LOGIN}[^\n|;&]{{0,200}}?\s-p\s{{0,8}})[^\s\"']+", rf"\1{STARS}"),
     (
@@ -101,7 +101,7 @@ def mask(text: str) -> str:
     """Return text with its secrets replaced by stars.
 
     Args:
-        text: of any length; for people, not for programs that parse it.
+        text: of any length. The result is for people, not for programs.
     """
     for pattern, stars in _COMPILED:
         text = pattern.sub(stars, text)
@@ -120,7 +120,7 @@ def masked(value: Any) -> Any:
 
 
 def _masked_member(key: str, value: Any) -> Any:
-    """A content that is no UTF-8 stands there in base64."""
+    """Mask one member; the key ``base64`` holds a content that is not UTF-8."""
     if key != "base64" or not isinstance(value, str):
         return masked(value)
     plain = base64.b64decode(value).decode(errors="surrogateescape")

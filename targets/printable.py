@@ -1,8 +1,8 @@
-r"""Text that a terminal, a browser or an XML parser shows and does not obey.
+r"""Text that is safe to print: no control character acts on a terminal, a browser or an XML parser.
 
-A guest chooses what it prints. Raw, an escape sequence clears the screen and shows a forged
-verdict, OSC 52 writes the clipboard, a bidirectional control reorders what is read, and a control
-character makes XML invalid. Every text that leaves this program goes through here; what is escaped
+A guest chooses its output. An escape sequence could clear the screen and show a forged verdict,
+OSC 52 could write the clipboard, a bidirectional control could reorder the text, and a control
+character makes XML invalid. All output of this program goes through here; an escaped character
 reads ``\x1b`` or ``\u202e``. Source: ECMA-48, xterm's ctlseqs, UAX #9, XML 1.0 section 2.2.
 """
 
@@ -20,26 +20,26 @@ _BYTE = 0xFF
 
 
 def printable(text: str) -> str:
-    r"""Return a text of any number of lines with nothing in it that a terminal obeys.
+    r"""Return a text of any number of lines with its control characters escaped.
 
-    A line may end in ``\r\n``. A byte that was no UTF-8 (``surrogateescape``) is shown as itself.
+    A line may end in ``\r\n``. A byte that is not UTF-8 (``surrogateescape``) reads ``\xff``.
     """
     return _OBEYED.sub(_escaped, text.replace("\r\n", "\n"))
 
 
 def one_line(text: str) -> str:
-    r"""Return a text as one line: its line feeds are shown as ``\n``, so it forges no other."""
+    r"""Return a text as one line: a line feed reads ``\n``, so the text cannot forge a line."""
     return printable(text).replace("\n", r"\n").replace("\t", " ")
 
 
 def cut(text: str, most: int = 2000) -> str:
-    """Return a text with no more than so many characters, and how many were left out."""
+    """Return at most ``most`` characters of a text, and the number of those left out."""
     left_out = len(text) - most
     return text if left_out <= 0 else f"{text[:most]}… ({left_out} more characters)"
 
 
 def in_json(text: str) -> str:
-    """Return JSON as the same JSON, with what a terminal obeys in JSON's own escapes."""
+    """Return the same JSON with control characters as JSON escapes."""
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -1,8 +1,7 @@
-"""A child process on this machine: fed and read within its limits, and ended when it passes them.
+"""Child processes on this machine, with limits on time and output.
 
-Every child runs in a session of its own, so it has no controlling terminal. A process in a
-container could otherwise type into the administrator's terminal (TIOCSTI). Source: setsid(2),
-ioctl_tty(2).
+Every child runs in a session of its own, without a controlling terminal. Otherwise a process in a
+container could type into the administrator's terminal (TIOCSTI). Source: setsid(2), ioctl_tty(2).
 """
 
 from __future__ import annotations
@@ -26,14 +25,15 @@ _TURNS = 16
 
 
 class TooMuch(Exception):
-    """An output is longer than it may be."""
+    """An output is longer than its limit."""
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a Ctrl-C wait for the end of the context: a process is started, and known, or not.
+    """Delay a Ctrl-C until the end of the context, for starting a process.
 
-    What is interrupted in the middle of starting one would leave it running: no terminal ends it.
+    An interrupt in the middle of a start would leave an unknown process running, which no terminal
+    would end.
     """
     before = signal.getsignal(signal.SIGINT)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
@@ -60,19 +60,19 @@ def start(argv: Sequence[str]) -> subprocess.Popen[bytes]:
 def converse(
     process: subprocess.Popen[bytes], stdin: bytes, *, deadline: float, limit: int
 ) -> tuple[bytes, bytes]:
-    """Feed a process, read both its outputs to their end, and wait for its own.
+    """Feed a process, read both its outputs to their end, and wait for its exit.
 
     Args:
         process: as :func:`start` returns it.
         stdin: bytes for its standard input, which is then closed.
         deadline: on the monotonic clock (seconds).
-        limit: how long each output may be (bytes).
+        limit: for each output (bytes).
 
     Returns:
         Standard output and standard error.
 
     Raises:
-        TimeoutError: it, or something that holds its outputs open, did not end in time.
+        TimeoutError: the process, or another one that holds its outputs open, did not end in time.
         TooMuch: an output is longer.
     """
     said = {process.stdout: bytearray(), process.stderr: bytearray()}
@@ -108,10 +108,10 @@ def converse(
 
 
 def first_line(process: subprocess.Popen[bytes], *, deadline: float) -> bytes:
-    """Return a process's first line, with its end, or what it said before it ended without one.
+    """Return a process's first line with its line feed, or its output if it ended without one.
 
     Raises:
-        TimeoutError: it said neither in time.
+        TimeoutError: neither came in time.
     """
     said, stream = bytearray(), _there(process.stdout)
     with selectors.DefaultSelector() as streams:
@@ -133,7 +133,7 @@ def _there(stream: Any) -> Any:
 
 
 def _heard(descriptor: int, said: bytearray, limit: int) -> bool:
-    """Add what can be read; say whether there was anything before the end."""
+    """Append the available output; return False at its end."""
     chunk = os.read(descriptor, _CHUNK)
     said += chunk
     if len(said) > limit:
@@ -142,7 +142,7 @@ def _heard(descriptor: int, said: bytearray, limit: int) -> bool:
 
 
 def _sent(descriptor: int, rest: memoryview) -> int:
-    """Write what fits; a process that reads no more is given nothing more."""
+    """Write what fits; if the process has closed its input, drop the rest."""
     try:
         return os.write(descriptor, rest[:_CHUNK])
     except BlockingIOError:
@@ -152,14 +152,14 @@ def _sent(descriptor: int, rest: memoryview) -> int:
 
 
 def end(process: subprocess.Popen[bytes], patience: float) -> None:
-    """Ask a process to end, which ``timeout`` passes on; kill its group only if it does not.
+    """Terminate a process with SIGTERM, which ``timeout`` passes on; then kill its group.
 
-    Of a process that has ended, what still holds its outputs open is asked, and killed, instead.
-    What they say meanwhile is read, so that nobody waits for us, and thrown away.
+    If the process has ended, the signals go to the processes that hold its outputs open. Their
+    output is read and discarded, so that none blocks on a full pipe.
 
     Args:
         process: as :func:`start` returns it.
-        patience: between asking and killing (seconds).
+        patience: time between SIGTERM and SIGKILL (seconds).
     """
     streams = [each for each in (process.stdout, process.stderr) if each and not each.closed]
     for stream in streams:
@@ -180,12 +180,12 @@ def end(process: subprocess.Popen[bytes], patience: float) -> None:
         process.wait(patience)
     for each in (process.stdin, process.stdout, process.stderr):
         if each is not None:
-            with suppress(OSError):  # of what it was not given
+            with suppress(OSError):  # input that it did not read
                 each.close()
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it ended; it is not waited for, so that its group's number stays its own."""
+    """Whether the process ended. It is not reaped, so that its group id is not reused."""
     if process.returncode is not None:
         return True
     how = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -193,9 +193,9 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _drained(descriptor: int) -> bool:
-    """Throw away what can be read now; say whether that was the end."""
+    """Discard the available output; return whether that was its end."""
     try:
-        for _ in range(_TURNS):  # of one that never stops, the deadline is looked at in between
+        for _ in range(_TURNS):  # bounded, so that the caller checks the deadline in between
             if not os.read(descriptor, _CHUNK):
                 return True
     except BlockingIOError:

@@ -1,7 +1,7 @@
-"""What is asked about: a node, a container on it, and how things are done there.
+"""The target: a node, a container on it, and how to provision it.
 
 ``lab/950`` is the nested CI VM, ``local/950`` the machine we are on, ``root@pve1:22/950`` a
-Proxmox host over SSH. A target file (:mod:`targets.target_file`) says the rest.
+Proxmox host over SSH. A target file (:mod:`targets.target_file`) holds further keys.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PLACES = ("lab", "local")
 #: Proxmox's own range (pct.adm: ids below 100 are reserved).
 _CTIDS = range(100, 1_000_000_000)
 _PORTS = range(1, 1 << 16)
-#: What ``create`` and ``provision`` may hold in braces; ``${HOME}`` is a shell's.
+#: A word in braces in ``create`` and ``provision``; ``${HOME}`` is for the shell.
 _PLACEHOLDER = re.compile(r"(?<!\$)\{\w*\}")
 #: An image as Docker names it. Source: github.com/distribution/reference, regexp.go.
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
@@ -42,19 +42,19 @@ _TAG, _DIGEST = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"[A-Za-z][A-Za-z0-9]*:[0-
 _IMAGE = re.compile(rf"(?:{_DOMAIN}/)?{_NAME}(?::{_TAG})?(?:@{_DIGEST})?")
 _REGISTRY = re.compile(rf"{_DOMAIN}(?:/{_NAME})?")
 _HOST = 'a host name, an alias of ~/.ssh/config, "local" or "lab"'
-#: Keys that say nothing when they are empty, and what they hold.
+#: Keys that may not be empty, and their meaning.
 _NEVER_EMPTY = {
     "host": _HOST,
-    "user": "whom to log in as",
+    "user": "the user to log in as",
     "storage": "a storage of the node (pvesm status)",
     "bridge": "a bridge of the node (ip -br link)",
     "repository": "the directory of phoenix's checkout; without one, leave it out",
-    "image": "what Docker runs",
+    "image": "the image that Docker runs",
 }
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A node, the container on it that is asked about, and how things are done there.
+    """A node, the container under test on it, and how to provision it.
 
     Attributes:
         host: host name or alias of ``~/.ssh/config``; or ``lab``, or ``local``.
@@ -108,7 +108,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str = ""
 
     def __post_init__(self) -> None:
-        """Check what the types do not; raises ValueError with the key and what was expected."""
+        """Check the values beyond their types; raises ValueError with the key and a proposal."""
         for key, wrong in _wrong(self):
             raise ValueError(f"{key}: {wrong}")
 
@@ -119,26 +119,26 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def address(self) -> SshAddress | None:
-        """Where SSH reaches the node; None for the lab and this machine."""
+        """The node's address for SSH; None for the lab and this machine."""
         if self.place:
             return None
         identity = Path(self.identity).expanduser() if self.identity else None
         return SshAddress(self.host, self.port, self.user, identity, jump=self.jump)
 
     def __str__(self) -> str:
-        """The form in which it is given on a command line."""
+        """Return the target as written on a command line."""
         return f"{self.address or self.host}/{self.ctid}"
 
     @property
     def reference(self) -> str:
-        """What Docker pulls and runs to show that it works."""
+        """The image that Docker pulls and runs to show that it works."""
         return f"{self.registry}/{self.image}" if self.registry else self.image
 
     def provisioning(self, node: Transport) -> list[str]:
-        """Return the argv that provisions the container; empty: it is ours to create.
+        """Return the argv that provisions the container; empty if there is no such command.
 
         Args:
-            node: the target's node, which is asked for ``phoenix`` if nothing is configured.
+            node: the target's node. Without the key ``provision``, phoenix is looked for there.
         """
         if self.provision:
             return _filled(self.provision, self.ctid)
@@ -155,23 +155,23 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ctid: the target's own container, or a reserved one; no other is ever created.
             hostname: its name.
             size: of its root (GiB).
-            features: Proxmox's, each one switched on.
+            features: names of Proxmox's features to switch on.
 
         Raises:
-            UsageError: another container is asked for.
-            FactError: the target says neither how nor from which template.
+            UsageError: ``ctid`` is another container.
+            FactError: the target has neither ``create`` nor ``template``.
         """
         if ctid not in {self.ctid, *self.reserved}:
             raise UsageError(
-                f"container {ctid} is neither the target's own nor reserved: it is not created"
+                f"container {ctid} is neither the target's own nor reserved, so it is not created"
             )
         if self.create:
             return _filled(self.create, ctid)
         if not self.template:
             raise FactError(
-                f"nothing says what container {ctid} on {self.host} is made from: put it into the "
+                f"the target has no template for container {ctid} on {self.host}: put it into the "
                 "target file: template = 'local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst' "
-                "(pveam list local shows which there are), or create = 'COMMAND {ctid}'"
+                "(pveam list local shows all), or create = 'COMMAND {ctid}'"
             )
         return [
             *("pct", "create", str(ctid), self.template, "--hostname", hostname),
@@ -182,7 +182,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def parse(text: str) -> Target:
-    """Read a target as a user writes it; raises UsageError saying what was expected."""
+    """Read a target as a user writes it; raises UsageError with the expected form."""
     match = _FORM.fullmatch(text)
     if match is None or (match["host"] in _PLACES and (match["user"] or match["port"])):
         raise UsageError(
@@ -212,7 +212,7 @@ def _filled(line: str, ctid: int) -> list[str]:
 
 
 def _wrong(target: Target) -> Iterator[tuple[str, str]]:
-    """Yield each key whose value cannot work, and what to write instead."""
+    """Yield each key with a wrong value, and what to write instead."""
     for key, meaning in _NEVER_EMPTY.items():
         value: str | None = getattr(target, key)
         if value is not None and not value.strip():
@@ -264,7 +264,7 @@ def _wrong_numbers(target: Target) -> Iterator[tuple[str, str]]:
 
 
 def _no_host(host: str) -> str:
-    """Return what to write instead of a host that is more than that, or none; empty: it is one."""
+    """Return why a text is no host name, and what to write instead; empty if it is one."""
     if match := re.fullmatch(ssh_config.FORM, host):
         said = {"user": match["user"] and f'"{match["user"]}"', "port": match["port"]}
         more = [f"{key} = {value}" for key, value in said.items() if value]

@@ -39,7 +39,7 @@ _WRITTEN = {
 
 
 def find(text: str | None, file: Path | None = None) -> Target:
-    """Return the target that is meant.
+    """Return the target that a command line names.
 
     Args:
         text: a name in the file, or, without one, a target as :func:`targets.target.parse` reads
@@ -48,8 +48,8 @@ def find(text: str | None, file: Path | None = None) -> Target:
             keys.
 
     Raises:
-        UsageError: no such target, or the file does not say what it must: with the file, the
-            key, and what was expected.
+        UsageError: there is no such target, or the file is wrong; the error names the file, the
+            key, and the expected value.
     """
     if file is None:
         return parse(DEFAULT if text is None else text)
@@ -88,7 +88,7 @@ def _tables(file: Path) -> dict[str, dict[str, object]]:
 
 
 def _content(file: Path) -> bytes:
-    """Read a regular file of a bearable size; anything else may never end."""
+    """Read a regular file of limited size; anything else may never end."""
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as opened:
         found = os.fstat(descriptor)
@@ -120,11 +120,11 @@ def _read(where: str, table: dict[str, object]) -> Target:
 
 
 def _no_identity(path: str) -> str:
-    """Return why a target file's ``identity`` cannot be read, and what to write; empty: it can."""
+    """Return why ``identity`` cannot be read, and what to write instead; empty if it can."""
     try:
         if not path or Path(path).expanduser().is_file():
             return ""
-    except RuntimeError:  # ~somebody who is not there
+    except RuntimeError:  # ~USER of an unknown user
         pass
     return (
         f"{path!r} is no file; write the path of a private key on this machine, or leave it out: "
@@ -133,7 +133,7 @@ def _no_identity(path: str) -> str:
 
 
 def _unknown(keys: Iterable[str]) -> str:
-    """Return which keys are none of a target's, and which may be meant; empty: all are."""
+    """Return the unknown keys with proposals; empty if all keys are known."""
     known = Target.__struct_fields__
     said = []
     for key in (each for each in keys if each not in known):
@@ -143,11 +143,11 @@ def _unknown(keys: Iterable[str]) -> str:
 
 
 def _advice(said: str, path: str) -> str:
-    """Return what to write where msgspec says what a value is and is not.
+    """Return what to write instead of a value that msgspec refuses.
 
     Args:
-        said: msgspec's words.
-        path: where, as ``.reserved[1]``.
+        said: msgspec's message.
+        path: of the value, as ``.reserved[1]``.
     """
     key = re.sub(r"\W.*", "", path[1:])
     if "missing required field" in said:

@@ -159,7 +159,7 @@ FAULTS = (
         "a function of the install script replaces a command that its lines run",
         "sed -i 's/^# --- Checks ---$/inside() { :; }/' \"$install\"",
         red=(SCRIPT,),
-        words=("the install script defines inside anew",),
+        words=("the install script redefines inside",),
         also=(AGAIN,),
         reach=NODE,
     ),

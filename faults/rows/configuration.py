@@ -87,7 +87,7 @@ FAULTS = (
         "the container has no perl, so the gate cannot test keyrings",
         "inside mv /usr/bin/perl /usr/bin/perl.off",
         undetermined=(THERE,),
-        words=("whether keyctl works cannot be asked",),
+        words=("cannot test whether keyctl works",),
         because=("perl",),
         reach=CONTAINER,
         undo="inside mv /usr/bin/perl.off /usr/bin/perl",

@@ -84,7 +84,7 @@ FAULTS = (
         "the profile refuses the mounts of the guest's units, and leaves no record",
         "rule 'deny mount options=(rw, move),'; restart",
         undetermined=(UNITS,),
-        words=("cannot be told",),
+        words=("unit(s) fail is not known",),
         also=(MOUNT, HELLO, DENIALS),
     ),
     Fault(

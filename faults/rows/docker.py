@@ -244,7 +244,7 @@ FAULTS = (
         "the client prints the greeting without running a container",
         _in_place_of_docker(_GREETS),
         red=(HELLO,),
-        words=("dockerd knows of no such run",),
+        words=("dockerd has no record of this run",),
         also=(MOUNT,),
         reach=CONTAINER,
     ),
@@ -262,7 +262,7 @@ FAULTS = (
         'wrap /usr/bin/perl \'case "$*" in *openat2*) echo no such call >&2; exit 3 ;; esac\n'
         'exec "$real" "$@"\'',
         undetermined=(HELLO, DRIVER, INSTALLED, SETTINGS, THERE, REFUSED),
-        words=("whether dockerd runs cannot be told", "no such call"),
+        words=("cannot find out whether dockerd runs", "no such call"),
         because=("no such call",),
         reach=NODE,
     ),

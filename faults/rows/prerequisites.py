@@ -110,7 +110,7 @@ FAULTS = (
         "the repository's upstream does not answer",
         "mv /srv/phoenix_hypervisor.git /srv/away",
         undetermined=(REPOSITORY,),
-        words=("cannot be asked",),
+        words=("does not answer",),
         reach=NODE,
     ),
     Fault(

@@ -90,7 +90,10 @@ FAULTS = (
             "container {ctid} cannot start: unable to parse value of 'features' - format error",
             "fusion: property is not defined in schema",
         ),
-        because=("and cannot start: unable to parse value of 'features'", "Mend that, then start"),
+        because=(
+            "and cannot start: unable to parse value of 'features'",
+            "Correct that, then start",
+        ),
         undo=BACK + '; pct start "$ctid"; settled',
     ),
     Fault(
@@ -98,7 +101,7 @@ FAULTS = (
         "the profile is also assigned by a key from before LXC 3: the next start fails",
         KEEP + "echo 'lxc.aa_profile: lxc-container-default' >>\"$conf\"",
         red=(GIVEN,),
-        words=("lxc.aa_profile is a name of before LXC 3, it is called lxc.apparmor.profile now",),
+        words=("lxc.aa_profile is a name from before LXC 3: write lxc.apparmor.profile",),
         also=(DENIALS, AGAIN),
         undo=BACK,
     ),

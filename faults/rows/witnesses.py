@@ -68,8 +68,10 @@ FAULTS = (
         + "inside ln -s /run/nodes-own.sock /run/docker.sock\n"
         + _client('exec /usr/bin/docker.real -H unix:///run/its-own.sock "$@"'),
         undetermined=(DRIVER, HELLO),
-        words=("dockerd's socket cannot be asked: /run/docker.sock is not in container {ctid}",),
-        because=("dockerd's socket cannot be asked: /run/docker.sock is not in container {ctid}",),
+        words=("dockerd's socket cannot be queried: /run/docker.sock is not in container {ctid}",),
+        because=(
+            "dockerd's socket cannot be queried: /run/docker.sock is not in container {ctid}",
+        ),
         also=(MOUNT, DENIALS, AGAIN),
         reach=CONTAINER,
     ),

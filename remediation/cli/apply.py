@@ -63,7 +63,7 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
 
     Raises:
         NotClean: a run did not end.
-        LockedError: another run has the node.
+        LockedError: another run holds the lock.
     """
     journal = the_plan.journal
     with the_plan.exclusive(f"back up container {aim.ctid} before the plan is applied"):
@@ -78,9 +78,9 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
 
 @contextmanager
 def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
-    """Yield a ``tell`` that first says what AppArmor has denied since it was last called.
+    """Yield a ``tell`` that first prints AppArmor's denials since its last call.
 
-    Nobody leaves the node half-way through because denials cannot be shown: that is said, once.
+    If denials cannot be read, it says so once, and ``apply`` goes on.
     """
     try:
         window, shown = audit_window.Window(node, source), True
@@ -93,9 +93,9 @@ def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
         try:
             for denial in window.news() if window and shown else ():
                 printing.tell(f"denied: {denial.summary}", style="yellow")
-        except Exception as error:  # noqa: BLE001 - whatever it is
+        except Exception as error:  # noqa: BLE001 - no error may stop apply here
             shown = False
-            printing.tell(f"denials are not shown any more: {error}")
+            printing.tell(f"denials are no longer shown: {error}")
         if line:
             printing.tell(line)
 

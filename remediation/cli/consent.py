@@ -1,4 +1,4 @@
-"""Whether the user agrees to what happens on the way."""
+"""The user's consent to the side effects of a command."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ def consent(side_effects: Sequence[str], *, yes: bool) -> None:
     """Ask before anything is stopped, hidden or removed; without a terminal, refuse."""
     if not side_effects:
         return
-    printing.err.print(Text("this will happen on the way:", style="bold"))
+    printing.err.print(Text("side effects:", style="bold"))
     for sentence in side_effects:
         printing.line(f"  {sentence}", "yellow", to=printing.err)
     if yes:
         return
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         raise UsageError(
-            "something would be stopped or removed, and nobody can be asked: give --yes"
+            "something would be stopped or removed, and without a terminal there is no prompt: "
+            "read the list above, then give --yes"
         )
     try:
         agreed = click.confirm("go on?", default=False, err=True)
     except click.Abort as error:
-        if isinstance(error.__context__, EOFError):  # the end of the input is a no
+        if isinstance(error.__context__, EOFError):  # the end of the input means no
             raise
-        raise KeyboardInterrupt from error  # Ctrl-C is no answer
+        raise KeyboardInterrupt from error  # Ctrl-C means interrupt, not no
     if not agreed:
         raise click.Abort

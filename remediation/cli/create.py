@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def create(aim: Target) -> None:
     """Create and start the container from the target file's template.
 
-    Refused if the container exists. A container that was created but cannot be started is destroyed
-    again. No other command here destroys it; pct destroy does.
+    An existing container is an error. If the new container cannot be started, it is destroyed
+    again. No other command here destroys it; use pct destroy.
     """
     with opened(aim) as runtime:
         argv = aim.creation(aim.ctid, features=desired.FEATURES)

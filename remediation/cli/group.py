@@ -26,10 +26,10 @@ VERBS = {
 
 
 class Commands(exit_codes.Group):
-    """Shows the cause of an error, then the error, then what differs because of it."""
+    """Prints the cause of an error, the error, and the differences that it reports."""
 
     interrupted = (
-        "interrupted; what is left, python -m remediation status says (with this --target)"
+        "interrupted: python -m remediation status, with the same --target, shows the state"
     )
 
     def say(self, what: RemediationError | str) -> None:
@@ -81,9 +81,9 @@ def main() -> None:
 
     \b
     Exit codes:
-      0    done; status: no drift; plan: shown, whatever it shows
-      1    status: drift, or a run that was cut off; apply: drift was left,
-           and all was rolled back; you said no, and nothing was changed
+      0    done; status: no drift; plan: always, with or without changes
+      1    status: drift, or a run was cut off; apply: drift was left, and
+           all was rolled back; you answered no, and nothing was changed
       2    wrong usage
       3    the target could not be reached or read, or is in use
       5    not everything could be rolled back, or somebody changed it

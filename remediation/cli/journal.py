@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def journal() -> None:
-    """Read the before-images, or let a change stay."""
+    """Read the before-images, or keep a change for good."""
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def show(aim: Target, as_json: bool) -> None:
 
 
 def _titled(line: dict[str, Any]) -> dict[str, str]:
-    """Return the title of the action that a line is of, if it is of one."""
+    """Return the title of a line's action, if it has one."""
     action = line.get("action")
     return {"title": docker_in_lxc.title(action, line["ctid"])} if action else {}
 
@@ -65,8 +65,8 @@ def _titled(line: dict[str, Any]) -> dict[str, str]:
 def export(aim: Target, *, with_secrets: bool) -> None:
     """Write the whole journal to standard output, one JSON object a line.
 
-    All before-images are included, also large contents, which lie beside the journal. Secrets are
-    masked, so that you can show the output to somebody. A copy to restore from needs
+    The export has all before-images, even large ones, which are stored beside the journal. Secrets
+    are masked, so that you can show the output to somebody. A copy to restore from needs
     --with-secrets.
     """
     with _journal(aim) as (the_journal, _):
@@ -81,24 +81,24 @@ def export(aim: Target, *, with_secrets: bool) -> None:
 @options.yes
 @with_target
 def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> None:
-    """Let a change of the plan stay, for good.
+    """Keep a change of the plan for good.
 
-    For what can never be rolled back (its container was destroyed, its file is gone), or what
-    somebody changed on purpose. Only the journal changes: rollback skips these actions, and their
-    before-images stay there to be read. Name an ACTION by its id, or by its title as status shows
-    it. The container need not exist.
+    Use it for a change that can never be rolled back (its container was destroyed, its file is
+    gone), or one that somebody edited on purpose. Only the journal changes: rollback skips these
+    actions, and their before-images stay readable there. Name an ACTION by its id, or by its title
+    as status shows it. The container need not exist.
     """
     if every and actions:
-        raise UsageError("either name what is to stay, or say --all")
-    doing = f"let stay what was changed of container {aim.ctid}"
-    # Held while it is asked, too: what is shown is what is let go.
+        raise UsageError("either name the actions to keep, or give --all")
+    doing = f"keep changes of container {aim.ctid}"
+    # The lock also covers the question, so that the user confirms exactly these changes.
     with _journal(aim) as (the_journal, node), Lock.of(node).held(doing):
         ids = [entry.action for entry in the_journal.entries()]
         if not ids:
-            printing.out.print(f"nothing is to be rolled back of container {aim.ctid}")
+            printing.out.print(f"container {aim.ctid} has no changes to roll back")
             return
         if not every and not actions:
-            raise UsageError(f"name what is to stay, or say --all: {_quoted(ids)}")
+            raise UsageError(f"name the actions to keep, or give --all: {_quoted(ids)}")
         by_title = {docker_in_lxc.title(each, aim.ctid): each for each in ids}
         named = [by_title.get(each, each) for each in actions]
         chosen = the_journal.named(ids if every else named)
@@ -106,7 +106,7 @@ def accept(aim: Target, actions: tuple[str, ...], *, every: bool, yes: bool) -> 
         the_journal.accept(entry.action for entry in chosen)
         left = [entry.action for entry in the_journal.entries()]
     printing.out.print(
-        f"{len(chosen)} left as they are; what was there before is in {the_journal.path}",
+        f"{len(chosen)} kept; their before-images are in {the_journal.path}",
         soft_wrap=True,
     )
     if left:
@@ -120,6 +120,6 @@ def _quoted(names: Iterable[str]) -> str:
 def _stays(of: Journal, entry: Entry) -> str:
     title = docker_in_lxc.title(entry.action, of.ctid)
     return (
-        f"{title} (on {of.name(entry.place)}, changed {entry.at}): stays as it is, and rollback "
-        "leaves it"
+        f"{title} (on {of.name(entry.place)}, changed {entry.at}): the change stays, and rollback "
+        "skips it"
     )

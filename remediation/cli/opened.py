@@ -1,4 +1,4 @@
-"""How the commands open a target; as a program they know the lab, and nothing else here may."""
+"""Opening a target, for all commands. This is the only module here that knows the lab."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ if TYPE_CHECKING:
 
 
 def opened(aim: Target) -> AbstractContextManager[Runtime]:
-    """Return the context in which a target's node is connected to; see ``connect.opened``."""
+    """Return the context of a connection to a target's node; see ``connect.opened``."""
     return connect.opened(aim, lab=lab_address, tell=printing.tell, reads=[stored()])

@@ -1,4 +1,4 @@
-"""What several verbs share: their options, and the target that is meant, with its plan."""
+"""Options that several verbs share, and the target with its plan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _known(_: click.Context, __: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse what no plan has an action for; a node may have fewer."""
+    """Refuse an id that no plan has; a node's plan may have fewer actions."""
     require_known(asked, docker_in_lxc.CLAUSES, docker_in_lxc.ACTIONS)
     return asked
 
@@ -31,8 +31,8 @@ only = click.option(
     multiple=True,
     callback=_known,
     metavar="ID",
-    help="Only the actions of this clause, of all clauses that begin so (STEP-2), or the one with "
-    "this id. May be repeated. There are "
+    help="Only the actions of this clause, of all clauses with this prefix (STEP-2), or the action "
+    "with this id. May be repeated. The ids are "
     + ", ".join([*docker_in_lxc.CLAUSES, *docker_in_lxc.ACTIONS])
     + ".",
 )
@@ -44,7 +44,7 @@ yes = click.option(
 
 @contextmanager
 def planned(aim: Target, only: Sequence[str] = ()) -> Iterator[tuple[Runtime, Callable[..., Plan]]]:
-    """Open the target; the second of the pair makes its plan anew each time."""
+    """Open the target; yield its runtime, and a function that makes a new plan."""
     with opened(aim) as runtime:
 
         def plan(**part: bool) -> Plan:

@@ -51,6 +51,6 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     for consequence in dict.fromkeys(c.title for step, _ in drifts for c in step.then):
         printing.out.print(Text(f"then: {consequence}", style="bold"))
     for sentence in side_effects:
-        printing.line(f"on the way: {sentence}", "yellow")
+        printing.line(f"side effect: {sentence}", "yellow")
     printing.not_checked(the_plan)
     printing.out.print(f"{len(drifts)} to change" if drifts else "nothing to change")

@@ -29,38 +29,36 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-#: More differences than a reader wants to see at once.
+#: The limit for printed differences.
 _MANY = 40
-#: More of one thing that was said than a reader wants to see, in one line and in all of them
-#: (characters): a guest may say a megabyte.
+#: Limits for a printed line and a printed message (characters): a guest may send a megabyte.
 _LONG, _LONGEST = 3000, 60_000
-#: What is compared line by line (lines): it takes time with their product, and a guest's file may
-#: be made for that.
+#: The limit for a diff (lines): its time grows with the product, and a guest's file may exploit it.
 _COMPARED = 5000
 
 
 def tell(line: str, style: str = "dim") -> None:
-    """Say what is going on, beside the result; nothing ends because nobody hears it."""
+    """Print progress on standard error; a failure to print is ignored."""
     with suppress(OSError):
         err.print(Text(f"… {cut(one_line(mask(line)), _LONG)}", style=style), soft_wrap=True)
 
 
 def error(what: object) -> None:
-    """Say what went wrong; no line of it but the first begins where lines of ours do."""
+    """Print an error; its further lines are indented, so that they cannot look like ours."""
     lines = (cut(line, _LONG) for line in printable(mask(str(what))).split("\n"))
     text = cut("\n  ".join(lines), _LONGEST)
     err.print(Text(f"error: {text}", style="red"), soft_wrap=True)
 
 
 def line(text: str, style: str = "", *, to: Console = out) -> None:
-    """Print one line, whatever is in it."""
+    """Print any text as one line."""
     to.print(Text(cut(one_line(mask(text)), _LONG), style=style), soft_wrap=True)
 
 
 def diff(drift: Drift, is_: str, should: str) -> str:
     """Return a drift as a unified diff; empty if there is no text to compare.
 
-    Secrets are masked after the comparison: that one changes is shown, and not to what.
+    Secrets are masked after the comparison: a changed secret is visible as a change, masked.
     """
     now, then = _lines(drift.is_), _lines(drift.should)
     if max(len(now), len(then)) > _COMPARED:
@@ -69,7 +67,7 @@ def diff(drift: Drift, is_: str, should: str) -> str:
 
 
 def _lines(content: bytes) -> list[str]:
-    """Return the lines of a file; what a terminal would not print, or would obey, is escaped."""
+    """Return the lines of a file, with all unprintable characters escaped."""
     return [
         "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line)
         for line in content.decode(errors="backslashreplace").splitlines()
@@ -77,7 +75,7 @@ def _lines(content: bytes) -> list[str]:
 
 
 def difference(name: str, drift: Drift, is_: str, should: str, *, to: Console = out) -> None:
-    """Print a drift: what it is, and the diff."""
+    """Print a drift: its summary, and the diff."""
     line(f"  {name}{': ' if name else ''}{drift.summary}", to=to)
     if text := printable(diff(drift, is_, should)):
         shown = Syntax(text, "diff", background_color="default") if to.is_terminal else text
@@ -85,7 +83,7 @@ def difference(name: str, drift: Drift, is_: str, should: str, *, to: Console = 
 
 
 def identity(step: Step) -> dict[str, str]:
-    """Return which action, of which clause, on which machine: the node, or the container."""
+    """Return an action's id, title, clause, and machine (the node or the container)."""
     action = step.action
     return {
         "id": action.id,
@@ -96,7 +94,7 @@ def identity(step: Step) -> dict[str, str]:
 
 
 def outcomes(found: Sequence[Outcome], *, as_json: bool) -> None:
-    """Print what became of each action."""
+    """Print the outcome of each action."""
     if as_json:
         print_json(found)
         return
@@ -119,7 +117,7 @@ def status(
     plan: Plan,
     as_json: bool,
 ) -> None:
-    """Print each action's drift and what the journal holds of it."""
+    """Print each action's drift and its state in the journal."""
     ctid = plan.journal.ctid
     if as_json:
         lives = {action: entry.life for action, entry in entries.items()}
@@ -168,7 +166,7 @@ def status(
     if entries:
         out.print(
             f"to roll back these {len(entries)} changes: python -m remediation rollback, with the "
-            "same --target; what can never be rolled back any more can be left as it is: "
+            "same --target; to keep a change that can no longer be rolled back: "
             "python -m remediation journal accept",
             soft_wrap=True,
         )
@@ -186,13 +184,13 @@ def _held(entry: Entry | None) -> str:
 
 
 def not_checked(plan: Plan) -> None:
-    """Print why some steps of the plan cannot be checked now."""
+    """Print the parts of the plan that were not checked."""
     for what in plan.not_checked:
         line(f"not checked: {what}", "yellow")
 
 
 def stages(found: Sequence[Stage], *, as_json: bool) -> None:
-    """Print a rehearsal's stages, and what differed."""
+    """Print a rehearsal's stages and differences."""
     if as_json:
         print_json(found)
         return
@@ -211,7 +209,7 @@ def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
         return
     table = _table("at", "container", "", "action", "machine")
     for each in lines:
-        kind = "left as it is" if each["kind"] == "accepted" else each["kind"].replace("_", " ")
+        kind = "kept" if each["kind"] == "accepted" else each["kind"].replace("_", " ")
         title = docker_in_lxc.title(each.get("action", ""), each["ctid"])
         told = (each["at"], each["ctid"], kind, title, each.get("machine", ""))
         table.add_row(*map(_cell, told))
@@ -219,39 +217,39 @@ def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def say_if_torn(journal: Journal) -> None:
-    """Say that the journal's last line does not count, if it was cut off."""
+    """Print a warning if the journal's last line was cut off."""
     if journal.torn:
         sentence = (
             f"the last line of {journal.path} was cut off (by a full disk, or the power): it does "
-            "not count. A change is begun only when the line before it is whole, so what was "
-            "changed can be rolled back"
+            "not count. apply changes nothing before its line is whole, so every change can be "
+            "rolled back"
         )
         line(sentence, "yellow", to=err)
 
 
 def cut_off(journal: Journal, ctid: int) -> str:
-    """Return that a run for a container was cut off, and how to roll it back."""
+    """Return the message about a run that was cut off, and how to roll it back."""
     where = "the same --target" if ctid == journal.ctid else f"a --target of container {ctid}"
     return (
-        f"a run for container {ctid} did not end ({journal.path}). Roll back what it did: "
+        f"a run for container {ctid} did not end ({journal.path}). Roll back its changes: "
         f"python -m remediation rollback, with {where}"
     )
 
 
 def _cell(text: object) -> Text:
-    """Return what was said elsewhere for a table: one line, and no markup of rich's."""
+    """Return a text for a table: one line, without rich's markup."""
     return Text(cut(one_line(mask(str(text))), _LONG))
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")  # a path is worth nothing by half
+        table.add_column(column, overflow="fold")  # a cut path is useless
     return table
 
 
 def _print(table: Table) -> None:
-    """Wrapped to a terminal; whole lines where another program reads."""
+    """Print a table, wrapped on a terminal, in whole lines for a program."""
     if out.is_terminal:
         out.print(table)
     else:

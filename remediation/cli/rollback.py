@@ -34,8 +34,8 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force
 
     Exit code 5: not everything could be rolled back, or somebody changed it since.
 
-    If the container has moved to another node of the cluster, only the node's part is rolled back.
-    Exit code 3 then says that the container's part is left.
+    If the container has moved to another node of the cluster, only the node's part is rolled back,
+    and the exit code is 3, because the container's part is left.
     """
     left: list[str] = []
     with options.planned(aim) as (runtime, make):
@@ -56,11 +56,11 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force
 
 
 def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
-    """Return what is not rolled back where the container is not, and how it would be, if any is.
+    """Return the message about the changes that stay on a container that has moved.
 
     Raises:
-        Elsewhere: a run was cut off in the container. Until it is rolled back nothing is applied,
-            and without the profile on the node it does not start: it has to come back first.
+        Elsewhere: a run was cut off in the container. It must come back before this rollback, since
+            it cannot start without the node's profile, and apply refuses to run before.
     """
     known = {step.action.id for step in of_node.steps}
     theirs = [e for e in of_node.journal.entries() if e.action not in known]
@@ -69,9 +69,9 @@ def _left(of_node: Plan, node: Transport, moved: Elsewhere) -> list[str]:
     ctid, here = of_node.journal.ctid, node.look(["uname", "-n"]).text.partition(".")[0].strip()
     there, many = moved.node, len(theirs)
     sentence = (
-        f"container {ctid} is on {there}: what was changed of it ({many} actions) stays so, and in "
-        f"the journal here. To roll that back, too: on {there}, pct shutdown {ctid} and "
-        f"pct migrate {ctid} {here}; then, with the same --target, apply (without the profile it "
-        "does not start) and rollback"
+        f"container {ctid} is on {there}: its changes ({many} actions) stay, and their "
+        f"before-images stay in the journal here. To roll them back, too: on {there}, pct shutdown "
+        f"{ctid} and pct migrate {ctid} {here}; then, with the same --target, apply (without the "
+        "profile it does not start) and rollback"
     )
     return [sentence] if theirs else []

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @options.as_json
 @with_target
 def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
-    """Show what differs from the plan. Changes nothing.
+    """Show the drift of each action. Changes nothing.
 
-    Shows each action, and whether a run was cut off. Exit code 0: no drift; 1: drift, or a run that
-    was cut off; 3: not everything could be checked.
+    Also shows whether a run was cut off. Exit code 0: no drift; 1: drift, or a run was cut off;
+    3: not everything could be checked.
     """
     with options.planned(aim, only) as (runtime, make):
         the_plan = make()
@@ -32,8 +32,8 @@ def status(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
             entry.action: entry if busy else entry.without_a_run() for entry in journal.entries()
         }
         interrupted = journal.interrupted()
-        torn = journal.torn and not busy  # a run that is writing has not cut it off
-        if interrupted is not None and not busy:  # first: what follows may not be answered
+        torn = journal.torn and not busy  # a run may be writing the line now
+        if interrupted is not None and not busy:  # print this first: the checks below may fail
             printing.line(printing.cut_off(journal, interrupted), "yellow", to=printing.err)
         if torn:
             printing.say_if_torn(journal)

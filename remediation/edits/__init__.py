@@ -1,1 +1,1 @@
-"""Text in, text out: how a file's content is read and changed."""
+"""Pure functions from text to text: reading and changing a file's content."""

@@ -1,4 +1,4 @@
-"""A container's configuration, changed line by line: what is not meant stays as it is written."""
+"""Changing single lines of a container's configuration; all other lines stay as written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def letting_go(written: ContainerConfig, ctid: int | str) -> str:
-    """Return what is pending, and how to let go of it: pct's own way, but for raw lines."""
+    """Return the message about pending changes, with the command that drops them."""
     pending = [o for o in written.options if is_pending(o)]
     shown = "; ".join(f"'{o.key}: {o.value}' (line {o.line})" for o in pending)
     names = [o.value if o.key == "delete" else pending_name(o) for o in pending]
@@ -36,11 +36,11 @@ def letting_go(written: ContainerConfig, ctid: int | str) -> str:
     ways = [f"pct set {ctid} --revert {plain}"] if plain else []
     if "lxc" in names:
         ways.append(f"delete the lxc.* lines of its section [{PENDING}]")
-    return f"{written.path} holds {shown} in [{PENDING}]. To let go of it: {', and '.join(ways)}"
+    return f"{written.path} holds {shown} in [{PENDING}]. To drop it: {', and '.join(ways)}"
 
 
 def with_features(value: str, wanted: Mapping[str, str]) -> str:
-    """Return the value with these features set; others, and what says the same, are kept.
+    """Return the value with these features set; others, and equal settings, are kept.
 
     >>> with_features("mknod=1,nesting=yes", {"nesting": "1", "fuse": "1"})
     'mknod=1,nesting=yes,fuse=1'
@@ -55,11 +55,11 @@ def with_features(value: str, wanted: Mapping[str, str]) -> str:
 def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]) -> str:
     """Return the text with features and raw ``lxc.*`` keys set among the options in effect.
 
-    Lines go before the first section: appended after a snapshot's header they would have no
-    effect now, and come to life at a rollback to that snapshot. Everything else is kept.
+    New lines go before the first section. After a snapshot's header they would have no effect now,
+    but would come into effect at a rollback to that snapshot. Everything else is kept.
 
     Args:
-        text: the configuration file as it is.
+        text: the present configuration file.
         wanted_features: features to set; others are kept.
         raw: keys to set, each exactly once.
     """
@@ -78,12 +78,12 @@ def with_options(text: str, wanted_features: dict[str, str], raw: dict[str, str]
 def with_lxc_options(text: str, raw: dict[str, str]) -> str:
     """Return plain LXC's configuration with these keys set, and ``/dev/fuse`` given.
 
-    A key that an include could hold comes after the last include, for instance the profile after
-    ``nesting.conf``, which names another: the last assignment wins. Everything else is kept, mount
-    entries that are cut short, too: see :func:`targets.runtime.container_config.cut_entries`.
+    A key that an include could hold goes after the last include, because the last assignment wins:
+    for instance the profile after ``nesting.conf``, which names another. Everything else is kept,
+    even cut mount entries (see :func:`targets.runtime.container_config.cut_entries`).
 
     Args:
-        text: the container's ``config`` as it is.
+        text: the container's present ``config``.
         raw: keys to set, each exactly once.
     """
     lines = split_lines(text)
@@ -97,17 +97,16 @@ def with_lxc_options(text: str, raw: dict[str, str]) -> str:
 
 
 def put_back(text: str, before: str, keys: Collection[str], *, fuse: bool = False) -> str:
-    """Return today's configuration, with some keys as an earlier one had them.
+    """Return the present configuration with the earlier lines of some keys.
 
-    Their lines go where they stood, after the option that was there before them; every other
-    line stays as it is. What is pending of these keys would overrule them, and goes.
+    These lines go to their earlier places, after the same neighbour. All other lines stay. Pending
+    changes of these keys are removed, because they would override the lines.
 
     Args:
-        text: the configuration as it is.
-        before: the one that had these keys as they are to be.
-        keys: which, of the options in effect.
-        fuse: whether it is plain LXC's, of which the mount entries that give ``/dev/fuse`` are
-            meant, too.
+        text: the present configuration.
+        before: the earlier configuration.
+        keys: the keys to restore, of the options in effect.
+        fuse: whether it is plain LXC's; then the mount entries for ``/dev/fuse`` are restored, too.
     """
 
     def meant(lines: list[str]) -> set[int]:
@@ -133,10 +132,10 @@ def put_back(text: str, before: str, keys: Collection[str], *, fuse: bool = Fals
 
 
 def _after(head: list[str], former: list[str], line: str, *, lxc: bool) -> int:
-    """Return where a line goes: after the last of its former neighbours that is still there.
+    """Return the index for a line: after the last former neighbour that still exists.
 
-    Options are sorted by pct, and ``lxc.*`` lines are not, of which a later one overrules an
-    earlier one: each has neighbours of its own kind alone.
+    pct sorts options, but not ``lxc.*`` lines, whose order matters. So each kind has neighbours of
+    its own kind only.
     """
     (itself,) = read_lines(line, lxc=lxc)
     raw = itself.key.startswith("lxc.")
@@ -150,7 +149,7 @@ def _after(head: list[str], former: list[str], line: str, *, lxc: bool) -> int:
 
 
 def _counted(lines: list[str], *, raw: bool, lxc: bool) -> dict[tuple[str, str, int], int]:
-    """Return where each option stands, raw ones or the others; the same again is another one."""
+    """Return the index of each option, raw or not; equal lines are counted."""
     seen: Counter[tuple[str, str]] = Counter()
     places = {}
     for option in filter(is_option, read_lines("".join(lines), lxc=lxc)):
@@ -162,14 +161,14 @@ def _counted(lines: list[str], *, raw: bool, lxc: bool) -> dict[tuple[str, str, 
 
 
 def _parted(lines: list[str], *, lxc: bool = False) -> tuple[list[str], list[str]]:
-    """Return the lines of what is in effect, and the sections after them."""
+    """Return the lines in effect, and the lines of the sections after them."""
     headers = (o.line - 1 for o in read_lines("".join(lines), lxc=lxc) if o.key == HEADER)
     end = next(headers, len(lines))
     return lines[:end], lines[end:]
 
 
 def _set(lines: list[str], key: str, new: str, *, lxc: bool = False) -> list[str]:
-    """Set a key once: where it stands last, or at the end. A line that says it already stays."""
+    """Set a key once: at its last line, or at the end. A line with an equal value stays."""
     said = list(read_lines("".join(lines), lxc=lxc))
     found = {o.line - 1: o.value for o in said if o.key == key}
     places = list(found)

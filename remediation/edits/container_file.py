@@ -1,4 +1,4 @@
-"""A container's configuration with what the plan sets in it, for Proxmox and for plain LXC."""
+"""The plan's edits of a container's configuration, for Proxmox and for plain LXC."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ def container_options(text: bytes | None) -> bytes:
     """Return the container's configuration with its features and profile in effect.
 
     Raises:
-        FactError: changes wait for the container's next start. The plan's restart would bring
-            them into effect, and Proxmox would take them out of the file, which then could never
-            be as before.
+        FactError: there are pending changes. The plan's restart would bring them into effect and
+            remove them from the file, which rollback could not restore.
     """
     written = _whole(text)
     for option, why in container_config.refused(container_config.parse("", written)):
         raise FactError(
             f"line {option.line} of the container's configuration, '{option.key}: {option.value}': "
-            f"{why}, and no container starts on it; mend it, it is left as it is"
+            f"{why}, and no container starts with it: correct it, apply did not change the file"
         )
     changed = with_options(written, desired.FEATURES, {"lxc.apparmor.profile": desired.PROFILE})
     if changed != written and (waiting := container_config.waiting(written)):
         raise FactError(
             f"changes to the container wait for its next start ({'; '.join(waiting)}), and a "
             "restart by the plan would bring them into effect. pct pending CTID shows them; "
-            "restart the container first, or take them back: pct set CTID --revert OPTION"
+            "restart the container first, or drop them: pct set CTID --revert OPTION"
         )
     return changed.encode(errors="surrogateescape")
 
 
 def taken_away(ctid: int, text: str) -> str:
-    """Return what a pending change would take away of what the plan set, at the next stop."""
+    """Return the message about a pending change that would remove a setting of the plan."""
     written = container_config.parse(f"/etc/pve/lxc/{ctid}.conf", text)
     if lost := container_config.lost_at_next_stop(written, desired.FEATURES):
         taken = ", ".join(lost)
@@ -47,10 +46,10 @@ def taken_away(ctid: int, text: str) -> str:
 
 
 def lxc_options(node: Transport, text: bytes | None) -> bytes:
-    """Return the same of plain LXC's configuration, which has no features but what they mean.
+    """Return plain LXC's configuration with the equivalents of Proxmox's features.
 
-    Keyrings are allowed unless the container has a list of system calls of its own, on ``node``,
-    that refuses them: then LXC's list takes its place.
+    Keyrings are allowed, unless the container's own seccomp list on ``node`` refuses them. LXC's
+    own list then replaces it.
     """
     written = _whole(text)
     wanted = {"lxc.apparmor.allow_nesting": "1", "lxc.apparmor.profile": desired.PROFILE}
@@ -61,7 +60,7 @@ def lxc_options(node: Transport, text: bytes | None) -> bytes:
 
 
 def _whole(text: bytes | None) -> str:
-    """Return the text of a configuration; raises FactError if no container can start on it."""
+    """Return a configuration as text; raises FactError if no container can start with it."""
     if text is None:
         raise FactError("the container has no configuration")
     written = text.decode(errors="surrogateescape")
@@ -69,6 +68,6 @@ def _whole(text: bytes | None) -> str:
         raise FactError(
             f"line {entry.line} of the container's configuration: the mount entry '{entry.value}' "
             f"lacks {', '.join(container_config.missing_fields(entry.value))}, and LXC starts no "
-            "container on it; mend it, it is left as it is"
+            "container with it: correct it, apply did not change the file"
         )
     return written

@@ -1,4 +1,4 @@
-"""Docker's settings with the plan's storage driver, and where they say that its data is."""
+"""Docker's settings: setting the plan's storage driver, and reading the data directory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from targets.errors import FactError
 
 
 def data_root(text: bytes | None) -> str:
-    """Return where Docker keeps its data, by its settings.
+    """Return the directory of Docker's data, by its settings.
 
     Raises:
-        FactError: they name what can be no path.
+        FactError: the settings name an invalid path.
     """
     try:
         settings = parse_settings(text or b"")
@@ -24,21 +24,23 @@ def data_root(text: bytes | None) -> str:
     found = settings.get("data-root") if isinstance(settings, dict) else None
     if isinstance(found, str) and re.search("[\0\ud800-\udfff]", found):
         raise FactError(
-            f"{desired.DAEMON_JSON}: data-root is {found!r:.200}, which is no path; mend it"
+            f"{desired.DAEMON_JSON}: data-root is {found!r:.200}, which is not a path: correct it"
         )
     return posixpath.normpath(found) if isinstance(found, str) else desired.DATA_ROOT
 
 
 def daemon_json(text: bytes | None) -> bytes:
-    """Return Docker's settings with the storage driver; every other key survives."""
+    """Return Docker's settings with the storage driver; every other key is kept."""
     try:
         settings = parse_settings(text or b"")
     except ValueError as error:
         raise FactError(
-            f"{desired.DAEMON_JSON} is not JSON ({error}); mend it, it is left as it is"
+            f"{desired.DAEMON_JSON} is not JSON ({error}): correct it, apply did not change it"
         ) from error
     if not isinstance(settings, dict):
-        raise FactError(f"{desired.DAEMON_JSON} holds no JSON object; it is left as it is")
+        raise FactError(
+            f"{desired.DAEMON_JSON} holds no JSON object: correct it, apply did not change it"
+        )
     if text and settings.get("storage-driver") == desired.DRIVER:
         return text
     return as_json(settings | {"storage-driver": desired.DRIVER}, text or b"{\n  \n}")

@@ -1,4 +1,4 @@
-"""Docker's settings file, read and written as dockerd reads it.
+"""Reading and writing Docker's settings file, with dockerd's own rules.
 
 Source: moby daemon/config/config.go (``getConflictFreeConfiguration``): since 23.0 a byte order
 mark decides the encoding, else it is UTF-8; a blank file holds no settings.
@@ -21,7 +21,7 @@ READS_MARKS = 23
 
 
 def mark(content: bytes) -> bytes:
-    """Return the byte order mark that the file begins with, empty if none."""
+    """Return the file's byte order mark, or empty bytes."""
     return next((each for each in _MARKS if content.startswith(each)), b"")
 
 
@@ -29,7 +29,7 @@ def text(content: bytes) -> str:
     """Return the file's text without its byte order mark.
 
     Raises:
-        ValueError: it is not in the encoding that its mark names, or in UTF-8.
+        ValueError: it is not in the encoding of its mark, or not in UTF-8 if it has none.
     """
     return content.removeprefix(mark(content)).decode(_encoding(content))
 
@@ -39,11 +39,11 @@ def _encoding(content: bytes) -> str:
 
 
 def parse(content: bytes) -> Any:
-    """Return what the file holds; of a blank one, or of ``null``, an empty object.
+    """Return the file's JSON value; an empty object for a blank file or ``null``.
 
     Raises:
-        ValueError: it is no text, or no JSON, of which ``NaN`` and ``Infinity`` are no part; or
-            it is nested deeper than anybody writes it.
+        ValueError: the file is not text, not JSON (``NaN`` and ``Infinity`` are none), or nested
+            too deep.
     """
     read = text(content)
     try:
@@ -54,13 +54,13 @@ def parse(content: bytes) -> Any:
 
 
 def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def as_json(document: object, like: bytes) -> bytes:
     """Write JSON with the indentation, line ends, final newline and encoding of another file.
 
-    Half a surrogate pair, which JSON can name and no encoding write, stays an escape.
+    Half a surrogate pair stays an escape, because no encoding can write it.
     """
     former = text(like)
     found = re.search(r"\n([ \t]+)", former)

@@ -28,13 +28,13 @@ def described(text: bytes | None, ctid: int) -> bytes:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FactError(f"{desired.CONTAINERS} is not JSON ({error}); mend it") from error
+        raise FactError(f"{desired.CONTAINERS} is not JSON ({error}): correct it") from error
     try:
         configs = msgspec.convert(document, _Described).lxc_configs
         known = msgspec.convert(configs.get(str(ctid)), _Container | None)
     except msgspec.ValidationError as error:
         raise FactError(
-            f"{desired.CONTAINERS} is not as phoenix writes it ({error}); mend it"
+            f"{desired.CONTAINERS} has not phoenix's format ({error}): correct it"
         ) from error
     if known is None:
         return text
@@ -45,7 +45,7 @@ def described(text: bytes | None, ctid: int) -> bytes:
 
 
 def template_of(text: bytes | None, ctid: int) -> str:
-    """Return the template from which phoenix makes a container, by its descriptions; or nothing."""
+    """Return the template of a container in phoenix's descriptions; empty if it has none."""
     try:
         template = json.loads(text or b"{}")["lxc_configs"][str(ctid)]["template"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""phoenix's two scripts with what the plan adds to them."""
+"""The plan's additions to phoenix's two scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def setup_script(text: bytes | None) -> bytes:
     )
 
 
-#: What stands where our block does, by the two headings.
+#: The text between the two headings, where our block stands.
 _FORMER_BLOCK = re.compile(
     rb"^# --- Storage driver ---\n.*?(?=^# --- Docker ---)", re.MULTILINE | re.DOTALL
 )
@@ -25,8 +25,8 @@ _FORMER_BLOCK = re.compile(
 def install_script(text: bytes | None) -> bytes:
     """Return the install script with ``set -e`` and fuse-overlayfs, before Docker itself.
 
-    The script runs on the node: pasted literally, the plan's lines would install
-    fuse-overlayfs on the hypervisor. The block enters the container as the script does.
+    The script runs on the node, so the plan's literal lines would install fuse-overlayfs there.
+    The block runs them in the container instead, as the script does.
     """
     block = desired.content("install_docker_block.sh")
     if text is not None and block.encode() not in text:
@@ -44,9 +44,9 @@ def install_script(text: bytes | None) -> bytes:
 
 
 def _inserted(text: bytes | None, block: str, before: str, path: str) -> bytes:
-    """Return the text with the block before the first line that matches; once.
+    """Return the text with the block, once, before the first line that matches.
 
-    A byte that is no UTF-8, a name in a comment for instance, is kept as it is.
+    Bytes that are not UTF-8, for instance in a comment, are kept.
     """
     if text is None:
         raise FactError(f"{path} is not in the repository")

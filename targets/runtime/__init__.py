@@ -1,1 +1,1 @@
-"""What manages containers on a node, and the configuration that it keeps of them."""
+"""Runtimes, which manage the containers of a node, and their configuration files."""

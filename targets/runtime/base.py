@@ -1,4 +1,4 @@
-"""What manages containers on a node, and what Proxmox's ``pct`` and LXC's own tools share.
+"""The runtime of a node, and the parts that Proxmox's ``pct`` and LXC's own tools share.
 
 A container is a transport wrapped in a transport: ``Pct(node).inside(950)`` only rewrites
 argv to ``pct exec 950 -- …`` and hands it to the node's transport.
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from targets.transport import Transport
 
-#: ``pct exec`` gives no HOME, and a locale of its own: both are stated here, once.
+#: ``pct exec`` sets no HOME, and a locale of its own, so both are set here.
 ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")
 _INCLUDE = re.compile(r"^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$", re.MULTILINE)
-_NESTED = 8  #: deeper than anybody nests, shallow enough to end
+_NESTED = 8  #: the limit for nested includes
 
 
 class Runtime(Protocol):
@@ -30,7 +30,7 @@ class Runtime(Protocol):
 
     @property
     def kind(self) -> Literal["pct", "lxc"]:
-        """Whose containers these are: Proxmox's, or plain LXC's; a target's ``runtime`` says so."""
+        """The kind of containers: Proxmox's, or plain LXC's."""
 
     def inside(self, ctid: int) -> Transport:
         """Return a transport whose commands run in the container."""
@@ -39,22 +39,22 @@ class Runtime(Protocol):
         """Return the configuration as written; raises FactError if there is no container."""
 
     def effective(self, ctid: int) -> container_config.ContainerConfig:
-        """Return LXC's configuration as it is written, includes resolved.
+        """Return LXC's configuration file, with its includes resolved.
 
-        Proxmox writes it from its own at each start and each stop, and at ``pct set``.
+        Proxmox generates it at each start, each stop, and ``pct set``.
         """
 
     def started_with(self, ctid: int) -> str:
-        """Return what can be known of that with which a running container was started."""
+        """Return the known part of the configuration that a running container started with."""
 
     def features(self, ctid: int) -> dict[str, str]:
-        """Return what the container is given, in the words of Proxmox's ``features``."""
+        """Return the container's features, in the words of Proxmox's ``features``."""
 
     def state(self, ctid: int) -> str | None:
         """Return ``running``, ``stopped`` …, or None if there is no such container."""
 
     def require_ours(self, ctid: int) -> None:
-        """Raise Busy if something else starts the container and lets it end."""
+        """Raise Busy if another program (Proxmox's HA) starts and stops the container."""
 
     def start_command(self, ctid: int) -> str:
         """Return the command that starts the container, for a reader to type."""
@@ -63,10 +63,10 @@ class Runtime(Protocol):
         """Start the container; raises CommandFailed with what the runtime said."""
 
     def stop(self, ctid: int) -> None:
-        """Stop the container at once."""
+        """Stop the container immediately."""
 
     def shutdown(self, ctid: int) -> None:
-        """Let the container end what it does, then stop it."""
+        """Shut the container down cleanly."""
 
     def destroy(self, ctid: int) -> None:
         """Destroy a stopped container and its root."""
@@ -79,7 +79,7 @@ class Runtime(Protocol):
 
 
 class LxcTools:
-    """What both runtimes do with LXC's own tools, which Proxmox has, too."""
+    """The shared part of both runtimes, with LXC's own tools, which Proxmox has, too."""
 
     _LXC_PATH = "/var/lib/lxc"
     _START: ClassVar[str]
@@ -92,10 +92,10 @@ class LxcTools:
         return f"{self._START} {ctid}"
 
     def require_ours(self, ctid: int) -> None:
-        """See :class:`Runtime`; LXC's own tools know of nobody else."""
+        """See :class:`Runtime`; plain LXC has no such program."""
 
     def init_pid(self, ctid: int) -> int:
-        """Return the node's pid of the container's first process.
+        """Return the pid, on the node, of the container's first process.
 
         Raises:
             TransportError: the container is not running.
@@ -104,7 +104,7 @@ class LxcTools:
         if not answer.ok or not re.fullmatch(r"[0-9]+\s*", answer.text):
             raise TransportError(
                 f"container {ctid} on {self.node.machine} is not running: "
-                f"start it ({self.start_command(ctid)}) and ask again"
+                f"start it ({self.start_command(ctid)}), then run this again"
             )
         return int(answer.text)
 
@@ -119,7 +119,7 @@ class LxcTools:
         )
 
     def _resolved(self, path: str, text: str) -> str:
-        """Return a configuration with each ``lxc.include`` replaced by what it includes."""
+        """Return a configuration with each ``lxc.include`` replaced by the included text."""
         for _ in range(_NESTED + 1):  # one round trip a level
             includes = list(dict.fromkeys(_INCLUDE.findall(text)))
             if not includes:
@@ -131,11 +131,11 @@ class LxcTools:
         raise FactError(f"{path}: lxc.include is nested more than {_NESTED} deep")
 
     def _seccomp(self, path: str) -> str:
-        """Return a list of system calls; LXC starts nothing with one that is not there."""
+        """Return a seccomp list; empty if the file is absent, and LXC then starts no container."""
         return (self.node.read(path) or b"").decode(errors="replace") if path else ""
 
     def _included(self, places: Sequence[str]) -> dict[str, str]:
-        """Return the files at these places, and in them where they are directories."""
+        """Return the content of these files, and of the files in these directories."""
         found = ("find", "-L", *places, "-maxdepth", "1", "-type", "f")
         shown = self.node.look([*found, "-exec", "grep", "-aHZ", "", "{}", "+"])
         files: dict[str, str] = {}
@@ -146,7 +146,7 @@ class LxcTools:
 
 
 def _of(place: str, files: dict[str, str]) -> str:
-    """Return what one include stands for: a file, or a directory's ``*.conf``, by name."""
+    """Return the text of one include: a file, or a directory's ``*.conf`` in order of name."""
     inside = re.compile(re.escape(place.rstrip("/")) + r"/[^/]+\.conf")
     names = [name for name in sorted(files) if name == place or inside.fullmatch(name)]
     return "\n".join(files[name] for name in names)

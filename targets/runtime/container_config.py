@@ -1,8 +1,8 @@
-"""A container's configuration as it is written, with the line and section of each option.
+"""A container's configuration file, with the line and section of each option.
 
 Proxmox's ``/etc/pve/lxc/<ctid>.conf`` holds the current options first, then sections:
 ``[pve:pending]`` (in effect after the next stop) and one for each snapshot, whose options
-are not in effect at all; how strictly it is read says :mod:`targets.runtime.proxmox`. LXC's own
+are not in effect. :mod:`targets.runtime.proxmox` knows how strictly Proxmox reads it. LXC's own
 ``config`` has no sections and uses ``=``. Source: pct.conf(5), lxc.container.conf(5).
 """
 
@@ -19,15 +19,15 @@ from targets.runtime.proxmox import PENDING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: A line as LXC itself reads it: blanks do not matter, and there is but ``=``.
+#: A line as LXC itself reads it: blanks do not matter, and only ``=`` separates.
 _LXC_OPTION = re.compile(r"\s*(?P<key>[A-Za-z][\w.\-]*)\s*=\s*(?P<value>.*?)\s*", re.ASCII)
-#: What says where a container's disks and its snapshots are.
+#: Keys of a container's disks and snapshots.
 _VOLUME = re.compile(r"rootfs|mp[0-9]+|unused[0-9]+|parent|lxc\.rootfs\.path")
-#: What stands for an option's key where a line is a section's header, a comment, or neither.
+#: The keys of lines that are no option: a section's header, a comment, an unparsable line.
 HEADER, _COMMENT, _NEITHER = "[", "#", ""
-#: What a mount entry needs at least: source, target, type, options (fstab's first four fields).
+#: The required fields of a mount entry (fstab's first four).
 MOUNT_ENTRY_FIELDS = ("source", "target", "type", "options")
-#: What gives a container /dev/fuse, as Proxmox writes it for ``fuse=1``.
+#: The mount entry for /dev/fuse, as Proxmox writes it for ``fuse=1``.
 FUSE_ENTRY = "/dev/fuse dev/fuse none bind,create=file 0 0"
 #: LXC's own list of refused system calls; keyctl is not among them.
 COMMON_SECCOMP = "/usr/share/lxc/config/common.seccomp"
@@ -58,7 +58,7 @@ class ContainerConfig:
         return "\n".join(f"{option.key} = {option.value}" for option in self.options)
 
     def current(self) -> dict[str, str]:
-        """Return the options in effect; of a repeated key the last, as LXC and pct do."""
+        """Return the options in effect; the last one wins, as for LXC and pct."""
         return {option.key: option.value for option in self.options if not option.section}
 
     def all(self, key: str) -> tuple[Option, ...]:
@@ -66,7 +66,7 @@ class ContainerConfig:
         return tuple(o for o in self.options if o.key == key and not o.section)
 
     def elsewhere(self, key: str) -> tuple[Option, ...]:
-        """Return the lines with this key that stand in a section, so that they have no effect."""
+        """Return the lines with this key in a section, where they have no effect."""
         return tuple(o for o in self.options if o.key == key and o.section)
 
 
@@ -89,7 +89,7 @@ def parse(path: str, text: str) -> ContainerConfig:
 
 
 def parse_lxc(path: str, text: str) -> ContainerConfig:
-    """Read a container's configuration as LXC itself does, on which it fails if it cannot.
+    """Read a container's configuration as LXC itself does, which refuses unreadable lines.
 
     Args:
         path: the file's name, for messages.
@@ -104,9 +104,10 @@ def parse_lxc(path: str, text: str) -> ContainerConfig:
 
 
 def read_lines(text: str, *, lxc: bool = False) -> Iterator[Option]:
-    """Yield what each line says, to Proxmox or to LXC itself.
+    """Yield one Option per non-blank line, as Proxmox or LXC itself reads it.
 
-    Comments, headers and lines that cannot be read have the keys ``#``, ``[`` and the empty string.
+    Comments, section headers and unparsable lines get the keys ``#``, ``[`` and the empty string,
+    which no option can have.
     """
     section = ""
     for number, line in enumerate(split_lines(text), 1):
@@ -125,7 +126,7 @@ def read_lines(text: str, *, lxc: bool = False) -> Iterator[Option]:
 
 
 def _option(line: str, *, lxc: bool) -> tuple[str, str] | None:
-    """Return the key and value that a line without its end has for Proxmox, or for LXC itself."""
+    """Return the key and value of a line, as Proxmox or LXC itself reads it."""
     if not lxc:
         return proxmox.option(line)
     found = _LXC_OPTION.fullmatch(line)
@@ -133,12 +134,12 @@ def _option(line: str, *, lxc: bool) -> tuple[str, str] | None:
 
 
 def split_lines(text: str) -> list[str]:
-    """Return the lines with their ends; as for Proxmox and LXC, nothing else ends a line."""
+    """Split at line feeds only, as Proxmox and LXC do; the lines keep their ends."""
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def is_option(line: Option) -> bool:
-    """Whether a line is an option, and no comment, header or what cannot be read."""
+    """Whether a line is an option: no comment, no header, not unparsable."""
     return line.key not in {_COMMENT, HEADER, _NEITHER}
 
 
@@ -149,12 +150,12 @@ def _is_kept(option: Option) -> bool:
 
 
 def is_pending(option: Option) -> bool:
-    """Whether a line waits for the container's next start."""
+    """Whether a line is pending until the container's next start."""
     return option.section.lower() == PENDING
 
 
 def waiting(text: str) -> tuple[str, ...]:
-    r"""Return what waits for the container's next start, the names of options to be removed, too.
+    r"""Return the pending changes, including the options to be deleted.
 
     >>> waiting("arch: amd64\n[pve:pending]\ndelete: net0\nmemory: 1024\n")
     ('delete: net0', 'memory: 1024')
@@ -164,7 +165,7 @@ def waiting(text: str) -> tuple[str, ...]:
 
 
 def at_next_stop(written: ContainerConfig) -> ContainerConfig:
-    """Return what is in effect once Proxmox has applied what is pending, which each stop does.
+    """Return the configuration after the next stop, when Proxmox applies pending changes.
 
     Source: PVE::LXC::Config, vmconfig_apply_pending; raw ``lxc.*`` lines are replaced together.
     """
@@ -183,12 +184,12 @@ def at_next_stop(written: ContainerConfig) -> ContainerConfig:
 
 
 def pending_name(option: Option) -> str:
-    """Return by which name a change waits: all raw lines are one."""
+    """Return the name of an option's pending change; all raw lines share one."""
     return "lxc" if option.key.startswith("lxc.") else option.key
 
 
 def lost_at_next_stop(written: ContainerConfig, wanted: Iterable[str]) -> tuple[str, ...]:
-    """Return which of these features, and whether the profile, a pending change takes away.
+    """Return the features that a pending change takes away, and the profile if it does.
 
     Args:
         written: as Proxmox reads it.
@@ -202,13 +203,13 @@ def lost_at_next_stop(written: ContainerConfig, wanted: Iterable[str]) -> tuple[
 
 
 def volumes(text: str) -> frozenset[tuple[str, str, str]]:
-    r"""Return what a configuration says of disks and snapshots, which it must never lose.
+    r"""Return the lines about disks and snapshots, which a configuration must never lose.
 
-    Of what is in effect these are the disks and whose snapshot it descends from; of a snapshot
-    all. What is pending is none of it.
+    These are the disks and the parent snapshot in effect, and every line of a snapshot. Pending
+    lines do not count.
 
     Returns:
-        Section, key and value of each, in no order: pct writes the file anew, and sorts it.
+        Section, key and value of each, as a set, because pct rewrites and sorts the file.
 
     >>> sorted(volumes("arch: amd64\nmp0: local:x,mp=/x\n[pve:pending]\nmp1: y\n[before]\n"))
     [('', 'mp0', 'local:x,mp=/x'), ('before', '[', 'before')]
@@ -227,20 +228,20 @@ def _of_volumes(option: Option) -> bool:
 
 
 def _meant(option: Option) -> str:
-    """Return its value; a comment's without the escapes that Proxmox writes it with."""
+    """Return an option's value, or a comment without Proxmox's escapes."""
     return unquote(option.value) if option.key == _COMMENT else option.value
 
 
 def same_beside_volumes(one: str, other: str) -> bool:
-    """Whether a configuration says what another one does, but for disks and snapshots.
+    """Whether two configurations are equal except for disks and snapshots.
 
-    Such is what pct makes of a file when it takes a snapshot or resizes a disk: it writes it
-    anew, with its options sorted, its ``lxc.*`` lines and comments in their order, blank lines
-    gone, and without the lines that it cannot read. Source: PVE::LXC::Config, write_pct_config.
+    When pct takes a snapshot or resizes a disk, it rewrites the file: options sorted, ``lxc.*``
+    lines and comments in their order, without blank lines and without the lines that it cannot
+    read. Source: PVE::LXC::Config, write_pct_config.
 
     Args:
-        one: as it is now.
-        other: as it was.
+        one: the present text.
+        other: the former text.
     """
     return _beside_volumes(one) == _beside_volumes(other) and _unread(one) <= _unread(other)
 
@@ -268,22 +269,22 @@ def missing_fields(entry: str) -> tuple[str, ...]:
 
 
 def cut_entries(written: ContainerConfig) -> tuple[Option, ...]:
-    """Return the mount entries in effect that lack a field: no container starts on one."""
+    """Return the mount entries in effect that lack a field; no container starts with one."""
     return tuple(o for o in written.all("lxc.mount.entry") if missing_fields(o.value))
 
 
 def refused(written: ContainerConfig) -> Iterator[tuple[Option, str]]:
-    """Yield each option in effect that Proxmox keeps and no container starts on, and why."""
+    """Yield each option in effect that Proxmox keeps but no container starts with, and why."""
     for option in written.all("features")[-1:]:
         if said := proxmox.features_error(option.value):
             yield option, said
     for option in written.options:
         if not option.section and (name := proxmox.today(option.key)):
-            yield option, f"{option.key} is a name of before LXC 3, it is called {name} now"
+            yield option, f"{option.key} is a name from before LXC 3: write {name}"
 
 
 def refuses_keyrings(seccomp: str) -> bool:
-    r"""Say whether a list of system calls refuses keyctl, as Proxmox's does without ``keyctl=1``.
+    r"""Whether a seccomp list refuses keyctl, as Proxmox's does without ``keyctl=1``.
 
     >>> refuses_keyrings("2\ndenylist\n[all]\nkeyctl errno 38\n")
     True
@@ -295,13 +296,13 @@ def refuses_keyrings(seccomp: str) -> bool:
 
 
 def granted(effective: ContainerConfig, seccomp: str) -> dict[str, str]:
-    """Return plain LXC's configuration in the words of Proxmox's ``features``.
+    """Return the features of plain LXC's configuration, in the words of Proxmox's ``features``.
 
-    Nesting is given by ``allow_nesting``, or by a profile of its own, whose rules then decide.
+    ``allow_nesting`` gives nesting. So does a named profile, whose rules then decide.
 
     Args:
-        effective: with its includes resolved.
-        seccomp: the list of system calls that it names; empty if it names none.
+        effective: the configuration, with its includes resolved.
+        seccomp: its seccomp list; empty if it names none.
     """
     options = effective.current()
     nesting = options.get("lxc.apparmor.allow_nesting") == "1" or not _NOT_NESTING.fullmatch(
@@ -316,7 +317,7 @@ def granted(effective: ContainerConfig, seccomp: str) -> dict[str, str]:
 
 
 def gives_fuse(entry: Option) -> bool:
-    """Say whether a mount entry is whole and puts something at ``/dev/fuse``."""
+    """Whether a mount entry is whole and mounts ``/dev/fuse``."""
     fields = entry.value.split()
     return not missing_fields(entry.value) and fields[1].lstrip("/") == "dev/fuse"
 
@@ -332,7 +333,7 @@ def features(value: str) -> dict[str, str]:
 
 
 def given(value: str) -> frozenset[str]:
-    """Return which features a value turns on: none where Proxmox cannot parse it.
+    """Return the features that a value turns on; none if Proxmox cannot parse it.
 
     >>> sorted(given("nesting=yes,keyctl=0,mount=nfs"))
     ['nesting']

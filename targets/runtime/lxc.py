@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from targets.read import Read
     from targets.transport import CommandResult, Transport
 
-#: A process's profile, and what LXC mounted for it.
+#: Prints a process's profile, and the mounts that LXC made for it.
 _EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
 
 
@@ -46,7 +46,7 @@ class Lxc(LxcTools):
         return Inside(self.node, f"container {ctid}", wrap, partial(self._examine, ctid))
 
     def _examine(self, ctid: int, result: CommandResult) -> None:
-        """Tell lxc-attach's own error (exit code 1, like many a command's), and what to do."""
+        """Raise for lxc-attach's own error, whose exit code 1 a command may have, too."""
         said = result.stderr.decode(errors="replace")
         if result.exit_code and re.search(rf"^lxc-attach: {ctid}: .*init pid", said, re.MULTILINE):
             if self.node.read(self.config_path(ctid)) is None:
@@ -59,7 +59,7 @@ class Lxc(LxcTools):
     def _absent(self, ctid: int) -> str:
         return (
             f"there is no container {ctid} on {self.node.machine} ({self.config_path(ctid)} does "
-            "not exist): lxc-ls shows those that are"
+            "not exist): lxc-ls lists all containers"
         )
 
     def config_path(self, ctid: int) -> str:
@@ -76,7 +76,7 @@ class Lxc(LxcTools):
         """See :class:`Runtime`.
 
         LXC keeps no copy of the configuration, and lxc-info reads the file, which may have changed
-        since; so it is known by its effects on the first process. Source: tools/lxc_info.c.
+        since. So the effects on the first process count. Source: tools/lxc_info.c.
         """
         place = f"/proc/{self.init_pid(ctid)}"
         return self.node.look(["sh", "-c", _EFFECTS, "effects", place]).require().text

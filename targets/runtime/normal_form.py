@@ -1,7 +1,7 @@
-"""What Proxmox makes of a container's file at every stop: its own normal form, as text.
+"""The normal form of a container's file, in which Proxmox rewrites it at every stop.
 
 Comments come first, percent-encoded, then the keys, sorted, then the ``lxc.*`` lines in their
-order; blank lines, and those that Proxmox cannot read, are gone. Source: PVE::LXC::Config
+order. Proxmox drops blank lines, and lines that it cannot read. Source: PVE::LXC::Config
 (parse_pct_config, write_pct_config) of pve-container 6.1, and PVE::Tools (encode_text).
 """
 
@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 from targets.runtime import proxmox
 
 _BLANK = " \t\r\f\v"
-#: What stands as it is in a comment: printable ASCII but for the escape itself and the colon.
+#: Bytes that are escaped in a comment: all but printable ASCII without percent and colon.
 _PLAIN = re.compile(rb"[^ -9;-~]|%")
 _BOOLEANS = frozenset(
     ("console", "debug", "ipmanagehost", "onboot", "protection", "template", "unprivileged")
@@ -24,7 +24,7 @@ _INTEGERS = frozenset(("cores", "cpuunits", "memory", "snaptime", "swap", "tty")
 
 @dataclass
 class _Section:
-    """What one section says; ``described`` are its comments, decoded, with their line ends."""
+    """The content of one section; ``described`` are its comments, decoded, with line ends."""
 
     keys: dict[str, str] = field(default_factory=dict)
     raw: list[tuple[str, str]] = field(default_factory=list)
@@ -38,7 +38,7 @@ class _Section:
 
 
 def normal_form(text: str) -> str:
-    r"""Return a container's configuration as Proxmox writes it; what is pending still is.
+    r"""Return a container's configuration as Proxmox writes it, pending changes included.
 
     >>> normal_form("swap: 0\n\n# Büro: a\narch : x\nlxc.idmap = u 0 1 1\narch: amd64\n")
     '# B%C3%BCro%3A a\narch: amd64\nswap: 0\nlxc.idmap: u 0 1 1\n'
@@ -54,7 +54,7 @@ def normal_form(text: str) -> str:
 
 
 def dropped(text: str) -> frozenset[str]:
-    """Return the lines that are not in the normal form, since Proxmox cannot read them."""
+    """Return the lines that the normal form lacks, because Proxmox cannot read them."""
     return _read(text)[1]
 
 

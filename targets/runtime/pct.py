@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from targets.read import Read
     from targets.transport import CommandResult, Transport
 
-#: What pct says of a container that its node does not have.
+#: pct's message about a container that its node does not have.
 _PCT_ABSENT = r"^Configuration file '.*' does not exist"
-#: pct's own errors, as it words them, and what to do. Source: transcripts of it; the lock on the
-#: file, root and ``ipcc_send_rec`` (Proxmox's cluster filesystem) as its users report them.
+#: pct's own error messages, and what to do. Source: transcripts; users' reports for the lock on
+#: the file, root and ``ipcc_send_rec`` (Proxmox's cluster filesystem).
 _PCT_ERRORS = {
     r"^container '[0-9]+' not running!|^CT [0-9]+ not running": "start it: pct start {ctid}",
     r"^CT is locked \(\S+\)": (
-        "wait until that has ended; if nothing of the kind runs any more: pct unlock {ctid}"
+        "wait until that has ended; if no such task runs any more: pct unlock {ctid}"
     ),
-    r"can't lock file '/run/lock/lxc/": "another pct is at work on it: wait, then ask again",
+    r"can't lock file '/run/lock/lxc/": "another pct is at work on it: wait, then run this again",
     r"pct: (command )?not found|^env: \Wpct\W: ": (
         "is it a Proxmox host? pct is in /usr/sbin there; plain LXC is runtime = 'lxc'"
     ),
     r"^please run as root|^ipcc_send_rec.*(Unknown error|[Pp]ermission denied)": (
-        "pct is root's: log in as root, or set sudo = true in a target file"
+        "pct needs root: log in as root, or set sudo = true in a target file"
     ),
     r"^ipcc_send_rec": "Proxmox's cluster filesystem does not answer: systemctl status pve-cluster",
 }
-#: What Proxmox's high availability looks after: a section each, ``ct: CTID`` and indented lines.
+#: The resources of Proxmox's HA: for each a section, ``ct: CTID`` and indented lines.
 _HA = "/etc/pve/ha/resources.cfg"
 _HA_SECTION = r"^(?:ct|vm): *{}\b.*((?:\n(?:[ \t]+\S|#).*)*)"
-#: Of these states pct says "running": there is somebody to talk to. Source: PVE::LXC, vmstatus.
+#: LXC's states that pct calls "running". Source: PVE::LXC, vmstatus.
 _UP = frozenset({"RUNNING", "STARTING", "STOPPING", "FREEZING", "FROZEN", "THAWED"})
 _CONFIG = "/etc/pve/lxc/{}.conf"
-#: Without such a unit, as where LXC's own tools started it, there is nothing to wait for (60 s).
+#: Waits up to 60 s for a unit to end. If LXC's own tools started the container, it has no unit.
 _ENDED = """
 for _ in $(seq 300); do systemctl is-active -q "$1" || exit 0; sleep 0.2; done
 echo "it is still active" >&2; exit 1
@@ -65,7 +65,7 @@ class Pct(LxcTools):
         return Inside(self.node, f"container {ctid}", wrap, partial(self._examine, ctid))
 
     def _examine(self, ctid: int, result: CommandResult) -> None:
-        """Tell pct's own errors from the command's (both use 2 and 255), and what to do."""
+        """Raise for pct's own errors; a command may have the same exit codes, 2 and 255."""
         if not result.exit_code:
             return
         said = result.stderr.decode(errors="replace")
@@ -85,7 +85,7 @@ class Pct(LxcTools):
         return found[1] if found else ""
 
     def _absent(self, ctid: int) -> str:
-        """Return what to tell about a container that this node does not have."""
+        """Return the message about a container that this node does not have."""
         if name := self._elsewhere(ctid):
             return (
                 f"container {ctid} is not on {self.node.machine} but on {name}, a node of the same "
@@ -161,9 +161,9 @@ class Pct(LxcTools):
     def require_ours(self, ctid: int) -> None:
         """See :class:`Runtime`: of a container that Proxmox's HA manages.
 
-        There pct only notes what is wanted and returns at once; the manager does it later, and
-        keeps the container stopped that was to be restarted. Source: pve-container's API (vm_stop,
-        vm_shutdown), ha-manager(1), and PVE::HA::Config for "ignored".
+        There pct only passes a request to the HA manager and returns. The manager acts later, and
+        would keep a container stopped that apply wants to restart. Source: pve-container's API
+        (vm_stop, vm_shutdown), ha-manager(1), and PVE::HA::Config for "ignored".
         """
         written = (self.node.read(_HA) or b"").decode(errors="replace")
         found = re.search(_HA_SECTION.format(ctid), written, re.MULTILINE)
@@ -174,8 +174,9 @@ class Pct(LxcTools):
         if state != "ignored":
             raise Busy(
                 f"container {ctid} on {self.node.machine} is managed by Proxmox's HA ({_HA}), "
-                "which does later what is asked of it, and would leave it stopped. Take it from "
-                f"HA: ha-manager set ct:{ctid} --state ignored; afterwards: --state {state}"
+                "which acts on a stop or start only later, and would leave the container stopped. "
+                f"Take it from HA: ha-manager set ct:{ctid} --state ignored; afterwards: --state "
+                f"{state}"
             )
 
     def start(self, ctid: int) -> None:
@@ -197,10 +198,10 @@ class Pct(LxcTools):
         self._require_ended(ctid)
 
     def _require_ended(self, ctid: int) -> None:
-        """Wait for the container's unit, whose last act is Proxmox's hook that writes its file."""
+        """Wait until the container's unit ends: its last hook rewrites the container's file."""
         unit = f"pve-container@{ctid}.service"
         self.node.look(["sh", "-c", _ENDED, "ended", unit], timeout=90).require(
-            f"{unit} is still there after the stop: journalctl -u {unit} says why"
+            f"{unit} is still active after the stop: journalctl -u {unit} says why"
         )
 
     def destroy(self, ctid: int) -> None:

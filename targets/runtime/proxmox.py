@@ -1,6 +1,6 @@
-"""How Proxmox reads the lines of a container's configuration, and what it makes of the rest.
+"""Proxmox's reading of a container's configuration, and the lines that it drops.
 
-A line that Proxmox cannot read is a warning and no error: the container starts without it, and the
+Proxmox only warns of a line that it cannot read. The container starts without the line, and the
 next stop (or ``pct set``) writes the file without it. Source: PVE::LXC::Config (parse_pct_config,
 is_valid_lxc_conf_key, check_type) of pve-container 6.1, and PVE::JSONSchema
 (parse_property_string, check_object) of pve-common.
@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import re
 
-#: Where Proxmox keeps what waits for the next stop or start.
+#: The section of the changes that are pending until the next stop or start.
 PENDING = "pve:pending"
 _HEADER = re.compile(rf"\[({PENDING}|[a-z][a-z0-9_-]+)\]\s*", re.ASCII | re.IGNORECASE)
 _RAW = re.compile(r"(?P<key>lxc\.[a-z0-9_.-]+)(?::|\s*=)\s*(?P<value>.*?)\s*", re.ASCII)
 _PLAIN = re.compile(r"(?P<key>[a-z][a-z_]*\d*):\s*(?P<value>.+?)\s*", re.ASCII)
-#: The same with what is one key or assignment to a reader, and none to Proxmox.
+#: Lines that look like an option to a reader, but not to Proxmox.
 _BLANK_BEFORE_COLON = re.compile(r"[\w.-]+\s+:.*", re.ASCII)
 _EQUALS = re.compile(r"[\w-]+\s*=.*", re.ASCII)
 _BOOLEANS = {
     **dict.fromkeys(("1", "on", "yes", "true"), True),
     **dict.fromkeys(("0", "off", "no", "false"), False),
 }
-#: What ``features`` may hold: booleans, and for ``mount`` a list of file systems.
+#: The boolean keys of ``features``; ``mount`` takes a list of file systems.
 _FEATURES = frozenset({"force_rw_sys", "fuse", "keyctl", "mknod", "nesting"})
 _MOUNT = re.compile(r"[a-zA-Z0-9_; ]+")
 _RAW_KEYS = frozenset(
@@ -42,7 +42,7 @@ _RAW_KEYS = frozenset(
     for name in names.split()
 )
 _RAW_FAMILIES = ("lxc.cgroup.", "lxc.cgroup2.", "lxc.prlimit.", "lxc.net.")
-#: Names of before LXC 3: Proxmox keeps these lines, and LXC starts no container on them.
+#: Keys from before LXC 3: Proxmox keeps these lines, but LXC starts no container with them.
 _FORMER = {
     "lxc.aa_profile": "lxc.apparmor.profile",
     "lxc.aa_allow_incomplete": "lxc.apparmor.allow_incomplete",
@@ -68,7 +68,7 @@ _FORMER_NETWORK = re.compile(
 
 
 def boolean(value: str) -> bool | None:
-    """Return what Proxmox takes a value for; None if it is no boolean.
+    """Return a value as a boolean, as Proxmox reads it; None if it is none.
 
     >>> boolean("Yes"), boolean("off"), boolean("2")
     (True, False, None)
@@ -77,13 +77,13 @@ def boolean(value: str) -> bool | None:
 
 
 def header(line: str) -> str | None:
-    """Return the name of the section that a line begins; None if it begins none."""
+    """Return the name of the section that a line begins, or None."""
     found = _HEADER.fullmatch(line)
     return found[1] if found else None
 
 
 def option(line: str) -> tuple[str, str] | None:
-    """Return the key and value of a line, whatever the key; None if Proxmox reads neither.
+    """Return the key and value of a line, known or not; None if Proxmox cannot read it.
 
     >>> option("lxc.idmap = u 0 1 1"), option("arch = amd64"), option("arch : amd64")
     (('lxc.idmap', 'u 0 1 1'), None, None)
@@ -93,7 +93,7 @@ def option(line: str) -> tuple[str, str] | None:
 
 
 def keeps(key: str) -> bool:
-    """Whether Proxmox keeps a line with this key; of ``lxc.*`` it keeps those that it lists."""
+    """Whether Proxmox keeps a line with this key; of ``lxc.*`` keys it keeps those on its list."""
     if not key.startswith("lxc."):
         return True
     return (
@@ -105,7 +105,7 @@ def keeps(key: str) -> bool:
 
 
 def today(key: str) -> str:
-    """Return how LXC calls a key of before LXC 3, with which nothing starts; else nothing.
+    """Return the present name of a key from before LXC 3; empty for any other key.
 
     >>> today("lxc.aa_profile"), today("lxc.network.link"), today("lxc.include")
     ('lxc.apparmor.profile', 'lxc.net.INDEX.link', '')
@@ -119,7 +119,7 @@ def today(key: str) -> str:
 
 
 def unreadable(line: str) -> str:
-    """Say why Proxmox does not read a line, and what becomes of it.
+    """Return why Proxmox does not read a line, and what will happen to it.
 
     >>> unreadable("arch : amd64")
     'no option: there is a blank before the colon; the next stop or pct set deletes it'
@@ -148,9 +148,9 @@ def _because(line: str) -> str:
 
 
 def features_error(value: str) -> str:
-    """Return what pct says of the value of ``features`` if it cannot parse it; else nothing.
+    """Return pct's error about a value of ``features``; empty if pct can parse it.
 
-    On such a value no container starts.
+    No container starts with a value that pct cannot parse.
 
     >>> features_error("nesting=maybe")
     "unable to parse value of 'features' - format error: nesting: type check ('boolean') failed - got 'maybe'"

@@ -1,4 +1,4 @@
-"""Waiting for a container that was started: until it has booted, until it is online."""
+"""Waiting until a started container has booted, or is online."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from targets.errors import TransportError, Unreachable
 if TYPE_CHECKING:
     from targets.transport import Transport
 
-stamina.instrumentation.set_on_retry_hooks([])  # waiting is no news
+stamina.instrumentation.set_on_retry_hooks([])  # do not log each retry
 
 
 class _Booting(Exception):
-    """systemd in the container is still on its way."""
+    """systemd in the container has not finished booting."""
 
 
 def _may_come(error: Exception) -> bool:
-    """Whether waiting helps: not where the node itself is gone."""
+    """Whether to retry: not if the node itself is unreachable."""
     return isinstance(error, _Booting | TransportError) and not isinstance(error, Unreachable)
 
 
-#: Asking again and again slows a boot down; before there is systemd the waiting ends at once.
+#: Frequent polling would slow the boot down. Before systemd runs, this returns immediately.
 _BOOTED = "timeout 20 systemctl is-system-running --wait; exec systemctl is-system-running"
 
 
 def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
-    """Wait until systemd in the container has started what it starts, well or not.
+    """Wait until systemd in the container has finished booting, with or without failed units.
 
     Args:
-        container: its inside.
+        container: a transport into it.
         patience: seconds.
 
     Raises:
-        TransportError: it has not within that time, or its node cannot be reached any more.
+        TransportError: it did not finish in time, or its node cannot be reached any more.
     """
 
     @stamina.retry(on=_may_come, timeout=patience, attempts=None, wait_max=2.0)
@@ -50,7 +50,8 @@ def wait_until_booted(container: Transport, *, patience: float = 180.0) -> None:
         settled()
     except _Booting as error:
         raise TransportError(
-            f"{container.machine} has not booted within {patience:g} s: systemd says '{error}'"
+            f"{container.machine} has not booted within {patience:g} s: its systemd is in state "
+            f"'{error}'"
         ) from error
 
 
@@ -62,11 +63,11 @@ def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
     """Wait until the container has a default route: DHCP may take longer than booting.
 
     Args:
-        container: its inside.
+        container: a transport into it.
         patience: seconds.
 
     Raises:
-        TransportError: it has none within that time.
+        TransportError: it got none in time.
     """
 
     @stamina.retry(on=_Offline, timeout=patience, attempts=None, wait_max=2.0)

@@ -1,4 +1,4 @@
-"""Where a machine answers over SSH."""
+"""The SSH address of a machine."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def in_brackets(host: str) -> str:
-    """Return a host as it stands before a port."""
+    """Return a host as written before a port: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 @dataclass(frozen=True)
 class SshAddress:
-    """Where a machine answers, and how we know that it is the one.
+    """A machine's address, login and host keys.
 
     What is left out, OpenSSH reads in the user's ``~/.ssh/config`` (:mod:`targets.ssh.ssh_config`),
     where ``host`` may be an alias; else the port is 22 and the user root. ``jump`` is a list of
@@ -34,7 +34,7 @@ class SshAddress:
     jump: str = ""
 
     def __str__(self) -> str:
-        """``user@host:port``, as far as it was stated, without the default port."""
+        """Return ``[user@]host[:port]``, without the default port."""
         user = f"{self.user}@" if self.user else ""
         port = f":{self.port}" if self.port not in {None, 22} else ""
         return f"{user}{in_brackets(self.host)}{port}"

@@ -1,4 +1,4 @@
-"""A transport over SSH (paramiko): one verified, shared connection a machine."""
+"""A transport over SSH (paramiko): one verified, shared connection for each machine."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ if TYPE_CHECKING:
     from targets.ssh.ssh_config import Hop
     from targets.transport import Hold
 
-# Of an error that it raises, too, paramiko logs the traceback; without this it goes to stderr.
+# paramiko also logs the traceback of an error that it raises; without a handler, to stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _CHUNK = 1 << 16
-#: What it says, among others, where nothing comes in time; and where there is no key.
+#: paramiko's messages, among others, for a timeout and for a missing key.
 _NO_SESSION, _NO_KEY = "No existing session", "No authentication methods available"
-#: How often an open channel is looked at while nothing arrives (seconds).
+#: How often an idle channel is polled (seconds).
 _POLL = 0.005
-#: How soon a connection that was cut is known to be, where a command has no end (seconds).
+#: How long to wait for the news that a connection was cut (seconds).
 _GOING = 0.2
-#: How often something is sent while nothing is asked: firewalls drop what is silent (seconds).
+#: The interval of keepalives: firewalls drop silent connections (seconds).
 _KEEPALIVE = 30
 
 
 class Ssh(Base):
     """One machine over one SSH connection, opened at the first command.
 
-    A command that may have changed something is never resent: after a dropped connection
-    the error is raised, and the next command connects anew.
+    A command that may have changed something is never sent again: after a dropped connection
+    the error is raised, and the next command connects again.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Ssh(Base):
             raise
 
     def _require_silent(self, transport: paramiko.Transport, hop: Hop) -> None:
-        """Raise unless a command's output is all that comes back: bash reads .bashrc here, too."""
+        """Raise if the login shell adds output to a command's: bash reads .bashrc here, too."""
         word = secrets.token_hex(16)
         argv, timeout = ("echo", word), self._connect_timeout
         shell = f"the login shell of {hop.user} on {self.machine}"
@@ -112,7 +112,7 @@ class Ssh(Base):
         shown = first_line(out)
         if word.encode() not in out:
             raise Unreachable(
-                f"{shell} does not run the command that it is given: instead of it came {shown!r}"
+                f"{shell} does not run the command that it is given: it printed {shown!r} instead"
             )
         raise Unreachable(
             f"{shell} prints text of its own around each command's output ({shown!r}), so no "
@@ -148,7 +148,7 @@ class Ssh(Base):
             require_not_revoked(known, hop.key_name, error.key)
             raise TransportError(
                 f"the host key of {name} has CHANGED: somebody may be in between, or the machine "
-                f"was installed anew. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
+                f"was reinstalled. If you know why: ssh-keygen -R {shlex.quote(hop.key_name)} "
                 f"-f {known.file_of(hop.key_name)}"
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -160,7 +160,7 @@ class Ssh(Base):
         return transport
 
     def _refusal(self, error: Exception, client: paramiko.SSHClient, hop: Hop, name: str) -> str:
-        """Return why there is no connection, and what to try."""
+        """Return the message about a failed connection, with the command to try."""
         by_hand = f"try it by hand: ssh -o BatchMode=yes -p {hop.port} {hop.user}@{hop.host} true"
         transport = client.get_transport()  # there is none before the connection stands
         login = transport is not None and transport.is_active() and transport.initial_kex_done
@@ -174,7 +174,7 @@ class Ssh(Base):
             said = f"login as {hop.user} on {name} failed: {why}. Password login is not attempted."
             return f"{said}{''.join(unusable)}\n{by_hand}"
         said = f"cannot reach {name} by SSH: "
-        # Refused before it stood is another error: what resets, and is no jump host, has answered.
+        # A reset means that the machine answered, unless a jump host sent it.
         reset = isinstance(error, ConnectionResetError) and self._clients == [client]
         if isinstance(error, NoServer) or (reset and transport is None):
             return f"{said}it answers, but not as an SSH server ({words_of(error)})\n{by_hand}"
@@ -186,7 +186,7 @@ class Ssh(Base):
         return said + words_of(error)
 
     def _greeted(self, hop: Hop, through: paramiko.Transport | None) -> Greeted:
-        """Return a connection whose other side has greeted as an SSH server does."""
+        """Return a connection whose other side has sent an SSH greeting."""
         timeout = self._connect_timeout
         where = (hop.host, hop.port)
         stream = (
@@ -199,7 +199,7 @@ class Ssh(Base):
             raise
 
     def _channel(self, through: paramiko.Transport, hop: Hop) -> paramiko.Channel:
-        here = ("127.0.0.1", 0)  # the origin, which nobody checks (RFC 4254, 7.2)
+        here = ("127.0.0.1", 0)  # the origin, which servers do not check (RFC 4254, 7.2)
         return through.open_channel(
             "direct-tcpip", (hop.host, hop.port), here, timeout=self._connect_timeout
         )
@@ -233,7 +233,7 @@ class Ssh(Base):
     def _begun(
         self, transport: paramiko.Transport, argv: Sequence[str], timeout: float
     ) -> paramiko.Channel:
-        """Have the server start a command; paramiko itself would wait for its answer for ever."""
+        """Start a command on the server, with a timeout, which paramiko lacks here."""
         channel = transport.open_session(timeout=self._connect_timeout)
         channel.settimeout(timeout)
         late = threading.Timer(timeout, channel.close)
@@ -281,7 +281,7 @@ class Ssh(Base):
         deadline: float,
         timeout: float,
     ) -> tuple[int, bytes, bytes]:
-        """Feed stdin and read both streams at once: reading one to its end stalls the other."""
+        """Feed stdin and read both streams in turn: reading one to its end stalls the other."""
         out, err, rest = bytearray(), bytearray(), memoryview(stdin)  # sliced without copying
         most = limit()
         channel.settimeout(timeout)
@@ -316,7 +316,7 @@ class Ssh(Base):
     def _require_short(
         self, channel: paramiko.Channel, argv: Sequence[str], most: int, *said: bytearray
     ) -> None:
-        """Raise if an output is too long; what goes on printing is ended by SIGPIPE."""
+        """Raise if an output is too long; SIGPIPE then ends the command."""
         if max(map(len, said)) > most:
             channel.close()
             raise too_much(self.machine, argv, most)
@@ -341,13 +341,13 @@ class _Held:
 
 
 def _refused(error: Exception) -> bool:
-    """Whether the server said no; else no key was there that could be read."""
+    """Whether the server refused the keys; else no readable key was found."""
     kinds = paramiko.AuthenticationException, paramiko.PasswordRequiredException
     return isinstance(error, kinds[0]) and not isinstance(error, kinds[1])
 
 
 def _drain(channel: paramiko.Channel, out: bytearray, err: bytearray) -> bool:
-    """Move what has arrived into the buffers; say whether anything had."""
+    """Move the available output into the buffers; return whether there was any."""
     before = len(out) + len(err)
     if channel.recv_ready():
         out += channel.recv(_CHUNK)

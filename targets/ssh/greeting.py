@@ -1,4 +1,4 @@
-"""What a server says before SSH begins: its greeting, or something else."""
+"""A server's first bytes: an SSH greeting, or something else."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
     import paramiko
 
-#: What comes before an SSH server's greeting, and with it, is shorter (bytes).
+#: The limit for an SSH server's greeting and the lines before it (bytes).
 _GREETING = 16 << 10
 
 
 class NoServer(OSError):
-    """What answers does not greet as an SSH server does; says how."""
+    """The other side did not send an SSH greeting; the text says what it sent."""
 
 
 class Greeted:
-    """A connection of which the beginning was read already, and is read again first."""
+    """A connection whose first bytes were read already; ``recv`` returns them again first."""
 
     def __init__(self, stream: socket.socket | paramiko.Channel, begun: bytes) -> None:
         self._stream, self._begun = stream, begun
 
     def recv(self, size: int) -> bytes:
-        """Return up to so many bytes, of the beginning first."""
+        """Return up to ``size`` bytes, the first ones of the connection first."""
         if not self._begun:
             return self._stream.recv(size)
         first, self._begun = self._begun[:size], self._begun[size:]
@@ -37,7 +37,7 @@ class Greeted:
 
 
 def greeting(stream: socket.socket | paramiko.Channel, patience: float) -> bytes:
-    """Read until a whole line begins as RFC 4253 has it (4.2); paramiko would read for ever."""
+    """Read up to the greeting line (RFC 4253, 4.2); paramiko would read forever."""
     end, said = time.monotonic() + patience, bytearray()
     while not any(line.startswith(b"SSH-") for line in said.split(b"\n")[:-1]):
         first = f"; it begins with {first_line(bytes(said))!r}" if said else ""
@@ -58,13 +58,13 @@ def greeting(stream: socket.socket | paramiko.Channel, patience: float) -> bytes
 
 
 def first_line(said: bytes) -> str:
-    """Return what a reader knows it by: the first line that holds more than a terminal's codes."""
+    """Return the first line with visible text, without terminal codes."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
     return next((line.strip() for line in text.splitlines() if line.strip()), "")[:80]
 
 
 def words_of(error: BaseException) -> str:
-    """Return what an error says, without its number."""
+    """Return an error's message, without its number."""
     if isinstance(error, EOFError):
         return "the other side closed the connection"
     return re.sub(r"\[Errno \S+\] ", "", str(error)) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The user's own keys: which are offered, and why one is not."""
+"""The user's own keys: the offered ones, and why a key is not offered."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def is_exposed(identity: str) -> bool:
-    """Whether others may read a key's file, for which OpenSSH does not offer it."""
+    """Whether others may read a key's file; OpenSSH does not offer such a key."""
     try:
         found = Path(identity).expanduser().stat()
-    except (OSError, RuntimeError):  # the latter: ~somebody who is not there
+    except (OSError, RuntimeError):  # the latter: ~USER of an unknown user
         return False
     return found.st_uid == os.getuid() and bool(found.st_mode & 0o077)
 
 
 def usable(hop: Hop, *, exposed: bool) -> list[str]:
-    """Return the files of the keys to offer; the user's own among them if paramiko may not look."""
+    """Return the key files to offer, with those in ~/.ssh if paramiko may not search there."""
     own = [file for file in hop.offered if Path(file).expanduser().is_file()] if exposed else []
     return [
         str(Path(file).expanduser())
@@ -32,7 +32,7 @@ def usable(hop: Hop, *, exposed: bool) -> list[str]:
 
 
 def searched(hop: Hop) -> str:
-    """Return where no key was found."""
+    """Return the places where no key was found, for a message."""
     stated = [f"none in {file}" for file in hop.identities]
     if not hop.own_keys:
         return ", ".join(stated) or "none was named"
@@ -41,18 +41,18 @@ def searched(hop: Hop) -> str:
 
 
 def why_unusable(identity: str) -> str:
-    """Return why a key's file was not offered; empty: it was, or is not there."""
+    """Return why a key's file was not offered; empty if it was, or does not exist."""
     try:
         paramiko.PKey.from_path(Path(identity).expanduser())
-    except TypeError:  # that is how it says so
+    except TypeError:  # paramiko's error for a missing passphrase
         return (
-            f"{identity} has a passphrase, which nobody is asked for here: unless the agent has "
-            f"the key, ssh-add {identity}"
+            f"{identity} has a passphrase, and there is no prompt for it here: add the key to the "
+            f"agent: ssh-add {identity}"
         )
     except FileNotFoundError:
         return ""
     except Exception:  # noqa: BLE001 - paramiko's, cryptography's, of kinds that are not told
-        return f"{identity} is no private key that can be used here"
+        return f"{identity} is not a private key that paramiko can read"
     if is_exposed(identity):
         mode = Path(identity).expanduser().stat().st_mode & 0o7777
         return (

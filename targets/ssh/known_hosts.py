@@ -1,6 +1,6 @@
-"""The host keys that the user knows, by known_hosts files as OpenSSH reads them.
+"""The user's known host keys, from known_hosts files as OpenSSH reads them.
 
-paramiko's own reader ends at the first line that it cannot read, and knows no markers.
+paramiko's own reader stops at the first unreadable line, and does not know markers.
 
 Source: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
 """
@@ -29,7 +29,7 @@ _CA, _REVOKED = "@cert-authority", "@revoked"
 
 @dataclass(frozen=True)
 class Entry:
-    """A key, the names (or their hashes) that it is filed under, and where that is written."""
+    """A key, its host names (or their hashes), and the line of the file."""
 
     names: tuple[str, ...]
     key: paramiko.PKey
@@ -39,25 +39,25 @@ class Entry:
 
 
 class KnownHosts:
-    """What the files say: which key is whose, and which is nobody's any more.
+    """The known and the revoked keys of all files.
 
-    Passed over, as OpenSSH does: a line or a file that cannot be read. Unlike there, a
-    certificate's authority vouches for nobody, a pattern (``*.example``) means no host, and a
-    revoked key is revoked for every host: each refuses more, never less.
+    Unreadable lines and files are skipped, as by OpenSSH. Unlike OpenSSH, this accepts no
+    certificate authority and no pattern (``*.example``), and a revoked key is revoked for every
+    host. So it refuses more, never less.
 
     Args:
-        files: their paths, the first of them first.
+        files: their paths, in order.
     """
 
     def __init__(self, files: Sequence[str]) -> None:
         self._entries = [entry for file in files for entry in _entries(file)]
 
     def tell(self, keys: paramiko.HostKeys) -> None:
-        """Add to ``keys`` what is known; of several keys of a kind for one name each counts."""
+        """Add the known keys to ``keys``; a name may have several keys of one kind."""
         _fill(keys, [entry for entry in self._entries if self.revoked(entry.key) is None])
 
     def revoked(self, key: paramiko.PKey) -> Entry | None:
-        """Return where a key is revoked, if it is."""
+        """Return the line that revokes a key, or None."""
         return next((e for e in self._entries if e.revoked and e.key == key), None)
 
     def file_of(self, name: str) -> str | None:
@@ -68,7 +68,7 @@ class KnownHosts:
 
 
 class Refuse(paramiko.MissingHostKeyPolicy):
-    """An unknown host key is an error that says how to accept it, never a silent yes."""
+    """Refuses an unknown host key, with an error that says how to accept it."""
 
     def __init__(self, hop: Hop, known: KnownHosts) -> None:
         self._hop, self._known = hop, known
@@ -98,7 +98,7 @@ def require_not_revoked(known: KnownHosts, name: str, key: paramiko.PKey) -> Non
 
 
 def _fingerprint(key: paramiko.PKey) -> str:
-    """Return a key's kind and its fingerprint, as ssh-keygen -l says it."""
+    """Return a key's kind and fingerprint, as ssh-keygen -l prints them."""
     digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
     return f"{key.get_name()} SHA256:{digest}"
 
@@ -108,7 +108,7 @@ def _first_known_hosts(hop: Hop) -> str:
 
 
 class _AnyOf:
-    """Several keys of one kind, each of them equal to it: paramiko compares with one alone."""
+    """Several keys of one kind, equal to each of them: paramiko compares with a single key."""
 
     def __init__(self, first: paramiko.PKey) -> None:
         self.keys = [first]
@@ -136,7 +136,7 @@ def _fill(keys: paramiko.HostKeys, entries: Iterable[Entry]) -> paramiko.HostKey
 
 
 def _meant(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a line but those that it rolls back (``!name``), in lower case."""
+    """Return a line's names in lower case, without those that it excludes (``!name``)."""
     names = [name if name.startswith("|") else name.lower() for name in names]
     escaped = [re.escape(name[1:]) for name in names if name.startswith("!")]
     not_meant = [each.replace(r"\*", ".*").replace(r"\?", ".") for each in escaped]
@@ -150,7 +150,7 @@ def _meant(names: Sequence[str]) -> tuple[str, ...]:
 def _entries(file: str) -> Iterator[Entry]:
     try:
         lines = Path(file).expanduser().read_bytes().splitlines()
-    except (OSError, RuntimeError):  # the latter: ~somebody who is not there
+    except (OSError, RuntimeError):  # the latter: ~USER of an unknown user
         return
     for number, line in enumerate(lines, 1):
         marker, *words = line.decode(errors="replace").split()[:4] or ["#"]
@@ -168,6 +168,6 @@ def _parsed(line: str) -> HostKeyEntry | None:
         for name in entry.hostnames if entry else ():
             if name.startswith("|"):
                 paramiko.HostKeys.hash_host("", name)  # raises where it is no hash
-    except Exception:  # noqa: BLE001 - whatever it is that cannot be read in it
+    except Exception:  # noqa: BLE001 - any line that cannot be read
         return None
     return entry

@@ -461,7 +461,7 @@ def test_both_look_at_node_and_container_at_once(monkeypatch: pytest.MonkeyPatch
     def record(on: Transport) -> dict[str, str]:
         meet.wait()
         if on.machine == "container 950":
-            raise FactError("container 950 could not be looked at")
+            raise FactError("container 950 could not be read")
         return {"policy x": "enforce"}
 
     monkeypatch.setattr(machine_state, "record", record)

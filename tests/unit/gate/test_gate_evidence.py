@@ -75,7 +75,7 @@ def test_transcript_of_unreadable_answers_shows_nothing_encoded() -> None:
     cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
     shown = evidence.transcript(replace(whole, stdout=cut_short, stderr=b"not running!\n"))
     assert shown.splitlines()[-3:] == [
-        f"[{len(cut_short)} bytes, of which no command's answer can be read]",
+        f"[{len(cut_short)} bytes that cannot be decoded]",
         "# standard error:",
         "not running!",
     ]

@@ -60,7 +60,7 @@ def test_tally_of_a_scenario_that_did_not_end_has_no_result(when: str) -> None:
     found.take(report("a", 0, when))
     (outcome,) = found.settled()
     assert (outcome.title, outcome.verdict, outcome.code) == ("a", "no result", 6)
-    assert "nobody knows" in outcome.cause
+    assert "has no result" in outcome.cause
     assert found.code(pytest.ExitCode.OK) == 6
 
 

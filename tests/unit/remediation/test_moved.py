@@ -85,7 +85,7 @@ def test_the_nodes_part_is_rolled_back_and_the_containers_stays_in_the_journal(
         ["the", "flag", "tunable", "changed"],
     ]
     assert [line.strip() for line in beside.splitlines()] == [
-        "this will happen on the way:",
+        "side effects:",
         LEFT,
     ]
     assert cluster.values() == ["old", "old", "new", "new"]

@@ -235,7 +235,7 @@ def test_without_a_template_nothing_is_created(plan: FakePlan) -> None:
 def test_a_container_that_is_there_is_never_created_over() -> None:
     node = Pve()
     node.containers["950"] = "stopped"
-    with pytest.raises(UsageError, match="950 is there already, and stopped"):
+    with pytest.raises(UsageError, match="950 exists already, and is stopped"):
         create(Pct(node), 950, TARGET.creation(950), lambda _: None)
     assert node.changed == []
 
@@ -323,7 +323,7 @@ def test_what_was_made_here_is_thrown_away() -> None:
 def test_what_another_gate_made_meanwhile_is_not() -> None:
     node = Disposing(others=True)
     context = thrown_away(Pct(node), TARGET, lambda _: None)
-    with pytest.raises(UsageError, match="there already, and running"), context:
+    with pytest.raises(UsageError, match="exists already, and is running"), context:
         raise AssertionError
     assert node.containers == {"951": "running"}
 
@@ -348,7 +348,9 @@ def test_ctrl_c_in_its_creation_leaves_none() -> None:
 def test_boot_created_that_does_not_start_destroys_it_and_says_so() -> None:
     node = Disposing()
     node.containers["950"], node.fails = "stopped", "start"
-    with pytest.raises(CommandFailed, match="created, is destroyed again: mend the target file"):
+    with pytest.raises(
+        CommandFailed, match="created, was destroyed again: correct the target file"
+    ):
         boot_created(Pct(node), 950)
     assert node.containers == {}
 

@@ -74,7 +74,9 @@ def test_nothing_was_denied_in_a_quiet_window_is_green() -> None:
 
 def test_nothing_was_denied_by_the_log_alone_says_so() -> None:
     said = judge(on=Machine(), unheard="no perl on pve1")
-    assert said.endswith("none lost; the kernel itself was not heard: no perl on pve1, no denial")
+    assert said.endswith(
+        "none lost; the kernel's own records could not be read: no perl on pve1, no denial"
+    )
 
 
 def test_nothing_was_denied_where_the_container_was_names_the_smallest_rule() -> None:

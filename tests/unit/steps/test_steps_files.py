@@ -345,16 +345,20 @@ def judge(node: Journaled, now: str | None) -> str:
     [
         (applied(MIRROR, KEPT), KEPT, "kept: debug, registry-mirrors"),
         (applied(MIRROR.replace("{", '{"storage-driver": "vfs", '), KEPT), KEPT, "kept: debug, re"),
-        (applied("", OURS), OURS, "kept: there was nothing to keep"),
+        (applied("", OURS), OURS, "kept: nothing"),
         # Changed since by whoever may: what apply left is what counts.
         (applied(MIRROR, KEPT), OURS, "kept: debug, registry-mirrors"),
         (applied(MIRROR, KEPT), None, "kept: debug, registry-mirrors"),
         # A run that was cut off left no image: what is there now is what it left.
         (applied(MIRROR, None), KEPT, "kept: debug, registry-mirrors"),
         (made_by_phoenix(MIRROR), KEPT, "kept: debug, registry-mirrors"),
-        (made_by_phoenix(NO_FILE), OURS, "kept: there was nothing to keep"),
-        (by_hand(), KEPT, "debug, registry-mirrors: there; what was there before is not known"),
-        (applied(MIRROR, OURS, ctid=951), KEPT, "debug, registry-mirrors: there; what"),
+        (made_by_phoenix(NO_FILE), OURS, "kept: nothing"),
+        (
+            by_hand(),
+            KEPT,
+            "has debug, registry-mirrors; the settings before the plan are not known",
+        ),
+        (applied(MIRROR, OURS, ctid=951), KEPT, "has debug, registry-mirrors; the"),
     ],
 )
 def test_daemon_json_kept_names_the_settings_it_kept(

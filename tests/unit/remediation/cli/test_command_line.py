@@ -255,32 +255,32 @@ def test_what_cannot_be_rolled_back_is_shown_and_let_go(unfinished: Path) -> Non
     path = unfinished / "journal/journal.jsonl"
     assert code == 0
     assert re.fullmatch(
-        r"this will happen on the way:\n  gone \(on container 950, changed \S+T\S+Z\): stays as it "
-        r"is, and rollback leaves it\n",
+        r"side effects:\n  gone \(on container 950, changed \S+T\S+Z\): the change stays, "
+        r"and rollback skips it\n",
         shown,
     )
     assert said == (
-        f"1 left as they are; what was there before is in {path}\n"
+        f"1 kept; their before-images are in {path}\n"
         """still to be rolled back: "Docker's root"\n"""
     )
     assert let_go("--all", "--yes")[0] == 0
     assert not journal(unfinished).entries()
     assert ended("apply", "--yes")[0] == 0
     shown = CliRunner().invoke(main, ["journal", "show", "--target", "root@pve1/950"]).stdout
-    assert len(re.findall(r" 950 +left as it is +(?:gone|Docker.s root) ", shown)) == 2
-    assert let_go("--all") == (0, "nothing is to be rolled back of container 950\n", "")
+    assert len(re.findall(r" 950 +kept +(?:gone|Docker.s root) ", shown)) == 2
+    assert let_go("--all") == (0, "container 950 has no changes to roll back\n", "")
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "name what is to stay, or say --all: 'tunable', 'gone', \"Docker's root\"\n"),
-        (["gone", "--all"], 2, "either name what is to stay, or say --all\n"),
+        ([], 2, "name the actions to keep, or give --all: 'tunable', 'gone', \"Docker's root\"\n"),
+        (["gone", "--all"], 2, "either name the actions to keep, or give --all\n"),
         (["went"], 2, "under the name 'went'; there are: 'tunable', 'gone', \"Docker's root\"\n"),
         (
             ["gone"],
             2,
-            "something would be stopped or removed, and nobody can be asked: give --yes\n",
+            "without a terminal there is no prompt: read the list above, then give --yes\n",
         ),
     ],
 )
@@ -306,8 +306,7 @@ def test_status_says_how_the_journals_changes_are_rolled_back(unfinished: Path) 
     result = CliRunner().invoke(main, ["status", "--target", "root@pve1/950"])
     assert (
         "to roll back these 3 changes: python -m remediation rollback, with the same --target; "
-        "what can never be rolled back any more can be left as it is: python -m remediation "
-        "journal accept\n"
+        "to keep a change that can no longer be rolled back: python -m remediation journal accept\n"
     ) in result.stdout
     left = asked()["pending_rollback"]
     assert [(each["id"], each["machine"]) for each in left] == [
@@ -461,7 +460,7 @@ def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
     assert window.ended == 1
     said = capsys.readouterr().err
     assert '… denied: operation="mount"\n… first\n' in said
-    assert said.count("denials are not shown any more") == 1
+    assert said.count("denials are no longer shown") == 1
     assert said.endswith("… second\n… third\n")
 
 
@@ -478,7 +477,7 @@ def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
     with _watched(ON, "auto") as tell:
         tell("rolling back what was changed")
     said = capsys.readouterr().err
-    assert "denials are not shown any more: invalid literal" in said
+    assert "denials are no longer shown: invalid literal" in said
     assert said.endswith("… rolling back what was changed\n")
 
 

@@ -97,7 +97,7 @@ def test_letting_go_names_what_is_pending_and_the_way() -> None:
     text = f"{NOW}[pve:pending]\ndelete: net0\nfeatures: nesting=1\n"
     assert letting_go(container_config.parse("950.conf", text), 950) == (
         "950.conf holds 'delete: net0' (line 5); 'features: nesting=1' (line 6) in [pve:pending]. "
-        "To let go of it: pct set 950 --revert net0,features"
+        "To drop it: pct set 950 --revert net0,features"
     )
     raw = letting_go(container_config.parse("", f"{NOW}[pve:pending]\nlxc.include: /y\n"), 950)
-    assert raw.endswith("To let go of it: delete the lxc.* lines of its section [pve:pending]")
+    assert raw.endswith("To drop it: delete the lxc.* lines of its section [pve:pending]")

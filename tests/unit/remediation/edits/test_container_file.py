@@ -69,7 +69,7 @@ def test_options_a_pending_change_that_takes_features_away_is_drift_and_refused(
     drift = action.check(node)
     assert drift is not None
     assert drift.summary.startswith("the next stop takes away keyctl, fuse: /etc/pve/lxc/950.conf")
-    assert drift.summary.endswith("To let go of it: pct set 950 --revert features")
+    assert drift.summary.endswith("To drop it: pct set 950 --revert features")
     assert node.ran == ["env LC_ALL=C cat -- /etc/pve/lxc/950.conf"]  # one look, foreseen
     node.files["/etc/pve/ha/resources.cfg"] = None
     with pytest.raises(FactError, match=r"takes away keyctl, fuse: .*--revert features\. The plan"):
@@ -93,11 +93,11 @@ def test_options_in_proxmoxs_other_words_are_no_drift() -> None:
     ("line", "why"),
     [
         ("features: nesting=1,fusion=1", "unable to parse value of 'features' - format error: fus"),
-        ("lxc.aa_profile: x", "lxc.aa_profile is a name of before LXC 3"),
+        ("lxc.aa_profile: x", "lxc.aa_profile is a name from before LXC 3"),
     ],
 )
 def test_options_on_which_no_container_starts_are_named_and_left(line: str, why: str) -> None:
-    with pytest.raises(FactError, match=rf"line 2 .*'{line}': {why}.* no container starts on it"):
+    with pytest.raises(FactError, match=rf"line 2 .*'{line}': {why}.* no container starts with it"):
         container_options(f"arch: amd64\n{line}\n".encode())
 
 

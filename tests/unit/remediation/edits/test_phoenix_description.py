@@ -39,7 +39,7 @@ def test_the_description_of_the_container_is_changed_and_no_other() -> None:
     ],
 )
 def test_a_description_of_another_shape_is_left_as_it_is(text: str) -> None:
-    with pytest.raises(FactError, match=r"configs\.json is not as phoenix writes it \(Expected"):
+    with pytest.raises(FactError, match=r"configs\.json has not phoenix's format \(Expected"):
         described(text.encode(), 950)
 
 

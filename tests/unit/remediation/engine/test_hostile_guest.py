@@ -151,7 +151,7 @@ def test_settings_that_cannot_be_read_are_an_error_of_that_file(text: bytes) -> 
 
 @pytest.mark.parametrize("half", ["\\u0000", "\\ud800", "/srv/\\udfff"])
 def test_settings_with_a_data_root_that_is_no_path_are_an_error(half: str) -> None:
-    with pytest.raises(FactError, match=r"data-root is '.*', which is no path"):
+    with pytest.raises(FactError, match=r"data-root is '.*', which is not a path"):
         data_root(f'{{"data-root": "{half}"}}'.encode())
 
 

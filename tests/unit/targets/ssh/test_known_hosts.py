@@ -159,7 +159,7 @@ def test_a_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_
         ssh.run(["true"])
     assert str(raised.value) == (
         f"the host key of {ME}@127.0.0.1:{server.port} has CHANGED: somebody may be in between, "
-        "or the machine was installed anew. If you know why: "
+        "or the machine was reinstalled. If you know why: "
         f"ssh-keygen -R '[127.0.0.1]:{server.port}' -f ~/.ssh/known_hosts"
     )
     (home / ".ssh/known_hosts").rename(tmp_path / "global")

@@ -70,10 +70,10 @@ def test_ssh_to_a_shell_that_prints_holds_no_lock(home: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("echo This account is restricted", "came 'This account is restricted'"),
+        ("echo This account is restricted", "printed 'This account is restricted'"),
         ("sleep 60", "did not end within 3 s"),
         ("yes", "did not end within 3 s|than "),
-        ("false", "came ''"),
+        ("false", "printed ''"),
     ],
 )
 def test_ssh_to_a_shell_that_runs_nothing_is_refused(

@@ -73,13 +73,15 @@ def test_a_key_with_a_passphrase_is_named(
     name = key if stated else "~/.ssh/id_ed25519"
     said = str(raised.value)
     assert said.count("has a passphrase") == 1
-    assert f"\n{name} has a passphrase, which nobody is asked for here: unless the agent " in said
+    assert f"\n{name} has a passphrase, and there is no prompt for it here: add the key " in said
 
 
 def test_a_public_key_is_not_one_to_log_in_with(home: Path, server: Sshd) -> None:
     key = home / ".ssh/id_ed25519"
     key.unlink()
-    with pytest.raises(TransportError, match=r"id_ed25519\.pub is no private key that can be used"):
+    with pytest.raises(
+        TransportError, match=r"id_ed25519\.pub is not a private key that paramiko can"
+    ):
         Ssh(SshAddress("127.0.0.1", server.port, ME, key.with_suffix(".pub"))).run(["true"])
 
 
@@ -99,7 +101,9 @@ def test_a_key_of_a_kind_that_paramiko_cannot_use(home: Path, server: Sshd) -> N
     (home / ".ssh/sk").write_text(
         f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}-----END OPENSSH PRIVATE KEY-----\n"
     )
-    with pytest.raises(TransportError, match=r"\.ssh/sk is no private key that can be used here"):
+    with pytest.raises(
+        TransportError, match=r"\.ssh/sk is not a private key that paramiko can read"
+    ):
         Ssh(SshAddress("127.0.0.1", server.port, ME, home / ".ssh/sk")).run(["true"])
 
 
