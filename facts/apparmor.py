@@ -45,7 +45,9 @@ def loaded_policy(profile: str) -> Read[str]:
         said = found.require().text
         hashes = dict(re.findall(r"/([^/\n]+)/raw_sha256:(.*)$", said, re.MULTILINE))
         if said.strip() and not hashes:
-            raise FactError(f"the kernel of {found.machine} does not export its policy (raw_sha256)")
+            raise FactError(
+                f"the kernel of {found.machine} does not export its policy (raw_sha256)"
+            )
         return hashes[_newest(hashes)] if hashes else ""
 
     argv = (
