@@ -231,6 +231,7 @@ def daemon_json_kept(
     applied = settings_before_and_after(runtime.node, target.ctid)
     before, after = applied or (_of_its_template(node, target), None)
     if after is None:  # take the present file as the plan's result
+        foresee(container_host, f"test -e {desired.DAEMON_JSON}", f"cat -- {desired.DAEMON_JSON}")
         file = container_host.file(desired.DAEMON_JSON)
         if not file.exists:
             raise FactError(f"{desired.DAEMON_JSON} is absent: whether it kept settings is unknown")

@@ -25,12 +25,13 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from targets.errors import CommandFailed, LockedError, TransportError
+from targets.read import Read, unparsed
 from targets.transport import RUN_ID, RUN_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from targets.transport import Hold, Transport
+    from targets.transport import CommandResult, Hold, Transport
 
 PATH = "/run/docker-lxc-gate.lock"
 _TAKEN = 75
@@ -62,6 +63,11 @@ class Owner(msgspec.Struct):
     since: str = "an unknown time"
     doing: str = "something"
     reader: int = 0  #: pid of the reading process on the node, while it runs
+
+
+def held_by(path: str = PATH) -> Read[CommandResult]:
+    """Read who holds a node's lock; see :meth:`Lock.owner`."""
+    return unparsed("sh", "-c", _ASK, "lock", path)
 
 
 class Lock:
@@ -110,7 +116,7 @@ class Lock:
 
         This changes nothing.
         """
-        asked = self._node.look(["sh", "-c", _ASK, "lock", self._path]).require()
+        asked = self._node.ask(held_by(self._path)).require()
         return _in_use(self._node.machine, asked.stdout) if asked.stdout else ""
 
     def _take(self, doing: str) -> Hold:

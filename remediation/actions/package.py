@@ -258,7 +258,7 @@ class Package(Action[PackageState]):
     @staticmethod
     def _others(on: Transport, words: list[str], ours: Iterable[str], hint: str = "") -> str:
         """Return what else apt would touch; it may install one thing to remove another."""
-        plan = on.look([*_APT, "-s", *words]).require(hint).text
+        plan = on.look([*_APT, *_NO_CACHE, "-s", *words]).require(hint).text
         touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
         return ", ".join(sorted(touched - set(ours)))
 
@@ -326,7 +326,7 @@ def _touches(plan: str) -> set[str]:
 
 
 def _simulate(on: Transport, *packages: str) -> CommandResult:
-    return on.look([*_APT, "-s", *_INSTALL, *packages])
+    return on.look([*_APT, *_NO_CACHE, "-s", *_INSTALL, *packages])
 
 
 def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from lab.address import lab_address
 from remediation.cli import printing
 from remediation.engine.journal import stored
 from targets import connect
+from targets.lock import held_by
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -18,4 +19,5 @@ if TYPE_CHECKING:
 
 def opened(aim: Target) -> AbstractContextManager[Runtime]:
     """Return the context of a connection to a target's node; see ``connect.opened``."""
-    return connect.opened(aim, lab=lab_address, tell=printing.tell, reads=[stored()])
+    # The lock first: a run that ends in between has then written its last line.
+    return connect.opened(aim, lab=lab_address, tell=printing.tell, reads=[held_by(), stored()])

@@ -209,7 +209,7 @@ def journal(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
         return
     table = _table("at", "container", "", "action", "machine")
     for each in lines:
-        kind = "kept" if each["kind"] == "accepted" else each["kind"].replace("_", " ")
+        kind = each["kind"].replace("_", " ")
         title = docker_in_lxc.title(each.get("action", ""), each["ctid"])
         told = (each["at"], each["ctid"], kind, title, each.get("machine", ""))
         table.add_row(*map(_cell, told))

@@ -109,7 +109,7 @@ def route(address: SshAddress) -> list[Hop]:
                 f"{_CONFIG}: the ProxyCommand of {address.host} is not supported here; say "
                 "ProxyJump there, or jump in a target file"
             )
-        *before, last = (address.jump or _unbracketed(said.get("proxyjump", "none"))).split(",")
+        *before, last = (address.jump or _jumps(address, said)).split(",")
         jump = re.fullmatch(FORM, last)
         if jump is None:
             raise TransportError(
@@ -129,8 +129,16 @@ def route(address: SshAddress) -> list[Hop]:
         )
 
 
-def _unbracketed(jumps: str) -> str:
-    """Return jump hosts without the brackets that ssh puts around an IPv4 address, too."""
+def _jumps(address: SshAddress, said: Mapping[str, str]) -> str:
+    """Return the jump hosts that ssh names, with their tokens filled in: -G leaves them there.
+
+    Without the brackets that ssh puts around an IPv4 address, too.
+    """
+    hop = _hop(address, {**said, "identityfile": "none"}, "") if said else None
+    jumps = said.get("proxyjump", "none")
+    if hop is not None:
+        tokens = _tokens(hop, address.host, "")
+        jumps = re.sub(r"%([%hnpr])", lambda found: tokens[found[1]], jumps)
     return re.sub(r"\[([0-9.]+)\]", r"\1", jumps)
 
 

@@ -118,6 +118,7 @@ def test_the_home_is_that_of_the_environment(home: Path) -> None:
         ("Host pve1\n ProxyJump b\nHost b\n ProxyJump a\n", "", ["root@a:22", "root@b:22"]),
         ("Host pve1\n ProxyJump [fe80::1%eth0]:7\n", "", ["root@[fe80::1%eth0]:7"]),
         ("Host pve1\n ProxyJump a\n ProxyCommand false\n", "", ["root@a:22"]),
+        ("Host pve1\n ProxyJump %r@gw-%h\n", "", ["root@gw-pve1:22"]),
         ("Host pve1\n ProxyJump none\nHost *\n ProxyJump a\n", "", []),
         ("Host pve1\n ProxyCommand none\n ProxyJump a\n", "", []),
         ("Host pve1\n ProxyCommand false\n", "a,b", ["root@a:22", "root@b:22"]),
