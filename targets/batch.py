@@ -13,7 +13,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from targets.errors import TransportError
+from targets.errors import Dropped, TransportError
 from targets.transport import LIMIT, Base, CommandResult, at_most
 
 if TYPE_CHECKING:
@@ -52,11 +52,16 @@ def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
         The results of those that ended in time and within ``LIMIT``; none if ``on`` has no shell
         that can do this, or cannot be asked: whoever asks one of them by itself hears why, in the
         words of that one.
+
+    Raises:
+        Dropped: the connection was cut: a run that goes on has lost its lock.
     """
     script = _ONE + "".join(f"{_BOUNDED}{_PATIENCE:g} {shlex.join(argv)}\n" for argv in argvs)
     try:
         with at_most(_LONGEST):
             whole = on.look(["sh", "-c", script, _NAME], timeout=_PATIENCE * len(argvs))
+    except Dropped:
+        raise
     except TransportError:
         return []
     return [

@@ -64,6 +64,10 @@ class Unreachable(TransportError):
     """There is no connection to the machine, and none could be made; waiting does not help."""
 
 
+class Dropped(TransportError):
+    """The connection was cut while a command ran; with it, the node's lock may be lost."""
+
+
 class Elsewhere(TransportError):
     """The container is on another node of the cluster, called ``node``."""
 

@@ -14,6 +14,7 @@ import paramiko
 
 from targets.errors import (
     CommandFailed,
+    Dropped,
     LimitExceeded,
     TransportError,
     Unreachable,
@@ -215,7 +216,7 @@ class Ssh(Base):
             code, out, err = self._converse(channel, argv, stdin, clock + timeout, timeout)
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
-            raise TransportError(
+            raise Dropped(
                 f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
                 f"{words_of(error)}; whether it ran is not known"
             ) from error

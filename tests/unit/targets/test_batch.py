@@ -19,7 +19,7 @@ from remediation.engine.apply import apply
 from remediation.engine.journal import stored
 from targets import connect
 from targets.batch import Ahead, at_once, told
-from targets.errors import RemediationError, TransportError
+from targets.errors import Dropped, RemediationError, TransportError
 from targets.read import unparsed
 from targets.target import parse
 from targets.transport import Base, CommandResult, Local, Recorded
@@ -105,6 +105,19 @@ def test_without_such_a_shell_each_is_asked_by_itself() -> None:
 
     ahead = Ahead(NoShell(), [unparsed("a"), unparsed("b")])
     assert [ahead.look(["a"]).argv, ahead.look(["b"]).argv] == [("a",), ("b",)]
+
+
+def test_at_once_on_a_connection_that_is_cut_is_an_error() -> None:
+    class Cut(Base):
+        machine = "pve1"
+
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            raise Dropped("cut")
+
+    with pytest.raises(Dropped):
+        at_once(Cut(), [("true",), ("id",)])
 
 
 def test_ahead_answers_each_read_once_from_one_round_trip() -> None:
