@@ -14,6 +14,8 @@ from facts import canary
 from targets.printable import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from targets.transport import Transport
 
 #: Stands in each record of a denial, in front of its fields.
@@ -124,6 +126,23 @@ def _value(key: str, quoted: str, bare: str) -> str | None:
     if bare and key in _MAY_BE_HEX and re.fullmatch(r"(?:[0-9A-F]{2})+", bare):
         return bytes.fromhex(bare).decode(errors="replace")
     return quoted or bare
+
+
+def kind(fields: Mapping[str, str]) -> str:
+    """Return what a record is about: its operation, or what groups of operations are about.
+
+    Those are ``mqueue``, ``io_uring``, ``dbus``, ``network``, ``policy``; all else that names a
+    ``denied_mask`` is about a file.
+    """
+    operation, group = fields.get("operation", ""), fields.get("class", "")
+    if group.endswith("mqueue"):
+        return "mqueue"
+    if group == "io_uring" or operation.startswith("uring_"):
+        return "io_uring"
+    for prefix, name in (("dbus_", "dbus"), ("profile_", "policy")):
+        if operation.startswith(prefix):
+            return name
+    return "network" if fields.get("family") else operation
 
 
 def recent(node: Transport, profile: str) -> list[Denial]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from facts.audit_records import kind
 from targets.printable import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from facts.audit_records import Denial
 
@@ -88,7 +89,7 @@ def rule(denial: Denial) -> str:
             raise NoRule(f"no rule: {why}")
     said = _Said(fields | {key: _literal(fields[key]) for key in _NAMED if key in fields})
     try:
-        return f"{_kind(fields)(said)},"
+        return f"{_BY_KIND.get(kind(fields), _file)(said)},"
     except KeyError as error:  # what the rule needs was never written, or cut off
         raise NoRule(f"{unknown}: the record has no {error.args[0]}") from None
 
@@ -113,21 +114,6 @@ class _Said(dict[str, str]):
         """Return the conditions that the record has a value for, each by its name in a rule."""
         said = ((name, self.get(key)) for name, key in keys.items())
         return [f"{name}={value}" for name, value in said if value and value != "none"]
-
-
-def _kind(fields: Mapping[str, str]) -> Callable[[_Said], str]:
-    """Return what makes a rule of a record."""
-    operation, kind = fields.get("operation", ""), fields.get("class", "")
-    if kind.endswith("mqueue"):
-        return _mqueue
-    if kind == "io_uring" or operation.startswith("uring_"):
-        return _io_uring
-    if operation.startswith("dbus_"):
-        return _dbus
-    if fields.get("family"):
-        unix = fields["family"] == "unix" and {"addr", "peer_addr", "peer"} & fields.keys()
-        return _unix if unix else _network
-    return _BY_OPERATION.get(operation, _file)
 
 
 def _mount(said: _Said) -> str:
@@ -178,8 +164,8 @@ def _rlimit(said: _Said) -> str:
 
 
 def _mqueue(said: _Said) -> str:
-    kind = "sysv" if said["class"].startswith("sysv") else "posix"
-    return f"mqueue {said.words()} type={kind} {said['name']}"
+    of = "sysv" if said["class"].startswith("sysv") else "posix"
+    return f"mqueue {said.words()} type={of} {said['name']}"
 
 
 def _io_uring(said: _Said) -> str:
@@ -199,8 +185,8 @@ def _dbus(said: _Said) -> str:
 
 
 def _network(said: _Said) -> str:
-    if said["family"].startswith("unknown"):
-        raise KeyError("family with a name")
+    if said["family"] == "unix" and {"addr", "peer_addr", "peer"} & said.keys():
+        return _unix(said)
     return f"network {said['family']} {said.get('sock_type', '')}".rstrip()
 
 
@@ -233,7 +219,11 @@ def _file(said: _Said) -> str:
     return f"{owner}{name} {access}"
 
 
-_BY_OPERATION: dict[str, Callable[[_Said], str]] = {
+_BY_KIND: dict[str, Callable[[_Said], str]] = {
+    "mqueue": _mqueue,
+    "io_uring": _io_uring,
+    "dbus": _dbus,
+    "network": _network,
     "mount": _mount,
     "umount": _umount,
     "remount": _remount,

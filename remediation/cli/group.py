@@ -8,6 +8,7 @@ from commandline import exit_codes
 from remediation.cli import printing
 from remediation.cli.apply import apply
 from remediation.cli.create import create
+from remediation.cli.denials import denials
 from remediation.cli.journal import journal
 from remediation.cli.plan import plan
 from remediation.cli.rehearse import rehearse
@@ -61,5 +62,5 @@ def main() -> None:
     """  # noqa: D301 - click's mark for lines that are not to be wrapped
 
 
-for verb in (create, plan, apply, rollback, status, rehearse, journal):
+for verb in (create, plan, apply, rollback, status, rehearse, journal, denials):
     main.add_command(verb)

@@ -168,8 +168,8 @@ RULES = [
     ('operation="change_onexec" name="docker-default"', "change_profile -> docker-default,"),
     (
         (
-            'operation="dbus_method_call" bus="system" path="/org/x" interface="org.x" member="Hello" '
-            'mask="send" name="org.x" label="p" peer_label="unconfined"'
+            'operation="dbus_method_call" bus="system" path="/org/x" interface="org.x" '
+            'member="Hello" mask="send" name="org.x" label="p" peer_label="unconfined"'
         ),
         (
             "dbus (send) bus=system path=/org/x interface=org.x member=Hello "
@@ -211,8 +211,9 @@ def test_rule_of_each_operation_is_one_that_apparmors_parser_takes(
 
 
 #: Every flag that a kernel writes (security/apparmor/mount.c, audit_mnt_flags), but two.
-FLAGS = """nosuid nodev noexec sync remount mand dirsync noatime nodiratime rbind bind move silent acl
-runbindable unbindable rprivate private rslave slave rshared shared relatime iversion strictatime"""
+FLAGS = """nosuid nodev noexec sync remount mand dirsync noatime nodiratime rbind bind move silent
+acl runbindable unbindable rprivate private rslave slave rshared shared relatime iversion
+strictatime"""
 
 
 def test_rule_of_a_mount_with_any_flag_is_one_that_apparmors_parser_takes() -> None:
