@@ -17,13 +17,16 @@ from facts.audit_records import LONGEST_RECORD, MARK
 from targets.errors import FactError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 #: What a line of interest holds: a denial, or what became of a change of AppArmor's policy.
-MARKS = (MARK.encode(), b'apparmor="STATUS"')
-#: How much is read at once (bytes). A line that is longer is taken in pieces.
-_PIECE = 1 << 20
+STATUS = MARK.replace("DENIED", "STATUS")
+MARKS = re.compile(b'apparmor="(?:DENIED|STATUS)"')
+_LONGEST_MARK = 32
+#: How much is read at once (bytes): little enough for a processor's cache. A line that is longer is
+#: taken in parts.
+_PIECE = 1 << 18
 _GZIP = b"\x1f\x8b"
 #: auditd's log, and what it was renamed to: by its number, or by its date.
 _LOG = re.compile(r"audit\.log(?:\.([0-9]{1,6}))?(?:-([0-9-]{8,20}))?(?:\.gz)?")
@@ -81,38 +84,39 @@ def plain(raw: BinaryIO) -> BinaryIO:
     return gzip.GzipFile(fileobj=stream) if stream.peek(2)[:2] == _GZIP else stream  # type: ignore[return-value]
 
 
-def lines(stream: BinaryIO, marks: Iterable[bytes] = MARKS) -> Iterator[bytes]:
-    """Yield each line that holds a mark, without its end; in memory of a few pieces.
+def lines(stream: BinaryIO, mark: re.Pattern[bytes] = MARKS) -> Iterator[bytes]:
+    """Yield each line that holds a mark, without its end; in memory of one piece.
 
     A line that is longer than a piece comes in several parts; no mark is torn by that.
     """
-    patterns = tuple(marks)
-    rest = b""
-    while piece := stream.read(_PIECE):
-        text = rest + piece
-        end = text.rfind(b"\n") + 1 or _cut(text, patterns)
-        yield from _marked(text, end, patterns)
-        rest = text[end:]
-    yield from _marked(rest, len(rest), patterns)
+    piece = bytearray(_PIECE)
+    free = memoryview(piece)
+    held = 0
+    while count := stream.readinto(free[held:]):  # type: ignore[attr-defined]
+        filled = held + count
+        end = piece.rfind(b"\n", 0, filled) + 1
+        if not end and filled == len(piece):
+            end = _cut(piece, mark)
+        yield from _marked(piece, end, mark)
+        held = filled - end
+        piece[:held] = piece[end:filled]
+    yield from _marked(piece, held, mark)
 
 
-def _cut(text: bytes, marks: tuple[bytes, ...]) -> int:
-    """Return where to cut what has no line end; 0: not yet."""
-    if len(text) < _PIECE:
-        return 0
-    near = len(text) - LONGEST_RECORD
-    last = max(text.rfind(mark, near) for mark in marks)
-    return last if last > 0 else len(text) - max(map(len, marks))
+def _cut(piece: bytearray, mark: re.Pattern[bytes]) -> int:
+    """Return where to cut what has no line end: before the last record, if it may go on."""
+    near = len(piece) - LONGEST_RECORD
+    begun = [found.start() for found in mark.finditer(piece, near)]
+    return begun[-1] if begun else len(piece) - _LONGEST_MARK
 
 
-def _marked(text: bytes, end: int, marks: tuple[bytes, ...]) -> Iterator[bytes]:
+def _marked(text: bytearray, end: int, mark: re.Pattern[bytes]) -> Iterator[bytes]:
     """Yield the lines of a text that hold a mark, each once."""
-    places = {mark: text.find(mark, 0, end) for mark in marks}
-    while (at := min((place for place in places.values() if place >= 0), default=-1)) >= 0:
-        begin = text.rfind(b"\n", 0, at) + 1
-        stop = text.find(b"\n", at, end)
-        stop = end if stop < 0 else stop
-        yield text[begin:stop]
-        for mark, place in places.items():
-            if 0 <= place < stop:
-                places[mark] = text.find(mark, stop, end)
+    stop = 0
+    for found in mark.finditer(text, 0, end):
+        at = found.start()
+        if at >= stop:
+            begin = text.rfind(b"\n", stop, at) + 1 or stop
+            line_end = text.find(b"\n", at, end)
+            stop = end if line_end < 0 else line_end
+            yield bytes(text[begin:stop])

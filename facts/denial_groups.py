@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from facts import canary, confinement
-from facts.audit_files import MARKS
+from facts.audit_files import STATUS
 from facts.audit_records import MARK, Denial, records, when
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ _REMEMBERED = 20_000
 _PROGRAMS = 4
 #: A refused change of policy is recorded as a status with an error: EPERM or EACCES.
 _REFUSED = re.compile(r" error=-(?:1|13) ")
-_STATUS = MARKS[1].decode()
 
 
 @dataclass
@@ -127,8 +126,8 @@ class Tally:
         """Count a line by its fields; return its kind, if it holds one record."""
         text = line.decode(errors="replace")
         found = records(text)
-        if _STATUS in text:
-            found += [each for each in records(text, _STATUS) if _REFUSED.search(each.line)]
+        if STATUS in text:
+            found += [each for each in records(text, STATUS) if _REFUSED.search(each.line)]
         groups = [self._counted(each) for each in found]
         return groups[0] if len(groups) == 1 else None
 
