@@ -12,14 +12,16 @@ from commandline.json_output import print_json
 from facts.audit_records import kind
 from facts.dangerous_rules import danger
 from facts.denial_words import wanted, who
+from facts.deny_rules import forbidding
 from facts.smallest_rule import NoRule, rule
 from remediation.cli import printing
 from targets.printable import cut, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from facts.denial_groups import Group, Tally
+    from facts.profile_text import Policy
 
 #: What is shown of a record that says nothing (characters).
 _SHOWN = 500
@@ -35,7 +37,12 @@ class Report:
 
     source: str
     tally: Tally
-    forbidden: Callable[[Group], list[str]] = lambda _: []
+    policies: Sequence[Policy] = ()
+
+    def forbidden(self, group: Group) -> list[str]:
+        """Return the deny rules that forbid it, whatever is added."""
+        fields = {} if group.merged else group.denial.fields
+        return [str(rule) for policy in self.policies for rule in forbidding(policy, fields)]
 
     @property
     def total(self) -> int:
@@ -77,7 +84,10 @@ def _group(report: Report, group: Group) -> None:
         ("rule", _rule(group)[0], "green"),
         ("no rule", _rule(group)[1], ""),
         ("dangerous", _danger(group), "yellow"),
-        *(("forbidden", each, "red") for each in report.forbidden(group)),
+        *(
+            ("forbidden", f"whatever is added, by {each}", "red")
+            for each in report.forbidden(group)
+        ),
     ):
         if said:
             printing.line(f"  {name + ':':<11} {said}", style)

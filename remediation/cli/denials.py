@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facts import audit_files
+from facts import audit_files, profile_text
 from facts import denials as facts_denials
 from facts.denial_groups import Tally
-from remediation.cli import denial_report
+from remediation.cli import denial_report, printing
 from targets.errors import FactError
 
 if TYPE_CHECKING:
     from facts.audit_records import Denial
+    from facts.profile_text import Policy
 
 _AGO = re.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
@@ -48,6 +49,15 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     metavar="WHEN",
     help="Leave out what is older: 2h, 30min, 3d; or a time like '2026-11-26 21:00' (UTC).",
 )
+@click.option(
+    "--profile",
+    "profiles",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    multiple=True,
+    metavar="FILE",
+    help="A profile's file: say which of its deny rules forbid it, whatever is added. May be "
+    "repeated.",
+)
 @click.option("--suggest", is_flag=True, help="Print the rules alone, to be put into a profile.")
 @click.option(
     "--format",
@@ -56,7 +66,9 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     default="text",
     help="What to print.  [default: text]",
 )
-def denials(log: str | None, since: float | None, suggest: bool, form: str) -> None:
+def denials(
+    log: str | None, since: float | None, profiles: tuple[Path, ...], suggest: bool, form: str
+) -> None:
     """Explain what AppArmor denied: what was tried, how often, and the smallest rule for it.
 
     LOG is a file, auditd's directory, or - for standard input: lines of auditd, of the kernel's log
@@ -66,8 +78,9 @@ def denials(log: str | None, since: float | None, suggest: bool, form: str) -> N
     """
     if log is None:
         raise click.UsageError("say what is to be read: a file, a directory, or -")
+    policies = [_policy(path) for path in profiles]
     tally, doubt = _read(log, since)
-    report = denial_report.Report(log, tally)
+    report = denial_report.Report(log, tally, policies)
     if suggest:
         denial_report.suggest(report)
     elif form == "json":
@@ -76,6 +89,18 @@ def denials(log: str | None, since: float | None, suggest: bool, form: str) -> N
         denial_report.text(report)
     if doubt:
         raise doubt
+
+
+def _policy(path: Path) -> Policy:
+    policy = profile_text.read(path, [Path(profile_text.SYSTEM)])
+    for name in dict.fromkeys(policy.missing):
+        printing.line(
+            f"{path} includes {name}, which was not found here: whether it denies anything is not "
+            "known",
+            "yellow",
+            to=printing.err,
+        )
+    return policy
 
 
 def _owner(denial: Denial, at: float | None) -> facts_denials.Owner | None:
