@@ -107,7 +107,7 @@ while (1) {{
 }}
 """
 #: Prints the state, and the rules of the list ``exclude`` (the fifth) as ``auditctl -l`` does.
-_STATE = rf"""{_SOCKET}{_STATUS}
+STATE = rf"""{_SOCKET}{_STATUS}
 my ($log) = @ARGV;
 my ($list, $request, $error, $exclude) = (1013, 1, 2, 5);
 my ($reader, $lost) = status($kernel);
@@ -143,7 +143,7 @@ my ($inode, $size) = (stat $log)[1, 7];
 print "log $inode $size\n" if defined $size;
 """
 #: The same of a node without perl, by auditd's own tools.
-_ASK = """
+ASK = """
 if command -v perl >/dev/null; then exec perl -e "$2" "$1"; fi
 status=$(auditctl -s) || exit
 printf '%s\\n' "$status" | sed -n 's/^pid /reader /p; /^lost /p'
@@ -236,7 +236,7 @@ def state(node: Transport, log: str = "/var/log/audit/audit.log") -> State:
         FactError: the node has neither perl nor auditctl, or the kernel does not tell.
         TransportError: the node cannot be reached.
     """
-    told = node.run(["sh", "-c", _ASK, "audit", log, _STATE])
+    told = node.run(["sh", "-c", ASK, "audit", log, STATE])
     if not told.ok:
         raise _untold(told)
     try:

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
 #: What is shown of a record that says nothing (characters).
 _SHOWN = 500
-_UNKNOWN = (
-    "cannot be attributed: the record names no container, and any number of them may have this "
-    "profile"
-)
+_UNKNOWN = "cannot be attributed: nothing that is left says of which container the process was"
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facts import audit_files, profile_text
+from commandline.target_option import aimed, target_options
+from facts import audit_files, denial_log, profile_text
 from facts import denials as facts_denials
 from facts.denial_groups import Tally
 from remediation.cli import denial_report, printing
+from remediation.cli.opened import opened
 from targets.errors import FactError
 
 if TYPE_CHECKING:
     from facts.audit_records import Denial
     from facts.profile_text import Policy
+    from targets.target import Target
 
 _AGO = re.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
@@ -66,21 +69,34 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     default="text",
     help="What to print.  [default: text]",
 )
+@target_options(": the node whose log is read")
 def denials(
-    log: str | None, since: float | None, profiles: tuple[Path, ...], suggest: bool, form: str
+    log: str | None,
+    *,
+    since: float | None,
+    profiles: tuple[Path, ...],
+    suggest: bool,
+    form: str,
+    where: str | None,
+    file: Path | None,
 ) -> None:
     """Explain what AppArmor denied: what was tried, how often, and the smallest rule for it.
 
     LOG is a file, auditd's directory, or - for standard input: lines of auditd, of the kernel's log
-    or of the journal, also compressed by gzip. Changes nothing.
+    or of the journal, also compressed by gzip. With --target instead, the log of that node is read,
+    wherever the node keeps it. Changes nothing.
 
     Exit code 0: read to the end, whatever was denied; 3: it could not be read to its end.
     """
-    if log is None:
-        raise click.UsageError("say what is to be read: a file, a directory, or -")
+    asked = where is not None or file is not None
+    if asked == (log is not None):
+        raise click.UsageError("say what is to be read: a file, a directory, -, or a --target")
     policies = [_policy(path) for path in profiles]
-    tally, doubt = _read(log, since)
-    report = denial_report.Report(log, tally, policies)
+    if log is not None:
+        name, (tally, doubt) = log, _read(log, since)
+    else:
+        name, tally, doubt = _asked(aimed(where, file), since)
+    report = denial_report.Report(name, tally, policies)
     if suggest:
         denial_report.suggest(report)
     elif form == "json":
@@ -122,3 +138,17 @@ def _read(log: str, since: float | None) -> tuple[Tally, FactError | None]:
     except FactError as error:
         return tally, error
     return tally, None
+
+
+def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | None]:
+    """Count the denials of a node, wherever they are; also return what they were read from."""
+    with opened(aim) as runtime:
+        found = denial_log.read(runtime.node, since)
+        machine = runtime.node.machine
+    tally = Tally(found.owner, since, by_process=True)
+    tally.count(found.lines)
+    if found.note:
+        printing.line(found.note, "yellow", to=printing.err)
+    name = "auditd's log" if found.source == "auditd" else "the kernel's log"
+    doubt = FactError(f"{name} on {machine}: {found.unread}") if found.unread else None
+    return f"{name} on {machine}", tally, doubt

@@ -267,7 +267,7 @@ def test_state_has_the_rules_that_leave_out_records_as_auditctl_words_them(tmp_p
     for number, answer in enumerate(answers):
         (tmp_path / f"{number}").write_bytes(answer)
     files = [str(tmp_path / f"{number}") for number in range(len(answers))]
-    argv = ["perl", "-e", _ANSWERS + audit_netlink._STATE, "/nosuch", *files]
+    argv = ["perl", "-e", _ANSWERS + audit_netlink.STATE, "/nosuch", *files]
     assert Local().run(argv).require().text.splitlines() == [
         "lost 107",
         "reader 104",

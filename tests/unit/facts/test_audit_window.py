@@ -77,7 +77,7 @@ class Node(Machine):
         match words:
             case ["sh", "-c", canary._PROVOKE, _, nonce, uid, _gid, profile, canary._ATTEMPTS]:
                 return self._provoked(nonce, uid, profile)
-            case ["sh", "-c", audit_netlink._ASK, _, path, audit_netlink._STATE]:
+            case ["sh", "-c", audit_netlink.ASK, _, path, audit_netlink.STATE]:
                 assert path == LOG
                 return self.told or self._asked()
             case ["find", "/var/log/audit", "-name", "audit.log*", "-printf", "%i %p\\n"]:
