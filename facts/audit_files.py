@@ -11,7 +11,7 @@ import io
 import re
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from facts.audit_records import LONGEST_RECORD, MARK
 from targets.errors import FactError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from _typeshed import WriteableBuffer
+
 #: What a line of interest holds: a denial, or what became of a change of AppArmor's policy.
 STATUS = MARK.replace("DENIED", "STATUS")
 MARKS = re.compile(b'apparmor="(?:DENIED|STATUS)"')
@@ -27,9 +29,18 @@ _LONGEST_MARK = 32
 #: How much is read at once (bytes): little enough for a processor's cache. A line that is longer is
 #: taken in parts.
 _PIECE = 1 << 18
+#: What goes wrong while a file is read.
+_CUT = (EOFError, zlib.error, OSError)
 _GZIP = b"\x1f\x8b"
 #: auditd's log, and what it was renamed to: by its number, or by its date.
 _LOG = re.compile(r"audit\.log(?:\.([0-9]{1,6}))?(?:-([0-9-]{8,20}))?(?:\.gz)?")
+
+
+class Readable(Protocol):
+    """What a log is read from."""
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        """Read as much as there is, or as has room; return how many bytes."""
 
 
 def files(path: Path) -> list[Path]:
@@ -53,7 +64,7 @@ def files(path: Path) -> list[Path]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[Readable]:
     """Open a file of a log; what is compressed by gzip is read as if it were not.
 
     Raises:
@@ -78,13 +89,29 @@ def readable(name: str) -> Iterator[None]:
         raise FactError(f"{name} cannot be read: {error.strerror or error}") from error
 
 
-def plain(raw: BinaryIO) -> BinaryIO:
+def plain(raw: BinaryIO) -> Readable:
     """Return a stream without its compression, if it has one."""
     stream = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[type-var]
-    return gzip.GzipFile(fileobj=stream) if stream.peek(2)[:2] == _GZIP else stream  # type: ignore[return-value]
+    return _Unpacked(stream) if stream.peek(2)[:2] == _GZIP else stream
 
 
-def lines(stream: BinaryIO, mark: re.Pattern[bytes] = MARKS) -> Iterator[bytes]:
+class _Unpacked(io.RawIOBase):
+    """Tells all that can be unpacked before the error of a file that was cut."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._file = gzip.GzipFile(fileobj=packed)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        room = memoryview(buffer)
+        text = self._file.read1(len(room))
+        room[: len(text)] = text
+        return len(text)
+
+
+def lines(stream: Readable, mark: re.Pattern[bytes] = MARKS) -> Iterator[bytes]:
     """Yield each line that holds a mark, without its end; in memory of one piece.
 
     A line that is longer than a piece comes in several parts; no mark is torn by that.
@@ -92,14 +119,18 @@ def lines(stream: BinaryIO, mark: re.Pattern[bytes] = MARKS) -> Iterator[bytes]:
     piece = bytearray(_PIECE)
     free = memoryview(piece)
     held = 0
-    while count := stream.readinto(free[held:]):  # type: ignore[attr-defined]
-        filled = held + count
-        end = piece.rfind(b"\n", 0, filled) + 1
-        if not end and filled == len(piece):
-            end = _cut(piece, mark)
-        yield from _marked(piece, end, mark)
-        held = filled - end
-        piece[:held] = piece[end:filled]
+    try:
+        while count := stream.readinto(free[held:]):
+            filled = held + count
+            end = piece.rfind(b"\n", 0, filled) + 1
+            if not end and filled == len(piece):
+                end = _cut(piece, mark)
+            yield from _marked(piece, end, mark)
+            held = filled - end
+            piece[:held] = piece[end:filled]
+    except _CUT:
+        yield from _marked(piece, held, mark)
+        raise
     yield from _marked(piece, held, mark)
 
 
