@@ -80,7 +80,10 @@ def denials(
     where: str | None,
     file: Path | None,
 ) -> None:
-    """Explain what AppArmor denied: what was tried, how often, and the smallest rule for it.
+    """Explain what AppArmor denied, and what would allow it.
+
+    Shows what was tried and by whom, how often, the smallest rule that would allow it, and whether
+    that rule is dangerous.
 
     LOG is a file, auditd's directory, or - for standard input: lines of auditd, of the kernel's log
     or of the journal, also compressed by gzip. With --target instead, the log of that node is read,
