@@ -42,7 +42,7 @@ _FILE_VERBS = {
     "getattr": "look at the state of",
 }
 #: A process calls itself as it likes; what looks like words of a sentence is quoted.
-_NAME = re.compile(r"[\w.:/()+-]+")
+_NAME = re.compile(r"[\w.:/()\[\]+-]+")
 _SIGNALS = {"exists": "no signal (a look whether it exists)"}
 _PROPAGATION = ("private", "slave", "shared", "unbindable")
 _PTRACE = {

@@ -76,7 +76,7 @@ def _group(report: Report, group: Group) -> None:
     printing.line(sentence(group), "bold")
     for name, said, style in (
         ("count", times(group), ""),
-        ("profile", _profile(group), ""),
+        ("profile", _profile(group) if group.readable else "", ""),
         ("container", _whose(group), ""),
         ("rule", _rule(group)[0], "green"),
         ("no rule", _rule(group)[1], ""),
@@ -123,7 +123,7 @@ def _profile(group: Group) -> str:
 def _name(group: Group) -> str:
     """Return the profile that refused, and in which policy namespace, if not in the node's."""
     fields = group.denial.fields
-    name = fields.get("profile") or fields.get("label") or ""
+    name = fields.get("profile") or fields.get("label") or "(the record names none)"
     space = fields.get("namespace")
     return f"{name} in the policy namespace {space}" if space else name
 
@@ -141,7 +141,8 @@ def _rule(group: Group) -> tuple[str, str]:
     try:
         return rule(group.denial), ""
     except NoRule as why:
-        return "", str(why).removeprefix("no rule: ")
+        operation = group.denial.fields.get("operation", "")
+        return "", str(why).removeprefix("no rule: ").removeprefix(f"a rule for {operation}: ")
 
 
 def _danger(group: Group) -> str:

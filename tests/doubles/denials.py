@@ -9,3 +9,5 @@ _DATA = Path(__file__).parents[1] / "data/denials"
 CORPUS = _DATA / "audit.log"
 #: The forms that the kernel's log and the journal have.
 KERNEL = _DATA / "kern.log"
+#: What docs/denials.md explains.
+EXAMPLE = _DATA / "example.log"

@@ -487,6 +487,9 @@ _REASONS = {
         *("storage_driver.start_again", "docker_package._clear", "package.apply", "package.mend"),
         *("package._others", "rollback._left"),
     ),
+    "asks what the table names; tests/unit/remediation/cli/test_denials_command.py": (
+        *("denials._asked", "denials._policy", "denials.denials"),
+    ),
     "reads a file of the user's own machine: test_known_hosts.py, test_ssh.py": (
         *("known_hosts._entries", "known_hosts._fingerprint", "greeting.first_line"),
         *("target_file._content", "target_file._tables"),

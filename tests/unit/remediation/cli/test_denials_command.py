@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,15 +15,15 @@ from remediation.cli import denials
 from remediation.cli.group import main
 from targets.runtime.pct import Pct
 from tests.doubles.apparmor_parser import parse_profile
-from tests.doubles.denials import CORPUS, KERNEL
+from tests.doubles.denials import CORPUS, EXAMPLE, KERNEL
 from tests.doubles.foreign import Foreign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from click.testing import Result
 
+ROOT = Path(__file__).parents[4]
 MOUNT = (
     'type=AVC msg=audit(1795717106.123:42): apparmor="DENIED" operation="mount" class="mount" '
     'info="failed type match" error=-13 profile="lxc-950_</var/lib/lxc>" name="/mnt/" pid=42 '
@@ -47,6 +48,15 @@ def test_denials_says_in_words_what_was_tried_how_often_and_the_rule(tmp_path: P
         "  container:  950, by its generated profile\n"
         "  rule:       mount options=(rw,nosuid) fstype=fuse -> /mnt/,\n"
     )
+
+
+def test_denials_of_the_pages_example_are_what_the_page_shows() -> None:
+    page = (ROOT / "docs/denials.md").read_text("utf-8")
+    profile = "remediation/content/lxc-phoenix-v2"
+    told = ran(str(EXAMPLE), "--profile", str(ROOT / profile)).stdout
+    assert f"```text\n{told.replace(f'{ROOT}/{profile}', 'lxc-phoenix-v2')}```" in page
+    suggested = ran(str(EXAMPLE), "--suggest", "--profile", str(ROOT / profile)).stdout
+    assert f"```text\n{suggested}```" in page
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
