@@ -294,17 +294,31 @@ def test_of_a_log_only_the_denials_leave_the_node(tmp_path: Path) -> None:
         window._denied(str(log))
 
 
-def test_a_part_that_tail_cannot_read_is_no_quiet_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("program", ["dd", "grep"])
+def test_a_part_that_cannot_be_read_is_no_quiet_one(
+    program: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tail = tmp_path / "tail"
-    tail.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
-    tail.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    stub = tmp_path / program
+    stub.write_text("#!/bin/sh\necho broken >&2\nexit 2\n")
+    stub.chmod(0o755)
     window = audit_window.Window(Node())
     window._node = Local()
+    with pytest.raises(audit_window.Unwatched, match=r"to its end: .*Is a directory"):
+        window._denied(str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(audit_window.Unwatched, match="cannot be read to its end: broken"):
-        window._denied(str(tail))
+        window._denied(str(stub))
+
+
+def test_a_part_that_begins_behind_the_end_of_the_log_holds_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    log.write_text(f"{DENIED}\n")
+    window = audit_window.Window(Node())
+    window._node = Local()
+    for first in (len(DENIED) + 2, len(DENIED) + 3, 1 << 40):
+        assert window._denied(str(log), first) == ""
+    log.write_text("type=USER_CMD msg='type=DAEMON_END type=CONFIG_CHANGE'\ntype=DAEMON_END x\n")
+    assert window._denied(str(log)) == "type=DAEMON_END x\n"
 
 
 def test_what_was_heard_before_a_gap_is_told() -> None:
