@@ -194,7 +194,7 @@ def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
             users.setdefault(label, set()).add(homes[int(pid)])
     for number, name, profile in _CONFIGURED.findall(text("configurations")):
         users.setdefault(profile, set()).add(number or name)
-    clock = [_number(word) for word in text("clock").split() if word.isdecimal()]
+    clock = [int(word) for word in re.findall(r"\b[0-9]{1,10}$", text("clock"), re.MULTILINE)]
     boot, ticks = clock if len(clock) == 2 and clock[1] else (0, 0)  # noqa: PLR2004
     started = {
         int(pid): boot + int(since) / ticks

@@ -147,7 +147,7 @@ def _userns(text: str, fields: Mapping[str, str]) -> bool:
 
 def _mqueue(text: str, fields: Mapping[str, str]) -> bool:
     conditions, words, granted = _words(text)
-    names = [word for word in words if word.startswith("/") or word.isdecimal()]
+    names = [word for word in words if re.match("/|[0-9]", word)]
     sort = fields.get("class", "").partition("_")[0]
     if "type" in conditions and conditions.pop("type")[1] != sort:
         return False
