@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 #: Where AppArmor itself looks for what is included.
 SYSTEM = "/etc/apparmor.d"
-#: Files include each other no deeper, and a profile is not larger than that (bytes).
-_DEEPEST, _LARGEST = 20, 1 << 20
+#: Files include each other no deeper and no more often, and none is larger than that (bytes).
+_DEEPEST, _MOST, _LARGEST = 20, 2000, 1 << 20
 _INCLUDE = re.compile(r'#?include\s+(if\s+exists\s+)?(?:<([^>]+)>|"([^"]+)"|([^\s<>",]+))')
 _HEADER = re.compile(r'(?:profile\s+|hat\s+)?(?:"([^"]+)"|([^\s{"]+))')
 _VARIABLE = re.compile(r"@\{(\w+)\}\s*(\+?=)\s*(.*)")
@@ -50,11 +50,13 @@ class Policy:
         rules: of every profile in it, in order.
         variables: the values of each variable.
         missing: what is included and was not found.
+        files: how many were read, each as often as it is included.
     """
 
     rules: list[Rule] = field(default_factory=list)
     variables: dict[str, list[str]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    files: int = 0
 
     def of(self, profile: str) -> list[Rule]:
         """Return the rules of a profile."""
@@ -83,7 +85,7 @@ def read(path: Path, places: Sequence[Path]) -> Policy:
         places: directories that includes are looked for in, the first one first.
 
     Raises:
-        FactError: the file cannot be read.
+        FactError: a file cannot be read, or they include each other without end.
     """
     policy = Policy()
     _file(policy, path, [path.parent, *path.parent.parents[:2], *places], "", 0)
@@ -91,6 +93,9 @@ def read(path: Path, places: Sequence[Path]) -> Policy:
 
 
 def _file(policy: Policy, path: Path, places: Sequence[Path], profile: str, depth: int) -> None:
+    policy.files += 1
+    if policy.files > _MOST:
+        raise FactError(f"{path} is included again and again: more than {_MOST} files were read")
     try:
         with path.open("rb") as stream:
             text = stream.read(_LARGEST).decode(errors="replace")

@@ -150,3 +150,6 @@ def test_read_of_a_file_that_is_not_there_is_an_error_of_ours(tmp_path: Path) ->
         profile_text.read(tmp_path / "nothing", [])
     (tmp_path / "loop").write_text("include <loop>\n")
     assert profile_text.read(tmp_path / "loop", []).rules == []
+    (tmp_path / "loop").write_text("include <loop>\ninclude <loop>\n")
+    with pytest.raises(FactError, match="again and again"):
+        profile_text.read(tmp_path / "loop", [])
