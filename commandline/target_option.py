@@ -43,6 +43,14 @@ def target_options(more: str) -> Callable[[_Command], _Command]:
     return lambda command: functools.reduce(lambda made, add: add(made), options[::-1], command)
 
 
+def aimed(where: str | None, file: Path | None) -> Target:
+    """Return the target that both options mean; one that is not ends the program with 2."""
+    try:
+        return target_file.find(where, file)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+
+
 def with_target(
     command: Callable[Concatenate[Target, _P], None],
 ) -> Callable[_P, None]:
@@ -61,10 +69,6 @@ def with_target(
     @functools.wraps(command)
     def found(*args: _P.args, **kwargs: _P.kwargs) -> None:
         where, file = kwargs.pop("where"), kwargs.pop("file")
-        try:
-            asked = target_file.find(where, file)  # type: ignore[arg-type]  # click's own kwargs
-        except UsageError as error:
-            raise click.UsageError(str(error)) from error
-        command(asked, *args, **kwargs)
+        command(aimed(where, file), *args, **kwargs)  # type: ignore[arg-type]  # click's own kwargs
 
     return found

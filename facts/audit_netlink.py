@@ -106,8 +106,8 @@ while (1) {{
     note("{REMARK}changed $line") if $type == $config_change or $type == $feature_change;
 }}
 """
-#: Prints the state, and the rules of the list ``exclude`` (number 5) as ``auditctl -l`` does.
-_STATE = rf"""{_SOCKET}{_STATUS}
+#: Prints the state, and the rules of the list ``exclude`` (the fifth) as ``auditctl -l`` does.
+STATE = rf"""{_SOCKET}{_STATUS}
 my ($log) = @ARGV;
 my ($list, $request, $error, $exclude) = (1013, 1, 2, 5);
 my ($reader, $lost) = status($kernel);
@@ -142,8 +142,8 @@ if ($reader and open my $stat, "<", "/proc/$reader/stat") {{
 my ($inode, $size) = (stat $log)[1, 7];
 print "log $inode $size\n" if defined $size;
 """
-#: The same state from auditd's own tools, for a node without perl.
-_ASK = """
+#: The same of a node without perl, by auditd's own tools.
+ASK = """
 if command -v perl >/dev/null; then exec perl -e "$2" "$1"; fi
 status=$(auditctl -s) || exit
 printf '%s\\n' "$status" | sed -n 's/^pid /reader /p; /^lost /p'
@@ -239,7 +239,7 @@ def state(node: Transport, log: str = "/var/log/audit/audit.log") -> State:
         FactError: the node has neither perl nor auditctl, or the kernel did not answer.
         TransportError: the node cannot be reached.
     """
-    told = node.look(["sh", "-c", _ASK, "audit", log, _STATE])
+    told = node.look(["sh", "-c", ASK, "audit", log, STATE])
     if not told.ok:
         raise _untold(told)
     try:

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from facts import canary
 from targets.printable import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from targets.transport import Transport
 
-DENIED = re.compile(r'apparmor="DENIED"')
+#: Stands in each record of a denial, in front of its fields.
+MARK = 'apparmor="DENIED"'
+DENIED = re.compile(MARK)
 FIELD = re.compile(r'(?<!\w)(\w{1,64})=(?:"([^"]*)"|(\S+))')
 #: The longest record of the kernel (MAX_AUDIT_MESSAGE_LENGTH) with auditd's additions.
 LONGEST_RECORD = 1 << 14
@@ -24,24 +29,39 @@ SET = re.compile(r" op=set (\w{1,40})=([0-9]{1,20}) old=([0-9]{1,20}) ")
 _RULE = re.compile(r" op=\w{1,20}_rule .{0,400}\blist=([0-9]{1,3}) ")
 #: The list of rules that drop records (AUDIT_FILTER_EXCLUDE).
 _EXCLUDE = "5"
+_TIME = re.compile(r"audit\(([0-9]{1,12}(?:\.[0-9]{1,9})?):")
+#: The year 10000 (Unix time).
+_LAST_TIME = 253_402_300_800
+#: What stands before the mark: a time, a host, types and numbers (characters).
+_LONGEST_HEAD = 2000
 _SERIAL = re.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
 AUDIT_LOG = "/var/log/audit/audit.log"
 _RECENT = f"""
 if systemctl is-active -q auditd; then tail -c 1000000 {AUDIT_LOG}
 else journalctl -k -b -q --no-pager -o cat; fi | grep -a 'apparmor="DENIED"' | tail -n 2000
 """
-#: Fields that the kernel writes in hexadecimal if they hold a blank or a quote.
-_MAY_BE_HEX = frozenset({"name", "comm", "profile", "srcname", "peer"})
-#: auditd's records of itself that hide no denial: a new file, a sender that connects or leaves.
+#: Where a record begins: of auditd, of the kernel's log. Two may stand in one line.
+_HEAD = re.compile(r"(?:node=\S{1,400} )?(?:type=\w{1,40} )?(?:msg=)?audit\(")
+#: Behind it auditd repeats numbers as names (log_format = ENRICHED).
+_ENRICHED = "\x1d"
+#: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
+_MAY_BE_HEX = frozenset(
+    {"name", "comm", "profile", "srcname", "peer", "target", "namespace", "fstype", "tcontext"}
+)
+#: What auditd records of itself and may do at any time: another file, a sender that comes or goes.
 _HARMLESS = frozenset({"DAEMON_ROTATE", "DAEMON_ACCEPT", "DAEMON_CLOSE"})
 
 
 @dataclass(frozen=True)
 class Denial:
-    """One record: the fields as the kernel wrote them, and the whole line."""
+    """One record: the fields as the kernel wrote them, and the whole line.
+
+    ``whole`` is whether nothing of it is seen to be missing; a value that was cut is no field.
+    """
 
     fields: dict[str, str]
     line: str
+    whole: bool = True
 
     @property
     def profile(self) -> str:
@@ -56,21 +76,73 @@ class Denial:
 
 
 def parse(log: str) -> list[Denial]:
-    """Return the AppArmor denials in a part of the log, oldest first."""
-    return [
-        Denial(
-            {key: _value(key, quoted, bare) for key, quoted, bare in FIELD.findall(line)},
-            line.strip(),
-        )
-        for line in (each[:LONGEST_RECORD] for each in log.splitlines())
-        if DENIED.search(line)
-    ]
+    """Return the AppArmor denials in a stretch of log, oldest first."""
+    return [denial for line in log.splitlines() if MARK in line for denial in records(line)]
 
 
-def _value(key: str, quoted: str, bare: str) -> str:
+def records(line: str, mark: str = MARK) -> list[Denial]:
+    """Return each record in a line, whatever the line holds; never none if the mark is in it.
+
+    Args:
+        line: one line; two records stand in it if two writers were interleaved.
+        mark: what stands in each of the records.
+    """
+    marks = [found.start() for found in re.finditer(re.escape(mark), line)]
+    cuts = [0, *(_start(line, *pair) for pair in pairwise(marks)), len(line)]
+    pieces = zip(marks, cuts, cuts[1:], strict=False)
+    return [_record(line[begin:end], at - begin) for at, begin, end in pieces]
+
+
+def _start(line: str, before: int, at: int) -> int:
+    """Return where the record begins whose mark is at ``at``: at its head, if that is there."""
+    heads = [found.start() for found in _HEAD.finditer(line, before, at)]
+    return heads[-1] if heads else at
+
+
+def _record(text: str, mark: int) -> Denial:
+    """Return the record of a piece of a line, whose mark stands at a place of it.
+
+    Fields are read from there on: what stands before is the writer's own.
+    """
+    begin = max(0, mark - _LONGEST_HEAD)
+    text, mark = text[begin : begin + LONGEST_RECORD], mark - begin
+    if _ENRICHED in text[mark:]:
+        text = text[: text.index(_ENRICHED, mark)]
+    fields: dict[str, str] = {}
+    whole = True
+    for key, quoted, bare in FIELD.findall(text, mark):
+        value = _value(key, quoted, bare)
+        if value is None:
+            whole = False
+        else:
+            fields.setdefault(key, value)
+    return Denial(fields, text.strip(), whole)
+
+
+def _value(key: str, quoted: str, bare: str) -> str | None:
+    """Return what was written; None of a value that lacks its end."""
+    if bare.startswith('"'):
+        return None
     if bare and key in _MAY_BE_HEX and re.fullmatch(r"(?:[0-9A-F]{2})+", bare):
         return bytes.fromhex(bare).decode(errors="replace")
     return quoted or bare
+
+
+def kind(fields: Mapping[str, str]) -> str:
+    """Return what a record is about: its operation, or what groups of operations are about.
+
+    Those are ``mqueue``, ``io_uring``, ``dbus``, ``network``, ``policy``; all else that names a
+    ``denied_mask`` is about a file.
+    """
+    operation, group = fields.get("operation", ""), fields.get("class", "")
+    if group.endswith("mqueue"):
+        return "mqueue"
+    if group == "io_uring" or operation.startswith("uring_"):
+        return "io_uring"
+    for prefix, name in (("dbus_", "dbus"), ("profile_", "policy")):
+        if operation.startswith(prefix):
+            return name
+    return "network" if fields.get("family") else operation
 
 
 def recent(node: Transport, profile: str) -> list[Denial]:
@@ -85,6 +157,16 @@ def recent(node: Transport, profile: str) -> list[Denial]:
     log = node.look(["sh", "-c", _RECENT]).text
     ours = [denial for denial in parse(log) if denial.profile == profile]
     return [denial for denial in ours if not canary.is_one(denial.fields.get("name", ""))]
+
+
+def when(line: str) -> float | None:
+    """Return the time by which the kernel names an event, as a Unix time; None if it is not told.
+
+    A time that no calendar has is none.
+    """
+    found = _TIME.search(line)
+    seconds = float(found[1]) if found else -1.0
+    return seconds if 0 <= seconds < _LAST_TIME else None
 
 
 def serial(denial: Denial) -> str:

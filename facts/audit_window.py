@@ -46,10 +46,15 @@ _CANARY_PATIENCE = 20.0
 #: Marks output that was not read to its end: a pipe's exit code is that of its last program.
 _CUT = "docker-lxc-gate: not read to its end"
 _OWN_RECORDS = r"^\(node=[^ ]* \)\?type=\(DAEMON_[A-Z]*\|CONFIG_CHANGE\) "
+#: A log is gigabytes, so it is read where it lies, from where the window begins, for plain words;
+#: what that finds is little, and is looked at a second time.
 _DENIALS = f"""
 exec 3<"$1" || exit 2
-{{ tail -c "+$2" <&3 || echo '{_CUT}'; }} |
-    grep -a -e 'apparmor="DENIED"' -e '{_OWN_RECORDS}' -e '{_CUT}' || [ $? = 1 ]
+export LC_ALL=C
+dd bs=1 count=0 iflag=skip_bytes skip="$(($2 - 1))" status=none <&3 || exit 2
+{{ grep -aF -e 'apparmor="DENIED"' -e type=DAEMON_ -e type=CONFIG_CHANGE <&3
+    [ $? -le 1 ] || echo '{_CUT}'
+}} | grep -a -e 'apparmor="DENIED"' -e '{_OWN_RECORDS}' -e '{_CUT}' || [ $? = 1 ]
 """
 #: Limit for the denials of one log file (bytes).
 _LONGEST = 64 << 20

@@ -7,6 +7,7 @@ Source: cgroups(7), and LXC's names of cgroups and generated profiles.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facts import apparmor
@@ -49,7 +50,7 @@ def attribute(
     left: dict[int, list[int]] = {}
     for index, denial in enumerate(denials):
         pid = _number(denial.fields.get("pid", ""))
-        if generated := _generated(denial):
+        if generated := named(denial):
             owners[index] = generated
         elif known := noted.containers.get(pid):
             owners[index] = next(iter(known)) if len(known) == 1 else None
@@ -94,8 +95,28 @@ def _living(node: Transport, pids: Iterable[int]) -> dict[int, str]:
     return {pid: "\n".join(found) for pid, found in lines.items()}
 
 
-def _generated(denial: Denial) -> str | None:
-    """Return the container of a generated profile, or of the policy namespace that LXC made.
+@dataclass(frozen=True)
+class Owner:
+    """The container that a denial is of, and how that is known, for a reader."""
+
+    container: int | str
+    by: str
+
+
+def owner_by_name(denial: Denial) -> Owner | None:
+    """Return the container that a record names by itself; None: it names none.
+
+    A named profile says nothing: any number of containers may have it.
+    """
+    name = named(denial)
+    if name is None:
+        return None
+    by = "policy namespace" if denial.fields.get("namespace") else "generated profile"
+    return Owner(_number(name) or name, by)
+
+
+def named(denial: Denial) -> str | None:
+    """Return the container of a generated profile, or of the namespace that LXC made for it.
 
     Inside its namespace a container may give its profiles any name, even another container's. Only
     the node names the outermost namespace.

@@ -22,6 +22,7 @@ VERBS = {
     "status": "Show what differs from the plan.",
     "rehearse": "Apply, roll back, compare with before, apply again.",
     "journal": "Read the before-images, or let a change stay.",
+    "denials": "Explain what AppArmor denied, and with which rule it would be allowed.",
 }
 
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facts import (
     access,
     apparmor,
+    audit_files,
     audit_netlink,
     audit_records,
     backup_archives,
     backups,
     confinement,
+    denial_log,
     denials,
     docker,
     docker_witness,
@@ -28,8 +32,14 @@ from facts import (
     machine_state,
     neighbours,
     process_tree,
+    profile_text,
     repository,
 )
+from facts.dangerous_rules import danger
+from facts.denial_groups import Tally
+from facts.denial_words import wanted
+from facts.deny_rules import forbidding
+from facts.profile_text import Policy, Rule
 from facts.smallest_rule import smallest_rule
 from remediation import applied, docker_in_lxc, provision
 from remediation.actions import package, storage_driver
@@ -158,15 +168,53 @@ def _member(said: bytes) -> None:
         archive.only_member(said, largest=1 << 20)
 
 
+def _explained(text: bytes) -> None:
+    """Everything that is said of the denials in a log."""
+    tally = Tally(lambda denial, _: denials.owner_by_name(denial))
+    tally.count(audit_files.lines(audit_files.plain(io.BytesIO(text))))  # type: ignore[arg-type]
+    policy = Policy([Rule(f"deny {rule}", "/p", 1, "lxc-phoenix-v2") for rule in DENY])
+    for group in tally.groups():
+        fields = group.denial.fields
+        wanted(fields)
+        danger(fields)
+        smallest_rule(group.denial)
+        [*map(str, forbidding(policy, fields))]
+
+
+def _log_file(text: bytes) -> None:
+    """A log in a file, and a profile in another one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "audit.log"
+        path.write_bytes(text)
+        with audit_files.opened(path) as stream:
+            list(audit_files.lines(stream))
+        policy = profile_text.read(path, [])
+        forbidding(policy, audit_records.parse(DENIAL.decode())[0].fields)
+
+
 def _judged(found: backups.Backups, on: Base) -> None:
     backups.listed(found.remote, 24)
     backups.sound(on, (*found.container, *found.etc), 24)
 
 
+#: One deny rule of each class.
+DENY = (
+    *("file", "/** w", "mount", "mount fstype=fuse -> /**", "capability", "network", "ptrace"),
+    *("signal", "dbus", "unix", "userns", "io_uring", "mqueue", "change_profile", "remount"),
+)
 DENIAL = (
     b'type=AVC msg=audit(1795717106.123:42): apparmor="DENIED" operation="mount" '
     b'info="failed flags match" error=-13 profile="lxc-phoenix-v2" name="/var/lib/docker/" pid=42 '
     b'comm=2866757365292F fstype="fuse.fuse-overlayfs" srcname="fuse-overlayfs" flags="rw, rbind"\n'
+)
+#: What a node answers that is asked for its denials.
+NODE = (
+    b"== state\nlost 0\nreader 7\nprocess S 12 auditd\n== auditd\n",
+    DENIAL,
+    b"parent 1.5:42 7\n== clock\nbtime 900\n100\n== processes\n",
+    b"7 (cat) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 9 1 1\n",
+    b"== cgroups\n/proc/7/cgroup:0::/lxc/950/ns\n== labels\n/proc/7/attr/current:p (enforce)\n",
+    b"== configurations\n/etc/pve/lxc/952.conf:lxc.apparmor.profile: p\n== end\n",
 )
 CONFIGURATION = (
     b"#a comment\narch: amd64\nfeatures: nesting=1,keyctl=1,fuse=1\nrootfs: local:950/x.raw\n"
@@ -231,6 +279,17 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         DENIAL,
     ),
     "audit_records.recent": (lambda on: audit_records.recent(on, "lxc-phoenix-v2"), DENIAL),
+    "denial_groups.Tally": (_bytes(_explained), DENIAL + DENIAL),
+    "audit_files.opened": (_bytes(_log_file), DENIAL),
+    "denial_log.read": (
+        lambda on: [
+            found.owner(denial, 1795717106.0)
+            for found in [denial_log.read(on)]
+            for line in found.lines
+            for denial in audit_records.records(line.decode(errors="replace"))
+        ],
+        b"".join(NODE),
+    ),
     "backups.find": (lambda on: _judged(backups.find(on, 950, "/d"), on), BACKUPS),
     "backup_archives._anothers": (
         lambda on: list(
@@ -428,6 +487,9 @@ _REASONS = {
     "changes what it reads of; tests/unit/remediation/engine/test_hostile_guest.py has it": (
         *("storage_driver.start_again", "docker_package._clear", "package.apply", "package.mend"),
         *("package._others", "rollback._left"),
+    ),
+    "asks what the table names; tests/unit/remediation/cli/test_denials_command.py": (
+        *("denials._asked", "denials._policy", "denials.denials"),
     ),
     "reads a file of the user's own machine: test_known_hosts.py, test_ssh.py": (
         *("known_hosts._entries", "known_hosts._fingerprint", "greeting.first_line"),

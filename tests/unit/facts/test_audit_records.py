@@ -61,3 +61,42 @@ def test_parse_of_long_lines_takes_no_time() -> None:
         audit_records.reconfigures(f"changed {tail}", auditd=True)
         audit_records.reconfigures(f"changed op=add_rule {tail}", auditd=True)
         assert time.process_time() - begun < 1
+
+
+def test_records_of_two_writers_in_one_line_are_two_each_with_its_own_fields() -> None:
+    cut = MOUNT[: MOUNT.index("/docker")]
+    first, second = audit_records.records(f"{cut}{HEX}")
+    assert (first.fields["operation"], "name" in first.fields, first.whole) == (
+        "mount",
+        False,
+        False,
+    )
+    assert second.line == HEX
+    assert second.whole
+    assert second.fields["comm"] == "a b"
+    without_head = 'apparmor="DENIED" operation="open" name="/x"'
+    assert [d.fields.get("operation") for d in audit_records.records(without_head * 3)] == [
+        "open"
+    ] * 3
+
+
+def test_records_of_an_enriched_line_end_where_the_names_begin() -> None:
+    (denial,) = audit_records.records(f'x\x1dy {MOUNT}\x1dUID="root" comm="forged"')
+    assert denial.fields["comm"] == "dockerd"
+    assert "UID" not in denial.fields
+    assert audit_records.records("type=AVC") == []
+
+
+def test_fields_are_those_behind_the_mark_and_the_first_of_each_name() -> None:
+    said = 'type=USER_AVC pid=700 msg=\'apparmor="DENIED" pid=42 label="p" exe="x" pid=43\''
+    assert one(said).fields["pid"] == "42"
+    far = "a" * 5000 + " pid=1 " + MOUNT
+    assert one(far).fields["pid"] == "1985"
+    assert one(far).line.endswith(MOUNT)
+
+
+def test_when_is_the_kernels_time_if_a_calendar_has_it() -> None:
+    assert audit_records.when(MOUNT) == 1795535708.438
+    assert audit_records.when("audit(7:1)") == 7
+    assert audit_records.when("audit(253402300800.0:1)") is None
+    assert audit_records.when("audit(x:1)") is None

@@ -81,7 +81,7 @@ class Node(Machine):
             case ["sh", "-c", _, "provoke", nonce, uid, _gid, profile, _attempts]:
                 self.nonces.append(nonce)
                 return self._provoked(nonce, uid, profile)
-            case ["sh", "-c", _, "audit", path, _state]:
+            case ["sh", "-c", _, "audit", path, _]:
                 assert path == LOG
                 return self.told or self._asked()
             case ["find", "/var/log/audit", "-name", "audit.log*", "-printf", "%i %p\\n"]:
@@ -312,14 +312,15 @@ def test_close_of_a_log_on_disk_takes_only_the_windows_denials_off_the_node(tmp_
     assert b"n=0" not in node.left
 
 
+@pytest.mark.parametrize("program", ["dd", "grep"])
 def test_close_of_a_log_on_disk_that_cannot_be_read_to_its_end_is_undetermined(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    program: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     node = OnDisk(tmp_path / "audit.log")
     window = audit_window.Window(node)
-    tail = tmp_path / "tail"
-    tail.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
-    tail.chmod(0o755)
+    stub = tmp_path / program
+    stub.write_text("#!/bin/sh\necho broken >&2\nexit 2\n")
+    stub.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with naming(Unwatched, LOG, "broken"):
         window.close()

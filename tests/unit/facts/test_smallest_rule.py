@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from facts.audit_records import Denial, parse
-from facts.smallest_rule import smallest_rule
+from facts.smallest_rule import NoRule, rule, smallest_rule
+from tests.doubles.apparmor_parser import parse_profile
 
 AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" pid=7 '
 MOUNT = (
@@ -20,7 +21,7 @@ def one(line: str) -> Denial:
 
 
 @pytest.mark.parametrize(
-    ("record", "rule"),
+    ("record", "expected"),
     [
         (MOUNT, "mount options=(rw,rbind) -> /var/lib/docker/fuse-overlayfs/ab/merged/,"),
         (
@@ -42,7 +43,11 @@ def one(line: str) -> Denial:
             ),
         ),
         ('operation="umount" class="mount" name="/mnt/"', "umount /mnt/,"),
-        ('operation="pivotroot" class="mount" name="/a/" srcname="/a/"', "pivot_root /a/,"),
+        (
+            'operation="pivotroot" class="mount" name="/a/" srcname="/a/b/"',
+            "pivot_root oldroot=/a/b/ /a/,",
+        ),
+        ('operation="pivotroot" class="mount" name="/a/"', "pivot_root /a/,"),
         (
             'operation="capable" class="cap" capability=12 capname="net_admin"',
             "capability net_admin,",
@@ -62,7 +67,10 @@ def one(line: str) -> Denial:
             'operation="ptrace" class="ptrace" denied_mask="read" peer="unconfined"',
             "ptrace (read) peer=unconfined,",
         ),
-        ('operation="signal" class="signal" signal=term', "a rule for signal ("),
+        (
+            'operation="signal" class="signal" signal=term',
+            "a rule for signal: the record has no denied_mask (",
+        ),
     ],
 )
 def test_smallest_rule_of_each_kind_of_denial_allows_that_alone(record: str, rule: str) -> None:
@@ -70,7 +78,7 @@ def test_smallest_rule_of_each_kind_of_denial_allows_that_alone(record: str, rul
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"),
+    ("name", "expected"),
     [
         ('"/srv/**"', r"/srv/\*\* w,"),
         ("2F612C206D6F756E74", '"/a, mount" w,'),
@@ -80,8 +88,163 @@ def test_smallest_rule_of_each_kind_of_denial_allows_that_alone(record: str, rul
     ids=["a pattern", "the end of a rule", "another line", "an escape sequence"],
 )
 def test_smallest_rule_of_a_name_made_for_it_stands_for_that_name_alone(
-    name: str, rule: str
+    name: str, expected: str
 ) -> None:
     denial = one(f'{AVC}operation="mknod" class="file" name={name} denied_mask="w"')
-    assert smallest_rule(denial).startswith(rule)
+    assert smallest_rule(denial).startswith(expected)
     assert "\n" not in smallest_rule(denial) + denial.summary
+
+
+#: One record of each kind, as kernels write them, and the rule that it is answered with.
+RULES = [
+    (
+        'operation="mount" class="mount" name="/" flags="rw, rprivate"',
+        "mount options=(rw,rprivate) -> /,",
+    ),
+    (
+        'operation="mount" class="mount" name="/tmp/foo/" flags="ro, remount"',
+        "mount options=(ro,remount) -> /tmp/foo/,",
+    ),
+    (
+        'operation="mount" class="mount" name="/b c/" srcname="/a,b/" flags="rw, bind"',
+        'mount options=(rw,bind) "/a,b/" -> "/b c/",',
+    ),
+    ('operation="umount" class="mount" name="/m*/"', r"umount /m\*/,"),
+    (
+        'operation="remount" class="mount" name="/mnt/" flags="ro, remount"',
+        "remount options=(ro,remount) /mnt/,",
+    ),
+    (
+        'operation="ptrace" class="ptrace" denied_mask="tracedby" peer="lxc-200_</var/lib/lxc>"',
+        "ptrace (tracedby) peer=lxc-200_</var/lib/lxc>,",
+    ),
+    (
+        'operation="signal" class="signal" denied_mask="send" signal=rtmin+5 peer=612062',
+        'signal (send) set=(rtmin+5) peer="a b",',
+    ),
+    ('operation="capable" class="cap" capability=21 capname="sys_admin"', "capability sys_admin,"),
+    (
+        'operation="open" class="file" name="/a" denied_mask="wrc" fsuid=0 ouid=0',
+        "owner /a rw,",
+    ),
+    ('operation="open" class="file" name="/a" denied_mask="r" fsuid=0 ouid=7', "/a r,"),
+    ('operation="exec" class="file" name="/bin/x" denied_mask="x"', "/bin/x ix,"),
+    ('operation="mknod" class="file" name="/dev/x" denied_mask="c"', "/dev/x w,"),
+    ('operation="unlink" class="file" name="/x" denied_mask="d"', "/x w,"),
+    ('operation="rename_src" class="file" name="/x" denied_mask="wrd"', "/x rw,"),
+    ('operation="file_lock" class="file" name="/x" denied_mask="k"', "/x k,"),
+    ('operation="file_mmap" class="file" name="/x.so" denied_mask="mr"', "/x.so rm,"),
+    (
+        'operation="link" class="file" name="/x" denied_mask="l" target="/y"',
+        "link /x -> /y,",
+    ),
+    (
+        'operation="create" class="net" family="inet" sock_type="raw" protocol=1 denied="create"',
+        "network inet raw,",
+    ),
+    (
+        'operation="create" class="net" family="unix" sock_type="stream" denied_mask="create"',
+        "network unix stream,",
+    ),
+    (
+        (
+            'operation="connect" class="net" family="unix" sock_type="stream" protocol=0 '
+            'denied="send receive connect" addr=none peer_addr="@x" peer=612062'
+        ),
+        'unix (send, receive, connect) type=stream peer=(label="a b", addr=@x),',
+    ),
+    (
+        (
+            'operation="userns_create" class="namespace" requested="userns_create" '
+            'denied="userns_create"'
+        ),
+        "userns create,",
+    ),
+    ('operation="change_profile" target="lxc-x"', "change_profile -> lxc-x,"),
+    ('operation="change_onexec" name="docker-default"', "change_profile -> docker-default,"),
+    (
+        (
+            'operation="dbus_method_call" bus="system" path="/org/x" interface="org.x" '
+            'member="Hello" mask="send" name="org.x" label="p" peer_label="unconfined"'
+        ),
+        (
+            "dbus (send) bus=system path=/org/x interface=org.x member=Hello "
+            "peer=(name=org.x, label=unconfined),"
+        ),
+    ),
+    (
+        'operation="dbus_bind" bus="system" name="org.x" mask="bind" label="p"',
+        "dbus (bind) bus=system name=org.x,",
+    ),
+    ('operation="dbus_eavesdrop" bus="session" mask="eavesdrop"', "dbus (eavesdrop) bus=session,"),
+    (
+        'operation="uring_sqpoll" class="io_uring" requested="sqpoll" denied="sqpoll"',
+        "io_uring (sqpoll),",
+    ),
+    (
+        'operation="uring_override" class="io_uring" denied="override_creds" tcontext="p"',
+        "io_uring (override_creds) label=p,",
+    ),
+    (
+        'operation="open" class="posix_mqueue" name="/q" denied="read create"',
+        "mqueue (read, create) type=posix /q,",
+    ),
+    (
+        'operation="setrlimit" class="rlimits" rlimit=nofile value=1048576',
+        "set rlimit nofile <= 1048576,",
+    ),
+]
+
+
+@pytest.mark.parametrize(("record", "expected"), RULES)
+def test_rule_of_each_operation_is_one_that_apparmors_parser_takes(
+    record: str, expected: str
+) -> None:
+    said = rule(one(AVC + record))
+    assert said == expected
+    text = f"abi <abi/4.0>,\nprofile x {{\n  {said}\n}}\n"
+    assert parse_profile(text).returncode == 0, parse_profile(text).stderr
+
+
+#: Every flag that a kernel writes (security/apparmor/mount.c, audit_mnt_flags), but two.
+FLAGS = """nosuid nodev noexec sync remount mand dirsync noatime nodiratime rbind bind move silent
+acl runbindable unbindable rprivate private rslave slave rshared shared relatime iversion
+strictatime"""
+
+
+def test_rule_of_a_mount_with_any_flag_is_one_that_apparmors_parser_takes() -> None:
+    flags = ["ro", *(f"rw, {flag}" for flag in FLAGS.split())]
+    records = [f'operation="mount" name="/x/" flags="{each}"' for each in flags]
+    rules = "\n".join(rule(one(AVC + each)) for each in records)
+    done = parse_profile(f"abi <abi/4.0>,\nprofile x {{\n{rules}\n}}\n")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (
+            (
+                'operation="open" name="x/y" info="Failed name lookup - disconnected path" '
+                'denied_mask="r"'
+            ),
+            "attach_disconnected",
+        ),
+        ('operation="open" name="/x" info="Failed name lookup - deleted entry"', "mediate_deleted"),
+        ('operation="change_onexec" info="label not found" name="x"', "not loaded"),
+        ('operation="exec" info="no new privs" name="/x" denied_mask="x"', "no_new_privs"),
+        ('operation="profile_load" info="not policy admin" name="x"', "mac_admin"),
+        ('operation="userns_create" info="Userns create restricted - failed"', "sysctl"),
+        ('operation="mount" name="/x', "the record was cut"),
+        ('operation="mount" name="/x"', "the record has no flags"),
+        ('operation="open" name="x" denied_mask="r"', "no path from the root"),
+        ('operation="open" name="/x" denied_mask="q"', "known here, but q"),
+        ('operation="capable" capname="x, mount"', "no kernel writes such a capname"),
+        ('operation="create" family="inet" sock_type="x, mount"', "no kernel writes"),
+        ('operation="create" family="unknown(99)"', "no kernel writes"),
+        ('operation="open" name=2FFF denied_mask="r"', "no profile can name it"),
+    ],
+)
+def test_rule_of_what_no_rule_would_allow_says_why(record: str, why: str) -> None:
+    with pytest.raises(NoRule, match=why):
+        rule(one(AVC + record))

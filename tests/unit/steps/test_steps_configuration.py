@@ -298,7 +298,7 @@ FAILED = f"docker.service loaded failed failed y\n{EXPECTED}b.service x\na.mount
 
 SERVICE = failed_units.FailedUnit("b.service", 100.0, 220.0, frozenset({"b"}))
 MOUNT = failed_units.FailedUnit("a.mount", 100.0, 101.0, frozenset({"mount"}), "/scratch")
-ITS_OWN = 'apparmor="DENIED" operation="open" profile="p" comm="b" name="/x" requested_mask="r"'
+ITS_OWN = 'apparmor="DENIED" operation="open" profile="p" comm="b" name="/x" denied_mask="r"'
 ANOTHERS = 'apparmor="DENIED" operation="open" profile="p" comm="perl" name="/y"'
 
 

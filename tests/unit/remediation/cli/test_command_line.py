@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journal")
+COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journal", "denials")
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export", "journal accept"])

@@ -1,0 +1,181 @@
+"""Denials counted by what was tried: many records of one attempt are one line for a reader.
+
+What is kept does not grow with the log: one record of each kind, and a bounded number of kinds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from facts import canary, confinement
+from facts.audit_files import STATUS
+from facts.audit_records import MARK, Denial, records, when
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from facts.denials import Owner
+
+#: What makes two denials one attempt; which process made it does not.
+TRIED = (
+    *("namespace", "profile", "label", "operation", "class", "info", "name", "target", "srcname"),
+    *("fstype", "flags", "requested_mask", "denied_mask", "requested", "denied", "mask"),
+    *("capname", "signal", "peer", "peer_label", "peer_profile", "tcontext", "rlimit", "value"),
+    *("family", "sock_type", "addr", "peer_addr", "bus", "path", "interface", "member"),
+)
+#: More kinds than anybody reads: of a further one only profile and operation are told apart.
+_MOST_KINDS = 5000
+#: Records whose kind is remembered by their text.
+_REMEMBERED = 20_000
+#: Programs that are named.
+_PROGRAMS = 4
+#: A refused change of policy is recorded as a status with an error: EPERM or EACCES.
+_REFUSED = re.compile(r" error=-(?:1|13) ")
+
+
+@dataclass
+class Group:
+    """All denials of one kind.
+
+    Attributes:
+        denial: one of them.
+        owner: whose they are.
+        count: how many.
+        first: the time of the first (Unix time); None if no record tells its time.
+        last: the time of the last.
+        programs: what the processes call themselves; the first few.
+        merged: whether they differ, since there were too many kinds.
+    """
+
+    denial: Denial
+    owner: Owner | None = None
+    count: int = 0
+    first: float | None = None
+    last: float | None = None
+    programs: list[str] = field(default_factory=list)
+    merged: bool = False
+
+    @property
+    def readable(self) -> bool:
+        """Whether the record says what was tried."""
+        return bool(self.denial.fields.get("operation"))
+
+    def add(self, at: float | None) -> None:
+        """Count one more, of a time."""
+        self.count += 1
+        if at is not None:
+            self.first = at if self.first is None else min(at, self.first)
+            self.last = at if self.last is None else max(at, self.last)
+
+    def name(self, program: str) -> None:
+        """Note what a process calls itself."""
+        if program and program not in self.programs and len(self.programs) < _PROGRAMS:
+            self.programs.append(program)
+
+
+class Tally:
+    """Counts denials, line by line.
+
+    Args:
+        owner: says whose a denial is, given its time.
+        since: older ones are not counted (Unix time); those that tell no time are.
+        by_process: whether the owner depends on the process.
+
+    Attributes:
+        provoked: how many were provoked on purpose by this project's gate; they are no kind.
+    """
+
+    def __init__(
+        self,
+        owner: Callable[[Denial, float | None], Owner | None],
+        since: float | None = None,
+        *,
+        by_process: bool = False,
+    ) -> None:
+        self._owner, self._since, self._by_process = owner, since, by_process
+        self._kinds: dict[tuple[object, ...], Group] = {}
+        self._known: dict[bytes, Group] = {}
+        self.provoked = 0
+
+    def groups(self) -> list[Group]:
+        """Return the kinds, the most frequent first; at the end what cannot be read."""
+        return sorted(
+            self._kinds.values(), key=lambda each: (not each.readable, -each.count, each.first or 0)
+        )
+
+    def count(self, lines: Iterable[bytes]) -> None:
+        """Count the denials in lines, of which a cheap look says that they may hold some."""
+        for line in lines:
+            if _DENIED not in line and b" error=-1" not in line:
+                continue
+            text = None if self._by_process else _same(line)
+            if text is not None and (group := self._known.get(text)):
+                at = _when(line)
+                if not self._too_old(at):
+                    group.add(at)
+                continue
+            found = self._parsed(line)
+            if text is not None and found is not None:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[text] = found
+
+    def _parsed(self, line: bytes) -> Group | None:
+        """Count a line by its fields; return its kind, if it holds one record."""
+        text = line.decode(errors="replace")
+        found = records(text)
+        if STATUS in text:
+            found += [each for each in records(text, STATUS) if _REFUSED.search(each.line)]
+        groups = [self._counted(each) for each in found]
+        return groups[0] if len(groups) == 1 else None
+
+    def _counted(self, denial: Denial) -> Group | None:
+        at = when(denial.line)
+        if self._too_old(at):
+            return None
+        fields = denial.fields
+        if canary.is_one(fields.get("name", "")) or confinement.provoked(denial):
+            self.provoked += 1
+            return None
+        owner = self._owner(denial, at)
+        group = self._kind(denial, owner)
+        group.add(at)
+        group.name(fields.get("comm", ""))
+        return group
+
+    def _kind(self, denial: Denial, owner: Owner | None) -> Group:
+        fields = denial.fields
+        own = fields.get("fsuid") and fields.get("fsuid") == fields.get("ouid")
+        if "operation" in fields:
+            key = (owner, own, denial.whole, *map(fields.get, TRIED))
+        else:
+            key = (owner,)
+        merged = key not in self._kinds and len(self._kinds) >= _MOST_KINDS
+        if merged:
+            key = ("merged", fields.get("profile"), fields.get("operation"))
+            if key not in self._kinds and len(self._kinds) >= 2 * _MOST_KINDS:
+                key = ("merged",)
+            denial, owner = replace(denial, whole=False), None
+        return self._kinds.setdefault(key, Group(denial, owner, merged=merged))
+
+    def _too_old(self, at: float | None) -> bool:
+        return self._since is not None and at is not None and at < self._since
+
+
+_DENIED = MARK.encode()
+
+
+def _same(line: bytes) -> bytes | None:
+    """Return what is the same of two records of one attempt by one program; None if unclear."""
+    begin = line.find(_DENIED)
+    if begin < 0 or line.find(b'apparmor="', begin + 1) >= 0:
+        return None
+    pid = line.find(b" pid=", begin)
+    end = line.find(b" ", pid + 1)
+    return line[begin:] if pid < 0 or end < 0 else line[begin:pid] + line[end:]
+
+
+def _when(line: bytes) -> float | None:
+    return when(line[: line.find(_DENIED)].decode(errors="replace"))

@@ -1,0 +1,232 @@
+"""A node's denials, from where this node keeps them, and whose they are as far as that can be told.
+
+One round trip, in which nothing is changed: which process takes the kernel's records decides where
+they are (as :mod:`facts.audit_window` does), and what the node knows of its processes says of which
+container the denied one was. Sources: auditd(8), journalctl(1), proc(5), cgroups(7).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from facts import audit_netlink
+from facts.audit_records import AUDIT_LOG, MARK
+from facts.denials import Owner, owner_by_name
+from targets.errors import FactError
+from targets.transport import at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from facts.audit_records import Denial
+    from targets.transport import Transport
+
+#: What is read of a log (bytes), and of everything together.
+_LOG, _LONGEST = 48 << 20, 64 << 20
+#: A log of gigabytes is read through (seconds).
+_PATIENCE = 600.0
+_HEADING = "== "
+#: Of other records nothing leaves the node, as command lines are among them: of a system call that
+#: was denied something, its number and its process's parent.
+_PICK = (
+    rf"/{MARK}/p; /apparmor=\"STATUS\".* error=-1/p; "
+    r"s/^.*type=SYSCALL msg=audit(\([0-9.]*:[0-9]*\)).* ppid=\([0-9]*\) .*/parent \1 \2/p"
+)
+_READ = rf"""
+state=$(sh -c "$1" audit "$2" "$3") || {{ echo '{_HEADING}unread'; state=; }}
+printf '%s\n' '{_HEADING}state' "$state"
+pick() {{
+    LC_ALL=C grep -aF -A 1 -e '{MARK}' -e 'apparmor="STATUS"' | LC_ALL=C sed -n '{_PICK}' |
+        tail -c {_LOG}
+}}
+folder=${{2%/*}}
+case "$state" in
+*"
+process "?" "*" auditd")
+    echo '{_HEADING}auditd'
+    ls -1rv "$folder" | while read -r name; do
+        case $name in
+        audit.log*.gz) zcat -- "$folder/$name" ;;
+        audit.log*) cat -- "$folder/$name" ;;
+        esac
+    done | pick ;;
+*)
+    echo '{_HEADING}kernel'
+    if command -v journalctl >/dev/null; then
+        journalctl -q --no-pager -o short-unix _TRANSPORT=kernel ${{4:+--since "@$4"}}
+    else dmesg; fi | pick ;;
+esac
+echo '{_HEADING}clock'
+grep btime /proc/stat; getconf CLK_TCK
+echo '{_HEADING}processes'
+for each in /proc/[0-9]*; do echo "$each/stat"; done | xargs cat 2>/dev/null |
+    grep -aE '^[0-9]+ [(].*[)] . [0-9]+ '
+echo '{_HEADING}cgroups'
+for each in /proc/[0-9]*; do echo "$each/cgroup"; done | xargs grep -as /lxc /dev/null
+echo '{_HEADING}labels'
+label=attr/apparmor/current
+[ -e "/proc/self/$label" ] || label=attr/current
+for each in /proc/[0-9]*; do echo "$each/$label"; done | xargs grep -as . /dev/null
+echo '{_HEADING}configurations'
+find -L /etc/pve/lxc /var/lib/lxc -maxdepth 2 \( -name '*.conf' -o -name config \) \
+    -exec grep -aHE '^ *lxc[.](apparmor[.]profile|aa_profile)' {{}} + 2>/dev/null
+echo '{_HEADING}end'
+"""
+_CGROUP = re.compile(
+    r"^/proc/([0-9]{1,10})/cgroup:.*?/lxc(?:\.payload\.|/)([^/\s]{1,200})", re.MULTILINE
+)
+_LABEL = re.compile(r"^/proc/([0-9]{1,10})/attr/(?:apparmor/)?current:(\S{1,400})", re.MULTILINE)
+_CONFIGURED = re.compile(
+    r"^/(?:etc/pve/lxc/([0-9]{1,10})\.conf|var/lib/lxc/([^/\s]{1,200})/config):"
+    r"[^:=]{1,80}[:=]\s*(\S{1,400})",
+    re.MULTILINE,
+)
+#: A process's number and, seventeen fields behind its parent's, when it was started.
+_STAT = re.compile(r"^([0-9]{1,10}) \(.*\) \S [0-9]{1,10} (?:\S+ ){17}([0-9]{1,18}) ", re.MULTILINE)
+_PARENT = re.compile(r"parent ([0-9.]{1,40}:[0-9]{1,20}) ([0-9]{1,10})")
+_SERIAL = re.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
+_PRINTED = (
+    "without auditd the kernel prints no more than ten records in five seconds, so there may have "
+    "been others"
+)
+#: How far the clock of the records and that of the processes may be apart (seconds).
+_APART = 1.0
+
+
+@dataclass(frozen=True)
+class NodesLog:
+    """What a node has recorded, and what it knows of its processes now.
+
+    Attributes:
+        source: ``auditd`` or ``kernel``: where its records are.
+        lines: those that hold a denial.
+        note: why there may have been others that nobody recorded.
+        unread: why there may be others in the log; empty if it was read to its end.
+        started: when each process was started (Unix time).
+        homes: the container that a process is of, by its cgroup.
+        users: the containers that have a profile: by the label of a process, or by a configuration.
+        parents: the parent of a process that was denied something, by the record's number.
+    """
+
+    source: str
+    lines: tuple[bytes, ...]
+    note: str = ""
+    unread: str = ""
+    started: Mapping[int, float] = field(default_factory=dict)
+    homes: Mapping[int, str] = field(default_factory=dict)
+    users: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    parents: Mapping[str, int] = field(default_factory=dict)
+
+    def owner(self, denial: Denial, at: float | None) -> Owner | None:
+        """Return whose a denial is; None if nobody can say.
+
+        Args:
+            denial: of this log.
+            at: its time. A process that was started since then is another one.
+        """
+        if named := owner_by_name(denial):
+            return named
+        pid = _number(denial.fields.get("pid", ""))
+        if self._was(pid, at):
+            # What lives in no container's cgroup may have entered one from outside: not told.
+            return _owner(self.homes[pid], "process's cgroup") if pid in self.homes else None
+        found = _SERIAL.search(denial.line)
+        parent = self.parents.get(found[1], 0) if found else 0
+        if self._was(parent, at) and parent in self.homes:
+            return _owner(self.homes[parent], "parent process's cgroup")
+        users = self.users.get(denial.profile, frozenset())
+        if len(users) == 1 and denial.profile.startswith("lxc-"):
+            return _owner(next(iter(users)), "profile, which no other container here has now")
+        return None
+
+    def _was(self, pid: int, at: float | None) -> bool:
+        """Whether a process lives that was there already."""
+        return at is not None and pid in self.started and self.started[pid] <= at + _APART
+
+
+def read(node: Transport, since: float | None = None) -> NodesLog:
+    """Return a node's denials, in one round trip.
+
+    Args:
+        node: whose.
+        since: of the journal nothing older is read (Unix time).
+
+    Raises:
+        FactError: the answer cannot be read.
+        TransportError: the node cannot be reached.
+    """
+    when = "" if since is None else f"{int(since)}"
+    argv = ["sh", "-c", _READ, "denials", audit_netlink.ASK, AUDIT_LOG, audit_netlink.STATE, when]
+    with at_most(_LONGEST):
+        told = node.look(argv, timeout=_PATIENCE)
+    parts = _parts(told.stdout)
+    if "end" not in parts:
+        why = told.stderr.decode(errors="replace").strip() or f"exit code {told.exit_code}"
+        raise FactError(f"the denials of {told.machine} cannot be read: {why}")
+    return _parsed(parts, told.stderr.decode(errors="replace").strip())
+
+
+def _parts(text: bytes) -> dict[str, list[bytes]]:
+    """Return the lines below each heading; a line of the log begins otherwise."""
+    parts: dict[str, list[bytes]] = {}
+    lines: list[bytes] = []
+    for line in text.split(b"\n"):
+        if line.startswith(_HEADING.encode()):
+            name = line.removeprefix(_HEADING.encode()).decode(errors="replace")
+            lines = parts.setdefault(name, [])
+        else:
+            lines.append(line)
+    return parts
+
+
+def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
+    def text(name: str) -> str:
+        return b"\n".join(parts.get(name, [])).decode(errors="replace") + "\n"
+
+    source = "auditd" if "auditd" in parts else "kernel"
+    log = parts.get(source, [])
+    homes = {int(pid): name for pid, name in _CGROUP.findall(text("cgroups"))}
+    users: dict[str, set[str]] = {}
+    for pid, label in _LABEL.findall(text("labels")):
+        if int(pid) in homes:
+            users.setdefault(label, set()).add(homes[int(pid)])
+    for number, name, profile in _CONFIGURED.findall(text("configurations")):
+        users.setdefault(profile, set()).add(number or name)
+    clock = [int(word) for word in re.findall(r"\b[0-9]{1,10}$", text("clock"), re.MULTILINE)]
+    boot, ticks = clock if len(clock) == 2 and clock[1] else (0, 0)  # noqa: PLR2004
+    started = {
+        int(pid): boot + int(since) / ticks
+        for pid, since in _STAT.findall(text("processes"))
+        if ticks
+    }
+    return NodesLog(
+        source,
+        tuple(line for line in log if b'apparmor="' in line),
+        _PRINTED if source == "kernel" else "",
+        _unread(parts, log, said),
+        started,
+        homes,
+        {profile: frozenset(names) for profile, names in users.items()},
+        {serial: int(pid) for serial, pid in _PARENT.findall(text(source))},
+    )
+
+
+def _unread(parts: Mapping[str, list[bytes]], log: list[bytes], said: str) -> str:
+    """Return why there may be denials that were not read."""
+    if said:
+        return said.splitlines()[0]
+    if "unread" in parts:
+        return "nobody says who takes the kernel's records, so where they are is not known"
+    if sum(map(len, log)) + len(log) >= _LOG:
+        return f"there are more than {_LOG >> 20} MiB of them: only the newest were read"
+    return ""
+
+
+def _owner(name: str, by: str) -> Owner:
+    return Owner(_number(name) or name, by)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else 0  # noqa: PLR2004

@@ -1,0 +1,212 @@
+"""An AppArmor profile's text: its rules, each with the line it stands in, and its patterns.
+
+Only as much of the grammar as it takes to tell rules from each other. Source: apparmor.d(5).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+#: Where AppArmor itself looks for what is included.
+SYSTEM = "/etc/apparmor.d"
+#: Files include each other no deeper and no more often, and none is larger than that (bytes).
+_DEEPEST, _MOST, _LARGEST = 20, 2000, 1 << 20
+_INCLUDE = re.compile(r'#?include\s+(if\s+exists\s+)?(?:<([^>]+)>|"([^"]+)"|([^\s<>",]+))')
+_HEADER = re.compile(r'(?:profile\s+|hat\s+)?(?:"([^"]+)"|([^\s{"]+))')
+_VARIABLE = re.compile(r"@\{(\w+)\}\s*(\+?=)\s*(.*)")
+#: A quoted word, an escaped character, or one that may mean something.
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"?|\\.|[^"\\{}()\[\],\s]+|.')
+_OPENING, _CLOSING = frozenset("{(["), frozenset("})]")
+_NAME = re.compile(r"@\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: its text in one line, the file and the line, and the profile that it is of."""
+
+    text: str
+    file: str
+    line: int
+    profile: str
+
+    def __str__(self) -> str:
+        """For a reader."""
+        return f"{self.file}, line {self.line}: {self.text},"
+
+
+@dataclass
+class Policy:
+    """What a file says, and what it includes.
+
+    Attributes:
+        rules: of every profile in it, in order.
+        variables: the values of each variable.
+        missing: what is included and was not found.
+        files: how many were read, each as often as it is included.
+    """
+
+    rules: list[Rule] = field(default_factory=list)
+    variables: dict[str, list[str]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    files: int = 0
+
+    def of(self, profile: str) -> list[Rule]:
+        """Return the rules of a profile."""
+        return [rule for rule in self.rules if rule.profile == profile]
+
+    def expanded(self, pattern: str) -> str:
+        """Return a pattern with its variables' values in their place, as alternatives."""
+        for _ in range(_DEEPEST):
+            names = {name for name in _NAME.findall(pattern) if name in self.variables}
+            if not names:
+                break
+            for name in names:
+                values = self.variables[name]
+                said = values[0] if len(values) == 1 else f"{{{','.join(values)}}}"
+                pattern = pattern.replace(f"@{{{name}}}", said)
+            if len(pattern) > _LARGEST:
+                break
+        return pattern
+
+
+def read(path: Path, places: Sequence[Path]) -> Policy:
+    """Return what a file says, includes followed.
+
+    Args:
+        path: of the profile.
+        places: directories that includes are looked for in, the first one first.
+
+    Raises:
+        FactError: a file cannot be read, or they include each other without end.
+    """
+    policy = Policy()
+    _file(policy, path, [path.parent, *path.parent.parents[:2], *places], "", 0)
+    return policy
+
+
+def _file(policy: Policy, path: Path, places: Sequence[Path], profile: str, depth: int) -> None:
+    policy.files += 1
+    if policy.files > _MOST:
+        raise FactError(f"{path} is included again and again: more than {_MOST} files were read")
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_LARGEST).decode(errors="replace")
+    except OSError as error:
+        raise FactError(f"{path} cannot be read: {error.strerror}") from error
+    inside = [profile] if profile else []
+    for line, statement, end in statements(text):
+        if include := _INCLUDE.match(statement):
+            if depth < _DEEPEST:
+                _include(policy, include, places, inside[-1] if inside else "", depth + 1)
+        elif end == "{":
+            header = _HEADER.match(statement)
+            inside.append((header[1] or header[2] or "") if header else "")
+        elif end == "}":
+            del inside[-1:]
+        elif variable := _VARIABLE.match(statement):
+            values = re.findall(r'"[^"]*"|\S+', variable[3])
+            own = policy.variables.setdefault(variable[1], [])
+            own += [value.strip('"') for value in values]
+        elif statement:
+            policy.rules.append(Rule(statement, str(path), line, inside[-1] if inside else ""))
+
+
+def _include(
+    policy: Policy, said: re.Match[str], places: Sequence[Path], profile: str, depth: int
+) -> None:
+    name = said[2] or said[3] or said[4]
+    found = next((place / name for place in places if (place / name).exists()), None)
+    if found is None:
+        if not said[1]:
+            policy.missing.append(name)
+        return
+    files = [found]
+    if found.is_dir():
+        files = sorted(each for each in found.iterdir() if each.is_file())
+    for each in files:
+        _file(policy, each, places, profile, depth)
+
+
+def statements(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield each statement with the line it begins in, and what ends it: ``,``, ``{``, ``}`` or "".
+
+    Of a text that is no profile it yields something, too.
+    """
+    depth, begin = 0, 0
+    words: list[str] = []
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = _without_comment(raw).strip()
+        if not words and (_INCLUDE.match(line) or _VARIABLE.match(line)):
+            yield number, line, ""
+            continue
+        for found in _PIECE.finditer(line):
+            piece = found[0]
+            if not words:
+                begin, depth = number, 0
+            opens = piece == "{" and not line[found.end() : found.end() + 1].strip()
+            if opens or (piece == "," and not depth) or (piece == "}" and not words):
+                yield begin, " ".join("".join(words).split()), piece
+                words = []
+            elif words or not piece.isspace():
+                depth += (piece in _OPENING) - (piece in _CLOSING and depth > 0)
+                words.append(piece)
+        if words:
+            words.append(" ")
+    if words:
+        yield begin, " ".join("".join(words).split()), ""
+
+
+def _without_comment(line: str) -> str:
+    """Return a line without what follows a ``#``, unless it is an include or within a word."""
+    for found in re.finditer(r'"(?:[^"\\]|\\.)*"?|(?<!\S)#(?!include\b)', line):
+        if found[0] == "#":
+            return line[: found.start()]
+    return line
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a pattern of AppArmor's matches a name; a path's slashes count once."""
+    if pattern.startswith("/"):
+        pattern = re.sub("/{2,}", "/", pattern)
+    try:
+        return re.fullmatch(regex(pattern), name, re.DOTALL) is not None
+    except (re.error, RecursionError, OverflowError):
+        return False
+
+
+def regex(pattern: str) -> str:
+    """Return a pattern of AppArmor's as a regular expression of Python's.
+
+    A star that is all of a path's last part stands for one character at least.
+    """
+    pattern = pattern.strip('"')
+    out, depth = "", 0
+    for found in re.finditer(r"\\(.)|(\*\*?)|\[[^\]]*\]|.", pattern, re.DOTALL):
+        piece = found[0]
+        if found[2]:
+            alone = pattern[: found.start()].endswith("/") and found.end() == len(pattern)
+            some = "." if piece == "**" else "[^/]"
+            out += f"[^/]{some}*" if alone else f"{some}*"
+        elif found[1]:
+            out += re.escape(found[1])
+        elif piece == "?":
+            out += "[^/]"
+        elif piece == "{":
+            out, depth = f"{out}(?:", depth + 1
+        elif piece == "}" and depth:
+            out, depth = f"{out})", depth - 1
+        elif piece == "," and depth:
+            out += "|"
+        elif len(piece) > len("[]"):
+            out += "[" + re.sub(r"([\\[&~|])", r"\\\1", piece[1:-1]) + "]"
+        else:
+            out += re.escape(piece)
+    return out + ")" * depth

@@ -1,0 +1,214 @@
+"""What ``python -m remediation denials`` prints: for people, for a profile, for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from commandline.json_output import print_json
+from facts.audit_records import kind
+from facts.dangerous_rules import danger
+from facts.denial_words import wanted, who
+from facts.deny_rules import forbidding
+from facts.smallest_rule import NoRule, rule
+from remediation.cli import printing
+from targets.printable import cut, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facts.denial_groups import Group, Tally
+    from facts.profile_text import Policy
+
+#: What is shown of a record that says nothing (characters).
+_SHOWN = 500
+_UNKNOWN = "cannot be attributed: nothing that is left says of which container the process was"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was read, for a reader, and what was counted in it."""
+
+    source: str
+    tally: Tally
+    policies: Sequence[Policy] = ()
+
+    def forbidden(self, group: Group) -> list[str]:
+        """Return the deny rules that forbid it, whatever is added."""
+        fields = {} if group.merged else group.denial.fields
+        return [str(rule) for policy in self.policies for rule in forbidding(policy, fields)]
+
+    @property
+    def total(self) -> int:
+        """How many denials there are."""
+        return sum(group.count for group in self.tally.groups())
+
+
+def text(report: Report) -> None:
+    """Print each kind of denial in words, the most frequent first."""
+    groups = report.tally.groups()
+    if not groups:
+        printing.line(
+            f"no denial in {report.source}; that proves nothing by itself, since a quiet 'deny' "
+            "leaves no record"
+        )
+    else:
+        printing.line(f"{_many(report.total, 'denial')} of {_many(len(groups), 'kind')}")
+    for group in groups:
+        printing.line("")
+        _group(report, group)
+    if report.tally.provoked:
+        printing.line("")
+        printing.line(
+            f"{_many(report.tally.provoked, 'denial')} provoked on purpose by the gate left out",
+            "dim",
+        )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _group(report: Report, group: Group) -> None:
+    printing.line(sentence(group), "bold")
+    for name, said, style in (
+        ("count", times(group), ""),
+        ("profile", _profile(group) if group.readable else "", ""),
+        ("container", _whose(group), ""),
+        ("rule", _rule(group)[0], "green"),
+        ("no rule", _rule(group)[1], ""),
+        ("dangerous", _danger(group), "yellow"),
+        *(
+            ("forbidden", f"whatever is added, by {each}", "red")
+            for each in report.forbidden(group)
+        ),
+    ):
+        if said:
+            printing.line(f"  {name + ':':<11} {said}", style)
+
+
+def sentence(group: Group) -> str:
+    """Return in words who wanted what."""
+    if not group.readable:
+        return f"a record that cannot be read: {cut(group.denial.line, _SHOWN)}"
+    where = f" in container {group.owner.container}" if group.owner else ""
+    if group.merged:
+        return f"{who(group.programs)} was denied {kind(group.denial.fields)} in further ways"
+    return f"{who(group.programs)}{where} wanted to {wanted(group.denial.fields)}"
+
+
+def times(group: Group) -> str:
+    """Return how often, and from when until when."""
+    often = _many(group.count, "time")
+    if group.first is None or group.last is None:
+        return f"{often}, the log does not say when"
+    if group.first == group.last:
+        return f"{often}, {moment(group.first)}"
+    return f"{often}, {moment(group.first)} to {moment(group.last)}"
+
+
+def moment(at: float) -> str:
+    """Return a Unix time as people read it (UTC)."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def _profile(group: Group) -> str:
+    info = group.denial.fields.get("info")
+    return f"{_name(group)}{f' ({info})' if info else ''}"
+
+
+def _name(group: Group) -> str:
+    """Return the profile that refused, and in which policy namespace, if not in the node's."""
+    fields = group.denial.fields
+    name = fields.get("profile") or fields.get("label") or "(the record names none)"
+    space = fields.get("namespace")
+    return f"{name} in the policy namespace {space}" if space else name
+
+
+def _whose(group: Group) -> str:
+    return f"{group.owner.container}, by its {group.owner.by}" if group.owner else _UNKNOWN
+
+
+def _rule(group: Group) -> tuple[str, str]:
+    """Return the rule that would allow it, and why there is none; one of them is empty."""
+    if not group.readable:
+        return "", ""
+    if group.merged:
+        return "", "these denials differ in more than is kept: read the log with --since"
+    try:
+        return rule(group.denial), ""
+    except NoRule as why:
+        operation = group.denial.fields.get("operation", "")
+        return "", str(why).removeprefix("no rule: ").removeprefix(f"a rule for {operation}: ")
+
+
+def _danger(group: Group) -> str:
+    return danger(group.denial.fields) if _rule(group)[0] else ""
+
+
+def suggest(report: Report) -> None:
+    """Print the rules alone, each once, by profile; what there is none for, beside them."""
+    by_profile: dict[str, dict[str, str]] = {}
+    without = 0
+    for group in report.tally.groups():
+        said, why = _rule(group)
+        if not said or report.forbidden(group):
+            without += 1
+            continue
+        by_profile.setdefault(_name(group), {})[said] = _danger(group)
+    for profile, rules in by_profile.items():
+        _plain(f"# {one_line(profile)}")
+        for said, why in rules.items():
+            if why:
+                _plain(f"# dangerous: {one_line(why)}")
+            _plain(said)
+    if without:
+        printing.line(
+            f"{_many(without, 'kind')} of denials that no rule would allow: see without --suggest",
+            "yellow",
+            to=printing.err,
+        )
+
+
+def _plain(line: str) -> None:
+    """Print a line as it is: a rule that is cut or masked is another rule."""
+    printing.out.print(Text(line), soft_wrap=True)
+
+
+def as_json(report: Report, *, incomplete: str | None) -> None:
+    """Print everything for programs."""
+    print_json(
+        {
+            "source": report.source,
+            "total": report.total,
+            "provoked_by_the_gate": report.tally.provoked,
+            "incomplete": incomplete,
+            "denials": [_members(report, group) for group in report.tally.groups()],
+        }
+    )
+
+
+def _members(report: Report, group: Group) -> dict[str, Any]:
+    said, why = _rule(group)
+    fields = group.denial.fields
+    return {
+        "sentence": sentence(group),
+        "count": group.count,
+        "first": moment(group.first) if group.first is not None else None,
+        "last": moment(group.last) if group.last is not None else None,
+        "container": group.owner.container if group.owner else None,
+        "attributed_by": group.owner.by if group.owner else None,
+        "profile": fields.get("profile") or fields.get("label"),
+        "programs": group.programs,
+        "rule": said or None,
+        "no_rule": why or None,
+        "dangerous": _danger(group) or None,
+        "forbidden": report.forbidden(group),
+        "readable": group.readable,
+        "whole": group.denial.whole,
+        "merged": group.merged,
+        "fields": fields,
+    }

@@ -1,0 +1,157 @@
+"""``python -m remediation denials``."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from commandline.target_option import aimed, target_options
+from facts import audit_files, denial_log, profile_text
+from facts import denials as facts_denials
+from facts.denial_groups import Tally
+from remediation.cli import denial_report, printing
+from remediation.cli.opened import opened
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from facts.audit_records import Denial
+    from facts.profile_text import Policy
+    from targets.target import Target
+
+_AGO = re.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
+
+
+def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    """Return the Unix time that is meant."""
+    if text is None:
+        return None
+    if ago := _AGO.fullmatch(text):
+        return time.time() - int(ago[1]) * _SECONDS[ago[2]]
+    try:
+        said = datetime.fromisoformat(text)
+        return (said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is no time; write 2h, 30min or 3d (ago), or 2026-11-26 or "
+            "'2026-11-26 21:00' (UTC)"
+        ) from None
+
+
+@click.command()
+@click.argument("log", required=False, metavar="[LOG]")
+@click.option(
+    "--since",
+    callback=_since,
+    metavar="WHEN",
+    help="Leave out what is older: 2h, 30min, 3d; or a time like '2026-11-26 21:00' (UTC).",
+)
+@click.option(
+    "--profile",
+    "profiles",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    multiple=True,
+    metavar="FILE",
+    help="A profile's file: say which of its deny rules forbid it, whatever is added. May be "
+    "repeated.",
+)
+@click.option("--suggest", is_flag=True, help="Print the rules alone, to be put into a profile.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="What to print.  [default: text]",
+)
+@target_options(": the node whose log is read")
+def denials(
+    log: str | None,
+    *,
+    since: float | None,
+    profiles: tuple[Path, ...],
+    suggest: bool,
+    form: str,
+    where: str | None,
+    file: Path | None,
+) -> None:
+    """Explain what AppArmor denied, and what would allow it.
+
+    Shows what was tried and by whom, how often, the smallest rule that would allow it, and whether
+    that rule is dangerous.
+
+    LOG is a file, auditd's directory, or - for standard input: lines of auditd, of the kernel's log
+    or of the journal, also compressed by gzip. With --target instead, the log of that node is read,
+    wherever the node keeps it. Changes nothing.
+
+    Exit code 0: read to the end, whatever was denied; 3: it could not be read to its end.
+    """
+    asked = where is not None or file is not None
+    if asked == (log is not None):
+        raise click.UsageError("say what is to be read: a file, a directory, -, or a --target")
+    policies = [_policy(path) for path in profiles]
+    if log is not None:
+        name, (tally, doubt) = log, _read(log, since)
+    else:
+        name, tally, doubt = _asked(aimed(where, file), since)
+    report = denial_report.Report(name, tally, policies)
+    if suggest:
+        denial_report.suggest(report)
+    elif form == "json":
+        denial_report.as_json(report, incomplete=str(doubt) if doubt else None)
+    else:
+        denial_report.text(report)
+    if doubt:
+        raise doubt
+
+
+def _policy(path: Path) -> Policy:
+    policy = profile_text.read(path, [Path(profile_text.SYSTEM)])
+    for name in dict.fromkeys(policy.missing):
+        printing.line(
+            f"{path} includes {name}, which was not found here: whether it denies anything is not "
+            "known",
+            "yellow",
+            to=printing.err,
+        )
+    return policy
+
+
+def _owner(denial: Denial, at: float | None) -> facts_denials.Owner | None:
+    del at
+    return facts_denials.owner_by_name(denial)
+
+
+def _read(log: str, since: float | None) -> tuple[Tally, FactError | None]:
+    """Count the denials of a log; also return why it was not read to its end, if it was not."""
+    tally = Tally(_owner, since)
+    try:
+        if log == "-":
+            with audit_files.readable("standard input"):
+                tally.count(audit_files.lines(audit_files.plain(sys.stdin.buffer)))
+        else:
+            for path in audit_files.files(Path(log)):
+                with audit_files.opened(path) as stream:
+                    tally.count(audit_files.lines(stream))
+    except FactError as error:
+        return tally, error
+    return tally, None
+
+
+def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | None]:
+    """Count the denials of a node, wherever they are; also return what they were read from."""
+    with opened(aim) as runtime:
+        found = denial_log.read(runtime.node, since)
+        machine = runtime.node.machine
+    tally = Tally(found.owner, since, by_process=True)
+    tally.count(found.lines)
+    if found.note:
+        printing.line(found.note, "yellow", to=printing.err)
+    name = "auditd's log" if found.source == "auditd" else "the kernel's log"
+    doubt = FactError(f"{name} on {machine}: {found.unread}") if found.unread else None
+    return f"{name} on {machine}", tally, doubt

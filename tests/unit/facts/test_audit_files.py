@@ -1,0 +1,125 @@
+"""Lines of denials in files of a log: compressed, rotated, cut, and longer than memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facts import audit_files
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LINE = b'type=AVC msg=audit(1795717106.1:7): apparmor="DENIED" operation="open" name="/x"'
+NOISE = b"type=USER_ACCT msg=audit(1795717106.1:8): pid=1 uid=0 msg='op=x acct=\"root\"'"
+
+
+def found(*files: Path) -> list[bytes]:
+    lines: list[bytes] = []
+    for path in files:
+        with audit_files.opened(path) as stream:
+            lines += audit_files.lines(stream)
+    return lines
+
+
+def test_files_of_a_directory_are_oldest_first_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("audit.log", "audit.log.1", "audit.log.2.gz", "audit.log.10.gz"):
+        (tmp_path / name).touch()
+    (tmp_path / "audit.log-20261101.gz").touch()
+    (tmp_path / "audit.logs").touch()
+    (tmp_path / "audit.log.d").mkdir()
+    names = [path.name for path in audit_files.files(tmp_path)]
+    numbered = ["audit.log.10.gz", "audit.log.2.gz", "audit.log.1", "audit.log"]
+    assert names == ["audit.log-20261101.gz", *numbered]
+
+
+def test_files_of_a_directory_without_a_log_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FactError, match=r"holds no audit\.log"):
+        audit_files.files(tmp_path)
+
+
+def test_lines_of_a_file_by_gzip_are_those_of_the_same_file_without(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "a", tmp_path / "audit.log.1"
+    plain.write_bytes(NOISE + b"\n" + LINE + b"\n" + NOISE)
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert found(plain) == found(packed) == [LINE]
+
+
+def test_lines_of_a_file_that_is_cut_are_told_before_the_error(tmp_path: Path) -> None:
+    packed = tmp_path / "audit.log.1.gz"
+    whole = gzip.compress((LINE + b"\n") * 50_000)
+    packed.write_bytes(whole[: len(whole) // 2])
+    lines: list[bytes] = []
+    with pytest.raises(FactError, match="cannot be read to its end"):
+        _read_on(packed, lines)
+    assert lines[0] == LINE
+
+
+def _read_on(path: Path, lines: list[bytes]) -> None:
+    with audit_files.opened(path) as stream:
+        lines.extend(audit_files.lines(stream))
+
+
+def test_opened_of_what_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(FactError, match="cannot be read: No such file"):
+        found(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("piece", [64, 100, 1 << 18])
+@settings(max_examples=40, deadline=None, database=None)
+@given(said=st.lists(st.sampled_from([LINE, NOISE, b"", LINE + NOISE, b"\xff" * 70]), max_size=12))
+def test_lines_are_those_that_hold_a_mark_wherever_pieces_end(
+    said: list[bytes], piece: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_files, "_PIECE", max(piece, 200))
+        assert list(audit_files.lines(io.BytesIO(b"\n".join(said)))) == [
+            line for line in said if b"DENIED" in line
+        ]
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(said=st.lists(st.sampled_from([b'apparmor="DENIED"', b" ", b"a" * 50, b"apparmor="])))
+def test_lines_of_an_endless_line_lose_no_mark(said: list[bytes]) -> None:
+    text = b"".join(said)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_files, "_PIECE", 200)
+        patch.setattr(audit_files, "LONGEST_RECORD", 60)
+        parts = list(audit_files.lines(io.BytesIO(text)))
+    assert sum(part.count(b"DENIED") for part in parts) == text.count(b'apparmor="DENIED"')
+
+
+class Endless(io.RawIOBase):
+    """A log of many megabytes that nobody has in memory."""
+
+    def __init__(self, many: int) -> None:
+        self.left = many
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        line = (NOISE + b"\n") * 20 + LINE + b"\n"
+        size = min(self.left, len(buffer))
+        text = line * (size // len(line) + 1)
+        buffer[:size] = text[:size]
+        self.left -= size
+        return size
+
+
+def test_lines_of_a_long_log_take_the_memory_of_a_few_pieces() -> None:
+    tracemalloc.start()
+    try:
+        many = sum(1 for _ in audit_files.lines(audit_files.plain(Endless(20 << 20))))  # type: ignore[arg-type]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert many > 10_000
+    assert most < 8 << 20

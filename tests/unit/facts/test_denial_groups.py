@@ -1,0 +1,161 @@
+"""Denials are counted by what was tried; none is lost, however many kinds there are."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from facts import denial_groups
+from facts.audit_records import parse, when
+from facts.dangerous_rules import danger
+from facts.denial_groups import Tally
+from facts.denial_words import wanted, who
+from facts.denials import Owner, owner_by_name
+from facts.smallest_rule import smallest_rule
+from tests.doubles.denials import CORPUS, KERNEL
+
+if TYPE_CHECKING:
+    import pytest
+
+    from facts.audit_records import Denial
+
+OPEN = (
+    'type=AVC msg=audit({at}:7): apparmor="DENIED" operation="open" class="file" '
+    'profile="lxc-phoenix-v2" name="{name}" pid={pid} comm="{comm}" denied_mask="r"'
+)
+
+
+def line(at: float = 10.5, name: str = "/x", pid: int = 7, comm: str = "cat") -> bytes:
+    return OPEN.format(at=at, name=name, pid=pid, comm=comm).encode()
+
+
+def counted(*lines: bytes, since: float | None = None) -> Tally:
+    tally = Tally(lambda denial, _: owner_by_name(denial), since)
+    tally.count(lines)
+    return tally
+
+
+def test_groups_of_one_attempt_by_many_processes_are_one_with_its_first_and_last_time() -> None:
+    (group,) = counted(line(12.5), line(10.5, pid=8), line(11, comm="less")).groups()
+    assert (group.count, group.first, group.last) == (3, 10.5, 12.5)
+    assert group.programs == ["cat", "less"]
+
+
+def test_groups_are_the_most_frequent_first_and_what_cannot_be_read_last() -> None:
+    groups = counted(b'apparmor="DENIED"', b'apparmor="DENIED"', line(), line(name="/y")).groups()
+    assert [group.readable for group in groups] == [True, True, False]
+    assert groups[-1].count == 2
+
+
+def test_count_leaves_out_what_is_older_and_keeps_what_tells_no_time() -> None:
+    old, new, none = line(9), line(11), line().replace(b"audit(", b"")
+    assert [group.count for group in counted(old, new, old, none, since=10).groups()] == [2]
+    assert counted(old, old, since=10).groups() == []
+
+
+def test_count_of_what_the_gate_provoked_is_apart() -> None:
+    canary = line(name="canary0123456789abcdefroot")
+    attempt = line(name="/sys/firmware/efi/", comm="gate-attempt")
+    tally = counted(canary, attempt, line())
+    assert (tally.provoked, [group.count for group in tally.groups()]) == (2, [1])
+
+
+def test_count_of_a_change_of_policy_takes_the_refused_alone() -> None:
+    status = b'audit(1.5:1): apparmor="STATUS" operation="profile_load" error=%d name="x" pid=1'
+    tally = counted(status % -13, status % -1, status % -2, status.replace(b"error=%d ", b""))
+    assert [group.count for group in tally.groups()] == [2]
+
+
+def test_groups_of_more_kinds_than_are_kept_lose_no_denial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(denial_groups, "_MOST_KINDS", 5)
+    monkeypatch.setattr(denial_groups, "_REMEMBERED", 3)
+    operations = [line(name=f"/{n}") for n in range(20)]
+    operations += [line().replace(b'"open"', b'"o%d"' % n) for n in range(20)]
+    groups = counted(*operations, *operations).groups()
+    assert sum(group.count for group in groups) == 80
+    assert len(groups) <= 11
+    assert {group.merged for group in groups} == {True, False}
+
+
+def test_owner_of_each_kind_is_told_apart() -> None:
+    owners = iter([Owner(950, "x"), Owner(951, "x"), Owner(950, "x")])
+    tally = Tally(lambda *_: next(owners), by_process=True)
+    tally.count([line(), line(), line()])
+    assert sorted(group.count for group in tally.groups()) == [1, 2]
+
+
+def test_owner_by_name_is_the_container_that_the_record_names_and_nobody_else() -> None:
+    def owner(said: str) -> Owner | None:
+        return owner_by_name(parse(f'apparmor="DENIED" {said}')[0])
+
+    assert owner('profile="lxc-950_</var/lib/lxc>"') == Owner(950, "generated profile")
+    spaced = 'namespace="root//lxc-web_<-var-lib-lxc>" profile="lxc-950_</var/lib/lxc>"'
+    assert owner(spaced) == Owner("web", "policy namespace")
+    assert owner('profile="lxc-phoenix-v2"') is None
+
+
+def test_corpus_has_every_operation_and_none_of_its_denials_is_lost() -> None:
+    text = CORPUS.read_bytes()
+    tally = counted(*text.splitlines())
+    refused = len(re.findall(rb'apparmor="STATUS".* error=-13 ', text))
+    assert sum(group.count for group in tally.groups()) == text.count(b'"DENIED"') + refused
+    operations = {group.denial.fields.get("operation") for group in tally.groups()}
+    assert operations >= {
+        *("mount", "umount", "pivotroot", "ptrace", "signal", "capable", "open", "exec", "mknod"),
+        *("unlink", "rename_src", "link", "file_lock", "create", "connect", "userns_create"),
+        *("change_profile", "change_onexec", "profile_load", "uring_sqpoll", "setrlimit"),
+        *("dbus_method_call", "dbus_bind"),
+    }
+    (unreadable,) = [group for group in tally.groups() if not group.readable]
+    assert unreadable.count == 1
+
+
+def test_records_of_the_kernels_log_are_read_as_auditds() -> None:
+    opened, bound = counted(*KERNEL.read_bytes().splitlines()).groups()
+    assert (opened.count, opened.denial.fields["name"]) == (5, "/proc/kcore")
+    assert (bound.count, bound.first) == (1, None)
+
+
+def _whole(denial: Denial) -> None:
+    """Everything that is said of a record, whatever it is."""
+    wanted(denial.fields)
+    danger(denial.fields)
+    smallest_rule(denial)
+    when(denial.line)
+    owner_by_name(denial)
+    assert "\n" not in denial.summary
+
+
+PIECES = [*CORPUS.read_bytes().splitlines(), b"\x1d", b'"', b"=", b" ", b"\xff", b"audit(", b"("]
+
+
+@settings(max_examples=250, deadline=None, database=None)
+@given(
+    pieces=st.lists(
+        st.one_of(
+            st.sampled_from(PIECES).flatmap(
+                lambda text: st.tuples(st.integers(0, len(text)), st.integers(0, len(text))).map(
+                    lambda ends: text[min(ends) : max(ends)]
+                )
+            ),
+            st.just(b'apparmor="DENIED"'),
+            st.binary(max_size=20).map(lambda text: text.replace(b"\n", b"")),
+        ),
+        max_size=6,
+    )
+)
+@example(pieces=[b'apparmor="DENIED"audit(9999999999999999999.9:'])
+@example(pieces=[b"audit(999999999999.9:1): ", b'apparmor="DENIED" operation="open" name=C3'])
+def test_count_of_any_bytes_never_raises_and_loses_no_record(pieces: list[bytes]) -> None:
+    text = b"".join(pieces)
+    tally = counted(text, text)
+    total = sum(group.count for group in tally.groups()) + tally.provoked
+    assert total >= 2 * text.count(b'apparmor="DENIED"')
+    for group in tally.groups():
+        _whole(group.denial)
+        assert who(group.programs)

@@ -1,0 +1,158 @@
+"""A node's denials: from whichever log they are in, and whose they are, in one round trip."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import denial_log
+from facts.audit_records import parse
+from facts.denials import Owner
+from targets.errors import FactError
+from targets.transport import Local
+from tests.doubles.foreign import Foreign
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from facts.denial_log import NodesLog
+    from targets.transport import CommandResult
+
+NAME = "lxc-phoenix-v2"
+DENIED = (
+    f'type=AVC msg=audit(1000.5:%d): apparmor="DENIED" operation="open" profile="{NAME}" '
+    'name="/x" pid=%d comm="cat" denied_mask="r"'
+)
+SYSCALL = (
+    "type=SYSCALL msg=audit(1000.5:%d): arch=c000003e syscall=257 success=no ppid=%d pid=7 "
+    'comm="cat" exe="/usr/bin/cat" key="secret"'
+)
+AUDITD = "printf 'lost 0\\nreader 7\\nprocess S 12 auditd\\n'"
+
+
+def script(state: str, folder: Path) -> CommandResult:
+    """Run what the node runs, here, over a folder of our own."""
+    argv = ["sh", "-c", denial_log._READ, "denials", state, f"{folder}/audit.log", "", ""]
+    return Local().run(argv)
+
+
+def test_read_of_auditds_log_takes_every_rotated_file_and_no_other_record(tmp_path: Path) -> None:
+    (tmp_path / "audit.log.2.gz").write_bytes(gzip.compress((DENIED % (1, 11)).encode() + b"\n"))
+    (tmp_path / "audit.log.1").write_text(f"{DENIED % (2, 12)}\n{SYSCALL % (2, 77)}\n")
+    (tmp_path / "audit.log").write_text(
+        f'type=EXECVE msg=audit(1000.5:3): a0="secret"\n{DENIED % (3, 13)}\n'
+        'type=EXECVE msg=audit(1000.5:4): a0="secret"\n'
+    )
+    told = script(AUDITD, tmp_path)
+    found = denial_log._parsed(denial_log._parts(told.stdout), "")
+    assert found.source == "auditd"
+    assert [b"(1000.5:%d)" % n in line for n, line in enumerate(found.lines, 1)] == [True] * 3
+    assert found.parents == {"1000.5:2": 77}
+    assert b"secret" not in told.stdout
+    assert told.stderr == b""
+    assert len(found.started) > 1
+
+
+def test_read_of_a_log_that_is_cut_says_so(tmp_path: Path) -> None:
+    packed = gzip.compress((DENIED % (1, 11)).encode() * 50)
+    (tmp_path / "audit.log.1.gz").write_bytes(packed[:-20])
+    told = script(AUDITD, tmp_path)
+    assert b"unexpected end of file" in told.stderr
+
+
+@pytest.mark.parametrize("state", ["printf 'lost 0\\nreader 0\\n'", "exit 1"])
+def test_read_without_auditd_is_of_the_kernels_log(
+    state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "journalctl").write_text(f"#!/bin/sh\necho '{DENIED % (1, 11)}'\necho noise\n")
+    (programs / "journalctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    told = script(state, tmp_path)
+    found = denial_log._parsed(denial_log._parts(told.stdout), "")
+    assert (found.source, len(found.lines)) == ("kernel", 1)
+    assert "ten records in five seconds" in found.note
+    assert bool(found.unread) == (state == "exit 1")
+
+
+def test_read_of_a_node_that_says_nothing_is_an_error() -> None:
+    with pytest.raises(FactError, match="cannot be read: sh: not found"):
+        denial_log.read(Foreign([(127, b"", b"sh: not found")]))
+
+
+ANSWER = b"""\
+== state
+lost 0
+reader 7
+process S 12 auditd
+== auditd
+%b
+== clock
+btime 900
+100
+== processes
+7 (cat) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 1000 1 1
+8 (a) b) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 99900 1 1
+9 (node) S 6 1 1 0 -1 4 1 1 1 1 1 1 1 1 20 0 1 0 1000 1 1
+== cgroups
+/proc/7/cgroup:0::/lxc/950/ns/lxc/951/x.service
+/proc/8/cgroup:0::/lxc.payload.web/init.scope
+== labels
+/proc/7/attr/current:lxc-phoenix-v2 (enforce)
+/proc/8/attr/current:lxc-only (enforce)
+/proc/9/attr/current:lxc-phoenix-v2 (enforce)
+== configurations
+/etc/pve/lxc/952.conf:lxc.apparmor.profile: lxc-phoenix-v2
+/var/lib/lxc/web/config:lxc.apparmor.profile = lxc-only
+== end
+"""
+
+
+@pytest.fixture
+def log() -> NodesLog:
+    return denial_log.read(Foreign([(0, ANSWER % (DENIED % (1, 7)).encode(), b"")]))
+
+
+def owner(log: NodesLog, pid: int, profile: str = NAME, at: float | None = 1000.5) -> Owner | None:
+    (denial,) = parse((DENIED % (1, pid)).replace(NAME, profile))
+    return log.owner(denial, at)
+
+
+def test_owner_of_a_process_that_lives_is_by_the_outermost_of_its_cgroups(log: NodesLog) -> None:
+    assert owner(log, 7) == Owner(950, "process's cgroup")
+
+
+def test_owner_of_a_process_whose_number_was_given_again_since_then_is_not_told(
+    log: NodesLog,
+) -> None:
+    assert owner(log, 8) is None
+    assert owner(log, 8, at=None) is None
+    assert owner(log, 8, at=2000) == Owner("web", "process's cgroup")
+
+
+def test_owner_of_a_process_of_the_node_is_no_container(log: NodesLog) -> None:
+    assert owner(log, 9, "lxc-only") is None
+
+
+def test_owner_of_one_that_is_gone_is_by_its_parent_and_then_by_a_profile_that_one_has(
+    log: NodesLog,
+) -> None:
+    assert owner(log, 70) is None, "950 and 952 have the profile"
+    only = owner(log, 70, "lxc-only")
+    assert only == Owner("web", "profile, which no other container here has now")
+    assert owner(log, 70, "docker-default") is None
+    said = (DENIED % (1, 70) + "\nparent 1000.5:1 7").encode()
+    with_parent = denial_log.read(Foreign([(0, ANSWER % said, b"")]))
+    assert owner(with_parent, 70) == Owner(950, "parent process's cgroup")
+
+
+def test_owner_that_the_record_names_counts_before_all_else(log: NodesLog) -> None:
+    assert owner(log, 7, "lxc-953_</var/lib/lxc>") == Owner(953, "generated profile")
+
+
+def test_read_with_a_word_on_standard_error_was_not_to_the_end() -> None:
+    said = denial_log.read(Foreign([(0, ANSWER % b"", b"cat: audit.log: Permission denied\n")]))
+    assert said.unread == "cat: audit.log: Permission denied"

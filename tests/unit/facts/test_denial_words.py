@@ -1,0 +1,176 @@
+"""What is said of each operation: in words, and whether allowing it is dangerous."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from facts.audit_records import kind, parse
+from facts.dangerous_rules import danger
+from facts.denial_words import wanted, who
+from tests.doubles.denials import CORPUS
+
+AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" pid=7 '
+
+WORDS = [
+    (
+        'operation="mount" name="/m/" fstype="fuse" srcname="f" flags="rw"',
+        "mount a file system of type fuse from f on /m/ (rw)",
+    ),
+    (
+        'operation="mount" name="/b/" srcname="/a/" flags="rw, rbind"',
+        "bind /a/ on /b/ (rw, rbind)",
+    ),
+    (
+        'operation="mount" name="/" flags="rw, make-rslave"',
+        "make the mount / and all mounts below it slave (rw, make-rslave)",
+    ),
+    (
+        'operation="mount" name="/" flags="rw, private"',
+        "make the mount / private (rw, private)",
+    ),
+    ('operation="mount" name="/x/" flags="ro, remount"', "remount /x/ (ro, remount)"),
+    (
+        'operation="mount" name="/x/" flags="rw, move"',
+        "move a mount that has no place yet (of the new mount calls) to /x/ (rw, move)",
+    ),
+    ('operation="umount" name="/x/"', "unmount /x/"),
+    ('operation="pivotroot" name="/x/"', "make /x/ its root (pivot_root)"),
+    ('operation="capable" capname="sys_admin"', "use the capability sys_admin"),
+    (
+        'operation="ptrace" denied_mask="trace" peer="unconfined"',
+        "trace a process under unconfined",
+    ),
+    (
+        'operation="signal" denied_mask="receive" signal=kill peer="p"',
+        "receive the signal kill from a process under p",
+    ),
+    (
+        'operation="signal" denied_mask="send" signal=exists peer="p"',
+        "send no signal (a look whether it exists) to a process under p",
+    ),
+    ('operation="open" name="/x" denied_mask="wr"', "write and read /x"),
+    ('operation="rename_dest" name="/x" denied_mask="w"', "rename something to /x"),
+    ('operation="link" name="/b" target="/a"', "make the hard link /b to /a"),
+    ('operation="create" family="alg" sock_type="seqpacket"', "open a socket (alg seqpacket)"),
+    ('operation="bind" family="inet" sock_type="stream"', "bind (socket inet stream)"),
+    (
+        'operation="connect" family="unix" sock_type="stream" peer_addr="@x" peer="q"',
+        "connect to @x of a process under q (socket unix stream)",
+    ),
+    ('operation="userns_create"', "make a user namespace"),
+    ('operation="change_onexec" name="x"', "change to the profile x at its next exec"),
+    ('operation="profile_replace" name="x"', "replace the AppArmor profile x"),
+    ('operation="uring_sqpoll" denied="sqpoll"', "use io_uring (sqpoll)"),
+    (
+        'operation="open" class="posix_mqueue" name="/q" denied="read create"',
+        "read, create the message queue /q",
+    ),
+    ('operation="dbus_bind" bus="system" mask="bind" name="x"', "own the name x on the system bus"),
+    (
+        'operation="dbus_signal" bus="session" mask="receive" interface="a.b" member="C" path="/p"',
+        "receive a.b.C of /p on the session bus",
+    ),
+    ('operation="setrlimit" rlimit=nofile value=9', "set the limit nofile to 9"),
+    ('operation="strange"', "do what AppArmor calls strange (the record does not name what)"),
+    ('operation="mount"', "mount a file system on (the record has no name)"),
+]
+
+
+@pytest.mark.parametrize(("record", "words"), WORDS)
+def test_wanted_of_each_operation_is_said_in_words(record: str, words: str) -> None:
+    (denial,) = parse(AVC + record)
+    assert wanted(denial.fields) == words
+
+
+def test_who_quotes_a_name_that_looks_like_words() -> None:
+    assert who([]) == "a process"
+    assert who(["runc", "a b", "fuse-overlayfs"]) == 'runc, "a b" and fuse-overlayfs'
+
+
+@pytest.mark.parametrize(
+    ("record", "dangerous"),
+    [
+        ('operation="change_profile" name="unconfined"', True),
+        ('operation="capable" capname="sys_admin"', True),
+        ('operation="capable" capname="chown"', False),
+        ('operation="ptrace" denied_mask="read" peer="unconfined"', True),
+        ('operation="ptrace" denied_mask="read" peer="lxc-phoenix-v2"', False),
+        ('operation="ptrace" denied_mask="readby" peer="unconfined"', False),
+        ('operation="signal" denied_mask="send" signal=exists peer="unconfined"', False),
+        ('operation="open" name="/proc/sysrq-trigger" denied_mask="w"', True),
+        ('operation="open" name="/proc/sysrq-trigger" denied_mask="r"', False),
+        ('operation="open" name="/proc/kcore" denied_mask="r"', True),
+        ('operation="open" name="/dev/sda" denied_mask="r"', True),
+        ('operation="open" name="/dev/null" denied_mask="rw"', False),
+        ('operation="open" name="/srv/x" denied_mask="rw"', False),
+        ('operation="mount" name="/x/" fstype="proc" flags="rw"', True),
+        ('operation="mount" name="/x/" fstype="ext4" flags="rw"', True),
+        ('operation="mount" name="/x/" fstype="fuse.fuse-overlayfs" flags="rw"', False),
+        ('operation="mount" name="/x/" srcname="/proc/" flags="rw, bind"', True),
+        ('operation="mount" name="/x/" srcname="/srv/" flags="rw, bind"', False),
+        ('operation="mount" name="/x/" flags="rw, move"', True),
+        ('operation="umount" name="/proc/sys/"', True),
+        ('operation="umount" name="/mnt/"', False),
+        ('operation="create" family="alg"', True),
+        ('operation="create" family="inet"', False),
+        ('operation="userns_create"', True),
+        ('operation="uring_sqpoll"', True),
+        ('operation="profile_load"', True),
+        ('operation="dbus_method_call" name="org.freedesktop.systemd1" mask="send"', True),
+        ('operation="dbus_method_call" name="org.x" mask="send"', False),
+        ('operation="dbus_eavesdrop" mask="eavesdrop"', True),
+        ('operation="open" class="posix_mqueue" name="/q"', False),
+    ],
+)
+def test_danger_of_a_rule_is_said(record: str, dangerous: bool) -> None:
+    (denial,) = parse(AVC + record)
+    assert bool(danger(denial.fields)) == dangerous
+
+
+def test_kind_of_a_record_is_its_operation_or_its_group() -> None:
+    assert kind({"operation": "open", "class": "sysv_mqueue"}) == "mqueue"
+    assert kind({"operation": "create", "family": "inet"}) == "network"
+    assert kind({}) == ""
+
+
+class _Record(ctypes.Structure):
+    """The first members of ``aa_log_record``. Source: libapparmor, include/aalogparse.h."""
+
+    _fields_ = (
+        *[(name, ctypes.c_int) for name in ("version", "event")],
+        *[(name, ctypes.c_ulong) for name in ("pid", "peer_pid", "task", "magic_token")],
+        ("epoch", ctypes.c_long),
+        *[("audit_sub_id", ctypes.c_uint), ("bitmask", ctypes.c_int)],
+        *[(name, ctypes.c_char_p) for name in ("audit_id", "operation", "denied", "requested")],
+        *[("fsuid", ctypes.c_ulong), ("ouid", ctypes.c_ulong)],
+        *[(name, ctypes.c_char_p) for name in ("profile", "peer", "comm", "name", "name2")],
+        ("namespace", ctypes.c_char_p),
+    )
+
+
+def _reference(line: str) -> _Record | None:
+    """Return what AppArmor's own library (Debian's libapparmor1) reads in a line; None: nothing."""
+    library = ctypes.CDLL("libapparmor.so.1")
+    library.parse_record.restype = ctypes.POINTER(_Record)
+    found: _Record = library.parse_record(line.encode()).contents
+    return found if found.operation else None
+
+
+def test_parse_of_the_corpus_is_what_apparmors_own_library_reads() -> None:
+    compared = 0
+    for line in CORPUS.read_text("utf-8").splitlines():
+        found, theirs = parse(line), _reference(line)
+        if len(found) != 1 or theirs is None or not found[0].whole:
+            continue
+        fields = found[0].fields
+        for name in ("operation", "profile", "comm", "name", "namespace"):
+            if value := getattr(theirs, name):
+                ours = fields.get("capname") if name == "name" else None
+                assert (fields.get(name) or ours) == value.decode(errors="replace"), line
+        if theirs.denied:
+            assert (fields.get("denied_mask") or fields["denied"]) == theirs.denied.decode()
+        assert int(fields["pid"]) == theirs.pid
+        compared += 1
+    assert compared > 25

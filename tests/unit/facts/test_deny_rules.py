@@ -1,0 +1,155 @@
+"""Deny rules that forbid something whatever is added; AppArmor's own parser says so, too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facts import profile_text
+from facts.audit_records import parse
+from facts.deny_rules import forbidding
+from facts.smallest_rule import rule
+from targets.errors import FactError
+from tests.doubles.apparmor_parser import compiled
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AVC = 'apparmor="DENIED" profile="p" pid=7 '
+
+
+def forbids(tmp_path: Path, text: str, record: str) -> list[str]:
+    file = tmp_path / "profile"
+    file.write_text(f"abi <abi/4.0>,\nprofile p {{\n{text}\n}}\nprofile q {{ deny file, }}\n")
+    (denial,) = parse(AVC + record)
+    return [each.text for each in forbidding(profile_text.read(file, []), denial.fields)]
+
+
+def of_file(name: str = "/proc/kcore", mask: str = "r", more: str = "") -> str:
+    return f'operation="open" class="file" name="{name}" denied_mask="{mask}" {more}'
+
+
+CAPABLE = 'operation="capable" capname="sys_admin"'
+TRACED = 'operation="ptrace" denied_mask="read" peer="unconfined"'
+KILLED = 'operation="signal" denied_mask="send" signal=term peer="unconfined"'
+SOCKET = 'operation="create" family="inet" sock_type="raw" denied_mask="create"'
+MOUNTED = 'operation="mount" name="/mnt/" fstype="ext4" srcname="/dev/sda" flags="ro, nosuid"'
+CHANGED = 'operation="change_profile" name="unconfined"'
+
+#: A deny rule, what was denied, and whether the rule forbids it.
+FILES = [
+    ("deny /proc/kcore r", of_file(), True),
+    ("audit deny /{,**/}proc/kcore rwklx", of_file(), True),
+    ("deny @{PROC}/kcore rw", of_file(), True),
+    ("deny /proc/* w", of_file(), False),
+    ("deny /proc/** w", of_file(mask="c"), True),
+    ("deny /proc/* r", of_file("/proc/sys/x"), False),
+    ("deny /proc/ r", of_file(), False),
+    ("deny /proc/*/ r", of_file(), False),
+    ("deny /a[0-9]/x r", of_file("/a7/x"), True),
+    ("deny /a[^0-9]/x r", of_file("/a7/x"), False),
+    ('deny "/a b/*" rw', of_file("/a b/c"), True),
+    (r"deny /a\*/* rw", of_file("/ab/c"), False),
+    ("deny owner /x r", of_file("/x", more="fsuid=1 ouid=1"), True),
+    ("deny owner /x r", of_file("/x", more="fsuid=1 ouid=0"), False),
+    ("deny capability sys_admin", CAPABLE, True),
+    ("deny capability", CAPABLE, True),
+    ("deny capability sys_module sys_time", CAPABLE, False),
+    ("deny ptrace", TRACED, True),
+    ("deny ptrace (trace)", TRACED, False),
+    ("deny ptrace (read, trace) peer=unconfined", TRACED, True),
+    ("deny ptrace read peer=q", TRACED, False),
+    ("deny signal (send) set=(term, kill)", KILLED, True),
+    ("deny signal (send) set=(kill)", KILLED, False),
+    ("deny network inet raw", SOCKET, True),
+    ("deny network raw", SOCKET, True),
+    ("deny network inet6", SOCKET, False),
+    ("deny network", SOCKET, True),
+]
+OTHERS = [
+    ("deny file", of_file(), True),
+    ("deny mount", MOUNTED, True),
+    ("deny mount fstype=(ext4, xfs)", MOUNTED, True),
+    ("deny mount fstype=ext?", MOUNTED, True),
+    ("deny mount fstype=xfs", MOUNTED, False),
+    ("deny mount options=(ro, nosuid)", MOUNTED, True),
+    ("deny mount options=(ro)", MOUNTED, False),
+    ("deny mount options in (ro, nosuid, nodev)", MOUNTED, True),
+    ("deny mount /dev/sd* -> /mnt/", MOUNTED, True),
+    ("deny mount /dev/sd* -> /srv/", MOUNTED, False),
+    ("deny remount", MOUNTED, False),
+    ("deny remount", 'operation="mount" name="/x/" flags="ro, remount"', True),
+    ("deny umount /proc/**", 'operation="umount" name="/proc/sys/"', True),
+    ("deny umount /srv/", 'operation="umount" name="/proc/sys/"', False),
+    ("deny pivot_root /a/", 'operation="pivotroot" name="/a/"', True),
+    ("deny change_profile", CHANGED, True),
+    ("deny change_profile -> {unconfined,q}", CHANGED, True),
+    ("deny change_profile -> q", CHANGED, False),
+    ("deny userns", 'operation="userns_create" denied="userns_create"', True),
+    ("deny io_uring sqpoll", 'operation="uring_sqpoll" denied="sqpoll"', True),
+    ("deny io_uring override_creds", 'operation="uring_sqpoll" denied="sqpoll"', False),
+    ("deny mqueue type=posix /q", 'operation="open" class="posix_mqueue" name="/q"', True),
+    ("deny mqueue (read) /q", 'operation="open" class="posix_mqueue" denied="create"', False),
+    ("deny dbus (send) bus=system", 'operation="dbus_x" bus="system" mask="send"', True),
+    ("deny dbus (send) bus=session", 'operation="dbus_x" bus="system" mask="send"', False),
+    ("deny dbus send peer=(name=org.x)", 'operation="dbus_x" name="org.x" mask="send"', True),
+    ("deny set rlimit nofile <= 1", 'operation="setrlimit" rlimit=nofile', True),
+    ("deny link /a -> /b", 'operation="link" name="/a" target="/b" denied_mask="l"', True),
+    ("deny unix peer=(label=q)", 'operation="connect" family="unix" peer="q"', True),
+    ("deny unix peer=(label=q)", 'operation="connect" family="unix" peer="r"', False),
+    ("deny all", MOUNTED, True),
+]
+
+
+@pytest.mark.parametrize(("text", "record", "expected"), [*FILES, *OTHERS])
+def test_forbidding_of_a_rule_is_whether_it_denies_that(
+    text: str, record: str, expected: bool, tmp_path: Path
+) -> None:
+    variables = "" if "@" not in text else "#include <tunables/proc>\n"
+    (tmp_path / "tunables").mkdir()
+    (tmp_path / "tunables/proc").write_text("@{PROC}=/proc/\n")
+    found = forbids(tmp_path, f"{variables}  file, {text},", record)
+    assert found == ([text] if expected else [])
+
+
+@pytest.mark.parametrize(("text", "record", "expected"), FILES)
+def test_forbidding_is_what_apparmors_parser_compiles(
+    text: str, record: str, expected: bool
+) -> None:
+    """Where a deny forbids it, the rule that would allow it changes nothing in the policy."""
+    (denial,) = parse(AVC + record)
+    before = f"abi <abi/4.0>,\n@{{PROC}}=/proc/\nprofile p {{\n /x/y r,\n {text},\n"
+    without, with_rule = compiled(before + "}\n"), compiled(f"{before} {rule(denial)}\n}}\n")
+    assert (without == with_rule) == expected
+
+
+def test_read_follows_includes_and_names_those_that_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/one").write_text("deny /x r, # a comment, with a comma\n")
+    file = tmp_path / "profile"
+    file.write_text(
+        "include <nothing/here>\ninclude if exists <nor/here>\n"
+        "profile p flags=(attach_disconnected)\n{\n  #include <d>\n  # deny /y r,\n  deny\n"
+        '   /z{a,b} r,\n  profile child { deny /c r, }\n  /d r,\n}\nprofile "a b" {\n /e r,\n}\n'
+    )
+    policy = profile_text.read(file, [])
+    assert policy.missing == ["nothing/here"]
+    said = [(each.profile, each.text, each.line) for each in policy.rules]
+    assert said == [
+        ("p", "deny /x r", 1),
+        ("p", "deny /z{a,b} r", 7),
+        ("child", "deny /c r", 9),
+        ("p", "/d r", 10),
+        ("a b", "/e r", 13),
+    ]
+
+
+def test_read_of_a_file_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(FactError, match="cannot be read"):
+        profile_text.read(tmp_path / "nothing", [])
+    (tmp_path / "loop").write_text("include <loop>\n")
+    assert profile_text.read(tmp_path / "loop", []).rules == []
+    (tmp_path / "loop").write_text("include <loop>\ninclude <loop>\n")
+    with pytest.raises(FactError, match="again and again"):
+        profile_text.read(tmp_path / "loop", [])
