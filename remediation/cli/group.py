@@ -19,10 +19,10 @@ VERBS = {
     "plan": "Show what apply would change, as unified diffs.",
     "apply": "Apply the plan.",
     "rollback": "Roll back what apply changed, in reverse order.",
-    "status": "Show what differs from the plan.",
+    "status": "Show the drift of each action.",
     "rehearse": "Apply, roll back, compare with before, apply again.",
-    "journal": "Read the before-images, or let a change stay.",
-    "denials": "Explain what AppArmor denied, and with which rule it would be allowed.",
+    "journal": "Read the before-images, or keep a change for good.",
+    "denials": "Explain what AppArmor denied, and what would allow it.",
 }
 
 

@@ -434,7 +434,7 @@ def test_close_without_a_canary_of_its_opening_or_its_end_is_undetermined(
         ({"started": "99999"}, ("process 383",)),
         ({"reader": 0, "name": "", "started": ""}, ("process 383", "process 0")),
         ({"status": "T"}, ("process 383", "pve1", "kill -CONT 383")),
-        ({"inode": ""}, (f"{LOG} is gone",)),
+        ({"inode": ""}, (f"{LOG} was removed",)),
         ({"size": 3}, (LOG, "4 to 3")),
         ({"lost": 5}, ("lost 1 audit record",)),
         ({"lost": 0}, ("4 to 0", "auditctl --reset-lost")),

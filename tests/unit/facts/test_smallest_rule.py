@@ -73,8 +73,8 @@ def one(line: str) -> Denial:
         ),
     ],
 )
-def test_smallest_rule_of_each_kind_of_denial_allows_that_alone(record: str, rule: str) -> None:
-    assert smallest_rule(one(AVC + record)).startswith(rule)
+def test_smallest_rule_of_each_kind_of_denial_allows_that_alone(record: str, expected: str) -> None:
+    assert smallest_rule(one(AVC + record)).startswith(expected)
 
 
 @pytest.mark.parametrize(
