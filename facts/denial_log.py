@@ -42,9 +42,12 @@ pick() {{
         tail -c {_LOG}
 }}
 folder=${{2%/*}}
-case "$state" in
+case "$state
+" in
 *"
-process "?" "*" auditd")
+process "?" "*" auditd
+"*)
+    [ -e "$2" ] || echo "auditd takes the records, and $2 is not there" >&2
     echo '{_HEADING}auditd'
     ls -1rv "$folder" | while read -r name; do
         case $name in
@@ -205,7 +208,7 @@ def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
         source,
         tuple(line for line in log if b'apparmor="' in line),
         _PRINTED if source == "kernel" else "",
-        _unread(parts, log, said),
+        _unread(parts, source, said),
         started,
         homes,
         {profile: frozenset(names) for profile, names in users.items()},
@@ -213,12 +216,20 @@ def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
     )
 
 
-def _unread(parts: Mapping[str, list[bytes]], log: list[bytes], said: str) -> str:
+def _unread(parts: Mapping[str, list[bytes]], source: str, said: str) -> str:
     """Return why there may be denials that were not read."""
     if said:
         return said.splitlines()[0]
     if "unread" in parts:
         return "nobody says who takes the kernel's records, so where they are is not known"
+    state = b"\n".join(parts.get("state", [])).decode(errors="replace")
+    reader = re.search(r"^reader ([1-9][0-9]{0,9})$", state, re.MULTILINE)
+    if source == "kernel" and reader:
+        return (
+            f"process {reader[1]} takes the kernel's records and is not auditd, so where it keeps "
+            "them is not known"
+        )
+    log = parts.get(source, [])
     if sum(map(len, log)) + len(log) >= _LOG:
         return f"there are more than {_LOG >> 20} MiB of them: only the newest were read"
     return ""

@@ -29,7 +29,9 @@ SYSCALL = (
     "type=SYSCALL msg=audit(1000.5:%d): arch=c000003e syscall=257 success=no ppid=%d pid=7 "
     'comm="cat" exe="/usr/bin/cat" key="secret"'
 )
-AUDITD = "printf 'lost 0\\nreader 7\\nprocess S 12 auditd\\n'"
+#: What facts/audit_netlink.py asks, as a node with auditd answers it.
+AUDITD = "printf 'lost 0\\nreader 7\\nrule -F uid=1\\nprocess S 12 auditd\\nlog 5 100\\n'"
+ANOTHER = "printf 'lost 0\\nreader 7\\nprocess S 12 go-audit\\nlog 5 100\\n'"
 
 
 def script(state: str, folder: Path) -> CommandResult:
@@ -58,11 +60,14 @@ def test_read_of_auditds_log_takes_every_rotated_file_and_no_other_record(tmp_pa
 def test_read_of_a_log_that_is_cut_says_so(tmp_path: Path) -> None:
     packed = gzip.compress((DENIED % (1, 11)).encode() * 50)
     (tmp_path / "audit.log.1.gz").write_bytes(packed[:-20])
+    assert b"audit.log is not there" in script(AUDITD, tmp_path).stderr
+    (tmp_path / "audit.log").touch()
     told = script(AUDITD, tmp_path)
     assert b"unexpected end of file" in told.stderr
+    assert b"not there" not in told.stderr
 
 
-@pytest.mark.parametrize("state", ["printf 'lost 0\\nreader 0\\n'", "exit 1"])
+@pytest.mark.parametrize("state", ["printf 'lost 0\\nreader 0\\n'", ANOTHER, "exit 1"])
 def test_read_without_auditd_is_of_the_kernels_log(
     state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +80,9 @@ def test_read_without_auditd_is_of_the_kernels_log(
     found = denial_log._parsed(denial_log._parts(told.stdout), "")
     assert (found.source, len(found.lines)) == ("kernel", 1)
     assert "ten records in five seconds" in found.note
-    assert bool(found.unread) == (state == "exit 1")
+    whose = {"exit 1": "nobody says who takes", ANOTHER: "process 7 takes"}.get(state, "")
+    assert found.unread.startswith(whose)
+    assert bool(found.unread) == bool(whose)
 
 
 def test_read_of_a_node_that_says_nothing_is_an_error() -> None:
