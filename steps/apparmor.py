@@ -83,9 +83,8 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
     """
     entries = _entries(node)
     show = ["systemctl", "show", "apparmor", "-p", "StateChangeTimestamp", "--timestamp=us+utc"]
-    said = (
-        node.look([*show, "--value"]).require().text.strip()
-    )  # Wed 2026-11-25 09:41:04.290913 UTC
+    # As in Wed 2026-11-25 09:41:04.290913 UTC.
+    said = node.look([*show, "--value"]).require().text.strip()
     try:
         when = said.partition(" ")[2].removesuffix(" UTC")
         since_1970 = datetime.fromisoformat(when).replace(tzinfo=UTC) - _EPOCH

@@ -115,10 +115,10 @@ def test_stranger_under_the_profile_is_empty(label: str) -> None:
         (NAME, "unknown mode"),
         (f"{NAME}//&docker-default (complain)", "complain mode"),
         (f"{NAME}//wide (enforce)", "a child"),
-        ("docker-default (enforce)", "does not know"),
-        (f"{NAME}-b (enforce)", "does not know"),
-        (":other:unconfined", "does not know"),
-        ("", "does not know"),
+        ("docker-default (enforce)", "not the plan's"),
+        (f"{NAME}-b (enforce)", "not the plan's"),
+        (":other:unconfined", "not the plan's"),
+        ("", "not the plan's"),
     ],
 )
 def test_stranger_under_another_label_names_its_mode_or_why(label: str, named: str) -> None:

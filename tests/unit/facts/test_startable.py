@@ -25,7 +25,7 @@ def runtime(written: str, loaded: str = LOADED + STARTER) -> Runtime:
     [
         ("lxc.mount.entry: /dev/fuse\n", "'/dev/fuse' lacks target, type, options"),
         ("features: nesting=1,fusion=1\n", "'features'"),
-        ("arch: amd64\nlxc.aa_profile: x\n", f"lxc.apparmor.profile now ({CONF}, line 2)"),
+        ("arch: amd64\nlxc.aa_profile: x\n", f"lxc.apparmor.profile ({CONF}, line 2)"),
         ("lxc.apparmor.profile: lxc-other\n", "lxc-other"),
         ("lxc.apparmor.profile: lxc_phoenix_v2\n", "lxc_phoenix_v2"),
     ],
@@ -79,5 +79,5 @@ def test_how_of_a_container_that_cannot_start_mends_it_first() -> None:
     pct, plain = runtime(""), Lxc(Machine())
     assert "pct start 950" in startable.how(pct, 950, "")
     assert "mend" not in startable.how(pct, 950, "")
-    assert startable.how(pct, 950, "x").startswith("mend")
+    assert startable.how(pct, 950, "x").startswith("correct")
     assert "lxc-start -n 950" in startable.how(plain, 950, "")

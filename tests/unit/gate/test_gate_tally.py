@@ -74,7 +74,7 @@ def test_tally_takes_the_last_phase_and_the_time_of_all() -> None:
 
 
 def test_outcome_before_the_end_is_no_result() -> None:
-    nobody_knows = "it was to run, and nobody knows what became of it"
+    nobody_knows = "it should have run, but has no result"
     assert Outcome("1", "t") == Outcome(
         "1",
         "t",

@@ -15,6 +15,7 @@ import pytest
 from remediation import desired
 from targets import connect
 from targets.errors import TransportError
+from targets.read import is_directory
 from targets.target import Target
 
 if TYPE_CHECKING:
@@ -66,9 +67,7 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
         CONNECTED.append((target, "open"))
         files = FILES if target is THERE else {}
         node = SimpleNamespace(
-            run=lambda argv: SimpleNamespace(
-                ok=target is THERE and argv == ["test", "-d", desired.REPOSITORY]
-            ),
+            ask=lambda read: target is THERE and read.argv == is_directory(desired.REPOSITORY).argv,
             read=files.get,
         )
         yield SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 HERE = os.uname().nodename.split(".")[0]
 LEFT = (
-    "container 950 is on pve2: what was changed of it (2 actions) stays so, and in the journal "
-    f"here. To roll that back, too: on pve2, pct shutdown 950 and pct migrate 950 {HERE}; then, "
+    "container 950 is on pve2: its changes (2 actions) stay, and their before-images stay in the "
+    f"journal here. To roll them back, too: on pve2, pct shutdown 950 and pct migrate 950 {HERE}; "
+    "then, "
     "with the same --target, apply (without the profile it does not start) and rollback"
 )
 

@@ -34,7 +34,7 @@ PORTS = "net.ipv4.ip_unprivileged_port_start"
         (f"{OCI}: error preparing rootfs: remount-private /, flags: 0x40000: x", "nothing"),
         (f'{OCI}: error mounting "proc" to rootfs at "/proc": permission denied', "nested mounts"),
         ("something new\nSee 'docker run --help'.", "something new"),
-        ("", "said nothing"),
+        ("", "printed nothing"),
     ],
 )
 def test_cause_of_dockers_words_is_named_and_not_the_symptom(said: str, meaning: str) -> None:

@@ -419,7 +419,7 @@ def pulled(*digests: str, record: dockerd.Record | None = None) -> Dockerd:
     [
         (recorded(code=1), "'exited', exit code 1"),
         (recorded("running"), "'running', exit code 0"),
-        (None, "no such run"),
+        (None, "gate-1"),
     ],
 )
 def test_record_says_the_same_where_it_does_not_is_red(
