@@ -9,6 +9,7 @@ from remediation.cli import printing
 from remediation.cli.apply import apply
 from remediation.cli.create import create
 from remediation.cli.journal import journal
+from remediation.cli.lint import lint
 from remediation.cli.plan import plan
 from remediation.cli.rehearse import rehearse
 from remediation.cli.rollback import rollback
@@ -47,12 +48,14 @@ def main() -> None:
       python -m remediation rollback --target root@pve1/950
       python -m remediation rehearse --target root@pve1/951  there and back
       python -m remediation create --target-file F --target NAME
+      python -m remediation lint /etc/pve/lxc                files only, no target
 
     \b
     Exit codes:
       0    done; status: no drift; plan: shown, whatever it shows
       1    status: drift, or a run that was cut off; apply: drift was left,
-           and all was rolled back; you said no, and nothing was changed
+           and all was rolled back; you said no, and nothing was changed;
+           lint: an error or a warning was found
       2    wrong usage
       3    the target could not be reached or read, or is in use
       5    not everything could be rolled back, or somebody changed it
@@ -61,5 +64,5 @@ def main() -> None:
     """  # noqa: D301 - click's mark for lines that are not to be wrapped
 
 
-for verb in (create, plan, apply, rollback, status, rehearse, journal):
+for verb in (create, plan, apply, rollback, status, rehearse, journal, lint):
     main.add_command(verb)
