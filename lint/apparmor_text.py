@@ -78,6 +78,11 @@ class _Reader:
         self.parts, self.round, self.glob = [], 0, 0
         return Statement(kind, text, self.began, self.depth) if text else None
 
+    @property
+    def at_word(self) -> bool:
+        """Whether a new word begins here."""
+        return not self.parts or self.parts[-1].isspace()
+
     def add(self, piece: str) -> None:
         """Let a piece be part of the statement."""
         if not self.parts:
@@ -103,9 +108,9 @@ def statements(text: str) -> Iterator[Statement]:
 
 def _read(reader: _Reader, piece: str, follows: str) -> Iterator[Statement | None]:
     begun = "".join(reader.parts[:40]) if piece == "\n" else ""
-    if piece.startswith("#") and not (not reader.parts and _INCLUDE.match(piece)):
+    if piece.startswith("#") and reader.at_word and not _INCLUDE.match(piece):
         return  # a comment
-    if piece.startswith("#"):
+    if piece.startswith("#") and (not reader.at_word or not reader.parts):
         reader.add(piece)
     elif piece == "\n" and (_INCLUDE.match(begun) or _ASSIGNED.match(begun)):
         yield reader.statement("include" if _INCLUDE.match(begun) else "assign")

@@ -113,7 +113,8 @@ class _Line:
                 scanner.function = ""
             done.function = scanner.function
             scanner.found.append(done)
-        self.command = Command(scanner.line, reads=done if piped else None)
+        reads = done if piped else None if done.words else done.reads  # a pipe goes on below
+        self.command = Command(scanner.line, reads=reads)
 
 
 def _scan(scanner: _Scanner, until: str, depth: int) -> None:
@@ -146,6 +147,8 @@ def _special(scanner: _Scanner, line: _Line, depth: int) -> None:
         scanner.take(2)
     elif char in "'\"\\$`":
         line.add(_quoted(scanner, depth), quoted=True)
+    elif scanner.peek(3) == "<<<":
+        line.add(scanner.take(3))
     elif char == "<" and (here := _HERE.match(scanner.text, scanner.at)):
         _document(scanner, line, here)
     else:
@@ -153,9 +156,6 @@ def _special(scanner: _Scanner, line: _Line, depth: int) -> None:
 
 
 def _document(scanner: _Scanner, line: _Line, here: re.Match[str]) -> None:
-    if scanner.peek(3) == "<<<":
-        line.add(scanner.take(3))
-        return
     scanner.awaited.append((here["end"], bool(here["dash"])))
     line.end_word()
     scanner.take(len(here[0]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lint.finding import Fix, Rule, Severity
 from lint.source import Kind
 from targets.runtime import container_config, proxmox
-from targets.runtime.container_config import is_option, is_pending
+from targets.runtime.container_config import HEADER, is_option, is_pending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -146,9 +146,7 @@ def check(source: Source) -> Iterator[Finding]:
         for line, text in written.unreadable:
             yield LXC_LINE.at(source.path, line, f"'{text}' is no option")
         return
-    for line, text in written.unreadable:
-        if line not in taken:
-            yield _unread(source, written, line, text)
+    yield from _unread(source, written, taken)
     yield from _sections(source, written)
     yield from _twice(source, written)
     yield from _separators(source, written, lines)
@@ -168,12 +166,14 @@ def _mount_entries(
 ) -> Iterator[Finding]:
     """Yield the entries that are cut; ``taken`` gets the lines that are the rest of one."""
     left = {line: text.split() for line, text in written.unreadable}
-    for entry in container_config.cut_entries(written):
+    cut = container_config.cut_entries(written)
+    left |= {entry.line: entry.value.split() for entry in cut}
+    for entry in cut:
         fields = entry.value.split()
         if not fields or entry.line in taken:  # an empty value clears the list
             continue
         rest, line = fields.copy(), entry.line + 1
-        while len(rest) < _MOST_FIELDS and (piece := _piece(left, written, line)):
+        while len(rest) < _MOST_FIELDS and (piece := _piece(left.get(line, []))):
             rest, line = [*rest, *piece], line + 1
         whole = len(rest) > len(fields) and not container_config.missing_fields(" ".join(rest))
         mend, fix = "", None
@@ -190,37 +190,42 @@ def _mount_entries(
         yield MOUNT_ENTRY_CUT.at(source.path, entry.line, said, mend=mend, fix=fix)
 
 
-def _piece(left: dict[int, list[str]], written: ContainerConfig, line: int) -> list[str]:
-    """Return the fields of a line that can be but the rest of a mount entry."""
-    words = left.get(line, [])
-    if len(words) == 1 and not _MEANT.fullmatch(words[0]) and not words[0].startswith(("#", "[")):
-        return words
-    cut = [o for o in container_config.cut_entries(written) if o.line == line]
-    return cut[0].value.split() if cut and len(cut[0].value.split()) == 1 else []
+def _piece(words: list[str]) -> list[str]:
+    """Return the fields of a line if it can be but the rest of a mount entry."""
+    rest = len(words) == 1 and not _MEANT.fullmatch(words[0]) and words[0][0] not in "#["
+    return words if rest else []
 
 
-def _unread(source: Source, written: ContainerConfig, line: int, text: str) -> Finding:
-    said = f"'{text}' is {proxmox.unreadable(text)}"
-    if text.startswith("["):
-        return SECTION_NAME.at(source.path, line, f"'{text}' is no section")
-    meant = _mended(written, line, text)
-    mend = f"Write '{meant}'." if meant else ""
-    fix = Fix(line, 1, (meant,)) if meant else None
-    return LINE_DROPPED.at(source.path, line, said, mend=mend, fix=fix)
+def _unread(source: Source, written: ContainerConfig, taken: set[int]) -> Iterator[Finding]:
+    headers = (o.line for o in container_config.read_lines(source.text) if o.key == HEADER)
+    end, known = next(headers, None), {o.key for o in written.options}
+    for line, text in written.unreadable:
+        if line in taken:
+            continue
+        if text.startswith("["):
+            yield SECTION_NAME.at(source.path, line, f"'{text}' is no section")
+            continue
+        # What stands in a section is another matter.
+        meant = _mended(text, known) if end is None or line < end else ""
+        said = f"'{text}' is {proxmox.unreadable(text)}"
+        mend, fix = (f"Write '{meant}'.", Fix(line, 1, (meant,))) if meant else ("", None)
+        yield LINE_DROPPED.at(source.path, line, said, mend=mend, fix=fix)
 
 
-def _mended(written: ContainerConfig, line: int, text: str) -> str:
-    """Return a line as Proxmox reads it, where no more than blanks or the separator is wrong."""
+def _mended(text: str, known: set[str]) -> str:
+    """Return a line as Proxmox reads it, where no more than blanks or the separator is wrong.
+
+    Args:
+        text: the line.
+        known: the keys that are set elsewhere: which of the two is meant, nobody knows.
+    """
     if text.lstrip().startswith("#"):
         return text.strip()
     found = _MEANT.fullmatch(text)
-    if not found or not _KNOWN.fullmatch(found["key"]) or not proxmox.keeps(found["key"]):
+    if not found or not _KNOWN.fullmatch(found["key"]) or found["key"] in known:
         return ""
-    if any(o.key == found["key"] for o in written.options):
-        return ""  # which of the two is meant, nobody knows
     mended = f"{found['key']}: {found['value']}"
-    first = min((o.line for o in written.options if o.section), default=line + 1)
-    return mended if proxmox.option(mended) and line < first else ""
+    return mended if proxmox.keeps(found["key"]) and proxmox.option(mended) else ""
 
 
 def _keys(source: Source, written: ContainerConfig) -> Iterator[Finding]:

@@ -132,9 +132,10 @@ def _cannot_be_entered(profile: str) -> bool:
 
 def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
     current = [o for o in written.options if not o.section]
-    for option in current:
-        if option.key == "lxc.cap.drop" and not option.value and option == _last_drop(current):
+    for option in written.all("lxc.cap.drop")[-1:]:
+        if not option.value:
             yield CAPABILITIES.at(source.path, option.line, "no capability is dropped")
+    for option in current:
         if option.key in {"lxc.cgroup2.devices.allow", "lxc.cgroup.devices.allow"} and (
             _ALL_DEVICES.fullmatch(option.value)
         ):
@@ -146,10 +147,6 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
         if not mapped and not any(proxmox.boolean(o.value) for o in values):
             said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
             yield PRIVILEGED.at(source.path, values[0].line if values else 0, said)
-
-
-def _last_drop(current: list[Option]) -> Option:
-    return [o for o in current if o.key == "lxc.cap.drop"][-1]
 
 
 def _overridden(

@@ -106,17 +106,13 @@ def check(
 def _tunables(sources: Sequence[Source]) -> Iterator[Finding]:
     variable = f"@{{{_READ_BY_NOTHING}}}"
     texts = [s for s in sources if s.kind in {Kind.PROFILE, Kind.INCLUDED, Kind.TUNABLES}]
-    for source in texts:
-        for said in statements(source.text) if _READ_BY_NOTHING in source.text else ():
-            if said.assigned != _READ_BY_NOTHING:
-                continue
-            uses = sum(other.text.count(variable) for other in texts)
-            sets = sum(
-                1
-                for other in texts
-                if variable in other.text
-                for each in statements(other.text)
-                if each.assigned == _READ_BY_NOTHING
-            )
-            if uses == sets:
-                yield TUNABLE.at(source.path, said.line, f"nothing reads {variable}")
+    named = [source for source in texts if variable in source.text]
+    sets = [
+        (source, said)
+        for source in named
+        for said in statements(source.text)
+        if said.assigned == _READ_BY_NOTHING
+    ]
+    if sum(source.text.count(variable) for source in named) == len(sets):
+        for source, said in sets:
+            yield TUNABLE.at(source.path, said.line, f"nothing reads {variable}")
