@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -92,8 +93,13 @@ class _Reader:
         self.parts.append(piece)
 
 
-def statements(text: str) -> Iterator[Statement]:
-    """Yield the statements of a profile's text, in order."""
+@lru_cache(maxsize=64)  # several rules ask for the same text
+def statements(text: str) -> tuple[Statement, ...]:
+    """Return the statements of a profile's text, in order."""
+    return tuple(_statements(text))
+
+
+def _statements(text: str) -> Iterator[Statement]:
     reader = _Reader()
     for found in _TOKEN.finditer(text):
         piece = found[0]

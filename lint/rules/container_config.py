@@ -7,6 +7,7 @@ lxc.container.conf(5). How a line is read says :mod:`targets.runtime.proxmox`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lint.finding import Fix, Rule, Severity
@@ -155,6 +156,7 @@ def check(source: Source) -> Iterator[Finding]:
             yield FEATURES.at(source.path, option.line, said)
 
 
+@lru_cache(maxsize=64)  # several families of rules ask for the same file
 def read(source: Source) -> ContainerConfig:
     """Return a container's configuration as Proxmox reads it, or as plain LXC does."""
     parse = container_config.parse_lxc if source.kind is Kind.LXC else container_config.parse

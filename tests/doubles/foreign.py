@@ -46,6 +46,7 @@ from targets.runtime.lxc import Lxc
 from targets.runtime.normal_form import normal_form
 from targets.runtime.pct import Pct
 from targets.transport import Base, CommandResult
+from tests.doubles import foreign_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -386,6 +387,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "files._shown": (_text(files._shown), b"user.x=0x01"),
     "machine_state.both": (lambda on: machine_state.both(Pct(on), 950), WITNESS),
     "machine_state.record": (lambda on: machine_state.undone(machine_state.record(on)), WITNESS),
+    **foreign_files.PARSERS,
     **{
         f"plan[{name}].{number}.{what}": (ask, sample)
         for name, runtime in (("pct", Pct), ("lxc", Lxc))
@@ -431,6 +433,9 @@ _REASONS = {
     "reads a file of the user's own machine: test_known_hosts.py, test_ssh.py": (
         *("known_hosts._entries", "known_hosts._fingerprint", "greeting.first_line"),
         *("target_file._content", "target_file._tables"),
+    ),
+    "opens regular files only, of a limited size; tests/unit/lint/test_discover.py": (
+        "discover._content",
     ),
 }
 ELSEWHERE = {name: why for why, names in _REASONS.items() for name in names}
