@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 from lint.finding import Fix, Rule, Severity
 from lint.source import Kind
 from targets.runtime import container_config, proxmox
-from targets.runtime.container_config import HEADER, is_option, is_pending
+from targets.runtime.container_config import (
+    HEADER,
+    MOUNT_ENTRY_FIELDS,
+    is_option,
+    is_pending,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,6 +135,11 @@ _KNOWN = re.compile(
     r"unprivileged|(?:net|mp|dev)[0-9]{1,3}|lxc\..*"
 )
 _MOST_FIELDS = 6
+#: A mount entry that can be nothing else: its options are some that everybody writes.
+_ENTRY = re.compile(
+    r"\S+ \S+ [a-z0-9_.]+ (?:bind|rbind|rw|ro|defaults|optional|create=(?:file|dir))(?:,\S+)?"
+    r"(?: [0-9](?: [0-9])?)?"
+)
 
 
 def check(source: Source) -> Iterator[Finding]:
@@ -175,11 +185,10 @@ def _mount_entries(
         if not fields or entry.line in taken:  # an empty value clears the list
             continue
         rest, line = fields.copy(), entry.line + 1
-        while len(rest) < _MOST_FIELDS and (piece := _piece(left.get(line, []))):
+        while len(rest) < _MOST_FIELDS and (piece := _piece(left.get(line, []), len(rest))):
             rest, line = [*rest, *piece], line + 1
-        whole = len(rest) > len(fields) and not container_config.missing_fields(" ".join(rest))
         mend, fix = "", None
-        if whole and len(rest) <= _MOST_FIELDS:
+        if len(rest) > len(fields) and _ENTRY.fullmatch(" ".join(rest)):
             taken.update(range(entry.line + 1, line))
             separator = "=" if "=" in lines[entry.line - 1].partition(":")[0] else ":"
             joined = f"lxc.mount.entry{' =' if separator == '=' else ':'} {' '.join(rest)}"
@@ -192,10 +201,11 @@ def _mount_entries(
         yield MOUNT_ENTRY_CUT.at(source.path, entry.line, said, mend=mend, fix=fix)
 
 
-def _piece(words: list[str]) -> list[str]:
-    """Return the fields of a line if it can be but the rest of a mount entry."""
-    rest = len(words) == 1 and not _MEANT.fullmatch(words[0]) and words[0][0] not in "#["
-    return words if rest else []
+def _piece(words: list[str], place: int) -> list[str]:
+    """Return a line's only word if it can be but a field of a mount entry, at this place."""
+    if len(words) != 1 or _MEANT.fullmatch(words[0]) or words[0][0] in "#[":
+        return []
+    return words if place < len(MOUNT_ENTRY_FIELDS) or words[0] in {"0", "1", "2"} else []
 
 
 def _unread(source: Source, written: ContainerConfig, taken: set[int]) -> Iterator[Finding]:

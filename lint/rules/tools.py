@@ -122,8 +122,8 @@ class Tools:
     def missing(self) -> Iterator[Finding]:
         """Yield each tool that is not installed, once, at the first file that needed it."""
         for tool, paths in self._missing.items():
-            more = f", and {len(paths) - 1} more files" if len(paths) > 1 else ""
-            said = f"{tool} is not installed here: this file{more} was not checked by it"
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            said = f"{tool} is not installed here: it has not checked this file{more}"
             yield NOT_CHECKED.at(paths[0], 0, said, mend=f"Install {tool}, or lint on the node.")
 
     def _run(self, tool: str, argv: Sequence[str], source: Source) -> CommandResult | str | None:

@@ -173,6 +173,7 @@ def test_certain_mending_changes_its_lines_only(before: str, after: str) -> None
         "lxc.network.type: veth\n",
         "lxc.cgroup.devices.allow: c 1:3 rwm\n",
         "rubbish\n",
+        "lxc.mount.entry: a\nb\nc\nd\n",  # no options that anybody writes
         "[2024]\n",
         "[before]\nswap : 1\n",
     ],
