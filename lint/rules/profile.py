@@ -100,13 +100,12 @@ def check(source: Source, assigned: Collection[str]) -> Iterator[Finding]:
     for said in statements(source.text):
         if said.kind == "include" and said.depth and said.included.startswith("tunables/"):
             yield TUNABLES_INSIDE.at(source.path, said.line, f"'{said.text}' inside a profile")
-    found = profiles(source.text)
+    found = [each for each in profiles(source.text) if is_of_container(each, assigned)]
     if len(found) == 1 and source.kind is Kind.PROFILE and _nearly(source.name, found[0].name):
         said_of = f"the file is called {source.name}, and the profile in it {found[0].name}"
         yield FILE_NAME.at(source.path, found[0].line, said_of)
     for profile in found:
-        if is_of_container(profile, assigned):
-            yield from _judged(source, profile)
+        yield from _judged(source, profile)
 
 
 def is_of_container(profile: Profile, assigned: Collection[str]) -> bool:

@@ -55,6 +55,8 @@ def test_program_of_debian_with_a_name_alone_is_no_containers_profile() -> None:
     )
     assert ids(text, name="lxc-attach") == []
     assert ids("profile chrome flags=(unconfined) {\n  userns,\n}\n", name="chrome") == []
+    named = 'profile "MongoDB Compass" /usr/bin/mongo flags=(unconfined) {\n  userns,\n}\n'
+    assert ids(named, name="MongoDB_Compass") == []
     assert ids("/usr/bin/man flags=(complain) {\n  file,\n}\n", name="usr.bin.man") == []
 
 
