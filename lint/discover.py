@@ -36,8 +36,10 @@ RULES = (UNREADABLE,)
 LARGEST, MOST_FILES, DEEPEST = 1 << 20, 50_000, 12
 _LEFT_OUT = frozenset({"node_modules", "__pycache__", "venv"})
 #: Parts of an apparmor.d that are no profiles.
-_PARTS = {"tunables": Kind.TUNABLES, "abstractions": Kind.INCLUDED, "lxc": Kind.INCLUDED}
-_PARTS["local"] = Kind.INCLUDED
+PARTS = {
+    "tunables": Kind.TUNABLES,
+    **dict.fromkeys(("abstractions", "lxc", "local"), Kind.INCLUDED),
+}
 _CONTAINER = re.compile(r"[1-9][0-9]{2,8}\.conf")
 _OF_CONTAINER = re.compile(
     rb"^(?:rootfs|ostype|features|unprivileged)[ \t]*:|^lxc\.[a-z.]+[ \t]*[:=]", re.MULTILINE
@@ -103,7 +105,7 @@ def _named(path: Path, real: Path) -> Source:
 
 
 def _add(found: Found, shown: str, place: Path, base: str) -> None:
-    part = _PARTS.get(place.relative_to(base).parts[0]) if base else None
+    part = PARTS.get(place.relative_to(base).parts[0]) if base else None
     if base and part is None and place.parent != Path(base):
         return  # abi, cache, disable, force-complain
     if not base and not _NAMES.fullmatch(place.name):

@@ -117,6 +117,11 @@ def is_of_container(profile: Profile, assigned: Collection[str]) -> bool:
     return not profile.attached and (by_name or profile.name in assigned)
 
 
+def is_for_containers(source: Source) -> bool:
+    """Whether a file has a profile for containers, by its name."""
+    return any(is_of_container(each, ()) for each in profiles(source.text))
+
+
 def _nearly(one: str, other: str) -> bool:
     return one != other and alike(one) == alike(other)
 

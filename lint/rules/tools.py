@@ -14,7 +14,7 @@ from lint.finding import Rule, Severity
 from targets.errors import LimitExceeded, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from lint.finding import Finding
     from lint.source import Source
@@ -77,10 +77,12 @@ class Tools:
 
     Args:
         on: where they run.
+        parsed: which profiles are parsed; without it, all.
     """
 
-    def __init__(self, on: Transport) -> None:
-        self._on, self._missing = on, dict[str, list[str]]()
+    def __init__(self, on: Transport, parsed: Callable[[Source], bool] = lambda _: True) -> None:
+        self._on, self._parsed = on, parsed
+        self._missing: dict[str, list[str]] = {}
 
     def parse(self, source: Source) -> Iterator[Finding]:
         """Yield what apparmor_parser says of a profile.
@@ -88,6 +90,8 @@ class Tools:
         Args:
             source: of the kind PROFILE. Its includes are looked up in its ``base``.
         """
+        if not self._parsed(source):
+            return
         result = self._run("apparmor_parser", ["sh", "-c", _PARSE, "parse", source.base], source)
         if isinstance(result, str):
             yield NOT_CHECKED.at(source.path, 0, result)

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from commandline.json_output import print_json
-from lint import discover, fixes, formats
+from commandline.target_option import target_options
+from lint import discover, fixes, formats, remote
 from lint.check import check
 from lint.discover import Found
 from lint.finding import Severity
+from lint.rules.profile import is_for_containers
 from lint.rules.tools import Tools
 from remediation.cli import options, printing
+from remediation.cli.opened import opened
+from targets import target_file
 from targets.drift import Drift
 from targets.errors import UsageError
 from targets.transport import Local
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 #: What is linted on a node if nothing is named.
 _DEFAULT = ("/etc/pve/lxc", "/etc/apparmor.d")
+#: A container's id where no container is meant: a target has one.
+_ANY = 100
 
 
 @click.command()
@@ -45,16 +51,33 @@ _DEFAULT = ("/etc/pve/lxc", "/etc/apparmor.d")
     help="Mend what is certain: shows the difference, asks, and keeps a copy (.bak) of each file.",
 )
 @options.yes
-def lint(paths: tuple[Path, ...], form: str, *, fix: bool, yes: bool) -> None:
-    """Find what is wrong in files, before anything starts. Needs no host.
+@target_options(", whose files are linted instead; without /CTID those of all its containers")
+def lint(
+    paths: tuple[Path, ...],
+    form: str,
+    *,
+    fix: bool,
+    yes: bool,
+    where: str | None,
+    file: Path | None,
+) -> None:
+    """Find what is wrong in files, before anything starts. Needs no target.
 
     PATH is a directory or a file: an /etc/pve/lxc or a copy of one, an /etc/apparmor.d, a profile,
     a daemon.json, a shell script, a checkout of phoenix. On a Proxmox host the default is
-    /etc/pve/lxc and /etc/apparmor.d. Nothing in a file is run. docs/lint.md explains each finding.
+    /etc/pve/lxc and /etc/apparmor.d. With --target, these are the node's, with phoenix's checkout
+    and Docker's settings in the container. Nothing in a file is run. docs/lint.md explains each
+    finding.
+
     Exit code 0: nothing, or advice only; 1: an error or a warning; 2: wrong usage, or a PATH that
-    cannot be read.
+    cannot be read; 3: the target cannot be reached or read.
     """
-    found, findings = _linted(paths)
+    if where is None and file is None:
+        found, findings = _linted(paths)
+    else:
+        if paths or fix:
+            raise UsageError("a target has no PATH, and --fix mends files of this machine only")
+        found, findings = _linted_on(where, file)
     if fix and _mend(found, findings, yes=yes):
         found, findings = _linted(paths)
     _print(findings, found, form)
@@ -69,6 +92,20 @@ def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:
     for path in meant:
         found.add(discover.under(path))
     return found, [*found.findings, *check(found.sources, Tools(Local()))]
+
+
+def _linted_on(where: str | None, file: Path | None) -> tuple[Found, list[Finding]]:
+    """Lint a target's files with its node's own tools."""
+    whole = file is None and where is not None and "/" not in where
+    aim = target_file.find(f"{where}/{_ANY}" if whole else where, file)
+    with opened(aim) as runtime:
+        if whole:
+            found = remote.of_node(runtime, aim.repository)
+            tools = Tools(runtime.node)
+        else:
+            found = remote.of_container(runtime, aim.ctid, aim.repository)
+            tools = Tools(runtime.node, is_for_containers)
+        return found, [*found.findings, *check(found.sources, tools)]
 
 
 def _mend(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:

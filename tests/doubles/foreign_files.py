@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from commandline.json_output import json_line
-from lint import fixes, formats
+from lint import fixes, formats, remote
 from lint.check import check
+from lint.rules.profile import is_for_containers
 from lint.rules.tools import Tools
 from lint.source import Kind, Source
+from targets.errors import RemediationError
+from targets.runtime.lxc import Lxc
+from targets.runtime.pct import Pct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +31,7 @@ def _linted(name: str, *kinds: Kind) -> Callable[[Base], object]:
         content = on.run(["bytes"]).stdout
         sources = [Source(f"/a/{name}", content, kind) for kind in kinds]
         sources += [Source("/a/docker.service", content, kind) for kind in kinds[1:]]
-        found = check(sources, Tools(on))
+        found = check(sources, Tools(on, is_for_containers))
         for path, wanted in fixes.certain(found).items():
             assert path
             fixes.mended(content, wanted)
@@ -65,7 +70,17 @@ _DESCRIPTION = (
     b' "type": "object", "properties": {"lxc_configs": {"type": "string"}}, "required": ["x"]}\n'
 )
 
+
+def _remote(on: Base) -> None:
+    """All files of a target whose every answer is foreign."""
+    for runtime in (Pct(on), Lxc(on)):
+        with suppress(RemediationError):
+            remote.of_container(runtime, 950, "/phoenix")
+        remote.of_node(runtime, "/phoenix")
+
+
 PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
+    "lint.remote": (_remote, b"644 /etc/apparmor.d/x\0755 /phoenix/bin/a.sh\0"),
     "lint.container": (_linted("950.conf", Kind.CONTAINER), _CONTAINER),
     "lint.lxc": (_linted("config", Kind.LXC), _CONTAINER.replace(b":", b" =")),
     "lint.profile": (_linted("lxc-docker", Kind.PROFILE), _PROFILE),

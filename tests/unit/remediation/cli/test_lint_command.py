@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
-from remediation.cli import lint as command
+from lint.discover import Found
+from lint.source import Kind, Source
 from remediation.cli.group import main
+from tests.doubles.canned import Machine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from click.testing import Result
 
+    from targets.target import Target
+
+command: Any = importlib.import_module("remediation.cli.lint")
 GOOD = "arch: amd64\nrootfs: local:1\nunprivileged: 1\n"
 
 
@@ -117,3 +126,49 @@ def test_fix_makes_a_script_executable(tmp_path: Path) -> None:
     assert run(str(tmp_path)).exit_code == 1
     assert run(str(tmp_path), "--fix", "--yes").exit_code == 0
     assert called.stat().st_mode & 0o111
+
+
+# -- a target
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was opened, and of what: a runtime whose files are told here."""
+    said: list[str] = []
+
+    @contextmanager
+    def of(aim: Target) -> Iterator[Any]:
+        said.append(str(aim))
+        yield SimpleNamespace(node=Machine())
+
+    def found(*words: object) -> Found:
+        said.append(" ".join(map(str, words[1:])))
+        return Found([Source("/etc/pve/lxc/950.conf", GOOD.encode(), Kind.CONTAINER)])
+
+    monkeypatch.setattr(command, "opened", of)
+    monkeypatch.setattr(command.remote, "of_node", found)
+    monkeypatch.setattr(command.remote, "of_container", found)
+    return said
+
+
+def test_target_with_a_container_is_that_container(opened: list[str]) -> None:
+    assert run("--target", "root@pve1/950").exit_code == 0
+    assert opened == ["root@pve1/950", "950 /usr/local/phoenix_hypervisor"]
+
+
+def test_target_without_a_container_is_the_node(opened: list[str]) -> None:
+    assert run("--target", "root@pve1").exit_code == 0
+    assert opened[1] == "/usr/local/phoenix_hypervisor"
+
+
+def test_target_that_is_none_ends_with_2(opened: list[str]) -> None:
+    assert run("--target", "root@pve1/x").exit_code == 2
+    assert opened == []
+
+
+@pytest.mark.parametrize("more", ["--fix", "/etc"])
+def test_target_has_no_path_and_nothing_there_is_mended(opened: list[str], more: str) -> None:
+    done = run("--target", "root@pve1/950", more)
+    assert done.exit_code == 2
+    assert "a target has no PATH" in done.stderr
+    assert opened == []
