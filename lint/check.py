@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lint import json_text
+from lint.apparmor_text import statements
 from lint.finding import in_order
 from lint.rules import (
     container_config,
@@ -38,6 +39,14 @@ def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Fi
         sources: all files that are linted together.
         with_tools: runs apparmor_parser, bash and shellcheck; None: the files' bytes alone.
     """
+    try:
+        return in_order(_found(sources, with_tools))
+    finally:  # what several rules asked for is kept no longer
+        container_config.read.cache_clear()
+        statements.cache_clear()
+
+
+def _found(sources: Sequence[Source], with_tools: Tools | None) -> list[Finding]:
     found = list(_configurations(sources))
     descriptions = [
         description.check(source, _of(sources, Kind.SCHEMA))
@@ -51,7 +60,7 @@ def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Fi
     found += _settings(sources)
     if with_tools is not None:
         found += with_tools.missing()
-    return in_order(found)
+    return found
 
 
 def _of(sources: Sequence[Source], *kinds: Kind) -> list[Source]:

@@ -48,7 +48,7 @@ def main() -> None:
       python -m remediation rollback --target root@pve1/950
       python -m remediation rehearse --target root@pve1/951  there and back
       python -m remediation create --target-file F --target NAME
-      python -m remediation lint /etc/pve/lxc                files only, no target
+      python -m remediation lint /etc/pve/lxc                no target
 
     \b
     Exit codes:

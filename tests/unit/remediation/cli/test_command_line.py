@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journal")
+COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journal", "lint")
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export", "journal accept"])
@@ -55,7 +55,7 @@ def test_there_are_no_others() -> None:
     assert set(main.commands) == set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", [each for each in COMMANDS if each != "journal"])
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each not in {"journal", "lint"}])
 def test_a_target_that_is_none_is_wrong_usage(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--target", "nowhere"])
     assert result.exit_code == 2
