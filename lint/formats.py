@@ -104,7 +104,7 @@ def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
             "ruleId": each.rule.id,
             "ruleIndex": places[each.rule.id],
             "level": _SARIF_LEVELS[each.rule.severity],
-            "message": {"text": f"{_shown(each.said)}. {_shown(each.mend)}"},
+            "message": {"text": _sentences(each)},
             "locations": [{"physicalLocation": _location(each)}],
         }
         for each in found
@@ -142,8 +142,13 @@ def as_github(found: Finding) -> str:
     given = ",".join(
         f"{name}={_escaped(value, more=True)}" for name, value in properties.items() if value
     )
-    message = _escaped(f"{_shown(found.said)}. {_shown(found.mend)}")
+    message = _escaped(_sentences(found))
     return f"::{_GITHUB[found.rule.severity]} {given}::{message}"
+
+
+def _sentences(found: Finding) -> str:
+    """Return what is wrong and how to mend it, in one line."""
+    return f"{_shown(found.said).removesuffix('.')}. {_shown(found.mend)}"
 
 
 def _printable_path(path: str) -> str:

@@ -79,7 +79,17 @@ MOUNT = Rule(
     "allows under the new one.",
     "Name the file systems and the places that are needed.",
 )
-RULES = (*(TUNABLES_INSIDE, NAME, FILE_NAME, COMPLAIN, UNCONFINED, CHANGE, EVERYTHING, MOUNT),)
+WITHOUT_EFFECT = Rule(
+    "profile-rule-without-effect",
+    Severity.ADVICE,
+    "a rule of a container's profile changes nothing",
+    "Another rule allows the same already. The compiled policy is the same without this one.",
+    "Delete this rule, or the wider one if it was not meant.",
+)
+RULES = (
+    *(TUNABLES_INSIDE, NAME, FILE_NAME, COMPLAIN, UNCONFINED, CHANGE, EVERYTHING, MOUNT),
+    WITHOUT_EFFECT,
+)
 
 _QUALIFIED = r"(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*"
 _BARE = re.compile(_QUALIFIED + r"(\w+)")
@@ -88,6 +98,12 @@ _ANY_TARGET = re.compile(r"|\*{1,2}|unconfined|\{\*{1,2}\}|/\*\*|:\*\*")
 #: What a profile must all allow, without a condition, to hold nothing back.
 _ALL = frozenset({"file", "capability", "network", "mount", "ptrace", "signal"})
 _OFF = frozenset({"unconfined", "default_allow"})
+#: What is allowed whole by its bare word. Not "file": a rule beside it may say how to execute.
+_WHOLE = (
+    *("mount", "umount", "remount", "pivot_root", "capability", "network", "signal", "ptrace"),
+    *("unix", "dbus", "mqueue", "io_uring"),
+)
+_PLAIN = re.compile(rf"(?:allow\s+)?({'|'.join(_WHOLE)})\b.*")
 
 
 def check(source: Source, assigned: Collection[str]) -> Iterator[Finding]:
@@ -154,6 +170,25 @@ def _judged(source: Source, profile: Profile) -> Iterator[Finding]:
         yield EVERYTHING.at(path, profile.line, said)
     elif "mount" in bare:
         yield MOUNT.at(path, bare["mount"], f"{name} has the rule 'mount,'")
+    yield from _without_effect(source, profile)
+
+
+def _without_effect(source: Source, profile: Profile) -> Iterator[Finding]:
+    """Yield the rules that another one covers; tests compare what both compile to."""
+    rules = [each for each in profile.rules if each.kind == "rule"]
+    first: dict[str, int] = {}
+    for rule in rules:
+        first.setdefault(rule.text.removeprefix("allow "), rule.line)
+    for rule in rules:
+        text = rule.text.removeprefix("allow ")
+        kind = found[1] if (found := _PLAIN.fullmatch(rule.text)) else ""
+        wider = first.get(kind) if text != kind else None
+        if wider is not None:
+            said = f"'{rule.text},' is covered by '{kind},' in line {wider}"
+            yield WITHOUT_EFFECT.at(source.path, rule.line, said)
+        elif first[text] < rule.line:
+            said = f"'{rule.text},' is in line {first[text]} already"
+            yield WITHOUT_EFFECT.at(source.path, rule.line, said)
 
 
 def _any_target(rest: str) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import pytest
 
 from lint.apparmor_text import profiles, statements
@@ -110,3 +113,54 @@ def test_tunable_that_a_profile_uses_has_an_effect() -> None:
     text = "profile lxc-docker {\n  change_profile -> @{apparmor_nesting_profiles},\n}\n"
     assert ids(text, tunable) == []
     assert ids("profile lxc-docker {\n  file,\n}\n", tunable) == ["tunable-without-effect"]
+
+
+# -- rules without effect: by the text, and by what apparmor_parser makes of it
+
+COVERED = {
+    "mount,": "mount options=(rw, bind) /a -> /b,",
+    "umount,": "umount /a/,",
+    "remount,": "allow remount /a/,",
+    "pivot_root,": "pivot_root /a/,",
+    "allow capability,": "capability sys_admin,",
+    "network,": "network inet stream,",
+    "signal,": "signal (receive) peer=x,",
+    "ptrace,": "ptrace (read) peer=x,",
+    "unix,": "unix (receive),",
+    "dbus,": "dbus send bus=system,",
+    "/a r,": "/a r,",
+}
+OTHERS = {
+    "mount,": "audit mount /a -> /b,",
+    "network inet,": "network inet6,",
+    "umount,": "deny umount /a/,",
+    "signal (receive),": "signal (send) peer=x,",
+}
+
+
+def without_effect(rules: str) -> bool:
+    return "profile-rule-without-effect" in ids(f"profile lxc-docker {{\n{rules}\n}}\n")
+
+
+def compiled(rules: str) -> bytes:
+    """What the parser makes of it for a kernel that has all of these rules."""
+    text = f"profile lxc-docker {{\n{rules}\n}}\n".encode()
+    argv = ["--features-file", "/etc/apparmor.d/abi/3.0", "--stdout", "--skip-cache"]
+    parser = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    assert parser, "apparmor_parser is missing: apt-get install apparmor"
+    done = subprocess.run([parser, *argv], input=text, capture_output=True, check=True)
+    assert done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize(("wide", "narrow"), COVERED.items())
+def test_rule_that_another_one_covers_compiles_to_nothing(wide: str, narrow: str) -> None:
+    assert without_effect(f"{wide}\n{narrow}")
+    assert without_effect(f"{narrow}\n{wide}")
+    assert compiled(f"{wide}\n{narrow}") == compiled(wide)
+
+
+@pytest.mark.parametrize(("one", "other"), OTHERS.items())
+def test_rule_with_an_effect_is_left_alone(one: str, other: str) -> None:
+    assert not without_effect(f"{one}\n{other}")
+    assert compiled(f"{one}\n{other}") != compiled(one)
