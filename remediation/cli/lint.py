@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: What is linted on a node if nothing is named.
 _DEFAULT = ("/etc/pve/lxc", "/etc/apparmor.d")
+#: More findings than anybody reads: a file may be made for that.
+_MOST = 1000
 #: A container's id where no container is meant: a target has one.
 _ANY = 100
 
@@ -142,10 +144,12 @@ def _print(findings: Sequence[Finding], found: Found, form: str) -> None:
     elif form == "sarif":
         print_json(formats.as_sarif(findings))
     elif form == "github":
-        for each in findings:
+        for each in findings[:_MOST]:
             printing.line(formats.as_github(each))
     else:
-        for each in findings:
+        for each in findings[:_MOST]:
             for text, style in formats.as_text(each):
                 printing.line(text, style)
+        if left_out := len(findings[_MOST:]):
+            printing.line(f"… and {left_out} more findings: --format json has all of them")
         printing.line(formats.summary(findings, found.sources))

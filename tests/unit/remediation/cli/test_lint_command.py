@@ -63,6 +63,17 @@ def test_warning_ends_with_1_in_every_format(conf: Path, form: str) -> None:
         json.loads(done.stdout)
 
 
+def test_more_findings_than_anybody_reads_are_counted(
+    conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_MOST", 2)
+    conf.write_text(GOOD + "rubbish\n" * 5)
+    text, github = run(str(conf)), run(str(conf), "--format", "github")
+    assert text.stdout.count("[container-line-dropped]") == 2
+    assert "… and 3 more findings" in text.stdout
+    assert github.stdout.count("::error") == 2
+
+
 def test_path_that_does_not_exist_ends_with_2(tmp_path: Path) -> None:
     done = run(str(tmp_path / "absent"))
     assert done.exit_code == 2
