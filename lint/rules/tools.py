@@ -52,12 +52,13 @@ NOT_CHECKED = Rule(
 RULES = (PARSE, SYNTAX, SHELLCHECK, NOT_CHECKED)
 
 #: Includes are looked up in $1; empty: where the parser looks by itself. Never loaded (-Q), never
-#: taken from or put into a cache (-K).
+#: taken from or put into a cache (-K). Through a pipe, since sshd may give a socket, which cannot
+#: be opened by its name; and by a name, with which the parser tells which file it blames.
+_STDIN = "/dev/stdin"
 _PARSE = (
     'PATH="$PATH:/usr/sbin:/sbin"; command -v apparmor_parser >/dev/null || exit 127; '
-    'd=$(mktemp -d) || exit 126; trap \'rm -rf -- "$d"\' EXIT; cat >"$d/profile"; '
-    'echo "$d/profile" >&2; '
-    'apparmor_parser --skip-kernel-load --skip-cache ${1:+--base "$1"} "$d/profile" >/dev/null'
+    "cat | apparmor_parser --skip-kernel-load --skip-cache "
+    f'${{1:+--base "$1"}} {_STDIN} >/dev/null'
 )
 _ERROR = re.compile(
     r"AppArmor parser error(?: for \S+)?(?: in profile (?P<file>\S+))? at line (?P<line>[0-9]+): "
@@ -151,16 +152,15 @@ class Tools:
 
 def _refused(source: Source, said: str) -> Finding:
     """Return what the parser's refusal says, with the file that it blames."""
-    place, _, told = said.partition("\n")
-    found = _ERROR.search(told)
+    found = _ERROR.search(said)
     if found is None:
-        lines = [line for line in told.splitlines() if "Cache read/write" not in line]
-        last = lines[-1].replace(place, source.path) if lines else "and says nothing"
+        lines = [line for line in said.splitlines() if "Cache read/write" not in line]
+        last = lines[-1].replace(_STDIN, source.path) if lines else "and says nothing"
         return PARSE.at(source.path, 0, f"apparmor_parser refuses it: {last}")
     if _ABSENT.search(found["said"]) and not source.base:
         text = f"{found['said']}: the includes of this profile are not on this machine"
         return NOT_CHECKED.at(source.path, int(found["line"][:9]), text)
-    own = found["file"] in {None, place}
+    own = found["file"] in {None, _STDIN}
     if own:
         return PARSE.at(source.path, int(found["line"][:9]), found["said"])
     text = f"the parser blames {found['file']}, line {found['line']}: {found['said']}"

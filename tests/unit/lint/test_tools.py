@@ -44,19 +44,17 @@ def said(*sources: Source, on: Base) -> list[tuple[str, str, int, str]]:
 
 
 def parser_says(text: str, source: Source = PROFILE) -> list[tuple[str, str, int, str]]:
-    return said(source, on=Machine(1, f"/copy/profile\n{text}\n"))
+    return said(source, on=Machine(1, f"{text}\n"))
 
 
 def test_parsers_error_is_at_the_line_that_it_names() -> None:
-    text = (
-        "AppArmor parser error for /copy/profile in profile /copy/profile at line 3: syntax error"
-    )
+    text = "AppArmor parser error for /dev/stdin in profile /dev/stdin at line 3: syntax error"
     assert parser_says(text) == [("profile-parse-error", "/p/lxc-a", 3, "syntax error")]
 
 
 def test_error_in_an_included_file_names_that_file() -> None:
     text = (
-        "AppArmor parser error for /copy/profile in profile /etc/apparmor.d/tunables/home at line "
+        "AppArmor parser error for /dev/stdin in profile /etc/apparmor.d/tunables/home at line "
         "15: syntax error"
     )
     assert parser_says(text) == [
@@ -71,7 +69,7 @@ def test_error_in_an_included_file_names_that_file() -> None:
 
 def test_include_of_another_machine_is_no_error_and_of_this_directory_is_one() -> None:
     text = (
-        "AppArmor parser error for /copy/profile in profile /copy/profile at line 2: "
+        "AppArmor parser error for /dev/stdin in profile /dev/stdin at line 2: "
         "Could not open 'abstractions/x'"
     )
     assert [each[0] for each in parser_says(text)] == ["not-checked"]
@@ -80,7 +78,7 @@ def test_include_of_another_machine_is_no_error_and_of_this_directory_is_one() -
 
 
 def test_another_refusal_is_told_without_the_copys_name() -> None:
-    text = "Cache read/write disabled\nProfile /copy/profile has conflicting modifiers"
+    text = "Cache read/write disabled\nProfile /dev/stdin has conflicting modifiers"
     assert [each[3] for each in parser_says(text)] == [
         "apparmor_parser refuses it: Profile /p/lxc-a has conflicting modifiers"
     ]
