@@ -28,6 +28,7 @@ from gate import terminal, verdicts
 from gate.requirements import CATALOGUE
 from lab import errors as lab_errors
 from lab.__main__ import main as lab
+from lint.catalogue import FAMILIES
 from remediation import docker_in_lxc
 from remediation.cli.group import main as remediation
 from targets import errors
@@ -312,6 +313,21 @@ def _path(module: ModuleType) -> str:
     return f"{module.__name__.replace('.', '/')}.py"
 
 
+# -- lint
+
+
+def lint_rules() -> str:
+    """Return every finding of lint, by family, with a link to its story."""
+    return table(
+        ("finding", "severity", "what is wrong"),
+        (
+            (f"[`{rule.id}`](#{rule.id})", rule.severity.value, rule.title)
+            for rules in FAMILIES.values()
+            for rule in rules
+        ),
+    )
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "requirements": requirements,
     "commands": commands,
@@ -321,6 +337,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "error-classes": error_classes,
     "faults": fault_rows,
+    "lint-rules": lint_rules,
 }
 
 

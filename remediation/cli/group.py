@@ -23,6 +23,7 @@ VERBS = {
     "rehearse": "Apply, roll back, compare with before, apply again.",
     "journal": "Read the before-images, or keep a change for good.",
     "denials": "Explain what AppArmor denied, and what would allow it.",
+    "lint": "Find what is wrong in files, before anything starts.",
 }
 
 
@@ -79,12 +80,14 @@ def main() -> None:
       python -m remediation rollback --target root@pve1/950
       python -m remediation rehearse --target root@pve1/951  there and back
       python -m remediation create --target-file F --target NAME
+      python -m remediation lint /etc/pve/lxc                no target
 
     \b
     Exit codes:
       0    done; status: no drift; plan: always, with or without changes
       1    status: drift, or a run was cut off; apply: drift was left, and
-           all was rolled back; you answered no, and nothing was changed
+           all was rolled back; you answered no, and nothing was changed;
+           lint: an error or a warning was found
       2    wrong usage
       3    the target could not be reached or read, or is in use
       5    not everything could be rolled back, or somebody changed it

@@ -57,6 +57,7 @@ from targets.runtime.lxc import Lxc
 from targets.runtime.normal_form import normal_form
 from targets.runtime.pct import Pct
 from targets.transport import Base, CommandResult
+from tests.doubles import foreign_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -446,6 +447,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "files._shown": (_text(files._shown), b"user.x=0x01"),
     "machine_state.both": (lambda on: machine_state.both(Pct(on), 950), WITNESS),
     "machine_state.record": (lambda on: machine_state.undone(machine_state.record(on)), WITNESS),
+    **foreign_files.PARSERS,
     **{
         f"plan[{name}].{number}.{what}": (ask, sample)
         for name, runtime in (("pct", Pct), ("lxc", Lxc))
@@ -495,6 +497,9 @@ _REASONS = {
         *("known_hosts._entries", "known_hosts._fingerprint", "greeting.first_line"),
         "ssh_config._asked",
         *("target_file._content", "target_file._tables"),
+    ),
+    "opens regular files only, of a limited size; tests/unit/lint/test_discover.py": (
+        "discover._content",
     ),
 }
 ELSEWHERE = {name: why for why, names in _REASONS.items() for name in names}

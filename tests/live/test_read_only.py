@@ -46,6 +46,7 @@ COMMANDS = {
     "status": ["status"],
     "journal": ["journal", "show"],
     "export": ["journal", "export"],
+    "lint": ["lint"],
 }
 
 

@@ -17,6 +17,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from docs.__main__ import PAGES, PARTS, PROGRAMS, error_classes, regenerated
+from lint.catalogue import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ TROUBLESHOOTING = PAGES / "troubleshooting.md"
 _PLAN = "42cdcc11aaa54700ba89722e37cef8572f90870bbf1c96fdfd9fdd37522b864b"
 #: What a reader's own machine has; everything else in a block of commands is this project's.
 _SHELL = {".", "python3", "npm", "ssh"}
-_CODE = ("commandline", "facts", "gate", "lab", "remediation", "steps", "targets")
+_CODE = ("commandline", "facts", "gate", "lab", "lint", "remediation", "steps", "targets")
 _FILE = re.compile(r"[a-z][\w-]*/[\w/*.-]+\.(py|feature|toml|yml)")
 _SETTING = re.compile(r"[A-Z_]+=\S*")
 
@@ -260,6 +261,24 @@ def test_troubleshooting_has_every_error() -> None:
     assert len(names) > 15
     text = TROUBLESHOOTING.read_text("utf-8")
     assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
+
+
+# -- lint
+
+
+def test_every_finding_of_lint_has_its_story_and_no_other_has() -> None:
+    path = PAGES / "lint.md"
+    _, *stories = re.split(r"^### (.*)$", path.read_text("utf-8"), flags=re.MULTILINE)
+    told = dict(zip(stories[::2], stories[1::2], strict=True))
+    assert list(told) == [rule.id for rules in FAMILIES.values() for rule in rules]
+    assert [
+        name for name, story in told.items() if len(story.partition("\n## ")[0].split()) < 8
+    ] == []
+
+
+def test_families_of_lint_are_the_pages_headings() -> None:
+    headings = re.findall(r"^## (.*)$", (PAGES / "lint.md").read_text("utf-8"), re.MULTILINE)
+    assert headings[-len(FAMILIES) :] == list(FAMILIES)
 
 
 # -- lengths

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = Path(__file__).resolve().parents[2]
-_HERE = tuple(str(_ROOT / each) for each in ("targets", "facts", "remediation", "commandline"))
+_HERE = tuple(
+    str(_ROOT / each) for each in ("targets", "facts", "remediation", "commandline", "lint")
+)
 #: What a function does that reads what somebody else wrote.
 _READS = frozenset({"text", "stdout", "stderr", "read", "decode", "loads"})
 

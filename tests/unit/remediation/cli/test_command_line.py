@@ -36,7 +36,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-COMMANDS = ("plan", "status", "apply", "rollback", "rehearse", "create", "journal", "denials")
+COMMANDS = (
+    "plan",
+    "status",
+    "apply",
+    "rollback",
+    "rehearse",
+    "create",
+    "journal",
+    "denials",
+    "lint",
+)
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "journal show", "journal export", "journal accept"])
@@ -75,7 +85,7 @@ def test_help_imports_neither_paramiko_nor_the_plan() -> None:
     assert not modules & {"paramiko", "invoke", "asyncio", "remediation.docker_in_lxc"}
 
 
-@pytest.mark.parametrize("command", [each for each in COMMANDS if each != "journal"])
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each not in {"journal", "lint"}])
 def test_a_target_that_is_none_is_wrong_usage(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--target", "nowhere"])
     assert result.exit_code == 2

@@ -1,0 +1,209 @@
+"""Which files are linted, and what kind of file each one is.
+
+The files are somebody else's: nothing but regular files is opened, no link below a named directory
+is followed, and neither a file's size nor their number is unlimited.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lint.finding import Rule, Severity
+from lint.rules.profile_agreement import SKIPPED
+from lint.source import Kind, Source
+from targets.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lint.finding import Finding
+
+UNREADABLE = Rule(
+    "file-unreadable",
+    Severity.ERROR,
+    "a file could not be read",
+    "Nothing is known of it.",
+    "Lint as a user who may read it. A file of more than 1 MiB is none that this reads.",
+)
+RULES = (UNREADABLE,)
+
+#: The largest file (bytes), the most files below one directory, the deepest directory.
+LARGEST, MOST_FILES, DEEPEST = 1 << 20, 50_000, 12
+_LEFT_OUT = frozenset({"node_modules", "__pycache__", "venv"})
+#: Parts of an apparmor.d that are no profiles.
+PARTS = {
+    "tunables": Kind.TUNABLES,
+    **dict.fromkeys(("abstractions", "lxc", "local"), Kind.INCLUDED),
+}
+_CONTAINER = re.compile(r"[1-9][0-9]{2,8}\.conf")
+_OF_CONTAINER = re.compile(
+    rb"^(?:rootfs|ostype|features|unprivileged)[ \t]*:|^lxc\.[a-z.]+[ \t]*[:=]", re.MULTILINE
+)
+_OF_LXC = re.compile(rb"^[ \t]*lxc\.[a-z0-9_.]+[ \t]*=", re.MULTILINE)
+_OF_PROFILE = re.compile(
+    rb"^[ \t]*(?:profile[ \t]+\S|abi[ \t]+<|#?include[ \t]+<tunables/)", re.MULTILINE
+)
+_SHEBANG = re.compile(rb"#![ \t]*\S*/(?:env[ \t]+)?(?:ba|da)?sh\b")
+#: What a file may be called that is looked into.
+_NAMES = re.compile(r"[^.]+|.*\.(conf|json|sh|bash|service)|lxc[-_].*|config")
+
+
+@dataclass
+class Found:
+    """What is linted, and what could not be read."""
+
+    sources: list[Source] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, found: Found) -> None:
+        """Take in what is below another path; a file that is named twice is linted once."""
+        known = {source.path for source in self.sources}
+        self.sources += [source for source in found.sources if source.path not in known]
+        self.findings += found.findings
+
+
+def under(path: Path) -> Found:
+    """Return the files at a path, or below it, that can be linted.
+
+    Args:
+        path: a file or a directory. If it is a link itself, what it leads to is meant.
+
+    Raises:
+        UsageError: it does not exist, cannot be read, is of no known kind, or is a directory with
+            nothing in it that can be linted.
+    """
+    try:
+        real = path.resolve(strict=True)
+        if not real.is_dir():
+            return Found([_named(path, real)])
+        found = Found()
+        for name, place in _walk(real, real, []):
+            _add(found, str(path / name), place, _base_of(place, real))
+    except (OSError, RuntimeError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"{path} cannot be linted: {why}") from error
+    if not found.sources and not found.findings:
+        raise UsageError(
+            f"there is nothing to lint in {path}: neither a container's configuration, nor an "
+            "AppArmor profile, a shell script, a daemon.json or phoenix's description"
+        )
+    return found
+
+
+def _named(path: Path, real: Path) -> Source:
+    content, mode = _content(real)
+    base = _base_of(real, real.parent)
+    kind = kind_of(real.name, real.parent.name, content, in_base=bool(base)) or _sniffed(content)
+    if kind is None:
+        raise UsageError(f"{path} cannot be linted: it is no {', '.join(Kind)}")
+    return Source(str(path), content, kind, mode, base)
+
+
+def _add(found: Found, shown: str, place: Path, base: str) -> None:
+    part = PARTS.get(place.relative_to(base).parts[0]) if base else None
+    if base and part is None and place.parent != Path(base):
+        return  # abi, cache, disable, force-complain
+    if not base and not _NAMES.fullmatch(place.name):
+        return
+    try:
+        content, mode = _content(place)
+    except FileNotFoundError:
+        return  # gone, or no regular file
+    except (OSError, ValueError) as error:
+        if base or _CONTAINER.fullmatch(place.name):
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            found.findings.append(UNREADABLE.at(shown, 0, why or "it could not be read"))
+        return
+    kind = part or kind_of(place.name, place.parent.name, content, in_base=bool(base))
+    if kind is not None:
+        found.sources.append(Source(shown, content, kind, mode, base))
+
+
+def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) -> Kind | None:
+    """Return what kind of file something is, by its name and its content; None: of no known one.
+
+    Args:
+        name: the file's.
+        folder: that of the directory that it is in.
+        content: all of it.
+        in_base: whether it is directly in an ``/etc/apparmor.d``.
+    """
+    if in_base:
+        return None if name.startswith((".", "README")) or name.endswith(SKIPPED) else Kind.PROFILE
+    by_name = {
+        Kind.SCHEMA: name.endswith(".schema.json"),
+        Kind.DAEMON: name == "daemon.json",
+        Kind.DESCRIPTION: name.endswith(".json") and "lxc_configs" in name,
+        Kind.UNIT: name == "docker.service"
+        or (folder == "docker.service.d" and name.endswith(".conf")),
+        Kind.CONTAINER: bool(_CONTAINER.fullmatch(name))
+        and (folder == "lxc" or (folder != "qemu-server" and _OF_CONTAINER.search(content))),
+        Kind.LXC: name == "config" and bool(_OF_LXC.search(content)),
+        Kind.SCRIPT: name.endswith((".sh", ".bash")) or bool(_SHEBANG.match(content)),
+        Kind.PROFILE: ("apparmor" in folder or name.startswith(("lxc-", "lxc_")))
+        and "." not in name
+        and bool(_OF_PROFILE.search(content)),
+    }
+    return next((kind for kind, fits in by_name.items() if fits), None)
+
+
+def _sniffed(content: bytes) -> Kind | None:
+    """Return the kind of a file that a user named, whatever it is called."""
+    if content.lstrip()[:1] in (b"{", b"["):
+        return Kind.DESCRIPTION if b'"lxc_configs"' in content else Kind.DAEMON
+    if _OF_PROFILE.search(content):
+        return Kind.PROFILE
+    if _OF_CONTAINER.search(content):
+        plain = re.search(rb"^[a-z]+[0-9]*:", content, re.MULTILINE)
+        return Kind.CONTAINER if plain or not _OF_LXC.search(content) else Kind.LXC
+    return None
+
+
+def _base_of(place: Path, top: Path) -> str:
+    """Return the apparmor.d that a file is in, looked for up to the directory that is linted."""
+    for folder in place.parents:
+        if (folder / "abstractions").is_dir() and (folder / "tunables").is_dir():
+            return str(folder)
+        if folder == top:
+            return ""
+    return ""
+
+
+def _walk(top: Path, folder: Path, seen: list[Path], depth: int = 0) -> Iterator[tuple[str, Path]]:
+    """Yield each regular file below a directory: its name from there, and where it is."""
+    if depth > DEEPEST:
+        return
+    for entry in sorted(os.scandir(folder), key=lambda each: each.name):
+        place = Path(entry.path)
+        if entry.is_symlink() or entry.name in _LEFT_OUT or entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(top, place, seen, depth + 1)
+        elif entry.is_file(follow_symlinks=False):
+            seen.append(place)
+            if len(seen) > MOST_FILES:
+                raise ValueError(f"there are more than {MOST_FILES} files in it")
+            yield str(place.relative_to(top)), place
+
+
+def _content(place: Path) -> tuple[bytes, int]:
+    """Return a regular file's content and mode.
+
+    Raises:
+        ValueError: it is none, or too large.
+        OSError: it cannot be read.
+    """
+    opened = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(opened, "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("it is no regular file")
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
+    return content, stat.S_IMODE(about.st_mode)

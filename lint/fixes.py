@@ -1,0 +1,114 @@
+"""Mending what is certain: text in, text out, and then the file, with a copy of what was there."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from targets.errors import FactError
+from targets.runtime.container_config import split_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lint.finding import Finding, Fix
+
+#: So many copies of one file are kept beside it.
+_COPIES = 100
+
+
+def mended(content: bytes, fixes: Iterable[Fix]) -> bytes:
+    """Return a file's content with lines replaced; of two mendings of one line the first counts.
+
+    Args:
+        content: as it was when the fixes were found.
+        fixes: those of this file.
+    """
+    lines = split_lines(content.decode("utf-8", "surrogateescape"))
+    taken: set[int] = set()
+    for fix in sorted(fixes, key=lambda each: each.line, reverse=True):
+        places = set(range(fix.line, fix.line + fix.count))
+        if fix.executable or places & taken or not places:
+            continue
+        taken |= places
+        last = lines[fix.line + fix.count - 2]
+        end = "\r\n" if last.endswith("\r\n") else "\n"
+        new = [f"{text}{end}" for text in fix.new]
+        if not last.endswith("\n") and new:
+            new[-1] = new[-1].removesuffix(end)
+        lines[fix.line - 1 : fix.line - 1 + fix.count] = new
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def certain(found: Sequence[Finding]) -> dict[str, list[Fix]]:
+    """Return the mendings that are certain, by file."""
+    by_file: dict[str, list[Fix]] = {}
+    for each in found:
+        if each.fix is not None:
+            by_file.setdefault(each.path, []).append(each.fix)
+    return by_file
+
+
+def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
+    """Replace a file's content, and keep what was there beside it.
+
+    The mode stays. pmxcfs lets nobody set modes or owners, and that is no error.
+
+    Args:
+        path: the file; of a link, what it leads to.
+        before: what was linted.
+        after: what is written.
+        executable: whether everybody who may read it may execute it, too.
+
+    Returns:
+        The copy's path; empty if no content changed.
+
+    Raises:
+        FactError: the file was changed since it was linted, or cannot be written.
+    """
+    place = Path(path).resolve()
+    try:
+        if place.read_bytes() != before:
+            raise FactError(f"{path} was changed since it was linted; nothing was written to it")
+        copy = _replaced(place, before, after) if after != before else ""
+        if executable:
+            mode = place.stat().st_mode & 0o777
+            place.chmod(mode | (mode & 0o444) >> 2)
+    except OSError as error:
+        raise FactError(f"{path} cannot be mended: {error.strerror}") from error
+    return copy
+
+
+def _replaced(place: Path, before: bytes, after: bytes) -> str:
+    copy = next(name for name in _names(place) if not os.path.lexists(name))
+    about = place.stat()
+    _new(copy, before)
+    beside = Path(f"{place}.lint-new")
+    try:
+        _new(beside, after)
+        for name in (copy, beside):
+            with suppress(OSError):
+                os.chown(name, about.st_uid, about.st_gid)
+            with suppress(OSError):
+                name.chmod(about.st_mode & 0o7777)
+        beside.replace(place)
+    finally:
+        beside.unlink(missing_ok=True)
+    return str(copy)
+
+
+def _names(place: Path) -> Iterable[Path]:
+    yield Path(f"{place}.bak")
+    for number in range(2, _COPIES):
+        yield Path(f"{place}.bak{number}")
+    raise FactError(f"{place} has {_COPIES} copies beside it; move some away")
+
+
+def _new(path: Path, content: bytes) -> None:
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(opened, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,160 @@
+"""Findings as text, as JSON, as SARIF, and as commands of GitHub's workflows.
+
+Sources: SARIF 2.1.0 (OASIS), GitHub's workflow commands. Foreign text is escaped and cut.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from lint.catalogue import RULES
+from lint.finding import Severity
+from targets.masking import mask
+from targets.printable import cut, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lint.finding import Finding
+    from lint.source import Source
+
+FORMATS = ("text", "json", "sarif", "github")
+STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.ADVICE: "dim"}
+_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "note"}
+_GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE: "notice"}
+#: More of one thing that a file says than a reader wants to see (characters).
+_LONGEST = 500
+
+
+def _shown(text: str) -> str:
+    return cut(one_line(mask(text)), _LONGEST)
+
+
+def place(found: Finding) -> str:
+    """Return where a finding is: file, line and column, as far as they are known."""
+    parts = [found.path, *(str(number) for number in (found.line, found.column) if number)]
+    return ":".join(parts)
+
+
+def as_text(found: Finding) -> Iterator[tuple[str, str]]:
+    """Yield a finding's lines for a terminal, each with its style."""
+    said = _shown(found.said)
+    first = f"{_shown(place(found))}: {found.rule.severity}: {said} [{found.rule.id}]"
+    yield first, STYLES[found.rule.severity]
+    yield f"    why:  {found.rule.why}", ""
+    yield f"    mend: {_shown(found.mend)}", ""
+
+
+def summary(found: Sequence[Finding], sources: Sequence[Source]) -> str:
+    """Return how many findings there are, and in how many files of which kind was looked."""
+    kinds: dict[str, int] = {}
+    for source in sources:
+        kinds[source.kind.value] = kinds.get(source.kind.value, 0) + 1
+    looked = ", ".join(_counted(number, kind) for kind, number in kinds.items())
+    of_each = [
+        _counted(number, severity.value) if severity is not Severity.ADVICE else f"{number} advice"
+        for severity in Severity
+        if (number := sum(each.rule.severity is severity for each in found))
+    ]
+    return f"{', '.join(of_each) or 'no finding'} in {_counted(len(sources), 'file')}: {looked}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def as_json(found: Sequence[Finding], sources: Sequence[Source]) -> dict[str, Any]:
+    """Return findings for programs; ``line`` and ``column`` are null where there is none."""
+    return {
+        "files": len(sources),
+        "findings": [
+            {
+                "id": each.rule.id,
+                "severity": each.rule.severity.value,
+                "file": _printable_path(each.path),
+                "line": each.line or None,
+                "column": each.column or None,
+                "message": _shown(each.said),
+                "why": each.rule.why,
+                "mend": _shown(each.mend),
+                "fixable": each.fix is not None,
+            }
+            for each in found
+        ],
+    }
+
+
+def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
+    """Return findings in SARIF 2.1.0, with every rule there is."""
+    places = {rule.id: number for number, rule in enumerate(RULES)}
+    rules = [
+        {
+            "id": rule.id,
+            "shortDescription": {"text": rule.title},
+            "fullDescription": {"text": rule.why},
+            "help": {"text": rule.mend},
+            "defaultConfiguration": {"level": _SARIF_LEVELS[rule.severity]},
+        }
+        for rule in RULES
+    ]
+    results = [
+        {
+            "ruleId": each.rule.id,
+            "ruleIndex": places[each.rule.id],
+            "level": _SARIF_LEVELS[each.rule.severity],
+            "message": {"text": _sentences(each)},
+            "locations": [{"physicalLocation": _location(each)}],
+        }
+        for each in found
+    ]
+    driver = {"name": "docker-lxc-gate lint", "rules": rules}
+    return {
+        "$schema": _SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+        ],
+    }
+
+
+def _location(found: Finding) -> dict[str, Any]:
+    path = quote(found.path.encode("utf-8", "surrogateescape"), safe="/")
+    location: dict[str, Any] = {
+        "artifactLocation": {"uri": f"file://{path}" if path.startswith("/") else path}
+    }
+    if found.line:
+        location["region"] = {"startLine": found.line}
+        if found.column:
+            location["region"]["startColumn"] = found.column
+    return location
+
+
+def as_github(found: Finding) -> str:
+    """Return a finding as a command that GitHub shows beside the line."""
+    properties = {
+        "file": _printable_path(found.path),
+        "line": str(found.line) if found.line else "",
+        "col": str(found.column) if found.column else "",
+        "title": found.rule.id,
+    }
+    given = ",".join(
+        f"{name}={_escaped(value, more=True)}" for name, value in properties.items() if value
+    )
+    message = _escaped(_sentences(found))
+    return f"::{_GITHUB[found.rule.severity]} {given}::{message}"
+
+
+def _sentences(found: Finding) -> str:
+    """Return what is wrong and how to mend it, in one line."""
+    return f"{_shown(found.said).removesuffix('.')}. {_shown(found.mend)}"
+
+
+def _printable_path(path: str) -> str:
+    return one_line(path)
+
+
+def _escaped(text: str, *, more: bool = False) -> str:
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if more else text

@@ -1,0 +1,183 @@
+"""What weakens a container, and which profile its configuration really gives it.
+
+Sources: PVE::LXC (update_lxc_config, make_apparmor_config) of pve-container 6.1,
+lxc.container.conf(5), LXC's nesting.conf and abstractions/start-container.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from lint.finding import Rule, Severity
+from lint.rules.container_config import read
+from lint.source import Kind
+from targets.runtime import proxmox
+from targets.runtime.container_config import features
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lint.finding import Finding
+    from lint.source import Source
+    from targets.runtime.container_config import ContainerConfig, Option
+
+UNCONFINED = Rule(
+    "container-unconfined",
+    Severity.ERROR,
+    "the container is given no AppArmor profile",
+    "Everything works then, and AppArmor holds nothing back: neither the container's root nor "
+    "what Docker runs.",
+    "Name a profile, or delete the line: Proxmox then generates a profile.",
+)
+PRIVILEGED = Rule(
+    "container-privileged",
+    Severity.WARNING,
+    "the container is privileged",
+    "Its root is the node's root. A program that gets out of the container owns the node.",
+    "Restore a backup of it as an unprivileged container: pct restore … --unprivileged 1.",
+)
+CAPABILITIES = Rule(
+    "container-capabilities-kept",
+    Severity.WARNING,
+    "'lxc.cap.drop' is emptied",
+    "An empty value clears the list of capabilities that the container must not have.",
+    "Delete the line. Docker in an unprivileged container does not need it.",
+)
+DEVICES = Rule(
+    "container-devices-all",
+    Severity.WARNING,
+    "the container may use every device",
+    "With the right to a disk's device node, root of a privileged container reads and writes the "
+    "node's disks.",
+    "Allow the devices that are needed, each by its number: lxc.cgroup2.devices.allow: c 10:229 "
+    "rwm.",
+)
+PROFILE_NAME = Rule(
+    "container-profile-not-enterable",
+    Severity.ERROR,
+    "lxc-start may not enter the profile",
+    "AppArmor lets lxc-start change to profiles whose name begins with 'lxc-' only. The container "
+    "does not start, and pct's message does not mention AppArmor.",
+    "Give the profile a name that begins with 'lxc-', in its file and here.",
+)
+PROFILE_REPLACED = Rule(
+    "container-profile-replaced",
+    Severity.ERROR,
+    "an include after the profile replaces it",
+    "The last assignment wins, and the included file names another profile.",
+    "Move the lxc.include line above the lxc.apparmor.profile line.",
+)
+FEATURES_OVERRIDDEN = Rule(
+    "container-features-overridden",
+    Severity.WARNING,
+    "an explicit profile switches off what 'features' would allow",
+    "With any lxc.apparmor.profile line, Proxmox leaves out the AppArmor rules of nesting, fuse "
+    "and mount. It says so in a warning at the start, and exits 0.",
+    "Delete the lxc.apparmor.profile line, or name a profile that states these rules itself.",
+)
+RULES = (
+    *(UNCONFINED, PRIVILEGED, CAPABILITIES, DEVICES),
+    *(PROFILE_NAME, PROFILE_REPLACED, FEATURES_OVERRIDDEN),
+)
+
+_PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
+#: What is no profile of a file: LXC generates one, sets none, or keeps its own.
+_NO_FILE = frozenset({"", "generated", "unchanged", "unconfined"})
+#: LXC's profiles that refuse nested mounts.
+_NOT_NESTING = re.compile(r"lxc-container-default(-cgns|-with-mounting)?")
+_ALL_DEVICES = re.compile(r"a(\s+\*:\*)?(\s+[rwm]+)?")
+_NESTING_CONF = re.compile(r"(.*/)?nesting\.conf")
+_MOUNT_RULE = re.compile(r"^\s*(?:(?:audit|allow)\s+)*(?:mount\b|all\s*,)", re.MULTILINE)
+_INCLUDE = re.compile(r"^\s*#?include\s+(?:if\s+exists\s+)?[<\"]([^>\"]+)[>\"]", re.MULTILINE)
+#: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
+_WITHOUT_NESTING = re.compile(r"abstractions/lxc/container-base|tunables/.*|abi/.*|local/.*")
+
+
+def check(source: Source, profiles: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what weakens a container, and where its profile is another one than it seems.
+
+    Args:
+        source: of the kind CONTAINER or LXC.
+        profiles: the text of each profile that is linted with it, by name.
+    """
+    written = read(source)
+    yield from _weak(source, written)
+    profile = next((o for o in reversed(written.options) if _names_profile(o)), None)
+    if profile is None:
+        return
+    if profile.value.strip("\"'").lower() in {"unconfined", "unchanged"}:
+        said = f"'{profile.key}: {profile.value}' leaves the container without a profile"
+        yield UNCONFINED.at(source.path, profile.line, said)
+    elif _cannot_be_entered(profile.value):
+        said = f"lxc-start cannot enter the profile {profile.value}"
+        yield PROFILE_NAME.at(source.path, profile.line, said)
+    for include in written.all("lxc.include"):
+        if include.line > profile.line and _NESTING_CONF.fullmatch(include.value):
+            said = f"{include.value} replaces the profile {profile.value} of line {profile.line}"
+            yield PROFILE_REPLACED.at(source.path, include.line, said)
+    if source.kind is Kind.CONTAINER:
+        yield from _overridden(source, written, profile, profiles)
+
+
+def _names_profile(option: Option) -> bool:
+    return option.key in _PROFILE_KEYS and not option.section
+
+
+def _cannot_be_entered(profile: str) -> bool:
+    return not (
+        profile in _NO_FILE or profile.startswith(("lxc-", ":")) or profile.strip("\"'") in _NO_FILE
+    )
+
+
+def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
+    current = [o for o in written.options if not o.section]
+    for option in written.all("lxc.cap.drop")[-1:]:
+        if not option.value:
+            yield CAPABILITIES.at(source.path, option.line, "no capability is dropped")
+    for option in current:
+        if option.key in {"lxc.cgroup2.devices.allow", "lxc.cgroup.devices.allow"} and (
+            _ALL_DEVICES.fullmatch(option.value)
+        ):
+            said = f"'{option.key}: {option.value}' allows every device"
+            yield DEVICES.at(source.path, option.line, said)
+    if source.kind is Kind.CONTAINER and any(o.key == "rootfs" for o in current):
+        values = [o for o in current if o.key == "unprivileged"][-1:]
+        mapped = any(o.key in {"lxc.idmap", "lxc.id_map"} for o in current)
+        if not mapped and not any(proxmox.boolean(o.value) for o in values):
+            said = f"'unprivileged: {values[0].value}'" if values else "'unprivileged' is not set"
+            yield PRIVILEGED.at(source.path, values[0].line if values else 0, said)
+
+
+def _overridden(
+    source: Source, written: ContainerConfig, profile: Option, profiles: Mapping[str, str]
+) -> Iterator[Finding]:
+    value = written.current().get("features", "")
+    if proxmox.features_error(value):
+        return
+    given = {
+        name
+        for name, setting in features(value).items()
+        if name in {"nesting", "fuse"} and proxmox.boolean(setting)
+    }
+    nesting = proxmox.boolean(written.current().get("lxc.apparmor.allow_nesting", ""))
+    if profile.value == "generated":
+        given -= {"nesting"} if nesting else set()
+        lost, why = given, "an explicit 'generated'"
+    elif _NOT_NESTING.fullmatch(profile.value):
+        lost, why = given, f"LXC's profile {profile.value}"
+    elif profile.value in profiles and _mounts_nothing(profiles[profile.value]):
+        lost, why = given, f"the profile {profile.value}, which has no mount rule of its own"
+    else:
+        return
+    if lost:
+        names = ", ".join(sorted(lost))
+        said = f"{why} overrides 'features': {names}"
+        yield FEATURES_OVERRIDDEN.at(source.path, profile.line, said)
+
+
+def _mounts_nothing(text: str) -> bool:
+    """Whether a profile has no rule for a mount, and includes nothing that may hold one."""
+    if _MOUNT_RULE.search(text):
+        return False
+    return all(_WITHOUT_NESTING.fullmatch(name) for name in _INCLUDE.findall(text))

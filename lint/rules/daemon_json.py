@@ -1,0 +1,212 @@
+"""Docker's daemon.json: what dockerd refuses, and what it does not start with.
+
+Source: moby daemon/config/config.go (findConfigurationConflicts, configValuesSet) and
+daemon/command/config*.go, versions 20.10 to 29.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from lint import json_text
+from lint.finding import Rule, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lint.finding import Finding
+    from lint.json_text import Document, Path
+    from lint.source import Source
+
+UNKNOWN = Rule(
+    "daemon-key-unknown",
+    Severity.WARNING,
+    "daemon.json has a key that dockerd does not know",
+    "dockerd does not start: the following directives don't match any configuration option. Keys "
+    "of dockerd 20.10 to 29 are known here.",
+    "Correct the key, or delete it.",
+)
+TYPE = Rule(
+    "daemon-value-type",
+    Severity.ERROR,
+    "daemon.json has a value of another type than dockerd reads",
+    "dockerd does not start: cannot unmarshal.",
+    'Write the type that is named. Values in log-opts are strings: "max-file": "3".',
+)
+CONFLICT = Rule(
+    "daemon-flag-conflict",
+    Severity.ERROR,
+    "a setting is in daemon.json and on dockerd's command line",
+    "dockerd does not start: the following directives are specified both as a flag and in the "
+    "configuration file. Debian's and Docker's own units say -H fd://, which conflicts with "
+    "'hosts'.",
+    "Keep it in one place. A drop-in of the unit with an empty ExecStart= and a new one removes "
+    "the flag.",
+)
+RULES = (UNKNOWN, TYPE, CONFLICT)
+
+
+def _named(*rows: str) -> frozenset[str]:
+    return frozenset(name for row in rows for name in row.split())
+
+
+_LISTS = _named(
+    "authorization-plugins cdi-spec-dirs default-address-pools dns dns-opts dns-search exec-opts",
+    "hosts host-gateway-ips insecure-registries labels node-generic-resources registry-mirrors",
+    "storage-opts allow-nondistributable-artifacts",
+)
+_BOOLEANS = _named(
+    "allow-direct-routing cri-containerd debug disable-legacy-registry experimental icc init",
+    "ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6 live-restore no-new-privileges",
+    "raw-logs rootless selinux-enabled tls tlsverify userland-proxy",
+)
+_STRINGS = _named(
+    "api-cors-header bip bip6 bridge bridge-accept-fwmark cgroup-parent containerd",
+    "containerd-namespace containerd-plugin-namespace data-root default-cgroupns-mode",
+    "default-gateway default-gateway-v6 default-init default-ipc-mode default-runtime exec-root",
+    "firewall-backend fixed-cidr fixed-cidr-v6 group host-gateway-ip http-proxy https-proxy",
+    "init-path ip log-driver log-format log-level metrics-addr no-proxy pidfile seccomp-profile",
+    "storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path",
+    "userns-remap",
+)
+_NUMBERS = _named(
+    "cpu-rt-period cpu-rt-runtime max-concurrent-downloads max-concurrent-uploads",
+    "max-download-attempts mtu network-control-plane-mtu network-diagnostic-port",
+    "shutdown-timeout swarm-raft-election-tick swarm-raft-heartbeat-tick",
+)
+#: Objects that dockerd does not look into for keys of its own.
+_FLAT = _named(
+    "builder cluster-store-opts default-network-opts default-ulimits features log-opts",
+    "nri-opts runtimes",
+)
+_OTHERS = _named(
+    "apparmor-profile cluster-advertise cluster-store config-file containerd-plugins-namespace",
+    "default-shm-size deprecated-key-path graph isolation oom-score-adjust resolv-conf restart",
+    "validate",
+)
+_KNOWN = _LISTS | _BOOLEANS | _STRINGS | _NUMBERS | _FLAT | _OTHERS
+#: Flags whose name in the file is another one. Source: the named options of dockerd.
+_NAMES = {
+    **{name.removesuffix("s"): name for name in _LISTS | {"default-ulimits", "log-opts"}},
+    "add-runtime": "runtimes",
+    "insecure-registry": "insecure-registries",
+    "cluster-store-opt": "cluster-store-opts",
+    "default-network-opt": "default-network-opts",
+    "feature": "features",
+    "dns": "dns",
+    "dns-search": "dns-search",
+}
+_SHORT = {
+    "H": "hosts",
+    "b": "bridge",
+    "D": "debug",
+    "G": "group",
+    "g": "graph",
+    "p": "pidfile",
+    "l": "log-level",
+    "s": "storage-driver",
+}
+#: Settings that dockerd merges, wherever they are.
+_MERGED = frozenset({"runtimes"})
+_FLAG = re.compile(r"--(?P<long>[a-z][a-z0-9-]*)(?:=.*)?|-(?P<short>[HbDGgpls])(?:=?.*)", re.DOTALL)
+
+
+def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:
+    """Yield what is wrong with Docker's settings.
+
+    Args:
+        source: of the kind DAEMON.
+        units: Docker's unit and its drop-ins, where they are linted with it, in the order in
+            which systemd reads them.
+    """
+    document, found = json_text.read(source)
+    yield from found
+    if document is None:
+        return
+    if not isinstance(document.value, dict):
+        if document.value is not None:
+            yield TYPE.at(source.path, 1, "the file holds no JSON object")
+        return
+    for path, value in _settings(document.value):
+        yield from _judged(source, document, path, value)
+    for name, place in _flags(units).items():
+        paths = [path for path, _ in _settings(document.value) if path[-1] == name]
+        if paths and name not in _MERGED:
+            line, column = document.place(paths[0])
+            said = f"'{name}' is also set on dockerd's command line ({place})"
+            yield CONFLICT.at(source.path, line, said, column=column)
+
+
+def _settings(value: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """Yield the settings as dockerd takes them: those in an object it does not know, one by one."""
+    for key, setting in value.items():
+        if isinstance(setting, dict) and key not in _FLAT and key not in _KNOWN:
+            yield from (((key, below), each) for below, each in setting.items())
+        else:
+            yield (key,), setting
+
+
+def _judged(source: Source, document: Document, path: Path, value: Any) -> Iterator[Finding]:
+    key = str(path[-1])
+    line, column = document.place(path)
+    if key not in _KNOWN:
+        like = difflib.get_close_matches(key[:60], sorted(_KNOWN), 1, 0.8)
+        mend = f"Perhaps {like[0]} is meant." if like else ""
+        said = f"dockerd knows no key '{key}'"
+        yield UNKNOWN.at(source.path, line, said, column=column, mend=mend)
+    elif value is not None and (wanted := _other_type(key, value)):
+        yield TYPE.at(source.path, line, f"'{key}' has to be {wanted}", column=column)
+    elif key == "log-opts":
+        for name, each in value.items() if isinstance(value, dict) else ():
+            if not isinstance(each, str) and each is not None:
+                line, column = document.place((*path, name))
+                said = f"'{name}' in log-opts has to be a string"
+                yield TYPE.at(source.path, line, said, column=column)
+
+
+def _other_type(key: str, value: Any) -> str:
+    """Return which type a value had to be of, if it is of another one."""
+    kinds: tuple[tuple[frozenset[str], type, str], ...] = (
+        (_LISTS, list, "a list"),
+        (_BOOLEANS, bool, "true or false"),
+        (_STRINGS, str, "a string"),
+        (_FLAT, dict, "an object"),
+    )
+    for names, kind, words in kinds:
+        if key in names and not isinstance(value, kind):
+            return words
+    if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int)):
+        return "a whole number"
+    return ""
+
+
+def _flags(units: Sequence[Source]) -> dict[str, str]:
+    """Return the settings on dockerd's command line, by their names in the file, and where."""
+    command, place = "", ""
+    for unit in units:
+        for number, line in _assignments(unit.text):
+            command, place = line, f"{unit.path}, line {number}"
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return {}
+    found = {}
+    for word in words[1:]:
+        if flag := _FLAG.fullmatch(word):
+            name = _SHORT[flag["short"]] if flag["short"] else flag["long"]
+            found[_NAMES.get(name, name)] = place
+    return found
+
+
+def _assignments(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each ExecStart= with its line; an empty one takes the former back."""
+    number = 0
+    for row in re.sub(r"\\\n", lambda _: " \0", text).split("\n"):
+        number += 1
+        here, number = number, number + row.count("\0")
+        name, equals, value = row.partition("=")
+        if equals and name.strip() == "ExecStart":
+            yield here, value.replace("\0", "").strip()

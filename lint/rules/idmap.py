@@ -1,0 +1,123 @@
+"""A container's map of user and group ids: holes, overlaps, and the node's root.
+
+Sources: PVE::LXC (parse_id_maps), user_namespaces(7), lxc.container.conf(5).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from lint.finding import Rule, Severity
+from lint.rules.container_config import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lint.finding import Finding
+    from lint.source import Source
+
+INVALID = Rule(
+    "container-idmap-invalid",
+    Severity.ERROR,
+    "Proxmox cannot parse an id map",
+    "The container does not start: failed to parse idmap.",
+    "Write four fields: u or g, the first id in the container, the first id on the node, how many.",
+)
+HOLE = Rule(
+    "container-idmap-hole",
+    Severity.WARNING,
+    "an id map has a hole below 65536",
+    "Files of an unmapped id belong to nobody. Docker images that hold such a file fail with "
+    "'failed to Lchown … invalid argument'.",
+    "Map every id from 0 to 65535, for users and for groups.",
+)
+OVERLAP = Rule(
+    "container-idmap-overlap",
+    Severity.ERROR,
+    "two ranges of an id map overlap",
+    "The kernel refuses the map, and the container does not start.",
+    "Shorten one of the ranges. A range that gives one id away is split in two around it.",
+)
+ROOT = Rule(
+    "container-idmap-root",
+    Severity.ERROR,
+    "an id map gives the container the node's root",
+    "Whoever has that id in the container may change files of the node's root, wherever one is "
+    "mounted into the container.",
+    "Map to an id above 100000, or to the id of the one user that is meant.",
+)
+RULES = (INVALID, HOLE, OVERLAP, ROOT)
+
+_ENTRY = re.compile(r"([ug])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})\s*", re.ASCII)
+_KINDS = {"u": "user", "g": "group"}
+#: What an image may hold: ids of 16 bits.
+_NEEDED = 1 << 16
+
+
+@dataclass(frozen=True)
+class _Range:
+    """``count`` ids from ``inside``, which are those from ``outside`` on the node."""
+
+    kind: str
+    inside: int
+    outside: int
+    count: int
+    line: int
+
+
+def check(source: Source) -> Iterator[Finding]:
+    """Yield what is wrong with a container's own id map; without one there is nothing to say.
+
+    Args:
+        source: of the kind CONTAINER or LXC.
+    """
+    ranges: list[_Range] = []
+    for option in read(source).all("lxc.idmap"):
+        found = _ENTRY.fullmatch(option.value)
+        if found is None:
+            if option.value:  # an empty value clears the list
+                said = f"'{option.value}' is no entry of an id map"
+                yield INVALID.at(source.path, option.line, said)
+            ranges = []
+            if option.value:
+                return
+            continue
+        kind, *numbers = found.groups()
+        inside, outside, count = map(int, numbers)
+        ranges.append(_Range(kind, inside, outside, count, option.line))
+    for kind in _KINDS if ranges else ():
+        of_kind = sorted((r for r in ranges if r.kind == kind), key=lambda r: r.inside)
+        yield from _judged(source, kind, of_kind, ranges[-1].line)
+
+
+def _judged(source: Source, kind: str, ranges: Sequence[_Range], last: int) -> Iterator[Finding]:
+    name = _KINDS[kind]
+    if not ranges:
+        yield HOLE.at(source.path, last, f"no {name} id is mapped")
+        return
+    clash = _clash(ranges, "inside") or _clash(ranges, "outside")
+    if clash:
+        one, other = clash
+        yield OVERLAP.at(source.path, other.line, f"{name} ids overlap those of line {one.line}")
+        return
+    end = 0
+    for each in (*ranges, _Range(kind, _NEEDED, 0, 0, ranges[-1].line)):
+        if each.inside > end and end < _NEEDED:
+            first, upto = end, min(each.inside, _NEEDED) - 1
+            hole = f"id {first} is" if first == upto else f"ids {first} to {upto} are"
+            yield HOLE.at(source.path, each.line, f"the {name} {hole} not mapped")
+        end = max(end, each.inside + each.count)
+    for each in ranges:
+        if each.outside == 0 and each.count:
+            yield ROOT.at(source.path, each.line, f"{name} {each.inside} is the node's {name} 0")
+
+
+def _clash(ranges: Sequence[_Range], side: str) -> tuple[_Range, _Range] | None:
+    ordered = sorted(ranges, key=lambda each: int(getattr(each, side)))
+    for one, other in pairwise(ordered):
+        if getattr(one, side) + one.count > getattr(other, side):
+            return one, other
+    return None

@@ -1,0 +1,200 @@
+"""AppArmor profiles: what their text says, and what makes it worth nothing.
+
+Sources: apparmor.d(5), LXC's abstractions/start-container, apparmor_parser(8).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from lint.apparmor_text import profiles, statements
+from lint.finding import Rule, Severity
+from lint.source import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from lint.apparmor_text import Profile
+    from lint.finding import Finding
+    from lint.source import Source
+
+TUNABLES_INSIDE = Rule(
+    "profile-tunables-inside",
+    Severity.ERROR,
+    "tunables are included inside a profile",
+    "Tunables assign variables, which is allowed outside profiles only. The parser then blames a "
+    "line of another file, for instance tunables/home.",
+    "Move the include above the profile's header.",
+)
+NAME = Rule(
+    "profile-not-enterable",
+    Severity.ERROR,
+    "a container's profile has a name that lxc-start may not enter",
+    "AppArmor lets lxc-start change to profiles whose name begins with 'lxc-' only. A container "
+    "with this profile does not start.",
+    "Give it a name that begins with 'lxc-', in its file and in each container's configuration.",
+)
+FILE_NAME = Rule(
+    "profile-name-differs",
+    Severity.ERROR,
+    "a profile's name and its file's name differ in hyphens, underscores or dots only",
+    "AppArmor knows the name in the header alone. Whoever assigns the file's name assigns a "
+    "profile that does not exist.",
+    "Use one name for the file, the header and the containers' configurations.",
+)
+COMPLAIN = Rule(
+    "profile-complain",
+    Severity.ERROR,
+    "a container's profile is in complain mode",
+    "It notes what it would refuse, and refuses nothing but explicit denies.",
+    "Remove 'complain' from its flags.",
+)
+UNCONFINED = Rule(
+    "profile-unconfined-flag",
+    Severity.ERROR,
+    "a container's profile has a flag that switches it off",
+    "With flags=(unconfined) or default_allow, what no rule names is allowed.",
+    "Remove the flag from the profile's header.",
+)
+CHANGE = Rule(
+    "profile-change-any",
+    Severity.ERROR,
+    "a container's profile lets it change to any profile",
+    "A process in the container can leave the profile, and be confined by nothing.",
+    "Name the profiles that it may change to, or delete the rule.",
+)
+EVERYTHING = Rule(
+    "profile-allows-everything",
+    Severity.ERROR,
+    "a container's profile allows everything",
+    "It has a name, and refuses nothing.",
+    "State the rules that the container needs; remediation/content/lxc-phoenix-v2 is an example.",
+)
+MOUNT = Rule(
+    "profile-mount-any",
+    Severity.ADVICE,
+    "a container's profile allows every mount",
+    "A bind mount gives a path another name. What the profile refuses by a path's name it then "
+    "allows under the new one.",
+    "Name the file systems and the places that are needed.",
+)
+WITHOUT_EFFECT = Rule(
+    "profile-rule-without-effect",
+    Severity.ADVICE,
+    "a rule of a container's profile changes nothing",
+    "Another rule allows the same already. The compiled policy is the same without this one.",
+    "Delete this rule, or the wider one if it was not meant.",
+)
+RULES = (
+    *(TUNABLES_INSIDE, NAME, FILE_NAME, COMPLAIN, UNCONFINED, CHANGE, EVERYTHING, MOUNT),
+    WITHOUT_EFFECT,
+)
+
+_QUALIFIED = r"(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*"
+_BARE = re.compile(_QUALIFIED + r"(\w+)")
+_CHANGE = re.compile(_QUALIFIED + r"change_profile\b(?P<rest>.*)")
+_ANY_TARGET = re.compile(r"|\*{1,2}|unconfined|\{\*{1,2}\}|/\*\*|:\*\*")
+#: What a profile must all allow, without a condition, to hold nothing back.
+_ALL = frozenset({"file", "capability", "network", "mount", "ptrace", "signal"})
+_OFF = frozenset({"unconfined", "default_allow"})
+#: What is allowed whole by its bare word. Not "file": a rule beside it may say how to execute.
+_WHOLE = (
+    *("mount", "umount", "remount", "pivot_root", "capability", "network", "signal", "ptrace"),
+    *("unix", "dbus", "mqueue", "io_uring"),
+)
+_PLAIN = re.compile(rf"(?:allow\s+)?({'|'.join(_WHOLE)})\b.*")
+
+
+def check(source: Source, assigned: Collection[str]) -> Iterator[Finding]:
+    """Yield what is wrong with the text of a file of profiles.
+
+    Args:
+        source: of the kind PROFILE or INCLUDED.
+        assigned: the profiles that a container is given, by the files that are linted with it.
+    """
+    for said in statements(source.text):
+        if said.kind == "include" and said.depth and said.included.startswith("tunables/"):
+            yield TUNABLES_INSIDE.at(source.path, said.line, f"'{said.text}' inside a profile")
+    found = [each for each in profiles(source.text) if is_of_container(each, assigned)]
+    if len(found) == 1 and source.kind is Kind.PROFILE and _nearly(source.name, found[0].name):
+        said_of = f"the file is called {source.name}, and the profile in it {found[0].name}"
+        yield FILE_NAME.at(source.path, found[0].line, said_of)
+    for profile in found:
+        yield from _judged(source, profile)
+
+
+def is_of_container(profile: Profile, assigned: Collection[str]) -> bool:
+    """Whether a profile is one for containers: by its name, or because a container is given it.
+
+    One that is attached to a program is that program's.
+    """
+    by_name = profile.name.startswith(("lxc-", "lxc_"))
+    return not profile.attached and (by_name or profile.name in assigned)
+
+
+def is_for_containers(source: Source) -> bool:
+    """Whether a file has a profile for containers, by its name."""
+    return any(is_of_container(each, ()) for each in profiles(source.text))
+
+
+def _nearly(one: str, other: str) -> bool:
+    return one != other and alike(one) == alike(other)
+
+
+def alike(name: str) -> str:
+    """Return what is left of a name without what people mistake: hyphens, dots, case."""
+    return re.sub(r"[-_. ]", "", name).lower()
+
+
+def _judged(source: Source, profile: Profile) -> Iterator[Finding]:
+    path, name = source.path, profile.name
+    if not name.startswith("lxc-"):
+        yield NAME.at(path, profile.line, f"lxc-start cannot enter the profile {name}")
+    if "complain" in profile.flags:
+        yield COMPLAIN.at(path, profile.line, f"{name} has flags=(complain)")
+    if off := sorted(profile.flags & _OFF):
+        yield UNCONFINED.at(path, profile.line, f"{name} has flags=({', '.join(off)})")
+    for rule in profile.rules:
+        if (found := _CHANGE.fullmatch(rule.text)) and _any_target(found["rest"]):
+            yield CHANGE.at(path, rule.line, f"'{rule.text},'")
+    bare = {
+        found[1]: rule.line
+        for rule in profile.rules
+        if rule.kind == "rule" and (found := _BARE.fullmatch(rule.text))
+    }
+    if "all" in bare:
+        yield EVERYTHING.at(path, bare["all"], f"{name} has the rule 'all,'")
+    elif bare.keys() >= _ALL and not any(_denies(rule.text) for rule in profile.rules):
+        said = f"{name} allows {', '.join(sorted(_ALL))} without a condition, and denies nothing"
+        yield EVERYTHING.at(path, profile.line, said)
+    elif "mount" in bare:
+        yield MOUNT.at(path, bare["mount"], f"{name} has the rule 'mount,'")
+    yield from _without_effect(source, profile)
+
+
+def _without_effect(source: Source, profile: Profile) -> Iterator[Finding]:
+    """Yield the rules that another one covers; tests compare what both compile to."""
+    rules = [each for each in profile.rules if each.kind == "rule"]
+    first: dict[str, int] = {}
+    for rule in rules:
+        first.setdefault(rule.text.removeprefix("allow "), rule.line)
+    for rule in rules:
+        text = rule.text.removeprefix("allow ")
+        kind = found[1] if (found := _PLAIN.fullmatch(rule.text)) else ""
+        wider = first.get(kind) if text != kind else None
+        if wider is not None:
+            said = f"'{rule.text},' is covered by '{kind},' in line {wider}"
+            yield WITHOUT_EFFECT.at(source.path, rule.line, said)
+        elif first[text] < rule.line:
+            said = f"'{rule.text},' is in line {first[text]} already"
+            yield WITHOUT_EFFECT.at(source.path, rule.line, said)
+
+
+def _any_target(rest: str) -> bool:
+    target = rest.rpartition("->")[2].strip().strip('"') if "->" in rest else ""
+    return bool(_ANY_TARGET.fullmatch(target))
+
+
+def _denies(rule: str) -> bool:
+    return bool(re.match(r"(audit\s+)?deny\b", rule))

@@ -1,0 +1,155 @@
+"""``python -m remediation lint``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from commandline.json_output import print_json
+from commandline.target_option import target_options
+from lint import discover, fixes, formats, remote
+from lint.check import check
+from lint.discover import Found
+from lint.finding import Severity
+from lint.rules.profile import is_for_containers
+from lint.rules.tools import Tools
+from remediation.cli import options, printing
+from remediation.cli.opened import opened
+from targets import target_file
+from targets.drift import Drift
+from targets.errors import UsageError
+from targets.transport import Local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lint.finding import Finding
+
+#: What is linted on a node if nothing is named.
+_DEFAULT = ("/etc/pve/lxc", "/etc/apparmor.d")
+#: More findings than anybody reads: a file may be made for that.
+_MOST = 1000
+#: A container's id where no container is meant: a target has one.
+_ANY = 100
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(formats.FORMATS),
+    default="text",
+    show_default=True,
+    help="How findings are printed: for people, for programs, for code scanning, or as commands "
+    "of a GitHub workflow.",
+)
+@click.option(
+    "--fix",
+    is_flag=True,
+    help="Mend what is certain: shows the difference, asks, and keeps a copy (.bak) of each file.",
+)
+@options.yes
+@target_options(", whose files are linted instead; without /CTID those of all its containers")
+def lint(
+    paths: tuple[Path, ...],
+    form: str,
+    *,
+    fix: bool,
+    yes: bool,
+    where: str | None,
+    file: Path | None,
+) -> None:
+    """Find what is wrong in files, before anything starts. Needs no target.
+
+    PATH is a directory or a file: an /etc/pve/lxc or a copy of one, an /etc/apparmor.d, a profile,
+    a daemon.json, a shell script, a checkout of phoenix. On a Proxmox host the default is
+    /etc/pve/lxc and /etc/apparmor.d. With --target, these are the node's, with phoenix's checkout
+    and Docker's settings in the container. Nothing in a file is run. docs/lint.md explains each
+    finding.
+
+    Exit code 0: nothing, or advice only; 1: an error or a warning; 2: wrong usage, or a PATH that
+    cannot be read; 3: the target cannot be reached or read.
+    """
+    if where is None and file is None:
+        found, findings = _linted(paths)
+    else:
+        if paths or fix:
+            raise UsageError("a target has no PATH, and --fix mends files of this machine only")
+        found, findings = _linted_on(where, file)
+    if fix and _mend(found, findings, yes=yes):
+        found, findings = _linted(paths)
+    _print(findings, found, form)
+    sys.exit(1 if any(each.rule.severity is not Severity.ADVICE for each in findings) else 0)
+
+
+def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:
+    meant = paths or [Path(each) for each in _DEFAULT if Path(each).is_dir()]
+    if not meant:
+        raise UsageError("name what to lint: this is no Proxmox host, it has no /etc/pve/lxc")
+    found = Found()
+    for path in meant:
+        found.add(discover.under(path))
+    return found, [*found.findings, *check(found.sources, Tools(Local()))]
+
+
+def _linted_on(where: str | None, file: Path | None) -> tuple[Found, list[Finding]]:
+    """Lint a target's files with its node's own tools."""
+    whole = file is None and where is not None and "/" not in where
+    aim = target_file.find(f"{where}/{_ANY}" if whole else where, file)
+    with opened(aim) as runtime:
+        if whole:
+            found = remote.of_node(runtime, aim.repository)
+            tools = Tools(runtime.node)
+        else:
+            found = remote.of_container(runtime, aim.ctid, aim.repository)
+            tools = Tools(runtime.node, is_for_containers)
+        return found, [*found.findings, *check(found.sources, tools)]
+
+
+def _mend(found: Found, findings: Sequence[Finding], *, yes: bool) -> bool:
+    """Mend what is certain, once the user has seen it and agreed; say whether anything was."""
+    wanted = fixes.certain(findings)
+    contents = {source.path: source.content for source in found.sources}
+    after = {path: fixes.mended(contents[path], each) for path, each in wanted.items()}
+    executable = {path for path, each in wanted.items() if any(one.executable for one in each)}
+    if not wanted:
+        printing.tell("nothing can be mended with certainty")
+        return False
+    for path, content in after.items():
+        summary = "becomes executable" if path in executable else "is mended"
+        drift = Drift(summary, contents[path], content)
+        printing.difference(path, drift, "is now", "will be", to=printing.err)
+    if not (yes or _agreed(len(wanted))):
+        return False
+    for path, content in after.items():
+        copy = fixes.write(path, contents[path], content, executable=path in executable)
+        kept = f"; what was there is kept as {copy}" if copy else ""
+        printing.tell(f"{path} mended{kept}")
+    return True
+
+
+def _agreed(files: int) -> bool:
+    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+        raise UsageError("files would be changed, and nobody can be asked: give --yes")
+    return click.confirm(f"mend {files} file{'' if files == 1 else 's'}?", default=False, err=True)
+
+
+def _print(findings: Sequence[Finding], found: Found, form: str) -> None:
+    if form == "json":
+        print_json(formats.as_json(findings, found.sources))
+    elif form == "sarif":
+        print_json(formats.as_sarif(findings))
+    elif form == "github":
+        for each in findings[:_MOST]:
+            printing.line(formats.as_github(each))
+    else:
+        for each in findings[:_MOST]:
+            for text, style in formats.as_text(each):
+                printing.line(text, style)
+        if left_out := len(findings[_MOST:]):
+            printing.line(f"… and {left_out} more findings: --format json has all of them")
+        printing.line(formats.summary(findings, found.sources))

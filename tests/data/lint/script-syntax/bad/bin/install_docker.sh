@@ -1,0 +1,6 @@
+#!/bin/bash
+set -e
+
+CTID="$1"
+if true; then
+    echo "$CTID"

@@ -1,0 +1,7 @@
+#!/bin/bash
+set -e
+
+CTID="$1"
+if true; then
+    echo "$CTID"
+fi

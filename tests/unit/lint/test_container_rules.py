@@ -1,0 +1,189 @@
+"""A container's configuration: what is found at its edges, and what is left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from lint.check import check
+from lint.fixes import certain, mended
+from lint.source import Kind, Source
+
+HEAD = "arch: amd64\nfeatures: nesting=1,fuse=1\nrootfs: local:1\nunprivileged: 1\n"
+PATH = "/etc/pve/lxc/950.conf"
+NAMED = "lxc.apparmor.profile: lxc-docker\n"
+
+
+def ids(text: str, *more: Source, kind: Kind = Kind.CONTAINER) -> list[str]:
+    source = Source(PATH, text.encode(errors="surrogateescape"), kind)
+    return [each.rule.id.removeprefix("container-") for each in check([source, *more])]
+
+
+def fixed(text: str) -> str:
+    """The text once what is certain is mended."""
+    found = check([Source(PATH, text.encode(), Kind.CONTAINER)])
+    return mended(text.encode(), certain(found).get(PATH, [])).decode()
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("lxc.mount.entry: a b\n", ["mount-entry-cut"]),
+        ("lxc.mount.entry: a b c\n", ["mount-entry-cut"]),
+        ("lxc.mount.entry: a b c d\n", []),
+        ("lxc.mount.entry:\n", []),  # an empty value clears the list
+        ("lxc.cgroup.relative: 0\nlxc.cgroup.dir.container: x\n", []),
+        ("lxc.cgroup.cpuset.cpus: 0\n", ["key-without-effect"]),
+        ("lxc.cgroup.devices.allow: c 1:2 rwm\nlxc.cgroup2.devices.allow: c 1:2 rwm\n", []),
+        ("lxc.cgroup2.devices.allow: a *:* rwm\n", ["devices-all"]),
+        ("lxc.cgroup2.devices.allow: a rwm\n", ["devices-all"]),
+        ("lxc.cgroup2.devices.allow: c *:* rwm\n", []),
+        ("lxc.cap.drop:\nlxc.cap.drop: sys_time\n", []),
+        ("lxc.cap.drop: sys_time\nlxc.cap.drop =\n", ["separators-mixed", "capabilities-kept"]),
+        ("lxc.apparmor.profile = unconfined\n", ["unconfined"]),
+        ("lxc.apparmor.profile:unconfined\n", ["unconfined"]),
+        ("lxc.apparmor.profile: Unconfined\n", ["unconfined"]),
+        ('lxc.apparmor.profile: "unconfined"\n', ["unconfined"]),
+        ("lxc.apparmor.profile: unchanged\n", ["unconfined"]),
+        ("lxc.aa_profile = unconfined\n", ["key-former", "unconfined"]),
+        ("lxc.apparmor.profile: unconfined\n" + NAMED, ["option-twice"]),
+        (NAMED + "lxc.apparmor.profile: unconfined\n", ["option-twice", "unconfined"]),
+        ("lxc.apparmor.profile: lxc_docker\n", ["profile-not-enterable"]),
+        ("lxc.apparmor.profile: :lxc-950:unconfined\n", []),
+        (
+            "lxc.apparmor.profile: generated\nlxc.apparmor.allow_nesting: 1\n",
+            ["features-overridden"],
+        ),
+        ("lxc.apparmor.profile: lxc-container-default-cgns\n", ["features-overridden"]),
+        ("lxc.apparmor.profile: lxc-container-default-with-nesting\n", []),
+        (NAMED, []),
+        ("lxc.include: /usr/share/lxc/config/nesting.conf\n" + NAMED, []),
+        (NAMED + "lxc.include: /usr/share/lxc/config/common.conf\n", []),
+        (NAMED + "lxc.include: /usr/share/lxc/config/nesting.conf\n", ["profile-replaced"]),
+        ("lxc.tty.max: 2\nlxc.tty.max: 2\n", []),
+        ("lxc.tty.max: 2\nlxc.tty.max: 4\n", ["option-twice"]),
+        ("lxc.mount.entry: a b c d\nlxc.mount.entry: e f g h\n", []),
+        ("features: nesting=maybe\n", ["option-twice", "features-invalid"]),
+        (" arch: amd64\n", ["line-dropped"]),
+        ("lxc.rootfs.path: /x\n", ["line-dropped"]),
+        ("[2024]\n", ["section-name"]),
+        ("lxc.network.type: veth\n", ["key-former"]),
+    ],
+)
+def test_lines_in_effect_are_found_or_left_alone(lines: str, expected: list[str]) -> None:
+    assert sorted(ids(HEAD + lines)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("maps", "expected"),
+    [
+        (["u 0 100000 65536"], ["idmap-hole"]),  # no group at all
+        (["u 0 100000 1000", "g 0 100000 65536"], ["idmap-hole"]),
+        (["u 1 100001 65535", "g 0 100000 65536"], ["idmap-hole"]),
+        (["u 0 100000 65536", "u 65536 200000 1", "g 0 100000 65536"], []),
+        (["u 0 100000 65536", "u 0 200000 1", "g 0 100000 65536"], ["idmap-overlap"]),
+        (["u 0 100000 2", "u 2 100001 65534", "g 0 200000 65536"], ["idmap-overlap"]),
+        (["u 0 1000 65536", "g 0 0 65536"], ["idmap-root"]),
+        (["u 0 100000"], ["idmap-invalid"]),
+        (["u 0 100000 99999999999"], ["idmap-invalid"]),
+    ],
+)
+def test_id_maps_are_judged_for_users_and_groups(maps: list[str], expected: list[str]) -> None:
+    assert ids(HEAD + "".join(f"lxc.idmap: {each}\n" for each in maps)) == expected
+
+
+def test_id_map_with_two_holes_names_both() -> None:
+    maps = "lxc.idmap: u 0 100000 65536\nlxc.idmap: g 1 100001 10\nlxc.idmap: g 20 100020 65516\n"
+    found = check([Source(PATH, (HEAD + maps).encode(), Kind.CONTAINER)])
+    assert [(each.line, each.said) for each in found] == [
+        (6, "the group id 0 is not mapped"),
+        (7, "the group ids 11 to 19 are not mapped"),
+    ]
+
+
+def test_snapshots_with_what_was_in_effect_then_are_left_alone() -> None:
+    taken = "\n[a1]\n" + HEAD + NAMED + "\n[b2]\n" + HEAD
+    assert ids(HEAD + taken) == []  # the profile was there once, and was taken away since
+    assert ids(HEAD + NAMED + "\n[a1]\n" + HEAD) == []
+
+
+@pytest.mark.parametrize("line", ["features: nesting=1,keyctl=1", "memory: 12"])
+def test_key_that_pct_never_writes_there_was_appended_to_a_snapshot(line: str) -> None:
+    text = HEAD + NAMED + "\n[a1]\n" + HEAD + NAMED + f"{line}\n"
+    assert ids(text) == ["option-in-snapshot"]
+
+
+def test_features_are_overridden_by_a_profile_without_mounts() -> None:
+    def profile(rules: str) -> Source:
+        text = f"include <tunables/global>\nprofile lxc-docker {{\n{rules}\n}}\n"
+        return Source("/etc/apparmor.d/lxc-docker", text.encode(), Kind.PROFILE)
+
+    base = "  #include <abstractions/lxc/container-base>"
+    assert ids(HEAD + NAMED, profile(base)) == ["features-overridden"]
+    assert ids(HEAD + NAMED, profile(f"{base}\n  mount fstype=fuse.*,")) == []
+    assert ids(HEAD + NAMED, profile(f"{base}\n  include <abstractions/site>")) == []
+    without = HEAD.replace("nesting=1,fuse=1", "keyctl=1")
+    assert ids(without + NAMED, profile(base)) == []
+
+
+def test_file_without_unprivileged_is_privileged_unless_it_maps_ids() -> None:
+    text = HEAD.replace("unprivileged: 1\n", "")
+    maps = "lxc.idmap: u 0 100000 65536\nlxc.idmap: g 0 100000 65536\n"
+    assert ids(text) == ["privileged"]
+    assert ids(text + maps) == []
+    assert ids("") == []
+
+
+def test_plain_lxc_is_read_as_lxc_reads_it() -> None:
+    text = " lxc.uts.name = x\n# c\nlxc.mount.entry = /dev/fuse\nlxc.idmap: u 0 1 1\n"
+    assert ids(text, kind=Kind.LXC) == ["mount-entry-cut", "lxc-line"]
+
+
+# -- what is certain is mended
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("swap : 1\n", "swap: 1\n"),
+        ("  swap: 1\n", "swap: 1\n"),
+        ("swap = 1\n", "swap: 1\n"),
+        ("  # a word\n", "# a word\n"),
+        ("lxc.aa_profile = lxc-docker\n", "lxc.apparmor.profile: lxc-docker\n"),
+        ("lxc.mount.entry: a\nb\nnone\nbind\n0\n0\n", "lxc.mount.entry: a b none bind 0 0\n"),
+        ("lxc.mount.entry = a\nb\nnone\nbind\n", "lxc.mount.entry = a b none bind\n"),
+        (
+            "".join(f"lxc.mount.entry: {field}\n" for field in ("a", "b", "none", "bind")),
+            "lxc.mount.entry: a b none bind\n",
+        ),
+        ("swap : 1", "swap: 1"),
+        ("swap : 1\r\n", "swap: 1\r\n"),
+    ],
+)
+def test_certain_mending_changes_its_lines_only(before: str, after: str) -> None:
+    assert fixed(HEAD + before) == HEAD + after
+    assert ids(HEAD + after) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "lxc.mount.entry: /dev/fuse\n",  # which target was meant, nobody knows
+        "arch : i386\n",  # it is set already
+        "colour : red\n",  # no key of Proxmox's
+        "lxc.network.type: veth\n",
+        "lxc.cgroup.devices.allow: c 1:3 rwm\n",
+        "rubbish\n",
+        "lxc.mount.entry: a\nb\nc\nd\n",  # no options that anybody writes
+        "[2024]\n",
+        "[before]\nswap : 1\n",
+    ],
+)
+def test_uncertain_mending_is_left_to_the_reader(line: str) -> None:
+    assert ids(HEAD + line) != []
+    assert fixed(HEAD + line) == HEAD + line
+
+
+def test_rest_of_a_split_mount_entry_is_no_finding_of_its_own() -> None:
+    assert ids(HEAD + "lxc.mount.entry: /dev/fuse\ndev/fuse\nnone\nbind,create=file\n") == [
+        "mount-entry-cut"
+    ]

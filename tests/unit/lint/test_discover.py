@@ -1,0 +1,162 @@
+"""Which files are linted: nothing but regular ones, of a limited size, in the directory itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lint import discover
+from lint.source import Kind
+from targets.errors import UsageError
+
+CONF = b"rootfs: local:1\nunprivileged: 1\n"
+PROFILE = b"profile lxc-docker {\n  file,\n}\n"
+
+
+def kinds(path: Path) -> dict[str, Kind]:
+    return {
+        str(Path(each.path).relative_to(path)): each.kind for each in discover.under(path).sources
+    }
+
+
+def write(path: Path, content: bytes = b"x\n") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_directory_is_searched_for_every_kind(tmp_path: Path) -> None:
+    for name, content in {
+        "etc/pve/lxc/950.conf": b"",
+        "etc/pve/qemu-server/100.conf": b"lxc.x: 1\nrootfs: x\n",
+        "copies/951.conf": CONF,
+        "copies/952.conf": b"server = 1\n",
+        "var/lib/lxc/a/config": b"lxc.uts.name = a\n",
+        "git/config": b"[core]\n",
+        "etc/apparmor/lxc-docker": PROFILE,
+        "etc/apparmor/README": b"about\n",
+        "bin/a.sh": b"",
+        "bin/tool": b"#!/usr/bin/env bash\n",
+        "bin/other": b"#!/usr/bin/python3\n",
+        "docker/daemon.json": b"{}",
+        "docker.service.d/override.conf": b"[Service]\n",
+        "system/docker.service": b"[Service]\n",
+        "etc/phoenix_lxc_configs.json": b"{}",
+        "etc/phoenix_lxc_configs.schema.json": b"{}",
+        "package.json": b"{}",
+        ".git/hooks/a.sh": b"",
+        "node_modules/a/a.sh": b"",
+    }.items():
+        write(tmp_path / name, content)
+    assert kinds(tmp_path) == {
+        "etc/pve/lxc/950.conf": Kind.CONTAINER,
+        "copies/951.conf": Kind.CONTAINER,
+        "var/lib/lxc/a/config": Kind.LXC,
+        "etc/apparmor/lxc-docker": Kind.PROFILE,
+        "bin/a.sh": Kind.SCRIPT,
+        "bin/tool": Kind.SCRIPT,
+        "docker/daemon.json": Kind.DAEMON,
+        "docker.service.d/override.conf": Kind.UNIT,
+        "system/docker.service": Kind.UNIT,
+        "etc/phoenix_lxc_configs.json": Kind.DESCRIPTION,
+        "etc/phoenix_lxc_configs.schema.json": Kind.SCHEMA,
+    }
+
+
+def test_apparmor_directory_is_known_by_its_parts(tmp_path: Path) -> None:
+    base = tmp_path / "etc/apparmor.d"
+    for name in (
+        *("tunables/global", "abstractions/base", "lxc/lxc-default", "local/lxc-docker"),
+        *("usr.bin.man", "lxc-docker", "lxc-docker.orig", ".hidden", "README", "abi/3.0"),
+        *("disable/usr.bin.man", "cache/a"),
+    ):
+        write(base / name, PROFILE)
+    assert kinds(base) == {
+        "tunables/global": Kind.TUNABLES,
+        "abstractions/base": Kind.INCLUDED,
+        "lxc/lxc-default": Kind.INCLUDED,
+        "local/lxc-docker": Kind.INCLUDED,
+        "usr.bin.man": Kind.PROFILE,
+        "lxc-docker": Kind.PROFILE,
+    }
+    assert {each.base for each in discover.under(base).sources} == {str(base)}
+    (one,) = discover.under(base / "lxc-docker").sources
+    assert (one.kind, one.base) == (Kind.PROFILE, str(base))
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (CONF, Kind.CONTAINER),
+        (b"lxc.uts.name = a\n", Kind.LXC),
+        (PROFILE, Kind.PROFILE),
+        (b'{"debug": true}', Kind.DAEMON),
+        (b'{"lxc_configs": {}}', Kind.DESCRIPTION),
+        (b"#!/bin/sh\n", Kind.SCRIPT),
+    ],
+)
+def test_named_file_is_known_by_its_content(tmp_path: Path, content: bytes, kind: Kind) -> None:
+    (found,) = discover.under(write(tmp_path / "some.txt", content)).sources
+    assert found.kind is kind
+
+
+def test_links_below_a_directory_are_not_followed(tmp_path: Path) -> None:
+    outside = write(tmp_path / "outside/951.conf", CONF)
+    tree = tmp_path / "lxc"
+    write(tree / "950.conf", CONF)
+    (tree / "951.conf").symlink_to(outside)
+    (tree / "more").symlink_to(outside.parent)
+    (tree / "loop").symlink_to(tree)
+    assert list(kinds(tree)) == ["950.conf"]
+
+
+def test_link_that_is_named_itself_is_followed_and_keeps_its_name(tmp_path: Path) -> None:
+    write(tmp_path / "nodes/pve1/lxc/950.conf", CONF)
+    (tmp_path / "lxc").symlink_to(tmp_path / "nodes/pve1/lxc")
+    assert list(kinds(tmp_path / "lxc")) == ["950.conf"]
+
+
+def test_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "950.conf")
+    write(tmp_path / "951.conf", CONF)
+    assert list(kinds(tmp_path)) == ["951.conf"]
+    with pytest.raises(UsageError, match="no regular file"):
+        discover.under(tmp_path / "950.conf")
+
+
+def test_large_configuration_is_a_finding_and_the_rest_is_linted(tmp_path: Path) -> None:
+    write(tmp_path / "lxc/950.conf", b"#" * (discover.LARGEST + 1))
+    write(tmp_path / "lxc/951.conf", CONF)
+    found = discover.under(tmp_path)
+    assert [(each.rule.id, each.said) for each in found.findings] == [
+        ("file-unreadable", "it is larger than 1 MiB")
+    ]
+    assert len(found.sources) == 1
+    with pytest.raises(UsageError, match="larger than 1 MiB"):
+        discover.under(tmp_path / "lxc/950.conf")
+
+
+def test_what_cannot_be_linted_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        discover.under(tmp_path / "absent")
+    with pytest.raises(UsageError, match="nothing to lint"):
+        discover.under(tmp_path)
+    with pytest.raises(UsageError, match="it is no Proxmox container configuration, "):
+        discover.under(write(tmp_path / "notes.txt"))
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UsageError, match="cannot be linted"):
+        discover.under(tmp_path / "loop")
+    monkeypatch.setattr(discover, "MOST_FILES", 0)
+    with pytest.raises(UsageError, match="more than 0 files"):
+        discover.under(tmp_path)
+
+
+def test_file_that_is_named_twice_is_linted_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "950.conf", CONF)
+    found = discover.under(path)
+    found.add(discover.under(path))
+    assert len(found.sources) == 1

@@ -1,0 +1,80 @@
+"""Mending is exact, keeps what was there, and overwrites nothing that changed since."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lint.check import check
+from lint.fixes import certain, mended, write
+from lint.source import Kind, Source
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lint.finding import Fix
+
+_lines = st.sampled_from(
+    [
+        *("arch : x", " swap: 1", "swap: 1", "memory = 1", " # c", "lxc.aa_profile: lxc-a"),
+        *("lxc.mount.entry: a", "b", "none", "bind", "0", "lxc.tty.max = 1", "lxc.tty.max: 1"),
+        *("[before]", "[2024]", "rubbish", "", "\udcff", "lxc.mount.entry = a"),
+    ]
+)
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(st.lists(_lines, max_size=12).map("\n".join))
+def test_mended_file_has_no_certain_mending_left_and_keeps_all_other_lines(text: str) -> None:
+    def found(content: bytes) -> list[Fix]:
+        return certain(check([Source("/a", content, Kind.CONTAINER)])).get("/a", [])
+
+    before = text.encode(errors="surrogateescape")
+    content = before
+    for _ in range(4):  # a line that is mended can make another one certain
+        content = mended(content, found(content))
+    assert found(content) == []
+    kept = {line for line in before.split(b"\n") if line in {b"[2024]", b"[before]"}}
+    assert kept <= set(content.split(b"\n"))
+
+
+def test_write_keeps_a_copy_and_the_mode(tmp_path: Path) -> None:
+    path = tmp_path / "950.conf"
+    path.write_bytes(b"a")
+    path.chmod(0o640)
+    assert write(str(path), b"a", b"b", executable=False) == f"{path}.bak"
+    assert write(str(path), b"b", b"c", executable=False) == f"{path}.bak2"
+    assert [each.read_bytes() for each in sorted(tmp_path.iterdir())] == [b"c", b"a", b"b"]
+    assert [each.stat().st_mode & 0o777 for each in tmp_path.iterdir()] == [0o640] * 3
+
+
+def test_write_follows_a_link_that_was_named(tmp_path: Path) -> None:
+    path = tmp_path / "950.conf"
+    path.write_bytes(b"a")
+    (tmp_path / "link").symlink_to(path)
+    write(str(tmp_path / "link"), b"a", b"b", executable=False)
+    assert (tmp_path / "link").is_symlink()
+    assert path.read_bytes() == b"b"
+
+
+def test_write_makes_executable_for_those_who_may_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.sh"
+    path.write_bytes(b"a")
+    path.chmod(0o640)
+    assert write(str(path), b"a", b"a", executable=True) == ""
+    assert path.stat().st_mode & 0o777 == 0o750
+    assert [each.name for each in tmp_path.iterdir()] == ["a.sh"]
+
+
+def test_write_refuses_what_was_changed_since(tmp_path: Path) -> None:
+    path = tmp_path / "950.conf"
+    path.write_bytes(b"new")
+    with pytest.raises(FactError, match="was changed since it was linted"):
+        write(str(path), b"a", b"b", executable=False)
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"new"]
+    with pytest.raises(FactError, match="cannot be mended: No such file"):
+        write(str(tmp_path / "absent"), b"a", b"b", executable=False)

@@ -1,0 +1,104 @@
+"""Findings for people, programs, code scanning and workflows; foreign text is escaped."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from commandline.json_output import json_line
+from lint import formats
+from lint.catalogue import RULES
+from lint.check import check
+from lint.finding import Severity
+from lint.source import Kind, Source
+
+EVIL = "\x1b[2J\u202e%0A::error::,:\udcff"
+SOURCE = Source(
+    f"/a/{EVIL}\n950.conf",
+    f"rootfs: x\nswap {EVIL}\n".encode(errors="surrogateescape"),
+    Kind.CONTAINER,
+)
+FOUND = check([SOURCE])
+
+
+def test_text_is_one_line_each_and_obeys_nothing() -> None:
+    lines = [text for each in FOUND for text, _ in formats.as_text(each)]
+    assert len(lines) == 3 * len(FOUND) == 6
+    assert all(text.isprintable() for text in lines)
+    assert lines[3].endswith("[container-line-dropped]")
+    assert "\\x1b[2J\\u202e" in lines[3]
+
+
+def test_summary_says_what_was_looked_at() -> None:
+    assert formats.summary(FOUND, [SOURCE]) == (
+        "1 error, 1 warning in 1 file: 1 Proxmox container configuration"
+    )
+    assert formats.summary([], [SOURCE, SOURCE]) == (
+        "no finding in 2 files: 2 Proxmox container configurations"
+    )
+
+
+def test_json_has_every_field_of_a_finding() -> None:
+    told = json.loads(json_line(formats.as_json(FOUND, [SOURCE])))
+    assert told["files"] == 1
+    one = told["findings"][1]
+    assert set(one) == {
+        *("id", "severity", "file", "line", "column", "message", "why", "mend", "fixable")
+    }
+    assert (one["id"], one["severity"], one["line"]) == ("container-line-dropped", "error", 2)
+    assert told["findings"][0]["line"] is None
+
+
+def test_secret_in_a_line_is_masked() -> None:
+    text = b"rootfs: x\nunprivileged: 1\npassword = hunter2hunter2\n"
+    found = check([Source("/a", text, Kind.CONTAINER)])
+    assert found
+    told = json_line(formats.as_json(found, [])) + json_line(formats.as_sarif(found))
+    assert "hunter2" not in told
+
+
+def test_github_command_ends_where_it_should() -> None:
+    (first, second) = map(formats.as_github, FOUND)
+    assert first.startswith("::warning file=/a/\\x1b[2J\\u202e%250A%3A%3Aerror%3A%3A%2C%3A")
+    command, _, message = second.removeprefix("::").partition("::")
+    assert command.startswith("error file=/a/")
+    assert command.endswith(",line=2,title=container-line-dropped")
+    assert message.startswith("'swap \\x1b[2J\\u202e%250A::error::,:\\xff' is no option")
+    assert "\n" not in first + second
+
+
+# -- SARIF 2.1.0: what its schema requires, by the paths of the specification (section 3)
+
+
+def require(value: dict[str, Any], *names: str) -> None:
+    assert [name for name in names if name not in value] == []
+
+
+def test_sarif_has_what_its_schema_requires() -> None:
+    log = json.loads(json_line(formats.as_sarif(FOUND)))
+    require(log, "version", "runs")
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    require(run, "tool", "results")
+    driver = run["tool"]["driver"]
+    require(driver, "name", "rules")
+    assert run["columnKind"] in {"utf16CodeUnits", "unicodeCodePoints"}
+    for rule in driver["rules"]:
+        require(rule, "id")
+        assert all(rule[key]["text"] for key in ("shortDescription", "fullDescription", "help"))
+        assert rule["defaultConfiguration"]["level"] in {"none", "note", "warning", "error"}
+    assert [rule["id"] for rule in driver["rules"]] == [rule.id for rule in RULES]
+    assert len(run["results"]) == len(FOUND)
+    for result in run["results"]:
+        require(result, "message", "ruleId", "ruleIndex", "level", "locations")
+        assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+        (location,) = result["locations"]
+        place = location["physicalLocation"]
+        assert place["artifactLocation"]["uri"].startswith("file:///a/%1B%5B2J")
+        assert place["artifactLocation"]["uri"].isascii()
+        assert place.get("region", {"startLine": 1})["startLine"] >= 1
+
+
+def test_every_severity_has_a_level_and_a_style() -> None:
+    for table in (formats.STYLES, formats._SARIF_LEVELS, formats._GITHUB):
+        assert set(table) == set(Severity)

@@ -1,0 +1,177 @@
+"""JSON by its places, against its schema, and as dockerd reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lint import json_text
+from lint.check import check
+from lint.rules.json_schema import mismatches
+from lint.source import Kind, Source
+
+
+def found(text: str | bytes, *more: Source, kind: Kind = Kind.DAEMON) -> list[tuple[str, int, int]]:
+    content = text.encode() if isinstance(text, str) else text
+    told = check([Source("/a/daemon.json", content, kind), *more])
+    return [(each.rule.id, each.line, each.column) for each in told]
+
+
+def unit(text: str, name: str = "docker.service") -> Source:
+    return Source(f"/u/{name}", text.encode(), Kind.UNIT)
+
+
+def test_places_are_those_of_keys_and_items() -> None:
+    text = '{\n  "a": [1, {"b\\"c": 2}],\n  "d": {"e": ["x"]}, "a": 3\n}'
+    document, twice = json_text.read(Source("/a", text.encode(), Kind.SCHEMA))
+    assert document is not None
+    assert document.places == {
+        ("a",): (3, 22),
+        ("a", 0): (2, 9),
+        ("a", 1): (2, 12),
+        ("a", 1, 'b"c'): (2, 13),
+        ("d",): (3, 3),
+        ("d", "e"): (3, 9),
+        ("d", "e", 0): (3, 15),
+    }
+    assert [(each.line, each.column) for each in twice] == [(3, 22)]
+    assert document.place(("d", "e", 0, "nothing")) == (3, 15)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("null", []),
+        ("{}", []),
+        (b"\xef\xbb\xbf{}", []),
+        ('{"a": 1,}', [("json-syntax", 1, 9)]),
+        ('{\n  "debug": true\n  "tls": true\n}', [("json-syntax", 3, 3)]),
+        ('{"mtu": NaN}', [("json-syntax", 0, 0)]),
+        (b'{"a": "\xff"}', [("json-syntax", 1, 0)]),
+        ("[" * 100_000, [("json-syntax", 0, 0)]),
+        ("[]", [("daemon-value-type", 1, 0)]),
+        ('{"debug": "true"}', [("daemon-value-type", 1, 2)]),
+        ('{"mtu": true}', [("daemon-value-type", 1, 2)]),
+        ('{"dns": "8.8.8.8"}', [("daemon-value-type", 1, 2)]),
+        ('{"dns": null, "log-opts": {"tag": null}}', []),
+        ('{"proxies": {"http-proxy": "http://p"}, "features": {"buildkit": true}}', []),
+        ('{"proxies": {"http-prxy": "x"}}', [("daemon-key-unknown", 1, 14)]),
+        ('{"runtimes": {"nvidia": {"path": "x", "runtimeArgs": []}}}', []),
+        ('{"default-ulimits": {"nofile": {"Name": "nofile", "Hard": 1, "Soft": 1}}}', []),
+        ('{"storage-drivr": "x"}', [("daemon-key-unknown", 1, 2)]),
+    ],
+)
+def test_settings_are_judged_as_dockerd_does(
+    text: str | bytes, expected: list[tuple[str, int, int]]
+) -> None:
+    assert found(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "conflict"),
+    [
+        ("ExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/c.sock", True),
+        ("ExecStart=/usr/bin/dockerd --host=fd://", True),
+        ("ExecStart = /usr/bin/dockerd \\\n  -H fd://", True),
+        ("ExecStart=/usr/bin/dockerd", False),
+        ("ExecStart=\nExecStart=/usr/bin/dockerd --debug", False),
+        ("# ExecStart=/usr/bin/dockerd -H fd://", False),
+        ("ExecStart=/usr/bin/dockerd 'not ended -H fd://", False),
+    ],
+)
+def test_setting_in_both_places_conflicts(command: str, *, conflict: bool) -> None:
+    told = found('{"hosts": []}', unit(f"[Service]\n{command}\n"))
+    assert told == ([("daemon-flag-conflict", 1, 2)] if conflict else [])
+
+
+def test_drop_in_takes_the_units_flags_back() -> None:
+    service = unit("[Service]\nExecStart=/usr/bin/dockerd -H fd://\n")
+    override = unit("[Service]\nExecStart=\nExecStart=/usr/bin/dockerd\n", "override.conf")
+    assert found('{"hosts": []}', override, service) == []
+    assert found('{"hosts": []}', service, service) == []  # of which machine each is, nobody knows
+
+
+@pytest.mark.parametrize(
+    ("flag", "key", "value"),
+    [
+        ("--storage-driver=vfs", "storage-driver", '"vfs"'),
+        ("-s vfs", "storage-driver", '"vfs"'),
+        ("--dns 8.8.8.8", "dns", '["8.8.8.8"]'),
+        ("--insecure-registry a", "insecure-registries", '["a"]'),
+        ("--label a=b", "labels", '["a=b"]'),
+        ("--log-opt a=b", "log-opts", '{"a": "b"}'),
+        ("--default-ulimit nofile=1", "default-ulimits", "{}"),
+        ("--feature a", "features", "{}"),
+        ("-D", "debug", "true"),
+    ],
+)
+def test_flags_have_other_names_than_keys(flag: str, key: str, value: str) -> None:
+    service = unit(f"[Service]\nExecStart=/usr/bin/dockerd {flag}\n")
+    assert found(f'{{"{key}": {value}}}', service) == [("daemon-flag-conflict", 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "places"),
+    [
+        ({"type": "object"}, [], [()]),
+        ({"type": ["integer", "string"]}, 1.5, [()]),
+        ({"type": "integer"}, True, [()]),
+        ({"type": "integer"}, 2.0, []),
+        ({"enum": [1, 2]}, 3, [()]),
+        ({"const": 1}, 2, [()]),
+        ({"minimum": 1, "maximum": 2}, 3, [()]),
+        ({"minLength": 2}, "a", [()]),
+        ({"pattern": "^a$"}, "b", [()]),
+        ({"pattern": "(a+)+$"}, "b", []),  # too dangerous to search for
+        ({"pattern": "("}, "b", []),
+        ({"required": ["a"]}, {}, [()]),
+        ({"properties": {"a": {"type": "null"}}}, {"a": 1}, [("a",)]),
+        ({"additionalProperties": False}, {"a": 1}, [("a",)]),
+        ({"additionalProperties": {"type": "null"}}, {"a": 1}, [("a",)]),
+        (
+            {"patternProperties": {"^a": {}}, "additionalProperties": False},
+            {"ab": 1, "b": 1},
+            [("b",)],
+        ),
+        ({"items": {"type": "null"}}, [None, 1], [(1,)]),
+        ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "null"}}}, 1, [()]),
+        ({"$ref": "#/nothing"}, 1, []),
+        ({"$ref": "https://example.org/x"}, 1, []),
+        ({"$ref": "#"}, 1, []),
+        ({"unheardOf": 1}, 1, []),
+        (True, 1, []),
+        (False, 1, [()]),
+    ],
+)
+def test_schema_names_the_places_that_it_does_not_allow(
+    schema: Any, value: Any, places: list[Any]
+) -> None:
+    assert [path for path, _ in mismatches(schema, value)] == places
+
+
+def test_description_is_judged_by_the_schema_that_it_names() -> None:
+    schema = Source("/s/x.json", b'{"required": ["name"]}', Kind.SCHEMA)
+    text = '{"$schema": "./x.json", "lxc_configs": {}}'
+    assert found(text, schema, kind=Kind.DESCRIPTION) == [("json-schema", 1, 1)]
+    assert found(text, kind=Kind.DESCRIPTION) == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "rule"),
+    [
+        ('"pct_features": ["nesting=1", "fusion=1"]', "container-features-invalid"),
+        ('"unprivileged": false', "container-privileged"),
+        ('"apparmor_profile": "unconfined"', "container-unconfined"),
+        (
+            '"lxc_options": ["lxc.tty.max: 1", "lxc.mount.entry: /dev/fuse"]',
+            "container-mount-entry-cut",
+        ),
+        ('"lxc_options": ["lxc.apparmor.profile = unconfined"]', "container-unconfined"),
+    ],
+)
+def test_description_is_judged_by_what_it_would_write(entry: str, rule: str) -> None:
+    text = f'{{"lxc_configs": {{\n"950": {{\n{entry}}}}}}}'
+    ((name, line, _),) = found(text, kind=Kind.DESCRIPTION)
+    assert (name, line) == (rule, 3)

@@ -1,0 +1,166 @@
+"""AppArmor's text as statements, and which profiles are judged."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from lint.apparmor_text import profiles, statements
+from lint.check import check
+from lint.source import Kind, Source
+
+CONF = Source(
+    "/etc/pve/lxc/950.conf",
+    b"rootfs: local:1\nunprivileged: 1\nlxc.apparmor.profile: lxc-docker\n",
+    Kind.CONTAINER,
+)
+
+
+def ids(text: str, *more: Source, name: str = "lxc-docker", base: str = "") -> list[str]:
+    source = Source(f"/a/{name}", text.encode(), Kind.PROFILE, base=base)
+    return [each.rule.id for each in check([source, *more])]
+
+
+def test_statements_are_told_apart() -> None:
+    text = (
+        "abi <abi/3.0>,\n#include <tunables/global>\n@{X} = /a /b\n"
+        'profile "a b" /bin/{a,b} flags=(complain,audit) { # why\n'
+        "  mount fstype=(proc,\n    sysfs) -> /{a,b}/**, file,\n"
+        "  include if exists <local/x>\n  profile child { file, }\n  deny /a#b r,\n}\n"
+    )
+    assert [(each.kind, each.text, each.line, each.depth) for each in statements(text)] == [
+        ("rule", "abi <abi/3.0>", 1, 0),
+        ("include", "#include <tunables/global>", 2, 0),
+        ("assign", "@{X} = /a /b", 3, 0),
+        ("open", 'profile "a b" /bin/{a,b} flags=(complain,audit)', 4, 0),
+        ("rule", "mount fstype=(proc, sysfs) -> /{a,b}/**", 5, 1),
+        ("rule", "file", 6, 1),
+        ("include", "include if exists <local/x>", 7, 1),
+        ("open", "profile child", 8, 1),
+        ("rule", "file", 8, 2),
+        ("close", "}", 8, 1),
+        ("rule", "deny /a#b r", 9, 1),
+        ("close", "}", 10, 0),
+    ]
+    (found,) = profiles(text)
+    assert (found.name, found.attached, found.line) == ("a b", "/bin/{a,b}", 4)
+    assert found.flags == {"complain", "audit"}
+    assert [each.text for each in found.rules][-1] == "deny /a#b r"
+
+
+def test_program_of_debian_with_a_name_alone_is_no_containers_profile() -> None:
+    text = (
+        "abi <abi/4.0>,\ninclude <tunables/global>\n\n"
+        "profile lxc-attach /usr/bin/lxc-attach flags=(unconfined) {\n  userns,\n"
+        "  include if exists <local/lxc-attach>\n}\n"
+    )
+    assert ids(text, name="lxc-attach") == []
+    assert ids("profile chrome flags=(unconfined) {\n  userns,\n}\n", name="chrome") == []
+    named = 'profile "MongoDB Compass" /usr/bin/mongo flags=(unconfined) {\n  userns,\n}\n'
+    assert ids(named, name="MongoDB_Compass") == []
+    assert ids("/usr/bin/man flags=(complain) {\n  file,\n}\n", name="usr.bin.man") == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ("change_profile,", True),
+        ("change_profile -> unconfined,", True),
+        ("allow change_profile -> {**},", True),
+        ('change_profile unsafe /** -> "**",', True),
+        ("change_profile -> lxc-*,", False),
+        ("deny change_profile -> **,", False),
+        ("audit deny change_profile,", False),
+    ],
+)
+def test_change_to_any_profile_is_found(rule: str, *, found: bool) -> None:
+    expected = ["profile-change-any"] if found else []
+    assert ids(f"profile lxc-docker {{\n  file,\n  {rule}\n}}\n") == expected
+
+
+@pytest.mark.parametrize("rule", ["all,", "allow all,"])
+def test_one_rule_that_allows_all_is_found(rule: str) -> None:
+    assert ids(f"profile lxc-docker {{\n  {rule}\n}}\n") == ["profile-allows-everything"]
+
+
+def test_wide_rules_with_a_deny_allow_not_everything() -> None:
+    wide = "".join(
+        f"  {each},\n" for each in ("file", "capability", "network", "ptrace", "signal", "mount")
+    )
+    assert ids(f"profile lxc-docker {{\n{wide}}}\n") == ["profile-allows-everything"]
+    denied = f"profile lxc-docker {{\n{wide}  audit deny /sys/firmware/** r,\n}}\n"
+    assert ids(denied) == ["profile-mount-any"]
+
+
+def test_profile_that_a_container_is_given_is_judged_whatever_it_is_called() -> None:
+    given = CONF.content.replace(b"lxc-docker", b"phoenix")
+    conf = Source(CONF.path, given, Kind.CONTAINER)
+    found = ids("profile phoenix flags=(complain) {\n  file,\n}\n", conf, name="phoenix")
+    assert found == ["profile-complain", "profile-not-enterable", "container-profile-not-enterable"]
+
+
+def test_profile_is_unknown_only_where_all_are_known() -> None:
+    other = "include <tunables/global>\nprofile lxc-other {\n  mount,\n}\n"
+    assert "profile-unknown" not in ids(other, CONF, name="lxc-other")
+    assert "profile-unknown" in ids(other, CONF, name="lxc-other", base="/etc/apparmor.d")
+    assert "profile-unknown" in ids(other.replace("lxc-other", "lxc_docker"), CONF, name="x")
+
+
+def test_tunable_that_a_profile_uses_has_an_effect() -> None:
+    tunable = Source("/a/tunables/nesting", b"@{apparmor_nesting_profiles} = x\n", Kind.TUNABLES)
+    text = "profile lxc-docker {\n  change_profile -> @{apparmor_nesting_profiles},\n}\n"
+    assert ids(text, tunable) == []
+    assert ids("profile lxc-docker {\n  file,\n}\n", tunable) == ["tunable-without-effect"]
+
+
+# -- rules without effect: by the text, and by what apparmor_parser makes of it
+
+COVERED = {
+    "mount,": "mount options=(rw, bind) /a -> /b,",
+    "umount,": "umount /a/,",
+    "remount,": "allow remount /a/,",
+    "pivot_root,": "pivot_root /a/,",
+    "allow capability,": "capability sys_admin,",
+    "network,": "network inet stream,",
+    "signal,": "signal (receive) peer=x,",
+    "ptrace,": "ptrace (read) peer=x,",
+    "unix,": "unix (receive),",
+    "dbus,": "dbus send bus=system,",
+    "/a r,": "/a r,",
+}
+OTHERS = {
+    "mount,": "audit mount /a -> /b,",
+    "network inet,": "network inet6,",
+    "umount,": "deny umount /a/,",
+    "signal (receive),": "signal (send) peer=x,",
+}
+
+
+def without_effect(rules: str) -> bool:
+    return "profile-rule-without-effect" in ids(f"profile lxc-docker {{\n{rules}\n}}\n")
+
+
+def compiled(rules: str) -> bytes:
+    """What the parser makes of it for a kernel that has all of these rules."""
+    text = f"profile lxc-docker {{\n{rules}\n}}\n".encode()
+    argv = ["--features-file", "/etc/apparmor.d/abi/3.0", "--stdout", "--skip-cache"]
+    parser = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    assert parser, "apparmor_parser is missing: apt-get install apparmor"
+    done = subprocess.run([parser, *argv], input=text, capture_output=True, check=True)
+    assert done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize(("wide", "narrow"), COVERED.items())
+def test_rule_that_another_one_covers_compiles_to_nothing(wide: str, narrow: str) -> None:
+    assert without_effect(f"{wide}\n{narrow}")
+    assert without_effect(f"{narrow}\n{wide}")
+    assert compiled(f"{wide}\n{narrow}") == compiled(wide)
+
+
+@pytest.mark.parametrize(("one", "other"), OTHERS.items())
+def test_rule_with_an_effect_is_left_alone(one: str, other: str) -> None:
+    assert not without_effect(f"{one}\n{other}")
+    assert compiled(f"{one}\n{other}") != compiled(one)

@@ -1,0 +1,181 @@
+"""The files of a target, on a machine whose /etc is a directory of ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lint import remote
+from lint.source import Kind
+from targets.errors import FactError, TransportError
+from targets.transport import Base, CommandResult, Local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DATA = Path(__file__).parents[2] / "data/lint"
+CONF = "rootfs: local:1\nunprivileged: 1\nlxc.apparmor.profile: lxc-docker\n"
+PHOENIX = "/srv/phoenix"
+
+
+class Rooted(Base):
+    """This machine, with other directories in place of its own."""
+
+    machine = "pve1"
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.broken = root, ""
+        root.mkdir(parents=True)
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        if self.broken and self.broken in argv:
+            return CommandResult(tuple(argv), 1, b"", b"find: unrecognized: -size", "m", 0.0, 0.0)
+        here = [self._moved(word) for word in argv]
+        told = Local().run(here, stdin=stdin, timeout=timeout)
+        out = told.stdout.replace(os.fsencode(self.root), b"")
+        return CommandResult(tuple(argv), told.exit_code, out, told.stderr, "m", 0.0, 0.0)
+
+    def _moved(self, word: str) -> str:
+        for place in ("/etc/", "/lib/systemd", "/var/lib/lxc", PHOENIX):
+            word = word.replace(place, f"{self.root}{place}")
+        return word
+
+    def put(self, path: str, content: str | Path, mode: int = 0o644) -> None:
+        place = Path(f"{self.root}{path}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Path):
+            shutil.copy(content, place)
+        else:
+            place.write_text(content)
+        place.chmod(mode)
+
+
+class Runtime(SimpleNamespace):
+    """A node with one container, which runs."""
+
+    def __init__(self, folder: Path, kind: str = "pct") -> None:
+        super().__init__(
+            kind=kind, node=Rooted(folder / "node"), guest=Rooted(folder / "guest"), up="running"
+        )
+
+    def inside(self, _: int) -> Rooted:
+        guest: Rooted = self.guest
+        return guest
+
+    def state(self, _: int) -> str:
+        return str(self.up)
+
+    def config_path(self, ctid: int) -> str:
+        pct = self.kind == "pct"
+        return f"/etc/pve/lxc/{ctid}.conf" if pct else f"/var/lib/lxc/{ctid}/config"
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Any:
+    made = Runtime(tmp_path)
+    made.node.put("/etc/pve/lxc/950.conf", CONF)
+    made.node.put("/etc/pve/lxc/951.conf", CONF)
+    made.node.put("/etc/apparmor.d/lxc-docker", "profile lxc-docker {\n  file,\n}\n")
+    made.node.put("/etc/apparmor.d/tunables/global", "@{PROC}=/proc/\n")
+    made.node.put("/etc/apparmor.d/abstractions/base", "/dev/null rw,\n")
+    made.node.put("/etc/apparmor.d/disable/x", "profile x {\n}\n")
+    made.node.put(f"{PHOENIX}/bin/lxc_setup/a.sh", "#!/bin/bash\n", 0o755)
+    made.node.put(f"{PHOENIX}/.git/hooks/b.sh", "#!/bin/bash\n")
+    made.guest.put("/etc/docker/daemon.json", "{}")
+    made.guest.put("/etc/docker/other.json", "{}")
+    made.guest.put("/lib/systemd/system/docker.service", "[Service]\n")
+    made.guest.put("/etc/systemd/system/docker.service.d/a b.conf", "[Service]\n")
+    return made
+
+
+NODE = {
+    "/etc/apparmor.d/lxc-docker": (Kind.PROFILE, 0o644),
+    "/etc/apparmor.d/tunables/global": (Kind.TUNABLES, 0o644),
+    f"{PHOENIX}/bin/lxc_setup/a.sh": (Kind.SCRIPT, 0o755),
+}
+GUEST = {
+    "container 950:/etc/docker/daemon.json": (Kind.DAEMON, 0o644),
+    "container 950:/lib/systemd/system/docker.service": (Kind.UNIT, 0o644),
+    "container 950:/etc/systemd/system/docker.service.d/a b.conf": (Kind.UNIT, 0o644),
+}
+
+
+def found(of: remote.Found) -> dict[str, tuple[Kind, int]]:
+    return {each.path: (each.kind, each.mode) for each in of.sources}
+
+
+def test_container_is_linted_with_its_node_and_its_docker(runtime: Any) -> None:
+    told = remote.of_container(runtime, 950, PHOENIX)
+    assert told.findings == []
+    assert found(told) == {
+        "/etc/pve/lxc/950.conf": (Kind.CONTAINER, 0o644),
+        **NODE,
+        **GUEST,
+    }
+    assert {each.base for each in told.sources if "apparmor" in each.path} == {"/etc/apparmor.d"}
+
+
+def test_node_is_linted_with_all_its_containers(runtime: Any) -> None:
+    confs = {f"/etc/pve/lxc/{ctid}.conf": (Kind.CONTAINER, 0o644) for ctid in (950, 951)}
+    assert found(remote.of_node(runtime, PHOENIX)) == {**confs, **NODE}
+
+
+def test_plain_lxc_has_another_place(tmp_path: Path) -> None:
+    runtime: Any = Runtime(tmp_path, "lxc")
+    runtime.node.put("/var/lib/lxc/950/config", "lxc.uts.name = a\n")
+    expected = {"/var/lib/lxc/950/config": (Kind.LXC, 0o644)}
+    assert found(remote.of_node(runtime, PHOENIX)) == expected
+    assert found(remote.of_container(runtime, 950, PHOENIX)) == expected
+
+
+def test_stopped_container_is_linted_from_outside_and_that_is_said(runtime: Any) -> None:
+    runtime.up = "stopped"
+    told = remote.of_container(runtime, 950, PHOENIX)
+    assert [each.said for each in told.findings] == [
+        "container 950 does not run: Docker's settings in it were not linted"
+    ]
+    assert not any(path.startswith("container") for path in found(told))
+
+
+def test_guest_that_cannot_be_asked_is_said(runtime: Any) -> None:
+    runtime.guest.broken = "find"
+    told = remote.of_container(runtime, 950, PHOENIX)
+    assert "cannot be listed: find: unrecognized" in told.findings[0].said
+    runtime.node.broken = "find"
+    with pytest.raises(FactError, match="cannot be listed"):
+        remote.of_container(runtime, 950, PHOENIX)
+
+
+def test_container_or_node_without_files_is_an_error(tmp_path: Path) -> None:
+    runtime: Any = Runtime(tmp_path)
+    with pytest.raises(FactError, match="no container 950"):
+        remote.of_container(runtime, 950, PHOENIX)
+    with pytest.raises(FactError, match="nothing to lint"):
+        remote.of_node(runtime, PHOENIX)
+
+
+def test_links_and_large_files_of_a_target_are_left_out(runtime: Any) -> None:
+    node = runtime.node.root
+    (node / "etc/pve/lxc/951.conf").unlink()
+    (node / "etc/pve/lxc/951.conf").symlink_to("/etc/passwd")
+    runtime.node.put("/etc/pve/lxc/952.conf", "#" * (2 << 20))
+    confs = [
+        path for path in found(remote.of_node(runtime, PHOENIX)) if path.startswith("/etc/pve")
+    ]
+    assert confs == ["/etc/pve/lxc/950.conf"]
+
+
+def test_node_that_is_gone_is_an_error(runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> CommandResult:
+        raise TransportError("gone")
+
+    monkeypatch.setattr(runtime.node, "run", gone)
+    with pytest.raises(TransportError, match="gone"):
+        remote.of_node(runtime, PHOENIX)

@@ -1,0 +1,55 @@
+"""Each rule finds its bad file and is quiet about the good twin: ``tests/data/lint/RULE``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lint import discover
+from lint.catalogue import RULES
+from lint.check import check
+from lint.rules.tools import Tools
+from targets.transport import Local
+
+DATA = Path(__file__).parents[2] / "data/lint"
+#: A file that is too large, or that nobody may read, is made where it is tested: test_discover.py.
+ELSEWHERE = {"file-unreadable"}
+IDS = [rule.id for rule in RULES if rule.id not in ELSEWHERE]
+
+
+def found(path: Path) -> list[str]:
+    """The ids of what is found in a directory, by all rules and with the tools themselves."""
+    under = discover.under(path)
+    assert under.findings == []
+    return [each.rule.id for each in check(under.sources, Tools(Local()))]
+
+
+@pytest.mark.parametrize("rule", IDS)
+def test_rule_finds_its_bad_file_and_nothing_else_does(rule: str) -> None:
+    assert set(found(DATA / rule / "bad")) == {rule}
+
+
+@pytest.mark.parametrize("rule", IDS)
+def test_good_twin_has_no_finding(rule: str) -> None:
+    assert found(DATA / rule / "good") == []
+
+
+def test_every_rule_has_files_and_all_files_are_a_rules() -> None:
+    assert sorted(path.name for path in DATA.iterdir()) == sorted(IDS)
+
+
+def test_ids_are_stable_words_and_no_two_rules_share_one() -> None:
+    ids = [rule.id for rule in RULES]
+    assert len(set(ids)) == len(ids) > 40
+    assert [each for each in ids if not re.fullmatch(r"[a-z]+(-[a-z]+)+", each)] == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule.id for rule in RULES])
+def test_rule_says_what_why_and_how_to_mend(rule: object) -> None:
+    title, why, mend = (getattr(rule, name) for name in ("title", "why", "mend"))
+    assert title[0].islower() or title.startswith(("AppArmor", "LXC", "Proxmox", "'"))
+    assert not title.endswith(".")
+    assert why.endswith(".")
+    assert mend.endswith(".")

@@ -1,0 +1,123 @@
+"""Scripts as commands, and what is said of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lint.check import check
+from lint.shell_text import TooDeep, commands
+from lint.source import Kind, Source
+
+
+def ids(text: str, *, mode: int = 0o755) -> list[str]:
+    source = Source("/a/install.sh", text.encode(), Kind.SCRIPT, mode)
+    return [each.rule.id.removeprefix("script-") for each in check([source])]
+
+
+def words(text: str) -> list[list[str]]:
+    return [each.words for each in commands(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a 'b c' \"d $(e f) g\"\n", [["e", "f"], ["a", "'b c'", '"d $(e f) g"']]),
+        ("a # b\n#c\nd#e\n", [["a"], ["d#e"]]),
+        ("a \\\n  b\n", [["a", "b"]]),
+        ("cat <<X; b\nc; d\nX\ne\n", [["cat"], ["b"], ["e"]]),
+        ("cat <<-'X'\n\tc\n\tX\ne\n", [["cat"], ["e"]]),
+        ("cat <<<x\n", [["cat", "<<<x"]]),
+        ("x=(a b); ((n++)); y=$((1 << 2))\n", [["x=(a b)"], ["((n++))"], ["y=$((1 << 2))"]]),
+        ("a 2>&1 &>b >&2 & c\n", [["a", "2>&1", "&>b", ">&2"], ["c"]]),
+        (
+            "$(case x in a) b;; esac); c\n",
+            [["case", "x", "in", "a"], ["b"], ["esac"], ["$(case x in a) b;; esac)"], ["c"]],
+        ),
+        ("$( (a) ); b\n", [["a"], ["$( (a) )"], ["b"]]),
+        ('"${x:-$(a b)}" c\n', [["a", "b"], ['"${x:-$(a b)}"', "c"]]),
+        ("'not ended\na\n", [["'not ended\na\n"]]),
+    ],
+)
+def test_text_is_cut_into_commands(text: str, expected: list[list[str]]) -> None:
+    assert words(text) == expected
+
+
+def test_commands_know_their_lines_pipes_and_functions() -> None:
+    found = commands("f() {\n  a |\n    b\n}\nc || d\n")
+    assert [(each.words, each.line, each.function) for each in found] == [
+        (["{"], 1, "f"),
+        (["a"], 2, "f"),
+        (["b"], 3, "f"),
+        (["}"], 4, ""),
+        (["c"], 5, ""),
+        (["d"], 5, ""),
+    ]
+    assert [each.reads.words if each.reads else None for each in found][2] == ["a"]
+    assert found[-1].reads is None
+
+
+def test_substitutions_without_end_are_given_up() -> None:
+    with pytest.raises(TooDeep):
+        commands("$(" * 1000)
+    assert ids("$(" * 1000) == []
+
+
+INSIDE = 'inside() {\n    timeout 5 pct exec "$CTID" -- "$@" </dev/null\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("apt-get install -y docker.io\n", []),  # it enters no container: it is for the node
+        ("pct exec 1 -- true\napt-get install -y jq\n", []),
+        ("pct exec 1 -- true\napt-get install -y docker.io\n", ["runs-on-node"]),
+        ("pct exec 1 -- true\nif ! apt install docker-ce; then :; fi\n", ["runs-on-node"]),
+        ("pct exec 1 -- bash -c 'apt-get update\napt-get install -y docker.io'\n", []),
+        ("pct exec 1 -- bash <<X\napt-get install docker.io\nX\n", []),
+        ("lxc-attach -n 1 -- true\nsystemctl restart docker\n", ["runs-on-node"]),
+        ("pct exec 1 -- true\nsystemctl restart apparmor\n", []),
+        ("pct exec 1 -- systemctl restart docker\n", []),
+        ("pct exec 1 -- echo '{}' >/etc/docker/daemon.json\n", ["runs-on-node"]),
+        ("pct exec 1 -- true\ncat > /etc/docker/daemon.json <<X\n{}\nX\n", ["runs-on-node"]),
+        ("echo '{}' | pct exec 1 -- tee /etc/docker/daemon.json >/dev/null\n", []),
+        (f"{INSIDE}inside apt-get install -y docker.io\n", []),
+        (f"{INSIDE}inside command -v docker\n", ["builtin-executed"]),
+        (f"{INSIDE}inside sh -c 'command -v docker'\ncommand -v jq\n", []),
+        ("timeout -k 5 10 command -v x\n", ["builtin-executed"]),
+        ("env A=1 cd /x\n", ["builtin-executed"]),
+        ("pct exec 1 -- env HOME=/root type docker\n", ["builtin-executed"]),
+        ("pct exec 1 --keep-env 0 -- test -e /x\n", []),
+        ("dpkg -l docker.io | grep -c '^ii'\n", []),
+        ('inside() { pct exec 1 -- "$@"; }\ninside dpkg -l | grep -q x\n', ["dpkg-grep"]),
+        ("set -o pipefail\npct list | grep -q 950\n", ["grep-quiet-pipefail"]),
+        ("set -eo pipefail\nif a | grep -Fqx b; then :; fi\n", ["grep-quiet-pipefail"]),
+        ("pct list | grep -q 950\nset -o pipefail\n", []),
+        ('set -euo pipefail\necho "$x" | grep -q b\n', []),
+        ("set -euo pipefail\npct status 1 | grep -q running\n", []),
+        ("set -euo pipefail\ngrep -q a /x\na | grep b >/dev/null\n", []),
+        ("for o in $LXC_OPTIONS; do echo $o; done\n", ["splits-option"]),
+        ('for o in "${LXC_OPTIONS[@]}"; do echo "$o"; done\n', []),
+        ("IFS=$'\\n'\nfor o in $LXC_OPTIONS; do echo $o; done\n", []),
+        ("for id in $(pct list); do echo $id; done\n", []),
+    ],
+)
+def test_commands_are_found_or_left_alone(text: str, expected: list[str]) -> None:
+    assert ids(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [
+        ("./feature.sh", True),
+        ('"$HERE/feature.sh" 950', True),
+        ("if ! ./feature.sh; then :; fi", True),
+        ("bash ./feature.sh", False),
+        (". ./feature.sh", False),
+        ("echo ./feature.sh", False),
+        ("feature.sh", False),
+    ],
+)
+def test_script_is_not_executable_only_where_it_is_executed(call: str, *, found: bool) -> None:
+    caller = Source("/a/create.sh", f"#!/bin/bash\n{call}\n".encode(), Kind.SCRIPT, 0o755)
+    called = Source("/a/feature.sh", b"#!/bin/bash\n", Kind.SCRIPT, 0o644)
+    assert bool(check([caller, called])) is found

@@ -1,0 +1,185 @@
+"""``python -m remediation lint``: exit codes, formats, and mending on the command line."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from lint.discover import Found
+from lint.source import Kind, Source
+from remediation.cli.group import main
+from tests.doubles.canned import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from targets.target import Target
+
+command: Any = importlib.import_module("remediation.cli.lint")
+GOOD = "arch: amd64\nrootfs: local:1\nunprivileged: 1\n"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["lint", *words], catch_exceptions=False)
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    path = tmp_path / "lxc/950.conf"
+    path.parent.mkdir()
+    path.write_text(GOOD)
+    return path
+
+
+def test_healthy_file_ends_with_0(conf: Path) -> None:
+    done = run(str(conf.parent))
+    assert done.exit_code == 0
+    assert done.stdout == "no finding in 1 file: 1 Proxmox container configuration\n"
+
+
+def test_advice_alone_ends_with_0(conf: Path) -> None:
+    conf.write_text(GOOD + "lxc.mount.entry: a b c d\nlxc.mount.entry = e f g h\n")
+    done = run(str(conf))
+    assert done.exit_code == 0
+    assert "advice" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif", "github"])
+def test_warning_ends_with_1_in_every_format(conf: Path, form: str) -> None:
+    conf.write_text(GOOD.replace("unprivileged: 1", "unprivileged: 0"))
+    done = run(str(conf), "--format", form)
+    assert done.exit_code == 1
+    assert "container-privileged" in done.stdout
+    if form in {"json", "sarif"}:
+        json.loads(done.stdout)
+
+
+def test_more_findings_than_anybody_reads_are_counted(
+    conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_MOST", 2)
+    conf.write_text(GOOD + "rubbish\n" * 5)
+    text, github = run(str(conf)), run(str(conf), "--format", "github")
+    assert text.stdout.count("[container-line-dropped]") == 2
+    assert "… and 3 more findings" in text.stdout
+    assert github.stdout.count("::error") == 2
+
+
+def test_path_that_does_not_exist_ends_with_2(tmp_path: Path) -> None:
+    done = run(str(tmp_path / "absent"))
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.count("error:") == 1
+    assert "No such file or directory" in done.stderr
+
+
+def test_no_path_means_the_nodes_own_files(
+    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_DEFAULT", (str(conf.parent), str(tmp_path / "absent")))
+    assert run().exit_code == 0
+    monkeypatch.setattr(command, "_DEFAULT", (str(tmp_path / "absent"),))
+    done = run()
+    assert done.exit_code == 2
+    assert "name what to lint" in done.stderr
+
+
+def test_fix_shows_the_difference_and_keeps_a_copy(conf: Path) -> None:
+    conf.write_text(GOOD + "swap : 512\n")
+    done = run(str(conf), "--fix", "--yes")
+    assert done.exit_code == 0
+    assert "-swap : 512" in done.stderr
+    assert "+swap: 512" in done.stderr
+    assert conf.read_text() == GOOD + "swap: 512\n"
+    assert conf.with_name("950.conf.bak").read_text() == GOOD + "swap : 512\n"
+
+
+def test_fix_asks_and_without_a_terminal_changes_nothing(conf: Path) -> None:
+    conf.write_text(GOOD + "swap : 512\n")
+    done = run(str(conf), "--fix")
+    assert done.exit_code == 2
+    assert "give --yes" in done.stderr
+    assert conf.read_text() == GOOD + "swap : 512\n"
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_fix_does_what_the_user_says(
+    conf: Path, monkeypatch: pytest.MonkeyPatch, *, agreed: bool
+) -> None:
+    monkeypatch.setattr(command, "_agreed", lambda _: agreed)
+    conf.write_text(GOOD + "swap : 512\n")
+    assert run(str(conf), "--fix").exit_code == (0 if agreed else 1)
+    assert conf.read_text() == GOOD + ("swap: 512\n" if agreed else "swap : 512\n")
+
+
+def test_fix_of_what_is_uncertain_ends_with_what_is_left(conf: Path) -> None:
+    conf.write_text(GOOD + "lxc.mount.entry: /dev/fuse\n")
+    done = run(str(conf), "--fix", "--yes")
+    assert done.exit_code == 1
+    assert "nothing can be mended with certainty" in done.stderr
+
+
+def test_fix_makes_a_script_executable(tmp_path: Path) -> None:
+    caller, called = tmp_path / "a.sh", tmp_path / "b.sh"
+    caller.write_text("#!/bin/bash\n./b.sh\n")
+    caller.chmod(0o755)
+    called.write_text("#!/bin/bash\n")
+    called.chmod(0o644)
+    assert run(str(tmp_path)).exit_code == 1
+    assert run(str(tmp_path), "--fix", "--yes").exit_code == 0
+    assert called.stat().st_mode & 0o111
+
+
+# -- a target
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was opened, and of what: a runtime whose files are told here."""
+    said: list[str] = []
+
+    @contextmanager
+    def of(aim: Target) -> Iterator[Any]:
+        said.append(str(aim))
+        yield SimpleNamespace(node=Machine())
+
+    def found(*words: object) -> Found:
+        said.append(" ".join(map(str, words[1:])))
+        return Found([Source("/etc/pve/lxc/950.conf", GOOD.encode(), Kind.CONTAINER)])
+
+    monkeypatch.setattr(command, "opened", of)
+    monkeypatch.setattr(command.remote, "of_node", found)
+    monkeypatch.setattr(command.remote, "of_container", found)
+    return said
+
+
+def test_target_with_a_container_is_that_container(opened: list[str]) -> None:
+    assert run("--target", "root@pve1/950").exit_code == 0
+    assert opened == ["root@pve1/950", "950 /usr/local/phoenix_hypervisor"]
+
+
+def test_target_without_a_container_is_the_node(opened: list[str]) -> None:
+    assert run("--target", "root@pve1").exit_code == 0
+    assert opened[1] == "/usr/local/phoenix_hypervisor"
+
+
+def test_target_that_is_none_ends_with_2(opened: list[str]) -> None:
+    assert run("--target", "root@pve1/x").exit_code == 2
+    assert opened == []
+
+
+@pytest.mark.parametrize("more", ["--fix", "/etc"])
+def test_target_has_no_path_and_nothing_there_is_mended(opened: list[str], more: str) -> None:
+    done = run("--target", "root@pve1/950", more)
+    assert done.exit_code == 2
+    assert "a target has no PATH" in done.stderr
+    assert opened == []
