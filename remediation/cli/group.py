@@ -19,9 +19,9 @@ VERBS = {
     "plan": "Show what apply would change, as unified diffs.",
     "apply": "Apply the plan.",
     "rollback": "Roll back what apply changed, in reverse order.",
-    "status": "Show what differs from the plan.",
+    "status": "Show the drift of each action.",
     "rehearse": "Apply, roll back, compare with before, apply again.",
-    "journal": "Read the before-images, or let a change stay.",
+    "journal": "Read the before-images, or keep a change for good.",
 }
 
 
@@ -76,7 +76,8 @@ def main() -> None:
       python -m remediation plan --target root@pve1/950      what would change
       python -m remediation apply --target root@pve1/950
       python -m remediation rollback --target root@pve1/950
-      python -m remediation rehearse --target root@pve1/951  there and back
+      python -m remediation rehearse --target root@pve1/951
+          apply, roll back, compare, apply
       python -m remediation create --target-file F --target NAME
 
     \b

@@ -267,7 +267,7 @@ def test_what_cannot_be_rolled_back_is_shown_and_let_go(unfinished: Path) -> Non
     assert not journal(unfinished).entries()
     assert ended("apply", "--yes")[0] == 0
     shown = CliRunner().invoke(main, ["journal", "show", "--target", "root@pve1/950"]).stdout
-    assert len(re.findall(r" 950 +kept +(?:gone|Docker.s root) ", shown)) == 2
+    assert len(re.findall(r" 950 +accepted +(?:gone|Docker.s root) ", shown)) == 2
     assert let_go("--all") == (0, "container 950 has no changes to roll back\n", "")
 
 
