@@ -108,7 +108,9 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
     assert len(guarded) == 1, f"fuse-overlayfs is checked for {len(guarded)} times, not once"
     installs = re.findall(r"^.*apt-get install.*fuse-overlayfs.*$", text, re.MULTILINE)
     assert installs, "the install script does not install fuse-overlayfs"
-    assert all(line in guarded[0] for line in installs), "it is installed without being checked for"
+    assert all(line in guarded[0] for line in installs), (
+        "fuse-overlayfs is installed without being checked for"
+    )
     assert "Status-Abbrev" in text, "the check does not ask for the package's status"
     what = "fuse-overlayfs is installed"
     _require_reached(node, "the install script", text, text.index(guarded[0]), what)

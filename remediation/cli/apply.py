@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_backup: bool) -> None:
     """Apply the plan. On an error, roll back what was changed.
 
+    It may restart Docker and the container. If it changes the storage driver, Docker starts empty:
+    earlier images and Docker containers are hidden until rollback. See docs/what-changes.md.
+
     Denials of AppArmor, of anyone on the node, are shown while it runs.
     """
     with options.planned(aim, only) as (runtime, make):

@@ -78,7 +78,8 @@ def main() -> None:
       python -m remediation plan --target root@pve1/950      what would change
       python -m remediation apply --target root@pve1/950
       python -m remediation rollback --target root@pve1/950
-      python -m remediation rehearse --target root@pve1/951  there and back
+      python -m remediation rehearse --target root@pve1/951
+          apply, roll back, compare, apply
       python -m remediation create --target-file F --target NAME
       python -m remediation lint /etc/pve/lxc                no target
 

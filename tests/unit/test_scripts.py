@@ -144,4 +144,6 @@ def test_gate_on_a_proxmox_host_judges_its_own_containers(clone: Clone) -> None:
 def test_gate_help_installs_nothing(clone: Clone) -> None:
     done = clone.start("gate", "--help")
     assert (done.returncode, clone.touched) == (0, False)
-    assert "--target" in done.stdout
+    assert done.stdout.startswith("usage: scripts/gate [--target T] [pytest's arguments]\n")
+    assert "\nWithout --target: " in done.stdout
+    assert "\nWith --target: " in done.stdout
