@@ -22,6 +22,7 @@ from remediation.edits.container_config import with_options
 from remediation.edits.phoenix_description import described
 from remediation.edits.phoenix_scripts import install_script, setup_script
 from targets.transport import Local
+from tests.doubles import proxmox_snapshots
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
@@ -111,7 +112,7 @@ def configurations(draw: st.DrawFn) -> str:
     config = Config(draw(sections()))
     for name in draw(st.lists(st.sampled_from(["before", "Old", "a_b-1"]), max_size=2)):
         about = draw(st.sampled_from(["", "# before\n", "lxc.apparmor.profile: x\n"]))
-        config = config.with_snapshot(name, 1_795_532_651, about)
+        config = proxmox_snapshots.taken(config, name, 1_795_532_651, about)
         config = config.set_now("memory", draw(_numbers))
     if draw(st.booleans()):
         config = config.queue("memory", draw(_numbers)).queue("swap", draw(st.none() | _numbers))

@@ -24,7 +24,7 @@ OURS = "lxc-phoenix-v2"
 
 def denial(profile: str = OURS, more: str = "") -> audit_records.Denial:
     (found,) = audit_records.parse(
-        f'apparmor="DENIED" operation="mount" profile="{profile}" name="/x" fstype="fuse" {more}'
+        f'apparmor="DENIED" operation="mount" profile="{profile}" name="/x" fstype="fuse" flags="rw" {more}'
     )
     return found
 
@@ -80,7 +80,7 @@ def test_nothing_was_denied_by_the_log_alone_says_so() -> None:
 
 
 def test_nothing_was_denied_where_the_container_was_names_the_smallest_rule() -> None:
-    with not_compliant("container 950 1 time", "mount fstype=fuse -> /x,"):
+    with not_compliant("container 950 1 time", "mount options=(rw) fstype=fuse -> /x,"):
         judge(denial(), denial("lxc-another"))
     with not_compliant("container 950 2 time"):
         judge(denial("lxc-950_</var/lib/lxc>"), denial())

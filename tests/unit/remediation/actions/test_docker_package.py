@@ -587,4 +587,11 @@ def test_what_only_a_restart_takes_away_is_seen(guest: Guest) -> None:
 def test_a_package_alone_is_asked_for_as_ever(guest: Guest) -> None:
     Package("package", "package", "STEP-3.1", "fuse-overlayfs").capture(guest)
     asked = [words[len(APT) :] for words in guest.ran if words[: len(APT)] == APT]
-    assert asked == [["-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs"]]
+    (simulated,) = asked
+    assert simulated[-4:] == [
+        "install",
+        "--no-install-recommends",
+        "--no-upgrade",
+        "fuse-overlayfs",
+    ]
+    assert "-s" in simulated

@@ -15,7 +15,8 @@ APT = (
     *("-o", "DPkg::Options::=--force-confold"),
 )
 THERE = ("sh", "-c", package._THERE, "there", *package.SETTINGS)
-SIMULATE = (*APT, "-s", "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs")
+_LOOK = (*APT, "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-s")
+SIMULATE = (*_LOOK, "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs")
 ACTION = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
 PLAN = b"""Inst libfuse3-4 [3.17.1-1] (3.17.2-1 Debian:13 [amd64])
 Inst fuse3 (3.17.2-1 Debian:13 [amd64])
@@ -46,7 +47,7 @@ def test_removed_but_configured_is_not_installed() -> None:
 
 def test_rollback_purges_what_came() -> None:
     purge = (*APT, "purge", "fuse-overlayfs", "fuse3")
-    simulated = (*APT, "-s", "purge", "fuse-overlayfs", "fuse3")
+    simulated = (*_LOOK, "purge", "fuse-overlayfs", "fuse3")
     node = Scripted(
         {
             BOTH: (0, b"fuse-overlayfs ii \nfuse3 ii \n", b""),
