@@ -24,7 +24,8 @@ OURS = "lxc-phoenix-v2"
 
 def denial(profile: str = OURS, more: str = "") -> audit_records.Denial:
     (found,) = audit_records.parse(
-        f'apparmor="DENIED" operation="mount" profile="{profile}" name="/x" fstype="fuse" flags="rw" {more}'
+        f'apparmor="DENIED" operation="mount" profile="{profile}" name="/x" fstype="fuse" '
+        f'flags="rw" {more}'
     )
     return found
 
