@@ -103,10 +103,8 @@ def test_a_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
     assert result.exit_code == 2
     assert result.stderr == (
         f"error: no action for {asked!r}; there are: "
-        "STEP-1.1, STEP-1.2, STEP-2.1, STEP-2.2, STEP-3.1, STEP-3.2, setup-script, "
-        "nesting-tunable, repository-profile, apparmor-profile, container-options, install-script, "
-        "container-description, fuse-overlayfs-package, docker-settings-directory, "
-        "docker-storage-driver, docker-engine\n"
+        "STEP-1.1, STEP-1.2, STEP-2.1, STEP-2.2, STEP-3.1, STEP-3.2, "
+        f"{', '.join(docker_in_lxc.ACTIONS)}\n"
     )
 
 
