@@ -178,7 +178,7 @@ def test_an_export_that_cannot_be_whole_says_what_to_copy(folder: Path, harm: st
         next((folder / "journal/contents").iterdir()).unlink()
     code, said, beside = exported()
     assert (code, said) == (3, "")
-    assert f"copy it by hand on localhost: tar -cf journal.tar -C {folder}/journal .\n" in beside
+    assert f"damage, run on localhost: tar -cf journal.tar -C {folder}/journal .\n" in beside
 
 
 def asked() -> dict[str, Any]:
