@@ -32,7 +32,7 @@ from targets import files
 from targets.errors import ChangedSince, NotClean
 from targets.files import FileState
 from tests.doubles.states import look
-from tests.doubles.whole import Whole
+from tests.doubles.whole import Whole, main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,13 @@ def test_the_plan_is_the_list_of_its_actions(tmp_path: Path) -> None:
     assert [action.title for action in found] == [docker_in_lxc.title(a.id, 950) for a in found]
     assert all("{" not in action.title for action in found)
     assert docker_in_lxc.title("somebody's {ctid}", 950) == "somebody's {ctid}"
+
+
+def test_a_stored_journal_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "v3-history").mkdir()
+    with pytest.raises(SystemExit, match="v3-history existed before"):
+        main(str(tmp_path / "v3"))
+    assert [path.name for path in tmp_path.iterdir()] == ["v3-history"]
 
 
 @pytest.mark.parametrize("golden", JOURNALS, ids=_name)

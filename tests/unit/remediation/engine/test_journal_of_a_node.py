@@ -118,6 +118,13 @@ def test_what_is_of_a_container_that_is_gone_stays_in_the_journal(tmp_path: Path
     assert gone.value == "old"
 
 
+def test_what_is_of_a_file_that_is_gone_names_the_file(tmp_path: Path) -> None:
+    """A checkout of phoenix was removed, and the container still exists."""
+    journal(tmp_path).record([("gone", Place.NODE, "old")], {"gone": "/checkout/setup.sh"})
+    with pytest.raises(RollbackFailed, match=r"directory of /checkout/setup\.sh no longer exists"):
+        roll_back(plan(tmp_path, Flag("one")))
+
+
 def test_what_can_never_be_rolled_back_is_let_go(tmp_path: Path) -> None:
     """Its container was destroyed: no container of the node could be worked on any more."""
     one, gone = Flag("one"), Flag("gone")
