@@ -160,22 +160,22 @@ def _target_of(item: pytest.Item) -> Target | None:
 _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
     "from_nothing": (
         lambda runtime, target: runtime.state(target.ctid) is not None,
-        "the container is there, so how it comes about is not asked",
+        "the container exists, so its creation is not checked",
     ),
     "before_the_plan": (
         lambda _, target: not target.reserved,
-        "no ctid is reserved for a container of its own, so the rollback is not asked",
+        "no ctid is reserved for a container of its own, so the rollback is not checked",
     ),
     "untouched": (
         lambda runtime, _: applied.is_on(runtime.node),
-        "a plan is applied on the node, so its own part is not rolled back by itself",
+        "a plan is applied on the node, so the rollback of the node's part is not checked",
     ),
     "phoenix": (
         lambda runtime, target: (
             target.repository == desired.REPOSITORY  # one that was written must be there
             and not runtime.node.ask(is_directory(target.repository))
         ),
-        "no phoenix is there, so what the plan changes in it is not asked",
+        "the node has no phoenix, so its files are not checked",
     ),
 }
 

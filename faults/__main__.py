@@ -45,8 +45,8 @@ class _Command(exit_codes.Command):
 @click.command(cls=_Command, context_settings=exit_codes.SETTINGS)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @target_options(
-    ". On all but the lab, only faults that can be undone are run, in a container that is created "
-    f"for them.  [default: {DEFAULT}]"
+    ". On all but the lab, only faults that can be rolled back are run, in a container that is "
+    f"created for them.  [default: {DEFAULT}]"
 )
 @click.option("--allow-mutation", is_flag=True, help="Required on all targets but the lab.")
 @click.option("--third", "part", is_flag=True, help="One fault for each scenario, as in CI.")

@@ -66,7 +66,7 @@ class Fault:
         beside: words that must be in the first line of each further red scenario, in that order.
         undetermined: titles of the scenarios that must be undetermined.
         words: words that the message of the first named scenario must contain. The first of them
-            must be in its first line.
+            must be in its first line. ``{ctid}`` stands for the container's number.
         because: words that the message of each undetermined scenario must contain.
         also: titles of the scenarios that may fail too, but need not.
         start: the state that the fault starts from.

@@ -155,8 +155,8 @@ class RollbackFailed(RemediationError):
         super().__init__(
             "these changes are still in place:\n"
             + "\n".join(lines)
-            + "\nrollback tries again; what can never be rolled back any more, or is to stay so, "
-            "can be left: python -m remediation journal accept"
+            + "\nRun rollback again. To leave a change in place for good: "
+            "python -m remediation journal accept"
         )
 
 

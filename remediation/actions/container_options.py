@@ -181,7 +181,7 @@ class ContainerOptions(Action[OptionsState]):
         return None if same else drift
 
     def _says_the_same(self, now: str, left: str) -> bool:
-        """Whether nobody but Proxmox wrote the file anew, beside disks and snapshots."""
+        """Whether only Proxmox rewrote the file, apart from disks and snapshots."""
         if not self._normalised:
             return container_config.same_beside_volumes(now, left)
         theirs = dropped(now) - dropped(left)  # gone at the next stop, and somebody's all the same
@@ -193,7 +193,7 @@ class ContainerOptions(Action[OptionsState]):
         """See :class:`remediation.engine.action.Action`.
 
         Byte for byte, unless disks or snapshots came or went since: then what the plan sets is as
-        it was. Or as Proxmox wrote it anew, if the container was stopped since. It is the node's to
+        it was. Or in Proxmox's own form, if the container was stopped since. It is the node's to
         say, whatever the guest answers by now.
         """
         now = self._state(on)
@@ -206,8 +206,8 @@ class ContainerOptions(Action[OptionsState]):
         if not self._is_rewritten(self._file.capture(on), before.file):
             return ""
         return (
-            f"{self.path} says what it said before; the container was stopped meanwhile, and "
-            "Proxmox wrote the file anew, in its own form"
+            f"{self.path} says what it said before; the container was stopped after `apply`. "
+            "Proxmox rewrote the file in its own form"
         )
 
     def _is_rewritten(self, now: FileState, before: FileState) -> bool:

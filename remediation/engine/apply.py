@@ -60,7 +60,7 @@ def apply_side_effects(drifts: Iterable[tuple[Step, Drift | None]]) -> list[str]
             step.action.require_reversible(step.on)
             sentences += step.action.side_effects(step.on, None)
         except FactError as refused:
-            sentences.append(f"nothing is begun: {refused}")
+            sentences.append(f"apply would refuse to start: {refused}")
     return sentences
 
 
@@ -168,8 +168,8 @@ class _Run:
             if self.changes:
                 raise RollbackFailed([("rolling back", failed)]) from error
             plan.tell(
-                f"nothing was changed, but the journal could not be told ({failed}); when it can, "
-                f"end that run there, too: {ROLLBACK}"
+                f"Nothing was changed, but apply could not write that to the journal ({failed}). "
+                f"Once the node answers, run: {ROLLBACK}"
             )
 
 

@@ -118,9 +118,8 @@ class Journal:
             return [self._whole(msgspec.to_builtins(line)) for line in self.lines()]
         except FactError as error:
             raise FactError(
-                f"{error}\nit is not exported by half: to keep all that is there, damage "
-                f"included, copy it by hand on {self._node.machine}: tar -cf journal.tar "
-                f"-C {self.directory} ."
+                f"{error}\nNothing was exported. To copy everything, with the damage, run on "
+                f"{self._node.machine}: tar -cf journal.tar -C {self.directory} ."
             ) from error
 
     @property

@@ -163,6 +163,15 @@ def elsewhere(entry: Entry | None, step: Step) -> str:
     )
 
 
+def lost(entry: Entry, ctid: int) -> str:
+    """Return why an entry has no step, and what to do: a plan omits the steps of what is gone."""
+    gone = f"container {ctid}" + (f" or the directory of {entry.path}" if entry.path else "")
+    return (
+        f"{gone} no longer exists, or this version has no action {entry.action!r}. If it is gone "
+        f"for good: {ACCEPT}"
+    )
+
+
 def _is_asked(action: Action[Any], asked: Sequence[str]) -> bool:
     return action.id in asked or _within(action.requirement, asked)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from remediation.engine.action import Consequence, Outcome, Place
 from remediation.engine.differing import differing
-from remediation.engine.plan import ACCEPT, ROLLBACK, Stage, elsewhere, once
+from remediation.engine.plan import ACCEPT, ROLLBACK, Stage, elsewhere, lost, once
 from targets.errors import (
     Busy,
     ChangedSince,
@@ -217,11 +217,7 @@ class _Rollback:
         for entry in entries:
             step = self.plan.step(entry.action)
             if step is None:
-                machine = self.plan.journal.name(entry.place)
-                self.failures[entry.action] = LookupError(
-                    f"{machine} or what it concerns is not there, or not known to the plan; "
-                    f"if it is gone for good: {ACCEPT}"
-                )
+                self.failures[entry.action] = LookupError(lost(entry, self.plan.journal.ctid))
             elif said := elsewhere(entry, step):
                 self.failures[entry.action] = LookupError(said)
             else:

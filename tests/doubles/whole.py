@@ -1,9 +1,10 @@
 """A node and its container, for the whole plan: files are real, below a folder, all else is double.
 
 As a program it applies the plan there, and leaves the journal with what lies beside it in folders
-for test_golden_journals.py. Run it before the journal's format changes, to keep the last form::
+for test_golden_journals.py. Run it before the journal's format changes, to keep the last form, and
+for each new action. NAME is new: a stored journal is never changed or replaced::
 
-    python -m tests.doubles.whole tests/data/journals/v3-doubles
+    python -m tests.doubles.whole tests/data/journals/v3-doubles-NAME
 """
 
 from __future__ import annotations
@@ -216,13 +217,17 @@ def history(whole: Whole) -> None:
 
 
 def main(folder: str) -> None:
-    """Leave a journal of each story in a folder, whose name is continued by the story's."""
-    for story in (applied, history):
+    """Leave a journal of each story in a folder, whose name is continued by the story's.
+
+    Raises:
+        SystemExit: such a folder exists; a stored journal is never replaced.
+    """
+    stories = {f"{folder}-{story.__name__}": story for story in (applied, history)}
+    if existing := [kept for kept in stories if Path(kept).exists()]:
+        sys.exit(f"{', '.join(existing)} existed before, and is never replaced: use a new name")
+    for kept, story in stories.items():
         with TemporaryDirectory() as place:
             story(whole := Whole(Path(place)))
-            kept = f"{folder}-{story.__name__}"
-            with suppress(FileNotFoundError):
-                shutil.rmtree(kept)
             shutil.copytree(whole.journal, kept)
 
 

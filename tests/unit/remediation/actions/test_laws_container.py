@@ -106,7 +106,7 @@ def test_what_holds_its_lock_is_waited_for(tmp_path: Path) -> None:
     with pytest.raises(FactError, match=r"config on double: the container is locked \(backup\)"):
         apply(it.plan())
     (said,) = apply_side_effects(it.plan().drifts())
-    assert said.startswith("nothing is begun: ")
+    assert said.startswith("apply would refuse to start: ")
     assert roll_back(it.plan()) == []
     assert (tmp_path / "here/config").read_bytes() == b"lock: backup\narch: amd64\n"
 

@@ -103,10 +103,8 @@ def test_a_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
     assert result.exit_code == 2
     assert result.stderr == (
         f"error: no action for {asked!r}; there are: "
-        "STEP-1.1, STEP-1.2, STEP-2.1, STEP-2.2, STEP-3.1, STEP-3.2, setup-script, "
-        "nesting-tunable, repository-profile, apparmor-profile, container-options, install-script, "
-        "container-description, fuse-overlayfs-package, docker-settings-directory, "
-        "docker-storage-driver, docker-engine\n"
+        "STEP-1.1, STEP-1.2, STEP-2.1, STEP-2.2, STEP-3.1, STEP-3.2, "
+        f"{', '.join(docker_in_lxc.ACTIONS)}\n"
     )
 
 
@@ -180,7 +178,7 @@ def test_an_export_that_cannot_be_whole_says_what_to_copy(folder: Path, harm: st
         next((folder / "journal/contents").iterdir()).unlink()
     code, said, beside = exported()
     assert (code, said) == (3, "")
-    assert f"copy it by hand on localhost: tar -cf journal.tar -C {folder}/journal .\n" in beside
+    assert f"damage, run on localhost: tar -cf journal.tar -C {folder}/journal .\n" in beside
 
 
 def asked() -> dict[str, Any]:

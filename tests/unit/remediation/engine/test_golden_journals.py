@@ -32,7 +32,7 @@ from targets import files
 from targets.errors import ChangedSince, NotClean
 from targets.files import FileState
 from tests.doubles.states import look
-from tests.doubles.whole import Whole
+from tests.doubles.whole import Whole, main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,13 @@ def test_the_plan_is_the_list_of_its_actions(tmp_path: Path) -> None:
     assert [action.title for action in found] == [docker_in_lxc.title(a.id, 950) for a in found]
     assert all("{" not in action.title for action in found)
     assert docker_in_lxc.title("somebody's {ctid}", 950) == "somebody's {ctid}"
+
+
+def test_a_stored_journal_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "v3-history").mkdir()
+    with pytest.raises(SystemExit, match="v3-history existed before"):
+        main(str(tmp_path / "v3"))
+    assert [path.name for path in tmp_path.iterdir()] == ["v3-history"]
 
 
 @pytest.mark.parametrize("golden", JOURNALS, ids=_name)
@@ -147,19 +154,30 @@ def _all(folder: Path, whole: Whole) -> dict[str, Any]:
     return found
 
 
+def actions_of(whole: Whole) -> list[str]:
+    """Return the ids of the actions in the journal, in the plan's order.
+
+    Only these are applied here: no stored journal knows an action that the plan gained later.
+    """
+    plan = whole.plan()
+    known = {line.action for line in plan.journal.lines() if isinstance(line, Before)}
+    return [step.action.id for step in plan.steps if step.action.id in known]
+
+
 def left_by(folder: Path, golden: Path) -> tuple[Whole, dict[str, Any]]:
     """Return the machines as the code that wrote a journal left them, and what was before."""
     folder.mkdir()
     whole = Whole(folder)
     laid(whole, golden)
     before, after = list(_files(whole, Before)), list(_files(whole, After))
+    actions = actions_of(whole)
     shutil.rmtree(whole.journal)
     for path, on, state in before:
         if "/docker/" not in path:  # whose directory is not there yet
             files.restore(on, path, state)
     whole.on_node.container.start()
     looked = _all(folder, whole)
-    apply(whole.plan())
+    apply(whole.plan().only(actions))
     for path, on, state in after:
         files.restore(on, path, state)
     laid(whole, golden)
@@ -176,7 +194,7 @@ def test_a_journal_rolls_back_to_what_was_before(tmp_path: Path, golden: Path) -
     plan = whole.plan()
     accepted = {line.action for line in plan.journal.lines() if isinstance(line, Accepted)}
     stays = {f"node{s.action.path}" for s in plan.steps if s.action.id in accepted}  # type: ignore[attr-defined]
-    order = [step.action.id for step in reversed(plan.steps) if step.action.id not in accepted]
+    order = [action for action in reversed(actions_of(whole)) if action not in accepted]
     assert [outcome.id for outcome in roll_back(plan)] == order
     assert _but(_all(tmp_path / "here", whole), stays) == _but(before, stays)
     again = whole.plan()
@@ -191,7 +209,7 @@ def test_a_former_run_that_was_cut_off_rolls_back(tmp_path: Path, kept: int) -> 
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:kept]) + lines[kept][:40])
     with pytest.raises(NotClean):
-        apply(whole.plan())
+        apply(whole.plan().only(actions_of(whole)))
     journal = whole.plan().journal
     lives = [entry.without_a_run().life for entry in journal.entries()]
     assert lives == [Life.APPLIED] * (kept - 11) + [Life.INTERRUPTED] * (22 - kept)
@@ -202,7 +220,8 @@ def test_a_former_run_that_was_cut_off_rolls_back(tmp_path: Path, kept: int) -> 
 def test_a_journal_goes_on_in_todays_format_and_rolls_back_both(tmp_path: Path) -> None:
     whole, before = left_by(tmp_path / "here", _FORMER)
     whole.on_node.write(desired.TUNABLE_PATH, b"somebody's")
-    assert [outcome.id for outcome in apply(whole.plan()) if outcome.changed] == [
+    outcomes = apply(whole.plan().only(actions_of(whole)))
+    assert [outcome.id for outcome in outcomes if outcome.changed] == [
         *("nesting-tunable", "reload-apparmor")
     ]
     assert _versions(whole.journal / "journal.jsonl") == {2, 3}

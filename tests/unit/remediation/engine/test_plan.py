@@ -185,7 +185,7 @@ def test_a_disk_that_fills_up_is_told_as_what_it_is(tmp_path: Path, applied: boo
         apply(it)
     assert isinstance(caught.value, RollbackFailed) == applied
     assert (one.value, two.value) == ("new" if applied else "old", "old")
-    assert any(line.startswith("nothing was changed, but") for line in told) != applied
+    assert any(line.startswith("Nothing was changed, but") for line in told) != applied
     later = plan(tmp_path, one, two)
     roll_back(later)
     assert (one.value, later.journal.unfinished()) == ("old", False)

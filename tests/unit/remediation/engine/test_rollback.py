@@ -515,7 +515,7 @@ def test_what_could_not_be_brought_back_is_not_begun(tmp_path: Path) -> None:
     with pytest.raises(FactError, match="restart it first"):
         apply(it)
     assert (one.value, it.journal.lines()) == ("old", [])
-    assert apply_side_effects(it.drifts()) == ["nothing is begun: restart it first"]
+    assert apply_side_effects(it.drifts()) == ["apply would refuse to start: restart it first"]
 
 
 def test_containers_are_rolled_back_last_in_first_out(tmp_path: Path) -> None:
