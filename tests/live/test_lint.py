@@ -21,10 +21,10 @@ _ROOT = Path(__file__).parents[2]
 KNOWN = {("tunable-without-effect", "/etc/apparmor.d/tunables/nesting")}
 
 
-@pytest.mark.parametrize("target", ["lab", f"lab/{CTID}"])
-def test_files_of_a_healthy_lab_have_no_finding(lab: Lab, target: str) -> None:
+@pytest.mark.parametrize("where", ["lab", f"lab/{CTID}"])
+def test_files_of_a_healthy_lab_have_no_finding(lab: Lab, where: str) -> None:
     lab.restore(snapshot("compliant"))
-    argv = [sys.executable, "-m", "remediation", "lint", "--target", target, "--format", "json"]
+    argv = [sys.executable, "-m", "remediation", "lint", "--target", where, "--format", "json"]
     done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
