@@ -1,0 +1,71 @@
+"""The answers to many reads of one machine, each a fact or the reason why there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from targets.batch import Ahead
+from targets.errors import Dropped, FactError, RemediationError, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from targets.read import Read
+    from targets.transport import Transport
+
+T = TypeVar("T")
+
+
+class Answers:
+    """What a machine answered.
+
+    Args:
+        found: by read, the fact or the error.
+        otherwise: why a read that is not among them has no answer.
+    """
+
+    def __init__(
+        self, found: Mapping[Read[Any], object], otherwise: str = "it was not asked"
+    ) -> None:
+        self._found, self._otherwise = found, otherwise
+
+    def of(self, read: Read[T]) -> T:
+        """Return the fact that a read found.
+
+        Raises:
+            RemediationError: it found none.
+        """
+        if read not in self._found:
+            raise FactError(self._otherwise)
+        answer: Any = self._found[read]
+        if isinstance(answer, RemediationError):
+            raise answer
+        found: T = answer
+        return found
+
+    def maybe(self, read: Read[T], otherwise: T) -> T:
+        """Return the fact that a read found, or another value: for what only adds words."""
+        try:
+            return self.of(read)
+        except RemediationError:
+            return otherwise
+
+
+def ask(on: Transport, reads: Iterable[Read[Any]]) -> Answers:
+    """Ask a machine all of these in one round trip.
+
+    Raises:
+        Dropped: the connection was cut.
+        Unreachable: there is no connection.
+    """
+    wanted = list(dict.fromkeys(reads))
+    ahead = Ahead(on, wanted)
+    found: dict[Read[Any], object] = {}
+    for read in wanted:
+        try:
+            found[read] = ahead.ask(read)
+        except (Dropped, Unreachable):
+            raise
+        except RemediationError as error:
+            found[read] = error
+    return Answers(found)

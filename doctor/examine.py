@@ -1,0 +1,120 @@
+"""From a container to its diagnosis: ask the node, ask the container, judge.
+
+Three round trips: the configuration, what the node knows, what the container says. A container that
+does not run, or is frozen, is not asked: its programs would not answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from doctor import guest_reads, node_reads
+from doctor.answers import Answers, ask
+from doctor.case import Case
+from doctor.trouble import Diagnosis, Unseen, Weight
+from doctor.troubles import (
+    freezer,
+    gpu,
+    guest,
+    id_maps,
+    image_store,
+    network,
+    own_confinement,
+    ownership,
+    runc_fix,
+    running,
+    settings,
+    storage,
+)
+from targets.errors import FactError, RemediationError
+from targets.read import content_of
+from targets.runtime import container_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from doctor.case import Examination
+    from doctor.trouble import Trouble
+    from targets.read import Read
+    from targets.runtime.base import Runtime
+
+#: Most likely first, as counted over issue trackers; what is wrong with all comes before.
+EXAMINATIONS: tuple[Examination, ...] = (
+    *freezer.EXAMINATIONS[:1],
+    *settings.EXAMINATIONS,
+    *guest.EXAMINATIONS[:1],
+    *runc_fix.EXAMINATIONS,
+    *id_maps.EXAMINATIONS,
+    *own_confinement.EXAMINATIONS,
+    *network.EXAMINATIONS,
+    *gpu.EXAMINATIONS,
+    *ownership.EXAMINATIONS,
+    *guest.EXAMINATIONS[1:],
+    *running.EXAMINATIONS,
+    *image_store.EXAMINATIONS,
+    *storage.EXAMINATIONS,
+    *freezer.EXAMINATIONS[1:],
+)
+_ORDER = tuple(Weight)
+_UP = "RUNNING"
+
+
+def examine(runtime: Runtime, ctid: int) -> Diagnosis:
+    """Return what is wrong with a container and its Docker. Changes nothing.
+
+    Args:
+        runtime: manages the container.
+        ctid: the container.
+
+    Raises:
+        FactError: there is no such container on the node.
+        TransportError: the node cannot be reached.
+    """
+    path = runtime.config_path(ctid)
+    first = ask(runtime.node, [content_of(path), node_reads.lxc_state(ctid)])
+    content = first.of(content_of(path))
+    if content is None:
+        raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
+    pct = runtime.kind == "pct"
+    parse = container_config.parse if pct else container_config.parse_lxc
+    config = parse(path, content.decode(errors="replace"))
+    more = [each.by_config(config) for each in EXAMINATIONS]
+    on_node: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.node(ctid)]
+    on_node += [read for each, _ in more for read in each]
+    node = ask(runtime.node, on_node)
+    inside: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.guest]
+    inside += [read for _, each in more for read in each]
+    state = first.maybe(node_reads.lxc_state(ctid), "")
+    if state == _UP:
+        answers = ask(runtime.inside(ctid), inside)
+    else:
+        answers = Answers({}, f"container {ctid} is {state.lower() or 'not known to LXC'}")
+    return diagnose(Case(ctid, config, content, node, answers, pct=pct))
+
+
+def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> Diagnosis:
+    """Judge what was read, the most likely cause first.
+
+    Args:
+        case: what was read.
+        examinations: the questions, most likely first.
+    """
+    found: list[Trouble] = []
+    unseen: list[Unseen] = []
+    down = _is_down(case)
+    for each in examinations:
+        if each.of_docker and down:
+            continue  # that Docker does not run is a trouble of its own
+        try:
+            found.extend(each.judge(case))
+        except RemediationError as error:
+            unseen.append(Unseen(each.what, str(error)))
+    ordered = sorted(dict.fromkeys(found), key=lambda each: _ORDER.index(each.weight))
+    return Diagnosis(tuple(ordered), tuple(unseen))
+
+
+def _is_down(case: Case) -> bool:
+    try:
+        return not case.guest.of(guest_reads.UNIT).runs
+    except RemediationError:
+        return False

@@ -1,0 +1,70 @@
+"""The container does not run, or Docker does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from doctor import guest_reads, node_reads
+from doctor.case import Examination
+from doctor.trouble import Kind, Weight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from doctor.case import Case
+    from doctor.trouble import Trouble
+
+STOPPED = Kind(
+    "container-stopped",
+    Weight.TROUBLE,
+    "the container does not run",
+    "Nothing in it can be asked: most of what follows could not be seen.",
+    "Start it, and ask again. If it does not start, the troubles of its configuration say why.",
+)
+DOWN = Kind(
+    "docker-down",
+    Weight.TROUBLE,
+    "Docker does not run in the container",
+    "What only a Docker that runs can tell was not asked: a question would start it.",
+    "In the container: systemctl start docker; journalctl -u docker says why it does not.",
+)
+SAYS = guest_reads.messages(
+    "failed to start daemon|unable to configure the Docker daemon|level=fatal"
+)
+_UP = frozenset({"RUNNING", "FROZEN", "FREEZING", "THAWED"})
+
+
+def judge_container(case: Case) -> Iterator[Trouble]:
+    """Yield that the container does not run."""
+    state = case.node.of(node_reads.lxc_state(case.ctid))
+    if state not in _UP:
+        how = f"pct start {case.ctid}" if case.pct else f"lxc-start -n {case.ctid}"
+        yield STOPPED.here(
+            f"container {case.ctid} does not run (LXC says {state or 'nothing'})",
+            mend=f"{STOPPED.mend} ({how})",
+        )
+
+
+def judge_docker(case: Case) -> Iterator[Trouble]:
+    """Yield that Docker does not run, with its own last word."""
+    unit = case.guest.of(guest_reads.UNIT)
+    if unit.runs:
+        return
+    if unit.is_absent:
+        yield DOWN.here("Docker is not installed in the container: systemd knows no docker.service")
+        return
+    said = case.guest.maybe(SAYS, ())
+    last = f"; its last word: {said[-1].strip()[:400]}" if said else ""
+    result = "" if unit.result in {"", "success"} else f", result {unit.result}"
+    yield DOWN.here(f"docker.service is {unit.active[:40]}{result}{last}")
+
+
+EXAMINATIONS = (
+    Examination(
+        "whether the container runs",
+        (STOPPED,),
+        judge_container,
+        lambda ctid: (node_reads.lxc_state(ctid),),
+    ),
+    Examination("whether Docker runs", (DOWN,), judge_docker, guest=(guest_reads.UNIT, SAYS)),
+)
