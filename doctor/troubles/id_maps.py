@@ -125,10 +125,10 @@ def _mend(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]]
     if taken or len(found) > _MANY or apart <= 0:
         return HOLE.mend
     lines = "; ".join(f"lxc.idmap: {letter} {a} {b} {count}" for a, b, count in wanted)
+    file = "/etc/subuid" if letter == "u" else "/etc/subgid"
     return (
-        f"Add to the container's configuration: {lines}. /etc/sub{'uid' if letter == 'u' else "
-        f"'gid'}"
-        " must give root these ids of the node. Then restart the container."
+        f"Add to the container's configuration: {lines}. {file} must give root these ids of the "
+        "node. Then restart the container."
     )
 
 

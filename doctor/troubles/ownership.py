@@ -59,9 +59,7 @@ def binds(config: ContainerConfig) -> dict[str, str]:
 
 
 def judge(case: Case) -> Iterator[Trouble]:
-    """Yield each bind mount that nobody owns; it is a trouble if a Docker container writes "
-    "there.
-    """
+    """Yield each bind mount that nobody owns; a trouble if a Docker container writes there."""
     places = binds(case.config)
     if not places:
         return
