@@ -11,9 +11,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from targets.read import Read
-    from targets.transport import Transport
+    from targets.transport import CommandResult, Transport
 
 T = TypeVar("T")
+D = TypeVar("D")
+#: More of an error than a reader wants to see (characters).
+_LONGEST = 300
+
+
+def told(result: CommandResult) -> CommandResult:
+    """Return the result of a command that ended well.
+
+    Raises:
+        FactError: it did not, with what it said, and without our script.
+    """
+    if result.ok:
+        return result
+    said = result.stderr.decode(errors="replace").strip()[:_LONGEST]
+    raise FactError(said or f"on {result.machine}, the question ended with {result.exit_code}")
 
 
 class Answers:
@@ -43,7 +58,7 @@ class Answers:
         found: T = answer
         return found
 
-    def maybe(self, read: Read[T], otherwise: T) -> T:
+    def maybe(self, read: Read[T], otherwise: D) -> T | D:
         """Return the fact that a read found, or another value: for what only adds words."""
         try:
             return self.of(read)

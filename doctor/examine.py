@@ -26,6 +26,8 @@ from doctor.troubles import (
     settings,
     storage,
 )
+from lint import json_text
+from lint.rules import daemon_json
 from targets.errors import FactError, RemediationError
 from targets.read import content_of
 from targets.runtime import container_config
@@ -56,6 +58,14 @@ EXAMINATIONS: tuple[Examination, ...] = (
     *freezer.EXAMINATIONS[1:],
 )
 _ORDER = tuple(Weight)
+#: What merely follows from another trouble, and is then not named beside it.
+_FOLLOWS = {
+    running.DOWN.id: frozenset(
+        {each.id for each in (network.MODULE, network.NETWORK)}
+        | {each.id for each in (*daemon_json.RULES, *json_text.RULES)}
+    ),
+    guest.UNITS.id: frozenset({guest.NESTING.id}),
+}
 _UP = "RUNNING"
 
 
@@ -74,6 +84,7 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
     first = ask(runtime.node, [content_of(path), node_reads.lxc_state(ctid)])
     content = first.of(content_of(path))
     if content is None:
+        runtime.configuration(ctid)  # says where the container is instead
         raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
     pct = runtime.kind == "pct"
     parse = container_config.parse if pct else container_config.parse_lxc
@@ -84,11 +95,12 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
     node = ask(runtime.node, on_node)
     inside: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.guest]
     inside += [read for _, each in more for read in each]
-    state = first.maybe(node_reads.lxc_state(ctid), "")
+    state = first.maybe(node_reads.lxc_state(ctid), _UP)
     if state == _UP:
         answers = ask(runtime.inside(ctid), inside)
     else:
-        answers = Answers({}, f"container {ctid} is {state.lower() or 'not known to LXC'}")
+        frozen = state in freezer.FROZEN_STATES
+        answers = Answers({}, f"container {ctid} {'is frozen' if frozen else 'does not run'}")
     return diagnose(Case(ctid, config, content, node, answers, pct=pct))
 
 
@@ -108,8 +120,11 @@ def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> 
         try:
             found.extend(each.judge(case))
         except RemediationError as error:
-            unseen.append(Unseen(each.what, str(error)))
-    ordered = sorted(dict.fromkeys(found), key=lambda each: _ORDER.index(each.weight))
+            matters = any(kind.weight is not Weight.ADVICE for kind in each.kinds)
+            unseen.append(Unseen(each.what, str(error), matters))
+    ids = {each.id for each in found}
+    causes = [each for each in found if not ids & _FOLLOWS.get(each.id, frozenset())]
+    ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.weight))
     return Diagnosis(tuple(ordered), tuple(unseen))
 
 

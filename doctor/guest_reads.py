@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from doctor.answers import told
 from facts.dockerd import Word, read
 from targets.errors import FactError
 from targets.read import Read, content_of
@@ -83,6 +84,10 @@ done
 _NUMBER = "[0-9]{1,10}"
 _TO_SECONDS = len("2026-11-26T21:00:00")
 _DEVICE = re.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}}) (/dev/[^\n]{{1,200}})")
+#: systemd's words for a whole machine, whatever its exit code. Source: systemctl(1).
+_STATES = frozenset(
+    {"initializing", "starting", "running", "degraded", "maintenance", "stopping", "offline"}
+)
 _RUNC = re.compile(r"runc version v?([0-9][\w.+~-]{0,40})")
 
 
@@ -196,7 +201,7 @@ class Owned:
 def _told(result: CommandResult) -> CommandResult:
     if result.exit_code == DOWN:
         raise FactError("Docker does not run in the container")
-    return result.require()
+    return told(result)
 
 
 def _info(result: CommandResult) -> Info:
@@ -217,16 +222,24 @@ def _blocks(text: str) -> list[dict[str, str]]:
 
 
 def _unit(result: CommandResult) -> Unit:
-    said = next(iter(_blocks(result.require().text)), {})
+    said = next(iter(_blocks(told(result).text)), {})
     if "LoadState" not in said:
         raise FactError(f"systemd of {result.machine} does not say whether Docker runs")
     of = [said.get(name, "")[:4000] for name in ("LoadState", "ActiveState", "Result", "ExecStart")]
     return Unit(*of)
 
 
+def _guest(result: CommandResult) -> str:
+    word = result.text.strip()
+    if word not in _STATES:
+        told(result)
+        raise FactError(f"systemd of {result.machine} calls its state {word[:40]!r}")
+    return word
+
+
 def _failed(result: CommandResult) -> tuple[FailedUnit, ...]:
     found = []
-    for said in _blocks(result.require().text):
+    for said in _blocks(told(result).text):
         code = said.get("ExecMainStatus", "")
         number = int(code) if re.fullmatch("[0-9]{1,3}", code, re.ASCII) else 0
         found.append(FailedUnit(said.get("Id", "?")[:200], said.get("Result", "")[:80], number))
@@ -234,12 +247,12 @@ def _failed(result: CommandResult) -> tuple[FailedUnit, ...]:
 
 
 def _sysctls(result: CommandResult) -> dict[str, str]:
-    lines = (line.partition(" ") for line in result.require().text.splitlines())
+    lines = (line.partition(" ") for line in told(result).text.splitlines())
     return {name.rpartition("/")[2]: value.strip()[:20] for name, _, value in lines}
 
 
 def _devices(result: CommandResult) -> tuple[Given, ...]:
-    found = [_DEVICE.fullmatch(line) for line in result.require().text.splitlines()]
+    found = [_DEVICE.fullmatch(line) for line in told(result).text.splitlines()]
     return tuple(
         Given(each[4], int(each[1]), int(each[2]), int(each[3], 8)) for each in found if each
     )
@@ -264,7 +277,7 @@ def _runc(result: CommandResult) -> str:
 def messages(pattern: str) -> Read[tuple[str, ...]]:
     """Read those lines of Docker's present or last run that match a pattern (grep -E)."""
     argv = ("sh", "-c", _MESSAGES, "messages", pattern)
-    return Read(argv, lambda result: tuple(result.require().text.splitlines()))
+    return Read(argv, lambda result: tuple(told(result).text.splitlines()))
 
 
 def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:
@@ -277,13 +290,13 @@ INFO = Read(("sh", "-c", _INFO, "info"), _info)
 CONTAINERS = Read(("sh", "-c", _CONTAINERS, "containers"), _containers)
 FAILED = Read(("sh", "-c", _FAILED, "failed"), _failed)
 #: systemd's word for the whole guest: ``running``, ``degraded`` …
-GUEST = Read(("systemctl", "is-system-running"), lambda result: result.text.strip()[:20])
+GUEST = Read(("systemctl", "is-system-running"), _guest)
 SYSCTLS = Read(("sh", "-c", _SYSCTLS, "sysctls"), _sysctls)
 DEVICES = Read(("sh", "-c", _DEVICES, "devices"), _devices)
 #: What is missing for Docker to load profiles of its own: parser, securityfs, kernel, environment.
 OWN_APPARMOR = Read(
     ("sh", "-c", _OWN_APPARMOR, "own apparmor"),
-    lambda result: frozenset(result.require().text.split()),
+    lambda result: frozenset(told(result).text.split()),
 )
 SETTINGS = content_of("/etc/docker/daemon.json")
 RUNC = Read(("runc", "--version"), _runc)

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from doctor.answers import told
 from targets.errors import FactError
 from targets.read import Read
 
@@ -135,25 +136,25 @@ def _ranges(text: str, result: CommandResult) -> tuple[Range, ...]:
 
 
 def _maps(result: CommandResult) -> IdMaps:
-    users, _, groups = result.require().text.partition("==\n")
+    users, _, groups = told(result).text.partition("==\n")
     return IdMaps(_ranges(users, result), _ranges(groups, result))
 
 
 def _confined(result: CommandResult) -> Confined:
-    found = _PARTS.fullmatch(result.require().text)
+    found = _PARTS.fullmatch(told(result).text)
     if found is None:
         raise FactError(f"the container's label cannot be read on {result.machine}")
     return Confined(*(each.strip() for each in found.groups()))
 
 
 def _versions(result: CommandResult) -> dict[str, str]:
-    lines = (line.partition(" ") for line in result.require().text.splitlines())
+    lines = (line.partition(" ") for line in told(result).text.splitlines())
     return {name: version.strip()[:80] for name, _, version in lines}
 
 
 def _mounts(result: CommandResult) -> tuple[Mount, ...]:
     mounts = []
-    for line in result.require().text.splitlines():
+    for line in told(result).text.splitlines():
         before, _, after = line.partition(" - ")
         left, right = before.split(" "), after.split(" ")
         if len(left) >= _MOUNT_FIELDS - 1 and len(right) > 1:
@@ -167,8 +168,14 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found[1], 8)), text)
 
 
+def _state(result: CommandResult) -> str:
+    if not result.ok and b"doesn't exist" in result.stdout + result.stderr:
+        return ""  # Proxmox makes LXC's part of a container at its first start
+    return told(result).text.strip()[:20]
+
+
 def _owner(result: CommandResult) -> Owner:
-    found = _OWNER.fullmatch(result.require().text)
+    found = _OWNER.fullmatch(told(result).text)
     if found is None:
         raise FactError(f"an owner cannot be read on {result.machine}: {result.text[:80]!r}")
     return Owner(int(found[1]), int(found[2]), int(found[3], 8))
@@ -201,7 +208,7 @@ def owner(path: str) -> Read[Owner]:
 def lxc_state(ctid: int) -> Read[str]:
     """Read LXC's own word for the container's state, in capitals; empty if LXC has none."""
     argv = ("lxc-info", "-P", "/var/lib/lxc", "-n", str(ctid), "-s", "-H")
-    return Read(argv, lambda result: result.text.strip()[:20])
+    return Read(argv, _state)
 
 
 #: By name: the kernel's version, LXC's, ZFS's, and those of Proxmox's packages.
@@ -209,5 +216,5 @@ VERSIONS = Read(("sh", "-c", _VERSIONS, "versions"), _versions)
 #: The names of the kernel's modules that are there.
 MODULES = Read(
     ("sh", "-c", _MODULES, "modules"),
-    lambda result: frozenset(name.replace("-", "_") for name in result.require().text.split()),
+    lambda result: frozenset(name.replace("-", "_") for name in told(result).text.split()),
 )

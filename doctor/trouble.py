@@ -72,10 +72,17 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Unseen:
-    """A question that has no answer: what was to be found out, and why it was not."""
+    """A question that has no answer.
+
+    Attributes:
+        what: what was to be found out.
+        why: the reason why it was not.
+        matters: whether the answer could have been a trouble, and not only advice.
+    """
 
     what: str
     why: str
+    matters: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Diagnosis:
 
     @property
     def exit_code(self) -> int:
-        """1 if a trouble is named, 3 if none is and a question has no answer, else 0."""
+        """1 if a trouble is named, 3 if none is and one may be hidden, else 0."""
         if any(not each.is_advice for each in self.troubles):
             return 1
-        return 3 if self.unseen else 0
+        return 3 if any(each.matters for each in self.unseen) else 0

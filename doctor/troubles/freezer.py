@@ -40,13 +40,13 @@ AT_RISK = Kind(
     "daemon cannot be frozen, and both wait for ever.",
     "Back it up in mode stop: vzdump CTID --mode stop. Take snapshots while it is stopped.",
 )
-_FROZEN = frozenset({"FROZEN", "FREEZING"})
+FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
 
 
 def judge_frozen(case: Case) -> Iterator[Trouble]:
     """Yield that the container is frozen now."""
     state = case.node.of(node_reads.lxc_state(case.ctid))
-    if state in _FROZEN:
+    if state in FROZEN_STATES:
         lock = case.config.current().get("lock", "")
         held = f", and Proxmox holds its lock '{lock}'" if lock else ""
         mend = FROZEN.mend.replace("CTID", str(case.ctid))

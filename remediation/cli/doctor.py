@@ -56,11 +56,15 @@ def doctor(aim: Target, form: str) -> None:
 def _print(name: str, found: Diagnosis) -> None:
     named = [each for each in found.troubles if not each.is_advice]
     if not named:
-        printing.line(f"{name}: no trouble named", "green" if not found.unseen else "yellow")
+        style = "yellow" if found.unseen else "green"
+        printing.line(f"{name}: no trouble named", style)
     for each in found.troubles:
         _trouble(each)
+    by_reason: dict[str, list[str]] = {}
     for unseen in found.unseen:
-        printing.line(f"could not see {unseen.what}: {_shown(unseen.why)}", "yellow")
+        by_reason.setdefault(unseen.why, []).append(unseen.what)
+    for why, what in by_reason.items():
+        printing.line(f"could not see {'; '.join(what)} ({_shown(why)})", "yellow")
 
 
 def _trouble(each: Trouble) -> None:
@@ -84,7 +88,10 @@ def _as_json(ctid: int, machine: str, found: Diagnosis) -> dict[str, Any]:
             }
             for each in found.troubles
         ],
-        "could_not_see": [{"what": each.what, "why": _shown(each.why)} for each in found.unseen],
+        "could_not_see": [
+            {"what": each.what, "why": _shown(each.why), "matters": each.matters}
+            for each in found.unseen
+        ],
     }
 
 
