@@ -82,6 +82,8 @@ for place; do
 done
 """
 _NUMBER = "[0-9]{1,10}"
+#: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
+_LONGEST, _MOST = 2000, 200
 _TO_SECONDS = len("2026-11-26T21:00:00")
 _DEVICE = re.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}}) (/dev/[^\n]{{1,200}})")
 #: systemd's words for a whole machine, whatever its exit code. Source: systemctl(1).
@@ -144,7 +146,7 @@ def failures(containers: Sequence[Container]) -> list[str]:
     """
     latest = max((each.started_at[:_TO_SECONDS] for each in containers if each.running), default="")
     return [
-        each.error
+        each.error[:_LONGEST]
         for each in containers
         if each.error and not each.running and each.created[:_TO_SECONDS] >= latest
     ]
@@ -246,6 +248,10 @@ def _failed(result: CommandResult) -> tuple[FailedUnit, ...]:
     return tuple(found)
 
 
+def _lines(result: CommandResult) -> tuple[str, ...]:
+    return tuple(line[:_LONGEST] for line in told(result).text.splitlines()[:_MOST])
+
+
 def _sysctls(result: CommandResult) -> dict[str, str]:
     lines = (line.partition(" ") for line in told(result).text.splitlines())
     return {name.rpartition("/")[2]: value.strip()[:20] for name, _, value in lines}
@@ -277,7 +283,7 @@ def _runc(result: CommandResult) -> str:
 def messages(pattern: str) -> Read[tuple[str, ...]]:
     """Read those lines of Docker's present or last run that match a pattern (grep -E)."""
     argv = ("sh", "-c", _MESSAGES, "messages", pattern)
-    return Read(argv, lambda result: tuple(told(result).text.splitlines()))
+    return Read(argv, _lines)
 
 
 def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:

@@ -66,7 +66,7 @@ def container(**members: Any) -> str:
     return json.dumps({**whole, **members}) + "\n"
 
 
-_NODE: dict[Read[Any], Raw] = {
+NODE: dict[Read[Any], Raw] = {
     node_reads.lxc_state(CTID): "RUNNING\n",
     node_reads.id_maps(CTID): f"{MAP}==\n{MAP}",
     node_reads.confined(CTID): confined("lxc-phoenix-v2 (enforce)", PROFILE),
@@ -74,7 +74,7 @@ _NODE: dict[Read[Any], Raw] = {
     node_reads.VERSIONS: "kernel 6.12.57+deb13-amd64\nlxc 6.0.4\nzfs \n",
     node_reads.MODULES: "bridge\nveth\nnf_tables\nxt_MASQUERADE\n",
 }
-_GUEST: dict[Read[Any], Raw] = {
+GUEST: dict[Read[Any], Raw] = {
     **{read: "" for each in EXAMINATIONS for read in each.guest},
     guest_reads.UNIT: UNIT,
     guest_reads.INFO: INFO,
@@ -104,8 +104,8 @@ def case(
 ) -> Case:
     """Return a container that answers as it is told, and else as a healthy one."""
     given = dict(said or {})
-    node = {read: given.pop(read, raw) for read, raw in _NODE.items()}
-    guest = {read: given.pop(read, raw) for read, raw in _GUEST.items()}
+    node = {read: given.pop(read, raw) for read, raw in NODE.items()}
+    guest = {read: given.pop(read, raw) for read, raw in GUEST.items()}
     for read in list(given):
         of_node = read.argv[:2] == ("env", "LC_ALL=C") and "stat" in read.argv
         (node if of_node else guest)[read] = given.pop(read)
