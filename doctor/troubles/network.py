@@ -67,27 +67,30 @@ TUN = Kind(
 )
 KINDS = (MODULE, NETWORK, FORWARD, LOCALNET, TUN)
 
+#: An error; that modprobe failed in the container is none, and every Docker in LXC says that.
+_ISOLATION = "cannot restrict inter-container communication|DOCKER_IGNORE_BR_NETFILTER_ERROR"
 #: What Docker says, and the module that is then missing; ``{0}`` is what the first group found.
 _MODULES: tuple[tuple[str, str], ...] = (
-    (r"can't initialize iptables table `(nat|filter|mangle|raw)'", "iptable_{0}"),
-    (r"can't initialize ip6tables table `(nat|filter|mangle|raw)'", "ip6table_{0}"),
-    (r"Could not fetch rule set generation id", "nf_tables"),
+    (r"can't initialize iptables table `(nat|filter|mangle|raw)': Table does not", "iptable_{0}"),
+    (r"can't initialize ip6tables table `(nat|filter|mangle|raw)': Table does not", "ip6table_{0}"),
+    (r"Could not fetch rule set generation id: (?:Invalid arg|\S+ not supported)", "nf_tables"),
     (r"Failed to initialize nft: Protocol not supported", "nf_tables"),
     (r"Extension (addrtype|conntrack|comment|mark|set) revision [0-9]+ not supported", "xt_{0}"),
     (r"Extension (MASQUERADE|DNAT|REDIRECT) revision [0-9]+ not supported", "xt_{0}"),
-    (r"bridge-nf-call-ip6?tables: no such file|br_netfilter", "br_netfilter"),
+    (_ISOLATION, "br_netfilter"),
     (r"failed to add the host \(\S{1,40}\) <=> sandbox \(\S{1,40}\) pair.*not supported", "veth"),
     (r"(?:error creating vxlan|vxlan interface).*not supported", "vxlan"),
 )
 #: The same in one pattern of grep -E, with what else tells that the bridge failed.
 MESSAGES = guest_reads.messages(
     "can't initialize ip6?tables table|Could not fetch rule set|Failed to initialize nft"
-    "|Extension [A-Za-z]+ revision|bridge-nf-call-ip|br_netfilter|sandbox.*pair|vxlan"
-    "|failed to start daemon: .*(network controller|NAT chain)"
+    "|Extension [A-Za-z]+ revision|sandbox.*pair|vxlan|"
+    + _ISOLATION
+    + "|failed to start daemon: .*(network controller|NAT chain)"
 )
 _FAILED = re.compile(r"failed to start daemon: .*(?:network controller|NAT chain)")
 #: Where a module's own name in /proc/modules may be another one that does the same.
-_ALSO = {"xt_DNAT": "xt_nat", "xt_comment": "x_tables", "xt_mark": "xt_mark"}
+_ALSO = {"xt_DNAT": "xt_nat"}
 
 
 def judge(case: Case) -> Iterator[Trouble]:
@@ -100,11 +103,14 @@ def judge(case: Case) -> Iterator[Trouble]:
         for module, line in missing.items()
         if module not in loaded and _ALSO.get(module, module) not in loaded
     }
+    runs = case.guest.maybe(guest_reads.UNIT, None)
     for module, line in lacking.items():
+        only_six = module.startswith("ip6") and runs is not None and runs.runs
         yield MODULE.here(
             f"the node has not loaded {module}; Docker says: {line.strip()[:300]}",
             mend=f"On the node: modprobe {module}, and echo {module} >/etc/modules-load.d/"
             f"docker-{module}.conf for each boot. Then restart Docker in the container.",
+            weight=Weight.ADVICE if only_six else None,
         )
     refused = [line for line in lines if _FAILED.search(line)]
     if refused and not lacking and not case.guest.of(guest_reads.UNIT).runs:

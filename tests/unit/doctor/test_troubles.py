@@ -99,6 +99,12 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
         "iptable_nat",
     ),
     (
+        {network.MESSAGES: "set environment variable DOCKER_IGNORE_BR_NETFILTER_ERROR=1"},
+        CONFIG,
+        "kernel-module-missing",
+        "br_netfilter",
+    ),
+    (
         {network.MESSAGES: "iptables: Extension addrtype revision 0 not supported, missing kernel"},
         CONFIG,
         "kernel-module-missing",
@@ -221,6 +227,11 @@ HEALTHY: list[tuple[dict[Read[Any], Raw], str]] = [
     ),
     ({own_confinement.MESSAGES: DEFAULT, guest_reads.OWN_APPARMOR: "parser\n"}, CONFIG),
     ({network.MESSAGES: NAT, node_reads.MODULES: "iptable_nat\n"}, CONFIG),
+    (
+        {network.MESSAGES: "Running modprobe bridge br_netfilter failed with message: not found"},
+        CONFIG,
+    ),
+    ({network.MESSAGES: NAT.replace("iptable", "ip6table")}, CONFIG),
     (
         {guest_reads.SYSCTLS: "ip_forward 0\n", guest_reads.SETTINGS: '{"ip-forward": false}'},
         CONFIG,
