@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from doctor.answers import Answers
     from doctor.trouble import Kind, Trouble
+    from facts.denial_groups import Group
     from targets.read import Read
     from targets.runtime.container_config import ContainerConfig
 
@@ -28,6 +29,8 @@ class Case:
         node: the node's answers.
         guest: the container's own answers.
         pct: whether Proxmox manages it.
+        denied: what AppArmor refused it lately, the most frequent first.
+        unread: why the node's log may hold other refusals; empty if it was read to its end.
     """
 
     ctid: int
@@ -36,6 +39,8 @@ class Case:
     node: Answers
     guest: Answers
     pct: bool = True
+    denied: tuple[Group, ...] = ()
+    unread: str = ""
 
     @property
     def path(self) -> str:

@@ -1,11 +1,12 @@
 """From a container to its diagnosis: ask the node, ask the container, judge.
 
-Three round trips: the configuration, what the node knows, what the container says. A container that
-does not run, or is frozen, is not asked: its programs would not answer.
+Four round trips: the configuration, what the node knows, what the container says, what was denied.
+A container that does not run, or is frozen, is not asked: its programs would not answer.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads
@@ -13,6 +14,7 @@ from doctor.answers import Answers, ask
 from doctor.case import Case
 from doctor.trouble import Diagnosis, Unseen, Weight
 from doctor.troubles import (
+    denied,
     freezer,
     gpu,
     guest,
@@ -26,9 +28,11 @@ from doctor.troubles import (
     settings,
     storage,
 )
+from facts import denial_log
+from facts.denial_groups import Tally
 from lint import json_text
 from lint.rules import daemon_json
-from targets.errors import FactError, RemediationError
+from targets.errors import Dropped, FactError, RemediationError, Unreachable
 from targets.read import content_of
 from targets.runtime import container_config
 
@@ -37,8 +41,10 @@ if TYPE_CHECKING:
 
     from doctor.case import Examination
     from doctor.trouble import Trouble
+    from facts.denial_groups import Group
     from targets.read import Read
     from targets.runtime.base import Runtime
+    from targets.transport import Transport
 
 #: Most likely first, as counted over issue trackers; what is wrong with all comes before.
 EXAMINATIONS: tuple[Examination, ...] = (
@@ -53,6 +59,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     *ownership.EXAMINATIONS,
     *guest.EXAMINATIONS[1:],
     *running.EXAMINATIONS,
+    *denied.EXAMINATIONS,
     *image_store.EXAMINATIONS,
     *storage.EXAMINATIONS,
     *freezer.EXAMINATIONS[1:],
@@ -101,7 +108,25 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
     else:
         frozen = state in freezer.FROZEN_STATES
         answers = Answers({}, f"container {ctid} {'is frozen' if frozen else 'does not run'}")
-    return diagnose(Case(ctid, config, content, node, answers, pct=pct))
+    lately, unread = _denied(runtime.node, ctid)
+    return diagnose(
+        Case(ctid, config, content, node, answers, pct=pct, denied=lately, unread=unread)
+    )
+
+
+def _denied(node: Transport, ctid: int) -> tuple[tuple[Group, ...], str]:
+    """Return what AppArmor refused a container lately, and why there may be more."""
+    since = time.time() - denied.HOUR
+    try:
+        log = denial_log.read(node, since)
+    except (Dropped, Unreachable):
+        raise
+    except RemediationError as error:
+        return (), str(error)
+    tally = Tally(log.owner, since, by_process=True)
+    tally.count(log.lines)
+    groups = (each for each in tally.groups() if each.readable and each.owner)
+    return tuple(each for each in groups if each.owner and each.owner.container == ctid), log.unread
 
 
 def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> Diagnosis:

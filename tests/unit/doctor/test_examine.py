@@ -70,10 +70,10 @@ class Ours(Counted):
         return done
 
 
-def test_examination_takes_two_round_trips_to_the_node_and_one_to_the_container() -> None:
+def test_examination_takes_three_round_trips_to_the_node_and_one_to_the_container() -> None:
     node, inside = Ours(), Counted()
     examine(Runtime(node, inside), CTID)
-    assert (len(node.trips), len(inside.trips)) == (2, 1)
+    assert (len(node.trips), len(inside.trips)) == (3, 1)
 
 
 @pytest.mark.parametrize("state", ["STOPPED", "FROZEN", "FREEZING", ""])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from doctor import guest_reads, node_reads
+from doctor.examine import diagnose
 from doctor.node_reads import Confined, Range
 from doctor.trouble import Weight
 from doctor.troubles import (
@@ -20,6 +22,8 @@ from doctor.troubles import (
     running,
     storage,
 )
+from facts.denial_groups import Tally
+from facts.denials import owner_by_name
 from targets.runtime import container_config
 from tests.doubles.patient import (
     CONFIG,
@@ -30,6 +34,7 @@ from tests.doubles.patient import (
     PROFILE,
     UNIT,
     advice,
+    case,
     confined,
     container,
     diagnosis,
@@ -44,6 +49,11 @@ IDS, CONFINED = node_reads.id_maps(CTID), node_reads.confined(CTID)
 GENERATED = "lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined (enforce)"
 BASED = "profile lxc-mine {\n  include <abstractions/lxc/container-base>\n}\n"
 BASE = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
+DENIAL = (
+    b'type=AVC msg=audit(1795717106.123:42): apparmor="DENIED" operation="mount" class="mount" '
+    b'info="failed type match" error=-13 profile="lxc-950_</var/lib/lxc>" name="/mnt/" pid=42 '
+    b'comm="fuse-overlayfs" fstype="fuse" srcname="x" flags="rw, nosuid"'
+)
 DOWN = UNIT.replace("=active", "=failed").replace("=success", "=exit-code")
 DATA = CONFIG + "mp0: /mnt/data,mp=/data\n"
 OF_DATA = (node_reads.owner("/mnt/data"), guest_reads.owned(("/data",)))
@@ -526,6 +536,22 @@ def test_bind_mounts_of_a_configuration_are_directories_of_the_node() -> None:
 
 def diagnosis_config(text: str) -> Any:
     return container_config.parse("/etc/pve/lxc/950.conf", text)
+
+
+def test_refusals_of_the_last_hour_are_advice_in_words() -> None:
+    tally = Tally(lambda denial, _: owner_by_name(denial))
+    tally.count([DENIAL, DENIAL])
+    found = diagnose(replace(case(), denied=tuple(tally.groups())))
+    (said,) = [each for each in found.troubles if each.id == "denied-lately"]
+    assert "2 times" in said.cause
+    assert "fuse-overlayfs wanted to mount" in said.cause
+    assert found.exit_code == 0
+
+
+def test_log_that_was_not_read_to_its_end_is_named_as_not_seen() -> None:
+    found = diagnose(replace(case(), unread="there is more"))
+    assert [each.why for each in found.unseen] == ["there is more"]
+    assert found.exit_code == 0
 
 
 def test_stopped_container_is_named_and_what_was_not_seen() -> None:
