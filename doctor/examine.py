@@ -53,7 +53,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     *guest.EXAMINATIONS[:1],
     *runc_fix.EXAMINATIONS,
     *id_maps.EXAMINATIONS,
-    *own_confinement.EXAMINATIONS,
+    *own_confinement.EXAMINATIONS[:1],
     *network.EXAMINATIONS,
     *gpu.EXAMINATIONS,
     *ownership.EXAMINATIONS,
@@ -62,6 +62,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     *denied.EXAMINATIONS,
     *image_store.EXAMINATIONS,
     *storage.EXAMINATIONS,
+    *own_confinement.EXAMINATIONS[1:],
     *freezer.EXAMINATIONS[1:],
 )
 _ORDER = tuple(Weight)

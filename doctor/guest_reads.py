@@ -75,6 +75,19 @@ pid=$(systemctl show -p MainPID --value docker)
 tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -q '^container=' && echo environment
 :
 """
+#: Names the storage drivers that have images, each with a list of more than none.
+_WITH_IMAGES = (
+    _IF_IT_RUNS
+    + r"""
+root=$(docker info -f '{{.DockerRootDir}}') || exit 1
+for place in "$root"/image/*/repositories.json; do
+    [ -f "$place" ] && [ "$(wc -c <"$place")" -gt 40 ] || continue
+    place=${place%/repositories.json}
+    echo "${place##*/}"
+done
+:
+"""
+)
 _OWNED = r"""
 for place; do
     stat -c '%u %g' -- "$place" || echo '- -'
@@ -303,6 +316,11 @@ DEVICES = Read(("sh", "-c", _DEVICES, "devices"), _devices)
 OWN_APPARMOR = Read(
     ("sh", "-c", _OWN_APPARMOR, "own apparmor"),
     lambda result: frozenset(told(result).text.split()),
+)
+#: The storage drivers that have images of their own.
+WITH_IMAGES = Read(
+    ("sh", "-c", _WITH_IMAGES, "with images"),
+    lambda result: tuple(sorted(_told(result).text.split()))[:8],
 )
 SETTINGS = content_of("/etc/docker/daemon.json")
 RUNC = Read(("runc", "--version"), _runc)

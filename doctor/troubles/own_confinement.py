@@ -50,9 +50,18 @@ WORDS = Kind(
     "Nothing, if the container's profile is enough. Otherwise let LXC generate the profile, with "
     "nesting=1, and install the package apparmor in the container.",
 )
+LOOSE = Kind(
+    "docker-container-loose",
+    Weight.ADVICE,
+    "a Docker container is privileged, or runs without AppArmor",
+    "Docker holds it back by next to nothing. The LXC container's own confinement still holds.",
+    "Give it the one capability or device that it needs, instead of privileged.",
+)
 MESSAGES = guest_reads.messages(
     "docker-default profile could not be loaded|load a profile while confined"
 )
+#: Of more containers a reader needs no name.
+_MANY = 5
 _MISSING = {
     "parser": "apparmor_parser is not in the container",
     "securityfs": "/sys/kernel/security/apparmor is not visible in the container",
@@ -106,6 +115,18 @@ def judge_words(case: Case) -> Iterator[Trouble]:
     yield WORDS.here(f"Docker's containers have {lacks}{because}; {rest}")
 
 
+def judge_loose(case: Case) -> Iterator[Trouble]:
+    """Name the Docker containers that Docker does not confine."""
+    names = [
+        each.name.removeprefix("/")
+        for each in case.guest.of(guest_reads.CONTAINERS)
+        if each.privileged or each.app_armor_profile == "unconfined"
+    ]
+    if names:
+        more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
+        yield LOOSE.here(f"privileged or unconfined: {', '.join(names[:_MANY])}{more}")
+
+
 def _has(options: Sequence[str], name: str) -> bool:
     return any(each == f"name={name}" or each.startswith(f"name={name},") for each in options)
 
@@ -128,6 +149,13 @@ EXAMINATIONS = (
         judge_words,
         _reads,
         (guest_reads.INFO, guest_reads.OWN_APPARMOR),
+        of_docker=True,
+    ),
+    Examination(
+        "which of Docker's containers are privileged",
+        (LOOSE,),
+        judge_loose,
+        guest=(guest_reads.CONTAINERS,),
         of_docker=True,
     ),
 )

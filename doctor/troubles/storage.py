@@ -35,6 +35,16 @@ STORAGE = Kind(
     "images "
     "and containers; volumes stay.",
 )
+HIDDEN = Kind(
+    "images-of-another-driver",
+    Weight.ADVICE,
+    "images of another storage driver are on the disk, and Docker does not show them",
+    "Docker shows the images and containers of the driver that it runs on. An update, or a "
+    "setting, "
+    "changed the driver; apply does so, too.",
+    "Set the former driver (storage-driver in /etc/docker/daemon.json) to see them again, or pull "
+    "the images anew. Volumes are the same for every driver.",
+)
 #: Since when overlay may be mounted in a user namespace, and ZFS may hold its upper layer.
 _KERNEL, _ZFS = (5, 11), (2, 2)
 _COSTS = {
@@ -64,6 +74,15 @@ def judge(case: Case) -> Iterator[Trouble]:
     yield STORAGE.here(
         f"Docker runs on {_COSTS[info.driver]}; {root[:200]} is on {system}, and {could}{doubt}"
     )
+
+
+def judge_hidden(case: Case) -> Iterator[Trouble]:
+    """Say that another driver has images, too."""
+    driver = case.guest.of(guest_reads.INFO).driver
+    others = [each for each in case.guest.of(guest_reads.WITH_IMAGES) if each != driver]
+    if others and driver:
+        named = ", ".join(each[:40] for each in others)
+        yield HIDDEN.here(f"Docker runs on {driver}, and has images of {named} on its disk")
 
 
 def below(mounts: Sequence[Mount], path: str) -> Mount:
@@ -133,6 +152,13 @@ EXAMINATIONS = (
         judge,
         _reads,
         (guest_reads.INFO,),
+        of_docker=True,
+    ),
+    Examination(
+        "whether another storage driver has images",
+        (HIDDEN,),
+        judge_hidden,
+        guest=(guest_reads.INFO, guest_reads.WITH_IMAGES),
         of_docker=True,
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,30 @@ def test_node_without_such_a_shell_is_asked_each_read_alone() -> None:
     examine(Runtime(node, inside), CTID)
     wanted = {read.argv for each in EXAMINATIONS for read in each.guest}
     assert wanted <= set(inside.trips)
+
+
+class Logged(Ours):
+    """As Ours, with a log of two containers' denials."""
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        done = super().run(argv, stdin=stdin, timeout=timeout)
+        if "denials" not in argv:
+            return done
+        line = (
+            'type=AVC msg=audit({at}:{ctid}): apparmor="DENIED" operation="open" class="file" '
+            'profile="lxc-{ctid}_</var/lib/lxc>" name="/x" pid=4 comm="cat" denied_mask="r"\n'
+        )
+        said = "".join(line.format(at=f"{time.time():.3f}", ctid=each) for each in (CTID, 951))
+        out = f"== state\nlost 0\n== kernel\n{said}== clock\n== end\n".encode()
+        return CommandResult(tuple(argv), 0, out, b"", self.machine, 0.0, 0.0)
+
+
+def test_refusals_are_those_of_the_container_alone() -> None:
+    found = examine(Runtime(Logged(), Counted()), CTID)
+    (said,) = [each for each in found.troubles if each.id == "denied-lately"]
+    assert "once, most often: cat wanted to read /x" in said.cause
 
 
 def test_container_that_does_not_exist_cannot_be_asked() -> None:

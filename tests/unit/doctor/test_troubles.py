@@ -458,6 +458,25 @@ def test_storage_is_that_of_the_longest_mount_and_overlay2_gets_no_advice() -> N
     assert "storage-driver" not in advice(diagnosis({**said, guest_reads.INFO: other}))
 
 
+def test_images_of_another_driver_are_advice() -> None:
+    found = diagnosis({guest_reads.WITH_IMAGES: "fuse-overlayfs\noverlay2\n"})
+    assert "images-of-another-driver" in advice(found)
+    (said,) = [each for each in found.troubles if each.id == "images-of-another-driver"]
+    assert "has images of overlay2 on" in said.cause
+    own = diagnosis({guest_reads.WITH_IMAGES: "fuse-overlayfs\n"})
+    assert "images-of-another-driver" not in advice(own)
+
+
+def test_privileged_docker_container_is_advice_by_name() -> None:
+    several = "".join(
+        container(Name=f"/{name}", Privileged=name == "a", AppArmorProfile=profile)
+        for name, profile in (("a", ""), ("b", "unconfined"), ("c", "docker-default"))
+    )
+    found = diagnosis({guest_reads.CONTAINERS: several})
+    (said,) = [each for each in found.troubles if each.id == "docker-container-loose"]
+    assert said.cause.endswith(": a, b")
+
+
 def test_containerd_image_store_is_advice() -> None:
     store = INFO.replace(
         '"Backing Filesystem","extfs"', '"driver-type","io.containerd.snapshotter.v1"'

@@ -1,0 +1,48 @@
+"""Doctor names no trouble of a healthy lab, sees everything, and names one that was made."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from faults.catalogue import CTID
+from faults.states import snapshot
+from lab.address import lab_address
+from targets import connect
+from targets.target import parse
+
+if TYPE_CHECKING:
+    from lab.machine import Lab
+
+_ROOT = Path(__file__).parents[2]
+TARGET = f"lab/{CTID}"
+
+
+def said() -> tuple[int, Any]:
+    argv = [sys.executable, "-m", "remediation", "doctor", "--target", TARGET, "--format", "json"]
+    done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_healthy_lab_has_no_trouble_and_everything_is_seen(lab: Lab) -> None:
+    lab.restore(snapshot("compliant"))
+    code, told = said()
+    assert [each for each in told["troubles"] if each["weight"] != "advice"] == []
+    assert told["could_not_see"] == []
+    assert code == 0
+
+
+def test_docker_that_was_stopped_is_the_only_trouble(lab: Lab) -> None:
+    lab.restore(snapshot("compliant"))
+    with connect.opened(parse(TARGET), lab=lab_address) as runtime:
+        stop = ["systemctl", "stop", "docker.socket", "docker.service"]
+        runtime.inside(CTID).run(stop).require()
+    code, told = said()
+    assert [each["id"] for each in told["troubles"] if each["weight"] != "advice"] == [
+        "docker-down"
+    ]
+    assert code == 1
