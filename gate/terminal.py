@@ -189,7 +189,7 @@ def _heading(sharing: list[Outcome]) -> str:
 
 def _table(outcomes: list[Outcome], causes: dict[str, list[Outcome]]) -> Padding:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=True)
-    table.add_column("clause", no_wrap=True)
+    table.add_column("requirement", no_wrap=True)
     table.add_column("scenario", ratio=4, overflow="fold")
     table.add_column("verdict", no_wrap=True)
     table.add_column("evidence", ratio=5, overflow="fold")

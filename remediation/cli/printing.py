@@ -98,7 +98,7 @@ def outcomes(found: Sequence[Outcome], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    table = _table("clause", "action", "", "why")
+    table = _table("requirement", "action", "", "why")
     for outcome in found:
         done = (
             Text("changed", style="yellow") if outcome.changed else Text("unchanged", style="dim")
@@ -150,7 +150,7 @@ def status(
             }
         )
         return
-    table = _table("clause", "action", "", "journal", "drift")
+    table = _table("requirement", "action", "", "journal", "drift")
     for step, drift in drifts:
         state = Text("drift", style="red") if drift else Text("ok", style="green")
         held = _held(entries.get(step.action.id))

@@ -68,7 +68,7 @@ def _(container):
     said = [" ".join(line.split()) for line in seen.outlines if line.strip()]
     assert [re.sub(r" [0-9]\.[0-9] s$", "", line) for line in said][:8] == [
         *("Toy", "a compliant", "b undetermined", "container 950 did not start", "d compliant"),
-        *("clause scenario verdict evidence", "a compliant the driver is fuse-overlayfs"),
+        *("requirement scenario verdict evidence", "a compliant the driver is fuse-overlayfs"),
         "d compliant the driver is fuse-overlayfs",
     ]
     seen.stdout.fnmatch_lines(
