@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from targets.batch import Ahead
-from targets.errors import Dropped, FactError, RemediationError, Unreachable
+from targets.errors import Dropped, FactError, RemediationError, TransportError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 D = TypeVar("D")
+#: Nothing more is asked of a machine on which so many questions in a row could not be put.
+_ENOUGH = 3
 #: More of an error than a reader wants to see (characters).
 _LONGEST = 300
 
@@ -76,11 +78,16 @@ def ask(on: Transport, reads: Iterable[Read[Any]]) -> Answers:
     wanted = list(dict.fromkeys(reads))
     ahead = Ahead(on, wanted)
     found: dict[Read[Any], object] = {}
+    failed = 0
     for read in wanted:
         try:
             found[read] = ahead.ask(read)
+            failed = 0
         except (Dropped, Unreachable):
             raise
         except RemediationError as error:
             found[read] = error
+            failed = failed + 1 if isinstance(error, TransportError) else 0
+            if failed == _ENOUGH:
+                return Answers(found, str(error))
     return Answers(found)

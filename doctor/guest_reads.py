@@ -25,16 +25,25 @@ if TYPE_CHECKING:
 
 #: What a question to Docker ends with if Docker does not run.
 DOWN = 3
-_IF_IT_RUNS = f"systemctl is-active -q docker || exit {DOWN}; "
+#: ``asked`` runs docker and gives up soon, so that one that hangs does not keep all others waiting.
+_IF_IT_RUNS = rf"""
+systemctl is-active -q docker || exit {DOWN}
+asked() {{
+    timeout -k 5 20 docker "$@" && return
+    [ $? -lt 124 ] || {{ echo "Docker runs, but did not answer within 20 s" >&2; exit 5; }}
+    exit 1
+}}
+"""
 _INFO = (
-    _IF_IT_RUNS + "docker info -f '"
+    _IF_IT_RUNS + "asked info -f '"
     '{"Driver":{{json .Driver}},"DriverStatus":{{json .DriverStatus}},'
     '"SecurityOptions":{{json .SecurityOptions}},"ServerVersion":{{json .ServerVersion}},'
     '"DockerRootDir":{{json .DockerRootDir}}}'
     "'"
 )
 _CONTAINERS = (
-    _IF_IT_RUNS + "docker ps -aq --no-trunc | head -n 200 | xargs -r docker inspect -f '"
+    _IF_IT_RUNS + "ids=$(asked ps -aq --no-trunc) || exit\n"
+    '[ -z "$ids" ] || asked inspect $(echo "$ids" | head -n 200) -f \''
     '{"Name":{{json .Name}},"Error":{{json .State.Error}},"Mounts":{{json .Mounts}},'
     '"Running":{{json .State.Running}},"Created":{{json .Created}},'
     '"StartedAt":{{json .State.StartedAt}},'
@@ -79,7 +88,7 @@ tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -q '^container=' && echo e
 _WITH_IMAGES = (
     _IF_IT_RUNS
     + r"""
-root=$(docker info -f '{{.DockerRootDir}}') || exit 1
+root=$(asked info -f '{{.DockerRootDir}}') || exit
 for place in "$root"/image/*/repositories.json; do
     [ -f "$place" ] && [ "$(wc -c <"$place")" -gt 40 ] || continue
     place=${place%/repositories.json}

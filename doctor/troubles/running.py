@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
 from doctor.trouble import Kind, Weight
+from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,16 @@ DOWN = Kind(
     "Docker does not run in the container",
     "What only a Docker that runs can tell was not asked: a question would start it.",
     "In the container: systemctl start docker; journalctl -u docker says why it does not.",
+)
+MUTE = Kind(
+    "docker-mute",
+    Weight.TROUBLE,
+    "Docker runs, and does not answer",
+    "docker.service is active, but docker info fails. Docker may hang, or its client is missing: "
+    "Debian keeps it in the package docker-cli.",
+    "In the container: docker info shows the error; journalctl -u docker says what Docker waits "
+    "for. "
+    "Without a client: apt-get install docker-cli.",
 )
 SAYS = guest_reads.messages(
     "failed to start daemon|unable to configure the Docker daemon|level=fatal"
@@ -49,6 +60,7 @@ def judge_docker(case: Case) -> Iterator[Trouble]:
     """Yield that Docker does not run, with its own last word."""
     unit = case.guest.of(guest_reads.UNIT)
     if unit.runs:
+        yield from _mute(case)
         return
     if unit.is_absent:
         yield DOWN.here("Docker is not installed in the container: systemd knows no docker.service")
@@ -59,6 +71,13 @@ def judge_docker(case: Case) -> Iterator[Trouble]:
     yield DOWN.here(f"docker.service is {unit.active[:40]}{result}{last}")
 
 
+def _mute(case: Case) -> Iterator[Trouble]:
+    try:
+        case.guest.of(guest_reads.INFO)
+    except FactError as error:
+        yield MUTE.here(f"docker.service is active, but: {str(error)[:400]}")
+
+
 EXAMINATIONS = (
     Examination(
         "whether the container runs",
@@ -66,5 +85,10 @@ EXAMINATIONS = (
         judge_container,
         lambda ctid: (node_reads.lxc_state(ctid),),
     ),
-    Examination("whether Docker runs", (DOWN,), judge_docker, guest=(guest_reads.UNIT, SAYS)),
+    Examination(
+        "whether Docker runs",
+        (DOWN, MUTE),
+        judge_docker,
+        guest=(guest_reads.UNIT, guest_reads.INFO, SAYS),
+    ),
 )

@@ -10,7 +10,7 @@ import pytest
 
 from doctor import node_reads
 from doctor.examine import EXAMINATIONS, examine
-from targets.errors import FactError, Unreachable
+from targets.errors import FactError, TransportError, Unreachable
 from targets.transport import Base, CommandResult
 from tests.doubles.canned import Runtime
 from tests.doubles.patient import CONFIG, CTID
@@ -115,6 +115,21 @@ def test_refusals_are_those_of_the_container_alone() -> None:
     found = examine(Runtime(Logged(), Counted()), CTID)
     (said,) = [each for each in found.troubles if each.id == "denied-lately"]
     assert "once, most often: cat wanted to read /x" in said.cause
+
+
+def test_container_that_cannot_be_entered_is_not_asked_again_and_again() -> None:
+    class Closed(Counted):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            self.trips.append(tuple(argv))
+            raise TransportError("it cannot be entered")
+
+    inside = Closed()
+    found = examine(Runtime(Ours(), inside), CTID)
+    assert len(inside.trips) < 6
+    assert any(each.why == "it cannot be entered" for each in found.unseen)
+    assert found.exit_code != 0
 
 
 def test_container_that_does_not_exist_cannot_be_asked() -> None:

@@ -191,6 +191,9 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
         "x.service (NAMESPACE)",
     ),
     ({guest_reads.UNIT: DOWN, running.SAYS: "level=fatal x"}, CONFIG, "docker-down", "level=fatal"),
+    ({guest_reads.INFO: (5, "", "no answer within 20 s")}, CONFIG, "docker-mute", "20 s"),
+    ({guest_reads.INFO: (127, "", "docker: not found")}, CONFIG, "docker-mute", "not found"),
+    ({guest_reads.INFO: '{"Driver": 7}'}, CONFIG, "docker-mute", "docker info cannot be read"),
     ({guest_reads.UNIT: "LoadState=not-found\n"}, CONFIG, "docker-down", "not installed"),
     ({node_reads.lxc_state(CTID): "FREEZING\n"}, CONFIG, "container-frozen", "FREEZING"),
     ({}, f"{CONFIG}lxc.mount.entry: /dev/fuse\n", "container-mount-entry-cut", "/dev/fuse"),
@@ -319,7 +322,7 @@ def test_answer_that_cannot_be_read_is_named_as_not_seen(read: Read[Any], what: 
 
 
 @pytest.mark.parametrize(
-    "read", [guest_reads.INFO, guest_reads.CONTAINERS, node_reads.mounts(CTID)]
+    "read", [guest_reads.WITH_IMAGES, guest_reads.CONTAINERS, node_reads.mounts(CTID)]
 )
 def test_advice_that_cannot_be_given_leaves_the_exit_code(read: Read[Any]) -> None:
     found = diagnosis({read: (9, "", "broken")})
