@@ -28,7 +28,7 @@ from doctor.troubles import (
     settings,
     storage,
 )
-from facts import denial_log
+from facts import denial_log, startable
 from facts.denial_groups import Tally
 from lint import json_text
 from lint.rules import daemon_json
@@ -73,6 +73,18 @@ _FOLLOWS = {
         | {each.id for each in (*daemon_json.RULES, *json_text.RULES)}
     ),
     guest.UNITS.id: frozenset({guest.NESTING.id}),
+    guest.NESTING.id: frozenset({"container-features-invalid"}),
+    running.STOPPED.id: frozenset(
+        {
+            "container-mount-entry-cut",
+            "container-lxc-line",
+            "container-features-invalid",
+            "container-key-former",
+            "container-idmap-invalid",
+            "container-idmap-overlap",
+            "container-profile-not-enterable",
+        }
+    ),
 }
 _UP = "RUNNING"
 
@@ -104,14 +116,26 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
     inside: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.guest]
     inside += [read for _, each in more for read in each]
     state = first.maybe(node_reads.lxc_state(ctid), _UP)
+    hindered = ""
     if state == _UP:
         answers = ask(runtime.inside(ctid), inside)
     else:
+        hindered = startable.hindrance(runtime, ctid)
         frozen = state in freezer.FROZEN_STATES
         answers = Answers({}, f"container {ctid} {'is frozen' if frozen else 'does not run'}")
     lately, unread = _denied(runtime.node, ctid)
     return diagnose(
-        Case(ctid, config, content, node, answers, pct=pct, denied=lately, unread=unread)
+        Case(
+            ctid,
+            config,
+            content,
+            node,
+            answers,
+            pct=pct,
+            denied=lately,
+            unread=unread,
+            hindered=hindered,
+        )
     )
 
 

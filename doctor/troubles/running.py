@@ -20,7 +20,7 @@ STOPPED = Kind(
     Weight.TROUBLE,
     "the container does not run",
     "Nothing in it can be asked: most of what follows could not be seen.",
-    "Start it, and ask again. If it does not start, the troubles of its configuration say why.",
+    "Start it, and ask again. If doctor sees what keeps it from starting, it names that.",
 )
 DOWN = Kind(
     "docker-down",
@@ -50,10 +50,12 @@ def judge_container(case: Case) -> Iterator[Trouble]:
     state = case.node.of(node_reads.lxc_state(case.ctid))
     if state not in _UP:
         how = f"pct start {case.ctid}" if case.pct else f"lxc-start -n {case.ctid}"
-        yield STOPPED.here(
-            f"container {case.ctid} does not run (LXC says {state or 'nothing'})",
-            mend=f"{STOPPED.mend} ({how})",
-        )
+        said = f"container {case.ctid} does not run (LXC says {state or 'nothing'})"
+        if case.hindered:
+            mend = f"Correct that, then start it: {how}"
+            yield STOPPED.here(f"{said}, and cannot start: {case.hindered}", mend=mend)
+        else:
+            yield STOPPED.here(said, mend=f"Start it ({how}), and ask again.")
 
 
 def judge_docker(case: Case) -> Iterator[Trouble]:

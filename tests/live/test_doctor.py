@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from faults.catalogue import CTID
 from faults.states import snapshot
 from lab.address import lab_address
@@ -36,13 +38,26 @@ def test_healthy_lab_has_no_trouble_and_everything_is_seen(lab: Lab) -> None:
     assert code == 0
 
 
-def test_docker_that_was_stopped_is_the_only_trouble(lab: Lab) -> None:
+#: What is broken on the node or in the container, and the one trouble that is named.
+BROKEN = {
+    "docker-down": (False, "systemctl stop docker.socket docker.service"),
+    "ip-forward-off": (False, "sysctl -qw net.ipv4.ip_forward=0"),
+    "json-syntax": (False, "echo '{,' >/etc/docker/daemon.json; ! systemctl restart docker"),
+    "container-frozen": (True, f"lxc-freeze -n {CTID}"),
+    "container-mount-entry-cut": (
+        True,
+        f"echo 'lxc.mount.entry: /dev/fuse' >>/etc/pve/lxc/{CTID}.conf",
+    ),
+}
+
+
+@pytest.mark.parametrize("trouble", BROKEN)
+def test_what_was_broken_is_the_only_trouble(lab: Lab, trouble: str) -> None:
+    on_node, script = BROKEN[trouble]
     lab.restore(snapshot("compliant"))
     with connect.opened(parse(TARGET), lab=lab_address) as runtime:
-        stop = ["systemctl", "stop", "docker.socket", "docker.service"]
-        runtime.inside(CTID).run(stop).require()
+        where = runtime.node if on_node else runtime.inside(CTID)
+        where.run(["sh", "-c", script], timeout=180).require()
     code, told = said()
-    assert [each["id"] for each in told["troubles"] if each["weight"] != "advice"] == [
-        "docker-down"
-    ]
-    assert code == 1
+    named = [each["id"] for each in told["troubles"] if each["weight"] != "advice"]
+    assert (named, code) == ([trouble], 1)

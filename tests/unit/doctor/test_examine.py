@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from doctor import node_reads
-from doctor.examine import EXAMINATIONS, examine
+from doctor.examine import _FOLLOWS, EXAMINATIONS, examine
+from lint.catalogue import RULES
 from targets.errors import FactError, TransportError, Unreachable
 from targets.transport import Base, CommandResult
 from tests.doubles.canned import Runtime
@@ -146,6 +147,12 @@ def test_connection_that_is_gone_ends_the_examination() -> None:
 
     with pytest.raises(Unreachable):
         examine(Runtime(Ours(), Gone()), CTID)
+
+
+def test_consequences_and_their_causes_are_troubles_that_exist() -> None:
+    known = {kind.id for each in EXAMINATIONS for kind in each.kinds}
+    known |= {rule.id for rule in RULES}
+    assert {*_FOLLOWS, *(cause for causes in _FOLLOWS.values() for cause in causes)} <= known
 
 
 def test_every_examination_names_what_it_finds_out_and_its_troubles() -> None:

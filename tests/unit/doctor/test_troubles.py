@@ -582,10 +582,19 @@ def test_stopped_container_is_named_and_what_was_not_seen() -> None:
         node_reads.lxc_state(CTID): "STOPPED\n",
         **dict.fromkeys((IDS, CONFINED, node_reads.mounts(CTID)), gone),
     }
-    found = diagnosis(said, config=f"{CONFIG}lxc.mount.entry: /dev/fuse\n")
-    assert troubles(found) == ["container-mount-entry-cut", "container-stopped"]
-    assert "pct start 950" in found.troubles[1].mend
+    cut = diagnosis(said, config=f"{CONFIG}lxc.mount.entry: /dev/fuse\n")
+    assert troubles(cut) == ["container-mount-entry-cut"]
+    found = diagnosis(said)
+    assert troubles(found) == ["container-stopped"]
+    assert "pct start 950" in found.troubles[0].mend
     assert {each.why for each in found.unseen} == {"container 950 does not run"}
+
+
+def test_stopped_container_that_cannot_start_names_what_keeps_it() -> None:
+    stopped = case({node_reads.lxc_state(CTID): "STOPPED\n"})
+    found = diagnose(replace(stopped, hindered="the kernel does not know its profile lxc-x"))
+    assert troubles(found) == ["container-stopped"]
+    assert "cannot start: the kernel does not know its profile lxc-x" in found.troubles[0].cause
 
 
 def test_what_was_seen_comes_before_what_is_wrong_and_advice_comes_last() -> None:
