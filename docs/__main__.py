@@ -20,6 +20,8 @@ import click
 import msgspec
 
 from bench.__main__ import main as bench
+from doctor.examine import EXAMINATIONS
+from doctor.trouble import Weight
 from faults import rows
 from faults.__main__ import main as faults
 from faults.scenarios import scenarios
@@ -328,6 +330,22 @@ def lint_rules() -> str:
     )
 
 
+# -- doctor
+
+
+def doctor_troubles() -> str:
+    """Return every trouble that doctor names, in its own order."""
+    kinds = dict.fromkeys(kind for each in EXAMINATIONS for kind in each.kinds)
+    ends = {Weight.ADVICE: "0"}
+    return table(
+        ("trouble", "exit code", "what is wrong", "why it matters", "what to do"),
+        (
+            (f"`{kind.id}`", ends.get(kind.weight, "1"), kind.title, kind.why, kind.mend)
+            for kind in kinds
+        ),
+    )
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "requirements": requirements,
     "commands": commands,
@@ -338,6 +356,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "error-classes": error_classes,
     "faults": fault_rows,
     "lint-rules": lint_rules,
+    "doctor-troubles": doctor_troubles,
 }
 
 

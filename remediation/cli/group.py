@@ -24,6 +24,7 @@ VERBS = {
     "journal": "Read the before-images, or keep a change for good.",
     "denials": "Explain what AppArmor denied, and what would allow it.",
     "lint": "Find what is wrong in files, before anything starts.",
+    "doctor": "Say what is wrong with Docker in a container, why, and what to do.",
 }
 
 
@@ -82,13 +83,14 @@ def main() -> None:
           apply, roll back, compare, apply
       python -m remediation create --target-file F --target NAME
       python -m remediation lint /etc/pve/lxc                no target
+      python -m remediation doctor --target root@pve1/950    what is wrong
 
     \b
     Exit codes:
       0    done; status: no drift; plan: always, with or without changes
       1    status: drift, or a run was cut off; apply: drift was left, and
            all was rolled back; you answered no, and nothing was changed;
-           lint: an error or a warning was found
+           lint: an error or a warning was found; doctor: a trouble is named
       2    wrong usage
       3    the target could not be reached or read, or is in use
       5    not everything could be rolled back, or somebody changed it

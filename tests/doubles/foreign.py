@@ -57,7 +57,7 @@ from targets.runtime.lxc import Lxc
 from targets.runtime.normal_form import normal_form
 from targets.runtime.pct import Pct
 from targets.transport import Base, CommandResult
-from tests.doubles import foreign_files
+from tests.doubles import foreign_files, foreign_patient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -448,6 +448,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "machine_state.both": (lambda on: machine_state.both(Pct(on), 950), WITNESS),
     "machine_state.record": (lambda on: machine_state.undone(machine_state.record(on)), WITNESS),
     **foreign_files.PARSERS,
+    **foreign_patient.PARSERS,
     **{
         f"plan[{name}].{number}.{what}": (ask, sample)
         for name, runtime in (("pct", Pct), ("lxc", Lxc))

@@ -47,6 +47,7 @@ COMMANDS = {
     "journal": ["journal", "show"],
     "export": ["journal", "export"],
     "lint": ["lint"],
+    "doctor": ["doctor"],
 }
 
 

@@ -32,7 +32,9 @@ TROUBLESHOOTING = PAGES / "troubleshooting.md"
 _PLAN = "42cdcc11aaa54700ba89722e37cef8572f90870bbf1c96fdfd9fdd37522b864b"
 #: What a reader's own machine has; everything else in a block of commands is this project's.
 _SHELL = {".", "python3", "npm", "ssh"}
-_CODE = ("commandline", "facts", "gate", "lab", "lint", "remediation", "steps", "targets")
+_CODE = (
+    *("commandline", "doctor", "facts", "gate", "lab", "lint", "remediation", "steps", "targets"),
+)
 _FILE = re.compile(r"[a-z][\w-]*/[\w/*.-]+\.(py|feature|toml|yml)")
 _SETTING = re.compile(r"[A-Z_]+=\S*")
 

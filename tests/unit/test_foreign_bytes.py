@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parents[2]
 _HERE = tuple(
-    str(_ROOT / each) for each in ("targets", "facts", "remediation", "commandline", "lint")
+    str(_ROOT / each)
+    for each in ("targets", "facts", "remediation", "commandline", "lint", "doctor")
 )
 #: What a function does that reads what somebody else wrote.
 _READS = frozenset({"text", "stdout", "stderr", "read", "decode", "loads"})

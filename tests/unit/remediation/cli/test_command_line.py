@@ -46,6 +46,7 @@ COMMANDS = (
     "journal",
     "denials",
     "lint",
+    "doctor",
 )
 
 

@@ -1,0 +1,81 @@
+"""One container as it was found, and what an examination asks and says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from doctor.answers import Answers
+    from doctor.trouble import Kind, Trouble
+    from facts.denial_groups import Group
+    from targets.read import Read
+    from targets.runtime.container_config import ContainerConfig
+
+
+Reads: TypeAlias = "tuple[Read[Any], ...]"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was read of one container.
+
+    Attributes:
+        ctid: the container.
+        config: its configuration as it is written.
+        content: the bytes of that file.
+        node: the node's answers.
+        guest: the container's own answers.
+        pct: whether Proxmox manages it.
+        denied: what AppArmor refused it lately, the most frequent first.
+        hindered: what keeps a stopped container from starting, as far as files and kernel show it.
+        unread: why the node's log may hold other refusals; empty if it was read to its end.
+    """
+
+    ctid: int
+    config: ContainerConfig
+    content: bytes
+    node: Answers
+    guest: Answers
+    pct: bool = True
+    denied: tuple[Group, ...] = ()
+    unread: str = ""
+    hindered: str = ""
+
+    @property
+    def path(self) -> str:
+        """The file in which its options are written."""
+        return self.config.path
+
+
+def _nothing(_: int) -> Reads:
+    return ()
+
+
+def _nothing_more(_: ContainerConfig) -> tuple[Reads, Reads]:
+    return (), ()
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One question, what it asks, and the pure function that answers it.
+
+    Attributes:
+        what: what it finds out, in words that follow "could not see".
+        kinds: the troubles that it names.
+        judge: yields troubles; raises RemediationError where an answer is missing.
+        node: what it asks the node about a container.
+        guest: what it asks in the container.
+        by_config: what else it asks, the node and the container, because of the configuration.
+        of_docker: whether it is about a Docker that runs, and has nothing to say without one.
+    """
+
+    what: str
+    kinds: tuple[Kind, ...]
+    judge: Callable[[Case], Iterator[Trouble]]
+    node: Callable[[int], Reads] = _nothing
+    guest: Reads = ()
+    by_config: Callable[[ContainerConfig], tuple[Reads, Reads]] = _nothing_more
+    of_docker: bool = False

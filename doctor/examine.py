@@ -1,0 +1,185 @@
+"""From a container to its diagnosis: ask the node, ask the container, judge.
+
+Four round trips: the configuration, what the node knows, what the container says, what was denied.
+A container that does not run, or is frozen, is not asked: its programs would not answer.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from doctor import guest_reads, node_reads
+from doctor.answers import Answers, ask
+from doctor.case import Case
+from doctor.trouble import Diagnosis, Unseen, Weight
+from doctor.troubles import (
+    denied,
+    freezer,
+    gpu,
+    guest,
+    id_maps,
+    image_store,
+    network,
+    own_confinement,
+    ownership,
+    runc_fix,
+    running,
+    settings,
+    storage,
+)
+from facts import denial_log, startable
+from facts.denial_groups import Tally
+from lint import json_text
+from lint.rules import daemon_json
+from targets.errors import Dropped, FactError, RemediationError, Unreachable
+from targets.read import content_of
+from targets.runtime import container_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from doctor.case import Examination
+    from doctor.trouble import Trouble
+    from facts.denial_groups import Group
+    from targets.read import Read
+    from targets.runtime.base import Runtime
+    from targets.transport import Transport
+
+#: Most likely first, as counted over issue trackers; what is wrong with all comes before.
+EXAMINATIONS: tuple[Examination, ...] = (
+    *freezer.EXAMINATIONS[:1],
+    *settings.EXAMINATIONS,
+    *guest.EXAMINATIONS[:1],
+    *runc_fix.EXAMINATIONS,
+    *id_maps.EXAMINATIONS,
+    *own_confinement.EXAMINATIONS[:1],
+    *network.EXAMINATIONS,
+    *gpu.EXAMINATIONS,
+    *ownership.EXAMINATIONS,
+    *guest.EXAMINATIONS[1:],
+    *running.EXAMINATIONS,
+    *denied.EXAMINATIONS,
+    *image_store.EXAMINATIONS,
+    *storage.EXAMINATIONS,
+    *own_confinement.EXAMINATIONS[1:],
+    *freezer.EXAMINATIONS[1:],
+)
+_ORDER = tuple(Weight)
+#: What merely follows from another trouble, and is then not named beside it.
+_FOLLOWS = {
+    running.DOWN.id: frozenset(
+        {each.id for each in (network.MODULE, network.NETWORK)}
+        | {each.id for each in (*daemon_json.RULES, *json_text.RULES)}
+    ),
+    guest.UNITS.id: frozenset({guest.NESTING.id}),
+    guest.NESTING.id: frozenset({"container-features-invalid"}),
+    running.STOPPED.id: frozenset(
+        {
+            "container-mount-entry-cut",
+            "container-lxc-line",
+            "container-features-invalid",
+            "container-key-former",
+            "container-idmap-invalid",
+            "container-idmap-overlap",
+            "container-profile-not-enterable",
+        }
+    ),
+}
+_UP = "RUNNING"
+
+
+def examine(runtime: Runtime, ctid: int) -> Diagnosis:
+    """Return what is wrong with a container and its Docker. Changes nothing.
+
+    Args:
+        runtime: manages the container.
+        ctid: the container.
+
+    Raises:
+        FactError: there is no such container on the node.
+        TransportError: the node cannot be reached.
+    """
+    path = runtime.config_path(ctid)
+    first = ask(runtime.node, [content_of(path), node_reads.lxc_state(ctid)])
+    content = first.of(content_of(path))
+    if content is None:
+        runtime.configuration(ctid)  # says where the container is instead
+        raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
+    pct = runtime.kind == "pct"
+    parse = container_config.parse if pct else container_config.parse_lxc
+    config = parse(path, content.decode(errors="replace"))
+    more = [each.by_config(config) for each in EXAMINATIONS]
+    on_node: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.node(ctid)]
+    on_node += [read for each, _ in more for read in each]
+    node = ask(runtime.node, on_node)
+    inside: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.guest]
+    inside += [read for _, each in more for read in each]
+    state = first.maybe(node_reads.lxc_state(ctid), _UP)
+    hindered = ""
+    if state == _UP:
+        answers = ask(runtime.inside(ctid), inside)
+    else:
+        hindered = startable.hindrance(runtime, ctid)
+        frozen = state in freezer.FROZEN_STATES
+        answers = Answers({}, f"container {ctid} {'is frozen' if frozen else 'does not run'}")
+    lately, unread = _denied(runtime.node, ctid)
+    return diagnose(
+        Case(
+            ctid,
+            config,
+            content,
+            node,
+            answers,
+            pct=pct,
+            denied=lately,
+            unread=unread,
+            hindered=hindered,
+        )
+    )
+
+
+def _denied(node: Transport, ctid: int) -> tuple[tuple[Group, ...], str]:
+    """Return what AppArmor refused a container lately, and why there may be more."""
+    since = time.time() - denied.HOUR
+    try:
+        log = denial_log.read(node, since)
+    except (Dropped, Unreachable):
+        raise
+    except RemediationError as error:
+        return (), str(error)
+    tally = Tally(log.owner, since, by_process=True)
+    tally.count(log.lines)
+    groups = (each for each in tally.groups() if each.readable and each.owner)
+    return tuple(each for each in groups if each.owner and each.owner.container == ctid), log.unread
+
+
+def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> Diagnosis:
+    """Judge what was read, the most likely cause first.
+
+    Args:
+        case: what was read.
+        examinations: the questions, most likely first.
+    """
+    found: list[Trouble] = []
+    unseen: list[Unseen] = []
+    down = _is_down(case)
+    for each in examinations:
+        if each.of_docker and down:
+            continue  # that Docker does not run is a trouble of its own
+        try:
+            found.extend(each.judge(case))
+        except RemediationError as error:
+            matters = any(kind.weight is not Weight.ADVICE for kind in each.kinds)
+            unseen.append(Unseen(each.what, str(error), matters))
+    ids = {each.id for each in found}
+    causes = [each for each in found if not ids & _FOLLOWS.get(each.id, frozenset())]
+    ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.weight))
+    return Diagnosis(tuple(ordered), tuple(unseen))
+
+
+def _is_down(case: Case) -> bool:
+    try:
+        return not case.guest.of(guest_reads.UNIT).runs
+    except RemediationError:
+        return False

@@ -1,0 +1,220 @@
+"""What the doctor asks the node, about itself and about a container, as reads.
+
+No read asks the container's own programs. Sources: user_namespaces(7), proc_pid_mountinfo(5),
+lxc-info(1), kernel Documentation/admin-guide/LSM/apparmor.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from doctor.answers import told
+from targets.errors import FactError
+from targets.read import Read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from targets.transport import CommandResult
+
+#: Sets ``pid`` to the container's first process, or ends with what a reader needs.
+_PID = """
+pid=$(lxc-info -P /var/lib/lxc -n "$1" -p -H 2>/dev/null)
+case $pid in ''|*[!0-9]*) echo "container $1 does not run" >&2; exit 4;; esac
+"""
+_MAPS = _PID + 'cat "/proc/$pid/uid_map" && echo == && cat "/proc/$pid/gid_map"'
+_MOUNTS = _PID + 'cat "/proc/$pid/mountinfo"'
+#: Prints the label, then the file of a named profile, then the abstraction that LXC's own profiles
+#: include. The name is the kernel's; one with other characters has no file of its own.
+_CONFINED = (
+    _PID
+    + r"""
+place=/proc/$pid/attr/apparmor/current
+[ -e "$place" ] || place=/proc/$pid/attr/current
+label=$(cat "$place" 2>/dev/null) ||
+    { echo "the node's kernel shows no AppArmor label" >&2; exit 5; }
+printf '%s\n== profile\n' "$label"
+name=${label% (*}
+case $name in
+''|*[!A-Za-z0-9_.-]*|unconfined) ;;
+*)
+    grep -lsE "^[[:space:]]*profile[[:space:]]+\"?$name\"?([[:space:]{]|\$)" \
+        /etc/apparmor.d/* /etc/apparmor.d/lxc/* | head -n 1 |
+        while IFS= read -r file; do cat "$file"; done
+esac
+printf '\n== base\n'
+cat /etc/apparmor.d/abstractions/lxc/container-base 2>/dev/null
+printf '\n== end\n'
+"""
+)
+_VERSIONS = r"""
+echo "kernel $(uname -r)"
+echo "lxc $(lxc-start --version 2>/dev/null)"
+echo "zfs $(cat /sys/module/zfs/version 2>/dev/null)"
+dpkg-query -W -f '${Package} ${Version}\n' lxc-pve pve-container 2>/dev/null
+:
+"""
+#: The modules that are loaded, and those that are part of the kernel.
+_MODULES = r"""
+cut -d' ' -f1 /proc/modules || exit 1
+sed -n 's#^.*/\([^/]*\)\.ko.*$#\1#p' "/lib/modules/$(uname -r)/modules.builtin" 2>/dev/null
+:
+"""
+_NUMBER = "[0-9]{1,10}"
+_RANGE = re.compile(rf" *({_NUMBER}) +({_NUMBER}) +({_NUMBER})")
+_PARTS = re.compile(r"(.*)\n== profile\n(.*)\n== base\n(.*)\n== end\n", re.DOTALL)
+_OWNER = re.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}})\n")
+_MOUNT_FIELDS = 7
+
+
+@dataclass(frozen=True)
+class Range:
+    """``count`` ids from ``inside``, which are those from ``outside`` on the node."""
+
+    inside: int
+    outside: int
+    count: int
+
+
+@dataclass(frozen=True)
+class IdMaps:
+    """A container's map of ids, as its first process has it."""
+
+    users: tuple[Range, ...]
+    groups: tuple[Range, ...]
+
+
+@dataclass(frozen=True)
+class Confined:
+    """A container's label with its mode, its named profile's text, and LXC's base abstraction."""
+
+    label: str
+    profile: str
+    base: str
+
+    @property
+    def name(self) -> str:
+        """The label without its mode."""
+        return re.sub(r" \(\w+\)$", "", self.label)
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether LXC generated the profile for this container."""
+        return bool(re.match(r"lxc-[^/]*_</", self.name))
+
+    @property
+    def confines_nothing(self) -> bool:
+        """Whether there is no profile, so that AppArmor refuses nothing."""
+        return self.name == "unconfined"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One mount of the container: where, of which type, and from what."""
+
+    place: str
+    type: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The ids and the permissions of a file, as the node sees them."""
+
+    user: int
+    group: int
+    mode: int
+
+
+def _ranges(text: str, result: CommandResult) -> tuple[Range, ...]:
+    found = [_RANGE.fullmatch(line) for line in text.splitlines()]
+    if not found or None in found:
+        raise FactError(f"an id map cannot be read on {result.machine}: {text[:80]!r}")
+    return tuple(Range(*map(int, each.groups())) for each in found if each)
+
+
+def _maps(result: CommandResult) -> IdMaps:
+    users, _, groups = told(result).text.partition("==\n")
+    return IdMaps(_ranges(users, result), _ranges(groups, result))
+
+
+def _confined(result: CommandResult) -> Confined:
+    found = _PARTS.fullmatch(told(result).text)
+    if found is None:
+        raise FactError(f"the container's label cannot be read on {result.machine}")
+    return Confined(*(each.strip() for each in found.groups()))
+
+
+def _versions(result: CommandResult) -> dict[str, str]:
+    lines = (line.partition(" ") for line in told(result).text.splitlines())
+    return {name: version.strip()[:80] for name, _, version in lines}
+
+
+def _mounts(result: CommandResult) -> tuple[Mount, ...]:
+    mounts = []
+    for line in told(result).text.splitlines():
+        before, _, after = line.partition(" - ")
+        left, right = before.split(" "), after.split(" ")
+        if len(left) >= _MOUNT_FIELDS - 1 and len(right) > 1:
+            mounts.append(Mount(_unescaped(left[4]), right[0], _unescaped(right[1])))
+    if not mounts:
+        raise FactError(f"the container's mounts cannot be read on {result.machine}")
+    return tuple(mounts)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found[1], 8)), text)
+
+
+def _state(result: CommandResult) -> str:
+    if not result.ok and b"doesn't exist" in result.stdout + result.stderr:
+        return ""  # Proxmox makes LXC's part of a container at its first start
+    return told(result).text.strip()[:20]
+
+
+def _owner(result: CommandResult) -> Owner:
+    found = _OWNER.fullmatch(told(result).text)
+    if found is None:
+        raise FactError(f"an owner cannot be read on {result.machine}: {result.text[:80]!r}")
+    return Owner(int(found[1]), int(found[2]), int(found[3], 8))
+
+
+def _of(script: str, name: str) -> Callable[[int], tuple[str, ...]]:
+    return lambda ctid: ("sh", "-c", script, name, str(ctid))
+
+
+def id_maps(ctid: int) -> Read[IdMaps]:
+    """Read the container's map of user and group ids."""
+    return Read(_of(_MAPS, "id maps")(ctid), _maps)
+
+
+def confined(ctid: int) -> Read[Confined]:
+    """Read what confines the container's first process."""
+    return Read(_of(_CONFINED, "confined")(ctid), _confined)
+
+
+def mounts(ctid: int) -> Read[tuple[Mount, ...]]:
+    """Read the container's mounts, as its first process has them."""
+    return Read(_of(_MOUNTS, "mounts")(ctid), _mounts)
+
+
+def owner(path: str) -> Read[Owner]:
+    """Read who owns a path of the node; the path is the node's, never a guest's."""
+    return Read(("env", "LC_ALL=C", "stat", "-L", "-c", "%u %g %a", "--", path), _owner)
+
+
+def lxc_state(ctid: int) -> Read[str]:
+    """Read LXC's own word for the container's state, in capitals; empty if LXC has none."""
+    argv = ("lxc-info", "-P", "/var/lib/lxc", "-n", str(ctid), "-s", "-H")
+    return Read(argv, _state)
+
+
+#: By name: the kernel's version, LXC's, ZFS's, and those of Proxmox's packages.
+VERSIONS = Read(("sh", "-c", _VERSIONS, "versions"), _versions)
+#: The names of the kernel's modules that are there.
+MODULES = Read(
+    ("sh", "-c", _MODULES, "modules"),
+    lambda result: frozenset(name.replace("-", "_") for name in told(result).text.split()),
+)

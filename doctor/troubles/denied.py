@@ -1,0 +1,43 @@
+"""What AppArmor refused in the last hour, as far as a record says that it was this container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from doctor.case import Examination
+from doctor.trouble import Kind, Weight
+from facts.denial_words import wanted, who
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from doctor.case import Case
+    from doctor.trouble import Trouble
+
+#: How far back the log is read (seconds).
+HOUR = 3600.0
+DENIED = Kind(
+    "denied-lately",
+    Weight.ADVICE,
+    "AppArmor refused the container something in the last hour",
+    "A refusal may be the cause of a trouble, or of none: a program may do without.",
+    "python -m remediation denials --since 1h, with the same --target, shows each refusal and the "
+    "smallest rule that would allow it.",
+)
+
+
+def judge(case: Case) -> Iterator[Trouble]:
+    """Yield the most frequent refusal, and how many there were."""
+    kinds = [each for each in case.denied if not each.merged]
+    if kinds:
+        first = kinds[0]
+        count = sum(each.count for each in kinds)
+        times = "once" if count == 1 else f"{count} times"
+        words = f"{who(first.programs)} wanted to {wanted(first.denial.fields)}"
+        yield DENIED.here(f"AppArmor refused the container something {times}, most often: {words}")
+    if case.unread:
+        raise FactError(case.unread)
+
+
+EXAMINATIONS = (Examination("what AppArmor refused in the last hour", (DENIED,), judge),)

@@ -1,0 +1,89 @@
+"""Backups and snapshots: the freezer waits for ever for a process that waits for fuse.
+
+vzdump freezes a container in its modes snapshot and suspend. A frozen fuse daemon answers nobody,
+so a process that waits for it cannot be frozen. Sources: pct(1) on ``fuse``, vzdump(1),
+PVE::VZDump::LXC.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from doctor import node_reads
+from doctor.case import Examination
+from doctor.trouble import Kind, Weight
+from targets.runtime.container_config import given
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from doctor.case import Case
+    from doctor.trouble import Trouble
+    from targets.read import Read
+
+FROZEN = Kind(
+    "container-frozen",
+    Weight.SEEN,
+    "the container is frozen",
+    "None of its processes runs. A backup or a snapshot froze it: it thaws when that ends. With a "
+    "fuse mount the freezer may wait for ever.",
+    "See whether a backup still runs (the node's task log). If none does: lxc-freeze ended "
+    "half-way; "
+    "thaw it on the node: lxc-unfreeze -n CTID.",
+)
+AT_RISK = Kind(
+    "backup-may-hang",
+    Weight.ADVICE,
+    "a backup or a snapshot may hang in the freezer",
+    "vzdump's modes snapshot and suspend freeze the container. A process that waits for a frozen "
+    "fuse "
+    "daemon cannot be frozen, and both wait for ever.",
+    "Back it up in mode stop: vzdump CTID --mode stop. Take snapshots while it is stopped.",
+)
+FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
+
+
+def judge_frozen(case: Case) -> Iterator[Trouble]:
+    """Yield that the container is frozen now."""
+    state = case.node.of(node_reads.lxc_state(case.ctid))
+    if state in FROZEN_STATES:
+        lock = case.config.current().get("lock", "")
+        held = f", and Proxmox holds its lock '{lock}'" if lock else ""
+        mend = FROZEN.mend.replace("CTID", str(case.ctid))
+        yield FROZEN.here(f"LXC says that container {case.ctid} is {state}{held}", mend=mend)
+
+
+def judge_risk(case: Case) -> Iterator[Trouble]:
+    """Yield that a fuse mount may keep a backup from ending."""
+    if not case.pct:
+        return
+    mounts = case.node.of(node_reads.mounts(case.ctid))
+    fuse = [each for each in mounts if _is_own_fuse(each)]
+    if fuse:
+        what = f"{len(fuse)} fuse mount{'' if len(fuse) == 1 else 's'}, such as {fuse[0].place}"
+    elif "fuse" in given(case.config.current().get("features", "")):
+        what = "fuse=1 in its features"
+    else:
+        return
+    mend = AT_RISK.mend.replace("CTID", str(case.ctid))
+    yield AT_RISK.here(f"container {case.ctid} has {what}", mend=mend)
+
+
+def _is_own_fuse(mount: node_reads.Mount) -> bool:
+    """Whether a daemon in the container serves a mount; lxcfs and pmxcfs run on the node."""
+    of_fuse = mount.type == "fuse" or mount.type.startswith("fuse.")
+    return of_fuse and mount.type != "fuse.lxcfs" and mount.source not in {"lxcfs", "/dev/fuse"}
+
+
+def _state(ctid: int) -> tuple[Read[Any], ...]:
+    return (node_reads.lxc_state(ctid),)
+
+
+def _mounts(ctid: int) -> tuple[Read[Any], ...]:
+    return (node_reads.mounts(ctid),)
+
+
+EXAMINATIONS = (
+    Examination("whether the container is frozen", (FROZEN,), judge_frozen, _state),
+    Examination("whether a backup may hang", (AT_RISK,), judge_risk, _mounts),
+)

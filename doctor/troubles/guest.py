@@ -1,0 +1,72 @@
+"""The guest's own units: those that fail without nesting, or because a new mount call is refused.
+
+Sources: systemd.exec(5) on exit codes (226 NAMESPACE, 243 CREDENTIALS, 218 CAPABILITIES), pct(1).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from doctor import guest_reads
+from doctor.case import Examination
+from doctor.trouble import Kind, Weight
+from targets.runtime.container_config import given
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from doctor.case import Case
+    from doctor.trouble import Trouble
+
+NESTING = Kind(
+    "nesting-off",
+    Weight.TROUBLE,
+    "the container has no nesting",
+    'Docker cannot mount /proc in its containers: error mounting "proc". Units of the guest that '
+    "want "
+    "namespaces of their own fail, and systemd calls it degraded.",
+    "pct set CTID --features nesting=1,keyctl=1,fuse=1 (with what features has already), and "
+    "restart "
+    "the container.",
+)
+UNITS = Kind(
+    "units-refused",
+    Weight.TROUBLE,
+    "units of the guest fail while systemd prepares their namespace",
+    "systemd could not mount what the unit asks for: the profile refuses it, often the new mount "
+    "calls "
+    "of newer systemd (rw, move).",
+    "python -m remediation denials shows what was refused and the rule that allows it.",
+)
+_CODES = {226: "NAMESPACE", 243: "CREDENTIALS"}
+_MANY = 5
+
+
+def judge_nesting(case: Case) -> Iterator[Trouble]:
+    """Yield that nesting is off; plain LXC has no such option, and its profile decides."""
+    features = given(case.config.current().get("features", ""))
+    if case.pct and "nesting" not in features:
+        mend = NESTING.mend.replace("CTID", str(case.ctid))
+        yield NESTING.here(f"{case.path} has no nesting=1 in features", mend=mend)
+
+
+def judge_units(case: Case) -> Iterator[Trouble]:
+    """Yield the units that failed before their program ran."""
+    if case.guest.of(guest_reads.GUEST) == "running":
+        return
+    failed = [each for each in case.guest.of(guest_reads.FAILED) if each.code in _CODES]
+    if failed:
+        named = ", ".join(f"{each.name} ({_CODES[each.code]})" for each in failed[:_MANY])
+        more = f" and {len(failed) - _MANY} more" if len(failed) > _MANY else ""
+        yield UNITS.here(f"{len(failed)} failed: {named}{more}")
+
+
+EXAMINATIONS = (
+    Examination("whether the container has nesting", (NESTING,), judge_nesting),
+    Examination(
+        "whether units of the guest are refused",
+        (UNITS,),
+        judge_units,
+        guest=(guest_reads.GUEST, guest_reads.FAILED),
+    ),
+)

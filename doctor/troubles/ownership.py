@@ -1,0 +1,145 @@
+"""Bind mounts that nobody owns: the node's id has no counterpart in the container.
+
+Only bind mounts of the container's configuration: Proxmox gives a volume that it makes itself to
+the container. Sources: pct(1) on mount points, pve-container 6.1.6 (``idmap``), mount_setattr(2).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from doctor import guest_reads, node_reads
+from doctor.case import Examination
+from doctor.trouble import Kind, Weight
+from doctor.troubles.id_maps import NEEDED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from doctor.case import Case, Reads
+    from doctor.guest_reads import Container, Owned
+    from doctor.node_reads import Owner, Range
+    from doctor.trouble import Trouble
+    from targets.runtime.container_config import ContainerConfig
+
+NOBODY = Kind(
+    "bind-mount-of-nobody",
+    Weight.ADVICE,
+    "a bind mount belongs to nobody in the container",
+    "Its owner on the node is an id that the container does not have. In the container it shows as "
+    "65534, and root there may not change it.",
+    "On the node: chown it to an id that the container has. Or map the owner for this mount point.",
+)
+#: The id that the kernel shows for one that is not mapped.
+OVERFLOW = 65534
+_POINT = re.compile(r"mp[0-9]{1,3}", re.ASCII)
+
+
+def binds(config: ContainerConfig) -> dict[str, str]:
+    """Return the bind mounts of a configuration: the path on the node, by that in the container."""
+    found: dict[str, str] = {}
+    for option in config.options:
+        if option.section:
+            continue
+        if _POINT.fullmatch(option.key):
+            source, *rest = option.value.split(",")
+            place = next((each[3:] for each in rest if each.startswith("mp=")), "")
+            source = source.removeprefix("volume=")
+        elif option.key == "lxc.mount.entry" and "bind" in option.value:
+            source, place, *_ = (*option.value.split(), "", "")
+            if "create=file" in option.value or source.startswith(("/dev", "/sys", "/proc")):
+                continue
+            place = f"/{place.lstrip('/')}" if place else ""
+        else:
+            continue
+        if source.startswith("/") and place.startswith("/"):
+            found[place] = source
+    return found
+
+
+def judge(case: Case) -> Iterator[Trouble]:
+    """Yield each bind mount that nobody owns; a trouble if a Docker container writes there."""
+    places = binds(case.config)
+    if not places:
+        return
+    maps = case.node.of(node_reads.id_maps(case.ctid))
+    seen = case.guest.of(guest_reads.owned(tuple(places)))
+    containers = case.guest.maybe(guest_reads.CONTAINERS, ())
+    for (place, source), owned in zip(places.items(), seen, strict=False):
+        if owned is None or not _is_strange(owned):
+            continue
+        owner = case.node.of(node_reads.owner(source))
+        strangers = list(_strangers(owner, maps.users, maps.groups))
+        if not strangers:
+            continue
+        writer = "" if owned.usable else _writer(containers, place)
+        said = (
+            f"{place} in the container is {source} on the node, of {' and '.join(strangers)}, "
+            f"which "
+            f"the container does not have: it shows as {owned.user}:{owned.group}"
+        )
+        if writer:
+            said += f"; the Docker container {writer} is to write there, and cannot"
+        weight = Weight.TROUBLE if writer else None
+        yield NOBODY.here(said, mend=_mend(case, owner, maps.users), weight=weight)
+
+
+def _is_strange(owned: Owned) -> bool:
+    """Whether nobody owns it; a strange group alone counts where root cannot use it."""
+    return owned.user == OVERFLOW or (owned.group == OVERFLOW and not owned.usable)
+
+
+def _strangers(owner: Owner, users: Sequence[Range], groups: Sequence[Range]) -> Iterator[str]:
+    if not _has(users, owner.user):
+        yield f"user {owner.user}"
+    if not _has(groups, owner.group):
+        yield f"group {owner.group}"
+
+
+def _has(ranges: Sequence[Range], outside: int) -> bool:
+    return any(each.outside <= outside < each.outside + each.count for each in ranges)
+
+
+def _writer(containers: Sequence[Container], place: str) -> str:
+    """Return the name of a Docker container that a directory is given to, for writing."""
+    for each in containers:
+        for mount in each.mounts or ():
+            below = mount.source == place or mount.source.startswith(f"{place.rstrip('/')}/")
+            if mount.type == "bind" and mount.rw and below:
+                return each.name.removeprefix("/")
+    return ""
+
+
+def _mend(case: Case, owner: Owner, users: Sequence[Range]) -> str:
+    base = next((each.outside for each in users if each.inside == 0), 100000)
+    user, group = (each if each < NEEDED else 0 for each in (owner.user, owner.group))
+    chown = (
+        f"On the node: chown -R {base + user}:{base + group} there; then {user}:{group} owns it in "
+        "the container"
+    )
+    if case.pct:
+        return (
+            f"{chown}. Or keep the owner, and give the mount point idmap= (pve-container 6.1.6 "
+            f"or later)."
+        )
+    return f"{chown}. Or keep the owner, and add idmap=container to the mount entry's options."
+
+
+def _reads(config: ContainerConfig) -> tuple[Reads, Reads]:
+    places = binds(config)
+    if not places:
+        return (), ()
+    return tuple(map(node_reads.owner, places.values())), (guest_reads.owned(tuple(places)),)
+
+
+EXAMINATIONS = (
+    Examination(
+        "whether a bind mount belongs to nobody",
+        (NOBODY,),
+        judge,
+        lambda ctid: (node_reads.id_maps(ctid),),
+        (guest_reads.CONTAINERS,),
+        by_config=_reads,
+    ),
+)

@@ -1,0 +1,71 @@
+"""What lint finds in the container's configuration and in daemon.json: its errors and warnings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from doctor import guest_reads, node_reads
+from doctor.case import Examination
+from doctor.trouble import Kind, Trouble, Weight
+from lint.check import check
+from lint.finding import Severity
+from lint.rules import container_confinement, idmap
+from lint.source import Kind as FileKind
+from lint.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from doctor.case import Case
+
+FOUND = Kind(
+    "lint",
+    Weight.TROUBLE,
+    "a file is wrong: see [lint](lint.md) for what it finds",
+    "A line of the container's configuration, or of /etc/docker/daemon.json, does not do what it "
+    "says.",
+    "Mend the line that is named.",
+)
+
+
+def judge_configuration(case: Case) -> Iterator[Trouble]:
+    """Yield what is wrong in the container's configuration."""
+    kind = FileKind.CONTAINER if case.pct else FileKind.LXC
+    known = frozenset(_known(case))
+    for each in _found(Source(case.path, case.content, kind)):
+        if each.id not in known:
+            yield each
+
+
+def _known(case: Case) -> Iterator[str]:
+    """Yield what the kernel itself was asked, which knows better than a file."""
+    if case.node.maybe(node_reads.id_maps(case.ctid), None) is not None:
+        yield idmap.HOLE.id
+    confined = case.node.maybe(node_reads.confined(case.ctid), None)
+    if confined is not None and confined.confines_nothing:
+        yield container_confinement.UNCONFINED.id
+
+
+def judge_daemon(case: Case) -> Iterator[Trouble]:
+    """Yield what is wrong in Docker's settings."""
+    content = case.guest.of(guest_reads.SETTINGS)
+    if content is not None:
+        path = f"container {case.ctid}:/etc/docker/daemon.json"
+        yield from _found(Source(path, content, FileKind.DAEMON))
+
+
+def _found(source: Source) -> Iterator[Trouble]:
+    for each in check([source]):
+        if each.rule.severity is not Severity.ADVICE:
+            place = f"{each.path}, line {each.line}" if each.line else each.path
+            yield Trouble(
+                each.rule.id, Weight.TROUBLE, f"{place}: {each.said}", each.rule.why, each.mend
+            )
+
+
+EXAMINATIONS = (
+    Examination("what is wrong in the container's configuration", (FOUND,), judge_configuration),
+    Examination(
+        "what is wrong in Docker's settings", (FOUND,), judge_daemon, guest=(guest_reads.SETTINGS,)
+    ),
+)

@@ -1,0 +1,164 @@
+"""Docker's storage: the file system below it, and whether native overlay could be mounted here.
+
+Advice only: fuse-overlayfs is what the plan wants. Sources: kernel fs/overlayfs (user namespaces
+since 5.11), Docker's manual on storage drivers, OpenZFS 2.2 (overlay as upper layer), mkfs.xfs(8)
+on ftype.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING, Any
+
+from doctor import guest_reads, node_reads
+from doctor.case import Examination
+from doctor.trouble import Kind, Weight
+from lint.apparmor_text import profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from doctor.case import Case
+    from doctor.node_reads import Confined, Mount
+    from doctor.trouble import Trouble
+    from targets.read import Read
+
+STORAGE = Kind(
+    "storage-driver",
+    Weight.ADVICE,
+    "Docker keeps its layers in fuse-overlayfs or vfs",
+    "fuse-overlayfs passes every access to a file through a daemon, and each Docker container "
+    "has one. "
+    "vfs copies every layer whole.",
+    "Nothing, if it is fast enough: the plan wants fuse-overlayfs. Another driver hides Docker's "
+    "images "
+    "and containers; volumes stay.",
+)
+HIDDEN = Kind(
+    "images-of-another-driver",
+    Weight.ADVICE,
+    "images of another storage driver are on the disk, and Docker does not show them",
+    "Docker shows the images and containers of the driver that it runs on. An update, or a "
+    "setting, "
+    "changed the driver; apply does so, too.",
+    "Set the former driver (storage-driver in /etc/docker/daemon.json) to see them again, or pull "
+    "the images anew. Volumes are the same for every driver.",
+)
+#: Since when overlay may be mounted in a user namespace, and ZFS may hold its upper layer.
+_KERNEL, _ZFS = (5, 11), (2, 2)
+_COSTS = {
+    "fuse-overlayfs": "fuse-overlayfs, which passes every access to a file through a daemon",
+    "vfs": "vfs, which copies every layer whole: much disk, and slow",
+}
+_OVERLAY = re.compile(r"(?:allow )?mount(?: |\b).{0,200}fstype ?= ?\(?[^)]{0,200}\boverlay\b")
+_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})", re.ASCII)
+
+
+def judge(case: Case) -> Iterator[Trouble]:
+    """Say on which file system Docker's data lies, and what hinders native overlay."""
+    info = case.guest.of(guest_reads.INFO)
+    if info.driver not in _COSTS or info.snapshotter:
+        return
+    root = info.docker_root_dir or "/var/lib/docker"
+    mount = below(case.node.of(node_reads.mounts(case.ctid)), root)
+    versions = case.node.of(node_reads.VERSIONS)
+    confined = case.node.of(node_reads.confined(case.ctid))
+    system = _file_system(mount, versions)
+    hindered = list(hindrances(mount, versions, confined))
+    if hindered:
+        could = f"native overlay cannot be mounted here: {'; '.join(hindered)}"
+    else:
+        could = "native overlay could be mounted here: storage-driver overlay2"
+    doubt = " (XFS made with ftype=0 excepted: see xfs_info)" if mount.type == "xfs" else ""
+    yield STORAGE.here(
+        f"Docker runs on {_COSTS[info.driver]}; {root[:200]} is on {system}, and {could}{doubt}"
+    )
+
+
+def judge_hidden(case: Case) -> Iterator[Trouble]:
+    """Say that another driver has images, too."""
+    driver = case.guest.of(guest_reads.INFO).driver
+    others = [each for each in case.guest.of(guest_reads.WITH_IMAGES) if each != driver]
+    if others and driver:
+        named = ", ".join(each[:40] for each in others)
+        yield HIDDEN.here(f"Docker runs on {driver}, and has images of {named} on its disk")
+
+
+def below(mounts: Sequence[Mount], path: str) -> Mount:
+    """Return the mount that a path lies on: the last one at the longest place."""
+    wanted = posixpath.normpath(path)
+    found = node_reads.Mount("/", "an unknown file system", "")
+    for each in mounts:
+        place = each.place.rstrip("/")
+        over = not place or wanted == place or wanted.startswith(f"{place}/")
+        if over and len(place) >= len(found.place.rstrip("/")):
+            found = each
+    return found
+
+
+def hindrances(mount: Mount, versions: Mapping[str, str], confined: Confined) -> Iterator[str]:
+    """Yield what keeps native overlay from being mounted in the container.
+
+    Args:
+        mount: where Docker's data lies.
+        versions: the node's, see :data:`doctor.node_reads.VERSIONS`.
+        confined: what confines the container.
+    """
+    kernel = _version(versions.get("kernel", ""))
+    if kernel is None or kernel < _KERNEL:
+        yield f"the node's kernel is {versions.get('kernel') or 'unknown'}, and 5.11 is needed"
+    zfs = _version(versions.get("zfs", ""))
+    if mount.type == "zfs" and (zfs is None or zfs < _ZFS):
+        yield f"ZFS is {versions.get('zfs') or 'of an unknown version'}, and 2.2 is needed"
+    elif mount.type not in {"ext4", "xfs", "btrfs", "zfs"}:
+        yield f"{mount.type[:40]} is not known to hold an overlay's upper layer"
+    if not allows_overlay(confined):
+        yield f"no rule of the profile {confined.name[:80]} allows mount fstype=overlay"
+
+
+def allows_overlay(confined: Confined) -> bool:
+    """Whether a profile lets overlay through; a named one by the rules in its own file."""
+    if confined.confines_nothing or confined.is_generated:
+        return True
+    rules = [
+        rule.text
+        for profile in profiles(confined.profile)
+        if profile.name == confined.name
+        for rule in profile.rules
+    ]
+    return any(rule in {"mount", "allow mount", "all"} or _OVERLAY.match(rule) for rule in rules)
+
+
+def _file_system(mount: Mount, versions: Mapping[str, str]) -> str:
+    if mount.type == "zfs" and versions.get("zfs"):
+        return f"zfs {versions['zfs'][:40]}"
+    return f"{mount.type[:40]} (kernel {versions.get('kernel', 'unknown')[:40]})"
+
+
+def _version(text: str) -> tuple[int, int] | None:
+    found = _VERSION.match(text.removeprefix("zfs-"))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _reads(ctid: int) -> tuple[Read[Any], ...]:
+    return (node_reads.mounts(ctid), node_reads.VERSIONS, node_reads.confined(ctid))
+
+
+EXAMINATIONS = (
+    Examination(
+        "what Docker's data lies on",
+        (STORAGE,),
+        judge,
+        _reads,
+        (guest_reads.INFO,),
+        of_docker=True,
+    ),
+    Examination(
+        "whether another storage driver has images",
+        (HIDDEN,),
+        judge_hidden,
+        guest=(guest_reads.INFO, guest_reads.WITH_IMAGES),
+        of_docker=True,
+    ),
+)

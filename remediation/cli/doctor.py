@@ -1,0 +1,99 @@
+"""``python -m remediation doctor``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commandline.json_output import print_json
+from commandline.target_option import with_target
+from doctor.examine import examine
+from doctor.trouble import Weight
+from remediation.cli import printing
+from remediation.cli.opened import opened
+from targets.masking import mask
+from targets.printable import cut, one_line
+
+if TYPE_CHECKING:
+    from doctor.trouble import Diagnosis, Trouble
+    from targets.target import Target
+
+#: More of one thing that a guest says than a reader wants to see (characters).
+_LONGEST = 1000
+_STYLES = {Weight.SEEN: "red", Weight.TROUBLE: "red", Weight.ADVICE: "yellow"}
+
+
+@click.command()
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="What to print.  [default: text]",
+)
+@with_target
+def doctor(aim: Target, form: str) -> None:
+    """Say what is wrong with Docker in a container, why, and what to do. Changes nothing.
+
+    Needs neither the plan nor anything of this project on the node. The most likely cause comes
+    first. What could not be seen is listed, too. docs/doctor.md lists all troubles.
+
+    Exit code 0: no trouble, or advice only; 1: a trouble is named; 3: the target cannot be asked,
+    or no trouble is named and something could not be seen.
+    """
+    with opened(aim) as runtime:
+        machine = runtime.node.machine
+        found = examine(runtime, aim.ctid)
+    if form == "json":
+        print_json(_as_json(aim.ctid, machine, found))
+    else:
+        _print(f"container {aim.ctid} on {machine}", found)
+    sys.exit(found.exit_code)
+
+
+def _print(name: str, found: Diagnosis) -> None:
+    named = [each for each in found.troubles if not each.is_advice]
+    if not named:
+        style = "yellow" if found.unseen else "green"
+        printing.line(f"{name}: no trouble named", style)
+    for each in found.troubles:
+        _trouble(each)
+    by_reason: dict[str, list[str]] = {}
+    for unseen in found.unseen:
+        by_reason.setdefault(unseen.why, []).append(unseen.what)
+    for why, what in by_reason.items():
+        printing.line(f"could not see {'; '.join(what)} ({_shown(why)})", "yellow")
+
+
+def _trouble(each: Trouble) -> None:
+    word = "advice" if each.is_advice else "trouble"
+    printing.line(f"{word}: {_shown(each.cause)} [{each.id}]", _STYLES[each.weight])
+    printing.line(f"    why:  {each.why}")
+    printing.line(f"    mend: {_shown(each.mend)}")
+
+
+def _as_json(ctid: int, machine: str, found: Diagnosis) -> dict[str, Any]:
+    return {
+        "ctid": ctid,
+        "node": machine,
+        "troubles": [
+            {
+                "id": each.id,
+                "weight": each.weight.value,
+                "cause": _shown(each.cause),
+                "why": each.why,
+                "mend": _shown(each.mend),
+            }
+            for each in found.troubles
+        ],
+        "could_not_see": [
+            {"what": each.what, "why": _shown(each.why), "matters": each.matters}
+            for each in found.unseen
+        ],
+    }
+
+
+def _shown(text: str) -> str:
+    return cut(one_line(mask(text)), _LONGEST)

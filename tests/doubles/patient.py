@@ -1,0 +1,132 @@
+"""A container as the doctor finds it, healthy but for what a test says, without a machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from doctor import guest_reads, node_reads
+from doctor.answers import Answers
+from doctor.case import Case
+from doctor.examine import EXAMINATIONS, diagnose
+from targets.errors import RemediationError
+from targets.runtime import container_config
+from targets.transport import CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from doctor.trouble import Diagnosis
+    from targets.read import Read
+
+CTID = 950
+PROFILE = (Path(__file__).parents[2] / "remediation/content/lxc-phoenix-v2").read_text("utf-8")
+CONFIG = (
+    "arch: amd64\nfeatures: nesting=1,keyctl=1,fuse=1\nhostname: docker\nmemory: 2048\n"
+    "rootfs: local:950/vm-950-disk-0.raw,size=8G\nunprivileged: 1\n"
+    "lxc.apparmor.profile: lxc-phoenix-v2\nlxc.apparmor.allow_nesting: 1\n"
+)
+MAP = "         0     100000      65536\n"
+MOUNTS = (
+    "520 400 7:0 / / rw,relatime shared:1 - ext4 /dev/loop0 rw\n"
+    "521 520 0:30 / /proc rw,nosuid - proc proc rw\n"
+)
+#: Docker on fuse-overlayfs, as the plan leaves it.
+INFO = (
+    '{"Driver":"fuse-overlayfs","DriverStatus":[["Backing Filesystem","extfs"]],'
+    '"SecurityOptions":["name=apparmor","name=seccomp,profile=builtin","name=cgroupns"],'
+    '"ServerVersion":"28.5.2","DockerRootDir":"/var/lib/docker"}\n'
+)
+UNIT = (
+    "LoadState=loaded\nActiveState=active\nSubState=running\nResult=success\n"
+    "ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// ; }\n"
+)
+Raw = str | tuple[int, str, str]
+
+
+def confined(label: str, profile: str = "", base: str = "") -> str:
+    """Return what the node answers that is asked what confines the container."""
+    return f"{label}\n== profile\n{profile}\n== base\n{base}\n== end\n"
+
+
+def container(**members: Any) -> str:
+    """Return a line of ``docker inspect``, as the doctor asks for it."""
+    whole = {
+        "Name": "/web",
+        "Error": "",
+        "Mounts": [],
+        "Running": False,
+        "Created": "2026-11-26T10:00:00.5Z",
+        "StartedAt": "0001-01-01T00:00:00Z",
+        "AppArmorProfile": "",
+        "Devices": None,
+        "Privileged": False,
+    }
+    return json.dumps({**whole, **members}) + "\n"
+
+
+NODE: dict[Read[Any], Raw] = {
+    node_reads.lxc_state(CTID): "RUNNING\n",
+    node_reads.id_maps(CTID): f"{MAP}==\n{MAP}",
+    node_reads.confined(CTID): confined("lxc-phoenix-v2 (enforce)", PROFILE),
+    node_reads.mounts(CTID): MOUNTS,
+    node_reads.VERSIONS: "kernel 6.12.57+deb13-amd64\nlxc 6.0.4\nzfs \n",
+    node_reads.MODULES: "bridge\nveth\nnf_tables\nxt_MASQUERADE\n",
+}
+GUEST: dict[Read[Any], Raw] = {
+    **{read: "" for each in EXAMINATIONS for read in each.guest},
+    guest_reads.UNIT: UNIT,
+    guest_reads.INFO: INFO,
+    guest_reads.CONTAINERS: container(),
+    guest_reads.GUEST: "running\n",
+    guest_reads.SYSCTLS: "ip_forward 1\nconf/docker0/route_localnet 0\n",
+    guest_reads.SETTINGS: '{"storage-driver": "fuse-overlayfs"}\n',
+    guest_reads.RUNC: "runc version 1.3.6\ncommit: 1\n",
+}
+
+
+def _answered(answers: Mapping[Read[Any], Raw]) -> Answers:
+    found: dict[Read[Any], object] = {}
+    for read, raw in answers.items():
+        code, out, err = (0, raw, "") if isinstance(raw, str) else raw
+        out_bytes, err_bytes = (each.encode(errors="surrogateescape") for each in (out, err))
+        result = CommandResult(read.argv, code, out_bytes, err_bytes, "pve1", 0.0, 0.0)
+        try:
+            found[read] = read.parse(result)
+        except RemediationError as error:
+            found[read] = error
+    return Answers(found)
+
+
+def case(
+    said: Mapping[Read[Any], Raw] | None = None, *, config: str = CONFIG, pct: bool = True
+) -> Case:
+    """Return a container that answers as it is told, and else as a healthy one."""
+    given = dict(said or {})
+    node = {read: given.pop(read, raw) for read, raw in NODE.items()}
+    guest = {read: given.pop(read, raw) for read, raw in GUEST.items()}
+    for read in list(given):
+        of_node = read.argv[:2] == ("env", "LC_ALL=C") and "stat" in read.argv
+        (node if of_node else guest)[read] = given.pop(read)
+    path = f"/etc/pve/lxc/{CTID}.conf"
+    parse = container_config.parse if pct else container_config.parse_lxc
+    content = config.encode(errors="surrogateescape")
+    return Case(CTID, parse(path, config), content, _answered(node), _answered(guest), pct=pct)
+
+
+def diagnosis(
+    said: Mapping[Read[Any], Raw] | None = None, *, config: str = CONFIG, pct: bool = True
+) -> Diagnosis:
+    """Return what the doctor says of such a container."""
+    return diagnose(case(said, config=config, pct=pct))
+
+
+def troubles(found: Diagnosis) -> list[str]:
+    """Return the ids of what is named, without advice, in order."""
+    return [each.id for each in found.troubles if not each.is_advice]
+
+
+def advice(found: Diagnosis) -> list[str]:
+    """Return the ids of the advice, in order."""
+    return [each.id for each in found.troubles if each.is_advice]

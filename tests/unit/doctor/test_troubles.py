@@ -1,0 +1,606 @@
+"""Each trouble is named where it is, nothing else is, and a healthy container has none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from doctor import guest_reads, node_reads
+from doctor.examine import diagnose
+from doctor.node_reads import Confined, Range
+from doctor.trouble import Weight
+from doctor.troubles import (
+    freezer,
+    gpu,
+    id_maps,
+    network,
+    own_confinement,
+    ownership,
+    runc_fix,
+    running,
+    storage,
+)
+from facts.denial_groups import Tally
+from facts.denials import owner_by_name
+from targets.runtime import container_config
+from tests.doubles.patient import (
+    CONFIG,
+    CTID,
+    INFO,
+    MAP,
+    MOUNTS,
+    PROFILE,
+    UNIT,
+    advice,
+    case,
+    confined,
+    container,
+    diagnosis,
+    troubles,
+)
+
+if TYPE_CHECKING:
+    from targets.read import Read
+    from tests.doubles.patient import Raw
+
+IDS, CONFINED = node_reads.id_maps(CTID), node_reads.confined(CTID)
+GENERATED = "lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined (enforce)"
+BASED = "profile lxc-mine {\n  include <abstractions/lxc/container-base>\n}\n"
+BASE = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
+DENIAL = (
+    b'type=AVC msg=audit(1795717106.123:42): apparmor="DENIED" operation="mount" class="mount" '
+    b'info="failed type match" error=-13 profile="lxc-950_</var/lib/lxc>" name="/mnt/" pid=42 '
+    b'comm="fuse-overlayfs" fstype="fuse" srcname="x" flags="rw, nosuid"'
+)
+DOWN = UNIT.replace("=active", "=failed").replace("=success", "=exit-code")
+DATA = CONFIG + "mp0: /mnt/data,mp=/data\n"
+OF_DATA = (node_reads.owner("/mnt/data"), guest_reads.owned(("/data",)))
+REOPEN = (
+    "OCI runtime create failed: runc create failed: open sysctl net.ipv4."
+    "ip_unprivileged_port_start file: reopen fd 8: permission denied"
+)
+DEFAULT = (
+    "AppArmor enabled on system but the docker-default profile could not be loaded: running "
+    "'/usr/sbin/apparmor_parser -Kr /var/lib/docker/tmp/docker-default1' failed"
+)
+NAT = (
+    "failed to start daemon: Error initializing network controller: failed to create NAT chain "
+    "DOCKER: iptables failed: iptables v1.8.9 (legacy): can't initialize iptables table `nat': "
+    "Table does not exist (do you need to insmod?)"
+)
+
+
+def binding(source: str, *, writes: bool = True) -> str:
+    return container(Mounts=[{"Type": "bind", "Source": source, "RW": writes}])
+
+
+#: What is wrong, what is answered then, the configuration, and the trouble that is named.
+BAD: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
+    ({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}"}, CONFIG, "id-map-hole", "user id 1000"),
+    ({IDS: f"{MAP}==\n0 100000 44\n44 44 1\n45 100045 63\n"}, CONFIG, "id-map-hole", "108 to 655"),
+    ({IDS: f"0 100000 1000\n==\n{MAP}"}, CONFIG, "id-map-hole", "1000 to 65535"),
+    (
+        {guest_reads.CONTAINERS: container(Error=REOPEN)},
+        CONFIG,
+        "runc-reopen-refused",
+        "runc 1.3.6",
+    ),
+    ({runc_fix.MESSAGES: REOPEN}, CONFIG, "runc-reopen-refused", "reopen fd 8"),
+    (
+        {CONFINED: confined("lxc-mine (enforce)", BASED, BASE)},
+        CONFIG,
+        "runc-reopen-refused",
+        "base",
+    ),
+    (
+        {guest_reads.CONTAINERS: container(Error=DEFAULT)},
+        CONFIG,
+        "docker-default-not-loaded",
+        "apparmor_parser",
+    ),
+    ({own_confinement.MESSAGES: DEFAULT}, CONFIG, "docker-default-not-loaded", "could not be"),
+    ({CONFINED: confined("unconfined")}, CONFIG, "container-runs-unconfined", "unconfined"),
+    (
+        {network.MESSAGES: NAT, guest_reads.UNIT: DOWN, running.SAYS: NAT},
+        CONFIG,
+        "kernel-module-missing",
+        "iptable_nat",
+    ),
+    (
+        {network.MESSAGES: "set environment variable DOCKER_IGNORE_BR_NETFILTER_ERROR=1"},
+        CONFIG,
+        "kernel-module-missing",
+        "br_netfilter",
+    ),
+    (
+        {network.MESSAGES: "iptables: Extension addrtype revision 0 not supported, missing kernel"},
+        CONFIG,
+        "kernel-module-missing",
+        "xt_addrtype",
+    ),
+    (
+        {
+            network.MESSAGES: "failed to start daemon: network controller: refused",
+            guest_reads.UNIT: DOWN,
+        },
+        CONFIG,
+        "network-refused",
+        "refused",
+    ),
+    ({guest_reads.SYSCTLS: "ip_forward 0\n"}, CONFIG, "ip-forward-off", "ip_forward is 0"),
+    (
+        {guest_reads.SETTINGS: '{"userland-proxy": false}'},
+        CONFIG,
+        "route-localnet-off",
+        "docker0",
+    ),
+    (
+        {guest_reads.CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}])},
+        CONFIG,
+        "tun-missing",
+        "web",
+    ),
+    (
+        {guest_reads.DEVICES: "65534 65534 660 /dev/dri/renderD128\n"},
+        CONFIG,
+        "gpu-of-nobody",
+        "/dev/dri/renderD128",
+    ),
+    (
+        {gpu.MESSAGES: "mount error: bpf_prog_query(BPF_CGROUP_DEVICE) failed"},
+        CONFIG,
+        "gpu-cgroup-refused",
+        "bpf_prog_query",
+    ),
+    (
+        {
+            guest_reads.CONTAINERS: container(
+                Error='could not select device driver "" with capabilities: [[gpu]]'
+            )
+        },
+        CONFIG,
+        "gpu-runtime-missing",
+        "gpu",
+    ),
+    (
+        {gpu.MESSAGES: "nvml error: driver not loaded"},
+        CONFIG,
+        "gpu-driver-differs",
+        "not loaded",
+    ),
+    (
+        {
+            OF_DATA[0]: "1000 1000 755\n",
+            OF_DATA[1]: "65534 65534\nno\n",
+            guest_reads.CONTAINERS: binding("/data/www"),
+        },
+        DATA,
+        "bind-mount-of-nobody",
+        "user 1000",
+    ),
+    ({}, CONFIG.replace("nesting=1,", ""), "nesting-off", "nesting=1"),
+    (
+        {
+            guest_reads.GUEST: (1, "degraded\n", ""),
+            guest_reads.FAILED: "Id=x.service\nResult=exit-code\nExecMainStatus=226\n",
+        },
+        CONFIG,
+        "units-refused",
+        "x.service (NAMESPACE)",
+    ),
+    ({guest_reads.UNIT: DOWN, running.SAYS: "level=fatal x"}, CONFIG, "docker-down", "level=fatal"),
+    ({guest_reads.INFO: (5, "", "no answer within 20 s")}, CONFIG, "docker-mute", "20 s"),
+    ({guest_reads.INFO: (127, "", "docker: not found")}, CONFIG, "docker-mute", "not found"),
+    ({guest_reads.INFO: '{"Driver": 7}'}, CONFIG, "docker-mute", "docker info cannot be read"),
+    ({guest_reads.UNIT: "LoadState=not-found\n"}, CONFIG, "docker-down", "not installed"),
+    ({node_reads.lxc_state(CTID): "FREEZING\n"}, CONFIG, "container-frozen", "FREEZING"),
+    ({}, f"{CONFIG}lxc.mount.entry: /dev/fuse\n", "container-mount-entry-cut", "/dev/fuse"),
+    (
+        {guest_reads.SETTINGS: "{,", guest_reads.UNIT: DOWN},
+        CONFIG,
+        "json-syntax",
+        "daemon.json",
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "config", "trouble", "word"), BAD)
+def test_trouble_is_named_alone_with_its_cause(
+    said: dict[Read[Any], Raw], config: str, trouble: str, word: str
+) -> None:
+    found = diagnosis(said, config=config)
+    assert troubles(found) == [trouble]
+    assert word in found.troubles[0].cause
+    assert found.exit_code == 1
+
+
+#: What looks like a trouble, and is none.
+HEALTHY: list[tuple[dict[Read[Any], Raw], str]] = [
+    ({}, CONFIG),
+    ({IDS: f"0 0 4294967295\n==\n{MAP}"}, CONFIG),
+    ({IDS: f"0 100000 1000\n1000 1000 1\n1001 101001 64535\n==\n{MAP}"}, CONFIG),
+    ({CONFINED: confined(GENERATED)}, CONFIG.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")),
+    (
+        {
+            CONFINED: confined("lxc-mine (enforce)", BASED, BASE),
+            guest_reads.RUNC: "runc version 1.1.15+ds1\n",
+        },
+        CONFIG,
+    ),
+    ({CONFINED: confined("lxc-mine (enforce)", BASED, "deny /proc/kcore rwklx,\n")}, CONFIG),
+    # mended: another container was started since
+    (
+        {
+            guest_reads.CONTAINERS: container(Error=REOPEN)
+            + container(Name="/b", Running=True, StartedAt="2026-11-26T11:00:00Z")
+        },
+        CONFIG,
+    ),
+    ({own_confinement.MESSAGES: DEFAULT, guest_reads.OWN_APPARMOR: "parser\n"}, CONFIG),
+    ({network.MESSAGES: NAT, node_reads.MODULES: "iptable_nat\n"}, CONFIG),
+    (
+        {network.MESSAGES: "Running modprobe bridge br_netfilter failed with message: not found"},
+        CONFIG,
+    ),
+    ({network.MESSAGES: NAT.replace("iptable", "ip6table")}, CONFIG),
+    (
+        {guest_reads.SYSCTLS: "ip_forward 0\n", guest_reads.SETTINGS: '{"ip-forward": false}'},
+        CONFIG,
+    ),
+    (
+        {
+            guest_reads.SYSCTLS: "ip_forward 0\n",
+            guest_reads.UNIT: UNIT.replace("-H fd://", "-H fd:// --bridge=none"),
+        },
+        CONFIG,
+    ),
+    (
+        {
+            guest_reads.CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}]),
+            guest_reads.DEVICES: "0 0 666 /dev/net/tun\n",
+        },
+        CONFIG,
+    ),
+    ({guest_reads.DEVICES: "65534 65534 666 /dev/nvidia0\n0 0 600 /dev/kfd\n"}, CONFIG),
+    ({guest_reads.DEVICES: "65534 104 660 /dev/dri/renderD128\n"}, CONFIG),
+    ({guest_reads.DEVICES: "65534 65534 660 /dev/dri/card0\n"}, CONFIG),
+    ({OF_DATA[0]: "101000 101000 755\n", OF_DATA[1]: "1000 1000\nyes\n"}, DATA),
+    # read-only data of somebody else
+    (
+        {
+            OF_DATA[0]: "0 0 755\n",
+            OF_DATA[1]: "65534 65534\nno\n",
+            guest_reads.CONTAINERS: binding("/data", writes=False),
+        },
+        DATA,
+    ),
+    (
+        {
+            guest_reads.GUEST: (1, "degraded\n", ""),
+            guest_reads.FAILED: "Id=sys-kernel-config.mount\nResult=exit-code\n",
+        },
+        CONFIG,
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "config"), HEALTHY)
+def test_healthy_container_has_no_trouble(said: dict[Read[Any], Raw], config: str) -> None:
+    found = diagnosis(said, config=config)
+    assert troubles(found) == []
+    assert found.unseen == ()
+    assert found.exit_code == 0
+
+
+#: An answer that cannot be read, and what is then not known.
+UNREAD: list[tuple[Read[Any], str]] = [
+    (IDS, "whether every id is mapped"),
+    (CONFINED, "whether the profile refuses what runc opens"),
+    (CONFINED, "whether AppArmor confines the container"),
+    (runc_fix.MESSAGES, "whether the profile refuses what runc opens"),
+    (own_confinement.MESSAGES, "whether Docker can load its own profile"),
+    (network.MESSAGES, "whether the node lacks a module"),
+    (guest_reads.SYSCTLS, "whether the container forwards packets"),
+    (guest_reads.DEVICES, "whether a graphics device can be opened"),
+    (gpu.MESSAGES, "what nvidia's programs said"),
+    (guest_reads.GUEST, "whether units of the guest are refused"),
+    (guest_reads.FAILED, "whether units of the guest are refused"),
+    (guest_reads.UNIT, "whether Docker runs"),
+    (guest_reads.SETTINGS, "what is wrong in Docker's settings"),
+    (node_reads.lxc_state(CTID), "whether the container runs"),
+]
+
+
+@pytest.mark.parametrize(("read", "what"), UNREAD)
+def test_answer_that_cannot_be_read_is_named_as_not_seen(read: Read[Any], what: str) -> None:
+    degraded: dict[Read[Any], Raw] = {guest_reads.GUEST: (1, "degraded\n", "")}
+    found = diagnosis({**degraded, read: (9, "", "broken\x1b")})
+    assert any(what in each.what for each in found.unseen), found
+    assert found.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "read", [guest_reads.WITH_IMAGES, guest_reads.CONTAINERS, node_reads.mounts(CTID)]
+)
+def test_advice_that_cannot_be_given_leaves_the_exit_code(read: Read[Any]) -> None:
+    found = diagnosis({read: (9, "", "broken")})
+    assert troubles(found) == []
+
+
+def test_module_is_unknown_where_the_nodes_list_cannot_be_read() -> None:
+    found = diagnosis({network.MESSAGES: NAT, node_reads.MODULES: (1, "", "no")})
+    assert any("module" in each.what for each in found.unseen)
+
+
+def test_id_that_docker_missed_is_named_and_the_line_that_maps_it() -> None:
+    line = 'failed to Lchown "/x" for UID 1000, GID 44: lchown /x: invalid argument'
+    found = diagnosis({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}", id_maps.LCHOWN: line})
+    (only,) = [each for each in found.troubles if not each.is_advice]
+    assert only.weight is Weight.SEEN
+    assert "names user 1000" in only.cause
+    assert "lxc.idmap: u 1000 101000 1." in only.mend
+
+
+def test_id_above_the_map_is_advice_about_the_image() -> None:
+    line = 'failed to Lchown "/x" for UID 197609, GID 197121: lchown /x: invalid argument'
+    found = diagnosis({id_maps.LCHOWN: line})
+    assert advice(found)[0] == "image-above-id-map"
+    assert "user 197609" in found.troubles[0].cause
+    assert found.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("ranges", "holes"),
+    [
+        ([(0, 100000, 65536)], []),
+        ([(1, 100000, 65535)], [(0, 0)]),
+        ([(0, 1, 10), (20, 50, 10)], [(10, 19), (30, 65535)]),
+        ([(100000, 0, 5)], [(0, 65535)]),
+        ([(10, 0, 65536), (0, 900000, 10)], []),
+        ([], [(0, 65535)]),
+    ],
+)
+def test_holes_are_the_ids_below_65536_that_no_range_has(
+    ranges: list[tuple[int, int, int]], holes: list[tuple[int, int]]
+) -> None:
+    assert id_maps.holes([Range(*each) for each in ranges]) == holes
+
+
+@pytest.mark.parametrize(
+    ("version", "fixed"),
+    [
+        *(("1.2.7", False), ("1.2.8", True), ("1.3.2", False), ("1.3.3", True), ("1.3.6", True)),
+        *(("1.4.0-rc.2", False), ("1.4.0-rc.3", True), ("1.4.0~rc3", True), ("1.4.0", True)),
+        *(
+            ("1.1.15+ds1", False),
+            ("1.5.0", True),
+            ("2.0.0", True),
+            ("1.0.0-rc93", False),
+            ("", False),
+        ),
+    ],
+)
+def test_runc_has_the_fix_since(version: str, fixed: bool) -> None:
+    assert runc_fix.has_fix(version) is fixed
+
+
+@pytest.mark.parametrize(
+    ("label", "pct", "mend"),
+    [
+        (GENERATED, True, "lxc-pve on the node (it is 6.0.5-1) to 6.0.5-2"),
+        (GENERATED, False, "6.0.6 or 7.0"),
+        ("lxc-mine (enforce)", True, "container-base"),
+    ],
+)
+def test_runc_refusal_is_mended_as_the_profile_needs(label: str, pct: bool, mend: str) -> None:
+    versions = "lxc 6.0.5\nlxc-pve 6.0.5-1\n" if pct else "lxc 6.0.4\n"
+    config = CONFIG if pct else "lxc.apparmor.profile = generated\n"
+    found = diagnosis(
+        {
+            CONFINED: confined(label),
+            runc_fix.MESSAGES: REOPEN,
+            node_reads.VERSIONS: f"kernel 6.12\n{versions}",
+        },
+        config=config,
+        pct=pct,
+    )
+    assert mend in found.troubles[0].mend
+
+
+@pytest.mark.parametrize(
+    ("mount", "versions", "label", "word"),
+    [
+        ("ext4 /dev/loop0 rw", "kernel 6.12.57\nzfs \n", GENERATED, "could be mounted here"),
+        ("ext4 /dev/loop0 rw", "kernel 5.10.0\nzfs \n", GENERATED, "5.11 is needed"),
+        ("zfs rpool/x rw", "kernel 6.8.12\nzfs 2.1.15-pve1\n", GENERATED, "2.2 is needed"),
+        ("zfs rpool/x rw", "kernel 6.8.12\nzfs 2.2.6-pve1\n", GENERATED, "zfs 2.2.6-pve1"),
+        ("xfs /dev/sda1 rw", "kernel 6.8.12\n", GENERATED, "ftype"),
+        ("nfs4 a:/b rw", "kernel 6.8.12\n", GENERATED, "nfs4 is not known"),
+        ("ext4 /dev/loop0 rw", "kernel 6.12.57\n", "lxc-phoenix-v2 (enforce)", "no rule of"),
+        ("ext4 /dev/loop0 rw", "", GENERATED, "unknown"),
+    ],
+)
+def test_storage_says_whether_native_overlay_could_be_mounted(
+    mount: str, versions: str, label: str, word: str
+) -> None:
+    found = diagnosis(
+        {
+            node_reads.mounts(CTID): f"520 400 7:0 / / rw - {mount}\n",
+            node_reads.VERSIONS: versions,
+            CONFINED: confined(label, PROFILE),
+        }
+    )
+    (said,) = [each for each in found.troubles if each.id == "storage-driver"]
+    assert word in said.cause
+    assert found.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "allowed"),
+    [
+        ("mount,", True),
+        ("mount fstype=overlay -> /**,", True),
+        ("mount fstype=(ext4, overlay),", True),
+        ("deny mount fstype=overlay,", False),
+        ("mount fstype=fuse.fuse-overlayfs -> /**,", False),
+        ("umount,", False),
+    ],
+)
+def test_profile_allows_overlay_by_a_rule_of_its_own(rule: str, allowed: bool) -> None:
+    text = f"profile lxc-mine {{\n  {rule}\n}}\nprofile other {{\n  mount,\n}}\n"
+    assert storage.allows_overlay(Confined("lxc-mine (enforce)", text, "")) is allowed
+
+
+def test_storage_is_that_of_the_longest_mount_and_overlay2_gets_no_advice() -> None:
+    mounts = MOUNTS + "522 520 0:9 / /var/lib/docker rw - zfs tank/d rw\n"
+    said = {node_reads.mounts(CTID): mounts, node_reads.VERSIONS: "kernel 6.8\nzfs 2.3.1\n"}
+    assert "is on zfs 2.3.1" in diagnosis(said).troubles[0].cause
+    other = INFO.replace('"fuse-overlayfs"', '"overlay2"')
+    assert "storage-driver" not in advice(diagnosis({**said, guest_reads.INFO: other}))
+
+
+def test_images_of_another_driver_are_advice() -> None:
+    found = diagnosis({guest_reads.WITH_IMAGES: "fuse-overlayfs\noverlay2\n"})
+    assert "images-of-another-driver" in advice(found)
+    (said,) = [each for each in found.troubles if each.id == "images-of-another-driver"]
+    assert "has images of overlay2 on" in said.cause
+    own = diagnosis({guest_reads.WITH_IMAGES: "fuse-overlayfs\n"})
+    assert "images-of-another-driver" not in advice(own)
+
+
+def test_privileged_docker_container_is_advice_by_name() -> None:
+    several = "".join(
+        container(Name=f"/{name}", Privileged=name == "a", AppArmorProfile=profile)
+        for name, profile in (("a", ""), ("b", "unconfined"), ("c", "docker-default"))
+    )
+    found = diagnosis({guest_reads.CONTAINERS: several})
+    (said,) = [each for each in found.troubles if each.id == "docker-container-loose"]
+    assert said.cause.endswith(": a, b")
+
+
+def test_containerd_image_store_is_advice() -> None:
+    store = INFO.replace(
+        '"Backing Filesystem","extfs"', '"driver-type","io.containerd.snapshotter.v1"'
+    )
+    found = diagnosis({guest_reads.INFO: store})
+    assert advice(found)[0] == "containerd-image-store"
+    assert "28.5.2" in found.troubles[0].cause
+
+
+@pytest.mark.parametrize(
+    ("options", "told", "words"),
+    [
+        ("[]", "parser\n", ("no AppArmor profile of their own", "no seccomp", "apparmor_parser")),
+        (
+            '["name=seccomp,profile=builtin"]',
+            "securityfs\n",
+            ("no AppArmor profile", "lxc-phoenix-v2 (enforce)"),
+        ),
+        ('["name=apparmor","name=seccomp,profile=unconfined"]', "", ("no seccomp filter",)),
+        ("null", "environment\n", ("container=",)),
+    ],
+)
+def test_what_confines_dockers_containers_is_said_in_words(
+    options: str, told: str, words: tuple[str, ...]
+) -> None:
+    before = INFO.partition('"SecurityOptions":')[0]
+    info = f'{before}"SecurityOptions":{options}}}\n'
+    found = diagnosis({guest_reads.INFO: info, guest_reads.OWN_APPARMOR: told})
+    (said,) = [each for each in found.troubles if each.id == "docker-confinement"]
+    assert all(word in said.cause for word in words), said.cause
+    assert found.exit_code == 0
+
+
+def test_backup_risk_names_the_fuse_mount_and_the_mode() -> None:
+    mounts = f"{MOUNTS}523 520 0:5 / /var/lib/docker/m rw - fuse.fuse-overlayfs fuse-overlayfs rw\n"
+    lxcfs = f"{MOUNTS}523 520 0:5 / /proc/stat rw - fuse.lxcfs lxcfs rw\n"
+    without = CONFIG.replace(",fuse=1", "")
+    found = diagnosis({node_reads.mounts(CTID): mounts}, config=without)
+    (said,) = [each for each in found.troubles if each.id == "backup-may-hang"]
+    assert "/var/lib/docker/m" in said.cause
+    assert "vzdump 950 --mode stop" in said.mend
+    assert "backup-may-hang" not in advice(
+        diagnosis({node_reads.mounts(CTID): lxcfs}, config=without)
+    )
+
+
+def test_frozen_container_of_a_backup_names_its_lock() -> None:
+    state = node_reads.lxc_state(CTID)
+    found = diagnosis({state: "FROZEN\n"}, config=f"lock: backup\n{CONFIG}")
+    assert "'backup'" in found.troubles[0].cause
+    assert freezer.FROZEN.id == found.troubles[0].id
+
+
+def test_bind_mount_of_nobody_that_nobody_writes_to_is_advice_with_both_ids() -> None:
+    said: dict[Read[Any], Raw] = {
+        OF_DATA[0]: "1000 1000 755\n",
+        OF_DATA[1]: "65534 65534\nno\n",
+    }
+    found = diagnosis(said, config=DATA)
+    assert advice(found)[0] == "bind-mount-of-nobody"
+    assert "user 1000 and group 1000" in found.troubles[0].cause
+    assert "65534:65534" in found.troubles[0].cause
+    assert "chown -R 101000:101000" in found.troubles[0].mend
+    assert "idmap=" in found.troubles[0].mend
+
+
+def test_bind_mounts_of_a_configuration_are_directories_of_the_node() -> None:
+    config = diagnosis_config(
+        "mp0: /a,mp=/x,ro=1\nmp1: local:950/y.raw,mp=/y\nmp2: volume=/b,mp=/z\n"
+        "lxc.mount.entry: /dev/fuse dev/fuse none bind,create=file 0 0\n"
+        "lxc.mount.entry: /c w none bind,create=dir 0 0\nlxc.mount.entry: /d\n"
+        "[before]\nmp3: /e,mp=/v\n"
+    )
+    assert ownership.binds(config) == {"/x": "/a", "/z": "/b", "/w": "/c"}
+
+
+def diagnosis_config(text: str) -> Any:
+    return container_config.parse("/etc/pve/lxc/950.conf", text)
+
+
+def test_refusals_of_the_last_hour_are_advice_in_words() -> None:
+    tally = Tally(lambda denial, _: owner_by_name(denial))
+    tally.count([DENIAL, DENIAL])
+    found = diagnose(replace(case(), denied=tuple(tally.groups())))
+    (said,) = [each for each in found.troubles if each.id == "denied-lately"]
+    assert "2 times" in said.cause
+    assert "fuse-overlayfs wanted to mount" in said.cause
+    assert found.exit_code == 0
+
+
+def test_log_that_was_not_read_to_its_end_is_named_as_not_seen() -> None:
+    found = diagnose(replace(case(), unread="there is more"))
+    assert [each.why for each in found.unseen] == ["there is more"]
+    assert found.exit_code == 0
+
+
+def test_stopped_container_is_named_and_what_was_not_seen() -> None:
+    gone = (4, "", "container 950 does not run")
+    said: dict[Read[Any], Raw] = {
+        node_reads.lxc_state(CTID): "STOPPED\n",
+        **dict.fromkeys((IDS, CONFINED, node_reads.mounts(CTID)), gone),
+    }
+    cut = diagnosis(said, config=f"{CONFIG}lxc.mount.entry: /dev/fuse\n")
+    assert troubles(cut) == ["container-mount-entry-cut"]
+    found = diagnosis(said)
+    assert troubles(found) == ["container-stopped"]
+    assert "pct start 950" in found.troubles[0].mend
+    assert {each.why for each in found.unseen} == {"container 950 does not run"}
+
+
+def test_stopped_container_that_cannot_start_names_what_keeps_it() -> None:
+    stopped = case({node_reads.lxc_state(CTID): "STOPPED\n"})
+    found = diagnose(replace(stopped, hindered="the kernel does not know its profile lxc-x"))
+    assert troubles(found) == ["container-stopped"]
+    assert "cannot start: the kernel does not know its profile lxc-x" in found.troubles[0].cause
+
+
+def test_what_was_seen_comes_before_what_is_wrong_and_advice_comes_last() -> None:
+    found = diagnosis(
+        {runc_fix.MESSAGES: REOPEN, IDS: f"1 100000 65535\n==\n{MAP}"},
+    )
+    assert troubles(found) == ["runc-reopen-refused", "id-map-hole"]
+    weights = [each.weight for each in found.troubles]
+    assert weights == sorted(weights, key=list(Weight).index)

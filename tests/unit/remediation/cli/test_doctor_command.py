@@ -1,0 +1,101 @@
+"""``python -m remediation doctor``: exit codes, both formats, and a hostile guest."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from doctor import guest_reads, node_reads
+from doctor.troubles import id_maps, runc_fix
+from remediation.cli.group import main
+from tests.doubles.patient import CONFIG, CTID, MAP, diagnosis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from click.testing import Result
+
+    from doctor.trouble import Diagnosis
+
+command: Any = importlib.import_module("remediation.cli.doctor")
+PAGE = Path(__file__).parents[4] / "docs/doctor.md"
+MISSED = 'failed to Lchown "/x" for UID 1000, GID 1000: lchown /x: invalid argument'
+HOLE = {
+    node_reads.id_maps(CTID): f"0 100000 1000\n1001 101001 64535\n==\n{MAP}",
+    id_maps.LCHOWN: MISSED,
+}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, found: Diagnosis, *words: str) -> Result:
+    @contextmanager
+    def opened(_: object) -> Iterator[Any]:
+        yield SimpleNamespace(node=SimpleNamespace(machine="pve1"))
+
+    monkeypatch.setattr(command, "opened", opened)
+    monkeypatch.setattr(command, "examine", lambda _, ctid: found if ctid == CTID else None)
+    asked = ["doctor", "--target", f"root@pve1/{CTID}", *words]
+    return CliRunner().invoke(main, asked, catch_exceptions=False)
+
+
+def test_doctor_of_a_healthy_container_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run(monkeypatch, diagnosis())
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"container {CTID} on pve1: no trouble named\n")
+    assert "trouble:" not in done.stdout
+
+
+def test_doctor_of_the_pages_example_is_what_the_page_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = run(monkeypatch, diagnosis(HOLE))
+    assert done.exit_code == 1
+    assert f"```text\n{done.stdout}```" in PAGE.read_text("utf-8")
+
+
+def test_doctor_that_could_not_see_ends_with_3_and_says_each_reason_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blind = dict.fromkeys((guest_reads.DEVICES, guest_reads.UNIT), (9, "", "broken"))
+    done = run(monkeypatch, diagnosis(blind))  # type: ignore[arg-type]
+    assert done.exit_code == 3
+    assert done.stdout.count("(broken)") == 1
+    assert "no trouble named" in done.stdout
+
+
+def test_doctor_as_json_has_every_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    blind = {guest_reads.FAILED: (9, "", "x"), guest_reads.GUEST: (1, "degraded\n", "")}
+    done = run(monkeypatch, diagnosis({**HOLE, **blind}), "--format", "json")
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert (told["ctid"], told["node"]) == (CTID, "pve1")
+    assert told["troubles"][0]["id"] == "id-map-hole"
+    assert set(told["troubles"][0]) == {"id", "weight", "cause", "why", "mend"}
+    assert told["could_not_see"] == [
+        {"what": "whether units of the guest are refused", "why": "x", "matters": True}
+    ]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_doctor_shows_no_control_character_of_the_guest(
+    monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    said = "x\x1b[2Jforged: compliant\u202e reopen fd 8: permission denied\r"
+    blind = (9, "", "\x1b]52;c;x\x07")
+    found = diagnosis(
+        {runc_fix.MESSAGES: said, guest_reads.DEVICES: blind},
+        config=f"{CONFIG}lxc.mount.entry: /dev/\x1bfuse\n",
+    )
+    done = run(monkeypatch, found, "--format", form)
+    assert done.exit_code == 1
+    assert not set("\x1b\u202e\x07\r") & set(done.output)
+
+
+def test_doctor_of_a_target_that_is_none_ends_with_2() -> None:
+    assert CliRunner().invoke(main, ["doctor", "--target", "nowhere"]).exit_code == 2
