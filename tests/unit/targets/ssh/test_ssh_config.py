@@ -168,7 +168,6 @@ def test_jumps_in_a_circle(home: Path) -> None:
         ("Host\n", 'config line 1: no argument after keyword "host"'),
         ("Host a\n ProxyJump a:b:c\n", 'config line 2: Invalid ProxyJump "a:b:c"'),
         ("Nope 1\n", "config: line 1: Bad configuration option: nope"),
-        ("Match exec \"sh -c 'kill -9 $PPID'\"\n", "it ended with 137"),
     ],
 )
 def test_a_configuration_that_openssh_refuses(home: Path, text: str, said: str) -> None:
@@ -176,6 +175,20 @@ def test_a_configuration_that_openssh_refuses(home: Path, text: str, said: str) 
         configured(home, text, SshAddress("a"))
     before = "OpenSSH does not accept the configuration of a (ssh -G): "
     assert str(raised.value) == before + said.replace("config", f"{home}/.ssh/config", 1)
+
+
+def test_an_ssh_that_is_killed_is_named_by_its_exit_code(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = home / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text("#!/bin/sh\nkill -9 $$\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ssh.parent), prepend=os.pathsep)
+    with pytest.raises(TransportError) as raised:
+        route(SshAddress("a"))
+    before = "OpenSSH does not accept the configuration of a (ssh -G): "
+    assert str(raised.value) == before + "it ended with 137"
 
 
 def test_a_proxy_command_is_refused(home: Path) -> None:
