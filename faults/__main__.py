@@ -14,7 +14,7 @@ from commandline import exit_codes, output
 from commandline.json_output import print_json
 from commandline.output import Console
 from commandline.target_option import target_options
-from faults import matrix, real, run, states
+from faults import catalogue, matrix, real, run, states
 from faults.catalogue import chosen, third
 from faults.run import Result
 from lab import progress
@@ -49,7 +49,12 @@ class _Command(exit_codes.Command):
     f"created for them.  [default: {DEFAULT}]"
 )
 @click.option("--allow-mutation", is_flag=True, help="Required on all targets but the lab.")
-@click.option("--third", "part", is_flag=True, help="One fault for each scenario, as in CI.")
+@click.option("--third", "few", is_flag=True, help="One fault for each scenario, as in CI.")
+@click.option(
+    "--part",
+    metavar="N/M",
+    help="The N-th of M parts, for labs side by side (python -m lab copy).",
+)
 @click.option("--all", "everything", is_flag=True, help="Run all scenarios after each fault.")
 @click.option("--list", "listed", is_flag=True, help="List the faults, and do nothing else.")
 @click.option(
@@ -61,7 +66,8 @@ def main(
     file: Path | None,
     *,
     allow_mutation: bool,
-    part: bool,
+    few: bool,
+    part: str | None,
     everything: bool,
     listed: bool,
     as_json: bool,
@@ -73,28 +79,33 @@ def main(
     run.
     """
     faults, asked = chosen(ids), target_file.find(where, file)
+
+    def selected(faults: Sequence[Fault]) -> Sequence[Fault]:
+        wanted = third(faults) if few else faults
+        return catalogue.part(wanted, part) if part else wanted
+
     if listed:
-        _show(third(faults) if part else faults, as_json=as_json)
+        _show(selected(faults), as_json=as_json)
         return
     on_lab = asked == parse(DEFAULT)
     if not on_lab:
         faults = real.require_safe(faults, named=bool(ids), may_change=allow_mutation)
-    faults = third(faults) if part else faults
+    wanted = selected(faults)
     found = (
-        _on_lab(faults, everything=everything)
+        _on_lab(wanted, everything=everything)
         if on_lab
-        else real.on_target(faults, asked, _tell, everything=everything)
+        else real.on_target(wanted, asked, _tell, everything=everything)
     )
     results: list[Result] = []
     for result in found:
         results.append(result)
-        matrix.write(results, _REPORTS)  # after each fault, in case a long run is interrupted
+        matrix.write(results, _REPORTS, part)  # after each fault, in case a long run is interrupted
         _tell(f"{result.id}: {'as expected' if result.held else 'NOT AS EXPECTED'}")
     if as_json:
         sys.stdout.write(matrix.as_json(results).decode())
     else:
         Console(highlight=False).print(matrix.as_table(results))
-    sys.exit(_code(results, len(faults)))
+    sys.exit(_code(results, len(wanted)))
 
 
 def _on_lab(faults: Sequence[Fault], *, everything: bool) -> Iterator[Result]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from faults.fault import Fault
 
-__all__ = ["CTID", "FAULTS", "chosen", "killers", "third"]
+__all__ = ["CTID", "FAULTS", "chosen", "killers", "part", "third"]
 
 FAULTS: tuple[Fault, ...] = (
     *configuration.FAULTS,
@@ -72,6 +73,23 @@ def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
         if ids
     }
     return tuple(fault for fault in faults if fault.id in first)
+
+
+def part(faults: Sequence[Fault], text: str) -> tuple[Fault, ...]:
+    """Return one of several parts of some faults, for machines side by side.
+
+    Args:
+        faults: all of them.
+        text: ``2/3`` is the second of three parts, which differ by one fault at most.
+
+    Raises:
+        UsageError: ``text`` is not of this form, or there is no such part.
+    """
+    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    number, of = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= of:
+        raise UsageError(f"--part {text}: expected N/M, such as 1/2, with N from 1 to M")
+    return tuple(faults[number - 1 :: of])
 
 
 def chosen(patterns: Sequence[str]) -> tuple[Fault, ...]:

@@ -158,8 +158,15 @@ def _counted(verdicts: Sequence[str]) -> str:
     return ", ".join(parts) or COMPLIANT
 
 
-def write(results: Sequence[Result], folder: Path) -> None:
-    """Write the matrix to ``kill-matrix.json`` and ``kill-matrix.html``."""
+def write(results: Sequence[Result], folder: Path, part: str | None = None) -> None:
+    """Write the matrix to ``kill-matrix.json`` and ``kill-matrix.html``.
+
+    Args:
+        results: one for each fault.
+        folder: where; made if it is missing.
+        part: ``1/2``: to ``kill-matrix-1-of-2.…``, beside the other part's.
+    """
     folder.mkdir(exist_ok=True)
-    (folder / "kill-matrix.json").write_bytes(as_json(results))
-    (folder / "kill-matrix.html").write_text(as_html(results), "utf-8")
+    name = "kill-matrix" + (f"-{part.replace('/', '-of-')}" if part else "")
+    (folder / f"{name}.json").write_bytes(as_json(results))
+    (folder / f"{name}.html").write_text(as_html(results), "utf-8")

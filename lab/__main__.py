@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -154,6 +155,17 @@ def snapshot(lab: Lab, name: str) -> None:
     """Keep the node as it is now, under NAME."""
     with lab.steps(f"snapshot {name}"):
         lab.snapshot(name)
+
+
+@main.command()
+@click.argument("home", type=click.Path(path_type=Path))
+@click.pass_obj
+def copy(lab: Lab, home: Path) -> None:
+    """Stop the machine, and make a second lab below HOME with its snapshots.
+
+    The two run side by side: LAB_HOME=HOME selects the second. Images are shared.
+    """
+    lab.copy_to(home)
 
 
 @main.command()

@@ -8,6 +8,7 @@
     lab.snapshot("provisioned")
     node.close()                      # a restore cuts every connection
     lab.restore("ready")              # the node as `up` left it: clock set, SSH answering
+    lab.copy_to(Path("/tmp/second"))  # a second machine, with the same snapshots
     lab.down()                        # stopped; the next `up` continues from "ready"
     lab.destroy()                     # and its disk is gone; the images stay
 
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lab import progress, provision, proxmox, recipe
-from lab.image import Images, NodeImage
+from lab.image import Images, NodeImage, require_space
 from lab.lock import only_one
 from lab.node import ANSWER_TIMEOUT, READY, STOCKED, Node
 from lab.qemu import hardware
@@ -297,6 +298,36 @@ class Lab:
         """Stop the machine in any state; its snapshots stay."""
         if self._node.folder.exists():
             self._node.qemu.stop()
+
+    def copy_to(self, home: Path) -> Lab:
+        """Stop the machine, and return another lab that starts from a copy of its snapshots.
+
+        Two machines work side by side then, each on its own disk. The images are shared: the
+        copy's ``images`` is a link. Stopped, because QEMU writes to the disk while it runs.
+
+        Args:
+            home: of the other lab; has no machine yet.
+
+        Raises:
+            UsageError: there is nothing to copy, or ``home`` has a machine.
+            NoSpace: the copy does not fit.
+        """
+        node, other = self._node, Lab(home.absolute(), self.steps, self.mirror)
+        if not self.snapshots():
+            raise UsageError(f"{self.home} has no machine to copy: python -m lab up")
+        if other._node.folder.exists():
+            raise UsageError(f"{home} has a machine: LAB_HOME={home} python -m lab destroy")
+        other.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with only_one(self.home / "lock", self.steps):
+            self.down()
+            size = sum(path.stat().st_blocks * 512 for path in node.folder.iterdir())
+            require_space(other.home, size)
+            with self.steps(f"copying the machine to {home}"):
+                node.copy_to(other._node.folder)
+        images = other.home / "images"
+        if not images.exists():
+            images.symlink_to(self.home / "images")
+        return other
 
     def destroy(self, *, images: bool = False) -> None:
         """Stop the machine and remove its disk; with ``images``, all images, too."""

@@ -152,6 +152,15 @@ class Node:
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {image.host_key}\n")
         self.remember(replace(state, port=port))
 
+    def copy_to(self, folder: Path) -> None:
+        """Copy the disk with its snapshots, and the record; the machine is stopped.
+
+        The record comes last and without the port, so that a copy that was cut off is no machine.
+        """
+        folder.mkdir(mode=0o700)
+        shutil.copy2(self.qemu.disk, folder)
+        Node(folder, self.images, self.steps).remember(replace(self.state, port=0))
+
     def save(self, name: str) -> None:
         """Take a snapshot. It stops the machine for a while, so the clock is set afterwards."""
         self.qemu.monitor(f"savevm {name}")

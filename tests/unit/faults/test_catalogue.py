@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.catalogue import FAULTS, chosen, killers, third
+from faults.catalogue import FAULTS, chosen, killers, part, third
 from faults.fault import APPLIED, HEALTHY, PRELUDE, READY, Fault
 from faults.scenarios import read_only, scenarios
 from targets.errors import UsageError
@@ -114,10 +114,10 @@ def test_scenarios_have_the_node_ids_of_the_features() -> None:
 
 
 def test_third_kills_every_scenario() -> None:
-    part = third()
-    assert all(killers(part).values())
-    assert len(part) <= len(FAULTS) * 0.4
-    assert ids(part) == [each for each in ids(FAULTS) if each in set(ids(part))]
+    few = third()
+    assert all(killers(few).values())
+    assert len(few) <= len(FAULTS) * 0.4
+    assert ids(few) == [each for each in ids(FAULTS) if each in set(ids(few))]
 
 
 def test_third_has_one_headline_for_each_scenario() -> None:
@@ -125,6 +125,20 @@ def test_third_has_one_headline_for_each_scenario() -> None:
     could = {fault.red[0] for fault in FAULTS if fault.red}
     assert set(headlines) == could
     assert len(headlines) == len(could)  # and each by one fault only
+
+
+@pytest.mark.parametrize("of", [1, 2, 5, len(FAULTS) + 1])
+def test_part_of_the_catalogue_has_each_fault_once(of: int) -> None:
+    parts = [part(FAULTS, f"{number}/{of}") for number in range(1, of + 1)]
+    assert sorted(each for few in parts for each in ids(few)) == sorted(ids(FAULTS))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "٣/٤", "1/99999"])
+def test_part_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        part(FAULTS, text)
+    assert "N/M" in str(refused.value)
 
 
 def test_chosen_takes_ids_and_patterns() -> None:
