@@ -36,6 +36,8 @@ _BUILD_TIMEOUT = 1800.0
 #: With its lists kept, a later apt-get update in the image finds all up to date.
 _KEEP_LISTS = ("--skip=output/dev,cleanup/apt/lists",)
 _STATUS = "/var/lib/dpkg/status"
+#: The end of the name of a folder in which a process builds.
+_PARTIAL = ".partial-{}"
 _KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
 
 
@@ -158,9 +160,10 @@ class Images:
         return final
 
     def _remove_partial(self) -> None:
-        """Remove what interrupted builds left; the lab's lock says that none is running."""
+        """Remove what interrupted builds left; by the lab's lock no other process builds now."""
         for path in self.folder.glob("*.partial-*"):
-            shutil.rmtree(path)
+            if not path.name.endswith(_PARTIAL.format(os.getpid())):
+                shutil.rmtree(path)
 
     def _remove_superseded(self, final: Path) -> None:
         """Remove a template's earlier builds; a node's disk may still be some machine's."""
@@ -219,7 +222,8 @@ class Images:
 
 @contextmanager
 def _renamed_when_whole(final: Path) -> Iterator[Path]:
-    partial = final.with_name(f"{final.name}.partial-{os.getpid()}")
+    partial = final.with_name(final.name + _PARTIAL.format(os.getpid()))
+    shutil.rmtree(partial, ignore_errors=True)  # of an earlier process with our number
     partial.mkdir()
     try:
         yield partial

@@ -26,6 +26,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,39 +185,50 @@ class Lab:
 
     def _up(self, images: Images, release: str, container_releases: Sequence[str]) -> None:
         release = release or images.machine.release
-        image = images.node(release)
-        wanted = self._wanted(images, image, container_releases)
-        try:
-            self._start(image, release, wanted)
-            self._provision(wanted)
-        except BaseException:
-            self._node.qemu.stop()
-            raise
+        name = images.node_name(release)
+        with ThreadPoolExecutor(1) as beside:
+            # Each build keeps about one processor busy, and so does a boot.
+            building = beside.submit(self._wanted, images, name, container_releases)
+            image = images.node(release)
+            try:
+                if not self._fits(image):
+                    self._node.qemu.stop()
+                    self._node.boot(image, release)
+                wanted = building.result()
+                self._start(image, wanted)
+                self._provision(wanted)
+            except BaseException:
+                self._node.qemu.stop()
+                raise
         images.prune(keep=image.name)
 
-    def _wanted(self, images: Images, image: NodeImage, releases: Sequence[str]) -> Provisioning:
-        had = self.state.templates if self.state.image == image.name else ()
+    def _wanted(self, images: Images, image: str, releases: Sequence[str]) -> Provisioning:
+        had = self.state.templates if self.state.image == image else ()
         templates: dict[str, Path] = {}
         for release in sorted({*releases, *had}):
             templates |= images.templates(release)
         return provision.from_here(templates, images.machine)
 
-    def _start(self, image: NodeImage, release: str, wanted: Provisioning) -> None:
+    def _fits(self, image: NodeImage) -> bool:
+        """Whether the machine is of this image, on this hardware."""
+        state = self.state
+        return state.image == image.name and state.hardware == hardware().fingerprint
+
+    def _start(self, image: NodeImage, wanted: Provisioning) -> None:
         """Make a machine of this image run: keep it, start it from a snapshot, or boot it."""
         node, state = self._node, self.state
-        fits = state.image == image.name and state.hardware == hardware().fingerprint
-        if fits and node.answers(ANSWER_TIMEOUT):
+        if node.answers(ANSWER_TIMEOUT):
             node.settle(ANSWER_TIMEOUT)
             return
         node.qemu.stop()
         useful = (READY, STOCKED) if state.provisioned == wanted.digest else (STOCKED,)
-        there = self.snapshots() if fits else []
+        there = self.snapshots()
         for name in (name for name in useful if name in there):
             with self.steps(f"continuing from snapshot {name}"):
                 node.start(image, state, name)
                 node.settle(ANSWER_TIMEOUT)
             return
-        node.boot(image, release)
+        node.boot(image, state.release)
 
     def _provision(self, wanted: Provisioning) -> None:
         """Make ``ready`` again unless it is up to date."""

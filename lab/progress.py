@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,15 +33,33 @@ def silent(what: str) -> Iterator[None]:  # noqa: ARG001 - the signature of Step
 
 
 def on(console: Console) -> Steps:
-    """Return Steps that print to ``console``: live on a terminal, plain lines elsewhere."""
+    """Return Steps that print to ``console``: live on a terminal, plain lines elsewhere.
+
+    Operations may overlap, on several threads.
+    """
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    live, shown, lock = Progress(*columns, console=console, transient=True), set[TaskID](), Lock()
+
+    @contextmanager
+    def spinning(what: str) -> Iterator[None]:
+        with lock:
+            task = live.add_task(what, total=None)
+            shown.add(task)
+            live.start()
+        try:
+            yield
+        finally:
+            with lock:
+                live.remove_task(task)
+                shown.remove(task)
+                if not shown:
+                    live.stop()
 
     @contextmanager
     def step(what: str) -> Iterator[None]:
         started = time.monotonic()
         if console.is_terminal:
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-            with Progress(*columns, console=console, transient=True) as live:
-                live.add_task(what, total=None)
+            with spinning(what):
                 yield
         else:
             console.print(f"{what} …", markup=False, highlight=False, soft_wrap=True)

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Event
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lab import image
-from lab.errors import NoSpace
+from lab.errors import ImageBuildFailed, NoSpace
+from lab.image import Images, NodeImage
 from lab.machine import Lab
 from lab.node import Node, State
 from lab.qemu import Qemu
@@ -106,3 +108,52 @@ def test_copy_without_room_is_refused(
     with pytest.raises(NoSpace):
         stopped.copy_to(tmp_path / "second")
     assert not (tmp_path / "second/machine").exists()
+
+
+class Overlap:
+    """Stand-ins for what ``up`` does with images and a machine."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.booted, self.stopped = Event(), Event()
+        monkeypatch.setattr(Images, "require_reachable", lambda *_: None)
+        monkeypatch.setattr(Images, "node", lambda *_: NodeImage(tmp_path / "an-image"))
+        monkeypatch.setattr(Images, "templates", lambda _, release: self.templates(release))
+        monkeypatch.setattr(Node, "boot", lambda *_: self.booted.set())
+        monkeypatch.setattr(Node, "answers", lambda *_: True)
+        monkeypatch.setattr(Node, "settle", lambda *_: None)
+        monkeypatch.setattr(Qemu, "stop", lambda _: self.stopped.set())
+        monkeypatch.setattr(Lab, "_provision", lambda *_: None)
+
+    def templates(self, release: str) -> dict[str, Path]:
+        """Built only while the node boots."""
+        if not self.booted.wait(30):
+            raise ImageBuildFailed(f"the node did not boot beside the template of {release}")
+        return {}
+
+
+def test_up_boots_the_node_while_the_templates_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlap = Overlap(monkeypatch, tmp_path)
+    assert Lab.open(tmp_path / "home").up().home == tmp_path / "home"
+    assert overlap.booted.is_set()
+
+
+def test_up_whose_template_cannot_be_built_stops_the_node_that_it_booted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlap = Overlap(monkeypatch, tmp_path)
+
+    def booted(*_: object) -> None:
+        overlap.stopped.clear()  # what was there before is stopped, too
+        overlap.booted.set()
+
+    def templates(*_: object) -> dict[str, Path]:
+        overlap.booted.wait(30)
+        raise ImageBuildFailed("mmdebstrap ended with 7")
+
+    monkeypatch.setattr(Node, "boot", booted)
+    monkeypatch.setattr(Images, "templates", templates)
+    with pytest.raises(ImageBuildFailed):
+        Lab.open(tmp_path / "home").up()
+    assert overlap.stopped.is_set()
