@@ -29,7 +29,7 @@ class Clone:
         self.programs = folder / "bin"
         self.programs.mkdir()
         shutil.copytree(_ROOT / "scripts", self.folder / "scripts")
-        for name in ("constraints.txt", "package-lock.json"):
+        for name in ("constraints.txt", "constraints-dev.txt", "package-lock.json"):
             shutil.copy(_ROOT / name, self.folder)
         for name in _THERE:
             (self.programs / name).symlink_to(shutil.which(name) or name)
@@ -108,6 +108,28 @@ def test_gate_a_second_time_installs_nothing(clone: Clone) -> None:
     assert [line for line in again if " -c " not in line] == [
         "python -m pytest features/ --target root@pve1/950"
     ]
+
+
+def pins(ran: list[str]) -> list[str]:
+    """Return the files of pins that were installed, in order."""
+    return [line.split()[-1] for line in ran if "--require-hashes" in line]
+
+
+def test_gate_installs_what_users_need_and_nothing_where_a_developer_has_more(
+    clone: Clone,
+) -> None:
+    clone.install("npm")
+    assert pins(clone.run("gate", "--target", "root@pve1/950")) == ["constraints.txt"]
+    assert pins(clone.run("setup", "--dev")) == ["constraints.txt", "constraints-dev.txt"]
+    assert len(pins(clone.run("gate", "--target", "root@pve1/950"))) == 2
+
+
+def test_setup_with_another_option_ends_with_2_and_names_those_that_there_are(
+    clone: Clone,
+) -> None:
+    done = clone.start("setup", "--no-labs")
+    assert (done.returncode, clone.touched) == (2, False)
+    assert "--no-lab and --dev" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -33,3 +33,12 @@ def test_installing_commands_run_no_code_of_a_package(command: str, option: str)
     ]
     assert lines
     assert [line for line in lines if option not in line] == []
+
+
+def test_developers_have_what_users_have_in_the_same_versions() -> None:
+    users, developers = (
+        set(re.findall(r"^[\w.-]+==\S+", (_ROOT / name).read_text(), re.MULTILINE))
+        for name in ("constraints.txt", "constraints-dev.txt")
+    )
+    assert users < developers
+    assert not {name for name in users if name.startswith(("hypothesis", "mypy", "ruff"))}
