@@ -79,11 +79,19 @@ def _newest(places: Iterable[str]) -> str:
     return max(places, key=lambda place: int(place.rpartition(".")[2]))
 
 
+def loaded_versions(profile: str) -> Read[list[str]]:
+    """Read in which directories the kernel holds a profile: one for each load, in any order."""
+    pattern = re.compile(re.escape(profile) + r"\.[0-9]+$")
+
+    def parse(listing: CommandResult) -> list[str]:
+        return [place for place in listing.require().text.splitlines() if pattern.search(place)]
+
+    return Read(("find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"), parse)
+
+
 def loaded_binary(on: Transport, profile: str) -> bytes:
     """Return a profile's loaded policy; empty if it is not loaded."""
-    listing = on.look(["find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"]).require()
-    pattern = re.compile(re.escape(profile) + r"\.[0-9]+$")
-    places = [p for p in listing.text.splitlines() if pattern.search(p)]
+    places = on.ask(loaded_versions(profile))
     if not places:
         return b""
     with at_most(_LONGEST):

@@ -123,18 +123,21 @@ def _results(
 
 
 class Ahead(Base):
-    """Asks all the reads that it was given when the first of them is wanted; each answer once.
+    """Asks all the reads that it was given when the first of them is wanted.
 
-    Answers that are left over are forgotten when anything is run that is no read: it may change
-    what they say.
+    Answers are forgotten when anything is run that is no read: it may change what they say.
 
     Args:
         inner: where.
         reads: what will be asked.
+        keep: whether an answer may serve again; else each serves once, so that whoever waits for a
+            change sees it.
     """
 
-    def __init__(self, inner: Transport, reads: Iterable[Read[Any]] = ()) -> None:
-        self._inner, self.machine = inner, inner.machine
+    def __init__(
+        self, inner: Transport, reads: Iterable[Read[Any]] = (), *, keep: bool = False
+    ) -> None:
+        self._inner, self.machine, self._keep = inner, inner.machine, keep
         self._expected: list[Argv] = []
         self._answers: dict[Argv, CommandResult] = {}
         self.expect(reads)
@@ -161,7 +164,7 @@ class Ahead(Base):
             answers = at_once(self._inner, asked) if len(asked) > 1 else []
             self._answers = {answer.argv: answer for answer in answers}
         if not stdin and key in self._answers:
-            return self._answers.pop(key)
+            return self._answers[key] if self._keep else self._answers.pop(key)
         return self._inner.look(argv, stdin=stdin, timeout=timeout)
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from targets import archive
 from targets.errors import FactError, LimitExceeded
-from targets.transport import at_most
+from targets.read import Read
 
 if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
@@ -69,6 +69,11 @@ def content(state: FileState) -> bytes | None:
     return state.content if state.kind == "file" else None
 
 
+def archive_of(path: str) -> Read[CommandResult]:
+    """Read a path, with all that :class:`FileState` holds, as tar writes it."""
+    return Read((*_CREATE, path), lambda result: result, limit=LARGEST + _HEADERS)
+
+
 def capture(on: Transport, path: str) -> FileState:
     """Return the state of ``path``.
 
@@ -78,8 +83,7 @@ def capture(on: Transport, path: str) -> FileState:
             into memory and the journal; or the machine sent an invalid archive.
     """
     try:
-        with at_most(LARGEST + _HEADERS):
-            result = on.look([*_CREATE, path])
+        result = on.ask(archive_of(path))
     except LimitExceeded as error:
         if error.late:
             raise

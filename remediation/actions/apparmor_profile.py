@@ -57,6 +57,10 @@ class Profile(Action[ProfileState]):
             apparmor.compiled_policy(self.path),
         )
 
+    def capture_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (*self._file.capture_reads(), apparmor.loaded_versions(self.profile))
+
     def capture(self, on: Transport) -> ProfileState:
         """See :class:`remediation.engine.action.Action`."""
         policy = apparmor.loaded_binary(on, self.profile)

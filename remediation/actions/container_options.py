@@ -79,6 +79,10 @@ class ContainerOptions(Action[OptionsState]):
         """See :class:`remediation.engine.action.Action`."""
         return self._file.reads()
 
+    def capture_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (*self._file.reads(), *self._file.capture_reads())
+
     @property
     def path(self) -> str:
         """The file of the container's configuration."""

@@ -10,13 +10,13 @@ from facts import docker
 from remediation.actions.package import Package, PackageState
 from remediation.engine.action import Action
 from targets.errors import FactError, RemediationError
+from targets.read import Read, unparsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from targets.drift import Drift
-    from targets.read import Read
-    from targets.transport import Transport
+    from targets.transport import CommandResult, Transport
 
 #: Where Docker keeps what its user made; of all else, nothing is lost with it.
 DATA = ("/var/lib/docker", "/var/lib/containerd")
@@ -123,6 +123,10 @@ class DockerPackage(Action[EngineState]):
         """See :class:`remediation.engine.action.Action`."""
         return self._packages.reads()
 
+    def capture_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (_traces_of_group(), _listing(), *self._packages.capture_reads())
+
     def capture(self, on: Transport) -> EngineState:
         """See :class:`remediation.engine.action.Action`."""
         known = _traces(on) - set(_WRITTEN)
@@ -190,8 +194,7 @@ class DockerPackage(Action[EngineState]):
         return group and there and self._packages.restored(on, before.packages)
 
     def _there(self, on: Transport) -> tuple[str, ...]:
-        listing = on.look(["sh", "-c", _LIST, "list", *LEFT]).require()
-        return tuple(sorted(listing.text.splitlines()))
+        return tuple(sorted(on.ask(_listing()).require().text.splitlines()))
 
     def _clear(self, on: Transport, before: EngineState) -> None:
         """Take away what was not there, or move it aside where it is the user's."""
@@ -262,9 +265,18 @@ def is_in_the_kernel(on: Transport) -> bool:
     return not on.ask(docker.DAEMON) and on.look(["sh", "-c", tests]).ok
 
 
+def _listing() -> Read[CommandResult]:
+    """Read what there is of what Docker leaves."""
+    return unparsed("sh", "-c", _LIST, "list", *LEFT)
+
+
+def _traces_of_group() -> Read[CommandResult]:
+    return unparsed("sh", "-c", _TRACES, "traces", GROUP, *_WRITTEN)
+
+
 def _traces(on: Transport) -> set[str]:
     """Return what there is of Docker's group: which of its files know it, what is half written."""
-    return set(on.look(["sh", "-c", _TRACES, "traces", GROUP, *_WRITTEN]).require().text.split())
+    return set(on.ask(_traces_of_group()).require().text.split())
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:

@@ -38,6 +38,10 @@ class FileEdit(Action[FileState]):
         """See :class:`remediation.engine.action.Action`."""
         return (content_of(self.path),)
 
+    def capture_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (files.archive_of(self.path),)
+
     def capture(self, on: Transport) -> FileState:
         """See :class:`remediation.engine.action.Action`."""
         return files.capture(on, self.path)
@@ -102,6 +106,10 @@ class Directory(Action[bool]):
     def reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`."""
         return (is_directory(self.path),)
+
+    def capture_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return self.reads()
 
     def capture(self, on: Transport) -> bool:
         """Return whether it exists."""

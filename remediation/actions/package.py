@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from remediation.engine.action import Action
 from targets.drift import Drift
 from targets.errors import FactError, RemediationError
-from targets.read import Read
+from targets.read import Read, unparsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,6 +58,7 @@ SETTINGS = {
     "/etc/ssl/openssl.cnf": "openssl",
 }
 _THERE = 'for path; do test ! -e "$path" -a ! -L "$path" || echo "$path"; done'
+_SETTINGS_THERE = unparsed("sh", "-c", _THERE, "there", *SETTINGS)
 #: Names those settings of the given packages that are not as the package brought them.
 _EDITED = (
     "dpkg-query -W -f '${Conffiles}\\n' \"$@\" 2>/dev/null | "
@@ -101,6 +102,11 @@ class Package(Action[PackageState]):
     def reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`."""
         return (_status_of([self.package]),)
+
+    def capture_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        plans = [[self.package, *self.beside], *([self.after] if self.after else [])]
+        return (*self.reads(), _SETTINGS_THERE, *(_simulation(*names) for names in plans))
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.engine.action.Action`.
@@ -297,7 +303,7 @@ class Package(Action[PackageState]):
 
 def _overtaken(on: Transport) -> list[str]:
     """Return those of :data:`SETTINGS` that are there while dpkg does not know their package."""
-    found = on.look(["sh", "-c", _THERE, "there", *SETTINGS]).require().text.split()
+    found = on.ask(_SETTINGS_THERE).require().text.split()
     if odd := [path for path in found if path not in SETTINGS]:
         raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
     known = _statuses(on, dict.fromkeys(SETTINGS[path] for path in found))
@@ -326,7 +332,12 @@ def _touches(plan: str) -> set[str]:
 
 
 def _simulate(on: Transport, *packages: str) -> CommandResult:
-    return on.look([*_APT, *_NO_CACHE, "-s", *_INSTALL, *packages])
+    return on.ask(_simulation(*packages))
+
+
+def _simulation(*packages: str) -> Read[CommandResult]:
+    """Read what apt would do to install packages."""
+    return unparsed(*_APT, *_NO_CACHE, "-s", *_INSTALL, *packages)
 
 
 def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:

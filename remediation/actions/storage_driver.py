@@ -15,7 +15,7 @@ from targets import files
 from targets.batch import Ahead
 from targets.drift import Drift
 from targets.errors import FactError
-from targets.files import FileState  # noqa: TC001 - msgspec reads the annotation
+from targets.files import FileState
 from targets.printable import cut
 from targets.read import Read
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
 
 _SERVICE_TIMEOUT = 180.0
+_UNITS = (docker.active("docker"), docker.active(docker.SOCKET))
 
 
 @dataclass(frozen=True)
@@ -81,27 +82,31 @@ class StorageDriver(Action[DockerState]):
         """See :class:`remediation.engine.action.Action`."""
         return (*self._file.reads(), docker.AT_BOOT, docker.DRIVER)
 
+    def capture_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`: where its data lies is a guess."""
+        return (*self._state_reads(), docker.DRIVER_AND_ROOT, docker.OPTIONS_ELSEWHERE)
+
+    def _state_reads(self) -> Iterable[Read[Any]]:
+        stored = self._stored(FileState())
+        return (*self._file.capture_reads(), *_UNITS, docker.AT_BOOT, stored, docker.RUNNING)
+
     def capture(self, on: Transport) -> DockerState:
         """See :class:`remediation.engine.action.Action`."""
         settings = self._file.capture(on)
-        units = [docker.active(name) for name in ("docker", docker.SOCKET)]
-        stored = self._stored(settings)
-        asked = Ahead(on, [*units, docker.AT_BOOT, stored, docker.RUNNING])  # one start of pct
-        words = ["active" if asked.ask(unit) else "stopped" for unit in units]
-        unit = " ".join([*words, asked.ask(docker.AT_BOOT)])
-        drivers, images = asked.ask(stored)
-        return DockerState(settings, unit, drivers, asked.ask(docker.RUNNING), images)
+        words = ["active" if on.ask(unit) else "stopped" for unit in _UNITS]
+        unit = " ".join([*words, on.ask(docker.AT_BOOT)])
+        drivers, images = on.ask(self._stored(settings))
+        return DockerState(settings, unit, drivers, on.ask(docker.RUNNING), images)
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.engine.action.Action`: Docker must run as its settings say."""
         settings = files.content(self._file.capture(on))
-        asked = Ahead(on, [docker.DRIVER_AND_ROOT, docker.RUNNING, docker.OPTIONS_ELSEWHERE])
-        answer = asked.ask(docker.DRIVER_AND_ROOT)
+        answer = on.ask(docker.DRIVER_AND_ROOT)
         driver, _, root = answer.text.strip().partition(" ")
         if not answer.ok or not root:  # it does not run: it will start as its settings say
-            _require_told(asked, settings, self.root(settings))
+            _require_told(on, settings, self.root(settings))
             return
-        asked.look(docker.RUNNING.argv).require("which containers run could not be recorded")
+        on.look(docker.RUNNING.argv).require("which containers run could not be recorded")
         if (named := _named(settings, "storage-driver")) not in {"", driver}:
             raise FactError(
                 f"Docker in {on.machine} runs on {driver}, and its settings ({self.path}) name "
@@ -186,7 +191,7 @@ class StorageDriver(Action[DockerState]):
 
         What it does at boot the plan never changed.
         """
-        now = self.capture(on)
+        now = self.capture(Ahead(on, self._state_reads()))  # one start of pct
         came = _came(before, now.drivers, now.images)
         return _but_at_boot(now) == _but_at_boot(before) and not came
 

@@ -66,6 +66,13 @@ class Action(ABC, Generic[Before]):
         """Return what ``check`` will ask, as far as it is known beforehand: asked in one go."""
         return ()
 
+    def capture_reads(self) -> Iterable[Read[Any]]:
+        """Return what ``require_reversible`` and ``capture`` will ask, as far as it is known.
+
+        These, too, are asked in one go, of all actions that a machine has.
+        """
+        return ()
+
     def require_reversible(self, on: Transport) -> None:
         """Raise FactError, before any change, if the present state could not be brought back."""
 

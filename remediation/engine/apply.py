@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from remediation.engine.action import Outcome
-from remediation.engine.plan import ROLLBACK, Stage, checked, elsewhere, once
+from remediation.engine.plan import ROLLBACK, Stage, asked_together, checked, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 from targets.errors import (
     ChangedSince,
@@ -120,8 +120,11 @@ class _Run:
         for step in steps:
             if said := elsewhere(entries.get(step.action.id), step):
                 raise NotClean(f"{step.action.title}: {said}, and roll that back first")
-            step.action.require_reversible(step.on)
-        images = [(s.action.id, s.place, s.action.capture(s.on)) for s in steps]
+        # Nothing is changed until the journal has all of it, so each machine is asked in one go.
+        on = asked_together(steps, lambda action: action.capture_reads())
+        for step in steps:
+            step.action.require_reversible(on[step.place])
+        images = [(s.action.id, s.place, s.action.capture(on[s.place])) for s in steps]
         if images:
             earlier = {entry.action: len(entry.images) for entry in journal.entries()}
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
@@ -140,8 +143,9 @@ class _Run:
         plan.enter(Stage.APPLY, action)
         self.changes = True
         action.apply(step.on)
-        _verify([step])
-        after = action.capture(step.on)
+        on = asked_together([step], lambda each: (*each.reads(), *each.capture_reads()))[step.place]
+        _require_applied(step, action.check(on))
+        after = action.capture(on)
         plan.enter(Stage.COMPLETE, action)
         plan.journal.complete(action.id, step.place, after)
         return Outcome(action.id, action.title, action.requirement, True, drift.summary)
@@ -179,7 +183,11 @@ def _drifted(drifts: Iterable[tuple[Step, Drift | None]]) -> list[Step]:
 
 def _verify(steps: Sequence[Step]) -> None:
     for step, left in checked(steps):
-        if left is not None:
-            raise VerifyFailed(
-                f"{step.action.title} was applied on {step.on.machine}, and still: {left.summary}"
-            )
+        _require_applied(step, left)
+
+
+def _require_applied(step: Step, left: Drift | None) -> None:
+    if left is not None:
+        raise VerifyFailed(
+            f"{step.action.title} was applied on {step.on.machine}, and still: {left.summary}"
+        )

@@ -15,13 +15,15 @@ from targets.batch import Ahead
 from targets.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from remediation.engine.action import Action, Consequence, Place, Step
     from remediation.engine.journal import Journal
     from remediation.engine.journal_entries import Entry
     from targets.drift import Drift
+    from targets.read import Read
+    from targets.transport import Transport
 
 #: The way out where a run did not end.
 ROLLBACK = "python -m remediation rollback, with the same --target"
@@ -133,10 +135,23 @@ class Plan:
 
 def checked(steps: Sequence[Step]) -> list[tuple[Step, Drift | None]]:
     """Return each step with its drift, asked in one round trip a machine. Changes nothing."""
+    on = asked_together(steps, lambda action: action.reads())
+    return [(step, step.action.check(on[step.place])) for step in steps]
+
+
+def asked_together(
+    steps: Iterable[Step], reads: Callable[[Action[Any]], Iterable[Read[Any]]]
+) -> Mapping[Place, Transport]:
+    """Return each machine of some steps, which asks the reads of all their actions in one go.
+
+    Args:
+        steps: the steps.
+        reads: returns those of an action. An answer serves until something is changed.
+    """
     machines: dict[Place, Ahead] = {}
     for step in steps:
-        machines.setdefault(step.place, Ahead(step.on)).expect(step.action.reads())
-    return [(step, step.action.check(machines[step.place])) for step in steps]
+        machines.setdefault(step.place, Ahead(step.on, keep=True)).expect(reads(step.action))
+    return machines
 
 
 def require_known(asked: Iterable[str], clauses: Iterable[str], actions: Iterable[str]) -> None:
