@@ -20,6 +20,8 @@ import click
 import msgspec
 
 from bench.__main__ import main as bench
+from docs.markdown import table
+from docs.upgrades import upgrade_kinds, upgrade_known, upgrade_pairs
 from doctor.examine import EXAMINATIONS
 from doctor.trouble import Weight
 from faults import rows
@@ -39,7 +41,7 @@ from targets.target import Target
 from targets.transport import Base, CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
 PAGES = Path(__file__).parent
@@ -54,15 +56,6 @@ _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTA
 _CTID = 950
 #: So many errors end in one exit code at most, if they are to be read beside it.
 _MANY = 5
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    cells = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", "<br>") for cell in row) + " |"
-        for row in cells
-    )
 
 
 # -- the plan
@@ -357,6 +350,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "faults": fault_rows,
     "lint-rules": lint_rules,
     "doctor-troubles": doctor_troubles,
+    "upgrade-kinds": upgrade_kinds,
+    "upgrade-known": upgrade_known,
+    "upgrade-pairs": upgrade_pairs,
 }
 
 

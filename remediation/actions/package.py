@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from facts.apt import LOOKING
 from remediation.engine.action import Action
 from targets.drift import Drift
 from targets.errors import FactError, RemediationError
@@ -27,8 +28,8 @@ _APT = (
     *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
     *("-o", "DPkg::Options::=--force-confold"),
 )
-#: For a look: apt would write these caches, where they are not there.
-_NO_CACHE = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
+#: For a look: apt would write its caches and its log of the plan.
+_NO_CACHE = LOOKING
 #: What is there already stays as it is: an upgrade could not be rolled back.
 _INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
 #: Told to select nothing, dpkg ends its journal of a run that was cut off, before which apt changes

@@ -9,6 +9,7 @@ import click
 
 from commandline.json_output import print_json
 from commandline.target_option import with_target
+from doctor import upgrade
 from doctor.examine import examine
 from doctor.trouble import Weight
 from remediation.cli import printing
@@ -33,31 +34,42 @@ _STYLES = {Weight.SEEN: "red", Weight.TROUBLE: "red", Weight.ADVICE: "yellow"}
     default="text",
     help="What to print.  [default: text]",
 )
+@click.option(
+    "--upgrade",
+    "before_upgrade",
+    is_flag=True,
+    help="Say whether Docker would still run after apt-get dist-upgrade, on the node and in the "
+    "container.",
+)
 @with_target
-def doctor(aim: Target, form: str) -> None:
+def doctor(aim: Target, form: str, before_upgrade: bool) -> None:
     """Say what is wrong with Docker in a container, why, and what to do. Changes nothing.
 
     Needs neither the plan nor anything of this project on the node. The most likely cause comes
     first. What could not be seen is listed, too. docs/doctor.md lists all troubles.
+
+    With --upgrade, asks what apt would install, and compares it with a table of versions that are
+    known not to go together. A version that the table does not know is named, and is no trouble.
 
     Exit code 0: no trouble, or advice only; 1: a trouble is named; 3: the target cannot be asked,
     or no trouble is named and something could not be seen.
     """
     with opened(aim) as runtime:
         machine = runtime.node.machine
-        found = examine(runtime, aim.ctid)
+        found = upgrade.examine(runtime, aim.ctid) if before_upgrade else examine(runtime, aim.ctid)
     if form == "json":
         print_json(_as_json(aim.ctid, machine, found))
     else:
-        _print(f"container {aim.ctid} on {machine}", found)
+        nothing = "no breakage known" if before_upgrade else "no trouble named"
+        _print(f"container {aim.ctid} on {machine}", found, nothing)
     sys.exit(found.exit_code)
 
 
-def _print(name: str, found: Diagnosis) -> None:
+def _print(name: str, found: Diagnosis, nothing: str) -> None:
     named = [each for each in found.troubles if not each.is_advice]
     if not named:
         style = "yellow" if found.unseen else "green"
-        printing.line(f"{name}: no trouble named", style)
+        printing.line(f"{name}: {nothing}", style)
     for each in found.troubles:
         _trouble(each)
     by_reason: dict[str, list[str]] = {}

@@ -84,6 +84,8 @@ def main() -> None:
       python -m remediation create --target-file F --target NAME
       python -m remediation lint /etc/pve/lxc                no target
       python -m remediation doctor --target root@pve1/950    what is wrong
+      python -m remediation doctor --upgrade --target root@pve1/950
+          whether Docker would survive an upgrade
 
     \b
     Exit codes:

@@ -6,13 +6,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from commandline.json_output import json_line
-from doctor import guest_reads, node_reads
+from doctor import guest_reads, node_reads, upgrade, upgrade_reads
 from doctor.examine import examine
 from doctor.troubles import gpu, id_maps, network, own_confinement, runc_fix, running
 from targets.errors import RemediationError
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
-from tests.doubles import patient
+from tests.doubles import patient, upgrading
 from tests.doubles.patient import CONFIG, CTID
 
 if TYPE_CHECKING:
@@ -81,11 +81,55 @@ _READS = {
     **_SAID,
 }
 
+
+def _upgraded(read: Read[Any], *, on_node: bool) -> Callable[[Base], object]:
+    """Diagnose an upgrade in which one answer is foreign."""
+    had = upgrading.installed("docker.io 26.1.5", "runc 1.1.15", "apparmor 3.0.8")
+
+    def ask(on: Base) -> None:
+        result = on.run(read.argv)
+        raw = (
+            result.exit_code,
+            result.stdout.decode("utf-8", "surrogateescape"),
+            result.stderr.decode("utf-8", "surrogateescape"),
+        )
+        guest: dict[Read[Any], patient.Raw] = {
+            upgrade_reads.INSTALLED: had,
+            upgrade_reads.PLAN: upgrading.plan("docker.io 29.5.0", "runc 1.3.3", "-apparmor 3.0.8"),
+        }
+        node: dict[Read[Any], patient.Raw] = {}
+        (node if on_node else guest)[read] = raw
+        for pct in (True, False):
+            found = upgrading.upgraded(node, guest, pct=pct)
+            json_line([each.cause for each in found.troubles])
+
+    return ask
+
+
+def _asked_before_an_upgrade(on: Base) -> None:
+    for runtime in (Pct(on), Lxc(on)):
+        with suppress(RemediationError):
+            upgrade.examine(runtime, CTID)
+
+
+_UPGRADES = {
+    **{(read, True): raw for read, raw in upgrading.ON_NODE.items()},
+    **{(read, False): raw for read, raw in upgrading.IN_CONTAINER.items()},
+    (upgrade_reads.PLAN, True): upgrading.plan("lxc 1:6.0.4-4 1:6.0.6-1", "-apparmor 4.1"),
+    (upgrade_reads.INSTALLED, False): "docker.io ii  26.1.5\nrunc hi  1.3.3\n",
+}
+
 PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     **{
         f"doctor.{number}": (_diagnosed(read), str(raw).encode())
         for number, (read, raw) in enumerate(_READS.items())
     },
+    **{
+        f"upgrade.{number}": (_upgraded(read, on_node=on_node), str(raw).encode())
+        for number, ((read, on_node), raw) in enumerate(_UPGRADES.items())
+        if raw
+    },
+    "upgrade.examine": (_asked_before_an_upgrade, CONFIG.encode()),
     "doctor.configuration": (_configured, _DATA.encode()),
     "doctor.examine": (_examined, CONFIG.encode()),
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from facts import docker
+from facts.apt import LOOKING
 from remediation.actions import docker_package, package
 from remediation.actions.docker_package import DockerPackage, EngineState, is_in_the_kernel
 from remediation.actions.package import Package, PackageState
@@ -133,9 +134,10 @@ class Guest(Base):
         return self.apt(words[len(APT) :])
 
     def apt(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911 - a table
+        if tuple(words[: len(LOOKING)]) == LOOKING:
+            assert words[len(LOOKING)] == "-s", "only a look does without a trace"
+            return self.apt(words[len(LOOKING) :])
         match words:
-            case ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-s", *rest]:
-                return self.apt(["-s", *rest])
             case ["update"]:
                 self.lists = True
                 return 0, ""

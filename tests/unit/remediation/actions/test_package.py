@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from facts.apt import LOOKING
 from remediation.actions import package
 from remediation.actions.package import Package, PackageState
 from tests.doubles.scripted import Scripted
@@ -15,7 +16,7 @@ APT = (
     *("-o", "DPkg::Options::=--force-confold"),
 )
 THERE = ("sh", "-c", package._THERE, "there", *package.SETTINGS)
-_LOOK = (*APT, "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-s")
+_LOOK = (*APT, *LOOKING, "-s")
 SIMULATE = (*_LOOK, "install", "--no-install-recommends", "--no-upgrade", "fuse-overlayfs")
 ACTION = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
 PLAN = b"""Inst libfuse3-4 [3.17.1-1] (3.17.2-1 Debian:13 [amd64])

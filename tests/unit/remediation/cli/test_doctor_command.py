@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from doctor import guest_reads, node_reads
+from doctor import guest_reads, node_reads, upgrade_reads
 from doctor.troubles import id_maps, runc_fix
 from remediation.cli.group import main
 from tests.doubles.patient import CONFIG, CTID, MAP, diagnosis
+from tests.doubles.upgrading import installed, plan, upgraded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,12 @@ def run(monkeypatch: pytest.MonkeyPatch, found: Diagnosis, *words: str) -> Resul
         yield SimpleNamespace(node=SimpleNamespace(machine="pve1"))
 
     monkeypatch.setattr(command, "opened", opened)
-    monkeypatch.setattr(command, "examine", lambda _, ctid: found if ctid == CTID else None)
+    other = "examine" if "--upgrade" in words else "upgrade.examine"
+    asks = "upgrade.examine" if "--upgrade" in words else "examine"
+    monkeypatch.setattr(f"remediation.cli.doctor.{other}", None)
+    monkeypatch.setattr(
+        f"remediation.cli.doctor.{asks}", lambda _, ctid: found if ctid == CTID else None
+    )
     asked = ["doctor", "--target", f"root@pve1/{CTID}", *words]
     return CliRunner().invoke(main, asked, catch_exceptions=False)
 
@@ -95,6 +101,42 @@ def test_doctor_shows_no_control_character_of_the_guest(
     done = run(monkeypatch, found, "--format", form)
     assert done.exit_code == 1
     assert not set("\x1b\u202e\x07\r") & set(done.output)
+
+
+OCTOBER = {
+    upgrade_reads.INSTALLED: installed(
+        "docker-ce 5:28.5.1-1~debian.13~trixie", "containerd.io 1.7.28-1~debian.13~trixie"
+    ),
+    upgrade_reads.PLAN: plan(
+        "containerd.io 1.7.28-1~debian.13~trixie 2.2.1-1~debian.13~trixie",
+        "docker-ce 5:28.5.1-1~debian.13~trixie 5:29.4.3-1~debian.13~trixie",
+    ),
+}
+PVE = {upgrade_reads.INSTALLED: installed("lxc-pve 6.0.5-1")}
+
+
+def test_upgrade_of_the_pages_example_is_what_the_page_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = run(monkeypatch, upgraded(PVE, OCTOBER), "--upgrade")  # type: ignore[arg-type]
+    assert done.exit_code == 1
+    assert f"```text\n{done.stdout}```" in PAGE.read_text("utf-8")
+
+
+def test_upgrade_without_a_known_breakage_says_so_and_ends_with_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    had = {upgrade_reads.INSTALLED: installed("docker.io 26.1.5", "runc 1.1.15")}
+    done = run(monkeypatch, upgraded({}, had), "--upgrade")  # type: ignore[arg-type]
+    assert done.exit_code == 0
+    assert done.stdout == f"container {CTID} on pve1: no breakage known\n"
+
+
+def test_upgrade_that_could_not_be_seen_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run(monkeypatch, upgraded(runs=False), "--upgrade", "--format", "json")
+    assert done.exit_code == 3
+    told = json.loads(done.stdout)
+    assert told["could_not_see"][0]["what"] == "what apt would install in the container"
 
 
 def test_doctor_of_a_target_that_is_none_ends_with_2() -> None:

@@ -1,0 +1,230 @@
+"""Before an upgrade: would Docker still run after ``apt-get dist-upgrade``?
+
+Two round trips: the node, and the container if it runs. What apt would install is compared with the
+table of versions that do not go together. What the table does not know is said to be unknown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from doctor import guest_reads, node_reads, upgrade_conditions, upgrade_reads
+from doctor.answers import Answers, ask
+from doctor.trouble import Diagnosis, Kind, Trouble, Unseen, Weight
+from doctor.troubles import freezer
+from doctor.upgrade_case import Container, states
+from doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
+from facts.apt import is_within
+from targets.errors import FactError, RemediationError
+from targets.read import content_of
+from targets.runtime import container_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from doctor.upgrade_case import State
+    from doctor.upgrade_pairs import Pair, Side, Where
+    from targets.runtime.base import Runtime
+
+MENDS = Kind(
+    "upgrade-mends",
+    Weight.ADVICE,
+    "the upgrade mends something that is broken now",
+    "The versions that are installed do not go together, and those that apt would install do.",
+    "Upgrade, then restart the container.",
+)
+ORDER = Kind(
+    "upgrade-order",
+    Weight.ADVICE,
+    "the node and the container must be upgraded in one order",
+    "After both upgrades Docker runs. Between them it does not, if the wrong one comes first.",
+    "Upgrade the machine that is named, then the other one. Restart the container after an upgrade "
+    "of LXC.",
+)
+REMOVES = Kind(
+    "upgrade-removes",
+    Weight.TROUBLE,
+    "apt would remove a package without which Docker does not run",
+    "A dist-upgrade removes what conflicts with what it installs.",
+    "Read what apt-get -s dist-upgrade says of it, and hold what pushes it out: apt-mark hold.",
+)
+UNKNOWN = Kind(
+    "upgrade-unknown",
+    Weight.ADVICE,
+    "apt would install a version that the table knows nothing of",
+    "It is newer than everything that was read for the table. It may work.",
+    "Try it on a copy of the container, or take a backup first: vzdump --mode stop.",
+)
+KINDS = (REMOVES, ORDER, MENDS, UNKNOWN)
+_OF_MACHINE = (upgrade_reads.PLAN, upgrade_reads.INSTALLED, upgrade_reads.LISTS)
+_WHERES: tuple[Where, ...] = ("node", "container")
+_IN = {"node": "on the node", "container": "in the container"}
+#: Of more packages a reader needs no more.
+_MANY = 6
+_UP = "RUNNING"
+
+
+def examine(runtime: Runtime, ctid: int) -> Diagnosis:
+    """Return what would be wrong with a container's Docker after an upgrade. Changes nothing.
+
+    Args:
+        runtime: manages the container.
+        ctid: the container.
+
+    Raises:
+        FactError: there is no such container on the node.
+        TransportError: the node cannot be reached.
+    """
+    path = runtime.config_path(ctid)
+    state = node_reads.lxc_state(ctid)
+    on_node = (content_of(path), state, *_OF_MACHINE, *upgrade_conditions.node(ctid))
+    node = ask(runtime.node, on_node)
+    content = node.of(content_of(path))
+    if content is None:
+        runtime.configuration(ctid)  # says where the container is instead
+        raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
+    parse = container_config.parse if runtime.kind == "pct" else container_config.parse_lxc
+    said = node.maybe(state, _UP)
+    if said == _UP:
+        guest = ask(runtime.inside(ctid), (*_OF_MACHINE, *upgrade_conditions.GUEST))
+    else:
+        how = "is frozen" if said in freezer.FROZEN_STATES else "does not run"
+        guest = Answers({}, f"container {ctid} {how}")
+    return diagnose(ctid, parse(path, content.decode(errors="replace")), node, guest)
+
+
+def diagnose(
+    ctid: int, config: container_config.ContainerConfig, node: Answers, guest: Answers
+) -> Diagnosis:
+    """Judge what was read; see :class:`doctor.upgrade_case.Container`."""
+    before: dict[Where, dict[str, str]] = {}
+    after: dict[Where, dict[str, str]] = {}
+    unseen = []
+    answers: dict[Where, Answers] = {"node": node, "container": guest}
+    for where, each in answers.items():
+        try:
+            before[where], after[where] = states(each, where)
+            _require_current(each)
+        except RemediationError as error:
+            unseen.append(Unseen(f"what apt would install {_IN[where]}", str(error)))
+    of = Container(ctid, config, node, guest, before, after)
+    if not _engines(of) and "container" in before:
+        what = "whether Docker would run"
+        unseen.append(Unseen(what, "no package docker-ce or docker.io is installed"))
+    found = list(_removed(of))
+    for pair in PAIRS:
+        try:
+            found.extend(_judged(pair, of))
+        except RemediationError as error:
+            unseen.append(Unseen(f"whether {pair.title}", str(error), not pair.advice))
+    found.extend(_unknown(of))
+    ordered = sorted(found, key=lambda each: each.is_advice)
+    return Diagnosis(tuple(ordered), tuple(dict.fromkeys(unseen)))
+
+
+def _require_current(answers: Answers) -> None:
+    """Raise FactError if apt's lists are too old to tell what it would install."""
+    if doubt := answers.of(upgrade_reads.LISTS).doubt:
+        raise FactError(doubt)
+
+
+def _engines(of: Container) -> set[str]:
+    return {"docker-ce", "docker.io"} & of.after.get("container", {}).keys()
+
+
+def _judged(pair: Pair, of: Container) -> Iterator[Trouble]:
+    """Yield what one row of the table says of the upgrade."""
+    if not {side.where for side in (*pair.broken, *pair.mended)} <= of.before.keys():
+        return  # that this machine could not be asked is said once
+    was, will = _breaks(pair, of.before), _breaks(pair, of.after)
+    first = None if was or will else _first(pair, of)
+    if not (was or will or first) or (was and will and pair.advice) or not _applies(pair, of):
+        return
+    said = f"{pair.title} ({_told(pair, of)})"
+    if will:
+        weight = Weight.ADVICE if pair.advice else Weight.TROUBLE
+        cause = f"as now already, {said}" if was else f"after the upgrade {said}"
+        sources = f"Known from {', '.join(pair.sources)}."
+        yield Trouble(pair.id, weight, cause, f"{pair.why} {sources}", pair.mend)
+    elif first:
+        reboots = any(each.package == KERNEL for side in pair.broken for each in side.versions)
+        order = f"upgrade the {first} {'before the node reboots' if reboots else 'first'}"
+        yield ORDER.here(f"{order}; otherwise, for a while, {said}: row {pair.id}")
+    else:
+        yield MENDS.here(f"now {said}; after the upgrade no more: row {pair.id}")
+
+
+def _applies(pair: Pair, of: Container) -> bool:
+    if not pair.only:
+        return True
+    _, condition = upgrade_conditions.CONDITIONS[pair.only]
+    return condition(of)
+
+
+def _breaks(pair: Pair, state: State) -> bool:
+    broken = all(_has(side, state) for side in pair.broken)
+    return broken and not any(_has(side, state) for side in pair.mended)
+
+
+def _has(side: Side, state: State) -> bool:
+    there = state[side.where]
+    return any(
+        each.package in there and is_within(there[each.package], each.since, each.before)
+        for each in side.versions
+    )
+
+
+def _first(pair: Pair, of: Container) -> Where | None:
+    """Return the machine that must be upgraded first; None if either may be."""
+    for where in _WHERES:
+        between = {**of.before, **{each: of.after[each] for each in of.after if each != where}}
+        if _breaks(pair, between):
+            return where
+    return None
+
+
+def _told(pair: Pair, of: Container) -> str:
+    """Return the versions that a row is about, before and after."""
+    named = dict.fromkeys(
+        (side.where, each.package)
+        for side in (*pair.broken, *pair.mended)
+        for each in side.versions
+        if each.package in of.before[side.where] or each.package in of.after[side.where]
+    )
+    return ", ".join(_change(of, where, package) for where, package in named)
+
+
+def _change(of: Container, where: Where, package: str) -> str:
+    old, new = of.before[where].get(package, ""), of.after[where].get(package, "")
+    if old == new:
+        return f"{package} stays {old} {_IN[where]}"
+    return f"{package} {old or '(absent)'} → {new or '(removed)'} {_IN[where]}"
+
+
+def _removed(of: Container) -> Iterator[Trouble]:
+    """Yield what Docker needs and the plan removes without a substitute."""
+    needed = list(NEEDED)
+    info = of.guest.maybe(guest_reads.INFO, None)
+    if info is not None and info.driver == "fuse-overlayfs":
+        needed.append(("container", ("fuse-overlayfs",)))
+    gone: dict[str, None] = {}
+    for where, packages in needed:
+        had = [each for each in packages if each in of.before.get(where, {})]
+        if had and not any(each in of.after[where] for each in packages):
+            gone.update(dict.fromkeys(f"{each} {_IN[where]}" for each in had))
+    if gone:
+        yield REMOVES.here(f"apt would remove {', '.join(gone)}")
+
+
+def _unknown(of: Container) -> Iterator[Trouble]:
+    """Say what is newer than the table."""
+    until = {each.package: each.before for each in KNOWN}
+    found = [
+        _change(of, where, package)
+        for where in of.after
+        for package, version in of.after[where].items()
+        if version != of.before[where].get(package) and not is_within(version, "", until[package])
+    ]
+    if found:
+        more = f" and {len(found) - _MANY} more" if len(found) > _MANY else ""
+        yield UNKNOWN.here(f"nothing is known of {', '.join(found[:_MANY])}{more}")

@@ -1,0 +1,111 @@
+"""A node and a container before an upgrade, as apt, dpkg and Docker describe them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from doctor import guest_reads, node_reads, upgrade, upgrade_reads
+from doctor.answers import Answers
+from targets.errors import RemediationError
+from targets.runtime import container_config
+from targets.transport import CommandResult
+from tests.doubles import patient
+from tests.doubles.patient import CTID, Raw, confined
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from doctor.trouble import Diagnosis
+    from targets.read import Read
+
+NOW = 1795760058
+#: As apt-get 3.0.4 prints it with ``-q -s``, without its other lines.
+NOTHING = "0 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n"
+LISTS = (
+    f"now {NOW}\nasked {NOW - 3600}\nlists 4\n"
+    "Valid-Until: Wed, 02 Dec 2026 02:22:31 UTC\nValid-Until: Wed, 02 Dec 2026 02:10:59 UTC\n"
+)
+GENERATED = confined("lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined (enforce)")
+ON_NODE: dict[Read[Any], Raw] = {
+    node_reads.VERSIONS: "kernel 6.12.57+deb13-amd64\nlxc 6.0.4\nzfs \n",
+    node_reads.confined(CTID): GENERATED,
+    upgrade_reads.KERNEL_HAS: "".join(f"{each}\n" for each in upgrade_reads.MODULES),
+    upgrade_reads.LISTS: LISTS,
+    upgrade_reads.PLAN: NOTHING,
+    upgrade_reads.INSTALLED: "apparmor ii  4.1.0-1\nlxc ii  1:6.0.4-4+deb13u3\n",
+}
+IN_CONTAINER: dict[Read[Any], Raw] = {
+    guest_reads.INFO: patient.INFO,
+    guest_reads.SETTINGS: '{"storage-driver": "fuse-overlayfs"}\n',
+    guest_reads.CONTAINERS: "",
+    guest_reads.OWN_APPARMOR: "",
+    upgrade_reads.IPTABLES: "iptables v1.8.11 (nf_tables)\n",
+    upgrade_reads.LISTS: LISTS,
+    upgrade_reads.PLAN: NOTHING,
+    upgrade_reads.INSTALLED: "",
+}
+
+
+def plan(*steps: str) -> str:
+    """Return what ``apt-get -s`` prints of these packages.
+
+    Args:
+        steps: ``NAME NEW``, ``NAME OLD NEW``, or ``-NAME OLD`` for a removal. The lines are those
+            of real runs, with a mirror's name as apt shows it.
+    """
+    lines = []
+    for each in steps:
+        name, *versions = each.split()
+        if name.startswith("-"):
+            lines.append(f"Remv {name[1:]} [{versions[0]}]")
+        else:
+            old = f" [{versions[0]}]" if len(versions) > 1 else ""
+            lines.append(f"Inst {name}{old} ({versions[-1]} Debian:13.8/stable [amd64])")
+    return "".join(f"{line}\n" for line in lines) + (
+        f"{len(lines)} upgraded, 0 newly installed, 0 to remove and 1 not upgraded.\n"
+    )
+
+
+def installed(*packages: str) -> tuple[int, str, str]:
+    """Return what dpkg-query prints: it does not know some, and says so by its exit code."""
+    lines = "".join(f"{' ii  '.join(each.split())}\n" for each in packages)
+    return 1, lines, "dpkg-query: no packages found matching pve-kernel-[0-9]*\n"
+
+
+def _answers(healthy: Mapping[Read[Any], Raw], said: Mapping[Read[Any], Raw]) -> Answers:
+    found: dict[Read[Any], object] = {}
+    for read, raw in {**healthy, **said}.items():
+        code, out, err = (0, raw, "") if isinstance(raw, str) else raw
+        result = CommandResult(
+            read.argv,
+            code,
+            out.encode(errors="surrogateescape"),
+            err.encode(errors="surrogateescape"),
+            "container 950",
+            0.0,
+            0.0,
+        )
+        try:
+            found[read] = read.parse(result)
+        except RemediationError as error:
+            found[read] = error
+    return Answers(found)
+
+
+def upgraded(
+    node: Mapping[Read[Any], Raw] | None = None,
+    guest: Mapping[Read[Any], Raw] | None = None,
+    *,
+    config: str = patient.CONFIG,
+    pct: bool = True,
+    runs: bool = True,
+) -> Diagnosis:
+    """Return what the doctor says of an upgrade, of machines that answer as they are told."""
+    parse = container_config.parse if pct else container_config.parse_lxc
+    inside = (
+        _answers(IN_CONTAINER, guest or {})
+        if runs
+        else Answers({}, f"container {CTID} does not run")
+    )
+    read = parse(f"/etc/pve/lxc/{CTID}.conf", config)
+    return upgrade.diagnose(CTID, read, _answers(ON_NODE, node or {}), inside)

@@ -1,0 +1,213 @@
+"""What is asked before an upgrade, run for real, by an apt-get with packages of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from doctor import upgrade_reads
+from doctor.upgrade_reads import Step
+from targets.errors import FactError
+from targets.transport import CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from targets.read import Read
+
+T = TypeVar("T")
+_LOCK = "/var/lib/dpkg/lock-frontend"
+_HOLDS = (
+    "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
+    "print('held', flush=True); sys.stdin.read()"
+)
+
+
+def stanza(package: str, version: str, *more: str) -> str:
+    common = ("Architecture: all", "Maintainer: nobody", "Description: of a test")
+    return "\n".join((f"Package: {package}", f"Version: {version}", *common, *more)) + "\n\n"
+
+
+class Machine:
+    """apt and dpkg with a status and a mirror of their own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("mirror", "state/lists/partial", "cache/archives/partial", "log", "etc"):
+            (root / name).mkdir(parents=True)
+        (root / "status").write_text("")
+        (root / "list").write_text(f"deb [trusted=yes] file:{root}/mirror ./\n")
+        places = {
+            "State": "state",
+            "State::status": "status",
+            "Cache": "cache",
+            "Log": "log",
+            "Etc::sourcelist": "list",
+            "Etc::sourceparts": "etc",
+            "Etc::preferences": "etc/preferences",
+            "Etc::preferencesparts": "etc",
+        }
+        words = [f'Dir::{key} "{root / place}";\n' for key, place in places.items()]
+        (root / "apt.conf").write_text('APT::Sandbox::User "root";\n' + "".join(words))
+
+    def has(self, packages: Mapping[str, str]) -> None:
+        status = "Status: install ok installed"
+        (self.root / "status").write_text(
+            "".join(stanza(*each, status) for each in packages.items())
+        )
+
+    def offers(self, packages: Mapping[str, str], *more: str) -> None:
+        text = "".join(
+            stanza(*each, f"Filename: ./{each[0]}.deb", "Size: 1", *more)
+            for each in packages.items()
+        )
+        (self.root / "mirror/Packages").write_text(text)
+        subprocess.run(["apt-get", "-q", "update"], env=self.env, check=True, capture_output=True)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "APT_CONFIG": str(self.root / "apt.conf")}
+
+    def ask(self, read: Read[T], *, lock: str = "") -> T:
+        argv = [word.replace(_LOCK, lock or str(self.root / "no-lock")) for word in read.argv]
+        done = subprocess.run(argv, env=self.env, check=False, capture_output=True)
+        said = (done.returncode, done.stdout, done.stderr)
+        return read.parse(CommandResult(tuple(argv), *said, "here", 0.0, 0.0))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_plan_is_what_apt_would_do_with_the_packages_of_the_table(machine: Machine) -> None:
+    machine.has(
+        {
+            "docker-ce": "5:28.5.1-1~debian.13~trixie",
+            "containerd.io": "1.7.28-1~debian.13~trixie",
+            "fuse-overlayfs": "1.16-1",
+            "vim": "1",
+        }
+    )
+    machine.offers(
+        {
+            "docker-ce": "5:29.1.3-1~debian.13~trixie",
+            "containerd.io": "2.2.1-1~debian.13~trixie",
+            "fuse-overlayfs": "1.14-1+b1",
+            "vim": "2",
+        }
+    )
+    assert set(machine.ask(upgrade_reads.PLAN)) == {
+        Step("docker-ce", "5:29.1.3-1~debian.13~trixie"),
+        Step("containerd.io", "2.2.1-1~debian.13~trixie"),
+    }
+
+
+def test_plan_knows_removals_and_new_kernels(machine: Machine) -> None:
+    machine.has({"docker-ce": "5:28.5.1-1", "fuse-overlayfs": "1.14-1", "linux-image-amd64": "1"})
+    kernel = "linux-image-6.17.8+deb14-amd64"
+    machine.offers({"linux-image-amd64": "2", kernel: "6.17.8-1"}, f"Breaks: {kernel} (<< 1)")
+    text = (machine.root / "mirror/Packages").read_text()
+    needs = text.replace(
+        "Version: 2\n", f"Version: 2\nDepends: {kernel}\nConflicts: fuse-overlayfs\n"
+    )
+    (machine.root / "mirror/Packages").write_text(needs)
+    subprocess.run(["apt-get", "-q", "update"], env=machine.env, check=True, capture_output=True)
+    assert set(machine.ask(upgrade_reads.PLAN)) == {
+        Step(kernel, "6.17.8-1"),
+        Step("fuse-overlayfs", ""),
+    }
+
+
+def test_plan_of_a_machine_that_is_current_is_empty(machine: Machine) -> None:
+    machine.has({"runc": "1.1.15+ds1-2"})
+    machine.offers({"runc": "1.1.15+ds1-2"})
+    assert machine.ask(upgrade_reads.PLAN) == ()
+
+
+def test_plan_leaves_no_trace(machine: Machine) -> None:
+    machine.has({"runc": "1"})
+    machine.offers({"runc": "2"})
+    before = {each: each.stat().st_mtime_ns for each in machine.root.rglob("*")}
+    machine.ask(upgrade_reads.PLAN)
+    assert {each: each.stat().st_mtime_ns for each in machine.root.rglob("*")} == before
+
+
+def test_plan_with_unmet_dependencies_says_so(machine: Machine) -> None:
+    text = stanza("runc", "1", "Status: install ok installed", "Depends: nothing-there")
+    (machine.root / "status").write_text(text)
+    machine.offers({"runc": "1"})
+    with pytest.raises(FactError, match="Unmet dependencies"):
+        machine.ask(upgrade_reads.PLAN)
+
+
+def test_plan_while_another_apt_is_at_work_is_none(machine: Machine) -> None:
+    machine.has({"runc": "1"})
+    machine.offers({"runc": "2"})
+    lock = machine.root / "lock"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", _HOLDS, lock], stdin=pipe, stdout=pipe) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(FactError, match="at work"):
+            machine.ask(upgrade_reads.PLAN, lock=str(lock))
+    assert machine.ask(upgrade_reads.PLAN, lock=str(lock)) == (Step("runc", "2"),)
+
+
+def test_installed_packages_are_those_that_dpkg_knows(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text(
+        stanza("runc", "1.1.15+ds1-2", "Status: install ok installed")
+        + stanza("lxc-pve", "6.0.5-1", "Status: hold ok installed")
+        + stanza("docker.io", "26.1.5", "Status: deinstall ok config-files")
+        + stanza("vim", "2", "Status: install ok installed")
+        + stanza("linux-image-6.17.8+deb14-amd64", "6.17.8-1", "Status: install ok installed")
+    )
+    program, *words = upgrade_reads.INSTALLED.argv
+    argv = [program, f"--admindir={tmp_path}", *words]
+    done = subprocess.run(argv, check=False, capture_output=True)
+    said = (done.returncode, done.stdout, done.stderr)
+    assert upgrade_reads.INSTALLED.parse(CommandResult(tuple(argv), *said, "here", 0.0, 0.0)) == {
+        "runc": "1.1.15+ds1-2",
+        "lxc-pve": "6.0.5-1",
+        "linux-image-6.17.8+deb14-amd64": "6.17.8-1",
+    }
+
+
+def lists(folder: Path) -> upgrade_reads.Lists:
+    argv = [word.replace("/var/lib/apt", str(folder)) for word in upgrade_reads.LISTS.argv]
+    done = subprocess.run(argv, check=True, capture_output=True)
+    result = CommandResult(tuple(argv), 0, done.stdout, done.stderr, "here", 0.0, 0.0)
+    return upgrade_reads.LISTS.parse(result)
+
+
+def test_lists_are_as_old_as_the_last_question_to_a_mirror(tmp_path: Path) -> None:
+    partial = tmp_path / "lists/partial"
+    partial.mkdir(parents=True)
+    assert "no lists" in lists(tmp_path).doubt
+    (tmp_path / "lists/mirror_Packages.lz4").write_text("")
+    assert lists(tmp_path).doubt == ""
+    os.utime(partial, (1, lists(tmp_path).now - 10 * 86400))
+    assert "10 days old" in lists(tmp_path).doubt
+    stamp = tmp_path / "periodic/update-success-stamp"
+    stamp.parent.mkdir()
+    stamp.write_text("")
+    assert lists(tmp_path).doubt == ""
+    release = tmp_path / "lists/mirror_InRelease"
+    release.write_text("Origin: x\nValid-Until: Mon, 02 Nov 2020 02:22:31 UTC\nSuite: y\n")
+    assert "expired" in lists(tmp_path).doubt
+
+
+def test_modules_of_a_kernel_are_asked_of_modinfo(tmp_path: Path) -> None:
+    program = tmp_path / "modinfo"
+    program.write_text('#!/bin/sh\n[ "$1" = ip_set ] || [ "$1" = xt_set ]\n')
+    program.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    read = upgrade_reads.KERNEL_HAS
+    done = subprocess.run(read.argv, env=env, check=True, capture_output=True)
+    result = CommandResult(read.argv, 0, done.stdout, done.stderr, "here", 0.0, 0.0)
+    assert read.parse(result) == {"ip_set", "xt_set"}

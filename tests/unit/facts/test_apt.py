@@ -1,0 +1,128 @@
+"""Versions are ordered as dpkg orders them, and a simulation of apt leaves no trace."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facts.apt import LOOKING, is_within, order
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Each is older than the next one. From changelogs of the packages that a Docker host has.
+ORDERED = [
+    "0~",
+    "1.0~~",
+    "1.0~rc1",
+    "1.0",
+    "1.0-1",
+    "1.0a",
+    "1.0+dfsg1-1",
+    "1.0.1",
+    "1.1.15+ds1-2",
+    "1.1.15+ds1-2+b4",
+    "1.1.15+ds1-2+deb13u1",
+    "1.3.3-0ubuntu1~22.04.2",
+    "1.3.3-0ubuntu1",
+    "1.4.0~rc3",
+    "1.4.0~rc.3",
+    "1.4.0",
+    "1.7.28-1~debian.13~trixie",
+    "1.7.28-2~debian.13~trixie",
+    "2.1.5-1~debian.13~trixie",
+    "6.0.5-1",
+    "6.0.5-2",
+    "6.9",
+    "6.17.4-1-pve",
+    "1:6.0.4-4+deb13u3",
+    "1:6.0.4-4+deb13u4",
+    "5:28.5.2-1~debian.13~trixie",
+    "5:29.0.0~rc.1-1~debian.13~trixie",
+    "5:29.0.0-1~debian.13~trixie",
+]
+_INSTALLED = """Package: runc
+Status: install ok installed
+Architecture: amd64
+Maintainer: nobody
+Version: 1.0
+Description: of a test
+
+"""
+_VERSION = st.builds(
+    lambda epoch, first, rest, revision: f"{epoch}{first}{rest}{revision}",
+    st.sampled_from(["", "0:", "1:", "5:"]),
+    st.sampled_from("0129"),
+    st.text("012.~+abZ", max_size=6),
+    st.one_of(st.just(""), st.text("012.~+ab", min_size=1, max_size=5).map("-{}".format)),
+)
+
+
+def dpkg(one: str, relation: str, other: str) -> bool:
+    done = subprocess.run(["dpkg", "--compare-versions", one, relation, other], check=False)
+    return done.returncode == 0
+
+
+def test_versions_of_real_packages_are_in_order() -> None:
+    assert sorted(ORDERED, key=order) == ORDERED
+
+
+def test_order_is_that_of_dpkg_for_real_packages() -> None:
+    for one, other in itertools.pairwise(ORDERED):
+        assert dpkg(one, "lt", other), (one, other)
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(_VERSION, _VERSION)
+def test_order_is_that_of_dpkg(one: str, other: str) -> None:
+    assert (order(one) < order(other)) is dpkg(one, "lt", other)
+    assert (order(one) == order(other)) is dpkg(one, "eq", other)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "-", "~", "a:b-c", "9" * 10_000, "\ud800", "\N{FULLWIDTH DIGIT FIVE}", "-\0"]
+)
+def test_order_of_what_is_no_version_is_some_place(text: str) -> None:
+    assert order(text) < order("999999999:0") or order(text) > order("0")
+
+
+@pytest.mark.parametrize(
+    ("version", "since", "before", "within"),
+    [
+        ("1.2.8", "1.2.8~", "1.3~", True),
+        ("1.2.8~rc1", "1.2.8", "", False),
+        ("1.2.7", "1.2.8~", "1.3~", False),
+        ("1.3.0", "1.2.8~", "1.3~", False),
+        ("1.3.0", "", "", True),
+        ("5:28.0.0-1~debian.12~bookworm", "5:28.0.0~", "5:28.0.1~", True),
+        ("5:28.0.1-1~debian.12~bookworm", "5:28.0.0~", "5:28.0.1~", False),
+        ("29.1.3", "5:29.0.0~", "", False),
+    ],
+)
+def test_range_has_its_first_version_and_not_the_one_after_it(
+    version: str, since: str, before: str, within: bool
+) -> None:
+    assert is_within(version, since, before) is within
+
+
+def test_simulation_of_apt_writes_no_cache_and_no_log(tmp_path: Path) -> None:
+    log, cache = tmp_path / "log", tmp_path / "cache"
+    for folder in (log, cache, tmp_path / "state/lists/partial"):
+        folder.mkdir(parents=True)
+    kept = log / "eipp.log.xz"
+    kept.write_text("of an earlier run")
+    (tmp_path / "status").write_text(_INSTALLED)
+    places = {"State": "state", "State::status": "status", "Cache": "cache", "Log": "log"}
+    private = [f"-oDir::{key}={tmp_path / name}" for key, name in places.items()]
+    for verb in (["dist-upgrade"], ["purge", "runc"]):
+        argv = ["apt-get", "-q", "-s", *private, *LOOKING, *verb]
+        done = subprocess.run(argv, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert [each.name for each in log.iterdir()] == [kept.name]
+    assert kept.read_text() == "of an earlier run"
+    assert list(cache.rglob("*.bin")) == []
