@@ -32,6 +32,17 @@ _CHOSEN = dict.fromkeys(
 _REPLACED = "\ufffd"
 #: A file's permissions as the kernel writes them, and as a profile does; in a profile's order.
 _FILE = {"r": "r", "w": "w", "c": "w", "d": "w", "a": "a", "m": "m", "k": "k", "l": "l", "x": "ix"}
+#: The types of sockets that a rule can name.
+_SOCKETS = frozenset({"stream", "dgram", "seqpacket", "rdm", "raw", "packet"})
+#: What changes a mount that is there, and what mounts something that is there, without a type.
+_OF_A_MOUNT = frozenset(
+    f"{recursive}{each}"
+    for each in ("private", "slave", "shared", "unbindable")
+    for recursive in ("", "r")
+) | {"remount"}
+_OF_A_FILE = frozenset({"bind", "rbind", "move"})
+#: No limit, as the kernel writes it; what the kernel's limit of nice and a rule's add up to.
+_UNLIMITED, _NICE = (1 << 64) - 1, 20
 #: What AppArmor says beside a denial that no rule of the profile would change.
 _NO_RULE_HELPS = {
     "disconnected path": (
@@ -41,6 +52,12 @@ _NO_RULE_HELPS = {
     "deleted entry": "the file was deleted while in use; the profile needs flags=(mediate_deleted)",
     "label not found": "the profile that was asked for is not loaded",
     "profile not found": "the profile that was asked for is not loaded",
+    "profile transition not found": (
+        "a rule of the profile names another profile for this program, and that one is not loaded"
+    ),
+    "cap_sys_resource": (
+        "to set the limit of another process, the process needs the capability sys_resource"
+    ),
     "no new privs": "the process has no_new_privs, which forbids a change to a wider profile",
     "not policy admin": (
         "only a process with the capability mac_admin over this policy namespace may load policy"
@@ -109,6 +126,12 @@ class _Said(dict[str, str]):
         """The same, of a class that writes words."""
         return f"({', '.join(re.split(r'[ ,]+', self.denied().strip()))})"
 
+    def path(self, key: str) -> str:
+        """A value that is a path from the root."""
+        if not _is_path(value := self[key]):
+            raise KeyError("path from the root")
+        return value
+
     def conditions(self, **keys: str) -> list[str]:
         """Return the conditions that the record has a value for, each by its name in a rule."""
         said = ((name, self.get(key)) for name, key in keys.items())
@@ -116,25 +139,28 @@ class _Said(dict[str, str]):
 
 
 def _mount(said: _Said) -> str:
-    parts = ["mount", f"options=({said['flags'].replace(' ', '')})"]
-    if fstype := said.get("fstype"):
+    """A rule of a mount: of a source and a type only where such a mount has them."""
+    flags = said["flags"].replace(" ", "").split(",")
+    parts = ["mount", f"options=({','.join(flags)})"]
+    new = not _OF_A_MOUNT & set(flags)
+    if new and not _OF_A_FILE & set(flags) and (fstype := said.get("fstype")):
         parts.append(f"fstype={fstype}")
-    if _is_path(source := said.get("srcname", "")):
+    if new and _is_path(source := said.get("srcname", "")):
         parts.append(source)
-    return " ".join([*parts, "->", said["name"]])
+    return " ".join([*parts, "->", said.path("name")])
 
 
 def _umount(said: _Said) -> str:
-    return f"umount {said['name']}"
+    return f"umount {said.path('name')}"
 
 
 def _remount(said: _Said) -> str:
-    return f"remount options=({said['flags'].replace(' ', '')}) {said['name']}"
+    return f"remount options=({said['flags'].replace(' ', '')}) {said.path('name')}"
 
 
 def _pivot_root(said: _Said) -> str:
     old = said.get("srcname", "")
-    return f"pivot_root{f' oldroot={old}' if _is_path(old) else ''} {said['name']}"
+    return f"pivot_root{f' oldroot={old}' if _is_path(old) else ''} {said.path('name')}"
 
 
 def _capability(said: _Said) -> str:
@@ -159,12 +185,22 @@ def _userns(said: _Said) -> str:
 
 
 def _rlimit(said: _Said) -> str:
-    return f"set rlimit {said['rlimit']} <= {said['value']}"
+    """A rule of a limit; that of nice counts down from 20 in the kernel, and not in a rule."""
+    name, value = said["rlimit"], said["value"]
+    if not re.fullmatch("[0-9]{1,20}", value):
+        raise KeyError("limit that is a number")
+    most = "infinity" if int(value) >= _UNLIMITED else value
+    if name == "nice":
+        if not 1 <= int(value) <= 2 * _NICE:
+            raise KeyError("limit of nice that a rule can say")
+        most = str(_NICE - int(value))
+    return f"set rlimit {name} <= {most}"
 
 
 def _mqueue(said: _Said) -> str:
-    of = "sysv" if said["class"].startswith("sysv") else "posix"
-    return f"mqueue {said.words()} type={of} {said['name']}"
+    if said["class"].startswith("sysv"):
+        return f"mqueue {said.words()} type=sysv {said['name']}"
+    return f"mqueue {said.words()} type=posix {said.path('name')}"
 
 
 def _io_uring(said: _Said) -> str:
@@ -186,14 +222,21 @@ def _dbus(said: _Said) -> str:
 def _network(said: _Said) -> str:
     if said["family"] == "unix" and {"addr", "peer_addr", "peer"} & said.keys():
         return _unix(said)
-    return f"network {said['family']} {said.get('sock_type', '')}".rstrip()
+    sort = said.get("sock_type", "")
+    return f"network {said['family']} {sort if sort in _SOCKETS else ''}".rstrip()
 
 
 def _unix(said: _Said) -> str:
-    own = said.conditions(type="sock_type", addr="addr")
-    return _with_peer(
-        [f"unix {said.words()}", *own], said.conditions(label="peer", addr="peer_addr")
-    )
+    """A rule of a socket; an address that a rule cannot say for certain is no condition."""
+    of = _Said({k: v for k, v in said.items() if not k.endswith("addr") or _is_abstract(v)})
+    own = of.conditions(type="sock_type", addr="addr")
+    return _with_peer([f"unix {of.words()}", *own], of.conditions(label="peer", addr="peer_addr"))
+
+
+def _is_abstract(address: str) -> bool:
+    """Whether it is an abstract address in clear: the kernel writes others in hexadecimal."""
+    found = re.fullmatch(r'"?@(.+?)"?', address)
+    return bool(found) and not re.fullmatch("(?:[0-9A-F]{2})+", found[1])  # type: ignore[index]
 
 
 def _with_peer(parts: list[str], peer: list[str]) -> str:
@@ -202,9 +245,7 @@ def _with_peer(parts: list[str], peer: list[str]) -> str:
 
 def _file(said: _Said) -> str:
     """A file's own rule; of the owner alone if the file was the process's own."""
-    name, denied = said["name"], said.denied()
-    if not _is_path(name):
-        raise KeyError("path from the root")
+    name, denied = said.path("name"), said.denied()
     owner = "owner " if said.get("fsuid") and said.get("fsuid") == said.get("ouid") else ""
     if denied == "l" and said.get("target"):
         return f"{owner}link {name} -> {said['target']}"
@@ -238,9 +279,14 @@ _BY_KIND: dict[str, Callable[[_Said], str]] = {
 
 
 def _literal(value: str) -> str:
-    """Return a value quoted for a profile: it matches only itself."""
-    escaped = re.sub(r'([\\*?\[\]{}^"])', r"\\\1", value)
-    return f'"{escaped}"' if re.search(r"[\s,#()=]", value) else escaped
+    """Return a value quoted for a profile: it matches only itself.
+
+    A backslash is written by its number: the parser takes one before a blank, a comma or a quote
+    for part of the name, even if it is escaped itself, and reads on beyond the name's end.
+    """
+    escaped = re.sub(r'([*?\[\]{}^"])', r"\\\1", value.replace("\\", "\0"))
+    escaped = escaped.replace("\0", r"\134")
+    return f'"{escaped}"' if re.search(r"[\s,#()=!]", value) else escaped
 
 
 def _is_path(word: str) -> bool:

@@ -41,6 +41,8 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+#: Of what stands deeper no place is kept: each place is as long as its path.
+_DEEPEST = 30
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
@@ -110,6 +112,8 @@ def _placed(text: str, value: Any) -> Document:
             if not piece.endswith(":"):
                 continue  # a value, whose key is noted
             path[-1] = json.loads(piece[:-1])
+            if len(path) > _DEEPEST:
+                continue
             if tuple(path) in document.places:
                 document.twice.append(tuple(path))
             document.places[tuple(path)] = offset
@@ -119,7 +123,7 @@ def _placed(text: str, value: Any) -> Document:
 
 
 def _note(document: Document, path: list[str | int], offset: tuple[int, int]) -> None:
-    if path and isinstance(path[-1], int):
+    if path and len(path) <= _DEEPEST and isinstance(path[-1], int):
         document.places[tuple(path)] = offset
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from facts.audit_records import Denial, parse
 from facts.smallest_rule import NoRule, rule, smallest_rule
@@ -193,6 +195,33 @@ RULES = [
         'operation="setrlimit" class="rlimits" rlimit=nofile value=1048576',
         "set rlimit nofile <= 1048576,",
     ),
+    (
+        'operation="setrlimit" rlimit=nofile value=18446744073709551615',
+        "set rlimit nofile <= infinity,",
+    ),
+    ('operation="setrlimit" rlimit=nice value=30', "set rlimit nice <= -10,"),
+    (
+        'operation="mount" name="/a/" srcname="/s/" fstype="ext4" flags="rw, rbind"',
+        "mount options=(rw,rbind) /s/ -> /a/,",
+    ),
+    (
+        'operation="mount" name="/a/" srcname="/s/" fstype="ext4" flags="rw, rslave"',
+        "mount options=(rw,rslave) -> /a/,",
+    ),
+    ('operation="create" family="inet" sock_type="dccp" denied="create"', "network inet,"),
+    (
+        (
+            'operation="connect" family="unix" sock_type="stream" denied="connect" '
+            'addr="/run/x" peer_addr="@0062" peer="p"'
+        ),
+        "unix (connect) type=stream peer=(label=p),",
+    ),
+    ('operation="umount" name="/a!b/"', 'umount "/a!b/",'),
+    ('operation="umount" name="/a\\"', r"umount /a\134,"),
+    (
+        r'operation="link" name="/a\" target=2F625C2063 denied_mask="l"',
+        r'link /a\134 -> "/b\134 c",',
+    ),
 ]
 
 
@@ -243,8 +272,45 @@ def test_rule_of_a_mount_with_any_flag_is_one_that_apparmors_parser_takes() -> N
         ('operation="create" family="inet" sock_type="x, mount"', "no kernel writes"),
         ('operation="create" family="unknown(99)"', "no kernel writes"),
         ('operation="open" name=2FFF denied_mask="r"', "no profile can name it"),
+        (
+            'operation="exec" info="profile transition not found" name="/x" denied_mask="x"',
+            "names another profile for this program",
+        ),
+        ('operation="setrlimit" rlimit=cpu value=1 info="cap_sys_resource"', "sys_resource"),
+        ('operation="setrlimit" rlimit=nice value=0', "no limit of nice"),
+        ('operation="setrlimit" rlimit=cpu value=x', "no limit that is a number"),
+        ('operation="umount" name="x"', "no path from the root"),
+        ('operation="open" class="posix_mqueue" name="q" denied="read"', "no path from the root"),
     ],
 )
 def test_rule_of_what_no_rule_would_allow_says_why(record: str, why: str) -> None:
     with pytest.raises(NoRule, match=why):
         rule(one(AVC + record))
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF)), min_size=40))
+def test_rules_of_any_names_are_rules_of_their_own_for_apparmors_parser(names: list[str]) -> None:
+    records = [
+        f"{operation} name={('/' + name).encode().hex().upper()}"
+        for name in names
+        for operation in (
+            'operation="open" denied_mask="r"',
+            'operation="umount"',
+            'operation="mount" flags="rw, bind" srcname="/s"',
+            'operation="change_profile"',
+        )
+    ]
+    found = [one(AVC + each) for each in records]
+    rules = [said for each in found if (said := _rule_of(each))]
+    for said in rules:
+        assert said.startswith(("/", '"', "umount ", "mount ", "change_profile "))
+    text = "abi <abi/4.0>,\nprofile x {\n" + "".join(f"{said}\n  # end\n" for said in rules) + "}\n"
+    assert parse_profile(text).returncode == 0, parse_profile(text).stderr
+
+
+def _rule_of(denial: Denial) -> str:
+    try:
+        return rule(denial)
+    except NoRule:
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -37,6 +38,19 @@ def test_places_are_those_of_keys_and_items() -> None:
     }
     assert [(each.line, each.column) for each in twice] == [(3, 22)]
     assert document.place(("d", "e", 0, "nothing")) == (3, 15)
+
+
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
+def test_places_of_a_deep_file_take_no_more_room_than_its_text(begin: str, end: str) -> None:
+    deep, many = 800, 5_000
+    text = begin * deep + f"[{'1,' * many}1]" + end * deep
+    tracemalloc.start()
+    document, _ = json_text.read(Source("/a", text.encode(), Kind.DAEMON))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert document is not None
+    assert document.place(("a",) * deep)[0] == 1
+    assert most < 100 * len(text)
 
 
 @pytest.mark.parametrize(
