@@ -30,7 +30,7 @@ class Case:
         guest: the container's own answers.
         pct: whether Proxmox manages it.
         denied: what AppArmor refused it lately, the most frequent first.
-        hindered: what keeps a stopped container from starting, as far as files and kernel show it.
+        start_obstacle: why a stopped container cannot start, as its files and the kernel show it.
         unread: why the node's log may hold other refusals; empty if it was read to its end.
     """
 
@@ -42,7 +42,7 @@ class Case:
     pct: bool = True
     denied: tuple[Group, ...] = ()
     unread: str = ""
-    hindered: str = ""
+    start_obstacle: str = ""
 
     @property
     def path(self) -> str:

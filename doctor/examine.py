@@ -116,11 +116,11 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
     inside: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.guest]
     inside += [read for _, each in more for read in each]
     state = first.maybe(node_reads.lxc_state(ctid), _UP)
-    hindered = ""
+    obstacle = ""
     if state == _UP:
         answers = ask(runtime.inside(ctid), inside)
     else:
-        hindered = startable.hindrance(runtime, ctid)
+        obstacle = startable.start_obstacle(runtime, ctid)
         frozen = state in freezer.FROZEN_STATES
         answers = Answers({}, f"container {ctid} {'is frozen' if frozen else 'does not run'}")
     lately, unread = _denied(runtime.node, ctid)
@@ -134,7 +134,7 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
             pct=pct,
             denied=lately,
             unread=unread,
-            hindered=hindered,
+            start_obstacle=obstacle,
         )
     )
 

@@ -70,12 +70,12 @@ def opened(path: Path) -> Iterator[Readable]:
     Raises:
         FactError: it cannot be opened, or not be read to its end.
     """
-    with readable(str(path)), path.open("rb") as raw:
-        yield plain(raw)
+    with read_errors(str(path)), path.open("rb") as raw:
+        yield decompressed(raw)
 
 
 @contextmanager
-def readable(name: str) -> Iterator[None]:
+def read_errors(name: str) -> Iterator[None]:
     """Turn what goes wrong while a file is read into an error of ours.
 
     Raises:
@@ -89,7 +89,7 @@ def readable(name: str) -> Iterator[None]:
         raise FactError(f"{name} cannot be read: {error.strerror or error}") from error
 
 
-def plain(raw: BinaryIO) -> Readable:
+def decompressed(raw: BinaryIO) -> Readable:
     """Return a stream without its compression, if it has one."""
     stream = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[type-var]
     return _Unpacked(stream) if stream.peek(2)[:2] == _GZIP else stream

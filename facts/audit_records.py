@@ -156,7 +156,7 @@ def recent(node: Transport, profile: str) -> list[Denial]:
     """
     log = node.look(["sh", "-c", _RECENT]).text
     ours = [denial for denial in parse(log) if denial.profile == profile]
-    return [denial for denial in ours if not canary.is_one(denial.fields.get("name", ""))]
+    return [denial for denial in ours if not canary.is_canary(denial.fields.get("name", ""))]
 
 
 def when(line: str) -> float | None:

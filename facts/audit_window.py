@@ -76,7 +76,7 @@ class _NotYet(Exception):
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _SourceReport:
     """The report of one source: the denials between the canaries, and records of changes.
 
     ``opened`` and ``closed`` are the canaries that arrived; ``remarks`` are the other records.
@@ -108,14 +108,14 @@ class Window:
         self, node: Transport, source: str = "auto", subject: canary.Subject | None = None
     ) -> None:
         self._node, self._subject = node, subject or canary.Subject()
-        self._told = 0
+        self._returned = 0
         #: Why the kernel's records cannot be read; empty if they can.
-        self.unheard = ""
+        self.kernel_unreadable = ""
         self._records: audit_netlink.Records | None = None
         try:
             self._records = audit_netlink.Records(node, AUDIT_LOG)
         except FactError as error:
-            self.unheard = str(error)
+            self.kernel_unreadable = str(error)
         try:
             self._start = self._state()
             auditd = self._start.reader and self._start.name == "auditd"
@@ -130,16 +130,16 @@ class Window:
 
     def _require_readable(self) -> None:
         if self.source == "kernel":
-            if self.unheard:
-                raise Unwatched(self.unheard)
+            if self.kernel_unreadable:
+                raise Unwatched(self.kernel_unreadable)
             return
-        self._require_awake(self._start)
+        self._require_running(self._start)
         if not self._start.inode:
             raise Unwatched(
                 f"denials go to auditd on {self._node.machine}, but {AUDIT_LOG} cannot be read"
             )
 
-    def _require_awake(self, state: audit_netlink.State) -> None:
+    def _require_running(self, state: audit_netlink.State) -> None:
         if state.suspended:
             raise Unwatched(
                 f"{state.name} (process {state.reader}) on {self._node.machine} is suspended, so "
@@ -147,7 +147,7 @@ class Window:
                 "then run the gate again"
             )
 
-    def news(self) -> list[Denial]:
+    def new_denials(self) -> list[Denial]:
         """Return the denials since the window opened, or since the last call.
 
         Raises:
@@ -155,7 +155,7 @@ class Window:
         """
         text = self._read_auditd() if self.source == "auditd" else self._read_kernel()
         found = [each for each in parse(text) if self._opened.nonce not in each.line]
-        new, self._told = found[self._told :], len(found)
+        new, self._returned = found[self._returned :], len(found)
         return new
 
     def close(self) -> list[Denial]:
@@ -164,25 +164,25 @@ class Window:
         Raises:
             Unwatched: the window has a gap; the error holds the known denials.
         """
-        heard = logged = _Heard()
+        kernel = log_file = _SourceReport()
         doubts: list[str] = []
         try:
             canaries = self._provoke()
             if self.source == "auditd":
-                logged = self._until(canaries, self._read_auditd, doubts)
+                log_file = self._report_until(canaries, self._read_auditd, doubts)
             if self._records:
-                heard = self._until(canaries, self._read_kernel, doubts)
+                kernel = self._report_until(canaries, self._read_kernel, doubts)
             end = self._state()
         finally:
             self.end()
-        written = set(map(serial, logged.denials))
-        denials = [*logged.denials, *(d for d in heard.denials if serial(d) not in written)]
+        written = set(map(serial, log_file.denials))
+        denials = [*log_file.denials, *(d for d in kernel.denials if serial(d) not in written)]
         causes = (
-            *self._hidden(end),
-            *self._lost(heard, logged, end),
-            *self._changed(heard, logged, end),
+            *self._hiding_rules(end),
+            *self._lost_records(kernel, log_file, end),
+            *self._changes(kernel, log_file, end),
             *doubts,
-            *self._missing(heard, logged, canaries),
+            *self._missing_records(kernel, log_file, canaries),
         )
         if causes:
             raise Unwatched(causes[0], denials)
@@ -193,10 +193,10 @@ class Window:
         if self._records:
             self._records.close()
 
-    def _hidden(self, end: audit_netlink.State) -> Iterator[str]:
+    def _hiding_rules(self, end: audit_netlink.State) -> Iterator[str]:
         """Yield the rules that drop records, at either end."""
         for rule in dict.fromkeys((*self._start.rules, *end.rules)):
-            if self._hides(rule):
+            if self._may_hide(rule):
                 remove = re.sub(r"^-[aA]", "-d", rule)
                 yield (
                     f"the audit of {self._node.machine} leaves out records that may be denials of "
@@ -204,26 +204,28 @@ class Window:
                     ", then run the gate again"
                 )
 
-    def _hides(self, rule: str) -> bool:
+    def _may_hide(self, rule: str) -> bool:
         for key, sign, value in re.findall(r"-F ([a-z_0-9]{1,20})([!<>=&]{1,2})(\S+)", rule):
             if sign != "=":
                 continue
             if key == "msgtype" and value not in {"AVC", "1400", "CONFIG_CHANGE", "1305"}:
                 return False
-            if key in {"uid", "gid"} and value != "0" and not self._subject.maybe(key, value):
+            if key in {"uid", "gid"} and value != "0" and not self._subject.may_have_id(key, value):
                 return False
         return True
 
-    def _changed(self, heard: _Heard, logged: _Heard, end: audit_netlink.State) -> Iterator[str]:
+    def _changes(
+        self, kernel: _SourceReport, log_file: _SourceReport, end: audit_netlink.State
+    ) -> Iterator[str]:
         """Yield the changes in the window that may have hidden a denial."""
         begin, unknown = self._start, "whether there were other denials is not known for certain"
         auditd = self.source == "auditd"
         if auditd and end.suspended:
             try:
-                self._require_awake(end)
+                self._require_running(end)
             except Unwatched as error:
                 yield str(error)
-        readers = [each.split()[1:] for each in heard.remarks if each.startswith("reader ")]
+        readers = [each.split()[1:] for each in kernel.remarks if each.startswith("reader ")]
         if (end.reader, end.started) != (begin.reader, begin.started):
             readers.insert(0, [str(begin.reader), str(end.reader)])
         if auditd and readers:
@@ -231,16 +233,16 @@ class Window:
                 f"another auditd took the records in the window: process {readers[0][0]} at first, "
                 f"then process {readers[0][1]} (0: none); {unknown}"
             )
-        if auditd and (own := [each for each in logged.remarks if restarts(each)]):
+        if auditd and (own := [each for each in log_file.remarks if restarts(each)]):
             yield f"auditd was started, stopped or reconfigured in the window: {own[0]}; {unknown}"
-        yield from self._repoliced(heard.remarks, unknown)
-        remarks = (*heard.remarks, *logged.remarks)
+        yield from self._policy_changes(kernel.remarks, unknown)
+        remarks = (*kernel.remarks, *log_file.remarks)
         if changes := [each for each in remarks if reconfigures(each, auditd=auditd)]:
             yield f"the kernel's audit was reconfigured in the window: {changes[0]}; {unknown}"
         if auditd:
-            yield from self._shrank(heard, end)
+            yield from self._truncations(kernel, end)
 
-    def _repoliced(self, remarks: Sequence[str], unknown: str) -> Iterator[str]:
+    def _policy_changes(self, remarks: Sequence[str], unknown: str) -> Iterator[str]:
         """Yield the changes of the container's profile and of AppArmor's settings.
 
         Loading an unchanged profile again is no change; the kernel says so in its record.
@@ -262,9 +264,9 @@ class Window:
                     f"{said.get('operation')}, by {said.get('comm')}); {unknown}"
                 )
 
-    def _shrank(self, heard: _Heard, end: audit_netlink.State) -> Iterator[str]:
+    def _truncations(self, kernel: _SourceReport, end: audit_netlink.State) -> Iterator[str]:
         said = f"{AUDIT_LOG} was cut in the window, from {{}} to {{}} bytes: records are gone"
-        for remark in heard.remarks:
+        for remark in kernel.remarks:
             if remark.startswith("shrank "):
                 yield said.format(*remark.split()[1:])
         if end.inode == self._start.inode and end.size < self._start.size:
@@ -272,10 +274,12 @@ class Window:
         if not end.inode:
             yield f"{AUDIT_LOG} was removed in the window: records are gone"
 
-    def _lost(self, heard: _Heard, logged: _Heard, end: audit_netlink.State) -> Iterator[str]:
+    def _lost_records(
+        self, kernel: _SourceReport, log_file: _SourceReport, end: audit_netlink.State
+    ) -> Iterator[str]:
         """Yield how many records were lost, and resets of that count."""
-        resets = [each.split()[1:] for each in heard.remarks if each.startswith("reset ")]
-        sets = map(SET.search, (*heard.remarks, *logged.remarks))
+        resets = [each.split()[1:] for each in kernel.remarks if each.startswith("reset ")]
+        sets = map(SET.search, (*kernel.remarks, *log_file.remarks))
         resets += [[x[3], x[2]] for x in sets if x and x[1] == "lost" and x[2] != x[3]]
         if end.lost < self._start.lost:
             resets.append([str(self._start.lost), str(end.lost)])
@@ -295,10 +299,12 @@ class Window:
                 f"{held if self.source == 'kernel' else ''}"
             )
 
-    def _missing(self, heard: _Heard, logged: _Heard, closed: canary.Canaries) -> Iterator[str]:
+    def _missing_records(
+        self, kernel: _SourceReport, log_file: _SourceReport, closed: canary.Canaries
+    ) -> Iterator[str]:
         """Yield the canaries that a source lacks, and the denials that only one source has."""
-        sources = [(AUDIT_LOG, logged)] if self.source == "auditd" else []
-        sources += [("the kernel", heard)] if self._records else []
+        sources = [(AUDIT_LOG, log_file)] if self.source == "auditd" else []
+        sources += [("the kernel", kernel)] if self._records else []
         silent = "records are being dropped, so silence says nothing"
         whose = {
             "root": "a denial",
@@ -317,22 +323,22 @@ class Window:
                             f"come from {name} of {self._node.machine}: {silent}"
                         )
         if len(sources) > 1:
-            told, written = (Counter(map(serial, source.denials)) for source in (heard, logged))
+            told, written = (Counter(map(serial, source.denials)) for source in (kernel, log_file))
             for here, there, words in (
                 (told, written, f"that the kernel reported are not in {AUDIT_LOG}"),
                 (written, told, f"in {AUDIT_LOG} were not reported by the kernel"),
             ):
                 if odd := here - there:
-                    known = (*heard.denials, *logged.denials)
+                    known = (*kernel.denials, *log_file.denials)
                     example = next(each for each in known if serial(each) in odd)
                     yield (
                         f"{odd.total()} denial(s) {words}, so one of the two cannot be relied on; "
                         f"the first: {example.summary}"
                     )
 
-    def _until(
+    def _report_until(
         self, canaries: canary.Canaries, read: Callable[[], str], doubts: list[str]
-    ) -> _Heard:
+    ) -> _SourceReport:
         """Return a source's report up to the last canary; without that canary, add a doubt."""
         log, attempts = "", 1 if doubts else None
 
@@ -347,7 +353,7 @@ class Window:
             read_on()
         except Unwatched as error:
             doubts.append(str(error))
-            return _Heard(error.denials)
+            return _SourceReport(error.denials)
         except _NotYet:
             whence = AUDIT_LOG if read == self._read_auditd else "the kernel"
             doubts.append(
@@ -355,24 +361,24 @@ class Window:
                 f"{self._node.machine} within {_CANARY_PATIENCE:g} s: denials are not being "
                 f"recorded, so silence says nothing (the attempt said: {canaries.said})"
             )
-        return self._between(log, canaries)
+        return self._report_between(log, canaries)
 
-    def _between(self, log: str, closed: canary.Canaries) -> _Heard:
+    def _report_between(self, log: str, closed: canary.Canaries) -> _SourceReport:
         """Return the part of the log between the canaries of the window's opening and its end."""
         lines = [each[:LONGEST_RECORD] for each in log.splitlines()]
         opening = [n for n, line in enumerate(lines) if self._opened.nonce in line]
         closing = [n for n, line in enumerate(lines) if closed.nonce in line]
         begin = opening[-1] + 1 if opening else 0
         until = closing[0] if closing else len(lines)
-        return _Heard(
+        return _SourceReport(
             tuple(parse("\n".join(lines[begin:until]))),
             tuple(
                 line.removeprefix(audit_netlink.REMARK)
                 for line in lines[begin:]
                 if not DENIED.search(line)
             ),
-            self._opened.among(lines),
-            closed.among(lines),
+            self._opened.found_in(lines),
+            closed.found_in(lines),
         )
 
     def _provoke(self) -> canary.Canaries:
@@ -417,10 +423,10 @@ class Window:
         number = int(named[1] or 0)
         newer = [f"{AUDIT_LOG}.{n}" for n in range(number - 1, 0, -1)]
         newer += [AUDIT_LOG] if number else []
-        parts = [self._denied(first, self._start.size + 1)]
-        return "".join(parts + [self._denied(path) for path in newer])
+        parts = [self._denials_in(first, self._start.size + 1)]
+        return "".join(parts + [self._denials_in(path) for path in newer])
 
-    def _denied(self, path: str, first_byte: int = 1) -> str:
+    def _denials_in(self, path: str, first_byte: int = 1) -> str:
         """Return the denials in a log file, from ``first_byte`` on.
 
         No other record leaves the node, because some hold command lines.

@@ -176,7 +176,7 @@ def _storages(node: Transport, ctid: int) -> _Storages:
     return found
 
 
-def sound(
+def newest_sound(
     node: Transport, found: Sequence[Backup], hours: float, of: str = ""
 ) -> tuple[Backup | None, tuple[str, ...]]:
     """Return the newest archive that counts, and why each newer one does not.
@@ -196,7 +196,7 @@ def sound(
     return None, tuple(defects)
 
 
-def listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[str, ...]]:
+def newest_listed(found: Sequence[Backup], hours: float) -> tuple[Backup | None, tuple[str, ...]]:
     """Return the newest archive with a good age and size, and why each newer one does not count."""
     defects: list[str] = []
     for backup in found:

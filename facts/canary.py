@@ -71,7 +71,7 @@ class Subject:
     profile: str = ""
     ranges: frozenset[tuple[str, int, int]] = frozenset()
 
-    def maybe(self, key: str, value: str) -> bool:
+    def may_have_id(self, key: str, value: str) -> bool:
         """Whether one of its processes may have this id."""
         ranges = [(first, count) for kind, first, count in self.ranges if kind == key[0]]
         if not (ranges and value.isascii() and value.isdecimal()):
@@ -88,7 +88,7 @@ class Canaries:
     allowed: bool = False
     said: str = ""
 
-    def among(self, lines: Iterable[str]) -> frozenset[str]:
+    def found_in(self, lines: Iterable[str]) -> frozenset[str]:
         """Return the canaries that are in some lines."""
         mine = [line for line in lines if self.nonce in line]
         return frozenset(
@@ -96,7 +96,7 @@ class Canaries:
         )
 
 
-def is_one(name: str) -> bool:
+def is_canary(name: str) -> bool:
     """Whether a denied object's name is that of a canary, of any window."""
     return bool(re.fullmatch(rf"{NAME}[0-9a-f]{{16}}[a-z]{{1,8}}", name))
 

@@ -87,7 +87,7 @@ def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
     return tuple(Process(pid, names.get(pid, "?"), labels[pid]) for pid in sorted(labels))
 
 
-def stranger(label: str, profile: str) -> str:
+def label_defect(label: str, profile: str) -> str:
     """Return why a label does not confine a container's process; empty if it does.
 
     Each profile of a stack confines, so one of them must be the container's. A child profile is
@@ -98,7 +98,7 @@ def stranger(label: str, profile: str) -> str:
     parts = name.split("//&")
     if profile in parts:
         fine = {"enforce"} if len(parts) == 1 else {"enforce", "mixed", None}
-        return "" if mode in fine else meaning(mode or "unknown")
+        return "" if mode in fine else mode_meaning(mode or "unknown")
     if name == "unconfined":
         return "unconfined"
     if any(part.startswith(f"{profile}//") for part in parts):
@@ -106,7 +106,7 @@ def stranger(label: str, profile: str) -> str:
     return f"under '{label}', which is not the plan's profile"
 
 
-def meaning(mode: str) -> str:
+def mode_meaning(mode: str) -> str:
     """Return the meaning of a mode other than enforce, for a message."""
     return {
         "complain": "in complain mode, which logs violations but allows them",
@@ -211,7 +211,7 @@ _EACCES = 13
 _NOTHING_THERE = ("firmware", 2, 0)
 
 
-def allowed(runtime: Runtime, ctid: int) -> tuple[str, ...]:
+def allowed_attempts(runtime: Runtime, ctid: int) -> tuple[str, ...]:
     """Return those of :data:`ATTEMPTS` that succeed, by trying each as the container's root.
 
     Raises:
@@ -249,8 +249,8 @@ def _refused(code: int, sig: int) -> bool:
     return code == _EACCES or sig == signal.SIGKILL
 
 
-def provoked(denial: Denial) -> bool:
-    """Whether an attempt of :func:`allowed` caused a denial.
+def caused_by_attempt(denial: Denial) -> bool:
+    """Whether an attempt of :func:`allowed_attempts` caused a denial.
 
     The process name alone does not decide, because a program of the guest can have the same name.
     """
@@ -285,7 +285,7 @@ _FLAGS = re.compile(r"flags\s*=\s*\(([^)]*)\)")
 _WIDE_FLAGS = frozenset({"unconfined", "complain", "default_allow", "prompt"})
 
 
-def widening(deployed: str, local: str, profile: str, *, shipped: str) -> tuple[str, ...]:
+def widening_rules(deployed: str, local: str, profile: str, *, shipped: str) -> tuple[str, ...]:
     """Return the rules that widen the shipped profile, each with its file.
 
     Args:

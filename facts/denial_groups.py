@@ -136,7 +136,7 @@ class Tally:
         if self._too_old(at):
             return None
         fields = denial.fields
-        if canary.is_one(fields.get("name", "")) or confinement.provoked(denial):
+        if canary.is_canary(fields.get("name", "")) or confinement.caused_by_attempt(denial):
             self.provoked += 1
             return None
         owner = self._owner(denial, at)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from facts.audit_records import Denial
-    from facts.process_tree import Noted
+    from facts.process_tree import ProcessNotes
     from targets.transport import Transport
 
 #: A line of a process's cgroups, and the container's name in it.
@@ -31,7 +31,7 @@ _LONGEST = 16 << 20
 
 
 def attribute(
-    node: Transport, denials: Sequence[Denial], noted: Noted, ctid: int, profile: str
+    node: Transport, denials: Sequence[Denial], notes: ProcessNotes, ctid: int, profile: str
 ) -> list[int | str | None]:
     """Return the container of each denial, or None if it is not known.
 
@@ -42,7 +42,7 @@ def attribute(
     Args:
         node: the node of the processes.
         denials: the records.
-        noted: the processes that ran in the window.
+        notes: the processes that ran in the window.
         ctid: the container under test.
         profile: the one that its configuration names.
     """
@@ -50,18 +50,18 @@ def attribute(
     left: dict[int, list[int]] = {}
     for index, denial in enumerate(denials):
         pid = _number(denial.fields.get("pid", ""))
-        if generated := named(denial):
+        if generated := named_container(denial):
             owners[index] = generated
-        elif known := noted.containers.get(pid):
+        elif known := notes.containers.get(pid):
             owners[index] = next(iter(known)) if len(known) == 1 else None
         else:
-            left[index] = list(_ancestry(pid, noted.parents))
+            left[index] = list(_ancestry(pid, notes.parents))
     living = _living(node, {pid for chain in left.values() for pid in chain})
     for index, chain in left.items():
-        users = noted.under(denials[index].profile)
+        users = notes.containers_under(denials[index].profile)
         if profile == denials[index].profile:
             users |= {str(ctid)}
-        owners[index] = _owner(chain, living, users if noted.profiles else frozenset())
+        owners[index] = _owner(chain, living, users if notes.profiles else frozenset())
     return [int(owner) if owner and _number(owner) else owner for owner in owners]
 
 
@@ -108,14 +108,14 @@ def owner_by_name(denial: Denial) -> Owner | None:
 
     A named profile says nothing: any number of containers may have it.
     """
-    name = named(denial)
+    name = named_container(denial)
     if name is None:
         return None
     by = "policy namespace" if denial.fields.get("namespace") else "generated profile"
     return Owner(_number(name) or name, by)
 
 
-def named(denial: Denial) -> str | None:
+def named_container(denial: Denial) -> str | None:
     """Return the container of a generated profile, or of the namespace that LXC made for it.
 
     Inside its namespace a container may give its profiles any name, even another container's. Only

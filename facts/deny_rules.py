@@ -47,7 +47,7 @@ _CONDITIONS = {
 }
 
 
-def forbidding(policy: Policy, fields: Mapping[str, str]) -> list[Rule]:
+def forbidding_rules(policy: Policy, fields: Mapping[str, str]) -> list[Rule]:
     """Return the deny rules that forbid what was denied.
 
     Args:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 SOCKET, NOT_FOUND = "docker.socket", "not-found"
 #: The exit code of a question to Docker that was not asked, because it does not run.
-DOWN = 3
-_IF_IT_RUNS = f"systemctl is-active -q docker || exit {DOWN}; "
+NOT_RUNNING = 3
+_IF_IT_RUNS = f"systemctl is-active -q docker || exit {NOT_RUNNING}; "
 #: Its unit's command line, and the file that Debian's unit, which may be still to come, reads.
-TELLS = """
+OPTIONS_SCRIPT = """
 exec=$(systemctl show -p ExecStart --value docker); echo "$exec"
 case $exec in ''|*DOCKER_OPTS*) cat /etc/default/docker 2>/dev/null;; esac; :
 """
@@ -74,7 +74,7 @@ AT_BOOT = Read(
 #: The path of Docker's daemon, empty if there is none.
 DAEMON = Read(("sh", "-c", "command -v dockerd"), lambda result: result.text.strip())
 #: Options beside daemon.json by which dockerd keeps its data elsewhere: option and value.
-OPTIONS_ELSEWHERE = Read(("sh", "-c", TELLS), _told_elsewhere)
+OPTIONS_ELSEWHERE = Read(("sh", "-c", OPTIONS_SCRIPT), _told_elsewhere)
 
 
 def active(unit: str) -> Read[bool]:
@@ -88,7 +88,7 @@ def is_absent(on: Transport) -> bool:
     return unit == NOT_FOUND or (unit == "masked" and not on.ask(DAEMON))
 
 
-def holds(on: Transport, kinds: Sequence[str] = ("container", "image", "volume")) -> str:
+def objects(on: Transport, kinds: Sequence[str] = ("container", "image", "volume")) -> str:
     """Return Docker's containers, images, volumes or networks, each kind sorted by name.
 
     Docker lists images by the second they were made in, and those of one second in any order.

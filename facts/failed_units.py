@@ -92,26 +92,26 @@ class Log:
     denials: tuple[tuple[float, Denial], ...] = ()
     gaps: tuple[float, ...] = ()
     #: Times of auditd's starts (True) and ends (False).
-    turns: tuple[tuple[float, bool], ...] = ()
+    restarts: tuple[tuple[float, bool], ...] = ()
     rules: tuple[str, ...] = ()
     #: Times at which a rule that drops records was removed, or auditd was reconfigured.
-    former: tuple[float, ...] = ()
+    rule_changes: tuple[float, ...] = ()
 
-    def hidden(self, began: float, ended: float) -> str:
+    def gap_cause(self, began: float, ended: float) -> str:
         """Return why the log may lack a denial between two times; empty if it has all."""
         if began < self.since:
             return "the node's log does not go back to the unit's start"
         if self.rules:
             return f"the node's audit rules leave records out: {self.rules[0]}"
-        if any(began <= when for when in self.former):
+        if any(began <= when for when in self.rule_changes):
             return (
                 "an audit rule that left records out has been removed, or auditd was reconfigured "
                 "(in auditd's log: CONFIG_CHANGE, DAEMON_CONFIG)"
             )
         if any(began <= when <= ended + 1 for when in self.gaps):
             return "the kernel lost audit records while the unit ran"
-        before = [on for when, on in sorted(self.turns) if when < began]
-        if any(began <= when <= ended for when, _ in self.turns) or before[-1:] == [False]:
+        before = [on for when, on in sorted(self.restarts) if when < began]
+        if any(began <= when <= ended for when, _ in self.restarts) or before[-1:] == [False]:
             return "auditd did not run all the time that the unit ran"
         return ""
 
@@ -171,16 +171,16 @@ def log(node: Transport) -> Log:
         why = told.stderr.decode(errors="replace").strip() or "no line has a time"
         raise FactError(f"the denials in the log of {node.machine} cannot be read: {why}")
     begins = since[0]
-    turns, denials, former, read = [], [], [], []
+    restarts, denials, rule_changes, read = [], [], [], []
     for line in lines:
         if not (found := _TIME.search(line)):
             continue
         when, own = float(found[1]), re.match(r"(?:node=\S* )?type=(\w+) ", line)
         read.append(when)
         if own and own[1] in {"DAEMON_CONFIG", "CONFIG_CHANGE"}:
-            former += [when] if own[1] == "DAEMON_CONFIG" or _REMOVED.search(line) else []
+            rule_changes += [when] if own[1] == "DAEMON_CONFIG" or _REMOVED.search(line) else []
         elif own and own[1].startswith("DAEMON_"):
-            turns.append((when, own[1] == "DAEMON_START"))
+            restarts.append((when, own[1] == "DAEMON_START"))
         else:
             denials += [(when, each) for each in audit_records.parse(line)]
     if len(read) >= _MOST:  # what came before them was not read
@@ -189,24 +189,24 @@ def log(node: Transport) -> Log:
         begins,
         tuple(denials),
         tuple(float(mark[2]) for mark in marks if mark and mark[1] == "gap"),
-        tuple(turns),
+        tuple(restarts),
         tuple(line.removeprefix("rule ") for line in lines if _HIDING.match(line)),
-        tuple(former),
+        tuple(rule_changes),
     )
 
 
-def in_time(unit: FailedUnit, said: Log, profile: str) -> list[Denial]:
+def denials_during(unit: FailedUnit, said: Log, profile: str) -> list[Denial]:
     """Return the denials under a profile while a unit ran, without those of our own attempts."""
     return [
         denial
         for when, denial in said.denials
         if unit.began - _SLACK <= when <= unit.ended + _SLACK
         and denial.profile.partition("//")[0] == profile
-        and not confinement.provoked(denial)
+        and not confinement.caused_by_attempt(denial)
     ]
 
 
-def fitting(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial]:
+def matching_denials(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial]:
     """Return the denials that belong to the unit.
 
     These are denials of its programs (the kernel keeps 15 characters of a name), of systemd's child
@@ -222,7 +222,7 @@ def fitting(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial]:
     ]
 
 
-def refusal(container: Transport, unit: str) -> str:
+def refusal_message(container: Transport, unit: str) -> str:
     """Return the unit's last message about a refusal, from its journal; empty if it has none.
 
     Raises:

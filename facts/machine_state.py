@@ -138,7 +138,8 @@ WRITTEN_AT_START = re.compile(
 def record(on: Transport) -> dict[str, str]:
     """Return the state of a machine, one fact a key, in words for a reader.
 
-    A file's fact ends in ``| time inode``; :func:`undone` removes what may differ.
+    A file's fact ends in ``| time inode``. :func:`comparable_after_rollback` removes what may
+    differ.
 
     Raises:
         FactError: a part could not be read, so a comparison would prove nothing.
@@ -190,7 +191,7 @@ def _attributes(text: str) -> list[list[str]]:
     ]
 
 
-def both(runtime: Runtime, ctid: int) -> dict[str, str]:
+def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
     """Return the state of a running container and its node, with the container's configuration.
 
     Raises:
@@ -214,7 +215,7 @@ def both(runtime: Runtime, ctid: int) -> dict[str, str]:
     }
 
 
-def unchanged(state: dict[str, str]) -> dict[str, str]:
+def comparable_after_no_change(state: dict[str, str]) -> dict[str, str]:
     """Return the facts that a read-only run must not change, inodes included.
 
     Files that the machine writes all the time are left out: below /var only dpkg's status counts.
@@ -223,7 +224,7 @@ def unchanged(state: dict[str, str]) -> dict[str, str]:
     return {key: fact for key, fact in state.items() if not volatile.match(key)}
 
 
-def undone(state: dict[str, str]) -> dict[str, str]:
+def comparable_after_rollback(state: dict[str, str]) -> dict[str, str]:
     """Return the facts that must be equal after a change and its rollback.
 
     Inodes are left out, because rollback writes a new file. So are times of directories, whose

@@ -89,7 +89,7 @@ _TAKE = 'cat -- "$1" && rm -- "$1"'
 
 
 @dataclass(frozen=True)
-class Noted:
+class ProcessNotes:
     """Notes on the processes of a node.
 
     Attributes:
@@ -104,12 +104,12 @@ class Noted:
     containers: Mapping[int, frozenset[str]] = field(default_factory=dict)
     profiles: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    def under(self, profile: str) -> frozenset[str]:
+    def containers_under(self, profile: str) -> frozenset[str]:
         """Return the containers that had a process under a profile."""
         return frozenset(name for name, labels in self.profiles.items() if profile in labels)
 
 
-def parse(text: str) -> Noted:
+def parse(text: str) -> ProcessNotes:
     """Parse the notes of the program on the node.
 
     Raises:
@@ -121,7 +121,7 @@ def parse(text: str) -> Noted:
         raise FactError(f"the notes of the node's processes cannot be read: {error}") from error
 
 
-def _parsed(text: str) -> Noted:
+def _parsed(text: str) -> ProcessNotes:
     parents: dict[int, int] = {}
     containers: dict[int, set[str]] = {}
     profiles: dict[str, set[str]] = {}
@@ -136,7 +136,7 @@ def _parsed(text: str) -> Noted:
                 containers.setdefault(int(pid), set()).add(name)
             case ["profile", name, label]:
                 profiles.setdefault(name, set()).add(label)
-    return Noted(
+    return ProcessNotes(
         whole,
         parents,
         {pid: frozenset(names) for pid, names in containers.items()},
@@ -144,8 +144,8 @@ def _parsed(text: str) -> Noted:
     )
 
 
-class Lineage:
-    """Notes the container of each process on a node, from construction until :meth:`noted`.
+class ProcessWatch:
+    """Notes the container of each process on a node, from construction until :meth:`notes`.
 
     On a node without perl the notes are empty.
     """
@@ -153,19 +153,19 @@ class Lineage:
     def __init__(self, node: Transport) -> None:
         self._node = node
         self._file = f"/run/docker-lxc-gate.{secrets.token_hex(8)}"
-        self._notes: Hold | None = None
-        self._noted = Noted()
+        self._program: Hold | None = None
+        self._notes = ProcessNotes()
         try:
-            self._notes = node.hold(["perl", "-e", _NOTE, self._file], "noting")
+            self._program = node.hold(["perl", "-e", _NOTE, self._file], "noting")
         except RemediationError:
             return
 
-    def noted(self) -> Noted:
+    def notes(self) -> ProcessNotes:
         """Stop the program, and return its notes."""
-        if self._notes is not None:
-            self._notes.release()
-            self._notes = None
+        if self._program is not None:
+            self._program.release()
+            self._program = None
             with at_most(_LONGEST):
                 noted = self._node.run(["sh", "-c", _TAKE, "take", self._file])
-            self._noted = parse(noted.text)
-        return self._noted
+            self._notes = parse(noted.text)
+        return self._notes

@@ -20,7 +20,7 @@ _STARTER, _ENTERED = "/usr/bin/lxc-start", "lxc-"
 _NO_FILE = frozenset({"", "generated", "unconfined", "unchanged"})
 
 
-def hindrance(runtime: Runtime, ctid: int) -> str:
+def start_obstacle(runtime: Runtime, ctid: int) -> str:
     """Return an obstacle to a container's start.
 
     Args:
@@ -39,16 +39,16 @@ def hindrance(runtime: Runtime, ctid: int) -> str:
     return next(iter(causes), "")
 
 
-def how(runtime: Runtime, ctid: int, hindered: str) -> str:
+def start_advice(runtime: Runtime, ctid: int, obstacle: str) -> str:
     """Return the advice to start a container.
 
     Args:
         runtime: manages the container.
         ctid: the container.
-        hindered: the result of :func:`hindrance`.
+        obstacle: the result of :func:`start_obstacle`.
     """
     command = runtime.start_command(ctid)
-    return f"correct that, then start it ({command})" if hindered else f"start it ({command})"
+    return f"correct that, then start it ({command})" if obstacle else f"start it ({command})"
 
 
 def start(runtime: Runtime, ctid: int) -> None:
@@ -64,7 +64,7 @@ def start(runtime: Runtime, ctid: int) -> None:
     try:
         runtime.start(ctid)
     except CommandFailed as failed:
-        cause = hindrance(runtime, ctid)
+        cause = start_obstacle(runtime, ctid)
         if not cause:
             raise
         raise CommandFailed(failed.result, f"container {ctid} cannot start: {cause}") from failed

@@ -71,7 +71,7 @@ class Fault:
         also: titles of the scenarios that may fail too, but need not.
         start: the state that the fault starts from.
         reach: the machines that the fault can affect.
-        undo: shell that rolls the fault back. Only a fault with it may run on a real target.
+        rollback: shell that rolls the fault back. Only a fault with it may run on a real target.
         release: the Debian release of the container's template, if not the default.
         look: whether the gate runs read-only. Otherwise it would create a missing container.
     """
@@ -87,14 +87,14 @@ class Fault:
     also: tuple[str, ...] = ()
     start: str = HEALTHY
     reach: frozenset[str] = BOTH
-    undo: str = ""
+    rollback: str = ""
     release: str = ""
     look: bool = False
 
     @property
     def safe(self) -> bool:
         """Whether it may run on a real target, in a container that is destroyed afterwards."""
-        return bool(self.undo) and self.start == HEALTHY
+        return bool(self.rollback) and self.start == HEALTHY
 
     @property
     def named(self) -> tuple[str, ...]:

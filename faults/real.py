@@ -1,6 +1,6 @@
 """Faults on a real target, in a container that is created for them and destroyed afterwards.
 
-Only faults with an ``undo`` are run. The runner rolls each one back and compares the machines.
+Only faults with a ``rollback`` are run. The runner rolls each one back and compares the machines.
 """
 
 from __future__ import annotations
@@ -132,9 +132,9 @@ def _one(
     except RemediationError as error:  # go on with the next fault
         unasked = str(error)
     finally:  # even if the injection was interrupted
-        undo = ["bash", "-c", PRELUDE + fault.undo, "undo", str(ctid)]
-        undone = runtime.node.run(undo, timeout=600)
-    undone.require(f"fault {fault.id} is not rolled back")
+        rollback = ["bash", "-c", PRELUDE + fault.rollback, "rollback", str(ctid)]
+        result = runtime.node.run(rollback, timeout=600)
+    result.require(f"fault {fault.id} is not rolled back")
     wait_until_booted(runtime.inside(ctid))
     left = machine_state.differences(healthy, _look(runtime, ctid))
     problems = () if unasked else run.compare(fault, found, ctid, before=control)
@@ -146,7 +146,7 @@ def _one(
 
 def _look(runtime: Runtime, ctid: int) -> dict[str, str]:
     """Return the state that must be equal afterwards; of the configuration, only its content."""
-    state = machine_state.undone(machine_state.both(runtime, ctid))
+    state = machine_state.comparable_after_rollback(machine_state.record_target(runtime, ctid))
     file = f"node: file {runtime.config_path(ctid)}"
     return {key: fact for key, fact in state.items() if key != file and not _THE_GATES.match(key)}
 

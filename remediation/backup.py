@@ -72,7 +72,7 @@ def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> B
 
     Raises:
         CommandFailed: an archive could not be made.
-        VerifyFailed: an archive was made but does not count (:func:`facts.backups.sound`).
+        VerifyFailed: an archive was made but does not count (:func:`facts.backups.newest_sound`).
     """
     node = runtime.node
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
@@ -81,7 +81,7 @@ def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> B
     archived.require(f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log")
     made = backups.find(node, ctid, directory)
     for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
-        backup, defects = backups.sound(node, found[:1], hours=PATIENCE / HOUR)
+        backup, defects = backups.newest_sound(node, found[:1], hours=PATIENCE / HOUR)
         if backup is None:
             raise VerifyFailed(
                 f"the backup of {what} that was just made in {directory} on {node.machine} does "

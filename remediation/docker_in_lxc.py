@@ -123,9 +123,9 @@ def plan(
 
 def _why_not_checked(runtime: Runtime, ctid: int, state: str) -> str:
     """Return why nothing inside the container was checked, and what to do about it."""
-    cause = startable.hindrance(runtime, ctid)
+    cause = startable.start_obstacle(runtime, ctid)
     if cause:
-        how = startable.how(runtime, ctid, cause)
+        how = startable.start_advice(runtime, ctid, cause)
         return (
             f"container {ctid} is {state}, and cannot start: {cause}; nothing inside it was "
             f"checked ({how})"

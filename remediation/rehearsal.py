@@ -66,13 +66,15 @@ def rehearse(plan: Callable[[], Plan], look: Callable[[], dict[str, str]]) -> It
         started, clock = clock, time.monotonic()
         return Stage(name, clock - started, said, differences)
 
-    before = machine_state.undone(look())
+    before = machine_state.comparable_after_rollback(look())
     yield ended("before", f"{len(before)} facts")
     yield ended("apply", apply_once())
     yield ended("verify", verify())
     rolled_back = [outcome for outcome in roll_back(plan()) if outcome.changed]
     yield ended("rollback", f"{len(rolled_back)} actions rolled back")
-    differing = tuple(machine_state.differences(before, machine_state.undone(look())))
+    differing = tuple(
+        machine_state.differences(before, machine_state.comparable_after_rollback(look()))
+    )
     yield ended("compare", f"{len(differing)} facts differ" if differing else "exact", differing)
     if differing:
         return

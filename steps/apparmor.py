@@ -184,7 +184,7 @@ def kernel_enforces(node: Transport, name: str) -> None:
     assert mode, (
         f"the kernel does not know the profile {name}: apparmor_parser -r /etc/apparmor.d/{name}"
     )
-    assert mode == "enforce", f"the profile {name} is {confinement.meaning(mode)}"
+    assert mode == "enforce", f"the profile {name} is {confinement.mode_meaning(mode)}"
     attached = apparmor.attachment(node, name)
     assert not attached, (
         f"the profile {name} is attached to '{attached}': programs of the node run under it, too "
@@ -228,7 +228,7 @@ def first_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
 @evidence.explanation
 def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
     if label.startswith(f"{name} ("):
-        return f"it is {confinement.stranger(label, name)}"
+        return f"it is {confinement.label_defect(label, name)}"
     started = [o.value for o in runtime.effective(ctid).all("lxc.apparmor.profile")]
     if name in started[:-1]:
         return f"its configuration assigns {', then '.join(started)}; the last one wins"
@@ -247,12 +247,12 @@ def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
     """
     pid = runtime.init_pid(ctid)
     found = confinement.processes(runtime.node, pid)
-    if any(confinement.stranger(each.label, name) for each in found):
+    if any(confinement.label_defect(each.label, name) for each in found):
         time.sleep(_ENTERING)
         before = {each.pid: each.label for each in found}
         found = confinement.processes(runtime.node, pid)
         outside = [each for each in found if before.get(each.pid) == each.label]
-        outside = [each for each in outside if confinement.stranger(each.label, name)]
+        outside = [each for each in outside if confinement.label_defect(each.label, name)]
         number = evidence.counted(len(outside), "thread")
         assert not outside, (
             f"{number} of container {ctid} not confined by {name}: "
@@ -273,7 +273,7 @@ def _told(outside: list[Process], name: str) -> list[str]:
     """Return the unconfined programs, each with the reason; several threads count once."""
     kinds: dict[tuple[str, str], int] = {}
     for each in outside:
-        kinds.setdefault((each.name, confinement.stranger(each.label, name)), each.pid)
+        kinds.setdefault((each.name, confinement.label_defect(each.label, name)), each.pid)
     said = [
         f"{program} (process {pid} of the node) is {why}" for (program, why), pid in kinds.items()
     ]
@@ -293,7 +293,7 @@ def _widening(node: Transport, name: str) -> list[str]:
         for path in (f"/etc/apparmor.d/{name}", f"/etc/apparmor.d/local/{name}")
     ]
     shipped = desired.content(desired.PROFILE)
-    found = confinement.widening(texts[0], texts[1], name, shipped=shipped)
+    found = confinement.widening_rules(texts[0], texts[1], name, shipped=shipped)
     return [*found[:_TOLD], *([f"and {len(found) - _TOLD} more"] * (len(found) > _TOLD))]
 
 
@@ -304,7 +304,7 @@ def refused_by_the_profile(runtime: Runtime, node: Transport, ctid: int, name: s
     The profile's text and hash do not prove its effect, and a program of the container may lie.
     Each attempt leaves a denial of ``gate-attempt`` in the node's log.
     """
-    allowed = confinement.allowed(runtime, ctid)
+    allowed = confinement.allowed_attempts(runtime, ctid)
     assert not allowed, (
         f"container {ctid} may {'; '.join(allowed)}: the shipped {name} refuses that"
         f"{_whose(runtime, ctid, name)}{_why_wide(node, name)}"

@@ -14,7 +14,7 @@ from pytest_bdd import given, then
 from facts import audit_records, audit_window
 from facts.canary import Subject
 from facts.denials import attribute
-from facts.process_tree import Lineage, Noted
+from facts.process_tree import ProcessNotes, ProcessWatch
 from facts.smallest_rule import smallest_rule
 from gate import evidence
 from steps.docker import cause, said
@@ -33,12 +33,12 @@ _REFUSED = re.compile(r"permission denied|not permitted", re.IGNORECASE)
 
 
 @pytest.fixture
-def lineage(node: Transport, may_change: bool) -> Iterator[Lineage | None]:
+def process_watch(node: Transport, may_change: bool) -> Iterator[ProcessWatch | None]:
     """The notes on processes while the log is watched; None in a read-only run."""
-    noting = Lineage(node) if may_change else None
-    yield noting
-    if noting:
-        noting.noted()
+    watch = ProcessWatch(node) if may_change else None
+    yield watch
+    if watch:
+        watch.notes()
 
 
 @given("AppArmor's log is watched", target_fixture="window")
@@ -46,7 +46,7 @@ def log_is_watched(
     runtime: Runtime,
     ctid: int,
     target: Target,
-    lineage: Lineage | None,  # noqa: ARG001 - starts the notes
+    process_watch: ProcessWatch | None,  # noqa: ARG001 - starts the notes
     request: pytest.FixtureRequest,
 ) -> audit_window.Window:
     """Find out where denials are recorded, and open a window."""
@@ -76,7 +76,7 @@ def nothing_was_denied(
     runtime: Runtime,
     ctid: int,
     docker_run: DockerRun,
-    lineage: Lineage | None,
+    process_watch: ProcessWatch | None,
 ) -> None:
     """The canary proves that the log was watched; each denial is attributed before it counts.
 
@@ -87,8 +87,8 @@ def nothing_was_denied(
         denials = window.close()
     except audit_window.Unwatched as error:
         denials, doubt = list(error.denials), error
-    noted = lineage.noted() if lineage and denials else Noted()
-    owners = _owners(runtime, ctid, denials, noted)
+    notes = process_watch.notes() if process_watch and denials else ProcessNotes()
+    owners = _owners(runtime, ctid, denials, notes)
     ours = [denial for denial, owner in owners if owner == ctid]
     assert not ours, (
         f"AppArmor denied container {ctid} {len(ours)} time(s): {ours[0].summary}; "
@@ -101,7 +101,7 @@ def nothing_was_denied(
     if unknown:
         raise audit_window.Unwatched(
             f"{len(unknown)} denial(s) cannot be attributed: {unknown[0].summary}; "
-            f"{_why_nobodys(unknown[0], noted)}"
+            f"{_why_nobodys(unknown[0], notes)}"
         )
     told = "" if docker_run.result.ok else said(docker_run.result)
     assert not _REFUSED.search(told), (
@@ -116,13 +116,15 @@ def nothing_was_denied(
 def seen(window: audit_window.Window) -> str:
     """Return the result of a complete window, for a reader."""
     alone = (
-        f"; the kernel's own records could not be read: {window.unheard}" if window.unheard else ""
+        f"; the kernel's own records could not be read: {window.kernel_unreadable}"
+        if window.kernel_unreadable
+        else ""
     )
     return f"canary seen, none lost{alone}"
 
 
-def _why_nobodys(denial: audit_records.Denial, noted: Noted) -> str:
-    users = sorted(noted.under(denial.profile))
+def _why_nobodys(denial: audit_records.Denial, notes: ProcessNotes) -> str:
+    users = sorted(notes.containers_under(denial.profile))
     if len(users) > 1:
         return (
             f"containers {', '.join(users)} ran under that profile in the window, and the process "
@@ -137,7 +139,7 @@ def _might_be_ours(denial: audit_records.Denial) -> bool:
 
 
 def _owners(
-    runtime: Runtime, ctid: int, denials: list[audit_records.Denial], noted: Noted
+    runtime: Runtime, ctid: int, denials: list[audit_records.Denial], notes: ProcessNotes
 ) -> list[tuple[audit_records.Denial, int | str | None]]:
     """Return each denial with its owner.
 
@@ -146,5 +148,5 @@ def _owners(
     if not denials:
         return []
     assigned = runtime.configuration(ctid).current().get("lxc.apparmor.profile", "")
-    owners = attribute(runtime.node, denials, noted, ctid, assigned)
+    owners = attribute(runtime.node, denials, notes, ctid, assigned)
     return list(zip(denials, owners, strict=True))

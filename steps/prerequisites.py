@@ -59,10 +59,10 @@ def container_is_backed_up(
     The configuration in it must be this container's, because anyone can rename a file.
     """
     ours = (node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
-    found, defects = backup.sound(node, backups.container, target.backup_age, ours)
+    found, defects = backup.newest_sound(node, backups.container, target.backup_age, ours)
     if found is None:
         how = f"vzdump {ctid} --mode snapshot --compress zstd --dumpdir {_place(backups)}"
-        remote, outdated = backup.listed(backups.remote, target.backup_age)
+        remote, outdated = backup.newest_listed(backups.remote, target.backup_age)
         if remote is not None:
             raise FactError(
                 f"the newest backup of container {ctid} is {remote}, on a Proxmox Backup Server: "
@@ -77,7 +77,7 @@ def container_is_backed_up(
 @then("a recent backup of the node's configuration can be read to its end")
 def node_is_backed_up(node: Transport, backups: backup.Backups, target: Target) -> None:
     """Check the archive of the node's /etc, with /etc/pve on Proxmox."""
-    found, defects = backup.sound(node, backups.etc, target.backup_age)
+    found, defects = backup.newest_sound(node, backups.etc, target.backup_age)
     if found is None:
         name = f"{_place(backups)}/etc-{backups.host}-$(date +%Y_%m_%d-%H_%M_%S).tar.zst"
         how = f"umask 077; tar --create --zstd --file={name} -C / etc"

@@ -79,7 +79,7 @@ def state_is_recorded(runtime: Runtime, ctid: int) -> dict[str, str]:
 
     A second run must change none of them.
     """
-    return machine_state.unchanged(machine_state.both(runtime, ctid))
+    return machine_state.comparable_after_no_change(machine_state.record_target(runtime, ctid))
 
 
 @when("it is provisioned again", target_fixture="created")
@@ -91,7 +91,7 @@ def provisioned_again(runtime: Runtime, target: Target) -> Provisioned:
 @then("node and container are as they were recorded")
 def nothing_changed(recorded: dict[str, str], runtime: Runtime, ctid: int) -> None:
     """Show all differences; files that the machine writes by itself are not recorded."""
-    now = machine_state.unchanged(machine_state.both(runtime, ctid))
+    now = machine_state.comparable_after_no_change(machine_state.record_target(runtime, ctid))
     changed = machine_state.differences(recorded, now)
     assert not changed, f"a second run changed {len(changed)} thing(s): " + "; ".join(changed[:10])
     evidence.say(f"{len(now)} facts compared, none differs")

@@ -67,8 +67,10 @@ def default_container(
             DockerPackage("docker-engine", "Docker", "").apply(inside)
         inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
         _keep_one_running(inside)
-        recorded = machine_state.undone(machine_state.both(runtime, ctid))
-        held, running = docker.holds(inside), _running(inside)
+        recorded = machine_state.comparable_after_rollback(
+            machine_state.record_target(runtime, ctid)
+        )
+        held, running = docker.objects(inside), _running(inside)
         yield Existing(ctid, inside, _driver(inside), held, running, recorded)
 
 
@@ -136,7 +138,9 @@ def plan_is_rehearsed(
     runtime: Runtime, existing: Existing, its_plan: Callable[[], Plan]
 ) -> list[Stage]:
     """Rehearse, as ``python -m remediation rehearse`` does."""
-    stages = list(rehearsal.rehearse(its_plan, lambda: machine_state.both(runtime, existing.ctid)))
+    stages = list(
+        rehearsal.rehearse(its_plan, lambda: machine_state.record_target(runtime, existing.ctid))
+    )
     evidence.say(", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in stages))
     return stages
 
@@ -214,7 +218,9 @@ def rolled_back_by_force(its_plan: Callable[[], Plan]) -> None:
 def as_before(runtime: Runtime, existing: Existing) -> None:
     """Compare states by code that the actions do not use, and that lists what may differ."""
     wait_until_booted(existing.inside)
-    now = machine_state.undone(machine_state.both(runtime, existing.ctid))
+    now = machine_state.comparable_after_rollback(
+        machine_state.record_target(runtime, existing.ctid)
+    )
     changed = machine_state.differences(existing.recorded, now)
     assert not changed, f"{len(changed)} thing(s) are not as before: " + "; ".join(changed[:10])
     evidence.say(f"{len(now)} facts compared, none differs")
@@ -227,7 +233,7 @@ def former_driver(existing: Existing) -> None:
     assert now == existing.driver, f"Docker runs on {now}, not on {existing.driver} as before"
     if not existing.held:
         raise FactError("Docker held nothing before the plan, so this proves nothing")
-    held = docker.holds(existing.inside)
+    held = docker.objects(existing.inside)
     assert held == existing.held, f"Docker had {existing.held}, and has {held or 'nothing'}"
     evidence.say(f"{now}, {held}")
 

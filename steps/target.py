@@ -27,12 +27,12 @@ def container_is_running(runtime: Runtime, ctid: int) -> None:
     """Nothing inside a container that is not running can be judged."""
     state = runtime.state(ctid)
     if state != "running":
-        hindrance = startable.hindrance(runtime, ctid)
+        obstacle = startable.start_obstacle(runtime, ctid)
+        advice = startable.start_advice(runtime, ctid, obstacle).capitalize()
         raise TransportError(
             f"container {ctid} on {runtime.node.machine} is {state or 'absent'}"
-            f"{f', and cannot start: {hindrance}' if hindrance else ''}: nothing inside it can be "
-            f"judged. {startable.how(runtime, ctid, hindrance).capitalize()}, then run the gate "
-            "again"
+            f"{f', and cannot start: {obstacle}' if obstacle else ''}: nothing inside it can be "
+            f"judged. {advice}, then run the gate again"
         )
 
 
@@ -120,8 +120,8 @@ def _judged(
     log = failed_units.log(runtime.node)
     ours, open_questions, advice = [], [], []
     for unit in failed_units.failed(container, names):
-        denials = failed_units.in_time(unit, log, profile)
-        if fits := failed_units.fitting(unit, denials):
+        denials = failed_units.denials_during(unit, log, profile)
+        if fits := failed_units.matching_denials(unit, denials):
             ours.append((unit.name, fits[-1]))
         elif why := _doubt(container, unit, denials, log):
             open_questions.append(f"{unit.name}: {why}")
@@ -160,10 +160,10 @@ def _doubt(
             f"a denial while it ran may be its own, or another's under the same profile: "
             f"{denials[-1].summary}"
         )
-    if hidden := log.hidden(unit.began, unit.ended):
+    if hidden := log.gap_cause(unit.began, unit.ended):
         return f"no denial of its time is known, but {hidden}"
     try:
-        said = failed_units.refusal(container, unit.name)
+        said = failed_units.refusal_message(container, unit.name)
     except FactError as error:  # the other units are still judged
         return str(error)
     if said:

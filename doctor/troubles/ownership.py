@@ -67,15 +67,15 @@ def judge(case: Case) -> Iterator[Trouble]:
     seen = case.guest.of(guest_reads.owned(tuple(places)))
     containers = case.guest.maybe(guest_reads.CONTAINERS, ())
     for (place, source), owned in zip(places.items(), seen, strict=False):
-        if owned is None or not _is_strange(owned):
+        if owned is None or not _is_unmapped(owned):
             continue
         owner = case.node.of(node_reads.owner(source))
-        strangers = list(_strangers(owner, maps.users, maps.groups))
-        if not strangers:
+        unmapped = list(_unmapped_owners(owner, maps.users, maps.groups))
+        if not unmapped:
             continue
         writer = "" if owned.usable else _writer(containers, place)
         said = (
-            f"{place} in the container is {source} on the node, of {' and '.join(strangers)}, "
+            f"{place} in the container is {source} on the node, of {' and '.join(unmapped)}, "
             f"which "
             f"the container does not have: it shows as {owned.user}:{owned.group}"
         )
@@ -85,12 +85,14 @@ def judge(case: Case) -> Iterator[Trouble]:
         yield NOBODY.here(said, mend=_mend(case, owner, maps.users), weight=weight)
 
 
-def _is_strange(owned: Owned) -> bool:
+def _is_unmapped(owned: Owned) -> bool:
     """Whether nobody owns it; a strange group alone counts where root cannot use it."""
     return owned.user == OVERFLOW or (owned.group == OVERFLOW and not owned.usable)
 
 
-def _strangers(owner: Owner, users: Sequence[Range], groups: Sequence[Range]) -> Iterator[str]:
+def _unmapped_owners(
+    owner: Owner, users: Sequence[Range], groups: Sequence[Range]
+) -> Iterator[str]:
     if not _has(users, owner.user):
         yield f"user {owner.user}"
     if not _has(groups, owner.group):

@@ -51,9 +51,9 @@ def judge_container(case: Case) -> Iterator[Trouble]:
     if state not in _UP:
         how = f"pct start {case.ctid}" if case.pct else f"lxc-start -n {case.ctid}"
         said = f"container {case.ctid} does not run (LXC says {state or 'nothing'})"
-        if case.hindered:
+        if case.start_obstacle:
             mend = f"Correct that, then start it: {how}"
-            yield STOPPED.here(f"{said}, and cannot start: {case.hindered}", mend=mend)
+            yield STOPPED.here(f"{said}, and cannot start: {case.start_obstacle}", mend=mend)
         else:
             yield STOPPED.here(said, mend=f"Start it ({how}), and ask again.")
 

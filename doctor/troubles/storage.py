@@ -65,9 +65,9 @@ def judge(case: Case) -> Iterator[Trouble]:
     versions = case.node.of(node_reads.VERSIONS)
     confined = case.node.of(node_reads.confined(case.ctid))
     system = _file_system(mount, versions)
-    hindered = list(hindrances(mount, versions, confined))
-    if hindered:
-        could = f"native overlay cannot be mounted here: {'; '.join(hindered)}"
+    obstacles = list(overlay_obstacles(mount, versions, confined))
+    if obstacles:
+        could = f"native overlay cannot be mounted here: {'; '.join(obstacles)}"
     else:
         could = "native overlay could be mounted here: storage-driver overlay2"
     doubt = " (XFS made with ftype=0 excepted: see xfs_info)" if mount.type == "xfs" else ""
@@ -97,7 +97,9 @@ def below(mounts: Sequence[Mount], path: str) -> Mount:
     return found
 
 
-def hindrances(mount: Mount, versions: Mapping[str, str], confined: Confined) -> Iterator[str]:
+def overlay_obstacles(
+    mount: Mount, versions: Mapping[str, str], confined: Confined
+) -> Iterator[str]:
     """Yield what keeps native overlay from being mounted in the container.
 
     Args:

@@ -53,7 +53,7 @@ FAULTS = (
         beside=("the container cannot open /dev/fuse: it is not there",),
         words=("container {ctid} lacks fuse",),
         also=(MOUNT, HELLO, DENIALS, AGAIN),
-        undo=BACK + "; restart",
+        rollback=BACK + "; restart",
     ),
     Fault(
         "F03",
@@ -62,7 +62,7 @@ FAULTS = (
         red=(GIVEN,),
         words=("container {ctid} lacks nesting",),
         also=(AGAIN,),
-        undo=BACK,
+        rollback=BACK,
     ),
     Fault(
         "F03-proc",
@@ -80,7 +80,7 @@ FAULTS = (
         beside=("keyctl is refused in the container",),
         words=("container {ctid} lacks keyctl",),
         also=(AGAIN,),
-        undo=BACK + "; restart",
+        rollback=BACK + "; restart",
     ),
     Fault(
         "F04-perl",
@@ -90,7 +90,7 @@ FAULTS = (
         words=("cannot test whether keyctl works",),
         because=("perl",),
         reach=CONTAINER,
-        undo="inside mv /usr/bin/perl.off /usr/bin/perl",
+        rollback="inside mv /usr/bin/perl.off /usr/bin/perl",
     ),
     Fault(
         "F05",
@@ -104,7 +104,7 @@ FAULTS = (
         ),
         words=("stands in section [pre], where it has no effect", "line "),
         also=(REFUSED, DENIALS, AGAIN),
-        undo=BACK,
+        rollback=BACK,
     ),
     Fault(
         "F05-line",
@@ -113,7 +113,7 @@ FAULTS = (
         red=(GIVEN,),
         words=("line 1: 'nesting 1' is no option",),
         also=(AGAIN,),
-        undo=BACK,
+        rollback=BACK,
     ),
     Fault(
         "F06",
@@ -140,7 +140,7 @@ FAULTS = (
         red=(UNPRIVILEGED,),
         words=("container {ctid} is privileged",),
         also=(DENIALS, AGAIN),
-        undo=BACK,
+        rollback=BACK,
     ),
     Fault(
         "F08-running",

@@ -29,7 +29,7 @@ _OTHER_ID = 1_000_000
 #: Scenarios that also fail when Docker is down, and when its containers get no root file system.
 _DOWN = (MOUNT, HELLO, DENIALS, AGAIN)
 _NO_ROOT = (MOUNT, DENIALS, AGAIN)
-#: Moves the links of `systemctl enable`: their times stay, so the undo is exact.
+#: Moves the links of `systemctl enable`: their times stay, so the rollback is exact.
 _LINKS = (
     "for each in multi-user.target.wants/docker.service sockets.target.wants/docker.socket; "
     "do on=/etc/systemd/system/$each off=/etc/systemd/${each##*/}.off; "
@@ -120,7 +120,7 @@ FAULTS = (
         words=("fuse-overlayfs is not installed, or not executable",),
         also=_NO_ROOT,
         reach=CONTAINER,
-        undo="inside chmod +x /usr/bin/fuse-overlayfs",
+        rollback="inside chmod +x /usr/bin/fuse-overlayfs",
     ),
     Fault(
         "F32-other",
@@ -131,7 +131,7 @@ FAULTS = (
         words=("/usr/bin/fuse-overlayfs mounted nothing",),
         also=_NO_ROOT,
         reach=CONTAINER,
-        undo="inside mv /usr/bin/fuse-overlayfs.off /usr/bin/fuse-overlayfs",
+        rollback="inside mv /usr/bin/fuse-overlayfs.off /usr/bin/fuse-overlayfs",
     ),
     Fault(
         "F33",
@@ -192,7 +192,7 @@ FAULTS = (
         words=("does not start at boot",),
         also=(DENIALS, AGAIN),
         reach=CONTAINER,
-        undo=_LINKS + 'inside mv "$off" "$on"; done',
+        rollback=_LINKS + 'inside mv "$off" "$on"; done',
     ),
     Fault(
         "F36-masked",
@@ -275,6 +275,6 @@ FAULTS = (
         words=("the container has no docker client",),
         also=_DOWN,
         reach=CONTAINER,
-        undo="inside mv /usr/bin/docker.off /usr/bin/docker",
+        rollback="inside mv /usr/bin/docker.off /usr/bin/docker",
     ),
 )

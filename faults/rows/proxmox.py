@@ -28,7 +28,7 @@ FAULTS = (
             "the next stop or pct set deletes it",
         ),
         also=(DENIALS, AGAIN),
-        undo=BACK,
+        rollback=BACK,
     ),
     Fault(
         "F09-equals",
@@ -40,7 +40,7 @@ FAULTS = (
             "is no option: only lxc.* keys may be followed by '='",
         ),
         also=(MOUNT, HELLO, DENIALS, AGAIN),
-        undo=BACK,
+        rollback=BACK,
     ),
     Fault(
         "F09-indented",
@@ -52,7 +52,7 @@ FAULTS = (
             "the next stop or pct set deletes it",
         ),
         also=(AGAIN,),
-        undo=BACK,
+        rollback=BACK,
     ),
     Fault(
         "F09-header",
@@ -65,7 +65,7 @@ FAULTS = (
             "The lines below it are in effect, the last assignment wins",
         ),
         also=(DENIALS, AGAIN),
-        undo=BACK,
+        rollback=BACK,
     ),
     Fault(
         "F09-pending",
@@ -78,7 +78,7 @@ FAULTS = (
             "pct set {ctid} --revert features",
         ),
         also=(MOUNT, HELLO, DENIALS, AGAIN),
-        undo=BACK,
+        rollback=BACK,
     ),
     Fault(
         "F09-fusion",
@@ -94,7 +94,7 @@ FAULTS = (
             "and cannot start: unable to parse value of 'features'",
             "Correct that, then start",
         ),
-        undo=BACK + '; pct start "$ctid"; settled',
+        rollback=BACK + '; pct start "$ctid"; settled',
     ),
     Fault(
         "F09-former",
@@ -103,6 +103,6 @@ FAULTS = (
         red=(GIVEN,),
         words=("lxc.aa_profile is a name from before LXC 3: write lxc.apparmor.profile",),
         also=(DENIALS, AGAIN),
-        undo=BACK,
+        rollback=BACK,
     ),
 )

@@ -244,7 +244,7 @@ class DockerPackage(Action[EngineState]):
         # What lies in a directory that was there before stays in it.
         there = {place.removeprefix(f"{DATA[0]}/") for place in before.there}
         goes = [kind for kind, folder in _FOLDERS.items() if folder not in there]
-        if goes and (held := docker.holds(on, goes)):
+        if goes and (held := docker.objects(on, goes)):
             sentences.append(
                 f"what Docker holds in {on.machine} is moved to {DATA[0]}.taken-back-*, where no "
                 f"Docker shows it: {held}"

@@ -149,7 +149,7 @@ class StorageDriver(Action[DockerState]):
         if docker.is_absent(on):
             return None
         answer = on.ask(docker.DRIVER)
-        if answer.exit_code == docker.DOWN:
+        if answer.exit_code == docker.NOT_RUNNING:
             return Drift("Docker does not run")
         driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
         if not driver:
@@ -227,7 +227,7 @@ class StorageDriver(Action[DockerState]):
         """See :class:`remediation.engine.action.Action`."""
         if docker.is_absent(on) or (before is not None and before.unit.endswith(docker.NOT_FOUND)):
             return []
-        held, stays = docker.holds(on, _OF_A_DRIVER), docker.holds(on, ("volume", "network"))
+        held, stays = docker.objects(on, _OF_A_DRIVER), docker.objects(on, ("volume", "network"))
         seen = f"; these stay, and are seen: {stays}" if stays else ""
         if before is None:
             hidden = f"; {held} stay on disk, unseen until a rollback{seen}" if held else ""

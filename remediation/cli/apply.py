@@ -94,7 +94,7 @@ def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
     def tell(line: str) -> None:
         nonlocal shown
         try:
-            for denial in window.news() if window and shown else ():
+            for denial in window.new_denials() if window and shown else ():
                 printing.tell(f"denied: {denial.summary}", style="yellow")
         except Exception as error:  # noqa: BLE001 - no error may stop apply here
             shown = False

@@ -12,7 +12,7 @@ from commandline.json_output import print_json
 from facts.audit_records import kind
 from facts.dangerous_rules import danger
 from facts.denial_words import wanted, who
-from facts.deny_rules import forbidding
+from facts.deny_rules import forbidding_rules
 from facts.smallest_rule import NoRule, rule
 from remediation.cli import printing
 from targets.printable import cut, one_line
@@ -39,7 +39,7 @@ class Report:
     def forbidden(self, group: Group) -> list[str]:
         """Return the deny rules that forbid it, whatever is added."""
         fields = {} if group.merged else group.denial.fields
-        return [str(rule) for policy in self.policies for rule in forbidding(policy, fields)]
+        return [str(rule) for policy in self.policies for rule in forbidding_rules(policy, fields)]
 
     @property
     def total(self) -> int:

@@ -132,8 +132,8 @@ def _read(log: str, since: float | None) -> tuple[Tally, FactError | None]:
     tally = Tally(_owner, since)
     try:
         if log == "-":
-            with audit_files.readable("standard input"):
-                tally.count(audit_files.lines(audit_files.plain(sys.stdin.buffer)))
+            with audit_files.read_errors("standard input"):
+                tally.count(audit_files.lines(audit_files.decompressed(sys.stdin.buffer)))
         else:
             for path in audit_files.files(Path(log)):
                 with audit_files.opened(path) as stream:

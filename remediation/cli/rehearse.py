@@ -32,7 +32,7 @@ def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
     with options.planned(aim) as (runtime, make):
         the_plan = make()
         consent(apply_side_effects(the_plan.drifts()), yes=yes)
-        look = partial(machine_state.both, runtime, aim.ctid)
+        look = partial(machine_state.record_target, runtime, aim.ctid)
         stages = []
         with Lock.of(runtime.node).held(f"rehearse the plan on container {aim.ctid}"):
             for stage in rehearsal.rehearse(make, look):

@@ -38,7 +38,7 @@ from facts import (
 from facts.dangerous_rules import danger
 from facts.denial_groups import Tally
 from facts.denial_words import wanted
-from facts.deny_rules import forbidding
+from facts.deny_rules import forbidding_rules
 from facts.profile_text import Policy, Rule
 from facts.smallest_rule import smallest_rule
 from remediation import applied, docker_in_lxc, provision
@@ -172,14 +172,14 @@ def _member(said: bytes) -> None:
 def _explained(text: bytes) -> None:
     """Everything that is said of the denials in a log."""
     tally = Tally(lambda denial, _: denials.owner_by_name(denial))
-    tally.count(audit_files.lines(audit_files.plain(io.BytesIO(text))))  # type: ignore[arg-type]
+    tally.count(audit_files.lines(audit_files.decompressed(io.BytesIO(text))))  # type: ignore[arg-type]
     policy = Policy([Rule(f"deny {rule}", "/p", 1, "lxc-phoenix-v2") for rule in DENY])
     for group in tally.groups():
         fields = group.denial.fields
         wanted(fields)
         danger(fields)
         smallest_rule(group.denial)
-        [*map(str, forbidding(policy, fields))]
+        [*map(str, forbidding_rules(policy, fields))]
 
 
 def _log_file(text: bytes) -> None:
@@ -190,12 +190,12 @@ def _log_file(text: bytes) -> None:
         with audit_files.opened(path) as stream:
             list(audit_files.lines(stream))
         policy = profile_text.read(path, [])
-        forbidding(policy, audit_records.parse(DENIAL.decode())[0].fields)
+        forbidding_rules(policy, audit_records.parse(DENIAL.decode())[0].fields)
 
 
 def _judged(found: backups.Backups, on: Base) -> None:
-    backups.listed(found.remote, 24)
-    backups.sound(on, (*found.container, *found.etc), 24)
+    backups.newest_listed(found.remote, 24)
+    backups.newest_sound(on, (*found.container, *found.etc), 24)
 
 
 #: One deny rule of each class.
@@ -322,7 +322,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         EFFECTIVE,
     ),
     "docker._ids": (lambda on: on.ask(docker.RUNNING), b"0123\n4567\n"),
-    "docker.holds": (docker.holds, b"image x:latest\nvolume y\n"),
+    "docker.objects": (docker.objects, b"image x:latest\nvolume y\n"),
     "phoenix_description.template_of": (
         _bytes(lambda text: template_of(text, 950)),
         b'{"containers": {"950": {"template": "x"}}}',
@@ -350,7 +350,11 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "journal_format.read": (_bytes(_line_of_a_journal), LINE.strip()),
     "denials.attribute": (
         lambda on: denials.attribute(
-            on, audit_records.parse(DENIAL.decode()), process_tree.Noted(), 950, "lxc-phoenix-v2"
+            on,
+            audit_records.parse(DENIAL.decode()),
+            process_tree.ProcessNotes(),
+            950,
+            "lxc-phoenix-v2",
         ),
         b"42 0::/lxc/950/ns\n",
     ),
@@ -358,12 +362,12 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         lambda on: confinement.processes(on, 42),
         b"42 comm systemd\n42 label lxc-phoenix-v2 (enforce)\n",
     ),
-    "confinement.allowed": (
-        lambda on: confinement.allowed(_Running(on), 950),
+    "confinement.allowed_attempts": (
+        lambda on: confinement.allowed_attempts(_Running(on), 950),
         b"firmware 13 0\nunconfined 13 0\n",
     ),
-    "confinement.widening": (
-        _text(lambda text: confinement.widening(text, text, "lxc-phoenix-v2", shipped="")),
+    "confinement.widening_rules": (
+        _text(lambda text: confinement.widening_rules(text, text, "lxc-phoenix-v2", shipped="")),
         b"profile lxc-phoenix-v2 {\n  change_profile -> **,\n  /x Ux,\n}\n",
     ),
     "dockerd.read": (
@@ -385,8 +389,8 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         b"Id=x.service\nInactiveExitTimestamp=Thu 2026-11-26 10:00:00.123456 UTC\n",
     ),
     "failed_units.log": (failed_units.log, b"since 1795717106.1\n" + DENIAL + b"end\n"),
-    "failed_units.refusal": (
-        lambda on: failed_units.refusal(on, "x.service"),
+    "failed_units.refusal_message": (
+        lambda on: failed_units.refusal_message(on, "x.service"),
         b"x: Permission denied\n",
     ),
     "guest_root.look": (lambda on: guest_root.look(Pct(on), 950, "/dev/fuse"), b"42\n"),
@@ -399,7 +403,10 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         _text(process_tree.parse),
         b"whole 1\nparent 3 2\nprocess 3 950\nprofile 950 p\n",
     ),
-    "process_tree.noted": (lambda on: process_tree.Lineage(on).noted(), b"whole 1\nparent 3 2\n"),
+    "process_tree.notes": (
+        lambda on: process_tree.ProcessWatch(on).notes(),
+        b"whole 1\nparent 3 2\n",
+    ),
     "lock.owner": (lambda on: Lock.of(on).owner(), b'{"doing":"x","user":"y","pid":1}'),
     "package.half": (package._overtaken, b"docker.io\trc \n"),
     "package.statuses": (lambda on: package._statuses(on, ["a"]), b"a\tii \n"),
@@ -445,8 +452,11 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     ),
     "files._too_large": (lambda on: files._too_large(on, "/etc/x"), b"1048577\n"),
     "files._shown": (_text(files._shown), b"user.x=0x01"),
-    "machine_state.both": (lambda on: machine_state.both(Pct(on), 950), WITNESS),
-    "machine_state.record": (lambda on: machine_state.undone(machine_state.record(on)), WITNESS),
+    "machine_state.record_target": (lambda on: machine_state.record_target(Pct(on), 950), WITNESS),
+    "machine_state.record": (
+        lambda on: machine_state.comparable_after_rollback(machine_state.record(on)),
+        WITNESS,
+    ),
     **foreign_files.PARSERS,
     **foreign_patient.PARSERS,
     **{
@@ -481,7 +491,7 @@ _REASONS = {
     ),
     "provokes denials and waits for them; test_audit_window.py has hostile logs": (
         *(
-            "audit_window._denied",
+            "audit_window._denials_in",
             "audit_window._read_auditd",
             "audit_window._read_kernel",
             "canary.provoke",

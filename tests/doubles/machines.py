@@ -246,7 +246,7 @@ class Docker(Stateful):
                 self.driver, self.socket = "", False
                 self.containers.clear()
                 return 0 if self.installed else 5, b"", b""
-            case ["sh", "-c", docker.TELLS]:
+            case ["sh", "-c", docker.OPTIONS_SCRIPT]:
                 return 0, self.told, b""
             case ["sh", "-c", script] if script.startswith(_IF_IT_RUNS):
                 said = {

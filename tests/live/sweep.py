@@ -129,11 +129,11 @@ class Sweep:
             assert up.text.strip() == "running", f"after its boot the node is {up.text.strip()}"
         runtime = Pct(self._ssh)
         if not self._deep:  # then the container is nobody's concern, running or not
-            facts = machine_state.undone(machine_state.record(self._ssh))
+            facts = machine_state.comparable_after_rollback(machine_state.record(self._ssh))
             return {key: fact for key, fact in facts.items() if f"lxc-{CTID}_" not in key}
         wait_until_booted(runtime.inside(CTID))
         runtime.inside(CTID).run(["sh", "-c", _STEADY], timeout=120).require("Docker's state")
-        facts = machine_state.undone(machine_state.both(runtime, CTID))
+        facts = machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID))
         return {key: fact for key, fact in facts.items() if not _NOT_RUNNING.match(f"{key} {fact}")}
 
     def _differences(self) -> list[str]:

@@ -40,15 +40,16 @@ def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
         runtime = Pct(ssh)
         inside = runtime.inside(CTID)
         inside.write(_SETTINGS, b"user_allow_other\n")
-        before = machine_state.undone(machine_state.both(runtime, CTID))
+        before = machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID))
         with pytest.raises(FactError, match=f"there is {_SETTINGS}, and fuse3, which would come"):
             apply(_plan(ssh))
         assert not machine_state.differences(
-            before, machine_state.undone(machine_state.both(runtime, CTID))
+            before,
+            machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID)),
         )
 
         inside.run(["rm", _SETTINGS]).require()
-        before = machine_state.undone(machine_state.both(runtime, CTID))
+        before = machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID))
         apply(_plan(ssh))
         settings = inside.read(_SETTINGS)
         assert settings is not None
@@ -62,7 +63,8 @@ def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
         kept = next(line.rpartition(" ")[2] for line in told if "is kept in" in line)
         assert ssh.read(kept) == f"# {_SETTINGS}\n".encode() + settings + b"user_allow_other\n"
         differing = machine_state.differences(
-            before, machine_state.undone(machine_state.both(runtime, CTID))
+            before,
+            machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID)),
         )
         assert not differing, "\n".join(differing)
 

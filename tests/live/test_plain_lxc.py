@@ -64,7 +64,7 @@ def test_there_and_back_on_plain_lxc(plain: Runtime) -> None:
     """As on Proxmox: the configuration, the profile by its effect, Docker by its own."""
     assert isinstance(plain, Lxc)
     assert plain.features(CTID) == {"nesting": "1"}
-    before = machine_state.undone(machine_state.both(plain, CTID))
+    before = machine_state.comparable_after_rollback(machine_state.record_target(plain, CTID))
     apply(_plan(plain))
     assert plain.features(CTID) == desired.FEATURES
     label = apparmor.label(plain.node, plain.init_pid(CTID))
@@ -77,7 +77,10 @@ def test_there_and_back_on_plain_lxc(plain: Runtime) -> None:
     roll_back(_plan(plain))
     wait_until_booted(inside)
     assert (
-        machine_state.differences(before, machine_state.undone(machine_state.both(plain, CTID)))
+        machine_state.differences(
+            before,
+            machine_state.comparable_after_rollback(machine_state.record_target(plain, CTID)),
+        )
         == []
     )
 

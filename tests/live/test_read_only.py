@@ -67,7 +67,9 @@ class Looked:
         self._moment = runtime.node.run(["date", "+%s.%N"]).require().text.strip()
 
     def _facts(self) -> dict[str, str]:
-        return machine_state.unchanged(machine_state.both(self._runtime, CTID))
+        return machine_state.comparable_after_no_change(
+            machine_state.record_target(self._runtime, CTID)
+        )
 
     def compare(self) -> None:
         """Nothing differs; and what is written now is seen, so that it would have been."""

@@ -50,7 +50,10 @@ def test_a_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
         runtime.shutdown(CTID)  # else what it left running is a difference
         runtime.start(CTID)
         wait_until_booted(inside)
-        before, listed = machine_state.undone(machine_state.both(runtime, CTID)), _lists(inside)
+        before, listed = (
+            machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID)),
+            _lists(inside),
+        )
         held = [key for key in before if "/var/lib/docker/overlay2/" in key]
         assert len(held) > 3, "there is nothing to lose"
         assert any(key.endswith("/var/lib/docker/nuke-graph-directory.sh") for key in before)
@@ -60,7 +63,7 @@ def test_a_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
         ).require()
         assert shown.text.strip(), "Docker does not show what it had"
         roll_back(_plan(ssh))
-        after = machine_state.undone(machine_state.both(runtime, CTID))
+        after = machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID))
         for path in _LISTS:
             before.pop(f"container: file {path}")
             after.pop(f"container: file {path}")

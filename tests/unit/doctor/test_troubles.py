@@ -592,7 +592,7 @@ def test_stopped_container_is_named_and_what_was_not_seen() -> None:
 
 def test_stopped_container_that_cannot_start_names_what_keeps_it() -> None:
     stopped = case({node_reads.lxc_state(CTID): "STOPPED\n"})
-    found = diagnose(replace(stopped, hindered="the kernel does not know its profile lxc-x"))
+    found = diagnose(replace(stopped, start_obstacle="the kernel does not know its profile lxc-x"))
     assert troubles(found) == ["container-stopped"]
     assert "cannot start: the kernel does not know its profile lxc-x" in found.troubles[0].cause
 

@@ -117,7 +117,7 @@ class Endless(io.RawIOBase):
 def test_lines_of_a_long_log_take_the_memory_of_a_few_pieces() -> None:
     tracemalloc.start()
     try:
-        many = sum(1 for _ in audit_files.lines(audit_files.plain(Endless(20 << 20))))  # type: ignore[arg-type]
+        many = sum(1 for _ in audit_files.lines(audit_files.decompressed(Endless(20 << 20))))  # type: ignore[arg-type]
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -146,15 +146,15 @@ SOURCES = pytest.mark.parametrize("source", ["auditd", "kernel"])
 
 
 @SOURCES
-def test_news_and_close_return_the_denials_of_the_window(source: str) -> None:
+def test_new_denials_and_close_return_the_denials_of_the_window(source: str) -> None:
     node = Node(source)
     window = audit_window.Window(node)
     assert window.source == source
     node.say(f"{DENIED} n=1", f"{DENIED} n=2")
-    assert [each.fields["n"] for each in window.news()] == ["1", "2"]
-    assert window.news() == []
+    assert [each.fields["n"] for each in window.new_denials()] == ["1", "2"]
+    assert window.new_denials() == []
     node.say(f"{DENIED} n=3")
-    assert [each.fields["n"] for each in window.news()] == ["3"]
+    assert [each.fields["n"] for each in window.new_denials()] == ["3"]
     assert [each.line for each in window.close()] == [f"{DENIED} n={n}" for n in (1, 2, 3)]
     assert node.held == 0
 
@@ -253,12 +253,12 @@ def test_close_after_a_gap_is_undetermined_and_has_the_denials_before_it() -> No
     assert [each.line for each in raised.value.denials] == [DENIED] * 2
 
 
-def test_news_that_nobody_notes_any_more_is_undetermined() -> None:
+def test_new_denials_of_a_program_that_has_ended_are_undetermined() -> None:
     node = Node("kernel")
     window = audit_window.Window(node)
     node.held = 0
     with naming(Unwatched, "pve1"):
-        window.news()
+        window.new_denials()
 
 
 @pytest.mark.parametrize(
@@ -575,7 +575,7 @@ def test_close_without_the_kernels_own_records_goes_by_the_log() -> None:
     node = Node()
     node.perl = False
     window = audit_window.Window(node, subject=OURS)
-    assert "audit cannot be read on pve1" in window.unheard
+    assert "audit cannot be read on pve1" in window.kernel_unreadable
     node.text += f"{DENIED}\n"
     assert [each.line for each in window.close()] == [DENIED]
 

@@ -177,7 +177,7 @@ def test_backed_up_at_a_time_of_its_name_that_is_too_long_ago_or_to_come_is_red(
         of_container(node, tmp_path, Target("pve1", 950, backup_age=48))
 
 
-def test_sound_takes_an_older_one_that_is_whole(
+def test_newest_sound_takes_an_older_one_that_is_whole(
     node: Rooted, made: backup.Backups, tmp_path: Path
 ) -> None:
     whole = age(made.container[0].path, 2)
@@ -185,7 +185,7 @@ def test_sound_takes_an_older_one_that_is_whole(
     found = backup.find(node, 950, f"{tmp_path}/dump").container
     Path(found[0].path).write_bytes(b"")
     found = backup.find(node, 950, f"{tmp_path}/dump").container
-    counts, defects = backup.sound(node, found, 24)
+    counts, defects = backup.newest_sound(node, found, 24)
     assert counts
     assert Path(counts.path) == whole
     assert [defect.endswith("is empty") for defect in defects] == [True]
@@ -272,11 +272,11 @@ def test_backed_up_by_a_log_that_ends_with_a_hooks_lines_is_green(
         (0.0, 1, "empty"),
     ],
 )
-def test_listed_up_to_the_last_moment_and_the_smallest_size(
+def test_newest_listed_up_to_the_last_moment_and_the_smallest_size(
     age: float, size: int, defect: str | None
 ) -> None:
     one = Backup("a.tar", size, age, ())
-    found, defects = backup.listed([one], 24)
+    found, defects = backup.newest_listed([one], 24)
     assert (found is None) == (defect is not None)
     assert bool(defects) is (defect is not None)
     assert all(each.startswith("a.tar ") and (defect or "") in each for each in defects)
@@ -312,7 +312,7 @@ def test_find_leaves_out_what_is_no_archive_of_the_two(node: Rooted, tmp_path: P
     assert len(found.etc) == 2
 
 
-def test_sound_without_the_unpacker_is_an_error(
+def test_newest_sound_without_the_unpacker_is_an_error(
     node: Rooted, made: backup.Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for program in ("sh", "nice", "tar", "env", "cat"):
@@ -321,7 +321,7 @@ def test_sound_without_the_unpacker_is_an_error(
         (tmp_path / "bin" / program).symlink_to(found.stdout.strip())
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
     with naming(FactError, "zstd: Cannot exec"):
-        backup.sound(node, made.container, 24)
+        backup.newest_sound(node, made.container, 24)
 
 
 PVESM = """#!/bin/sh

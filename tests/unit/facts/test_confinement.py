@@ -99,8 +99,8 @@ def test_processes_script_looks_in_the_containers_own_cgroup(
         f"{NAME}//&:lxc-950_<-var-lib-lxc>:unconfined",
     ],
 )
-def test_stranger_under_the_profile_is_empty(label: str) -> None:
-    assert confinement.stranger(label, NAME) == ""
+def test_label_defect_under_the_profile_is_empty(label: str) -> None:
+    assert confinement.label_defect(label, NAME) == ""
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_stranger_under_the_profile_is_empty(label: str) -> None:
         ("", "not the plan's"),
     ],
 )
-def test_stranger_under_another_label_names_its_mode_or_why(label: str, named: str) -> None:
-    assert named in confinement.stranger(label, NAME)
+def test_label_defect_under_another_label_names_its_mode_or_why(label: str, named: str) -> None:
+    assert named in confinement.label_defect(label, NAME)
 
 
 @pytest.mark.parametrize("mode", ["complain", "kill", "unconfined", "prompt", "user", "new"])
-def test_meaning_of_a_mode_names_it_and_says_whether_it_confines(mode: str) -> None:
-    said = confinement.meaning(mode)
+def test_mode_meaning_names_it_and_says_whether_it_confines(mode: str) -> None:
+    said = confinement.mode_meaning(mode)
     assert ("prompt" if mode == "user" else mode) in said
     assert ("which confines" in said) == (mode == "kill")
 
@@ -135,16 +135,16 @@ def test_meaning_of_a_mode_names_it_and_says_whether_it_confines(mode: str) -> N
 def allowed(codes: dict[str, str], code: int = 0, err: str = "") -> tuple[str, ...]:
     said = "".join(f"{name} {outcome}\n" for name, outcome in codes.items())
     answers: dict[str, Answer] = {PID: "7", ATTEMPT: (code, said, err)}
-    return confinement.allowed(Runtime(Machine({}, answers)), 950)
+    return confinement.allowed_attempts(Runtime(Machine({}, answers)), 950)
 
 
 @pytest.mark.parametrize("change", [{}, dict.fromkeys(ATTEMPTS, "0 9"), {"firmware": "2 0"}])
-def test_allowed_where_all_is_refused_is_nothing(change: dict[str, str]) -> None:
+def test_allowed_attempts_attempts_where_all_are_refused_are_none(change: dict[str, str]) -> None:
     assert allowed(REFUSED | change) == ()
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
-def test_allowed_names_what_was_allowed(name: str) -> None:
+def test_allowed_attempts_attempts_are_named(name: str) -> None:
     assert allowed(REFUSED | {name: "0 0"}) == (ATTEMPTS[name],)
     other = "network" if name == "firmware" else "firmware"
     unknown = {name: "0 0", other: "2 0"}
@@ -152,19 +152,21 @@ def test_allowed_names_what_was_allowed(name: str) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["2 0", "1 0", "127 0", "0 11"])
-def test_allowed_where_an_attempt_failed_for_another_reason_raises(outcome: str) -> None:
+def test_allowed_attempts_where_an_attempt_failed_for_another_reason_raises(outcome: str) -> None:
     with naming(FactError, ATTEMPTS["profile"]):
         allowed(REFUSED | {"profile": outcome})
 
 
-def test_allowed_where_nothing_can_be_tried_raises() -> None:
+def test_allowed_attempts_where_nothing_can_be_tried_raises() -> None:
     with naming(FactError, "no such file"):
         allowed({}, 127, "no such file")
     with naming(FactError, ATTEMPTS["mount"]):
         allowed({name: code for name, code in REFUSED.items() if name != "mount"})
 
 
-def test_allowed_of_a_container_whose_programs_lie_is_tried_without_them(tmp_path: Path) -> None:
+def test_allowed_attempts_of_a_container_whose_programs_lie_is_tried_without_them(
+    tmp_path: Path,
+) -> None:
     """In another namespace, under no profile: what it may is what the kernel lets it."""
     if not Path("/proc/self/attr/current").exists():
         pytest.skip("a kernel without attributes of processes")
@@ -172,7 +174,7 @@ def test_allowed_of_a_container_whose_programs_lie_is_tried_without_them(tmp_pat
     (tmp_path / "usr/bin/perl").write_text("#!/bin/sh\ntouch /touched\n")
     (tmp_path / "usr/bin/perl").chmod(0o755)
     with guest(tmp_path) as runtime, suppress(FactError):
-        confinement.allowed(runtime, 950)
+        confinement.allowed_attempts(runtime, 950)
     assert not (tmp_path / "touched").exists()
 
 
@@ -181,16 +183,22 @@ def denied(**fields: str) -> audit_records.Denial:
     return audit_records.parse(f'apparmor="DENIED" {said}')[0]
 
 
-def test_provoked_denial_is_one_of_our_attempts_by_its_name() -> None:
+def test_caused_by_attempt_is_decided_by_process_name_and_operation() -> None:
     own = {"comm": "gate-attempt"}
-    assert confinement.provoked(denied(operation="open", name="/sys/firmware/acpi/", **own))
-    assert confinement.provoked(denied(operation="change_profile", name="unconfined", **own))
-    assert confinement.provoked(denied(operation="create", family="xdp", **own))
-    assert not confinement.provoked(denied(operation="open", name="/x", **own))
-    assert not confinement.provoked(denied(operation="mount", name="/srv/", **own))
-    assert confinement.provoked(denied(operation="mount", comm="gate-attempt", name="/etc/"))
-    assert not confinement.provoked(denied(operation="mount", comm="mount", name="/etc/"))
-    assert not confinement.provoked(denied(operation="open", comm="mount", name="/etc/"))
+    assert confinement.caused_by_attempt(
+        denied(operation="open", name="/sys/firmware/acpi/", **own)
+    )
+    assert confinement.caused_by_attempt(
+        denied(operation="change_profile", name="unconfined", **own)
+    )
+    assert confinement.caused_by_attempt(denied(operation="create", family="xdp", **own))
+    assert not confinement.caused_by_attempt(denied(operation="open", name="/x", **own))
+    assert not confinement.caused_by_attempt(denied(operation="mount", name="/srv/", **own))
+    assert confinement.caused_by_attempt(
+        denied(operation="mount", comm="gate-attempt", name="/etc/")
+    )
+    assert not confinement.caused_by_attempt(denied(operation="mount", comm="mount", name="/etc/"))
+    assert not confinement.caused_by_attempt(denied(operation="open", comm="mount", name="/etc/"))
 
 
 SHIPPED = desired.content(desired.PROFILE)
@@ -200,15 +208,15 @@ def with_rule(*rules: str) -> str:
     return SHIPPED.replace("  file,\n", "  file,\n" + "".join(f"  {rule}\n" for rule in rules), 1)
 
 
-def test_widening_of_the_shipped_profile_is_nothing() -> None:
-    assert confinement.widening(SHIPPED, "", NAME, shipped=SHIPPED) == ()
+def test_widening_rules_of_the_shipped_profile_is_nothing() -> None:
+    assert confinement.widening_rules(SHIPPED, "", NAME, shipped=SHIPPED) == ()
     assert (
-        confinement.widening(
+        confinement.widening_rules(
             with_rule("deny /nosuch r,", "/srv/** rw,"), "# x\n", NAME, shipped=SHIPPED
         )
         == ()
     )
-    assert confinement.widening("", "", NAME, shipped=SHIPPED) == ()
+    assert confinement.widening_rules("", "", NAME, shipped=SHIPPED) == ()
 
 
 @pytest.mark.parametrize(
@@ -233,31 +241,31 @@ def test_widening_of_the_shipped_profile_is_nothing() -> None:
         "#include <abstractions/lxc/container-base>",
     ],
 )
-def test_widening_names_each_rule_beyond_the_shipped_ones(rule: str) -> None:
-    assert confinement.widening(with_rule(rule), "", NAME, shipped=SHIPPED) == (
+def test_widening_rules_names_each_rule_beyond_the_shipped_ones(rule: str) -> None:
+    assert confinement.widening_rules(with_rule(rule), "", NAME, shipped=SHIPPED) == (
         f"/etc/apparmor.d/{NAME}: {rule}",
     )
 
 
-def test_widening_by_what_keeps_a_program_in_the_profile_is_nothing() -> None:
+def test_widening_rules_by_what_keeps_a_program_in_the_profile_is_nothing() -> None:
     for rule in ("/usr/bin/x ix,", "/usr/bin/x mrix,", "/srv/** rwlk,", "deny mount,"):
-        assert confinement.widening(with_rule(rule), "", NAME, shipped=SHIPPED) == ()
+        assert confinement.widening_rules(with_rule(rule), "", NAME, shipped=SHIPPED) == ()
 
 
-def test_widening_names_flags_and_denies_that_are_missing() -> None:
+def test_widening_rules_names_flags_and_denies_that_are_missing() -> None:
     flagged = SHIPPED.replace("mediate_deleted)", "mediate_deleted, unconfined)")
-    assert confinement.widening(flagged, "", NAME, shipped=SHIPPED) == (
+    assert confinement.widening_rules(flagged, "", NAME, shipped=SHIPPED) == (
         f"/etc/apparmor.d/{NAME}: flags=(unconfined)",
     )
     gone = SHIPPED.replace("  audit deny /{,**/}proc/kcore rwklx,\n", "")
-    assert confinement.widening(gone, "", NAME, shipped=SHIPPED) == (
+    assert confinement.widening_rules(gone, "", NAME, shipped=SHIPPED) == (
         f"/etc/apparmor.d/{NAME} lacks: audit deny /{{,**/}}proc/kcore rwklx,",
     )
 
 
-def test_widening_names_everything_that_a_site_adds() -> None:
+def test_widening_rules_names_everything_that_a_site_adds() -> None:
     local = "# ours\n/usr/bin/dockerd Ux, # why\n/srv/** rw,\n"
-    assert confinement.widening(SHIPPED, local, NAME, shipped=SHIPPED) == (
+    assert confinement.widening_rules(SHIPPED, local, NAME, shipped=SHIPPED) == (
         f"/etc/apparmor.d/local/{NAME}: /usr/bin/dockerd Ux,",
         f"/etc/apparmor.d/local/{NAME}: /srv/** rw,",
     )

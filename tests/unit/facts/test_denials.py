@@ -1,4 +1,4 @@
-"""Whose a denial is: by what was noted, by who still lives, and by a profile that one has."""
+"""The container of a denial: by the notes, by the processes that live, by a profile's only user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from facts import apparmor, audit_records
 from facts.denials import attribute, running_under
-from facts.process_tree import Noted
+from facts.process_tree import ProcessNotes
 from targets.transport import Base, CommandResult, Local
 
 if TYPE_CHECKING:
@@ -45,16 +45,18 @@ class Node(Base):
         return CommandResult(tuple(argv), 0, out.encode(), b"", self.machine, 0.0, 0.0)
 
 
-def noted(
+def notes(
     *users: str,
     containers: Mapping[int, frozenset[str]] | None = None,
     parents: Mapping[int, int] | None = None,
-) -> Noted:
+) -> ProcessNotes:
     """Return that these containers ran under the profile."""
-    return Noted(True, parents or {}, containers or {}, {name: frozenset({NAME}) for name in users})
+    return ProcessNotes(
+        True, parents or {}, containers or {}, {name: frozenset({NAME}) for name in users}
+    )
 
 
-def owner(line: str, known: Noted, node: Node | None = None) -> int | str | None:
+def owner(line: str, known: ProcessNotes, node: Node | None = None) -> int | str | None:
     (found,) = attribute(node or Node(), audit_records.parse(line), known, 950, NAME)
     return found
 
@@ -74,18 +76,18 @@ def test_attribute_of_a_generated_profile_is_the_container_that_it_names(
     line: str, whose: int | str
 ) -> None:
     node = Node()
-    assert owner(line, noted(), node) == whose
+    assert owner(line, notes(), node) == whose
     assert node.trips == 0
 
 
 def test_attribute_of_a_process_that_was_noted_is_its_container_whoever_is_gone() -> None:
-    known = noted("950", "952", containers={1985: frozenset({"952"})})
+    known = notes("950", "952", containers={1985: frozenset({"952"})})
     assert owner(MOUNT, known) == 952
-    assert owner(MOUNT, noted("950", containers={1985: frozenset({"web"})})) == "web"
+    assert owner(MOUNT, notes("950", containers={1985: frozenset({"web"})})) == "web"
 
 
 def test_attribute_of_a_number_that_two_containers_had_is_nobody() -> None:
-    known = noted("950", "952", containers={1985: frozenset({"950", "952"})})
+    known = notes("950", "952", containers={1985: frozenset({"950", "952"})})
     assert owner(MOUNT, known) is None
 
 
@@ -103,7 +105,7 @@ def test_attribute_of_a_living_process_is_by_its_cgroup(
     cgroup: str, whose: int | str | None
 ) -> None:
     for users in (("950", "951"), ("950",)):  # the node's own is not the only user's either
-        assert owner(MOUNT, noted(*users), Node({1985: cgroup})) == whose
+        assert owner(MOUNT, notes(*users), Node({1985: cgroup})) == whose
 
 
 PARENTS = {1985: 1980, 1980: 1970, 1970: 1980}
@@ -111,14 +113,14 @@ PARENTS = {1985: 1980, 1980: 1970, 1970: 1980}
 
 def test_attribute_of_a_dead_process_is_by_its_next_living_ancestor() -> None:
     node = Node({1970: "0::/lxc/952/ns/system.slice/x.service"})
-    assert owner(MOUNT, noted("950", "952", parents=PARENTS), node) == 952
-    assert owner(MOUNT, noted("950", "952"), node) is None
+    assert owner(MOUNT, notes("950", "952", parents=PARENTS), node) == 952
+    assert owner(MOUNT, notes("950", "952"), node) is None
 
 
 def test_attribute_of_a_process_started_from_the_node_is_by_the_only_user() -> None:
     node = Node({1980: "0::/user.slice/session-1.scope"})
-    assert owner(MOUNT, noted("950", "952", parents=PARENTS), node) is None
-    assert owner(MOUNT, noted("950", parents=PARENTS), node) == 950
+    assert owner(MOUNT, notes("950", "952", parents=PARENTS), node) is None
+    assert owner(MOUNT, notes("950", parents=PARENTS), node) == 950
 
 
 @pytest.mark.parametrize(
@@ -128,12 +130,12 @@ def test_attribute_of_a_dead_process_is_by_the_only_user_of_its_profile(
     users: tuple[str, ...], whose: int | None
 ) -> None:
     """The container that is asked about is one in any case: it may have ended."""
-    assert owner(MOUNT, noted(*users)) == whose
-    assert owner(MOUNT.replace("pid=1985 ", ""), noted(*users)) == whose
+    assert owner(MOUNT, notes(*users)) == whose
+    assert owner(MOUNT.replace("pid=1985 ", ""), notes(*users)) == whose
 
 
 def test_attribute_of_another_profile_is_its_only_users() -> None:
-    known = Noted(profiles={"951": frozenset({"lxc-x"}), "950": frozenset({NAME})})
+    known = ProcessNotes(profiles={"951": frozenset({"lxc-x"}), "950": frozenset({NAME})})
     assert owner(MOUNT.replace(NAME, "lxc-x"), known) == 951
 
 
@@ -141,7 +143,7 @@ def test_attribute_of_ten_thousand_asks_the_node_once_and_takes_no_time() -> Non
     line = MOUNT.replace("pid=1985", "pid={0}")
     denials = audit_records.parse("\n".join(line.format(10_000 + n) for n in range(10_000)))
     node = Node({10_000 + n: "0::/lxc/952/ns/x.service" for n in range(0, 10_000, 2)})
-    known = noted("950", "952", containers={10_001 + n: frozenset({"952"}) for n in range(5000)})
+    known = notes("950", "952", containers={10_001 + n: frozenset({"952"}) for n in range(5000)})
     begun = time.process_time()
     owners = attribute(node, denials, known, 950, NAME)
     assert time.process_time() - begun < 5
@@ -150,9 +152,9 @@ def test_attribute_of_ten_thousand_asks_the_node_once_and_takes_no_time() -> Non
     assert owners.count(None) == 2500
 
 
-def test_attribute_of_noted_processes_asks_nobody() -> None:
+def test_attribute_of_noted_processes_needs_no_command() -> None:
     node = Node()
-    known = noted("952", containers={1985: frozenset({"952"})})
+    known = notes("952", containers={1985: frozenset({"952"})})
     assert attribute(node, audit_records.parse(f"{MOUNT}\n" * 3), known, 950, NAME) == [952] * 3
     assert node.trips == 0
 
@@ -171,7 +173,7 @@ def test_cgroups_script_of_ten_thousand_returns_those_that_live() -> None:
         gone.wait()
     node, pids = Asked(), (gone.pid, os.getpid(), *range(4_000_000, 4_010_000))
     log = "\n".join(MOUNT.replace("pid=1985", f"pid={pid}") for pid in pids)
-    attribute(node, audit_records.parse(log), noted("950", "952"), 950, NAME)
+    attribute(node, audit_records.parse(log), notes("950", "952"), 950, NAME)
     assert node.said.startswith(b"/proc/%d/cgroup:" % os.getpid())
     assert b"/proc/%d/" % gone.pid not in node.said
 

@@ -8,7 +8,7 @@ import pytest
 
 from facts import profile_text
 from facts.audit_records import parse
-from facts.deny_rules import forbidding
+from facts.deny_rules import forbidding_rules
 from facts.smallest_rule import rule
 from targets.errors import FactError
 from tests.doubles.apparmor_parser import compiled
@@ -23,7 +23,7 @@ def forbids(tmp_path: Path, text: str, record: str) -> list[str]:
     file = tmp_path / "profile"
     file.write_text(f"abi <abi/4.0>,\nprofile p {{\n{text}\n}}\nprofile q {{ deny file, }}\n")
     (denial,) = parse(AVC + record)
-    return [each.text for each in forbidding(profile_text.read(file, []), denial.fields)]
+    return [each.text for each in forbidding_rules(profile_text.read(file, []), denial.fields)]
 
 
 def of_file(name: str = "/proc/kcore", mask: str = "r", more: str = "") -> str:
@@ -103,7 +103,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("text", "record", "expected"), [*FILES, *OTHERS])
-def test_forbidding_of_a_rule_is_whether_it_denies_that(
+def test_forbidding_rules_of_a_rule_are_whether_it_denies_that(
     text: str, record: str, expected: bool, tmp_path: Path
 ) -> None:
     variables = "" if "@" not in text else "#include <tunables/proc>\n"
@@ -114,7 +114,7 @@ def test_forbidding_of_a_rule_is_whether_it_denies_that(
 
 
 @pytest.mark.parametrize(("text", "record", "expected"), FILES)
-def test_forbidding_is_what_apparmors_parser_compiles(
+def test_forbidding_rules_are_what_apparmors_parser_compiles(
     text: str, record: str, expected: bool
 ) -> None:
     """Where a deny forbids it, the rule that would allow it changes nothing in the policy."""

@@ -128,9 +128,9 @@ def test_record_script_asks_a_docker_that_runs_and_no_other(
 
 def test_record_is_compared_after_a_rollback_but_for_dockers_own_networks() -> None:
     state = {f"container: {key}" if key.startswith("docker ") else key: "1" for key in record()}
-    assert machine_state.unchanged(state) == state
+    assert machine_state.comparable_after_no_change(state) == state
     left = {key for key in state if not key.startswith("process ")}
-    assert set(machine_state.undone(state)) == left - {
+    assert set(machine_state.comparable_after_rollback(state)) == left - {
         "container: docker network bridge",
         "container: docker firewall nat",
         "container: docker firewall filter",

@@ -98,7 +98,7 @@ def test_log_has_denials_gaps_turns_and_rules() -> None:
         "end\n"
     )
     assert (said.since, said.gaps) == (50.5, (70.25,))
-    assert said.turns == ((50.5, True), (60.5, False))
+    assert said.restarts == ((50.5, True), (60.5, False))
     assert said.rules == ("-a always,exclude -F msgtype=AVC", "-a always,exclude -F uid=100000")
     ((when, denial),) = said.denials
     assert (when, denial.fields["name"]) == (100.6, "/scratch/")
@@ -125,16 +125,18 @@ def test_log_that_cannot_be_read_is_an_error(answer: Answer) -> None:
         (Log(1.0, gaps=(100.4, 102.1)), ""),
         (Log(1.0, gaps=(100.5,)), "lost"),
         (Log(1.0, gaps=(102.0,)), "lost"),
-        (Log(1.0, turns=((99.0, True),)), ""),
-        (Log(1.0, turns=((100.0, True), (99.0, False))), ""),
-        (Log(1.0, turns=((101.5, False),)), ""),
-        (Log(1.0, turns=((99.0, True), (100.0, False))), "auditd"),
-        (Log(1.0, turns=((100.5, True),)), "auditd"),
-        (Log(1.0, turns=((101.0, False),)), "auditd"),
+        (Log(1.0, restarts=((99.0, True),)), ""),
+        (Log(1.0, restarts=((100.0, True), (99.0, False))), ""),
+        (Log(1.0, restarts=((101.5, False),)), ""),
+        (Log(1.0, restarts=((99.0, True), (100.0, False))), "auditd"),
+        (Log(1.0, restarts=((100.5, True),)), "auditd"),
+        (Log(1.0, restarts=((101.0, False),)), "auditd"),
     ],
 )
-def test_hidden_in_a_units_time_names_what_may_have_hidden_a_denial(said: Log, named: str) -> None:
-    found = said.hidden(MOUNT.began, MOUNT.ended)
+def test_gap_cause_in_a_units_time_names_what_may_have_hidden_a_denial(
+    said: Log, named: str
+) -> None:
+    found = said.gap_cause(MOUNT.began, MOUNT.ended)
     assert named in found
     assert bool(found) == bool(named)
 
@@ -152,13 +154,13 @@ def test_log_with_what_hid_records_before_has_the_time_of_its_end(node: str) -> 
         f"{node}type=DAEMON_END msg=audit(90.000:1): op=terminate\n"
         "end\n"
     )
-    assert said.former == (70.0, 75.0)
-    assert said.turns == ((90.0, False),)
-    assert "rule" in said.hidden(60.0, 61.0)
-    assert said.hidden(76.0, 77.0) == ""
+    assert said.rule_changes == (70.0, 75.0)
+    assert said.restarts == ((90.0, False),)
+    assert "rule" in said.gap_cause(60.0, 61.0)
+    assert said.gap_cause(76.0, 77.0) == ""
 
 
-def test_in_time_denials_are_those_of_its_time_and_profile() -> None:
+def test_denials_during_a_unit_are_those_of_its_time_and_profile() -> None:
     def at(when: float, **fields: str) -> tuple[float, audit_records.Denial]:
         return when, audit_records.parse(record(when, **fields))[0]
 
@@ -166,32 +168,32 @@ def test_in_time_denials_are_those_of_its_time_and_profile() -> None:
     attempt = at(101.0, comm="gate-attempt", name="/sys/firmware/acpi/")
     outside = [at(99.9, comm="d"), at(101.6, comm="e"), attempt]
     said = Log(1.0, (*inside, *outside))
-    assert failed_units.in_time(MOUNT, said, "p") == [denial for _, denial in inside]
-    assert failed_units.in_time(MOUNT, said, "q") == []
+    assert failed_units.denials_during(MOUNT, said, "p") == [denial for _, denial in inside]
+    assert failed_units.denials_during(MOUNT, said, "q") == []
 
 
 def denial(**fields: str) -> audit_records.Denial:
     return audit_records.parse(record(1.0, **fields))[0]
 
 
-def test_fitting_denials_are_those_of_the_program_or_the_place() -> None:
+def test_matching_denials_are_those_of_the_program_or_the_place() -> None:
     fit = [
         denial(comm="b-long-program-", name="/x"),
         denial(comm="sh", name="/x"),
         denial(comm="(sd-mkdcreds)", name="/dev/shm/"),  # noqa: S108
     ]
     other = [denial(comm="perl", name="/x"), denial(name="/"), denial(comm="b")]
-    assert failed_units.fitting(SERVICE, [*fit, *other]) == fit
+    assert failed_units.matching_denials(SERVICE, [*fit, *other]) == fit
     place = denial(comm="systemd", name="/scratch/")
-    assert failed_units.fitting(MOUNT, [place, *other]) == [place]
+    assert failed_units.matching_denials(MOUNT, [place, *other]) == [place]
 
 
 JOURNAL = "journalctl -u a.mount -b -q --no-pager -o cat -n 40"
 
 
-def test_refusal_of_a_unit_is_its_own_words_of_one() -> None:
+def test_refusal_message_is_the_units_last_message_about_a_refusal() -> None:
     def said(answer: Answer) -> str:
-        return failed_units.refusal(Machine({}, {JOURNAL: answer}), "a.mount")
+        return failed_units.refusal_message(Machine({}, {JOURNAL: answer}), "a.mount")
 
     assert (
         said("mount: /x: permission denied.\nFailed to mount\n") == "mount: /x: permission denied."

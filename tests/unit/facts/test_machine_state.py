@@ -151,9 +151,14 @@ def test_record_of_what_cannot_be_seen_is_an_error(said: str, code: int) -> None
         ("", True),
     ],
 )
-def test_undone_files_differ_by_all_but_their_inode(now: str, differs: bool) -> None:
+def test_comparable_after_rollback_files_differ_by_all_but_their_inode(
+    now: str, differs: bool
+) -> None:
     after = record(SAID.replace("/etc/hosts.allow\tf 644 0:0 7 |11.5 3", now))
-    lines = machine_state.differences(machine_state.undone(record()), machine_state.undone(after))
+    lines = machine_state.differences(
+        machine_state.comparable_after_rollback(record()),
+        machine_state.comparable_after_rollback(after),
+    )
     assert bool(lines) is differs, lines
 
 
@@ -174,10 +179,15 @@ def test_undone_files_differ_by_all_but_their_inode(now: str, differs: bool) -> 
         ("overlay overlay rw", "overlay overlay ro", True),
     ],
 )
-def test_undone_facts_differ_by_all_but_what_may_differ(was: str, is_: str, differs: bool) -> None:
+def test_comparable_after_rollback_facts_differ_by_all_but_what_may_differ(
+    was: str, is_: str, differs: bool
+) -> None:
     assert was in SAID
     after = record(SAID.replace(was, is_, 1))
-    lines = machine_state.differences(machine_state.undone(record()), machine_state.undone(after))
+    lines = machine_state.differences(
+        machine_state.comparable_after_rollback(record()),
+        machine_state.comparable_after_rollback(after),
+    )
     assert bool(lines) is differs, lines
 
 
@@ -197,7 +207,7 @@ GETTY = "/etc/systemd/system/getty.target.wants/container-getty@1.service"
         (f"file {PRESET}.mine", "f 644 0:0 9 |78.5 9", True),
     ],
 )
-def test_undone_files_written_at_each_start_may_differ_by_their_time_alone(
+def test_comparable_after_rollback_files_written_at_each_start_may_differ_by_their_time_alone(
     key: str, now: str, differs: bool
 ) -> None:
     kind = "l 777 0:0 9 there|12.5 4" if now.startswith("l") else "f 644 0:0 9 |12.5 4"
@@ -205,30 +215,43 @@ def test_undone_files_written_at_each_start_may_differ_by_their_time_alone(
     before = {f"container: {key}": "0123" if key.startswith("content") else kind}
     after = {f"container: {key}": now}
     assert (
-        bool(machine_state.differences(machine_state.undone(before), machine_state.undone(after)))
+        bool(
+            machine_state.differences(
+                machine_state.comparable_after_rollback(before),
+                machine_state.comparable_after_rollback(after),
+            )
+        )
         is differs
     )
 
 
-def test_undone_files_of_the_node_keep_their_time() -> None:
-    (fact,) = machine_state.undone({f"node: file {PRESET}": "f 644 0:0 9 |12.5 4"}).values()
+def test_comparable_after_rollback_files_of_the_node_keep_their_time() -> None:
+    (fact,) = machine_state.comparable_after_rollback(
+        {f"node: file {PRESET}": "f 644 0:0 9 |12.5 4"}
+    ).values()
     assert fact.endswith("12.5")
 
 
-def test_undone_file_with_a_line_feed_in_its_name_is_compared() -> None:
+def test_comparable_after_rollback_file_with_a_line_feed_in_its_name_is_compared() -> None:
     odd = SAID.replace("/etc/link\tl", "/etc/two\nlines\tl")
-    assert machine_state.undone({f"node: {k}": fact for k, fact in record(odd).items()})
+    assert machine_state.comparable_after_rollback(
+        {f"node: {k}": fact for k, fact in record(odd).items()}
+    )
 
 
-def test_unchanged_differs_by_an_inode_and_not_by_what_the_machine_writes() -> None:
+def test_comparable_after_no_change_differs_by_an_inode_and_not_by_what_the_machine_writes() -> (
+    None
+):
     before = {f"node: {key}": fact for key, fact in record().items()}
     inode = dict(before) | {"node: file /etc/hosts.allow": "f 644 0:0 7 |11.5 99"}
     volatile = dict(before) | {"node: file /var/lib/docker/x": "f", "node: active y": "z"}
     assert machine_state.differences(
-        machine_state.unchanged(before), machine_state.unchanged(inode)
+        machine_state.comparable_after_no_change(before),
+        machine_state.comparable_after_no_change(inode),
     )
     assert not machine_state.differences(
-        machine_state.unchanged(before), machine_state.unchanged(volatile)
+        machine_state.comparable_after_no_change(before),
+        machine_state.comparable_after_no_change(volatile),
     )
 
 
@@ -334,16 +357,24 @@ MAY_NOT = [
 
 
 @pytest.mark.parametrize("place", ["node: ", "container: ", ""])
-def test_undone_leaves_out_what_may_differ_and_nothing_else(place: str) -> None:
-    assert machine_state.undone(dict.fromkeys([f"{place}{key}" for key in MAY], "f |1 2")) == {}
+def test_comparable_after_rollback_leaves_out_what_may_differ_and_nothing_else(place: str) -> None:
+    assert (
+        machine_state.comparable_after_rollback(
+            dict.fromkeys([f"{place}{key}" for key in MAY], "f |1 2")
+        )
+        == {}
+    )
     kept = {f"{place}{key}": "f |1 2" for key in MAY_NOT}
-    assert machine_state.undone(kept).keys() == kept.keys()
+    assert machine_state.comparable_after_rollback(kept).keys() == kept.keys()
 
 
-def test_undone_keeps_the_configuration_and_no_process() -> None:
+def test_comparable_after_rollback_keeps_the_configuration_and_no_process() -> None:
     state = dict.fromkeys(["process first", "configuration", "configuration in effect"], "x")
-    assert list(machine_state.undone(state)) == ["configuration", "configuration in effect"]
-    assert machine_state.unchanged(state) == state
+    assert list(machine_state.comparable_after_rollback(state)) == [
+        "configuration",
+        "configuration in effect",
+    ]
+    assert machine_state.comparable_after_no_change(state) == state
 
 
 @pytest.mark.parametrize(
@@ -359,8 +390,8 @@ def test_undone_keeps_the_configuration_and_no_process() -> None:
         ("file /var/x", True),
     ],
 )
-def test_unchanged_keeps_what_a_second_run_must_find(key: str, kept: bool) -> None:
-    assert (machine_state.unchanged({key: "x"}) == {key: "x"}) is kept
+def test_comparable_after_no_change_keeps_what_a_second_run_must_find(key: str, kept: bool) -> None:
+    assert (machine_state.comparable_after_no_change({key: "x"}) == {key: "x"}) is kept
 
 
 def test_differences_of_two_records_are_told_both_ways() -> None:
@@ -390,13 +421,15 @@ SHOW = "sh docker-witness"
 DOCKER = "== unit\nId=docker.service\nMainPID=7\nended with 0\n\n== volume\nv local\nended with 0\n"
 
 
-def test_both_are_node_container_and_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_record_target_returns_node_container_and_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen = {"pve1": {"policy x": "enforce", "file /a": "1"}, "container 950": {"file /a": "2"}}
     monkeypatch.setattr(machine_state, "record", lambda on: seen[on.machine])
     node = Machine(
         {"/etc/pve/lxc/950.conf": "arch: amd64\n"}, {"lxc-info -P /var/lib/lxc -n 950 -p -H": "9\n"}
     )
-    assert machine_state.both(Both(node), 950) == {
+    assert machine_state.record_target(Both(node), 950) == {
         "node: policy x": "enforce",
         "node: file /a": "1",
         "container: file /a": "2",
@@ -408,7 +441,7 @@ def test_both_are_node_container_and_the_configuration(monkeypatch: pytest.Monke
     }
     del seen["pve1"]["policy x"]
     with naming(FactError, "pve1", "policy"):
-        machine_state.both(Both(node), 950)
+        machine_state.record_target(Both(node), 950)
 
 
 def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None:
@@ -455,7 +488,9 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
     assert hashed[f"{tmp_path}/etc/a"] == hashlib.sha256(b"a").hexdigest()
 
 
-def test_both_look_at_node_and_container_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_record_target_reads_node_and_container_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     meet = threading.Barrier(2, timeout=10)
 
     def record(on: Transport) -> dict[str, str]:
@@ -466,4 +501,4 @@ def test_both_look_at_node_and_container_at_once(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(machine_state, "record", record)
     with naming(FactError, "container 950"):
-        machine_state.both(Both(Machine({"/etc/pve/lxc/950.conf": ""})), 950)
+        machine_state.record_target(Both(Machine({"/etc/pve/lxc/950.conf": ""})), 950)

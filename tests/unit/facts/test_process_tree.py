@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.process_tree import Lineage, Noted, parse
+from facts.process_tree import ProcessNotes, ProcessWatch, parse
 from targets.errors import CommandFailed, TransportError
 from targets.transport import Base, CommandResult, Local
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     from targets.transport import Hold
 
 
-def test_noted_process_that_is_gone_has_its_parent() -> None:
-    noting = Lineage(Local())
+def test_notes_of_a_process_that_has_ended_has_its_parent() -> None:
+    watch = ProcessWatch(Local())
     argv = ["sh", "-c", "sleep 0.1 & echo $!; wait"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as shell:
         assert shell.stdout is not None
         child = int(shell.stdout.readline())
-    noted = noting.noted()
-    if not noted.whole:
+    notes = watch.notes()
+    if not notes.whole:
         pytest.skip("this machine does not tell of its processes")
-    assert noted.parents[child] == shell.pid
-    assert noted.parents[shell.pid] == os.getpid()
-    assert noting.noted() == noted, "asked again, it says the same"
+    assert notes.parents[child] == shell.pid
+    assert notes.parents[shell.pid] == os.getpid()
+    assert watch.notes() == notes, "asked again, it says the same"
 
 
 def test_parse_notes_have_parents_containers_and_profiles() -> None:
     text = "whole 1\nparent 7 5\nprocess 7 950\nprocess 7 952\nprocess 8 web\n"
     text += "profile 950 lxc-a\nprofile 950 lxc-b\nprofile web lxc-a\n"
-    noted = parse(text)
-    assert noted.whole
-    assert noted.parents == {7: 5}
-    assert noted.containers == {7: {"950", "952"}, 8: {"web"}}
-    assert noted.under("lxc-a") == {"950", "web"}
-    assert noted.under("lxc-b") == {"950"}
-    assert noted.under("lxc-c") == frozenset()
-    assert parse("whole 0\n") == Noted()
+    notes = parse(text)
+    assert notes.whole
+    assert notes.parents == {7: 5}
+    assert notes.containers == {7: {"950", "952"}, 8: {"web"}}
+    assert notes.containers_under("lxc-a") == {"950", "web"}
+    assert notes.containers_under("lxc-b") == {"950"}
+    assert notes.containers_under("lxc-c") == frozenset()
+    assert parse("whole 0\n") == ProcessNotes()
 
 
 class Node(Base):
@@ -73,12 +73,12 @@ class Node(Base):
         self.released += 1
 
 
-def test_noted_file_is_taken_once_and_removed() -> None:
+def test_notes_are_read_once_and_their_file_is_removed() -> None:
     node = Node()
-    noting = Lineage(node)
+    watch = ProcessWatch(node)
     assert node.ran == []
-    assert noting.noted() == Noted(whole=True, parents={7: 5})
-    assert noting.noted() == Noted(whole=True, parents={7: 5})
+    assert watch.notes() == ProcessNotes(whole=True, parents={7: 5})
+    assert watch.notes() == ProcessNotes(whole=True, parents={7: 5})
     assert node.released == 1
     ((shell, _, script, _, file),) = node.ran
     assert shell == "sh"
@@ -93,7 +93,7 @@ def test_noted_file_is_taken_once_and_removed() -> None:
         CommandFailed(CommandResult(("perl",), 127, b"", b"no perl", "the node", 0.0, 0.0)),
     ],
 )
-def test_noted_where_nothing_can_be_held_is_nobody(error: Exception) -> None:
+def test_notes_where_no_program_can_be_held_are_empty(error: Exception) -> None:
     node = Node(error)
-    assert Lineage(node).noted() == Noted()
+    assert ProcessWatch(node).notes() == ProcessNotes()
     assert node.ran == []

@@ -30,8 +30,8 @@ def runtime(written: str, loaded: str = LOADED + STARTER) -> Runtime:
         ("lxc.apparmor.profile: lxc_phoenix_v2\n", "lxc_phoenix_v2"),
     ],
 )
-def test_hindrance_in_the_file_or_the_kernel_is_named(written: str, cause: str) -> None:
-    assert cause in startable.hindrance(runtime(written), 950)
+def test_start_obstacle_in_the_file_or_the_kernel_is_named(written: str, cause: str) -> None:
+    assert cause in startable.start_obstacle(runtime(written), 950)
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,21 @@ def test_hindrance_in_the_file_or_the_kernel_is_named(written: str, cause: str) 
         "lxc.apparmor.profile: unconfined\n",
     ],
 )
-def test_hindrance_where_there_is_none_is_empty(written: str) -> None:
-    assert startable.hindrance(runtime(written), 950) == ""
+def test_start_obstacle_where_there_is_none_is_empty(written: str) -> None:
+    assert startable.start_obstacle(runtime(written), 950) == ""
 
 
-def test_hindrance_of_a_starter_without_a_profile_is_none_of_a_name() -> None:
-    assert startable.hindrance(runtime("lxc.apparmor.profile: lxc_phoenix_v2\n", LOADED), 950) == ""
+def test_start_obstacle_of_a_name_without_the_starters_profile_is_empty() -> None:
+    assert (
+        startable.start_obstacle(runtime("lxc.apparmor.profile: lxc_phoenix_v2\n", LOADED), 950)
+        == ""
+    )
 
 
-def test_hindrance_of_plain_lxc_names_its_own_file() -> None:
+def test_start_obstacle_of_plain_lxc_names_its_own_file() -> None:
     plain = "/var/lib/lxc/950/config"
     node = Machine({plain: "lxc.mount.entry = /dev/fuse\n", PROFILES: LOADED})
-    assert f"({plain}, line 1)" in startable.hindrance(Lxc(node), 950)
+    assert f"({plain}, line 1)" in startable.start_obstacle(Lxc(node), 950)
 
 
 SAID = "sync_wait: 34 An error occurred in another process\n"
@@ -77,7 +80,7 @@ def test_start_that_fails_names_the_cause_that_pct_does_not(written: str, named:
 
 def test_how_of_a_container_that_cannot_start_mends_it_first() -> None:
     pct, plain = runtime(""), Lxc(Machine())
-    assert "pct start 950" in startable.how(pct, 950, "")
-    assert "mend" not in startable.how(pct, 950, "")
-    assert startable.how(pct, 950, "x").startswith("correct")
-    assert "lxc-start -n 950" in startable.how(plain, 950, "")
+    assert "pct start 950" in startable.start_advice(pct, 950, "")
+    assert "mend" not in startable.start_advice(pct, 950, "")
+    assert startable.start_advice(pct, 950, "x").startswith("correct")
+    assert "lxc-start -n 950" in startable.start_advice(plain, 950, "")

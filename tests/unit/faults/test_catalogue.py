@@ -63,7 +63,7 @@ class TestEachFault:
         assert fault.because or len(fault.undetermined) <= 1
 
     def test_fault_is_valid_bash(self, fault: Fault) -> None:
-        for script in (fault.inject, fault.undo):
+        for script in (fault.inject, fault.rollback):
             if isinstance(script, str):
                 text = PRELUDE + script
                 done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True)  # noqa: PLW1510
@@ -158,7 +158,7 @@ def test_safe_faults_stay_in_the_container_and_its_configuration() -> None:
     assert len(safe) >= 10
     for fault in safe:
         assert isinstance(fault.inject, str)
-        assert not _SHARED.search(fault.inject + fault.undo), fault.id
+        assert not _SHARED.search(fault.inject + fault.rollback), fault.id
         assert not fault.look
 
 

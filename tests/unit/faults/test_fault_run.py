@@ -399,8 +399,8 @@ class OnTarget:
 
 
 TWO = (
-    Fault("F98", "one", "break one", red=(DRIVER,), words=("down",), undo="mend one"),
-    Fault("F99", "two", "break two", red=(INSTALLED,), words=("gone",), undo="mend two"),
+    Fault("F98", "one", "break one", red=(DRIVER,), words=("down",), rollback="mend one"),
+    Fault("F99", "two", "break two", red=(INSTALLED,), words=("gone",), rollback="mend two"),
 )
 HEALTHY = dict.fromkeys([DRIVER, INSTALLED], Found(COMPLIANT))
 

@@ -84,10 +84,10 @@ def run(root: Path, script: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def inject(root: Path, ident: str, *, undo: bool = False) -> None:
+def inject(root: Path, ident: str, *, rollback: bool = False) -> None:
     fault = BY_ID[ident]
     assert isinstance(fault.inject, str)
-    run(root, fault.undo if undo else fault.inject)
+    run(root, fault.rollback if rollback else fault.inject)
 
 
 class Below(Base):
@@ -226,7 +226,7 @@ def test_configuration_with_f05_has_the_option_out_of_effect(root: Path) -> None
     written = container_config.parse("", (root / CONF).read_text())
     assert [option.section for option in written.elsewhere("lxc.apparmor.profile")] == ["pre"]
     assert not written.all("lxc.apparmor.profile")
-    inject(root, "F05", undo=True)
+    inject(root, "F05", rollback=True)
     inject(root, "F05-line")
     assert container_config.parse("", (root / CONF).read_text()).unreadable == ((1, "nesting 1"),)
 
@@ -256,7 +256,7 @@ def test_configuration_as_proxmox_reads_it_is_red_in_the_rows_words(root: Path, 
 def test_configuration_after_the_undo_is_the_same(root: Path, ident: str) -> None:
     inject(root, ident)
     assert (root / CONF).read_text() != WRITTEN
-    inject(root, ident, undo=True)
+    inject(root, ident, rollback=True)
     assert (root / CONF).read_text() == WRITTEN
     assert not (root / "run/docker-lxc-gate.conf").exists()
 

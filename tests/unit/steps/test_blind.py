@@ -108,7 +108,7 @@ def world(code: int) -> dict[str, Any]:
         "image": "hello-world",
         "may_change": True,
         "made_by_this_run": False,
-        "lineage": None,
+        "process_watch": None,
         "request": request(),
         "recorded": {},
         "stages": [],

@@ -387,7 +387,7 @@ def test_every_process_where_one_is_unconfined_is_red(monkeypatch: pytest.Monkey
 def refused(
     monkeypatch: pytest.MonkeyPatch, *allowed: str, label: str = UNDER, local: str | None = None
 ) -> tuple[str, ...]:
-    monkeypatch.setattr(confinement, "allowed", lambda *_: allowed)
+    monkeypatch.setattr(confinement, "allowed_attempts", lambda *_: allowed)
     files = {FILE: PROFILE, LOCAL: local, "/proc/7/attr/apparmor/current": label}
     node = Machine(files, dict(PID))
     evidence.drain()

@@ -10,7 +10,7 @@ import pytest
 
 from facts import audit_records, audit_window
 from facts.canary import Subject
-from facts.process_tree import Noted
+from facts.process_tree import ProcessNotes
 from gate import evidence
 from steps import audit as steps
 from steps import prerequisites
@@ -36,7 +36,7 @@ def node(conf: str = f"lxc.apparmor.profile: {OURS}") -> Machine:
 
 RAN = CommandResult(("docker", "run"), 0, b"Hello from Docker!", b"", "container 950", 0.0, 1.0)
 #: Process 7 was of the neighbour, which ran under the profile, too.
-SHARED = Noted(
+SHARED = ProcessNotes(
     True,
     {},
     {7: frozenset({"951"}), 8: frozenset({"950"})},
@@ -45,26 +45,28 @@ SHARED = Noted(
 SHARED_AND_ANOTHER = replace(
     SHARED, profiles={**SHARED.profiles, "952": frozenset({"lxc-another"})}
 )
-ALONE = Noted(True, {}, {}, {"950": frozenset({OURS}), "951": frozenset({"lxc-another"})})
+ALONE = ProcessNotes(True, {}, {}, {"950": frozenset({OURS}), "951": frozenset({"lxc-another"})})
 
 
 def judge(
     *denials: audit_records.Denial,
     on: Machine | None = None,
     ran: CommandResult = RAN,
-    noted: Noted = ALONE,
+    notes: ProcessNotes = ALONE,
     doubt: str = "",
-    unheard: str = "",
+    kernel_unreadable: str = "",
 ) -> str:
     def close() -> list[audit_records.Denial]:
         if doubt:
             raise audit_window.Unwatched(doubt, denials)
         return list(denials)
 
-    window: Any = SimpleNamespace(close=close, source="auditd", unheard=unheard)
-    lineage: Any = SimpleNamespace(noted=lambda: noted)
+    window: Any = SimpleNamespace(close=close, source="auditd", kernel_unreadable=kernel_unreadable)
+    process_watch: Any = SimpleNamespace(notes=lambda: notes)
     evidence.drain()
-    steps.nothing_was_denied(window, Runtime(on or node()), 950, DockerRun("gate-1", ran), lineage)
+    steps.nothing_was_denied(
+        window, Runtime(on or node()), 950, DockerRun("gate-1", ran), process_watch
+    )
     (line,) = evidence.drain().lines
     return line
 
@@ -74,7 +76,7 @@ def test_nothing_was_denied_in_a_quiet_window_is_green() -> None:
 
 
 def test_nothing_was_denied_by_the_log_alone_says_so() -> None:
-    said = judge(on=Machine(), unheard="no perl on pve1")
+    said = judge(on=Machine(), kernel_unreadable="no perl on pve1")
     assert said.endswith(
         "none lost; the kernel's own records could not be read: no perl on pve1, no denial"
     )
@@ -86,7 +88,7 @@ def test_nothing_was_denied_where_the_container_was_names_the_smallest_rule() ->
     with not_compliant("container 950 2 time"):
         judge(denial("lxc-950_</var/lib/lxc>"), denial())
     with not_compliant("container 950 1 time"):
-        judge(denial(more="pid=7"), denial(more="pid=8"), noted=SHARED)
+        judge(denial(more="pid=7"), denial(more="pid=8"), notes=SHARED)
 
 
 def test_nothing_was_denied_where_the_container_was_is_red_despite_a_doubt() -> None:
@@ -97,12 +99,12 @@ def test_nothing_was_denied_where_the_container_was_is_red_despite_a_doubt() -> 
 def test_nothing_was_denied_with_a_doubt_and_others_denials_is_undetermined() -> None:
     for denials in ((), (denial(more="pid=7"),), (denial(),)):
         with pytest.raises(audit_window.Unwatched) as raised:
-            judge(*denials, noted=SHARED, doubt="it was cut")
+            judge(*denials, notes=SHARED, doubt="it was cut")
         assert str(raised.value) == "it was cut"
 
 
 def test_nothing_was_denied_but_to_others_is_green_and_names_them() -> None:
-    said = judge(denial("lxc-another"), denial(more="pid=7"), noted=SHARED_AND_ANOTHER)
+    said = judge(denial("lxc-another"), denial(more="pid=7"), notes=SHARED_AND_ANOTHER)
     assert said.endswith("no denial; 2 of others (951, 952)")
     assert judge(denial("/usr/bin/man")).endswith("no denial; 1 of others (the node)")
 
@@ -111,9 +113,9 @@ def test_nothing_was_denied_that_can_be_attributed_is_undetermined() -> None:
     with naming(audit_window.Unwatched, "1 denial", "lxc-third"):
         judge(denial("lxc-third"), denial("/usr/bin/man"))
     with naming(audit_window.Unwatched, "950, 951"):
-        judge(denial(), noted=SHARED)
+        judge(denial(), notes=SHARED)
     with naming(audit_window.Unwatched, OURS):
-        judge(denial(), noted=Noted())
+        judge(denial(), notes=ProcessNotes())
 
 
 STARTED = """lxc.apparmor.profile = {}
@@ -156,7 +158,7 @@ def test_canary_shows_in_an_unwatched_window_is_undetermined() -> None:
     def close() -> list[audit_records.Denial]:
         raise audit_window.Unwatched("the canary is not there")
 
-    window: Any = SimpleNamespace(close=close, source="auditd", unheard="")
+    window: Any = SimpleNamespace(close=close, source="auditd", kernel_unreadable="")
     with pytest.raises(audit_window.Unwatched):
         prerequisites.canary_shows(window)
 

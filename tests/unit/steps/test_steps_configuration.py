@@ -320,7 +320,7 @@ def units_failed(
 
     monkeypatch.setattr(failed_units, "failed", failed)
     monkeypatch.setattr(failed_units, "log", lambda _: told)
-    monkeypatch.setattr(failed_units, "refusal", lambda *_: said)
+    monkeypatch.setattr(failed_units, "refusal_message", lambda *_: said)
     listed = EXPECTED + "docker.service x\n" + "".join(f"{name} loaded\n" for name in names)
     label = {"/proc/7/attr/apparmor/current": "p//&:ns:unconfined (enforce)\n"}
     evidence.drain()

@@ -93,12 +93,12 @@ def test_is_backed_up_without_a_backup_that_counts_is_red_or_undetermined(
     asked: list[Any] = []
     found = backup.Backups("pve1", (), (), *seen)
 
-    def sound(node: object, archives: object, hours: float, of: str = "") -> tuple[Any, Any]:
+    def newest_sound(node: object, archives: object, hours: float, of: str = "") -> tuple[Any, Any]:
         assert of == ("" if step is steps.node_is_backed_up else OURS)
         asked.append((archives, hours))
         return None, defects
 
-    monkeypatch.setattr(backup, "sound", sound)
+    monkeypatch.setattr(backup, "newest_sound", newest_sound)
     with naming(*told):
         judge(step, found)
     assert asked == [((), 24.0)]
@@ -109,7 +109,9 @@ def test_is_backed_up_judges_its_own_archives(step: Any, monkeypatch: pytest.Mon
     of_container: Any = ("of the container",)
     of_node: Any = ("of the node",)
     asked: list[Any] = []
-    monkeypatch.setattr(backup, "sound", lambda _, each, *__: (asked.append(each) or "x", ()))
+    monkeypatch.setattr(
+        backup, "newest_sound", lambda _, each, *__: (asked.append(each) or "x", ())
+    )
     judge(step, backup.Backups("pve1", of_container, of_node, ("/a",)))
     assert asked == [of_node if step is steps.node_is_backed_up else of_container]
 

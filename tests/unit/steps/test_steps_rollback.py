@@ -111,7 +111,7 @@ def test_former_driver_where_docker_lost_something_is_red() -> None:
 def test_former_driver_images_listed_in_another_order_is_compliant() -> None:
     """Images of one second: Docker lists them in any order."""
     images, both = "docker images --format '{{.Repository}}:{{.Tag}}'", ("a/probe:1", "hello:1")
-    held = docker.holds(existing(HELD | {images: "\n".join(both)}).inside)
+    held = docker.objects(existing(HELD | {images: "\n".join(both)}).inside)
     assert held == "container former, image a/probe:1, image hello:1"
     turned = {DRIVER: "overlay2\n"} | HELD | {images: "\n".join(reversed(both))}
     steps.former_driver(existing(turned, held=held))
@@ -232,9 +232,9 @@ def test_as_before_where_something_differs_names_it(
 ) -> None:
     found = existing({BOOTED: "running\nrunning\n"})
     may = {"process first": "7", "node: file /etc/mtab": "x"}
-    monkeypatch.setattr(machine_state, "both", lambda runtime, ctid: {"a": "1"} | may)
+    monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: {"a": "1"} | may)
     nobody: Any = None
     steps.as_before(nobody, found)
-    monkeypatch.setattr(machine_state, "both", lambda runtime, ctid: now)
+    monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: now)
     with not_compliant(named):
         steps.as_before(nobody, found)

@@ -300,7 +300,7 @@ def test_what_the_unit_says_and_debians_options_where_it_reads_them(tmp_path: Pa
     """The real script, with a systemctl of ours."""
     options = tmp_path / "options"
     options.write_text("DOCKER_OPTS=-g /srv\n")
-    script = docker.TELLS.replace("/etc/default/docker", str(options))
+    script = docker.OPTIONS_SCRIPT.replace("/etc/default/docker", str(options))
 
     def said(exec_: str) -> str:
         systemctl = f"systemctl() {{ echo '{exec_}'; }}\n"

@@ -449,7 +449,7 @@ class Listened:
     def __init__(self, *denied: str) -> None:
         self.denied, self.ended = list(denied), 0
 
-    def news(self) -> list[audit_records.Denial]:
+    def new_denials(self) -> list[audit_records.Denial]:
         if not self.denied:
             raise CommandFailed(CommandResult(("find",), 1, b"", b"it is gone", "pve1", 0.0, 0.0))
         return audit_records.parse(f'apparmor="DENIED" operation="{self.denied.pop(0)}"')
@@ -479,7 +479,7 @@ def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
     """What is told before it is rolled back would keep it from being rolled back."""
 
     class Mistaken(Listened):
-        def news(self) -> list[audit_records.Denial]:
+        def new_denials(self) -> list[audit_records.Denial]:
             raise ValueError("invalid literal")
 
     monkeypatch.setattr(audit_window, "Window", lambda *_: Mistaken())
