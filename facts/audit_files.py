@@ -1,7 +1,7 @@
 """A log in files, as somebody has copied it or as a node keeps it: its lines of denials, in order.
 
-A log may be longer than memory, so it is read in pieces, and only lines that hold a record are
-looked at. Sources: auditd.conf(5) (num_logs), logrotate(8).
+A log may be longer than memory, so it is read in pieces. Most pieces hold no record of interest:
+the C library skips them as fast as ``grep`` does. Sources: auditd.conf(5) (num_logs), logrotate(8).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from facts.audit_records import LONGEST_RECORD, MARK
+from facts.byte_search import Search
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 #: What a line of interest holds: a denial, or what became of a change of AppArmor's policy.
 STATUS = MARK.replace("DENIED", "STATUS")
-MARKS = re.compile(b'apparmor="(?:DENIED|STATUS)"')
+_MARKS = (MARK.encode(), STATUS.encode())
+_ANY_MARK = re.compile(b"|".join(map(re.escape, _MARKS)))
 _LONGEST_MARK = 32
 #: How much is read at once (bytes): little enough for a processor's cache. A line that is longer is
 #: taken in parts.
@@ -111,41 +113,41 @@ class _Unpacked(io.RawIOBase):
         return len(text)
 
 
-def lines(stream: Readable, mark: re.Pattern[bytes] = MARKS) -> Iterator[bytes]:
+def lines(stream: Readable) -> Iterator[bytes]:
     """Yield each line that holds a mark, without its end; in memory of one piece.
 
     A line that is longer than a piece comes in several parts; no mark is torn by that.
     """
     piece = bytearray(_PIECE)
     free = memoryview(piece)
+    search = Search(piece, _MARKS)
     held = 0
     try:
         while count := stream.readinto(free[held:]):
             filled = held + count
             end = piece.rfind(b"\n", 0, filled) + 1
             if not end and filled == len(piece):
-                end = _cut(piece, mark)
-            yield from _marked(piece, end, mark)
+                end = _cut(piece)
+            yield from _marked(piece, end, search)
             held = filled - end
             piece[:held] = piece[end:filled]
     except _CUT:
-        yield from _marked(piece, held, mark)
+        yield from _marked(piece, held, search)
         raise
-    yield from _marked(piece, held, mark)
+    yield from _marked(piece, held, search)
 
 
-def _cut(piece: bytearray, mark: re.Pattern[bytes]) -> int:
+def _cut(piece: bytearray) -> int:
     """Return where to cut what has no line end: before the last record, if it may go on."""
     near = len(piece) - LONGEST_RECORD
-    begun = [found.start() for found in mark.finditer(piece, near)]
+    begun = [found.start() for found in _ANY_MARK.finditer(piece, near)]
     return begun[-1] if begun else len(piece) - _LONGEST_MARK
 
 
-def _marked(text: bytearray, end: int, mark: re.Pattern[bytes]) -> Iterator[bytes]:
+def _marked(text: bytearray, end: int, search: Search) -> Iterator[bytes]:
     """Yield the lines of a text that hold a mark, each once."""
     stop = 0
-    for found in mark.finditer(text, 0, end):
-        at = found.start()
+    for at in search.places(end):
         if at >= stop:
             begin = text.rfind(b"\n", stop, at) + 1 or stop
             line_end = text.find(b"\n", at, end)

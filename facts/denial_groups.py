@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from facts import canary, confinement
 from facts.audit_files import STATUS
-from facts.audit_records import MARK, Denial, records, when
+from facts.audit_records import MARK, Denial, records, when, when_of_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,9 +65,12 @@ class Group:
     def add(self, at: float | None) -> None:
         """Count one more, of a time."""
         self.count += 1
-        if at is not None:
-            self.first = at if self.first is None else min(at, self.first)
-            self.last = at if self.last is None else max(at, self.last)
+        if at is None:
+            return
+        if self.first is None or at < self.first:
+            self.first = at
+        if self.last is None or at > self.last:
+            self.last = at
 
     def name(self, program: str) -> None:
         """Note what a process calls itself."""
@@ -110,17 +113,19 @@ class Tally:
         for line in lines:
             if _DENIED not in line and b" error=-1" not in line:
                 continue
-            text = None if self._by_process else _same(line)
-            if text is not None and (group := self._known.get(text)):
-                at = _when(line)
-                if not self._too_old(at):
-                    group.add(at)
-                continue
-            found = self._parsed(line)
-            if text is not None and found is not None:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[text] = found
+            text, head = (None, b"") if self._by_process else _same(line)
+            group = None if text is None else self._known.get(text)
+            if group is None:
+                found = self._parsed(line)
+                if text is not None and found is not None:
+                    self._remember(text, found)
+            elif not self._too_old(at := when_of_bytes(head)):
+                group.add(at)
+
+    def _remember(self, text: bytes, group: Group) -> None:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[text] = group
 
     def _parsed(self, line: bytes) -> Group | None:
         """Count a line by its fields; return its kind, if it holds one record."""
@@ -165,17 +170,18 @@ class Tally:
 
 
 _DENIED = MARK.encode()
+#: Begins the mark of each record of AppArmor's.
+_ANY = b'apparmor="'
 
 
-def _same(line: bytes) -> bytes | None:
-    """Return what is the same of two records of one attempt by one program; None if unclear."""
-    begin = line.find(_DENIED)
-    if begin < 0 or line.find(b'apparmor="', begin + 1) >= 0:
-        return None
-    pid = line.find(b" pid=", begin)
-    end = line.find(b" ", pid + 1)
-    return line[begin:] if pid < 0 or end < 0 else line[begin:pid] + line[end:]
+def _same(line: bytes) -> tuple[bytes | None, bytes]:
+    """Return what is the same of two records of one attempt by one program, and what is in front.
 
-
-def _when(line: bytes) -> float | None:
-    return when(line[: line.find(_DENIED)].decode(errors="replace"))
+    What is the same is None if the line holds more than one record, or another than a denial.
+    """
+    head, denied, said = line.partition(_DENIED)
+    if not denied or line.count(_ANY) != 1:
+        return None, head
+    before, _, after = said.partition(b" pid=")
+    end = after.find(b" ")
+    return (said if end < 0 else before + after[end:]), head

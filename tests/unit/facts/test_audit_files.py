@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,15 @@ from hypothesis import strategies as st
 
 from facts import audit_files
 from targets.errors import FactError
+from tests.doubles.denials import CORPUS, KERNEL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from _typeshed import WriteableBuffer
+
 LINE = b'type=AVC msg=audit(1795717106.1:7): apparmor="DENIED" operation="open" name="/x"'
+HOLDS = re.compile(b'apparmor="(DENIED|STATUS)"')
 NOISE = b"type=USER_ACCT msg=audit(1795717106.1:8): pid=1 uid=0 msg='op=x acct=\"root\"'"
 
 
@@ -94,6 +99,40 @@ def test_lines_of_an_endless_line_lose_no_mark(said: list[bytes]) -> None:
         patch.setattr(audit_files, "LONGEST_RECORD", 60)
         parts = list(audit_files.lines(io.BytesIO(text)))
     assert sum(part.count(b"DENIED") for part in parts) == text.count(b'apparmor="DENIED"')
+
+
+RECORDS = [*CORPUS.read_bytes().splitlines(), *KERNEL.read_bytes().splitlines()]
+
+
+class Sluggish(io.RawIOBase):
+    """A log that comes in parts of any length, as a pipe's does."""
+
+    def __init__(self, text: bytes, lengths: list[int]) -> None:
+        self._text, self._lengths = io.BytesIO(text), lengths
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        room = memoryview(buffer)
+        most = self._lengths.pop() if self._lengths else len(room)
+        return self._text.readinto(room[: max(1, most)])
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(
+    said=st.lists(
+        st.one_of(st.sampled_from([*RECORDS, NOISE, b"", LINE + NOISE + LINE])), max_size=20
+    ),
+    piece=st.integers(1000, 4000),
+    lengths=st.lists(st.integers(1, 3000), max_size=20),
+    end=st.sampled_from([b"", b"\n"]),
+)
+def test_lines_are_the_same_in_pieces_of_any_length(
+    said: list[bytes], piece: int, lengths: list[int], end: bytes
+) -> None:
+    text = b"\n".join(said) + end
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_files, "_PIECE", piece)
+        found = list(audit_files.lines(Sluggish(text, lengths)))
+    assert found == [line for line in text.split(b"\n") if HOLDS.search(line)]
 
 
 class Endless(io.RawIOBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from typing import TYPE_CHECKING
 
 from hypothesis import example, given, settings
@@ -129,6 +130,52 @@ def _whole(denial: Denial) -> None:
     when(denial.line)
     owner_by_name(denial)
     assert "\n" not in denial.summary
+
+
+def test_count_of_a_refused_change_of_policy_in_front_of_a_known_denial_is_of_both() -> None:
+    refused = b'audit(1.5:1): apparmor="STATUS" operation="profile_load" error=-13 name="x" '
+    tally = counted(line(), refused + line(), refused + line())
+    assert sorted(group.count for group in tally.groups()) == [2, 3]
+
+
+RECORDS = [*CORPUS.read_bytes().splitlines(), *KERNEL.read_bytes().splitlines()]
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(
+    said=st.lists(
+        st.tuples(st.sampled_from(RECORDS), st.integers(0, 999), st.integers(1, 99)), max_size=25
+    ),
+    since=st.sampled_from([None, 1795717106.4]),
+)
+def test_count_of_what_is_known_by_its_text_is_as_of_what_is_new(
+    said: list[tuple[bytes, int, int]], since: float | None
+) -> None:
+    changed = [
+        re.sub(rb" pid=\d+", b" pid=%d" % pid, re.sub(rb"6\.\d{3}:", b"6.%03d:" % at, record))
+        for record, at, pid in said
+    ]
+    by_text = counted(*changed, since=since)
+    each = Tally(lambda denial, _: owner_by_name(denial), since, by_process=True)
+    each.count(changed)
+    assert by_text.provoked == each.provoked
+    assert [vars(group) for group in by_text.groups()] == [vars(group) for group in each.groups()]
+
+
+def test_count_of_ever_other_denials_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denial_groups, "_MOST_KINDS", 100)
+    monkeypatch.setattr(denial_groups, "_REMEMBERED", 100)
+
+    def most(many: int) -> int:
+        tracemalloc.start()
+        try:
+            tally = Tally(lambda *_: None)
+            tally.count(line(name=f"/{n}") for n in range(many))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert most(2000) < 1.2 * most(1000)
 
 
 PIECES = [*CORPUS.read_bytes().splitlines(), b"\x1d", b'"', b"=", b" ", b"\xff", b"audit(", b"("]
