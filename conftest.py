@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,20 +15,23 @@ from remediation import applied, desired, docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.provision import Provisioned, provision
 from steps import witness
+from steps.foreseen import Foresight
 from targets import connect, target_file
+from targets.batch import Shared
 from targets.errors import RemediationError, TransportError, UsageError
 from targets.printable import one_line
-from targets.read import is_directory
+from targets.read import Read, is_directory, unparsed
 from targets.target import DEFAULT, EXPECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from pytest_bdd.parser import Step
     from testinfra.host import Host
 
     from targets.runtime.base import Runtime
     from targets.target import Target
-    from targets.transport import Transport
+    from targets.transport import CommandResult, Transport
 
 pytest_plugins = (
     "gate",
@@ -51,6 +54,8 @@ _ASKED = pytest.StashKey["list[Target]"]()
 #: What manages the containers of each target that was connected to; what closes the connections.
 _OPENED = pytest.StashKey["dict[Target, Runtime]"]()
 _OPEN = pytest.StashKey[ExitStack]()
+#: What the scenarios of each target will ask, of a target that was connected to.
+_FORESIGHT = pytest.StashKey["dict[Target, Foresight]"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -94,16 +99,54 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash.get(_OPEN, ExitStack()).close()
 
 
-def _opened(config: pytest.Config, target: Target) -> Runtime:
-    """Return what manages a target's containers, over one connection for the whole run."""
+def _opened(config: pytest.Config, target: Target, reads: Iterable[Read[Any]] = ()) -> Runtime:
+    """Return what manages a target's containers, over one connection for the whole run.
+
+    Args:
+        config: holds the connection.
+        target: the target.
+        reads: are asked when it is connected to, since they are wanted next.
+    """
     opened = config.stash.setdefault(_OPENED, {})
     stack = config.stash.setdefault(_OPEN, ExitStack())
     if target not in opened:
+        layers: list[Shared] = []
+
+        def beneath(node: Transport) -> Transport:
+            layers.append(Shared(node))
+            return layers[0]
+
         about = connect.opened(
-            target, lab=lab_address, listener=evidence.record, tell=_tell(config)
+            target,
+            lab=lab_address,
+            listener=evidence.record,
+            tell=_tell(config),
+            reads=[*reads, _KERNEL, _NODE_PACKAGES],
+            beneath=beneath,
         )
         opened[target] = stack.enter_context(about)
+        for shared in layers:
+            foresight = Foresight(opened[target], target, shared, inside=[_GUEST_PACKAGES])
+            config.stash.setdefault(_FORESIGHT, {})[target] = foresight
     return opened[target]
+
+
+def pytest_bdd_before_step(request: pytest.FixtureRequest) -> None:
+    """Foresee what this scenario and the read-only ones after it ask, before their fixtures do."""
+    if foresight := _foresight(request.config, request.node):
+        foresight.of_scenario(request.node, _target_of)
+
+
+def pytest_bdd_before_step_call(request: pytest.FixtureRequest, step: Step) -> None:
+    """Foresee it if the fixtures have only now connected, and let each answer serve a step once."""
+    if foresight := _foresight(request.config, request.node):
+        foresight.of_scenario(request.node, _target_of)
+        foresight.of_step(request.node, step)
+
+
+def _foresight(config: pytest.Config, item: pytest.Item) -> Foresight | None:
+    target = _target_of(item)
+    return config.stash.get(_FORESIGHT, {}).get(target) if target else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -184,7 +227,7 @@ def _without(config: pytest.Config, target: Target) -> frozenset[str]:
     """Return the tags of what cannot be asked about; if nobody can say, the scenarios will."""
     mark = evidence.mark()
     try:
-        runtime = _opened(config, target)
+        runtime = _opened(config, target, applied.READS)
         return frozenset(tag for tag, (so, _) in _WITHOUT.items() if so(runtime, target))
     except RemediationError:
         return frozenset()
@@ -292,7 +335,7 @@ def container(runtime: Runtime, ctid: int) -> Transport:
     """The inside of the container."""
     inside = runtime.inside(ctid)
     try:
-        report.environment |= _container_versions(inside)
+        report.environment |= inside.ask(_GUEST_PACKAGES)
     except TransportError:
         report.environment["Container"] = "not running"
     return inside
@@ -310,20 +353,36 @@ def container_host(container: Transport) -> Host:
     return witness.host(container)
 
 
+def _packages(named: dict[str, str]) -> Read[dict[str, str]]:
+    """Read the versions of the packages that are there, by what a reader calls them."""
+
+    def parse(query: CommandResult) -> dict[str, str]:
+        found = dict(line.split(" ", 1) for line in query.text.splitlines() if " " in line)
+        return {name: found[package] for name, package in named.items() if found.get(package)}
+
+    return Read(("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *named.values()), parse)
+
+
+_KERNEL = unparsed("uname", "-r")
+_NODE_PACKAGES = _packages(
+    {
+        "AppArmor": "apparmor",
+        "LXC": "lxc",
+        "LXC (Proxmox's)": "lxc-pve",
+        "Proxmox": "pve-manager",
+        "pve-container": "pve-container",
+    }
+)
+_GUEST_PACKAGES = _packages(
+    {
+        "Docker": "docker.io",
+        "runc": "runc",
+        "containerd": "containerd",
+        "fuse-overlayfs": "fuse-overlayfs",
+        "Guest": "base-files",
+    }
+)
+
+
 def _node_versions(node: Transport) -> dict[str, str]:
-    kernel = {"Kernel": node.look(["uname", "-r"]).text.strip()}
-    packages = {"AppArmor": "apparmor", "LXC": "lxc", "LXC (Proxmox's)": "lxc-pve"}
-    proxmox = {"Proxmox": "pve-manager", "pve-container": "pve-container"}
-    return kernel | _versions(node, packages | proxmox)
-
-
-def _container_versions(inside: Transport) -> dict[str, str]:
-    packages = {"Docker": "docker.io", "runc": "runc", "containerd": "containerd"}
-    return _versions(inside, packages | {"fuse-overlayfs": "fuse-overlayfs", "Guest": "base-files"})
-
-
-def _versions(on: Transport, packages: dict[str, str]) -> dict[str, str]:
-    """Return the versions of the packages that are there, by what a reader calls them."""
-    query = on.look(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *packages.values()])
-    found = dict(line.split(" ", 1) for line in query.text.splitlines() if " " in line)
-    return {name: found[package] for name, package in packages.items() if found.get(package)}
+    return {"Kernel": node.ask(_KERNEL).text.strip()} | node.ask(_NODE_PACKAGES)

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from targets.errors import FactError
+from targets.read import unparsed
 
 if TYPE_CHECKING:
     from targets.transport import Transport
+
+
+#: Prints the user's id, its name, and who called sudo.
+ASKED = unparsed("sh", "-c", 'id -u; id -un; echo "${SUDO_USER:-}"')
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,7 @@ class Access:
 
 def access(node: Transport) -> Access:
     """Return the user that commands run as; raises FactError if id(1) prints no user id."""
-    script = 'id -u; id -un; echo "${SUDO_USER:-}"'
-    answer = node.look(["sh", "-c", script]).require().text
+    answer = node.ask(ASKED).require().text
     uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
     if not re.fullmatch("[0-9]+", uid):
         raise FactError(f"on {node.machine}: id -u printed {answer!r}, which is no user id")

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from targets.errors import CommandFailed, FactError
-from targets.read import Read
+from targets.read import Read, content_of, unparsed
 from targets.transport import at_most
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ _POLICY = "/sys/kernel/security/apparmor/policy/profiles"
 PARSER_TIMEOUT = 180.0
 #: A compiled policy (bytes).
 _LONGEST = 16 << 20
+#: The kernel's list of loaded profiles.
+PROFILES = content_of("/sys/kernel/security/apparmor/profiles")
 
 
 def loaded_profiles(on: Transport) -> dict[str, str]:
     """Return each loaded profile's mode (``enforce``, ``complain``, …) by name."""
-    content = on.read("/sys/kernel/security/apparmor/profiles")
+    content = on.ask(PROFILES)
     if content is None:
         raise FactError(f"AppArmor is not enabled in the kernel of {on.machine}")
     matches = re.findall(r"^(.+) \((\w+)\)$", content.decode(errors="replace"), re.MULTILINE)
@@ -58,15 +60,20 @@ def loaded_policy(profile: str) -> Read[str]:
     return Read(argv, parse)
 
 
+def attachments(profile: str) -> Read[CommandResult]:
+    """Read the attachments that :func:`attachment` looks for."""
+    place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+/attach"
+    argv = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
+    return unparsed(*argv, "-exec", "grep", "-H", "", "{}", ";")
+
+
 def attachment(on: Transport, profile: str) -> str:
     """Return the attachment of a profile, as written; empty if the profile has only a name.
 
     A process enters a profile without an attachment on request only. Source: kernel
     security/apparmor/apparmorfs.c (seq_profile_attach_show shows the name if there is none).
     """
-    place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+/attach"
-    argv = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
-    said = on.look([*argv, "-exec", "grep", "-H", "", "{}", ";"]).require().text
+    said = on.ask(attachments(profile)).require().text
     found = dict(re.findall(r"/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", said, re.MULTILINE))
     if not found:
         raise FactError(f"the kernel of {on.machine} does not export the attachment of {profile}")

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 from remediation import desired
 from remediation.actions.storage_driver import DockerState
 from remediation.engine.journal import Journal
+from targets.read import content_of
 
 if TYPE_CHECKING:
     from targets.transport import Transport
 
 
+#: What :func:`is_on` asks.
+READS = (content_of(desired.TUNABLE_PATH), content_of(desired.PROFILE_PATH))
+
+
 def is_on(node: Transport) -> bool:
     """Whether the plan's tunable or profile is on the node already."""
-    tunable, deployed = node.read(desired.TUNABLE_PATH), node.read(desired.PROFILE_PATH)
+    tunable, deployed = map(node.ask, READS)
     return tunable == desired.TUNABLE or deployed == desired.profile(None)
 
 

@@ -180,7 +180,7 @@ def of_template(node: Transport, template: str, path: str) -> bytes:
         CommandFailed: the template does not exist, or cannot be read.
     """
     argv = ["env", "LC_ALL=C", "sh", "-c", _IN_TEMPLATE, "template", template, path]
-    found = node.run(argv, timeout=_CREATE_PATIENCE)
+    found = node.look(argv, timeout=_CREATE_PATIENCE)
     if not found.ok and _NOT_IN_IT.fullmatch(found.stderr):
         return b""
     return found.require().stdout

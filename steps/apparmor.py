@@ -9,22 +9,29 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
 from facts import apparmor, confinement
 from gate import evidence
 from remediation import desired
+from steps import witness
+from steps.foreseen import foreseen
 from targets.errors import CommandFailed, FactError
+from targets.read import content_of, unparsed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from testinfra.host import Host
 
     from facts.confinement import Process
+    from steps.foreseen import At
+    from targets.read import Read
     from targets.runtime.base import Runtime
     from targets.target import Target
-    from targets.transport import Transport
+    from targets.transport import CommandResult, Transport
 
 #: The plan's three rules; fuse-overlayfs writes to /dev/fuse, too.
 RULES = (
@@ -39,6 +46,7 @@ _ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]
 
 
 @then(parsers.parse('the tunable on the node is "{line}"'))
+@foreseen(node=lambda _: witness.lines(*witness.of_file(desired.TUNABLE_PATH)))
 def tunable_is(node_host: Host, line: str) -> None:
     """Check the file that the plan writes. No profile reads it, and the report says so."""
     file = node_host.file(desired.TUNABLE_PATH)
@@ -48,11 +56,22 @@ def tunable_is(node_host: Host, line: str) -> None:
     evidence.say("written as the plan demands; no profile reads it, so it has no effect")
 
 
+#: The time of the tunable's file; of a link it is the target's.
+_WRITTEN = unparsed("stat", "-L", "-c", "%.9Y", desired.TUNABLE_PATH)
+#: Entries of AppArmor's service in this boot, and the time of its last change, as in
+#: Wed 2026-11-25 09:41:04.290913 UTC. The entries come first, so that they may not be the later.
+_ENTRIES = unparsed(*("journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"))
+_CHANGED = unparsed(
+    *("systemctl", "show", "apparmor", "-p", "StateChangeTimestamp"),
+    *("--timestamp=us+utc", "--value"),
+)
+
+
 @then("AppArmor was loaded after the tunable was written")
+@foreseen(node=lambda _: [_WRITTEN, _ENTRIES, _CHANGED])
 def loaded_after_tunable(node: Transport) -> None:
     """Compare systemd's journal of the service with the file's time, both by the node's clock."""
-    asked = node.look(["stat", "-L", "-c", "%.9Y", desired.TUNABLE_PATH])  # a link's target
-    written = _microseconds(asked.require().text)
+    written = _microseconds(node.ask(_WRITTEN).require().text)
     times = [_microseconds(when) for when, said in _service_log(node) if re.match(_ENDS, said)]
     assert times, "the journal has no load of AppArmor since this boot"
     assert max(times) >= written, (
@@ -63,6 +82,7 @@ def loaded_after_tunable(node: Transport) -> None:
 
 
 @then("AppArmor's last load logged no error")
+@foreseen(node=lambda _: [_ENTRIES, _CHANGED])
 def last_load_was_clean(node: Transport) -> None:
     """A syntax error in another profile stops the load: the message names file and line."""
     entries = _service_log(node)
@@ -82,9 +102,7 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
             entries in a flood; or the last load has not ended.
     """
     entries = _entries(node)
-    show = ["systemctl", "show", "apparmor", "-p", "StateChangeTimestamp", "--timestamp=us+utc"]
-    # As in Wed 2026-11-25 09:41:04.290913 UTC.
-    said = node.look([*show, "--value"]).require().text.strip()
+    said = node.ask(_CHANGED).require().text.strip()
     try:
         when = said.partition(" ")[2].removesuffix(" UTC")
         since_1970 = datetime.fromisoformat(when).replace(tzinfo=UTC) - _EPOCH
@@ -109,7 +127,7 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
 
 
 def _entries(node: Transport) -> list[tuple[str, str]]:
-    log = node.look(["journalctl", "-u", "apparmor", "-b", "-q", "--no-pager", "-o", "short-unix"])
+    log = node.ask(_ENTRIES)
     pattern = re.compile(r"^([0-9]+\.[0-9]+) \S+ [^:]+: (.*)$", re.MULTILINE)
     entries: list[tuple[str, str]] = pattern.findall(log.require().text)
     if not entries:
@@ -133,7 +151,12 @@ def _microseconds(seconds: str) -> int:
         raise FactError(f"{seconds!r} is not a time") from error
 
 
+def _deployed(profile: str) -> str:
+    return f"/etc/apparmor.d/{profile}"
+
+
 @then(parsers.parse('the profile "{profile}" carries the rules for fuse-overlayfs'))
+@foreseen(node=lambda at: witness.lines(*witness.of_file(_deployed(at.words["profile"]))))
 def profile_carries_rules(node_host: Host, profile: str) -> None:
     """Check the deployed file; another Then compares it with the repository's."""
     deployed = node_host.file(f"/etc/apparmor.d/{profile}")
@@ -146,7 +169,14 @@ def profile_carries_rules(node_host: Host, profile: str) -> None:
     evidence.say(" ".join(RULES))
 
 
+def _both_hashes(at: At) -> list[Read[Any]]:
+    profile = at.words["profile"]
+    places = (f"{at.target.repository}/etc/apparmor/{profile}", _deployed(profile))
+    return [*witness.lines(*(line for place in places for line in witness.of_hash(place)))]
+
+
 @then(parsers.parse('the repository\'s "{profile}" is the one that is deployed'))
+@foreseen(node=_both_hashes)
 def repository_is_deployed(node_host: Host, target: Target, profile: str) -> None:
     """A later run of phoenix must deploy the same file again."""
     source = node_host.file(f"{target.repository}/etc/apparmor/{profile}")
@@ -159,12 +189,16 @@ def repository_is_deployed(node_host: Host, target: Target, profile: str) -> Non
     assert hashes[0] == hashes[1], f"{source.path} and {deployed.path} differ"
 
 
+def _names_in(name: str) -> Read[CommandResult]:
+    return unparsed("apparmor_parser", "-N", "-K", _deployed(name), timeout=120)
+
+
 @then(parsers.parse('the profile has the name "{name}" in file, kernel and configuration'))
+@foreseen(node=lambda at: [_names_in(at.words["name"]), apparmor.PROFILES, at.written])
 def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
     """With a hyphen in one place and an underscore in another, no container can start."""
     try:
-        parsed = node.look(["apparmor_parser", "-N", "-K", f"/etc/apparmor.d/{name}"], timeout=120)
-        in_file = sorted(parsed.require().text.split())
+        in_file = sorted(node.ask(_names_in(name)).require().text.split())
     except CommandFailed as error:
         raise AssertionError(f"/etc/apparmor.d/{name} cannot be parsed: {error}") from error
     similar = re.compile(re.sub(r"[-_]", "[-_]", re.escape(name).replace("\\-", "-")))
@@ -177,7 +211,11 @@ def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
     evidence.say(f"{name} in all three")
 
 
+_AT_BOOT = unparsed("systemctl", "is-enabled", "apparmor")
+
+
 @then(parsers.parse('the kernel enforces the profile "{name}"'))
+@foreseen(node=lambda at: [apparmor.PROFILES, apparmor.attachments(at.words["name"]), _AT_BOOT])
 def kernel_enforces(node: Transport, name: str) -> None:
     """The message explains every other mode: complain confines nothing, kill does."""
     mode = apparmor.loaded_profiles(node).get(name)
@@ -190,14 +228,20 @@ def kernel_enforces(node: Transport, name: str) -> None:
         f"the profile {name} is attached to '{attached}': programs of the node run under it, too "
         f"('profile {name} {attached} ...' in /etc/apparmor.d/{name}); remove the attachment"
     )
-    at_boot = node.look(["systemctl", "is-enabled", "apparmor"]).text.strip()
+    at_boot = node.ask(_AT_BOOT).text.strip()
     assert at_boot not in {"disabled", "masked", "masked-runtime"}, (
         f"the kernel has the profile {name} now, but apparmor.service does not start at boot "
         f"({at_boot}): the node's next boot loses it; systemctl enable apparmor"
     )
 
 
+def _policies(at: At) -> list[Read[Any]]:
+    name = at.words["name"]
+    return [apparmor.loaded_policy(name), apparmor.compiled_policy(_deployed(name))]
+
+
 @then(parsers.parse('the kernel\'s policy for "{name}" is what its file says'))
+@foreseen(node=_policies)
 def policy_is_current(node: Transport, name: str) -> None:
     """Compare hashes of the compiled policy: a changed file has no effect before it is loaded."""
     loaded = node.ask(apparmor.loaded_policy(name))
@@ -211,7 +255,13 @@ def policy_is_current(node: Transport, name: str) -> None:
     evidence.say(f"policy {loaded[:12]} in both")
 
 
+def _label(at: At) -> Iterator[Read[Any]]:
+    yield at.first_process
+    yield at.of_process("attr/apparmor/current")
+
+
 @then(parsers.parse('the container\'s first process runs under "{name}", enforced'))
+@foreseen(node=_label)
 def first_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
     """Read the label from the node, because it may read 'unconfined' inside the container."""
     label = apparmor.label(runtime.node, runtime.init_pid(ctid))
@@ -239,6 +289,7 @@ def _why_another(runtime: Runtime, ctid: int, label: str, name: str) -> str:
 
 
 @then(parsers.parse('every process of the container runs under "{name}", enforced'))
+@foreseen(node=lambda at: [at.first_process])
 def every_process_runs_under(runtime: Runtime, ctid: int, name: str) -> None:
     """Read, from the node, the label of each thread in the container's cgroups.
 
@@ -287,17 +338,20 @@ def _why_wide(node: Transport, name: str) -> str:
     return f". Beyond the shipped profile: {'; '.join(wide)}" if wide else ""
 
 
+def _texts(name: str) -> list[Read[bytes | None]]:
+    """Return the reads of the deployed profile and of what the node's administrator adds to it."""
+    return [content_of(_deployed(name)), content_of(f"/etc/apparmor.d/local/{name}")]
+
+
 def _widening(node: Transport, name: str) -> list[str]:
-    texts = [
-        (node.read(path) or b"").decode(errors="replace")
-        for path in (f"/etc/apparmor.d/{name}", f"/etc/apparmor.d/local/{name}")
-    ]
+    texts = [(node.ask(read) or b"").decode(errors="replace") for read in _texts(name)]
     shipped = desired.content(desired.PROFILE)
     found = confinement.widening_rules(texts[0], texts[1], name, shipped=shipped)
     return [*found[:_TOLD], *([f"and {len(found) - _TOLD} more"] * (len(found) > _TOLD))]
 
 
 @then(parsers.parse('the container is refused what only "{name}" refuses it'))
+@foreseen(node=lambda at: [at.first_process, *_texts(at.words["name"])])
 def refused_by_the_profile(runtime: Runtime, node: Transport, ctid: int, name: str) -> None:
     """A program of the node attempts it as the container's root, under its profile.
 

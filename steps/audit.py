@@ -18,6 +18,7 @@ from facts.process_tree import ProcessNotes, ProcessWatch
 from facts.smallest_rule import smallest_rule
 from gate import evidence
 from steps.docker import cause, said
+from steps.foreseen import foreseen
 from targets.errors import RemediationError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def process_watch(node: Transport, may_change: bool) -> Iterator[ProcessWatch | 
 
 
 @given("AppArmor's log is watched", target_fixture="window")
+@foreseen(node=lambda at: [at.started])
 def log_is_watched(
     runtime: Runtime,
     ctid: int,

@@ -13,8 +13,10 @@ from pytest_bdd import parsers, then
 
 from gate import evidence
 from remediation.edits.container_config import letting_go, with_features
+from steps.foreseen import foreseen
 from targets import guest_root
 from targets.errors import FactError
+from targets.read import unparsed
 from targets.runtime import container_config, proxmox
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ _NEEDED = ("nesting", "keyctl", "fuse")
 
 
 @then("every mount entry of the container is whole")
+@foreseen(node=lambda at: [at.written, at.started])
 def mount_entries_are_whole(runtime: Runtime, ctid: int) -> None:
     """Check the written and the generated file, before any start fails on a cut entry."""
     written = runtime.configuration(ctid)
@@ -57,6 +60,7 @@ def _started_with(runtime: Runtime, ctid: int) -> container_config.ContainerConf
 
 
 @then(parsers.parse('the container is given "{names}"'))
+@foreseen(node=lambda at: [at.written])
 def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
     """Check Proxmox's features, or their equivalents in plain LXC's configuration in effect."""
     wanted = names.split(", ")
@@ -88,6 +92,7 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
 
 
 @then("every line of the container's configuration is in effect")
+@foreseen(node=lambda at: [at.written])
 def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     """Every line is read, no decisive option has no effect, and no pending change removes one."""
     written, pct = runtime.configuration(ctid), runtime.kind == "pct"
@@ -117,6 +122,7 @@ def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
 
 
 @then(parsers.parse('the configuration in effect assigns the profile "{profile}"'))
+@foreseen(node=lambda at: [at.written, at.started])
 def profile_in_effect(runtime: Runtime, ctid: int, profile: str) -> None:
     """The last assignment wins: an include after it silently replaces the profile."""
     for source in (runtime.configuration(ctid), runtime.effective(ctid)):
@@ -136,20 +142,23 @@ def profile_in_effect(runtime: Runtime, ctid: int, profile: str) -> None:
 #: The device number of /dev/fuse. Source: Documentation/admin-guide/devices.txt.
 _FUSE = guest_root.Node("a character device", 10, 229)
 #: Prints the kind of file without following a link, and its numbers in hexadecimal; then opens it.
-_OPEN_FUSE = (
+_OPEN_FUSE = unparsed(
+    "sh",
+    "-c",
     "LC_ALL=C stat -c '%F %t:%T' /dev/fuse 2>/dev/null || { echo 'it is not there' >&2; exit 1; }; "
-    "exec 3<>/dev/fuse"
+    "exec 3<>/dev/fuse",
 )
 
 
 @then("the container can open /dev/fuse for reading and writing")
+@foreseen(node=lambda at: [at.first_process], container=lambda _: [_OPEN_FUSE])
 def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> None:
     """Open it, because the device may exist and be refused.
 
     Both the container and the node must see the right device: a link to another device, or another
     device with its name, can be opened, too.
     """
-    result = container.look(["sh", "-c", _OPEN_FUSE])
+    result = container.ask(_OPEN_FUSE)
     said = re.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
     assert result.ok, (
         f"the container cannot open /dev/fuse: {said} (features: fuse=1, and a restart)"
@@ -167,11 +176,16 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
     evidence.say(f"/dev/fuse is {seen}")
 
 
+_MAKE_KEYRING = unparsed(
+    "perl", "-e", 'my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; print STDERR "$!\\n"; exit 1'
+)
+
+
 @then("the container may make keyrings")
+@foreseen(container=lambda _: [_MAKE_KEYRING])
 def keyrings_can_be_made(container: Transport) -> None:
     """Try it: seccomp answers ENOSYS if keyctl is off. Linux keyctl(2) is syscall 250."""
-    program = 'my $r = syscall(250, 0, -1, 1); exit 0 if $r >= 0; print STDERR "$!\\n"; exit 1'
-    result = container.look(["perl", "-e", program])
+    result = container.ask(_MAKE_KEYRING)
     said = result.stderr.decode(errors="replace").strip()
     if result.exit_code not in {0, 1}:
         raise FactError(f"cannot test whether keyctl works in {container.machine}: {said}")

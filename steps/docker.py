@@ -13,7 +13,8 @@ from pytest_bdd import parsers, then
 
 from facts import dockerd
 from gate import evidence
-from steps.witness import foresee
+from steps.foreseen import foreseen
+from steps.witness import lines
 from targets.errors import RemediationError
 
 if TYPE_CHECKING:
@@ -97,15 +98,17 @@ def run_docker(container: Transport, *words: str) -> CommandResult:
     return container.run(["docker", *words], timeout=PATIENCE)
 
 
+_ACTIVE, _ENABLED = "systemctl is-active docker", "systemctl is-enabled docker.service"
+
+
 @then("Docker is running and starts at boot")
+@foreseen(container=lambda _: lines("test -d /run/systemd/system/", _ACTIVE, _ENABLED))
 def docker_runs(container_host: Host) -> None:
     """Ask systemd."""
-    active, enabled = "systemctl is-active docker", "systemctl is-enabled docker.service"
-    foresee(container_host, "test -d /run/systemd/system/", active, enabled)
     runs = container_host.service("docker").is_running
     assert runs or container_host.exists("dockerd"), NO_DOCKER
     assert runs, f"Docker is not running in the container: {_why_down(container_host)}"
-    at_boot = container_host.run(enabled).stdout.strip()
+    at_boot = container_host.run(_ENABLED).stdout.strip()
     assert at_boot == "enabled", (
         f"Docker runs, but does not start at boot ({at_boot}): systemctl enable docker"
     )

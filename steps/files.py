@@ -18,16 +18,37 @@ from remediation import desired
 from remediation.applied import settings_before_and_after
 from remediation.edits.json_files import READS_MARKS, mark, parse
 from remediation.edits.phoenix_description import template_of
+from remediation.engine.journal import stored
 from remediation.provision import of_template
-from steps.witness import foresee, of_package
+from steps.foreseen import foreseen
+from steps.witness import lines, of_file, of_package
 from targets.errors import FactError
+from targets.read import content_of, unparsed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from testinfra.host import Host
 
+    from steps.foreseen import At
+    from targets.read import Read
     from targets.runtime.base import Runtime
     from targets.target import Target
-    from targets.transport import Transport
+    from targets.transport import CommandResult, Transport
+
+
+def _read_of(script: str) -> Callable[[At], list[Read[Any]]]:
+    """Return what :func:`_script` asks of a script of the repository."""
+
+    def reads(at: At) -> list[Read[Any]]:
+        full = f"{at.target.repository}/{script}"
+        return [content_of(full), _parsed_by_bash(full)]
+
+    return reads
+
+
+def _parsed_by_bash(path: str) -> Read[CommandResult]:
+    return unparsed("bash", "-n", path)
 
 
 def _script(node: Transport, target: Target, path: str) -> str:
@@ -36,7 +57,7 @@ def _script(node: Transport, target: Target, path: str) -> str:
     content = node.read(full)
     if content is None:
         raise FactError(f"{full} does not exist on {node.machine}, so it cannot be judged")
-    parsed = node.look(["bash", "-n", full])
+    parsed = node.ask(_parsed_by_bash(full))
     assert parsed.ok, f"{full} is no valid bash: {parsed.stderr.decode(errors='replace').strip()}"
     bare = re.sub(r"^[ \t]*#.*$", "", content.decode(errors="replace"), flags=re.MULTILINE)
     return _without_documents(bare)
@@ -80,6 +101,7 @@ def _require_reached(node: Transport, script: str, text: str, place: int, what: 
 
 
 @then("the setup script writes the tunable before it reloads AppArmor")
+@foreseen(node=_read_of(desired.SETUP_SCRIPT))
 def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line must stand there once, uncommented, and before the reload."""
     text = _script(node, target, desired.SETUP_SCRIPT)
@@ -93,6 +115,7 @@ def setup_script_writes_tunable(node: Transport, target: Target) -> None:
 
 
 @then("the install script stops at the first error")
+@foreseen(node=_read_of(desired.INSTALL_SCRIPT))
 def install_script_stops(node: Transport, target: Target) -> None:
     """``set -e`` must come before the first command that could fail."""
     text = _script(node, target, desired.INSTALL_SCRIPT)
@@ -101,6 +124,7 @@ def install_script_stops(node: Transport, target: Target) -> None:
 
 
 @then("the install script installs fuse-overlayfs only where it is missing")
+@foreseen(node=_read_of(desired.INSTALL_SCRIPT))
 def install_script_installs_once(node: Transport, target: Target) -> None:
     """The check must read dpkg's status: ``dpkg -l | grep`` also matches removed packages."""
     text = _script(node, target, desired.INSTALL_SCRIPT)
@@ -117,6 +141,7 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
 
 
 @then("every command for the container runs in the container")
+@foreseen(node=_read_of(desired.INSTALL_SCRIPT))
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: if pasted literally, the plan's lines change the node."""
     text = _script(node, target, desired.INSTALL_SCRIPT)
@@ -136,12 +161,18 @@ def install_script_enters(node: Transport, target: Target) -> None:
     )
 
 
+def _its_status(at: At) -> list[Read[Any]]:
+    asked = (at.words["package"], "dpkg")
+    of_each = (line for name in asked for line in of_package(name, version=False))
+    return [*lines(*of_each)]
+
+
 @then(parsers.parse('"{package}" is installed in the container and not on the node'))
+@foreseen(node=_its_status, container=lambda at: lines(*of_package(at.words["package"])))
 def package_is_inside(container_host: Host, node_host: Host, package: str) -> None:
     """Ask testinfra on both sides; dpkg itself proves that the node's packages can be read."""
     if not node_host.package("dpkg").is_installed:
         raise FactError("the node's packages cannot be read: not even dpkg is listed")
-    foresee(container_host, *of_package(package))
     inside = container_host.package(package)
     assert inside.is_installed, f"{package} is not installed in the container"
     assert not node_host.package(package).is_installed, (
@@ -151,25 +182,29 @@ def package_is_inside(container_host: Host, node_host: Host, package: str) -> No
 
 
 @then(parsers.parse('daemon.json names the storage driver "{driver}"'))
+@foreseen(
+    node=lambda at: [at.first_process],
+    container=lambda _: lines(*of_file(desired.DAEMON_JSON)),
+)
 def daemon_json_names(container_host: Host, runtime: Runtime, ctid: int, driver: str) -> None:
     """Docker reads this file at its start, and does not start if it cannot read it."""
-    if elsewhere := _read_elsewhere(runtime, ctid):
+    daemon = dockerd.find(runtime, ctid)
+    if elsewhere := _read_elsewhere(daemon):
         raise AssertionError(elsewhere)
     found = _settings(container_host).get("storage-driver")
     assert found == driver, f"{desired.DAEMON_JSON} names the storage driver {found!r}"
-    refused = _refused_settings(runtime, ctid)
+    refused = _refused_settings(daemon, runtime, ctid)
     assert not refused, (
         f"Docker does not start on daemon.json as it is now, and runs with the settings that it "
         f"read before: {refused}"
     )
 
 
-def _refused_settings(runtime: Runtime, ctid: int) -> str:
+def _refused_settings(daemon: dockerd.Daemon | None, runtime: Runtime, ctid: int) -> str:
     """Return dockerd's error about its settings, by ``--validate`` with its own command line.
 
     Empty if there is none, before Docker 23.0, or if another program starts dockerd.
     """
-    daemon = dockerd.find(runtime, ctid)
     if daemon is None or posixpath.basename(daemon.argv[0]) != "dockerd":
         return ""
     asked = runtime.inside(ctid).look([*daemon.argv, "--validate"])
@@ -184,7 +219,6 @@ def _refused_settings(runtime: Runtime, ctid: int) -> str:
 def _settings(container_host: Host) -> dict[str, Any]:
     """Return daemon.json's settings; an absent or unreadable file is not compliant."""
     path = desired.DAEMON_JSON
-    foresee(container_host, f"test -e {path}", f"cat -- {path}")
     file = container_host.file(path)
     assert file.exists, f"{desired.DAEMON_JSON} is absent in the container"
     content: bytes = file.content
@@ -224,16 +258,23 @@ def _require_readable_mark(container_host: Host, content: bytes) -> None:
 
 
 @then("daemon.json kept the user's other settings")
+@foreseen(
+    node=lambda at: [
+        at.first_process,
+        stored(),
+        content_of(f"{at.target.repository}/{desired.CONTAINERS}"),
+    ],
+    container=lambda _: lines(*of_file(desired.DAEMON_JSON)),
+)
 def daemon_json_kept(
     container_host: Host, node: Transport, runtime: Runtime, target: Target
 ) -> None:
     """The plan must keep the settings from before it, for example a registry mirror."""
-    if elsewhere := _read_elsewhere(runtime, target.ctid):
+    if elsewhere := _read_elsewhere(dockerd.find(runtime, target.ctid)):
         raise FactError(f"{elsewhere}, so it does not hold Docker's settings")
     applied = settings_before_and_after(runtime.node, target.ctid)
     before, after = applied or (_of_its_template(node, target), None)
     if after is None:  # take the present file as the plan's result
-        foresee(container_host, f"test -e {desired.DAEMON_JSON}", f"cat -- {desired.DAEMON_JSON}")
         file = container_host.file(desired.DAEMON_JSON)
         if not file.exists:
             raise FactError(f"{desired.DAEMON_JSON} is absent: whether it kept settings is unknown")
@@ -253,9 +294,8 @@ def daemon_json_kept(
     evidence.say(f"kept: {', '.join(sorted(had)) or 'nothing, because there was nothing'}")
 
 
-def _read_elsewhere(runtime: Runtime, ctid: int) -> str:
+def _read_elsewhere(daemon: dockerd.Daemon | None) -> str:
     """Return a message if a running dockerd reads another settings file; else empty."""
-    daemon = dockerd.find(runtime, ctid)
     if daemon is None or daemon.settings == desired.DAEMON_JSON:
         return ""
     return (

@@ -17,6 +17,7 @@ from gate import evidence
 from remediation import desired
 from remediation.backup import make_backup
 from steps.audit import seen
+from steps.foreseen import foreseen
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def backups_are_listed(
 
 
 @then("a recent backup of the container was finished, and can be read to its end")
+@foreseen(node=lambda at: [at.written])
 def container_is_backed_up(
     node: Transport, ctid: int, backups: backup.Backups, target: Target, runtime: Runtime
 ) -> None:
@@ -146,6 +148,7 @@ def is_current(node: Transport, checkout: Checkout | None) -> None:
 
 
 @given("the node is asked as whom it lets us in", target_fixture="access")
+@foreseen(node=lambda _: [access.ASKED])
 def node_is_asked(node: Transport) -> Access:
     """Run id(1), over the same transport as all commands."""
     return access.access(node)

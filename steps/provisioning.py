@@ -5,7 +5,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, then, when
 
@@ -13,13 +13,16 @@ from facts import machine_state
 from gate import evidence
 from remediation.provision import Provisioned, provision
 from steps.docker import NO_DOCKER
-from steps.witness import foresee, of_package, of_program
+from steps.foreseen import foreseen
+from steps.witness import lines, of_package, of_program
 from targets.errors import FactError
 
 if TYPE_CHECKING:
     from testinfra.host import Host
 
     from conftest import Provisioning
+    from steps.foreseen import At
+    from targets.read import Read
     from targets.runtime.base import Runtime
     from targets.target import Target
 
@@ -60,12 +63,16 @@ def container_exists(runtime: Runtime, ctid: int, created: Provisioned) -> None:
     assert state == "running", f"container {ctid} is {state} after {created.how}"
 
 
-@then("Docker is installed in the container")
-def docker_is_installed(container_host: Host) -> None:
-    """A failed feature script leaves a container without Docker."""
+def _packages(_: At) -> list[Read[Any]]:
     first, *others = _DOCKERS
     asked = [line for name in others for line in of_package(name, version=False)]
-    foresee(container_host, *of_package(first), *asked, *of_program("docker"))
+    return [*lines(*of_package(first), *asked, *of_program("docker"))]
+
+
+@then("Docker is installed in the container")
+@foreseen(container=_packages)
+def docker_is_installed(container_host: Host) -> None:
+    """A failed feature script leaves a container without Docker."""
     packages = [container_host.package(name) for name in _DOCKERS]
     found = [f"{each.name} {each.version}" for each in packages if each.is_installed]
     assert found or container_host.exists("dockerd"), NO_DOCKER

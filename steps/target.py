@@ -6,23 +6,29 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, then, when
 
 from facts import apparmor, audit_records, failed_units, startable
 from facts.smallest_rule import smallest_rule
 from gate import evidence
+from steps.foreseen import foreseen
 from targets.errors import FactError, TransportError
 from targets.runtime import proxmox
 from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from steps.foreseen import At
+    from targets.read import Read
     from targets.runtime.base import Runtime
     from targets.transport import Transport
 
 
 @given("the container is running")
+@foreseen(node=lambda at: [at.runtime.reads(at.target.ctid)])
 def container_is_running(runtime: Runtime, ctid: int) -> None:
     """Nothing inside a container that is not running can be judged."""
     state = runtime.state(ctid)
@@ -44,7 +50,13 @@ def container_is_restarted(runtime: Runtime, container: Transport, ctid: int) ->
     wait_until_booted(container)
 
 
+def _id_maps(at: At) -> Iterator[Read[Any]]:
+    yield at.first_process
+    yield from map(at.of_process, ("uid_map", "gid_map"))
+
+
 @then("root in the container is an ordinary user on the node")
+@foreseen(node=_id_maps)
 def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """Read the id map of the container's first process from the node's kernel."""
     pid = runtime.init_pid(ctid)
@@ -69,6 +81,7 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
 
 
 @then("the container is configured as unprivileged")
+@foreseen(node=lambda at: [at.written])
 def configured_unprivileged(runtime: Runtime, ctid: int) -> None:
     """Check Proxmox's own option, or plain LXC's id map."""
     options = runtime.configuration(ctid).current()

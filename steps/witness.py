@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from testinfra.backend.base import BaseBackend, CommandResult
+from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
 
-from targets.batch import Ahead
 from targets.read import unparsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from testinfra.backend import base as backend
 
-    from targets.transport import Transport
+    from targets.read import Read
+    from targets.transport import CommandResult, Transport
 
 #: testinfra's first commands on every machine.
 _FIRST = ("uname -s", "cat /etc/os-release", "uname -m")
+#: For each shell line (seconds).
+_PATIENCE = 120.0
 
 
 def host(machine: Transport) -> Host:
     """Return testinfra's view of a machine."""
-    seen = Host(TransportBackend(Ahead(machine)))
-    foresee(seen, *_FIRST)
-    return seen
+    return Host(TransportBackend(machine))
 
 
-def foresee(host: Host, *lines: str) -> None:
-    """Have these shell lines asked in one round trip, once testinfra asks the first of them.
+def lines(*asked: str) -> list[Read[CommandResult]]:
+    """Return the reads of shell lines, in testinfra's own words, and of those it asks first."""
+    return [unparsed("sh", "-c", line, timeout=_PATIENCE) for line in (*_FIRST, *asked)]
 
-    Args:
-        host: as :func:`host` returns it.
-        lines: in testinfra's own words; others would cost a round trip, and change nothing.
-    """
-    host.backend.foresee(lines)
+
+def of_file(path: str) -> list[str]:
+    """Return testinfra's shell lines for a file's existence and content."""
+    return [f"test -e {path}", f"cat -- {path}"]
+
+
+def of_hash(path: str) -> list[str]:
+    """Return testinfra's shell lines for a file's existence and hash."""
+    return [f"test -e {path}", f"sha256sum {path} | cut -d ' ' -f 1"]
 
 
 def of_package(name: str, *, version: bool = True) -> list[str]:
@@ -52,16 +57,12 @@ class TransportBackend(BaseBackend):  # type: ignore[misc]
 
     NAME = "transport"
 
-    def __init__(self, transport: Ahead) -> None:
+    def __init__(self, transport: Transport) -> None:
         super().__init__(transport.machine)
         self._transport = transport
 
-    def foresee(self, lines: Iterable[str]) -> None:
-        """See :func:`foresee`."""
-        self._transport.expect(unparsed("sh", "-c", line) for line in lines)
-
-    def run(self, command: str, *args: str, **_: Any) -> CommandResult:
+    def run(self, command: str, *args: str, **_: Any) -> backend.CommandResult:
         """Run a shell line; testinfra quotes the arguments itself."""
         line = self.get_command(command, *args)
-        result = self._transport.look(["sh", "-c", line], timeout=120)
+        result = self._transport.look(["sh", "-c", line], timeout=_PATIENCE)
         return self.result(result.exit_code, line, result.stdout, result.stderr)

@@ -3,7 +3,8 @@
 Checking a container takes some twenty small reads. Asked one by one, each waits for the last one's
 answer, and each starts ``pct``. :class:`Ahead` asks the reads that it was given all at once, when
 the first of them is wanted, and answers from that. Any other read is asked by itself: to forget one
-costs a round trip, and changes nothing else.
+costs a round trip, and changes nothing else. :class:`Shared` does so for the many scenarios of a
+gate, which ask the same again and again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import base64
 import re
 import shlex
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from targets.errors import Dropped, TransportError
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from targets.read import Read
-    from targets.transport import Hold, Transport
+    from targets.transport import Hold, Inside, Transport
 
 Argv = tuple[str, ...]
 
@@ -171,3 +174,104 @@ class Ahead(Base):
         """See :class:`targets.transport.Transport`."""
         self._answers.clear()
         return self._inner.hold(argv, word)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Reads of one machine: ``asked`` has each argv as ``on`` knows it, by that of the node."""
+
+    on: Transport
+    asked: dict[Argv, Argv]
+
+
+class Shared(Base):
+    """Asks foreseen reads in one round trip a machine, and lets each answer serve several steps.
+
+    An answer serves each step once: a step that asks a second time looks for a change, and the
+    machine is asked. All answers are forgotten when anything is run that is no read, on the node or
+    in a container, and after :data:`LASTS`.
+
+    Args:
+        inner: the node, whose container's commands pass here, too.
+    """
+
+    #: How long an answer may serve (seconds).
+    LASTS = 60.0
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner, self.machine = inner, inner.machine
+        self._batches: list[_Batch] = []
+        self._answers: dict[Argv, CommandResult] = {}
+        self._served: set[Argv] = set()
+        #: What a batch did not answer: asked by itself, until all is forgotten.
+        self._alone: set[Argv] = set()
+        self._oldest = 0.0
+
+    @property
+    def inner(self) -> Transport:
+        """The node, as it is reached without this."""
+        return self._inner
+
+    def expect(
+        self, reads: Iterable[Read[Any]], within: Inside, inside: Iterable[Read[Any]]
+    ) -> None:
+        """Foresee these reads, and no others. What is known already is not asked again.
+
+        Args:
+            reads: of the node.
+            within: reaches the container from :attr:`inner`.
+            inside: reads of the container.
+        """
+        outer = {tuple(within.outer(each.argv, each.timeout)): each.argv for each in inside}
+        self._batches = [
+            _Batch(self._inner, {each.argv: each.argv for each in reads}),
+            _Batch(within, outer),
+        ]
+
+    def begin(self) -> None:
+        """Begin a step: every answer may serve it once."""
+        self._served.clear()
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`targets.transport.Transport`."""
+        self._forget()
+        return self._inner.run(argv, stdin=stdin, timeout=timeout)
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        """See :class:`targets.transport.Transport`."""
+        self._forget()
+        return self._inner.hold(argv, word)
+
+    def look(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        """See :class:`targets.transport.Transport`."""
+        key = tuple(argv)
+        batch = next((each for each in self._batches if key in each.asked and not stdin), None)
+        if batch is None:
+            return self._inner.look(argv, stdin=stdin, timeout=timeout)
+        if time.monotonic() > self._oldest + self.LASTS:
+            self._forget()
+        if key not in self._served and key not in self._answers and key not in self._alone:
+            self._ask(batch)
+        if key in self._served or key not in self._answers:
+            self._answers.pop(key, None)
+            self._answers[key] = self._inner.look(argv, timeout=timeout)
+        self._served.add(key)
+        return self._answers[key]
+
+    def _forget(self) -> None:
+        self._answers.clear()
+        self._alone.clear()
+        self._oldest = time.monotonic()
+
+    def _ask(self, batch: _Batch) -> None:
+        wanted = {key: argv for key, argv in batch.asked.items() if key not in self._answers}
+        if len(wanted) > 1:
+            found = {each.argv: each for each in at_once(batch.on, list(wanted.values()))}
+            for key, argv in wanted.items():
+                if argv in found:
+                    self._answers[key] = replace(found[argv], argv=key, machine=self.machine)
+        self._alone |= wanted.keys() - self._answers.keys()

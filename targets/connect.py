@@ -33,6 +33,7 @@ def opened(
     listener: Callable[[CommandResult], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
     reads: Iterable[Read[Any]] = (),
+    beneath: Callable[[Transport], Transport] = lambda node: node,
 ) -> Iterator[Runtime]:
     """Connect to a target's node and close the connection afterwards.
 
@@ -43,6 +44,7 @@ def opened(
         listener: called with the result of every command.
         tell: called with one line before each long operation.
         reads: are asked of the node in the same round trip, since they will be wanted next.
+        beneath: wraps the node below ``listener``, as :class:`targets.batch.Shared` does.
 
     Yields:
         The runtime that manages the containers of the node.
@@ -59,7 +61,7 @@ def opened(
 
             name = "the lab's node" if target.place else ""
             raw = stack.enter_context(closing(Ssh(_reached(target, lab, tell), name=name)))
-        yield runtime_on(raw, target, listener=listener, reads=reads)
+        yield runtime_on(raw, target, listener=listener, reads=reads, beneath=beneath)
 
 
 def runtime_on(
@@ -68,6 +70,7 @@ def runtime_on(
     *,
     listener: Callable[[CommandResult], None] = lambda _: None,
     reads: Iterable[Read[Any]] = (),
+    beneath: Callable[[Transport], Transport] = lambda node: node,
 ) -> Runtime:
     """Return the runtime of a target whose node ``raw`` reaches, in one round trip.
 
@@ -76,9 +79,8 @@ def runtime_on(
     """
     kind = Lxc if target.runtime == "lxc" else Pct
     ours = [_finding(target), kind.reads(target.ctid), is_directory(target.repository)]
-    return _runtime(
-        Recorded(as_root(raw, sudo=target.sudo, reads=[*ours, *reads]), listener), target
-    )
+    node = beneath(as_root(raw, sudo=target.sudo, reads=[*ours, *reads]))
+    return _runtime(Recorded(node, listener), target)
 
 
 def _reached(

@@ -38,14 +38,12 @@ T = TypeVar("T")
 #: Names this process among those that work on a node: every command there carries it.
 RUN_MARK, RUN_ID = "DOCKER_LXC_GATE_RUN", uuid.uuid4().hex
 
-#: Written by position, so that no path or content ever becomes part of a shell's text.
-#: fsync before rename, and of the directory after it: a crash leaves the old file or the new.
+#: Written by position, so that no path or content ever becomes part of a shell's text. fsync before
+#: rename, and of the directory after it: a crash leaves the old file or the new.
 _WRITE = (
     'set -e; new="$1.gate-new"; umask 077; cat >"$new"; chmod "$2" "$new"; sync "$new"; '
     'mv -fT -- "$new" "$1"; sync "$(dirname -- "$1")"'
 )
-
-
 #: How long each output of a command may be, unless its caller says otherwise (bytes).
 LIMIT = 1 << 20
 _limit: ContextVar[int] = ContextVar("limit", default=LIMIT)
@@ -326,19 +324,22 @@ class Inside(Base):
         """See :class:`Transport`."""
         return self._through(self._outer.look, argv, stdin, timeout)
 
-    def _through(
-        self, run: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
-    ) -> CommandResult:
-        """Run argv with its deadline, which is kept inside as well.
+    def outer(self, argv: Sequence[str], timeout: float = 60.0) -> list[str]:
+        """Return the argv that is run outside, with the deadline that is kept inside.
 
         Ending the outer command leaves the inner one running (pct, lxc-attach and sshd all do).
         """
         deadline = ["timeout", "-k", f"{self.GRACE:g}", f"{timeout:g}"]
-        bounded = [*deadline, *self._mark, *argv]
+        return self._wrap([*deadline, *self._mark, *argv])
+
+    def _through(
+        self, run: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
+    ) -> CommandResult:
+        """Run argv with its deadline, which is kept inside as well."""
         late = too_late(self.machine, argv, timeout)
         clock = time.monotonic()
         try:
-            outer = run(self._wrap(bounded), stdin=stdin, timeout=timeout + 4 * self.GRACE)
+            outer = run(self.outer(argv, timeout), stdin=stdin, timeout=timeout + 4 * self.GRACE)
         except LimitExceeded as error:
             if error.late:
                 raise late from None

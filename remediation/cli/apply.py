@@ -13,9 +13,9 @@ from facts import audit_window, backups
 from remediation import backup
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
+from remediation.engine.apply import Seen, apply_side_effects, require_reversible
 from remediation.engine.apply import apply as apply_plan
-from remediation.engine.apply import apply_side_effects, require_reversible
-from targets.errors import NotClean, RemediationError
+from targets.errors import NotClean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,15 +47,15 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
     """
     with options.planned(aim, only) as (runtime, make):
         the_plan = make()
-        found = the_plan.drifts()
-        require_reversible(found)
+        seen = Seen.of(the_plan)
+        require_reversible(seen.drifts)
         # A mistyped id, perhaps.
         absent = [] if the_plan.container_exists else list(the_plan.not_checked)
-        consent([*absent, *apply_side_effects(found)], yes=yes)
+        consent([*absent, *apply_side_effects(seen.drifts)], yes=yes)
         if with_backup:
             _back_up(the_plan, runtime, aim)
         with _watched(runtime.node, aim.audit) as tell:
-            outcomes = apply_plan(replace(the_plan, tell=tell))
+            outcomes = apply_plan(replace(the_plan, tell=tell), seen)
     printing.outcomes(outcomes, as_json=as_json)
     if not as_json:
         printing.not_checked(the_plan)
@@ -83,28 +83,42 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
 def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
     """Yield a ``tell`` that first prints AppArmor's denials since its last call.
 
-    If denials cannot be read, it says so once, and ``apply`` goes on.
+    The log is watched from the first line on: apply tells it before its first change. If denials
+    cannot be read, it says so once, and ``apply`` goes on.
     """
-    try:
-        window, shown = audit_window.Window(node, source), True
-    except RemediationError as error:
-        window, shown = None, False
-        printing.tell(f"denials are not shown: {error}")
+    window: audit_window.Window | None = None
+    begun = False
 
     def tell(line: str) -> None:
-        nonlocal shown
+        nonlocal window, begun
+        if not begun:
+            begun, window = True, _opened(node, source)
         try:
-            for denial in window.new_denials() if window and shown else ():
+            for denial in window.new_denials() if window else ():
                 printing.tell(f"denied: {denial.summary}", style="yellow")
         except Exception as error:  # noqa: BLE001 - no error may stop apply here
-            shown = False
+            _end(window)
+            window = None
             printing.tell(f"denials are no longer shown: {error}")
         if line:
             printing.tell(line)
 
     try:
         yield tell
-        tell("")
+        if begun:
+            tell("")
     finally:
-        if window:
-            window.end()
+        _end(window)
+
+
+def _opened(node: Transport, source: str) -> audit_window.Window | None:
+    try:
+        return audit_window.Window(node, source)
+    except Exception as error:  # noqa: BLE001 - no error may stop apply here
+        printing.tell(f"denials are not shown: {error}")
+        return None
+
+
+def _end(window: audit_window.Window | None) -> None:
+    if window:
+        window.end()

@@ -21,12 +21,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from remediation.engine.action import Step
+    from remediation.engine.journal_format import Line
     from remediation.engine.plan import Plan
     from targets.drift import Drift
 
 
-def apply(plan: Plan) -> list[Outcome]:
+@dataclass(frozen=True)
+class Seen:
+    """What was found before a run, without the lock: the journal's lines, then each drift."""
+
+    lines: Sequence[Line]
+    drifts: Sequence[tuple[Step, Drift | None]]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Seen:
+        """Read the journal, then check each step. Changes nothing."""
+        return cls(tuple(plan.journal.lines()), plan.drifts())
+
+
+def apply(plan: Plan, seen: Seen | None = None) -> list[Outcome]:
     """Bring about every desired state, or roll back everything.
+
+    Args:
+        plan: the plan.
+        seen: what was found just before. If nothing drifted, and the journal is the same under the
+            lock, no run has changed anything since: nothing is checked a second time.
 
     Returns:
         What became of each action, in order, then of each consequence.
@@ -38,7 +57,7 @@ def apply(plan: Plan) -> list[Outcome]:
         RemediationError: an action failed; everything is rolled back.
         RollbackFailed: an action failed, and the rollback failed, too.
     """
-    run = _Run(plan)
+    run = _Run(plan, seen)
     try:
         with plan.exclusive(f"apply the plan to container {plan.journal.ctid}"):
             return run.forward()
@@ -80,12 +99,13 @@ class _Run:
     """
 
     plan: Plan
+    seen: Seen | None = None
     begun: dict[str, int] = field(default_factory=dict)
     changes: bool = False
 
     def forward(self) -> list[Outcome]:
         """Apply every step, then run the consequences, then verify every step once more."""
-        plan = self.plan
+        plan, seen = self.plan, self.seen
         plan.journal.forget()
         if (ctid := plan.journal.interrupted()) is not None:
             raise NotClean(
@@ -93,6 +113,8 @@ class _Run:
                 f"did not end. Roll it back first: {ROLLBACK}"
                 + ("" if ctid == plan.journal.ctid else f", but container {ctid}")
             )
+        if seen and not _drifted(seen.drifts) and tuple(plan.journal.lines()) == seen.lines:
+            return [_already_so(step) for step in plan.steps]
         drifts = plan.drifts()
         # All before-images first: an action may change what another one is about to look at.
         self._record(_drifted(drifts))
@@ -137,7 +159,7 @@ class _Run:
             if self.changes:  # it was checked before
                 ((_, drift),) = checked([step])
             if drift is None:
-                return Outcome(action.id, action.title, action.requirement, False, "already so")
+                return _already_so(step)
             self._record([step])
         plan.tell(action.title)
         plan.enter(Stage.APPLY, action)
@@ -179,6 +201,11 @@ class _Run:
 
 def _drifted(drifts: Iterable[tuple[Step, Drift | None]]) -> list[Step]:
     return [step for step, drift in drifts if drift is not None]
+
+
+def _already_so(step: Step) -> Outcome:
+    action = step.action
+    return Outcome(action.id, action.title, action.requirement, False, "already so")
 
 
 def _verify(steps: Sequence[Step]) -> None:

@@ -7,15 +7,16 @@ argv to ``pct exec 950 -- …`` and hands it to the node's transport.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 from targets.errors import FactError, TransportError
+from targets.read import Read
 from targets.runtime import container_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from targets.transport import Transport
+    from targets.transport import CommandResult, Transport
 
 #: ``pct exec`` sets no HOME, and a locale of its own, so both are set here.
 ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")
@@ -31,6 +32,9 @@ class Runtime(Protocol):
     @property
     def kind(self) -> Literal["pct", "lxc"]:
         """The kind of containers: Proxmox's, or plain LXC's."""
+
+    def on(self, node: Transport) -> Runtime:
+        """Return the same runtime of a node that is reached otherwise."""
 
     def inside(self, ctid: int) -> Transport:
         """Return a transport whose commands run in the container."""
@@ -49,6 +53,10 @@ class Runtime(Protocol):
 
     def features(self, ctid: int) -> dict[str, str]:
         """Return the container's features, in the words of Proxmox's ``features``."""
+
+    @classmethod
+    def reads(cls, ctid: int) -> Read[CommandResult]:
+        """Return what :meth:`state` asks first."""
 
     def state(self, ctid: int) -> str | None:
         """Return ``running``, ``stopped`` …, or None if there is no such container."""
@@ -71,11 +79,19 @@ class Runtime(Protocol):
     def destroy(self, ctid: int) -> None:
         """Destroy a stopped container and its root."""
 
+    @classmethod
+    def first_process(cls, ctid: int) -> Read[str]:
+        """Read what LXC says of the first process: its pid on the node, if the container runs."""
+
     def init_pid(self, ctid: int) -> int:
         """Return the pid, on the node, of the first process; raises TransportError if stopped."""
 
     def config_path(self, ctid: int) -> str:
         """Return the file in which the container's options are written."""
+
+    @classmethod
+    def started_path(cls, ctid: int) -> str:
+        """Return LXC's own configuration file, which :meth:`effective` reads."""
 
 
 class LxcTools:
@@ -87,6 +103,10 @@ class LxcTools:
     def __init__(self, node: Transport) -> None:
         self.node = node
 
+    def on(self, node: Transport) -> Self:
+        """See :class:`Runtime`."""
+        return type(self)(node)
+
     def start_command(self, ctid: int) -> str:
         """See :class:`Runtime`."""
         return f"{self._START} {ctid}"
@@ -94,23 +114,39 @@ class LxcTools:
     def require_ours(self, ctid: int) -> None:
         """See :class:`Runtime`; plain LXC has no such program."""
 
+    @classmethod
+    def first_process(cls, ctid: int) -> Read[str]:
+        """See :class:`Runtime`; empty if it does not run."""
+        argv = ("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-p", "-H")
+
+        def parse(answer: CommandResult) -> str:
+            pid = answer.text.strip()
+            return pid if answer.ok and re.fullmatch("[0-9]+", pid) else ""
+
+        return Read(argv, parse)
+
     def init_pid(self, ctid: int) -> int:
         """Return the pid, on the node, of the container's first process.
 
         Raises:
             TransportError: the container is not running.
         """
-        answer = self.node.look(["lxc-info", "-P", self._LXC_PATH, "-n", str(ctid), "-p", "-H"])
-        if not answer.ok or not re.fullmatch(r"[0-9]+\s*", answer.text):
+        said = self.node.ask(self.first_process(ctid))
+        if not said:
             raise TransportError(
                 f"container {ctid} on {self.node.machine} is not running: "
                 f"start it ({self.start_command(ctid)}), then run this again"
             )
-        return int(answer.text)
+        return int(said)
+
+    @classmethod
+    def started_path(cls, ctid: int) -> str:
+        """See :class:`Runtime`."""
+        return f"{cls._LXC_PATH}/{ctid}/config"
 
     def effective(self, ctid: int) -> container_config.ContainerConfig:
         """See :class:`Runtime`."""
-        path = f"{self._LXC_PATH}/{ctid}/config"
+        path = self.started_path(ctid)
         content = self.node.read(path)
         if content is None:
             raise FactError(f"{path} does not exist on {self.node.machine}")

@@ -14,7 +14,7 @@ from targets.transport import Base, CommandResult
 from tests.doubles.scripted import Untold, by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from targets.transport import Transport
 
@@ -109,10 +109,3 @@ class Host:
 
     def exists(self, program: str) -> bool:
         return program in self.programs
-
-    @property
-    def backend(self) -> Host:
-        return self
-
-    def foresee(self, lines: Iterable[str]) -> None:
-        """Answer them when they are asked, and not before."""

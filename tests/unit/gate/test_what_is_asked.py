@@ -21,6 +21,8 @@ from targets.target import Target
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from targets.read import Read
+
 ROOT = Path(__file__).parents[3]
 THERE, NOT_THERE, AWAY = (Target(host, 950) for host in ("there", "not-there", "away"))
 
@@ -66,10 +68,13 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
             raise TransportError("no route to host")
         CONNECTED.append((target, "open"))
         files = FILES if target is THERE else {}
-        node = SimpleNamespace(
-            ask=lambda read: target is THERE and read.argv == is_directory(desired.REPOSITORY).argv,
-            read=files.get,
-        )
+
+        def ask(read: Read[Any]) -> Any:
+            if read.argv == is_directory(desired.REPOSITORY).argv:
+                return target is THERE
+            return files.get(read.argv[-1])
+
+        node = SimpleNamespace(ask=ask)
         yield SimpleNamespace(state=lambda _: "running" if target is THERE else None, node=node)
         CONNECTED.append((target, "closed"))
 

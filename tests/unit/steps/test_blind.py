@@ -22,7 +22,6 @@ from remediation.provision import Provisioned
 from steps.docker import DockerRun
 from steps.rollback import Existing
 from steps.witness import TransportBackend
-from targets.batch import Ahead
 from targets.errors import CommandFailed, RemediationError
 from targets.runtime.pct import Pct
 from targets.target import Target
@@ -87,7 +86,7 @@ def _no_patience() -> Iterator[None]:
 
 def host(machine: Blind) -> Host:
     """Return testinfra's host, which need not ask what kind of machine it is."""
-    found = Host(TransportBackend(Ahead(machine)))
+    found = Host(TransportBackend(machine))
     kind = {"type": "linux", "distribution": "debian", "codename": "", "release": "13", "arch": ""}
     found.system_info.__dict__["sysinfo"] = kind
     return found

@@ -37,7 +37,6 @@ class Guest(Base):
 def host() -> Any:
     """What testinfra says of it."""
     return SimpleNamespace(
-        backend=SimpleNamespace(foresee=lambda _: None),
         service=lambda _: SimpleNamespace(is_running=False),
         package=lambda name: SimpleNamespace(name=name, is_installed=False),
         exists=lambda _: False,

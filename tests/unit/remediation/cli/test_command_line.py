@@ -511,9 +511,23 @@ def test_nothing_ends_because_a_denial_cannot_be_shown(
 def test_the_watch_ends_when_the_plan_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     window = Listened()
     monkeypatch.setattr(audit_window, "Window", lambda *_: window)
-    with pytest.raises(FactError), _watched(ON, "auto"):
-        raise FactError("broken")
+
+    def fails() -> None:
+        with _watched(ON, "auto") as tell:
+            tell("first")
+            raise FactError("broken")
+
+    with pytest.raises(FactError):
+        fails()
     assert window.ended == 1
+
+
+def test_watched_apply_that_tells_nothing_changes_nothing_and_watches_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(audit_window, "Window", lambda *_: pytest.fail("the log is watched"))
+    with _watched(ON, "auto"):
+        pass
 
 
 def test_a_watch_that_cannot_begin_is_said(

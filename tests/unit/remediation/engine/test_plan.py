@@ -11,7 +11,7 @@ import pytest
 
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Consequence, Place
-from remediation.engine.apply import apply
+from remediation.engine.apply import Seen, apply
 from remediation.engine.journal import Journal
 from remediation.engine.rollback import roll_back
 from targets.errors import (
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from targets.drift import Drift
+    from targets.transport import Transport
+
 
 def test_apply_then_apply_again_then_rollback_twice(tmp_path: Path) -> None:
     one, two = Flag("one"), Flag("two", value="new")
@@ -37,6 +40,52 @@ def test_apply_then_apply_again_then_rollback_twice(tmp_path: Path) -> None:
     assert [outcome.id for outcome in roll_back(it)] == ["one"]
     assert (one.value, two.value) == ("old", "new")
     assert roll_back(it) == []
+
+
+class Checked(Flag):
+    """A flag that counts how often it is checked."""
+
+    checks = 0
+
+    def check(self, on: Transport) -> Drift | None:
+        self.checks += 1
+        return super().check(on)
+
+
+def test_apply_of_what_was_seen_without_drift_is_not_checked_a_second_time(tmp_path: Path) -> None:
+    one = Checked("one", value="new")
+    it = plan(tmp_path, one)
+    (outcome,) = apply(it, Seen.of(it))
+    assert (outcome.id, outcome.changed, outcome.reason) == ("one", False, "already so")
+    assert one.checks == 1
+
+
+def test_apply_after_another_run_since_it_was_seen_checks_again(tmp_path: Path) -> None:
+    one = Checked("one")
+    apply(plan(tmp_path, one))
+    it = plan(tmp_path, one)
+    seen = Seen.of(it)
+    roll_back(plan(tmp_path, one))
+    assert one.value == "old"
+    assert [outcome.changed for outcome in apply(it, seen)] == [True]
+    assert one.value == "new"
+
+
+def test_apply_after_a_run_that_was_cut_off_since_it_was_seen_is_refused(tmp_path: Path) -> None:
+    one = Checked("one", value="new")
+    it = plan(tmp_path, one)
+    seen = Seen.of(it)
+    journal(tmp_path, 951).record([("other", Place.NODE, "old")])
+    with pytest.raises(NotClean):
+        apply(it, seen)
+
+
+def test_apply_of_what_was_seen_with_drift_checks_under_the_lock(tmp_path: Path) -> None:
+    one = Checked("one")
+    it = plan(tmp_path, one)
+    seen = Seen.of(it)
+    one.value = "new"  # somebody else did it in between
+    assert [outcome.changed for outcome in apply(it, seen)] == [False]
 
 
 def test_every_before_image_is_on_disk_before_the_first_change(tmp_path: Path) -> None:

@@ -1,0 +1,201 @@
+"""What a step will ask, declared beside it: the run asks it for many scenarios in one round trip.
+
+A step that declares nothing, or too little, asks by itself: that costs a round trip, and changes
+nothing else. What must be seen after something else was seen or done is never declared.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from pytest_bdd.steps import StepFunctionContext, step_function_context_registry
+
+from gate.collection import scenario_of
+from targets.errors import RemediationError
+from targets.read import content_of
+from targets.transport import Inside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import pytest
+    from pytest_bdd.parser import Step
+
+    from targets.batch import Shared
+    from targets.read import Read
+    from targets.runtime.base import Runtime
+    from targets.target import Target
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+_DECLARED = "foreseen_reads"
+
+
+class _NotYet(Exception):
+    """The pid of the container's first process is not known yet."""
+
+
+@dataclass(frozen=True)
+class At:
+    """Where a step is asked.
+
+    Attributes:
+        runtime: manages the container.
+        target: the node and the container.
+        pid: of the container's first process, on the node; empty if it is not known.
+        words: the parameters of the step's sentence.
+    """
+
+    runtime: Runtime
+    target: Target
+    pid: str = ""
+    words: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def written(self) -> Read[bytes | None]:
+        """The container's configuration as written."""
+        return content_of(self.runtime.config_path(self.target.ctid))
+
+    @property
+    def started(self) -> Read[bytes | None]:
+        """LXC's configuration of its last start."""
+        return content_of(self.runtime.started_path(self.target.ctid))
+
+    @property
+    def first_process(self) -> Read[str]:
+        """The pid of its first process."""
+        return self.runtime.first_process(self.target.ctid)
+
+    def of_process(self, name: str) -> Read[bytes | None]:
+        """A file of its first process, below ``/proc``."""
+        if not self.pid:
+            raise _NotYet
+        return content_of(f"/proc/{self.pid}/{name}")
+
+
+#: Yields what a step asks of one machine; first those reads that need no pid.
+_Declared: TypeAlias = "Callable[[At], Iterable[Read[Any]]]"
+
+
+def _nothing(_: At) -> Iterable[Read[Any]]:
+    return ()
+
+
+def foreseen(
+    node: _Declared = _nothing, container: _Declared = _nothing
+) -> Callable[[_Function], _Function]:
+    """Declare what a step asks of the node and of the container, in that order; below ``@then``."""
+
+    def declare(function: _Function) -> _Function:
+        setattr(function, _DECLARED, (node, container))
+        return function
+
+    return declare
+
+
+@dataclass
+class _Reads:
+    """Reads of the node and of the container; ``more``: some need the pid, which is not known."""
+
+    node: list[Read[Any]] = field(default_factory=list)
+    container: list[Read[Any]] = field(default_factory=list)
+    more: bool = False
+
+
+class Foresight:
+    """Has the reads of many scenarios asked in one round trip a machine.
+
+    They are those of a scenario that changes nothing and of all after it, up to the next one that
+    changes something. Such a scenario foresees one step at a time.
+
+    Args:
+        runtime: manages the container.
+        target: the node and the container.
+        shared: lies between the node and the evidence, so each scenario's evidence has its own.
+        inside: what is asked of the container beside the steps.
+    """
+
+    def __init__(
+        self, runtime: Runtime, target: Target, shared: Shared, inside: Iterable[Read[Any]] = ()
+    ) -> None:
+        self._at, self._shared, self._inside = At(runtime, target), shared, list(inside)
+        within = runtime.on(shared.inner).inside(target.ctid)
+        self._within = within if isinstance(within, Inside) else None
+        self._item: pytest.Item | None = None
+
+    def of_scenario(
+        self, item: pytest.Item, target_of: Callable[[pytest.Item], Target | None]
+    ) -> None:
+        """Foresee what a scenario and those after it ask, unless that was done for it already."""
+        if self._item is not item:
+            self._item = item
+            self._shared.begin()
+            self._expect(_read_only_from(item, target_of))
+
+    def of_step(self, item: pytest.Item, step: Step) -> None:
+        """Begin a step: every answer may serve it once."""
+        self._shared.begin()
+        if item.get_closest_marker("mutates"):
+            self._expect([step])
+
+    def _expect(self, steps: Sequence[Step]) -> None:
+        """Expect what steps declare; what is of the first process, once its pid is known."""
+        if self._within is None:
+            return
+        found = _reads_of(steps, self._at)
+        self._shared.expect(found.node, self._within, [*found.container, *self._inside])
+        if not found.more:
+            return
+        with suppress(RemediationError):  # the step will say it
+            pid = self._shared.ask(self._at.first_process)
+            found = _reads_of(steps, replace(self._at, pid=pid))
+            self._shared.expect(found.node, self._within, [*found.container, *self._inside])
+
+
+def _read_only_from(
+    item: pytest.Item, target_of: Callable[[pytest.Item], Target | None]
+) -> list[Step]:
+    """Return the steps of a scenario and of those after it, up to one that changes something."""
+    items = item.session.items
+    asked = takewhile(
+        lambda each: each.get_closest_marker("mutates") is None, items[items.index(item) :]
+    )
+    found = (scenario_of(each) for each in asked if target_of(each) == target_of(item))
+    return [step for scenario in found if scenario for step in scenario.steps]
+
+
+def _reads_of(steps: Iterable[Step], at: At) -> _Reads:
+    found = _Reads()
+    for step in steps:
+        for declared, words in _definitions(step.type, step.name):
+            here = replace(at, words=words)
+            for reads, into in zip(declared, (found.node, found.container), strict=True):
+                found.more |= _added(reads, here, into)
+    return found
+
+
+def _added(reads: _Declared, at: At, into: list[Read[Any]]) -> bool:
+    """Add reads up to the first one that needs the pid; return whether there is one."""
+    try:
+        into.extend(reads(at))
+    except _NotYet:
+        return True
+    return False
+
+
+@cache
+def _definitions(kind: str, sentence: str) -> list[tuple[tuple[_Declared, _Declared], Any]]:
+    """Return what the definitions of a sentence declare, each with the sentence's parameters."""
+    found: list[StepFunctionContext] = [
+        each
+        for each in step_function_context_registry.values()
+        if each.type in {None, kind} and each.parser.is_matching(sentence)
+    ]
+    return [
+        (getattr(each.step_func, _DECLARED), each.parser.parse_arguments(sentence) or {})
+        for each in found
+        if hasattr(each.step_func, _DECLARED)
+    ]

@@ -1,0 +1,102 @@
+"""A node and its container behind one shell that can do many commands at once: trips are counted.
+
+It stands where SSH's connection would, so all layers above it are the real ones. What nobody told
+it ends with 127, as a shell's unknown command does, and is kept in ``unknown``.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from targets.transport import Base, CommandResult
+from tests.doubles.scripted import by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from targets.transport import Hold
+
+#: What the layers above put before a command: the deadline, the run's mark, the way inside.
+_BEFORE = re.compile(
+    r"^(timeout -k \S+ \S+ |env (?!LC_ALL=C cat|-u)|[A-Z_]+=\S* |pct exec \d+ --keep-env 0 -- )+"
+)
+_PCT = re.compile(r"(?<![\w/])pct (?:exec|status|list|config) ")
+_ONE = "one timeout -k 5 60 "
+_SCRIPT = ("sh", "-c", "the script")
+
+#: What a command answers: its standard output, or exit code, standard output and error.
+Answer = str | bytes | tuple[int, str, str]
+
+
+class Node(Base):
+    """Files by path, and answers by the beginning of a command line.
+
+    Args:
+        files: of the node and the container; all others are absent.
+        says: the first entry that a command line begins with answers; a function is given the
+            words.
+    """
+
+    machine = "node"
+
+    def __init__(
+        self,
+        files: dict[str, bytes],
+        says: dict[str, Answer | Callable[[list[str]], Answer]],
+    ) -> None:
+        self.files, self.says = files, says
+        self.trips: list[str] = []
+        self.unknown: list[str] = []
+        self.holds: list[str] = []
+
+    @property
+    def starts(self) -> int:
+        """How often ``pct`` was started."""
+        return sum(len(_PCT.findall(trip)) for trip in self.trips)
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        self.trips.append(shlex.join(argv))
+        return CommandResult(tuple(argv), *self._answer(list(argv)), self.machine, 0.0, 0.0)
+
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        self.trips.append(shlex.join(argv))
+        self.holds.append(word)
+        return self
+
+    def alive(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        """It ends."""
+
+    def close(self) -> None:
+        """The connection ends."""
+
+    def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
+        command = _BEFORE.sub("", shlex.join(argv))
+        words = shlex.split(command)
+        if words[-1] == "at once":
+            commands = re.split(rf"(?m)^{_ONE}", words[2])[1:]
+            return 0, b"".join(map(self._line, commands)), b""
+        if "cat" in words[:3] and "--" in words[:4]:
+            content = self.files.get(words[-1])
+            return (1, b"", b"No such file or directory") if content is None else (0, content, b"")
+        named = shlex.join(by_name(words)) if len(words) > len(_SCRIPT) else command
+        for start, answer in self.says.items():
+            if command.startswith(start) or named.startswith(start):
+                said = answer(words) if callable(answer) else answer
+                if isinstance(said, bytes):
+                    return 0, said, b""
+                code, out, err = (0, said, "") if isinstance(said, str) else said
+                return code, out.encode(), err.encode()
+        self.unknown.append(command)
+        return 127, b"", b""
+
+    def _line(self, command: str) -> bytes:
+        code, out, err = self._answer(shlex.split(command))
+        return b"%s!%d! %s\n" % (base64.b64encode(err), code, base64.b64encode(out))

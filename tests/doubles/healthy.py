@@ -1,0 +1,262 @@
+"""A Proxmox node with container 950 as the plan leaves them, behind one shell.
+
+As a pytest plugin (``-p tests.doubles.healthy``) it stands where SSH would, so the gate itself can
+be run on it. At the end it writes what was asked to the file that ``HEALTHY_SEEN`` names, as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from remediation import desired
+from remediation.edits.daemon_json import daemon_json
+from remediation.edits.phoenix_description import described
+from remediation.edits.phoenix_scripts import install_script, setup_script
+from targets.ssh import connection
+from tests.doubles.behind_shell import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pytest
+
+    from targets.transport import CommandResult
+    from tests.doubles.behind_shell import Answer
+
+PID = 4242
+_PHOENIX = Path(__file__).parents[2] / "lab/guest/phoenix_hypervisor"
+_CONF = f"""arch: amd64
+features: nesting=1,keyctl=1,fuse=1
+hostname: docker
+rootfs: local:950/vm-950-disk-0.raw,size=8G
+unprivileged: 1
+lxc.apparmor.profile: {desired.PROFILE}
+"""
+_EFFECTIVE = f"""lxc.idmap = u 0 100000 65536
+lxc.idmap = g 0 100000 65536
+lxc.apparmor.profile = {desired.PROFILE}
+lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file 0 0
+"""
+_POLICY = hashlib.sha256(b"policy").hexdigest()
+_PLACE = f"/sys/kernel/security/apparmor/policy/profiles/{desired.PROFILE}.7"
+_DUMP = "/var/lib/vz/dump"
+_ARCHIVE = f"{_DUMP}/vzdump-lxc-950-2026_11_27-01_00_00.tar.zst"
+_ETC = f"{_DUMP}/etc-pve1-2026_11_27-01_00_00.tar.zst"
+_COMMIT = "0123456789abcdef0123456789abcdef01234567"
+_ENGINE = {"Driver": "fuse-overlayfs", "ServerVersion": "26.1.5", "ID": "engine"}
+_AUDIT = "/var/log/audit/audit.log"
+
+
+def files() -> dict[str, bytes]:
+    """Return the files of the node and the container, by path."""
+    repository, phoenix = desired.REPOSITORY, _PHOENIX
+
+    def ours(path: str) -> bytes:
+        return (phoenix / path).read_bytes()
+
+    profile = desired.profile(None)
+    return {
+        desired.TUNABLE_PATH: desired.TUNABLE,
+        desired.PROFILE_PATH: profile,
+        f"{repository}/{desired.REPOSITORY_PROFILE}": profile,
+        f"{repository}/{desired.SETUP_SCRIPT}": setup_script(ours(desired.SETUP_SCRIPT)),
+        f"{repository}/{desired.INSTALL_SCRIPT}": install_script(ours(desired.INSTALL_SCRIPT)),
+        f"{repository}/{desired.CONTAINERS}": described(ours(desired.CONTAINERS), 950),
+        "/etc/pve/lxc/950.conf": _CONF.encode(),
+        "/var/lib/lxc/950/config": _EFFECTIVE.encode(),
+        "/sys/kernel/security/apparmor/profiles": f"{desired.PROFILE} (enforce)\n".encode(),
+        f"/proc/{PID}/attr/apparmor/current": f"{desired.PROFILE} (enforce)\n".encode(),
+        f"/proc/{PID}/uid_map": b"0 100000 65536\n",
+        f"/proc/{PID}/gid_map": b"0 100000 65536\n",
+        f"{_DUMP}/vzdump-lxc-950-2026_11_27-01_00_00.log": b"INFO: Finished Backup of VM 950\n",
+        desired.DAEMON_JSON: daemon_json(b'{"log-level": "warn"}'),
+    }
+
+
+class Healthy(Node):
+    """See the module; it logs the denials that are provoked."""
+
+    def __init__(self, *_: object, name: str = "", **__: object) -> None:
+        super().__init__(files(), dict(_SAYS))
+        self.machine = name or "pve1"
+        self._log, self._inside = "", False
+        self.says = {
+            "sh provoke": self._provoked,
+            "sh audit": lambda _: "lost 0\nreader 383\nprocess S 1495 auditd\nlog 11 4\n",
+            "sh denials": lambda _: self._log,
+            **self.says,
+        }
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        self._inside = "pct exec" in shlex.join(argv[:12])
+        if argv[-1].startswith("/run/docker-lxc-gate."):
+            self.files[argv[-1]] = self._log.encode()
+        return super().run(argv, stdin=stdin, timeout=timeout)
+
+    def _provoked(self, words: list[str]) -> Answer:
+        nonce, uid, profile = words[4], words[5], words[7]
+        attempts = ["profile"] * bool(profile) + ["user"] * (uid != "0") + ["root"]
+        for each in attempts:
+            self._log += f'apparmor="DENIED" operation="x" name="{nonce}{each}"\n'
+        return "".join(f"{each} refused: No such file or directory\n" for each in attempts)
+
+    def _answer(self, argv: list[str]) -> tuple[int, bytes, bytes]:
+        if not self._inside and argv[-1].endswith("-W fuse-overlayfs"):
+            return 1, b"", b"no packages found"
+        return super()._answer(argv)
+
+
+def _shell(words: list[str]) -> Answer:
+    """Answer testinfra's questions about a file."""
+    line = words[2]
+    if found := re.fullmatch(r"(test -e|cat --|sha256sum) (\S+)(?: \| cut .*)?", line):
+        content = files().get(found[2])
+        if content is None:
+            return 1, "", "No such file or directory"
+        if found[1].startswith("sha256sum"):
+            return f"{hashlib.sha256(content).hexdigest()}\n"
+        return content if found[1] == "cat --" else ""
+    for start, answer in _LINES.items():
+        if line.startswith(start):
+            return answer
+    return 127, "", f"nobody said what {line} answers"
+
+
+#: What testinfra asks, by the beginning of its line.
+_LINES: dict[str, Answer] = {
+    "uname -s": "Linux\n",
+    "uname -m": "x86_64\n",
+    "cat /etc/os-release": 'ID=debian\nVERSION_ID="13"\nVERSION_CODENAME=trixie\n',
+    "command -v pct": "/usr/sbin/pct\n",
+    "command -v": "/usr/bin/found\n",
+    "test -d /run/systemd/system/": "",
+    "systemctl is-active docker": "active\n",
+    "systemctl is-enabled docker.service": "enabled\n",
+    "dpkg-query -f '${Status}' -W docker.io": "install ok installed",
+    "dpkg-query -f '${Status}' -W dpkg": "install ok installed",
+    "dpkg-query -f '${Status} ${Version}' -W fuse-overlayfs": "install ok installed 1.14",
+    "dpkg-query -f '${Status}' -W fuse-overlayfs": "install ok installed",
+    "dpkg-query -f '${Status} ${Version}' -W docker.io": "install ok installed 26.1.5",
+    "dpkg-query -f": (1, "", "no packages found"),
+    "systemctl is-active -q docker || exit 3": "fuse-overlayfs\n",
+    "id -u; id -un": "0\nroot\n\n",
+    "LC_ALL=C stat -c": "character special file a:e5\n",
+    "sed 's|": "",
+}
+
+
+def _http(words: list[str]) -> Answer:
+    body = json.dumps(_ENGINE)
+    return f"4243 {b'dockerd'.hex()}\nHTTP/1.0 200 OK\r\n\r\n{body}"
+
+
+def _perl(words: list[str]) -> Answer:
+    """Answer a program that looks from the node: what it is, its arguments and text tell."""
+    program, arguments = words[words.index("-e") + 1], words[words.index("-e") + 2 :]
+    if arguments[1:] == ["/dev/fuse"]:
+        return "20000 10 229\n"
+    if "/run/docker.sock" in arguments:
+        return _http(words)
+    if '"dockerd\\n"' in program:
+        line = b"/usr/sbin/dockerd\0-H\0fd://".hex()
+        return f"4243 4242 1 {line}\n"
+    if "gate-attempt" in program:
+        return "".join(f"{name} 13 0\n" for name in ("firmware", "mount", "network", "profile"))
+    return "" if "syscall(250" in program else (127, "", "an unknown program")
+
+
+def _kernel(words: list[str]) -> Answer:
+    if any("attach" in word for word in words):
+        return f"{_PLACE}/attach:{desired.PROFILE}\n"
+    return f"{_PLACE}/raw_sha256:{_POLICY}\n"
+
+
+def _archives(_: list[str]) -> Answer:
+    now, archives = int(time.time()), (_ARCHIVE, _ETC)
+    found = "".join(f"4096 {now - 60}.5 {path}\n" for path in archives)
+    stamps = "".join(f"{now - 60}\n" for _ in archives)
+    return f"{now}\npve1\netc/pve/lxc\n\n{found}\n{stamps}"
+
+
+def _configurations(_: list[str]) -> Answer:
+    return "".join(f"/etc/pve/lxc/950.conf:{line}\n" for line in _CONF.splitlines())
+
+
+_SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
+    "id -u": "0\n",
+    "uname -r": "6.14\n",
+    "find /etc/pve/lxc/950.conf -exec lxc-info": "RUNNING\n",
+    "find /sys/kernel/security": _kernel,
+    "find -L /etc/pve/lxc": _configurations,
+    "find /var/log/audit": f"11 {_AUDIT}\n",
+    "find -L": "",
+    "test -d": "",
+    "dpkg-query -W -f '${Package} ${Version}": "docker.io 26.1.5\n",
+    "dpkg-query -W -f '${Package} ${db:Status-Abbrev}": "fuse-overlayfs ii \ndocker.io ii \n",
+    "apparmor_parser -S": b"policy",
+    "apparmor_parser -N": f"{desired.PROFILE}\n",
+    "systemctl is-enabled": "enabled\n",
+    "systemctl show apparmor": "Thu 1970-01-01 00:33:21.500000 UTC\n",
+    "systemctl show docker": (
+        "ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// ; x }\n"
+        "NeedDaemonReload=no\n"
+    ),
+    "systemctl is-system-running": "running\n",
+    "systemctl list-units": "",
+    "journalctl -u apparmor": (
+        "2000.500000 pve1 systemd[1]: Reloading apparmor.service\n"
+        "2001.500000 pve1 systemd[1]: Reloaded apparmor.service\n"
+    ),
+    "lxc-info -P /var/lib/lxc -n 950 -p": f"{PID}\n",
+    "stat -L -c %.9Y": "1000.000000000\n",
+    "docker info": json.dumps(_ENGINE),
+    "/usr/sbin/dockerd": "configuration OK\n",
+    "bash -n": "",
+    "pct list": "VMID Status Lock Name\n950 running  docker\n",
+    "sh processes": (
+        f"/proc/{PID}/comm:systemd\n/proc/{PID}/attr/current:{desired.PROFILE} (enforce)\n"
+        f"alive {PID}\n"
+    ),
+    "sh storages": f"local dir active {_DUMP}\n",
+    "sh find": _archives,
+    "sh list": "",
+    "sh configuration": _CONF,
+    "sh status": (f"# branch.oid {_COMMIT}\0# branch.head main\0# branch.upstream origin/main\0"),
+    "sh upstream": f"{_COMMIT}\trefs/heads/main\n",
+    "sh under": f"/proc/{PID}/attr/apparmor/current\n",
+    "sh template": '{"log-level": "warn"}',
+    "sh room": "9999999999 99999999999 /var/log\n75\n",
+    "sh lock": "",
+    "perl": _perl,
+    "sh -c": _shell,
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let every connection be one to this double."""
+    made: list[Healthy] = []
+
+    def connected(*arguments: object, **options: object) -> Healthy:
+        made.append(Healthy(*arguments, name="pve1"))
+        return made[-1]
+
+    connection.Ssh = connected  # type: ignore[assignment, misc]
+
+    def seen() -> None:
+        told = {
+            "trips": [trip for each in made for trip in each.trips],
+            "unknown": [command for each in made for command in each.unknown],
+            "starts": sum(each.starts for each in made),
+        }
+        Path(os.environ["HEALTHY_SEEN"]).write_text(json.dumps(told))
+
+    config.add_cleanup(seen)

@@ -1,0 +1,194 @@
+"""Answers that serve several scenarios: asked once, and never older than the last change."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from targets.batch import Shared
+from targets.errors import TransportError
+from targets.read import Read, unparsed
+from targets.runtime.pct import Pct
+from targets.transport import CommandResult, Inside, Recorded
+from tests.doubles.behind_shell import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from targets.transport import Transport
+
+ONE, TWO, INNER = (unparsed("say", word) for word in ("one", "two", "inner"))
+
+
+class Changing(Node):
+    """Each command that is no read changes what everything answers."""
+
+    def __init__(self) -> None:
+        super().__init__({}, {"say": lambda words: f"{words[1]} {self.state}"})
+        self.state = 0
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        if "change" in argv:
+            self.state += 1
+            self.trips.append(shlex.join(argv))
+            return CommandResult(tuple(argv), 0, b"", b"", self.machine, 0.0, 0.0)
+        return super().run(argv, stdin=stdin, timeout=timeout)
+
+
+def foreseen(node: Node, *reads: Read[CommandResult]) -> tuple[Shared, Transport]:
+    """Return the layer and the container, of whose reads INNER is foreseen."""
+    shared = Shared(node)
+    within = Pct(node).inside(950)
+    assert isinstance(within, Inside)
+    shared.expect(reads, within, [INNER, unparsed("say", "more", timeout=120)])
+    return shared, Pct(shared).inside(950)
+
+
+def said(shared: Transport, read: Read[CommandResult]) -> str:
+    return shared.ask(read).text
+
+
+def test_answers_serve_every_step_and_cost_one_round_trip() -> None:
+    node = Changing()
+    shared, _ = foreseen(node, ONE, TWO)
+    for _ in range(3):
+        shared.begin()
+        assert (said(shared, TWO), said(shared, ONE)) == ("two 0", "one 0")
+    assert len(node.trips) == 1
+
+
+def test_answers_of_the_container_cost_one_start_of_pct() -> None:
+    node = Changing()
+    shared, container = foreseen(node, ONE)
+    for _ in range(3):
+        shared.begin()
+        assert said(container, INNER) == "inner 0"
+        assert container.look(["say", "more"], timeout=120).text == "more 0"
+    assert (len(node.trips), node.starts) == (1, 1)
+
+
+def test_step_that_asks_twice_is_answered_by_the_machine_and_so_are_later_ones() -> None:
+    node = Changing()
+    shared, _ = foreseen(node, ONE, TWO)
+    assert said(shared, ONE) == "one 0"
+    node.state = 7  # by itself, as a process may end
+    assert said(shared, ONE) == "one 7"
+    shared.begin()
+    assert said(shared, ONE) == "one 7"
+    assert len(node.trips) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda shared, _: shared.run(["change"]),
+        lambda _, container: container.run(["change"]),
+        lambda shared, _: shared.hold(["change"], "held"),
+    ],
+)
+def test_answers_are_forgotten_when_anything_is_run_on_either_machine(
+    change: Callable[[Transport, Transport], object],
+) -> None:
+    node = Changing()
+    shared, container = foreseen(node, ONE, TWO)
+    said(shared, ONE)
+    said(container, INNER)
+    change(shared, container)
+    shared.begin()
+    before = len(node.trips)
+    assert said(shared, ONE) == f"one {node.state}"
+    assert said(container, INNER) == f"inner {node.state}"
+    assert len(node.trips) == before + 2
+
+
+@given(st.lists(st.sampled_from(["one", "two", "inner", "other", "change", "inside", "begin"])))
+def test_no_answer_is_older_than_the_last_change(doing: list[str]) -> None:
+    node = Changing()
+    shared, container = foreseen(node, ONE, TWO)
+    for each in doing:
+        if each == "begin":
+            shared.begin()
+        elif each in {"change", "inside"}:
+            (shared if each == "change" else container).run(["change"])
+        else:
+            on = container if each == "inner" else shared
+            assert said(on, unparsed("say", each)) == f"{each} {node.state}"
+
+
+def test_answers_are_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("targets.batch.time.monotonic", lambda: clock[0])
+    node = Changing()
+    shared, _ = foreseen(node, ONE, TWO)
+    said(shared, ONE)
+    node.state = 7
+    for seconds, expected in ((Shared.LASTS - 1, "one 0"), (2, "one 7")):
+        clock[0] += seconds
+        shared.begin()
+        assert said(shared, ONE) == expected
+
+
+def test_what_is_not_foreseen_or_has_input_is_asked_each_time() -> None:
+    node = Changing()
+    shared, _ = foreseen(node, ONE, TWO)
+    for _ in range(2):
+        shared.begin()
+        said(shared, unparsed("say", "three"))
+        shared.look(ONE.argv, stdin=b"input")
+    assert len(node.trips) == 4
+
+
+def test_what_a_round_trip_did_not_answer_is_asked_by_itself_and_serves_then() -> None:
+    node = Changing()
+    node.says = {"say two": (124, "", ""), **node.says}
+    shared, _ = foreseen(node, ONE, TWO, unparsed("say", "three"))
+    for _ in range(3):
+        shared.begin()
+        assert shared.ask(TWO).exit_code == 124
+        assert said(shared, ONE) == "one 0"
+    assert len(node.trips) == 2
+
+
+def test_container_that_cannot_be_entered_says_so_each_time_in_its_own_words() -> None:
+    class Stopped(Changing):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            if "pct" not in argv:
+                return super().run(argv, stdin=stdin, timeout=timeout)
+            self.trips.append(shlex.join(argv))
+            said = b"container '950' not running!"
+            return CommandResult(tuple(argv), 255, b"", said, self.machine, 0.0, 0.0)
+
+    node = Stopped()
+    shared, container = foreseen(node, ONE)
+    for _ in range(2):
+        shared.begin()
+        with pytest.raises(TransportError, match="not running"):
+            container.ask(INNER)
+    assert len(node.trips) == 2, "the second time, nothing had been run in between"
+
+
+def test_evidence_above_has_each_command_where_it_is_asked() -> None:
+    heard: list[CommandResult] = []
+    node = Changing()
+    shared, _ = foreseen(node, ONE, TWO)
+    above = Recorded(shared, heard.append)
+    container = Pct(above).inside(950)
+    said(above, ONE)
+    first, heard[:] = list(heard), []
+    shared.begin()
+    said(above, ONE)
+    said(container, INNER)
+    assert [each.argv for each in first] == [ONE.argv]
+    second, inner = heard
+    assert second.argv == ONE.argv
+    assert inner.argv[:3] == ("pct", "exec", "950")
+    assert inner.argv[-2:] == INNER.argv
+    assert {each.machine for each in heard} == {"node"}

@@ -1,0 +1,93 @@
+"""What a command costs, without a clock: round trips to the node, and starts of ``pct``.
+
+``pct`` is a large program: a start costs more than most round trips. Each bound is what is asked
+today. A change that asks more must say why, and raise it here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from remediation.cli.group import main
+from targets.ssh import connection
+from tests.doubles.healthy import Healthy
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+ROOT = Path(__file__).parents[2]
+NODE = "root@pve1/950"
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Healthy:
+    """The node that every connection reaches."""
+    one = Healthy(name="pve1")
+    monkeypatch.setattr(connection, "Ssh", lambda *_, **__: one)
+    return one
+
+
+def ran(*words: str) -> Result:
+    done = CliRunner().invoke(main, [*words, "--target", NODE])
+    assert done.exit_code == 0, done.output
+    return done
+
+
+@pytest.mark.parametrize(
+    ("words", "trips"), [(("status",), 3), (("plan",), 3), (("apply", "--yes"), 5)]
+)
+def test_command_with_nothing_to_do_costs_few_round_trips_and_one_start_of_pct(
+    node: Healthy, words: tuple[str, ...], trips: int
+) -> None:
+    ran(*words)
+    assert node.unknown == []
+    assert (len(node.trips), node.starts) == (trips, 1), "\n".join(node.trips)
+
+
+def gate(folder: Path, *words: str) -> dict[str, Any]:
+    """Run the read-only gate on the double; return what was asked."""
+    seen = folder / "seen.json"
+    argv = [sys.executable, "-m", "pytest", "features/", "--target", NODE, "--no-report"]
+    more = ["-p", "tests.doubles.healthy", "-p", "no:cacheprovider", "--alluredir", str(folder)]
+    environment = os.environ | {"HEALTHY_SEEN": str(seen)}
+    done = subprocess.run(
+        [*argv, *more, *words],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verdict: compliant" in done.stdout
+    told: dict[str, Any] = json.loads(seen.read_text())
+    assert told["unknown"] == []
+    return told
+
+
+def test_read_only_gate_costs_at_most_so_many_round_trips_and_starts_of_pct(
+    tmp_path: Path,
+) -> None:
+    told = gate(tmp_path)
+    assert (len(told["trips"]), told["starts"]) == (44, 7)
+    assert scenarios_without_evidence(tmp_path) == set()
+
+
+def scenarios_without_evidence(results: Path) -> set[str]:
+    """Return the scenarios that have no command of their own in the report."""
+    silent = set()
+    for path in results.glob("*-result.json"):
+        scenario = json.loads(path.read_text())
+        told = [scenario, *scenario.get("steps", [])]
+        attached = [each["source"] for one in told for each in one.get("attachments", [])]
+        if not any("\n$ " in (results / each).read_text() for each in attached):
+            silent.add(scenario["name"])
+    return silent
