@@ -1,4 +1,4 @@
-"""Doctor names no trouble of a healthy lab, sees everything, and names one that was made."""
+"""Doctor names no trouble of a healthy lab, sees everything, and names what was made, first."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faults import states
 from faults.catalogue import CTID
 from faults.states import snapshot
 from lab.address import lab_address
 from targets import connect
 from targets.target import parse
+from tests.live.doctor_rows import ROWS, Row
 
 if TYPE_CHECKING:
     from lab.machine import Lab
@@ -23,11 +25,16 @@ _ROOT = Path(__file__).parents[2]
 TARGET = f"lab/{CTID}"
 
 
-def said() -> tuple[int, Any]:
-    argv = [sys.executable, "-m", "remediation", "doctor", "--target", TARGET, "--format", "json"]
+def doctor(*words: str) -> tuple[int, str]:
+    argv = [sys.executable, "-m", "remediation", "doctor", "--target", TARGET, *words]
     done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    return done.returncode, done.stdout
+
+
+def said() -> tuple[int, Any]:
+    code, told = doctor("--format", "json")
+    return code, json.loads(told)
 
 
 def test_healthy_lab_has_no_trouble_and_everything_is_seen(lab: Lab) -> None:
@@ -61,3 +68,36 @@ def test_what_was_broken_is_the_only_trouble(lab: Lab, trouble: str) -> None:
     code, told = said()
     named = [each["id"] for each in told["troubles"] if each["weight"] != "advice"]
     assert (named, code) == ([trouble], 1)
+
+
+@pytest.fixture(scope="module")
+def usual(lab: Lab) -> frozenset[str]:
+    """The advice that a healthy lab gets, by line."""
+    lab.restore(snapshot("compliant"))
+    return advice(doctor()[1])
+
+
+def advice(told: str) -> frozenset[str]:
+    """Return the lines of advice; what was refused lately differs from run to run."""
+    lines = {line for line in told.splitlines() if line.startswith("advice: ")}
+    return frozenset(line for line in lines if not line.endswith("[denied-lately]"))
+
+
+# The name of the parameter tells the fixture `lab` which templates are needed.
+@pytest.mark.parametrize("fault", ROWS, ids=lambda row: f"{row.number}-{row.id}")
+def test_trouble_that_was_made_is_named_in_the_first_line_and_alone(
+    lab: Lab, usual: frozenset[str], fault: Row
+) -> None:
+    with states.restored(lab, states.WITHOUT_BACKUPS) as node:
+        states.shell(node, fault.inject)
+    code, told = doctor()
+    first, *others = told.splitlines()
+    if fault.advice:
+        assert first.endswith(": no trouble named"), told
+        new = [line for line in others if line in advice(told) - usual]
+        assert new, told
+        first, code = new[0], code + 1
+    assert first.endswith(f"[{fault.id}]"), told
+    assert [word for word in fault.words if word not in first] == [], first
+    assert [line for line in others if line.startswith("trouble: ")] == []
+    assert code == 1

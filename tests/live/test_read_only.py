@@ -48,7 +48,10 @@ COMMANDS = {
     "export": ["journal", "export"],
     "lint": ["lint"],
     "doctor": ["doctor"],
+    "doctor before an upgrade": ["doctor", "--upgrade"],
 }
+#: Those that cannot judge where apt has no current lists.
+MAY_NOT_SEE = {"doctor before an upgrade"}
 
 
 def changed_since(on: Transport, moment: str) -> list[str]:
@@ -107,5 +110,7 @@ def test_a_look_at_the_plan_changes_nothing(lab: Lab, plan: str) -> None:
         for name, words in COMMANDS.items():
             argv = [sys.executable, "-m", "remediation", *words, "--target", TARGET]
             done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
-            assert done.returncode in {0, 1}, f"{name}: {done.stdout}{done.stderr}"
+            blind = name in MAY_NOT_SEE and "could not see what apt would install" in done.stdout
+            wanted = {0, 1, 3} if blind else {0, 1}
+            assert done.returncode in wanted, f"{name}: {done.stdout}{done.stderr}"
         looked.compare()

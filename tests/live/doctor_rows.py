@@ -1,0 +1,171 @@
+"""The ten troubles of Docker in LXC, each made on the lab, and what doctor must say first.
+
+A row's script runs on the node after the prelude of faults, on a container that is compliant. Where
+a fault of the catalogue breaks the same thing, its script is used. Not on the lab: a container that
+was given a graphics card that works (``bpf_prog_query``, and a driver that differs from its
+libraries), because that needs the card and NVIDIA's programs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from faults.catalogue import chosen
+from faults.rows.configuration import KEEP
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trouble.
+
+    Attributes:
+        number: its place among the ten most frequent ones.
+        id: how doctor calls it.
+        inject: shell that makes it.
+        words: what its line must contain.
+        advice: whether it is advice, after the line that says that no trouble is named.
+        release: the Debian release of the container's template, if not the default.
+    """
+
+    number: int
+    id: str
+    inject: str
+    words: tuple[str, ...]
+    advice: bool = False
+    release: str = ""
+
+
+def _fault(name: str) -> str:
+    """Return the script of a fault of the catalogue."""
+    (fault,) = chosen([name])
+    assert isinstance(fault.inject, str)
+    return fault.inject
+
+
+#: Runs an image that is there, and keeps the container, which does not start.
+_RUN = "inside docker run --pull never {} hello-world || true"
+_RESTART_DOCKER = "inside systemctl restart docker"
+#: Docker's rules use xt_addrtype. Without them it can be unloaded, and then nothing loads it again.
+_NO_ADDRTYPE = """
+inside systemctl stop docker.socket docker
+inside iptables -t nat -F
+for _ in $(seq 20); do
+    [ -d /sys/module/xt_addrtype ] || break
+    rmmod xt_addrtype 2>/dev/null || sleep 1
+done
+[ ! -d /sys/module/xt_addrtype ]
+echo 'install xt_addrtype /bin/false' >/etc/modprobe.d/no-addrtype.conf
+inside systemctl start docker || true
+"""
+_HOLE = (
+    KEEP
+    + """
+printf 'lxc.idmap: %s\\n' 'u 0 100000 1000' 'u 1001 101001 64535' 'g 0 100000 65536' >>"$conf"
+restart
+"""
+)
+_GPU = (
+    KEEP
+    + """
+mkdir -p /dev/dri
+mknod -m 660 /dev/dri/renderD190 c 226 190
+entry='/dev/dri/renderD190 dev/dri/renderD190 none bind,create=file 0 0'
+echo "lxc.mount.entry: $entry" >>"$conf"
+restart
+"""
+)
+#: As LXC's configuration for Ubuntu does, with the package that has apparmor_parser.
+_OWN_APPARMOR = (
+    KEEP
+    + """
+entry='/sys/kernel/security sys/kernel/security none bind,optional 0 0'
+echo "lxc.mount.entry: $entry" >>"$conf"
+restart
+inside sh -c 'apt-get -q update && apt-get -q -y install --no-install-recommends apparmor'
+"""
+)
+_DATA = (
+    KEEP
+    + """
+mkdir /srv/data
+chown 1000:1000 /srv/data
+echo 'lxc.mount.entry: /srv/data data none bind,create=dir 0 0' >>"$conf"
+restart
+inside docker create -v /data:/data hello-world
+"""
+)
+
+ROWS = (
+    Row(
+        1,
+        "storage-driver",
+        _fault("F30"),
+        ("Docker runs on vfs, which copies every layer whole", "/var/lib/docker is on"),
+        advice=True,
+    ),
+    Row(
+        2,  # with a runc of the next Debian, of which other units may fail under this profile
+        "runc-reopen-refused",
+        f"{_fault('F37')}\ninside docker run hello-world || true; inside systemctl reset-failed",
+        ("runc 1.", "under lxc-phoenix-v2"),
+        release="testing",
+    ),
+    Row(3, "id-map-hole", _HOLE, ("the user id 1000 is not mapped",)),
+    Row(4, "gpu-of-nobody", _GPU, ("/dev/dri/renderD190 belongs to 65534:65534", "660")),
+    Row(
+        4,
+        "gpu-runtime-missing",
+        _RUN.format("--gpus all"),
+        ("could not select device driver", "[[gpu]]"),
+    ),
+    Row(
+        5,
+        "docker-default-not-loaded",
+        f"{_OWN_APPARMOR}{_RESTART_DOCKER}; {_RUN.format('')}",
+        ("the docker-default profile could not be loaded",),
+    ),
+    Row(5, "container-runs-unconfined", _fault("F13"), ("first process runs unconfined",)),
+    Row(
+        6,
+        "kernel-module-missing",
+        _NO_ADDRTYPE,
+        ("the node has not loaded xt_addrtype", "Docker says:"),
+    ),
+    Row(6, "ip-forward-off", "inside sysctl -qw net.ipv4.ip_forward=0", ("ip_forward is 0",)),
+    Row(
+        6,
+        "route-localnet-off",
+        'inside sed -i \'1s/{/{"userland-proxy": false,/\' "$settings"; '
+        f"{_RESTART_DOCKER}; inside sysctl -qw net.ipv4.conf.docker0.route_localnet=0",
+        ("userland-proxy is off, and route_localnet of docker0 is 0",),
+    ),
+    Row(
+        6,
+        "tun-missing",
+        "inside docker create --name vpn --device /dev/net/tun hello-world",
+        ("the Docker container vpn is given /dev/net/tun",),
+    ),
+    Row(
+        7,
+        "containerd-image-store",
+        _fault("F35"),
+        ("keeps its images in containerd's store",),
+        advice=True,
+    ),
+    Row(8, "container-frozen", 'lxc-freeze -n "$ctid"', ("is FROZEN",)),
+    Row(
+        8,
+        "backup-may-hang",
+        "inside docker run -d --pull never hello-world /hello wait",
+        ("1 fuse mount, such as /var/lib/docker/fuse-overlayfs/",),
+        advice=True,
+    ),
+    Row(
+        9,
+        "bind-mount-of-nobody",
+        _DATA,
+        ("/data in the container is /srv/data on the node, of user 1000 and group 1000",),
+    ),
+    Row(10, "nesting-off", _fault("F03"), ("has no nesting=1 in features",)),
+    Row(10, "units-refused", _fault("F17"), (" failed: ",)),
+)

@@ -1,0 +1,40 @@
+"""The ten troubles that are made on the lab are doctor's own, and their scripts parse."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from doctor.examine import EXAMINATIONS
+from doctor.trouble import Weight
+from faults.fault import PRELUDE
+from tests.live.doctor_rows import ROWS, Row
+
+_KINDS = {kind.id: kind for each in EXAMINATIONS for kind in each.kinds}
+
+
+def name(row: Row) -> str:
+    return f"{row.number}-{row.id}"
+
+
+def test_each_of_the_ten_troubles_has_a_row() -> None:
+    assert {row.number for row in ROWS} == set(range(1, 11))
+    assert len({row.id for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name)
+def test_row_is_of_a_trouble_that_doctor_knows(row: Row) -> None:
+    assert row.id in _KINDS
+    assert row.advice <= (_KINDS[row.id].weight is Weight.ADVICE)
+    assert row.words
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name)
+def test_script_of_a_row_parses(row: Row) -> None:
+    script = PRELUDE + row.inject
+    done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    argv = ["shellcheck", "-s", "bash", "-S", "warning", "-e", "SC2034", "-"]
+    done = subprocess.run(argv, input=script, text=True, capture_output=True, check=False)
+    assert done.stdout == ""
