@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from remediation import desired
 from remediation import docker_in_lxc as it
 from targets.errors import Elsewhere
 from targets.runtime.pct import Pct
 from tests.doubles.canned import Machine
+from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted
 from tests.unit.facts.test_apparmor import PROFILES
 
@@ -37,7 +36,7 @@ def test_of_a_container_that_has_moved_the_nodes_part_is_left_and_is_not_all() -
             ("test", "-d", desired.REPOSITORY): (0, b"", b""),
         }
     )
-    with pytest.raises(Elsewhere, match="is not on scripted but on pve2") as raised:
+    with naming(Elsewhere, "container 950", "scripted", "pve2") as raised:
         it.plan(Pct(node), 950, tell=lambda _: None)
     assert (raised.value.node, raised.value.exit_code) == ("pve2", 3)
     plan = it.plan(Pct(node), 950, tell=lambda _: None, of_node=True)

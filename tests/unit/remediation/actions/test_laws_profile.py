@@ -24,6 +24,7 @@ from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import journal
 from tests.doubles.machines import Kernel
+from tests.doubles.naming import naming
 from tests.doubles.states import Laid, anything, laws, look
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def test_a_file_that_was_edited_since_is_not_overwritten(tmp_path: Path) -> None
     apply(it.plan())
     path = tmp_path / "here" / NAME
     path.write_bytes(edited := OURS + b"# theirs\n")
-    with pytest.raises(ChangedSince, match="was changed"):
+    with naming(ChangedSince, path):
         roll_back(it.plan())
     assert (path.read_bytes(), it.kernel.policy) == (edited, compiled(OURS))
 
@@ -172,7 +173,7 @@ def test_what_runs_under_it_keeps_it_loaded(tmp_path: Path) -> None:
     before = it.look()
     apply(it.plan())
     it.kernel.users = [4711]
-    with pytest.raises(RollbackFailed, match="processes \\[4711\\] run under it"):
+    with naming(RollbackFailed, NAME, "4711"):
         roll_back(it.plan())
     assert it.kernel.policy == compiled(OURS)
     it.kernel.users = []
@@ -183,7 +184,7 @@ def test_what_runs_under_it_keeps_it_loaded(tmp_path: Path) -> None:
 def test_a_file_that_does_not_compile_is_drift_and_no_silence(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"profile {\n"), compiled(OURS))
     broken = Profile("p", "p", "STEP-2.2", NAME, str(tmp_path / "here" / NAME), b"profile {\n")
-    with pytest.raises(CommandFailed, match="syntax error"):
+    with naming(CommandFailed, tmp_path / "here" / NAME, "syntax error"):
         broken.check(it.kernel)
 
 
@@ -198,7 +199,7 @@ def test_a_kernel_that_does_not_export_its_policy_is_not_touched(tmp_path: Path)
     (tmp_path / "mute").mkdir()
     it.kernel = Mute(NAME, tmp_path / "mute")
     it.kernel.policy = compiled(THEIRS)
-    with pytest.raises(FactError, match="does not export"):
+    with naming(FactError, "double", "raw_data"):
         apply(it.plan())
     assert look(tmp_path / "here") == {}
 

@@ -12,8 +12,9 @@ from remediation.actions.container_options import ContainerOptions
 from remediation.engine.action import Consequence
 from remediation.engine.apply import apply
 from remediation.engine.rollback import roll_back
-from targets.errors import ChangedSince, RollbackFailed
+from targets.errors import ChangedSince, RollbackFailed, VerifyFailed
 from tests.doubles.death import Death, Died
+from tests.doubles.naming import naming
 from tests.doubles.states import Laid
 from tests.doubles.world import OfFolder, World, world
 
@@ -89,7 +90,7 @@ def test_an_edit_beside_the_normal_form_is_still_somebodys(
     if stopped:
         stopped_and_started(it)
     path(it).write_bytes(_with(line)(path(it).read_bytes()))
-    with pytest.raises(ChangedSince, match="was changed"):
+    with naming(ChangedSince, path(it)):
         roll_back(it.plan())
 
 
@@ -121,8 +122,10 @@ def test_another_file_than_the_normal_form_is_a_failure(tmp_path: Path, how: str
             path(it).write_bytes(_with(b"memory: 1024")(path(it).read_bytes()))
 
     step = replace(it.step(), then_back=(Consequence("spoilt", "spoilt", spoilt),))
-    with pytest.raises(RollbackFailed, match="not as before"):
+    with pytest.raises(RollbackFailed) as caught:
         roll_back(replace(it.plan(), steps=[step]))
+    ((name, error),) = caught.value.failures
+    assert (name, type(error)) == ("container 950", VerifyFailed)
 
 
 class Plain(OfFolder):
@@ -137,8 +140,10 @@ def test_a_runtime_that_writes_no_file_anew_must_leave_it_exact(tmp_path: Path) 
     assert isinstance(step.action, ContainerOptions)
     action = replace(step.action, runtime=Plain(step.on, it.config, it.inside))
     step = replace(step, action=action, then_back=(rebooted,))
-    with pytest.raises(RollbackFailed, match="not as before"):
+    with pytest.raises(RollbackFailed) as caught:
         roll_back(replace(it.plan(), steps=[step]))
+    ((name, error),) = caught.value.failures
+    assert (name, type(error)) == ("container 950", VerifyFailed)
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])

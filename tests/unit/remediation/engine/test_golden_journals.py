@@ -31,6 +31,7 @@ from remediation.engine.rollback import roll_back
 from targets import files
 from targets.errors import ChangedSince, NotClean
 from targets.files import FileState
+from tests.doubles.naming import naming
 from tests.doubles.states import look
 from tests.doubles.whole import Whole, main
 
@@ -89,7 +90,7 @@ def test_the_plan_is_the_list_of_its_actions(tmp_path: Path) -> None:
 
 def test_a_stored_journal_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "v3-history").mkdir()
-    with pytest.raises(SystemExit, match="v3-history existed before"):
+    with pytest.raises(SystemExit, match="v3-history"):
         main(str(tmp_path / "v3"))
     assert [path.name for path in tmp_path.iterdir()] == ["v3-history"]
 
@@ -225,7 +226,7 @@ def test_a_journal_goes_on_in_todays_format_and_rolls_back_both(tmp_path: Path) 
         *("nesting-tunable", "reload-apparmor")
     ]
     assert _versions(whole.journal / "journal.jsonl") == {2, 3}
-    with pytest.raises(ChangedSince, match="nesting tunable: "):
+    with naming(ChangedSince, "nesting tunable", desired.TUNABLE_PATH):
         roll_back(whole.plan())
     roll_back(whole.plan(), force=True)
     assert _all(tmp_path / "here", whole) == before

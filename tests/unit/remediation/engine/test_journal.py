@@ -26,6 +26,7 @@ from targets.errors import FactError
 from targets.files import FileState
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import ON, journal
+from tests.doubles.naming import naming
 
 BEFORE = [("one", Place.NODE, FileState("file", b"old\n")), ("two", Place.NODE, True)]
 LARGE = bytes(range(256)) * 17
@@ -220,43 +221,43 @@ def test_a_content_that_is_not_what_was_stored_is_not_put_back(tmp_path: Path, h
         stored.unlink()
     else:
         stored.write_bytes(LARGE[:-1])
-    with pytest.raises(FactError, match=f"{stored.name} on localhost is {harm}"):
+    with naming(FactError, stored.name, "localhost", harm):
         journal(tmp_path).before("one", FileState)
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (b'{"v":1,"kind":"begun"}', "format 1, this program knows 2 and 3: use the version that"),
+        (b'{"v":1,"kind":"begun"}', "format 1"),
         (
             b'{"v":4,"kind":"before"}',
-            "format 4 by a newer docker-lxc-gate, this one knows formats up to 3: use the newer",
+            "format 4",
         ),
-        (b'{"kind":"before"}', "format None, this program knows 2 and 3"),
-        (today(kind="undone", action="one"), "damaged .*'undone'"),
-        (today(kind="rolling back"), "damaged .*'rolling back'"),
-        (today(kind="finished", action="one"), "damaged .*unknown field"),
-        (today(kind="before", action="one", machine="pve1", state="old"), "damaged .*'pve1'"),
-        (old(kind="rolled_back", action="one"), "damaged .*'rolled_back'"),
+        (b'{"kind":"before"}', "format None"),
+        (today(kind="undone", action="one"), "'undone'"),
+        (today(kind="rolling back"), "'rolling back'"),
+        (today(kind="finished", action="one"), "unknown field"),
+        (today(kind="before", action="one", machine="pve1", state="old"), "'pve1'"),
+        (old(kind="rolled_back", action="one"), "'rolled_back'"),
         (b'{"v":2,"kind":"bef', "damaged"),
         (b"\x00\x00\x00", "damaged"),
         (b'{"v":2,"kind":"\xff"}', "damaged"),
         (b"[]", "damaged"),
         (b"", "damaged"),
-        (old(kine="before"), "damaged .*missing required field `kind`"),
-        (old(kind="befors", action="one"), "damaged .*'befors'"),
+        (old(kine="before"), "missing required field `kind`"),
+        (old(kind="befors", action="one"), "'befors'"),
         (old(kind=None), "damaged"),
         (old(kind="before", actor="one", machine="m", state="old"), "damaged"),
-        (old(kind="before", action="one", machine="m"), "damaged .*`state`"),
-        (old(kind="after", action=1, machine="m", state="new"), "damaged .*action"),
-        (old(kind="undone"), "damaged .*`action`"),
-        (old(kind="undone", action="one", last="yes"), "damaged .*last"),
-        (old(kind="undone", action="one", lest=True), "damaged .*unknown field `lest`"),
-        (old(kind="finished", action="one"), "damaged .*unknown field"),
-        (old(kind="finished", ctid="950"), "damaged .*ctid"),
-        (old(kind="finished", at=2026), "damaged .*at"),
-        (old(kind="finished", sum="0123"), "damaged .*sum"),
-        (old(kind="finished", sum="0" * 16), f"damaged .*its sum is {'0' * 16}"),
+        (old(kind="before", action="one", machine="m"), "`state`"),
+        (old(kind="after", action=1, machine="m", state="new"), "action"),
+        (old(kind="undone"), "`action`"),
+        (old(kind="undone", action="one", last="yes"), "last"),
+        (old(kind="undone", action="one", lest=True), "unknown field `lest`"),
+        (old(kind="finished", action="one"), "unknown field"),
+        (old(kind="finished", ctid="950"), "ctid"),
+        (old(kind="finished", at=2026), "at"),
+        (old(kind="finished", sum="0123"), "sum"),
+        (old(kind="finished", sum="0" * 16), f"its sum is {'0' * 16}"),
     ],
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -271,7 +272,7 @@ def test_a_line_that_cannot_be_read_stops_everything(
     it = journal(tmp_path)
     asked = [it.entries, it.unfinished, it.interrupted, it.newer, it.finish, it.roll_back]
     for ask in asked:
-        with pytest.raises(FactError, match=rf"line {place + 1} on localhost.*{said}"):
+        with naming(FactError, path, f"line {place + 1}", "localhost", said):
             ask()
     assert path.read_bytes() == content
 
@@ -290,7 +291,7 @@ def test_no_byte_of_a_journal_can_change_unnoticed(tmp_path: Path) -> None:
         harmed = bytearray(content)
         harmed[place] ^= 1
         path.write_bytes(harmed)
-        with pytest.raises(FactError, match=r"damaged .*nothing was changed"):
+        with naming(FactError, path, "damaged"):
             journal(tmp_path).lines()
 
 
@@ -337,13 +338,13 @@ def test_a_content_that_is_none_is_refused(tmp_path: Path, content: object) -> N
     path.parent.mkdir()
     state = {"kind": "file", "content": content}
     path.write_bytes(old(kind="before", action="one", machine="m", state=state) + b"\n")
-    with pytest.raises(FactError, match="nothing was changed"):
+    with naming(FactError, path):
         journal(tmp_path).before("one", FileState)
 
 
 def test_an_image_of_another_type_is_refused(tmp_path: Path) -> None:
     journal(tmp_path).record([("one", Place.NODE, "a text")])
-    with pytest.raises(FactError, match="nothing was changed"):
+    with naming(FactError, tmp_path / "journal/journal.jsonl"):
         journal(tmp_path).before("one", FileState)
 
 

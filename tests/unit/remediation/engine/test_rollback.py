@@ -23,9 +23,11 @@ from targets.errors import (
     RemediationError,
     RollbackFailed,
     UsageError,
+    VerifyFailed,
 )
 from targets.transport import Local
 from tests.doubles.flag import ON, Flag, journal, plan
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,7 +74,7 @@ def test_a_failing_consequence_does_not_stop_the_others(tmp_path: Path) -> None:
     )
     it = plan(tmp_path, Flag("one"), then=then)
     apply(it)
-    with pytest.raises(RollbackFailed, match="no reload"):
+    with naming(RollbackFailed, "no reload"):
         roll_back(it)
     assert ran == ["apply", "runs", "runs"]
 
@@ -94,7 +96,7 @@ def test_a_consequence_that_failed_on_the_way_back_is_owed_until_it_succeeds(
     apply(it)
     broken = True
     for _ in range(2):
-        with pytest.raises(RollbackFailed, match="reload: no reload"):
+        with naming(RollbackFailed, "reload: no reload"):
             roll_back(it)
         assert (one.value, two.value) == ("old", "old")
         assert [entry.action for entry in it.journal.entries()] == ["one"]
@@ -116,8 +118,10 @@ def test_rollback_that_changes_nothing_is_a_failure(tmp_path: Path) -> None:
 
     it = plan(tmp_path, Lazy("one"))
     apply(it)
-    with pytest.raises(RollbackFailed, match="one: after the rollback it is not as before"):
+    with pytest.raises(RollbackFailed) as caught:
         roll_back(it)
+    ((name, error),) = caught.value.failures
+    assert (name, type(error)) == ("the flag one", VerifyFailed)
     assert it.journal.unfinished()
 
 
@@ -204,13 +208,13 @@ def test_only_takes_an_action_by_its_id_and_not_by_its_title(tmp_path: Path) -> 
     apply(it.only(["two"]))
     assert (one.value, two.value) == ("old", "new")
     assert [outcome.id for outcome in roll_back(it.only(["two"]))] == ["two"]
-    with pytest.raises(UsageError, match=r"there are: STEP-1\.2, one, two$"):
+    with naming(UsageError, "STEP-1.2, one, two"):
         it.only(["the flag two"])
 
 
 @pytest.mark.parametrize("unknown", ["STEP-9", "STEP", "STEP-1.", ""])
 def test_only_knows_what_there_is(tmp_path: Path, unknown: str) -> None:
-    with pytest.raises(UsageError, match=r"STEP-1\.2"):
+    with naming(UsageError, "STEP-1.2"):
         plan(tmp_path, Flag("one")).only([unknown])
 
 
@@ -275,7 +279,7 @@ def test_where_nothing_can_be_begun_nothing_is_left_to_be_ended(tmp_path: Path) 
 
     apply(plan(tmp_path, Blind("one")))
     it = plan(tmp_path, Blind("one"))
-    with pytest.raises(RollbackFailed, match="no answer"):
+    with naming(RollbackFailed, "no answer"):
         roll_back(it)
     assert not journal(tmp_path).unfinished()
 
@@ -296,7 +300,7 @@ def test_container_that_cannot_start_does_not_stop_the_others(tmp_path: Path) ->
         deferred=[Step(inside, ON, place=Place.CONTAINER)],
         start_container=start_container,
     )
-    with pytest.raises(RollbackFailed, match="inside: does not boot"):
+    with naming(RollbackFailed, "inside", "does not boot"):
         roll_back(it)
     assert (one.value, inside.value) == ("old", "new")
     assert [entry.action for entry in it.journal.entries()] == ["inside"]
@@ -392,7 +396,7 @@ def test_rollback_that_is_not_synced_is_not_in_the_journal(tmp_path: Path) -> No
     on, one = Full(), Flag("one")
     it = Plan([Step(one, on)], journal(tmp_path))
     apply(it)
-    with pytest.raises(RollbackFailed, match=r"to its disk: .*I/O error"):
+    with naming(RollbackFailed, "I/O error"):
         roll_back(it)
     assert it.journal.unfinished()
     on.full = False
@@ -410,7 +414,7 @@ def test_a_journal_that_cannot_be_told_hides_no_failure(tmp_path: Path, fails: b
     it = plan(tmp_path, one, two)
     apply(it)
     it = replace(it, journal=Full(ON, 950, it.journal.directory))
-    with pytest.raises(RemediationError, match="no space left") as caught:
+    with naming(RemediationError, "no space left") as caught:
         roll_back(it)
     assert isinstance(caught.value, RollbackFailed) == fails
     assert ("the flag two: stuck" in str(caught.value)) == fails
@@ -425,7 +429,7 @@ def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:
     path.write_text("former")
     it = plan(tmp_path, Forgetful("one", "the file", "STEP-1.1", str(path), lambda _: b"ours"))
     apply(it)
-    with pytest.raises(RollbackFailed, match=r"not as before \(mode 644 -> 600\)") as caught:
+    with naming(RollbackFailed, "mode 644 -> 600") as caught:
         roll_back(it)
     assert caught.value.changes == []
 
@@ -459,9 +463,7 @@ def test_what_was_done_elsewhere_is_not_rolled_back_here(tmp_path: Path) -> None
     apply(edit("then"))
     (tmp_path / "now").mkdir()
     (tmp_path / "now/script").write_bytes(b"ours")
-    with pytest.raises(
-        RollbackFailed, match=r"done to .*/then/script, .* here it is .*/now/script"
-    ):
+    with naming(RollbackFailed, tmp_path / "then/script", tmp_path / "now/script"):
         roll_back(edit("now"))
     assert (tmp_path / "now/script").read_bytes() == b"ours"
     roll_back(edit("then"))
@@ -479,7 +481,7 @@ def test_what_was_done_in_one_place_is_not_done_in_another(tmp_path: Path) -> No
         )
 
     apply(edit("then"))
-    with pytest.raises(NotClean, match=r"done to .*/then/script, .*roll that back first"):
+    with naming(NotClean, tmp_path / "then/script"):
         apply(edit("now"))
     assert not (tmp_path / "now/script").exists()
 
@@ -500,7 +502,7 @@ def test_an_error_about_what_was_stopped_loses_nothing_of_what_was_done(tmp_path
         stopped_by_rollback=cannot_say,
     )
     apply(it)
-    with pytest.raises(RollbackFailed, match="whether it runs: its before-image is damaged"):
+    with naming(RollbackFailed, "its before-image is damaged"):
         roll_back(it)
     assert (one.value, ran) == ("old", ["it", "it"])
 
@@ -512,7 +514,7 @@ def test_what_could_not_be_brought_back_is_not_begun(tmp_path: Path) -> None:
 
     one, two = Flag("one"), Irreversible("two")
     it = plan(tmp_path, one, two)
-    with pytest.raises(FactError, match="restart it first"):
+    with naming(FactError, "restart it first"):
         apply(it)
     assert (one.value, it.journal.lines()) == ("old", [])
     assert apply_side_effects(it.drifts()) == ["apply would refuse to start: restart it first"]
@@ -524,7 +526,7 @@ def test_containers_are_rolled_back_last_in_first_out(tmp_path: Path) -> None:
     apply(first)
     shared.value = "drifted"
     apply(second)
-    with pytest.raises(NotClean, match="container 951 after"):
+    with naming(NotClean, "container 951"):
         roll_back(plan(tmp_path, shared, ctid=950))
     assert shared.value == "new"
     roll_back(second)
