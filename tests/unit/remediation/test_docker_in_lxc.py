@@ -17,7 +17,7 @@ SEEN = (
 )
 
 
-def test_the_clauses_known_before_anybody_is_asked_are_those_of_the_whole_plan() -> None:
+def test_clauses_are_those_of_the_whole_plan() -> None:
     node = Scripted(
         {SEEN: (0, b"RUNNING\n", b""), ("test", "-d", desired.REPOSITORY): (0, b"", b"")}
     )
@@ -25,7 +25,7 @@ def test_the_clauses_known_before_anybody_is_asked_are_those_of_the_whole_plan()
     assert {step.action.requirement for step in plan.steps} == {*it.CLAUSES}
 
 
-def test_of_a_container_that_has_moved_the_nodes_part_is_left_and_is_not_all() -> None:
+def test_plan_of_a_moved_container_is_refused_unless_of_the_node() -> None:
     absent = (2, b"", b"Configuration file 'nodes/pve1/lxc/950.conf' does not exist\n")
     there = (0, b"/etc/pve/nodes/pve2/lxc/950.conf\n", b"")
     node = Scripted(

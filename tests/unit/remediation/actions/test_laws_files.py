@@ -111,7 +111,7 @@ def test_whole_plan_is_rolled_back_through_its_journal(laid: Laid) -> None:
 @pytest.mark.parametrize("unwritable", [immutable, foreign])
 @settings(max_examples=10, deadline=None)
 @given(laid=files)
-def test_what_cannot_be_written_is_refused_and_not_called_changed(
+def test_apply_to_an_unwritable_file_is_refused(
     unwritable: Callable[[Path], AbstractContextManager[Transport]], laid: Laid
 ) -> None:
     laid = replace(laid, mode=laid.mode | 0o444, acl=False)  # to be read by others, too
@@ -133,7 +133,7 @@ def test_what_cannot_be_written_is_refused_and_not_called_changed(
         assert look(path.parent) == before
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_apply_in_an_absent_directory_is_refused(tmp_path: Path) -> None:
     assert laws(edited(tmp_path / "none/file"), ON) == "refused"
     assert laws(Directory("d", "d", "STEP-3.1", str(tmp_path / "none/d")), ON) == "refused"
     assert look(tmp_path) == {}
@@ -153,7 +153,7 @@ def test_a_directory_holds_the_laws_whatever_was_there(laid: Laid) -> None:
         assert look(Path(name)) == before
 
 
-def test_a_directory_with_somebody_elses_file_stays(tmp_path: Path) -> None:
+def test_rollback_of_a_directory_with_a_foreign_file_is_refused(tmp_path: Path) -> None:
     action = Directory("d", "d", "STEP-3.1", str(tmp_path / "d"))
     action.apply(ON)
     (tmp_path / "d/theirs").write_text("theirs")

@@ -82,7 +82,7 @@ def _with(line: bytes) -> Callable[[bytes], bytes]:
     "line", [b"memory: 1024", b"# theirs", b"theirs, which is no line", b"lxc.cap.drop: sys_time"]
 )
 @pytest.mark.parametrize("stopped", [True, False])
-def test_an_edit_beside_the_normal_form_is_still_somebodys(
+def test_rollback_of_an_edit_beside_the_normal_form_is_refused(
     tmp_path: Path, line: bytes, stopped: bool
 ) -> None:
     it = edited_by_hand(str(tmp_path))
@@ -94,7 +94,7 @@ def test_an_edit_beside_the_normal_form_is_still_somebodys(
         roll_back(it.plan())
 
 
-def test_a_stop_after_the_file_was_put_back_is_told_and_is_no_failure(tmp_path: Path) -> None:
+def test_rollback_with_a_stop_after_the_restored_file_is_told(tmp_path: Path) -> None:
     """By the user, or by the guest itself, which may reboot whenever it likes."""
     it = edited_by_hand(str(tmp_path))
     apply(it.plan())
@@ -110,7 +110,7 @@ def test_a_stop_after_the_file_was_put_back_is_told_and_is_no_failure(tmp_path: 
 
 
 @pytest.mark.parametrize("how", ["theirs", "mode"])
-def test_another_file_than_the_normal_form_is_a_failure(tmp_path: Path, how: str) -> None:
+def test_rollback_that_ends_with_another_file_fails(tmp_path: Path, how: str) -> None:
     it = edited_by_hand(str(tmp_path))
     apply(it.plan())
 
@@ -132,7 +132,7 @@ class Plain(OfFolder):
     kind = "lxc"  # type: ignore[assignment]
 
 
-def test_a_runtime_that_writes_no_file_anew_must_leave_it_exact(tmp_path: Path) -> None:
+def test_rollback_on_a_runtime_that_rewrites_no_file_must_be_exact(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"rootfs: a\narch: amd64\n"), running=True)
     apply(it.plan())
     rebooted = Consequence("rebooted", "rebooted", lambda: stopped_and_started(it))

@@ -44,13 +44,13 @@ def test_options_go_before_the_first_section_and_once() -> None:
 
 
 @pytest.mark.parametrize("line", ["memory: 1024", "delete: net0", "features: nesting=1"])
-def test_changes_that_wait_for_the_next_start_are_named_and_left(line: str) -> None:
+def test_container_options_with_pending_changes_name_them(line: str) -> None:
     text = f"arch: amd64\n\n[pve:pending]\n{line}\n\n[pre]\narch: amd64\n"
     with naming(FactError, line, "pct pending CTID", "--revert OPTION"):
         container_options(text.encode())
 
 
-def test_changes_that_wait_hinder_nothing_where_there_is_nothing_to_do() -> None:
+def test_container_options_already_set_ignore_pending_changes() -> None:
     done = container_options(CONF.encode()) + b"[pve:pending]\nmemory: 1024\n"
     assert container_options(done) == done
     none = CONF.encode() + b"[pve:pending]\n"
@@ -97,7 +97,9 @@ def test_options_in_proxmoxs_other_words_are_no_drift() -> None:
         ("lxc.aa_profile: x", "LXC 3"),
     ],
 )
-def test_options_on_which_no_container_starts_are_named_and_left(line: str, named: str) -> None:
+def test_container_options_with_an_option_that_prevents_a_start_name_it(
+    line: str, named: str
+) -> None:
     with naming(FactError, "line 2", f"'{line}'", named):
         container_options(f"arch: amd64\n{line}\n".encode())
 
@@ -143,7 +145,7 @@ def test_plain_lxc_gets_its_own_options_after_what_it_includes() -> None:
     assert given == {"nesting": "1", "keyctl": "1", "fuse": "1"}
 
 
-def test_what_plain_lxc_has_already_is_not_written_again() -> None:
+def test_plain_lxc_options_already_set_are_not_repeated() -> None:
     own = "lxc.mount.entry = /dev/fuse dev/fuse none bind,optional,create=file\n"
     has = f"lxc.apparmor.allow_nesting=1\nlxc.apparmor.profile  = {desired.PROFILE}\n{own}"
     assert on_lxc(has) == has
@@ -189,7 +191,7 @@ def test_a_list_that_refuses_keyrings_gives_way_to_lxcs(own: str, refused: bool)
         ("lxc.mount.entry = /dev/fuse /dev/fuse none bind", "keyctl fuse"),
     ],
 )
-def test_what_plain_lxc_gives(lines: str, given: str) -> None:
+def test_plain_lxc_options_that_are_granted_are_known(lines: str, given: str) -> None:
     assert " ".join(container_config.granted(container_config.parse("", lines), "")) == given
 
 
@@ -200,7 +202,9 @@ def test_what_plain_lxc_gives(lines: str, given: str) -> None:
         (lambda text: on_lxc(text.decode()), "# a\nlxc.mount.entry = /dev/fuse\n"),
     ],
 )
-def test_a_cut_mount_entry_is_named_and_left(edit: Callable[[bytes], object], text: str) -> None:
+def test_container_options_with_a_cut_mount_entry_name_it(
+    edit: Callable[[bytes], object], text: str
+) -> None:
     with naming(FactError, "line 2", "'/dev/fuse'", "target, type, options"):
         edit(text.encode())
     assert with_lxc_options(text, {}).startswith(text)

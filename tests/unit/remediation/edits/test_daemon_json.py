@@ -25,7 +25,7 @@ def test_foreign_keys_of_daemon_json_survive(settings: dict[str, object]) -> Non
 
 
 @pytest.mark.parametrize("text", [b"{", b"[]", b"{'a': 1}", b"\xff"])
-def test_a_daemon_json_that_is_none_is_left_alone(text: bytes) -> None:
+def test_daemon_json_that_cannot_be_parsed_is_refused(text: bytes) -> None:
     with naming(FactError, "daemon.json"):
         daemon_json(text)
 

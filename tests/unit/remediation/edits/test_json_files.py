@@ -58,7 +58,7 @@ def test_blank_settings_are_an_empty_object(content: bytes) -> None:
         b'{"labels": ["a=\t"]}',
     ],
 )
-def test_settings_that_dockerd_does_not_read_are_refused(content: bytes) -> None:
+def test_parse_of_settings_that_dockerd_rejects_is_refused(content: bytes) -> None:
     """Each of these was given to ``dockerd --validate`` of 26.1.5, and so were those above."""
     with naming(ValueError):
         json_files.parse(content)

@@ -39,7 +39,7 @@ def test_the_description_of_the_container_is_changed_and_no_other() -> None:
         '{"lxc_configs": {"950": {"pct_features": [1]}}}',
     ],
 )
-def test_a_description_of_another_shape_is_left_as_it_is(text: str) -> None:
+def test_described_with_an_unknown_format_is_refused(text: str) -> None:
     with naming(FactError, "configs.json"):
         described(text.encode(), 950)
 

@@ -96,7 +96,7 @@ def test_a_stored_journal_is_never_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("golden", JOURNALS, ids=_name)
-def test_every_line_finds_its_step_and_its_image_is_read(tmp_path: Path, golden: Path) -> None:
+def test_golden_journal_lines_each_find_a_step_and_an_image(tmp_path: Path, golden: Path) -> None:
     first = Whole(tmp_path / "first")
     laid(first, golden)
     lines = first.plan().journal.lines()
@@ -190,7 +190,7 @@ def _but(state: dict[str, Any], paths: set[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("golden", DOUBLES, ids=_name)
-def test_a_journal_rolls_back_to_what_was_before(tmp_path: Path, golden: Path) -> None:
+def test_golden_journal_rolls_back_to_the_state_before(tmp_path: Path, golden: Path) -> None:
     whole, before = left_by(tmp_path / "here", golden)
     plan = whole.plan()
     accepted = {line.action for line in plan.journal.lines() if isinstance(line, Accepted)}
@@ -204,7 +204,7 @@ def test_a_journal_rolls_back_to_what_was_before(tmp_path: Path, golden: Path) -
 
 
 @pytest.mark.parametrize("kept", [11, 16, 22], ids="after {} lines".format)
-def test_a_former_run_that_was_cut_off_rolls_back(tmp_path: Path, kept: int) -> None:
+def test_journal_of_version_2_cut_off_rolls_back(tmp_path: Path, kept: int) -> None:
     whole, before = left_by(tmp_path / "here", _FORMER)
     path = whole.journal / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -218,7 +218,7 @@ def test_a_former_run_that_was_cut_off_rolls_back(tmp_path: Path, kept: int) -> 
     assert _all(tmp_path / "here", whole) == before
 
 
-def test_a_journal_goes_on_in_todays_format_and_rolls_back_both(tmp_path: Path) -> None:
+def test_journal_of_version_2_continued_in_version_3_rolls_back_both(tmp_path: Path) -> None:
     whole, before = left_by(tmp_path / "here", _FORMER)
     whole.on_node.write(desired.TUNABLE_PATH, b"somebody's")
     outcomes = apply(whole.plan().only(actions_of(whole)))

@@ -82,7 +82,7 @@ def _raises(*_: object) -> None:
 
 
 @pytest.mark.parametrize("method", ["capture", "current", "changed_since", "rollback", "restored"])
-def test_an_error_that_nobody_foresaw_is_one_of_its_step(tmp_path: Path, method: str) -> None:
+def test_rollback_with_an_unforeseen_error_names_its_step(tmp_path: Path, method: str) -> None:
     class Unforeseen(Flag):
         def current(self, _: Transport) -> str:
             return self.value
@@ -99,7 +99,7 @@ def test_an_error_that_nobody_foresaw_is_one_of_its_step(tmp_path: Path, method:
     assert (one.value, three.value) == ("old", "old")
 
 
-def test_an_error_that_nobody_foresaw_of_a_start_stops_no_other(tmp_path: Path) -> None:
+def test_rollback_with_an_unforeseen_error_of_a_start_stops_no_other(tmp_path: Path) -> None:
     @contextmanager
     def start_container() -> Iterator[None]:
         _raises()
@@ -146,7 +146,7 @@ DEEP = b"[" * 100_000
 
 
 @pytest.mark.parametrize("text", [DEEP, b'{"a":' + DEEP, b'{"a": NaN}', b"\xff", b"9" * 5000])
-def test_settings_that_cannot_be_read_are_an_error_of_that_file(text: bytes) -> None:
+def test_daemon_json_that_cannot_be_read_is_named(text: bytes) -> None:
     with naming(FactError, "daemon.json"):
         daemon_json(text)
     assert data_root(text) == "/var/lib/docker"

@@ -52,7 +52,7 @@ def test_rollback_of_an_action_that_fails_does_not_stop_the_others(tmp_path: Pat
     assert two.value == "old"
 
 
-def test_a_title_that_is_reworded_rolls_back(tmp_path: Path) -> None:
+def test_rollback_of_an_action_with_another_title_restores_it(tmp_path: Path) -> None:
     apply(plan(tmp_path, Flag("one")))
     later = Flag("one", value="new", title="in other words")
     assert [outcome.changed for outcome in apply(plan(tmp_path, later))] == [False]
@@ -60,7 +60,7 @@ def test_a_title_that_is_reworded_rolls_back(tmp_path: Path) -> None:
     assert (outcome.id, outcome.title, later.value) == ("one", "in other words", "old")
 
 
-def test_a_failing_consequence_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_rollback_with_a_failing_consequence_runs_the_others(tmp_path: Path) -> None:
     ran: list[str] = []
 
     def fails() -> None:
@@ -79,7 +79,7 @@ def test_a_failing_consequence_does_not_stop_the_others(tmp_path: Path) -> None:
     assert ran == ["apply", "runs", "runs"]
 
 
-def test_a_consequence_that_failed_on_the_way_back_is_owed_until_it_succeeds(
+def test_rollback_with_a_failing_consequence_keeps_the_entry_until_it_succeeds(
     tmp_path: Path,
 ) -> None:
     ran: list[str] = []
@@ -125,7 +125,7 @@ def test_rollback_that_changes_nothing_is_a_failure(tmp_path: Path) -> None:
     assert it.journal.unfinished()
 
 
-def test_what_somebody_took_back_already_is_no_change(tmp_path: Path) -> None:
+def test_rollback_of_an_action_restored_by_hand_is_no_change(tmp_path: Path) -> None:
     one = Flag("one")
     it = plan(tmp_path, one)
     apply(it)
@@ -134,7 +134,7 @@ def test_what_somebody_took_back_already_is_no_change(tmp_path: Path) -> None:
     assert (outcome.changed, outcome.reason) == (False, "was as before already")
 
 
-def test_the_plans_order_counts_and_not_that_of_the_journal(tmp_path: Path) -> None:
+def test_rollback_follows_the_plans_order_and_not_the_journals(tmp_path: Path) -> None:
     """An action that was right at first, and spoilt by an earlier one, is recorded last."""
     made = tmp_path / "made"
     made.mkdir()
@@ -163,7 +163,7 @@ def test_only_rolls_back_a_part_and_the_rest_later(tmp_path: Path) -> None:
     assert roll_back(it) == []
 
 
-def test_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Path) -> None:
+def test_rollback_of_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Path) -> None:
     """Killed between two actions: the one that was not begun is in the journal, too."""
     one, two, three = Flag("one", "STEP-1.2"), Flag("two", "STEP-2.1"), Flag("three", "STEP-3.1")
     it = plan(tmp_path, one, two, three)
@@ -183,7 +183,7 @@ def test_a_part_of_an_unfinished_run_does_not_finish_it(tmp_path: Path) -> None:
     assert not journal(tmp_path).unfinished()
 
 
-def test_what_is_complete_of_an_unfinished_run_can_stay(tmp_path: Path) -> None:
+def test_rollback_of_the_incomplete_part_finishes_an_unfinished_run(tmp_path: Path) -> None:
     one, two = Flag("one", "STEP-1.2", value="new"), Flag("two", "STEP-2.1", value="half")
     it = plan(tmp_path, one, two)
     it.journal.record([(name, Place.NODE, "old") for name in ("one", "two")])
@@ -213,7 +213,7 @@ def test_only_takes_an_action_by_its_id_and_not_by_its_title(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("unknown", ["STEP-9", "STEP", "STEP-1.", ""])
-def test_only_knows_what_there_is(tmp_path: Path, unknown: str) -> None:
+def test_only_with_an_unknown_name_is_refused(tmp_path: Path, unknown: str) -> None:
     with naming(UsageError, "STEP-1.2"):
         plan(tmp_path, Flag("one")).only([unknown])
 
@@ -272,7 +272,7 @@ def test_refused_rollback_starts_no_container(tmp_path: Path) -> None:
     assert (started, two.value, it.journal.unfinished()) == ([], "new", False)
 
 
-def test_where_nothing_can_be_begun_nothing_is_left_to_be_ended(tmp_path: Path) -> None:
+def test_rollback_that_cannot_begin_leaves_no_unfinished_run(tmp_path: Path) -> None:
     class Blind(Flag):
         def current(self, _: Transport) -> str:
             raise RemediationError("no answer")
@@ -372,7 +372,7 @@ def test_before_images_that_cannot_be_read_stop_no_other_rollback(tmp_path: Path
     assert [entry.action for entry in it.journal.entries()] == ["two"]
 
 
-def test_side_effects_that_cannot_be_told_stop_nothing(tmp_path: Path) -> None:
+def test_side_effects_that_cannot_be_read_are_unknown(tmp_path: Path) -> None:
     class Dear(Flag):
         def side_effects(self, on: Transport, before: object) -> list[str]:
             raise RemediationError("hangs")
@@ -405,7 +405,7 @@ def test_rollback_that_is_not_synced_is_not_in_the_journal(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("fails", [True, False])
-def test_a_journal_that_cannot_be_told_hides_no_failure(tmp_path: Path, fails: bool) -> None:
+def test_rollback_with_an_unwritable_journal_hides_no_failure(tmp_path: Path, fails: bool) -> None:
     class Full(Journal):
         def rolled_back(self, actions: Iterable[str], *, last: bool, ended: bool) -> None:
             raise RemediationError(f"no space left {actions, last, ended}")
@@ -420,7 +420,7 @@ def test_a_journal_that_cannot_be_told_hides_no_failure(tmp_path: Path, fails: b
     assert ("the flag two: stuck" in str(caught.value)) == fails
 
 
-def test_what_is_not_as_before_is_said(tmp_path: Path) -> None:
+def test_rollback_that_leaves_another_mode_names_it(tmp_path: Path) -> None:
     class Forgetful(FileEdit):
         def rollback(self, on: Transport, before: FileState) -> None:
             super().rollback(on, replace(before, mode=0o600))
@@ -454,7 +454,7 @@ def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path)
     assert caught.value.changes == [("the file", Drift(str(path), b"former\n", b"third\n"))]
 
 
-def test_what_was_done_elsewhere_is_not_rolled_back_here(tmp_path: Path) -> None:
+def test_rollback_of_an_entry_with_another_path_is_refused(tmp_path: Path) -> None:
     def edit(name: str) -> Plan:
         (tmp_path / name).mkdir(exist_ok=True)
         path = str(tmp_path / name / "script")
@@ -470,7 +470,7 @@ def test_what_was_done_elsewhere_is_not_rolled_back_here(tmp_path: Path) -> None
     assert not (tmp_path / "then/script").exists()
 
 
-def test_what_was_done_in_one_place_is_not_done_in_another(tmp_path: Path) -> None:
+def test_apply_of_an_action_with_another_path_is_refused(tmp_path: Path) -> None:
     """Its id is the key of its entry: rolled back, only one of them would be."""
 
     def edit(name: str) -> Plan:
@@ -486,7 +486,9 @@ def test_what_was_done_in_one_place_is_not_done_in_another(tmp_path: Path) -> No
     assert not (tmp_path / "now/script").exists()
 
 
-def test_an_error_about_what_was_stopped_loses_nothing_of_what_was_done(tmp_path: Path) -> None:
+def test_rollback_with_an_unreadable_before_image_of_the_start_keeps_its_results(
+    tmp_path: Path,
+) -> None:
     class Container(Local):
         machine = "container 950"
 
@@ -507,7 +509,7 @@ def test_an_error_about_what_was_stopped_loses_nothing_of_what_was_done(tmp_path
     assert (one.value, ran) == ("old", ["it", "it"])
 
 
-def test_what_could_not_be_brought_back_is_not_begun(tmp_path: Path) -> None:
+def test_apply_of_an_irreversible_action_is_refused(tmp_path: Path) -> None:
     class Irreversible(Flag):
         def require_reversible(self, _: Transport) -> None:
             raise FactError("restart it first")

@@ -135,7 +135,7 @@ def test_known_hosts_with_two_keys_for_a_name_takes_either(
         ("{0},!*", False),
     ],
 )
-def test_known_hosts_with_a_name_rolled_back_is_read_as_openssh_does(
+def test_known_hosts_with_a_negated_name_is_read_as_openssh_does(
     home: Path, server: Sshd, ssh: Ssh, names: str, taken: bool
 ) -> None:
     name, _, key = server.known_as.partition(" ")

@@ -77,7 +77,7 @@ def test_a_key_with_a_passphrase_is_named(
     assert f"\n{name} has a passphrase, and there is no prompt for it here: add the key " in said
 
 
-def test_a_public_key_is_not_one_to_log_in_with(home: Path, server: Sshd) -> None:
+def test_login_with_a_public_key_is_refused(home: Path, server: Sshd) -> None:
     key = home / ".ssh/id_ed25519"
     key.unlink()
     with naming(TransportError, "id_ed25519.pub", "paramiko"):
@@ -104,7 +104,7 @@ def test_a_key_of_a_kind_that_paramiko_cannot_use(home: Path, server: Sshd) -> N
         Ssh(SshAddress("127.0.0.1", server.port, ME, home / ".ssh/sk")).run(["true"])
 
 
-def test_nobody_listens(home: Path) -> None:
+def test_ssh_to_a_closed_port_names_the_address(home: Path) -> None:
     with naming(TransportError, "x@127.0.0.1:1", "Connection refused") as raised:
         Ssh(SshAddress("127.0.0.1", 1, "x")).run(["true"])
     assert "ssh -o" not in str(raised.value), "by hand it would be refused, too"
@@ -405,7 +405,7 @@ def test_a_deadline_ends_the_command_on_the_far_side(ssh: Ssh, tmp_path: Path) -
     assert node.run(["true"]).ok  # over the same connection
 
 
-def test_a_deadline_ends_what_does_not_want_to_end(
+def test_deadline_kills_a_command_that_ignores_sigterm(
     ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = as_root(ssh, sudo=False)

@@ -172,7 +172,7 @@ def test_jumps_in_a_circle(home: Path) -> None:
         ("Nope 1\n", "config: line 1: Bad configuration option: nope"),
     ],
 )
-def test_a_configuration_that_openssh_refuses(home: Path, text: str, said: str) -> None:
+def test_configuration_that_openssh_refuses_is_an_error(home: Path, text: str, said: str) -> None:
     with pytest.raises(TransportError) as raised:
         configured(home, text, SshAddress("a"))
     before = "OpenSSH does not accept the configuration of a (ssh -G): "
@@ -203,7 +203,7 @@ def test_a_proxy_command_is_refused(home: Path) -> None:
     )
 
 
-def test_a_host_is_never_an_option_of_ssh(home: Path) -> None:
+def test_route_to_a_host_like_an_option_is_refused(home: Path) -> None:
     ran = home / "ran"
     for address in (SshAddress(f"-oProxyCommand=touch${{IFS}}{ran}"), SshAddress("a", user="-G")):
         with naming(TransportError, "ssh -G", address.host):
