@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from facts import audit_files
 from targets.errors import FactError
 from tests.doubles.denials import CORPUS, KERNEL
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,7 @@ def test_files_of_a_directory_are_oldest_first_and_nothing_else(tmp_path: Path) 
 
 
 def test_files_of_a_directory_without_a_log_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FactError, match=r"holds no audit\.log"):
+    with naming(FactError, tmp_path, "audit.log"):
         audit_files.files(tmp_path)
 
 
@@ -62,7 +63,7 @@ def test_lines_of_a_file_that_is_cut_are_told_before_the_error(tmp_path: Path) -
     whole = gzip.compress((LINE + b"\n") * 50_000)
     packed.write_bytes(whole[: len(whole) // 2])
     lines: list[bytes] = []
-    with pytest.raises(FactError, match="cannot be read to its end"):
+    with naming(FactError, packed, "end"):
         _read_on(packed, lines)
     assert lines[0] == LINE
 
@@ -73,7 +74,7 @@ def _read_on(path: Path, lines: list[bytes]) -> None:
 
 
 def test_opened_of_what_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
-    with pytest.raises(FactError, match="cannot be read: No such file"):
+    with naming(FactError, tmp_path / "nothing", "No such file"):
         found(tmp_path / "nothing")
 
 

@@ -10,6 +10,7 @@ import pytest
 from lint import discover
 from lint.source import Kind
 from targets.errors import UsageError
+from tests.doubles.naming import naming
 
 CONF = b"rootfs: local:1\nunprivileged: 1\n"
 PROFILE = b"profile lxc-docker {\n  file,\n}\n"
@@ -122,7 +123,7 @@ def test_pipe_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "950.conf")
     write(tmp_path / "951.conf", CONF)
     assert list(kinds(tmp_path)) == ["951.conf"]
-    with pytest.raises(UsageError, match="no regular file"):
+    with naming(UsageError, tmp_path / "950.conf", "regular file"):
         discover.under(tmp_path / "950.conf")
 
 
@@ -134,24 +135,24 @@ def test_large_configuration_is_a_finding_and_the_rest_is_linted(tmp_path: Path)
         ("file-unreadable", "it is larger than 1 MiB")
     ]
     assert len(found.sources) == 1
-    with pytest.raises(UsageError, match="larger than 1 MiB"):
+    with naming(UsageError, tmp_path / "lxc/950.conf", "1 MiB"):
         discover.under(tmp_path / "lxc/950.conf")
 
 
 def test_what_cannot_be_linted_is_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UsageError, match="No such file"):
+    with naming(UsageError, tmp_path / "absent", "No such file"):
         discover.under(tmp_path / "absent")
-    with pytest.raises(UsageError, match="nothing to lint"):
+    with naming(UsageError, tmp_path, "daemon.json"):
         discover.under(tmp_path)
-    with pytest.raises(UsageError, match="it is no Proxmox container configuration, "):
+    with naming(UsageError, tmp_path / "notes.txt", "Proxmox container configuration"):
         discover.under(write(tmp_path / "notes.txt"))
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(UsageError, match="cannot be linted"):
+    with naming(UsageError, tmp_path / "loop"):
         discover.under(tmp_path / "loop")
     monkeypatch.setattr(discover, "MOST_FILES", 0)
-    with pytest.raises(UsageError, match="more than 0 files"):
+    with naming(UsageError, tmp_path, "0 files"):
         discover.under(tmp_path)
 
 

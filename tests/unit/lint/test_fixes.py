@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from lint.check import check
 from lint.fixes import certain, mended, write
 from lint.source import Kind, Source
 from targets.errors import FactError
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +73,8 @@ def test_write_makes_executable_for_those_who_may_read(tmp_path: Path) -> None:
 def test_write_refuses_what_was_changed_since(tmp_path: Path) -> None:
     path = tmp_path / "950.conf"
     path.write_bytes(b"new")
-    with pytest.raises(FactError, match="was changed since it was linted"):
+    with naming(FactError, path, "changed"):
         write(str(path), b"a", b"b", executable=False)
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"new"]
-    with pytest.raises(FactError, match="cannot be mended: No such file"):
+    with naming(FactError, tmp_path / "absent", "No such file"):
         write(str(tmp_path / "absent"), b"a", b"b", executable=False)

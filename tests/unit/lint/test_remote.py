@@ -14,6 +14,7 @@ from lint import remote
 from lint.source import Kind
 from targets.errors import FactError, TransportError
 from targets.transport import Base, CommandResult, Local
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,15 +150,15 @@ def test_guest_that_cannot_be_asked_is_said(runtime: Any) -> None:
     told = remote.of_container(runtime, 950, PHOENIX)
     assert "cannot be listed: find: unrecognized" in told.findings[0].said
     runtime.node.broken = "find"
-    with pytest.raises(FactError, match="cannot be listed"):
+    with naming(FactError, runtime.node.machine, "find: unrecognized"):
         remote.of_container(runtime, 950, PHOENIX)
 
 
 def test_container_or_node_without_files_is_an_error(tmp_path: Path) -> None:
     runtime: Any = Runtime(tmp_path)
-    with pytest.raises(FactError, match="no container 950"):
+    with naming(FactError, "container 950"):
         remote.of_container(runtime, 950, PHOENIX)
-    with pytest.raises(FactError, match="nothing to lint"):
+    with naming(FactError, runtime.node.machine, "Proxmox host"):
         remote.of_node(runtime, PHOENIX)
 
 
@@ -177,5 +178,5 @@ def test_node_that_is_gone_is_an_error(runtime: Any, monkeypatch: pytest.MonkeyP
         raise TransportError("gone")
 
     monkeypatch.setattr(runtime.node, "run", gone)
-    with pytest.raises(TransportError, match="gone"):
+    with naming(TransportError, "gone"):
         remote.of_node(runtime, PHOENIX)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from remediation import desired
 from remediation import docker_in_lxc as it
 from targets.errors import Elsewhere
 from targets.runtime.pct import Pct
 from tests.doubles.canned import Machine
+from tests.doubles.naming import naming
 from tests.doubles.scripted import Scripted
 from tests.unit.facts.test_apparmor import PROFILES
 
@@ -18,7 +17,7 @@ SEEN = (
 )
 
 
-def test_the_clauses_known_before_anybody_is_asked_are_those_of_the_whole_plan() -> None:
+def test_clauses_are_those_of_the_whole_plan() -> None:
     node = Scripted(
         {SEEN: (0, b"RUNNING\n", b""), ("test", "-d", desired.REPOSITORY): (0, b"", b"")}
     )
@@ -26,7 +25,7 @@ def test_the_clauses_known_before_anybody_is_asked_are_those_of_the_whole_plan()
     assert {step.action.requirement for step in plan.steps} == {*it.CLAUSES}
 
 
-def test_of_a_container_that_has_moved_the_nodes_part_is_left_and_is_not_all() -> None:
+def test_plan_of_a_moved_container_is_refused_unless_of_the_node() -> None:
     absent = (2, b"", b"Configuration file 'nodes/pve1/lxc/950.conf' does not exist\n")
     there = (0, b"/etc/pve/nodes/pve2/lxc/950.conf\n", b"")
     node = Scripted(
@@ -37,7 +36,7 @@ def test_of_a_container_that_has_moved_the_nodes_part_is_left_and_is_not_all() -
             ("test", "-d", desired.REPOSITORY): (0, b"", b""),
         }
     )
-    with pytest.raises(Elsewhere, match="is not on scripted but on pve2") as raised:
+    with naming(Elsewhere, "container 950", "scripted", "pve2") as raised:
         it.plan(Pct(node), 950, tell=lambda _: None)
     assert (raised.value.node, raised.value.exit_code) == ("pve2", 3)
     plan = it.plan(Pct(node), 950, tell=lambda _: None, of_node=True)

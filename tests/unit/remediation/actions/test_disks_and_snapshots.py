@@ -16,6 +16,7 @@ from remediation.engine.rollback import roll_back
 from targets.errors import ChangedSince, FactError
 from tests.doubles import proxmox_snapshots
 from tests.doubles.death import Death, Died
+from tests.doubles.naming import naming
 from tests.doubles.states import Laid
 from tests.doubles.world import World, world
 
@@ -96,7 +97,9 @@ def is_back(it: World, change: Change, *, running: bool) -> None:
 
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_they_are_no_meddling_and_stay(tmp_path: Path, change: Change, running: bool) -> None:
+def test_rollback_with_new_disks_or_snapshots_keeps_them(
+    tmp_path: Path, change: Change, running: bool
+) -> None:
     it = applied(tmp_path, running=running)
     by_pct(it, change)
     theirs = read(it).snapshots
@@ -109,7 +112,7 @@ def test_they_are_no_meddling_and_stay(tmp_path: Path, change: Change, running: 
     is_back(it, change, running=running)
 
 
-def test_a_second_rollback_changes_nothing(tmp_path: Path) -> None:
+def test_rollback_repeated_with_a_snapshot_changes_nothing(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=BEFORE), running=False)
     step = it.step()
     before = step.action.capture(step.on)
@@ -123,7 +126,7 @@ def test_a_second_rollback_changes_nothing(tmp_path: Path) -> None:
     assert it.look() == once
 
 
-def test_as_pct_writes_it_at_its_start_it_is_back_as_well(tmp_path: Path) -> None:
+def test_restored_after_pct_rewrote_the_file_is_true(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=BEFORE), running=False)
     step = it.step()
     before = step.action.capture(step.on)
@@ -136,7 +139,7 @@ def test_as_pct_writes_it_at_its_start_it_is_back_as_well(tmp_path: Path) -> Non
     assert not step.action.restored(step.on, before)
 
 
-def test_what_was_taken_out_by_hand_is_back(tmp_path: Path) -> None:
+def test_rollback_of_options_removed_by_hand_changes_nothing(tmp_path: Path) -> None:
     it = applied(tmp_path)
     by_pct(it, CHANGES["snapshot"])
     by_hand = replace(read(it), current=CHANGES["snapshot"](_read(BEFORE)).current)
@@ -147,7 +150,7 @@ def test_what_was_taken_out_by_hand_is_back(tmp_path: Path) -> None:
     is_back(it, CHANGES["snapshot"], running=False)
 
 
-def test_a_file_that_pct_wrote_anew_comes_back_byte_for_byte(tmp_path: Path) -> None:
+def test_rollback_of_a_file_that_pct_rewrote_restores_every_byte(tmp_path: Path) -> None:
     """A backup takes a snapshot and removes it; all of the file is then in another order."""
     it = world(str(tmp_path), Laid(content=BEFORE, nanoseconds=9), running=True)
     before = it.look()
@@ -159,11 +162,11 @@ def test_a_file_that_pct_wrote_anew_comes_back_byte_for_byte(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("change", [CHANGES["resize"], lambda conf: conf], ids=["a disk", "none"])
-def test_somebodys_own_edit_is_meddling(tmp_path: Path, change: Change) -> None:
+def test_rollback_of_an_edited_option_is_refused(tmp_path: Path, change: Change) -> None:
     it = applied(tmp_path)
     by_pct(it, change, _current(memory="1024"))
     before = it.look()
-    with pytest.raises(ChangedSince, match="was changed") as caught:
+    with naming(ChangedSince, tmp_path / "here/config") as caught:
         roll_back(it.plan())
     assert b"memory: 1024" in caught.value.changes["container 950"].is_
     assert it.look() == before
@@ -188,39 +191,39 @@ def test_somebodys_own_edit_is_meddling(tmp_path: Path, change: Change) -> None:
         "features: nesting=1",
     ],
 )
-def test_each_line_of_somebodys_is_meddling_beside_a_disk(tmp_path: Path, line: str) -> None:
+def test_rollback_of_an_added_line_beside_a_new_disk_is_refused(tmp_path: Path, line: str) -> None:
     it = applied(tmp_path)
     by_pct(it, CHANGES["resize"])
     path = tmp_path / "here/config"
     current, _, sections = path.read_bytes().partition(b"\n\n[")
     path.write_bytes(current + f"\n{line}\n\n[".encode() + sections)
-    with pytest.raises(ChangedSince, match="was changed"):
+    with naming(ChangedSince, path):
         roll_back(it.plan())
 
 
-def test_another_mode_is_meddling_and_stays_with_force(tmp_path: Path) -> None:
+def test_rollback_of_another_mode_is_refused_and_with_force_keeps_it(tmp_path: Path) -> None:
     it = applied(tmp_path)
     by_pct(it, CHANGES["resize"])
     (tmp_path / "here/config").chmod(0o600)
-    with pytest.raises(ChangedSince, match="mode 640 -> 600"):
+    with naming(ChangedSince, tmp_path / "here/config", "640 -> 600"):
         roll_back(it.plan())
     roll_back(it.plan(), force=True)
     assert (tmp_path / "here/config").stat().st_mode & 0o7777 == 0o600
     is_back(it, CHANGES["resize"], running=False)
 
 
-def test_what_waits_for_the_next_start_is_no_disk(tmp_path: Path) -> None:
+def test_rollback_of_pending_changes_is_refused_and_with_force_drops_them(tmp_path: Path) -> None:
     """It is somebody's change: told, and with force gone, and kept in the copy."""
     it = applied(tmp_path)
     pending = Section({"mp0": "local:8,mp=/three", "features": "nesting=0"})
     by_pct(it, lambda conf: replace(conf, pending=pending))
-    with pytest.raises(ChangedSince, match="was changed"):
+    with naming(ChangedSince, tmp_path / "here/config"):
         roll_back(it.plan())
     roll_back(it.plan(), force=True)
     assert (tmp_path / "here/config").read_bytes() == BEFORE
 
 
-def test_what_waits_beside_a_new_disk_does_not_bring_the_plans_options_again(
+def test_rollback_of_pending_changes_beside_a_new_disk_drops_the_plans_options(
     tmp_path: Path,
 ) -> None:
     it = applied(tmp_path)
@@ -231,7 +234,7 @@ def test_what_waits_beside_a_new_disk_does_not_bring_the_plans_options_again(
     is_back(it, CHANGES["resize"], running=False)
 
 
-def test_applied_again_over_a_snapshot_all_of_it_comes_back(tmp_path: Path) -> None:
+def test_rollback_after_a_second_apply_over_a_snapshot_restores_the_file(tmp_path: Path) -> None:
     it = applied(tmp_path)
     by_pct(it, CHANGES["snapshot"], _current(features="mount=nfs"))
     apply(it.plan())
@@ -243,7 +246,9 @@ def test_applied_again_over_a_snapshot_all_of_it_comes_back(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_killed_at_any_command_it_comes_back_beside_a_snapshot(running: bool, back: bool) -> None:
+def test_rollback_beside_a_snapshot_killed_at_any_command_restores_the_file(
+    running: bool, back: bool
+) -> None:
     """Taken after ``apply``, or after a run of it that was killed."""
     whole, change = Death(), CHANGES["snapshot"]
     with TemporaryDirectory() as name:
@@ -273,19 +278,19 @@ def test_killed_at_any_command_it_comes_back_beside_a_snapshot(running: bool, ba
             assert roll_back(it.plan()) == []
 
 
-def test_what_waited_before_the_plan_stops_it_before_anything_is_changed(tmp_path: Path) -> None:
+def test_apply_with_pending_changes_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     """Its restart would bring that into effect, and Proxmox would take it out of the file."""
     waits = Laid(content=b"arch: amd64\n\n[pve:pending]\nmemory: 1024\n")
     it = world(str(tmp_path), waits, running=True)
     before = it.look()
     for of in (Plan.drifts, apply):
-        with pytest.raises(FactError, match="wait for its next start"):
+        with naming(FactError, "memory: 1024", "pct pending"):
             of(it.plan())
     assert it.look() == before
     assert it.plan().journal.entries() == []
 
 
-def test_of_a_run_that_found_something_waiting_and_was_cut_off_what_was_there_is_known(
+def test_rollback_of_a_cut_off_run_with_pending_changes_restores_them(
     tmp_path: Path,
 ) -> None:
     """It was set between the look and the change, which was then refused."""
@@ -295,7 +300,7 @@ def test_of_a_run_that_found_something_waiting_and_was_cut_off_what_was_there_is
     it.plan().journal.record([(step.action.id, step.place, image)])
     path = tmp_path / "here/config"
     path.write_bytes(b"onboot: 1\n" + path.read_bytes())
-    with pytest.raises(ChangedSince, match="was changed"):
+    with naming(ChangedSince, path):
         roll_back(it.plan())
     roll_back(it.plan(), force=True)
     assert path.read_bytes() == b"[pve:pending]\nmemory: 1024\n"

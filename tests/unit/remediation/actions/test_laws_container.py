@@ -18,6 +18,7 @@ from targets.errors import Busy, CommandFailed, FactError
 from targets.transport import Base, CommandResult
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import Flag
+from tests.doubles.naming import naming
 from tests.doubles.states import Laid, anything, files, laws
 from tests.doubles.world import OfFolder, Silent, world
 
@@ -44,7 +45,7 @@ def test_options_hold_the_laws_whatever_was_there(laid: Laid, running: bool) -> 
 
 @settings(max_examples=20, deadline=None)
 @given(laid=files, running=st.booleans())
-def test_applied_they_are_in_effect_where_it_runs(laid: Laid, running: bool) -> None:
+def test_options_applied_to_a_running_container_are_in_effect(laid: Laid, running: bool) -> None:
     with TemporaryDirectory() as name:
         it = world(name, laid, running=running)
         apply(it.plan())
@@ -54,7 +55,7 @@ def test_applied_they_are_in_effect_where_it_runs(laid: Laid, running: bool) -> 
 
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_killed_at_any_command_it_comes_back(running: bool, back: bool) -> None:
+def test_options_killed_at_any_command_are_rolled_back(running: bool, back: bool) -> None:
     whole, laid = Death(), Laid(content=b"arch: amd64\n", mode=0o640, nanoseconds=9)
     with TemporaryDirectory() as name:
         it = world(name, laid, running=running)
@@ -78,7 +79,9 @@ def test_killed_at_any_command_it_comes_back(running: bool, back: bool) -> None:
 
 
 @pytest.mark.parametrize("was", [True, False])
-def test_somebody_starts_or_stops_it_in_between(tmp_path: Path, was: bool) -> None:
+def test_rollback_after_the_user_started_or_stopped_the_container_is_exact(
+    tmp_path: Path, was: bool
+) -> None:
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=was)
     before = it.look()
     apply(it.plan())
@@ -100,10 +103,10 @@ def test_options_that_were_not_yet_in_effect_come_into_effect(tmp_path: Path) ->
     assert it.node.effective == repr(b"arch: amd64\n")
 
 
-def test_what_holds_its_lock_is_waited_for(tmp_path: Path) -> None:
+def test_apply_of_a_locked_container_is_refused(tmp_path: Path) -> None:
     """A backup ends, and takes the lock out of the file, which then is not as the plan left it."""
     it = world(str(tmp_path), Laid(content=b"lock: backup\narch: amd64\n"), running=False)
-    with pytest.raises(FactError, match=r"config on double: the container is locked \(backup\)"):
+    with naming(FactError, tmp_path / "here/config", "double", "backup"):
         apply(it.plan())
     (said,) = apply_side_effects(it.plan().drifts())
     assert said.startswith("apply would refuse to start: ")
@@ -112,7 +115,7 @@ def test_what_holds_its_lock_is_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_what_holds_its_lock_is_waited_for_on_the_way_back_too(tmp_path: Path, force: bool) -> None:
+def test_rollback_of_a_locked_container_is_refused(tmp_path: Path, force: bool) -> None:
     """Put back, the file would have lost the lock, and its restart ended the backup."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     before, flag = it.look(), Flag("beside it")
@@ -122,7 +125,7 @@ def test_what_holds_its_lock_is_waited_for_on_the_way_back_too(tmp_path: Path, f
     applied = path.read_bytes()
     path.write_bytes(locked := b"lock: backup\n" + applied)
     runs = it.node.effective
-    with pytest.raises(Busy, match=r"the container is locked \(backup\)"):
+    with naming(Busy, path, "backup"):
         roll_back(replace(it.plan(), steps=[*it.plan().steps, step]), force=force)
     assert (path.read_bytes(), it.node.effective) == (locked, runs)
     assert flag.value == "new", "rolled back by half it may not even start"
@@ -131,7 +134,7 @@ def test_what_holds_its_lock_is_waited_for_on_the_way_back_too(tmp_path: Path, f
     assert (it.look(), flag.value) == (before, "old")
 
 
-def test_pending_changes_that_take_something_away_hinder_apply_and_not_the_way_back(
+def test_apply_with_pending_changes_is_refused_and_rollback_is_not(
     tmp_path: Path,
 ) -> None:
     """What waits is somebody's decision: apply asks for it before it begins."""
@@ -144,13 +147,13 @@ def test_pending_changes_that_take_something_away_hinder_apply_and_not_the_way_b
     waits = replace(it.plan(), steps=[replace(step, action=action)])
     ((_, drift),) = waits.drifts()
     assert (drift.summary if drift else "") == "the next stop takes away fuse"
-    with pytest.raises(FactError, match=r"takes away fuse. The plan does not decide that"):
+    with naming(FactError, "the next stop takes away fuse"):
         apply(waits)
     roll_back(waits)
     assert it.look() == before
 
 
-def test_what_is_not_ours_to_restart_is_not_begun_with_and_not_put_back(tmp_path: Path) -> None:
+def test_apply_and_rollback_of_a_container_managed_by_ha_are_refused(tmp_path: Path) -> None:
     """Proxmox's HA would stop it, later and for good."""
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
 
@@ -165,12 +168,12 @@ def test_what_is_not_ours_to_restart_is_not_begun_with_and_not_put_back(tmp_path
         return replace(it.plan(), steps=[replace(step, action=action)])
 
     before = it.look()
-    with pytest.raises(Busy, match="managed by HA"):
+    with naming(Busy, "managed by HA"):
         apply(not_ours())
     assert (it.look(), it.plan().journal.lines()) == (before, [])
     apply(it.plan())
     applied = it.look()
-    with pytest.raises(Busy, match="managed by HA"):
+    with naming(Busy, "managed by HA"):
         roll_back(not_ours(), force=True)
     assert it.look() == applied
     roll_back(it.plan())
@@ -221,7 +224,7 @@ def test_options_whose_file_cannot_be_written_leave_the_container_running(
     before = step.action.capture(step.on)
     if back:
         step.action.apply(step.on)
-    with pytest.raises(CommandFailed, match="No space left"):
+    with naming(CommandFailed, "No space left"):
         step.action.rollback(Full(), before) if back else step.action.apply(Full())
     assert it.node.effective is not None
     step.action.rollback(step.on, before)

@@ -22,6 +22,7 @@ from remediation.engine.rollback import roll_back
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Inside
 from tests.doubles.flag import ON, journal, plan
+from tests.doubles.naming import naming
 from tests.doubles.states import LINE, ROOT, Laid, acl, anything, edit, files, laws, look
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_a_file_holds_the_laws_whatever_was_there(laid: Laid, inherited: bool) -
         laid.at(path)
         before = look(path.parent)
         if laid.kind == "socket":
-            with pytest.raises(FactError, match="neither a file, a link nor a directory"):
+            with naming(FactError, path):
                 edited(path).capture(ON)
         else:
             outcome = laws(edited(path), ON)
@@ -110,7 +111,7 @@ def test_whole_plan_is_rolled_back_through_its_journal(laid: Laid) -> None:
 @pytest.mark.parametrize("unwritable", [immutable, foreign])
 @settings(max_examples=10, deadline=None)
 @given(laid=files)
-def test_what_cannot_be_written_is_refused_and_not_called_changed(
+def test_apply_to_an_unwritable_file_is_refused(
     unwritable: Callable[[Path], AbstractContextManager[Transport]], laid: Laid
 ) -> None:
     laid = replace(laid, mode=laid.mode | 0o444, acl=False)  # to be read by others, too
@@ -124,8 +125,7 @@ def test_what_cannot_be_written_is_refused_and_not_called_changed(
             assert laws(edited(path), on) == wanted
             it = Plan([Step(edited(path), on)], journal(Path(name)))
             if wanted == "refused":
-                refused = r"not permitted|Permission denied|cannot be changed, even by root"
-                with pytest.raises((CommandFailed, FactError), match=refused):
+                with naming((CommandFailed, FactError), path):
                     apply(it)
             else:
                 assert not apply(it)[0].changed
@@ -133,7 +133,7 @@ def test_what_cannot_be_written_is_refused_and_not_called_changed(
         assert look(path.parent) == before
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_apply_in_an_absent_directory_is_refused(tmp_path: Path) -> None:
     assert laws(edited(tmp_path / "none/file"), ON) == "refused"
     assert laws(Directory("d", "d", "STEP-3.1", str(tmp_path / "none/d")), ON) == "refused"
     assert look(tmp_path) == {}
@@ -153,10 +153,10 @@ def test_a_directory_holds_the_laws_whatever_was_there(laid: Laid) -> None:
         assert look(Path(name)) == before
 
 
-def test_a_directory_with_somebody_elses_file_stays(tmp_path: Path) -> None:
+def test_rollback_of_a_directory_with_a_foreign_file_is_refused(tmp_path: Path) -> None:
     action = Directory("d", "d", "STEP-3.1", str(tmp_path / "d"))
     action.apply(ON)
     (tmp_path / "d/theirs").write_text("theirs")
-    with pytest.raises(RemediationError, match="somebody else put something there"):
+    with naming(RemediationError, tmp_path / "d"):
         action.rollback(ON, before=False)
     assert (tmp_path / "d/theirs").read_text() == "theirs"

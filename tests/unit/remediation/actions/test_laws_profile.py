@@ -24,6 +24,7 @@ from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import journal
 from tests.doubles.machines import Kernel
+from tests.doubles.naming import naming
 from tests.doubles.states import Laid, anything, laws, look
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def test_a_profile_holds_the_laws_whatever_was_there(laid: Laid, policy: bytes) 
 
 @settings(max_examples=20, deadline=None)
 @given(laid=profiles, policy=policies)
-def test_a_kernel_that_refuses_ends_as_it_was(laid: Laid, policy: bytes) -> None:
+def test_apply_that_the_kernel_refuses_is_rolled_back(laid: Laid, policy: bytes) -> None:
     """The file is written before the kernel says no: a plan rolls it back."""
     with TemporaryDirectory() as name:
         it = world(name, laid, policy)
@@ -119,7 +120,9 @@ BEFORE = [(Laid("absent"), b""), (Laid(content=THEIRS, nanoseconds=7), compiled(
 
 @pytest.mark.parametrize(("laid", "policy"), BEFORE, ids=["absent", "another one"])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_killed_at_any_command_it_comes_back(laid: Laid, policy: bytes, back: bool) -> None:
+def test_a_profile_killed_at_any_command_is_rolled_back(
+    laid: Laid, policy: bytes, back: bool
+) -> None:
     whole = Death()
     with TemporaryDirectory() as name:
         it = world(name, laid, policy)
@@ -143,7 +146,7 @@ def test_killed_at_any_command_it_comes_back(laid: Laid, policy: bytes, back: bo
             assert roll_back(it.plan()) == []
 
 
-def test_one_that_never_compiled_comes_back_with_its_policy_and_without_a_cache(
+def test_rollback_to_a_broken_profile_restores_the_loaded_policy_without_a_cache(
     tmp_path: Path,
 ) -> None:
     """What the kernel holds is older than the file, which somebody broke since."""
@@ -157,22 +160,22 @@ def test_one_that_never_compiled_comes_back_with_its_policy_and_without_a_cache(
     assert it.plan().journal.entries() == []
 
 
-def test_a_file_that_was_edited_since_is_not_overwritten(tmp_path: Path) -> None:
+def test_rollback_of_an_edited_profile_is_refused(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=THEIRS), compiled(THEIRS))
     apply(it.plan())
     path = tmp_path / "here" / NAME
     path.write_bytes(edited := OURS + b"# theirs\n")
-    with pytest.raises(ChangedSince, match="was changed"):
+    with naming(ChangedSince, path):
         roll_back(it.plan())
     assert (path.read_bytes(), it.kernel.policy) == (edited, compiled(OURS))
 
 
-def test_what_runs_under_it_keeps_it_loaded(tmp_path: Path) -> None:
+def test_rollback_of_a_profile_in_use_fails_and_keeps_it_loaded(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid("absent"), b"")
     before = it.look()
     apply(it.plan())
     it.kernel.users = [4711]
-    with pytest.raises(RollbackFailed, match="processes \\[4711\\] run under it"):
+    with naming(RollbackFailed, NAME, "4711"):
         roll_back(it.plan())
     assert it.kernel.policy == compiled(OURS)
     it.kernel.users = []
@@ -180,14 +183,14 @@ def test_what_runs_under_it_keeps_it_loaded(tmp_path: Path) -> None:
     assert it.look() == before
 
 
-def test_a_file_that_does_not_compile_is_drift_and_no_silence(tmp_path: Path) -> None:
+def test_check_of_a_profile_that_does_not_compile_is_an_error(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"profile {\n"), compiled(OURS))
     broken = Profile("p", "p", "STEP-2.2", NAME, str(tmp_path / "here" / NAME), b"profile {\n")
-    with pytest.raises(CommandFailed, match="syntax error"):
+    with naming(CommandFailed, tmp_path / "here" / NAME, "syntax error"):
         broken.check(it.kernel)
 
 
-def test_a_kernel_that_does_not_export_its_policy_is_not_touched(tmp_path: Path) -> None:
+def test_apply_where_the_kernel_exports_no_policy_is_refused(tmp_path: Path) -> None:
     class Mute(Kernel):
         def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:
             if words[-1].endswith("/raw_data"):
@@ -198,7 +201,7 @@ def test_a_kernel_that_does_not_export_its_policy_is_not_touched(tmp_path: Path)
     (tmp_path / "mute").mkdir()
     it.kernel = Mute(NAME, tmp_path / "mute")
     it.kernel.policy = compiled(THEIRS)
-    with pytest.raises(FactError, match="does not export"):
+    with naming(FactError, "double", "raw_data"):
         apply(it.plan())
     assert look(tmp_path / "here") == {}
 
@@ -218,7 +221,7 @@ class Reloads(Kernel):
 
 @pytest.mark.parametrize("policy", [b"", compiled(OURS)], ids=["never loaded", "an older one"])
 @pytest.mark.parametrize("part", [False, True], ids=["all", "the tunable first"])
-def test_a_reload_on_the_way_back_leaves_the_kernel_what_it_held(
+def test_rollback_with_a_reload_restores_the_loaded_policy(
     policy: bytes, part: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()

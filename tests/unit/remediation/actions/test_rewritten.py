@@ -12,8 +12,9 @@ from remediation.actions.container_options import ContainerOptions
 from remediation.engine.action import Consequence
 from remediation.engine.apply import apply
 from remediation.engine.rollback import roll_back
-from targets.errors import ChangedSince, RollbackFailed
+from targets.errors import ChangedSince, RollbackFailed, VerifyFailed
 from tests.doubles.death import Death, Died
+from tests.doubles.naming import naming
 from tests.doubles.states import Laid
 from tests.doubles.world import OfFolder, World, world
 
@@ -81,7 +82,7 @@ def _with(line: bytes) -> Callable[[bytes], bytes]:
     "line", [b"memory: 1024", b"# theirs", b"theirs, which is no line", b"lxc.cap.drop: sys_time"]
 )
 @pytest.mark.parametrize("stopped", [True, False])
-def test_an_edit_beside_the_normal_form_is_still_somebodys(
+def test_rollback_of_an_edit_beside_the_normal_form_is_refused(
     tmp_path: Path, line: bytes, stopped: bool
 ) -> None:
     it = edited_by_hand(str(tmp_path))
@@ -89,11 +90,11 @@ def test_an_edit_beside_the_normal_form_is_still_somebodys(
     if stopped:
         stopped_and_started(it)
     path(it).write_bytes(_with(line)(path(it).read_bytes()))
-    with pytest.raises(ChangedSince, match="was changed"):
+    with naming(ChangedSince, path(it)):
         roll_back(it.plan())
 
 
-def test_a_stop_after_the_file_was_put_back_is_told_and_is_no_failure(tmp_path: Path) -> None:
+def test_rollback_with_a_stop_after_the_restored_file_is_told(tmp_path: Path) -> None:
     """By the user, or by the guest itself, which may reboot whenever it likes."""
     it = edited_by_hand(str(tmp_path))
     apply(it.plan())
@@ -109,7 +110,7 @@ def test_a_stop_after_the_file_was_put_back_is_told_and_is_no_failure(tmp_path: 
 
 
 @pytest.mark.parametrize("how", ["theirs", "mode"])
-def test_another_file_than_the_normal_form_is_a_failure(tmp_path: Path, how: str) -> None:
+def test_rollback_that_ends_with_another_file_fails(tmp_path: Path, how: str) -> None:
     it = edited_by_hand(str(tmp_path))
     apply(it.plan())
 
@@ -121,15 +122,17 @@ def test_another_file_than_the_normal_form_is_a_failure(tmp_path: Path, how: str
             path(it).write_bytes(_with(b"memory: 1024")(path(it).read_bytes()))
 
     step = replace(it.step(), then_back=(Consequence("spoilt", "spoilt", spoilt),))
-    with pytest.raises(RollbackFailed, match="not as before"):
+    with pytest.raises(RollbackFailed) as caught:
         roll_back(replace(it.plan(), steps=[step]))
+    ((name, error),) = caught.value.failures
+    assert (name, type(error)) == ("container 950", VerifyFailed)
 
 
 class Plain(OfFolder):
     kind = "lxc"  # type: ignore[assignment]
 
 
-def test_a_runtime_that_writes_no_file_anew_must_leave_it_exact(tmp_path: Path) -> None:
+def test_rollback_on_a_runtime_that_rewrites_no_file_must_be_exact(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"rootfs: a\narch: amd64\n"), running=True)
     apply(it.plan())
     rebooted = Consequence("rebooted", "rebooted", lambda: stopped_and_started(it))
@@ -137,8 +140,10 @@ def test_a_runtime_that_writes_no_file_anew_must_leave_it_exact(tmp_path: Path) 
     assert isinstance(step.action, ContainerOptions)
     action = replace(step.action, runtime=Plain(step.on, it.config, it.inside))
     step = replace(step, action=action, then_back=(rebooted,))
-    with pytest.raises(RollbackFailed, match="not as before"):
+    with pytest.raises(RollbackFailed) as caught:
         roll_back(replace(it.plan(), steps=[step]))
+    ((name, error),) = caught.value.failures
+    assert (name, type(error)) == ("container 950", VerifyFailed)
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])

@@ -25,6 +25,7 @@ from targets.drift import Drift
 from targets.errors import ChangedSince, FactError, UsageError
 from targets.printable import cut, in_json, one_line, printable
 from tests.doubles.flag import ON, Flag
+from tests.doubles.naming import naming
 
 #: Clears the screen, writes the clipboard, turns the reading, and forges a verdict four ways.
 HOSTILE = (
@@ -199,7 +200,7 @@ def test_consent_without_an_input_is_refused_in_words(
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stdin", closed if stdin else None)
-    with pytest.raises(UsageError, match="give --yes"):
+    with naming(UsageError, "--yes"):
         consent(["it restarts"], yes=False)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from remediation.edits.daemon_json import daemon_json
 from targets.errors import FactError
+from tests.doubles.naming import naming
 
 keys = st.text(min_size=1).filter(lambda key: key != "storage-driver")
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5)
@@ -24,8 +25,8 @@ def test_foreign_keys_of_daemon_json_survive(settings: dict[str, object]) -> Non
 
 
 @pytest.mark.parametrize("text", [b"{", b"[]", b"{'a': 1}", b"\xff"])
-def test_a_daemon_json_that_is_none_is_left_alone(text: bytes) -> None:
-    with pytest.raises(FactError, match=r"daemon\.json"):
+def test_daemon_json_that_cannot_be_parsed_is_refused(text: bytes) -> None:
+    with naming(FactError, "daemon.json"):
         daemon_json(text)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from remediation.edits import json_files
 from remediation.edits.daemon_json import daemon_json, data_root
+from tests.doubles.naming import naming
 
 _MARKED = {
     "UTF-8": (codecs.BOM_UTF8, "utf-8"),
@@ -57,7 +58,7 @@ def test_blank_settings_are_an_empty_object(content: bytes) -> None:
         b'{"labels": ["a=\t"]}',
     ],
 )
-def test_settings_that_dockerd_does_not_read_are_refused(content: bytes) -> None:
+def test_parse_of_settings_that_dockerd_rejects_is_refused(content: bytes) -> None:
     """Each of these was given to ``dockerd --validate`` of 26.1.5, and so were those above."""
-    with pytest.raises(ValueError, match=r"."):
+    with naming(ValueError):
         json_files.parse(content)

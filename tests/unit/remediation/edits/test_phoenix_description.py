@@ -10,6 +10,7 @@ import pytest
 from remediation import desired
 from remediation.edits.phoenix_description import described
 from targets.errors import FactError
+from tests.doubles.naming import naming
 
 CHECKOUT = Path(__file__).parents[4] / "lab/guest/phoenix_hypervisor"
 
@@ -38,8 +39,8 @@ def test_the_description_of_the_container_is_changed_and_no_other() -> None:
         '{"lxc_configs": {"950": {"pct_features": [1]}}}',
     ],
 )
-def test_a_description_of_another_shape_is_left_as_it_is(text: str) -> None:
-    with pytest.raises(FactError, match=r"configs\.json has not phoenix's format \(Expected"):
+def test_described_with_an_unknown_format_is_refused(text: str) -> None:
+    with naming(FactError, "configs.json"):
         described(text.encode(), 950)
 
 

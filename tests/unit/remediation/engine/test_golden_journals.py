@@ -31,6 +31,7 @@ from remediation.engine.rollback import roll_back
 from targets import files
 from targets.errors import ChangedSince, NotClean
 from targets.files import FileState
+from tests.doubles.naming import naming
 from tests.doubles.states import look
 from tests.doubles.whole import Whole, main
 
@@ -89,13 +90,13 @@ def test_the_plan_is_the_list_of_its_actions(tmp_path: Path) -> None:
 
 def test_a_stored_journal_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "v3-history").mkdir()
-    with pytest.raises(SystemExit, match="v3-history existed before"):
+    with pytest.raises(SystemExit, match="v3-history"):
         main(str(tmp_path / "v3"))
     assert [path.name for path in tmp_path.iterdir()] == ["v3-history"]
 
 
 @pytest.mark.parametrize("golden", JOURNALS, ids=_name)
-def test_every_line_finds_its_step_and_its_image_is_read(tmp_path: Path, golden: Path) -> None:
+def test_golden_journal_lines_each_find_a_step_and_an_image(tmp_path: Path, golden: Path) -> None:
     first = Whole(tmp_path / "first")
     laid(first, golden)
     lines = first.plan().journal.lines()
@@ -189,7 +190,7 @@ def _but(state: dict[str, Any], paths: set[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("golden", DOUBLES, ids=_name)
-def test_a_journal_rolls_back_to_what_was_before(tmp_path: Path, golden: Path) -> None:
+def test_golden_journal_rolls_back_to_the_state_before(tmp_path: Path, golden: Path) -> None:
     whole, before = left_by(tmp_path / "here", golden)
     plan = whole.plan()
     accepted = {line.action for line in plan.journal.lines() if isinstance(line, Accepted)}
@@ -203,7 +204,7 @@ def test_a_journal_rolls_back_to_what_was_before(tmp_path: Path, golden: Path) -
 
 
 @pytest.mark.parametrize("kept", [11, 16, 22], ids="after {} lines".format)
-def test_a_former_run_that_was_cut_off_rolls_back(tmp_path: Path, kept: int) -> None:
+def test_journal_of_version_2_cut_off_rolls_back(tmp_path: Path, kept: int) -> None:
     whole, before = left_by(tmp_path / "here", _FORMER)
     path = whole.journal / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -217,7 +218,7 @@ def test_a_former_run_that_was_cut_off_rolls_back(tmp_path: Path, kept: int) -> 
     assert _all(tmp_path / "here", whole) == before
 
 
-def test_a_journal_goes_on_in_todays_format_and_rolls_back_both(tmp_path: Path) -> None:
+def test_journal_of_version_2_continued_in_version_3_rolls_back_both(tmp_path: Path) -> None:
     whole, before = left_by(tmp_path / "here", _FORMER)
     whole.on_node.write(desired.TUNABLE_PATH, b"somebody's")
     outcomes = apply(whole.plan().only(actions_of(whole)))
@@ -225,7 +226,7 @@ def test_a_journal_goes_on_in_todays_format_and_rolls_back_both(tmp_path: Path) 
         *("nesting-tunable", "reload-apparmor")
     ]
     assert _versions(whole.journal / "journal.jsonl") == {2, 3}
-    with pytest.raises(ChangedSince, match="nesting tunable: "):
+    with naming(ChangedSince, "nesting tunable", desired.TUNABLE_PATH):
         roll_back(whole.plan())
     roll_back(whole.plan(), force=True)
     assert _all(tmp_path / "here", whole) == before

@@ -19,6 +19,7 @@ from targets.batch import at_once
 from targets.errors import FactError, RollbackFailed
 from targets.transport import Base, CommandResult, Local
 from tests.doubles.flag import ON, Flag, journal, plan
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +66,7 @@ def test_rollback_of_a_guest_that_answers_rubbish_rolls_the_node_back(
     apply(it)
     guest.says = rubbish
     assert len(rollback_side_effects(it)) <= 1
-    with pytest.raises(RollbackFailed, match="guest: ") as caught:
+    with pytest.raises(RollbackFailed) as caught:
         roll_back(it, force=force)
     assert [name for name, _ in caught.value.failures] == ["guest"]
     assert isinstance(caught.value.failures[0][1], FactError)
@@ -81,7 +82,7 @@ def _raises(*_: object) -> None:
 
 
 @pytest.mark.parametrize("method", ["capture", "current", "changed_since", "rollback", "restored"])
-def test_an_error_that_nobody_foresaw_is_one_of_its_step(tmp_path: Path, method: str) -> None:
+def test_rollback_with_an_unforeseen_error_names_its_step(tmp_path: Path, method: str) -> None:
     class Unforeseen(Flag):
         def current(self, _: Transport) -> str:
             return self.value
@@ -92,13 +93,13 @@ def test_an_error_that_nobody_foresaw_is_one_of_its_step(tmp_path: Path, method:
     setattr(two, method, _raises)
     if method == "capture":  # its rollback works without, and then nobody knows
         two.restored = _raises  # type: ignore[method-assign,assignment]
-    with pytest.raises(RollbackFailed, match="two: what came from localhost cannot be read") as e:
+    with naming(RollbackFailed, "localhost") as e:
         roll_back(it)
     assert [name for name, _ in e.value.failures] == ["the flag two"]
     assert (one.value, three.value) == ("old", "old")
 
 
-def test_an_error_that_nobody_foresaw_of_a_start_stops_no_other(tmp_path: Path) -> None:
+def test_rollback_with_an_unforeseen_error_of_a_start_stops_no_other(tmp_path: Path) -> None:
     @contextmanager
     def start_container() -> Iterator[None]:
         _raises()
@@ -111,8 +112,10 @@ def test_an_error_that_nobody_foresaw_of_a_start_stops_no_other(tmp_path: Path) 
         deferred=[Step(inside, ON, place=Place.CONTAINER)],
         start_container=start_container,
     )
-    with pytest.raises(RollbackFailed, match="inside: what came from its start cannot be read"):
+    with pytest.raises(RollbackFailed) as caught:
         roll_back(it)
+    ((name, error),) = caught.value.failures
+    assert (name, type(error)) == ("the flag inside", FactError)
     assert one.value == "old"
 
 
@@ -143,15 +146,15 @@ DEEP = b"[" * 100_000
 
 
 @pytest.mark.parametrize("text", [DEEP, b'{"a":' + DEEP, b'{"a": NaN}', b"\xff", b"9" * 5000])
-def test_settings_that_cannot_be_read_are_an_error_of_that_file(text: bytes) -> None:
-    with pytest.raises(FactError, match=r"daemon\.json"):
+def test_daemon_json_that_cannot_be_read_is_named(text: bytes) -> None:
+    with naming(FactError, "daemon.json"):
         daemon_json(text)
     assert data_root(text) == "/var/lib/docker"
 
 
 @pytest.mark.parametrize("half", ["\\u0000", "\\ud800", "/srv/\\udfff"])
 def test_settings_with_a_data_root_that_is_no_path_are_an_error(half: str) -> None:
-    with pytest.raises(FactError, match=r"data-root is '.*', which is not a path"):
+    with naming(FactError, "data-root"):
         data_root(f'{{"data-root": "{half}"}}'.encode())
 
 

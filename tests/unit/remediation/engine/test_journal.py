@@ -26,6 +26,7 @@ from targets.errors import FactError
 from targets.files import FileState
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import ON, journal
+from tests.doubles.naming import naming
 
 BEFORE = [("one", Place.NODE, FileState("file", b"old\n")), ("two", Place.NODE, True)]
 LARGE = bytes(range(256)) * 17
@@ -46,7 +47,7 @@ def today(**line: object) -> bytes:
     return old(**{"v": 3} | line)
 
 
-def test_a_run_and_its_rollback_in_the_journals_words(tmp_path: Path) -> None:
+def test_journal_of_a_run_and_its_rollback_has_these_lines(tmp_path: Path) -> None:
     it = journal(tmp_path)
     it.record(BEFORE)
     it.complete("one", Place.NODE, FileState("file", b"\xff"))
@@ -96,7 +97,7 @@ _LAST = _BACK | {"last": True}
         ([_A], None, 0),
     ],
 )
-def test_the_life_of_an_entry(
+def test_entry_life_follows_the_kinds_of_its_lines(
     tmp_path: Path, kinds: list[dict[str, Any]], life: Life | None, images: int
 ) -> None:
     path = tmp_path / "journal/journal.jsonl"
@@ -118,7 +119,7 @@ def test_the_life_of_an_entry(
         assert alone == (Life.APPLIED if entry.complete else Life.INTERRUPTED)
 
 
-def test_a_new_entry_is_younger_than_those_that_are_open(tmp_path: Path) -> None:
+def test_entries_list_a_new_entry_after_the_open_ones(tmp_path: Path) -> None:
     it = journal(tmp_path)
     it.record(BEFORE)
     it.rolled_back(["one"], last=False, ended=False)
@@ -153,7 +154,7 @@ _keys = st.text(min_size=1, max_size=8).map("SCHILY.xattr.user.".__add__)
         Image, _bytes, _texts, st.lists(_bytes, max_size=3), st.dictionaries(_keys, _texts)
     )
 )
-def test_every_image_comes_back_through_json(image: Image) -> None:
+def test_before_returns_every_stored_image(image: Image) -> None:
     with TemporaryDirectory() as name:
         journal(Path(name)).record([("one", Place.NODE, image)])
         again = journal(Path(name))
@@ -174,12 +175,12 @@ _file = FileState("file", LARGE, "", 0o4600, 1, 2, "-1.5", {"SCHILY.xattr.user.a
     ],
     ids=lambda image: type(image).__name__,
 )
-def test_the_images_of_all_actions_come_back(tmp_path: Path, image: object) -> None:
+def test_before_returns_the_images_of_all_actions(tmp_path: Path, image: object) -> None:
     journal(tmp_path).record([("one", Place.NODE, image)])
     assert journal(tmp_path).before("one", type(image)) == image
 
 
-def test_large_contents_lie_beside_it_once(tmp_path: Path) -> None:
+def test_record_stores_a_large_content_once_beside_the_journal(tmp_path: Path) -> None:
     it = journal(tmp_path)
     it.record([(name, Place.NODE, FileState("file", LARGE)) for name in ("one", "two")])
     stored = tmp_path / "journal/contents" / hashlib.sha256(LARGE).hexdigest()
@@ -192,7 +193,7 @@ def test_large_contents_lie_beside_it_once(tmp_path: Path) -> None:
     assert lines(tmp_path)[0]["state"]["content"] == {"sha256": stored.name, "size": len(LARGE)}
 
 
-def test_half_a_content_that_was_left_behind_is_not_taken_for_it(tmp_path: Path) -> None:
+def test_record_replaces_half_a_content_that_was_left_behind(tmp_path: Path) -> None:
     stored = tmp_path / "journal/contents" / hashlib.sha256(LARGE).hexdigest()
     stored.parent.mkdir(parents=True)
     stored.write_bytes(LARGE[:100])
@@ -200,7 +201,7 @@ def test_half_a_content_that_was_left_behind_is_not_taken_for_it(tmp_path: Path)
     assert journal(tmp_path).before("one", FileState) == FileState("file", LARGE)
 
 
-def test_only_root_reads_it(tmp_path: Path) -> None:
+def test_journal_files_are_readable_by_root_only(tmp_path: Path) -> None:
     it = journal(tmp_path)
     it.record([("one", Place.NODE, FileState("file", LARGE))])
     it.keep("one", b"theirs")
@@ -213,54 +214,54 @@ def test_only_root_reads_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["missing", "damaged"])
-def test_a_content_that_is_not_what_was_stored_is_not_put_back(tmp_path: Path, harm: str) -> None:
+def test_before_with_a_missing_or_damaged_content_is_an_error(tmp_path: Path, harm: str) -> None:
     journal(tmp_path).record([("one", Place.NODE, FileState("file", LARGE))])
     (stored,) = (tmp_path / "journal/contents").iterdir()
     if harm == "missing":
         stored.unlink()
     else:
         stored.write_bytes(LARGE[:-1])
-    with pytest.raises(FactError, match=f"{stored.name} on localhost is {harm}"):
+    with naming(FactError, stored.name, "localhost", harm):
         journal(tmp_path).before("one", FileState)
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (b'{"v":1,"kind":"begun"}', "format 1, this program knows 2 and 3: use the version that"),
+        (b'{"v":1,"kind":"begun"}', "format 1"),
         (
             b'{"v":4,"kind":"before"}',
-            "format 4 by a newer docker-lxc-gate, this one knows formats up to 3: use the newer",
+            "format 4",
         ),
-        (b'{"kind":"before"}', "format None, this program knows 2 and 3"),
-        (today(kind="undone", action="one"), "damaged .*'undone'"),
-        (today(kind="rolling back"), "damaged .*'rolling back'"),
-        (today(kind="finished", action="one"), "damaged .*unknown field"),
-        (today(kind="before", action="one", machine="pve1", state="old"), "damaged .*'pve1'"),
-        (old(kind="rolled_back", action="one"), "damaged .*'rolled_back'"),
+        (b'{"kind":"before"}', "format None"),
+        (today(kind="undone", action="one"), "'undone'"),
+        (today(kind="rolling back"), "'rolling back'"),
+        (today(kind="finished", action="one"), "unknown field"),
+        (today(kind="before", action="one", machine="pve1", state="old"), "'pve1'"),
+        (old(kind="rolled_back", action="one"), "'rolled_back'"),
         (b'{"v":2,"kind":"bef', "damaged"),
         (b"\x00\x00\x00", "damaged"),
         (b'{"v":2,"kind":"\xff"}', "damaged"),
         (b"[]", "damaged"),
         (b"", "damaged"),
-        (old(kine="before"), "damaged .*missing required field `kind`"),
-        (old(kind="befors", action="one"), "damaged .*'befors'"),
+        (old(kine="before"), "missing required field `kind`"),
+        (old(kind="befors", action="one"), "'befors'"),
         (old(kind=None), "damaged"),
         (old(kind="before", actor="one", machine="m", state="old"), "damaged"),
-        (old(kind="before", action="one", machine="m"), "damaged .*`state`"),
-        (old(kind="after", action=1, machine="m", state="new"), "damaged .*action"),
-        (old(kind="undone"), "damaged .*`action`"),
-        (old(kind="undone", action="one", last="yes"), "damaged .*last"),
-        (old(kind="undone", action="one", lest=True), "damaged .*unknown field `lest`"),
-        (old(kind="finished", action="one"), "damaged .*unknown field"),
-        (old(kind="finished", ctid="950"), "damaged .*ctid"),
-        (old(kind="finished", at=2026), "damaged .*at"),
-        (old(kind="finished", sum="0123"), "damaged .*sum"),
-        (old(kind="finished", sum="0" * 16), f"damaged .*its sum is {'0' * 16}"),
+        (old(kind="before", action="one", machine="m"), "`state`"),
+        (old(kind="after", action=1, machine="m", state="new"), "action"),
+        (old(kind="undone"), "`action`"),
+        (old(kind="undone", action="one", last="yes"), "last"),
+        (old(kind="undone", action="one", lest=True), "unknown field `lest`"),
+        (old(kind="finished", action="one"), "unknown field"),
+        (old(kind="finished", ctid="950"), "ctid"),
+        (old(kind="finished", at=2026), "at"),
+        (old(kind="finished", sum="0123"), "sum"),
+        (old(kind="finished", sum="0" * 16), f"its sum is {'0' * 16}"),
     ],
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_line_that_cannot_be_read_stops_everything(
+def test_journal_with_an_unreadable_line_is_an_error_for_every_method(
     tmp_path: Path, line: bytes, said: str, place: int
 ) -> None:
     journal(tmp_path).record(BEFORE)
@@ -271,12 +272,12 @@ def test_a_line_that_cannot_be_read_stops_everything(
     it = journal(tmp_path)
     asked = [it.entries, it.unfinished, it.interrupted, it.newer, it.finish, it.roll_back]
     for ask in asked:
-        with pytest.raises(FactError, match=rf"line {place + 1} on localhost.*{said}"):
+        with naming(FactError, path, f"line {place + 1}", "localhost", said):
             ask()
     assert path.read_bytes() == content
 
 
-def test_no_byte_of_a_journal_can_change_unnoticed(tmp_path: Path) -> None:
+def test_lines_with_any_changed_byte_are_damaged(tmp_path: Path) -> None:
     """Also of a line that was cut off: a lost line's end before it would take that line along."""
     path = tmp_path / "journal/journal.jsonl"
     journal(tmp_path).record(BEFORE[1:])
@@ -290,12 +291,12 @@ def test_no_byte_of_a_journal_can_change_unnoticed(tmp_path: Path) -> None:
         harmed = bytearray(content)
         harmed[place] ^= 1
         path.write_bytes(harmed)
-        with pytest.raises(FactError, match=r"damaged .*nothing was changed"):
+        with naming(FactError, path, "damaged"):
             journal(tmp_path).lines()
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
-def test_a_damaged_line_can_be_taken_out(tmp_path: Path, place: int) -> None:
+def test_entries_without_a_removed_line_are_read(tmp_path: Path, place: int) -> None:
     it = journal(tmp_path)
     it.record(BEFORE)
     it.complete("one", Place.NODE, FileState())
@@ -307,7 +308,7 @@ def test_a_damaged_line_can_be_taken_out(tmp_path: Path, place: int) -> None:
     assert left == {0: ["two"], 1: ["one"]}.get(place, ["one", "two"])
 
 
-def test_lines_without_a_sum_are_read_and_gone_on_with(tmp_path: Path) -> None:
+def test_entries_of_lines_without_a_sum_are_read(tmp_path: Path) -> None:
     path = tmp_path / "journal/journal.jsonl"
     path.parent.mkdir()
     both = {"action": "one", "machine": "m"}
@@ -331,23 +332,23 @@ def test_lines_without_a_sum_are_read_and_gone_on_with(tmp_path: Path) -> None:
     "content",
     [{"text": 5}, {"base64": "a"}, {"base64": "/w=!="}, {"base64": "é"}, {"sha256": 5, "size": 1}],
 )
-def test_a_content_that_is_none_is_refused(tmp_path: Path, content: object) -> None:
+def test_before_with_an_invalid_content_is_an_error(tmp_path: Path, content: object) -> None:
     """As a hand may have written it: what this program writes has a sum."""
     path = tmp_path / "journal/journal.jsonl"
     path.parent.mkdir()
     state = {"kind": "file", "content": content}
     path.write_bytes(old(kind="before", action="one", machine="m", state=state) + b"\n")
-    with pytest.raises(FactError, match="nothing was changed"):
+    with naming(FactError, path):
         journal(tmp_path).before("one", FileState)
 
 
-def test_an_image_of_another_type_is_refused(tmp_path: Path) -> None:
+def test_before_of_another_type_is_an_error(tmp_path: Path) -> None:
     journal(tmp_path).record([("one", Place.NODE, "a text")])
-    with pytest.raises(FactError, match="nothing was changed"):
+    with naming(FactError, tmp_path / "journal/journal.jsonl"):
         journal(tmp_path).before("one", FileState)
 
 
-def test_a_torn_last_line_is_ended_and_said_to_be_cut(tmp_path: Path) -> None:
+def test_rolled_back_after_a_torn_last_line_marks_it_cut(tmp_path: Path) -> None:
     journal(tmp_path).record(BEFORE)
     path = tmp_path / "journal/journal.jsonl"
     path.write_bytes(path.read_bytes() + b'{"v":3,"at":"2026')
@@ -364,7 +365,7 @@ def test_a_torn_last_line_is_ended_and_said_to_be_cut(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(tears=st.lists(st.integers(1, 600), min_size=1, max_size=4))
-def test_torn_again_and_again_it_can_be_read(tears: list[int]) -> None:
+def test_entries_after_repeated_tears_are_read(tears: list[int]) -> None:
     """Each writer gets only so many bytes onto the disk; the next one goes on."""
     with TemporaryDirectory() as name:
         path = Path(name, "journal/journal.jsonl")
@@ -382,7 +383,7 @@ def test_torn_again_and_again_it_can_be_read(tears: list[int]) -> None:
         assert journal(Path(name)).before("one", FileState) == BEFORE[0][2]
 
 
-def test_what_another_run_wrote_is_seen_when_asked_anew(tmp_path: Path) -> None:
+def test_forget_makes_another_runs_lines_visible(tmp_path: Path) -> None:
     mine, other = journal(tmp_path), journal(tmp_path)
     assert mine.entries() == []
     other.record(BEFORE)
@@ -390,7 +391,7 @@ def test_what_another_run_wrote_is_seen_when_asked_anew(tmp_path: Path) -> None:
     assert len(mine.entries()) == 2
 
 
-def test_a_disk_that_is_full_is_an_error_and_no_lie(tmp_path: Path) -> None:
+def test_record_on_a_full_disk_leaves_no_entry(tmp_path: Path) -> None:
     death = Death(nth=1, how="before")
     it = Journal(death.under(ON), 950, str(tmp_path / "journal"))
     with pytest.raises(Died):
