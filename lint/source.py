@@ -21,6 +21,13 @@ class Kind(StrEnum):
     SCHEMA = "JSON schema"
 
 
+#: What apparmor_parser skips in a directory. Source: libapparmor, private.c.
+SKIPPED = (
+    *(".dpkg-new", ".dpkg-old", ".dpkg-dist", ".dpkg-bak", ".dpkg-remove", ".pacsave", ".pacnew"),
+    *(".rpmnew", ".rpmsave", ".orig", ".rej", "~"),
+)
+
+
 @dataclass(frozen=True)
 class Source:
     """A file that is linted.
@@ -31,6 +38,8 @@ class Source:
         kind: what it is.
         mode: its permissions, as stat(2) has them.
         base: the directory that is its ``/etc/apparmor.d``; empty if it is in none.
+        inside: its path from there.
+        alone: whether it was named itself, so that not all of that directory is linted.
     """
 
     path: str
@@ -38,6 +47,8 @@ class Source:
     kind: Kind
     mode: int = 0o644
     base: str = ""
+    inside: str = ""
+    alone: bool = False
 
     @property
     def name(self) -> str:
