@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from lint import includes
 from lint.finding import Rule, Severity
 from lint.regular_file import read
-from lint.source import SKIPPED, Kind, Source
+from lint.source import Kind, Source
+from targets.apparmor_names import is_skipped
 from targets.errors import UsageError
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) ->
         in_base: whether it is directly in an ``/etc/apparmor.d``.
     """
     if in_base:
-        return None if name.startswith((".", "README")) or name.endswith(SKIPPED) else Kind.PROFILE
+        return None if is_skipped(name) else Kind.PROFILE
     by_name = {
         Kind.SCHEMA: name.endswith(".schema.json"),
         Kind.DAEMON: name == "daemon.json",

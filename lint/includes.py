@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lint import regular_file
 from lint.apparmor_text import statements
-from lint.source import SKIPPED, Kind, Source
+from lint.source import Kind, Source
+from targets.apparmor_names import is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,9 +148,7 @@ def _below(base: str, name: str) -> list[str]:
         return sorted(
             f"{name}/{each.name}"
             for each in os.scandir(place)
-            if each.is_file(follow_symlinks=False)
-            and not each.name.startswith(".")
-            and not each.name.endswith(SKIPPED)
+            if each.is_file(follow_symlinks=False) and not is_skipped(each.name)
         )
     except (OSError, ValueError):
         return []

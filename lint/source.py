@@ -21,13 +21,6 @@ class Kind(StrEnum):
     SCHEMA = "JSON schema"
 
 
-#: What apparmor_parser skips in a directory. Source: libapparmor, private.c.
-SKIPPED = (
-    *(".dpkg-new", ".dpkg-old", ".dpkg-dist", ".dpkg-bak", ".dpkg-remove", ".pacsave", ".pacnew"),
-    *(".rpmnew", ".rpmsave", ".orig", ".rej", "~"),
-)
-
-
 @dataclass(frozen=True)
 class Source:
     """A file that is linted.
