@@ -16,8 +16,8 @@ from lint import includes
 from lint.finding import Rule, Severity
 from lint.regular_file import read
 from lint.source import Kind, Source
-from targets.apparmor_names import is_skipped
 from targets.errors import UsageError
+from targets.runtime.apparmor_names import is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lint import regular_file
 from lint.apparmor_text import statements
 from lint.source import Kind, Source
-from targets.apparmor_names import is_skipped
+from targets.runtime.apparmor_names import is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
