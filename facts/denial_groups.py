@@ -27,8 +27,8 @@ TRIED = (
 )
 #: More kinds than anybody reads: of a further one only profile and operation are told apart.
 _MOST_KINDS = 5000
-#: Records whose kind is remembered by their text.
-_REMEMBERED = 20_000
+#: Records whose kind is remembered by their text, and the longest such text (bytes).
+_REMEMBERED, _LONGEST = 20_000, 1000
 #: Programs that are named.
 _PROGRAMS = 4
 #: A refused change of policy is recorded as a status with an error: EPERM or EACCES.
@@ -168,9 +168,12 @@ _DENIED = MARK.encode()
 
 
 def _same(line: bytes) -> bytes | None:
-    """Return what is the same of two records of one attempt by one program; None if unclear."""
+    """Return what is the same of two records of one attempt by one program; None if unclear.
+
+    It is remembered, so it is short.
+    """
     begin = line.find(_DENIED)
-    if begin < 0 or line.find(b'apparmor="', begin + 1) >= 0:
+    if begin < 0 or len(line) - begin > _LONGEST or line.find(b'apparmor="', begin + 1) >= 0:
         return None
     pid = line.find(b" pid=", begin)
     end = line.find(b" ", pid + 1)

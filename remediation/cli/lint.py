@@ -144,6 +144,8 @@ def _print(findings: Sequence[Finding], found: Found, form: str) -> None:
     elif form == "github":
         for each in findings[:_MOST]:
             printing.line(formats.as_github(each))
+        if left_out := len(findings[_MOST:]):
+            printing.line(f"::notice::{left_out} more findings: --format json has all of them")
     else:
         for each in findings[:_MOST]:
             for text, style in formats.as_text(each):
