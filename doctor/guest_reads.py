@@ -107,7 +107,12 @@ _NUMBER = "[0-9]{1,10}"
 #: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
 _LONGEST, _MOST = 2000, 200
 _TO_SECONDS = len("2026-11-26T21:00:00")
-_DEVICE = re.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}}) (/dev/[^\n]{{1,200}})")
+#: The path goes into advice for the container's configuration, so it is a name of a driver's.
+_DEVICE = re.compile(
+    rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}}) "
+    r"(/dev/(?:net/tun|kfd|dri/[\w-]{1,60}|nvidia[\w-]{0,60}))",
+    re.ASCII,
+)
 #: systemd's words for a whole machine, whatever its exit code. Source: systemctl(1).
 _STATES = frozenset(
     {"initializing", "starting", "running", "degraded", "maintenance", "stopping", "offline"}

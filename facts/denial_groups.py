@@ -27,8 +27,8 @@ TRIED = (
 )
 #: More kinds than anybody reads: of a further one only profile and operation are told apart.
 _MOST_KINDS = 5000
-#: Records whose kind is remembered by their text.
-_REMEMBERED = 20_000
+#: Records whose kind is remembered by their text, and the longest such text (bytes).
+_REMEMBERED, _LONGEST = 20_000, 1000
 #: Programs that are named.
 _PROGRAMS = 4
 #: A refused change of policy is recorded as a status with an error: EPERM or EACCES.
@@ -177,10 +177,11 @@ _ANY = b'apparmor="'
 def _same(line: bytes) -> tuple[bytes | None, bytes]:
     """Return what is the same of two records of one attempt by one program, and what is in front.
 
-    What is the same is None if the line holds more than one record, or another than a denial.
+    What is the same is remembered, so it is short. It is None if the line is long, holds more than
+    one record, or another than a denial.
     """
     head, denied, said = line.partition(_DENIED)
-    if not denied or line.count(_ANY) != 1:
+    if not denied or len(said) > _LONGEST or line.count(_ANY) != 1:
         return None, head
     before, _, after = said.partition(b" pid=")
     end = after.find(b" ")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from targets.errors import FactError
+from targets.runtime.apparmor_names import is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +31,10 @@ _NAME = re.compile(r"@\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: its text in one line, the file and the line, and the profile that it is of."""
+    """One rule: its text in one line, the file and the line, and the profile that it is of.
+
+    A profile within another has both names, as the kernel says them: ``outer//inner``.
+    """
 
     text: str
     file: str
@@ -108,7 +112,8 @@ def _file(policy: Policy, path: Path, places: Sequence[Path], profile: str, dept
                 _include(policy, include, places, inside[-1] if inside else "", depth + 1)
         elif end == "{":
             header = _HEADER.match(statement)
-            inside.append((header[1] or header[2] or "") if header else "")
+            name = (header[1] or header[2]).removeprefix("^") if header else ""
+            inside.append(f"{inside[-1]}//{name}" if inside else name)
         elif end == "}":
             del inside[-1:]
         elif variable := _VARIABLE.match(statement):
@@ -130,7 +135,7 @@ def _include(
         return
     files = [found]
     if found.is_dir():
-        files = sorted(each for each in found.iterdir() if each.is_file())
+        files = sorted(f for f in found.iterdir() if f.is_file() and not is_skipped(f.name))
     for each in files:
         _file(policy, each, places, profile, depth)
 

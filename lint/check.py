@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lint import json_text
 from lint.apparmor_text import statements
 from lint.finding import in_order
+from lint.includes import Includes
 from lint.rules import (
     container_config,
     container_confinement,
@@ -47,7 +48,8 @@ def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Fi
 
 
 def _found(sources: Sequence[Source], with_tools: Tools | None) -> list[Finding]:
-    found = list(_configurations(sources))
+    includes = Includes(sources)
+    found = list(_configurations(sources, includes))
     descriptions = [
         description.check(source, _of(sources, Kind.SCHEMA))
         for source in _of(sources, Kind.DESCRIPTION)
@@ -55,7 +57,7 @@ def _found(sources: Sequence[Source], with_tools: Tools | None) -> list[Finding]
     for described in descriptions:
         found += described.findings
     uses = [*_uses(sources), *(use for each in descriptions for use in each.uses)]
-    found += _profiles(sources, uses, with_tools)
+    found += _profiles(sources, uses, with_tools, includes)
     found += _scripts(_of(sources, Kind.SCRIPT), with_tools)
     found += _settings(sources)
     if with_tools is not None:
@@ -67,8 +69,13 @@ def _of(sources: Sequence[Source], *kinds: Kind) -> list[Source]:
     return [source for source in sources if source.kind in kinds]
 
 
-def _configurations(sources: Sequence[Source]) -> Iterator[Finding]:
-    texts = {name: places[0][0].text for name, places in profile_agreement.defined(sources).items()}
+def _configurations(sources: Sequence[Source], includes: Includes) -> Iterator[Finding]:
+    given = {use.name for use in _uses(sources)}
+    texts = {
+        name: includes.texts(*places[0])
+        for name, places in profile_agreement.defined(sources).items()
+        if name in given
+    }
     for source in _of(sources, Kind.CONTAINER, Kind.LXC):
         yield from container_config.check(source)
         yield from idmap.check(source)
@@ -83,16 +90,24 @@ def _uses(sources: Sequence[Source]) -> Iterator[Use]:
 
 
 def _profiles(
-    sources: Sequence[Source], uses: Sequence[Use], with_tools: Tools | None
+    sources: Sequence[Source],
+    uses: Sequence[Use],
+    with_tools: Tools | None,
+    includes: Includes,
 ) -> Iterator[Finding]:
     assigned = {use.name for use in uses}
+    said = set[tuple[str, str, int]]()
     for source in _of(sources, Kind.PROFILE, Kind.INCLUDED):
-        told = list(profile.check(source, assigned))
-        yield from told
+        told = list(profile.check(source, assigned, includes))
+        for each in told:  # several profiles may include the same file
+            place = (each.rule.id, each.path, each.line)
+            if each.path == source.path or place not in said:
+                yield each
+            said.add(place)
         explained = any(each.rule is profile.TUNABLES_INSIDE for each in told)
         if with_tools and source.kind is Kind.PROFILE and not explained:
             yield from with_tools.parse(source)
-    whole = any(source.base for source in sources)
+    whole = any(source.base and not source.alone for source in sources)
     known = profile_agreement.defined(sources)
     yield from profile_agreement.check(sources, known, uses, whole=whole)
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lint import includes
 from lint.finding import Rule, Severity
-from lint.rules.profile_agreement import SKIPPED
+from lint.regular_file import read
 from lint.source import Kind, Source
 from targets.errors import UsageError
+from targets.runtime.apparmor_names import is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +33,9 @@ UNREADABLE = Rule(
 )
 RULES = (UNREADABLE,)
 
-#: The largest file (bytes), the most files below one directory, the deepest directory.
-LARGEST, MOST_FILES, DEEPEST = 1 << 20, 50_000, 12
+#: The most files below one directory, the most that is linted together (bytes), the deepest
+#: directory.
+MOST_FILES, MOST_BYTES, DEEPEST = 50_000, 64 << 20, 12
 _LEFT_OUT = frozenset({"node_modules", "__pycache__", "venv"})
 #: Parts of an apparmor.d that are no profiles.
 PARTS = {
@@ -55,63 +57,100 @@ _NAMES = re.compile(r"[^.]+|.*\.(conf|json|sh|bash|service)|lxc[-_].*|config")
 
 @dataclass
 class Found:
-    """What is linted, and what could not be read."""
+    """What is linted, and what could not be read; ``size`` is of what was taken in (bytes)."""
 
     sources: list[Source] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    size: int = 0
 
     def add(self, found: Found) -> None:
-        """Take in what is below another path; a file that is named twice is linted once."""
+        """Take in what was found elsewhere; a file that is there already is linted once.
+
+        Raises:
+            ValueError: it is more than is linted together.
+        """
         known = {source.path for source in self.sources}
-        self.sources += [source for source in found.sources if source.path not in known]
+        for source in found.sources:
+            if source.path not in known:
+                self.take(source)
         self.findings += found.findings
 
+    def take(self, source: Source) -> None:
+        """Take in a file that is not there yet.
 
-def under(path: Path) -> Found:
-    """Return the files at a path, or below it, that can be linted.
+        Raises:
+            ValueError: it is more than is linted together.
+        """
+        self.sources.append(source)
+        self.size += len(source.content)
+        if self.size > MOST_BYTES:
+            raise ValueError(f"there is more than {MOST_BYTES >> 20} MiB to lint")
+
+
+def under(*paths: Path) -> Found:
+    """Return the files at paths, or below them, that can be linted, each of them once.
 
     Args:
-        path: a file or a directory. If it is a link itself, what it leads to is meant.
+        paths: files and directories. If one is a link itself, what it leads to is meant.
 
     Raises:
-        UsageError: it does not exist, cannot be read, is of no known kind, or is a directory with
+        UsageError: one does not exist, cannot be read, is of no known kind, or is a directory with
             nothing in it that can be linted.
     """
-    try:
-        real = path.resolve(strict=True)
-        if not real.is_dir():
-            return Found([_named(path, real)])
-        found = Found()
-        for name, place in _walk(real, real, []):
-            _add(found, str(path / name), place, _base_of(place, real))
-    except (OSError, RuntimeError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(f"{path} cannot be linted: {why}") from error
-    if not found.sources and not found.findings:
-        raise UsageError(
-            f"there is nothing to lint in {path}: neither a container's configuration, nor an "
-            "AppArmor profile, a shell script, a daemon.json or phoenix's description"
-        )
+    found, seen = Found(), set[Path]()
+    for path in paths:
+        try:
+            _take(found, path, path.resolve(strict=True), seen)
+            for source in includes.missing(found.sources):
+                found.take(source)
+        except (OSError, RuntimeError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise UsageError(f"{path} cannot be linted: {why}") from error
     return found
 
 
+def _take(found: Found, path: Path, real: Path, seen: set[Path]) -> None:
+    """Take in what is at a path, or below it, and was not seen yet."""
+    if not real.is_dir():
+        if real not in seen:
+            seen.add(real)
+            found.take(_named(path, real))
+        return
+    before, again = len(found.sources) + len(found.findings), False
+    for name, place in _walk(real, real, [], found):
+        again = again or place in seen
+        if place not in seen:
+            seen.add(place)
+            _add(found, str(path / name), place, _base_of(place, real))
+    if not again and len(found.sources) + len(found.findings) == before:
+        raise UsageError(_NOTHING.format(path))
+
+
+_NOTHING = (
+    "there is nothing to lint in {}: neither a container's configuration, nor an AppArmor profile, "
+    "a shell script, a daemon.json or phoenix's description"
+)
+
+
 def _named(path: Path, real: Path) -> Source:
-    content, mode = _content(real)
+    content, mode = read(real)
     base = _base_of(real, real.parent)
     kind = kind_of(real.name, real.parent.name, content, in_base=bool(base)) or _sniffed(content)
     if kind is None:
         raise UsageError(f"{path} cannot be linted: it is no {', '.join(Kind)}")
-    return Source(str(path), content, kind, mode, base)
+    inside = real.name if base else ""
+    return Source(str(path), content, kind, mode, base, inside, alone=True)
 
 
 def _add(found: Found, shown: str, place: Path, base: str) -> None:
-    part = PARTS.get(place.relative_to(base).parts[0]) if base else None
-    if base and part is None and place.parent != Path(base):
+    inside = str(place.relative_to(base)) if base else ""
+    part = PARTS.get(inside.partition("/")[0]) if "/" in inside else None
+    if "/" in inside and part is None:
         return  # abi, cache, disable, force-complain
     if not base and not _NAMES.fullmatch(place.name):
         return
     try:
-        content, mode = _content(place)
+        content, mode = read(place)
     except FileNotFoundError:
         return  # gone, or no regular file
     except (OSError, ValueError) as error:
@@ -121,7 +160,7 @@ def _add(found: Found, shown: str, place: Path, base: str) -> None:
         return
     kind = part or kind_of(place.name, place.parent.name, content, in_base=bool(base))
     if kind is not None:
-        found.sources.append(Source(shown, content, kind, mode, base))
+        found.take(Source(shown, content, kind, mode, base, inside))
 
 
 def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) -> Kind | None:
@@ -134,7 +173,7 @@ def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) ->
         in_base: whether it is directly in an ``/etc/apparmor.d``.
     """
     if in_base:
-        return None if name.startswith((".", "README")) or name.endswith(SKIPPED) else Kind.PROFILE
+        return None if is_skipped(name) else Kind.PROFILE
     by_name = {
         Kind.SCHEMA: name.endswith(".schema.json"),
         Kind.DAEMON: name == "daemon.json",
@@ -174,36 +213,31 @@ def _base_of(place: Path, top: Path) -> str:
     return ""
 
 
-def _walk(top: Path, folder: Path, seen: list[Path], depth: int = 0) -> Iterator[tuple[str, Path]]:
-    """Yield each regular file below a directory: its name from there, and where it is."""
+def _walk(
+    top: Path, folder: Path, walked: list[Path], found: Found, depth: int = 0
+) -> Iterator[tuple[str, Path]]:
+    """Yield each regular file below a directory: its name from there, and where it is.
+
+    A directory below it that cannot be read is a finding.
+    """
     if depth > DEEPEST:
         return
-    for entry in sorted(os.scandir(folder), key=lambda each: each.name):
+    try:
+        entries = sorted(os.scandir(folder), key=lambda each: each.name)
+    except OSError as error:
+        if not depth:
+            raise
+        why = f"the directory cannot be read: {error.strerror}"
+        found.findings.append(UNREADABLE.at(str(folder), 0, why))
+        return
+    for entry in entries:
         place = Path(entry.path)
         if entry.is_symlink() or entry.name in _LEFT_OUT or entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(top, place, seen, depth + 1)
+            yield from _walk(top, place, walked, found, depth + 1)
         elif entry.is_file(follow_symlinks=False):
-            seen.append(place)
-            if len(seen) > MOST_FILES:
+            walked.append(place)
+            if len(walked) > MOST_FILES:
                 raise ValueError(f"there are more than {MOST_FILES} files in it")
             yield str(place.relative_to(top)), place
-
-
-def _content(place: Path) -> tuple[bytes, int]:
-    """Return a regular file's content and mode.
-
-    Raises:
-        ValueError: it is none, or too large.
-        OSError: it cannot be read.
-    """
-    opened = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(opened, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("it is no regular file")
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
-    return content, stat.S_IMODE(about.st_mode)

@@ -10,7 +10,8 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from lint.discover import LARGEST, MOST_FILES, PARTS, Found, kind_of
+from lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, kind_of
+from lint.regular_file import LARGEST
 from lint.rules.tools import NOT_CHECKED
 from lint.source import Kind, Source
 from targets.batch import at_once
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _BASE = "/etc/apparmor.d"
 #: Where the files of a node are: the place, how deep below it, and the names (find's patterns).
-_APPARMOR = (_BASE, 2, "*")
+_APPARMOR = (_BASE, 3, "*")
 _PHOENIX = ("bin", 3, "*"), ("etc", 2, "*")
 _DOCKER = (
     ("/etc/docker", 1, "daemon.json"),
@@ -37,6 +38,8 @@ _DOCKER = (
 _LISTED = re.compile(r"(?:([0-7]{1,4}) )?(/[^\0]*)", re.DOTALL)
 #: So many files are asked for in one round trip; a list of names may be so long (bytes).
 _TOGETHER, _LONGEST = 40, 8 << 20
+#: A guest has no more files of Docker's than that, unless it wants to keep us busy.
+_MOST_IN_GUEST = 100
 
 
 def of_container(runtime: Runtime, ctid: int, repository: str) -> Found:
@@ -105,27 +108,35 @@ def _sources(
     on: Transport, places: Iterable[tuple[str, int, str]], *, guest: bool = False
 ) -> Iterator[Source]:
     listed = [each for place in places for each in _listed(on, *place, guest=guest)]
-    if len(listed) > MOST_FILES:
-        raise FactError(f"on {on.machine}: there are more than {MOST_FILES} files to lint")
+    most = _MOST_IN_GUEST if guest else MOST_FILES
+    if len(listed) > most:
+        raise FactError(f"on {on.machine}: there are more than {most} files to lint")
+    size = 0
     modes = {path: mode for mode, path in listed if _wanted(path)}
     for path, content in _contents(on, list(modes)):
         base = _BASE if path.startswith(f"{_BASE}/") else ""
+        size += len(content)
+        if size > MOST_BYTES:
+            raise FactError(f"on {on.machine}: there is more than {MOST_BYTES >> 20} MiB to lint")
         place = PurePosixPath(path)
-        part = PARTS.get(place.parent.name) if base and str(place.parent) != base else None
+        inside = str(place.relative_to(base)) if base else ""
+        part = PARTS.get(inside.partition("/")[0]) if "/" in inside else None
         kind = part or kind_of(place.name, place.parent.name, content, in_base=bool(base))
         if kind is not None and len(content) <= LARGEST:
-            yield Source(path, content, kind, modes[path], base)
+            yield Source(path, content, kind, modes[path], base, inside)
 
 
 def _wanted(path: str) -> bool:
-    """Whether a file is one that is linted; the parser itself reads AppArmor's abstractions."""
+    """Whether a file is one that is linted; of AppArmor's abstractions those of LXC are."""
     place = PurePosixPath(path)
     if any(part.startswith(".") for part in place.parts):
         return False
     if not path.startswith(f"{_BASE}/"):
         return True
     parts = place.relative_to(_BASE).parts
-    return len(parts) == 1 or (parts[0] in PARTS and parts[0] != "abstractions")
+    return len(parts) == 1 or (
+        parts[0] in PARTS and (parts[0] != "abstractions" or parts[1] == "lxc")
+    )
 
 
 def _listed(

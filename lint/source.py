@@ -31,6 +31,8 @@ class Source:
         kind: what it is.
         mode: its permissions, as stat(2) has them.
         base: the directory that is its ``/etc/apparmor.d``; empty if it is in none.
+        inside: its path from there.
+        alone: whether it was named itself, so that not all of that directory is linted.
     """
 
     path: str
@@ -38,6 +40,8 @@ class Source:
     kind: Kind
     mode: int = 0o644
     base: str = ""
+    inside: str = ""
+    alone: bool = False
 
     @property
     def name(self) -> str:

@@ -26,6 +26,9 @@ FOUND = Kind(
     "says.",
     "Mend the line that is named.",
 )
+#: More of one file than anybody reads: a guest may write one for that. Of one, so much is shown
+#: (characters).
+_MANY, _LONGEST = 10, 400
 
 
 def judge_configuration(case: Case) -> Iterator[Trouble]:
@@ -55,12 +58,13 @@ def judge_daemon(case: Case) -> Iterator[Trouble]:
 
 
 def _found(source: Source) -> Iterator[Trouble]:
-    for each in check([source]):
-        if each.rule.severity is not Severity.ADVICE:
-            place = f"{each.path}, line {each.line}" if each.line else each.path
-            yield Trouble(
-                each.rule.id, Weight.TROUBLE, f"{place}: {each.said}", each.rule.why, each.mend
-            )
+    found = [each for each in check([source]) if each.rule.severity is not Severity.ADVICE]
+    for number, each in enumerate(found[:_MANY], 1):
+        place = f"{each.path}, line {each.line}" if each.line else each.path
+        left_out = len(found) - _MANY if number == _MANY else 0
+        more = f"; {left_out} more in this file: see lint" if left_out > 0 else ""
+        said = f"{place}: {each.said[:_LONGEST]}{more}"
+        yield Trouble(each.rule.id, Weight.TROUBLE, said, each.rule.why, each.mend)
 
 
 EXAMINATIONS = (

@@ -7,6 +7,7 @@ lxc.container.conf(5). How a line is read says :mod:`targets.runtime.proxmox`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -210,7 +211,10 @@ def _piece(words: list[str], place: int) -> list[str]:
 
 def _unread(source: Source, written: ContainerConfig, taken: set[int]) -> Iterator[Finding]:
     headers = (o.line for o in container_config.read_lines(source.text) if o.key == HEADER)
-    end, known = next(headers, None), {o.key for o in written.options}
+    end, known = next(headers, None), [o.key for o in written.options]
+    meant_by = [found["key"] for _, text in written.unreadable if (found := _MEANT.fullmatch(text))]
+    known += [key for key, times in Counter(meant_by).items() if times > 1]
+    taken_keys = frozenset(known)
     for line, text in written.unreadable:
         if line in taken:
             continue
@@ -218,18 +222,18 @@ def _unread(source: Source, written: ContainerConfig, taken: set[int]) -> Iterat
             yield SECTION_NAME.at(source.path, line, f"'{text}' is no section")
             continue
         # What stands in a section is another matter.
-        meant = _mended(text, known) if end is None or line < end else ""
+        meant = _mended(text, taken_keys) if end is None or line < end else ""
         said = f"'{text}' is {proxmox.unreadable(text)}"
         mend, fix = (f"Write '{meant}'.", Fix(line, 1, (meant,))) if meant else ("", None)
         yield LINE_DROPPED.at(source.path, line, said, mend=mend, fix=fix)
 
 
-def _mended(text: str, known: set[str]) -> str:
+def _mended(text: str, known: frozenset[str]) -> str:
     """Return a line as Proxmox reads it, where no more than blanks or the separator is wrong.
 
     Args:
         text: the line.
-        known: the keys that are set elsewhere: which of the two is meant, nobody knows.
+        known: the keys that another line has, too: which of the two is meant, nobody knows.
     """
     if text.lstrip().startswith("#"):
         return text.strip()

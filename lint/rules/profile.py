@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from lint.apparmor_text import Profile
     from lint.finding import Finding
+    from lint.includes import Includes, Placed, Rules
     from lint.source import Source
 
 TUNABLES_INSIDE = Rule(
@@ -98,6 +99,8 @@ _ANY_TARGET = re.compile(r"|\*{1,2}|unconfined|\{\*{1,2}\}|/\*\*|:\*\*")
 #: What a profile must all allow, without a condition, to hold nothing back.
 _ALL = frozenset({"file", "capability", "network", "mount", "ptrace", "signal"})
 _OFF = frozenset({"unconfined", "default_allow"})
+#: Includes that deny nothing, wherever they are.
+_WITHOUT_DENY = re.compile(r"abstractions/base|tunables/.*|abi/.*|local/.*")
 #: What is allowed whole by its bare word. Not "file": a rule beside it may say how to execute.
 _WHOLE = (
     *("mount", "umount", "remount", "pivot_root", "capability", "network", "signal", "ptrace"),
@@ -106,12 +109,13 @@ _WHOLE = (
 _PLAIN = re.compile(rf"(?:allow\s+)?({'|'.join(_WHOLE)})\b.*")
 
 
-def check(source: Source, assigned: Collection[str]) -> Iterator[Finding]:
+def check(source: Source, assigned: Collection[str], includes: Includes) -> Iterator[Finding]:
     """Yield what is wrong with the text of a file of profiles.
 
     Args:
         source: of the kind PROFILE or INCLUDED.
         assigned: the profiles that a container is given, by the files that are linted with it.
+        includes: what can be included. What is wrong there is a finding in that file.
     """
     for said in statements(source.text):
         if said.kind == "include" and said.depth and said.included.startswith("tunables/"):
@@ -122,6 +126,8 @@ def check(source: Source, assigned: Collection[str]) -> Iterator[Finding]:
         yield FILE_NAME.at(source.path, found[0].line, said_of)
     for profile in found:
         yield from _judged(source, profile)
+        yield from _ruled(source, profile, includes.rules(source, profile))
+        yield from _without_effect(source, profile)
 
 
 def is_of_container(profile: Profile, assigned: Collection[str]) -> bool:
@@ -155,22 +161,34 @@ def _judged(source: Source, profile: Profile) -> Iterator[Finding]:
         yield COMPLAIN.at(path, profile.line, f"{name} has flags=(complain)")
     if off := sorted(profile.flags & _OFF):
         yield UNCONFINED.at(path, profile.line, f"{name} has flags=({', '.join(off)})")
-    for rule in profile.rules:
-        if (found := _CHANGE.fullmatch(rule.text)) and _any_target(found["rest"]):
-            yield CHANGE.at(path, rule.line, f"'{rule.text},'")
-    bare = {
-        found[1]: rule.line
-        for rule in profile.rules
-        if rule.kind == "rule" and (found := _BARE.fullmatch(rule.text))
-    }
+
+
+def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
+    """Yield the rules that leave nothing of a profile, its own and those that it includes."""
+    name = profile.name
+
+    def at(rule: Rule, place: Placed, said: str) -> Finding:
+        own = place.source is source
+        more = "" if own else f", which {name} includes"
+        return rule.at(place.source.path, place.rule.line, f"{said}{more}")
+
+    bare: dict[str, Placed] = {}
+    for each in rules.found:
+        text = each.rule.text
+        if (found := _CHANGE.fullmatch(text)) and _any_target(found["rest"]):
+            yield at(CHANGE, each, f"'{text},'")
+        if found := _BARE.fullmatch(text):
+            bare[found[1]] = each
+    denies = any(_denies(each.rule.text) for each in rules.found)
+    # What is included and not known here may deny something; LXC's own abstractions do.
+    known = all(_WITHOUT_DENY.fullmatch(each) for each in rules.unknown)
     if "all" in bare:
-        yield EVERYTHING.at(path, bare["all"], f"{name} has the rule 'all,'")
-    elif bare.keys() >= _ALL and not any(_denies(rule.text) for rule in profile.rules):
+        yield at(EVERYTHING, bare["all"], f"{name} has the rule 'all,'")
+    elif bare.keys() >= _ALL and known and not denies:
         said = f"{name} allows {', '.join(sorted(_ALL))} without a condition, and denies nothing"
-        yield EVERYTHING.at(path, profile.line, said)
+        yield EVERYTHING.at(source.path, profile.line, said)
     elif "mount" in bare:
-        yield MOUNT.at(path, bare["mount"], f"{name} has the rule 'mount,'")
-    yield from _without_effect(source, profile)
+        yield at(MOUNT, bare["mount"], f"{name} has the rule 'mount,'")
 
 
 def _without_effect(source: Source, profile: Profile) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from lint.source import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from lint.apparmor_text import Profile
     from lint.finding import Finding
     from lint.source import Source
 
@@ -41,11 +42,6 @@ TUNABLE = Rule(
 )
 RULES = (UNKNOWN, TWICE, TUNABLE)
 
-#: What apparmor_parser skips in a directory. Source: libapparmor, private.c.
-SKIPPED = (
-    *(".dpkg-new", ".dpkg-old", ".dpkg-dist", ".dpkg-bak", ".dpkg-remove", ".pacsave", ".pacnew"),
-    *(".rpmnew", ".rpmsave", ".orig", ".rej", "~"),
-)
 #: The one tunable that is known to be read by nothing, whatever guides say.
 _READ_BY_NOTHING = "apparmor_nesting_profiles"
 
@@ -58,19 +54,19 @@ class Use(NamedTuple):
     line: int
 
 
-def defined(sources: Sequence[Source]) -> dict[str, list[tuple[Source, int]]]:
-    """Return each profile's name with the files and lines of its headers."""
-    found: dict[str, list[tuple[Source, int]]] = defaultdict(list)
+def defined(sources: Sequence[Source]) -> dict[str, list[tuple[Source, Profile]]]:
+    """Return each profile's name with the files that it is in."""
+    found: dict[str, list[tuple[Source, Profile]]] = defaultdict(list)
     for source in sources:
         if source.kind in {Kind.PROFILE, Kind.INCLUDED}:
             for profile in profiles(source.text):
-                found[profile.name].append((source, profile.line))
+                found[profile.name].append((source, profile))
     return dict(found)
 
 
 def check(
     sources: Sequence[Source],
-    known: Mapping[str, Sequence[tuple[Source, int]]],
+    known: Mapping[str, Sequence[tuple[Source, Profile]]],
     uses: Sequence[Use],
     whole: bool,
 ) -> Iterator[Finding]:
@@ -92,8 +88,8 @@ def check(
             yield UNKNOWN.at(use.path, use.line, said, mend=mend)
     for name, places in known.items():
         together: dict[str, list[tuple[Source, int]]] = defaultdict(list)
-        for source, line in places:
-            together[source.base].append((source, line))
+        for source, profile in places:
+            together[source.base].append((source, profile.line))
         for base, same in together.items():
             files = {source.path for source, _ in same}
             if base and len(files) > 1:

@@ -30,11 +30,12 @@ _UNKNOWN = "cannot be attributed: nothing that is left says of which container t
 
 @dataclass(frozen=True)
 class Report:
-    """What was read, for a reader, and what was counted in it."""
+    """What was read, for a reader, what was counted in it, and whether it was read to its end."""
 
     source: str
     tally: Tally
     policies: Sequence[Policy] = ()
+    whole: bool = True
 
     def forbidden(self, group: Group) -> list[str]:
         """Return the deny rules that forbid it, whatever is added."""
@@ -50,12 +51,12 @@ class Report:
 def text(report: Report) -> None:
     """Print each kind of denial in words, the most frequent first."""
     groups = report.tally.groups()
-    if not groups:
+    if not groups and report.whole:
         printing.line(
             f"no denial in {report.source}; that proves nothing by itself, since a quiet 'deny' "
             "leaves no record"
         )
-    else:
+    elif groups:
         printing.line(f"{_many(report.total, 'denial')} of {_many(len(groups), 'kind')}")
     for group in groups:
         printing.line("")

@@ -33,10 +33,10 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     if text is None:
         return None
     if ago := _AGO.fullmatch(text):
-        return time.time() - int(ago[1]) * _SECONDS[ago[2]]
+        return max(0.0, time.time() - int(ago[1]) * _SECONDS[ago[2]])
     try:
         said = datetime.fromisoformat(text)
-        return (said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp()
+        return max(0.0, (said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{text!r} is no time; write 2h, 30min or 3d (ago), or 2026-11-26 or "
@@ -93,13 +93,15 @@ def denials(
     """
     asked = where is not None or file is not None
     if asked == (log is not None):
-        raise click.UsageError("say what is to be read: a file, a directory, -, or a --target")
+        raise click.UsageError(
+            "say what is to be read: a file, a directory, - for standard input, or a --target"
+        )
     policies = [_policy(path) for path in profiles]
     if log is not None:
         name, (tally, doubt) = log, _read(log, since)
     else:
         name, tally, doubt = _asked(aimed(where, file), since)
-    report = denial_report.Report(name, tally, policies)
+    report = denial_report.Report(name, tally, policies, whole=doubt is None)
     if suggest:
         denial_report.suggest(report)
     elif form == "json":

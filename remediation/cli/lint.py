@@ -12,7 +12,6 @@ from commandline.json_output import print_json
 from commandline.target_option import target_options
 from lint import discover, fixes, formats, remote
 from lint.check import check
-from lint.discover import Found
 from lint.finding import Severity
 from lint.rules.profile import is_for_containers
 from lint.rules.tools import Tools
@@ -26,6 +25,7 @@ from targets.transport import Local
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lint.discover import Found
     from lint.finding import Finding
 
 #: What is linted on a node if nothing is named.
@@ -90,9 +90,7 @@ def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:
     meant = paths or [Path(each) for each in _DEFAULT if Path(each).is_dir()]
     if not meant:
         raise UsageError("name what to lint: this is no Proxmox host, it has no /etc/pve/lxc")
-    found = Found()
-    for path in meant:
-        found.add(discover.under(path))
+    found = discover.under(*meant)
     return found, [*found.findings, *check(found.sources, Tools(Local()))]
 
 
@@ -146,6 +144,8 @@ def _print(findings: Sequence[Finding], found: Found, form: str) -> None:
     elif form == "github":
         for each in findings[:_MOST]:
             printing.line(formats.as_github(each))
+        if left_out := len(findings[_MOST:]):
+            printing.line(f"::notice::{left_out} more findings: --format json has all of them")
     else:
         for each in findings[:_MOST]:
             for text, style in formats.as_text(each):

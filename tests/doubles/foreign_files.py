@@ -29,7 +29,9 @@ def _linted(name: str, *kinds: Kind) -> Callable[[Base], object]:
 
     def ask(on: Base) -> None:
         content = on.run(["bytes"]).stdout
-        sources = [Source(f"/a/{name}", content, kind) for kind in kinds]
+        base = "/a" if Kind.PROFILE in kinds else ""
+        inside = name if base else ""
+        sources = [Source(f"/a/{name}", content, kind, base=base, inside=inside) for kind in kinds]
         sources += [Source("/a/docker.service", content, kind) for kind in kinds[1:]]
         found = check(sources, Tools(on, is_for_containers))
         for path, wanted in fixes.certain(found).items():
@@ -54,7 +56,9 @@ _CONTAINER = (
 _PROFILE = (
     b"abi <abi/3.0>,\n#include <tunables/global>\n@{apparmor_nesting_profiles} = a\n"
     b'profile "lxc-a" flags=(complain) {\n  include <abstractions/base>\n'
+    b"  include <lxc-docker>\n"
     b"  change_profile -> **,\n  mount fstype=(proc, sysfs) -> /{a,b}/**,\n}\n"
+    b"lxc.apparmor.profile: lxc-a\n"
 )
 _SCRIPT = (
     b'#!/bin/bash\nset -euo pipefail\ninside() { pct exec "$1" -- "$@"; }\n'
@@ -83,7 +87,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "lint.remote": (_remote, b"644 /etc/apparmor.d/x\0755 /phoenix/bin/a.sh\0"),
     "lint.container": (_linted("950.conf", Kind.CONTAINER), _CONTAINER),
     "lint.lxc": (_linted("config", Kind.LXC), _CONTAINER.replace(b":", b" =")),
-    "lint.profile": (_linted("lxc-docker", Kind.PROFILE), _PROFILE),
+    "lint.profile": (_linted("lxc-docker", Kind.PROFILE, Kind.CONTAINER), _PROFILE),
     "lint.script": (_linted("a.sh", Kind.SCRIPT), _SCRIPT),
     "lint.daemon": (_linted("daemon.json", Kind.DAEMON, Kind.UNIT), _SETTINGS),
     "lint.description": (_linted("a.json", Kind.DESCRIPTION, Kind.SCHEMA), _DESCRIPTION),

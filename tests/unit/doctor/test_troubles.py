@@ -604,3 +604,26 @@ def test_what_was_seen_comes_before_what_is_wrong_and_advice_comes_last() -> Non
     assert troubles(found) == ["runc-reopen-refused", "id-map-hole"]
     weights = [each.weight for each in found.troubles]
     assert weights == sorted(weights, key=list(Weight).index)
+
+
+def test_device_whose_path_a_guest_made_up_gets_into_no_advice() -> None:
+    rows = (
+        *("65534 65534 660 /dev/nvidia/../sda", "65534 65534 660 /dev/dri/render,uid=0"),
+        *("65534 65534 660 /dev/sda", "65534 65534 660 /dev/nvidia0 /dev/sda"),
+        "65534 65534 660 /dev/dri/renderD128",
+    )
+    found = diagnosis({guest_reads.DEVICES: "\n".join(rows) + "\n"}).troubles
+    found = [each for each in found if not each.is_advice]
+    assert [each.id for each in found] == ["gpu-of-nobody"]
+    assert "/dev/dri/renderD128" in found[0].mend
+
+
+def test_settings_full_of_mistakes_are_no_more_than_ten_troubles() -> None:
+    keys = ",".join(f'"a{number}": 1' for number in range(5000))
+    found = [
+        each
+        for each in diagnosis({guest_reads.SETTINGS: f"{{{keys}}}"}).troubles
+        if not each.is_advice
+    ]
+    assert len(found) == 10
+    assert found[-1].cause.endswith("; 4990 more in this file: see lint")

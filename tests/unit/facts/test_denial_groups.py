@@ -206,3 +206,17 @@ def test_count_of_any_bytes_never_raises_and_loses_no_record(pieces: list[bytes]
     for group in tally.groups():
         _whole(group.denial)
         assert who(group.programs)
+
+
+def test_count_of_many_long_records_keeps_one_of_them() -> None:
+    def long(number: int) -> bytes:
+        return line(name="/x") + b" x=" + b"y" * 50_000 + b"%d" % number
+
+    tracemalloc.start()
+    tally = counted(*(long(0) for _ in range(2)))
+    for number in range(400):
+        tally.count([long(number)])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [group.count for group in tally.groups()] == [402]
+    assert most < 2_000_000

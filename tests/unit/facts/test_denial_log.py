@@ -157,6 +157,13 @@ def test_owner_of_one_that_is_gone_is_by_its_parent_and_then_by_a_profile_that_o
     assert owner(with_parent, 70) == Owner(950, "parent process's cgroup")
 
 
+def test_owner_of_a_profile_in_another_policy_namespace_is_not_told_by_its_name(
+    log: NodesLog,
+) -> None:
+    (denial,) = parse((DENIED % (1, 70)).replace(f'"{NAME}"', '"lxc-only" namespace="root//snap"'))
+    assert log.owner(denial, 1000.5) is None
+
+
 def test_owner_that_the_record_names_counts_before_all_else(log: NodesLog) -> None:
     assert owner(log, 7, "lxc-953_</var/lib/lxc>") == Owner(953, "generated profile")
 

@@ -132,7 +132,8 @@ def test_read_follows_includes_and_names_those_that_are_missing(tmp_path: Path) 
     file.write_text(
         "include <nothing/here>\ninclude if exists <nor/here>\n"
         "profile p flags=(attach_disconnected)\n{\n  #include <d>\n  # deny /y r,\n  deny\n"
-        '   /z{a,b} r,\n  profile child { deny /c r, }\n  /d r,\n}\nprofile "a b" {\n /e r,\n}\n'
+        "   /z{a,b} r,\n  profile child { deny /c r, }\n  ^hat { /h r, }\n  /d r,\n}\n"
+        'profile "a b" {\n /e r,\n}\n'
     )
     policy = profile_text.read(file, [])
     assert policy.missing == ["nothing/here"]
@@ -140,10 +141,31 @@ def test_read_follows_includes_and_names_those_that_are_missing(tmp_path: Path) 
     assert said == [
         ("p", "deny /x r", 1),
         ("p", "deny /z{a,b} r", 7),
-        ("child", "deny /c r", 9),
-        ("p", "/d r", 10),
-        ("a b", "/e r", 13),
+        ("p//child", "deny /c r", 9),
+        ("p//hat", "/h r", 10),
+        ("p", "/d r", 11),
+        ("a b", "/e r", 14),
     ]
+
+
+def test_forbidding_rule_of_a_child_profile_is_found_by_the_kernels_name_for_it(
+    tmp_path: Path,
+) -> None:
+    child = "profile child { deny /proc/kcore r, }"
+    assert forbids(tmp_path, child, of_file(more='profile="p//child"')) == []
+    file = tmp_path / "profile"
+    (denial,) = parse(AVC.replace('profile="p"', 'profile="p//child"') + of_file())
+    said = [each.text for each in forbidding(profile_text.read(file, []), denial.fields)]
+    assert said == ["deny /proc/kcore r"]
+
+
+def test_read_of_a_directory_leaves_out_what_the_parser_skips(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for name in ("own", "own.dpkg-old", "own~", ".own", "README"):
+        (tmp_path / "d" / name).write_text(f"deny /{name} r,\n")
+    (tmp_path / "profile").write_text("profile p {\n  include <d>\n}\n")
+    policy = profile_text.read(tmp_path / "profile", [])
+    assert [each.text for each in policy.rules] == ["deny /own r"]
 
 
 def test_read_of_a_file_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lint import discover
+from lint.regular_file import LARGEST
 from lint.source import Kind
 from targets.errors import UsageError
 from tests.doubles.naming import naming
@@ -128,7 +129,7 @@ def test_pipe_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_large_configuration_is_a_finding_and_the_rest_is_linted(tmp_path: Path) -> None:
-    write(tmp_path / "lxc/950.conf", b"#" * (discover.LARGEST + 1))
+    write(tmp_path / "lxc/950.conf", b"#" * (LARGEST + 1))
     write(tmp_path / "lxc/951.conf", CONF)
     found = discover.under(tmp_path)
     assert [(each.rule.id, each.said) for each in found.findings] == [
@@ -161,3 +162,38 @@ def test_file_that_is_named_twice_is_linted_once(tmp_path: Path) -> None:
     found = discover.under(path)
     found.add(discover.under(path))
     assert len(found.sources) == 1
+
+
+def test_directory_that_cannot_be_read_is_a_finding_and_the_rest_is_linted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "lxc/950.conf", CONF)
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def closed(path: Path) -> object:
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    found = discover.under(tmp_path)
+    assert [(each.rule.id, each.said) for each in found.findings] == [
+        ("file-unreadable", "the directory cannot be read: Permission denied")
+    ]
+    assert len(found.sources) == 1
+    with pytest.raises(UsageError, match="Permission denied"):
+        discover.under(tmp_path / "closed")
+
+
+def test_more_than_fits_into_memory_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discover, "MOST_BYTES", 3 * len(CONF))
+    for ctid in range(950, 953):
+        write(tmp_path / f"lxc/{ctid}.conf", CONF)
+        write(tmp_path / f"lxc/{ctid}.txt", CONF * 9)
+    assert len(discover.under(tmp_path).sources) == 3
+    write(tmp_path / "lxc/953.conf", CONF)
+    with pytest.raises(UsageError, match="more than 0 MiB to lint"):
+        discover.under(tmp_path)

@@ -78,3 +78,10 @@ def test_write_refuses_what_was_changed_since(tmp_path: Path) -> None:
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"new"]
     with naming(FactError, tmp_path / "absent", "No such file"):
         write(str(tmp_path / "absent"), b"a", b"b", executable=False)
+
+
+def test_lines_that_say_two_things_of_one_key_are_not_mended() -> None:
+    text = b"memory = 512\n swap: 1\nmemory : 1024\n"
+    found = check([Source("/a", text, Kind.CONTAINER)])
+    assert [each.line for each in found] == [1, 2, 3]
+    assert mended(text, certain(found)["/a"]) == b"memory = 512\nswap: 1\nmemory : 1024\n"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from commandline.json_output import json_line
-from lint import formats
+from lint import discover, formats
 from lint.catalogue import RULES
 from lint.check import check
 from lint.finding import Severity
+from lint.rules.json_schema import mismatches
 from lint.source import Kind, Source
 
+DATA = Path(__file__).parents[2] / "data"
 EVIL = "\x1b[2J\u202e%0A::error::,:\udcff"
 SOURCE = Source(
     f"/a/{EVIL}\n950.conf",
@@ -97,6 +102,48 @@ def test_sarif_has_what_its_schema_requires() -> None:
         assert place["artifactLocation"]["uri"].startswith("file:///a/%1B%5B2J")
         assert place["artifactLocation"]["uri"].isascii()
         assert place.get("region", {"startLine": 1})["startLine"] >= 1
+
+
+def test_sarif_is_what_the_whole_schema_allows() -> None:
+    schema = json.loads((DATA / "sarif-2.1.0.json").read_text())
+    found = check(discover.under(DATA / "lint").sources)
+    assert len({each.rule.id for each in found}) > 40
+    for each in (FOUND, found, []):
+        log = json.loads(json_line(formats.as_sarif(each)))
+        assert list(mismatches(schema, log)) == []
+        assert_unions(log)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("runs", 0, "tool", "driver", "rules", 0, "helpURI"), "x"),
+        (("runs", 0, "results", 0, "level"), "advice"),
+        (("runs", 0, "results", 0, "locations", 0, "physicalLocation", "region"), {"startLine": 0}),
+        (("runs", 0, "results", 0, "message"), "text"),
+        (("runs", 0, "columnKind"), "bytes"),
+        (("version",), 2.1),
+    ],
+)
+def test_sarif_that_the_schema_refuses_is_found_to_be_so(path: tuple[Any, ...], value: Any) -> None:
+    schema = json.loads((DATA / "sarif-2.1.0.json").read_text())
+    log = json.loads(json_line(formats.as_sarif(FOUND)))
+    place = log
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert list(mismatches(schema, log)) != []
+
+
+def assert_unions(log: dict[str, Any]) -> None:
+    """Check what lint's own reading of schemas leaves out: anyOf, and lists that are sets."""
+    (run,) = log["runs"]
+    for result in run["results"]:
+        assert result["message"]["text"]
+        assert [set(each) for each in result["locations"]] == [{"physicalLocation"}]
+        assert "artifactLocation" in result["locations"][0]["physicalLocation"]
+    rules = run["tool"]["driver"]["rules"]
+    assert len({each["id"] for each in rules}) == len(rules)
 
 
 def test_every_severity_has_a_level_and_a_style() -> None:

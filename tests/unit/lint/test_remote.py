@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lint import remote
+from lint.check import check
 from lint.source import Kind
 from targets.errors import FactError, TransportError
 from targets.transport import Base, CommandResult, Local
@@ -180,3 +181,26 @@ def test_node_that_is_gone_is_an_error(runtime: Any, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(runtime.node, "run", gone)
     with naming(TransportError, "gone"):
         remote.of_node(runtime, PHOENIX)
+
+
+def test_guest_with_thousands_of_files_is_not_read(
+    runtime: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(101):
+        runtime.guest.put(f"/etc/systemd/system/docker.service.d/{number}.conf", "[Service]\n")
+    told = remote.of_container(runtime, 950, PHOENIX)
+    assert "there are more than 100 files to lint" in told.findings[0].said
+    assert found(told) == {"/etc/pve/lxc/950.conf": (Kind.CONTAINER, 0o644), **NODE}
+    monkeypatch.setattr(remote, "MOST_BYTES", 3)
+    with pytest.raises(FactError, match="more than 0 MiB to lint"):
+        remote.of_node(runtime, PHOENIX)
+
+
+def test_lxcs_own_abstractions_are_judged_with_the_profiles_of_a_node(runtime: Any) -> None:
+    runtime.node.put("/etc/apparmor.d/abstractions/lxc/own", "change_profile -> **,\n")
+    runtime.node.put("/etc/apparmor.d/local/own", "include <abstractions/lxc/own>\n")
+    runtime.node.put(
+        "/etc/apparmor.d/lxc-docker", "profile lxc-docker {\n  include <local/own>\n}\n"
+    )
+    told = [(each.rule.id, each.path) for each in check(remote.of_node(runtime, PHOENIX).sources)]
+    assert told == [("profile-change-any", "/etc/apparmor.d/abstractions/lxc/own")]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -162,6 +163,16 @@ def test_denials_of_a_command_line_that_is_wrong_end_with_2(words: list[str]) ->
 def test_denials_of_a_file_that_is_not_there_end_with_3(tmp_path: Path) -> None:
     result = ran(str(tmp_path / "nothing"))
     assert (result.exit_code, "cannot be read: No such file" in result.stderr) == (3, True)
+    assert result.stdout == "", "it says nothing of a log that was not read"
+
+
+@pytest.mark.parametrize("when", ["999999w", "0001-01-02"])
+def test_denials_since_before_any_clock_are_all(tmp_path: Path, when: str) -> None:
+    (tmp_path / "log").write_text(MOUNT)
+    result = ran(str(tmp_path / "log"), "--since", when)
+    assert (result.exit_code, "1 denial of 1 kind" in result.stdout) == (0, True)
+    context, option = click.Context(denials.denials), denials.denials.params[1]
+    assert denials._since(context, option, when) == 0.0
 
 
 def test_denials_show_no_control_character_of_whoever_was_denied(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_more_findings_than_anybody_reads_are_counted(
     assert text.stdout.count("[container-line-dropped]") == 2
     assert "… and 3 more findings" in text.stdout
     assert github.stdout.count("::error") == 2
+    assert github.stdout.endswith("::notice::3 more findings: --format json has all of them\n")
 
 
 def test_path_that_does_not_exist_ends_with_2(tmp_path: Path) -> None:
