@@ -127,7 +127,7 @@ def lines(stream: Readable) -> Iterator[bytes]:
             filled = held + count
             end = piece.rfind(b"\n", 0, filled) + 1
             if not end and filled == len(piece):
-                end = _cut(piece)
+                end = cut(piece)
             yield from _marked(piece, end, search)
             held = filled - end
             piece[:held] = piece[end:filled]
@@ -137,7 +137,7 @@ def lines(stream: Readable) -> Iterator[bytes]:
     yield from _marked(piece, held, search)
 
 
-def _cut(piece: bytearray) -> int:
+def cut(piece: bytes | bytearray) -> int:
     """Return where to cut what has no line end: before the last record, if it may go on."""
     near = len(piece) - LONGEST_RECORD
     begun = [found.start() for found in _ANY_MARK.finditer(piece, near)]

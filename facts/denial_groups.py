@@ -102,6 +102,10 @@ class Tally:
         self._known: dict[bytes, Group] = {}
         self.provoked = 0
 
+    def kinds(self) -> list[Group]:
+        """Return the kinds, as they came."""
+        return list(self._kinds.values())
+
     def groups(self) -> list[Group]:
         """Return the kinds, the most frequent first; at the end what cannot be read."""
         return sorted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from commandline.target_option import aimed, target_options
-from facts import audit_files, denial_log, profile_text
+from facts import audit_files, denial_log, log_follow, profile_text
 from facts import denials as facts_denials
+from facts.denial_follow import FollowedNode
 from facts.denial_groups import Tally
 from remediation.cli import denial_report, printing
 from remediation.cli.opened import opened
@@ -21,10 +23,13 @@ from targets.errors import FactError
 
 if TYPE_CHECKING:
     from facts.audit_records import Denial
+    from facts.log_follow import Followed
     from facts.profile_text import Policy
     from targets.target import Target
 
 _AGO = re.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
+#: What a node's logs are called.
+LOGS = {"auditd": "auditd's log", "kernel": "the kernel's log"}
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
 
 
@@ -61,6 +66,12 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     help="A profile's file: say which of its deny rules forbid it, whatever is added. May be "
     "repeated.",
 )
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Go on with what comes from now on, and with --since also what came since then. Ctrl-C "
+    "ends it.",
+)
 @click.option("--suggest", is_flag=True, help="Print the rules alone, to be put into a profile.")
 @click.option(
     "--format",
@@ -75,6 +86,7 @@ def denials(
     *,
     since: float | None,
     profiles: tuple[Path, ...],
+    follow: bool,
     suggest: bool,
     form: str,
     where: str | None,
@@ -89,14 +101,20 @@ def denials(
     or of the journal, also compressed by gzip. With --target instead, the log of that node is read,
     wherever the node keeps it. Changes nothing.
 
-    Exit code 0: read to the end, whatever was denied; 3: it could not be read to its end.
+    Exit code 0: read to the end, or until Ctrl-C, whatever was denied; 3: it could not be read to
+    its end.
     """
     asked = where is not None or file is not None
     if asked == (log is not None):
         raise click.UsageError(
             "say what is to be read: a file, a directory, - for standard input, or a --target"
         )
+    if follow and suggest:
+        raise click.UsageError("--suggest is of all denials together: leave out --follow")
     policies = [_policy(path) for path in profiles]
+    if follow:
+        _follow(log, None if log else aimed(where, file), since, policies, as_json=form == "json")
+        return
     if log is not None:
         name, (tally, doubt) = log, _read(log, since)
     else:
@@ -154,6 +172,61 @@ def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | No
     tally.count(found.lines)
     if found.note:
         printing.line(found.note, "yellow", to=printing.err)
-    name = "auditd's log" if found.source == "auditd" else "the kernel's log"
+    name = LOGS[found.source]
     doubt = FactError(f"{name} on {machine}: {found.unread}") if found.unread else None
     return f"{name} on {machine}", tally, doubt
+
+
+def _follow(
+    log: str | None,
+    aim: Target | None,
+    since: float | None,
+    policies: list[Policy],
+    *,
+    as_json: bool,
+) -> None:
+    """Print denials as they come, of a log or of a node.
+
+    Raises:
+        FactError: some of them may not have been read.
+    """
+    with ExitStack() as stack:
+        followed: Followed
+        if aim is not None:
+            node = stack.enter_context(opened(aim)).node
+            followed = FollowedNode(node, since, printing.tell)
+            name = f"{LOGS[followed.source]} on {node.machine}"
+            tally = Tally(followed.owner, since, by_process=True)
+        else:
+            name, tally = str(log), Tally(_owner, since)
+            followed = (
+                log_follow.Piped(sys.stdin.fileno())
+                if log == "-"
+                else log_follow.File(Path(name), whole=since is not None)
+            )
+        stack.enter_context(closing(followed))
+        printing.tell(f"following {name}; Ctrl-C ends it")
+        _shown_as_it_comes(denial_report.Report(name, tally, policies), followed, as_json=as_json)
+        if followed.doubt:
+            raise FactError(f"{name}: {followed.doubt}")
+
+
+def _shown_as_it_comes(report: denial_report.Report, log: Followed, *, as_json: bool) -> None:
+    """Print denials until the log ends or Ctrl-C is pressed.
+
+    Raises:
+        FactError: the log cannot be read any more; what was counted is printed.
+    """
+    live = denial_report.Live(report, as_json=as_json)
+    try:
+        while not log.ended:
+            report.tally.count(log.news())
+            live.show()
+            if not log.ended:
+                log.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        with suppress(FactError):  # it is the one that is raised already
+            report.tally.count(log.rest())
+        live.end()

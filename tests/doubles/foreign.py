@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,14 @@ from facts import (
     backup_archives,
     backups,
     confinement,
+    denial_follow,
     denial_log,
     denials,
     docker,
     docker_witness,
     dockerd,
     failed_units,
+    log_follow,
     log_room,
     machine_state,
     neighbours,
@@ -193,6 +195,27 @@ def _log_file(text: bytes) -> None:
         forbidding_rules(policy, audit_records.parse(DENIAL.decode())[0].fields)
 
 
+def _followed_file(text: bytes) -> None:
+    """A log that grows while it is followed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "audit.log"
+        path.write_bytes(text[:40])
+        with closing(log_follow.File(path, whole=False)) as followed:
+            with path.open("ab") as file:
+                file.write(text[40:])
+            list(followed.news())
+            list(followed.rest())
+
+
+def _followed_node(on: Base) -> None:
+    """A node that is followed, and whose denials they are."""
+    followed = denial_follow.FollowedNode(on, None)
+    for _ in range(2):
+        for line in followed.news():
+            for denial in audit_records.records(line.decode(errors="replace")):
+                followed.owner(denial, 1795717106.0)
+
+
 def _judged(found: backups.Backups, on: Base) -> None:
     backups.newest_listed(found.remote, 24)
     backups.newest_sound(on, (*found.container, *found.etc), 24)
@@ -282,6 +305,11 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "audit_records.recent": (lambda on: audit_records.recent(on, "lxc-phoenix-v2"), DENIAL),
     "denial_groups.Tally": (_bytes(_explained), DENIAL + DENIAL),
     "audit_files.opened": (_bytes(_log_file), DENIAL),
+    "log_follow.File": (_bytes(_followed_file), DENIAL * 2),
+    "denial_follow.FollowedNode": (
+        _followed_node,
+        b"== position\nnow 1795717106\nlog 12 345\ncut 9 3\n" + b"".join(NODE),
+    ),
     "denial_log.read": (
         lambda on: [
             found.owner(denial, 1795717106.0)

@@ -155,7 +155,7 @@ def test_forbidding_rule_of_a_child_profile_is_found_by_the_kernels_name_for_it(
     assert forbids(tmp_path, child, of_file(more='profile="p//child"')) == []
     file = tmp_path / "profile"
     (denial,) = parse(AVC.replace('profile="p"', 'profile="p//child"') + of_file())
-    said = [each.text for each in forbidding(profile_text.read(file, []), denial.fields)]
+    said = [each.text for each in forbidding_rules(profile_text.read(file, []), denial.fields)]
     assert said == ["deny /proc/kcore r"]
 
 

@@ -1,0 +1,250 @@
+"""A log that grows, followed as ``tail -F`` does: through its rotation, its replacement, its cut.
+
+Sources: auditd.conf(5) (max_log_file_action), logrotate(8) (create, copytruncate), tail(1).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import select
+import stat
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from facts import audit_files
+from facts.audit_records import LONGEST_RECORD
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+#: How often a file is looked at (seconds).
+_EVERY = 0.5
+_PIECE = 1 << 18
+
+
+class Followed(Protocol):
+    """A log that is followed.
+
+    Attributes:
+        doubt: why some of its denials may not have been read; empty if all were.
+        ended: whether nothing will come any more.
+    """
+
+    doubt: str
+    ended: bool
+
+    def news(self) -> Iterable[bytes]:
+        """Return the lines with a denial that came since the last call."""
+
+    def rest(self) -> Iterable[bytes]:
+        """Return what is left: what came since the last call, and the line that has no end yet."""
+
+    def wait(self) -> None:
+        """Wait until it is worth to look again."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Lines:
+    """Takes a log's bytes as they come and gives its lines of denials, each once."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._begun = False
+
+    def told(self, more: bytes) -> Iterator[bytes]:
+        """Yield the lines that have their end by now; a longer one than any record comes in parts.
+
+        Raises:
+            FactError: it is compressed, so what comes next is no line.
+        """
+        if not self._begun and more:
+            self._begun = True
+            if more.startswith(b"\x1f\x8b"):
+                raise FactError("what is compressed cannot be followed: read it without --follow")
+        text = self._rest + more
+        end = text.rfind(b"\n") + 1
+        if len(text) - end > 2 * LONGEST_RECORD:
+            end = audit_files.cut(text)
+        self._rest = text[end:]
+        yield from audit_files.lines(io.BytesIO(text[:end]))
+
+    def end(self) -> Iterator[bytes]:
+        """Yield the line that has no end, if it is one of a denial."""
+        text, self._rest = self._rest, b""
+        yield from audit_files.lines(io.BytesIO(text))
+
+
+class Piped:
+    """Standard input, as ``journalctl -kf`` fills it.
+
+    Args:
+        descriptor: of the pipe.
+    """
+
+    doubt = ""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._lines, self.ended = descriptor, Lines(), False
+
+    def news(self) -> Iterator[bytes]:
+        """See :class:`Followed`."""
+        while not self.ended and select.select([self._descriptor], [], [], 0)[0]:
+            more = os.read(self._descriptor, _PIECE)
+            self.ended = not more
+            yield from self._lines.told(more)
+
+    def rest(self) -> Iterator[bytes]:
+        """See :class:`Followed`."""
+        yield from self.news()
+        yield from self._lines.end()
+
+    def wait(self) -> None:
+        """See :class:`Followed`."""
+        select.select([self._descriptor], [], [], _EVERY)
+
+    def close(self) -> None:
+        """See :class:`Followed`; the pipe is another's."""
+
+
+class _Open:
+    """One file of a log: what is told of it, and how far."""
+
+    def __init__(self, path: Path) -> None:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise FactError(f"{path} is no file that grows: pipe it into denials - --follow")
+        self._file: BinaryIO = path.open("rb", buffering=0)
+        self._lines = Lines()
+        self._at = 0
+        #: How often it got shorter.
+        self.cuts = 0
+        found = os.fstat(self._file.fileno())
+        self.identity = (found.st_dev, found.st_ino)
+
+    def skip(self) -> None:
+        """Begin at the end of the last whole line."""
+        end = self._file.seek(0, os.SEEK_END)
+        self._at = self._file.seek(max(0, end - 2 * LONGEST_RECORD))
+        self._at += self._file.read(end - self._at).rfind(b"\n") + 1
+        self._file.seek(self._at)
+
+    def news(self) -> Iterator[bytes]:
+        if os.fstat(self._file.fileno()).st_size < self._at:
+            self.cuts += 1
+            yield from self._lines.end()
+            self._at = self._file.seek(0)
+        while more := self._file.read(_PIECE):
+            self._at += len(more)
+            yield from self._lines.told(more)
+
+    def rest(self) -> Iterator[bytes]:
+        return self._lines.end()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class File:
+    """A file of this machine.
+
+    A file that was renamed is read on until the next one is: its writer may not know yet.
+
+    Args:
+        path: the file, or auditd's directory.
+        whole: whether what is in it already is read, too.
+
+    Raises:
+        FactError: it cannot be read.
+    """
+
+    ended = False
+
+    def __init__(self, path: Path, *, whole: bool) -> None:
+        every = audit_files.files(path)
+        self._path = every[-1]
+        self.doubt = ""
+        self._older: list[_Open] = []
+        #: Read once, to their ends: the rotated files of a directory.
+        self._past = every[:-1] if whole else []
+        with audit_files.read_errors(str(self._path)):
+            self._file = _Open(self._path)
+            if not whole:
+                self._file.skip()
+
+    def news(self) -> Iterator[bytes]:
+        """See :class:`Followed`.
+
+        Raises:
+            FactError: it cannot be read any more.
+        """
+        while self._past:
+            with audit_files.opened(self._past.pop(0)) as stream:
+                yield from audit_files.lines(stream)
+        with audit_files.read_errors(str(self._path)):
+            for each in self._older:
+                yield from each.news()
+            yield from self._of(self._file)
+            if self._replaced():
+                yield from self._next()
+
+    def _of(self, file: _Open) -> Iterator[bytes]:
+        before = file.cuts
+        yield from file.news()
+        if file.cuts != before:
+            self.doubt = f"{self._path} was cut while it was followed: what was in it last is gone"
+
+    def _replaced(self) -> bool:
+        """Whether another file has the name. One that is gone may come again: see tail(1)."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return False
+        return (found.st_dev, found.st_ino) != self._file.identity
+
+    def _next(self) -> Iterator[bytes]:
+        """Go to the file that has the name now, through those in between."""
+        yield from self._of(self._file)  # what came before it was renamed
+        for each in self._older:
+            yield from each.rest()
+            each.close()
+        self._older = [self._file]
+        for path in self._between(self._file):
+            file = _Open(path)
+            self._older.append(file)
+            yield from file.news()
+        self._file = _Open(self._path)
+        yield from self._file.news()
+
+    def _between(self, last: _Open) -> list[Path]:
+        """Return the files that came after one and were renamed, too, oldest first."""
+        numbered: dict[int, Path] = {}
+        ours = None
+        for each in self._path.parent.iterdir():
+            found = re.fullmatch(rf"{re.escape(self._path.name)}\.([0-9]{{1,6}})", each.name)
+            if found and each.is_file():
+                numbered[int(found[1])] = each
+                there = each.stat()
+                if (there.st_dev, there.st_ino) == last.identity:
+                    ours = int(found[1])
+        return [] if ours is None else [numbered[n] for n in sorted(numbered)[::-1] if n < ours]
+
+    def rest(self) -> Iterator[bytes]:
+        """See :class:`Followed`."""
+        yield from self.news()
+        for each in (*self._older, self._file):
+            yield from each.rest()
+
+    def wait(self) -> None:
+        """See :class:`Followed`."""
+        time.sleep(_EVERY)
+
+    def close(self) -> None:
+        """See :class:`Followed`."""
+        for each in (*self._older, self._file):
+            each.close()
