@@ -235,7 +235,12 @@ PAIRS: tuple[Pair, ...] = (
         broken=(Side("node", (Versions(KERNEL, "6.17~"),)), _engine("", "29.4.3~")),
         mended=(_engine("29.4.3~"),),
         only="own-profiles",
-        sources=("containerd/containerd#12726", "moby/moby#52454", "moby/moby#52537"),
+        sources=(
+            "containerd/containerd#12726",
+            "hanxi/cups-web#91",
+            "moby/moby#52454",
+            "moby/moby#52537",
+        ),
     ),
     Pair(
         "upgrade-kernel-fuse-sync",

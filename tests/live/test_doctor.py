@@ -101,3 +101,35 @@ def test_trouble_that_was_made_is_named_in_the_first_line_and_alone(
     assert [word for word in fault.words if word not in first] == [], first
     assert [line for line in others if line.startswith("trouble: ")] == []
     assert code == 1
+
+
+#: A mirror of the container's own, with a runc that opens sysctls through a detached mount. Only
+#: its list is there: nothing is installed.
+NEWER_RUNC = """
+inside mkdir -p /srv/mirror
+printf '%s\\n' 'Package: runc' 'Version: 1.3.3+ds1-2' 'Architecture: amd64' 'Maintainer: nobody' \\
+    'Description: of a test' 'Filename: ./runc.deb' 'Size: 1' '' | into /srv/mirror/Packages
+echo 'deb [trusted=yes] file:/srv/mirror ./' | into /etc/apt/sources.list.d/next.list
+inside apt-get -q update
+apt-get -q update
+"""
+#: The profile includes LXC's container-base, whose quiet rules refuse that.
+WITH_BASE = """
+sed -i 's|^profile lxc-phoenix-v2 .*{$|&\\n  #include <abstractions/lxc/container-base>|' "$file"
+load
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "named"), [("", []), (WITH_BASE, ["upgrade-runc-reopen-base"])]
+)
+def test_upgrade_of_runc_breaks_docker_under_container_base_only(
+    lab: Lab, profile: str, named: list[str]
+) -> None:
+    with states.restored(lab, states.WITHOUT_BACKUPS) as node:
+        states.shell(node, NEWER_RUNC + profile)
+    code, told = doctor("--upgrade", "--format", "json")
+    found = json.loads(told)
+    assert [each["id"] for each in found["troubles"] if each["weight"] != "advice"] == named, told
+    assert found["could_not_see"] == []
+    assert code == (1 if named else 0)
