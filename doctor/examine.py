@@ -27,6 +27,7 @@ from doctor.troubles import (
     running,
     settings,
     storage,
+    volumes,
 )
 from facts import denial_log, startable
 from facts.denial_groups import Tally
@@ -57,6 +58,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     *network.EXAMINATIONS,
     *gpu.EXAMINATIONS,
     *ownership.EXAMINATIONS,
+    *volumes.EXAMINATIONS,
     *guest.EXAMINATIONS[1:],
     *running.EXAMINATIONS,
     *denied.EXAMINATIONS,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: What a question to Docker ends with if Docker does not run.
 DOWN = 3
 #: ``asked`` runs docker and gives up soon, so that one that hangs does not keep all others waiting.
-_IF_IT_RUNS = rf"""
+IF_IT_RUNS = rf"""
 systemctl is-active -q docker || exit {DOWN}
 asked() {{
     timeout -k 5 20 docker "$@" && return
@@ -35,14 +35,14 @@ asked() {{
 }}
 """
 _INFO = (
-    _IF_IT_RUNS + "asked info -f '"
+    IF_IT_RUNS + "asked info -f '"
     '{"Driver":{{json .Driver}},"DriverStatus":{{json .DriverStatus}},'
     '"SecurityOptions":{{json .SecurityOptions}},"ServerVersion":{{json .ServerVersion}},'
     '"DockerRootDir":{{json .DockerRootDir}}}'
     "'"
 )
 _CONTAINERS = (
-    _IF_IT_RUNS + "ids=$(asked ps -aq --no-trunc) || exit\n"
+    IF_IT_RUNS + "ids=$(asked ps -aq --no-trunc) || exit\n"
     '[ -z "$ids" ] || asked inspect $(echo "$ids" | head -n 200) -f \''
     '{"Name":{{json .Name}},"Error":{{json .State.Error}},"Mounts":{{json .Mounts}},'
     '"Running":{{json .State.Running}},"Created":{{json .Created}},'
@@ -86,7 +86,7 @@ tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -q '^container=' && echo e
 """
 #: Names the storage drivers that have images, each with a list of more than none.
 _WITH_IMAGES = (
-    _IF_IT_RUNS
+    IF_IT_RUNS
     + r"""
 root=$(asked info -f '{{.DockerRootDir}}') || exit
 for place in "$root"/image/*/repositories.json; do

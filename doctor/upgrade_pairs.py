@@ -138,12 +138,12 @@ PAIRS: tuple[Pair, ...] = (
         "upgrade-docker-23-parser",
         "no Docker container starts: apparmor_parser is missing",
         "Docker 23.0.0 takes a kernel with AppArmor for one that it can load profiles into, also "
-        "where the container has no apparmor_parser.",
-        "Install a later version of Docker.",
-        broken=(_engine("23.0.0~", "23.0.1~"),),
-        mended=(_engine("23.0.1~"),),
+        "where the container has no apparmor_parser. 23.0.1 mended a part of that.",
+        "Install Docker 23.0.2 or later.",
+        broken=(_engine("23.0.0~", "23.0.2~"),),
+        mended=(_engine("23.0.2~"),),
         only="no-parser",
-        sources=("moby/moby#44970", "moby/moby#44942"),
+        sources=("moby/moby#44900", "moby/moby#44970", "moby/moby#45043"),
     ),
     Pair(
         "upgrade-docker-28-ipset",
@@ -154,7 +154,7 @@ PAIRS: tuple[Pair, ...] = (
         broken=(_engine("28.0.0~", "28.0.1~"),),
         mended=(_engine("28.0.1~"),),
         only="no-ipset",
-        sources=("moby/moby#49503", "moby/moby#49505", "moby/moby#49530"),
+        sources=("moby/moby#49503", "moby/moby#49505", "moby/moby#49545"),
     ),
     Pair(
         "upgrade-docker-28-raw",
@@ -235,7 +235,12 @@ PAIRS: tuple[Pair, ...] = (
         broken=(Side("node", (Versions(KERNEL, "6.17~"),)), _engine("", "29.4.3~")),
         mended=(_engine("29.4.3~"),),
         only="own-profiles",
-        sources=("containerd/containerd#12726", "moby/moby#52454", "moby/moby#52537"),
+        sources=(
+            "containerd/containerd#12726",
+            "hanxi/cups-web#91",
+            "moby/moby#52454",
+            "moby/moby#52537",
+        ),
     ),
     Pair(
         "upgrade-kernel-fuse-sync",

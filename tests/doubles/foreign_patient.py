@@ -9,6 +9,7 @@ from commandline.json_output import json_line
 from doctor import guest_reads, node_reads, upgrade, upgrade_reads
 from doctor.examine import examine
 from doctor.troubles import gpu, id_maps, network, own_confinement, runc_fix, running
+from doctor.volume_reads import VOLUMES
 from targets.errors import RemediationError
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
@@ -72,6 +73,7 @@ _SAID = {
     guest_reads.DEVICES: "65534 65534 660 /dev/dri/renderD128\n",
     guest_reads.FAILED: "Id=x.service\nResult=exit-code\nExecMainStatus=226\n\nId=y\n",
     guest_reads.OWN_APPARMOR: "parser\nkernel\n",
+    VOLUMES: "volumes 3\n65534 65534 no ./data/_data\n",
     guest_reads.CONTAINERS: patient.container(Error="reopen fd 8: permission denied"),
     node_reads.owner("/mnt/data"): "1000 1000 755\n",
     _OWNED: "65534 65534\nno\n",

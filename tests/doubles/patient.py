@@ -10,6 +10,7 @@ from doctor import guest_reads, node_reads
 from doctor.answers import Answers
 from doctor.case import Case
 from doctor.examine import EXAMINATIONS, diagnose
+from doctor.volume_reads import VOLUMES
 from targets.errors import RemediationError
 from targets.runtime import container_config
 from targets.transport import CommandResult
@@ -82,6 +83,7 @@ GUEST: dict[Read[Any], Raw] = {
     guest_reads.GUEST: "running\n",
     guest_reads.SYSCTLS: "ip_forward 1\nconf/docker0/route_localnet 0\n",
     guest_reads.SETTINGS: '{"storage-driver": "fuse-overlayfs"}\n',
+    VOLUMES: "volumes 0\n",
     guest_reads.RUNC: "runc version 1.3.6\ncommit: 1\n",
 }
 

@@ -9,7 +9,7 @@ import pytest
 from doctor.examine import EXAMINATIONS
 from doctor.trouble import Weight
 from faults.fault import PRELUDE
-from tests.live.doctor_rows import ROWS, Row
+from tests.live.doctor_rows import ROWS, Row, one_each
 
 _KINDS = {kind.id: kind for each in EXAMINATIONS for kind in each.kinds}
 
@@ -21,6 +21,7 @@ def name(row: Row) -> str:
 def test_each_of_the_ten_troubles_has_a_row() -> None:
     assert {row.number for row in ROWS} == set(range(1, 11))
     assert len({row.id for row in ROWS}) == len(ROWS)
+    assert [row.number for row in one_each()] == [1, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name)

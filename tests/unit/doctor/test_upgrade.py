@@ -75,6 +75,7 @@ BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str, str]] = [
         "upgrade-runc-reopen-base",
     ),
     ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\n"}, CONFIG, "docker-23-parser"),
+    ({}, {**docker("23.0.1"), guest_reads.OWN_APPARMOR: "parser\n"}, CONFIG, "docker-23-parser"),
     ({upgrade_reads.KERNEL_HAS: "iptable_raw\n"}, docker("28.0.0"), CONFIG, "docker-28-ipset"),
     (
         {upgrade_reads.KERNEL_HAS: "ip_set\nip_set_hash_net\nxt_set\n"},
@@ -159,7 +160,7 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
     ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.1.15+ds1-2+deb13u1")}, CONFIG),
     ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.2.7")}, CONFIG),
     ({}, docker("23.0.0"), CONFIG),
-    ({}, {**docker("23.0.1"), guest_reads.OWN_APPARMOR: "parser\n"}, CONFIG),
+    ({}, {**docker("23.0.2"), guest_reads.OWN_APPARMOR: "parser\n"}, CONFIG),
     ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\nkernel\n"}, CONFIG),
     ({upgrade_reads.KERNEL_HAS: "iptable_raw\n"}, docker("28.0.1"), CONFIG),
     ({}, docker("28.0.0"), CONFIG),

@@ -1,0 +1,119 @@
+"""Docker's named volumes that nobody owns: their files have ids that the container does not have.
+
+The container itself looks: no path of the guest is followed from the node. An owner that shows as
+65534 may be the container's own nobody; root in the container may do everything with that one's
+files, and nothing with a stranger's. Sources: user_namespaces(7), capabilities(7), pct(1) on
+``idmap`` (pve-container 6.1.6).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from doctor import guest_reads, node_reads
+from doctor.case import Examination
+from doctor.trouble import Kind, Weight
+from doctor.volume_reads import VOLUMES
+from targets.errors import FactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from doctor.case import Case
+    from doctor.guest_reads import Container
+    from doctor.node_reads import Range
+    from doctor.trouble import Trouble
+    from targets.read import Read
+    from targets.runtime.container_config import ContainerConfig
+
+NOBODY = Kind(
+    "volume-of-nobody",
+    Weight.ADVICE,
+    "a volume of Docker's belongs to nobody in the container",
+    "Its owner on the node is an id that the container does not have, so it shows as 65534. Root "
+    "in the container, and in a Docker container, may not change it.",
+    "If somebody changed lxc.idmap or unprivileged by hand, take that back.",
+)
+_POINT = re.compile(r"mp[0-9]{1,3}", re.ASCII)
+#: Of more ranges a reader needs no more.
+_MANY = 3
+_ROOT = "/var/lib/docker"
+
+
+def judge(case: Case) -> Iterator[Trouble]:
+    """Yield each volume that nobody owns; a trouble if a Docker container writes there."""
+    volumes = case.guest.of(VOLUMES)
+    strange = [each for each in volumes.found if not each.owned.usable]
+    if strange:
+        has = _ranges(case.node.of(node_reads.id_maps(case.ctid)).users)
+        containers = case.guest.maybe(guest_reads.CONTAINERS, ())
+        info = case.guest.maybe(guest_reads.INFO, None)
+        mend = _mend(case, (info.docker_root_dir if info else "") or _ROOT)
+        for each in strange:
+            writer = _writer(containers, each.name)
+            said = (
+                f"the volume {each.name} shows as {each.owned.user}:{each.owned.group} in the "
+                f"container: its owner on the node is none of {has}, which the container has"
+            )
+            if writer:
+                said += f"; the Docker container {writer} is to write there, and cannot"
+            yield NOBODY.here(said, mend=mend, weight=Weight.TROUBLE if writer else None)
+    if volumes.more:
+        raise FactError("Docker has too many volumes to look at all of them")
+
+
+def _ranges(users: Sequence[Range]) -> str:
+    """Return the node's ids that the container has."""
+    said = [f"{each.outside} to {each.outside + each.count - 1}" for each in users[:_MANY]]
+    more = f" and {len(users) - _MANY} more ranges" if len(users) > _MANY else ""
+    return f"the ids {', '.join(said)}{more}"
+
+
+def _writer(containers: Sequence[Container], name: str) -> str:
+    """Return the name of a Docker container that a volume is given to, for writing."""
+    for each in containers:
+        for mount in each.mounts or ():
+            if mount.type == "volume" and mount.rw and mount.source.endswith(f"/{name}/_data"):
+                return each.name.removeprefix("/")
+    return ""
+
+
+def _mend(case: Case, root: str) -> str:
+    point = _point(case.config, root)
+    if not case.pct or not point:
+        return (
+            f"{NOBODY.mend} Otherwise copy its files into a new volume, with ids that are mapped."
+        )
+    return (
+        f"{NOBODY.mend} Or keep the owner, and give {point}, on which Docker's data lies, idmap= "
+        "(pve-container 6.1.6 or later)."
+    )
+
+
+def _point(config: ContainerConfig, root: str) -> str:
+    """Return the mount point of the configuration that a path lies on; empty for the root."""
+    found = ("", "")
+    for key, value in config.current().items():
+        parts = value.split(",")
+        place = next((each[3:].rstrip("/") for each in parts if each.startswith("mp=/")), "")
+        over = root == place or root.startswith(f"{place}/")
+        if _POINT.fullmatch(key) and place and over and len(place) > len(found[0]):
+            found = (place, key)
+    return found[1]
+
+
+def _reads(ctid: int) -> tuple[Read[Any], ...]:
+    return (node_reads.id_maps(ctid),)
+
+
+EXAMINATIONS = (
+    Examination(
+        "whether a volume belongs to nobody",
+        (NOBODY,),
+        judge,
+        _reads,
+        (VOLUMES, guest_reads.CONTAINERS, guest_reads.INFO),
+        of_docker=True,
+    ),
+)

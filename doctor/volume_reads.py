@@ -1,0 +1,85 @@
+"""Docker's named volumes, as a read in the container: those that show as nobody's.
+
+The container itself looks, so no path of the guest is followed from the node. The number of volumes
+is bounded, and their names are what Docker takes for one. Source: moby, volume/local and
+daemon/names.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from doctor.answers import told
+from doctor.guest_reads import DOWN, IF_IT_RUNS, Owned
+from targets.errors import FactError
+from targets.read import Read
+
+if TYPE_CHECKING:
+    from targets.transport import CommandResult
+
+#: So many volumes are looked at, and so many of nobody's are named.
+_MOST, _NAMED = 500, 20
+#: Prints how many volumes there are, and of those of nobody the owner in the container, whether
+#: root there may do everything with it, and the name.
+_OF_NOBODY = (
+    IF_IT_RUNS
+    + rf"""
+root=$(asked info -f '{{{{.DockerRootDir}}}}') || exit
+cd "$root/volumes" || exit
+all=$(find . -mindepth 1 -maxdepth 1 -type d | head -n {_MOST + 1})
+echo "volumes $(printf '%s' "$all" | grep -c .)"
+printf '%s\n' "$all" | while IFS= read -r each; do
+    printf '%s/_data\0' "$each"
+done | xargs -0 stat -c '%u %g %n' -- 2>/dev/null | grep -aE '^([0-9]+ )?65534 ' |
+    head -n {_NAMED} | while read -r user group place; do
+        if [ -r "$place" ] && [ -w "$place" ] && [ -x "$place" ]; then may=yes; else may=no; fi
+        echo "$user $group $may $place"
+    done
+:
+"""
+)
+_NUMBER = "[0-9]{1,10}"
+_COUNT = re.compile("volumes ([0-9]{1,5})")
+_VOLUME = re.compile(
+    rf"({_NUMBER}) ({_NUMBER}) (yes|no) \./([A-Za-z0-9][A-Za-z0-9_.-]{{0,200}})/_data"
+)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume that shows as nobody's, and its owner in the container."""
+
+    name: str
+    owned: Owned
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The volumes that show as nobody's, and whether there are more than were looked at."""
+
+    found: tuple[Volume, ...]
+    more: bool
+
+
+def _volumes(result: CommandResult) -> Volumes:
+    if result.exit_code == DOWN:
+        raise FactError("Docker does not run in the container")
+    count, *lines = told(result).text.splitlines()[: _NAMED + 1] or [""]
+    number = _COUNT.fullmatch(count)
+    if number is None:
+        raise FactError(f"Docker's volumes cannot be read in {result.machine}")
+    found = [_VOLUME.fullmatch(line) for line in lines]
+    return Volumes(
+        tuple(
+            Volume(each[4], Owned(int(each[1]), int(each[2]), each[3] == "yes"))
+            for each in found
+            if each
+        ),
+        int(number[1]) > _MOST,
+    )
+
+
+#: Docker's volumes that show as nobody's.
+VOLUMES = Read(("sh", "-c", _OF_NOBODY, "of nobody"), _volumes)
