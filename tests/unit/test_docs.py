@@ -195,7 +195,7 @@ def require_options(command: click.Command, words: list[str]) -> None:
         assert below, f"{command.name} has no {name}"
         command = below
     known = {name: param for param in command.params for name in param.opts}
-    for word in (word for word in words if word.startswith("-")):
+    for word in (word for word in words if word.startswith("-") and word != "-"):
         assert word in known, f"{command.name} has no {word}"
 
 
