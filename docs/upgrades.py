@@ -79,6 +79,6 @@ def upgrade_kinds() -> str:
 def upgrade_known() -> str:
     """Return up to which versions the table was written."""
     return table(
-        ("package", "unknown from", "newest one that was read of"),
+        ("package", "unknown from", "source of the newest one that is known"),
         ((each.package, each.before.removesuffix("~"), _source(each.source)) for each in KNOWN),
     )

@@ -186,8 +186,8 @@ PAIRS: tuple[Pair, ...] = (
     Pair(
         "upgrade-docker-29-api",
         "programs that drive Docker by its socket fail: client version is too old",
-        "Docker 29 refuses clients of an API older than 1.44, such as Traefik before 2.11.31 and "
-        "3.6.1. Docker itself runs.",
+        "Docker 29 refuses clients of an API older than 1.44, such as Traefik before 2.11.31, and "
+        "3.6.0. Docker itself runs.",
         "Upgrade what uses the socket. Until then set DOCKER_MIN_API_VERSION=1.24 for "
         "docker.service.",
         broken=(_engine("29.0.0~"),),
@@ -230,9 +230,13 @@ PAIRS: tuple[Pair, ...] = (
         "upgrade-kernel-unix-sockets",
         "programs in Docker's containers cannot open unix sockets, once the node has rebooted",
         "AppArmor of kernel 6.17 and later distinguishes unix sockets from the network. Docker's "
-        "own profile, docker-default, states no ABI, and then allows none.",
+        "own profile, docker-default, states no ABI, and compiled by AppArmor 4.1 it allows none.",
         "Upgrade Docker to 29.4.3 or later first. Until then the node can boot an older kernel.",
-        broken=(Side("node", (Versions(KERNEL, "6.17~"),)), _engine("", "29.4.3~")),
+        broken=(
+            Side("node", (Versions(KERNEL, "6.17~"),)),
+            Side("container", (Versions("apparmor", "4.1~"),)),
+            _engine("", "29.4.3~"),
+        ),
         mended=(_engine("29.4.3~"),),
         only="own-profiles",
         sources=(
@@ -246,7 +250,7 @@ PAIRS: tuple[Pair, ...] = (
         "upgrade-kernel-fuse-sync",
         "sync on the node waits for fuse-overlayfs, for ever if its container is frozen",
         "Since kernel 6.16 sync(2) writes back fuse file systems, and waits for their daemons.",
-        "Freeze the container only in mode stop (vzdump), and boot kernel 7.0 or later.",
+        "Back the container up in mode stop (vzdump), which freezes nothing. Kernel 7.0 mends it.",
         broken=(
             Side("node", (Versions(KERNEL, "6.16~", "6.18~"),)),
             Side("container", (Versions("fuse-overlayfs"),)),

@@ -100,7 +100,7 @@ BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str, str]] = [
     ),
     (
         {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
-        {INSTALLED: DEBIAN},
+        {INSTALLED: installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1")},
         CONFIG,
         "kernel-unix-sockets",
     ),
@@ -174,7 +174,16 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
     ({}, docker("29.5.0"), CONFIG),
     (
         {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
-        {INSTALLED: DEBIAN, guest_reads.INFO: WITHOUT},
+        {
+            INSTALLED: installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1"),
+            guest_reads.INFO: WITHOUT,
+        },
+        CONFIG,
+    ),
+    # an AppArmor in the container that compiles for an older ABI
+    (
+        {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
+        {INSTALLED: installed("docker-ce 5:28.5.1-1", "apparmor 3.0.8-3")},
         CONFIG,
     ),
     (
@@ -255,7 +264,7 @@ def test_upgrade_that_mends_is_advice_and_names_the_row() -> None:
         (
             {PLAN: plan("linux-image-6.17.8+deb14-amd64 6.17.8-1")},
             {
-                INSTALLED: installed("docker-ce 5:28.5.1-1", "containerd.io 1.7.27-1"),
+                INSTALLED: installed("docker-ce 5:28.5.1-1", "apparmor 4.1.0-1"),
                 PLAN: plan("docker-ce 5:28.5.1-1 5:29.4.3-1"),
             },
             "container before the node reboots",
@@ -536,7 +545,8 @@ def test_release_is_that_of_a_kernels_package(package: str, release: str) -> Non
 
 def test_kernel_that_waits_for_a_reboot_counts_as_coming() -> None:
     had = installed("lxc 1:6.0.6-1", "linux-image-6.17.8+deb14-amd64 6.17.8-1")
-    found = upgraded({INSTALLED: had}, {INSTALLED: DEBIAN})
+    inside = installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1")
+    found = upgraded({INSTALLED: had}, {INSTALLED: inside})
     assert troubles(found) == ["upgrade-kernel-unix-sockets"]
 
 
