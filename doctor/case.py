@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from doctor.answers import Answers
     from doctor.trouble import Kind, Trouble
-    from facts.denial_groups import Group
+    from facts.denial.denial_groups import Group
     from targets.read import Read
     from targets.runtime.container_config import ContainerConfig
 

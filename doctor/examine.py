@@ -29,8 +29,9 @@ from doctor.troubles import (
     storage,
     volumes,
 )
-from facts import denial_log, startable
-from facts.denial_groups import Tally
+from facts import startable
+from facts.denial import denial_log
+from facts.denial.denial_groups import Tally
 from lint import json_text
 from lint.rules import daemon_json
 from targets.errors import Dropped, FactError, RemediationError, Unreachable
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from doctor.case import Examination
     from doctor.trouble import Trouble
-    from facts.denial_groups import Group
+    from facts.denial.denial_groups import Group
     from targets.read import Read
     from targets.runtime.base import Runtime
     from targets.transport import Transport

@@ -14,7 +14,7 @@ from targets import guest_root
 from targets.errors import FactError
 
 if TYPE_CHECKING:
-    from facts.audit_records import Denial
+    from facts.audit.audit_records import Denial
     from targets.runtime.base import Runtime
     from targets.transport import CommandResult, Transport
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from facts import audit_records, confinement
+from facts import confinement
+from facts.audit import audit_records
 from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from facts.audit_records import Denial
+    from facts.audit.audit_records import Denial
     from targets.transport import Transport
 
 _BEGAN, _ENDED = "InactiveExitTimestamp", "InactiveEnterTimestamp"

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facts import denials
+from facts.denial import denials
 from targets.errors import FactError
 from targets.runtime import container_config
 from targets.transport import at_most

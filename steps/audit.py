@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, then
 
-from facts import audit_records, audit_window
-from facts.canary import Subject
-from facts.denials import attribute
+from facts.audit import audit_records, audit_window
+from facts.audit.canary import Subject
+from facts.denial.denials import attribute
+from facts.denial.smallest_rule import smallest_rule
 from facts.process_tree import ProcessNotes, ProcessWatch
-from facts.smallest_rule import smallest_rule
 from gate import evidence
 from steps.docker import cause, said
 from steps.foreseen import foreseen

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from pytest_bdd import given, then
 
-from facts import access, log_room, neighbours, repository
+from facts import access, neighbours, repository
 from facts import backups as backup
+from facts.audit import log_room
 from gate import evidence
 from remediation import desired
 from remediation.backup import make_backup
@@ -21,8 +22,8 @@ from steps.foreseen import foreseen
 from targets.errors import FactError
 
 if TYPE_CHECKING:
-    from facts import audit_window
     from facts.access import Access
+    from facts.audit import audit_window
     from facts.neighbours import Affected
     from facts.repository import Checkout
     from targets.runtime.base import Runtime

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, then, when
 
-from facts import apparmor, audit_records, failed_units, startable
-from facts.smallest_rule import smallest_rule
+from facts import apparmor, failed_units, startable
+from facts.denial.smallest_rule import smallest_rule
 from gate import evidence
 from steps.foreseen import foreseen
 from targets.errors import FactError, TransportError
@@ -21,6 +21,7 @@ from targets.runtime.waiting import wait_until_booted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from facts.audit import audit_records
     from steps.foreseen import At
     from targets.read import Read
     from targets.runtime.base import Runtime

@@ -8,11 +8,11 @@ from __future__ import annotations
 import random
 import sys
 
-from facts.dangerous_rules import danger
-from facts.denial_groups import Tally
-from facts.denial_words import wanted, who
-from facts.denials import owner_by_name
-from facts.smallest_rule import smallest_rule
+from facts.denial.dangerous_rules import danger
+from facts.denial.denial_groups import Tally
+from facts.denial.denial_words import wanted, who
+from facts.denial.denials import owner_by_name
+from facts.denial.smallest_rule import smallest_rule
 from tests.doubles.denials import CORPUS, KERNEL
 
 _MARK = b'apparmor="DENIED"'

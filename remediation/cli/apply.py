@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from commandline.target_option import with_target
-from facts import audit_window, backups
+from facts import backups
+from facts.audit import audit_window
 from remediation import backup
 from remediation.cli import options, printing
 from remediation.cli.consent import consent

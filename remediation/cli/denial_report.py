@@ -12,11 +12,11 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from commandline.json_output import json_line, print_json
-from facts.audit_records import kind
-from facts.dangerous_rules import danger
-from facts.denial_words import wanted, who
-from facts.deny_rules import forbidding_rules
-from facts.smallest_rule import NoRule, rule
+from facts.audit.audit_records import kind
+from facts.denial.dangerous_rules import danger
+from facts.denial.denial_words import wanted, who
+from facts.denial.deny_rules import forbidding_rules
+from facts.denial.smallest_rule import NoRule, rule
 from remediation.cli import printing
 from targets.masking import mask
 from targets.printable import cut, one_line
@@ -24,8 +24,8 @@ from targets.printable import cut, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from facts.denial_groups import Group, Tally
-    from facts.profile_text import Policy
+    from facts.denial.denial_groups import Group, Tally
+    from facts.denial.profile_text import Policy
 
 #: What is shown of a record that says nothing (characters).
 _SHOWN = 500

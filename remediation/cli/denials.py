@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 import click
 
 from commandline.target_option import aimed, target_options
-from facts import audit_files, denial_log, log_follow, profile_text
-from facts import denials as facts_denials
-from facts.denial_follow import FollowedNode
-from facts.denial_groups import Tally
+from facts.audit import audit_files
+from facts.denial import denial_log, log_follow, profile_text
+from facts.denial import denials as facts_denials
+from facts.denial.denial_follow import FollowedNode
+from facts.denial.denial_groups import Tally
 from remediation.cli import denial_report, printing
 from remediation.cli.opened import opened
 from targets.errors import FactError
 
 if TYPE_CHECKING:
-    from facts.audit_records import Denial
-    from facts.log_follow import Followed
-    from facts.profile_text import Policy
+    from facts.audit.audit_records import Denial
+    from facts.denial.log_follow import Followed
+    from facts.denial.profile_text import Policy
     from targets.target import Target
 
 _AGO = re.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")

@@ -16,33 +16,26 @@ from typing import TYPE_CHECKING
 from facts import (
     access,
     apparmor,
-    audit_files,
-    audit_netlink,
-    audit_records,
     backup_archives,
     backups,
     confinement,
-    denial_follow,
-    denial_log,
-    denials,
     docker,
     docker_witness,
     dockerd,
     failed_units,
-    log_follow,
-    log_room,
     machine_state,
     neighbours,
     process_tree,
-    profile_text,
     repository,
 )
-from facts.dangerous_rules import danger
-from facts.denial_groups import Tally
-from facts.denial_words import wanted
-from facts.deny_rules import forbidding_rules
-from facts.profile_text import Policy, Rule
-from facts.smallest_rule import smallest_rule
+from facts.audit import audit_files, audit_netlink, audit_records, log_room
+from facts.denial import denial_follow, denial_log, denials, log_follow, profile_text
+from facts.denial.dangerous_rules import danger
+from facts.denial.denial_groups import Tally
+from facts.denial.denial_words import wanted
+from facts.denial.deny_rules import forbidding_rules
+from facts.denial.profile_text import Policy, Rule
+from facts.denial.smallest_rule import smallest_rule
 from remediation import applied, docker_in_lxc, provision
 from remediation.actions import package, storage_driver
 from remediation.edits import json_files

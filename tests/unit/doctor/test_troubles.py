@@ -24,8 +24,8 @@ from doctor.troubles import (
     storage,
 )
 from doctor.volume_reads import VOLUMES
-from facts.denial_groups import Tally
-from facts.denials import owner_by_name
+from facts.denial.denial_groups import Tally
+from facts.denial.denials import owner_by_name
 from targets.errors import FactError
 from targets.runtime import container_config
 from targets.transport import CommandResult

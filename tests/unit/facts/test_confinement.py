@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from facts import audit_records, confinement
+from facts import confinement
+from facts.audit import audit_records
 from facts.confinement import ATTEMPTS, Process
 from remediation import desired
 from targets.errors import FactError

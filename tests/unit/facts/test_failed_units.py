@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import audit_records, failed_units
+from facts import failed_units
+from facts.audit import audit_records
 from facts.failed_units import FailedUnit, Log
 from targets.errors import CommandFailed, FactError
 from tests.doubles.canned import Answer, Machine

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from facts import denials, neighbours
+from facts import neighbours
+from facts.denial import denials
 from remediation.desired import PROFILE
 from targets.errors import CommandFailed, FactError
 from tests.doubles.naming import naming

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from facts import audit_records, audit_window
-from facts.canary import Subject
+from facts.audit import audit_records, audit_window
+from facts.audit.canary import Subject
 from facts.process_tree import ProcessNotes
 from gate import evidence
 from steps import audit as steps

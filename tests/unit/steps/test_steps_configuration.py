@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import audit_records, failed_units
+from facts import failed_units
+from facts.audit import audit_records
 from gate import evidence
 from steps import configuration as steps
 from steps import target as of_target

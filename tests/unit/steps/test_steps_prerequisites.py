@@ -9,7 +9,7 @@ import pytest
 
 from facts import backups as backup
 from facts.access import Access
-from facts.log_room import Room
+from facts.audit.log_room import Room
 from facts.neighbours import Affected
 from facts.repository import Checkout
 from gate import evidence

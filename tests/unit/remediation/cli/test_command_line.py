@@ -19,7 +19,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from facts import audit_records, audit_window
+from facts.audit import audit_records, audit_window
 from remediation import backup, docker_in_lxc
 from remediation.cli.apply import _watched
 from remediation.cli.group import VERBS, main

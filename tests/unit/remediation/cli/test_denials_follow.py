@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 from rich.text import Text
 
-from facts import denial_follow as facts_follow
-from facts import log_follow
-from facts.denial_groups import Tally
-from facts.denials import owner_by_name
+from facts.denial import denial_follow as facts_follow
+from facts.denial import log_follow
+from facts.denial.denial_groups import Tally
+from facts.denial.denials import owner_by_name
 from remediation.cli import denials, printing
 from remediation.cli.denial_report import Live, Report
 from remediation.cli.group import main

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from facts import log_room
+from facts.audit import log_room
 from targets.errors import CommandFailed, FactError
 from targets.transport import Local
 from tests.doubles.scripted import Scripted

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 import stamina
 
-from facts import audit_netlink, audit_window
-from facts.audit_netlink import State
-from facts.audit_window import Unwatched
-from facts.canary import Subject
+from facts.audit import audit_netlink, audit_window
+from facts.audit.audit_netlink import State
+from facts.audit.audit_window import Unwatched
+from facts.audit.canary import Subject
 from targets.errors import CommandFailed
 from targets.transport import CommandResult, Local
 from tests.doubles.canned import Answer, Machine

@@ -43,7 +43,7 @@ def log_room(node: Transport, source: str) -> Room:
 
     Args:
         node: the node.
-        source: ``auditd`` or ``kernel``, as :class:`facts.audit_window.Window` finds it.
+        source: ``auditd`` or ``kernel``, as :class:`facts.audit.audit_window.Window` finds it.
 
     Raises:
         FactError: the answer cannot be read.

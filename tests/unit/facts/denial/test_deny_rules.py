@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import profile_text
-from facts.audit_records import parse
-from facts.deny_rules import forbidding_rules
-from facts.smallest_rule import rule
+from facts.audit.audit_records import parse
+from facts.denial import profile_text
+from facts.denial.deny_rules import forbidding_rules
+from facts.denial.smallest_rule import rule
 from targets.errors import FactError
 from tests.doubles.apparmor_parser import compiled
 from tests.doubles.naming import naming

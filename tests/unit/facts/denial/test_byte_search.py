@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facts import byte_search
-from facts.byte_search import Search
+from facts.denial import byte_search
+from facts.denial.byte_search import Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable

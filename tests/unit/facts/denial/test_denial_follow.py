@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.audit_records import AUDIT_LOG, records
-from facts.denial_follow import FollowedNode
+from facts.audit.audit_records import AUDIT_LOG, records
+from facts.denial.denial_follow import FollowedNode
 from targets.errors import Dropped, FactError, TransportError
 from targets.transport import Base, Local
 from tests.doubles.foreign import Foreign

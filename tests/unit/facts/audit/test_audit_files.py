@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facts import audit_files
+from facts.audit import audit_files
 from targets.errors import FactError
 from tests.doubles.denials import CORPUS, KERNEL
 from tests.doubles.naming import naming

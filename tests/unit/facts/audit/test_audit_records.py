@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from facts import audit_records
+from facts.audit import audit_records
 from tests.doubles.scripted import Scripted
 
 #: As auditd and the kernel write them on Debian 13 (kernel 6.12).

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from facts.audit_records import kind
-from facts.profile_text import matches
+from facts.audit.audit_records import kind
+from facts.denial.profile_text import matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from facts.profile_text import Policy, Rule
+    from facts.denial.profile_text import Policy, Rule
 
 _DENY = re.compile(r"(?:(?:audit|quiet|priority\s*=\s*-?[0-9]+)\s+)*deny\s+(?=\S)")
 #: A condition with its value or values, or a word.

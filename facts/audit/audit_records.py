@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from facts import canary
+from facts.audit import canary
 from targets.printable import one_line
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import stat
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from facts import audit_files
-from facts.audit_records import LONGEST_RECORD
+from facts.audit import audit_files
+from facts.audit.audit_records import LONGEST_RECORD
 from targets.errors import FactError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facts.audit_records import Denial, parse
-from facts.smallest_rule import NoRule, rule, smallest_rule
+from facts.audit.audit_records import Denial, parse
+from facts.denial.smallest_rule import NoRule, rule, smallest_rule
 from tests.doubles.apparmor_parser import parse_profile
 from tests.doubles.naming import naming
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from facts.audit_records import kind
+from facts.audit.audit_records import kind
 from targets.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from facts.audit_records import Denial
+    from facts.audit.audit_records import Denial
 
 #: What the denied process has chosen, or whoever made what it asked for.
 _NAMED = (

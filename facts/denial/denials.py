@@ -16,7 +16,7 @@ from targets.transport import at_most
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from facts.audit_records import Denial
+    from facts.audit.audit_records import Denial
     from facts.process_tree import ProcessNotes
     from targets.transport import Transport
 

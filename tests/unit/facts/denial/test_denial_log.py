@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts import denial_log
-from facts.audit_records import parse
-from facts.denials import Owner
+from facts.audit.audit_records import parse
+from facts.denial import denial_log
+from facts.denial.denials import Owner
 from targets.errors import FactError
 from targets.transport import Local
 from tests.doubles.foreign import Foreign
@@ -18,7 +18,7 @@ from tests.doubles.naming import naming
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from facts.denial_log import NodesLog
+    from facts.denial.denial_log import NodesLog
     from targets.transport import CommandResult
 
 NAME = "lxc-phoenix-v2"
@@ -30,7 +30,7 @@ SYSCALL = (
     "type=SYSCALL msg=audit(1000.5:%d): arch=c000003e syscall=257 success=no ppid=%d pid=7 "
     'comm="cat" exe="/usr/bin/cat" key="secret"'
 )
-#: What facts/audit_netlink.py asks, as a node with auditd answers it.
+#: What facts/audit/audit_netlink.py asks, as a node with auditd answers it.
 AUDITD = "printf 'lost 0\\nreader 7\\nrule -F uid=1\\nprocess S 12 auditd\\nlog 5 100\\n'"
 ANOTHER = "printf 'lost 0\\nreader 7\\nprocess S 12 go-audit\\nlog 5 100\\n'"
 

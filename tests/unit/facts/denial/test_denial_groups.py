@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from facts import denial_groups
-from facts.audit_records import parse, when
-from facts.dangerous_rules import danger
-from facts.denial_groups import Tally
-from facts.denial_words import wanted, who
-from facts.denials import Owner, owner_by_name
-from facts.smallest_rule import smallest_rule
+from facts.audit.audit_records import parse, when
+from facts.denial import denial_groups
+from facts.denial.dangerous_rules import danger
+from facts.denial.denial_groups import Tally
+from facts.denial.denial_words import wanted, who
+from facts.denial.denials import Owner, owner_by_name
+from facts.denial.smallest_rule import smallest_rule
 from tests.doubles.denials import CORPUS, KERNEL
 
 if TYPE_CHECKING:
     import pytest
 
-    from facts.audit_records import Denial
+    from facts.audit.audit_records import Denial
 
 OPEN = (
     'type=AVC msg=audit({at}:7): apparmor="DENIED" operation="open" class="file" '

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from facts.audit_records import kind
+from facts.audit.audit_records import kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

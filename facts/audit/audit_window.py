@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import stamina
 
-from facts import audit_netlink, canary
-from facts.audit_records import (
+from facts.audit import audit_netlink, canary
+from facts.audit.audit_records import (
     AUDIT_LOG,
     DENIED,
     FIELD,
@@ -38,7 +38,7 @@ from targets.transport import at_most
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from facts.audit_records import Denial
+    from facts.audit.audit_records import Denial
     from targets.transport import Transport
 
 #: How long a record may take from the kernel to the log (seconds).

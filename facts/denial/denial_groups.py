@@ -9,14 +9,15 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from facts import canary, confinement
-from facts.audit_files import STATUS
-from facts.audit_records import MARK, Denial, records, when, when_of_bytes
+from facts import confinement
+from facts.audit import canary
+from facts.audit.audit_files import STATUS
+from facts.audit.audit_records import MARK, Denial, records, when, when_of_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from facts.denials import Owner
+    from facts.denial.denials import Owner
 
 #: What makes two denials one attempt; which process made it does not.
 TRIED = (

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facts import log_follow
-from facts.log_follow import File, Lines, Piped
+from facts.denial import log_follow
+from facts.denial.log_follow import File, Lines, Piped
 from targets.errors import FactError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from facts.audit_records import LONGEST_RECORD, MARK
-from facts.byte_search import Search
+from facts.audit.audit_records import LONGEST_RECORD, MARK
+from facts.denial.byte_search import Search
 from targets.errors import FactError
 
 if TYPE_CHECKING:

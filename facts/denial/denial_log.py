@@ -1,8 +1,8 @@
 """A node's denials, from where this node keeps them, and whose they are as far as that can be told.
 
 One round trip, in which nothing is changed: which process takes the kernel's records decides where
-they are (as :mod:`facts.audit_window` does), and what the node knows of its processes says of which
-container the denied one was. Sources: auditd(8), journalctl(1), proc(5), cgroups(7).
+they are (as :mod:`facts.audit.audit_window` does), and what the node knows of its processes says of
+which container the denied one was. Sources: auditd(8), journalctl(1), proc(5), cgroups(7).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from facts import audit_netlink
-from facts.audit_records import AUDIT_LOG, MARK
-from facts.denials import Owner, owner_by_name
+from facts.audit import audit_netlink
+from facts.audit.audit_records import AUDIT_LOG, MARK
+from facts.denial.denials import Owner, owner_by_name
 from targets.errors import FactError
 from targets.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from facts.audit_records import Denial
+    from facts.audit.audit_records import Denial
     from targets.transport import Transport
 
 #: What is read of a log (bytes), and of everything together.

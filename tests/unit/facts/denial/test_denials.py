@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import apparmor, audit_records
-from facts.denials import attribute, running_under
+from facts import apparmor
+from facts.audit import audit_records
+from facts.denial.denials import attribute, running_under
 from facts.process_tree import ProcessNotes
 from targets.transport import Base, CommandResult, Local
 

@@ -6,9 +6,9 @@ import ctypes
 
 import pytest
 
-from facts.audit_records import kind, parse
-from facts.dangerous_rules import danger
-from facts.denial_words import wanted, who
+from facts.audit.audit_records import kind, parse
+from facts.denial.dangerous_rules import danger
+from facts.denial.denial_words import wanted, who
 from tests.doubles.denials import CORPUS
 
 AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" pid=7 '

@@ -12,18 +12,19 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from facts import audit_netlink, denial_log
-from facts.audit_records import AUDIT_LOG
-from facts.denial_log import HEADING
+from facts.audit import audit_netlink
+from facts.audit.audit_records import AUDIT_LOG
+from facts.denial import denial_log
+from facts.denial.denial_log import HEADING
 from targets.errors import FactError, RemediationError
 from targets.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from facts.audit_records import Denial
-    from facts.denial_log import NodesLog
-    from facts.denials import Owner
+    from facts.audit.audit_records import Denial
+    from facts.denial.denial_log import NodesLog
+    from facts.denial.denials import Owner
     from targets.transport import Transport
 
 #: How often a node is asked (seconds).

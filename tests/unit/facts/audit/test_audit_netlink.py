@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import audit_netlink
+from facts.audit import audit_netlink
 from targets.errors import FactError
 from targets.transport import Base, CommandResult, Local
 from tests.doubles.naming import naming

@@ -1,0 +1,1 @@
+"""The audit log and the window in which it is watched."""
