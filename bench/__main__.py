@@ -45,6 +45,11 @@ def main(*, cold: bool, quick: bool, peers: bool, times: int, file: Path | None)
         raise click.UsageError("--quick and --peers are two measurements: give one of them")
     clock, where = Clock(), machine.described()
     try:
+        if file is not None:  # now, because the last stage may be an hour away
+            clock.write(file, where)
+    except OSError as error:
+        raise click.UsageError(f"--json: {error}") from error
+    try:
         if quick:
             stages.quick(clock)
         elif peers:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,10 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool: its name, and how each of :data:`VERBS` is run; a verb that it lacks is absent."""
+    """A tool: its name, and how each of :data:`VERBS` is run; a verb that it lacks is absent.
+
+    ``before`` is run after each restore, and not timed.
+    """
 
     name: str
     verbs: dict[str, Callable[[], object]]
@@ -208,7 +212,7 @@ def _typed(lab: Lab, staged: _Staged) -> Tool:
     def push() -> None:
         with _connected(lab) as node:
             node.run(["mkdir", "-p", "/root/plan"]).require()
-            for path in staged.folder.iterdir():
+            for path in filter(Path.is_file, staged.folder.iterdir()):
                 node.write(f"/root/plan/{path.name}", path.read_bytes())
 
     return Tool("shell", {"before": push, "first apply": first})
@@ -238,9 +242,14 @@ def _ansible(programs: Path, staged: _Staged) -> Tool:
     def called(*options: str) -> Callable[[], object]:
         return partial(_called, [*base, *options], staged)
 
+    def forget() -> None:
+        """A restore cuts the connections that ansible's ssh would still use."""
+        shutil.rmtree(staged / "ansible" / "cp", ignore_errors=True)
+
     return Tool(
         "ansible-core",
         {
+            "before": forget,
             "first apply": called(),
             "second apply": called(),
             "plan": called("--check", "--diff"),

@@ -194,6 +194,14 @@ def test_command_that_has_something_to_do_is_no_figure(
         stages.nothing_to_do(verb)
 
 
+def test_json_into_a_folder_that_is_absent_is_wrong_usage_before_anything_is_measured(
+    ran: list[str], tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(main, ["--no-cold", "--json", str(tmp_path / "none/figures.json")])
+    assert done.exit_code == 2
+    assert ran == []
+
+
 def test_quick_and_peers_together_are_wrong_usage(ran: list[str]) -> None:
     assert CliRunner().invoke(main, ["--quick", "--peers"]).exit_code == 2
 
