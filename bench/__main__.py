@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -12,8 +13,21 @@ from rich.table import Table
 from bench import comparison, machine, stages
 from bench.clock import Clock
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 #: The exit code if a stage failed, so that its figure is not known.
 _UNKNOWN = 3
+#: The most containers that fit on the lab's node.
+_MOST = 40
+
+
+def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Read ``1,5,20``."""
+    words = text.split(",") if text else []
+    if not all(word.isascii() and word.isdecimal() and 0 < int(word) <= _MOST for word in words):
+        raise click.BadParameter(f"{text!r}: expected numbers from 1 to {_MOST}, as in 1,5,20")
+    return tuple(map(int, words))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,6 +42,12 @@ _UNKNOWN = 3
     is_flag=True,
     help="Only compare with pyinfra, ansible-core, testinfra and a shell, which are installed.",
 )
+@click.option(
+    "--containers",
+    callback=_numbers,
+    metavar="N,N",
+    help="Only status, plan and the read-only gate on a node with so many containers: 1,5,20.",
+)
 @click.option("--times", default=3, show_default=True, help="With --peers: runs for each median.")
 @click.option(
     "--json",
@@ -36,13 +56,21 @@ _UNKNOWN = 3
     metavar="FILE",
     help="Also write the figures to a file, with the machine; also if a stage fails.",
 )
-def main(*, cold: bool, quick: bool, peers: bool, times: int, file: Path | None) -> None:
+def main(
+    *,
+    cold: bool,
+    quick: bool,
+    peers: bool,
+    containers: Sequence[int],
+    times: int,
+    file: Path | None,
+) -> None:
     """Measure image build, cold up, restore, gate, bare commands, one fault and one status.
 
     Each figure is printed when it is known. Exit code 0: all were measured; 3: a stage failed.
     """
-    if quick and peers:
-        raise click.UsageError("--quick and --peers are two measurements: give one of them")
+    if sum(map(bool, (quick, peers, containers))) > 1:
+        raise click.UsageError("--quick, --peers and --containers: give one of them")
     clock, where = Clock(), machine.described()
     try:
         if file is not None:  # now, because the last stage may be an hour away
@@ -52,6 +80,8 @@ def main(*, cold: bool, quick: bool, peers: bool, times: int, file: Path | None)
     try:
         if quick:
             stages.quick(clock)
+        elif containers:
+            stages.grown(clock, containers)
         elif peers:
             comparison.compare(clock, times=times)
         else:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from bench.clock import median
 from lab.machine import Lab
@@ -24,6 +25,7 @@ from remediation.edits.phoenix_scripts import install_script, setup_script
 from remediation.engine.journal import stored
 from targets import connect
 from targets.errors import FactError
+from targets.runtime.pct import Pct
 from targets.ssh.connection import Ssh
 from targets.target import DEFAULT, parse
 from targets.transport import Base
@@ -80,19 +82,66 @@ def quick(clock: Clock) -> None:
     Nothing is built: this shows that the benchmark works, and roughly how fast the commands are.
     """
     lab = Lab.open()
-    name = next((name for name in reversed(_snapshots(lab)) if name.startswith(_HEALTHY)), "")
-    if not name:
-        clock.failed["quick"] = (
-            f"the lab does not run, or has no snapshot {_HEALTHY}*: "
-            f"python -m faults {FAULT} makes it"
-        )
-        return
-    if not clock.stage("restore", lambda: _restore(lab, name)):
+    if not clock.stage("restore", lambda: _restore(lab, healthy(lab))):
         return
     for words in (("status",), ("plan",), ("apply", "--yes")):
         clock.stage(f"{words[0]}, nothing to do", partial(nothing_to_do, *words))
     clock.stage(STATUS, lambda: _status(lab, clock))
     clock.stage(ONE_FAULT, lambda: run("faults", FAULT))
+
+
+def grown(clock: Clock, counts: Sequence[int]) -> None:
+    """Measure commands about one container on a node with more and more of them.
+
+    Args:
+        clock: is told the figures, each the median of three.
+        counts: how many containers the node has, the measured one included. The others are
+            stopped.
+    """
+    lab = Lab.open()
+    if not clock.stage("restore", lambda: _restore(lab, healthy(lab))):
+        return
+    try:
+        for number in sorted(counts):
+            what = f"{number} containers"
+            if not clock.stage(f"{what}: created", partial(_populate, lab, number)):
+                return
+            for verb in ("status", "plan"):
+                clock.stage(f"{what}: {verb}", partial(median, partial(nothing_to_do, verb)))
+            gate = ("pytest", "features/", "--no-report", "--target", DEFAULT, "-k", "not PRE-1")
+            clock.stage(f"{what}: read-only gate", partial(median, partial(run, *gate)))
+    finally:
+        lab.restore(READY)
+
+
+def _populate(lab: Lab, number: int) -> None:
+    """Create containers beside the measured one until there are so many."""
+    ours = parse(DEFAULT)
+    others = tuple(range(ours.ctid + 10, ours.ctid + 9 + number))
+    small = replace(ours, reserved=others, template=ours.template.replace("-docker_", "-standard_"))
+    node = Ssh(lab.address, name="the lab's node")
+    try:
+        for ctid in others:
+            if Pct(node).state(ctid) is None:
+                create = small.creation(ctid, hostname=f"c{ctid}", size=1, features=("nesting",))
+                node.run(create, timeout=_PATIENCE).require()
+    finally:
+        node.close()
+
+
+def healthy(lab: Lab) -> str:
+    """Return the newest snapshot of a compliant container that the faults made.
+
+    Raises:
+        FactError: the lab does not run, or has none.
+    """
+    found = [name for name in _snapshots(lab) if name.startswith(_HEALTHY)]
+    if not found:
+        raise FactError(
+            f"the lab does not run, or has no snapshot {_HEALTHY}*: "
+            f"python -m faults {FAULT} makes it"
+        )
+    return found[-1]
 
 
 def nothing_to_do(*words: str) -> None:

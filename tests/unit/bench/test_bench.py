@@ -202,6 +202,41 @@ def test_json_into_a_folder_that_is_absent_is_wrong_usage_before_anything_is_mea
     assert ran == []
 
 
+def test_containers_are_measured_from_few_to_many_and_thrown_away(
+    ran: list[str], lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(stages, "_populate", lambda _, number: made.append(number))
+    done = CliRunner().invoke(main, ["--containers", "5,1"])
+    assert done.exit_code == 0, done.output
+    assert made == [1, 5]
+    assert lab.restored_to == ["healthy-0123", "ready"]
+    one = ["remediation status"] * 3 + ["remediation plan"] * 3 + ["pytest features/"] * 3
+    assert ran == one * 2
+    assert "5 containers: plan" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["0", "x", "1,,2", "1,5,1000", "-1"])
+def test_containers_that_are_no_numbers_are_wrong_usage(ran: list[str], text: str) -> None:
+    assert CliRunner().invoke(main, ["--containers", text]).exit_code == 2
+
+
+def test_populate_creates_what_is_missing_beside_the_measured_container(
+    monkeypatch: pytest.MonkeyPatch, lab: Lab
+) -> None:
+    made: list[list[str]] = []
+    result = SimpleNamespace(require=lambda: None)
+    node = SimpleNamespace(run=lambda argv, **_: made.append(argv) or result, close=lambda: None)
+    lab.address = "somewhere"  # type: ignore[attr-defined]
+    monkeypatch.setattr(stages, "Ssh", lambda *_, **__: node)
+    there = {960: "stopped"}
+    monkeypatch.setattr(stages, "Pct", lambda _: SimpleNamespace(state=there.get))
+    stages._populate(lab, 1)  # type: ignore[arg-type]
+    assert made == []
+    stages._populate(lab, 3)  # type: ignore[arg-type]
+    assert [argv[:3] for argv in made] == [["pct", "create", "961"]]
+
+
 def test_quick_and_peers_together_are_wrong_usage(ran: list[str]) -> None:
     assert CliRunner().invoke(main, ["--quick", "--peers"]).exit_code == 2
 
