@@ -10,6 +10,7 @@ gate, which ask the same again and again.
 from __future__ import annotations
 
 import base64
+import math
 import re
 import shlex
 import time
@@ -48,8 +49,15 @@ _BOUNDED = "one timeout -k 5 "
 _NAME = "at once"
 
 
-def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
+def at_once(
+    on: Transport, argvs: Sequence[Argv], patience: float = math.inf
+) -> list[CommandResult]:
     """Run commands that only look, one after the other, without input, in one round trip.
+
+    Args:
+        on: the machine.
+        argvs: the commands.
+        patience: for all of them together (seconds); none takes longer than a minute.
 
     Returns:
         The results of those that ended in time and within ``LIMIT``; none if ``on`` has no shell
@@ -62,7 +70,9 @@ def at_once(on: Transport, argvs: Sequence[Argv]) -> list[CommandResult]:
     script = _ONE + "".join(f"{_BOUNDED}{_PATIENCE:g} {shlex.join(argv)}\n" for argv in argvs)
     try:
         with at_most(_LONGEST):
-            whole = on.look(["sh", "-c", script, _NAME], timeout=_PATIENCE * len(argvs))
+            whole = on.look(
+                ["sh", "-c", script, _NAME], timeout=min(patience, _PATIENCE * len(argvs))
+            )
     except Dropped:
         raise
     except TransportError:
@@ -197,6 +207,9 @@ class Shared(Base):
 
     #: How long an answer may serve (seconds).
     LASTS = 60.0
+    #: How long a machine may take for one round trip (seconds): a container that is frozen answers
+    #: nothing, and then each read is asked by itself.
+    PATIENCE = 120.0
 
     def __init__(self, inner: Transport) -> None:
         self._inner, self.machine = inner, inner.machine
@@ -205,7 +218,7 @@ class Shared(Base):
         self._served: set[Argv] = set()
         #: What a batch did not answer: asked by itself, until all is forgotten.
         self._alone: set[Argv] = set()
-        self._oldest = 0.0
+        self._since = 0.0  # when the first of the answers came
 
     @property
     def inner(self) -> Transport:
@@ -252,26 +265,35 @@ class Shared(Base):
         batch = next((each for each in self._batches if key in each.asked and not stdin), None)
         if batch is None:
             return self._inner.look(argv, stdin=stdin, timeout=timeout)
-        if time.monotonic() > self._oldest + self.LASTS:
+        if self._answers and time.monotonic() > self._since + self.LASTS:
             self._forget()
         if key not in self._served and key not in self._answers and key not in self._alone:
             self._ask(batch)
         if key in self._served or key not in self._answers:
             self._answers.pop(key, None)
-            self._answers[key] = self._inner.look(argv, timeout=timeout)
+            self._keep({key: self._inner.look(argv, timeout=timeout)})
         self._served.add(key)
         return self._answers[key]
 
     def _forget(self) -> None:
         self._answers.clear()
         self._alone.clear()
-        self._oldest = time.monotonic()
+
+    def _keep(self, answers: dict[Argv, CommandResult]) -> None:
+        if not self._answers:
+            self._since = time.monotonic()
+        self._answers |= answers
 
     def _ask(self, batch: _Batch) -> None:
         wanted = {key: argv for key, argv in batch.asked.items() if key not in self._answers}
         if len(wanted) > 1:
-            found = {each.argv: each for each in at_once(batch.on, list(wanted.values()))}
-            for key, argv in wanted.items():
-                if argv in found:
-                    self._answers[key] = replace(found[argv], argv=key, machine=self.machine)
+            answers = at_once(batch.on, list(wanted.values()), self.PATIENCE)
+            found = {each.argv: each for each in answers}
+            self._keep(
+                {
+                    key: replace(found[argv], argv=key, machine=self.machine)
+                    for key, argv in wanted.items()
+                    if argv in found
+                }
+            )
         self._alone |= wanted.keys() - self._answers.keys()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targets.batch import Shared
-from targets.errors import TransportError
+from targets.errors import TransportError, too_late
 from targets.read import Read, unparsed
 from targets.runtime.pct import Pct
 from targets.transport import CommandResult, Inside, Recorded
@@ -134,6 +134,26 @@ def test_answers_are_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) 
         assert said(shared, ONE) == expected
 
 
+def test_answers_of_a_slow_machine_serve_from_when_they_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("targets.batch.time.monotonic", lambda: clock[0])
+
+    class Slow(Changing):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            clock[0] += Shared.LASTS + 1
+            return super().run(argv, stdin=stdin, timeout=timeout)
+
+    node = Slow()
+    shared, _ = foreseen(node, ONE, TWO)
+    said(shared, ONE)
+    said(shared, TWO)
+    assert len(node.trips) == 1
+
+
 def test_what_is_not_foreseen_or_has_input_is_asked_each_time() -> None:
     node = Changing()
     shared, _ = foreseen(node, ONE, TWO)
@@ -153,6 +173,25 @@ def test_what_a_round_trip_did_not_answer_is_asked_by_itself_and_serves_then() -
         assert shared.ask(TWO).exit_code == 124
         assert said(shared, ONE) == "one 0"
     assert len(node.trips) == 2
+
+
+def test_machine_that_does_not_answer_many_at_once_is_given_up_and_asked_one_by_one() -> None:
+    timeouts: list[float] = []
+
+    class Frozen(Changing):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            timeouts.append(timeout)
+            if argv[-1] == "at once":
+                raise too_late(self.machine, argv, timeout)
+            return super().run(argv, stdin=stdin, timeout=timeout)
+
+    reads = [unparsed("say", str(number)) for number in range(40)]
+    shared, _ = foreseen(Frozen(), *reads)
+    assert said(shared, reads[0]) == "0 0"
+    assert said(shared, reads[1]) == "1 0"
+    assert timeouts == [Shared.PATIENCE, 60, 60]
 
 
 def test_container_that_cannot_be_entered_says_so_each_time_in_its_own_words() -> None:
