@@ -1,7 +1,7 @@
-"""A compiled AppArmor profile, asked as the kernel asks it: is this mount allowed?
+"""A compiled AppArmor profile, asked as the kernel asks it: is this mount or file allowed?
 
 Sources: kernel security/apparmor/policy_unpack.c, match.c (the tables of the automaton), mount.c
-(do_match_mnt, aa_bind_mount, aa_mount_change_type, aa_move_mount, aa_remount).
+(do_match_mnt, aa_bind_mount, aa_mount_change_type, aa_move_mount, aa_remount), file.c.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ _ACCEPT, _BASE, _CHECK, _DEFAULT, _CLASSES, _NEXT = 1, 2, 3, 4, 5, 8
 _DIFFERENCE, _INDEX = 1 << 31, 0xFFFFFF
 _MOUNT = 7
 _MAY_MOUNT, _MAY_UMOUNT, _MAY_PIVOT = 0x2, 0x4, 0x1
+_MAY_READ = 0x4
 _ARRAY, _FIELDS = 11, 14
 #: The bits of mount(2), by the words that the kernel writes for them (audit_mnt_flags).
 FLAGS = {
@@ -76,9 +77,23 @@ class Automaton:
 
 
 def policy_of(rules: str) -> Automaton:
-    """Return what a profile with these rules compiles to."""
-    blob = compiled(f"abi <abi/4.0>,\nprofile x {{\n{rules}\n}}\n")
-    at = blob.index(_MAGIC, blob.index(b"policydb\0"))
+    """Return what a profile with these rules compiles to, without its rules of files."""
+    blob = _compiled(rules)
+    return _automaton(blob, blob.index(b"policydb\0"))
+
+
+def files_of(rules: str) -> Automaton:
+    """Return what the rules of files compile to."""
+    blob = _compiled(rules)
+    return _automaton(blob, blob.rindex(b"perms\0"))
+
+
+def _compiled(rules: str) -> bytes:
+    return compiled(f"abi <abi/4.0>,\nprofile x {{\n{rules}\n}}\n")
+
+
+def _automaton(blob: bytes, begin: int) -> Automaton:
+    at = blob.index(_MAGIC, begin)
     size, length = struct.unpack_from(">II", blob, at + 4)
     tables, here = dict[int, list[int]](), at + size
     while here < at + length:
@@ -86,13 +101,12 @@ def policy_of(rules: str) -> Automaton:
         letter = {1: "B", 2: "H", 4: "I"}[width]
         tables[kind] = list(struct.unpack_from(f">{count}{letter}", blob, here + 12))
         here += (12 + count * width + 7) // 8 * 8
-    return Automaton(tables, _allowed(blob))
+    return Automaton(tables, _allowed(blob, begin))
 
 
-def _allowed(blob: bytes) -> list[int]:
+def _allowed(blob: bytes, begin: int) -> list[int]:
     """Return what each entry of the table of permissions allows."""
-    at = blob.index(b"perms\0", blob.index(b"policydb\0"))
-    at = blob.index(b"version\0", at) + len(b"version\0") + 5
+    at = blob.index(b"version\0", blob.index(b"perms\0", begin)) + len(b"version\0") + 5
     array, count = struct.unpack_from("<BH", blob, at)
     assert array == _ARRAY
     entry = struct.Struct("<" + "BI" * _FIELDS)
@@ -147,3 +161,11 @@ def allows_pivot(policy: Automaton, new: str, old: str) -> bool:
     for char in old.encode():
         state = policy.step(state, char)
     return policy.accepts(state, _MAY_PIVOT)
+
+
+def allows_reading(files: Automaton, name: str) -> bool:
+    """Whether a file may be read."""
+    state = 1
+    for char in name.encode():
+        state = files.step(state, char)
+    return files.accepts(state, _MAY_READ)
