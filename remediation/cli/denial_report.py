@@ -11,7 +11,7 @@ from rich.text import Text
 from commandline.json_output import print_json
 from facts.audit_records import kind
 from facts.dangerous_rules import danger
-from facts.denial_words import wanted, who
+from facts.denial_words import wanted, where, who
 from facts.deny_rules import forbidding
 from facts.smallest_rule import NoRule, rule
 from remediation.cli import printing
@@ -81,6 +81,7 @@ def _group(report: Report, group: Group) -> None:
         ("container", _whose(group), ""),
         ("rule", _rule(group)[0], "green"),
         ("no rule", _rule(group)[1], ""),
+        ("where", _where(group), ""),
         ("dangerous", _danger(group), "yellow"),
         *(
             ("forbidden", f"whatever is added, by {each}", "red")
@@ -150,9 +151,14 @@ def _danger(group: Group) -> str:
     return danger(group.denial.fields) if _rule(group)[0] else ""
 
 
+def _where(group: Group) -> str:
+    return where(group.denial.fields) if _rule(group)[0] else ""
+
+
 def suggest(report: Report) -> None:
     """Print the rules alone, each once, by profile; what there is none for, beside them."""
     by_profile: dict[str, dict[str, str]] = {}
+    places: dict[str, str] = {}
     without = 0
     for group in report.tally.groups():
         said, why = _rule(group)
@@ -160,8 +166,11 @@ def suggest(report: Report) -> None:
             without += 1
             continue
         by_profile.setdefault(_name(group), {})[said] = _danger(group)
+        places[_name(group)] = _where(group)
     for profile, rules in by_profile.items():
         _plain(f"# {one_line(profile)}")
+        if places[profile]:
+            _plain(f"# where: {one_line(places[profile])}")
         for said, why in rules.items():
             if why:
                 _plain(f"# dangerous: {one_line(why)}")
@@ -206,6 +215,7 @@ def _members(report: Report, group: Group) -> dict[str, Any]:
         "programs": group.programs,
         "rule": said or None,
         "no_rule": why or None,
+        "where": _where(group) or None,
         "dangerous": _danger(group) or None,
         "forbidden": report.forbidden(group),
         "readable": group.readable,
