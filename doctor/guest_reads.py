@@ -107,7 +107,7 @@ _NUMBER = "[0-9]{1,10}"
 #: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
 _LONGEST, _MOST = 2000, 200
 #: A node has no more devices of these kinds.
-_MOST_DEVICES = 40
+_MOST_DEVICES = 100
 _TO_SECONDS = len("2026-11-26T21:00:00")
 #: The path goes into advice for the container's configuration, so it is a name of a driver's.
 _DEVICE = re.compile(
