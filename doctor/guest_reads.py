@@ -106,6 +106,8 @@ done
 _NUMBER = "[0-9]{1,10}"
 #: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
 _LONGEST, _MOST = 2000, 200
+#: A node has no more devices of these kinds.
+_MOST_DEVICES = 100
 _TO_SECONDS = len("2026-11-26T21:00:00")
 #: The path goes into advice for the container's configuration, so it is a name of a driver's.
 _DEVICE = re.compile(
@@ -287,7 +289,9 @@ def _sysctls(result: CommandResult) -> dict[str, str]:
 def _devices(result: CommandResult) -> tuple[Given, ...]:
     found = [_DEVICE.fullmatch(line) for line in told(result).text.splitlines()]
     return tuple(
-        Given(each[4], int(each[1]), int(each[2]), int(each[3], 8)) for each in found if each
+        Given(each[4], int(each[1]), int(each[2]), int(each[3], 8))
+        for each in found[:_MOST_DEVICES]
+        if each
     )
 
 

@@ -74,8 +74,7 @@ def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
             raise FactError(f"{path} was changed since it was linted; nothing was written to it")
         copy = _replaced(place, before, after) if after != before else ""
         if executable:
-            mode = place.stat().st_mode & 0o777
-            place.chmod(mode | (mode & 0o444) >> 2)
+            _make_executable(place)
     except OSError as error:
         raise FactError(f"{path} cannot be mended: {error.strerror}") from error
     return copy
@@ -84,19 +83,23 @@ def write(path: str, before: bytes, after: bytes, *, executable: bool) -> str:
 def _replaced(place: Path, before: bytes, after: bytes) -> str:
     copy = next(name for name in _names(place) if not os.path.lexists(name))
     about = place.stat()
-    _new(copy, before)
+    _new(copy, before, about)
     beside = Path(f"{place}.lint-new")
     try:
-        _new(beside, after)
-        for name in (copy, beside):
-            with suppress(OSError):
-                os.chown(name, about.st_uid, about.st_gid)
-            with suppress(OSError):
-                name.chmod(about.st_mode & 0o7777)
+        _new(beside, after, about)
         beside.replace(place)
     finally:
         beside.unlink(missing_ok=True)
     return str(copy)
+
+
+def _make_executable(place: Path) -> None:
+    opened = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(opened).st_mode & 0o777
+        os.fchmod(opened, mode | (mode & 0o444) >> 2)
+    finally:
+        os.close(opened)
 
 
 def _names(place: Path) -> Iterable[Path]:
@@ -106,9 +109,17 @@ def _names(place: Path) -> Iterable[Path]:
     raise FactError(f"{place} has {_COPIES} copies beside it; move some away")
 
 
-def _new(path: Path, content: bytes) -> None:
+def _new(path: Path, content: bytes, about: os.stat_result) -> None:
+    """Write a file that is not there yet, and give it another one's owner and mode.
+
+    All by the open file: whoever may write in the directory could put a link in its place.
+    """
     opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(opened, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        with suppress(OSError):
+            os.fchown(opened, about.st_uid, about.st_gid)
+        with suppress(OSError):
+            os.fchmod(opened, about.st_mode & 0o7777)
+        os.fsync(opened)

@@ -25,6 +25,9 @@ _ACCESS = {
     "l": "link",
     "x": "run",
 }
+#: A profile that LXC makes for one container; its own for those without nesting.
+_GENERATED = re.compile(r"lxc-[^\s/<>]{1,200}_<")
+_WITHOUT_NESTING = re.compile(r"lxc-container-default(?:-cgns)?")
 #: What an operation on a file says by itself.
 _FILE_VERBS = {
     "mkdir": "make the directory",
@@ -67,6 +70,31 @@ def who(programs: list[str]) -> str:
     """Return the programs as a sentence begins with them."""
     names = [each if _NAME.fullmatch(each) else f'"{each}"' for each in programs] or ["a process"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def where(fields: Mapping[str, str]) -> str:
+    """Return where a rule for what was denied has to be written; empty: in the profile's own file.
+
+    Args:
+        fields: of the record.
+    """
+    profile = fields.get("profile", "")
+    if fields.get("namespace"):
+        return (
+            f"in {profile or 'the profile'} as the container itself loads it: Docker's own profile "
+            "is replaced by --security-opt apparmor=NAME"
+        )
+    if _GENERATED.match(profile):
+        return (
+            "LXC generates this profile, so no file has it: lxc.apparmor.raw: RULE in the "
+            "container's configuration, and restart it"
+        )
+    if _WITHOUT_NESTING.fullmatch(profile):
+        return (
+            "not in LXC's own profile for containers without nesting: give the container nesting "
+            "first (Proxmox: nesting=1 in features), and restart it"
+        )
+    return ""
 
 
 def _get(fields: Mapping[str, str], key: str) -> str:

@@ -36,6 +36,14 @@ _CLASS = {
     "userns_create": "userns",
     "setrlimit": "set",
 }
+#: The flags by which AppArmor tells bind mounts, moves and changes from new mounts.
+_CHANGES = frozenset({"private", "slave", "shared", "unbindable"})
+_RECURSIVE = frozenset({"rbind"} | {f"r{each}" for each in _CHANGES})
+_ALONE = (
+    frozenset({"bind", "rbind"}),
+    frozenset({"move"}),
+    _CHANGES | _RECURSIVE - {"rbind"},
+)
 #: The conditions of a rule, each with the field of a record that it is about.
 _CONDITIONS = {
     **{each: each for each in ("fstype", "bus", "path", "interface", "member", "name", "addr")},
@@ -169,14 +177,10 @@ def _network(text: str, fields: Mapping[str, str]) -> bool:
 
 def _mount(text: str, fields: Mapping[str, str]) -> bool:
     conditions, words, _ = _words(text)
-    flags = {word for word in re.split(r"[\s,]+", fields.get("flags", "")) if word}
-    options = conditions.pop("options", None) or conditions.pop("option", None)
-    if options:
-        sign, said = options
-        asked = set(re.split(r"[\s,]+", said)) - {""}
-        # An option that is not said has its default, which the kernel writes as "rw" alone.
-        if (sign == "=" and asked - {"rw"} != flags - {"rw"}) or not flags <= asked | {"rw"}:
-            return False
+    if not _flagged(conditions, fields):
+        return False
+    if {"fstype", "vfstype"} & conditions.keys() and not fields.get("fstype"):
+        return False  # such a rule is about new mounts alone
     source, target = "", ""
     if "->" in words:
         at = words.index("->")
@@ -190,10 +194,39 @@ def _mount(text: str, fields: Mapping[str, str]) -> bool:
     )
 
 
+def _flagged(
+    conditions: dict[str, tuple[str, str]],
+    fields: Mapping[str, str],
+    named: frozenset[str] = frozenset(),
+) -> bool:
+    """Take the options out of a rule's conditions; return whether a mount's flags are those.
+
+    What changes a mount, or mounts what is there, is compared by the flags that say so alone.
+
+    Args:
+        conditions: of the rule.
+        fields: of the record.
+        named: the flag that the rule's own name says.
+    """
+    options = conditions.pop("options", None) or conditions.pop("option", None)
+    if not options:
+        return True
+    sign, said = options
+    flags = set(re.split(r"[\s,]+", fields.get("flags", ""))) - {"", "rw"}
+    asked = {word.removeprefix("make-") for word in re.split(r"[\s,]+", said)} - {""}
+    asked |= named
+    if sign != "=":  # each bit may be set or not: that of "ro", and that of what is recursive
+        asked |= {"ro"} if "rw" in asked else set()
+        return flags <= asked | {word[1:] for word in asked if word in _RECURSIVE}
+    alone = next((each for each in _ALONE if asked & each and "remount" not in asked), asked)
+    return (asked & alone) - {"rw"} == flags
+
+
 def _place(text: str, fields: Mapping[str, str]) -> bool:
     """A rule about one place: pivot_root, remount."""
     conditions, words, _ = _words(text)
-    conditions.pop("options", None)
+    if not _flagged(conditions, fields, frozenset({"remount"})):
+        return False
     places = [word for word in words if word != "->"]
     return _holds(conditions, fields) and (not places or matches(places[0], fields.get("name", "")))
 

@@ -178,7 +178,11 @@ def _without_comment(line: str) -> str:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a pattern of AppArmor's matches a name; a path's slashes count once."""
+    """Whether a pattern of AppArmor's matches a name; a path's slashes count once.
+
+    A letter beyond ASCII is several characters, as it is for the kernel.
+    """
+    pattern, name = (each.encode(errors="replace").decode("latin-1") for each in (pattern, name))
     if pattern.startswith("/"):
         pattern = re.sub("/{2,}", "/", pattern)
     try:

@@ -14,7 +14,7 @@ from rich.text import Text
 from commandline.json_output import json_line, print_json
 from facts.audit.audit_records import kind
 from facts.denial.dangerous_rules import danger
-from facts.denial.denial_words import wanted, who
+from facts.denial.denial_words import wanted, where, who
 from facts.denial.deny_rules import forbidding_rules
 from facts.denial.smallest_rule import NoRule, rule
 from remediation.cli import printing
@@ -94,6 +94,7 @@ def explained(report: Report, group: Group) -> None:
         ("container", _whose(group), ""),
         ("rule", _rule(group)[0], "green"),
         ("no rule", _rule(group)[1], ""),
+        ("where", _where(group), ""),
         ("dangerous", _danger(group), "yellow"),
         *(
             ("forbidden", f"whatever is added, by {each}", "red")
@@ -163,9 +164,14 @@ def _danger(group: Group) -> str:
     return danger(group.denial.fields) if _rule(group)[0] else ""
 
 
+def _where(group: Group) -> str:
+    return where(group.denial.fields) if _rule(group)[0] else ""
+
+
 def suggest(report: Report) -> None:
     """Print the rules alone, each once, by profile; what there is none for, beside them."""
     by_profile: dict[str, dict[str, str]] = {}
+    places: dict[str, str] = {}
     without = 0
     for group in report.tally.groups():
         said, why = _rule(group)
@@ -173,8 +179,11 @@ def suggest(report: Report) -> None:
             without += 1
             continue
         by_profile.setdefault(_name(group), {})[said] = _danger(group)
+        places[_name(group)] = _where(group)
     for profile, rules in by_profile.items():
         _plain(f"# {one_line(profile)}")
+        if places[profile]:
+            _plain(f"# where: {one_line(places[profile])}")
         for said, why in rules.items():
             if why:
                 _plain(f"# dangerous: {one_line(why)}")
@@ -220,6 +229,7 @@ def members(report: Report, group: Group) -> dict[str, Any]:
         "programs": group.programs,
         "rule": said or None,
         "no_rule": why or None,
+        "where": _where(group) or None,
         "dangerous": _danger(group) or None,
         "forbidden": report.forbidden(group),
         "readable": group.readable,

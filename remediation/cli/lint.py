@@ -72,7 +72,7 @@ def lint(
     finding.
 
     Exit code 0: nothing, or advice only; 1: an error or a warning; 2: wrong usage, or a PATH that
-    cannot be read; 3: the target cannot be reached or read.
+    cannot be read; 3: the target cannot be reached or read, or --fix cannot write.
     """
     if where is None and file is None:
         found, findings = _linted(paths)

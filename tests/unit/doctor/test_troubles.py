@@ -720,6 +720,11 @@ def test_device_whose_path_a_guest_made_up_gets_into_no_advice() -> None:
     assert "/dev/dri/renderD128" in found[0].mend
 
 
+def test_devices_by_the_thousand_are_no_more_than_a_node_has() -> None:
+    rows = "".join(f"65534 65534 660 /dev/nvidia{number}\n" for number in range(5000))
+    assert len(troubles(diagnosis({guest_reads.DEVICES: rows}))) == 100
+
+
 def test_settings_full_of_mistakes_are_no_more_than_ten_troubles() -> None:
     keys = ",".join(f'"a{number}": 1' for number in range(5000))
     found = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -85,3 +86,26 @@ def test_lines_that_say_two_things_of_one_key_are_not_mended() -> None:
     found = check([Source("/a", text, Kind.CONTAINER)])
     assert [each.line for each in found] == [1, 2, 3]
     assert mended(text, certain(found)["/a"]) == b"memory = 512\nswap: 1\nmemory : 1024\n"
+
+
+def test_write_gives_owner_and_mode_to_its_own_file_whatever_is_put_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "950.conf"
+    victim.write_bytes(b"v")
+    victim.chmod(0o600)
+    path.write_bytes(b"a")
+    path.chmod(0o666)
+    fsync = os.fsync
+
+    def swapped(opened: int) -> None:
+        fsync(opened)
+        for name in ("950.conf.bak", "950.conf.lint-new"):
+            if (tmp_path / name).is_file():
+                (tmp_path / name).unlink()
+                (tmp_path / name).symlink_to(victim)
+
+    monkeypatch.setattr(os, "fsync", swapped)
+    write(str(path), b"a", b"b", executable=False)
+    assert victim.stat().st_mode & 0o777 == 0o600
+    assert victim.read_bytes() == b"v"

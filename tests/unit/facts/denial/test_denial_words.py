@@ -8,7 +8,7 @@ import pytest
 
 from facts.audit.audit_records import kind, parse
 from facts.denial.dangerous_rules import danger
-from facts.denial.denial_words import wanted, who
+from facts.denial.denial_words import wanted, where, who
 from tests.doubles.denials import CORPUS
 
 AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" pid=7 '
@@ -174,3 +174,24 @@ def test_parse_of_the_corpus_is_what_apparmors_own_library_reads() -> None:
         assert int(fields["pid"]) == theirs.pid
         compared += 1
     assert compared > 25
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"profile": "lxc-phoenix-v2"}, ""),
+        ({"profile": "lxc-950_</var/lib/lxc>"}, "lxc.apparmor.raw: RULE"),
+        ({"profile": "lxc-container-default-cgns"}, "nesting=1 in features"),
+        ({"profile": "lxc-container-default-with-nesting"}, ""),
+        (
+            {"profile": "docker-default", "namespace": "root//lxc-950_<-var-lib-lxc>"},
+            "in docker-default as the container itself loads it",
+        ),
+        ({}, ""),
+    ],
+)
+def test_where_a_rule_is_written_is_said_where_it_is_no_file_of_the_profile(
+    fields: dict[str, str], said: str
+) -> None:
+    assert said in where(fields)
+    assert bool(where(fields)) == bool(said)

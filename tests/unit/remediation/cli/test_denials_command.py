@@ -48,6 +48,8 @@ def test_denials_says_in_words_what_was_tried_how_often_and_the_rule(tmp_path: P
         "  profile:    lxc-950_</var/lib/lxc> (failed type match)\n"
         "  container:  950, by its generated profile\n"
         "  rule:       mount options=(rw,nosuid) fstype=fuse -> /mnt/,\n"
+        "  where:      LXC generates this profile, so no file has it: lxc.apparmor.raw: RULE in "
+        "the container's configuration, and restart it\n"
     )
 
 
