@@ -123,7 +123,7 @@ class AuditLog:
         if self._inode not in paths:
             raise FactError("audit.log of the window's start was rotated away or removed")
         first = paths[self._inode]
-        named = re.fullmatch(rf"{re.escape(AUDIT_LOG)}(?:\.(\d+))?", first)
+        named = re.fullmatch(rf"{re.escape(AUDIT_LOG)}(?:\.([0-9]{{1,6}}))?", first)
         if named is None:  # logrotate's dateext: the order of the files is not known
             raise FactError(f"audit.log of the window's start was rotated to {first}")
         number = int(named[1] or 0)
