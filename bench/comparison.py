@@ -286,13 +286,13 @@ def _measure(
 
 def _state(name: str, states: dict[str, dict[str, str]]) -> None:
     with connect.opened(_TARGET, lab=lab_address) as runtime:
-        states[name] = comparable(machine_state.both(runtime, _CTID))
+        states[name] = comparable(machine_state.record_target(runtime, _CTID))
 
 
 def comparable(state: dict[str, str]) -> dict[str, str]:
     """Return the facts that two tools must leave equal: all but times, and the tools' own files."""
     found = {}
-    for key, fact in machine_state.undone(state).items():
+    for key, fact in machine_state.comparable_after_rollback(state).items():
         if key.startswith(("node: file /root/", "node: content of /root/")):
             continue
         found[key] = fact.rsplit(" ", 1)[0] if "file /" in key else fact

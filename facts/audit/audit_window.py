@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import stamina
 
 from facts.audit import audit_netlink, canary
+from facts.audit.audit_log import AuditLog
 from facts.audit.audit_records import (
     AUDIT_LOG,
     DENIED,
@@ -33,7 +34,6 @@ from facts.audit.audit_records import (
     serial,
 )
 from targets.errors import FactError, RemediationError
-from targets.transport import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,21 +43,6 @@ if TYPE_CHECKING:
 
 #: How long a record may take from the kernel to the log (seconds).
 _CANARY_PATIENCE = 20.0
-#: Marks output that was not read to its end: a pipe's exit code is that of its last program.
-_CUT = "docker-lxc-gate: not read to its end"
-_OWN_RECORDS = r"^\(node=[^ ]* \)\?type=\(DAEMON_[A-Z]*\|CONFIG_CHANGE\) "
-#: A log is gigabytes, so it is read where it lies, from where the window begins, for plain words;
-#: what that finds is little, and is looked at a second time.
-_DENIALS = f"""
-exec 3<"$1" || exit 2
-export LC_ALL=C
-dd bs=1 count=0 iflag=skip_bytes skip="$(($2 - 1))" status=none <&3 || exit 2
-{{ grep -aF -e 'apparmor="DENIED"' -e type=DAEMON_ -e type=CONFIG_CHANGE <&3
-    [ $? -le 1 ] || echo '{_CUT}'
-}} | grep -a -e 'apparmor="DENIED"' -e '{_OWN_RECORDS}' -e '{_CUT}' || [ $? = 1 ]
-"""
-#: Limit for the denials of one log file (bytes).
-_LONGEST = 64 << 20
 
 
 class Unwatched(RemediationError):
@@ -118,6 +103,7 @@ class Window:
             self.kernel_unreadable = str(error)
         try:
             self._start = self._state()
+            self._log = AuditLog(node, self._start.inode, self._start.size)
             auditd = self._start.reader and self._start.name == "auditd"
             auto = "auditd" if auditd else "kernel"
             #: The source of this node's denials: ``auditd`` or ``kernel``.
@@ -399,7 +385,7 @@ class Window:
         except FactError as error:
             raise Unwatched(str(error)) from error
         if audit_netlink.GAP in text:
-            found = [denial for denial in parse(text) if canary.NAME not in denial.line]
+            found = _without_canaries(text)
             known = f"; the first of the {len(found)} others: {found[0].summary}" if found else ""
             raise Unwatched(
                 "the window had more records than could be read in time or kept, and the missing "
@@ -409,31 +395,11 @@ class Window:
         return text
 
     def _read_auditd(self) -> str:
-        """Read from where the window opened, through a rotation in between."""
-        files = self._node.look(
-            ["find", "/var/log/audit", "-name", "audit.log*", "-printf", "%i %p\\n"]
-        ).require()
-        paths = dict(line.split(" ", 1) for line in files.text.splitlines())
-        if self._start.inode not in paths:
-            raise Unwatched("audit.log of the window's start was rotated away or removed")
-        first = paths[self._start.inode]
-        named = re.fullmatch(rf"{re.escape(AUDIT_LOG)}(?:\.(\d+))?", first)
-        if named is None:  # logrotate's dateext: the order of the files is not known
-            raise Unwatched(f"audit.log of the window's start was rotated to {first}")
-        number = int(named[1] or 0)
-        newer = [f"{AUDIT_LOG}.{n}" for n in range(number - 1, 0, -1)]
-        newer += [AUDIT_LOG] if number else []
-        parts = [self._denials_in(first, self._start.size + 1)]
-        return "".join(parts + [self._denials_in(path) for path in newer])
+        try:
+            return self._log.text()
+        except FactError as error:
+            raise Unwatched(str(error), _without_canaries(self._log.kept)) from error
 
-    def _denials_in(self, path: str, first_byte: int = 1) -> str:
-        """Return the denials in a log file, from ``first_byte`` on.
 
-        No other record leaves the node, because some hold command lines.
-        """
-        with at_most(_LONGEST):
-            found = self._node.look(["sh", "-c", _DENIALS, "denials", path, str(first_byte)])
-        if not found.ok or _CUT in found.text:
-            why = found.stderr.decode(errors="replace").strip()
-            raise Unwatched(f"{path}, a part of the window, cannot be read to its end: {why}")
-        return found.text
+def _without_canaries(text: str) -> list[Denial]:
+    return [denial for denial in parse(text) if canary.NAME not in denial.line]

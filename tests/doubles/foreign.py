@@ -28,7 +28,7 @@ from facts import (
     process_tree,
     repository,
 )
-from facts.audit import audit_files, audit_netlink, audit_records, log_room
+from facts.audit import audit_files, audit_log, audit_netlink, audit_records, log_room
 from facts.denial import denial_follow, denial_log, denials, log_follow, profile_text
 from facts.denial.dangerous_rules import danger
 from facts.denial.denial_groups import Tally
@@ -209,6 +209,14 @@ def _followed_node(on: Base) -> None:
                 followed.owner(denial, 1795717106.0)
 
 
+def _window(on: Base) -> None:
+    """auditd's log of a window, looked at twice."""
+    log = audit_log.AuditLog(on, "11", 4)
+    for _ in range(2):
+        audit_records.parse(log.text())
+    audit_records.parse(log.kept)
+
+
 def _judged(found: backups.Backups, on: Base) -> None:
     backups.newest_listed(found.remote, 24)
     backups.newest_sound(on, (*found.container, *found.etc), 24)
@@ -298,6 +306,11 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     "audit_records.recent": (lambda on: audit_records.recent(on, "lxc-phoenix-v2"), DENIAL),
     "denial_groups.Tally": (_bytes(_explained), DENIAL + DENIAL),
     "audit_files.opened": (_bytes(_log_file), DENIAL),
+    "audit_log.AuditLog": (
+        _window,
+        b"11 /var/log/audit/audit.log.1\n12 /var/log/audit/audit.log\n%b" % DENIAL
+        + b"docker-lxc-gate: read 11 345 %b\n" % (b"0" * 64),
+    ),
     "log_follow.File": (_bytes(_followed_file), DENIAL * 2),
     "denial_follow.FollowedNode": (
         _followed_node,
@@ -512,7 +525,6 @@ _REASONS = {
     ),
     "provokes denials and waits for them; test_audit_window.py has hostile logs": (
         *(
-            "audit_window._denials_in",
             "audit_window._read_auditd",
             "audit_window._read_kernel",
             "canary.provoke",

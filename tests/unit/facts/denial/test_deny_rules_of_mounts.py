@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.denial import profile_text
 from facts.audit.audit_records import parse
+from facts.denial import profile_text
 from facts.denial.deny_rules import forbidding
 from tests.doubles.compiled_policy import allows_mount, allows_umount, policy_of
 

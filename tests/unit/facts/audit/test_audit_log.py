@@ -1,0 +1,310 @@
+"""auditd's log of a window: a look reads what is new, and notices what is no more as it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.facts.test_audit_window import Node
+
+from facts.audit import audit_log
+from facts.audit.audit_log import AuditLog
+from facts.audit.audit_records import AUDIT_LOG
+from facts.audit.audit_window import Unwatched, Window
+from targets.errors import FactError
+from targets.transport import Base, CommandResult, Local
+from tests.doubles.naming import naming
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+NOISE = 'type=USER_CMD msg=audit(1.5:9): pid=1 cmd="secret"\n'
+OWN = "type=DAEMON_ROTATE msg=audit(1.5:9): op=rotate-logs\n"
+
+
+def line(number: int) -> str:
+    return f'type=AVC msg=audit(1.5:{number}): apparmor="DENIED" operation="open" n={number}\n'
+
+
+class OnDisk(Base):
+    """A node whose logs are in a folder of this machine, read by the real script.
+
+    ``asked`` are the arguments of each look at a file, ``read`` how many bytes it went through.
+    """
+
+    machine = "pve1"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "audit.log"
+        self.asked: list[list[str]] = []
+        self.before_read: Callable[[], object] = lambda: None
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        words = list(argv)
+        if words[0] == "find":
+            found = Local().run([words[0], str(self.folder), *words[2:]])
+            text = found.stdout.replace(f"{self.folder}/".encode(), b"/var/log/audit/")
+            return CommandResult(found.argv, found.exit_code, text, b"", self.machine, 0.0, 0.0)
+        assert words[3] == "denials"
+        self.before_read()
+        self.before_read = lambda: None
+        self.asked.append(words[4:])
+        path = words[4].replace("/var/log/audit", str(self.folder))
+        return Local().run([*words[:4], path, *words[5:]])
+
+    def opened(self) -> AuditLog:
+        there = self.log.stat()
+        return AuditLog(self, str(there.st_ino), there.st_size)
+
+    def grow(self, *more: str) -> None:
+        with self.log.open("a") as file:
+            file.write("".join(more))
+
+    def rotate(self) -> None:
+        for number in (3, 2, 1):
+            old = self.folder / f"audit.log.{number}"
+            if old.exists():
+                old.rename(self.folder / f"audit.log.{number + 1}")
+        self.log.rename(self.folder / "audit.log.1")
+        self.log.touch()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> OnDisk:
+    on = OnDisk(tmp_path)
+    on.grow(line(0), NOISE)
+    return on
+
+
+def test_text_is_what_came_since_the_place_and_no_other_record(node: OnDisk) -> None:
+    log = node.opened()
+    assert log.text() == ""
+    node.grow(NOISE, line(1), OWN, NOISE)
+    assert log.text() == line(1) + OWN
+    node.grow(line(2))
+    assert log.text() == line(1) + OWN + line(2)
+    assert log.text() == line(1) + OWN + line(2)
+
+
+def test_text_of_a_node_whose_grep_compiles_nothing_is_the_same(
+    node: OnDisk, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path_factory.mktemp("bin")
+    stub = programs / "grep"
+    stub.write_text('#!/bin/sh\ncase $1 in *P*) exit 2 ;; esac\nexec /usr/bin/grep "$@"\n')
+    stub.chmod(0o755)
+    log, plain = node.opened(), node.opened()
+    node.grow(NOISE, line(1), OWN, NOISE)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+        assert plain.text() == line(1) + OWN
+    assert log.text() == line(1) + OWN
+
+
+def test_text_asks_for_what_is_new_only(node: OnDisk) -> None:
+    log = node.opened()
+    for number in range(5):
+        begun = node.log.stat().st_size
+        node.grow(NOISE * 100, line(number))
+        log.text()
+        assert node.asked[-1][:2] == [AUDIT_LOG, str(begun + 1)]
+        assert len(node.asked) == number + 1
+
+
+def test_text_after_a_line_that_was_not_whole_has_the_whole_line_once(node: OnDisk) -> None:
+    log = node.opened()
+    node.grow(line(1), line(2)[:60])
+    assert log.text() == line(1) + line(2)[:60] + "\n"
+    node.grow(line(2)[60:], line(3)[:20])
+    assert log.text() == line(1) + line(2)
+    node.grow(line(3)[20:])
+    assert log.text() == line(1) + line(2) + line(3)
+
+
+def test_text_through_rotations_is_of_all_files_and_asks_for_what_is_new(node: OnDisk) -> None:
+    log = node.opened()
+    for number in (1, 2, 3):
+        node.grow(line(number))
+        node.rotate()
+        log.text()
+    node.grow(line(4))
+    assert log.text() == "".join(map(line, (1, 2, 3, 4)))
+    starts = [int(each[1]) for each in node.asked[-4:]]
+    sizes = [(node.folder / f"audit.log.{n}").stat().st_size for n in (3, 2, 1)]
+    assert starts == [*(size + 1 for size in sizes), 1]
+
+
+def test_text_of_a_rotated_file_that_is_written_on_is_not_lost(node: OnDisk) -> None:
+    """As where logrotate renames the file, and auditd does not know yet."""
+    log = node.opened()
+    node.rotate()
+    node.grow(line(2))
+    assert log.text() == line(2)
+    with (node.folder / "audit.log.1").open("a") as file:
+        file.write(line(1))
+    assert log.text() == line(1) + line(2)
+
+
+@pytest.mark.parametrize("grown", [0, 1, 500])
+def test_text_of_a_log_that_was_cut_and_grew_again_is_an_error(node: OnDisk, grown: int) -> None:
+    log = node.opened()
+    node.grow(line(1))
+    log.text()
+    os.truncate(node.log, 0)
+    node.grow(line(2) * grown)
+    with pytest.raises(FactError, match="was cut in the window"):
+        log.text()
+
+
+def test_text_of_a_log_that_was_cut_by_its_last_line_and_grew_again_is_an_error(
+    node: OnDisk,
+) -> None:
+    log = node.opened()
+    node.grow(line(1), line(2))
+    log.text()
+    os.truncate(node.log, node.log.stat().st_size - len(line(2)))
+    node.grow(line(3), line(4))
+    with pytest.raises(FactError, match="was cut in the window"):
+        log.text()
+
+
+def test_text_of_a_log_that_is_gone_is_an_error(node: OnDisk) -> None:
+    log = node.opened()
+    shutil.move(node.log, node.folder / "elsewhere")
+    node.log.touch()
+    with pytest.raises(FactError, match="rotated away or removed"):
+        log.text()
+
+
+def test_text_of_a_log_that_is_renamed_while_it_is_read_is_of_both_files(node: OnDisk) -> None:
+    log = node.opened()
+    node.grow(line(1))
+    log.text()
+    node.grow(line(2))
+    node.before_read = node.rotate
+    node_grown = log.text()
+    assert node_grown == line(1) + line(2)
+    node.grow(line(3))
+    assert log.text() == line(1) + line(2) + line(3)
+
+
+def test_text_of_a_log_that_is_renamed_each_time_is_an_error(node: OnDisk) -> None:
+    log = node.opened()
+    node.grow(line(1))
+    log.text()
+    answer = CommandResult((), 0, b"docker-lxc-gate: another file\n", b"", "pve1", 0.0, 0.0)
+    real, asked = node.run, []
+
+    def run(argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0) -> CommandResult:
+        if "denials" not in argv:
+            return real(argv, stdin=stdin, timeout=timeout)
+        asked.append(argv)
+        return answer
+
+    node.run = run  # type: ignore[method-assign]
+    with pytest.raises(FactError, match="renamed each time"):
+        log.text()
+    assert len(asked) == 3
+
+
+def test_text_of_more_than_is_kept_is_an_error(
+    node: OnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_log, "_LONGEST", 1000)
+    log = node.opened()
+    for number in range(1000 // len(line(1))):
+        node.grow(line(number % 10))
+        log.text()
+    node.grow(line(1))
+    with pytest.raises(FactError, match="more than 0 MiB"):
+        log.text()
+
+
+@settings(max_examples=25, deadline=None, database=None)
+@given(
+    steps=st.lists(
+        st.sampled_from(["line", "part", "noise", "rotate", "look", "look"]), max_size=14
+    )
+)
+def test_text_by_many_looks_is_that_of_one_look(
+    steps: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    node = OnDisk(tmp_path_factory.mktemp("log"))
+    node.grow(line(0))
+    often, once = node.opened(), node.opened()
+    whole, number, rotations = True, 1, 0
+    for step in steps:
+        if step == "look":
+            often.text()
+        elif step == "rotate" and whole and rotations < 3:
+            node.rotate()
+            rotations += 1
+        elif step == "noise" and whole:
+            node.grow(NOISE)
+        elif step == "part":
+            node.grow(line(number)[:50] if whole else line(number)[50:])
+            number += not whole
+            whole = not whole
+        elif step == "line" and whole:
+            node.grow(line(number))
+            number += 1
+    if not whole:
+        node.grow(line(number)[50:])
+        number += 1
+    assert often.text() == once.text() == "".join(map(line, range(1, number)))
+
+
+class Watched(Node):
+    """A node of the window's own tests, whose log is on disk."""
+
+    def __init__(self, disk: OnDisk) -> None:
+        super().__init__()
+        self.disk, self.perl = disk, False
+        self.becomes(inode=str(disk.log.stat().st_ino), size=disk.log.stat().st_size)
+
+    def say(self, *lines: str) -> None:
+        self.disk.grow(*(f"{each}\n" for each in lines))
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        if argv[0] == "find" or "denials" in argv[:4]:
+            self.trips += 1
+            return self.disk.run(argv, stdin=stdin, timeout=timeout)
+        return super().run(argv, stdin=stdin, timeout=timeout)
+
+
+def test_window_by_many_looks_has_the_same_denials_and_asks_for_what_is_new(node: OnDisk) -> None:
+    watched = Watched(node)
+    window = Window(watched)
+    for number in (1, 2, 3):
+        begun = node.log.stat().st_size
+        watched.say(line(number).rstrip())
+        assert [each.fields["n"] for each in window.news()] == [str(number)]
+        if number > 1:
+            assert node.asked[-1][1] == str(begun + 1)
+    begun = node.log.stat().st_size
+    assert [each.fields["n"] for each in window.close()] == ["1", "2", "3"]
+    assert node.asked[-1][1] == str(begun + 1)
+
+
+def test_window_on_a_log_that_was_cut_between_two_looks_is_undetermined(node: OnDisk) -> None:
+    watched = Watched(node)
+    window = Window(watched)
+    watched.say(line(1).rstrip())
+    window.news()
+    os.truncate(node.log, 0)
+    node.grow(NOISE * 100)
+    with naming(Unwatched, AUDIT_LOG, "cut"):
+        window.news()
+    with naming(Unwatched, AUDIT_LOG, "cut") as raised:
+        window.close()
+    assert [each.fields["n"] for each in raised.value.denials] == ["1"]
