@@ -586,6 +586,7 @@ def test_volume_of_nobody_that_nobody_writes_to_is_advice(containers: str) -> No
     [
         ("mp3: tank:950/d.raw,mp=/var/lib/docker,size=8G\n", "mp3"),
         ("mp0: tank:1,mp=/var/lib\nmp1: tank:2,mp=/var/lib/docker/\n", "mp1"),
+        ("mp0: tank:1,mp=/var/lib/docker\nmp1: tank:2,mp=/var/lib\n", "mp0"),
         ("mp0: tank:1,mp=/var/lib/docker2\n", ""),
         ("mp0: tank:1,mp=/var/lib/docker/volumes\n", ""),
         ("rootfs: a,mp=/\n", ""),

@@ -171,6 +171,26 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
         docker("29.4.3"),
         CONFIG,
     ),
+    # a Docker that was there before keeps its driver, and a new one takes the one that is named
+    (
+        {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  umount,\n}\n")},
+        {**docker("29.4.3"), guest_reads.SETTINGS: (1, "", "No such file or directory")},
+        CONFIG,
+    ),
+    (
+        {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  umount,\n}\n")},
+        {PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1")},
+        CONFIG,
+    ),
+    # what a file says of a generated profile is not that profile
+    (
+        {
+            CONFINED: confined("lxc-950_</var/lib/lxc> (enforce)", BASED, DENIES),
+            INSTALLED: installed("lxc 1:6.0.6-1"),
+        },
+        {INSTALLED: OLDER, PLAN: LATER},
+        CONFIG,
+    ),
     ({}, docker("29.5.0"), CONFIG),
     (
         {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
@@ -548,6 +568,20 @@ def test_kernel_that_waits_for_a_reboot_counts_as_coming() -> None:
     inside = installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1")
     found = upgraded({INSTALLED: had}, {INSTALLED: inside})
     assert troubles(found) == ["upgrade-kernel-unix-sockets"]
+
+
+def test_kernel_that_runs_and_is_newer_than_all_packages_stays() -> None:
+    node: dict[Read[Any], Raw] = {
+        INSTALLED: installed("lxc 1:6.0.6-1", "linux-image-6.12.57+deb13-amd64 6.12.57-1"),
+        VERSIONS: "kernel 6.16.3-local\n",
+    }
+    inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.14-1")
+    assert advice(upgraded(node, {INSTALLED: inside})) == []
+
+
+def test_node_that_does_not_say_its_kernel_is_not_judged() -> None:
+    found = upgraded({VERSIONS: "lxc 6.0.4\n"}, {INSTALLED: DEBIAN})
+    assert [each.why for each in found.unseen] == ["the node does not say which kernel it runs"]
 
 
 def test_examination_takes_one_round_trip_to_each_machine() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from targets.errors import FactError
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
+    import pytest
     from pathlib import Path
 
     from lint.finding import Fix

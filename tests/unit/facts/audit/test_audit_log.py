@@ -288,7 +288,7 @@ def test_window_by_many_looks_has_the_same_denials_and_asks_for_what_is_new(node
     for number in (1, 2, 3):
         begun = node.log.stat().st_size
         watched.say(line(number).rstrip())
-        assert [each.fields["n"] for each in window.news()] == [str(number)]
+        assert [each.fields["n"] for each in window.new_denials()] == [str(number)]
         if number > 1:
             assert node.asked[-1][1] == str(begun + 1)
     begun = node.log.stat().st_size
@@ -300,11 +300,11 @@ def test_window_on_a_log_that_was_cut_between_two_looks_is_undetermined(node: On
     watched = Watched(node)
     window = Window(watched)
     watched.say(line(1).rstrip())
-    window.news()
+    window.new_denials()
     os.truncate(node.log, 0)
     node.grow(NOISE * 100)
     with naming(Unwatched, AUDIT_LOG, "cut"):
-        window.news()
+        window.new_denials()
     with naming(Unwatched, AUDIT_LOG, "cut") as raised:
         window.close()
     assert [each.fields["n"] for each in raised.value.denials] == ["1"]
