@@ -68,7 +68,8 @@ _STRINGS = _named(
     "containerd-namespace containerd-plugin-namespace data-root default-cgroupns-mode",
     "default-gateway default-gateway-v6 default-init default-ipc-mode default-runtime exec-root",
     "firewall-backend fixed-cidr fixed-cidr-v6 group host-gateway-ip http-proxy https-proxy",
-    "init-path ip log-driver log-format log-level metrics-addr no-proxy pidfile seccomp-profile",
+    "init-path ip log-driver log-format log-level metrics-addr min-api-version no-proxy pidfile",
+    "seccomp-profile",
     "storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path",
     "userns-remap",
 )

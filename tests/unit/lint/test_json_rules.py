@@ -75,6 +75,8 @@ def test_places_of_a_deep_file_take_no_more_room_than_its_text(begin: str, end: 
         ('{"runtimes": {"nvidia": {"path": "x", "runtimeArgs": []}}}', []),
         ('{"default-ulimits": {"nofile": {"Name": "nofile", "Hard": 1, "Soft": 1}}}', []),
         ('{"storage-drivr": "x"}', [("daemon-key-unknown", 1, 2)]),
+        ('{"min-api-version": "1.24"}', []),
+        ('{"min-api-version": 1.24}', [("daemon-value-type", 1, 2)]),
     ],
 )
 def test_settings_are_judged_as_dockerd_does(
