@@ -15,8 +15,9 @@ from targets.errors import FactError
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    import pytest
     from pathlib import Path
+
+    import pytest
 
     from lint.finding import Fix
 
