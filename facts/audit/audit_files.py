@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from facts.audit.audit_records import LONGEST_RECORD, MARK
-from facts.denial.byte_search import Search
+from facts.audit.byte_search import Search
 from targets.errors import FactError
 
 if TYPE_CHECKING:

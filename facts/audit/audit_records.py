@@ -160,6 +160,11 @@ def recent(node: Transport, profile: str) -> list[Denial]:
     return [denial for denial in ours if not canary.is_canary(denial.fields.get("name", ""))]
 
 
+def without_canaries(text: str) -> list[Denial]:
+    """Return the denials of a log that nobody provoked to prove that it was watched."""
+    return [denial for denial in parse(text) if canary.NAME not in denial.line]
+
+
 def when(line: str) -> float | None:
     """Return the time by which the kernel names an event, as a Unix time; None if it is not told.
 

@@ -32,6 +32,7 @@ from facts.audit.audit_records import (
     reconfigures,
     restarts,
     serial,
+    without_canaries,
 )
 from targets.errors import FactError, RemediationError
 
@@ -385,7 +386,7 @@ class Window:
         except FactError as error:
             raise Unwatched(str(error)) from error
         if audit_netlink.GAP in text:
-            found = _without_canaries(text)
+            found = without_canaries(text)
             known = f"; the first of the {len(found)} others: {found[0].summary}" if found else ""
             raise Unwatched(
                 "the window had more records than could be read in time or kept, and the missing "
@@ -398,8 +399,4 @@ class Window:
         try:
             return self._log.text()
         except FactError as error:
-            raise Unwatched(str(error), _without_canaries(self._log.kept)) from error
-
-
-def _without_canaries(text: str) -> list[Denial]:
-    return [denial for denial in parse(text) if canary.NAME not in denial.line]
+            raise Unwatched(str(error), without_canaries(self._log.kept)) from error

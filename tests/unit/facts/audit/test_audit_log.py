@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.facts.test_audit_window import Node
 
 from facts.audit import audit_log
 from facts.audit.audit_log import AuditLog
@@ -18,6 +17,7 @@ from facts.audit.audit_window import Unwatched, Window
 from targets.errors import FactError
 from targets.transport import Base, CommandResult, Local
 from tests.doubles.naming import naming
+from tests.unit.facts.audit.test_audit_window import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facts.denial import byte_search
-from facts.denial.byte_search import Search
+from facts.audit import byte_search
+from facts.audit.byte_search import Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
