@@ -357,13 +357,10 @@ class Window:
         closing = [n for n, line in enumerate(lines) if closed.nonce in line]
         begin = opening[-1] + 1 if opening else 0
         until = closing[0] if closing else len(lines)
+        others = (line for line in lines[begin:] if not DENIED.search(line))
         return _SourceReport(
             tuple(parse("\n".join(lines[begin:until]))),
-            tuple(
-                line.removeprefix(audit_netlink.REMARK)
-                for line in lines[begin:]
-                if not DENIED.search(line)
-            ),
+            tuple(line.removeprefix(audit_netlink.REMARK) for line in others),
             self._opened.found_in(lines),
             closed.found_in(lines),
         )
