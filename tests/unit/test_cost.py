@@ -77,7 +77,7 @@ def test_read_only_gate_costs_at_most_so_many_round_trips_and_starts_of_pct(
     tmp_path: Path,
 ) -> None:
     told = gate(tmp_path)
-    assert (len(told["trips"]), told["starts"]) == (44, 7)
+    assert (len(told["trips"]), told["starts"]) == (45, 7)
     assert scenarios_without_evidence(tmp_path) == set()
 
 
