@@ -318,9 +318,11 @@ def _gates(clock: Clock, lab: Lab, staged: _Staged, installed: list[Path], times
     clock.stage(f"{OURS}: read-only gate", partial(median, partial(run, *gate), times))
     clock.stage("shell: read-only gate", partial(median, script, times))
     if installed:
+        # Elsewhere, because pytest would load this project's conftest.py above it.
+        shutil.copy(PEERS / "test_state.py", staged.folder)
         argv = [str(installed[0] / "pytest"), "-q", "-p", "no:cacheprovider"]
         argv += ["--hosts=paramiko://node", f"--ssh-config={staged / 'ssh_config'}"]
-        argv += ["--rootdir", str(PEERS), str(PEERS / "test_state.py")]
+        argv += ["--rootdir", str(staged.folder), str(staged / "test_state.py")]
         clock.stage(
             "testinfra: read-only gate",
             partial(median, partial(_called, argv, staged), times),

@@ -145,14 +145,17 @@ class Foresight:
         """Expect what steps declare; what is of the first process, once its pid is known."""
         if self._within is None:
             return
-        found = _reads_of(steps, self._at)
-        self._shared.expect(found.node, self._within, [*found.container, *self._inside])
-        if not found.more:
-            return
+        at, shared = self._at, self._shared
+        found = _reads_of(steps, at)
+        shared.expect(found.node, self._within, [*found.container, *self._inside])
         with suppress(RemediationError):  # the step will say it
-            pid = self._shared.ask(self._at.first_process)
-            found = _reads_of(steps, replace(self._at, pid=pid))
-            self._shared.expect(found.node, self._within, [*found.container, *self._inside])
+            if found.more:
+                found = _reads_of(steps, replace(at, pid=shared.ask(at.first_process)))
+                shared.expect(found.node, self._within, [*found.container, *self._inside])
+        if at.started in found.node:
+            with suppress(RemediationError), shared.learn():
+                at.runtime.on(shared).effective(at.target.ctid)  # its includes
+        shared.begin()
 
 
 def _read_only_from(

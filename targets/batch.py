@@ -14,6 +14,7 @@ import math
 import re
 import shlex
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from targets.errors import Dropped, TransportError
 from targets.transport import LIMIT, Base, CommandResult, at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from targets.read import Read
     from targets.transport import Hold, Inside, Transport
@@ -218,6 +219,9 @@ class Shared(Base):
         self._served: set[Argv] = set()
         #: What a batch did not answer: asked by itself, until all is forgotten.
         self._alone: set[Argv] = set()
+        #: What :meth:`learn` found: asked by itself, and answers then as the foreseen ones do.
+        self._learned: set[Argv] = set()
+        self._learning = False
         self._since = 0.0  # when the first of the answers came
 
     @property
@@ -241,6 +245,15 @@ class Shared(Base):
             _Batch(within, outer),
         ]
 
+    @contextmanager
+    def learn(self) -> Iterator[None]:
+        """Foresee what is looked at in the context, too: each read that another's answer names."""
+        self._learning = True
+        try:
+            yield
+        finally:
+            self._learning = False
+
     def begin(self) -> None:
         """Begin a step: every answer may serve it once."""
         self._served.clear()
@@ -262,12 +275,14 @@ class Shared(Base):
     ) -> CommandResult:
         """See :class:`targets.transport.Transport`."""
         key = tuple(argv)
-        batch = next((each for each in self._batches if key in each.asked and not stdin), None)
-        if batch is None:
+        batch = next((each for each in self._batches if key in each.asked), None)
+        if self._learning and batch is None:
+            self._learned.add(key)
+        if stdin or (batch is None and key not in self._learned):
             return self._inner.look(argv, stdin=stdin, timeout=timeout)
         if self._answers and time.monotonic() > self._since + self.LASTS:
             self._forget()
-        if key not in self._served and key not in self._answers and key not in self._alone:
+        if batch and not {key} & (self._served | self._answers.keys() | self._alone):
             self._ask(batch)
         if key in self._served or key not in self._answers:
             self._answers.pop(key, None)

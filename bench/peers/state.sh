@@ -15,7 +15,7 @@ pid=$(lxc-info -P /var/lib/lxc -n "$1" -p -H)
 cat "/proc/$pid/attr/current" "/proc/$pid/uid_map" "/proc/$pid/gid_map"
 bash -n $repository/bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh
 bash -n $repository/bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh
-! dpkg-query -W fuse-overlayfs 2>/dev/null
+dpkg-query -W fuse-overlayfs 2>/dev/null || :
 pct exec "$1" -- sh -c '
 systemctl is-system-running --wait
 systemctl list-units --state=failed --plain --no-legend

@@ -39,7 +39,9 @@ rootfs: local:950/vm-950-disk-0.raw,size=8G
 unprivileged: 1
 lxc.apparmor.profile: {desired.PROFILE}
 """
-_EFFECTIVE = f"""lxc.idmap = u 0 100000 65536
+_INCLUDED = "/usr/share/lxc/config/common.conf"
+_EFFECTIVE = f"""lxc.include = {_INCLUDED}
+lxc.idmap = u 0 100000 65536
 lxc.idmap = g 0 100000 65536
 lxc.apparmor.profile = {desired.PROFILE}
 lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file 0 0
@@ -198,7 +200,7 @@ _SAYS: dict[str, Answer | Callable[[list[str]], Answer]] = {
     "find /sys/kernel/security": _kernel,
     "find -L /etc/pve/lxc": _configurations,
     "find /var/log/audit": f"11 {_AUDIT}\n",
-    "find -L": "",
+    "find -L": f"{_INCLUDED}\0lxc.tty.max = 4\n",
     "test -d": "",
     "dpkg-query -W -f '${Package} ${Version}": "docker.io 26.1.5\n",
     "dpkg-query -W -f '${Package} ${db:Status-Abbrev}": "fuse-overlayfs ii \ndocker.io ii \n",

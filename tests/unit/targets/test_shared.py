@@ -107,13 +107,19 @@ def test_answers_are_forgotten_when_anything_is_run_on_either_machine(
     assert len(node.trips) == before + 2
 
 
-@given(st.lists(st.sampled_from(["one", "two", "inner", "other", "change", "inside", "begin"])))
+DOING = ["one", "two", "inner", "other", "learned", "change", "inside", "begin"]
+
+
+@given(st.lists(st.sampled_from(DOING)))
 def test_no_answer_is_older_than_the_last_change(doing: list[str]) -> None:
     node = Changing()
     shared, container = foreseen(node, ONE, TWO)
     for each in doing:
         if each == "begin":
             shared.begin()
+        elif each == "learned":
+            with shared.learn():
+                assert said(shared, unparsed("say", each)) == f"{each} {node.state}"
         elif each in {"change", "inside"}:
             (shared if each == "change" else container).run(["change"])
         else:
@@ -173,6 +179,27 @@ def test_what_a_round_trip_did_not_answer_is_asked_by_itself_and_serves_then() -
         assert shared.ask(TWO).exit_code == 124
         assert said(shared, ONE) == "one 0"
     assert len(node.trips) == 2
+
+
+def test_what_is_learned_serves_as_if_it_were_foreseen_until_something_changes() -> None:
+    node = Changing()
+    shared, _ = foreseen(node, ONE)
+    three = unparsed("say", "three")
+    with shared.learn():
+        assert said(shared, three) == "three 0"
+    for _ in range(2):
+        shared.begin()
+        assert said(shared, three) == "three 0"
+    assert len(node.trips) == 1
+    assert said(shared, three) == "three 0"
+    assert len(node.trips) == 2, "a step that asks twice looks for a change"
+    shared.run(["change"])
+    shared.begin()
+    assert said(shared, three) == "three 1"
+    shared.begin()
+    said(shared, unparsed("say", "four"))
+    said(shared, unparsed("say", "four"))
+    assert len(node.trips) == 6
 
 
 def test_machine_that_does_not_answer_many_at_once_is_given_up_and_asked_one_by_one() -> None:

@@ -1,0 +1,145 @@
+"""What is foreseen: the reads of scenarios that change nothing, up to one that does."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pytest_bdd import parser
+
+from steps import foreseen
+from steps.foreseen import Foresight
+from targets.batch import Shared
+from targets.errors import TransportError
+from targets.read import unparsed
+from targets.runtime.pct import Pct
+from targets.target import Target
+from tests.doubles.healthy import PID, Healthy
+from tests.unit.steps.test_sentences import FEATURES, definitions
+
+if TYPE_CHECKING:
+    from pytest_bdd.parser import Step
+
+TARGET, OTHER = Target("pve1", 950), Target("pve2", 950)
+CONFIG = "/etc/pve/lxc/950.conf"
+
+
+class Item:
+    """A collected scenario of some sentences."""
+
+    def __init__(self, *thens: str, mutates: bool = False, target: Target = TARGET) -> None:
+        self.steps = [SimpleNamespace(type="then", name=name) for name in thens]
+        self.mutates, self.target = mutates, target
+        self.session = SimpleNamespace(items=[self])
+
+    def get_closest_marker(self, name: str) -> str | None:
+        return name if self.mutates and name == "mutates" else None
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> tuple[Healthy, Shared, Foresight]:
+    definitions()  # imports them all
+    monkeypatch.setattr(foreseen, "scenario_of", lambda item: item)
+    node = Healthy(name="pve1")
+    shared = Shared(node)
+    return node, shared, Foresight(Pct(shared), TARGET, shared, inside=[unparsed("id", "-u")])
+
+
+def together(*items: Item) -> Any:
+    for each in items:
+        each.session.items = list(items)
+    return items[0]
+
+
+def of(item: Any) -> Target:
+    found: Target = item.target
+    return found
+
+
+ENFORCED = 'the kernel enforces the profile "lxc-phoenix-v2"'
+UNPRIVILEGED = "the container is configured as unprivileged"
+MAPPED = "root in the container is an ordinary user on the node"
+PROFILES = "/sys/kernel/security/apparmor/profiles"
+
+
+def test_read_only_scenarios_are_asked_together_up_to_one_that_changes_something(
+    world: tuple[Healthy, Shared, Foresight],
+) -> None:
+    node, shared, foresight = world
+    first = together(
+        Item(ENFORCED),
+        Item(ENFORCED, target=OTHER),
+        Item(UNPRIVILEGED),
+        Item("provisioning succeeded", mutates=True),
+        Item(MAPPED),
+    )
+    foresight.of_scenario(first, of)
+    for path in (PROFILES, CONFIG):
+        assert shared.read(path)
+    (trip,) = node.trips
+    assert CONFIG in trip
+    shared.read(f"/proc/{PID}/uid_map")
+    assert len(node.trips) == 2
+
+
+def test_reads_of_the_first_process_are_asked_once_its_pid_is_known(
+    world: tuple[Healthy, Shared, Foresight],
+) -> None:
+    node, shared, foresight = world
+    foresight.of_scenario(together(Item(MAPPED)), of)
+    assert len(node.trips) == 1, "the pid alone"
+    assert shared.read(f"/proc/{PID}/uid_map")
+    assert shared.read(f"/proc/{PID}/gid_map")
+    assert len(node.trips) == 2
+
+
+def test_scenario_that_changes_something_foresees_one_step_at_a_time(
+    world: tuple[Healthy, Shared, Foresight],
+) -> None:
+    node, shared, foresight = world
+    item: Any = together(Item(ENFORCED, UNPRIVILEGED, mutates=True))
+    foresight.of_scenario(item, of)
+    step: Step = item.steps[0]
+    foresight.of_step(item, step)
+    assert shared.read(PROFILES)
+    (trip,) = node.trips
+    assert CONFIG not in trip
+
+
+def test_scenario_is_foreseen_once_and_the_next_one_anew(
+    world: tuple[Healthy, Shared, Foresight],
+) -> None:
+    node, shared, foresight = world
+    first = together(Item(ENFORCED), Item(UNPRIVILEGED))
+    for item in first.session.items:
+        for _ in range(2):
+            foresight.of_scenario(item, of)
+            shared.begin()
+            assert shared.read(CONFIG)
+    assert len(node.trips) == 1
+    shared.run(["true"])
+    shared.begin()
+    assert shared.read(CONFIG)
+    assert PROFILES not in node.trips[-1], "a scenario that is over is asked for again"
+
+
+def test_node_that_cannot_be_reached_is_the_steps_to_tell(
+    world: tuple[Healthy, Shared, Foresight], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, shared, foresight = world
+    monkeypatch.setattr(shared, "look", unreachable)
+    foresight.of_scenario(together(Item(MAPPED)), of)
+
+
+def unreachable(*_: object, **__: object) -> None:
+    raise TransportError("no route to host")
+
+
+def test_declarations_are_of_sentences_that_features_have() -> None:
+    found = 0
+    for path in FEATURES:
+        feature = parser.FeatureParser(str(path.parent), path.name).parse()
+        for scenario in feature.scenarios.values():
+            found += sum(len(foreseen._definitions(s.type, s.name)) for s in scenario.steps)
+    assert found > 30
