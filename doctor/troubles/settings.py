@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
@@ -9,7 +10,7 @@ from doctor.case import Examination
 from doctor.trouble import Kind, Trouble, Weight
 from lint.check import check
 from lint.finding import Severity
-from lint.rules import container_confinement, idmap
+from lint.rules import container_confinement, daemon_json, idmap
 from lint.source import Kind as FileKind
 from lint.source import Source
 
@@ -50,11 +51,24 @@ def _known(case: Case) -> Iterator[str]:
 
 
 def judge_daemon(case: Case) -> Iterator[Trouble]:
-    """Yield what is wrong in Docker's settings."""
+    """Yield what is wrong in Docker's settings.
+
+    A Docker that runs may be newer than lint's list of keys, so an unknown one is advice then.
+    """
     content = case.guest.of(guest_reads.SETTINGS)
-    if content is not None:
-        path = f"container {case.ctid}:/etc/docker/daemon.json"
-        yield from _found(Source(path, content, FileKind.DAEMON))
+    if content is None:
+        return
+    unit = case.guest.maybe(guest_reads.UNIT, None)
+    path = f"container {case.ctid}:/etc/docker/daemon.json"
+    for each in _found(Source(path, content, FileKind.DAEMON)):
+        if each.id == daemon_json.UNKNOWN.id and unit is not None and unit.runs:
+            known = (
+                "as far as lint knows; Docker runs, so it is newer, or the file was changed since"
+            )
+            cause = f"{each.cause}, {known}"
+            yield replace(each, weight=Weight.ADVICE, cause=cause)
+        else:
+            yield each
 
 
 def _found(source: Source) -> Iterator[Trouble]:
@@ -70,6 +84,9 @@ def _found(source: Source) -> Iterator[Trouble]:
 EXAMINATIONS = (
     Examination("what is wrong in the container's configuration", (FOUND,), judge_configuration),
     Examination(
-        "what is wrong in Docker's settings", (FOUND,), judge_daemon, guest=(guest_reads.SETTINGS,)
+        "what is wrong in Docker's settings",
+        (FOUND,),
+        judge_daemon,
+        guest=(guest_reads.SETTINGS, guest_reads.UNIT),
     ),
 )

@@ -92,7 +92,12 @@ def read_errors(name: str) -> Iterator[None]:
 
 
 def decompressed(raw: BinaryIO) -> Readable:
-    """Return a stream without its compression, if it has one."""
+    """Return a stream without its compression, if it has one.
+
+    What somebody types or pastes into a terminal is read up to the first end of it (Ctrl-D).
+    """
+    if raw.isatty():
+        return io.BytesIO(raw.read())
     stream = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[type-var]
     return _Unpacked(stream) if stream.peek(2)[:2] == _GZIP else stream
 

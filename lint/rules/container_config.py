@@ -136,6 +136,11 @@ _KNOWN = re.compile(
     r"unprivileged|(?:net|mp|dev)[0-9]{1,3}|lxc\..*"
 )
 _MOST_FIELDS = 6
+#: What to do with a line that Proxmox can read, and whose key it does not let through.
+_NOT_HANDED_ON = (
+    "Write it into a file of its own as LXC reads it, 'key = value', and name that file here: "
+    "lxc.include: FILE. A sysctl of the network can be set in the container, in /etc/sysctl.d."
+)
 #: A mount entry that can be nothing else: its options are some that everybody writes.
 _ENTRY = re.compile(
     r"\S+ \S+ [a-z0-9_.]+ (?:bind|rbind|rw|ro|defaults|optional|create=(?:file|dir))(?:,\S+)?"
@@ -225,6 +230,8 @@ def _unread(source: Source, written: ContainerConfig, taken: set[int]) -> Iterat
         meant = _mended(text, taken_keys) if end is None or line < end else ""
         said = f"'{text}' is {proxmox.unreadable(text)}"
         mend, fix = (f"Write '{meant}'.", Fix(line, 1, (meant,))) if meant else ("", None)
+        if (read_as := proxmox.option(text)) and read_as[0].startswith("lxc."):
+            mend = _NOT_HANDED_ON
         yield LINE_DROPPED.at(source.path, line, said, mend=mend, fix=fix)
 
 

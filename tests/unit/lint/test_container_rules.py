@@ -187,3 +187,11 @@ def test_rest_of_a_split_mount_entry_is_no_finding_of_its_own() -> None:
     assert ids(HEAD + "lxc.mount.entry: /dev/fuse\ndev/fuse\nnone\nbind,create=file\n") == [
         "mount-entry-cut"
     ]
+
+
+def test_key_that_proxmox_lets_not_through_is_to_go_into_a_file_that_it_includes() -> None:
+    text = b"arch: amd64\nlxc.sysctl.net.ipv4.ip_forward: 1\nswap = 1\n"
+    one, other = check([Source("/a/950.conf", text, Kind.CONTAINER)])
+    assert (one.rule.id, one.line, one.fix) == ("container-line-dropped", 2, None)
+    assert "lxc.include: FILE" in one.mend
+    assert other.mend == "Write 'swap: 1'."

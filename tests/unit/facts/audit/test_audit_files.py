@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import pty
 import re
 import tracemalloc
 from typing import TYPE_CHECKING
@@ -163,3 +165,14 @@ def test_lines_of_a_long_log_take_the_memory_of_a_few_pieces() -> None:
         tracemalloc.stop()
     assert many > 10_000
     assert most < 8 << 20
+
+
+def test_lines_that_are_typed_end_with_the_first_end_of_input() -> None:
+    ours, terminal = pty.openpty()
+    try:
+        os.write(ours, LINE + b"\n\x04")
+        with os.fdopen(terminal, "rb") as typed:
+            lines = list(audit_files.lines(audit_files.decompressed(typed)))
+    finally:
+        os.close(ours)
+    assert lines == [LINE]
