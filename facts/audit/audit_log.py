@@ -30,6 +30,13 @@ _OTHER = "docker-lxc-gate: another file"
 #: Says that the file is the same, and that what was read of it is not in it any more.
 _CHANGED = "docker-lxc-gate: another content"
 _OWN_RECORDS = r"^\(node=[^ ]* \)\?type=\(DAEMON_[A-Z]*\|CONFIG_CHANGE\) "
+#: Tells a checksum of the last of so many bytes of descriptor 3.
+SEEN = r"""
+seen() {
+    tail -c "+$(($1 > 256 ? $1 - 255 : 1))" /dev/fd/3 | head -c "$(($1 > 256 ? 256 : $1))" |
+        sha256sum | sed 's/ .*//'
+}
+"""
 #: A log is gigabytes, so it is read where it lies, from a byte on, for plain words; what that finds
 #: is little, and is looked at a second time. Compiled by grep -P, three words cost what one does;
 #: not every grep has that. No place is told if the last line is not whole yet: then the next look
@@ -38,10 +45,7 @@ _DENIALS = f"""
 exec 3<"$1" || exit 2
 export LC_ALL=C
 inode=$(stat -L -c %i /dev/fd/3) || exit 2
-seen() {{
-    tail -c "+$(($1 > 256 ? $1 - 255 : 1))" /dev/fd/3 | head -c "$(($1 > 256 ? 256 : $1))" |
-        sha256sum | sed 's/ .*//'
-}}
+{SEEN}
 if [ "$3" ]; then
     [ "$inode" = "$3" ] || {{ echo '{_OTHER}'; exit; }}
     [ "$(seen "$(($2 - 1))")" = "$4" ] || {{ echo '{_CHANGED}'; exit; }}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from facts.audit import audit_netlink
+from facts.audit.audit_log import SEEN
 from facts.audit.audit_records import AUDIT_LOG
 from facts.denial import denial_log
 from facts.denial.denial_log import HEADING
@@ -36,8 +37,9 @@ _END, _ALL = "end", "all"
 _READ = rf"""
 state=$(sh -c "$1" audit "$2" "$3") || {{ echo '{HEADING}unread'; state=; }}
 printf '%s\n' '{HEADING}state' "$state"
-log=$2 folder=${{2%/*}} was=$4 from=$5 cursor=$6 since=$7
+log=$2 folder=${{2%/*}} was=$4 from=$5 seen=$6 cursor=$7 since=$8
 {denial_log.PICK}
+{SEEN}
 part() {{ tail -c "+$(($2 + 1))" -- "$1" | head -c "$(($3 - $2))"; }}
 older() {{
     if [ "$was" = {_ALL} ]; then
@@ -68,7 +70,13 @@ process "?" "*" auditd
         now=$(stat -L -c '%i %s' /dev/fd/3)
         inode=${{now% *}} size=${{now#* }}
         case $was in
-        "$inode") start=$from ;;
+        "$inode")
+            start=$from
+            now=$(seen "$from")
+            if [ "$size" -lt "$from" ] || [ "${{seen:-$now}}" != "$now" ]; then
+                start=0
+                echo cut
+            fi ;;
         {_END}) start=$((size > 65536 ? size - 65536 : 0)) ;;
         {_ALL} | '') ;;
         *)
@@ -79,12 +87,11 @@ process "?" "*" auditd
             '' | *[!0-9]*) number=; echo gone ;;
             esac ;;
         esac
-        [ "$size" -ge "$start" ] || {{ start=0; echo "cut $from $size"; }}
         if [ "$size" -gt "$start" ] &&
             [ "$(part /dev/fd/3 "$((size - 1))" "$size" | tr -d '\n' | wc -c)" -gt 0 ]; then
             size=$((size - $(part /dev/fd/3 "$start" "$size" | tail -n 1 | wc -c)))
         fi
-        echo "log $inode $size"
+        echo "log $inode $size $(seen "$size")"
         echo '{HEADING}auditd'
         [ "$was" = {_END} ] || {{ older; part /dev/fd/3 "$start" "$size"; }} | pick |
             {{ LC_ALL=C grep -a '' && processes; }}
@@ -112,10 +119,9 @@ process "?" "*" auditd
 esac
 echo '{HEADING}end'
 """
-_LOG = re.compile(r"^log ([0-9]{1,20}) ([0-9]{1,20})$", re.MULTILINE)
+_LOG = re.compile(r"^log ([0-9]{1,20}) ([0-9]{1,20})(?: ([0-9a-f]{64}))?$", re.MULTILINE)
 _NOW = re.compile(r"^now ([0-9]{1,12})$", re.MULTILINE)
 _CURSOR = re.compile(r"^cursor ([\w=;:-]{1,400})$", re.MULTILINE)
-_CUT = re.compile(r"^cut ([0-9]{1,20}) ([0-9]{1,20})$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,7 @@ class _Position:
     Attributes:
         inode: of auditd's log, or where to begin.
         offset: behind its last whole line (bytes).
+        seen: a checksum of what is in front of that.
         cursor: the journal's.
         now: the node's own time (Unix time).
         last: the last denial of a kernel's log without a journal, which is read whole each time.
@@ -132,6 +139,7 @@ class _Position:
 
     inode: str
     offset: str = "0"
+    seen: str = ""
     cursor: str = ""
     now: str = ""
     last: bytes = b""
@@ -208,7 +216,7 @@ class FollowedNode:
     def _asked(self) -> NodesLog:
         at = self._at
         ask = (audit_netlink.ASK, AUDIT_LOG, audit_netlink.STATE)
-        where = (at.inode, at.offset, at.cursor, at.now)
+        where = (at.inode, at.offset, at.seen, at.cursor, at.now)
         with at_most(denial_log.LONGEST):
             told = self._node.look(
                 ["sh", "-c", _READ, "follow", *ask, *where], timeout=denial_log.PATIENCE
@@ -229,8 +237,8 @@ class FollowedNode:
         self._absent = self._absent + 1 if re.search(r"^absent$", position, re.MULTILINE) else 0
         if self._absent > 1 or (self._absent and self._at.inode in (_END, _ALL)):
             doubt = f"auditd takes the records, and {AUDIT_LOG} is not there"
-        elif cut := _CUT.search(position):
-            doubt = f"it was cut, from {cut[1]} to {cut[2]} bytes: what was in it last is gone"
+        elif re.search(r"^cut$", position, re.MULTILINE):
+            doubt = "it was cut while it was followed: what was in it last is gone"
         elif re.search(r"^gone$", position, re.MULTILINE):
             doubt = (
                 "it was renamed to a name without a number: what came before that may be missing"
@@ -255,6 +263,7 @@ class FollowedNode:
         self._at = _Position(
             log[1] if log else self._at.inode.replace(_END, "").replace(_ALL, ""),
             log[2] if log else self._at.offset,
+            (log[3] or "") if log else self._at.seen,
             cursor[-1] if cursor else self._at.cursor * (found.source == "kernel"),
             now[1] if now else self._at.now,
             last,

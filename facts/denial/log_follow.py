@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 #: How often a file is looked at (seconds).
 _EVERY = 0.5
 _PIECE = 1 << 18
+_COMPARED = 256
 
 
 class Followed(Protocol):
@@ -122,7 +123,9 @@ class _Open:
         self._file: BinaryIO = path.open("rb", buffering=0)
         self._lines = Lines()
         self._at = 0
-        #: How often it got shorter.
+        #: What is in front of that, so that a file that was cut and grew again is noticed.
+        self._last = b""
+        #: How often it was cut.
         self.cuts = 0
         found = os.fstat(self._file.fileno())
         self.identity = (found.st_dev, found.st_ino)
@@ -131,16 +134,20 @@ class _Open:
         """Begin at the end of the last whole line."""
         end = self._file.seek(0, os.SEEK_END)
         self._at = self._file.seek(max(0, end - 2 * LONGEST_RECORD))
-        self._at += self._file.read(end - self._at).rfind(b"\n") + 1
-        self._file.seek(self._at)
+        more = self._file.read(end - self._at)
+        more = more[: more.rfind(b"\n") + 1]
+        self._at = self._file.seek(self._at + len(more))
+        self._last = more[-_COMPARED:]
 
     def news(self) -> Iterator[bytes]:
-        if os.fstat(self._file.fileno()).st_size < self._at:
+        before = os.pread(self._file.fileno(), len(self._last), self._at - len(self._last))
+        if before != self._last:
             self.cuts += 1
             yield from self._lines.end()
-            self._at = self._file.seek(0)
+            self._at, self._last = self._file.seek(0), b""
         while more := self._file.read(_PIECE):
             self._at += len(more)
+            self._last = (self._last + more)[-_COMPARED:]
             yield from self._lines.told(more)
 
     def rest(self) -> Iterator[bytes]:

@@ -136,12 +136,15 @@ def test_news_through_rotations_are_of_all_files(node: Here) -> None:
     assert (followed.doubt, told) == ("", [])
 
 
-def test_news_of_a_log_that_was_cut_are_from_its_beginning_and_leave_a_doubt(node: Here) -> None:
+@pytest.mark.parametrize("grown", [b"", SECRET * 50])
+def test_news_of_a_log_that_was_cut_are_from_its_beginning_and_leave_a_doubt(
+    node: Here, grown: bytes
+) -> None:
     followed, told = follow(node)
     os.truncate(node.log, 0)
-    node.grow(line(1))
+    node.grow(line(1), grown)
     assert news(followed) == [1]
-    assert "it was cut, from" in followed.doubt
+    assert "it was cut while it was followed" in followed.doubt
     assert len(told) == 1
     assert news(followed) == []
 
@@ -217,7 +220,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for each in ("sh", "date", "sed", "grep", "tail", "head", "xargs", "cat", "find", "getconf"):
         (folder / each).symlink_to(f"/usr/bin/{each}")
-    for each in ("stat", "wc", "tr", "ls", "timeout", "env"):
+    for each in ("stat", "wc", "tr", "ls", "timeout", "env", "sha256sum"):
         (folder / each).symlink_to(f"/usr/bin/{each}")
     monkeypatch.setenv("PATH", str(folder))
     return folder

@@ -148,6 +148,18 @@ def test_news_of_a_file_that_was_cut_are_from_its_beginning_and_leave_a_doubt(
     assert news(followed) == [1]
 
 
+def test_news_of_a_file_that_was_cut_and_grew_again_are_all_that_it_holds(
+    log: Path, follow: Follow
+) -> None:
+    followed = follow(log)
+    grow(log, line(1))
+    assert news(followed) == [1]
+    os.truncate(log, 0)
+    grow(log, NOISE * 20, line(2))
+    assert news(followed) == [2]
+    assert "was cut while it was followed" in followed.doubt
+
+
 @settings(max_examples=60, deadline=None, database=None)
 @given(
     parts=st.lists(st.integers(1, 200), min_size=1, max_size=30),
