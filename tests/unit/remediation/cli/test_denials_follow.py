@@ -254,7 +254,8 @@ def test_follow_says_how_many_the_gate_provoked(log: Path) -> None:
 
 
 def test_follow_in_a_process_of_its_own_ends_cleanly_on_ctrl_c(log: Path) -> None:
-    argv = [sys.executable, "-m", "remediation", "denials", str(log), "--follow"]
+    command = [sys.executable, "-m", "remediation", "denials", str(log), "--follow"]
+    argv = ["env", "--default-signal=INT", *command]  # whoever runs the tests may ignore it
     with subprocess.Popen(
         argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as child:
