@@ -18,7 +18,7 @@ bash -n $repository/bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh
 dpkg-query -W fuse-overlayfs 2>/dev/null || :
 pct exec "$1" -- sh -c '
 systemctl is-system-running --wait
-systemctl list-units --state=failed --plain --no-legend
+systemctl list-units --state=failed --full --plain --no-legend
 dpkg-query -W fuse-overlayfs docker.io
 cat /etc/docker/daemon.json
 systemctl is-active docker; systemctl is-enabled docker

@@ -102,7 +102,7 @@ def test_guest_has_booted(host):
         "running",
         "degraded",
     }
-    assert inside(host, "systemctl list-units --state=failed --plain --no-legend").rc == 0
+    assert inside(host, "systemctl list-units --state=failed --full --plain --no-legend").rc == 0
 
 
 def test_packages(host):

@@ -8,7 +8,7 @@ import pytest
 
 from facts.audit.audit_records import parse
 from facts.denial import profile_text
-from facts.denial.deny_rules import forbidding
+from facts.denial.deny_rules import forbidding_rules
 from tests.doubles.compiled_policy import allows_mount, allows_umount, policy_of
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def test_rule_forbids_what_the_kernel_refuses_because_of_it(tmp_path: Path, rule
     def forbidden(operation: str, **fields: str) -> bool:
         words = " ".join(f'{key}="{value}"' for key, value in fields.items() if value)
         (denial,) = parse(f'{DENIED}operation="{operation}" {words}')
-        return bool(forbidding(policy, denial.fields))
+        return bool(forbidding_rules(policy, denial.fields))
 
     for name, source, fstype, flags in ATTEMPTS:
         said = forbidden("mount", name=name, srcname=source, fstype=fstype, flags=flags)

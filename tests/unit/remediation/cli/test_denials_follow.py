@@ -48,6 +48,8 @@ fuse-overlayfs in container 950 wanted to mount a file system of type fuse from 
   profile:    lxc-950_</var/lib/lxc> (failed type match)
   container:  950, by its generated profile
   rule:       mount options=(rw) fstype=fuse -> /mnt/,
+  where:      LXC generates this profile, so no file has it: \
+lxc.apparmor.raw: RULE in the container's configuration, and restart it
 
 """
 
