@@ -106,6 +106,12 @@ _WHOLE = (
     *("mount", "umount", "remount", "pivot_root", "capability", "network", "signal", "ptrace"),
     *("unix", "dbus", "mqueue", "io_uring"),
 )
+#: LXC's own profiles, on every node. That for nesting may leave itself, since a container in it has
+#: to be started under another profile: nobody is told to delete that. Source: LXC 6's
+#: config/apparmor/profiles and abstractions/start-container.
+_LXCS_OWN = frozenset(
+    f"lxc-container-default{more}" for more in ("", "-cgns", "-with-mounting", "-with-nesting")
+)
 _PLAIN = re.compile(rf"(?:allow\s+)?({'|'.join(_WHOLE)})\b.*")
 
 
@@ -175,7 +181,8 @@ def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
     bare: dict[str, Placed] = {}
     for each in rules.found:
         text = each.rule.text
-        if (found := _CHANGE.fullmatch(text)) and _any_target(found["rest"]):
+        given = name in _LXCS_OWN and each.source is not source
+        if not given and (found := _CHANGE.fullmatch(text)) and _any_target(found["rest"]):
             yield at(CHANGE, each, f"'{text},'")
         if found := _BARE.fullmatch(text):
             bare[found[1]] = each

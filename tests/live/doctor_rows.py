@@ -3,7 +3,8 @@
 A row's script runs on the node after the prelude of faults, on a container that is compliant. Where
 a fault of the catalogue breaks the same thing, its script is used. Not on the lab: a container that
 was given a graphics card that works (``bpf_prog_query``, and a driver that differs from its
-libraries), because that needs the card and NVIDIA's programs.
+libraries), because that needs the card and NVIDIA's programs; and ``docker-default-not-loaded``,
+because apt in the lab's containers does not know the package apparmor.
 """
 
 from __future__ import annotations
@@ -74,16 +75,6 @@ echo "lxc.mount.entry: $entry" >>"$conf"
 restart
 """
 )
-#: As LXC's configuration for Ubuntu does, with the package that has apparmor_parser.
-_OWN_APPARMOR = (
-    KEEP
-    + """
-entry='/sys/kernel/security sys/kernel/security none bind,optional 0 0'
-echo "lxc.mount.entry: $entry" >>"$conf"
-restart
-inside sh -c 'apt-get -q update && apt-get -q -y install --no-install-recommends apparmor'
-"""
-)
 _DATA = (
     KEEP
     + """
@@ -117,12 +108,6 @@ ROWS = (
         "gpu-runtime-missing",
         _RUN.format("--gpus all"),
         ("could not select device driver", "[[gpu]]"),
-    ),
-    Row(
-        5,
-        "docker-default-not-loaded",
-        f"{_OWN_APPARMOR}{_RESTART_DOCKER}; {_RUN.format('')}",
-        ("the docker-default profile could not be loaded",),
     ),
     Row(5, "container-runs-unconfined", _fault("F13"), ("first process runs unconfined",)),
     Row(

@@ -82,6 +82,20 @@ def test_file_that_two_profiles_include_is_one_finding(base: Path) -> None:
     assert found.said == "'change_profile -> unconfined,', which lxc-docker includes"
 
 
+def test_abstraction_of_lxcs_own_profile_for_nesting_is_no_finding_but_in_another_profile(
+    base: Path,
+) -> None:
+    put(base / "abstractions/lxc/start-container", "change_profile -> unconfined,\n")
+    own = "lxc-container-default-with-nesting"
+    body = "{\n  include <abstractions/lxc/start-container>\n"
+    put(base / "lxc/lxc-default-with-nesting", f"profile {own} {body}}}\n")
+    assert said(base) == []
+    put(base / "lxc/lxc-default-with-nesting", f"profile {own} {body}  change_profile -> **,\n}}\n")
+    assert said(base) == [("profile-change-any", "lxc-default-with-nesting", 3)]
+    put(base / "lxc/lxc-default-with-nesting", f"profile lxc-mine {body}}}\n")
+    assert said(base) == [("profile-change-any", "start-container", 1)]
+
+
 def test_profile_that_includes_a_deny_does_not_allow_everything(base: Path) -> None:
     put(base / "abstractions/lxc/container-base", "deny /sys/firmware/** rwklx,\n")
     one = profile(base, *ALL.split("\n"), "include <abstractions/lxc/container-base>")
