@@ -52,8 +52,8 @@ ONE_FAULT = f"one fault ({FAULT}): restore, inject, ask"
 #: The number of restores whose median counts, because a restore is short.
 _RESTORES = 5
 RESTORE = f"restore (median of {_RESTORES})"
-#: The beginning of the name of the faults' snapshot of a compliant container.
-_HEALTHY = "healthy-"
+#: The name of the faults' snapshot of the compliant container 950; another's has its ctid in it.
+_HEALTHY = re.compile("healthy-[0-9a-f]{12}")
 
 
 def everything(clock: Clock, *, cold: bool) -> None:
@@ -135,10 +135,10 @@ def healthy(lab: Lab) -> str:
     Raises:
         FactError: the lab does not run, or has none.
     """
-    found = [name for name in _snapshots(lab) if name.startswith(_HEALTHY)]
+    found = [name for name in _snapshots(lab) if _HEALTHY.fullmatch(name)]
     if not found:
         raise FactError(
-            f"the lab does not run, or has no snapshot {_HEALTHY}*: "
+            "the lab does not run, or has no snapshot of a compliant container: "
             f"python -m faults {FAULT} makes it"
         )
     return found[-1]

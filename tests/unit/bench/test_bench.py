@@ -47,6 +47,9 @@ def test_fault_that_is_measured_is_in_the_catalogue() -> None:
     assert [fault.id for fault in chosen([stages.FAULT])] == [stages.FAULT]
 
 
+HASH = "0123456789ab"
+
+
 class Lab:
     """A lab on which nothing happens."""
 
@@ -54,7 +57,7 @@ class Lab:
     home = Path("/nowhere")
 
     def __init__(self) -> None:
-        self.names = ["stocked", "ready", "healthy-0123", "bench-docker"]
+        self.names = ["stocked", "ready", f"healthy-{HASH}", f"healthy-951-{HASH}", "bench-docker"]
         self.restored_to: list[str] = []
 
     def up(self) -> Lab:
@@ -167,7 +170,7 @@ def test_machine_is_described_without_git_and_with_it(monkeypatch: pytest.Monkey
 def test_quick_runs_only_what_needs_no_build(ran: list[str], lab: Lab) -> None:
     done = CliRunner().invoke(main, ["--quick"])
     assert done.exit_code == 0, done.output
-    assert lab.restored_to == ["healthy-0123"]
+    assert lab.restored_to == [f"healthy-{HASH}"]
     assert ran == ["remediation status", "remediation plan", "remediation apply", "faults F12"]
 
 
@@ -210,7 +213,7 @@ def test_containers_are_measured_from_few_to_many_and_thrown_away(
     done = CliRunner().invoke(main, ["--containers", "5,1"])
     assert done.exit_code == 0, done.output
     assert made == [1, 5]
-    assert lab.restored_to == ["healthy-0123", "ready"]
+    assert lab.restored_to == [f"healthy-{HASH}", "ready"]
     one = ["remediation status"] * 3 + ["remediation plan"] * 3 + ["pytest features/"] * 3
     assert ran == one * 2
     assert "5 containers: plan" in done.stdout
