@@ -14,7 +14,7 @@ from lab.address import lab_address
 from remediation import applied, desired, docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.provision import Provisioned, provision
-from steps import witness
+from steps import rollback, witness
 from steps.foreseen import Foresight
 from targets import connect, target_file
 from targets.batch import Shared
@@ -264,14 +264,30 @@ def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def runtime(target: Target, request: pytest.FixtureRequest, tell: Callable[[str], None]) -> Runtime:
     """What manages containers on the target's node; the lab of this run starts from `ready`."""
     if target.place == "lab" and not request.config.getoption("--target"):
-        _fresh_lab(tell)
+        _fresh_lab(tell, rollback.snapshot() if _before_the_plan(request.session) else "")
     opened = _opened(request.config, target)
     report.environment["Target"] = str(target)
     report.environment |= _node_versions(opened.node)
     return opened
 
 
-def _fresh_lab(tell: Callable[[str], None]) -> None:
+@pytest.fixture(scope="session")
+def lab_snapshot(target: Target, request: pytest.FixtureRequest) -> Callable[[str], None] | None:
+    """Takes a snapshot of the lab of this very run; None for any other target."""
+    if target.place != "lab" or request.config.getoption("--target"):
+        return None
+
+    from lab.machine import Lab  # noqa: PLC0415 - a real host needs none of the lab's libraries
+
+    return Lab.open().snapshot
+
+
+def _before_the_plan(session: pytest.Session) -> bool:
+    return any(item.get_closest_marker("before_the_plan") for item in session.items)
+
+
+def _fresh_lab(tell: Callable[[str], None], better: str) -> None:
+    """Restore ``ready``, or a better snapshot if the lab has it."""
     # Imported here: a real host needs none of the lab's libraries.
     from lab.machine import Lab  # noqa: PLC0415
     from lab.node import READY  # noqa: PLC0415
@@ -279,7 +295,7 @@ def _fresh_lab(tell: Callable[[str], None]) -> None:
 
     lab = Lab.open(steps=told_to(tell))
     lab.up()
-    lab.restore(READY)
+    lab.restore(better if better in lab.snapshots() else READY)
 
 
 def _tell(config: pytest.Config) -> Callable[[str], None]:

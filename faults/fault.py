@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CTID = 950
 #: The state from which a fault starts: a compliant container with backups, the plan applied and no
 #: container yet, or a node before the plan.
-HEALTHY, APPLIED, READY = "healthy", "applied", "ready"
+HEALTHY, APPLIED, READY, OTHER = "healthy", "applied", "ready", "other"
 #: The machines that a fault can affect, by the tags of the scenarios that look at them.
 NODE, CONTAINER = frozenset({"node"}), frozenset({"container"})
 BOTH = NODE | CONTAINER

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faults.fault import APPLIED, CTID, HEALTHY, PRELUDE, READY
+from faults.fault import APPLIED, CTID, HEALTHY, OTHER, PRELUDE, READY
 from lab.address import lab_address
 from remediation import docker_in_lxc
 from remediation.engine.apply import apply
@@ -20,7 +20,7 @@ from targets.runtime.waiting import wait_until_booted
 from targets.target import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from faults.fault import Fault
     from lab.machine import Lab
@@ -130,11 +130,7 @@ def bare(lab: Lab, base: str) -> None:
         with lab.restored(READY) as node:
             create = [word if base == DOCKER else _without_docker(word) for word in rollback.CREATE]
             assert (create == list(rollback.CREATE)) == (base == DOCKER), create
-            node.run(create, timeout=300).require()
-            runtime = Pct(node)
-            runtime.start(rollback.CTID)
-            inside = runtime.inside(rollback.CTID)
-            wait_until_booted(inside)
+            inside = _created(node, create)
             if base == DOCKER:
                 run = ["docker", "run", "--name", "former", "hello-world"]
                 inside.run(run, timeout=180).require()
@@ -142,6 +138,15 @@ def bare(lab: Lab, base: str) -> None:
                 inside.run(["rm", "-r", "/etc/docker"]).require()
         lab.snapshot(name)
     lab.restore(name)
+
+
+def _created(node: Transport, create: Sequence[str]) -> Transport:
+    node.run(create, timeout=300).require()
+    runtime = Pct(node)
+    runtime.start(rollback.CTID)
+    inside = runtime.inside(rollback.CTID)
+    wait_until_booted(inside)
+    return inside
 
 
 def _without_docker(word: str) -> str:
@@ -152,9 +157,16 @@ def _without_docker(word: str) -> str:
 def restored(lab: Lab, name: str, ctid: int = CTID) -> Iterator[Transport]:
     """Restore a snapshot that :func:`prepare` made; yields the node.
 
-    Backups in the snapshot are as old as the snapshot. They are given the present time.
+    The one with the container of the rollback's scenarios is the gate's own, and made here if no
+    gate has made it. Backups in a snapshot are as old as the snapshot; they are given the present
+    time.
     """
-    with lab.restored(READY if name == READY else _name(name, ctid)) as node:
+    if name == OTHER and rollback.snapshot() not in lab.snapshots():
+        with lab.restored(READY) as node:
+            rollback.give_docker(_created(node, rollback.CREATE), "hello-world")
+            rollback.keep(node, lab.snapshot)
+    own = {READY: READY, OTHER: rollback.snapshot()}
+    with lab.restored(own.get(name) or _name(name, ctid)) as node:
         if name == HEALTHY:
             shell(node, _DATE_ANEW, ctid)
         yield node

@@ -188,17 +188,24 @@ def of_template(node: Transport, template: str, path: str) -> bytes:
 
 @contextmanager
 def thrown_away(
-    runtime: Runtime, target: Target, tell: Callable[[str], None], *, features: Iterable[str] = ()
+    runtime: Runtime,
+    target: Target,
+    tell: Callable[[str], None],
+    *,
+    features: Iterable[str] = (),
+    ours: bool = False,
 ) -> Iterator[int]:
     """Create the target's first reserved container, start it, and destroy it at the end.
 
-    Only a container that this function created is destroyed, even if Ctrl-C ends its creation.
+    Only a container that this function created is destroyed, even if Ctrl-C ends its creation; or
+    one that is ``ours``.
 
     Args:
         runtime: manages the containers.
         target: names the reserved id and the template.
         tell: called with one line before each long operation, and about leftovers.
         features: names of Proxmox's features to switch on.
+        ours: take over an existing container, because the lab's snapshot has it.
 
     Yields:
         Its id.
@@ -208,15 +215,17 @@ def thrown_away(
         RemediationError: the container could not be created or destroyed.
     """
     ctid, argv = reserved(target, features)
-    if runtime.state(ctid) is not None:
+    exists = runtime.state(ctid) is not None
+    if exists and not ours:
         raise FactError(f"container {ctid} exists already, and is not ours: it was not changed")
     begun: list[str] = []  # create tells of the command just before it runs, with the lock held
     try:
-        create(runtime, ctid, argv, begun.append)
-        boot(runtime, ctid)
+        if not exists:
+            create(runtime, ctid, argv, begun.append)
+            boot(runtime, ctid)
         yield ctid
     finally:
-        if begun:
+        if begun or exists:
             _throw_away(runtime, target, ctid, tell)
 
 

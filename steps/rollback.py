@@ -5,7 +5,10 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,10 +38,14 @@ if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
 
 _APT_TIMEOUT = 600.0
-
+_ROOT = Path(__file__).parents[1]
 
 #: The lab's container for this, and the command that creates it.
 CTID, CREATE = reserved(parse(DEFAULT), ("nesting",))
+#: Is there while the container is as its snapshot has it, so that no leftover is taken for it.
+_FRESH = "/run/docker-lxc-gate-other"
+#: What the lab's container is made by, besides :data:`CREATE`: the snapshot's name has their hash.
+_MADE_BY = ("steps/rollback.py", "steps/hello.py", "remediation/actions/docker_package.py")
 
 
 @dataclass(frozen=True)
@@ -53,25 +60,57 @@ class Existing:
     recorded: dict[str, str]
 
 
+def keep(node: Transport, take: Callable[[str], None]) -> None:
+    """Take the lab's snapshot with the container; only in a snapshot it is marked as fresh."""
+    node.run(["touch", _FRESH]).require()
+    take(snapshot())
+    node.run(["rm", _FRESH]).require()
+
+
+@cache
+def snapshot() -> str:
+    """Return the name of the lab's snapshot ``ready`` with the container of these scenarios."""
+    made_by = b"".join((_ROOT / path).read_bytes() for path in _MADE_BY)
+    return f"other-{hashlib.sha256(made_by + repr(CREATE).encode()).hexdigest()[:12]}"
+
+
 @pytest.fixture(scope="session")
 def default_container(
-    runtime: Runtime, target: Target, image: str, tell: Callable[[str], None]
+    runtime: Runtime,
+    target: Target,
+    image: str,
+    tell: Callable[[str], None],
+    lab_snapshot: Callable[[str], None] | None,
 ) -> Iterator[Existing]:
     """A container with Docker on its default driver, an image and a Docker container.
 
-    It is destroyed at the end. Each scenario compares its rollback with this one record.
+    It is destroyed at the end. Each scenario compares its rollback with this one record. On the
+    lab, a snapshot keeps it for the next run.
     """
-    with thrown_away(runtime, target, tell, features=("nesting",)) as ctid:
+    kept = target.place == "lab" and runtime.node.run(["rm", _FRESH]).ok
+    with thrown_away(runtime, target, tell, features=("nesting",), ours=kept) as ctid:
         inside = runtime.inside(ctid)
-        if not inside.ask(docker.DAEMON):  # the template has no Docker: install it as most users do
-            DockerPackage("docker-engine", "Docker", "").apply(inside)
-        inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
-        _keep_one_running(inside)
+        if not kept:
+            give_docker(inside, image)
+            if lab_snapshot:
+                keep(runtime.node, lab_snapshot)
         recorded = machine_state.comparable_after_rollback(
             machine_state.record_target(runtime, ctid)
         )
         held, running = docker.objects(inside), _running(inside)
         yield Existing(ctid, inside, _driver(inside), held, running, recorded)
+
+
+def give_docker(inside: Transport, image: str) -> None:
+    """Install Docker if it is missing, and run an image: the state of most users' containers.
+
+    Raises:
+        CommandFailed: Docker could not be installed, or does not run the image.
+    """
+    if not inside.ask(docker.DAEMON):  # the template has no Docker: install it as most users do
+        DockerPackage("docker-engine", "Docker", "").apply(inside)
+    inside.run(["docker", "run", "--name", "former", image], timeout=PATIENCE).require()
+    _keep_one_running(inside)
 
 
 def _keep_one_running(inside: Transport) -> None:

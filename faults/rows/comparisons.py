@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import NODE, READY, Fault
+from faults.fault import NODE, OTHER, Fault
 from faults.scenarios import AGAIN, MOUNT, TUNABLE_BACK
 
 FAULTS = (
@@ -59,6 +59,6 @@ FAULTS = (
         ': >>"$tunable"; chattr +i "$tunable"',
         undetermined=(TUNABLE_BACK,),
         words=("tunables/nesting cannot be changed, even by root", "lsattr -d", "chattr -i"),
-        start=READY,
+        start=OTHER,
     ),
 )

@@ -5,7 +5,7 @@ Rollback itself is correct, so each fault changes a program on the node that spo
 
 from __future__ import annotations
 
-from faults.fault import READY, Fault
+from faults.fault import OTHER, Fault
 from faults.scenarios import DOCKER_BACK, LETTER, PROFILE_BACK, REHEARSED, TUNABLE_BACK
 
 _RELOAD_LEAVES_A_FILE = """
@@ -46,7 +46,7 @@ FAULTS = (
         red=(TUNABLE_BACK, REHEARSED),
         words=("not as before", "/etc/left-by-a-reload"),
         beside=("/etc/left-by-a-reload",),
-        start=READY,
+        start=OTHER,
     ),
     Fault(
         "F60-profile",
@@ -54,7 +54,7 @@ FAULTS = (
         _REMOVAL_LEAVES_A_PROFILE,
         red=(PROFILE_BACK,),
         words=("not as before", "policy lxc-left"),
-        start=READY,
+        start=OTHER,
     ),
     Fault(
         "F61",
@@ -66,7 +66,7 @@ FAULTS = (
         ),
         red=(DOCKER_BACK,),
         words=("not as before", "/etc/systemd/system-preset/00-lab.preset"),
-        start=READY,
+        start=OTHER,
     ),
     Fault(
         "F62",
@@ -74,7 +74,7 @@ FAULTS = (
         _pct('*" mv -T /var/lib/docker/fuse-overlayfs "*', "exit 0"),
         undetermined=(DOCKER_BACK,),
         words=("these changes are still in place", "Docker uses fuse-overlayfs"),
-        start=READY,
+        start=OTHER,
     ),
     Fault(
         "F62-running",
@@ -83,7 +83,7 @@ FAULTS = (
         red=(DOCKER_BACK, PROFILE_BACK),  # the second one needs it to run
         words=("['lasting'] ran, and now none",),
         beside=("not as before",),
-        start=READY,
+        start=OTHER,
     ),
     Fault(
         "F62-letter",
@@ -95,6 +95,6 @@ FAULTS = (
         ),
         red=(LETTER,),
         words=("Docker started after the letter of the plan's rollback",),
-        start=READY,
+        start=OTHER,
     ),
 )

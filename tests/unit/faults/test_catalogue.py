@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from faults.catalogue import FAULTS, chosen, killers, part, third
-from faults.fault import APPLIED, HEALTHY, PRELUDE, READY, Fault
+from faults.fault import APPLIED, HEALTHY, OTHER, PRELUDE, READY, Fault
 from faults.scenarios import read_only, scenarios
 from targets.errors import UsageError
 from tests.live.healthy import VARIATIONS, in_turn
@@ -71,7 +71,7 @@ class TestEachFault:
 
     def test_fault_asks_what_it_names(self, fault: Fault) -> None:
         assert set(fault.named) <= set(fault.asked())
-        assert fault.start in {HEALTHY, APPLIED, READY}
+        assert fault.start in {HEALTHY, APPLIED, READY, OTHER}
 
     def test_fault_that_only_looks_names_nothing_that_changes(self, fault: Fault) -> None:
         assert not fault.look or set(fault.named) <= set(read_only())

@@ -332,6 +332,14 @@ def test_thrown_away_keeps_an_existing_container() -> None:
     assert node.containers == {"951": "stopped"}
 
 
+def test_thrown_away_takes_over_the_labs_own_and_destroys_it() -> None:
+    node = Disposing()
+    node.containers["951"] = "running"
+    with thrown_away(Pct(node), TARGET, lambda _: None, ours=True) as ctid:
+        assert (ctid, node.containers) == (951, {"951": "running"})
+    assert node.containers == {}
+
+
 def test_thrown_away_interrupted_in_the_creation_leaves_none() -> None:
     node = Disposing(cut_off=True)
     context = thrown_away(Pct(node), TARGET, lambda _: None)
