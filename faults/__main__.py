@@ -55,6 +55,9 @@ class _Command(exit_codes.Command):
     metavar="N/M",
     help="The N-th of M parts, for labs side by side (python -m lab copy).",
 )
+@click.option(
+    "--prepare", is_flag=True, help="Make the snapshots that they start from, and run none."
+)
 @click.option("--all", "everything", is_flag=True, help="Run all scenarios after each fault.")
 @click.option("--list", "listed", is_flag=True, help="List the faults, and do nothing else.")
 @click.option(
@@ -68,6 +71,7 @@ def main(
     allow_mutation: bool,
     few: bool,
     part: str | None,
+    prepare: bool,
     everything: bool,
     listed: bool,
     as_json: bool,
@@ -91,6 +95,11 @@ def main(
     if not on_lab:
         faults = real.require_safe(faults, named=bool(ids), may_change=allow_mutation)
     wanted = selected(faults)
+    if prepare:
+        if not on_lab:
+            raise UsageError("--prepare is for the lab: other targets have no snapshots")
+        states.prepare(_lab(), faults=wanted)
+        return
     found = (
         _on_lab(wanted, everything=everything)
         if on_lab
@@ -109,7 +118,7 @@ def main(
 
 
 def _on_lab(faults: Sequence[Fault], *, everything: bool) -> Iterator[Result]:
-    lab = Lab.open(steps=progress.on(_err)).up()
+    lab = _lab()
     states.prepare(lab, faults=faults)
     for fault in faults:
         _tell(f"{fault.id}: {fault.title}")
@@ -117,6 +126,10 @@ def _on_lab(faults: Sequence[Fault], *, everything: bool) -> Iterator[Result]:
             yield run.on_lab(fault, lab, everything=everything)
         except RemediationError as error:  # go on with the next fault
             yield Result(fault.id, fault.title, run.expected(fault), unasked=str(error))
+
+
+def _lab() -> Lab:
+    return Lab.open(steps=progress.on(_err)).up()
 
 
 def _code(results: Sequence[Result], wanted: int) -> int:

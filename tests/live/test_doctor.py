@@ -1,7 +1,8 @@
 """Doctor names no trouble of a healthy lab, sees everything, and names what was made, first.
 
 By default, one row of each of the ten troubles is made that needs no other Debian than the usual
-one, and four healthy targets that differ are asked; with ``TROUBLES=all`` every row, and twenty.
+one, one thing is broken, and one healthy target that differs is asked; with ``TROUBLES=all`` every
+row, all that breaks often, and twenty targets.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _ROOT = Path(__file__).parents[2]
 TARGET = f"lab/{CTID}"
 ALL = os.environ.get("TROUBLES") == "all"
 #: Each variation's runs together, as making one takes longer than restoring it.
-HEALTHY = sorted(in_turn(20 if ALL else 4), key=lambda each: each.id)
+HEALTHY = sorted(in_turn(20 if ALL else 1), key=lambda each: each.id)
 
 
 def doctor(*words: str, target: str = TARGET) -> tuple[int, str]:
@@ -68,7 +69,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("trouble", BROKEN)
+@pytest.mark.parametrize("trouble", BROKEN if ALL else [*BROKEN][:1])
 def test_what_was_broken_is_the_only_trouble(lab: Lab, trouble: str) -> None:
     on_node, script = BROKEN[trouble]
     lab.restore(snapshot("compliant"))
