@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 _AGO = re.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
 #: What a node's logs are called.
 LOGS = {"auditd": "auditd's log", "kernel": "the kernel's log"}
+_NOTHING = """\
+say what is to be read:
+  python -m remediation denials -                        # what you paste; end it by Ctrl-D
+  python -m remediation denials audit.log                # a file, or auditd's directory
+  python -m remediation denials --target root@pve1/950   # the log of a node"""
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
 
 
@@ -106,10 +111,10 @@ def denials(
     its end.
     """
     asked = where is not None or file is not None
-    if asked == (log is not None):
-        raise click.UsageError(
-            "say what is to be read: a file, a directory, - for standard input, or a --target"
-        )
+    if asked and log is not None:
+        raise click.UsageError(f"two logs are named, {log!r} and a target's: leave one out")
+    if not asked and log is None:
+        raise click.UsageError(_NOTHING)
     if follow and suggest:
         raise click.UsageError("--suggest is of all denials together: leave out --follow")
     policies = [_policy(path) for path in profiles]

@@ -162,6 +162,16 @@ def test_denials_of_a_command_line_that_is_wrong_end_with_2(words: list[str]) ->
     assert ran(*words).exit_code == 2
 
 
+def test_denials_of_nothing_say_what_to_type() -> None:
+    told = ran().stderr
+    for words in ("-", "audit.log", "--target root@pve1/950"):
+        assert f"\n  python -m remediation denials {words} " in told
+
+
+def test_denials_of_two_logs_name_both() -> None:
+    assert "'log' and a target's" in ran("log", "--target", "root@pve1/950").stderr
+
+
 def test_denials_of_a_file_that_is_not_there_end_with_3(tmp_path: Path) -> None:
     result = ran(str(tmp_path / "nothing"))
     assert (result.exit_code, "cannot be read: No such file" in result.stderr) == (3, True)
