@@ -8,10 +8,11 @@ import time
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from commandline.output import require_reader
 from commandline.target_option import aimed, target_options
 from facts.audit import audit_files
 from facts.denial import denial_log, log_follow, profile_text
@@ -107,8 +108,8 @@ def denials(
     or of the journal, also compressed by gzip. With --target instead, the log of that node is read,
     wherever the node keeps it. Changes nothing.
 
-    Exit code 0: read to the end, or until Ctrl-C, whatever was denied; 3: it could not be read to
-    its end.
+    Exit code 0: read to the end, or followed until Ctrl-C, whatever was denied; 3: it could not be
+    read to its end; 130: Ctrl-C came before.
     """
     asked = where is not None or file is not None
     if asked and log is not None:
@@ -159,7 +160,7 @@ def _read(log: str, since: float | None) -> tuple[Tally, FactError | None]:
     try:
         if log == "-":
             with audit_files.read_errors("standard input"):
-                tally.count(audit_files.lines(audit_files.decompressed(sys.stdin.buffer)))
+                tally.count(audit_files.lines(audit_files.decompressed(_standard_input())))
         else:
             for path in audit_files.files(Path(log)):
                 with audit_files.opened(path) as stream:
@@ -167,6 +168,14 @@ def _read(log: str, since: float | None) -> tuple[Tally, FactError | None]:
     except FactError as error:
         return tally, error
     return tally, None
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.closed:
+        raise FactError("standard input is closed, and - means that it is read")
+    if sys.stdin.isatty():
+        printing.tell("paste the lines here, and end them by Enter and Ctrl-D")
+    return sys.stdin.buffer
 
 
 def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | None]:
@@ -206,7 +215,7 @@ def _follow(
         else:
             name, tally = str(log), Tally(_owner, since)
             followed = (
-                log_follow.Piped(sys.stdin.fileno())
+                log_follow.Piped(_standard_input().fileno())
                 if log == "-"
                 else log_follow.File(Path(name), whole=since is not None)
             )
@@ -218,21 +227,27 @@ def _follow(
 
 
 def _shown_as_it_comes(report: denial_report.Report, log: Followed, *, as_json: bool) -> None:
-    """Print denials until the log ends or Ctrl-C is pressed.
+    """Print denials until the log ends, Ctrl-C is pressed, or nobody reads what is printed.
 
     Raises:
         FactError: the log cannot be read any more; what was counted is printed.
+        KeyboardInterrupt: Ctrl-C was pressed before the log's end was reached for the first time.
+        BrokenPipeError: standard output is a pipe that nobody reads any more.
     """
     live = denial_report.Live(report, as_json=as_json)
+    caught_up = False
     try:
         while not log.ended:
             report.tally.count(log.news())
             live.show()
+            caught_up = True
             if not log.ended:
                 log.wait()
+                require_reader()
     except KeyboardInterrupt:
-        pass
+        if not caught_up:
+            raise  # what the log held before was not read to its end
     finally:
         with suppress(FactError):  # it is the one that is raised already
-            report.tally.count(log.rest())
+            report.tally.count(log.rest() if caught_up else ())
         live.end()
