@@ -19,7 +19,7 @@ from facts.denial import denial_log, log_follow, profile_text
 from facts.denial import denials as facts_denials
 from facts.denial.denial_follow import FollowedNode
 from facts.denial.denial_groups import Tally
-from remediation.cli import denial_report, printing
+from remediation.cli import denial_report, options, printing
 from remediation.cli.opened import opened
 from targets.errors import FactError
 
@@ -80,13 +80,7 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     "ends it.",
 )
 @click.option("--suggest", is_flag=True, help="Print the rules alone, to be put into a profile.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="What to print.  [default: text]",
-)
+@options.form
 @target_options(": the node whose log is read")
 def denials(
     log: str | None,

@@ -12,7 +12,7 @@ from commandline.target_option import with_named_target
 from doctor import upgrade
 from doctor.examine import examine
 from doctor.trouble import Weight
-from remediation.cli import printing
+from remediation.cli import options, printing
 from remediation.cli.opened import opened
 from targets.masking import mask
 from targets.printable import cut, one_line
@@ -27,13 +27,7 @@ _STYLES = {Weight.SEEN: "red", Weight.TROUBLE: "red", Weight.ADVICE: "yellow"}
 
 
 @click.command()
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="What to print.  [default: text]",
-)
+@options.form
 @click.option(
     "--upgrade",
     "before_upgrade",
