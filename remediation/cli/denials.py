@@ -117,7 +117,7 @@ def denials(
         _follow(log, None if log else aimed(where, file), since, policies, as_json=form == "json")
         return
     if log is not None:
-        name, (tally, doubt) = log, _read(log, since)
+        name, (tally, doubt) = _called(log), _read(log, since)
     else:
         name, tally, doubt = _asked(aimed(where, file), since)
     report = denial_report.Report(name, tally, policies, whole=doubt is None)
@@ -127,8 +127,16 @@ def denials(
         denial_report.as_json(report, incomplete=str(doubt) if doubt else None)
     else:
         denial_report.text(report)
+    if log == "-" and not tally.kinds():
+        printing.tell(
+            'a denial is a whole line with apparmor="DENIED", in straight quotes, without \\ before them'
+        )
     if doubt:
         raise doubt
+
+
+def _called(log: str) -> str:
+    return "standard input" if log == "-" else log
 
 
 def _policy(path: Path) -> Policy:
@@ -153,7 +161,7 @@ def _read(log: str, since: float | None) -> tuple[Tally, FactError | None]:
     tally = Tally(_owner, since)
     try:
         if log == "-":
-            with audit_files.read_errors("standard input"):
+            with audit_files.read_errors(_called(log)):
                 tally.count(audit_files.lines(audit_files.decompressed(_standard_input())))
         else:
             for path in audit_files.files(Path(log)):
@@ -207,11 +215,11 @@ def _follow(
             name = f"{LOGS[followed.source]} on {node.machine}"
             tally = Tally(followed.owner, since, by_process=True)
         else:
-            name, tally = str(log), Tally(_owner, since)
+            name, tally = _called(str(log)), Tally(_owner, since)
             followed = (
                 log_follow.Piped(_standard_input().fileno())
                 if log == "-"
-                else log_follow.File(Path(name), whole=since is not None)
+                else log_follow.File(Path(str(log)), whole=since is not None)
             )
         stack.enter_context(closing(followed))
         printing.tell(f"following {name}; Ctrl-C ends it")

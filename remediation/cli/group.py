@@ -91,6 +91,7 @@ def main() -> None:
           apply, roll back, compare, apply
       python -m remediation create --target-file F --target NAME
       python -m remediation lint /etc/pve/lxc                no target
+      python -m remediation denials -                        no target: paste
       python -m remediation doctor --target root@pve1/950    what is wrong
       python -m remediation doctor --upgrade --target root@pve1/950
           whether Docker would survive an upgrade

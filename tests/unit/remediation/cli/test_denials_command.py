@@ -69,6 +69,14 @@ def test_denials_of_standard_input_are_those_of_the_file(pack: type[bytes]) -> N
     assert told.stdout == ran(str(CORPUS)).stdout
 
 
+@pytest.mark.parametrize("quote", ["”", '\\"'])
+def test_denials_of_a_pasted_line_with_other_quotes_say_what_a_denial_is(quote: str) -> None:
+    told = ran("-", stdin=MOUNT.replace('"', quote).encode())
+    assert told.stdout.startswith("no denial in standard input; that proves nothing")
+    assert "in straight quotes" in told.stderr.replace("\n", " ")
+    assert "straight quotes" not in ran("-", stdin=MOUNT.encode()).stderr
+
+
 def test_denials_of_a_directory_are_those_of_all_rotated_files(tmp_path: Path) -> None:
     (tmp_path / "audit.log.1.gz").write_bytes(gzip.compress(MOUNT.encode()))
     (tmp_path / "audit.log").write_text(MOUNT)
