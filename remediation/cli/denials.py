@@ -129,7 +129,7 @@ def denials(
         denial_report.text(report)
     if log == "-" and not tally.kinds():
         printing.tell(
-            'a denial is a whole line with apparmor="DENIED", in straight quotes, without \\ before them'
+            'a denial is a whole line with apparmor="DENIED", in straight quotes, unescaped'
         )
     if doubt:
         raise doubt
