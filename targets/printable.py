@@ -23,7 +23,7 @@ _OBEYED = re.compile(
 _SURROGATE = 0xDC00
 _BYTE = 0xFF
 #: What is shown of a command (characters): a script of ours is longer than its error.
-_COMMAND = 200
+_COMMAND = 400
 
 
 def printable(text: str) -> str:

@@ -451,7 +451,7 @@ def test_a_connection_that_drops_during_a_script_is_told_with_its_beginning_alon
     monkeypatch.setattr("paramiko.Transport.open_session", cut)
     with pytest.raises(TransportError, match=r"'true true .* more characters\): the oth") as raised:
         ssh.run(["sh", "-c", "true\n" * 4000])
-    assert len(str(raised.value)) < 500
+    assert len(str(raised.value)) < 800
 
 
 def test_a_connection_that_drops_before_the_command_is_not_resent_either(
