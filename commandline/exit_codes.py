@@ -28,6 +28,10 @@ class Command(click.Command):
         """Print an error, or the message after Ctrl-C, on standard error."""
         raise NotImplementedError
 
+    def interruption(self, _ctx: click.Context) -> str:
+        """Return the message after Ctrl-C."""
+        return self.interrupted
+
     def invoke(self, ctx: click.Context) -> Any:
         """See click."""
         try:
@@ -36,7 +40,7 @@ class Command(click.Command):
             self.say(error)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            self.say(self.interrupted)
+            self.say(self.interruption(ctx))
             sys.exit(_INTERRUPTED)
 
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _P = ParamSpec("_P")
+#: What to type where a target must be named.
+_TRIES = (
+    "root@pve1/950    # a Proxmox host, by SSH",
+    "local/950        # on the Proxmox host itself",
+    f"{DEFAULT}          # the lab: a VM, built and booted if needed",
+)
 _Command = TypeVar("_Command", bound="Callable[..., None]")
 
 
@@ -51,10 +57,17 @@ def aimed(where: str | None, file: Path | None) -> Target:
         raise click.UsageError(str(error)) from error
 
 
-def with_target(
-    command: Callable[Concatenate[Target, _P], None],
-) -> Callable[_P, None]:
-    """Give a command its target, as the first argument.
+def _named(where: str | None, file: Path | None) -> Target:
+    """Return the target that both options mean; none ends the program with 2, and what to type."""
+    if where is None and file is None:
+        called = click.get_current_context().command_path
+        tries = "".join(f"\n  {called} --target {each}" for each in _TRIES)
+        raise click.UsageError(f"name the container that is meant, by a --target:{tries}")
+    return aimed(where, file)
+
+
+def with_target(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P, None]:
+    """Give a command its target, as the first argument; without one, the lab.
 
     Args:
         command: the function of a click command; put this below ``@command()``.
@@ -62,13 +75,22 @@ def with_target(
     Returns:
         The function with both options; a wrong target ends the program with 2.
     """
+    default = f".  [default: {DEFAULT}, a test VM on this machine, built and started if needed]"
+    return target_options(default)(_given(aimed, command))
 
-    @target_options(
-        f".  [default: {DEFAULT}, a test VM on this machine, built and started if needed]"
-    )
+
+def with_named_target(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P, None]:
+    """Do the same for a command that must not build the lab unasked: no target ends it with 2."""
+    return target_options(".  [required]")(_given(_named, command))
+
+
+def _given(
+    find: Callable[[str | None, Path | None], Target],
+    command: Callable[Concatenate[Target, _P], None],
+) -> Callable[_P, None]:
     @functools.wraps(command)
     def found(*args: _P.args, **kwargs: _P.kwargs) -> None:
         where, file = kwargs.pop("where"), kwargs.pop("file")
-        command(aimed(where, file), *args, **kwargs)  # type: ignore[arg-type]  # click's own kwargs
+        command(find(where, file), *args, **kwargs)  # type: ignore[arg-type]  # click's own kwargs
 
     return found

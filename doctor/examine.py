@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from doctor import guest_reads, node_reads
-from doctor.answers import Answers, ask
+from doctor import guest_reads
+from doctor.answers import ask
 from doctor.case import Case
+from doctor.first_look import ask_inside, first_look
 from doctor.trouble import Diagnosis, Unseen, Weight
 from doctor.troubles import (
     denied,
@@ -34,9 +35,7 @@ from facts.denial import denial_log
 from facts.denial.denial_groups import Tally
 from lint import json_text
 from lint.rules import daemon_json
-from targets.errors import Dropped, FactError, RemediationError, Unreachable
-from targets.read import content_of
-from targets.runtime import container_config
+from targets.errors import Dropped, RemediationError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,7 +88,6 @@ _FOLLOWS = {
         }
     ),
 }
-_UP = "RUNNING"
 
 
 def examine(runtime: Runtime, ctid: int) -> Diagnosis:
@@ -103,38 +101,24 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
         FactError: there is no such container on the node.
         TransportError: the node cannot be reached.
     """
-    path = runtime.config_path(ctid)
-    first = ask(runtime.node, [content_of(path), node_reads.lxc_state(ctid)])
-    content = first.of(content_of(path))
-    if content is None:
-        runtime.configuration(ctid)  # says where the container is instead
-        raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
-    pct = runtime.kind == "pct"
-    parse = container_config.parse if pct else container_config.parse_lxc
-    config = parse(path, content.decode(errors="replace"))
-    more = [each.by_config(config) for each in EXAMINATIONS]
+    look = first_look(runtime, ctid)
+    more = [each.by_config(look.config) for each in EXAMINATIONS]
     on_node: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.node(ctid)]
     on_node += [read for each, _ in more for read in each]
     node = ask(runtime.node, on_node)
     inside: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.guest]
     inside += [read for _, each in more for read in each]
-    state = first.maybe(node_reads.lxc_state(ctid), _UP)
-    obstacle = ""
-    if state == _UP:
-        answers = ask(runtime.inside(ctid), inside)
-    else:
-        obstacle = startable.start_obstacle(runtime, ctid)
-        frozen = state in freezer.FROZEN_STATES
-        answers = Answers({}, f"container {ctid} {'is frozen' if frozen else 'does not run'}")
+    answers = ask_inside(runtime, ctid, look, inside)
+    obstacle = startable.start_obstacle(runtime, ctid) if look.silent else ""
     lately, unread = _denied(runtime.node, ctid)
     return diagnose(
         Case(
             ctid,
-            config,
-            content,
+            look.config,
+            look.content,
             node,
             answers,
-            pct=pct,
+            pct=runtime.kind == "pct",
             denied=lately,
             unread=unread,
             start_obstacle=obstacle,

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from doctor import guest_reads, node_reads, upgrade_conditions, upgrade_reads
-from doctor.answers import Answers, ask
+from doctor import guest_reads, upgrade_conditions, upgrade_reads
+from doctor.first_look import ask_inside, first_look
 from doctor.trouble import Diagnosis, Kind, Trouble, Unseen, Weight
-from doctor.troubles import freezer
 from doctor.upgrade_case import Container, states
 from doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
 from facts.apt import is_within
 from targets.errors import FactError, RemediationError
-from targets.read import content_of
-from targets.runtime import container_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from doctor.answers import Answers
     from doctor.upgrade_case import State
     from doctor.upgrade_pairs import Pair, Side, Where
     from targets.runtime.base import Runtime
+    from targets.runtime.container_config import ContainerConfig
 
 MENDS = Kind(
     "upgrade-mends",
@@ -61,7 +60,6 @@ _WHERES: tuple[Where, ...] = ("node", "container")
 _IN = {"node": "on the node", "container": "in the container"}
 #: Of more packages a reader needs no more.
 _MANY = 6
-_UP = "RUNNING"
 
 
 def examine(runtime: Runtime, ctid: int) -> Diagnosis:
@@ -75,27 +73,12 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
         FactError: there is no such container on the node.
         TransportError: the node cannot be reached.
     """
-    path = runtime.config_path(ctid)
-    state = node_reads.lxc_state(ctid)
-    on_node = (content_of(path), state, *_OF_MACHINE, *upgrade_conditions.node(ctid))
-    node = ask(runtime.node, on_node)
-    content = node.of(content_of(path))
-    if content is None:
-        runtime.configuration(ctid)  # says where the container is instead
-        raise FactError(f"there is no container {ctid} on {runtime.node.machine}: no {path}")
-    parse = container_config.parse if runtime.kind == "pct" else container_config.parse_lxc
-    said = node.maybe(state, _UP)
-    if said == _UP:
-        guest = ask(runtime.inside(ctid), (*_OF_MACHINE, *upgrade_conditions.GUEST))
-    else:
-        how = "is frozen" if said in freezer.FROZEN_STATES else "does not run"
-        guest = Answers({}, f"container {ctid} {how}")
-    return diagnose(ctid, parse(path, content.decode(errors="replace")), node, guest)
+    look = first_look(runtime, ctid, (*_OF_MACHINE, *upgrade_conditions.node(ctid)))
+    inside = ask_inside(runtime, ctid, look, (*_OF_MACHINE, *upgrade_conditions.GUEST))
+    return diagnose(ctid, look.config, look.node, inside)
 
 
-def diagnose(
-    ctid: int, config: container_config.ContainerConfig, node: Answers, guest: Answers
-) -> Diagnosis:
+def diagnose(ctid: int, config: ContainerConfig, node: Answers, guest: Answers) -> Diagnosis:
     """Judge what was read; see :class:`doctor.upgrade_case.Container`."""
     before: dict[Where, dict[str, str]] = {}
     after: dict[Where, dict[str, str]] = {}

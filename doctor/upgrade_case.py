@@ -63,7 +63,8 @@ def states(answers: Answers, where: Where) -> tuple[dict[str, str], dict[str, st
         running = answers.of(node_reads.VERSIONS).get("kernel", "")
         if not running:
             raise FactError("the node does not say which kernel it runs")
-        names = [*installed, *(step.package for step in plan if step.version)]
+        removed = {step.package for step in plan if not step.version}
+        names = [*(installed.keys() - removed), *(step.package for step in plan if step.version)]
         releases = [each for each in map(upgrade_reads.release, names) if each]
         before[KERNEL] = running
         after[KERNEL] = upgrade_reads.newest([running, *releases])

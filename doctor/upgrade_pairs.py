@@ -250,12 +250,18 @@ PAIRS: tuple[Pair, ...] = (
         "upgrade-kernel-fuse-sync",
         "sync on the node waits for fuse-overlayfs, for ever if its container is frozen",
         "Since kernel 6.16 sync(2) writes back fuse file systems, and waits for their daemons.",
-        "Back the container up in mode stop (vzdump), which freezes nothing. Kernel 7.0 mends it.",
+        "Back the container up in mode stop (vzdump), which freezes nothing. Kernels 6.18.21, "
+        "6.19.11 and 7.0 mend it.",
         broken=(
-            Side("node", (Versions(KERNEL, "6.16~", "6.18~"),)),
+            Side(
+                "node",
+                (Versions(KERNEL, "6.16~", "6.18.21~"), Versions(KERNEL, "6.19~", "6.19.11~")),
+            ),
             Side("container", (Versions("fuse-overlayfs"),)),
         ),
-        mended=(Side("node", (Versions(KERNEL, "7.0~"),)),),
+        mended=(
+            Side("node", (Versions(KERNEL, "6.18.21~", "6.19~"), Versions(KERNEL, "6.19.11~"))),
+        ),
         only="fuse-overlayfs",
         sources=("containers/fuse-overlayfs#386", "graysky2/profile-sync-daemon#411"),
         advice=True,

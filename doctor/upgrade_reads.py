@@ -82,7 +82,9 @@ _STEP = re.compile(
 )
 _VERBS = ("Inst ", "Remv ", "Purg ")
 _COUNT = re.compile(r"[0-9]+ upgraded, ", re.ASCII)
-_INSTALLED = re.compile(rf"({_NAME}) [a-z]i  ?({_VERSION})")
+#: A package is there whose script failed, or that waits for one: docker-ce's script fails if Docker
+#: does not start. One that left its configuration files only is not.
+_INSTALLED = re.compile(rf"({_NAME}) [a-z][iUFHWt][ R]? ({_VERSION})")
 _LINE = re.compile("(now|asked|lists) ([0-9]{1,12})")
 
 

@@ -47,7 +47,7 @@ def _parts(text: str) -> tuple[_Part, ...]:
     found = [(_weights(each[1]), _number(each[2])) for each in _PART.finditer(text)]
     while found and found[-1] == _NOTHING:
         found.pop()
-    return (*found, _NOTHING)
+    return (*found, _NOTHING, _NOTHING)  # two: the first run of a text may be empty, too
 
 
 def _weights(text: str) -> tuple[int, ...]:

@@ -19,8 +19,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
+
+from targets.printable import command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ class LimitExceeded(TransportError):
 
     def __init__(self, machine: str, argv: Sequence[str], passed: str, *, late: bool) -> None:
         self.passed, self.late = passed, late
-        super().__init__(f"on {machine}: {shlex.join(argv)} {passed}")
+        super().__init__(f"on {machine}: {command(argv)} {passed}")
 
 
 class Unreachable(TransportError):

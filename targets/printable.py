@@ -9,6 +9,11 @@ reads ``\x1b`` or ``\u202e``. Source: ECMA-48, xterm's ctlseqs, UAX #9, XML 1.0 
 from __future__ import annotations
 
 import re
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Controls (C0, DEL, C1), marks and overrides of direction, separators of lines, surrogates and
 #: what is no character. A line feed and a tab are left alone.
@@ -17,6 +22,8 @@ _OBEYED = re.compile(
 )
 _SURROGATE = 0xDC00
 _BYTE = 0xFF
+#: What is shown of a command (characters): a script of ours is longer than its error.
+_COMMAND = 400
 
 
 def printable(text: str) -> str:
@@ -36,6 +43,11 @@ def cut(text: str, most: int = 2000) -> str:
     """Return at most ``most`` characters of a text, and the number of those left out."""
     left_out = len(text) - most
     return text if left_out <= 0 else f"{text[:most]}… ({left_out} more characters)"
+
+
+def command(argv: Sequence[str]) -> str:
+    """Return a command for a message: of a script only its beginning, in one line."""
+    return cut(" ".join(shlex.join(argv).split()), _COMMAND)
 
 
 def in_json(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from facts.audit import audit_netlink
 from facts.audit.audit_log import SEEN
-from facts.audit.audit_records import AUDIT_LOG
+from facts.audit.audit_records import AUDIT_LOG, when_of_bytes
 from facts.denial import denial_log
 from facts.denial.denial_log import HEADING
 from targets.errors import FactError, RemediationError
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: How often a node is asked (seconds).
 _EVERY = 2.0
+#: How often a log is read that is renamed at this very moment.
+_ATTEMPTS = 3
 #: Where to begin: at the log's end, or with all that it holds.
 _END, _ALL = "end", "all"
 #: Reads auditd's log from a place in a file (an inode and an offset) to its last whole line,
@@ -95,6 +97,10 @@ process "?" "*" auditd
         echo '{HEADING}auditd'
         [ "$was" = {_END} ] || {{ older; part /dev/fd/3 "$start" "$size"; }} | pick |
             {{ LC_ALL=C grep -a '' && processes; }}
+        case $was in
+        "$inode" | {_END}) ;;
+        *) [ "$(stat -L -c %i -- "$log" 2>/dev/null)" = "$inode" ] || echo '{HEADING}moved' ;;
+        esac
     else
         echo absent
         echo '{HEADING}auditd'
@@ -204,6 +210,8 @@ class FollowedNode:
 
     def rest(self) -> tuple[bytes, ...]:
         """See ``log_follow.Followed``: only whole lines are read."""
+        if self._trouble and not self.doubt:
+            self.doubt = f"what came last was not read: {self._trouble}"
         return ()
 
     def wait(self) -> None:
@@ -214,6 +222,16 @@ class FollowedNode:
         """See ``log_follow.Followed``: nothing runs on the node."""
 
     def _asked(self) -> NodesLog:
+        for _ in range(_ATTEMPTS):
+            parts, said = self._answer()
+            if "moved" not in parts:
+                found = denial_log.parsed(parts, said)
+                self._doubt(found, parts)
+                return self._moved(found, parts)
+        raise FactError(f"{AUDIT_LOG} is rotated while it is read, again and again")
+
+    def _answer(self) -> tuple[dict[str, list[bytes]], str]:
+        """Return the lines below each heading of the node's answer, and what it complained of."""
         at = self._at
         ask = (audit_netlink.ASK, AUDIT_LOG, audit_netlink.STATE)
         where = (at.inode, at.offset, at.seen, at.cursor, at.now)
@@ -226,9 +244,7 @@ class FollowedNode:
         if "end" not in parts:
             why = said or f"exit code {told.exit_code}"
             raise FactError(f"the denials of {told.machine} cannot be read: {why}")
-        found = denial_log.parsed(parts, said)
-        self._doubt(found, parts)
-        return self._moved(found, parts)
+        return parts, said
 
     def _doubt(self, found: NodesLog, parts: Mapping[str, list[bytes]]) -> None:
         """Note why some denials may not have been read, once."""
@@ -255,11 +271,8 @@ class FollowedNode:
         now = _NOW.search(position)
         lines, last = found.lines, self._at.last
         if b"whole" in parts.get("position", []):
-            if self._at.last in lines:
-                lines = lines[len(lines) - lines[::-1].index(last) :]
+            lines = self._new(lines)
             last = found.lines[-1] if found.lines else b""
-            if self._at.inode == _END:
-                lines = ()
         self._at = _Position(
             log[1] if log else self._at.inode.replace(_END, "").replace(_ALL, ""),
             log[2] if log else self._at.offset,
@@ -269,6 +282,18 @@ class FollowedNode:
             last,
         )
         return replace(found, lines=lines)
+
+    def _new(self, lines: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Return those of the kernel's whole log that were not told yet."""
+        at = self._at
+        if at.inode == _END:
+            return ()
+        if at.last in lines:
+            return lines[len(lines) - lines[::-1].index(at.last) :]
+        if at.inode == _ALL or self.source == "kernel":
+            return lines
+        since = float(at.now or 0)  # auditd's log was read until then
+        return tuple(each for each in lines if (when_of_bytes(each) or since) >= since)
 
 
 def _text(parts: Mapping[str, list[bytes]], name: str) -> str:

@@ -11,21 +11,27 @@ import re
 import select
 import stat
 import time
+from collections import deque
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from facts.audit import audit_files
-from facts.audit.audit_records import LONGEST_RECORD
+from facts.audit.audit_records import AUDIT_LOG, LONGEST_RECORD
 from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
     from typing import BinaryIO
 
 #: How often a file is looked at (seconds).
 _EVERY = 0.5
 _PIECE = 1 << 18
 _COMPARED = 256
+#: More pieces than a pipe holds.
+_AT_ONCE = 64
+#: What is behind a log's name once it was renamed: a number or a date, and how it was compressed.
+_RENAMED = r"[.-][0-9][0-9.-]{0,20}(?:\.(?:gz|bz2|xz|zst))?"
 
 
 class Followed(Protocol):
@@ -58,6 +64,8 @@ class Lines:
     def __init__(self) -> None:
         self._rest = b""
         self._begun = False
+        #: What nobody has taken yet: Ctrl-C may come between two of them.
+        self._found: deque[bytes] = deque()
 
     def told(self, more: bytes) -> Iterator[bytes]:
         """Yield the lines that have their end by now; a longer one than any record comes in parts.
@@ -73,13 +81,17 @@ class Lines:
         end = text.rfind(b"\n") + 1
         if len(text) - end > 2 * LONGEST_RECORD:
             end = audit_files.cut(text)
-        self._rest = text[end:]
-        yield from audit_files.lines(io.BytesIO(text[:end]))
+        yield from self._taken(text[:end], text[end:])
 
     def end(self) -> Iterator[bytes]:
         """Yield the line that has no end, if it is one of a denial."""
-        text, self._rest = self._rest, b""
-        yield from audit_files.lines(io.BytesIO(text))
+        yield from self._taken(self._rest, b"")
+
+    def _taken(self, text: bytes, rest: bytes) -> Iterator[bytes]:
+        self._found.extend(audit_files.lines(io.BytesIO(text)))
+        self._rest = rest
+        while self._found:
+            yield self._found.popleft()
 
 
 class Piped:
@@ -96,7 +108,9 @@ class Piped:
 
     def news(self) -> Iterator[bytes]:
         """See :class:`Followed`."""
-        while not self.ended and select.select([self._descriptor], [], [], 0)[0]:
+        for _ in range(_AT_ONCE):  # who writes without end is not listened to without end
+            if self.ended or not select.select([self._descriptor], [], [], 0)[0]:
+                break
             more = os.read(self._descriptor, _PIECE)
             self.ended = not more
             yield from self._lines.told(more)
@@ -153,8 +167,18 @@ class _Open:
     def rest(self) -> Iterator[bytes]:
         return self._lines.end()
 
+    @property
+    def written(self) -> int:
+        """When it was written last (nanoseconds since 1970)."""
+        return os.fstat(self._file.fileno()).st_mtime_ns
+
     def close(self) -> None:
         self._file.close()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 class File:
@@ -174,11 +198,11 @@ class File:
 
     def __init__(self, path: Path, *, whole: bool) -> None:
         every = audit_files.files(path)
-        self._path = every[-1]
+        self._path = path / Path(AUDIT_LOG).name if path.is_dir() else path
         self.doubt = ""
         self._older: list[_Open] = []
         #: Read once, to their ends: the rotated files of a directory.
-        self._past = every[:-1] if whole else []
+        self._past = [each for each in every if each != self._path] if whole else []
         with audit_files.read_errors(str(self._path)):
             self._file = _Open(self._path)
             if not whole:
@@ -209,37 +233,58 @@ class File:
     def _replaced(self) -> bool:
         """Whether another file has the name. One that is gone may come again: see tail(1)."""
         try:
-            found = self._path.stat()
+            return _identity(self._path) != self._file.identity
         except FileNotFoundError:
             return False
-        return (found.st_dev, found.st_ino) != self._file.identity
 
     def _next(self) -> Iterator[bytes]:
         """Go to the file that has the name now, through those in between."""
+        newer = self._newer()
+        if not newer:
+            return
         yield from self._of(self._file)  # what came before it was renamed
-        for each in self._older:
+        past = self._older
+        for each in past:
             yield from each.rest()
+        self._older, self._file = [self._file, *newer[:-1]], newer[-1]
+        for each in past:
             each.close()
-        self._older = [self._file]
-        for path in self._between(self._file):
-            file = _Open(path)
-            self._older.append(file)
-            yield from file.news()
-        self._file = _Open(self._path)
-        yield from self._file.news()
+        for each in newer:
+            yield from each.news()
 
-    def _between(self, last: _Open) -> list[Path]:
-        """Return the files that came after one and were renamed, too, oldest first."""
-        numbered: dict[int, Path] = {}
-        ours = None
-        for each in self._path.parent.iterdir():
-            found = re.fullmatch(rf"{re.escape(self._path.name)}\.([0-9]{{1,6}})", each.name)
-            if found and each.is_file():
-                numbered[int(found[1])] = each
-                there = each.stat()
-                if (there.st_dev, there.st_ino) == last.identity:
-                    ours = int(found[1])
-        return [] if ours is None else [numbered[n] for n in sorted(numbered)[::-1] if n < ours]
+    def _newer(self) -> list[_Open]:
+        """Open the files that came after ours, oldest first; none while they are being renamed."""
+        try:
+            with ExitStack() as stack:
+                opened = []
+                for path in (*self._between(), self._path):
+                    opened.append(_Open(path))
+                    stack.callback(opened[-1].close)
+                there = [_identity(path) for path in (*self._between(), self._path)]
+                if there != [each.identity for each in opened]:
+                    return []
+                stack.pop_all()
+                return opened
+        except FileNotFoundError:
+            return []
+
+    def _between(self) -> list[Path]:
+        """Return the files that came after ours and were renamed, too, oldest first."""
+        name, ours = re.escape(self._path.name), self._file.identity
+        every = [each for each in self._path.parent.iterdir() if each.is_file()]
+        found = {each: re.fullmatch(rf"{name}\.([0-9]{{1,6}})", each.name) for each in every}
+        numbered = {int(number[1]): each for each, number in found.items() if number}
+        for number, path in numbered.items():
+            if _identity(path) == ours:
+                return [numbered[each] for each in sorted(numbered, reverse=True) if each < number]
+        for each in every:
+            renamed = re.fullmatch(f"{name}{_RENAMED}", each.name) and _identity(each) != ours
+            if renamed and each.stat().st_mtime_ns > self._file.written:
+                self.doubt = (
+                    f"{self._path} was renamed to a name that does not tell the order: what came "
+                    "before the file that has its name now may be missing"
+                )
+        return []
 
     def rest(self) -> Iterator[bytes]:
         """See :class:`Followed`."""

@@ -8,17 +8,18 @@ import time
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from commandline.output import require_reader
 from commandline.target_option import aimed, target_options
 from facts.audit import audit_files
 from facts.denial import denial_log, log_follow, profile_text
 from facts.denial import denials as facts_denials
 from facts.denial.denial_follow import FollowedNode
 from facts.denial.denial_groups import Tally
-from remediation.cli import denial_report, printing
+from remediation.cli import denial_report, options, printing
 from remediation.cli.opened import opened
 from targets.errors import FactError
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 _AGO = re.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
 #: What a node's logs are called.
 LOGS = {"auditd": "auditd's log", "kernel": "the kernel's log"}
+_NOTHING = """\
+say what is to be read:
+  python -m remediation denials -                        # what you paste; end it by Ctrl-D
+  python -m remediation denials audit.log                # a file, or auditd's directory
+  python -m remediation denials --target root@pve1/950   # the log of a node"""
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
 
 
@@ -74,13 +80,7 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     "ends it.",
 )
 @click.option("--suggest", is_flag=True, help="Print the rules alone, to be put into a profile.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="What to print.  [default: text]",
-)
+@options.form
 @target_options(": the node whose log is read")
 def denials(
     log: str | None,
@@ -102,14 +102,14 @@ def denials(
     or of the journal, also compressed by gzip. With --target instead, the log of that node is read,
     wherever the node keeps it. Changes nothing.
 
-    Exit code 0: read to the end, or until Ctrl-C, whatever was denied; 3: it could not be read to
-    its end.
+    Exit code 0: read to the end, or followed until Ctrl-C, whatever was denied; 3: it could not be
+    read to its end; 130: Ctrl-C came before.
     """
     asked = where is not None or file is not None
-    if asked == (log is not None):
-        raise click.UsageError(
-            "say what is to be read: a file, a directory, - for standard input, or a --target"
-        )
+    if asked and log is not None:
+        raise click.UsageError(f"two logs are named, {log!r} and a target's: leave one out")
+    if not asked and log is None:
+        raise click.UsageError(_NOTHING)
     if follow and suggest:
         raise click.UsageError("--suggest is of all denials together: leave out --follow")
     policies = [_policy(path) for path in profiles]
@@ -117,7 +117,7 @@ def denials(
         _follow(log, None if log else aimed(where, file), since, policies, as_json=form == "json")
         return
     if log is not None:
-        name, (tally, doubt) = log, _read(log, since)
+        name, (tally, doubt) = _called(log), _read(log, since)
     else:
         name, tally, doubt = _asked(aimed(where, file), since)
     report = denial_report.Report(name, tally, policies, whole=doubt is None)
@@ -127,8 +127,16 @@ def denials(
         denial_report.as_json(report, incomplete=str(doubt) if doubt else None)
     else:
         denial_report.text(report)
+    if log == "-" and not tally.kinds():
+        printing.tell(
+            'a denial is a whole line with apparmor="DENIED", in straight quotes, unescaped'
+        )
     if doubt:
         raise doubt
+
+
+def _called(log: str) -> str:
+    return "standard input" if log == "-" else log
 
 
 def _policy(path: Path) -> Policy:
@@ -153,8 +161,8 @@ def _read(log: str, since: float | None) -> tuple[Tally, FactError | None]:
     tally = Tally(_owner, since)
     try:
         if log == "-":
-            with audit_files.read_errors("standard input"):
-                tally.count(audit_files.lines(audit_files.decompressed(sys.stdin.buffer)))
+            with audit_files.read_errors(_called(log)):
+                tally.count(audit_files.lines(audit_files.decompressed(_standard_input())))
         else:
             for path in audit_files.files(Path(log)):
                 with audit_files.opened(path) as stream:
@@ -162,6 +170,14 @@ def _read(log: str, since: float | None) -> tuple[Tally, FactError | None]:
     except FactError as error:
         return tally, error
     return tally, None
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.closed:
+        raise FactError("standard input is closed, and - means that it is read")
+    if sys.stdin.isatty():
+        printing.tell("paste the lines here, and end them by Enter and Ctrl-D")
+    return sys.stdin.buffer
 
 
 def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | None]:
@@ -199,11 +215,11 @@ def _follow(
             name = f"{LOGS[followed.source]} on {node.machine}"
             tally = Tally(followed.owner, since, by_process=True)
         else:
-            name, tally = str(log), Tally(_owner, since)
+            name, tally = _called(str(log)), Tally(_owner, since)
             followed = (
-                log_follow.Piped(sys.stdin.fileno())
+                log_follow.Piped(_standard_input().fileno())
                 if log == "-"
-                else log_follow.File(Path(name), whole=since is not None)
+                else log_follow.File(Path(str(log)), whole=since is not None)
             )
         stack.enter_context(closing(followed))
         printing.tell(f"following {name}; Ctrl-C ends it")
@@ -213,21 +229,27 @@ def _follow(
 
 
 def _shown_as_it_comes(report: denial_report.Report, log: Followed, *, as_json: bool) -> None:
-    """Print denials until the log ends or Ctrl-C is pressed.
+    """Print denials until the log ends, Ctrl-C is pressed, or nobody reads what is printed.
 
     Raises:
         FactError: the log cannot be read any more; what was counted is printed.
+        KeyboardInterrupt: Ctrl-C was pressed before the log's end was reached for the first time.
+        BrokenPipeError: standard output is a pipe that nobody reads any more.
     """
     live = denial_report.Live(report, as_json=as_json)
+    caught_up = False
     try:
         while not log.ended:
             report.tally.count(log.news())
             live.show()
+            caught_up = True
             if not log.ended:
                 log.wait()
+                require_reader()
     except KeyboardInterrupt:
-        pass
+        if not caught_up:
+            raise  # what the log held before was not read to its end
     finally:
         with suppress(FactError):  # it is the one that is raised already
-            report.tally.count(log.rest())
+            report.tally.count(log.rest() if caught_up else ())
         live.end()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commandline.json_output import print_json
-from commandline.target_option import with_target
+from commandline.target_option import with_named_target
 from doctor import upgrade
 from doctor.examine import examine
 from doctor.trouble import Weight
-from remediation.cli import printing
+from remediation.cli import options, printing
 from remediation.cli.opened import opened
 from targets.masking import mask
 from targets.printable import cut, one_line
@@ -27,13 +27,7 @@ _STYLES = {Weight.SEEN: "red", Weight.TROUBLE: "red", Weight.ADVICE: "yellow"}
 
 
 @click.command()
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="What to print.  [default: text]",
-)
+@options.form
 @click.option(
     "--upgrade",
     "before_upgrade",
@@ -41,7 +35,7 @@ _STYLES = {Weight.SEEN: "red", Weight.TROUBLE: "red", Weight.ADVICE: "yellow"}
     help="Say whether Docker would still run after apt-get dist-upgrade, on the node and in the "
     "container.",
 )
-@with_target
+@with_named_target
 def doctor(aim: Target, form: str, before_upgrade: bool) -> None:
     """Say what is wrong with Docker in a container, why, and what to do. Changes nothing.
 

@@ -28,6 +28,10 @@ VERBS = {
 }
 
 
+#: Verbs that change nothing, and know nothing of the plan: its state is no answer to Ctrl-C.
+_WITHOUT_PLAN = ("denials", "lint", "doctor")
+
+
 class Commands(exit_codes.Group):
     """Prints the cause of an error, the error, and the differences that it reports."""
 
@@ -52,6 +56,10 @@ class Commands(exit_codes.Group):
 
 class Verbs(Commands):
     """Imports a verb when it is called."""
+
+    def interruption(self, ctx: click.Context) -> str:
+        """See :class:`commandline.exit_codes.Command`."""
+        return "interrupted" if ctx.invoked_subcommand in _WITHOUT_PLAN else self.interrupted
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """See click."""
@@ -83,6 +91,7 @@ def main() -> None:
           apply, roll back, compare, apply
       python -m remediation create --target-file F --target NAME
       python -m remediation lint /etc/pve/lxc                no target
+      python -m remediation denials -                        no target: paste
       python -m remediation doctor --target root@pve1/950    what is wrong
       python -m remediation doctor --upgrade --target root@pve1/950
           whether Docker would survive an upgrade

@@ -89,7 +89,10 @@ def lint(
 def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:
     meant = paths or [Path(each) for each in _DEFAULT if Path(each).is_dir()]
     if not meant:
-        raise UsageError("name what to lint: this is no Proxmox host, it has no /etc/pve/lxc")
+        raise UsageError(
+            "name what to lint, such as a copy of a container's file (python -m remediation lint "
+            "950.conf); this is no Proxmox host, it has no /etc/pve/lxc"
+        )
     found = discover.under(*meant)
     return found, [*found.findings, *check(found.sources, Tools(Local()))]
 

@@ -37,6 +37,13 @@ only = click.option(
     + ".",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+form = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="What to print.  [default: text]",
+)
 yes = click.option(
     "--yes", "-y", is_flag=True, help="Do not ask before anything is stopped or removed."
 )

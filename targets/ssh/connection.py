@@ -22,6 +22,7 @@ from targets.errors import (
     too_late,
     too_much,
 )
+from targets.printable import command
 from targets.ssh.greeting import Greeted, NoServer, first_line, greeting, words_of
 from targets.ssh.identity import is_exposed, searched, usable, why_unusable
 from targets.ssh.known_hosts import KnownHosts, Refuse, require_not_revoked
@@ -217,7 +218,7 @@ class Ssh(Base):
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
             raise Dropped(
-                f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
+                f"the connection to {self.machine} dropped during {command(argv)}: "
                 f"{words_of(error)}; whether it ran is not known"
             ) from error
         except LimitExceeded:
@@ -264,7 +265,7 @@ class Ssh(Base):
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
             raise TransportError(
-                f"the connection to {self.machine} dropped during {shlex.join(argv)}: "
+                f"the connection to {self.machine} dropped during {command(argv)}: "
                 f"{words_of(error)}"
             ) from error
         if b"\n" in line:
@@ -308,7 +309,7 @@ class Ssh(Base):
         channel.close()
         if code < 0:
             raise TransportError(
-                f"on {self.machine}: {shlex.join(argv)} ended without an exit status "
+                f"on {self.machine}: {command(argv)} ended without an exit status "
                 "(killed by a signal, or the connection was cut): "
                 "whether it did its work is not known"
             )

@@ -88,7 +88,8 @@ GUEST: dict[Read[Any], Raw] = {
 }
 
 
-def _answered(answers: Mapping[Read[Any], Raw]) -> Answers:
+def answered(answers: Mapping[Read[Any], Raw]) -> Answers:
+    """Return answers as a machine gives them, each parsed."""
     found: dict[Read[Any], object] = {}
     for read, raw in answers.items():
         code, out, err = (0, raw, "") if isinstance(raw, str) else raw
@@ -114,7 +115,7 @@ def case(
     path = f"/etc/pve/lxc/{CTID}.conf"
     parse = container_config.parse if pct else container_config.parse_lxc
     content = config.encode(errors="surrogateescape")
-    return Case(CTID, parse(path, config), content, _answered(node), _answered(guest), pct=pct)
+    return Case(CTID, parse(path, config), content, answered(node), answered(guest), pct=pct)
 
 
 def diagnosis(

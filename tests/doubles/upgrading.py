@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads, upgrade, upgrade_reads
 from doctor.answers import Answers
-from targets.errors import RemediationError
 from targets.runtime import container_config
-from targets.transport import CommandResult
 from tests.doubles import patient
 from tests.doubles.patient import CTID, Raw, confined
 
@@ -72,26 +70,6 @@ def installed(*packages: str) -> tuple[int, str, str]:
     return 1, lines, "dpkg-query: no packages found matching pve-kernel-[0-9]*\n"
 
 
-def _answers(healthy: Mapping[Read[Any], Raw], said: Mapping[Read[Any], Raw]) -> Answers:
-    found: dict[Read[Any], object] = {}
-    for read, raw in {**healthy, **said}.items():
-        code, out, err = (0, raw, "") if isinstance(raw, str) else raw
-        result = CommandResult(
-            read.argv,
-            code,
-            out.encode(errors="surrogateescape"),
-            err.encode(errors="surrogateescape"),
-            "container 950",
-            0.0,
-            0.0,
-        )
-        try:
-            found[read] = read.parse(result)
-        except RemediationError as error:
-            found[read] = error
-    return Answers(found)
-
-
 def upgraded(
     node: Mapping[Read[Any], Raw] | None = None,
     guest: Mapping[Read[Any], Raw] | None = None,
@@ -103,9 +81,9 @@ def upgraded(
     """Return what the doctor says of an upgrade, of machines that answer as they are told."""
     parse = container_config.parse if pct else container_config.parse_lxc
     inside = (
-        _answers(IN_CONTAINER, guest or {})
+        patient.answered({**IN_CONTAINER, **(guest or {})})
         if runs
         else Answers({}, f"container {CTID} does not run")
     )
     read = parse(f"/etc/pve/lxc/{CTID}.conf", config)
-    return upgrade.diagnose(CTID, read, _answers(ON_NODE, node or {}), inside)
+    return upgrade.diagnose(CTID, read, patient.answered({**ON_NODE, **(node or {})}), inside)

@@ -362,14 +362,20 @@ def test_upgrade_after_which_docker_runs_is_told_in_advice(
     assert found.exit_code == 0
 
 
+#: A thread, a place in a repository, a page of Docker's, a changelog of Debian's.
+SOURCE = re.compile(
+    r"[\w.-]+/[\w.-]+(#[1-9][0-9]*|, [\w./ -]+)|docs\.docker\.com(/[\w-]+)+"
+    r"|Debian's changelog of [a-z-]+ [\w.+:~-]+"
+)
+
+
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda each: each.id)
 def test_row_has_a_broken_and_a_mended_range_and_sources(pair: Pair) -> None:
     assert all(side.versions for side in (*pair.broken, *pair.mended))
     assert pair.broken
     assert pair.mended or pair.otherwise
     assert len(pair.sources) > 1, "who reported it, and who mended or confirmed it"
-    for source in pair.sources:
-        assert re.search(r"^[\w.-]+/[\w.-]+(#[0-9]+|, )|^docs\.docker\.com/|^Debian's ", source)
+    assert all(map(SOURCE.fullmatch, pair.sources))
     assert pair.only in {"", *CONDITIONS}
     assert pair.mend.endswith(".")
 
@@ -400,7 +406,7 @@ def test_every_package_has_a_version_up_to_which_it_is_known() -> None:
     names = [each.package for each in KNOWN]
     assert len(names) == len(set(names))
     assert {each for _, packages in NEEDED for each in packages} <= set(names)
-    assert all(each.source for each in KNOWN)
+    assert all(SOURCE.fullmatch(each.source) for each in KNOWN)
     ids = [*(each.id for each in PAIRS), *(each.id for each in upgrade.KINDS)]
     assert len(ids) == len(set(ids))
 
@@ -576,6 +582,37 @@ def test_kernel_that_runs_and_is_newer_than_all_packages_stays() -> None:
         VERSIONS: "kernel 6.16.3-local\n",
     }
     inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.14-1")
+    assert advice(upgraded(node, {INSTALLED: inside})) == []
+
+
+@pytest.mark.parametrize(
+    ("kernel", "waits"),
+    [
+        ("6.15.11-pve", False),
+        ("6.17.4-1-pve", True),
+        ("6.18.20+deb14-amd64", True),
+        ("6.18.21+deb14-amd64", False),
+        ("6.19.6-1-pve", True),
+        ("6.19.11-1-pve", False),
+        ("7.0.2-1-pve", False),
+    ],
+)
+def test_kernel_whose_sync_waits_for_fuse_is_told_until_the_backports(
+    kernel: str, *, waits: bool
+) -> None:
+    inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.16-1")
+    found = upgraded({VERSIONS: f"kernel {kernel}\n", PLAN: plan()}, {INSTALLED: inside})
+    assert found.unseen == ()
+    new = {PLAN: plan(f"linux-image-{kernel} 1")}
+    assert ("upgrade-kernel-fuse-sync" in advice(upgraded(new, {INSTALLED: inside}))) is waits
+
+
+def test_kernel_that_the_plan_removes_is_not_the_next_one() -> None:
+    node: dict[Read[Any], Raw] = {
+        INSTALLED: installed("linux-image-6.16.3+deb14-amd64 6.16.3-1"),
+        PLAN: plan("-linux-image-6.16.3+deb14-amd64 6.16.3-1"),
+    }
+    inside = installed("docker-ce 5:29.4.3-1", "fuse-overlayfs 1.16-1")
     assert advice(upgraded(node, {INSTALLED: inside})) == []
 
 

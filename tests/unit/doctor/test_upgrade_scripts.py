@@ -130,6 +130,13 @@ def test_plan_of_a_machine_that_is_current_is_empty(machine: Machine) -> None:
     assert machine.ask(upgrade_reads.PLAN) == ()
 
 
+def test_plan_keeps_what_is_held(machine: Machine) -> None:
+    held, free = (stanza(each, "1", "Status: {} ok installed") for each in ("runc", "containerd"))
+    (machine.root / "status").write_text(held.format("hold") + free.format("install"))
+    machine.offers({"runc": "2", "containerd": "2"})
+    assert machine.ask(upgrade_reads.PLAN) == (Step("containerd", "2"),)
+
+
 def test_plan_leaves_no_trace(machine: Machine) -> None:
     machine.has({"runc": "1"})
     machine.offers({"runc": "2"})
@@ -164,6 +171,12 @@ def test_installed_packages_are_those_that_dpkg_knows(tmp_path: Path) -> None:
         stanza("runc", "1.1.15+ds1-2", "Status: install ok installed")
         + stanza("lxc-pve", "6.0.5-1", "Status: hold ok installed")
         + stanza("docker.io", "26.1.5", "Status: deinstall ok config-files")
+        + stanza("docker-ce", "5:28.5.1-1", "Status: install ok half-configured")
+        + stanza("containerd.io", "1.7.27-1", "Status: install ok unpacked")
+        + stanza("fuse-overlayfs", "1.14-1", "Status: install reinstreq half-installed")
+        + stanza(
+            "apparmor", "4.1.0-1", "Status: install ok triggers-pending", "Triggers-Pending: x"
+        )
         + stanza("vim", "2", "Status: install ok installed")
         + stanza("linux-image-6.17.8+deb14-amd64", "6.17.8-1", "Status: install ok installed")
     )
@@ -174,6 +187,10 @@ def test_installed_packages_are_those_that_dpkg_knows(tmp_path: Path) -> None:
     assert upgrade_reads.INSTALLED.parse(CommandResult(tuple(argv), *said, "here", 0.0, 0.0)) == {
         "runc": "1.1.15+ds1-2",
         "lxc-pve": "6.0.5-1",
+        "docker-ce": "5:28.5.1-1",
+        "containerd.io": "1.7.27-1",
+        "fuse-overlayfs": "1.14-1",
+        "apparmor": "4.1.0-1",
         "linux-image-6.17.8+deb14-amd64": "6.17.8-1",
     }
 

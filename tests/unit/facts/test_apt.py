@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from facts.apt import LOOKING, is_within, order
@@ -79,6 +79,9 @@ def test_order_is_that_of_dpkg_for_real_packages() -> None:
 
 @settings(max_examples=150, deadline=None, database=None)
 @given(_VERSION, _VERSION)
+@example("0", "0~rc1")
+@example("1-0", "1-0~bpo1")
+@example("1-00", "1")
 def test_order_is_that_of_dpkg(one: str, other: str) -> None:
     assert (order(one) < order(other)) is dpkg(one, "lt", other)
     assert (order(one) == order(other)) is dpkg(one, "eq", other)

@@ -136,6 +136,26 @@ def test_news_through_rotations_are_of_all_files(node: Here) -> None:
     assert (followed.doubt, told) == ("", [])
 
 
+def test_news_of_a_log_that_is_rotated_while_it_is_read_lose_nothing(
+    node: Here, programs: Path
+) -> None:
+    followed, _ = follow(node)
+    node.grow(line(1))
+    node.rotate()
+    node.grow(line(2))
+    folder, moved = node.log.parent, programs / "moved"
+    (programs / "tail").unlink()
+    (programs / "mv").symlink_to("/usr/bin/mv")
+    program(
+        programs / "tail",
+        f"#!/bin/sh\ncd {folder}\nif [ ! -e {moved} ]; then\n    : >{moved}\n"
+        "    mv audit.log.1 audit.log.2; mv audit.log audit.log.1; : >audit.log\nfi\n"
+        'exec /usr/bin/tail "$@"\n',
+    )
+    assert news(followed) == [1, 2]
+    assert followed.doubt == ""
+
+
 @pytest.mark.parametrize("grown", [b"", SECRET * 50])
 def test_news_of_a_log_that_was_cut_are_from_its_beginning_and_leave_a_doubt(
     node: Here, grown: bytes
@@ -179,6 +199,14 @@ def test_news_after_the_connection_dropped_begin_where_the_last_answer_ended(nod
     assert news(followed) == [1, 2]
     assert told[1:] == ["pve1 answers again"]
     assert followed.doubt == ""
+
+
+def test_rest_of_a_node_that_did_not_answer_at_last_leaves_a_doubt(node: Here) -> None:
+    followed, _ = follow(node)
+    node.down = True
+    assert (news(followed), followed.doubt) == ([], "")
+    assert followed.rest() == ()
+    assert followed.doubt == "what came last was not read: the connection to pve1 dropped"
 
 
 def test_follow_of_a_node_that_cannot_be_asked_at_first_is_an_error(node: Here) -> None:
@@ -266,6 +294,19 @@ def test_news_of_a_node_whose_auditd_comes_or_goes_are_of_both_logs(
         "kernel now, not auditd",
         "auditd now, not kernel",
     ]
+
+
+def test_news_of_a_ring_after_auditd_ended_are_not_those_before_it_began(
+    node: Here, programs: Path
+) -> None:
+    program(programs / "dmesg", f"#!/bin/sh\ncat {programs}/ring\n")
+    later = line(2).replace(b"1000.5", b"9999999999.5")
+    (programs / "ring").write_bytes(line(1) + later)
+    followed, _ = follow(node)
+    node.state = KERNEL
+    assert list(followed.news()) == [later.rstrip()]
+    (programs / "ring").write_bytes(line(1) + later + line(3))
+    assert news(followed) == [3]
 
 
 def test_news_of_a_node_without_a_journal_are_the_kernels_last(node: Here, programs: Path) -> None:

@@ -160,6 +160,97 @@ def test_news_of_a_file_that_was_cut_and_grew_again_are_all_that_it_holds(
     assert "was cut while it was followed" in followed.doubt
 
 
+def test_news_of_a_directory_are_of_its_audit_log_and_of_no_rotated_file(
+    log: Path, follow: Follow
+) -> None:
+    (log.parent / "audit.log.gz").write_bytes(gzip.compress(line(7)))
+    followed = follow(log.parent)
+    grow(log, line(1))
+    assert news(followed) == [1]
+    assert news(follow(log.parent, whole=True)) == [7, 0, 1]
+    log.rename(log.with_name("audit.log.1"))
+    with pytest.raises(FactError, match=r"audit\.log cannot be read: No such file"):
+        follow(log.parent)
+
+
+@pytest.mark.parametrize("name", ["audit.log-20261126", "audit.log.1.gz"])
+def test_news_through_rotations_to_names_without_an_order_leave_a_doubt(
+    log: Path, follow: Follow, name: str
+) -> None:
+    followed = follow(log)
+    log.rename(log.with_name("audit.log-20261125"))
+    os.utime(log.with_name("audit.log-20261125"), (1, 1))
+    grow(log, line(1))
+    assert (news(followed), followed.doubt) == ([1], "")  # nothing can be in between
+    log.rename(log.with_name(name))
+    os.utime(log.with_name(name), (1, 1))
+    grow(log, line(2))
+    log.rename(log.with_name("audit.log-20261127"))
+    grow(log, line(3))
+    assert news(followed) == [3]
+    assert "does not tell the order" in followed.doubt
+
+
+def test_news_while_a_file_is_renamed_wait_for_the_next_look(
+    log: Path, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed = follow(log)
+    grow(log, line(1))
+    log.rename(log.with_name("audit.log.1"))
+    grow(log, line(2))
+    opened = log_follow._Open
+
+    def rotated(path: Path) -> log_follow._Open:
+        """Open a file after it was renamed, as auditd does it at this very moment."""
+        monkeypatch.setattr(log_follow, "_Open", opened)
+        log.with_name("audit.log.1").rename(log.with_name("audit.log.2"))
+        log.rename(log.with_name("audit.log.1"))
+        return opened(path)
+
+    monkeypatch.setattr(log_follow, "_Open", rotated)
+    assert news(followed) == [1]
+    grow(log, line(3))
+    assert news(followed) == [2, 3]
+    assert followed.doubt == ""
+
+
+def test_news_while_older_files_are_renamed_are_in_order_and_lose_nothing(
+    log: Path, follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rotate() -> None:
+        for old in (3, 2, 1):
+            if (path := log.with_name(f"audit.log.{old}")).exists():
+                path.rename(log.with_name(f"audit.log.{old + 1}"))
+        log.rename(log.with_name("audit.log.1"))
+
+    followed = follow(log)
+    for number in (1, 2):
+        grow(log, line(number))
+        rotate()
+    grow(log, line(3))
+    opened = log_follow._Open
+
+    def moved(path: Path) -> log_follow._Open:
+        monkeypatch.setattr(log_follow, "_Open", opened)
+        rotate()
+        grow(log, line(4))
+        return opened(path)
+
+    monkeypatch.setattr(log_follow, "_Open", moved)
+    assert news(followed) == [1]
+    assert news(followed) == [2, 3, 4]
+    assert news(followed) == []
+
+
+def test_lines_that_nobody_took_before_ctrl_c_are_told_next(log: Path, follow: Follow) -> None:
+    followed = follow(log)
+    grow(log, *map(line, range(1, 9)))
+    for each in followed.news():
+        assert numbers([each]) == [1]
+        break  # as an exception between two lines does
+    assert numbers(list(followed.rest())) == [2, 3, 4, 5, 6, 7, 8]
+
+
 @settings(max_examples=60, deadline=None, database=None)
 @given(
     parts=st.lists(st.integers(1, 200), min_size=1, max_size=30),
@@ -219,6 +310,16 @@ def test_news_of_a_pipe_are_what_came_and_its_end_is_told() -> None:
         assert numbers(list(piped.rest())) == [3]
     finally:
         os.close(reader)
+
+
+def test_news_of_a_pipe_that_is_filled_without_end_have_an_end() -> None:
+    endless = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        piped = Piped(endless)
+        assert [*piped.news(), *piped.rest()] == []
+        assert not piped.ended
+    finally:
+        os.close(endless)
 
 
 def test_told_of_an_endless_line_is_kept_short_and_loses_no_mark() -> None:

@@ -69,6 +69,14 @@ def test_denials_of_standard_input_are_those_of_the_file(pack: type[bytes]) -> N
     assert told.stdout == ran(str(CORPUS)).stdout
 
 
+@pytest.mark.parametrize("quote", ["”", '\\"'])
+def test_denials_of_a_pasted_line_with_other_quotes_say_what_a_denial_is(quote: str) -> None:
+    told = ran("-", stdin=MOUNT.replace('"', quote).encode())
+    assert told.stdout.startswith("no denial in standard input; that proves nothing")
+    assert "in straight quotes" in told.stderr.replace("\n", " ")
+    assert "straight quotes" not in ran("-", stdin=MOUNT.encode()).stderr
+
+
 def test_denials_of_a_directory_are_those_of_all_rotated_files(tmp_path: Path) -> None:
     (tmp_path / "audit.log.1.gz").write_bytes(gzip.compress(MOUNT.encode()))
     (tmp_path / "audit.log").write_text(MOUNT)
@@ -160,6 +168,16 @@ def test_denials_since_a_time_leave_out_what_is_older(
 )
 def test_denials_of_a_command_line_that_is_wrong_end_with_2(words: list[str]) -> None:
     assert ran(*words).exit_code == 2
+
+
+def test_denials_of_nothing_say_what_to_type() -> None:
+    told = ran().stderr
+    for words in ("-", "audit.log", "--target root@pve1/950"):
+        assert f"\n  python -m remediation denials {words} " in told
+
+
+def test_denials_of_two_logs_name_both() -> None:
+    assert "'log' and a target's" in ran("log", "--target", "root@pve1/950").stderr
 
 
 def test_denials_of_a_file_that_is_not_there_end_with_3(tmp_path: Path) -> None:

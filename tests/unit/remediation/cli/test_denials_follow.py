@@ -275,6 +275,57 @@ def test_follow_in_a_process_of_its_own_ends_cleanly_on_ctrl_c(log: Path) -> Non
     assert b"Traceback" not in error
 
 
+def test_follow_whose_reader_is_gone_ends_with_3(log: Path) -> None:
+    command = [sys.executable, "-m", "remediation", "denials", str(log), "--follow"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout
+        assert child.stderr
+        assert b"following" in child.stderr.readline()
+        child.stdout.close()
+        try:
+            assert child.wait(timeout=60) == 3
+        finally:
+            child.kill()
+        assert b"standard output cannot be written: Broken pipe" in child.stderr.read()
+
+
+def test_follow_that_is_interrupted_before_the_logs_end_ends_with_130(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def news(_: object) -> Iterator[bytes]:
+        yield mount(5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(log_follow.File, "news", news)
+    result = ran(str(log), "--since", "2026-11-26", each=[])
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (130, "error: interrupted")
+    assert result.stdout.endswith("1 denial of 1 kind\n")
+
+
+def test_follow_of_a_node_that_is_gone_at_last_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = b"== state\n== position\nnow 1\n== kernel\n== clock\n== end\n"
+
+    @contextmanager
+    def opened(_: object) -> Iterator[Pct]:
+        yield Pct(Foreign([(0, empty, b""), (0, empty, b""), (1, b"", b"no answer")]))
+
+    monkeypatch.setattr(denials, "opened", opened)
+    result = ran("--target", "root@pve1/950", each=[lambda: None])
+    assert (result.exit_code, "what came last was not read" in result.stderr) == (3, True)
+
+
+@pytest.mark.parametrize("more", [[], ["--follow"]])
+def test_denials_of_a_standard_input_that_is_closed_end_with_3(more: list[str]) -> None:
+    argv = [sys.executable, "-m", "remediation", "denials", "-", *more]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *argv], cwd=ROOT, capture_output=True, check=False
+    )
+    assert (done.returncode, b"standard input is closed" in done.stderr) == (3, True)
+    assert b"Traceback" not in done.stderr
+
+
 def test_follow_of_standard_input_ends_with_its_end() -> None:
     argv = [sys.executable, "-m", "remediation", "denials", "-", "--follow"]
     done = subprocess.run(argv, cwd=ROOT, input=mount(), capture_output=True, check=False)

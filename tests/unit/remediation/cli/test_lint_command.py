@@ -92,6 +92,7 @@ def test_no_path_means_the_nodes_own_files(
     done = run()
     assert done.exit_code == 2
     assert "name what to lint" in done.stderr
+    assert "python -m remediation lint 950.conf" in done.stderr
 
 
 def test_fix_shows_the_difference_and_keeps_a_copy(conf: Path) -> None:

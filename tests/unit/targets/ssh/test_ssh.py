@@ -441,6 +441,19 @@ def test_a_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Pa
     assert log.read_text() == "once\n"
 
 
+def test_a_connection_that_drops_during_a_script_is_told_with_its_beginning_alone(
+    ssh: Ssh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object, **__: object) -> None:
+        raise EOFError
+
+    assert ssh.run(["true"]).ok
+    monkeypatch.setattr("paramiko.Transport.open_session", cut)
+    with pytest.raises(TransportError, match=r"'true true .* more characters\): the oth") as raised:
+        ssh.run(["sh", "-c", "true\n" * 4000])
+    assert len(str(raised.value)) < 800
+
+
 def test_a_connection_that_drops_before_the_command_is_not_resent_either(
     ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
