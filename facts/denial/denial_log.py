@@ -32,7 +32,8 @@ HEADING = "== "
 #: was denied something, its number and its process's parent.
 _PICK = (
     rf"/{MARK}/p; /apparmor=\"STATUS\".* error=-1/p; "
-    r"s/^.*type=SYSCALL msg=audit(\([0-9.]*:[0-9]*\)).* ppid=\([0-9]*\) .*/parent \1 \2/p; "
+    r"s/^.*type=\(SYSCALL msg=\|1300 \)audit(\([0-9.]*:[0-9]*\)).* ppid=\([0-9]*\) .*"
+    r"/parent \2 \3/p; "
     r"s/^-- cursor: /cursor /p"
 )
 #: Takes what may leave the node out of a log; its arguments are what else is looked for.

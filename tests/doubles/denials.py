@@ -16,6 +16,8 @@ KERNEL = _DATA / "kern.log"
 #: programs call themselves as the rows there.
 LAB_NODE, LAB_CONTAINER = _DATA / "lab-node.log", _DATA / "lab-container.log"
 LAB_JOURNAL = _DATA / "lab-journal.log"
+#: All that the kernel printed of one of them there: the denial, its system call, the command line.
+LAB_PRINTED = _DATA / "lab-printed.log"
 LAB = (LAB_NODE, LAB_CONTAINER, LAB_JOURNAL)
 #: What docs/denials.md explains.
 EXAMPLE = _DATA / "example.log"

@@ -104,6 +104,13 @@ def file(place: Path, content: str = "x") -> Path:
     return place
 
 
+def executable(name: str) -> Path:
+    place = READ / name
+    place.write_bytes(Path("/bin/true").read_bytes())
+    place.chmod(0o755)
+    return place
+
+
 def sleeper(profile: str = "") -> int:
     """Return a process that lives as long as this one, under a profile if one is named."""
     ready, told = os.pipe()
@@ -366,9 +373,7 @@ def file_mprotect() -> Iterator[str | None]:
 
 @program
 def exec_() -> Iterator[str | None]:
-    place = READ / "program"
-    place.write_bytes(Path("/bin/true").read_bytes())
-    place.chmod(0o755)
+    place = executable("program")
     yield None
     os.execv(place, [str(place)])  # noqa: S606
 
@@ -412,8 +417,7 @@ def file_receive() -> Iterator[str | None]:
 
 @program
 def px_to_nothing() -> Iterator[str | None]:
-    place = file(READ / "sent-elsewhere")
-    place.chmod(0o755)
+    place = executable("sent-elsewhere")
     yield None
     os.execv(place, [str(place)])  # noqa: S606
 
