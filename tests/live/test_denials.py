@@ -95,6 +95,7 @@ class Proof:
         init: the container's first process; 0: on the node.
         first: what came of all programs under the copy as it is.
         told: what ``denials`` says of each of them.
+        suggested: what ``denials --suggest`` prints for the copy.
     """
 
     runtime: Runtime
@@ -102,6 +103,7 @@ class Proof:
     copy: str
     first: Tried = field(init=False)
     told: dict[str, Any] = field(init=False)
+    suggested: list[str] = field(init=False)
     _round: int = 0
 
     def tried(self, text: str, programs: list[str]) -> Tried:
@@ -134,7 +136,9 @@ class Proof:
         since = self.runtime.node.run(["date", "-u", "+%F %T"]).require().text.strip()
         self.first = self.tried(self.copy, programs)
         kept.write_text(self.copy)
-        told = denials("--since", since, "--profile", str(kept))
+        words = ("--since", since, "--profile", str(kept))
+        self.suggested = of_profile(printed(*words, "--suggest"))
+        told = denials(*words)
         by_pid = {int(each["fields"]["pid"]): each for each in told["denials"]}
         self.told = {name: by_pid[pid] for pid, name in self.first.pids.items() if pid in by_pid}
         if folder := os.environ.get("DENIALS_CORPUS"):
@@ -143,12 +147,21 @@ class Proof:
             place.write_text("".join(f"{each}\n" for each in lines))
 
 
-def denials(*words: str) -> Any:
-    argv = [sys.executable, "-m", "remediation", "denials", "--target", TARGET]
-    argv += ["--format", "json", *words]
+def printed(*words: str) -> str:
+    argv = [sys.executable, "-m", "remediation", "denials", "--target", TARGET, *words]
     done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+    return done.stdout
+
+
+def denials(*words: str) -> Any:
+    return json.loads(printed(*words, "--format", "json"))
+
+
+def of_profile(suggested: str) -> list[str]:
+    """Return what is suggested for the copy, comments included, as somebody would copy it."""
+    _, _, ours = f"\n{suggested}".partition(f"\n# {NAME}\n")
+    return re.split(r"^# (?!dangerous: |where: )", ours, flags=re.MULTILINE)[0].splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +242,8 @@ def test_suggested_rule_takes_away_its_denial_alone(on_node: Proof, program: str
 
 def test_suggested_rules_together_take_away_all_denials_that_rules_can(proof: Proof) -> None:
     rows = [name for name in ROWS if name in proof.first.errnos]
-    rules = [proof.rule(name) for name in rows]
-    tried = proof.tried(denial_rows.with_rules(proof.copy, rules), rows)
+    assert {proof.rule(name) for name in rows} <= set(proof.suggested)
+    tried = proof.tried(denial_rows.with_rules(proof.copy, proof.suggested), rows)
     assert tried.refused == {FORBIDDEN}
     assert tried.recorded.keys() == {FORBIDDEN}
 
