@@ -13,7 +13,7 @@ from facts.denial.denial_groups import Tally
 from facts.denial.denial_words import wanted, who
 from facts.denial.denials import owner_by_name
 from facts.denial.smallest_rule import smallest_rule
-from tests.doubles.denials import CORPUS, KERNEL
+from tests.doubles.denials import CORPUS, KERNEL, LAB
 
 _MARK = b'apparmor="DENIED"'
 _ODD = (b'"', b"=", b" ", b"\x1d", b"\xff", b"(", b")", b":", b"/", b"\\", b"C3", b"audit(", _MARK)
@@ -35,7 +35,7 @@ def mutated(line: bytes) -> bytes:
 def main(count: int) -> None:
     """Mutate and read so many records; an exception or a lost record ends it."""
     random.seed(count)
-    lines = [*CORPUS.read_bytes().splitlines(), *KERNEL.read_bytes().splitlines()]
+    lines = [line for log in (CORPUS, KERNEL, *LAB) for line in log.read_bytes().splitlines()]
     done = 0
     while done < count:
         batch = [mutated(random.choice(lines)) for _ in range(_BATCH)]  # noqa: S311

@@ -32,7 +32,8 @@ HEADING = "== "
 #: was denied something, its number and its process's parent.
 _PICK = (
     rf"/{MARK}/p; /apparmor=\"STATUS\".* error=-1/p; "
-    r"s/^.*type=SYSCALL msg=audit(\([0-9.]*:[0-9]*\)).* ppid=\([0-9]*\) .*/parent \1 \2/p; "
+    r"s/^.*type=\(SYSCALL msg=\|1300 \)audit(\([0-9.]*:[0-9]*\)).* ppid=\([0-9]*\) .*"
+    r"/parent \2 \3/p; "
     r"s/^-- cursor: /cursor /p"
 )
 #: Takes what may leave the node out of a log; its arguments are what else is looked for.
@@ -99,8 +100,8 @@ _STAT = re.compile(r"^([0-9]{1,10}) \(.*\) \S [0-9]{1,10} (?:\S+ ){17}([0-9]{1,1
 _PARENT = re.compile(r"parent ([0-9.]{1,40}:[0-9]{1,20}) ([0-9]{1,10})")
 _SERIAL = re.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
 _PRINTED = (
-    "without auditd the kernel prints no more than ten records in five seconds, so there may have "
-    "been others"
+    "without auditd the kernel prints no more than ten records in five seconds, and up to three of "
+    "one denial, so there may have been others"
 )
 #: How far the clock of the records and that of the processes may be apart (seconds).
 _APART = 1.0

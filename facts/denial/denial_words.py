@@ -185,7 +185,9 @@ def _dbus(fields: Mapping[str, str]) -> str:
 
 def _profile(fields: Mapping[str, str]) -> str:
     target = fields.get("target") or _get(fields, "name")
-    late = " at its next exec" if fields.get("operation") == "change_onexec" else ""
+    late = " at its next exec" if fields.get("operation", "").endswith("_onexec") else ""
+    if fields.get("operation", "").startswith("stack"):
+        return f"put the profile {target} on top of its own{late}"
     return f"change to the profile {target}{late}"
 
 
@@ -207,6 +209,8 @@ _BY_KIND: dict[str, Callable[[Mapping[str, str]], str]] = {
     "capable": lambda said: f"use the capability {_get(said, 'capname')}",
     "change_profile": _profile,
     "change_onexec": _profile,
+    "stack": _profile,
+    "stack_onexec": _profile,
     "change_hat": lambda said: f"change to the hat {_get(said, 'target')}",
     "userns_create": lambda _: "make a user namespace",
     "setrlimit": lambda said: (

@@ -33,6 +33,8 @@ _CLASS = {
     "pivotroot": "pivot_root",
     "capable": "capability",
     "change_onexec": "change_profile",
+    "stack": "change_profile",
+    "stack_onexec": "change_profile",
     "userns_create": "userns",
     "setrlimit": "set",
 }
@@ -234,6 +236,8 @@ def _place(text: str, fields: Mapping[str, str]) -> bool:
 def _change_profile(text: str, fields: Mapping[str, str]) -> bool:
     _, arrow, target = text.partition("->")
     name = fields.get("target") or fields.get("name", "")
+    if fields.get("operation", "").startswith("stack"):
+        name = f"&{name}"
     return not arrow or matches(target.strip(), name)
 
 

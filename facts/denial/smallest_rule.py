@@ -139,8 +139,12 @@ class _Said(dict[str, str]):
 
 
 def _mount(said: _Said) -> str:
-    """A rule of a mount: of a source and a type only where such a mount has them."""
-    flags = said["flags"].replace(" ", "").split(",")
+    """A rule of a mount: of a source and a type only where such a mount has them.
+
+    Of a new mount without any flag, the kernel writes no flags.
+    """
+    written = said.get("flags") or ("rw" if said.get("fstype") else said["flags"])
+    flags = written.replace(" ", "").split(",")
     parts = ["mount", f"options=({','.join(flags)})"]
     new = not _OF_A_MOUNT & set(flags)
     if new and not _OF_A_FILE & set(flags) and (fstype := said.get("fstype")):
@@ -177,6 +181,13 @@ def _signal(said: _Said) -> str:
 
 def _change_profile(said: _Said) -> str:
     return f"change_profile -> {said.get('target') or said['name']}"
+
+
+def _stack(said: _Said) -> str:
+    """A rule to put another profile on top of the process's own."""
+    target = said.get("target") or said["name"]
+    quote = '"' * target.startswith('"')
+    return f"change_profile -> {quote}&{target.removeprefix(quote)}"
 
 
 def _userns(said: _Said) -> str:
@@ -273,6 +284,8 @@ _BY_KIND: dict[str, Callable[[_Said], str]] = {
     "signal": _signal,
     "change_profile": _change_profile,
     "change_onexec": _change_profile,
+    "stack": _stack,
+    "stack_onexec": _stack,
     "userns_create": _userns,
     "setrlimit": _rlimit,
 }

@@ -5,9 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 _DATA = Path(__file__).parents[1] / "data/denials"
-#: One record of each operation; at its end an enriched one, two in one line, and two that were cut.
+#: One record of each operation, by hand after real ones; at its end an enriched one, two in one
+#: line, and two that were cut.
 CORPUS = _DATA / "audit.log"
 #: The forms that the kernel's log and the journal have.
 KERNEL = _DATA / "kern.log"
+#: What the lab's kernel (6.12) recorded of each operation that it mediates: of a process of the
+#: node, of one in the container, and in the journal of a node without auditd. The first two are
+#: those of ``tests/live/test_denials.py``, which keeps them if DENIALS_CORPUS names a folder; the
+#: programs call themselves as the rows there.
+LAB_NODE, LAB_CONTAINER = _DATA / "lab-node.log", _DATA / "lab-container.log"
+LAB_JOURNAL = _DATA / "lab-journal.log"
+#: All that the kernel printed of one of them there: the denial, its system call, the command line.
+LAB_PRINTED = _DATA / "lab-printed.log"
+LAB = (LAB_NODE, LAB_CONTAINER, LAB_JOURNAL)
 #: What docs/denials.md explains.
 EXAMPLE = _DATA / "example.log"

@@ -12,6 +12,7 @@ from facts.denial import denial_log
 from facts.denial.denials import Owner
 from targets.errors import FactError
 from targets.transport import Local
+from tests.doubles.denials import LAB_PRINTED
 from tests.doubles.foreign import Foreign
 from tests.doubles.naming import naming
 
@@ -66,6 +67,23 @@ def test_read_of_a_log_that_is_cut_says_so(tmp_path: Path) -> None:
     told = script(AUDITD, tmp_path)
     assert b"unexpected end of file" in told.stderr
     assert b"not there" not in told.stderr
+
+
+def test_read_of_the_kernels_log_knows_the_parent_and_no_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "journalctl").write_text(f"#!/bin/sh\ncat {LAB_PRINTED}\n")
+    (tmp_path / "journalctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    told = script("printf 'lost 0\\nreader 0\\n'", tmp_path)
+    found = denial_log.parsed(denial_log.parts_of(told.stdout), "")
+    denied, _system_call, command_line = LAB_PRINTED.read_bytes().splitlines()
+    assert found.lines == (denied,)
+    assert found.parents == {"1795775363.377:299": 3128}
+    assert b"proctitle=" in command_line
+    assert b"proctitle" not in told.stdout
+    assert b"python3.13" not in told.stdout
+    assert "up to three of one denial" in found.note
 
 
 @pytest.mark.parametrize("state", ["printf 'lost 0\\nreader 0\\n'", ANOTHER, "exit 1"])

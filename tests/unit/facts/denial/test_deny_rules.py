@@ -37,6 +37,7 @@ KILLED = 'operation="signal" denied_mask="send" signal=term peer="unconfined"'
 SOCKET = 'operation="create" family="inet" sock_type="raw" denied_mask="create"'
 MOUNTED = 'operation="mount" name="/mnt/" fstype="ext4" srcname="/dev/sda" flags="ro, nosuid"'
 CHANGED = 'operation="change_profile" name="unconfined"'
+STACKED = 'operation="stack" name="q" target="q"'
 
 #: A deny rule, what was denied, and whether the rule forbids it.
 FILES = [
@@ -87,6 +88,9 @@ OTHERS = [
     ("deny change_profile", CHANGED, True),
     ("deny change_profile -> {unconfined,q}", CHANGED, True),
     ("deny change_profile -> q", CHANGED, False),
+    ("deny change_profile", STACKED, True),
+    ("deny change_profile -> &q", STACKED, True),
+    ("deny change_profile -> q", STACKED, False),
     ("deny userns", 'operation="userns_create" denied="userns_create"', True),
     ("deny io_uring sqpoll", 'operation="uring_sqpoll" denied="sqpoll"', True),
     ("deny io_uring override_creds", 'operation="uring_sqpoll" denied="sqpoll"', False),

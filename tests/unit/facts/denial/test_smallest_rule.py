@@ -165,6 +165,12 @@ RULES = [
     ),
     ('operation="change_profile" target="lxc-x"', "change_profile -> lxc-x,"),
     ('operation="change_onexec" name="docker-default"', "change_profile -> docker-default,"),
+    ('operation="stack" name="lxc-x" target="lxc-x"', "change_profile -> &lxc-x,"),
+    ('operation="stack_onexec" name=612062', 'change_profile -> "&a b",'),
+    (
+        'operation="mount" name="/x/" fstype="tmpfs" srcname="none"',  # mount(2) with no flag
+        "mount options=(rw) fstype=tmpfs -> /x/,",
+    ),
     (
         (
             'operation="dbus_method_call" bus="system" path="/org/x" interface="org.x" '
@@ -281,6 +287,7 @@ def test_rule_of_a_mount_with_any_flag_is_one_that_apparmors_parser_takes() -> N
         ('operation="setrlimit" rlimit=nice value=0', "nice"),
         ('operation="setrlimit" rlimit=cpu value=x', "number"),
         ('operation="umount" name="x"', "path from the root"),
+        ('operation="mount" name="/x/" srcname="/y/"', "flags"),
         ('operation="open" class="posix_mqueue" name="q" denied="read"', "path from the root"),
     ],
 )

@@ -1,0 +1,333 @@
+"""The rules that ``denials`` suggests do what they say; and it prints what is denied as it follows.
+
+For each operation that the lab's kernel mediates, a program is denied something under a copy of
+the shipped profile. The rule that is suggested is added, and the copy is loaded again: then exactly
+this denial is gone. ``DENIALS_CORPUS=FOLDER`` keeps the records, for ``tests/data/denials``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from facts.audit import audit_records
+from facts.audit.audit_files import STATUS
+from faults.catalogue import CTID
+from faults.states import snapshot
+from lab.address import lab_address
+from targets import connect
+from targets.target import parse
+from tests.live import denial_rows
+from tests.live.denial_rows import ADVISED, FORBIDDEN, NAME, ON_THE_NODE, ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lab.machine import Lab
+    from targets.runtime.base import Runtime
+
+TARGET = f"lab/{CTID}"
+_ROOT = Path(__file__).parents[2]
+_PROFILE, _PROGRAMS = f"/etc/apparmor.d/{NAME}", f"/root/{NAME}.py"
+_LOG = "/var/log/audit/audit.log"
+_FEATURES = "/sys/kernel/security/apparmor/features"
+#: Loads the profile, tries the programs, and shows what was recorded, to the last one's denial.
+_TRY = f"""
+cat >{_PROFILE} && apparmor_parser --replace --skip-cache {_PROFILE} || exit
+from=$(stat -c %s {_LOG})
+recorded() {{ tail -c "+$((from + 1))" {_LOG}; }}
+python3 {_PROGRAMS} {NAME} "$@" || exit
+for _ in $(seq 200); do
+    ! recorded | grep -q 'comm="{FORBIDDEN}"' || break
+    sleep 0.05
+done
+echo == records
+recorded
+"""
+_PATIENCE = 120.0
+_ENDED = re.compile(r"^(\S+) ([0-9]+) (-?[0-9]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """How programs ended, and what the log has of them."""
+
+    errnos: dict[str, int]
+    pids: dict[int, str]
+    text: str
+
+    @property
+    def refused(self) -> set[str]:
+        """The programs that failed."""
+        return {name for name, errno in self.errnos.items() if errno}
+
+    @property
+    def recorded(self) -> dict[str, list[str]]:
+        """The operations of each program that were denied."""
+        found = audit_records.parse(self.text)
+        for line in self.text.splitlines():
+            if " error=-13 " in line:
+                found += audit_records.records(line, STATUS)
+        operations = defaultdict(list)
+        for denial in found:
+            if name := self.pids.get(int(denial.fields["pid"])):
+                operations[name].append(denial.fields["operation"])
+        return operations
+
+
+@dataclass
+class Proof:
+    """The copy of the profile on the node, and where its programs run.
+
+    Attributes:
+        init: the container's first process; 0: on the node.
+        first: what came of all programs under the copy as it is.
+        told: what ``denials`` says of each of them.
+        suggested: what ``denials --suggest`` prints for the copy.
+    """
+
+    runtime: Runtime
+    init: int
+    copy: str
+    first: Tried = field(init=False)
+    told: dict[str, Any] = field(init=False)
+    suggested: list[str] = field(init=False)
+    _round: int = 0
+
+    def tried(self, text: str, programs: list[str]) -> Tried:
+        """Return what comes of programs under a profile; the last of them is always denied.
+
+        Of the same profile, a capability that was refused is not recorded again: each is another.
+        """
+        self._round += 1
+        text = denial_rows.with_rules(text, [f"/mnt/round-{self.init}-{self._round} r,"])
+        argv = ["sh", "-c", _TRY, "try", str(self.init), *programs, FORBIDDEN]
+        told = self.runtime.node.run(argv, stdin=text.encode(), timeout=_PATIENCE).require()
+        said, _, log = told.text.partition("== records\n")
+        ended = _ENDED.findall(said)
+        errnos = {name: int(errno) for name, _, errno in ended}
+        assert set(errnos) == {*programs, FORBIDDEN}, said
+        broken = [name for name, errno in errnos.items() if errno == 200 or errno < 0]
+        assert not broken, f"{broken}: {told.stderr.decode()}"
+        return Tried(errnos, {int(pid): name for name, pid, _ in ended}, log)
+
+    def rule(self, program: str) -> str:
+        """Return the rule that is suggested."""
+        rule = self.told[program]["rule"]
+        assert rule, self.told[program]
+        return str(rule)
+
+    def begin(self, kept: Path) -> None:
+        """Try all programs, and ask what was denied; ``kept`` has the copy."""
+        programs = [*ROWS, *ADVISED, *denial_rows.UNRECORDED, *denial_rows.UNMEDIATED]
+        programs = [each for each in programs if not (self.init and each in ON_THE_NODE)]
+        since = self.runtime.node.run(["date", "-u", "+%F %T"]).require().text.strip()
+        self.first = self.tried(self.copy, programs)
+        kept.write_text(self.copy)
+        words = ("--since", since, "--profile", str(kept))
+        self.suggested = of_profile(printed(*words, "--suggest"))
+        told = denials(*words)
+        by_pid = {int(each["fields"]["pid"]): each for each in told["denials"]}
+        self.told = {name: by_pid[pid] for pid, name in self.first.pids.items() if pid in by_pid}
+        if folder := os.environ.get("DENIALS_CORPUS"):
+            place = Path(folder) / f"lab-{'container' if self.init else 'node'}.log"
+            lines = [each for each in self.first.text.splitlines() if "apparmor=" in each]
+            place.write_text("".join(f"{each}\n" for each in lines))
+
+
+def printed(*words: str) -> str:
+    argv = [sys.executable, "-m", "remediation", "denials", "--target", TARGET, *words]
+    done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def denials(*words: str) -> Any:
+    return json.loads(printed(*words, "--format", "json"))
+
+
+def of_profile(suggested: str) -> list[str]:
+    """Return what is suggested for the copy, comments included, as somebody would copy it."""
+    _, _, ours = f"\n{suggested}".partition(f"\n# {NAME}\n")
+    return re.split(r"^# (?!dangerous: |where: )", ours, flags=re.MULTILINE)[0].splitlines()
+
+
+@pytest.fixture(scope="module")
+def runtime(lab: Lab) -> Iterator[Runtime]:
+    lab.restore(snapshot("compliant"))
+    with connect.opened(parse(TARGET), lab=lab_address) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def copy(runtime: Runtime) -> str:
+    """The copy's text; what it needs is on the node."""
+    node = runtime.node
+    node.write(_PROGRAMS, (Path(__file__).parent / "denied_programs.py").read_bytes())
+    node.run(["sh", "-c", f"aa-features-abi --extract >/etc/apparmor.d/abi/{NAME}"]).require()
+    capabilities = node.read(f"{_FEATURES}/caps/mask") or b""
+    return denial_rows.profile(capabilities.decode().split())
+
+
+@pytest.fixture(scope="module")
+def on_node(runtime: Runtime, copy: str, tmp_path_factory: pytest.TempPathFactory) -> Proof:
+    """The programs run as root of the node."""
+    proof = Proof(runtime, 0, copy)
+    proof.begin(tmp_path_factory.mktemp("node") / NAME)
+    return proof
+
+
+@pytest.fixture(scope="module")
+def inside(runtime: Runtime, copy: str, tmp_path_factory: pytest.TempPathFactory) -> Proof:
+    """They run as root of the container, in its namespaces."""
+    proof = Proof(runtime, runtime.init_pid(CTID), copy)
+    proof.begin(tmp_path_factory.mktemp("container") / NAME)
+    return proof
+
+
+@pytest.fixture(params=["on_node", "inside"])
+def proof(request: pytest.FixtureRequest) -> Proof:
+    found: Proof = request.getfixturevalue(request.param)
+    return found
+
+
+def test_kernel_mediates_what_the_table_has_and_nothing_else(runtime: Runtime) -> None:
+    """What it does not mediate is not left out silently: features do not have it."""
+    found = runtime.node.run(["ls", _FEATURES]).require().text.split()
+    assert set(found) - {"dfa"} == denial_rows.FEATURES
+    for name in denial_rows.UNMEDIATED.values():
+        assert not runtime.node.run(["test", "-e", f"{_FEATURES}/{name}"]).ok, name
+
+
+def test_each_program_is_denied_and_the_record_is_of_its_operation(proof: Proof) -> None:
+    first = proof.first
+    wanted = {**ROWS, **{name: each.operation for name, each in ADVISED.items()}}
+    wanted = {name: each for name, each in wanted.items() if name in first.errnos}
+    recorded = first.recorded
+    assert {name: recorded[name][-1:] for name in wanted} == {
+        name: [operation] for name, operation in wanted.items()
+    }
+    refused = first.refused - {FORBIDDEN}
+    assert refused == wanted.keys() | denial_rows.UNRECORDED.keys()
+    for name in denial_rows.UNRECORDED:
+        assert name not in recorded
+    for name in denial_rows.UNMEDIATED:  # a new queue may be larger for who has sys_resource
+        assert set(recorded.get(name, ())) <= {"capable"}
+
+
+@pytest.mark.parametrize("program", ROWS)
+def test_suggested_rule_takes_away_its_denial_alone(on_node: Proof, program: str) -> None:
+    """Beside it run the programs before and behind it in the table, which are like it."""
+    names = [*ROWS]
+    at = names.index(program)
+    others = {names[at - 1], names[(at + 1) % len(names)]}
+    copy = denial_rows.with_rules(on_node.copy, [on_node.rule(program)])
+    tried = on_node.tried(copy, [program, *others])
+    assert tried.errnos[program] == 0, on_node.rule(program)
+    assert tried.refused == {*others, FORBIDDEN}
+    assert tried.recorded.keys() == {*others, FORBIDDEN}
+
+
+def test_suggested_rules_together_take_away_all_denials_that_rules_can(proof: Proof) -> None:
+    rows = [name for name in ROWS if name in proof.first.errnos]
+    assert {proof.rule(name) for name in rows} <= set(proof.suggested)
+    tried = proof.tried(denial_rows.with_rules(proof.copy, proof.suggested), rows)
+    assert tried.refused == {FORBIDDEN}
+    assert tried.recorded.keys() == {FORBIDDEN}
+
+
+@pytest.mark.parametrize("program", ADVISED)
+def test_advice_of_what_no_rule_allows_takes_away_its_denial(on_node: Proof, program: str) -> None:
+    told, advice = on_node.told[program], ADVISED[program]
+    others = [name for name in ("umount", "capable") if name != program]
+    try:
+        tried = on_node.tried(denial_rows.advised(on_node.copy, program), [program, *others])
+    finally:
+        unload = f"profile {denial_rows.ABSENT} {{ }}".encode()
+        on_node.runtime.node.run(["apparmor_parser", "--remove"], stdin=unload)
+    assert tried.refused == {*others, FORBIDDEN}
+    assert tried.recorded.keys() == {*others, FORBIDDEN}
+    if told["fields"]["operation"] == advice.operation:
+        assert advice.words in told["no_rule"]
+
+
+def test_denial_that_a_deny_forbids_is_said_to_be_so_and_stays(on_node: Proof) -> None:
+    forbidden = {name: each["forbidden"] for name, each in on_node.told.items()}
+    rule = on_node.told[FORBIDDEN]["rule"]
+    assert "audit deny /{,**/}sysrq-trigger rwklx" in str(forbidden.pop(FORBIDDEN))
+    assert {name for name, rules in forbidden.items() if rules} == set()
+    tried = on_node.tried(denial_rows.with_rules(on_node.copy, [rule]), [])
+    assert tried.refused == tried.recorded.keys() == {FORBIDDEN}
+
+
+_SOCKET = ["perl", "-e", "socket(my $made, $ARGV[0], 5, 0) and die"]
+_ALG, _VSOCK = "38", "40"
+_SOURCES = {"auditd": "auditd's log", "kernel": "the kernel's log"}
+
+
+@pytest.mark.parametrize("source", _SOURCES)
+def test_follow_prints_what_is_denied_meanwhile_until_ctrl_c(lab: Lab, source: str) -> None:
+    """auditd takes the records, or nobody does, and the journal has the kernel's."""
+    lab.restore(snapshot("compliant"))
+    with connect.opened(parse(TARGET), lab=lab_address) as runtime:
+        inside = runtime.inside(CTID)
+        if source == "kernel":
+            runtime.node.run(["systemctl", "stop", "auditd"]).require()
+        inside.run([*_SOCKET, _VSOCK]).require()
+        with followed() as process:
+            assert process.stdout
+            assert process.stderr
+            begun = found(process.stderr, "Ctrl-C ends it")
+            inside.run([*_SOCKET, _ALG]).require()
+            said = found(process.stdout, "(alg seqpacket)")
+            process.send_signal(signal.SIGINT)
+            rest, errors = process.stdout.read(), process.stderr.read()
+            process.wait()
+    assert _SOURCES[source] in begun
+    assert said == f"perl in container {CTID} wanted to open a socket (alg seqpacket)\n"
+    assert "  rule:       network alg seqpacket,\n" in rest
+    assert "vsock" not in said + rest
+    assert re.search(r"^[1-9][0-9]* denials? of [1-9][0-9]* kinds?$", rest, re.MULTILINE), rest
+    assert process.returncode == 0, errors
+    told = denials("--since", "1h")
+    assert told["source"].startswith(_SOURCES[source])
+    rules = {each["rule"] for each in told["denials"]}
+    assert {"network alg seqpacket,", "network vsock seqpacket,"} <= rules
+
+
+@contextmanager
+def followed() -> Iterator[subprocess.Popen[str]]:
+    """Yield ``denials --follow``, which is killed if it does not end in time."""
+    argv = ["env", "--default-signal=INT", sys.executable, "-m", "remediation", "denials"]
+    argv += ["--target", TARGET, "--follow"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, cwd=_ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        timer = threading.Timer(_PATIENCE, process.kill)
+        timer.start()
+        try:
+            yield process
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+def found(lines: Iterable[str], words: str) -> str:
+    """Return the first line that has these words, as soon as it comes."""
+    before = []
+    for line in lines:
+        if words in line:
+            return line
+        before.append(line)
+    raise AssertionError(f"{words!r} never came: {before}")
