@@ -241,8 +241,8 @@ def _shown_as_it_comes(report: denial_report.Report, log: Followed, *, as_json: 
     try:
         while not log.ended:
             report.tally.count(log.news())
-            live.show()
             caught_up = True
+            live.show()
             if not log.ended:
                 log.wait()
                 require_reader()
