@@ -218,7 +218,49 @@ def test_machine_that_does_not_answer_many_at_once_is_given_up_and_asked_one_by_
     shared, _ = foreseen(Frozen(), *reads)
     assert said(shared, reads[0]) == "0 0"
     assert said(shared, reads[1]) == "1 0"
-    assert timeouts == [Shared.PATIENCE, 60, 60]
+    assert timeouts == [120, 60, 60]
+
+
+def test_machine_that_does_not_answer_many_at_once_is_not_asked_so_again_when_answers_get_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("targets.batch.time.monotonic", lambda: clock[0])
+
+    class Frozen(Changing):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            if "pct" not in argv:
+                return super().run(argv, stdin=stdin, timeout=timeout)
+            self.trips.append(shlex.join(argv))
+            clock[0] += timeout
+            raise too_late(self.machine, argv, timeout)
+
+    node = Frozen()
+    shared, container = foreseen(node, ONE, TWO)
+    for _ in range(3):
+        shared.begin()
+        said(shared, ONE)
+        with pytest.raises(TransportError):
+            container.ask(INNER)
+    together = [trip for trip in node.trips if trip.endswith("'at once'") and "pct" in trip]
+    assert len(together) == 1
+
+
+def test_read_that_was_too_slow_among_others_is_not_asked_with_others_again() -> None:
+    node = Changing()
+    node.says = {"say two": (124, "", ""), **node.says}
+    shared, _ = foreseen(node, ONE, TWO)
+    said(shared, ONE)
+    others = [unparsed("say", word) for word in ("three", "four")]
+    within = Pct(node).inside(950)
+    assert isinstance(within, Inside)
+    shared.expect([ONE, TWO, *others], within, [])
+    shared.begin()
+    assert [said(shared, each) for each in others] == ["three 0", "four 0"]
+    assert "say two" not in node.trips[-1]
+    assert len(node.trips) == 2
 
 
 def test_container_that_cannot_be_entered_says_so_each_time_in_its_own_words() -> None:
