@@ -196,6 +196,30 @@ def test_text_of_a_log_that_is_renamed_while_it_is_read_is_of_both_files(node: O
     assert log.text() == line(1) + line(2) + line(3)
 
 
+def test_text_of_a_log_that_is_renamed_at_the_first_look_is_of_both_files(node: OnDisk) -> None:
+    """The new file may be longer than the place in the old one, by when it is read."""
+    log = node.opened()
+    node.grow(line(1))
+
+    def rotated() -> None:
+        node.rotate()
+        node.grow(NOISE * 20, line(2))
+
+    node.before_read = rotated
+    assert log.text() == line(1) + line(2)
+    node.grow(line(3))
+    assert log.text() == line(1) + line(2) + line(3)
+
+
+def test_text_of_logs_that_are_renamed_at_the_first_look_is_of_all_files(node: OnDisk) -> None:
+    log = node.opened()
+    for number in (1, 2):
+        node.grow(line(number))
+        node.rotate()
+    node.before_read = node.rotate
+    assert log.text() == line(1) + line(2)
+
+
 def test_text_of_a_log_that_is_renamed_each_time_is_an_error(node: OnDisk) -> None:
     log = node.opened()
     node.grow(line(1))
