@@ -320,6 +320,18 @@ def test_window_by_many_looks_has_the_same_denials_and_asks_for_what_is_new(node
     assert node.asked[-1][1] == str(begun + 1)
 
 
+def test_new_denials_of_a_rotated_file_that_is_written_on_come_once_each(node: OnDisk) -> None:
+    watched = Watched(node)
+    window = Window(watched)
+    node.rotate()
+    watched.say(line(2).rstrip())
+    assert [each.fields["n"] for each in window.new_denials()] == ["2"]
+    with (node.folder / "audit.log.1").open("a") as file:
+        file.write(line(1))
+    assert [each.fields["n"] for each in window.new_denials()] == ["1"]
+    assert window.new_denials() == []
+
+
 def test_window_on_a_log_that_was_cut_between_two_looks_is_undetermined(node: OnDisk) -> None:
     watched = Watched(node)
     window = Window(watched)
