@@ -118,6 +118,32 @@ def test_what_takes_too_long_is_asked_again_by_itself(monkeypatch: pytest.Monkey
     assert [result.argv for result in found] == [("true",), ("echo", "on")]
 
 
+def test_what_was_killed_is_asked_again_by_itself() -> None:
+    """As timeout(1) does with what does not end when it is asked to."""
+    found = at_once(Local(), [("true",), ("sh", "-c", "kill -9 $$"), ("echo", "on")])
+    assert [result.argv for result in found] == [("true",), ("echo", "on")]
+
+
+def test_ahead_asks_two_reads_in_one_round_trip_and_one_as_it_is() -> None:
+    ran: list[CommandResult] = []
+    one, two = (unparsed("echo", word) for word in "ab")
+    ahead = Ahead(Recorded(Local(), ran.append), [one, two])
+    assert (ahead.ask(one).text, ahead.ask(two).text, len(ran)) == ("a\n", "b\n", 1)
+    alone = Ahead(Recorded(Local(), ran.append), [one])
+    assert (alone.ask(one).text, ran[-1].argv) == ("a\n", one.argv)
+
+
+def test_ahead_that_keeps_its_answers_answers_again_until_something_is_run() -> None:
+    ran: list[CommandResult] = []
+    reads = [unparsed("echo", word) for word in "ab"]
+    ahead = Ahead(Recorded(Local(), ran.append), reads, keep=True)
+    assert [ahead.ask(reads[0]).text for _ in range(3)] == ["a\n"] * 3
+    assert len(ran) == 1
+    ahead.run(["true"])
+    ahead.ask(reads[0])
+    assert len(ran) == 3
+
+
 def test_without_such_a_shell_each_is_asked_by_itself() -> None:
     class NoShell(Base):
         machine = "bare"
