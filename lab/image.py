@@ -20,7 +20,7 @@ from lab import lists, recipe, tree
 from lab.errors import ImageBuildFailed, NoSpace, require_programs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from lab.progress import Steps
     from lab.recipe import Machine
@@ -140,10 +140,10 @@ class Images:
         folder = self._built(name, build)
         return {path.name: path for path in sorted(folder.glob("*.tar.zst"))}
 
-    def prune(self, keep: str) -> None:
-        """Remove the node images except the one named; only when no machine needs another."""
+    def prune(self, keep: Collection[str]) -> None:
+        """Remove the node images except those named; only when no machine needs another."""
         for path in self.folder.glob("node-*"):
-            if path.name != keep:
+            if path.name not in keep:
                 shutil.rmtree(path)
 
     def _built(self, name: str, build: Callable[[Path], None], space: int = SPACE) -> Path:
@@ -160,7 +160,7 @@ class Images:
         return final
 
     def _remove_partial(self) -> None:
-        """Remove what interrupted builds left; by the lab's lock no other process builds now."""
+        """Remove what interrupted builds left; by the images' lock no other process builds now."""
         for path in self.folder.glob("*.partial-*"):
             if not path.name.endswith(_PARTIAL.format(os.getpid())):
                 shutil.rmtree(path)
@@ -236,8 +236,9 @@ def require_space(folder: Path, needed: int = SPACE) -> None:
     """Raise NoSpace if there is not room for a build below ``folder``."""
     free = shutil.disk_usage(folder).free
     if free < needed:
+        has, needs = (f"{size / (1 << 30):.1f}" for size in (free, needed))
         raise NoSpace(
-            f"{folder} has {free / (1 << 30):.1f} GiB free, and the lab needs {needed >> 30}\n"
+            f"{folder} has {has} GiB free, and the lab needs {needs}\n"
             "make room, or put the lab elsewhere: LAB_HOME=FOLDER"
         )
 

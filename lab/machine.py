@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 #: Not all digits: QEMU would take it for a snapshot's number.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")
 _RELEASE = re.compile(r"[a-z]+")
+#: Lists, beside the images, the homes of a lab and of its copies, which share them.
+_SHARING = "shared-by"
 MACHINES = (recipe.DEFAULT.name, proxmox.NAME)
 
 
@@ -170,10 +172,24 @@ class Lab:
             images = self.images(machine)
             images.require_reachable(release or images.machine.release)
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with only_one(self.home / "lock", self.steps):
+        with only_one(self.home / "lock", self.steps), self._images_alone():
             if not (keep and self.running):
                 self._up(self.images(machine), release, container_releases)
         return self
+
+    @contextmanager
+    def _images_alone(self) -> Iterator[None]:
+        """Hold the images, which a copy of a lab shares with it, and builds in, too."""
+        folder = (self.home / "images").resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        with only_one(folder / "lock", self.steps):
+            yield
+
+    def _needed_elsewhere(self) -> set[str]:
+        """Return the images of the machines that share ours: each disk is an overlay of one."""
+        sharing = self.home / "images" / _SHARING
+        homes = sharing.read_text().splitlines() if sharing.exists() else []
+        return {replace(self, home=Path(home)).state.image for home in homes}
 
     def _kept(self) -> bool:
         try:
@@ -200,7 +216,7 @@ class Lab:
             except BaseException:
                 self._node.qemu.stop()
                 raise
-        images.prune(keep=image.name)
+        images.prune(keep={image.name, *self._needed_elsewhere()})
 
     def _wanted(self, images: Images, image: str, releases: Sequence[str]) -> Provisioning:
         had = self.state.templates if self.state.image == image else ()
@@ -330,15 +346,18 @@ class Lab:
         if other._node.folder.exists():
             raise UsageError(f"{home} has a machine: LAB_HOME={home} python -m lab destroy")
         other.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with only_one(self.home / "lock", self.steps):
+        with only_one(self.home / "lock", self.steps), self._images_alone():
             self.down()
             size = sum(path.stat().st_blocks * 512 for path in node.folder.iterdir())
             require_space(other.home, size)
             with self.steps(f"copying the machine to {home}"):
                 node.copy_to(other._node.folder)
-        images = other.home / "images"
-        if not images.exists():
-            images.symlink_to(self.home / "images")
+            ours, images = (self.home / "images").resolve(), other.home / "images"
+            with (ours / _SHARING).open("a") as homes:
+                homes.write(f"{self.home}\n{other.home}\n")
+            if not images.exists():
+                images.unlink(missing_ok=True)  # a link to images that are gone
+                images.symlink_to(ours)
         return other
 
     def destroy(self, *, images: bool = False) -> None:

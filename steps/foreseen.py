@@ -129,9 +129,15 @@ class Foresight:
     def of_scenario(
         self, item: pytest.Item, target_of: Callable[[pytest.Item], Target | None]
     ) -> None:
-        """Foresee what a scenario and those after it ask, unless that was done for it already."""
+        """Foresee what a scenario and those after it ask, unless that was done for it already.
+
+        The scenario before it may be of another target on the same node, and have changed the node.
+        """
         if self._item is not item:
             self._item = item
+            items = item.session.items
+            if target_of(items[max(items.index(item) - 1, 0)]) != target_of(item):
+                self._shared.forget()
             self._shared.begin()
             self._expect(_read_only_from(item, target_of))
 

@@ -10,7 +10,6 @@ gate, which ask the same again and again.
 from __future__ import annotations
 
 import base64
-import math
 import re
 import shlex
 import time
@@ -29,19 +28,26 @@ if TYPE_CHECKING:
 
 Argv = tuple[str, ...]
 
+#: Follows each output. An output without it was cut, or ``head`` or ``base64`` failed: it would
+#: look like a shorter one, or an empty one.
+_END = b"."
 #: Runs one command and prints a line: its standard error with ``!exit code!`` somewhere in it, a
 #: blank, its standard output, both in base64. Nothing is written to a file on the way.
 #: An output lies in the shell's memory: of one that is too long, only so much that this shows.
 _ONE = (
     f"\nshort() {{ head -c {LIMIT + 1} | base64 -w0; }}"
     r"""
-one() { { out=$( { err=$( { { "$@" </dev/null 2>&1 >&7 7>&- 8>&- 9>&-; printf '!%d!' "$?" >&8; } |
-    short; } 8>&1 ); printf '%s ' "$err" >&9; } 7>&1 | short ); } 9>&1; echo "$out"; }
+one() { { out=$( { err=$( { { "$@" </dev/null 2>&1 >&7 7>&- 8>&- 9>&-; printf '!%d!' "$?" >&8
+    printf .; printf . >&7; } | short; } 8>&1 ); printf '%s ' "$err" >&9; } 7>&1 | short ); } 9>&1
+    echo "$out"; }
 """
 )
 _LINE = re.compile(rb"^([^ !\n]*)!([0-9]+)!([^ !\n]*) (\S*)$", re.MULTILINE)
 #: For each command (seconds): one that takes longer is asked again, by itself.
 _PATIENCE = 60.0
+#: For all together (seconds): a container that is frozen answers nothing, and then each is asked by
+#: itself.
+_LONGEST_TRIP = 120.0
 #: All answers together (bytes): where they are longer, each is asked by itself.
 _LONGEST = 16 << 20
 _LATE = frozenset({124, 137})
@@ -51,7 +57,7 @@ _NAME = "at once"
 
 
 def at_once(
-    on: Transport, argvs: Sequence[Argv], patience: float = math.inf
+    on: Transport, argvs: Sequence[Argv], patience: float = _LONGEST_TRIP
 ) -> list[CommandResult]:
     """Run commands that only look, one after the other, without input, in one round trip.
 
@@ -105,7 +111,7 @@ def told(whole: CommandResult) -> list[CommandResult] | None:
 
 
 def _answers(whole: CommandResult, argvs: Sequence[Argv]) -> list[CommandResult]:
-    """Return each command's result; none if the answers cannot be read, whatever sent them."""
+    """Return each command's whole result; none if the answers cannot be read, whoever sent them."""
     lines = _LINE.findall(whole.stdout)
     if len(lines) != len(argvs) or any(not _is_code(code) for _, code, _, _ in lines):
         return []
@@ -119,20 +125,29 @@ def _is_code(code: bytes) -> bool:
     return len(code) <= len(str(_LAST_CODE)) and int(code) <= _LAST_CODE
 
 
+def _decoded(text: bytes) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
 def _results(
     whole: CommandResult, argvs: Sequence[Argv], lines: Sequence[tuple[bytes, bytes, bytes, bytes]]
 ) -> list[CommandResult]:
+    decoded = [
+        (argv, int(code), _decoded(out), _decoded(err + more))
+        for argv, (err, code, more, out) in zip(argvs, lines, strict=True)
+    ]
     return [
         CommandResult(
             argv,
-            int(code),
-            base64.b64decode(out, validate=True),
-            base64.b64decode(err + more, validate=True),
+            code,
+            out.removesuffix(_END),
+            err.removesuffix(_END),
             whole.machine,
             whole.started,
             whole.seconds,
         )
-        for argv, (err, code, more, out) in zip(argvs, lines, strict=True)
+        for argv, code, out, err in decoded
+        if out.endswith(_END) and err.endswith(_END)
     ]
 
 
@@ -208,16 +223,14 @@ class Shared(Base):
 
     #: How long an answer may serve (seconds).
     LASTS = 60.0
-    #: How long a machine may take for one round trip (seconds): a container that is frozen answers
-    #: nothing, and then each read is asked by itself.
-    PATIENCE = 120.0
 
     def __init__(self, inner: Transport) -> None:
         self._inner, self.machine = inner, inner.machine
         self._batches: list[_Batch] = []
         self._answers: dict[Argv, CommandResult] = {}
         self._served: set[Argv] = set()
-        #: What a batch did not answer: asked by itself, until all is forgotten.
+        #: What a batch did not answer: asked by itself until something is run. To ask it together
+        #: with others again, when answers got old, would take as long again.
         self._alone: set[Argv] = set()
         #: What :meth:`learn` found: asked by itself, and answers then as the foreseen ones do.
         self._learned: set[Argv] = set()
@@ -262,12 +275,12 @@ class Shared(Base):
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
         """See :class:`targets.transport.Transport`."""
-        self._forget()
+        self.forget()
         return self._inner.run(argv, stdin=stdin, timeout=timeout)
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`targets.transport.Transport`."""
-        self._forget()
+        self.forget()
         return self._inner.hold(argv, word)
 
     def look(
@@ -281,7 +294,7 @@ class Shared(Base):
         if stdin or (batch is None and key not in self._learned):
             return self._inner.look(argv, stdin=stdin, timeout=timeout)
         if self._answers and time.monotonic() > self._since + self.LASTS:
-            self._forget()
+            self._answers.clear()
         if batch and not {key} & (self._served | self._answers.keys() | self._alone):
             self._ask(batch)
         if key in self._served or key not in self._answers:
@@ -290,7 +303,8 @@ class Shared(Base):
         self._served.add(key)
         return self._answers[key]
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Forget all answers: something may have changed."""
         self._answers.clear()
         self._alone.clear()
 
@@ -300,9 +314,10 @@ class Shared(Base):
         self._answers |= answers
 
     def _ask(self, batch: _Batch) -> None:
-        wanted = {key: argv for key, argv in batch.asked.items() if key not in self._answers}
+        known = self._answers.keys() | self._alone
+        wanted = {key: argv for key, argv in batch.asked.items() if key not in known}
         if len(wanted) > 1:
-            answers = at_once(batch.on, list(wanted.values()), self.PATIENCE)
+            answers = at_once(batch.on, list(wanted.values()))
             found = {each.argv: each for each in answers}
             self._keep(
                 {
@@ -311,4 +326,4 @@ class Shared(Base):
                     if argv in found
                 }
             )
-        self._alone |= wanted.keys() - self._answers.keys()
+            self._alone |= wanted.keys() - self._answers.keys()

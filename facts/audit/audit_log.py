@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CUT = "docker-lxc-gate: not read to its end"
 #: Says how far a file was read: its inode, the bytes, and a checksum of the last of them.
 _READ = "docker-lxc-gate: read"
-#: Says that the name is now that of another file than was read before.
+#: Says that the name is now that of another file than was listed.
 _OTHER = "docker-lxc-gate: another file"
 #: Says that the file is the same, and that what was read of it is not in it any more.
 _CHANGED = "docker-lxc-gate: another content"
@@ -46,10 +46,8 @@ exec 3<"$1" || exit 2
 export LC_ALL=C
 inode=$(stat -L -c %i /dev/fd/3) || exit 2
 {SEEN}
-if [ "$3" ]; then
-    [ "$inode" = "$3" ] || {{ echo '{_OTHER}'; exit; }}
-    [ "$(seen "$(($2 - 1))")" = "$4" ] || {{ echo '{_CHANGED}'; exit; }}
-fi
+[ -z "$3" ] || [ "$inode" = "$3" ] || {{ echo '{_OTHER}'; exit; }}
+[ -z "$4" ] || [ "$(seen "$(($2 - 1))")" = "$4" ] || {{ echo '{_CHANGED}'; exit; }}
 dd bs=1 count=0 iflag=skip_bytes skip="$(($2 - 1))" status=none <&3 || exit 2
 words='apparmor="DENIED"|type=DAEMON_|type=CONFIG_CHANGE'
 found() {{
@@ -139,9 +137,9 @@ class AuditLog:
     def _read(self, inode: str, path: str) -> str | None:
         """Return what a file holds since the place; None if its name was given to another one."""
         known = self._parts.get(inode, _Part("", 1))
-        argv = ["sh", "-c", _DENIALS, "denials", path, str(known.next)]
+        argv = ["sh", "-c", _DENIALS, "denials", path, str(known.next), inode, known.seen]
         with at_most(_LONGEST):
-            found = self._node.look([*argv, inode, known.seen] if known.seen else argv)
+            found = self._node.look(argv)
         if not found.ok or _CUT in found.text:
             why = found.stderr.decode(errors="replace").strip()
             raise FactError(f"{path}, a part of the window, cannot be read to its end: {why}")

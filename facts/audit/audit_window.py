@@ -94,7 +94,7 @@ class Window:
         self, node: Transport, source: str = "auto", subject: canary.Subject | None = None
     ) -> None:
         self._node, self._subject = node, subject or canary.Subject()
-        self._returned = 0
+        self._returned = set[str]()
         #: Why the kernel's records cannot be read; empty if they can.
         self.kernel_unreadable = ""
         self._records: audit_netlink.Records | None = None
@@ -142,7 +142,8 @@ class Window:
         """
         text = self._read_auditd() if self.source == "auditd" else self._read_kernel()
         found = [each for each in parse(text) if self._opened.nonce not in each.line]
-        new, self._returned = found[self._returned :], len(found)
+        new = [each for each in found if each.line not in self._returned]  # a renamed log grows
+        self._returned |= {each.line for each in new}
         return new
 
     def close(self) -> list[Denial]:

@@ -31,6 +31,11 @@ _SCRIPT = ("sh", "-c", "the script")
 Answer = str | bytes | tuple[int, str, str]
 
 
+def answer_line(code: int = 0, out: bytes = b"", err: bytes = b"") -> bytes:
+    """Return the line with which such a shell tells the result of one command."""
+    return b"%s!%d! %s\n" % (base64.b64encode(err + b"."), code, base64.b64encode(out + b"."))
+
+
 class Node(Base):
     """Files by path, and answers by the beginning of a command line.
 
@@ -99,4 +104,4 @@ class Node(Base):
 
     def _line(self, command: str) -> bytes:
         code, out, err = self._answer(shlex.split(command))
-        return b"%s!%d! %s\n" % (base64.b64encode(err), code, base64.b64encode(out))
+        return answer_line(code, out, err)

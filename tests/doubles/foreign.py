@@ -288,7 +288,10 @@ DOCKER = (
 
 #: Name → what is asked, and how a healthy machine answers.
 PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
-    "batch.at_once": (lambda on: batch.at_once(on, [("a",), ("b",)]), b"!0! YQ==\n!1! YQ==\n"),
+    "batch.at_once": (
+        lambda on: batch.at_once(on, [("a",), ("b",)]),
+        b"Lg==!0! YS4=\nLg==!1! YS4=\n",
+    ),
     "apparmor.loaded_profiles": (apparmor.loaded_profiles, b"p (enforce)\nq//r (complain)\n"),
     "apparmor.loaded_policy": (lambda on: on.ask(apparmor.loaded_policy("p")), b"p.1\n0123abcd\n"),
     "apparmor.loaded_binary": (lambda on: apparmor.loaded_binary(on, "p"), b"/sys/p.1\n"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from doctor.examine import _FOLLOWS, EXAMINATIONS, examine
 from lint.catalogue import RULES
 from targets.errors import FactError, TransportError, Unreachable
 from targets.transport import Base, CommandResult
+from tests.doubles.behind_shell import answer_line
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
 from tests.doubles.patient import CONFIG, CTID
@@ -37,7 +37,7 @@ class Counted(Base):
         out, code = b"", 0
         if argv[-1] == "at once":
             number = argv[2].count("\none timeout ")
-            out = b"!0! \n" * number
+            out = answer_line() * number
         if tuple(argv) == node_reads.lxc_state(CTID).argv:
             out = self._state.encode()
         if argv[-1] == f"/etc/pve/lxc/{CTID}.conf":
@@ -66,9 +66,7 @@ class Ours(Counted):
     ) -> CommandResult:
         done = super().run(argv, stdin=stdin, timeout=timeout)
         if argv[-1] == "at once" and len(self.trips) == 1:
-            out = b"".join(
-                b"!0! " + b64encode(each.encode()) + b"\n" for each in (CONFIG, self._state)
-            )
+            out = b"".join(answer_line(0, each.encode()) for each in (CONFIG, self._state))
             return CommandResult(tuple(argv), 0, out, b"", self.machine, 0.0, 0.0)
         return done
 

@@ -13,6 +13,7 @@ from doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
 from facts.apt import is_within
 from targets.errors import FactError, Unreachable
 from targets.transport import CommandResult
+from tests.doubles.behind_shell import answer_line
 from tests.doubles.canned import Runtime
 from tests.doubles.patient import CONFIG, CTID, INFO, advice, confined, container, troubles
 from tests.doubles.upgrading import LISTS, NOTHING, NOW, installed, plan, upgraded
@@ -636,7 +637,7 @@ class Asked(Ours):
         done = super().run(argv, stdin=stdin, timeout=timeout)
         if argv[-1] == "at once":
             number = argv[2].count("\none timeout ")
-            rest = b"!0! \n" * (number - 2)
+            rest = answer_line() * (number - 2)
             return CommandResult(done.argv, 0, done.stdout + rest, b"", self.machine, 0.0, 0.0)
         return done
 

@@ -121,7 +121,7 @@ def test_templates_of_a_new_recipe_replace_the_old_ones_of_the_release(images: I
 def test_prune_keeps_the_machines_image_alone(images: Images) -> None:
     images.node("trixie")
     keep = replace(images, archives=THERE).node("trixie")
-    images.prune(keep.name)
+    images.prune({keep.name})
     assert list(images.folder.iterdir()) == [keep.folder]
 
 

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from threading import Event
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import image
-from lab.errors import ImageBuildFailed, NoSpace
+from lab import image, machine
+from lab.errors import ImageBuildFailed, LabError, MachineFailed, NoSpace
 from lab.image import Images, NodeImage
+from lab.lock import only_one
 from lab.machine import Lab
 from lab.node import Node, State
+from lab.progress import silent
 from lab.qemu import Qemu
 from targets.errors import UsageError
 
@@ -110,6 +114,34 @@ def test_copy_without_room_is_refused(
     assert not (tmp_path / "second/machine").exists()
 
 
+def test_copy_takes_no_more_room_than_the_disk(stopped: Lab, tmp_path: Path) -> None:
+    """QEMU makes holes where the node discards what it wrote."""
+    disk = stopped.home / "machine/disk.qcow2"
+    os.truncate(disk, 64 << 20)
+    copy = stopped.copy_to(tmp_path / "second").home / "machine/disk.qcow2"
+    assert copy.stat().st_size == 64 << 20
+    assert copy.stat().st_blocks <= disk.stat().st_blocks + 8
+
+
+def test_copy_that_cannot_be_made_says_why_and_is_no_machine(
+    stopped: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = tmp_path / "cp"
+    full.write_text("#!/bin/sh\necho 'cp: No space left on device' >&2\nexit 1\n")
+    full.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(MachineFailed, match="No space left"):
+        stopped.copy_to(tmp_path / "second")
+    assert Lab.open(tmp_path / "second").state == State()
+
+
+def test_copy_over_a_link_to_images_that_are_gone_shares_ours(stopped: Lab, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second/images").symlink_to(tmp_path / "gone")
+    copy = stopped.copy_to(tmp_path / "second")
+    assert (copy.home / "images").resolve() == stopped.home / "images"
+
+
 class Overlap:
     """Stand-ins for what ``up`` does with images and a machine."""
 
@@ -137,6 +169,33 @@ def test_up_boots_the_node_while_the_templates_are_built(
     overlap = Overlap(monkeypatch, tmp_path)
     assert Lab.open(tmp_path / "home").up().home == tmp_path / "home"
     assert overlap.booted.is_set()
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_up_keeps_the_image_of_the_other_lab_that_shares_it(
+    stopped: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """Its disk is an overlay of that image."""
+    second = stopped.copy_to(tmp_path / "second")
+    images, labs = stopped.home / "images", {"first": stopped, "second": second}
+    for name in ("node-its", "node-old"):
+        (images / name).mkdir()
+    chosen = labs.pop(which)
+    (other,) = labs.values()
+    other._node.remember(replace(other.state, image="node-its"))
+    Overlap(monkeypatch, tmp_path)
+    chosen.up()
+    assert [path.name for path in images.glob("node-*")] == ["node-its"]
+
+
+def test_up_waits_for_another_lab_that_builds_in_the_same_images(
+    stopped: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = stopped.copy_to(tmp_path / "second")
+    Overlap(monkeypatch, tmp_path)
+    monkeypatch.setattr(machine, "only_one", partial(only_one, patience=0.1))
+    with only_one(stopped.home / "images/lock", silent), pytest.raises(LabError, match="waited"):
+        second.up()
 
 
 def test_up_whose_template_cannot_be_built_stops_the_node_that_it_booted(

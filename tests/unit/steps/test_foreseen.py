@@ -9,7 +9,10 @@ import pytest
 from pytest_bdd import parser
 
 from steps import foreseen
+from steps.docker import docker_runs
 from steps.foreseen import Foresight
+from steps.target import no_unit_failed
+from steps.witness import host
 from targets.batch import Shared
 from targets.errors import TransportError
 from targets.read import unparsed
@@ -20,6 +23,8 @@ from tests.unit.steps.test_sentences import FEATURES, definitions
 
 if TYPE_CHECKING:
     from pytest_bdd.parser import Step
+
+    from tests.doubles.behind_shell import Answer
 
 TARGET, OTHER = Target("pve1", 950), Target("pve2", 950)
 CONFIG = "/etc/pve/lxc/950.conf"
@@ -122,6 +127,53 @@ def test_scenario_is_foreseen_once_and_the_next_one_anew(
     shared.begin()
     assert shared.read(CONFIG)
     assert PROFILES not in node.trips[-1], "a scenario that is over is asked for again"
+
+
+def test_answers_are_forgotten_when_a_scenario_of_another_target_came_in_between(
+    world: tuple[Healthy, Shared, Foresight],
+) -> None:
+    """The other target's container may be on the same node, and its scenario may change that."""
+    node, shared, foresight = world
+    first = together(
+        Item(UNPRIVILEGED), Item(UNPRIVILEGED, target=OTHER, mutates=True), Item(UNPRIVILEGED)
+    )
+    foresight.of_scenario(first, of)
+    before = shared.read(CONFIG)
+    node.files[CONFIG] = b"unprivileged: 0\n"
+    foresight.of_scenario(first.session.items[2], of)
+    assert shared.read(CONFIG) == b"unprivileged: 0\n" != before
+
+
+def test_docker_that_starts_while_the_end_of_the_boot_is_waited_for_runs(
+    world: tuple[Healthy, Shared, Foresight],
+) -> None:
+    """As where somebody has just started the container: Docker starts last."""
+    node, shared, foresight = world
+    booted = False
+
+    def boots(words: list[str]) -> Answer:
+        nonlocal booted
+        booted |= "--wait" in words
+        return "running\n" if booted else (1, "starting\n", "")
+
+    def is_active(_: list[str]) -> Answer:
+        return "active\n" if booted else (3, "activating\n", "")
+
+    node.says = {
+        "sh -c 'systemctl is-active docker'": is_active,
+        **node.says,
+        "systemctl is-system-running": boots,
+    }
+    runs = "Docker is running and starts at boot"
+    first = together(Item(runs), Item(runs))
+    foresight.of_scenario(first, of)
+    runtime = Pct(shared)
+    container = runtime.inside(950)
+    assert not host(container).service("docker").is_running
+    shared.begin()
+    no_unit_failed(runtime, container, 950)
+    foresight.of_scenario(first.session.items[1], of)
+    docker_runs(host(container))
 
 
 def test_node_that_cannot_be_reached_is_the_steps_to_tell(

@@ -273,7 +273,7 @@ def test_configured_unprivileged_in_any_of_proxmoxs_words() -> None:
             of_target.configured_unprivileged(pct(conf), 950)
 
 
-IS_RUNNING = "systemctl is-system-running --wait"
+IS_RUNNING = "systemctl is-system-running"
 UNITS = (
     "systemctl list-units --state=failed,auto-restart,auto-restart-queued --full --plain "
     "--no-legend"
@@ -284,7 +284,8 @@ EXPECTED = "sys-kernel-config.mount loaded failed failed x\nsys-kernel-debug.mou
 def guest(state: Answer, units: Answer, **of_node: Any) -> tuple[Runtime, Machine, int]:
     """Return what the step is given; what lies on the node is asked only if a unit has failed."""
     node = Machine(of_node.get("files"), of_node.get("answers"))
-    return Runtime(node), Machine({}, {IS_RUNNING: state, UNITS: units}), 950
+    said = {IS_RUNNING: state, f"{IS_RUNNING} --wait": state, UNITS: units}
+    return Runtime(node), Machine({}, said), 950
 
 
 @pytest.mark.parametrize("units", ["", "\n", EXPECTED, f"docker.service loaded\n{EXPECTED}"])
@@ -370,6 +371,15 @@ def test_no_unit_failed_without_a_first_process_is_undetermined() -> None:
     not_running: dict[str, Answer] = {"lxc-info -P /var/lib/lxc -n 950 -p -H": (1, "", "")}
     with pytest.raises(RemediationError):
         of_target.no_unit_failed(*guest(DEGRADED, FAILED, answers=not_running))
+
+
+def test_no_unit_failed_of_a_guest_that_boots_waits_for_its_end() -> None:
+    said: dict[str, Answer] = {
+        IS_RUNNING: (1, "starting\n", ""),
+        f"{IS_RUNNING} --wait": "running\n",
+        UNITS: "",
+    }
+    of_target.no_unit_failed(Runtime(Machine()), Machine({}, said), 950)
 
 
 def test_no_unit_failed_where_systemd_does_not_say_is_undetermined() -> None:

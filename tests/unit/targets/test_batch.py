@@ -16,14 +16,15 @@ from remediation.engine.apply import apply
 from remediation.engine.journal import stored
 from targets import connect
 from targets.batch import Ahead, at_once, told
-from targets.errors import Dropped, RemediationError, TransportError
+from targets.errors import Dropped, RemediationError, TransportError, too_late
 from targets.read import unparsed
 from targets.target import parse
 from targets.transport import Base, CommandResult, Local, Recorded
-from tests.doubles.behind_shell import Node
+from tests.doubles.behind_shell import Node, answer_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from remediation.engine.plan import Plan
     from targets.transport import Transport
@@ -67,6 +68,31 @@ def test_a_reader_is_told_what_was_asked_and_answered() -> None:
     assert told(Local().run(["true"])) is None
 
 
+@pytest.mark.parametrize("program", ["base64", "head"])
+@pytest.mark.parametrize("fails", ["exit 1", "exec /usr/bin/head -c 2", "kill -9 $$"])
+def test_answers_that_did_not_come_whole_are_no_answers(
+    program: str, fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine without that program, or without memory for it."""
+    stub = tmp_path / program
+    stub.write_text(f"#!/bin/sh\n{fails}\n")
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert at_once(Local(), [("echo", "said"), ("sh", "-c", "echo no >&2; exit 3")]) == []
+
+
+def test_answer_without_its_end_is_none_and_the_others_count() -> None:
+    class Cut(Stopped):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            lines = b"Lg==!0! aGk=\n!0! aGku\n" + answer_line(3, b"hi", b"no")
+            return CommandResult(tuple(argv), 0, lines, b"", self.machine, 0.0, 0.0)
+
+    (found,) = at_once(Cut(), [("a",), ("b",), ("c",)])
+    assert (found.argv, found.exit_code, found.stdout, found.stderr) == (("c",), 3, b"hi", b"no")
+
+
 class Stopped(Base):
     """Something that cannot be asked, such as a container that does not run."""
 
@@ -87,9 +113,35 @@ def test_what_cannot_be_asked_says_so_in_the_words_of_one_question() -> None:
 
 
 def test_what_takes_too_long_is_asked_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("targets.batch._PATIENCE", 0.5)
+    monkeypatch.setattr("targets.batch._PATIENCE", 3)
     found = at_once(Local(), [("true",), ("sleep", "30"), ("echo", "on")])
     assert [result.argv for result in found] == [("true",), ("echo", "on")]
+
+
+def test_what_was_killed_is_asked_again_by_itself() -> None:
+    """As timeout(1) does with what does not end when it is asked to."""
+    found = at_once(Local(), [("true",), ("sh", "-c", "kill -9 $$"), ("echo", "on")])
+    assert [result.argv for result in found] == [("true",), ("echo", "on")]
+
+
+def test_ahead_asks_two_reads_in_one_round_trip_and_one_as_it_is() -> None:
+    ran: list[CommandResult] = []
+    one, two = (unparsed("echo", word) for word in "ab")
+    ahead = Ahead(Recorded(Local(), ran.append), [one, two])
+    assert (ahead.ask(one).text, ahead.ask(two).text, len(ran)) == ("a\n", "b\n", 1)
+    alone = Ahead(Recorded(Local(), ran.append), [one])
+    assert (alone.ask(one).text, ran[-1].argv) == ("a\n", one.argv)
+
+
+def test_ahead_that_keeps_its_answers_answers_again_until_something_is_run() -> None:
+    ran: list[CommandResult] = []
+    reads = [unparsed("echo", word) for word in "ab"]
+    ahead = Ahead(Recorded(Local(), ran.append), reads, keep=True)
+    assert [ahead.ask(reads[0]).text for _ in range(3)] == ["a\n"] * 3
+    assert len(ran) == 1
+    ahead.run(["true"])
+    ahead.ask(reads[0])
+    assert len(ran) == 3
 
 
 def test_without_such_a_shell_each_is_asked_by_itself() -> None:
@@ -104,6 +156,23 @@ def test_without_such_a_shell_each_is_asked_by_itself() -> None:
 
     ahead = Ahead(NoShell(), [unparsed("a"), unparsed("b")])
     assert [ahead.look(["a"]).argv, ahead.look(["b"]).argv] == [("a",), ("b",)]
+
+
+def test_what_is_asked_at_once_takes_two_minutes_at_most() -> None:
+    """A container that is frozen answers nothing: to ask twenty reads takes no twenty minutes."""
+    waited: list[float] = []
+
+    class Frozen(Stopped):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            waited.append(timeout)
+            raise too_late(self.machine, argv, timeout)
+
+    ahead = Ahead(Frozen(), [unparsed("say", str(number)) for number in range(20)])
+    with pytest.raises(TransportError):
+        ahead.look(["say", "1"])
+    assert waited == [120, 60]
 
 
 def test_at_once_on_a_connection_that_is_cut_is_an_error() -> None:
@@ -131,7 +200,9 @@ def test_ahead_answers_each_read_once_from_one_round_trip() -> None:
     assert len(ran) == 2, "a read made it forget the answer to another one"
 
 
-@pytest.mark.parametrize("change", [lambda on: on.run(["true"]), lambda on: on.hold(["cat"], "")])
+@pytest.mark.parametrize(
+    "change", [lambda on: on.run(["true"]), lambda on: on.hold(["echo"], "").release()]
+)
 def test_ahead_forgets_its_answers_when_anything_but_a_read_is_run(
     change: Callable[[Transport], object],
 ) -> None:

@@ -134,10 +134,33 @@ def test_answers_are_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) 
     shared, _ = foreseen(node, ONE, TWO)
     said(shared, ONE)
     node.state = 7
-    for seconds, expected in ((Shared.LASTS - 1, "one 0"), (2, "one 7")):
+    for seconds, expected in ((59.5, "one 0"), (1, "one 7")):
         clock[0] += seconds
         shared.begin()
         assert said(shared, ONE) == expected
+
+
+def test_answer_that_was_asked_again_does_not_let_the_others_serve_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("targets.batch.time.monotonic", lambda: clock[0])
+    node = Changing()
+    shared, _ = foreseen(node, ONE, TWO)
+    said(shared, ONE)
+    clock[0] += 50
+    said(shared, ONE)  # in the same step: the machine is asked
+    node.state = 7
+    clock[0] += 20
+    shared.begin()
+    assert said(shared, TWO) == "two 7"
+
+
+def test_one_foreseen_read_is_asked_as_it_is() -> None:
+    node = Changing()
+    shared, _ = foreseen(node, ONE)
+    said(shared, ONE)
+    assert node.trips == ["say one"]
 
 
 def test_answers_of_a_slow_machine_serve_from_when_they_came(
@@ -196,9 +219,9 @@ def test_what_is_learned_serves_as_if_it_were_foreseen_until_something_changes()
     shared.run(["change"])
     shared.begin()
     assert said(shared, three) == "three 1"
-    shared.begin()
-    said(shared, unparsed("say", "four"))
-    said(shared, unparsed("say", "four"))
+    for _ in range(2):  # not learned any more
+        shared.begin()
+        said(shared, unparsed("say", "four"))
     assert len(node.trips) == 6
 
 
@@ -218,7 +241,49 @@ def test_machine_that_does_not_answer_many_at_once_is_given_up_and_asked_one_by_
     shared, _ = foreseen(Frozen(), *reads)
     assert said(shared, reads[0]) == "0 0"
     assert said(shared, reads[1]) == "1 0"
-    assert timeouts == [Shared.PATIENCE, 60, 60]
+    assert timeouts == [120, 60, 60]
+
+
+def test_machine_that_does_not_answer_many_at_once_is_not_asked_so_again_when_answers_get_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("targets.batch.time.monotonic", lambda: clock[0])
+
+    class Frozen(Changing):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            if "pct" not in argv:
+                return super().run(argv, stdin=stdin, timeout=timeout)
+            self.trips.append(shlex.join(argv))
+            clock[0] += timeout
+            raise too_late(self.machine, argv, timeout)
+
+    node = Frozen()
+    shared, container = foreseen(node, ONE, TWO)
+    for _ in range(3):
+        shared.begin()
+        said(shared, ONE)
+        with pytest.raises(TransportError):
+            container.ask(INNER)
+    together = [trip for trip in node.trips if trip.endswith("'at once'") and "pct" in trip]
+    assert len(together) == 1
+
+
+def test_read_that_was_too_slow_among_others_is_not_asked_with_others_again() -> None:
+    node = Changing()
+    node.says = {"say two": (124, "", ""), **node.says}
+    shared, _ = foreseen(node, ONE, TWO)
+    said(shared, ONE)
+    others = [unparsed("say", word) for word in ("three", "four")]
+    within = Pct(node).inside(950)
+    assert isinstance(within, Inside)
+    shared.expect([ONE, TWO, *others], within, [])
+    shared.begin()
+    assert [said(shared, each) for each in others] == ["three 0", "four 0"]
+    assert "say two" not in node.trips[-1]
+    assert len(node.trips) == 2
 
 
 def test_container_that_cannot_be_entered_says_so_each_time_in_its_own_words() -> None:

@@ -196,6 +196,30 @@ def test_text_of_a_log_that_is_renamed_while_it_is_read_is_of_both_files(node: O
     assert log.text() == line(1) + line(2) + line(3)
 
 
+def test_text_of_a_log_that_is_renamed_at_the_first_look_is_of_both_files(node: OnDisk) -> None:
+    """The new file may be longer than the place in the old one, by when it is read."""
+    log = node.opened()
+    node.grow(line(1))
+
+    def rotated() -> None:
+        node.rotate()
+        node.grow(NOISE * 20, line(2))
+
+    node.before_read = rotated
+    assert log.text() == line(1) + line(2)
+    node.grow(line(3))
+    assert log.text() == line(1) + line(2) + line(3)
+
+
+def test_text_of_logs_that_are_renamed_at_the_first_look_is_of_all_files(node: OnDisk) -> None:
+    log = node.opened()
+    for number in (1, 2):
+        node.grow(line(number))
+        node.rotate()
+    node.before_read = node.rotate
+    assert log.text() == line(1) + line(2)
+
+
 def test_text_of_a_log_that_is_renamed_each_time_is_an_error(node: OnDisk) -> None:
     log = node.opened()
     node.grow(line(1))
@@ -294,6 +318,18 @@ def test_window_by_many_looks_has_the_same_denials_and_asks_for_what_is_new(node
     begun = node.log.stat().st_size
     assert [each.fields["n"] for each in window.close()] == ["1", "2", "3"]
     assert node.asked[-1][1] == str(begun + 1)
+
+
+def test_new_denials_of_a_rotated_file_that_is_written_on_come_once_each(node: OnDisk) -> None:
+    watched = Watched(node)
+    window = Window(watched)
+    node.rotate()
+    watched.say(line(2).rstrip())
+    assert [each.fields["n"] for each in window.new_denials()] == ["2"]
+    with (node.folder / "audit.log.1").open("a") as file:
+        file.write(line(1))
+    assert [each.fields["n"] for each in window.new_denials()] == ["1"]
+    assert window.new_denials() == []
 
 
 def test_window_on_a_log_that_was_cut_between_two_looks_is_undetermined(node: OnDisk) -> None:

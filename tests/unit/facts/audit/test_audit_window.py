@@ -36,8 +36,8 @@ RANGES = frozenset({("u", 100000, 1000), ("u", 101000, 64536), ("g", 100000, 655
 OURS = Subject(100000, 100000, "lxc-phoenix-v2", RANGES)
 
 
-def denials(path: str, first_byte: int = 1) -> str:
-    return shlex.join(["sh", "denials", path, str(first_byte)])
+def denials(path: str, inode: int, first_byte: int = 1) -> str:
+    return shlex.join(["sh", "denials", path, str(first_byte), str(inode), ""])
 
 
 class Node(Machine):
@@ -86,7 +86,7 @@ class Node(Machine):
                 return self.told or self._asked()
             case ["find", "/var/log/audit", "-name", "audit.log*", "-printf", "%i %p\\n"]:
                 return "".join(f"{11 + len(logs) - n} {f}\n" for n, f in enumerate(logs, 1))
-            case ["sh", "-c", _, "denials", path, start]:
+            case ["sh", "-c", _, "denials", path, start, _, _]:
                 rest = logs[path][int(start) - 1 :].splitlines(keepends=True)
                 wanted = ('apparmor="DENIED"', "type=DAEMON_", "type=CONFIG_CHANGE")
                 return "".join(line for line in rest if any(each in line for each in wanted))
@@ -174,7 +174,7 @@ def test_close_without_a_part_of_the_window_is_undetermined() -> None:
     window = audit_window.Window(node)
     for _ in range(3):
         node.rotate()
-    node.answers[denials(f"{LOG}.1")] = (2, "", "No such file")
+    node.answers[denials(f"{LOG}.1", 13)] = (2, "", "No such file")
     with naming(Unwatched, f"{LOG}.1"):
         window.close()
 
@@ -328,7 +328,7 @@ def test_close_of_a_log_on_disk_that_cannot_be_read_to_its_end_is_undetermined(
 
 @pytest.mark.parametrize(
     "line",
-    [FIND, denials(LOG, 5)],
+    [FIND, denials(LOG, 11, 5)],
 )
 def test_close_of_a_log_that_cannot_be_read_any_more_is_undetermined(line: str) -> None:
     node = Node()

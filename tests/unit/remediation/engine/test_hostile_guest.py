@@ -119,7 +119,7 @@ def test_rollback_with_an_unforeseen_error_of_a_start_stops_no_other(tmp_path: P
     assert one.value == "old"
 
 
-def _line(*, code: str = "0", out: str = "aGk=", err: str = "") -> str:
+def _line(*, code: str = "0", out: str = "aGku", err: str = "Lg==") -> str:
     return f"{err}!{code}! {out}\n"
 
 
