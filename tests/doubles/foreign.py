@@ -515,7 +515,8 @@ _REASONS = {
             "output.render",
             "output.run",
         ),
-        *("output.written", "journal._as_json", "journal._beside", "journal._fetched"),
+        *("output.written", "output.require_reader"),
+        *("journal._as_json", "journal._beside", "journal._fetched"),
         *("journal._laid_beside", "journal._name", "masking._masked_member"),
     ),
     "moves bytes and parses none": (
