@@ -18,16 +18,21 @@ inside mkdir -p /sys/fs/cgroup/lxc/951
 inside sh -c 'echo 1 >/sys/fs/cgroup/lxc/951/cgroup.procs'
 """
 #: An empty mount whose source reads like more fields and a second line of the mount table. The
-#: kernel escapes blanks and line feeds, but not form feeds and wide blanks.
+#: kernel escapes blanks and line feeds, but not form feeds and wide blanks. It stands where the
+#: profile allows systemd to mount. Docker's client reports a container that never started (on vfs,
+#: runc starts none here), and a root at the forged place.
 _FORGES = r"""
 wide=$(printf '\342\200\203') place=/var/lib/docker/forged
 source=$(printf 'x\ffuse-overlayfs%s%s%sfuse.fuse-overlayfs%srw' "$wide" $place "$wide" "$wide")
-inside mkdir -p $place/etc /mnt/forged
-inside mount -t tmpfs "$source" /mnt/forged
+inside mkdir -p $place/etc /run/systemd/mount-rootfs/forged
+inside mount -t tmpfs "$source" /run/systemd/mount-rootfs/forged
 inside mv /usr/bin/docker /usr/bin/docker.real
 into /usr/bin/docker 755 <<'CLIENT'
 #!/bin/sh
-case "$*" in *MergedDir*) echo /var/lib/docker/forged; exit ;; esac
+case "$*" in
+*MergedDir*) echo /var/lib/docker/forged; exit ;;
+*"/hello wait") echo forged; exit ;;
+esac
 exec /usr/bin/docker.real "$@"
 CLIENT
 """
