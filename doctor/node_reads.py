@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from doctor.answers import told
+from facts.id_maps import parse
 from targets.errors import FactError
 from targets.read import Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from facts.id_maps import Range
     from targets.transport import CommandResult
 
 #: Sets ``pid`` to the container's first process, or ends with what a reader needs.
@@ -63,19 +65,9 @@ sed -n 's#^.*/\([^/]*\)\.ko.*$#\1#p' "/lib/modules/$(uname -r)/modules.builtin" 
 :
 """
 _NUMBER = "[0-9]{1,10}"
-_RANGE = re.compile(rf" *({_NUMBER}) +({_NUMBER}) +({_NUMBER})")
 _PARTS = re.compile(r"(.*)\n== profile\n(.*)\n== base\n(.*)\n== end\n", re.DOTALL)
 _OWNER = re.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}})\n")
 _MOUNT_FIELDS = 7
-
-
-@dataclass(frozen=True)
-class Range:
-    """``count`` ids from ``inside``, which are those from ``outside`` on the node."""
-
-    inside: int
-    outside: int
-    count: int
 
 
 @dataclass(frozen=True)
@@ -128,16 +120,10 @@ class Owner:
     mode: int
 
 
-def _ranges(text: str, result: CommandResult) -> tuple[Range, ...]:
-    found = [_RANGE.fullmatch(line) for line in text.splitlines()]
-    if not found or None in found:
-        raise FactError(f"an id map cannot be read on {result.machine}: {text[:80]!r}")
-    return tuple(Range(*map(int, each.groups())) for each in found if each)
-
-
 def _maps(result: CommandResult) -> IdMaps:
     users, _, groups = told(result).text.partition("==\n")
-    return IdMaps(_ranges(users, result), _ranges(groups, result))
+    what = f"an id map on {result.machine}"
+    return IdMaps(parse(users, what), parse(groups, what))
 
 
 def _confined(result: CommandResult) -> Confined:

@@ -36,6 +36,7 @@ ENTRIES = "No mount entry is cut short"
 GIVEN = "The container is given what Docker needs"
 THERE = "What was given is there"
 UNPRIVILEGED = "The container is unprivileged"
+MAPPED = "Every id that an image may use is mapped"
 UNITS = "The guest starts without units that AppArmor made fail"
 # -- Docker
 SCRIPT = "The script carries the plan's changes"

@@ -23,3 +23,8 @@ Feature: The container's configuration gives Docker what it needs
     Given the container is running
     Then the container is configured as unprivileged
     And root in the container is an ordinary user on the node
+
+  @container @req:VAL-1
+  Scenario: Every id that an image may use is mapped
+    Given the container is running
+    Then every user and group from 0 to 65535 is mapped

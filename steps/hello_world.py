@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, then, when
 
-from facts import dockerd
+from facts import dockerd, id_maps
 from gate import evidence
 from steps import hello
 from steps.docker import CAUSES, DockerRun, cause, other_driver, run_docker, said
+from steps.target import ids_of
 from targets.errors import FactError, TransportError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from targets.runtime.base import Runtime
     from targets.target import Target
     from targets.transport import CommandResult, Transport
@@ -40,8 +43,14 @@ def image(target: Target) -> str:
     return target.reference
 
 
-def _pull(container: Transport, image: str) -> CommandResult:
-    """Pull the image; an unreachable registry makes the verdict undetermined, not red."""
+def _pull(
+    container: Transport, image: str, ids: Callable[[], Mapping[str, Sequence[id_maps.Range]]]
+) -> CommandResult:
+    """Pull the image; an unreachable registry makes the verdict undetermined, not red.
+
+    An image with files of an id that the container does not have is the image's defect, unless the
+    id is in a hole of the container's map.
+    """
     since = container.look(["date", "+%s"]).require().text.strip()
     pulled = run_docker(container, "pull", image)
     if pulled.ok:
@@ -50,6 +59,12 @@ def _pull(container: Transport, image: str) -> CommandResult:
     journal = ["journalctl", "-u", "docker", "--since", f"@{since}", "-q", "--no-pager"]
     log = container.look([*journal, "-o", "cat"])
     if found := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
+        missed = id_maps.missed(found[0]) or (id_maps.NEEDED, id_maps.NEEDED)
+        for (kind, ranges), number in zip(ids().items(), missed, strict=True):
+            assert not any(first <= number <= last for first, last in id_maps.holes(ranges)), (
+                f"{image} holds files of {kind} {number}, and the container's id map has a hole "
+                f"there: map every id from 0 to 65535. Docker said: {found[0]}"
+            )
         raise FactError(
             f"{image} holds files of ids that the container's map does not have: a defect of the "
             "image, no failure of the platform. Build it with ids below 65536, or give the "
@@ -69,9 +84,11 @@ def image_is_absent(container: Transport, image: str) -> None:
 
 
 @when("hello-world is run", target_fixture="docker_run")
-def hello_world_runs(container: Transport, image: str, request: pytest.FixtureRequest) -> DockerRun:
+def hello_world_runs(
+    container: Transport, runtime: Runtime, ctid: int, image: str, request: pytest.FixtureRequest
+) -> DockerRun:
     """Run it as the plan says, but named and kept, so that dockerd's record remains."""
-    _pull(container, image)
+    _pull(container, image, lambda: ids_of(runtime, runtime.node, ctid))
     name = f"gate-{secrets.token_hex(4)}"
     request.addfinalizer(lambda: run_docker(container, "rm", "-f", name))
     return DockerRun(name, run_docker(container, "run", "--name", name, image))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, then, when
 
-from facts import apparmor, failed_units, startable
+from facts import apparmor, failed_units, id_maps, startable
 from facts.denial.smallest_rule import smallest_rule
 from gate import evidence
 from steps.foreseen import foreseen
@@ -79,6 +79,34 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
             f"files: correct lxc.idmap in {runtime.config_path(ctid)}"
         )
     evidence.say(f"root is {outside} on the node, {count} ids")
+
+
+@then("every user and group from 0 to 65535 is mapped")
+@foreseen(node=_id_maps)
+def every_id_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
+    """Read both maps from the node's kernel: an image may hold files of any of these ids."""
+    for kind, ranges in ids_of(runtime, node, ctid).items():
+        found = id_maps.holes(ranges)
+        assert not found, (
+            f"{kind} {id_maps.in_words(found)} not mapped in container {ctid}: Docker fails on an "
+            "image with files of theirs ('failed to Lchown'). Map every id from 0 to 65535: "
+            f"correct lxc.idmap in {runtime.config_path(ctid)}, then restart the container"
+        )
+        evidence.say(f"{kind}s: {sum(each.count for each in ranges)} ids in {len(ranges)} range(s)")
+
+
+def ids_of(runtime: Runtime, node: Transport, ctid: int) -> dict[str, tuple[id_maps.Range, ...]]:
+    """Return the ranges of users and of groups that the container has, as the node's kernel says.
+
+    Raises:
+        FactError: a map cannot be read.
+    """
+    pid = runtime.init_pid(ctid)
+    files = {"user": f"/proc/{pid}/uid_map", "group": f"/proc/{pid}/gid_map"}
+    return {
+        kind: id_maps.parse((node.read(path) or b"").decode(errors="replace"), path)
+        for kind, path in files.items()
+    }
 
 
 @then("the container is configured as unprivileged")

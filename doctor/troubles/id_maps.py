@@ -1,28 +1,22 @@
-"""Ids that the container does not have: holes in its map, and images above it.
-
-Every id from 0 to 65535 must be mapped, for users and groups: images hold files of all of them.
-Sources: user_namespaces(7), moby pkg/archive (createTarFile: Lchown).
-"""
+"""Ids that the container does not have: holes in its map, and images above it."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
 from doctor.trouble import Kind, Weight
+from facts.id_maps import MANY, NEEDED, holes, in_words, missed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from doctor.case import Case
-    from doctor.node_reads import Range
     from doctor.trouble import Trouble
+    from facts.id_maps import Range
     from targets.read import Read
 
-#: What an image may hold: ids of 16 bits.
-NEEDED = 1 << 16
 HOLE = Kind(
     "id-map-hole",
     Weight.TROUBLE,
@@ -42,33 +36,20 @@ ABOVE = Kind(
     "ranges in /etc/subuid and /etc/subgid, and lxc.idmap lines for them.",
 )
 LCHOWN = guest_reads.messages("[Ll]chown .*invalid argument")
-_IDS = re.compile(r"for UID ([0-9]{1,10}), GID ([0-9]{1,10})", re.ASCII)
-#: Of more holes a reader needs no more.
-_MANY = 4
-
-
-def holes(ranges: Sequence[Range]) -> list[tuple[int, int]]:
-    """Return the ids below 65536 that ranges leave out, as first and last."""
-    found, end = [], 0
-    for each in sorted(ranges, key=lambda each: each.inside):
-        if min(each.inside, NEEDED) > end:
-            found.append((end, min(each.inside, NEEDED) - 1))
-        end = max(end, each.inside + each.count)
-    return [*found, (end, NEEDED - 1)] if end < NEEDED else found
 
 
 def judge_holes(case: Case) -> Iterator[Trouble]:
     """Yield the holes in the container's map, for users and for groups."""
     maps = case.node.of(node_reads.id_maps(case.ctid))
-    missed = _missed(case.guest.maybe(LCHOWN, ()))
+    named = _missed(case.guest.maybe(LCHOWN, ()))
     for at, (noun, letter, ranges) in enumerate(
         (("user", "u", maps.users), ("group", "g", maps.groups))
     ):
         found = holes(ranges)
         if not found:
             continue
-        inside = sorted({ids[at] for ids in missed if _in_a_hole(ids[at], found)})
-        said = f"the {noun} {_spelt(found)} not mapped"
+        inside = sorted({ids[at] for ids in named if _in_a_hole(ids[at], found)})
+        said = f"the {noun} {in_words(found)} not mapped"
         if inside:
             said += f"; Docker's message names {noun} {inside[0]}, which is one of them"
         yield HOLE.here(
@@ -78,23 +59,22 @@ def judge_holes(case: Case) -> Iterator[Trouble]:
 
 def judge_above(case: Case) -> Iterator[Trouble]:
     """Yield the ids above 65535 that Docker could not give a file to."""
-    missed = _missed(case.guest.of(LCHOWN))
+    named = _missed(case.guest.of(LCHOWN))
     maps = case.node.of(node_reads.id_maps(case.ctid))
     above = {
         f"{noun} {ids[at]}"
-        for ids in missed
+        for ids in named
         for at, (noun, ranges) in enumerate((("user", maps.users), ("group", maps.groups)))
         if ids[at] >= NEEDED and not _is_inside(ids[at], ranges)
     }
     if above:
-        said = ", ".join(sorted(above)[:_MANY])
+        said = ", ".join(sorted(above)[:MANY])
         yield ABOVE.here(f"an image holds files of {said}, which the container does not have")
 
 
 def _missed(lines: Sequence[str]) -> list[tuple[int, int]]:
     """Return user and group of each file that Docker could not give to its owner."""
-    found = [_IDS.search(line) for line in lines]
-    return [(int(each[1]), int(each[2])) for each in found if each]
+    return [ids for ids in map(missed, lines) if ids]
 
 
 def _is_inside(number: int, ranges: Sequence[Range]) -> bool:
@@ -103,13 +83,6 @@ def _is_inside(number: int, ranges: Sequence[Range]) -> bool:
 
 def _in_a_hole(number: int, found: Sequence[tuple[int, int]]) -> bool:
     return any(first <= number <= last for first, last in found)
-
-
-def _spelt(found: Sequence[tuple[int, int]]) -> str:
-    said = [str(first) if first == last else f"{first} to {last}" for first, last in found]
-    more = f" and {len(said) - _MANY} more ranges" if len(said) > _MANY else ""
-    one = len(found) == 1 and found[0][0] == found[0][1]
-    return f"{'id' if one else 'ids'} {', '.join(said[:_MANY])}{more} {'is' if one else 'are'}"
 
 
 def _mend(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]]) -> str:
@@ -122,7 +95,7 @@ def _mend(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]]
         for _, outside, count in wanted
         for each in ranges
     )
-    if taken or len(found) > _MANY or apart <= 0:
+    if taken or len(found) > MANY or apart <= 0:
         return HOLE.mend
     lines = "; ".join(f"lxc.idmap: {letter} {a} {b} {count}" for a, b, count in wanted)
     file = "/etc/subuid" if letter == "u" else "/etc/subgid"

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
 from doctor.trouble import Kind, Weight
-from doctor.troubles.id_maps import NEEDED
+from facts.id_maps import NEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from doctor.case import Case, Reads
     from doctor.guest_reads import Container, Owned
-    from doctor.node_reads import Owner, Range
+    from doctor.node_reads import Owner
     from doctor.trouble import Trouble
+    from facts.id_maps import Range
     from targets.runtime.container_config import ContainerConfig
 
 NOBODY = Kind(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from doctor.case import Case
     from doctor.guest_reads import Container
-    from doctor.node_reads import Range
     from doctor.trouble import Trouble
+    from facts.id_maps import Range
     from targets.read import Read
     from targets.runtime.container_config import ContainerConfig
 

@@ -11,6 +11,7 @@ from faults.scenarios import (
     GIVEN,
     HELLO,
     INSIDE,
+    MAPPED,
     MOUNT,
     ONE_NAME,
     REFUSED,
@@ -150,5 +151,16 @@ FAULTS = (
         words=("container {ctid} is privileged", "(no id map)"),
         # The container's files are owned by ids of an unprivileged one.
         also=(UNITS, REFUSED, MOUNT, HELLO, DENIALS, AGAIN),
+    ),
+    Fault(
+        "F08-hole",
+        "one user's id is left out of the container's id map",
+        KEEP
+        + "printf 'lxc.idmap: %s\\n' 'u 0 100000 1000' 'u 1001 101001 64535' 'g 0 100000 65536' "
+        '>>"$conf"; restart',
+        red=(MAPPED,),
+        words=("user id 1000 is not mapped in container {ctid}", "failed to Lchown"),
+        also=(MOUNT, HELLO, DENIALS, AGAIN),
+        rollback=BACK + "; restart",
     ),
 )

@@ -58,13 +58,6 @@ done
 echo 'install xt_addrtype /bin/false' >/etc/modprobe.d/no-addrtype.conf
 inside systemctl start docker || true
 """
-_HOLE = (
-    KEEP
-    + """
-printf 'lxc.idmap: %s\\n' 'u 0 100000 1000' 'u 1001 101001 64535' 'g 0 100000 65536' >>"$conf"
-restart
-"""
-)
 _GPU = (
     KEEP
     + """
@@ -101,7 +94,7 @@ ROWS = (
         ("runc 1.", "under lxc-phoenix-v2"),
         release="testing",
     ),
-    Row(3, "id-map-hole", _HOLE, ("the user id 1000 is not mapped",)),
+    Row(3, "id-map-hole", _fault("F08-hole"), ("the user id 1000 is not mapped",)),
     Row(4, "gpu-of-nobody", _GPU, ("/dev/dri/renderD190 belongs to 65534:65534", "660")),
     Row(
         4,

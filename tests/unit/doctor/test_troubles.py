@@ -10,7 +10,7 @@ import pytest
 
 from doctor import guest_reads, node_reads
 from doctor.examine import diagnose
-from doctor.node_reads import Confined, Range
+from doctor.node_reads import Confined
 from doctor.trouble import Weight
 from doctor.troubles import (
     freezer,
@@ -355,23 +355,6 @@ def test_id_above_the_map_is_advice_about_the_image() -> None:
     assert advice(found)[0] == "image-above-id-map"
     assert "user 197609" in found.troubles[0].cause
     assert found.exit_code == 0
-
-
-@pytest.mark.parametrize(
-    ("ranges", "holes"),
-    [
-        ([(0, 100000, 65536)], []),
-        ([(1, 100000, 65535)], [(0, 0)]),
-        ([(0, 1, 10), (20, 50, 10)], [(10, 19), (30, 65535)]),
-        ([(100000, 0, 5)], [(0, 65535)]),
-        ([(10, 0, 65536), (0, 900000, 10)], []),
-        ([], [(0, 65535)]),
-    ],
-)
-def test_holes_are_the_ids_below_65536_that_no_range_has(
-    ranges: list[tuple[int, int, int]], holes: list[tuple[int, int]]
-) -> None:
-    assert id_maps.holes([Range(*each) for each in ranges]) == holes
 
 
 @pytest.mark.parametrize(

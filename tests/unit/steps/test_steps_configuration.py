@@ -263,6 +263,38 @@ def test_root_is_mapped_where_another_user_is_the_nodes_root_is_red(kind: str) -
         of_target.root_is_mapped(Runtime(node), node, 950)
 
 
+@pytest.mark.parametrize(
+    ("users", "groups", "named"),
+    [
+        ("0 100000 1000\n1001 101001 64535\n", None, "user id 1000 is not mapped"),
+        (None, "0 100000 44\n44 44 1\n", "group ids 45 to 65535 are not mapped"),
+        ("0 100000 65535\n", None, "user id 65535 is not mapped"),
+    ],
+)
+def test_every_id_is_mapped_with_a_hole_is_red(
+    users: str | None, groups: str | None, named: str
+) -> None:
+    whole = "0 100000 65536\n"
+    maps = {MAP: users or whole, GROUPS: groups or whole}
+    node = Machine(maps, PID)
+    with not_compliant(named, "container 950", "lxc.idmap"):
+        of_target.every_id_is_mapped(Runtime(node), node, 950)
+
+
+@pytest.mark.parametrize(
+    "table", ["0 100000 65536\n", "44 44 1\n45 100045 65491\n0 100000 44\n", "0 0 4294967295\n"]
+)
+def test_every_id_is_mapped_in_one_range_or_several_is_green(table: str) -> None:
+    node = Machine({MAP: table, GROUPS: table}, PID)
+    of_target.every_id_is_mapped(Runtime(node), node, 950)
+
+
+def test_every_id_is_mapped_with_a_map_that_cannot_be_read_is_undetermined() -> None:
+    node = Machine({MAP: "0 100000 65536\n", GROUPS: "none\n"}, PID)
+    with naming(FactError, GROUPS):
+        of_target.every_id_is_mapped(Runtime(node), node, 950)
+
+
 def test_configured_unprivileged_in_any_of_proxmoxs_words() -> None:
     idmap = "lxc.idmap: u 0 100000 65536\n"
     for conf in (GOOD, idmap, *(f"unprivileged: {yes}\n" for yes in ("yes", "1", "On"))):

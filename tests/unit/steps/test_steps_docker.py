@@ -302,7 +302,11 @@ LOG = f"journalctl -u docker --since @{PULLED_AT} -q --no-pager -o cat"
 
 
 def hello_runs(
-    pull: Answer, monkeypatch: pytest.MonkeyPatch, said: Answer = GREETING, log: str = ""
+    pull: Answer,
+    monkeypatch: pytest.MonkeyPatch,
+    said: Answer = GREETING,
+    log: str = "",
+    users: str = "0 100000 65536\n",
 ) -> tuple[steps.DockerRun, list[str]]:
     monkeypatch.setattr(hello_world.secrets, "token_hex", lambda n: "0" * n)
     inside = Machine(
@@ -317,7 +321,9 @@ def hello_runs(
     )
     finalizers: list[Callable[[], Any]] = []
     request: Any = SimpleNamespace(addfinalizer=finalizers.append)
-    found = hello_world.hello_world_runs(inside, "hello-world", request)
+    maps = {"/proc/7/uid_map": users, "/proc/7/gid_map": "0 100000 65536\n"}
+    runtime = Runtime(Machine(maps, {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n"}))
+    found = hello_world.hello_world_runs(inside, runtime, 950, "hello-world", request)
     for finalize in finalizers:
         finalize()
     return found, inside.ran
@@ -371,7 +377,9 @@ def test_hello_world_runs_where_the_platform_refused_the_pull_is_judged(
     assert not found.result.ok
 
 
-OTHER_IDS = "failed to Lchown /x for UID 99999: lchown /x: invalid argument"
+OTHER_IDS = "failed to Lchown /x for UID 99999, GID 0: lchown /x: invalid argument"
+HELD = "failed to Lchown /x for UID 1000, GID 0: lchown /x: invalid argument"
+HOLE = "0 100000 1000\n1001 101001 64535\n"
 
 
 @pytest.mark.parametrize(("said", "log"), [(OTHER_IDS, ""), ("unexpected EOF", f"{OTHER_IDS}\n")])
@@ -381,6 +389,19 @@ def test_hello_world_runs_with_an_image_of_other_ids_is_undetermined(
     with naming(FactError, "hello-world", "Lchown /x"):
         hello_runs((1, "", said), monkeypatch, log=log)
     hello_runs("", monkeypatch, log=OTHER_IDS)  # it was pulled: of another image, then
+    with naming(FactError, "hello-world", "Lchown /x"):  # of another id than the one left out
+        hello_runs((1, "", said), monkeypatch, log=log, users=HOLE)
+
+
+def test_hello_world_runs_with_an_id_in_a_hole_of_the_map_is_red(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with not_compliant("files of user 1000", "has a hole there"):
+        hello_runs((1, "", HELD), monkeypatch, users=HOLE)
+    with naming(FactError, "hello-world"):  # every id is mapped: the image is to blame
+        hello_runs((1, "", HELD), monkeypatch)
+    with naming(FactError, "hello-world"):  # the message names no ids
+        hello_runs((1, "", "failed to Lchown /x: invalid argument"), monkeypatch, users=HOLE)
 
 
 def test_docker_container_runs_and_is_removed_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
