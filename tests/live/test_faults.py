@@ -1,6 +1,6 @@
 """Each fault, from a restored snapshot, turns red what it names and nothing else.
 
-``pytest tests/live/test_faults.py`` runs a good third of the catalogue, for each scenario one
+``pytest tests/live/test_faults.py`` runs a quarter of the catalogue, for each scenario one
 killer; with ``FAULTS=all`` in the environment all of it, with ``FAULTS=1/2`` the first half, so
 that a second lab can run the other. The kill matrix is in ``reports/``.
 """
