@@ -10,7 +10,7 @@ kinds, ``SWEEP=power,tunable`` one kind at the actions with that word in their i
 ``SWEEP=rollback`` the way back, ``SWEEP=restore,close`` the points of two stages,
 ``SWEEP=quarters`` those at a quarter and at three quarters of a command's time, ``SWEEP=1/11`` the
 first of eleven parts of each action's, to spread all of it over as many nights. Without SWEEP it is
-that of two actions, and one at a quarter: a file on the node, and the package.
+one of each kind, at two actions: a file on the node, and the package.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _WAYS = [way for way in WAYS if way in _ASKED] or list(WAYS)
 STAGES = tuple(stage for stage in Stage if stage not in WAYS)
 _STAGES = [stage for stage in STAGES if stage in _ASKED]
 _PARTS = [part for part in map(re.compile(r"(\d+)/(\d+)").fullmatch, _ASKED) if part]
-_FIRST, _EVERY = (int(n) for n in _PARTS[0].groups()) if _PARTS else (1, 1 if _ASKED else 11)
+_FIRST, _EVERY = (int(n) for n in _PARTS[0].groups()) if _PARTS else (1, 1)
 _OTHERS = {*KINDS, *WAYS, *STAGES, "quarters", "all", *(part[0] for part in _PARTS)}
 _WORDS = [word for word in _ASKED if word not in _OTHERS]
 _PART = ("nesting-tunable", "fuse-overlayfs-package")
@@ -121,9 +121,19 @@ def _is_chosen(case: Case) -> bool:
 
 
 def _part(cases: list[Case]) -> list[Case]:
-    """Return the part of them that was asked for; if nobody asked, also one at a quarter."""
-    quarters = [case for case in cases if case.point.share in QUARTERS] if not _ASKED else []
-    return [case for case in cases if case not in quarters][_FIRST - 1 :: _EVERY] + quarters[:1]
+    """Return the part of them that was asked for; if nobody asked, one of each kind.
+
+    Those are spread over the points, from the first to the last. Power is cut at a quarter of a
+    command's time, where there is such a point.
+    """
+    if _ASKED:
+        return cases[_FIRST - 1 :: _EVERY]
+    found = []
+    for number, kind in enumerate(KINDS):
+        mine = [case for case in cases if case.kind == kind]
+        mine = [case for case in mine if case.point.share in QUARTERS] or mine
+        found.append(mine[len(mine) * number // len(KINDS)])
+    return found
 
 
 def _apply(lab: Lab, action: str) -> None:
