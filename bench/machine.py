@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from lab.errors import MissingProgram
 from lab.qemu import hardware
 
 _ROOT = Path(__file__).parents[1]
@@ -20,22 +21,32 @@ def described() -> dict[str, Any]:
     What cannot be found out is left out.
     """
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    lab = hardware()
     found = {
         "cores": len(os.sched_getaffinity(0)),
         "processor": _processor(),
         "memory_mib": total >> 20,
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "qemu": lab.version,
-        "accelerator": lab.accelerator,
-        "lab_cores": lab.cpus,
-        "lab_memory_mib": lab.memory,
+        **_lab(),
         "load_1_min": round(os.getloadavg()[0], 1),
         "commit": _git("rev-parse", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
     }
     return {key: value for key, value in found.items() if value not in {"", None}}
+
+
+def _lab() -> dict[str, Any]:
+    """Return what the lab's machine has; nothing where QEMU is not installed."""
+    try:
+        lab = hardware()
+    except MissingProgram:
+        return {}
+    return {
+        "qemu": lab.version,
+        "accelerator": lab.accelerator,
+        "lab_cores": lab.cpus,
+        "lab_memory_mib": lab.memory,
+    }
 
 
 def _processor() -> str:

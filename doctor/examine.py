@@ -76,6 +76,7 @@ _FOLLOWS = {
     ),
     guest.UNITS.id: frozenset({guest.NESTING.id}),
     guest.NESTING.id: frozenset({"container-features-invalid"}),
+    own_confinement.WORDS.id: frozenset({own_confinement.UNLOADED.id}),  # none is started at all
     running.STOPPED.id: frozenset(
         {
             "container-mount-entry-cut",

@@ -1,13 +1,17 @@
-"""``python -m tests.mutate_denials [COUNT]``: random mutations of records, each read to its end.
+"""``python -m tests.mutate_denials [COUNT [SEED]]``: random mutations of records, read as a log.
 
-None may raise or lose a record. The unit tests do the same with a few hundred, by hypothesis.
+None may raise or lose a record. A thousand mutations at a time are one log, which is read in pieces
+as a file is. The seed is printed; the same seed makes the same mutations. The unit tests run 2000
+of them, and a few hundred more by hypothesis.
 """
 
 from __future__ import annotations
 
+import io
 import random
 import sys
 
+from facts.audit import audit_files
 from facts.denial.dangerous_rules import danger
 from facts.denial.denial_groups import Tally
 from facts.denial.denial_words import wanted, who
@@ -32,25 +36,47 @@ def mutated(line: bytes) -> bytes:
     return line
 
 
-def main(count: int) -> None:
-    """Mutate and read so many records; an exception or a lost record ends it."""
-    random.seed(count)
+def main(count: int, seed: int | None = None) -> int:
+    """Mutate and read so many records; an exception or a lost record ends it.
+
+    Args:
+        count: how many, rounded up to whole logs of a thousand.
+        seed: of the mutations; None: another one each time.
+
+    Returns:
+        How many were read.
+
+    Raises:
+        AssertionError: a record was lost. What was read is in the message.
+    """
+    seed = random.randrange(1 << 32) if seed is None else seed  # noqa: S311 - no secret
+    print(f"seed {seed}", flush=True)  # before anything raises
+    random.seed(seed)
     lines = [line for log in (CORPUS, KERNEL, *LAB) for line in log.read_bytes().splitlines()]
     done = 0
     while done < count:
-        batch = [mutated(random.choice(lines)) for _ in range(_BATCH)]  # noqa: S311
-        tally = Tally(lambda denial, _: owner_by_name(denial))
-        tally.count(batch)
-        groups = tally.groups()
-        counted = sum(group.count for group in groups) + tally.provoked
-        assert counted >= sum(line.count(_MARK) for line in batch), batch
-        for group in groups:
-            said = who(group.programs), wanted(group.denial.fields), danger(group.denial.fields)
-            assert all(isinstance(each, str) for each in said)
-            assert "\n" not in smallest_rule(group.denial)
+        read_to_its_end(b"\n".join(mutated(random.choice(lines)) for _ in range(_BATCH)))  # noqa: S311
         done += _BATCH
     print(f"{done} mutations: none raised, no record was lost")
+    return done
+
+
+def read_to_its_end(log: bytes) -> None:
+    """Read a log as a file is read, and say everything of each denial.
+
+    Raises:
+        AssertionError: fewer denials were counted than the log has marks.
+    """
+    tally = Tally(lambda denial, _: owner_by_name(denial))
+    tally.count(audit_files.lines(io.BytesIO(log)))
+    groups = tally.groups()
+    counted = sum(group.count for group in groups) + tally.provoked
+    assert counted >= log.count(_MARK), (counted, log.count(_MARK), log)
+    for group in groups:
+        said = who(group.programs), wanted(group.denial.fields), danger(group.denial.fields)
+        assert all(isinstance(each, str) for each in said)
+        assert "\n" not in smallest_rule(group.denial)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    main(*map(int, sys.argv[1:3] or ["1000000"]))

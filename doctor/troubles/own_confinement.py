@@ -1,11 +1,12 @@
 """What confines Docker's own containers: their own profile, the container's, seccomp.
 
 Sources: moby daemon/apparmor_default.go and profiles/apparmor, containerd pkg/apparmor
-(HostSupports).
+(HostSupports), the kernel's security/apparmor (aa_policy_view_capable).
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads
@@ -59,6 +60,13 @@ LOOSE = Kind(
 )
 MESSAGES = guest_reads.messages(
     "docker-default profile could not be loaded|load a profile while confined"
+    "|ould not check if docker-default AppArmor profile was loaded"
+)
+#: Docker's two words for it: the profile is refused, or already the list of profiles, which the
+#: kernel shows in a user namespace only together with an AppArmor namespace.
+_REFUSED = re.compile(
+    "docker-default profile could not be loaded"
+    "|ould not check if docker-default AppArmor profile was loaded"
 )
 #: Of more containers a reader needs no name.
 _MANY = 5
@@ -84,7 +92,7 @@ def judge(case: Case) -> Iterator[Trouble]:
 def _refused(case: Case) -> str:
     told = guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ()))
     lines = [*told, *case.guest.maybe(MESSAGES, ())]
-    found = [line for line in lines if "docker-default profile could not be loaded" in line]
+    found = [line for line in lines if _REFUSED.search(line)]
     return found[-1] if found else ""
 
 

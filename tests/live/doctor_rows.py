@@ -3,8 +3,7 @@
 A row's script runs on the node after the prelude of faults, on a container that is compliant. Where
 a fault of the catalogue breaks the same thing, its script is used. Not on the lab: a container that
 was given a graphics card that works (``bpf_prog_query``, and a driver that differs from its
-libraries), because that needs the card and NVIDIA's programs; and ``docker-default-not-loaded``,
-because apt in the lab's containers does not know the package apparmor.
+libraries), because that needs the card and NVIDIA's programs.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ class Row:
         inject: shell that makes it.
         words: what its line must contain.
         advice: whether it is advice, after the line that says that no trouble is named.
+        beside: ids of the advice that may change with it, because it is about the same thing.
         release: the Debian release of the container's template, if not the default.
     """
 
@@ -33,6 +33,7 @@ class Row:
     inject: str
     words: tuple[str, ...]
     advice: bool = False
+    beside: tuple[str, ...] = ()
     release: str = ""
 
 
@@ -45,6 +46,12 @@ def _fault(name: str) -> str:
 
 #: Runs an image that is there, and keeps the container, which does not start.
 _RUN = "inside docker run --pull never {} hello-world || true"
+#: With the parser Docker wants a profile of its own, which this container may not load. apt in the
+#: lab's containers does not know the package apparmor. Docker looks for the parser once.
+_PARSER = """
+printf '#!/bin/sh\\necho "Access denied" >&2\\nexit 243\\n' | into /usr/sbin/apparmor_parser 755
+inside systemctl restart docker
+"""
 _RESTART_DOCKER = "inside systemctl restart docker"
 #: Docker's rules use xt_addrtype. Without them it can be unloaded, and then nothing loads it again.
 _NO_ADDRTYPE = """
@@ -86,12 +93,14 @@ ROWS = (
         _fault("F30"),
         ("Docker runs on vfs, which copies every layer whole", "/var/lib/docker is on"),
         advice=True,
+        beside=("images-of-another-driver",),
     ),
     Row(
         2,  # with a runc of the next Debian, of which other units may fail under this profile
         "runc-reopen-refused",
         f"{_fault('F37')}\ninside docker run hello-world || true; inside systemctl reset-failed",
         ("runc 1.", "under lxc-phoenix-v2"),
+        beside=("storage-driver",),  # its profile would let native overlay through
         release="testing",
     ),
     Row(3, "id-map-hole", _fault("F08-hole"), ("the user id 1000 is not mapped",)),
@@ -102,7 +111,19 @@ ROWS = (
         _RUN.format("--gpus all"),
         ("could not select device driver", "[[gpu]]"),
     ),
-    Row(5, "container-runs-unconfined", _fault("F13"), ("first process runs unconfined",)),
+    Row(
+        5,
+        "container-runs-unconfined",
+        _fault("F13"),
+        ("first process runs unconfined",),
+        beside=("storage-driver", "docker-confinement"),  # both name the profile
+    ),
+    Row(
+        5,
+        "docker-default-not-loaded",
+        _PARSER + _RUN.format(""),
+        ("Docker says:", "docker-default"),
+    ),
     Row(
         6,
         "kernel-module-missing",
@@ -129,6 +150,7 @@ ROWS = (
         _fault("F35"),
         ("keeps its images in containerd's store",),
         advice=True,
+        beside=("images-of-another-driver",),
     ),
     Row(8, "container-frozen", 'lxc-freeze -n "$ctid"', ("is FROZEN",)),
     Row(

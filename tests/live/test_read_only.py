@@ -47,6 +47,7 @@ COMMANDS = {
     "journal": ["journal", "show"],
     "export": ["journal", "export"],
     "lint": ["lint"],
+    "denials": ["denials"],
     "doctor": ["doctor"],
     "doctor before an upgrade": ["doctor", "--upgrade"],
 }

@@ -29,6 +29,8 @@ def test_row_is_of_a_trouble_that_doctor_knows(row: Row) -> None:
     assert row.id in _KINDS
     assert row.advice <= (_KINDS[row.id].weight is Weight.ADVICE)
     assert row.words
+    assert {_KINDS[each].weight for each in row.beside} <= {Weight.ADVICE}
+    assert row.id not in row.beside
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name)

@@ -71,6 +71,10 @@ DEFAULT = (
     "AppArmor enabled on system but the docker-default profile could not be loaded: running "
     "'/usr/sbin/apparmor_parser -Kr /var/lib/docker/tmp/docker-default1' failed"
 )
+UNCHECKED = (
+    "Could not check if docker-default AppArmor profile was loaded: open "
+    "/sys/kernel/security/apparmor/profiles: permission denied"
+)
 NAT = (
     "failed to start daemon: Error initializing network controller: failed to create NAT chain "
     "DOCKER: iptables failed: iptables v1.8.9 (legacy): can't initialize iptables table `nat': "
@@ -107,6 +111,13 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
         "apparmor_parser",
     ),
     ({own_confinement.MESSAGES: DEFAULT}, CONFIG, "docker-default-not-loaded", "could not be"),
+    (
+        {guest_reads.CONTAINERS: container(Error=UNCHECKED), own_confinement.MESSAGES: UNCHECKED},
+        CONFIG,
+        "docker-default-not-loaded",
+        "apparmor/profiles: permission denied",
+    ),
+    ({own_confinement.MESSAGES: f"x {UNCHECKED}"}, CONFIG, "docker-default-not-loaded", "x Could"),
     ({CONFINED: confined("unconfined")}, CONFIG, "container-runs-unconfined", "unconfined"),
     (
         {network.MESSAGES: NAT, guest_reads.UNIT: DOWN, running.SAYS: NAT},
@@ -500,6 +511,16 @@ def test_what_confines_dockers_containers_is_said_in_words(
     (said,) = [each for each in found.troubles if each.id == "docker-confinement"]
     assert all(word in said.cause for word in words), said.cause
     assert found.exit_code == 0
+
+
+def test_what_confines_dockers_containers_is_not_said_while_docker_starts_none() -> None:
+    before = INFO.partition('"SecurityOptions":')[0]
+    info = {guest_reads.INFO: f'{before}"SecurityOptions":["name=seccomp,profile=builtin"]}}\n'}
+    assert "docker-confinement" in advice(diagnosis(info))
+    for message in (DEFAULT, UNCHECKED):
+        found = diagnosis({**info, own_confinement.MESSAGES: message})
+        assert troubles(found) == ["docker-default-not-loaded"]
+        assert "docker-confinement" not in advice(found)
 
 
 def test_backup_risk_names_the_fuse_mount_and_the_mode() -> None:

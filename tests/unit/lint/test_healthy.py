@@ -1,6 +1,6 @@
 """Healthy files have no finding: generated configurations, and the files that this project ships.
 
-``EXAMPLES=2000`` tries so many generated configurations instead of a few hundred.
+``EXAMPLES=2000`` tries so many generated configurations instead of a hundred.
 """
 
 from __future__ import annotations
@@ -42,16 +42,32 @@ _volumes = st.builds(
     st.integers(1, 99),
     st.sampled_from(["", ",acl=1", ",mountoptions=noatime", ",replicate=0", ",quota=1"]),
 )
-_features = st.dictionaries(
-    st.sampled_from([name for name, kind in formats.FEATURES.items() if kind == formats.BOOLEAN]),
-    st.sampled_from(["0", "1"]),
-    max_size=5,
+_mounts = st.lists(st.sampled_from(["nfs", "cifs", "ext4"]), min_size=1, unique=True).map(";".join)
+_features = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.sampled_from(["0", "1"]) if kind == formats.BOOLEAN else _mounts
+        for name, kind in formats.FEATURES.items()
+    },
 ).map(lambda given: ",".join(f"{name}={value}" for name, value in given.items()))
 _networks = st.builds(
-    lambda bridge, more: network(f"name=eth0,bridge={bridge}{more}", _mac),
+    lambda *parts: network("name=eth0,bridge=" + "".join(parts), _mac),
     st.sampled_from(["vmbr0", "lxcbr0"]),
-    st.sampled_from(["", ",ip=dhcp", ",ip=10.0.0.2/24,gw=10.0.0.1", ",firewall=1,tag=5"]),
+    st.sampled_from(["", ",ip=dhcp", ",ip=10.0.0.2/24,gw=10.0.0.1", ",ip=manual"]),
+    st.sampled_from(["", ",ip6=auto", ",ip6=dhcp", ",ip6=fd00::2/64,gw6=fd00::1"]),
+    st.sampled_from(["", ",mtu=1450", ",mtu=9000,rate=12.5"]),
+    st.sampled_from(["", ",firewall=1,tag=5", ",link_down=1,trunks=2;3-5"]),
 )
+#: What is passed through, as pct and the web interface write it.
+_devices = st.sampled_from(
+    (
+        "/dev/dri/renderD128,gid=104",
+        "/dev/dri/card0,gid=44,mode=0660",
+        "path=/dev/net/tun",
+        "/dev/ttyUSB0,deny-write=1,gid=20,uid=1000",
+    )
+)
+_binds = st.sampled_from(("/srv/data", "/mnt/pve/nfs/media,ro=1", "/tank/backup,backup=0,shared=1"))
 #: Lines that people add by hand, each healthy.
 _RAW = (
     ("lxc.mount.entry", "/dev/fuse dev/fuse none bind,create=file 0 0"),
@@ -100,6 +116,10 @@ def sections(draw: st.DrawFn) -> Section:
     for index in range(draw(st.integers(0, 3))):
         keys[f"net{index}"] = draw(_networks)
         keys[f"mp{index}"] = f"{draw(_volumes)},mp=/srv/{index}"
+    for index in range(draw(st.integers(0, 2))):
+        keys[f"dev{index}"] = draw(_devices)
+        keys[f"unused{index}"] = f"local-lvm:vm-950-disk-{index + 4}"
+        keys[f"mp{index + 10}"] = f"{draw(_binds)},mp=/bound/{index}"
     raw = draw(st.lists(st.sampled_from(_RAW), max_size=6, unique=True))
     about = draw(st.text(st.characters(codec="utf-8"), max_size=40))
     raw += [*draw(st.sampled_from(_MAPS)), *draw(st.sampled_from(_PROFILES))]

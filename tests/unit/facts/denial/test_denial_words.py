@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from facts.denial.denial_words import wanted, where, who
 from tests.doubles.denials import CORPUS, LAB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" pid=7 '
@@ -143,7 +145,10 @@ def test_kind_of_a_record_is_its_operation_or_its_group() -> None:
 
 
 class _Record(ctypes.Structure):
-    """The first members of ``aa_log_record``. Source: libapparmor, include/aalogparse.h."""
+    """The first members of ``aa_log_record``, by the names that a record has for them.
+
+    Source: libapparmor, include/aalogparse.h.
+    """
 
     _fields_ = (
         *[(name, ctypes.c_int) for name in ("version", "event")],
@@ -152,9 +157,35 @@ class _Record(ctypes.Structure):
         *[("audit_sub_id", ctypes.c_uint), ("bitmask", ctypes.c_int)],
         *[(name, ctypes.c_char_p) for name in ("audit_id", "operation", "denied", "requested")],
         *[("fsuid", ctypes.c_ulong), ("ouid", ctypes.c_ulong)],
-        *[(name, ctypes.c_char_p) for name in ("profile", "peer", "comm", "name", "name2")],
-        ("namespace", ctypes.c_char_p),
+        *[(name, ctypes.c_char_p) for name in ("profile", "tcontext", "comm", "name", "target")],
+        *[("namespace", ctypes.c_char_p), ("attribute", ctypes.c_char_p)],
+        ("parent", ctypes.c_ulong),
+        *[(name, ctypes.c_char_p) for name in ("info", "peer_info")],
+        ("error", ctypes.c_int),
+        *[(name, ctypes.c_char_p) for name in ("hat", "family", "protocol", "sock_type", "laddr")],
+        *[("lport", ctypes.c_ulong), ("faddr", ctypes.c_char_p), ("fport", ctypes.c_ulong)],
+        *[(name, ctypes.c_char_p) for name in ("bus", "path", "interface", "member")],
+        *[(name, ctypes.c_char_p) for name in ("signal", "peer", "fstype", "flags", "srcname")],
     )
+
+
+#: What is compared as text, and how many records of the corpus must have it at least.
+_COMPARED = {
+    **dict.fromkeys(("operation", "profile", "comm", "name", "namespace"), 1),
+    "target": 12,
+    "requested": 100,
+    "denied": 100,
+    "tcontext": 3,
+    "peer": 20,
+    "signal": 10,
+    "fstype": 7,
+    "flags": 20,
+    "srcname": 13,
+    "family": 20,
+    "sock_type": 20,
+}
+#: What a record may call it otherwise.
+_OTHERWISE = {"name": "capname", "requested": "requested_mask", "denied": "denied_mask"}
 
 
 def _reference(line: str) -> _Record | None:
@@ -169,22 +200,28 @@ def _reference(line: str) -> _Record | None:
     ("log", "fewest"), [*zip((CORPUS, *LAB), (26, 69, 67, 8), strict=True)], ids=str
 )
 def test_parse_of_the_corpus_is_what_apparmors_own_library_reads(log: Path, fewest: int) -> None:
-    compared = 0
+    assert sum(1 for _ in _compared(log)) >= fewest
+
+
+def test_each_field_is_compared_with_apparmors_own_library() -> None:
+    found = Counter(name for log in (CORPUS, *LAB) for names in _compared(log) for name in names)
+    assert {name: found[name] for name, least in _COMPARED.items() if found[name] < least} == {}
+
+
+def _compared(log: Path) -> Iterator[list[str]]:
+    """Compare each record with what the library reads; yield the names of what it gave."""
     for line in log.read_text("utf-8").splitlines():
         # The library knows the date of syslog, and not the journal's.
         found, theirs = parse(line), _reference(re.sub("^[0-9.]+ ", "Nov 26 18:18:26 ", line))
         if len(found) != 1 or theirs is None or not found[0].whole:
             continue
         fields = found[0].fields
-        for name in ("operation", "profile", "comm", "name", "namespace"):
-            if value := getattr(theirs, name):
-                ours = fields.get("capname") if name == "name" else None
-                assert (fields.get(name) or ours) == value.decode(errors="replace"), line
-        if theirs.denied:
-            assert (fields.get("denied_mask") or fields["denied"]) == theirs.denied.decode()
+        given = [name for name in _COMPARED if getattr(theirs, name)]
+        for name in given:
+            ours = fields.get(name) or fields.get(_OTHERWISE.get(name, ""))
+            assert ours == getattr(theirs, name).decode(errors="replace"), line
         assert int(fields["pid"]) == theirs.pid
-        compared += 1
-    assert compared >= fewest
+        yield given
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from remediation.cli import denials
 from remediation.cli.group import main
 from targets.runtime.pct import Pct
 from tests.doubles.apparmor_parser import parse_profile
-from tests.doubles.denials import CORPUS, EXAMPLE, KERNEL
+from tests.doubles.denials import CORPUS, EXAMPLE, KERNEL, LAB_CONTAINER
 from tests.doubles.foreign import Foreign
 
 if TYPE_CHECKING:
@@ -60,6 +60,16 @@ def test_denials_of_the_pages_example_are_what_the_page_shows() -> None:
     assert f"```text\n{told.replace(f'{ROOT}/{profile}', 'lxc-phoenix-v2')}```" in page
     suggested = ran(str(EXAMPLE), "--suggest", "--profile", str(ROOT / profile)).stdout
     assert f"```text\n{suggested}```" in page
+
+
+def test_denials_of_the_labs_records_are_what_the_page_shows() -> None:
+    page = (ROOT / "docs/denials.md").read_text("utf-8")
+    block = page.partition("### Recorded on the lab")[2].split("```")[1]
+    shown = block.removeprefix("text\n").strip().split("\n\n")
+    told = ran(str(LAB_CONTAINER)).stdout
+    assert told.startswith("67 denials of 67 kinds\n")
+    assert len(shown) == 2
+    assert set(shown) <= set(told.strip().split("\n\n"))
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +15,19 @@ from click.testing import CliRunner
 
 from lint.discover import Found
 from lint.source import Kind, Source
+from remediation.cli import printing
 from remediation.cli.group import main
 from tests.doubles.canned import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from click.testing import Result
 
     from targets.target import Target
 
 command: Any = importlib.import_module("remediation.cli.lint")
+PAGE = Path(__file__).parents[4] / "docs/lint.md"
 GOOD = "arch: amd64\nrootfs: local:1\nunprivileged: 1\n"
 
 
@@ -75,6 +78,14 @@ def test_more_findings_than_anybody_reads_are_counted(
     assert github.stdout.endswith("::notice::3 more findings: --format json has all of them\n")
 
 
+def test_lint_of_the_pages_example_is_what_the_page_shows(conf: Path) -> None:
+    file, shown = re.findall(r"(?ms)^```text\n(.*?)^```$", PAGE.read_text("utf-8"))[:2]
+    conf.write_text(file)
+    done = run(str(conf))
+    assert done.exit_code == 1
+    assert done.stdout.replace(str(conf), "/etc/pve/lxc/950.conf") == shown
+
+
 def test_path_that_does_not_exist_ends_with_2(tmp_path: Path) -> None:
     done = run(str(tmp_path / "absent"))
     assert done.exit_code == 2
@@ -109,6 +120,7 @@ def test_fix_asks_and_without_a_terminal_changes_nothing(conf: Path) -> None:
     conf.write_text(GOOD + "swap : 512\n")
     done = run(str(conf), "--fix")
     assert done.exit_code == 2
+    assert done.stderr.index("+swap: 512") < done.stderr.index("give --yes")
     assert "give --yes" in done.stderr
     assert conf.read_text() == GOOD + "swap : 512\n"
 
@@ -117,10 +129,20 @@ def test_fix_asks_and_without_a_terminal_changes_nothing(conf: Path) -> None:
 def test_fix_does_what_the_user_says(
     conf: Path, monkeypatch: pytest.MonkeyPatch, *, agreed: bool
 ) -> None:
-    monkeypatch.setattr(command, "_agreed", lambda _: agreed)
+    def agreed_after(files: int) -> bool:
+        printing.tell(f"asked about {files}")
+        return agreed
+
+    monkeypatch.setattr(command, "_agreed", agreed_after)
     conf.write_text(GOOD + "swap : 512\n")
-    assert run(str(conf), "--fix").exit_code == (0 if agreed else 1)
+    done = run(str(conf), "--fix")
+    assert done.exit_code == (0 if agreed else 1)
+    before, _, after = done.stderr.partition("asked about 1")
+    assert "-swap : 512" in before
+    assert "+swap: 512" in before
+    assert ("950.conf.bak" in after) == agreed
     assert conf.read_text() == GOOD + ("swap: 512\n" if agreed else "swap : 512\n")
+    assert conf.with_name("950.conf.bak").exists() == agreed
 
 
 def test_fix_of_what_is_uncertain_ends_with_what_is_left(conf: Path) -> None:

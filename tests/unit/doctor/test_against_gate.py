@@ -1,0 +1,84 @@
+"""Doctor and lint name what the gate's read-only scenarios judge, or it is the plan's alone.
+
+Doctor needs neither the plan nor phoenix. So a scenario about Docker is a trouble of doctor's or a
+finding of lint's; a scenario about the plan's own files, or about the change itself, is listed here
+with the reason.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from doctor.examine import EXAMINATIONS
+from faults import scenarios
+from lint.catalogue import RULES
+
+#: What doctor names where the scenario is red.
+DOCTOR: dict[str, tuple[str, ...]] = {
+    # a fuse mount that is refused leaves a record, and Docker does not start on fuse-overlayfs
+    scenarios.RULES: ("denied-lately", "docker-down"),
+    scenarios.CONFINED: ("container-runs-unconfined",),
+    scenarios.GIVEN: ("nesting-off",),
+    # without /dev/fuse or fuse-overlayfs Docker does not start, and its last word is told
+    scenarios.THERE: ("docker-down",),
+    scenarios.INSTALLED: ("docker-down",),
+    scenarios.UNITS: ("units-refused",),
+    scenarios.HAS_DOCKER: ("docker-down",),
+    scenarios.DRIVER: ("docker-down", "storage-driver", "containerd-image-store"),
+}
+#: What lint finds where the scenario is red: in the container's configuration, the profile, a
+#: script.
+LINT: dict[str, tuple[str, ...]] = {
+    scenarios.LOADS: ("profile-parse-error",),
+    scenarios.ENFORCED: ("profile-complain", "profile-unconfined-flag"),
+    scenarios.ONE_NAME: ("profile-name-differs", "profile-unknown"),
+    scenarios.CONFINED: ("container-unconfined", "container-profile-replaced"),
+    scenarios.REFUSED: ("profile-allows-everything", "profile-change-any"),
+    scenarios.ENTRIES: ("container-mount-entry-cut",),
+    scenarios.GIVEN: (
+        "container-option-in-snapshot",
+        "container-line-dropped",
+        "container-features-overridden",
+    ),
+    scenarios.MAPPED: ("id-map-hole",),
+    scenarios.UNPRIVILEGED: ("container-privileged",),
+    scenarios.SCRIPT: ("script-runs-on-node", "script-dpkg-grep"),
+}
+#: The plan's, not Docker's: Docker runs, or does not, whatever the scenario says.
+OF_THE_PLAN: dict[str, str] = {
+    scenarios.CONTAINER_BACKUP: "The plan wants a backup before a change; doctor changes nothing.",
+    scenarios.NODE_BACKUP: "The plan wants a backup before a change; doctor changes nothing.",
+    scenarios.REPOSITORY: "It is about phoenix's checkout, which doctor does not need.",
+    scenarios.ROOT: "Doctor cannot ask a node without root, and ends with 3.",
+    scenarios.NEIGHBOURS: "It is about who is restarted by the change.",
+    scenarios.LOG: "It proves that silence means no denial; doctor shows denials, and claims none.",
+    scenarios.SETUP: "It is about a script of phoenix's.",
+    scenarios.TUNABLE: "No rule reads the tunable, as lint's tunable-without-effect says.",
+    scenarios.RELOADED: "It is about the order of the plan's steps.",
+    scenarios.DEPLOYED: "It compares with phoenix's copy of the profile.",
+    scenarios.CURRENT: "A profile that was edited and not loaded is in no effect on Docker yet.",
+    scenarios.SETTINGS: "Only the plan's journal knows which settings a user had before.",
+}
+
+
+def test_each_read_only_scenario_is_doctors_or_lints_or_the_plans() -> None:
+    """One that is new belongs into one of the three tables."""
+    titles = set(scenarios.read_only())
+    assert len(titles) > 20
+    assert DOCTOR.keys() | LINT.keys() | OF_THE_PLAN.keys() == titles
+    assert not OF_THE_PLAN.keys() & (DOCTOR.keys() | LINT.keys())
+
+
+@pytest.mark.parametrize("title", DOCTOR)
+def test_what_doctor_names_for_a_scenario_is_a_trouble_of_its(title: str) -> None:
+    assert set(DOCTOR[title]) <= {kind.id for each in EXAMINATIONS for kind in each.kinds}
+
+
+@pytest.mark.parametrize("title", LINT)
+def test_what_lint_finds_for_a_scenario_is_a_rule_of_its(title: str) -> None:
+    assert set(LINT[title]) <= {rule.id for rule in RULES}
+
+
+@pytest.mark.parametrize("title", OF_THE_PLAN)
+def test_what_is_the_plans_alone_has_a_reason(title: str) -> None:
+    assert OF_THE_PLAN[title].endswith(".")
