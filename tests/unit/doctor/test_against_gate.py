@@ -22,6 +22,7 @@ DOCTOR: dict[str, tuple[str, ...]] = {
     # without /dev/fuse or fuse-overlayfs Docker does not start, and its last word is told
     scenarios.THERE: ("docker-down",),
     scenarios.INSTALLED: ("docker-down",),
+    scenarios.MAPPED: ("id-map-hole",),
     scenarios.UNITS: ("units-refused",),
     scenarios.HAS_DOCKER: ("docker-down",),
     scenarios.DRIVER: ("docker-down", "storage-driver", "containerd-image-store"),
@@ -34,13 +35,13 @@ LINT: dict[str, tuple[str, ...]] = {
     scenarios.ONE_NAME: ("profile-name-differs", "profile-unknown"),
     scenarios.CONFINED: ("container-unconfined", "container-profile-replaced"),
     scenarios.REFUSED: ("profile-allows-everything", "profile-change-any"),
+    scenarios.MAPPED: ("container-idmap-hole",),
     scenarios.ENTRIES: ("container-mount-entry-cut",),
     scenarios.GIVEN: (
         "container-option-in-snapshot",
         "container-line-dropped",
         "container-features-overridden",
     ),
-    scenarios.MAPPED: ("id-map-hole",),
     scenarios.UNPRIVILEGED: ("container-privileged",),
     scenarios.SCRIPT: ("script-runs-on-node", "script-dpkg-grep"),
 }
