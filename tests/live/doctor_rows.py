@@ -104,6 +104,14 @@ ROWS = (
         beside=("storage-driver",),  # its profile would let native overlay through
         release="testing",
     ),
+    Row(3, "id-map-hole", _fault("F08-hole"), ("the user id 1000 is not mapped",)),
+    Row(
+        4,
+        "gpu-runtime-missing",
+        _RUN.format("--gpus all"),
+        ("could not select device driver", "[[gpu]]"),
+    ),
+    Row(4, "gpu-of-nobody", _GPU, ("/dev/dri/renderD190 belongs to 65534:65534", "660")),
     Row(
         5,
         "container-runs-unconfined",

@@ -1,8 +1,8 @@
 """Doctor names no trouble of a healthy lab, sees everything, and names what was made, first.
 
 By default, one row of each of the ten troubles is made that needs no other Debian than the usual
-one, one thing is broken, one upgrade breaks Docker, and one healthy target that differs is asked; with ``TROUBLES=all`` every
-row, all that breaks often, and twenty targets.
+one, one thing is broken, one upgrade breaks Docker, and one healthy target that differs is asked;
+with ``TROUBLES=all`` every row, all that breaks often, and twenty targets.
 """
 
 from __future__ import annotations
