@@ -334,9 +334,9 @@ NO_FILE: Answer = (2, "", f"tar: *{DAEMON_JSON}: Not found in archive\n")
 
 def judge(node: Journaled, now: str | None) -> str:
     """Judge a container with these settings, and return what is said of it."""
-    evidence.drain()
-    steps.daemon_json_kept(Host({DAEMON_JSON: now}), node, Runtime(node), TARGET)
-    (line,) = evidence.drain().lines
+    with evidence.collecting() as collected:
+        steps.daemon_json_kept(Host({DAEMON_JSON: now}), node, Runtime(node), TARGET)
+    (line,) = collected.drain().lines
     return line
 
 
