@@ -23,8 +23,8 @@ from faults.states import snapshot
 from lab.address import lab_address
 from targets import connect
 from targets.target import parse
-from tests.live.doctor_rows import ROWS, Row, one_each
-from tests.live.healthy import Variation, in_turn
+from tests.live.cases.doctor_rows import ROWS, Row, one_each
+from tests.live.cases.healthy import Variation, in_turn
 
 if TYPE_CHECKING:
     from lab.machine import Lab

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.healthy import VARIATIONS, Variation, false_alarms, in_turn
+from tests.live.cases.healthy import VARIATIONS, Variation, false_alarms, in_turn
 
 if TYPE_CHECKING:
     from lab.machine import Lab

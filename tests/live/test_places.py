@@ -33,7 +33,7 @@ from steps import rollback
 from targets import connect
 from targets.target import DEFAULT, parse
 from targets.transport import at_most
-from tests.live.interruption import connected
+from tests.live.interrupted.interruption import connected
 
 if TYPE_CHECKING:
     from lab.machine import Lab

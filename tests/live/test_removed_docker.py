@@ -11,7 +11,7 @@ from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted
-from tests.live.interruption import Points, connected, one_action
+from tests.live.interrupted.interruption import Points, connected, one_action
 
 if TYPE_CHECKING:
     from lab.machine import Lab

@@ -43,7 +43,7 @@ _BY_HAND = {
     ".venv/bin/pip": "scripts/setup does the same by python -m pip, and CI runs it",
     "python -m docs": "it writes what test_page_regenerated_is_unchanged compares",
     "python -m gate.report": "test_gate_report.py calls its main",
-    "python -m tests.doubles.whole": "it writes a journal once, which must then never change",
+    "python -m tests.doubles.nodes.whole": "it writes a journal once, which must then never change",
     "python -m tests.mutate_denials": "a million records take long; the unit tests try hundreds",
     "python -m tests.unit.remediation.engine.test_stored_states": "it writes what that test reads",
     "scripts/mutation": "it takes half an hour, and installs an environment of its own",

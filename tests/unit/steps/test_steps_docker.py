@@ -17,8 +17,8 @@ from targets.errors import CommandFailed, FactError, TransportError
 from targets.target import Target
 from targets.transport import CommandResult
 from tests.doubles.canned import Answer, Host, Machine, Runtime
-from tests.doubles.dockerd import Dockerd, no_dockerd
 from tests.doubles.naming import naming, not_compliant
+from tests.doubles.programs.dockerd import Dockerd, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable

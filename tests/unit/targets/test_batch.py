@@ -20,7 +20,7 @@ from targets.errors import Dropped, RemediationError, TransportError, too_late
 from targets.read import unparsed
 from targets.target import parse
 from targets.transport import Base, CommandResult, Local, Recorded
-from tests.doubles.behind_shell import Node, answer_line
+from tests.doubles.nodes.behind_shell import Node, answer_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

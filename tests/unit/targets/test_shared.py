@@ -14,7 +14,7 @@ from targets.errors import TransportError, too_late
 from targets.read import Read, unparsed
 from targets.runtime.pct import Pct
 from targets.transport import CommandResult, Inside, Recorded
-from tests.doubles.behind_shell import Node
+from tests.doubles.nodes.behind_shell import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

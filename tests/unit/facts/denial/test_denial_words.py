@@ -11,7 +11,7 @@ import pytest
 from facts.audit.audit_records import kind, parse
 from facts.denial.dangerous_rules import danger
 from facts.denial.denial_words import wanted, where, who
-from tests.doubles.denials import CORPUS, LAB
+from tests.doubles.apparmor.denials import CORPUS, LAB
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,8 +23,8 @@ from targets.errors import ChangedSince, FactError, RemediationError, RollbackFa
 from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import Flag, fail, journal
-from tests.doubles.machines import Docker
 from tests.doubles.naming import naming
+from tests.doubles.nodes.machines import Docker
 from tests.doubles.states import Laid, links, look
 
 OURS = desired.DRIVER

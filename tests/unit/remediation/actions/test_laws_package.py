@@ -25,10 +25,10 @@ from targets.errors import (
     RollbackFailed,
 )
 from targets.transport import Local
-from tests.doubles.apt import Apt
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
+from tests.doubles.nodes.apt import Apt
 from tests.doubles.states import laws
 
 ACTION = Package("package", "package", "STEP-3.1", "fuse-overlayfs")

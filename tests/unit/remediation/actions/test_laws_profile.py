@@ -23,8 +23,8 @@ from targets.errors import ChangedSince, CommandFailed, FactError, RemediationEr
 from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import journal
-from tests.doubles.machines import Kernel
 from tests.doubles.naming import naming
+from tests.doubles.nodes.machines import Kernel
 from tests.doubles.states import Laid, anything, laws, look
 
 if TYPE_CHECKING:

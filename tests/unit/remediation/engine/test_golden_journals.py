@@ -32,8 +32,8 @@ from targets import files
 from targets.errors import ChangedSince, NotClean
 from targets.files import FileState
 from tests.doubles.naming import naming
+from tests.doubles.nodes.whole import Whole, main
 from tests.doubles.states import look
-from tests.doubles.whole import Whole, main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

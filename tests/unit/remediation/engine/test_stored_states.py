@@ -27,7 +27,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.whole import Whole
+from tests.doubles.nodes.whole import Whole
 
 _DESCRIBED = Path(__file__).parents[3] / "data/stored_states.json"
 Described = dict[str, dict[str, dict[str, str]]]

@@ -11,12 +11,12 @@ from targets.errors import TransportError
 from targets.ssh.address import SshAddress
 from targets.ssh.connection import Ssh
 from tests.doubles.naming import naming
-from tests.doubles.sshd import ME, new_key, running
+from tests.doubles.programs.sshd import ME, new_key, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.doubles.sshd import Sshd
+    from tests.doubles.programs.sshd import Sshd
 
 
 def not_known(server: Sshd) -> tuple[str, str, str]:

@@ -27,7 +27,7 @@ from targets.ssh.connection import Ssh
 from targets.target import parse
 from targets.transport import RUN_ID, Inside, at_most
 from tests.doubles.naming import naming
-from tests.doubles.sshd import ME, Sshd, new_key, running
+from tests.doubles.programs.sshd import ME, Sshd, new_key, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,10 +14,10 @@ from targets.ssh.address import SshAddress
 from targets.ssh.connection import Ssh
 from targets.ssh.ssh_config import Hop, route
 from tests.doubles.naming import naming
-from tests.doubles.sshd import ME
+from tests.doubles.programs.sshd import ME
 
 if TYPE_CHECKING:
-    from tests.doubles.sshd import Sshd
+    from tests.doubles.programs.sshd import Sshd
 
 
 def configured(home: Path, text: str, address: SshAddress) -> list[Hop]:
