@@ -70,7 +70,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("trouble", BROKEN if ALL else [*BROKEN][:1])
-def test_what_was_broken_is_the_only_trouble(lab: Lab, trouble: str) -> None:
+def test_trouble_that_was_made_is_the_only_one(lab: Lab, trouble: str) -> None:
     on_node, script = BROKEN[trouble]
     lab.restore(snapshot("compliant"))
     with connect.opened(parse(TARGET), lab=lab_address) as runtime:

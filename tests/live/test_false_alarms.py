@@ -20,6 +20,6 @@ IN_ORDER = sorted(in_turn(RUNS), key=VARIATIONS.index)
 @pytest.mark.parametrize(
     "variation", IN_ORDER, ids=[f"{n}-{each.id}" for n, each in enumerate(IN_ORDER, 1)]
 )
-def test_a_healthy_target_is_compliant(variation: Variation, lab: Lab) -> None:
+def test_healthy_target_is_compliant(variation: Variation, lab: Lab) -> None:
     """Whatever is odd about it, nothing is wrong with it."""
     assert false_alarms(variation, lab) == {}

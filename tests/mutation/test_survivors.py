@@ -22,7 +22,7 @@ def test_every_step_is_mutated() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_what_is_named_is_there(module: str) -> None:
+def test_names_of_modules_and_tests_exist(module: str) -> None:
     text = (ROOT / module).read_text()
     for name in MODULES[module].get("leave_out", []):
         assert re.search(rf"^\s*(def {name}\b|{name}\b.* = )", text, re.MULTILINE), name
@@ -32,7 +32,7 @@ def test_what_is_named_is_there(module: str) -> None:
 
 
 @pytest.mark.parametrize("survivor", SURVIVORS, ids=lambda each: each["within"])
-def test_a_survivor_is_of_this_code_and_has_a_reason(survivor: dict[str, Any]) -> None:
+def test_survivor_is_of_this_code_and_has_a_reason(survivor: dict[str, Any]) -> None:
     assert set(survivor) == {"module", "within", "was", "now", "why"}
     assert survivor["module"] in MODULES
     source = " ".join((ROOT / survivor["module"]).read_text().split())

@@ -219,7 +219,7 @@ def test_containerd_image_store_is_advice() -> None:
         ("null", "environment\n", ("container=",)),
     ],
 )
-def test_what_confines_dockers_containers_is_said_in_words(
+def test_confinement_of_dockers_containers_is_said_in_words(
     options: str, told: str, words: tuple[str, ...]
 ) -> None:
     before = INFO.partition('"SecurityOptions":')[0]

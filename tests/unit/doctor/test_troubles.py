@@ -327,7 +327,7 @@ def test_stopped_container_that_cannot_start_names_what_keeps_it() -> None:
     assert "cannot start: the kernel does not know its profile lxc-x" in found.troubles[0].cause
 
 
-def test_what_was_seen_comes_before_what_is_wrong_and_advice_comes_last() -> None:
+def test_troubles_seen_come_first_and_advice_last() -> None:
     found = diagnosis(
         {runc_fix.MESSAGES: REOPEN, IDS: f"1 100000 65535\n==\n{MAP}"},
     )

@@ -160,7 +160,7 @@ def test_plan_holds_the_packages_of_the_table_alone() -> None:
     ]
 
 
-def test_what_is_installed_holds_the_packages_of_the_table_alone() -> None:
+def test_installed_packages_are_those_of_the_table_alone() -> None:
     lines = "runc ii  1.1\nrunc; ii  1\nevil ii  1\nrunc rc  1.3.3\nlxc hi  1:6\n"
     had = upgrade_reads.INSTALLED.parse(answered(lines * 1000))
     assert had == {"runc": "1.1", "lxc": "1:6"}

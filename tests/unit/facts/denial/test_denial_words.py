@@ -91,7 +91,7 @@ def test_wanted_of_each_operation_is_said_in_words(record: str, words: str) -> N
     assert wanted(denial.fields) == words
 
 
-def test_who_quotes_a_name_that_looks_like_words() -> None:
+def test_name_with_a_blank_is_quoted() -> None:
     assert who([]) == "a process"
     assert who(["runc", "a b", "fuse-overlayfs"]) == 'runc, "a b" and fuse-overlayfs'
 

@@ -65,7 +65,7 @@ def known(apt: Apt) -> dict[str, str]:
 
 @settings(max_examples=60, deadline=None)
 @given(status=statuses, lists=st.booleans(), mirror=st.booleans())
-def test_a_package_holds_the_laws_whatever_was_there(
+def test_package_holds_the_laws_whatever_was_there(
     status: dict[str, str], lists: bool, mirror: bool
 ) -> None:
     apt = Apt(NEEDS, status)
