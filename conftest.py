@@ -14,13 +14,13 @@ from lab.address import lab_address
 from remediation import applied, desired, docker_in_lxc
 from remediation.engine.apply import apply
 from remediation.provision import Provisioned, provision
-from steps import rollback, witness
+from steps import rollback, versions, witness
 from steps.foreseen import Foresight
 from targets import connect, target_file
 from targets.batch import Shared
 from targets.errors import RemediationError, TransportError, UsageError
 from targets.printable import one_line
-from targets.read import Read, is_directory, unparsed
+from targets.read import is_directory
 from targets.target import DEFAULT, EXPECTED
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from pytest_bdd.parser import Step
     from testinfra.host import Host
 
+    from targets.read import Read
     from targets.runtime.base import Runtime
     from targets.target import Target
-    from targets.transport import CommandResult, Transport
+    from targets.transport import Transport
 
 pytest_plugins = (
     "gate",
@@ -119,14 +120,14 @@ def _opened(config: pytest.Config, target: Target, reads: Iterable[Read[Any]] = 
         about = connect.opened(
             target,
             lab=lab_address,
-            listener=evidence.record,
+            listener=evidence.of(config).record,
             tell=_tell(config),
-            reads=[*reads, _KERNEL, _NODE_PACKAGES],
+            reads=[*reads, *versions.ON_NODE],
             beneath=beneath,
         )
         opened[target] = stack.enter_context(about)
         for shared in layers:
-            foresight = Foresight(opened[target], target, shared, inside=[_GUEST_PACKAGES])
+            foresight = Foresight(opened[target], target, shared, inside=[versions.INSIDE])
             config.stash.setdefault(_FORESIGHT, {})[target] = foresight
     return opened[target]
 
@@ -225,14 +226,15 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
 
 def _without(config: pytest.Config, target: Target) -> frozenset[str]:
     """Return the tags of what cannot be asked about; if nobody can say, the scenarios will."""
-    mark = evidence.mark()
+    collector = evidence.of(config)
+    mark = collector.mark()
     try:
         runtime = _opened(config, target, applied.READS)
         return frozenset(tag for tag, (so, _) in _WITHOUT.items() if so(runtime, target))
     except RemediationError:
         return frozenset()
     finally:
-        evidence.drain(mark)  # of no scenario
+        collector.drain(mark)  # of no scenario
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
@@ -266,8 +268,9 @@ def runtime(target: Target, request: pytest.FixtureRequest, tell: Callable[[str]
     if target.place == "lab" and not request.config.getoption("--target"):
         _fresh_lab(tell, rollback.snapshot() if _before_the_plan(request.session) else "")
     opened = _opened(request.config, target)
-    report.environment["Target"] = str(target)
-    report.environment |= _node_versions(opened.node)
+    shown = report.environment(request.config)
+    shown["Target"] = str(target)
+    shown |= versions.of_node(opened.node)
     return opened
 
 
@@ -347,13 +350,13 @@ def ctid(target: Target, provisioning: Provisioning) -> int:  # noqa: ARG001 - i
 
 
 @pytest.fixture(scope="session")
-def container(runtime: Runtime, ctid: int) -> Transport:
+def container(runtime: Runtime, ctid: int, request: pytest.FixtureRequest) -> Transport:
     """The inside of the container."""
-    inside = runtime.inside(ctid)
+    inside, shown = runtime.inside(ctid), report.environment(request.config)
     try:
-        report.environment |= inside.ask(_GUEST_PACKAGES)
+        shown |= inside.ask(versions.INSIDE)
     except TransportError:
-        report.environment["Container"] = "not running"
+        shown["Container"] = "not running"
     return inside
 
 
@@ -367,38 +370,3 @@ def node_host(node: Transport) -> Host:
 def container_host(container: Transport) -> Host:
     """The container through testinfra: a second witness."""
     return witness.host(container)
-
-
-def _packages(named: dict[str, str]) -> Read[dict[str, str]]:
-    """Read the versions of the packages that are there, by what a reader calls them."""
-
-    def parse(query: CommandResult) -> dict[str, str]:
-        found = dict(line.split(" ", 1) for line in query.text.splitlines() if " " in line)
-        return {name: found[package] for name, package in named.items() if found.get(package)}
-
-    return Read(("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *named.values()), parse)
-
-
-_KERNEL = unparsed("uname", "-r")
-_NODE_PACKAGES = _packages(
-    {
-        "AppArmor": "apparmor",
-        "LXC": "lxc",
-        "LXC (Proxmox's)": "lxc-pve",
-        "Proxmox": "pve-manager",
-        "pve-container": "pve-container",
-    }
-)
-_GUEST_PACKAGES = _packages(
-    {
-        "Docker": "docker.io",
-        "runc": "runc",
-        "containerd": "containerd",
-        "fuse-overlayfs": "fuse-overlayfs",
-        "Guest": "base-files",
-    }
-)
-
-
-def _node_versions(node: Transport) -> dict[str, str]:
-    return {"Kernel": node.ask(_KERNEL).text.strip()} | node.ask(_NODE_PACKAGES)

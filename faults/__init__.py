@@ -2,5 +2,5 @@
 
 ``python -m faults`` restores a compliant lab, breaks one thing, runs the gate, and compares. Each
 row of :mod:`faults.catalogue` must turn red the scenarios that it names and no other.
-``tests/live/healthy.py`` has targets on which no scenario may be red.
+``tests/live/cases/healthy.py`` has targets on which no scenario may be red.
 """

@@ -27,7 +27,6 @@ from remediation.engine.apply import apply
 from remediation.provision import thrown_away
 from targets import connect
 from targets.errors import RemediationError, UsageError
-from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def _look(runtime: Runtime, ctid: int) -> dict[str, str]:
 @contextmanager
 def _container(runtime: Runtime, asked: Target, tell: Callable[[str], None]) -> Iterator[Target]:
     """Create a container with the plan applied; yield it as a target, and destroy it."""
-    if not isinstance(runtime, Pct):
+    if runtime.kind != "pct":
         raise UsageError(
             f"{runtime.node.machine} has plain LXC, but the faults need pct: "
             "choose a Proxmox host or the lab"

@@ -25,7 +25,7 @@ if _missing := [name for name in _NEEDED if importlib.util.find_spec(name) is No
     )
     raise SystemExit(3)
 
-_PLUGINS = ("collection", "verdicts", "claim", "session", "allure_bridge", "report")
+_PLUGINS = ("evidence", "collection", "verdicts", "claim", "session", "allure_bridge", "report")
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:

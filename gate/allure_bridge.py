@@ -161,7 +161,7 @@ def _close(item: pytest.Item, status: str, cause: str = "") -> None:
 
 def _attach(item: pytest.Item, since: tuple[int, int] = (0, 0), of: str = "") -> None:
     """Attach new commands and lines to the open element of the report."""
-    new = evidence.drain(since)
+    new = evidence.of(item.config).drain(since)
     item.stash[SAID] = item.stash.get(SAID, ()) + new.lines
     if not _allure(item.config):
         return
@@ -177,7 +177,7 @@ def _attach(item: pytest.Item, since: tuple[int, int] = (0, 0), of: str = "") ->
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
     """Attach a fixture's commands to it; it is open only inside Allure's wrapper."""
-    before = evidence.mark()
+    before = evidence.of(request.config).mark()
     try:
         return (yield)
     finally:

@@ -1,17 +1,22 @@
 """Evidence: the commands with their results, kept until the report takes them.
 
-The transport calls :func:`record` for every command. A step calls :func:`say` with one line for the
-reader of the verdict. All output of this module is redacted.
+Each run has a :class:`Collector` of its own: this plugin makes it, and :func:`of` returns it. The
+transport calls :meth:`Collector.record` for every command. A step calls :func:`say` with one line
+for the reader of the verdict. All output of this module is redacted.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
+
+import pytest
 
 from targets import batch
 from targets.errors import RemediationError
@@ -19,7 +24,7 @@ from targets.masking import mask
 from targets.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from targets.transport import CommandResult
 
@@ -38,31 +43,69 @@ class Evidence:
     lines: tuple[str, ...] = ()
 
 
-_commands: list[CommandResult] = []
-_lines: list[str] = []
+class Collector:
+    """The evidence of one run that the report has not taken yet."""
+
+    def __init__(self) -> None:
+        self._commands: list[CommandResult] = []
+        self._lines: list[str] = []
+
+    def record(self, result: CommandResult) -> None:
+        """Record a command; the listener of :class:`targets.transport.Recorded`."""
+        self._commands.append(result)
+
+    def say(self, line: str) -> None:
+        """Add one line of evidence, redacted."""
+        self._lines.append(redact(" ".join(line.split())))
+
+    def mark(self) -> tuple[int, int]:
+        """Return the present end of the evidence, as a start for :meth:`drain`."""
+        return len(self._commands), len(self._lines)
+
+    def drain(self, since: tuple[int, int] = (0, 0)) -> Evidence:
+        """Remove and return the evidence since a mark, or since the last drain."""
+        commands, lines = since
+        taken = Evidence(tuple(self._commands[commands:]), tuple(self._lines[lines:]))
+        del self._commands[commands:], self._lines[lines:]
+        return taken
 
 
-def record(result: CommandResult) -> None:
-    """Record a command; the listener of :class:`targets.transport.Recorded`."""
-    _commands.append(result)
+_COLLECTOR = pytest.StashKey[Collector]()
+#: The collector of the present run, for :func:`say`: a Then has no use for one as an argument.
+_present: ContextVar[Collector] = ContextVar("evidence of the present run")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect the evidence of this run, until it ends."""
+    run = ExitStack()
+    config.stash[_COLLECTOR] = run.enter_context(collecting())
+    config.add_cleanup(run.close)
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """Collect in a new collector; afterwards :func:`say` goes to the former one again."""
+    collector = Collector()
+    token = _present.set(collector)
+    try:
+        yield collector
+    finally:
+        _present.reset(token)
+
+
+def of(config: pytest.Config) -> Collector:
+    """Return the collector of a run."""
+    return config.stash[_COLLECTOR]
 
 
 def say(line: str) -> None:
-    """Add one line of evidence, which the report shows beside a compliant verdict."""
-    _lines.append(redact(" ".join(line.split())))
+    """Add one line of evidence, which the report shows beside a compliant verdict.
 
-
-def mark() -> tuple[int, int]:
-    """Return the present end of the evidence, as a start for :func:`drain`."""
-    return len(_commands), len(_lines)
-
-
-def drain(since: tuple[int, int] = (0, 0)) -> Evidence:
-    """Remove and return the evidence since a mark, or since the last drain."""
-    commands, lines = since
-    taken = Evidence(tuple(_commands[commands:]), tuple(_lines[lines:]))
-    del _commands[commands:], _lines[lines:]
-    return taken
+    Raises:
+        LookupError: no run collects evidence.
+    """
+    _present.get().say(line)
 
 
 def redact(text: str) -> str:

@@ -26,9 +26,7 @@ from targets.printable import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: The target's versions (kernel, AppArmor, LXC, Docker, ...): a fixture fills this, the report's
-#: front page shows it.
-environment: dict[str, str] = {}
+_ENVIRONMENT = pytest.StashKey[dict[str, str]]()
 
 _HOME = Path(__file__).resolve().parent.parent
 _SECONDS = 120.0
@@ -65,6 +63,14 @@ def pytest_configure(config: pytest.Config) -> None:
     option.xmlpath = option.xmlpath or str(reports / "junit.xml")
 
 
+def environment(config: pytest.Config) -> dict[str, str]:
+    """Return the target's versions (kernel, LXC, Docker ...), for the report's front page.
+
+    Fixtures fill this dictionary.
+    """
+    return config.stash.setdefault(_ENVIRONMENT, {})
+
+
 def publish(config: pytest.Config) -> str:
     """Complete and render the results; return one line with their place.
 
@@ -73,7 +79,7 @@ def publish(config: pytest.Config) -> str:
     results = Path(config.option.allure_report_dir).absolute()
     try:
         results.mkdir(parents=True, exist_ok=True)
-        _describe(results)
+        _describe(results, environment(config))
         if config.getoption("--no-report"):
             return f"results: {_short(results)}"
         return render(results, config.rootpath / "reports")
@@ -118,9 +124,9 @@ def _allure() -> str | None:
     return str(local) if local.exists() else shutil.which("allure")
 
 
-def _describe(results: Path) -> None:
+def _describe(results: Path, versions: dict[str, str]) -> None:
     """Write Allure's information about the target and the run."""
-    lines = (f"{_escaped(key)}={one_line(redact(value))}" for key, value in environment.items())
+    lines = (f"{_escaped(key)}={one_line(redact(value))}" for key, value in versions.items())
     (results / "environment.properties").write_text("\n".join(lines) + "\n", "utf-8")
     executor = {
         "name": "docker-lxc-gate",

@@ -74,7 +74,7 @@ class Gate:
     def pytest_testnodedown(self, node: Any) -> None:
         """Take over a worker's findings; all workers leave out the same scenarios."""
         told: dict[str, Any] = getattr(node, "workeroutput", {})
-        reports.environment.update(told.get("environment", {}))
+        reports.environment(self.config).update(told.get("environment", {}))
         self.tally.deselected = max(self.tally.deselected, told.get("deselected", 0))
 
     @pytest.hookimpl(tryfirst=True)
@@ -143,6 +143,7 @@ class Worker:
 
     def __init__(self, config: Any) -> None:
         self._told: dict[str, Any] = config.workeroutput
+        self._config: pytest.Config = config
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Report how many scenarios the command line left out."""
@@ -151,4 +152,4 @@ class Worker:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Report the target's versions, which the fixtures found."""
-        self._told["environment"] = dict(reports.environment)
+        self._told["environment"] = dict(reports.environment(self._config))

@@ -73,6 +73,8 @@ def held_by(path: str = PATH) -> Read[CommandResult]:
 class Lock:
     """The lock of one node; :meth:`of` returns the same object for the same node."""
 
+    #: A class variable, because those that nest the lock have only the transport in common. An
+    #: entry goes with its transport.
     _known: ClassVar[WeakKeyDictionary[Transport, Lock]] = WeakKeyDictionary()
 
     @classmethod

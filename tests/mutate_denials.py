@@ -17,7 +17,7 @@ from facts.denial.denial_groups import Tally
 from facts.denial.denial_words import wanted, who
 from facts.denial.denials import owner_by_name
 from facts.denial.smallest_rule import smallest_rule
-from tests.doubles.denials import CORPUS, KERNEL, LAB
+from tests.doubles.apparmor.denials import CORPUS, KERNEL, LAB
 
 _MARK = b'apparmor="DENIED"'
 _ODD = (b'"', b"=", b" ", b"\x1d", b"\xff", b"(", b")", b":", b"/", b"\\", b"C3", b"audit(", _MARK)

@@ -43,6 +43,23 @@ UNIT = (
     "LoadState=loaded\nActiveState=active\nSubState=running\nResult=success\n"
     "ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// ; }\n"
 )
+DOWN = UNIT.replace("=active", "=failed").replace("=success", "=exit-code")
+#: A label that LXC generates.
+GENERATED = "lxc-950_</var/lib/lxc>//&:lxc-950_<-var-lib-lxc>:unconfined (enforce)"
+#: With a bind mount of a directory of the node, and who owns it on either side.
+DATA = CONFIG + "mp0: /mnt/data,mp=/data\n"
+OF_DATA = (node_reads.owner("/mnt/data"), guest_reads.owned(("/data",)))
+#: What runc says without its fix.
+REOPEN = (
+    "OCI runtime create failed: runc create failed: open sysctl net.ipv4."
+    "ip_unprivileged_port_start file: reopen fd 8: permission denied"
+)
+#: What dockerd says without the modules of the node's kernel.
+NAT = (
+    "failed to start daemon: Error initializing network controller: failed to create NAT chain "
+    "DOCKER: iptables failed: iptables v1.8.9 (legacy): can't initialize iptables table `nat': "
+    "Table does not exist (do you need to insmod?)"
+)
 Raw = str | tuple[int, str, str]
 
 
@@ -133,3 +150,8 @@ def troubles(found: Diagnosis) -> list[str]:
 def advice(found: Diagnosis) -> list[str]:
     """Return the ids of the advice, in order."""
     return [each.id for each in found.troubles if each.is_advice]
+
+
+def first(found: Diagnosis, name: str) -> Any:
+    """Return the first trouble with an id."""
+    return next(each for each in found.troubles if each.id == name)

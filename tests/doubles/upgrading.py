@@ -87,3 +87,27 @@ def upgraded(
     )
     read = parse(f"/etc/pve/lxc/{CTID}.conf", config)
     return upgrade.diagnose(CTID, read, patient.answered({**ON_NODE, **(node or {})}), inside)
+
+
+#: Docker without AppArmor.
+OWN = '"SecurityOptions":["name=seccomp,profile=builtin"]'
+WITHOUT = patient.INFO.replace(
+    '"SecurityOptions":["name=apparmor","name=seccomp,profile=builtin","name=cgroupns"]', OWN
+)
+DEBIAN = installed("docker.io 26.1.5+dfsg1-9", "containerd 1.7.24~ds1-6", "runc 1.1.15+ds1-2")
+OLDER = installed(
+    "docker-ce 5:28.5.1-1~debian.13~trixie", "containerd.io 1.7.28-1~debian.13~trixie"
+)
+LATER = plan(
+    "containerd.io 1.7.28-1~debian.13~trixie 2.2.1-1~debian.13~trixie",
+    "docker-ce 5:28.5.1-1~debian.13~trixie 5:29.4.3-1~debian.13~trixie",
+)
+
+
+def docker(version: str) -> dict[Read[Any], Raw]:
+    """Docker 27 with a runc that Debian ships, and a plan for another Docker."""
+    had = installed("docker-ce 5:27.5.1-1~debian.12~bookworm", "containerd.io 1.7.25-1")
+    return {
+        upgrade_reads.INSTALLED: had,
+        upgrade_reads.PLAN: plan(f"docker-ce 5:27.5.1-1~debian.12~bookworm 5:{version}-1"),
+    }

@@ -13,7 +13,7 @@ from targets.ssh.connection import Ssh
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.register_assert_rewrite("tests.live.sweep")  # its assertions word what is wrong
+pytest.register_assert_rewrite("tests.live.interrupted.sweep")  # its assertions word what is wrong
 
 
 @pytest.fixture(scope="session")

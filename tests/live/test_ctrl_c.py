@@ -15,7 +15,7 @@ from lab.node import READY
 from remediation.engine.journal import Journal
 from steps.rollback import CTID
 from targets.runtime.pct import Pct
-from tests.live.interruption import connected
+from tests.live.interrupted.interruption import connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,8 +29,8 @@ from faults.states import snapshot
 from lab.address import lab_address
 from targets import connect
 from targets.target import parse
-from tests.live import denial_rows
-from tests.live.denial_rows import ADVISED, FORBIDDEN, NAME, ON_THE_NODE, ROWS
+from tests.live.cases import denial_rows
+from tests.live.cases.denial_rows import ADVISED, FORBIDDEN, NAME, ON_THE_NODE, ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -175,7 +175,7 @@ def runtime(lab: Lab) -> Iterator[Runtime]:
 def copy(runtime: Runtime) -> str:
     """The copy's text; what it needs is on the node."""
     node = runtime.node
-    node.write(_PROGRAMS, (Path(__file__).parent / "denied_programs.py").read_bytes())
+    node.write(_PROGRAMS, (Path(__file__).parent / "cases/denied_programs.py").read_bytes())
     node.run(["sh", "-c", f"aa-features-abi --extract >/etc/apparmor.d/abi/{NAME}"]).require()
     capabilities = node.read(f"{_FEATURES}/caps/mask") or b""
     return denial_rows.profile(capabilities.decode().split())

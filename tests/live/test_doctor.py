@@ -23,8 +23,8 @@ from faults.states import snapshot
 from lab.address import lab_address
 from targets import connect
 from targets.target import parse
-from tests.live.doctor_rows import ROWS, Row, one_each
-from tests.live.healthy import Variation, in_turn
+from tests.live.cases.doctor_rows import ROWS, Row, one_each
+from tests.live.cases.healthy import Variation, in_turn
 
 if TYPE_CHECKING:
     from lab.machine import Lab
@@ -74,7 +74,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("trouble", BROKEN if ALL else [*BROKEN][:1])
-def test_what_was_broken_is_the_only_trouble(lab: Lab, trouble: str) -> None:
+def test_trouble_that_was_made_is_the_only_one(lab: Lab, trouble: str) -> None:
     on_node, script = BROKEN[trouble]
     lab.restore(snapshot("compliant"))
     with connect.opened(parse(TARGET), lab=lab_address) as runtime:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.healthy import VARIATIONS, Variation, false_alarms, in_turn
+from tests.live.cases.healthy import VARIATIONS, Variation, false_alarms, in_turn
 
 if TYPE_CHECKING:
     from lab.machine import Lab
@@ -20,6 +20,6 @@ IN_ORDER = sorted(in_turn(RUNS), key=VARIATIONS.index)
 @pytest.mark.parametrize(
     "variation", IN_ORDER, ids=[f"{n}-{each.id}" for n, each in enumerate(IN_ORDER, 1)]
 )
-def test_a_healthy_target_is_compliant(variation: Variation, lab: Lab) -> None:
+def test_healthy_target_is_compliant(variation: Variation, lab: Lab) -> None:
     """Whatever is odd about it, nothing is wrong with it."""
     assert false_alarms(variation, lab) == {}

@@ -23,7 +23,7 @@ from faults.run import COMPLIANT, Result, gate
 from faults.scenarios import scenarios
 from faults.states import WITHOUT_BACKUPS
 from targets.errors import RemediationError
-from tests.live.healthy import asked
+from tests.live.cases.healthy import asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -38,7 +38,7 @@ from faults.scenarios import (
 )
 from remediation.desired import PROFILE
 from steps.rollback import CTID
-from tests.live.interruption import connected
+from tests.live.interrupted.interruption import connected
 
 if TYPE_CHECKING:
     from lab.machine import Lab

@@ -33,14 +33,14 @@ from remediation.engine.action import Place
 from remediation.engine.apply import apply
 from remediation.engine.plan import Stage
 from steps.rollback import CTID
-from tests.live.interruption import (
+from tests.live.interrupted.interruption import (
     KINDS,
     QUARTERS,
     Points,
     connected,
     one_action,
 )
-from tests.live.sweep import OPTIONS, WAYS, Case, Runs, Sweep
+from tests.live.interrupted.sweep import OPTIONS, WAYS, Case, Runs, Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

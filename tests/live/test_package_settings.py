@@ -15,7 +15,7 @@ from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
 from targets.errors import ChangedSince, FactError
 from targets.runtime.pct import Pct
-from tests.live.interruption import Points, connected, one_action
+from tests.live.interrupted.interruption import Points, connected, one_action
 
 if TYPE_CHECKING:
     from lab.machine import Lab

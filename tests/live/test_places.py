@@ -33,7 +33,7 @@ from steps import rollback
 from targets import connect
 from targets.target import DEFAULT, parse
 from targets.transport import at_most
-from tests.live.interruption import connected
+from tests.live.interrupted.interruption import connected
 
 if TYPE_CHECKING:
     from lab.machine import Lab
@@ -117,7 +117,7 @@ def _scenarios() -> set[str]:
 
 
 @pytest.mark.parametrize("place", [Place("lab", "lxc"), Place("local", "pct")], ids=str)
-def test_the_whole_gate(lab: Lab, tmp_path: Path, place: Place) -> None:
+def test_gate_from_elsewhere_passes_each_scenario(lab: Lab, tmp_path: Path, place: Place) -> None:
     """Every scenario there is, in three parts, each from where it begins."""
     lab.restore(READY)
     said = place.gate(lab, tmp_path / "before", "features/rollback.feature")

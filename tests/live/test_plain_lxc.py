@@ -85,7 +85,7 @@ def test_there_and_back_on_plain_lxc(plain: Runtime) -> None:
     )
 
 
-def test_a_cut_mount_entry_stops_the_plan_before_the_container(plain: Runtime) -> None:
+def test_cut_mount_entry_stops_the_plan_before_the_container(plain: Runtime) -> None:
     """Restarted, it would not come back: that is how the plan's authors lost theirs."""
     path = plain.config_path(CTID)
     text = plain.node.read(path) or b""

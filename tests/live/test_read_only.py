@@ -85,7 +85,7 @@ class Looked:
             assert "/var/lib/written" in changed_since(on, self._moment)
 
 
-def test_the_gate_without_leave_to_change_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+def test_gate_without_leave_to_change_changes_nothing(lab: Lab, tmp_path: Path) -> None:
     """All features, on a target as it stands: it says what it leaves out, and judges the rest."""
     lab.restore(snapshot("compliant"))
     with connect.opened(parse(TARGET), lab=lab_address) as runtime:
@@ -99,7 +99,7 @@ def test_the_gate_without_leave_to_change_changes_nothing(lab: Lab, tmp_path: Pa
 
 
 @pytest.mark.parametrize("plan", ["applied", "drifted and never applied"])
-def test_a_look_at_the_plan_changes_nothing(lab: Lab, plan: str) -> None:
+def test_look_at_the_plan_changes_nothing(lab: Lab, plan: str) -> None:
     """Whatever it finds."""
     lab.restore(snapshot("compliant"))
     with connect.opened(parse(TARGET), lab=lab_address) as runtime:

@@ -11,7 +11,7 @@ from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted
-from tests.live.interruption import Points, connected, one_action
+from tests.live.interrupted.interruption import Points, connected, one_action
 
 if TYPE_CHECKING:
     from lab.machine import Lab
@@ -40,7 +40,7 @@ def _plan(ssh: Ssh) -> Plan:
     return one_action(Points(ssh), CTID, _ACTION)
 
 
-def test_a_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
+def test_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
     """What a purge would destroy: it lay there before the plan, with the script that does it."""
     states.bare(machine, states.DOCKER)
     with connected(machine) as ssh:

@@ -60,13 +60,13 @@ def inside(runtime: Pct | Lxc) -> Transport:
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 126, 127, 255])
-def test_an_exit_code_is_the_commands_own(inside: Transport, code: int) -> None:
+def test_exit_code_is_the_commands_own(inside: Transport, code: int) -> None:
     """Also those with which the runtime itself would fail."""
     result = inside.run(["sh", "-c", f"echo said; echo complained >&2; exit {code}"])
     assert (result.exit_code, result.stdout, result.stderr) == (code, b"said\n", b"complained\n")
 
 
-def test_what_cannot_be_run_and_what_was_killed(inside: Transport) -> None:
+def test_exit_code_of_a_command_missing_or_killed_is_a_shells(inside: Transport) -> None:
     """As a shell tells it."""
     assert inside.run(["no-such-program"]).exit_code == 127
     assert inside.run(["/etc/passwd"]).exit_code == 126
@@ -81,7 +81,7 @@ def test_argv_arrives_as_it_is(inside: Transport) -> None:
     assert result.argv == ("printf", "%s\\0", *WORDS)
 
 
-def test_the_environment_is_stated(runtime: Pct | Lxc) -> None:
+def test_environment_inside_is_not_the_callers(runtime: Pct | Lxc) -> None:
     """Nothing of the caller's comes along."""
     callers = ["env", "CALLERS=own", "HOME=/nowhere", "LC_ALL=C", "TERM=dumb"]
     node = Inside(runtime.node, "the node", lambda argv: [*callers, *argv], lambda _: None)
@@ -108,7 +108,7 @@ def test_both_streams_at_once(inside: Transport) -> None:
     assert inside.run(["cat"]).stdout == b"", "standard input is not closed"
 
 
-def test_a_deadline_ends_the_command_inside(runtime: Pct | Lxc, inside: Transport) -> None:
+def test_deadline_ends_the_command_inside(runtime: Pct | Lxc, inside: Transport) -> None:
     """Seen from the node, by its pid: the runtime's own program would leave it running."""
     seconds = f"4711.{time.time_ns() % 1000:03}"
     look = ["pgrep", "-fx", f"sleep {seconds.replace('.', '[.]')}"]
@@ -131,7 +131,7 @@ def test_absent_is_none_and_unreadable_is_an_error(inside: Transport) -> None:
         inside.read("/etc")
 
 
-def test_a_file_is_replaced_whole(inside: Transport) -> None:
+def test_file_is_replaced_whole(inside: Transport) -> None:
     """A new file under the old name, with the mode asked for, and nothing beside it."""
     path = "/srv/it's a -file"
     inside.write(path, b"old")
@@ -154,13 +154,13 @@ def test_as_written_and_in_effect(runtime: Pct | Lxc) -> None:
     assert runtime.started_with(CTID) == runtime.started_with(CTID) != ""
 
 
-def test_the_first_process(runtime: Pct | Lxc) -> None:
+def test_init_pid_is_that_of_the_first_process(runtime: Pct | Lxc) -> None:
     """Its pid on the node; inside it is 1."""
     status = (runtime.node.read(f"/proc/{runtime.init_pid(CTID)}/status") or b"").decode()
     assert f"NSpid:\t{runtime.init_pid(CTID)}\t1\n" in status
 
 
-def test_nobody_is_there(runtime: Pct | Lxc) -> None:
+def test_container_that_does_not_exist_has_no_state_and_an_error(runtime: Pct | Lxc) -> None:
     """None, or an error that says what to do."""
     assert runtime.state(NOBODY) is None
     with pytest.raises(TransportError, match=f"there is no container {NOBODY} "):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from faults.run import gate
 from lab.node import READY
 from remediation.desired import REPOSITORY
-from tests.live.interruption import connected
+from tests.live.interrupted.interruption import connected
 
 if TYPE_CHECKING:
     from lab.machine import Lab

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lab.guest.pct import lines
 from lab.guest.pct.config import Config, Section, network, parse, serialise
-from tests.doubles import proxmox_snapshots
+from tests.doubles.nodes import proxmox_snapshots
 
 from .cases import ALL, FILES
 

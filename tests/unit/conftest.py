@@ -11,7 +11,7 @@ from remediation.engine import journal
 from targets import lock
 from targets.ssh.address import SshAddress
 from targets.ssh.connection import Ssh
-from tests.doubles.sshd import ME, Sshd, new_key, running
+from tests.doubles.programs.sshd import ME, Sshd, new_key, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from remediation import desired
 from remediation.cli.group import main
 from targets.ssh import connection
-from tests.doubles.healthy import Healthy
+from tests.doubles.nodes.healthy import Healthy
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -59,7 +59,14 @@ def gate(folder: Path, *words: str) -> dict[str, Any]:
     """Run the read-only gate on the double; return what was asked."""
     seen = folder / "seen.json"
     argv = [sys.executable, "-m", "pytest", "features/", "--target", NODE, "--no-report"]
-    more = ["-p", "tests.doubles.healthy", "-p", "no:cacheprovider", "--alluredir", str(folder)]
+    more = [
+        "-p",
+        "tests.doubles.nodes.healthy",
+        "-p",
+        "no:cacheprovider",
+        "--alluredir",
+        str(folder),
+    ]
     environment = os.environ | {"HEALTHY_SEEN": str(seen)}
     done = subprocess.run(
         [*argv, *more, *words],

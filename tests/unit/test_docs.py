@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 
 from docs.__main__ import PAGES, PARTS, PROGRAMS, error_classes, regenerated
 from lint.catalogue import FAMILIES
+from tests.called import calls, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,26 @@ _SHELL = {".", "python3", "npm", "ssh"}
 _CODE = (
     *("commandline", "doctor", "facts", "gate", "lab", "lint", "remediation", "steps", "targets"),
 )
+#: Commands of the pages that no test and no CI calls, and why.
+_BY_HAND = {
+    ".": "the shell's own; there is nothing of ours to run",
+    "python3": "scripts/setup makes .venv the same way, with $PYTHON, and CI runs it",
+    ".venv/bin/pip": "scripts/setup does the same by python -m pip, and CI runs it",
+    "python -m docs": "it writes what test_page_regenerated_is_unchanged compares",
+    "python -m gate.report": "test_gate_report.py calls its main",
+    "python -m tests.doubles.nodes.whole": "it writes a journal once, which must then never change",
+    "python -m tests.mutate_denials": "a million records take long; the unit tests try hundreds",
+    "python -m tests.unit.remediation.engine.test_stored_states": "it writes what that test reads",
+    "scripts/mutation": "it takes half an hour, and installs an environment of its own",
+    "pytest tests/live/": "it takes hours; CI runs what is in .ci/run of it",
+    **{
+        f"pytest tests/live/test_{name}.py": "CI's 45 minutes have no room for it on the lab"
+        for name in (
+            *("ctrl_c", "denials", "false_alarms", "hostile_guests", "places", "plain_lxc"),
+            "without_phoenix",
+        )
+    },
+}
 _FILE = re.compile(r"[a-z][\w-]*/[\w/*.-]+\.(py|feature|toml|yml)")
 _SETTING = re.compile(r"[A-Z_]+=\S*")
 
@@ -161,14 +182,52 @@ def test_commands_of_pages_are_found() -> None:
     assert len([command for path in DOCUMENTS for command in commands(path)]) > 100
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
-def test_commands_of_a_page_exist(path: Path, pytestconfig: pytest.Config) -> None:
+def words_of(path: Path) -> Iterator[list[str]]:
+    """Yield the words of each command of a page, without settings and comments."""
     for command in commands(path):
         words = shlex.split(re.sub(r"\[|\]…?|…", "", command), comments=True)
         while words and _SETTING.fullmatch(words[0]):
             words.pop(0)
         if words:
-            require(words, pytestconfig)
+            yield words
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=by_name)
+def test_commands_of_a_page_exist(path: Path, pytestconfig: pytest.Config) -> None:
+    for words in words_of(path):
+        require(words, pytestconfig)
+
+
+def test_commands_of_pages_are_called_by_tests_or_ci(pytestconfig: pytest.Config) -> None:
+    """Else a command is listed with the reason; one that is called leaves the list."""
+    written = {
+        call
+        for path in DOCUMENTS
+        for words in words_of(path)
+        for call in as_called(words, pytestconfig)
+    }
+    assert written - calls(PROGRAMS) == set(_BY_HAND)
+
+
+def as_called(words: list[str], config: pytest.Config) -> Iterator[str]:
+    """Yield a command as :func:`tests.called.calls` names it; a part of a folder as the folder."""
+    program, *rest = words
+    if program == "pytest":
+        asked = config._parser.parse(rest)
+        for path in getattr(asked, "file_or_dir", []) or ["features/"]:
+            whole = re.match("features/|tests/(?!live/)", path)
+            yield f"pytest {whole[0] if whole else path}"
+    elif program == "python":
+        yield named(" ".join([program, *rest[:2]]), rest[2:], PROGRAMS)
+    else:
+        yield program
+
+
+def test_verb_that_nothing_calls_is_noticed() -> None:
+    called = calls(PROGRAMS)
+    assert named("python -m remediation", ["journal", "show", "x"], PROGRAMS) in called
+    assert {"python -m lab up", "python -m lab", "pytest features/", "scripts/test"} <= called
+    assert "python -m lab images" not in called
 
 
 def require(words: list[str], config: pytest.Config) -> None:
@@ -222,6 +281,13 @@ def require_pytest(words: list[str], config: pytest.Config) -> None:
 def test_command_that_does_not_exist_is_noticed(command: str, pytestconfig: pytest.Config) -> None:
     with pytest.raises((AssertionError, pytest.UsageError)):
         require(shlex.split(command), pytestconfig)
+
+
+def test_files_that_need_the_lab_are_named_by_ci_or_for_contributors() -> None:
+    told = (ROOT / ".ci/run").read_text("utf-8") + (PAGES / "contributing.md").read_text("utf-8")
+    files = [f"tests/live/{path.name}" for path in (ROOT / "tests/live").glob("test_*.py")]
+    assert len(files) > 10
+    assert [file for file in files if file not in told] == []
 
 
 # -- messages

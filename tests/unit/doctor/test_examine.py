@@ -12,9 +12,9 @@ from doctor.examine import _FOLLOWS, EXAMINATIONS, examine
 from lint.catalogue import RULES
 from targets.errors import FactError, TransportError, Unreachable
 from targets.transport import Base, CommandResult
-from tests.doubles.behind_shell import answer_line
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
+from tests.doubles.nodes.behind_shell import answer_line
 from tests.doubles.patient import CONFIG, CTID
 
 if TYPE_CHECKING:

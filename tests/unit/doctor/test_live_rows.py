@@ -9,7 +9,7 @@ import pytest
 from doctor.examine import EXAMINATIONS
 from doctor.trouble import Weight
 from faults.fault import PRELUDE
-from tests.live.doctor_rows import ROWS, Row, one_each
+from tests.live.cases.doctor_rows import ROWS, Row, one_each
 
 _KINDS = {kind.id: kind for each in EXAMINATIONS for kind in each.kinds}
 

@@ -18,8 +18,8 @@ from remediation import desired
 from targets.errors import FactError
 from targets.transport import Local
 from tests.doubles.canned import Answer, Machine, Runtime
-from tests.doubles.guest import guest
 from tests.doubles.naming import naming
+from tests.doubles.programs.guest import guest
 
 NAME = "lxc-phoenix-v2"
 PID = "lxc-info -P /var/lib/lxc -n 950 -p -H"

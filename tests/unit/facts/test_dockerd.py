@@ -14,8 +14,8 @@ from facts import dockerd
 from targets import guest_root
 from targets.errors import FactError
 from targets.transport import CommandResult
-from tests.doubles.guest import Guest, guest
 from tests.doubles.naming import naming
+from tests.doubles.programs.guest import Guest, guest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,7 +13,7 @@ from faults.catalogue import FAULTS, chosen, killers, part, third
 from faults.fault import APPLIED, HEALTHY, OTHER, PRELUDE, READY, Fault
 from faults.scenarios import read_only, scenarios
 from targets.errors import UsageError
-from tests.live.healthy import VARIATIONS, in_turn
+from tests.live.cases.healthy import VARIATIONS, in_turn
 
 ROOT = Path(__file__).parents[3]
 #: Every id of the failure catalogue; F63 is tests/live/test_interruption.py's.

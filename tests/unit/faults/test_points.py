@@ -12,8 +12,8 @@ import pytest
 
 from targets.errors import TransportError
 from targets.transport import Local
-from tests.live import interruption
-from tests.live.interruption import ENDED, Point, Points, point
+from tests.live.interrupted import interruption
+from tests.live.interrupted.interruption import ENDED, Point, Points, point
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -35,10 +35,10 @@ pytest_plugins = ["gate"]
 
 
 @pytest.fixture(scope="session")
-def machine():
-    machine = Recorded(Local(), evidence.record)
+def machine(request):
+    machine = Recorded(Local(), evidence.of(request.config).record)
     machine.run(["echo", "set-up"])
-    report.environment["Kernel (node)"] = "6.12 = new"
+    report.environment(request.config)["Kernel (node)"] = "6.12 = new"
     yield machine
     machine.run(["echo", "clean-up"])
 

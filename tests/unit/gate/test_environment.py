@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from steps import versions
 from targets.transport import Base, CommandResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytest
 
 
 class Proxmox(Base):
@@ -29,13 +27,8 @@ class Proxmox(Base):
         return CommandResult(tuple(argv), 1, said, b"no packages found", self.machine, 0.0, 0.0)
 
 
-def test_environment_of_a_proxmox_node_names_its_lxc_and_pve_container(
-    pytestconfig: pytest.Config,
-) -> None:
-    path = str(Path(__file__).parents[3] / "conftest.py")
-    module = pytestconfig.pluginmanager.getplugin(path)
-    assert module is not None
-    assert module._node_versions(Proxmox()) == {
+def test_versions_of_a_proxmox_node_name_its_lxc_and_pve_container() -> None:
+    assert versions.of_node(Proxmox()) == {
         "Kernel": "6.17.2-1-pve",
         "AppArmor": "4.1.0-1",
         "LXC (Proxmox's)": "6.0.5-3",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextvars import Context
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +12,11 @@ from gate import evidence
 from targets.batch import at_once
 from targets.errors import CommandFailed, FactError, RemediationError, TransportError
 from targets.transport import CommandResult, Local, Recorded
+
+if TYPE_CHECKING:
+    from tests.unit.gate.conftest import Toy
+
+pytest_plugins = ["pytester"]
 
 FAILED = CommandResult(("lxc-info",), 1, b"", b"no such thing", "pve1", 0.0, 0.0)
 
@@ -43,6 +50,50 @@ def test_explanation_that_cannot_be_given_leaves_the_verdict_and_says_why(
 def test_explanation_with_a_mistake_of_ours_raises_it() -> None:
     with pytest.raises(ZeroDivisionError):
         why(ZeroDivisionError())
+
+
+LEFT_BEHIND = """
+def pytest_sessionfinish(session):
+    evidence.say("left behind")
+    Recorded(Local(), evidence.of(session.config).record).run(["echo", "left behind"])
+    report.environment(session.config)["Left"] = "behind"
+"""
+
+
+def test_run_after_another_in_one_process_does_not_see_its_evidence(toy: Toy) -> None:
+    own = (toy.path / "conftest.py").read_text()
+    toy.feature("Then all is well")
+    toy.conftest(LEFT_BEHIND)
+    with evidence.collecting() as outside:
+        assert toy.run(apart=False).ret == 0
+        assert "Left=behind" in written(toy)
+        (toy.path / "conftest.py").write_text(own)
+        assert toy.run(apart=False).ret == 0
+        evidence.say("outside")
+    assert "fuse-overlayfs" in written(toy)
+    assert "behind" not in written(toy)
+    assert outside.drain() == evidence.Evidence(lines=("outside",))
+
+
+def written(toy: Toy) -> str:
+    """Return all that the last run reported."""
+    files = (toy.path / "reports" / "allure-results").iterdir()
+    return "\n".join(file.read_text() for file in files)
+
+
+def test_say_outside_of_any_run_is_refused() -> None:
+    with pytest.raises(LookupError):
+        Context().run(evidence.say, "to nobody")
+
+
+def test_drain_since_a_mark_leaves_what_was_before_it() -> None:
+    with evidence.collecting() as collected:
+        evidence.say("a")
+        mark = collected.mark()
+        evidence.say("b")
+        assert collected.drain(mark).lines == ("b",)
+        assert collected.drain().lines == ("a",)
+        assert collected.drain() == evidence.Evidence()
 
 
 def test_transcript_of_one_round_trip_shows_each_command_without_secrets() -> None:

@@ -25,8 +25,8 @@ HOSTILE = (
 
 
 @given("a hostile guest")
-def _(machine):
-    report.environment["Guest"] = HOSTILE
+def _(machine, request):
+    report.environment(request.config)["Guest"] = HOSTILE
     machine.run(["printf", "%s", HOSTILE.replace("\0", "") + "\udcff"])
     print(HOSTILE)
     evidence.say(HOSTILE)

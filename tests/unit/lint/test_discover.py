@@ -140,7 +140,7 @@ def test_large_configuration_is_a_finding_and_the_rest_is_linted(tmp_path: Path)
         discover.under(tmp_path / "lxc/950.conf")
 
 
-def test_what_cannot_be_linted_is_one_error(
+def test_file_that_cannot_be_linted_is_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with naming(UsageError, tmp_path / "absent", "No such file"):

@@ -22,7 +22,7 @@ from remediation.edits.container_config import with_options
 from remediation.edits.phoenix_description import described
 from remediation.edits.phoenix_scripts import install_script, setup_script
 from targets.transport import Local
-from tests.doubles import proxmox_snapshots
+from tests.doubles.nodes import proxmox_snapshots
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = int(os.environ.get("EXAMPLES", "100"))

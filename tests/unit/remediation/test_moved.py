@@ -76,7 +76,7 @@ def ran(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_the_nodes_part_is_rolled_back_and_the_containers_stays_in_the_journal(
+def test_nodes_part_is_rolled_back_and_the_containers_stays_in_the_journal(
     cluster: Cluster,
 ) -> None:
     code, said, beside = ran("rollback", "--yes")
@@ -112,7 +112,7 @@ def test_nothing_is_rolled_back_without_consent_to_the_rest_staying(cluster: Clu
     assert cluster.values() == ["new"] * 4
 
 
-def test_a_part_of_the_nodes_part(cluster: Cluster) -> None:
+def test_rollback_of_a_part_of_the_nodes_part_is_refused(cluster: Cluster) -> None:
     assert ran("rollback", "--yes", "--only", "STEP-1")[0] == 3
     assert cluster.values() == ["old", "new", "new", "new"]
 
@@ -134,7 +134,7 @@ def test_where_nothing_of_the_container_was_changed_there_is_nothing_to_say(
     assert (code, beside) == (0, "")
 
 
-def test_a_container_in_which_a_run_was_cut_off_has_to_come_back_first(cluster: Cluster) -> None:
+def test_container_in_which_a_run_was_cut_off_has_to_come_back_first(cluster: Cluster) -> None:
     journal(cluster.folder).record([("engine", Place.CONTAINER, "old")])
     code, said, beside = ran("rollback", "--yes")
     assert (code, said) == (3, "")

@@ -18,13 +18,13 @@ from targets.errors import TransportError
 from targets.read import unparsed
 from targets.runtime.pct import Pct
 from targets.target import Target
-from tests.doubles.healthy import PID, Healthy
+from tests.doubles.nodes.healthy import PID, Healthy
 from tests.unit.steps.test_sentences import FEATURES, definitions
 
 if TYPE_CHECKING:
     from pytest_bdd.parser import Step
 
-    from tests.doubles.behind_shell import Answer
+    from tests.doubles.nodes.behind_shell import Answer
 
 TARGET, OTHER = Target("pve1", 950), Target("pve2", 950)
 CONFIG = "/etc/pve/lxc/950.conf"

@@ -14,8 +14,8 @@ from steps import probe
 from targets.errors import FactError
 from targets.transport import Base, CommandResult
 from tests.doubles.canned import Machine, Runtime
-from tests.doubles.dockerd import no_dockerd
 from tests.doubles.naming import naming, not_compliant
+from tests.doubles.programs.dockerd import no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

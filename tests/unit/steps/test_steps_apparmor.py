@@ -351,10 +351,10 @@ def every_process(
     monkeypatch.setattr(confinement, "processes", lambda *_: found.pop(0))
     monkeypatch.setattr(steps, "_ENTERING", 0)
     node = Machine({FILE: PROFILE, LOCAL: local}, dict(PID))
-    evidence.drain()
-    steps.every_process_runs_under(Runtime(node), 950, NAME)
-    assert not found
-    (line,) = evidence.drain().lines
+    with evidence.collecting() as collected:
+        steps.every_process_runs_under(Runtime(node), 950, NAME)
+        assert not found
+    (line,) = collected.drain().lines
     return line
 
 
@@ -390,9 +390,9 @@ def refused(
     monkeypatch.setattr(confinement, "allowed_attempts", lambda *_: allowed)
     files = {FILE: PROFILE, LOCAL: local, "/proc/7/attr/apparmor/current": label}
     node = Machine(files, dict(PID))
-    evidence.drain()
-    steps.refused_by_the_profile(Runtime(node), node, 950, NAME)
-    return evidence.drain().lines
+    with evidence.collecting() as collected:
+        steps.refused_by_the_profile(Runtime(node), node, 950, NAME)
+    return collected.drain().lines
 
 
 def test_refused_by_the_profile_is_green_and_additions_are_advice(

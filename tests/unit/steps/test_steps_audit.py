@@ -63,11 +63,11 @@ def judge(
 
     window: Any = SimpleNamespace(close=close, source="auditd", kernel_unreadable=kernel_unreadable)
     process_watch: Any = SimpleNamespace(notes=lambda: notes)
-    evidence.drain()
-    steps.nothing_was_denied(
-        window, Runtime(on or node()), 950, DockerRun("gate-1", ran), process_watch
-    )
-    (line,) = evidence.drain().lines
+    with evidence.collecting() as collected:
+        steps.nothing_was_denied(
+            window, Runtime(on or node()), 950, DockerRun("gate-1", ran), process_watch
+        )
+    (line,) = collected.drain().lines
     return line
 
 

@@ -184,9 +184,9 @@ def open_fuse(inside: Answer, seen: guest_root.Node | None, monkeypatch: pytest.
     monkeypatch.setattr(
         guest_root, "look", lambda _, ctid, path: {(950, "/dev/fuse"): seen}[ctid, path]
     )
-    evidence.drain()
-    steps.fuse_can_be_opened(Asked("sh", inside), Runtime(Machine()), 950)
-    (line,) = evidence.drain().lines
+    with evidence.collecting() as collected:
+        steps.fuse_can_be_opened(Asked("sh", inside), Runtime(Machine()), 950)
+    (line,) = collected.drain().lines
     return line
 
 
@@ -357,9 +357,9 @@ def units_failed(
     monkeypatch.setattr(failed_units, "refusal_message", lambda *_: said)
     listed = EXPECTED + "docker.service x\n" + "".join(f"{name} loaded\n" for name in names)
     label = {"/proc/7/attr/apparmor/current": "p//&:ns:unconfined (enforce)\n"}
-    evidence.drain()
-    of_target.no_unit_failed(*guest(DEGRADED, listed, files=label, answers=PID))
-    return evidence.drain().lines
+    with evidence.collecting() as collected:
+        of_target.no_unit_failed(*guest(DEGRADED, listed, files=label, answers=PID))
+    return collected.drain().lines
 
 
 def test_no_unit_failed_where_one_was_denied_something_is_red(

@@ -17,8 +17,8 @@ from targets.errors import CommandFailed, FactError, TransportError
 from targets.target import Target
 from targets.transport import CommandResult
 from tests.doubles.canned import Answer, Host, Machine, Runtime
-from tests.doubles.dockerd import Dockerd, no_dockerd
 from tests.doubles.naming import naming, not_compliant
+from tests.doubles.programs.dockerd import Dockerd, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,9 +113,9 @@ def test_storage_driver_is_of_a_docker_that_its_unit_would_start_is_green(
     unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Dockerd(engine()).runs(monkeypatch)
-    evidence.drain()
-    judge_driver(cli(), unit)
-    (line,) = evidence.drain().lines
+    with evidence.collecting() as collected:
+        judge_driver(cli(), unit)
+    (line,) = collected.drain().lines
     assert "fuse-overlayfs, Docker 26.1" in line
 
 
@@ -457,10 +457,10 @@ def test_record_says_the_same_where_it_does_not_is_red(
 
 
 def genuine(image: str = "hello-world", target: Target | None = None) -> str:
-    evidence.drain()
     where = target or Target("pve1", 950)
-    hello_world.image_is_genuine(Runtime(Machine()), 950, run(), image, where)
-    (line,) = evidence.drain().lines
+    with evidence.collecting() as collected:
+        hello_world.image_is_genuine(Runtime(Machine()), 950, run(), image, where)
+    (line,) = collected.drain().lines
     return line
 
 

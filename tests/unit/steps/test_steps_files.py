@@ -19,8 +19,8 @@ from targets.errors import CommandFailed, FactError
 from targets.files import FileState
 from targets.target import Target
 from tests.doubles.canned import Answer, Host, Machine, Runtime
-from tests.doubles.dockerd import Dockerd, no_dockerd
 from tests.doubles.naming import naming, not_compliant
+from tests.doubles.programs.dockerd import Dockerd, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -334,9 +334,9 @@ NO_FILE: Answer = (2, "", f"tar: *{DAEMON_JSON}: Not found in archive\n")
 
 def judge(node: Journaled, now: str | None) -> str:
     """Judge a container with these settings, and return what is said of it."""
-    evidence.drain()
-    steps.daemon_json_kept(Host({DAEMON_JSON: now}), node, Runtime(node), TARGET)
-    (line,) = evidence.drain().lines
+    with evidence.collecting() as collected:
+        steps.daemon_json_kept(Host({DAEMON_JSON: now}), node, Runtime(node), TARGET)
+    (line,) = collected.drain().lines
     return line
 
 

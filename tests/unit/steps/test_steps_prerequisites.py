@@ -49,11 +49,12 @@ def test_made_by_this_run_is_a_backup_of_its_own_lab_alone(
 def test_backups_are_listed_with_who_made_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup, "find", lambda node, ctid, place: (node, ctid, place))
     runtime: Any = SimpleNamespace(node="pve1")
-    evidence.drain()
     for made, lines in ((True, ("made by this run",)), (False, ())):
-        found: Any = steps.backups_are_listed(runtime, 950, Target("pve1", 950, backups="/b"), made)
+        target = Target("pve1", 950, backups="/b")
+        with evidence.collecting() as collected:
+            found: Any = steps.backups_are_listed(runtime, 950, target, made)
         assert found == ("pve1", 950, "/b")
-        assert evidence.drain().lines == lines
+        assert collected.drain().lines == lines
 
 
 OURS = "hostname: docker-950\n"
@@ -139,19 +140,19 @@ def test_is_current_where_its_upstream_is_ahead_is_red(
     found: Checkout | None, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps.repository, "upstream_commit", lambda node, found: "1" * 40)
-    evidence.drain()
-    steps.is_current(NOBODY, found)
-    assert evidence.drain().lines == said
+    with evidence.collecting() as collected:
+        steps.is_current(NOBODY, found)
+    assert collected.drain().lines == said
     behind = Checkout("/r", "2" * 40, "main", "origin/main")
     with not_compliant("222222222222", "origin/main", "111111111111", "pull --ff-only"):
         steps.is_current(NOBODY, behind)
 
 
 def test_runs_as_root_is_said_how_and_as_another_is_red() -> None:
-    evidence.drain()
-    steps.runs_as_root(PVE, Access(0, "root"))
-    steps.runs_as_root(Target("local", 950), Access(0, "root", "alice"))
-    assert evidence.drain().lines == (
+    with evidence.collecting() as collected:
+        steps.runs_as_root(PVE, Access(0, "root"))
+        steps.runs_as_root(Target("local", 950), Access(0, "root", "alice"))
+    assert collected.drain().lines == (
         "logged in as root, over SSH",
         "by sudo from alice, on the node itself",
     )
@@ -176,10 +177,10 @@ def test_others_are_safe_unless_one_that_runs_is_reached(
 ) -> None:
     both = (Affected(950, "running", True), Affected(951, state, under))
     target = Target("pve1", 950, reserved=reserved)
-    evidence.drain()
     if safe:
-        steps.others_are_safe(both, 950, target, may_change)
-        (line,) = evidence.drain().lines
+        with evidence.collecting() as collected:
+            steps.others_are_safe(both, 950, target, may_change)
+        (line,) = collected.drain().lines
         assert f"951 ({state}, " in line
         assert "950" not in line
         return

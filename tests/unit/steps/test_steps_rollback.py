@@ -216,9 +216,11 @@ def test_part_is_applied_and_rolled_back_counts_its_actions(
         one = SimpleNamespace(applied=applied, back=back)
         return lambda: SimpleNamespace(only=lambda ids: chosen.append(ids) or one)
 
-    evidence.drain()
-    steps.part_is_applied_and_rolled_back(part([same, changed], [changed, same, changed]), "STEP-1")
-    assert evidence.drain().lines == ("2 actions applied and rolled back",)
+    with evidence.collecting() as collected:
+        steps.part_is_applied_and_rolled_back(
+            part([same, changed], [changed, same, changed]), "STEP-1"
+        )
+    assert collected.drain().lines == ("2 actions applied and rolled back",)
     assert chosen == [["STEP-1"]]
     with naming(FactError, "STEP-1"):
         steps.part_is_applied_and_rolled_back(part([same, same], []), "STEP-1")

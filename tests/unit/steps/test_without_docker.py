@@ -11,8 +11,8 @@ import pytest
 from steps import docker, hello_world, provisioning
 from targets.transport import Base, CommandResult
 from tests.doubles.canned import Machine, Runtime
-from tests.doubles.dockerd import no_dockerd
 from tests.doubles.naming import not_compliant
+from tests.doubles.programs.dockerd import no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from targets.errors import Dropped, RemediationError, TransportError, too_late
 from targets.read import unparsed
 from targets.target import parse
 from targets.transport import Base, CommandResult, Local, Recorded
-from tests.doubles.behind_shell import Node, answer_line
+from tests.doubles.nodes.behind_shell import Node, answer_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +51,7 @@ def test_answers_are_those_of_each_command_by_itself() -> None:
             assert (result.stdout, result.stderr) == (alone.stdout, alone.stderr)
 
 
-def test_a_reader_is_told_what_was_asked_and_answered() -> None:
+def test_reader_is_told_what_was_asked_and_answered() -> None:
     heard: list[CommandResult] = []
     commands = [*COMMANDS, ("printf", "%s", "a\nb 'c'\n\nd")]
     asked = at_once(Recorded(Local(), heard.append), commands)
@@ -105,20 +105,22 @@ class Stopped(Base):
         raise TransportError(f"container '950' not running!: {argv[0]}")
 
 
-def test_what_cannot_be_asked_says_so_in_the_words_of_one_question() -> None:
+def test_question_that_cannot_be_asked_says_so_in_the_words_of_one_question() -> None:
     ahead = Ahead(Stopped(), [unparsed("uname"), unparsed("id")])
     with pytest.raises(TransportError) as raised:
         ahead.look(["uname"])
     assert str(raised.value) == "container '950' not running!: uname"
 
 
-def test_what_takes_too_long_is_asked_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_question_that_takes_too_long_is_asked_again_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("targets.batch._PATIENCE", 3)
     found = at_once(Local(), [("true",), ("sleep", "30"), ("echo", "on")])
     assert [result.argv for result in found] == [("true",), ("echo", "on")]
 
 
-def test_what_was_killed_is_asked_again_by_itself() -> None:
+def test_question_that_was_killed_is_asked_again_by_itself() -> None:
     """As timeout(1) does with what does not end when it is asked to."""
     found = at_once(Local(), [("true",), ("sh", "-c", "kill -9 $$"), ("echo", "on")])
     assert [result.argv for result in found] == [("true",), ("echo", "on")]
@@ -158,7 +160,7 @@ def test_without_such_a_shell_each_is_asked_by_itself() -> None:
     assert [ahead.look(["a"]).argv, ahead.look(["b"]).argv] == [("a",), ("b",)]
 
 
-def test_what_is_asked_at_once_takes_two_minutes_at_most() -> None:
+def test_questions_at_once_take_two_minutes_at_most() -> None:
     """A container that is frozen answers nothing: to ask twenty reads takes no twenty minutes."""
     waited: list[float] = []
 

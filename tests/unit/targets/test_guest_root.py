@@ -15,8 +15,8 @@ from targets.guest_root import Node
 from targets.runtime.pct import Pct
 from targets.transport import Local
 from tests.doubles.canned import Machine, Runtime
-from tests.doubles.guest import Guest, guest
 from tests.doubles.naming import naming
+from tests.doubles.programs.guest import Guest, guest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

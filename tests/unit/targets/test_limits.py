@@ -19,14 +19,14 @@ from targets.root import as_root
 from targets.transport import LIMIT, Inside, Local, at_most
 from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.naming import naming
-from tests.doubles.processes import gone
+from tests.doubles.programs.processes import gone
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from targets.ssh.connection import Ssh
     from targets.transport import Transport
-    from tests.doubles.sshd import Sshd
+    from tests.doubles.programs.sshd import Sshd
 
 FLOOD = ["sh", "-c", "echo $$ >$0; exec cat /dev/zero"]
 

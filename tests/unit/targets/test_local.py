@@ -15,7 +15,7 @@ import pytest
 from targets.errors import LimitExceeded, TransportError
 from targets.transport import Inside, Local, at_most
 from tests.doubles.naming import naming
-from tests.doubles.processes import gone
+from tests.doubles.programs.processes import gone
 
 ROOT = Path(__file__).parents[3]
 ON = Local()

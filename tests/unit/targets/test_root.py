@@ -11,7 +11,7 @@ from targets.errors import LimitExceeded, TransportError
 from targets.root import as_root
 from targets.transport import RUN_ID, Local
 from tests.doubles.naming import naming
-from tests.doubles.processes import gone
+from tests.doubles.programs.processes import gone
 from tests.doubles.scripted import Answer, Scripted
 
 if TYPE_CHECKING:

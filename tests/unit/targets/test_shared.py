@@ -14,7 +14,7 @@ from targets.errors import TransportError, too_late
 from targets.read import Read, unparsed
 from targets.runtime.pct import Pct
 from targets.transport import CommandResult, Inside, Recorded
-from tests.doubles.behind_shell import Node
+from tests.doubles.nodes.behind_shell import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -183,7 +183,7 @@ def test_answers_of_a_slow_machine_serve_from_when_they_came(
     assert len(node.trips) == 1
 
 
-def test_what_is_not_foreseen_or_has_input_is_asked_each_time() -> None:
+def test_question_not_foreseen_or_with_input_is_asked_each_time() -> None:
     node = Changing()
     shared, _ = foreseen(node, ONE, TWO)
     for _ in range(2):
@@ -193,7 +193,7 @@ def test_what_is_not_foreseen_or_has_input_is_asked_each_time() -> None:
     assert len(node.trips) == 4
 
 
-def test_what_a_round_trip_did_not_answer_is_asked_by_itself_and_serves_then() -> None:
+def test_question_without_an_answer_in_a_round_trip_is_asked_by_itself_and_serves_then() -> None:
     node = Changing()
     node.says = {"say two": (124, "", ""), **node.says}
     shared, _ = foreseen(node, ONE, TWO, unparsed("say", "three"))
@@ -204,7 +204,7 @@ def test_what_a_round_trip_did_not_answer_is_asked_by_itself_and_serves_then() -
     assert len(node.trips) == 2
 
 
-def test_what_is_learned_serves_as_if_it_were_foreseen_until_something_changes() -> None:
+def test_answer_that_is_learned_serves_as_if_foreseen_until_something_changes() -> None:
     node = Changing()
     shared, _ = foreseen(node, ONE)
     three = unparsed("say", "three")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from facts.audit import audit_files
 from targets.errors import FactError
-from tests.doubles.denials import CORPUS, KERNEL
+from tests.doubles.apparmor.denials import CORPUS, KERNEL
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:

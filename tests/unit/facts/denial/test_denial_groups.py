@@ -16,7 +16,7 @@ from facts.denial.denial_groups import Tally
 from facts.denial.denial_words import wanted, who
 from facts.denial.denials import Owner, owner_by_name
 from facts.denial.smallest_rule import smallest_rule
-from tests.doubles.denials import CORPUS, KERNEL
+from tests.doubles.apparmor.denials import CORPUS, KERNEL
 
 if TYPE_CHECKING:
     import pytest

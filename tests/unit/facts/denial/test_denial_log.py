@@ -12,7 +12,7 @@ from facts.denial import denial_log
 from facts.denial.denials import Owner
 from targets.errors import FactError
 from targets.transport import Local
-from tests.doubles.denials import LAB_PRINTED
+from tests.doubles.apparmor.denials import LAB_PRINTED
 from tests.doubles.foreign import Foreign
 from tests.doubles.naming import naming
 

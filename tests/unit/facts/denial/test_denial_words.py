@@ -12,7 +12,7 @@ import pytest
 from facts.audit.audit_records import kind, parse
 from facts.denial.dangerous_rules import danger
 from facts.denial.denial_words import wanted, where, who
-from tests.doubles.denials import CORPUS, LAB
+from tests.doubles.apparmor.denials import CORPUS, LAB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ def test_wanted_of_each_operation_is_said_in_words(record: str, words: str) -> N
     assert wanted(denial.fields) == words
 
 
-def test_who_quotes_a_name_that_looks_like_words() -> None:
+def test_name_with_a_blank_is_quoted() -> None:
     assert who([]) == "a process"
     assert who(["runc", "a b", "fuse-overlayfs"]) == 'runc, "a b" and fuse-overlayfs'
 

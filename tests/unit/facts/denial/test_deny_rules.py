@@ -11,7 +11,7 @@ from facts.denial import profile_text
 from facts.denial.deny_rules import forbidding_rules
 from facts.denial.smallest_rule import rule
 from targets.errors import FactError
-from tests.doubles.apparmor_parser import compiled
+from tests.doubles.apparmor.apparmor_parser import compiled
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from facts.audit.audit_records import parse
 from facts.denial import profile_text
 from facts.denial.deny_rules import forbidding_rules
-from tests.doubles.compiled_policy import allows_mount, allows_umount, policy_of
+from tests.doubles.apparmor.compiled_policy import allows_mount, allows_umount, policy_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ import pytest
 from facts.denial.denial_groups import Group, Tally
 from facts.denial.denial_words import wanted
 from facts.denial.smallest_rule import NoRule, rule
-from tests.doubles.apparmor_parser import parse_profile
-from tests.doubles.denials import LAB, LAB_CONTAINER, LAB_NODE
+from tests.doubles.apparmor.apparmor_parser import parse_profile
+from tests.doubles.apparmor.denials import LAB, LAB_CONTAINER, LAB_NODE
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facts.denial.profile_text import matches
-from tests.doubles.compiled_policy import allows_reading, files_of
+from tests.doubles.apparmor.compiled_policy import allows_reading, files_of
 
 PATTERNS = """\
 /

@@ -12,7 +12,12 @@ import pytest
 
 from facts.audit.audit_records import parse
 from facts.denial.smallest_rule import rule
-from tests.doubles.compiled_policy import allows_mount, allows_pivot, allows_umount, policy_of
+from tests.doubles.apparmor.compiled_policy import (
+    allows_mount,
+    allows_pivot,
+    allows_umount,
+    policy_of,
+)
 
 AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" class="mount" pid=7 '
 #: Names that a process may have chosen; what a profile would take for a pattern among them.

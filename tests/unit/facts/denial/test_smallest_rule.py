@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from facts.audit.audit_records import Denial, parse
 from facts.denial.smallest_rule import NoRule, rule, smallest_rule
-from tests.doubles.apparmor_parser import parse_profile
+from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.naming import naming
 
 AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" pid=7 '

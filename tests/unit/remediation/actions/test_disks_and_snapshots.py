@@ -14,11 +14,11 @@ from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from targets.errors import ChangedSince, FactError
-from tests.doubles import proxmox_snapshots
 from tests.doubles.death import Death, Died
 from tests.doubles.naming import naming
+from tests.doubles.nodes import proxmox_snapshots
+from tests.doubles.nodes.world import World, world
 from tests.doubles.states import Laid
-from tests.doubles.world import World, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,8 @@ from targets.transport import Base, CommandResult
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import Flag
 from tests.doubles.naming import naming
+from tests.doubles.nodes.world import OfFolder, Silent, world
 from tests.doubles.states import Laid, anything, files, laws
-from tests.doubles.world import OfFolder, Silent, world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,8 +23,8 @@ from targets.errors import ChangedSince, FactError, RemediationError, RollbackFa
 from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import Flag, fail, journal
-from tests.doubles.machines import Docker
 from tests.doubles.naming import naming
+from tests.doubles.nodes.machines import Docker
 from tests.doubles.states import Laid, links, look
 
 OURS = desired.DRIVER
@@ -118,7 +118,7 @@ _layers = st.frozensets(st.sampled_from(["overlay2", OURS]))
     ours=st.booleans(),
     socket=st.booleans(),
 )
-def test_the_driver_holds_the_laws_whatever_was_there(
+def test_driver_holds_the_laws_whatever_was_there(
     laid: Laid, layers: frozenset[str], *, running: bool, installed: bool, ours: bool, socket: bool
 ) -> None:
     with TemporaryDirectory() as name:
@@ -161,7 +161,7 @@ BEFORE = {
 
 @pytest.mark.parametrize("case", BEFORE)
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_the_driver_killed_at_any_command_is_rolled_back(case: str, back: bool) -> None:
+def test_driver_killed_at_any_command_is_rolled_back(case: str, back: bool) -> None:
     laid, layers, running = BEFORE[case]
 
     def fresh(name: str) -> World:

@@ -68,7 +68,7 @@ def foreign(path: Path) -> Iterator[Transport]:
 @given(laid=anything, inherited=st.booleans())
 @example(laid=Laid(attributes={"one": b"\xff\x00=\n"}), inherited=False)
 @example(laid=Laid(content=b"no end", mode=0o4711, nanoseconds=-1), inherited=True)
-def test_a_file_holds_the_laws_whatever_was_there(laid: Laid, inherited: bool) -> None:
+def test_file_holds_the_laws_whatever_was_there(laid: Laid, inherited: bool) -> None:
     with TemporaryDirectory() as name:
         path = Path(name, "file")
         if inherited:
@@ -141,7 +141,7 @@ def test_apply_in_an_absent_directory_is_refused(tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(laid=anything)
-def test_a_directory_holds_the_laws_whatever_was_there(laid: Laid) -> None:
+def test_directory_holds_the_laws_whatever_was_there(laid: Laid) -> None:
     with TemporaryDirectory() as name:
         path = Path(name, "d")
         laid.at(path)

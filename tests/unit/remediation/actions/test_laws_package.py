@@ -25,10 +25,10 @@ from targets.errors import (
     RollbackFailed,
 )
 from targets.transport import Local
-from tests.doubles.apt import Apt
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
+from tests.doubles.nodes.apt import Apt
 from tests.doubles.states import laws
 
 ACTION = Package("package", "package", "STEP-3.1", "fuse-overlayfs")
@@ -65,7 +65,7 @@ def known(apt: Apt) -> dict[str, str]:
 
 @settings(max_examples=60, deadline=None)
 @given(status=statuses, lists=st.booleans(), mirror=st.booleans())
-def test_a_package_holds_the_laws_whatever_was_there(
+def test_package_holds_the_laws_whatever_was_there(
     status: dict[str, str], lists: bool, mirror: bool
 ) -> None:
     apt = Apt(NEEDS, status)

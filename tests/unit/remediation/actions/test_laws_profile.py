@@ -23,8 +23,8 @@ from targets.errors import ChangedSince, CommandFailed, FactError, RemediationEr
 from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import journal
-from tests.doubles.machines import Kernel
 from tests.doubles.naming import naming
+from tests.doubles.nodes.machines import Kernel
 from tests.doubles.states import Laid, anything, laws, look
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ policies = st.sampled_from([b"", compiled(OURS), compiled(THEIRS), b"\xff foreig
 
 @settings(max_examples=60, deadline=None)
 @given(laid=profiles, policy=policies)
-def test_a_profile_holds_the_laws_whatever_was_there(laid: Laid, policy: bytes) -> None:
+def test_profile_holds_the_laws_whatever_was_there(laid: Laid, policy: bytes) -> None:
     with TemporaryDirectory() as name:
         it = world(name, laid, policy)
         before = it.look()
@@ -120,7 +120,7 @@ BEFORE = [(Laid("absent"), b""), (Laid(content=THEIRS, nanoseconds=7), compiled(
 
 @pytest.mark.parametrize(("laid", "policy"), BEFORE, ids=["absent", "another one"])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_a_profile_killed_at_any_command_is_rolled_back(
+def test_profile_killed_at_any_command_is_rolled_back(
     laid: Laid, policy: bytes, back: bool
 ) -> None:
     whole = Death()

@@ -17,8 +17,8 @@ from remediation.engine.rollback import roll_back
 from targets.runtime import container_config
 from targets.runtime.normal_form import normal_form
 from tests.doubles.death import Death, Died
+from tests.doubles.nodes.world import world
 from tests.doubles.states import Laid
-from tests.doubles.world import world
 
 #: Lines as people write them: spaces, both kinds of line end, a vertical tab in a comment.
 _odd = st.sampled_from(

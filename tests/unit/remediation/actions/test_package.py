@@ -27,13 +27,13 @@ Conf libfuse3-4 (3.17.2-1 Debian:13 [amd64])
 UNKNOWN = (1, b"", b"dpkg-query: no packages found matching fuse-overlayfs\n")
 
 
-def test_an_upgrade_is_not_an_addition() -> None:
+def test_upgrade_is_not_an_addition() -> None:
     node = Scripted({QUERY: UNKNOWN, BOTH: UNKNOWN, SIMULATE: (0, PLAN, b""), THERE: (0, b"", b"")})
     assert ACTION.capture(node) == PackageState("", {"fuse-overlayfs": "", "fuse3": ""})
     assert ACTION.check(node) is not None
 
 
-def test_a_package_that_was_there_stays() -> None:
+def test_package_that_was_there_stays() -> None:
     node = Scripted({QUERY: (0, b"fuse-overlayfs ii \n", b"")})
     before = ACTION.capture(node)
     assert before == PackageState("ii", {})

@@ -15,8 +15,8 @@ from remediation.engine.rollback import roll_back
 from targets.errors import ChangedSince, RollbackFailed, VerifyFailed
 from tests.doubles.death import Death, Died
 from tests.doubles.naming import naming
+from tests.doubles.nodes.world import OfFolder, World, world
 from tests.doubles.states import Laid
-from tests.doubles.world import OfFolder, World, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,9 @@ from targets.errors import CommandFailed
 from targets.runtime.pct import Pct
 from targets.transport import Base, CommandResult
 from tests.doubles.flag import journal
-from tests.doubles.machines import Container
 from tests.doubles.naming import naming
-from tests.doubles.world import OfFolder
+from tests.doubles.nodes.machines import Container
+from tests.doubles.nodes.world import OfFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

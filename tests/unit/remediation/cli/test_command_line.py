@@ -57,7 +57,7 @@ def test_each_command_says_what_it_is_for(command: str) -> None:
     assert "Usage:" in long.output
 
 
-def test_the_help_fits_and_names_every_exit_code() -> None:
+def test_help_fits_and_names_every_exit_code() -> None:
     said = CliRunner().invoke(main, ["--help"], terminal_width=80).output
     assert max(map(len, said.splitlines())) <= 78
     block = said.partition("Exit codes:\n")[2].partition("\n\n")[0]
@@ -72,7 +72,7 @@ def test_there_are_no_others() -> None:
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_the_list_of_verbs_says_what_each_help_says_first(verb: str) -> None:
+def test_list_of_verbs_says_what_each_help_says_first(verb: str) -> None:
     command = main.get_command(click.Context(main), verb)
     assert command
     assert command.get_short_help_str(200) == VERBS[verb]
@@ -87,7 +87,7 @@ def test_help_imports_neither_paramiko_nor_the_plan() -> None:
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each not in {"journal", "lint"}])
-def test_a_target_that_is_none_is_wrong_usage(command: str) -> None:
+def test_target_that_is_none_is_wrong_usage(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--target", "nowhere"])
     assert result.exit_code == 2
     assert "expected lab/CTID" in result.output
@@ -95,7 +95,7 @@ def test_a_target_that_is_none_is_wrong_usage(command: str) -> None:
 
 @pytest.mark.parametrize("command", ["plan", "status", "apply", "rollback"])
 @pytest.mark.parametrize("asked", ["nonsense", "STEP-1.3", "STEP-", "VAL-1", ""])
-def test_a_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
+def test_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
     command: str, asked: str
 ) -> None:
     """The port is one where nobody listens: to connect would be another error."""
@@ -142,7 +142,7 @@ def exported(*options: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_the_export_holds_all_that_was_there_before(folder: Path) -> None:
+def test_export_holds_all_that_was_there_before(folder: Path) -> None:
     text, binary = "é" * 4000, b"\xff" * 5000
     journal(folder).record([("large", Place.NODE, {"one": text.encode(), "all": [binary]})])
     code, said, _ = exported()
@@ -170,7 +170,7 @@ def test_export_masks_planted_secrets_unless_asked_for_them(folder: Path) -> Non
 
 
 @pytest.mark.parametrize("harm", ["line", "content"])
-def test_an_export_that_cannot_be_whole_says_what_to_copy(folder: Path, harm: str) -> None:
+def test_export_that_cannot_be_whole_says_what_to_copy(folder: Path, harm: str) -> None:
     journal(folder).record([("large", Place.NODE, b"\xff" * 5000)])
     path = folder / "journal/journal.jsonl"
     if harm == "line":
@@ -204,7 +204,9 @@ NEWER = (
     ("line", "said"),
     [(b'{"v":2,"kind":"bef', DAMAGED), (b'{"v":4,"kind":"before"}', NEWER)],
 )
-def test_a_journal_that_cannot_be_read(folder: Path, command: str, line: bytes, said: str) -> None:
+def test_verb_with_an_unreadable_journal_ends_with_3_and_keeps_it(
+    folder: Path, command: str, line: bytes, said: str
+) -> None:
     path = folder / "journal/journal.jsonl"
     path.write_bytes(line + b"\n" + path.read_bytes())
     before = path.read_bytes()
@@ -215,7 +217,7 @@ def test_a_journal_that_cannot_be_read(folder: Path, command: str, line: bytes, 
 
 
 @pytest.mark.parametrize("command", ["apply", "rollback"])
-def test_a_node_that_another_run_has(folder: Path, command: str) -> None:
+def test_verb_on_a_locked_node_ends_with_3_and_names_the_holder(folder: Path, command: str) -> None:
     with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
         code, told = ended(command, "--yes")
     assert code == 3
@@ -229,7 +231,7 @@ def test_a_node_that_another_run_has(folder: Path, command: str) -> None:
     )
 
 
-def test_a_run_of_another_container_that_did_not_end(folder: Path) -> None:
+def test_apply_after_an_unfinished_run_of_another_container_is_refused(folder: Path) -> None:
     journal(folder, 951).record([("tunable", Place.NODE, "old")])
     path = folder / "journal/journal.jsonl"
     code, told = ended("apply", "--yes")
@@ -257,7 +259,7 @@ def let_go(*arguments: str, asked: str = "") -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_what_cannot_be_rolled_back_is_shown_and_let_go(unfinished: Path) -> None:
+def test_change_that_cannot_be_rolled_back_is_shown_and_let_go(unfinished: Path) -> None:
     assert ended("rollback", "--yes")[0] == 5
     assert ended("apply", "--yes")[0] == 3
     code, said, shown = let_go("gone", "--yes")
@@ -326,7 +328,7 @@ def test_status_says_how_the_journals_changes_are_rolled_back(unfinished: Path) 
 
 
 @pytest.mark.parametrize("command", ["status", "rollback"])
-def test_a_last_line_that_was_cut_off_is_said(folder: Path, command: str) -> None:
+def test_last_line_that_was_cut_off_is_said(folder: Path, command: str) -> None:
     path = folder / "journal/journal.jsonl"
     said = f"the last line of {path} was cut off (by a full disk, or the power): it does not count."
     assert said not in ended("status")[1]
@@ -334,7 +336,7 @@ def test_a_last_line_that_was_cut_off_is_said(folder: Path, command: str) -> Non
     assert ended(command, *(["--yes"] if command == "rollback" else []))[1].startswith(said)
 
 
-def test_a_program_is_told_of_a_last_line_that_was_cut_off(folder: Path) -> None:
+def test_program_is_told_of_a_last_line_that_was_cut_off(folder: Path) -> None:
     path = folder / "journal/journal.jsonl"
     assert not asked()["journal_truncated"]
     path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
@@ -365,7 +367,7 @@ def _keys(value: object) -> set[str]:
         ("journal show", {"v", "at", "ctid", "kind", "action", "title", "machine"}),
     ],
 )
-def test_the_keys_of_what_programs_are_told(folder: Path, command: str, keys: set[str]) -> None:
+def test_json_has_the_keys_that_programs_read(folder: Path, command: str, keys: set[str]) -> None:
     argv = [*command.split(), "--json", "--target", "root@pve1/950"]
     assert _keys(json.loads(CliRunner().invoke(main, argv).stdout)) == keys
 
@@ -395,7 +397,7 @@ def test_status_tells_programs_what_is_pending_and_who_holds_the_lock(unfinished
     assert "to apply the plan to container 951" in said["locked_by"]
 
 
-def test_an_action_is_accepted_by_its_id_or_by_its_title(folder: Path) -> None:
+def test_action_is_accepted_by_its_id_or_by_its_title(folder: Path) -> None:
     journal(folder).record(
         [("container-options", Place.NODE, "old"), ("docker-engine", Place.CONTAINER, "old")]
     )
@@ -508,7 +510,7 @@ def test_nothing_ends_because_a_denial_cannot_be_shown(
     assert "… second\n" in capsys.readouterr().err
 
 
-def test_the_watch_ends_when_the_plan_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_ends_when_the_plan_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     window = Listened()
     monkeypatch.setattr(audit_window, "Window", lambda *_: window)
 
@@ -530,7 +532,7 @@ def test_watched_apply_that_tells_nothing_changes_nothing_and_watches_nothing(
         pass
 
 
-def test_a_watch_that_cannot_begin_is_said(
+def test_watch_that_cannot_begin_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refused(*_: object) -> None:

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from remediation.cli import denials
 from remediation.cli.group import main
 from targets.runtime.pct import Pct
-from tests.doubles.apparmor_parser import parse_profile
-from tests.doubles.denials import CORPUS, EXAMPLE, KERNEL, LAB_CONTAINER
+from tests.doubles.apparmor.apparmor_parser import parse_profile
+from tests.doubles.apparmor.denials import CORPUS, EXAMPLE, KERNEL, LAB_CONTAINER
 from tests.doubles.foreign import Foreign
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from remediation.cli import denials, printing
 from remediation.cli.denial_report import Live, Report
 from remediation.cli.group import main
 from targets.runtime.pct import Pct
-from tests.doubles.denials import EXAMPLE
+from tests.doubles.apparmor.denials import EXAMPLE
 from tests.doubles.foreign import Foreign
 
 if TYPE_CHECKING:

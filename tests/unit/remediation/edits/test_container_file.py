@@ -112,7 +112,7 @@ def test_options_of_a_file_without_a_final_newline() -> None:
     )
 
 
-def test_the_configuration_knows_lines_sections_and_rubbish() -> None:
+def test_configuration_knows_lines_sections_and_rubbish() -> None:
     parsed = container_config.parse("950.conf", CONF + "dev/fuse none bind\n")
     (option,) = parsed.elsewhere("lxc.apparmor.profile")
     assert (option.line, option.section, option.value) == (9, "pre", "old")
@@ -172,7 +172,7 @@ def test_rolled_back_alone_each_runtimes_own_options_are_as_before() -> None:
         ("2\nwhitelist\n[all]\nread\nkeyctl\n", False),
     ],
 )
-def test_a_list_that_refuses_keyrings_gives_way_to_lxcs(own: str, refused: bool) -> None:
+def test_list_that_refuses_keyrings_gives_way_to_lxcs(own: str, refused: bool) -> None:
     changed = on_lxc("lxc.seccomp.profile = /etc/lxc/own.seccomp\n", own)
     used = container_config.parse("", changed).all("lxc.seccomp.profile")
     assert [o.value for o in used] == [

@@ -15,7 +15,7 @@ from tests.doubles.naming import naming
 CHECKOUT = Path(__file__).parents[4] / "lab/guest/phoenix_hypervisor"
 
 
-def test_the_description_of_the_container_is_changed_and_no_other() -> None:
+def test_description_of_the_container_is_changed_and_no_other() -> None:
     before = (CHECKOUT / desired.CONTAINERS).read_bytes()
     after = described(before, 950)
     old, new = json.loads(before)["lxc_configs"], json.loads(after)["lxc_configs"]

@@ -39,7 +39,7 @@ def test_scripts_get_the_smallest_change(script: str, how: object, after: str) -
     ("script", "how"),
     [(desired.SETUP_SCRIPT, setup_script), (desired.INSTALL_SCRIPT, install_script)],
 )
-def test_a_byte_of_another_encoding_in_a_script_stays_as_it_is(
+def test_byte_of_another_encoding_in_a_script_stays_as_it_is(
     script: str, how: Callable[[bytes], bytes]
 ) -> None:
     before = (CHECKOUT / script).read_bytes()
@@ -64,7 +64,7 @@ def test_edited_scripts_pass_shellcheck(script: str) -> None:
 
 
 @pytest.mark.parametrize("text", [None, b"#!/bin/bash\necho nothing of this kind\n"])
-def test_a_script_without_a_place_is_not_touched(text: bytes | None) -> None:
+def test_script_without_a_place_is_not_touched(text: bytes | None) -> None:
     with pytest.raises(FactError):
         install_script(text)
     with pytest.raises(FactError):

@@ -16,8 +16,8 @@ from remediation.engine.rollback import roll_back
 from targets.errors import ChangedSince, RemediationError, RollbackFailed
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
+from tests.doubles.nodes.world import Silent, world
 from tests.doubles.states import ROOT, Laid, edit, look
-from tests.doubles.world import Silent, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable

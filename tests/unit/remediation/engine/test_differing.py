@@ -43,12 +43,12 @@ def test_files_that_differ_are_told_part_by_part(now: FileState, words: list[str
     assert differing(FILE, now, PATH)[0] == words
 
 
-def test_a_link_that_leads_elsewhere_is_told_without_what_a_terminal_obeys() -> None:
+def test_link_that_leads_elsewhere_is_told_without_what_a_terminal_obeys() -> None:
     was, is_ = FileState("link", link="a"), FileState("link", link="\x1b[2J\u202e")
     assert differing(was, is_) == (["link 'a' -> '\\x1b[2J\\u202e'"], [])
 
 
-def test_a_state_with_a_file_in_it_is_told_by_the_files_path() -> None:
+def test_state_with_a_file_in_it_is_told_by_the_files_path() -> None:
     was = OptionsState(FILE, running=True, effective="a", containers=("x",))
     is_ = OptionsState(replace(FILE, content=b"new\n"), running=False, effective="b")
     words, drifts = differing(was, is_, PATH)
@@ -56,7 +56,7 @@ def test_a_state_with_a_file_in_it_is_told_by_the_files_path() -> None:
     assert drifts == [Drift(PATH, b"former\n", b"new\n")]
 
 
-def test_a_policy_is_told_by_its_size_and_other_values_are_cut() -> None:
+def test_policy_is_told_by_its_size_and_other_values_are_cut() -> None:
     assert differing(ProfileState(FILE, b"1" * 5000), ProfileState(FILE, b""))[0] == [
         "policy: 5000 bytes -> 0 bytes"
     ]
@@ -70,7 +70,7 @@ def test_states_of_no_parts_are_not_told(before: object, now: object) -> None:
     assert differing(before, now) == ([], [])
 
 
-def test_a_diff_shows_what_a_terminal_would_obey_as_escapes() -> None:
+def test_diff_shows_what_a_terminal_would_obey_as_escapes() -> None:
     shown = printing.diff(Drift("", b"a\tb\n", b"\x1b]52;c;AA\x07\xff \xe2\x80\xae\n"), "is", "was")
     assert shown.splitlines()[3:] == ["-a\tb", "+\\x1b]52;c;AA\\x07\\xff \\u202e"]
 

@@ -32,8 +32,8 @@ from targets import files
 from targets.errors import ChangedSince, NotClean
 from targets.files import FileState
 from tests.doubles.naming import naming
+from tests.doubles.nodes.whole import Whole, main
 from tests.doubles.states import look
-from tests.doubles.whole import Whole, main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,12 +75,12 @@ def test_there_are_journals_of_every_version_and_of_every_action() -> None:
         assert actions - {None} == wanted
 
 
-def test_the_former_names_lead_to_every_action_and_to_no_other() -> None:
+def test_former_names_lead_to_every_action_and_to_no_other() -> None:
     assert set(earlier_formats.ACTIONS.values()) <= set(docker_in_lxc.ACTIONS)
     assert len(set(earlier_formats.ACTIONS.values())) == len(earlier_formats.ACTIONS)
 
 
-def test_the_plan_is_the_list_of_its_actions(tmp_path: Path) -> None:
+def test_plan_is_the_list_of_its_actions(tmp_path: Path) -> None:
     found = [step.action for step in Whole(tmp_path).plan().steps]
     assert [action.id for action in found] == list(docker_in_lxc.ACTIONS)
     assert [action.title for action in found] == [docker_in_lxc.title(a.id, 950) for a in found]
@@ -88,7 +88,7 @@ def test_the_plan_is_the_list_of_its_actions(tmp_path: Path) -> None:
     assert docker_in_lxc.title("somebody's {ctid}", 950) == "somebody's {ctid}"
 
 
-def test_a_stored_journal_is_never_replaced(tmp_path: Path) -> None:
+def test_stored_journal_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "v3-history").mkdir()
     with pytest.raises(SystemExit, match="v3-history"):
         main(str(tmp_path / "v3"))

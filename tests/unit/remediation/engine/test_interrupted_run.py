@@ -88,7 +88,7 @@ PARTS = 2
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_run_that_is_killed_anywhere_comes_back(part: int) -> None:
+def test_run_that_is_killed_anywhere_comes_back(part: int) -> None:
     whole = Death()
     with TemporaryDirectory() as name:
         laid(Path(name))
@@ -103,7 +103,7 @@ def test_a_run_that_is_killed_anywhere_comes_back(part: int) -> None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_rollback_that_is_killed_anywhere_is_done_again(part: int) -> None:
+def test_rollback_that_is_killed_anywhere_is_done_again(part: int) -> None:
     whole = Death()
     with TemporaryDirectory() as name:
         laid(Path(name))

@@ -27,7 +27,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.whole import Whole
+from tests.doubles.nodes.whole import Whole
 
 _DESCRIBED = Path(__file__).parents[3] / "data/stored_states.json"
 Described = dict[str, dict[str, dict[str, str]]]
@@ -133,7 +133,7 @@ def _changed(**fields: dict[str, str] | None) -> Described:
     return {"State": {name: each for name, each in both.items() if each is not None}}
 
 
-def test_a_state_is_described_with_types_and_defaults() -> None:
+def test_state_is_described_with_types_and_defaults() -> None:
     assert {"State": describe(State)} == _THEN
     assert (states(State), states(bool)) == ({"State": State}, {})
 
@@ -150,14 +150,14 @@ def test_a_state_is_described_with_types_and_defaults() -> None:
         (_changed(many={"type": "tuple[str, ...]"}), "State.many: its default was ()"),
     ],
 )
-def test_a_change_that_orphans_stored_images_is_told(now: Described, said: str) -> None:
+def test_change_that_orphans_stored_images_is_told(now: Described, said: str) -> None:
     first = orphaned(_THEN, now)[0]
     assert first.startswith(said)
     assert first.endswith(WHAT_TO_DO)
 
 
 @pytest.mark.parametrize("now", [_THEN, _changed(new={"type": "str", "default": "''"})])
-def test_a_new_field_with_a_default_orphans_nothing(now: Described) -> None:
+def test_new_field_with_a_default_orphans_nothing(now: Described) -> None:
     assert orphaned(_THEN, now) == []
 
 

@@ -11,12 +11,12 @@ from targets.errors import TransportError
 from targets.ssh.address import SshAddress
 from targets.ssh.connection import Ssh
 from tests.doubles.naming import naming
-from tests.doubles.sshd import ME, new_key, running
+from tests.doubles.programs.sshd import ME, new_key, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.doubles.sshd import Sshd
+    from tests.doubles.programs.sshd import Sshd
 
 
 def not_known(server: Sshd) -> tuple[str, str, str]:
@@ -25,7 +25,7 @@ def not_known(server: Sshd) -> tuple[str, str, str]:
     return f"[127.0.0.1]:{server.port}", server.fingerprint, compare
 
 
-def test_an_unknown_host_key_is_never_accepted(home: Path, server: Sshd, ssh: Ssh) -> None:
+def test_unknown_host_key_is_never_accepted(home: Path, server: Sshd, ssh: Ssh) -> None:
     (home / ".ssh/known_hosts").unlink()
     with pytest.raises(TransportError) as raised:
         ssh.run(["true"])
@@ -74,7 +74,9 @@ def test_known_hosts_as_openssh_reads_it(
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["revoked after", "revoked before"])
-def test_a_host_key_that_is_revoked(home: Path, server: Sshd, ssh: Ssh, order: int) -> None:
+def test_host_key_that_is_revoked_is_refused(
+    home: Path, server: Sshd, ssh: Ssh, order: int
+) -> None:
     lines = [server.known_as, f"@revoked * {server.known_as.partition(' ')[2]}"][::order]
     (home / ".ssh/known_hosts").write_text("".join(lines))
     with pytest.raises(TransportError) as raised:
@@ -86,7 +88,7 @@ def test_a_host_key_that_is_revoked(home: Path, server: Sshd, ssh: Ssh, order: i
     )
 
 
-def test_a_revoked_key_of_a_host_that_has_another_one(
+def test_host_key_that_is_revoked_beside_another_one_is_refused(
     home: Path, server: Sshd, ssh: Ssh, tmp_path: Path
 ) -> None:
     """It is not "changed": nobody is told how to get rid of what warns."""
@@ -148,13 +150,15 @@ def test_known_hosts_with_a_negated_name_is_read_as_openssh_does(
             ssh.run(["true"])
 
 
-def test_the_machines_own_known_hosts(home: Path, server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
+def test_host_key_known_to_the_machine_is_accepted(
+    home: Path, server: Sshd, ssh: Ssh, tmp_path: Path
+) -> None:
     (home / ".ssh/known_hosts").rename(tmp_path / "global")
     (home / ".ssh/config").write_text(f"Host *\n GlobalKnownHostsFile {tmp_path}/global\n")
     assert ssh.run(["true"]).ok
 
 
-def test_a_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
+def test_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
     other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
     (home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{server.port} {other}")
     with pytest.raises(TransportError) as raised:
@@ -170,7 +174,7 @@ def test_a_changed_host_key_is_an_alarm(home: Path, server: Sshd, ssh: Ssh, tmp_
         ssh.run(["true"])
 
 
-def test_a_jump_hosts_key_is_verified_too(home: Path, server: Sshd, tmp_path: Path) -> None:
+def test_jump_hosts_key_is_verified_too(home: Path, server: Sshd, tmp_path: Path) -> None:
     with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
         ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=f"{ME}@127.0.0.1:{jump.port}"))
         with naming(TransportError, *not_known(jump)):
@@ -178,9 +182,7 @@ def test_a_jump_hosts_key_is_verified_too(home: Path, server: Sshd, tmp_path: Pa
         assert not server.sessions()
 
 
-def test_what_is_behind_a_jump_host_is_verified_too(
-    home: Path, server: Sshd, tmp_path: Path
-) -> None:
+def test_host_behind_a_jump_host_is_verified_too(home: Path, server: Sshd, tmp_path: Path) -> None:
     with running(tmp_path / "jump", home / ".ssh/id_ed25519.pub") as jump:
         (home / ".ssh/known_hosts").write_text(jump.known_as)
         ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump=f"{ME}@127.0.0.1:{jump.port}"))

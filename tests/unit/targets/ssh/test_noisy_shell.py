@@ -14,7 +14,7 @@ from targets.ssh.address import SshAddress
 from targets.ssh.connection import Ssh
 from targets.transport import Local
 from tests.doubles.naming import naming
-from tests.doubles.sshd import ME, running
+from tests.doubles.programs.sshd import ME, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

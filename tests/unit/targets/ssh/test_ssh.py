@@ -27,7 +27,7 @@ from targets.ssh.connection import Ssh
 from targets.target import parse
 from targets.transport import RUN_ID, Inside, at_most
 from tests.doubles.naming import naming
-from tests.doubles.sshd import ME, Sshd, new_key, running
+from tests.doubles.programs.sshd import ME, Sshd, new_key, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ def wait_for(what: Path) -> str:
     return what.read_text().strip()
 
 
-def test_a_refused_key_names_the_user_and_a_command_to_try(
+def test_refused_key_names_the_user_and_a_command_to_try(
     home: Path, server: Sshd, tmp_path: Path
 ) -> None:
     stranger = new_key(tmp_path / "stranger")
@@ -63,7 +63,7 @@ def test_a_refused_key_names_the_user_and_a_command_to_try(
 
 
 @pytest.mark.parametrize("stated", [True, False], ids=["by the target", "the user's own"])
-def test_a_key_with_a_passphrase_is_named(
+def test_key_with_a_passphrase_is_named(
     home: Path, server: Sshd, tmp_path: Path, stated: bool
 ) -> None:
     key = home / ".ssh/id_ed25519"
@@ -84,7 +84,7 @@ def test_login_with_a_public_key_is_refused(home: Path, server: Sshd) -> None:
         Ssh(SshAddress("127.0.0.1", server.port, ME, key.with_suffix(".pub"))).run(["true"])
 
 
-def test_a_key_of_a_kind_that_paramiko_cannot_use(home: Path, server: Sshd) -> None:
+def test_key_of_a_kind_that_paramiko_cannot_use_is_named(home: Path, server: Sshd) -> None:
     """A hardware key's file. Source: OpenSSH's PROTOCOL.key and PROTOCOL.u2f."""
 
     def packed(*parts: bytes) -> bytes:
@@ -162,7 +162,7 @@ def no_ssh() -> Iterator[Callable[[str], int]]:
         (LINES, r"it sent [0-9]+ bytes and no greeting; it begins with 'evil.*'"),
     ],
 )
-def test_what_answers_and_is_no_ssh_server(
+def test_server_that_does_not_speak_ssh_is_named(
     home: Path, no_ssh: Callable[[str], int], how: str, why: str
 ) -> None:
     port = no_ssh(how)
@@ -252,7 +252,7 @@ def test_ssh_with_one_key_that_others_may_read_offers_the_others(home: Path, ser
     ssh.close()
 
 
-def test_a_reset_that_comes_before_connect_returns_is_an_answer(
+def test_reset_that_comes_before_connect_returns_is_an_answer(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel tells it there if the other side is quick."""
@@ -267,7 +267,7 @@ def test_a_reset_that_comes_before_connect_returns_is_an_answer(
         Ssh(SshAddress("127.0.0.1", 1, ME)).run(["true"])
 
 
-def test_a_jump_host_that_resets_is_not_what_answers(
+def test_jump_host_that_resets_is_not_what_answers(
     home: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection that went is the jump host's: of what is behind it nothing is known."""
@@ -284,7 +284,7 @@ def test_a_jump_host_that_resets_is_not_what_answers(
     )
 
 
-def test_what_paramiko_logs_is_not_told_beside_the_error(
+def test_log_of_paramiko_is_not_told_beside_the_error(
     home: Path, no_ssh: Callable[[str], int]
 ) -> None:
     """In a process of its own: pytest itself has a log's handler."""
@@ -300,7 +300,9 @@ def test_what_paramiko_logs_is_not_told_beside_the_error(
     assert "Exception (client)" not in seen.stderr
 
 
-def test_a_name_that_nobody_knows(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_that_nobody_knows_cannot_be_reached(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -310,7 +312,7 @@ def test_a_name_that_nobody_knows(home: Path, monkeypatch: pytest.MonkeyPatch) -
     assert str(raised.value) == "cannot reach pve1 by SSH: Name or service not known"
 
 
-def test_a_key_that_only_the_agent_has(
+def test_key_that_only_the_agent_has_is_used(
     home: Path, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     socket, key = tmp_path / "agent", home / ".ssh/id_ed25519"
@@ -345,7 +347,7 @@ def test_through_a_jump_host(home: Path, server: Sshd, tmp_path: Path, stated: b
         ssh.close()
 
 
-def test_a_chain_of_jump_hosts(home: Path, server: Sshd, tmp_path: Path) -> None:
+def test_chain_of_jump_hosts_is_connected_through(home: Path, server: Sshd, tmp_path: Path) -> None:
     authorized = home / ".ssh/id_ed25519.pub"
     with running(tmp_path / "a", authorized) as a, running(tmp_path / "b", authorized) as b:
         (home / ".ssh/known_hosts").write_text(server.known_as + a.known_as + b.known_as)
@@ -356,7 +358,7 @@ def test_a_chain_of_jump_hosts(home: Path, server: Sshd, tmp_path: Path) -> None
         ssh.close()
 
 
-def test_a_jump_host_that_is_not_there_is_named(home: Path, server: Sshd) -> None:
+def test_jump_host_that_is_not_there_is_named(home: Path, server: Sshd) -> None:
     ssh = Ssh(SshAddress("127.0.0.1", server.port, ME, jump="x@127.0.0.1:1"))
     with pytest.raises(TransportError) as raised:
         ssh.run(["true"])
@@ -393,7 +395,7 @@ def test_exit_code_and_signal(ssh: Ssh) -> None:
         ssh.run(["sh", "-c", "kill -9 $PPID; kill -9 $$"])
 
 
-def test_a_deadline_ends_the_command_on_the_far_side(ssh: Ssh, tmp_path: Path) -> None:
+def test_deadline_ends_the_command_on_the_far_side(ssh: Ssh, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     node = as_root(ssh, sudo=False)
     argv = ["sh", "-c", f"echo $$ >{pid}; exec sleep 300"]
@@ -417,14 +419,14 @@ def test_deadline_kills_a_command_that_ignores_sigterm(
     assert not alive(int(pid.read_text()))
 
 
-def test_the_nodes_processes_name_the_run_and_the_evidence_does_not(ssh: Ssh) -> None:
+def test_nodes_processes_name_the_run_and_the_evidence_does_not(ssh: Ssh) -> None:
     node = as_root(ssh, sudo=False)
     result = node.run(["sh", "-c", "tr '\\0' ' ' </proc/$PPID/cmdline"], timeout=60)
     assert result.text.startswith(f"timeout -k 5 60 env DOCKER_LXC_GATE_RUN={RUN_ID} sh -c ")
     assert result.argv[0] == "sh"
 
 
-def test_a_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
+def test_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Path) -> None:
     log, pid = tmp_path / "log", tmp_path / "pid"
     argv = ["sh", "-c", f"echo once >>{log}; echo $$ >{pid}; exec sleep 300"]
     cut = threading.Thread(target=lambda: (wait_for(pid), server.drop()))
@@ -441,7 +443,7 @@ def test_a_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Pa
     assert log.read_text() == "once\n"
 
 
-def test_a_connection_that_drops_during_a_script_is_told_with_its_beginning_alone(
+def test_connection_that_drops_during_a_script_is_told_with_its_beginning_alone(
     ssh: Ssh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(*_: object, **__: object) -> None:
@@ -454,7 +456,7 @@ def test_a_connection_that_drops_during_a_script_is_told_with_its_beginning_alon
     assert len(str(raised.value)) < 800
 
 
-def test_a_connection_that_drops_before_the_command_is_not_resent_either(
+def test_connection_that_drops_before_the_command_is_not_resent_either(
     ssh: Ssh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "log"

@@ -14,10 +14,10 @@ from targets.ssh.address import SshAddress
 from targets.ssh.connection import Ssh
 from targets.ssh.ssh_config import Hop, route
 from tests.doubles.naming import naming
-from tests.doubles.sshd import ME
+from tests.doubles.programs.sshd import ME
 
 if TYPE_CHECKING:
-    from tests.doubles.sshd import Sshd
+    from tests.doubles.programs.sshd import Sshd
 
 
 def configured(home: Path, text: str, address: SshAddress) -> list[Hop]:
@@ -25,7 +25,9 @@ def configured(home: Path, text: str, address: SshAddress) -> list[Hop]:
     return route(address)
 
 
-def test_an_alias_of_the_users_configuration(home: Path, server: Sshd, tmp_path: Path) -> None:
+def test_alias_of_the_users_configuration_is_followed(
+    home: Path, server: Sshd, tmp_path: Path
+) -> None:
     key, known = tmp_path / "elsewhere", tmp_path / "known"
     (home / ".ssh/id_ed25519").rename(key)
     (home / ".ssh/known_hosts").rename(known)
@@ -39,7 +41,7 @@ def test_an_alias_of_the_users_configuration(home: Path, server: Sshd, tmp_path:
     ssh.close()
 
 
-def test_a_host_key_is_filed_under_its_alias(home: Path, server: Sshd) -> None:
+def test_host_key_is_filed_under_its_alias(home: Path, server: Sshd) -> None:
     """Without its port, as OpenSSH has it; in known_hosts no letter's case counts."""
     _, _, key = server.known_as.partition(" ")
     (home / ".ssh/known_hosts").write_text(f"PVE1.example {key}")
@@ -52,7 +54,7 @@ def test_a_host_key_is_filed_under_its_alias(home: Path, server: Sshd) -> None:
         ssh.run(["true"])
 
 
-def test_what_nobody_configures(home: Path) -> None:
+def test_route_without_configuration_has_opensshs_defaults(home: Path) -> None:
     """The user is root, not the one who types; no key is named."""
     (hop,) = route(SshAddress("PVE1"))
     assert (str(hop), hop.identities, hop.own_keys) == ("root@pve1:22", (), True)
@@ -98,7 +100,7 @@ def test_tokens_of_a_keys_file_are_those_of_openssh(
     assert route(SshAddress("pve1", 33, "me", jump=jump))[-1].identities == last.known_hosts[:1]
 
 
-def test_the_home_is_that_of_the_environment(home: Path) -> None:
+def test_home_is_that_of_the_environment(home: Path) -> None:
     """ssh itself takes passwd's, which these tests must not read."""
     (home / "a b").write_text("a key")
     text = (
@@ -134,7 +136,7 @@ def test_jump_hosts(home: Path, text: str, jump: str, hops: list[str]) -> None:
     assert all("/x" not in hop.identities for hop in found[:-1])
 
 
-def test_what_the_target_states_wins_over_the_configuration(home: Path, server: Sshd) -> None:
+def test_address_of_the_target_wins_over_the_configuration(home: Path, server: Sshd) -> None:
     (home / ".ssh/config").write_text(
         "Host *\n Port 1\n User nobody\n IdentityFile /nonexistent\n HostName 127.0.0.1\n"
     )
@@ -143,7 +145,7 @@ def test_what_the_target_states_wins_over_the_configuration(home: Path, server: 
     ssh.close()
 
 
-def test_the_labs_keys_are_all_that_counts_in_the_lab(home: Path, server: Sshd) -> None:
+def test_labs_keys_are_all_that_counts_in_the_lab(home: Path, server: Sshd) -> None:
     (home / ".ssh/config").write_text("Host *\n HostName 192.0.2.1\n ProxyJump nowhere\n")
     known = home / "pinned"
     (home / ".ssh/known_hosts").rename(known)
@@ -179,7 +181,7 @@ def test_configuration_that_openssh_refuses_is_an_error(home: Path, text: str, s
     assert str(raised.value) == before + said.replace("config", f"{home}/.ssh/config", 1)
 
 
-def test_an_ssh_that_is_killed_is_named_by_its_exit_code(
+def test_ssh_that_is_killed_is_named_by_its_exit_code(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ssh = home / "bin/ssh"
@@ -193,7 +195,7 @@ def test_an_ssh_that_is_killed_is_named_by_its_exit_code(
     assert str(raised.value) == before + "it ended with 137"
 
 
-def test_a_proxy_command_is_refused(home: Path) -> None:
+def test_proxy_command_is_refused(home: Path) -> None:
     text = "Host a\n ProxyUseFdpass yes\n ProxyCommand nc %h %p\n ProxyJump b\n"
     with pytest.raises(TransportError) as raised:
         configured(home, text, SshAddress("a"))

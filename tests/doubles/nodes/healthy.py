@@ -1,7 +1,8 @@
 """A Proxmox node with container 950 as the plan leaves them, behind one shell.
 
-As a pytest plugin (``-p tests.doubles.healthy``) it stands where SSH would, so the gate itself can
-be run on it. At the end it writes what was asked to the file that ``HEALTHY_SEEN`` names, as JSON.
+As a pytest plugin (``-p tests.doubles.nodes.healthy``) it stands where SSH would, so the gate
+itself can be run on it. At the end it writes what was asked to the file that ``HEALTHY_SEEN``
+names, as JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from remediation.edits.daemon_json import daemon_json
 from remediation.edits.phoenix_description import described
 from remediation.edits.phoenix_scripts import install_script, setup_script
 from targets.ssh import connection
-from tests.doubles.behind_shell import Node
+from tests.doubles.nodes.behind_shell import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     import pytest
 
     from targets.transport import CommandResult
-    from tests.doubles.behind_shell import Answer
+    from tests.doubles.nodes.behind_shell import Answer
 
 PID = 4242
-_PHOENIX = Path(__file__).parents[2] / "lab/guest/phoenix_hypervisor"
+_PHOENIX = Path(__file__).parents[3] / "lab/guest/phoenix_hypervisor"
 _CONF = f"""arch: amd64
 features: nesting=1,keyctl=1,fuse=1
 hostname: docker

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from remediation.actions import package
 from tests.doubles.death import Died
-from tests.doubles.machines import Stateful
+from tests.doubles.nodes.machines import Stateful
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from tests.doubles.apparmor_parser import compiled
+from tests.doubles.apparmor.apparmor_parser import compiled
 
 _MAGIC = bytes.fromhex("1b5e783d")
 _ACCEPT, _BASE, _CHECK, _DEFAULT, _CLASSES, _NEXT = 1, 2, 3, 4, 5, 8

@@ -7,7 +7,7 @@ what it is to do it reads, as a JSON array of texts, from a line of its standard
 can be started ahead::
 
     echo '["950", "nesting-tunable", "apply", "record:1:0.5:0.1:sh -c", "killed"]' |
-        python -m tests.live.interruption
+        python -m tests.live.interrupted.interruption
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from targets.transport import Hold, Transport
 
 #: How this is run as a program, in the project's folder.
-PROGRAM = (sys.executable, "-m", "tests.live.interruption")
+PROGRAM = (sys.executable, "-m", "tests.live.interrupted.interruption")
 KINDS = ("killed", "interrupted", "cut", "power", "full", "readonly")
 #: What a run says when it comes to its point.
 DONE = "the damage is done"

@@ -4,7 +4,7 @@ As a program it applies the plan there, and leaves the journal with what lies be
 for test_golden_journals.py. Run it before the journal's format changes, to keep the last form, and
 for each new action. NAME is new: a stored journal is never changed or replaced::
 
-    python -m tests.doubles.whole tests/data/journals/v3-doubles-NAME
+    python -m tests.doubles.nodes.whole tests/data/journals/v3-doubles-NAME
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from targets import files
 from targets.errors import RemediationError
 from targets.runtime.pct import Pct
 from targets.transport import Local
-from tests.doubles.machines import Container, Kernel, Stateful
+from tests.doubles.nodes.machines import Container, Kernel, Stateful
 from tests.unit.remediation.actions.test_docker_package import Guest
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _FILES = {"tar", "cat"}
 _COMMANDS = {"sha256sum", "mkdir", "rmdir", "find", "test", "mv", "rm", "lsattr"}
 _SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}
 _SCRIPTS |= {"list", "unmount", "held", "empty"}
-_PHOENIX = Path(__file__).parents[2] / "lab/guest/phoenix_hypervisor"
+_PHOENIX = Path(__file__).parents[3] / "lab/guest/phoenix_hypervisor"
 _CONFIGURATION = b"arch: amd64\nfeatures: nesting=1\nhostname: docker\nunprivileged: 1\n"
 _TIME = 1_795_717_106_123_456_789
 

@@ -23,7 +23,7 @@ from targets.lock import Lock
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted
 from targets.ssh.connection import Ssh
-from tests.live.interruption import (
+from tests.live.interrupted.interruption import (
     DONE,
     ENDED,
     FROM_NOW_ON,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from lab.machine import Lab
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 WAYS = ("apply", "rollback")
 #: The one on the node that restarts the container.
 OPTIONS = "container-options"

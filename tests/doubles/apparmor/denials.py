@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_DATA = Path(__file__).parents[1] / "data/denials"
+_DATA = Path(__file__).parents[2] / "data/denials"
 #: One record of each operation, by hand after real ones; at its end an enriched one, two in one
 #: line, and two that were cut.
 CORPUS = _DATA / "audit.log"

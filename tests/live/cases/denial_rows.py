@@ -12,7 +12,7 @@ from pathlib import Path
 NAME = "docker-lxc-gate-proof"
 #: Of which a program is told to run under it, and which is not loaded.
 ABSENT = f"{NAME}-absent"
-_SHIPPED = Path(__file__).parents[2] / "remediation/content/lxc-phoenix-v2"
+_SHIPPED = Path(__file__).parents[3] / "remediation/content/lxc-phoenix-v2"
 #: All that the node's kernel mediates, which is more than any abi file that AppArmor ships has.
 ABI = f"abi <abi/{NAME}>,\n"
 

@@ -18,7 +18,7 @@ from targets.runtime.pct import Pct
 from targets.transport import Base, CommandResult
 from tests.doubles.death import Death
 from tests.doubles.flag import journal
-from tests.doubles.machines import Container
+from tests.doubles.nodes.machines import Container
 from tests.doubles.states import Laid, look
 
 if TYPE_CHECKING:

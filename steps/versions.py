@@ -1,0 +1,51 @@
+"""The versions on the node and in the container, for the report's front page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from targets.read import Read, unparsed
+
+if TYPE_CHECKING:
+    from targets.transport import CommandResult, Transport
+
+
+def _packages(named: dict[str, str]) -> Read[dict[str, str]]:
+    """Read the versions of the packages that are there, by what a reader calls them."""
+
+    def parse(query: CommandResult) -> dict[str, str]:
+        found = dict(line.split(" ", 1) for line in query.text.splitlines() if " " in line)
+        return {name: found[package] for name, package in named.items() if found.get(package)}
+
+    return Read(("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *named.values()), parse)
+
+
+_KERNEL = unparsed("uname", "-r")
+_NODE_PACKAGES = _packages(
+    {
+        "AppArmor": "apparmor",
+        "LXC": "lxc",
+        "LXC (Proxmox's)": "lxc-pve",
+        "Proxmox": "pve-manager",
+        "pve-container": "pve-container",
+    }
+)
+#: Reads the versions inside a container.
+INSIDE = _packages(
+    {
+        "Docker": "docker.io",
+        "runc": "runc",
+        "containerd": "containerd",
+        "fuse-overlayfs": "fuse-overlayfs",
+        "Guest": "base-files",
+    }
+)
+
+
+#: The reads of :func:`of_node`.
+ON_NODE: tuple[Read[Any], ...] = (_KERNEL, _NODE_PACKAGES)
+
+
+def of_node(node: Transport) -> dict[str, str]:
+    """Return the versions on a node, by what a reader calls them."""
+    return {"Kernel": node.ask(_KERNEL).text.strip()} | node.ask(_NODE_PACKAGES)

@@ -1,0 +1,65 @@
+"""The table of versions that do not go together: its ranges, sources and conditions."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from doctor import upgrade, upgrade_reads
+from doctor.upgrade_conditions import CONDITIONS
+from doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
+from facts.apt import is_within
+
+if TYPE_CHECKING:
+    from doctor.upgrade_pairs import Pair
+
+
+#: A thread, a place in a repository, a page of Docker's, a changelog of Debian's.
+SOURCE = re.compile(
+    r"[\w.-]+/[\w.-]+(#[1-9][0-9]*|, [\w./ -]+)|docs\.docker\.com(/[\w-]+)+"
+    r"|Debian's changelog of [a-z-]+ [\w.+:~-]+"
+)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda each: each.id)
+def test_row_has_a_broken_and_a_mended_range_and_sources(pair: Pair) -> None:
+    assert all(side.versions for side in (*pair.broken, *pair.mended))
+    assert pair.broken
+    assert pair.mended or pair.otherwise
+    assert len(pair.sources) > 1, "who reported it, and who mended or confirmed it"
+    assert all(map(SOURCE.fullmatch, pair.sources))
+    assert pair.only in {"", *CONDITIONS}
+    assert pair.mend.endswith(".")
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda each: each.id)
+def test_mended_version_of_a_row_is_not_a_broken_one(pair: Pair) -> None:
+    broken = {(side.where, each) for side in pair.broken for each in side.versions}
+    for side in pair.mended:
+        for mended in side.versions:
+            for where, each in broken:
+                same = (where, each.package) == (side.where, mended.package)
+                assert not (same and is_within(mended.since or "0", each.since, each.before))
+
+
+def test_ranges_of_the_table_go_forward_and_are_of_packages_that_are_asked_for() -> None:
+    for pair in PAIRS:
+        for side in (*pair.broken, *pair.mended):
+            for each in side.versions:
+                assert each.package in {*upgrade_reads.WATCHED, KERNEL}
+                assert not each.before or is_within(each.since, "", each.before)
+
+
+def test_conditions_are_those_that_rows_have() -> None:
+    assert {pair.only for pair in PAIRS} - {""} == set(CONDITIONS)
+
+
+def test_every_package_has_a_version_up_to_which_it_is_known() -> None:
+    names = [each.package for each in KNOWN]
+    assert len(names) == len(set(names))
+    assert {each for _, packages in NEEDED for each in packages} <= set(names)
+    assert all(SOURCE.fullmatch(each.source) for each in KNOWN)
+    ids = [*(each.id for each in PAIRS), *(each.id for each in upgrade.KINDS)]
+    assert len(ids) == len(set(ids))
