@@ -61,24 +61,40 @@ def _id_maps(at: At) -> Iterator[Read[Any]]:
 def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """Read the id map of the container's first process from the node's kernel."""
     pid = runtime.init_pid(ctid)
-    lines = [line.split() for line in (node.read(f"/proc/{pid}/uid_map") or b"").splitlines()]
+    lines = _id_map(node, f"/proc/{pid}/uid_map")
     # Root need not be in the first line: the order is the configuration's.
-    roots = [
-        (outside.decode(), count.decode()) for inside, outside, count in lines if inside == b"0"
-    ]
+    roots = [(outside, count) for inside, outside, count in lines if inside == "0"]
     assert roots, f"the id map of process {pid} has no root: {lines}"
     outside, count = roots[0]
     assert outside != "0", (
         f"container {ctid} is privileged: its root is the node's root (no id map)"
     )
-    groups = [line.split() for line in (node.read(f"/proc/{pid}/gid_map") or b"").splitlines()]
+    groups = _id_map(node, f"/proc/{pid}/gid_map")
     for kind, ranges in (("user", lines), ("group", groups)):
-        whose = [inside.decode() for inside, first, _ in ranges if first == b"0"]
+        whose = [inside for inside, first, _ in ranges if first == "0"]
         assert not whose, (
             f"{kind} {whose[0]} of container {ctid} is the node's root, and may change the node's "
             f"files: correct lxc.idmap in {runtime.config_path(ctid)}"
         )
     evidence.say(f"root is {outside} on the node, {count} ids")
+
+
+#: A line of an id map: first id inside, first id outside, count.
+_RANGE = re.compile(r" *([0-9]{1,10}) +([0-9]{1,10}) +([0-9]{1,10})")
+
+
+def _id_map(node: Transport, path: str) -> list[tuple[str, str, str]]:
+    """Return the ranges of a process's id map, from the node's kernel.
+
+    Raises:
+        FactError: a line is no range.
+    """
+    ranges = []
+    for line in (node.read(path) or b"").decode(errors="replace").splitlines():
+        if not (found := _RANGE.fullmatch(line)):
+            raise FactError(f"{path} on {node.machine} has a line that is no range: {line[:200]!r}")
+        ranges.append((found[1], found[2], found[3]))
+    return ranges
 
 
 @then("the container is configured as unprivileged")

@@ -254,6 +254,18 @@ def test_root_is_mapped_to_the_nodes_root_or_not_at_all_is_red(table: str, named
         of_target.root_is_mapped(Runtime(node), node, 950)
 
 
+@pytest.mark.parametrize(
+    "line", ["0 100000", "0 1 2 3", "0 x 1", "\uff10 1 1", f"0 {'9' * 5000} 1"]
+)
+@pytest.mark.parametrize("path", [MAP, GROUPS])
+def test_root_is_mapped_by_a_line_that_is_no_range_is_undetermined(path: str, line: str) -> None:
+    maps = {MAP: "0 100000 65536\n", GROUPS: "0 100000 65536\n"}
+    maps[path] += f"{line}\n"
+    node = Machine(maps, PID)
+    with naming(FactError, path):
+        of_target.root_is_mapped(Runtime(node), node, 950)
+
+
 @pytest.mark.parametrize("kind", ["user", "group"])
 def test_root_is_mapped_where_another_user_is_the_nodes_root_is_red(kind: str) -> None:
     holed, plain = "0 100000 1000\n1000 0 1\n1001 101001 64535\n", "0 100000 65536\n"
