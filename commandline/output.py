@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from rich import console
 from rich.segment import Segment
 
-from targets.printable import printable
+from targets.masking import mask
+from targets.printable import cut, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +28,18 @@ if TYPE_CHECKING:
 
 #: The exit code of a program whose output could not be written.
 LOST = 3
+#: Limits for a printed line and a printed message (characters): a guest may send a megabyte.
+LONG, LONGEST = 3000, 60_000
 _CANNOT_WRITE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+def error_text(what: object) -> str:
+    """Return an error as text for a terminal: without secrets and control characters, cut.
+
+    Its further lines are indented, so that they cannot look like ours.
+    """
+    lines = (cut(line, LONG) for line in printable(mask(str(what))).split("\n"))
+    return cut("\n  ".join(lines), LONGEST)
 
 
 class Console(console.Console):
@@ -98,6 +110,6 @@ def run(command_line: click.Command, name: str) -> None:
             command_line(prog_name=name)
     except Exception:  # noqa: BLE001 - no exception may end as a verdict
         with suppress(OSError):
-            print(printable(traceback.format_exc()), file=sys.stderr, end="")
+            print(printable(mask(traceback.format_exc())), file=sys.stderr, end="")
             print(f"error: {name} itself failed: this is a bug, and no verdict", file=sys.stderr)
         sys.exit(LOST)

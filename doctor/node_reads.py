@@ -123,7 +123,10 @@ class Owner:
 def _maps(result: CommandResult) -> IdMaps:
     users, _, groups = told(result).text.partition("==\n")
     what = f"an id map on {result.machine}"
-    return IdMaps(parse(users, what), parse(groups, what))
+    maps = IdMaps(parse(users, what), parse(groups, what))
+    if not (maps.users and maps.groups):
+        raise FactError(f"{what} cannot be read: {users[:80]!r}")
+    return maps
 
 
 def _confined(result: CommandResult) -> Confined:

@@ -37,14 +37,14 @@ def parse(text: str, what: str) -> tuple[Range, ...]:
     """Return the ranges of ``/proc/PID/uid_map`` or ``gid_map``.
 
     Args:
-        text: of the file; empty lines are none of it.
+        text: of the file, which is empty where no id is mapped.
         what: which map this is, for the error.
 
     Raises:
-        FactError: there is none, or a line is no range.
+        FactError: a line is no range.
     """
     found = [_RANGE.fullmatch(line) for line in text.splitlines()]
-    if not found or None in found:
+    if None in found:
         raise FactError(f"{what} cannot be read: {text[:80]!r}")
     return tuple(Range(*map(int, each.groups())) for each in found if each)
 

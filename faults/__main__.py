@@ -12,7 +12,7 @@ from rich.text import Text
 
 from commandline import exit_codes, output
 from commandline.json_output import print_json
-from commandline.output import Console
+from commandline.output import Console, error_text
 from commandline.target_option import target_options
 from faults import catalogue, matrix, real, run, states
 from faults.catalogue import chosen, third
@@ -21,6 +21,7 @@ from lab import progress
 from lab.machine import Lab
 from targets import target_file
 from targets.errors import RemediationError, UsageError
+from targets.masking import mask
 from targets.target import DEFAULT, parse
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class _Command(exit_codes.Command):
     def say(self, what: RemediationError | str) -> None:
         """See :class:`commandline.exit_codes.Command`."""
         if isinstance(what, UsageError):
-            raise click.UsageError(str(what)) from what
-        _err.print(Text(f"error: {what}", style="red"), soft_wrap=True)
+            raise click.UsageError(error_text(what)) from what
+        _err.print(Text(f"error: {error_text(what)}", style="red"), soft_wrap=True)
 
 
 @click.command(cls=_Command, context_settings=exit_codes.SETTINGS)
@@ -111,7 +112,7 @@ def main(
         matrix.write(results, _REPORTS, part)  # after each fault, in case a long run is interrupted
         _tell(f"{result.id}: {'as expected' if result.held else 'NOT AS EXPECTED'}")
     if as_json:
-        sys.stdout.write(matrix.as_json(results).decode())
+        print(matrix.as_json(results))
     else:
         Console(highlight=False).print(matrix.as_table(results))
     sys.exit(_code(results, len(wanted)))
@@ -139,7 +140,7 @@ def _code(results: Sequence[Result], wanted: int) -> int:
 
 
 def _tell(line: str) -> None:
-    _err.print(Text(f"… {line}", style="dim"), soft_wrap=True)
+    _err.print(Text(f"… {mask(line)}", style="dim"), soft_wrap=True)
 
 
 def _show(faults: Iterable[Fault], *, as_json: bool) -> None:

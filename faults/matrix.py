@@ -6,10 +6,10 @@ import html
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from commandline.json_output import json_text, shown
 from faults.catalogue import FAULTS
 from faults.run import COMPLIANT, RED, UNDETERMINED
 from faults.scenarios import scenarios
@@ -56,7 +56,7 @@ def _killed(result: Result, title: str) -> bool:
     return result.expected[title] == cell(result, title) and not result.wrong(title)
 
 
-def as_json(results: Sequence[Result]) -> bytes:
+def as_json(results: Sequence[Result]) -> str:
     """Return the matrix for programs."""
     by = killed(results)
     faults: list[dict[str, Any]] = [
@@ -81,7 +81,7 @@ def as_json(results: Sequence[Result]) -> bytes:
         "killed": by,
         "survived": [title for title, ids in by.items() if not ids],
     }
-    return msgspec.json.format(msgspec.json.encode(document)) + b"\n"
+    return json_text(document)
 
 
 def _not_run(results: Sequence[Result]) -> list[str]:
@@ -93,20 +93,19 @@ def as_html(results: Sequence[Result]) -> str:
     """Return the matrix as one page, for a browser and for Allure."""
     by = killed(results)
     head = "".join(
-        f'<th class="fault" title="{html.escape(r.title)}">{html.escape(r.id)}</th>'
-        for r in results
+        f'<th class="fault" title="{_escaped(r.title)}">{_escaped(r.id)}</th>' for r in results
     )
     rows = []
     for title in scenarios():
         kind = "" if by[title] else ' class="survives"'
         cells = "".join(_html_cell(r, title) for r in results)
-        rows.append(f"<tr><td{kind}>{html.escape(title)}</td>{cells}</tr>")
+        rows.append(f"<tr><td{kind}>{_escaped(title)}</td>{cells}</tr>")
     table = f"<table><tr><th>scenario</th>{head}</tr>\n" + "\n".join(rows) + "</table>"
     wrong = [f"{r.id}: {each}" for r in results for each in (*r.problems, r.unasked) if str(each)]
-    listed = "".join(f"<li>{html.escape(each)}</li>" for each in wrong)
+    listed = "".join(f"<li>{_escaped(each)}</li>" for each in wrong)
     return (
         f'<!doctype html><meta charset="utf-8"><title>Kill matrix</title><style>{_STYLE}</style>'
-        f"<h1>Kill matrix</h1><p>{html.escape(_ran(results))} {html.escape(_LEGEND)}</p>"
+        f"<h1>Kill matrix</h1><p>{_escaped(_ran(results))} {_escaped(_LEGEND)}</p>"
         f"{table}<ul>{listed}</ul>\n"
     )
 
@@ -132,7 +131,11 @@ def _html_cell(result: Result, title: str) -> str:
         kinds = [*kinds, "wrong"]
     cause = result.found[title].cause if title in result.found else ""
     where = f"{result.id}: {cause or is_}"
-    return f'<td class="{" ".join(kinds)}" title="{html.escape(where)}">{_SIGNS[is_]}</td>'
+    return f'<td class="{" ".join(kinds)}" title="{_escaped(where)}">{_SIGNS[is_]}</td>'
+
+
+def _escaped(text: str) -> str:
+    return html.escape(shown(text))
 
 
 def as_table(results: Sequence[Result]) -> Table:
@@ -143,10 +146,10 @@ def as_table(results: Sequence[Result]) -> Table:
     for r in results:
         should = list(r.expected.values())
         came = [f.verdict for f in r.found.values() if f.verdict != COMPLIANT]
-        said = Text(r.unasked or _counted(came))
+        said = Text(shown(r.unasked) or _counted(came))
         if not r.held:
             said = Text(
-                "\n".join((said.plain, *map(str, r.problems))),
+                "\n".join((said.plain, *(shown(str(each)) for each in r.problems))),
                 style="yellow" if r.unasked else "red",
             )
         table.add_row(r.id, Text(r.title), _counted(should), said, f"{r.seconds:.1f} s")
@@ -168,5 +171,5 @@ def write(results: Sequence[Result], folder: Path, part: str | None = None) -> N
     """
     folder.mkdir(exist_ok=True)
     name = "kill-matrix" + (f"-{part.replace('/', '-of-')}" if part else "")
-    (folder / f"{name}.json").write_bytes(as_json(results))
+    (folder / f"{name}.json").write_text(f"{as_json(results)}\n", "utf-8")
     (folder / f"{name}.html").write_text(as_html(results), "utf-8")

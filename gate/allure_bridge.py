@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import allure
@@ -20,6 +21,7 @@ from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Parameter, Status, StatusDetails, TestStepResult
 
 from gate import evidence
+from gate.claim import closed_to_others
 from gate.collection import example_of, requirements_of, scenario_of, title_of
 from gate.requirements import CATALOGUE
 from gate.verdicts import FINDING, SAID, Verdict, in_then, judge
@@ -54,17 +56,27 @@ class Tidy:
 
 
 class MaskedFiles(AllureFileLogger):
-    """Writes Allure's files with secrets masked, even in fixtures' errors and captured output."""
+    """Writes Allure's files with secrets masked, even in fixtures' errors and captured output.
+
+    Only their owner may read them, whoever made the folder.
+    """
 
     def _report_item(self, item: Any) -> None:
         """Write a result, a container or the globals."""
-        super()._report_item(_masked(item))  # type: ignore[no-untyped-call]
+        with closed_to_others():
+            super()._report_item(_masked(item))  # type: ignore[no-untyped-call]
 
     @allure_commons.hookimpl
     def report_attached_data(self, body: str | bytes, file_name: str) -> None:
         """Write an attachment."""
         text = body if isinstance(body, str) else body.decode(errors="replace")
-        super().report_attached_data(evidence.redact(text), file_name)  # type: ignore[no-untyped-call]
+        with closed_to_others():
+            super().report_attached_data(evidence.redact(text), file_name)  # type: ignore[no-untyped-call]
+
+    @allure_commons.hookimpl
+    def report_attached_file(self, source: str, file_name: str) -> None:
+        """Write a file as an attachment, as any other one."""
+        self.report_attached_data(Path(source).read_bytes(), file_name)
 
 
 def _masked(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """The folder for a run's results: checked and locked before any scenario runs.
 
-A result that cannot be written is none, and two runs in one folder would mix their results.
+A result that cannot be written is none, and two runs in one folder would mix their results. Only
+the user who runs the gate may read a file of a report: evidence about a hypervisor is private.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,14 @@ from gate.collection import feature_files
 from gate.verdicts import Unanswerable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from typing import IO
 
 #: Room that a small run needs (bytes); a folder with less is refused.
 _ROOM = 1 << 20
 _LOCK = ".lock"
+#: The umask of a file that only its owner may read.
+CLOSED = 0o077
 
 
 @pytest.hookimpl(wrapper=True)
@@ -51,10 +54,41 @@ def pytest_cmdline_main(
         return (yield)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Close the JUnit file, before pytest writes it."""
+    config = session.config
+    if config.option.xmlpath and not hasattr(config, "workerinput") and feature_files(config):
+        close(Path(os.path.expandvars(config.option.xmlpath)).expanduser())
+
+
+def close(path: Path) -> None:
+    """Create a file that only its owner may read, or make an existing one such a file.
+
+    A pipe or a device stays as it is. Whoever writes the file reports a failure.
+    """
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.is_file() or not path.exists():
+            path.touch(mode=0o600)
+            path.chmod(0o600)
+
+
+@contextmanager
+def closed_to_others() -> Iterator[None]:
+    """Create files that only their owner may read.
+
+    This is for a file at a time: what is run on a local target in between keeps the user's umask.
+    """
+    before = os.umask(CLOSED)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def claim(folder: Path, *, alone: bool) -> IO[str] | None:
     """Create a folder, and lock it until the returned file is closed.
-
-    Only the user who runs the gate may read it, because evidence about a hypervisor is private.
 
     Args:
         folder: for results.

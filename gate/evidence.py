@@ -70,7 +70,8 @@ class Collector:
         return taken
 
 
-_COLLECTOR = pytest.StashKey[Collector]()
+#: Where a run's configuration keeps its collector.
+COLLECTOR = pytest.StashKey[Collector]()
 #: The collector of the present run, for :func:`say`: a Then has no use for one as an argument.
 _present: ContextVar[Collector] = ContextVar("evidence of the present run")
 
@@ -79,7 +80,7 @@ _present: ContextVar[Collector] = ContextVar("evidence of the present run")
 def pytest_configure(config: pytest.Config) -> None:
     """Collect the evidence of this run, until it ends."""
     run = ExitStack()
-    config.stash[_COLLECTOR] = run.enter_context(collecting())
+    config.stash[COLLECTOR] = run.enter_context(collecting())
     config.add_cleanup(run.close)
 
 
@@ -96,7 +97,7 @@ def collecting() -> Iterator[Collector]:
 
 def of(config: pytest.Config) -> Collector:
     """Return the collector of a run."""
-    return config.stash[_COLLECTOR]
+    return config.stash[COLLECTOR]
 
 
 def say(line: str) -> None:

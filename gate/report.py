@@ -13,12 +13,14 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gate.claim import CLOSED, close
 from gate.collection import feature_files
 from gate.evidence import redact
 from targets.printable import one_line
@@ -60,6 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.clean_alluredir and not hasattr(config, "workerinput"):
         shutil.rmtree(option.allure_report_dir, ignore_errors=True)
     option.clean_alluredir = False
+    with suppress(OSError):  # Allure says why it cannot write there
+        Path(option.allure_report_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
     option.xmlpath = option.xmlpath or str(reports / "junit.xml")
 
 
@@ -78,7 +82,7 @@ def publish(config: pytest.Config) -> str:
     """
     results = Path(config.option.allure_report_dir).absolute()
     try:
-        results.mkdir(parents=True, exist_ok=True)
+        results.mkdir(mode=0o700, parents=True, exist_ok=True)
         _describe(results, environment(config))
         if config.getoption("--no-report"):
             return f"results: {_short(results)}"
@@ -109,7 +113,13 @@ def _run(argv: Sequence[str], cwd: Path) -> str | None:
     quiet = os.environ | {"NO_COLOR": "1"}
     try:
         done = subprocess.run(
-            argv, cwd=cwd, env=quiet, capture_output=True, timeout=_SECONDS, check=False
+            argv,
+            cwd=cwd,
+            env=quiet,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+            umask=CLOSED,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return " ".join(str(error).split())
@@ -127,14 +137,19 @@ def _allure() -> str | None:
 def _describe(results: Path, versions: dict[str, str]) -> None:
     """Write Allure's information about the target and the run."""
     lines = (f"{_escaped(key)}={one_line(redact(value))}" for key, value in versions.items())
-    (results / "environment.properties").write_text("\n".join(lines) + "\n", "utf-8")
+    _write(results / "environment.properties", "\n".join(lines) + "\n")
     executor = {
         "name": "docker-lxc-gate",
         "type": "local",
         "buildName": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "reportName": "Docker in unprivileged LXC",
     }
-    (results / "executor.json").write_text(json.dumps(executor), "utf-8")
+    _write(results / "executor.json", json.dumps(executor))
+
+
+def _write(path: Path, text: str) -> None:
+    close(path)
+    path.write_text(text, "utf-8")
 
 
 def _escaped(key: str) -> str:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from commandline import exit_codes
-from commandline.output import run
+from commandline.output import Console, error_text, run
 from lab import progress, recipe
 from lab.errors import require_programs
 from lab.machine import MACHINES, Lab, chosen, require_releases
@@ -32,7 +31,7 @@ class _Commands(exit_codes.Group):
     interrupted = "interrupted: python -m lab status shows the state"
 
     def say(self, what: RemediationError | str) -> None:
-        click.echo(f"lab: {what}", err=True)
+        click.echo(f"lab: {error_text(what)}", err=True)
 
 
 @click.group(cls=_Commands, context_settings=exit_codes.SETTINGS)

@@ -120,7 +120,7 @@ def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
 
 
 def _location(found: Finding) -> dict[str, Any]:
-    path = quote(found.path.encode("utf-8", "surrogateescape"), safe="/")
+    path = quote(mask(found.path).encode("utf-8", "surrogateescape"), safe="/")
     location: dict[str, Any] = {
         "artifactLocation": {"uri": f"file://{path}" if path.startswith("/") else path}
     }
@@ -152,7 +152,7 @@ def _sentences(found: Finding) -> str:
 
 
 def _printable_path(path: str) -> str:
-    return one_line(path)
+    return one_line(mask(path))
 
 
 def _escaped(text: str, *, more: bool = False) -> str:

@@ -42,7 +42,7 @@ RULES = (
 #: The first words of systemd's messages about a load: its start, its end, its failure.
 _BEGINS, _ENDS, _FAILS = "Reloading|Starting", "Reloaded|Finished", "Failed|Reload failed"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]*")
+_ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]{0,1000}syntax error[^\n]*")
 
 
 @then(parsers.parse('the tunable on the node is "{line}"'))
@@ -128,7 +128,7 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
 
 def _entries(node: Transport) -> list[tuple[str, str]]:
     log = node.ask(_ENTRIES)
-    pattern = re.compile(r"^([0-9]+\.[0-9]+) \S+ [^:]+: (.*)$", re.MULTILINE)
+    pattern = re.compile(r"^([0-9]+\.[0-9]+) \S+ [^:\n]{1,300}: (.*)$", re.MULTILINE)
     entries: list[tuple[str, str]] = pattern.findall(log.require().text)
     if not entries:
         raise FactError(f"the journal of {node.machine} has no entry of apparmor.service")
@@ -139,16 +139,19 @@ def _last(entries: list[tuple[str, str]]) -> int:
     return max(_microseconds(when) for when, _ in entries)
 
 
+#: A Unix time in seconds.
+_TIME = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?")
+
+
 def _microseconds(seconds: str) -> int:
     """Return a Unix time in whole microseconds, the unit of journald and systemd.
 
     A file's time has nanoseconds: with them, a load in the same microsecond as the write would seem
     earlier. A float is not exact enough.
     """
-    try:
-        return int(Decimal(seconds.strip()).scaleb(6).to_integral_value(ROUND_FLOOR))
-    except ArithmeticError as error:
-        raise FactError(f"{seconds!r} is not a time") from error
+    if not _TIME.fullmatch(seconds.strip()):
+        raise FactError(f"{seconds[:100]!r} is not a time")
+    return int(Decimal(seconds.strip()).scaleb(6).to_integral_value(ROUND_FLOOR))
 
 
 def _deployed(profile: str) -> str:

@@ -19,7 +19,7 @@ from facts.process_tree import ProcessNotes, ProcessWatch
 from gate import evidence
 from steps.docker import cause, said
 from steps.foreseen import foreseen
-from targets.errors import RemediationError
+from targets.errors import FactError, RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,13 +63,23 @@ def subject(runtime: Runtime, ctid: int) -> Subject:
         started = runtime.effective(ctid)
     except RemediationError:
         return Subject()  # never started, or absent: the canary of the node's root must do
-    maps = [option.value.split() for option in started.all("lxc.idmap")]
-    roots = {kind: ids for kind, inside, *ids in maps if inside == "0"}
-    (uid, _), (gid, _) = roots.get("u", ("0", "0")), roots.get("g", ("0", "0"))
+    maps = [_idmap(option.value) for option in started.all("lxc.idmap")]
+    roots = {kind: outside for kind, inside, outside, _ in maps if inside == 0}
     profile = started.current().get("lxc.apparmor.profile", "")
     named = profile if profile.startswith("lxc-") else ""
-    ranges = [(kind, int(first), int(count)) for kind, _, first, count in maps]
-    return Subject(int(uid), int(gid), named, frozenset(ranges))
+    ranges = [(kind, first, count) for kind, _, first, count in maps]
+    return Subject(roots.get("u", 0), roots.get("g", 0), named, frozenset(ranges))
+
+
+#: LXC's line: u, g or b, first id inside, first id outside, count (lxc.container.conf(5)).
+_IDMAP = re.compile(r"([ugb])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})", re.ASCII)
+
+
+def _idmap(value: str) -> tuple[str, int, int, int]:
+    """Return a line of LXC's id map; raises FactError if it is none."""
+    if not (found := _IDMAP.fullmatch(value.strip())):
+        raise FactError(f"lxc.idmap = {value[:200]!r}, of the container's last start, is no id map")
+    return found[1], int(found[2]), int(found[3]), int(found[4])
 
 
 @then("the log was watched to its end, and AppArmor denied the container nothing")

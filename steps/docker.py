@@ -31,29 +31,33 @@ NO_DOCKER = (
     "Docker is not installed in the container (python -m remediation apply, with the same "
     "--target, installs it)"
 )
-#: Docker's messages and their causes. The first match wins. From issue trackers and sources.
+#: Docker's messages and their causes. The first match wins. From issue trackers and sources. Each
+#: pattern is bounded, so that a guest's text costs linear time.
 CAUSES = (
     (
-        r"ip_unprivileged_port_start.*permission denied|reopen fd [0-9]+: permission denied",
+        r"ip_unprivileged_port_start.{0,500}permission denied|reopen fd [0-9]+: permission denied",
         (
             "runc 1.2.8/1.3.3 and later re-open /proc files by descriptor, and the profile "
             "refuses that without a record (the quiet denies of abstractions/lxc/container-base)"
         ),
     ),
     (
-        r"fuse: device not found|/dev/fuse.*(No such file|not permitted|Permission denied)",
+        r"fuse: device not found|/dev/fuse.{0,500}(No such file|not permitted|Permission denied)",
         "the container has no usable /dev/fuse (features: fuse=1, and a restart)",
     ),
     (
-        r"create keyring.*(not permitted|not implemented)",
+        r"create keyring.{0,500}(not permitted|not implemented)",
         "keyctl is off for this container (features: keyctl=1, and a restart)",
     ),
     (
-        r'error mounting "proc".*(permission denied|not permitted)',
+        r'error mounting "proc".{0,500}(permission denied|not permitted)',
         "nested mounts are refused (features: nesting=1, or the profile's mount rules)",
     ),
     (
-        r"fuse-overlayfs\W+executable file not found|executable file not found.*fuse-overlayfs",
+        (
+            r"fuse-overlayfs\W{1,50}executable file not found"
+            r"|executable file not found.{0,500}fuse-overlayfs"
+        ),
         "fuse-overlayfs is not installed, or not executable",
     ),
     (
@@ -64,7 +68,10 @@ CAUSES = (
             "and may not be what its package brought (dpkg -V fuse-overlayfs)"
         ),
     ),
-    (r"mount program.*fuse-overlayfs|fuse-overlayfs: cannot mount", "fuse-overlayfs cannot mount"),
+    (
+        r"mount program.{0,500}fuse-overlayfs|fuse-overlayfs: cannot mount",
+        "fuse-overlayfs cannot mount",
+    ),
     (r"Transport endpoint is not connected", "the fuse-overlayfs process behind a mount died"),
     (r"Cannot connect to the Docker daemon", "Docker is not running in the container"),
     (r"failed to run command \W?docker\W", NO_DOCKER),  # timeout(1), which runs each command

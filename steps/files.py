@@ -245,7 +245,7 @@ def _require_readable_mark(container_host: Host, content: bytes) -> None:
     if not mark(content):
         return
     said = container_host.run("dockerd --version").stdout.strip()
-    major = re.match(r"Docker version ([0-9]+)\.", said)
+    major = re.match(r"Docker version ([0-9]{1,6})\.", said)
     if major is None:
         raise FactError(
             f"{desired.DAEMON_JSON} begins with a byte order mark, which Docker reads from "

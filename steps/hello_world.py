@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
 
 #: Not the platform's fault: the image has ids that the container's map lacks.
-_OTHER_IDS = re.compile(r"failed to Lchown.*invalid argument", re.IGNORECASE)
+_OTHER_IDS = re.compile(r"failed to Lchown.{0,5000}invalid argument", re.IGNORECASE)
 _REFUSED = re.compile(r"permission denied|operation not permitted", re.IGNORECASE)
 _UNREACHABLE = re.compile(
-    r"toomanyrequests|no such host|i/o timeout|tcp .*connection refused|TLS handshake timeout"
+    r"toomanyrequests|no such host|i/o timeout|tcp .{0,500}connection refused|TLS handshake timeout"
     r"|x509: |unexpected EOF|context deadline exceeded|request canceled|status: 50[0-9]"
     r"|network is unreachable|Temporary failure in name resolution",
     re.IGNORECASE,

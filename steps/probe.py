@@ -103,13 +103,22 @@ def _merged(container: Transport, docker_run: DockerRun) -> str:
     return place if _PLACE.fullmatch(place) else ""
 
 
+#: Source, place, type and options are in each line of the kernel's mount table (proc(5)).
+_FIELDS = 4
+
+
 def _mounted(table: bytes, place: str) -> list[tuple[str, str]]:
     """Return source and type of each mount at a place, from the kernel's mount table.
 
     The kernel escapes only blank, tab and line feed in the guest's names, so the table must not be
     split at other white space.
+
+    Raises:
+        FactError: a line has fewer fields than the kernel writes.
     """
     mounts = [line.decode(errors="replace").split(" ") for line in table.split(b"\n") if line]
+    if short := [mount for mount in mounts if len(mount) < _FIELDS]:
+        raise FactError(f"the mount table has a line that cannot be read: {short[0]!r:.200}")
     return [(source, kind) for source, where, kind, *_ in mounts if where == place]
 
 

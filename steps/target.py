@@ -60,25 +60,20 @@ def _id_maps(at: At) -> Iterator[Read[Any]]:
 @foreseen(node=_id_maps)
 def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """Read the id map of the container's first process from the node's kernel."""
-    pid = runtime.init_pid(ctid)
-    lines = [line.split() for line in (node.read(f"/proc/{pid}/uid_map") or b"").splitlines()]
+    maps = ids_of(runtime, node, ctid)
     # Root need not be in the first line: the order is the configuration's.
-    roots = [
-        (outside.decode(), count.decode()) for inside, outside, count in lines if inside == b"0"
-    ]
-    assert roots, f"the id map of process {pid} has no root: {lines}"
-    outside, count = roots[0]
-    assert outside != "0", (
+    roots = [each for each in maps["user"] if each.inside == 0]
+    assert roots, f"the user id map of container {ctid}'s first process has no root"
+    assert roots[0].outside, (
         f"container {ctid} is privileged: its root is the node's root (no id map)"
     )
-    groups = [line.split() for line in (node.read(f"/proc/{pid}/gid_map") or b"").splitlines()]
-    for kind, ranges in (("user", lines), ("group", groups)):
-        whose = [inside.decode() for inside, first, _ in ranges if first == b"0"]
+    for kind, ranges in maps.items():
+        whose = [each.inside for each in ranges if each.outside == 0]
         assert not whose, (
             f"{kind} {whose[0]} of container {ctid} is the node's root, and may change the node's "
             f"files: correct lxc.idmap in {runtime.config_path(ctid)}"
         )
-    evidence.say(f"root is {outside} on the node, {count} ids")
+    evidence.say(f"root is {roots[0].outside} on the node, {roots[0].count} ids")
 
 
 @then("every user and group from 0 to 65535 is mapped")

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
+from testinfra.modules import modules
 
+from targets.errors import FactError
 from targets.read import unparsed
 
 if TYPE_CHECKING:
@@ -19,11 +21,33 @@ if TYPE_CHECKING:
 _FIRST = ("uname -s", "cat /etc/os-release", "uname -m")
 #: For each shell line (seconds).
 _PATIENCE = 120.0
+#: What testinfra raises if a machine does not answer its first commands as a system that it knows.
+_LOST = (AssertionError, AttributeError, LookupError, NotImplementedError, ValueError)
 
 
 def host(machine: Transport) -> Host:
     """Return testinfra's view of a machine."""
-    return Host(TransportBackend(machine))
+    return _Host(TransportBackend(machine))
+
+
+class _Host(Host):  # type: ignore[misc]
+    """testinfra's view of a machine, which may answer anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a module of testinfra's, chosen by what the machine says that it is.
+
+        Raises:
+            FactError: testinfra knows no such system.
+        """
+        if name not in modules:
+            return super().__getattr__(name)
+        try:
+            return super().__getattr__(name)
+        except _LOST as error:
+            raise FactError(
+                f"testinfra does not know the system of {self.backend.hostname}, and cannot look "
+                f"at its {name}: uname -s and /etc/os-release there say something unexpected"
+            ) from error
 
 
 def lines(*asked: str) -> list[Read[CommandResult]]:
@@ -66,3 +90,11 @@ class TransportBackend(BaseBackend):  # type: ignore[misc]
         line = self.get_command(command, *args)
         result = self._transport.look(["sh", "-c", line], timeout=_PATIENCE)
         return self.result(result.exit_code, line, result.stdout, result.stderr)
+
+    def decode(self, data: bytes) -> str:
+        """Return bytes as text. testinfra would use any codec that the machine names."""
+        return data.decode(errors="replace")
+
+    def encode(self, data: str) -> bytes:
+        """Return text as bytes."""
+        return data.encode(errors="surrogateescape")

@@ -68,6 +68,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         rf"\1{STARS}",
     ),
     # Options, in general and of single programs.
+    (rf"((?<!\S){_OPTION}(?:[\w-]{{0,20}})[ =]\s{{0,8}}([\"']))(?:(?!\2)[^\n])+", rf"\1{STARS}"),
     (rf"((?<!\S){_OPTION}(?:[\w-]{{0,20}})[ =]\s{{0,8}}[\"']?)[^\s\"'-][^\s\"']*", rf"\1{STARS}"),
     (rf"({_LOGIN}[^\n|;&]{{0,200}}?\s-p\s{{0,8}})[^\s\"']+", rf"\1{STARS}"),
     (

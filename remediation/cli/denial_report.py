@@ -11,7 +11,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
-from commandline.json_output import json_line, print_json
+from commandline.json_output import json_line, print_json, shown
 from facts.audit.audit_records import kind
 from facts.denial.dangerous_rules import danger
 from facts.denial.denial_words import wanted, where, who
@@ -205,21 +205,26 @@ def as_json(report: Report, *, incomplete: str | None) -> None:
     """Print everything for programs."""
     print_json(
         {
-            "source": report.source,
+            "source": shown(report.source),
             "total": report.total,
             "provoked_by_the_gate": report.tally.provoked,
-            "incomplete": incomplete,
+            "incomplete": shown(incomplete),
             "denials": [members(report, group) for group in report.tally.groups()],
-        }
+        },
+        exactly=True,
     )
 
 
 def members(report: Report, group: Group) -> dict[str, Any]:
-    """Return all that is known of a kind, for programs."""
+    """Return all that is known of a kind, for programs.
+
+    A masked rule is another rule, so the rules stay as they are, and the record that they follow
+    from. All sentences are masked.
+    """
     said, why = _rule(group)
     fields = group.denial.fields
     return {
-        "sentence": sentence(group),
+        "sentence": shown(sentence(group)),
         "count": group.count,
         "first": moment(group.first) if group.first is not None else None,
         "last": moment(group.last) if group.last is not None else None,
@@ -228,9 +233,9 @@ def members(report: Report, group: Group) -> dict[str, Any]:
         "profile": fields.get("profile") or fields.get("label"),
         "programs": group.programs,
         "rule": said or None,
-        "no_rule": why or None,
-        "where": _where(group) or None,
-        "dangerous": _danger(group) or None,
+        "no_rule": shown(why) or None,
+        "where": shown(_where(group)) or None,
+        "dangerous": shown(_danger(group)) or None,
         "forbidden": report.forbidden(group),
         "readable": group.readable,
         "whole": group.denial.whole,
@@ -306,14 +311,14 @@ class Live:
     def _new(self, group: Group) -> None:
         self._close()
         if self._as_json:
-            print(json_line(members(self._report, group)))
+            print(json_line(members(self._report, group), exactly=True))
             return
         explained(self._report, group)
         printing.line("")
 
     def _again(self, group: Group, more: int) -> None:
         if self._as_json:
-            print(json_line(members(self._report, group)))
+            print(json_line(members(self._report, group), exactly=True))
             return
         if not printing.out.is_terminal:
             printing.line(f"{more:,} more ({times(group)}): {sentence(group)}")

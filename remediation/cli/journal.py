@@ -72,7 +72,7 @@ def export(aim: Target, *, with_secrets: bool) -> None:
     with _journal(aim) as (the_journal, _):
         lines = the_journal.exported()
     for line in lines:
-        click.echo(json_line(line if with_secrets else masked(line)))
+        click.echo(json_line(line if with_secrets else masked(line), exactly=True))
 
 
 @journal.command()

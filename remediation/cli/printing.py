@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commandline.json_output import print_json
-from commandline.output import Console
+from commandline.output import LONG, Console, error_text
 from remediation import docker_in_lxc
 from remediation.engine.journal_entries import Life
 from targets.masking import mask
@@ -31,8 +31,6 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 #: The limit for printed differences.
 _MANY = 40
-#: Limits for a printed line and a printed message (characters): a guest may send a megabyte.
-_LONG, _LONGEST = 3000, 60_000
 #: The limit for a diff (lines): its time grows with the product, and a guest's file may exploit it.
 _COMPARED = 5000
 
@@ -40,19 +38,17 @@ _COMPARED = 5000
 def tell(line: str, style: str = "dim") -> None:
     """Print progress on standard error; a failure to print is ignored."""
     with suppress(OSError):
-        err.print(Text(f"… {cut(one_line(mask(line)), _LONG)}", style=style), soft_wrap=True)
+        err.print(Text(f"… {cut(one_line(mask(line)), LONG)}", style=style), soft_wrap=True)
 
 
 def error(what: object) -> None:
-    """Print an error; its further lines are indented, so that they cannot look like ours."""
-    lines = (cut(line, _LONG) for line in printable(mask(str(what))).split("\n"))
-    text = cut("\n  ".join(lines), _LONGEST)
-    err.print(Text(f"error: {text}", style="red"), soft_wrap=True)
+    """Print an error."""
+    err.print(Text(f"error: {error_text(what)}", style="red"), soft_wrap=True)
 
 
 def line(text: str, style: str = "", *, to: Console = out) -> None:
     """Print any text as one line."""
-    to.print(Text(cut(one_line(mask(text)), _LONG), style=style), soft_wrap=True)
+    to.print(Text(cut(one_line(mask(text)), LONG), style=style), soft_wrap=True)
 
 
 def diff(drift: Drift, is_: str, should: str) -> str:
@@ -124,7 +120,7 @@ def status(
         rows = [
             {
                 **identity(step),
-                "drift": mask(drift.summary) if drift else None,
+                "drift": drift.summary if drift else None,
                 "journal": lives.get(step.action.id),
             }
             for step, drift in drifts
@@ -238,7 +234,7 @@ def cut_off(journal: Journal, ctid: int) -> str:
 
 def _cell(text: object) -> Text:
     """Return a text for a table: one line, without rich's markup."""
-    return Text(cut(one_line(mask(str(text))), _LONG))
+    return Text(cut(one_line(mask(str(text))), LONG))
 
 
 def _table(*columns: str) -> Table:

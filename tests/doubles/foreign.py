@@ -52,7 +52,7 @@ from targets.runtime.lxc import Lxc
 from targets.runtime.normal_form import normal_form
 from targets.runtime.pct import Pct
 from targets.transport import Base, CommandResult
-from tests.doubles import foreign_files, foreign_patient
+from tests.doubles import foreign_files, foreign_patient, foreign_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -496,6 +496,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     ),
     **foreign_files.PARSERS,
     **foreign_patient.PARSERS,
+    **foreign_steps.PARSERS,
     **{
         f"plan[{name}].{number}.{what}": (ask, sample)
         for name, runtime in (("pct", Pct), ("lxc", Lxc))
@@ -505,49 +506,63 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
     },
 }
 
+
+def _of(module: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{module}.{name}" for name in names)
+
+
 #: Functions that read something and are not in the table, by the reason.
 _REASONS = {
     "reads what this program wrote itself": (
-        *(
-            "json_output.json_line",
-            "json_output.print_json",
-            "printing._lines",
-            "output.render",
-            "output.run",
-        ),
-        *("output.written", "output.require_reader"),
-        *("journal._as_json", "journal._beside", "journal._fetched"),
-        *("journal._laid_beside", "journal._name", "masking._masked_member"),
+        *_of("commandline.json_output", "json_line", "json_text"),
+        *_of("remediation.cli.printing", "_lines"),
+        *_of("commandline.output", "render", "run", "written", "require_reader"),
+        *_of("remediation.engine.journal", "_as_json", "_beside", "_fetched", "_laid_beside"),
+        *_of("remediation.engine.journal", "_name"),
+        *_of("targets.masking", "_masked_member"),
+        *_of("gate.claim", "_lock"),
+        *_of("gate.report", "main"),
+        *_of("gate.verdicts", "pytest_cmdline_main"),
+    ),
+    "masks what it is given, and parses none; test_gate_printable.py, test_gate_report.py": (
+        *_of("gate.allure_bridge", "report_attached_data"),
+    ),
+    "shows the first line of what npm's allure says; test_gate_report.py": (
+        *_of("gate.report", "_run"),
     ),
     "moves bytes and parses none": (
-        *("process._drained", "process._heard", "process.converse", "process.end"),
-        *("process.first_line", "files._require_done", "provision.provision"),
+        *_of("targets.process", "_drained", "_heard", "converse", "end", "first_line"),
+        *_of("targets.files", "_require_done"),
+        *_of("remediation.provision", "provision"),
     ),
     "asks again for minutes, for a word that it compares": (
-        *("waiting.wait_until_booted", "waiting.settled", "waiting.wait_until_online"),
-        *("waiting.routed", "connect._runtime", "lock._take"),
+        *_of("targets.runtime.waiting", "wait_until_booted", "settled", "wait_until_online"),
+        *_of("targets.runtime.waiting", "routed"),
+        *_of("targets.connect", "_runtime"),
+        *_of("targets.lock", "_take"),
     ),
     "provokes denials and waits for them; test_audit_window.py has hostile logs": (
-        *(
-            "audit_window._read_auditd",
-            "audit_window._read_kernel",
-            "canary.provoke",
-        ),
+        *_of("facts.audit.audit_window", "_read_auditd", "_read_kernel"),
+        *_of("facts.audit.canary", "provoke"),
     ),
     "changes what it reads of; tests/unit/remediation/engine/test_hostile_guest.py has it": (
-        *("storage_driver.start_again", "docker_package._clear", "package.apply", "package.mend"),
-        *("package._others", "rollback._left"),
+        *_of("remediation.actions.storage_driver", "start_again"),
+        *_of("remediation.actions.docker_package", "_clear"),
+        *_of("remediation.actions.package", "apply", "mend", "_others"),
+        *_of("remediation.cli.rollback", "_left"),
     ),
     "asks what the table names; tests/unit/remediation/cli/test_denials_command.py": (
-        *("denials._asked", "denials._policy", "denials.denials"),
+        *_of("remediation.cli.denials", "_asked", "_policy", "denials"),
     ),
     "reads a file of the user's own machine: test_known_hosts.py, test_ssh.py": (
-        *("known_hosts._entries", "known_hosts._fingerprint", "greeting.first_line"),
-        "ssh_config._asked",
-        *("target_file._content", "target_file._tables"),
+        *_of("targets.ssh.known_hosts", "_entries", "_fingerprint"),
+        *_of("targets.ssh.greeting", "first_line"),
+        *_of("targets.ssh.ssh_config", "_asked"),
+        *_of("targets.target_file", "_content", "_tables"),
     ),
     "opens regular files only, of a limited size; test_discover.py, test_includes.py": (
-        *("regular_file.read", "includes.missing", "includes._opened"),
+        *_of("lint.regular_file", "read"),
+        *_of("lint.includes", "missing", "_opened"),
     ),
 }
 ELSEWHERE = {name: why for why, names in _REASONS.items() for name in names}

@@ -87,12 +87,16 @@ def pct_exec(  # noqa: C901, PLR0912, PLR0915 - a case a command
             record(mutates=False)
             if not inside(path).exists():
                 finish(1, err="cat: absent\n")
+            if broken("cat-endless"):
+                endless()
             finish(0, inside(path).read_text())
         case ["test", "-e" | "-x", path]:
             record(mutates=False)
             finish(0 if inside(path).exists() else 1)
         case ["stat", "-c", "%a", path]:
             record(mutates=False)
+            if (FAKE / "mode").exists():
+                finish(0, (FAKE / "mode").read_text())
             finish(0, "%o\n" % (inside(path).stat().st_mode & 0o777))
         case ["sha256sum", path]:
             record(mutates=False)
@@ -147,6 +151,14 @@ def pct_exec(  # noqa: C901, PLR0912, PLR0915 - a case a command
             inside(path).unlink(missing_ok=True)
             finish()
     unknown()
+
+
+def endless() -> NoReturn:
+    """Print for as long as anybody reads, or until that is too much for a test."""
+    for _ in range(64):
+        sys.stdout.write(" " * (1 << 20))
+    (FAKE / "read to the end").touch()
+    finish()
 
 
 def start_docker(root: Path) -> None:

@@ -33,6 +33,11 @@ def with_daemon_json(node: Node, text: str) -> Path:
     return path
 
 
+def nothing_written(node: Node) -> bool:
+    """Return whether no file of the container was written; a package may be installed before."""
+    return not [argv for argv in node.changes() if argv[1] == "push" or {"mv", "mkdir"} & {*argv}]
+
+
 def test_install_without_a_container_fails(node: Node) -> None:
     assert node.run("bash", str(AFTER)).returncode == 2
     assert node.install_docker().returncode == 1
@@ -137,3 +142,30 @@ def test_install_with_a_push_that_fails_silently_leaves_settings(created: Node) 
     assert created.install_docker().returncode == 1
     assert settings.read_text() == MIRRORS
     assert "systemctl restart docker" not in created.done_inside()
+
+
+def test_install_script_of_a_guest_whose_cat_never_ends_stops_at_its_limit(created: Node) -> None:
+    with_docker(created)
+    settings = with_daemon_json(created, MIRRORS)
+    created.breaks("cat-endless")
+    done = created.install_docker()
+    assert done.returncode == 1
+    assert "1 MiB" in done.stderr
+    assert not (created.fake / "read to the end").exists()
+    assert settings.read_text() == MIRRORS
+    assert nothing_written(created)
+
+
+@pytest.mark.parametrize(
+    "mode", ["644; x", "644 --user 0", "644\n755", "-644", "--perms", "88", "64444", "", "u+s"]
+)
+def test_install_script_refuses_a_strange_mode_of_a_guest(created: Node, mode: str) -> None:
+    """It would become part of a command on the node."""
+    with_docker(created)
+    settings = with_daemon_json(created, MIRRORS)
+    (created.fake / "mode").write_text(f"{mode}\n")
+    done = created.install_docker()
+    assert done.returncode == 1
+    assert "mode" in done.stderr
+    assert settings.read_text() == MIRRORS
+    assert nothing_written(created)

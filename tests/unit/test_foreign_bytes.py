@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROOT = Path(__file__).resolve().parents[2]
-_HERE = tuple(
-    str(_ROOT / each)
-    for each in ("targets", "facts", "remediation", "commandline", "lint", "doctor")
-)
+#: What meets a target's answers or somebody's files. The lab and its faults make their own.
+_PACKAGES = ("targets", "facts", "remediation", "commandline", "lint", "doctor", "steps", "gate")
+_HERE = tuple(f"{_ROOT / each}/" for each in _PACKAGES)
 #: What a function does that reads what somebody else wrote.
 _READS = frozenset({"text", "stdout", "stderr", "read", "decode", "loads"})
 
@@ -101,6 +100,11 @@ def test_parser_of_foreign_bytes_raises_only_our_own_errors(name: str) -> None:
     fuzz()
 
 
+def _place(path: str | Path, name: str) -> str:
+    """Return a function's place: its module with all its packages, and its name."""
+    return ".".join((*Path(path).relative_to(_ROOT).with_suffix("").parts, name))
+
+
 def _readers() -> Iterator[str]:
     """Yield each function of the package that reads an answer, a file or bytes, by its place."""
     for path in sorted(path for each in _HERE for path in Path(each).rglob("*.py")):
@@ -108,7 +112,7 @@ def _readers() -> Iterator[str]:
             if isinstance(node, ast.FunctionDef):
                 inner = [each for each in ast.walk(node) if isinstance(each, ast.Attribute)]
                 if any(each.attr in _READS for each in inner):
-                    yield f"{path.stem}.{node.name}"
+                    yield _place(path, node.name)
 
 
 def test_parsers_of_foreign_bytes_are_every_function_that_reads_some() -> None:
@@ -116,7 +120,7 @@ def test_parsers_of_foreign_bytes_are_every_function_that_reads_some() -> None:
 
     def note(frame: Any, event: str, _: object) -> None:
         if event == "call" and frame.f_code.co_filename.startswith(_HERE):
-            ran.add(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}")
+            ran.add(_place(frame.f_code.co_filename, frame.f_code.co_name))
 
     answers = [
         (0, b"%b", b""),

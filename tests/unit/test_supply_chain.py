@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
-_SCRIPTS = [*_PAGES, *sorted((_ROOT / "scripts").iterdir())]
+_SCRIPTS = [
+    *_PAGES,
+    *sorted((_ROOT / "scripts").iterdir()),
+    *sorted((_ROOT / ".ci").iterdir()),
+    *sorted((_ROOT / ".github").rglob("*.yml")),
+]
+_PIP = ("--only-binary :all:", "--require-hashes")
+#: What installs, and the options without which it would run a package's code, or another package.
+_INSTALLS = {
+    r"\bpip3?\b[^;&|`]*? (install|download|wheel)\b": _PIP,
+    r"\bnpm\b[^;&|`]*? ci\b(?! failed)": ("--ignore-scripts",),
+    r"\bnpm\b[^;&|`]*? (install|i|add|update|exec)\b": ("never: npm ci takes what is locked",),
+    r"\b(npx|pipx|uvx?|pnpm|yarn|easy_install)\b ": ("never",),
+}
+_NEVER = [command for command, options in _INSTALLS.items() if options[0].startswith("never")]
 
 
 def test_workflow_actions_are_pinned_by_commit_and_may_only_read() -> None:
@@ -20,19 +38,47 @@ def test_workflow_actions_are_pinned_by_commit_and_may_only_read() -> None:
     assert "permissions:\n  contents: read\n" in text
 
 
-@pytest.mark.parametrize(
-    ("command", "option"),
-    [("--require-hashes", "--only-binary :all:"), (r"\bnpm ci\b(?! failed)", "--ignore-scripts")],
-)
-def test_installing_commands_run_no_code_of_a_package(command: str, option: str) -> None:
-    lines = [
-        line
-        for path in _SCRIPTS
-        for line in path.read_text().splitlines()
-        if re.search(command, line)
+def _commands() -> Iterator[tuple[str, str]]:
+    """Yield each command of a script or a page, in one line, with its file."""
+    for path in _SCRIPTS:
+        text = re.sub(r"\\\n\s*", "", path.read_text())
+        for line in text.splitlines():
+            yield str(path.relative_to(_ROOT)), line
+
+
+def _wrong(lines: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the commands that may run a package's code, or install what is not pinned."""
+    return [
+        (where, line)
+        for where, line in lines
+        for command, options in _INSTALLS.items()
+        if re.search(command, line) and not all(option in line for option in options)
     ]
-    assert lines
-    assert [line for line in lines if option not in line] == []
+
+
+def test_installing_commands_run_no_code_of_a_package() -> None:
+    lines = list(_commands())
+    for command in _INSTALLS:
+        assert any(re.search(command, line) for _, line in lines) or command in _NEVER
+    assert _wrong(lines) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("pip install x", "python -m pip install --require-hashes -r x", "pip3 install -U x"),
+        *('"$venv/bin/pip" install x', "pip --quiet install --only-binary :all: x", "npm ci"),
+        *("npm install --ignore-scripts x", "npm i x", "npm --silent ci", "npx x", "uv pip sync x"),
+        *("pipx install x", "run: pip download x", "pnpm install", "yarn add x"),
+    ],
+)
+def test_installing_command_that_runs_or_does_not_pin_is_found(line: str) -> None:
+    assert _wrong([("x", line)])
+
+
+def test_installing_commands_are_looked_for_in_ci_too() -> None:
+    names = {where for where, _ in _commands()}
+    assert names >= {".ci/run", ".github/workflows/ci.yml", "scripts/setup", "README.md"}
 
 
 def test_developers_have_what_users_have_in_the_same_versions() -> None:

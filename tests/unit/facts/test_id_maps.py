@@ -12,9 +12,10 @@ from targets.errors import FactError
 def test_parse_reads_the_kernels_columns() -> None:
     text = "         0     100000       1000\n      1001     101001      64535\n"
     assert id_maps.parse(text, "the map") == (Range(0, 100000, 1000), Range(1001, 101001, 64535))
+    assert id_maps.parse("", "the map") == ()
 
 
-@pytest.mark.parametrize("text", ["", "\n", "0 1\n", "0 1 x\n", "0 1 2 3\n", "0 1 -2\n"])
+@pytest.mark.parametrize("text", ["\n", "0 1\n", "0 1 x\n", "0 1 2 3\n", "0 1 -2\n"])
 def test_parse_of_no_map_names_it(text: str) -> None:
     with pytest.raises(FactError, match="the map cannot be read"):
         id_maps.parse(text, "the map")

@@ -17,7 +17,7 @@ from faults.__main__ import main
 from faults.catalogue import FAULTS
 from faults.run import COMPLIANT, RED, UNDETERMINED, Found, Problem, Result
 from faults.scenarios import DRIVER, HELLO, INSTALLED, scenarios
-from targets.errors import FactError
+from targets.errors import FactError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +147,33 @@ def test_faults_list_as_json_has_every_fault() -> None:
             "undetermined": list(fault.undetermined),
             "on_real_target": fault.safe,
         }
+
+
+def test_faults_error_has_neither_a_secret_nor_a_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (UsageError, FactError):
+
+        def fails(_: object, error: type[Exception] = error) -> None:
+            raise error("http://u:hunter2@p \x1b[2J\nverdict: compliant")
+
+        monkeypatch.setattr(command, "chosen", fails)
+        done = CliRunner().invoke(main, ["F01"])
+        assert "u:***@p \\x1b[2J" in done.stderr
+        assert "\nverdict" not in done.stderr
+
+
+def test_kill_matrix_has_neither_a_secret_nor_a_control(tmp_path: Path) -> None:
+    told = "http://u:hunter2@p \x9b\u202e"
+    result = replace(UNASKED, unasked=told)
+    matrix.write([result], tmp_path)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(matrix.as_table([result]))
+    files = [path.read_text() for path in tmp_path.iterdir()]
+    assert len(files) == 2
+    for text in (*files, console.export_text()):
+        assert "hunter2" not in text
+        assert "u:***@p" in text
+        assert "\x9b" not in text
+        assert "\u202e" not in text
 
 
 def test_faults_interrupted_ends_with_130_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

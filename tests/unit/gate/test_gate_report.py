@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gate import report
+from gate.claim import close
 from gate.evidence import counted, redact, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.unit.gate.conftest import Toy
 
@@ -126,6 +127,60 @@ def test_results_go_to_the_folder_asked_for(toy: Toy) -> None:
     assert not (toy.path / "reports").exists()
     toy.run("--alluredir=kept", "--clean-alluredir", "-n2")
     assert len(toy.results(at="kept")) == 1
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "with workers"])
+def test_results_in_a_folder_that_exists_are_closed_to_others(
+    toy: Toy, workers: tuple[str, ...]
+) -> None:
+    """A local target keeps the user's umask: what is made there is no part of the report."""
+    toy.conftest("""
+@given("a file of a local target")
+def _(machine):
+    machine.run(["touch", "of-the-target"])
+    import allure
+    allure.attach.file("of-the-target", "a file")
+""")
+    toy.feature("Given a file of a local target", "Then all is well", tags="@req:VAL-2")
+    for folder in ("kept", "elsewhere"):
+        (toy.path / folder).mkdir(mode=0o755)
+    junit = toy.path / "elsewhere" / "junit.xml"
+    junit.write_text("of another run")
+    junit.chmod(0o644)
+    (toy.path / "kept" / "executor.json").write_text("of another run")
+    done = toy.run("--alluredir=kept", "--junit-xml=elsewhere/junit.xml", *workers)
+    assert done.ret == 0
+    files = [*(toy.path / "kept").iterdir(), junit]
+    assert len(files) > 6
+    assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+    assert b"testsuite" in junit.read_bytes()
+    assert (toy.path / "of-the-target").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("given", [None, "new/junit.xml", "$HOME/junit.xml"])
+def test_results_in_new_folders_are_closed_to_others(toy: Toy, given: str | None) -> None:
+    toy.feature("Then all is well")
+    toy.run("--alluredir=new/results", *([f"--junit-xml={given}"] if given else []))
+    where = Path(os.path.expandvars(given)) if given else Path("reports/junit.xml")
+    files = [toy.path / where, toy.path / "new/results", *(toy.path / "new/results").iterdir()]
+    assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+
+
+def test_junit_file_that_is_a_pipe_stays_one(toy: Toy) -> None:
+    pipe = toy.path / "pipe"
+    os.mkfifo(pipe, 0o644)
+    close(pipe)
+    assert pipe.is_fifo()
+    assert pipe.stat().st_mode & 0o777 == 0o644
 
 
 def test_junit_file_has_no_secrets(toy: Toy) -> None:

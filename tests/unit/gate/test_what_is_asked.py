@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gate import evidence
 from remediation import desired
 from targets import connect
 from targets.errors import TransportError
@@ -96,6 +97,7 @@ class Config(SimpleNamespace):
             pluginmanager=SimpleNamespace(getplugin=lambda _: None),
             hook=SimpleNamespace(pytest_deselected=self.leave_out),
         )
+        self.stash[evidence.COLLECTOR] = evidence.Collector()
 
     def leave_out(self, items: list[Item]) -> None:
         self.left_out.extend(items)

@@ -42,6 +42,16 @@ def test_lab_with_wrong_arguments_ends_with_2(arguments: list[str]) -> None:
     assert done.exit_code == 2, done.output
 
 
+def test_lab_error_has_neither_a_secret_nor_a_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MachineFailed("http://u:hunter2@p \x1b[2J\nlab: all is well")
+
+    monkeypatch.setattr(Lab, "down", fails)
+    done = CliRunner().invoke(main, ["down"])
+    assert done.exit_code == MachineFailed.exit_code
+    assert done.stderr.startswith("lab: http://u:***@p \\x1b[2J\n  lab: all")
+
+
 def test_open_takes_lab_home_then_the_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from remediation import docker_in_lxc, provision
+from remediation.cli import printing
 from remediation.engine import journal
 from remediation.engine.journal_format import VERSION, written
 from remediation.provision import boot, boot_created, create, reserved, thrown_away
@@ -225,6 +227,27 @@ def test_provision_without_a_template_is_refused(plan: FakePlan) -> None:
     with naming(FactError, "template"):
         run(node, Target("pve1", 950))
     assert (node.changed, plan.applied) == ([], [])
+
+
+_ARGV = ("pct", "create", "950", "t.tar", "--password", "hunter2 and hunter3", "--storage=x")
+
+
+@pytest.mark.parametrize("made", ["by create", "by provision"])
+def test_provision_tells_its_argv_without_secrets(
+    made: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = Pve()
+    if made == "by create":
+        create(Pct(node), 950, _ARGV, printing.tell)
+    else:
+        node.locked = True
+        target = Target("pve1", 950, provision=shlex.join(_ARGV))
+        provision.provision(Pct(node), target, printing.tell)
+    assert list(_ARGV) in node.ran
+    [told] = [line for line in capsys.readouterr().err.splitlines() if "pct create" in line]
+    assert "hunter" not in told
+    assert told.startswith("… pct create 950 t.tar --password ")
+    assert told.endswith("--storage=x")
 
 
 def test_create_of_an_existing_container_is_refused() -> None:

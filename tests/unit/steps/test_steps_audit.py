@@ -15,6 +15,7 @@ from gate import evidence
 from steps import audit as steps
 from steps import prerequisites
 from steps.docker import DockerRun
+from targets.errors import FactError
 from targets.transport import CommandResult
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
@@ -140,6 +141,13 @@ def test_subject_of_a_container_is_its_root_on_the_node(
 ) -> None:
     runtime = Runtime(Machine({"/var/lib/lxc/950/config": config}))
     assert steps.subject(runtime, 950) == expected
+
+
+@pytest.mark.parametrize("line", ["u 0 100000", "x 0 1 2", "u 0 1 2 3", "u 0 a 1", "u"])
+def test_subject_of_an_id_map_that_is_none_is_undetermined(line: str) -> None:
+    runtime = Runtime(Machine({"/var/lib/lxc/950/config": f"lxc.idmap = {line}\n"}))
+    with naming(FactError, f"'{line}'"):
+        steps.subject(runtime, 950)
 
 
 def test_nothing_was_denied_where_docker_was_refused_without_a_record_is_red() -> None:

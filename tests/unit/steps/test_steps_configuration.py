@@ -241,8 +241,8 @@ PID = {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n"}
     [
         ("         0          0 4294967295\n", "container 950"),
         ("1000 101000 1\n0 0 1000\n", "container 950"),
-        ("", "process 7"),
-        ("1 100000 65535\n", "process 7"),
+        ("", "no root"),
+        ("1 100000 65535\n", "no root"),
     ],
 )
 def test_root_is_mapped_to_the_nodes_root_or_not_at_all_is_red(table: str, named: str) -> None:
@@ -251,6 +251,18 @@ def test_root_is_mapped_to_the_nodes_root_or_not_at_all_is_red(table: str, named
         of_target.root_is_mapped(Runtime(node), node, 950)
     node = Machine({MAP: table, GROUPS: "0 100000 65536\n"}, PID)
     with not_compliant(named):
+        of_target.root_is_mapped(Runtime(node), node, 950)
+
+
+@pytest.mark.parametrize(
+    "line", ["0 100000", "0 1 2 3", "0 x 1", "\uff10 1 1", f"0 {'9' * 5000} 1"]
+)
+@pytest.mark.parametrize("path", [MAP, GROUPS])
+def test_root_is_mapped_by_a_line_that_is_no_range_is_undetermined(path: str, line: str) -> None:
+    maps = {MAP: "0 100000 65536\n", GROUPS: "0 100000 65536\n"}
+    maps[path] += f"{line}\n"
+    node = Machine(maps, PID)
+    with naming(FactError, path):
         of_target.root_is_mapped(Runtime(node), node, 950)
 
 

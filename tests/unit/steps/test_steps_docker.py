@@ -478,7 +478,7 @@ def genuine(image: str = "hello-world", target: Target | None = None) -> str:
         ("hello-world", f"othello-world@{DIGEST}", False),
     ],
 )
-def test_image_is_genuine_by_the_digest_of_its_own_name(
+def test_image_is_genuine_by_the_registrys_digest_of_its_own_name(
     image: str, digest: str, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pulled("x@sha256:2", digest).runs(monkeypatch)
@@ -489,7 +489,9 @@ def test_image_is_genuine_by_the_digest_of_its_own_name(
         genuine(image)
 
 
-def test_image_is_genuine_without_a_digest_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_is_genuine_without_a_registrys_digest_is_red(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     gone = Dockerd(engine(), {"gate-1": recorded()}, {RAN: None})
     for found in (pulled(), gone):
         found.runs(monkeypatch)
@@ -505,7 +507,7 @@ def test_image_is_genuine_with_the_targets_digest_or_id_is_green(
     assert genuine(target=Target("pve1", 950, digest=wanted)).endswith("as it has to be")
 
 
-def test_image_is_genuine_with_another_digest_than_the_targets_is_red(
+def test_image_is_genuine_of_a_registry_with_another_digest_than_the_targets_is_red(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pulled(f"hello-world@{DIGEST}").runs(monkeypatch)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from steps import witness
+from targets.errors import FactError
 from targets.transport import Local
+from tests.doubles.foreign import Foreign
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,3 +59,18 @@ def test_lines_are_all_that_testinfra_asks(tmp_path: Path) -> None:
     asked = {read.argv[-1] for read in foreseen}
     assert asked - set(machine.asked) == set(), "foreseen, and never asked"
     assert {read.timeout for read in foreseen} == set(machine.timeouts)
+
+
+def test_answer_of_a_guest_is_decoded_by_no_codec_of_the_guests() -> None:
+    """testinfra would ask the guest's python3 for the codec."""
+    machine = Foreign([(0, b"rot13\xff", b"")])
+    assert witness.host(machine).run("x").stdout == "rot13\ufffd"
+
+
+@pytest.mark.parametrize("said", [b"", b"Plan9\n", b"\xff"])
+def test_guest_of_a_system_that_testinfra_does_not_know_is_undetermined(said: bytes) -> None:
+    host = witness.host(Foreign([(0, said, b""), (1, b"", b"")]))
+    with naming(FactError, "a machine", "service"):
+        _ = host.service
+    with pytest.raises(AttributeError):
+        _ = host.no_module

@@ -41,6 +41,8 @@ _FORMS = (
     "redis-cli -a {s} ping",
     "x --password {s}",
     "x --password={s}",
+    "x --password 'and {s}' y",
+    'x --password="and {s}" y',
     "x -password {s}",
     "x --pass {s}",
     "x --token={s}",
@@ -112,7 +114,19 @@ def test_mask_text_without_a_secret_stays_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["a", "password", "password: ", "://", "login ", "<password ", "curl -u ", "eyJ", "\\"]
+    "unit",
+    [
+        "a",
+        "password",
+        "password: ",
+        "://",
+        "login ",
+        "<password ",
+        "curl -u ",
+        "eyJ",
+        "\\",
+        "--token '",
+    ],
 )
 def test_mask_hostile_text_takes_linear_time(unit: str) -> None:
     def seconds(size: int) -> float:

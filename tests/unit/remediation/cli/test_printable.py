@@ -7,25 +7,44 @@ import json
 import re
 import sys
 import time
+from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import click
 import pytest
 from click.testing import CliRunner
 from rich.text import Text
 
-from commandline.json_output import json_line
 from commandline.output import Console, run
+from doctor.examine import EXAMINATIONS
+from doctor.trouble import Diagnosis, Unseen
+from lint.catalogue import RULES
+from lint.discover import Found
+from lint.finding import Finding
+from lint.formats import FORMATS
+from remediation.cli import doctor as doctor_verb
+from remediation.cli import journal as journal_verb
+from remediation.cli import lint as lint_verb
+from remediation.cli import plan as plan_verb
 from remediation.cli import printing
 from remediation.cli.consent import consent
 from remediation.cli.group import Commands
-from remediation.engine.action import Outcome, Step
+from remediation.cli.group import main as verbs
+from remediation.engine.action import Outcome, Place, Step
+from remediation.engine.journal_entries import Entry, Life
+from remediation.rehearsal import Stage
 from targets.drift import Drift
-from targets.errors import ChangedSince, FactError, UsageError
+from targets.errors import ChangedSince, FactError, RollbackFailed, UsageError, VerifyFailed
+from targets.masking import STARS
 from targets.printable import cut, in_json, one_line, printable
 from tests.doubles.flag import ON, Flag
 from tests.doubles.naming import naming
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 #: Clears the screen, writes the clipboard, turns the reading, and forges a verdict four ways.
 HOSTILE = (
@@ -106,85 +125,257 @@ def test_in_json_is_the_same_value() -> None:
     assert "ü" in text
 
 
-def drift() -> Drift:
-    raw = HOSTILE.encode(errors="surrogateescape")
-    return Drift(HOSTILE, raw, b"should")
+def drift(text: str) -> Drift:
+    return Drift(text, text.encode(errors="surrogateescape"), b"should")
 
 
-def changed_since() -> None:
-    raise ChangedSince({HOSTILE: drift()})
-
-
-def failed() -> None:
-    raise FactError(HOSTILE) from FactError(HOSTILE)
-
-
-def journalled() -> None:
-    line = {"at": "now", "ctid": 950, "kind": "before", "action": HOSTILE, "machine": HOSTILE}
-    printing.journal("path", [line])
+def raised(error: Exception, because: Exception | None = None) -> None:
+    raise error from because
 
 
 class _Plan:
-    not_checked = (HOSTILE,)
     journal = SimpleNamespace(ctid=950)
+    container_exists = True
+
+    def __init__(self, text: str) -> None:
+        self.not_checked = (text,)
+        self.found = [(Step(Flag("one"), ON), drift(text))]
+
+    def drifts(self) -> list[tuple[Step, Drift]]:
+        return self.found
 
 
-EXITS: dict[str, Any] = {
-    "tell": lambda: printing.tell(HOSTILE),
-    "line": lambda: printing.line(HOSTILE),
-    "error": failed,
-    "error with changes": changed_since,
-    "diff": lambda: printing.difference(HOSTILE, drift(), "is", "should be"),
-    "outcomes": lambda: printing.outcomes(
-        [Outcome("one", HOSTILE, "VAL-1", changed=True, reason=HOSTILE)], as_json=False
-    ),
-    "outcomes in JSON": lambda: printing.outcomes(
-        [Outcome("one", "\x9b\u202e\x1b", "VAL-1", changed=True, reason="\x7f")], as_json=True
-    ),
-    "status": lambda: printing.status(
-        [(Step(Flag("one"), ON), drift())],
-        {},
+def plan(text: str, *options: str) -> None:
+    """Run ``plan`` on a machine that differs by the text."""
+    opened = nullcontext((None, lambda: _Plan(text)))
+    with (
+        patch.object(plan_verb.options, "planned", lambda *_: opened),
+        patch.object(plan_verb, "apply_side_effects", lambda _: [text]),
+    ):
+        plan_verb.plan.main([*options, "--target", "root@pve1/950"], standalone_mode=False)
+
+
+def journalled(text: str, *options: str) -> None:
+    """Run ``journal show`` where an action has the text as its id."""
+    line = {"at": "now", "ctid": 950, "kind": "before", "action": text, "machine": text}
+    read = SimpleNamespace(path="path", lines=lambda: [line])
+    with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
+        journal_verb.show.main([*options, "--target", "root@pve1/950"], standalone_mode=False)
+
+
+def exported(text: str) -> None:
+    """Run ``journal export`` where a before-image has the text."""
+    read = SimpleNamespace(exported=lambda: [{"state": {"content": text}}])
+    with patch.object(journal_verb, "_journal", lambda _: nullcontext((read, None))):
+        journal_verb.export.main(["--target", "root@pve1/950"], standalone_mode=False)
+
+
+def status(text: str, *, as_json: bool) -> None:
+    stands = _Plan(text)
+    entries = {text: Entry(text, Place.NODE, (), Life.APPLIED)}
+    printing.status(
+        stands.drifts(),
+        entries,
         unfinished=None,
         torn=False,
-        busy=HOSTILE,
-        plan=_Plan(),  # type: ignore[arg-type]
-        as_json=False,
+        busy=text,
+        plan=stands,  # type: ignore[arg-type]
+        as_json=as_json,
+    )
+
+
+def outcomes(text: str, *, as_json: bool) -> None:
+    found = [Outcome("one", text, "VAL-1", changed=True, reason=text)]
+    printing.outcomes(found, as_json=as_json)
+
+
+def stages(text: str, *, as_json: bool) -> None:
+    printing.stages([Stage("compare", 1.0, text, (text,))], as_json=as_json)
+
+
+def diagnosed(text: str, form: str) -> None:
+    """Run ``doctor`` where all that it found is the text."""
+    cause = EXAMINATIONS[0].kinds[0].here(text, mend=text)
+    found = Diagnosis((cause,), (Unseen("a thing", text),))
+    node = SimpleNamespace(node=SimpleNamespace(machine="pve1"))
+    with (
+        patch.object(doctor_verb, "opened", lambda _: nullcontext(node)),
+        patch.object(doctor_verb, "examine", lambda *_: found),
+    ):
+        doctor_verb.doctor.main(
+            ["--format", form, "--target", "root@pve1/950"], standalone_mode=False
+        )
+
+
+def linted(text: str, form: str) -> None:
+    """Run ``lint`` where all that it found is the text."""
+    found = Finding(RULES[0], text, 1, text, 1, text)
+    with patch.object(lint_verb, "_linted", lambda _: (Found([]), [found])):
+        lint_verb.lint.main(["--format", form], standalone_mode=False)
+
+
+#: What a text of a guest may leave the command line by.
+EXITS: dict[str, Callable[[str], Any]] = {
+    "tell": printing.tell,
+    "line": printing.line,
+    "error": lambda text: raised(FactError("it failed"), FactError(text)),
+    "cause of an error": lambda text: raised(FactError(text), FactError("it failed")),
+    "error with changes": lambda text: raised(ChangedSince({text: drift(text)})),
+    "rollback that failed": lambda text: raised(
+        RollbackFailed([(text, VerifyFailed(text, [drift(text)]))])
     ),
-    "not checked": lambda: printing.not_checked(_Plan()),  # type: ignore[arg-type]
+    "diff": lambda text: printing.difference(text, drift(text), "is", "should be"),
+    "outcomes": lambda text: outcomes(text, as_json=False),
+    "outcomes in JSON": lambda text: outcomes(text, as_json=True),
+    "status": lambda text: status(text, as_json=False),
+    "status in JSON": lambda text: status(text, as_json=True),
+    "rehearsal": lambda text: stages(text, as_json=False),
+    "rehearsal in JSON": lambda text: stages(text, as_json=True),
+    "plan": plan,
+    "plan in JSON": lambda text: plan(text, "--json"),
+    "not checked": lambda text: printing.not_checked(_Plan(text)),  # type: ignore[arg-type]
     "journal": journalled,
-    "prompt": lambda: consent([HOSTILE], yes=True),
-    "export": lambda: click.echo(json_line({"text": "\x9b\u202e\x7f"})),
+    "journal in JSON": lambda text: journalled(text, "--json"),
+    "prompt": lambda text: consent([text], yes=True),
+    "export": exported,
+    **{f"doctor in {form}": partial(diagnosed, form=form) for form in ("text", "json")},
+    **{f"lint in {form}": partial(linted, form=form) for form in FORMATS},
 }
+JSON = [name for name in EXITS if name.endswith(("JSON", "json", "sarif"))]
+
+
+def leaving(text: str, name: str, monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> str:
+    """Return all that is printed if a text leaves by an exit."""
+    for stream in ("out", "err"):
+        to = Console(stderr=stream == "err", highlight=False, force_terminal=terminal, width=100)
+        monkeypatch.setattr(printing, stream, to)
+    leave = EXITS[name]
+    command = click.command()(lambda: leave(text))
+    group = Commands(commands={"leave": command})
+    said = CliRunner().invoke(group, ["leave"])
+    assert said.exception is None or isinstance(said.exception, SystemExit), said.exception
+    assert said.output.strip()
+    return said.output
 
 
 @pytest.mark.parametrize("terminal", [False, True], ids=["to a pipe", "to a terminal"])
-@pytest.mark.parametrize("leave", EXITS.values(), ids=EXITS)
+@pytest.mark.parametrize("name", EXITS)
 def test_hostile_text_leaves_no_exit_raw(
-    leave: Any, terminal: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, terminal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("out", "err"):
-        to = Console(stderr=name == "err", highlight=False, force_terminal=terminal, width=100)
-        monkeypatch.setattr(printing, name, to)
-
-    command = click.command()(leave)
-    group = Commands(commands={"leave": command})
-    said = CliRunner().invoke(group, ["leave"])
-    text = said.output
-    assert said.exception is None or isinstance(said.exception, SystemExit)
-    assert text.strip()
+    # JSON has no byte that is not UTF-8.
+    hostile = HOSTILE.removesuffix("\udcff") if name in {*JSON, "export"} else HOSTILE
+    text = leaving(hostile, name, monkeypatch, terminal=terminal)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text) if terminal else text
     assert not OBEYED.search(plain), ascii(plain)
     assert not [line for line in text.splitlines() if line.startswith("verdict")], ascii(plain)
 
 
-def test_hostile_text_in_a_fault_of_our_own_is_not_raw(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("terminal", [False, True], ids=["to a pipe", "to a terminal"])
+@pytest.mark.parametrize("name", EXITS)
+def test_planted_secret_leaves_no_exit(
+    name: str, terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = leaving("http://u:hunter2@p", name, monkeypatch, terminal=terminal)
+    assert "hunter2" not in said
+    assert STARS in said
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text of a document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from texts(each)
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_hostile_text_in_json_is_not_raw_to_who_decodes_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = HOSTILE.removesuffix("\udcff")
+    decoded = list(texts(json.loads(leaving(hostile, name, monkeypatch, terminal=False))))
+    assert [ascii(each) for each in decoded if OBEYED.search(each)] == []
+    assert any("evil" in each for each in decoded)
+
+
+def test_export_with_secrets_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = {"state": {"content": "http://u:hunter2@p\x9b"}}
+    read = SimpleNamespace(exported=lambda: [line])
+    monkeypatch.setattr(journal_verb, "_journal", lambda _: nullcontext((read, None)))
+    done = CliRunner().invoke(journal_verb.export, ["--with-secrets", "--target", "root@pve1/950"])
+    assert json.loads(done.output) == line
+    assert not OBEYED.search(done.output)
+
+
+def test_plan_of_a_secret_that_changes_shows_that_it_changes() -> None:
+    proxies = '{{\n  "proxies": {{\n    "http-proxy": "http://u:{}@p:3128"\n  }}\n}}\n'
+    is_, should = (proxies.format(password).encode() for password in ("hunter2", "correcthorse"))
+    shown = printing.diff(Drift("x", is_, should), "is", "should be").splitlines()
+    masked = f'    "http-proxy": "http://u:{STARS}@p:3128"'
+    assert [line for line in shown[2:] if line[0] in "+-"] == [f"-{masked}", f"+{masked}"]
+
+
+_RECORD = (
+    'type=AVC msg=audit(1764000000.1:1): apparmor="DENIED" operation="open" class="file" '
+    'profile="lxc-phoenix-v2" name="/srv/token=hunter2/x" pid=7 comm="cat" requested_mask="r" '
+    'denied_mask="r" fsuid=100000 ouid=100000\n'
+)
+
+
+def test_denials_mask_sentences_and_leave_rules_as_they_are() -> None:
+    """A masked rule is another rule."""
+
+    def said(*options: str) -> str:
+        return CliRunner().invoke(verbs, ["denials", "-", *options], input=_RECORD).output
+
+    assert STARS in said()
+    assert "hunter2" not in said()
+    rule = 'owner "/srv/token=hunter2/x" r,'
+    assert rule in said("--suggest")
+    [denial] = json.loads(said("--format", "json"))["denials"]
+    assert STARS in denial["sentence"]
+    exact = ("rule", "fields")
+    assert "hunter2" not in str({k: v for k, v in denial.items() if k not in exact})
+    assert denial["rule"] == rule
+
+
+def test_gate_tells_of_provisioning_without_secrets(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = request.config.pluginmanager.get_plugin(str(request.config.rootpath / "conftest.py"))
+    assert root is not None
+    reporter = SimpleNamespace(ensure_newline=lambda: None, write_line=print)
+    plugins = SimpleNamespace(getplugin={"terminalreporter": reporter}.get)
+    tell = root._tell(SimpleNamespace(pluginmanager=plugins))
+    tell(f"pct create 950 t.tar --password hunter2{HOSTILE}")
+    told = capsys.readouterr().out
+    assert "hunter2" not in told
+    assert not OBEYED.search(told)
+    assert STARS in told
+
+
+@pytest.mark.parametrize(
+    ("text", "looked"), [(HOSTILE, OBEYED), ("http://u:hunter2@p", re.compile("hunter2"))]
+)
+def test_foreign_text_in_a_fault_of_our_own_is_not_raw(
+    text: str,
+    looked: re.Pattern[str],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["broken"])
+
     @click.command()
     def broken() -> None:
-        raise ValueError(HOSTILE)
+        raise ValueError(text)
 
     with pytest.raises(SystemExit):
         run(broken, "python -m broken")
-    assert not OBEYED.search(capfd.readouterr().err)
+    said = capfd.readouterr().err
+    assert "ValueError" in said
+    assert not looked.search(said)
 
 
 def test_console_keeps_its_own_styles() -> None:
