@@ -23,6 +23,7 @@ from steps import (
     probe,
     rollback,
     target,
+    versions,
     witness,
 )
 from targets.runtime.pct import Pct
@@ -143,7 +144,10 @@ _THENS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         lambda on: files._of_its_template(on, _TARGET),
         b'{"lxc_configs": {"950": {"template": "x"}}}',
     ),
-    "hello_world._pull": (lambda on: hello_world._pull(on, "x"), _REFUSED),
+    "hello_world._pull": (
+        lambda on: hello_world._pull(on, "x", lambda: target.ids_of(Pct(on), on, 950)),
+        _REFUSED,
+    ),
     "hello_world.it_greets": (
         lambda on: hello_world.it_greets(on, Pct(on), 950, _ran(on), "x"),
         b"Hello from Docker!\n",
@@ -181,10 +185,14 @@ _THENS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         b"",
     ),
     "target.root_is_mapped": (lambda on: target.root_is_mapped(Pct(on), on, 950), _IDS),
-    "target._id_map": (lambda on: target._id_map(on, "/proc/42/uid_map"), _IDS),
+    "target.ids_of": (lambda on: target.ids_of(Pct(on), on, 950), _IDS),
     "target.no_unit_failed": (
         lambda on: target.no_unit_failed(Pct(on), on, 950),
         b"running\n",
+    ),
+    "versions.of_node": (
+        lambda on: (versions.of_node(on), on.ask(versions._packages({"Docker": "docker.io"}))),
+        b"docker.io 26.1.5+dfsg1-9\n",
     ),
     "evidence.transcript": (lambda on: evidence.transcript(on.run(["x"])), b"said\n"),
 }
