@@ -114,6 +114,8 @@ MAY_DIFFER = re.compile(
     r"|file /var/lib/docker/(network|buildkit|runtimes|tmp(-old)?|plugins|swarm)(/.*)?$"
     r"|file /var/lib/docker/(engine-id|volumes/metadata\.db|volumes/backingFsBlockDev)$"
     r"|file /var/lib/docker/containers/[0-9a-f]+/(config\.v2|hostconfig)\.json$"
+    # dockerd tries overlay there when it starts; one that is killed meanwhile leaves the directory.
+    r"|file /var/lib/docker/overlay2/check-overlayfs-support[0-9]+(/.*)?$"
     # Docker rewrites these when it starts a container.
     r"|file /var/lib/docker/containers/[0-9a-f]+/(hostname|hosts|resolv\.conf(\.hash)?)$"
     r"|file /var/lib/docker/containers/[0-9a-f]+/[0-9a-f]+-json\.log$"

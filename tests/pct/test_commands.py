@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 from typing import TYPE_CHECKING
 
@@ -110,3 +111,19 @@ def test_personalise_with_a_static_address_writes_a_networkd_unit(tmp_path: Path
     guest.personalise(tmp_path, Section({"hostname": "ct", "net0": net}))
     written = (tmp_path / "etc/systemd/network/eth0.network").read_text()
     assert written.splitlines()[4:] == ["Address=10.0.3.50/24", "Gateway=10.0.3.1", "DNS=10.0.3.1"]
+
+
+def test_file_that_cannot_be_written_stays_and_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "200.conf"
+    path.write_text("before\n")
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.replace_file(path, "after\n")
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [
+        ("200.conf", "before\n")
+    ]

@@ -126,14 +126,18 @@ def _replace(
     temporary = f".{name}.pct-{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOT_THROUGH_LINKS
     number = os.open(temporary, flags, mode, dir_fd=directory)
-    with os.fdopen(number, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
-        os.fchmod(number, mode)
-        if owner:
-            os.fchown(number, *owner)
-        file.flush()
-        os.fsync(number)
-    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            os.fchmod(number, mode)
+            if owner:
+                os.fchown(number, *owner)
+            file.flush()
+            os.fsync(number)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:  # on a full disk, for example: Proxmox leaves none behind (file_set_contents)
+        os.unlink(temporary, dir_fd=directory)
+        raise
     os.fsync(directory)
 
 

@@ -280,6 +280,8 @@ BOOKS = """\
 /var/lib/docker/volumes/metadata.db /var/lib/docker/volumes/backingFsBlockDev
 /var/lib/docker/containers/0af9/config.v2.json /var/lib/docker/containers/0af9/hostconfig.json
 /var/lib/containerd/io.containerd.x/meta.db
+/var/lib/docker/overlay2/check-overlayfs-support29
+/var/lib/docker/overlay2/check-overlayfs-support29/upper
 """
 CONTENT = """\
 /etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname /etc/hosts /etc/adjtime
@@ -332,6 +334,8 @@ MAY_NOT = [
     "file /var/lib/systemdx",
     "file /var/lib/private2",
     "file /var/lib/docker/overlay2/a",
+    "file /var/lib/docker/overlay2/check-overlayfs-support",
+    "file /var/lib/docker/overlay2/a/check-overlayfs-support29",
     "file /var/lib/docker/containers/0af9/x.json",
     "file /var/lib/docker/containers/zz/config.v2.json",
     "file /var/lib/docker/networks",
