@@ -50,7 +50,7 @@ class _Command(exit_codes.Command):
     f"created for them.  [default: {DEFAULT}]"
 )
 @click.option("--allow-mutation", is_flag=True, help="Required on all targets but the lab.")
-@click.option("--third", "few", is_flag=True, help="One fault for each scenario, as in CI.")
+@click.option("--third", "few", is_flag=True, help="A third of the faults, as in CI.")
 @click.option(
     "--part",
     metavar="N/M",

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +14,12 @@ from typing import TYPE_CHECKING, Self
 
 from faults import states
 from faults.fault import CTID, PRELUDE, Fault
-from faults.scenarios import SECONDS, scenarios
+from faults.scenarios import scenarios
 from targets.errors import FactError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from faults.scenarios import Scenario
     from lab.machine import Lab
     from targets.transport import Transport
 
@@ -154,33 +152,34 @@ def gate(
 
 
 class Questions:
-    """Several gates for some scenarios, started and waiting: see :class:`Gate`.
+    """A gate for some scenarios, started and waiting: see :class:`Gate`.
+
+    One gate runs them all, those that only look first. Two gates side by side would ask the node
+    the same twice, and where two labs run, no processor is idle.
 
     Args:
-        titles: of the scenarios.
+        titles: of the scenarios, in the order in which they run.
         options: for pytest, such as the target.
     """
 
     def __init__(self, titles: Sequence[str], *options: str) -> None:
         self._titles, self._options = titles, options
-        self._groups: list[list[Gate]] = []
+        self._gate: Gate | None = None
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
-        """Start the gates."""
+        """Start the gate. Without a node id, pytest would run every scenario."""
         with ExitStack() as starting:
             folder = starting.enter_context(tempfile.TemporaryDirectory(prefix="faults-"))
-            for number, together in enumerate(_lanes(self._titles)):
-                self._groups.append([])
-                for place, lane in enumerate(together):
-                    gate = Gate(*lane, *self._options, results=Path(folder, f"{number}-{place}"))
-                    starting.callback(gate.end)
-                    self._groups[-1].append(gate)
+            if self._titles:
+                nodeids = [scenarios()[title].nodeid for title in self._titles]
+                self._gate = Gate(*nodeids, *self._options, results=Path(folder))
+                starting.callback(self._gate.end)
             self._running = starting.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill the gates that still run."""
+        """Kill the gate if it still runs."""
         self._running.close()
 
     def ask(self) -> dict[str, Found]:
@@ -192,23 +191,18 @@ class Questions:
         Raises:
             FactError: a scenario has no verdict.
         """
-        ended: list[subprocess.CompletedProcess[str]] = []
-        told: dict[str, dict[str, str]] = {}
-        for together in self._groups:
-            with ThreadPoolExecutor() as lanes:
-                for done, said in lanes.map(Gate.ask, together):
-                    _require_honest(done.returncode, [each["status"] for each in said.values()])
-                    ended.append(done)
-                    told |= said
+        if self._gate is None:
+            return {}
+        done, told = self._gate.ask()
+        _require_honest(done.returncode, [each["status"] for each in told.values()])
         found = {
             title: Found(_VERDICTS.get(said["status"], UNDETERMINED), said["message"])
             for title, said in told.items()
         }
         if missing := [title for title in self._titles if title not in found]:
-            codes = ", ".join(str(done.returncode) for done in ended)
-            words = "\n".join(done.stdout[-3000:] + done.stderr[-3000:] for done in ended)
+            words, code = done.stdout[-3000:] + done.stderr[-3000:], done.returncode
             raise FactError(
-                f"the gate ended with {codes} and said nothing of {missing[0]!r}:\n{words}"
+                f"the gate ended with {code} and said nothing of {missing[0]!r}:\n{words}"
             )
         return found
 
@@ -225,25 +219,6 @@ def _require_honest(code: int, statuses: Sequence[str]) -> None:
     allowed = {0} if green else {1, 2, 5} if red else {2, 3, 5, 6}
     if statuses and code not in allowed:
         raise FactError(f"the gate ended with {code} over verdicts that are {', '.join(statuses)}")
-
-
-def _lanes(titles: Sequence[str]) -> list[list[list[str]]]:
-    """Return groups of lanes of node ids: groups run in sequence, lanes of a group in parallel.
-
-    Read-only scenarios run in two lanes, because the machine has two processors. No lane is empty:
-    without a node id, pytest would run every scenario.
-    """
-    asked = [scenarios()[title] for title in titles]
-    lanes: list[list[Scenario]] = [[], []]
-    for each in sorted((each for each in asked if not each.mutates), key=_long, reverse=True):
-        min(lanes, key=lambda lane: sum(map(_long, lane))).append(each)
-    looks = [[each.nodeid for each in asked if each in lane] for lane in lanes]
-    changes = [each.nodeid for each in asked if each.mutates]
-    return [[lane for lane in group if lane] for group in (looks, [changes]) if any(group)]
-
-
-def _long(scenario: Scenario) -> float:
-    return SECONDS.get(scenario.title, 0.3)
 
 
 def compare(

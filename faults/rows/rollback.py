@@ -43,9 +43,16 @@ FAULTS = (
         "F60",
         "a reload of AppArmor leaves a file",
         _RELOAD_LEAVES_A_FILE,
-        red=(TUNABLE_BACK, REHEARSED),
+        red=(TUNABLE_BACK,),
         words=("not as before", "/etc/left-by-a-reload"),
-        beside=("/etc/left-by-a-reload",),
+        start=OTHER,
+    ),
+    Fault(
+        "F60-rehearsed",
+        "a reload of AppArmor leaves a file, when the whole plan is rehearsed",
+        _RELOAD_LEAVES_A_FILE,
+        red=(REHEARSED,),
+        words=("thing(s) differ", "/etc/left-by-a-reload"),
         start=OTHER,
     ),
     Fault(

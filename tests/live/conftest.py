@@ -1,7 +1,14 @@
-"""A lab in a known state, seconds away, for each fault."""
+"""A lab in a known state, seconds away, for each fault.
+
+Two labs share the tests out between them, each taking the next when it has finished one::
+
+    python -m lab copy /tmp/second
+    LAB_HOMES=~/.cache/docker-lxc-gate:/tmp/second pytest -n 2 --dist worksteal tests/live/
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +20,36 @@ from targets.ssh.connection import Ssh
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Names the labs' folders, one for each of xdist's workers.
+HOMES = "LAB_HOMES"
+
 pytest.register_assert_rewrite("tests.live.interrupted.sweep")  # its assertions word what is wrong
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of xdist's workers a lab of its own; refuse to let two share one."""
+    homes = [home for home in os.environ.get(HOMES, "").split(os.pathsep) if home]
+    workers = len(config.getoption("tx", []))
+    if workers > len(set(homes)):
+        raise pytest.UsageError(
+            f"-n {workers} needs {workers} labs, and {HOMES} names {len(set(homes))}: "
+            f"{HOMES}=FOLDER{os.pathsep}FOLDER (python -m lab copy makes the second)"
+        )
+    if number := _worker(config):
+        os.environ["LAB_HOME"] = homes[number - 1]
+
+
+def _worker(config: pytest.Config) -> int:
+    """Return the number of a worker, from 1; 0 for a process that is none."""
+    name: str = getattr(config, "workerinput", {}).get("workerid", "")
+    return int(name.removeprefix("gw")) + 1 if name else 0
+
+
+@pytest.fixture(scope="session")
+def part(pytestconfig: pytest.Config) -> str | None:
+    """Which of several labs runs these tests, as in ``1/2``; None if there is one."""
+    number = _worker(pytestconfig)
+    return f"{number}/{os.environ['PYTEST_XDIST_WORKER_COUNT']}" if number else None
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ kinds, ``SWEEP=power,tunable`` one kind at the actions with that word in their i
 ``SWEEP=rollback`` the way back, ``SWEEP=restore,close`` the points of two stages,
 ``SWEEP=quarters`` those at a quarter and at three quarters of a command's time, ``SWEEP=1/11`` the
 first of eleven parts of each action's, to spread all of it over as many nights. Without SWEEP it is
-one of each kind, at two actions: a file on the node, and the package.
+one of each kind, at two actions in turn: a file on the node, and the package.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ def _is_chosen(case: Case) -> bool:
 def _part(cases: list[Case]) -> list[Case]:
     """Return the part of them that was asked for; if nobody asked, one of each kind.
 
-    Those are spread over the points, from the first to the last. Power is cut at a quarter of a
-    command's time, where there is such a point.
+    The kinds are the actions' in turn, and spread over the points, from the first to the last.
+    Power is cut at a quarter of a command's time, where there is such a point.
     """
     if _ASKED:
         return cases[_FIRST - 1 :: _EVERY]
@@ -132,7 +132,9 @@ def _part(cases: list[Case]) -> list[Case]:
     for number, kind in enumerate(KINDS):
         mine = [case for case in cases if case.kind == kind]
         mine = [case for case in mine if case.point.share in QUARTERS] or mine
-        found.append(mine[len(mine) * number // len(KINDS)])
+        chosen = mine[len(mine) * number // len(KINDS)]
+        if chosen.action == _PART[number % len(_PART)]:
+            found.append(chosen)
     return found
 
 

@@ -51,7 +51,7 @@ _BY_HAND = {
     **{
         f"pytest tests/live/test_{name}.py": "CI's 45 minutes have no room for it on the lab"
         for name in (
-            *("ctrl_c", "denials", "false_alarms", "hostile_guests", "places", "plain_lxc"),
+            *("denials", "false_alarms", "hostile_guests", "places", "plain_lxc"),
             "without_phoenix",
         )
     },

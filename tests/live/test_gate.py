@@ -1,7 +1,8 @@
-"""Ctrl-C in the middle of the gate leaves no throw-away container, and nothing of its plan."""
+"""The gate as users start it, Ctrl-C in the middle of it, and the benchmark."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -27,6 +28,34 @@ _ROOT = Path(__file__).parents[2]
 _PATIENCE = 600.0
 
 
+def _run(*argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of the project as from a shell: it is not one of xdist's workers."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    return subprocess.run(
+        argv,
+        cwd=_ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_gate_on_the_lab_is_compliant(machine: Lab) -> None:
+    """Every scenario, the rollback's rehearsals among them, and the report."""
+    done = _run("scripts/gate")
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+
+
+def test_quick_benchmark_measures_every_stage(lab: Lab) -> None:
+    """So that it cannot rot."""
+    done = _run(sys.executable, "-m", "bench", "--quick")
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+
+
 def _half_created(node: Ssh) -> bool:
     return node.run(["pgrep", "-f", f"^[^ ]*python3? .*pct create {CTID} "]).ok
 
@@ -37,7 +66,7 @@ def _half_applied(node: Ssh) -> bool:
 
 @pytest.mark.parametrize("come", [_half_created, _half_applied], ids=["created", "applied"])
 def test_ctrl_c_leaves_no_throw_away_container(machine: Lab, come: Callable[[Ssh], bool]) -> None:
-    """The moments: while it is created, and while the plan is applied to it."""
+    """Nor anything of its plan. The moments: while it is created, and while the plan is applied."""
     machine.restore(READY)
     argv = ["env", "--default-signal=INT", sys.executable, "-m", "pytest"]  # nohup ignores it
     argv += ["features/rollback.feature", "--no-report", "-k", "tunable"]
