@@ -64,6 +64,8 @@ def gate(folder: Path, *words: str) -> dict[str, Any]:
         "tests.doubles.nodes.healthy",
         "-p",
         "no:cacheprovider",
+        "-p",
+        "no:hypothesispytest",
         "--alluredir",
         str(folder),
     ]

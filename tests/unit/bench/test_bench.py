@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[3]
 
 
 def _collected(*arguments: str) -> set[str]:
-    argv = [sys.executable, "-m", "pytest", "features/", "--collect-only", "-q", *arguments]
+    argv = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "features/"]
+    argv += ["--collect-only", "-q", *arguments]
     seen = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
     return {line for line in seen.stdout.splitlines() if "::" in line}
 

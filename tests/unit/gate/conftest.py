@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ROOT = Path(__file__).resolve().parents[3]
+#: Hypothesis's plugin takes a second to start, and no toy needs it.
 _INI = f"""
 [pytest]
 testpaths = features
 pythonpath = . {_ROOT}
-addopts = --strict-markers --strict-config -p no:cacheprovider
+addopts = --strict-markers --strict-config -p no:cacheprovider -p no:hypothesispytest
 xfail_strict = true
 filterwarnings =
     error
