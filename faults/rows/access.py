@@ -81,4 +81,13 @@ FAULTS = (
         because=("we are not root",),
         look=True,
     ),
+    Fault(
+        "F72-noisy",
+        "the login shell on the node prints text of its own",
+        "echo 'echo Welcome to pve1' >>/root/.bashrc",
+        undetermined=_EVERYTHING,
+        words=("prints text of its own", "Welcome to pve1", "case $- in *i*)"),
+        because=("prints text of its own",),
+        look=True,
+    ),
 )

@@ -121,7 +121,7 @@ class LxcTools:
 
         def parse(answer: CommandResult) -> str:
             pid = answer.text.strip()
-            return pid if answer.ok and re.fullmatch("[0-9]+", pid) else ""
+            return pid if answer.ok and re.fullmatch("[0-9]{1,10}", pid) else ""
 
         return Read(argv, parse)
 

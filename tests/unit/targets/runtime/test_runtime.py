@@ -329,3 +329,11 @@ def test_wait_until_booted_on_a_node_that_is_gone_ends_at_once() -> None:
     with pytest.raises(Unreachable):
         wait_until_booted(booting)
     assert booting.answers == ["running"]
+
+
+@pytest.mark.parametrize("pid", ["", "-1", "1" * 11, "9" * 5000, "4711 4712", "\u0664\u0667"])
+def test_init_pid_that_is_no_pid_is_no_running_container(pid: str) -> None:
+    argv = ("lxc-info", "-P", "/var/lib/lxc", "-n", "200", "-p", "-H")
+    node = Scripted({argv: (0, f"{pid}\n".encode(), b"")})
+    with naming(TransportError, "container 200", "is not running"):
+        Pct(node).init_pid(200)
