@@ -6,7 +6,6 @@ it ends with 127, as a shell's unknown command does, and is kept in ``unknown``.
 
 from __future__ import annotations
 
-import base64
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -31,9 +30,14 @@ _SCRIPT = ("sh", "-c", "the script")
 Answer = str | bytes | tuple[int, str, str]
 
 
-def answer_line(code: int = 0, out: bytes = b"", err: bytes = b"") -> bytes:
-    """Return the line with which such a shell tells the result of one command."""
-    return b"%s!%d! %s\n" % (base64.b64encode(err + b"."), code, base64.b64encode(out + b"."))
+def answers(script: str, each: Sequence[tuple[int, bytes, bytes]]) -> tuple[bytes, bytes]:
+    """Return what such a shell prints and complains of: each command's exit code, output, error."""
+    mark = re.search(r"^mark=(\w+)$", script, re.MULTILINE)
+    assert mark is not None, script
+    ends = [b"\n%s %d\n" % (mark[1].encode(), code) for code in (0, *(one[0] for one in each))]
+    out = [end + said for end, (_, said, _) in zip(ends, [*each, (0, b"", b"")], strict=True)]
+    err = [end + said for end, (_, _, said) in zip(ends, [*each, (0, b"", b"")], strict=True)]
+    return b"".join(out), b"".join(err)
 
 
 class Node(Base):
@@ -87,7 +91,7 @@ class Node(Base):
         words = shlex.split(command)
         if words[-1] == "at once":
             commands = re.split(rf"(?m)^{_ONE}", words[2])[1:]
-            return 0, b"".join(map(self._line, commands)), b""
+            return 0, *answers(words[2], [self._answer(shlex.split(each)) for each in commands])
         if "cat" in words[:3] and "--" in words[:4]:
             content = self.files.get(words[-1])
             return (1, b"", b"No such file or directory") if content is None else (0, content, b"")
@@ -101,7 +105,3 @@ class Node(Base):
                 return code, out.encode(), err.encode()
         self.unknown.append(command)
         return 127, b"", b""
-
-    def _line(self, command: str) -> bytes:
-        code, out, err = self._answer(shlex.split(command))
-        return answer_line(code, out, err)

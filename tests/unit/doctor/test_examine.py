@@ -14,7 +14,7 @@ from targets.errors import FactError, TransportError, Unreachable
 from targets.transport import Base, CommandResult
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
-from tests.doubles.nodes.behind_shell import answer_line
+from tests.doubles.nodes.behind_shell import answers
 from tests.doubles.patient import CONFIG, CTID
 
 if TYPE_CHECKING:
@@ -34,15 +34,14 @@ class Counted(Base):
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
         self.trips.append(tuple(argv))
-        out, code = b"", 0
+        out, err, code = b"", b"", 0
         if argv[-1] == "at once":
-            number = argv[2].count("\none timeout ")
-            out = answer_line() * number
+            out, err = answers(argv[2], [(0, b"", b"")] * argv[2].count("\none timeout "))
         if tuple(argv) == node_reads.lxc_state(CTID).argv:
             out = self._state.encode()
         if argv[-1] == f"/etc/pve/lxc/{CTID}.conf":
             code, out = (0, self._config.encode()) if self._config is not None else (1, b"")
-        err = b"No such file or directory" if code else b""
+        err = b"No such file or directory" if code else err
         return CommandResult(tuple(argv), code, out, err, self.machine, 0.0, 0.0)
 
 
@@ -59,15 +58,16 @@ class Plain(Counted):
 
 
 class Ours(Counted):
-    """As Counted, with the configuration and the state in the first round trip."""
+    """As Counted, whose first two answers are the configuration and the state."""
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
         done = super().run(argv, stdin=stdin, timeout=timeout)
         if argv[-1] == "at once" and len(self.trips) == 1:
-            out = b"".join(answer_line(0, each.encode()) for each in (CONFIG, self._state))
-            return CommandResult(tuple(argv), 0, out, b"", self.machine, 0.0, 0.0)
+            said = [(0, each.encode(), b"") for each in (CONFIG, self._state)]
+            said += [(0, b"", b"")] * (argv[2].count("\none timeout ") - len(said))
+            return CommandResult(tuple(argv), 0, *answers(argv[2], said), self.machine, 0.0, 0.0)
         return done
 
 

@@ -10,7 +10,6 @@ from doctor import guest_reads, node_reads, upgrade, upgrade_reads
 from targets.errors import FactError, Unreachable
 from targets.transport import CommandResult
 from tests.doubles.canned import Runtime
-from tests.doubles.nodes.behind_shell import answer_line
 from tests.doubles.patient import CTID, advice, first, troubles
 from tests.doubles.upgrading import (
     DEBIAN,
@@ -242,28 +241,14 @@ def test_node_that_does_not_say_its_kernel_is_not_judged() -> None:
 
 
 def test_examination_takes_one_round_trip_to_each_machine() -> None:
-    node, inside = Asked(), Counted()
+    node, inside = Ours(), Counted()
     upgrade.examine(Runtime(node, inside), CTID)
     assert (len(node.trips), len(inside.trips)) == (1, 1)
 
 
-class Asked(Ours):
-    """As Ours, whose first answers are the configuration and the state."""
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        done = super().run(argv, stdin=stdin, timeout=timeout)
-        if argv[-1] == "at once":
-            number = argv[2].count("\none timeout ")
-            rest = answer_line() * (number - 2)
-            return CommandResult(done.argv, 0, done.stdout + rest, b"", self.machine, 0.0, 0.0)
-        return done
-
-
 @pytest.mark.parametrize("state", ["STOPPED", "FROZEN"])
 def test_container_that_would_not_answer_is_not_asked(state: str) -> None:
-    node, inside = Asked(state), Counted()
+    node, inside = Ours(state), Counted()
     found = upgrade.examine(Runtime(node, inside), CTID)
     assert inside.trips == []
     assert found.exit_code == 3
@@ -282,7 +267,7 @@ def test_connection_that_is_gone_ends_the_examination() -> None:
             raise Unreachable(f"no connection for {argv[0]}")
 
     with pytest.raises(Unreachable):
-        upgrade.examine(Runtime(Asked(), Gone()), CTID)
+        upgrade.examine(Runtime(Ours(), Gone()), CTID)
 
 
 def test_lists_of_the_doubles_are_current() -> None:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from remediation import desired
 from remediation import docker_in_lxc as it
@@ -20,11 +22,10 @@ from targets.errors import Dropped, RemediationError, TransportError, too_late
 from targets.read import unparsed
 from targets.target import parse
 from targets.transport import Base, CommandResult, Local, Recorded
-from tests.doubles.nodes.behind_shell import Node, answer_line
+from tests.doubles.nodes.behind_shell import Node, answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from remediation.engine.plan import Plan
     from targets.transport import Transport
@@ -60,7 +61,7 @@ def test_reader_is_told_what_was_asked_and_answered() -> None:
     assert [each.argv for each in asked] == commands
     through = replace(whole, argv=("pct", "exec", "950", "--", *whole.argv))
     assert told(through) == asked, "also where it was asked in a container"
-    cut_short = whole.stdout[: whole.stdout.rindex(b" ")]
+    cut_short = whole.stdout[:-1]
     assert told(replace(whole, stdout=cut_short)) == []
     odd = replace(whole, argv=(*whole.argv[:-2], whole.argv[-2] + "'", whole.argv[-1]))
     assert told(odd) == []
@@ -68,29 +69,69 @@ def test_reader_is_told_what_was_asked_and_answered() -> None:
     assert told(Local().run(["true"])) is None
 
 
-@pytest.mark.parametrize("program", ["base64", "head"])
-@pytest.mark.parametrize("fails", ["exit 1", "exec /usr/bin/head -c 2", "kill -9 $$"])
-def test_answers_that_did_not_come_whole_are_no_answers(
-    program: str, fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on a machine without that program, or without memory for it."""
-    stub = tmp_path / program
-    stub.write_text(f"#!/bin/sh\n{fails}\n")
-    stub.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert at_once(Local(), [("echo", "said"), ("sh", "-c", "echo no >&2; exit 3")]) == []
+@given(cut=st.integers(0, 400), error=st.booleans())
+def test_answers_that_did_not_come_whole_are_no_answers(cut: int, error: bool) -> None:
+    """As when the shell is killed in between."""
+    asked = [("echo", "said"), ("sh", "-c", "echo no >&2; exit 3")]
 
+    class Cut(Base):
+        machine = "pve1"
 
-def test_answer_without_its_end_is_none_and_the_others_count() -> None:
-    class Cut(Stopped):
         def run(
             self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
         ) -> CommandResult:
-            lines = b"Lg==!0! aGk=\n!0! aGku\n" + answer_line(3, b"hi", b"no")
-            return CommandResult(tuple(argv), 0, lines, b"", self.machine, 0.0, 0.0)
+            streams = list(answers(argv[2], [(0, b"said\n", b""), (3, b"", b"no\n")]))
+            self.lost = cut < len(streams[error])
+            streams[error] = streams[error][:cut]
+            return CommandResult(tuple(argv), 0, *streams, self.machine, 0.0, 0.0)
 
-    (found,) = at_once(Cut(), [("a",), ("b",), ("c",)])
-    assert (found.argv, found.exit_code, found.stdout, found.stderr) == (("c",), 3, b"hi", b"no")
+    node = Cut()
+    assert [each.argv for each in at_once(node, asked)] == ([] if node.lost else asked)
+
+
+@pytest.mark.parametrize("change", ["another end", "another code", "no end", "words behind"])
+def test_answers_with_ends_that_do_not_fit_are_no_answers(change: str) -> None:
+    """As a container's root may send them, who knows the mark."""
+
+    class Forged(Base):
+        machine = "pve1"
+
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            out, err = answers(argv[2], [(0, b"a", b""), (3, b"b", b"c")])
+            *_, mark = out.split(b"\n")[1].split(b" ")[:1]
+            out = {
+                "another end": out.replace(b"\na", b"\na\n%s 0\n" % mark),
+                "another code": out.replace(b" 3\n", b" 4\n"),
+                "no end": out.replace(mark + b" 3", b"x 3"),
+                "words behind": out + b"more",
+            }[change]
+            return CommandResult(tuple(argv), 0, out, err, self.machine, 0.0, 0.0)
+
+    assert at_once(Forged(), [("a",), ("b",)]) == []
+
+
+def test_answers_with_words_of_the_runtime_around_them_are_the_commands_own() -> None:
+    class Talks(Base):
+        machine = "container 950"
+
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            out, err = answers(argv[2], [(0, b"a", b"b"), (0, b"", b"")])
+            around = b"of pct\n" + out, b"of lxc-attach" + err + b"at the end"
+            return CommandResult(tuple(argv), 0, *around, self.machine, 0.0, 0.0)
+
+    one, _ = at_once(Talks(), [("a",), ("b",)])
+    assert (one.stdout, one.stderr) == (b"a", b"b")
+
+
+def test_answers_that_hold_the_script_itself_are_whole() -> None:
+    """As a list of the processes does."""
+    processes = "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -a ^mark="
+    found = at_once(Local(), [("sh", "-c", processes), ("true",)])
+    assert [b"mark=" in each.stdout for each in found] == [True, False]
 
 
 class Stopped(Base):

@@ -12,9 +12,10 @@ from remediation.engine.apply import apply
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from targets import files
-from targets.batch import at_once
+from targets.batch import Ahead
 from targets.errors import FactError, LimitExceeded, TransportError
 from targets.lock import Lock
+from targets.read import unparsed
 from targets.root import as_root
 from targets.transport import LIMIT, Inside, Local, at_most
 from tests.doubles.flag import ON, Flag, journal
@@ -117,12 +118,16 @@ def test_inside_command_that_leaves_its_output_open_is_late(
 
 
 @pytest.mark.parametrize("flood", ["cat /dev/zero", "cat /dev/zero >&2"])
-def test_at_once_with_one_that_floods_answers_the_others(flood: str) -> None:
-    """It is ended there, before it fills the memory of the machine; and asked by itself."""
+def test_ahead_with_one_read_that_floods_answers_the_others(flood: str) -> None:
+    """It is ended before it fills a memory; then each is asked by itself."""
     began = time.monotonic()
-    found = at_once(Local(), [("echo", "one"), ("sh", "-c", flood), ("echo", "two")])
-    assert [each.text for each in found] == ["one\n", "two\n"]
-    assert time.monotonic() - began < 20
+    one, two = unparsed("echo", "one"), unparsed("echo", "two")
+    flooding = unparsed("sh", "-c", flood)
+    ahead = Ahead(Local(), [one, flooding, two])
+    assert [ahead.ask(one).text, ahead.ask(two).text] == ["one\n", "two\n"]
+    with pytest.raises(LimitExceeded):
+        ahead.ask(flooding)
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.skipif("os.geteuid() != 0", reason="this machine's node must be root's")
