@@ -63,7 +63,7 @@ def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
     First, for each scenario that is not slow (:data:`faults.scenarios.SLOW`), one fault that kills
     it. This is the first fault in the catalogue that names the scenario as its first red one. If
     there is none, it is the first that turns the scenario red at all, or else undetermined. Up to
-    a third, faults that name only read-only scenarios follow, spread over the catalogue.
+    a third, those follow after which the fewest scenarios are asked, all of them read-only.
     """
 
     def rank(fault: Fault, title: str) -> int:
@@ -75,9 +75,10 @@ def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
         if ids and title not in SLOW
     }
     changing = {title for title, each in scenarios().items() if each.mutates}
-    quick = [f.id for f in faults if f.id not in taken and not changing & set(f.named)]
-    missing = min(len(quick), max(0, -(-len(faults) // 3) - len(taken)))
-    taken |= {quick[len(quick) * number // missing] for number in range(missing)}
+    more = [f for f in faults if f.id not in taken and not changing & set(f.named)]
+    more.sort(key=lambda fault: len(fault.asked()))
+    missing = max(0, -(-len(faults) // 3) - len(taken))
+    taken |= {fault.id for fault in more[:missing]}
     return tuple(fault for fault in faults if fault.id in taken)
 
 
