@@ -92,8 +92,10 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None
 
     Starting from ``ready``, apply the plan, provision the container, and make backups, with a
     snapshot after each step. First put the templates that ``faults`` need on the node. If one
-    cannot be made, the other faults still run.
+    cannot be made, the other faults still run. The container of the rollback's scenarios is made
+    if one of the faults starts from it.
     """
+    faults = tuple(faults)
     releases = {fault.release for fault in faults if fault.release}
     if not releases <= set(lab.state.templates):
         try:
@@ -101,6 +103,8 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None
         except RemediationError as error:
             print(f"cannot make the template of {', '.join(sorted(releases))}: {error}")
             lab.up()
+    if any(fault.start == OTHER for fault in faults):
+        _prepare_other(lab)
     if _name(HEALTHY, ctid) in lab.snapshots():
         return
     lab.restore(READY)
@@ -115,6 +119,14 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None
     with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
         shell(runtime.node, _BACK_UP, ctid)
     lab.snapshot(_name(HEALTHY, ctid))
+
+
+def _prepare_other(lab: Lab) -> None:
+    if rollback.snapshot() in lab.snapshots():
+        return
+    with lab.restored(READY) as node:
+        rollback.give_docker(_created(node, rollback.CREATE), "hello-world")
+        rollback.keep(node, lab.snapshot)
 
 
 def bare(lab: Lab, base: str) -> None:
@@ -161,10 +173,8 @@ def restored(lab: Lab, name: str, ctid: int = CTID) -> Iterator[Transport]:
     gate has made it. Backups in a snapshot are as old as the snapshot; they are given the present
     time.
     """
-    if name == OTHER and rollback.snapshot() not in lab.snapshots():
-        with lab.restored(READY) as node:
-            rollback.give_docker(_created(node, rollback.CREATE), "hello-world")
-            rollback.keep(node, lab.snapshot)
+    if name == OTHER:
+        _prepare_other(lab)
     own = {READY: READY, OTHER: rollback.snapshot()}
     with lab.restored(own.get(name) or _name(name, ctid)) as node:
         if name == HEALTHY:
