@@ -104,7 +104,7 @@ def test_f60_a_profile_in_use_stays_and_is_named(lab: Lab, node: Ssh) -> None:
 def test_f70_an_unknown_host_key_is_never_accepted(lab: Lab, tmp_path: Path) -> None:
     """Access: nothing is judged, and the way out is printed."""
     where = f"root@127.0.0.1:{lab.address.port}/{CTID}"
-    done, said = gate("features/docker_storage_driver.feature", "--target", where, results=tmp_path)
+    done, said = gate("features/storage_driver.feature", "--target", where, results=tmp_path)
     assert done.returncode == 3, done.stdout
     assert {each["status"] for each in said.values()} == {"broken"}
     assert "is not known" in done.stdout
