@@ -19,6 +19,12 @@ printf 'ForceCommand runuser -u nobody -- sh -c "$SSH_ORIGINAL_COMMAND"\\n' \
     >/etc/ssh/sshd_config.d/nobody.conf
 systemctl restart ssh
 """
+#: As a .bashrc does where the login shell reads it; this node's shell does not.
+_NOISY = """
+printf 'ForceCommand echo Welcome to pve1; eval "$SSH_ORIGINAL_COMMAND"\\n' \
+    >/etc/ssh/sshd_config.d/noisy.conf
+systemctl restart ssh
+"""
 
 FAULTS = (
     Fault(
@@ -84,7 +90,7 @@ FAULTS = (
     Fault(
         "F72-noisy",
         "the login shell on the node prints text of its own",
-        "echo 'echo Welcome to pve1' >>/root/.bashrc",
+        _NOISY,
         undetermined=_EVERYTHING,
         words=("prints text of its own", "Welcome to pve1", "case $- in *i*)"),
         because=("prints text of its own",),
