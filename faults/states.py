@@ -6,7 +6,7 @@ import hashlib
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from faults.fault import APPLIED, CTID, HEALTHY, OTHER, PRELUDE, READY
 from lab.address import lab_address
@@ -22,7 +22,6 @@ from targets.target import parse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from faults.fault import Fault
     from lab.machine import Lab
     from targets.transport import Transport
 
@@ -87,7 +86,19 @@ def _files(place: Path) -> list[Path]:
     return [path for path in found if path.suffix != ".pyc"]
 
 
-def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Fault] = ()) -> None:
+class Wanted(Protocol):
+    """What a test on the lab starts from: a fault does, and a row of doctor's."""
+
+    @property
+    def release(self) -> str:
+        """The Debian release of the container's template; empty for the default."""
+
+    @property
+    def start(self) -> str:
+        """The state's name."""
+
+
+def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Wanted] = ()) -> None:
     """Make the missing snapshots: applied, compliant, and healthy.
 
     Starting from ``ready``, apply the plan, provision the container, and make backups, with a

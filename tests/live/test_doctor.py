@@ -105,7 +105,7 @@ def advice(told: str) -> frozenset[str]:
 def test_trouble_that_was_made_is_named_in_the_first_line_and_alone(
     lab: Lab, usual: frozenset[str], fault: Row
 ) -> None:
-    with states.restored(lab, states.WITHOUT_BACKUPS) as node:
+    with states.restored(lab, fault.start) as node:
         states.shell(node, fault.inject)
     code, told = doctor()
     lines = told.splitlines()

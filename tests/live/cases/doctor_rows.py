@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from faults.catalogue import chosen
 from faults.rows.configuration import KEEP
+from faults.states import WITHOUT_BACKUPS
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Row:
         advice: whether it is advice, after the line that says that no trouble is named.
         beside: ids of the advice that may change with it, because it is about the same thing.
         release: the Debian release of the container's template, if not the default.
+        start: the state that it starts from.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Row:
     advice: bool = False
     beside: tuple[str, ...] = ()
     release: str = ""
+    start: str = WITHOUT_BACKUPS
 
 
 def _fault(name: str) -> str:

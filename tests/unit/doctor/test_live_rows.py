@@ -8,6 +8,7 @@ import pytest
 
 from doctor.examine import EXAMINATIONS
 from doctor.trouble import Weight
+from faults import states
 from faults.fault import PRELUDE
 from tests.live.cases.doctor_rows import ROWS, Row, one_each
 
@@ -31,6 +32,12 @@ def test_row_is_of_a_trouble_that_doctor_knows(row: Row) -> None:
     assert row.words
     assert {_KINDS[each].weight for each in row.beside} <= {Weight.ADVICE}
     assert row.id not in row.beside
+
+
+def test_rows_tell_the_lab_what_to_prepare() -> None:
+    wanted: tuple[states.Wanted, ...] = ROWS
+    assert {each.start for each in wanted} == {states.WITHOUT_BACKUPS}
+    assert {each.release for each in wanted} > {""}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name)
