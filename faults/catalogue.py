@@ -49,6 +49,8 @@ FAULTS: tuple[Fault, ...] = (
     *attacker.FAULTS,
     *hostile.FAULTS,
 )
+#: Fewer scenarios than a whole read-only gate has: those of one place.
+_FEW = 20
 
 
 def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:
@@ -61,13 +63,15 @@ def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
     """Return the faults that CI runs: a third of them.
 
     First, for each scenario that is not slow (:data:`faults.scenarios.SLOW`), one fault that kills
-    it. This is the first fault in the catalogue that names the scenario as its first red one. If
-    there is none, it is the first that turns the scenario red at all, or else undetermined. Up to
-    a third, those follow after which the fewest scenarios are asked, all of them read-only.
+    it. This is one that names the scenario as its first red one. If there is none, it is one that
+    turns the scenario red at all, or else undetermined. Of several, it is the first in the
+    catalogue after which few scenarios are asked (:data:`_FEW`), or else the first. Up to a third,
+    those follow after which the fewest scenarios are asked, all of them read-only.
     """
 
-    def rank(fault: Fault, title: str) -> int:
-        return [fault.red[:1] == (title,), title in fault.red, True].index(True)
+    def rank(fault: Fault, title: str) -> tuple[int, bool]:
+        kind = [fault.red[:1] == (title,), title in fault.red, True].index(True)
+        return kind, len(fault.asked()) > _FEW
 
     taken = {
         min((f for f in faults if title in f.kills), key=lambda f: rank(f, title)).id

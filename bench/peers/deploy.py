@@ -75,13 +75,15 @@ if settings.strip() != Path(host.data.daemon_json).read_text().strip():
     files.put(
         name="Docker's settings are on the node",
         src=host.data.daemon_json,
-        dest="/root/plan/daemon.json",
+        dest="/root/daemon.json",
     )
     server.shell(
         name="Docker has its settings",
         commands=[
             f"{INSIDE} mkdir -p /etc/docker",
-            f"pct push {CTID} /root/plan/daemon.json /etc/docker/daemon.json",
+            f"pct push {CTID} /root/daemon.json /etc/docker/daemon.json",
+            # Under the new profile it could not start on its former driver, too often for systemd.
+            f"{INSIDE} systemctl reset-failed docker",
             f"{INSIDE} systemctl restart docker",
         ],
     )

@@ -19,4 +19,6 @@ inside "$1" env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-
     fuse-overlayfs
 inside "$1" mkdir -p /etc/docker
 pct push "$1" daemon.json /etc/docker/daemon.json
+# Under the new profile it could not start on its former driver, too often for systemd.
+inside "$1" systemctl reset-failed docker
 inside "$1" systemctl restart docker
