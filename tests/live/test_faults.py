@@ -37,7 +37,7 @@ _WHOLE = os.environ.get("FAULTS") == "all"
 CHOSEN = FAULTS if _WHOLE else third()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # one of several labs may come back to the faults
 def results(part: str | None) -> Iterator[list[Result]]:
     """What came of each fault; the matrix of them all is left behind."""
     found: list[Result] = []
