@@ -49,7 +49,7 @@ FAULTS: tuple[Fault, ...] = (
     *attacker.FAULTS,
     *hostile.FAULTS,
 )
-#: Fewer scenarios than a whole read-only gate has: those of one place.
+#: At most so many scenarios look at one machine; a whole read-only gate has 28.
 _FEW = 20
 
 

@@ -208,7 +208,7 @@ class Questions:
 
 
 def ask(titles: Sequence[str], *options: str) -> dict[str, Found]:
-    """Start gates and run the scenarios: see :class:`Questions`."""
+    """Start a gate and run the scenarios: see :class:`Questions`."""
     with Questions(titles, *options) as questions:
         return questions.ask()
 

@@ -57,7 +57,8 @@ DOCKER_BACK = "Docker's installation is rolled back"
 REHEARSED = "The whole plan is rehearsed"
 LETTER = "The letter of the plan's rollback leaves a Docker that does not start"
 
-#: Each of these scenarios takes as long as ten others: it applies the plan, or a large part of it.
+#: Each of these scenarios applies the plan, or a large part of it: a fault that kills it takes as
+#: long as twenty others.
 SLOW = frozenset({PROFILE_BACK, DOCKER_BACK, REHEARSED, LETTER})
 
 

@@ -11,7 +11,7 @@ import re
 import shlex
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec
@@ -117,13 +117,12 @@ def redact(text: str) -> str:
 def transcript(result: CommandResult) -> str:
     """Return one command for a reader: machine, time, argv, and both outputs.
 
-    For several commands in one round trip, return each of them, because their common output is
-    encoded: it is unreadable, and masking would find no secret in it.
+    For several commands in one round trip, return each of them; if their answers cannot be told
+    apart, the whole as one command.
     """
     when = datetime.fromtimestamp(result.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     where, took = f"# {when} on {result.machine}", f"after {result.seconds:.1f} s"
-    answers = batch.told(result)
-    if answers:
+    if answers := batch.told(result):
         through = shlex.join(result.argv[:-4])
         lines = [f"{where}: {len(answers)} commands in one round trip, {took}"]
         lines += [f"# by way of: {redact(through)}"] * bool(through)
@@ -132,9 +131,6 @@ def transcript(result: CommandResult) -> str:
             lines += [f"# exit code {each.exit_code}"] * bool(each.exit_code)
     else:
         lines = [f"{where}: exit code {result.exit_code} {took}", f"$ {redact(result.command)}"]
-        if answers is not None:  # encoded, so it may hold secrets
-            unread = f"[{len(result.stdout)} bytes that cannot be decoded]"
-            result = replace(result, stdout=unread.encode())
         lines += _outputs(result)
     return "\n".join(lines) + "\n"
 

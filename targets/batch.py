@@ -31,8 +31,9 @@ Argv = tuple[str, ...]
 #: Runs one command, and ends its output and its standard error with a line each: the mark, and the
 #: exit code. No other program takes part, because to start one takes longer than most reads. Each
 #: trip has a mark of its own: nothing that is read holds it by chance, and nobody whose words lie
-#: in the node's files and logs knows it. A container's root sees it in the list of processes, but
-#: he can give false answers to single reads just as well.
+#: in the node's files and logs knows it. Who sees it in the list of processes can only add marks:
+#: then their number is wrong, or the two outputs differ, and nothing of the trip is taken. Only a
+#: container's root can do more, and he can give false answers to single reads just as well.
 _SCRIPT = """
 mark={mark}
 end() {{ printf '\\n%s %d\\n' $mark $1; printf '\\n%s %d\\n' $mark $1 >&2; }}
@@ -65,8 +66,8 @@ def at_once(
 
     Returns:
         The results of those that ended in time and within ``LIMIT``; none if ``on`` has no shell
-        that can do this, or cannot be asked: whoever asks one of them by itself hears why, in the
-        words of that one.
+        that can do this, cannot be asked, or one of them floods all: whoever asks one of them by
+        itself hears why, in the words of that one.
 
     Raises:
         Dropped: the connection was cut: a run that goes on has lost its lock.

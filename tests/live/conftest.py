@@ -1,9 +1,10 @@
 """A lab in a known state, seconds away, for each fault.
 
-Two labs share the tests out between them, each taking the next when it has finished one::
+Two labs share the tests out between them::
 
     python -m lab copy /tmp/second
-    LAB_HOMES=~/.cache/docker-lxc-gate:/tmp/second pytest -n 2 --dist worksteal tests/live/
+    LAB_HOMES=~/.cache/docker-lxc-gate:/tmp/second \\
+        pytest -n 2 --dist worksteal --max-worker-restart 0 tests/live/
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ pytest.register_assert_rewrite("tests.live.interrupted.sweep")  # its assertions
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give each of xdist's workers a lab of its own; refuse to let two share one."""
-    homes = [home for home in os.environ.get(HOMES, "").split(os.pathsep) if home]
+    homes = list(dict.fromkeys(filter(None, os.environ.get(HOMES, "").split(os.pathsep))))
     workers = len(config.getoption("tx", []))
-    if workers > len(set(homes)):
+    if workers > len(homes):
         raise pytest.UsageError(
-            f"-n {workers} needs {workers} labs, and {HOMES} names {len(set(homes))}: "
+            f"-n {workers} needs {workers} labs, and {HOMES} names {len(homes)}: "
             f"{HOMES}=FOLDER{os.pathsep}FOLDER (python -m lab copy makes the second)"
         )
     if number := _worker(config):

@@ -61,14 +61,15 @@ def test_a_fault_turns_red_what_it_names(fault: Fault, lab: Lab, results: list[R
 
 def test_every_scenario_that_was_to_be_killed_was(results: list[Result], part: str | None) -> None:
     """The kill matrix: a scenario that no fault turns red says nothing."""
+    if part:
+        pytest.skip("another lab ran some of the faults; each fault's own test says what it killed")
     page = matrix.as_html(results)
     allure.attach(page, "kill matrix", allure.attachment_type.HTML)
     ran = {result.id for result in results}
     due = {title for fault in CHOSEN if fault.id in ran for title in fault.kills}
-    if ran == {fault.id for fault in CHOSEN}:  # nobody chose some of them, and one lab ran them all
+    if ran == {fault.id for fault in CHOSEN}:  # nobody chose some of them
         assert due >= set(scenarios()) - (set() if _WHOLE else SLOW)
-    # One of several labs may have had no fault before this; each fault's own test says if it held.
-    assert due or part, "no fault was run, so nothing is known"
+    assert due, "no fault was run, so nothing is known"
     assert [title for title in due if not matrix.killed(results)[title]] == []
 
 

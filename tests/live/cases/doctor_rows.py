@@ -85,7 +85,7 @@ inside docker create -v /data:/data hello-world
 """
 )
 
-#: Of each trouble, the row that takes the least time comes first: CI runs that one.
+#: Of each trouble, the row that takes the least time comes first: CI runs that of every fourth one.
 ROWS = (
     Row(
         1,
