@@ -55,6 +55,11 @@ exit 1
 #: Under the plan's profile, and on its former driver, Docker had failed; after a rollback it may be
 #: stopped instead. It ran neither before nor after: that is what there is to compare.
 _NOT_RUNNING = re.compile(r"container: active docker\.(service|socket) loaded failed ")
+#: Proxmox writes the container's file at every stop; the plan then gives it its former time back.
+#: No journal holds that time: a run that is cut off in between loses it, and nothing else.
+_WRITTEN_AT_A_STOP = re.compile(
+    rf"node: file /etc/pve/lxc/{CTID}\.conf: (?P<same>f .* )\S+ -> (?P=same)\S+"
+)
 #: Each case adds to the journal, which each command line reads whole: so many, and back (cases).
 _BEFORE_BACK = 10
 #: How long the last commands of a run that is gone may take (seconds).
@@ -234,6 +239,8 @@ class Sweep:
         assert roll_back(again) == [], "a second rollback found something"
         assert not again.journal.unfinished(), "unfinished after the rollback"
         differing = self._differences()
+        if case.point.stage == Stage.CONSEQUENCE and self.action != OPTIONS:
+            differing = [each for each in differing if not _WRITTEN_AT_A_STOP.fullmatch(each)]
         assert not differing, f"{len(differing)} differ: {differing[:9]}"
 
     @staticmethod
