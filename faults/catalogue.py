@@ -66,7 +66,8 @@ def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
     it. This is one that names the scenario as its first red one. If there is none, it is one that
     turns the scenario red at all, or else undetermined. Of several, it is the first in the
     catalogue after which few scenarios are asked (:data:`_FEW`), or else the first. Up to a third,
-    those follow after which the fewest scenarios are asked, all of them read-only.
+    those follow after which the fewest scenarios are asked, all of them read-only, from the end of
+    the catalogue: those of the audit log, near its beginning, wait for its daemon.
     """
 
     def rank(fault: Fault, title: str) -> tuple[int, bool]:
@@ -79,7 +80,7 @@ def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
         if ids and title not in SLOW
     }
     changing = {title for title, each in scenarios().items() if each.mutates}
-    more = [f for f in faults if f.id not in taken and not changing & set(f.named)]
+    more = [f for f in reversed(faults) if f.id not in taken and not changing & set(f.named)]
     more.sort(key=lambda fault: len(fault.asked()))
     missing = max(0, -(-len(faults) // 3) - len(taken))
     taken |= {fault.id for fault in more[:missing]}

@@ -10,7 +10,7 @@ kinds, ``SWEEP=power,tunable`` one kind at the actions with that word in their i
 ``SWEEP=rollback`` the way back, ``SWEEP=restore,close`` the points of two stages,
 ``SWEEP=quarters`` those at a quarter and at three quarters of a command's time, ``SWEEP=1/11`` the
 first of eleven parts of each action's, to spread all of it over as many nights. Without SWEEP it is
-one of each kind, at two actions in turn: a file on the node, and the package.
+one of each kind, at two actions in turn: the package, and a file on the node.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _PARTS = [part for part in map(re.compile(r"(\d+)/(\d+)").fullmatch, _ASKED) if 
 _FIRST, _EVERY = (int(n) for n in _PARTS[0].groups()) if _PARTS else (1, 1)
 _OTHERS = {*KINDS, *WAYS, *STAGES, "quarters", "all", *(part[0] for part in _PARTS)}
 _WORDS = [word for word in _ASKED if word not in _OTHERS]
-_PART = ("nesting-tunable", "fuse-overlayfs-package")
+_PART = ("fuse-overlayfs-package", "nesting-tunable")  # so the power is cut at the quick one
 #: What the containers are that runs are cut off in: with Docker on its default driver, and without.
 BASES = (states.DOCKER, states.PLAIN)
 
