@@ -52,7 +52,7 @@ _BY_HAND = {
         f"pytest tests/live/test_{name}.py": "CI's 45 minutes have no room for it on the lab"
         for name in (
             *("denials", "false_alarms", "hostile_guests", "places", "plain_lxc"),
-            *("removed_docker", "without_phoenix"),
+            *("package_settings", "removed_docker", "without_phoenix"),
         )
     },
 }
