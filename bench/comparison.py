@@ -52,8 +52,8 @@ _CTID = _TARGET.ctid
 _START = "bench-docker"
 #: The limit for one run of a tool under emulation (seconds).
 _PATIENCE = 1800.0
-#: The modes of the edited files, by the end of their names.
-_MODES = {".sh": "755"}
+#: The mode of the edited files, phoenix's scripts among them: apply leaves it as it is.
+_MODE = "644"
 #: How many differences of two end states are told.
 _TOLD = 8
 VERBS = ("first apply", "second apply", "plan", "status")
@@ -151,8 +151,7 @@ def _stage(lab: Lab, staged: _Staged) -> None:
     rows = []
     for number, (path, content) in enumerate(files.items()):
         (staged / f"{number}").write_bytes(content)
-        mode = _MODES.get(Path(path).suffix, "644")
-        rows.append({"src": str(staged / f"{number}"), "dest": path, "mode": mode})
+        rows.append({"src": str(staged / f"{number}"), "dest": path, "mode": _MODE})
     (staged / "daemon.json").write_bytes(settings)
     data = {"ctid": _CTID, "plan_files": rows, "daemon_json": str(staged / "daemon.json")}
     (staged / "data.json").write_text(json.dumps(data))
