@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from targets.read import Read, unparsed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from targets.transport import CommandResult, Transport
 
@@ -30,16 +30,18 @@ _ELSEWHERE = re.compile(
 )
 #: Docker makes these itself.
 _OWN_NETWORKS = frozenset({"bridge", "host", "none"})
-_LISTS = {
-    "container": ("docker", "ps", "-a", "--format", "{{.Names}}"),
-    "image": ("docker", "images", "--format", "{{.Repository}}:{{.Tag}}"),
-    "volume": ("docker", "volume", "ls", "-q"),
-    "network": ("docker", "network", "ls", "--format", "{{.Name}}"),
-}
 
 
 def _if_it_runs(command: str) -> tuple[str, ...]:
     return ("sh", "-c", _IF_IT_RUNS + command)
+
+
+_LISTS = {
+    "container": unparsed(*_if_it_runs("docker ps -a --format '{{.Names}}'")),
+    "image": unparsed(*_if_it_runs("docker images --format '{{.Repository}}:{{.Tag}}'")),
+    "volume": unparsed(*_if_it_runs("docker volume ls -q")),
+    "network": unparsed(*_if_it_runs("docker network ls --format '{{.Name}}'")),
+}
 
 
 def _ids(result: CommandResult) -> tuple[str, ...]:
@@ -88,16 +90,19 @@ def is_absent(on: Transport) -> bool:
     return unit == NOT_FOUND or (unit == "masked" and not on.ask(DAEMON))
 
 
+def lists(kinds: Iterable[str]) -> list[Read[CommandResult]]:
+    """Return what :func:`objects` asks."""
+    return [_LISTS[kind] for kind in kinds]
+
+
 def objects(on: Transport, kinds: Sequence[str] = ("container", "image", "volume")) -> str:
     """Return Docker's containers, images, volumes or networks, each kind sorted by name.
 
     Docker lists images by the second they were made in, and those of one second in any order.
     """
-    if not on.ask(active("docker")):
-        return ""
     return ", ".join(
         f"{what} {name}"
         for what in kinds
-        for name in sorted(on.look(_LISTS[what]).text.split())
+        for name in sorted(on.ask(_LISTS[what]).text.split())
         if what != "network" or name not in _OWN_NETWORKS
     )

@@ -154,9 +154,9 @@ class Ahead(Base):
         self.expect(reads)
 
     def expect(self, reads: Iterable[Read[Any]]) -> None:
-        """Ask these, too, with the first of them that is wanted."""
-        self._answers.clear()
-        self._expected = list(dict.fromkeys([*self._expected, *(read.argv for read in reads)]))
+        """Ask these, too, with the first of them that is wanted, but for what is known."""
+        wanted = dict.fromkeys([*self._expected, *(read.argv for read in reads)])
+        self._expected = [argv for argv in wanted if argv not in self._answers]
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -173,7 +173,7 @@ class Ahead(Base):
         if not stdin and key in self._expected:
             asked, self._expected = self._expected, []
             answers = at_once(self._inner, asked) if len(asked) > 1 else []
-            self._answers = {answer.argv: answer for answer in answers}
+            self._answers |= {answer.argv: answer for answer in answers}
         if not stdin and key in self._answers:
             return self._answers[key] if self._keep else self._answers.pop(key)
         return self._inner.look(argv, stdin=stdin, timeout=timeout)

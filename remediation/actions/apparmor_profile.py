@@ -66,6 +66,10 @@ class Profile(Action[ProfileState]):
         policy = apparmor.loaded_binary(on, self.profile)
         return ProfileState(files.capture(on, self.path), policy)
 
+    def require_reversible(self, on: Transport) -> None:
+        """See :class:`remediation.engine.action.Action`."""
+        self._file.require_reversible(on)
+
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
         if (drift := self._file.check(on)) is not None:

@@ -13,6 +13,7 @@ from targets import files
 from targets.drift import Drift
 from targets.errors import Busy, FactError, RemediationError
 from targets.files import FileState  # noqa: TC001 - journals are read back by a state's types
+from targets.read import content_of
 from targets.runtime import container_config
 from targets.runtime.normal_form import dropped, normal_form
 from targets.runtime.waiting import wait_until_booted
@@ -81,19 +82,24 @@ class ContainerOptions(Action[OptionsState]):
 
     def capture_reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`."""
-        return (*self._file.reads(), *self._file.capture_reads())
+        started = content_of(self.runtime.started_path(self.ctid))
+        return (*self._file.capture_reads(), self.runtime.reads(self.ctid), started)
+
+    def consent_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._file.reads()
 
     @property
     def path(self) -> str:
         """The file of the container's configuration."""
         return self.runtime.config_path(self.ctid)
 
-    def _running(self) -> bool:
-        return self.runtime.state(self.ctid) == "running"
+    def _running(self, on: Transport) -> bool:
+        return self.runtime.on(on).state(self.ctid) == "running"
 
-    def _effective(self) -> str:
+    def _effective(self, on: Transport) -> str:
         """Return the configuration that the running container was started with."""
-        return self.runtime.started_with(self.ctid)
+        return self.runtime.on(on).started_with(self.ctid)
 
     @property
     def _normalised(self) -> bool:
@@ -109,13 +115,13 @@ class ContainerOptions(Action[OptionsState]):
 
     def _state(self, on: Transport) -> OptionsState:
         """Return what the node says of it; nobody inside is asked."""
-        file, running = self._file.capture(on), self._running()
-        return OptionsState(file, running, self._effective() if running else "")
+        file, running = self._file.capture(on), self._running(on)
+        return OptionsState(file, running, self._effective(on) if running else "")
 
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
         content = on.read(self.path)
-        if drift := self._file.drift(on, content):
+        if drift := self._file.drift(content):
             return drift
         waits = self.pending(_text(content or b""))
         return Drift(waits) if waits else None
@@ -128,6 +134,7 @@ class ContainerOptions(Action[OptionsState]):
         written = self._require_free(on)
         if waits := self.pending(written):
             raise FactError(f"{waits}. The plan does not decide that, and changes nothing before")
+        self._file.require_reversible(on)
 
     def _require_free(self, on: Transport) -> str:
         """Return the configuration; raises Busy if it is locked: a lock goes with its holder."""
@@ -137,7 +144,7 @@ class ContainerOptions(Action[OptionsState]):
                 f"{self.path} on {on.machine}: the container is locked ({lock}), something is at "
                 "work on it; wait until that has ended, and if it never will: pct unlock"
             )
-        self.runtime.require_ours(self.ctid)
+        self.runtime.on(on).require_ours(self.ctid)
         return written
 
     def apply(self, on: Transport) -> None:
@@ -145,7 +152,7 @@ class ContainerOptions(Action[OptionsState]):
         state = self._file.capture(on)
         desired = self.edit(files.content(state))
         files.require_file(on, self.path, state)
-        with self._stopped(due=self._running()):
+        with self._stopped(due=self._running(on)):
             files.write(on, self.path, state, desired)
 
     def rollback(self, on: Transport, before: OptionsState) -> str | None:
@@ -155,8 +162,8 @@ class ContainerOptions(Action[OptionsState]):
         only what the plan had put into it is taken out.
         """
         back = self._back(self._file.capture(on), before.file)  # before a stop puts it in its form
-        runs = self._running()
-        due = runs and not (before.running and self._effective() == before.effective)
+        runs = self._running(on)
+        due = runs and not (before.running and self._effective(on) == before.effective)
         with self._stopped(due=due, runs_after=before.running and (due or not runs)):
             files.restore(on, self.path, back)
         return _OTHER_VOLUMES if back is not before.file else None
@@ -221,13 +228,13 @@ class ContainerOptions(Action[OptionsState]):
         written = normal_form(_text(before.content)).encode(errors="surrogateescape")
         return files.same(now, replace(before, content=written))
 
-    def side_effects(self, on: Transport, before: OptionsState | None) -> list[str]:  # noqa: ARG002
+    def side_effects(self, on: Transport, before: OptionsState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""
-        if not self._running():
+        if not self._running(on):
             return []
         if before is not None and not before.running:
             return [f"{self.title}: it is stopped, as it was before the plan"]
-        if before is not None and self._effective() == before.effective:
+        if before is not None and self._effective(on) == before.effective:
             return []
         return [f"{self.title}: it is restarted"]
 

@@ -127,6 +127,10 @@ class DockerPackage(Action[EngineState]):
         """See :class:`remediation.engine.action.Action`."""
         return (_traces_of_group(), _listing(), *self._packages.capture_reads())
 
+    def consent_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._packages.consent_reads()
+
     def capture(self, on: Transport) -> EngineState:
         """See :class:`remediation.engine.action.Action`."""
         known = _traces(on) - set(_WRITTEN)

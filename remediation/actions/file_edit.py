@@ -46,16 +46,19 @@ class FileEdit(Action[FileState]):
         """See :class:`remediation.engine.action.Action`."""
         return files.capture(on, self.path)
 
+    def require_reversible(self, on: Transport) -> None:
+        """See :class:`remediation.engine.action.Action`: only a regular file is edited in place."""
+        files.require_file(on, self.path, self.capture(on))
+
     def check(self, on: Transport) -> Drift | None:
         """See :class:`remediation.engine.action.Action`."""
-        return self.drift(on, on.read(self.path))
+        return self.drift(on.read(self.path))
 
-    def drift(self, on: Transport, content: bytes | None) -> Drift | None:
+    def drift(self, content: bytes | None) -> Drift | None:
         """Return the drift of what was read of the file."""
         desired = self.edit(content)
         if content == desired:
             return None
-        files.require_file(on, self.path, files.capture(on, self.path))  # before any change
         what = "is absent" if content is None else "differs"
         return Drift(f"{self.path} {what}", content or b"", desired)
 

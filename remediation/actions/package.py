@@ -106,8 +106,15 @@ class Package(Action[PackageState]):
 
     def capture_reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`."""
-        plans = [[self.package, *self.beside], *([self.after] if self.after else [])]
-        return (*self.reads(), _SETTINGS_THERE, *(_simulation(*names) for names in plans))
+        return self.reads()
+
+    def consent_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`.
+
+        ``capture`` asks this, too, where the package is not installed.
+        """
+        plans = {(self.package, *self.beside), (self.package,)} | ({self.after} - {()})
+        return (_SETTINGS_THERE, _OWNERS, *(_simulation(*names) for names in sorted(plans)))
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.engine.action.Action`.
@@ -293,7 +300,7 @@ class Package(Action[PackageState]):
     def side_effects(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""
         if before is None:
-            plan = on.look([*_APT, *_NO_CACHE, "-s", *_INSTALL, self.package])
+            plan = _simulate(on, self.package)
             newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)
             said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not rolled back"
             return [said] if newer else []
@@ -307,7 +314,7 @@ def _overtaken(on: Transport) -> list[str]:
     found = on.ask(_SETTINGS_THERE).require().text.split()
     if odd := [path for path in found if path not in SETTINGS]:
         raise FactError(f"{on.machine} was asked for files and told of {odd[0]!r:.80}")
-    known = _statuses(on, dict.fromkeys(SETTINGS[path] for path in found))
+    known = on.ask(_OWNERS) if found else {}
     return [path for path in found if not known[SETTINGS[path]]]
 
 
@@ -360,6 +367,10 @@ def _status_of(packages: Sequence[str]) -> Read[dict[str, str]]:
         return {name: "" if status in {"un", "pn"} else status for name, status in found.items()}
 
     return Read(("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *packages), parse)
+
+
+#: The status of each package that has settings of its own.
+_OWNERS = _status_of(sorted(set(SETTINGS.values())))
 
 
 def _installed(status: str) -> bool:

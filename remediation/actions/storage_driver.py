@@ -84,7 +84,18 @@ class StorageDriver(Action[DockerState]):
 
     def capture_reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`: where its data lies is a guess."""
-        return (*self._state_reads(), docker.DRIVER_AND_ROOT, docker.OPTIONS_ELSEWHERE)
+        return self._state_reads()
+
+    def consent_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        lists = docker.lists((*_OF_A_DRIVER, *_SHARED))
+        return (
+            *self._file.reads(),
+            docker.DRIVER_AND_ROOT,
+            docker.OPTIONS_ELSEWHERE,
+            docker.REMOVED_WHEN_ENDED,
+            *lists,
+        )
 
     def _state_reads(self) -> Iterable[Read[Any]]:
         stored = self._stored(FileState())
@@ -100,6 +111,7 @@ class StorageDriver(Action[DockerState]):
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.engine.action.Action`: Docker must run as its settings say."""
+        self._file.require_reversible(on)
         settings = files.content(self._file.capture(on))
         answer = on.ask(docker.DRIVER_AND_ROOT)
         driver, _, root = answer.text.strip().partition(" ")
@@ -227,7 +239,7 @@ class StorageDriver(Action[DockerState]):
         """See :class:`remediation.engine.action.Action`."""
         if docker.is_absent(on) or (before is not None and before.unit.endswith(docker.NOT_FOUND)):
             return []
-        held, stays = docker.objects(on, _OF_A_DRIVER), docker.objects(on, ("volume", "network"))
+        held, stays = docker.objects(on, _OF_A_DRIVER), docker.objects(on, _SHARED)
         seen = f"; these stay, and are seen: {stays}" if stays else ""
         if before is None:
             hidden = f"; {held} stay on disk, unseen until a rollback{seen}" if held else ""
@@ -309,8 +321,8 @@ def start_again(on: Transport, containers: Sequence[str]) -> None:
         on.run(argv, timeout=_SERVICE_TIMEOUT).require("it ran before the plan")
 
 
-#: What a Docker on another driver does not see; it keeps its volumes and networks.
-_OF_A_DRIVER = ("container", "image")
+#: What a Docker on another driver does not see, and what it sees as before.
+_OF_A_DRIVER, _SHARED = ("container", "image"), ("volume", "network")
 #: systemctl's exit code for a unit that there is not: then nothing has to be stopped.
 _NO_UNIT = 5
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.target import Target
     from targets.transport import Transport
+
+#: How long a denial may stay untold while apply changes small things (seconds).
+_OFTEN = 3.0
 
 
 @click.command()
@@ -48,18 +53,26 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
     """
     with options.planned(aim, only) as (runtime, make):
         the_plan = make()
-        seen = Seen.of(the_plan)
-        require_reversible(seen.drifts)
-        # A mistyped id, perhaps.
-        absent = [] if the_plan.container_exists else list(the_plan.not_checked)
-        consent([*absent, *apply_side_effects(seen.drifts)], yes=yes)
+        agreed = partial(_agreed, the_plan, yes=yes)
+        seen = None
+        if not yes or with_backup:  # nobody else waits for a person, or for a backup
+            agreed(seen := Seen.of(the_plan))
         if with_backup:
             _back_up(the_plan, runtime, aim)
         with _watched(runtime.node, aim.audit) as tell:
-            outcomes = apply_plan(replace(the_plan, tell=tell), seen)
+            told = replace(the_plan, tell=tell)
+            outcomes = apply_plan(told, seen) if seen else apply_plan(told, consent=agreed)
     printing.outcomes(outcomes, as_json=as_json)
     if not as_json:
         printing.not_checked(the_plan)
+
+
+def _agreed(the_plan: Plan, seen: Seen, *, yes: bool) -> None:
+    """Refuse what could not be rolled back; tell the side effects, and let the user decide."""
+    require_reversible(seen)
+    # A mistyped id, perhaps.
+    absent = [] if the_plan.container_exists else list(the_plan.not_checked)
+    consent([*absent, *apply_side_effects(seen)], yes=yes)
 
 
 def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
@@ -81,22 +94,27 @@ def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:
 
 
 @contextmanager
-def _watched(node: Transport, source: str) -> Iterator[Callable[[str], None]]:
-    """Yield a ``tell`` that first prints AppArmor's denials since its last call.
+def _watched(
+    node: Transport, source: str, often: float = _OFTEN
+) -> Iterator[Callable[[str], None]]:
+    """Yield a ``tell`` that first prints AppArmor's denials since the log was last read.
 
-    The log is watched from the first line on: apply tells it before its first change. If denials
-    cannot be read, it says so once, and ``apply`` goes on.
+    The log is watched from the first line on: apply tells it before its first change. It is read
+    again at the next line after so many seconds, and at the end. If denials cannot be read, it says
+    so once, and ``apply`` goes on.
     """
     window: audit_window.Window | None = None
-    begun = False
+    begun, last = False, 0.0
 
     def tell(line: str) -> None:
-        nonlocal window, begun
+        nonlocal window, begun, last
         if not begun:
-            begun, window = True, _opened(node, source)
+            begun, window, last = True, _opened(node, source), time.monotonic()
+        due = not line or time.monotonic() >= last + often
         try:
-            for denial in window.new_denials() if window else ():
+            for denial in window.new_denials() if window and due else ():
                 printing.tell(f"denied: {denial.summary}", style="yellow")
+            last = time.monotonic() if due else last
         except Exception as error:  # noqa: BLE001 - no error may stop apply here
             _end(window)
             window = None

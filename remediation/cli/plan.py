@@ -10,7 +10,7 @@ from rich.text import Text
 from commandline.json_output import print_json
 from commandline.target_option import with_target
 from remediation.cli import options, printing
-from remediation.engine.apply import apply_side_effects
+from remediation.engine.apply import Seen, apply_side_effects
 
 if TYPE_CHECKING:
     from targets.target import Target
@@ -24,9 +24,9 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
     """Show what apply would change, as unified diffs. Changes nothing."""
     with options.planned(aim, only) as (_, make):
         the_plan = make()
-        found = the_plan.drifts()
+        found = Seen.of(the_plan)
         side_effects = apply_side_effects(found)
-    drifts = [(step, drift) for step, drift in found if drift is not None]
+    drifts = [(step, drift) for step, drift in found.drifts if drift is not None]
     if as_json:
         print_json(
             {

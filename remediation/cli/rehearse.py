@@ -13,7 +13,7 @@ from facts import machine_state
 from remediation import rehearsal
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
-from remediation.engine.apply import apply_side_effects
+from remediation.engine.apply import Seen, apply_side_effects
 from targets.lock import Lock
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
     """
     with options.planned(aim) as (runtime, make):
         the_plan = make()
-        consent(apply_side_effects(the_plan.drifts()), yes=yes)
+        consent(apply_side_effects(Seen.of(the_plan)), yes=yes)
         look = partial(machine_state.record_target, runtime, aim.ctid)
         stages = []
         with Lock.of(runtime.node).held(f"rehearse the plan on container {aim.ctid}"):

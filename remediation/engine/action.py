@@ -67,9 +67,14 @@ class Action(ABC, Generic[Before]):
         return ()
 
     def capture_reads(self) -> Iterable[Read[Any]]:
-        """Return what ``require_reversible`` and ``capture`` will ask, as far as it is known.
+        """Return what ``capture`` will ask, as far as it is known: asked in one go, too."""
+        return ()
 
-        These, too, are asked in one go, of all actions that a machine has.
+    def consent_reads(self) -> Iterable[Read[Any]]:
+        """Return what ``require_reversible`` and ``side_effects`` will ask, before any change.
+
+        They are asked in one go, with the reads of ``capture``, of all actions that will change
+        something.
         """
         return ()
 

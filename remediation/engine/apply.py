@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from remediation.engine.action import Outcome
 from remediation.engine.plan import ROLLBACK, Stage, asked_together, checked, elsewhere, once
@@ -18,34 +18,57 @@ from targets.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from remediation.engine.action import Step
+    from remediation.engine.action import Action, Place, Step
     from remediation.engine.journal_format import Line
     from remediation.engine.plan import Plan
+    from targets.batch import Ahead
     from targets.drift import Drift
+    from targets.read import Read
+    from targets.transport import Transport
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found before a run, without the lock: the journal's lines, then each drift."""
+    """What was found before a change: the journal's lines, then each drift.
+
+    ``on`` holds the machines of the steps, with their answers: each serves until something is run.
+    """
 
     lines: Sequence[Line]
     drifts: Sequence[tuple[Step, Drift | None]]
+    on: Mapping[Place, Ahead] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Plan) -> Seen:
         """Read the journal, then check each step. Changes nothing."""
-        return cls(tuple(plan.journal.lines()), plan.drifts())
+        lines = tuple(plan.journal.lines())
+        on = asked_together(plan.steps, lambda action: action.reads())
+        return cls(lines, [(each, each.action.check(on[each.place])) for each in plan.steps], on)
+
+    def drifted(self) -> list[tuple[Step, Transport]]:
+        """Return the steps that drifted, each with its machine.
+
+        A machine asks in one go what all of them ask before a change.
+        """
+        steps = _drifted(self.drifts)
+        for step in steps:
+            self.on[step.place].expect(_before_change(step.action))
+        return [(step, self.on[step.place]) for step in steps]
 
 
-def apply(plan: Plan, seen: Seen | None = None) -> list[Outcome]:
+def apply(
+    plan: Plan, seen: Seen | None = None, consent: Callable[[Seen], None] = lambda _: None
+) -> list[Outcome]:
     """Bring about every desired state, or roll back everything.
 
     Args:
         plan: the plan.
         seen: what was found just before. If nothing drifted, and the journal is the same under the
             lock, no run has changed anything since: nothing is checked a second time.
+        consent: is given what is found under the lock, before any change. It must not wait for a
+            person, for whom nobody else should have to wait; it refuses by an error.
 
     Returns:
         What became of each action, in order, then of each consequence.
@@ -57,7 +80,7 @@ def apply(plan: Plan, seen: Seen | None = None) -> list[Outcome]:
         RemediationError: an action failed; everything is rolled back.
         RollbackFailed: an action failed, and the rollback failed, too.
     """
-    run = _Run(plan, seen)
+    run = _Run(plan, seen, consent)
     try:
         with plan.exclusive(f"apply the plan to container {plan.journal.ctid}"):
             return run.forward()
@@ -67,26 +90,26 @@ def apply(plan: Plan, seen: Seen | None = None) -> list[Outcome]:
         raise
 
 
-def apply_side_effects(drifts: Iterable[tuple[Step, Drift | None]]) -> list[str]:
+def apply_side_effects(seen: Seen) -> list[str]:
     """Return a sentence for each thing that apply would stop, hide, remove or refuse.
 
     Args:
-        drifts: as :meth:`Plan.drifts` returned them; nothing is changed.
+        seen: what was found; nothing is changed.
     """
     sentences: list[str] = []
-    for step in _drifted(drifts):
+    for step, on in seen.drifted():
         try:
-            step.action.require_reversible(step.on)
-            sentences += step.action.side_effects(step.on, None)
+            step.action.require_reversible(on)
+            sentences += step.action.side_effects(on, None)
         except FactError as refused:
             sentences.append(f"apply would refuse to start: {refused}")
     return sentences
 
 
-def require_reversible(drifts: Iterable[tuple[Step, Drift | None]]) -> None:
+def require_reversible(seen: Seen) -> None:
     """Raise FactError if apply would refuse to begin. Changes nothing."""
-    for step in _drifted(drifts):
-        step.action.require_reversible(step.on)
+    for step, on in seen.drifted():
+        step.action.require_reversible(on)
 
 
 @dataclass
@@ -99,7 +122,8 @@ class _Run:
     """
 
     plan: Plan
-    seen: Seen | None = None
+    seen: Seen | None
+    consent: Callable[[Seen], None]
     begun: dict[str, int] = field(default_factory=dict)
     changes: bool = False
 
@@ -115,12 +139,13 @@ class _Run:
             )
         if seen and not _drifted(seen.drifts) and tuple(plan.journal.lines()) == seen.lines:
             return [_already_so(step) for step in plan.steps]
-        drifts = plan.drifts()
+        found = Seen.of(plan)
+        self.consent(found)
         # All before-images first: an action may change what another one is about to look at.
-        self._record(_drifted(drifts))
+        self._record(found.drifted())
         outcomes: list[Outcome] = []
         changed: list[Step] = []
-        for step, drift in drifts:
+        for step, drift in found.drifts:
             outcomes.append(self._apply_one(step, drift))
             if outcomes[-1].changed:
                 changed.append(step)
@@ -136,22 +161,20 @@ class _Run:
             plan.journal.finish()
         return outcomes
 
-    def _record(self, steps: Sequence[Step]) -> None:
+    def _record(self, steps: Sequence[tuple[Step, Transport]]) -> None:
         journal = self.plan.journal
         entries = {entry.action: entry for entry in journal.entries()}
-        for step in steps:
+        for step, _ in steps:
             if said := elsewhere(entries.get(step.action.id), step):
                 raise NotClean(f"{step.action.title}: {said}, and roll that back first")
-        # Nothing is changed until the journal has all of it, so each machine is asked in one go.
-        on = asked_together(steps, lambda action: action.capture_reads())
-        for step in steps:
-            step.action.require_reversible(on[step.place])
-        images = [(s.action.id, s.place, s.action.capture(on[s.place])) for s in steps]
+        for step, on in steps:
+            step.action.require_reversible(on)
+        images = [(step.action.id, step.place, step.action.capture(on)) for step, on in steps]
         if images:
             earlier = {entry.action: len(entry.images) for entry in journal.entries()}
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
             self.plan.enter(Stage.RECORD)
-            journal.record(images, {s.action.id: getattr(s.action, "path", "") for s in steps})
+            journal.record(images, {s.action.id: getattr(s.action, "path", "") for s, _ in steps})
 
     def _apply_one(self, step: Step, drift: Drift | None) -> Outcome:
         plan, action = self.plan, step.action
@@ -160,7 +183,7 @@ class _Run:
                 ((_, drift),) = checked([step])
             if drift is None:
                 return _already_so(step)
-            self._record([step])
+            self._record([(step, asked_together([step], _before_change)[step.place])])
         plan.tell(action.title)
         plan.enter(Stage.APPLY, action)
         self.changes = True
@@ -197,6 +220,10 @@ class _Run:
                 f"Nothing was changed, but apply could not write that to the journal ({failed}). "
                 f"Once the node answers, run: {ROLLBACK}"
             )
+
+
+def _before_change(action: Action[Any]) -> Iterable[Read[Any]]:
+    return (*action.capture_reads(), *action.consent_reads())
 
 
 def _drifted(drifts: Iterable[tuple[Step, Drift | None]]) -> list[Step]:

@@ -64,7 +64,11 @@ _APPEND = (
     'set -e; umask 077; mkdir -p -- "$1"; cat >>"$1/journal.jsonl"; '
     'sync "$1/journal.jsonl"; sync "$1"'
 )
-_STORE = 'set -e; umask 077; mkdir -p -- "$(dirname -- "$1")"'
+#: A crash leaves the whole file or none.
+_STORE = (
+    'set -e; umask 077; d=$(dirname -- "$1"); mkdir -p -- "$d"; cat >"$1.gate-new"; '
+    'sync "$1.gate-new"; mv -fT -- "$1.gate-new" "$1"; sync "$d"'
+)
 
 
 def stored(directory: str = DIRECTORY) -> Read[bytes | None]:
@@ -283,8 +287,7 @@ class Journal:
         """Put a copy of what somebody had changed beside the journal, and return its path."""
         name = re.sub(r"[^A-Za-z0-9.]+", "-", action).strip("-")
         path = f"{self.directory}/kept/{_now().replace(':', '')}-{name}"
-        self._node.run(["sh", "-c", _STORE, "keep", path]).require()
-        self._node.write(path, content, 0o600)
+        self._node.run(["sh", "-c", _STORE, "store", path], stdin=content).require()
         return path
 
     def name(self, place: Place) -> str:
@@ -292,13 +295,17 @@ class Journal:
         return self.machine if place is Place.NODE else f"container {self.ctid}"
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
-        self.lines()
+        known = self.lines()
         common = {"v": VERSION, "at": _now(), "ctid": self.ctid}
-        text = b"".join(journal_format.written(common | line) for line in lines)
+        added = [journal_format.written(common | line) for line in lines]
+        text = b"".join(added)
         if self._torn:  # ended, and said to be so, before anything follows it
             text = journal_format.written(common | {"kind": "cut"}, self._torn) + text
-        self.forget()  # what is on the disk is what counts, also after an error
+        self.forget()  # after an error, what is on the disk is what counts
         self._node.run(["sh", "-c", _APPEND, "journal", self.directory], stdin=text).require()
+        if not self._torn:
+            read = (journal_format.read(line.rstrip(b"\n")) for line in added)
+            self._lines = [*known, *(line for line in read if line is not None)]
 
     # -- bytes in JSON
 
@@ -328,8 +335,7 @@ class Journal:
         path = f"{self.directory}/contents/{digest}"
         there = self._node.look(["sha256sum", path])
         if not there.text.startswith(digest):
-            self._node.run(["sh", "-c", _STORE, "store", path]).require()
-            self._node.write(path, content, 0o600)
+            self._node.run(["sh", "-c", _STORE, "store", path], stdin=content).require()
         return digest
 
     def _fetched(self, value: Any) -> Any:  # noqa: PLR0911 - a table

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from remediation.engine.journal_entries import Entry
     from targets.drift import Drift
     from targets.read import Read
-    from targets.transport import Transport
 
 #: The way out where a run did not end.
 ROLLBACK = "python -m remediation rollback, with the same --target"
@@ -141,7 +140,7 @@ def checked(steps: Sequence[Step]) -> list[tuple[Step, Drift | None]]:
 
 def asked_together(
     steps: Iterable[Step], reads: Callable[[Action[Any]], Iterable[Read[Any]]]
-) -> Mapping[Place, Transport]:
+) -> Mapping[Place, Ahead]:
     """Return each machine of some steps, which asks the reads of all their actions in one go.
 
     Args:

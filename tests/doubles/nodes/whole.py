@@ -13,10 +13,11 @@ import os
 import shutil
 import sys
 from contextlib import nullcontext, suppress
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from facts import apparmor
 from remediation import desired, docker_in_lxc
@@ -150,6 +151,11 @@ class Whole(Pct):
         self.on_node = Node(folder, f"/etc/pve/lxc/{ctid}.conf")
         self.in_container = Inside(folder / "container", ctid)
         super().__init__(self.on_node)
+
+    def on(self, node: Transport) -> Self:
+        other = copy(self)
+        other.node = node
+        return other
 
     def plan(self) -> Plan:
         plan = docker_in_lxc.plan(self, self.ctid, tell=lambda _: None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from remediation.actions.container_options import ContainerOptions
 from remediation.desired import OPTIONS
@@ -59,6 +59,9 @@ class OfFolder(Pct):
     def __init__(self, node: Transport, config: Path, inside: Transport) -> None:
         super().__init__(node)
         self.config, self._inside = config, inside
+
+    def on(self, node: Transport) -> Self:
+        return type(self)(node, self.config, self._inside)
 
     def config_path(self, ctid: int) -> str:
         assert ctid == 950

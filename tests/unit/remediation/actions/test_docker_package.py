@@ -113,10 +113,10 @@ class Guest(Base):
                 return 5, ""
             case ["systemctl", *_]:
                 return 0, ""
-            case ["sh", "-c", script] if "docker info" in script:
-                return (0, "fuse-overlayfs\n") if self.docker or self.foreign else (3, "")
-            case ["sh", "-c", script] if "docker ps -" in script:
+            case ["sh", "-c", script] if "docker ps -q" in script or "docker ps -aq" in script:
                 return (0, "") if self.docker or self.foreign else (3, "")
+            case ["sh", "-c", script] if script.startswith("systemctl is-active -q docker || exit"):
+                return (0, "fuse-overlayfs\n") if self.docker or self.foreign else (3, "")
             case ["docker", *_]:
                 assert self.docker or self.foreign, "asked, it would be started"
                 return 0, "fuse-overlayfs\n"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from remediation.actions.container_options import ContainerOptions
 from remediation.engine.action import Step
-from remediation.engine.apply import apply, apply_side_effects
+from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.errors import Busy, CommandFailed, FactError
 from targets.transport import Base, CommandResult
@@ -108,7 +108,7 @@ def test_apply_of_a_locked_container_is_refused(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"lock: backup\narch: amd64\n"), running=False)
     with naming(FactError, tmp_path / "here/config", "double", "backup"):
         apply(it.plan())
-    (said,) = apply_side_effects(it.plan().drifts())
+    (said,) = apply_side_effects(Seen.of(it.plan()))
     assert said.startswith("apply would refuse to start: ")
     assert roll_back(it.plan()) == []
     assert (tmp_path / "here/config").read_bytes() == b"lock: backup\narch: amd64\n"
@@ -182,7 +182,7 @@ def test_apply_and_rollback_of_a_container_managed_by_ha_are_refused(tmp_path: P
 
 def test_side_effect_of_options_is_a_restart_of_a_running_container(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
-    assert apply_side_effects(it.plan().drifts()) == ["container 950: it is restarted"]
+    assert apply_side_effects(Seen.of(it.plan())) == ["container 950: it is restarted"]
     apply(it.plan())
     assert rollback_side_effects(it.plan()) == ["container 950: it is restarted"]
     it.node.effective = None
@@ -193,7 +193,7 @@ def test_side_effect_of_options_of_a_stopped_container_is_that_it_is_stopped_aga
     tmp_path: Path,
 ) -> None:
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=False)
-    assert apply_side_effects(it.plan().drifts()) == []
+    assert apply_side_effects(Seen.of(it.plan())) == []
     apply(it.plan())
     it.node.start()
     sentence = "container 950: it is stopped, as it was before the plan"

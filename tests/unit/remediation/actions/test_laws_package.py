@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from remediation.actions import package
 from remediation.actions.package import Package
 from remediation.engine.action import Step
-from remediation.engine.apply import apply, apply_side_effects
+from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from targets.errors import (
@@ -273,11 +273,11 @@ def test_apply_with_a_foreign_conffile_is_refused(tmp_path: Path) -> None:
     with naming(FactError, "/etc/fuse.conf", "fuse3"):
         apply(plan(tmp_path, apt))
     assert (known(apt), plan(tmp_path, apt).journal.lines()) == ({}, [])
-    (said,) = apply_side_effects(plan(tmp_path, apt).drifts())
+    (said,) = apply_side_effects(Seen.of(plan(tmp_path, apt)))
     refused = "apply would refuse to start: in double there is /etc/fuse.conf, and fuse3, "
     assert said.startswith(refused)
     apt.lists = False  # nobody knows yet what would come: apt is asked for it once it is begun
-    assert apply_side_effects(plan(tmp_path, apt).drifts()) == []
+    assert apply_side_effects(Seen.of(plan(tmp_path, apt))) == []
     with naming(FactError, "/etc/fuse.conf", "fuse3"):
         apply(plan(tmp_path, apt))
 

@@ -465,7 +465,7 @@ def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
 ) -> None:
     window = Listened("mount")
     monkeypatch.setattr(audit_window, "Window", lambda *_: window)
-    with _watched(ON, "auto") as tell:
+    with _watched(ON, "auto", often=0) as tell:
         for line in ("first", "second", "third"):
             tell(line)
     assert window.ended == 1
@@ -473,6 +473,18 @@ def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
     assert '… denied: operation="mount"\n… first\n' in said
     assert said.count("denials are no longer shown") == 1
     assert said.endswith("… second\n… third\n")
+
+
+def test_denials_between_small_changes_are_shown_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    window = Listened("mount", "exec")
+    monkeypatch.setattr(audit_window, "Window", lambda *_: window)
+    with _watched(ON, "auto", often=3600) as tell:
+        tell("first")
+        tell("second")
+        assert capsys.readouterr().err == "… first\n… second\n"
+    assert capsys.readouterr().err == '… denied: operation="mount"\n'
 
 
 def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
@@ -485,7 +497,7 @@ def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
             raise ValueError("invalid literal")
 
     monkeypatch.setattr(audit_window, "Window", lambda *_: Mistaken())
-    with _watched(ON, "auto") as tell:
+    with _watched(ON, "auto", often=0) as tell:
         tell("rolling back what was changed")
     said = capsys.readouterr().err
     assert "denials are no longer shown: invalid literal" in said

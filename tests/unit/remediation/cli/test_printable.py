@@ -34,6 +34,7 @@ from remediation.cli.consent import consent
 from remediation.cli.group import Commands
 from remediation.cli.group import main as verbs
 from remediation.engine.action import Outcome, Place, Step
+from remediation.engine.apply import Seen
 from remediation.engine.journal_entries import Entry, Life
 from remediation.rehearsal import Stage
 from targets.drift import Drift
@@ -150,6 +151,7 @@ def plan(text: str, *options: str) -> None:
     opened = nullcontext((None, lambda: _Plan(text)))
     with (
         patch.object(plan_verb.options, "planned", lambda *_: opened),
+        patch.object(plan_verb.Seen, "of", lambda it: Seen([], it.drifts())),
         patch.object(plan_verb, "apply_side_effects", lambda _: [text]),
     ):
         plan_verb.plan.main([*options, "--target", "root@pve1/950"], standalone_mode=False)

@@ -11,7 +11,7 @@ import pytest
 
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Place, Step
-from remediation.engine.apply import apply, apply_side_effects
+from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import SYNC, roll_back, rollback_side_effects
@@ -519,7 +519,7 @@ def test_apply_of_an_irreversible_action_is_refused(tmp_path: Path) -> None:
     with naming(FactError, "restart it first"):
         apply(it)
     assert (one.value, it.journal.lines()) == ("old", [])
-    assert apply_side_effects(it.drifts()) == ["apply would refuse to start: restart it first"]
+    assert apply_side_effects(Seen.of(it)) == ["apply would refuse to start: restart it first"]
 
 
 def test_containers_are_rolled_back_last_in_first_out(tmp_path: Path) -> None:
