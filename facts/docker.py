@@ -53,9 +53,7 @@ def _told_elsewhere(result: CommandResult) -> list[tuple[str, str]]:
     return [found for line in lines for found in _ELSEWHERE.findall(line)]
 
 
-#: The name of the storage driver.
-DRIVER = unparsed(*_if_it_runs('docker info -f "{{.Driver}}"'))
-#: The same, and after a blank the directory of its data.
+#: The name of the storage driver, and after a blank the directory of its data.
 DRIVER_AND_ROOT = unparsed(*_if_it_runs('docker info -f "{{.Driver}} {{.DockerRootDir}}"'))
 #: The ids of the containers that run, the oldest first.
 RUNNING = Read(_if_it_runs("docker ps -q --no-trunc"), _ids)

@@ -141,8 +141,8 @@ class Ahead(Base):
     Args:
         inner: where.
         reads: what will be asked.
-        keep: whether an answer may serve again; else each serves once, so that whoever waits for a
-            change sees it.
+        keep: whether an answer may serve again, also that of a read that nobody foresaw; else each
+            serves once, so that whoever waits for a change sees it.
     """
 
     def __init__(
@@ -169,14 +169,23 @@ class Ahead(Base):
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
         """See :class:`targets.transport.Transport`."""
+        if stdin:
+            return self._inner.look(argv, stdin=stdin, timeout=timeout)
         key = tuple(argv)
-        if not stdin and key in self._expected:
-            asked, self._expected = self._expected, []
-            answers = at_once(self._inner, asked) if len(asked) > 1 else []
-            self._answers |= {answer.argv: answer for answer in answers}
-        if not stdin and key in self._answers:
-            return self._answers[key] if self._keep else self._answers.pop(key)
-        return self._inner.look(argv, stdin=stdin, timeout=timeout)
+        if key in self._expected:
+            self.fetch()
+        if key not in self._answers:
+            answer = self._inner.look(argv, timeout=timeout)
+            if not self._keep:
+                return answer
+            self._answers[key] = answer
+        return self._answers[key] if self._keep else self._answers.pop(key)
+
+    def fetch(self) -> None:
+        """Ask now what is expected; one read alone is asked when it is wanted."""
+        asked, self._expected = self._expected, []
+        if len(asked) > 1:
+            self._answers |= {answer.argv: answer for answer in at_once(self._inner, asked)}
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`targets.transport.Transport`."""

@@ -113,6 +113,10 @@ class ContainerOptions(Action[OptionsState]):
             return state
         return replace(state, containers=self.runtime.inside(self.ctid).ask(docker.RUNNING))
 
+    def left(self, on: Transport) -> OptionsState:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._state(on)
+
     def _state(self, on: Transport) -> OptionsState:
         """Return what the node says of it; nobody inside is asked."""
         file, running = self._file.capture(on), self._running(on)

@@ -80,7 +80,7 @@ class StorageDriver(Action[DockerState]):
 
     def reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`."""
-        return (*self._file.reads(), docker.AT_BOOT, docker.DRIVER)
+        return (*self._file.reads(), docker.AT_BOOT, docker.DRIVER_AND_ROOT)
 
     def capture_reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`: where its data lies is a guess."""
@@ -90,8 +90,7 @@ class StorageDriver(Action[DockerState]):
         """See :class:`remediation.engine.action.Action`."""
         lists = docker.lists((*_OF_A_DRIVER, *_SHARED))
         return (
-            *self._file.reads(),
-            docker.DRIVER_AND_ROOT,
+            *self.reads(),
             docker.OPTIONS_ELSEWHERE,
             docker.REMOVED_WHEN_ENDED,
             *lists,
@@ -160,11 +159,10 @@ class StorageDriver(Action[DockerState]):
             return drift
         if docker.is_absent(on):
             return None
-        answer = on.ask(docker.DRIVER)
+        answer = on.ask(docker.DRIVER_AND_ROOT)
         if answer.exit_code == docker.NOT_RUNNING:
             return Drift("Docker does not run")
-        driver = answer.text.strip()  # `docker info` may exit 0 without a daemon, naming none
-        if not driver:
+        if not (driver := _driver(on)):
             said = answer.stderr.decode(errors="replace").strip()
             return Drift(f"Docker does not answer: {cut(said)}")
         return None if driver == self.driver else Drift(f"storage driver is {cut(driver)}")
@@ -252,7 +250,7 @@ class StorageDriver(Action[DockerState]):
             root = self.root(files.content(before.settings))
             new = dict.fromkeys(place.removeprefix("image/") for place in made)
             sentence += f"; what it made on {', '.join(new)} is moved to {root}/taken-back-*"
-            sentence += f": {held}" if held and on.ask(docker.DRIVER).text.strip() in new else ""
+            sentence += f": {held}" if held and _driver(on) in new else ""
             sentence += seen
         return [sentence]
 
@@ -262,6 +260,12 @@ class StorageDriver(Action[DockerState]):
     @property
     def _file(self) -> FileEdit:
         return FileEdit(self.id, self.title, self.requirement, self.path, self.edit)
+
+
+def _driver(on: Transport) -> str:
+    """Return the driver on which Docker runs, empty if it says none."""
+    # `docker info` may exit 0 without a daemon, naming none.
+    return on.ask(docker.DRIVER_AND_ROOT).text.strip().partition(" ")[0]
 
 
 def _named(settings: bytes | None, key: str) -> str:

@@ -62,6 +62,10 @@ class Action(ABC, Generic[Before]):
             What stays as it is, and why, if not everything can be brought back.
         """
 
+    def left(self, on: Transport) -> Before:
+        """Return what ``apply`` left: as ``capture``, but for what only ``rollback`` needs."""
+        return self.capture(on)
+
     def reads(self) -> Iterable[Read[Any]]:
         """Return what ``check`` will ask, as far as it is known beforehand: asked in one go."""
         return ()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from remediation.engine.action import Outcome
-from remediation.engine.plan import ROLLBACK, Stage, asked_together, checked, elsewhere, once
+from remediation.engine.plan import ROLLBACK, Stage, asked_together, checked, elsewhere, fetch, once
 from remediation.engine.rollback import roll_back_last_run
 from targets.errors import (
     ChangedSince,
@@ -55,6 +56,7 @@ class Seen:
         steps = _drifted(self.drifts)
         for step in steps:
             self.on[step.place].expect(_before_change(step.action))
+        fetch(self.on.values())
         return [(step, self.on[step.place]) for step in steps]
 
 
@@ -118,7 +120,7 @@ class _Run:
 
     ``begun`` holds, for each action that was begun, how many before-images the journal had of it:
     if this run's own is missing there, the newest one is an earlier run's. ``changes`` is whether
-    anything but the journal was changed.
+    anything but the journal was changed; ``on`` are the machines as they were asked after that.
     """
 
     plan: Plan
@@ -126,6 +128,7 @@ class _Run:
     consent: Callable[[Seen], None]
     begun: dict[str, int] = field(default_factory=dict)
     changes: bool = False
+    on: Mapping[Place, Ahead] = field(default_factory=dict)
 
     def forward(self) -> list[Outcome]:
         """Apply every step, then run the consequences, then verify every step once more."""
@@ -145,8 +148,9 @@ class _Run:
         self._record(found.drifted())
         outcomes: list[Outcome] = []
         changed: list[Step] = []
-        for step, drift in found.drifts:
-            outcomes.append(self._apply_one(step, drift))
+        for at, (step, drift) in enumerate(found.drifts):
+            undrifted = takewhile(lambda each: each[1] is None, found.drifts[at + 1 :])
+            outcomes.append(self._apply_one(step, drift, [each for each, _ in undrifted]))
             if outcomes[-1].changed:
                 changed.append(step)
         for consequence in once(step.then for step in changed):
@@ -176,21 +180,28 @@ class _Run:
             self.plan.enter(Stage.RECORD)
             journal.record(images, {s.action.id: getattr(s.action, "path", "") for s, _ in steps})
 
-    def _apply_one(self, step: Step, drift: Drift | None) -> Outcome:
+    def _apply_one(self, step: Step, drift: Drift | None, undrifted: Sequence[Step]) -> Outcome:
+        """Apply a step, if it drifted or drifts now, and look at what it left.
+
+        Those after it that had not drifted are asked again with it.
+        """
         plan, action = self.plan, step.action
         if drift is None:
-            if self.changes:  # it was checked before
-                ((_, drift),) = checked([step])
-            if drift is None:
+            # It was checked before the first change.
+            if not self.changes or (drift := action.check(self.on[step.place])) is None:
                 return _already_so(step)
             self._record([(step, asked_together([step], _before_change)[step.place])])
         plan.tell(action.title)
         plan.enter(Stage.APPLY, action)
         self.changes = True
         action.apply(step.on)
-        on = asked_together([step], lambda each: (*each.reads(), *each.capture_reads()))[step.place]
+        self.on = asked_together(
+            [step, *undrifted],
+            lambda each: (*each.reads(), *(each.capture_reads() if each is action else ())),
+        )
+        on = self.on[step.place]
         _require_applied(step, action.check(on))
-        after = action.capture(on)
+        after = action.left(on)
         plan.enter(Stage.COMPLETE, action)
         plan.journal.complete(action.id, step.place, after)
         return Outcome(action.id, action.title, action.requirement, True, drift.summary)

@@ -64,8 +64,9 @@ _APPEND = (
     'set -e; umask 077; mkdir -p -- "$1"; cat >>"$1/journal.jsonl"; '
     'sync "$1/journal.jsonl"; sync "$1"'
 )
-#: A crash leaves the whole file or none.
+#: Unless the file is there already, by its checksum. A crash leaves the whole file or none.
 _STORE = (
+    'test -z "$2" || ! echo "$2  $1" | sha256sum -c --status 2>/dev/null || exit 0; '
     'set -e; umask 077; d=$(dirname -- "$1"); mkdir -p -- "$d"; cat >"$1.gate-new"; '
     'sync "$1.gate-new"; mv -fT -- "$1.gate-new" "$1"; sync "$d"'
 )
@@ -95,6 +96,7 @@ class Journal:
         self.machine = node.machine
         self._lines: list[Line] | None = None
         self._torn = b""
+        self._kept: set[str] = set()
 
     # -- reading
 
@@ -287,7 +289,7 @@ class Journal:
         """Put a copy of what somebody had changed beside the journal, and return its path."""
         name = re.sub(r"[^A-Za-z0-9.]+", "-", action).strip("-")
         path = f"{self.directory}/kept/{_now().replace(':', '')}-{name}"
-        self._node.run(["sh", "-c", _STORE, "store", path], stdin=content).require()
+        self._node.run(["sh", "-c", _STORE, "store", path, ""], stdin=content).require()
         return path
 
     def name(self, place: Place) -> str:
@@ -333,9 +335,9 @@ class Journal:
     def _laid_beside(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
         path = f"{self.directory}/contents/{digest}"
-        there = self._node.look(["sha256sum", path])
-        if not there.text.startswith(digest):
-            self._node.run(["sh", "-c", _STORE, "store", path], stdin=content).require()
+        if path not in self._kept:
+            self._node.run(["sh", "-c", _STORE, "store", path, digest], stdin=content).require()
+            self._kept.add(path)
         return digest
 
     def _fetched(self, value: Any) -> Any:  # noqa: PLR0911 - a table
