@@ -34,6 +34,8 @@ ANSWER_TIMEOUT = 30.0
 _PORTS_TRIED = 3
 #: QEMU's word for a machine whose processor it could not run on: it never answers.
 _STOPPED = "internal-error"
+#: QEMU's word for one that waits because a write to its disk failed. Source: qapi/run-state.json.
+_NO_DISK = "io-error"
 
 
 @dataclass(frozen=True)
@@ -193,13 +195,19 @@ class Node:
             MachineFailed: no answer within so many seconds; with the console's last lines.
         """
         if not self.answers(within):
-            why = f" (QEMU says: {self.qemu.status()})" if self.running else " (its process ended)"
             raise MachineFailed(
-                f"the machine did not answer within {within:g} s{why}; "
+                f"the machine did not answer within {within:g} s ({self._said()}); "
                 f"its console's last lines:\n{self.qemu.console_tail()}"
             )
         with self.connected() as node:
             _set_clock(node)
+
+    def _said(self) -> str:
+        if not self.running:
+            return "its process ended"
+        status = self.qemu.status()
+        full = f", so its disk cannot be written: is there space? df -h {self.folder}"
+        return f"QEMU says: {status}{full if status == _NO_DISK else ''}"
 
     def answers(self, within: float) -> bool:
         """Wait for SSH's greeting; QEMU accepts the connection long before the node does."""
@@ -207,7 +215,7 @@ class Node:
         while time.monotonic() < deadline and self.running:
             if _greets(port):
                 return True
-            if self.qemu.status() == _STOPPED:
+            if self.qemu.status() in {_STOPPED, _NO_DISK}:
                 return False
             time.sleep(0.2)
         return False

@@ -107,6 +107,10 @@ class Profile(Action[ProfileState]):
         elif loaded != policy:
             load_binary(on, policy)
 
+    def current_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._file.current_reads()
+
     def current(self, on: Transport) -> ProfileState:
         """See :class:`remediation.engine.action.Action`.
 

@@ -172,6 +172,10 @@ class ContainerOptions(Action[OptionsState]):
             files.restore(on, self.path, back)
         return _OTHER_VOLUMES if back is not before.file else None
 
+    def current_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (*self._file.reads(), *self._file.current_reads())
+
     def current(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`: the file; what runs in it may not answer.
 

@@ -229,6 +229,10 @@ class DockerPackage(Action[EngineState]):
         if known:
             on.run(["groupdel", GROUP]).require()
 
+    def current_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._packages.current_reads()
+
     def current(self, on: Transport) -> Any:
         """See :class:`remediation.engine.action.Action`."""
         return self._packages.current(on)

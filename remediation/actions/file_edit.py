@@ -71,6 +71,10 @@ class FileEdit(Action[FileState]):
         """See :class:`remediation.engine.action.Action`."""
         files.restore(on, self.path, before)
 
+    def current_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return self.capture_reads()
+
     def current(self, on: Transport) -> FileState:
         """See :class:`remediation.engine.action.Action`."""
         return self.capture(on)

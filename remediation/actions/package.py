@@ -66,6 +66,7 @@ _EDITED = (
     "awk 'length($2) == 32 { print $2 \"  \" $1 }' | "
     'md5sum -c --quiet --ignore-missing 2>/dev/null | sed "s/: FAILED$//"'
 )
+_EDITED_SETTINGS = unparsed("sh", "-c", _EDITED, "edited", *sorted(set(SETTINGS.values())))
 
 
 @dataclass(frozen=True)
@@ -276,13 +277,16 @@ class Package(Action[PackageState]):
         touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
         return ", ".join(sorted(touched - set(ours)))
 
+    def current_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return (_EDITED_SETTINGS,)
+
     def current(self, on: Transport) -> Any:
         """See :class:`remediation.engine.action.Action`.
 
         Settings that were edited, by their paths.
         """
-        owners = sorted(set(SETTINGS.values()))
-        edited = on.look(["sh", "-c", _EDITED, "edited", *owners]).require().text.splitlines()
+        edited = on.ask(_EDITED_SETTINGS).require().text.splitlines()
         return {path: on.read(path) for path in edited if path in SETTINGS}
 
     def changed_since(self, now: Any, before: PackageState, after: Any) -> Drift | None:  # noqa: ARG002

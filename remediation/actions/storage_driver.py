@@ -184,7 +184,7 @@ class StorageDriver(Action[DockerState]):
         Docker is left stopped where it had to be stopped: on its former driver it may only run
         under its former profile. Starting it is a consequence: see :meth:`resume`.
         """
-        if self.restored(on, before):
+        if self.restored(Ahead(on, self._state_reads()), before):  # one start of pct
             files.restore(on, self.path, before.settings)  # a cut-off run may have left traces
             return
         _stop(on)
@@ -201,7 +201,7 @@ class StorageDriver(Action[DockerState]):
 
         What it does at boot the plan never changed.
         """
-        now = self.capture(Ahead(on, self._state_reads()))  # one start of pct
+        now = self.capture(on)
         came = _came(before, now.drivers, now.images)
         return _but_at_boot(now) == _but_at_boot(before) and not came
 
@@ -217,6 +217,10 @@ class StorageDriver(Action[DockerState]):
                 "may only start when the whole plan is rolled back, without --only"
             )
         start_again(on, before.containers)
+
+    def current_reads(self) -> Iterable[Read[Any]]:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._file.current_reads()
 
     def current(self, on: Transport) -> DockerState:
         """See :class:`remediation.engine.action.Action`.

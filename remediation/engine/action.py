@@ -85,6 +85,10 @@ class Action(ABC, Generic[Before]):
     def require_reversible(self, on: Transport) -> None:
         """Raise FactError, before any change, if the present state could not be brought back."""
 
+    def current_reads(self) -> Iterable[Read[Any]]:
+        """Return what ``current`` will ask, as far as it is known: asked in one go, too."""
+        return ()
+
     def current(self, on: Transport) -> Before | None:  # noqa: ARG002
         """Return the present state that ``rollback`` would overwrite, or None if it is nobody's.
 

@@ -97,6 +97,7 @@ class Journal:
         self._lines: list[Line] | None = None
         self._torn = b""
         self._kept: set[str] = set()
+        self._contents: dict[str, bytes] = {}
 
     # -- reading
 
@@ -357,6 +358,8 @@ class Journal:
         return value
 
     def _beside(self, digest: str, size: int) -> bytes:
+        if digest in self._contents:
+            return self._contents[digest]
         path = f"{self.directory}/contents/{digest}"
         with at_most(max(size, LIMIT)):  # what an earlier version kept may be larger
             content = self._node.read(path)
@@ -366,6 +369,7 @@ class Journal:
                 f"{path} on {self._node.machine} {what}: it is part of a before-image. "
                 "Nothing was changed"
             )
+        self._contents[digest] = content
         return content
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from remediation.engine.action import Consequence, Outcome, Place
 from remediation.engine.differing import differing
-from remediation.engine.plan import ACCEPT, ROLLBACK, Stage, elsewhere, lost, once
+from remediation.engine.plan import ACCEPT, ROLLBACK, Stage, asked_together, elsewhere, lost, once
+from targets.batch import Ahead
 from targets.errors import (
     Busy,
     ChangedSince,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from remediation.engine.journal_entries import Entry
     from remediation.engine.plan import Plan
     from targets.drift import Drift
+    from targets.transport import Transport
 
 #: The file systems that a machine of some years may have; Docker's is often one of its own.
 SYNC = (
@@ -164,10 +166,10 @@ class _Rollback:
             Busy: another program is working on it. Half rolled back, it may not even start.
         """
         found: list[tuple[Step, Drift]] = []
-        for entry in entries:
-            step = self.plan.step(entry.action)
-            if step is None or elsewhere(entry, step):
-                continue
+        known = [(entry, self.plan.step(entry.action)) for entry in entries]
+        looked = [(entry, step) for entry, step in known if step and not elsewhere(entry, step)]
+        on = asked_together([step for _, step in looked], lambda action: action.current_reads())
+        for entry, step in looked:
             try:
                 images = [
                     (_image(self.plan, step, image.before), _left(self.plan, step, image.after))
@@ -176,7 +178,7 @@ class _Rollback:
             except FactError:  # restoring it will fail with the same error, and stops no other
                 continue
             try:
-                drift = _changed_since(step, images)
+                drift = _changed_since(step, images, on[step.place])
             except Busy:
                 raise
             except Exception as error:  # noqa: BLE001 - one that cannot be read stops no other
@@ -231,7 +233,7 @@ class _Rollback:
     def _restore_one(self, step: Step, before: Any) -> Outcome:
         action = step.action
         try:
-            changed = action.capture(step.on) != before
+            changed = action.capture(Ahead(step.on, action.capture_reads(), keep=True)) != before
         except Exception:  # noqa: BLE001 - half applied, or an odd answer: the rollback mends it
             changed = True
         if changed:
@@ -264,8 +266,8 @@ class _Rollback:
                     self._start_container(stack, [step.action.id for step, _ in inside])
             failed = self._follow(once(owed.values()), images)
             unsynced = self._sync([step for step, _ in restored])
-            back += [step.action.id for step, before in inside if self._is_back(step, before)]
-        back += [step.action.id for step, before in on_node if self._is_back(step, before)]
+            back += self._are_back(inside)
+        back += self._are_back(on_node)
         return [
             step.action.id
             for step, _ in restored
@@ -301,15 +303,19 @@ class _Rollback:
                 failed.add(place)
         return failed
 
-    def _is_back(self, step: Step, before: Any) -> bool:
-        """Whether an action's state is the former one; if not, that is a failure."""
-        with self._noting(step.action.id, step.on.machine):
-            _require_back(step, before)
-            if remark := step.action.remark(step.on, before):
-                self.plan.tell(f"{step.action.title}: {remark}")
-                self.remarks[step.action.id] = remark
-            return True
-        return False
+    def _are_back(self, restored: Sequence[tuple[Step, Any]]) -> list[str]:
+        """Return the ids of the actions whose state is the former one; the others are failures."""
+        back = []
+        asked = asked_together([step for step, _ in restored], lambda each: each.capture_reads())
+        for step, before in restored:
+            on = asked[step.place]
+            with self._noting(step.action.id, step.on.machine):
+                _require_back(step, before, on)
+                if remark := step.action.remark(on, before):
+                    self.plan.tell(f"{step.action.title}: {remark}")
+                    self.remarks[step.action.id] = remark
+                back.append(step.action.id)
+        return back
 
     def _close(self, done: Sequence[str]) -> None:
         """Tell the journal which actions are rolled back, and whether the run has ended with it."""
@@ -334,15 +340,16 @@ class _Rollback:
             self.failures[what] = _as_ours(error, where or what)
 
 
-def _changed_since(step: Step, images: Sequence[tuple[Any, Any]]) -> Drift | None:
+def _changed_since(step: Step, images: Sequence[tuple[Any, Any]], on: Transport) -> Drift | None:
     """Return what somebody changed after one of these runs; of several changes, the last one.
 
     Args:
         step: of the runs.
         images: the before-image of each run, and what it left.
+        on: the step's machine.
     """
     found = None
-    for before, after, now in _compared(step, images, step.action.current(step.on)):
+    for before, after, now in _compared(step, images, step.action.current(on)):
         drift = None if now is None else step.action.changed_since(now, before, after)
         found = drift or found
     return found
@@ -374,11 +381,11 @@ def _left(plan: Plan, step: Step, stored: Any) -> Any:
         return None
 
 
-def _require_back(step: Step, before: Any) -> None:
+def _require_back(step: Step, before: Any, on: Transport) -> None:
     """Raise VerifyFailed, with what differs, unless an action's state is the former one."""
-    if not step.action.restored(step.on, before):
+    if not step.action.restored(on, before):
         path = getattr(step.action, "path", "")
-        words, drifts = differing(before, step.action.capture(step.on), path)
+        words, drifts = differing(before, step.action.capture(on), path)
         what = f" ({'; '.join(words)})" if words else ""
         raise VerifyFailed(f"after the rollback it is not as before{what}", drifts)
 

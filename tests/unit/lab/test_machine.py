@@ -216,3 +216,14 @@ def test_up_whose_template_cannot_be_built_stops_the_node_that_it_booted(
     with pytest.raises(ImageBuildFailed):
         Lab.open(tmp_path / "home").up()
     assert overlap.stopped.is_set()
+
+
+def test_machine_whose_disk_is_full_says_so_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(tmp_path, tmp_path, silent)
+    node.remember(State("image", "trixie", 1))
+    monkeypatch.setattr(Node, "running", True)
+    monkeypatch.setattr(Qemu, "status", lambda _: "io-error")
+    with pytest.raises(MachineFailed, match=f"io-error.* is there space.* df -h {tmp_path}"):
+        node.settle(3600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DRIVER = "docker info -f '{{.Driver}}'"
+CONTAINERS, IMAGES, VOLUMES = (
+    shlex.join(read.argv) for read in docker.lists(("container", "image", "volume"))
+)
 HELD = {
-    "systemctl is-active -q docker": "",
-    "docker ps -a --format '{{.Names}}'": "former\n",
-    "docker images --format '{{.Repository}}:{{.Tag}}'": "hello-world:latest\n",
-    "docker volume ls -q": "",
+    CONTAINERS: "former\n",
+    IMAGES: "hello-world:latest\n",
+    VOLUMES: "",
 }
 HAD = "container former, image hello-world:latest"
 
@@ -98,10 +101,10 @@ def test_former_driver_where_docker_lost_something_is_red() -> None:
     steps.former_driver(existing(good))
     with not_compliant("vfs", "overlay2"):
         steps.former_driver(existing(good | {DRIVER: "vfs"}))
-    gone = {"docker images --format '{{.Repository}}:{{.Tag}}'": ""}
+    gone = {IMAGES: ""}
     with not_compliant(f"had {HAD}", "has container former"):
         steps.former_driver(existing(good | gone))
-    inactive: dict[str, Answer] = {"systemctl is-active -q docker": (3, "", "")}
+    inactive: dict[str, Answer] = dict.fromkeys(HELD, (docker.NOT_RUNNING, "", ""))
     with not_compliant(f"had {HAD}", "nothing"):
         steps.former_driver(existing(good | inactive))
     with pytest.raises(FactError):
@@ -110,13 +113,13 @@ def test_former_driver_where_docker_lost_something_is_red() -> None:
 
 def test_former_driver_images_listed_in_another_order_is_compliant() -> None:
     """Images of one second: Docker lists them in any order."""
-    images, both = "docker images --format '{{.Repository}}:{{.Tag}}'", ("a/probe:1", "hello:1")
-    held = docker.objects(existing(HELD | {images: "\n".join(both)}).inside)
+    both = ("a/probe:1", "hello:1")
+    held = docker.objects(existing(HELD | {IMAGES: "\n".join(both)}).inside)
     assert held == "container former, image a/probe:1, image hello:1"
-    turned = {DRIVER: "overlay2\n"} | HELD | {images: "\n".join(reversed(both))}
+    turned = {DRIVER: "overlay2\n"} | HELD | {IMAGES: "\n".join(reversed(both))}
     steps.former_driver(existing(turned, held=held))
     with not_compliant("has container former, image hello:1"):
-        steps.former_driver(existing(turned | {images: "hello:1"}, held=held))
+        steps.former_driver(existing(turned | {IMAGES: "hello:1"}, held=held))
 
 
 def test_they_run_again_where_one_does_not_is_red() -> None:
