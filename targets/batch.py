@@ -136,7 +136,8 @@ def _split(stream: bytes, mark: bytes) -> tuple[list[int], list[bytes]]:
 class Ahead(Base):
     """Asks all the reads that it was given when the first of them is wanted.
 
-    Answers are forgotten when anything is run that is no read: it may change what they say.
+    Answers are forgotten when anything is run through it that is no read: it may change what they
+    say.
 
     Args:
         inner: where.
@@ -154,7 +155,7 @@ class Ahead(Base):
         self.expect(reads)
 
     def expect(self, reads: Iterable[Read[Any]]) -> None:
-        """Ask these, too, with the first of them that is wanted, but for what is known."""
+        """Ask these, too, with the first of them that is wanted. A known answer stays."""
         wanted = dict.fromkeys([*self._expected, *(read.argv for read in reads)])
         self._expected = [argv for argv in wanted if argv not in self._answers]
 
@@ -173,19 +174,15 @@ class Ahead(Base):
             return self._inner.look(argv, stdin=stdin, timeout=timeout)
         key = tuple(argv)
         if key in self._expected:
-            self.fetch()
+            asked, self._expected = self._expected, []
+            if len(asked) > 1:
+                self._answers |= {answer.argv: answer for answer in at_once(self._inner, asked)}
         if key not in self._answers:
             answer = self._inner.look(argv, timeout=timeout)
             if not self._keep:
                 return answer
             self._answers[key] = answer
         return self._answers[key] if self._keep else self._answers.pop(key)
-
-    def fetch(self) -> None:
-        """Ask now what is expected; one read alone is asked when it is wanted."""
-        asked, self._expected = self._expected, []
-        if len(asked) > 1:
-            self._answers |= {answer.argv: answer for answer in at_once(self._inner, asked)}
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`targets.transport.Transport`."""

@@ -85,10 +85,6 @@ class ContainerOptions(Action[OptionsState]):
         started = content_of(self.runtime.started_path(self.ctid))
         return (*self._file.capture_reads(), self.runtime.reads(self.ctid), started)
 
-    def consent_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
-        return self._file.reads()
-
     @property
     def path(self) -> str:
         """The file of the container's configuration."""
@@ -141,8 +137,11 @@ class ContainerOptions(Action[OptionsState]):
         self._file.require_reversible(on)
 
     def _require_free(self, on: Transport) -> str:
-        """Return the configuration; raises Busy if it is locked: a lock goes with its holder."""
-        written = _text(on.read(self.path) or b"")
+        """Return the configuration; raises Busy if it is locked: a lock goes with its holder.
+
+        It is that of the before-image, and not of an earlier read.
+        """
+        written = _text(self._file.capture(on).content)
         if lock := container_config.parse(self.path, written).current().get("lock"):
             raise Busy(
                 f"{self.path} on {on.machine}: the container is locked ({lock}), something is at "
@@ -174,7 +173,7 @@ class ContainerOptions(Action[OptionsState]):
 
     def current_reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`."""
-        return (*self._file.reads(), *self._file.current_reads())
+        return self._file.current_reads()
 
     def current(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`: the file; what runs in it may not answer.

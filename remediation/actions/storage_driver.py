@@ -162,7 +162,7 @@ class StorageDriver(Action[DockerState]):
         answer = on.ask(docker.DRIVER_AND_ROOT)
         if answer.exit_code == docker.NOT_RUNNING:
             return Drift("Docker does not run")
-        if not (driver := _driver(on)):
+        if not (driver := _driver(answer)):
             said = answer.stderr.decode(errors="replace").strip()
             return Drift(f"Docker does not answer: {cut(said)}")
         return None if driver == self.driver else Drift(f"storage driver is {cut(driver)}")
@@ -254,7 +254,9 @@ class StorageDriver(Action[DockerState]):
             root = self.root(files.content(before.settings))
             new = dict.fromkeys(place.removeprefix("image/") for place in made)
             sentence += f"; what it made on {', '.join(new)} is moved to {root}/taken-back-*"
-            sentence += f": {held}" if held and _driver(on) in new else ""
+            sentence += (
+                f": {held}" if held and _driver(on.ask(docker.DRIVER_AND_ROOT)) in new else ""
+            )
             sentence += seen
         return [sentence]
 
@@ -266,10 +268,9 @@ class StorageDriver(Action[DockerState]):
         return FileEdit(self.id, self.title, self.requirement, self.path, self.edit)
 
 
-def _driver(on: Transport) -> str:
-    """Return the driver on which Docker runs, empty if it says none."""
-    # `docker info` may exit 0 without a daemon, naming none.
-    return on.ask(docker.DRIVER_AND_ROOT).text.strip().partition(" ")[0]
+def _driver(answer: CommandResult) -> str:
+    """Return the driver that Docker names: without a daemon, it may exit with 0 and name none."""
+    return answer.text.strip().partition(" ")[0]
 
 
 def _named(settings: bytes | None, key: str) -> str:

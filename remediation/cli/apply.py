@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from targets.target import Target
     from targets.transport import Transport
 
-#: How long a denial may stay untold while apply changes small things (seconds).
+#: How often the log is read while apply changes small things, at most (seconds).
 _OFTEN = 3.0
 
 
@@ -56,7 +56,7 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
         agreed = partial(_agreed, the_plan, yes=yes)
         seen = None
         if not yes or with_backup:  # nobody else waits for a person, or for a backup
-            agreed(seen := Seen.of(the_plan))
+            agreed(seen := Seen.with_journal(the_plan))
         if with_backup:
             _back_up(the_plan, runtime, aim)
         with _watched(runtime.node, aim.audit) as tell:
@@ -123,7 +123,12 @@ def _watched(
             printing.tell(line)
 
     try:
-        yield tell
+        try:
+            yield tell
+        except Exception:
+            if begun:  # the reason why apply failed, perhaps
+                tell("")
+            raise
         if begun:
             tell("")
     finally:

@@ -77,8 +77,8 @@ class Action(ABC, Generic[Before]):
     def consent_reads(self) -> Iterable[Read[Any]]:
         """Return what ``require_reversible`` and ``side_effects`` will ask, before any change.
 
-        They are asked in one go, with the reads of ``capture``, of all actions that will change
-        something.
+        A machine is asked all of them in one go, and the reads of ``capture`` with them, of all
+        actions that drifted.
         """
         return ()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from remediation.engine.action import Outcome
-from remediation.engine.plan import ROLLBACK, Stage, asked_together, checked, elsewhere, fetch, once
+from remediation.engine.plan import ROLLBACK, Stage, asked_together, checked, elsewhere, once
 from remediation.engine.rollback import roll_back_last_run
 from targets.errors import (
     ChangedSince,
@@ -32,21 +32,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found before a change: the journal's lines, then each drift.
+    """What was found before a change: each drift, and the lines of the journal, if they were read.
 
-    ``on`` holds the machines of the steps, with their answers: each serves until something is run.
+    ``on`` holds the machines of the steps, with their answers: nothing is run through them.
     """
 
-    lines: Sequence[Line]
     drifts: Sequence[tuple[Step, Drift | None]]
     on: Mapping[Place, Ahead] = field(default_factory=dict)
+    lines: Sequence[Line] | None = None
 
     @classmethod
     def of(cls, plan: Plan) -> Seen:
-        """Read the journal, then check each step. Changes nothing."""
-        lines = tuple(plan.journal.lines())
+        """Check each step. Changes nothing, and needs no journal."""
         on = asked_together(plan.steps, lambda action: action.reads())
-        return cls(lines, [(each, each.action.check(on[each.place])) for each in plan.steps], on)
+        return cls([(each, each.action.check(on[each.place])) for each in plan.steps], on)
+
+    @classmethod
+    def with_journal(cls, plan: Plan) -> Seen:
+        """Read the journal, then check each step: a run in between shows in the journal."""
+        lines = tuple(plan.journal.lines())
+        return replace(cls.of(plan), lines=lines)
 
     def drifted(self) -> list[tuple[Step, Transport]]:
         """Return the steps that drifted, each with its machine.
@@ -56,7 +61,6 @@ class Seen:
         steps = _drifted(self.drifts)
         for step in steps:
             self.on[step.place].expect(_before_change(step.action))
-        fetch(self.on.values())
         return [(step, self.on[step.place]) for step in steps]
 
 
@@ -67,10 +71,11 @@ def apply(
 
     Args:
         plan: the plan.
-        seen: what was found just before. If nothing drifted, and the journal is the same under the
-            lock, no run has changed anything since: nothing is checked a second time.
-        consent: is given what is found under the lock, before any change. It must not wait for a
-            person, for whom nobody else should have to wait; it refuses by an error.
+        seen: what was found just before, with the journal. If nothing drifted, and the journal is
+            the same under the lock, no run has changed anything since: nothing is checked a second
+            time.
+        consent: is called under the lock, before any change, with what was found. It refuses by an
+            error. It must not wait for a person: other runs wait for the lock.
 
     Returns:
         What became of each action, in order, then of each consequence.
@@ -120,7 +125,8 @@ class _Run:
 
     ``begun`` holds, for each action that was begun, how many before-images the journal had of it:
     if this run's own is missing there, the newest one is an earlier run's. ``changes`` is whether
-    anything but the journal was changed; ``on`` are the machines as they were asked after that.
+    anything but the journal was changed; ``on`` holds the machines with their answers since the
+    last change.
     """
 
     plan: Plan
@@ -194,6 +200,7 @@ class _Run:
         plan.tell(action.title)
         plan.enter(Stage.APPLY, action)
         self.changes = True
+        self.on = {}  # no answer from before the change serves after it
         action.apply(step.on)
         self.on = asked_together(
             [step, *undrifted],

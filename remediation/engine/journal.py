@@ -64,11 +64,11 @@ _APPEND = (
     'set -e; umask 077; mkdir -p -- "$1"; cat >>"$1/journal.jsonl"; '
     'sync "$1/journal.jsonl"; sync "$1"'
 )
-#: Unless the file is there already, by its checksum. A crash leaves the whole file or none.
+#: Stores standard input, if it is the content with this checksum: of a connection that was cut,
+#: half of it may come. A crash leaves the whole file or none.
 _STORE = (
-    'test -z "$2" || ! echo "$2  $1" | sha256sum -c --status 2>/dev/null || exit 0; '
-    'set -e; umask 077; d=$(dirname -- "$1"); mkdir -p -- "$d"; cat >"$1.gate-new"; '
-    'sync "$1.gate-new"; mv -fT -- "$1.gate-new" "$1"; sync "$d"'
+    'set -e; umask 077; d=$(dirname -- "$1"); new="$1.gate-new"; mkdir -p -- "$d"; cat >"$new"; '
+    'echo "$2  $new" | sha256sum -c --status; sync "$new"; mv -fT -- "$new" "$1"; sync "$d"'
 )
 
 
@@ -96,8 +96,7 @@ class Journal:
         self.machine = node.machine
         self._lines: list[Line] | None = None
         self._torn = b""
-        self._kept: set[str] = set()
-        self._contents: dict[str, bytes] = {}
+        self._contents: dict[str, bytes] = {}  # by their checksums, as they lie beside it
 
     # -- reading
 
@@ -290,7 +289,7 @@ class Journal:
         """Put a copy of what somebody had changed beside the journal, and return its path."""
         name = re.sub(r"[^A-Za-z0-9.]+", "-", action).strip("-")
         path = f"{self.directory}/kept/{_now().replace(':', '')}-{name}"
-        self._node.run(["sh", "-c", _STORE, "store", path, ""], stdin=content).require()
+        self._store(path, content)
         return path
 
     def name(self, place: Place) -> str:
@@ -335,11 +334,14 @@ class Journal:
 
     def _laid_beside(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
-        path = f"{self.directory}/contents/{digest}"
-        if path not in self._kept:
-            self._node.run(["sh", "-c", _STORE, "store", path, digest], stdin=content).require()
-            self._kept.add(path)
+        if digest not in self._contents:
+            self._store(f"{self.directory}/contents/{digest}", content)
+            self._contents[digest] = content
         return digest
+
+    def _store(self, path: str, content: bytes) -> None:
+        digest = hashlib.sha256(content).hexdigest()
+        self._node.run(["sh", "-c", _STORE, "store", path, digest], stdin=content).require()
 
     def _fetched(self, value: Any) -> Any:  # noqa: PLR0911 - a table
         match value:

@@ -6,7 +6,6 @@ Nothing in this package knows of Docker or AppArmor.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -151,18 +150,7 @@ def asked_together(
     machines: dict[Place, Ahead] = {}
     for step in steps:
         machines.setdefault(step.place, Ahead(step.on, keep=True)).expect(reads(step.action))
-    fetch(machines.values())
     return machines
-
-
-def fetch(machines: Iterable[Ahead]) -> None:
-    """Ask several machines at the same time; one alone is asked when it is wanted."""
-    pool, several = ThreadPoolExecutor(), list(machines)
-    try:
-        for asked in [pool.submit(each.fetch) for each in several if len(several) > 1]:
-            asked.result()
-    finally:  # after Ctrl-C nobody waits for a container that answers nothing
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def require_known(asked: Iterable[str], clauses: Iterable[str], actions: Iterable[str]) -> None:

@@ -151,7 +151,7 @@ def plan(text: str, *options: str) -> None:
     opened = nullcontext((None, lambda: _Plan(text)))
     with (
         patch.object(plan_verb.options, "planned", lambda *_: opened),
-        patch.object(plan_verb.Seen, "of", lambda it: Seen([], it.drifts())),
+        patch.object(plan_verb.Seen, "of", lambda it: Seen(it.drifts())),
         patch.object(plan_verb, "apply_side_effects", lambda _: [text]),
     ):
         plan_verb.plan.main([*options, "--target", "root@pve1/950"], standalone_mode=False)

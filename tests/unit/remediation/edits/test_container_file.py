@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,9 @@ from remediation import docker_in_lxc as it
 from remediation.actions.container_options import ContainerOptions
 from remediation.edits.container_config import with_lxc_options
 from remediation.edits.container_file import container_options, lxc_options
+from targets import files
 from targets.errors import FactError
+from targets.files import FileState
 from targets.runtime import container_config
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
@@ -73,6 +76,10 @@ def test_options_a_pending_change_that_takes_features_away_is_drift_and_refused(
     assert drift.summary.endswith("To drop it: pct set 950 --revert features")
     assert node.ran == ["env LC_ALL=C cat -- /etc/pve/lxc/950.conf"]  # one look, foreseen
     node.files["/etc/pve/ha/resources.cfg"] = None
+    state = FileState("file", node.files["/etc/pve/lxc/950.conf"].encode())
+    (captured, *_) = action.capture_reads()
+    packed = files._archive("/etc/pve/lxc/950.conf", state)
+    node.answers[shlex.join(captured.argv)] = packed.decode(errors="surrogateescape")
     with naming(FactError, "keyctl, fuse", "/etc/pve/lxc/950.conf", "--revert features"):
         action.require_reversible(node)
 

@@ -3,22 +3,25 @@ a change."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
-from remediation.engine.apply import apply
+from remediation.engine.apply import Seen, apply
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
+from targets.errors import FactError
 from targets.transport import Base, Local
+from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from targets.transport import CommandResult
+    from targets.transport import CommandResult, Transport
 
 
 class Asked(Base):
@@ -77,3 +80,51 @@ def test_apply_looks_again_after_each_change(tmp_path: Path) -> None:
     for at in changes:
         after = [argv for kind, argv in on.seen[at + 1 :] if kind == "look"]
         assert any(str(tmp_path) in " ".join(argv) for argv in after)
+
+
+def test_link_is_refused_before_the_first_change(tmp_path: Path) -> None:
+    on = Asked()
+    one, two = edits(tmp_path, on, 2)
+    (tmp_path / "1").rename(tmp_path / "elsewhere")
+    (tmp_path / "1").symlink_to("elsewhere")
+    plan = Plan([one, two], Journal(Local(), 950, str(tmp_path / "journal")))
+    with naming(FactError, str(tmp_path / "1"), "is a link"):
+        apply(plan)
+    assert [kind for kind, _ in on.seen if kind == "run"] == []
+    assert plan.journal.lines() == []
+
+
+def test_refused_consent_leaves_no_trace(tmp_path: Path) -> None:
+    on = Asked()
+    plan = Plan(edits(tmp_path, on, 2), Journal(Local(), 950, str(tmp_path / "journal")))
+
+    def refuse(seen: Seen) -> None:
+        assert len(seen.drifted()) == 2
+        raise FactError("no")
+
+    with naming(FactError, "no"):
+        apply(plan, consent=refuse)
+    assert [kind for kind, _ in on.seen if kind == "run"] == []
+    assert plan.journal.lines() == []
+
+
+def test_step_that_an_earlier_one_spoils_is_applied(tmp_path: Path) -> None:
+    """It had not drifted: what was read of it before the change must not serve after it."""
+    on = Asked()
+    one, two, three = edits(tmp_path, on, 3)
+    for name in "12":
+        (tmp_path / name).write_text("new\n")
+
+    class Spoils(FileEdit):
+        def apply(self, on: Transport) -> None:
+            super().apply(on)
+            for name in "12":
+                (tmp_path / name).write_text("old\n")
+
+    spoils = Spoils("0", "0", "STEP-1", str(tmp_path / "0"), lambda _: b"new\n")
+    journal = Journal(Local(), 950, str(tmp_path / "journal"))
+    assert all(
+        outcome.changed
+        for outcome in apply(Plan([replace(one, action=spoils), two, three], journal))
+    )
+    assert [(tmp_path / name).read_text() for name in "012"] == ["new\n"] * 3

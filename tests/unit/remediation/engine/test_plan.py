@@ -56,7 +56,7 @@ class Checked(Flag):
 def test_apply_of_what_was_seen_without_drift_is_not_checked_a_second_time(tmp_path: Path) -> None:
     one = Checked("one", value="new")
     it = plan(tmp_path, one)
-    (outcome,) = apply(it, Seen.of(it))
+    (outcome,) = apply(it, Seen.with_journal(it))
     assert (outcome.id, outcome.changed, outcome.reason) == ("one", False, "already so")
     assert one.checks == 1
 
@@ -65,7 +65,7 @@ def test_apply_after_another_run_since_it_was_seen_checks_again(tmp_path: Path) 
     one = Checked("one")
     apply(plan(tmp_path, one))
     it = plan(tmp_path, one)
-    seen = Seen.of(it)
+    seen = Seen.with_journal(it)
     roll_back(plan(tmp_path, one))
     assert one.value == "old"
     assert [outcome.changed for outcome in apply(it, seen)] == [True]
@@ -75,7 +75,7 @@ def test_apply_after_another_run_since_it_was_seen_checks_again(tmp_path: Path) 
 def test_apply_after_a_run_that_was_cut_off_since_it_was_seen_is_refused(tmp_path: Path) -> None:
     one = Checked("one", value="new")
     it = plan(tmp_path, one)
-    seen = Seen.of(it)
+    seen = Seen.with_journal(it)
     journal(tmp_path, 951).record([("other", Place.NODE, "old")])
     with pytest.raises(NotClean):
         apply(it, seen)
@@ -84,7 +84,7 @@ def test_apply_after_a_run_that_was_cut_off_since_it_was_seen_is_refused(tmp_pat
 def test_apply_of_what_was_seen_with_drift_checks_under_the_lock(tmp_path: Path) -> None:
     one = Checked("one")
     it = plan(tmp_path, one)
-    seen = Seen.of(it)
+    seen = Seen.with_journal(it)
     one.value = "new"  # somebody else did it in between
     assert [outcome.changed for outcome in apply(it, seen)] == [False]
 
