@@ -280,7 +280,12 @@ def _measure(
     if tool.name in states and OURS in states and tool.name != OURS:
         found = machine_state.differences(states[OURS], states[tool.name])
         shown = "; ".join(found[:_TOLD]) + ("; …" if len(found) > _TOLD else "")
-        clock.note(f"{tool.name}: {len(found)} differences to our end state: {shown}")
+        said = (
+            f"{len(found)} differences to our end state: {shown}"
+            if found
+            else "the end state is ours"
+        )
+        clock.note(f"{tool.name}: {said}")
 
 
 def _state(name: str, states: dict[str, dict[str, str]]) -> None:
