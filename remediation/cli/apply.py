@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from targets.target import Target
     from targets.transport import Transport
 
-#: How often the log is read while apply changes small things, at most (seconds).
+#: The least time between two looks at the log while apply runs (seconds).
 _OFTEN = 3.0
 
 
@@ -100,8 +100,8 @@ def _watched(
     """Yield a ``tell`` that first prints AppArmor's denials since the log was last read.
 
     The log is watched from the first line on: apply tells it before its first change. It is read
-    again at the next line after so many seconds, and at the end. If denials cannot be read, it says
-    so once, and ``apply`` goes on.
+    again at the next line after so many seconds, and at the end, also of an apply that failed. If
+    denials cannot be read, it says so once, and ``apply`` goes on.
     """
     window: audit_window.Window | None = None
     begun, last = False, 0.0

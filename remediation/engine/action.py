@@ -77,8 +77,8 @@ class Action(ABC, Generic[Before]):
     def consent_reads(self) -> Iterable[Read[Any]]:
         """Return what ``require_reversible`` and ``side_effects`` will ask, before any change.
 
-        A machine is asked all of them in one go, and the reads of ``capture`` with them, of all
-        actions that drifted.
+        Before the first change, a machine is asked these and the reads of ``capture`` in one go, of
+        all actions that drifted.
         """
         return ()
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Seen:
     """What was found before a change: each drift, and the lines of the journal, if they were read.
 
-    ``on`` holds the machines of the steps, with their answers: nothing is run through them.
+    ``on`` holds the machines of the steps, with their answers. What is run through one of them
+    (``apt-get update``, if apt's lists are empty) drops the answers of that one.
     """
 
     drifts: Sequence[tuple[Step, Drift | None]]

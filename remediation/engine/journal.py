@@ -67,8 +67,10 @@ _APPEND = (
 #: Stores standard input, if it is the content with this checksum: of a connection that was cut,
 #: half of it may come. A crash leaves the whole file or none.
 _STORE = (
-    'set -e; umask 077; d=$(dirname -- "$1"); new="$1.gate-new"; mkdir -p -- "$d"; cat >"$new"; '
-    'echo "$2  $new" | sha256sum -c --status; sync "$new"; mv -fT -- "$new" "$1"; sync "$d"'
+    'set -e; umask 077; d=$(dirname -- "$1"); new="$1.gate-new"; mkdir -p -- "$d"; '
+    'trap \'rm -f -- "$new"\' EXIT; cat >"$new"; echo "$2  $new" | sha256sum -c --status || '
+    '{ echo "$1 is not what was sent" >&2; exit 1; }; '
+    'sync "$new"; mv -fT -- "$new" "$1"; sync "$d"'
 )
 
 

@@ -214,6 +214,7 @@ def test_verb_with_an_unreadable_journal_ends_with_3_and_keeps_it(
     assert code == 3
     assert told == f"error: {path}, line 1 on localhost: {said.format(journal=path)}\n"
     assert path.read_bytes() == before
+    assert ended("plan")[0] == 0  # it changes nothing, and needs no journal
 
 
 @pytest.mark.parametrize("command", ["apply", "rollback"])
@@ -522,18 +523,21 @@ def test_nothing_ends_because_a_denial_cannot_be_shown(
     assert "… second\n" in capsys.readouterr().err
 
 
-def test_watch_ends_when_the_plan_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    window = Listened()
+def test_watch_ends_when_the_plan_fails_and_shows_the_denial(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    window = Listened("mount")
     monkeypatch.setattr(audit_window, "Window", lambda *_: window)
 
     def fails() -> None:
-        with _watched(ON, "auto") as tell:
+        with _watched(ON, "auto", often=3600) as tell:
             tell("first")
             raise FactError("broken")
 
     with pytest.raises(FactError):
         fails()
     assert window.ended == 1
+    assert capsys.readouterr().err == '… first\n… denied: operation="mount"\n'
 
 
 def test_watched_apply_that_tells_nothing_changes_nothing_and_watches_nothing(

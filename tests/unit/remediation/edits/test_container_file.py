@@ -13,7 +13,7 @@ from remediation.actions.container_options import ContainerOptions
 from remediation.edits.container_config import with_lxc_options
 from remediation.edits.container_file import container_options, lxc_options
 from targets import files
-from targets.errors import FactError
+from targets.errors import Busy, FactError
 from targets.files import FileState
 from targets.runtime import container_config
 from targets.runtime.lxc import Lxc
@@ -67,6 +67,16 @@ def options_of(text: str) -> tuple[ContainerOptions, Machine]:
     return action, node
 
 
+def captured(action: ContainerOptions) -> str:
+    """Return the command that captures the container's file."""
+    return shlex.join(next(iter(action.capture_reads())).argv)
+
+
+def packed(state: FileState) -> str:
+    """Return what tar answers of the container's file."""
+    return files._archive("/etc/pve/lxc/950.conf", state).decode(errors="surrogateescape")
+
+
 def test_options_a_pending_change_that_takes_features_away_is_drift_and_refused() -> None:
     done = container_options(CONF.encode()).decode().partition("\n[pre]")[0]
     action, node = options_of(f"{done}\n[pve:pending]\nfeatures: nesting=1\n")
@@ -76,10 +86,8 @@ def test_options_a_pending_change_that_takes_features_away_is_drift_and_refused(
     assert drift.summary.endswith("To drop it: pct set 950 --revert features")
     assert node.ran == ["env LC_ALL=C cat -- /etc/pve/lxc/950.conf"]  # one look, foreseen
     node.files["/etc/pve/ha/resources.cfg"] = None
-    state = FileState("file", node.files["/etc/pve/lxc/950.conf"].encode())
-    (captured, *_) = action.capture_reads()
-    packed = files._archive("/etc/pve/lxc/950.conf", state)
-    node.answers[shlex.join(captured.argv)] = packed.decode(errors="surrogateescape")
+    written = node.files["/etc/pve/lxc/950.conf"] or ""
+    node.answers[captured(action)] = packed(FileState("file", written.encode()))
     with naming(FactError, "keyctl, fuse", "/etc/pve/lxc/950.conf", "--revert features"):
         action.require_reversible(node)
 
@@ -215,3 +223,13 @@ def test_container_options_with_a_cut_mount_entry_name_it(
     with naming(FactError, "line 2", "'/dev/fuse'", "target, type, options"):
         edit(text.encode())
     assert with_lxc_options(text, {}).startswith(text)
+
+
+def test_options_locked_since_they_were_checked_are_refused() -> None:
+    """The lock that counts is in the before-image: an earlier read may know nothing of it."""
+    action, node = options_of(CONF)
+    node.files["/etc/pve/ha/resources.cfg"] = None
+    locked = FileState("file", f"lock: backup\n{CONF}".encode())
+    node.answers[captured(action)] = packed(locked)
+    with naming(Busy, "locked (backup)"):
+        action.require_reversible(node)

@@ -75,11 +75,10 @@ def test_apply_looks_again_after_each_change(tmp_path: Path) -> None:
     on = Asked()
     plan = Plan(edits(tmp_path, on, 2), Journal(Local(), 950, str(tmp_path / "journal")))
     apply(plan)
-    changes = [at for at, (kind, _) in enumerate(on.seen) if kind == "run"]
-    assert len(changes) == 2
-    for at in changes:
-        after = [argv for kind, argv in on.seen[at + 1 :] if kind == "look"]
-        assert any(str(tmp_path) in " ".join(argv) for argv in after)
+    first, second = (at for at, (kind, _) in enumerate(on.seen) if kind == "run")
+    for name, seen in (("0", on.seen[first + 1 : second]), ("1", on.seen[second + 1 :])):
+        looked = [argv for kind, argv in seen if kind == "look"]
+        assert any(f"{tmp_path}/{name}" in " ".join(argv) for argv in looked)
 
 
 def test_link_is_refused_before_the_first_change(tmp_path: Path) -> None:
