@@ -231,7 +231,7 @@ class Journal:
             action: msgspec.to_builtins(image, builtin_types=(bytes,))
             for action, _, image in images
         }
-        weights = {action: _weight(image) for action, image in kept.items()}
+        weights = {action: journal_format.weight(image) for action, image in kept.items()}
         if sum(weights.values()) > _HEAVIEST:
             action = max(weights, key=lambda each: weights[each])
             raise FactError(
@@ -375,15 +375,6 @@ class Journal:
             )
         self._contents[digest] = content
         return content
-
-
-def _weight(value: Any) -> int:
-    """Return about how many bytes an image takes."""
-    if isinstance(value, dict):
-        return sum(_weight(key) + _weight(each) for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return sum(map(_weight, value))
-    return len(value) if isinstance(value, str | bytes) else 8
 
 
 def _as_json(content: bytes) -> dict[str, str]:

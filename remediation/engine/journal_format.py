@@ -156,5 +156,14 @@ def written(line: Mapping[str, Any], torn: bytes = b"") -> bytes:
     return body[:-1] + b',"sum":"' + _sum(torn + body) + b'"}\n'
 
 
+def weight(value: Any) -> int:
+    """Return about how many bytes an image takes."""
+    if isinstance(value, dict):
+        return sum(weight(key) + weight(each) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(weight, value))
+    return len(value) if isinstance(value, str | bytes) else 8
+
+
 def _sum(body: bytes) -> bytes:
     return hashlib.sha256(body).hexdigest()[:16].encode()

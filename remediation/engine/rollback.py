@@ -142,9 +142,8 @@ class _Rollback:
             if self.failures:
                 errors = self.failures.items()
                 raise RollbackFailed([(plan.title(what), error) for what, error in errors])
-            return [
-                replace(each, reason=self.remarks.get(each.id, each.reason)) for each in outcomes
-            ]
+            said = self.remarks
+            return [replace(each, reason=said.get(each.id, each.reason)) for each in outcomes]
 
     def _order(self, entry: Entry) -> int:
         """Return an action's position in the plan; an action that the plan does not know is first.
@@ -166,10 +165,10 @@ class _Rollback:
             Busy: another program is working on it. Half rolled back, it may not even start.
         """
         found: list[tuple[Step, Drift]] = []
-        known = [(entry, self.plan.step(entry.action)) for entry in entries]
-        looked = [(entry, step) for entry, step in known if step and not elsewhere(entry, step)]
-        on = asked_together([step for _, step in looked], lambda action: action.current_reads())
-        for entry, step in looked:
+        known = [(each, step) for each in entries if (step := self.plan.step(each.action))]
+        known = [(entry, step) for entry, step in known if not elsewhere(entry, step)]
+        on = asked_together([step for _, step in known], lambda action: action.current_reads())
+        for entry, step in known:
             try:
                 images = [
                     (_image(self.plan, step, image.before), _left(self.plan, step, image.after))
@@ -306,12 +305,11 @@ class _Rollback:
     def _are_back(self, restored: Sequence[tuple[Step, Any]]) -> list[str]:
         """Return the ids of the actions whose state is the former one; the others are failures."""
         back = []
-        asked = asked_together([step for step, _ in restored], lambda each: each.capture_reads())
+        on = asked_together([step for step, _ in restored], lambda each: each.capture_reads())
         for step, before in restored:
-            on = asked[step.place]
             with self._noting(step.action.id, step.on.machine):
-                _require_back(step, before, on)
-                if remark := step.action.remark(on, before):
+                _require_back(step, before, on[step.place])
+                if remark := step.action.remark(on[step.place], before):
                     self.plan.tell(f"{step.action.title}: {remark}")
                     self.remarks[step.action.id] = remark
                 back.append(step.action.id)
@@ -348,11 +346,10 @@ def _changed_since(step: Step, images: Sequence[tuple[Any, Any]], on: Transport)
         images: the before-image of each run, and what it left.
         on: the step's machine.
     """
-    found = None
-    for before, after, now in _compared(step, images, step.action.current(on)):
-        drift = None if now is None else step.action.changed_since(now, before, after)
-        found = drift or found
-    return found
+    compared = _compared(step, images, step.action.current(on))
+    changed = step.action.changed_since
+    drifts = [changed(now, before, after) for before, after, now in compared if now is not None]
+    return next(filter(None, reversed(drifts)), None)
 
 
 def _compared(

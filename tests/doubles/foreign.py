@@ -38,6 +38,7 @@ from facts.denial.deny_rules import forbidding_rules
 from facts.denial.profile_text import Policy, Rule
 from facts.denial.smallest_rule import smallest_rule
 from remediation import applied, docker_in_lxc, provision
+from remediation.actions import container_options as options
 from remediation.actions import package, storage_driver
 from remediation.edits import json_files
 from remediation.edits.container_file import container_options, lxc_options
@@ -494,6 +495,11 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         lambda on: storage_driver._require_told(on, JSON, "/srv/docker"),
         b"{ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd --data-root /srv/docker }\n",
     ),
+    "options._text": (_bytes(options._text), b"arch: amd64\n"),
+    "storage_driver._driver": (
+        lambda on: storage_driver._driver(on.ask(docker.DRIVER_AND_ROOT)),
+        b"overlay2 /var/lib/docker\n",
+    ),
     "storage_driver._stored": (
         lambda on: on.ask(docker_in_lxc._storage()._stored(files.FileState("file", b"{}"))),
         b"/srv/docker/overlay2\n/srv/docker/image/overlay2\n",
@@ -513,7 +519,7 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         for name, runtime in (("pct", Pct), ("lxc", Lxc))
         for what in ("capture", "check", "require_reversible", "side_effects", "current")
         for number, ask in enumerate(_each(what, runtime))
-        for sample in [_archive() if what == "capture" else JSON]
+        for sample in [JSON if what in {"check", "side_effects"} else _archive()]
     },
 }
 
@@ -528,7 +534,7 @@ _REASONS = {
         *_of("commandline.json_output", "json_line", "json_text"),
         *_of("remediation.cli.printing", "_lines"),
         *_of("commandline.output", "render", "run", "written", "require_reader"),
-        *_of("remediation.engine.journal", "_as_json", "_beside", "_fetched", "_laid_beside"),
+        *_of("remediation.engine.journal", "_append", "_as_json", "_beside", "_fetched"),
         *_of("remediation.engine.journal", "_name"),
         *_of("targets.masking", "_masked_member"),
         *_of("gate.claim", "_lock"),

@@ -363,6 +363,7 @@ def test_before_images_that_cannot_be_read_stop_no_other_rollback(tmp_path: Path
     apply(it)
     for large in (tmp_path / "journal/contents").iterdir():
         large.unlink()  # what "one" left, and what "two" found
+    it = plan(tmp_path, one, two, three)  # another run: this one still knows what it has stored
     with pytest.raises(RollbackFailed) as caught:
         roll_back(it)
     assert [name for name, _ in caught.value.failures] == ["two"]
