@@ -236,7 +236,13 @@ class Ssh(Base):
         self, transport: paramiko.Transport, argv: Sequence[str], timeout: float
     ) -> paramiko.Channel:
         """Start a command on the server, with a timeout, which paramiko lacks here."""
-        channel = transport.open_session(timeout=self._connect_timeout)
+        try:
+            channel = transport.open_session(timeout=self._connect_timeout)
+        except paramiko.ChannelException as error:  # the connection stands, and the lock with it
+            raise TransportError(
+                f"{self.machine} opens no further session over this connection, so nothing was "
+                f"run ({words_of(error)}): set MaxSessions in its sshd_config to 10, the default"
+            ) from error
         channel.settimeout(timeout)
         late = threading.Timer(timeout, channel.close)
         late.daemon = True

@@ -476,3 +476,18 @@ def test_connection_that_drops_before_the_command_is_not_resent_either(
     )
     assert ssh.run(["true"]).ok
     assert not log.exists()
+
+
+def test_session_that_the_server_refuses_leaves_the_held_one(home: Path, tmp_path: Path) -> None:
+    """The connection stays: the lock is held over it."""
+    key = home / ".ssh/id_ed25519.pub"
+    with running(tmp_path / "server", key, "MaxSessions 1\n") as one:
+        (home / ".ssh/known_hosts").write_text(one.known_as)
+        ssh = Ssh(SshAddress("127.0.0.1", one.port, ME))
+        held = ssh.hold(["sh", "-c", "echo held; exec cat"], "held")
+        with naming(TransportError, "no further session", "nothing was run", "MaxSessions"):
+            ssh.run(["true"])
+        assert held.alive()
+        held.release()
+        assert ssh.run(["true"]).ok
+        ssh.close()
