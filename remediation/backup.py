@@ -1,6 +1,6 @@
 """Backing up a container and its node's ``/etc``, before a change.
 
-Source: vzdump(1), tar(1).
+Source: vzdump(1), pct(1) of ``fuse``, tar(1).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from facts import backups
 from facts.backup_archives import HOUR, LONGEST, PATIENCE
 from targets.errors import VerifyFailed
+from targets.runtime import container_config
 from targets.transport import at_most
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ say "INFO: Finished Backup of VM $2"
 def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> Backups:
     """Back up the node's ``/etc`` and the container, and check both archives.
 
-    vzdump is used if the node has it. Otherwise tar archives the container's configuration and its
-    root file system, with the node's ids and without other file systems. If files of a running
-    container change while tar reads them, the log says so.
+    vzdump is used if the node has it (:func:`vzdump`). Otherwise tar archives the container's
+    configuration and its root file system, with the node's ids and without other file systems. If
+    files of a running container change while tar reads them, the log says so.
 
     Args:
         runtime: manages the container.
@@ -90,10 +91,48 @@ def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> B
     return made
 
 
+def side_effects(runtime: Runtime, ctid: int) -> list[str]:
+    """Return a sentence if :func:`make_backup` would stop the container. Changes nothing."""
+    if not (_has_vzdump(runtime) and _may_freeze(_written(runtime, ctid))):
+        return []
+    if runtime.state(ctid) != "running":
+        return []
+    why = "it has fuse=1, and vzdump might freeze it for ever if it ran"
+    return [f"container {ctid} is stopped for its backup, and then started again: {why}"]
+
+
+def vzdump(ctid: int, written: str, directory: str) -> list[str]:
+    """Return vzdump's command that backs a container up.
+
+    Modes snapshot and suspend freeze a running container. If a process in it waits for a fuse
+    daemon that is frozen already, the freezer waits for ever. So a container with ``fuse=1`` is
+    backed up in mode stop, which starts it again.
+
+    Args:
+        ctid: the container.
+        written: the text of its configuration file.
+        directory: for the archive.
+    """
+    mode = "stop" if _may_freeze(written) else "snapshot"
+    return ["vzdump", str(ctid), "--mode", mode, "--compress", "zstd", "--dumpdir", directory]
+
+
+def _may_freeze(written: str) -> bool:
+    features = container_config.parse("", written).current().get("features", "")
+    return "fuse" in container_config.given(features)
+
+
+def _written(runtime: Runtime, ctid: int) -> str:
+    return (runtime.node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
+
+
+def _has_vzdump(runtime: Runtime) -> bool:
+    return runtime.node.look(["sh", "-c", "command -v vzdump"]).ok
+
+
 def _container_argv(runtime: Runtime, ctid: int, directory: str) -> list[str]:
-    if runtime.node.look(["sh", "-c", "command -v vzdump"]).ok:
-        how = ["--mode", "snapshot", "--compress", "zstd"]
-        return ["vzdump", str(ctid), "--dumpdir", directory, *how]
+    if _has_vzdump(runtime):
+        return vzdump(ctid, _written(runtime, ctid), directory)
     rootfs = runtime.effective(ctid).current().get("lxc.rootfs.path", "").removeprefix("dir:")
     written = runtime.config_path(ctid)
     return ["sh", "-c", _MAKE_CONTAINER, "make", directory, str(ctid), rootfs, written]

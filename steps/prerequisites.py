@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,7 +17,7 @@ from facts import backups as backup
 from facts.audit import log_room
 from gate import evidence
 from remediation import desired
-from remediation.backup import make_backup
+from remediation.backup import make_backup, vzdump
 from steps.audit import seen
 from steps.foreseen import foreseen
 from targets.errors import FactError
@@ -64,7 +65,7 @@ def container_is_backed_up(
     ours = (node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
     found, defects = backup.newest_sound(node, backups.container, target.backup_age, ours)
     if found is None:
-        how = f"vzdump {ctid} --mode snapshot --compress zstd --dumpdir {_place(backups)}"
+        how = shlex.join(vzdump(ctid, ours, _place(backups)))
         remote, outdated = backup.newest_listed(backups.remote, target.backup_age)
         if remote is not None:
             raise FactError(

@@ -21,7 +21,7 @@ from remediation.engine.apply import apply as apply_plan
 from targets.errors import NotClean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from remediation.engine.plan import Plan
     from targets.runtime.base import Runtime
@@ -56,7 +56,8 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
         agreed = partial(_agreed, the_plan, yes=yes)
         seen = None
         if not yes or with_backup:  # nobody else waits for a person, or for a backup
-            agreed(seen := Seen.with_journal(the_plan))
+            stops = backup.side_effects(runtime, aim.ctid) if with_backup else []
+            agreed(seen := Seen.with_journal(the_plan), stops)
         if with_backup:
             _back_up(the_plan, runtime, aim)
         with _watched(runtime.node, aim.audit) as tell:
@@ -67,12 +68,12 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
         printing.not_checked(the_plan)
 
 
-def _agreed(the_plan: Plan, seen: Seen, *, yes: bool) -> None:
+def _agreed(the_plan: Plan, seen: Seen, of_backup: Iterable[str] = (), *, yes: bool) -> None:
     """Refuse what could not be rolled back; tell the side effects, and let the user decide."""
     require_reversible(seen)
     # A mistyped id, perhaps.
     absent = [] if the_plan.container_exists else list(the_plan.not_checked)
-    consent([*absent, *apply_side_effects(seen)], yes=yes)
+    consent([*absent, *of_backup, *apply_side_effects(seen)], yes=yes)
 
 
 def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:

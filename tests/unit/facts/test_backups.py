@@ -12,7 +12,7 @@ import pytest
 
 from facts import backups as backup
 from facts.backup_archives import Backup
-from remediation.backup import make_backup
+from remediation.backup import make_backup, side_effects, vzdump
 from steps import prerequisites as steps
 from targets.errors import CommandFailed, FactError, VerifyFailed
 from targets.runtime import container_config
@@ -452,4 +452,34 @@ def test_make_backup_with_vzdump_believes_its_archive_alone(
     with naming(VerifyFailed, "container 950", "not there"):
         make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
     ran = (tmp_path / "dump/ran").read_text().strip()
-    assert ran == f"950 --dumpdir {tmp_path}/dump --mode snapshot --compress zstd"
+    assert ran == f"950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
+
+
+@pytest.mark.parametrize(
+    ("written", "mode"),
+    [
+        ("", "snapshot"),
+        ("features: nesting=1,fuse=0\n", "snapshot"),
+        ("features: nesting=1\n\n[before]\nfeatures: fuse=1\n", "snapshot"),
+        ("features: nesting=1,fuse=1\n", "stop"),
+    ],
+)
+def test_vzdump_stops_a_container_that_it_might_freeze_for_ever(written: str, mode: str) -> None:
+    assert vzdump(950, written, "/d")[2:4] == ["--mode", mode]
+
+
+def test_side_effects_of_a_backup_name_the_stop_alone(
+    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime: Any = Plain(node)
+
+    def told(features: str, state: str) -> list[str]:
+        runtime.state = lambda _: state
+        (node.root / "etc/pve/lxc/950.conf").write_text(f"arch: amd64\nfeatures: {features}\n")
+        return side_effects(runtime, 950)
+
+    assert told("fuse=1", "running") == []  # tar reads a running container
+    with_program("vzdump", "#!/bin/sh\nexit 1\n", tmp_path, monkeypatch)
+    assert told("nesting=1", "running") == told("fuse=1", "stopped") == []
+    (sentence,) = told("fuse=1", "running")
+    assert "950 is stopped for its backup" in sentence

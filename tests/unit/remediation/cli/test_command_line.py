@@ -436,10 +436,12 @@ def test_nothing_is_backed_up_when_the_plan_cannot_be_applied(
 
 
 def test_nobody_else_changes_the_node_while_it_is_backed_up(
-    folder: Path, backups: list[str]
+    folder: Path, backups: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backup, "side_effects", lambda *_: ["the backup stops the container"])
     code, said = ended("apply", "--yes", "--backup")
     assert code == 0
+    assert "the backup stops the container" in said
     assert said.endswith("… backing up container 950 and /etc\n… the container's\n… /etc's\n")
     (told,) = backups
     assert "to back up container 950 before the plan is applied" in told
