@@ -36,7 +36,8 @@ UNITS = Kind(
     "systemd could not mount what the unit asks for: the profile refuses it, often the new mount "
     "calls "
     "of newer systemd (rw, move).",
-    "python -m remediation denials shows what was refused and the rule that allows it.",
+    "python -m remediation denials, with the same --target, shows what was refused and the rule "
+    "that allows it.",
 )
 _CODES = {226: "NAMESPACE", 243: "CREDENTIALS"}
 _MANY = 5

@@ -35,10 +35,9 @@ NETWORK = Kind(
     Weight.SEEN,
     "Docker cannot make its network",
     "Docker's bridge driver ended with this error, so Docker does not start, or its containers "
-    "have "
-    "no network.",
-    "See python -m remediation denials for what AppArmor refused, and journalctl -u docker in the "
-    "container for the whole message.",
+    "have no network.",
+    "See python -m remediation denials, with the same --target, for what AppArmor refused, and "
+    "journalctl -u docker in the container for the whole message.",
 )
 FORWARD = Kind(
     "ip-forward-off",

@@ -37,9 +37,9 @@ UNCONFINED = Kind(
     Weight.TROUBLE,
     "AppArmor confines neither the container nor Docker's containers",
     "What breaks out of Docker meets no AppArmor rule. 'unconfined' is a popular cure for "
-    "refusals, "
-    "and takes the protection away.",
-    "Give the container a profile (python -m remediation plan shows one), and restart it.",
+    "refusals, and takes the protection away.",
+    "Give the container a profile (python -m remediation plan, with the same --target, shows "
+    "one), and restart it.",
 )
 WORDS = Kind(
     "docker-confinement",

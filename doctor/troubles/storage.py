@@ -43,7 +43,7 @@ HIDDEN = Kind(
     "setting, "
     "changed the driver; apply does so, too.",
     "Set the former driver (storage-driver in /etc/docker/daemon.json) to see them again, or pull "
-    "the images anew. Volumes are the same for every driver.",
+    "the images again. Volumes are the same for every driver.",
 )
 #: Since when overlay may be mounted in a user namespace, and ZFS may hold its upper layer.
 _KERNEL, _ZFS = (5, 11), (2, 2)

@@ -33,7 +33,7 @@ NOBODY = Kind(
     "a volume of Docker's belongs to nobody in the container",
     "Its owner on the node is an id that the container does not have, so it shows as 65534. Root "
     "in the container, and in a Docker container, may not change it.",
-    "If somebody changed lxc.idmap or unprivileged by hand, take that back.",
+    "If somebody changed lxc.idmap or unprivileged by hand, restore the former value.",
 )
 _POINT = re.compile(r"mp[0-9]{1,3}", re.ASCII)
 #: Of more ranges a reader needs no more.

@@ -121,7 +121,7 @@ class StorageDriver(Action[DockerState]):
         if (named := _named(settings, "storage-driver")) not in {"", driver}:
             raise FactError(
                 f"Docker in {on.machine} runs on {driver}, and its settings ({self.path}) name "
-                f"{named}: restart it first, since started anew it does not come back to {driver}"
+                f"{named}: restart it first: after its next start it does not run on {driver}"
             )
         wanted = self.root(settings)
         if root.startswith(f"{wanted}/"):
@@ -133,8 +133,8 @@ class StorageDriver(Action[DockerState]):
             raise FactError(
                 f"Docker in {on.machine} keeps its data in {root}, of which its settings "
                 f'({self.path}) say nothing: name it there as "data-root" instead of on its '
-                "command line or by a link, and restart it; what lies elsewhere could not be taken "
-                "back"
+                "command line or by a link, and restart it; what lies elsewhere could not be "
+                "rolled back"
             )
 
     def _stored(self, settings: FileState) -> Read[tuple[tuple[str, ...], tuple[str, ...]]]:

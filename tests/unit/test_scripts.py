@@ -163,6 +163,15 @@ def test_gate_on_a_proxmox_host_judges_its_own_containers(clone: Clone) -> None:
     assert clone.run("gate", "--target", "local/950")[-1].endswith("--target local/950")
 
 
+def test_gate_whose_installation_fails_ends_with_3_and_gives_no_verdict(clone: Clone) -> None:
+    (clone.programs / "apt-get").write_text("#!/bin/bash\nexit 1\n")
+    (clone.programs / "sudo").write_text("#!/bin/bash\nexit 1\n")
+    done = clone.start("gate", "--target", "root@pve1/950")
+    assert done.returncode == 3
+    assert "scripts/setup ended with 1, so the gate did not run" in done.stderr
+    assert "pytest" not in (clone.log.read_text() if clone.touched else "")
+
+
 def test_gate_help_installs_nothing(clone: Clone) -> None:
     done = clone.start("gate", "--help")
     assert (done.returncode, clone.touched) == (0, False)
