@@ -11,6 +11,7 @@ from facts import backups
 from facts.backup_archives import HOUR, LONGEST, PATIENCE
 from targets.errors import VerifyFailed
 from targets.runtime import container_config
+from targets.runtime.waiting import wait_until_booted
 from targets.transport import at_most
 
 if TYPE_CHECKING:
@@ -77,9 +78,12 @@ def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> B
     """
     node = runtime.node
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
+    stopped = bool(side_effects(runtime, ctid))
     with at_most(LONGEST):
         archived = node.run(_container_argv(runtime, ctid, directory), timeout=PATIENCE)
     archived.require(f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log")
+    if stopped:  # what runs in it by then is what ran before
+        wait_until_booted(runtime.inside(ctid))
     made = backups.find(node, ctid, directory)
     for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
         backup, defects = backups.newest_sound(node, found[:1], hours=PATIENCE / HOUR)

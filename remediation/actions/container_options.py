@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,10 +11,11 @@ from facts import docker, startable
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Action
 from targets import files
+from targets.batch import Ahead
 from targets.drift import Drift
-from targets.errors import Busy, FactError, RemediationError
+from targets.errors import Busy, Dropped, FactError, RemediationError
 from targets.files import FileState  # noqa: TC001 - journals are read back by a state's types
-from targets.read import content_of
+from targets.read import Read, content_of
 from targets.runtime import container_config
 from targets.runtime.normal_form import dropped, normal_form
 from targets.runtime.waiting import wait_until_booted
@@ -21,15 +23,23 @@ from targets.runtime.waiting import wait_until_booted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from targets.read import Read
     from targets.runtime.base import Runtime
-    from targets.transport import Transport
+    from targets.transport import CommandResult, Transport
 
 #: What becomes of a container's options that are rolled back beside other disks or snapshots.
 _OTHER_VOLUMES = (
     "without what the plan had set, and else as it is: disks or snapshots changed since, and stay; "
     "so does what else was changed by hand, and what a snapshot taken since holds"
 )
+
+
+def _machine_id(result: CommandResult) -> str:
+    found = re.fullmatch(rb"([0-9a-f]{32})\n?", result.stdout)
+    return found[1].decode() if found else ""
+
+
+#: Made at the first boot, and kept by a migration and in a backup. Source: machine-id(5).
+_MACHINE_ID = Read(content_of("/etc/machine-id").argv, _machine_id)
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class OptionsState:
     ``effective`` tells whether a restart is due. It is excluded from equality: if the file was
     edited before ``apply`` without a restart, the configuration that the container was running with
     cannot be restored. So are the Docker ``containers`` that ran in it: they may end by themselves.
+    ``machine_id`` tells the container from another one of the same number; empty: not known.
 
     Stored in journals: its fields are a schema
     (tests/unit/remediation/engine/test_stored_states.py).
@@ -48,6 +59,7 @@ class OptionsState:
     running: bool
     effective: str = field(compare=False)
     containers: tuple[str, ...] = field(default=(), compare=False)
+    machine_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,15 @@ class ContainerOptions(Action[OptionsState]):
         state = self._state(on)
         if not state.running:
             return state
-        return replace(state, containers=self.runtime.inside(self.ctid).ask(docker.RUNNING))
+        inside = Ahead(self.runtime.inside(self.ctid), (docker.RUNNING, _MACHINE_ID))
+        return replace(
+            state, containers=inside.ask(docker.RUNNING), machine_id=inside.ask(_MACHINE_ID)
+        )
+
+    def another_machine(self, earlier: OptionsState, now: OptionsState) -> str:
+        """See :class:`remediation.engine.action.Action`."""
+        ids = earlier.machine_id, now.machine_id
+        return "another /etc/machine-id" if all(ids) and len(set(ids)) > 1 else ""
 
     def left(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`."""
@@ -243,7 +263,11 @@ class ContainerOptions(Action[OptionsState]):
             return [f"{self.title}: it is stopped, as it was before the plan"]
         if before is not None and self._effective(on) == before.effective:
             return []
-        return [f"{self.title}: it is restarted"]
+        gone = ""
+        if before is None:
+            names = ", ".join(self.runtime.inside(self.ctid).ask(docker.REMOVED_WHEN_ENDED))
+            gone = f"; {names}, started with --rm, goes for good" if names else ""
+        return [f"{self.title}: it is restarted{gone}"]
 
     @contextmanager
     def _stopped(self, *, due: bool, runs_after: bool | None = None) -> Iterator[None]:
@@ -257,6 +281,8 @@ class ContainerOptions(Action[OptionsState]):
             self.runtime.shutdown(self.ctid)
         try:
             yield
+        except Dropped:  # with the lock; whoever takes it next starts the container
+            raise
         except RemediationError:
             if due:  # a file that could not be written is no reason to leave it stopped
                 start(self.runtime, self.ctid)

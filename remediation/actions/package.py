@@ -28,8 +28,6 @@ _APT = (
     *("-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"),
     *("-o", "DPkg::Options::=--force-confold"),
 )
-#: For a look: apt would write its caches and its log of the plan.
-_NO_CACHE = LOOKING
 #: What is there already stays as it is: an upgrade could not be rolled back.
 _INSTALL = ("install", "--no-install-recommends", "--no-upgrade")
 #: Told to select nothing, dpkg ends its journal of a run that was cut off, before which apt changes
@@ -273,7 +271,7 @@ class Package(Action[PackageState]):
     @staticmethod
     def _others(on: Transport, words: list[str], ours: Iterable[str], hint: str = "") -> str:
         """Return what else apt would touch; it may install one thing to remove another."""
-        plan = on.look([*_APT, *_NO_CACHE, "-s", *words]).require(hint).text
+        plan = on.look([*_APT, *LOOKING, "-s", *words]).require(hint).text
         touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
         return ", ".join(sorted(touched - set(ours)))
 
@@ -304,13 +302,15 @@ class Package(Action[PackageState]):
     def side_effects(self, on: Transport, before: PackageState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""
         if before is None:
-            plan = _simulate(on, self.package)
-            newer = re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE)
-            said = f"{', '.join(newer)}: upgraded in {on.machine}, which is not rolled back"
-            return [said] if newer else []
+            plan = self._simulated(on)[1]
+            if not plan.ok:
+                why = "what it upgrades is not known, because apt's lists are old or empty"
+                return [f"{self.package} is installed in {on.machine}; {why}"]
+            newer = ", ".join(re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE))
+            return [f"{newer}: upgraded in {on.machine}, which is not rolled back"] if newer else []
         now = _statuses(on, before.adds)
-        gone = [name for name, status in before.adds.items() if now[name] != status]
-        return [f"{', '.join(gone)}: removed from {on.machine}"] if gone else []
+        gone = ", ".join(name for name, status in before.adds.items() if now[name] != status)
+        return [f"{gone}: removed from {on.machine}"] if gone else []
 
 
 def _overtaken(on: Transport) -> list[str]:
@@ -349,7 +349,7 @@ def _simulate(on: Transport, *packages: str) -> CommandResult:
 
 def _simulation(*packages: str) -> Read[CommandResult]:
     """Read what apt would do to install packages."""
-    return unparsed(*_APT, *_NO_CACHE, "-s", *_INSTALL, *packages)
+    return unparsed(*_APT, *LOOKING, "-s", *_INSTALL, *packages)
 
 
 def _statuses(on: Transport, packages: Iterable[str]) -> dict[str, str]:

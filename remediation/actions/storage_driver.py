@@ -195,6 +195,8 @@ class StorageDriver(Action[DockerState]):
             on.run(["mkdir", "-p", f"{aside}/image"]).require()
         for place in made:
             on.run(["mv", "-T", f"{root}/{place}", f"{aside}/{place}"]).require()
+        if made:  # a data-root may be a file system of its own, which rollback does not know
+            on.run(["sync", "-f", root], timeout=_SERVICE_TIMEOUT).require()
 
     def restored(self, on: Transport, before: DockerState) -> bool:
         """See :class:`remediation.engine.action.Action`.

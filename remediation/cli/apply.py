@@ -18,10 +18,10 @@ from remediation.cli import options, printing
 from remediation.cli.consent import consent
 from remediation.engine.apply import Seen, apply_side_effects, require_reversible
 from remediation.engine.apply import apply as apply_plan
-from targets.errors import NotClean
+from targets.errors import FactError, NotClean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from remediation.engine.plan import Plan
     from targets.runtime.base import Runtime
@@ -54,26 +54,55 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
     with options.planned(aim, only) as (runtime, make):
         the_plan = make()
         agreed = partial(_agreed, the_plan, yes=yes)
-        seen = None
+        seen, shown = None, None
         if not yes or with_backup:  # nobody else waits for a person, or for a backup
             stops = backup.side_effects(runtime, aim.ctid) if with_backup else []
-            agreed(seen := Seen.with_journal(the_plan), stops)
+            shown = agreed(seen := Seen.with_journal(the_plan), stops)
         if with_backup:
             _back_up(the_plan, runtime, aim)
+            seen = None  # a backup may take an hour: all is looked at again
         with _watched(runtime.node, aim.audit) as tell:
             told = replace(the_plan, tell=tell)
-            outcomes = apply_plan(told, seen) if seen else apply_plan(told, consent=agreed)
+            outcomes = apply_plan(told, seen, consent=partial(agreed, shown=shown))
     printing.outcomes(outcomes, as_json=as_json)
-    if not as_json:
-        printing.not_checked(the_plan)
+    printing.not_checked(the_plan, to=printing.err if as_json else printing.out)
 
 
-def _agreed(the_plan: Plan, seen: Seen, of_backup: Iterable[str] = (), *, yes: bool) -> None:
-    """Refuse what could not be rolled back; tell the side effects, and let the user decide."""
+def _agreed(
+    the_plan: Plan,
+    seen: Seen,
+    of_backup: Iterable[str] = (),
+    *,
+    yes: bool,
+    shown: Sequence[str] | None = None,
+) -> list[str]:
+    """Refuse what could not be rolled back; tell the side effects, and let the user decide.
+
+    Args:
+        the_plan: the plan.
+        seen: what was found.
+        of_backup: side effects of the backup.
+        yes: the user agrees to all.
+        shown: what the user agreed to before the node was locked, if anyone was asked then.
+
+    Returns:
+        The side effects.
+
+    Raises:
+        FactError: there are others than the user agreed to. Under the lock nobody is asked.
+    """
     require_reversible(seen)
     # A mistyped id, perhaps.
     absent = [] if the_plan.container_exists else list(the_plan.not_checked)
-    consent([*absent, *of_backup, *apply_side_effects(seen)], yes=yes)
+    sentences = [*absent, *of_backup, *apply_side_effects(seen)]
+    new = [each for each in sentences if each not in (shown or ())]
+    if new and shown is not None and not yes:
+        raise FactError(
+            "the target has changed since you agreed, and nothing was changed by apply. It would "
+            f"now do this, too: {'; '.join(new)}. Run it again; a backup that was made counts"
+        )
+    consent(new, yes=yes)
+    return sentences
 
 
 def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:

@@ -179,10 +179,10 @@ def _held(entry: Entry | None) -> str:
     )
 
 
-def not_checked(plan: Plan) -> None:
+def not_checked(plan: Plan, *, to: Console = out) -> None:
     """Print the parts of the plan that were not checked."""
     for what in plan.not_checked:
-        line(f"not checked: {what}", "yellow")
+        line(f"not checked: {what}", "yellow", to=to)
 
 
 def stages(found: Sequence[Stage], *, as_json: bool) -> None:

@@ -14,7 +14,6 @@ from remediation import rehearsal
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
 from remediation.engine.apply import Seen, apply_side_effects
-from targets.lock import Lock
 
 if TYPE_CHECKING:
     from targets.target import Target
@@ -34,10 +33,11 @@ def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
         consent(apply_side_effects(Seen.of(the_plan)), yes=yes)
         look = partial(machine_state.record_target, runtime, aim.ctid)
         stages = []
-        with Lock.of(runtime.node).held(f"rehearse the plan on container {aim.ctid}"):
-            for stage in rehearsal.rehearse(make, look):
-                printing.tell(f"{stage.name}: {stage.said}, {stage.seconds:.0f} s")
-                stages.append(stage)
+        # Each stage takes the node's lock: one that fails releases it, which waits for its last
+        # command, before it rolls back.
+        for stage in rehearsal.rehearse(make, look):
+            printing.tell(f"{stage.name}: {stage.said}, {stage.seconds:.0f} s")
+            stages.append(stage)
     printing.stages(stages, as_json=as_json)
     if any(stage.differences for stage in stages):
         sys.exit(5)

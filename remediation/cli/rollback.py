@@ -51,7 +51,9 @@ def rollback(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, force
     if outcomes or as_json:
         printing.outcomes(outcomes, as_json=as_json)
     else:
-        printing.out.print(f"nothing to roll back{' here' if left else ': the journal is empty'}")
+        what = "no such change" if only else "no change"
+        where = " here" if left else f": the journal holds {what} of container {aim.ctid}"
+        printing.out.print(f"nothing to roll back{where}")
     sys.exit(3 if left else 0)
 
 

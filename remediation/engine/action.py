@@ -66,6 +66,13 @@ class Action(ABC, Generic[Before]):
         """Return what ``apply`` left: as ``capture``, but for what only ``rollback`` needs."""
         return self.capture(on)
 
+    def another_machine(self, earlier: Before, now: Before) -> str:  # noqa: ARG002
+        """Return what tells the machines of two before-images apart; empty if nothing does.
+
+        A container's number may have been given to another one since.
+        """
+        return ""
+
     def reads(self) -> Iterable[Read[Any]]:
         """Return what ``check`` will ask, as far as it is known beforehand: asked in one go."""
         return ()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from remediation.engine.action import Outcome
-from remediation.engine.plan import ROLLBACK, Stage, asked_together, checked, elsewhere, once
+from remediation.engine.action import Outcome, Place
+from remediation.engine.plan import (
+    ACCEPT,
+    ROLLBACK,
+    Stage,
+    asked_together,
+    checked,
+    elsewhere,
+    once,
+)
 from remediation.engine.rollback import roll_back_last_run
 from targets.errors import (
     ChangedSince,
@@ -21,7 +30,8 @@ from targets.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from remediation.engine.action import Action, Place, Step
+    from remediation.engine.action import Action, Step
+    from remediation.engine.journal_entries import Entry
     from remediation.engine.journal_format import Line
     from remediation.engine.plan import Plan
     from targets.batch import Ahead
@@ -66,7 +76,7 @@ class Seen:
 
 
 def apply(
-    plan: Plan, seen: Seen | None = None, consent: Callable[[Seen], None] = lambda _: None
+    plan: Plan, seen: Seen | None = None, consent: Callable[[Seen], object] = lambda _: None
 ) -> list[Outcome]:
     """Bring about every desired state, or roll back everything.
 
@@ -132,7 +142,7 @@ class _Run:
 
     plan: Plan
     seen: Seen | None
-    consent: Callable[[Seen], None]
+    consent: Callable[[Seen], object]
     begun: dict[str, int] = field(default_factory=dict)
     changes: bool = False
     on: Mapping[Place, Ahead] = field(default_factory=dict)
@@ -181,11 +191,24 @@ class _Run:
         for step, on in steps:
             step.action.require_reversible(on)
         images = [(step.action.id, step.place, step.action.capture(on)) for step, on in steps]
+        for (step, _), (_, _, image) in zip(steps, images, strict=True):
+            if entry := entries.get(step.action.id):
+                self._require_same_machine(step.action, entry, image)
         if images:
             earlier = {entry.action: len(entry.images) for entry in journal.entries()}
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
             self.plan.enter(Stage.RECORD)
             journal.record(images, {s.action.id: getattr(s.action, "path", "") for s, _ in steps})
+
+    def _require_same_machine(self, action: Action[Any], entry: Entry, image: Any) -> None:
+        journal = self.plan.journal
+        if said := action.another_machine(journal.image(entry.before, action.before), image):
+            ids = [e.action for e in journal.entries() if e.place is Place.CONTAINER]
+            raise NotClean(
+                f"{journal.path} on {journal.machine} holds before-images of another container "
+                f"{journal.ctid} ({said}), which a rollback would restore into this one. If that "
+                f"one is gone, give them up first: {ACCEPT} {shlex.join([action.id, *ids])}"
+            )
 
     def _apply_one(self, step: Step, drift: Drift | None, undrifted: Sequence[Step]) -> Outcome:
         """Apply a step, if it drifted or drifts now, and look at what it left.

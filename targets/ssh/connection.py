@@ -223,10 +223,11 @@ class Ssh(Base):
             ) from error
         except LimitExceeded:
             raise  # its channel is closed; the connection, over which the lock is held, is not
-        except TransportError:
+        except TransportError as error:
             transport.join(_GOING)
             if not transport.is_active():
                 self.close()
+                raise Dropped(str(error)) from error
             raise
         return CommandResult(
             tuple(argv), code, out, err, self.machine, started, time.monotonic() - clock

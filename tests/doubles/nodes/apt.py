@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from facts.apt import LOOKING
 from remediation.actions import package
 from tests.doubles.death import Died
 from tests.doubles.nodes.machines import Stateful
@@ -55,8 +56,8 @@ class Apt(Stateful):
         if tuple(words[: len(package._APT)]) != package._APT:
             return None
         asked = words[len(package._APT) :]
-        if tuple(asked[: len(package._NO_CACHE)]) == package._NO_CACHE:
-            asked = asked[len(package._NO_CACHE) :]
+        if tuple(asked[: len(LOOKING)]) == LOOKING:
+            asked = asked[len(LOOKING) :]
             assert asked[0] == "-s", "only a look does without apt's caches"
         return self._apt(asked)
 

@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facts.docker import REMOVED_WHEN_ENDED
 from remediation.actions.container_options import ContainerOptions
 from remediation.engine.action import Step
 from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.rollback import roll_back, rollback_side_effects
-from targets.errors import Busy, CommandFailed, FactError
+from targets.errors import Busy, CommandFailed, Dropped, FactError
 from targets.transport import Base, CommandResult
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import Flag
 from tests.doubles.naming import naming
-from tests.doubles.nodes.world import OfFolder, Silent, world
+from tests.doubles.nodes.world import Booted, OfFolder, Silent, world
 from tests.doubles.states import Laid, anything, files, laws
 
 if TYPE_CHECKING:
@@ -189,6 +190,21 @@ def test_side_effect_of_options_is_a_restart_of_a_running_container(tmp_path: Pa
     assert rollback_side_effects(it.plan()) == []
 
 
+def test_side_effect_of_options_names_what_is_removed_at_its_end(tmp_path: Path) -> None:
+    class Runs(Booted):
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            if tuple(argv) != REMOVED_WHEN_ENDED.argv:
+                return super().run(argv)
+            return CommandResult(tuple(argv), 0, b"/web\n", b"", self.machine, 0.0, 0.0)
+
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    it.inside = Runs()
+    (sentence,) = apply_side_effects(Seen.of(it.plan()))
+    assert sentence == "container 950: it is restarted; /web, started with --rm, goes for good"
+
+
 def test_side_effect_of_options_of_a_stopped_container_is_that_it_is_stopped_again(
     tmp_path: Path,
 ) -> None:
@@ -227,6 +243,29 @@ def test_options_whose_file_cannot_be_written_leave_the_container_running(
     with naming(CommandFailed, "No space left"):
         step.action.rollback(Full(), before) if back else step.action.apply(Full())
     assert it.node.effective is not None
+    step.action.rollback(step.on, before)
+    assert step.action.restored(step.on, before)
+
+
+def test_options_whose_connection_drops_are_left_to_the_next_run(tmp_path: Path) -> None:
+    """The lock is gone with the connection: whoever takes it next starts the container."""
+
+    class Cut(Base):
+        machine = "double"
+
+        def run(
+            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+        ) -> CommandResult:
+            if tuple(argv)[3:4] == ("restore",):
+                raise Dropped("cut")
+            return it.node.run(argv, stdin=stdin, timeout=timeout)
+
+    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+    step = it.step()
+    before = step.action.capture(step.on)
+    with naming(Dropped, "cut"):
+        step.action.apply(Cut())
+    assert it.node.effective is None
     step.action.rollback(step.on, before)
     assert step.action.restored(step.on, before)
 

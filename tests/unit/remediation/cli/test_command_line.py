@@ -244,6 +244,20 @@ def test_apply_after_an_unfinished_run_of_another_container_is_refused(folder: P
     )
 
 
+def test_apply_that_would_do_more_than_was_agreed_to_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is asked while the node is locked."""
+    found = iter([["Docker is restarted"], ["Docker is restarted", "container 950 is restarted"]])
+    monkeypatch.setattr("remediation.cli.apply.apply_side_effects", lambda _: next(found))
+    monkeypatch.setattr("remediation.cli.apply.consent", lambda *_, **__: None)
+    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, Flag("another")))
+    code, told = ended("apply")
+    assert code == 3
+    assert "would now do this, too: container 950 is restarted. Run it again" in told
+    assert [entry.action for entry in journal(folder).entries()] == ["tunable"]
+
+
 GONE = [("gone", Place.CONTAINER, "old"), ("Docker's root", Place.CONTAINER, "old")]
 
 

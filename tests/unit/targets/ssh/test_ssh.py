@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import paramiko
 import pytest
 
-from targets.errors import LimitExceeded, TransportError
+from targets.errors import Dropped, LimitExceeded, TransportError
 from targets.root import as_root
 from targets.ssh.address import SshAddress
 from targets.ssh.connection import Ssh
@@ -431,7 +431,7 @@ def test_dropped_connection_is_not_resent(server: Sshd, ssh: Ssh, tmp_path: Path
     argv = ["sh", "-c", f"echo once >>{log}; echo $$ >{pid}; exec sleep 300"]
     cut = threading.Thread(target=lambda: (wait_for(pid), server.drop()))
     cut.start()
-    with pytest.raises(TransportError) as raised:
+    with pytest.raises(Dropped) as raised:
         ssh.run(argv)
     cut.join()
     assert str(raised.value).endswith(
