@@ -53,6 +53,11 @@ def _told_elsewhere(result: CommandResult) -> list[tuple[str, str]]:
     return [found for line in lines for found in _ELSEWHERE.findall(line)]
 
 
+def _is_booting(result: CommandResult) -> bool:
+    state, _, job = result.text.partition("\n")
+    return state in {"initializing", "starting"} and re.match(r"Job=[1-9]", job) is not None
+
+
 #: The name of the storage driver, and after a blank the directory of its data.
 DRIVER_AND_ROOT = unparsed(*_if_it_runs('docker info -f "{{.Driver}} {{.DockerRootDir}}"'))
 #: The ids of the containers that run, the oldest first.
@@ -70,6 +75,11 @@ REMOVED_WHEN_ENDED = Read(
 #: What systemd says that Docker does at boot; an older systemd says nothing of no unit.
 AT_BOOT = Read(
     ("systemctl", "is-enabled", "docker"), lambda result: result.text.strip() or NOT_FOUND
+)
+#: Whether the container is still booting, and Docker waits for its start or is in it. A Docker that
+#: fails and is started again and again has no job in between.
+BOOTING = Read(
+    ("sh", "-c", "systemctl is-system-running; systemctl show -p Job docker"), _is_booting
 )
 #: The path of Docker's daemon, empty if there is none.
 DAEMON = Read(("sh", "-c", "command -v dockerd"), lambda result: result.text.strip())

@@ -92,6 +92,7 @@ class StorageDriver(Action[DockerState]):
         return (
             *self.reads(),
             docker.OPTIONS_ELSEWHERE,
+            docker.BOOTING,
             docker.REMOVED_WHEN_ENDED,
             *lists,
         )
@@ -115,6 +116,12 @@ class StorageDriver(Action[DockerState]):
         answer = on.ask(docker.DRIVER_AND_ROOT)
         driver, _, root = answer.text.strip().partition(" ")
         if not answer.ok or not root:  # it does not run: it will start as its settings say
+            if on.ask(docker.BOOTING):
+                raise FactError(
+                    f"{on.machine} is still booting, and Docker in it has yet to start, so which "
+                    "of Docker's containers run cannot be recorded: wait until it has booted "
+                    "(systemctl is-system-running --wait, inside), and run it again"
+                )
             _require_told(on, settings, self.root(settings))
             return
         on.look(docker.RUNNING.argv).require("which containers run could not be recorded")
@@ -323,9 +330,10 @@ def start_again(on: Transport, containers: Sequence[str]) -> None:
     """Start Docker's containers that ran, as far as there are any more; that run, they may."""
     if not containers:
         return
-    asked = on.ask(docker.CONTAINERS).require(
-        "journalctl -u docker -n 20 in the container says why"
-    )
+    asked = on.ask(docker.CONTAINERS)
+    if not asked.ok and docker.is_absent(on):
+        return  # somebody removed Docker, and its containers with it
+    asked.require("journalctl -u docker -n 20 in the container says why")
     there = set(asked.text.split())  # one with --rm is gone
     if again := [each for each in containers if each in there]:
         argv = ["docker", "start", *again]

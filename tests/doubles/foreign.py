@@ -37,7 +37,7 @@ from facts.denial.denial_words import wanted
 from facts.denial.deny_rules import forbidding_rules
 from facts.denial.profile_text import Policy, Rule
 from facts.denial.smallest_rule import smallest_rule
-from remediation import applied, docker_in_lxc, provision
+from remediation import applied, backup, docker_in_lxc, provision
 from remediation.actions import container_options as options
 from remediation.actions import package, storage_driver
 from remediation.edits import json_files
@@ -371,6 +371,15 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         EFFECTIVE,
     ),
     "docker._ids": (lambda on: on.ask(docker.RUNNING), b"0123\n4567\n"),
+    "backup._written": (
+        lambda on: backup.side_effects(Pct(on), 950),
+        b"features: fuse=1\n",
+    ),
+    "docker._is_booting": (lambda on: on.ask(docker.BOOTING), b"starting\nJob=12\n"),
+    "container_options._machine_id": (
+        lambda on: on.ask(options._MACHINE_ID),
+        b"0123456789abcdef0123456789abcdef\n",
+    ),
     "docker.objects": (docker.objects, b"image x:latest\nvolume y\n"),
     "phoenix_description.template_of": (
         _bytes(lambda text: template_of(text, 950)),

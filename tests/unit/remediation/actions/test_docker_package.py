@@ -129,6 +129,8 @@ class Guest(Base):
                 return 0, "".join(f"{path}\n" for path in paths if path in self.settings)
             case ["sh", "-c", package._EDITED, "edited", *_]:
                 return 0, "".join(f"{path}\n" for path in self.edited if self.docker)
+            case ["sh", "-c", script] if script == docker.BOOTING.argv[2]:
+                return 0, "running\n"
             case ["sh", "-c", docker.OPTIONS_SCRIPT]:
                 return 0, ""
         assert words[: len(APT)] == APT, words

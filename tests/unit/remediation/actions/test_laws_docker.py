@@ -13,13 +13,19 @@ from hypothesis import strategies as st
 
 from facts import docker
 from remediation import desired
-from remediation.actions.storage_driver import StorageDriver
+from remediation.actions.storage_driver import StorageDriver, start_again
 from remediation.edits.daemon_json import daemon_json
 from remediation.engine.action import Consequence, Step
 from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import ChangedSince, FactError, RemediationError, RollbackFailed
+from targets.errors import (
+    ChangedSince,
+    CommandFailed,
+    FactError,
+    RemediationError,
+    RollbackFailed,
+)
 from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import Flag, fail, journal
@@ -407,6 +413,27 @@ def test_second_apply_that_fails_is_rolled_back_to_what_it_found(tmp_path: Path)
     with naming(RemediationError, "no"):
         apply(replace(second, steps=[*second.steps, fails]))
     assert it.docker.containers == {"2-new"}
+
+
+def test_apply_while_docker_has_yet_to_start_is_refused(tmp_path: Path) -> None:
+    """What ran before the plan would be recorded as nothing, and stopped by a rollback."""
+    it = world(
+        str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=False, installed=True
+    )
+    it.docker.boots = True
+    with naming(FactError, "still booting", "run it again"):
+        apply(it.plan())
+    it.docker.boots = False
+    apply(it.plan())
+
+
+def test_rollback_after_docker_was_removed_has_no_containers_to_start(tmp_path: Path) -> None:
+    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+    it.docker.driver, it.docker.installed = "", False
+    start_again(it.docker, ["1-database"])
+    it.docker.installed = True
+    with naming(CommandFailed, "journalctl -u docker"):
+        start_again(it.docker, ["1-database"])
 
 
 def test_apply_with_a_driver_other_than_the_settings_is_refused(tmp_path: Path) -> None:
