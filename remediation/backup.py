@@ -5,13 +5,13 @@ Source: vzdump(1), pct(1) of ``fuse``, tar(1).
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from facts import backups
 from facts.backup_archives import HOUR, LONGEST, PATIENCE
-from targets.errors import VerifyFailed
+from targets.errors import FactError, VerifyFailed
 from targets.runtime import container_config
-from targets.runtime.waiting import wait_until_booted
 from targets.transport import at_most
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ say "INFO: Finished Backup of VM $2"
 def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> Backups:
     """Back up the node's ``/etc`` and the container, and check both archives.
 
-    vzdump is used if the node has it (:func:`vzdump`). Otherwise tar archives the container's
-    configuration and its root file system, with the node's ids and without other file systems. If
-    files of a running container change while tar reads them, the log says so.
+    vzdump is used if the node has it. Otherwise tar archives the container's configuration and its
+    root file system, with the node's ids and without other file systems. If files of a running
+    container change while tar reads them, the log says so.
 
     Args:
         runtime: manages the container.
@@ -78,12 +78,9 @@ def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> B
     """
     node = runtime.node
     node.run(["sh", "-c", _MAKE_ETC, "etc", directory, "/"], timeout=PATIENCE).require()
-    stopped = bool(side_effects(runtime, ctid))
     with at_most(LONGEST):
         archived = node.run(_container_argv(runtime, ctid, directory), timeout=PATIENCE)
     archived.require(f"the log beside the archive says why: {directory}/vzdump-lxc-{ctid}-*.log")
-    if stopped:  # what runs in it by then is what ran before
-        wait_until_booted(runtime.inside(ctid))
     made = backups.find(node, ctid, directory)
     for what, found in ((f"container {ctid}", made.container), (f"{made.host}'s /etc", made.etc)):
         backup, defects = backups.newest_sound(node, found[:1], hours=PATIENCE / HOUR)
@@ -95,39 +92,45 @@ def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> B
     return made
 
 
-def side_effects(runtime: Runtime, ctid: int) -> list[str]:
-    """Return a sentence if :func:`make_backup` would stop the container. Changes nothing."""
-    if not (_has_vzdump(runtime) and _may_freeze(_written(runtime, ctid))):
-        return []
-    if runtime.state(ctid) != "running":
-        return []
-    why = "it has fuse=1, and vzdump might freeze it for ever if it ran"
-    return [f"container {ctid} is stopped for its backup, and then started again: {why}"]
+def require_unfrozen(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> None:
+    """Raise FactError if vzdump might freeze the container for ever, unless it is stopped for it.
+
+    Stopped for a backup, Docker's containers without a restart policy stay stopped: the user
+    decides when.
+    """
+    if not _has_vzdump(runtime) or runtime.state(ctid) != "running":
+        return
+    written = (runtime.node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
+    if may_freeze(written):
+        raise FactError(
+            f"container {ctid} is given /dev/fuse, so vzdump might freeze it for ever while it "
+            f"runs, and nothing was backed up: on {runtime.node.machine}, run "
+            f"{shlex.join(vzdump(ctid, directory, 'stop'))} (it stops the container, and starts "
+            "it again), then apply without --backup"
+        )
 
 
-def vzdump(ctid: int, written: str, directory: str) -> list[str]:
+def vzdump(ctid: int, directory: str, mode: str) -> list[str]:
     """Return vzdump's command that backs a container up.
-
-    Modes snapshot and suspend freeze a running container. If a process in it waits for a fuse
-    daemon that is frozen already, the freezer waits for ever. So a container with ``fuse=1`` is
-    backed up in mode stop, which starts it again.
 
     Args:
         ctid: the container.
-        written: the text of its configuration file.
         directory: for the archive.
+        mode: ``snapshot``, or ``stop`` where a container :func:`may_freeze`.
     """
-    mode = "stop" if _may_freeze(written) else "snapshot"
     return ["vzdump", str(ctid), "--mode", mode, "--compress", "zstd", "--dumpdir", directory]
 
 
-def _may_freeze(written: str) -> bool:
-    features = container_config.parse("", written).current().get("features", "")
-    return "fuse" in container_config.given(features)
+def may_freeze(written: str) -> bool:
+    """Whether a backup may freeze a running container for ever, as its configuration says.
 
-
-def _written(runtime: Runtime, ctid: int) -> str:
-    return (runtime.node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
+    Modes snapshot and suspend freeze it. If a process in it waits for a fuse daemon that is frozen
+    already, the freezer waits for ever.
+    """
+    config = container_config.parse("", written)
+    features = container_config.given(config.current().get("features", ""))
+    entries = config.all("lxc.mount.entry")
+    return "fuse" in features or any(map(container_config.gives_fuse, entries))
 
 
 def _has_vzdump(runtime: Runtime) -> bool:
@@ -136,7 +139,7 @@ def _has_vzdump(runtime: Runtime) -> bool:
 
 def _container_argv(runtime: Runtime, ctid: int, directory: str) -> list[str]:
     if _has_vzdump(runtime):
-        return vzdump(ctid, _written(runtime, ctid), directory)
+        return vzdump(ctid, directory, "snapshot")
     rootfs = runtime.effective(ctid).current().get("lxc.rootfs.path", "").removeprefix("dir:")
     written = runtime.config_path(ctid)
     return ["sh", "-c", _MAKE_CONTAINER, "make", directory, str(ctid), rootfs, written]

@@ -17,7 +17,7 @@ from facts import backups as backup
 from facts.audit import log_room
 from gate import evidence
 from remediation import desired
-from remediation.backup import make_backup, vzdump
+from remediation.backup import make_backup, may_freeze, vzdump
 from steps.audit import seen
 from steps.foreseen import foreseen
 from targets.errors import FactError
@@ -65,7 +65,8 @@ def container_is_backed_up(
     ours = (node.read(runtime.config_path(ctid)) or b"").decode(errors="replace")
     found, defects = backup.newest_sound(node, backups.container, target.backup_age, ours)
     if found is None:
-        how = shlex.join(vzdump(ctid, ours, _place(backups)))
+        mode = "stop" if may_freeze(ours) else "snapshot"
+        how = shlex.join(vzdump(ctid, _place(backups), mode))
         remote, outdated = backup.newest_listed(backups.remote, target.backup_age)
         if remote is not None:
             raise FactError(

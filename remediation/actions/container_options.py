@@ -124,10 +124,10 @@ class ContainerOptions(Action[OptionsState]):
             state, containers=inside.ask(docker.RUNNING), machine_id=inside.ask(_MACHINE_ID)
         )
 
-    def another_machine(self, earlier: OptionsState, now: OptionsState) -> str:
+    def another_machine(self, earlier: Iterable[OptionsState], now: OptionsState) -> str:
         """See :class:`remediation.engine.action.Action`."""
-        ids = earlier.machine_id, now.machine_id
-        return "another /etc/machine-id" if all(ids) and len(set(ids)) > 1 else ""
+        ids = {now.machine_id, *(each.machine_id for each in earlier)} - {""}
+        return "another /etc/machine-id" if now.machine_id and len(ids) > 1 else ""
 
     def left(self, on: Transport) -> OptionsState:
         """See :class:`remediation.engine.action.Action`."""

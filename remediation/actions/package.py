@@ -304,8 +304,7 @@ class Package(Action[PackageState]):
         if before is None:
             plan = self._simulated(on)[1]
             if not plan.ok:
-                why = "what it upgrades is not known, because apt's lists are old or empty"
-                return [f"{self.package} is installed in {on.machine}; {why}"]
+                return [f"{self.package}: what it upgrades in {on.machine} is not known yet"]
             newer = ", ".join(re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE))
             return [f"{newer}: upgraded in {on.machine}, which is not rolled back"] if newer else []
         now = _statuses(on, before.adds)

@@ -21,7 +21,7 @@ from remediation.engine.apply import apply as apply_plan
 from targets.errors import FactError, NotClean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from remediation.engine.plan import Plan
     from targets.runtime.base import Runtime
@@ -56,8 +56,9 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
         agreed = partial(_agreed, the_plan, yes=yes)
         seen, shown = None, None
         if not yes or with_backup:  # nobody else waits for a person, or for a backup
-            stops = backup.side_effects(runtime, aim.ctid) if with_backup else []
-            shown = agreed(seen := Seen.with_journal(the_plan), stops)
+            if with_backup:
+                backup.require_unfrozen(runtime, aim.ctid, aim.backups or backups.DUMP)
+            shown = agreed(seen := Seen.with_journal(the_plan))
         if with_backup:
             _back_up(the_plan, runtime, aim)
             seen = None  # a backup may take an hour: all is looked at again
@@ -71,7 +72,6 @@ def apply(aim: Target, only: tuple[str, ...], yes: bool, as_json: bool, with_bac
 def _agreed(
     the_plan: Plan,
     seen: Seen,
-    of_backup: Iterable[str] = (),
     *,
     yes: bool,
     shown: Sequence[str] | None = None,
@@ -81,7 +81,6 @@ def _agreed(
     Args:
         the_plan: the plan.
         seen: what was found.
-        of_backup: side effects of the backup.
         yes: the user agrees to all.
         shown: what the user agreed to before the node was locked, if anyone was asked then.
 
@@ -94,8 +93,10 @@ def _agreed(
     require_reversible(seen)
     # A mistyped id, perhaps.
     absent = [] if the_plan.container_exists else list(the_plan.not_checked)
-    sentences = [*absent, *of_backup, *apply_side_effects(seen)]
-    new = [each for each in sentences if each not in (shown or ())]
+    sentences = [*absent, *apply_side_effects(seen)]
+    # What follows a semicolon is lost or hidden by it: Docker's own containers come and go.
+    known = {each.partition(";")[0] for each in shown or ()}
+    new = [each for each in sentences if each.partition(";")[0] not in known]
     if new and shown is not None and not yes:
         raise FactError(
             "the target has changed since you agreed, and nothing was changed by apply. It would "

@@ -26,8 +26,8 @@ def consent(side_effects: Sequence[str], *, yes: bool) -> None:
         return
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         raise UsageError(
-            "something would be stopped or removed, and without a terminal there is no prompt: "
-            "read the list above, then give --yes"
+            "something would be stopped, removed or upgraded, and without a terminal there is no "
+            "prompt: read the list above, then give --yes"
         )
     try:
         agreed = click.confirm("go on?", default=False, err=True)

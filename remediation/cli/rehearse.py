@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +13,7 @@ from remediation import rehearsal
 from remediation.cli import options, printing
 from remediation.cli.consent import consent
 from remediation.engine.apply import Seen, apply_side_effects
+from targets.lock import Lock
 
 if TYPE_CHECKING:
     from targets.target import Target
@@ -31,10 +31,14 @@ def rehearse(aim: Target, yes: bool, as_json: bool) -> None:
     with options.planned(aim) as (runtime, make):
         the_plan = make()
         consent(apply_side_effects(Seen.of(the_plan)), yes=yes)
-        look = partial(machine_state.record_target, runtime, aim.ctid)
+
+        def look() -> dict[str, str]:
+            with Lock.of(runtime.node).held(f"rehearse the plan on container {aim.ctid}"):
+                return machine_state.record_target(runtime, aim.ctid)
+
         stages = []
-        # Each stage takes the node's lock: one that fails releases it, which waits for its last
-        # command, before it rolls back.
+        # Each stage takes the node's lock for itself: apply, if it fails, releases the lock, which
+        # waits for its last command, and then rolls back.
         for stage in rehearsal.rehearse(make, look):
             printing.tell(f"{stage.name}: {stage.said}, {stage.seconds:.0f} s")
             stages.append(stage)

@@ -66,8 +66,8 @@ class Action(ABC, Generic[Before]):
         """Return what ``apply`` left: as ``capture``, but for what only ``rollback`` needs."""
         return self.capture(on)
 
-    def another_machine(self, earlier: Before, now: Before) -> str:  # noqa: ARG002
-        """Return what tells the machines of two before-images apart; empty if nothing does.
+    def another_machine(self, earlier: Iterable[Before], now: Before) -> str:  # noqa: ARG002
+        """Return what tells the machine of a before-image from that of earlier ones; else empty.
 
         A container's number may have been given to another one since.
         """

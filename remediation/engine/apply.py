@@ -202,12 +202,15 @@ class _Run:
 
     def _require_same_machine(self, action: Action[Any], entry: Entry, image: Any) -> None:
         journal = self.plan.journal
-        if said := action.another_machine(journal.image(entry.before, action.before), image):
+        earlier = (journal.image(each.before, action.before) for each in entry.images)
+        if said := action.another_machine(earlier, image):
             ids = [e.action for e in journal.entries() if e.place is Place.CONTAINER]
             raise NotClean(
                 f"{journal.path} on {journal.machine} holds before-images of another container "
                 f"{journal.ctid} ({said}), which a rollback would restore into this one. If that "
-                f"one is gone, give them up first: {ACCEPT} {shlex.join([action.id, *ids])}"
+                f"one is gone, give them up, with the same --target: {ACCEPT} "
+                f"{shlex.join([action.id, *ids])}. If it is the same one with a new id, roll back "
+                f"first: {ROLLBACK}"
             )
 
     def _apply_one(self, step: Step, drift: Drift | None, undrifted: Sequence[Step]) -> Outcome:

@@ -371,8 +371,8 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         EFFECTIVE,
     ),
     "docker._ids": (lambda on: on.ask(docker.RUNNING), b"0123\n4567\n"),
-    "backup._written": (
-        lambda on: backup.side_effects(Pct(on), 950),
+    "backup.require_unfrozen": (
+        lambda on: backup.require_unfrozen(Pct(on), 950),
         b"features: fuse=1\n",
     ),
     "docker._is_booting": (lambda on: on.ask(docker.BOOTING), b"starting\nJob=12\n"),

@@ -33,7 +33,7 @@ class Stateful(Base):
         if words[:2] == ["sh", "-c"] and words[3:4] == ["at once"]:  # then one by one
             return CommandResult(tuple(words), 1, b"", b"", self.machine, 0.0, 0.0)
         answer = self.answer(words, stdin)
-        if words == list(SYNC) or words[:2] == ["sync", "-f"]:
+        if words == list(SYNC):
             answer = 0, b"", b""  # of this machine's whole disk, it would take long
         if answer is None and _of_files(words):
             return Local().run(words, stdin=stdin, timeout=timeout)
@@ -197,6 +197,7 @@ class Docker(Stateful):
         self.containers: set[str] = set()  # that run
         self.stored: set[str] = set()  # that are there, running or not
         self.started: list[str] = []
+        self.synced: list[str] = []
         self.told = b""  # its unit, and the file of options beside it
 
     def start(self) -> tuple[int, bytes, bytes]:
@@ -223,7 +224,7 @@ class Docker(Stateful):
         there = [each.name for each in self._root.glob("*") if "overlay" in each.name]
         return {0: self._DEFAULT, 1: there[0] if there else ""}.get(len(there), "")
 
-    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:  # noqa: C901, PLR0911 - a table
+    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes] | None:  # noqa: C901, PLR0911, PLR0912 - a table
         match words:
             case ["systemctl", "is-active", "-q", "docker"]:
                 return 0 if self.driver else 3, b"", b""
@@ -247,6 +248,9 @@ class Docker(Stateful):
                 self.driver, self.socket = "", False
                 self.containers.clear()
                 return 0 if self.installed else 5, b"", b""
+            case ["sync", "-f", place]:
+                self.synced.append(place)
+                return 0, b"", b""
             case ["sh", "-c", docker.OPTIONS_SCRIPT]:
                 return 0, self.told, b""
             case ["sh", "-c", script] if script == docker.BOOTING.argv[2]:

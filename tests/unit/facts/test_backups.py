@@ -12,7 +12,7 @@ import pytest
 
 from facts import backups as backup
 from facts.backup_archives import Backup
-from remediation.backup import make_backup, side_effects, vzdump
+from remediation.backup import make_backup, may_freeze, require_unfrozen
 from steps import prerequisites as steps
 from targets.errors import CommandFailed, FactError, VerifyFailed
 from targets.runtime import container_config
@@ -456,30 +456,39 @@ def test_make_backup_with_vzdump_believes_its_archive_alone(
 
 
 @pytest.mark.parametrize(
-    ("written", "mode"),
+    ("written", "may"),
     [
-        ("", "snapshot"),
-        ("features: nesting=1,fuse=0\n", "snapshot"),
-        ("features: nesting=1\n\n[before]\nfeatures: fuse=1\n", "snapshot"),
-        ("features: nesting=1,fuse=1\n", "stop"),
+        ("", False),
+        ("features: nesting=1,fuse=0\n", False),
+        ("features: nesting=1\n\n[before]\nfeatures: fuse=1\n", False),
+        ("lxc.mount.entry: /dev/fuse\n", False),  # cut off, it mounts nothing
+        ("features: nesting=1,fuse=1\n", True),
+        ("lxc.mount.entry: /dev/fuse dev/fuse none bind,create=file 0 0\n", True),
     ],
 )
-def test_vzdump_stops_a_container_that_it_might_freeze_for_ever(written: str, mode: str) -> None:
-    assert vzdump(950, written, "/d")[2:4] == ["--mode", mode]
+def test_container_that_is_given_fuse_may_freeze(written: str, may: bool) -> None:
+    assert may_freeze(written) is may
 
 
-def test_side_effects_of_a_backup_name_the_stop_alone(
+def test_backup_of_a_running_container_that_may_freeze_is_refused_where_there_is_vzdump(
     node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime: Any = Plain(node)
 
-    def told(features: str, state: str) -> list[str]:
+    def ask(features: str, state: str) -> None:
         runtime.state = lambda _: state
         (node.root / "etc/pve/lxc/950.conf").write_text(f"arch: amd64\nfeatures: {features}\n")
-        return side_effects(runtime, 950)
+        require_unfrozen(runtime, 950, "/d")
 
-    assert told("fuse=1", "running") == []  # tar reads a running container
+    ask("fuse=1", "running")  # tar reads a running container
     with_program("vzdump", "#!/bin/sh\nexit 1\n", tmp_path, monkeypatch)
-    assert told("nesting=1", "running") == told("fuse=1", "stopped") == []
-    (sentence,) = told("fuse=1", "running")
-    assert "950 is stopped for its backup" in sentence
+    ask("nesting=1", "running")
+    ask("fuse=1", "stopped")
+    with naming(FactError, "vzdump 950 --mode stop --compress zstd --dumpdir /d", "without"):
+        ask("fuse=1", "running")
+
+
+def test_advice_for_a_container_that_may_freeze_is_mode_stop(node: Rooted, tmp_path: Path) -> None:
+    (node.root / "etc/pve/lxc/950.conf").write_text("features: fuse=1\n")
+    with not_compliant("vzdump 950 --mode stop"):
+        of_container(node, tmp_path)

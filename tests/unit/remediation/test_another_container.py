@@ -31,7 +31,12 @@ def again(tmp_path: Path, machine_id: str) -> Whole:
 
 def test_apply_to_another_container_of_the_same_number_is_refused(tmp_path: Path) -> None:
     whole = again(tmp_path, f"{_NEW}\n")
-    with naming(NotClean, "another container 950", "journal accept container-options fuse-"):
+    with naming(
+        NotClean,
+        "another container 950",
+        "journal accept container-options fuse-",
+        "roll back first",
+    ):
         apply(whole.plan())
     assert Path(whole.on_node.below("/etc/pve/lxc/950.conf")).read_bytes() == _CONFIGURATION
     assert not whole.plan().journal.unfinished()

@@ -212,6 +212,7 @@ def test_rollback_moves_the_new_drivers_layers_aside(tmp_path: Path) -> None:
     assert (aside / OURS / "layer").read_text() == "theirs"
     assert (aside / "image" / OURS / "repositories.json").read_text() == "{}"
     assert it.docker.driver == "overlay2"
+    assert it.docker.synced == [str(tmp_path / "root")]  # it may be a file system of its own
 
 
 def test_rollback_of_edited_settings_is_refused(tmp_path: Path) -> None:

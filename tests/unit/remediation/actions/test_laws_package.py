@@ -278,7 +278,7 @@ def test_apply_with_a_foreign_conffile_is_refused(tmp_path: Path) -> None:
     assert said.startswith(refused)
     apt.lists = False  # nobody knows yet what would come: apt is asked for it once it is begun
     (said,) = apply_side_effects(Seen.of(plan(tmp_path, apt)))
-    assert "what it upgrades is not known" in said
+    assert "what it upgrades in double is not known" in said
     with naming(FactError, "/etc/fuse.conf", "fuse3"):
         apply(plan(tmp_path, apt))
 

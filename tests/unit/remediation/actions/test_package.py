@@ -72,4 +72,4 @@ def test_side_effects_name_what_is_upgraded_by_what_comes_beside() -> None:
 def test_side_effects_while_apts_lists_are_empty_say_that_they_are_not_known() -> None:
     node = Scripted({SIMULATE: (100, b"", b"E: Unable to locate package fuse-overlayfs\n")})
     (sentence,) = ACTION.side_effects(node, None)
-    assert "what it upgrades is not known" in sentence
+    assert "what it upgrades in scripted is not known" in sentence

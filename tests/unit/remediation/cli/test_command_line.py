@@ -33,7 +33,7 @@ from tests.doubles.flag import ON, Flag, journal
 from tests.doubles.flag import plan as flags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 COMMANDS = (
@@ -248,7 +248,8 @@ def test_apply_that_would_do_more_than_was_agreed_to_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody is asked while the node is locked."""
-    found = iter([["Docker is restarted"], ["Docker is restarted", "container 950 is restarted"]])
+    lost = ["Docker is restarted; /web, started with --rm, goes for good"]
+    found = iter([lost, ["Docker is restarted", "container 950 is restarted"]])
     monkeypatch.setattr("remediation.cli.apply.apply_side_effects", lambda _: next(found))
     monkeypatch.setattr("remediation.cli.apply.consent", lambda *_, **__: None)
     monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, Flag("another")))
@@ -256,6 +257,54 @@ def test_apply_that_would_do_more_than_was_agreed_to_is_refused(
     assert code == 3
     assert "would now do this, too: container 950 is restarted. Run it again" in told
     assert [entry.action for entry in journal(folder).entries()] == ["tunable"]
+
+
+def test_apply_looks_again_after_a_backup(
+    folder: Path, backups: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing had drifted before it; an hour later, something has."""
+    flag = Flag("tunable", value="new")
+
+    def made(*_: object) -> object:
+        flag.value = "old"
+        return SimpleNamespace(container=[], etc=[])
+
+    monkeypatch.setattr(backup, "make_backup", made)
+    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, flag))
+    code, _ = ended("apply", "--yes", "--backup")
+    assert (code, flag.value) == (0, "new")
+
+
+def test_apply_as_json_says_beside_it_what_was_not_checked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(flags(folder, Flag("tunable", value="new")), not_checked=["it is stopped"])
+    monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: plan)
+    result = CliRunner().invoke(main, ["apply", "--yes", "--json", "--target", "root@pve1/950"])
+    assert json.loads(result.stdout)
+    assert "not checked: it is stopped" in result.stderr
+
+
+def test_rehearse_leaves_the_lock_to_each_stage(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An apply that fails then releases it, which waits for its last command."""
+    held: list[str] = []
+    lock = Lock(ON, str(folder / "gate.lock"))
+
+    def look(*_: object) -> dict[str, str]:
+        held.append(lock.owner())
+        return {}
+
+    def stages(_: object, look: Callable[[], object]) -> Iterator[object]:
+        look()
+        held.append(lock.owner())
+        return iter(())
+
+    monkeypatch.setattr("remediation.cli.rehearse.machine_state.record_target", look)
+    monkeypatch.setattr("remediation.cli.rehearse.rehearsal.rehearse", stages)
+    assert ended("rehearse", "--yes")[0] == 0
+    assert ["rehearse" in owner for owner in held] == [True, False]
 
 
 GONE = [("gone", Place.CONTAINER, "old"), ("Docker's root", Place.CONTAINER, "old")]
@@ -433,6 +482,7 @@ def backups(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
         return SimpleNamespace(container=["the container's"], etc=["/etc's"])
 
     monkeypatch.setattr(backup, "make_backup", make)
+    monkeypatch.setattr(backup, "require_unfrozen", lambda *_: None)
     return made
 
 
@@ -450,12 +500,10 @@ def test_nothing_is_backed_up_when_the_plan_cannot_be_applied(
 
 
 def test_nobody_else_changes_the_node_while_it_is_backed_up(
-    folder: Path, backups: list[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, backups: list[str]
 ) -> None:
-    monkeypatch.setattr(backup, "side_effects", lambda *_: ["the backup stops the container"])
     code, said = ended("apply", "--yes", "--backup")
     assert code == 0
-    assert "the backup stops the container" in said
     assert said.endswith("… backing up container 950 and /etc\n… the container's\n… /etc's\n")
     (told,) = backups
     assert "to back up container 950 before the plan is applied" in told
