@@ -51,6 +51,8 @@ _CHUNK = 1 << 16
 _NO_SESSION, _NO_KEY = "No existing session", "No authentication methods available"
 #: How often an idle channel is polled (seconds).
 _POLL = 0.005
+#: How long a refused session is asked for again, and how often (seconds).
+_COUNTED, _AGAIN = 3.0, 0.05
 #: How long to wait for the news that a connection was cut (seconds).
 _GOING = 0.2
 #: The interval of keepalives: firewalls drop silent connections (seconds).
@@ -237,13 +239,7 @@ class Ssh(Base):
         self, transport: paramiko.Transport, argv: Sequence[str], timeout: float
     ) -> paramiko.Channel:
         """Start a command on the server, with a timeout, which paramiko lacks here."""
-        try:
-            channel = transport.open_session(timeout=self._connect_timeout)
-        except paramiko.ChannelException as error:  # the connection stands, and the lock with it
-            raise TransportError(
-                f"{self.machine} opens no further session over this connection, so nothing was "
-                f"run ({words_of(error)}): set MaxSessions in its sshd_config to 10, the default"
-            ) from error
+        channel = self._session(transport)
         channel.settimeout(timeout)
         late = threading.Timer(timeout, channel.close)
         late.daemon = True
@@ -253,6 +249,22 @@ class Ssh(Base):
         finally:
             late.cancel()
         return channel
+
+    def _session(self, transport: paramiko.Transport) -> paramiko.Channel:
+        """Open a session; sshd counts one that is closed until it has reaped its command."""
+        end = time.monotonic() + _COUNTED
+        while True:
+            try:
+                return transport.open_session(timeout=self._connect_timeout)
+            except paramiko.ChannelException as error:  # the connection, and the lock, stand
+                if time.monotonic() < end:
+                    time.sleep(_AGAIN)
+                    continue
+                raise TransportError(
+                    f"{self.machine} opens no further session over this connection, so nothing "
+                    f"was run ({words_of(error)}): set MaxSessions in its sshd_config to 10, the "
+                    "default"
+                ) from error
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """See :class:`targets.transport.Transport`."""
