@@ -94,6 +94,10 @@ class FileEdit(Action[FileState]):
         there = os.fsencode(now.link) if now.kind == "link" else now.content
         return Drift(f"{self.path} {what}", there, left)
 
+    def follows(self, after: FileState, before: FileState) -> bool:
+        """See :class:`remediation.engine.action.Action`."""
+        return after.content == self._edited(before)
+
     def _edited(self, before: FileState) -> bytes:
         """Return what ``apply`` makes of a file; what it refuses, it leaves."""
         try:

@@ -246,6 +246,10 @@ class StorageDriver(Action[DockerState]):
             now.settings, before.settings, after.settings if after else None
         )
 
+    def follows(self, after: DockerState, before: DockerState) -> bool:
+        """See :class:`remediation.engine.action.Action`."""
+        return self._file.follows(after.settings, before.settings)
+
     def side_effects(self, on: Transport, before: DockerState | None) -> list[str]:
         """See :class:`remediation.engine.action.Action`."""
         if docker.is_absent(on) or (before is not None and before.unit.endswith(docker.NOT_FOUND)):

@@ -73,6 +73,13 @@ class Action(ABC, Generic[Before]):
         """
         return ""
 
+    def follows(self, after: Before, before: Before) -> bool:  # noqa: ARG002
+        """Whether ``apply`` left what it makes of the before-image.
+
+        If not, somebody changed it between the before-image and ``apply``.
+        """
+        return True
+
     def reads(self) -> Iterable[Read[Any]]:
         """Return what ``check`` will ask, as far as it is known beforehand: asked in one go."""
         return ()

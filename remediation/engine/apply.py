@@ -137,7 +137,7 @@ class _Run:
     ``begun`` holds, for each action that was begun, how many before-images the journal had of it:
     if this run's own is missing there, the newest one is an earlier run's. ``changes`` is whether
     anything but the journal was changed; ``on`` holds the machines with their answers since the
-    last change.
+    last change; ``images`` holds the before-images of this run, by the actions' ids.
     """
 
     plan: Plan
@@ -146,6 +146,7 @@ class _Run:
     begun: dict[str, int] = field(default_factory=dict)
     changes: bool = False
     on: Mapping[Place, Ahead] = field(default_factory=dict)
+    images: dict[str, Any] = field(default_factory=dict)
 
     def forward(self) -> list[Outcome]:
         """Apply every step, then run the consequences, then verify every step once more."""
@@ -197,6 +198,7 @@ class _Run:
         if images:
             earlier = {entry.action: len(entry.images) for entry in journal.entries()}
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
+            self.images |= {action: image for action, _, image in images}
             self.plan.enter(Stage.RECORD)
             journal.record(images, {s.action.id: getattr(s.action, "path", "") for s, _ in steps})
 
@@ -236,6 +238,12 @@ class _Run:
         on = self.on[step.place]
         _require_applied(step, action.check(on))
         after = action.left(on)
+        if not action.follows(after, self.images[action.id]):
+            plan.tell(
+                f"{action.title}: somebody changed it while apply ran. rollback will refuse to "
+                "overwrite that, unless it is given --force"
+            )
+            after = None  # as of a run that was cut off: what is there is compared anew
         plan.enter(Stage.COMPLETE, action)
         plan.journal.complete(action.id, step.place, after)
         return Outcome(action.id, action.title, action.requirement, True, drift.summary)

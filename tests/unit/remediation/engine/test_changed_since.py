@@ -252,3 +252,34 @@ def test_rollback_of_changed_options_without_an_answer_of_docker_is_refused(tmp_
     (kept,) = (tmp_path / "journal/kept").iterdir()
     assert kept.read_bytes() == edited
     assert path.read_bytes() == b"arch: amd64\n"
+
+
+@pytest.mark.parametrize("theirs", [b"theirs\n", None], ids=["changed", "let be"])
+def test_rollback_keeps_what_somebody_changed_while_apply_ran(
+    tmp_path: Path, theirs: bytes | None
+) -> None:
+    """The before-image is older than their change: to restore it would lose that."""
+    (tmp_path / "here").mkdir()
+    path = files(tmp_path)[0]
+    path.write_bytes(OLD)
+
+    def long(flag: Flag) -> None:
+        if theirs:
+            path.write_bytes(theirs)
+        flag.value = "new"
+
+    it = plan(tmp_path, Flag("installs", on_apply=long), actions(tmp_path)[0])
+    apply(it)
+    applied = path.read_bytes()
+    if theirs is None:
+        roll_back(it)
+        assert path.read_bytes() == OLD
+        return
+    assert applied == edit(theirs)
+    with naming(ChangedSince, path):
+        roll_back(it)
+    assert path.read_bytes() == applied
+    roll_back(it, force=True)
+    assert path.read_bytes() == OLD
+    (kept,) = (tmp_path / "journal/kept").iterdir()
+    assert kept.read_bytes() == applied
