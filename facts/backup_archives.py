@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from targets.errors import FactError
+from targets.programs import program
 from targets.runtime import container_config
 from targets.transport import at_most
 
@@ -29,18 +30,7 @@ _ERROR = re.compile(r"(^|\s)ERROR: ")
 _NO_SIZE = 1
 #: Limit for vzdump's output and log, and for tar's messages (bytes).
 LONGEST = 64 << 20
-#: Lists the required members, and so reads to the end. tar does not notice if an uncompressed
-#: archive is cut off, so the script checks that the last two blocks are zero, as tar writes them.
-_LIST = """
-case $1 in *.tar)
-    [ "$(tail -c 1024 -- "$1" | tr -d '\\0' | wc -c)" -eq 0 ] || {
-        echo "it is cut off: no end of archive" >&2
-        exit 2
-    }
-esac
-file=$1; shift
-LC_ALL=C exec nice -n 19 tar --list --no-recursion --force-local --file="$file" -- "$@"
-"""
+_LIST = program("facts", "list_archive.sh")
 #: Prints the container's configuration, which stands at the beginning of the archive.
 _CONFIGURATION = """
 LC_ALL=C nice -n 19 tar --extract --to-stdout --occurrence=1 --force-local --file="$1" -- \\

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from facts import backup_archives
 from facts.backup_archives import Backup
 from targets.errors import FactError
+from targets.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,47 +25,8 @@ if TYPE_CHECKING:
 #: The directory of Proxmox's storage ``local``; without Proxmox, our own backups go there.
 DUMP = "/var/lib/vz/dump"
 
-#: Prints one line a storage: name, type, status, directory. pvesm derives the directory from the
-#: name of a backup that need not exist. A backup server has no directory: its backups follow, each
-#: line after a dash, or its error stands in place of the directory. The last line is our own place.
-_STORAGES = """
-set -e
-[ -z "$(command -v pvesm)" ] || listing=$(pvesm status --content backup)
-printf '%s\\n' "$listing" | while read -r name type status _; do
-    [ "$name" != Name ] && [ -n "$name" ] || continue
-    place= volumes=
-    if [ "$status" = active ] && [ "$type" = pbs ]; then
-        volumes=$(pvesm list "$name" --content backup --vmid "$1" 2>&1 </dev/null) || {
-            status=unlisted place=$(printf %s "$volumes" | head -n 1) volumes=
-        }
-    elif [ "$status" = active ]; then
-        place=$(pvesm path "$name:backup/vzdump-lxc-$1-2000_01_01-00_00_00.tar.zst" </dev/null)
-        place=${place%/*}
-    fi
-    echo "$name $type $status $place"
-    printf '%s\\n' "$volumes" | sed 's/^/- /'
-done
-echo "local dir active $2"
-"""
-#: Prints the node's time and name, the member that a Proxmox backup of /etc must hold (absent while
-#: pmxcfs is not mounted), the archives, and the times in their names.
-_FIND = """
-set -e
-ctid=$1 pve=$2 host=$(uname -n) host=${host%%.*}; shift 2
-for place; do
-    shift
-    [ ! -d "$place" ] || set -- "$@" "$place"
-done
-date +%s; echo "$host"; [ ! -d "$pve" ] || echo etc/pve/lxc; echo
-[ $# -gt 0 ] || exit 0
-files=$(find -L "$@" -maxdepth 1 -type f -regextype posix-extended \
-    -regex '.*\\.tar(\\.(zst|gz|lzo|xz|bz2))?' \
-    \\( -name "vzdump-lxc-$ctid-*" -o -name "etc-$host-*" \\) -printf '%s %T@ %p\\n')
-d='([0-9][0-9])'
-printf '%s\\n\\n' "$files"
-printf '%s\\n' "$files" | sed -nE "s/^.*-([0-9]{4})_${d}_$d-${d}_${d}_$d\\.tar(\\.[a-z0-9]+)?$/\
-\\1-\\2-\\3 \\4:\\5:\\6/p" | date -f - +%s
-"""
+_STORAGES = program("facts", "backup_storages.sh")
+_FIND = program("facts", "find_backups.sh")
 #: A container's backup on a server, as pvesm lists it: the volume with its time in UTC, and the
 #: size. Source: PVE::Storage::PBSPlugin.
 _VOLUME = re.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+) ")

@@ -12,41 +12,14 @@ from typing import TYPE_CHECKING
 
 from targets import guest_root
 from targets.errors import FactError
+from targets.programs import program
 
 if TYPE_CHECKING:
     from facts.audit.audit_records import Denial
     from targets.runtime.base import Runtime
     from targets.transport import CommandResult, Transport
 
-#: Prints the name and the label of each thread in the cgroups of a container: each thread has its
-#: own label. A thread that ends in between is left out. Threads in the container's pid or user
-#: namespace count, too, because a process that enters by nsenter is in no cgroup of the container.
-_PROCESSES = r"""
-# The first match: below it the guest may create a cgroup with the same name.
-path=$(sed -nE 's#^[0-9]+:(name=systemd)?:/#/#; T; s#(/lxc(\.payload\.|/)[^/]+).*$#\1#p' \
-    "/proc/$1/cgroup" | tail -n 1)
-[ -n "$path" ] || { echo "no cgroup of LXC's: $(cat "/proc/$1/cgroup")" >&2; exit 4; }
-label=attr/apparmor/current
-[ -e "/proc/self/$label" ] || label=attr/current
-inside() {
-    for kind in pid user; do
-        its=/proc/$1/ns/$kind
-        [ "$its" -ef "/proc/self/ns/$kind" ] ||
-            find -L /proc/[0-9]*/ns/"$kind" -maxdepth 0 -samefile "$its" 2>/dev/null
-    done | while IFS=/ read -r _ _ pid _; do
-        for task in "/proc/$pid/task"/[0-9]*; do echo "${task##*/}"; done
-    done
-}
-threads=$({
-    for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
-        [ ! -d "$root$path" ] ||
-            find "$root$path" \( -name cgroup.threads -o -name tasks \) -exec cat {} + 2>/dev/null
-    done
-    inside "$1"
-} | grep -x '[0-9]*' | sort -nu)
-for each in $threads; do echo "/proc/$each/comm /proc/$each/$label"; done | xargs grep -asH ''
-for each in $threads; do [ ! -d "/proc/$each" ] || echo "alive $each"; done
-"""
+_PROCESSES = program("facts", "threads.sh")
 _LINE = re.compile(r"^/proc/([0-9]+)/(comm|attr)[^:]*:(.*)$", re.MULTILINE)
 _ALIVE = re.compile(r"^alive ([0-9]+)$", re.MULTILINE)
 
@@ -139,73 +112,7 @@ ATTEMPTS = {
     "network": "open a socket of a family that Docker does not need (xdp)",
     "mount": "bind /proc to another place, where the profile's rules for it do not hold",
 }
-#: A program of the node makes the attempts. It enters the profile of the container's first process
-#: and its network, user and mount namespaces, as its root. It runs none of the container's
-#: programs, because they could lie. Each attempt runs in a child, which a profile in kill mode
-#: kills; the child exits with its errno. The program loads no file after it has entered.
-#: Source: setns(2), mount(2), LXC's attach.c.
-_ATTEMPT = (
-    guest_root.PRELUDE
-    + rf"""
-use POSIX ();
-my ($clone_mounts, $unshare, $setns, $mount) = (0x20000, 272, 308, 165);
-my ($bind, $apart) = (0x1000 | 0x4000, 0x4000 | 0x40000);
-my $node = opened($cwd, "/proc", $path_only, 0);
-sub attribute {{
-    my ($of, $flags) = @_;
-    for my $place ("$of/attr/apparmor/current", "$of/attr/current") {{
-        my $found = opened($node, $place, $flags, 0);
-        return $found if $found >= 0;
-    }}
-    return -1;
-}}
-my @home = map {{ opened($process, "ns/$_", 0, 0) }} qw(net user mnt);
-refuse("process $pid has ended") if grep {{ $_ < 0 }} @home;
-POSIX::read(attribute($pid, 0), my $label, 4096) or refuse("the label of process $pid: $!");
-$label =~ s/(?: \(\w+\))?\n?\z//;
-sub enter {{
-    $SIG{{ALRM}} = "DEFAULT";  # a handler would wait for a file system of the guest's
-    alarm {guest_root.PATIENCE // 2};
-    if ($label ne "unconfined") {{
-        my $said = "changeprofile $label";
-        POSIX::write(attribute("self", 1), $said, length $said) or refuse("enter $label: $!");
-    }}
-    for my $space (@home) {{ syscall($setns, $space, 0) == 0 or refuse("enter a namespace: $!") }}
-    POSIX::setgid(0) and POSIX::setuid(0) or refuse("become its root: $!");
-}}
-sub look {{
-    opendir(my $all, "/sys/firmware") or return $! + 0;
-    my ($place) = grep {{ -d }} map {{ "/sys/firmware/$_" }} grep {{ !/^\./ }} readdir $all;
-    defined $place or return 2;  # ENOENT: this machine shows none
-    opendir(my $one, $place) ? 0 : $! + 0;
-}}
-sub change {{
-    my ($said, $own) = ("changeprofile unconfined", attribute("self", 1));
-    return $! + 0 if $own < 0;
-    defined POSIX::write($own, $said, length $said) ? 0 : $! + 0;
-}}
-sub bind_proc {{
-    my ($proc, $etc, $root, $none) = map {{ "$_\0" }} "/proc", "/etc", "/", "none";
-    syscall($unshare, $clone_mounts) == 0 or return $! + 0;
-    syscall($mount, $none, $root, 0, $apart, 0);
-    syscall($mount, $proc, $etc, 0, $bind, 0) == 0 ? 0 : $! + 0;
-}}
-my %attempt = (
-    firmware => \&look,
-    profile => \&change,
-    network => sub {{ socket(my $one, 44, 3, 0) ? 0 : $! + 0 }},
-    mount => \&bind_proc,
-);
-$0 = "{ATTEMPTING}"; $| = 1;
-for my $name (sort keys %attempt) {{
-    my $child = fork // die "fork: $!\n";
-    if (not $child) {{ enter(); POSIX::_exit($attempt{{$name}}->()) }}
-    waitpid $child, 0;
-    exit {guest_root.UNTOLD} if $? >> 8 == {guest_root.UNTOLD};  # it has said why
-    printf "%s %d %d\n", $name, $? >> 8, $? & 127;
-}}
-"""
-)
+_ATTEMPT = program("facts", "attempts.pl")
 _EACCES = 13
 #: A machine without firmware to look at: nothing to refuse.
 _NOTHING_THERE = ("firmware", 2, 0)

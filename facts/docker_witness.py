@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from targets.errors import FactError
+from targets.programs import program
 
 if TYPE_CHECKING:
     from targets.transport import Transport
@@ -21,34 +22,7 @@ _UNITS = {
     "containerd.service": "containerd",
     "docker.socket": "docker.socket",
 }
-_PROPERTIES = "Id,ActiveState,MainPID,ExecMainStartTimestampMonotonic"
-#: Limit for one listing (bytes): some thousands of lines.
-_MOST = 400_000
-#: State and start time of a Docker container. If Docker restarts it again and again, its start time
-#: is left out.
-_STATE = (
-    "{{.Name}} {{if .RestartCount}}restarted by Docker{{else}}"
-    "{{.State.Status}} since {{.State.StartedAt}}{{end}}"
-)
-#: Docker's chains and the rules for its networks. Other programs may change their own rules.
-_DOCKERS_RULE = "DOCKER|docker0|br-[0-9a-f]{12}"
-#: The script does not query a stopped Docker, because its socket would start it.
-_SCRIPT = f"""
-part() {{
-    printf '== %s\\n' "$1"
-    shift
-    {{ timeout 60 "$@" </dev/null; echo "ended with $?"; }} | head -c {_MOST}
-    echo
-}}
-part unit systemctl show {" ".join(_UNITS)} -p {_PROPERTIES}
-systemctl is-active -q docker || exit 0
-part container docker ps -a --no-trunc --format '{{{{.ID}}}} {{{{.Names}}}}'
-part image docker images -a --no-trunc --format '{{{{.ID}}}} {{{{.Repository}}}}:{{{{.Tag}}}}'
-part volume docker volume ls --format '{{{{.Name}}}} {{{{.Driver}}}}'
-part network docker network ls --no-trunc --format '{{{{.ID}}}} {{{{.Name}}}}'
-part state sh -c 'docker ps -aq --no-trunc | xargs -r docker inspect -f "$1"' state '{_STATE}'
-part firewall sh -c 'iptables-save 2>/dev/null | grep -E "^[*]|{_DOCKERS_RULE}" || [ $? = 1 ]'
-"""
+_SCRIPT = program("facts", "docker_witness.sh")
 _ID = r"(?:sha256:)?[0-9a-f]{12,64}"
 _NAME = r"[\w./:<>@,+-]{1,512}"
 #: The form of each kind's lines: ``key`` names the fact, ``value`` is its value.

@@ -19,6 +19,7 @@ import msgspec
 
 from targets import guest_root
 from targets.errors import FactError
+from targets.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,60 +27,8 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
 
 SOCKET, SETTINGS = "/run/docker.sock", "/etc/docker/daemon.json"
-#: The search stops after so many processes named dockerd.
-_MANY = 8
-#: Limit for a command line (bytes).
-_LINE = 1 << 14
-#: Prints the container's own processes named dockerd: pid, parent, whether docker.service started
-#: it, and the command line. A rootless dockerd, or one in a Docker container, has namespaces of its
-#: own and is left out.
-_FIND = (
-    guest_root.PRELUDE
-    + rf"""
-opendir my $all, "/proc" or refuse("/proc: $!");
-my $found = 0;
-for my $each (grep /^[0-9]+$/, readdir $all) {{
-    open my $comm, "<", "/proc/$each/comm" or next;
-    next unless (<$comm> // "") eq "dockerd\n" and own($each);
-    open my $stat, "<", "/proc/$each/stat" or next;
-    my ($parent) = (<$stat> // "") =~ /.*\) \S ([0-9]+) /s or next;
-    open my $group, "<", "/proc/$each/cgroup" or next;
-    my $unit = grep(m{{/docker\.service$}}, <$group>) ? 1 : 0;
-    open my $line, "<", "/proc/$each/cmdline" or next;
-    sysread $line, my $words, {_LINE};
-    print join(" ", $each, $parent, $unit, unpack "H*", $words // ""), "\n";
-    last if ++$found > {_MANY};
-}}
-"""
-)
-#: Checks which process listens, then sends one query. Prints "PID NAME", then the raw answer.
-_ASK = (
-    guest_root.PRELUDE
-    + rf"""
-my ($path, $question) = @ARGV;
-my $found = below($path);
-my $mode = (stat "/proc/self/fd/$found")[2];
-refuse("$path in the container is no socket") unless ($mode & 0170000) == 0140000;
-socket(my $docker, 1, 1, 0) or refuse("a socket: $!");
-connect($docker, pack "Sa*", 1, "/proc/self/fd/$found\0") or refuse("$path: $!");
-my ($listener) = unpack "L", getsockopt($docker, 1, 17) || "\0" x 4;  # SOL_SOCKET, SO_PEERCRED
-refuse("process $listener, which listens on $path, is not the container's own")
-    unless own($listener);
-open my $comm, "<", "/proc/$listener/comm" or refuse("who listens on $path has ended");
-print "$listener ", unpack("H*", <$comm> // ""), "\n";
-$SIG{{PIPE}} = "IGNORE";
-my $asked = "GET $question HTTP/1.0\r\nHost: docker\r\nConnection: close\r\n\r\n";
-(syswrite($docker, $asked) // 0) == length $asked or refuse("$path: $!");
-my $room = {guest_root.MOST};
-while (1) {{
-    my $count = sysread $docker, my $part, 65536;
-    refuse("$path: $!") unless defined $count;
-    last unless $count;
-    refuse("$path: more than {guest_root.MOST} bytes came back") if ($room -= $count) < 0;
-    print $part;
-}}
-"""
-)
+_FIND = program("facts", "find_dockerd.pl")
+_ASK = program("facts", "ask_dockerd.pl")
 _FOUND = re.compile(r"([0-9]{1,10}) ([0-9]{1,10}) ([01]) ((?:[0-9a-f]{2})*)")
 _LISTENER = re.compile(rb"([0-9]{1,10}) ((?:[0-9a-f]{2}){1,64})\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from facts import confinement
 from facts.audit import audit_records
 from targets.errors import FactError
+from targets.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,27 +41,7 @@ _REFUSAL = re.compile(
 
 #: The number of lines that are read from the end of the log.
 _MOST = 2000
-#: auditd's records of itself, and of a rule that left records out and was removed.
-_OWN = r"^(node=[^ ]* )?type=(DAEMON_(START|END|ABORT|CONFIG)|CONFIG_CHANGE) "
-#: Prints the start of the node's log, each denial, and everything that may hide one: lost records,
-#: a start or an end of auditd, rules that drop records. Nothing else leaves the node, because some
-#: records hold command lines.
-_LOG = rf"""
-kernel() {{ journalctl -k -b -q --no-pager -o short-unix; }}
-lost='audit_lost=|callbacks suppressed|audit: rate limit|audit: backlog limit'
-if systemctl is-active -q auditd; then
-    set -- $(ls -1tr /var/log/audit/audit.log*)
-    cat "$@" >/dev/null || exit 1
-    head -q -n 1 "$1" | sed -nE 's/^.*audit\(([0-9.]+):.*$/since \1/p'
-    cat "$@" | grep -aE 'apparmor="DENIED"|{_OWN}' | tail -n {_MOST}
-else
-    kernel | sed -nE '1s/^([0-9.]+) .*$/since \1/p'
-    kernel | grep -a 'apparmor="DENIED"' | tail -n {_MOST}
-fi
-kernel | grep -aE "$lost" | sed -E 's/^([0-9.]+) .*$/gap \1/' | tail -n {_MOST}
-auditctl -l 2>/dev/null | sed -nE '/exclude/s/^/rule /p'
-echo end
-"""
+_LOG = program("facts", "unit_denials.sh")
 #: A rule that drops AppArmor's records, or records of every kind.
 _HIDING = re.compile(r"rule (?!.*msgtype=(?!AVC|1400|APPARMOR|150))")
 #: The kernel's record of the removal of a rule of the list ``exclude``, which drops records.

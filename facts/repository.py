@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from targets.errors import FactError
+from targets.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,70 +20,15 @@ if TYPE_CHECKING:
 #: How long an upstream may take to answer (seconds).
 _UPSTREAM_PATIENCE = 30
 
-#: git, without writing the index or prompting, and as the checkout's owner, because the checkout's
-#: configuration names programs (filters, ssh, transports) that must not run as root.
-_GIT = """
-export LC_ALL=C GIT_OPTIONAL_LOCKS=0 GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=false
-export SSH_ASKPASS_REQUIRE=never
-repository=$1
-as() { "$@"; }
-if [ "$(id -u)" = 0 ]; then
-    for path in "$repository" "$repository/.git" "$repository/.git/config"; do
-        [ -e "$path" ] || continue
-        owner=$(stat -L -c %u -- "$path"); group=$(stat -L -c %g -- "$path")
-        [ "$owner" = 0 ] || break
-        if [ -n "$(find -L "$path" -maxdepth 0 -perm /022)" ]; then
-            echo "$path belongs to root but others may write to it, so running git there as root \
-is not safe: chmod go-w $path" >&2
-            exit 77
-        fi
-    done
-    if [ "${owner:-0}" != 0 ]; then
-        home=$(getent passwd "$owner" | cut -d: -f6)
-        as() {
-            setpriv --reuid "$owner" --regid "$group" --clear-groups --no-new-privs \
-                env -u SSH_AUTH_SOCK -u XDG_CONFIG_HOME "HOME=${home:-/nonexistent}" "$@"
-        }
-    fi
-fi
-ask() {
-    as git -C "$repository" --work-tree=. -c safe.directory='*' -c core.fsmonitor=false \
-        -c core.hooksPath=/dev/null "$@"
-}
-"""
-_STATUS = (
-    _GIT
-    + """
-[ -d "$1" ] || { printf 'nothing\\0'; exit 0; }
-[ -e "$1/.git" ] || { printf 'no checkout\\0'; exit 0; }
-ask status --porcelain=v2 --branch --untracked-files=all -z || exit
-ask ls-files -v -z | grep -z '^[a-zS] ' || [ $? = 1 ]
-"""
-)
-#: Prints the changed ones of the files that git was told to overlook, one a line.
-_HIDDEN = (
-    _GIT
-    + """
-while IFS= read -r file; do
-    [ -e "$1/$file" ] || continue
-    [ "$(ask hash-object -- "$file")" = "$(ask rev-parse "HEAD:$file")" ] || printf '%s\\n' "$file"
-done
-"""
-)
+_STATUS = program("facts", "git_status.sh")
+_HIDDEN = program("facts", "git_hidden.sh")
 #: The script's exit code if git must not run.
 _UNSAFE = 77
 #: How many fields stand before the path in each kind of line (git-status(1), porcelain v2).
 _FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}
 #: git's marks of files that its status overlooks: assume-unchanged, skip-worktree, both.
 _FLAGS = frozenset({"h", "S", "s"})
-#: Runs git in a session without a terminal, so that ssh cannot prompt.
-_UPSTREAM = (
-    _GIT
-    + """
-remote=$(ask config "branch.$2.remote") && branch=$(ask config "branch.$2.merge") || exit
-as setsid --wait timeout -k 5 "$3" git -C "$1" -c safe.directory='*' ls-remote "$remote" "$branch"
-"""
-)
+_UPSTREAM = program("facts", "git_upstream.sh")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from targets.errors import FactError
+from targets.programs import program
 
 if TYPE_CHECKING:
     from targets.runtime.base import Runtime
@@ -21,71 +22,9 @@ if TYPE_CHECKING:
 
 #: Limits of one answer: bytes and seconds.
 MOST, PATIENCE = 1 << 19, 30
-#: The program's exit codes: the path is absent; the program failed.
-ABSENT, UNTOLD = 4, 3
-#: ``refuse`` prints the cause and exits. ``below`` returns the descriptor of a path. ``own`` tells
-#: whether a process is in the container's own pid and user namespaces; processes of the node or of
-#: a Docker container are not. ``$process`` is a handle: a later process with the same pid cannot
-#: be mistaken for it.
-PRELUDE = rf"""
-use strict;
-my ($openat2, $path_only, $nofollow, $cwd) = (437, 0x280000, 0x20000, -100);
-my ($in_root, $no_magic) = (0x10, 0x02);
-sub refuse {{ print STDERR "$_[0]\n"; exit($_[1] // {UNTOLD}) }}
-$SIG{{ALRM}} = sub {{ refuse("no answer within {PATIENCE} s") }};
-alarm {PATIENCE};
-sub opened {{
-    my ($at, $path, $flags, $resolve) = @_;
-    my $how = pack "QQQ", $flags, 0, $resolve;
-    my $name = "$path\0";
-    return syscall($openat2, $at, $name, $how, length $how);
-}}
-my $pid = shift @ARGV;
-my $process = opened($cwd, "/proc/$pid", $path_only, 0);
-refuse("process $pid has ended") if $process < 0;
-# Which namespace: its inode, by a link of the kernel's own.
-sub namespace {{
-    my ($at, $path) = @_;
-    my $found = opened($at, $path, $path_only, 0);
-    return if $found < 0;
-    my $inode = (stat "/proc/self/fd/$found")[1];
-    require POSIX; POSIX::close($found);
-    return $inode;
-}}
-for my $kind (qw(mnt pid)) {{
-    my ($its, $ours) = (namespace($process, "ns/$kind"), namespace($cwd, "/proc/self/ns/$kind"));
-    refuse("process $pid has ended") unless $its and $ours;
-    refuse("process $pid shares the node's $kind namespace: it is no container's") if $its == $ours;
-}}
-my $root = opened($process, "root", $path_only, 0);
-refuse("the root of process $pid: $!") if $root < 0;
-sub below {{
-    my ($path, $flags) = @_;
-    my $found = opened($root, $path, $path_only | ($flags // 0), $in_root | $no_magic);
-    return $found if $found >= 0;
-    refuse("$path: $!", $!{{ENOENT}} || $!{{ENOTDIR}} ? {ABSENT} : {UNTOLD});
-}}
-sub own {{
-    my ($other) = @_;
-    for my $kind (qw(pid user)) {{
-        my $its = namespace($process, "ns/$kind");
-        my $theirs = namespace($cwd, "/proc/$other/ns/$kind");
-        return 0 unless $its and $theirs and $its == $theirs;
-    }}
-    return 1;
-}}
-"""
-#: Prints the type of a path by lstat(2), and a device's numbers.
-_LOOK = (
-    PRELUDE
-    + r"""
-my $found = below($ARGV[0], $nofollow);
-my ($mode, $device) = (stat "/proc/self/fd/$found")[2, 6];
-my $major = (($device >> 8) & 0xfff) | (($device >> 32) & ~0xfff);
-my $minor = ($device & 0xff) | (($device >> 12) & ~0xff);
-printf "%o %d %d\n", $mode & 0170000, $major, $minor;
-"""
-)
+#: The program's exit code if the path is absent.
+ABSENT = 4
+_LOOK = program("targets", "look.pl")
 _KINDS = {
     "100000": "a file",
     "120000": "a symbolic link",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from facts.audit.audit_records import AUDIT_LOG
 from targets.errors import FactError
+from targets.programs import program
 from targets.transport import at_most
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _READ = "docker-lxc-gate: read"
 _OTHER = "docker-lxc-gate: another file"
 #: Says that the file is the same, and that what was read of it is not in it any more.
 _CHANGED = "docker-lxc-gate: another content"
-_OWN_RECORDS = r"^\(node=[^ ]* \)\?type=\(DAEMON_[A-Z]*\|CONFIG_CHANGE\) "
 #: Tells a checksum of the last of so many bytes of descriptor 3.
 SEEN = r"""
 seen() {
@@ -37,32 +37,7 @@ seen() {
         sha256sum | sed 's/ .*//'
 }
 """
-#: A log is gigabytes, so it is read where it lies, from a byte on, for plain words; what that finds
-#: is little, and is looked at a second time. Compiled by grep -P, three words cost what one does;
-#: not every grep has that. No place is told if the last line is not whole yet: then the next look
-#: begins again where this one did.
-_DENIALS = f"""
-exec 3<"$1" || exit 2
-export LC_ALL=C
-inode=$(stat -L -c %i /dev/fd/3) || exit 2
-{SEEN}
-[ -z "$3" ] || [ "$inode" = "$3" ] || {{ echo '{_OTHER}'; exit; }}
-[ -z "$4" ] || [ "$(seen "$(($2 - 1))")" = "$4" ] || {{ echo '{_CHANGED}'; exit; }}
-dd bs=1 count=0 iflag=skip_bytes skip="$(($2 - 1))" status=none <&3 || exit 2
-words='apparmor="DENIED"|type=DAEMON_|type=CONFIG_CHANGE'
-found() {{
-    if echo type=DAEMON_ | grep -qaP "$words" 2>/dev/null; then grep -aP "$words"
-    else grep -aF -e 'apparmor="DENIED"' -e type=DAEMON_ -e type=CONFIG_CHANGE; fi
-}}
-{{ found <&3
-    [ $? -le 1 ] || echo '{_CUT}'
-}} | grep -a -e 'apparmor="DENIED"' -e '{_OWN_RECORDS}' -e '{_CUT}' || [ $? = 1 ] || exit
-read=$(sed -n 's/^pos:[^0-9]*//p' "/proc/$$/fdinfo/3" 2>/dev/null)
-if [ "${{read:-0}}" -gt 0 ] && [ "$(tail -c "+$read" /dev/fd/3 | head -c 1 | wc -l)" -eq 1 ] &&
-    seen=$(seen "$read") && [ "$seen" ]; then
-    echo "{_READ} $inode $read $seen"
-fi
-"""
+_DENIALS = program("facts", "audit_log.sh")
 _TOLD = re.compile(rf"^{_READ} ([0-9]{{1,20}}) ([0-9]{{1,20}}) ([0-9a-f]{{64}})\n\Z", re.MULTILINE)
 #: Limit for the denials of one log file, and of a window (bytes).
 _LONGEST = 64 << 20

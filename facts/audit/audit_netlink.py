@@ -13,150 +13,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from targets.errors import CommandFailed, FactError
+from targets.programs import program
 from targets.transport import at_most
 
 if TYPE_CHECKING:
     from targets.transport import CommandResult, Hold, Transport
 
-_SOCKET = r"""
-use strict;
-my ($netlink, $raw, $audit) = (16, 3, 9);
-socket(my $kernel, $netlink, $raw, $audit) or die "the kernel's audit: $!\n";
-"""
-#: Reads ``struct audit_status``: its fourth number is the process that receives the records
-#: (auditd), its seventh the number of lost records.
-_STATUS = r"""
-sub status {
-    my ($socket) = @_;
-    my ($get, $request) = (1000, 1);
-    send($socket, pack("LSSLL", 16, $get, $request, 1, 0), 0) or die "the kernel's audit: $!\n";
-    defined recv $socket, my $status, 8192, 0 or die "the kernel's audit: $!\n";
-    my ($type, $reader, $lost) = unpack "x4 S x10 x12 L x8 L", $status;
-    die "the kernel's audit sent no status\n" unless $type == $get;
-    return ($reader, $lost);
-}
-"""
 #: The prefix of each line of the notes that is not a record.
 REMARK = "docker-lxc-gate: "
 #: Marks the place in the notes where records were lost: too many at once, or no room left.
 GAP = f"{REMARK}records were lost here"
 #: The limit for the notes in /run, which is memory (bytes): some thirty thousand denials.
 _ROOM = 8 << 20
-#: The program ends by itself after this (seconds): sshd may take hours to notice a lost connection.
-_LONGEST = 4 * 3600
-#: Writes each denial to a file until its input ends, and then deletes the file, unless it is
-#: killed. It also writes each change of the audit configuration and of AppArmor's policy. Five
-#: times a second it looks for another process that receives the records, a count of lost records
-#: that goes down, a log that shrinks, and changed settings of AppArmor. It writes no other records,
-#: because those hold command lines, and so secrets.
-_NOTE = rf"""{_SOCKET}{_STATUS}
-my ($notes, $log) = @ARGV;
-my ($read_log, $config_change, $feature_change) = (1, 1305, 1328);
-bind($kernel, pack "SSLL", $netlink, 0, 0, $read_log) or die "the kernel's audit: $!\n";
-setsockopt($kernel, 1, 33, pack "l", 8 << 20);  # SOL_SOCKET, SO_RCVBUFFORCE: room for a burst
-socket(my $asked, $netlink, $raw, $audit) or die "the kernel's audit: $!\n";
-setsockopt($asked, 1, 20, pack "l!l!", 2, 0);  # SO_RCVTIMEO: do not block the reading of records
-umask 077;
-$SIG{{$_}} = sub {{ exit 1 }} for qw(TERM HUP INT PIPE ALRM);
-open my $file, ">", $notes or die "$notes: $!\n";
-END {{ unlink $notes if $file }}
-alarm {_LONGEST};
-$_->autoflush for $file, *STDOUT;
-my $room = {_ROOM};
-sub note {{
-    my ($line) = @_;
-    return if $room < 0;
-    $line =~ tr/\n/ /;
-    $room -= length $line;
-    print $file $room < 0 ? "{GAP}" : $line, "\n" or die "$notes: $!\n";
-}}
-my ($reader, $lost, $inode, $size, %parameter);
-sub look {{
-    for my $name (qw(audit mode)) {{
-        open my $in, "<", "/sys/module/apparmor/parameters/$name" or next;
-        my ($now) = (<$in> // "") =~ /(\w+)/ or next;
-        my $was = $parameter{{$name}} // $now;
-        note("{REMARK}parameter $name $was $now") if $was ne $now;
-        $parameter{{$name}} = $now;
-    }}
-    my ($now, $count) = eval {{ status($asked) }} or return;
-    note("{REMARK}reader $reader $now") if defined $reader and $now != $reader;
-    note("{REMARK}reset $lost $count") if defined $lost and $count < $lost;
-    ($reader, $lost) = ($now, $count);
-    my ($here, $long) = (stat $log)[1, 7];
-    note("{REMARK}shrank $size $long")
-        if defined $here and defined $inode and $here == $inode and $long < $size;
-    ($inode, $size) = ($here, $long);
-}}
-look();
-print "noting\n";
-my $last = time;
-while (1) {{
-    my $ready = "";
-    vec($ready, fileno $_, 1) = 1 for $kernel, *STDIN;
-    my $many = select $ready, undef, undef, 0.2;
-    look(), $last = time if not $many or time != $last;
-    next unless $many;
-    last if vec($ready, fileno STDIN, 1) and not sysread STDIN, my $said, 512;
-    next unless vec $ready, fileno $kernel, 1;
-    note("{GAP}"), next unless defined recv $kernel, my $record, 65536, 0;
-    my ($type, $line) = unpack "x4 S x10 Z*", $record;
-    note($line) if $line =~ /apparmor="DENIED"/;
-    note("{REMARK}policy $line") if $line =~ /apparmor="STATUS" operation="profile_/;
-    note("{REMARK}changed $line") if $type == $config_change or $type == $feature_change;
-}}
-"""
-#: Prints the state, and the rules of the list ``exclude`` (the fifth) as ``auditctl -l`` does.
-STATE = rf"""{_SOCKET}{_STATUS}
-my ($log) = @ARGV;
-my ($list, $request, $error, $exclude) = (1013, 1, 2, 5);
-my ($reader, $lost) = status($kernel);
-print "lost $lost\nreader $reader\n";
-my %name = (0 => "pid", 1 => "uid", 5 => "gid", 9 => "auid", 12 => "msgtype", 13 => "subj_user",
-    14 => "subj_role", 15 => "subj_type", 16 => "subj_sen", 17 => "subj_clr", 25 => "sessionid",
-    26 => "saddr_fam", 112 => "exe", 210 => "key");
-my %text = map {{ $_ => 1 }} 13 .. 17, 19 .. 23, 105, 107, 112, 210;
-my %sign = (4 => "=", 3 => "!=", 1 => "<", 2 => ">", 5 => "<=", 6 => ">=");
-send($kernel, pack("LSSLL", 16, $list, $request, 2, 0), 0) or die "the kernel's audit: $!\n";
-while (defined recv $kernel, my $answer, 65536, 0) {{
-    my $type = unpack "x4 S", $answer;
-    die "the kernel's audit sent no rules\n" if $type == $error;
-    last unless $type == $list;
-    my ($where, $action, $count, @rest) = unpack "x16 L3 x256 L64 L64 L64 L a*", $answer;
-    next unless ($where & 15) == $exclude;
-    my ($words, @said) = ($rest[193], $action ? "-a always,exclude" : "-a never,exclude");
-    for my $each (0 .. $count - 1) {{
-        my ($field, $value, $how) = @rest[$each, 64 + $each, 128 + $each];
-        my $sign = $sign{{$how >> 28}} || "&";
-        $value = substr $words, 0, $value, "" if $text{{$field}};
-        $value = "AVC" if $field == 12 and $value eq "1400";
-        push @said, "-F " . ($name{{$field}} || "field$field") . "$sign$value";
-    }}
-    print "rule @said\n";
-}}
-if ($reader and open my $stat, "<", "/proc/$reader/stat") {{
-    my ($name, $rest) = <$stat> =~ /\((.*)\) (.*)/s;
-    my ($state, $started) = (split " ", $rest)[0, 19];
-    print "process $state $started $name\n";
-}}
-my ($inode, $size) = (stat $log)[1, 7];
-print "log $inode $size\n" if defined $size;
-"""
-#: The same of a node without perl, by auditd's own tools.
-ASK = """
-if command -v perl >/dev/null; then exec perl -e "$2" "$1"; fi
-status=$(auditctl -s) || exit
-printf '%s\\n' "$status" | sed -n 's/^pid /reader /p; /^lost /p'
-rules=$(auditctl -l) || exit
-printf '%s\\n' "$rules" | sed -n 's/^-[aA] [a-z]*,exclude/rule &/p; s/^-[aA] exclude,/rule &/p'
-reader=$(printf '%s\\n' "$status" | sed -n 's/^pid //p')
-sed -n 's/^[0-9]* (\\(.*\\)) \\(.*\\)/\\2 \\1/p' "/proc/$reader/stat" 2>/dev/null |
-    while read -r line; do
-        set -- "$1" $line
-        echo "process $2 ${21} $(cat "/proc/$reader/comm")"
-    done
-stat -c 'log %i %s' "$1" 2>/dev/null || :
-"""
+_NOTE = program("facts", "audit_notes.pl")
+STATE = program("facts", "audit_state.pl")
+ASK = program("facts", "audit_state.sh")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,24 @@
+# Lists Docker's objects and processes. A stopped Docker is not queried: its socket would start it.
+# shellcheck disable=SC2016
+
+most=400000  # bytes of a listing: some thousands of lines
+# If Docker restarts a container again and again, its start time is left out.
+state='{{.Name}} {{if .RestartCount}}restarted by Docker{{else}}'
+state=$state'{{.State.Status}} since {{.State.StartedAt}}{{end}}'
+part() {
+    printf '== %s\n' "$1"
+    shift
+    { timeout 60 "$@" </dev/null; echo "ended with $?"; } | head -c "$most"
+    echo
+}
+part unit systemctl show docker.service containerd.service docker.socket \
+    -p Id,ActiveState,MainPID,ExecMainStartTimestampMonotonic
+systemctl is-active -q docker || exit 0
+part container docker ps -a --no-trunc --format '{{.ID}} {{.Names}}'
+part image docker images -a --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}'
+part volume docker volume ls --format '{{.Name}} {{.Driver}}'
+part network docker network ls --no-trunc --format '{{.ID}} {{.Name}}'
+part state sh -c 'docker ps -aq --no-trunc | xargs -r docker inspect -f "$1"' state "$state"
+# Docker's chains and the rules for its networks. Other programs may change their own rules.
+part firewall sh -c \
+    'iptables-save 2>/dev/null | grep -E "^[*]|DOCKER|docker0|br-[0-9a-f]{12}" || [ $? = 1 ]'

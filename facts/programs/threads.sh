@@ -1,0 +1,28 @@
+# Prints the name and the label of each thread in the cgroups of a container: each thread has its
+# own label. A thread that ends in between is left out. Threads in the container's pid or user
+# namespace count, too, because a process that enters by nsenter is in no cgroup of the container.
+
+# The first match: below it the guest may create a cgroup with the same name.
+path=$(sed -nE 's#^[0-9]+:(name=systemd)?:/#/#; T; s#(/lxc(\.payload\.|/)[^/]+).*$#\1#p' \
+    "/proc/$1/cgroup" | tail -n 1)
+[ -n "$path" ] || { echo "no cgroup of LXC's: $(cat "/proc/$1/cgroup")" >&2; exit 4; }
+label=attr/apparmor/current
+[ -e "/proc/self/$label" ] || label=attr/current
+inside() {
+    for kind in pid user; do
+        its=/proc/$1/ns/$kind
+        [ "$its" -ef "/proc/self/ns/$kind" ] ||
+            find -L /proc/[0-9]*/ns/"$kind" -maxdepth 0 -samefile "$its" 2>/dev/null
+    done | while IFS=/ read -r _ _ pid _; do
+        for task in "/proc/$pid/task"/[0-9]*; do echo "${task##*/}"; done
+    done
+}
+threads=$({
+    for root in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+        [ ! -d "$root$path" ] ||
+            find "$root$path" \( -name cgroup.threads -o -name tasks \) -exec cat {} + 2>/dev/null
+    done
+    inside "$1"
+} | grep -x '[0-9]*' | sort -nu)
+for each in $threads; do echo "/proc/$each/comm /proc/$each/$label"; done | xargs grep -asH ''
+for each in $threads; do [ ! -d "/proc/$each" ] || echo "alive $each"; done
