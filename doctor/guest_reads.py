@@ -16,6 +16,7 @@ import msgspec
 from doctor.answers import told
 from facts.dockerd import Word, read
 from targets.errors import FactError
+from targets.programs import program
 from targets.read import Read, content_of
 
 if TYPE_CHECKING:
@@ -25,15 +26,7 @@ if TYPE_CHECKING:
 
 #: What a question to Docker ends with if Docker does not run.
 DOWN = 3
-#: ``asked`` runs docker and gives up soon, so that one that hangs does not keep all others waiting.
-IF_IT_RUNS = rf"""
-systemctl is-active -q docker || exit {DOWN}
-asked() {{
-    timeout -k 5 20 docker "$@" && return
-    [ $? -lt 124 ] || {{ echo "Docker runs, but did not answer within 20 s" >&2; exit 5; }}
-    exit 1
-}}
-"""
+IF_IT_RUNS = program("doctor", "if_docker_runs.sh")
 _INFO = (
     IF_IT_RUNS + "asked info -f '"
     '{"Driver":{{json .Driver}},"DriverStatus":{{json .DriverStatus}},'

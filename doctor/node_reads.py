@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from doctor.answers import told
 from facts.id_maps import parse
 from targets.errors import FactError
+from targets.programs import program
 from targets.read import Read
 
 if TYPE_CHECKING:
@@ -21,36 +22,10 @@ if TYPE_CHECKING:
     from facts.id_maps import Range
     from targets.transport import CommandResult
 
-#: Sets ``pid`` to the container's first process, or ends with what a reader needs.
-_PID = """
-pid=$(lxc-info -P /var/lib/lxc -n "$1" -p -H 2>/dev/null)
-case $pid in ''|*[!0-9]*) echo "container $1 does not run" >&2; exit 4;; esac
-"""
+_PID = program("doctor", "container_pid.sh")
 _MAPS = _PID + 'cat "/proc/$pid/uid_map" && echo == && cat "/proc/$pid/gid_map"'
 _MOUNTS = _PID + 'cat "/proc/$pid/mountinfo"'
-#: Prints the label, then the file of a named profile, then the abstraction that LXC's own profiles
-#: include. The name is the kernel's; one with other characters has no file of its own.
-_CONFINED = (
-    _PID
-    + r"""
-place=/proc/$pid/attr/apparmor/current
-[ -e "$place" ] || place=/proc/$pid/attr/current
-label=$(cat "$place" 2>/dev/null) ||
-    { echo "the node's kernel shows no AppArmor label" >&2; exit 5; }
-printf '%s\n== profile\n' "$label"
-name=${label% (*}
-case $name in
-''|*[!A-Za-z0-9_.-]*|unconfined) ;;
-*)
-    grep -lsE "^[[:space:]]*profile[[:space:]]+\"?$name\"?([[:space:]{]|\$)" \
-        /etc/apparmor.d/* /etc/apparmor.d/lxc/* | head -n 1 |
-        while IFS= read -r file; do cat "$file"; done
-esac
-printf '\n== base\n'
-cat /etc/apparmor.d/abstractions/lxc/container-base 2>/dev/null
-printf '\n== end\n'
-"""
-)
+_CONFINED = program("doctor", "confined.sh")
 _VERSIONS = r"""
 echo "kernel $(uname -r)"
 echo "lxc $(lxc-start --version 2>/dev/null)"

@@ -9,7 +9,6 @@ apt-secure(8) on Valid-Until, proc_locks(5).
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from doctor.answers import told
 from doctor.upgrade_pairs import KERNEL, KNOWN
 from facts.apt import LOOKING, order
 from targets.errors import FactError
+from targets.programs import program
 from targets.read import Read
 
 if TYPE_CHECKING:
@@ -35,33 +35,8 @@ _PATIENCE = 300.0
 #: Of the lines that a machine answers, so many are read, and of each so many characters.
 _MOST, _LONGEST = 400, 400
 _NAMES = "|".join(map(re.escape, WATCHED)) + f"|({'|'.join(_KERNELS)})[0-9][^ ]*"
-#: Prints the lines that are about these packages, and apt's own count, which is always there.
-_PLAN = rf"""
-command -v apt-get >/dev/null || {{ echo "there is no apt-get" >&2; exit 4; }}
-for lock in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock; do
-    node=$(stat -c %i "$lock" 2>/dev/null) && grep -q ":$node " /proc/locks || continue
-    echo "apt or dpkg is at work there: ask again when it has ended" >&2
-    exit 5
-done
-said=$(LC_ALL=C apt-get -q -s {shlex.join(LOOKING)} dist-upgrade) || exit
-printf '%s\n' "$said" | LC_ALL=C grep -aE "^(Inst|Remv|Purg) ({_NAMES})(:[a-z0-9]+)? " |
-    head -n {_MOST} | cut -c 1-{_LONGEST}
-printf '%s\n' "$said" | LC_ALL=C grep -aE '^[0-9]+ upgraded, ' | head -n 1 | cut -c 1-{_LONGEST}
-"""
-_LISTS = rf"""
-newest=0
-for place in /var/lib/apt/lists/partial /var/lib/apt/periodic/update-success-stamp; do
-    at=$(stat -c %Y "$place" 2>/dev/null) && [ "$at" -gt "$newest" ] && newest=$at
-done
-echo "now $(date +%s)"
-echo "asked $newest"
-lists=$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' 2>/dev/null | head -n {_MOST})
-echo "lists $(printf '%s' "$lists" | grep -c .)"
-for list in /var/lib/apt/lists/*Release; do
-    [ ! -f "$list" ] || LC_ALL=C grep -am 1 '^Valid-Until: ' "$list"
-done | head -n {_MOST} | cut -c 1-100
-:
-"""
+_PLAN = program("doctor", "upgrade_plan.sh")
+_LISTS = program("doctor", "apt_lists.sh")
 #: Prints those of the given modules that the node's kernel has, loaded or not.
 _KERNEL_HAS = r"""
 PATH=$PATH:/usr/sbin:/sbin
@@ -183,7 +158,11 @@ def newest(releases: list[str]) -> str:
 
 
 #: What ``apt-get dist-upgrade`` would do, as far as the table speaks of it.
-PLAN = Read(("sh", "-c", _PLAN, "plan"), _plan, timeout=_PATIENCE)
+PLAN = Read(
+    ("sh", "-c", _PLAN, "plan", str(_MOST), str(_LONGEST), _NAMES, *LOOKING),
+    _plan,
+    timeout=_PATIENCE,
+)
 #: By package, the version that is installed.
 INSTALLED = Read(
     (
@@ -192,7 +171,7 @@ INSTALLED = Read(
     ),
     _installed,
 )
-LISTS = Read(("sh", "-c", _LISTS, "lists"), _lists)
+LISTS = Read(("sh", "-c", _LISTS, "lists", str(_MOST)), _lists)
 #: Which of :data:`MODULES` the node's running kernel has.
 KERNEL_HAS = Read(
     ("sh", "-c", _KERNEL_HAS, "kernel has", *MODULES),

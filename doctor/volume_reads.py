@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from doctor.answers import told
-from doctor.guest_reads import DOWN, IF_IT_RUNS, Owned
+from doctor.guest_reads import DOWN, Owned
 from targets.errors import FactError
+from targets.programs import program
 from targets.read import Read
 
 if TYPE_CHECKING:
@@ -21,25 +22,7 @@ if TYPE_CHECKING:
 
 #: So many volumes are looked at, and so many of nobody's are named.
 _MOST, _NAMED = 500, 20
-#: Prints how many volumes there are, and of those of nobody the owner in the container, whether
-#: root there may do everything with it, and the name.
-_OF_NOBODY = (
-    IF_IT_RUNS
-    + rf"""
-root=$(asked info -f '{{{{.DockerRootDir}}}}') || exit
-cd "$root/volumes" || exit
-all=$(find . -mindepth 1 -maxdepth 1 -type d | head -n {_MOST + 1})
-echo "volumes $(printf '%s' "$all" | grep -c .)"
-printf '%s\n' "$all" | while IFS= read -r each; do
-    printf '%s/_data\0' "$each"
-done | xargs -0 stat -c '%u %g %n' -- 2>/dev/null | grep -aE '^([0-9]+ )?65534 ' |
-    head -n {_NAMED} | while read -r user group place; do
-        if [ -r "$place" ] && [ -w "$place" ] && [ -x "$place" ]; then may=yes; else may=no; fi
-        echo "$user $group $may $place"
-    done
-:
-"""
-)
+_OF_NOBODY = program("doctor", "volumes_of_nobody.sh")
 _NUMBER = "[0-9]{1,10}"
 _COUNT = re.compile("volumes ([0-9]{1,5})")
 _VOLUME = re.compile(
@@ -82,4 +65,4 @@ def _volumes(result: CommandResult) -> Volumes:
 
 
 #: Docker's volumes that show as nobody's.
-VOLUMES = Read(("sh", "-c", _OF_NOBODY, "of nobody"), _volumes)
+VOLUMES = Read(("sh", "-c", _OF_NOBODY, "of nobody", str(_MOST + 1), str(_NAMED)), _volumes)

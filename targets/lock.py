@@ -25,6 +25,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from targets.errors import CommandFailed, LockedError, TransportError
+from targets.programs import program
 from targets.read import Read, unparsed
 from targets.transport import RUN_ID, RUN_MARK
 
@@ -35,21 +36,9 @@ if TYPE_CHECKING:
 
 PATH = "/run/docker-lxc-gate.lock"
 _TAKEN = 75
-#: How long to wait for a holder that is just exiting (seconds).
-_WAIT = 3
 #: Printed by the process on the node when it holds the lock.
 _HELD = "held"
-#: Adds its own process id to the owner, then reads until its input ends.
-_READ = f"""printf '%s,"reader":%d}}\\n' "${{2%?}}" $$ >"$1"; echo {_HELD}; exec cat >/dev/null"""
-_HOLD = f"""
-umask 077
-exec 9<>"$1" || exit 1
-flock -w {_WAIT} -E {_TAKEN} 9 || {{ code=$?; cat "$1" >&2; exit $code; }}
-sh -c {shlex.quote(_READ)} read "$1" "$2"
-printf '%s\\n' "$2" >"$1"
-while pgrep -f "^timeout .* $3 " >/dev/null; do sleep 0.2; done
-: >"$1"
-"""
+_HOLD = program("targets", "lock.sh")
 #: Prints the owner if the lock is held. Creates no file.
 _ASK = 'test ! -e "$1" || flock -n -s "$1" true || cat "$1"'
 
