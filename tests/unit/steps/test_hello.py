@@ -20,7 +20,7 @@ native = pytest.mark.skipif(platform.machine() != "x86_64", reason="the program 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     path = tmp_path / "hello"
-    path.write_bytes(hello.elf())
+    path.write_bytes(hello.PROGRAM)
     path.chmod(0o755)
     return path
 
@@ -28,8 +28,18 @@ def program(tmp_path: Path) -> Path:
 @native
 def test_elf_prints_its_message_and_exits_0(program: Path) -> None:
     done = subprocess.run([program], capture_output=True, check=False, timeout=10)
-    assert (done.returncode, done.stdout, done.stderr) == (0, hello.MESSAGE, b"")
-    assert b"Hello from Docker!" in done.stdout
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"\nHello from Docker!\n")
+    assert done.stdout.endswith(b" docker-lxc-gate lab.\n")
+
+
+@native
+def test_elf_is_what_its_source_assembles_to(tmp_path: Path) -> None:
+    source, made = Path(hello.__file__).parent / "programs/hello.s", tmp_path / "hello"
+    subprocess.run(["as", "--64", source, "-o", tmp_path / "hello.o"], check=True)
+    link = ["ld", "-m", "elf_x86_64", "-Ttext", "0x400000", "--oformat", "binary"]
+    subprocess.run([*link, tmp_path / "hello.o", "-o", made], check=True)
+    assert made.read_bytes() == hello.PROGRAM
 
 
 @native
