@@ -9,6 +9,7 @@ nothing. No content leaves the machine: it is hashed there.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -63,40 +64,72 @@ _NEVER_EMPTY = ("files", "content", "package", "unit", "active", "mount")
 _MAY_BE_EMPTY = ("attributes", "policy")
 #: Limits for reading all files of a machine under emulation: seconds, and bytes of output.
 _TIMEOUT, _LONGEST = 600.0, 128 << 20
-#: Facts that may differ after a change and its exact rollback, and why.
-MAY_DIFFER = re.compile(
-    r"process |(node: |container: )?("  # restarted by the rollback
-    r"file /var/lib/dpkg/(status|available|diversions|lock|triggers/.*)(-.*)?$"  # dpkg's database
-    # dpkg deletes these when it runs or unpacks next.
-    r"|file /var/lib/dpkg/(info/format-new|updates/tmp\.i|tmp\.ci(/[^/]+)?)$"
-    r"|file /etc/ld\.so\.cache$|content of /etc/ld\.so\.cache$"  # same libraries
-    r"|(file|content of) /etc/(machine-id|resolv\.conf|hostname|hosts|network/interfaces)$"
-    r"|(file|content of) /etc/systemd/network/eth0\.network$"  # pct rewrites these at each start
-    r"|(file|content of) /etc/(mtab|adjtime)$"
-    # A group was added and removed: same content, new time, and the backups of groupadd.
-    r"|file /etc/g(roup|shadow)-?$|content of /etc/g(roup|shadow)-$"
-    r"|file /var/lib/systemd/.*$"  # random seed, timers' last runs, clock
-    r"|file /var/lib/(private|logrotate|man-db|misc)(/.*)?$"
-    r"|file /var/lib/(dhcp|dhcpcd|NetworkManager)(/.*)?$"  # each start renews the lease
-    r"|file /var/lib/(docker|containerd)(/[^/]+)?[./]taken-back-[0-9]+(/.*)?$"  # kept, and reported
-    # Docker rewrites these at each start; they hold no image and no container.
-    r"|file /var/lib/docker/(network|buildkit|runtimes|tmp(-old)?|plugins|swarm)(/.*)?$"
-    r"|file /var/lib/docker/(engine-id|volumes/metadata\.db|volumes/backingFsBlockDev)$"
-    r"|file /var/lib/docker/containers/[0-9a-f]+/(config\.v2|hostconfig)\.json$"
-    # dockerd tries overlay there when it starts; one that is killed meanwhile leaves the directory.
-    r"|file /var/lib/docker/overlay2/check-overlayfs-support[0-9]+(/.*)?$"
-    # Docker rewrites these when it starts a container.
-    r"|file /var/lib/docker/containers/[0-9a-f]+/(hostname|hosts|resolv\.conf(\.hash)?)$"
-    r"|file /var/lib/docker/containers/[0-9a-f]+/[0-9a-f]+-json\.log$"
-    r"|file /var/lib/containerd/.*$"
-    r"|active (session|user|user-runtime-dir|systemd|apt|dpkg|e2scrub|ldconfig|run)[-@.].*$"
-    r"|docker network (bridge|host|none)$"  # Docker creates bridge again at each start
-    r"|docker firewall .*$"  # created again at each start, with new addresses
-    r"|active init\.scope$"  # all these come and go by themselves
-    r"|policy hash of (?!lxc-)"  # a reload compiles all profiles again, to the same effect
-    r"|mount /run/(user|docker|lock|credentials).*$"
-    r"|mount /proc/.*$)"
+#: Facts that may differ after a change and its exact rollback: a pattern for the rest of the key
+#: after the machine's name, and the reason.
+MAY_DIFFER = (
+    (r"^process ", "restarted by the rollback"),
+    (
+        r"file /var/lib/dpkg/(status|available|diversions|lock|triggers/.*)(-.*)?$",
+        "dpkg's database",
+    ),
+    (
+        r"file /var/lib/dpkg/(info/format-new|updates/tmp\.i|tmp\.ci(/[^/]+)?)$",
+        "dpkg deletes it when it runs or unpacks next",
+    ),
+    (r"(file|content of) /etc/ld\.so\.cache$", "written again, of the same libraries"),
+    (
+        (
+            r"(file|content of) /etc/(machine-id|resolv\.conf|hostname|hosts|network/interfaces"
+            r"|systemd/network/eth0\.network)$"
+        ),
+        "pct rewrites it at each start",
+    ),
+    (r"(file|content of) /etc/(mtab|adjtime)$", "the machine rewrites it"),
+    (
+        r"file /etc/g(roup|shadow)-?$|content of /etc/g(roup|shadow)-$",
+        "a group was added and removed: same content, new time, and groupadd's backups",
+    ),
+    (r"file /var/lib/systemd/.*$", "systemd's random seed, timers' last runs, clock"),
+    (r"file /var/lib/(private|logrotate|man-db|misc)(/.*)?$", "the machine's services write it"),
+    (r"file /var/lib/(dhcp|dhcpcd|NetworkManager)(/.*)?$", "each start renews the lease"),
+    (
+        r"file /var/lib/(docker|containerd)(/[^/]+)?[./]taken-back-[0-9]+(/.*)?$",
+        "kept by the rollback, which reports it",
+    ),
+    (
+        (
+            r"file /var/lib/docker/(network|buildkit|runtimes|tmp(-old)?|plugins|swarm)(/.*)?$"
+            r"|file /var/lib/docker/(engine-id|volumes/metadata\.db|volumes/backingFsBlockDev)$"
+            r"|file /var/lib/docker/containers/[0-9a-f]+/(config\.v2|hostconfig)\.json$"
+        ),
+        "Docker rewrites it at each start; it holds no image and no container",
+    ),
+    (
+        r"file /var/lib/docker/overlay2/check-overlayfs-support[0-9]+(/.*)?$",
+        "dockerd tries overlay there when it starts; a killed one leaves the directory",
+    ),
+    (
+        (
+            r"file /var/lib/docker/containers/[0-9a-f]+/(hostname|hosts|resolv\.conf(\.hash)?)$"
+            r"|file /var/lib/docker/containers/[0-9a-f]+/[0-9a-f]+-json\.log$"
+        ),
+        "Docker rewrites it when it starts a container",
+    ),
+    (r"file /var/lib/containerd/.*$", "containerd's own state"),
+    (
+        (
+            r"active (session|user|user-runtime-dir|systemd|apt|dpkg|e2scrub|ldconfig|run)[-@.].*$"
+            r"|active init\.scope$"
+        ),
+        "these units come and go by themselves",
+    ),
+    (r"docker network (bridge|host|none)$", "Docker creates bridge again at each start"),
+    (r"docker firewall .*$", "created again at each start, with new addresses"),
+    (r"policy hash of (?!lxc-)", "a reload compiles all profiles again, to the same effect"),
+    (r"mount (/run/(user|docker|lock|credentials)|/proc/).*$", "mounted again at each start"),
 )
+_MACHINE = "(?:node: |container: )?"
+_LEFT_OUT = re.compile(_MACHINE + "(?:" + "|".join(pattern for pattern, _ in MAY_DIFFER) + ")")
 
 #: Files of the guest that Proxmox rewrites at every start: their time may differ, their content is
 #: compared. Source: PVE::LXC::Setup::Base, setup_init and pre_start_hook.
@@ -201,7 +234,18 @@ def comparable_after_rollback(state: dict[str, str]) -> dict[str, str]:
     Inodes are left out, because rollback writes a new file. So are times of directories, whose
     entries are compared themselves, and everything in :data:`MAY_DIFFER`.
     """
-    return {key: _stable(key, fact) for key, fact in state.items() if not MAY_DIFFER.match(key)}
+    return {key: _stable(key, fact) for key, fact in state.items() if not _LEFT_OUT.match(key)}
+
+
+def allowed_differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Return why facts differ that may differ, each reason with the number of such facts."""
+    keys = sorted(before.keys() | after.keys())
+    differ = [key for key in keys if before.get(key) != after.get(key)]
+    reasons = Counter(
+        next(reason for form, reason in MAY_DIFFER if re.match(f"{_MACHINE}(?:{form})", key))
+        for key in filter(_LEFT_OUT.match, differ)
+    )
+    return [f"{count} ({reason})" for reason, count in reasons.most_common()]
 
 
 def _stable(key: str, fact: str) -> str:

@@ -45,7 +45,10 @@ CTID, CREATE = reserved(parse(DEFAULT), ("nesting",))
 #: Is there while the container is as its snapshot has it, so that no leftover is taken for it.
 _FRESH = "/run/docker-lxc-gate-other"
 #: What the lab's container is made by, besides :data:`CREATE`: the snapshot's name has their hash.
-_MADE_BY = ("steps/rollback.py", "steps/hello.py", "remediation/actions/docker_package.py")
+_MADE_BY = (
+    *("steps/rollback.py", "steps/hello.py", "steps/programs/hello"),
+    "remediation/actions/docker_package.py",
+)
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,7 @@ def default_container(
             give_docker(inside, image)
             if lab_snapshot:
                 keep(runtime.node, lab_snapshot)
-        recorded = machine_state.comparable_after_rollback(
-            machine_state.record_target(runtime, ctid)
-        )
+        recorded = machine_state.record_target(runtime, ctid)
         held, running = docker.objects(inside), _running(inside)
         yield Existing(ctid, inside, _driver(inside), held, running, recorded)
 
@@ -257,12 +258,13 @@ def rolled_back_by_force(its_plan: Callable[[], Plan]) -> None:
 def as_before(runtime: Runtime, existing: Existing) -> None:
     """Compare states by code that the actions do not use, and that lists what may differ."""
     wait_until_booted(existing.inside)
-    now = machine_state.comparable_after_rollback(
-        machine_state.record_target(runtime, existing.ctid)
-    )
-    changed = machine_state.differences(existing.recorded, now)
+    before, after = existing.recorded, machine_state.record_target(runtime, existing.ctid)
+    now = machine_state.comparable_after_rollback(after)
+    changed = machine_state.differences(machine_state.comparable_after_rollback(before), now)
     assert not changed, f"{len(changed)} thing(s) are not as before: " + "; ".join(changed[:10])
     evidence.say(f"{len(now)} facts compared, none differs")
+    if allowed := machine_state.allowed_differences(before, after):
+        evidence.say(f"left out: {'; '.join(allowed)}")
 
 
 @then("its Docker runs on its former driver, and has what it had")
