@@ -177,8 +177,10 @@ def limit() -> int:
     return _limit.get()
 
 
-class Base:
+class Base(Transport):
     """All else in terms of ``run``: one round trip each, on every machine."""
+
+    machine = ""
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -371,12 +373,7 @@ class Recorded(Base):
     """Passes everything on and tells a listener of each command: this is the evidence."""
 
     def __init__(self, inner: Transport, listener: Callable[[CommandResult], None]) -> None:
-        self._inner, self._listener = inner, listener
-
-    @property
-    def machine(self) -> str:
-        """See :class:`Transport`."""
-        return self._inner.machine
+        self._inner, self.machine, self._listener = inner, inner.machine, listener
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0

@@ -94,7 +94,7 @@ class Runtime(Protocol):
         """Return LXC's own configuration file, which :meth:`effective` reads."""
 
 
-class LxcTools:
+class LxcTools(Runtime):
     """The shared part of both runtimes, with LXC's own tools, which Proxmox has, too."""
 
     _LXC_PATH = "/var/lib/lxc"
