@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from facts import backups
 from facts.backup_archives import HOUR, LONGEST, PATIENCE
 from targets.errors import FactError, VerifyFailed
+from targets.programs import program
 from targets.runtime import container_config
 from targets.transport import at_most
 
@@ -18,43 +19,8 @@ if TYPE_CHECKING:
     from facts.backups import Backups
     from targets.runtime.base import Runtime
 
-#: tar's exit code 1 means that files changed while it read them: a warning in the log, no error.
-_TAR = """
-umask 077
-pack() {
-    file=$1; shift
-    trap 'rm -rf -- "$file.new" ${scratch:+"$scratch"}' EXIT
-    code=0
-    LC_ALL=C tar --create --file="$file.new" --force-local --use-compress-program='zstd -1 -T0' \
-        --numeric-owner --acls --xattrs --xattrs-include='*' "$@" || code=$?
-    [ "$code" -le 1 ] || return "$code"
-    [ "$code" -eq 0 ] || echo "WARN: files changed while they were read" >&2
-    sync "$file.new"
-    mv -T -- "$file.new" "$file"
-}
-set -e
-mkdir -p -- "$1"
-now=$(date +%Y_%m_%d-%H_%M_%S)
-"""
-_MAKE_ETC = _TAR + 'host=$(uname -n); pack "$1/etc-${host%%.*}-$now.tar.zst" -C "$2" etc'
-#: vzdump's layout: the configuration first, then the root file system.
-_MAKE_CONTAINER = (
-    _TAR
-    + """
-[ -d "$3" ] || { echo "$3 is no directory" >&2; exit 2; }
-name=$1/vzdump-lxc-$2-$now scratch=$(mktemp -d)
-exec >"$name.log" 2>&1
-say() { echo "$(date '+%F %T') $*"; }
-say "INFO: Starting Backup of VM $2 (lxc)"
-mkdir -p "$scratch/etc/vzdump"
-cat -- "$4" >"$scratch/etc/vzdump/pct.conf"
-pack "$name.tar.zst" --one-file-system -C "$scratch" ./etc/vzdump/pct.conf -C "$3" . || {
-    say "ERROR: Backup of VM $2 failed - tar ended with $?"
-    exit 2
-}
-say "INFO: Finished Backup of VM $2"
-"""
-)
+_MAKE_ETC = program("remediation", "backup_etc.sh")
+_MAKE_CONTAINER = program("remediation", "backup_container.sh")
 
 
 def make_backup(runtime: Runtime, ctid: int, directory: str = backups.DUMP) -> Backups:

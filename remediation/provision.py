@@ -25,6 +25,7 @@ from targets.errors import (
     VerifyFailed,
 )
 from targets.lock import Lock
+from targets.programs import program
 from targets.runtime.waiting import wait_until_booted, wait_until_online
 from targets.transport import at_most
 
@@ -149,19 +150,7 @@ def _require_no_former(runtime: Runtime, ctid: int) -> None:
         )
 
 
-#: Prints a file of a template. Without pvesm, templates are in the directory of Proxmox's storage
-#: ``local``. Names in an archive begin with "./" or not, usually all like the first one. tar reads
-#: on for seconds until it has found every requested name, so the script requests one at a time.
-_IN_TEMPLATE = """
-file=$(pvesm path "$1" 2>/dev/null) || file=/var/lib/vz/template/cache/${1##*/}
-case $(tar --list --file="$file" 2>/dev/null | head -n 1) in
-    ./*) set -- ".$2" "${2#/}" ;;
-    *) set -- "${2#/}" ".$2" ;;
-esac
-for name; do
-    tar --extract --to-stdout --occurrence=1 --file="$file" -- "$name" && exit
-done
-"""
+_IN_TEMPLATE = program("remediation", "template_file.sh")
 #: tar's whole output about an intact archive that lacks the file.
 _NOT_IN_IT = re.compile(
     rb"(tar: (.*: Not found in archive|Exiting with failure status due to previous errors)\s*)+"

@@ -16,7 +16,6 @@ from targets.printable import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from targets.transport import Transport
 
 #: Stands in each record of a denial, in front of its fields.
 MARK = 'apparmor="DENIED"'
@@ -37,10 +36,6 @@ _LAST_TIME = 253_402_300_800
 _LONGEST_HEAD = 2000
 _SERIAL = re.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
 AUDIT_LOG = "/var/log/audit/audit.log"
-_RECENT = f"""
-if systemctl is-active -q auditd; then tail -c 1000000 {AUDIT_LOG}
-else journalctl -k -b -q --no-pager -o cat; fi | grep -a 'apparmor="DENIED"' | tail -n 2000
-"""
 #: Where a record begins: of auditd, of the kernel's log. Two may stand in one line.
 _HEAD = re.compile(r"(?:node=\S{1,400} )?(?:type=\w{1,40} )?(?:msg=)?audit\(")
 #: Behind it auditd repeats numbers as names (log_format = ENRICHED).
@@ -144,20 +139,6 @@ def kind(fields: Mapping[str, str]) -> str:
         if operation.startswith(prefix):
             return name
     return "network" if fields.get("family") else operation
-
-
-def recent(node: Transport, profile: str) -> list[Denial]:
-    """Return the denials under a profile at the end of the log, oldest first.
-
-    This is not a window: it lists denials, but cannot prove that there were none.
-
-    Args:
-        node: the node whose log is read.
-        profile: its name. Several containers may share it.
-    """
-    log = node.look(["sh", "-c", _RECENT]).text
-    ours = [denial for denial in parse(log) if denial.profile == profile]
-    return [denial for denial in ours if not canary.is_canary(denial.fields.get("name", ""))]
 
 
 def without_canaries(text: str) -> list[Denial]:

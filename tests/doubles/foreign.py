@@ -318,7 +318,6 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         _text(lambda text: [(d.summary, smallest_rule(d)) for d in audit_records.parse(text)]),
         DENIAL,
     ),
-    "audit_records.recent": (lambda on: audit_records.recent(on, "lxc-phoenix-v2"), DENIAL),
     "denial_groups.Tally": (_bytes(_explained), DENIAL + DENIAL),
     "audit_files.opened": (_bytes(_log_file), DENIAL),
     "audit_log.AuditLog": (

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from facts.audit import audit_records
-from tests.doubles.scripted import Scripted
 
 #: As auditd and the kernel write them on Debian 13 (kernel 6.12).
 MOUNT = (
@@ -38,15 +37,6 @@ def test_parse_value_in_hexadecimal_is_decoded_if_it_can_be(key: str) -> None:
     assert one(f'apparmor="DENIED" {key}=2F6').fields[key] == "2F6"
     plain = one('apparmor="DENIED" pid=1985')
     assert (plain.fields["pid"], plain.profile) == ("1985", "")
-
-
-def test_recent_denials_are_those_of_the_profile_but_canaries() -> None:
-    other = MOUNT.replace("lxc-phoenix-v2", "lxc-other")
-    ours = MOUNT.replace("/var/lib/docker/fuse-overlayfs/ab/merged/", f"canary{'0a' * 8}profile")
-    log = f"{other}\n{MOUNT}\nnoise\n{ours}\n".encode()
-    node = Scripted({("sh",): (0, log, b"")})
-    (found,) = audit_records.recent(node, "lxc-phoenix-v2")
-    assert found.line == MOUNT
 
 
 def test_parse_of_long_lines_takes_no_time() -> None:
