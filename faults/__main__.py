@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from commandline import exit_codes, output
 from commandline.json_output import print_json
@@ -36,8 +37,8 @@ _err = Console(stderr=True, highlight=False)
 class _Command(exit_codes.Command):
     """Prints an error in one line; for a usage error, click prints the usage, too."""
 
+    @override
     def say(self, what: RemediationError | str) -> None:
-        """See :class:`commandline.exit_codes.Command`."""
         if isinstance(what, UsageError):
             raise click.UsageError(error_text(what)) from what
         _err.print(Text(f"error: {error_text(what)}", style="red"), soft_wrap=True)

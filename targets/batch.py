@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from targets.errors import Dropped, TransportError
 from targets.transport import LIMIT, Base, CommandResult, at_most
 
@@ -159,17 +161,17 @@ class Ahead(Base):
         wanted = dict.fromkeys([*self._expected, *(read.argv for read in reads)])
         self._expected = [argv for argv in wanted if argv not in self._answers]
 
+    @override
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`targets.transport.Transport`."""
         self._answers.clear()
         return self._inner.run(argv, stdin=stdin, timeout=timeout)
 
+    @override
     def look(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`targets.transport.Transport`."""
         if stdin:
             return self._inner.look(argv, stdin=stdin, timeout=timeout)
         key = tuple(argv)
@@ -184,8 +186,8 @@ class Ahead(Base):
             self._answers[key] = answer
         return self._answers[key] if self._keep else self._answers.pop(key)
 
+    @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
-        """See :class:`targets.transport.Transport`."""
         self._answers.clear()
         return self._inner.hold(argv, word)
 
@@ -259,22 +261,22 @@ class Shared(Base):
         """Begin a step: every answer may serve it once."""
         self._served.clear()
 
+    @override
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`targets.transport.Transport`."""
         self.forget()
         return self._inner.run(argv, stdin=stdin, timeout=timeout)
 
+    @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
-        """See :class:`targets.transport.Transport`."""
         self.forget()
         return self._inner.hold(argv, word)
 
+    @override
     def look(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`targets.transport.Transport`."""
         key = tuple(argv)
         batch = next((each for each in self._batches if key in each.asked), None)
         if self._learning and batch is None:

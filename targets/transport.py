@@ -17,6 +17,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from typing_extensions import override
+
 from targets import process
 from targets.errors import (
     CommandFailed,
@@ -182,33 +184,33 @@ class Base(Transport):
 
     machine = ""
 
+    @override
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`Transport`."""
         raise NotImplementedError
 
+    @override
     def look(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`Transport`."""
         return self.run(argv, stdin=stdin, timeout=timeout)
 
+    @override
     def ask(self, read: Read[T]) -> T:
-        """See :class:`Transport`."""
         with nullcontext() if read.limit is None else at_most(read.limit):
             return read.parse(self.look(read.argv, timeout=read.timeout))
 
+    @override
     def read(self, path: str) -> bytes | None:
-        """See :class:`Transport`."""
         return self.ask(content_of(path))
 
+    @override
     def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
-        """See :class:`Transport`."""
         self.run(["sh", "-c", _WRITE, "write", path, f"{mode:o}"], stdin=content).require()
 
+    @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
-        """See :class:`Transport`."""
         raise NotImplementedError
 
 
@@ -217,10 +219,10 @@ class Local(Base):
 
     machine = "localhost"
 
+    @override
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`Transport`."""
         started, clock, most = time.time(), time.monotonic(), limit()
         child: subprocess.Popen[bytes] | None = None
         try:
@@ -314,16 +316,16 @@ class Inside(Base):
         self._wrap, self._examine = wrap, examine
         self._mark = ["env", f"{RUN_MARK}={RUN_ID}"] if marked else []
 
+    @override
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`Transport`."""
         return self._through(self._outer.run, argv, stdin, timeout)
 
+    @override
     def look(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`Transport`."""
         return self._through(self._outer.look, argv, stdin, timeout)
 
     def outer(self, argv: Sequence[str], timeout: float = 60.0) -> list[str]:
@@ -375,18 +377,18 @@ class Recorded(Base):
     def __init__(self, inner: Transport, listener: Callable[[CommandResult], None]) -> None:
         self._inner, self.machine, self._listener = inner, inner.machine, listener
 
+    @override
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`Transport`."""
         result = self._inner.run(argv, stdin=stdin, timeout=timeout)
         self._listener(result)
         return result
 
+    @override
     def look(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`Transport`."""
         result = self._inner.look(argv, stdin=stdin, timeout=timeout)
         self._listener(result)
         return result

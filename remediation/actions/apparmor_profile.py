@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from facts import apparmor
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Action
@@ -49,29 +51,29 @@ class Profile(Action[ProfileState]):
 
     before: ClassVar[Any] = ProfileState
 
+    @override
     def reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return (
             *self._file.reads(),
             apparmor.loaded_policy(self.profile),
             apparmor.compiled_policy(self.path),
         )
 
+    @override
     def capture_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return (*self._file.capture_reads(), apparmor.loaded_versions(self.profile))
 
+    @override
     def capture(self, on: Transport) -> ProfileState:
-        """See :class:`remediation.engine.action.Action`."""
         policy = apparmor.loaded_binary(on, self.profile)
         return ProfileState(files.capture(on, self.path), policy)
 
+    @override
     def require_reversible(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         self._file.require_reversible(on)
 
+    @override
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         if (drift := self._file.check(on)) is not None:
             return drift
         loaded = on.ask(apparmor.loaded_policy(self.profile))
@@ -81,13 +83,13 @@ class Profile(Action[ProfileState]):
             return Drift(f"the kernel's {self.profile} is not what {self.path} says")
         return None
 
+    @override
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         self._file.apply(on)
         load(on, self.path)
 
+    @override
     def rollback(self, on: Transport, before: ProfileState) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         if not before.policy:
             self.hold(on, b"")
         self._file.rollback(on, before.file)
@@ -107,8 +109,8 @@ class Profile(Action[ProfileState]):
         elif loaded != policy:
             load_binary(on, policy)
 
+    @override
     def current_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return self._file.current_reads()
 
     def current(self, on: Transport) -> ProfileState:
@@ -118,10 +120,10 @@ class Profile(Action[ProfileState]):
         """
         return ProfileState(self._file.capture(on), b"")
 
+    @override
     def changed_since(
         self, now: ProfileState, before: ProfileState, after: ProfileState | None
     ) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         return self._file.changed_since(now.file, before.file, after.file if after else None)
 
     @property

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from facts import docker, startable
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Action
@@ -88,12 +90,12 @@ class ContainerOptions(Action[OptionsState]):
 
     before: ClassVar[Any] = OptionsState
 
+    @override
     def reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return self._file.reads()
 
+    @override
     def capture_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         started = content_of(self.runtime.started_path(self.ctid))
         return (*self._file.capture_reads(), self.runtime.reads(self.ctid), started)
 
@@ -114,8 +116,8 @@ class ContainerOptions(Action[OptionsState]):
         """Whether every stop writes the file anew, in Proxmox's normal form."""
         return self.runtime.kind == "pct"
 
+    @override
     def capture(self, on: Transport) -> OptionsState:
-        """See :class:`remediation.engine.action.Action`."""
         state = self._state(on)
         if not state.running:
             return state
@@ -124,13 +126,13 @@ class ContainerOptions(Action[OptionsState]):
             state, containers=inside.ask(docker.RUNNING), machine_id=inside.ask(_MACHINE_ID)
         )
 
+    @override
     def another_machine(self, earlier: Iterable[OptionsState], now: OptionsState) -> str:
-        """See :class:`remediation.engine.action.Action`."""
         ids = {now.machine_id, *(each.machine_id for each in earlier)} - {""}
         return "another /etc/machine-id" if now.machine_id and len(ids) > 1 else ""
 
+    @override
     def left(self, on: Transport) -> OptionsState:
-        """See :class:`remediation.engine.action.Action`."""
         return self._state(on)
 
     def _state(self, on: Transport) -> OptionsState:
@@ -138,8 +140,8 @@ class ContainerOptions(Action[OptionsState]):
         file, running = self._file.capture(on), self._running(on)
         return OptionsState(file, running, self._effective(on) if running else "")
 
+    @override
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         content = on.read(self.path)
         if drift := self._file.drift(content):
             return drift
@@ -170,8 +172,8 @@ class ContainerOptions(Action[OptionsState]):
         self.runtime.on(on).require_ours(self.ctid)
         return written
 
+    @override
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         state = self._file.capture(on)
         desired = self.edit(files.content(state))
         files.require_file(on, self.path, state)
@@ -191,8 +193,8 @@ class ContainerOptions(Action[OptionsState]):
             files.restore(on, self.path, back)
         return _OTHER_VOLUMES if back is not before.file else None
 
+    @override
     def current_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return self._file.current_reads()
 
     def current(self, on: Transport) -> OptionsState:
@@ -204,10 +206,10 @@ class ContainerOptions(Action[OptionsState]):
         self._require_free(on)
         return OptionsState(self._file.capture(on), running=False, effective="")
 
+    @override
     def changed_since(
         self, now: OptionsState, before: OptionsState, after: OptionsState | None
     ) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         drift = self._file.changed_since(now.file, before.file, after.file if after else None)
         if drift is None or now.file.kind != "file":
             return drift
@@ -239,8 +241,8 @@ class ContainerOptions(Action[OptionsState]):
             now = replace(now, file=before.file)
         return now == replace(before, file=self._back(now.file, before.file))
 
+    @override
     def remark(self, on: Transport, before: OptionsState) -> str:
-        """See :class:`remediation.engine.action.Action`."""
         if not self._is_rewritten(self._file.capture(on), before.file):
             return ""
         return (
@@ -255,8 +257,8 @@ class ContainerOptions(Action[OptionsState]):
         written = normal_form(_text(before.content)).encode(errors="surrogateescape")
         return files.same(now, replace(before, content=written))
 
+    @override
     def side_effects(self, on: Transport, before: OptionsState | None) -> list[str]:
-        """See :class:`remediation.engine.action.Action`."""
         if not self._running(on):
             return []
         if before is not None and not before.running:

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from facts import docker
 from remediation.actions.package import Package, PackageState
 from remediation.engine.action import Action
@@ -119,20 +121,20 @@ class DockerPackage(Action[EngineState]):
     before: ClassVar[Any] = EngineState
     purges: ClassVar[bool] = True
 
+    @override
     def reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return self._packages.reads()
 
+    @override
     def capture_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return (_traces_of_group(), _listing(), *self._packages.capture_reads())
 
+    @override
     def consent_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return self._packages.consent_reads()
 
+    @override
     def capture(self, on: Transport) -> EngineState:
-        """See :class:`remediation.engine.action.Action`."""
         known = _traces(on) - set(_WRITTEN)
         if known == {"gshadow"}:
             raise FactError(
@@ -160,23 +162,23 @@ class DockerPackage(Action[EngineState]):
             )
         self._packages.require_reversible(on)
 
+    @override
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         drift = self._packages.check(on)
         if drift is None or on.ask(docker.DAEMON) not in {"", *_DEBIANS}:
             return None
         return drift
 
+    @override
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         self._packages.apply(on)
         on.run(["systemctl", "reset-failed", "docker"])
         on.run(["systemctl", "start", "docker"], timeout=_PATIENCE).require(
             "journalctl -u docker -n 20 in the container says why"
         )
 
+    @override
     def rollback(self, on: Transport, before: EngineState) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         self._packages.mend(on, before.packages)  # first: it may bring the script again
         nukes = {_NUKES, f"{DATA[0]}/{_NUKE}"} - set(before.there)
         on.run(["rm", "-f", "--", *sorted(nukes)]).require()
@@ -190,8 +192,8 @@ class DockerPackage(Action[EngineState]):
         if not before.group:
             self._remove_group(on)
 
+    @override
     def restored(self, on: Transport, before: EngineState) -> bool:
-        """See :class:`remediation.engine.action.Action`."""
         traces = _traces(on)
         group = "group" in traces if before.group else not traces
         there = self._there(on) == before.there
@@ -229,20 +231,20 @@ class DockerPackage(Action[EngineState]):
         if known:
             on.run(["groupdel", GROUP]).require()
 
+    @override
     def current_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return self._packages.current_reads()
 
+    @override
     def current(self, on: Transport) -> Any:
-        """See :class:`remediation.engine.action.Action`."""
         return self._packages.current(on)
 
+    @override
     def changed_since(self, now: Any, before: EngineState, after: Any) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         return self._packages.changed_since(now, before.packages, after)
 
+    @override
     def side_effects(self, on: Transport, before: EngineState | None) -> list[str]:
-        """See :class:`remediation.engine.action.Action`."""
         if before is None:
             return self._packages.side_effects(on, None)
         sentences = [

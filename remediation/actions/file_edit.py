@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from remediation.engine.action import Action
 from targets import files
 from targets.drift import Drift
@@ -34,24 +36,24 @@ class FileEdit(Action[FileState]):
 
     before: ClassVar[Any] = FileState
 
+    @override
     def reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return (content_of(self.path),)
 
+    @override
     def capture_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return (files.archive_of(self.path),)
 
+    @override
     def capture(self, on: Transport) -> FileState:
-        """See :class:`remediation.engine.action.Action`."""
         return files.capture(on, self.path)
 
     def require_reversible(self, on: Transport) -> None:
         """See :class:`remediation.engine.action.Action`: only a regular file is edited in place."""
         files.require_file(on, self.path, self.capture(on))
 
+    @override
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         return self.drift(on.read(self.path))
 
     def drift(self, content: bytes | None) -> Drift | None:
@@ -62,27 +64,27 @@ class FileEdit(Action[FileState]):
         what = "is absent" if content is None else "differs"
         return Drift(f"{self.path} {what}", content or b"", desired)
 
+    @override
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         state = files.capture(on, self.path)
         files.write(on, self.path, state, self.edit(files.content(state)))
 
+    @override
     def rollback(self, on: Transport, before: FileState) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         files.restore(on, self.path, before)
 
+    @override
     def current_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return self.capture_reads()
 
+    @override
     def current(self, on: Transport) -> FileState:
-        """See :class:`remediation.engine.action.Action`."""
         return self.capture(on)
 
+    @override
     def changed_since(
         self, now: FileState, before: FileState, after: FileState | None
     ) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         if files.same(now, before) or (after is not None and files.same(now, after)):
             return None
         left = after.content if after is not None else self._edited(before)
@@ -94,8 +96,8 @@ class FileEdit(Action[FileState]):
         there = os.fsencode(now.link) if now.kind == "link" else now.content
         return Drift(f"{self.path} {what}", there, left)
 
+    @override
     def follows(self, after: FileState, before: FileState) -> bool:
-        """See :class:`remediation.engine.action.Action`."""
         return after.content == self._edited(before)
 
     def _edited(self, before: FileState) -> bytes:
@@ -114,27 +116,27 @@ class Directory(Action[bool]):
 
     before: ClassVar[Any] = bool
 
+    @override
     def reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return (is_directory(self.path),)
 
+    @override
     def capture_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return self.reads()
 
     def capture(self, on: Transport) -> bool:
         """Return whether it exists."""
         return on.ask(is_directory(self.path))
 
+    @override
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         return None if self.capture(on) else Drift(f"{self.path} is absent")
 
+    @override
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         on.run(["mkdir", "-m", "755", "--", self.path]).require()
 
+    @override
     def rollback(self, on: Transport, before: bool) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         if not before and self.capture(on):
             on.run(["rmdir", "--", self.path]).require("somebody else put something there")

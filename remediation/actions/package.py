@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from facts.apt import LOOKING
 from remediation.engine.action import Action
 from targets.drift import Drift
@@ -99,12 +101,12 @@ class Package(Action[PackageState]):
     before: ClassVar[Any] = PackageState
     purges: ClassVar[bool] = True
 
+    @override
     def reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return (_status_of([self.package]),)
 
+    @override
     def capture_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return self.reads()
 
     def consent_reads(self) -> Iterable[Read[Any]]:
@@ -176,14 +178,14 @@ class Package(Action[PackageState]):
         has = [each for each in self.beside if _simulate(on, self.package, each).ok]
         return [self.package, *has], _simulate(on, self.package, *has)
 
+    @override
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         if _installed(_statuses(on, [self.package])[self.package]):
             return None
         return Drift(f"package {self.package} is not installed", b"", f"{self.package}\n".encode())
 
+    @override
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         names = self._planned(on)[0] if self.beside else [self.package]
         install = [*_APT, *_INSTALL, *names]
         if on.run(install, timeout=APT_TIMEOUT).ok:
@@ -275,8 +277,8 @@ class Package(Action[PackageState]):
         touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
         return ", ".join(sorted(touched - set(ours)))
 
+    @override
     def current_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return (_EDITED_SETTINGS,)
 
     def current(self, on: Transport) -> Any:
@@ -299,8 +301,8 @@ class Package(Action[PackageState]):
         kept = b"".join(f"# {path}\n".encode() + content for path, content in lost.items())
         return Drift(f"{', '.join(lost)} of a package that is to go was changed", kept)
 
+    @override
     def side_effects(self, on: Transport, before: PackageState | None) -> list[str]:
-        """See :class:`remediation.engine.action.Action`."""
         if before is None:
             plan = self._simulated(on)[1]
             if not plan.ok:

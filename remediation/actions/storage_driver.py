@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from typing_extensions import override
+
 from facts import docker
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
@@ -78,16 +80,16 @@ class StorageDriver(Action[DockerState]):
         "zfs",
     )
 
+    @override
     def reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return (*self._file.reads(), docker.AT_BOOT, docker.DRIVER_AND_ROOT)
 
     def capture_reads(self) -> Iterable[Read[Any]]:
         """See :class:`remediation.engine.action.Action`: where its data lies is a guess."""
         return self._state_reads()
 
+    @override
     def consent_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         lists = docker.lists((*_OF_A_DRIVER, *_SHARED))
         return (
             *self.reads(),
@@ -101,8 +103,8 @@ class StorageDriver(Action[DockerState]):
         stored = self._stored(FileState())
         return (*self._file.capture_reads(), *_UNITS, docker.AT_BOOT, stored, docker.RUNNING)
 
+    @override
     def capture(self, on: Transport) -> DockerState:
-        """See :class:`remediation.engine.action.Action`."""
         settings = self._file.capture(on)
         words = ["active" if on.ask(unit) else "stopped" for unit in _UNITS]
         unit = " ".join([*words, on.ask(docker.AT_BOOT)])
@@ -160,8 +162,8 @@ class StorageDriver(Action[DockerState]):
         """Return what is below Docker's directory of drivers that came since."""
         return _came(before, *on.ask(self._stored(before.settings)))
 
+    @override
     def check(self, on: Transport) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         if (drift := self._file.check(on)) is not None:
             return drift
         if docker.is_absent(on):
@@ -174,8 +176,8 @@ class StorageDriver(Action[DockerState]):
             return Drift(f"Docker does not answer: {cut(said)}")
         return None if driver == self.driver else Drift(f"storage driver is {cut(driver)}")
 
+    @override
     def apply(self, on: Transport) -> None:
-        """See :class:`remediation.engine.action.Action`."""
         self._file.apply(on)
         if docker.is_absent(on):
             return
@@ -227,8 +229,8 @@ class StorageDriver(Action[DockerState]):
             )
         start_again(on, before.containers)
 
+    @override
     def current_reads(self) -> Iterable[Read[Any]]:
-        """See :class:`remediation.engine.action.Action`."""
         return self._file.current_reads()
 
     def current(self, on: Transport) -> DockerState:
@@ -238,20 +240,20 @@ class StorageDriver(Action[DockerState]):
         """
         return DockerState(self._file.capture(on), "", ())
 
+    @override
     def changed_since(
         self, now: DockerState, before: DockerState, after: DockerState | None
     ) -> Drift | None:
-        """See :class:`remediation.engine.action.Action`."""
         return self._file.changed_since(
             now.settings, before.settings, after.settings if after else None
         )
 
+    @override
     def follows(self, after: DockerState, before: DockerState) -> bool:
-        """See :class:`remediation.engine.action.Action`."""
         return self._file.follows(after.settings, before.settings)
 
+    @override
     def side_effects(self, on: Transport, before: DockerState | None) -> list[str]:
-        """See :class:`remediation.engine.action.Action`."""
         if docker.is_absent(on) or (before is not None and before.unit.endswith(docker.NOT_FOUND)):
             return []
         held, stays = docker.objects(on, _OF_A_DRIVER), docker.objects(on, _SHARED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 
 import click
+from typing_extensions import override
 
 from commandline import exit_codes
 from targets.errors import ChangedSince, RemediationError, RollbackFailed
@@ -39,8 +40,8 @@ class Commands(exit_codes.Group):
         "interrupted: python -m remediation status, with the same --target, shows the state"
     )
 
+    @override
     def say(self, what: RemediationError | str) -> None:
-        """See :class:`commandline.exit_codes.Group`."""
         from remediation.cli import printing  # noqa: PLC0415 - as a verb is
 
         if isinstance(what, RemediationError) and isinstance(what.__cause__, RemediationError):
@@ -57,8 +58,8 @@ class Commands(exit_codes.Group):
 class Verbs(Commands):
     """Imports a verb when it is called."""
 
+    @override
     def interruption(self, ctx: click.Context) -> str:
-        """See :class:`commandline.exit_codes.Command`."""
         return "interrupted" if ctx.invoked_subcommand in _WITHOUT_PLAN else self.interrupted
 
     def list_commands(self, _ctx: click.Context) -> list[str]:

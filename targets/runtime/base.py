@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
+from typing_extensions import override
+
 from targets.errors import FactError, TransportError
 from targets.read import Read
 from targets.runtime import container_config
@@ -103,12 +105,12 @@ class LxcTools(Runtime):
     def __init__(self, node: Transport) -> None:
         self.node = node
 
+    @override
     def on(self, node: Transport) -> Self:
-        """See :class:`Runtime`."""
         return type(self)(node)
 
+    @override
     def start_command(self, ctid: int) -> str:
-        """See :class:`Runtime`."""
         return f"{self._START} {ctid}"
 
     def require_ours(self, ctid: int) -> None:
@@ -140,12 +142,12 @@ class LxcTools(Runtime):
         return int(said)
 
     @classmethod
+    @override
     def started_path(cls, ctid: int) -> str:
-        """See :class:`Runtime`."""
         return f"{cls._LXC_PATH}/{ctid}/config"
 
+    @override
     def effective(self, ctid: int) -> container_config.ContainerConfig:
-        """See :class:`Runtime`."""
         path = self.started_path(ctid)
         content = self.node.read(path)
         if content is None:

@@ -6,6 +6,8 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from typing_extensions import override
+
 from targets.errors import FactError, TransportError
 from targets.printable import cut
 from targets.read import unparsed
@@ -29,9 +31,8 @@ class Lxc(LxcTools):
     kind: Literal["lxc"] = "lxc"
     _START = "lxc-start -n"
 
+    @override
     def inside(self, ctid: int) -> Transport:
-        """See :class:`Runtime`."""
-
         def wrap(argv: Sequence[str]) -> list[str]:
             attach = ["lxc-attach", "-P", self._LXC_PATH, "-n", str(ctid), "--clear-env"]
             return [
@@ -62,12 +63,12 @@ class Lxc(LxcTools):
             "not exist): lxc-ls lists all containers"
         )
 
+    @override
     def config_path(self, ctid: int) -> str:
-        """See :class:`Runtime`."""
         return f"{self._LXC_PATH}/{ctid}/config"
 
+    @override
     def configuration(self, ctid: int) -> container_config.ContainerConfig:
-        """See :class:`Runtime`."""
         if self.node.read(self.config_path(ctid)) is None:
             raise FactError(self._absent(ctid))
         return self.effective(ctid)
@@ -81,8 +82,8 @@ class Lxc(LxcTools):
         place = f"/proc/{self.init_pid(ctid)}"
         return self.node.look(["sh", "-c", _EFFECTS, "effects", place]).require().text
 
+    @override
     def features(self, ctid: int) -> dict[str, str]:
-        """See :class:`Runtime`."""
         effective = self.effective(ctid)
         named = effective.current().get("lxc.seccomp.profile", "")
         return container_config.granted(effective, self._seccomp(named))
@@ -92,28 +93,28 @@ class Lxc(LxcTools):
         """Return what :meth:`state` asks."""
         return unparsed("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-s", "-H")
 
+    @override
     def state(self, ctid: int) -> str | None:
-        """See :class:`Runtime`."""
         answer = self.node.ask(self.reads(ctid))
         if not answer.ok and b"doesn't exist" in answer.stdout + answer.stderr:
             return None
         return answer.require().text.strip().lower()
 
+    @override
     def start(self, ctid: int) -> None:
-        """See :class:`Runtime`."""
         self.node.run(["lxc-start", "-P", self._LXC_PATH, "-n", str(ctid)], timeout=180).require()
 
+    @override
     def stop(self, ctid: int) -> None:
-        """See :class:`Runtime`."""
         argv = ["lxc-stop", "-k", "-P", self._LXC_PATH, "-n", str(ctid)]
         self.node.run(argv, timeout=180).require()
 
+    @override
     def shutdown(self, ctid: int) -> None:
-        """See :class:`Runtime`."""
         argv = ["lxc-stop", "-t", "60", "-P", self._LXC_PATH, "-n", str(ctid)]
         self.node.run(argv, timeout=180).require()
 
+    @override
     def destroy(self, ctid: int) -> None:
-        """See :class:`Runtime`."""
         argv = ["lxc-destroy", "-P", self._LXC_PATH, "-n", str(ctid)]
         self.node.run(argv, timeout=180).require()

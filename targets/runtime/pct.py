@@ -6,6 +6,8 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from typing_extensions import override
+
 from targets.errors import Busy, Elsewhere, FactError, TransportError
 from targets.printable import cut
 from targets.read import unparsed
@@ -56,9 +58,8 @@ class Pct(LxcTools):
     kind: Literal["pct"] = "pct"
     _START = "pct start"
 
+    @override
     def inside(self, ctid: int) -> Transport:
-        """See :class:`Runtime`."""
-
         def wrap(argv: Sequence[str]) -> list[str]:
             return ["pct", "exec", str(ctid), "--keep-env", "0", "--", *ENVIRONMENT, *argv]
 
@@ -101,12 +102,12 @@ class Pct(LxcTools):
         self._examine(ctid, result)
         return result
 
+    @override
     def config_path(self, ctid: int) -> str:
-        """See :class:`Runtime`."""
         return _CONFIG.format(ctid)
 
+    @override
     def configuration(self, ctid: int) -> container_config.ContainerConfig:
-        """See :class:`Runtime`."""
         path = self.config_path(ctid)
         content = self.node.read(path)
         if content is None:
@@ -179,19 +180,19 @@ class Pct(LxcTools):
                 f"{state}"
             )
 
+    @override
     def start(self, ctid: int) -> None:
-        """See :class:`Runtime`."""
         self.require_ours(ctid)
         self._pct("start", ctid, timeout=180).require()
 
+    @override
     def stop(self, ctid: int) -> None:
-        """See :class:`Runtime`."""
         self.require_ours(ctid)
         self._pct("stop", ctid, timeout=180).require()
         self._require_ended(ctid)
 
+    @override
     def shutdown(self, ctid: int) -> None:
-        """See :class:`Runtime`."""
         self.require_ours(ctid)
         options = ("--timeout", "60", "--forceStop", "1")
         self._pct("shutdown", ctid, *options, timeout=180).require()
@@ -204,6 +205,6 @@ class Pct(LxcTools):
             f"{unit} is still active after the stop: journalctl -u {unit} says why"
         )
 
+    @override
     def destroy(self, ctid: int) -> None:
-        """See :class:`Runtime`."""
         self._pct("destroy", ctid, timeout=180).require()

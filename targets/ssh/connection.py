@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import paramiko
+from typing_extensions import override
 
 from targets.errors import (
     CommandFailed,
@@ -208,10 +209,10 @@ class Ssh(Base):
             "direct-tcpip", (hop.host, hop.port), here, timeout=self._connect_timeout
         )
 
+    @override
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        """See :class:`targets.transport.Transport`."""
         transport = self._connected()
         started, clock = time.time(), time.monotonic()
         try:
@@ -266,8 +267,8 @@ class Ssh(Base):
                     "default"
                 ) from error
 
+    @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
-        """See :class:`targets.transport.Transport`."""
         transport, started, clock = self._connected(), time.time(), time.monotonic()
         end = clock + HOLD_TIMEOUT
         try:
