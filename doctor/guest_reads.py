@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from doctor.answers import told
+from facts import dockerd
 from facts.dockerd import Word, read
+from facts.failed_units import properties
 from targets.errors import FactError
 from targets.programs import program
 from targets.read import Read, content_of
@@ -115,20 +117,11 @@ _STATES = frozenset(
 _RUNC = re.compile(r"runc version v?([0-9][\w.+~-]{0,40})")
 
 
-class Info(msgspec.Struct, frozen=True, rename="pascal"):
+class Info(dockerd.Info, frozen=True, rename="pascal"):
     """Docker's own information, as far as a trouble needs it. Source: ``docker info``."""
 
-    driver: Word = ""
-    driver_status: list[list[Word]] | None = None
     security_options: list[Word] | None = None
-    server_version: Word = ""
     docker_root_dir: str = ""
-
-    @property
-    def snapshotter(self) -> str:
-        """The containerd image store's type; empty where a graph driver keeps the layers."""
-        found = [each[1] for each in self.driver_status or () if each[:1] == ["driver-type"]]
-        return next((each for each in found if "snapshotter" in each), "")
 
 
 class DockerMount(msgspec.Struct, frozen=True, rename="pascal"):
@@ -237,16 +230,8 @@ def _containers(result: CommandResult) -> tuple[Container, ...]:
     return tuple(read(line, Container, "docker inspect") for line in lines if line.strip())
 
 
-def _blocks(text: str) -> list[dict[str, str]]:
-    blocks = re.split(r"\n\s*\n", text)
-    lines = [
-        [line.partition("=") for line in block.splitlines() if "=" in line] for block in blocks
-    ]
-    return [{key: value for key, _, value in block} for block in lines if block]
-
-
 def _unit(result: CommandResult) -> Unit:
-    said = next(iter(_blocks(told(result).text)), {})
+    said = next(iter(properties(told(result).text)), {})
     if "LoadState" not in said:
         raise FactError(f"systemd of {result.machine} does not say whether Docker runs")
     of = [said.get(name, "")[:4000] for name in ("LoadState", "ActiveState", "Result", "ExecStart")]
@@ -263,7 +248,7 @@ def _guest(result: CommandResult) -> str:
 
 def _failed(result: CommandResult) -> tuple[FailedUnit, ...]:
     found = []
-    for said in _blocks(told(result).text):
+    for said in properties(told(result).text):
         code = said.get("ExecMainStatus", "")
         number = int(code) if re.fullmatch("[0-9]{1,3}", code, re.ASCII) else 0
         found.append(FailedUnit(said.get("Id", "?")[:200], said.get("Result", "")[:80], number))

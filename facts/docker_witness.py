@@ -10,6 +10,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from facts import failed_units
 from targets.errors import FactError
 from targets.programs import program
 
@@ -85,8 +86,7 @@ def _firewall(inside: Transport, text: str) -> dict[str, str]:
 
 def _units(text: str) -> dict[str, str]:
     facts = {}
-    for block in text.strip().split("\n\n"):
-        said = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    for said in failed_units.properties(text):
         if name := _UNITS.get(said.pop("Id", "")):
             facts[f"process {name}"] = " ".join(f"{key}={said[key]}" for key in sorted(said))[:200]
     return facts

@@ -98,6 +98,18 @@ class Log:
         return ""
 
 
+def properties(shown: str) -> list[dict[str, str]]:
+    """Return the properties of each unit that ``systemctl show`` printed; a list as one text."""
+    units = []
+    for block in re.split(r"\n\s*\n", shown):
+        of_unit: dict[str, str] = {}
+        for key, equals, value in (line.partition("=") for line in block.splitlines()):
+            if equals:
+                of_unit[key] = f"{of_unit.get(key, '')} {value}".strip()
+        units.append(of_unit)
+    return [of_unit for of_unit in units if of_unit]
+
+
 def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]:
     """Return the times and programs of failed units, in one round trip.
 
@@ -108,11 +120,7 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
     show = ["systemctl", "show", "--timestamp=us+utc", "-p", ",".join(_SHOWN), "--", *wanted]
     told = container.look(show).require().text
     found = {}
-    for block in re.split(r"\n\s*\n", told):
-        said = [line.partition("=") for line in block.splitlines() if "=" in line]
-        of_unit: dict[str, str] = {}
-        for key, _, value in said:
-            of_unit[key] = f"{of_unit.get(key, '')} {value}".strip()
+    for of_unit in properties(told):
         waits = of_unit.get("SubState") in _WAITS
         times = (_STARTED, _EXITED) if waits else (_BEGAN, _ENDED)
         try:
