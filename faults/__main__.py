@@ -17,6 +17,7 @@ from commandline.output import Console, error_text
 from commandline.target_option import target_options
 from faults import catalogue, matrix, real, run, states
 from faults.catalogue import chosen, third
+from faults.fault import RED, UNDETERMINED
 from faults.run import Result
 from lab import progress
 from lab.machine import Lab
@@ -111,7 +112,7 @@ def main(
     for result in found:
         results.append(result)
         matrix.write(results, _REPORTS, part)  # after each fault, in case a long run is interrupted
-        _tell(f"{result.id}: {'as expected' if result.held else 'NOT AS EXPECTED'}")
+        _tell(f"{result.fault.id}: {'as expected' if result.held else 'NOT AS EXPECTED'}")
     if as_json:
         print(matrix.as_json(results))
     else:
@@ -127,7 +128,7 @@ def _on_lab(faults: Sequence[Fault], *, everything: bool) -> Iterator[Result]:
         try:
             yield run.on_lab(fault, lab, everything=everything)
         except RemediationError as error:  # go on with the next fault
-            yield Result(fault.id, fault.title, run.expected(fault), unasked=str(error))
+            yield Result(fault, unasked=str(error))
 
 
 def _lab() -> Lab:
@@ -152,8 +153,8 @@ def _show(faults: Iterable[Fault], *, as_json: bool) -> None:
                 {
                     "id": fault.id,
                     "title": fault.title,
-                    "not_compliant": fault.red,
-                    "undetermined": fault.undetermined,
+                    "not_compliant": matrix.titles(fault.expected(RED)),
+                    "undetermined": matrix.titles(fault.expected(UNDETERMINED)),
                     "on_real_target": fault.safe,
                 }
                 for fault in faults
@@ -165,9 +166,9 @@ def _show(faults: Iterable[Fault], *, as_json: bool) -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "fault")
     table.add_column("on a real target", max_width=len("on a real"))
     for fault in faults:
-        lists = ["\n".join(titles) for titles in (fault.red, fault.undetermined)]
+        expected = ("\n".join(matrix.titles(fault.expected(v))) for v in (RED, UNDETERMINED))
         may = "yes" if fault.safe else ""
-        table.add_row(fault.id, Text(fault.title), *map(Text, lists), may)
+        table.add_row(fault.id, Text(fault.title), *map(Text, expected), may)
     Console(highlight=False).print(table)
 
 

@@ -6,7 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from faults.fault import CTID
+from faults.fault import RED
 from faults.rows import (
     access,
     apparmor,
@@ -23,7 +23,7 @@ from faults.rows import (
     rollback,
     witnesses,
 )
-from faults.scenarios import SLOW, scenarios
+from faults.scenarios import read_only, scenarios
 from targets.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,56 +31,50 @@ if TYPE_CHECKING:
 
     from faults.fault import Fault
 
-__all__ = ["CTID", "FAULTS", "chosen", "killers", "part", "third"]
-
-FAULTS: tuple[Fault, ...] = (
-    *configuration.FAULTS,
-    *apparmor.FAULTS,
-    *confinement.FAULTS,
-    *audit_window.FAULTS,
-    *docker.FAULTS,
-    *provisioning.FAULTS,
-    *comparisons.FAULTS,
-    *prerequisites.FAULTS,
-    *rollback.FAULTS,
-    *access.FAULTS,
-    *proxmox.FAULTS,
-    *witnesses.FAULTS,
-    *attacker.FAULTS,
-    *hostile.FAULTS,
+FAULTS: tuple[Fault, ...] = tuple(
+    fault
+    for rows in (
+        *(configuration, apparmor, confinement, audit_window, docker, provisioning, comparisons),
+        *(prerequisites, rollback, access, proxmox, witnesses, attacker, hostile),
+    )
+    for fault in rows.FAULTS
 )
-#: At most so many scenarios look at one machine; a whole read-only gate has 28.
+#: Each of these scenarios applies the plan, or a large part of it: a fault that kills it takes as
+#: long as twenty others.
+SLOW = frozenset({"profile-back", "docker-back", "rehearsed", "letter"})
+#: At most so many scenarios look at one machine; a whole read-only gate has more.
 _FEW = 20
 
 
 def killers(faults: Iterable[Fault] = FAULTS) -> dict[str, tuple[str, ...]]:
-    """Return, for each scenario, the ids of the faults that prove that it can fail."""
+    """Return, for each scenario's id, the ids of the faults that prove that it can fail."""
     faults = tuple(faults)
-    return {title: tuple(f.id for f in faults if title in f.kills) for title in scenarios()}
+    return {name: tuple(f.id for f in faults if name in f.kills) for name in scenarios()}
 
 
 def third(faults: Sequence[Fault] = FAULTS) -> tuple[Fault, ...]:
     """Return the faults that CI runs: a third of them.
 
-    First, for each scenario that is not slow (:data:`faults.scenarios.SLOW`), one fault that kills
-    it. This is one that names the scenario as its first red one. If there is none, it is one that
-    turns the scenario red at all, or else undetermined. Of several, it is the first in the
-    catalogue after which few scenarios are asked (:data:`_FEW`), or else the first. Up to a third,
-    those follow after which the fewest scenarios are asked, all of them read-only, from the end of
-    the catalogue: those of the audit log, near its beginning, wait for its daemon.
+    First, for each scenario that is not in :data:`SLOW`, one fault that kills it. This is one that
+    names the scenario as its first red one. If there is none, it is one that turns the scenario
+    red at all, or else undetermined. Of several, it is the first in the catalogue after which few
+    scenarios are asked (:data:`_FEW`), or else the first. Up to a third, those follow after which
+    the fewest scenarios are asked, all of them read-only, from the end of the catalogue: those of
+    the audit log, near its beginning, wait for its daemon.
     """
 
-    def rank(fault: Fault, title: str) -> tuple[int, bool]:
-        kind = [fault.red[:1] == (title,), title in fault.red, True].index(True)
+    def rank(fault: Fault, name: str) -> tuple[int, bool]:
+        reds = fault.expected(RED)
+        kind = [reds[:1] == (name,), name in reds, True].index(True)
         return kind, len(fault.asked()) > _FEW
 
     taken = {
-        min((f for f in faults if title in f.kills), key=lambda f: rank(f, title)).id
-        for title, ids in killers(faults).items()
-        if ids and title not in SLOW
+        min((f for f in faults if name in f.kills), key=lambda f: rank(f, name)).id
+        for name, ids in killers(faults).items()
+        if ids and name not in SLOW
     }
-    changing = {title for title, each in scenarios().items() if each.mutates}
-    more = [f for f in reversed(faults) if f.id not in taken and not changing & set(f.named)]
+    looking = set(read_only())
+    more = [f for f in reversed(faults) if f.id not in taken and looking.issuperset(f.expect)]
     more.sort(key=lambda fault: len(fault.asked()))
     missing = max(0, -(-len(faults) // 3) - len(taken))
     taken |= {fault.id for fault in more[:missing]}

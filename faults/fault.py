@@ -9,10 +9,12 @@ from faults.scenarios import scenarios
 from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, REPOSITORY, TUNABLE_PATH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from targets.transport import Transport
+    from faults.scenarios import Scenario
+    from targets.transport import CommandResult, Transport
 
+COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"
 CTID = 950
 #: The state from which a fault starts: a compliant container with backups, the plan applied and no
 #: container yet, or a node before the plan.
@@ -55,6 +57,24 @@ wrap() {{
 
 
 @dataclass(frozen=True)
+class Expectation:
+    """The verdict that a scenario must have after a fault, and words that its message must have."""
+
+    verdict: str
+    words: tuple[str, ...]
+
+
+def red(*words: str) -> Expectation:
+    """Expect *not compliant*. The first word must be in the first line of the message."""
+    return Expectation(RED, words)
+
+
+def undetermined(*words: str) -> Expectation:
+    """Expect *undetermined*, with these words anywhere in the message."""
+    return Expectation(UNDETERMINED, words)
+
+
+@dataclass(frozen=True)
 class Fault:
     """One way of breaking a healthy target.
 
@@ -62,13 +82,10 @@ class Fault:
         id: its number, and a word if several faults have the same number.
         title: what is broken, in a reader's words.
         inject: shell for the node, see :data:`PRELUDE`; or a function of the node.
-        red: titles of the scenarios that must be not compliant. The first one names the cause.
-        beside: words that must be in the first line of each further red scenario, in that order.
-        undetermined: titles of the scenarios that must be undetermined.
-        words: words that the message of the first named scenario must contain. The first of them
-            must be in its first line. ``{ctid}`` stands for the container's number.
-        because: words that the message of each undetermined scenario must contain.
-        also: titles of the scenarios that may fail too, but need not.
+        expect: by scenario id, what each scenario must be, red ones first. The first scenario names
+            the cause: its first word must be in the first line, even if it is undetermined.
+            ``{ctid}`` stands for the container's number.
+        also: ids of the scenarios that may fail too, but need not.
         start: the state that the fault starts from.
         reach: the machines that the fault can affect.
         rollback: shell that rolls the fault back. Only a fault with it may run on a real target.
@@ -79,11 +96,7 @@ class Fault:
     id: str
     title: str
     inject: str | Callable[[Transport], None]
-    red: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
-    undetermined: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-    because: tuple[str, ...] = ()
+    expect: Mapping[str, Expectation]
     also: tuple[str, ...] = ()
     start: str = HEALTHY
     reach: frozenset[str] = BOTH
@@ -96,28 +109,37 @@ class Fault:
         """Whether it may run on a real target, in a container that is destroyed afterwards."""
         return bool(self.rollback) and self.start == HEALTHY
 
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The titles of the scenarios that must not be green."""
-        return (*self.red, *self.undetermined)
+    def expected(self, verdict: str) -> tuple[str, ...]:
+        """Return the ids of the scenarios that must have this verdict."""
+        return tuple(name for name, wanted in self.expect.items() if wanted.verdict == verdict)
 
     @property
     def kills(self) -> tuple[str, ...]:
-        """The titles of the scenarios that this fault proves able to fail."""
-        return self.red or self.undetermined[:1]
+        """The ids of the scenarios that this fault proves able to fail."""
+        return self.expected(RED) or tuple(self.expect)[:1]
 
     def asked(self, *, everything: bool = False) -> tuple[str, ...]:
-        """Return the titles of the scenarios that run after this fault, in that order.
+        """Return the ids of the scenarios that run after this fault, in that order.
 
         They are the scenarios that the fault names, plus every read-only scenario on a machine
         that the fault can affect. The matrix shows the others as not asked. With ``everything``,
         they are all scenarios that can run in the fault's starting state.
         """
-        if self.start != HEALTHY:  # without a container, or before the plan, no other is compliant
-            own = set(self.named)
-        elif everything:
-            own = {title for title, each in scenarios().items() if not each.rehearses}
-        else:
-            within = {t for t, s in scenarios().items() if not s.mutates and s.tags & self.reach}
-            own = within | set(self.named)
-        return tuple(title for title in scenarios() if title in own)
+
+        def could_be_asked(scenario: Scenario) -> bool:
+            if self.start != HEALTHY:  # no other is compliant without a container, or the plan
+                return False
+            if everything:
+                return not scenario.rehearses
+            return not scenario.mutates and bool(scenario.tags & self.reach)
+
+        return tuple(
+            name
+            for name, scenario in scenarios().items()
+            if name in self.expect or could_be_asked(scenario)
+        )
+
+
+def shell(node: Transport, script: str, ctid: int = CTID) -> CommandResult:
+    """Run shell on the node, after :data:`PRELUDE`."""
+    return node.run(["bash", "-c", PRELUDE + script, "fault", str(ctid)], timeout=600)

@@ -19,8 +19,8 @@ import msgspec
 
 from facts import machine_state
 from faults import run
-from faults.fault import PRELUDE
-from faults.run import COMPLIANT, Problem, Result
+from faults.fault import COMPLIANT, shell
+from faults.run import Problem, Result
 from lab.address import lab_address
 from remediation import desired, docker_in_lxc
 from remediation.engine.apply import apply
@@ -103,9 +103,9 @@ def on_target(
         control = run.ask(tuple(dict.fromkeys(chain(*each.values()))), *place)
         for fault in faults:
             tell(f"{fault.id}: {fault.title}")
-            if was := [t for t in fault.named if control[t].verdict != COMPLIANT]:
-                why = f"{was[0]!r} is {control[was[0]].verdict} without it, too"
-                yield Result(fault.id, fault.title, run.expected(fault), unasked=why)
+            if was := [name for name in fault.expect if control[name].verdict != COMPLIANT]:
+                why = f"is {control[was[0]].verdict} without it, too"
+                yield Result(fault, unasked=str(Problem(was[0], why)))
                 continue
             ask = partial(run.ask, each[fault.id], *place)
             result, stays = _one(fault, runtime, own.ctid, ask, control)
@@ -131,16 +131,14 @@ def _one(
     except RemediationError as error:  # go on with the next fault
         unasked = str(error)
     finally:  # even if the injection was interrupted
-        rollback = ["bash", "-c", PRELUDE + fault.rollback, "rollback", str(ctid)]
-        result = runtime.node.run(rollback, timeout=600)
+        result = shell(runtime.node, fault.rollback, ctid)
     result.require(f"fault {fault.id} is not rolled back")
     wait_until_booted(runtime.inside(ctid))
     left = machine_state.differences(healthy, _look(runtime, ctid))
     problems = () if unasked else run.compare(fault, found, ctid, before=control)
     problems += tuple(Problem("", f"it was not rolled back: {each}") for each in left[:10])
     seconds = time.monotonic() - clock
-    wanted = run.expected(fault)
-    return Result(fault.id, fault.title, wanted, found, problems, seconds, unasked), bool(left)
+    return Result(fault, found, problems, seconds, unasked), bool(left)
 
 
 def _look(runtime: Runtime, ctid: int) -> dict[str, str]:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from faults import states
-from faults.fault import CTID, PRELUDE, Fault
+from faults.fault import COMPLIANT, CTID, RED, UNDETERMINED, Fault, shell
 from faults.scenarios import scenarios
 from targets.errors import FactError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lab.machine import Lab
     from targets.transport import Transport
@@ -27,7 +27,6 @@ _ROOT = Path(__file__).parents[1]
 _GATE_TIMEOUT = 1800.0
 #: Options for speed: the plugin takes a second to import, long tracebacks take seconds to print.
 _QUICKLY = ("-p", "no:hypothesispytest", "--tb=native")
-COMPLIANT, RED, UNDETERMINED = "compliant", "not compliant", "undetermined"
 #: The verdict for each of Allure's statuses.
 _VERDICTS = {"passed": COMPLIANT, "failed": RED, "broken": UNDETERMINED, "skipped": UNDETERMINED}
 
@@ -42,51 +41,38 @@ class Found:
 
 @dataclass(frozen=True)
 class Problem:
-    """A difference between the expected and the actual result, with its scenario if it has one."""
+    """A difference between the expected and the actual result, with its scenario's id if any."""
 
-    title: str
+    scenario: str
     what: str
 
     def __str__(self) -> str:
         """As a sentence."""
-        return f"{self.title!r} {self.what}" if self.title else self.what
+        return f"{scenarios()[self.scenario].title!r} {self.what}" if self.scenario else self.what
 
 
 @dataclass(frozen=True)
 class Result:
     """The result of one fault.
 
-    ``found`` maps each scenario's title to its verdict. ``problems`` lists the unexpected ones.
+    ``found`` maps each scenario's id to its verdict. ``problems`` lists the unexpected ones.
     ``unasked`` says why the gate could not be run.
     """
 
-    id: str
-    title: str
-    expected: Mapping[str, str]
+    fault: Fault
     found: Mapping[str, Found] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     seconds: float = 0.0
     unasked: str = ""
 
-    @property
-    def kills(self) -> tuple[str, ...]:
-        """See :attr:`faults.fault.Fault.kills`."""
-        red = tuple(title for title, verdict in self.expected.items() if verdict == RED)
-        return red or tuple(self.expected)[:1]
-
-    def wrong(self, title: str) -> bool:
+    def wrong(self, name: str) -> bool:
         """Whether a scenario's result is not the expected one."""
-        return any(problem.title == title for problem in self.problems)
+        return any(problem.scenario == name for problem in self.problems)
 
     @property
     def held(self) -> bool:
         """Whether every result is the expected one."""
         return not self.problems and not self.unasked
-
-
-def expected(fault: Fault) -> dict[str, str]:
-    """Return the verdict that each named scenario must have."""
-    return dict.fromkeys(fault.red, RED) | dict.fromkeys(fault.undetermined, UNDETERMINED)
 
 
 class Gate:
@@ -158,12 +144,12 @@ class Questions:
     the same twice, and where two labs run, no processor is idle.
 
     Args:
-        titles: of the scenarios, in the order in which they run.
+        names: the scenarios' ids, in the order in which they run.
         options: for pytest, such as the target.
     """
 
-    def __init__(self, titles: Sequence[str], *options: str) -> None:
-        self._titles, self._options = titles, options
+    def __init__(self, names: Sequence[str], *options: str) -> None:
+        self._names, self._options = names, options
         self._gate: Gate | None = None
         self._running = ExitStack()
 
@@ -171,8 +157,8 @@ class Questions:
         """Start the gate. Without a node id, pytest would run every scenario."""
         with ExitStack() as starting:
             folder = starting.enter_context(tempfile.TemporaryDirectory(prefix="faults-"))
-            if self._titles:
-                nodeids = [scenarios()[title].nodeid for title in self._titles]
+            if self._names:
+                nodeids = [scenarios()[name].nodeid for name in self._names]
                 self._gate = Gate(*nodeids, *self._options, results=Path(folder))
                 starting.callback(self._gate.end)
             self._running = starting.pop_all()
@@ -186,7 +172,7 @@ class Questions:
         """Run the scenarios.
 
         Returns:
-            The gate's verdicts, by title.
+            The gate's verdicts, by the scenario's id.
 
         Raises:
             FactError: a scenario has no verdict.
@@ -194,22 +180,24 @@ class Questions:
         if self._gate is None:
             return {}
         done, told = self._gate.ask()
-        _require_honest(done.returncode, [each["status"] for each in told.values()])
-        found = {
-            title: Found(_VERDICTS.get(said["status"], UNDETERMINED), said["message"])
-            for title, said in told.items()
-        }
-        if missing := [title for title in self._titles if title not in found]:
-            words, code = done.stdout[-3000:] + done.stderr[-3000:], done.returncode
-            raise FactError(
-                f"the gate ended with {code} and said nothing of {missing[0]!r}:\n{words}"
-            )
+        _require_honest(done.returncode, [result["status"] for result in told.values()])
+        found = {}
+        for name in self._names:
+            title = scenarios()[name].title
+            if title not in told:
+                words, code = done.stdout[-3000:] + done.stderr[-3000:], done.returncode
+                raise FactError(
+                    f"the gate ended with {code} and said nothing of {title!r}:\n{words}"
+                )
+            result = told[title]
+            verdict = _VERDICTS.get(result["status"], UNDETERMINED)
+            found[name] = Found(verdict, result["message"])
         return found
 
 
-def ask(titles: Sequence[str], *options: str) -> dict[str, Found]:
+def ask(names: Sequence[str], *options: str) -> dict[str, Found]:
     """Start a gate and run the scenarios: see :class:`Questions`."""
-    with Questions(titles, *options) as questions:
+    with Questions(names, *options) as questions:
         return questions.ask()
 
 
@@ -232,38 +220,34 @@ def compare(
 
     Args:
         fault: the fault.
-        found: the gate's verdicts, by title.
+        found: the gate's verdicts, by the scenario's id.
         ctid: of the container under test.
         before: the verdicts without the fault. A scenario that was not compliant then may be so
             again.
     """
-    wanted = expected(fault)
     problems = []
-    for title, each in found.items():
-        should = wanted.get(title, COMPLIANT)
-        was = (before or {}).get(title, Found(COMPLIANT)).verdict
-        if each.verdict == should or (title not in wanted and title in fault.also):
-            continue
-        if title not in wanted and each.verdict == was:
-            continue
-        said = f": {_first_line(each.cause)}" if each.cause else ""
-        problems.append(Problem(title, f"is {each.verdict}, and should be {should}{said}"))
-    problems += [Problem(title, "was not asked") for title in wanted if title not in found]
-    for title, word, whole in _words(fault, ctid):
-        if title in found:
-            cause = found[title].cause
-            if word not in (cause if whole else _first_line(cause)):
-                problems.append(Problem(title, f"does not say {word!r}, but: {cause}"))
+    for name, result in found.items():
+        should = fault.expect[name].verdict if name in fault.expect else COMPLIANT
+        was = (before or {}).get(name, Found(COMPLIANT)).verdict
+        excused = name not in fault.expect and (name in fault.also or result.verdict == was)
+        if result.verdict != should and not excused:
+            cause = f": {_first_line(result.cause)}" if result.cause else ""
+            problems.append(Problem(name, f"is {result.verdict}, and should be {should}{cause}"))
+    for name in fault.expect:
+        if name in found:
+            problems += _unsaid(fault, name, found[name].cause, ctid)
+        else:
+            problems.append(Problem(name, "was not asked"))
     return tuple(problems)
 
 
-def _words(fault: Fault, ctid: int) -> list[tuple[str, str, bool]]:
-    """Return (title, word, whether the word may stand outside the first line) for each word."""
-    first = fault.named[0]
-    words = [(first, word, number > 0) for number, word in enumerate(fault.words)]
-    words += [(title, word, False) for title, word in zip(fault.red[1:], fault.beside, strict=True)]
-    words += [(title, word, True) for title in fault.undetermined for word in fault.because]
-    return [(title, word.replace("{ctid}", str(ctid)), whole) for title, word, whole in words]
+def _unsaid(fault: Fault, name: str, cause: str, ctid: int) -> Iterator[Problem]:
+    """Yield each word of a scenario's expectation that its message lacks."""
+    wanted = fault.expect[name]
+    names_the_cause = wanted.verdict == RED or name == next(iter(fault.expect))
+    for number, word in enumerate(text.replace("{ctid}", str(ctid)) for text in wanted.words):
+        if word not in (_first_line(cause) if names_the_cause and number == 0 else cause):
+            yield Problem(name, f"does not say {word!r}, but: {cause}")
 
 
 def _first_line(text: str) -> str:
@@ -283,9 +267,8 @@ def inject(fault: Fault, node: Transport, ctid: int = CTID) -> None:
     """
     if callable(fault.inject):
         fault.inject(node)
-        return
-    argv = ["bash", "-c", PRELUDE + fault.inject, "fault", str(ctid)]
-    node.run(argv, timeout=600).require(f"fault {fault.id}: {fault.title}")
+    else:
+        shell(node, fault.inject, ctid).require(f"fault {fault.id}: {fault.title}")
 
 
 def on_lab(fault: Fault, lab: Lab, *, everything: bool = False) -> Result:
@@ -304,6 +287,4 @@ def on_lab(fault: Fault, lab: Lab, *, everything: bool = False) -> Result:
         with states.restored(lab, fault.start) as node:
             inject(fault, node)
         found = questions.ask()
-    problems = compare(fault, found)
-    seconds = time.monotonic() - clock
-    return Result(fault.id, fault.title, expected(fault), found, problems, seconds)
+    return Result(fault, found, compare(fault, found), time.monotonic() - clock)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from faults.fault import APPLIED, CTID, HEALTHY, OTHER, PRELUDE, READY
+from faults.fault import APPLIED, CTID, HEALTHY, OTHER, READY, shell
 from lab.address import lab_address
 from remediation import docker_in_lxc
 from remediation.engine.apply import apply
@@ -128,7 +128,7 @@ def prepare(lab: Lab, ctid: int = CTID, *, faults: Iterable[Wanted] = ()) -> Non
         runtime.inside(ctid).run(["docker", "pull", "hello-world"], timeout=180).require()
     lab.snapshot(_name(WITHOUT_BACKUPS, ctid))
     with connect.opened(parse(f"lab/{ctid}"), lab=lab_address) as runtime:
-        shell(runtime.node, _BACK_UP, ctid)
+        shell(runtime.node, _BACK_UP, ctid).require()
     lab.snapshot(_name(HEALTHY, ctid))
 
 
@@ -189,7 +189,7 @@ def restored(lab: Lab, name: str, ctid: int = CTID) -> Iterator[Transport]:
     own = {READY: READY, OTHER: rollback.snapshot()}
     with lab.restored(own.get(name) or _name(name, ctid)) as node:
         if name == HEALTHY:
-            shell(node, _DATE_ANEW, ctid)
+            shell(node, _DATE_ANEW, ctid).require()
         yield node
 
 
@@ -201,12 +201,3 @@ def restore(lab: Lab, name: str, ctid: int = CTID) -> None:
 
 def _name(name: str, ctid: int) -> str:
     return snapshot(name if ctid == CTID else f"{name}-{ctid}")
-
-
-def shell(node: Transport, script: str, ctid: int = CTID) -> None:
-    """Run shell on the lab's node, after :data:`faults.fault.PRELUDE`.
-
-    Raises:
-        CommandFailed: the script failed.
-    """
-    node.run(["bash", "-c", PRELUDE + script, "fault", str(ctid)], timeout=600).require()

@@ -2,18 +2,18 @@ Feature: The node carries the nesting tunable
 
   The plan writes it; nothing reads it. It is judged as written, and nesting by its effect.
 
-  @node @phoenix @req:STEP-1.1
+  @id:setup @node @phoenix @req:STEP-1.1
   Scenario: The setup script carries the tunable
     Then the setup script writes the tunable before it reloads AppArmor
 
-  @node @req:STEP-1.2
+  @id:tunable @node @req:STEP-1.2
   Scenario: The tunable is on the node
     Then the tunable on the node is "@{apparmor_nesting_profiles} = lxc-phoenix-v2"
 
-  @node @req:STEP-1.3
+  @id:reloaded @node @req:STEP-1.3
   Scenario: AppArmor was reloaded
     Then AppArmor was loaded after the tunable was written
 
-  @node @req:STEP-1.4
+  @id:loads @node @req:STEP-1.4
   Scenario: AppArmor loads without an error
     Then AppArmor's last load logged no error

@@ -3,28 +3,28 @@ Feature: The container's configuration gives Docker what it needs
   The plan does not say it, and nothing works without it: nested mounts, keyrings, /dev/fuse,
   and the profile, each in effect and not only in the file.
 
-  @container @req:VAL-1
+  @id:entries @container @req:VAL-1
   Scenario: No mount entry is cut short
     Then every mount entry of the container is whole
 
-  @container @req:VAL-1
+  @id:given @container @req:VAL-1
   Scenario: The container is given what Docker needs
     Then the container is given "nesting, keyctl, fuse"
     And every line of the container's configuration is in effect
 
-  @container @req:VAL-1
+  @id:there @container @req:VAL-1
   Scenario: What was given is there
     Given the container is running
     Then the container can open /dev/fuse for reading and writing
     And the container may make keyrings
 
-  @container @req:VAL-1
+  @id:unprivileged @container @req:VAL-1
   Scenario: The container is unprivileged
     Given the container is running
     Then the container is configured as unprivileged
     And root in the container is an ordinary user on the node
 
-  @container @req:VAL-1
+  @id:mapped @container @req:VAL-1
   Scenario: Every id that an image may use is mapped
     Given the container is running
     Then every user and group from 0 to 65535 is mapped

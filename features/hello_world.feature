@@ -1,6 +1,6 @@
 Feature: Docker runs hello-world
 
-  @container @mutates @req:VAL-3
+  @id:hello @container @mutates @req:VAL-3
   Scenario: hello-world is pulled, runs and greets
     Given the container is running
     And hello-world is not in the container

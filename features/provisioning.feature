@@ -2,7 +2,7 @@ Feature: Provisioning gives a container with Docker
 
   By `phoenix create` or the target's own command; without either by `pct create` and the plan.
 
-  @node @container @mutates @from_nothing @req:VAL-1 @req:STEP-3.2
+  @id:from-nothing @node @container @mutates @from_nothing @req:VAL-1 @req:STEP-3.2
   Scenario: A container is provisioned from nothing
     Given the container did not exist
     When it was provisioned
@@ -10,7 +10,7 @@ Feature: Provisioning gives a container with Docker
     And the container exists and is running
     And Docker is installed in the container
 
-  @container @req:VAL-1
+  @id:has-docker @container @req:VAL-1
   Scenario: The container has Docker
     Given the container is running
     Then Docker is installed in the container

@@ -5,19 +5,19 @@ Feature: What the plan changed can be rolled back
   kernel, the container's configuration as written and as in effect, and Docker with its images
   and containers. What may differ is a short list in facts/machine_state.py.
 
-  @node @container @mutates @before_the_plan @untouched @req:BACK-3
+  @id:tunable-back @node @container @mutates @before_the_plan @untouched @req:BACK-3
   Scenario: The tunable is rolled back
     Given another container runs Docker on its default driver
     When "STEP-1" of the plan is applied to it and rolled back
     Then node and container are as they were before the plan
 
-  @node @container @mutates @before_the_plan @untouched @req:BACK-2
+  @id:profile-back @node @container @mutates @before_the_plan @untouched @req:BACK-2
   Scenario: The profile is rolled back, from the kernel and from the container, too
     Given another container runs Docker on its default driver
     When "STEP-2" of the plan is applied to it and rolled back
     Then node and container are as they were before the plan
 
-  @node @container @mutates @before_the_plan @req:BACK-1
+  @id:docker-back @node @container @mutates @before_the_plan @req:BACK-1
   Scenario: Docker's installation is rolled back
     Given another container runs Docker on its default driver
     When "STEP-3" of the plan is applied to it and rolled back
@@ -25,7 +25,7 @@ Feature: What the plan changed can be rolled back
     And node and container are as they were before the plan
     And its Docker runs on its former driver, and has what it had
 
-  @node @container @mutates @before_the_plan @req:BACK-1
+  @id:rehearsed @node @container @mutates @before_the_plan @req:BACK-1
   Scenario: The whole plan is rehearsed
     Given another container runs Docker on its default driver
     When the plan is applied to it, rolled back, compared, and applied again
@@ -33,7 +33,7 @@ Feature: What the plan changed can be rolled back
     And nothing of the plan is left to do
     And its Docker runs on "fuse-overlayfs" and can run hello-world
 
-  @node @container @mutates @before_the_plan @req:BACK-1
+  @id:letter @node @container @mutates @before_the_plan @req:BACK-1
   Scenario: The letter of the plan's rollback leaves a Docker that does not start
     Given the plan is applied to another container
     When daemon.json is removed, fuse-overlayfs purged and Docker restarted, as the plan says

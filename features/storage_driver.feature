@@ -3,12 +3,12 @@ Feature: Docker keeps image layers in fuse-overlayfs
   Background:
     Given the container is running
 
-  @container @req:VAL-2
+  @id:driver @container @req:VAL-2
   Scenario: The engine uses the required driver
     Then Docker is running and starts at boot
     And Docker's storage driver is "fuse-overlayfs"
 
-  @container @mutates @req:VAL-2
+  @id:mount @container @mutates @req:VAL-2
   Scenario: A running Docker container stands on a fuse-overlayfs mount
     Given an image of two layers is loaded into Docker
     When a Docker container is running

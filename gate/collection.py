@@ -2,7 +2,8 @@
 
 Scenarios are ordinary pytest items: node ids, ``-k``, ``-m`` and xdist work. Tags are few:
 ``@mutates``, ``@node`` and ``@container`` become marks, and ``@req:VAL-2`` becomes the mark
-``req(id="VAL-2")``, selected with ``-m 'req(id="VAL-2")'`` or ``-k VAL-2``.
+``req(id="VAL-2")``, selected with ``-m 'req(id="VAL-2")'`` or ``-k VAL-2``. ``@id:driver`` becomes
+no mark: :mod:`faults.scenarios` reads it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pytest_bdd.scenario import scenario_wrapper_template_registry
 
-from gate.lint import REQUIREMENT, TAGS, problems
+from gate.lint import IDENTITY, REQUIREMENT, TAGS, problems
 from gate.requirements import in_order
 
 if TYPE_CHECKING:
@@ -74,10 +75,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_bdd_apply_tag(tag: str, function: Callable[..., Any]) -> Any:
-    """Turn ``@req:ID`` into a mark; pytest-bdd does the rest of the tags.
+    """Turn ``@req:ID`` into a mark, and ``@id:NAME`` into none; pytest-bdd does the other tags.
 
     A mark's registered name ends at its first colon, so the tag's own text cannot be one.
     """
+    if tag.startswith(IDENTITY):
+        return function
     if not tag.startswith(REQUIREMENT):
         return None
     return pytest.mark.req(id=tag.removeprefix(REQUIREMENT))(function)

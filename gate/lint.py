@@ -6,6 +6,7 @@ same name replaces the first, and a scenario without a Then can only be complian
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from gherkin.errors import CompositeParserException
@@ -28,6 +29,9 @@ TAGS = {
     "untouched": "the scenario needs a node that no plan was applied to",
 }
 REQUIREMENT = "req:"
+#: ``@id:driver`` is a scenario's name for programs: the faults use it, so a title may change.
+IDENTITY = "id:"
+_ID = re.compile(r"[a-z]+(-[a-z]+)*")
 
 #: A node of the parsed file, as the official Gherkin parser returns it.
 Node = dict[str, Any]
@@ -55,9 +59,12 @@ def _tag_problems(feature: Node) -> Iterator[tuple[int, str]]:
         elif name.startswith(REQUIREMENT):
             if name.removeprefix(REQUIREMENT) not in CATALOGUE:
                 yield line, f"@{name}: there is no such requirement"
+        elif name.startswith(IDENTITY):
+            if owner != "scenario" or not _ID.fullmatch(name.removeprefix(IDENTITY)):
+                yield line, f"@{name}: an id names one scenario, in lower case: @id:two-words"
         elif name not in TAGS:
             known = ", ".join(f"@{each}" for each in TAGS)
-            yield line, f"@{name}: the tags are {known} and @req:ID"
+            yield line, f"@{name}: the tags are {known}, @req:CLAUSE and @id:NAME"
 
 
 def _scenario_problems(feature: Node) -> Iterator[tuple[int, str]]:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from faults.fault import Fault
-from faults.scenarios import AGAIN, DENIALS, INSIDE, ROOT, read_only
+from faults.fault import Expectation, Fault, undetermined
+from faults.scenarios import inside, read_only
 
-_EVERYTHING = (ROOT, *(title for title in read_only() if title != ROOT))
+_EVERYTHING = tuple(dict.fromkeys(("root", *read_only())))
+
+
+def _alike(
+    names: tuple[str, ...], first: Expectation, others: Expectation
+) -> dict[str, Expectation]:
+    """Expect ``first`` of the first scenario, and ``others`` of the others."""
+    return dict.fromkeys(names, others) | {names[0]: first}
+
 
 _OTHER_HOST_KEY = """
 cd /etc/ssh
@@ -31,69 +39,74 @@ FAULTS = (
         "F70",
         "the node's host key has changed",
         _OTHER_HOST_KEY,
-        undetermined=_EVERYTHING,
-        words=("the host key of", "has CHANGED"),
-        because=("has CHANGED",),
+        expect=_alike(
+            _EVERYTHING, undetermined("the host key of", "has CHANGED"), undetermined("has CHANGED")
+        ),
     ),
     Fault(
         "F71",
         "the container is stopped",
         'pct stop "$ctid"',
-        undetermined=INSIDE,
-        words=("container {ctid}", "is stopped", "pct start {ctid}"),
-        because=("is stopped",),
+        expect=_alike(
+            inside(),
+            undetermined("container {ctid}", "is stopped", "pct start {ctid}"),
+            undetermined("is stopped"),
+        ),
     ),
     Fault(
         "F71-locked",
         "a backup holds the container's lock",
         "sed -i '1i lock: backup' \"$conf\"",
-        undetermined=(DENIALS,),
-        words=("CT is locked (backup)", "pct unlock {ctid}"),
-        also=(AGAIN,),
+        expect={"denials": undetermined("CT is locked (backup)", "pct unlock {ctid}")},
+        also=("again",),
     ),
     Fault(
         "F71-absent",
         "there is no such container",
         'mv "$conf" /root/taken.conf',
-        undetermined=_EVERYTHING,
-        words=("there is no container {ctid} on",),
-        because=("there is no container {ctid}",),
+        expect=_alike(
+            _EVERYTHING,
+            undetermined("there is no container {ctid} on"),
+            undetermined("there is no container {ctid}"),
+        ),
         look=True,
     ),
     Fault(
         "F71-elsewhere",
         "the container is on another node of the cluster",
         'mkdir -p /etc/pve/nodes/other/lxc; mv "$conf" /etc/pve/nodes/other/lxc/',
-        undetermined=_EVERYTHING,
-        words=("container {ctid} is not on", "but on other"),
-        because=("but on other",),
+        expect=_alike(
+            _EVERYTHING,
+            undetermined("container {ctid} is not on", "but on other"),
+            undetermined("but on other"),
+        ),
         look=True,
     ),
     Fault(
         "F72",
         "nothing on the node manages containers",
         "mv /usr/sbin/pct /usr/sbin/pct.off; mv /usr/bin/lxc-start /usr/bin/lxc-start.off",
-        undetermined=_EVERYTHING,
-        words=("neither pct nor lxc-start was found",),
-        because=("neither pct nor lxc-start was found",),
+        expect=dict.fromkeys(_EVERYTHING, undetermined("neither pct nor lxc-start was found")),
         look=True,
     ),
     Fault(
         "F72-root",
         "the login on the node does not get root",
         _NOBODY,
-        undetermined=_EVERYTHING,
-        words=("we are not root but uid",),
-        because=("we are not root",),
+        expect=_alike(
+            _EVERYTHING, undetermined("we are not root but uid"), undetermined("we are not root")
+        ),
         look=True,
     ),
     Fault(
         "F72-noisy",
         "the login shell on the node prints text of its own",
         _NOISY,
-        undetermined=_EVERYTHING,
-        words=("prints text of its own", "Welcome to pve1", "case $- in *i*)"),
-        because=("prints text of its own",),
+        expect=_alike(
+            _EVERYTHING,
+            undetermined("prints text of its own", "Welcome to pve1", "case $- in *i*)"),
+            undetermined("prints text of its own"),
+        ),
         look=True,
     ),
 )

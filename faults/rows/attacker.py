@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from faults.fault import CONTAINER, NODE, Fault
+from faults.fault import CONTAINER, NODE, Fault, red, undetermined
 from faults.rows.audit_window import meanwhile
-from faults.scenarios import (
-    AGAIN,
-    CONFINED,
-    CONTAINER_BACKUP,
-    CURRENT,
-    DENIALS,
-    DRIVER,
-    ENFORCED,
-    HELLO,
-    INSTALLED,
-    LOG,
-    MOUNT,
-    NEIGHBOURS,
-    ONE_NAME,
-    RELOADED,
-    REPOSITORY,
-    SCRIPT,
-    UNITS,
-    UNPRIVILEGED,
-)
 from remediation.desired import PROFILE_PATH
 
 _BOTH_FILES = '"$file" "$repository/etc/apparmor/$profile"'
 #: Scenarios that may fail once Docker is restarted.
-_RESTARTED = (MOUNT, HELLO, DENIALS, AGAIN)
+_RESTARTED = ("mount", "hello", "denials", "again")
 _RELOAD = "inside systemctl daemon-reload"
 _DENIED = '/usr/bin/perl -e "socket(S, 38, 5, 0) or exit 1"'
 
@@ -37,8 +17,7 @@ FAULTS = (
         "F33-waiting",
         "daemon.json has a setting with which Docker cannot start, and Docker was not restarted",
         r"""inside sed -i '0,/{/s||{"hosts": ["fd://"],|' "$settings" """,
-        red=(INSTALLED,),
-        words=("Docker does not start on daemon.json as it is now", "hosts"),
+        expect={"installed": red("Docker does not start on daemon.json as it is now", "hosts")},
         also=_RESTARTED,
         reach=CONTAINER,
     ),
@@ -48,8 +27,7 @@ FAULTS = (
         "inside mkdir -p /etc/systemd/system/docker.service.d\n"
         r"printf '[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -s vfs\n' | "
         f"into /etc/systemd/system/docker.service.d/local.conf\n{_RELOAD}",
-        red=(DRIVER,),
-        words=("docker.service was changed since Docker was started", "-s vfs"),
+        expect={"driver": red("docker.service was changed since Docker was started", "-s vfs")},
         also=_RESTARTED,
         reach=CONTAINER,
     ),
@@ -62,35 +40,43 @@ FAULTS = (
         "/usr/bin/containerd\n"
         "until inside test -S /run/containerd/containerd.sock; do sleep 0.5; done\n"
         "inside systemctl start docker",
-        red=(CONFINED,),
-        words=("not confined by lxc-phoenix-v2", "containerd (process ", "is unconfined"),
-        also=(UNITS, *_RESTARTED),
+        expect={
+            "confined": red(
+                "not confined by lxc-phoenix-v2", "containerd (process ", "is unconfined"
+            )
+        },
+        also=("units", *_RESTARTED),
     ),
     Fault(
         "F12-attached",
         "the profile is attached to a program of the node, too",
         f"sed -i 's|^profile lxc-phoenix-v2 |&/usr/bin/factor |' {_BOTH_FILES}; load",
-        red=(ENFORCED,),
-        words=("the profile lxc-phoenix-v2 is attached to '", "programs of the node"),
-        also=(AGAIN,),
+        expect={
+            "enforced": red("the profile lxc-phoenix-v2 is attached to '", "programs of the node")
+        },
+        also=("again",),
         reach=NODE,
     ),
     Fault(
         "F10-boot",
         "AppArmor's service does not start at boot: the profile is lost then",
         "systemctl -q disable apparmor",
-        red=(ENFORCED,),
-        words=("apparmor.service does not start at boot (disabled)", "systemctl enable apparmor"),
+        expect={
+            "enforced": red(
+                "apparmor.service does not start at boot (disabled)", "systemctl enable apparmor"
+            )
+        },
         reach=NODE,
     ),
     Fault(
         "F10-disabled",
         "the profile was disabled but is still loaded: the next load loses it",
         'mkdir -p /etc/apparmor.d/disable; ln -s "$file" /etc/apparmor.d/disable/',
-        red=(ONE_NAME, CURRENT),
-        beside=("the kernel's policy for lxc-phoenix-v2 is not what",),
-        words=("the profile's names differ",),
-        also=(AGAIN,),
+        expect={
+            "one-name": red("the profile's names differ"),
+            "current": red("the kernel's policy for lxc-phoenix-v2 is not what"),
+        },
+        also=("again",),
     ),
     Fault(
         "F08-idmap",
@@ -99,9 +85,8 @@ FAULTS = (
         "echo root:0:1 >>/etc/subuid; "
         'printf \'lxc.idmap: %s\\n\' "u 0 100000 1000" "u 1000 0 1" "u 1001 101001 64535" '
         '"g 0 100000 65536" >>"$conf"; restart',
-        red=(UNPRIVILEGED,),
-        words=("user 1000 of container {ctid} is the node's root",),
-        also=(*_RESTARTED, UNITS),
+        expect={"unprivileged": red("user 1000 of container {ctid} is the node's root")},
+        also=(*_RESTARTED, "units"),
     ),
     Fault(
         "F82-include",
@@ -110,8 +95,7 @@ FAULTS = (
         "pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname other "
         "--rootfs local:1 --memory 256 --unprivileged 1 >/dev/null\n"
         "echo 'lxc.include: /etc/lxc/phoenix.conf' >>/etc/pve/lxc/953.conf; pct start 953",
-        red=(NEIGHBOURS,),
-        words=("the change reaches 1 other container(s) that run: 953",),
+        expect={"neighbours": red("the change reaches 1 other container(s) that run: 953")},
         reach=NODE,
     ),
     Fault(
@@ -123,8 +107,7 @@ FAULTS = (
         ">/tmp/another/etc/vzdump/pct.conf\n"
         'for each in "$dump"/vzdump-*.tar.zst; do '
         'tar --create --zstd --file="$each" -C /tmp/another .; done',
-        red=(CONTAINER_BACKUP,),
-        words=("is of another container", "hostname another"),
+        expect={"container-backup": red("is of another container", "hostname another")},
         reach=NODE,
     ),
     Fault(
@@ -132,16 +115,18 @@ FAULTS = (
         "a change in the repository is hidden from git status",
         'git -C "$repository" update-index --assume-unchanged bin/phoenix; '
         "echo '# mine' >>\"$repository/bin/phoenix\"",
-        red=(REPOSITORY,),
-        words=("not the plan's: bin/phoenix",),
+        expect={"repository": red("not the plan's: bin/phoenix")},
         reach=NODE,
     ),
     Fault(
         "F55-exit",
         "the install script ends before the plan's changes",
         "sed -i '/^set -e$/a exit 0' \"$install\"",
-        red=(SCRIPT,),
-        words=("the install script ends with 'exit 0' before fuse-overlayfs is installed",),
+        expect={
+            "script": red(
+                "the install script ends with 'exit 0' before fuse-overlayfs is installed"
+            )
+        },
         reach=NODE,
     ),
     Fault(
@@ -149,18 +134,16 @@ FAULTS = (
         "the plan's changes in the install script stand in a here-document, and never run",
         "sed -i -e 's/^# --- Storage driver ---$/: <<LATER/' -e 's/^# --- Docker ---$/LATER/' "
         '"$install"',
-        red=(SCRIPT,),
-        words=("fuse-overlayfs is checked for 0 times",),
-        also=(AGAIN,),
+        expect={"script": red("fuse-overlayfs is checked for 0 times")},
+        also=("again",),
         reach=NODE,
     ),
     Fault(
         "F55-function",
         "a function of the install script replaces a command that its lines run",
         "sed -i 's/^# --- Checks ---$/inside() { :; }/' \"$install\"",
-        red=(SCRIPT,),
-        words=("the install script redefines inside",),
-        also=(AGAIN,),
+        expect={"script": red("the install script redefines inside")},
+        also=("again",),
         reach=NODE,
     ),
     Fault(
@@ -168,8 +151,7 @@ FAULTS = (
         "the tunable is a link, and its target was written after the last load",
         'mv "$tunable" /root/nesting; ln -s /root/nesting "$tunable"; '
         'touch -h -d 2020-01-01 "$tunable"; touch /root/nesting',
-        red=(RELOADED,),
-        words=("AppArmor was last loaded", "before the tunable was written"),
+        expect={"reloaded": red("AppArmor was last loaded", "before the tunable was written")},
         reach=NODE,
     ),
     Fault(
@@ -180,9 +162,12 @@ FAULTS = (
         f"into /etc/systemd/system/denied.service; {_RELOAD}\n"
         "inside systemctl start denied.service || true\n"
         "sleep 2; auditctl -d always,exclude -F msgtype=AVC >/dev/null",
-        undetermined=(UNITS,),
-        words=("denied.service: no denial of its time is known", "left records out"),
-        also=(DENIALS,),
+        expect={
+            "units": undetermined(
+                "denied.service: no denial of its time is known", "left records out"
+            )
+        },
+        also=("denials",),
     ),
     Fault(
         "F17-again",
@@ -190,8 +175,11 @@ FAULTS = (
         f"printf '%s\\n' '[Service]' Restart=always RestartSec=120 'ExecStart={_DENIED}' | "
         f"into /etc/systemd/system/again.service; {_RELOAD}\n"
         "inside systemctl start again.service; sleep 3",
-        red=(UNITS,),
-        words=("1 unit(s) failed, each with a denial in its time: again.service", "network alg"),
+        expect={
+            "units": red(
+                "1 unit(s) failed, each with a denial in its time: again.service", "network alg"
+            )
+        },
         reach=CONTAINER,
     ),
     Fault(
@@ -200,8 +188,7 @@ FAULTS = (
         meanwhile("apparmor_parser -r -K -C $file", "apparmor_parser -r -K $file").replace(
             "$file", PROFILE_PATH
         ),
-        undetermined=(DENIALS,),
-        words=("the profile lxc-phoenix-v2 was replaced in the window",),
+        expect={"denials": undetermined("the profile lxc-phoenix-v2 was replaced in the window")},
     ),
     Fault(
         "F21-parameter",
@@ -210,8 +197,7 @@ FAULTS = (
             "printf quiet >/sys/module/apparmor/parameters/audit",
             "printf normal >/sys/module/apparmor/parameters/audit",
         ),
-        undetermined=(DENIALS,),
-        words=("AppArmor was told in the window", "audit", "quiet"),
+        expect={"denials": undetermined("AppArmor was told in the window", "audit", "quiet")},
     ),
     Fault(
         "F21-ids",
@@ -219,25 +205,28 @@ FAULTS = (
         "for each in u g; do printf 'lxc.idmap: %s\\n' \"$each 0 100000 1000\" "
         '"$each 1000 101000 64536" >>"$conf"; done; restart\n'
         "auditctl -a always,exclude -F msgtype=AVC -F uid=101001",
-        undetermined=(LOG, DENIALS),
-        words=("leaves out records", "-F uid=101001"),
-        because=("leaves out records that may be denials of the container",),
+        expect={
+            "log": undetermined(
+                "leaves out records",
+                "-F uid=101001",
+                "leaves out records that may be denials of the container",
+            ),
+            "denials": undetermined("leaves out records that may be denials of the container"),
+        },
     ),
     Fault(
         "F51-stops",
         "a second run stops a Docker container that runs",
         "inside docker run -d --name mine hello-world /hello wait >/dev/null; "
         "echo 'inside docker stop -t 0 mine >/dev/null' >>\"$install\"",
-        red=(AGAIN,),
-        words=("a second run changed", "process of docker container mine", "exited"),
+        expect={"again": red("a second run changed", "process of docker container mine", "exited")},
         reach=NODE,
     ),
     Fault(
         "F51-firewall",
         "a second run flushes the firewall rules of Docker's networks",
         "echo 'inside iptables -t nat -F' >>\"$install\"",
-        red=(AGAIN,),
-        words=("a second run changed", "docker firewall"),
+        expect={"again": red("a second run changed", "docker firewall")},
         reach=NODE,
     ),
 )

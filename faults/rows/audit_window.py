@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import NODE, Fault
-from faults.scenarios import DENIALS, LOG
+from faults.fault import NODE, Fault, red, undetermined
 
 #: A unit in the container that AppArmor denies a socket at each boot; it then leaves a marker file.
 _DENIED_AT_BOOT = r"""
@@ -42,69 +41,86 @@ FAULTS = (
         "F21-uid",
         "the log leaves out the records of the container's root",
         f"{_DENIED_AT_BOOT}auditctl -a always,exclude -F msgtype=AVC -F uid=100000",
-        undetermined=(LOG, DENIALS),
-        words=("leaves out records", "-a always,exclude -F msgtype=AVC -F uid=100000"),
-        because=("leaves out records that may be denials of the container",),
+        expect={
+            "log": undetermined(
+                "leaves out records",
+                "-a always,exclude -F msgtype=AVC -F uid=100000",
+                "leaves out records that may be denials of the container",
+            ),
+            "denials": undetermined("leaves out records that may be denials of the container"),
+        },
     ),
     Fault(
         "F21-profile",
         "the log leaves out the records of all processes under the profile",
         f'{_DENIED_AT_BOOT}auditctl -a always,exclude -F subj_role="$profile"',
-        undetermined=(LOG, DENIALS),
-        words=("leaves out records", "-F subj_role=lxc-phoenix-v2"),
-        because=("leaves out records that may be denials of the container",),
+        expect={
+            "log": undetermined(
+                "leaves out records",
+                "-F subj_role=lxc-phoenix-v2",
+                "leaves out records that may be denials of the container",
+            ),
+            "denials": undetermined("leaves out records that may be denials of the container"),
+        },
     ),
     Fault(
         "F21-restarted",
         "auditd is stopped while the container boots, and started again",
         meanwhile("systemctl stop auditd", "systemctl start auditd"),
-        red=(DENIALS,),
-        words=(*_RED, "another auditd took the records in the window"),
+        expect={"denials": red(*_RED, "another auditd took the records in the window")},
     ),
     Fault(
         "F21-restarted-quietly",
         "auditd is restarted while the container boots, and no denial is known",
         meanwhile("systemctl restart auditd", ":").replace("socket(S, 38, 5, 0)", "1"),
-        undetermined=(DENIALS,),
-        words=("another auditd took the records in the window", "is not known for certain"),
+        expect={
+            "denials": undetermined(
+                "another auditd took the records in the window", "is not known for certain"
+            )
+        },
     ),
     Fault(
         "F21-cut",
         "the log is truncated in place after the denial",
         meanwhile(":", ": >/var/log/audit/audit.log"),
-        red=(DENIALS,),
-        words=(*_RED, "was cut in the window"),
+        expect={"denials": red(*_RED, "was cut in the window")},
     ),
     Fault(
         "F21-unwritten",
         "auditd writes no log while the container boots, and then writes it again",
         meanwhile(_WRITE.format("no"), _WRITE.format("yes")),
-        red=(DENIALS,),
-        words=(*_RED, "auditd was started, stopped or reconfigured in the window"),
+        expect={"denials": red(*_RED, "auditd was started, stopped or reconfigured in the window")},
     ),
     Fault(
         "F21-reset",
         "records are lost while the container boots, and the count of lost records is reset",
         meanwhile(_FLOOD, "systemctl stop flood; auditctl -r 0 >/dev/null; auditctl --reset-lost"),
-        undetermined=(DENIALS,),
-        words=("count of lost audit records was reset in the window", "auditctl --reset-lost"),
+        expect={
+            "denials": undetermined(
+                "count of lost audit records was reset in the window", "auditctl --reset-lost"
+            )
+        },
     ),
     Fault(
         "F21-suspended",
         "auditd is suspended",
         "pkill -STOP -x auditd",
-        undetermined=(LOG, DENIALS),
-        words=("auditd (process ", "is suspended", "kill -CONT "),
-        because=("is suspended",),
+        expect={
+            "log": undetermined("auditd (process ", "is suspended", "kill -CONT "),
+            "denials": undetermined("is suspended"),
+        },
         reach=NODE,
     ),
     Fault(
         "F21-quiet",
         "AppArmor is told to record nothing",
         "printf quiet >/sys/module/apparmor/parameters/audit",
-        undetermined=(LOG,),
-        words=("did not come from /var/log/audit/audit.log", "silence says nothing"),
-        also=(DENIALS,),
+        expect={
+            "log": undetermined(
+                "did not come from /var/log/audit/audit.log", "silence says nothing"
+            )
+        },
+        also=("denials",),
         reach=NODE,
     ),
 )

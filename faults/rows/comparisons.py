@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import NODE, OTHER, Fault
-from faults.scenarios import AGAIN, MOUNT, TUNABLE_BACK
+from faults.fault import NODE, OTHER, Fault, red, undetermined
 
 FAULTS = (
     Fault(
@@ -11,8 +10,9 @@ FAULTS = (
         "a second run prunes Docker's images and stopped containers",
         "inside docker run --name stopped hello-world >/dev/null; "
         "echo 'inside docker system prune -af >/dev/null' >>\"$install\"",
-        red=(AGAIN,),
-        words=("a second run changed", "docker container stopped", "docker image sha256:"),
+        expect={
+            "again": red("a second run changed", "docker container stopped", "docker image sha256:")
+        },
         reach=NODE,
     ),
     Fault(
@@ -20,8 +20,7 @@ FAULTS = (
         "a second run prunes Docker's volumes",
         "inside docker volume create mine >/dev/null; "
         "echo 'inside docker volume prune -af >/dev/null' >>\"$install\"",
-        red=(AGAIN,),
-        words=("a second run changed", "docker volume mine"),
+        expect={"again": red("a second run changed", "docker volume mine")},
         reach=NODE,
     ),
     Fault(
@@ -30,16 +29,14 @@ FAULTS = (
         "inside docker network create mine >/dev/null; "
         "echo 'inside sh -c \"docker network rm mine; docker network create mine\" >/dev/null' "
         '>>"$install"',
-        red=(AGAIN,),
-        words=("a second run changed", "docker network mine"),
+        expect={"again": red("a second run changed", "docker network mine")},
         reach=NODE,
     ),
     Fault(
         "F51-containerd",
         "a second run restarts containerd while Docker keeps running",
         "echo 'inside systemctl restart containerd' >>\"$install\"",
-        red=(AGAIN,),
-        words=("a second run changed", "process containerd"),
+        expect={"again": red("a second run changed", "process containerd")},
         reach=NODE,
     ),
     Fault(
@@ -47,18 +44,22 @@ FAULTS = (
         "Docker keeps its data where the profile allows no mount",
         'inside sed -i \'0,/{/s||{"data-root": "/srv/docker",|\' "$settings"; '
         "inside systemctl restart docker",
-        red=(MOUNT,),
-        words=(
-            "Docker keeps its data in /srv/docker (data-root)",
-            "'mount fstype=fuse.fuse-overlayfs -> /srv/docker/fuse-overlayfs/**,'",
-        ),
+        expect={
+            "mount": red(
+                "Docker keeps its data in /srv/docker (data-root)",
+                "'mount fstype=fuse.fuse-overlayfs -> /srv/docker/fuse-overlayfs/**,'",
+            )
+        },
     ),
     Fault(
         "F60-immutable",
         "a file that the plan changes is immutable",
         ': >>"$tunable"; chattr +i "$tunable"',
-        undetermined=(TUNABLE_BACK,),
-        words=("tunables/nesting cannot be changed, even by root", "lsattr -d", "chattr -i"),
+        expect={
+            "tunable-back": undetermined(
+                "tunables/nesting cannot be changed, even by root", "lsattr -d", "chattr -i"
+            )
+        },
         start=OTHER,
     ),
 )

@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-from faults.fault import CONTAINER, Fault
-from faults.scenarios import (
-    AGAIN,
-    CONFINED,
-    DENIALS,
-    ENTRIES,
-    GIVEN,
-    HELLO,
-    INSIDE,
-    MAPPED,
-    MOUNT,
-    ONE_NAME,
-    REFUSED,
-    THERE,
-    UNITS,
-    UNPRIVILEGED,
-)
+from faults.fault import CONTAINER, Fault, red, undetermined
+from faults.scenarios import inside
 
 #: KEEP saves the container's configuration; BACK restores it.
 KEEP = 'cat "$conf" >/run/docker-lxc-gate.conf; '
@@ -37,59 +22,60 @@ FAULTS = (
         "F01",
         "the mount entry is cut at its first space",
         'pct stop "$ctid"; sed -i \'1i lxc.mount.entry: /dev/fuse\' "$conf"',
-        red=(ENTRIES,),
-        undetermined=INSIDE,
-        words=(
-            "mount entry has 1 field(s), '/dev/fuse'",
-            "target, type, options missing",
-            "line 1",
-        ),
-        because=("is stopped", "the mount entry '/dev/fuse' lacks target, type, options"),
+        expect={
+            "entries": red(
+                "mount entry has 1 field(s), '/dev/fuse'", "target, type, options missing", "line 1"
+            ),
+            **dict.fromkeys(
+                inside(),
+                undetermined(
+                    "is stopped", "the mount entry '/dev/fuse' lacks target, type, options"
+                ),
+            ),
+        },
     ),
     Fault(
         "F02",
         "/dev/fuse is not given to the container",
         KEEP + "sed -i 's/,fuse=1//; s/fuse=1,//' \"$conf\"; restart",
-        red=(GIVEN, THERE),
-        beside=("the container cannot open /dev/fuse: it is not there",),
-        words=("container {ctid} lacks fuse",),
-        also=(MOUNT, HELLO, DENIALS, AGAIN),
+        expect={
+            "given": red("container {ctid} lacks fuse"),
+            "there": red("the container cannot open /dev/fuse: it is not there"),
+        },
+        also=("mount", "hello", "denials", "again"),
         rollback=BACK + "; restart",
     ),
     Fault(
         "F03",
         "nesting is off",
         KEEP + "sed -i '/^features:/s/nesting=1/nesting=0/' \"$conf\"",
-        red=(GIVEN,),
-        words=("container {ctid} lacks nesting",),
-        also=(AGAIN,),
+        expect={"given": red("container {ctid} lacks nesting")},
+        also=("again",),
         rollback=BACK,
     ),
     Fault(
         "F03-proc",
         "a Docker container is refused its /proc",
         "rule 'audit deny mount fstype=proc,'",
-        red=(HELLO,),
-        words=("nested mounts are refused",),
-        also=(MOUNT, DENIALS),
+        expect={"hello": red("nested mounts are refused")},
+        also=("mount", "denials"),
     ),
     Fault(
         "F04",
         "keyrings are off",
         KEEP + "sed -i '/^features:/s/keyctl=1/keyctl=0/' \"$conf\"; restart",
-        red=(GIVEN, THERE),
-        beside=("keyctl is refused in the container",),
-        words=("container {ctid} lacks keyctl",),
-        also=(AGAIN,),
+        expect={
+            "given": red("container {ctid} lacks keyctl"),
+            "there": red("keyctl is refused in the container"),
+        },
+        also=("again",),
         rollback=BACK + "; restart",
     ),
     Fault(
         "F04-perl",
         "the container has no perl, so the gate cannot test keyrings",
         "inside mv /usr/bin/perl /usr/bin/perl.off",
-        undetermined=(THERE,),
-        words=("cannot test whether keyctl works",),
-        because=("perl",),
+        expect={"there": undetermined("cannot test whether keyctl works", "perl")},
         reach=CONTAINER,
         rollback="inside mv /usr/bin/perl.off /usr/bin/perl",
     ),
@@ -98,22 +84,20 @@ FAULTS = (
         "the profile was appended after a snapshot's header",
         KEEP + "sed -i '/^lxc.apparmor.profile/d' \"$conf\"; "
         'printf \'\\n[pre]\\narch: amd64\\nlxc.apparmor.profile: %s\\n\' "$profile" >>"$conf"',
-        red=(GIVEN, ONE_NAME, CONFINED),
-        beside=(
-            "configuration none; all must be 'lxc-phoenix-v2'",
-            "assigns no profile",
-        ),
-        words=("stands in section [pre], where it has no effect", "line "),
-        also=(REFUSED, DENIALS, AGAIN),
+        expect={
+            "given": red("stands in section [pre], where it has no effect", "line "),
+            "one-name": red("configuration none; all must be 'lxc-phoenix-v2'"),
+            "confined": red("assigns no profile"),
+        },
+        also=("refused", "denials", "again"),
         rollback=BACK,
     ),
     Fault(
         "F05-line",
         "a line of the configuration is not an option",
         KEEP + "sed -i '1i nesting 1' \"$conf\"",
-        red=(GIVEN,),
-        words=("line 1: 'nesting 1' is no option",),
-        also=(AGAIN,),
+        expect={"given": red("line 1: 'nesting 1' is no option")},
+        also=("again",),
         rollback=BACK,
     ),
     Fault(
@@ -121,36 +105,34 @@ FAULTS = (
         "an include after the profile replaces it",
         _OTHER + "echo 'lxc.apparmor.profile = lxc-other' >/etc/lxc/other.conf; "
         "echo 'lxc.include: /etc/lxc/other.conf' >>\"$conf\"; restart",
-        red=(CONFINED,),
-        words=("runs under 'lxc-other (enforce)'", "then lxc-other; the last one wins"),
-        also=(REFUSED, DENIALS),
+        expect={
+            "confined": red("runs under 'lxc-other (enforce)'", "then lxc-other; the last one wins")
+        },
+        also=("refused", "denials"),
     ),
     Fault(
         "F07",
         "the configuration was changed, and the container not restarted",
         _OTHER + "sed -i '/^lxc.apparmor.profile/s/:.*/: lxc-other/' \"$conf\"; restart; "
         'sed -i "/^lxc.apparmor.profile/s/:.*/: $profile/" "$conf"',
-        red=(CONFINED,),
-        words=("runs under 'lxc-other (enforce)'", "was not restarted since"),
-        also=(REFUSED,),
+        expect={"confined": red("runs under 'lxc-other (enforce)'", "was not restarted since")},
+        also=("refused",),
     ),
     Fault(
         "F08",
         "the container is privileged",
         KEEP + "sed -i '/^unprivileged/d' \"$conf\"",
-        red=(UNPRIVILEGED,),
-        words=("container {ctid} is privileged",),
-        also=(DENIALS, AGAIN),
+        expect={"unprivileged": red("container {ctid} is privileged")},
+        also=("denials", "again"),
         rollback=BACK,
     ),
     Fault(
         "F08-running",
         "the container runs privileged, although its configuration says unprivileged",
         KEEP + "sed -i '/^unprivileged/d' \"$conf\"; restart; " + BACK,
-        red=(UNPRIVILEGED,),
-        words=("container {ctid} is privileged", "(no id map)"),
+        expect={"unprivileged": red("container {ctid} is privileged", "(no id map)")},
         # The container's files are owned by ids of an unprivileged one.
-        also=(UNITS, REFUSED, MOUNT, HELLO, DENIALS, AGAIN),
+        also=("units", "refused", "mount", "hello", "denials", "again"),
     ),
     Fault(
         "F08-hole",
@@ -158,9 +140,10 @@ FAULTS = (
         KEEP
         + "printf 'lxc.idmap: %s\\n' 'u 0 100000 1000' 'u 1001 101001 64535' 'g 0 100000 65536' "
         '>>"$conf"; restart',
-        red=(MAPPED,),
-        words=("user id 1000 is not mapped in container {ctid}", "failed to Lchown"),
-        also=(MOUNT, HELLO, DENIALS, AGAIN),
+        expect={
+            "mapped": red("user id 1000 is not mapped in container {ctid}", "failed to Lchown")
+        },
+        also=("mount", "hello", "denials", "again"),
         rollback=BACK + "; restart",
     ),
 )

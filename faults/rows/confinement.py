@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import Fault
-from faults.scenarios import (
-    AGAIN,
-    CONFINED,
-    CURRENT,
-    DENIALS,
-    ENFORCED,
-    HELLO,
-    LOG,
-    MOUNT,
-    ONE_NAME,
-    REFUSED,
-    UNITS,
-)
+from faults.fault import Fault, red, undetermined
 
 _LOCAL = "/etc/apparmor.d/local/$profile"
 _BOTH_FILES = '"$file" "$repository/etc/apparmor/$profile"'
@@ -35,13 +22,14 @@ FAULTS = (
         "F26",
         "the site's additions let Docker run unconfined",
         UNCONFINED,
-        red=(CONFINED,),
-        words=(
-            "not confined by lxc-phoenix-v2",
-            "dockerd (process ",
-            "is unconfined",
-            "local/lxc-phoenix-v2: /usr/sbin/dockerd Ux,",
-        ),
+        expect={
+            "confined": red(
+                "not confined by lxc-phoenix-v2",
+                "dockerd (process ",
+                "is unconfined",
+                "local/lxc-phoenix-v2: /usr/sbin/dockerd Ux,",
+            )
+        },
     ),
     Fault(
         "F26-child",
@@ -50,42 +38,51 @@ FAULTS = (
         "'profile wide flags=(attach_disconnected) { file, capability, network, mount, umount, "
         "remount, pivot_root, signal, ptrace, unix, dbus, }' "
         f'>"{_LOCAL}"; load; inside systemctl restart docker',
-        red=(CONFINED,),
-        words=(
-            "not confined by lxc-phoenix-v2",
-            "is under 'lxc-phoenix-v2//wide (enforce)', a child that the plan's profile",
-            "/usr/sbin/dockerd Cx -> wide,",
-        ),
-        also=(ONE_NAME, CURRENT, MOUNT, HELLO, DENIALS, AGAIN),  # the file holds two profiles
+        expect={
+            "confined": red(
+                "not confined by lxc-phoenix-v2",
+                "is under 'lxc-phoenix-v2//wide (enforce)', a child that the plan's profile",
+                "/usr/sbin/dockerd Cx -> wide,",
+            )
+        },
+        also=(
+            "one-name",
+            "current",
+            "mount",
+            "hello",
+            "denials",
+            "again",
+        ),  # the file holds two profiles
     ),
     Fault(
         "F26-everything",
         "the profile allows everything, under its right name",
         EVERYTHING,
-        red=(REFUSED,),
-        words=(
-            "container {ctid} may list the node's firmware",
-            "change to another profile",
-            "bind /proc to another place",
-            "lxc-phoenix-v2: change_profile -> **,",
-        ),
+        expect={
+            "refused": red(
+                "container {ctid} may list the node's firmware",
+                "change to another profile",
+                "bind /proc to another place",
+                "lxc-phoenix-v2: change_profile -> **,",
+            )
+        },
     ),
     Fault(
         "F26-kill",
         "the profile kills what it should refuse",
         f"sed -i 's/^\\(profile lxc-phoenix-v2 flags=(.*\\))/\\1,kill)/' {_BOTH_FILES}; load",
-        red=(ENFORCED, CONFINED),
-        beside=("runs under 'lxc-phoenix-v2 (kill)'",),
-        words=("is in kill mode, which confines, and kills a process",),
-        also=(UNITS, MOUNT, HELLO, DENIALS, AGAIN),
+        expect={
+            "enforced": red("is in kill mode, which confines, and kills a process"),
+            "confined": red("runs under 'lxc-phoenix-v2 (kill)'"),
+        },
+        also=("units", "mount", "hello", "denials", "again"),
     ),
     Fault(
         "F17-quiet",
         "the profile refuses the mounts of the guest's units, and leaves no record",
         "rule 'deny mount options=(rw, move),'; restart",
-        undetermined=(UNITS,),
-        words=("unit(s) fail is not known",),
-        also=(MOUNT, HELLO, DENIALS),
+        expect={"units": undetermined("unit(s) fail is not known")},
+        also=("mount", "hello", "denials"),
     ),
     Fault(
         "F17-unknown",
@@ -94,8 +91,11 @@ FAULTS = (
         "printf '[Service]\nType=oneshot\nExecStart=/bin/false\n' | "
         "into /etc/systemd/system/fails.service; inside systemctl daemon-reload; "
         "inside systemctl start fails.service || true",
-        undetermined=(UNITS,),
-        words=("fails.service: no denial of its time is known", "audit rules leave records out"),
-        also=(LOG, DENIALS),
+        expect={
+            "units": undetermined(
+                "fails.service: no denial of its time is known", "audit rules leave records out"
+            )
+        },
+        also=("log", "denials"),
     ),
 )

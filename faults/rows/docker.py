@@ -4,20 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faults.fault import CONTAINER, NODE, Fault
-from faults.scenarios import (
-    AGAIN,
-    DENIALS,
-    DRIVER,
-    HAS_DOCKER,
-    HELLO,
-    INSTALLED,
-    MOUNT,
-    REFUSED,
-    SETTINGS,
-    THERE,
-    UNITS,
-)
+from faults.fault import CONTAINER, NODE, Fault, red, undetermined
 from lab.provision import REGISTRY
 from steps import hello
 
@@ -27,8 +14,8 @@ if TYPE_CHECKING:
 #: A user id that an image can have and a container's id map does not.
 _OTHER_ID = 1_000_000
 #: Scenarios that also fail when Docker is down, and when its containers get no root file system.
-_DOWN = (MOUNT, HELLO, DENIALS, AGAIN)
-_NO_ROOT = (MOUNT, DENIALS, AGAIN)
+_DOWN = ("mount", "hello", "denials", "again")
+_NO_ROOT = ("mount", "denials", "again")
 #: Moves the links of `systemctl enable`: their times stay, so the rollback is exact.
 _LINKS = (
     "for each in multi-user.target.wants/docker.service sockets.target.wants/docker.socket; "
@@ -87,9 +74,10 @@ FAULTS = (
         "F30",
         "Docker stores its layers with vfs",
         f'inside sed -i s/fuse-overlayfs/vfs/ "$settings"; {_RESTART}',
-        red=(DRIVER, INSTALLED),
-        beside=("names the storage driver 'vfs'",),
-        words=("storage driver is 'vfs'",),
+        expect={
+            "driver": red("storage driver is 'vfs'"),
+            "installed": red("names the storage driver 'vfs'"),
+        },
         also=_DOWN,
         reach=CONTAINER,
     ),
@@ -97,18 +85,20 @@ FAULTS = (
         "F31",
         "the driver's name is right, but no mount is possible",
         "chmod 600 /dev/fuse",
-        red=(MOUNT, THERE),
-        beside=("the container cannot open /dev/fuse",),
-        words=("no usable /dev/fuse",),
-        also=(HELLO, DENIALS),
+        expect={
+            "mount": red("no usable /dev/fuse"),
+            "there": red("the container cannot open /dev/fuse"),
+        },
+        also=("hello", "denials"),
     ),
     Fault(
         "F32",
         "fuse-overlayfs was removed",
         "inside dpkg -r --force-depends fuse-overlayfs",
-        red=(INSTALLED, HELLO),
-        beside=("fuse-overlayfs is not installed, or not executable",),
-        words=("fuse-overlayfs is not installed in the container",),
+        expect={
+            "installed": red("fuse-overlayfs is not installed in the container"),
+            "hello": red("fuse-overlayfs is not installed, or not executable"),
+        },
         also=_NO_ROOT,
         reach=CONTAINER,
     ),
@@ -116,8 +106,7 @@ FAULTS = (
         "F32-mode",
         "fuse-overlayfs is not executable",
         "inside chmod -x /usr/bin/fuse-overlayfs",
-        red=(HELLO,),
-        words=("fuse-overlayfs is not installed, or not executable",),
+        expect={"hello": red("fuse-overlayfs is not installed, or not executable")},
         also=_NO_ROOT,
         reach=CONTAINER,
         rollback="inside chmod +x /usr/bin/fuse-overlayfs",
@@ -127,8 +116,7 @@ FAULTS = (
         "fuse-overlayfs is not the program that it claims to be",
         "inside mv /usr/bin/fuse-overlayfs /usr/bin/fuse-overlayfs.off; "
         "printf '#!/bin/sh\\n' | into /usr/bin/fuse-overlayfs 755",
-        red=(HELLO,),
-        words=("/usr/bin/fuse-overlayfs mounted nothing",),
+        expect={"hello": red("/usr/bin/fuse-overlayfs mounted nothing")},
         also=_NO_ROOT,
         reach=CONTAINER,
         rollback="inside mv /usr/bin/fuse-overlayfs.off /usr/bin/fuse-overlayfs",
@@ -137,11 +125,11 @@ FAULTS = (
         "F33",
         "daemon.json is not JSON",
         f'inside sed -i \'s/fuse-overlayfs"/fuse-overlayfs",,/\' "$settings"; {_RESTART} || true',
-        red=(INSTALLED, DRIVER),
-        beside=("Docker is not running in the container",),
-        undetermined=(SETTINGS,),
-        words=("daemon.json, line ", "column ", "Docker does not start"),
-        because=("daemon.json is not JSON",),
+        expect={
+            "installed": red("daemon.json, line ", "column ", "Docker does not start"),
+            "driver": red("Docker is not running in the container"),
+            "settings": undetermined("daemon.json is not JSON"),
+        },
         also=_DOWN,
         reach=CONTAINER,
     ),
@@ -149,8 +137,7 @@ FAULTS = (
         "F33-key",
         "daemon.json has a key that Docker does not know",
         f'inside sed -i \'1s/{{/{{"no-such-key": true,/\' "$settings"; {_RESTART} || true',
-        red=(DRIVER,),
-        words=("Docker is not running", "no-such-key"),
+        expect={"driver": red("Docker is not running", "no-such-key")},
         also=_DOWN,
         reach=CONTAINER,
     ),
@@ -158,20 +145,19 @@ FAULTS = (
         "F33-absent",
         "daemon.json does not exist",
         'inside rm "$settings"',
-        red=(INSTALLED,),
-        undetermined=(SETTINGS,),
-        words=("daemon.json is absent",),
-        because=("daemon.json is absent",),
-        also=(DENIALS, AGAIN),
+        expect={
+            "installed": red("daemon.json is absent"),
+            "settings": undetermined("daemon.json is absent"),
+        },
+        also=("denials", "again"),
         reach=CONTAINER,
     ),
     Fault(
         "F34",
         "daemon.json lost the user's other settings",
         'printf \'{"storage-driver": "fuse-overlayfs"}\\n\' | into "$settings"',
-        red=(SETTINGS,),
-        words=("the user's settings are lost",),
-        also=(DENIALS,),
+        expect={"settings": red("the user's settings are lost")},
+        also=("denials",),
         reach=CONTAINER,
     ),
     Fault(
@@ -179,8 +165,7 @@ FAULTS = (
         "the containerd image store is on",
         'inside sed -i \'1s/{/{"features": {"containerd-snapshotter": true},/\' "$settings"; '
         f"{_RESTART}",
-        red=(DRIVER,),
-        words=("Docker uses the containerd image store",),
+        expect={"driver": red("Docker uses the containerd image store")},
         also=_DOWN,
         reach=CONTAINER,
     ),
@@ -188,9 +173,8 @@ FAULTS = (
         "F36",
         "Docker does not start at boot",
         _LINKS + 'inside mv "$on" "$off"; done',
-        red=(DRIVER,),
-        words=("does not start at boot",),
-        also=(DENIALS, AGAIN),
+        expect={"driver": red("does not start at boot")},
+        also=("denials", "again"),
         reach=CONTAINER,
         rollback=_LINKS + 'inside mv "$off" "$on"; done',
     ),
@@ -198,8 +182,7 @@ FAULTS = (
         "F36-masked",
         "Docker was stopped and masked",
         "inside systemctl stop docker.socket docker; inside systemctl -q mask docker",
-        red=(DRIVER,),
-        words=("Docker is not running", "it is masked"),
+        expect={"driver": red("Docker is not running", "it is masked")},
         also=_DOWN,
         reach=CONTAINER,
     ),
@@ -207,27 +190,24 @@ FAULTS = (
         "F37",
         "a newer runc meets the quiet denies of container-base in the profile",
         _AUTHORS,
-        red=(HELLO,),
-        words=("the profile refuses that without a record", "it has runc version"),
-        also=(UNITS, REFUSED, MOUNT, DENIALS, AGAIN),
+        expect={"hello": red("the profile refuses that without a record", "it has runc version")},
+        also=("units", "refused", "mount", "denials", "again"),
         release="testing",
     ),
     Fault(
         "F38",
         "the image's files are owned by ids outside the container's map",
         _image_of_other_ids,
-        undetermined=(HELLO,),
-        words=("no failure of the platform", "subordinate ids"),
-        also=(DENIALS,),
+        expect={"hello": undetermined("no failure of the platform", "subordinate ids")},
+        also=("denials",),
         reach=CONTAINER,
     ),
     Fault(
         "F39",
         "the registry cannot be reached",
         "systemctl stop docker-registry",
-        undetermined=(HELLO,),
-        words=("the registry did not serve hello-world",),
-        also=(DENIALS,),
+        expect={"hello": undetermined("the registry did not serve hello-world")},
+        also=("denials",),
         reach=CONTAINER,
     ),
     Fault(
@@ -235,25 +215,22 @@ FAULTS = (
         "the fuse daemon behind a running container's mount dies",
         'systemd-run -q --unit=killer sh -c \'until pgrep -fx "/hello wait"; do sleep 0.2; done; '
         "sleep 0.5; pkill -KILL -x fuse-overlayfs'",
-        red=(MOUNT,),
-        words=("the fuse-overlayfs process behind a mount died",),
+        expect={"mount": red("the fuse-overlayfs process behind a mount died")},
         reach=CONTAINER,
     ),
     Fault(
         "F41",
         "the client prints the greeting without running a container",
         _in_place_of_docker(_GREETS),
-        red=(HELLO,),
-        words=("dockerd has no record of this run",),
-        also=(MOUNT,),
+        expect={"hello": red("dockerd has no record of this run")},
+        also=("mount",),
         reach=CONTAINER,
     ),
     Fault(
         "F41-image",
         "another image has the name hello-world",
         _in_place_of_docker(_SWAPS),
-        red=(HELLO,),
-        words=("was never pulled as hello-world",),
+        expect={"hello": red("was never pulled as hello-world")},
         reach=CONTAINER,
     ),
     Fault(
@@ -261,18 +238,24 @@ FAULTS = (
         "the node cannot query dockerd",
         'wrap /usr/bin/perl \'case "$*" in *openat2*) echo no such call >&2; exit 3 ;; esac\n'
         'exec "$real" "$@"\'',
-        undetermined=(HELLO, DRIVER, INSTALLED, SETTINGS, THERE, REFUSED),
-        words=("cannot find out whether dockerd runs", "no such call"),
-        because=("no such call",),
+        expect={
+            "hello": undetermined("cannot find out whether dockerd runs", "no such call"),
+            "driver": undetermined("no such call"),
+            "installed": undetermined("no such call"),
+            "settings": undetermined("no such call"),
+            "there": undetermined("no such call"),
+            "refused": undetermined("no such call"),
+        },
         reach=NODE,
     ),
     Fault(
         "F42",
         "the container has no docker client",
         "inside mv /usr/bin/docker /usr/bin/docker.off",
-        red=(HAS_DOCKER, DRIVER),
-        beside=("Docker does not answer",),
-        words=("the container has no docker client",),
+        expect={
+            "has-docker": red("the container has no docker client"),
+            "driver": red("Docker does not answer"),
+        },
         also=_DOWN,
         reach=CONTAINER,
         rollback="inside mv /usr/bin/docker.off /usr/bin/docker",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from faults.fault import CONTAINER, Fault
+from faults.fault import CONTAINER, Fault, red
 from faults.rows.confinement import EVERYTHING, UNCONFINED
 from faults.rows.witnesses import VFS_UNSEEN
-from faults.scenarios import AGAIN, CONFINED, DENIALS, DRIVER, HELLO, MOUNT, REFUSED
 
 #: A perl that reports every attempt as refused, and attempts nothing.
 LIES = """
@@ -42,26 +41,31 @@ FAULTS = (
         "F26-lies",
         "the profile allows everything, and the container's perl reports that all is refused",
         EVERYTHING + LIES,
-        red=(REFUSED,),
-        words=("container {ctid} may list the node's firmware", "change to another profile"),
-        also=(DENIALS, AGAIN),
+        expect={
+            "refused": red(
+                "container {ctid} may list the node's firmware", "change to another profile"
+            )
+        },
+        also=("denials", "again"),
     ),
     Fault(
         "F26-hides",
         "Docker runs unconfined, and PID 1 is in a cgroup named like another container's",
         UNCONFINED + HIDES,
-        red=(CONFINED,),
-        words=("not confined by lxc-phoenix-v2", "dockerd (process ", "is unconfined"),
-        also=(DENIALS, AGAIN),
+        expect={
+            "confined": red("not confined by lxc-phoenix-v2", "dockerd (process ", "is unconfined")
+        },
+        also=("denials", "again"),
     ),
     Fault(
         "F31-forged",
         "Docker runs on vfs, and the source of a mount reads like a line of the mount table",
         VFS_UNSEEN + _FORGES,
-        red=(MOUNT, DRIVER),
-        beside=("storage driver is 'vfs'",),
-        words=("nothing is mounted at /var/lib/docker/forged",),
-        also=(HELLO, DENIALS, AGAIN),
+        expect={
+            "mount": red("nothing is mounted at /var/lib/docker/forged"),
+            "driver": red("storage driver is 'vfs'"),
+        },
+        also=("hello", "denials", "again"),
         reach=CONTAINER,
     ),
 )

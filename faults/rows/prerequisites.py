@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import NODE, Fault
-from faults.scenarios import CONTAINER_BACKUP, NEIGHBOURS, NODE_BACKUP, REPOSITORY
+from faults.fault import NODE, Fault, red, undetermined
 
 _ARCHIVE, _LOG, _ETC = (f'"$dump"/{name}' for name in ("vzdump-*.tar.zst", "vzdump-*.log", "etc-*"))
 #: Adds a commit to the upstream that the checkout lacks.
@@ -27,9 +26,12 @@ FAULTS = (
         "F80",
         "there are no backups",
         f"rm {_ARCHIVE} {_ETC}",
-        red=(CONTAINER_BACKUP, NODE_BACKUP),
-        beside=("there is no backup of",),
-        words=("there is no backup of container {ctid} that counts", "none is in"),
+        expect={
+            "container-backup": red(
+                "there is no backup of container {ctid} that counts", "none is in"
+            ),
+            "node-backup": red("there is no backup of"),
+        },
         reach=NODE,
     ),
     Fault(
@@ -37,96 +39,84 @@ FAULTS = (
         "the container's backup is years old",
         'for each in "$dump"/vzdump-*; do '
         'mv "$each" "$(echo "$each" | sed -E \'s/[0-9]{4}(_[0-9]{2}){2}-/2020_01_01-/\')"; done',
-        red=(CONTAINER_BACKUP,),
-        words=("h old, and 24 h are allowed",),
+        expect={"container-backup": red("h old, and 24 h are allowed")},
         reach=NODE,
     ),
     Fault(
         "F80-cut",
         "the container's backup is cut off",
         f"truncate -s -40 {_ARCHIVE}",
-        red=(CONTAINER_BACKUP,),
-        words=("cannot be read to its end",),
+        expect={"container-backup": red("cannot be read to its end")},
         reach=NODE,
     ),
     Fault(
         "F80-unfinished",
         "the backup's log does not say that it was finished",
         f"sed -i '/Finished Backup/d' {_LOG}",
-        red=(CONTAINER_BACKUP,),
-        words=("was not finished: its log ends with",),
+        expect={"container-backup": red("was not finished: its log ends with")},
         reach=NODE,
     ),
     Fault(
         "F80-error",
         "the backup's log says that it failed",
         f"sed -i '1a 2025-01-01 00:00:00 ERROR: Backup of VM failed - no space left' {_LOG}",
-        red=(CONTAINER_BACKUP,),
-        words=("has an error in its log", "no space left"),
+        expect={"container-backup": red("has an error in its log", "no space left")},
         reach=NODE,
     ),
     Fault(
         "F80-log",
         "the backup has no log",
         f"rm {_LOG}",
-        red=(CONTAINER_BACKUP,),
-        words=("has no log beside it",),
+        expect={"container-backup": red("has no log beside it")},
         reach=NODE,
     ),
     Fault(
         "F80-other",
         "the archive of /etc holds something else",
         f'for each in {_ETC}; do tar --create --zstd --file="$each" -C /etc hostname; done',
-        red=(NODE_BACKUP,),
-        words=("does not hold etc",),
+        expect={"node-backup": red("does not hold etc")},
         reach=NODE,
     ),
     Fault(
         "F80-empty",
         "the archive of /etc is empty: the disk was full",
         f'for each in {_ETC}; do : >"$each"; done',
-        red=(NODE_BACKUP,),
-        words=("is empty",),
+        expect={"node-backup": red("is empty")},
         reach=NODE,
     ),
     Fault(
         "F81",
         "the repository has uncommitted changes",
         'echo notes >"$repository/notes.txt"',
-        red=(REPOSITORY,),
-        words=("not the plan's: notes.txt",),
+        expect={"repository": red("not the plan's: notes.txt")},
         reach=NODE,
     ),
     Fault(
         "F81-behind",
         "the repository is behind its upstream",
         _NEWER,
-        red=(REPOSITORY,),
-        words=("pull --ff-only",),
+        expect={"repository": red("pull --ff-only")},
         reach=NODE,
     ),
     Fault(
         "F81-upstream",
         "the repository's upstream does not answer",
         "mv /srv/phoenix_hypervisor.git /srv/away",
-        undetermined=(REPOSITORY,),
-        words=("does not answer",),
+        expect={"repository": undetermined("does not answer")},
         reach=NODE,
     ),
     Fault(
         "F81-plain",
         "the repository was copied, not cloned",
         'mv "$repository/.git" /root/taken.git',
-        red=(REPOSITORY,),
-        words=("is a directory, but no git checkout",),
+        expect={"repository": red("is a directory, but no git checkout")},
         reach=NODE,
     ),
     Fault(
         "F82",
         "another container runs under the profile",
         _NEIGHBOUR,
-        red=(NEIGHBOURS,),
-        words=("the change reaches 1 other container(s) that run: 953",),
+        expect={"neighbours": red("the change reaches 1 other container(s) that run: 953")},
         reach=NODE,
     ),
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import APPLIED, NODE, Fault
-from faults.scenarios import AGAIN, FROM_NOTHING, INSTALLED, SCRIPT
+from faults.fault import APPLIED, NODE, Fault, red
 
 #: An empty package named fuse-overlayfs, built on the node without a mirror.
 _EMPTY_PACKAGE = """
@@ -19,8 +18,7 @@ FAULTS = (
         "F50",
         "create exits 0 and does nothing",
         "printf '#!/bin/sh\\nexit 0\\n' >\"$repository/bin/phoenix\"",
-        red=(FROM_NOTHING,),
-        words=("left no container {ctid}",),
+        expect={"from-nothing": red("left no container {ctid}")},
         start=APPLIED,
     ),
     Fault(
@@ -28,16 +26,14 @@ FAULTS = (
         "the container's description is not valid",
         'sed -i \'s/"unprivileged": true/"unprivileged": "yes"/\' '
         '"$repository/etc/phoenix_lxc_configs.json"',
-        red=(FROM_NOTHING,),
-        words=("phoenix create {ctid} did not succeed", "is not valid"),
+        expect={"from-nothing": red("phoenix create {ctid} did not succeed", "is not valid")},
         start=APPLIED,
     ),
     Fault(
         "F51",
         "a second run restarts Docker",
         "echo 'inside systemctl restart docker' >>\"$install\"",
-        red=(AGAIN,),
-        words=("a second run changed", "dockerd: "),
+        expect={"again": red("a second run changed", "dockerd: ")},
         reach=NODE,
     ),
     Fault(
@@ -45,8 +41,7 @@ FAULTS = (
         "a second run appends a line",
         "echo 'echo again | pct exec \"$CTID\" -- tee -a /etc/docker/appended >/dev/null' "
         '>>"$install"',
-        red=(AGAIN,),
-        words=("a second run changed", "/etc/docker/appended"),
+        expect={"again": red("a second run changed", "/etc/docker/appended")},
         reach=NODE,
     ),
     Fault(
@@ -54,32 +49,28 @@ FAULTS = (
         "a second run rewrites a file with the same content",
         "echo 'inside cp -p /etc/docker/daemon.json /etc/docker/new; "
         'inside mv /etc/docker/new /etc/docker/daemon.json\' >>"$install"',
-        red=(AGAIN,),
-        words=("a second run changed", "file /etc/docker/daemon.json"),
+        expect={"again": red("a second run changed", "file /etc/docker/daemon.json")},
         reach=NODE,
     ),
     Fault(
         "F51-reinstall",
         "a second run reinstalls a package",
         "echo 'inside apt-get install -y --reinstall runc >/dev/null' >>\"$install\"",
-        red=(AGAIN,),
-        words=("a second run changed", "file /usr/sbin/runc"),
+        expect={"again": red("a second run changed", "file /usr/sbin/runc")},
         reach=NODE,
     ),
     Fault(
         "F51-fails",
         "a second run ends with an error",
         'echo \'fail "container $CTID has it already"\' >>"$install"',
-        red=(AGAIN,),
-        words=("phoenix create {ctid} did not succeed", "has it already"),
+        expect={"again": red("phoenix create {ctid} did not succeed", "has it already")},
         reach=NODE,
     ),
     Fault(
         "F52",
         "a second run loses the profile",
         'echo \'sed -i /^lxc.apparmor.profile/d "/etc/pve/lxc/$CTID.conf"\' >>"$install"',
-        red=(AGAIN,),
-        words=("a second run changed", "configuration: "),
+        expect={"again": red("a second run changed", "configuration: ")},
         reach=NODE,
     ),
     Fault(
@@ -87,32 +78,28 @@ FAULTS = (
         "a feature's script fails, and create exits 0",
         "sed -i '/((status == 0)) || die/d' \"$repository/bin/phoenix\"; "
         "sed -i 's/^# --- Storage driver ---$/exit 1/' \"$install\"",
-        red=(FROM_NOTHING,),
-        words=("Docker is not installed in the container",),
+        expect={"from-nothing": red("Docker is not installed in the container")},
         start=APPLIED,
     ),
     Fault(
         "F54",
         "the plan's lines were pasted unchanged: they run on the node",
         "sed -i 's/^    inside apt-get install -y fuse/    apt-get install -y fuse/' \"$install\"",
-        red=(SCRIPT,),
-        words=("run on the node instead of in the container",),
+        expect={"script": red("run on the node instead of in the container")},
         reach=NODE,
     ),
     Fault(
         "F54-node",
         "fuse-overlayfs was installed on the node",
         _EMPTY_PACKAGE,
-        red=(INSTALLED,),
-        words=("fuse-overlayfs is installed on the node",),
+        expect={"installed": red("fuse-overlayfs is installed on the node")},
         reach=NODE,
     ),
     Fault(
         "F55",
         "the install script goes on after an error",
         "sed -i '/^set -e$/d' \"$install\"",
-        red=(SCRIPT,),
-        words=("not 'set -e'",),
+        expect={"script": red("not 'set -e'")},
         reach=NODE,
     ),
     Fault(
@@ -120,17 +107,15 @@ FAULTS = (
         "the install script asks dpkg -l, which is true for removed packages",
         "sed -i 's/^if ! installed fuse-overlayfs/if ! dpkg -l | grep -q fuse-overlayfs/' "
         '"$install"',
-        red=(SCRIPT,),
-        words=("fuse-overlayfs is checked for 0 times",),
+        expect={"script": red("fuse-overlayfs is checked for 0 times")},
         reach=NODE,
     ),
     Fault(
         "F55-syntax",
         "the install script is not valid bash",
         "echo 'if true; then' >>\"$install\"",
-        red=(SCRIPT,),
-        words=("is no valid bash",),
-        also=(AGAIN,),
+        expect={"script": red("is no valid bash")},
+        also=("again",),
         reach=NODE,
     ),
 )

@@ -5,8 +5,7 @@ Rollback itself is correct, so each fault changes a program on the node that spo
 
 from __future__ import annotations
 
-from faults.fault import OTHER, Fault
-from faults.scenarios import DOCKER_BACK, LETTER, PROFILE_BACK, REHEARSED, TUNABLE_BACK
+from faults.fault import OTHER, Fault, red, undetermined
 
 _RELOAD_LEAVES_A_FILE = """
 mkdir -p /etc/systemd/system/apparmor.service.d
@@ -43,24 +42,21 @@ FAULTS = (
         "F60",
         "a reload of AppArmor leaves a file",
         _RELOAD_LEAVES_A_FILE,
-        red=(TUNABLE_BACK,),
-        words=("not as before", "/etc/left-by-a-reload"),
+        expect={"tunable-back": red("not as before", "/etc/left-by-a-reload")},
         start=OTHER,
     ),
     Fault(
         "F60-rehearsed",
         "a reload of AppArmor leaves a file, when the whole plan is rehearsed",
         _RELOAD_LEAVES_A_FILE,
-        red=(REHEARSED,),
-        words=("thing(s) differ", "/etc/left-by-a-reload"),
+        expect={"rehearsed": red("thing(s) differ", "/etc/left-by-a-reload")},
         start=OTHER,
     ),
     Fault(
         "F60-profile",
         "removing the profile from the kernel loads another one",
         _REMOVAL_LEAVES_A_PROFILE,
-        red=(PROFILE_BACK,),
-        words=("not as before", "policy lxc-left"),
+        expect={"profile-back": red("not as before", "policy lxc-left")},
         start=OTHER,
     ),
     Fault(
@@ -71,25 +67,28 @@ FAULTS = (
             '"$real" "$@"; code=$?; "$real" exec "$2" -- '
             "rm -f /etc/systemd/system-preset/00-lab.preset </dev/null; exit $code",
         ),
-        red=(DOCKER_BACK,),
-        words=("not as before", "/etc/systemd/system-preset/00-lab.preset"),
+        expect={"docker-back": red("not as before", "/etc/systemd/system-preset/00-lab.preset")},
         start=OTHER,
     ),
     Fault(
         "F62",
         "the layers of the plan's driver stay: Docker refuses to start with two drivers",
         _pct('*" mv -T /var/lib/docker/fuse-overlayfs "*', "exit 0"),
-        undetermined=(DOCKER_BACK,),
-        words=("these changes are still in place", "Docker uses fuse-overlayfs"),
+        expect={
+            "docker-back": undetermined(
+                "these changes are still in place", "Docker uses fuse-overlayfs"
+            )
+        },
         start=OTHER,
     ),
     Fault(
         "F62-running",
         "a Docker container that ran before the plan does not run again",
         _pct('*" docker start "*', "exit 0"),
-        red=(DOCKER_BACK, PROFILE_BACK),  # the second one needs it to run
-        words=("['lasting'] ran, and now none",),
-        beside=("not as before",),
+        expect={
+            "docker-back": red("['lasting'] ran, and now none"),
+            "profile-back": red("not as before"),  # it needs that container to run
+        },
         start=OTHER,
     ),
     Fault(
@@ -100,8 +99,7 @@ FAULTS = (
             '"$real" "$@"; code=$?; "$real" exec "$2" -- rm -rf /var/lib/docker/fuse-overlayfs '
             "/var/lib/docker/overlay2 /var/lib/docker/image </dev/null; exit $code",
         ),
-        red=(LETTER,),
-        words=("Docker started after the letter of the plan's rollback",),
+        expect={"letter": red("Docker started after the letter of the plan's rollback")},
         start=OTHER,
     ),
 )

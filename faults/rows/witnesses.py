@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faults.fault import CONTAINER, Fault
-from faults.scenarios import AGAIN, DENIALS, DRIVER, HELLO, INSTALLED, MOUNT, SETTINGS, THERE
+from faults.fault import CONTAINER, Fault, red, undetermined
 from lab.provision import REGISTRY
 from steps import hello
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 #: Scenarios that may fail when Docker uses another driver.
-_DOWN = (MOUNT, HELLO, DENIALS, AGAIN)
+_DOWN = ("mount", "hello", "denials", "again")
 _RESTART = "inside systemctl restart docker"
 #: dockerd runs on vfs, although its settings file names fuse-overlayfs again.
 VFS_UNSEEN = f"""
@@ -67,20 +66,26 @@ FAULTS = (
         + "inside mv /run/docker.sock /run/its-own.sock\n"
         + "inside ln -s /run/nodes-own.sock /run/docker.sock\n"
         + _client('exec /usr/bin/docker.real -H unix:///run/its-own.sock "$@"'),
-        undetermined=(DRIVER, HELLO),
-        words=("dockerd's socket cannot be queried: /run/docker.sock is not in container {ctid}",),
-        because=(
-            "dockerd's socket cannot be queried: /run/docker.sock is not in container {ctid}",
-        ),
-        also=(MOUNT, DENIALS, AGAIN),
+        expect={
+            "driver": undetermined(
+                "dockerd's socket cannot be queried: /run/docker.sock is not in container {ctid}"
+            ),
+            "hello": undetermined(
+                "dockerd's socket cannot be queried: /run/docker.sock is not in container {ctid}"
+            ),
+        },
+        also=("mount", "denials", "again"),
         reach=CONTAINER,
     ),
     Fault(
         "F30-script",
         "docker in the container is a script, and dockerd runs on vfs",
         VFS_UNSEEN + _client('/usr/bin/docker.real "$@" | sed \'s/"vfs"/"fuse-overlayfs"/\''),
-        red=(DRIVER,),
-        words=("storage driver is 'vfs'", "docker info in the container says driver 'fuse-over"),
+        expect={
+            "driver": red(
+                "storage driver is 'vfs'", "docker info in the container says driver 'fuse-over"
+            )
+        },
         also=_DOWN,
         reach=CONTAINER,
     ),
@@ -95,8 +100,11 @@ FAULTS = (
         inside env HOME=/root docker context create other --docker host=unix:///run/another.sock
         inside env HOME=/root docker context use other
         """,
-        red=(DRIVER,),
-        words=("storage driver is 'vfs'", "docker info in the container says driver 'fuse-over"),
+        expect={
+            "driver": red(
+                "storage driver is 'vfs'", "docker info in the container says driver 'fuse-over"
+            )
+        },
         also=_DOWN,
         reach=CONTAINER,
     ),
@@ -104,22 +112,20 @@ FAULTS = (
         "F30-cause",
         "Docker stores its layers with vfs, and each failure that follows says so",
         f'inside sed -i s/fuse-overlayfs/vfs/ "$settings"; {_RESTART}',
-        red=(HELLO, INSTALLED, DRIVER, MOUNT),
-        beside=(
-            "names the storage driver 'vfs'",
-            "storage driver is 'vfs'",
-            "storage driver is 'vfs', not 'fuse-overlayfs': ",
-        ),
-        words=("storage driver is 'vfs', not 'fuse-overlayfs': hello-world ended with",),
-        also=(DENIALS, AGAIN),
+        expect={
+            "hello": red("storage driver is 'vfs', not 'fuse-overlayfs': hello-world ended with"),
+            "installed": red("names the storage driver 'vfs'"),
+            "driver": red("storage driver is 'vfs'"),
+            "mount": red("storage driver is 'vfs', not 'fuse-overlayfs': "),
+        },
+        also=("denials", "again"),
         reach=CONTAINER,
     ),
     Fault(
         "F41-registry",
         "another image has hello-world's name in the registry, and prints the greeting",
         _another_image,
-        red=(HELLO,),
-        words=("another image has the name hello-world in the registry",),
+        expect={"hello": red("another image has the name hello-world in the registry")},
         reach=CONTAINER,
     ),
     Fault(
@@ -128,11 +134,13 @@ FAULTS = (
         'inside cp "$settings" /etc/docker/elsewhere.json\n'
         'inside sh -c \'echo DOCKER_OPTS="--config-file /etc/docker/elsewhere.json" '
         ">>/etc/default/docker'\n" + _RESTART,
-        red=(INSTALLED,),
-        undetermined=(SETTINGS,),
-        words=("dockerd reads its settings from '/etc/docker/elsewhere.json'",),
-        because=("dockerd reads its settings from '/etc/docker/elsewhere.json'",),
-        also=(DENIALS, AGAIN),
+        expect={
+            "installed": red("dockerd reads its settings from '/etc/docker/elsewhere.json'"),
+            "settings": undetermined(
+                "dockerd reads its settings from '/etc/docker/elsewhere.json'"
+            ),
+        },
+        also=("denials", "again"),
         reach=CONTAINER,
     ),
     Fault(
@@ -140,9 +148,8 @@ FAULTS = (
         "another device has the name /dev/fuse in the container",
         "sed -i '1i lxc.mount.entry: /dev/null dev/fuse none bind,create=file 0 0' \"$conf\"; "
         "restart",
-        red=(THERE,),
-        words=("/dev/fuse in the container is a character device 1:3",),
-        also=(MOUNT, HELLO, DENIALS, AGAIN),
+        expect={"there": red("/dev/fuse in the container is a character device 1:3")},
+        also=("mount", "hello", "denials", "again"),
         reach=CONTAINER,
     ),
 )

@@ -24,7 +24,7 @@ import pytest
 
 from facts.audit import audit_records
 from facts.audit.audit_files import STATUS
-from faults.catalogue import CTID
+from faults.fault import CTID
 from faults.states import snapshot
 from lab.address import lab_address
 from targets import connect

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faults import states
-from faults.catalogue import CTID
+from faults.fault import CTID, shell
 from faults.fault import HEALTHY as FROM
 from faults.states import snapshot
 from lab.address import lab_address
@@ -106,7 +106,7 @@ def test_trouble_that_was_made_is_named_in_the_first_line_and_alone(
     lab: Lab, usual: frozenset[str], fault: Row
 ) -> None:
     with states.restored(lab, fault.start) as node:
-        states.shell(node, fault.inject)
+        shell(node, fault.inject).require()
     code, told = doctor()
     lines = told.splitlines()
     troubles = [line for line in lines if line.startswith("trouble: ")]
@@ -136,7 +136,7 @@ def named(line: str) -> str:
 def test_healthy_target_that_differs_has_no_trouble(lab: Lab, variation: Variation) -> None:
     states.prepare(lab, variation.ctid)
     with states.restored(lab, FROM, variation.ctid) as node:
-        states.shell(node, variation.make, variation.ctid)
+        shell(node, variation.make, variation.ctid).require()
     code, told = doctor(target=f"lab/{variation.ctid}")
     assert [line for line in told.splitlines() if line.startswith("trouble: ")] == []
     assert code == 0, told
@@ -167,7 +167,7 @@ def test_upgrade_of_runc_breaks_docker_under_container_base_only(
     lab: Lab, profile: str, named: list[str]
 ) -> None:
     with states.restored(lab, states.WITHOUT_BACKUPS) as node:
-        states.shell(node, NEWER_RUNC + profile)
+        shell(node, NEWER_RUNC + profile).require()
     code, told = doctor("--upgrade", "--format", "json")
     found = json.loads(told)
     assert [each["id"] for each in found["troubles"] if each["weight"] != "advice"] == named, told

@@ -13,14 +13,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import allure
 import pytest
 
 from faults import matrix, run, states
-from faults.catalogue import CTID, FAULTS, third
-from faults.fault import APPLIED, HEALTHY
-from faults.run import COMPLIANT, Result, gate
-from faults.scenarios import SLOW, scenarios
+from faults.catalogue import FAULTS, SLOW, third
+from faults.fault import APPLIED, COMPLIANT, CTID, HEALTHY
+from faults.run import Result, gate
+from faults.scenarios import scenarios
 from faults.states import WITHOUT_BACKUPS
 from targets.errors import RemediationError
 from tests.live.cases.healthy import asked
@@ -52,10 +51,9 @@ def test_a_fault_turns_red_what_it_names(fault: Fault, lab: Lab, results: list[R
     try:
         result = run.on_lab(fault, lab)
     except RemediationError as error:
-        results.append(Result(fault.id, fault.title, run.expected(fault), unasked=str(error)))
+        results.append(Result(fault, unasked=str(error)))
         raise
     results.append(result)
-    allure.attach(matrix.as_html([result]), "what it turned red", allure.attachment_type.HTML)
     assert not result.problems, "\n".join(map(str, result.problems))
 
 
@@ -63,21 +61,19 @@ def test_every_scenario_that_was_to_be_killed_was(results: list[Result], part: s
     """The kill matrix: a scenario that no fault turns red says nothing."""
     if part:
         pytest.skip("another lab ran some of the faults; each fault's own test says what it killed")
-    page = matrix.as_html(results)
-    allure.attach(page, "kill matrix", allure.attachment_type.HTML)
-    ran = {result.id for result in results}
-    due = {title for fault in CHOSEN if fault.id in ran for title in fault.kills}
+    ran = {result.fault.id for result in results}
+    due = {name for fault in CHOSEN if fault.id in ran for name in fault.kills}
     if ran == {fault.id for fault in CHOSEN}:  # nobody chose some of them
         assert due >= set(scenarios()) - (set() if _WHOLE else SLOW)
     assert due, "no fault was run, so nothing is known"
-    assert [title for title in due if not matrix.killed(results)[title]] == []
+    assert [name for name in due if not matrix.killed(results)[name]] == []
 
 
 def test_without_a_fault_the_same_questions_are_compliant(lab: Lab) -> None:
     """The control: what turns red above is green here, asked in the same way."""
     states.restore(lab, HEALTHY)
     found = run.ask(asked(), "--target", f"lab/{CTID}", "--allow-mutation")
-    assert {title: each for title, each in found.items() if each.verdict != COMPLIANT} == {}
+    assert {name: result for name, result in found.items() if result.verdict != COMPLIANT} == {}
 
 
 def test_f60_what_cannot_be_rolled_back_is_named(lab: Lab, node: Ssh) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults.catalogue import CTID
+from faults.fault import CTID
 from faults.states import snapshot
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from facts import backups
-from faults.catalogue import CTID
+from faults.fault import CTID
 from faults.run import gate
 from faults.states import snapshot
 from lab.address import lab_address

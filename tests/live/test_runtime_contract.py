@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from faults.catalogue import CTID
+from faults.fault import CTID
 from faults.states import snapshot
 from lab.address import lab_address
 from remediation.desired import FEATURES, PROFILE

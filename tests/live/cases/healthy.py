@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faults import states
-from faults.fault import CTID, HEALTHY
-from faults.run import COMPLIANT, Questions
+from faults.fault import COMPLIANT, CTID, HEALTHY, shell
+from faults.run import Questions
 from faults.scenarios import scenarios
 from lab.address import lab_address
 from targets import connect
@@ -179,12 +179,12 @@ def in_turn(number: int) -> Iterator[Variation]:
 
 
 def asked() -> tuple[str, ...]:
-    """Return the titles of all that can be asked of a container that is there."""
-    return tuple(title for title, each in scenarios().items() if not each.rehearses)
+    """Return the ids of all scenarios that can be asked of a container that exists."""
+    return tuple(name for name, scenario in scenarios().items() if not scenario.rehearses)
 
 
 def false_alarms(variation: Variation, lab: Lab) -> dict[str, Found]:
-    """Return what is not compliant on a healthy target, by title: nothing, if all is well.
+    """Return what is not compliant on a healthy target, by scenario id: nothing, if all is well.
 
     Raises:
         CommandFailed: the target was not what the variation is about.
@@ -193,8 +193,8 @@ def false_alarms(variation: Variation, lab: Lab) -> dict[str, Found]:
     where = f"lab/{variation.ctid}"
     with Questions(asked(), "--target", where, "--allow-mutation") as questions:
         with states.restored(lab, HEALTHY, variation.ctid) as node:
-            states.shell(node, variation.make, variation.ctid)
+            shell(node, variation.make, variation.ctid).require()
         found = questions.ask()
     with connect.opened(parse(where), lab=lab_address) as runtime:
-        states.shell(runtime.node, variation.proof, variation.ctid)
-    return {title: each for title, each in found.items() if each.verdict != COMPLIANT}
+        shell(runtime.node, variation.proof, variation.ctid).require()
+    return {name: result for name, result in found.items() if result.verdict != COMPLIANT}

@@ -16,49 +16,49 @@ from lint.catalogue import RULES
 #: What doctor names where the scenario is red.
 DOCTOR: dict[str, tuple[str, ...]] = {
     # a fuse mount that is refused leaves a record, and Docker does not start on fuse-overlayfs
-    scenarios.RULES: ("denied-lately", "docker-down"),
-    scenarios.CONFINED: ("container-runs-unconfined",),
-    scenarios.GIVEN: ("nesting-off",),
+    "rules": ("denied-lately", "docker-down"),
+    "confined": ("container-runs-unconfined",),
+    "given": ("nesting-off",),
     # without /dev/fuse or fuse-overlayfs Docker does not start, and its last word is told
-    scenarios.THERE: ("docker-down",),
-    scenarios.INSTALLED: ("docker-down",),
-    scenarios.MAPPED: ("id-map-hole",),
-    scenarios.UNITS: ("units-refused",),
-    scenarios.HAS_DOCKER: ("docker-down",),
-    scenarios.DRIVER: ("docker-down", "storage-driver", "containerd-image-store"),
+    "there": ("docker-down",),
+    "installed": ("docker-down",),
+    "mapped": ("id-map-hole",),
+    "units": ("units-refused",),
+    "has-docker": ("docker-down",),
+    "driver": ("docker-down", "storage-driver", "containerd-image-store"),
 }
 #: What lint finds where the scenario is red: in the container's configuration, the profile, a
 #: script.
 LINT: dict[str, tuple[str, ...]] = {
-    scenarios.LOADS: ("profile-parse-error",),
-    scenarios.ENFORCED: ("profile-complain", "profile-unconfined-flag"),
-    scenarios.ONE_NAME: ("profile-name-differs", "profile-unknown"),
-    scenarios.CONFINED: ("container-unconfined", "container-profile-replaced"),
-    scenarios.REFUSED: ("profile-allows-everything", "profile-change-any"),
-    scenarios.MAPPED: ("container-idmap-hole",),
-    scenarios.ENTRIES: ("container-mount-entry-cut",),
-    scenarios.GIVEN: (
+    "loads": ("profile-parse-error",),
+    "enforced": ("profile-complain", "profile-unconfined-flag"),
+    "one-name": ("profile-name-differs", "profile-unknown"),
+    "confined": ("container-unconfined", "container-profile-replaced"),
+    "refused": ("profile-allows-everything", "profile-change-any"),
+    "mapped": ("container-idmap-hole",),
+    "entries": ("container-mount-entry-cut",),
+    "given": (
         "container-option-in-snapshot",
         "container-line-dropped",
         "container-features-overridden",
     ),
-    scenarios.UNPRIVILEGED: ("container-privileged",),
-    scenarios.SCRIPT: ("script-runs-on-node", "script-dpkg-grep"),
+    "unprivileged": ("container-privileged",),
+    "script": ("script-runs-on-node", "script-dpkg-grep"),
 }
 #: The plan's, not Docker's: Docker runs, or does not, whatever the scenario says.
 OF_THE_PLAN: dict[str, str] = {
-    scenarios.CONTAINER_BACKUP: "The plan wants a backup before a change; doctor changes nothing.",
-    scenarios.NODE_BACKUP: "The plan wants a backup before a change; doctor changes nothing.",
-    scenarios.REPOSITORY: "It is about phoenix's checkout, which doctor does not need.",
-    scenarios.ROOT: "Doctor cannot ask a node without root, and ends with 3.",
-    scenarios.NEIGHBOURS: "It is about who is restarted by the change.",
-    scenarios.LOG: "It proves that silence means no denial; doctor shows denials, and claims none.",
-    scenarios.SETUP: "It is about a script of phoenix's.",
-    scenarios.TUNABLE: "No rule reads the tunable, as lint's tunable-without-effect says.",
-    scenarios.RELOADED: "It is about the order of the plan's steps.",
-    scenarios.DEPLOYED: "It compares with phoenix's copy of the profile.",
-    scenarios.CURRENT: "A profile that was edited and not loaded is in no effect on Docker yet.",
-    scenarios.SETTINGS: "Only the plan's journal knows which settings a user had before.",
+    "container-backup": "The plan wants a backup before a change; doctor changes nothing.",
+    "node-backup": "The plan wants a backup before a change; doctor changes nothing.",
+    "repository": "It is about phoenix's checkout, which doctor does not need.",
+    "root": "Doctor cannot ask a node without root, and ends with 3.",
+    "neighbours": "It is about who is restarted by the change.",
+    "log": "It proves that silence means no denial; doctor shows denials, and claims none.",
+    "setup": "It is about a script of phoenix's.",
+    "tunable": "No rule reads the tunable, as lint's tunable-without-effect says.",
+    "reloaded": "It is about the order of the plan's steps.",
+    "deployed": "It compares with phoenix's copy of the profile.",
+    "current": "A profile that was edited and not loaded is in no effect on Docker yet.",
+    "settings": "Only the plan's journal knows which settings a user had before.",
 }
 
 

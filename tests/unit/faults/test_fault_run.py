@@ -7,114 +7,94 @@ import signal
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from faults import run, wait
-from faults.catalogue import FAULTS
-from faults.fault import Fault
-from faults.run import COMPLIANT, RED, UNDETERMINED, Found, Problem, compare
-from faults.scenarios import DRIVER, HELLO, INSTALLED, MOUNT, SETTINGS
-from targets.errors import (
-    CommandFailed,
-    FactError,
-    TransportError,
-)
+from faults.fault import COMPLIANT, RED, UNDETERMINED, Fault, red, undetermined
+from faults.run import Found, Problem, compare
+from faults.scenarios import scenarios
+from targets.errors import CommandFailed, FactError, TransportError
 from targets.transport import Base, CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[3]
+HELLO = scenarios()["hello"].nodeid
 FAULT = Fault(
     "F99",
     "daemon.json is not JSON",
     "true",
-    red=(INSTALLED, MOUNT),
-    beside=("no mount in {ctid}",),
-    undetermined=(SETTINGS,),
-    words=("of {ctid}: line 3", "column 7"),
-    because=("is not JSON",),
-    also=(HELLO,),
+    expect={
+        "installed": red("of {ctid}: line 3", "column 7"),
+        "mount": red("no mount in {ctid}"),
+        "settings": undetermined("is not JSON"),
+    },
+    also=("hello",),
 )
 AS_EXPECTED = {
-    INSTALLED: Found(RED, "daemon.json of 950: line 3\ncolumn 7"),
-    MOUNT: Found(RED, "there is no mount in 950\nat all"),
-    SETTINGS: Found(UNDETERMINED, "it is not JSON"),
-    DRIVER: Found(COMPLIANT),
+    "installed": Found(RED, "daemon.json of 950: line 3\ncolumn 7"),
+    "mount": Found(RED, "there is no mount in 950\nat all"),
+    "settings": Found(UNDETERMINED, "cannot tell:\nit is not JSON"),
+    "driver": Found(COMPLIANT),
 }
 
 
-def wrong(ctid: int = 950, **changed: Found) -> list[str]:
-    """Return the scenarios at which something is wrong."""
-    names = {"installed": INSTALLED, "settings": SETTINGS, "driver": DRIVER, "hello": HELLO}
-    names |= {"mount": MOUNT}
-    found = AS_EXPECTED | {names[key]: each for key, each in changed.items()}
-    return [problem.title for problem in compare(FAULT, found, ctid)]
+def wrong(fault: Fault, found: dict[str, Found], ctid: int = 950) -> list[str]:
+    """Return the scenarios whose result is not as the fault says."""
+    return [problem.scenario for problem in compare(fault, found, ctid)]
 
 
 @pytest.mark.parametrize(
-    ("changed", "at"),
+    ("name", "found", "fine"),
     [
-        ({}, []),
         # the verdict is another one
-        ({"installed": Found(COMPLIANT, AS_EXPECTED[INSTALLED].cause)}, [INSTALLED]),
-        ({"driver": Found(RED, "Docker is down\nand more")}, [DRIVER]),
-        ({"settings": Found(RED, "it is not JSON")}, [SETTINGS]),
-        # of what may turn red, too, neither is
-        ({"hello": Found(RED, "down")}, []),
-        ({"hello": Found(COMPLIANT)}, []),
+        ("installed", Found(COMPLIANT, AS_EXPECTED["installed"].cause), False),
+        ("driver", Found(RED, "Docker is down\nand more"), False),
+        ("settings", Found(RED, "it is not JSON"), False),
+        # a scenario that may fail, too
+        ("hello", Found(RED, "down"), True),
+        ("hello", Found(COMPLIANT), True),
         # a word is missing: anywhere, or in the first line
-        ({"installed": Found(RED, "daemon.json of 950: line 3")}, [INSTALLED]),
-        ({"installed": Found(RED, "exit 125\ndaemon.json of 950: line 3 column 7")}, [INSTALLED]),
-        ({"mount": Found(RED, "exit 125\nthere is no mount in 950")}, [MOUNT]),
-        ({"settings": Found(UNDETERMINED, "JSONDecodeError")}, [SETTINGS]),
+        ("installed", Found(RED, "daemon.json of 950: line 3"), False),
+        ("installed", Found(RED, "exit 125\ndaemon.json of 950: line 3 column 7"), False),
+        ("mount", Found(RED, "exit 125\nthere is no mount in 950"), False),
+        ("settings", Found(UNDETERMINED, "JSONDecodeError"), False),
     ],
 )
-def test_compare_finds_what_is_not_as_the_fault_says(
-    changed: dict[str, Found], at: list[str]
-) -> None:
-    assert wrong(**changed) == at
+def test_compare_finds_what_is_not_as_the_fault_says(name: str, found: Found, fine: bool) -> None:
+    assert wrong(FAULT, AS_EXPECTED) == []
+    assert wrong(FAULT, AS_EXPECTED | {name: found}) == ([] if fine else [name])
+
+
+def test_compare_with_an_undetermined_cause_wants_its_first_word_in_the_first_line() -> None:
+    fault = Fault("F99", "x", "", expect={"settings": FAULT.expect["settings"]})
+    assert wrong(fault, {"settings": AS_EXPECTED["settings"]}) == ["settings"]
+    assert wrong(fault, {"settings": Found(UNDETERMINED, "it is not JSON")}) == []
 
 
 def test_compare_takes_the_words_of_the_container_that_was_asked() -> None:
-    assert wrong(951) == [INSTALLED, MOUNT]
+    assert wrong(FAULT, AS_EXPECTED, 951) == ["installed", "mount"]
 
 
 def test_compare_passes_over_what_was_red_without_the_fault() -> None:
-    found = AS_EXPECTED | {DRIVER: Found(RED, "another one")}
-    assert compare(FAULT, found, before={DRIVER: Found(RED)}) == ()
-    for before in ({}, {DRIVER: Found(UNDETERMINED)}, {DRIVER: Found(COMPLIANT)}):
-        assert [each.title for each in compare(FAULT, found, before=before)] == [DRIVER]
+    found = AS_EXPECTED | {"driver": Found(RED, "another one")}
+    assert compare(FAULT, found, before={"driver": Found(RED)}) == ()
+    for before in ({}, {"driver": Found(UNDETERMINED)}, {"driver": Found(COMPLIANT)}):
+        assert [each.scenario for each in compare(FAULT, found, before=before)] == ["driver"]
 
 
 def test_compare_misses_named_scenarios_that_were_not_asked() -> None:
-    found = compare(FAULT, {INSTALLED: AS_EXPECTED[INSTALLED]})
-    assert [each.title for each in found] == [MOUNT, SETTINGS]
+    assert wrong(FAULT, {"installed": AS_EXPECTED["installed"]}) == ["mount", "settings"]
 
 
 def test_problem_is_told_with_its_scenario_if_it_has_one() -> None:
-    assert str(Problem(DRIVER, "is red")) == f"{DRIVER!r} is red"
+    assert str(Problem("driver", "is red")) == f"{scenarios()['driver'].title!r} is red"
     assert str(Problem("", "it stays")) == "it stays"
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
-def test_compare_with_each_word_of_a_fault_finds_nothing_and_without_it_each(fault: Fault) -> None:
-    words = {title: list[str]() for title in fault.named}
-    words[fault.named[0]] += fault.words
-    for title, word in zip(fault.red[1:], fault.beside, strict=True):
-        words[title].append(word)
-    for title in fault.undetermined:
-        words[title] += fault.because
-    found = {title: Found(COMPLIANT) for title in fault.asked()}
-    for title, verdict in run.expected(fault).items():
-        found[title] = Found(verdict, "; ".join(words[title]).replace("{ctid}", "950"))
-    assert compare(fault, found) == ()
-    for title in fault.named:
-        other = found | {title: Found(found[title].verdict, "something else")}
-        assert [each.title for each in compare(fault, other)] == [title] * len(words[title]) != []
 
 
 class Node(Base):
@@ -154,50 +134,52 @@ def test_inject_that_fails_names_the_fault() -> None:
 def test_inject_of_a_function_gives_it_the_node() -> None:
     given: list[Any] = []
     node = Node()
-    run.inject(Fault("F99", "x", given.append, red=(HELLO,), words=("x",)), node)
+    run.inject(replace(FAULT, inject=given.append), node)
     assert given == [node]
 
 
 class Said:
-    """A gate that has nothing to ask: of each scenario that ``answer`` knows it says ``status``."""
+    """A gate that answers for each scenario in ``answers``, and notes when it starts and ends."""
 
     started: ClassVar[list[tuple[str, ...]]]
     ended: ClassVar[list[tuple[str, ...]]]
     folders: ClassVar[set[Path]]
-    answer: ClassVar[Callable[[tuple[str, ...]], tuple[str, ...]]]
+    answers: ClassVar[tuple[str, ...]]
     status: ClassVar[str]
     code: ClassVar[int]
 
     def __init__(self, *arguments: str, results: Path) -> None:
         assert results not in self.folders, "each has a folder of its own"
         self.folders.add(results)
-        titles = {each.nodeid: title for title, each in run.scenarios().items()}
-        self.lane = tuple(titles[each] for each in arguments if each in titles)
-        self.started.append(self.lane)
+        names = {scenario.nodeid: name for name, scenario in scenarios().items()}
+        self.asked = tuple(names[each] for each in arguments)
+        self.started.append(self.asked)
 
     def ask(self) -> Any:
-        said = {"status": self.status, "message": ""}
-        told = dict.fromkeys(type(self).answer(self.lane), said)
+        titles = [scenarios()[name].title for name in self.asked if name in self.answers]
+        told = {title: {"status": self.status, "message": ""} for title in titles}
         return subprocess.CompletedProcess([], self.code if told else 2, "usage", ""), told
 
     def end(self) -> None:
-        self.ended.append(self.lane)
+        self.ended.append(self.asked)
+
+
+ASKED = ("driver", "installed", "hello")
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> type[Said]:
-    Said.started, Said.ended, Said.folders, Said.answer = [], [], set(), lambda lane: lane
+    Said.started, Said.ended, Said.folders, Said.answers = [], [], set(), ASKED
     Said.status, Said.code = "passed", 0
     monkeypatch.setattr(run, "Gate", Said)
     return Said
 
 
 def test_ask_where_a_scenario_has_no_answer_is_no_verdict(said: type[Said]) -> None:
-    said.answer = lambda lane: tuple(each for each in lane if each == HELLO)
-    assert run.ask([HELLO]) == {HELLO: Found(COMPLIANT)}
+    assert run.ask(["hello"]) == {"hello": Found(COMPLIANT)}
     with pytest.raises(FactError) as silent:
-        run.ask([HELLO, DRIVER])
-    assert DRIVER in str(silent.value)
+        run.ask(["hello", "settings"])
+    assert scenarios()["settings"].title in str(silent.value)
 
 
 @pytest.mark.parametrize(
@@ -214,25 +196,14 @@ def test_ask_with_an_exit_code_that_is_not_the_verdicts_is_refused(
 ) -> None:
     said.code, said.status = code, status
     with nullcontext() if honest else pytest.raises(FactError):
-        run.ask([HELLO])
+        run.ask(["hello"])
 
 
-def test_questions_start_one_gate_and_ask_nothing_before_somebody_says_so(
-    said: type[Said],
-) -> None:
-    asked = list[tuple[str, ...]]()
-
-    def answer(titles: tuple[str, ...]) -> tuple[str, ...]:
-        asked.append(titles)
-        return titles
-
-    said.answer = answer
-    titles = (DRIVER, INSTALLED, SETTINGS, HELLO)
-    with run.Questions(titles) as questions:
-        assert said.started == [titles]
-        assert not asked
-        assert questions.ask().keys() == set(titles)
-    assert asked == said.ended == [titles]
+def test_questions_start_one_gate_before_they_ask_and_end_it(said: type[Said]) -> None:
+    with run.Questions(ASKED) as questions:
+        assert (said.started, said.ended) == ([ASKED], [])
+        assert tuple(questions.ask()) == ASKED
+    assert said.ended == [ASKED]
 
 
 def test_questions_about_no_scenario_start_no_gate(said: type[Said]) -> None:
@@ -240,21 +211,10 @@ def test_questions_about_no_scenario_start_no_gate(said: type[Said]) -> None:
     assert said.started == []
 
 
-@pytest.mark.parametrize("asks", [False, True])
-def test_questions_that_fail_leave_no_gate_running(said: type[Said], asks: bool) -> None:
-    def answer(_: tuple[str, ...]) -> tuple[str, ...]:
-        raise TransportError("it did not end")
-
-    def fail(questions: run.Questions) -> None:
-        with questions:
-            if asks:
-                questions.ask()
-            raise TransportError("the lab cannot be restored")
-
-    said.answer = answer
-    with pytest.raises(TransportError):
-        fail(run.Questions((DRIVER, INSTALLED, HELLO)))
-    assert said.ended == said.started == [(DRIVER, INSTALLED, HELLO)]
+def test_questions_that_fail_leave_no_gate_running(said: type[Said]) -> None:
+    with pytest.raises(TransportError), run.Questions(ASKED):
+        raise TransportError("the lab cannot be restored")
+    assert said.ended == said.started == [ASKED]
 
 
 WAITS = """
@@ -299,15 +259,14 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
 def test_gate_that_is_ended_is_killed(
     tmp_path: Path, processes: list[subprocess.Popen[str]]
 ) -> None:
-    run.Gate(run.scenarios()[HELLO].nodeid, "--target", "lab/950", results=tmp_path).end()
+    run.Gate(HELLO, "--target", "lab/950", results=tmp_path).end()
     assert [each.returncode for each in processes] == [-signal.SIGKILL]
 
 
 def test_gate_whose_asker_is_gone_ends_by_itself(
     tmp_path: Path, processes: list[subprocess.Popen[str]]
 ) -> None:
-    nodeid = run.scenarios()[HELLO].nodeid
-    gate = run.Gate(nodeid, "--target", "lab/950", "--allow-mutation", results=tmp_path)
+    gate = run.Gate(HELLO, "--target", "lab/950", "--allow-mutation", results=tmp_path)
     (waiting,) = processes
     waiting.communicate(timeout=60)  # closes its standard input
     assert waiting.returncode == 6
@@ -316,16 +275,16 @@ def test_gate_whose_asker_is_gone_ends_by_itself(
 
 
 def test_options_of_a_fault_that_only_looks_allow_no_mutation() -> None:
-    (look,) = (fault for fault in FAULTS if fault.id == "F71-absent")
+    look = replace(FAULT, look=True)
     assert "--allow-mutation" not in run.options(look, "lab/950")
     assert "--allow-mutation" in run.options(FAULT, "lab/950")
 
 
 def test_gate_of_a_node_id_collects_that_scenario_alone() -> None:
     done, told = run.gate(
-        run.scenarios()[HELLO].nodeid,
+        HELLO,
         *("--collect-only", "-q", "--target", "lab/950", "--allow-mutation"),
         results=Path("/nonexistent"),
     )
     assert told == {}
-    assert f"{run.scenarios()[HELLO].nodeid}[lab/950]" in done.stdout.split()
+    assert f"{HELLO}[lab/950]" in done.stdout.split()

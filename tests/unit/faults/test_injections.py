@@ -14,9 +14,8 @@ import pytest
 from facts import backups, repository
 from faults import states
 from faults.catalogue import FAULTS
-from faults.fault import CTID, PRELUDE
+from faults.fault import CTID, PRELUDE, RED
 from faults.rows import proxmox
-from faults.scenarios import CONTAINER_BACKUP, NODE_BACKUP
 from remediation import desired
 from remediation.edits.phoenix_scripts import install_script, setup_script
 from steps import configuration, files
@@ -90,6 +89,12 @@ def inject(root: Path, ident: str, *, rollback: bool = False) -> None:
     run(root, fault.rollback if rollback else fault.inject)
 
 
+def cause(ident: str) -> list[str]:
+    """Return what the first scenario of a fault must say."""
+    words = next(iter(BY_ID[ident].expect.values())).words
+    return [word.replace("{ctid}", str(CTID)) for word in words]
+
+
 class Below(Base):
     """A machine whose files are below a directory."""
 
@@ -130,7 +135,7 @@ def test_scripts_with_a_fault_are_red_in_its_words(root: Path, ident: str) -> No
     judge = judge_script if ident in SCRIPTS else judge_setup
     with pytest.raises(AssertionError) as red:
         judge(Below(root))
-    for word in BY_ID[ident].words:
+    for word in cause(ident):
         assert word in str(red.value)
 
 
@@ -248,8 +253,8 @@ def test_configuration_as_proxmox_reads_it_is_red_in_the_rows_words(root: Path, 
         configuration.every_line_is_in_effect(runtime, CTID)
     except AssertionError as red:
         said = str(red)
-    for word in BY_ID[ident].words:
-        assert word.format(ctid=CTID) in said
+    for word in cause(ident):
+        assert word in said
 
 
 @pytest.mark.parametrize("ident", [*("F02", "F03", "F04", "F05", "F05-line", "F08"), *PROXMOXS])
@@ -281,11 +286,11 @@ def judge_backups(root: Path) -> dict[str, str]:
     try:
         judged.container_is_backed_up(node, CTID, found, asked, runtime)
     except AssertionError as error:
-        red[CONTAINER_BACKUP] = str(error)
+        red["container-backup"] = str(error)
     try:
         judged.node_is_backed_up(node, found, asked)
     except AssertionError as error:
-        red[NODE_BACKUP] = str(error)
+        red["node-backup"] = str(error)
     return red
 
 
@@ -298,10 +303,9 @@ def test_backups_of_an_old_snapshot_are_compliant(backed_up: Path) -> None:
 def test_backups_with_a_fault_are_red_in_its_words(backed_up: Path, ident: str) -> None:
     inject(backed_up, ident)
     red = judge_backups(backed_up)
-    fault = BY_ID[ident]
-    assert set(red) == set(fault.red)
-    for word in fault.words:
-        assert word.replace("{ctid}", str(CTID)) in red[fault.red[0]]
+    assert set(red) == set(BY_ID[ident].expect)
+    for word in cause(ident):
+        assert word in red[next(iter(BY_ID[ident].expect))]
 
 
 @pytest.fixture
@@ -340,8 +344,7 @@ def test_repository_without_a_fault_is_compliant(cloned: Path) -> None:
 @pytest.mark.parametrize("ident", [each for each in BY_ID if each.startswith("F81")])
 def test_repository_with_a_fault_is_judged_in_its_words(cloned: Path, ident: str) -> None:
     inject(cloned, ident)
-    fault = BY_ID[ident]
-    with pytest.raises(AssertionError if fault.red else FactError) as found:
+    with pytest.raises(AssertionError if BY_ID[ident].expected(RED) else FactError) as found:
         judge_repository(cloned)
-    for word in fault.words:
+    for word in cause(ident):
         assert word in str(found.value)

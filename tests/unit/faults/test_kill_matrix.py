@@ -1,4 +1,4 @@
-"""The kill matrix: what was not asked is not green, and what nothing kills is said."""
+"""The kill matrix, and ``python -m faults`` as a user runs it."""
 
 from __future__ import annotations
 
@@ -15,100 +15,80 @@ import faults.__main__ as command
 from faults import matrix
 from faults.__main__ import main
 from faults.catalogue import FAULTS
-from faults.run import COMPLIANT, RED, UNDETERMINED, Found, Problem, Result
-from faults.scenarios import DRIVER, HELLO, INSTALLED, scenarios
+from faults.fault import COMPLIANT, RED, UNDETERMINED, Fault, red, undetermined
+from faults.run import Found, Problem, Result
+from faults.scenarios import scenarios
 from targets.errors import FactError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 GOOD = Result(
-    "F01",
-    "a <cut> entry",
-    {INSTALLED: RED},
-    {INSTALLED: Found(RED, 'line "3"'), DRIVER: Found(COMPLIANT)},
+    Fault("F01", "a cut entry", "", expect={"installed": red("line")}),
+    {"installed": Found(RED, 'line "3"'), "driver": Found(COMPLIANT)},
     seconds=12.34,
 )
 WRONG = Result(
-    "F02",
-    "no fuse",
-    {HELLO: UNDETERMINED},
-    {HELLO: Found(UNDETERMINED, "?"), DRIVER: Found(RED, "down")},
-    (Problem(DRIVER, "is not compliant, and should be compliant: down"),),
+    Fault("F02", "no fuse", "", expect={"hello": undetermined("?")}),
+    {"hello": Found(UNDETERMINED, "?"), "driver": Found(RED, "down")},
+    (Problem("driver", "is not compliant, and should be compliant: down"),),
 )
-UNASKED = Result("F37", "runc", {HELLO: RED}, unasked="it needs a template")
+UNASKED = Result(
+    Fault("F37", "runc", "", expect={"hello": red("runc")}), unasked="it needs a template"
+)
 RESULTS = (GOOD, WRONG, UNASKED)
 
 
-def test_cell_of_a_scenario_that_was_not_asked_says_so() -> None:
-    assert matrix.cell(GOOD, INSTALLED) == RED
-    assert matrix.cell(GOOD, DRIVER) == COMPLIANT
-    assert matrix.cell(GOOD, HELLO) == matrix.NOT_ASKED
-    assert matrix.cell(UNASKED, HELLO) == matrix.NOT_ASKED
-
-
-def test_killed_is_only_what_turned_into_what_it_must() -> None:
+def test_killed_is_only_a_scenario_with_the_expected_verdict_and_cause() -> None:
     killed = matrix.killed(RESULTS)
-    assert killed[INSTALLED] == ["F01"]
-    assert killed[HELLO] == ["F02"]
-    assert killed[DRIVER] == []  # red, but nobody had meant it
+    assert (killed["installed"], killed["hello"]) == (["F01"], ["F02"])
+    assert killed["driver"] == []  # red, but not expected
+    other = replace(GOOD, problems=(Problem("installed", "does not say 'line 3', but: down"),))
+    assert matrix.killed([other])["installed"] == []
+    elsewhere = replace(GOOD, problems=(Problem("driver", "is undetermined"),))
+    assert matrix.killed([elsewhere])["installed"] == ["F01"]
 
 
-def test_killed_is_nothing_that_is_red_for_another_cause() -> None:
-    other = replace(GOOD, problems=(Problem(INSTALLED, "does not say 'line 3', but: down"),))
-    assert matrix.killed([other])[INSTALLED] == []
-    assert 'class="red wrong"' in matrix.as_html([other])
-    elsewhere = replace(GOOD, problems=(Problem(DRIVER, "is undetermined"),))
-    assert matrix.killed([elsewhere])[INSTALLED] == ["F01"]
-
-
-def test_matrix_of_a_part_names_what_was_not_run() -> None:
+def test_as_json_holds_every_scenario_and_fault_by_its_title() -> None:
     document = json.loads(matrix.as_json(RESULTS))
+    title = {name: scenario.title for name, scenario in scenarios().items()}
     assert document["ran"] == ["F01", "F02", "F37"]
-    left = [fault.id for fault in FAULTS if fault.id not in document["ran"]]
-    assert document["not_run"] == left
-    assert f"3 faults in 0 min, {document['made'][:10]}" in matrix.as_html(RESULTS)
-    assert f"; {len(left)} of the catalogue were not run" in matrix.as_html(RESULTS)
-    whole = [Result(fault.id, "", {}, seconds=60.0) for fault in FAULTS]
-    assert f"{len(FAULTS)} faults in {len(FAULTS)} min" in matrix.as_html(whole)
-    assert ", the whole catalogue." in matrix.as_html(whole)
-    assert "the catalogue" not in matrix.as_html([GOOD])
+    assert document["not_run"] == [f.id for f in FAULTS if f.id not in document["ran"]]
+    assert list(document["killed"]) == list(title.values())
+    assert title["driver"] in document["survived"]
+    first, second, third = document["faults"]
+    assert (first["id"], first["held"], first["seconds"]) == ("F01", True, 12.3)
+    assert first["expected"] == {title["installed"]: RED}
+    assert first["causes"] == {title["installed"]: 'line "3"'}
+    assert list(first["cells"]) == list(title.values())
+    assert (first["cells"][title["driver"]], first["cells"][title["hello"]]) == (
+        COMPLIANT,
+        "not asked",
+    )
+    assert second["problems"] == [str(WRONG.problems[0])]
+    assert title["driver"] in second["problems"][0]
+    assert third["unasked"] == UNASKED.unasked
 
 
-def test_as_json_holds_every_scenario_and_fault() -> None:
-    document = json.loads(matrix.as_json(RESULTS))
-    assert [each["id"] for each in document["faults"]] == ["F01", "F02", "F37"]
-    assert list(document["killed"]) == list(scenarios())
-    assert DRIVER in document["survived"]
-    first = document["faults"][0]
-    assert first["held"] is True
-    assert first["seconds"] == 12.3
-    assert first["causes"] == {INSTALLED: 'line "3"'}
-    assert first["cells"][HELLO] == "not asked"
-
-
-def test_as_html_is_escaped_and_frames_what_is_wrong() -> None:
-    page = matrix.as_html(RESULTS)
-    assert "a &lt;cut&gt; entry" in page
-    assert "<cut>" not in page
-    assert page.count('class="red wrong"') == 1
-    assert 'class="undetermined"' in page
-    assert "F37: it needs a template" in page
-    assert page.count("<tr>") == len(scenarios()) + 1
+def printed(*results: Result) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(matrix.as_table(results))
+    return console.export_text()
 
 
 def test_as_table_says_what_was_expected_and_what_came() -> None:
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(matrix.as_table(RESULTS))
-    text = console.export_text()
-    assert [each for each in ("1 not compliant", "12.3 s") if each not in text] == []
-    assert [each for each in (*WRONG.problems, UNASKED.unasked) if str(each) not in text] == []
+    text = printed(*RESULTS)
+    for wanted in ("1 not compliant", "12.3 s", *map(str, WRONG.problems), UNASKED.unasked):
+        assert wanted in text
 
 
-def test_write_leaves_json_and_page(tmp_path: Path) -> None:
-    matrix.write(RESULTS, tmp_path / "reports")
-    assert json.loads((tmp_path / "reports/kill-matrix.json").read_text())["faults"]
-    assert (tmp_path / "reports/kill-matrix.html").read_text().startswith("<!doctype html>")
+def test_kill_matrix_has_neither_a_secret_nor_a_control(tmp_path: Path) -> None:
+    result = replace(UNASKED, unasked="http://u:hunter2@p \x9b\u202e")
+    matrix.write([result], tmp_path / "reports", "1/2")
+    written = (tmp_path / "reports/kill-matrix-1-of-2.json").read_text()
+    for text in (written, printed(result)):
+        assert "u:***@p" in text
+        assert not [word for word in ("hunter2", "\x9b", "\u202e") if word in text]
 
 
 @pytest.mark.parametrize(
@@ -136,17 +116,13 @@ def test_faults_list_names_them_and_does_nothing() -> None:
     assert yes[0] == "F32-mode"
 
 
-def test_faults_list_as_json_has_every_fault() -> None:
-    done = CliRunner().invoke(main, ["--list", "--json"])
-    listed = {each.pop("id"): each for each in json.loads(done.output)}
-    assert list(listed) == [fault.id for fault in FAULTS]
-    for fault in FAULTS:
-        assert listed[fault.id] == {
-            "title": fault.title,
-            "not_compliant": list(fault.red),
-            "undetermined": list(fault.undetermined),
-            "on_real_target": fault.safe,
-        }
+def test_faults_list_as_json_has_every_fault_and_titles() -> None:
+    listed = json.loads(CliRunner().invoke(main, ["--list", "--json"]).output)
+    assert [entry["id"] for entry in listed] == [fault.id for fault in FAULTS]
+    for entry, fault in zip(listed, FAULTS, strict=True):
+        titles = [scenarios()[name].title for name in fault.expect]
+        assert entry["not_compliant"] + entry["undetermined"] == titles
+        assert (entry["title"], entry["on_real_target"]) == (fault.title, fault.safe)
 
 
 def test_faults_error_has_neither_a_secret_nor_a_control(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,21 +135,6 @@ def test_faults_error_has_neither_a_secret_nor_a_control(monkeypatch: pytest.Mon
         done = CliRunner().invoke(main, ["F01"])
         assert "u:***@p \\x1b[2J" in done.stderr
         assert "\nverdict" not in done.stderr
-
-
-def test_kill_matrix_has_neither_a_secret_nor_a_control(tmp_path: Path) -> None:
-    told = "http://u:hunter2@p \x9b\u202e"
-    result = replace(UNASKED, unasked=told)
-    matrix.write([result], tmp_path)
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(matrix.as_table([result]))
-    files = [path.read_text() for path in tmp_path.iterdir()]
-    assert len(files) == 2
-    for text in (*files, console.export_text()):
-        assert "hunter2" not in text
-        assert "u:***@p" in text
-        assert "\x9b" not in text
-        assert "\u202e" not in text
 
 
 def test_faults_interrupted_ends_with_130_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +179,7 @@ def came(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Result | 
 def test_faults_on_the_lab_ends_with_the_worst(
     came: dict[str, Result | FactError], results: tuple[Result, ...], code: int
 ) -> None:
-    came |= {each.id: each for each in results}
+    came |= {result.fault.id: result for result in results}
     assert CliRunner().invoke(main, [*came]).exit_code == code
 
 
@@ -233,7 +194,7 @@ def test_faults_on_a_target_that_stopped_early_ends_with_3(
 def test_faults_of_which_one_cannot_be_run_runs_the_others(
     came: dict[str, Result | FactError], tmp_path: Path
 ) -> None:
-    came |= {"F01": FactError("the node is gone"), "F02": Result("F02", "no fuse", {}, {})}
+    came |= {"F01": FactError("the node is gone"), "F02": replace(WRONG, problems=())}
     assert CliRunner().invoke(main, ["F01", "F02", "--json"]).exit_code == 3
     faults = json.loads((tmp_path / "kill-matrix.json").read_text())["faults"]
     assert [(each["id"], each["unasked"]) for each in faults] == [

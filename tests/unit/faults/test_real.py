@@ -10,9 +10,9 @@ import pytest
 
 from faults import real, run
 from faults.catalogue import FAULTS
-from faults.fault import Fault
-from faults.run import COMPLIANT, RED, Found
-from faults.scenarios import DRIVER, INSTALLED
+from faults.fault import COMPLIANT, RED, Fault, red
+from faults.run import Found
+from faults.scenarios import scenarios
 from targets import target_file
 from targets.errors import (
     FactError,
@@ -81,10 +81,10 @@ class OnTarget:
 
 
 TWO = (
-    Fault("F98", "one", "break one", red=(DRIVER,), words=("down",), rollback="mend one"),
-    Fault("F99", "two", "break two", red=(INSTALLED,), words=("gone",), rollback="mend two"),
+    Fault("F98", "one", "break one", {"driver": red("down")}, rollback="mend one"),
+    Fault("F99", "two", "break two", {"installed": red("gone")}, rollback="mend two"),
 )
-HEALTHY = dict.fromkeys([DRIVER, INSTALLED], Found(COMPLIANT))
+HEALTHY = dict.fromkeys(["driver", "installed"], Found(COMPLIANT))
 
 
 def test_on_target_rolls_each_fault_back(
@@ -93,10 +93,10 @@ def test_on_target_rolls_each_fault_back(
     it = OnTarget(monkeypatch)
     it.answers = [
         HEALTHY,
-        HEALTHY | {DRIVER: Found(RED, "down")},
-        HEALTHY | {INSTALLED: Found(RED, "gone")},
+        HEALTHY | {"driver": Found(RED, "down")},
+        HEALTHY | {"installed": Found(RED, "gone")},
     ]
-    assert [(each.id, each.held) for each in it.results()] == [("F98", True), ("F99", True)]
+    assert [(each.fault.id, each.held) for each in it.results()] == [("F98", True), ("F99", True)]
     scripts = [argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran]
     assert scripts == ["break one", "mend one", "break two", "mend two"]
 
@@ -108,7 +108,7 @@ def test_on_target_after_an_error_rolls_the_fault_back_without_a_verdict(
     it.answers = [HEALTHY, FactError("the gate said nothing"), HEALTHY]
     first, second = it.results()
     assert (first.unasked, first.held) == ("the gate said nothing", False)
-    assert {each.title for each in second.problems} == {INSTALLED}
+    assert {each.scenario for each in second.problems} == {"installed"}
     assert sum("mend" in argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran) == 2
 
 
@@ -116,20 +116,23 @@ def test_on_target_of_a_scenario_that_was_red_before_breaks_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     it = OnTarget(monkeypatch)
-    it.answers = [HEALTHY | {DRIVER: Found(RED, "down")}, HEALTHY | {INSTALLED: Found(RED, "gone")}]
+    it.answers = [
+        HEALTHY | {"driver": Found(RED, "down")},
+        HEALTHY | {"installed": Found(RED, "gone")},
+    ]
     first, second = it.results()
-    assert DRIVER in first.unasked
+    assert scenarios()["driver"].title in first.unasked
     assert second.held
     assert not any("one" in argv[2].rsplit("\n", 1)[-1] for argv in it.node.ran)
 
 
 def test_on_target_ends_after_a_fault_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     it = OnTarget(monkeypatch)
-    it.answers = [HEALTHY, HEALTHY | {DRIVER: Found(RED, "down")}]
+    it.answers = [HEALTHY, HEALTHY | {"driver": Found(RED, "down")}]
     it.looks = [{"a": "1"}, {"a": "2"}]
     (only,) = it.results()
     (problem,) = only.problems
-    assert (problem.title, "a: 1 -> 2" in problem.what) == ("", True)
+    assert (problem.scenario, "a: 1 -> 2" in problem.what) == ("", True)
 
 
 def test_table_of_a_container_is_read_back_as_its_target(tmp_path: Path) -> None:
