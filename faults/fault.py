@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from faults.scenarios import scenarios
 from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, REPOSITORY, TUNABLE_PATH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from faults.scenarios import Scenario
     from targets.transport import CommandResult, Transport
@@ -29,11 +30,29 @@ PRELUDE = f"""
 set -e
 ctid=$1 conf=/etc/pve/lxc/$1.conf profile={PROFILE} file={PROFILE_PATH} tunable={TUNABLE_PATH}
 repository={REPOSITORY} settings={DAEMON_JSON} dump=/var/lib/vz/dump
+profiles="$file $repository/etc/apparmor/$profile"
 setup=$repository/bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh
 install=$repository/bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh
 inside() {{ pct exec "$ctid" --keep-env 0 -- "$@" </dev/null; }}
 new=/run/docker-lxc-gate.new
 into() {{ cat >"$new"; pct push "$ctid" "$new" "$1" --perms "${{2:-644}}"; rm "$new"; }}
+# Creates a container with an id, a name, and more options of pct.
+create() {{
+    pct create "$1" local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname "$2" \\
+        --rootfs local:1 --memory 256 --unprivileged 1 "${{@:3}}" >/dev/null
+}}
+# Writes a unit of the container, from standard input, and starts it.
+unit() {{
+    into "/etc/systemd/system/$1"
+    inside systemctl daemon-reload
+    inside systemctl start "$1" || true
+}}
+# Saves the container's configuration, and restores it.
+keep() {{ cat "$conf" >/run/docker-lxc-gate.conf; }}
+back() {{
+    test -s /run/docker-lxc-gate.conf
+    cat /run/docker-lxc-gate.conf >"$conf"; rm /run/docker-lxc-gate.conf
+}}
 settled() {{
     for _ in $(seq 90); do
         case $(inside systemctl is-system-running --wait 2>/dev/null) in
@@ -47,7 +66,7 @@ settled() {{
 restart() {{ pct stop "$ctid"; pct start "$ctid"; settled; }}
 load() {{ apparmor_parser -r -K "$file"; }}
 # Adds a rule to the profile in file, repository and kernel: all copies stay equal.
-rule() {{ sed -i "s|^}}\\$|  $1\\n}}|" "$file" "$repository/etc/apparmor/$profile"; load; }}
+rule() {{ sed -i "s|^}}\\$|  $1\\n}}|" $profiles; load; }}
 # Replaces a program by a script, in which "$real" is the original program.
 wrap() {{
     real=$1.real; mv "$1" "$real"
@@ -64,14 +83,15 @@ class Expectation:
     words: tuple[str, ...]
 
 
-def red(*words: str) -> Expectation:
-    """Expect *not compliant*. The first word must be in the first line of the message."""
-    return Expectation(RED, words)
+def red(name: str, *words: str) -> dict[str, Expectation]:
+    """Expect a scenario to be *not compliant*, with the first word in its message's first line."""
+    return {name: Expectation(RED, words)}
 
 
-def undetermined(*words: str) -> Expectation:
-    """Expect *undetermined*, with these words anywhere in the message."""
-    return Expectation(UNDETERMINED, words)
+def undetermined(names: str | Iterable[str], *words: str) -> dict[str, Expectation]:
+    """Expect one scenario, or several, to be *undetermined*, with these words in the message."""
+    names = [names] if isinstance(names, str) else names
+    return dict.fromkeys(names, Expectation(UNDETERMINED, words))
 
 
 @dataclass(frozen=True)
@@ -82,9 +102,9 @@ class Fault:
         id: its number, and a word if several faults have the same number.
         title: what is broken, in a reader's words.
         inject: shell for the node, see :data:`PRELUDE`; or a function of the node.
-        expect: by scenario id, what each scenario must be, red ones first. The first scenario names
-            the cause: its first word must be in the first line, even if it is undetermined.
-            ``{ctid}`` stands for the container's number.
+        expect: by its id, what each scenario must be, red ones first: ``red(…) | red(…) |
+            undetermined(…)``. The first scenario names the cause: its first word must be in the
+            first line, even if it is undetermined. ``{ctid}`` stands for the container's number.
         also: ids of the scenarios that may fail too, but need not.
         start: the state that the fault starts from.
         reach: the machines that the fault can affect.
@@ -138,6 +158,11 @@ class Fault:
             for name, scenario in scenarios().items()
             if name in self.expect or could_be_asked(scenario)
         )
+
+
+#: Faults that can affect only the node, or only the container.
+node_fault = partial(Fault, reach=NODE)
+container_fault = partial(Fault, reach=CONTAINER)
 
 
 def shell(node: Transport, script: str, ctid: int = CTID) -> CommandResult:

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from faults.fault import CONTAINER, NODE, Fault, red, undetermined
-from faults.rows.audit_window import meanwhile
+from faults.fault import Fault, container_fault, node_fault, red, undetermined
+from faults.rows.audit_window import left_out, meanwhile
 from remediation.desired import PROFILE_PATH
 
-_BOTH_FILES = '"$file" "$repository/etc/apparmor/$profile"'
 #: Scenarios that may fail once Docker is restarted.
 _RESTARTED = ("mount", "hello", "denials", "again")
-_RELOAD = "inside systemctl daemon-reload"
 _DENIED = '/usr/bin/perl -e "socket(S, 38, 5, 0) or exit 1"'
 
 FAULTS = (
-    Fault(
+    container_fault(
         "F33-waiting",
         "daemon.json has a setting with which Docker cannot start, and Docker was not restarted",
         r"""inside sed -i '0,/{/s||{"hosts": ["fd://"],|' "$settings" """,
-        expect={"installed": red("Docker does not start on daemon.json as it is now", "hosts")},
+        expect=red("installed", "Docker does not start on daemon.json as it is now", "hosts"),
         also=_RESTARTED,
-        reach=CONTAINER,
     ),
-    Fault(
+    container_fault(
         "F36-waiting",
         "docker.service has another command line, and Docker was not restarted",
         "inside mkdir -p /etc/systemd/system/docker.service.d\n"
         r"printf '[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -s vfs\n' | "
-        f"into /etc/systemd/system/docker.service.d/local.conf\n{_RELOAD}",
-        expect={"driver": red("docker.service was changed since Docker was started", "-s vfs")},
+        "into /etc/systemd/system/docker.service.d/local.conf\ninside systemctl daemon-reload",
+        expect=red("driver", "docker.service was changed since Docker was started", "-s vfs"),
         also=_RESTARTED,
-        reach=CONTAINER,
     ),
     Fault(
         "F26-nsenter",
@@ -40,42 +36,36 @@ FAULTS = (
         "/usr/bin/containerd\n"
         "until inside test -S /run/containerd/containerd.sock; do sleep 0.5; done\n"
         "inside systemctl start docker",
-        expect={
-            "confined": red(
-                "not confined by lxc-phoenix-v2", "containerd (process ", "is unconfined"
-            )
-        },
+        expect=red(
+            "confined", "not confined by lxc-phoenix-v2", "containerd (process ", "is unconfined"
+        ),
         also=("units", *_RESTARTED),
     ),
-    Fault(
+    node_fault(
         "F12-attached",
         "the profile is attached to a program of the node, too",
-        f"sed -i 's|^profile lxc-phoenix-v2 |&/usr/bin/factor |' {_BOTH_FILES}; load",
-        expect={
-            "enforced": red("the profile lxc-phoenix-v2 is attached to '", "programs of the node")
-        },
+        "sed -i 's|^profile lxc-phoenix-v2 |&/usr/bin/factor |' $profiles; load",
+        expect=red(
+            "enforced", "the profile lxc-phoenix-v2 is attached to '", "programs of the node"
+        ),
         also=("again",),
-        reach=NODE,
     ),
-    Fault(
+    node_fault(
         "F10-boot",
         "AppArmor's service does not start at boot: the profile is lost then",
         "systemctl -q disable apparmor",
-        expect={
-            "enforced": red(
-                "apparmor.service does not start at boot (disabled)", "systemctl enable apparmor"
-            )
-        },
-        reach=NODE,
+        expect=red(
+            "enforced",
+            "apparmor.service does not start at boot (disabled)",
+            "systemctl enable apparmor",
+        ),
     ),
     Fault(
         "F10-disabled",
         "the profile was disabled but is still loaded: the next load loses it",
         'mkdir -p /etc/apparmor.d/disable; ln -s "$file" /etc/apparmor.d/disable/',
-        expect={
-            "one-name": red("the profile's names differ"),
-            "current": red("the kernel's policy for lxc-phoenix-v2 is not what"),
-        },
+        expect=red("one-name", "the profile's names differ")
+        | red("current", "the kernel's policy for lxc-phoenix-v2 is not what"),
         also=("again",),
     ),
     Fault(
@@ -85,20 +75,18 @@ FAULTS = (
         "echo root:0:1 >>/etc/subuid; "
         'printf \'lxc.idmap: %s\\n\' "u 0 100000 1000" "u 1000 0 1" "u 1001 101001 64535" '
         '"g 0 100000 65536" >>"$conf"; restart',
-        expect={"unprivileged": red("user 1000 of container {ctid} is the node's root")},
+        expect=red("unprivileged", "user 1000 of container {ctid} is the node's root"),
         also=(*_RESTARTED, "units"),
     ),
-    Fault(
+    node_fault(
         "F82-include",
         "another container has the profile through an include of its configuration",
         'echo "lxc.apparmor.profile = $profile" >/etc/lxc/phoenix.conf\n'
-        "pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname other "
-        "--rootfs local:1 --memory 256 --unprivileged 1 >/dev/null\n"
-        "echo 'lxc.include: /etc/lxc/phoenix.conf' >>/etc/pve/lxc/953.conf; pct start 953",
-        expect={"neighbours": red("the change reaches 1 other container(s) that run: 953")},
-        reach=NODE,
+        "create 953 other; echo 'lxc.include: /etc/lxc/phoenix.conf' >>/etc/pve/lxc/953.conf\n"
+        "pct start 953",
+        expect=red("neighbours", "the change reaches 1 other container(s) that run: 953"),
     ),
-    Fault(
+    node_fault(
         "F80-another",
         "the archive with the backup's name holds another container",
         "mkdir -p /tmp/another/etc/vzdump; sed -e 's/^hostname: .*/hostname: another/' "
@@ -107,80 +95,66 @@ FAULTS = (
         ">/tmp/another/etc/vzdump/pct.conf\n"
         'for each in "$dump"/vzdump-*.tar.zst; do '
         'tar --create --zstd --file="$each" -C /tmp/another .; done',
-        expect={"container-backup": red("is of another container", "hostname another")},
-        reach=NODE,
+        expect=red("container-backup", "is of another container", "hostname another"),
     ),
-    Fault(
+    node_fault(
         "F81-hidden",
         "a change in the repository is hidden from git status",
         'git -C "$repository" update-index --assume-unchanged bin/phoenix; '
         "echo '# mine' >>\"$repository/bin/phoenix\"",
-        expect={"repository": red("not the plan's: bin/phoenix")},
-        reach=NODE,
+        expect=red("repository", "not the plan's: bin/phoenix"),
     ),
-    Fault(
+    node_fault(
         "F55-exit",
         "the install script ends before the plan's changes",
         "sed -i '/^set -e$/a exit 0' \"$install\"",
-        expect={
-            "script": red(
-                "the install script ends with 'exit 0' before fuse-overlayfs is installed"
-            )
-        },
-        reach=NODE,
+        expect=red(
+            "script", "the install script ends with 'exit 0' before fuse-overlayfs is installed"
+        ),
     ),
-    Fault(
+    node_fault(
         "F55-text",
         "the plan's changes in the install script stand in a here-document, and never run",
         "sed -i -e 's/^# --- Storage driver ---$/: <<LATER/' -e 's/^# --- Docker ---$/LATER/' "
         '"$install"',
-        expect={"script": red("fuse-overlayfs is checked for 0 times")},
+        expect=red("script", "fuse-overlayfs is checked for 0 times"),
         also=("again",),
-        reach=NODE,
     ),
-    Fault(
+    node_fault(
         "F55-function",
         "a function of the install script replaces a command that its lines run",
         "sed -i 's/^# --- Checks ---$/inside() { :; }/' \"$install\"",
-        expect={"script": red("the install script redefines inside")},
+        expect=red("script", "the install script redefines inside"),
         also=("again",),
-        reach=NODE,
     ),
-    Fault(
+    node_fault(
         "F23-link",
         "the tunable is a link, and its target was written after the last load",
         'mv "$tunable" /root/nesting; ln -s /root/nesting "$tunable"; '
         'touch -h -d 2020-01-01 "$tunable"; touch /root/nesting',
-        expect={"reloaded": red("AppArmor was last loaded", "before the tunable was written")},
-        reach=NODE,
+        expect=red("reloaded", "AppArmor was last loaded", "before the tunable was written"),
     ),
     Fault(
         "F17-removed",
         "an audit rule hid why a unit failed, and has been removed",
         "auditctl -a always,exclude -F msgtype=AVC >/dev/null\n"
         f"printf '%s\\n' '[Service]' Type=oneshot 'ExecStart={_DENIED}' | "
-        f"into /etc/systemd/system/denied.service; {_RELOAD}\n"
-        "inside systemctl start denied.service || true\n"
-        "sleep 2; auditctl -d always,exclude -F msgtype=AVC >/dev/null",
-        expect={
-            "units": undetermined(
-                "denied.service: no denial of its time is known", "left records out"
-            )
-        },
+        "unit denied.service; sleep 2; auditctl -d always,exclude -F msgtype=AVC >/dev/null",
+        expect=undetermined(
+            "units", "denied.service: no denial of its time is known", "left records out"
+        ),
         also=("denials",),
     ),
-    Fault(
+    container_fault(
         "F17-again",
         "AppArmor makes a unit fail, and systemd restarts it forever: its state is never failed",
         f"printf '%s\\n' '[Service]' Restart=always RestartSec=120 'ExecStart={_DENIED}' | "
-        f"into /etc/systemd/system/again.service; {_RELOAD}\n"
-        "inside systemctl start again.service; sleep 3",
-        expect={
-            "units": red(
-                "1 unit(s) failed, each with a denial in its time: again.service", "network alg"
-            )
-        },
-        reach=CONTAINER,
+        "unit again.service; sleep 3",
+        expect=red(
+            "units",
+            "1 unit(s) failed, each with a denial in its time: again.service",
+            "network alg",
+        ),
     ),
     Fault(
         "F21-complain",
@@ -188,7 +162,7 @@ FAULTS = (
         meanwhile("apparmor_parser -r -K -C $file", "apparmor_parser -r -K $file").replace(
             "$file", PROFILE_PATH
         ),
-        expect={"denials": undetermined("the profile lxc-phoenix-v2 was replaced in the window")},
+        expect=undetermined("denials", "the profile lxc-phoenix-v2 was replaced in the window"),
     ),
     Fault(
         "F21-parameter",
@@ -197,7 +171,7 @@ FAULTS = (
             "printf quiet >/sys/module/apparmor/parameters/audit",
             "printf normal >/sys/module/apparmor/parameters/audit",
         ),
-        expect={"denials": undetermined("AppArmor was told in the window", "audit", "quiet")},
+        expect=undetermined("denials", "AppArmor was told in the window", "audit", "quiet"),
     ),
     Fault(
         "F21-ids",
@@ -205,28 +179,19 @@ FAULTS = (
         "for each in u g; do printf 'lxc.idmap: %s\\n' \"$each 0 100000 1000\" "
         '"$each 1000 101000 64536" >>"$conf"; done; restart\n'
         "auditctl -a always,exclude -F msgtype=AVC -F uid=101001",
-        expect={
-            "log": undetermined(
-                "leaves out records",
-                "-F uid=101001",
-                "leaves out records that may be denials of the container",
-            ),
-            "denials": undetermined("leaves out records that may be denials of the container"),
-        },
+        expect=left_out("-F uid=101001"),
     ),
-    Fault(
+    node_fault(
         "F51-stops",
         "a second run stops a Docker container that runs",
         "inside docker run -d --name mine hello-world /hello wait >/dev/null; "
         "echo 'inside docker stop -t 0 mine >/dev/null' >>\"$install\"",
-        expect={"again": red("a second run changed", "process of docker container mine", "exited")},
-        reach=NODE,
+        expect=red("again", "a second run changed", "process of docker container mine", "exited"),
     ),
-    Fault(
+    node_fault(
         "F51-firewall",
         "a second run flushes the firewall rules of Docker's networks",
         "echo 'inside iptables -t nat -F' >>\"$install\"",
-        expect={"again": red("a second run changed", "docker firewall")},
-        reach=NODE,
+        expect=red("again", "a second run changed", "docker firewall"),
     ),
 )

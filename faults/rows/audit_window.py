@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import NODE, Fault, red, undetermined
+from faults.fault import Expectation, Fault, node_fault, red, undetermined
 
 #: A unit in the container that AppArmor denies a socket at each boot; it then leaves a marker file.
 _DENIED_AT_BOOT = r"""
@@ -29,6 +29,12 @@ systemd-run -q --unit=trick bash /root/trick "$ctid"
 """
 
 
+def left_out(rule: str) -> dict[str, Expectation]:
+    """Expect the gate to name an audit rule that may hide denials of the container."""
+    told = "leaves out records that may be denials of the container"
+    return undetermined("log", "leaves out records", rule, told) | undetermined("denials", told)
+
+
 _WRITE = "sed -i 's/^write_logs.*/write_logs = {}/' /etc/audit/auditd.conf; pkill -HUP -x auditd"
 _FLOOD = (
     "auditctl -r 1 >/dev/null; systemd-run -q --unit=flood perl -e "
@@ -41,86 +47,64 @@ FAULTS = (
         "F21-uid",
         "the log leaves out the records of the container's root",
         f"{_DENIED_AT_BOOT}auditctl -a always,exclude -F msgtype=AVC -F uid=100000",
-        expect={
-            "log": undetermined(
-                "leaves out records",
-                "-a always,exclude -F msgtype=AVC -F uid=100000",
-                "leaves out records that may be denials of the container",
-            ),
-            "denials": undetermined("leaves out records that may be denials of the container"),
-        },
+        expect=left_out("-a always,exclude -F msgtype=AVC -F uid=100000"),
     ),
     Fault(
         "F21-profile",
         "the log leaves out the records of all processes under the profile",
         f'{_DENIED_AT_BOOT}auditctl -a always,exclude -F subj_role="$profile"',
-        expect={
-            "log": undetermined(
-                "leaves out records",
-                "-F subj_role=lxc-phoenix-v2",
-                "leaves out records that may be denials of the container",
-            ),
-            "denials": undetermined("leaves out records that may be denials of the container"),
-        },
+        expect=left_out("-F subj_role=lxc-phoenix-v2"),
     ),
     Fault(
         "F21-restarted",
         "auditd is stopped while the container boots, and started again",
         meanwhile("systemctl stop auditd", "systemctl start auditd"),
-        expect={"denials": red(*_RED, "another auditd took the records in the window")},
+        expect=red("denials", *_RED, "another auditd took the records in the window"),
     ),
     Fault(
         "F21-restarted-quietly",
         "auditd is restarted while the container boots, and no denial is known",
         meanwhile("systemctl restart auditd", ":").replace("socket(S, 38, 5, 0)", "1"),
-        expect={
-            "denials": undetermined(
-                "another auditd took the records in the window", "is not known for certain"
-            )
-        },
+        expect=undetermined(
+            "denials", "another auditd took the records in the window", "is not known for certain"
+        ),
     ),
     Fault(
         "F21-cut",
         "the log is truncated in place after the denial",
         meanwhile(":", ": >/var/log/audit/audit.log"),
-        expect={"denials": red(*_RED, "was cut in the window")},
+        expect=red("denials", *_RED, "was cut in the window"),
     ),
     Fault(
         "F21-unwritten",
         "auditd writes no log while the container boots, and then writes it again",
         meanwhile(_WRITE.format("no"), _WRITE.format("yes")),
-        expect={"denials": red(*_RED, "auditd was started, stopped or reconfigured in the window")},
+        expect=red("denials", *_RED, "auditd was started, stopped or reconfigured in the window"),
     ),
     Fault(
         "F21-reset",
         "records are lost while the container boots, and the count of lost records is reset",
         meanwhile(_FLOOD, "systemctl stop flood; auditctl -r 0 >/dev/null; auditctl --reset-lost"),
-        expect={
-            "denials": undetermined(
-                "count of lost audit records was reset in the window", "auditctl --reset-lost"
-            )
-        },
+        expect=undetermined(
+            "denials",
+            "count of lost audit records was reset in the window",
+            "auditctl --reset-lost",
+        ),
     ),
-    Fault(
+    node_fault(
         "F21-suspended",
         "auditd is suspended",
         "pkill -STOP -x auditd",
-        expect={
-            "log": undetermined("auditd (process ", "is suspended", "kill -CONT "),
-            "denials": undetermined("is suspended"),
-        },
-        reach=NODE,
+        expect=undetermined("log", "auditd (process ", "is suspended", "kill -CONT ")
+        | undetermined("denials", "is suspended"),
     ),
-    Fault(
+    node_fault(
         "F21-quiet",
         "AppArmor is told to record nothing",
         "printf quiet >/sys/module/apparmor/parameters/audit",
-        expect={
-            "log": undetermined(
-                "did not come from /var/log/audit/audit.log", "silence says nothing"
-            )
-        },
+        expect=undetermined(
+            "log", "did not come from /var/log/audit/audit.log", "silence says nothing"
+        ),
         also=("denials",),
-        reach=NODE,
     ),
 )

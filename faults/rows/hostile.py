@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from faults.fault import CONTAINER, Fault, red
+from faults.fault import Fault, container_fault, red
 from faults.rows.confinement import EVERYTHING, UNCONFINED
+from faults.rows.docker import client
 from faults.rows.witnesses import VFS_UNSEEN
 
 #: A perl that reports every attempt as refused, and attempts nothing.
@@ -25,15 +26,12 @@ wide=$(printf '\342\200\203') place=/var/lib/docker/forged
 source=$(printf 'x\ffuse-overlayfs%s%s%sfuse.fuse-overlayfs%srw' "$wide" $place "$wide" "$wide")
 inside mkdir -p $place/etc /run/systemd/mount-rootfs/forged
 inside mount -t tmpfs "$source" /run/systemd/mount-rootfs/forged
-inside mv /usr/bin/docker /usr/bin/docker.real
-into /usr/bin/docker 755 <<'CLIENT'
-#!/bin/sh
-case "$*" in
+"""
+_CLIENT = r"""case "$*" in
 *MergedDir*) echo /var/lib/docker/forged; exit ;;
 *"/hello wait") echo forged; exit ;;
 esac
 exec /usr/bin/docker.real "$@"
-CLIENT
 """
 
 FAULTS = (
@@ -41,31 +39,26 @@ FAULTS = (
         "F26-lies",
         "the profile allows everything, and the container's perl reports that all is refused",
         EVERYTHING + LIES,
-        expect={
-            "refused": red(
-                "container {ctid} may list the node's firmware", "change to another profile"
-            )
-        },
+        expect=red(
+            "refused", "container {ctid} may list the node's firmware", "change to another profile"
+        ),
         also=("denials", "again"),
     ),
     Fault(
         "F26-hides",
         "Docker runs unconfined, and PID 1 is in a cgroup named like another container's",
         UNCONFINED + HIDES,
-        expect={
-            "confined": red("not confined by lxc-phoenix-v2", "dockerd (process ", "is unconfined")
-        },
+        expect=red(
+            "confined", "not confined by lxc-phoenix-v2", "dockerd (process ", "is unconfined"
+        ),
         also=("denials", "again"),
     ),
-    Fault(
+    container_fault(
         "F31-forged",
         "Docker runs on vfs, and the source of a mount reads like a line of the mount table",
-        VFS_UNSEEN + _FORGES,
-        expect={
-            "mount": red("nothing is mounted at /var/lib/docker/forged"),
-            "driver": red("storage driver is 'vfs'"),
-        },
+        VFS_UNSEEN + _FORGES + client(_CLIENT),
+        expect=red("mount", "nothing is mounted at /var/lib/docker/forged")
+        | red("driver", "storage driver is 'vfs'"),
         also=("hello", "denials", "again"),
-        reach=CONTAINER,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import NODE, Fault, red, undetermined
+from faults.fault import node_fault, red, undetermined
 
 _ARCHIVE, _LOG, _ETC = (f'"$dump"/{name}' for name in ("vzdump-*.tar.zst", "vzdump-*.log", "etc-*"))
 #: Adds a commit to the upstream that the checkout lacks.
@@ -15,108 +15,92 @@ git update-ref refs/heads/main "$commit"
 """
 #: Container 953 is neither under test nor reserved.
 _NEIGHBOUR = """
-pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname other \
-    --rootfs local:1 --memory 256 --unprivileged 1 --features nesting=1 >/dev/null
+create 953 other --features nesting=1
 echo "lxc.apparmor.profile: $profile" >>/etc/pve/lxc/953.conf
 pct start 953
 """
 
 FAULTS = (
-    Fault(
+    node_fault(
         "F80",
         "there are no backups",
         f"rm {_ARCHIVE} {_ETC}",
-        expect={
-            "container-backup": red(
-                "there is no backup of container {ctid} that counts", "none is in"
-            ),
-            "node-backup": red("there is no backup of"),
-        },
-        reach=NODE,
+        expect=red(
+            "container-backup", "there is no backup of container {ctid} that counts", "none is in"
+        )
+        | red("node-backup", "there is no backup of"),
     ),
-    Fault(
+    node_fault(
         "F80-old",
         "the container's backup is years old",
         'for each in "$dump"/vzdump-*; do '
         'mv "$each" "$(echo "$each" | sed -E \'s/[0-9]{4}(_[0-9]{2}){2}-/2020_01_01-/\')"; done',
-        expect={"container-backup": red("h old, and 24 h are allowed")},
-        reach=NODE,
+        expect=red("container-backup", "h old, and 24 h are allowed"),
     ),
-    Fault(
+    node_fault(
         "F80-cut",
         "the container's backup is cut off",
         f"truncate -s -40 {_ARCHIVE}",
-        expect={"container-backup": red("cannot be read to its end")},
-        reach=NODE,
+        expect=red("container-backup", "cannot be read to its end"),
     ),
-    Fault(
+    node_fault(
         "F80-unfinished",
         "the backup's log does not say that it was finished",
         f"sed -i '/Finished Backup/d' {_LOG}",
-        expect={"container-backup": red("was not finished: its log ends with")},
-        reach=NODE,
+        expect=red("container-backup", "was not finished: its log ends with"),
     ),
-    Fault(
+    node_fault(
         "F80-error",
         "the backup's log says that it failed",
         f"sed -i '1a 2025-01-01 00:00:00 ERROR: Backup of VM failed - no space left' {_LOG}",
-        expect={"container-backup": red("has an error in its log", "no space left")},
-        reach=NODE,
+        expect=red("container-backup", "has an error in its log", "no space left"),
     ),
-    Fault(
+    node_fault(
         "F80-log",
         "the backup has no log",
         f"rm {_LOG}",
-        expect={"container-backup": red("has no log beside it")},
-        reach=NODE,
+        expect=red("container-backup", "has no log beside it"),
     ),
-    Fault(
+    node_fault(
         "F80-other",
         "the archive of /etc holds something else",
         f'for each in {_ETC}; do tar --create --zstd --file="$each" -C /etc hostname; done',
-        expect={"node-backup": red("does not hold etc")},
-        reach=NODE,
+        expect=red("node-backup", "does not hold etc"),
     ),
-    Fault(
+    node_fault(
         "F80-empty",
         "the archive of /etc is empty: the disk was full",
         f'for each in {_ETC}; do : >"$each"; done',
-        expect={"node-backup": red("is empty")},
-        reach=NODE,
+        expect=red("node-backup", "is empty"),
     ),
-    Fault(
+    node_fault(
         "F81",
         "the repository has uncommitted changes",
         'echo notes >"$repository/notes.txt"',
-        expect={"repository": red("not the plan's: notes.txt")},
-        reach=NODE,
+        expect=red("repository", "not the plan's: notes.txt"),
     ),
-    Fault(
+    node_fault(
         "F81-behind",
         "the repository is behind its upstream",
         _NEWER,
-        expect={"repository": red("pull --ff-only")},
-        reach=NODE,
+        expect=red("repository", "pull --ff-only"),
     ),
-    Fault(
+    node_fault(
         "F81-upstream",
         "the repository's upstream does not answer",
         "mv /srv/phoenix_hypervisor.git /srv/away",
-        expect={"repository": undetermined("does not answer")},
-        reach=NODE,
+        expect=undetermined("repository", "does not answer"),
     ),
-    Fault(
+    node_fault(
         "F81-plain",
         "the repository was copied, not cloned",
         'mv "$repository/.git" /root/taken.git',
-        expect={"repository": red("is a directory, but no git checkout")},
-        reach=NODE,
+        expect=red("repository", "is a directory, but no git checkout"),
     ),
-    Fault(
+    node_fault(
         "F82",
         "another container runs under the profile",
         _NEIGHBOUR,
-        expect={"neighbours": red("the change reaches 1 other container(s) that run: 953")},
-        reach=NODE,
+        expect=red("neighbours", "the change reaches 1 other container(s) that run: 953"),
     ),
 )

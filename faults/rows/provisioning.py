@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import APPLIED, NODE, Fault, red
+from faults.fault import APPLIED, Fault, node_fault, red
 
 #: An empty package named fuse-overlayfs, built on the node without a mirror.
 _EMPTY_PACKAGE = """
@@ -18,7 +18,7 @@ FAULTS = (
         "F50",
         "create exits 0 and does nothing",
         "printf '#!/bin/sh\\nexit 0\\n' >\"$repository/bin/phoenix\"",
-        expect={"from-nothing": red("left no container {ctid}")},
+        expect=red("from-nothing", "left no container {ctid}"),
         start=APPLIED,
     ),
     Fault(
@@ -26,96 +26,85 @@ FAULTS = (
         "the container's description is not valid",
         'sed -i \'s/"unprivileged": true/"unprivileged": "yes"/\' '
         '"$repository/etc/phoenix_lxc_configs.json"',
-        expect={"from-nothing": red("phoenix create {ctid} did not succeed", "is not valid")},
+        expect=red("from-nothing", "phoenix create {ctid} did not succeed", "is not valid"),
         start=APPLIED,
     ),
-    Fault(
+    node_fault(
         "F51",
         "a second run restarts Docker",
         "echo 'inside systemctl restart docker' >>\"$install\"",
-        expect={"again": red("a second run changed", "dockerd: ")},
-        reach=NODE,
+        expect=red("again", "a second run changed", "dockerd: "),
     ),
-    Fault(
+    node_fault(
         "F51-append",
         "a second run appends a line",
         "echo 'echo again | pct exec \"$CTID\" -- tee -a /etc/docker/appended >/dev/null' "
         '>>"$install"',
-        expect={"again": red("a second run changed", "/etc/docker/appended")},
-        reach=NODE,
+        expect=red("again", "a second run changed", "/etc/docker/appended"),
     ),
-    Fault(
+    node_fault(
         "F51-rewrite",
         "a second run rewrites a file with the same content",
         "echo 'inside cp -p /etc/docker/daemon.json /etc/docker/new; "
         'inside mv /etc/docker/new /etc/docker/daemon.json\' >>"$install"',
-        expect={"again": red("a second run changed", "file /etc/docker/daemon.json")},
-        reach=NODE,
+        expect=red("again", "a second run changed", "file /etc/docker/daemon.json"),
     ),
-    Fault(
+    node_fault(
         "F51-reinstall",
         "a second run reinstalls a package",
         "echo 'inside apt-get install -y --reinstall runc >/dev/null' >>\"$install\"",
-        expect={"again": red("a second run changed", "file /usr/sbin/runc")},
-        reach=NODE,
+        expect=red("again", "a second run changed", "file /usr/sbin/runc"),
     ),
-    Fault(
+    node_fault(
         "F51-fails",
         "a second run ends with an error",
         'echo \'fail "container $CTID has it already"\' >>"$install"',
-        expect={"again": red("phoenix create {ctid} did not succeed", "has it already")},
-        reach=NODE,
+        expect=red("again", "phoenix create {ctid} did not succeed", "has it already"),
     ),
-    Fault(
+    node_fault(
         "F52",
         "a second run loses the profile",
         'echo \'sed -i /^lxc.apparmor.profile/d "/etc/pve/lxc/$CTID.conf"\' >>"$install"',
-        expect={"again": red("a second run changed", "configuration: ")},
-        reach=NODE,
+        expect=red("again", "a second run changed", "configuration: "),
     ),
     Fault(
         "F53",
         "a feature's script fails, and create exits 0",
         "sed -i '/((status == 0)) || die/d' \"$repository/bin/phoenix\"; "
         "sed -i 's/^# --- Storage driver ---$/exit 1/' \"$install\"",
-        expect={"from-nothing": red("Docker is not installed in the container")},
+        expect=red("from-nothing", "Docker is not installed in the container"),
         start=APPLIED,
     ),
-    Fault(
+    node_fault(
         "F54",
         "the plan's lines were pasted unchanged: they run on the node",
         "sed -i 's/^    inside apt-get install -y fuse/    apt-get install -y fuse/' \"$install\"",
-        expect={"script": red("run on the node instead of in the container")},
-        reach=NODE,
+        expect=red("script", "run on the node instead of in the container"),
     ),
-    Fault(
+    node_fault(
         "F54-node",
         "fuse-overlayfs was installed on the node",
         _EMPTY_PACKAGE,
-        expect={"installed": red("fuse-overlayfs is installed on the node")},
-        reach=NODE,
+        expect=red("installed", "fuse-overlayfs is installed on the node"),
     ),
-    Fault(
+    node_fault(
         "F55",
         "the install script goes on after an error",
         "sed -i '/^set -e$/d' \"$install\"",
-        expect={"script": red("not 'set -e'")},
-        reach=NODE,
+        expect=red("script", "not 'set -e'"),
     ),
-    Fault(
+    node_fault(
         "F55-check",
         "the install script asks dpkg -l, which is true for removed packages",
         "sed -i 's/^if ! installed fuse-overlayfs/if ! dpkg -l | grep -q fuse-overlayfs/' "
         '"$install"',
-        expect={"script": red("fuse-overlayfs is checked for 0 times")},
-        reach=NODE,
+        expect=red("script", "fuse-overlayfs is checked for 0 times"),
     ),
-    Fault(
+    node_fault(
         "F55-syntax",
         "the install script is not valid bash",
         "echo 'if true; then' >>\"$install\"",
-        expect={"script": red("is no valid bash")},
+        expect=red("script", "is no valid bash"),
         also=("again",),
-        reach=NODE,
     ),
 )

@@ -3,108 +3,99 @@
 from __future__ import annotations
 
 from faults.fault import Fault, red, undetermined
-from faults.rows.configuration import BACK, KEEP
 from faults.scenarios import inside
 
 FAULTS = (
     Fault(
         "F09-colon",
         "the profile's line has a blank before its colon",
-        KEEP + "sed -i 's/^lxc.apparmor.profile:/lxc.apparmor.profile :/' \"$conf\"",
-        expect={
-            "given": red(
-                "'lxc.apparmor.profile : lxc-phoenix-v2' is no option",
-                "there is a blank before the colon",
-                "the next stop or pct set deletes it",
-            ),
-            "one-name": red("configuration none; all must be 'lxc-phoenix-v2'"),
-            "confined": red("assigns no profile"),
-        },
+        "keep; sed -i 's/^lxc.apparmor.profile:/lxc.apparmor.profile :/' \"$conf\"",
+        expect=red(
+            "given",
+            "'lxc.apparmor.profile : lxc-phoenix-v2' is no option",
+            "there is a blank before the colon",
+            "the next stop or pct set deletes it",
+        )
+        | red("one-name", "configuration none; all must be 'lxc-phoenix-v2'")
+        | red("confined", "assigns no profile"),
         also=("denials", "again"),
-        rollback=BACK,
+        rollback="back",
     ),
     Fault(
         "F09-equals",
         "the features are assigned with '=', as LXC's own options may be",
-        KEEP + "sed -i 's/^features:/features =/' \"$conf\"",
-        expect={
-            "given": red(
-                "container {ctid} lacks nesting, keyctl, fuse",
-                "is no option: only lxc.* keys may be followed by '='",
-            )
-        },
+        "keep; sed -i 's/^features:/features =/' \"$conf\"",
+        expect=red(
+            "given",
+            "container {ctid} lacks nesting, keyctl, fuse",
+            "is no option: only lxc.* keys may be followed by '='",
+        ),
         also=("mount", "hello", "denials", "again"),
-        rollback=BACK,
+        rollback="back",
     ),
     Fault(
         "F09-indented",
         "a comment is indented",
-        KEEP + "sed -i '1i\\  # by hand' \"$conf\"",
-        expect={
-            "given": red(
-                "line 1: '  # by hand' is no option: a comment has its # in the first column",
-                "the next stop or pct set deletes it",
-            )
-        },
+        "keep; sed -i '1i\\  # by hand' \"$conf\"",
+        expect=red(
+            "given",
+            "line 1: '  # by hand' is no option: a comment has its # in the first column",
+            "the next stop or pct set deletes it",
+        ),
         also=("again",),
-        rollback=BACK,
+        rollback="back",
     ),
     Fault(
         "F09-header",
         "an older state is kept below a line that Proxmox does not read as a header",
-        KEEP + "printf '\\n[2024-backup]\\nlxc.apparmor.profile: lxc-other\\n' >>\"$conf\"",
-        expect={
-            "given": red(
-                "'[2024-backup]' is no section",
-                "The lines below it are in effect, the last assignment wins",
-            ),
-            "one-name": red("lxc-other"),
-            "confined": red("lxc-other"),
-        },
+        "keep; printf '\\n[2024-backup]\\nlxc.apparmor.profile: lxc-other\\n' >>\"$conf\"",
+        expect=red(
+            "given",
+            "'[2024-backup]' is no section",
+            "The lines below it are in effect, the last assignment wins",
+        )
+        | red("one-name", "lxc-other")
+        | red("confined", "lxc-other"),
         also=("denials", "again"),
-        rollback=BACK,
+        rollback="back",
     ),
     Fault(
         "F09-pending",
         "a change of the features is pending until the next stop",
-        KEEP + "printf '\\n[pve:pending]\\nfeatures: nesting=1\\n' >>\"$conf\"",
-        expect={
-            "given": red(
-                "the next stop of container {ctid} takes away keyctl, fuse",
-                "'features: nesting=1'",
-                "pct set {ctid} --revert features",
-            )
-        },
+        "keep; printf '\\n[pve:pending]\\nfeatures: nesting=1\\n' >>\"$conf\"",
+        expect=red(
+            "given",
+            "the next stop of container {ctid} takes away keyctl, fuse",
+            "'features: nesting=1'",
+            "pct set {ctid} --revert features",
+        ),
         also=("mount", "hello", "denials", "again"),
-        rollback=BACK,
+        rollback="back",
     ),
     Fault(
         "F09-fusion",
         "the features have a key that Proxmox does not know: the container cannot start",
-        KEEP + 'pct stop "$ctid"; sed -i \'/^features:/s/$/,fusion=1/\' "$conf"',
-        expect={
-            "given": red(
-                "container {ctid} cannot start: unable to parse value of 'features' - format error",
-                "fusion: property is not defined in schema",
-            ),
-            **dict.fromkeys(
-                inside(),
-                undetermined(
-                    "and cannot start: unable to parse value of 'features'",
-                    "Correct that, then start",
-                ),
-            ),
-        },
-        rollback=BACK + '; pct start "$ctid"; settled',
+        'keep; pct stop "$ctid"; sed -i \'/^features:/s/$/,fusion=1/\' "$conf"',
+        expect=red(
+            "given",
+            "container {ctid} cannot start: unable to parse value of 'features' - format error",
+            "fusion: property is not defined in schema",
+        )
+        | undetermined(
+            inside(),
+            "and cannot start: unable to parse value of 'features'",
+            "Correct that, then start",
+        ),
+        rollback='back; pct start "$ctid"; settled',
     ),
     Fault(
         "F09-former",
         "the profile is also assigned by a key from before LXC 3: the next start fails",
-        KEEP + "echo 'lxc.aa_profile: lxc-container-default' >>\"$conf\"",
-        expect={
-            "given": red("lxc.aa_profile is a name from before LXC 3: write lxc.apparmor.profile")
-        },
+        "keep; echo 'lxc.aa_profile: lxc-container-default' >>\"$conf\"",
+        expect=red(
+            "given", "lxc.aa_profile is a name from before LXC 3: write lxc.apparmor.profile"
+        ),
         also=("denials", "again"),
-        rollback=BACK,
+        rollback="back",
     ),
 )

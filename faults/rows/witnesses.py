@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from faults.fault import CONTAINER, Fault, red, undetermined
-from lab.provision import REGISTRY
+from faults.fault import container_fault, red, undetermined
+from faults.rows.docker import DOWN, RESTART, VFS, client, push
 from steps import hello
 
-if TYPE_CHECKING:
-    from targets.transport import Transport
-
-#: Scenarios that may fail when Docker uses another driver.
-_DOWN = ("mount", "hello", "denials", "again")
-_RESTART = "inside systemctl restart docker"
 #: dockerd runs on vfs, although its settings file names fuse-overlayfs again.
 VFS_UNSEEN = f"""
-inside sed -i.real s/fuse-overlayfs/vfs/ "$settings"; {_RESTART}
+inside sed -i.real s/fuse-overlayfs/vfs/ "$settings"; {RESTART}
 inside mv "$settings.real" "$settings"
 """
 #: A server on the node that answers like a healthy dockerd.
@@ -40,56 +32,36 @@ systemd-run -q --unit=nodes-own python3 /run/nodes-own.py
 """
 
 
-def _client(program: str) -> str:
-    """Return an injection that replaces Docker's client by a shell program."""
-    return (
-        "inside mv /usr/bin/docker /usr/bin/docker.real\n"
-        f"into /usr/bin/docker 755 <<'CLIENT'\n#!/bin/sh\n{program}\nCLIENT\n"
-    )
-
-
-def _another_image(node: Transport) -> None:
-    """Push another image, which prints the same greeting, to the registry as hello-world."""
-    script = (
-        "cat >/tmp/another.tar; exec skopeo copy -q --dest-tls-verify=false "
-        f"docker-archive:/tmp/another.tar docker://{REGISTRY}/{hello.REFERENCE}"
-    )
-    archive = hello.docker_archive("another:latest")
-    node.run(["sh", "-c", script], stdin=archive, timeout=120).require()
-
-
 FAULTS = (
-    Fault(
+    container_fault(
         "F41-socket",
         "the path of dockerd's socket is a link to a socket of the node",
         NODES_OWN
         + "inside mv /run/docker.sock /run/its-own.sock\n"
         + "inside ln -s /run/nodes-own.sock /run/docker.sock\n"
-        + _client('exec /usr/bin/docker.real -H unix:///run/its-own.sock "$@"'),
-        expect={
-            "driver": undetermined(
-                "dockerd's socket cannot be queried: /run/docker.sock is not in container {ctid}"
-            ),
-            "hello": undetermined(
-                "dockerd's socket cannot be queried: /run/docker.sock is not in container {ctid}"
-            ),
-        },
+        + client('exec /usr/bin/docker.real -H unix:///run/its-own.sock "$@"'),
+        expect=undetermined(
+            "driver",
+            "dockerd's socket cannot be queried: /run/docker.sock is not in container {ctid}",
+        )
+        | undetermined(
+            "hello",
+            "dockerd's socket cannot be queried: /run/docker.sock is not in container {ctid}",
+        ),
         also=("mount", "denials", "again"),
-        reach=CONTAINER,
     ),
-    Fault(
+    container_fault(
         "F30-script",
         "docker in the container is a script, and dockerd runs on vfs",
-        VFS_UNSEEN + _client('/usr/bin/docker.real "$@" | sed \'s/"vfs"/"fuse-overlayfs"/\''),
-        expect={
-            "driver": red(
-                "storage driver is 'vfs'", "docker info in the container says driver 'fuse-over"
-            )
-        },
-        also=_DOWN,
-        reach=CONTAINER,
+        VFS_UNSEEN + client('/usr/bin/docker.real "$@" | sed \'s/"vfs"/"fuse-overlayfs"/\''),
+        expect=red(
+            "driver",
+            "storage driver is 'vfs'",
+            "docker info in the container says driver 'fuse-over",
+        ),
+        also=DOWN,
     ),
-    Fault(
+    container_fault(
         "F30-context",
         "docker in the container queries another daemon, and dockerd runs on vfs",
         f"""{VFS_UNSEEN}
@@ -100,56 +72,45 @@ FAULTS = (
         inside env HOME=/root docker context create other --docker host=unix:///run/another.sock
         inside env HOME=/root docker context use other
         """,
-        expect={
-            "driver": red(
-                "storage driver is 'vfs'", "docker info in the container says driver 'fuse-over"
-            )
-        },
-        also=_DOWN,
-        reach=CONTAINER,
+        expect=red(
+            "driver",
+            "storage driver is 'vfs'",
+            "docker info in the container says driver 'fuse-over",
+        ),
+        also=DOWN,
     ),
-    Fault(
+    container_fault(
         "F30-cause",
         "Docker stores its layers with vfs, and each failure that follows says so",
-        f'inside sed -i s/fuse-overlayfs/vfs/ "$settings"; {_RESTART}',
-        expect={
-            "hello": red("storage driver is 'vfs', not 'fuse-overlayfs': hello-world ended with"),
-            "installed": red("names the storage driver 'vfs'"),
-            "driver": red("storage driver is 'vfs'"),
-            "mount": red("storage driver is 'vfs', not 'fuse-overlayfs': "),
-        },
+        VFS,
+        expect=red("hello", "storage driver is 'vfs', not 'fuse-overlayfs': hello-world ended with")
+        | red("installed", "names the storage driver 'vfs'")
+        | red("driver", "storage driver is 'vfs'")
+        | red("mount", "storage driver is 'vfs', not 'fuse-overlayfs': "),
         also=("denials", "again"),
-        reach=CONTAINER,
     ),
-    Fault(
+    container_fault(
         "F41-registry",
         "another image has hello-world's name in the registry, and prints the greeting",
-        _another_image,
-        expect={"hello": red("another image has the name hello-world in the registry")},
-        reach=CONTAINER,
+        lambda node: push(node, hello.docker_archive("another:latest")),
+        expect=red("hello", "another image has the name hello-world in the registry"),
     ),
-    Fault(
+    container_fault(
         "F33-elsewhere",
         "dockerd reads its settings from a file other than daemon.json",
         'inside cp "$settings" /etc/docker/elsewhere.json\n'
         'inside sh -c \'echo DOCKER_OPTS="--config-file /etc/docker/elsewhere.json" '
-        ">>/etc/default/docker'\n" + _RESTART,
-        expect={
-            "installed": red("dockerd reads its settings from '/etc/docker/elsewhere.json'"),
-            "settings": undetermined(
-                "dockerd reads its settings from '/etc/docker/elsewhere.json'"
-            ),
-        },
+        ">>/etc/default/docker'\n" + RESTART,
+        expect=red("installed", "dockerd reads its settings from '/etc/docker/elsewhere.json'")
+        | undetermined("settings", "dockerd reads its settings from '/etc/docker/elsewhere.json'"),
         also=("denials", "again"),
-        reach=CONTAINER,
     ),
-    Fault(
+    container_fault(
         "F02-device",
         "another device has the name /dev/fuse in the container",
         "sed -i '1i lxc.mount.entry: /dev/null dev/fuse none bind,create=file 0 0' \"$conf\"; "
         "restart",
-        expect={"there": red("/dev/fuse in the container is a character device 1:3")},
+        expect=red("there", "/dev/fuse in the container is a character device 1:3"),
         also=("mount", "hello", "denials", "again"),
-        reach=CONTAINER,
     ),
 )

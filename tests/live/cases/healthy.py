@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 #: 952, reserved on the lab's target, under the profile and denied something twice a second.
 _NEIGHBOUR = """
-pct create 952 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname neighbour \
-    --rootfs local:1 --memory 256 --unprivileged 1 --features nesting=1 >/dev/null
+create 952 neighbour --features nesting=1
 echo "lxc.apparmor.profile: $profile" >>/etc/pve/lxc/952.conf
 pct start 952
 (ctid=952; settled)
@@ -53,8 +52,7 @@ systemd-run -q --unit=gone bash /root/gone "$ctid"
 )
 #: 953 is nobody's: neither the target's nor reserved.
 _STOPPED = """
-pct create 953 local:vztmpl/debian-trixie-standard_amd64.tar.zst --hostname other \
-    --rootfs local:1 --memory 256 --unprivileged 1 >/dev/null
+create 953 other
 echo "lxc.apparmor.profile: $profile" >>/etc/pve/lxc/953.conf
 """
 #: As in a guest whose network systemd-networkd does not manage: it waits in vain, and fails.

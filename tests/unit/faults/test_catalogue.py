@@ -19,7 +19,9 @@ BY_ID = {fault.id: fault for fault in FAULTS}
 #: Every number of the failure catalogue; F63 is tests/live/test_interruption.py's.
 FAILURES = [*range(1, 9), *range(10, 24), *range(30, 42), *range(50, 55), 60, 61, 62, 70, 71, 72]
 #: What is the node's own, or other containers'.
-SHARED = re.compile(r"apparmor_parser|\$repository|\$file|(?<!inside )systemctl|/etc/apparmor")
+SHARED = re.compile(
+    r"apparmor_parser|\$(repository|file|profiles)|(?<!inside )systemctl|/etc/apparmor"
+)
 
 
 def ids(faults: tuple[Fault, ...]) -> list[str]:

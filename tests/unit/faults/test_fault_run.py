@@ -72,7 +72,7 @@ def test_compare_finds_what_is_not_as_the_fault_says(name: str, found: Found, fi
 
 
 def test_compare_with_an_undetermined_cause_wants_its_first_word_in_the_first_line() -> None:
-    fault = Fault("F99", "x", "", expect={"settings": FAULT.expect["settings"]})
+    fault = Fault("F99", "x", "", expect=undetermined("settings", "is not JSON"))
     assert wrong(fault, {"settings": AS_EXPECTED["settings"]}) == ["settings"]
     assert wrong(fault, {"settings": Found(UNDETERMINED, "it is not JSON")}) == []
 

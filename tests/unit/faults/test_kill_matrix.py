@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GOOD = Result(
-    Fault("F01", "a cut entry", "", expect={"installed": red("line")}),
+    Fault("F01", "a cut entry", "", expect=red("installed", "line")),
     {"installed": Found(RED, 'line "3"'), "driver": Found(COMPLIANT)},
     seconds=12.34,
 )
 WRONG = Result(
-    Fault("F02", "no fuse", "", expect={"hello": undetermined("?")}),
+    Fault("F02", "no fuse", "", expect=undetermined("hello", "?")),
     {"hello": Found(UNDETERMINED, "?"), "driver": Found(RED, "down")},
     (Problem("driver", "is not compliant, and should be compliant: down"),),
 )
 UNASKED = Result(
-    Fault("F37", "runc", "", expect={"hello": red("runc")}), unasked="it needs a template"
+    Fault("F37", "runc", "", expect=red("hello", "runc")), unasked="it needs a template"
 )
 RESULTS = (GOOD, WRONG, UNASKED)
 
