@@ -7,10 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from faults import states
 from faults.fault import COMPLIANT, CTID, RED, UNDETERMINED, Fault, shell
@@ -18,7 +18,7 @@ from faults.scenarios import scenarios
 from targets.errors import FactError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lab.machine import Lab
     from targets.transport import Transport
@@ -137,68 +137,54 @@ def gate(
     return Gate(*arguments, results=results).ask()
 
 
-class Questions:
-    """A gate for some scenarios, started and waiting: see :class:`Gate`.
+@contextmanager
+def waiting_gate(names: Sequence[str], *options: str) -> Iterator[Callable[[], dict[str, Found]]]:
+    """Start a gate for some scenarios; yield what runs them, and returns its verdicts by their ids.
 
     One gate runs them all, those that only look first. Two gates side by side would ask the node
     the same twice, and where two labs run, no processor is idle.
 
     Args:
-        names: the scenarios' ids, in the order in which they run.
+        names: the scenarios' ids, in the order in which they run. Without any, no gate starts.
         options: for pytest, such as the target.
+
+    Raises:
+        FactError: by the yielded function: a scenario has no verdict.
     """
-
-    def __init__(self, names: Sequence[str], *options: str) -> None:
-        self._names, self._options = names, options
-        self._gate: Gate | None = None
-        self._running = ExitStack()
-
-    def __enter__(self) -> Self:
-        """Start the gate. Without a node id, pytest would run every scenario."""
-        with ExitStack() as starting:
-            folder = starting.enter_context(tempfile.TemporaryDirectory(prefix="faults-"))
-            if self._names:
-                nodeids = [scenarios()[name].nodeid for name in self._names]
-                self._gate = Gate(*nodeids, *self._options, results=Path(folder))
-                starting.callback(self._gate.end)
-            self._running = starting.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Kill the gate if it still runs."""
-        self._running.close()
-
-    def ask(self) -> dict[str, Found]:
-        """Run the scenarios.
-
-        Returns:
-            The gate's verdicts, by the scenario's id.
-
-        Raises:
-            FactError: a scenario has no verdict.
-        """
-        if self._gate is None:
-            return {}
-        done, told = self._gate.ask()
-        _require_honest(done.returncode, [result["status"] for result in told.values()])
-        found = {}
-        for name in self._names:
-            title = scenarios()[name].title
-            if title not in told:
-                words, code = done.stdout[-3000:] + done.stderr[-3000:], done.returncode
-                raise FactError(
-                    f"the gate ended with {code} and said nothing of {title!r}:\n{words}"
-                )
-            result = told[title]
-            verdict = _VERDICTS.get(result["status"], UNDETERMINED)
-            found[name] = Found(verdict, result["message"])
-        return found
+    if not names:
+        yield dict
+        return
+    nodeids = [scenarios()[name].nodeid for name in names]
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        gate = Gate(*nodeids, *options, results=Path(folder))
+        try:
+            yield lambda: _verdicts(names, *gate.ask())
+        finally:
+            gate.end()
 
 
 def ask(names: Sequence[str], *options: str) -> dict[str, Found]:
-    """Start a gate and run the scenarios: see :class:`Questions`."""
-    with Questions(names, *options) as questions:
-        return questions.ask()
+    """Start a gate and run the scenarios: see :func:`waiting_gate`."""
+    with waiting_gate(names, *options) as run:
+        return run()
+
+
+def _verdicts(
+    names: Sequence[str],
+    done: subprocess.CompletedProcess[str],
+    told: Mapping[str, Mapping[str, str]],
+) -> dict[str, Found]:
+    """Return the verdicts of a gate that has ended; raises FactError if one is missing."""
+    _require_honest(done.returncode, [result["status"] for result in told.values()])
+    found = {}
+    for name in names:
+        title = scenarios()[name].title
+        if title not in told:
+            words, code = done.stdout[-3000:] + done.stderr[-3000:], done.returncode
+            raise FactError(f"the gate ended with {code} and said nothing of {title!r}:\n{words}")
+        result = told[title]
+        found[name] = Found(_VERDICTS.get(result["status"], UNDETERMINED), result["message"])
+    return found
 
 
 def _require_honest(code: int, statuses: Sequence[str]) -> None:
@@ -283,8 +269,8 @@ def on_lab(fault: Fault, lab: Lab, *, everything: bool = False) -> Result:
     if fault.release and fault.release not in lab.state.templates:
         raise FactError(f"the node has no template of {fault.release}: python -m lab template")
     where = f"lab/{CTID}"
-    with Questions(fault.asked(everything=everything), *options(fault, where)) as questions:
+    with waiting_gate(fault.asked(everything=everything), *options(fault, where)) as ask_it:
         with states.restored(lab, fault.start) as node:
             inject(fault, node)
-        found = questions.ask()
+        found = ask_it()
     return Result(fault, found, compare(fault, found), time.monotonic() - clock)

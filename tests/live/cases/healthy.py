@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from faults import states
 from faults.fault import COMPLIANT, CTID, HEALTHY, shell
-from faults.run import Questions
+from faults.run import waiting_gate
 from faults.scenarios import scenarios
 from lab.address import lab_address
 from targets import connect
@@ -189,10 +189,10 @@ def false_alarms(variation: Variation, lab: Lab) -> dict[str, Found]:
     """
     states.prepare(lab, variation.ctid)
     where = f"lab/{variation.ctid}"
-    with Questions(asked(), "--target", where, "--allow-mutation") as questions:
+    with waiting_gate(asked(), "--target", where, "--allow-mutation") as ask:
         with states.restored(lab, HEALTHY, variation.ctid) as node:
             shell(node, variation.make, variation.ctid).require()
-        found = questions.ask()
+        found = ask()
     with connect.opened(parse(where), lab=lab_address) as runtime:
         shell(runtime.node, variation.proof, variation.ctid).require()
     return {name: result for name, result in found.items() if result.verdict != COMPLIANT}

@@ -199,20 +199,20 @@ def test_ask_with_an_exit_code_that_is_not_the_verdicts_is_refused(
         run.ask(["hello"])
 
 
-def test_questions_start_one_gate_before_they_ask_and_end_it(said: type[Said]) -> None:
-    with run.Questions(ASKED) as questions:
+def test_waiting_gate_is_one_that_starts_before_it_is_asked_and_ends(said: type[Said]) -> None:
+    with run.waiting_gate(ASKED) as ask:
         assert (said.started, said.ended) == ([ASKED], [])
-        assert tuple(questions.ask()) == ASKED
+        assert tuple(ask()) == ASKED
     assert said.ended == [ASKED]
 
 
-def test_questions_about_no_scenario_start_no_gate(said: type[Said]) -> None:
+def test_waiting_gate_for_no_scenario_starts_none(said: type[Said]) -> None:
     assert run.ask([]) == {}
     assert said.started == []
 
 
-def test_questions_that_fail_leave_no_gate_running(said: type[Said]) -> None:
-    with pytest.raises(TransportError), run.Questions(ASKED):
+def test_waiting_gate_ends_after_an_error(said: type[Said]) -> None:
+    with pytest.raises(TransportError), run.waiting_gate(ASKED):
         raise TransportError("the lab cannot be restored")
     assert said.ended == said.started == [ASKED]
 
