@@ -5,10 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import steps
 from gate import evidence, report, terminal
 from lab.address import lab_address
 from remediation import applied, desired, docker_in_lxc
@@ -34,20 +36,7 @@ if TYPE_CHECKING:
     from targets.target import Target
     from targets.transport import Transport
 
-pytest_plugins = (
-    "gate",
-    "steps.docker",  # before those that import from it: pytest rewrites a module at its import
-    "steps.probe",  # likewise
-    "steps.hello_world",
-    "steps.target",
-    "steps.configuration",
-    "steps.apparmor",
-    "steps.files",
-    "steps.audit",
-    "steps.provisioning",
-    "steps.rollback",
-    "steps.prerequisites",
-)
+pytest_plugins = ("gate", *(f"steps.{module.name}" for module in iter_modules(steps.__path__)))
 
 #: Why scenarios were left out, for the reader of the header.
 _LEFT_OUT = pytest.StashKey[list[str]]()

@@ -2,6 +2,8 @@
 
 A step that declares nothing, or too little, asks by itself: that costs a round trip, and changes
 nothing else. What must be seen after something else was seen or done is never declared.
+
+PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ name, because Docker Hub's own image has one layer.
 ``/hello`` greets as Docker Hub's does and exits 0. ``/hello wait`` sleeps until SIGTERM and exits
 0; as PID 1 it has a handler for that, since PID 1 ignores signals that it does not handle, so
 ``docker stop`` works. The image is the same bytes every time, and so is its id.
+
+PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
 """
 
 from __future__ import annotations

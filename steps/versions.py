@@ -1,4 +1,7 @@
-"""The versions on the node and in the container, for the report's front page."""
+"""The versions on the node and in the container, for the report's front page.
+
+PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
+"""
 
 from __future__ import annotations
 

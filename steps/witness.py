@@ -1,4 +1,7 @@
-"""testinfra over our transports: a second witness, beside the plan's own checks."""
+"""testinfra over our transports: a second witness, beside the plan's own checks.
+
+PYTEST_DONT_REWRITE: pytest loads each module of this folder as a plugin.
+"""
 
 from __future__ import annotations
 

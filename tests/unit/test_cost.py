@@ -1,7 +1,7 @@
 """What a command costs, without a clock: round trips to the node, and starts of ``pct``.
 
-``pct`` is a large program: a start costs more than most round trips. Each bound is what is asked
-today. A change that asks more must say why, and raise it here.
+``pct`` is a large program: a start costs more than most round trips. A change that asks more must
+say why, and raise the bound here. A scenario that declares its reads asks no more.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def test_read_only_gate_costs_at_most_so_many_round_trips_and_starts_of_pct(
     tmp_path: Path,
 ) -> None:
     told = gate(tmp_path)
-    assert (len(told["trips"]), told["starts"]) == (45, 7)
+    assert len(told["trips"]) <= 45, "\n".join(told["trips"])
+    assert told["starts"] <= 7
     assert scenarios_without_evidence(tmp_path) == set()
     # What the connection and the collection ask is no scenario's evidence.
     assert foreseen_for_nothing(told["trips"], tmp_path) <= {
