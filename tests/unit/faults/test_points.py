@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -53,12 +52,6 @@ def test_points_of_a_long_command_are_its_begin_middle_and_quarters(
     assert sorted(shares(SHORT)) == [0.0, 0.25, 0.5, 0.75]
 
 
-def test_points_outside_the_stages_are_none() -> None:
-    points = Points(Local())
-    points.run(SHORT)
-    assert points.seen == []
-
-
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75])
 def test_point_written_is_read_as_the_same(share: float) -> None:
     one = Point("begin rollback", 3, share, "sh -c one: two", seconds=1.5)
@@ -83,14 +76,6 @@ def test_damage_is_done_when_the_share_of_time_has_passed(
         points.run(["sh", "-c", 'until test -e "$1"; do sleep 0.05; done', "sh", str(flag)])
     assert [share * 2 <= each - started < share * 2 + 1 for each in seen] == [True]
     assert ENDED not in capsys.readouterr().err
-
-
-def test_damage_after_the_command_had_ended_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    points = Points(Local(), Point("apply", 1, 0.75, seconds=3600.0), lambda: None)
-    points.at("apply", "")
-    with pytest.raises(TransportError):
-        points.run(SHORT)
-    assert re.fullmatch(rf"{ENDED} [0-9]\.[0-9]+ s\n", capsys.readouterr().err)
 
 
 def test_damage_is_done_when_the_share_of_input_was_read(tmp_path: Path) -> None:
@@ -120,19 +105,6 @@ def test_damage_before_a_change_lets_the_change_be_tried(tmp_path: Path) -> None
     assert flag.exists()
 
 
-def test_damage_is_done_once_though_the_stage_comes_again() -> None:
-    """A run that is cut off rolls itself back, and runs its consequences a second time."""
-    seen: list[str] = []
-    points = Points(Local(), Point("consequence", 2), lambda: seen.append("damage"))
-    for stage in ("apply", "consequence", "restore", "consequence"):
-        points.at(stage, "one action")
-        points.run(SHORT)
-        points.at(stage, "another action")
-        points.run(SHORT)
-    assert seen == ["damage"]
-    assert [each.number for each in points.seen] == [1, 2] * 4
-
-
 #: Fails three times, and then succeeds: what its caller asks until then.
 READY = ["sh", "-c", 'echo >>"$1"; sleep 0.3; test "$(wc -l <"$1")" -gt 3', "sh"]
 
@@ -160,22 +132,6 @@ def test_points_of_a_command_asked_again_are_those_of_one_change(
     inside = [each for each in points.seen if each.share]
     assert [(each.number, each.share) for each in inside] == [(1, 0.5), (1, 0.25), (1, 0.75)]
     assert all(1.2 < each.seconds < 3 for each in inside)
-
-
-def test_damage_in_a_wait_is_done_in_the_time_of_the_whole_wait(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file, seen = tmp_path / "file", list[str]()
-    chosen = Point("consequence", 1, 0.5, seconds=1.4)
-    points = Points(Local(), chosen, lambda: seen.append(file.read_text()))
-    points.at("consequence", "")
-    with pytest.raises(TransportError):
-        wait_for(points, file)
-    assert seen in (
-        ["\n" * 3],
-        ["\n" * 2],
-    )  # as the third was asked; or, on a slow machine, the second
-    assert ENDED not in capsys.readouterr().err
 
 
 class Deaf(Local):
@@ -218,27 +174,6 @@ def test_points_of_input_given_again_count_twice() -> None:
     for _ in range(2):
         points.run(["sh", "-c", "cat; exit 1"], stdin=b"an entry")
     assert [each.number for each in points.seen if not each.share] == [1, 2]
-
-
-def test_point_that_was_counted_is_reached_once_before_its_command() -> None:
-    def commands(run: int) -> list[list[str]]:
-        texts = (f": a:b\n: {'long ' * 20}{run}", f": mv /taken-back-{run * 12345}", ": end")
-        return [["sh", "-c", text] for text in texts]
-
-    counted = Points(Local())
-    counted.at("restore", "")
-    for argv in commands(0):
-        counted.run(argv)
-    assert len(counted.seen) == 3
-    for run, there in enumerate(counted.seen, start=1):
-        seen: list[tuple[str, int]] = []
-        points = Points(Local(), point(str(there)), lambda: seen.append(now))  # noqa: B023
-        for stage in ("apply", "restore"):
-            points.at(stage, "")
-            for number, argv in enumerate(commands(run), start=1):
-                now = (stage, number)
-                points.run(argv)
-        assert seen == [("restore", run)]
 
 
 def test_point_at_another_command_is_not_reached() -> None:
