@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import select
 import signal
 import subprocess
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +27,9 @@ FAULT = Fault(
     "F99",
     "daemon.json is not JSON",
     "true",
-    expect={
-        "installed": red("of {ctid}: line 3", "column 7"),
-        "mount": red("no mount in {ctid}"),
-        "settings": undetermined("is not JSON"),
-    },
+    expect=red("installed", "of {ctid}: line 3", "column 7")
+    | red("mount", "no mount in {ctid}")
+    | undetermined("settings", "is not JSON"),
     also=("hello",),
 )
 AS_EXPECTED = {
@@ -138,39 +134,34 @@ def test_inject_of_a_function_gives_it_the_node() -> None:
     assert given == [node]
 
 
+ASKED = ("driver", "installed", "hello")
+
+
 class Said:
-    """A gate that answers for each scenario in ``answers``, and notes when it starts and ends."""
+    """A gate that knows the scenarios in ``ASKED``; notes what is started and ended."""
 
     started: ClassVar[list[tuple[str, ...]]]
     ended: ClassVar[list[tuple[str, ...]]]
-    folders: ClassVar[set[Path]]
-    answers: ClassVar[tuple[str, ...]]
     status: ClassVar[str]
     code: ClassVar[int]
 
     def __init__(self, *arguments: str, results: Path) -> None:
-        assert results not in self.folders, "each has a folder of its own"
-        self.folders.add(results)
         names = {scenario.nodeid: name for name, scenario in scenarios().items()}
         self.asked = tuple(names[each] for each in arguments)
         self.started.append(self.asked)
 
     def ask(self) -> Any:
-        titles = [scenarios()[name].title for name in self.asked if name in self.answers]
+        titles = [scenarios()[name].title for name in self.asked if name in ASKED]
         told = {title: {"status": self.status, "message": ""} for title in titles}
-        return subprocess.CompletedProcess([], self.code if told else 2, "usage", ""), told
+        return subprocess.CompletedProcess([], self.code, "usage", ""), told
 
     def end(self) -> None:
         self.ended.append(self.asked)
 
 
-ASKED = ("driver", "installed", "hello")
-
-
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> type[Said]:
-    Said.started, Said.ended, Said.folders, Said.answers = [], [], set(), ASKED
-    Said.status, Said.code = "passed", 0
+    Said.started, Said.ended, Said.status, Said.code = [], [], "passed", 0
     monkeypatch.setattr(run, "Gate", Said)
     return Said
 
@@ -217,24 +208,6 @@ def test_waiting_gate_ends_after_an_error(said: type[Said]) -> None:
     assert said.ended == said.started == [ASKED]
 
 
-WAITS = """
-import faults.wait
-print("it is there", flush=True)
-faults.wait.pytest_collection_modifyitems()
-print("it goes on")
-"""
-
-
-def test_wait_ends_at_a_line() -> None:
-    pipe = subprocess.PIPE
-    argv = [sys.executable, "-c", WAITS]
-    with subprocess.Popen(argv, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as waiting:
-        assert waiting.stdout is not None
-        assert waiting.stdout.readline() == "it is there\n"
-        assert select.select([waiting.stdout], [], [], 0.5)[0] == [], "it did not wait"
-        assert waiting.communicate("ask\n", timeout=60)[0] == "it goes on\n"
-
-
 def test_wait_comes_before_anybody_looks_at_the_target() -> None:
     ours = (ROOT / "conftest.py").read_text()
     hook = "def pytest_collection_modifyitems"
@@ -242,34 +215,16 @@ def test_wait_comes_before_anybody_looks_at_the_target() -> None:
     assert wait.pytest_collection_modifyitems.pytest_impl["tryfirst"]
 
 
-@pytest.fixture
-def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
-    """Those that were started."""
-    started: list[subprocess.Popen[str]] = []
-
-    class Noted(subprocess.Popen[str]):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            started.append(self)
-
-    monkeypatch.setattr(subprocess, "Popen", Noted)
-    return started
+def test_gate_that_is_ended_is_killed(tmp_path: Path) -> None:
+    gate = run.Gate(HELLO, "--target", "lab/950", results=tmp_path)
+    gate.end()
+    assert gate._process.returncode == -signal.SIGKILL
 
 
-def test_gate_that_is_ended_is_killed(
-    tmp_path: Path, processes: list[subprocess.Popen[str]]
-) -> None:
-    run.Gate(HELLO, "--target", "lab/950", results=tmp_path).end()
-    assert [each.returncode for each in processes] == [-signal.SIGKILL]
-
-
-def test_gate_whose_asker_is_gone_ends_by_itself(
-    tmp_path: Path, processes: list[subprocess.Popen[str]]
-) -> None:
+def test_gate_whose_asker_is_gone_ends_by_itself(tmp_path: Path) -> None:
     gate = run.Gate(HELLO, "--target", "lab/950", "--allow-mutation", results=tmp_path)
-    (waiting,) = processes
-    waiting.communicate(timeout=60)  # closes its standard input
-    assert waiting.returncode == 6
+    gate._process.communicate(timeout=60)  # closes its standard input
+    assert gate._process.returncode == 6
     assert not list(tmp_path.glob("*-result.json"))
     gate.end()
 
