@@ -1,7 +1,7 @@
-"""The plan for one container, as a deploy of pyinfra.
+"""The plan for container 950, as a deploy of pyinfra; its data ``folder`` is bench's.
 
-Run by bench, or by hand: ``pyinfra inventory.py deploy.py``. The inventory's data has ``ctid``,
-``plan_files`` (source, destination and mode of each edited file) and ``daemon_json`` (source).
+In the folder are ``files`` (the edited files, as below ``/``), ``daemon.json`` (Docker's settings),
+and ``look`` (what look.sh prints if the plan has nothing to change).
 """
 
 from __future__ import annotations
@@ -13,26 +13,21 @@ from pyinfra.facts.server import Command
 from pyinfra.operations import files, server, systemd
 from pyinfra.operations.util import any_changed
 
-CTID = host.data.ctid
-CONFIG = f"/etc/pve/lxc/{CTID}.conf"
-INSIDE = f"pct exec {CTID} --"
+CONFIG = "/etc/pve/lxc/950.conf"
+HERE, FOLDER = Path(__file__).parent, Path(host.data.folder)
 
-of_apparmor = []
-for each in host.data.plan_files:
-    put = files.put(
-        name=f"{each['dest']} is as edited", src=each["src"], dest=each["dest"], mode=each["mode"]
-    )
-    if each["dest"].startswith("/etc/apparmor.d/"):
-        of_apparmor.append(put)
-
+edited = [
+    files.put(name=f"{path.name} is as edited", src=str(path), dest=f"/{dest}", mode="644")
+    for path in sorted((FOLDER / "files").rglob("*"))
+    if path.is_file() and (dest := path.relative_to(FOLDER / "files"))
+]
 systemd.service(
     name="AppArmor is reloaded",
     service="apparmor",
     running=True,
     reloaded=True,
-    _if=any_changed(*of_apparmor),
+    _if=any_changed(*edited),
 )
-
 options = [
     files.line(
         name="the container has its features",
@@ -47,43 +42,19 @@ options = [
         replace="lxc.apparmor.profile: lxc-phoenix-v2",
     ),
 ]
-booted = f"{INSIDE} systemctl is-system-running --wait | grep -E 'running|degraded'"
-online = f"{INSIDE} grep -E '^[a-z0-9]+[[:space:]]00000000' /proc/net/route"
 server.shell(
     name="the container is restarted",
-    commands=[
-        f"pct shutdown {CTID} --timeout 60 --forceStop 1",
-        f"pct start {CTID}",
-        f"until {booted}; do sleep 0.5; done",
-        f"until {online}; do sleep 0.5; done",
-    ],
+    commands=[(HERE / "restart.sh").read_text()],
     _if=any_changed(*options),
 )
-
-asked = (
-    f"{INSIDE} sh -c \"dpkg-query -W -f '\\${{db:Status-Abbrev}}' fuse-overlayfs; echo; "
-    'cat /etc/docker/daemon.json" 2>/dev/null || true'
-)
-status, _, settings = (host.get_fact(Command, asked) or "").partition("\n")
-if not status.startswith("ii"):
-    apt = f"{INSIDE} env DEBIAN_FRONTEND=noninteractive apt-get -q"
-    server.shell(
-        name="fuse-overlayfs is installed",
-        commands=[f"{apt} update", f"{apt} install -y --no-install-recommends fuse-overlayfs"],
-    )
-if settings.strip() != Path(host.data.daemon_json).read_text().strip():
+seen = host.get_fact(Command, (HERE / "look.sh").read_text()) or ""
+if seen.strip() != (FOLDER / "look").read_text().strip():
     files.put(
         name="Docker's settings are on the node",
-        src=host.data.daemon_json,
+        src=str(FOLDER / "daemon.json"),
         dest="/root/daemon.json",
     )
     server.shell(
-        name="Docker has its settings",
-        commands=[
-            f"{INSIDE} mkdir -p /etc/docker",
-            f"pct push {CTID} /root/daemon.json /etc/docker/daemon.json",
-            # Under the new profile it could not start on its former driver, too often for systemd.
-            f"{INSIDE} systemctl reset-failed docker",
-            f"{INSIDE} systemctl restart docker",
-        ],
+        name="Docker has fuse-overlayfs and its settings",
+        commands=[(HERE / "docker.sh").read_text()],
     )

@@ -1,96 +1,68 @@
-"""What the read-only scenarios ask, as tests of testinfra. CTID in the environment is its ctid.
-
-Run by bench, or by hand: ``pytest --hosts=paramiko://node --ssh-config=FILE test_state.py``.
-"""
+"""What the read-only scenarios ask of container 950 and its node, as tests of testinfra."""
 
 from __future__ import annotations
 
-import os
+import pytest
 
 PROFILE, REPOSITORY = "lxc-phoenix-v2", "/usr/local/phoenix_hypervisor"
 DEPLOYED, TUNABLE = f"/etc/apparmor.d/{PROFILE}", "/etc/apparmor.d/tunables/nesting"
-CTID = os.environ.get("CTID", "950")
-POLICIES = "/sys/kernel/security/apparmor/policy/profiles"
+KERNEL = "/sys/kernel/security/apparmor"
+SCRIPTS = {
+    "bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh": "tunables/nesting",
+    "bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh": "fuse-overlayfs",
+}
 
 
 def inside(host, command):
-    return host.run(f"pct exec {CTID} -- {command}")
+    return host.run(f"pct exec 950 -- {command}")
 
 
-def pid(host):
-    return host.check_output(f"lxc-info -P /var/lib/lxc -n {CTID} -p -H").strip()
+def first_process(host, name):
+    pid = host.check_output("lxc-info -P /var/lib/lxc -n 950 -p -H").strip()
+    return host.file(f"/proc/{pid}/{name}").content_string
 
 
-def test_tunable(host):
+def test_profile_is_the_repositorys_and_has_rules(host):
     assert host.file(TUNABLE).contains(PROFILE)
-
-
-def test_profile_has_rules(host):
     text = host.file(DEPLOYED).content_string
     assert "fuse-overlayfs" in text
     assert "/dev/fuse rw," in text
-
-
-def test_profile_is_the_repositorys(host):
     source = host.file(f"{REPOSITORY}/etc/apparmor/{PROFILE}")
     assert source.sha256sum == host.file(DEPLOYED).sha256sum
-
-
-def test_policy_is_the_files(host):
-    loaded = host.check_output(f"cat {POLICIES}/{PROFILE}.*/raw_sha256")
-    compiled = host.check_output(f"apparmor_parser -S -K {DEPLOYED} | sha256sum")
-    assert loaded.split()[0] == compiled.split()[0]
-
-
-def test_profile_is_enforced(host):
-    profiles = host.file("/sys/kernel/security/apparmor/profiles").content_string
-    assert f"{PROFILE} (enforce)" in profiles
-
-
-def test_profile_has_one_name(host):
     assert host.check_output(f"apparmor_parser -N -K {DEPLOYED}").split() == [PROFILE]
 
 
-def test_apparmor_starts_at_boot(host):
+def test_policy_is_the_files_and_enforced(host):
+    loaded = host.check_output(f"cat {KERNEL}/policy/profiles/{PROFILE}.*/raw_sha256")
+    compiled = host.check_output(f"apparmor_parser -S -K {DEPLOYED} | sha256sum")
+    assert loaded.split()[0] == compiled.split()[0]
+    assert f"{PROFILE} (enforce)" in host.file(f"{KERNEL}/profiles").content_string
+
+
+def test_apparmor_starts_at_boot_and_was_loaded(host):
     assert host.service("apparmor").is_enabled
-
-
-def test_apparmor_was_loaded_after_the_tunable(host):
     assert host.file(TUNABLE).mtime
     assert host.check_output("journalctl -u apparmor -b -q --no-pager")
 
 
-def test_container_runs(host):
-    assert "running" in host.check_output(f"pct status {CTID}")
-
-
-def test_configuration_has_features_and_profile(host):
-    written = host.file(f"/etc/pve/lxc/{CTID}.conf").content_string
+def test_container_runs_with_its_features_and_profile(host):
+    assert "running" in host.check_output("pct status 950")
+    written = host.file("/etc/pve/lxc/950.conf").content_string
     assert "fuse=1" in written
     assert f"lxc.apparmor.profile: {PROFILE}" in written
-    assert PROFILE in host.file(f"/var/lib/lxc/{CTID}/config").content_string
+    assert PROFILE in host.file("/var/lib/lxc/950/config").content_string
 
 
-def test_first_process_is_confined(host):
-    assert host.file(f"/proc/{pid(host)}/attr/current").content_string.startswith(PROFILE)
-
-
-def test_root_is_mapped(host):
+def test_first_process_is_confined_and_root_is_mapped(host):
+    assert first_process(host, "attr/current").startswith(PROFILE)
     for name in ("uid_map", "gid_map"):
-        first = host.file(f"/proc/{pid(host)}/{name}").content_string.split()
-        assert first[1] != "0"
+        assert first_process(host, name).split()[1] != "0"
 
 
-def test_setup_script(host):
-    path = f"{REPOSITORY}/bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh"
-    assert "tunables/nesting" in host.file(path).content_string
-    assert host.run(f"bash -n {path}").rc == 0
-
-
-def test_install_script(host):
-    path = f"{REPOSITORY}/bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh"
-    assert "fuse-overlayfs" in host.file(path).content_string
-    assert host.run(f"bash -n {path}").rc == 0
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_is_edited_and_parses(host, name):
+    assert SCRIPTS[name] in host.file(f"{REPOSITORY}/{name}").content_string
+    assert host.run(f"bash -n {REPOSITORY}/{name}").rc == 0
 
 
 def test_node_lacks_fuse_overlayfs(host):
@@ -98,34 +70,20 @@ def test_node_lacks_fuse_overlayfs(host):
 
 
 def test_guest_has_booted(host):
-    assert inside(host, "systemctl is-system-running --wait").stdout.strip() in {
-        "running",
-        "degraded",
-    }
+    state = inside(host, "systemctl is-system-running --wait").stdout.strip()
+    assert state in {"running", "degraded"}
     assert inside(host, "systemctl list-units --state=failed --full --plain --no-legend").rc == 0
 
 
-def test_packages(host):
+def test_docker_has_its_packages_and_driver_and_runs(host):
     assert inside(host, "dpkg-query -W fuse-overlayfs").rc == 0
     assert inside(host, "dpkg-query -W docker.io").rc == 0
-
-
-def test_settings(host):
     assert '"fuse-overlayfs"' in inside(host, "cat /etc/docker/daemon.json").stdout
-
-
-def test_docker_runs_and_starts_at_boot(host):
     assert inside(host, "systemctl is-active docker").stdout.strip() == "active"
     assert inside(host, "systemctl is-enabled docker").stdout.strip() == "enabled"
-
-
-def test_docker_has_its_driver(host):
     assert inside(host, "docker info -f '{{.Driver}}'").stdout.strip() == "fuse-overlayfs"
 
 
-def test_fuse_can_be_opened(host):
+def test_fuse_can_be_opened_and_keyrings_made(host):
     assert inside(host, "sh -c 'exec 3<>/dev/fuse'").rc == 0
-
-
-def test_keyrings_can_be_made(host):
     assert inside(host, "perl -e 'exit(syscall(250, 0, -1, 1) < 0)'").rc == 0

@@ -1,14 +1,8 @@
 # What the gate asks, typed in one shell on the node: no checks, no evidence, no report. Without
 # what the compared run leaves out, too: the prerequisites' backups and the rollback's rehearsals.
-# The edited files lie in /root/plan, where the benchmark put them.
+# The edited files lie in /root/files, where the benchmark put them.
 set -e
-repository=/usr/local/phoenix_hypervisor
-cp /root/plan/setup.sh $repository/bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh
-cp /root/plan/install.sh $repository/bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh
-cp /root/plan/containers.json $repository/etc/phoenix_lxc_configs.json
-cp /root/plan/profile $repository/etc/apparmor/lxc-phoenix-v2
-cp /root/plan/profile /etc/apparmor.d/lxc-phoenix-v2
-echo '@{apparmor_nesting_profiles} = lxc-phoenix-v2' >/etc/apparmor.d/tunables/nesting
+cp -r /root/files/. /
 systemctl reload apparmor
 apparmor_status >/dev/null
 
