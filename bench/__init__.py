@@ -1,1 +1,1 @@
-"""Side-by-side measurements; ``python -m bench``. They never time-out a test."""
+"""What ``scripts/bench`` asks of the project's own modules, and other tools' plays."""

@@ -16,7 +16,7 @@ typed() { cat "$plays"/{typed,restart,docker}.sh | on_node bash; }
 deploy() {
     cd "$work" || return
     "$programs/bin/pyinfra" --data "ssh_config_file=$work/ssh_config" --data "folder=$work" \
-        node "$plays/deploy.py" "$@"
+        @ssh/node "$plays/deploy.py" "$@"
 }
 play() {
     cd "$work" || return
@@ -29,17 +29,17 @@ testinfra() {  # without this project's settings and conftest.py
         --hosts=paramiko://node --ssh-config="$work/ssh_config" "$plays/test_state.py"
 }
 
-# prepare_edited: what the tools are given. prepare_peer: what each starts from. A restore cuts the
-# connections that ansible's ssh would still use.
+# prepare_edited: takes what the tools are given. prepare_tool NAME: resets to what they start from.
+# A restore cuts the connections that ansible's ssh would still use.
 prepare_edited() {
     reset bench-docker
     apply
     take
     on_node sh <"$plays/look.sh" >"$work/look"
 }
-prepare_peer() {
+prepare_tool() {
     reset bench-docker
-    give
+    [[ $1 != shell ]] || give
     rm -rf "$work/ansible/cp"
 }
 
@@ -68,7 +68,7 @@ measure_peers() {
 # measure_tool NAME FIRST [SECOND PLAN STATUS]: times a tool's commands, and compares the end state.
 measure_tool() {
     local tool=$1 verb
-    stage "$tool: first apply" --prepare prepare_peer "$2" || return
+    stage "$tool: first apply" --prepare "prepare_tool $tool" "$2" || return
     shift 2
     for verb in 'second apply' plan status; do
         (($#)) || break

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from bench.__main__ import main as bench
 from docs.markdown import table
 from docs.upgrades import upgrade_kinds, upgrade_known, upgrade_pairs
 from doctor.examine import EXAMINATIONS
@@ -50,7 +49,6 @@ PROGRAMS: Mapping[str, click.Command] = {
     "python -m remediation": remediation,
     "python -m lab": lab,
     "python -m faults": faults,
-    "python -m bench": bench,
 }
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CTID = 950

@@ -42,7 +42,6 @@ def test_access_uid_with_another_scripts_digits_is_refused() -> None:
 
 #: About our own text or of bytes, which have no other digits; what is masked may as well be more.
 _OWN = {
-    "bench/__main__.py",
     "tests/live/interrupted/interruption.py",
     "tests/live/test_interruption.py",
     "targets/archive.py",
