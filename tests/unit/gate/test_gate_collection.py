@@ -19,7 +19,7 @@ pytest_plugins = ["pytester"]
 _TWO = """
 @node
 Feature: Two
-  @req:VAL-2 @req:PRE-1 @mutates
+  @id:one-thing @req:VAL-2 @req:PRE-1 @mutates
   Scenario: One thing
     Then all is well
   @req:VAL-3
@@ -75,6 +75,8 @@ def test_catalogue_is_that_of_the_plan() -> None:
     [
         ("@node @mutate\nFeature: X\n Scenario: Y\n  Then all is well", 1, "@mutate: "),
         ("Feature: X\n @req:VAL-9\n Scenario: Y\n  Then all is well", 2, "@req:VAL-9: "),
+        ("@id:x\nFeature: X\n Scenario: Y\n  Then all is well", 1, "@id:x: "),
+        ("Feature: X\n @id:Two_words\n Scenario: Y\n  Then all is well", 2, "@id:Two_words: "),
         ("Feature: X\n Rule: R\n  @wip\n  Scenario: Y\n   Then all is well", 3, "@wip: "),
         (
             'Feature: X\n Scenario Outline: Y\n  Then it is "<v>"\n @node\n Examples:\n |v|\n |1|',
