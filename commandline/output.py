@@ -6,9 +6,7 @@ Python, click, rich and pytest would exit with 1, which here means *not complian
 from __future__ import annotations
 
 import errno
-import io
 import os
-import select
 import sys
 import traceback
 from contextlib import contextmanager, suppress
@@ -83,19 +81,6 @@ def written() -> Iterator[None]:
         with suppress(OSError):
             print(f"error: {what} cannot be written: {error.strerror}", file=sys.stderr)
         sys.exit(LOST)
-
-
-def require_reader() -> None:
-    """Raise BrokenPipeError if standard output is a pipe that nobody reads any more.
-
-    A program that prints seldom would notice that late. Source: poll(2), on POLLERR.
-    """
-    with suppress(io.UnsupportedOperation):
-        descriptor = sys.stdout.fileno()
-        asked = select.poll()
-        asked.register(descriptor, 0)
-        if any(events & select.POLLERR for _, events in asked.poll(0)):
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def run(command_line: click.Command, name: str) -> None:

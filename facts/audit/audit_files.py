@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import re
+import stat
 import zlib
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from facts.audit.audit_records import LONGEST_RECORD, MARK
 from facts.audit.byte_search import Search
@@ -19,7 +22,6 @@ from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from _typeshed import WriteableBuffer
 
@@ -31,8 +33,12 @@ _LONGEST_MARK = 32
 #: How much is read at once (bytes): little enough for a processor's cache. A line that is longer is
 #: taken in parts.
 _PIECE = 1 << 18
+#: How many bytes without a line end are read of what may have no end, such as a pipe.
+_LONGEST_LINE = 64 << 20
 #: What goes wrong while a file is read.
 _CUT = (EOFError, zlib.error, OSError)
+#: What to do instead of reading what is no log.
+_NAME_A_LOG = "name a file, or pipe a log into python -m remediation denials -"
 _GZIP = b"\x1f\x8b"
 #: auditd's log, and what it was renamed to: by its number, or by its date.
 _LOG = re.compile(r"audit\.log(?:\.([0-9]{1,6}))?(?:-([0-9-]{8,20}))?(?:\.gz)?")
@@ -91,22 +97,43 @@ def read_errors(name: str) -> Iterator[None]:
         raise FactError(f"{name} cannot be read: {error.strerror or error}") from error
 
 
-def decompressed(raw: BinaryIO) -> Readable:
+def decompressed(raw: BinaryIO | io.RawIOBase) -> Readable:
     """Return a stream without its compression, if it has one.
 
     What somebody types or pastes into a terminal is read up to the first end of it (Ctrl-D).
+
+    Raises:
+        OSError: it is another device, such as /dev/zero.
     """
     if raw.isatty():
         return io.BytesIO(raw.read())
+    _refuse_device(raw)
     stream = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[type-var]
-    return _Unpacked(stream) if stream.peek(2)[:2] == _GZIP else stream
+    longest = None if stream.seekable() else _LONGEST_LINE
+    if stream.peek(2)[:2] == _GZIP:
+        return _AsItComes(gzip.GzipFile(fileobj=stream), longest)
+    return stream if stream.seekable() else _AsItComes(stream, longest)
 
 
-class _Unpacked(io.RawIOBase):
-    """Tells all that can be unpacked before the error of a file that was cut."""
+def _refuse_device(raw: BinaryIO | io.RawIOBase) -> None:
+    with suppress(io.UnsupportedOperation):
+        state, empty = os.fstat(raw.fileno()), Path(os.devnull).stat()
+        endless = stat.S_ISCHR(state.st_mode) and state.st_rdev != empty.st_rdev
+        if endless or stat.S_ISBLK(state.st_mode):
+            raise OSError(f"it is a device and no log; {_NAME_A_LOG}")
 
-    def __init__(self, packed: BinaryIO) -> None:
-        self._file = gzip.GzipFile(fileobj=packed)
+
+class _AsItComes(io.RawIOBase):
+    """Returns what there is without waiting for more; all of a file that was cut, then the error.
+
+    Args:
+        file: a pipe, or what unpacks a file.
+        longest: how many bytes without a line end are read; None: any number.
+    """
+
+    def __init__(self, file: io.BufferedReader[Any] | gzip.GzipFile, longest: int | None) -> None:
+        self._file, self._longest = file, longest
+        self._without_end = 0
 
     def readable(self) -> bool:
         return True
@@ -115,6 +142,10 @@ class _Unpacked(io.RawIOBase):
         room = memoryview(buffer)
         text = self._file.read1(len(room))
         room[: len(text)] = text
+        self._without_end = 0 if b"\n" in text else self._without_end + len(text)
+        if self._longest is not None and self._without_end > self._longest:
+            size = f"{self._longest >> 20} MiB"
+            raise OSError(f"no line ends in {size}, so it is no log; {_NAME_A_LOG}")
         return len(text)
 
 
@@ -132,7 +163,7 @@ def lines(stream: Readable) -> Iterator[bytes]:
             filled = held + count
             end = piece.rfind(b"\n", 0, filled) + 1
             if not end and filled == len(piece):
-                end = cut(piece)
+                end = _cut(piece)
             yield from _marked(piece, end, search)
             held = filled - end
             piece[:held] = piece[end:filled]
@@ -142,7 +173,7 @@ def lines(stream: Readable) -> Iterator[bytes]:
     yield from _marked(piece, held, search)
 
 
-def cut(piece: bytes | bytearray) -> int:
+def _cut(piece: bytes | bytearray) -> int:
     """Return where to cut what has no line end: before the last record, if it may go on."""
     near = len(piece) - LONGEST_RECORD
     begun = [found.start() for found in _ANY_MARK.finditer(piece, near)]

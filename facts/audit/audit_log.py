@@ -30,13 +30,6 @@ _READ = "docker-lxc-gate: read"
 _OTHER = "docker-lxc-gate: another file"
 #: Says that the file is the same, and that what was read of it is not in it any more.
 _CHANGED = "docker-lxc-gate: another content"
-#: Tells a checksum of the last of so many bytes of descriptor 3.
-SEEN = r"""
-seen() {
-    tail -c "+$(($1 > 256 ? $1 - 255 : 1))" /dev/fd/3 | head -c "$(($1 > 256 ? 256 : $1))" |
-        sha256sum | sed 's/ .*//'
-}
-"""
 _DENIALS = program("facts", "audit_log.sh")
 _TOLD = re.compile(rf"^{_READ} ([0-9]{{1,20}}) ([0-9]{{1,20}}) ([0-9a-f]{{64}})\n\Z", re.MULTILINE)
 #: Limit for the denials of one log file, and of a window (bytes).

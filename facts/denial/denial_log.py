@@ -24,27 +24,19 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 #: What is read of a log (bytes), and of everything together.
-_LOG, LONGEST = 48 << 20, 64 << 20
+_LOG, _LONGEST = 48 << 20, 64 << 20
 #: A log of gigabytes is read through (seconds).
-PATIENCE = 600.0
-HEADING = "== "
+_PATIENCE = 600.0
+_HEADING = "== "
 #: Of other records nothing leaves the node, as command lines are among them: of a system call that
 #: was denied something, its number and its process's parent.
 _PICK = (
     rf"/{MARK}/p; /apparmor=\"STATUS\".* error=-1/p; "
     r"s/^.*type=\(SYSCALL msg=\|1300 \)audit(\([0-9.]*:[0-9]*\)).* ppid=\([0-9]*\) .*"
-    r"/parent \2 \3/p; "
-    r"s/^-- cursor: /cursor /p"
+    r"/parent \2 \3/p"
 )
-#: Takes what may leave the node out of a log; its arguments are what else is looked for.
-PICK = rf"""
-pick() {{
-    LC_ALL=C grep -aF -A 1 -e '{MARK}' -e 'apparmor="STATUS"' "$@" | LC_ALL=C sed -n '{_PICK}' |
-        tail -c {_LOG}
-}}
-"""
 #: What a node knows of its processes: whose each is, and since when.
-PROCESSES = r"""
+_PROCESSES = r"""
 echo '== clock'
 grep btime /proc/stat; getconf CLK_TCK
 echo '== processes'
@@ -61,9 +53,12 @@ find -L /etc/pve/lxc /var/lib/lxc -maxdepth 2 \( -name '*.conf' -o -name config 
     -exec grep -aHE '^ *lxc[.](apparmor[.]profile|aa_profile)' {} + 2>/dev/null
 """
 _READ = rf"""
-state=$(sh -c "$1" audit "$2" "$3") || {{ echo '{HEADING}unread'; state=; }}
-printf '%s\n' '{HEADING}state' "$state"
-{PICK}
+state=$(sh -c "$1" audit "$2" "$3") || {{ echo '{_HEADING}unread'; state=; }}
+printf '%s\n' '{_HEADING}state' "$state"
+pick() {{
+    LC_ALL=C grep -aF -A 1 -e '{MARK}' -e 'apparmor="STATUS"' | LC_ALL=C sed -n '{_PICK}' |
+        tail -c {_LOG}
+}}
 folder=${{2%/*}}
 case "$state
 " in
@@ -71,7 +66,7 @@ case "$state
 process "?" "*" auditd
 "*)
     [ -e "$2" ] || echo "auditd takes the records, and $2 is not there" >&2
-    echo '{HEADING}auditd'
+    echo '{_HEADING}auditd'
     ls -1rv "$folder" | while read -r name; do
         case $name in
         audit.log*.gz) zcat -- "$folder/$name" ;;
@@ -79,12 +74,12 @@ process "?" "*" auditd
         esac
     done | pick ;;
 *)
-    echo '{HEADING}kernel'
+    echo '{_HEADING}kernel'
     if command -v journalctl >/dev/null; then
         journalctl -q --no-pager -o short-unix _TRANSPORT=kernel ${{4:+--since "@$4"}}
     else dmesg; fi | pick ;;
 esac
-{PROCESSES}echo '{HEADING}end'
+{_PROCESSES}echo '{_HEADING}end'
 """
 _CGROUP = re.compile(
     r"^/proc/([0-9]{1,10})/cgroup:.*?/lxc(?:\.payload\.|/)([^/\s]{1,200})", re.MULTILINE
@@ -173,29 +168,29 @@ def read(node: Transport, since: float | None = None) -> NodesLog:
     """
     when = "" if since is None else f"{int(since)}"
     argv = ["sh", "-c", _READ, "denials", audit_netlink.ASK, AUDIT_LOG, audit_netlink.STATE, when]
-    with at_most(LONGEST):
-        told = node.look(argv, timeout=PATIENCE)
-    parts = parts_of(told.stdout)
+    with at_most(_LONGEST):
+        told = node.look(argv, timeout=_PATIENCE)
+    parts = _parts_of(told.stdout)
     if "end" not in parts:
         why = told.stderr.decode(errors="replace").strip() or f"exit code {told.exit_code}"
         raise FactError(f"the denials of {told.machine} cannot be read: {why}")
-    return parsed(parts, told.stderr.decode(errors="replace").strip())
+    return _parsed(parts, told.stderr.decode(errors="replace").strip())
 
 
-def parts_of(text: bytes) -> dict[str, list[bytes]]:
+def _parts_of(text: bytes) -> dict[str, list[bytes]]:
     """Return the lines below each heading; a line of the log begins otherwise."""
     parts: dict[str, list[bytes]] = {}
     lines: list[bytes] = []
     for line in text.split(b"\n"):
-        if line.startswith(HEADING.encode()):
-            name = line.removeprefix(HEADING.encode()).decode(errors="replace")
+        if line.startswith(_HEADING.encode()):
+            name = line.removeprefix(_HEADING.encode()).decode(errors="replace")
             lines = parts.setdefault(name, [])
         else:
             lines.append(line)
     return parts
 
 
-def parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
+def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
     """Return what a node answered: the lines below each heading, and what it complained of."""
 
     def text(name: str) -> str:

@@ -1,36 +1,30 @@
-"""What ``python -m remediation denials`` prints: for people, profiles and programs, as it comes."""
+"""What ``python -m remediation denials`` prints: for people, profiles and programs."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.control import Control
-from rich.segment import ControlType
 from rich.text import Text
 
-from commandline.json_output import json_line, print_json, shown
+from commandline.json_output import print_json, shown
 from facts.audit.audit_records import kind
 from facts.denial.dangerous_rules import danger
 from facts.denial.denial_words import wanted, where, who
 from facts.denial.deny_rules import forbidding_rules
 from facts.denial.smallest_rule import NoRule, rule
 from remediation.cli import printing
-from targets.masking import mask
 from targets.printable import cut, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from facts.denial.denial_groups import Group, Tally
     from facts.denial.profile_text import Policy
 
 #: What is shown of a record that says nothing (characters).
 _SHOWN = 500
-#: How soon repeats of a kind are told, and how late at most while they go on (seconds).
-_SOON, _LATE = 1.0, 60.0
 _UNKNOWN = "cannot be attributed: nothing that is left says of which container the process was"
 
 
@@ -56,17 +50,6 @@ class Report:
 
 def text(report: Report) -> None:
     """Print each kind of denial in words, the most frequent first."""
-    total(report)
-    for group in report.tally.groups():
-        printing.line("")
-        explained(report, group)
-    if report.tally.provoked:
-        printing.line("")
-        _provoked(report)
-
-
-def total(report: Report) -> None:
-    """Print how many denials there are, and of how many kinds."""
     if kinds := len(report.tally.kinds()):
         printing.line(f"{_many(report.total, 'denial')} of {_many(kinds, 'kind')}")
     elif report.whole:
@@ -74,18 +57,20 @@ def total(report: Report) -> None:
             f"no denial in {report.source}; that proves nothing by itself, since a quiet 'deny' "
             "leaves no record"
         )
-
-
-def _provoked(report: Report) -> None:
-    count = _many(report.tally.provoked, "denial")
-    printing.line(f"{count} provoked on purpose by the gate left out", "dim")
+    for group in report.tally.groups():
+        printing.line("")
+        _explain(report, group)
+    if report.tally.provoked:
+        printing.line("")
+        count = _many(report.tally.provoked, "denial")
+        printing.line(f"{count} provoked on purpose by the gate left out", "dim")
 
 
 def _many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def explained(report: Report, group: Group) -> None:
+def _explain(report: Report, group: Group) -> None:
     """Print a kind of denial in words, and what would allow it."""
     printing.line(sentence(group), "bold")
     for name, said, style in (
@@ -244,97 +229,16 @@ def members(report: Report, group: Group) -> dict[str, Any]:
     }
 
 
-@dataclass
-class _Shown:
-    """How much was told of a kind, and when (on the monotonic clock); how long that holds."""
+class News:
+    """Explains each kind of denial of a report once, while the log is still read."""
 
-    count: int
-    at: float
-    pause: float = _SOON
+    def __init__(self, report: Report) -> None:
+        self._report, self._explained = report, 0
 
-
-class Live:
-    """Prints the kinds of denials of a report as they come.
-
-    A new kind is explained at once. Its repeats are counted: on a terminal the count is updated
-    where it stands; elsewhere a line says how many there were, at most once a second, and ever more
-    rarely while they go on.
-
-    Args:
-        report: what is counted.
-        as_json: whether each message is a line of JSON.
-        clock: tells the time (seconds).
-    """
-
-    def __init__(
-        self, report: Report, *, as_json: bool, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._report, self._as_json, self._clock = report, as_json, clock
-        self._shown: dict[int, _Shown] = {}
-        #: The kind whose count stands in the last line of a terminal, without a line's end.
-        self._open: int | None = None
-
-    def show(self, *, last: bool = False) -> None:
-        """Print what is new.
-
-        Args:
-            last: whether nothing will come any more, so that no count is held back.
-        """
-        now = self._clock()
-        for group in self._report.tally.kinds():
-            shown = self._shown.get(id(group))
-            if shown is None:
-                self._new(group)
-                self._shown[id(group)] = _Shown(group.count, now)
-                continue
-            in_place = self._open == id(group)
-            since = now - shown.at
-            if group.count > shown.count and (
-                last or since >= (_SOON if in_place else shown.pause)
-            ):
-                self._again(group, group.count - shown.count)
-                rested = since > 2 * shown.pause
-                shown.pause = _SOON if rested else min(2 * shown.pause, _LATE)
-                shown.count, shown.at = group.count, now
-        printing.out.file.flush()
-
-    def end(self) -> None:
-        """Print what was held back, and how many there were."""
-        self.show(last=True)
-        self._close()
-        if not self._as_json:
-            total(self._report)
-            if self._report.tally.provoked:
-                _provoked(self._report)
-        printing.out.file.flush()
-
-    def _new(self, group: Group) -> None:
-        self._close()
-        if self._as_json:
-            print(json_line(members(self._report, group), exactly=True))
-            return
-        explained(self._report, group)
-        printing.line("")
-
-    def _again(self, group: Group, more: int) -> None:
-        if self._as_json:
-            print(json_line(members(self._report, group), exactly=True))
-            return
-        if not printing.out.is_terminal:
-            printing.line(f"{more:,} more ({times(group)}): {sentence(group)}")
-            return
-        if self._open == id(group):
-            back = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
-            printing.out.control(back)
-        else:
-            self._close()
-        line = Text(one_line(mask(f"{times(group)}: {sentence(group)}")), style="dim")
-        line.truncate(printing.out.width - 1, overflow="ellipsis")
-        printing.out.print(line, end="", soft_wrap=True)
-        self._open = id(group)
-
-    def _close(self) -> None:
-        """End the line of a count, before another one begins."""
-        if self._open is not None:
+    def show(self) -> None:
+        """Explain the kinds that came since the last call."""
+        kinds = self._report.tally.kinds()
+        for group in kinds[self._explained :]:
+            self._explained += 1
+            _explain(self._report, group)
             printing.line("")
-        self._open = None

@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import re
+import select
+import stat
 import sys
 import time
-from contextlib import ExitStack, closing, suppress
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from commandline.output import require_reader
 from commandline.target_option import aimed, target_options
 from facts.audit import audit_files
-from facts.denial import denial_log, log_follow, profile_text
+from facts.denial import denial_log, profile_text
 from facts.denial import denials as facts_denials
-from facts.denial.denial_follow import FollowedNode
 from facts.denial.denial_groups import Tally
 from remediation.cli import denial_report, options, printing
 from remediation.cli.opened import opened
 from targets.errors import FactError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import WriteableBuffer
+
     from facts.audit.audit_records import Denial
-    from facts.denial.log_follow import Followed
     from facts.denial.profile_text import Policy
     from targets.target import Target
 
+#: A pipe is taken for one that stays open once nothing came for so long, or once it is read for so
+#: long (seconds).
+_PAUSE, _LONG = 1.0, 10.0
 _AGO = re.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
 #: What a node's logs are called.
 LOGS = {"auditd": "auditd's log", "kernel": "the kernel's log"}
 _NOTHING = """\
 say what is to be read:
   python -m remediation denials -                        # what you paste; end it by Ctrl-D
+  journalctl -kf | python -m remediation denials -       # what is denied from now on
   python -m remediation denials audit.log                # a file, or auditd's directory
   python -m remediation denials --target root@pve1/950   # the log of a node"""
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
@@ -73,12 +84,6 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     help="A profile's file: say which of its deny rules forbid it, whatever is added. May be "
     "repeated.",
 )
-@click.option(
-    "--follow",
-    is_flag=True,
-    help="Go on with what comes from now on, and with --since also what came since then. Ctrl-C "
-    "ends it.",
-)
 @click.option("--suggest", is_flag=True, help="Print the rules alone, to be put into a profile.")
 @options.form
 @target_options(": the node whose log is read")
@@ -87,7 +92,6 @@ def denials(
     *,
     since: float | None,
     profiles: tuple[Path, ...],
-    follow: bool,
     suggest: bool,
     form: str,
     where: str | None,
@@ -99,10 +103,11 @@ def denials(
     that rule is dangerous.
 
     LOG is a file, auditd's directory, or - for standard input: lines of auditd, of the kernel's log
-    or of the journal, also compressed by gzip. With --target instead, the log of that node is read,
-    wherever the node keeps it. Changes nothing.
+    or of the journal, also compressed by gzip. While a pipe stays open, as that of journalctl -kf
+    does, each new kind of denial is explained at once; all of them at the end, or at Ctrl-C. With
+    --target instead, the log of that node is read, wherever the node keeps it. Changes nothing.
 
-    Exit code 0: read to the end, or followed until Ctrl-C, whatever was denied; 3: it could not be
+    Exit code 0: read to the end, or a pipe until Ctrl-C, whatever was denied; 3: it could not be
     read to its end; 130: Ctrl-C came before.
     """
     asked = where is not None or file is not None
@@ -110,24 +115,24 @@ def denials(
         raise click.UsageError(f"two logs are named, {log!r} and a target's: leave one out")
     if not asked and log is None:
         raise click.UsageError(_NOTHING)
-    if follow and suggest:
-        raise click.UsageError("--suggest is of all denials together: leave out --follow")
     policies = [_policy(path) for path in profiles]
-    if follow:
-        _follow(log, None if log else aimed(where, file), since, policies, as_json=form == "json")
-        return
+    doubt: FactError | KeyboardInterrupt | None
     if log is not None:
-        name, (tally, doubt) = _called(log), _read(log, since)
+        tally = Tally(_owner, since)
+        report = denial_report.Report(_called(log), tally, policies)
+        in_words = form == "text" and not suggest
+        doubt = _read(log, tally, denial_report.News(report).show if in_words else _nothing)
     else:
         name, tally, doubt = _asked(aimed(where, file), since)
-    report = denial_report.Report(name, tally, policies, whole=doubt is None)
+        report = denial_report.Report(name, tally, policies)
+    report = replace(report, whole=doubt is None)
     if suggest:
         denial_report.suggest(report)
     elif form == "json":
-        denial_report.as_json(report, incomplete=str(doubt) if doubt else None)
+        denial_report.as_json(report, incomplete=str(doubt) or "interrupted" if doubt else None)
     else:
         denial_report.text(report)
-    if log == "-" and not tally.kinds():
+    if log == "-" and not doubt and not tally.kinds():
         printing.tell(
             'a denial is a whole line with apparmor="DENIED", in straight quotes, unescaped'
         )
@@ -156,20 +161,42 @@ def _owner(denial: Denial, at: float | None) -> facts_denials.Owner | None:
     return facts_denials.owner_by_name(denial)
 
 
-def _read(log: str, since: float | None) -> tuple[Tally, FactError | None]:
-    """Count the denials of a log; also return why it was not read to its end, if it was not."""
-    tally = Tally(_owner, since)
+def _nothing() -> None:
+    """Print nothing before the end."""
+
+
+def _read(log: str, tally: Tally, show: Callable[[], None]) -> FactError | KeyboardInterrupt | None:
+    """Count the denials of a log; return why it was not read to its end, if it was not.
+
+    Args:
+        log: as the user named it.
+        tally: what counts them.
+        show: prints what is new, of a pipe that stays open.
+
+    Raises:
+        OSError: the output cannot be written.
+        KeyboardInterrupt: Ctrl-C was pressed while what the log holds already was read.
+    """
+    piped = None
     try:
         if log == "-":
             with audit_files.read_errors(_called(log)):
-                tally.count(audit_files.lines(audit_files.decompressed(_standard_input())))
+                stream = _standard_input()
+                piped = _Piped(stream.fileno(), show) if _is_pipe(stream) else None
+                tally.count(audit_files.lines(audit_files.decompressed(piped or stream)))
         else:
             for path in audit_files.files(Path(log)):
-                with audit_files.opened(path) as stream:
-                    tally.count(audit_files.lines(stream))
+                with audit_files.opened(path) as opened_log:
+                    tally.count(audit_files.lines(opened_log))
     except FactError as error:
-        return tally, error
-    return tally, None
+        return error
+    except KeyboardInterrupt as error:
+        if piped is None or not piped.stays_open:
+            raise
+        return error
+    if piped and isinstance(piped.ended_by, OSError):
+        raise piped.ended_by
+    return None
 
 
 def _standard_input() -> BinaryIO:
@@ -178,6 +205,83 @@ def _standard_input() -> BinaryIO:
     if sys.stdin.isatty():
         printing.tell("paste the lines here, and end them by Enter and Ctrl-D")
     return sys.stdin.buffer
+
+
+def _is_pipe(stream: BinaryIO) -> bool:
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except io.UnsupportedOperation:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+class _Piped(io.RawIOBase):
+    """Standard input as a pipe, which may stay open, as ``journalctl -kf`` keeps it.
+
+    Then what is new is shown before each further read: all that came before is counted by then.
+
+    Args:
+        descriptor: the pipe's.
+        show: prints what is new.
+
+    Attributes:
+        stays_open: whether it is taken for one that stays open.
+        ended_by: what ended it before its end: Ctrl-C while nothing came, or an output that cannot
+            be written.
+    """
+
+    def __init__(self, descriptor: int, show: Callable[[], None]) -> None:
+        self._descriptor, self._show = descriptor, show
+        self._begun, self._came = time.monotonic(), False
+        self.stays_open = False
+        self.ended_by: KeyboardInterrupt | OSError | None = None
+
+    def readable(self) -> bool:
+        """See :class:`io.RawIOBase`."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """See :class:`io.RawIOBase`."""
+        try:
+            self._wait()
+        except OSError as error:
+            self.ended_by = error
+        except KeyboardInterrupt as error:
+            if not self.stays_open:
+                raise
+            self.ended_by = error
+        if self.ended_by is not None:
+            return 0
+        self._came = True
+        return os.readv(self._descriptor, [buffer])
+
+    def _wait(self) -> None:
+        """Wait for something to come; show what is new first if the pipe stays open."""
+        if not self.stays_open:
+            paused = not self._comes(_PAUSE)
+            self.stays_open = paused or time.monotonic() > self._begun + _LONG
+            if self.stays_open and self._came:
+                printing.tell("still reading; Ctrl-C ends it, and prints the report of all")
+        if self.stays_open and self.ended_by is None:
+            self._show()
+            self._comes(None)
+
+    def _comes(self, seconds: float | None) -> bool:
+        """Return whether something comes in time, or the end does.
+
+        Raises:
+            BrokenPipeError: nobody reads standard output any longer, which a program that prints
+                seldom would notice late. Source: poll(2), on POLLERR.
+        """
+        asked = select.poll()
+        asked.register(self._descriptor, select.POLLIN)
+        with suppress(io.UnsupportedOperation):
+            asked.register(sys.stdout.fileno(), 0)
+        events = dict(asked.poll(None if seconds is None else seconds * 1000))
+        comes = events.pop(self._descriptor, 0) != 0
+        if any(event & select.POLLERR for event in events.values()):
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        return comes
 
 
 def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | None]:
@@ -192,64 +296,3 @@ def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | No
     name = LOGS[found.source]
     doubt = FactError(f"{name} on {machine}: {found.unread}") if found.unread else None
     return f"{name} on {machine}", tally, doubt
-
-
-def _follow(
-    log: str | None,
-    aim: Target | None,
-    since: float | None,
-    policies: list[Policy],
-    *,
-    as_json: bool,
-) -> None:
-    """Print denials as they come, of a log or of a node.
-
-    Raises:
-        FactError: some of them may not have been read.
-    """
-    with ExitStack() as stack:
-        followed: Followed
-        if aim is not None:
-            node = stack.enter_context(opened(aim)).node
-            followed = FollowedNode(node, since, printing.tell)
-            name = f"{LOGS[followed.source]} on {node.machine}"
-            tally = Tally(followed.owner, since, by_process=True)
-        else:
-            name, tally = _called(str(log)), Tally(_owner, since)
-            followed = (
-                log_follow.Piped(_standard_input().fileno())
-                if log == "-"
-                else log_follow.File(Path(str(log)), whole=since is not None)
-            )
-        stack.enter_context(closing(followed))
-        printing.tell(f"following {name}; Ctrl-C ends it")
-        _shown_as_it_comes(denial_report.Report(name, tally, policies), followed, as_json=as_json)
-        if followed.doubt:
-            raise FactError(f"{name}: {followed.doubt}")
-
-
-def _shown_as_it_comes(report: denial_report.Report, log: Followed, *, as_json: bool) -> None:
-    """Print denials until the log ends, Ctrl-C is pressed, or nobody reads what is printed.
-
-    Raises:
-        FactError: the log cannot be read any more; what was counted is printed.
-        KeyboardInterrupt: Ctrl-C was pressed before the log's end was reached for the first time.
-        BrokenPipeError: standard output is a pipe that nobody reads any more.
-    """
-    live = denial_report.Live(report, as_json=as_json)
-    caught_up = False
-    try:
-        while not log.ended:
-            report.tally.count(log.news())
-            caught_up = True
-            live.show()
-            if not log.ended:
-                log.wait()
-                require_reader()
-    except KeyboardInterrupt:
-        if not caught_up:
-            raise  # what the log held before was not read to its end
-    finally:
-        with suppress(FactError):  # it is the one that is raised already
-            report.tally.count(log.rest() if caught_up else ())
-        live.end()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 import tempfile
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from facts import (
     repository,
 )
 from facts.audit import audit_files, audit_log, audit_netlink, audit_records, log_room
-from facts.denial import denial_follow, denial_log, denials, log_follow, profile_text
+from facts.denial import denial_log, denials, profile_text
 from facts.denial.dangerous_rules import danger
 from facts.denial.denial_groups import Tally
 from facts.denial.denial_words import wanted
@@ -190,27 +190,6 @@ def _log_file(text: bytes) -> None:
         forbidding_rules(policy, audit_records.parse(DENIAL.decode())[0].fields)
 
 
-def _followed_file(text: bytes) -> None:
-    """A log that grows while it is followed."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "audit.log"
-        path.write_bytes(text[:40])
-        with closing(log_follow.File(path, whole=False)) as followed:
-            with path.open("ab") as file:
-                file.write(text[40:])
-            list(followed.news())
-            list(followed.rest())
-
-
-def _followed_node(on: Base) -> None:
-    """A node that is followed, and whose denials they are."""
-    followed = denial_follow.FollowedNode(on, None)
-    for _ in range(2):
-        for line in followed.news():
-            for denial in audit_records.records(line.decode(errors="replace")):
-                followed.owner(denial, 1795717106.0)
-
-
 def _window(on: Base) -> None:
     """auditd's log of a window, looked at twice."""
     log = audit_log.AuditLog(on, "11", 4)
@@ -324,11 +303,6 @@ PARSERS: dict[str, tuple[Callable[[Base], object], bytes]] = {
         _window,
         b"11 /var/log/audit/audit.log.1\n12 /var/log/audit/audit.log\n%b" % DENIAL
         + b"docker-lxc-gate: read 11 345 %b\n" % (b"0" * 64),
-    ),
-    "log_follow.File": (_bytes(_followed_file), DENIAL * 2),
-    "denial_follow.FollowedNode": (
-        _followed_node,
-        b"== position\nnow 1795717106\nlog 12 345\ncut 9 3\n" + b"".join(NODE),
     ),
     "denial_log.read": (
         lambda on: [
@@ -541,7 +515,7 @@ _REASONS = {
     "reads what this program wrote itself": (
         *_of("commandline.json_output", "json_line", "json_text"),
         *_of("remediation.cli.printing", "_lines"),
-        *_of("commandline.output", "render", "run", "written", "require_reader"),
+        *_of("commandline.output", "render", "run", "written"),
         *_of("remediation.engine.journal", "_append", "_as_json", "_beside", "_fetched"),
         *_of("remediation.engine.journal", "_name"),
         *_of("targets.masking", "_masked_member"),

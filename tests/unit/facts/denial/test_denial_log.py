@@ -50,7 +50,7 @@ def test_read_of_auditds_log_takes_every_rotated_file_and_no_other_record(tmp_pa
         'type=EXECVE msg=audit(1000.5:4): a0="secret"\n'
     )
     told = script(AUDITD, tmp_path)
-    found = denial_log.parsed(denial_log.parts_of(told.stdout), "")
+    found = denial_log._parsed(denial_log._parts_of(told.stdout), "")
     assert found.source == "auditd"
     assert [b"(1000.5:%d)" % n in line for n, line in enumerate(found.lines, 1)] == [True] * 3
     assert found.parents == {"1000.5:2": 77}
@@ -76,7 +76,7 @@ def test_read_of_the_kernels_log_knows_the_parent_and_no_command_line(
     (tmp_path / "journalctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     told = script("printf 'lost 0\\nreader 0\\n'", tmp_path)
-    found = denial_log.parsed(denial_log.parts_of(told.stdout), "")
+    found = denial_log._parsed(denial_log._parts_of(told.stdout), "")
     denied, _system_call, command_line = LAB_PRINTED.read_bytes().splitlines()
     assert found.lines == (denied,)
     assert found.parents == {"1795775363.377:299": 3128}
@@ -96,7 +96,7 @@ def test_read_without_auditd_is_of_the_kernels_log(
     (programs / "journalctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     told = script(state, tmp_path)
-    found = denial_log.parsed(denial_log.parts_of(told.stdout), "")
+    found = denial_log._parsed(denial_log._parts_of(told.stdout), "")
     assert (found.source, len(found.lines)) == ("kernel", 1)
     assert "ten records in five seconds" in found.note
     whose = {"exit 1": "nobody says who takes", ANOTHER: "process 7 takes"}.get(state, "")
