@@ -532,6 +532,7 @@ _REASONS = {
     "moves bytes and parses none": (
         *_of("targets.process", "_drained", "_heard", "converse", "end", "first_line"),
         *_of("targets.files", "_require_done"),
+        *_of("remediation.cli.denials", "_comes"),
         *_of("remediation.provision", "provision"),
     ),
     "asks again for minutes, for a word that it compares": (

@@ -167,6 +167,36 @@ def test_lines_of_a_long_log_take_the_memory_of_a_few_pieces() -> None:
     assert most < 8 << 20
 
 
+class Zeros(io.RawIOBase):
+    """A pipe that somebody fills without end, and without a line's end."""
+
+    read_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        room = memoryview(buffer)
+        room[:] = bytes(len(room))
+        self.read_bytes += len(room)
+        return len(room)
+
+
+def test_lines_of_a_pipe_without_a_line_end_are_refused_after_64_mib() -> None:
+    pipe = Zeros()
+    with pytest.raises(OSError, match="no line ends in 64 MiB, so it is no log"):
+        list(audit_files.lines(audit_files.decompressed(pipe)))
+    assert 64 << 20 < pipe.read_bytes < 65 << 20
+
+
+def test_lines_of_a_file_after_a_hole_are_read(tmp_path: Path) -> None:
+    """A log that was cut while its writer kept its place begins with a hole: see logrotate(8)."""
+    with (tmp_path / "log").open("wb") as log:
+        log.seek(80 << 20)
+        log.write(b"\n" + LINE)
+    assert found(tmp_path / "log") == [LINE]
+
+
 def test_lines_that_are_typed_end_with_the_first_end_of_input() -> None:
     ours, terminal = pty.openpty()
     try:
