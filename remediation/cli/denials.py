@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _PAUSE, _LONG = 1.0, 10.0
 _AGO = re.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
 #: What a node's logs are called.
-LOGS = {"auditd": "auditd's log", "kernel": "the kernel's log"}
+_LOGS = {"auditd": "auditd's log", "kernel": "the kernel's log"}
 _NOTHING = """\
 say what is to be read:
   python -m remediation denials -                        # what you paste; end it by Ctrl-D
@@ -121,7 +121,7 @@ def denials(
         tally = Tally(_owner, since)
         report = denial_report.Report(_called(log), tally, policies)
         in_words = form == "text" and not suggest
-        doubt = _read(log, tally, denial_report.News(report).show if in_words else _nothing)
+        doubt = _read(log, tally, denial_report.News(report).show if in_words else None)
     else:
         name, tally, doubt = _asked(aimed(where, file), since)
         report = denial_report.Report(name, tally, policies)
@@ -161,23 +161,21 @@ def _owner(denial: Denial, at: float | None) -> facts_denials.Owner | None:
     return facts_denials.owner_by_name(denial)
 
 
-def _nothing() -> None:
-    """Print nothing before the end."""
-
-
-def _read(log: str, tally: Tally, show: Callable[[], None]) -> FactError | KeyboardInterrupt | None:
+def _read(
+    log: str, tally: Tally, show: Callable[[], None] | None
+) -> FactError | KeyboardInterrupt | None:
     """Count the denials of a log; return why it was not read to its end, if it was not.
 
     Args:
         log: as the user named it.
         tally: what counts them.
-        show: prints what is new, of a pipe that stays open.
+        show: prints what is new, of a pipe that stays open; None: nothing is printed.
 
     Raises:
         OSError: the output cannot be written.
         KeyboardInterrupt: Ctrl-C was pressed while what the log holds already was read.
     """
-    piped = None
+    piped, doubt = None, None
     try:
         if log == "-":
             with audit_files.read_errors(_called(log)):
@@ -189,14 +187,14 @@ def _read(log: str, tally: Tally, show: Callable[[], None]) -> FactError | Keybo
                 with audit_files.opened(path) as opened_log:
                     tally.count(audit_files.lines(opened_log))
     except FactError as error:
-        return error
+        doubt = error
     except KeyboardInterrupt as error:
         if piped is None or not piped.stays_open:
             raise
         return error
     if piped and isinstance(piped.ended_by, OSError):
         raise piped.ended_by
-    return None
+    return doubt
 
 
 def _standard_input() -> BinaryIO:
@@ -222,7 +220,7 @@ class _Piped(io.RawIOBase):
 
     Args:
         descriptor: the pipe's.
-        show: prints what is new.
+        show: prints what is new, if anything is to be printed before the end.
 
     Attributes:
         stays_open: whether it is taken for one that stays open.
@@ -230,7 +228,7 @@ class _Piped(io.RawIOBase):
             be written.
     """
 
-    def __init__(self, descriptor: int, show: Callable[[], None]) -> None:
+    def __init__(self, descriptor: int, show: Callable[[], None] | None) -> None:
         self._descriptor, self._show = descriptor, show
         self._begun, self._came = time.monotonic(), False
         self.stays_open = False
@@ -263,7 +261,8 @@ class _Piped(io.RawIOBase):
             if self.stays_open and self._came:
                 printing.tell("still reading; Ctrl-C ends it, and prints the report of all")
         if self.stays_open and self.ended_by is None:
-            self._show()
+            if self._show:
+                self._show()
             self._comes(None)
 
     def _comes(self, seconds: float | None) -> bool:
@@ -293,6 +292,6 @@ def _asked(aim: Target, since: float | None) -> tuple[str, Tally, FactError | No
     tally.count(found.lines)
     if found.note:
         printing.line(found.note, "yellow", to=printing.err)
-    name = LOGS[found.source]
+    name = _LOGS[found.source]
     doubt = FactError(f"{name} on {machine}: {found.unread}") if found.unread else None
     return f"{name} on {machine}", tally, doubt
