@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from facts.audit import audit_netlink
 from facts.audit.audit_records import AUDIT_LOG, MARK
-from facts.denial.denials import Owner, owner_by_name
+from facts.denial.denials import Owner, number, owner_by_name
 from targets.errors import FactError
 from targets.transport import at_most
 
@@ -135,19 +135,19 @@ class NodesLog:
         """
         if named := owner_by_name(denial):
             return named
-        pid = _number(denial.fields.get("pid", ""))
+        pid = number(denial.fields.get("pid", ""))
         if self._was(pid, at):
             # What lives in no container's cgroup may have entered one from outside: not told.
-            return _owner(self.homes[pid], "process's cgroup") if pid in self.homes else None
+            return Owner.named(self.homes[pid], "process's cgroup") if pid in self.homes else None
         found = _SERIAL.search(denial.line)
         parent = self.parents.get(found[1], 0) if found else 0
         if self._was(parent, at) and parent in self.homes:
-            return _owner(self.homes[parent], "parent process's cgroup")
+            return Owner.named(self.homes[parent], "parent process's cgroup")
         if denial.fields.get("namespace"):  # whoever made it names profiles there as they like
             return None
         users = self.users.get(denial.profile, frozenset())
         if len(users) == 1 and denial.profile.startswith("lxc-"):
-            return _owner(next(iter(users)), "profile, which no other container here has now")
+            return Owner.named(next(iter(users)), "profile, which no other container here has now")
         return None
 
     def _was(self, pid: int, at: float | None) -> bool:
@@ -203,8 +203,8 @@ def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
     for pid, label in _LABEL.findall(text("labels")):
         if int(pid) in homes:
             users.setdefault(label, set()).add(homes[int(pid)])
-    for number, name, profile in _CONFIGURED.findall(text("configurations")):
-        users.setdefault(profile, set()).add(number or name)
+    for ctid, name, profile in _CONFIGURED.findall(text("configurations")):
+        users.setdefault(profile, set()).add(ctid or name)
     clock = [int(word) for word in re.findall(r"\b[0-9]{1,10}$", text("clock"), re.MULTILINE)]
     boot, ticks = clock if len(clock) == 2 and clock[1] else (0, 0)  # noqa: PLR2004
     started = {
@@ -241,11 +241,3 @@ def _unread(parts: Mapping[str, list[bytes]], source: str, said: str) -> str:
     if sum(map(len, log)) + len(log) >= _LOG:
         return f"there are more than {_LOG >> 20} MiB of them: only the newest were read"
     return ""
-
-
-def _owner(name: str, by: str) -> Owner:
-    return Owner(_number(name) or name, by)
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else 0  # noqa: PLR2004

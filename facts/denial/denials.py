@@ -49,7 +49,7 @@ def attribute(
     owners: list[str | None] = [None] * len(denials)
     left: dict[int, list[int]] = {}
     for index, denial in enumerate(denials):
-        pid = _number(denial.fields.get("pid", ""))
+        pid = number(denial.fields.get("pid", ""))
         if generated := named_container(denial):
             owners[index] = generated
         elif known := notes.containers.get(pid):
@@ -62,7 +62,7 @@ def attribute(
         if profile == denials[index].profile:
             users |= {str(ctid)}
         owners[index] = _owner(chain, living, users if notes.profiles else frozenset())
-    return [int(owner) if owner and _number(owner) else owner for owner in owners]
+    return [int(owner) if owner and number(owner) else owner for owner in owners]
 
 
 def running_under(node: Transport, profile: str) -> frozenset[str]:
@@ -102,6 +102,11 @@ class Owner:
     container: int | str
     by: str
 
+    @classmethod
+    def named(cls, name: str, by: str) -> Owner:
+        """Return the container of a name: a number, unless LXC's own tools made it."""
+        return cls(number(name) or name, by)
+
 
 def owner_by_name(denial: Denial) -> Owner | None:
     """Return the container that a record names by itself; None: it names none.
@@ -112,7 +117,7 @@ def owner_by_name(denial: Denial) -> Owner | None:
     if name is None:
         return None
     by = "policy namespace" if denial.fields.get("namespace") else "generated profile"
-    return Owner(_number(name) or name, by)
+    return Owner.named(name, by)
 
 
 def named_container(denial: Denial) -> str | None:
@@ -126,7 +131,7 @@ def named_container(denial: Denial) -> str | None:
     return found[1] if found else None
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
     """Return the value of ASCII digits, or 0 for any other text."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_PID else 0
 

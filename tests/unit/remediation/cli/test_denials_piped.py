@@ -60,8 +60,8 @@ class Pipe:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._patch = patch
-        reader, self._writer = os.pipe()
-        self.reader = os.fdopen(reader, "rb")
+        reader, writer = os.pipe()
+        self.reader, self.writer = os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0)
 
     def ran(self, *words: str, each: list[Callable[[], bool]]) -> Result:
         """Run the command; each says whether something comes before the pause is over."""
@@ -75,10 +75,10 @@ class Pipe:
         return CliRunner().invoke(main, ["denials", "-", *words], input=self.reader)
 
     def write(self, *lines: bytes) -> Callable[[], bool]:
-        return lambda: os.write(self._writer, b"".join(lines)) > 0
+        return lambda: bool(self.writer.write(b"".join(lines)))
 
     def end(self) -> bool:
-        os.close(self._writer)
+        self.writer.close()
         return True
 
 
@@ -89,7 +89,7 @@ def pause() -> bool:
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
     made = Pipe(monkeypatch)
-    with made.reader:
+    with made.reader, made.writer:
         yield made
 
 
