@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
+from typing_extensions import override
 
 from commandline.target_option import aimed, target_options
 from facts.audit import audit_files
@@ -234,12 +235,12 @@ class _Piped(io.RawIOBase):
         self.stays_open = False
         self.ended_by: KeyboardInterrupt | OSError | None = None
 
+    @override
     def readable(self) -> bool:
-        """See :class:`io.RawIOBase`."""
         return True
 
+    @override
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """See :class:`io.RawIOBase`."""
         try:
             self._wait()
         except OSError as error:
