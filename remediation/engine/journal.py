@@ -13,8 +13,7 @@
 and at each line's end its ``"sum"``, by which damage is noticed
 (:mod:`remediation.engine.journal_format`).
 ``action`` is an action's id, never its title; ``machine`` is ``node``, or ``container``, which is
-the one of the line's ``ctid``. Lines of version 2 are read, too, and a journal may hold lines of
-both versions (:mod:`remediation.engine.earlier_formats`).
+the one of the line's ``ctid``. Versions 1 and 2 were never released, and are refused.
 
 ``before`` is on the disk, synced, before the change that it is about is begun; ``after`` when
 the change is complete; ``rolled_back`` when it is rolled back and looked at (``"last":true``: only

@@ -3,9 +3,7 @@
 A line ends in ``,"sum":"0123456789abcdef"}``: the first 16 hex digits of the SHA-256 of the line as
 it would be without that, ``}`` in its place. It is a line's own: one that is damaged can be taken
 out, and the others can still be read. Of a line that was cut off, the sum at the end of its
-``cut`` is of all that stands before it, torn words included. Lines that an earlier program wrote
-have none, and are read as they are. A line of the former format is handed out in today's words
-(:mod:`remediation.engine.earlier_formats`).
+``cut`` is of all that stands before it, torn words included. A line without a sum is read as it is.
 """
 
 from __future__ import annotations
@@ -16,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from remediation.engine import earlier_formats
 from remediation.engine.action import Place  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERSION = 3
+#: The last commit that rolls back a format that was never released.
+_LAST_READERS = {1: "e19cbb8", 2: "a7abfe3"}
 #: The end of a line that was cut off, but for the sum; no whole line of another kind ends so.
 _CUT = b'"kind":"cut"}'
 #: In a text of JSON its quotes would be escaped: only a line's own end looks like this.
@@ -85,8 +84,7 @@ class Accepted(Line, frozen=True, tag="accepted"):
     action: str
 
 
-_KINDS: Any = Before | After | Finished | RollingBack | RolledBack | Accepted
-_DECODER = msgspec.json.Decoder(_KINDS)
+_DECODER = msgspec.json.Decoder(Before | After | Finished | RollingBack | RolledBack | Accepted)
 
 
 class _Any(msgspec.Struct):
@@ -99,13 +97,13 @@ class OtherFormat(Exception):
     """A line of a format that is none of ours; says of which, and what to do."""
 
     def __init__(self, version: object) -> None:
-        newer = isinstance(version, int) and version > VERSION
+        what_to_do = "use the version that wrote it"
+        if isinstance(version, int) and version > VERSION:
+            what_to_do = "use a newer version"
+        elif isinstance(version, int) and version in _LAST_READERS:
+            what_to_do = f"check out commit {_LAST_READERS[version]} and run rollback there"
         super().__init__(
-            f"written in format {version!r} by a newer docker-lxc-gate, this one knows formats up "
-            f"to {VERSION}: use the newer one"
-            if newer
-            else f"written in format {version!r}, this program knows {earlier_formats.VERSION} and "
-            f"{VERSION}: use the version that wrote it"
+            f"written in format {version!r}, and this version reads only {VERSION}: {what_to_do}"
         )
 
 
@@ -133,10 +131,6 @@ def read(line: bytes) -> Line | None:
         return None
     try:
         version = msgspec.json.decode(body, type=_Any).v
-        if version == earlier_formats.VERSION:
-            told = {"v": VERSION, **earlier_formats.read(body)}
-            former: Line = msgspec.convert(told, _KINDS)
-            return former
         if version != VERSION:
             raise OtherFormat(version)
         found: Line = _DECODER.decode(body)

@@ -194,15 +194,22 @@ DAMAGED = (
     "that line taken out, what the others hold can be rolled back"
 )
 NEWER = (
-    "written in format 4 by a newer docker-lxc-gate, this one knows formats up to 3: use the newer "
-    "one. Nothing was changed"
+    "written in format 4, and this version reads only 3: use a newer version. Nothing was changed"
+)
+UNRELEASED = (
+    "written in format 2, and this version reads only 3: check out commit a7abfe3 and run rollback "
+    "there. Nothing was changed"
 )
 
 
 @pytest.mark.parametrize("command", ["apply", "rollback"])
 @pytest.mark.parametrize(
     ("line", "said"),
-    [(b'{"v":2,"kind":"bef', DAMAGED), (b'{"v":4,"kind":"before"}', NEWER)],
+    [
+        (b'{"v":3,"kind":"bef', DAMAGED),
+        (b'{"v":4,"kind":"before"}', NEWER),
+        (b'{"v":2,"kind":"before"}', UNRELEASED),
+    ],
 )
 def test_verb_with_an_unreadable_journal_ends_with_3_and_keeps_it(
     folder: Path, command: str, line: bytes, said: str

@@ -1,4 +1,4 @@
-"""Journals of every format that was ever written: each of them must always roll back.
+"""Stored journals of today's format: each of them must always roll back.
 
 A before-image stays on its node for years, and a later version of this program has to bring it
 back. So every ``*.jsonl`` below ``tests/data/journals`` is tried, with what lies in ``contents/``
@@ -22,16 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from remediation import desired, docker_in_lxc
-from remediation.engine import earlier_formats
+from remediation import docker_in_lxc
 from remediation.engine.apply import apply
-from remediation.engine.journal_entries import Life
 from remediation.engine.journal_format import VERSION, Accepted, After, Before
 from remediation.engine.rollback import roll_back
 from targets import files
-from targets.errors import ChangedSince, NotClean
 from targets.files import FileState
-from tests.doubles.naming import naming
 from tests.doubles.nodes.whole import Whole, main
 from tests.doubles.states import look
 
@@ -41,16 +37,10 @@ if TYPE_CHECKING:
 _DATA = Path(__file__).parents[3] / "data/journals"
 JOURNALS = sorted(_DATA.rglob("*.jsonl"))
 DOUBLES = [path for path in JOURNALS if "doubles" in path.parent.name]
-_FORMER = _DATA / "v2-doubles-applied/journal.jsonl"
 
 
 def _name(path: Path) -> str:
     return str(path.relative_to(_DATA))
-
-
-def _versions(path: Path) -> set[int]:
-    lines = [line for line in path.read_bytes().splitlines() if b'"kind":"cut"' not in line]
-    return {json.loads(line)["v"] for line in lines}
 
 
 def laid(whole: Whole, golden: Path) -> None:
@@ -62,22 +52,12 @@ def laid(whole: Whole, golden: Path) -> None:
         shutil.copytree(contents, whole.journal / "contents")
 
 
-def test_there_are_journals_of_every_version_and_of_every_action() -> None:
-    for version in (earlier_formats.VERSION, VERSION):
-        found = [path for path in DOUBLES if _versions(path) == {version}]
-        assert len(found) >= 2, version
-        text = "".join(path.read_text() for path in found)
-        actions = {
-            json.loads(line).get("action") for line in text.splitlines() if '"v":{' not in line
-        }
-        named = {each.format(ctid=950) for each in earlier_formats.ACTIONS}
-        wanted = named if version == earlier_formats.VERSION else set(docker_in_lxc.ACTIONS)
-        assert actions - {None} == wanted
-
-
-def test_former_names_lead_to_every_action_and_to_no_other() -> None:
-    assert set(earlier_formats.ACTIONS.values()) <= set(docker_in_lxc.ACTIONS)
-    assert len(set(earlier_formats.ACTIONS.values())) == len(earlier_formats.ACTIONS)
+def test_there_are_journals_of_this_version_and_of_every_action() -> None:
+    texts = [line for path in DOUBLES for line in path.read_text().splitlines()]
+    lines = [json.loads(text) for text in texts if '"kind":"cut"' not in text]
+    assert len(DOUBLES) >= 2
+    assert {line["v"] for line in lines} == {VERSION}
+    assert {line["action"] for line in lines if "action" in line} == set(docker_in_lxc.ACTIONS)
 
 
 def test_plan_is_the_list_of_its_actions(tmp_path: Path) -> None:
@@ -201,32 +181,3 @@ def test_golden_journal_rolls_back_to_the_state_before(tmp_path: Path, golden: P
     again = whole.plan()
     assert roll_back(again) == []
     assert (again.journal.entries(), again.journal.unfinished()) == ([], False)
-
-
-@pytest.mark.parametrize("kept", [11, 16, 22], ids="after {} lines".format)
-def test_journal_of_version_2_cut_off_rolls_back(tmp_path: Path, kept: int) -> None:
-    whole, before = left_by(tmp_path / "here", _FORMER)
-    path = whole.journal / "journal.jsonl"
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:kept]) + lines[kept][:40])
-    with pytest.raises(NotClean):
-        apply(whole.plan().only(actions_of(whole)))
-    journal = whole.plan().journal
-    lives = [entry.without_a_run().life for entry in journal.entries()]
-    assert lives == [Life.APPLIED] * (kept - 11) + [Life.INTERRUPTED] * (22 - kept)
-    roll_back(whole.plan())
-    assert _all(tmp_path / "here", whole) == before
-
-
-def test_journal_of_version_2_continued_in_version_3_rolls_back_both(tmp_path: Path) -> None:
-    whole, before = left_by(tmp_path / "here", _FORMER)
-    whole.on_node.write(desired.TUNABLE_PATH, b"somebody's")
-    outcomes = apply(whole.plan().only(actions_of(whole)))
-    assert [outcome.id for outcome in outcomes if outcome.changed] == [
-        *("nesting-tunable", "reload-apparmor")
-    ]
-    assert _versions(whole.journal / "journal.jsonl") == {2, 3}
-    with naming(ChangedSince, "nesting tunable", desired.TUNABLE_PATH):
-        roll_back(whole.plan())
-    roll_back(whole.plan(), force=True)
-    assert _all(tmp_path / "here", whole) == before

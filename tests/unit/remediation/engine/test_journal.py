@@ -37,14 +37,10 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def old(**line: object) -> bytes:
-    """A line of the former format, as the first programs wrote it, without a sum."""
-    common = {"v": 2, "at": "2026-11-24T18:30:00Z", "ctid": 950}
+def bare(**line: object) -> bytes:
+    """A line without a sum, as a hand may have written it."""
+    common = {"v": 3, "at": "2026-11-24T18:30:00Z", "ctid": 950}
     return json.dumps(common | line, separators=(",", ":")).encode()
-
-
-def today(**line: object) -> bytes:
-    return old(**{"v": 3} | line)
 
 
 def test_journal_of_a_run_and_its_rollback_has_these_lines(tmp_path: Path) -> None:
@@ -108,7 +104,7 @@ def test_entry_life_follows_the_kinds_of_its_lines(
         | ({"machine": "node"} if "state" in each else {})
         for each in kinds
     ]
-    path.write_bytes(b"".join(today(**each) + b"\n" for each in named))
+    path.write_bytes(b"".join(bare(**each) + b"\n" for each in named))
     found = journal(tmp_path).entries()
     assert [(entry.life, len(entry.images)) for entry in found] == (
         [(life, images)] if life else []
@@ -229,35 +225,31 @@ def test_before_with_a_missing_or_damaged_content_is_an_error(tmp_path: Path, ha
     ("line", "said"),
     [
         (b'{"v":1,"kind":"begun"}', "format 1"),
-        (
-            b'{"v":4,"kind":"before"}',
-            "format 4",
-        ),
+        (b'{"v":2,"kind":"finished"}', "check out commit a7abfe3"),
+        (b'{"v":4,"kind":"before"}', "format 4"),
+        (b'{"v":[4],"kind":"before"}', "format [4]"),
         (b'{"kind":"before"}', "format None"),
-        (today(kind="undone", action="one"), "'undone'"),
-        (today(kind="rolling back"), "'rolling back'"),
-        (today(kind="finished", action="one"), "unknown field"),
-        (today(kind="before", action="one", machine="pve1", state="old"), "'pve1'"),
-        (old(kind="rolled_back", action="one"), "'rolled_back'"),
-        (b'{"v":2,"kind":"bef', "damaged"),
+        (bare(kind="undone", action="one"), "'undone'"),
+        (bare(kind="before", action="one", machine="pve1", state="old"), "'pve1'"),
+        (b'{"v":3,"kind":"bef', "damaged"),
         (b"\x00\x00\x00", "damaged"),
-        (b'{"v":2,"kind":"\xff"}', "damaged"),
+        (b'{"v":3,"kind":"\xff"}', "damaged"),
         (b"[]", "damaged"),
         (b"", "damaged"),
-        (old(kine="before"), "missing required field `kind`"),
-        (old(kind="befors", action="one"), "'befors'"),
-        (old(kind=None), "damaged"),
-        (old(kind="before", actor="one", machine="m", state="old"), "damaged"),
-        (old(kind="before", action="one", machine="m"), "`state`"),
-        (old(kind="after", action=1, machine="m", state="new"), "action"),
-        (old(kind="undone"), "`action`"),
-        (old(kind="undone", action="one", last="yes"), "last"),
-        (old(kind="undone", action="one", lest=True), "unknown field `lest`"),
-        (old(kind="finished", action="one"), "unknown field"),
-        (old(kind="finished", ctid="950"), "ctid"),
-        (old(kind="finished", at=2026), "at"),
-        (old(kind="finished", sum="0123"), "sum"),
-        (old(kind="finished", sum="0" * 16), f"its sum is {'0' * 16}"),
+        (bare(kine="before"), "missing required field `kind`"),
+        (bare(kind="befors", action="one"), "'befors'"),
+        (bare(kind=None), "damaged"),
+        (bare(kind="before", actor="one", machine="node", state="old"), "damaged"),
+        (bare(kind="before", action="one", machine="node"), "`state`"),
+        (bare(kind="after", action=1, machine="node", state="new"), "action"),
+        (bare(kind="rolled_back"), "`action`"),
+        (bare(kind="rolled_back", action="one", last="yes"), "last"),
+        (bare(kind="rolled_back", action="one", lest=True), "unknown field `lest`"),
+        (bare(kind="finished", action="one"), "unknown field"),
+        (bare(kind="finished", ctid="950"), "ctid"),
+        (bare(kind="finished", at=2026), "at"),
+        (bare(kind="finished", sum="0123"), "sum"),
+        (bare(kind="finished", sum="0" * 16), f"its sum is {'0' * 16}"),
     ],
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -311,14 +303,14 @@ def test_entries_without_a_removed_line_are_read(tmp_path: Path, place: int) -> 
 def test_entries_of_lines_without_a_sum_are_read(tmp_path: Path) -> None:
     path = tmp_path / "journal/journal.jsonl"
     path.parent.mkdir()
-    both = {"action": "one", "machine": "m"}
+    both = {"action": "one", "machine": "node"}
     lines = [
-        old(kind="before", **both, state="old"),
-        old(kind="after", **both, state="new"),
-        b'{"v":2,"at":"20' + old(kind="cut"),
-        old(kind="rolling back"),
-        old(kind="undone", last=True, action="none"),
-        old(kind="finished"),
+        bare(kind="before", **both, state="old"),
+        bare(kind="after", **both, state="new"),
+        b'{"v":3,"at":"20' + bare(kind="cut"),
+        bare(kind="rolling_back"),
+        bare(kind="rolled_back", last=True, action="none"),
+        bare(kind="finished"),
     ]
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     it = journal(tmp_path)
@@ -337,7 +329,7 @@ def test_before_with_an_invalid_content_is_an_error(tmp_path: Path, content: obj
     path = tmp_path / "journal/journal.jsonl"
     path.parent.mkdir()
     state = {"kind": "file", "content": content}
-    path.write_bytes(old(kind="before", action="one", machine="m", state=state) + b"\n")
+    path.write_bytes(bare(kind="before", action="one", machine="node", state=state) + b"\n")
     with naming(FactError, path):
         journal(tmp_path).before("one", FileState)
 
