@@ -5,7 +5,7 @@ Source: apparmor_parser(8).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
@@ -46,7 +46,7 @@ class Profile(Action[ProfileState]):
     """
 
     profile: str
-    path: str
+    path: str = field()
     content: bytes
 
     before: ClassVar[Any] = ProfileState

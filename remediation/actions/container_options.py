@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from facts import docker, startable
 from remediation.actions.file_edit import FileEdit
-from remediation.engine.action import Action
+from remediation.actions.storage_driver import lost_when_ended
+from remediation.engine.action import Action, SideEffect
 from targets import files
 from targets.batch import Ahead
 from targets.drift import Drift
@@ -100,7 +101,7 @@ class ContainerOptions(Action[OptionsState]):
         return (*self._file.capture_reads(), self.runtime.reads(self.ctid), started)
 
     @property
-    def path(self) -> str:
+    def path(self) -> str:  # type: ignore[override]
         """The file of the container's configuration."""
         return self.runtime.config_path(self.ctid)
 
@@ -258,18 +259,19 @@ class ContainerOptions(Action[OptionsState]):
         return files.same(now, replace(before, content=written))
 
     @override
-    def side_effects(self, on: Transport, before: OptionsState | None) -> list[str]:
+    def side_effects(self, on: Transport, before: OptionsState | None) -> list[SideEffect]:
         if not self._running(on):
             return []
         if before is not None and not before.running:
-            return [f"{self.title}: it is stopped, as it was before the plan"]
+            title = f"{self.title}: it is stopped, as it was before the plan"
+            return [SideEffect(f"stop container {self.ctid}", title)]
         if before is not None and self._effective(on) == before.effective:
             return []
-        gone = ""
+        loses: tuple[str, ...] = ()
         if before is None:
-            names = ", ".join(self.runtime.inside(self.ctid).ask(docker.REMOVED_WHEN_ENDED))
-            gone = f"; {names}, started with --rm, goes for good" if names else ""
-        return [f"{self.title}: it is restarted{gone}"]
+            loses = lost_when_ended(self.runtime.inside(self.ctid))
+        title = f"{self.title}: it is restarted"
+        return [SideEffect(f"restart container {self.ctid}", title, loses)]
 
     @contextmanager
     def _stopped(self, *, due: bool, runs_after: bool | None = None) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from facts import docker
 from remediation.actions.package import Package, PackageState
-from remediation.engine.action import Action
+from remediation.engine.action import Action, SideEffect
 from targets.errors import FactError, RemediationError
 from targets.read import Read, unparsed
 
@@ -244,22 +244,24 @@ class DockerPackage(Action[EngineState]):
         return self._packages.changed_since(now, before.packages, after)
 
     @override
-    def side_effects(self, on: Transport, before: EngineState | None) -> list[str]:
+    def side_effects(self, on: Transport, before: EngineState | None) -> list[SideEffect]:
         if before is None:
             return self._packages.side_effects(on, None)
-        sentences = [
+        goes = f"Docker goes from {on.machine}, which is restarted if Docker left something running"
+        side_effects = [
             *self._packages.side_effects(on, before.packages),
-            f"Docker goes from {on.machine}, which is restarted if Docker left something running",
+            SideEffect("remove Docker", goes),
         ]
         # What lies in a directory that was there before stays in it.
         there = {place.removeprefix(f"{DATA[0]}/") for place in before.there}
-        goes = [kind for kind, folder in _FOLDERS.items() if folder not in there]
-        if goes and (held := docker.objects(on, goes)):
-            sentences.append(
+        kinds = [kind for kind, folder in _FOLDERS.items() if folder not in there]
+        if kinds and (held := docker.objects(on, kinds)):
+            moved = (
                 f"what Docker holds in {on.machine} is moved to {DATA[0]}.taken-back-*, where no "
                 f"Docker shows it: {held}"
             )
-        return sentences
+            side_effects.append(SideEffect("move what Docker holds", moved))
+        return side_effects
 
     @property
     def _packages(self) -> Package:

@@ -31,7 +31,7 @@ class FileEdit(Action[FileState]):
         edit: returns the desired content; applied twice it changes nothing more.
     """
 
-    path: str
+    path: str = field()
     edit: Callable[[bytes | None], bytes] = field(compare=False)
 
     before: ClassVar[Any] = FileState
@@ -112,7 +112,7 @@ class FileEdit(Action[FileState]):
 class Directory(Action[bool]):
     """A directory exists (mode 755); rolled back only if it was made here and is empty again."""
 
-    path: str
+    path: str = field()
 
     before: ClassVar[Any] = bool
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from facts.apt import LOOKING
-from remediation.engine.action import Action
+from remediation.engine.action import Action, SideEffect
 from targets.drift import Drift
 from targets.errors import FactError, RemediationError
 from targets.read import Read, unparsed
@@ -302,16 +302,19 @@ class Package(Action[PackageState]):
         return Drift(f"{', '.join(lost)} of a package that is to go was changed", kept)
 
     @override
-    def side_effects(self, on: Transport, before: PackageState | None) -> list[str]:
+    def side_effects(self, on: Transport, before: PackageState | None) -> list[SideEffect]:
         if before is None:
             plan = self._simulated(on)[1]
             if not plan.ok:
-                return [f"{self.package}: what it upgrades in {on.machine} is not known yet"]
+                title = f"{self.package}: what it upgrades in {on.machine} is not known yet"
+                return [SideEffect(f"unknown upgrades for {self.package}", title)]
             newer = ", ".join(re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE))
-            return [f"{newer}: upgraded in {on.machine}, which is not rolled back"] if newer else []
+            title = f"{newer}: upgraded in {on.machine}, which is not rolled back"
+            return [SideEffect(f"upgrade {newer}", title)] if newer else []
         now = _statuses(on, before.adds)
         gone = ", ".join(name for name, status in before.adds.items() if now[name] != status)
-        return [f"{gone}: removed from {on.machine}"] if gone else []
+        title = f"{gone}: removed from {on.machine}"
+        return [SideEffect(f"remove {gone}", title)] if gone else []
 
 
 def _overtaken(on: Transport) -> list[str]:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from facts import docker
 from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
-from remediation.engine.action import Action
+from remediation.engine.action import Action, SideEffect
 from targets import files
 from targets.batch import Ahead
 from targets.drift import Drift
@@ -60,7 +60,7 @@ class StorageDriver(Action[DockerState]):
     """
 
     driver: str
-    path: str
+    path: str = field()
     edit: Callable[[bytes | None], bytes] = field(compare=False)
     root: Callable[[bytes | None], str] = field(compare=False)
     #: What must be said of data at another place than the profile allows, empty if nothing.
@@ -253,27 +253,31 @@ class StorageDriver(Action[DockerState]):
         return self._file.follows(after.settings, before.settings)
 
     @override
-    def side_effects(self, on: Transport, before: DockerState | None) -> list[str]:
+    def side_effects(self, on: Transport, before: DockerState | None) -> list[SideEffect]:
         if docker.is_absent(on) or (before is not None and before.unit.endswith(docker.NOT_FOUND)):
             return []
         held, stays = docker.objects(on, _OF_A_DRIVER), docker.objects(on, _SHARED)
-        seen = f"; these stay, and are seen: {stays}" if stays else ""
+        seen = (f"these stay, and are seen: {stays}",) if stays else ()
+        loses: tuple[str, ...] = ()
         if before is None:
-            hidden = f"; {held} stay on disk, unseen until a rollback{seen}" if held else ""
-            gone = ", ".join(on.ask(docker.REMOVED_WHEN_ENDED))
-            lost = f"; {gone}, started with --rm, goes for good" if gone else ""
-            restarted = f"Docker in {on.machine} is restarted on {self.driver}{hidden}{lost}"
-            return [restarted, *filter(None, [self.elsewhere(self._root(on))])]
-        sentence = f"Docker in {on.machine} is restarted on its former settings"
+            if held:
+                loses = (f"{held} stay on disk, unseen until a rollback", *seen)
+            loses += lost_when_ended(on)
+            restarted = f"Docker in {on.machine} is restarted on {self.driver}"
+            found = [SideEffect(f"restart Docker on {self.driver}", restarted, loses)]
+            root = self._root(on)
+            if lacking := self.elsewhere(root):
+                found.append(SideEffect(f"no rules for {root}", lacking))
+            return found
         if made := self._made(on, before):
             root = self.root(files.content(before.settings))
             new = dict.fromkeys(place.removeprefix("image/") for place in made)
-            sentence += f"; what it made on {', '.join(new)} is moved to {root}/taken-back-*"
-            sentence += (
-                f": {held}" if held and _driver(on.ask(docker.DRIVER_AND_ROOT)) in new else ""
-            )
-            sentence += seen
-        return [sentence]
+            moved = f"what it made on {', '.join(new)} is moved to {root}/taken-back-*"
+            if held and _driver(on.ask(docker.DRIVER_AND_ROOT)) in new:
+                moved += f": {held}"
+            loses = (moved, *seen)
+        restarted = f"Docker in {on.machine} is restarted on its former settings"
+        return [SideEffect("restart Docker on its former settings", restarted, loses)]
 
     def _root(self, on: Transport) -> str:
         return self.root(on.read(self.path))
@@ -330,6 +334,12 @@ def _require_told(on: Transport, settings: bytes | None, root: str) -> None:
 
 def _but_at_boot(state: DockerState) -> DockerState:
     return replace(state, unit=" ".join(state.unit.split()[:2]))
+
+
+def lost_when_ended(on: Transport) -> tuple[str, ...]:
+    """Return what is lost when Docker's running containers end, as :class:`SideEffect` has it."""
+    names = ", ".join(on.ask(docker.REMOVED_WHEN_ENDED))
+    return (f"{names}, started with --rm, goes for good",) if names else ()
 
 
 def start_again(on: Transport, containers: Sequence[str]) -> None:

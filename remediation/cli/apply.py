@@ -23,6 +23,7 @@ from targets.errors import FactError, NotClean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from remediation.engine.action import SideEffect
     from remediation.engine.plan import Plan
     from targets.runtime.base import Runtime
     from targets.target import Target
@@ -74,8 +75,8 @@ def _agreed(
     seen: Seen,
     *,
     yes: bool,
-    shown: Sequence[str] | None = None,
-) -> list[str]:
+    shown: Sequence[SideEffect | str] | None = None,
+) -> list[SideEffect | str]:
     """Refuse what could not be rolled back; tell the side effects, and let the user decide.
 
     Args:
@@ -92,18 +93,17 @@ def _agreed(
     """
     require_reversible(seen)
     # A mistyped id, perhaps.
-    absent = [] if the_plan.container_exists else list(the_plan.not_checked)
-    sentences = [*absent, *apply_side_effects(seen)]
-    # What follows a semicolon is lost or hidden by it: Docker's own containers come and go.
-    known = {each.partition(";")[0] for each in shown or ()}
-    new = [each for each in sentences if each.partition(";")[0] not in known]
+    absent = () if the_plan.container_exists else the_plan.not_checked
+    side_effects: list[SideEffect | str] = [*absent, *apply_side_effects(seen)]
+    new = [side_effect for side_effect in side_effects if side_effect not in (shown or ())]
     if new and shown is not None and not yes:
         raise FactError(
             "the target has changed since you agreed, and nothing was changed by apply. It would "
-            f"now do this, too: {'; '.join(new)}. Run it again; a backup that was made counts"
+            f"now do this, too: {'; '.join(map(str, new))}. Run it again; a backup that was made "
+            "counts"
         )
     consent(new, yes=yes)
-    return sentences
+    return side_effects
 
 
 def _back_up(the_plan: Plan, runtime: Runtime, aim: Target) -> None:

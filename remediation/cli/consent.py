@@ -14,14 +14,16 @@ from targets.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from remediation.engine.action import SideEffect
 
-def consent(side_effects: Sequence[str], *, yes: bool) -> None:
+
+def consent(side_effects: Sequence[SideEffect | str], *, yes: bool) -> None:
     """Ask before anything is stopped, hidden or removed; without a terminal, refuse."""
     if not side_effects:
         return
     printing.err.print(Text("side effects:", style="bold"))
-    for sentence in side_effects:
-        printing.line(f"  {sentence}", "yellow", to=printing.err)
+    for side_effect in side_effects:
+        printing.line(f"  {side_effect}", "yellow", to=printing.err)
     if yes:
         return
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():

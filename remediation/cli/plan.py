@@ -39,7 +39,7 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
                     }
                     for step, drift in drifts
                 ],
-                "side_effects": side_effects,
+                "side_effects": [str(side_effect) for side_effect in side_effects],
                 "unchecked": list(the_plan.not_checked),
             }
         )
@@ -50,7 +50,7 @@ def plan(aim: Target, only: tuple[str, ...], as_json: bool) -> None:
         printing.difference("", drift, "is", "should be")
     for consequence in dict.fromkeys(c.title for step, _ in drifts for c in step.then):
         printing.out.print(Text(f"then: {consequence}", style="bold"))
-    for sentence in side_effects:
-        printing.line(f"side effect: {sentence}", "yellow")
+    for side_effect in side_effects:
+        printing.line(f"side effect: {side_effect}", "yellow")
     printing.not_checked(the_plan)
     printing.out.print(f"{len(drifts)} to change" if drifts else "nothing to change")

@@ -41,6 +41,9 @@ class Action(ABC, Generic[Before]):
     before: ClassVar[Any]
     #: Whether ``rollback`` deletes what is there now, whatever a later run found.
     purges: ClassVar[bool] = False
+    #: The file that the action is about; empty if it is about none. Not annotated, so no field:
+    #: actions that are about a file have a field of this name.
+    path = ""
 
     @abstractmethod
     def capture(self, on: Transport) -> Before:
@@ -129,8 +132,8 @@ class Action(ABC, Generic[Before]):
         """
         return None
 
-    def side_effects(self, on: Transport, before: Before | None) -> list[str]:  # noqa: ARG002
-        """Return a sentence for each thing that is stopped, hidden or removed on the way.
+    def side_effects(self, on: Transport, before: Before | None) -> list[SideEffect]:  # noqa: ARG002
+        """Return each thing that is stopped, hidden or removed on the way.
 
         Args:
             on: the machine; nothing is changed on it.
@@ -145,6 +148,27 @@ class Action(ABC, Generic[Before]):
     def remark(self, on: Transport, before: Before) -> str:  # noqa: ARG002
         """Return, in a sentence, what is back but not byte for byte; empty if nothing."""
         return ""
+
+
+@dataclass(frozen=True)
+class SideEffect:
+    """Something that is stopped, hidden or removed by a change or its rollback.
+
+    Args:
+        id: what happens, and to which object. Side effects with the same id are equal: a user who
+            agreed to one agreed to the other.
+        title: says it to people.
+        loses: what is lost or hidden by it. That may change from one look to the next: Docker's own
+            containers come and go.
+    """
+
+    id: str
+    title: str = field(compare=False)
+    loses: tuple[str, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        """Return it in a sentence."""
+        return "; ".join((self.title, *self.loses))
 
 
 class Place(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from remediation.engine.action import Outcome, Place
+from remediation.engine.action import Outcome, Place, SideEffect
 from remediation.engine.plan import (
     ACCEPT,
     ROLLBACK,
@@ -108,20 +108,21 @@ def apply(
         raise
 
 
-def apply_side_effects(seen: Seen) -> list[str]:
-    """Return a sentence for each thing that apply would stop, hide, remove or refuse.
+def apply_side_effects(seen: Seen) -> list[SideEffect]:
+    """Return each thing that apply would stop, hide, remove or refuse.
 
     Args:
         seen: what was found; nothing is changed.
     """
-    sentences: list[str] = []
+    side_effects: list[SideEffect] = []
     for step, on in seen.drifted():
         try:
             step.action.require_reversible(on)
-            sentences += step.action.side_effects(on, None)
+            side_effects += step.action.side_effects(on, None)
         except FactError as refused:
-            sentences.append(f"apply would refuse to start: {refused}")
-    return sentences
+            title = f"apply would refuse to start: {refused}"
+            side_effects.append(SideEffect(f"refusal {step.action.id}", title))
+    return side_effects
 
 
 def require_reversible(seen: Seen) -> None:
@@ -200,7 +201,7 @@ class _Run:
             self.begun |= {action: earlier.get(action, 0) for action, _, _ in images}
             self.images |= {action: image for action, _, image in images}
             self.plan.enter(Stage.RECORD)
-            journal.record(images, {s.action.id: getattr(s.action, "path", "") for s, _ in steps})
+            journal.record(images, {s.action.id: s.action.path for s, _ in steps})
 
     def _require_same_machine(self, action: Action[Any], entry: Entry, image: Any) -> None:
         journal = self.plan.journal

@@ -168,7 +168,7 @@ def once(groups: Iterable[tuple[Consequence, ...]]) -> list[Consequence]:
 
 def elsewhere(entry: Entry | None, step: Step) -> str:
     """Return what to do if an entry is about another file than the step; empty if it is not."""
-    path = getattr(step.action, "path", "")
+    path = step.action.path
     if entry is None or not entry.path or entry.path == path:
         return ""
     return (

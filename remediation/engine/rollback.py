@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from remediation.engine.action import Consequence, Outcome, Place
+from remediation.engine.action import Consequence, Outcome, Place, SideEffect
 from remediation.engine.differing import differing
 from remediation.engine.plan import ACCEPT, ROLLBACK, Stage, asked_together, elsewhere, lost, once
 from targets.batch import Ahead
@@ -85,21 +85,23 @@ def roll_back_last_run(plan: Plan, actions: set[str]) -> None:
     _Rollback(plan, last=True).run(actions)
 
 
-def rollback_side_effects(plan: Plan) -> list[str]:
-    """Return a sentence for each thing that a rollback would stop, hide or remove."""
-    sentences: list[str] = []
+def rollback_side_effects(plan: Plan) -> list[SideEffect]:
+    """Return each thing that a rollback would stop, hide or remove."""
+    side_effects: list[SideEffect] = []
     for entry in reversed(plan.journal.entries()):
         step, title = plan.step(entry.action), plan.title(entry.action)
         machine = plan.journal.name(entry.place)
         if step in plan.deferred:
-            sentences.append(f"{machine} is started, to roll back: {title}")
+            started = f"{machine} is started, to roll back: {title}"
+            side_effects.append(SideEffect(f"start for {entry.action}", started))
         elif step is not None:
             try:
-                sentences += step.action.side_effects(step.on, _image(plan, step, entry.before))
+                before = _image(plan, step, entry.before)
+                side_effects += step.action.side_effects(step.on, before)
             except Exception as error:  # noqa: BLE001 - the others can be rolled back
-                said = _as_ours(error, machine)
-                sentences.append(f"{title}: what is stopped for it is unknown: {said}")
-    return sentences
+                unknown = f"{title}: what is stopped for it is unknown: {_as_ours(error, machine)}"
+                side_effects.append(SideEffect(f"unknown of {entry.action}", unknown))
+    return side_effects
 
 
 @dataclass
@@ -381,8 +383,7 @@ def _left(plan: Plan, step: Step, stored: Any) -> Any:
 def _require_back(step: Step, before: Any, on: Transport) -> None:
     """Raise VerifyFailed, with what differs, unless an action's state is the former one."""
     if not step.action.restored(on, before):
-        path = getattr(step.action, "path", "")
-        words, drifts = differing(before, step.action.capture(on), path)
+        words, drifts = differing(before, step.action.capture(on), step.action.path)
         what = f" ({'; '.join(words)})" if words else ""
         raise VerifyFailed(f"after the rollback it is not as before{what}", drifts)
 

@@ -111,7 +111,7 @@ def priced(driver: str, *, before: bool) -> str:
         elsewhere=lambda place: f"said of {place}",
     )
     state = action.before(FileState(), "active active enabled", ("overlay2",)) if before else None
-    return " | ".join(action.side_effects(on, state))
+    return " | ".join(map(str, action.side_effects(on, state)))
 
 
 def test_apply_says_what_hides_and_what_stays() -> None:

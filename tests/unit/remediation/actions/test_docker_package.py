@@ -523,7 +523,7 @@ def test_side_effects_of_a_rollback_name_what_is_moved_aside(guest: Guest) -> No
     before = ACTION.capture(guest)
     assert ACTION.side_effects(guest, None) == []
     ACTION.apply(guest)
-    said = "\n".join(ACTION.side_effects(guest, before))
+    said = "\n".join(map(str, ACTION.side_effects(guest, before)))
     assert "docker-cli" in said
     assert "restarted" in said
     assert "taken-back" in said

@@ -109,7 +109,7 @@ def test_apply_of_a_locked_container_is_refused(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"lock: backup\narch: amd64\n"), running=False)
     with naming(FactError, tmp_path / "here/config", "double", "backup"):
         apply(it.plan())
-    (said,) = apply_side_effects(Seen.of(it.plan()))
+    (said,) = map(str, apply_side_effects(Seen.of(it.plan())))
     assert said.startswith("apply would refuse to start: ")
     assert roll_back(it.plan()) == []
     assert (tmp_path / "here/config").read_bytes() == b"lock: backup\narch: amd64\n"
@@ -183,9 +183,11 @@ def test_apply_and_rollback_of_a_container_managed_by_ha_are_refused(tmp_path: P
 
 def test_side_effect_of_options_is_a_restart_of_a_running_container(tmp_path: Path) -> None:
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
-    assert apply_side_effects(Seen.of(it.plan())) == ["container 950: it is restarted"]
+    assert list(map(str, apply_side_effects(Seen.of(it.plan())))) == [
+        "container 950: it is restarted"
+    ]
     apply(it.plan())
-    assert rollback_side_effects(it.plan()) == ["container 950: it is restarted"]
+    assert list(map(str, rollback_side_effects(it.plan()))) == ["container 950: it is restarted"]
     it.node.effective = None
     assert rollback_side_effects(it.plan()) == []
 
@@ -201,7 +203,7 @@ def test_side_effect_of_options_names_what_is_removed_at_its_end(tmp_path: Path)
 
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     it.inside = Runs()
-    (sentence,) = apply_side_effects(Seen.of(it.plan()))
+    (sentence,) = map(str, apply_side_effects(Seen.of(it.plan())))
     assert sentence == "container 950: it is restarted; /web, started with --rm, goes for good"
 
 
@@ -213,7 +215,7 @@ def test_side_effect_of_options_of_a_stopped_container_is_that_it_is_stopped_aga
     apply(it.plan())
     it.node.start()
     sentence = "container 950: it is stopped, as it was before the plan"
-    assert rollback_side_effects(it.plan()) == [sentence]
+    assert list(map(str, rollback_side_effects(it.plan()))) == [sentence]
     roll_back(it.plan())
     assert it.node.effective is None
 

@@ -65,11 +65,11 @@ def test_side_effects_name_what_is_upgraded_by_what_comes_beside() -> None:
     both = Package("package", "package", "STEP-3.1", "fuse-overlayfs", beside=("openssl",))
     upgrade = b"Inst libssl3t64 [3.5.1] (3.5.4 Debian:13 [amd64])\n"
     node = Scripted({(*SIMULATE, "openssl"): (0, PLAN + upgrade, b"")})
-    (sentence,) = both.side_effects(node, None)
+    (sentence,) = map(str, both.side_effects(node, None))
     assert sentence.startswith("libfuse3-4, libssl3t64: upgraded in ")
 
 
 def test_side_effects_while_apts_lists_are_empty_say_that_they_are_not_known() -> None:
     node = Scripted({SIMULATE: (100, b"", b"E: Unable to locate package fuse-overlayfs\n")})
-    (sentence,) = ACTION.side_effects(node, None)
+    (sentence,) = map(str, ACTION.side_effects(node, None))
     assert "what it upgrades in scripted is not known" in sentence

@@ -23,7 +23,7 @@ from facts.audit import audit_records, audit_window
 from remediation import backup, docker_in_lxc
 from remediation.cli.apply import _watched
 from remediation.cli.group import VERBS, main
-from remediation.engine.action import Place
+from remediation.engine.action import Place, SideEffect
 from remediation.engine.apply import apply
 from targets import connect
 from targets.errors import CommandFailed, FactError
@@ -255,8 +255,10 @@ def test_apply_that_would_do_more_than_was_agreed_to_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody is asked while the node is locked."""
-    lost = ["Docker is restarted; /web, started with --rm, goes for good"]
-    found = iter([lost, ["Docker is restarted", "container 950 is restarted"]])
+    docker = SideEffect("restart Docker", "Docker is restarted")
+    container = SideEffect("restart container 950", "container 950 is restarted")
+    lost = replace(docker, loses=("/web, started with --rm, goes for good",))
+    found = iter([[lost], [docker, container]])
     monkeypatch.setattr("remediation.cli.apply.apply_side_effects", lambda _: next(found))
     monkeypatch.setattr("remediation.cli.apply.consent", lambda *_, **__: None)
     monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, Flag("another")))

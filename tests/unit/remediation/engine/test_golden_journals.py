@@ -117,7 +117,7 @@ def _files(whole: Whole, kind: type[Before | After]) -> Iterator[tuple[str, Any,
             action = steps[line.action].action
             state = _file(plan.journal.image(line.state, action.before))
             if state is not None:
-                yield action.path, steps[line.action].on, state  # type: ignore[attr-defined]
+                yield action.path, steps[line.action].on, state
 
 
 def _all(folder: Path, whole: Whole) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def test_golden_journal_rolls_back_to_the_state_before(tmp_path: Path, golden: P
     whole, before = left_by(tmp_path / "here", golden)
     plan = whole.plan()
     accepted = {line.action for line in plan.journal.lines() if isinstance(line, Accepted)}
-    stays = {f"node{s.action.path}" for s in plan.steps if s.action.id in accepted}  # type: ignore[attr-defined]
+    stays = {f"node{s.action.path}" for s in plan.steps if s.action.id in accepted}
     order = [action for action in reversed(actions_of(whole)) if action not in accepted]
     assert [outcome.id for outcome in roll_back(plan)] == order
     assert _but(_all(tmp_path / "here", whole), stays) == _but(before, stays)
