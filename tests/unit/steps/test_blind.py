@@ -111,7 +111,6 @@ def world(code: int) -> dict[str, Any]:
         "request": request(),
         "recorded": {},
         "stages": [],
-        "its_plan": lambda: SimpleNamespace(drifts=list),
         "existing": Existing(950, machine, "", "", [], {}),
         "restarted": ended,
         "docker_run": DockerRun("gate-1", ended),

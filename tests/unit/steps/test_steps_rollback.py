@@ -15,8 +15,8 @@ from remediation.rehearsal import Stage
 from steps import rollback as steps
 from targets.drift import Drift
 from targets.errors import ChangedSince, CommandFailed, FactError
-from targets.target import DEFAULT, parse
-from tests.doubles.canned import BOOTED, Answer, Machine, Runtime
+from targets.target import DEFAULT, Target, parse
+from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 
 if TYPE_CHECKING:
@@ -63,17 +63,57 @@ def test_nothing_differed_without_a_comparison_is_undetermined() -> None:
             steps.nothing_differed(stages)
 
 
-def plan(*drifts: Drift | None) -> Callable[[], Any]:
-    found = SimpleNamespace(drifts=lambda: [(None, drift) for drift in drifts])
-    return lambda: found
+SETUP, INSTALL, OWN = (
+    f"{desired.REPOSITORY}/{path}"
+    for path in (desired.SETUP_SCRIPT, desired.INSTALL_SCRIPT, desired.REPOSITORY_PROFILE)
+)
+LABEL, KERNEL = "/proc/7/attr/apparmor/current", "/sys/kernel/security/apparmor/profiles"
+APPLIED: dict[str, str | None] = {
+    desired.TUNABLE_PATH: desired.TUNABLE.decode(),
+    desired.PROFILE_PATH: desired.content(desired.PROFILE),
+    desired.REPOSITORY: "a directory",
+    SETUP: f"echo '{desired.TUNABLE.decode().strip()}'",
+    INSTALL: "if ! installed fuse-overlayfs; then",
+    OWN: desired.content(desired.PROFILE),
+    LABEL: f"{desired.PROFILE} (enforce)\n",
+    KERNEL: f"{desired.PROFILE} (enforce)\n",
+    "/dev/fuse": "",
+    desired.DAEMON_JSON: '{"storage-driver": "fuse-overlayfs"}',
+}
 
 
-def test_nothing_left_where_an_action_drifts_is_red() -> None:
-    steps.nothing_left(plan(None, None))
-    with not_compliant("the tunable is absent"):
-        steps.nothing_left(plan(None, Drift("the tunable is absent")))
-    with pytest.raises(FactError):
-        steps.nothing_left(plan())
+def left_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, str | None],
+    packages: tuple[str, ...] = ("fuse-overlayfs",),
+    programs: tuple[str, ...] = ("dockerd",),
+) -> None:
+    files = APPLIED | changed
+    host = Host(files, dict.fromkeys(packages, "1"), programs=programs)
+    monkeypatch.setattr(steps.witness, "host", lambda _: host)
+    runtime = Runtime(Machine({path: files[path] for path in (LABEL, KERNEL)}))
+    monkeypatch.setattr(runtime, "init_pid", lambda _: 7)
+    steps.nothing_left(host, runtime, Target("pve1", 950), existing())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", [path for path in APPLIED if path != desired.REPOSITORY])
+def test_nothing_left_where_something_is_not_as_the_plan_wants_is_red(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    left_to_do(monkeypatch, {})
+    harmed = {LABEL: "docker-default (enforce)\n", KERNEL: "docker-default (enforce)\n"}
+    with not_compliant("as the plan wants"):
+        left_to_do(monkeypatch, {path: harmed.get(path)})
+
+
+def test_nothing_left_without_a_package_is_red_and_without_phoenix_compliant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left_to_do(monkeypatch, {desired.REPOSITORY: None, SETUP: None, INSTALL: None, OWN: None})
+    with not_compliant("fuse-overlayfs"):
+        left_to_do(monkeypatch, {}, packages=())
+    with not_compliant("Docker"):
+        left_to_do(monkeypatch, {}, programs=())
 
 
 def test_docker_runs_on_another_driver_than_before_or_is_red() -> None:
@@ -200,11 +240,11 @@ def test_rolled_back_by_force_without_a_refusal_first_is_red(
             raise ChangedSince({"daemon.json": Drift("is absent")})
 
     monkeypatch.setattr(steps, "roll_back", roll_back)
-    steps.rolled_back_by_force(plan())
+    steps.rolled_back_by_force(lambda: None)  # type: ignore[arg-type, return-value]
     assert forced == [False, True]
     monkeypatch.setattr(steps, "roll_back", lambda _, **__: None)
     with not_compliant():
-        steps.rolled_back_by_force(plan())
+        steps.rolled_back_by_force(lambda: None)  # type: ignore[arg-type, return-value]
 
 
 def test_part_is_applied_and_rolled_back_counts_its_actions(
