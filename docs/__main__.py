@@ -34,6 +34,7 @@ from lab.__main__ import main as lab
 from lint.catalogue import FAMILIES
 from remediation import docker_in_lxc
 from remediation.cli.group import main as remediation
+from remediation.engine import errors as engine_errors
 from targets import errors
 from targets.runtime.pct import Pct
 from targets.target import Target
@@ -233,7 +234,7 @@ def words() -> str:
 
 def _classes() -> Iterator[tuple[str, type[errors.RemediationError]]]:
     """Yield every error that can end a command, with the package it is of."""
-    for module in (errors, lab_errors):
+    for module in (errors, engine_errors, lab_errors):
         for each in vars(module).values():
             ours = inspect.isclass(each) and each.__module__ == module.__name__
             if (

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from facts import backups
 from facts.backup_archives import HOUR, LONGEST, PATIENCE
-from targets.errors import FactError, VerifyFailed
+from remediation.engine.errors import VerifyFailed
+from targets.errors import FactError
 from targets.programs import program
 from targets.runtime import container_config
 from targets.transport import at_most

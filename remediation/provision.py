@@ -12,18 +12,10 @@ from typing import TYPE_CHECKING
 from remediation import desired, docker_in_lxc
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
+from remediation.engine.errors import ACCEPT, ChangedSince, NotClean, VerifyFailed
 from remediation.engine.journal import Journal
-from remediation.engine.plan import ACCEPT
 from remediation.engine.rollback import roll_back
-from targets.errors import (
-    ChangedSince,
-    CommandFailed,
-    FactError,
-    NotClean,
-    RemediationError,
-    UsageError,
-    VerifyFailed,
-)
+from targets.errors import CommandFailed, FactError, RemediationError, UsageError
 from targets.lock import Lock
 from targets.programs import program
 from targets.runtime.waiting import wait_until_booted, wait_until_online

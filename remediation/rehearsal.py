@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from facts import machine_state
 from remediation.engine.apply import apply
+from remediation.engine.errors import NotClean, VerifyFailed
 from remediation.engine.rollback import roll_back
-from targets.errors import NotClean, VerifyFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,12 +19,13 @@ from gate import evidence
 from remediation import desired, docker_in_lxc, rehearsal
 from remediation.actions.docker_package import DockerPackage
 from remediation.engine.apply import apply
+from remediation.engine.errors import ChangedSince
 from remediation.engine.rollback import roll_back
 from remediation.provision import reserved, thrown_away
 from steps import hello, witness
 from steps.docker import PATIENCE
 from steps.probe import PROBE
-from targets.errors import ChangedSince, FactError
+from targets.errors import FactError
 from targets.runtime.waiting import wait_until_booted
 from targets.target import DEFAULT, parse
 

@@ -7,14 +7,15 @@
     ├── TransportError     could not run: connect, host key, timeout, no exit status
     │   ├── LimitExceeded  stopped by us: it took too long, or printed too much
     │   ├── Unreachable    no connection, and waiting does not help
+    │   ├── Dropped        the connection was cut while a command ran
     │   └── Elsewhere      the container is on another node of the cluster
     ├── CommandFailed      ran, wrong exit; carries the CommandResult
     ├── FactError          ran, but the answer cannot be read
-    ├── LockedError        another run holds the lock of the node
-    ├── NotClean           an earlier run or a newer plan must be rolled back first
-    ├── VerifyFailed       drift left after apply; carries the Drift
-    ├── ChangedSince       somebody changed what a rollback would overwrite
-    └── RollbackFailed     every step of a rollback that failed
+    │   └── Busy           another program works on the container
+    └── LockedError        another run holds the lock of the node
+
+Those of a plan and its rollback are in :mod:`remediation.engine.errors`, and those of the lab in
+:mod:`lab.errors`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from typing import TYPE_CHECKING
 from targets.printable import command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from targets.drift import Drift
     from targets.transport import CommandResult
 
 
@@ -100,65 +100,6 @@ class Busy(FactError):
 
 class LockedError(RemediationError):
     """Another run holds the lock of the node."""
-
-
-class NotClean(RemediationError):
-    """An earlier run was cut off, or a newer plan shares the node; roll that back first."""
-
-
-class VerifyFailed(RemediationError):
-    """An action was applied or rolled back, and its state is not what it must be.
-
-    ``drifts`` are the files with a wrong content, from the expected to the actual one.
-    """
-
-    exit_code = 1
-
-    def __init__(self, text: str, drifts: Sequence[Drift] = ()) -> None:
-        self.drifts = tuple(drifts)
-        super().__init__(text)
-
-
-class ChangedSince(RemediationError):
-    """Somebody changed what a rollback would overwrite; nothing was rolled back.
-
-    ``changes`` holds, by the action's name, the difference from the state after the plan.
-    """
-
-    exit_code = 5
-
-    def __init__(self, changes: Mapping[str, Drift]) -> None:
-        self.changes = dict(changes)
-        lines = [f"  {name}: {drift.summary}" for name, drift in self.changes.items()]
-        super().__init__(
-            "changed by somebody since the plan was applied, and nothing was rolled back:\n"
-            + "\n".join(lines)
-            + "\nrollback --force puts back what was before the plan, and keeps a copy of this; "
-            "to keep a change, accept it by its name above: python -m remediation journal accept"
-        )
-
-
-class RollbackFailed(RemediationError):
-    """Not everything could be rolled back; ``failures`` names each step that failed."""
-
-    exit_code = 5
-
-    def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
-        self.failures = tuple(failures)
-        #: The differing files of each failed action, by the action's name.
-        self.changes = [
-            (name, drift)
-            for name, error in self.failures
-            if isinstance(error, VerifyFailed)
-            for drift in error.drifts
-        ]
-        lines = [f"  {name}: {error}" for name, error in self.failures]
-        super().__init__(
-            "these changes are still in place:\n"
-            + "\n".join(lines)
-            + "\nRun rollback again. To leave a change in place for good: "
-            "python -m remediation journal accept"
-        )
 
 
 def too_late(machine: str, argv: Sequence[str], timeout: float) -> LimitExceeded:

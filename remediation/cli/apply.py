@@ -18,7 +18,8 @@ from remediation.cli import options, printing
 from remediation.cli.consent import consent
 from remediation.engine.apply import Seen, apply_side_effects, require_reversible
 from remediation.engine.apply import apply as apply_plan
-from targets.errors import FactError, NotClean
+from remediation.engine.errors import NotClean
+from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

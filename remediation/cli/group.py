@@ -12,7 +12,8 @@ import click
 from typing_extensions import override
 
 from commandline import exit_codes
-from targets.errors import ChangedSince, RemediationError, RollbackFailed
+from remediation.engine.errors import ChangedSince, RollbackFailed
+from targets.errors import RemediationError
 
 #: The first sentence of each verb, which its own help repeats.
 VERBS = {

@@ -8,24 +8,17 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from remediation.engine.action import Outcome, Place, SideEffect
-from remediation.engine.plan import (
+from remediation.engine.errors import (
     ACCEPT,
     ROLLBACK,
-    Stage,
-    asked_together,
-    checked,
-    elsewhere,
-    once,
-)
-from remediation.engine.rollback import roll_back_last_run
-from targets.errors import (
     ChangedSince,
-    FactError,
     NotClean,
-    RemediationError,
     RollbackFailed,
     VerifyFailed,
 )
+from remediation.engine.plan import Stage, asked_together, checked, elsewhere, once
+from remediation.engine.rollback import roll_back_last_run
+from targets.errors import FactError, RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

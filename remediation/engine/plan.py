@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from remediation.engine.errors import ACCEPT
 from targets.batch import Ahead
 from targets.errors import UsageError
 
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
     from remediation.engine.journal_entries import Entry
     from targets.drift import Drift
     from targets.read import Read
-
-#: The way out where a run did not end.
-ROLLBACK = "python -m remediation rollback, with the same --target"
-#: The way out for a change that can never be rolled back: until then, nothing is applied on the
-#: node.
-ACCEPT = "python -m remediation journal accept"
 
 
 class Stage(StrEnum):

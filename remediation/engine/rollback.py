@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from remediation.engine.action import Consequence, Outcome, Place, SideEffect
 from remediation.engine.differing import differing
-from remediation.engine.plan import ACCEPT, ROLLBACK, Stage, asked_together, elsewhere, lost, once
-from targets.batch import Ahead
-from targets.errors import (
-    Busy,
+from remediation.engine.errors import (
+    ACCEPT,
+    ROLLBACK,
     ChangedSince,
-    FactError,
     NotClean,
-    RemediationError,
     RollbackFailed,
     VerifyFailed,
 )
+from remediation.engine.plan import Stage, asked_together, elsewhere, lost, once
+from targets.batch import Ahead
+from targets.errors import Busy, FactError, RemediationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

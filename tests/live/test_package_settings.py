@@ -11,9 +11,10 @@ from facts import machine_state
 from faults import states
 from remediation.actions import package
 from remediation.engine.apply import apply
+from remediation.engine.errors import ChangedSince
 from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
-from targets.errors import ChangedSince, FactError
+from targets.errors import FactError
 from targets.runtime.pct import Pct
 from tests.live.interrupted.interruption import Points, connected, one_action
 

@@ -15,10 +15,10 @@ import pytest
 
 from facts import machine_state
 from remediation.engine.apply import apply
+from remediation.engine.errors import NotClean
 from remediation.engine.plan import Plan, Stage
 from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
-from targets.errors import NotClean
 from targets.lock import Lock
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted

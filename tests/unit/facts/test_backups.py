@@ -13,8 +13,9 @@ import pytest
 from facts import backups as backup
 from facts.backup_archives import Backup
 from remediation.backup import make_backup, may_freeze, require_unfrozen
+from remediation.engine.errors import VerifyFailed
 from steps import prerequisites as steps
-from targets.errors import CommandFailed, FactError, VerifyFailed
+from targets.errors import CommandFailed, FactError
 from targets.runtime import container_config
 from targets.target import Target
 from targets.transport import CommandResult, Local

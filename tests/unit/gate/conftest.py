@@ -29,6 +29,7 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from gate import evidence, report
+from remediation.engine.errors import RollbackFailed, VerifyFailed
 from targets import errors
 from targets.transport import Local, Recorded
 
@@ -65,7 +66,7 @@ def raises(what, request):
     if what == "an error":
         raise errors.FactError("the answer has no driver")
     if what == "a difference":
-        raise errors.VerifyFailed("the tunable is still absent")
+        raise VerifyFailed("the tunable is still absent")
     if what == "a skip":
         pytest.skip("no audit log here")
     if what == "an interrupt":
@@ -90,7 +91,7 @@ def _():
 @then("a rollback that fails")
 def _():
     yield
-    raise errors.RollbackFailed([("daemon.json", OSError("read-only"))])
+    raise RollbackFailed([("daemon.json", OSError("read-only"))])
 
 
 @then("all is well")

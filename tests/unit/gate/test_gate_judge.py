@@ -9,6 +9,7 @@ import pytest
 
 from gate import verdicts
 from gate.verdicts import Finding, Verdict, judge
+from remediation.engine.errors import RollbackFailed, VerifyFailed
 from targets import errors
 
 COMPLIANT, NOT_COMPLIANT, UNDETERMINED = Verdict
@@ -34,10 +35,10 @@ class Odd(errors.RemediationError):
         (ValueError(), True, UNDETERMINED, 3, "ValueError"),
         (errors.FactError("f"), True, UNDETERMINED, 3, "f"),
         (errors.TransportError("t"), False, UNDETERMINED, 3, "t"),
-        (errors.VerifyFailed("v"), False, NOT_COMPLIANT, 1, "v"),
-        (errors.VerifyFailed("v"), True, NOT_COMPLIANT, 1, "v"),
+        (VerifyFailed("v"), False, NOT_COMPLIANT, 1, "v"),
+        (VerifyFailed("v"), True, NOT_COMPLIANT, 1, "v"),
         (errors.UsageError("u"), True, UNDETERMINED, 2, "u"),
-        (errors.RollbackFailed([]), True, UNDETERMINED, 5, str(errors.RollbackFailed([]))),
+        (RollbackFailed([]), True, UNDETERMINED, 5, str(RollbackFailed([]))),
         (Odd("o"), True, UNDETERMINED, 3, "o"),
         (KeyboardInterrupt(), True, UNDETERMINED, 3, "KeyboardInterrupt"),
     ],
@@ -48,7 +49,7 @@ def test_judge_of_an_exception_finds(
     assert judge(error, in_then=in_then) == Finding(verdict, code, cause)
     group = BaseExceptionGroup("", [pytest.skip.Exception("x"), error])
     assert judge(group, in_then=in_then).code == verdicts.first({3, code})
-    nested = BaseExceptionGroup("", [group, errors.RollbackFailed([])])
+    nested = BaseExceptionGroup("", [group, RollbackFailed([])])
     assert judge(nested, in_then=in_then).code == verdicts.first({5, code})
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from remediation.engine.action import Place
 from remediation.engine.apply import apply
+from remediation.engine.errors import NotClean
 from remediation.engine.rollback import roll_back
-from targets.errors import NotClean
 from tests.doubles.naming import naming
 from tests.doubles.nodes.whole import _CONFIGURATION, Whole, applied
 

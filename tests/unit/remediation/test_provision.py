@@ -15,17 +15,11 @@ import pytest
 from remediation import docker_in_lxc, provision
 from remediation.cli import printing
 from remediation.engine import journal
+from remediation.engine.errors import NotClean, RollbackFailed
 from remediation.engine.journal_format import VERSION, written
 from remediation.provision import boot, boot_created, create, reserved, thrown_away
 from targets.drift import Drift
-from targets.errors import (
-    CommandFailed,
-    FactError,
-    NotClean,
-    RollbackFailed,
-    TransportError,
-    UsageError,
-)
+from targets.errors import CommandFailed, FactError, TransportError, UsageError
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import _BOOTED, wait_until_online

@@ -9,10 +9,10 @@ import pytest
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
+from remediation.engine.errors import NotClean
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from remediation.rehearsal import rehearse
-from targets.errors import NotClean
 from targets.transport import Local
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import pytest
 from facts import docker, machine_state
 from gate import evidence
 from remediation import desired
+from remediation.engine.errors import ChangedSince
 from remediation.rehearsal import Stage
 from steps import rollback as steps
 from targets.drift import Drift
-from targets.errors import ChangedSince, CommandFailed, FactError
+from targets.errors import CommandFailed, FactError
 from targets.target import DEFAULT, Target, parse
 from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
@@ -93,7 +94,7 @@ def left_to_do(
     monkeypatch.setattr(steps.witness, "host", lambda _: host)
     runtime = Runtime(Machine({path: files[path] for path in (LABEL, KERNEL)}))
     monkeypatch.setattr(runtime, "init_pid", lambda _: 7)
-    steps.nothing_left(host, runtime, Target("pve1", 950), existing())  # type: ignore[arg-type]
+    steps.nothing_left(host, runtime, Target("pve1", 950), existing())
 
 
 @pytest.mark.parametrize("path", [path for path in APPLIED if path != desired.REPOSITORY])
@@ -240,11 +241,11 @@ def test_rolled_back_by_force_without_a_refusal_first_is_red(
             raise ChangedSince({"daemon.json": Drift("is absent")})
 
     monkeypatch.setattr(steps, "roll_back", roll_back)
-    steps.rolled_back_by_force(lambda: None)  # type: ignore[arg-type, return-value]
+    steps.rolled_back_by_force(lambda: None)
     assert forced == [False, True]
     monkeypatch.setattr(steps, "roll_back", lambda _, **__: None)
     with not_compliant():
-        steps.rolled_back_by_force(lambda: None)  # type: ignore[arg-type, return-value]
+        steps.rolled_back_by_force(lambda: None)
 
 
 def test_part_is_applied_and_rolled_back_counts_its_actions(

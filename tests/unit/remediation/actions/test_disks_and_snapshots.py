@@ -11,9 +11,10 @@ import pytest
 from lab.guest.pct.config import Config, Section, parse, serialise
 from remediation.desired import PROFILE
 from remediation.engine.apply import apply
+from remediation.engine.errors import ChangedSince
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import ChangedSince, FactError
+from targets.errors import FactError
 from tests.doubles.death import Death, Died
 from tests.doubles.naming import naming
 from tests.doubles.nodes import proxmox_snapshots

@@ -17,15 +17,10 @@ from remediation.actions.storage_driver import StorageDriver, start_again
 from remediation.edits.daemon_json import daemon_json
 from remediation.engine.action import Consequence, Step
 from remediation.engine.apply import apply
+from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import (
-    ChangedSince,
-    CommandFailed,
-    FactError,
-    RemediationError,
-    RollbackFailed,
-)
+from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import Flag, fail, journal

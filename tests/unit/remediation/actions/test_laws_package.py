@@ -15,15 +15,10 @@ from remediation.actions import package
 from remediation.actions.package import Package
 from remediation.engine.action import Step
 from remediation.engine.apply import Seen, apply, apply_side_effects
+from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import (
-    ChangedSince,
-    CommandFailed,
-    FactError,
-    RemediationError,
-    RollbackFailed,
-)
+from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import journal

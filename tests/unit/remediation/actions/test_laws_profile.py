@@ -17,9 +17,10 @@ from remediation import desired, docker_in_lxc
 from remediation.actions.apparmor_profile import Profile
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
+from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import ChangedSince, CommandFailed, FactError, RemediationError, RollbackFailed
+from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Local
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import journal

@@ -11,8 +11,8 @@ import pytest
 from remediation.actions.container_options import ContainerOptions
 from remediation.engine.action import Consequence
 from remediation.engine.apply import apply
+from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.rollback import roll_back
-from targets.errors import ChangedSince, RollbackFailed, VerifyFailed
 from tests.doubles.death import Death, Died
 from tests.doubles.naming import naming
 from tests.doubles.nodes.world import OfFolder, World, world

@@ -35,10 +35,11 @@ from remediation.cli.group import Commands
 from remediation.cli.group import main as verbs
 from remediation.engine.action import Outcome, Place, Step
 from remediation.engine.apply import Seen
+from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.journal_entries import Entry, Life
 from remediation.rehearsal import Stage
 from targets.drift import Drift
-from targets.errors import ChangedSince, FactError, RollbackFailed, UsageError, VerifyFailed
+from targets.errors import FactError, UsageError
 from targets.masking import STARS
 from targets.printable import cut, in_json, one_line, printable
 from tests.doubles.flag import ON, Flag

@@ -11,9 +11,10 @@ import pytest
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import apply
+from remediation.engine.errors import ChangedSince, RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import ChangedSince, RemediationError, RollbackFailed
+from targets.errors import RemediationError
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
 from tests.doubles.nodes.world import Silent, world

@@ -13,8 +13,8 @@ from remediation.actions.container_options import OptionsState
 from remediation.cli import printing
 from remediation.cli.group import Commands
 from remediation.engine.differing import differing
+from remediation.engine.errors import RollbackFailed, VerifyFailed
 from targets.drift import Drift
-from targets.errors import RollbackFailed, VerifyFailed
 from targets.files import FileState
 
 FILE = FileState("file", b"former\n", mode=0o640, mtime="1795717106")

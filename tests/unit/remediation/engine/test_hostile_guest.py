@@ -13,10 +13,11 @@ from remediation.actions.file_edit import FileEdit
 from remediation.edits.daemon_json import daemon_json, data_root
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import apply
+from remediation.engine.errors import RollbackFailed
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.batch import at_once
-from targets.errors import FactError, RollbackFailed
+from targets.errors import FactError
 from targets.transport import Base, CommandResult, Local
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Step
 from remediation.engine.apply import apply
+from remediation.engine.errors import NotClean
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from targets.errors import NotClean
 from tests.doubles.death import Death, Died
 from tests.doubles.flag import ON
 from tests.doubles.states import Laid, edit, files, look

@@ -12,16 +12,10 @@ import pytest
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Consequence, Place
 from remediation.engine.apply import Seen, apply
+from remediation.engine.errors import NotClean, RollbackFailed, VerifyFailed
 from remediation.engine.journal import Journal
 from remediation.engine.rollback import roll_back
-from targets.errors import (
-    FactError,
-    LockedError,
-    NotClean,
-    RemediationError,
-    RollbackFailed,
-    VerifyFailed,
-)
+from targets.errors import FactError, LockedError, RemediationError
 from tests.doubles.flag import ON, Flag, fail, journal, plan
 from tests.doubles.naming import naming
 

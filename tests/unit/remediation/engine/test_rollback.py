@@ -12,19 +12,12 @@ import pytest
 from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.apply import Seen, apply, apply_side_effects
+from remediation.engine.errors import ChangedSince, NotClean, RollbackFailed, VerifyFailed
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import SYNC, roll_back, rollback_side_effects
 from targets.drift import Drift
-from targets.errors import (
-    ChangedSince,
-    FactError,
-    NotClean,
-    RemediationError,
-    RollbackFailed,
-    UsageError,
-    VerifyFailed,
-)
+from targets.errors import FactError, RemediationError, UsageError
 from targets.transport import Local
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming

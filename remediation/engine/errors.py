@@ -1,0 +1,85 @@
+"""The errors of a plan and its rollback.
+
+::
+
+    RemediationError
+    ├── NotClean        an earlier run or a newer plan must be rolled back first
+    ├── VerifyFailed    a state is not what it must be; carries the drifts
+    ├── ChangedSince    somebody changed what a rollback would overwrite
+    └── RollbackFailed  every step of a rollback that failed
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from targets.errors import RemediationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from targets.drift import Drift
+
+#: The way out where a run did not end.
+ROLLBACK = "python -m remediation rollback, with the same --target"
+#: The way out for a change that can never be rolled back: until then, nothing is applied on the
+#: node.
+ACCEPT = "python -m remediation journal accept"
+
+
+class NotClean(RemediationError):
+    """An earlier run was cut off, or a newer plan shares the node; roll that back first."""
+
+
+class VerifyFailed(RemediationError):
+    """An action was applied or rolled back, and its state is not what it must be.
+
+    ``drifts`` are the files with a wrong content, from the expected to the actual one.
+    """
+
+    exit_code = 1
+
+    def __init__(self, text: str, drifts: Sequence[Drift] = ()) -> None:
+        self.drifts = tuple(drifts)
+        super().__init__(text)
+
+
+class ChangedSince(RemediationError):
+    """Somebody changed what a rollback would overwrite; nothing was rolled back.
+
+    ``changes`` holds, by the action's name, the difference from the state after the plan.
+    """
+
+    exit_code = 5
+
+    def __init__(self, changes: Mapping[str, Drift]) -> None:
+        self.changes = dict(changes)
+        lines = [f"  {name}: {drift.summary}" for name, drift in self.changes.items()]
+        super().__init__(
+            "changed by somebody since the plan was applied, and nothing was rolled back:\n"
+            + "\n".join(lines)
+            + "\nrollback --force puts back what was before the plan, and keeps a copy of this; "
+            f"to keep a change, accept it by its name above: {ACCEPT}"
+        )
+
+
+class RollbackFailed(RemediationError):
+    """Not everything could be rolled back; ``failures`` names each step that failed."""
+
+    exit_code = 5
+
+    def __init__(self, failures: Sequence[tuple[str, Exception]]) -> None:
+        self.failures = tuple(failures)
+        #: The differing files of each failed action, by the action's name.
+        self.changes = [
+            (name, drift)
+            for name, error in self.failures
+            if isinstance(error, VerifyFailed)
+            for drift in error.drifts
+        ]
+        lines = [f"  {name}: {error}" for name, error in self.failures]
+        super().__init__(
+            "these changes are still in place:\n"
+            + "\n".join(lines)
+            + f"\nRun rollback again. To leave a change in place for good: {ACCEPT}"
+        )
