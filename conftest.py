@@ -13,7 +13,7 @@ import pytest
 import steps
 from gate import evidence, report, terminal
 from lab.address import lab_address
-from remediation import applied, desired, docker_in_lxc
+from remediation import applied, docker_in_lxc, phoenix
 from remediation.engine.apply import apply
 from remediation.provision import Provisioned, provision
 from steps import rollback, versions, witness
@@ -205,7 +205,7 @@ _WITHOUT: dict[str, tuple[Callable[[Runtime, Target], bool], str]] = {
     ),
     "phoenix": (
         lambda runtime, target: (
-            target.repository == desired.REPOSITORY  # one that was written must be there
+            target.repository == phoenix.REPOSITORY  # one that was written must be there
             and not runtime.node.ask(is_directory(target.repository))
         ),
         "the node has no phoenix, so its files are not checked",

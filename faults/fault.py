@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from faults.scenarios import scenarios
-from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, REPOSITORY, TUNABLE_PATH
+from remediation.desired import DAEMON_JSON, PROFILE, PROFILE_PATH, TUNABLE_PATH
+from remediation.phoenix import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -20,13 +20,6 @@ FEATURES = {"nesting": "1", "keyctl": "1", "fuse": "1"}
 #: The keys that the plan sets in a container's configuration, Proxmox's and plain LXC's.
 OPTIONS = ("features", "lxc.apparmor.profile")
 LXC_OPTIONS = ("lxc.apparmor.allow_nesting", "lxc.apparmor.profile", "lxc.seccomp.profile")
-REPOSITORY = "/usr/local/phoenix_hypervisor"
-SETUP_SCRIPT = "bin/hypervisor_setup/hypervisor_feature_setup_apparmor.sh"
-INSTALL_SCRIPT = "bin/lxc_setup/phoenix_hypervisor_feature_install_docker.sh"
-CONTAINERS = "etc/phoenix_lxc_configs.json"
-REPOSITORY_PROFILE = f"etc/apparmor/{PROFILE}"
-#: The files of the repository that the plan changes.
-FILES = frozenset({SETUP_SCRIPT, REPOSITORY_PROFILE, INSTALL_SCRIPT, CONTAINERS})
 
 
 def content(name: str) -> str:

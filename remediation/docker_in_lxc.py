@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from facts import startable
-from remediation import desired
+from remediation import desired, phoenix
 from remediation.actions import container_power
 from remediation.actions.apparmor_profile import Profile
 from remediation.actions.container_options import ContainerOptions
@@ -23,11 +23,10 @@ from remediation.data_root import profile_elsewhere
 from remediation.edits.container_config import put_back
 from remediation.edits.container_file import container_options, lxc_options, taken_away
 from remediation.edits.daemon_json import daemon_json, data_root
-from remediation.edits.phoenix_description import described
-from remediation.edits.phoenix_scripts import install_script, setup_script
 from remediation.engine.action import Consequence, Place, Step
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
+from remediation.phoenix.steps import steps as phoenix_steps
 from targets.lock import Lock
 from targets.read import is_directory
 
@@ -74,7 +73,7 @@ def plan(
     runtime: Runtime,
     ctid: int,
     *,
-    repository: str = desired.REPOSITORY,
+    repository: str = phoenix.REPOSITORY,
     tell: Callable[[str], None],
     of_node: bool = False,
 ) -> Plan:
@@ -94,14 +93,16 @@ def plan(
     node, state = runtime.node, None if of_node else runtime.state(ctid)
     journal = Journal(node, ctid)
     steps = _apparmor(node)
-    phoenix = node.ask(is_directory(repository))
-    if phoenix:
-        steps += _repository(node, repository, ctid)
+    has_phoenix = node.ask(is_directory(repository))
+    if has_phoenix:
+        steps += phoenix_steps(node, repository, ctid, _named)
     if state is not None:
         steps.append(_options(runtime, ctid))
     steps.sort(key=lambda step: step.action.requirement)
     inside = _inside(runtime, ctid, tell) if state is not None else []
-    create = f"phoenix create {ctid}" if phoenix else "python -m remediation create, same --target"
+    create = (
+        f"phoenix create {ctid}" if has_phoenix else "python -m remediation create, same --target"
+    )
     not_checked: tuple[str, ...] = ()
     if state is None:
         not_checked = (f"container {ctid} does not exist: {create}; pct list shows all containers",)
@@ -131,20 +132,6 @@ def _why_not_checked(runtime: Runtime, ctid: int, state: str) -> str:
             f"checked ({how})"
         )
     return f"container {ctid} is {state}: nothing inside it was checked (pct start {ctid})"
-
-
-def _repository(node: Transport, repository: str, ctid: int) -> list[Step]:
-    """Steps 1.1, 2.1 and 3.1: the files of the checkout."""
-
-    def edit(action: str, path: str, how: Callable[[bytes | None], bytes]) -> Step:
-        return Step(FileEdit(*_named(action, ctid), f"{repository}/{path}", how), node)
-
-    return [
-        edit("setup-script", desired.SETUP_SCRIPT, setup_script),
-        edit("repository-profile", desired.REPOSITORY_PROFILE, desired.profile),
-        edit("install-script", desired.INSTALL_SCRIPT, install_script),
-        edit("container-description", desired.CONTAINERS, lambda text: described(text, ctid)),
-    ]
 
 
 def _apparmor(node: Transport) -> list[Step]:

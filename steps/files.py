@@ -14,11 +14,11 @@ from pytest_bdd import parsers, then
 
 from facts import dockerd
 from gate import evidence
-from remediation import desired
+from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
 from remediation.edits.json_files import READS_MARKS, mark, parse
-from remediation.edits.phoenix_description import template_of
 from remediation.engine.journal import stored
+from remediation.phoenix.description import template_of
 from remediation.provision import of_template
 from steps.foreseen import foreseen
 from steps.witness import lines, of_file, of_package
@@ -101,33 +101,33 @@ def _require_reached(node: Transport, script: str, text: str, place: int, what: 
 
 
 @then("the setup script writes the tunable before it reloads AppArmor")
-@foreseen(node=_read_of(desired.SETUP_SCRIPT))
+@foreseen(node=_read_of(phoenix.SETUP_SCRIPT))
 def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line must stand there once, uncommented, and before the reload."""
-    text = _script(node, target, desired.SETUP_SCRIPT)
+    text = _script(node, target, phoenix.SETUP_SCRIPT)
     line = re.escape(desired.TUNABLE.decode().strip())
     found = list(re.finditer(rf"^[ \t]*echo '{line}' > \S+/tunables/nesting$", text, re.MULTILINE))
-    assert len(found) == 1, f"{desired.SETUP_SCRIPT} writes the tunable {len(found)} times"
+    assert len(found) == 1, f"{phoenix.SETUP_SCRIPT} writes the tunable {len(found)} times"
     reload = re.search(r"^[ \t]*systemctl reload apparmor", text, re.MULTILINE)
-    assert reload, f"{desired.SETUP_SCRIPT} does not reload AppArmor"
+    assert reload, f"{phoenix.SETUP_SCRIPT} does not reload AppArmor"
     assert found[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
-    _require_reached(node, desired.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
+    _require_reached(node, phoenix.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
 
 
 @then("the install script stops at the first error")
-@foreseen(node=_read_of(desired.INSTALL_SCRIPT))
+@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT))
 def install_script_stops(node: Transport, target: Target) -> None:
     """``set -e`` must come before the first command that could fail."""
-    text = _script(node, target, desired.INSTALL_SCRIPT)
+    text = _script(node, target, phoenix.INSTALL_SCRIPT)
     first = next((line for line in text.splitlines() if line.strip()), "")
     assert re.match(r"set -\w*e", first), f"the install script begins with '{first}', not 'set -e'"
 
 
 @then("the install script installs fuse-overlayfs only where it is missing")
-@foreseen(node=_read_of(desired.INSTALL_SCRIPT))
+@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT))
 def install_script_installs_once(node: Transport, target: Target) -> None:
     """The check must read dpkg's status: ``dpkg -l | grep`` also matches removed packages."""
-    text = _script(node, target, desired.INSTALL_SCRIPT)
+    text = _script(node, target, phoenix.INSTALL_SCRIPT)
     guarded = re.findall(r"^if ! installed fuse-overlayfs; then\n(?:.*\n)*?fi$", text, re.MULTILINE)
     assert len(guarded) == 1, f"fuse-overlayfs is checked for {len(guarded)} times, not once"
     installs = re.findall(r"^.*apt-get install.*fuse-overlayfs.*$", text, re.MULTILINE)
@@ -141,10 +141,10 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
 
 
 @then("every command for the container runs in the container")
-@foreseen(node=_read_of(desired.INSTALL_SCRIPT))
+@foreseen(node=_read_of(phoenix.INSTALL_SCRIPT))
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: if pasted literally, the plan's lines change the node."""
-    text = _script(node, target, desired.INSTALL_SCRIPT)
+    text = _script(node, target, phoenix.INSTALL_SCRIPT)
     meant = re.findall(
         r"^.*\b(?:apt-get (?:update|install)|systemctl restart).*$", text, re.MULTILINE
     )
@@ -262,7 +262,7 @@ def _require_readable_mark(container_host: Host, content: bytes) -> None:
     node=lambda at: [
         at.first_process,
         stored(),
-        content_of(f"{at.target.repository}/{desired.CONTAINERS}"),
+        content_of(f"{at.target.repository}/{phoenix.CONTAINERS}"),
     ],
     container=lambda _: lines(*of_file(desired.DAEMON_JSON)),
 )
@@ -306,7 +306,7 @@ def _read_elsewhere(daemon: dockerd.Daemon | None) -> str:
 
 def _of_its_template(node: Transport, target: Target) -> bytes | None:
     """Return the settings in the template that phoenix made the container from, if it did."""
-    described = node.read(f"{target.repository}/{desired.CONTAINERS}")
+    described = node.read(f"{target.repository}/{phoenix.CONTAINERS}")
     template = template_of(described, target.ctid)
     return of_template(node, template, desired.DAEMON_JSON) if template else None
 

@@ -16,7 +16,7 @@ from facts import access, neighbours, repository
 from facts import backups as backup
 from facts.audit import log_room
 from gate import evidence
-from remediation import desired
+from remediation import desired, phoenix
 from remediation.backup import make_backup, may_freeze, vzdump
 from steps.audit import seen
 from steps.foreseen import foreseen
@@ -127,7 +127,7 @@ def is_clean(checkout: Checkout | None) -> None:
         f"{checkout.path} is a directory, but no git checkout: clone it there, so that what the "
         "plan changes can be seen and rolled back"
     )
-    foreign = checkout.foreign(desired.FILES)
+    foreign = checkout.foreign(phoenix.FILES)
     assert not foreign, (
         f"{checkout.path} has {len(foreign)} change(s) that are not the plan's: "
         f"{', '.join(foreign[:8])}; commit or remove them (git -C {checkout.path} status)"

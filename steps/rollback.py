@@ -16,7 +16,7 @@ from pytest_bdd import given, parsers, then, when
 
 from facts import apparmor, docker, machine_state
 from gate import evidence
-from remediation import desired, docker_in_lxc, rehearsal
+from remediation import desired, docker_in_lxc, phoenix, rehearsal
 from remediation.actions.docker_package import DockerPackage
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince
@@ -225,11 +225,11 @@ def nothing_left(node_host: Host, runtime: Runtime, target: Target, existing: Ex
     }
     if node_host.file(target.repository).exists:
         scripts = [
-            f"{target.repository}/{s}" for s in (desired.SETUP_SCRIPT, desired.INSTALL_SCRIPT)
+            f"{target.repository}/{s}" for s in (phoenix.SETUP_SCRIPT, phoenix.INSTALL_SCRIPT)
         ]
         words = (desired.TUNABLE.decode().strip(), f"installed {desired.DRIVER}")
         done |= {s: word in _text(node_host, s) for s, word in zip(scripts, words, strict=True)}
-        own = f"{target.repository}/{desired.REPOSITORY_PROFILE}"
+        own = f"{target.repository}/{phoenix.PROFILE}"
         done[own] = _text(node_host, own) == profile
     left = [what for what, is_done in done.items() if not is_done]
     assert not left, f"applied again, and still not as the plan wants: {', '.join(left)}"

@@ -313,8 +313,7 @@ class Package(Action[PackageState]):
             return [SideEffect(f"upgrade {newer}", title)] if newer else []
         now = _statuses(on, before.adds)
         gone = ", ".join(name for name, status in before.adds.items() if now[name] != status)
-        title = f"{gone}: removed from {on.machine}"
-        return [SideEffect(f"remove {gone}", title)] if gone else []
+        return [SideEffect(f"remove {gone}", f"{gone}: removed from {on.machine}")] if gone else []
 
 
 def _overtaken(on: Transport) -> list[str]:

@@ -96,8 +96,7 @@ def rollback_side_effects(plan: Plan) -> list[SideEffect]:
             side_effects.append(SideEffect(f"start for {entry.action}", started))
         elif step is not None:
             try:
-                before = _image(plan, step, entry.before)
-                side_effects += step.action.side_effects(step.on, before)
+                side_effects += step.action.side_effects(step.on, _image(plan, step, entry.before))
             except Exception as error:  # noqa: BLE001 - the others can be rolled back
                 unknown = f"{title}: what is stopped for it is unknown: {_as_ours(error, machine)}"
                 side_effects.append(SideEffect(f"unknown of {entry.action}", unknown))

@@ -43,10 +43,10 @@ from remediation.actions import package, storage_driver
 from remediation.edits import json_files
 from remediation.edits.container_file import container_options, lxc_options
 from remediation.edits.daemon_json import daemon_json, data_root
-from remediation.edits.phoenix_description import described, template_of
-from remediation.edits.phoenix_scripts import install_script, setup_script
 from remediation.engine import journal_format
 from remediation.engine.journal import Journal
+from remediation.phoenix.description import described, template_of
+from remediation.phoenix.scripts import install_script, setup_script
 from targets import archive, batch, files, guest_root, root
 from targets.lock import Lock
 from targets.runtime import container_config

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from faults.run import gate
 from lab.node import READY
-from remediation.desired import REPOSITORY
+from remediation.phoenix import REPOSITORY
 from tests.live.interrupted.interruption import connected
 
 if TYPE_CHECKING:

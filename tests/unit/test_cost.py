@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from remediation import desired
+from remediation import desired, phoenix
 from remediation.cli.group import main
 from targets.ssh import connection
 from tests.doubles.nodes.healthy import Healthy
@@ -95,7 +95,7 @@ def test_read_only_gate_costs_at_most_so_many_round_trips_and_starts_of_pct(
     # What the connection and the collection ask is no scenario's evidence.
     assert foreseen_for_nothing(told["trips"], tmp_path) <= {
         "sh -c 'command -v pct || command -v lxc-start'",
-        f"test -d {desired.REPOSITORY}",
+        f"test -d {phoenix.REPOSITORY}",
         f"env LC_ALL=C cat -- {desired.TUNABLE_PATH}",
     }
 

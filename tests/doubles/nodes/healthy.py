@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remediation import desired
+from remediation import desired, phoenix
 from remediation.edits.daemon_json import daemon_json
-from remediation.edits.phoenix_description import described
-from remediation.edits.phoenix_scripts import install_script, setup_script
+from remediation.phoenix.description import described
+from remediation.phoenix.scripts import install_script, setup_script
 from targets.ssh import connection
 from tests.doubles.nodes.behind_shell import Node
 
@@ -59,19 +59,19 @@ _AUDIT = "/var/log/audit/audit.log"
 
 def files() -> dict[str, bytes]:
     """Return the files of the node and the container, by path."""
-    repository, phoenix = desired.REPOSITORY, _PHOENIX
+    repository = phoenix.REPOSITORY
 
     def ours(path: str) -> bytes:
-        return (phoenix / path).read_bytes()
+        return (_PHOENIX / path).read_bytes()
 
     profile = desired.profile(None)
     return {
         desired.TUNABLE_PATH: desired.TUNABLE,
         desired.PROFILE_PATH: profile,
-        f"{repository}/{desired.REPOSITORY_PROFILE}": profile,
-        f"{repository}/{desired.SETUP_SCRIPT}": setup_script(ours(desired.SETUP_SCRIPT)),
-        f"{repository}/{desired.INSTALL_SCRIPT}": install_script(ours(desired.INSTALL_SCRIPT)),
-        f"{repository}/{desired.CONTAINERS}": described(ours(desired.CONTAINERS), 950),
+        f"{repository}/{phoenix.PROFILE}": profile,
+        f"{repository}/{phoenix.SETUP_SCRIPT}": setup_script(ours(phoenix.SETUP_SCRIPT)),
+        f"{repository}/{phoenix.INSTALL_SCRIPT}": install_script(ours(phoenix.INSTALL_SCRIPT)),
+        f"{repository}/{phoenix.CONTAINERS}": described(ours(phoenix.CONTAINERS), 950),
         "/etc/pve/lxc/950.conf": _CONF.encode(),
         "/var/lib/lxc/950/config": _EFFECTIVE.encode(),
         "/sys/kernel/security/apparmor/profiles": f"{desired.PROFILE} (enforce)\n".encode(),

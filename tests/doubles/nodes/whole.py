@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 from facts import apparmor
-from remediation import desired, docker_in_lxc
+from remediation import desired, docker_in_lxc, phoenix
 from remediation.engine.apply import apply
 from remediation.engine.rollback import SYNC, roll_back
 from targets import files
@@ -94,7 +94,7 @@ class Node(_Rooted):
         (folder / "kernel").mkdir(parents=True)
         self.kernel = Kernel(desired.PROFILE, folder / "kernel")
         self.container = Container(Path(self.below(config)))
-        shutil.copytree(_PHOENIX, self.below(desired.REPOSITORY))
+        shutil.copytree(_PHOENIX, self.below(phoenix.REPOSITORY))
         for place in ("/etc/pve/lxc", "/etc/apparmor.d/tunables", "/var/lib"):
             Path(self.below(place)).mkdir(parents=True, exist_ok=True)
         Path(self.below(config)).write_bytes(_CONFIGURATION)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from facts.repository import Checkout, checkout, upstream_commit
-from remediation.desired import INSTALL_SCRIPT
+from remediation.phoenix import INSTALL_SCRIPT
 from targets.errors import CommandFailed, FactError
 from targets.transport import Local
 from tests.doubles.naming import naming

@@ -16,8 +16,8 @@ from faults import states
 from faults.catalogue import FAULTS
 from faults.fault import CTID, PRELUDE, RED
 from faults.rows import proxmox
-from remediation import desired
-from remediation.edits.phoenix_scripts import install_script, setup_script
+from remediation import desired, phoenix
+from remediation.phoenix.scripts import install_script, setup_script
 from steps import configuration, files
 from steps import prerequisites as judged
 from targets import target
@@ -50,13 +50,13 @@ BY_ID = {fault.id: fault for fault in FAULTS}
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A node's files, the plan applied."""
-    shutil.copytree(GUEST, tmp_path / desired.REPOSITORY.lstrip("/"))
+    shutil.copytree(GUEST, tmp_path / phoenix.REPOSITORY.lstrip("/"))
     for name, how in (
-        (desired.SETUP_SCRIPT, setup_script),
-        (desired.INSTALL_SCRIPT, install_script),
+        (phoenix.SETUP_SCRIPT, setup_script),
+        (phoenix.INSTALL_SCRIPT, install_script),
         (f"etc/apparmor/{desired.PROFILE}", desired.profile),
     ):
-        file = tmp_path / desired.REPOSITORY.lstrip("/") / name
+        file = tmp_path / phoenix.REPOSITORY.lstrip("/") / name
         file.write_bytes(how(file.read_bytes()))
     for path, text in (
         (PROFILE, desired.content(desired.PROFILE)),
@@ -152,7 +152,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 REPOSITORY = "usr/local/phoenix_hypervisor"
 PROFILES = {PROFILE, f"{REPOSITORY}/etc/apparmor/{desired.PROFILE}"}
-INSTALL, PHOENIX = f"{REPOSITORY}/{desired.INSTALL_SCRIPT}", f"{REPOSITORY}/bin/phoenix"
+INSTALL, PHOENIX = f"{REPOSITORY}/{phoenix.INSTALL_SCRIPT}", f"{REPOSITORY}/bin/phoenix"
 CHANGED = {
     **dict.fromkeys(["F03-proc", "F11", "F12-attached", "F14", "F15-own", "F16"], PROFILES),
     **dict.fromkeys(["F16-denied", "F17", "F18", "F19", "F26-everything", "F26-kill"], PROFILES),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gate import evidence
-from remediation import desired
+from remediation import desired, phoenix
 from targets import connect
 from targets.errors import TransportError
 from targets.read import is_directory
@@ -71,7 +71,7 @@ def ours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
         files = FILES if target is THERE else {}
 
         def ask(read: Read[Any]) -> Any:
-            if read.argv == is_directory(desired.REPOSITORY).argv:
+            if read.argv == is_directory(phoenix.REPOSITORY).argv:
                 return target is THERE
             return files.get(read.argv[-1])
 

@@ -17,10 +17,10 @@ from lint import discover
 from lint.check import check
 from lint.rules.tools import Tools
 from lint.source import Kind, Source
-from remediation import desired
+from remediation import desired, phoenix
 from remediation.edits.container_config import with_options
-from remediation.edits.phoenix_description import described
-from remediation.edits.phoenix_scripts import install_script, setup_script
+from remediation.phoenix.description import described
+from remediation.phoenix.scripts import install_script, setup_script
 from targets.transport import Local
 from tests.doubles.nodes import proxmox_snapshots
 
@@ -167,16 +167,16 @@ def test_files_of_this_project_have_no_finding() -> None:
 
 
 def test_phoenix_after_the_plan_has_no_finding(tmp_path: Path) -> None:
-    phoenix = ROOT / "lab/guest/phoenix_hypervisor"
+    checkout = ROOT / "lab/guest/phoenix_hypervisor"
     edits = {
-        desired.SETUP_SCRIPT: setup_script,
-        desired.INSTALL_SCRIPT: install_script,
-        desired.CONTAINERS: lambda text: described(text, 950),
-        desired.REPOSITORY_PROFILE: desired.profile,
+        phoenix.SETUP_SCRIPT: setup_script,
+        phoenix.INSTALL_SCRIPT: install_script,
+        phoenix.CONTAINERS: lambda text: described(text, 950),
+        phoenix.PROFILE: desired.profile,
     }
     for name, edit in edits.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(edit((phoenix / name).read_bytes()))
+        (tmp_path / name).write_bytes(edit((checkout / name).read_bytes()))
     found = discover.under(tmp_path)
     assert len(found.sources) == len(edits)
     assert check(found.sources, Tools(Local())) == []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from remediation import desired
 from remediation import docker_in_lxc as it
+from remediation import phoenix
 from targets.errors import Elsewhere
 from targets.runtime.pct import Pct
 from tests.doubles.canned import Machine
@@ -19,7 +19,7 @@ SEEN = (
 
 def test_clauses_are_those_of_the_whole_plan() -> None:
     node = Scripted(
-        {SEEN: (0, b"RUNNING\n", b""), ("test", "-d", desired.REPOSITORY): (0, b"", b"")}
+        {SEEN: (0, b"RUNNING\n", b""), ("test", "-d", phoenix.REPOSITORY): (0, b"", b"")}
     )
     plan = it.plan(Pct(node), 950, tell=lambda _: None)
     assert {step.action.requirement for step in plan.steps} == {*it.CLAUSES}
@@ -33,7 +33,7 @@ def test_plan_of_a_moved_container_is_refused_unless_of_the_node() -> None:
             SEEN: (1, b"", b"No such file or directory"),
             ("pct", "status", "950"): absent,
             ("find", "/etc/pve/nodes", "-path", "*/lxc/950.conf"): there,
-            ("test", "-d", desired.REPOSITORY): (0, b"", b""),
+            ("test", "-d", phoenix.REPOSITORY): (0, b"", b""),
         }
     )
     with naming(Elsewhere, "container 950", "scripted", "pve2") as raised:
@@ -52,6 +52,6 @@ def test_plan_of_a_container_that_cannot_start_does_not_say_to_start_it() -> Non
     ):
         files = {"/etc/pve/lxc/950.conf": text, PROFILES: "lxc-phoenix-v2 (enforce)\n"}
         seen = "find /etc/pve/lxc/950.conf -exec lxc-info -P /var/lib/lxc -n 950 -s -H ';'"
-        node = Machine(files, {seen: "STOPPED\n", f"test -d {desired.REPOSITORY}": ""})
+        node = Machine(files, {seen: "STOPPED\n", f"test -d {phoenix.REPOSITORY}": ""})
         (why,) = it.plan(Pct(node), 950, tell=lambda _: None).not_checked
         assert said in why

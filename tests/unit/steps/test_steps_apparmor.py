@@ -12,7 +12,7 @@ import pytest
 from facts import confinement
 from facts.confinement import Process
 from gate import evidence
-from remediation import desired
+from remediation import desired, phoenix
 from steps import apparmor as steps
 from targets.errors import CommandFailed, FactError
 from targets.target import Target
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "lxc-phoenix-v2"
 FILE = f"/etc/apparmor.d/{NAME}"
-SOURCE = f"{desired.REPOSITORY}/etc/apparmor/{NAME}"
+SOURCE = f"{phoenix.REPOSITORY}/etc/apparmor/{NAME}"
 TUNABLE = desired.TUNABLE_PATH
 STAT = f"stat -L -c %.9Y {TUNABLE}"
 LOG = "journalctl -u apparmor -b -q --no-pager -o short-unix"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gate import evidence
-from remediation import desired
+from remediation import desired, phoenix
 from remediation.actions.storage_driver import DockerState
 from remediation.engine import journal
 from remediation.engine.action import Place
@@ -47,11 +47,11 @@ def node(path: str, text: str | None, bash: Answer = "", whole: Answer = "") -> 
 
 
 def setup(text: str | None, bash: Answer = "") -> Machine:
-    return node(desired.SETUP_SCRIPT, text, bash)
+    return node(phoenix.SETUP_SCRIPT, text, bash)
 
 
 def install(text: str | None, bash: Answer = "") -> Machine:
-    return node(desired.INSTALL_SCRIPT, text, bash)
+    return node(phoenix.INSTALL_SCRIPT, text, bash)
 
 
 def changed(text: str, pattern: str, new: str) -> str:
@@ -92,7 +92,7 @@ def test_setup_script_writes_tunable_where_it_does_not_names_what_is_wrong(
 
 @pytest.mark.parametrize("step", [steps.install_script_stops, steps.install_script_enters])
 def test_install_script_that_is_absent_is_undetermined_and_a_broken_one_red(step: object) -> None:
-    with naming(FactError, desired.INSTALL_SCRIPT, "pve1"):
+    with naming(FactError, phoenix.INSTALL_SCRIPT, "pve1"):
         step(install(None), TARGET)  # type: ignore[operator]
     with not_compliant("line 3: syntax error"):
         step(install(INSTALL, (2, "", "line 3: syntax error\n")), TARGET)  # type: ignore[operator]
@@ -156,7 +156,7 @@ def test_install_script_installs_once_but_ends_before_that_is_red(ends: str) -> 
     with not_compliant(f"'{ends}'", "fuse-overlayfs"):
         steps.install_script_installs_once(install(text), TARGET)
     steps.install_script_installs_once(install(f"{INSTALL}{ends}\n"), TARGET)
-    in_a_condition = node(desired.INSTALL_SCRIPT, text, whole=(2, "", "unexpected end"))
+    in_a_condition = node(phoenix.INSTALL_SCRIPT, text, whole=(2, "", "unexpected end"))
     steps.install_script_installs_once(in_a_condition, TARGET)
 
 
@@ -328,7 +328,7 @@ def by_hand() -> Journaled:
     return Journaled({JOURNAL: None, CONTAINERS: None})
 
 
-CONTAINERS = f"{TARGET.repository}/{desired.CONTAINERS}"
+CONTAINERS = f"{TARGET.repository}/{phoenix.CONTAINERS}"
 NO_FILE: Answer = (2, "", f"tar: *{DAEMON_JSON}: Not found in archive\n")
 
 

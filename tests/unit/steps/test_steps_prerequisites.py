@@ -13,7 +13,7 @@ from facts.audit.log_room import Room
 from facts.neighbours import Affected
 from facts.repository import Checkout
 from gate import evidence
-from remediation import desired
+from remediation import phoenix
 from steps import prerequisites as steps
 from targets.errors import FactError
 from targets.target import Target
@@ -118,12 +118,12 @@ def test_is_backed_up_judges_its_own_archives(step: Any, monkeypatch: pytest.Mon
 
 
 def test_is_clean_where_something_else_is_changed_is_red() -> None:
-    good = Checkout("/r", "0" * 40, "main", "origin/main", (desired.INSTALL_SCRIPT,))
+    good = Checkout("/r", "0" * 40, "main", "origin/main", (phoenix.INSTALL_SCRIPT,))
     steps.is_clean(good)
     steps.is_clean(None)
     with not_compliant("/r", "git"):
         steps.is_clean(Checkout("/r"))
-    for changed in (("x",), (desired.INSTALL_SCRIPT, "x")):
+    for changed in (("x",), (phoenix.INSTALL_SCRIPT, "x")):
         with not_compliant("/r", "1 change", ": x;"):
             steps.is_clean(Checkout("/r", "0" * 40, changed=changed))
 

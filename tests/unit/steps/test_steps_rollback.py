@@ -10,7 +10,7 @@ import pytest
 
 from facts import docker, machine_state
 from gate import evidence
-from remediation import desired
+from remediation import desired, phoenix
 from remediation.engine.errors import ChangedSince
 from remediation.rehearsal import Stage
 from steps import rollback as steps
@@ -65,14 +65,14 @@ def test_nothing_differed_without_a_comparison_is_undetermined() -> None:
 
 
 SETUP, INSTALL, OWN = (
-    f"{desired.REPOSITORY}/{path}"
-    for path in (desired.SETUP_SCRIPT, desired.INSTALL_SCRIPT, desired.REPOSITORY_PROFILE)
+    f"{phoenix.REPOSITORY}/{path}"
+    for path in (phoenix.SETUP_SCRIPT, phoenix.INSTALL_SCRIPT, phoenix.PROFILE)
 )
 LABEL, KERNEL = "/proc/7/attr/apparmor/current", "/sys/kernel/security/apparmor/profiles"
 APPLIED: dict[str, str | None] = {
     desired.TUNABLE_PATH: desired.TUNABLE.decode(),
     desired.PROFILE_PATH: desired.content(desired.PROFILE),
-    desired.REPOSITORY: "a directory",
+    phoenix.REPOSITORY: "a directory",
     SETUP: f"echo '{desired.TUNABLE.decode().strip()}'",
     INSTALL: "if ! installed fuse-overlayfs; then",
     OWN: desired.content(desired.PROFILE),
@@ -97,7 +97,7 @@ def left_to_do(
     steps.nothing_left(host, runtime, Target("pve1", 950), existing())
 
 
-@pytest.mark.parametrize("path", [path for path in APPLIED if path != desired.REPOSITORY])
+@pytest.mark.parametrize("path", [path for path in APPLIED if path != phoenix.REPOSITORY])
 def test_nothing_left_where_something_is_not_as_the_plan_wants_is_red(
     monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
@@ -110,7 +110,7 @@ def test_nothing_left_where_something_is_not_as_the_plan_wants_is_red(
 def test_nothing_left_without_a_package_is_red_and_without_phoenix_compliant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    left_to_do(monkeypatch, {desired.REPOSITORY: None, SETUP: None, INSTALL: None, OWN: None})
+    left_to_do(monkeypatch, {phoenix.REPOSITORY: None, SETUP: None, INSTALL: None, OWN: None})
     with not_compliant("fuse-overlayfs"):
         left_to_do(monkeypatch, {}, packages=())
     with not_compliant("Docker"):

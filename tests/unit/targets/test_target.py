@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from commandline.target_option import with_target
-from remediation import desired
+from remediation import desired, phoenix
 from targets import connect, target_file
 from targets.errors import FactError, TransportError, Unreachable, UsageError
 from targets.runtime.lxc import Lxc
@@ -86,7 +86,7 @@ def test_parse_lab_reserves_the_other_containers_of_the_lab() -> None:
 
 
 def test_target_default_repository_is_the_plans() -> None:
-    assert Target("lab", 950).repository == desired.REPOSITORY
+    assert Target("lab", 950).repository == phoenix.REPOSITORY
 
 
 def test_provisioning_is_the_targets_then_phoenixs_then_ours() -> None:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files as package_files
 
-from remediation import desired
+from remediation import phoenix
 from targets.errors import FactError
+
+
+def block(name: str) -> str:
+    """Return the lines that the plan adds to a script, by the name of their file here."""
+    return (package_files("remediation.phoenix") / name).read_text()
 
 
 def setup_script(text: bytes | None) -> bytes:
     """Return the setup script with the plan's two lines before AppArmor is reloaded."""
-    block = desired.content("setup_apparmor_block.sh")
     return _inserted(
-        text, block, r"^echo 'Reloading|^[ \t]*systemctl reload apparmor", desired.SETUP_SCRIPT
+        text,
+        block("setup_apparmor_block.sh"),
+        r"^echo 'Reloading|^[ \t]*systemctl reload apparmor",
+        phoenix.SETUP_SCRIPT,
     )
 
 
@@ -28,15 +36,15 @@ def install_script(text: bytes | None) -> bytes:
     The script runs on the node, so the plan's literal lines would install fuse-overlayfs there.
     The block runs them in the container instead, as the script does.
     """
-    block = desired.content("install_docker_block.sh")
-    if text is not None and block.encode() not in text:
+    ours = block("install_docker_block.sh")
+    if text is not None and ours.encode() not in text:
         text = _FORMER_BLOCK.sub(b"", text)  # of an earlier version
-    inserted = _inserted(text, block, r"^# --- Docker ---", desired.INSTALL_SCRIPT)
+    inserted = _inserted(text, ours, r"^# --- Docker ---", phoenix.INSTALL_SCRIPT)
     changed = inserted.decode(errors="surrogateescape")
     for function in ("inside", "installed", "fail"):
         if not re.search(rf"^{function}\(\)", changed, re.MULTILINE):
             raise FactError(
-                f"{desired.INSTALL_SCRIPT} has no function {function}(): edit it by hand"
+                f"{phoenix.INSTALL_SCRIPT} has no function {function}(): edit it by hand"
             )
     if not re.search(r"^set -\w*e", changed, re.MULTILINE):
         changed = re.sub(r"\A((?:#.*\n)*\n?)", r"\1set -e\n\n", changed, count=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from remediation import desired
+from remediation import desired, phoenix
 from remediation.edits.container_config import with_features
 from remediation.edits.json_files import as_json
 from targets.errors import FactError
@@ -24,17 +24,17 @@ class _Container(msgspec.Struct):
 def described(text: bytes | None, ctid: int) -> bytes:
     """Return phoenix's descriptions with the container's features and profile."""
     if text is None:
-        raise FactError(f"{desired.CONTAINERS} is not in the repository")
+        raise FactError(f"{phoenix.CONTAINERS} is not in the repository")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FactError(f"{desired.CONTAINERS} is not JSON ({error}): correct it") from error
+        raise FactError(f"{phoenix.CONTAINERS} is not JSON ({error}): correct it") from error
     try:
         configs = msgspec.convert(document, _Described).lxc_configs
         known = msgspec.convert(configs.get(str(ctid)), _Container | None)
     except msgspec.ValidationError as error:
         raise FactError(
-            f"{desired.CONTAINERS} has not phoenix's format ({error}): correct it"
+            f"{phoenix.CONTAINERS} has not phoenix's format ({error}): correct it"
         ) from error
     if known is None:
         return text

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from remediation import desired
-from remediation.edits.phoenix_description import described
+from remediation import desired, phoenix
+from remediation.phoenix.description import described
 from targets.errors import FactError
 from tests.doubles.naming import naming
 
@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).parents[4] / "lab/guest/phoenix_hypervisor"
 
 
 def test_description_of_the_container_is_changed_and_no_other() -> None:
-    before = (CHECKOUT / desired.CONTAINERS).read_bytes()
+    before = (CHECKOUT / phoenix.CONTAINERS).read_bytes()
     after = described(before, 950)
     old, new = json.loads(before)["lxc_configs"], json.loads(after)["lxc_configs"]
     assert new["950"]["apparmor_profile"] == desired.PROFILE

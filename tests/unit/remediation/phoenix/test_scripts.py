@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation import desired
-from remediation.edits.phoenix_scripts import install_script, setup_script
+from remediation import phoenix
+from remediation.phoenix.scripts import block, install_script, setup_script
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ CHECKOUT = Path(__file__).parents[4] / "lab/guest/phoenix_hypervisor"
 @pytest.mark.parametrize(
     ("script", "how", "after"),
     [
-        (desired.SETUP_SCRIPT, setup_script, "setup_apparmor.after.sh"),
-        (desired.INSTALL_SCRIPT, install_script, "install_docker.after.sh"),
+        (phoenix.SETUP_SCRIPT, setup_script, "setup_apparmor.after.sh"),
+        (phoenix.INSTALL_SCRIPT, install_script, "install_docker.after.sh"),
     ],
 )
 def test_scripts_get_the_smallest_change(script: str, how: object, after: str) -> None:
@@ -37,7 +37,7 @@ def test_scripts_get_the_smallest_change(script: str, how: object, after: str) -
 
 @pytest.mark.parametrize(
     ("script", "how"),
-    [(desired.SETUP_SCRIPT, setup_script), (desired.INSTALL_SCRIPT, install_script)],
+    [(phoenix.SETUP_SCRIPT, setup_script), (phoenix.INSTALL_SCRIPT, install_script)],
 )
 def test_byte_of_another_encoding_in_a_script_stays_as_it_is(
     script: str, how: Callable[[bytes], bytes]
@@ -49,10 +49,10 @@ def test_byte_of_another_encoding_in_a_script_stays_as_it_is(
 
 
 def test_install_script_with_the_block_of_an_earlier_version_gets_todays_instead() -> None:
-    before = (CHECKOUT / desired.INSTALL_SCRIPT).read_bytes()
+    before = (CHECKOUT / phoenix.INSTALL_SCRIPT).read_bytes()
     today = install_script(before)
-    block = desired.content("install_docker_block.sh").encode()
-    earlier = today.replace(block, block.replace(b"answer", b"inside"))
+    ours = block("install_docker_block.sh").encode()
+    earlier = today.replace(ours, ours.replace(b"answer", b"inside"))
     assert earlier != today
     assert install_script(earlier) == today
 
