@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import pytest
+
+from remediation.engine.apply import apply
+from remediation.engine.rollback import roll_back
 from targets.transport import Base, CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from remediation.engine.plan import Plan
     from targets.transport import Hold, Transport
 
 
@@ -48,6 +54,49 @@ class Death:
             for statement in range(1, len(_statements(argv))):
                 yield number, statement
         yield len(self.ran), "after"
+
+
+class Killable(Protocol):
+    """A machine with a plan, whose run can be killed."""
+
+    def plan(self, death: Death | None = None) -> Plan:
+        """Return a new plan; given a death, the program dies so."""
+
+
+M = TypeVar("M", bound=Killable)
+
+
+def comes_back_wherever_killed(
+    fresh: Callable[[str], M], look: Callable[[M], Any], *, back: bool, ways: int
+) -> None:
+    """Kill apply, or a rollback, at every command: a rollback then brings everything back.
+
+    Args:
+        fresh: makes a machine in a folder.
+        look: returns what must be as before.
+        back: kill the rollback.
+        ways: there are more than so many.
+    """
+    whole = Death()
+    with TemporaryDirectory() as name:
+        it = fresh(name)
+        apply(it.plan(None if back else whole))
+        if back:
+            roll_back(it.plan(whole))
+    deaths = list(whole.ways())
+    assert len(deaths) > ways
+    for way in deaths:
+        with TemporaryDirectory() as name:
+            it = fresh(name)
+            before = look(it)
+            if back:
+                apply(it.plan())
+            dying = it.plan(Death(*way))
+            with pytest.raises(Died):
+                roll_back(dying) if back else apply(dying)
+            roll_back(it.plan())
+            assert look(it) == before, way
+            assert roll_back(it.plan()) == []
 
 
 def _statements(argv: Sequence[str]) -> list[str]:

@@ -17,10 +17,10 @@ from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.errors import Busy, CommandFailed, Dropped, FactError
 from targets.transport import Base, CommandResult
-from tests.doubles.death import Death, Died
+from tests.doubles.death import comes_back_wherever_killed
 from tests.doubles.flag import Flag
 from tests.doubles.naming import naming
-from tests.doubles.nodes.world import Booted, OfFolder, Silent, world
+from tests.doubles.nodes.world import Booted, OfFolder, Silent, World, world
 from tests.doubles.states import Laid, anything, files, laws
 
 if TYPE_CHECKING:
@@ -57,26 +57,10 @@ def test_options_applied_to_a_running_container_are_in_effect(laid: Laid, runnin
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
 def test_options_killed_at_any_command_are_rolled_back(running: bool, back: bool) -> None:
-    whole, laid = Death(), Laid(content=b"arch: amd64\n", mode=0o640, nanoseconds=9)
-    with TemporaryDirectory() as name:
-        it = world(name, laid, running=running)
-        apply(it.plan(Death() if back else whole))
-        if back:
-            roll_back(it.plan(whole))
-    ways = list(whole.ways())
-    assert len(ways) > 8
-    for way in ways:
-        with TemporaryDirectory() as name:
-            it = world(name, laid, running=running)
-            before = it.look()
-            if back:
-                apply(it.plan())
-            dying = it.plan(Death(*way))
-            with pytest.raises(Died):
-                roll_back(dying) if back else apply(dying)
-            roll_back(it.plan())
-            assert it.look() == before, way
-            assert roll_back(it.plan()) == []
+    laid = Laid(content=b"arch: amd64\n", mode=0o640, nanoseconds=9)
+    comes_back_wherever_killed(
+        lambda name: world(name, laid, running=running), World.look, back=back, ways=8
+    )
 
 
 @pytest.mark.parametrize("was", [True, False])

@@ -22,7 +22,7 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Local
-from tests.doubles.death import Death, Died
+from tests.doubles.death import Death, comes_back_wherever_killed
 from tests.doubles.flag import Flag, fail, journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Docker
@@ -175,26 +175,7 @@ def test_driver_killed_at_any_command_is_rolled_back(case: str, back: bool) -> N
             socket=running is None,
         )
 
-    whole = Death()
-    with TemporaryDirectory() as name:
-        it = fresh(name)
-        apply(it.plan(Death() if back else whole))
-        if back:
-            roll_back(it.plan(whole))
-    ways = list(whole.ways())
-    assert len(ways) > 20
-    for way in ways:
-        with TemporaryDirectory() as name:
-            it = fresh(name)
-            before = it.look()
-            if back:
-                apply(it.plan())
-            dying = it.plan(Death(*way))
-            with pytest.raises(Died):
-                roll_back(dying) if back else apply(dying)
-            roll_back(it.plan())
-            assert it.look() == before, way
-            assert roll_back(it.plan()) == []
+    comes_back_wherever_killed(fresh, World.look, back=back, ways=20)
 
 
 def test_rollback_moves_the_new_drivers_layers_aside(tmp_path: Path) -> None:
@@ -242,22 +223,28 @@ def test_apply_without_docker_writes_the_settings_alone(tmp_path: Path) -> None:
     assert it.plan().journal.entries() == []
 
 
-def test_apply_with_a_driver_not_yet_in_effect_is_refused(tmp_path: Path) -> None:
-    """The settings name ours already, and Docker was not restarted: it could not come back."""
+@pytest.mark.parametrize(
+    ("settings", "data", "nouns"),
+    [
+        # The settings name ours already, and Docker was not restarted: it could not come back.
+        (b'{"storage-driver": "fuse-overlayfs"}', "", ("overlay2", "fuse-overlayfs")),
+        (b'{"storage-driver": "vfs"}', "", ("overlay2", "vfs")),
+        (b"", "/srv/docker", ("/srv/docker", '"data-root"')),
+        (b"", "{}/root/100000.100000", ("userns-remap",)),
+    ],
+)
+def test_apply_to_a_docker_that_runs_otherwise_than_its_settings_say_is_refused(
+    tmp_path: Path, settings: bytes, data: str, nouns: tuple[str, ...]
+) -> None:
     it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
-    Laid(content=b'{"storage-driver": "fuse-overlayfs"}').at(tmp_path / "here/daemon.json")
+    if settings:
+        Laid(content=settings).at(tmp_path / "here/daemon.json")
+    if data:
+        it.docker.data = data.format(tmp_path)
     before = it.look()
-    with naming(FactError, "overlay2", "fuse-overlayfs"):
+    with naming(FactError, *nouns):
         apply(it.plan())
     assert (it.look(), it.plan().journal.lines()) == (before, [])
-
-
-def test_apply_with_a_data_root_outside_the_settings_is_refused(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
-    it.docker.data = "/srv/docker"
-    with naming(FactError, "/srv/docker", '"data-root"'):
-        apply(it.plan())
-    assert it.plan().journal.lines() == []
 
 
 #: Each is a place that a stopped Docker would take once it is started.
@@ -430,20 +417,6 @@ def test_rollback_after_docker_was_removed_has_no_containers_to_start(tmp_path: 
     it.docker.installed = True
     with naming(CommandFailed, "journalctl -u docker"):
         start_again(it.docker, ["1-database"])
-
-
-def test_apply_with_a_driver_other_than_the_settings_is_refused(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
-    Laid(content=b'{"storage-driver": "vfs"}').at(tmp_path / "here/daemon.json")
-    with naming(FactError, "overlay2", "vfs"):
-        apply(it.plan())
-
-
-def test_apply_with_a_userns_remap_data_root_is_refused(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
-    it.docker.data = f"{tmp_path}/root/100000.100000"
-    with naming(FactError, "userns-remap"):
-        apply(it.plan())
 
 
 def test_rollback_keeps_a_later_change_of_the_units_enablement(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +21,7 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Local
-from tests.doubles.death import Death, Died
+from tests.doubles.death import Death, Died, comes_back_wherever_killed
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.apt import Apt
@@ -96,27 +97,26 @@ def test_package_cut_off_at_any_step_of_dpkg_is_rolled_back(
         assert not apt.interrupted
 
 
+@dataclass
+class World:
+    """A folder with the journal, and apt."""
+
+    folder: Path
+    apt: Apt
+
+    def plan(self, death: Death | None = None) -> Plan:
+        return plan(self.folder, self.apt, death)
+
+
 @pytest.mark.parametrize("status", [{}, {"fuse-overlayfs": "rc", "libfuse3-4": "ii"}])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_package_killed_at_any_command_is_rolled_back(
-    tmp_path: Path, status: dict[str, str], back: bool
-) -> None:
-    whole, apt = Death(), Apt(NEEDS, status)
-    apply(plan(tmp_path, apt, Death() if back else whole))
-    if back:
-        roll_back(plan(tmp_path, apt, whole))
-    ways = list(whole.ways())
-    assert len(ways) > 3
-    for number, way in enumerate(ways):
-        folder, apt = tmp_path / str(number), Apt(NEEDS, status)
-        if back:
-            apply(plan(folder, apt))
-        dying = plan(folder, apt, Death(*way))
-        with pytest.raises(Died):
-            roll_back(dying) if back else apply(dying)
-        roll_back(plan(folder, apt))
-        assert known(apt) == status, way
-        assert roll_back(plan(folder, apt)) == []
+def test_package_killed_at_any_command_is_rolled_back(status: dict[str, str], back: bool) -> None:
+    comes_back_wherever_killed(
+        lambda name: World(Path(name), Apt(NEEDS, status)),
+        lambda it: known(it.apt),
+        back=back,
+        ways=3,
+    )
 
 
 def test_rollback_of_a_cut_off_removal_ends_it_and_purges(tmp_path: Path) -> None:

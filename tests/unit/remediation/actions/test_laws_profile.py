@@ -22,7 +22,7 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Local
-from tests.doubles.death import Death, Died
+from tests.doubles.death import Death, comes_back_wherever_killed
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Kernel
@@ -124,27 +124,12 @@ BEFORE = [(Laid("absent"), b""), (Laid(content=THEIRS, nanoseconds=7), compiled(
 def test_profile_killed_at_any_command_is_rolled_back(
     laid: Laid, policy: bytes, back: bool
 ) -> None:
-    whole = Death()
-    with TemporaryDirectory() as name:
-        it = world(name, laid, policy)
-        apply(it.plan(Death() if back else whole))
-        if back:
-            roll_back(it.plan(whole))
-    ways = list(whole.ways())
-    assert len(ways) > 15
-    for way in ways:
-        with TemporaryDirectory() as name:
-            it = world(name, laid, policy)
-            before = it.look()
-            if back:
-                apply(it.plan())
-            dying = it.plan(Death(*way))
-            with pytest.raises(Died):
-                roll_back(dying) if back else apply(dying)
-            roll_back(it.plan())
-            assert it.look() == before, way
-            assert it.cache_is_true(), way
-            assert roll_back(it.plan()) == []
+    comes_back_wherever_killed(
+        lambda name: world(name, laid, policy),
+        lambda it: (it.look(), it.cache_is_true()),
+        back=back,
+        ways=15,
+    )
 
 
 def test_rollback_to_a_broken_profile_restores_the_loaded_policy_without_a_cache(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,7 @@ from remediation.engine.action import Consequence
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from remediation.engine.rollback import roll_back
-from tests.doubles.death import Death, Died
+from tests.doubles.death import comes_back_wherever_killed
 from tests.doubles.naming import naming
 from tests.doubles.nodes.world import OfFolder, World, world
 from tests.doubles.states import Laid
@@ -148,22 +147,9 @@ def test_rollback_on_a_runtime_that_rewrites_no_file_must_be_exact(tmp_path: Pat
 
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
 def test_killed_at_any_command_a_file_edited_by_hand_comes_back(back: bool) -> None:
-    whole = Death()
-    with TemporaryDirectory() as name:
-        it = edited_by_hand(name)
-        apply(it.plan(Death() if back else whole))
-        if back:
-            roll_back(it.plan(whole))
-    for way in whole.ways():
-        with TemporaryDirectory() as name:
-            it = edited_by_hand(name)
-            before, _ = it.look()
-            if back:
-                apply(it.plan())
-            dying = it.plan(Death(*way))
-            with pytest.raises(Died):
-                roll_back(dying) if back else apply(dying)
-            roll_back(it.plan())
-            assert it.look()[0] == before, way
-            assert it.node.effective is not None
-            assert roll_back(it.plan()) == []
+    comes_back_wherever_killed(
+        edited_by_hand,
+        lambda it: (it.look()[0], it.node.effective is not None),
+        back=back,
+        ways=8,
+    )

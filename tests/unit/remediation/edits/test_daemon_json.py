@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.edits.daemon_json import daemon_json
+from remediation.edits.daemon_json import daemon_json, data_root
 from targets.errors import FactError
 from tests.doubles.naming import naming
 
@@ -24,10 +24,29 @@ def test_foreign_keys_of_daemon_json_survive(settings: dict[str, object]) -> Non
     assert daemon_json(merged) == merged
 
 
-@pytest.mark.parametrize("text", [b"{", b"[]", b"{'a': 1}", b"\xff"])
+DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"{", b"[]", b"{'a': 1}", b"\xff", DEEP, b'{"a":' + DEEP, b'{"a": NaN}', b"9" * 5000],
+)
 def test_daemon_json_that_cannot_be_parsed_is_refused(text: bytes) -> None:
     with naming(FactError, "daemon.json"):
         daemon_json(text)
+    assert data_root(text) == "/var/lib/docker"
+
+
+@pytest.mark.parametrize("half", ["\\u0000", "\\ud800", "/srv/\\udfff"])
+def test_data_root_that_is_no_path_is_an_error(half: str) -> None:
+    with naming(FactError, "data-root"):
+        data_root(f'{{"data-root": "{half}"}}'.encode())
+
+
+def test_daemon_json_with_half_a_surrogate_pair_keeps_it() -> None:
+    written = daemon_json(b'{"log-opts": {"tag": "\\ud83d, \\ud83d\\ude00 \\u0000"}}')
+    assert json.loads(written)["log-opts"] == {"tag": "\ud83d, \U0001f600 \0"}
+    assert daemon_json(written) == written
 
 
 @pytest.mark.parametrize("text", [None, b"", b"\n"])

@@ -143,19 +143,30 @@ def test_rollback_with_force_keeps_a_directory_in_place_of_a_file(applied: Path)
     assert path.read_bytes() == OLD
 
 
-def test_rollback_of_a_touched_file_is_not_refused(applied: Path) -> None:
-    for path in files(applied):
+def _restored_by_hand(folder: Path) -> None:
+    one, two = files(folder)
+    one.write_bytes(OLD)
+    two.unlink()
+
+
+def _touched(folder: Path) -> None:
+    for path in files(folder):
         os.utime(path, ns=(1, 1))
+
+
+def _restored_between_two_applies(folder: Path) -> None:
+    files(folder)[0].write_bytes(OLD)
+    apply(plan(folder, *actions(folder)))
+
+
+@pytest.mark.parametrize("do", [_restored_by_hand, _touched, _restored_between_two_applies])
+def test_rollback_that_overwrites_no_change_is_not_refused(
+    applied: Path, do: Callable[[Path], None]
+) -> None:
+    do(applied)
     roll_back(plan(applied, *actions(applied)))
     assert files(applied)[0].read_bytes() == OLD
     assert not files(applied)[1].exists()
-
-
-def test_rollback_of_files_restored_by_hand_is_not_refused(applied: Path) -> None:
-    files(applied)[0].write_bytes(OLD)
-    files(applied)[1].unlink()
-    roll_back(plan(applied, *actions(applied)))
-    assert files(applied)[0].read_bytes() == OLD
 
 
 def test_changed_since_names_every_changed_action(applied: Path) -> None:
@@ -193,14 +204,6 @@ def test_rollback_of_a_file_changed_between_two_applies_is_refused(applied: Path
     (copy,) = (applied / "journal/kept").iterdir()
     assert copy.read_bytes() == b"theirs\n"
     assert roll_back(plan(applied, *actions(applied))) == []
-
-
-def test_rollback_of_a_file_restored_between_two_applies_is_not_refused(applied: Path) -> None:
-    path, _ = files(applied)
-    path.write_bytes(OLD)
-    apply(plan(applied, *actions(applied)))
-    roll_back(plan(applied, *actions(applied)))
-    assert path.read_bytes() == OLD
 
 
 @pytest.mark.parametrize("changed", [False, True])

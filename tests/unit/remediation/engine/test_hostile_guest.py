@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from remediation.actions.file_edit import FileEdit
-from remediation.edits.daemon_json import daemon_json, data_root
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import apply
 from remediation.engine.errors import RollbackFailed
@@ -23,7 +20,7 @@ from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from targets.transport import Transport
@@ -100,26 +97,6 @@ def test_rollback_with_an_unforeseen_error_names_its_step(tmp_path: Path, method
     assert (one.value, three.value) == ("old", "old")
 
 
-def test_rollback_with_an_unforeseen_error_of_a_start_stops_no_other(tmp_path: Path) -> None:
-    @contextmanager
-    def start_container() -> Iterator[None]:
-        _raises()
-        yield
-
-    one, inside = Flag("one"), Flag("inside", "STEP-3.1")
-    apply(plan(tmp_path, one, inside))
-    it = replace(
-        plan(tmp_path, one),
-        deferred=[Step(inside, ON, place=Place.CONTAINER)],
-        start_container=start_container,
-    )
-    with pytest.raises(RollbackFailed) as caught:
-        roll_back(it)
-    ((name, error),) = caught.value.failures
-    assert (name, type(error)) == ("the flag inside", FactError)
-    assert one.value == "old"
-
-
 def _line(*, code: str = "0", out: str = "aGku", err: str = "Lg==") -> str:
     return f"{err}!{code}! {out}\n"
 
@@ -141,26 +118,3 @@ def test_answers_at_once_that_cannot_be_read_are_no_answers(line: str) -> None:
     guest = Guest()
     guest.says = (_line() + line).encode()
     assert at_once(guest, [("true",), ("false",)]) == []
-
-
-DEEP = b"[" * 100_000
-
-
-@pytest.mark.parametrize("text", [DEEP, b'{"a":' + DEEP, b'{"a": NaN}', b"\xff", b"9" * 5000])
-def test_daemon_json_that_cannot_be_read_is_named(text: bytes) -> None:
-    with naming(FactError, "daemon.json"):
-        daemon_json(text)
-    assert data_root(text) == "/var/lib/docker"
-
-
-@pytest.mark.parametrize("half", ["\\u0000", "\\ud800", "/srv/\\udfff"])
-def test_settings_with_a_data_root_that_is_no_path_are_an_error(half: str) -> None:
-    with naming(FactError, "data-root"):
-        data_root(f'{{"data-root": "{half}"}}'.encode())
-
-
-@pytest.mark.parametrize("edit", [daemon_json])
-def test_settings_with_half_a_surrogate_pair_keep_it(edit: Callable[[bytes], bytes]) -> None:
-    written = edit(b'{"log-opts": {"tag": "\\ud83d, \\ud83d\\ude00 \\u0000"}}')
-    assert json.loads(written)["log-opts"] == {"tag": "\ud83d, \U0001f600 \0"}
-    assert edit(written) == written

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Consequence, Place
 from remediation.engine.apply import Seen, apply
 from remediation.engine.errors import NotClean, RollbackFailed, VerifyFailed
 from remediation.engine.journal import Journal
 from remediation.engine.rollback import roll_back
-from targets.errors import FactError, LockedError, RemediationError
+from targets.errors import LockedError, RemediationError
 from tests.doubles.flag import ON, Flag, fail, journal, plan
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from targets.drift import Drift
@@ -101,10 +100,17 @@ def test_apply_stores_every_before_image_before_the_first_change(tmp_path: Path)
     assert oct((tmp_path / "journal/journal.jsonl").stat().st_mode)[-3:] == "600"
 
 
-def test_apply_with_an_error_rolls_everything_back(tmp_path: Path) -> None:
+def _mistake(_: Flag) -> None:
+    raise ZeroDivisionError("no")
+
+
+@pytest.mark.parametrize("error", [fail, _mistake])
+def test_apply_with_an_error_rolls_everything_back(
+    tmp_path: Path, error: Callable[[Flag], None]
+) -> None:
     one = Flag("one")
-    it = plan(tmp_path, one, Flag("two", on_apply=fail))
-    with naming(RemediationError, "no"):
+    it = plan(tmp_path, one, Flag("two", on_apply=error))
+    with naming((RemediationError, ZeroDivisionError), "no"):
         apply(it)
     assert one.value == "old"
     assert not it.journal.unfinished()
@@ -148,12 +154,6 @@ def test_apply_after_an_unfinished_run_is_refused(tmp_path: Path) -> None:
         apply(it)
     roll_back(it)
     assert one.value == "older"
-
-
-def test_apply_after_an_unfinished_run_of_another_container_is_refused(tmp_path: Path) -> None:
-    plan(tmp_path, Flag("one"), ctid=951).journal.record([("one", Place.NODE, "older")])
-    with naming(NotClean, "container 951"):
-        apply(plan(tmp_path, Flag("one")))
 
 
 def test_rollback_after_two_applies_restores_the_first_before_image(tmp_path: Path) -> None:
@@ -263,27 +263,6 @@ def test_apply_with_a_failing_consequence_rolls_everything_back(tmp_path: Path) 
     assert it.journal.entries() == []
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        (b'{"v":1}\n', "format 1"),
-        (b'{"v":4}\n', "format 4"),
-        (b'{"v":2,"kind":"bef\n', "line 1"),
-    ],
-)
-def test_apply_and_rollback_with_a_foreign_or_damaged_journal_are_refused(
-    tmp_path: Path, line: bytes, said: str
-) -> None:
-    (tmp_path / "journal").mkdir()
-    (tmp_path / "journal/journal.jsonl").write_bytes(line)
-    one = Flag("one")
-    for run in (apply, roll_back):
-        with naming(FactError, tmp_path / "journal/journal.jsonl", said):
-            run(plan(tmp_path, one))
-    assert one.value == "old"
-    assert (tmp_path / "journal/journal.jsonl").read_bytes() == line
-
-
 def test_apply_after_half_a_last_line_ignores_it(tmp_path: Path) -> None:
     one = Flag("one")
     it = plan(tmp_path, one)
@@ -306,26 +285,6 @@ def test_second_run_that_ends_half_way_is_unfinished(tmp_path: Path) -> None:
     plan(tmp_path, one, two).journal.record([("two", Place.NODE, "changed_since")])
     with pytest.raises(NotClean):
         apply(plan(tmp_path, one, two))
-
-
-def test_apply_with_our_own_mistake_rolls_everything_back(tmp_path: Path) -> None:
-    def broken(_: Flag) -> None:
-        raise ZeroDivisionError
-
-    one = Flag("one")
-    with pytest.raises(ZeroDivisionError):
-        apply(plan(tmp_path, one, Flag("two", on_apply=broken)))
-    assert one.value == "old"
-
-
-def test_rollback_of_a_journalled_file_restores_it(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"\xff\x00 mine")
-    action = FileEdit("edit", "edit", "STEP-1.2", str(path), lambda _: b"theirs")
-    apply(plan(tmp_path, action))
-    assert path.read_bytes() == b"theirs"
-    roll_back(plan(tmp_path, action))
-    assert path.read_bytes() == b"\xff\x00 mine"
 
 
 def test_plan_without_the_node_reads_and_changes_nothing(tmp_path: Path) -> None:

@@ -277,13 +277,20 @@ def test_rollback_that_cannot_begin_leaves_no_unfinished_run(tmp_path: Path) -> 
     assert not journal(tmp_path).unfinished()
 
 
-def test_container_that_cannot_start_does_not_stop_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [RemediationError("does not boot"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "unforeseen")],
+    ids=["an error", "an unforeseen one"],
+)
+def test_container_that_cannot_start_does_not_stop_the_others(
+    tmp_path: Path, error: Exception
+) -> None:
     starts = False
 
     @contextmanager
     def start_container() -> Iterator[None]:
         if not starts:
-            raise RemediationError("does not boot")
+            raise error
         yield
 
     one, inside = Flag("one"), Flag("inside")
@@ -293,7 +300,7 @@ def test_container_that_cannot_start_does_not_stop_the_others(tmp_path: Path) ->
         deferred=[Step(inside, ON, place=Place.CONTAINER)],
         start_container=start_container,
     )
-    with naming(RollbackFailed, "inside", "does not boot"):
+    with naming(RollbackFailed, "inside"):
         roll_back(it)
     assert (one.value, inside.value) == ("old", "new")
     assert [entry.action for entry in it.journal.entries()] == ["inside"]
