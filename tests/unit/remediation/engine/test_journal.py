@@ -14,18 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.actions.apparmor_profile import ProfileState
-from remediation.actions.container_options import OptionsState
-from remediation.actions.package import PackageState
-from remediation.actions.storage_driver import DockerState
 from remediation.engine.action import Place
-from remediation.engine.journal import Journal
 from remediation.engine.journal_entries import Entry, Life
 from remediation.engine.journal_entries import Image as Before
 from targets.errors import FactError
 from targets.files import FileState
-from tests.doubles.death import Death, Died
-from tests.doubles.flag import ON, journal
+from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 
 BEFORE = [("one", Place.NODE, FileState("file", b"old\n")), ("two", Place.NODE, True)]
@@ -156,24 +150,6 @@ def test_before_returns_every_stored_image(image: Image) -> None:
         again = journal(Path(name))
         assert again.before("one", Image) == image
         assert len(again.lines()) == 1
-
-
-_file = FileState("file", LARGE, "", 0o4600, 1, 2, "-1.5", {"SCHILY.xattr.user.a": "\udcff"})
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        *(_file, FileState(), FileState("link", link="\udcff")),
-        *(ProfileState(_file, LARGE), OptionsState(_file, running=True, effective="a = b\n")),
-        *(DockerState(_file, "active enabled", ("overlay2",)), PackageState("", {"fuse3": ""})),
-        *(True, False, "text"),
-    ],
-    ids=lambda image: type(image).__name__,
-)
-def test_before_returns_the_images_of_all_actions(tmp_path: Path, image: object) -> None:
-    journal(tmp_path).record([("one", Place.NODE, image)])
-    assert journal(tmp_path).before("one", type(image)) == image
 
 
 def test_record_stores_a_large_content_once_beside_the_journal(tmp_path: Path) -> None:
@@ -381,11 +357,3 @@ def test_forget_makes_another_runs_lines_visible(tmp_path: Path) -> None:
     other.record(BEFORE)
     mine.forget()
     assert len(mine.entries()) == 2
-
-
-def test_record_on_a_full_disk_leaves_no_entry(tmp_path: Path) -> None:
-    death = Death(nth=1, how="before")
-    it = Journal(death.under(ON), 950, str(tmp_path / "journal"))
-    with pytest.raises(Died):
-        it.record(BEFORE)
-    assert journal(tmp_path).entries() == []

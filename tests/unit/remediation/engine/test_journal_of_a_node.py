@@ -195,20 +195,6 @@ def test_rollback_of_a_part_ignores_the_other_entries(tmp_path: Path) -> None:
     assert not it.journal.unfinished()
 
 
-def test_apply_with_an_error_rolls_back_this_run_and_not_an_earlier_one(tmp_path: Path) -> None:
-    def fails(_: Flag) -> None:
-        raise RemediationError("no")
-
-    one, two = Flag("one"), Flag("two", on_apply=fails)
-    apply(plan(tmp_path, one))
-    with naming(RemediationError, "no") as caught:
-        apply(plan(tmp_path, one, two))
-    assert not isinstance(caught.value, RollbackFailed)
-    assert (one.value, two.value) == ("new", "old")
-    assert [entry.action for entry in journal(tmp_path).entries()] == ["one"]
-    assert not journal(tmp_path).unfinished()
-
-
 def test_rollback_reads_the_journal_again_under_the_lock(tmp_path: Path) -> None:
     """The command line shows the side effects and asks; another program applies the plan first."""
     one = Flag("one")
@@ -217,11 +203,3 @@ def test_rollback_reads_the_journal_again_under_the_lock(tmp_path: Path) -> None
     apply(plan(tmp_path, one))
     assert [outcome.id for outcome in roll_back(waiting)] == ["one"]
     assert one.value == "old"
-
-
-def test_apply_reads_the_journal_again_under_the_lock(tmp_path: Path) -> None:
-    waiting = plan(tmp_path, Flag("one"))
-    assert not waiting.journal.unfinished()
-    journal(tmp_path, 951).record([("one", Place.NODE, "old")])
-    with naming(NotClean, "container 951"):
-        apply(waiting)

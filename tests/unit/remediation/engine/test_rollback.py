@@ -423,20 +423,6 @@ def test_rollback_with_an_unwritable_journal_hides_no_failure(tmp_path: Path, fa
     assert ("the flag two: stuck" in str(caught.value)) == fails
 
 
-def test_rollback_that_leaves_another_mode_names_it(tmp_path: Path) -> None:
-    class Forgetful(FileEdit):
-        def rollback(self, on: Transport, before: FileState) -> None:
-            super().rollback(on, replace(before, mode=0o600))
-
-    path = tmp_path / "file"
-    path.write_text("former")
-    it = plan(tmp_path, Forgetful("one", "the file", "STEP-1.1", str(path), lambda _: b"ours"))
-    apply(it)
-    with naming(RollbackFailed, "mode 644 -> 600") as caught:
-        roll_back(it)
-    assert caught.value.changes == []
-
-
 def test_rollback_not_as_before_says_so_in_a_sentence_and_a_diff(tmp_path: Path) -> None:
     class Forgetful(FileEdit):
         def rollback(self, on: Transport, before: FileState) -> None:
