@@ -20,6 +20,7 @@ from lint.rules import (
     tools,
 )
 from lint.rules.profile_agreement import Use
+from lint.shell_text import commands
 from lint.source import Kind
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def check(sources: Sequence[Source], with_tools: Tools | None = None) -> list[Fi
     finally:  # what several rules asked for is kept no longer
         container_config.read.cache_clear()
         statements.cache_clear()
+        commands.cache_clear()
 
 
 def _found(sources: Sequence[Source], with_tools: Tools | None) -> list[Finding]:

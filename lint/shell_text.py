@@ -1,272 +1,174 @@
 """A script's text as simple commands, as far as linting needs it.
 
-Quotes, comments, here-documents and substitutions are told apart, and nothing is expanded. bash
-itself decides whether a script is valid. Source: bash(1).
+tree-sitter parses the text, and nothing is expanded. bash itself decides whether a script is valid.
+Source: bash(1).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+import time
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+import tree_sitter_bash
+from tree_sitter import Language, Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tree_sitter import Node
 
 
-@dataclass
+@dataclass(frozen=True)
 class Command:
-    """One simple command: its words as they are written, quotes included.
+    """One simple command, the head of a ``for`` loop, or the redirected end of a block.
 
     Attributes:
-        line: where its first word is.
-        words: a redirection is one or two of them.
-        reads: the command whose output it reads through a pipe.
+        line: where it begins.
+        words: as they are written, quotes included, without assignments before the name. A
+            redirection is one word.
+        reads: the words of the command whose output it reads through a pipe.
         function: the function in whose body it stands; empty outside of all.
     """
 
     line: int
-    words: list[str] = field(default_factory=list)
-    reads: Command | None = None
+    words: tuple[str, ...]
+    reads: tuple[str, ...] = ()
     function: str = ""
 
 
-class TooDeep(Exception):
-    """Substitutions within substitutions, deeper than anybody writes them."""
+@dataclass(frozen=True)
+class _Place:
+    """A node that is still to be walked, and what it stands in."""
+
+    node: Node
+    reads: tuple[str, ...] = ()
+    function: str = ""
+    depth: int = 0
+    wrapped: bool = False
 
 
+class TooTangled(Exception):
+    """The parser needs more time for this text than for any script that somebody wrote."""
+
+
+_BASH = Language(tree_sitter_bash.language())
+#: Seconds of the processor for a text: one of 200 KiB takes a quarter, unless it is made to be
+#: slow. The parser gets the text in pieces of so many bytes.
+_PATIENCE, _PIECE = 1.0, 1 << 16
+#: Nobody writes substitutions within substitutions deeper than that.
 _DEEPEST = 40
-#: What may stand before a command's name.
-_BEFORE = frozenset({"if", "then", "else", "elif", "while", "until", "do", "!", "{", "time"})
-_HERE = re.compile(r"<<(?P<dash>-?)[ \t]*(?P<quoted>['\"\\]?)(?P<end>[\w.!-]{1,100})(?P=quoted)?")
-#: What needs no look at the next character.
-_PLAIN = re.compile(r"[^\s\\'\"$`<#;&|()]+")
+_SUBSTITUTIONS = frozenset({"command_substitution", "process_substitution"})
+_WRAPPERS = frozenset({"redirected_statement", "negated_command"})
+_SHOWN = _WRAPPERS | {"command", "for_statement"}
+_AFTER_HEAD = frozenset({";", "\n", "do_group", "compound_statement"})
+#: What ends a block whose output can be piped on, or redirected.
+_ENDS = frozenset({"}", "done", "fi", "esac"})
+_HERE = re.compile(r"(?<!<)<<(?P<dash>-?)[ \t]*(['\"\\]?)(?P<end>[\w.!-]{1,100})\2")
 
 
-class _Scanner:
-    def __init__(self, text: str) -> None:
-        self.text, self.at, self.line = text, 0, 1
-        self.found: list[Command] = []
-        self.awaited: list[tuple[str, bool]] = []
-        self.function = ""
-
-    def peek(self, length: int = 1) -> str:
-        return self.text[self.at : self.at + length]
-
-    def take(self, length: int = 1) -> str:
-        taken = self.text[self.at : self.at + length]
-        self.at += length
-        self.line += taken.count("\n")
-        return taken
-
-    def upto(self, end: str) -> str:
-        """Take what comes before an end, and the end."""
-        place = self.text.find(end, self.at)
-        return self.take((place if place >= 0 else len(self.text)) - self.at + len(end))
-
-    def rest_of_line(self) -> str:
-        place = self.text.find("\n", self.at)
-        return self.take((place if place >= 0 else len(self.text)) - self.at)
-
-
-def commands(text: str) -> list[Command]:
-    """Return a script's simple commands in order, those in substitutions included.
+@lru_cache(maxsize=64)  # several rules ask for the same text
+def commands(text: str) -> tuple[Command, ...]:
+    """Return a script's commands in order, those in substitutions included.
 
     Raises:
-        TooDeep: nobody wrote that by hand.
+        TooTangled: the text was made to be slow.
     """
-    scanner = _Scanner(text.replace("\r\n", "\n"))
-    while scanner.at < len(scanner.text):
-        _scan(scanner, "", 0)
-    return [each for each in scanner.found if each.words]
+    text = _without_documents(text.replace("\r\n", "\n").replace("\0", ""))
+    content = text.encode("utf-8", "surrogateescape")
+    end = time.process_time() + _PATIENCE
+    try:
+        tree = Parser(_BASH).parse(
+            lambda at, _: content[at : at + _PIECE],
+            progress_callback=lambda _at, _error: time.process_time() > end,
+        )
+    except ValueError as error:
+        raise TooTangled from error
+    return tuple(_commands(tree.root_node, content))
 
 
-class _Line:
-    """The commands of one level: that which is being read, and the one before a pipe."""
-
-    def __init__(self, scanner: _Scanner) -> None:
-        self.scanner = scanner
-        self.command, self.word, self.quoted = Command(scanner.line), "", False
-        self.round, self.cases = 0, 0
-
-    def ends(self, until: str) -> bool:
-        """Whether a substitution ends here, and neither a subshell nor a pattern of a case."""
-        if not until or self.scanner.peek() != until:
-            return False
-        self.end_word()
-        return not (self.round or self.cases)
-
-    def add(self, text: str, *, quoted: bool = False) -> None:
-        if not self.command.words and not self.word:
-            self.command.line = self.scanner.line - text.count("\n")
-        self.word += text
-        self.quoted = self.quoted or quoted
-
-    def end_word(self) -> None:
-        if self.word or self.quoted:
-            self.command.words.append(self.word)
-            if all(word in _BEFORE for word in self.command.words[:-1]):
-                self.cases = max(0, self.cases + {"case": 1, "esac": -1}.get(self.word, 0))
-        self.word, self.quoted = "", False
-
-    def end(self, *, piped: bool = False) -> None:
-        self.end_word()
-        done, scanner = self.command, self.scanner
-        if done.words:
-            if done.words[0] == "}":
-                scanner.function = ""
-            done.function = scanner.function
-            scanner.found.append(done)
-        reads = done if piped else None if done.words else done.reads  # a pipe goes on below
-        self.command = Command(scanner.line, reads=reads)
+def _commands(root: Node, content: bytes) -> Iterator[Command]:
+    stack = [_Place(root)]
+    while stack:
+        place = stack.pop()
+        node, function, depth = place.node, place.function, place.depth
+        if node.type == "function_definition" and (name := node.child_by_field_name("name")):
+            function = _text(name, content)
+        if (node.type in _SHOWN and not place.wrapped) and (
+            words := _words(node, content, head=True)
+        ):
+            yield Command(node.start_point.row + 1, words, place.reads, function)
+        reads = place.reads
+        if node.type in _SUBSTITUTIONS:
+            reads, depth = (), depth + 1
+        elif node.type == "command":
+            reads = ()
+        below: list[_Place] = []
+        for child in node.children if depth <= _DEEPEST else ():
+            if child.is_named:
+                below.append(_Place(child, reads, function, depth, node.type in _WRAPPERS))
+                reads = ()
+            elif below and child.type in {"|", "|&"} and node.type == "pipeline":
+                reads = _words(below[-1].node, content)
+        stack += reversed(below)
 
 
-def _scan(scanner: _Scanner, until: str, depth: int) -> None:
-    """Read commands up to the end of a substitution, or of the text."""
-    if depth > _DEEPEST:
-        raise TooDeep
-    line = _Line(scanner)
-    while scanner.at < len(scanner.text) and not line.ends(until):
-        if plain := _PLAIN.match(scanner.text, scanner.at):
-            line.add(scanner.take(len(plain[0])))
-        elif scanner.peek() in " \t\r\f\v":
-            scanner.take()
-            line.end_word()
-        else:
-            _special(scanner, line, depth)
-    scanner.take()
-    line.end()
+def _words(node: Node, content: bytes, *, head: bool = False) -> tuple[str, ...]:
+    """Return a command's words, or the end of a block, with the redirections after it.
 
-
-def _special(scanner: _Scanner, line: _Line, depth: int) -> None:
-    """Read what begins with a character that means something to a shell."""
-    char = scanner.peek()
-    if char == "\n":
-        scanner.take()
-        line.end()
-        _skip_documents(scanner)
-    elif char == "#" and not line.word:
-        scanner.rest_of_line()
-    elif scanner.peek(2) == "\\\n":
-        scanner.take(2)
-    elif char in "'\"\\$`":
-        line.add(_quoted(scanner, depth), quoted=True)
-    elif scanner.peek(3) == "<<<":
-        line.add(scanner.take(3))
-    elif char == "<" and (here := _HERE.match(scanner.text, scanner.at)):
-        _document(scanner, line, here)
-    else:
-        _operator(scanner, line, char)
-
-
-def _document(scanner: _Scanner, line: _Line, here: re.Match[str]) -> None:
-    scanner.awaited.append((here["end"], bool(here["dash"])))
-    line.end_word()
-    scanner.take(len(here[0]))
-
-
-def _skip_documents(scanner: _Scanner) -> None:
-    for end, dash in scanner.awaited:
-        while scanner.at < len(scanner.text):
-            row = scanner.rest_of_line()
-            scanner.take()
-            if (row.lstrip("\t") if dash else row) == end:
-                break
-    scanner.awaited.clear()
-
-
-def _operator(scanner: _Scanner, line: _Line, char: str) -> None:
-    if char == "(" and (line.word.endswith("=") or (not line.word and scanner.peek(2) == "((")):
-        line.add(_round(scanner))  # an array, or arithmetic
-    elif char == "(" and re.match(r"\(\s*\)", scanner.text[scanner.at : scanner.at + 9]):
-        scanner.upto(")")
-        line.end_word()
-        scanner.function = line.command.words[-1] if line.command.words else ""
-        line.command = Command(scanner.line)
-    elif char == "&" and (scanner.peek(2) == "&>" or line.word.endswith((">", "<"))):
-        line.add(scanner.take(1))
-    elif char == "|":
-        both = scanner.peek(2) == "||"
-        scanner.take(2 if scanner.peek(2) in {"||", "|&"} else 1)
-        line.end(piped=not both)
-    elif char in ";&()":
-        line.round = max(0, line.round + {"(": 1, ")": -1}.get(char, 0))
-        scanner.take()
-        line.end()
-    else:
-        line.add(scanner.take())
-
-
-def _round(scanner: _Scanner) -> str:
-    """Take a bracket with all in it, and read nothing in it."""
-    begun, depth = scanner.at, 0
-    while scanner.at < len(scanner.text):
-        char = scanner.peek()
-        if char == "'":
-            scanner.take()
-            scanner.upto("'")
-            continue
-        if char == "\\":
-            scanner.take()
-        depth += {"(": 1, ")": -1}.get(char, 0)
-        scanner.take()
-        if not depth:
+    Args:
+        node: a command, a block, or one of these with redirections.
+        content: the text.
+        head: whether the head of a loop is meant, and not its end.
+    """
+    redirections: list[Node] = []
+    while node.type in _WRAPPERS:
+        named = node.named_children
+        redirections[:0] = [child for child in named if child.type.endswith("_redirect")]
+        body = next((child for child in named if not child.type.endswith("_redirect")), None)
+        if body is None:
             break
-    return scanner.text[begun : scanner.at]
+        node = body
+    if node.type == "command":
+        parts = [child for child in node.children if child.type != "variable_assignment"]
+    elif node.type == "for_statement" and head:
+        parts = list(takewhile(lambda child: child.type not in _AFTER_HEAD, node.children))
+    else:  # a block
+        last = node.child(node.child_count - 1)
+        if last is not None and last.type == "do_group":
+            last = last.child(last.child_count - 1)
+        parts = [last] if last is not None and last.type in _ENDS else []
+    return tuple(_text(part, content) for part in (*parts, *redirections))
 
 
-def _quoted(scanner: _Scanner, depth: int) -> str:
-    """Take what a quote, an escape or a substitution begins, as it is written."""
-    begun, char = scanner.at, scanner.take()
-    if char == "\\":
-        scanner.take()
-    elif char == "'":
-        scanner.upto("'")
-    elif char == "`":
-        _scan(scanner, "`", depth + 1)
-    elif char == '"':
-        _double(scanner, depth)
-    else:
-        _dollar(scanner, depth)
-    return scanner.text[begun : scanner.at]
+def _text(node: Node, content: bytes) -> str:
+    return content[node.start_byte : node.end_byte].decode("utf-8", "surrogateescape")
 
 
-def _double(scanner: _Scanner, depth: int) -> None:
-    while scanner.at < len(scanner.text):
-        char = scanner.take()
-        if char == '"':
-            return
-        if char == "\\":
-            scanner.take()
-        elif char == "`":
-            _scan(scanner, "`", depth + 1)
-        elif char == "$":
-            _dollar(scanner, depth)
+def _without_documents(text: str) -> str:
+    """Return a text without its here-documents, in as many lines.
 
-
-def _dollar(scanner: _Scanner, depth: int) -> None:
-    """Take what follows a dollar, which is taken already."""
-    following = scanner.peek(2)
-    if following == "((":
-        _round(scanner)
-    elif following[:1] == "(":
-        scanner.take()
-        _scan(scanner, ")", depth + 1)
-    elif following[:1] == "{":
-        _braces(scanner, depth)
-    elif following[:1] == "'":
-        scanner.take()
-        while scanner.at < len(scanner.text) and (char := scanner.take()) != "'":
-            if char == "\\":
-                scanner.take()
-
-
-def _braces(scanner: _Scanner, depth: int) -> None:
-    open_ = 0
-    while scanner.at < len(scanner.text):
-        char = scanner.take()
-        if char == "\\":
-            scanner.take()
-        elif char == "$" and scanner.peek() in {"(", "{"}:
-            if depth >= _DEEPEST:
-                raise TooDeep
-            _dollar(scanner, depth + 1)
-        open_ += {"{": 1, "}": -1}.get(char, 0)
-        if not open_:
-            return
+    They are no commands, and the parser takes what follows ``<<END`` in a line for a part of them.
+    """
+    lines = text.split("\n")
+    ends: dict[tuple[bool, str], list[int]] = {}
+    for number, line in enumerate(lines):
+        ends.setdefault((False, line), []).append(number)
+        ends.setdefault((True, line.lstrip("\t")), []).append(number)
+    after = 0
+    for number, line in enumerate(lines):
+        if number < after:
+            lines[number] = ""
+        elif "<<" in line and not line.lstrip().startswith("#"):
+            after = number + 1
+            for here in _HERE.finditer(line):
+                places = ends.get((bool(here["dash"]), here["end"]), [])
+                place = bisect_left(places, after)
+                if place < len(places):
+                    after = places[place] + 1
+                    lines[number] = lines[number].replace(here[0], "", 1)
+    return "\n".join(lines)

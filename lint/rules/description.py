@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lint import json_text
 from lint.rules import container_config, container_confinement
-from lint.rules.json_schema import MISMATCH, mismatches
+from lint.rules.json_schema import MISMATCH, Unusable, mismatches
 from lint.rules.profile_agreement import Use
+from lint.rules.tools import NOT_CHECKED
 from lint.source import Kind, Source
 from targets.runtime import proxmox
 
@@ -62,7 +63,13 @@ def _by_schema(source: Source, document: Document, schemas: Sequence[Source]) ->
     own = [s for s in schemas if s.name == wanted]
     own.sort(key=lambda each: each.path.rpartition("/")[0] != folder)
     schema = json_text.read(own[0])[0] if own else None
-    for path, why in mismatches(schema.value, document.value) if schema else ():
+    try:
+        wrong = mismatches(schema.value, document.value) if schema else []
+    except Unusable as error:
+        said = f"its schema {own[0].path} cannot be used: {error}"
+        yield NOT_CHECKED.at(source.path, 0, said, mend="Correct the schema.")
+        return
+    for path, why in wrong:
         line, column = document.place(path)
         where = ".".join(map(str, path)) or "the document"
         yield MISMATCH.at(source.path, line, f"{where}: {why}", column=column)

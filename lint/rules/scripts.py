@@ -9,7 +9,8 @@ import re
 from typing import TYPE_CHECKING
 
 from lint.finding import Fix, Rule, Severity
-from lint.shell_text import TooDeep, commands
+from lint.rules.tools import NOT_CHECKED
+from lint.shell_text import TooTangled, commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +69,11 @@ NOT_EXECUTABLE = Rule(
 )
 RULES = (ON_NODE, BUILTIN, DPKG_GREP, GREP_QUIET, SPLIT, NOT_EXECUTABLE)
 
-_RESERVED = frozenset({"if", "then", "else", "elif", "while", "until", "do", "!", "{", "time"})
+#: What may stand before a command's name. In a text that it cannot read whole, the parser takes
+#: reserved words for names.
+_BEFORE = frozenset(
+    {"sudo", "time", "if", "then", "else", "elif", "while", "until", "do", "!", "{"}
+)
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
 #: What has no program of its name on Debian, only a meaning in a shell.
 _BUILTINS = frozenset({"command", "type", "cd", "source", "export", "umask", "shopt", "local"})
@@ -78,7 +83,7 @@ _PACKAGES = re.compile(
 )
 _SERVICES = re.compile(r"[\"']?(docker|containerd)(\.service|\.socket)?[\"']?")
 _VERBS = frozenset({"start", "restart", "reload", "enable", "try-restart"})
-_SETTINGS = re.compile(r"[0-9]?>{1,2}\|?[\"']?/etc/docker/daemon\.json[\"']?")
+_SETTINGS = re.compile(r"[0-9]?>{1,2}\|?\s*[\"']?/etc/docker/daemon\.json[\"']?")
 _OPTIONS = re.compile(r"(lxc|pct)_?opt|mount_?entr", re.IGNORECASE)
 _UNQUOTED = re.compile(r"\$[\w({]|`")
 #: What writes so little, and at once, that no reader's end can hurt it.
@@ -96,7 +101,9 @@ def check(source: Source) -> Iterator[Finding]:
     """
     try:
         found = commands(source.text)
-    except TooDeep:
+    except TooTangled:
+        said = "its commands are too tangled to be read in a few seconds"
+        yield NOT_CHECKED.at(source.path, 0, said, mend="Lint a script of a person.")
         return
     wrappers = _wrappers(found)
     enters = any(_entered(_bare(each.words), wrappers) is not None for each in found)
@@ -122,7 +129,7 @@ def executed(source: Source, names: Sequence[str]) -> Iterator[str]:
     """
     try:
         found = commands(source.text)
-    except TooDeep:
+    except TooTangled:
         return
     for each in found:
         program = (_bare(each.words) or [""])[0].strip("\"'")
@@ -149,9 +156,9 @@ def not_executable(sources: Sequence[Source]) -> Iterator[Finding]:
 
 
 def _bare(words: Sequence[str]) -> list[str]:
-    """Return a command without reserved words, assignments and sudo before it."""
+    """Return a command without reserved words, sudo and assignments before it."""
     left = list(words)
-    while left and (left[0] in _RESERVED or left[0] == "sudo" or _ASSIGNMENT.fullmatch(left[0])):
+    while left and (left[0] in _BEFORE or _ASSIGNMENT.fullmatch(left[0])):
         left.pop(0)
     return left
 
@@ -212,9 +219,9 @@ def _pipes(
     *,
     pipefail: bool,
 ) -> Iterator[Finding]:
-    if each.reads is None or not words or words[0] not in {"grep", "egrep", "fgrep"}:
+    if not each.reads or not words or words[0] not in {"grep", "egrep", "fgrep"}:
         return
-    writer = _bare(each.reads.words)
+    writer = _bare(each.reads)
     inner = _program(_entered(writer, wrappers) or writer)
     if inner[:1] == ["dpkg"] and {"-l", "--list"} & set(inner):
         if not any("ii" in word for word in words[1:]):
@@ -240,7 +247,7 @@ def _is_short(words: Sequence[str]) -> bool:
 def _on_node(source: Source, each: Command, words: Sequence[str]) -> Iterator[Finding]:
     """Yield a command that sets up Docker outside of the container."""
     shown = " ".join(words)[:120]
-    if any(_SETTINGS.fullmatch(place) for place in _redirections(each.words)):
+    if any(_SETTINGS.fullmatch(word) for word in each.words):
         said = f"'{shown}' writes /etc/docker/daemon.json of the node"
         yield ON_NODE.at(source.path, each.line, said)
     elif (
@@ -255,15 +262,6 @@ def _on_node(source: Source, each: Command, words: Sequence[str]) -> Iterator[Fi
         and any(_SERVICES.fullmatch(word) for word in words)
     ):
         yield ON_NODE.at(source.path, each.line, f"'{shown}' is about the node's service")
-
-
-def _redirections(words: Sequence[str]) -> Iterator[str]:
-    """Yield each redirection with its target as one word."""
-    for number, word in enumerate(words):
-        if re.fullmatch(r"[0-9]?>{1,2}\|?", word) and number + 1 < len(words):
-            yield word + words[number + 1]
-        elif ">" in word and not word.startswith(("'", '"')):
-            yield word
 
 
 def _splits(source: Source, each: Command, words: Sequence[str]) -> Iterator[Finding]:

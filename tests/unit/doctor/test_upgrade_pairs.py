@@ -1,8 +1,7 @@
-"""The table of versions that do not go together: its ranges, sources and conditions."""
+"""The table of versions that do not go together: what its schema does not hold."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,22 +15,8 @@ if TYPE_CHECKING:
     from doctor.upgrade_pairs import Pair
 
 
-#: A thread, a place in a repository, a page of Docker's, a changelog of Debian's.
-SOURCE = re.compile(
-    r"[\w.-]+/[\w.-]+(#[1-9][0-9]*|, [\w./ -]+)|docs\.docker\.com(/[\w-]+)+"
-    r"|Debian's changelog of [a-z-]+ [\w.+:~-]+"
-)
-
-
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda each: each.id)
-def test_row_has_a_broken_and_a_mended_range_and_sources(pair: Pair) -> None:
-    assert all(side.versions for side in (*pair.broken, *pair.mended))
-    assert pair.broken
-    assert pair.mended or pair.otherwise
-    assert len(pair.sources) > 1, "who reported it, and who mended or confirmed it"
-    assert all(map(SOURCE.fullmatch, pair.sources))
-    assert pair.only in {"", *CONDITIONS}
-    assert pair.mend.endswith(".")
+def test_row_says_what_mends_it() -> None:
+    assert all(pair.mended or pair.otherwise for pair in PAIRS)
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda each: each.id)
@@ -60,6 +45,5 @@ def test_every_package_has_a_version_up_to_which_it_is_known() -> None:
     names = [each.package for each in KNOWN]
     assert len(names) == len(set(names))
     assert {each for _, packages in NEEDED for each in packages} <= set(names)
-    assert all(SOURCE.fullmatch(each.source) for each in KNOWN)
     ids = [*(each.id for each in PAIRS), *(each.id for each in upgrade.KINDS)]
     assert len(ids) == len(set(ids))

@@ -9,7 +9,7 @@ import pytest
 
 from lint import json_text
 from lint.check import check
-from lint.rules.json_schema import mismatches
+from lint.rules.json_schema import Unusable, mismatches
 from lint.source import Kind, Source
 
 
@@ -131,40 +131,67 @@ def test_flags_have_other_names_than_keys(flag: str, key: str, value: str) -> No
 @pytest.mark.parametrize(
     ("schema", "value", "places"),
     [
-        ({"type": "object"}, [], [()]),
-        ({"type": ["integer", "string"]}, 1.5, [()]),
-        ({"type": "integer"}, True, [()]),
-        ({"type": "integer"}, 2.0, []),
-        ({"enum": [1, 2]}, 3, [()]),
-        ({"const": 1}, 2, [()]),
-        ({"minimum": 1, "maximum": 2}, 3, [()]),
-        ({"minLength": 2}, "a", [()]),
-        ({"pattern": "^a$"}, "b", [()]),
-        ({"pattern": "(a+)+$"}, "b", []),  # too dangerous to search for
-        ({"pattern": "("}, "b", []),
-        ({"required": ["a"]}, {}, [()]),
-        ({"properties": {"a": {"type": "null"}}}, {"a": 1}, [("a",)]),
-        ({"additionalProperties": False}, {"a": 1}, [("a",)]),
-        ({"additionalProperties": {"type": "null"}}, {"a": 1}, [("a",)]),
+        ({"additionalProperties": {"type": "null"}}, {"950": 1, "951": None}, [("950",)]),
+        ({"items": {"type": "null"}}, [None, 1], [(1,)]),
         (
             {"patternProperties": {"^a": {}}, "additionalProperties": False},
-            {"ab": 1, "b": 1},
-            [("b",)],
+            {"ab": 1, "b": 1, "c": 1},
+            [("b",), ("c",)],
         ),
-        ({"items": {"type": "null"}}, [None, 1], [(1,)]),
-        ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "null"}}}, 1, [()]),
-        ({"$ref": "#/nothing"}, 1, []),
+        ({"pattern": "^(?!.*--)[a-z-]+$"}, "a--b", [()]),
+        ({"pattern": "(?=a)(a|a)*$"}, "a" * 100_000 + "b", []),  # goes back too often
+        ({"pattern": "a?" * 1000 + "a" * 1000}, "a" * 100_000, []),
+        ({"pattern": "^(a|a)*$"}, "a" * 100_000 + "b", [()]),
         ({"$ref": "https://example.org/x"}, 1, []),
-        ({"$ref": "#"}, 1, []),
-        ({"unheardOf": 1}, 1, []),
-        (True, 1, []),
-        (False, 1, [()]),
+        ({"$ref": "file:///etc/passwd"}, 1, []),
+        ({"format": "email"}, "x", []),
+        ({"items": {"type": "string", "pattern": "("}}, ["x", 1], [(1,)]),
+        ({"patternProperties": {"(": {}}, "additionalProperties": False}, {"a": 1}, []),
     ],
 )
 def test_schema_names_the_places_that_it_does_not_allow(
     schema: Any, value: Any, places: list[Any]
 ) -> None:
-    assert [path for path, _ in mismatches(schema, value)] == places
+    assert sorted(path for path, _ in mismatches(schema, value)) == places
+
+
+def _deep(levels: int) -> Any:
+    schema: Any = {"type": "null"}
+    for _ in range(levels):
+        schema = {"items": schema}
+    return schema
+
+
+#: Each level doubles the work.
+_DOUBLING = {
+    "$ref": "#/$defs/0",
+    "$defs": {
+        **{str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(30)},
+        "30": {"type": "null"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        (5, "the schema: .* is not of types"),
+        ({"items": {"minLength": "x"}}, "items.minLength: .* is not of type"),
+        ({"$ref": "#/nothing"}, "does not exist"),
+        (_deep(300), "Recursion limit"),
+        (_deep(2000), "too deep"),
+        (_DOUBLING, "too much time or memory"),
+    ],
+)
+def test_schema_that_cannot_be_used_says_why(schema: Any, why: str) -> None:
+    with pytest.raises(Unusable, match=why):
+        mismatches(schema, 1)
+
+
+def test_description_whose_schema_cannot_be_used_is_not_checked() -> None:
+    schema = Source("/s/x.json", b'{"type": "nonsense"}', Kind.SCHEMA)
+    text = '{"$schema": "./x.json", "lxc_configs": {}}'
+    assert found(text, schema, kind=Kind.DESCRIPTION) == [("not-checked", 0, 0)]
 
 
 def test_description_is_judged_by_the_schema_that_it_names() -> None:

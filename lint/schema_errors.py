@@ -1,0 +1,97 @@
+"""A program that validates a value against a schema, with a limit of time and of memory.
+
+It reads both as one JSON list. It prints a list of the places that the schema does not allow, each
+with the reason, or ends with 1 and says why the schema cannot be used.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from functools import reduce
+from itertools import islice
+from operator import getitem
+from typing import TYPE_CHECKING, Any
+
+from jsonschema_rs import FancyRegexOptions, ValidationError, ValidationErrorKind, validator_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jsonschema_rs import Validator
+
+#: Seconds of the processor, bytes of memory, errors, characters of a reason.
+_SECONDS, _MEMORY, _MOST, _LONGEST = 5, 1 << 30, 1000, 500
+#: Patterns take linear time. Those with a look-around, which cannot, may go back so often.
+_PATTERNS = FancyRegexOptions(backtrack_limit=1000, size_limit=1 << 20, dfa_size_limit=1 << 20)
+
+
+def errors(schema: Any, value: Any) -> Iterator[tuple[list[str | int], str]]:
+    """Yield each place of a value that its schema does not allow, and why.
+
+    Nothing is retrieved: a schema of elsewhere demands nothing, nor does a format.
+
+    Raises:
+        ValueError: the schema cannot be used.
+    """
+    for error in _validator(schema).iter_errors(value):
+        kind, path = error.kind, _with_keys(error.instance_path, value)
+        if isinstance(kind, ValidationErrorKind.AdditionalProperties):
+            for key in kind.unexpected:
+                yield [*path, key], f"the schema has no '{key[:_LONGEST]}' here"
+        elif not isinstance(kind, ValidationErrorKind.BacktrackLimitExceeded):
+            yield path, error.message[:_LONGEST]
+
+
+def _validator(schema: Any) -> Validator:
+    """Return the library's validator, without the patterns that it cannot read."""
+    while True:
+        try:
+            return validator_for(
+                schema,
+                validate_formats=False,
+                retriever=lambda _: {},
+                mask="the value",  # it may be a secret, or long
+                pattern_options=_PATTERNS,
+            )
+        except ValidationError as error:
+            path = _with_keys(error.instance_path, schema)
+            if not isinstance(error.kind, ValidationErrorKind.Format) or not path:
+                raise
+            if path[-1] == "pattern":
+                del reduce(getitem, path[:-1], schema)["pattern"]
+            else:  # which keys it would allow is unknown
+                owner = reduce(getitem, path[: path.index("patternProperties")], schema)
+                del owner["patternProperties"]
+                owner.pop("additionalProperties", None)
+
+
+def _with_keys(path: list[str | int], value: Any) -> list[str | int]:
+    """Return a path in which an object's keys are texts: the library makes "950" a number."""
+    place: list[str | int] = []
+    for part in path:
+        key = str(part) if isinstance(value, dict) else part
+        if isinstance(value, dict) and key not in value:
+            break  # such as "007"
+        place.append(key)
+        value = value[key]
+    return place
+
+
+def main() -> None:
+    """Validate what standard input names."""
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        print(json.dumps(list(islice(errors(*json.load(sys.stdin)), _MOST))))
+    except ValidationError as error:
+        where = ".".join(map(str, error.instance_path)) or "the schema"
+        sys.exit(f"{where}: {error.message}"[:_LONGEST])
+    except (ValueError, RecursionError) as error:
+        sys.exit(str(error)[:_LONGEST])
+
+
+if __name__ == "__main__":
+    main()
