@@ -68,6 +68,7 @@ _SHOWN = _WRAPPERS | {"command", "for_statement"}
 _AFTER_HEAD = frozenset({";", "\n", "do_group", "compound_statement"})
 #: What ends a block whose output can be piped on, or redirected.
 _ENDS = frozenset({"}", "done", "fi", "esac"})
+_LINE_END = re.compile(rb"(?<!\\)\n")
 _HERE = re.compile(r"(?<!<)<<(?P<dash>-?)[ \t]*(['\"\\]?)(?P<end>[\w.!-]{1,100})\2")
 
 
@@ -102,6 +103,8 @@ def _commands(root: Node, content: bytes) -> Iterator[Command]:
             words := _words(node, content, head=True)
         ):
             yield Command(node.start_point.row + 1, words, place.reads, function)
+        if node.type == "command" and node.has_error:
+            yield from _rest(node, content)
         reads = place.reads
         if node.type in _SUBSTITUTIONS:
             reads, depth = (), depth + 1
@@ -143,6 +146,22 @@ def _words(node: Node, content: bytes, *, head: bool = False) -> tuple[str, ...]
             last = last.child(last.child_count - 1)
         parts = [last] if last is not None and last.type in _ENDS else []
     return tuple(_text(part, content) for part in (*parts, *redirections))
+
+
+def _rest(command: Node, content: bytes) -> Iterator[Command]:
+    """Yield what the parser took for more of a command after it could not read something."""
+    line: list[Node] = []
+    lines = [line]
+    for part in command.children:
+        between = content[line[-1].end_byte : part.start_byte] if line else b""
+        if part.is_error or part.type == "comment" or _LINE_END.search(between):
+            line = []
+            lines.append(line)
+        if not part.is_error and part.type != "comment":
+            line.append(part)
+    for line in filter(None, lines[1:]):
+        words = tuple(_text(part, content) for part in line)
+        yield Command(line[0].start_point.row + 1, words)
 
 
 def _text(node: Node, content: bytes) -> str:
