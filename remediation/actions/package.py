@@ -127,7 +127,7 @@ class Package(Action[PackageState]):
 
     def _adds(self, on: Transport, plan: str) -> list[str]:
         """Return what a plan of apt's installs, without what is another package's to roll back."""
-        theirs = _simulate(on, *self.after).require().text if self.after else ""
+        theirs = on.ask(_simulation(*self.after)).require().text if self.after else ""
         return sorted(_installs(plan) - _installs(theirs))
 
     def capture(self, on: Transport) -> PackageState:
@@ -172,11 +172,11 @@ class Package(Action[PackageState]):
 
     def _simulated(self, on: Transport) -> tuple[list[str], CommandResult]:
         names = [self.package, *self.beside]
-        plan = _simulate(on, *names)
-        if plan.ok or not self.beside or not _simulate(on, self.package).ok:
+        plan = on.ask(_simulation(*names))
+        if plan.ok or not self.beside or not on.ask(_simulation(self.package)).ok:
             return names, plan
-        has = [each for each in self.beside if _simulate(on, self.package, each).ok]
-        return [self.package, *has], _simulate(on, self.package, *has)
+        has = [each for each in self.beside if on.ask(_simulation(self.package, each)).ok]
+        return [self.package, *has], on.ask(_simulation(self.package, *has))
 
     @override
     def check(self, on: Transport) -> Drift | None:
@@ -190,9 +190,9 @@ class Package(Action[PackageState]):
         install = [*_APT, *_INSTALL, *names]
         if on.run(install, timeout=APT_TIMEOUT).ok:
             return
-        before = _touches(_simulate(on, *names).text)
+        before = _touches(on.ask(_simulation(*names)).text)
         on.run([*_APT, "update"], timeout=APT_TIMEOUT).require("no mirror answers")
-        if more := _touches(_simulate(on, *names).text) - before:
+        if more := _touches(on.ask(_simulation(*names)).text) - before:
             raise RemediationError(
                 f"on {on.machine}: apt's lists were old, and now {', '.join(sorted(more))} would "
                 f"come with {self.package}, which no before-image knows of: apply once more"
@@ -344,10 +344,6 @@ def _installs(plan: str) -> set[str]:
 def _touches(plan: str) -> set[str]:
     """Return what apt's plan installs or upgrades."""
     return set(re.findall(r"^Inst (\S+) ", plan, re.MULTILINE))
-
-
-def _simulate(on: Transport, *packages: str) -> CommandResult:
-    return on.ask(_simulation(*packages))
 
 
 def _simulation(*packages: str) -> Read[CommandResult]:
