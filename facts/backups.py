@@ -30,7 +30,7 @@ _FIND = program("facts", "find_backups.sh")
 #: A container's backup on a server, as pvesm lists it: the volume with its time in UTC, and the
 #: size. Source: PVE::Storage::PBSPlugin.
 _VOLUME = re.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+) ")
-_STAMPED = re.compile(r"-\d{4}(_\d\d){2}-\d\d(_\d\d){2}\.tar(\.[a-z0-9]+)?$", re.ASCII)
+_STAMPED = re.compile(r"-[0-9]{4}(_[0-9]{2}){2}-[0-9]{2}(_[0-9]{2}){2}\.tar(\.[a-z0-9]+)?$")
 
 
 @dataclass(frozen=True)

@@ -111,17 +111,17 @@ def _extended(text: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     place = 0
     while place < len(text):
-        digits, space, _ = text[place : place + 10].partition(b" ")
-        if not space or not digits.isdigit() or text[place + int(digits) - 1 :][:1] != b"\n":
+        length = re.match(rb"[0-9]+(?= )", text[place : place + 10])
+        if not length or text[place + int(length[0]) - 1 :][:1] != b"\n":
             raise UnreadableArchive("an extended header that cannot be read")
-        record = text[place + len(digits) + 1 : place + int(digits) - 1]
+        record = text[place + len(length[0]) + 1 : place + int(length[0]) - 1]
         key, equals, value = (
             each.decode(errors="surrogateescape") for each in record.partition(b"=")
         )
         if not equals or key in found or not (key in _OF_TAR or _ATTRIBUTE.fullmatch(key)):
             raise UnreadableArchive(f"an extended header with {key[:60]!r}")
         found[key] = value
-        place += int(digits)
+        place += int(length[0])
     return found
 
 

@@ -49,7 +49,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     ),
     (r"(\b(?:set-)?cookie:\s{0,8})[^\"'\r\n]+", rf"\1{STARS}"),
     (r"(\bbearer\s{1,8})[\w.~+/=-]{6,}", rf"\1{STARS}"),
-    (r"(\bbasic\s{1,8})(?=[\w+/]*[\d=])[\w+/]{8,}={0,2}", rf"\1{STARS}"),
+    (r"(\bbasic\s{1,8})(?=[\w+/]*[0-9=])[\w+/]{8,}={0,2}", rf"\1{STARS}"),
     (r"(PVE(?:API|BS)Token=)[^\s\"']+", rf"\1{STARS}"),
     # Docker's config.json.
     (
@@ -93,7 +93,7 @@ _RULES: tuple[tuple[str, str], ...] = (
         STARS,
     ),
     (r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", STARS),  # a JSON Web Token
-    (r"\b\d{8,10}:AA[\w-]{33}\b", STARS),  # a bot of Telegram's
+    (r"\b[0-9]{8,10}:AA[\w-]{33}\b", STARS),  # a bot of Telegram's
 )
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), stars) for pattern, stars in _RULES)
 

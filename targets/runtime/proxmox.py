@@ -14,7 +14,7 @@ import re
 PENDING = "pve:pending"
 _HEADER = re.compile(rf"\[({PENDING}|[a-z][a-z0-9_-]+)\]\s*", re.ASCII | re.IGNORECASE)
 _RAW = re.compile(r"(?P<key>lxc\.[a-z0-9_.-]+)(?::|\s*=)\s*(?P<value>.*?)\s*", re.ASCII)
-_PLAIN = re.compile(r"(?P<key>[a-z][a-z_]*\d*):\s*(?P<value>.+?)\s*", re.ASCII)
+_PLAIN = re.compile(r"(?P<key>[a-z][a-z_]*[0-9]*):\s*(?P<value>.+?)\s*", re.ASCII)
 #: Lines that look like an option to a reader, but not to Proxmox.
 _BLANK_BEFORE_COLON = re.compile(r"[\w.-]+\s+:.*", re.ASCII)
 _EQUALS = re.compile(r"[\w-]+\s*=.*", re.ASCII)

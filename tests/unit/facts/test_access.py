@@ -28,5 +28,7 @@ def test_access_is_the_user_and_who_called_sudo() -> None:
 def test_access_without_a_number_is_an_error_that_names_the_answer() -> None:
     with naming(FactError, "Welcome!"):
         says("Welcome!\n")
+    with pytest.raises(FactError):
+        says("\N{FULLWIDTH DIGIT FIVE}\nroot\n\n")
     with pytest.raises(CommandFailed):
         says("0\nroot\n\n", code=1)

@@ -124,6 +124,7 @@ def test_find_in_a_file_of_another_shape_says_where_and_what_in_one_line(
         ("jump = 'a b'", "'a b'"),
         ("jump = 'a,'", "''"),
         ("jump = 'a:0'", "'a:0'"),
+        ("jump = 'a:2\N{FULLWIDTH DIGIT FIVE}'", "jump"),
         ("sudo = 'yes'", "sudo = true or sudo = false"),
         ("runtime = 'docker'", "auto, pct, lxc"),
         ("audit = ''", "auto, auditd, kernel"),
