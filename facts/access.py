@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from targets import foreign
 from targets.errors import FactError
 from targets.read import unparsed
 
@@ -26,6 +27,7 @@ class Access:
     sudo_user: str = ""
 
 
+@foreign.parser()
 def access(node: Transport) -> Access:
     """Return the user that commands run as; raises FactError if id(1) prints no user id."""
     answer = node.ask(ASKED).require().text

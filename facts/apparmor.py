@@ -9,6 +9,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from targets import foreign
 from targets.errors import CommandFailed, FactError
 from targets.read import Read, content_of, unparsed
 from targets.transport import at_most
@@ -27,6 +28,7 @@ _LONGEST = 16 << 20
 PROFILES = content_of("/sys/kernel/security/apparmor/profiles")
 
 
+@foreign.parser()
 def loaded_profiles(on: Transport) -> dict[str, str]:
     """Return each loaded profile's mode (``enforce``, ``complain``, …) by name."""
     content = on.ask(PROFILES)
@@ -67,6 +69,7 @@ def attachments(profile: str) -> Read[CommandResult]:
     return unparsed(*argv, "-exec", "grep", "-H", "", "{}", ";")
 
 
+@foreign.parser(..., "p")
 def attachment(on: Transport, profile: str) -> str:
     """Return the attachment of a profile, as written; empty if the profile has only a name.
 
@@ -96,6 +99,7 @@ def loaded_versions(profile: str) -> Read[list[str]]:
     return Read(("find", _POLICY, "-maxdepth", "1", "-name", f"{profile}.*"), parse)
 
 
+@foreign.parser(..., "p")
 def loaded_binary(on: Transport, profile: str) -> bytes:
     """Return a profile's loaded policy; empty if it is not loaded."""
     places = on.ask(loaded_versions(profile))
@@ -118,6 +122,7 @@ def compiled_policy(path: str) -> Read[str]:
     )
 
 
+@foreign.parser(..., "p")
 def processes_under(on: Transport, profile: str) -> list[int]:
     """Return the pids, on the node, of the processes that run under a profile."""
     script = 'grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current || test $? -le 2'
@@ -125,6 +130,7 @@ def processes_under(on: Transport, profile: str) -> list[int]:
     return sorted(int(pid) for pid in re.findall(r"/proc/([0-9]+)/", found.text))
 
 
+@foreign.parser(..., 42)
 def label(on: Transport, pid: int) -> str:
     """Return a process's label and mode, as the node sees them."""
     for path in (f"/proc/{pid}/attr/apparmor/current", f"/proc/{pid}/attr/current"):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from facts import backup_archives
 from facts.backup_archives import Backup
+from targets import foreign
 from targets.errors import FactError
 from targets.programs import program
 
@@ -60,6 +61,7 @@ class _Storages:
     volumes: list[tuple[str, float, int]] = field(default_factory=list)
 
 
+@foreign.parser(..., 950, "/d")
 def find(node: Transport, ctid: int, directory: str = "") -> Backups:
     """Return the backups of a container and of its node's ``/etc``, good and bad ones.
 

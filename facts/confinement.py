@@ -10,7 +10,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from targets import guest_root
+from targets import foreign, guest_root
 from targets.errors import FactError
 from targets.programs import program
 
@@ -33,6 +33,7 @@ class Process:
     label: str
 
 
+@foreign.parser(..., 42)
 def processes(node: Transport, init_pid: int) -> tuple[Process, ...]:
     """Return every thread of a container, ordered by id, in one round trip.
 

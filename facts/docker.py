@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from targets import foreign
 from targets.read import Read, unparsed
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def lists(kinds: Iterable[str]) -> list[Read[CommandResult]]:
     return [_LISTS[kind] for kind in kinds]
 
 
+@foreign.parser()
 def objects(on: Transport, kinds: Sequence[str] = ("container", "image", "volume")) -> str:
     """Return Docker's containers, images, volumes or networks, each kind sorted by name.
 

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from facts import failed_units
+from targets import foreign
 from targets.errors import FactError
 from targets.programs import program
 
@@ -37,6 +38,7 @@ _LINES = {
 _TIMEOUT = 360.0
 
 
+@foreign.parser()
 def record(inside: Transport) -> dict[str, str]:
     """Return Docker's containers, images, volumes and networks, and its processes.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 
-from targets import guest_root
+from targets import foreign, guest_root
 from targets.errors import FactError
 from targets.programs import program
 
@@ -179,6 +179,7 @@ class Daemon:
         return read(body, kind, f"dockerd's answer to {question}")
 
 
+@foreign.parser(..., 950)
 def find(runtime: Runtime, ctid: int) -> Daemon | None:
     """Return a container's dockerd, found from the node; None if none runs.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from facts import confinement
 from facts.audit import audit_records
+from targets import foreign
 from targets.errors import FactError
 from targets.programs import program
 
@@ -110,6 +111,7 @@ def properties(shown: str) -> list[dict[str, str]]:
     return [of_unit for of_unit in units if of_unit]
 
 
+@foreign.parser(..., ["x.service"])
 def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]:
     """Return the times and programs of failed units, in one round trip.
 
@@ -147,6 +149,7 @@ def _when(said: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
+@foreign.parser()
 def log(node: Transport) -> Log:
     """Return the denials in a node's log, and its gaps.
 
@@ -212,6 +215,7 @@ def matching_denials(unit: FailedUnit, denials: Sequence[Denial]) -> list[Denial
     ]
 
 
+@foreign.parser(..., "x.service")
 def refusal_message(container: Transport, unit: str) -> str:
     """Return the unit's last message about a refusal, from its journal; empty if it has none.
 

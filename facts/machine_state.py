@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from facts import docker_witness
+from targets import foreign
 from targets.errors import FactError
 from targets.programs import program
 from targets.transport import at_most
@@ -139,6 +140,7 @@ WRITTEN_AT_START = re.compile(
 )
 
 
+@foreign.parser()
 def record(on: Transport) -> dict[str, str]:
     """Return the state of a machine, one fact a key, in words for a reader.
 
@@ -195,6 +197,7 @@ def _attributes(text: str) -> list[list[str]]:
     ]
 
 
+@foreign.parser(..., 950)
 def record_target(runtime: Runtime, ctid: int) -> dict[str, str]:
     """Return the state of a running container and its node, with the container's configuration.
 

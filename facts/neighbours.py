@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facts.denial import denials
+from targets import foreign
 from targets.errors import FactError
 from targets.runtime import container_config
 from targets.transport import at_most
@@ -39,6 +40,7 @@ class Affected:
         return f"{self.ctid} ({self.state}, {why})"
 
 
+@foreign.parser(..., "p", 950)
 def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     """Return the containers of a Proxmox node that have the profile, or are made for Docker.
 
@@ -78,6 +80,7 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     return (*found, *(Affected(each, "running", under_profile=True) for each in others))
 
 
+@foreign.parser(..., "p", 950)
 def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     """Return the same for a node with plain LXC, whose containers may have names.
 

@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from targets import foreign
 from targets.errors import FactError, RemediationError
 from targets.programs import program
 from targets.transport import at_most
@@ -48,6 +49,7 @@ class ProcessNotes:
         return frozenset(name for name, labels in self.profiles.items() if profile in labels)
 
 
+@foreign.parser()
 def parse(text: str) -> ProcessNotes:
     """Parse the notes of the program on the node.
 

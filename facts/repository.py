@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from targets import foreign
 from targets.errors import FactError
 from targets.programs import program
 
@@ -50,6 +51,7 @@ class Checkout:
         return tuple(path for path in self.changed if path not in own)
 
 
+@foreign.parser(..., "/r")
 def checkout(node: Transport, path: str) -> Checkout | None:
     """Return the repository at a path, or None if the path does not exist.
 

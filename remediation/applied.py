@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from remediation import desired
 from remediation.actions.storage_driver import DockerState
 from remediation.engine.journal import Journal
+from targets import foreign
 from targets.read import content_of
 
 if TYPE_CHECKING:
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 READS = (content_of(desired.TUNABLE_PATH), content_of(desired.PROFILE_PATH))
 
 
+@foreign.parser()
 def is_on(node: Transport) -> bool:
     """Whether the plan's tunable or profile is on the node already."""
     tunable, deployed = map(node.ask, READS)
     return tunable == desired.TUNABLE or deployed == desired.profile(None)
 
 
+@foreign.parser(..., 950)
 def settings_before_and_after(node: Transport, ctid: int) -> tuple[bytes, bytes | None] | None:
     """Return Docker's settings before and after ``apply``; empty if the file was absent.
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from targets import foreign
+
 KINDS = {b"0": "file", b"2": "link", b"5": "directory"}
 
 _BLOCK = 512
@@ -46,6 +48,7 @@ class TooLarge(UnreadableArchive):
     """The file in the archive is larger than allowed."""
 
 
+@foreign.parser(..., largest=1 << 20, raises=(UnreadableArchive,))
 def only_member(archive: bytes, *, largest: int) -> Member | None:
     """Return an archive's one member; None if it is a device or a pipe, or the archive is empty.
 

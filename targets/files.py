@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from targets import archive
+from targets import archive, foreign
 from targets.errors import FactError, LimitExceeded
 from targets.read import Read
 
@@ -74,6 +74,7 @@ def archive_of(path: str) -> Read[CommandResult]:
     return Read((*_CREATE, path), lambda result: result, limit=LARGEST + _HEADERS)
 
 
+@foreign.parser(..., "/etc/x")
 def capture(on: Transport, path: str) -> FileState:
     """Return the state of ``path``.
 

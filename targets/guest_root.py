@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from targets import foreign
 from targets.errors import FactError
 from targets.programs import program
 
@@ -81,6 +82,7 @@ def run(
     )
 
 
+@foreign.parser(..., 950, "/dev/fuse")
 def look(runtime: Runtime, ctid: int, path: str) -> Node | None:
     """Return the kind of file at a path below a container's root; its last link is not followed.
 

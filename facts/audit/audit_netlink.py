@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from targets import foreign
 from targets.errors import CommandFailed, FactError
 from targets.programs import program
 from targets.transport import at_most
@@ -103,6 +104,7 @@ class Records:
         self._notes.release()
 
 
+@foreign.parser()
 def state(node: Transport, log: str = "/var/log/audit/audit.log") -> State:
     """Return the state of a node's audit, in one round trip.
 

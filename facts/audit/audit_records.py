@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from facts.audit import canary
+from targets import foreign
 from targets.printable import one_line
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Denial:
         return one_line(" ".join(f'{k}="{self.fields[k]}"' for k in wanted if k in self.fields))
 
 
+@foreign.parser()
 def parse(log: str) -> list[Denial]:
     """Return the AppArmor denials in a stretch of log, oldest first."""
     return [denial for line in log.splitlines() if MARK in line for denial in records(line)]

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from targets import foreign
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Room:
     needed: int
 
 
+@foreign.parser(..., "auditd")
 def log_room(node: Transport, source: str) -> Room:
     """Return the free space for records; at ``space_left`` auditd may stop writing.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from facts.audit import audit_netlink
 from facts.audit.audit_records import AUDIT_LOG, MARK
 from facts.denial.denials import Owner, number, owner_by_name
+from targets import foreign
 from targets.errors import FactError
 from targets.transport import at_most
 
@@ -155,6 +156,7 @@ class NodesLog:
         return at is not None and pid in self.started and self.started[pid] <= at + _APART
 
 
+@foreign.parser()
 def read(node: Transport, since: float | None = None) -> NodesLog:
     """Return a node's denials, in one round trip.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from remediation import desired
 from remediation.edits.container_config import letting_go, with_lxc_options, with_options
+from targets import foreign
 from targets.errors import FactError
 from targets.runtime import container_config
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 
+@foreign.parser()
 def container_options(text: bytes | None) -> bytes:
     """Return the container's configuration with its features and profile in effect.
 

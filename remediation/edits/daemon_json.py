@@ -8,9 +8,11 @@ import re
 from remediation import desired
 from remediation.edits.json_files import as_json
 from remediation.edits.json_files import parse as parse_settings
+from targets import foreign
 from targets.errors import FactError
 
 
+@foreign.parser()
 def data_root(text: bytes | None) -> str:
     """Return the directory of Docker's data, by its settings.
 
@@ -29,6 +31,7 @@ def data_root(text: bytes | None) -> str:
     return posixpath.normpath(found) if isinstance(found, str) else desired.DATA_ROOT
 
 
+@foreign.parser()
 def daemon_json(text: bytes | None) -> bytes:
     """Return Docker's settings with the storage driver; every other key is kept."""
     try:

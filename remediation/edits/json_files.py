@@ -11,6 +11,8 @@ import json
 import re
 from typing import Any
 
+from targets import foreign
+
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
@@ -38,6 +40,7 @@ def _encoding(content: bytes) -> str:
     return _MARKS.get(mark(content), "utf-8")
 
 
+@foreign.parser(raises=(ValueError,))
 def parse(content: bytes) -> Any:
     """Return the file's JSON value; an empty object for a blank file or ``null``.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from remediation.engine.action import Place  # noqa: TC001 - msgspec reads the annotation
+from targets import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,6 +112,7 @@ class Damaged(Exception):
     """A line that says nothing that any program wrote; says why."""
 
 
+@foreign.parser(raises=(Damaged, OtherFormat))
 def read(line: bytes) -> Line | None:
     """Return what a line says, or None of one that was cut off.
 

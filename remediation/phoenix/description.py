@@ -10,6 +10,7 @@ import msgspec
 from remediation import desired, phoenix
 from remediation.edits.container_config import with_features
 from remediation.edits.json_files import as_json
+from targets import foreign
 from targets.errors import FactError
 
 
@@ -21,6 +22,7 @@ class _Container(msgspec.Struct):
     pct_features: list[str] = []
 
 
+@foreign.parser(..., 950)
 def described(text: bytes | None, ctid: int) -> bytes:
     """Return phoenix's descriptions with the container's features and profile."""
     if text is None:
@@ -44,6 +46,7 @@ def described(text: bytes | None, ctid: int) -> bytes:
     return text if document == json.loads(text) else as_json(document, text)
 
 
+@foreign.parser(..., 950)
 def template_of(text: bytes | None, ctid: int) -> str:
     """Return the template of a container in phoenix's descriptions; empty if it has none."""
     try:

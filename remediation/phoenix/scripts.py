@@ -6,6 +6,7 @@ import re
 from importlib.resources import files as package_files
 
 from remediation import phoenix
+from targets import foreign
 from targets.errors import FactError
 
 
@@ -14,6 +15,7 @@ def block(name: str) -> str:
     return (package_files("remediation.phoenix") / name).read_text()
 
 
+@foreign.parser()
 def setup_script(text: bytes | None) -> bytes:
     """Return the setup script with the plan's two lines before AppArmor is reloaded."""
     return _inserted(
@@ -30,6 +32,7 @@ _FORMER_BLOCK = re.compile(
 )
 
 
+@foreign.parser()
 def install_script(text: bytes | None) -> bytes:
     """Return the install script with ``set -e`` and fuse-overlayfs, before Docker itself.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from targets import foreign
 from targets.runtime import proxmox
 from targets.runtime.proxmox import PENDING
 
@@ -70,6 +71,7 @@ class ContainerConfig:
         return tuple(o for o in self.options if o.key == key and o.section)
 
 
+@foreign.parser("p", ...)
 def parse(path: str, text: str) -> ContainerConfig:
     """Read a container's configuration as Proxmox does.
 
@@ -88,6 +90,7 @@ def parse(path: str, text: str) -> ContainerConfig:
     return ContainerConfig(path, tuple(read), unreadable)
 
 
+@foreign.parser("p", ...)
 def parse_lxc(path: str, text: str) -> ContainerConfig:
     """Read a container's configuration as LXC itself does, which refuses unreadable lines.
 
@@ -202,6 +205,7 @@ def lost_at_next_stop(written: ContainerConfig, wanted: Iterable[str]) -> tuple[
     return (*lost, *([key] if key in now and now[key] != later.get(key) else []))
 
 
+@foreign.parser()
 def volumes(text: str) -> frozenset[tuple[str, str, str]]:
     r"""Return the lines about disks and snapshots, which a configuration must never lose.
 

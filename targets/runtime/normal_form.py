@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
+from targets import foreign
 from targets.runtime import proxmox
 
 _BLANK = " \t\r\f\v"
@@ -37,6 +38,7 @@ class _Section:
         return "".join([*comments, *(f"{key}: {value}\n" for key, value in pairs)])
 
 
+@foreign.parser()
 def normal_form(text: str) -> str:
     r"""Return a container's configuration as Proxmox writes it, pending changes included.
 

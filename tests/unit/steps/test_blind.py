@@ -84,7 +84,7 @@ def _no_patience() -> Iterator[None]:
     stamina.set_testing(False)
 
 
-def host(machine: Blind) -> Host:
+def host(machine: Base) -> Host:
     """Return testinfra's host, which need not ask what kind of machine it is."""
     found = Host(TransportBackend(machine))
     kind = {"type": "linux", "distribution": "debian", "codename": "", "release": "13", "arch": ""}
@@ -92,9 +92,9 @@ def host(machine: Blind) -> Host:
     return found
 
 
-def world(code: int) -> dict[str, Any]:
+def world(code: int, machine: Base | None = None) -> dict[str, Any]:
     """Return the fixtures as a blind machine leaves them: all that can be empty is."""
-    machine = Blind(code)
+    machine = machine or Blind(code)
     ended = machine.run(["true"])
     return {
         "runtime": BlindRuntime(machine),
