@@ -1,8 +1,9 @@
-"""Sabotages what decides verdicts, one mutant at a time, and says which of them no test notices.
+"""Sabotages the product, one mutant at a time, and prints those that no test notices.
 
-Every mutant is made by cosmic-ray, in a copy of this checkout, and given to the tests that
-``modules.toml`` names for its module. One that they let pass must be listed in
-``survivors.toml`` with a reason; one that is listed and caught is listed for nothing.
+Every mutant is made by cosmic-ray, in a copy of this checkout, and given to the tests of its
+module: ``steps/docker.py`` to ``tests/unit/steps/test_*docker.py``, then to the other tests of that
+folder. A survivor is a question, not an error: a test is missing, or the mutant is the same
+program.
 """
 
 from __future__ import annotations
@@ -10,27 +11,28 @@ from __future__ import annotations
 import argparse
 import compileall
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 import traceback
-from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from py_compile import PycInvalidationMode
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import cosmic_ray.plugins
 from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.ast.ast_query import ASTQuery
 from cosmic_ray.mutating import mutate_code
-from operators import Provider, told
+from operators import OPERATORS as OURS
+from operators import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +51,10 @@ OPERATORS = (
     *("core/ReplaceAndWithOr", "core/ReplaceOrWithAnd"),
     *("core/ReplaceBreakWithContinue", "core/ReplaceContinueWithBreak"),
     *("core/ExceptionReplacer", "core/NumberReplacer", "core/ZeroIterationForLoop"),
-    *(f"verdicts/{name}" for name in Provider()),
+    *(f"verdicts/{name}" for name in OURS),
 )
+#: The folders that decide verdicts; a module of another one is mutated if it is named.
+FOLDERS = ("gate", "steps", "facts")
 #: Imported once, before any mutant: what is not ours takes most of a test run's start.
 PRELOADED = (
     "pytest_bdd",
@@ -66,69 +70,60 @@ PRELOADED = (
 )
 
 
+class Place(NamedTuple):
+    """Where an operator can change a module."""
+
+    module: str
+    operator: str
+    occurrence: int
+    line: int
+
+
 @dataclass(frozen=True)
 class Mutant:
     """One change of one module: the line as it is, and as the mutant has it."""
 
     module: str
-    within: str
+    line: int
     was: str
     now: str
 
     def __str__(self) -> str:
-        return f"{self.module}, {self.within}:\n  - {self.was}\n  + {self.now}"
+        return f"{self.module}:{self.line}:\n  - {self.was}\n  + {self.now}"
 
 
-@dataclass(frozen=True)
-class Module:
-    """What is mutated, with the arguments for pytest that select the tests which judge it."""
-
-    path: str
-    tests: tuple[str, ...]
-    leave_out: tuple[str, ...] = ()
-
-
-def modules() -> list[Module]:
-    """Return the modules that decide verdicts."""
-    table = tomllib.loads((HERE / "modules.toml").read_text())
-    return [
-        Module(path, tuple(given["tests"]), tuple(given.get("leave_out", ())))
-        for path, given in table.items()
-    ]
+def tests_of(module: str) -> tuple[str, ...]:
+    """Return the tests of a module's folder, those that are named as the module first."""
+    path = Path(module)
+    folder = ROOT / "tests/unit" / path.parent
+    files = folder.glob("test_*.py")
+    named = re.compile(rf"test_(.*_)?{path.stem}\.py")
+    ordered = sorted(files, key=lambda file: (not named.fullmatch(file.name), file.name))
+    return tuple(str(file.relative_to(ROOT)) for file in ordered)
 
 
-def justified() -> Counter[Mutant]:
-    """Return the survivors that are listed, each as often as it is."""
-    table = tomllib.loads((HERE / "survivors.toml").read_text())
-    return Counter(
-        Mutant(each["module"], each["within"], each["was"], each["now"])
-        for each in table.get("survivor", ())
-    )
-
-
-def mutants(module: Module, source: str) -> Iterator[tuple[Mutant, str]]:
-    """Yield every mutant of a module, with its whole text."""
-    tree = get_ast(source)
-    made: set[str] = set()
+def places(module: str) -> Iterator[Place]:
+    """Yield every place of a module that an operator can change."""
+    tree = get_ast((ROOT / module).read_text())
     for name in OPERATORS:
         operator = cosmic_ray.plugins.get_operator(name)()
-        places = [node for node in ast_nodes(tree) for _ in operator.mutation_positions(node)]
-        for occurrence, node in enumerate(places):
-            if told(node):
-                continue
-            within = ASTQuery(node).get_definition_name() or _constant(node)
-            text = mutate_code(source, operator, occurrence)
-            if within in module.leave_out or text is None or text in made or not _compiles(text):
-                continue
-            made.add(text)
-            yield Mutant(module.path, within, *_difference(source, text)), text
+        nodes = (node for node in ast_nodes(tree) for _ in operator.mutation_positions(node))
+        for occurrence, node in enumerate(nodes):
+            if not told(node):
+                yield Place(module, name, occurrence, node.start_pos[0])
 
 
-def _constant(node: Any) -> str:
-    """Return the name that a statement outside of functions gives its value."""
-    while node.parent is not None and node.parent.type != "file_input":
-        node = node.parent
-    return str(node.get_first_leaf().value)
+def mutants(chosen: list[Place]) -> Iterator[tuple[Mutant, str]]:
+    """Yield the mutant of each place, with its module's whole text; the same text only once."""
+    made: set[str] = set()
+    for place in chosen:
+        source = (ROOT / place.module).read_text()
+        operator = cosmic_ray.plugins.get_operator(place.operator)()
+        with suppress(AttributeError):  # cosmic-ray cannot replace ``except module.Error``
+            text = mutate_code(source, operator, place.occurrence)
+            if text is not None and text not in made and _compiles(text):
+                made.add(text)
+                yield Mutant(place.module, place.line, *_difference(source, text)), text
 
 
 def _compiles(text: str) -> bool:
@@ -200,97 +195,66 @@ def _be_pytest(tests: tuple[str, ...], quiet: bool) -> None:
         os._exit(code)
 
 
-def judge(module: Module) -> tuple[list[Mutant], int]:
-    """Return the mutants of a module that its tests let pass, and how many there were."""
-    path = Path(module.path)
-    source, times = path.read_text(), path.stat()
-    sys.dont_write_bytecode = False
+@cache
+def deadline(tests: frozenset[str]) -> float:
+    """Return how long tests may take with a mutant; without one they must pass (seconds)."""
     started = time.monotonic()
-    if code := run(module.tests, 600.0, quiet=False):
-        raise SystemExit(f"{module.path}: its tests fail without any mutant ({code})")
-    deadline = 10.0 + 3 * (time.monotonic() - started)
+    if code := run(tuple(sorted(tests)), 1800.0, quiet=False):
+        raise SystemExit(f"the tests fail without any mutant ({code}): {' '.join(sorted(tests))}")
+    return 10.0 + 3 * (time.monotonic() - started)
+
+
+def survives(mutant: Mutant, text: str) -> bool:
+    """Whether no test notices a mutant."""
+    path, tests = Path(mutant.module), tests_of(mutant.module)
+    limit = deadline(frozenset(tests))
+    source, times = path.read_text(), path.stat()
+    path.write_text(text)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    sys.dont_write_bytecode = True
-    survived, count = [], 0
-    for mutant, text in mutants(module, source):
-        count += 1
-        path.write_text(text)
-        try:
-            if run(module.tests, deadline) == 0:
-                survived.append(mutant)
-        finally:
-            path.write_text(source)
-            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    del os.environ["PYTHONDONTWRITEBYTECODE"]
-    took = time.monotonic() - started
-    print(f"{module.path}: {count} mutants, {len(survived)} survived, {took:.0f} s", flush=True)
-    return survived, count
+    try:
+        return run(tests, limit) == 0
+    finally:
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
+        path.write_text(source)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def main() -> int:
-    """Return 0 if exactly the listed mutants survive, 1 if not."""
+def main() -> None:
+    """Print the mutants that no test notices, and their share."""
     parser = argparse.ArgumentParser(prog="scripts/mutation", description=main.__doc__)
-    parser.add_argument("module", nargs="*", help="only these; all that decide verdicts if none")
+    parser.add_argument("module", nargs="*", help=f"default: all of {FOLDERS}")
     parser.add_argument("--list", action="store_true", help="show the mutants, and run nothing")
-    parser.add_argument("--toml", action="store_true", help="show survivors as survivors.toml has")
+    parser.add_argument("--sample", type=int, metavar="N", help="only N mutants, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample; default: 0")
     asked = parser.parse_args()
-    known = {each.path: each for each in modules()}
-    if unknown := set(asked.module) - set(known):
-        parser.error(f"not in modules.toml: {', '.join(sorted(unknown))}")
-    cosmic_ray.plugins.OPERATOR_PROVIDERS["verdicts"] = Provider()
-    _try_operators()
-    chosen = [known[path] for path in asked.module or known]
+    every = sorted(str(p.relative_to(ROOT)) for f in FOLDERS for p in (ROOT / f).rglob("*.py"))
+    modules = asked.module or [module for module in every if tests_of(module)]
+    for module in modules:
+        if not (ROOT / module).is_file() or not tests_of(module):
+            parser.error(f"{module}: no such module, or it has no test in tests/unit")
+    cosmic_ray.plugins.OPERATOR_PROVIDERS["verdicts"] = OURS
+    chosen = [place for module in modules for place in places(module)]
+    if asked.sample is not None:
+        drawn = random.Random(asked.seed)  # noqa: S311 - no secret
+        chosen = sorted(drawn.sample(chosen, min(asked.sample, len(chosen))))
     if asked.list:
-        for module in chosen:
-            for mutant, _ in mutants(module, (ROOT / module.path).read_text()):
-                print(mutant)
-        return 0
+        for mutant, _ in mutants(chosen):
+            print(mutant)
+        return
     for name in PRELOADED:
         import_module(name)
+    count = survivors = 0
     with copied() as place:
         compileall.compile_dir(place, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
-        try:
-            return _report(chosen, as_toml=asked.toml)
-        finally:
-            os.chdir(ROOT)
-
-
-def _try_operators() -> None:
-    """Hold each operator of ours to its own examples."""
-    for operator in Provider.operators.values():
-        for example in operator.examples():
-            made = mutate_code(example.pre_mutation_code, operator(), example.occurrence)
-            if (made or example.pre_mutation_code) != example.post_mutation_code:
-                raise SystemExit(f"{operator.__name__}: {example}, and not {made!r}")
-
-
-def _report(chosen: list[Module], *, as_toml: bool) -> int:
-    """Judge module by module; print what survived unlisted, what is listed idly, and totals."""
-    listed = justified()
-    total = alive = wrong = 0
-    for module in chosen:
-        survived, count = judge(module)
-        total, alive = total + count, alive + len(survived)
-        here = Counter({each: n for each, n in listed.items() if each.module == module.path})
-        new, idle = Counter(survived) - here, here - Counter(survived)
-        wrong += new.total() + idle.total()
-        for mutant in new.elements():
-            print(_toml(mutant) if as_toml else f"no test notices: {mutant}", flush=True)
-        for mutant in idle.elements():
-            print(f"listed, and does not survive: {mutant}", flush=True)
-    print(f"{total} mutants: {total - alive} killed, {alive} survived; {wrong} not as listed")
-    return int(bool(wrong))
-
-
-def _toml(mutant: Mutant) -> str:
-    def quoted(text: str) -> str:
-        return f"'{text}'" if "'" not in text else f"'''{text}'''"
-
-    return (
-        f'[[survivor]]\nmodule = "{mutant.module}"\nwithin = "{mutant.within}"\n'
-        f'was = {quoted(mutant.was)}\nnow = {quoted(mutant.now)}\nwhy = ""\n'
-    )
+        for mutant, text in mutants(chosen):
+            count += 1
+            if survives(mutant, text):
+                survivors += 1
+                print(f"no test notices: {mutant}", flush=True)
+        os.chdir(ROOT)
+    share = survivors / max(1, count)
+    print(f"{count} mutants, {survivors} survived ({share:.1%})")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from markdown_it import MarkdownIt
 
-from docs.__main__ import PAGES, PROGRAMS, error_classes, regenerated
+from docs.__main__ import PAGES, PARTS, PROGRAMS, error_classes, regenerated
 from targets.target import Target
 
 if TYPE_CHECKING:
@@ -106,3 +106,12 @@ def test_pages_name_every_error_and_every_key_of_a_target() -> None:
     assert [name for name in errors if not re.search(rf"\b{name}\b", troubleshooting)] == []
     keys = re.findall(r"^\| `(\w+)` \|", (PAGES / "targets.md").read_text("utf-8"), re.MULTILINE)
     assert set(keys) >= {field.name for field in msgspec.structs.fields(Target)}
+
+
+def test_what_a_user_sees_names_troubles_of_doctor() -> None:
+    table = (PAGES / "doctor.md").read_text("utf-8").split("| what you see |")[1].split("\n\n")[0]
+    named = re.findall("`([a-z-]+)`", "".join(row.split(" | ")[-1] for row in table.split("\n")))
+    assert len(named) > 10
+    assert set(named) <= set(
+        re.findall(r"^\| `([\w-]+)` \|", PARTS["doctor-troubles"](), re.MULTILINE)
+    )

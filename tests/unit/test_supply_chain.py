@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -27,7 +25,6 @@ _INSTALLS = {
     r"\bnpm\b[^;&|`]*? (install|i|add|update|exec)\b": ("never: npm ci takes what is locked",),
     r"\b(npx|pipx|uvx?|pnpm|yarn|easy_install)\b ": ("never",),
 }
-_NEVER = [command for command, options in _INSTALLS.items() if options[0].startswith("never")]
 
 
 def test_workflow_actions_are_pinned_by_commit_and_may_only_read() -> None:
@@ -57,28 +54,7 @@ def _wrong(lines: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def test_installing_commands_run_no_code_of_a_package() -> None:
-    lines = list(_commands())
-    for command in _INSTALLS:
-        assert any(re.search(command, line) for _, line in lines) or command in _NEVER
-    assert _wrong(lines) == []
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        *("pip install x", "python -m pip install --require-hashes -r x", "pip3 install -U x"),
-        *('"$venv/bin/pip" install x', "pip --quiet install --only-binary :all: x", "npm ci"),
-        *("npm install --ignore-scripts x", "npm i x", "npm --silent ci", "npx x", "uv pip sync x"),
-        *("pipx install x", "run: pip download x", "pnpm install", "yarn add x"),
-    ],
-)
-def test_installing_command_that_runs_or_does_not_pin_is_found(line: str) -> None:
-    assert _wrong([("x", line)])
-
-
-def test_installing_commands_are_looked_for_in_ci_too() -> None:
-    names = {where for where, _ in _commands()}
-    assert names >= {".ci/run", ".github/workflows/ci.yml", "scripts/setup", "README.md"}
+    assert _wrong(_commands()) == []
 
 
 def test_developers_have_what_users_have_in_the_same_versions() -> None:

@@ -8,21 +8,14 @@ import pytest
 
 from doctor.examine import EXAMINATIONS
 from doctor.trouble import Weight
-from faults import states
 from faults.fault import PRELUDE
-from tests.live.cases.doctor_rows import ROWS, Row, one_each
+from tests.live.cases.doctor_rows import ROWS, Row
 
 _KINDS = {kind.id: kind for each in EXAMINATIONS for kind in each.kinds}
 
 
 def name(row: Row) -> str:
     return f"{row.number}-{row.id}"
-
-
-def test_each_of_the_ten_troubles_has_a_row() -> None:
-    assert {row.number for row in ROWS} == set(range(1, 11))
-    assert len({row.id for row in ROWS}) == len(ROWS)
-    assert [row.number for row in one_each()] == [1, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name)
@@ -32,12 +25,6 @@ def test_row_is_of_a_trouble_that_doctor_knows(row: Row) -> None:
     assert row.words
     assert {_KINDS[each].weight for each in row.beside} <= {Weight.ADVICE}
     assert row.id not in row.beside
-
-
-def test_rows_tell_the_lab_what_to_prepare() -> None:
-    wanted: tuple[states.Wanted, ...] = ROWS
-    assert {each.start for each in wanted} == {states.WITHOUT_BACKUPS}
-    assert {each.release for each in wanted} > {""}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name)
