@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from doctor import node_reads
+from doctor import node_reads, upgrade
 from doctor.examine import _FOLLOWS, EXAMINATIONS, examine
 from lint.catalogue import RULES
 from targets.errors import FactError, TransportError, Unreachable
@@ -18,7 +18,9 @@ from tests.doubles.nodes.behind_shell import answers
 from tests.doubles.patient import CONFIG, CTID
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+BOTH = pytest.mark.parametrize("ask", [examine, upgrade.examine], ids=["now", "upgrade"])
 
 
 class Counted(Base):
@@ -132,12 +134,14 @@ def test_container_that_cannot_be_entered_is_not_asked_again_and_again() -> None
     assert found.exit_code != 0
 
 
-def test_container_that_does_not_exist_cannot_be_asked() -> None:
+@BOTH
+def test_container_that_does_not_exist_cannot_be_asked(ask: Callable[..., Any]) -> None:
     with naming(FactError, "container 950"):
-        examine(Runtime(Plain(config=None), Counted()), CTID)
+        ask(Runtime(Plain(config=None), Counted()), CTID)
 
 
-def test_connection_that_is_gone_ends_the_examination() -> None:
+@BOTH
+def test_connection_that_is_gone_ends_the_examination(ask: Callable[..., Any]) -> None:
     class Gone(Counted):
         def run(
             self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -145,7 +149,7 @@ def test_connection_that_is_gone_ends_the_examination() -> None:
             raise Unreachable(f"no connection for {argv[0]}")
 
     with pytest.raises(Unreachable):
-        examine(Runtime(Ours(), Gone()), CTID)
+        ask(Runtime(Ours(), Gone()), CTID)
 
 
 def test_consequences_and_their_causes_are_troubles_that_exist() -> None:

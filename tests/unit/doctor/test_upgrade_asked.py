@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from doctor import guest_reads, node_reads, upgrade, upgrade_reads
-from targets.errors import FactError, Unreachable
+from targets.errors import FactError
 from targets.transport import CommandResult
 from tests.doubles.canned import Runtime
 from tests.doubles.patient import CTID, advice, first, troubles
@@ -24,11 +24,9 @@ from tests.doubles.upgrading import (
     plan,
     upgraded,
 )
-from tests.unit.doctor.test_examine import Counted, Ours, Plain
+from tests.unit.doctor.test_examine import Counted, Ours
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from targets.read import Read
     from tests.doubles.patient import Raw
 
@@ -252,22 +250,6 @@ def test_container_that_would_not_answer_is_not_asked(state: str) -> None:
     found = upgrade.examine(Runtime(node, inside), CTID)
     assert inside.trips == []
     assert found.exit_code == 3
-
-
-def test_container_that_does_not_exist_cannot_be_asked() -> None:
-    with pytest.raises(FactError, match=r"there is no container 950"):
-        upgrade.examine(Runtime(Plain(config=None), Counted()), CTID)
-
-
-def test_connection_that_is_gone_ends_the_examination() -> None:
-    class Gone(Counted):
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            raise Unreachable(f"no connection for {argv[0]}")
-
-    with pytest.raises(Unreachable):
-        upgrade.examine(Runtime(Ours(), Gone()), CTID)
 
 
 def test_lists_of_the_doubles_are_current() -> None:
