@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.guest.pct import lines
@@ -95,7 +95,6 @@ def known(config: Config) -> Config:
     return parse("200", serialise(config))[0]
 
 
-@settings(deadline=None)
 @given(configs)
 def test_serialise_of_any_config_is_parsed_to_the_same(config: Config) -> None:
     once = known(config)
@@ -107,14 +106,12 @@ def test_serialise_of_any_config_is_parsed_to_the_same(config: Config) -> None:
     assert once.pending.keys.keys() == config.pending.keys.keys()
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=("Cs",))))
 def test_encode_of_any_description_is_decoded_to_the_same(text: str) -> None:
     assert lines.decode(lines.encode(text)) == text
     assert "\n" not in lines.encode(text)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_parse_of_any_text_is_stable_after_one_write(text: str) -> None:
     config, _ = parse("200", text)

@@ -65,6 +65,7 @@ def test_install_on_debian_12_asks_for_no_docker_cli(created: Node) -> None:
     assert f"{INSTALL} --no-install-recommends {packages}" in created.done_inside()
 
 
+@pytest.mark.laws
 def test_install_over_removed_packages_installs_them(created: Node) -> None:
     with created.inside("packages").open("a") as packages:
         packages.write("docker.io rc\nfuse-overlayfs rc\n")
@@ -72,6 +73,7 @@ def test_install_over_removed_packages_installs_them(created: Node) -> None:
     assert f"{INSTALL} fuse-overlayfs" in created.done_inside()
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize("text", ["", None], ids=["empty", "absent"])
 def test_install_without_settings_writes_the_driver_alone(created: Node, text: str | None) -> None:
     if text is not None:
@@ -97,6 +99,7 @@ def test_install_over_a_running_docker_restarts_it_once(created: Node) -> None:
     assert created.changes() == []
 
 
+@pytest.mark.laws
 def test_install_over_a_stopped_docker_enables_and_starts_it(created: Node) -> None:
     assert created.install_docker().returncode == 0
     created.inside("docker").unlink()
@@ -106,6 +109,7 @@ def test_install_over_a_stopped_docker_enables_and_starts_it(created: Node) -> N
     assert created.done_inside() == ["systemctl enable docker", "systemctl start docker"]
 
 
+@pytest.mark.laws
 def test_install_after_a_failed_restart_restarts_docker(created: Node) -> None:
     with_docker(created)
     created.breaks("docker-start")
@@ -156,6 +160,7 @@ def test_install_script_of_a_guest_whose_cat_never_ends_stops_at_its_limit(creat
     assert nothing_written(created)
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize(
     "mode", ["644; x", "644 --user 0", "644\n755", "-644", "--perms", "88", "64444", "", "u+s"]
 )

@@ -85,6 +85,7 @@ def gate(folder: Path, *words: str) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.laws
 def test_read_only_gate_costs_at_most_so_many_round_trips_and_starts_of_pct(
     tmp_path: Path,
 ) -> None:

@@ -56,6 +56,7 @@ from targets.lock import Lock
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
 from tests.doubles import patient, upgrading
+from tests.doubles.examples import examples
 from tests.doubles.foreign import Foreign
 from tests.unit.steps import test_blind
 
@@ -321,9 +322,7 @@ def _no_patience() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", FOUND)
 def test_reader_of_foreign_bytes_raises_only_our_own_errors(name: str) -> None:
-    @settings(
-        max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
+    @settings(examples(30), suppress_health_check=list(HealthCheck))
     @given(said=answers(name))
     @example(said=[(0, b"", b"")])
     @example(said=[(0, b"[" * 100_000, b"")])
@@ -341,6 +340,7 @@ def test_registered_parser_has_a_sample() -> None:
     assert foreign.PARSERS.keys() <= SAMPLES.keys()
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize(
     "unit", [b"a", b" ", b"=", b'"', b"[", b"\\", b"\n", b"a: b\n", b"[a]\n", b'apparmor="DENIED" ']
 )

@@ -15,42 +15,34 @@ from remediation.engine.action import Step
 from remediation.engine.plan import Plan
 from targets.errors import FactError
 from targets.runtime.pct import Pct
-from targets.transport import Base, CommandResult
+from tests.doubles.answering import Answer, Answering
 from tests.doubles.death import Death
 from tests.doubles.flag import journal
 from tests.doubles.nodes.machines import Container
 from tests.doubles.states import Laid, look
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from targets.transport import Transport
 
 
-class Booted(Base):
+def booted() -> Answering:
     """The inside of a container that has booted, and runs no Docker."""
 
-    machine = "container 950"
+    def answer(argv: list[str]) -> Answer:
+        return b"running\n" if "is-system-running" in argv[2] else (1, b"", b"")
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        booted = "is-system-running" in argv[2]
-        out = b"running\n" if booted else b""
-        return CommandResult(tuple(argv), int(not booted), out, b"", self.machine, 0.0, 0.0)
+    return Answering(answer, "container 950")
 
 
-class Silent(Base):
+def silent() -> Answering:
     """The inside of a container that has booted and answers nothing any more."""
 
-    machine = "container 950"
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def answer(argv: list[str]) -> Answer:
         if "is-system-running" in argv[2]:
-            return Booted().run(argv)
+            return b"running\n"
         raise FactError(f"{argv} did not end")
+
+    return Answering(answer, "container 950")
 
 
 class OfFolder(Pct):
@@ -97,7 +89,7 @@ class World:
 
     folder: Path
     node: Container = field(init=False)
-    inside: Transport = field(default_factory=Booted)
+    inside: Transport = field(default_factory=booted)
 
     def __post_init__(self) -> None:
         (self.folder / "here").mkdir()

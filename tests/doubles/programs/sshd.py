@@ -101,11 +101,11 @@ def running(folder: Path, authorized: Path, more: str = "") -> Iterator[Sshd]:
         yield Sshd(port, server.pid, host_key)
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(300)
 
 
 def _await_listening(server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 300
     while b"Server listening" not in log.read_bytes():
         assert server.poll() is None, log.read_text()
         assert time.monotonic() < end, log.read_text()

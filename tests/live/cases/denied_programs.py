@@ -25,7 +25,7 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,6 +111,19 @@ def executable(name: str) -> Path:
     return place
 
 
+def run_program(place: Path) -> None:
+    os.execv(place, [str(place)])  # noqa: S606
+
+
+def owned(place: Path, user: int) -> Path:
+    os.chown(place, user, user)
+    return place
+
+
+def nothing() -> None:
+    """Make nothing before."""
+
+
 def sleeper(profile: str = "") -> int:
     """Return a process that lives as long as this one, under a profile if one is named."""
     ready, told = os.pipe()
@@ -136,20 +149,6 @@ AT_FDCWD, FSCONFIG_CMD_CREATE, MOVE_MOUNT_F_EMPTY_PATH = -100, 6, 4
 
 
 @program
-def mount_new() -> Iterator[str | None]:
-    place = directory("new")
-    yield None
-    mount("proof", place, "tmpfs", MS_NOSUID | MS_NODEV)
-
-
-@program
-def mount_odd() -> Iterator[str | None]:
-    place = directory('a b,c*[d]"é')
-    yield None
-    mount("a b", place, "tmpfs", 0)
-
-
-@program
 def mount_move() -> Iterator[str | None]:
     source, place = mounted("moved"), directory("moved-to")
     yield None
@@ -171,13 +170,6 @@ def move_mount() -> Iterator[str | None]:
 
 
 @program
-def umount() -> Iterator[str | None]:
-    place = mounted("unmounted")
-    yield None
-    call("umount2", str(place).encode(), 0)
-
-
-@program
 def pivotroot() -> Iterator[str | None]:
     place = mounted("root")
     (place / "old").mkdir()
@@ -196,84 +188,11 @@ def trace(pid: int) -> None:
     call("ptrace", PTRACE_DETACH, pid, None, None)
 
 
-@program
-def ptrace_trace() -> Iterator[str | None]:
-    pid = sleeper()
-    yield None
-    trace(pid)
-
-
-@program
-def ptrace_read() -> Iterator[str | None]:
-    pid = sleeper()
-    yield None
+def read_of(pid: int) -> None:
     os.readlink(f"{pid}/cwd", dir_fd=_PROC)
-
-
-@program
-def ptrace_tracedby() -> Iterator[str | None]:
-    pid = sleeper(PROFILE)
-    yield OTHER
-    trace(pid)
-
-
-@program
-def ptrace_readby() -> Iterator[str | None]:
-    pid = sleeper(PROFILE)
-    yield OTHER
-    os.readlink(f"{pid}/cwd", dir_fd=_PROC)
-
-
-@program
-def signal_receive() -> Iterator[str | None]:
-    pid = sleeper(PROFILE)
-    yield HERE
-    os.kill(pid, signal.SIGTERM)
 
 
 # --- capabilities, limits, namespaces, profiles ---
-
-
-@program
-def capable() -> Iterator[str | None]:
-    yield None
-    os.chroot("/")
-
-
-@program
-def setrlimit() -> Iterator[str | None]:
-    yield None
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
-
-
-@program
-def userns_create() -> Iterator[str | None]:
-    yield None
-    call("unshare", CLONE_NEWUSER)
-
-
-@program
-def change_profile() -> Iterator[str | None]:
-    yield None
-    enter(ENTERED)
-
-
-@program
-def change_onexec() -> Iterator[str | None]:
-    yield None
-    write_attribute("exec", f"exec {OTHER}")
-
-
-@program
-def stack() -> Iterator[str | None]:
-    yield None
-    write_attribute("current", f"stack {STACKED}")
-
-
-@program
-def change_hat() -> Iterator[str | None]:
-    yield None
-    write_attribute("current", "changehat 0000000000000001^absent")
 
 
 def compiled() -> bytes:
@@ -282,66 +201,12 @@ def compiled() -> bytes:
     return subprocess.run(argv, input=text.encode(), capture_output=True, check=True).stdout
 
 
-@program
-def profile_load() -> Iterator[str | None]:
-    blob = compiled()
-    yield None
-    os.write(os.open(POLICY / ".load", os.O_WRONLY), blob)
-    os.write(os.open(POLICY / ".remove", os.O_WRONLY), f"{PROFILE}-loaded".encode())
-
-
-@program
-def profile_replace() -> Iterator[str | None]:
-    blob = compiled()
-    yield None
-    os.write(os.open(POLICY / ".replace", os.O_WRONLY), blob)
+def load(place: str, blob: bytes) -> None:
+    os.write(os.open(POLICY / place, os.O_WRONLY), blob)
     os.write(os.open(POLICY / ".remove", os.O_WRONLY), f"{PROFILE}-loaded".encode())
 
 
 # --- files ---
-
-
-@program
-def open_not_owned() -> Iterator[str | None]:
-    place = file(NONE / "another")
-    os.chown(place, 1000, 1000)
-    yield None
-    os.open(place, os.O_RDWR)
-
-
-@program
-def open_odd() -> Iterator[str | None]:
-    place = file(NONE / 'a b,c*[d]\\{é}"^#@x')
-    yield None
-    os.open(place, os.O_RDONLY)
-
-
-@program
-def rmdir() -> Iterator[str | None]:
-    place = directory("rmdir")
-    yield None
-    place.rmdir()
-
-
-@program
-def link() -> Iterator[str | None]:
-    target = file(FREE / "target")
-    yield None
-    os.link(target, NONE / "link")
-
-
-@program
-def rename_src() -> Iterator[str | None]:
-    place = file(NONE / "renamed")
-    yield None
-    place.rename(FREE / "renamed-to")
-
-
-@program
-def rename_dest() -> Iterator[str | None]:
-    place = file(FREE / "renamed")
-    yield None
-    place.rename(NONE / "renamed-to")
 
 
 @program
@@ -354,14 +219,6 @@ def file_lock() -> Iterator[str | None]:
 
 
 @program
-def file_mmap() -> Iterator[str | None]:
-    file(READ / "mapped", "x" * 4096)
-    yield None
-    place = os.open(READ / "mapped", os.O_RDONLY)
-    mmap.mmap(place, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
-
-
-@program
 def file_mprotect() -> Iterator[str | None]:
     file(READ / "protected", "x" * 4096)
     _LIBC.mmap.restype = ctypes.c_void_p
@@ -369,13 +226,6 @@ def file_mprotect() -> Iterator[str | None]:
     place = os.open(READ / "protected", os.O_RDONLY)
     at = _LIBC.mmap(None, 4096, mmap.PROT_READ, mmap.MAP_PRIVATE, place, ctypes.c_long(0))
     call("mprotect", ctypes.c_void_p(at), 4096, mmap.PROT_READ | mmap.PROT_EXEC)
-
-
-@program
-def exec_() -> Iterator[str | None]:
-    place = executable("program")
-    yield None
-    os.execv(place, [str(place)])  # noqa: S606
 
 
 @program
@@ -415,40 +265,6 @@ def file_receive() -> Iterator[str | None]:
         raise PermissionError(13, "no file came")
 
 
-@program
-def px_to_nothing() -> Iterator[str | None]:
-    place = executable("sent-elsewhere")
-    yield None
-    os.execv(place, [str(place)])  # noqa: S606
-
-
-@program
-def no_label() -> Iterator[str | None]:
-    yield None
-    write_attribute("exec", f"exec {ABSENT}")
-
-
-@program
-def nnp() -> Iterator[str | None]:
-    call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    yield None
-    enter(STRICT)
-
-
-@program
-def prlimit() -> Iterator[str | None]:
-    pid = sleeper()
-    yield None
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (1024, 1024))
-
-
-@program
-def disconnected() -> Iterator[str | None]:
-    made = detached()
-    yield STRICT
-    os.open("x", os.O_WRONLY | os.O_CREAT, dir_fd=made)
-
-
 # --- sockets: the kernel asks by family and type ---
 
 
@@ -458,13 +274,6 @@ def sock_accept() -> Iterator[str | None]:
     peer.connect(made.getsockname())
     yield None
     made.accept()
-
-
-@program
-def sock_sendmsg() -> Iterator[str | None]:
-    ours, _theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    yield None
-    ours.send(b"x")
 
 
 @program
@@ -501,12 +310,6 @@ def ring(flags: int = 0) -> tuple[int, bytes]:
 
 
 @program
-def uring_sqpoll() -> Iterator[str | None]:
-    yield None
-    ring(URING_SQPOLL)
-
-
-@program
 def uring_override() -> Iterator[str | None]:
     yield None
     made, told = ring()
@@ -526,12 +329,6 @@ def uring_override() -> Iterator[str | None]:
 
 
 @program
-def mqueue_create() -> Iterator[str | None]:
-    yield None
-    call("syscall", SYS_MQ_OPEN, b"gate-proof", os.O_CREAT | os.O_RDWR, 0o600, None)
-
-
-@program
 def unix_abstract() -> Iterator[str | None]:
     """Of a kernel that tells sockets' addresses and peers apart, this needs a rule of its own."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -542,15 +339,93 @@ def unix_abstract() -> Iterator[str | None]:
     ours.connect("\0docker-lxc-gate-proof")
 
 
-@program
-def dbus_call() -> Iterator[str | None]:
-    yield None
-    ask = ["--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.ListNames"]
-    os.execv("/usr/bin/dbus-send", ["dbus-send", "--system", "--print-reply", *ask])  # noqa: S606
-
-
 # --- those of one kind, by what they do ---
 
+#: Each by one call: what is made before, unconfined; the call on that; the profile, if another.
+TRIED: dict[str, tuple[Callable[[], Any], Callable[[Any], object]] | tuple[Any, Any, str]] = {
+    "mount_new": (
+        lambda: directory("new"),
+        lambda place: mount("proof", place, "tmpfs", MS_NOSUID | MS_NODEV),
+    ),
+    "mount_odd": (
+        lambda: directory('a b,c*[d]"é'),
+        lambda place: mount("a b", place, "tmpfs", 0),
+    ),
+    "umount": (
+        lambda: mounted("unmounted"),
+        lambda place: call("umount2", str(place).encode(), 0),
+    ),
+    "ptrace_trace": (sleeper, trace),
+    "ptrace_read": (sleeper, read_of),
+    "ptrace_tracedby": (lambda: sleeper(PROFILE), trace, OTHER),
+    "ptrace_readby": (lambda: sleeper(PROFILE), read_of, OTHER),
+    "signal_receive": (lambda: sleeper(PROFILE), lambda pid: os.kill(pid, signal.SIGTERM), HERE),
+    "capable": (nothing, lambda _: os.chroot("/")),
+    "setrlimit": (nothing, lambda _: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))),
+    "prlimit": (sleeper, lambda pid: resource.prlimit(pid, resource.RLIMIT_NOFILE, (1024, 1024))),
+    "userns_create": (nothing, lambda _: call("unshare", CLONE_NEWUSER)),
+    "change_profile": (nothing, lambda _: enter(ENTERED)),
+    "change_onexec": (nothing, lambda _: write_attribute("exec", f"exec {OTHER}")),
+    "no_label": (nothing, lambda _: write_attribute("exec", f"exec {ABSENT}")),
+    "nnp": (
+        lambda: call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+        lambda _: enter(STRICT),
+    ),
+    "stack": (nothing, lambda _: write_attribute("current", f"stack {STACKED}")),
+    "change_hat": (
+        nothing,
+        lambda _: write_attribute("current", "changehat 0000000000000001^absent"),
+    ),
+    "profile_load": (compiled, lambda blob: load(".load", blob)),
+    "profile_replace": (compiled, lambda blob: load(".replace", blob)),
+    "open_not_owned": (
+        lambda: owned(file(NONE / "another"), 1000),
+        lambda place: os.open(place, os.O_RDWR),
+    ),
+    "open_odd": (
+        lambda: file(NONE / 'a b,c*[d]\\{é}"^#@x'),
+        lambda place: os.open(place, os.O_RDONLY),
+    ),
+    "rmdir": (lambda: directory("rmdir"), lambda place: place.rmdir()),
+    "link": (lambda: file(FREE / "target"), lambda target: os.link(target, NONE / "link")),
+    "rename_src": (
+        lambda: file(NONE / "renamed"),
+        lambda place: place.rename(FREE / "renamed-to"),
+    ),
+    "rename_dest": (
+        lambda: file(FREE / "renamed"),
+        lambda place: place.rename(NONE / "renamed-to"),
+    ),
+    "file_mmap": (
+        lambda: file(READ / "mapped", "x" * 4096),
+        lambda place: mmap.mmap(
+            os.open(place, os.O_RDONLY), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC
+        ),
+    ),
+    "exec": (lambda: executable("program"), run_program),
+    "px_to_nothing": (lambda: executable("sent-elsewhere"), run_program),
+    "disconnected": (
+        detached,
+        lambda made: os.open("x", os.O_WRONLY | os.O_CREAT, dir_fd=made),
+        STRICT,
+    ),
+    "sock_create": (nothing, lambda _: socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)),
+    "sock_sendmsg": (
+        lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM),
+        lambda pair: pair[0].send(b"x"),
+    ),
+    "uring_sqpoll": (nothing, lambda _: ring(URING_SQPOLL)),
+    "mqueue_create": (
+        nothing,
+        lambda _: call("syscall", SYS_MQ_OPEN, b"gate-proof", os.O_CREAT | os.O_RDWR, 0o600, None),
+    ),
+    "dbus_call": (
+        lambda: ["--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.ListNames"],
+        lambda ask: os.execv(  # noqa: S606
+            "/usr/bin/dbus-send", ["dbus-send", "--system", "--print-reply", *ask]
+        ),
+    ),
+}
 #: To a mount that is there.
 CHANGED = {
     "mount_unbind": MS_UNBINDABLE,
@@ -593,10 +468,24 @@ SOCKETS: dict[str, tuple[tuple[int, ...], Callable[[socket.socket], object]]] = 
 }
 
 
-def change(name: str, flags: int) -> Iterator[str | None]:
-    place = mounted(name)
-    yield None
+def by_one_call(
+    before: Callable[[], Any], act: Callable[[Any], object], profile: str | None = None
+) -> Iterator[str | None]:
+    made = before()
+    yield profile
+    act(made)
+
+
+def added(name: str, before: Callable[[], Any], act: Callable[[Any], object], *more: str) -> None:
+    PROGRAMS[name] = partial(by_one_call, before, act, *more)
+
+
+def change(flags: int, place: Path) -> None:
     mount("proof", place, "tmpfs", flags)
+
+
+def send(number: int, pid: int) -> None:
+    os.kill(pid, number)
 
 
 def bind(name: str, flags: int) -> Iterator[str | None]:
@@ -605,41 +494,23 @@ def bind(name: str, flags: int) -> Iterator[str | None]:
     mount(str(source), place, "", flags)
 
 
-def send(number: int) -> Iterator[str | None]:
-    pid = sleeper()
-    yield None
-    os.kill(pid, number)
-
-
-def use(name: str, how: Callable[[Path], object]) -> Iterator[str | None]:
-    place = file(NONE / name)
-    yield None
-    how(place)
-
-
-def make(name: str, how: Callable[[Path], object]) -> Iterator[str | None]:
-    yield None
-    how(NONE / name)
-
-
-def ask(sort: tuple[int, ...], how: Callable[[socket.socket], object]) -> Iterator[str | None]:
-    made = socket.socket(*sort)
-    yield None
-    how(made)
-
-
-@program
-def sock_create() -> Iterator[str | None]:
-    yield None
-    socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)
-
-
-PROGRAMS |= {name: partial(change, name, flags) for name, flags in CHANGED.items()}
+for name, tried in TRIED.items():
+    added(name, *tried)
+for name, flags in CHANGED.items():
+    added(
+        name,
+        partial(mounted, name),
+        partial(change, flags),
+    )
+for name, number in SENT.items():
+    added(name, sleeper, partial(send, number))
+for name, how in USED.items():
+    added(name, partial(file, NONE / name), how)
+for name, how in MADE.items():
+    added(name, partial(Path, NONE / name), how)
+for name, (sort, asked) in SOCKETS.items():
+    added(name, partial(socket.socket, *sort), asked)
 PROGRAMS |= {name: partial(bind, name, flags) for name, flags in BOUND.items()}
-PROGRAMS |= {name: partial(send, number) for name, number in SENT.items()}
-PROGRAMS |= {name: partial(use, name, how) for name, how in USED.items()}
-PROGRAMS |= {name: partial(make, name, how) for name, how in MADE.items()}
-PROGRAMS |= {name: partial(ask, *each) for name, each in SOCKETS.items()}
 
 
 # --- how they are run ---

@@ -106,6 +106,7 @@ def test_bench_with_wrong_options_ends_with_2(checkout: Path, options: str) -> N
     assert bench(checkout, *options.split(), code=2) == {}
 
 
+@pytest.mark.laws
 def test_bench_of_files_measures_clean_configurations_and_a_peak_that_does_not_grow(
     tmp_path: Path,
 ) -> None:

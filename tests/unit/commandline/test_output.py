@@ -32,6 +32,7 @@ def ended(command: str, to: int, home: Path, **more: str) -> tuple[int, str]:
 COMMANDS = ["remediation --help", "lab status", "faults --list"]
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_program_into_a_pipe_that_nobody_reads_ends_with_3(

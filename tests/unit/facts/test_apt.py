@@ -7,10 +7,11 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from facts.apt import LOOKING, is_within, order
+from tests.doubles.examples import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +78,7 @@ def test_order_is_that_of_dpkg_for_real_packages() -> None:
         assert dpkg(one, "lt", other), (one, other)
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@examples(150)
 @given(_VERSION, _VERSION)
 @example("0", "0~rc1")
 @example("1-0", "1-0~bpo1")

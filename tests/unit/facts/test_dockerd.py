@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from facts import dockerd
-from targets import guest_root
 from targets.errors import FactError
 from targets.transport import CommandResult
 from tests.doubles.naming import naming
@@ -126,10 +124,8 @@ def test_info_of_a_silent_dockerd_ends_at_the_deadline(
         return run([word.replace("alarm $patience;", "alarm 1;") for word in argv], **more)
 
     monkeypatch.setattr(inside.node, "run", soon)
-    began = time.monotonic()
     with inside.serving(SOCKET, ""), pytest.raises(FactError):
         daemon(inside).info()
-    assert time.monotonic() - began < guest_root.PATIENCE
 
 
 class Told(Guest):

@@ -12,12 +12,12 @@ import pytest
 from facts import machine_state
 from targets.errors import FactError
 from targets.runtime.pct import Pct
-from targets.transport import Base, CommandResult, Local
+from targets.transport import Local
+from tests.doubles.answering import Answering
 from tests.doubles.canned import Machine
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from targets.transport import Transport
@@ -62,24 +62,19 @@ session-1.scope\tloaded active
 """
 
 
-class Asked(Base):
-    """A machine that says this of itself, and keeps what it was asked."""
-
-    machine = "pve1"
-
-    def __init__(self, said: str = SAID, code: int = 0) -> None:
-        self.said, self.code, self.argv = said, code, tuple[str, ...]()
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        self.argv = tuple(argv)
-        said = (self.said.encode(), b"find: it went wrong")
-        return CommandResult(self.argv, self.code, *said, self.machine, 0.0, 0.0)
+def asked(said: str = SAID, code: int = 0) -> Answering:
+    """A machine that says this of itself."""
+    return Answering(lambda _: (code, said.encode(), b"find: it went wrong"), "pve1")
 
 
 def record(said: str = SAID, code: int = 0) -> dict[str, str]:
-    return machine_state.record(Asked(said, code))
+    return machine_state.record(asked(said, code))
+
+
+def after_rollback(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Return the differences that a rollback leaves."""
+    comparable = machine_state.comparable_after_rollback
+    return machine_state.differences(comparable(before), comparable(after))
 
 
 def test_record_of_a_machine_has_every_part() -> None:
@@ -128,9 +123,9 @@ PRUNED = """
 
 
 def test_record_looks_at_all_of_these_places() -> None:
-    node = Asked()
+    node = asked()
     machine_state.record(node)
-    argv = node.argv
+    argv = tuple(node.ran[0])
     assert argv[:2] == ("sh", "-c")
     assert argv[2].startswith("\nexport LC_ALL=C\n")
     hashed = "/etc /etc/pve /root /home /srv /opt /usr/local /var/spool"
@@ -168,11 +163,7 @@ def test_comparable_after_rollback_files_differ_by_all_but_their_inode(
     now: str, differs: bool
 ) -> None:
     after = record(SAID.replace("/etc/hosts.allow\tf 644 0:0 7 |11.5 3", now))
-    lines = machine_state.differences(
-        machine_state.comparable_after_rollback(record()),
-        machine_state.comparable_after_rollback(after),
-    )
-    assert bool(lines) is differs, lines
+    assert bool(lines := after_rollback(record(), after)) is differs, lines
 
 
 @pytest.mark.parametrize(
@@ -197,11 +188,7 @@ def test_comparable_after_rollback_facts_differ_by_all_but_what_may_differ(
 ) -> None:
     assert was in SAID
     after = record(SAID.replace(was, is_, 1))
-    lines = machine_state.differences(
-        machine_state.comparable_after_rollback(record()),
-        machine_state.comparable_after_rollback(after),
-    )
-    assert bool(lines) is differs, lines
+    assert bool(lines := after_rollback(record(), after)) is differs, lines
 
 
 PRESET = "/etc/systemd/system-preset/00-pve.preset"
@@ -226,16 +213,7 @@ def test_comparable_after_rollback_files_written_at_each_start_may_differ_by_the
     kind = "l 777 0:0 9 there|12.5 4" if now.startswith("l") else "f 644 0:0 9 |12.5 4"
     kind = "f 644 0:0 0 |12.5 4" if "fastboot" in key else kind
     before = {f"container: {key}": "0123" if key.startswith("content") else kind}
-    after = {f"container: {key}": now}
-    assert (
-        bool(
-            machine_state.differences(
-                machine_state.comparable_after_rollback(before),
-                machine_state.comparable_after_rollback(after),
-            )
-        )
-        is differs
-    )
+    assert bool(after_rollback(before, {f"container: {key}": now})) is differs
 
 
 def test_comparable_after_rollback_files_of_the_node_keep_their_time() -> None:
@@ -300,24 +278,14 @@ CONTENT = """\
 /etc/ld.so.cache /etc/machine-id /etc/resolv.conf /etc/hostname /etc/hosts /etc/adjtime
 /etc/network/interfaces /etc/systemd/network/eth0.network /etc/mtab /etc/group- /etc/gshadow-
 """
+UNITS = """\
+session-3.scope user@0.service user-runtime-dir@0.service systemd-x.service apt-daily.timer
+dpkg-db-backup.timer e2scrub-all.timer ldconfig.service run-u1.service init.scope
+"""
 MAY = [
     *(f"file {path}" for path in BOOKS.split()),
     *(f"content of {path}" for path in CONTENT.split()),
-    *(
-        f"active {unit}"
-        for unit in (
-            "session-3.scope",
-            "user@0.service",
-            "user-runtime-dir@0.service",
-            "systemd-x.service",
-            "apt-daily.timer",
-            "dpkg-db-backup.timer",
-            "e2scrub-all.timer",
-            "ldconfig.service",
-            "run-u1.service",
-            "init.scope",
-        )
-    ),
+    *(f"active {unit}" for unit in UNITS.split()),
     "policy hash of firefox",
     "mount /run/user/0",
     "mount /run/docker/netns/x",
@@ -325,48 +293,30 @@ MAY = [
     "mount /run/credentials/x",
     "mount /proc/sys/fs/binfmt_misc",
 ]
+KEPT = """\
+/var/lib/dpkg/info/bash.list /var/lib/dpkg/statoverride /var/lib/dpkg/info/format-new2
+/var/lib/dpkg/tmp.ci2 /etc/ld.so.cache.d /etc/ld.so.conf /etc/hosts.allow /etc/docker/daemon.json
+/etc/passwd- /etc/machine-id2 /etc/systemd/network/eth0.network.d
+/etc/systemd/network/eth1.network /etc/mtab2 /var/lib/systemdx /var/lib/private2
+/var/lib/docker/overlay2/a /var/lib/docker/overlay2/check-overlayfs-support
+/var/lib/docker/overlay2/a/check-overlayfs-support29 /var/lib/docker/containers/0af9/x.json
+/var/lib/docker/containers/zz/config.v2.json /var/lib/docker/networks /var/lib/docker/engine-id2
+/var/lib/docker/volumes/a /var/lib/docker /var/lib/docker/taken-back-x
+/var/lib/dockers.taken-back-1 /var/lib/containerd
+"""
 MAY_NOT = [
-    "file /var/lib/dpkg/info/bash.list",
-    "file /var/lib/dpkg/statoverride",
-    "file /var/lib/dpkg/info/format-new2",
-    "file /var/lib/dpkg/tmp.ci2",
-    "file /etc/ld.so.cache.d",
-    "file /etc/ld.so.conf",
-    "file /etc/hosts.allow",
-    "content of /etc/hosts.allow",
-    "file /etc/docker/daemon.json",
-    "content of /etc/docker/daemon.json",
-    "content of /etc/group",
-    "content of /etc/gshadow",
-    "file /etc/passwd-",
-    "file /etc/machine-id2",
-    "content of /etc/ld.so.cache2",
-    "file /etc/systemd/network/eth0.network.d",
-    "file /etc/systemd/network/eth1.network",
-    "file /etc/mtab2",
-    "file /var/lib/systemdx",
-    "file /var/lib/private2",
-    "file /var/lib/docker/overlay2/a",
-    "file /var/lib/docker/overlay2/check-overlayfs-support",
-    "file /var/lib/docker/overlay2/a/check-overlayfs-support29",
-    "file /var/lib/docker/containers/0af9/x.json",
-    "file /var/lib/docker/containers/zz/config.v2.json",
-    "file /var/lib/docker/networks",
-    "file /var/lib/docker/engine-id2",
-    "file /var/lib/docker/volumes/a",
-    "file /var/lib/docker",
-    "file /var/lib/docker/taken-back-x",
-    "file /var/lib/dockers.taken-back-1",
-    "file /var/lib/containerd",
-    "active docker.service",
-    "active sessions.service",
-    "active init.scope2",
+    *(f"file {path}" for path in KEPT.split()),
+    *(
+        "content of /etc/hosts.allow",
+        "content of /etc/docker/daemon.json",
+        "content of /etc/group",
+        "content of /etc/gshadow",
+        "content of /etc/ld.so.cache2",
+    ),
+    *("active docker.service", "active sessions.service", "active init.scope2"),
     "policy hash of lxc-phoenix-v2",
-    "policy firefox",
-    "policy lxc-phoenix-v2",
-    "mount /run",
-    "mount /",
-    "mount /procs",
+    *("policy firefox", "policy lxc-phoenix-v2"),
+    *("mount /run", "mount /", "mount /procs"),
     "package docker.io",
     "unit /run/systemd/system/docker.service",
     "attributes of /etc/hosts",
@@ -463,9 +413,9 @@ def test_record_target_returns_node_container_and_configuration(
 
 def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None:
     """The script itself, on a tree of this machine's: what is pruned, hashed and listed."""
-    asked = Asked()
-    machine_state.record(asked)
-    script = asked.argv[2]
+    node = asked()
+    machine_state.record(node)
+    script = node.ran[0][2]
     for program in ("dpkg-query", "systemctl list-units"):
         script = script.replace(program, f"echo {program} #", 1)
     for folder in ("log", "log2", "nodes/pve1", "nodes/pve2"):
@@ -508,7 +458,7 @@ def test_record_script_on_a_tree_lists_hashes_and_prunes(tmp_path: Path) -> None
 def test_record_target_reads_node_and_container_at_the_same_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    meet = threading.Barrier(2, timeout=10)
+    meet = threading.Barrier(2, timeout=300)
 
     def record(on: Transport) -> dict[str, str]:
         meet.wait()

@@ -10,7 +10,8 @@ import pytest
 
 from facts.process_tree import ProcessNotes, ProcessWatch, parse
 from targets.errors import CommandFailed, TransportError
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local
+from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,19 +46,12 @@ def test_parse_notes_have_parents_containers_and_profiles() -> None:
     assert parse("whole 0\n") == ProcessNotes()
 
 
-class Node(Base):
+class Node(Answering):
     """Holds a command, or does not; and has a file that was written."""
 
-    machine = "the node"
-
     def __init__(self, fails: Exception | None = None) -> None:
-        self.fails, self.released, self.ran = fails, 0, list[list[str]]()
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        self.ran.append(list(argv))
-        return CommandResult(tuple(argv), 0, b"whole 1\nparent 7 5\n", b"", self.machine, 0.0, 0.0)
+        super().__init__(lambda _: b"whole 1\nparent 7 5\n", "the node")
+        self.fails, self.released = fails, 0
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         if self.fails:

@@ -109,6 +109,10 @@ def _(value):
 class Toy:
     """The toy project, and what came of running it."""
 
+    #: Whether pytest runs in a process of its own: where its real exit code matters, or where a toy
+    #: changes the gate's modules. Its start takes a second.
+    apart = False
+
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester, self.path = pytester, pytester.path
 
@@ -124,10 +128,10 @@ class Toy:
         with (self.path / "conftest.py").open("a") as file:
             file.write(more)
 
-    def run(self, *args: str, report: bool = False, apart: bool = True) -> pytest.RunResult:
-        """Run pytest on the features; ``apart``: in a process of its own."""
+    def run(self, *args: str, report: bool = False) -> pytest.RunResult:
+        """Run pytest on the features."""
         argv = [*args, *(() if report else ("--no-report",))]
-        if apart:
+        if self.apart:
             return self.pytester.runpytest_subprocess(*argv)
         return self.pytester.runpytest_inprocess(*argv)
 

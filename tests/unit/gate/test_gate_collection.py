@@ -105,6 +105,7 @@ def test_problems_of_a_wrong_feature_name_line_and_cause(
 
 
 def test_gate_with_a_bad_feature_is_a_usage_error(toy: Toy) -> None:
+    toy.apart = True
     toy.feature("Then all is well", name="good")
     toy.feature("Then all is well", name="bad", tags="@wip")
     seen = toy.run()

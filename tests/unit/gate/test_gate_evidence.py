@@ -65,10 +65,10 @@ def test_run_after_another_in_one_process_does_not_see_its_evidence(toy: Toy) ->
     toy.feature("Then all is well")
     toy.conftest(LEFT_BEHIND)
     with evidence.collecting() as outside:
-        assert toy.run(apart=False).ret == 0
+        assert toy.run().ret == 0
         assert "Left=behind" in written(toy)
         (toy.path / "conftest.py").write_text(own)
-        assert toy.run(apart=False).ret == 0
+        assert toy.run().ret == 0
         evidence.say("outside")
     assert "fuse-overlayfs" in written(toy)
     assert "behind" not in written(toy)

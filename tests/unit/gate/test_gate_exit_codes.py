@@ -21,6 +21,11 @@ pytest_plugins = ["pytester"]
 _ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.fixture(autouse=True)
+def _apart(toy: Toy) -> None:
+    toy.apart = True
+
+
 def test_gate_where_reports_cannot_be_written_is_undetermined_and_asks_nothing(toy: Toy) -> None:
     toy.feature("Then all is well")
     (toy.path / "reports").write_text("a file")
@@ -74,6 +79,7 @@ def test_gate_without_assertions_refuses(toy: Toy, flags: tuple[str, ...]) -> No
     assert seen.stderr.count("\n") == 1
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize("hook", ["sessionfinish(session)", "unconfigure(config)"])
 @pytest.mark.parametrize("error", ["RuntimeError", "AssertionError"])
 def test_gate_where_a_plugin_fails_is_undetermined(toy: Toy, hook: str, error: str) -> None:
@@ -84,6 +90,7 @@ def test_gate_where_a_plugin_fails_is_undetermined(toy: Toy, hook: str, error: s
     assert f"{error}('boom')" in seen.errlines[-1]
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize("hook", ["configure(config)", "sessionstart(session)", "collection()"])
 def test_gate_interrupted_before_it_collects_ends_with_130(toy: Toy, hook: str) -> None:
     toy.feature("Then all is well")

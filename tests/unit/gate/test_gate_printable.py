@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -76,6 +78,7 @@ def hostile(toy: Toy) -> None:
         toy.feature("Given a hostile guest", f"Then it {how}", name=how)
 
 
+@pytest.mark.laws
 def test_gate_with_hostile_text_writes_none_of_it_raw_to_the_terminal(toy: Toy) -> None:
     hostile(toy)
     for options in ((), ("-v", "-rA"), ("-v", "--full-trace")):

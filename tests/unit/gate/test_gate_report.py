@@ -119,6 +119,7 @@ def test_results_are_those_of_this_run(toy: Toy) -> None:
     assert junit.count('<property name="requirement" value="VAL-2" />') == 1
 
 
+@pytest.mark.laws
 def test_results_go_to_the_folder_asked_for(toy: Toy) -> None:
     toy.feature("Then all is well")
     toy.run("--alluredir=kept", "--junitxml=kept.xml")
@@ -136,6 +137,7 @@ def usual_umask() -> Iterator[None]:
     os.umask(before)
 
 
+@pytest.mark.laws
 @pytest.mark.usefixtures("usual_umask")
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "with workers"])
 def test_results_in_a_folder_that_exists_are_closed_to_others(
@@ -223,7 +225,7 @@ def test_report_that_cannot_be_rendered_is_said_and_changes_no_verdict(
 ) -> None:
     renderer(script)
     toy.feature("Then all is well")
-    seen = toy.run(report=True, apart=False)
+    seen = toy.run(report=True)
     assert seen.ret == 0
     seen.stdout.fnmatch_lines([f"report: not rendered, *{says}*; results: reports/allure-results"])
 
@@ -231,7 +233,7 @@ def test_report_that_cannot_be_rendered_is_said_and_changes_no_verdict(
 @pytest.mark.skipif(not ALLURE, reason="npm's allure is not installed")
 def test_report_is_one_file_that_calls_nobody(toy: Toy) -> None:
     toy.feature("Then an assertion in a Then")
-    seen = toy.run(report=True, apart=False)
+    seen = toy.run(report=True)
     assert seen.ret == 1
     seen.stdout.fnmatch_lines(["report: reports/report/index.html"])
     page = (toy.path / "reports" / "report" / "index.html").read_text()

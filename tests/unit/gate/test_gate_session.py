@@ -182,7 +182,9 @@ def pytest_runtest_makereport(item, call):
     assert not seen.errlines
 
 
+@pytest.mark.laws
 def test_gate_interrupted_while_it_makes_the_report_ends_with_130(toy: Toy) -> None:
+    toy.apart = True
     toy.feature("Then all is well")
     toy.conftest("\ndef interrupted(_): raise KeyboardInterrupt\nreport.publish = interrupted\n")
     seen = toy.run()
@@ -191,6 +193,7 @@ def test_gate_interrupted_while_it_makes_the_report_ends_with_130(toy: Toy) -> N
 
 
 def test_gate_with_a_file_that_cannot_be_read_is_incomplete(toy: Toy) -> None:
+    toy.apart = True
     toy.feature("Then all is well")
     (toy.path / "features" / "test_broken.py").write_text("import nix_da")
     seen = toy.run()
@@ -199,6 +202,7 @@ def test_gate_with_a_file_that_cannot_be_read_is_incomplete(toy: Toy) -> None:
 
 
 def test_gate_with_an_ordinary_test_that_fails_ends_with_1(toy: Toy) -> None:
+    toy.apart = True
     toy.feature("Then all is well")
     (toy.path / "features" / "test_plain.py").write_text("def test(): assert False")
     assert toy.run().ret == 1
@@ -261,7 +265,9 @@ def booted(request):
     assert [words[:2] for words in said][:3] == [["booting"], ["Toy"], ["toy", "compliant"]]
 
 
+@pytest.mark.laws
 def test_gate_with_workers_ends_as_without(toy: Toy) -> None:
+    toy.apart = True
     toy.feature("Then all is well", name="a")
     toy.feature("Then an assertion in a Then", name="b")
     seen = toy.run("-n2")
@@ -272,7 +278,9 @@ def test_gate_with_workers_ends_as_without(toy: Toy) -> None:
     assert "Kernel\\ (node)=6.12 = new" in environment
 
 
+@pytest.mark.laws
 def test_gate_whose_worker_crashes_is_incomplete(toy: Toy) -> None:
+    toy.apart = True
     toy.feature("Then a crash in a Then", name="a")
     toy.feature("Then all is well", name="b")
     seen = toy.run("-n1")
@@ -280,6 +288,7 @@ def test_gate_whose_worker_crashes_is_incomplete(toy: Toy) -> None:
     seen.stdout.fnmatch_lines(["* a * no result *", "verdict: incomplete *"])
 
 
+@pytest.mark.laws
 def test_terminal_has_colours_only_where_asked_for(toy: Toy) -> None:
     toy.feature("Then an assertion in a Then")
     assert "\x1b" not in toy.run().stdout.str()
@@ -296,6 +305,7 @@ def _(far): raise NotImplementedError
 """
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize("alone", [True, False])
 def test_terminal_breaks_a_shared_cause_between_words(
     toy: Toy, monkeypatch: pytest.MonkeyPatch, alone: bool
@@ -311,6 +321,7 @@ def test_terminal_breaks_a_shared_cause_between_words(
     assert words.count("nobody-answers/there") == 9
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize("columns", [80, 120])
 def test_terminal_lines_fit_the_columns(
     toy: Toy, monkeypatch: pytest.MonkeyPatch, columns: int

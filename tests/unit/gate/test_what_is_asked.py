@@ -200,7 +200,7 @@ def test_header_is_broken_between_words(ours: Any, monkeypatch: pytest.MonkeyPat
 def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the gate itself, with its results in a folder."""
     argv = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "features/"]
-    argv += ["--no-report", "--alluredir", str(folder)]
+    argv += ["--no-report", "--alluredir", str(folder), "--junit-xml", str(folder / "junit.xml")]
     return subprocess.run(
         [*argv, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )

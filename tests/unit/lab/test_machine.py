@@ -158,7 +158,7 @@ class Overlap:
 
     def templates(self, release: str) -> dict[str, Path]:
         """Built only while the node boots."""
-        if not self.booted.wait(30):
+        if not self.booted.wait(300):
             raise ImageBuildFailed(f"the node did not boot beside the template of {release}")
         return {}
 
@@ -208,7 +208,7 @@ def test_up_whose_template_cannot_be_built_stops_the_node_that_it_booted(
         overlap.booted.set()
 
     def templates(*_: object) -> dict[str, Path]:
-        overlap.booted.wait(30)
+        overlap.booted.wait(300)
         raise ImageBuildFailed("mmdebstrap ended with 7")
 
     monkeypatch.setattr(Node, "boot", booted)

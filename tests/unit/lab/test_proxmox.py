@@ -18,10 +18,10 @@ from lab.errors import Unreachable
 from lab.image import Images
 from lab.sources import Archives
 from targets.errors import UsageError
-from targets.transport import Base, CommandResult
+from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
     from urllib.request import ProxyHandler
 
@@ -332,25 +332,15 @@ def test_container_tree_with_networkd_keeps_it_on_proxmox() -> None:
     assert "/etc/network/.pve-ignore.interfaces" in files
 
 
-class _Node(Base):
-    machine = "the node"
-
-    def __init__(self) -> None:
-        self.scripts: list[str] = []
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        self.scripts.append(argv[-1])
-        return CommandResult(tuple(argv), 0, b"", b"", self.machine, 0.0, 0.0)
-
-
 @pytest.mark.parametrize("kind", ["default", "proxmox"])
 def test_fill_prepares_the_node_before_it_stocks_it(file: Path, kind: str) -> None:
-    node, chosen = _Node(), machine.chosen(kind, str(file) if kind == "proxmox" else "")
+    node, chosen = (
+        Answering(lambda _: b""),
+        machine.chosen(kind, str(file) if kind == "proxmox" else ""),
+    )
     wanted = provision.from_here({}, chosen)
     wanted.fill(node, wanted.stock, progress.silent)
-    assert node.scripts == ([chosen.prepare] if kind == "proxmox" else [])
+    assert [argv[-1] for argv in node.ran] == ([chosen.prepare] if kind == "proxmox" else [])
 
 
 def test_options_of_proxmox_do_as_its_installer_does(tmp_path: Path, file: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lint.check import check
 from lint.fixes import certain, mended, write
 from lint.source import Kind, Source
 from targets.errors import FactError
+from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _lines = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@examples(100)
 @given(st.lists(_lines, max_size=12).map("\n".join))
 def test_mended_file_has_no_certain_mending_left_and_keeps_all_other_lines(text: str) -> None:
     def found(content: bytes) -> list[Fix]:

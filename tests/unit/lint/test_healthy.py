@@ -139,14 +139,14 @@ def configurations(draw: st.DrawFn) -> str:
     return serialise(config)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, database=None)
+@settings(max_examples=EXAMPLES)
 @given(configurations())
 def test_configuration_that_pct_wrote_has_no_finding(text: str) -> None:
     source = Source("/etc/pve/lxc/950.conf", text.encode(), Kind.CONTAINER)
     assert [(each.rule.id, each.line, each.said) for each in check([source])] == []
 
 
-@settings(max_examples=EXAMPLES // 10, deadline=None, database=None)
+@settings(max_examples=EXAMPLES // 10)
 @given(configurations())
 def test_configuration_that_the_plan_changed_has_no_finding(text: str) -> None:
     changed = with_options(text, desired.FEATURES, {"lxc.apparmor.profile": desired.PROFILE})

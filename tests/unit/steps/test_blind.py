@@ -25,13 +25,13 @@ from steps.witness import TransportBackend
 from targets.errors import CommandFailed, RemediationError
 from targets.runtime.pct import Pct
 from targets.target import Target
-from targets.transport import Base, CommandResult
+from tests.doubles.answering import Answering
 from tests.unit.steps.test_sentences import FEATURES, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from targets.transport import Hold
+    from targets.transport import Hold, Transport
 
 DENYING = re.compile(
     r"\b(no|not|none|nothing|nobody|never|only|every|each|all|any|both|same|without|but|as it was|"
@@ -39,19 +39,12 @@ DENYING = re.compile(
 )
 
 
-class Blind(Base):
+class Blind(Answering):
     """Every command ends with ``code`` and says nothing; files are empty, or absent."""
 
-    machine = "blind"
-
     def __init__(self, code: int) -> None:
-        self.code = code
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        said = b"No such file or directory" if self.code and "cat" in argv else b""
-        return CommandResult(tuple(argv), self.code, b"", said, self.machine, 0.0, 0.0)
+        absent = b"No such file or directory"
+        super().__init__(lambda argv: (code, b"", absent if code and "cat" in argv else b""))
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """It ended, and did not say its word."""
@@ -61,7 +54,7 @@ class Blind(Base):
 class BlindRuntime(Pct):
     """It knows that the container runs, and its first process; all else comes of the machines."""
 
-    def inside(self, ctid: int) -> Base:
+    def inside(self, ctid: int) -> Transport:
         return self.node  # type: ignore[return-value]
 
     def init_pid(self, ctid: int) -> int:

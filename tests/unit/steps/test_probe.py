@@ -12,35 +12,25 @@ import pytest
 
 from steps import probe
 from targets.errors import FactError
-from targets.transport import Base, CommandResult
+from tests.doubles.answering import Answering
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import naming, not_compliant
 from tests.doubles.programs.dockerd import no_dockerd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 
-class Guest(Base):
+class Guest(Answering):
     """A container whose Docker has some images."""
 
-    machine = "container 950"
-
     def __init__(self) -> None:
+        super().__init__(self._answer, "container 950")
         self.cpu = "x86_64"
         self.images: set[str] = set()
         self.broken = False
-        self.ran: list[list[str]] = []
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        words = list(argv)
-        self.ran.append(words)
-        code, out, err = self.answer(words, stdin)
-        return CommandResult(tuple(words), code, out, err, self.machine, 0.0, 0.0)
-
-    def answer(self, words: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
+    def _answer(self, words: list[str]) -> tuple[int, bytes, bytes]:
         match words:
             case ["uname", "-m"]:
                 return 0, self.cpu.encode() + b"\n", b""
@@ -52,7 +42,7 @@ class Guest(Base):
             case ["docker", "load", "-q"]:
                 if self.broken:
                     return 1, b"", b"fuse: device not found, try 'modprobe fuse' first"
-                with tarfile.open(fileobj=io.BytesIO(stdin)) as archive:
+                with tarfile.open(fileobj=io.BytesIO(self.stdin)) as archive:
                     manifest = archive.extractfile("manifest.json")
                     assert manifest is not None
                     self.images |= set(json.load(manifest)[0]["RepoTags"])

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import subprocess
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from steps import docker, hello_world, provisioning
-from targets.transport import Base, CommandResult
+from tests.doubles.answering import Answer, Answering
 from tests.doubles.canned import Machine, Runtime
 from tests.doubles.naming import not_compliant
 from tests.doubles.programs.dockerd import no_dockerd
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+
+def absent(argv: list[str]) -> Answer:
+    """Answer as a container whose commands end by a deadline, as all do; none of them is there."""
+    words = ["env", "-i", "PATH=/nowhere", "LC_ALL=C.UTF-8", "/usr/bin/timeout", "60", *argv]
+    done = subprocess.run(words, capture_output=True, check=False)
+    return done.returncode, done.stdout, done.stderr
 
 
-class Guest(Base):
-    """A container whose commands end by a deadline, as all do; none of them is there."""
-
-    machine = "container 950"
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        words = ["env", "-i", "PATH=/nowhere", "LC_ALL=C.UTF-8", "/usr/bin/timeout", "60", *argv]
-        done = subprocess.run(words, capture_output=True, check=False)
-        return CommandResult(
-            tuple(argv), done.returncode, done.stdout, done.stderr, self.machine, 0.0, 0.0
-        )
+GUEST = Answering(absent, "container 950")
 
 
 @pytest.fixture
@@ -62,7 +54,7 @@ def test_docker_command_without_docker_says_that_it_is_not_installed(
 ) -> None:
     no_dockerd(monkeypatch)
     with not_compliant(docker.NO_DOCKER):
-        docker.storage_driver_is(Guest(), Runtime(Machine()), 950, "fuse-overlayfs")
-    run = docker.DockerRun("gate", Guest().run(["docker", "run", "hello-world"]))
+        docker.storage_driver_is(GUEST, Runtime(Machine()), 950, "fuse-overlayfs")
+    run = docker.DockerRun("gate", GUEST.run(["docker", "run", "hello-world"]))
     with not_compliant("127", docker.NO_DOCKER):
-        hello_world.it_greets(Guest(), Runtime(Machine()), 950, run, "hello-world")
+        hello_world.it_greets(GUEST, Runtime(Machine()), 950, run, "hello-world")

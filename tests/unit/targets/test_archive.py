@@ -6,20 +6,18 @@ import gzip
 import io
 import tarfile
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from targets import archive, files
 from targets.archive import Member, UnreadableArchive
 from targets.errors import FactError
-from targets.transport import Base, CommandResult
+from tests.doubles.answering import Answering
+from tests.doubles.examples import examples
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: As files.py has it.
 LARGEST = files.LARGEST
@@ -30,19 +28,9 @@ def only_member(said: bytes) -> Member | None:
     return archive.only_member(said, largest=LARGEST)
 
 
-class Tar(Base):
+def tar(said: bytes) -> Answering:
     """A guest whose tar sends these bytes."""
-
-    machine = "container 950"
-
-    def __init__(self, said: bytes) -> None:
-        self.said = said
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        assert "tar" in argv
-        return CommandResult(tuple(argv), 0, self.said, b"", self.machine, 0.0, 0.0)
+    return Answering(lambda argv: said if "tar" in argv else None, "container 950")
 
 
 def packed(*members: tuple[dict[str, Any], bytes], kind: int = tarfile.PAX_FORMAT) -> bytes:
@@ -69,7 +57,7 @@ def test_only_member_honest_file_is_read_whole() -> None:
     )
     attributes = {"SCHILY.xattr.user.a": "b\n=c"}
     assert found == Member(PATH, "file", b"{}", "", 0o640, 7, 8, headers["mtime"], attributes)
-    assert files.capture(Tar(extended()), PATH).content == b"{}"
+    assert files.capture(tar(extended()), PATH).content == b"{}"
 
 
 @pytest.mark.parametrize("kind", [b"3", b"4", b"6"])
@@ -113,7 +101,7 @@ def test_capture_archive_that_is_not_of_one_plain_file_is_refused(said: bytes, n
     with naming(UnreadableArchive, named):
         only_member(said)
     with naming(FactError, "container 950", PATH, named):
-        files.capture(Tar(said), PATH)
+        files.capture(tar(said), PATH)
 
 
 def test_only_member_file_above_the_limit_is_refused() -> None:
@@ -124,7 +112,7 @@ def test_only_member_file_above_the_limit_is_refused() -> None:
 
 def test_capture_archive_of_another_file_names_both() -> None:
     with naming(FactError, "/etc/other", PATH):
-        files.capture(Tar(GOOD), "/etc/other")
+        files.capture(tar(GOOD), "/etc/other")
 
 
 def test_only_member_extended_header_of_short_records_takes_linear_time() -> None:
@@ -149,7 +137,7 @@ def _record(number: int) -> bytes:
     return b"%d" % (len(text) + 2) + text
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=2000), st.integers(0, 2600), st.integers(0, 200))
 @example(b"", 0, 0)
 def test_only_member_damaged_archive_is_read_or_refused(

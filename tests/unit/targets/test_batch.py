@@ -21,11 +21,12 @@ from targets.batch import Ahead, at_once, told
 from targets.errors import Dropped, RemediationError, TransportError, too_late
 from targets.read import unparsed
 from targets.target import parse
-from targets.transport import Base, CommandResult, Local, Recorded
+from targets.transport import CommandResult, Local, Recorded
+from tests.doubles.answering import Answer, Answering
 from tests.doubles.nodes.behind_shell import Node, answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from remediation.engine.plan import Plan
     from targets.transport import Transport
@@ -74,56 +75,42 @@ def test_answers_that_did_not_come_whole_are_no_answers(cut: int, error: bool) -
     """As when the shell is killed in between."""
     asked = [("echo", "said"), ("sh", "-c", "echo no >&2; exit 3")]
 
-    class Cut(Base):
-        machine = "pve1"
+    lost: list[bool] = []
 
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            streams = list(answers(argv[2], [(0, b"said\n", b""), (3, b"", b"no\n")]))
-            self.lost = cut < len(streams[error])
-            streams[error] = streams[error][:cut]
-            return CommandResult(tuple(argv), 0, *streams, self.machine, 0.0, 0.0)
+    def cut_short(argv: list[str]) -> Answer:
+        streams = list(answers(argv[2], [(0, b"said\n", b""), (3, b"", b"no\n")]))
+        lost.append(cut < len(streams[error]))
+        streams[error] = streams[error][:cut]
+        return 0, *streams
 
-    node = Cut()
-    assert [each.argv for each in at_once(node, asked)] == ([] if node.lost else asked)
+    found = [each.argv for each in at_once(Answering(cut_short), asked)]
+    assert found == ([] if lost[0] else asked)
 
 
 @pytest.mark.parametrize("change", ["another end", "another code", "no end", "words behind"])
 def test_answers_with_ends_that_do_not_fit_are_no_answers(change: str) -> None:
     """As a container's root may send them, who knows the mark."""
 
-    class Forged(Base):
-        machine = "pve1"
+    def forged(argv: list[str]) -> Answer:
+        out, err = answers(argv[2], [(0, b"a", b""), (3, b"b", b"c")])
+        *_, mark = out.split(b"\n")[1].split(b" ")[:1]
+        out = {
+            "another end": out.replace(b"\na", b"\na\n%s 0\n" % mark),
+            "another code": out.replace(b" 3\n", b" 4\n"),
+            "no end": out.replace(mark + b" 3", b"x 3"),
+            "words behind": out + b"more",
+        }[change]
+        return 0, out, err
 
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            out, err = answers(argv[2], [(0, b"a", b""), (3, b"b", b"c")])
-            *_, mark = out.split(b"\n")[1].split(b" ")[:1]
-            out = {
-                "another end": out.replace(b"\na", b"\na\n%s 0\n" % mark),
-                "another code": out.replace(b" 3\n", b" 4\n"),
-                "no end": out.replace(mark + b" 3", b"x 3"),
-                "words behind": out + b"more",
-            }[change]
-            return CommandResult(tuple(argv), 0, out, err, self.machine, 0.0, 0.0)
-
-    assert at_once(Forged(), [("a",), ("b",)]) == []
+    assert at_once(Answering(forged), [("a",), ("b",)]) == []
 
 
 def test_answers_with_words_of_the_runtime_around_them_are_the_commands_own() -> None:
-    class Talks(Base):
-        machine = "container 950"
+    def talks(argv: list[str]) -> Answer:
+        out, err = answers(argv[2], [(0, b"a", b"b"), (0, b"", b"")])
+        return 0, b"of pct\n" + out, b"of lxc-attach" + err + b"at the end"
 
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            out, err = answers(argv[2], [(0, b"a", b"b"), (0, b"", b"")])
-            around = b"of pct\n" + out, b"of lxc-attach" + err + b"at the end"
-            return CommandResult(tuple(argv), 0, *around, self.machine, 0.0, 0.0)
-
-    one, _ = at_once(Talks(), [("a",), ("b",)])
+    one, _ = at_once(Answering(talks), [("a",), ("b",)])
     assert (one.stdout, one.stderr) == (b"a", b"b")
 
 
@@ -134,29 +121,21 @@ def test_answers_that_hold_the_script_itself_are_whole() -> None:
     assert [b"mark=" in each.stdout for each in found] == [True, False]
 
 
-class Stopped(Base):
-    """Something that cannot be asked, such as a container that does not run."""
-
-    machine = "container 950 on pve1"
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        del stdin, timeout
+def test_question_that_cannot_be_asked_says_so_in_the_words_of_one_question() -> None:
+    def stopped(argv: list[str]) -> Answer:
         raise TransportError(f"container '950' not running!: {argv[0]}")
 
-
-def test_question_that_cannot_be_asked_says_so_in_the_words_of_one_question() -> None:
-    ahead = Ahead(Stopped(), [unparsed("uname"), unparsed("id")])
+    ahead = Ahead(Answering(stopped), [unparsed("uname"), unparsed("id")])
     with pytest.raises(TransportError) as raised:
         ahead.look(["uname"])
     assert str(raised.value) == "container '950' not running!: uname"
 
 
+@pytest.mark.laws
 def test_question_that_takes_too_long_is_asked_again_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("targets.batch._PATIENCE", 3)
+    monkeypatch.setattr("targets.batch._PATIENCE", 10)  # real seconds: enough for a loaded machine
     found = at_once(Local(), [("true",), ("sleep", "30"), ("echo", "on")])
     assert [result.argv for result in found] == [("true",), ("echo", "on")]
 
@@ -188,47 +167,30 @@ def test_ahead_that_keeps_its_answers_answers_again_until_something_is_run() -> 
 
 
 def test_without_such_a_shell_each_is_asked_by_itself() -> None:
-    class NoShell(Base):
-        machine = "bare"
-
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            code = 127 if argv[0] == "sh" else 0
-            return CommandResult(tuple(argv), code, b"", b"no sh", self.machine, 0.0, 0.0)
-
-    ahead = Ahead(NoShell(), [unparsed("a"), unparsed("b")])
+    bare = Answering(lambda argv: (127 if argv[0] == "sh" else 0, b"", b"no sh"))
+    ahead = Ahead(bare, [unparsed("a"), unparsed("b")])
     assert [ahead.look(["a"]).argv, ahead.look(["b"]).argv] == [("a",), ("b",)]
 
 
 def test_questions_at_once_take_two_minutes_at_most() -> None:
     """A container that is frozen answers nothing: to ask twenty reads takes no twenty minutes."""
-    waited: list[float] = []
 
-    class Frozen(Stopped):
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            waited.append(timeout)
-            raise too_late(self.machine, argv, timeout)
+    def silent(argv: list[str]) -> Answer:
+        raise too_late("pve1", argv, 60)
 
-    ahead = Ahead(Frozen(), [unparsed("say", str(number)) for number in range(20)])
+    frozen = Answering(silent)
+    ahead = Ahead(frozen, [unparsed("say", str(number)) for number in range(20)])
     with pytest.raises(TransportError):
         ahead.look(["say", "1"])
-    assert waited == [120, 60]
+    assert frozen.timeouts == [120, 60]
 
 
 def test_at_once_on_a_connection_that_is_cut_is_an_error() -> None:
-    class Cut(Base):
-        machine = "pve1"
-
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            raise Dropped("cut")
+    def cut(_: list[str]) -> Answer:
+        raise Dropped("cut")
 
     with pytest.raises(Dropped):
-        at_once(Cut(), [("true",), ("id",)])
+        at_once(Answering(cut), [("true",), ("id",)])
 
 
 def test_ahead_answers_each_read_once_from_one_round_trip() -> None:

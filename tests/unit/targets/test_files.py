@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from remediation.actions.file_edit import Directory, FileEdit
 from targets import files
 from targets.errors import CommandFailed, FactError
-from targets.transport import CommandResult, Local
+from targets.transport import Local
+from tests.doubles.answering import Answer, Answering
+from tests.doubles.examples import examples
 from tests.doubles.naming import naming
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ON = Local()
 modes = st.sampled_from([0o600, 0o644, 0o755, 0o400, 0o4755])
@@ -35,7 +33,7 @@ def edit(path: Path, content: bytes = b"new\n") -> FileEdit:
     return FileEdit("edit", "edit", "STEP-1.2", str(path), lambda _: content)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(content=contents, mode=modes, nanoseconds=times)
 def test_edit_of_any_file_is_rolled_back_exactly(
     content: bytes, mode: int, nanoseconds: int
@@ -109,22 +107,17 @@ def test_directory_that_was_made_is_rolled_back_twice(tmp_path: Path) -> None:
     action.rollback(ON, before)
 
 
-class Fixed(Local):
+def fixed(listed: str) -> Answering:
     """This machine, with a flag on a file or its directory: what would change it fails."""
 
-    def __init__(self, listed: str) -> None:
-        super().__init__()
-        self.listed = listed
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        words = tuple(argv)
+    def answer(words: list[str]) -> Answer | None:
         if words[0] == "lsattr":
-            return CommandResult(words, 0, self.listed.encode(), b"", "here", 0.0, 0.0)
-        if words[:2] == ("sh", "-c") and words[3] in {"restore", "remove"}:
-            return CommandResult(words, 1, b"", b"mv: Operation not permitted", "here", 0.0, 0.0)
-        return super().run(argv, stdin=stdin, timeout=timeout)
+            return listed.encode()
+        if words[:2] == ["sh", "-c"] and words[3] in {"restore", "remove"}:
+            return 1, b"", b"mv: Operation not permitted"
+        return None
+
+    return Answering(answer, "here", Local())
 
 
 @pytest.mark.parametrize(
@@ -139,7 +132,7 @@ def test_change_of_a_file_with_a_flag_names_it_and_the_way_out(
 ) -> None:
     path = tmp_path / "file"
     path.write_text("theirs")
-    on = Fixed(listed.format(path=path, folder=tmp_path))
+    on = fixed(listed.format(path=path, folder=tmp_path))
     state = files.capture(on, str(path))
     for change in (
         lambda: edit(path).apply(on),
@@ -153,5 +146,5 @@ def test_change_of_a_file_with_a_flag_names_it_and_the_way_out(
 def test_change_that_fails_without_a_flag_carries_the_commands_words(tmp_path: Path) -> None:
     for listed in ("--------------e------- {path}\n", ""):
         with pytest.raises(CommandFailed) as raised:
-            edit(tmp_path / "file").apply(Fixed(listed))
+            edit(tmp_path / "file").apply(fixed(listed))
         assert raised.value.result.stderr == b"mv: Operation not permitted"

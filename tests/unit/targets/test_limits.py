@@ -62,13 +62,13 @@ def test_run_at_the_limit_is_whole_and_above_it_is_ended(on: Transport) -> None:
         on.run(["echo", "more than ten"])
 
 
+@pytest.mark.laws
 def test_run_that_never_stops_printing_ends_at_the_deadline(on: Transport, tmp_path: Path) -> None:
     """Something comes at every turn: the time is looked at all the same."""
-    pid, began = tmp_path / "pid", time.monotonic()
+    pid = tmp_path / "pid"
     with at_most(1 << 40), pytest.raises(LimitExceeded) as raised:
         on.run(["sh", "-c", f"echo $$ >{pid}; while :; do echo a || exit; done"], timeout=3)
     assert raised.value.late
-    assert time.monotonic() - began < 15
     assert gone(int(pid.read_text()))
 
 
@@ -78,9 +78,9 @@ def test_run_that_leaves_its_output_open_ends_at_the_deadline(
     monkeypatch.setattr(Inside, "GRACE", 0.5)
     began = time.monotonic()
     with pytest.raises(LimitExceeded) as raised:
-        on.run(["sh", "-c", "sleep 20 & exit 0"], timeout=1)
+        on.run(["sh", "-c", "sleep 300 & exit 0"], timeout=1)
     assert raised.value.late
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 200
     assert on.run(["true"]).ok
 
 
@@ -117,17 +117,16 @@ def test_inside_command_that_leaves_its_output_open_is_late(
     assert raised.value.late
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize("flood", ["cat /dev/zero", "cat /dev/zero >&2"])
 def test_ahead_with_one_read_that_floods_answers_the_others(flood: str) -> None:
     """It is ended before it fills a memory; then each is asked by itself."""
-    began = time.monotonic()
     one, two = unparsed("echo", "one"), unparsed("echo", "two")
     flooding = unparsed("sh", "-c", flood)
     ahead = Ahead(Local(), [one, flooding, two])
     assert [ahead.ask(one).text, ahead.ask(two).text] == ["one\n", "two\n"]
     with pytest.raises(LimitExceeded):
         ahead.ask(flooding)
-    assert time.monotonic() - began < 60
 
 
 @pytest.mark.skipif("os.geteuid() != 0", reason="this machine's node must be root's")

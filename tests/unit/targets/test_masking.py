@@ -113,6 +113,7 @@ def test_mask_text_without_a_secret_stays_as_it_is(text: str) -> None:
     assert mask(text) == text
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize(
     "unit",
     [

@@ -24,16 +24,23 @@ if TYPE_CHECKING:
 ONE, TWO, INNER = (unparsed("say", word) for word in ("one", "two", "inner"))
 
 
-class Changing(Node):
-    """Each command that is no read changes what everything answers."""
+def _nothing(argv: Sequence[str], timeout: float) -> None:
+    """Nothing happens to a command."""
 
-    def __init__(self) -> None:
+
+class Changing(Node):
+    """Each command that is no read changes what everything answers; ``instead`` comes first."""
+
+    def __init__(self, instead: Callable[[Sequence[str], float], str | None] = _nothing) -> None:
         super().__init__({}, {"say": lambda words: f"{words[1]} {self.state}"})
-        self.state = 0
+        self.state, self.instead = 0, instead
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
+        if complaint := self.instead(argv, timeout):
+            self.trips.append(shlex.join(argv))
+            return CommandResult(tuple(argv), 255, b"", complaint.encode(), "node", 0.0, 0.0)
         if "change" in argv:
             self.state += 1
             self.trips.append(shlex.join(argv))
@@ -48,6 +55,14 @@ def foreseen(node: Node, *reads: Read[CommandResult]) -> tuple[Shared, Transport
     assert isinstance(within, Inside)
     shared.expect(reads, within, [INNER, unparsed("say", "more", timeout=120)])
     return shared, Pct(shared).inside(950)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, to be moved by hand."""
+    now = [1000.0]
+    monkeypatch.setattr("targets.batch.time.monotonic", lambda: now[0])
+    return now
 
 
 def said(shared: Transport, read: Read[CommandResult]) -> str:
@@ -127,9 +142,7 @@ def test_no_answer_is_older_than_the_last_change(doing: list[str]) -> None:
             assert said(on, unparsed("say", each)) == f"{each} {node.state}"
 
 
-def test_answers_are_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr("targets.batch.time.monotonic", lambda: clock[0])
+def test_answers_are_asked_again_after_a_while(clock: list[float]) -> None:
     node = Changing()
     shared, _ = foreseen(node, ONE, TWO)
     said(shared, ONE)
@@ -141,10 +154,8 @@ def test_answers_are_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_answer_that_was_asked_again_does_not_let_the_others_serve_longer(
-    monkeypatch: pytest.MonkeyPatch,
+    clock: list[float],
 ) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr("targets.batch.time.monotonic", lambda: clock[0])
     node = Changing()
     shared, _ = foreseen(node, ONE, TWO)
     said(shared, ONE)
@@ -163,20 +174,12 @@ def test_one_foreseen_read_is_asked_as_it_is() -> None:
     assert node.trips == ["say one"]
 
 
-def test_answers_of_a_slow_machine_serve_from_when_they_came(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr("targets.batch.time.monotonic", lambda: clock[0])
+def test_answers_of_a_slow_machine_serve_from_when_they_came(clock: list[float]) -> None:
 
-    class Slow(Changing):
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            clock[0] += Shared.LASTS + 1
-            return super().run(argv, stdin=stdin, timeout=timeout)
+    def slow(argv: Sequence[str], timeout: float) -> None:
+        clock[0] += Shared.LASTS + 1
 
-    node = Slow()
+    node = Changing(slow)
     shared, _ = foreseen(node, ONE, TWO)
     said(shared, ONE)
     said(shared, TWO)
@@ -228,46 +231,37 @@ def test_answer_that_is_learned_serves_as_if_foreseen_until_something_changes() 
 def test_machine_that_does_not_answer_many_at_once_is_given_up_and_asked_one_by_one() -> None:
     timeouts: list[float] = []
 
-    class Frozen(Changing):
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            timeouts.append(timeout)
-            if argv[-1] == "at once":
-                raise too_late(self.machine, argv, timeout)
-            return super().run(argv, stdin=stdin, timeout=timeout)
+    def frozen(argv: Sequence[str], timeout: float) -> None:
+        timeouts.append(timeout)
+        if argv[-1] == "at once":
+            raise too_late("node", argv, timeout)
 
     reads = [unparsed("say", str(number)) for number in range(40)]
-    shared, _ = foreseen(Frozen(), *reads)
+    shared, _ = foreseen(Changing(frozen), *reads)
     assert said(shared, reads[0]) == "0 0"
     assert said(shared, reads[1]) == "1 0"
     assert timeouts == [120, 60, 60]
 
 
 def test_machine_that_does_not_answer_many_at_once_is_not_asked_so_again_when_answers_get_old(
-    monkeypatch: pytest.MonkeyPatch,
+    clock: list[float],
 ) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr("targets.batch.time.monotonic", lambda: clock[0])
 
-    class Frozen(Changing):
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            if "pct" not in argv:
-                return super().run(argv, stdin=stdin, timeout=timeout)
-            self.trips.append(shlex.join(argv))
+    together: list[Sequence[str]] = []
+
+    def frozen(argv: Sequence[str], timeout: float) -> None:
+        if "pct" in argv:
+            together.extend([argv] if argv[-1] == "at once" else [])
             clock[0] += timeout
-            raise too_late(self.machine, argv, timeout)
+            raise too_late("node", argv, timeout)
 
-    node = Frozen()
+    node = Changing(frozen)
     shared, container = foreseen(node, ONE, TWO)
     for _ in range(3):
         shared.begin()
         said(shared, ONE)
         with pytest.raises(TransportError):
             container.ask(INNER)
-    together = [trip for trip in node.trips if trip.endswith("'at once'") and "pct" in trip]
     assert len(together) == 1
 
 
@@ -287,17 +281,10 @@ def test_read_that_was_too_slow_among_others_is_not_asked_with_others_again() ->
 
 
 def test_container_that_cannot_be_entered_says_so_each_time_in_its_own_words() -> None:
-    class Stopped(Changing):
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            if "pct" not in argv:
-                return super().run(argv, stdin=stdin, timeout=timeout)
-            self.trips.append(shlex.join(argv))
-            said = b"container '950' not running!"
-            return CommandResult(tuple(argv), 255, b"", said, self.machine, 0.0, 0.0)
+    def stopped(argv: Sequence[str], timeout: float) -> str | None:
+        return "container '950' not running!" if "pct" in argv else None
 
-    node = Stopped()
+    node = Changing(stopped)
     shared, container = foreseen(node, ONE)
     for _ in range(2):
         shared.begin()

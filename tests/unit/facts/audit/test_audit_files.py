@@ -11,12 +11,13 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facts.audit import audit_files
 from targets.errors import FactError
 from tests.doubles.apparmor.denials import CORPUS, KERNEL
+from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def test_opened_of_what_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("piece", [64, 100, 1 << 18])
-@settings(max_examples=40, deadline=None, database=None)
+@examples(40)
 @given(said=st.lists(st.sampled_from([LINE, NOISE, b"", LINE + NOISE, b"\xff" * 70]), max_size=12))
 def test_lines_are_those_that_hold_a_mark_wherever_pieces_end(
     said: list[bytes], piece: int
@@ -93,7 +94,7 @@ def test_lines_are_those_that_hold_a_mark_wherever_pieces_end(
         ]
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@examples(60)
 @given(said=st.lists(st.sampled_from([b'apparmor="DENIED"', b" ", b"a" * 50, b"apparmor="])))
 def test_lines_of_an_endless_line_lose_no_mark(said: list[bytes]) -> None:
     text = b"".join(said)
@@ -119,7 +120,7 @@ class Sluggish(io.RawIOBase):
         return self._text.readinto(room[: max(1, most)])
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@examples(150)
 @given(
     said=st.lists(
         st.one_of(st.sampled_from([*RECORDS, NOISE, b"", LINE + NOISE + LINE])), max_size=20

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facts.audit import audit_log
@@ -16,6 +16,7 @@ from facts.audit.audit_records import AUDIT_LOG
 from facts.audit.audit_window import Unwatched, Window
 from targets.errors import FactError
 from targets.transport import Base, CommandResult, Local
+from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 from tests.unit.facts.audit.test_audit_window import Node
 
@@ -252,7 +253,7 @@ def test_text_of_more_than_is_kept_is_an_error(
         log.text()
 
 
-@settings(max_examples=25, deadline=None, database=None)
+@examples(25)
 @given(
     steps=st.lists(
         st.sampled_from(["line", "part", "noise", "rotate", "look", "look"]), max_size=14

@@ -18,7 +18,8 @@ import pytest
 
 from facts.audit import audit_netlink
 from targets.errors import FactError
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local
+from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
@@ -303,25 +304,17 @@ def test_state_of_a_node_without_perl_is_by_auditctl(
         audit_netlink.state(Local(), "/nosuch")
 
 
-class _Told(Base):
-    machine = "pve1"
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        return CommandResult(tuple(argv), 0, self.text.encode(), b"", self.machine, 0.0, 0.0)
+def _told(text: str) -> Answering:
+    return Answering(lambda _: text.encode(), "pve1")
 
 
 def test_state_of_an_answer_has_its_fields() -> None:
     text = "lost 4\nreader 383\nrule -a always,exclude -F uid=1\nprocess T 1495 a b\nlog 11 5\n"
     rules = ("-a always,exclude -F uid=1",)
     expected = audit_netlink.State(4, 383, "a b", "T", "1495", "11", 5, rules)
-    assert audit_netlink.state(_Told(text)) == expected
+    assert audit_netlink.state(_told(text)) == expected
     assert expected.suspended
-    assert audit_netlink.state(_Told("lost 4\n")) == audit_netlink.State(4)
+    assert audit_netlink.state(_told("lost 4\n")) == audit_netlink.State(4)
     assert not audit_netlink.State(4).suspended
     with naming(FactError, "pve1"):
-        audit_netlink.state(_Told("reader 4\n"))
+        audit_netlink.state(_told("reader 4\n"))

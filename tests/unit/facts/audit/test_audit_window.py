@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import stamina
@@ -142,13 +142,17 @@ def _no_patience() -> Iterator[None]:
     stamina.set_testing(False)
 
 
+def opened(source: str = "auditd", **more: Any) -> tuple[Node, audit_window.Window]:
+    node = Node(source)
+    return node, audit_window.Window(node, **more)
+
+
 SOURCES = pytest.mark.parametrize("source", ["auditd", "kernel"])
 
 
 @SOURCES
 def test_new_denials_and_close_return_the_denials_of_the_window(source: str) -> None:
-    node = Node(source)
-    window = audit_window.Window(node)
+    node, window = opened(source)
     assert window.source == source
     node.say(f"{DENIED} n=1", f"{DENIED} n=2")
     assert [each.fields["n"] for each in window.new_denials()] == ["1", "2"]
@@ -160,8 +164,7 @@ def test_new_denials_and_close_return_the_denials_of_the_window(source: str) -> 
 
 
 def test_close_after_rotations_returns_all_denials() -> None:
-    node = Node()
-    window = audit_window.Window(node)
+    node, window = opened()
     for number in range(3):
         node.say(f"{DENIED} n={number}")
         node.rotate()
@@ -170,8 +173,7 @@ def test_close_after_rotations_returns_all_denials() -> None:
 
 
 def test_close_without_a_part_of_the_window_is_undetermined() -> None:
-    node = Node()
-    window = audit_window.Window(node)
+    node, window = opened()
     for _ in range(3):
         node.rotate()
     node.answers[denials(f"{LOG}.1", 13)] = (2, "", "No such file")
@@ -188,8 +190,7 @@ def test_close_without_a_part_of_the_window_is_undetermined() -> None:
     ],
 )
 def test_close_without_the_windows_start_is_undetermined(logs: str, named: str) -> None:
-    node = Node()
-    window = audit_window.Window(node)
+    node, window = opened()
     node.answers[FIND] = logs
     with naming(Unwatched, named):
         window.close()
@@ -206,8 +207,7 @@ def test_close_without_its_own_canary_is_undetermined(source: str) -> None:
 
 
 def test_close_with_a_canary_that_is_allowed_is_undetermined() -> None:
-    node = Node()
-    window = audit_window.Window(node)
+    node, window = opened()
     node.allowed = True
     with naming(Unwatched, "canary", "pve1"):
         window.close()
@@ -223,24 +223,21 @@ def test_window_beside_another_has_its_own_canary() -> None:
 
 
 def test_close_after_an_auditd_was_started_returns_what_the_kernel_told() -> None:
-    node = Node("kernel")
-    window = audit_window.Window(node)
+    node, window = opened("kernel")
     node.say(DENIED, f"{audit_netlink.REMARK}changed audit(1.0:2): op=set audit_pid=9 old=0 res=1")
     node.becomes(reader=9, name="auditd", status="S", started="9")
     assert [each.line for each in window.close()] == [DENIED]
 
 
 def test_end_of_a_window_ends_its_process_on_the_node() -> None:
-    node = Node("kernel")
-    window = audit_window.Window(node)
+    node, window = opened("kernel")
     window.end()
     assert node.held == 0
     audit_window.Window(Node()).end()
 
 
 def test_close_after_a_gap_is_undetermined_and_has_the_denials_before_it() -> None:
-    node = Node("kernel")
-    window = audit_window.Window(node)
+    node, window = opened("kernel")
     node.say("one", audit_netlink.GAP)
     with pytest.raises(Unwatched) as raised:
         window.close()
@@ -254,8 +251,7 @@ def test_close_after_a_gap_is_undetermined_and_has_the_denials_before_it() -> No
 
 
 def test_new_denials_of_a_program_that_has_ended_are_undetermined() -> None:
-    node = Node("kernel")
-    window = audit_window.Window(node)
+    node, window = opened("kernel")
     node.held = 0
     with naming(Unwatched, "pve1"):
         window.new_denials()
@@ -331,8 +327,7 @@ def test_close_of_a_log_on_disk_that_cannot_be_read_to_its_end_is_undetermined(
     [FIND, denials(LOG, 11, 5)],
 )
 def test_close_of_a_log_that_cannot_be_read_any_more_is_undetermined(line: str) -> None:
-    node = Node()
-    window = audit_window.Window(node)
+    node, window = opened()
     node.answers[line] = (1, "", "it is gone")
     with naming((CommandFailed, Unwatched), "it is gone"):
         window.close()
@@ -420,8 +415,7 @@ def test_close_without_a_canary_of_its_opening_or_its_end_is_undetermined(
         window.close()
     if silent == "root":  # of the end it is waited for: see above
         return
-    node = Node(source)
-    window = audit_window.Window(node, subject=OURS)
+    node, window = opened(source, subject=OURS)
     node.silent = (silent,)
     with naming(Unwatched, named, "closed"):
         window.close()
@@ -443,21 +437,18 @@ def test_close_without_a_canary_of_its_opening_or_its_end_is_undetermined(
 def test_close_where_the_audit_is_in_another_state_is_undetermined(
     changes: dict[str, object], named: tuple[str, ...]
 ) -> None:
-    node = Node()
-    window = audit_window.Window(node)
+    node, window = opened()
     node.becomes(**changes)
     with naming(Unwatched, *named):
         window.close()
 
 
 def test_close_without_a_true_count_of_lost_records_is_undetermined() -> None:
-    node = Node()
-    window = audit_window.Window(node)
+    node, window = opened()
     node.told = (1, "", "you must be root")
     with naming(Unwatched, "pve1", "you must be root"):
         window.close()
-    node = Node("kernel")
-    window = audit_window.Window(node)
+    node, window = opened("kernel")
     node.becomes(lost=5)
     with naming(Unwatched, "lost 1 audit record", "audit=1"):
         window.close()
@@ -498,8 +489,7 @@ POLICY = (
 def test_close_after_a_remark_of_the_kernels_that_may_hide_one_is_undetermined(
     source: str, remark: str, named: str
 ) -> None:
-    node = Node(source)
-    window = audit_window.Window(node, subject=OURS)
+    node, window = opened(source, subject=OURS)
     node.heard += f"{audit_netlink.REMARK}{remark}\n"
     with naming(Unwatched, named):
         window.close()
@@ -536,8 +526,7 @@ def test_close_after_a_record_of_auditds_that_may_hide_one_is_undetermined(line:
 )
 def test_close_after_a_remark_that_hides_nothing_is_quiet(source: str, remark: str) -> None:
     for subject in (OURS, Subject()):
-        node = Node(source)
-        window = audit_window.Window(node, subject=subject)
+        node, window = opened(source, subject=subject)
         node.heard += f"{audit_netlink.REMARK}{remark}\n"
         if remark.startswith("changed "):
             node.text += f"type=CONFIG_CHANGE msg={remark.removeprefix('changed ')}\n"
@@ -549,8 +538,7 @@ EVENT = 'audit(1.5:77): apparmor="DENIED" operation="mount" profile="lxc-phoenix
 
 
 def test_close_of_two_sources_that_agree_returns_each_denial_once() -> None:
-    node = Node()
-    window = audit_window.Window(node)
+    node, window = opened()
     node.heard += f"{EVENT}\n{EVENT} x\n"
     node.text += f"type=AVC msg={EVENT}\ntype=AVC msg={EVENT} x\n"
     assert len(window.close()) == 2
@@ -562,8 +550,7 @@ def test_close_of_two_sources_that_agree_returns_each_denial_once() -> None:
 def test_close_of_two_sources_that_differ_is_undetermined_and_has_the_denials(
     heard: int, logged: int, named: str
 ) -> None:
-    node = Node()
-    window = audit_window.Window(node)
+    node, window = opened()
     node.heard += f"{EVENT}\n" * heard
     node.text += f"type=AVC msg={EVENT}\n" * logged
     with naming(Unwatched, "1 denial", named, 'operation="mount"') as raised:
@@ -581,16 +568,14 @@ def test_close_without_the_kernels_own_records_goes_by_the_log() -> None:
 
 
 def test_window_takes_few_round_trips() -> None:
-    node = Node()
-    window = audit_window.Window(node, subject=OURS)
+    node, window = opened(subject=OURS)
     assert node.trips == 2  # the state, the canaries; and one process is held
     assert window.close() == []
     assert node.trips <= 7
 
 
 def test_close_of_ten_thousand_denials_takes_no_more_round_trips_and_no_time() -> None:
-    node = Node()
-    window = audit_window.Window(node, subject=OURS)
+    node, window = opened(subject=OURS)
     events = [EVENT.replace(":77", f":{n}") for n in range(10_000)]
     node.heard += "".join(f"{event}\n" for event in events)
     node.text += "".join(f"type=AVC msg={event}\n" for event in events)

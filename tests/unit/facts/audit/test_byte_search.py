@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facts.audit import byte_search
 from facts.audit.byte_search import Search
+from tests.doubles.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ SEARCHES = pytest.mark.parametrize("memmem", [byte_search.memmem, lambda: None])
 
 
 @SEARCHES
-@settings(max_examples=100, deadline=None, database=None)
+@examples(100)
 @given(
     parts=st.lists(st.sampled_from([*WORDS, b"on", b"e", b"tw", b"\0", b"\xff", FAR]), max_size=12),
     cut=st.integers(0, 5),

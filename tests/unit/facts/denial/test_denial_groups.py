@@ -6,7 +6,7 @@ import re
 import tracemalloc
 from typing import TYPE_CHECKING
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from facts.audit.audit_records import parse, when
@@ -17,6 +17,7 @@ from facts.denial.denial_words import wanted, who
 from facts.denial.denials import Owner, owner_by_name
 from facts.denial.smallest_rule import smallest_rule
 from tests.doubles.apparmor.denials import CORPUS, KERNEL
+from tests.doubles.examples import examples
 
 if TYPE_CHECKING:
     import pytest
@@ -141,7 +142,7 @@ def test_count_of_a_refused_change_of_policy_in_front_of_a_known_denial_is_of_bo
 RECORDS = [*CORPUS.read_bytes().splitlines(), *KERNEL.read_bytes().splitlines()]
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@examples(100)
 @given(
     said=st.lists(
         st.tuples(st.sampled_from(RECORDS), st.integers(0, 999), st.integers(1, 99)), max_size=25
@@ -181,7 +182,7 @@ def test_count_of_ever_other_denials_takes_no_more_memory(monkeypatch: pytest.Mo
 PIECES = [*CORPUS.read_bytes().splitlines(), b"\x1d", b'"', b"=", b" ", b"\xff", b"audit(", b"("]
 
 
-@settings(max_examples=250, deadline=None, database=None)
+@examples(250)
 @given(
     pieces=st.lists(
         st.one_of(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facts.audit.audit_records import Denial, parse
 from facts.denial.smallest_rule import NoRule, rule, smallest_rule
 from tests.doubles.apparmor.apparmor_parser import parse_profile
+from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 
 AVC = 'apparmor="DENIED" profile="lxc-phoenix-v2" pid=7 '
@@ -296,7 +297,7 @@ def test_rule_of_what_no_rule_would_allow_names_the_cause(record: str, cause: st
         rule(one(AVC + record))
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(st.lists(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF)), min_size=40))
 def test_rules_of_any_names_are_rules_of_their_own_for_apparmors_parser(names: list[str]) -> None:
     records = [

@@ -415,6 +415,7 @@ def test_rollback_keeps_an_empty_file_and_a_link_from_before(guest: Guest) -> No
     assert (ACTION.capture(guest), guest.tree()) == (before, looked)
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize("status", ["ii", "iHR", "iFR"])
 @pytest.mark.parametrize("old", [False, True], ids=["nothing there", "an older Docker's layers"])
 def test_rollback_cut_off_at_any_command_can_be_repeated(

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facts.docker import REMOVED_WHEN_ENDED
@@ -17,7 +17,8 @@ from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.errors import Busy, CommandFailed, Dropped, FactError
 from targets.transport import Base, CommandResult
-from tests.doubles.death import comes_back_wherever_killed
+from tests.doubles.death import SAMPLED, comes_back_wherever_killed
+from tests.doubles.examples import examples
 from tests.doubles.flag import Flag
 from tests.doubles.naming import naming
 from tests.doubles.nodes.world import Booted, OfFolder, Silent, World, world
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 configs = anything.filter(lambda laid: laid.kind in {"file", "absent", "link"})
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(laid=configs, running=st.booleans())
 def test_options_hold_the_laws_whatever_was_there(laid: Laid, running: bool) -> None:
     with TemporaryDirectory() as name:
@@ -44,7 +45,7 @@ def test_options_hold_the_laws_whatever_was_there(laid: Laid, running: bool) -> 
         assert it.look() == before
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(laid=files, running=st.booleans())
 def test_options_applied_to_a_running_container_are_in_effect(laid: Laid, running: bool) -> None:
     with TemporaryDirectory() as name:
@@ -54,12 +55,19 @@ def test_options_applied_to_a_running_container_are_in_effect(laid: Laid, runnin
         assert it.node.effective == (repr(config) if running else None)
 
 
+@SAMPLED
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_options_killed_at_any_command_are_rolled_back(running: bool, back: bool) -> None:
+def test_options_killed_at_any_command_are_rolled_back(
+    running: bool, back: bool, one_in: int
+) -> None:
     laid = Laid(content=b"arch: amd64\n", mode=0o640, nanoseconds=9)
     comes_back_wherever_killed(
-        lambda name: world(name, laid, running=running), World.look, back=back, ways=8
+        lambda name: world(name, laid, running=running),
+        World.look,
+        back=back,
+        ways=8,
+        one_in=one_in,
     )
 
 

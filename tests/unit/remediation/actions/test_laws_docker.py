@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from facts import docker
@@ -22,7 +22,8 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Local
-from tests.doubles.death import Death, comes_back_wherever_killed
+from tests.doubles.death import SAMPLED, Death, comes_back_wherever_killed
+from tests.doubles.examples import examples
 from tests.doubles.flag import Flag, fail, journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Docker
@@ -110,7 +111,7 @@ _settings = st.one_of(
 _layers = st.frozensets(st.sampled_from(["overlay2", OURS]))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     laid=_settings,
     layers=_layers,
@@ -160,9 +161,10 @@ BEFORE = {
 }
 
 
+@SAMPLED
 @pytest.mark.parametrize("case", BEFORE)
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
-def test_driver_killed_at_any_command_is_rolled_back(case: str, back: bool) -> None:
+def test_driver_killed_at_any_command_is_rolled_back(case: str, back: bool, one_in: int) -> None:
     laid, layers, running = BEFORE[case]
 
     def fresh(name: str) -> World:
@@ -175,7 +177,7 @@ def test_driver_killed_at_any_command_is_rolled_back(case: str, back: bool) -> N
             socket=running is None,
         )
 
-    comes_back_wherever_killed(fresh, World.look, back=back, ways=20)
+    comes_back_wherever_killed(fresh, World.look, back=back, ways=20, one_in=one_in)
 
 
 def test_rollback_moves_the_new_drivers_layers_aside(tmp_path: Path) -> None:

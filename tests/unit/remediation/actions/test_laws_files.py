@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remediation.actions.file_edit import Directory, FileEdit
@@ -21,6 +21,7 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Inside
+from tests.doubles.examples import examples
 from tests.doubles.flag import ON, journal, plan
 from tests.doubles.naming import naming
 from tests.doubles.states import LINE, ROOT, Laid, acl, anything, edit, files, laws, look
@@ -64,7 +65,7 @@ def foreign(path: Path) -> Iterator[Transport]:
         path.parent.chmod(0o755)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(laid=anything, inherited=st.booleans())
 @example(laid=Laid(attributes={"one": b"\xff\x00=\n"}), inherited=False)
 @example(laid=Laid(content=b"no end", mode=0o4711, nanoseconds=-1), inherited=True)
@@ -88,7 +89,7 @@ def _inherits(folder: Path) -> None:
     os.setxattr(folder, "system.posix_acl_default", acl(54321))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(laid=anything)
 @example(laid=Laid(attributes={"one": b"\xff\x00=\n"}))
 @example(laid=Laid("link", link=b"\xff\xfe"))
@@ -109,7 +110,7 @@ def test_whole_plan_is_rolled_back_through_its_journal(laid: Laid) -> None:
 
 
 @pytest.mark.parametrize("unwritable", [immutable, foreign])
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(laid=files)
 def test_apply_to_an_unwritable_file_is_refused(
     unwritable: Callable[[Path], AbstractContextManager[Transport]], laid: Laid
@@ -139,7 +140,7 @@ def test_apply_in_an_absent_directory_is_refused(tmp_path: Path) -> None:
     assert look(tmp_path) == {}
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(laid=anything)
 def test_directory_holds_the_laws_whatever_was_there(laid: Laid) -> None:
     with TemporaryDirectory() as name:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from remediation.actions import package
@@ -22,6 +22,7 @@ from remediation.engine.rollback import roll_back
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Local
 from tests.doubles.death import Death, Died, comes_back_wherever_killed
+from tests.doubles.examples import examples
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.apt import Apt
@@ -59,7 +60,7 @@ def known(apt: Apt) -> dict[str, str]:
     return {name: status for name, status in apt.status.items() if status}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(status=statuses, lists=st.booleans(), mirror=st.booleans())
 def test_package_holds_the_laws_whatever_was_there(
     status: dict[str, str], lists: bool, mirror: bool
@@ -77,7 +78,7 @@ def test_package_holds_the_laws_whatever_was_there(
     assert known(apt) == before
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(status=statuses, steps=st.integers(0, 9), back=st.booleans())
 def test_package_cut_off_at_any_step_of_dpkg_is_rolled_back(
     status: dict[str, str], steps: int, back: bool

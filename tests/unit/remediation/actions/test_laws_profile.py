@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from remediation import desired, docker_in_lxc
@@ -22,7 +22,8 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Local
-from tests.doubles.death import Death, comes_back_wherever_killed
+from tests.doubles.death import SAMPLED, Death, comes_back_wherever_killed
+from tests.doubles.examples import examples
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Kernel
@@ -83,7 +84,7 @@ profiles = st.one_of(
 policies = st.sampled_from([b"", compiled(OURS), compiled(THEIRS), b"\xff foreign \x00 policy"])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(laid=profiles, policy=policies)
 def test_profile_holds_the_laws_whatever_was_there(laid: Laid, policy: bytes) -> None:
     with TemporaryDirectory() as name:
@@ -97,7 +98,7 @@ def test_profile_holds_the_laws_whatever_was_there(laid: Laid, policy: bytes) ->
         assert (outcome == "was so") == (laid.content == OURS and policy == compiled(OURS))
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(laid=profiles, policy=policies)
 def test_apply_that_the_kernel_refuses_is_rolled_back(laid: Laid, policy: bytes) -> None:
     """The file is written before the kernel says no: a plan rolls it back."""
@@ -119,16 +120,18 @@ def test_apply_that_the_kernel_refuses_is_rolled_back(laid: Laid, policy: bytes)
 BEFORE = [(Laid("absent"), b""), (Laid(content=THEIRS, nanoseconds=7), compiled(THEIRS))]
 
 
+@SAMPLED
 @pytest.mark.parametrize(("laid", "policy"), BEFORE, ids=["absent", "another one"])
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
 def test_profile_killed_at_any_command_is_rolled_back(
-    laid: Laid, policy: bytes, back: bool
+    laid: Laid, policy: bytes, back: bool, one_in: int
 ) -> None:
     comes_back_wherever_killed(
         lambda name: world(name, laid, policy),
         lambda it: (it.look(), it.cache_is_true()),
         back=back,
         ways=15,
+        one_in=one_in,
     )
 
 

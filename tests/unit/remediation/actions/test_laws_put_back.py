@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remediation.desired import LXC_OPTIONS, OPTIONS
@@ -17,6 +17,7 @@ from remediation.engine.rollback import roll_back
 from targets.runtime import container_config
 from targets.runtime.normal_form import normal_form
 from tests.doubles.death import Death, Died
+from tests.doubles.examples import examples
 from tests.doubles.nodes.world import world
 from tests.doubles.states import Laid
 
@@ -70,7 +71,6 @@ def _in_effect(text: str) -> list[str]:
     return text.partition("[")[0].split("\n")
 
 
-@settings(deadline=None)
 @given(_configs, st.booleans(), st.sampled_from(["8G", "16G"]), st.integers(0, 9), st.booleans())
 def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_rolled_back(
     before: str, plain: bool, size: str, disk: int, snapshot: bool
@@ -100,7 +100,7 @@ def test_beside_new_disks_and_snapshots_only_the_plans_own_lines_are_rolled_back
 _deaths = st.tuples(st.integers(1, 40), st.sampled_from(["before", "after", "half", 1, 3, 5]))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @example(before="#\udcff\n", running=True, disk=0, ways=[(11, "after")])
 @example(before="#\udcff\n", running=True, disk=0, ways=[(7, "after"), (6, "after")])
 @given(

@@ -95,6 +95,7 @@ def test_cut_says_how_much_it_left_out() -> None:
     assert cut("abcd", 3) == "abc… (1 more characters)"
 
 
+@pytest.mark.laws
 @pytest.mark.parametrize("what", ["x" * (1 << 20), "x\n" * (1 << 19)], ids=["a line", "lines"])
 def test_console_of_a_megabyte_shows_its_beginning(
     what: str, capsys: pytest.CaptureFixture[str]
@@ -113,9 +114,9 @@ def test_console_of_a_megabyte_shows_its_beginning(
 def test_diff_of_many_lines_is_not_made() -> None:
     """It takes minutes where each line is often in the other text."""
     many = b"".join(b"%d\n" % (n * n % 150) for n in range(300_000))
-    began = time.monotonic()
+    began = time.process_time()
     said = printing.diff(Drift("x", many, many[::-1]), "is", "should be")
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert said == "--- is: 300000 lines\n+++ should be: 300001 lines, too many to compare"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from remediation.edits.daemon_json import daemon_json, data_root
@@ -16,7 +16,6 @@ keys = st.text(min_size=1).filter(lambda key: key != "storage-driver")
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(keys, values))
 def test_foreign_keys_of_daemon_json_survive(settings: dict[str, object]) -> None:
     merged = daemon_json(json.dumps(settings).encode())

@@ -17,7 +17,7 @@ from remediation.engine.rollback import roll_back
 from targets.errors import RemediationError
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
-from tests.doubles.nodes.world import Silent, world
+from tests.doubles.nodes.world import silent, world
 from tests.doubles.states import ROOT, Laid, edit, look
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def test_rollback_of_changed_options_without_an_answer_of_docker_is_refused(tmp_
     path = tmp_path / "here/config"
     path.write_bytes(edited := path.read_bytes() + b"memory: 4096\n")
 
-    it.inside = Silent()
+    it.inside = silent()
     with naming(ChangedSince, path):
         roll_back(it.plan())
     assert path.read_bytes() == edited

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from remediation.actions.file_edit import Directory, FileEdit
@@ -22,7 +22,8 @@ from remediation.engine.errors import NotClean
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
-from tests.doubles.death import Death, Died
+from tests.doubles.death import SAMPLED, Death, Died
+from tests.doubles.examples import examples
 from tests.doubles.flag import ON
 from tests.doubles.states import Laid, edit, files, look
 
@@ -87,23 +88,25 @@ def stages_of(ways: Iterable[tuple[int, str | int]], part: int) -> list[tuple[in
 PARTS = 2
 
 
+@SAMPLED
 @pytest.mark.parametrize("part", range(PARTS))
-def test_run_that_is_killed_anywhere_comes_back(part: int) -> None:
+def test_run_that_is_killed_anywhere_comes_back(part: int, one_in: int) -> None:
     whole = Death()
     with TemporaryDirectory() as name:
         laid(Path(name))
         apply(plan(Path(name), whole))
     ways = stages_of(whole.ways(), part)
     assert len(ways) > 20  # some in each half, or nothing was proved
-    for way in ways:
+    for way in ways[::one_in]:
         with TemporaryDirectory() as name:
             before = laid(Path(name))
             killed(Path(name), Death(*way), applying=True)
             comes_back(Path(name), before)
 
 
+@SAMPLED
 @pytest.mark.parametrize("part", range(PARTS))
-def test_rollback_that_is_killed_anywhere_is_done_again(part: int) -> None:
+def test_rollback_that_is_killed_anywhere_is_done_again(part: int, one_in: int) -> None:
     whole = Death()
     with TemporaryDirectory() as name:
         laid(Path(name))
@@ -111,7 +114,7 @@ def test_rollback_that_is_killed_anywhere_is_done_again(part: int) -> None:
         roll_back(plan(Path(name), whole))
     ways = stages_of(whole.ways(), part)
     assert len(ways) > 20  # some in each half, or nothing was proved
-    for way in ways:
+    for way in ways[::one_in]:
         with TemporaryDirectory() as name:
             before = laid(Path(name))
             apply(plan(Path(name), Death()))
@@ -122,7 +125,7 @@ def test_rollback_that_is_killed_anywhere_is_done_again(part: int) -> None:
 deaths = st.tuples(st.integers(1, 60), st.sampled_from(["before", "after", "half", 1, 3, 5]))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(large=files, small=files, ways=st.lists(deaths, min_size=1, max_size=4))
 def test_killed_again_and_again_over_whatever_was_there(
     large: Laid, small: Laid, ways: list[tuple[int, str | int]]

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from remediation.engine.action import Place
@@ -19,6 +19,7 @@ from remediation.engine.journal_entries import Entry, Life
 from remediation.engine.journal_entries import Image as Before
 from targets.errors import FactError
 from targets.files import FileState
+from tests.doubles.examples import examples
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 
@@ -138,7 +139,7 @@ _texts = st.binary(max_size=40).map(lambda raw: raw.decode(errors="surrogateesca
 _keys = st.text(min_size=1, max_size=8).map("SCHILY.xattr.user.".__add__)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     image=st.builds(
         Image, _bytes, _texts, st.lists(_bytes, max_size=3), st.dictionaries(_keys, _texts)
@@ -331,7 +332,7 @@ def test_rolled_back_after_a_torn_last_line_marks_it_cut(tmp_path: Path) -> None
     assert b'"kind":"cut","sum":"' in third
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(tears=st.lists(st.integers(1, 600), min_size=1, max_size=4))
 def test_entries_after_repeated_tears_are_read(tears: list[int]) -> None:
     """Each writer gets only so many bytes onto the disk; the next one goes on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.guest.pct.config import parse, serialise
@@ -24,13 +24,11 @@ _line = st.sampled_from(
 _texts = st.lists(_line, max_size=14).map("\n".join)
 
 
-@settings(deadline=None)
 @given(_texts, st.sampled_from(["", "\n"]))
 def test_normal_form_of_any_configuration_is_what_the_labs_pct_writes(text: str, end: str) -> None:
     assert normal_form(text + end) == serialise(parse("950", text + end)[0])
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=[]), max_size=60))
 def test_normal_form_of_a_normal_form_is_itself_and_drops_nothing(text: str) -> None:
     once = normal_form(text.encode(errors="ignore").decode())

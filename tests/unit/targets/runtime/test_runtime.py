@@ -20,12 +20,13 @@ from targets.errors import (
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted
-from targets.transport import Base, CommandResult, Local
+from targets.transport import Local
+from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
 from tests.doubles.scripted import Answer, Scripted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 TRANSCRIPTS = json.loads((Path(__file__).parents[3] / "pct/transcripts.json").read_text())["cases"]
 CASES = {case["name"]: case for case in TRANSCRIPTS}
@@ -301,34 +302,30 @@ def test_inside_plain_lxc_command_keeps_its_own_exit_code() -> None:
     assert Lxc(Scripted({ATTACH: (1, b"", said)})).inside(200).run(["true"]).exit_code == 1
 
 
-class Boots(Base):
+def boots(*answers: str | Exception) -> Answering:
     """A container on its way: what it answers, one after the other."""
+    left = list(answers)
 
-    machine = "container 200"
-
-    def __init__(self, *answers: str | Exception) -> None:
-        self.answers = list(answers)
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        answer = self.answers.pop(0)
+    def next_answer(_: list[str]) -> bytes:
+        answer = left.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return CommandResult(tuple(argv), 0, answer.encode(), b"", self.machine, 0.0, 0.0)
+        return answer.encode()
+
+    return Answering(next_answer, "container 200")
 
 
 def test_wait_until_booted_of_one_that_cannot_be_entered_yet_waits() -> None:
-    booting = Boots(TransportError("no such process"), "starting", "degraded")
+    booting = boots(TransportError("no such process"), "starting", "degraded")
     wait_until_booted(booting)
-    assert booting.answers == []
+    assert len(booting.ran) == 3
 
 
 def test_wait_until_booted_on_a_node_that_is_gone_ends_at_once() -> None:
-    booting = Boots("starting", Unreachable("cannot reach pve1 by SSH"), "running")
+    booting = boots("starting", Unreachable("cannot reach pve1 by SSH"), "running")
     with pytest.raises(Unreachable):
         wait_until_booted(booting)
-    assert booting.answers == ["running"]
+    assert len(booting.ran) == 2
 
 
 @pytest.mark.parametrize("pid", ["", "-1", "1" * 11, "9" * 5000, "4711 4712", "\u0664\u0667"])

@@ -42,6 +42,14 @@ def test_unknown_host_key_is_never_accepted(home: Path, server: Sshd, ssh: Ssh) 
     assert ssh.run(["true"]).ok
 
 
+def openssh(home: Path, server: Sshd) -> bool:
+    """Whether OpenSSH's own client connects."""
+    client = ["ssh", "-F", "none", "-i", home / ".ssh/id_ed25519", "-o", "BatchMode=yes"]
+    client += ["-o", f"UserKnownHostsFile={home}/.ssh/known_hosts", "-p", str(server.port)]
+    argv = [*client, f"{ME}@127.0.0.1", "true"]
+    return subprocess.run(argv, check=False, capture_output=True).returncode == 0
+
+
 #: Each stands before the line that counts, and OpenSSH takes it or passes it over.
 ODD = {
     "an authority": "@cert-authority * {other}",
@@ -68,9 +76,7 @@ def test_known_hosts_as_openssh_reads_it(
     text = odd.format(other=other, key=key) + server.known_as
     (home / ".ssh/known_hosts").write_bytes(text.encode(errors="surrogateescape"))
     assert ssh.run(["true"]).ok
-    client = ["ssh", "-F", "none", "-i", home / ".ssh/id_ed25519", "-o", "BatchMode=yes"]
-    client += ["-o", f"UserKnownHostsFile={home}/.ssh/known_hosts", "-p", str(server.port)]
-    subprocess.run([*client, f"{ME}@127.0.0.1", "true"], check=True, capture_output=True)
+    assert openssh(home, server)
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["revoked after", "revoked before"])
@@ -106,14 +112,6 @@ def test_known_hosts_that_cannot_be_read_know_nobody(home: Path, server: Sshd, s
     (home / ".ssh/known_hosts").mkdir()
     with naming(TransportError, *not_known(server)):
         ssh.run(["true"])
-
-
-def openssh(home: Path, server: Sshd) -> bool:
-    """Whether OpenSSH's own client connects."""
-    client = ["ssh", "-F", "none", "-i", home / ".ssh/id_ed25519", "-o", "BatchMode=yes"]
-    client += ["-o", f"UserKnownHostsFile={home}/.ssh/known_hosts", "-p", str(server.port)]
-    argv = [*client, f"{ME}@127.0.0.1", "true"]
-    return subprocess.run(argv, check=False, capture_output=True).returncode == 0
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["stale after", "stale before"])

@@ -24,12 +24,12 @@ FIRST = """sh -c '{} ; eval "$SSH_ORIGINAL_COMMAND"'"""
 
 
 @contextmanager
-def login(home: Path, tmp_path: Path, command: str) -> Iterator[Ssh]:
+def login(home: Path, tmp_path: Path, command: str, patience: float = 300) -> Iterator[Ssh]:
     """A server whose login shell does what ``command`` says."""
     key = home / ".ssh/id_ed25519.pub"
     with running(tmp_path / "noisy", key, f"ForceCommand {command}\n") as server:
         (home / ".ssh/known_hosts").write_text(server.known_as)
-        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME), connect_timeout=3)
+        ssh = Ssh(SshAddress("127.0.0.1", server.port, ME), connect_timeout=patience)
         yield ssh
         ssh.close()
 
@@ -81,7 +81,7 @@ def test_ssh_to_a_shell_that_runs_nothing_is_refused(
     home: Path, tmp_path: Path, command: str, said: str
 ) -> None:
     with (
-        login(home, tmp_path, command) as ssh,
+        login(home, tmp_path, command, 3 if said == "3 s" else 300) as ssh,
         naming(Unreachable, ME, said) as raised,
     ):
         ssh.run(["true"])

@@ -1,0 +1,47 @@
+"""A machine whose answers come from one function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from targets.transport import Base, CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from targets.transport import Transport
+
+#: Standard output, with exit code 0; or exit code, standard output and error.
+Answer = bytes | tuple[int, bytes, bytes]
+
+
+class Answering(Base):
+    """Asks ``answer`` for each command, and the machine behind it where that returns None.
+
+    ``ran`` holds each command, ``timeouts`` its time limit, ``stdin`` the last one's input.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[list[str]], Answer | None],
+        machine: str = "double",
+        behind: Transport | None = None,
+    ) -> None:
+        self.answer, self.machine, self.behind = answer, machine, behind
+        self.ran: list[list[str]] = []
+        self.timeouts: list[float] = []
+        self.stdin = b""
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        words = list(argv)
+        self.ran.append(words)
+        self.timeouts.append(timeout)
+        self.stdin = stdin
+        answer = self.answer(words)
+        if answer is None:
+            assert self.behind is not None, f"nobody said what {words} answers"
+            return self.behind.run(argv, stdin=stdin, timeout=timeout)
+        whole = (0, answer, b"") if isinstance(answer, bytes) else answer
+        return CommandResult(tuple(argv), *whole, self.machine, 0.0, 0.0)
