@@ -16,16 +16,15 @@ from remediation.engine.action import Step
 from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.errors import Busy, CommandFailed, Dropped, FactError
-from targets.transport import Base, CommandResult
+from tests.doubles.answering import Answer, Answering
 from tests.doubles.death import SAMPLED, comes_back_wherever_killed
 from tests.doubles.examples import examples
 from tests.doubles.flag import Flag
 from tests.doubles.naming import naming
-from tests.doubles.nodes.world import Booted, OfFolder, Silent, World, world
+from tests.doubles.nodes.world import OfFolder, World, booted, silent, world
 from tests.doubles.states import Laid, anything, files, laws
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from remediation.engine.plan import Plan
@@ -185,16 +184,9 @@ def test_side_effect_of_options_is_a_restart_of_a_running_container(tmp_path: Pa
 
 
 def test_side_effect_of_options_names_what_is_removed_at_its_end(tmp_path: Path) -> None:
-    class Runs(Booted):
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            if tuple(argv) != REMOVED_WHEN_ENDED.argv:
-                return super().run(argv)
-            return CommandResult(tuple(argv), 0, b"/web\n", b"", self.machine, 0.0, 0.0)
-
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
-    it.inside = Runs()
+    removed = list(REMOVED_WHEN_ENDED.argv)
+    it.inside = Answering(lambda argv: b"/web\n" if argv == removed else None, behind=booted())
     (sentence,) = map(str, apply_side_effects(Seen.of(it.plan())))
     assert sentence == "container 950: it is restarted; /web, started with --rm, goes for good"
 
@@ -218,16 +210,8 @@ def test_options_whose_file_cannot_be_written_leave_the_container_running(
 ) -> None:
     """It is stopped for the change; a full disk is no reason to leave it so."""
 
-    class Full(Base):
-        machine = "double"
-
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            words = tuple(argv)
-            if words[3:4] == ("restore",):
-                return CommandResult(words, 1, b"", b"No space left", "double", 0.0, 0.0)
-            return it.node.run(argv, stdin=stdin, timeout=timeout)
+    def full(words: list[str]) -> Answer | None:
+        return (1, b"", b"No space left") if words[3:4] == ["restore"] else None
 
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     step = it.step()
@@ -235,7 +219,8 @@ def test_options_whose_file_cannot_be_written_leave_the_container_running(
     if back:
         step.action.apply(step.on)
     with naming(CommandFailed, "No space left"):
-        step.action.rollback(Full(), before) if back else step.action.apply(Full())
+        on = Answering(full, behind=it.node)
+        step.action.rollback(on, before) if back else step.action.apply(on)
     assert it.node.effective is not None
     step.action.rollback(step.on, before)
     assert step.action.restored(step.on, before)
@@ -244,21 +229,15 @@ def test_options_whose_file_cannot_be_written_leave_the_container_running(
 def test_options_whose_connection_drops_are_left_to_the_next_run(tmp_path: Path) -> None:
     """The lock is gone with the connection: whoever takes it next starts the container."""
 
-    class Cut(Base):
-        machine = "double"
-
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            if tuple(argv)[3:4] == ("restore",):
-                raise Dropped("cut")
-            return it.node.run(argv, stdin=stdin, timeout=timeout)
+    def cut(words: list[str]) -> None:
+        if words[3:4] == ["restore"]:
+            raise Dropped("cut")
 
     it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     step = it.step()
     before = step.action.capture(step.on)
     with naming(Dropped, "cut"):
-        step.action.apply(Cut())
+        step.action.apply(Answering(cut, behind=it.node))
     assert it.node.effective is None
     step.action.rollback(step.on, before)
     assert step.action.restored(step.on, before)
@@ -272,7 +251,7 @@ def test_rollback_of_options_whose_guest_answers_nothing_any_more_is_whole(
     before = it.look()
     apply(it.plan())
 
-    it.inside = Silent()
+    it.inside = silent()
     roll_back(it.plan())
     assert it.look() == before
     assert it.plan().journal.entries() == []
