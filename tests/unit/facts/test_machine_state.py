@@ -101,7 +101,7 @@ def test_record_in_another_order_is_equal() -> None:
         for lines in [section.strip("\n").split("\n")]
     ]
     assert "".join(turned) != SAID
-    assert machine_state.record(Asked("\n".join(turned))) == machine_state.record(Asked())
+    assert record("\n".join(turned)) == record()
 
 
 def test_record_without_getfattr_has_no_attributes() -> None:

@@ -31,7 +31,7 @@ from tests.unit.steps.test_sentences import FEATURES, matching
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from targets.transport import Hold, Transport
+    from targets.transport import Base, Hold, Transport
 
 DENYING = re.compile(
     r"\b(no|not|none|nothing|nobody|never|only|every|each|all|any|both|same|without|but|as it was|"
