@@ -16,11 +16,3 @@ def node(tmp_path: Path) -> Any:
     node = Node(tmp_path)
     yield node
     assert node.unknown() == ""
-
-
-@pytest.fixture
-def created(node: Node) -> Node:
-    """A node with container 950 running, described without features."""
-    node.describe(features=[])
-    node.create()
-    return node

@@ -1,80 +1,165 @@
-"""The scripts as text, and the command line of phoenix."""
+"""The scripts after the plan, in the states that no run on the lab begins from."""
 
 from __future__ import annotations
 
-import difflib
 import json
-import os
-import subprocess
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from phoenix_node import (
-    CHECKOUT,
-    DATA,
-    INSTALL_DOCKER,
-    PROFILE,
-    SCRIPTS,
-    SETUP_APPARMOR,
-    Node,
-)
+from phoenix_node import CHECKOUT, DATA, MIRRORS, Node
+
+from remediation.desired import PROFILE
+from remediation.phoenix import SETUP_SCRIPT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_scripts_pass_bash_and_shellcheck(script: Path) -> None:
-    subprocess.run(["bash", "-n", script], check=True)
-    found = subprocess.run(["shellcheck", script], capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stdout
+INSTALL = "apt-get install -y"
+WITH_DRIVER = {**json.loads(MIRRORS), "storage-driver": "fuse-overlayfs"}
 
 
-def test_checkout_has_the_modes_of_the_repository() -> None:
-    assert os.access(CHECKOUT / "bin/phoenix", os.X_OK)
-    assert not any(path.stat().st_mode & 0o111 for path in CHECKOUT.glob("bin/*/*.sh"))
+def with_docker(node: Node) -> None:
+    """Docker on its default driver."""
+    with node.inside("packages").open("a") as packages:
+        packages.write("docker.io ii\ndocker-cli ii\n")
+    client = node.inside("/usr/bin/docker")
+    client.parent.mkdir(parents=True)
+    client.touch()
+    node.inside("docker").write_text("overlay2")
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "blocks"),
-    [
-        (INSTALL_DOCKER, "install_docker.after.sh", 2),
-        (SETUP_APPARMOR, "setup_apparmor.after.sh", 1),
-    ],
-)
-def test_plan_only_inserts_blocks_into_the_scripts(before: Path, after: str, blocks: int) -> None:
-    old = (CHECKOUT / before).read_text().splitlines()
-    new = (DATA / after).read_text().splitlines()
-    kinds = [
-        operation[0]
-        for operation in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-        if operation[0] != "equal"
+def with_daemon_json(node: Node, text: str) -> Path:
+    path = node.inside("/etc/docker/daemon.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return path
+
+
+def nothing_written(node: Node) -> bool:
+    """Return whether no file of the container was written; a package may be installed before."""
+    return not [argv for argv in node.changes() if argv[1] == "push" or {"mv", "mkdir"} & {*argv}]
+
+
+def test_install_sets_the_driver_before_docker_and_keeps_the_files_mode(node: Node) -> None:
+    settings = with_daemon_json(node, MIRRORS)
+    settings.chmod(0o600)
+    assert node.install_docker().returncode == 0
+    done = node.done_inside()
+    assert [line.removeprefix(INSTALL).split()[-1] for line in done if INSTALL in line] == [
+        "fuse-overlayfs",
+        "docker-cli",
     ]
-    assert kinds == ["insert"] * blocks
+    assert "systemctl restart docker" not in done
+    assert json.loads(settings.read_text()) == WITH_DRIVER
+    assert settings.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in settings.parent.iterdir()] == ["daemon.json"]
 
 
-def test_checkout_is_in_the_state_before_the_plan() -> None:
-    docker = (CHECKOUT / INSTALL_DOCKER).read_text()
-    assert "set -e" not in docker.splitlines()
-    assert "fuse" not in docker
-    assert "daemon.json" not in docker
-    assert "nesting" not in (CHECKOUT / SETUP_APPARMOR).read_text()
-    assert "fuse" not in (CHECKOUT / "etc/apparmor" / PROFILE).read_text()
-    configs = json.loads((CHECKOUT / "etc/phoenix_lxc_configs.json").read_text())["lxc_configs"]
-    assert sorted(configs) == ["950", "951", "952"]
-    for config in configs.values():
-        assert config["unprivileged"] is True
-        assert config["pct_features"] == ["nesting=1"]
-        assert "apparmor_profile" not in config
+@pytest.mark.laws
+@pytest.mark.parametrize("text", ["", None], ids=["empty", "absent"])
+def test_install_without_settings_writes_the_driver_alone(node: Node, text: str | None) -> None:
+    if text is not None:
+        with_daemon_json(node, text)
+    assert node.install_docker().returncode == 0
+    settings = node.inside("/etc/docker/daemon.json")
+    assert json.loads(settings.read_text()) == {"storage-driver": "fuse-overlayfs"}
+
+
+@pytest.mark.parametrize("fault", ["apt-update", "apt-install"])
+def test_install_with_a_failing_step_fails_before_docker_runs(node: Node, fault: str) -> None:
+    node.breaks(fault)
+    assert node.install_docker().returncode not in (0, 2)
+    assert not node.inside("docker").exists()
+
+
+def test_install_over_a_running_docker_restarts_it_once(node: Node) -> None:
+    with_docker(node)
+    assert node.install_docker().returncode == 0
+    assert node.done_inside().count("systemctl restart docker") == 1
+    node.forget()
+    assert node.install_docker().returncode == 0
+    assert node.changes() == []
+
+
+@pytest.mark.laws
+def test_install_after_a_failed_restart_restarts_docker(node: Node) -> None:
+    with_docker(node)
+    node.breaks("docker-start")
+    assert node.install_docker().returncode == 1
+    (node.fake / "broken/docker-start").unlink()
+    node.forget()
+    assert node.install_docker().returncode == 0
+    assert node.done_inside() == ["systemctl restart docker"]
+
+
+def test_install_with_docker_on_another_driver_fails(node: Node) -> None:
+    with_docker(node)
+    node.breaks("driver")
+    assert node.install_docker().returncode == 1
 
 
 @pytest.mark.parametrize(
-    "args",
-    [[], ["frobnicate"], ["create"], ["create", "x"], ["create", "123"], ["setup", "950"]],
-    ids=" ".join,
+    "text",
+    ['{"debug": true,}', "[]", '"text"', '{"debug": true}' + " " * (2 << 20)],
+    ids=["no JSON", "list", "text", "over a mebibyte"],
 )
-def test_phoenix_with_wrong_usage_runs_nothing(node: Node, args: list[str]) -> None:
-    result = node.phoenix(*args)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert node.calls() == []
+def test_install_over_settings_it_cannot_read_leaves_them(node: Node, text: str) -> None:
+    with_docker(node)
+    settings = with_daemon_json(node, text)
+    assert node.install_docker().returncode == 1
+    assert settings.read_text() == text
+    assert node.inside("docker").read_text() == "overlay2"
+
+
+def test_install_with_a_push_that_fails_silently_leaves_settings(node: Node) -> None:
+    with_docker(node)
+    settings = with_daemon_json(node, MIRRORS)
+    node.breaks("push")
+    assert node.install_docker().returncode == 1
+    assert settings.read_text() == MIRRORS
+    assert "systemctl restart docker" not in node.done_inside()
+
+
+def test_install_script_of_a_guest_whose_cat_never_ends_stops_at_its_limit(node: Node) -> None:
+    with_docker(node)
+    settings = with_daemon_json(node, MIRRORS)
+    node.breaks("cat-endless")
+    done = node.install_docker()
+    assert done.returncode == 1
+    assert "1 MiB" in done.stderr
+    assert not (node.fake / "read to the end").exists()
+    assert settings.read_text() == MIRRORS
+    assert nothing_written(node)
+
+
+@pytest.mark.laws
+@pytest.mark.parametrize(
+    "mode", ["644; x", "644 --user 0", "644\n755", "-644", "--perms", "88", "64444", "", "u+s"]
+)
+def test_install_script_refuses_a_strange_mode_of_a_guest(node: Node, mode: str) -> None:
+    """It would become part of a command on the node."""
+    with_docker(node)
+    settings = with_daemon_json(node, MIRRORS)
+    (node.fake / "mode").write_text(f"{mode}\n")
+    done = node.install_docker()
+    assert done.returncode == 1
+    assert "mode" in done.stderr
+    assert settings.read_text() == MIRRORS
+    assert nothing_written(node)
+
+
+def test_setup_writes_tunable_and_profile(node: Node) -> None:
+    (node.apparmor_d / "tunables").mkdir()
+    home = node.base / "phoenix_hypervisor"
+    shutil.copytree(CHECKOUT, home)
+    script = (DATA / "setup_apparmor.after.sh").read_text()
+    assert script.count("> /etc/apparmor.d/tunables/nesting") == 1
+    (home / SETUP_SCRIPT).write_text(
+        script.replace("> /etc/apparmor.d/", f"> {node.apparmor_d}/"),
+    )
+    assert node.run("bash", str(home / SETUP_SCRIPT)).returncode == 0
+    assert node.changes() == [["systemctl", "reload", "apparmor"]]
+    tunable, deployed = node.apparmor_d / "tunables/nesting", node.apparmor_d / PROFILE
+    assert tunable.read_text() == "@{apparmor_nesting_profiles} = lxc-phoenix-v2\n"
+    assert deployed.read_bytes() == (home / "etc/apparmor" / PROFILE).read_bytes()
