@@ -57,23 +57,6 @@ def test_behaviour_replayed_on_the_front_end_has_no_difference(
     assert on_node.behaviour_differences(run, case, 200) == []
 
 
-def test_stop_writes_lxcs_configuration_anew(node: ScriptedNode, tmp_path: Path) -> None:
-    node.alive.add("200")
-    assert main(["pct", "set", "200", "--features", "fuse=1"], node) == 0
-    generated = tmp_path / "var/lib/lxc/200/config"
-    assert "/dev/fuse" not in generated.read_text()
-    assert main(["pct", "stop", "200"], node) == 0
-    assert "/dev/fuse" in generated.read_text()
-
-
-def test_set_writes_lxcs_configuration_from_the_edited_file(
-    node: ScriptedNode, tmp_path: Path
-) -> None:
-    node.conf().write_text("\n".join([*KEYS, "lxc.environment: A=1"]) + "\n")
-    assert main(["pct", "set", "200", "--onboot", "0"], node) == 0
-    assert "lxc.environment = A=1\n" in (tmp_path / "var/lib/lxc/200/config").read_text()
-
-
 def test_set_with_a_feature_that_does_not_parse_fails_after_the_write(
     node: ScriptedNode, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,19 +102,9 @@ def test_start_writes_the_guests_files_with_new_times(node: ScriptedNode, tmp_pa
     assert (rootfs / GETTY).read_text() == "ConditionPathExists=/dev/tty%I\n"
 
 
-def test_start_leaves_alone_what_the_guest_asks_to_ignore(
-    node: ScriptedNode, tmp_path: Path
-) -> None:
-    network = tmp_path / ROOTFS / "etc/network"
-    network.mkdir()
-    (network / "interfaces").write_text("my own\n")
-    (network / ".pve-ignore.interfaces").touch()
-    assert main(["pct", "start", "200"], node) == 0
-    assert (network / "interfaces").read_text() == "my own\n"
-
-
-def test_stop_of_a_container_without_a_file_writes_none(node: ScriptedNode) -> None:
-    node.conf().unlink()
+def test_set_back_to_the_value_in_effect_leaves_nothing_pending(node: ScriptedNode) -> None:
+    before = node.conf().read_text()
     node.alive.add("200")
-    node.kill("200")
-    assert not node.conf().exists()
+    for features in ("fuse=1", "nesting=1,keyctl=1"):
+        assert main(["pct", "set", "200", "--features", features], node) == 0
+    assert node.conf().read_text() == before
