@@ -25,12 +25,9 @@ import pytest
 from facts.audit import audit_records
 from facts.audit.audit_files import STATUS
 from faults.fault import CTID
-from faults.states import snapshot
-from lab.address import lab_address
-from targets import connect
-from targets.target import parse
 from tests.live.cases import denial_rows
 from tests.live.cases.denial_rows import ADVISED, FORBIDDEN, NAME, ON_THE_NODE, ROWS
+from tests.live.running import ROOT, TARGET, compliant, remediation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,8 +35,6 @@ if TYPE_CHECKING:
     from lab.machine import Lab
     from targets.runtime.base import Runtime
 
-TARGET = f"lab/{CTID}"
-_ROOT = Path(__file__).parents[2]
 _PROFILE, _PROGRAMS = f"/etc/apparmor.d/{NAME}", f"/root/{NAME}.py"
 _LOG = "/var/log/audit/audit.log"
 _FEATURES = "/sys/kernel/security/apparmor/features"
@@ -148,8 +143,7 @@ class Proof:
 
 
 def printed(*words: str) -> str:
-    argv = [sys.executable, "-m", "remediation", "denials", "--target", TARGET, *words]
-    done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
+    done = remediation("denials", "--target", TARGET, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -166,8 +160,7 @@ def of_profile(suggested: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def runtime(lab: Lab) -> Iterator[Runtime]:
-    lab.restore(snapshot("compliant"))
-    with connect.opened(parse(TARGET), lab=lab_address) as opened:
+    with compliant(lab) as opened:
         yield opened
 
 
@@ -282,8 +275,7 @@ _FOLLOWED = {"auditd": f"tail -n +1 -F {_LOG}", "kernel": "journalctl -kf -n all
 @pytest.mark.parametrize("source", _SOURCES)
 def test_pipe_from_the_node_is_explained_as_it_comes_until_ctrl_c(lab: Lab, source: str) -> None:
     """auditd takes the records, or nobody does, and the journal has the kernel's."""
-    lab.restore(snapshot("compliant"))
-    with connect.opened(parse(TARGET), lab=lab_address) as runtime:
+    with compliant(lab) as runtime:
         inside = runtime.inside(CTID)
         if source == "kernel":
             runtime.node.run(["systemctl", "stop", "auditd"]).require()
@@ -320,9 +312,9 @@ def piped(command: str) -> Iterator[subprocess.Popen[str]]:
     argv = ["env", "--default-signal=INT", sys.executable, "-m", "remediation", "denials", "-"]
     pipe = subprocess.PIPE
     with (
-        subprocess.Popen(node, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=pipe) as printing,
+        subprocess.Popen(node, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=pipe) as printing,
         subprocess.Popen(
-            argv, cwd=_ROOT, stdin=printing.stdout, stdout=pipe, stderr=pipe, text=True
+            argv, cwd=ROOT, stdin=printing.stdout, stdout=pipe, stderr=pipe, text=True
         ) as process,
     ):
         timer = threading.Timer(_PATIENCE, process.kill)

@@ -9,36 +9,28 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from faults import states
-from faults.fault import CTID, shell
 from faults.fault import HEALTHY as FROM
+from faults.fault import shell
 from faults.states import snapshot
-from lab.address import lab_address
-from targets import connect
-from targets.target import parse
 from tests.live.cases.doctor_rows import ROWS, Row, one_each
 from tests.live.cases.healthy import Variation, in_turn
+from tests.live.running import TARGET, compliant, remediation
 
 if TYPE_CHECKING:
     from lab.machine import Lab
 
-_ROOT = Path(__file__).parents[2]
-TARGET = f"lab/{CTID}"
 ALL = os.environ.get("TROUBLES") == "all"
 #: Each variation's runs together, as making one takes longer than restoring it.
 HEALTHY = sorted(in_turn(20 if ALL else 1), key=lambda each: each.id)
 
 
 def doctor(*words: str, target: str = TARGET) -> tuple[int, str]:
-    argv = [sys.executable, "-m", "remediation", "doctor", "--target", target, *words]
-    done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
+    done = remediation("doctor", "--target", target, *words)
     assert done.stdout, done.stderr
     return done.returncode, done.stdout
 
@@ -60,26 +52,18 @@ def test_healthy_lab_has_no_trouble_and_says_what_confines_dockers_containers(la
     assert words.endswith("; the container's own profile confines them: lxc-phoenix-v2 (enforce)")
 
 
-#: What is broken on the node or in the container, and the one trouble that is named.
+#: What is broken, from the node, and the one trouble that is named; more of them are in `ROWS`.
 BROKEN = {
-    "docker-down": (False, "systemctl stop docker.socket docker.service"),
-    "ip-forward-off": (False, "sysctl -qw net.ipv4.ip_forward=0"),
-    "json-syntax": (False, "echo '{,' >/etc/docker/daemon.json; ! systemctl restart docker"),
-    "container-frozen": (True, f"lxc-freeze -n {CTID}"),
-    "container-mount-entry-cut": (
-        True,
-        f"echo 'lxc.mount.entry: /dev/fuse' >>/etc/pve/lxc/{CTID}.conf",
-    ),
+    "docker-down": "inside systemctl stop docker.socket docker.service",
+    "json-syntax": "echo '{,' | into $settings; ! inside systemctl restart docker",
+    "container-mount-entry-cut": "echo 'lxc.mount.entry: /dev/fuse' >>$conf",
 }
 
 
 @pytest.mark.parametrize("trouble", BROKEN if ALL else [*BROKEN][:1])
 def test_trouble_that_was_made_is_the_only_one(lab: Lab, trouble: str) -> None:
-    on_node, script = BROKEN[trouble]
-    lab.restore(snapshot("compliant"))
-    with connect.opened(parse(TARGET), lab=lab_address) as runtime:
-        where = runtime.node if on_node else runtime.inside(CTID)
-        where.run(["sh", "-c", script], timeout=180).require()
+    with compliant(lab) as runtime:
+        shell(runtime.node, BROKEN[trouble]).require()
     code, told = said()
     named = [each["id"] for each in told["troubles"] if each["weight"] != "advice"]
     assert (named, code) == ([trouble], 1)

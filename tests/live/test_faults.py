@@ -8,9 +8,6 @@ slow one killer; with ``FAULTS=all`` in the environment all of it. The kill matr
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,15 +20,16 @@ from faults.scenarios import scenarios
 from faults.states import WITHOUT_BACKUPS
 from targets.errors import RemediationError
 from tests.live.cases.healthy import asked
+from tests.live.running import ROOT, TARGET, remediation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from faults.fault import Fault
     from lab.machine import Lab
     from targets.ssh.connection import Ssh
 
-_ROOT = Path(__file__).parents[2]
 _WHOLE = os.environ.get("FAULTS") == "all"
 CHOSEN = FAULTS if _WHOLE else third()
 
@@ -42,7 +40,7 @@ def results(part: str | None) -> Iterator[list[Result]]:
     found: list[Result] = []
     yield found
     if found:
-        matrix.write(found, _ROOT / "reports", part)
+        matrix.write(found, ROOT / "reports", part)
 
 
 @pytest.mark.parametrize("fault", CHOSEN, ids=lambda fault: fault.id)
@@ -72,7 +70,7 @@ def test_every_scenario_that_was_to_be_killed_was(results: list[Result], part: s
 def test_without_a_fault_the_same_questions_are_compliant(lab: Lab) -> None:
     """The control: what turns red above is green here, asked in the same way."""
     states.restore(lab, HEALTHY)
-    found = run.ask(asked(), "--target", f"lab/{CTID}", "--allow-mutation")
+    found = run.ask(asked(), "--target", TARGET, "--allow-mutation")
     assert {name: result for name, result in found.items() if result.verdict != COMPLIANT} == {}
 
 
@@ -80,19 +78,19 @@ def test_f60_what_cannot_be_rolled_back_is_named(lab: Lab, node: Ssh) -> None:
     """Rollback: a file that cannot be removed is exit 5, by name; all else is rolled back."""
     states.restore(lab, APPLIED)
     node.run(["chattr", "+i", "/etc/apparmor.d/tunables/nesting"]).require()
-    done = _remediation("rollback")
+    done = remediation("rollback", "--yes", "--target", TARGET, timeout=600)
     assert done.returncode == 5, done.stderr
     assert "nesting tunable" in done.stderr
     assert node.read("/etc/apparmor.d/lxc-phoenix-v2") is None
     node.run(["chattr", "-i", "/etc/apparmor.d/tunables/nesting"]).require()
-    assert _remediation("rollback").returncode == 0
+    assert remediation("rollback", "--yes", "--target", TARGET, timeout=600).returncode == 0
     assert node.read("/etc/apparmor.d/tunables/nesting") is None
 
 
 def test_f60_a_profile_in_use_stays_and_is_named(lab: Lab, node: Ssh) -> None:
     """Rollback never takes a profile from under a running container."""
     states.restore(lab, WITHOUT_BACKUPS)
-    done = _remediation("rollback")
+    done = remediation("rollback", "--yes", "--target", TARGET, timeout=600)
     assert done.returncode == 5, done.stderr
     assert "stays loaded" in done.stderr
     pid = node.run(["lxc-info", "-n", str(CTID), "-p", "-H"]).require().text.strip()
@@ -107,8 +105,3 @@ def test_f70_an_unknown_host_key_is_never_accepted(lab: Lab, tmp_path: Path) -> 
     assert {each["status"] for each in said.values()} == {"broken"}
     assert "is not known" in done.stdout
     assert "SHA256:" in done.stdout
-
-
-def _remediation(command: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "remediation", command, "--yes", "--target", f"lab/{CTID}"]
-    return subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, timeout=600, check=False)

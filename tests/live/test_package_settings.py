@@ -17,6 +17,7 @@ from steps.rollback import CTID
 from targets.errors import FactError
 from targets.runtime.pct import Pct
 from tests.live.interrupted.interruption import Points, connected, one_action
+from tests.live.running import facts
 
 if TYPE_CHECKING:
     from lab.machine import Lab
@@ -41,16 +42,13 @@ def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
         runtime = Pct(ssh)
         inside = runtime.inside(CTID)
         inside.write(_SETTINGS, b"user_allow_other\n")
-        before = machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID))
+        before = facts(runtime, CTID)
         with pytest.raises(FactError, match=f"there is {_SETTINGS}, and fuse3, which would come"):
             apply(_plan(ssh))
-        assert not machine_state.differences(
-            before,
-            machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID)),
-        )
+        assert not machine_state.differences(before, facts(runtime, CTID))
 
         inside.run(["rm", _SETTINGS]).require()
-        before = machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID))
+        before = facts(runtime, CTID)
         apply(_plan(ssh))
         settings = inside.read(_SETTINGS)
         assert settings is not None
@@ -63,10 +61,7 @@ def test_settings_of_the_users_own_are_not_purged(machine: Lab) -> None:
         roll_back(replace(_plan(ssh), tell=told.append), force=True)
         kept = next(line.rpartition(" ")[2] for line in told if "is kept in" in line)
         assert ssh.read(kept) == f"# {_SETTINGS}\n".encode() + settings + b"user_allow_other\n"
-        differing = machine_state.differences(
-            before,
-            machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID)),
-        )
+        differing = machine_state.differences(before, facts(runtime, CTID))
         assert not differing, "\n".join(differing)
 
 

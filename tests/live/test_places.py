@@ -17,7 +17,6 @@ import sys
 import tarfile
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,20 +25,20 @@ from facts import backups
 from faults.fault import CTID
 from faults.run import gate
 from faults.states import snapshot
-from lab.address import lab_address
 from lab.node import READY
 from remediation.backup import make_backup
 from steps import rollback
-from targets import connect
 from targets.target import DEFAULT, parse
 from targets.transport import at_most
 from tests.live.interrupted.interruption import connected
+from tests.live.running import ROOT, compliant
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lab.machine import Lab
     from targets.ssh.connection import Ssh
 
-_ROOT = Path(__file__).parents[2]
 _TIMEOUT = 1800.0
 #: Where nobody looks for changes: /var/tmp.
 PLACE = "/var/tmp/gate"  # noqa: S108 - on the lab's node, which is root's alone
@@ -112,7 +111,7 @@ class Place:
 
 
 def _scenarios() -> set[str]:
-    text = "".join(path.read_text() for path in (_ROOT / "features").glob("*.feature"))
+    text = "".join(path.read_text() for path in (ROOT / "features").glob("*.feature"))
     return set(re.findall(r"^ +Scenario: (.+)$", text, re.MULTILINE))
 
 
@@ -139,8 +138,7 @@ def test_on_the_node_by_lxcs_own_tools(lab: Lab, tmp_path: Path) -> None:
 
 def _backed_up(lab: Lab) -> None:
     """Have a compliant container, and the backups that the gate asks for and never makes."""
-    lab.restore(snapshot("compliant"))
-    with connect.opened(parse(f"lab/{CTID}"), lab=lab_address) as runtime:
+    with compliant(lab) as runtime:
         make_backup(runtime, CTID, backups.DUMP)
 
 
@@ -149,10 +147,10 @@ def _libraries(node: Ssh, to: Path) -> Path:
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     version = node.run(["python3", "-c", ask]).require().text.strip()
     glibc = [f"--platform=manylinux_2_{minor}_x86_64" for minor in (17, 28, 34)]
-    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     how = ["--target", str(to), "--no-compile", "--only-binary=:all:"]
-    pinned = ["--constraint", str(_ROOT / "constraints.txt"), *project["dependencies"]]
+    pinned = ["--constraint", str(ROOT / "constraints.txt"), *project["dependencies"]]
     argv = [*pip, *how, f"--python-version={version}", *glibc, *pinned]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -161,11 +159,11 @@ def _libraries(node: Ssh, to: Path) -> Path:
 
 def _packed(libraries: Path) -> bytes:
     """Return an archive of the checkout as git knows it, and of the libraries in ``site``."""
-    listed = ["git", "-C", str(_ROOT), "ls-files", "-z"]
+    listed = ["git", "-C", str(ROOT), "ls-files", "-z"]
     known = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=3) as archive:
         for name in filter(None, known.split("\0")):
-            archive.add(_ROOT / name, name)
+            archive.add(ROOT / name, name)
         archive.add(libraries, "site")
     return buffer.getvalue()

@@ -22,6 +22,7 @@ from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted
 from targets.target import parse
+from tests.live.running import facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ def test_there_and_back_on_plain_lxc(plain: Runtime) -> None:
     """As on Proxmox: the configuration, the profile by its effect, Docker by its own."""
     assert isinstance(plain, Lxc)
     assert plain.features(CTID) == {"nesting": "1"}
-    before = machine_state.comparable_after_rollback(machine_state.record_target(plain, CTID))
+    before = facts(plain, CTID)
     apply(_plan(plain))
     assert plain.features(CTID) == desired.FEATURES
     label = apparmor.label(plain.node, plain.init_pid(CTID))
@@ -76,13 +77,7 @@ def test_there_and_back_on_plain_lxc(plain: Runtime) -> None:
     assert not any(outcome.changed for outcome in apply(_plan(plain)))
     roll_back(_plan(plain))
     wait_until_booted(inside)
-    assert (
-        machine_state.differences(
-            before,
-            machine_state.comparable_after_rollback(machine_state.record_target(plain, CTID)),
-        )
-        == []
-    )
+    assert machine_state.differences(before, facts(plain, CTID)) == []
 
 
 def test_cut_mount_entry_stops_the_plan_before_the_container(plain: Runtime) -> None:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facts import machine_state
 from faults.fault import CTID
 from faults.run import gate
 from faults.scenarios import scenarios
-from faults.states import snapshot
-from lab.address import lab_address
-from targets import connect
-from targets.target import parse
+from tests.live.running import TARGET, compliant, remediation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lab.machine import Lab
     from targets.runtime.base import Runtime
     from targets.transport import Transport
 
-_ROOT = Path(__file__).parents[2]
-TARGET = f"lab/{CTID}"
 #: Written by the machine for as long as it is on, whoever looks at it.
 MAY_BE_WRITTEN = re.compile(
     r"/var/log/(audit/audit\.log|journal)(/.*)?"  # records: each login, and the canary's denial
@@ -95,8 +89,7 @@ def _gate_says_what_it_leaves_out(results: Path) -> None:
 
 def _commands_look() -> None:
     for name, words in COMMANDS.items():
-        argv = [sys.executable, "-m", "remediation", *words, "--target", TARGET]
-        done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=False)
+        done = remediation(*words, "--target", TARGET)
         blind = name in MAY_NOT_SEE and "could not see what apt would install" in done.stdout
         wanted = {0, 1, 3} if blind else {0, 1}
         assert done.returncode in wanted, f"{name}: {done.stdout}{done.stderr}"
@@ -104,8 +97,7 @@ def _commands_look() -> None:
 
 def test_gate_and_commands_that_look_change_nothing(lab: Lab, tmp_path: Path) -> None:
     """The gate without leave to change says what it leaves out, and judges the rest."""
-    lab.restore(snapshot("compliant"))
-    with connect.opened(parse(TARGET), lab=lab_address) as runtime:
+    with compliant(lab) as runtime:
         looked = Looked(runtime)
         _gate_says_what_it_leaves_out(tmp_path)
         _commands_look()
@@ -114,8 +106,7 @@ def test_gate_and_commands_that_look_change_nothing(lab: Lab, tmp_path: Path) ->
 
 def test_commands_that_look_change_nothing_where_the_plan_has_drifted(lab: Lab) -> None:
     """And was never applied."""
-    lab.restore(snapshot("compliant"))
-    with connect.opened(parse(TARGET), lab=lab_address) as runtime:
+    with compliant(lab) as runtime:
         runtime.node.run(["rm", "-rf", "/var/lib/docker-lxc-gate"]).require()
         runtime.node.run(["rm", "/etc/apparmor.d/tunables/nesting"]).require()
         runtime.inside(CTID).run(["rm", "/etc/docker/daemon.json"]).require()

@@ -12,6 +12,7 @@ from steps.rollback import CTID
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import wait_until_booted
 from tests.live.interrupted.interruption import Points, connected, one_action
+from tests.live.running import facts
 
 if TYPE_CHECKING:
     from lab.machine import Lab
@@ -50,10 +51,7 @@ def test_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
         runtime.shutdown(CTID)  # else what it left running is a difference
         runtime.start(CTID)
         wait_until_booted(inside)
-        before, listed = (
-            machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID)),
-            _lists(inside),
-        )
+        before, listed = facts(runtime, CTID), _lists(inside)
         held = [key for key in before if "/var/lib/docker/overlay2/" in key]
         assert len(held) > 3, "there is nothing to lose"
         assert any(key.endswith("/var/lib/docker/nuke-graph-directory.sh") for key in before)
@@ -63,7 +61,7 @@ def test_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
         ).require()
         assert shown.text.strip(), "Docker does not show what it had"
         roll_back(_plan(ssh))
-        after = machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID))
+        after = facts(runtime, CTID)
         for path in _LISTS:
             before.pop(f"container: file {path}")
             after.pop(f"container: file {path}")

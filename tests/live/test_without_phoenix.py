@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faults.run import gate
 from lab.node import READY
 from remediation.phoenix import REPOSITORY
 from tests.live.interrupted.interruption import connected
+from tests.live.running import remediation
 
 if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
     from lab.machine import Lab
 
-_ROOT = Path(__file__).parents[2]
 _HIDE = f'mv {REPOSITORY} {REPOSITORY}.hidden; rm -f "$(command -v phoenix)"'
 #: The order matters: what a container comes from and by whom is asked of a target, not guessed.
 _TARGET = """
@@ -49,10 +49,7 @@ def test_from_no_container_to_a_verdict_and_back(machine: Lab, tmp_path: Path) -
 
 
 def _remediation(*words: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "remediation", *words]
-    done = subprocess.run(
-        argv, cwd=_ROOT, capture_output=True, text=True, timeout=1800, check=False
-    )
+    done = remediation(*words, timeout=1800)
     print(f"$ {' '.join(words)}\n{done.stdout}{done.stderr}")
     assert done.returncode == 0, done.stdout + done.stderr
     return done

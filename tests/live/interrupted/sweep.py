@@ -34,6 +34,7 @@ from tests.live.interrupted.interruption import (
     Points,
     one_action,
 )
+from tests.live.running import facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,12 +135,12 @@ class Sweep:
             assert up.text.strip() == "running", f"after its boot the node is {up.text.strip()}"
         runtime = Pct(self._ssh)
         if not self._deep:  # then the container is nobody's concern, running or not
-            facts = machine_state.comparable_after_rollback(machine_state.record(self._ssh))
-            return {key: fact for key, fact in facts.items() if f"lxc-{CTID}_" not in key}
+            found = machine_state.comparable_after_rollback(machine_state.record(self._ssh))
+            return {key: fact for key, fact in found.items() if f"lxc-{CTID}_" not in key}
         wait_until_booted(runtime.inside(CTID))
         runtime.inside(CTID).run(["sh", "-c", _STEADY], timeout=120).require("Docker's state")
-        facts = machine_state.comparable_after_rollback(machine_state.record_target(runtime, CTID))
-        return {key: fact for key, fact in facts.items() if not _NOT_RUNNING.match(f"{key} {fact}")}
+        found = facts(runtime, CTID)
+        return {key: fact for key, fact in found.items() if not _NOT_RUNNING.match(f"{key} {fact}")}
 
     def _differences(self) -> list[str]:
         return machine_state.differences(self._before, self._look())

@@ -102,10 +102,6 @@ def test_third_is_a_third_with_a_killer_for_each_scenario_that_is_not_slow() -> 
     assert {fault.expected(RED)[:1] for fault in few} == headlines
 
 
-def test_third_of_no_faults_is_none() -> None:
-    assert third(()) == ()
-
-
 @pytest.mark.parametrize("of", [1, 2, 5, len(FAULTS) + 1])
 def test_part_of_the_catalogue_has_each_fault_once(of: int) -> None:
     parts = [part(FAULTS, f"{number}/{of}") for number in range(1, of + 1)]

@@ -7,19 +7,16 @@ import subprocess
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from faults import run, wait
+from faults import run
 from faults.fault import COMPLIANT, RED, UNDETERMINED, Fault, red, undetermined
-from faults.run import Found, Problem, compare
+from faults.run import Found, compare
 from faults.scenarios import scenarios
 from targets.errors import CommandFailed, FactError, TransportError
-from targets.transport import Base, CommandResult
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from tests.doubles.answering import Answering
 
 ROOT = Path(__file__).parents[3]
 HELLO = scenarios()["hello"].nodeid
@@ -88,50 +85,10 @@ def test_compare_misses_named_scenarios_that_were_not_asked() -> None:
     assert wrong(FAULT, {"installed": AS_EXPECTED["installed"]}) == ["mount", "settings"]
 
 
-def test_problem_is_told_with_its_scenario_if_it_has_one() -> None:
-    assert str(Problem("driver", "is red")) == f"{scenarios()['driver'].title!r} is red"
-    assert str(Problem("", "it stays")) == "it stays"
-
-
-class Node(Base):
-    """Remembers what was run, and fails it if told to."""
-
-    machine = "the node"
-
-    def __init__(self, code: int = 0) -> None:
-        self.code, self.ran = code, list[list[str]]()
-
-    @property
-    def node(self) -> Node:
-        return self
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        self.ran.append(list(argv))
-        return CommandResult(tuple(argv), self.code, b"", b"no", self.machine, 0.0, 0.0)
-
-
-def test_inject_of_shell_runs_it_behind_the_prelude() -> None:
-    node = Node()
-    run.inject(FAULT, node, 951)
-    ((bash, option, script, _, ctid),) = node.ran
-    assert (bash, option, ctid) == ("bash", "-c", "951")
-    assert "inside()" in script
-    assert script.endswith("true")
-
-
 def test_inject_that_fails_names_the_fault() -> None:
     with pytest.raises(CommandFailed) as failed:
-        run.inject(FAULT, Node(code=1))
+        run.inject(FAULT, Answering(lambda _: (1, b"", b"no")))
     assert FAULT.id in str(failed.value)
-
-
-def test_inject_of_a_function_gives_it_the_node() -> None:
-    given: list[Any] = []
-    node = Node()
-    run.inject(replace(FAULT, inject=given.append), node)
-    assert given == [node]
 
 
 ASKED = ("driver", "installed", "hello")
@@ -197,22 +154,10 @@ def test_waiting_gate_is_one_that_starts_before_it_is_asked_and_ends(said: type[
     assert said.ended == [ASKED]
 
 
-def test_waiting_gate_for_no_scenario_starts_none(said: type[Said]) -> None:
-    assert run.ask([]) == {}
-    assert said.started == []
-
-
 def test_waiting_gate_ends_after_an_error(said: type[Said]) -> None:
     with pytest.raises(TransportError), run.waiting_gate(ASKED):
         raise TransportError("the lab cannot be restored")
     assert said.ended == said.started == [ASKED]
-
-
-def test_wait_comes_before_anybody_looks_at_the_target() -> None:
-    ours = (ROOT / "conftest.py").read_text()
-    hook = "def pytest_collection_modifyitems"
-    assert ours.partition(hook)[0].endswith("@pytest.hookimpl(trylast=True)\n")
-    assert wait.pytest_collection_modifyitems.pytest_impl["tryfirst"]
 
 
 def test_gate_that_is_ended_is_killed(tmp_path: Path) -> None:
@@ -233,13 +178,3 @@ def test_options_of_a_fault_that_only_looks_allow_no_mutation() -> None:
     look = replace(FAULT, look=True)
     assert "--allow-mutation" not in run.options(look, "lab/950")
     assert "--allow-mutation" in run.options(FAULT, "lab/950")
-
-
-def test_gate_of_a_node_id_collects_that_scenario_alone() -> None:
-    done, told = run.gate(
-        HELLO,
-        *("--collect-only", "-q", "--target", "lab/950", "--allow-mutation"),
-        results=Path("/nonexistent"),
-    )
-    assert told == {}
-    assert f"{HELLO}[lab/950]" in done.stdout.split()

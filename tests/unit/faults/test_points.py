@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +10,11 @@ import pytest
 from targets.errors import TransportError
 from targets.transport import Local
 from tests.live.interrupted import interruption
-from tests.live.interrupted.interruption import ENDED, Point, Points, point
+from tests.live.interrupted.interruption import ENDED, Point, Points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from targets.transport import CommandResult
 
@@ -50,12 +49,6 @@ def test_points_of_a_long_command_are_its_begin_middle_and_quarters(
 ) -> None:
     monkeypatch.setattr(interruption, "_LONG", 0.0)
     assert sorted(shares(SHORT)) == [0.0, 0.25, 0.5, 0.75]
-
-
-@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75])
-def test_point_written_is_read_as_the_same(share: float) -> None:
-    one = Point("begin rollback", 3, share, "sh -c one: two", seconds=1.5)
-    assert point(str(one)) == one
 
 
 @pytest.mark.parametrize("share", [0.25, 0.75])
@@ -168,40 +161,9 @@ def test_points_of_a_command_without_an_answer_asked_again_are_one(chosen: Point
         assert [each.number for each in points.seen] == [1, 2]
 
 
-def test_points_of_input_given_again_count_twice() -> None:
-    points = Points(Local())
-    points.at("record", "")
-    for _ in range(2):
-        points.run(["sh", "-c", "cat; exit 1"], stdin=b"an entry")
-    assert [each.number for each in points.seen if not each.share] == [1, 2]
-
-
 def test_point_at_another_command_is_not_reached() -> None:
     seen: list[str] = []
     points = Points(Local(), Point("restore", 1, 0.0, "sh -c sync"), lambda: seen.append("damage"))
     points.at("restore", "")
     points.run(SHORT)
     assert seen == []
-
-
-@pytest.mark.parametrize(
-    ("share", "ways"),
-    [
-        (0.0, {"killed", "interrupted", "cut", "power", "full", "readonly"}),
-        (0.25, {"power"}),
-        (0.5, {"killed", "interrupted", "cut", "power"}),
-        (0.75, {"power"}),
-    ],
-)
-def test_point_at_a_share_can_be_in_these_ways(share: float, ways: set[str]) -> None:
-    there = Point("apply", 1, share)
-    assert {kind for kind in interruption.KINDS if there.can_be(kind)} == ways
-
-
-@pytest.mark.parametrize(("told", "code"), [("", 0), ('["950"]\n', 1)])
-def test_program_reads_what_to_do_from_its_input(told: str, code: int) -> None:
-    root = Path(__file__).parents[3]
-    run = subprocess.run(
-        interruption.PROGRAM, cwd=root, input=told, capture_output=True, text=True, check=False
-    )
-    assert (run.returncode, "TypeError" in run.stderr) == (code, bool(told))

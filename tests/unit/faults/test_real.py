@@ -21,7 +21,7 @@ from targets.errors import (
 )
 from targets.runtime.lxc import Lxc
 from targets.target import Target
-from tests.unit.faults.test_fault_run import Node
+from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def test_require_safe_refuses_a_named_unsafe_fault_and_leaves_out_others() -> No
 
 
 def test_on_target_with_plain_lxc_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    node = Node()
+    node = Answering(lambda _: b"")
     monkeypatch.setattr(real.connect, "opened", lambda *_, **__: nullcontext(Lxc(node)))
     with pytest.raises(UsageError):
         list(real.on_target(SAFE, Target("pve1", 950, reserved=(951,)), lambda _: None))
@@ -55,7 +55,7 @@ class OnTarget:
     """Two safe faults on a target: what is asked, said and looked at is given, and noted."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.node, self.looks = Node(), list[dict[str, str]]()
+        self.node, self.looks = Answering(lambda _: b""), list[dict[str, str]]()
         self.answers: list[dict[str, Found] | RemediationError] = []
         own = Target("pve1", 951)
         monkeypatch.setattr(real.connect, "opened", lambda *_, **__: nullcontext(self))

@@ -65,7 +65,3 @@ def test_written_by_a_checkout_where_a_place_has_moved_fails_and_names_it(
     with pytest.raises(FileNotFoundError) as moved:
         states.written_by(checkout)
     assert str(checkout / place) in str(moved.value)
-
-
-def test_snapshot_name_holds_the_state() -> None:
-    assert states.snapshot("healthy") == f"healthy-{states.written_by(ROOT)}"

@@ -81,13 +81,6 @@ def test_ssh_trusts_the_pinned_key_alone(tmp_path: Path, monkeypatch: pytest.Mon
     assert "StrictHostKeyChecking=yes" in argv
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["status"], ["ssh"], ["reset"], ["destroy"]])
-def test_lab_h_is_help(command: list[str]) -> None:
-    short, long = (CliRunner().invoke(main, [*command, each]) for each in ("-h", "--help"))
-    assert (short.exit_code, short.output) == (0, long.output)
-    assert short.output.startswith("Usage:")
-
-
 def test_lab_interrupted_ends_with_130_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: Lab) -> None:
         raise KeyboardInterrupt

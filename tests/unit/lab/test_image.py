@@ -118,13 +118,6 @@ def test_templates_of_a_new_recipe_replace_the_old_ones_of_the_release(images: I
     assert len(kept) == 2
 
 
-def test_prune_keeps_the_machines_image_alone(images: Images) -> None:
-    images.node("trixie")
-    keep = replace(images, archives=THERE).node("trixie")
-    images.prune({keep.name})
-    assert list(images.folder.iterdir()) == [keep.folder]
-
-
 def test_require_programs_without_them_names_their_packages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

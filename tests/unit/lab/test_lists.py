@@ -30,24 +30,9 @@ Package: libc
 Package: before
 """
 SECURITY = b"Package: libc\nVersion: 2\n\nPackage: unneeded\nVersion: 2\n\n"
-STATUS = b"Package: installed\nStatus: install ok installed\nDepends: gone\n\nPackage: libc\n"
 
 
 def test_cut_keeps_what_a_root_needs_at_any_remove() -> None:
     kept = lists.cut({"main": MAIN, "security": SECURITY}, ["wanted"])
     assert lists.names(kept["main"]) == lists.names(MAIN) - {"unneeded"}
     assert kept["security"] == b"Package: libc\nVersion: 2\n\n"
-
-
-def test_cut_keeps_stanzas_as_they_are() -> None:
-    kept = lists.cut({"main": MAIN}, ["before", "helper"])
-    assert kept == {"main": b"Package: helper\n\nPackage: before\n\n"}
-    assert lists.cut(kept, ["before", "helper"]) == kept
-
-
-def test_cut_with_a_root_that_no_list_has_keeps_nothing() -> None:
-    assert lists.cut({"main": MAIN, "empty": b""}, ["elsewhere"]) == {"main": b"", "empty": b""}
-
-
-def test_names_of_a_status_file_are_the_installed_packages() -> None:
-    assert lists.names(STATUS) == {"installed", "libc"}

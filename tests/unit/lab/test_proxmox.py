@@ -175,14 +175,6 @@ def test_up_dry_run_says_what_and_from_where_and_does_nothing(home: Path, file: 
     assert not home.exists()
 
 
-def test_up_dry_run_of_the_default_machine_does_nothing(home: Path) -> None:
-    code, output = _up("--dry-run", "--release", "bookworm")
-    assert code == 0, output
-    assert output.startswith("machine    default, Debian bookworm\n")
-    assert "linux-image-cloud-amd64" in output
-    assert not home.exists()
-
-
 @pytest.mark.parametrize("dry", [("--dry-run",), ()])
 def test_up_with_a_repository_for_another_release_is_refused_offline(
     home: Path, tmp_path: Path, dry: tuple[str, ...]

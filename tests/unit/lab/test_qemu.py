@@ -66,32 +66,6 @@ def test_execute_without_a_process_or_its_socket_fails(
         machine.execute("query-status")
 
 
-def test_console_tail_is_the_last_lines(machine: Qemu) -> None:
-    assert machine.console_tail() == ""
-    machine.console.write_bytes(b"one\r\ntwo\r\n\xff\r\nthree\r\n")
-    assert machine.console_tail(2) == "�\nthree"
-
-
-def test_snapshots_are_the_tags_that_qemu_img_lists(
-    machine: Qemu, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = (
-        "Snapshot list:\n"
-        "ID      TAG               VM_SIZE                DATE        VM_CLOCK     ICOUNT\n"
-        "1       stocked           407 MiB 2025-01-01 00:00:00  0000:00:18.1         --\n"
-        "2       ready             411 MiB 2025-01-01 00:00:30  0000:00:30.0         --\n"
-    )
-    machine.disk.touch()
-    monkeypatch.setattr(qemu, "require_programs", lambda *_: None)
-    listed = subprocess.CompletedProcess([], 0, stdout=table)
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: listed)
-    assert machine.snapshots() == ["stocked", "ready"]
-
-
-def test_snapshots_without_a_disk_are_none(machine: Qemu) -> None:
-    assert machine.snapshots() == []
-
-
 def test_fingerprint_differs_by_what_a_snapshot_depends_on() -> None:
     one = Hardware("QEMU 10", "tcg", 4096, 2, "max")
     others = [
@@ -131,11 +105,6 @@ def test_state_is_remembered_and_an_unreadable_one_is_none(tmp_path: Path) -> No
     assert node.state.templates == ["trixie"]
     (tmp_path / "machine.json").write_text('{"image": "x", "unknown": 1}')
     assert node.state == State()
-
-
-def test_address_without_a_machine_fails(tmp_path: Path) -> None:
-    with pytest.raises(MachineFailed):
-        _ = Node(tmp_path, tmp_path, silent).address
 
 
 def test_only_one_while_held_is_refused_and_names_the_holder(tmp_path: Path) -> None:

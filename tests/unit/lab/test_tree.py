@@ -4,8 +4,6 @@ import io
 import tarfile
 from typing import TYPE_CHECKING
 
-import pytest
-
 from lab import tree
 from lab.tree import Entry, text
 
@@ -34,11 +32,6 @@ def test_digest_changes_with_content_mode_link_and_name() -> None:
     ]
     assert len({tree.digest(one) for one in trees}) == len(trees)
     assert tree.digest(trees[0]) == tree.digest({"/a": text("1")})
-
-
-def test_digest_refuses_what_it_cannot_describe() -> None:
-    with pytest.raises(TypeError):
-        tree.digest({"a", "b"})
 
 
 def test_folder_keeps_executables_and_leaves_leftovers(tmp_path: Path) -> None:
@@ -83,33 +76,8 @@ def test_lay_over_replaces_drops_and_hands_out_the_kernel() -> None:
         assert opened.getmember("./etc/other").uid == 1234
 
 
-def test_lay_over_puts_each_file_behind_the_nearest_of_its_folders() -> None:
-    base, out = io.BytesIO(), io.BytesIO()
-    with tarfile.open(fileobj=base, mode="w") as packed:
-        for name in (".", "./etc", "./usr"):
-            member = tarfile.TarInfo(name)
-            member.type = tarfile.DIRTYPE
-            packed.addfile(member)
-    base.seek(0)
-    files = {path: text("x") for path in ("/new", "/etc/a", "/etc/sub/b", "/usr/c", "/srv/d")}
-    tree.lay_over(base, files, (), out)
-    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as opened:
-        names = opened.getnames()
-    assert names == [
-        *(".", "./new", "./srv/d"),
-        *("./etc", "./etc/a", "./etc/sub/b"),
-        *("./usr", "./usr/c"),
-    ]
-
-
 def test_lay_over_writes_names_without_pax_headers() -> None:
     out = io.BytesIO()
     tree.lay_over(_packed(etc__Főtanúsítvány=b"1"), {}, (), out)
     assert "Főtanúsítvány".encode() in out.getvalue()
     assert b"path=" not in out.getvalue()
-
-
-def test_contents_are_of_the_files_asked_for() -> None:
-    base = _packed(etc__hostname=b"lab", etc__hosts=b"127.0.0.1", var__lists__main=b"Package: x")
-    found = tree.contents(base, lambda path: path.startswith("/etc/host"))
-    assert found == {"/etc/hostname": b"lab", "/etc/hosts": b"127.0.0.1"}
