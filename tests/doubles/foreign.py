@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
-from targets.transport import Base, CommandResult
+from tests.doubles.answering import Answering
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,21 +21,12 @@ class Held:
         pass
 
 
-class Foreign(Base):
+class Foreign(Answering):
     """It gives these answers in turn, and the last one again and again."""
 
-    machine = "a machine"
-
     def __init__(self, answers: Sequence[tuple[int, bytes, bytes]]) -> None:
-        self._answers, self._next = answers, 0
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        del stdin, timeout
-        code, out, err = self._answers[min(self._next, len(self._answers) - 1)]
-        self._next += 1
-        return CommandResult(tuple(argv), code, out, err, self.machine, 0.0, 0.0)
+        turns = chain(answers, repeat(answers[-1]))
+        super().__init__(lambda _: next(turns), "a machine")
 
     def hold(self, argv: Sequence[str], word: str) -> Held:
         del argv, word

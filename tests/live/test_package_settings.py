@@ -1,4 +1,4 @@
-"""Settings that a package takes for its own: what was there before is not lost with it."""
+"""What a package takes for its own, settings and data: what was there before comes back."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from remediation.engine.rollback import roll_back
 from steps.rollback import CTID
 from targets.errors import FactError
 from targets.runtime.pct import Pct
+from targets.runtime.waiting import wait_until_booted
 from tests.live.interrupted.interruption import Points, connected, one_action
 from tests.live.running import facts
 
@@ -23,12 +24,27 @@ if TYPE_CHECKING:
     from lab.machine import Lab
     from remediation.engine.plan import Plan
     from targets.ssh.connection import Ssh
+    from targets.transport import Transport
 
 _ACTION = "fuse-overlayfs-package"
 #: fuse3's, which comes with it.
 _SETTINGS = "/etc/fuse.conf"
 #: The settings that dpkg knows of the packages that are named.
 _KNOWN = "dpkg-query -W -f '${Conffiles}\\n' \"$@\" | sed -n 's/^ \\([^ ]*\\) .*/\\1/p'"
+#: dpkg writes here anew what is left of a package that it removes: the same, at another time.
+_LISTS = ("/var/lib/dpkg/info/docker.io.list", "/var/lib/dpkg/info/containerd.list")
+#: Docker's packages keep their settings and their data, what came with them goes: so the one would
+#: be purged with the other.
+_REMOVE = """
+export DEBIAN_FRONTEND=noninteractive
+apt-get -y remove docker.io
+apt-get -y autoremove
+dpkg-query -W -f '${db:Status-Abbrev}\n' docker.io containerd | grep -c '^rc'
+"""
+
+
+def _lists(inside: Transport) -> str:
+    return inside.run(["cat", *_LISTS]).require().text
 
 
 def _plan(ssh: Ssh, action: str = _ACTION) -> Plan:
@@ -80,3 +96,32 @@ def test_all_settings_that_come_are_known(machine: Lab) -> None:
             assert known, f"{action}: no settings came, and there is nothing to know"
             assert set(known) <= set(package.SETTINGS)
             assert {package.SETTINGS[each] for each in known} <= set(came)
+
+
+def test_removed_docker_keeps_its_settings_and_its_data(machine: Lab) -> None:
+    """What a purge would destroy: it lay there before the plan, with the script that does it."""
+    states.bare(machine, states.DOCKER)
+    with connected(machine) as ssh:
+        runtime = Pct(ssh)
+        inside = runtime.inside(CTID)
+        assert inside.run(["sh", "-ec", _REMOVE], timeout=600).require().text.endswith("\n2\n")
+        runtime.shutdown(CTID)  # else what it left running is a difference
+        runtime.start(CTID)
+        wait_until_booted(inside)
+        before, listed = facts(runtime, CTID), _lists(inside)
+        held = [key for key in before if "/var/lib/docker/overlay2/" in key]
+        assert len(held) > 3, "there is nothing to lose"
+        assert any(key.endswith("/var/lib/docker/nuke-graph-directory.sh") for key in before)
+        assert any(outcome.changed for outcome in apply(_plan(ssh, "docker-engine")))
+        shown = inside.run(
+            ["docker", "ps", "-aq", "--no-trunc", "--filter", "name=former"]
+        ).require()
+        assert shown.text.strip(), "Docker does not show what it had"
+        roll_back(_plan(ssh, "docker-engine"))
+        after = facts(runtime, CTID)
+        for path in _LISTS:
+            before.pop(f"container: file {path}")
+            after.pop(f"container: file {path}")
+        differing = machine_state.differences(before, after)
+        assert not differing, "\n".join(differing)
+        assert _lists(inside) == listed

@@ -6,16 +6,17 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from targets.runtime.pct import Pct
 from targets.transport import Local
+from tests.doubles.programs.processes import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 #: Enters the root, says so, and waits until its input ends.
 _FIRST = 'chroot $ARGV[0] or die; chdir "/"; $| = 1; print "up\\n"; <STDIN>'
@@ -90,20 +91,12 @@ def _up(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         try:
             yield process
         finally:
-            for pid in (*_children(process.pid), process.pid):
+            for pid in (*children(process.pid), process.pid):
                 os.kill(pid, 9)
             process.wait()
 
 
 def child(pid: int) -> int:
     """Return a process's only child."""
-    (found,) = _children(pid)
+    (found,) = children(pid)
     return found
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(each) for each in text.split()]

@@ -1,4 +1,4 @@
-"""Whether processes of this machine run; one that nobody has waited for yet does not."""
+"""Processes of this machine: their children; whether they run, and an unwaited one does not."""
 
 from __future__ import annotations
 
@@ -18,3 +18,12 @@ def gone(pid: int, within: float = 10.0) -> bool:
         if time.monotonic() > end:
             return False
         time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    """Return a process's children, none if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(each) for each in text.split()]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.node import free_port
+from tests.doubles.programs.processes import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,18 +55,14 @@ class Sshd:
 
     def sessions(self) -> list[int]:
         """The processes that serve one connection each."""
-        return _children(self.pid)
+        return children(self.pid)
 
     def drop(self) -> None:
         """Cut every connection, as a network does: what runs over it is left alone."""
         for session in self.sessions():
-            for pid in (session, *_children(session)):  # the second holds the socket
+            for pid in (session, *children(session)):  # the second holds the socket
                 if "sshd" in Path(f"/proc/{pid}/comm").read_text():
                     os.kill(pid, signal.SIGKILL)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def new_key(path: Path) -> Path:

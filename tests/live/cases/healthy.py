@@ -6,19 +6,12 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from faults import states
-from faults.fault import COMPLIANT, CTID, HEALTHY, shell
-from faults.run import waiting_gate
+from faults.fault import CTID
 from faults.scenarios import scenarios
-from lab.address import lab_address
-from targets import connect
-from targets.target import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faults.run import Found
-    from lab.machine import Lab
 
 #: 952, reserved on the lab's target, under the profile and denied something twice a second.
 _NEIGHBOUR = """
@@ -179,20 +172,3 @@ def in_turn(number: int) -> Iterator[Variation]:
 def asked() -> tuple[str, ...]:
     """Return the ids of all scenarios that can be asked of a container that exists."""
     return tuple(name for name, scenario in scenarios().items() if not scenario.rehearses)
-
-
-def false_alarms(variation: Variation, lab: Lab) -> dict[str, Found]:
-    """Return what is not compliant on a healthy target, by scenario id: nothing, if all is well.
-
-    Raises:
-        CommandFailed: the target was not what the variation is about.
-    """
-    states.prepare(lab, variation.ctid)
-    where = f"lab/{variation.ctid}"
-    with waiting_gate(asked(), "--target", where, "--allow-mutation") as ask:
-        with states.restored(lab, HEALTHY, variation.ctid) as node:
-            shell(node, variation.make, variation.ctid).require()
-        found = ask()
-    with connect.opened(parse(where), lab=lab_address) as runtime:
-        shell(runtime.node, variation.proof, variation.ctid).require()
-    return {name: result for name, result in found.items() if result.verdict != COMPLIANT}
