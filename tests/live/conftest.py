@@ -16,10 +16,12 @@ import pytest
 
 from faults import states
 from lab.machine import Lab
-from targets.ssh.connection import Ssh
+from tests.live.interrupted.interruption import connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from targets.ssh.connection import Ssh
 
 #: Names the labs' folders, one for each of xdist's workers.
 HOMES = "LAB_HOMES"
@@ -71,6 +73,5 @@ def lab(machine: Lab, request: pytest.FixtureRequest) -> Lab:
 @pytest.fixture
 def node(lab: Lab) -> Iterator[Ssh]:
     """The node of the lab as it stands when first used: ask after the restore."""
-    ssh = Ssh(lab.address, name="the lab's node")
-    yield ssh
-    ssh.close()
+    with connected(lab) as ssh:
+        yield ssh

@@ -1,4 +1,7 @@
-"""The scripts after the plan, in the states that no run on the lab begins from."""
+"""The scripts after the plan, in the states that no run on the lab begins from.
+
+The stand-in fails on anything it was not told about, and so does a test where that happened.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,18 @@ from remediation.desired import PROFILE
 from remediation.phoenix import SETUP_SCRIPT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 INSTALL = "apt-get install -y"
 WITH_DRIVER = {**json.loads(MIRRORS), "storage-driver": "fuse-overlayfs"}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    node = Node(tmp_path)
+    yield node
+    assert node.unknown() == ""
 
 
 def with_docker(node: Node) -> None:

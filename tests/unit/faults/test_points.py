@@ -9,6 +9,7 @@ import pytest
 
 from targets.errors import TransportError
 from targets.transport import Local
+from tests.doubles.answering import Answering
 from tests.live.interrupted import interruption
 from tests.live.interrupted.interruption import ENDED, Point, Points
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from targets.transport import CommandResult
 
 SHORT = ["sh", "-c", "sleep 0"]
 
@@ -82,7 +82,7 @@ def test_damage_is_done_when_the_share_of_input_was_read(tmp_path: Path) -> None
 
 def test_damage_is_not_done_while_the_share_of_input_did_not_arrive() -> None:
     seen: list[str] = []
-    points = Points(Deaf(), Point("record", 1, 0.5), lambda: seen.append("damage"))
+    points = Points(deaf(), Point("record", 1, 0.5), lambda: seen.append("damage"))
     points.at("record", "")
     with pytest.raises(TransportError):
         points.run(["sh", "-c", "cat"], stdin=b"an entry")
@@ -127,26 +127,21 @@ def test_points_of_a_command_asked_again_are_those_of_one_change(
     assert all(1.2 < each.seconds < 3 for each in inside)
 
 
-class Deaf(Local):
-    """A machine that does not answer the first time."""
+def deaf() -> Answering:
+    """Return a machine that does not answer the first time."""
+    errors = iter([TransportError("no answer")])
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked = 0
+    def answer(_: list[str]) -> None:
+        for error in errors:
+            raise error
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        self.asked += 1
-        if self.asked == 1:
-            raise TransportError("no answer")
-        return super().run(argv, stdin=stdin, timeout=timeout)
+    return Answering(answer, behind=Local())
 
 
 @pytest.mark.parametrize("chosen", [None, Point("consequence", 1, 0.5, seconds=60.0)])
 def test_points_of_a_command_without_an_answer_asked_again_are_one(chosen: Point | None) -> None:
     seen: list[str] = []
-    points = Points(Deaf(), chosen, lambda: seen.append("damage"))
+    points = Points(deaf(), chosen, lambda: seen.append("damage"))
     points.at("consequence", "")
     with pytest.raises(TransportError):
         points.run(SHORT)

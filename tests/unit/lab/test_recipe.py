@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,6 @@ def test_digest_depends_on_release_and_archives(digest: object) -> None:
     digests = {digest("trixie", HERE), digest("bookworm", HERE), digest("trixie", THERE)}
     assert len(digests) == 3
     assert digest("trixie", HERE) in digests
-
-
-def test_digest_depends_on_packages() -> None:
-    more = replace(recipe.DEFAULT, packages=(*recipe.DEFAULT.packages, "vim"))
-    assert recipe.node_digest("trixie", HERE, more) != recipe.node_digest("trixie", HERE)
 
 
 def test_apt_options_let_testing_be_past_its_date_and_stable_not() -> None:
