@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from targets.errors import Dropped, TransportError
-from targets.transport import LIMIT, Base, CommandResult, at_most
+from targets.transport import LIMIT, CommandResult, Layer, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from targets.read import Read
-    from targets.transport import Hold, Inside, Transport
+    from targets.transport import Inside, Transport
 
 Argv = tuple[str, ...]
 
@@ -135,7 +135,7 @@ def _split(stream: bytes, mark: bytes) -> tuple[list[int], list[bytes]]:
     return [int(code) for code in rest[::2]], rest[1::2]
 
 
-class Ahead(Base):
+class Ahead(Layer):
     """Asks all the reads that it was given when the first of them is wanted.
 
     Answers are forgotten when anything is run through it that is no read: it may change what they
@@ -151,7 +151,8 @@ class Ahead(Base):
     def __init__(
         self, inner: Transport, reads: Iterable[Read[Any]] = (), *, keep: bool = False
     ) -> None:
-        self._inner, self.machine, self._keep = inner, inner.machine, keep
+        super().__init__(inner)
+        self._keep = keep
         self._expected: list[Argv] = []
         self._answers: dict[Argv, CommandResult] = {}
         self.expect(reads)
@@ -162,11 +163,8 @@ class Ahead(Base):
         self._expected = [argv for argv in wanted if argv not in self._answers]
 
     @override
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    def forget(self) -> None:
         self._answers.clear()
-        return self._inner.run(argv, stdin=stdin, timeout=timeout)
 
     @override
     def look(
@@ -186,11 +184,6 @@ class Ahead(Base):
             self._answers[key] = answer
         return self._answers[key] if self._keep else self._answers.pop(key)
 
-    @override
-    def hold(self, argv: Sequence[str], word: str) -> Hold:
-        self._answers.clear()
-        return self._inner.hold(argv, word)
-
 
 @dataclass(frozen=True)
 class _Batch:
@@ -200,7 +193,7 @@ class _Batch:
     asked: dict[Argv, Argv]
 
 
-class Shared(Base):
+class Shared(Layer):
     """Asks foreseen reads in one round trip a machine, and lets each answer serve several steps.
 
     An answer serves each step once: a step that asks a second time looks for a change, and the
@@ -215,7 +208,7 @@ class Shared(Base):
     LASTS = 60.0
 
     def __init__(self, inner: Transport) -> None:
-        self._inner, self.machine = inner, inner.machine
+        super().__init__(inner)
         self._batches: list[_Batch] = []
         self._answers: dict[Argv, CommandResult] = {}
         self._served: set[Argv] = set()
@@ -262,18 +255,6 @@ class Shared(Base):
         self._served.clear()
 
     @override
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        self.forget()
-        return self._inner.run(argv, stdin=stdin, timeout=timeout)
-
-    @override
-    def hold(self, argv: Sequence[str], word: str) -> Hold:
-        self.forget()
-        return self._inner.hold(argv, word)
-
-    @override
     def look(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
@@ -293,8 +274,8 @@ class Shared(Base):
         self._served.add(key)
         return self._answers[key]
 
+    @override
     def forget(self) -> None:
-        """Forget all answers: something may have changed."""
         self._answers.clear()
         self._alone.clear()
 

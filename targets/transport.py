@@ -2,8 +2,8 @@
 
 A transport is anything with ``run``, ``look`` and ``write``: the first may change something, the
 second never does, and ``ask`` and ``read`` are made of it. :class:`Ssh` reaches a machine
-through paramiko, :class:`Local` is the machine itself, and :class:`Inside` wraps any of them
-to reach a container (see :mod:`targets.runtime.base`).
+through paramiko, :class:`Local` is the machine itself, and a :class:`Layer` wraps any of them:
+:class:`Inside` reaches a container (see :mod:`targets.runtime.base`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 import uuid
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from typing_extensions import override
@@ -32,6 +32,7 @@ from targets.read import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from targets.read import Read
 
@@ -91,12 +92,11 @@ class CommandResult:
         return self
 
 
-class Transport(Protocol):
-    """Runs argv and moves bytes on one machine."""
+class Transport:
+    """Runs argv and moves bytes on one machine: all in terms of ``run``, one round trip each."""
 
-    @property
-    def machine(self) -> str:
-        """What a reader calls the machine."""
+    #: What a reader calls the machine.
+    machine = ""
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -116,6 +116,7 @@ class Transport(Protocol):
                 output was longer than ``LIMIT`` (see :func:`at_most`).
             TransportError: it could not be run, or nobody can say how it ended.
         """
+        raise NotImplementedError
 
     def look(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -124,15 +125,20 @@ class Transport(Protocol):
 
         Whoever wraps a transport may ask it together with other looks, or count it as no change.
         """
+        return self.run(argv, stdin=stdin, timeout=timeout)
 
     def ask(self, read: Read[T]) -> T:
         """Return what a read's command answers, parsed; raises as :meth:`look` and its parser."""
+        with nullcontext() if read.limit is None else at_most(read.limit):
+            return read.parse(self.look(read.argv, timeout=read.timeout))
 
     def read(self, path: str) -> bytes | None:
         """Return a file's content, or None if it is absent; unreadable raises CommandFailed."""
+        return self.ask(content_of(path))
 
     def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
         """Replace a file's content atomically: the old one or the new one, never half."""
+        self.run(["sh", "-c", _WRITE, "write", path, f"{mode:o}"], stdin=content).require()
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
         """Start a command that says one word and runs until its standard input ends.
@@ -148,6 +154,7 @@ class Transport(Protocol):
             CommandFailed: it ended instead.
             TransportError: it could not be run, said something else, or said nothing in time.
         """
+        raise NotImplementedError
 
 
 class Hold(Protocol):
@@ -179,106 +186,93 @@ def limit() -> int:
     return _limit.get()
 
 
-class Base(Transport):
-    """All else in terms of ``run``: one round trip each, on every machine."""
+class Child(Hold, Protocol):
+    """A command that was started."""
 
-    machine = ""
+    def first_line(self, deadline: float) -> bytes:
+        """Return its first line with its line feed, or its output if it ended without one."""
+
+    def converse(self, stdin: bytes, deadline: float) -> tuple[int, bytes, bytes]:
+        """Feed it, read both outputs to their end, and return them after its exit code."""
+
+
+class Machine(Transport):
+    """A machine that commands are started on, directly or over a connection."""
+
+    def _started(
+        self, argv: Sequence[str], timeout: float, late: TransportError
+    ) -> AbstractContextManager[Child]:
+        """Start a command; it is ended, and ``late`` raised, if its time passes in the context."""
+        raise NotImplementedError
 
     @override
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        raise NotImplementedError
-
-    @override
-    def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        return self.run(argv, stdin=stdin, timeout=timeout)
-
-    @override
-    def ask(self, read: Read[T]) -> T:
-        with nullcontext() if read.limit is None else at_most(read.limit):
-            return read.parse(self.look(read.argv, timeout=read.timeout))
-
-    @override
-    def read(self, path: str) -> bytes | None:
-        return self.ask(content_of(path))
-
-    @override
-    def write(self, path: str, content: bytes, mode: int = 0o644) -> None:
-        self.run(["sh", "-c", _WRITE, "write", path, f"{mode:o}"], stdin=content).require()
-
-    @override
-    def hold(self, argv: Sequence[str], word: str) -> Hold:
-        raise NotImplementedError
-
-
-class Local(Base):
-    """This machine itself."""
-
-    machine = "localhost"
-
-    @override
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        started, clock, most = time.time(), time.monotonic(), limit()
-        child: subprocess.Popen[bytes] | None = None
-        try:
-            with process.uninterrupted():
-                child = process.start(argv)
-            out, err = process.converse(child, stdin, deadline=clock + timeout, limit=most)
-        except BaseException as error:  # Ctrl-C, too: nothing works on behind our back
-            if child is not None:
-                process.end(child, 2 * Inside.GRACE)
-            if isinstance(error, process.TooMuch):
-                raise too_much(self.machine, argv, most) from error
-            if isinstance(error, TimeoutError) and child is not None:
-                raise too_late(self.machine, argv, timeout) from error
-            if isinstance(error, OSError):
-                raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
-            raise
-        code = child.returncode if child.returncode >= 0 else 128 - child.returncode
-        seconds = time.monotonic() - clock
-        return CommandResult(tuple(argv), code, out, err, self.machine, started, seconds)
-
-    def hold(self, argv: Sequence[str], word: str) -> Hold:
-        """See :class:`Transport`.
-
-        A terminal's Ctrl-C does not reach it: it ends when we let go.
-        """
         started, clock = time.time(), time.monotonic()
-        try:
-            child = process.start(argv)
-        except OSError as error:
-            raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
-        try:
-            line = process.first_line(child, deadline=clock + HOLD_TIMEOUT)
+        late = too_late(self.machine, argv, timeout)
+        with self._started(argv, timeout, late) as child:
+            answer = child.converse(stdin, clock + timeout)
+        seconds = time.monotonic() - clock
+        return CommandResult(tuple(argv), *answer, self.machine, started, seconds)
+
+    @override
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        started, clock = time.time(), time.monotonic()
+        late = misheard(self.machine, argv, word, HOLD_TIMEOUT)
+        with self._started(argv, HOLD_TIMEOUT, late) as child:
+            line = child.first_line(clock + HOLD_TIMEOUT)
             if line == f"{word}\n".encode():
-                return _Process(child)
-            end = clock + HOLD_TIMEOUT
-            out, err = process.converse(child, b"", deadline=end, limit=LIMIT)
-        except BaseException as error:
-            process.end(child, 2 * Inside.GRACE)
-            if isinstance(error, process.TooMuch):
-                raise too_much(self.machine, argv, LIMIT) from error
-            if isinstance(error, TimeoutError):
-                raise misheard(self.machine, argv, word, HOLD_TIMEOUT) from error
-            raise
+                return child
+            code, out, err = child.converse(b"", clock + HOLD_TIMEOUT)
         if b"\n" in line:
             raise misheard(self.machine, argv, word, HOLD_TIMEOUT, line)
-        code, seconds = child.returncode, time.monotonic() - clock
+        seconds = time.monotonic() - clock
         raise CommandFailed(
             CommandResult(tuple(argv), code, line + out, err, self.machine, started, seconds)
         )
 
 
+class Local(Machine):
+    """This machine itself. A terminal's Ctrl-C reaches no command: it ends when we let go."""
+
+    machine = "localhost"
+
+    @override
+    @contextmanager
+    def _started(
+        self, argv: Sequence[str], timeout: float, late: TransportError
+    ) -> Iterator[Child]:
+        child: subprocess.Popen[bytes] | None = None
+        try:
+            with process.uninterrupted():
+                child = process.start(argv)
+            yield _Process(child)
+        except BaseException as error:  # Ctrl-C, too: nothing works on behind our back
+            if child is not None:
+                process.end(child, 2 * Inside.GRACE)
+            if isinstance(error, process.TooMuch):
+                raise too_much(self.machine, argv, limit()) from error
+            if isinstance(error, TimeoutError) and child is not None:
+                raise late from error
+            if isinstance(error, OSError):
+                raise TransportError(f"on {self.machine}: cannot run {argv[0]}: {error}") from error
+            raise
+
+
 class _Process:
-    """A held command on this machine."""
+    """A command on this machine."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self._process = child
+
+    def first_line(self, deadline: float) -> bytes:
+        return process.first_line(self._process, deadline=deadline)
+
+    def converse(self, stdin: bytes, deadline: float) -> tuple[int, bytes, bytes]:
+        out, err = process.converse(self._process, stdin, deadline=deadline, limit=limit())
+        code = self._process.returncode
+        return code if code >= 0 else 128 - code, out, err
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -288,8 +282,42 @@ class _Process:
             self._process.communicate(timeout=RELEASE_TIMEOUT)
 
 
-class Inside(Base):
-    """A transport wrapped in a transport: only argv is rewritten.
+class Layer(Transport):
+    """A transport wrapped in a transport: everything is passed on."""
+
+    def __init__(self, inner: Transport, machine: str = "") -> None:
+        self._inner, self.machine = inner, machine or inner.machine
+
+    def forget(self) -> None:
+        """Forget all answers that this layer keeps: the next command may change what they say."""
+
+    @override
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        self.forget()
+        return self._passed(self._inner.run, argv, stdin, timeout)
+
+    @override
+    def look(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        return self._passed(self._inner.look, argv, stdin, timeout)
+
+    def _passed(
+        self, on: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
+    ) -> CommandResult:
+        """Pass a command on to the inner ``run`` or ``look``."""
+        return on(argv, stdin=stdin, timeout=timeout)
+
+    @override
+    def hold(self, argv: Sequence[str], word: str) -> Hold:
+        self.forget()
+        return self._inner.hold(argv, word)
+
+
+class Inside(Layer):
+    """Another machine, through a transport: only argv is rewritten.
 
     Args:
         outer: where the rewritten argv runs.
@@ -312,21 +340,9 @@ class Inside(Base):
         *,
         marked: bool = False,
     ) -> None:
-        self._outer, self.machine = outer, machine
+        super().__init__(outer, machine)
         self._wrap, self._examine = wrap, examine
         self._mark = ["env", f"{RUN_MARK}={RUN_ID}"] if marked else []
-
-    @override
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        return self._through(self._outer.run, argv, stdin, timeout)
-
-    @override
-    def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        return self._through(self._outer.look, argv, stdin, timeout)
 
     def outer(self, argv: Sequence[str], timeout: float = 60.0) -> list[str]:
         """Return the argv that is run outside, with the deadline that is kept inside.
@@ -336,14 +352,15 @@ class Inside(Base):
         deadline = ["timeout", "-k", f"{self.GRACE:g}", f"{timeout:g}"]
         return self._wrap([*deadline, *self._mark, *argv])
 
-    def _through(
-        self, run: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
+    @override
+    def _passed(
+        self, on: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
     ) -> CommandResult:
         """Run argv with its deadline, which is kept inside as well."""
         late = too_late(self.machine, argv, timeout)
         clock = time.monotonic()
         try:
-            outer = run(self.outer(argv, timeout), stdin=stdin, timeout=timeout + 4 * self.GRACE)
+            outer = on(self.outer(argv, timeout), stdin=stdin, timeout=timeout + 4 * self.GRACE)
         except LimitExceeded as error:
             if error.late:
                 raise late from None
@@ -356,43 +373,25 @@ class Inside(Base):
         if outer.exit_code in {124, 137} and outer.seconds >= timeout:
             raise late
         self._examine(outer)
-        return CommandResult(
-            tuple(argv),
-            outer.exit_code,
-            outer.stdout,
-            outer.stderr,
-            self.machine,
-            outer.started,
-            outer.seconds,
-        )
+        return replace(outer, argv=tuple(argv), machine=self.machine)
 
+    @override
     def hold(self, argv: Sequence[str], word: str) -> Hold:
-        """See :class:`Transport`; what is held has no deadline."""
-        return self._outer.hold(self._wrap(argv), word)
+        """Hold it without a deadline."""
+        return super().hold(self._wrap(argv), word)
 
 
-class Recorded(Base):
-    """Passes everything on and tells a listener of each command: this is the evidence."""
+class Recorded(Layer):
+    """Tells a listener of each command: this is the evidence. A held command is none."""
 
     def __init__(self, inner: Transport, listener: Callable[[CommandResult], None]) -> None:
-        self._inner, self.machine, self._listener = inner, inner.machine, listener
+        super().__init__(inner)
+        self._listener = listener
 
     @override
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    def _passed(
+        self, on: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
     ) -> CommandResult:
-        result = self._inner.run(argv, stdin=stdin, timeout=timeout)
+        result = super()._passed(on, argv, stdin, timeout)
         self._listener(result)
         return result
-
-    @override
-    def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        result = self._inner.look(argv, stdin=stdin, timeout=timeout)
-        self._listener(result)
-        return result
-
-    def hold(self, argv: Sequence[str], word: str) -> Hold:
-        """See :class:`Transport`; not evidence of anything."""
-        return self._inner.hold(argv, word)

@@ -8,18 +8,17 @@ import shlex
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import paramiko
 from typing_extensions import override
 
 from targets.errors import (
-    CommandFailed,
     Dropped,
     LimitExceeded,
     TransportError,
     Unreachable,
-    misheard,
     too_late,
     too_much,
 )
@@ -28,21 +27,14 @@ from targets.ssh.greeting import Greeted, NoServer, first_line, greeting, words_
 from targets.ssh.identity import is_exposed, searched, usable, why_unusable
 from targets.ssh.known_hosts import KnownHosts, Refuse, require_not_revoked
 from targets.ssh.ssh_config import route
-from targets.transport import (
-    HOLD_TIMEOUT,
-    RELEASE_TIMEOUT,
-    Base,
-    CommandResult,
-    at_most,
-    limit,
-)
+from targets.transport import RELEASE_TIMEOUT, Machine, at_most, limit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from targets.ssh.address import SshAddress
     from targets.ssh.ssh_config import Hop
-    from targets.transport import Hold
+    from targets.transport import Child
 
 # paramiko also logs the traceback of an error that it raises; without a handler, to stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -60,7 +52,7 @@ _GOING = 0.2
 _KEEPALIVE = 30
 
 
-class Ssh(Base):
+class Ssh(Machine):
     """One machine over one SSH connection, opened at the first command.
 
     A command that may have changed something is never sent again: after a dropped connection
@@ -106,8 +98,9 @@ class Ssh(Base):
         shell = f"the login shell of {hop.user} on {self.machine}"
         try:
             channel = self._begun(transport, argv, timeout)
+            echo = _Command(channel, self.machine, argv, too_late(self.machine, argv, timeout))
             with at_most(_CHUNK):
-                _, out, _ = self._converse(channel, argv, b"", time.monotonic() + timeout, timeout)
+                _, out, _ = echo.converse(b"", time.monotonic() + timeout)
         except (TransportError, paramiko.SSHException, OSError, EOFError) as error:
             raise Unreachable(
                 f"{shell} does not run the command that it is given: {words_of(error)}"
@@ -210,14 +203,14 @@ class Ssh(Base):
         )
 
     @override
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
+    @contextmanager
+    def _started(
+        self, argv: Sequence[str], timeout: float, late: TransportError
+    ) -> Iterator[Child]:
         transport = self._connected()
-        started, clock = time.time(), time.monotonic()
         try:
             channel = self._begun(transport, argv, timeout)
-            code, out, err = self._converse(channel, argv, stdin, clock + timeout, timeout)
+            yield _Command(channel, self.machine, argv, late)
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
             raise Dropped(
@@ -232,9 +225,6 @@ class Ssh(Base):
                 self.close()
                 raise Dropped(str(error)) from error
             raise
-        return CommandResult(
-            tuple(argv), code, out, err, self.machine, started, time.monotonic() - clock
-        )
 
     def _begun(
         self, transport: paramiko.Transport, argv: Sequence[str], timeout: float
@@ -267,88 +257,63 @@ class Ssh(Base):
                     "default"
                 ) from error
 
-    @override
-    def hold(self, argv: Sequence[str], word: str) -> Hold:
-        transport, started, clock = self._connected(), time.time(), time.monotonic()
-        end = clock + HOLD_TIMEOUT
+
+class _Command:
+    """A command over SSH: the server ends its input when the connection is gone."""
+
+    def __init__(
+        self, channel: paramiko.Channel, machine: str, argv: Sequence[str], late: TransportError
+    ) -> None:
+        self._channel, self._machine, self._argv, self._late = channel, machine, argv, late
+
+    def first_line(self, deadline: float) -> bytes:
+        channel, line = self._channel, bytearray()
+        channel.settimeout(max(0.0, deadline - time.monotonic()))
         try:
-            channel = self._begun(transport, argv, HOLD_TIMEOUT)
-            line = bytearray()
             while b"\n" not in line and len(line) < _CHUNK and (more := channel.recv(_CHUNK)):
                 line += more
-            if line == f"{word}\n".encode():
-                return _Held(channel)
-            code, out, err = self._converse(channel, argv, b"", end, HOLD_TIMEOUT)
         except TimeoutError as error:
             channel.close()
-            raise misheard(self.machine, argv, word, HOLD_TIMEOUT) from error
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            self.close()
-            raise TransportError(
-                f"the connection to {self.machine} dropped during {command(argv)}: "
-                f"{words_of(error)}"
-            ) from error
-        if b"\n" in line:
-            raise misheard(self.machine, argv, word, HOLD_TIMEOUT, bytes(line))
-        seconds = time.monotonic() - clock
-        raise CommandFailed(
-            CommandResult(tuple(argv), code, bytes(line) + out, err, self.machine, started, seconds)
-        )
+            raise self._late from error
+        return bytes(line)
 
-    def _converse(
-        self,
-        channel: paramiko.Channel,
-        argv: Sequence[str],
-        stdin: bytes,
-        deadline: float,
-        timeout: float,
-    ) -> tuple[int, bytes, bytes]:
+    def converse(self, stdin: bytes, deadline: float) -> tuple[int, bytes, bytes]:
         """Feed stdin and read both streams in turn: reading one to its end stalls the other."""
+        channel = self._channel
         out, err, rest = bytearray(), bytearray(), memoryview(stdin)  # sliced without copying
-        most = limit()
-        channel.settimeout(timeout)
         if not rest:
             channel.shutdown_write()
         while not channel.closed:
             if time.monotonic() > deadline:
                 channel.close()
-                raise too_late(self.machine, argv, timeout)
+                raise self._late
             if rest and channel.send_ready():
                 rest = rest[channel.send(bytes(rest[:_CHUNK])) :]
                 if not rest:
                     channel.shutdown_write()
             elif _drain(channel, out, err):
-                self._require_short(channel, argv, most, out, err)
+                self._require_short(out, err)
             elif channel.exit_status_ready() and channel.eof_received:
                 break
             else:
                 time.sleep(_POLL)
         while _drain(channel, out, err):  # what came with the very last packet
-            self._require_short(channel, argv, most, out, err)
+            self._require_short(out, err)
         code = channel.recv_exit_status() if channel.exit_status_ready() else -1
         channel.close()
         if code < 0:
             raise TransportError(
-                f"on {self.machine}: {command(argv)} ended without an exit status "
+                f"on {self._machine}: {command(self._argv)} ended without an exit status "
                 "(killed by a signal, or the connection was cut): "
                 "whether it did its work is not known"
             )
         return code, bytes(out), bytes(err)
 
-    def _require_short(
-        self, channel: paramiko.Channel, argv: Sequence[str], most: int, *said: bytearray
-    ) -> None:
+    def _require_short(self, *outputs: bytearray) -> None:
         """Raise if an output is too long; SIGPIPE then ends the command."""
-        if max(map(len, said)) > most:
-            channel.close()
-            raise too_much(self.machine, argv, most)
-
-
-class _Held:
-    """A held command over SSH: the server ends its input when the connection is gone."""
-
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
+        if max(map(len, outputs)) > limit():
+            self._channel.close()
+            raise too_much(self._machine, self._argv, limit())
 
     def alive(self) -> bool:
         transport = self._channel.get_transport()

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from targets.transport import Base, CommandResult
+from targets.transport import CommandResult, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from targets.transport import Transport
 
 #: Standard output, with exit code 0; or exit code, standard output and error.
 Answer = bytes | tuple[int, bytes, bytes]
 
 
-class Answering(Base):
+class Answering(Transport):
     """Asks ``answer`` for each command, and the machine behind it where that returns None.
 
     ``ran`` holds each command, ``timeouts`` its time limit, ``stdin`` the last one's input.

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import _BOOTED
-from targets.transport import Base, CommandResult
+from targets.transport import CommandResult, Transport
 from tests.doubles.scripted import Untold, by_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from targets.transport import Transport
 
 #: What a command answers: its standard output, or exit code, standard output and error.
 Answer = str | tuple[int, str, str]
@@ -25,7 +24,7 @@ BOOTED = shlex.join(["sh", "-c", _BOOTED])
 _CAT = ("env", "LC_ALL=C", "cat", "--")
 
 
-class Machine(Base):
+class Machine(Transport):
     """Files by path (None: absent); answers by command line, or as ``by_name`` shortens it."""
 
     def __init__(

@@ -10,13 +10,13 @@ import pytest
 
 from remediation.engine.apply import apply
 from remediation.engine.rollback import roll_back
-from targets.transport import Base, CommandResult
+from targets.transport import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from remediation.engine.plan import Plan
-    from targets.transport import Hold, Transport
+    from targets.transport import CommandResult, Transport
 
 
 class Died(BaseException):
@@ -107,13 +107,10 @@ def _statements(argv: Sequence[str]) -> list[str]:
     return argv[2].split("; ") if named else []
 
 
-class _Mortal(Base):
+class _Mortal(Layer):
     def __init__(self, inner: Transport, death: Death) -> None:
-        self._inner, self._death = inner, death
-
-    @property
-    def machine(self) -> str:
-        return self._inner.machine
+        super().__init__(inner)
+        self._death = death
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -142,6 +139,3 @@ class _Mortal(Base):
         if self._death.dead:
             raise Died
         return self._inner.look(argv, stdin=stdin, timeout=timeout)
-
-    def hold(self, argv: Sequence[str], word: str) -> Hold:
-        return self._inner.hold(argv, word)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from targets.transport import Base, CommandResult
+from targets.transport import CommandResult, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def by_name(argv: Sequence[str]) -> tuple[str, ...]:
     return words
 
 
-class Scripted(Base):
+class Scripted(Transport):
     """Answers each argv from a table; an argv that is not in it is an error of the test."""
 
     machine = "scripted"

@@ -64,9 +64,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from targets.read import Read
-    from targets.transport import Base, CommandResult
+    from targets.transport import CommandResult, Transport
 
-    Asked = Callable[[Base], object]
+    Asked = Callable[[Transport], object]
 
 SAMPLES = {
     path.name: path.read_bytes()
@@ -83,7 +83,7 @@ def registered(parser: foreign.Parser) -> Asked:
     parameters = list(inspect.signature(parser.function).parameters.values())
     kind = parameters[parser.arguments.index(...)].annotation.partition(" |")[0]
 
-    def ask(on: Base) -> None:
+    def ask(on: Transport) -> None:
         given = {
             "str": lambda: on.run(["x"]).text,
             "bytes": lambda: on.run(["x"]).stdout,
@@ -99,7 +99,7 @@ def registered(parser: foreign.Parser) -> Asked:
 def then(sentence: str) -> Asked:
     """Ask a Then, whose failure is a verdict; what testinfra raises makes it undetermined."""
 
-    def ask(on: Base) -> None:
+    def ask(on: Transport) -> None:
         try:
             test_blind.ask("then", sentence, test_blind.world(0, on))
         except AssertionError:
@@ -124,24 +124,24 @@ def actions() -> Iterator[tuple[str, Asked]]:
                 yield name, partial(_verb, step.action, verb, more)
 
 
-def _verb(action: Any, verb: str, more: tuple[None, ...], on: Base) -> None:
+def _verb(action: Any, verb: str, more: tuple[None, ...], on: Transport) -> None:
     getattr(action, verb)(on, *more)
 
 
-def _raw(on: Base) -> patient.Raw:
+def _raw(on: Transport) -> patient.Raw:
     result = on.run(["x"])
     out, err = (text.decode("utf-8", "surrogateescape") for text in (result.stdout, result.stderr))
     return result.exit_code, out, err
 
 
-def diagnosed(read: Read[Any], on: Base) -> None:
+def diagnosed(read: Read[Any], on: Transport) -> None:
     """Diagnose a container that is healthy but for one answer."""
     for config, pct in ((patient.CONFIG, True), ("lxc.apparmor.profile = generated\n", False)):
         found = patient.diagnosis({read: _raw(on)}, config=config, pct=pct)
         json_line([trouble.cause for trouble in found.troubles])
 
 
-def upgraded(read: Read[Any], on_node: bool, on: Base) -> None:
+def upgraded(read: Read[Any], on_node: bool, on: Transport) -> None:
     """Diagnose an upgrade in which one answer is foreign."""
     answer = {read: _raw(on)}
     for pct in (True, False):
@@ -149,7 +149,7 @@ def upgraded(read: Read[Any], on_node: bool, on: Base) -> None:
         json_line([trouble.cause for trouble in found.troubles])
 
 
-def configured(on: Base) -> None:
+def configured(on: Transport) -> None:
     """Diagnose a container whose configuration is foreign."""
     _, text, _ = _raw(on)
     for pct in (True, False):
@@ -157,7 +157,7 @@ def configured(on: Base) -> None:
         json_line([trouble.cause.encode(errors="replace") for trouble in found.troubles])
 
 
-def linted(name: str, kinds: tuple[Kind, ...], on: Base) -> None:
+def linted(name: str, kinds: tuple[Kind, ...], on: Transport) -> None:
     """Lint the same bytes as files of these kinds, fix what is certain, and print the findings."""
     content = on.run(["bytes"]).stdout
     base, inside = ("/a", name) if Kind.PROFILE in kinds else ("", "")
@@ -173,7 +173,7 @@ def linted(name: str, kinds: tuple[Kind, ...], on: Base) -> None:
         list(formats.as_text(finding))
 
 
-def of_a_target(on: Base) -> None:
+def of_a_target(on: Transport) -> None:
     """Read all files that lint reads of a target."""
     for runtime in (Pct(on), Lxc(on)):
         with suppress(RemediationError):
@@ -181,7 +181,7 @@ def of_a_target(on: Base) -> None:
         remote.of_node(runtime, "/phoenix")
 
 
-def explained(on: Base) -> None:
+def explained(on: Transport) -> None:
     """Say everything about the denials in a log."""
     tally = Tally(lambda denial, _: denials.owner_by_name(denial))
     stream: Any = io.BytesIO(on.run(["x"]).stdout)
@@ -192,7 +192,7 @@ def explained(on: Base) -> None:
         smallest_rule(group.denial)
 
 
-def log_file(on: Base) -> None:
+def log_file(on: Transport) -> None:
     """Read the same file as a log and as a profile."""
     with NamedTemporaryFile() as file:
         file.write(on.run(["x"]).stdout)
@@ -203,7 +203,7 @@ def log_file(on: Base) -> None:
         [*forbidding_rules(profile_text.read(Path(file.name), []), denial.fields)]
 
 
-def log_window(on: Base) -> None:
+def log_window(on: Transport) -> None:
     """Read auditd's log of a window twice."""
     log = audit_log.AuditLog(on, "11", 4)
     for _ in range(2):
@@ -215,25 +215,25 @@ _MARK = "0123456789abcdef" * 2
 _TWO_AT_ONCE = batch._SCRIPT.format(mark=_MARK) + "one timeout -k 5 60 a\none timeout -k 5 60 b\n"
 
 
-def told(on: Base) -> None:
+def told(on: Transport) -> None:
     """Take two answers of one round trip apart; both outputs have the same marks."""
     whole: CommandResult = on.run(["sh", "-c", _TWO_AT_ONCE, "at once"])
     batch.told(replace(whole, stderr=whole.stdout))
 
 
-def attributed(on: Base) -> None:
+def attributed(on: Transport) -> None:
     """Say whose a denial is."""
     (denial,) = audit_records.parse(SAMPLES["facts.audit.audit_records.parse"].decode())
     denials.attribute(on, [denial], process_tree.ProcessNotes(), 950, "lxc-phoenix-v2")
 
 
-def of_docker(on: Base) -> None:
+def of_docker(on: Transport) -> None:
     """Read what the engine says."""
     for kind in (dockerd.Info, dockerd.Record):
         dockerd.read(on.run(["x"]).stdout, kind, "x")
 
 
-def widened(on: Base) -> None:
+def widened(on: Transport) -> None:
     """Read a profile's rules."""
     text = on.run(["x"]).text
     confinement.widening_rules(text, text, "lxc-phoenix-v2", shipped="")

@@ -10,7 +10,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from targets.transport import Base, CommandResult
+from targets.transport import CommandResult, Transport
 from tests.doubles.scripted import by_name
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def answers(script: str, each: Sequence[tuple[int, bytes, bytes]]) -> tuple[byte
     return b"".join(out), b"".join(err)
 
 
-class Node(Base):
+class Node(Transport):
     """Files by path, and answers by the beginning of a command line.
 
     Args:

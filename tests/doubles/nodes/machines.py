@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from facts import apparmor, docker
 from lab.guest.pct import config as pct_config
 from remediation.engine.rollback import SYNC
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ _CACHE = "/var/cache/apparmor"
 _IF_IT_RUNS = "systemctl is-active -q docker || exit 3; "
 
 
-class Stateful(Base):
+class Stateful(Transport):
     """Real files, through the same commands as everywhere; ``answer`` knows the rest."""
 
     machine = "double"

@@ -31,13 +31,13 @@ from targets.errors import RemediationError, TransportError
 from targets.root import as_root
 from targets.runtime.pct import Pct
 from targets.ssh.connection import Ssh
-from targets.transport import Base, CommandResult
+from targets.transport import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from remediation.engine.plan import Plan
-    from targets.transport import Hold, Transport
+    from targets.transport import CommandResult, Transport
 
 #: How this is run as a program, in the project's folder.
 PROGRAM = (sys.executable, "-m", "tests.live.interrupted.interruption")
@@ -112,12 +112,12 @@ def point(text: str) -> Point:
     return Point(stage, int(number), float(share), command, float(seconds))
 
 
-class Points(Base):
+class Points(Layer):
     """The node's transport, which counts the changes of each stage, and may do damage at one.
 
     A command that failed and is asked again, as while a boot is waited for, is one change, from the
     first time it is asked until it has succeeded: how often it is asked depends on the machine, and
-    what follows must have the same number every time.
+    what follows must have the same number every time. No run is cut off in what changes nothing.
     """
 
     def __init__(
@@ -126,11 +126,11 @@ class Points(Base):
         chosen: Point | None = None,
         damage: Callable[[], None] = lambda: None,
     ) -> None:
-        self._inner, self._chosen, self._damage = inner, chosen, damage
+        super().__init__(inner)
+        self._chosen, self._damage = chosen, damage
         self._stage, self._count = "", 0
         self._failed: tuple[str, ...] = ()
         self._began, self._first = 0.0, 0  # of this change: when, and where it is in what was seen
-        self.machine = inner.machine
         self.seen: list[Point] = []
 
     def at(self, stage: str, action: str) -> None:
@@ -161,16 +161,6 @@ class Points(Base):
         shares = (0.0, *_inside(here.seconds, stdin))
         self.seen[self._first :] = [replace(here, share=share) for share in shares]
         return result
-
-    def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        """Pass it on: no run is cut off in what changes nothing."""
-        return self._inner.look(argv, stdin=stdin, timeout=timeout)
-
-    def hold(self, argv: Sequence[str], word: str) -> Hold:
-        """Pass it on."""
-        return self._inner.hold(argv, word)
 
     def _passed_on(self, argv: Sequence[str], stdin: bytes, timeout: float) -> CommandResult:
         """Pass it on, and keep whether it failed, or had no answer at all."""

@@ -11,7 +11,7 @@ from doctor import node_reads, upgrade
 from doctor.examine import _FOLLOWS, EXAMINATIONS, examine
 from lint.catalogue import RULES
 from targets.errors import FactError, TransportError, Unreachable
-from targets.transport import Base, CommandResult
+from targets.transport import CommandResult, Transport
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
 from tests.doubles.nodes.behind_shell import answers
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BOTH = pytest.mark.parametrize("ask", [examine, upgrade.examine], ids=["now", "upgrade"])
 
 
-class Counted(Base):
+class Counted(Transport):
     """Answers every round trip of many reads with one word for each, and counts."""
 
     machine = "pve1"

@@ -22,7 +22,7 @@ from steps import configuration, files
 from steps import prerequisites as judged
 from targets import target
 from targets.errors import FactError
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local, Transport
 from tests.doubles import canned
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def cause(ident: str) -> list[str]:
     return [word.replace("{ctid}", str(CTID)) for word in words]
 
 
-class Below(Base):
+class Below(Transport):
     """A machine whose files are below a directory."""
 
     machine = "the node"

@@ -14,7 +14,7 @@ from lint import remote
 from lint.check import check
 from lint.source import Kind
 from targets.errors import FactError, TransportError
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local, Transport
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ CONF = "rootfs: local:1\nunprivileged: 1\nlxc.apparmor.profile: lxc-docker\n"
 PHOENIX = "/srv/phoenix"
 
 
-class Rooted(Base):
+class Rooted(Transport):
     """This machine, with other directories in place of its own."""
 
     machine = "pve1"

@@ -9,7 +9,7 @@ from lint.check import check
 from lint.rules.tools import Tools
 from lint.source import Kind, Source
 from targets.errors import LimitExceeded, TransportError
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local, Transport
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ PROFILE = Source("/p/lxc-a", b"profile lxc-a {\n  file,\n}\n", Kind.PROFILE)
 SCRIPT = Source("/p/a.sh", b"#!/bin/bash\ntrue\n", Kind.SCRIPT)
 
 
-class Machine(Base):
+class Machine(Transport):
     """Answers every command alike, or fails to run it."""
 
     machine = "a machine"
@@ -37,7 +37,7 @@ class Machine(Base):
         )
 
 
-def said(*sources: Source, on: Base) -> list[tuple[str, str, int, str]]:
+def said(*sources: Source, on: Transport) -> list[tuple[str, str, int, str]]:
     found = check(sources, Tools(on))
     return [(each.rule.id, each.path, each.line, each.said) for each in found]
 

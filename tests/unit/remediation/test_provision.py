@@ -24,7 +24,7 @@ from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import _BOOTED, wait_until_online
 from targets.target import Target
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local, Transport
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ JOURNAL = f"{journal.DIRECTORY}/journal.jsonl"
 SIX = b"0" * 32 + b" 00 " + b"0" * 32 + b" 00 fe80 00000400 00000001 00000000 00000003     "
 
 
-class Pve(Base):
+class Pve(Transport):
     """A node with pct: which containers there are, and in which state."""
 
     machine = "pve1"

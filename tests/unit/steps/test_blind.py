@@ -31,7 +31,7 @@ from tests.unit.steps.test_sentences import FEATURES, matching
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from targets.transport import Base, Hold, Transport
+    from targets.transport import Hold, Transport
 
 DENYING = re.compile(
     r"\b(no|not|none|nothing|nobody|never|only|every|each|all|any|both|same|without|but|as it was|"
@@ -77,7 +77,7 @@ def _no_patience() -> Iterator[None]:
     stamina.set_testing(False)
 
 
-def host(machine: Base) -> Host:
+def host(machine: Transport) -> Host:
     """Return testinfra's host, which need not ask what kind of machine it is."""
     found = Host(TransportBackend(machine))
     kind = {"type": "linux", "distribution": "debian", "codename": "", "release": "13", "arch": ""}
@@ -85,7 +85,7 @@ def host(machine: Base) -> Host:
     return found
 
 
-def world(code: int, machine: Base | None = None) -> dict[str, Any]:
+def world(code: int, machine: Transport | None = None) -> dict[str, Any]:
     """Return the fixtures as a blind machine leaves them: all that can be empty is."""
     machine = machine or Blind(code)
     ended = machine.run(["true"])

@@ -15,7 +15,7 @@ from facts.audit.audit_log import AuditLog
 from facts.audit.audit_records import AUDIT_LOG
 from facts.audit.audit_window import Unwatched, Window
 from targets.errors import FactError
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local, Transport
 from tests.doubles.examples import examples
 from tests.doubles.naming import naming
 from tests.unit.facts.audit.test_audit_window import Node
@@ -32,7 +32,7 @@ def line(number: int) -> str:
     return f'type=AVC msg=audit(1.5:{number}): apparmor="DENIED" operation="open" n={number}\n'
 
 
-class OnDisk(Base):
+class OnDisk(Transport):
     """A node whose logs are in a folder of this machine, read by the real script.
 
     ``asked`` are the arguments of each look at a file, ``read`` how many bytes it went through.

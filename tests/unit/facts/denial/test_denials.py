@@ -13,7 +13,7 @@ from facts import apparmor
 from facts.audit import audit_records
 from facts.denial.denials import attribute, running_under
 from facts.process_tree import ProcessNotes
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ NAMESPACED = MOUNT.replace(
 DISGUISED = NAMESPACED.replace("docker-default", "lxc-200_</var/lib/lxc>")
 
 
-class Node(Base):
+class Node(Transport):
     """Knows the cgroups of the processes that live, and counts how often it is asked."""
 
     machine = "pve1"

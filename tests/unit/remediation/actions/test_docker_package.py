@@ -17,7 +17,7 @@ from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import StorageDriver
 from remediation.edits.daemon_json import daemon_json
 from targets.errors import CommandFailed, FactError, RemediationError
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local, Transport
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _SCRIPTS = {"list", "unmount", "held", "restore", "remove", "empty"}
 _SCRIPT = "usr/share/docker.io/contrib/nuke-graph-directory.sh"
 
 
-class Guest(Base):
+class Guest(Transport):
     """A container's apt, dpkg, groups and systemd; its files are real, below a folder.
 
     As Debian's docker.io does, a purge destroys all of ``/var/lib/docker`` with the script that

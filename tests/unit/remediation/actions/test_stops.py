@@ -10,7 +10,7 @@ from remediation import docker_in_lxc as it
 from remediation.actions.container_power import started
 from targets.errors import CommandFailed
 from targets.runtime.pct import Pct
-from targets.transport import Base, CommandResult
+from targets.transport import CommandResult, Transport
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Container
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WRITTEN = "rootfs: a\n# von Hand: Büro\n\narch: amd64\nrubbish\n".encode()
 
 
-class Guest(Base):
+class Guest(Transport):
     """The inside of a container that has booted, and whose kernel still has Docker's bridge."""
 
     machine = "container 950"
@@ -85,7 +85,7 @@ def test_started_container_stopped_again_leaves_the_file(
     assert _look(node.config) == before
 
 
-class Stopping(Base):
+class Stopping(Transport):
     """A node whose pct stops a container, and whose unit of it has ended, or has not."""
 
     machine = "node"

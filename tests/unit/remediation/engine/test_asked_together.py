@@ -14,17 +14,17 @@ from remediation.engine.apply import Seen, apply
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from targets.errors import FactError
-from targets.transport import Base, Local
+from targets.transport import Local, Transport
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from targets.transport import CommandResult, Transport
+    from targets.transport import CommandResult
 
 
-class Asked(Base):
+class Asked(Transport):
     """This machine, with what it was asked and told, in order."""
 
     machine = "the node"

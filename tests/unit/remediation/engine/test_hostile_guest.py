@@ -15,7 +15,7 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.batch import at_once
 from targets.errors import FactError
-from targets.transport import Base, CommandResult, Local
+from targets.transport import CommandResult, Local, Transport
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from targets.transport import Transport
 
 RUBBISH = [
     b"",
@@ -35,7 +34,7 @@ RUBBISH = [
 ]
 
 
-class Guest(Base):
+class Guest(Transport):
     """A container whose every program prints the same, once it has gone bad."""
 
     machine = "container 950"

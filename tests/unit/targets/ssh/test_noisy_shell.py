@@ -121,7 +121,6 @@ def test_hold_of_one_that_ends_says_how(ssh: Ssh) -> None:
 def test_hold_of_one_that_says_nothing_is_given_up(
     ssh: Ssh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("targets.ssh.connection.HOLD_TIMEOUT", 0.5)
     monkeypatch.setattr("targets.transport.HOLD_TIMEOUT", 0.5)
     for on in (ssh, Local()):
         with naming(TransportError, "cat", "held", "0.5 s"):
