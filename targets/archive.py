@@ -1,4 +1,4 @@
-"""A strict reader of a tar archive with one file, because the machine that made it may lie.
+"""The state of a path, and a strict reader of a tar archive with one file: its machine may lie.
 
 The format is GNU tar's ``--format=posix``: an extended header for values that do not fit the plain
 one, the header, the content, and zeros to the end. The reader refuses everything else: compressed
@@ -26,17 +26,23 @@ _OF_TAR = frozenset({"path", "linkpath", "size", "atime", "ctime", "mtime", "uid
 
 
 @dataclass(frozen=True)
-class Member:
-    """A file, link or directory in an archive; ``mtime`` is decimal text."""
+class FileState:
+    """The state of a path: absent, a regular file, a symbolic link, or a directory.
 
-    name: str
-    kind: str
+    ``kind`` is ``absent``, ``file``, ``link`` or ``directory``; ``mtime`` a Unix time as
+    decimal text, exact to the nanosecond; an empty ``mtime`` means now.
+
+    Stored in journals: its fields are a schema
+    (tests/unit/remediation/engine/test_stored_states.py).
+    """
+
+    kind: str = "absent"
     content: bytes = b""
     link: str = ""
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
-    mtime: str = "0"
+    mtime: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
 
 
@@ -49,10 +55,11 @@ class TooLarge(UnreadableArchive):
 
 
 @foreign.parser(..., largest=1 << 20, raises=(UnreadableArchive,))
-def only_member(archive: bytes, *, largest: int) -> Member | None:
-    """Return an archive's one member; None if it is a device or a pipe, or the archive is empty.
+def only_member(archive: bytes, *, largest: int) -> tuple[str, FileState] | None:
+    """Return the name and the state of an archive's one member.
 
-    tar makes an empty archive of a socket.
+    None if it is a device or a pipe, or the archive is empty: tar makes an empty archive of a
+    socket.
 
     Args:
         archive: the bytes; the caller has limited them.
@@ -85,8 +92,7 @@ def only_member(archive: bytes, *, largest: int) -> Member | None:
     if not _TIME.fullmatch(time):
         raise UnreadableArchive(f"the time {time[:40]!r}")
     prefix, name = _text(header[345:500]), _text(header[:100])
-    return Member(
-        name=extended.get("path") or (f"{prefix}/{name}" if prefix else name),
+    state = FileState(
         kind=kind,
         content=content,
         link=(extended.get("linkpath") or _text(header[157:257])) if kind == "link" else "",
@@ -96,6 +102,7 @@ def only_member(archive: bytes, *, largest: int) -> Member | None:
         mtime=time,
         attributes={k: v for k, v in sorted(extended.items()) if k not in _OF_TAR},
     )
+    return extended.get("path") or (f"{prefix}/{name}" if prefix else name), state
 
 
 def _header(archive: bytes) -> tuple[bytes, bytes]:

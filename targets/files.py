@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from targets import archive, foreign
+from targets.archive import FileState
 from targets.errors import FactError, LimitExceeded
 from targets.read import Read
 
@@ -34,34 +35,9 @@ _RESTORE = (
     'test -L "$new" || sync "$new"; mv -fT -- "$new" "$1"; '
     'test -z "$4" || touch -hd "@$4" -- "$1"; sync "$d"'  # pmxcfs gives a renamed file a new time
 )
-_REMOVE = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1" "$2"; test ! -d "$d" || sync "$d"'
-#: Removes the temporary file of an interrupted run; the file itself is unchanged.
-_TIDY = 'set -e; d=$(dirname -- "$1"); rm -f -- "$1"; test ! -d "$d" || sync "$d"'
-
-
+_REMOVE = 'set -e; d=$(dirname -- "$1"); rm -f -- "$@"; test ! -d "$d" || sync "$d"'
 #: The largest file that is captured, and room for tar's headers, attributes and end (bytes).
 LARGEST, _HEADERS = 1 << 20, 256 << 10
-
-
-@dataclass(frozen=True)
-class FileState:
-    """The state of a path: absent, a regular file, a symbolic link, or a directory.
-
-    ``kind`` is ``absent``, ``file``, ``link`` or ``directory``; ``mtime`` a Unix time as
-    decimal text, exact to the nanosecond; an empty ``mtime`` means now.
-
-    Stored in journals: its fields are a schema
-    (tests/unit/remediation/engine/test_stored_states.py).
-    """
-
-    kind: str = "absent"
-    content: bytes = b""
-    link: str = ""
-    mode: int = 0o644
-    uid: int = 0
-    gid: int = 0
-    mtime: str = ""
-    attributes: dict[str, str] = field(default_factory=dict)
 
 
 def content(state: FileState) -> bytes | None:
@@ -92,7 +68,7 @@ def capture(on: Transport, path: str) -> FileState:
     if result.exit_code and b"Cannot stat: No such file or directory" in result.stderr:
         return FileState()
     try:
-        member = archive.only_member(result.require().stdout, largest=LARGEST)
+        found = archive.only_member(result.require().stdout, largest=LARGEST)
     except archive.TooLarge:
         raise _too_large(on, path) from None
     except archive.UnreadableArchive as error:
@@ -100,20 +76,12 @@ def capture(on: Transport, path: str) -> FileState:
             f"on {on.machine}: {path} cannot be captured: the archive that tar there wrote cannot "
             f"be read ({error}). Is it GNU tar?"
         ) from error
-    if member is None:
+    if found is None:
         raise FactError(f"on {on.machine}: {path} is neither a file, a link nor a directory")
-    if member.name.rstrip("/") != path.rstrip("/"):
-        raise FactError(f"on {on.machine}: tar was asked for {path}, and sent {member.name!r:.200}")
-    return FileState(
-        kind=member.kind,
-        content=member.content,
-        link=member.link,
-        mode=member.mode,
-        uid=member.uid,
-        gid=member.gid,
-        mtime=member.mtime,
-        attributes=member.attributes,
-    )
+    name, state = found
+    if name.rstrip("/") != path.rstrip("/"):
+        raise FactError(f"on {on.machine}: tar was asked for {path}, and sent {name!r:.200}")
+    return state
 
 
 def _too_large(on: Transport, path: str) -> FactError:
@@ -154,7 +122,7 @@ def restore(on: Transport, path: str, state: FileState) -> None:
     """
     beside = str(PurePosixPath(path).with_name(_beside(path)))
     if capture(on, path) == state:
-        on.run(["sh", "-c", _TIDY, "tidy", beside]).require()
+        on.run(["sh", "-c", _REMOVE, "tidy", beside]).require()
     elif state.kind == "absent":
         _require_done(on, path, on.run(["sh", "-c", _REMOVE, "remove", path, beside]))
     elif state.kind == "directory":

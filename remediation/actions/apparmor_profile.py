@@ -14,9 +14,9 @@ from facts import apparmor
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Action
 from targets import files
+from targets.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from targets.drift import Drift
 from targets.errors import RemediationError
-from targets.files import FileState  # noqa: TC001 - journals are read back by a state's types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,10 +14,10 @@ from remediation.actions.file_edit import FileEdit
 from remediation.actions.storage_driver import lost_when_ended
 from remediation.engine.action import Action, SideEffect
 from targets import files
+from targets.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from targets.batch import Ahead
 from targets.drift import Drift
 from targets.errors import Busy, Dropped, FactError, RemediationError
-from targets.files import FileState  # noqa: TC001 - journals are read back by a state's types
 from targets.read import Read, content_of
 from targets.runtime import container_config
 from targets.runtime.normal_form import dropped, normal_form

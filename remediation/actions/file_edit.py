@@ -10,9 +10,9 @@ from typing_extensions import override
 
 from remediation.engine.action import Action
 from targets import files
+from targets.archive import FileState
 from targets.drift import Drift
 from targets.errors import FactError
-from targets.files import FileState
 from targets.read import content_of, is_directory
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from remediation.actions.file_edit import FileEdit
 from remediation.edits.json_files import parse
 from remediation.engine.action import Action, SideEffect
 from targets import files
+from targets.archive import FileState
 from targets.batch import Ahead
 from targets.drift import Drift
 from targets.errors import FactError
-from targets.files import FileState
 from targets.printable import cut
 from targets.read import Read
 

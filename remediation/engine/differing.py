@@ -6,8 +6,9 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from targets.archive import FileState
 from targets.drift import Drift
-from targets.files import FileState, unlike
+from targets.files import unlike
 
 #: More than this of a value is no use to a reader (characters).
 _LONG = 200

@@ -12,7 +12,7 @@ from remediation import desired
 from remediation.actions.storage_driver import StorageDriver
 from remediation.data_root import profile_elsewhere
 from remediation.edits.daemon_json import daemon_json, data_root
-from targets.files import FileState
+from targets.archive import FileState
 from tests.doubles.canned import Machine
 
 if TYPE_CHECKING:

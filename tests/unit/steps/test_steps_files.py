@@ -15,8 +15,8 @@ from remediation.actions.storage_driver import DockerState
 from remediation.engine import journal
 from remediation.engine.action import Place
 from steps import files as steps
+from targets.archive import FileState
 from targets.errors import CommandFailed, FactError
-from targets.files import FileState
 from targets.target import Target
 from tests.doubles.canned import Answer, Host, Machine, Runtime
 from tests.doubles.naming import naming, not_compliant

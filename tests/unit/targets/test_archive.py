@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from targets import archive, files
-from targets.archive import Member, UnreadableArchive
+from targets.archive import FileState, UnreadableArchive
 from targets.errors import FactError
 from tests.doubles.answering import Answering
 from tests.doubles.examples import examples
@@ -24,7 +24,7 @@ LARGEST = files.LARGEST
 PATH = "/etc/docker/daemon.json"
 
 
-def only_member(said: bytes) -> Member | None:
+def only_member(said: bytes) -> tuple[str, FileState] | None:
     return archive.only_member(said, largest=LARGEST)
 
 
@@ -56,7 +56,8 @@ def test_only_member_honest_file_is_read_whole() -> None:
         packed(({"mode": 0o640, "uid": 7, "gid": 8, "pax_headers": headers}, b"{}"))
     )
     attributes = {"SCHILY.xattr.user.a": "b\n=c"}
-    assert found == Member(PATH, "file", b"{}", "", 0o640, 7, 8, headers["mtime"], attributes)
+    state = FileState("file", b"{}", "", 0o640, 7, 8, headers["mtime"], attributes)
+    assert found == (PATH, state)
     assert files.capture(tar(extended()), PATH).content == b"{}"
 
 
@@ -128,7 +129,7 @@ def test_only_member_extended_header_of_short_records_takes_linear_time() -> Non
     padding = bytes(-len(records) % 512)
     found = only_member(info.tobuf(tarfile.USTAR_FORMAT) + records + padding + GOOD)
     assert found is not None
-    assert len(found.attributes) == 8000
+    assert len(found[1].attributes) == 8000
     assert time.process_time() - began < 2
 
 
@@ -149,4 +150,4 @@ def test_only_member_damaged_archive_is_read_or_refused(
         found = only_member(said)
     except UnreadableArchive:
         return
-    assert found is None or isinstance(found, Member)
+    assert found is None or isinstance(found[1], FileState)

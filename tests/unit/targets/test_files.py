@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from remediation.actions.file_edit import Directory, FileEdit
 from targets import files
+from targets.archive import FileState
 from targets.errors import CommandFailed, FactError
 from targets.transport import Local
 from tests.doubles.answering import Answer, Answering
@@ -136,7 +137,7 @@ def test_change_of_a_file_with_a_flag_names_it_and_the_way_out(
     state = files.capture(on, str(path))
     for change in (
         lambda: edit(path).apply(on),
-        lambda: files.restore(on, str(path), files.FileState()),
+        lambda: files.restore(on, str(path), FileState()),
     ):
         with naming(FactError, path, flag, f"chattr -{flag[0]}"):
             change()

@@ -13,8 +13,8 @@ from remediation.actions.container_options import ContainerOptions
 from remediation.edits.container_config import with_lxc_options
 from remediation.edits.container_file import container_options, lxc_options
 from targets import files
+from targets.archive import FileState
 from targets.errors import Busy, FactError
-from targets.files import FileState
 from targets.runtime import container_config
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct

@@ -14,8 +14,8 @@ from remediation.cli import printing
 from remediation.cli.group import Commands
 from remediation.engine.differing import differing
 from remediation.engine.errors import RollbackFailed, VerifyFailed
+from targets.archive import FileState
 from targets.drift import Drift
-from targets.files import FileState
 
 FILE = FileState("file", b"former\n", mode=0o640, mtime="1795717106")
 PATH = "/etc/pve/lxc/950.conf"

@@ -27,7 +27,7 @@ from remediation.engine.apply import apply
 from remediation.engine.journal_format import VERSION, Accepted, After, Before
 from remediation.engine.rollback import roll_back
 from targets import files
-from targets.files import FileState
+from targets.archive import FileState
 from tests.doubles.nodes.whole import Whole, main
 from tests.doubles.states import look
 

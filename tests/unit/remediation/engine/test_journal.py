@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from remediation.engine.action import Place
 from remediation.engine.journal_entries import Entry, Life
 from remediation.engine.journal_entries import Image as Before
+from targets.archive import FileState
 from targets.errors import FactError
-from targets.files import FileState
 from tests.doubles.examples import examples
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming

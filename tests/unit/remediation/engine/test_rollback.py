@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from targets.files import FileState
+    from targets.archive import FileState
     from targets.transport import CommandResult, Transport
 
 
