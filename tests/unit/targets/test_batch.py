@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,24 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediation import desired
-from remediation import docker_in_lxc as it
-from remediation.edits.daemon_json import daemon_json
-from remediation.engine.apply import apply
-from remediation.engine.journal import stored
-from targets import connect
 from targets.batch import Ahead, at_once, told
 from targets.errors import Dropped, RemediationError, TransportError, too_late
 from targets.read import unparsed
-from targets.target import parse
 from targets.transport import CommandResult, Local, Recorded
 from tests.doubles.answering import Answer, Answering
-from tests.doubles.nodes.behind_shell import Node, answers
+from tests.doubles.nodes.behind_shell import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from remediation.engine.plan import Plan
     from targets.transport import Transport
 
 COMMANDS: list[tuple[str, ...]] = [
@@ -146,11 +137,9 @@ def test_question_that_was_killed_is_asked_again_by_itself() -> None:
     assert [result.argv for result in found] == [("true",), ("echo", "on")]
 
 
-def test_ahead_asks_two_reads_in_one_round_trip_and_one_as_it_is() -> None:
+def test_ahead_asks_one_read_as_it_is() -> None:
     ran: list[CommandResult] = []
-    one, two = (unparsed("echo", word) for word in "ab")
-    ahead = Ahead(Recorded(Local(), ran.append), [one, two])
-    assert (ahead.ask(one).text, ahead.ask(two).text, len(ran)) == ("a\n", "b\n", 1)
+    one = unparsed("echo", "a")
     alone = Ahead(Recorded(Local(), ran.append), [one])
     assert (alone.ask(one).text, ran[-1].argv) == ("a\n", one.argv)
 
@@ -220,57 +209,3 @@ def test_ahead_forgets_its_answers_when_anything_but_a_read_is_run(
     before = len(ran)
     ahead.ask(reads[1])
     assert len(ran) == before + 1
-
-
-@pytest.fixture
-def compliant() -> Node:
-    """A node and a container that are as the plan wants them, all behind one shell."""
-    conf = f"features: nesting=1,keyctl=1,fuse=1\nlxc.apparmor.profile: {desired.PROFILE}\n"
-    files = {
-        desired.TUNABLE_PATH: desired.TUNABLE,
-        desired.PROFILE_PATH: desired.profile(None),
-        "/etc/pve/lxc/950.conf": conf.encode(),
-        desired.DAEMON_JSON: daemon_json(None),
-    }
-    policy = hashlib.sha256(b"policy").hexdigest()
-    says = {
-        "id -u": "0\n",
-        "sh -c 'command -v pct": "/usr/sbin/pct\n",
-        "find /etc/pve/lxc/950.conf -exec lxc-info": "RUNNING\n",
-        "find /sys/kernel/security": f"/{desired.PROFILE}.7/raw_sha256:{policy}\n",
-        "apparmor_parser -S": "policy",
-        "dpkg-query": "fuse-overlayfs ii \ndocker.io ii \n",
-        "test -d /etc/docker": "",
-        "systemctl is-enabled docker": "enabled\n",
-        "sh -c 'systemctl is-active -q docker || exit 3; docker info": "fuse-overlayfs\n",
-    }
-    return Node(files, says)
-
-
-def _plan(node: Node) -> Plan:
-    runtime = connect.runtime_on(node, parse("root@pve1/950"), reads=[stored()])
-
-    @contextmanager
-    def exclusive(_: str) -> Iterator[None]:
-        runtime.node.hold(["lock"], "held")
-        yield
-
-    return replace(it.plan(runtime, 950, tell=lambda _: None), exclusive=exclusive)
-
-
-def test_status_costs_three_round_trips_and_one_start_of_pct(compliant: Node) -> None:
-    plan = _plan(compliant)
-    assert [drift for _, drift in plan.drifts() if drift] == []
-    assert not plan.journal.unfinished()
-    assert compliant.unknown == ["test -d /usr/local/phoenix_hypervisor"]
-    assert len(compliant.trips) == 3, compliant.trips
-    assert compliant.starts == 1
-
-
-def test_apply_with_nothing_to_do_reads_the_journal_under_the_lock_and_costs_two_trips_more(
-    compliant: Node,
-) -> None:
-    outcomes = apply(_plan(compliant))
-    assert [outcome.reason for outcome in outcomes if outcome.changed] == []
-    assert len(compliant.trips) == 5, compliant.trips  # one is the lock's
-    assert compliant.starts == 1
