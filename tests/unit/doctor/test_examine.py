@@ -11,7 +11,7 @@ from doctor import node_reads, upgrade
 from doctor.examine import _FOLLOWS, EXAMINATIONS, examine
 from lint.catalogue import RULES
 from targets.errors import FactError, TransportError, Unreachable
-from targets.transport import CommandResult, Transport
+from tests.doubles.answering import Answer, Answering
 from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
 from tests.doubles.nodes.behind_shell import answers
@@ -23,67 +23,57 @@ if TYPE_CHECKING:
 BOTH = pytest.mark.parametrize("ask", [examine, upgrade.examine], ids=["now", "upgrade"])
 
 
-class Counted(Transport):
-    """Answers every round trip of many reads with one word for each, and counts."""
+class Counted(Answering):
+    """Answers every round trip of many reads with one word for each.
 
-    machine = "pve1"
+    Args:
+        state: of the container.
+        config: its configuration; None: there is none.
+        first: the first answers of the first round trip.
+    """
 
-    def __init__(self, state: str = "RUNNING", config: str | None = CONFIG) -> None:
-        self.trips: list[tuple[str, ...]] = []
-        self._state, self._config = state, config
+    def __init__(
+        self, state: str = "RUNNING", config: str | None = CONFIG, first: Sequence[str] = ()
+    ) -> None:
+        super().__init__(self.said, "pve1")
+        self._state, self._config, self._first = state, config, first
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        self.trips.append(tuple(argv))
-        out, err, code = b"", b"", 0
-        if argv[-1] == "at once":
-            out, err = answers(argv[2], [(0, b"", b"")] * argv[2].count("\none timeout "))
-        if tuple(argv) == node_reads.lxc_state(CTID).argv:
-            out = self._state.encode()
-        if argv[-1] == f"/etc/pve/lxc/{CTID}.conf":
-            code, out = (0, self._config.encode()) if self._config is not None else (1, b"")
-        err = b"No such file or directory" if code else err
-        return CommandResult(tuple(argv), code, out, err, self.machine, 0.0, 0.0)
+    def said(self, words: list[str]) -> Answer:
+        if tuple(words) == node_reads.lxc_state(CTID).argv:
+            return self._state.encode()
+        if words[-1] == f"/etc/pve/lxc/{CTID}.conf":
+            absent = 1, b"", b"No such file or directory"
+            return absent if self._config is None else self._config.encode()
+        if words[-1] != "at once":
+            return b""
+        said = [(0, each.encode(), b"") for each in self._first if len(self.ran) == 1]
+        said += [(0, b"", b"")] * (words[2].count("\none timeout ") - len(said))
+        return 0, *answers(words[2], said)
+
+
+def ours(state: str = "RUNNING") -> Counted:
+    """A node whose first two answers are the configuration and the state."""
+    return Counted(state, first=(CONFIG, state))
 
 
 class Plain(Counted):
     """Has no shell that answers many reads at once, so each is asked alone."""
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        done = super().run(argv, stdin=stdin, timeout=timeout)
-        if argv[-1] == "at once":
-            return CommandResult(tuple(argv), 1, b"", b"", self.machine, 0.0, 0.0)
-        return done
-
-
-class Ours(Counted):
-    """As Counted, whose first two answers are the configuration and the state."""
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        done = super().run(argv, stdin=stdin, timeout=timeout)
-        if argv[-1] == "at once" and len(self.trips) == 1:
-            said = [(0, each.encode(), b"") for each in (CONFIG, self._state)]
-            said += [(0, b"", b"")] * (argv[2].count("\none timeout ") - len(said))
-            return CommandResult(tuple(argv), 0, *answers(argv[2], said), self.machine, 0.0, 0.0)
-        return done
+    def said(self, words: list[str]) -> Answer:
+        return (1, b"", b"") if words[-1] == "at once" else super().said(words)
 
 
 def test_examination_takes_three_round_trips_to_the_node_and_one_to_the_container() -> None:
-    node, inside = Ours(), Counted()
+    node, inside = ours(), Counted()
     examine(Runtime(node, inside), CTID)
-    assert (len(node.trips), len(inside.trips)) == (3, 1)
+    assert (len(node.ran), len(inside.ran)) == (3, 1)
 
 
 @pytest.mark.parametrize("state", ["STOPPED", "FROZEN", "FREEZING", ""])
 def test_container_that_would_not_answer_is_not_asked(state: str) -> None:
-    node, inside = Ours(state), Counted()
+    node, inside = ours(state), Counted()
     found = examine(Runtime(node, inside), CTID)
-    assert inside.trips == []
+    assert inside.ran == []
     assert found.exit_code == 1
     assert found.unseen
 
@@ -92,44 +82,36 @@ def test_node_without_such_a_shell_is_asked_each_read_alone() -> None:
     node, inside = Plain(), Plain()
     examine(Runtime(node, inside), CTID)
     wanted = {read.argv for each in EXAMINATIONS for read in each.guest}
-    assert wanted <= set(inside.trips)
+    assert wanted <= set(map(tuple, inside.ran))
 
 
-class Logged(Ours):
-    """As Ours, with a log of two containers' denials."""
+class Logged(Counted):
+    """Has a log of two containers' denials."""
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        done = super().run(argv, stdin=stdin, timeout=timeout)
-        if "denials" not in argv:
-            return done
+    def said(self, words: list[str]) -> Answer:
+        if "denials" not in words:
+            return super().said(words)
         line = (
             'type=AVC msg=audit({at}:{ctid}): apparmor="DENIED" operation="open" class="file" '
             'profile="lxc-{ctid}_</var/lib/lxc>" name="/x" pid=4 comm="cat" denied_mask="r"\n'
         )
         said = "".join(line.format(at=f"{time.time():.3f}", ctid=each) for each in (CTID, 951))
-        out = f"== state\nlost 0\n== kernel\n{said}== clock\n== end\n".encode()
-        return CommandResult(tuple(argv), 0, out, b"", self.machine, 0.0, 0.0)
+        return f"== state\nlost 0\n== kernel\n{said}== clock\n== end\n".encode()
 
 
 def test_refusals_are_those_of_the_container_alone() -> None:
-    found = examine(Runtime(Logged(), Counted()), CTID)
+    found = examine(Runtime(Logged(first=(CONFIG, "RUNNING")), Counted()), CTID)
     (said,) = [each for each in found.troubles if each.id == "denied-lately"]
     assert "once, most often: cat wanted to read /x" in said.cause
 
 
 def test_container_that_cannot_be_entered_is_not_asked_again_and_again() -> None:
-    class Closed(Counted):
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            self.trips.append(tuple(argv))
-            raise TransportError("it cannot be entered")
+    def closed(_: list[str]) -> Answer:
+        raise TransportError("it cannot be entered")
 
-    inside = Closed()
-    found = examine(Runtime(Ours(), inside), CTID)
-    assert len(inside.trips) < 6
+    inside = Answering(closed)
+    found = examine(Runtime(ours(), inside), CTID)
+    assert len(inside.ran) < 6
     assert any(each.why == "it cannot be entered" for each in found.unseen)
     assert found.exit_code != 0
 
@@ -142,14 +124,11 @@ def test_container_that_does_not_exist_cannot_be_asked(ask: Callable[..., Any]) 
 
 @BOTH
 def test_connection_that_is_gone_ends_the_examination(ask: Callable[..., Any]) -> None:
-    class Gone(Counted):
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            raise Unreachable(f"no connection for {argv[0]}")
+    def gone(words: list[str]) -> Answer:
+        raise Unreachable(f"no connection for {words[0]}")
 
     with pytest.raises(Unreachable):
-        ask(Runtime(Ours(), Gone()), CTID)
+        ask(Runtime(ours(), Answering(gone)), CTID)
 
 
 def test_consequences_and_their_causes_are_troubles_that_exist() -> None:

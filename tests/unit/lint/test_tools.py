@@ -9,32 +9,26 @@ from lint.check import check
 from lint.rules.tools import Tools
 from lint.source import Kind, Source
 from targets.errors import LimitExceeded, TransportError
-from targets.transport import CommandResult, Local, Transport
+from targets.transport import Local
+from tests.doubles.answering import Answer, Answering
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from targets.transport import Transport
 
 PROFILE = Source("/p/lxc-a", b"profile lxc-a {\n  file,\n}\n", Kind.PROFILE)
 SCRIPT = Source("/p/a.sh", b"#!/bin/bash\ntrue\n", Kind.SCRIPT)
 
 
-class Machine(Transport):
+def machine(code: int = 0, err: str = "", *, error: Exception | None = None) -> Answering:
     """Answers every command alike, or fails to run it."""
 
-    machine = "a machine"
+    def answer(_: list[str]) -> Answer:
+        if error:
+            raise error
+        return code, b"[]", err.encode()
 
-    def __init__(self, code: int = 0, err: str = "", *, error: Exception | None = None) -> None:
-        self._code, self._err, self._error = code, err, error
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        if self._error:
-            raise self._error
-        return CommandResult(
-            tuple(argv), self._code, b"[]", self._err.encode(), self.machine, 0.0, 0.0
-        )
+    return Answering(answer, "a machine")
 
 
 def said(*sources: Source, on: Transport) -> list[tuple[str, str, int, str]]:
@@ -43,7 +37,7 @@ def said(*sources: Source, on: Transport) -> list[tuple[str, str, int, str]]:
 
 
 def parser_says(text: str, source: Source = PROFILE) -> list[tuple[str, str, int, str]]:
-    return said(source, on=Machine(1, f"{text}\n"))
+    return said(source, on=machine(1, f"{text}\n"))
 
 
 def test_parsers_error_is_at_the_line_that_it_names() -> None:
@@ -97,7 +91,7 @@ def test_another_refusal_is_told_without_the_copys_name() -> None:
 
 def test_tool_that_is_missing_is_said_once() -> None:
     other = Source("/p/lxc-b", PROFILE.content.replace(b"lxc-a", b"lxc-b"), Kind.PROFILE)
-    assert said(PROFILE, other, on=Machine(127)) == [
+    assert said(PROFILE, other, on=machine(127)) == [
         (
             "not-checked",
             "/p/lxc-a",
@@ -110,14 +104,14 @@ def test_tool_that_is_missing_is_said_once() -> None:
 def test_program_that_cannot_be_started_is_missing_too() -> None:
     error = TransportError("cannot run")
     error.__cause__ = FileNotFoundError()
-    assert [each[0] for each in said(SCRIPT, on=Machine(error=error))] == ["not-checked"] * 2
+    assert [each[0] for each in said(SCRIPT, on=machine(error=error))] == ["not-checked"] * 2
     with naming(TransportError, "gone"):
-        said(SCRIPT, on=Machine(error=TransportError("gone")))
+        said(SCRIPT, on=machine(error=TransportError("gone")))
 
 
 def test_tool_that_does_not_end_is_said() -> None:
     error = LimitExceeded("m", ["bash"], "did not end within 60 s", late=True)
-    found = said(PROFILE, on=Machine(error=error))
+    found = said(PROFILE, on=machine(error=error))
     assert [each[3] for each in found] == ["apparmor_parser did not end within 60 s"]
 
 

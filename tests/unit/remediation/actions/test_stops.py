@@ -10,14 +10,13 @@ from remediation import docker_in_lxc as it
 from remediation.actions.container_power import started
 from targets.errors import CommandFailed
 from targets.runtime.pct import Pct
-from targets.transport import CommandResult, Transport
+from tests.doubles.answering import Answer, Answering
 from tests.doubles.flag import journal
 from tests.doubles.naming import naming
 from tests.doubles.nodes.machines import Container
 from tests.doubles.nodes.world import OfFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -25,21 +24,11 @@ if TYPE_CHECKING:
 WRITTEN = "rootfs: a\n# von Hand: Büro\n\narch: amd64\nrubbish\n".encode()
 
 
-class Guest(Transport):
+def guest(words: list[str]) -> Answer:
     """The inside of a container that has booted, and whose kernel still has Docker's bridge."""
-
-    machine = "container 950"
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        del stdin, timeout
-        script = argv[2]
-        if "is-system-running" in script:
-            out, code = b"running\n", 0
-        else:
-            out, code = b"", int("docker0" not in script)  # its daemon is gone, its bridge is not
-        return CommandResult(tuple(argv), code, out, b"", self.machine, 0.0, 0.0)
+    if "is-system-running" in words[2]:
+        return b"running\n"
+    return int("docker0" not in words[2]), b"", b""  # its daemon is gone, its bridge is not
 
 
 @pytest.fixture
@@ -52,7 +41,7 @@ def container(tmp_path: Path) -> Container:
 
 @pytest.fixture
 def node(container: Container, tmp_path: Path) -> OfFolder:
-    return OfFolder(container, tmp_path / "950.conf", Guest())
+    return OfFolder(container, tmp_path / "950.conf", Answering(guest, "container 950"))
 
 
 def _look(path: Path) -> tuple[bytes, int]:
@@ -85,36 +74,25 @@ def test_started_container_stopped_again_leaves_the_file(
     assert _look(node.config) == before
 
 
-class Stopping(Transport):
+def stopping(*, ended: bool) -> Answering:
     """A node whose pct stops a container, and whose unit of it has ended, or has not."""
 
-    machine = "node"
-
-    def __init__(self, *, ended: bool) -> None:
-        self._ended = ended
-        self.ran: list[tuple[str, ...]] = []
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        del stdin, timeout
-        words = tuple(argv)
-        self.ran.append(words)
-        code, err = 0, b""
+    def answer(words: list[str]) -> Answer:
         match words:
             case ("env", "LC_ALL=C", "cat", "--", _):
-                code, err = 1, b"No such file or directory"
+                return 1, b"", b"No such file or directory"
             case ("sh", "-c", _, "ended", "pve-container@950.service"):
-                code, err = int(not self._ended), b"it is still active"
-            case _:
-                assert words[0] == "pct", words
-        return CommandResult(words, code, b"", err, self.machine, 0.0, 0.0)
+                return int(not ended), b"", b"it is still active"
+        assert words[0] == "pct", words
+        return b""
+
+    return Answering(answer)
 
 
 @pytest.mark.parametrize("act", ["stop", "shutdown"])
 @pytest.mark.parametrize("ended", [True, False])
 def test_pct_stop_waits_for_the_hook_that_writes_the_file(act: str, ended: bool) -> None:
-    node = Stopping(ended=ended)
+    node = stopping(ended=ended)
     if ended:
         getattr(Pct(node), act)(950)
         assert [words[0] for words in node.ran][-2:] == ["pct", "sh"]

@@ -14,35 +14,28 @@ from remediation.engine.apply import Seen, apply
 from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from targets.errors import FactError
-from targets.transport import Local, Transport
+from targets.transport import Layer, Local
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from targets.transport import CommandResult
+    from targets.transport import CommandResult, Transport
 
 
-class Asked(Transport):
+class Asked(Layer):
     """This machine, with what it was asked and told, in order."""
 
-    machine = "the node"
-
     def __init__(self) -> None:
+        super().__init__(Local(), "the node")
         self.seen: list[tuple[str, tuple[str, ...]]] = []
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    def _passed(
+        self, on: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
     ) -> CommandResult:
-        self.seen.append(("run", tuple(argv)))
-        return Local().run(argv, stdin=stdin, timeout=timeout)
-
-    def look(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        self.seen.append(("look", tuple(argv)))
-        return Local().look(argv, stdin=stdin, timeout=timeout)
+        self.seen.append((on.__name__, tuple(argv)))
+        return super()._passed(on, argv, stdin, timeout)
 
 
 def edits(folder: Path, on: Asked, number: int) -> list[Step]:
