@@ -35,7 +35,7 @@ def start_obstacle(runtime: Runtime, ctid: int) -> str:
         loaded = apparmor.loaded_profiles(runtime.node)
     except RemediationError:
         return ""
-    causes = [*_options(written, pct=runtime.kind == "pct"), *_profile(written, loaded)]
+    causes = [*_options(written), *_profile(written, loaded)]
     return next(iter(causes), "")
 
 
@@ -70,14 +70,14 @@ def start(runtime: Runtime, ctid: int) -> None:
         raise CommandFailed(failed.result, f"container {ctid} cannot start: {cause}") from failed
 
 
-def _options(written: ContainerConfig, *, pct: bool) -> Iterator[str]:
+def _options(written: ContainerConfig) -> Iterator[str]:
     for entry in container_config.cut_entries(written):
         yield (
             f"the mount entry '{entry.value}' lacks "
             f"{', '.join(container_config.missing_fields(entry.value))} "
             f"({written.path}, line {entry.line})"
         )
-    for option, why in container_config.refused(written) if pct else ():
+    for option, why in container_config.refused(written):
         yield f"{why} ({written.path}, line {option.line})"
 
 

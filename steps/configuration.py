@@ -95,12 +95,13 @@ def container_is_given(runtime: Runtime, ctid: int, names: str) -> None:
 @foreseen(node=lambda at: [at.written])
 def every_line_is_in_effect(runtime: Runtime, ctid: int) -> None:
     """Every line is read, no decisive option has no effect, and no pending change removes one."""
-    written, pct = runtime.configuration(ctid), runtime.kind == "pct"
+    written = runtime.configuration(ctid)
     assert written.options, f"{written.path} holds no option at all"
     for line, text in written.unreadable:
-        why = proxmox.unreadable(text) if pct else "no option: LXC starts no container with it"
+        lxc = "no option: LXC starts no container with it"
+        why = lxc if written.plain else proxmox.unreadable(text)
         raise AssertionError(f"{written.path}, line {line}: '{text}' is {why}")
-    for option, why in container_config.refused(written) if pct else ():
+    for option, why in container_config.refused(written):
         raise AssertionError(
             f"{written.path}, line {option.line}: {why}; Proxmox keeps the line, and the next "
             "start fails on it"

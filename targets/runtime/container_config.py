@@ -48,11 +48,12 @@ class Option:
 
 @dataclass(frozen=True)
 class ContainerConfig:
-    """All options of one container, in the file's order."""
+    """All options of one container, in the file's order; ``plain`` if LXC itself reads the file."""
 
     path: str
     options: tuple[Option, ...]
     unreadable: tuple[tuple[int, str], ...] = ()
+    plain: bool = False
 
     def __str__(self) -> str:
         """The options alone, a line each, as LXC writes them."""
@@ -103,6 +104,7 @@ def parse_lxc(path: str, text: str) -> ContainerConfig:
         path,
         tuple(o for o in said if is_option(o)),
         tuple((o.line, o.value) for o in said if o.key == _NEITHER),
+        plain=True,
     )
 
 
@@ -279,6 +281,8 @@ def cut_entries(written: ContainerConfig) -> tuple[Option, ...]:
 
 def refused(written: ContainerConfig) -> Iterator[tuple[Option, str]]:
     """Yield each option in effect that Proxmox keeps but no container starts with, and why."""
+    if written.plain:
+        return
     for option in written.all("features")[-1:]:
         if said := proxmox.features_error(option.value):
             yield option, said
