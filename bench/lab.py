@@ -71,20 +71,6 @@ def ssh_config() -> None:
 
 
 @main.command()
-def healthy() -> None:
-    """Print the newest snapshot of the compliant container 950 that the faults made."""
-    lab = Lab.open()
-    names = lab.snapshots() if lab.running else []
-    found = [name for name in names if re.fullmatch("healthy-[0-9a-f]{12}", name)]
-    if not found:
-        raise FactError(
-            "the lab does not run, or has no snapshot of a compliant container: "
-            "python -m faults F12 makes it"
-        )
-    click.echo(found[-1])
-
-
-@main.command()
 @click.argument("number", type=int)
 def populate(number: int) -> None:
     """Create containers next to the measured one until there are NUMBER."""

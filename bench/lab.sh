@@ -3,7 +3,16 @@
 
 gate() { python -m pytest features/ --no-report "$@"; }
 reset() { python -m lab reset "$1"; }
-reset_healthy() { reset "$(python -m bench.lab healthy)"; }
+# reset_healthy: restores the newest snapshot of the compliant container that the faults made.
+reset_healthy() {
+    local name
+    name=$(python -m lab status | grep -o 'healthy-[0-9a-f]\{12\}' | tail -n 1) || {
+        echo 'the lab does not run, or has no snapshot of a compliant container:' \
+            'python -m faults F12 makes it' >&2
+        return 1
+    }
+    reset "$name"
+}
 apply() { python -m remediation apply --yes --target lab/950; }
 on_node() { ssh -F "$work/ssh_config" node "$@"; }  # bench.lab ssh-config writes this file
 

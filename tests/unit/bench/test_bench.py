@@ -33,6 +33,8 @@ case "$0 $*" in
     *' apply '*--json*) echo '[{"id": "tunable", "changed": '"${CHANGED:-false}"'}]' ;;
     *' plan '*--json*) echo '{"changes": [{"id": "tunable", "drift": '"${DRIFT:-null}"'}]}' ;;
     *' status '*--json*) echo '{"actions": [{"id": "tunable", "drift": '"${DRIFT:-null}"'}]}' ;;
+    *'lab status') echo 'snapshots  ready, healthy-0123456789ab, healthy-ba9876543210, start' ;;
+    *'lab reset healthy-0'*) exit 1 ;;
     *'lab up') echo 'booting the node (tcg): 12.5 s' ;;
 esac
 """
