@@ -7,9 +7,8 @@ argv to ``pct exec 950 -- …`` and hands it to the node's transport.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
-
-from typing_extensions import override
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from targets.errors import FactError, TransportError
 from targets.read import Read
@@ -26,21 +25,26 @@ _INCLUDE = re.compile(r"^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$", re.MULTILINE)
 _NESTED = 8  #: the limit for nested includes
 
 
-class Runtime(Protocol):
-    """Manages the containers of one node."""
+class Runtime(ABC):
+    """Manages the containers of one node; the shared part uses LXC's own tools, as Proxmox does."""
 
-    node: Transport
+    #: The kind of containers: Proxmox's, or plain LXC's.
+    kind: ClassVar[Literal["pct", "lxc"]]
+    _LXC_PATH = "/var/lib/lxc"
+    _START: ClassVar[str]
 
-    @property
-    def kind(self) -> Literal["pct", "lxc"]:
-        """The kind of containers: Proxmox's, or plain LXC's."""
+    def __init__(self, node: Transport) -> None:
+        self.node = node
 
-    def on(self, node: Transport) -> Runtime:
+    def on(self, node: Transport) -> Self:
         """Return the same runtime of a node that is reached otherwise."""
+        return type(self)(node)
 
+    @abstractmethod
     def inside(self, ctid: int) -> Transport:
         """Return a transport whose commands run in the container."""
 
+    @abstractmethod
     def configuration(self, ctid: int) -> container_config.ContainerConfig:
         """Return the configuration as written; raises FactError if there is no container."""
 
@@ -49,76 +53,57 @@ class Runtime(Protocol):
 
         Proxmox generates it at each start, each stop, and ``pct set``.
         """
+        path = self.started_path(ctid)
+        content = self.node.read(path)
+        if content is None:
+            raise FactError(f"{path} does not exist on {self.node.machine}")
+        return container_config.parse_lxc(
+            path, self._resolved(path, content.decode(errors="replace"))
+        )
 
+    @abstractmethod
     def started_with(self, ctid: int) -> str:
         """Return the known part of the configuration that a running container started with."""
 
+    @abstractmethod
     def features(self, ctid: int) -> dict[str, str]:
         """Return the container's features, in the words of Proxmox's ``features``."""
 
     @classmethod
+    @abstractmethod
     def reads(cls, ctid: int) -> Read[CommandResult]:
         """Return what :meth:`state` asks first."""
 
+    @abstractmethod
     def state(self, ctid: int) -> str | None:
         """Return ``running``, ``stopped`` …, or None if there is no such container."""
 
-    def require_ours(self, ctid: int) -> None:
+    def require_ours(self, ctid: int) -> None:  # noqa: B027 - plain LXC has no such program
         """Raise Busy if another program (Proxmox's HA) starts and stops the container."""
 
     def start_command(self, ctid: int) -> str:
         """Return the command that starts the container, for a reader to type."""
+        return f"{self._START} {ctid}"
 
+    @abstractmethod
     def start(self, ctid: int) -> None:
         """Start the container; raises CommandFailed with what the runtime said."""
 
+    @abstractmethod
     def stop(self, ctid: int) -> None:
         """Stop the container immediately."""
 
+    @abstractmethod
     def shutdown(self, ctid: int) -> None:
         """Shut the container down cleanly."""
 
+    @abstractmethod
     def destroy(self, ctid: int) -> None:
         """Destroy a stopped container and its root."""
 
     @classmethod
     def first_process(cls, ctid: int) -> Read[str]:
-        """Read what LXC says of the first process: its pid on the node, if the container runs."""
-
-    def init_pid(self, ctid: int) -> int:
-        """Return the pid, on the node, of the first process; raises TransportError if stopped."""
-
-    def config_path(self, ctid: int) -> str:
-        """Return the file in which the container's options are written."""
-
-    @classmethod
-    def started_path(cls, ctid: int) -> str:
-        """Return LXC's own configuration file, which :meth:`effective` reads."""
-
-
-class LxcTools(Runtime):
-    """The shared part of both runtimes, with LXC's own tools, which Proxmox has, too."""
-
-    _LXC_PATH = "/var/lib/lxc"
-    _START: ClassVar[str]
-
-    def __init__(self, node: Transport) -> None:
-        self.node = node
-
-    @override
-    def on(self, node: Transport) -> Self:
-        return type(self)(node)
-
-    @override
-    def start_command(self, ctid: int) -> str:
-        return f"{self._START} {ctid}"
-
-    def require_ours(self, ctid: int) -> None:
-        """See :class:`Runtime`; plain LXC has no such program."""
-
-    @classmethod
-    def first_process(cls, ctid: int) -> Read[str]:
-        """See :class:`Runtime`; empty if it does not run."""
+        """Read the pid of the first process, on the node; empty if the container does not run."""
         argv = ("lxc-info", "-P", cls._LXC_PATH, "-n", str(ctid), "-p", "-H")
 
         def parse(answer: CommandResult) -> str:
@@ -128,11 +113,7 @@ class LxcTools(Runtime):
         return Read(argv, parse)
 
     def init_pid(self, ctid: int) -> int:
-        """Return the pid, on the node, of the container's first process.
-
-        Raises:
-            TransportError: the container is not running.
-        """
+        """Return the pid, on the node, of the first process; raises TransportError if stopped."""
         said = self.node.ask(self.first_process(ctid))
         if not said:
             raise TransportError(
@@ -141,20 +122,14 @@ class LxcTools(Runtime):
             )
         return int(said)
 
-    @classmethod
-    @override
-    def started_path(cls, ctid: int) -> str:
-        return f"{cls._LXC_PATH}/{ctid}/config"
+    @abstractmethod
+    def config_path(self, ctid: int) -> str:
+        """Return the file in which the container's options are written."""
 
-    @override
-    def effective(self, ctid: int) -> container_config.ContainerConfig:
-        path = self.started_path(ctid)
-        content = self.node.read(path)
-        if content is None:
-            raise FactError(f"{path} does not exist on {self.node.machine}")
-        return container_config.parse_lxc(
-            path, self._resolved(path, content.decode(errors="replace"))
-        )
+    @classmethod
+    def started_path(cls, ctid: int) -> str:
+        """Return LXC's own configuration file, which :meth:`effective` reads."""
+        return f"{cls._LXC_PATH}/{ctid}/config"
 
     def _resolved(self, path: str, text: str) -> str:
         """Return a configuration with each ``lxc.include`` replaced by the included text."""

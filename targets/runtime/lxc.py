@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -12,7 +12,7 @@ from targets.errors import FactError, TransportError
 from targets.printable import cut
 from targets.read import unparsed
 from targets.runtime import container_config
-from targets.runtime.base import ENVIRONMENT, LxcTools
+from targets.runtime.base import ENVIRONMENT, Runtime
 from targets.transport import Inside
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 _EFFECTS = 'cat "$1/attr/current" && { grep -E " /dev/(fuse|[.]lxc/[a-z]+) " "$1/mounts" || :; }'
 
 
-class Lxc(LxcTools):
+class Lxc(Runtime):
     """Containers of plain LXC, through its own tools. Source: lxc-attach(1), lxc-info(1)."""
 
-    kind: Literal["lxc"] = "lxc"
+    kind = "lxc"
     _START = "lxc-start -n"
 
     @override

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -12,7 +12,7 @@ from targets.errors import Busy, Elsewhere, FactError, TransportError
 from targets.printable import cut
 from targets.read import unparsed
 from targets.runtime import container_config
-from targets.runtime.base import ENVIRONMENT, LxcTools
+from targets.runtime.base import ENVIRONMENT, Runtime
 from targets.transport import Inside
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ echo "it is still active" >&2; exit 1
 """
 
 
-class Pct(LxcTools):
+class Pct(Runtime):
     """Containers of Proxmox VE, through ``pct``. Source: pct(1) and transcripts of it."""
 
-    kind: Literal["pct"] = "pct"
+    kind = "pct"
     _START = "pct start"
 
     @override
