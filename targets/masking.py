@@ -36,66 +36,46 @@ _OPTION = r"--?(?:password|passwd|passphrase|pass|token|secret|api-key|access-ke
 _LOGIN = (
     r"\b(?:sshpass|mysql\w*|mariadb\w*|(?:docker|podman|skopeo|buildah|oras|helm)\s+\w*\s*login)\b"
 )
-_RULES: tuple[tuple[str, str], ...] = (
+#: The first group, if there is one, stays in front of the stars.
+_RULES = (
     # A key block, even if it is cut off.
-    (
-        rf"(-----BEGIN {_KEY}-----)[\s\S]*?(?=-----END {_KEY}|\Z)",
-        rf"\1{STARS}",
-    ),
+    rf"(-----BEGIN {_KEY}-----)[\s\S]*?(?=-----END {_KEY}|\Z)",
     # Headers.
-    (
-        r"(\b(?:proxy-)?authorization\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?)[^\"'\\\r\n]+",
-        rf"\1{STARS}",
-    ),
-    (r"(\b(?:set-)?cookie:\s{0,8})[^\"'\r\n]+", rf"\1{STARS}"),
-    (r"(\bbearer\s{1,8})[\w.~+/=-]{6,}", rf"\1{STARS}"),
-    (r"(\bbasic\s{1,8})(?=[\w+/]*[0-9=])[\w+/]{8,}={0,2}", rf"\1{STARS}"),
-    (r"(PVE(?:API|BS)Token=)[^\s\"']+", rf"\1{STARS}"),
+    r"(\b(?:proxy-)?authorization\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?)[^\"'\\\r\n]+",
+    r"(\b(?:set-)?cookie:\s{0,8})[^\"'\r\n]+",
+    r"(\bbearer\s{1,8})[\w.~+/=-]{6,}",
+    r"(\bbasic\s{1,8})(?=[\w+/]*[0-9=])[\w+/]{8,}={0,2}",
+    r"(PVE(?:API|BS)Token=)[^\s\"']+",
     # Docker's config.json.
-    (
-        rf"({_QUOTE}(?:auth|identitytoken|registrytoken){_QUOTE}\s{{0,8}}:\s{{0,8}}{_QUOTE})[^\"'\\]*",
-        rf"\1{STARS}",
-    ),
+    rf"({_QUOTE}(?:auth|identitytoken|registrytoken){_QUOTE}\s{{0,8}}:\s{{0,8}}{_QUOTE})[^\"'\\]*",
     # A name and its value: quoted, an XML element, a block of YAML, bare.
-    (
-        rf"({_NAME}{_QUOTE}?\s{{0,8}}(?:[:=]|=>|:=)\s{{0,8}}\\{{0,3}}([\"']))(?:(?!\\{{0,3}}\2)[^\n])+",
-        rf"\1{STARS}",
-    ),
-    (rf"(<[\w.:-]{{0,40}}?{_NAME}(?:\s[^<>]{{0,200}})?>)[^<]+", rf"\1{STARS}"),
-    (rf"({_NAME}\s{{0,8}}:\s{{0,8}}[|>][+-]?\s*\n\s+)\S[^\n]*", rf"\1{STARS}"),
-    (
-        rf"({_NAME}{_QUOTE}?\s{{0,8}}(?:[:=]|=>|:=)\s{{0,8}})(?!NOPASSWD\b){_BARE}+",
-        rf"\1{STARS}",
-    ),
+    rf"({_NAME}{_QUOTE}?\s{{0,8}}(?:[:=]|=>|:=)\s{{0,8}}\\{{0,3}}([\"']))(?:(?!\\{{0,3}}\2)[^\n])+",
+    rf"(<[\w.:-]{{0,40}}?{_NAME}(?:\s[^<>]{{0,200}})?>)[^<]+",
+    rf"({_NAME}\s{{0,8}}:\s{{0,8}}[|>][+-]?\s*\n\s+)\S[^\n]*",
+    rf"({_NAME}{_QUOTE}?\s{{0,8}}(?:[:=]|=>|:=)\s{{0,8}})(?!NOPASSWD\b){_BARE}+",
     # Options, in general and of single programs.
-    (rf"((?<!\S){_OPTION}(?:[\w-]{{0,20}})[ =]\s{{0,8}}([\"']))(?:(?!\2)[^\n])+", rf"\1{STARS}"),
-    (rf"((?<!\S){_OPTION}(?:[\w-]{{0,20}})[ =]\s{{0,8}}[\"']?)[^\s\"'-][^\s\"']*", rf"\1{STARS}"),
-    (rf"({_LOGIN}[^\n|;&]{{0,200}}?\s-p\s{{0,8}})[^\s\"']+", rf"\1{STARS}"),
-    (
-        r"(\bcurl\b[^\n|;]{0,200}?\s(?:-u|--user|-U|--proxy-user)\s{0,8}[\"']?[^\s:\"']{0,100}:)[^\s\"']+",
-        rf"\1{STARS}",
-    ),
-    (r"(\bredis-cli\b[^\n|;]{0,200}?\s-a\s{1,8})\S+", rf"\1{STARS}"),
-    (r"(\blogin\s{1,8}\S{1,100}\s{1,8}password\s{1,8})\S+", rf"\1{STARS}"),  # netrc
-    (r"(\b(?:requirepass|masterauth|rootpw|bindpw|ldap_default_authtok)\s{1,8})\S+", rf"\1{STARS}"),
+    rf"((?<!\S){_OPTION}(?:[\w-]{{0,20}})[ =]\s{{0,8}}([\"']))(?:(?!\2)[^\n])+",
+    rf"((?<!\S){_OPTION}(?:[\w-]{{0,20}})[ =]\s{{0,8}}[\"']?)[^\s\"'-][^\s\"']*",
+    rf"({_LOGIN}[^\n|;&]{{0,200}}?\s-p\s{{0,8}})[^\s\"']+",
+    r"(\bcurl\b[^\n|;]{0,200}?\s(?:-u|--user|-U|--proxy-user)\s{0,8}[\"']?[^\s:\"']{0,100}:)[^\s\"']+",
+    r"(\bredis-cli\b[^\n|;]{0,200}?\s-a\s{1,8})\S+",
+    r"(\blogin\s{1,8}\S{1,100}\s{1,8}password\s{1,8})\S+",  # netrc
+    r"(\b(?:requirepass|masterauth|rootpw|bindpw|ldap_default_authtok)\s{1,8})\S+",
     # Addresses: a password after a name, or a token alone. ssh's own have a user alone.
-    (r"(://[^/\s:@\"']{0,200}:)[^/\s\"']{1,400}(?=@)", rf"\1{STARS}"),
-    (r"(\bhttps?://)[^/\s:@\"']{1,400}(?=@)", rf"\1{STARS}"),
-    (
-        r"([?&](?:sig|signature|key|code|password|access_token|X-Amz-Signature)=)[^&\s\"']+",
-        rf"\1{STARS}",
-    ),
+    r"(://[^/\s:@\"']{0,200}:)[^/\s\"']{1,400}(?=@)",
+    r"(\bhttps?://)[^/\s:@\"']{1,400}(?=@)",
+    r"([?&](?:sig|signature|key|code|password|access_token|X-Amz-Signature)=)[^&\s\"']+",
     # By form alone.
-    (r"\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|sha1|md5|scrypt|argon2\w{1,3})\$[^\s:\"']{8,400}", STARS),
-    (r"(\b(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA))[A-Z0-9]{12,}\b", rf"\1{STARS}"),
-    (
-        rf"{_PREFIXES}[\w.=-]{{16,}}",
-        STARS,
-    ),
-    (r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", STARS),  # a JSON Web Token
-    (r"\b[0-9]{8,10}:AA[\w-]{33}\b", STARS),  # a bot of Telegram's
+    r"\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|sha1|md5|scrypt|argon2\w{1,3})\$[^\s:\"']{8,400}",
+    r"(\b(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA))[A-Z0-9]{12,}\b",
+    rf"{_PREFIXES}[\w.=-]{{16,}}",
+    r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",  # a JSON Web Token
+    r"\b[0-9]{8,10}:AA[\w-]{33}\b",  # a bot of Telegram's
 )
-_COMPILED = tuple((re.compile(pattern, re.IGNORECASE), stars) for pattern, stars in _RULES)
+_COMPILED = tuple(
+    (rule, rf"\1{STARS}" if rule.groups else STARS)
+    for rule in (re.compile(pattern, re.IGNORECASE) for pattern in _RULES)
+)
 
 
 def mask(text: str) -> str:
