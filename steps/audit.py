@@ -13,8 +13,8 @@ from pytest_bdd import given, then
 
 from facts.audit import audit_records, audit_window
 from facts.audit.canary import Subject
+from facts.denial.denial_answers import smallest_rule
 from facts.denial.denials import attribute
-from facts.denial.smallest_rule import smallest_rule
 from facts.process_tree import ProcessNotes, ProcessWatch
 from gate import evidence
 from steps.docker import cause, said

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_bdd import given, then, when
 
 from facts import apparmor, failed_units, id_maps, startable
-from facts.denial.smallest_rule import smallest_rule
+from facts.denial.denial_answers import smallest_rule
 from gate import evidence
 from steps.foreseen import foreseen
 from targets.errors import FactError, TransportError

@@ -12,11 +12,9 @@ import random
 import sys
 
 from facts.audit import audit_files
-from facts.denial.dangerous_rules import danger
+from facts.denial.denial_answers import danger, smallest_rule, wanted, who
 from facts.denial.denial_groups import Tally
-from facts.denial.denial_words import wanted, who
 from facts.denial.denials import owner_by_name
-from facts.denial.smallest_rule import smallest_rule
 from tests.doubles.apparmor.denials import CORPUS, KERNEL, LAB
 
 _MARK = b'apparmor="DENIED"'

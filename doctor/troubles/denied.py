@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from doctor.case import Examination
 from doctor.trouble import Kind, Weight
-from facts.denial.denial_words import wanted, who
+from facts.denial.denial_answers import wanted, who
 from targets.errors import FactError
 
 if TYPE_CHECKING:

@@ -10,10 +10,7 @@ from rich.text import Text
 
 from commandline.json_output import print_json, shown
 from facts.audit.audit_records import kind
-from facts.denial.dangerous_rules import danger
-from facts.denial.denial_words import wanted, where, who
-from facts.denial.deny_rules import forbidding_rules
-from facts.denial.smallest_rule import NoRule, rule
+from facts.denial.denial_answers import NoRule, danger, forbidding_rules, rule, wanted, where, who
 from remediation.cli import printing
 from targets.printable import cut, one_line
 

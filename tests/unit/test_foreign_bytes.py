@@ -38,11 +38,8 @@ from doctor import examine, upgrade
 from facts import confinement, dockerd, process_tree
 from facts.audit import audit_files, audit_log, audit_netlink, audit_records
 from facts.denial import denials, profile_text
-from facts.denial.dangerous_rules import danger
+from facts.denial.denial_answers import danger, forbidding_rules, smallest_rule, wanted
 from facts.denial.denial_groups import Tally
-from facts.denial.denial_words import wanted
-from facts.denial.deny_rules import forbidding_rules
-from facts.denial.smallest_rule import smallest_rule
 from lint import fixes, formats, remote
 from lint.check import check
 from lint.rules.profile import is_for_containers

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facts.audit.audit_records import parse
+
+if TYPE_CHECKING:
+    from facts.audit.audit_records import Denial
 
 _DATA = Path(__file__).parents[2] / "data/denials"
 #: One record of each operation, by hand after real ones; at its end an enriched one, two in one
@@ -21,3 +27,9 @@ LAB_PRINTED = _DATA / "lab-printed.log"
 LAB = (LAB_NODE, LAB_CONTAINER, LAB_JOURNAL)
 #: What docs/denials.md explains.
 EXAMPLE = _DATA / "example.log"
+
+
+def denial(record: str, profile: str = "lxc-phoenix-v2") -> Denial:
+    """Return a denial of a profile: what a record says else."""
+    (parsed,) = parse(f'apparmor="DENIED" profile="{profile}" pid=7 {record}')
+    return parsed

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 
 from facts.audit.audit_records import parse, when
 from facts.denial import denial_groups
-from facts.denial.dangerous_rules import danger
+from facts.denial.denial_answers import danger, smallest_rule, wanted, who
 from facts.denial.denial_groups import Tally
-from facts.denial.denial_words import wanted, who
 from facts.denial.denials import Owner, owner_by_name
-from facts.denial.smallest_rule import smallest_rule
 from tests.doubles.apparmor.denials import CORPUS, KERNEL
 from tests.doubles.examples import examples
 

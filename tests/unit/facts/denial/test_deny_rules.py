@@ -8,8 +8,7 @@ import pytest
 
 from facts.audit.audit_records import parse
 from facts.denial import profile_text
-from facts.denial.deny_rules import forbidding_rules
-from facts.denial.smallest_rule import rule
+from facts.denial.denial_answers import forbidding_rules, rule
 from targets.errors import FactError
 from tests.doubles.apparmor.apparmor_parser import compiled
 from tests.doubles.naming import naming
