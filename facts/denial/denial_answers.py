@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from facts.audit.audit_records import kind
-from facts.denial import file_denials, message_denials, mount_denials, process_denials
+from facts.denial import path_denials, process_denials
 from facts.denial.denial_class import Record
 from targets.printable import one_line
 
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from facts.denial.profile_text import Policy, Rule
 
 #: Each class, by what :func:`facts.audit.audit_records.kind` calls its records.
-_CLASSES = (
-    file_denials.CLASSES | message_denials.CLASSES | mount_denials.CLASSES | process_denials.CLASSES
-)
+_CLASSES = path_denials.CLASSES | process_denials.CLASSES
 #: The first words of rules that are about no file.
 _KEYWORDS = frozenset(word for known in _CLASSES.values() for word in known.deny) - {"file"}
 #: A profile that LXC makes for one container; its own for those without nesting.
@@ -199,4 +197,4 @@ def _forbids(rule: Rule, policy: Policy, fields: Mapping[str, str]) -> bool:
 
 def _class(fields: Mapping[str, str]) -> DenialClass:
     """Return the class of a record; what no class is about is a file."""
-    return _CLASSES.get(kind(fields), file_denials.FILE)
+    return _CLASSES.get(kind(fields), path_denials.FILE)

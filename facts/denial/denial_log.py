@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from facts.audit import audit_netlink
-from facts.audit.audit_records import AUDIT_LOG, MARK
+from facts.audit.audit_records import AUDIT_LOG, MARK, serial
 from facts.denial.denials import Owner, number, owner_by_name
 from targets import foreign
 from targets.errors import FactError
@@ -94,7 +94,6 @@ _CONFIGURED = re.compile(
 #: A process's number and, seventeen fields behind its parent's, when it was started.
 _STAT = re.compile(r"^([0-9]{1,10}) \(.*\) \S [0-9]{1,10} (?:\S+ ){17}([0-9]{1,18}) ", re.MULTILINE)
 _PARENT = re.compile(r"parent ([0-9.]{1,40}:[0-9]{1,20}) ([0-9]{1,10})")
-_SERIAL = re.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
 _PRINTED = (
     "without auditd the kernel prints no more than ten records in five seconds, and up to three of "
     "one denial, so there may have been others"
@@ -140,8 +139,7 @@ class NodesLog:
         if self._was(pid, at):
             # What lives in no container's cgroup may have entered one from outside: not told.
             return Owner.named(self.homes[pid], "process's cgroup") if pid in self.homes else None
-        found = _SERIAL.search(denial.line)
-        parent = self.parents.get(found[1], 0) if found else 0
+        parent = self.parents.get(serial(denial), 0)
         if self._was(parent, at) and parent in self.homes:
             return Owner.named(self.homes[parent], "parent process's cgroup")
         if denial.fields.get("namespace"):  # whoever made it names profiles there as they like
@@ -222,7 +220,7 @@ def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
         started,
         homes,
         {profile: frozenset(names) for profile, names in users.items()},
-        {serial: int(pid) for serial, pid in _PARENT.findall(text(source))},
+        {event: int(pid) for event, pid in _PARENT.findall(text(source))},
     )
 
 

@@ -1,19 +1,25 @@
-"""Denials of what a process does to others and to itself: signals, capabilities, profiles, limits.
+"""Denials of what a process does to others and to itself: signals, sockets, capabilities, limits.
 
-Sources: capabilities(7); kernel ``security/apparmor/{ipc,task,domain,resource}.c``.
+Sources: capabilities(7); kernel ``security/apparmor/{ipc,net,task,domain,resource}.c``, and
+dbus-daemon, which write the fields.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-from facts.denial import file_denials
-from facts.denial.denial_class import DenialClass, all_hold
+from facts.denial.denial_class import (
+    DenialClass,
+    Record,
+    all_hold,
+    grants,
+    hold,
+    parts_of,
+    with_peer,
+)
+from facts.denial.path_denials import FILE
 from facts.denial.profile_text import matches
-
-if TYPE_CHECKING:
-    from facts.denial.denial_class import Record
 
 _NODE = "a privileged container rules the node with it"
 #: Those that rule the kernel itself. The root of an unprivileged container has them over its own
@@ -38,6 +44,11 @@ _PTRACE = {
 _SIGNALS = {"exists": "no signal (a look whether it exists)"}
 #: No limit, as the kernel writes it; what the kernel's limit of nice and a rule's add up to.
 _UNLIMITED, _NICE = (1 << 64) - 1, 20
+#: The types of sockets that a rule can name.
+_SOCKETS = frozenset({"stream", "dgram", "seqpacket", "rdm", "raw", "packet"})
+#: The families that Docker, systemd and iproute2 use.
+_FAMILIES = frozenset({"unix", "inet", "inet6", "netlink", "packet"})
+_STARTS_UNITS = re.compile(r"org\.freedesktop\.(systemd1|login1|PolicyKit1|machine1)")
 
 
 def _ptrace(record: Record) -> str:
@@ -71,7 +82,10 @@ def _forbids_capability(text: str, record: Record) -> bool:
 
 def _change(record: Record) -> str:
     late = " at its next exec" if record.get("operation", "").endswith("_onexec") else ""
-    return f"change to the profile {record.target or record.shown('name')}{late}"
+    target = record.target or record.shown("name")
+    if record.get("operation", "").startswith("stack"):
+        return f"put the profile {target} on top of its own{late}"
+    return f"change to the profile {target}{late}"
 
 
 def _change_danger(record: Record) -> str:
@@ -82,12 +96,6 @@ def _change_danger(record: Record) -> str:
 def _forbids_change(text: str, record: Record, mark: str = "") -> bool:
     _, arrow, target = text.partition("->")
     return not arrow or matches(target.strip(), f"{mark}{record.target}")
-
-
-def _stack(record: Record) -> str:
-    late = " at its next exec" if record.get("operation", "").endswith("_onexec") else ""
-    target = record.target or record.shown("name")
-    return f"put the profile {target} on top of its own{late}"
 
 
 def _stack_rule(record: Record) -> str:
@@ -110,6 +118,106 @@ def _limit_rule(record: Record) -> str:
     return f"set rlimit {name} <= {most}"
 
 
+def _socket_wanted(record: Record) -> str:
+    operation, family = record.get("operation", ""), record["family"]
+    socket = f"{family} {record.get('sock_type', '')}".rstrip()
+    if operation == "create":
+        return f"open a socket ({socket})"
+    peer = record.get("peer_addr", "none")
+    whom = f" to {peer}" if peer != "none" else ""
+    label = f" of a process under {record['peer']}" if record.get("peer") else ""
+    own = record.get("addr", "none")
+    return (
+        f"{operation or 'use'}{f' {own}' if own != 'none' else ''}{whom}{label} (socket {socket})"
+    )
+
+
+def _socket_rule(record: Record) -> str:
+    if record["family"] == "unix" and {"addr", "peer_addr", "peer"} & record.keys():
+        return _unix_rule(record)
+    sort = record.get("sock_type", "")
+    return f"network {record['family']} {sort if sort in _SOCKETS else ''}".rstrip()
+
+
+def _unix_rule(record: Record) -> str:
+    """A rule of a socket; an address that a rule cannot say for certain is no condition."""
+    of = Record({k: v for k, v in record.items() if not k.endswith("addr") or _is_abstract(v)})
+    own = of.conditions(type="sock_type", addr="addr")
+    return with_peer([f"unix {of.access()}", *own], of.conditions(label="peer", addr="peer_addr"))
+
+
+def _is_abstract(address: str) -> bool:
+    """Whether it is an abstract address in clear: the kernel writes others in hexadecimal."""
+    name = re.fullmatch(r'"?@(.+?)"?', address)
+    return bool(name) and not re.fullmatch("(?:[0-9A-F]{2})+", name[1])  # type: ignore[index]
+
+
+def _socket_danger(record: Record) -> str:
+    known = record.get("family") in _FAMILIES
+    return "" if known else "kernel code that neither systemd nor Docker needs"
+
+
+def _forbids_network(text: str, record: Record) -> bool:
+    conditions, words, granted = parts_of(text)
+    own = {record.get("family", ""), record.get("sock_type", "")}
+    return not conditions and not granted and set(words) <= own
+
+
+def _forbids_unix(text: str, record: Record) -> bool:
+    return record.get("family") == "unix" and all_hold(text, record)
+
+
+def _dbus_wanted(record: Record) -> str:
+    bus, mask = f"the {record.get('bus', 'D-Bus')} bus", record.get("mask", "")
+    if mask == "bind":
+        return f"own the name {record.shown('name')} on {bus}"
+    if mask == "eavesdrop":
+        return f"listen to others on {bus}"
+    what = f"{record.get('interface', '')}.{record.get('member', '')}".strip(".") or "a message"
+    verb = "receive" if mask == "receive" else "send"
+    where = f" of {record['path']}" if record.get("path") else ""
+    return f"{verb} {what}{where} on {bus}"
+
+
+def _dbus_rule(record: Record) -> str:
+    mask = record["mask"]
+    own = record.conditions(bus="bus")
+    if mask == "bind":
+        own += record.conditions(name="name")
+    elif mask != "eavesdrop":
+        own += record.conditions(path="path", interface="interface", member="member")
+    label = "peer_label" if "peer_label" in record else "peer_profile"
+    peer = record.conditions(**({"name": "name"} if mask == "send" else {}), label=label)
+    return with_peer([f"dbus ({mask})", *own], peer if mask in {"send", "receive"} else [])
+
+
+def _dbus_danger(record: Record) -> str:
+    if _STARTS_UNITS.search(f"{record.get('name', '')} {record.get('interface', '')}"):
+        return "by this service programs are started outside the profile"
+    return "it hears what others say" if record.get("mask") == "eavesdrop" else ""
+
+
+def _denied(record: Record) -> str:
+    return ", ".join(re.split(r"[ ,]+", record.denied)) or "use"
+
+
+def _queue_rule(record: Record) -> str:
+    if record["class"].startswith("sysv"):
+        return f"mqueue {record.access()} type=sysv {record['name']}"
+    return f"mqueue {record.access()} type=posix {record.path('name')}"
+
+
+def _forbids_queue(text: str, record: Record) -> bool:
+    conditions, words, granted = parts_of(text)
+    names = [word for word in words if re.match("/|[0-9]", word)]
+    sort = record.get("class", "").partition("_")[0]
+    if "type" in conditions and conditions.pop("type")[1] != sort:
+        return False
+    access = [word for word in words if word not in names]
+    named = not names or matches(names[0], record.get("name", ""))
+    return named and grants(access, granted, record) and hold(conditions, record)
+
+
 _CHANGE = DenialClass(
     _change,
     lambda record: f"change_profile -> {record.target or record['name']}",
@@ -117,7 +225,7 @@ _CHANGE = DenialClass(
     _change_danger,
 )
 _STACK = DenialClass(
-    _stack,
+    _change,
     _stack_rule,
     {"change_profile": lambda text, record: _forbids_change(text, record, "&")},
 )
@@ -144,11 +252,10 @@ CLASSES = {
     "change_onexec": _CHANGE,
     "stack": _STACK,
     "stack_onexec": _STACK,
-    "change_hat": DenialClass(
-        lambda record: f"change to the hat {record.shown('target')}",
-        file_denials.rule,
-        file_denials.DENY,
-        _change_danger,
+    "change_hat": replace(
+        FILE,
+        wanted=lambda record: f"change to the hat {record.shown('target')}",
+        danger=_change_danger,
     ),
     "userns_create": DenialClass(
         lambda _: "make a user namespace",
@@ -166,13 +273,32 @@ CLASSES = {
         _limit_rule,
         {"set": lambda text, record: text.split()[:2] == ["rlimit", record.get("rlimit", "")]},
     ),
-    "policy": DenialClass(
-        lambda record: (
+    "policy": replace(
+        FILE,
+        wanted=lambda record: (
             f"{record.shown('operation').removeprefix('profile_')} the AppArmor profile "
             f"{record.shown('name')}"
         ),
-        file_denials.rule,
-        file_denials.DENY,
-        lambda _: "it may replace AppArmor's policy, also the profile itself",
+        danger=lambda _: "it may replace AppArmor's policy, also the profile itself",
+    ),
+    "network": DenialClass(
+        _socket_wanted,
+        _socket_rule,
+        {"network": _forbids_network, "unix": _forbids_unix},
+        _socket_danger,
+    ),
+    "dbus": DenialClass(_dbus_wanted, _dbus_rule, {"dbus": all_hold}, _dbus_danger),
+    "mqueue": DenialClass(
+        lambda record: f"{_denied(record)} the message queue {record.shown('name')}",
+        _queue_rule,
+        {"mqueue": _forbids_queue},
+    ),
+    "io_uring": DenialClass(
+        lambda record: f"use io_uring ({_denied(record)})",
+        lambda record: " ".join(
+            [f"io_uring {record.access()}", *record.conditions(label="tcontext")]
+        ),
+        {"io_uring": all_hold},
+        lambda _: "what io_uring does passes by seccomp's filter of system calls",
     ),
 }

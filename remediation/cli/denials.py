@@ -22,8 +22,8 @@ from typing_extensions import override
 from commandline.target_option import aimed, target_options
 from facts.audit import audit_files
 from facts.denial import denial_log, profile_text
-from facts.denial import denials as facts_denials
 from facts.denial.denial_groups import Tally
+from facts.denial.denials import owner_by_name
 from remediation.cli import denial_report, options, printing
 from remediation.cli.opened import opened
 from targets.errors import FactError
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-    from facts.audit.audit_records import Denial
     from facts.denial.profile_text import Policy
     from targets.target import Target
 
@@ -119,7 +118,7 @@ def denials(
     policies = [_policy(path) for path in profiles]
     doubt: FactError | KeyboardInterrupt | None
     if log is not None:
-        tally = Tally(_owner, since)
+        tally = Tally(lambda denial, _: owner_by_name(denial), since)
         report = denial_report.Report(_called(log), tally, policies)
         in_words = form == "text" and not suggest
         doubt = _read(log, tally, denial_report.News(report).show if in_words else None)
@@ -155,11 +154,6 @@ def _policy(path: Path) -> Policy:
             to=printing.err,
         )
     return policy
-
-
-def _owner(denial: Denial, at: float | None) -> facts_denials.Owner | None:
-    del at
-    return facts_denials.owner_by_name(denial)
 
 
 def _read(

@@ -36,20 +36,6 @@ def test_smallest_rule_of_a_name_made_for_it_stands_for_that_name_alone(
     assert "\n" not in smallest_rule(denied) + denied.summary
 
 
-#: Every flag that a kernel writes (security/apparmor/mount.c, audit_mnt_flags), but two.
-FLAGS = """nosuid nodev noexec sync remount mand dirsync noatime nodiratime rbind bind move silent
-acl runbindable unbindable rprivate private rslave slave rshared shared relatime iversion
-strictatime"""
-
-
-def test_rule_of_a_mount_with_any_flag_is_one_that_apparmors_parser_takes() -> None:
-    flags = ["ro", *(f"rw, {flag}" for flag in FLAGS.split())]
-    records = [f'operation="mount" name="/x/" flags="{each}"' for each in flags]
-    rules = "\n".join(rule(denial(each)) for each in records)
-    done = parse_profile(f"abi <abi/4.0>,\nprofile x {{\n{rules}\n}}\n")
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize(
     ("record", "cause"),
     [

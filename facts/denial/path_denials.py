@@ -1,19 +1,72 @@
-"""Denials of mounts: new ones, changed ones, unmounting, and another root.
+"""Denials of what has a place in the file tree: files, links, mounts, and the root itself.
 
-Sources: mount_namespaces(7); kernel ``security/apparmor/mount.c``.
+Sources: mount_namespaces(7); kernel ``security/apparmor/{file,mount}.c``, and
+Documentation/admin-guide/sysctl/kernel.rst (core_pattern, modprobe).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from facts.denial.denial_class import DenialClass, hold, is_path, parts_of
+from facts.denial.denial_class import PART, DenialClass, hold, is_path, parts_of
 from facts.denial.profile_text import matches
 
 if TYPE_CHECKING:
     from facts.denial.denial_class import Record
 
+#: What a file was opened for, by the letters of the mask.
+_ACCESS = {
+    "r": "read",
+    "w": "write",
+    "a": "append to",
+    "c": "create",
+    "d": "delete",
+    "m": "map as a program",
+    "k": "lock",
+    "l": "link",
+    "x": "run",
+}
+#: What an operation on a file says by itself.
+_FILE_VERBS = {
+    "mkdir": "make the directory",
+    "rmdir": "remove the directory",
+    "mknod": "create",
+    "unlink": "delete",
+    "symlink": "make the symbolic link",
+    "truncate": "truncate",
+    "rename_src": "rename",
+    "rename_dest": "rename something to",
+    "chmod": "change the mode of",
+    "chown": "change the owner of",
+    "exec": "run",
+    "file_lock": "lock",
+    "getattr": "look at the state of",
+}
+#: A file's permissions as the kernel writes them, and as a profile does; in a profile's order.
+_GRANTED = {**{letter: letter for letter in "rwamkl"}, **dict.fromkeys("cd", "w"), "x": "ix"}
+_WRITES = frozenset("wacdl")
+_USES = _WRITES | {"r"}
+#: Files by which a process that may write them rules the kernel, or reads its memory.
+_DANGEROUS_FILES = (
+    (r"/proc/sysrq-trigger", _WRITES, "it restarts or halts the node"),
+    (r"/proc/sys/kernel/(core_pattern|modprobe|hotplug)", _WRITES, "the node runs what it names"),
+    (r"/proc/sys/.*|/sys/net/.*", _WRITES, "settings of the kernel, some of them the node's"),
+    (r"/sys/kernel/security/.*", _WRITES, "AppArmor's own policy"),
+    (r"/sys/kernel/(debug|tracing)/.*", _USES | {"x"}, "the kernel's insides"),
+    (r"/sys/.*/uevent_helper|.*/release_agent", _WRITES, "the node runs what it names"),
+    (r"/sys/firmware/.*", _WRITES, "the node's firmware"),
+    (r"/sys/.*", _WRITES, "settings of the node's devices and kernel"),
+    (r"/proc/(kcore|kmem|keys|kallsyms)", _USES, "the kernel's memory or addresses"),
+    (r"/proc/[0-9]+/mem", _USES, "the memory of another process"),
+    (r"/dev/(mem|kmem|port)", _USES, "the node's memory"),
+    (
+        r"/dev/(sd|nvme|vd|xvd|dm-|mapper/|md|zd|zvol/|rbd|loop-control).*",
+        _USES,
+        "a disk of the node, below every file's permissions",
+    ),
+)
 _CHANGES = ("private", "slave", "shared", "unbindable")
 _RECURSIVE_CHANGES = frozenset(f"r{change}" for change in _CHANGES)
 _RECURSIVE = _RECURSIVE_CHANGES | {"rbind"}
@@ -31,7 +84,64 @@ _DRIVERS = re.compile("ext[234]|xfs|btrfs|f2fs|vfat|exfat|ntfs3?|iso9660|udf|zfs
 _WATCHED = re.compile(r"/(proc|sys|dev)(/|$)|/$")
 
 
-def _wanted(record: Record) -> str:
+def _file_wanted(record: Record) -> str:
+    operation = record.get("operation", "")
+    if "name" not in record:
+        shown = record.shown("operation")
+        return f"do what AppArmor calls {shown} (the record does not name what)"
+    name = record.shown("name")
+    if operation == "link":
+        return f"make the hard link {name} to {record.shown('target')}"
+    if verb := _FILE_VERBS.get(operation):
+        return f"{verb} {name}"
+    verbs = list(dict.fromkeys(_ACCESS.get(letter, letter) for letter in record.letters))
+    return f"{' and '.join(verbs) or operation or 'use'} {name}"
+
+
+def _file_rule(record: Record) -> str:
+    """A file's own rule; of the owner alone if the file was the process's own."""
+    name, denied = record.path("name"), record.denied or record["denied_mask"]
+    owner = "owner " if record.get("fsuid") and record.get("fsuid") == record.get("ouid") else ""
+    if denied == "l" and record.get("target"):
+        return f"{owner}link {name} -> {record['target']}"
+    letters = set(re.sub(r"[^a-z]", "", denied))
+    if unknown := letters - _GRANTED.keys():
+        raise KeyError(f"permission that is known here, but {'/'.join(sorted(unknown))}")
+    granted = {_GRANTED[letter] for letter in letters}
+    if "w" in granted:
+        granted.discard("a")
+    access = "".join(word for word in dict.fromkeys(_GRANTED.values()) if word in granted)
+    return f"{owner}{name} {access}"
+
+
+def _file_danger(record: Record) -> str:
+    letters, name = set(record.letters), record.get("name", "")
+    for pattern, access, why in _DANGEROUS_FILES:
+        if letters & access and re.fullmatch(pattern, name):
+            return why
+    return ""
+
+
+def _file_forbids(text: str, record: Record) -> bool:
+    words = [word for *_, word in PART.findall(text) if word]
+    paths = [word for word in words if word.startswith(("/", '"/', "@", "{"))]
+    if not paths:
+        return not words
+    letters = {letter for word in words if word.isalpha() for letter in word}
+    wanted = {_GRANTED[letter] if letter in "cd" else letter for letter in record.letters}
+    if "w" in letters:
+        letters.add("a")
+    return bool(wanted & letters) and matches(paths[0], record.get("name", ""))
+
+
+def _forbids_link(text: str, record: Record) -> bool:
+    name, _, target = re.sub(r"^\s*subset\s+", "", text).partition("->")
+    return matches(name.strip(), record.get("name", "")) and (
+        not target or matches(target.strip(), record.get("target", ""))
+    )
+
+
+def _mount_wanted(record: Record) -> str:
     name, flags = record.shown("name"), record.get("flags", "")
     words = [word.strip() for word in flags.split(",")]
     shown = f" ({flags})" if flags else ""
@@ -53,7 +163,7 @@ def _wanted(record: Record) -> str:
     return f"mount {made}{origin} on {name}{shown}"
 
 
-def _rule(record: Record) -> str:
+def _mount_rule(record: Record) -> str:
     """A rule of a mount: of a source and a type only where such a mount has them.
 
     Of a new mount without any flag, the kernel writes no flags.
@@ -74,7 +184,7 @@ def _pivot_root(record: Record) -> str:
     return f"pivot_root{f' oldroot={old}' if is_path(old) else ''} {record.path('name')}"
 
 
-def _danger(record: Record) -> str:
+def _mount_danger(record: Record) -> str:
     flags = record.flags
     name, source, fstype = (record.get(key, "") for key in ("name", "srcname", "fstype"))
     if flags & _BOUND and "remount" not in flags:
@@ -98,7 +208,7 @@ def _uncovers(record: Record) -> str:
     return "what this mount covers is seen again" if covered else ""
 
 
-def _forbids(text: str, record: Record) -> bool:
+def _mount_forbids(text: str, record: Record) -> bool:
     conditions, words, _ = parts_of(text)
     if not _flagged(conditions, record):
         return False
@@ -156,20 +266,28 @@ def _forbids_remount(text: str, record: Record) -> bool:
     return "remount" in record.get("flags", "") and _forbids_place(text, record)
 
 
+#: Also what no other class is about.
+FILE = DenialClass(_file_wanted, _file_rule, {"file": _file_forbids}, _file_danger)
 CLASSES = {
-    "mount": DenialClass(_wanted, _rule, {"mount": _forbids, "remount": _forbids_remount}, _danger),
+    "link": replace(FILE, deny={"link": _forbids_link}),
+    "mount": DenialClass(
+        _mount_wanted,
+        _mount_rule,
+        {"mount": _mount_forbids, "remount": _forbids_remount},
+        _mount_danger,
+    ),
     "remount": DenialClass(
         lambda record: f"remount {record.shown('name')}",
         lambda record: (
             f"remount options=({record['flags'].replace(' ', '')}) {record.path('name')}"
         ),
         {"remount": _forbids_place},
-        _danger,
+        _mount_danger,
     ),
     "umount": DenialClass(
         lambda record: f"unmount {record.shown('name')}",
         lambda record: f"umount {record.path('name')}",
-        {"umount": _forbids},
+        {"umount": _mount_forbids},
         _uncovers,
     ),
     "pivotroot": DenialClass(
