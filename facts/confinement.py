@@ -10,6 +10,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from formats.apparmor_profile import opened, statements
 from targets import foreign, guest_root
 from targets.errors import FactError
 from targets.programs import program
@@ -185,11 +186,8 @@ _WIDENING = re.compile(
     )""",
     re.VERBOSE,
 )
-_INCLUDE = re.compile(r"# ?include")
-_COMMENT = re.compile(r" #(?! ?include)")
 #: The longest rule that is read (characters).
 _LONGEST_RULE = 4000
-_FLAGS = re.compile(r"flags\s*=\s*\(([^)]*)\)")
 _WIDE_FLAGS = frozenset({"unconfined", "complain", "default_allow", "prompt"})
 
 
@@ -202,29 +200,14 @@ def widening_rules(deployed: str, local: str, profile: str, *, shipped: str) -> 
         profile: the profile's name.
         shipped: the text that the plan ships.
     """
-    ours = _rules(shipped)
-    path, here = f"/etc/apparmor.d/{profile}", _rules(deployed)
+    ours, here = ([*map(str, statements(text))] for text in (shipped, deployed))
+    path = f"/etc/apparmor.d/{profile}"
     added = [rule[:_LONGEST_RULE] for rule in here if rule not in ours]
     found = [f"{path}: {rule}" for rule in added if _WIDENING.match(rule)]
-    flags = {word for said in _FLAGS.findall(deployed) for word in re.split(r"[\s,]+", said)}
+    headers = [header for each in statements(deployed) if (header := opened(each))]
+    flags = {flag for header in headers for flag in header.flags}
     found += [f"{path}: flags=({flag})" for flag in sorted(flags & _WIDE_FLAGS)]
     lost = [rule for rule in ours if re.match(r"(audit )?deny\b", rule) and rule not in here]
     found += [f"{path} lacks: {rule}" for rule in lost if deployed.strip()]
-    additions = _rules(local)
-    found += [f"/etc/apparmor.d/local/{profile}: {rule}" for rule in additions]
+    found += [f"/etc/apparmor.d/local/{profile}: {rule}" for rule in statements(local)]
     return tuple(found)
-
-
-def _rules(text: str) -> list[str]:
-    """Return a profile's rules, one a line, without comments."""
-    rules: list[str] = []
-    for line in text.splitlines():
-        words = " ".join(line.split())
-        if words.startswith("#") and not _INCLUDE.match(words):
-            continue
-        words = _COMMENT.split(words, maxsplit=1)[0]
-        if words.startswith("->") and rules:
-            rules[-1] += f" {words}"
-        elif words:
-            rules.append(words)
-    return rules

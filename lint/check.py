@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from formats.apparmor_profile import statements
 from lint import json_text
-from lint.apparmor_text import statements
 from lint.finding import in_order
 from lint.includes import Includes
 from lint.rules import (

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from formats.apparmor_profile import is_skipped
 from lint import includes
 from lint.finding import Rule, Severity
 from lint.regular_file import read
 from lint.source import Kind, Source
 from targets.errors import UsageError
-from targets.runtime.apparmor_names import is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from formats.apparmor_profile import is_skipped, statements
 from lint import regular_file
-from lint.apparmor_text import statements
 from lint.source import Kind, Source
-from targets.runtime.apparmor_names import is_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lint.apparmor_text import Profile, Statement
+    from formats.apparmor_profile import Profile, Statement
 
 #: So many files are opened because of others' includes, and so many rules of a profile looked at.
 _MOST_FILES, _MOST_RULES = 2000, 20_000
-_NAMED = re.compile(r'#?\s?include\s+(?:if\s+exists\s+)?(?:<([^>]*)>|"?(/[^"]*)"?)')
 
 
 class Placed(NamedTuple):
@@ -105,10 +102,9 @@ class Includes:
 
 def included(said: Statement, base: str) -> str:
     """Return what an include names, from its apparmor.d on; empty if that is not below it."""
-    found = _NAMED.match(said.text) if base else None
-    if found is None:
+    name = said.included
+    if not base or not (said.of_base or name.startswith("/")):
         return ""
-    name = found[1] if found[1] is not None else found[2]
     place = posixpath.normpath(posixpath.join(base, name))
     return posixpath.relpath(place, base) if place.startswith(f"{base.rstrip('/')}/") else ""
 

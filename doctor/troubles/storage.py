@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
 from doctor.trouble import Kind, Weight
-from lint.apparmor_text import profiles
+from formats.apparmor_profile import profiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
-"""An AppArmor profile's text: its rules, each with the line it stands in, and its patterns.
+"""The rules of an AppArmor profile and of the files that it includes, and its patterns.
 
-Only as much of the grammar as it takes to tell rules from each other. Source: apparmor.d(5).
+Source: apparmor.d(5).
 """
 
 from __future__ import annotations
@@ -9,23 +9,19 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from formats.apparmor_profile import is_skipped, opened, statements
 from targets.errors import FactError
-from targets.runtime.apparmor_names import is_skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from formats.apparmor_profile import Statement
 
 #: Where AppArmor itself looks for what is included.
 SYSTEM = "/etc/apparmor.d"
 #: Files include each other no deeper and no more often, and none is larger than that (bytes).
 _DEEPEST, _MOST, _LARGEST = 20, 2000, 1 << 20
-_INCLUDE = re.compile(r'#?include\s+(if\s+exists\s+)?(?:<([^>]+)>|"([^"]+)"|([^\s<>",]+))')
-_HEADER = re.compile(r'(?:profile\s+|hat\s+)?(?:"([^"]+)"|([^\s{"]+))')
-_VARIABLE = re.compile(r"@\{(\w+)\}\s*(\+?=)\s*(.*)")
-#: A quoted word, an escaped character, or one that may mean something.
-_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"?|\\.|[^"\\{}()\[\],\s]+|.')
-_OPENING, _CLOSING = frozenset("{(["), frozenset("})]")
 _NAME = re.compile(r"@\{(\w+)\}")
 
 
@@ -106,31 +102,30 @@ def _file(policy: Policy, path: Path, places: Sequence[Path], profile: str, dept
     except OSError as error:
         raise FactError(f"{path} cannot be read: {error.strerror}") from error
     inside = [profile] if profile else []
-    for line, statement, end in statements(text):
-        if include := _INCLUDE.match(statement):
+    for statement in statements(text):
+        current = inside[-1] if inside else ""
+        if statement.kind == "include":
             if depth < _DEEPEST:
-                _include(policy, include, places, inside[-1] if inside else "", depth + 1)
-        elif end == "{":
-            header = _HEADER.match(statement)
-            name = (header[1] or header[2]).removeprefix("^") if header else ""
-            inside.append(f"{inside[-1]}//{name}" if inside else name)
-        elif end == "}":
+                _include(policy, statement, places, current, depth + 1)
+        elif statement.kind == "open":
+            child = opened(statement)
+            name = child.name if child else ""
+            inside.append(f"{current}//{name}" if current else name)
+        elif statement.kind == "close":
             del inside[-1:]
-        elif variable := _VARIABLE.match(statement):
-            values = re.findall(r'"[^"]*"|\S+', variable[3])
-            own = policy.variables.setdefault(variable[1], [])
-            own += [value.strip('"') for value in values]
-        elif statement:
-            policy.rules.append(Rule(statement, str(path), line, inside[-1] if inside else ""))
+        elif statement.kind == "assign":
+            policy.variables.setdefault(statement.assigned, []).extend(statement.values)
+        else:
+            policy.rules.append(Rule(statement.text, str(path), statement.line, current))
 
 
 def _include(
-    policy: Policy, said: re.Match[str], places: Sequence[Path], profile: str, depth: int
+    policy: Policy, include: Statement, places: Sequence[Path], profile: str, depth: int
 ) -> None:
-    name = said[2] or said[3] or said[4]
+    name = include.included
     found = next((place / name for place in places if (place / name).exists()), None)
     if found is None:
-        if not said[1]:
+        if not include.optional:
             policy.missing.append(name)
         return
     files = [found]
@@ -138,43 +133,6 @@ def _include(
         files = sorted(f for f in found.iterdir() if f.is_file() and not is_skipped(f.name))
     for each in files:
         _file(policy, each, places, profile, depth)
-
-
-def statements(text: str) -> Iterator[tuple[int, str, str]]:
-    """Yield each statement with the line it begins in, and what ends it: ``,``, ``{``, ``}`` or "".
-
-    Of a text that is no profile it yields something, too.
-    """
-    depth, begin = 0, 0
-    words: list[str] = []
-    for number, raw in enumerate(text.split("\n"), 1):
-        line = _without_comment(raw).strip()
-        if not words and (_INCLUDE.match(line) or _VARIABLE.match(line)):
-            yield number, line, ""
-            continue
-        for found in _PIECE.finditer(line):
-            piece = found[0]
-            if not words:
-                begin, depth = number, 0
-            opens = piece == "{" and not line[found.end() : found.end() + 1].strip()
-            if opens or (piece == "," and not depth) or (piece == "}" and not words):
-                yield begin, " ".join("".join(words).split()), piece
-                words = []
-            elif words or not piece.isspace():
-                depth += (piece in _OPENING) - (piece in _CLOSING and depth > 0)
-                words.append(piece)
-        if words:
-            words.append(" ")
-    if words:
-        yield begin, " ".join("".join(words).split()), ""
-
-
-def _without_comment(line: str) -> str:
-    """Return a line without what follows a ``#``, unless it is an include or within a word."""
-    for found in re.finditer(r'"(?:[^"\\]|\\.)*"?|(?<!\S)#(?!include\b)', line):
-        if found[0] == "#":
-            return line[: found.start()]
-    return line
 
 
 def matches(pattern: str, name: str) -> bool:

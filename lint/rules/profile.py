@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from lint.apparmor_text import profiles, statements
+from formats.apparmor_profile import profiles, statements
 from lint.finding import Rule, Severity
 from lint.source import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from lint.apparmor_text import Profile
+    from formats.apparmor_profile import Profile
     from lint.finding import Finding
     from lint.includes import Includes, Placed, Rules
     from lint.source import Source

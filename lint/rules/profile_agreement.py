@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from lint.apparmor_text import profiles, statements
+from formats.apparmor_profile import profiles, statements
 from lint.finding import Rule, Severity
 from lint.rules.profile import alike
 from lint.source import Kind
@@ -13,7 +13,7 @@ from lint.source import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lint.apparmor_text import Profile
+    from formats.apparmor_profile import Profile
     from lint.finding import Finding
     from lint.source import Source
 

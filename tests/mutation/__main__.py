@@ -54,7 +54,7 @@ OPERATORS = (
     *(f"verdicts/{name}" for name in OURS),
 )
 #: The folders that decide verdicts; a module of another one is mutated if it is named.
-FOLDERS = ("gate", "steps", "facts")
+FOLDERS = ("gate", "steps", "facts", "formats")
 #: Imported once, before any mutant: what is not ours takes most of a test run's start.
 PRELOADED = (
     "pytest_bdd",

@@ -1,4 +1,4 @@
-"""AppArmor's text as statements, and which profiles are judged."""
+"""Which profiles are judged, and by which rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import subprocess
 
 import pytest
 
-from lint.apparmor_text import profiles, statements
 from lint.check import check
 from lint.source import Kind, Source
 
@@ -21,33 +20,6 @@ CONF = Source(
 def ids(text: str, *more: Source, name: str = "lxc-docker", base: str = "") -> list[str]:
     source = Source(f"/a/{name}", text.encode(), Kind.PROFILE, base=base)
     return [each.rule.id for each in check([source, *more])]
-
-
-def test_statements_are_told_apart() -> None:
-    text = (
-        "abi <abi/3.0>,\n#include <tunables/global>\n@{X} = /a /b\n"
-        'profile "a b" /bin/{a,b} flags=(complain,audit) { # why\n'
-        "  mount fstype=(proc,\n    sysfs) -> /{a,b}/**, file,\n"
-        "  include if exists <local/x>\n  profile child { file, }\n  deny /a#b r,\n}\n"
-    )
-    assert [(each.kind, each.text, each.line, each.depth) for each in statements(text)] == [
-        ("rule", "abi <abi/3.0>", 1, 0),
-        ("include", "#include <tunables/global>", 2, 0),
-        ("assign", "@{X} = /a /b", 3, 0),
-        ("open", 'profile "a b" /bin/{a,b} flags=(complain,audit)', 4, 0),
-        ("rule", "mount fstype=(proc, sysfs) -> /{a,b}/**", 5, 1),
-        ("rule", "file", 6, 1),
-        ("include", "include if exists <local/x>", 7, 1),
-        ("open", "profile child", 8, 1),
-        ("rule", "file", 8, 2),
-        ("close", "}", 8, 1),
-        ("rule", "deny /a#b r", 9, 1),
-        ("close", "}", 10, 0),
-    ]
-    (found,) = profiles(text)
-    assert (found.name, found.attached, found.line) == ("a b", "/bin/{a,b}", 4)
-    assert found.flags == {"complain", "audit"}
-    assert [each.text for each in found.rules][-1] == "deny /a#b r"
 
 
 def test_program_of_debian_with_a_name_alone_is_no_containers_profile() -> None:
