@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from doctor.answers import told
-from facts.id_maps import parse
+from formats.id_map import parse
 from targets.errors import FactError
 from targets.programs import program
 from targets.read import Read
@@ -19,7 +19,7 @@ from targets.read import Read
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from facts.id_maps import Range
+    from formats.id_map import Range
     from targets.transport import CommandResult
 
 _PID = program("doctor", "container_pid.sh")

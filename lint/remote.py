@@ -17,6 +17,7 @@ from lint.source import Kind, Source
 from targets.batch import at_once
 from targets.errors import FactError, RemediationError
 from targets.printable import cut
+from targets.read import ABSENT
 from targets.transport import at_most
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _listed(
     argv += ["-size", f"-{LARGEST // 512}", *(["-print0"] if guest else ["-printf", r"%m %p\0"])]
     with at_most(_LONGEST):
         told = on.run(["env", "LC_ALL=C", *argv])
-    if not told.ok and b"No such file or directory" not in told.stderr:
+    if not told.ok and ABSENT not in told.stderr:
         said = cut(told.stderr.decode(errors="replace").strip(), 200)
         raise FactError(f"on {on.machine}: the files below {place} cannot be listed: {said}")
     text = told.stdout.decode("utf-8", "surrogateescape")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pytest_bdd import given, then, when
 
-from facts import dockerd, id_maps
+from facts import dockerd
+from formats import id_map
 from gate import evidence
 from steps import hello
 from steps.docker import CAUSES, DockerRun, cause, other_driver, run_docker, said
@@ -44,7 +45,7 @@ def image(target: Target) -> str:
 
 
 def _pull(
-    container: Transport, image: str, ids: Callable[[], Mapping[str, Sequence[id_maps.Range]]]
+    container: Transport, image: str, ids: Callable[[], Mapping[str, Sequence[id_map.Range]]]
 ) -> CommandResult:
     """Pull the image; an unreachable registry makes the verdict undetermined, not red.
 
@@ -59,9 +60,9 @@ def _pull(
     journal = ["journalctl", "-u", "docker", "--since", f"@{since}", "-q", "--no-pager"]
     log = container.look([*journal, "-o", "cat"])
     if found := _OTHER_IDS.search(f"{said(pulled)}\n{log.text}"):
-        missed = id_maps.missed(found[0]) or (id_maps.NEEDED, id_maps.NEEDED)
+        missed = id_map.missed(found[0]) or (id_map.NEEDED, id_map.NEEDED)
         for (kind, ranges), number in zip(ids().items(), missed, strict=True):
-            assert not any(first <= number <= last for first, last in id_maps.holes(ranges)), (
+            assert not any(first <= number <= last for first, last in id_map.holes(ranges)), (
                 f"{image} holds files of {kind} {number}, and the container's id map has a hole "
                 f"there: map every id from 0 to 65535. Docker said: {found[0]}"
             )

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, then, when
 
-from facts import apparmor, failed_units, id_maps, startable
+from facts import apparmor, failed_units, startable
 from facts.denial.denial_answers import smallest_rule
+from formats import id_map
 from gate import evidence
 from steps.foreseen import foreseen
 from targets.errors import FactError, TransportError
@@ -81,16 +82,16 @@ def root_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
 def every_id_is_mapped(runtime: Runtime, node: Transport, ctid: int) -> None:
     """Read both maps from the node's kernel: an image may hold files of any of these ids."""
     for kind, ranges in ids_of(runtime, node, ctid).items():
-        found = id_maps.holes(ranges)
+        found = id_map.holes(ranges)
         assert not found, (
-            f"{kind} {id_maps.in_words(found)} not mapped in container {ctid}: Docker fails on an "
+            f"{kind} {id_map.in_words(found)} not mapped in container {ctid}: Docker fails on an "
             "image with files of theirs ('failed to Lchown'). Map every id from 0 to 65535: "
             f"correct lxc.idmap in {runtime.config_path(ctid)}, then restart the container"
         )
         evidence.say(f"{kind}s: {sum(each.count for each in ranges)} ids in {len(ranges)} range(s)")
 
 
-def ids_of(runtime: Runtime, node: Transport, ctid: int) -> dict[str, tuple[id_maps.Range, ...]]:
+def ids_of(runtime: Runtime, node: Transport, ctid: int) -> dict[str, tuple[id_map.Range, ...]]:
     """Return the ranges of users and of groups that the container has, as the node's kernel says.
 
     Raises:
@@ -99,7 +100,7 @@ def ids_of(runtime: Runtime, node: Transport, ctid: int) -> dict[str, tuple[id_m
     pid = runtime.init_pid(ctid)
     files = {"user": f"/proc/{pid}/uid_map", "group": f"/proc/{pid}/gid_map"}
     return {
-        kind: id_maps.parse((node.read(path) or b"").decode(errors="replace"), path)
+        kind: id_map.parse((node.read(path) or b"").decode(errors="replace"), path)
         for kind, path in files.items()
     }
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from targets import archive, foreign
 from targets.archive import FileState
 from targets.errors import FactError, LimitExceeded
-from targets.read import Read
+from targets.read import ABSENT, Read
 
 if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
@@ -65,7 +65,7 @@ def capture(on: Transport, path: str) -> FileState:
         if error.late:
             raise
         raise _too_large(on, path) from None
-    if result.exit_code and b"Cannot stat: No such file or directory" in result.stderr:
+    if result.exit_code and b"Cannot stat: " + ABSENT in result.stderr:
         return FileState()
     try:
         found = archive.only_member(result.require().stdout, largest=LARGEST)

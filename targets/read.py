@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from targets.transport import CommandResult
 
-_ABSENT = b"No such file or directory"
+#: What a program says of a file that does not exist, with ``LC_ALL=C``.
+ABSENT = b"No such file or directory"
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -51,7 +52,7 @@ def content_of(path: str, limit: int | None = None) -> Read[bytes | None]:
     """Read a file's content: None if it is absent; unreadable raises CommandFailed."""
 
     def parse(result: CommandResult) -> bytes | None:
-        if result.exit_code == 1 and _ABSENT in result.stderr:
+        if result.exit_code == 1 and ABSENT in result.stderr:
             return None
         return result.require().stdout
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
 from doctor.trouble import Kind, Weight
-from facts.id_maps import MANY, NEEDED, holes, in_words, missed
+from formats.id_map import MANY, NEEDED, holes, in_words, missed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from doctor.case import Case
     from doctor.trouble import Trouble
-    from facts.id_maps import Range
+    from formats.id_map import Range
     from targets.read import Read
 
 HOLE = Kind(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
 from doctor.trouble import Kind, Weight
-from facts.id_maps import NEEDED
+from formats.id_map import NEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from doctor.guest_reads import Container, Owned
     from doctor.node_reads import Owner
     from doctor.trouble import Trouble
-    from facts.id_maps import Range
+    from formats.id_map import Range
     from targets.runtime.container_config import ContainerConfig
 
 NOBODY = Kind(

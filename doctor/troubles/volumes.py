@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from doctor.guest_reads import Container
     from doctor.trouble import Trouble
-    from facts.id_maps import Range
+    from formats.id_map import Range
     from targets.read import Read
     from targets.runtime.container_config import ContainerConfig
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from formats.id_map import Range, holes, in_words
 from lint.finding import Rule, Severity
 from lint.rules.container_config import read
 
@@ -53,18 +54,13 @@ RULES = (INVALID, HOLE, OVERLAP, ROOT)
 
 _ENTRY = re.compile(r"([ug])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})\s*", re.ASCII)
 _KINDS = {"u": "user", "g": "group"}
-#: What an image may hold: ids of 16 bits.
-_NEEDED = 1 << 16
 
 
 @dataclass(frozen=True)
-class _Range:
-    """``count`` ids from ``inside``, which are those from ``outside`` on the node."""
+class _Range(Range):
+    """A range of users or groups, and the line that it is in."""
 
     kind: str
-    inside: int
-    outside: int
-    count: int
     line: int
 
 
@@ -87,7 +83,7 @@ def check(source: Source) -> Iterator[Finding]:
             continue
         kind, *numbers = found.groups()
         inside, outside, count = map(int, numbers)
-        ranges.append(_Range(kind, inside, outside, count, option.line))
+        ranges.append(_Range(inside, outside, count, kind, option.line))
     for kind in _KINDS if ranges else ():
         of_kind = sorted((r for r in ranges if r.kind == kind), key=lambda r: r.inside)
         yield from _judged(source, kind, of_kind, ranges[-1].line)
@@ -103,13 +99,9 @@ def _judged(source: Source, kind: str, ranges: Sequence[_Range], last: int) -> I
         one, other = clash
         yield OVERLAP.at(source.path, other.line, f"{name} ids overlap those of line {one.line}")
         return
-    end = 0
-    for each in (*ranges, _Range(kind, _NEEDED, 0, 0, ranges[-1].line)):
-        if each.inside > end and end < _NEEDED:
-            first, upto = end, min(each.inside, _NEEDED) - 1
-            hole = f"id {first} is" if first == upto else f"ids {first} to {upto} are"
-            yield HOLE.at(source.path, each.line, f"the {name} {hole} not mapped")
-        end = max(end, each.inside + each.count)
+    for hole in holes(ranges):
+        line = next((each.line for each in ranges if each.inside > hole[0]), ranges[-1].line)
+        yield HOLE.at(source.path, line, f"the {name} {in_words([hole])} not mapped")
     for each in ranges:
         if each.outside == 0 and each.count:
             yield ROOT.at(source.path, each.line, f"{name} {each.inside} is the node's {name} 0")

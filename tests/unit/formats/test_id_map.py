@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from facts import id_maps
-from facts.id_maps import Range
+from formats import id_map
+from formats.id_map import Range
 from targets.errors import FactError
 
 
 def test_parse_reads_the_kernels_columns() -> None:
     text = "         0     100000       1000\n      1001     101001      64535\n"
-    assert id_maps.parse(text, "the map") == (Range(0, 100000, 1000), Range(1001, 101001, 64535))
-    assert id_maps.parse("", "the map") == ()
+    assert id_map.parse(text, "the map") == (Range(0, 100000, 1000), Range(1001, 101001, 64535))
+    assert id_map.parse("", "the map") == ()
 
 
 @pytest.mark.parametrize("text", ["\n", "0 1\n", "0 1 x\n", "0 1 2 3\n", "0 1 -2\n"])
 def test_parse_of_no_map_names_it(text: str) -> None:
     with pytest.raises(FactError, match="the map cannot be read"):
-        id_maps.parse(text, "the map")
+        id_map.parse(text, "the map")
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,11 @@ def test_parse_of_no_map_names_it(text: str) -> None:
 def test_holes_are_the_ids_below_65536_that_no_range_has(
     ranges: list[tuple[int, int, int]], holes: list[tuple[int, int]]
 ) -> None:
-    assert id_maps.holes([Range(*each) for each in ranges]) == holes
+    assert id_map.holes([Range(*each) for each in ranges]) == holes
 
 
 def test_missed_reads_dockers_message_and_nothing_else() -> None:
     line = 'failed to Lchown "/x" for UID 1000, GID 44: lchown /x: invalid argument'
-    assert id_maps.missed(f"failed to register layer: {line}") == (1000, 44)
-    assert id_maps.missed("for UID 1, GID 2") is None
-    assert id_maps.missed("") is None
+    assert id_map.missed(f"failed to register layer: {line}") == (1000, 44)
+    assert id_map.missed("for UID 1, GID 2") is None
+    assert id_map.missed("") is None
