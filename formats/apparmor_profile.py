@@ -22,7 +22,7 @@ _TOKEN = re.compile(
 #: What follows a brace or a comma that is part of no path.
 _AFTER = " \t\r\n}"
 _INCLUDE = re.compile(
-    r'#?include\s+(?P<optional>if\s+exists\s+)?(?P<mark>[<"])?(?P<name>(?(mark)[^>"]*|\S*))'
+    r'#?include\s+(?P<optional>if\s+exists\s+)?(?P<mark>[<"])?(?P<name>(?(mark)[^>"]+|\S+))'
 )
 _ASSIGNED = re.compile(r"[@$]\{?(?P<name>\w+)\}?\s*\+?=")
 _VALUE = re.compile(r'"[^"]*"|\S+')

@@ -73,15 +73,15 @@ def _of(sources: Sequence[Source], *kinds: Kind) -> list[Source]:
 
 def _configurations(sources: Sequence[Source], includes: Includes) -> Iterator[Finding]:
     given = {use.name for use in _uses(sources)}
-    texts = {
-        name: includes.texts(*places[0])
+    rules = {
+        name: includes.rules(*places[0])
         for name, places in profile_agreement.defined(sources).items()
         if name in given
     }
     for source in _of(sources, Kind.CONTAINER, Kind.LXC):
         yield from container_config.check(source)
         yield from idmap.check(source)
-        yield from container_confinement.check(source, texts)
+        yield from container_confinement.check(source, rules)
 
 
 def _uses(sources: Sequence[Source]) -> Iterator[Use]:

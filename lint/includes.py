@@ -71,11 +71,6 @@ class Includes:
         self._add(rules, source, profile.rules, {source.inside})
         return rules
 
-    def texts(self, source: Source, profile: Profile) -> str:
-        """Return the text of a profile's file and of all files that the profile includes."""
-        files = dict.fromkeys(each.source for each in self.rules(source, profile).found)
-        return "\n".join(each.text for each in {source: None} | files)
-
     def _add(self, rules: Rules, source: Source, said: Sequence[Statement], seen: set[str]) -> None:
         for each in said:
             if len(rules.found) >= _MOST_RULES:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lint.finding import Finding
+    from lint.includes import Rules
     from lint.source import Source
     from targets.runtime.container_config import ContainerConfig, Option
 
@@ -88,18 +89,17 @@ _NO_FILE = frozenset({"", "generated", "unchanged", "unconfined"})
 _NOT_NESTING = re.compile(r"lxc-container-default(-cgns|-with-mounting)?")
 _ALL_DEVICES = re.compile(r"a(\s+\*:\*)?(\s+[rwm]+)?")
 _NESTING_CONF = re.compile(r"(.*/)?nesting\.conf")
-_MOUNT_RULE = re.compile(r"^\s*(?:(?:audit|allow)\s+)*(?:mount\b|all\s*,)", re.MULTILINE)
-_INCLUDE = re.compile(r"^\s*#?include\s+(?:if\s+exists\s+)?[<\"]([^>\"]+)[>\"]", re.MULTILINE)
+_MOUNT_RULE = re.compile(r"(?:(?:audit|allow)\s+)*(?:mount\b|all$)")
 #: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
 _WITHOUT_NESTING = re.compile(r"abstractions/lxc/container-base|tunables/.*|abi/.*|local/.*")
 
 
-def check(source: Source, profiles: Mapping[str, str]) -> Iterator[Finding]:
+def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:
     """Yield what weakens a container, and where its profile is another one than it seems.
 
     Args:
         source: of the kind CONTAINER or LXC.
-        profiles: the text of each profile that is linted with it, by name.
+        profiles: the rules of each profile that is linted with it, by name.
     """
     written = read(source)
     yield from _weak(source, written)
@@ -150,7 +150,7 @@ def _weak(source: Source, written: ContainerConfig) -> Iterator[Finding]:
 
 
 def _overridden(
-    source: Source, written: ContainerConfig, profile: Option, profiles: Mapping[str, str]
+    source: Source, written: ContainerConfig, profile: Option, profiles: Mapping[str, Rules]
 ) -> Iterator[Finding]:
     value = written.current().get("features", "")
     if proxmox.features_error(value):
@@ -176,8 +176,8 @@ def _overridden(
         yield FEATURES_OVERRIDDEN.at(source.path, profile.line, said)
 
 
-def _mounts_nothing(text: str) -> bool:
+def _mounts_nothing(rules: Rules) -> bool:
     """Whether a profile has no rule for a mount, and includes nothing that may hold one."""
-    if _MOUNT_RULE.search(text):
+    if any(_MOUNT_RULE.match(each.rule.text) for each in rules.found):
         return False
-    return all(_WITHOUT_NESTING.fullmatch(name) for name in _INCLUDE.findall(text))
+    return all(_WITHOUT_NESTING.fullmatch(name) for name in rules.unknown)
