@@ -111,7 +111,7 @@ def error_classes() -> str:
 
 def _problems(kinds: Iterable[Any]) -> str:
     header = "id|weight|what is wrong|why it matters|what to do"
-    return _table(header, "`{0.id}`|{0.weight}|{0.title}|{0.why}|{0.mend}", kinds)
+    return _table(header, "`{0.id}`|{0.severity}|{0.title}|{0.why}|{0.mend}", kinds)
 
 
 def _versions(sides: Iterable[Any], word: str) -> str:

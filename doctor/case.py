@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from doctor.answers import Answers
-    from doctor.trouble import Kind, Trouble
     from facts.denial.denial_groups import Group
+    from lint.finding import Finding, Problem
     from targets.read import Read
     from targets.runtime.container_config import ContainerConfig
 
@@ -73,8 +73,8 @@ class Examination:
     """
 
     what: str
-    kinds: tuple[Kind, ...]
-    judge: Callable[[Case], Iterator[Trouble]]
+    kinds: tuple[Problem, ...]
+    judge: Callable[[Case], Iterator[Finding]]
     node: Callable[[int], Reads] = _nothing
     guest: Reads = ()
     by_config: Callable[[ContainerConfig], tuple[Reads, Reads]] = _nothing_more

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from doctor import guest_reads
 from doctor.answers import ask
 from doctor.case import Case
+from doctor.diagnosis import Diagnosis, Unseen
 from doctor.first_look import ask_inside, first_look
-from doctor.trouble import Diagnosis, Unseen, Weight
 from doctor.troubles import (
     denied,
     freezer,
@@ -34,6 +34,7 @@ from facts import startable
 from facts.denial import denial_log
 from facts.denial.denial_groups import Tally
 from lint import json_text
+from lint.finding import Severity
 from lint.rules import daemon_json
 from targets.errors import Dropped, RemediationError, Unreachable
 
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from doctor.case import Examination
-    from doctor.trouble import Trouble
     from facts.denial.denial_groups import Group
+    from lint.finding import Finding
     from targets.read import Read
     from targets.runtime.base import Runtime
     from targets.transport import Transport
@@ -67,7 +68,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     *own_confinement.EXAMINATIONS[1:],
     *freezer.EXAMINATIONS[1:],
 )
-_ORDER = tuple(Weight)
+_ORDER = tuple(Severity)
 #: What merely follows from another trouble, and is then not named beside it.
 _FOLLOWS = {
     running.DOWN.id: frozenset(
@@ -149,7 +150,7 @@ def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> 
         case: what was read.
         examinations: the questions, most likely first.
     """
-    found: list[Trouble] = []
+    found: list[Finding] = []
     unseen: list[Unseen] = []
     down = _is_down(case)
     for each in examinations:
@@ -158,11 +159,11 @@ def diagnose(case: Case, examinations: Iterable[Examination] = EXAMINATIONS) -> 
         try:
             found.extend(each.judge(case))
         except RemediationError as error:
-            matters = any(kind.weight is not Weight.ADVICE for kind in each.kinds)
+            matters = any(kind.severity is not Severity.ADVICE for kind in each.kinds)
             unseen.append(Unseen(each.what, str(error), matters))
     ids = {each.id for each in found}
     causes = [each for each in found if not ids & _FOLLOWS.get(each.id, frozenset())]
-    ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.weight))
+    ordered = sorted(dict.fromkeys(causes), key=lambda each: _ORDER.index(each.severity))
     return Diagnosis(tuple(ordered), tuple(unseen))
 
 

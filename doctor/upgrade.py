@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from doctor import guest_reads, upgrade_conditions, upgrade_reads
+from doctor.diagnosis import Diagnosis, Unseen
 from doctor.first_look import ask_inside, first_look
-from doctor.trouble import Diagnosis, Kind, Trouble, Unseen, Weight
 from doctor.upgrade_case import Container, states
 from doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
 from facts.apt import is_within
+from lint.finding import Finding, Problem, Severity
 from targets.errors import FactError, RemediationError
 
 if TYPE_CHECKING:
@@ -25,31 +26,31 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.runtime.container_config import ContainerConfig
 
-MENDS = Kind(
+MENDS = Problem(
     "upgrade-mends",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "the upgrade mends something that is broken now",
     "The versions that are installed do not go together, and those that apt would install do.",
     "Upgrade, then restart the container.",
 )
-ORDER = Kind(
+ORDER = Problem(
     "upgrade-order",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "the node and the container must be upgraded in one order",
     "After both upgrades Docker runs. Between them it does not, if the wrong one comes first.",
     "Upgrade the machine that is named, then the other one. Restart the container after an upgrade "
     "of LXC.",
 )
-REMOVES = Kind(
+REMOVES = Problem(
     "upgrade-removes",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "apt would remove a package without which Docker does not run",
     "A dist-upgrade removes what conflicts with what it installs.",
     "Read what apt-get -s dist-upgrade says of it, and hold what pushes it out: apt-mark hold.",
 )
-UNKNOWN = Kind(
+UNKNOWN = Problem(
     "upgrade-unknown",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "apt would install a version that the table knows nothing of",
     "It is newer than everything that was read for the table. It may work.",
     "Try it on a copy of the container, or take a backup first: vzdump --mode stop.",
@@ -115,7 +116,7 @@ def _engines(of: Container) -> set[str]:
     return {"docker-ce", "docker.io"} & of.after.get("container", {}).keys()
 
 
-def _judged(pair: Pair, of: Container) -> Iterator[Trouble]:
+def _judged(pair: Pair, of: Container) -> Iterator[Finding]:
     """Yield what one row of the table says of the upgrade."""
     if not {side.where for side in (*pair.broken, *pair.mended)} <= of.before.keys():
         return  # that this machine could not be asked is said once
@@ -125,10 +126,11 @@ def _judged(pair: Pair, of: Container) -> Iterator[Trouble]:
         return
     said = f"{pair.title} ({_told(pair, of)})"
     if will:
-        weight = Weight.ADVICE if pair.advice else Weight.TROUBLE
+        severity = Severity.ADVICE if pair.advice else Severity.TROUBLE
         cause = f"as now already, {said}" if was else f"after the upgrade {said}"
         sources = f"Known from {', '.join(pair.sources)}."
-        yield Trouble(pair.id, weight, cause, f"{pair.why} {sources}", pair.mend)
+        why = f"{pair.why} {sources}"
+        yield Problem(pair.id, severity, pair.title, why, pair.mend).here(cause)
     elif first:
         reboots = any(each.package == KERNEL for side in pair.broken for each in side.versions)
         order = f"upgrade the {first} {'before the node reboots' if reboots else 'first'}"
@@ -184,7 +186,7 @@ def _change(of: Container, where: Where, package: str) -> str:
     return f"{package} {old or '(absent)'} → {new or '(removed)'} {_IN[where]}"
 
 
-def _removed(of: Container) -> Iterator[Trouble]:
+def _removed(of: Container) -> Iterator[Finding]:
     """Yield what Docker needs and the plan removes without a substitute."""
     needed = list(NEEDED)
     info = of.guest.maybe(guest_reads.INFO, None)
@@ -199,7 +201,7 @@ def _removed(of: Container) -> Iterator[Trouble]:
         yield REMOVES.here(f"apt would remove {', '.join(gone)}")
 
 
-def _unknown(of: Container) -> Iterator[Trouble]:
+def _unknown(of: Container) -> Iterator[Finding]:
     """Say what is newer than the table."""
     until = {each.package: each.before for each in KNOWN}
     found = [

@@ -18,9 +18,9 @@ from lint.rules import (
 )
 
 if TYPE_CHECKING:
-    from lint.finding import Rule
+    from lint.finding import Problem
 
-FAMILIES: dict[str, tuple[Rule, ...]] = {
+FAMILIES: dict[str, tuple[Problem, ...]] = {
     "Container configuration": (
         *container_config.RULES,
         *idmap.RULES,

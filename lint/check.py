@@ -102,11 +102,11 @@ def _profiles(
     for source in _of(sources, Kind.PROFILE, Kind.INCLUDED):
         told = list(profile.check(source, assigned, includes))
         for each in told:  # several profiles may include the same file
-            place = (each.rule.id, each.path, each.line)
+            place = (each.id, each.path, each.line)
             if each.path == source.path or place not in said:
                 yield each
             said.add(place)
-        explained = any(each.rule is profile.TUNABLES_INSIDE for each in told)
+        explained = any(each.problem is profile.TUNABLES_INSIDE for each in told)
         if with_tools and source.kind is Kind.PROFILE and not explained:
             yield from with_tools.parse(source)
     whole = any(source.base and not source.alone for source in sources)
@@ -118,7 +118,7 @@ def _scripts(sources: Sequence[Source], with_tools: Tools | None) -> Iterator[Fi
     for source in sources:
         broken = list(with_tools.syntax(source)) if with_tools else []
         yield from broken
-        if not any(each.rule is tools.SYNTAX for each in broken):
+        if not any(each.problem is tools.SYNTAX for each in broken):
             yield from scripts.check(source)
             yield from with_tools.shellcheck(source) if with_tools else ()
     yield from scripts.not_executable(sources)

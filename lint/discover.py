@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from formats.apparmor_profile import is_skipped
 from lint import includes
-from lint.finding import Rule, Severity
+from lint.finding import Problem, Severity
 from lint.regular_file import read
 from lint.source import Kind, Source
 from targets.errors import UsageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from lint.finding import Finding
 
-UNREADABLE = Rule(
+UNREADABLE = Problem(
     "file-unreadable",
     Severity.ERROR,
     "a file could not be read",

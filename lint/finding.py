@@ -1,27 +1,37 @@
-"""A rule, and one place where a file breaks it."""
+"""A problem of a file or of a container, and one finding of it: for lint and for doctor."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How bad a finding is; advice alone leaves the exit code at 0."""
+    """How certain and how bad a finding is; the order is that of a report.
 
+    Attributes:
+        SEEN: it happened: Docker or the kernel said so.
+        TROUBLE: it is wrong, and will fail when it is used.
+        ERROR: a file is wrong.
+        WARNING: a file may be wrong.
+        ADVICE: worth knowing; it never changes the exit code.
+    """
+
+    SEEN = "seen"
+    TROUBLE = "trouble"
     ERROR = "error"
     WARNING = "warning"
     ADVICE = "advice"
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What is looked for.
+class Problem:
+    """What is looked for, without the place that has it.
 
     Attributes:
-        id: its stable name, by which programs and docs/lint.md know it.
-        severity: of every finding of this rule.
-        title: what is wrong, in one line, without its place.
+        id: its stable name, by which programs, docs/lint.md and docs/doctor.md know it.
+        severity: of its findings, where nothing more is known.
+        title: what is wrong, in one line.
         why: what happens because of it.
         mend: what to do about it, where a finding does not say it better.
     """
@@ -32,18 +42,26 @@ class Rule:
     why: str
     mend: str
 
+    def here(
+        self, cause: str, *, why: str = "", mend: str = "", severity: Severity | None = None
+    ) -> Finding:
+        """Return a finding of this problem in a container; see :class:`Finding`."""
+        severity = severity or self.severity
+        return Finding(self, severity, cause, why or self.why, mend or self.mend)
+
     def at(
         self,
         path: str,
         line: int,
-        said: str,
+        cause: str,
         *,
         column: int = 0,
         mend: str = "",
         fix: Fix | None = None,
     ) -> Finding:
-        """Return a finding of this rule; see :class:`Finding`."""
-        return Finding(self, path, line, said, column, mend or self.mend, fix)
+        """Return a finding of this problem in a file; see :class:`Finding`."""
+        found = self.here(cause, mend=mend)
+        return replace(found, path=path, line=line, column=column, fix=fix)
 
 
 @dataclass(frozen=True)
@@ -65,27 +83,41 @@ class Fix:
 
 @dataclass(frozen=True)
 class Finding:
-    """One place where a file breaks a rule.
+    """One place that has a problem.
 
     Attributes:
-        rule: which one.
-        path: the file, as its reader names it.
-        line: in the file, from 1; 0 if it is about the whole file.
-        said: what is wrong there. Foreign text in it is printed escaped.
-        column: in the line, from 1; 0 if it is about the whole line.
+        problem: which one.
+        severity: how certain and how bad it is here.
+        cause: what is wrong here, in one line. Foreign text in it is printed escaped.
+        why: what happens because of it.
         mend: what to do about it.
+        path: the file, as its reader names it; empty if the finding is about no file.
+        line: in the file, from 1; 0 if it is about the whole file.
+        column: in the line, from 1; 0 if it is about the whole line.
         fix: the mending as data, only where it is certain.
     """
 
-    rule: Rule
-    path: str
-    line: int
-    said: str
+    problem: Problem
+    severity: Severity
+    cause: str
+    why: str
+    mend: str
+    path: str = ""
+    line: int = 0
     column: int = 0
-    mend: str = ""
     fix: Fix | None = None
 
+    @property
+    def id(self) -> str:
+        """The problem's stable name."""
+        return self.problem.id
 
-def in_order(found: list[Finding]) -> list[Finding]:
-    """Return findings by file, line and rule."""
-    return sorted(found, key=lambda each: (each.path, each.line, each.column, each.rule.id))
+    @property
+    def is_advice(self) -> bool:
+        """Whether it is only advice, which never changes the exit code."""
+        return self.severity is Severity.ADVICE
+
+
+def in_order(findings: list[Finding]) -> list[Finding]:
+    """Return findings by file, line and problem."""
+    return sorted(findings, key=lambda each: (each.path, each.line, each.column, each.id))

@@ -28,8 +28,22 @@ _GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.ADVICE
 _LONGEST = 500
 
 
-def _shown(text: str) -> str:
-    return cut(one_line(mask(text)), _LONGEST)
+def shown(text: str, longest: int = _LONGEST) -> str:
+    """Return foreign text in one line, masked, escaped and cut."""
+    return cut(one_line(mask(text)), longest)
+
+
+def as_lines(found: Finding, head: str, longest: int = _LONGEST) -> Iterator[str]:
+    """Yield a finding's lines for a terminal.
+
+    Args:
+        found: the finding.
+        head: what comes before its cause.
+        longest: so much of a foreign text is shown (characters).
+    """
+    yield f"{head}: {shown(found.cause, longest)} [{found.id}]"
+    yield f"    why:  {found.why}"
+    yield f"    mend: {shown(found.mend, longest)}"
 
 
 def place(found: Finding) -> str:
@@ -40,11 +54,9 @@ def place(found: Finding) -> str:
 
 def as_text(found: Finding) -> Iterator[tuple[str, str]]:
     """Yield a finding's lines for a terminal, each with its style."""
-    said = _shown(found.said)
-    first = f"{_shown(place(found))}: {found.rule.severity}: {said} [{found.rule.id}]"
-    yield first, STYLES[found.rule.severity]
-    yield f"    why:  {found.rule.why}", ""
-    yield f"    mend: {_shown(found.mend)}", ""
+    first, *rest = as_lines(found, f"{shown(place(found))}: {found.severity}")
+    yield first, STYLES[found.severity]
+    yield from ((line, "") for line in rest)
 
 
 def summary(found: Sequence[Finding], sources: Sequence[Source]) -> str:
@@ -56,7 +68,7 @@ def summary(found: Sequence[Finding], sources: Sequence[Source]) -> str:
     of_each = [
         _counted(number, severity.value) if severity is not Severity.ADVICE else f"{number} advice"
         for severity in Severity
-        if (number := sum(each.rule.severity is severity for each in found))
+        if (number := sum(each.severity is severity for each in found))
     ]
     return f"{', '.join(of_each) or 'no finding'} in {_counted(len(sources), 'file')}: {looked}"
 
@@ -71,14 +83,14 @@ def as_json(found: Sequence[Finding], sources: Sequence[Source]) -> dict[str, An
         "files": len(sources),
         "findings": [
             {
-                "id": each.rule.id,
-                "severity": each.rule.severity.value,
+                "id": each.id,
+                "severity": each.severity.value,
                 "file": _printable_path(each.path),
                 "line": each.line or None,
                 "column": each.column or None,
-                "message": _shown(each.said),
-                "why": each.rule.why,
-                "mend": _shown(each.mend),
+                "message": shown(each.cause),
+                "why": each.why,
+                "mend": shown(each.mend),
                 "fixable": each.fix is not None,
             }
             for each in found
@@ -101,9 +113,9 @@ def as_sarif(found: Sequence[Finding]) -> dict[str, Any]:
     ]
     results = [
         {
-            "ruleId": each.rule.id,
-            "ruleIndex": places[each.rule.id],
-            "level": _SARIF_LEVELS[each.rule.severity],
+            "ruleId": each.id,
+            "ruleIndex": places[each.id],
+            "level": _SARIF_LEVELS[each.severity],
             "message": {"text": _sentences(each)},
             "locations": [{"physicalLocation": _location(each)}],
         }
@@ -137,18 +149,18 @@ def as_github(found: Finding) -> str:
         "file": _printable_path(found.path),
         "line": str(found.line) if found.line else "",
         "col": str(found.column) if found.column else "",
-        "title": found.rule.id,
+        "title": found.id,
     }
     given = ",".join(
         f"{name}={_escaped(value, more=True)}" for name, value in properties.items() if value
     )
     message = _escaped(_sentences(found))
-    return f"::{_GITHUB[found.rule.severity]} {given}::{message}"
+    return f"::{_GITHUB[found.severity]} {given}::{message}"
 
 
 def _sentences(found: Finding) -> str:
     """Return what is wrong and how to mend it, in one line."""
-    return f"{_shown(found.said).removesuffix('.')}. {_shown(found.mend)}"
+    return f"{shown(found.cause).removesuffix('.')}. {shown(found.mend)}"
 
 
 def _printable_path(path: str) -> str:

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lint.finding import Rule, Severity
+from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from lint.finding import Finding
     from lint.source import Source
 
-SYNTAX = Rule(
+SYNTAX = Problem(
     "json-syntax",
     Severity.ERROR,
     "a file is not JSON",
     "The program that reads it refuses it whole. Docker does not start on such a daemon.json.",
     "Correct the place that is named. JSON has no comments, and no comma before a closing bracket.",
 )
-TWICE = Rule(
+TWICE = Problem(
     "json-key-twice",
     Severity.WARNING,
     "an object has a key twice",

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
 from facts.denial.denial_answers import wanted, who
+from lint.finding import Problem, Severity
 from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from doctor.case import Case
-    from doctor.trouble import Trouble
+    from lint.finding import Finding
 
 #: How far back the log is read (seconds).
 HOUR = 3600.0
-DENIED = Kind(
+DENIED = Problem(
     "denied-lately",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "AppArmor refused the container something in the last hour",
     "A refusal may be the cause of a trouble, or of none: a program may do without.",
     "python -m remediation denials --since 1h, with the same --target, shows each refusal and the "
@@ -27,7 +27,7 @@ DENIED = Kind(
 )
 
 
-def judge(case: Case) -> Iterator[Trouble]:
+def judge(case: Case) -> Iterator[Finding]:
     """Yield the most frequent refusal, and how many there were."""
     kinds = [each for each in case.denied if not each.merged]
     if kinds:

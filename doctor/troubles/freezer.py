@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import node_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
+from lint.finding import Problem, Severity
 from targets.runtime.container_config import given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from doctor.case import Case
-    from doctor.trouble import Trouble
+    from lint.finding import Finding
     from targets.read import Read
 
-FROZEN = Kind(
+FROZEN = Problem(
     "container-frozen",
-    Weight.SEEN,
+    Severity.SEEN,
     "the container is frozen",
     "None of its processes runs. A backup or a snapshot froze it: it thaws when that ends. With a "
     "fuse mount the freezer may wait for ever.",
@@ -31,9 +31,9 @@ FROZEN = Kind(
     "half-way; "
     "thaw it on the node: lxc-unfreeze -n CTID.",
 )
-AT_RISK = Kind(
+AT_RISK = Problem(
     "backup-may-hang",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "a backup or a snapshot may hang in the freezer",
     "vzdump's modes snapshot and suspend freeze the container. A process that waits for a frozen "
     "fuse "
@@ -43,7 +43,7 @@ AT_RISK = Kind(
 FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
 
 
-def judge_frozen(case: Case) -> Iterator[Trouble]:
+def judge_frozen(case: Case) -> Iterator[Finding]:
     """Yield that the container is frozen now."""
     state = case.node.of(node_reads.lxc_state(case.ctid))
     if state in FROZEN_STATES:
@@ -53,7 +53,7 @@ def judge_frozen(case: Case) -> Iterator[Trouble]:
         yield FROZEN.here(f"LXC says that container {case.ctid} is {state}{held}", mend=mend)
 
 
-def judge_risk(case: Case) -> Iterator[Trouble]:
+def judge_risk(case: Case) -> Iterator[Finding]:
     """Yield that a fuse mount may keep a backup from ending."""
     if not case.pct:
         return

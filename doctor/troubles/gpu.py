@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
 from doctor.troubles.ownership import OVERFLOW
+from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from doctor.case import Case
     from doctor.guest_reads import Given
-    from doctor.trouble import Trouble
+    from lint.finding import Finding
 
-OWNER = Kind(
+OWNER = Problem(
     "gpu-of-nobody",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "a graphics device is in the container, and nobody there may open it",
     "Its owner on the node is not in the container's id map, and others have no right to it. Not "
     "even "
@@ -31,9 +31,9 @@ OWNER = Kind(
     "On Proxmox 8.2 or later: give it by dev0 with a gid of the container, instead of by "
     "lxc.mount.entry.",
 )
-CGROUPS = Kind(
+CGROUPS = Problem(
     "gpu-cgroup-refused",
-    Weight.SEEN,
+    Severity.SEEN,
     "nvidia's hook wants to set the device cgroup, which an unprivileged container may not",
     "nvidia-container-cli asks for the cgroup's BPF program (bpf_prog_query) and is refused. LXC "
     "has "
@@ -41,17 +41,17 @@ CGROUPS = Kind(
     "In the container, in /etc/nvidia-container-runtime/config.toml: no-cgroups = true, below "
     "[nvidia-container-cli]. Then restart Docker.",
 )
-RUNTIME = Kind(
+RUNTIME = Problem(
     "gpu-runtime-missing",
-    Weight.SEEN,
+    Severity.SEEN,
     "Docker has no driver for graphics cards",
     "--gpus needs the NVIDIA Container Toolkit in the container, and Docker does not know it.",
     "In the container: install nvidia-container-toolkit, nvidia-ctk runtime configure "
     "--runtime=docker, and restart Docker.",
 )
-LIBRARY = Kind(
+LIBRARY = Problem(
     "gpu-driver-differs",
-    Weight.SEEN,
+    Severity.SEEN,
     "nvidia's driver on the node and its libraries in the container do not fit",
     "The kernel's driver is the node's, the libraries are the container's. They must be of the "
     "same "
@@ -72,7 +72,7 @@ MESSAGES = guest_reads.messages(
 _OWNER, _GROUP, _OTHERS = 0o600, 0o060, 0o006
 
 
-def judge(case: Case) -> Iterator[Trouble]:
+def judge(case: Case) -> Iterator[Finding]:
     """Yield each device that nobody in the container may open."""
     for each in case.guest.of(guest_reads.DEVICES):
         is_gpu = each.path.startswith(("/dev/dri/render", "/dev/kfd", "/dev/nvidia"))
@@ -106,7 +106,7 @@ def _mend(device: Given) -> str:
     )
 
 
-def judge_messages(case: Case) -> Iterator[Trouble]:
+def judge_messages(case: Case) -> Iterator[Finding]:
     """Yield what nvidia's programs said."""
     lines = [
         *guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ())),

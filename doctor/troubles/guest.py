@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
+from lint.finding import Problem, Severity
 from targets.runtime.container_config import given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from doctor.case import Case
-    from doctor.trouble import Trouble
+    from lint.finding import Finding
 
-NESTING = Kind(
+NESTING = Problem(
     "nesting-off",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "the container has no nesting",
     'Docker cannot mount /proc in its containers: error mounting "proc". Units of the guest that '
     "want "
@@ -29,9 +29,9 @@ NESTING = Kind(
     "restart "
     "the container.",
 )
-UNITS = Kind(
+UNITS = Problem(
     "units-refused",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "units of the guest fail while systemd prepares their namespace",
     "systemd could not mount what the unit asks for: the profile refuses it, often the new mount "
     "calls "
@@ -43,7 +43,7 @@ _CODES = {226: "NAMESPACE", 243: "CREDENTIALS"}
 _MANY = 5
 
 
-def judge_nesting(case: Case) -> Iterator[Trouble]:
+def judge_nesting(case: Case) -> Iterator[Finding]:
     """Yield that nesting is off; plain LXC has no such option, and its profile decides."""
     features = given(case.config.current().get("features", ""))
     if case.pct and "nesting" not in features:
@@ -51,7 +51,7 @@ def judge_nesting(case: Case) -> Iterator[Trouble]:
         yield NESTING.here(f"{case.path} has no nesting=1 in features", mend=mend)
 
 
-def judge_units(case: Case) -> Iterator[Trouble]:
+def judge_units(case: Case) -> Iterator[Finding]:
     """Yield the units that failed before their program ran."""
     if case.guest.of(guest_reads.GUEST) == "running":
         return

@@ -6,29 +6,29 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
 from formats.id_map import MANY, NEEDED, holes, in_words, missed
+from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from doctor.case import Case
-    from doctor.trouble import Trouble
     from formats.id_map import Range
+    from lint.finding import Finding
     from targets.read import Read
 
-HOLE = Kind(
+HOLE = Problem(
     "id-map-hole",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "the container's id map has a hole below 65536",
     "Files of an unmapped id belong to nobody, and no process can have that id. An image that "
     "holds "
     "such a file fails with 'failed to Lchown … invalid argument'.",
     "Map every id from 0 to 65535, for users and for groups, and restart the container.",
 )
-ABOVE = Kind(
+ABOVE = Problem(
     "image-above-id-map",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "an image holds files of ids that the container does not have",
     "Docker could not give a file of the image to its owner: failed to Lchown. The id is not below "
     "65536, so this is a defect of the image, not of the container.",
@@ -38,7 +38,7 @@ ABOVE = Kind(
 LCHOWN = guest_reads.messages("[Ll]chown .*invalid argument")
 
 
-def judge_holes(case: Case) -> Iterator[Trouble]:
+def judge_holes(case: Case) -> Iterator[Finding]:
     """Yield the holes in the container's map, for users and for groups."""
     maps = case.node.of(node_reads.id_maps(case.ctid))
     named = _missed(case.guest.maybe(LCHOWN, ()))
@@ -53,11 +53,11 @@ def judge_holes(case: Case) -> Iterator[Trouble]:
         if inside:
             said += f"; Docker's message names {noun} {inside[0]}, which is one of them"
         yield HOLE.here(
-            said, mend=_mend(letter, ranges, found), weight=Weight.SEEN if inside else None
+            said, mend=_mend(letter, ranges, found), severity=Severity.SEEN if inside else None
         )
 
 
-def judge_above(case: Case) -> Iterator[Trouble]:
+def judge_above(case: Case) -> Iterator[Finding]:
     """Yield the ids above 65535 that Docker could not give a file to."""
     named = _missed(case.guest.of(LCHOWN))
     maps = case.node.of(node_reads.id_maps(case.ctid))

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
+from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from doctor.case import Case
-    from doctor.trouble import Trouble
+    from lint.finding import Finding
 
-STORE = Kind(
+STORE = Problem(
     "containerd-image-store",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "Docker keeps its images in containerd's store",
     "Docker 29 does so on a fresh installation, and then uses no storage driver. Images and "
     "containers "
@@ -30,7 +30,7 @@ STORE = Kind(
 )
 
 
-def judge(case: Case) -> Iterator[Trouble]:
+def judge(case: Case) -> Iterator[Finding]:
     """Say that the store is containerd's."""
     info = case.guest.of(guest_reads.INFO)
     if info.snapshotter:

@@ -13,43 +13,43 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
+from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from doctor.case import Case
-    from doctor.trouble import Trouble
+    from lint.finding import Finding
     from targets.read import Read
 
-MODULE = Kind(
+MODULE = Problem(
     "kernel-module-missing",
-    Weight.SEEN,
+    Severity.SEEN,
     "the node has not loaded a module that Docker needs",
     "A container cannot load kernel modules: modprobe in it fails. Docker then cannot make its "
     "network.",
     "Load it on the node, and at each boot.",
 )
-NETWORK = Kind(
+NETWORK = Problem(
     "network-refused",
-    Weight.SEEN,
+    Severity.SEEN,
     "Docker cannot make its network",
     "Docker's bridge driver ended with this error, so Docker does not start, or its containers "
     "have no network.",
     "See python -m remediation denials, with the same --target, for what AppArmor refused, and "
     "journalctl -u docker in the container for the whole message.",
 )
-FORWARD = Kind(
+FORWARD = Problem(
     "ip-forward-off",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "IP forwarding is off in the container",
     "Docker switches it on when it starts. Somebody switched it off since: published ports do not "
     "answer, and Docker's containers reach nothing.",
     "In the container: sysctl -w net.ipv4.ip_forward=1, and look in /etc/sysctl.d for who sets 0.",
 )
-LOCALNET = Kind(
+LOCALNET = Problem(
     "route-localnet-off",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "published ports do not answer on 127.0.0.1",
     "Without its proxy (userland-proxy: false) Docker needs route_localnet on its bridge, and it "
     "is "
@@ -57,9 +57,9 @@ LOCALNET = Kind(
     "In the container: sysctl -w net.ipv4.conf.docker0.route_localnet=1, or delete userland-proxy "
     "from /etc/docker/daemon.json and restart Docker.",
 )
-TUN = Kind(
+TUN = Problem(
     "tun-missing",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "a Docker container is given /dev/net/tun, which the LXC container does not have",
     "Docker starts no container with a device that is not there. A VPN needs this one.",
     "On Proxmox: pct set CTID --dev0 /dev/net/tun, and restart the container.",
@@ -92,7 +92,7 @@ _FAILED = re.compile(r"failed to start daemon: .*(?:network controller|NAT chain
 _ALSO = {"xt_DNAT": "xt_nat"}
 
 
-def judge(case: Case) -> Iterator[Trouble]:
+def judge(case: Case) -> Iterator[Finding]:
     """Yield the modules that Docker's messages miss and the node has not loaded."""
     lines = case.guest.of(MESSAGES)
     missing = {module: line for line in lines for module in _named(line)}
@@ -109,7 +109,7 @@ def judge(case: Case) -> Iterator[Trouble]:
             f"the node has not loaded {module}; Docker says: {line.strip()[:300]}",
             mend=f"On the node: modprobe {module}, and echo {module} >/etc/modules-load.d/"
             f"docker-{module}.conf for each boot. Then restart Docker in the container.",
-            weight=Weight.ADVICE if only_six else None,
+            severity=Severity.ADVICE if only_six else None,
         )
     refused = [line for line in lines if _FAILED.search(line)]
     if refused and not lacking and not case.guest.of(guest_reads.UNIT).runs:
@@ -122,7 +122,7 @@ def _named(line: str) -> Iterator[str]:
             yield module.format(*found.groups())
 
 
-def judge_sysctls(case: Case) -> Iterator[Trouble]:
+def judge_sysctls(case: Case) -> Iterator[Finding]:
     """Yield the switches of the container's network that Docker needs and that are off."""
     unit = case.guest.of(guest_reads.UNIT)
     if not unit.runs:
@@ -147,7 +147,7 @@ def _options(command: str) -> set[str]:
         return set(command.split())
 
 
-def judge_tun(case: Case) -> Iterator[Trouble]:
+def judge_tun(case: Case) -> Iterator[Finding]:
     """Yield the Docker container that is given a device which is not there."""
     devices = {each.path for each in case.guest.of(guest_reads.DEVICES)}
     if "/dev/net/tun" in devices:

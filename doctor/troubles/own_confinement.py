@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
+from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from doctor.case import Case
-    from doctor.trouble import Trouble
+    from lint.finding import Finding
     from targets.read import Read
 
-UNLOADED = Kind(
+UNLOADED = Problem(
     "docker-default-not-loaded",
-    Weight.SEEN,
+    Severity.SEEN,
     "Docker cannot load its own AppArmor profile, docker-default",
     "The container has no AppArmor namespace of its own, so nothing in it may load a profile. "
     "Docker "
@@ -32,18 +32,18 @@ UNLOADED = Kind(
     "a profile of your own: purge the package apparmor in the container and restart Docker, which "
     "then confines its containers by the container's profile alone.",
 )
-UNCONFINED = Kind(
+UNCONFINED = Problem(
     "container-runs-unconfined",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "AppArmor confines neither the container nor Docker's containers",
     "What breaks out of Docker meets no AppArmor rule. 'unconfined' is a popular cure for "
     "refusals, and takes the protection away.",
     "Give the container a profile (python -m remediation plan, with the same --target, shows "
     "one), and restart it.",
 )
-WORDS = Kind(
+WORDS = Problem(
     "docker-confinement",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "Docker's own containers have no AppArmor profile of their own, or no seccomp filter",
     "Docker's containers then differ from those on a machine of its own: they are not protected "
     "from "
@@ -51,9 +51,9 @@ WORDS = Kind(
     "Nothing, if the container's profile is enough. Otherwise let LXC generate the profile, with "
     "nesting=1, and install the package apparmor in the container.",
 )
-LOOSE = Kind(
+LOOSE = Problem(
     "docker-container-loose",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "a Docker container is privileged, or runs without AppArmor",
     "Docker holds it back by next to nothing. The LXC container's own confinement still holds.",
     "Give it the one capability or device that it needs, instead of privileged.",
@@ -78,7 +78,7 @@ _MISSING = {
 }
 
 
-def judge(case: Case) -> Iterator[Trouble]:
+def judge(case: Case) -> Iterator[Finding]:
     """Yield what Docker said of its own profile, and what confines the container."""
     confined = case.node.of(node_reads.confined(case.ctid))
     if confined.confines_nothing:
@@ -96,7 +96,7 @@ def _refused(case: Case) -> str:
     return found[-1] if found else ""
 
 
-def judge_words(case: Case) -> Iterator[Trouble]:
+def judge_words(case: Case) -> Iterator[Finding]:
     """Say what confines Docker's containers, if it is not what Docker has elsewhere."""
     options = case.guest.of(guest_reads.INFO).security_options or []
     label = case.node.of(node_reads.confined(case.ctid)).label
@@ -123,7 +123,7 @@ def judge_words(case: Case) -> Iterator[Trouble]:
     yield WORDS.here(f"Docker's containers have {lacks}{because}; {rest}")
 
 
-def judge_loose(case: Case) -> Iterator[Trouble]:
+def judge_loose(case: Case) -> Iterator[Finding]:
     """Name the Docker containers that Docker does not confine."""
     names = [
         each.name.removeprefix("/")

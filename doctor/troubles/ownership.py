@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
 from formats.id_map import NEEDED
+from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from doctor.case import Case, Reads
     from doctor.guest_reads import Container, Owned
     from doctor.node_reads import Owner
-    from doctor.trouble import Trouble
     from formats.id_map import Range
+    from lint.finding import Finding
     from targets.runtime.container_config import ContainerConfig
 
-NOBODY = Kind(
+NOBODY = Problem(
     "bind-mount-of-nobody",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "a bind mount belongs to nobody in the container",
     "Its owner on the node is an id that the container does not have. In the container it shows as "
     "65534, and root there may not change it.",
@@ -59,7 +59,7 @@ def binds(config: ContainerConfig) -> dict[str, str]:
     return found
 
 
-def judge(case: Case) -> Iterator[Trouble]:
+def judge(case: Case) -> Iterator[Finding]:
     """Yield each bind mount that nobody owns; a trouble if a Docker container writes there."""
     places = binds(case.config)
     if not places:
@@ -82,8 +82,8 @@ def judge(case: Case) -> Iterator[Trouble]:
         )
         if writer:
             said += f"; the Docker container {writer} is to write there, and cannot"
-        weight = Weight.TROUBLE if writer else None
-        yield NOBODY.here(said, mend=_mend(case, owner, maps.users), weight=weight)
+        severity = Severity.TROUBLE if writer else None
+        yield NOBODY.here(said, mend=_mend(case, owner, maps.users), severity=severity)
 
 
 def _is_unmapped(owned: Owned) -> bool:

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
 from formats.apparmor_profile import statements
+from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from doctor.case import Case
     from doctor.node_reads import Confined
-    from doctor.trouble import Trouble
+    from lint.finding import Finding
     from targets.read import Read
 
-REOPEN = Kind(
+REOPEN = Problem(
     "runc-reopen-refused",
-    Weight.SEEN,
+    Severity.SEEN,
     "runc cannot open a sysctl: reopen fd: permission denied",
     "runc since 1.2.8, 1.3.3 and 1.4.0-rc.3 opens sysctls through a detached mount. The "
     "container's "
@@ -58,7 +58,7 @@ def has_fix(version: str) -> bool:
     return (patch, candidate) >= first
 
 
-def judge(case: Case) -> Iterator[Trouble]:
+def judge(case: Case) -> Iterator[Finding]:
     """Yield the refusal if Docker said so, or if the profile is one that is known to refuse."""
     confined = case.node.of(node_reads.confined(case.ctid))
     told = guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ()))
@@ -72,7 +72,7 @@ def judge(case: Case) -> Iterator[Trouble]:
         yield REOPEN.here(f"{what}: {found[-1].strip()[-300:]}", mend=mend)
     elif denies(confined) and has_fix(case.guest.of(guest_reads.RUNC)):
         said = f"{what}: the profile includes LXC's container-base, which denies /proc/sys"
-        yield REOPEN.here(said, mend=mend, weight=Weight.TROUBLE)
+        yield REOPEN.here(said, mend=mend, severity=Severity.TROUBLE)
 
 
 def denies(confined: Confined) -> bool:

@@ -6,32 +6,32 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
+from lint.finding import Problem, Severity
 from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from doctor.case import Case
-    from doctor.trouble import Trouble
+    from lint.finding import Finding
 
-STOPPED = Kind(
+STOPPED = Problem(
     "container-stopped",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "the container does not run",
     "Nothing in it can be asked: most of what follows could not be seen.",
     "Start it, and ask again. If doctor sees what keeps it from starting, it names that.",
 )
-DOWN = Kind(
+DOWN = Problem(
     "docker-down",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "Docker does not run in the container",
     "What only a Docker that runs can tell was not asked: a question would start it.",
     "In the container: systemctl start docker; journalctl -u docker says why it does not.",
 )
-MUTE = Kind(
+MUTE = Problem(
     "docker-mute",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "Docker runs, and does not answer",
     "docker.service is active, but docker info fails. Docker may hang, or its client is missing: "
     "Debian keeps it in the package docker-cli.",
@@ -45,7 +45,7 @@ SAYS = guest_reads.messages(
 _UP = frozenset({"RUNNING", "FROZEN", "FREEZING", "THAWED"})
 
 
-def judge_container(case: Case) -> Iterator[Trouble]:
+def judge_container(case: Case) -> Iterator[Finding]:
     """Yield that the container does not run."""
     state = case.node.of(node_reads.lxc_state(case.ctid))
     if state not in _UP:
@@ -58,7 +58,7 @@ def judge_container(case: Case) -> Iterator[Trouble]:
             yield STOPPED.here(said, mend=f"Start it ({how}), and ask again.")
 
 
-def judge_docker(case: Case) -> Iterator[Trouble]:
+def judge_docker(case: Case) -> Iterator[Finding]:
     """Yield that Docker does not run, with its own last word."""
     unit = case.guest.of(guest_reads.UNIT)
     if unit.runs:
@@ -73,7 +73,7 @@ def judge_docker(case: Case) -> Iterator[Trouble]:
     yield DOWN.here(f"docker.service is {unit.active[:40]}{result}{last}")
 
 
-def _mute(case: Case) -> Iterator[Trouble]:
+def _mute(case: Case) -> Iterator[Finding]:
     try:
         case.guest.of(guest_reads.INFO)
     except FactError as error:

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Trouble, Weight
 from lint.check import check
-from lint.finding import Severity
+from lint.finding import Finding, Problem, Severity
 from lint.rules import container_confinement, daemon_json, idmap
-from lint.source import Kind as FileKind
-from lint.source import Source
+from lint.source import Kind, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from doctor.case import Case
 
-FOUND = Kind(
+FOUND = Problem(
     "lint",
-    Weight.TROUBLE,
+    Severity.TROUBLE,
     "a file is wrong: see [lint](lint.md) for what it finds",
     "A line of the container's configuration, or of /etc/docker/daemon.json, does not do what it "
     "says.",
@@ -32,9 +30,9 @@ FOUND = Kind(
 _MANY, _LONGEST = 10, 400
 
 
-def judge_configuration(case: Case) -> Iterator[Trouble]:
+def judge_configuration(case: Case) -> Iterator[Finding]:
     """Yield what is wrong in the container's configuration."""
-    kind = FileKind.CONTAINER if case.pct else FileKind.LXC
+    kind = Kind.CONTAINER if case.pct else Kind.LXC
     known = frozenset(_known(case))
     for each in _found(Source(case.path, case.content, kind)):
         if each.id not in known:
@@ -50,7 +48,7 @@ def _known(case: Case) -> Iterator[str]:
         yield container_confinement.UNCONFINED.id
 
 
-def judge_daemon(case: Case) -> Iterator[Trouble]:
+def judge_daemon(case: Case) -> Iterator[Finding]:
     """Yield what is wrong in Docker's settings.
 
     A Docker that runs may be newer than lint's list of keys, so an unknown one is advice then.
@@ -60,25 +58,25 @@ def judge_daemon(case: Case) -> Iterator[Trouble]:
         return
     unit = case.guest.maybe(guest_reads.UNIT, None)
     path = f"container {case.ctid}:/etc/docker/daemon.json"
-    for each in _found(Source(path, content, FileKind.DAEMON)):
+    for each in _found(Source(path, content, Kind.DAEMON)):
         if each.id == daemon_json.UNKNOWN.id and unit is not None and unit.runs:
             known = (
                 "as far as lint knows; Docker runs, so it is newer, or the file was changed since"
             )
             cause = f"{each.cause}, {known}"
-            yield replace(each, weight=Weight.ADVICE, cause=cause)
+            yield replace(each, severity=Severity.ADVICE, cause=cause)
         else:
             yield each
 
 
-def _found(source: Source) -> Iterator[Trouble]:
-    found = [each for each in check([source]) if each.rule.severity is not Severity.ADVICE]
+def _found(source: Source) -> Iterator[Finding]:
+    found = [each for each in check([source]) if not each.is_advice]
     for number, each in enumerate(found[:_MANY], 1):
         place = f"{each.path}, line {each.line}" if each.line else each.path
         left_out = len(found) - _MANY if number == _MANY else 0
         more = f"; {left_out} more in this file: see lint" if left_out > 0 else ""
-        said = f"{place}: {each.said[:_LONGEST]}{more}"
-        yield Trouble(each.rule.id, Weight.TROUBLE, said, each.rule.why, each.mend)
+        said = f"{place}: {each.cause[:_LONGEST]}{more}"
+        yield each.problem.here(said, mend=each.mend, severity=Severity.TROUBLE)
 
 
 EXAMINATIONS = (

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
 from formats.apparmor_profile import profiles
+from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from doctor.case import Case
     from doctor.node_reads import Confined, Mount
-    from doctor.trouble import Trouble
+    from lint.finding import Finding
     from targets.read import Read
 
-STORAGE = Kind(
+STORAGE = Problem(
     "storage-driver",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "Docker keeps its layers in fuse-overlayfs or vfs",
     "fuse-overlayfs passes every access to a file through a daemon, and each Docker container "
     "has one. "
@@ -35,9 +35,9 @@ STORAGE = Kind(
     "images "
     "and containers; volumes stay.",
 )
-HIDDEN = Kind(
+HIDDEN = Problem(
     "images-of-another-driver",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "images of another storage driver are on the disk, and Docker does not show them",
     "Docker shows the images and containers of the driver that it runs on. An update, or a "
     "setting, "
@@ -55,7 +55,7 @@ _OVERLAY = re.compile(r"(?:allow )?mount(?: |\b).{0,200}fstype ?= ?\(?[^)]{0,200
 _VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})", re.ASCII)
 
 
-def judge(case: Case) -> Iterator[Trouble]:
+def judge(case: Case) -> Iterator[Finding]:
     """Say on which file system Docker's data lies, and what hinders native overlay."""
     info = case.guest.of(guest_reads.INFO)
     if info.driver not in _COSTS or info.snapshotter:
@@ -76,7 +76,7 @@ def judge(case: Case) -> Iterator[Trouble]:
     )
 
 
-def judge_hidden(case: Case) -> Iterator[Trouble]:
+def judge_hidden(case: Case) -> Iterator[Finding]:
     """Say that another driver has images, too."""
     driver = case.guest.of(guest_reads.INFO).driver
     others = [each for each in case.guest.of(guest_reads.WITH_IMAGES) if each != driver]

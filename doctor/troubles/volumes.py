@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
-from doctor.trouble import Kind, Weight
 from doctor.volume_reads import VOLUMES
+from lint.finding import Problem, Severity
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from doctor.case import Case
     from doctor.guest_reads import Container
-    from doctor.trouble import Trouble
     from formats.id_map import Range
+    from lint.finding import Finding
     from targets.read import Read
     from targets.runtime.container_config import ContainerConfig
 
-NOBODY = Kind(
+NOBODY = Problem(
     "volume-of-nobody",
-    Weight.ADVICE,
+    Severity.ADVICE,
     "a volume of Docker's belongs to nobody in the container",
     "Its owner on the node is an id that the container does not have, so it shows as 65534. Root "
     "in the container, and in a Docker container, may not change it.",
@@ -41,7 +41,7 @@ _MANY = 3
 _ROOT = "/var/lib/docker"
 
 
-def judge(case: Case) -> Iterator[Trouble]:
+def judge(case: Case) -> Iterator[Finding]:
     """Yield each volume that nobody owns; a trouble if a Docker container writes there."""
     volumes = case.guest.of(VOLUMES)
     strange = [each for each in volumes.found if not each.owned.usable]
@@ -58,7 +58,7 @@ def judge(case: Case) -> Iterator[Trouble]:
             )
             if writer:
                 said += f"; the Docker container {writer} is to write there, and cannot"
-            yield NOBODY.here(said, mend=mend, weight=Weight.TROUBLE if writer else None)
+            yield NOBODY.here(said, mend=mend, severity=Severity.TROUBLE if writer else None)
     if volumes.more:
         raise FactError("Docker has too many volumes to look at all of them")
 

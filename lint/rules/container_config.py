@@ -11,7 +11,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lint.finding import Fix, Rule, Severity
+from lint.finding import Fix, Problem, Severity
 from lint.source import Kind
 from targets.runtime import container_config, proxmox
 from targets.runtime.container_config import (
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lint.source import Source
     from targets.runtime.container_config import ContainerConfig, Option
 
-OPTION_IN_SNAPSHOT = Rule(
+OPTION_IN_SNAPSHOT = Problem(
     "container-option-in-snapshot",
     Severity.WARNING,
     "an option stands only below a snapshot's header",
@@ -36,7 +36,7 @@ OPTION_IN_SNAPSHOT = Rule(
     "rollback to the snapshot brings them to life.",
     "Move the line before the first line that starts with '['.",
 )
-OPTION_IN_PENDING = Rule(
+OPTION_IN_PENDING = Problem(
     "container-option-in-pending",
     Severity.ERROR,
     "a raw lxc.* line stands below [pve:pending]",
@@ -44,7 +44,7 @@ OPTION_IN_PENDING = Rule(
     "in effect.",
     "Move the line before the first line that starts with '['.",
 )
-MOUNT_ENTRY_CUT = Rule(
+MOUNT_ENTRY_CUT = Problem(
     "container-mount-entry-cut",
     Severity.ERROR,
     "a mount entry has too few fields",
@@ -52,7 +52,7 @@ MOUNT_ENTRY_CUT = Rule(
     'its message names the device: Failed to mount "/dev/fuse".',
     "Write all fields in one line, as in fstab: source, target, type, options, 0, 0.",
 )
-LINE_DROPPED = Rule(
+LINE_DROPPED = Problem(
     "container-line-dropped",
     Severity.ERROR,
     "Proxmox cannot read a line",
@@ -60,7 +60,7 @@ LINE_DROPPED = Rule(
     "the file without it.",
     "Write it as 'key: value', with nothing before the key and no blank before the colon.",
 )
-SECTION_NAME = Rule(
+SECTION_NAME = Problem(
     "container-section-name",
     Severity.ERROR,
     "a line in brackets is no section",
@@ -68,28 +68,28 @@ SECTION_NAME = Rule(
     "another header, so the lines below it are in effect, and overrule those above.",
     "Delete the line, and the lines below it that are a copy.",
 )
-LXC_LINE = Rule(
+LXC_LINE = Problem(
     "container-lxc-line",
     Severity.ERROR,
     "LXC cannot read a line",
     "LXC starts no container on it.",
     "Write it as 'key = value'.",
 )
-FEATURES = Rule(
+FEATURES = Problem(
     "container-features-invalid",
     Severity.ERROR,
     "Proxmox cannot parse the value of 'features'",
     "The container does not start.",
     "Correct the value: names are force_rw_sys, fuse, keyctl, mknod, mount and nesting.",
 )
-KEY_FORMER = Rule(
+KEY_FORMER = Problem(
     "container-key-former",
     Severity.ERROR,
     "a key has a name of before LXC 3",
     "Proxmox keeps the line with a warning. LXC starts no container on it.",
     "Write today's name.",
 )
-KEY_WITHOUT_EFFECT = Rule(
+KEY_WITHOUT_EFFECT = Problem(
     "container-key-without-effect",
     Severity.WARNING,
     "a key of the first cgroup hierarchy has no effect",
@@ -97,14 +97,14 @@ KEY_WITHOUT_EFFECT = Rule(
     "sets is neither set nor given there.",
     "Write lxc.cgroup2.* instead. Devices have the same syntax; other controllers have other keys.",
 )
-OPTION_TWICE = Rule(
+OPTION_TWICE = Problem(
     "container-option-twice",
     Severity.WARNING,
     "an option is set twice, to different values",
     "Only the last line is in effect.",
     "Delete the line that is not meant.",
 )
-SEPARATORS = Rule(
+SEPARATORS = Problem(
     "container-separators-mixed",
     Severity.ADVICE,
     "a key is written with '=' and with ':'",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from lint.finding import Rule, Severity
+from lint.finding import Problem, Severity
 from lint.rules.container_config import read
 from lint.source import Kind
 from targets.runtime import proxmox
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lint.source import Source
     from targets.runtime.container_config import ContainerConfig, Option
 
-UNCONFINED = Rule(
+UNCONFINED = Problem(
     "container-unconfined",
     Severity.ERROR,
     "the container is given no AppArmor profile",
@@ -31,21 +31,21 @@ UNCONFINED = Rule(
     "what Docker runs.",
     "Name a profile, or delete the line: Proxmox then generates a profile.",
 )
-PRIVILEGED = Rule(
+PRIVILEGED = Problem(
     "container-privileged",
     Severity.WARNING,
     "the container is privileged",
     "Its root is the node's root. A program that gets out of the container owns the node.",
     "Restore a backup of it as an unprivileged container: pct restore … --unprivileged 1.",
 )
-CAPABILITIES = Rule(
+CAPABILITIES = Problem(
     "container-capabilities-kept",
     Severity.WARNING,
     "'lxc.cap.drop' is emptied",
     "An empty value clears the list of capabilities that the container must not have.",
     "Delete the line. Docker in an unprivileged container does not need it.",
 )
-DEVICES = Rule(
+DEVICES = Problem(
     "container-devices-all",
     Severity.WARNING,
     "the container may use every device",
@@ -54,7 +54,7 @@ DEVICES = Rule(
     "Allow the devices that are needed, each by its number: lxc.cgroup2.devices.allow: c 10:229 "
     "rwm.",
 )
-PROFILE_NAME = Rule(
+PROFILE_NAME = Problem(
     "container-profile-not-enterable",
     Severity.ERROR,
     "lxc-start may not enter the profile",
@@ -62,14 +62,14 @@ PROFILE_NAME = Rule(
     "does not start, and pct's message does not mention AppArmor.",
     "Give the profile a name that begins with 'lxc-', in its file and here.",
 )
-PROFILE_REPLACED = Rule(
+PROFILE_REPLACED = Problem(
     "container-profile-replaced",
     Severity.ERROR,
     "an include after the profile replaces it",
     "The last assignment wins, and the included file names another profile.",
     "Move the lxc.include line above the lxc.apparmor.profile line.",
 )
-FEATURES_OVERRIDDEN = Rule(
+FEATURES_OVERRIDDEN = Problem(
     "container-features-overridden",
     Severity.WARNING,
     "an explicit profile switches off what 'features' would allow",

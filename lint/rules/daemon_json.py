@@ -12,7 +12,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from lint import json_text
-from lint.finding import Rule, Severity
+from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lint.json_text import Document, Path
     from lint.source import Source
 
-UNKNOWN = Rule(
+UNKNOWN = Problem(
     "daemon-key-unknown",
     Severity.WARNING,
     "daemon.json has a key that dockerd does not know",
@@ -29,14 +29,14 @@ UNKNOWN = Rule(
     "of dockerd 20.10 to 29 are known here.",
     "Correct the key, or delete it.",
 )
-TYPE = Rule(
+TYPE = Problem(
     "daemon-value-type",
     Severity.ERROR,
     "daemon.json has a value of another type than dockerd reads",
     "dockerd does not start: cannot unmarshal.",
     'Write the type that is named. Values in log-opts are strings: "max-file": "3".',
 )
-CONFLICT = Rule(
+CONFLICT = Problem(
     "daemon-flag-conflict",
     Severity.ERROR,
     "a setting is in daemon.json and on dockerd's command line",

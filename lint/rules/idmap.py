@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from formats.id_map import Range, holes, in_words
-from lint.finding import Rule, Severity
+from lint.finding import Problem, Severity
 from lint.rules.container_config import read
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from lint.finding import Finding
     from lint.source import Source
 
-INVALID = Rule(
+INVALID = Problem(
     "container-idmap-invalid",
     Severity.ERROR,
     "Proxmox cannot parse an id map",
     "The container does not start: failed to parse idmap.",
     "Write four fields: u or g, the first id in the container, the first id on the node, how many.",
 )
-HOLE = Rule(
+HOLE = Problem(
     "container-idmap-hole",
     Severity.WARNING,
     "an id map has a hole below 65536",
@@ -35,14 +35,14 @@ HOLE = Rule(
     "'failed to Lchown … invalid argument'.",
     "Map every id from 0 to 65535, for users and for groups.",
 )
-OVERLAP = Rule(
+OVERLAP = Problem(
     "container-idmap-overlap",
     Severity.ERROR,
     "two ranges of an id map overlap",
     "The kernel refuses the map, and the container does not start.",
     "Shorten one of the ranges. A range that gives one id away is split in two around it.",
 )
-ROOT = Rule(
+ROOT = Problem(
     "container-idmap-root",
     Severity.ERROR,
     "an id map gives the container the node's root",

@@ -11,14 +11,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lint import schema_errors
-from lint.finding import Rule, Severity
+from lint.finding import Problem, Severity
 from targets.errors import TransportError
 from targets.transport import Local
 
 if TYPE_CHECKING:
     from lint.json_text import Path
 
-MISMATCH = Rule(
+MISMATCH = Problem(
     "json-schema",
     Severity.ERROR,
     "a file does not match its own schema",

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from formats.apparmor_profile import profiles, statements
-from lint.finding import Rule, Severity
+from lint.finding import Problem, Severity
 from lint.source import Kind
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lint.includes import Includes, Placed, Rules
     from lint.source import Source
 
-TUNABLES_INSIDE = Rule(
+TUNABLES_INSIDE = Problem(
     "profile-tunables-inside",
     Severity.ERROR,
     "tunables are included inside a profile",
@@ -28,7 +28,7 @@ TUNABLES_INSIDE = Rule(
     "line of another file, for instance tunables/home.",
     "Move the include above the profile's header.",
 )
-NAME = Rule(
+NAME = Problem(
     "profile-not-enterable",
     Severity.ERROR,
     "a container's profile has a name that lxc-start may not enter",
@@ -36,7 +36,7 @@ NAME = Rule(
     "with this profile does not start.",
     "Give it a name that begins with 'lxc-', in its file and in each container's configuration.",
 )
-FILE_NAME = Rule(
+FILE_NAME = Problem(
     "profile-name-differs",
     Severity.ERROR,
     "a profile's name and its file's name differ in hyphens, underscores or dots only",
@@ -44,35 +44,35 @@ FILE_NAME = Rule(
     "profile that does not exist.",
     "Use one name for the file, the header and the containers' configurations.",
 )
-COMPLAIN = Rule(
+COMPLAIN = Problem(
     "profile-complain",
     Severity.ERROR,
     "a container's profile is in complain mode",
     "It notes what it would refuse, and refuses nothing but explicit denies.",
     "Remove 'complain' from its flags.",
 )
-UNCONFINED = Rule(
+UNCONFINED = Problem(
     "profile-unconfined-flag",
     Severity.ERROR,
     "a container's profile has a flag that switches it off",
     "With flags=(unconfined) or default_allow, what no rule names is allowed.",
     "Remove the flag from the profile's header.",
 )
-CHANGE = Rule(
+CHANGE = Problem(
     "profile-change-any",
     Severity.ERROR,
     "a container's profile lets it change to any profile",
     "A process in the container can leave the profile, and be confined by nothing.",
     "Name the profiles that it may change to, or delete the rule.",
 )
-EVERYTHING = Rule(
+EVERYTHING = Problem(
     "profile-allows-everything",
     Severity.ERROR,
     "a container's profile allows everything",
     "It has a name, and refuses nothing.",
     "State the rules that the container needs; remediation/content/lxc-phoenix-v2 is an example.",
 )
-MOUNT = Rule(
+MOUNT = Problem(
     "profile-mount-any",
     Severity.ADVICE,
     "a container's profile allows every mount",
@@ -80,7 +80,7 @@ MOUNT = Rule(
     "allows under the new one.",
     "Name the file systems and the places that are needed.",
 )
-WITHOUT_EFFECT = Rule(
+WITHOUT_EFFECT = Problem(
     "profile-rule-without-effect",
     Severity.ADVICE,
     "a rule of a container's profile changes nothing",
@@ -173,7 +173,7 @@ def _ruled(source: Source, profile: Profile, rules: Rules) -> Iterator[Finding]:
     """Yield the rules that leave nothing of a profile, its own and those that it includes."""
     name = profile.name
 
-    def at(rule: Rule, place: Placed, said: str) -> Finding:
+    def at(rule: Problem, place: Placed, said: str) -> Finding:
         own = place.source is source
         more = "" if own else f", which {name} includes"
         return rule.at(place.source.path, place.rule.line, f"{said}{more}")

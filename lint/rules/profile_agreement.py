@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from formats.apparmor_profile import profiles, statements
-from lint.finding import Rule, Severity
+from lint.finding import Problem, Severity
 from lint.rules.profile import alike
 from lint.source import Kind
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lint.finding import Finding
     from lint.source import Source
 
-UNKNOWN = Rule(
+UNKNOWN = Problem(
     "profile-unknown",
     Severity.ERROR,
     "a container is given a profile that no file defines under this name",
@@ -25,7 +25,7 @@ UNKNOWN = Rule(
     "with 'sync_wait: 34' and does not mention AppArmor.",
     "Use the name in the profile's header.",
 )
-TWICE = Rule(
+TWICE = Problem(
     "profile-defined-twice",
     Severity.ERROR,
     "two files define the same profile",
@@ -33,7 +33,7 @@ TWICE = Rule(
     "NAME.bak in /etc/apparmor.d is loaded, too.",
     "Move one of the files out of /etc/apparmor.d.",
 )
-TUNABLE = Rule(
+TUNABLE = Problem(
     "tunable-without-effect",
     Severity.ADVICE,
     "nothing reads a tunable",

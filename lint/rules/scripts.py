@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from lint.finding import Fix, Rule, Severity
+from lint.finding import Fix, Problem, Severity
 from lint.rules.tools import NOT_CHECKED
 from lint.shell_text import TooTangled, commands
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lint.shell_text import Command
     from lint.source import Source
 
-ON_NODE = Rule(
+ON_NODE = Problem(
     "script-runs-on-node",
     Severity.ERROR,
     "a command for the container runs on the node",
@@ -28,7 +28,7 @@ ON_NODE = Rule(
     "Put it behind pct exec CTID --. A redirection belongs to the shell that reads the script: "
     "use tee in the container, or pct push.",
 )
-BUILTIN = Rule(
+BUILTIN = Problem(
     "script-builtin-executed",
     Severity.ERROR,
     "a shell builtin is executed as a program",
@@ -36,7 +36,7 @@ BUILTIN = Rule(
     "of this name, so the command fails whatever it asks.",
     "Give it to a shell: sh -c 'command -v docker'.",
 )
-DPKG_GREP = Rule(
+DPKG_GREP = Problem(
     "script-dpkg-grep",
     Severity.WARNING,
     "a package is looked for with dpkg -l and grep",
@@ -44,7 +44,7 @@ DPKG_GREP = Rule(
     "contain the name.",
     "Ask for the status: dpkg-query -W -f '${db:Status-Abbrev}' NAME, which begins with 'ii'.",
 )
-GREP_QUIET = Rule(
+GREP_QUIET = Problem(
     "script-grep-quiet-pipefail",
     Severity.WARNING,
     "grep -q reads from a pipe under pipefail",
@@ -52,7 +52,7 @@ GREP_QUIET = Rule(
     "pipefail the match counts as a failure.",
     'Use grep … >/dev/null, or grep -q … <<<"$(command)".',
 )
-SPLIT = Rule(
+SPLIT = Problem(
     "script-splits-option",
     Severity.WARNING,
     "a loop splits container options at their spaces",
@@ -60,7 +60,7 @@ SPLIT = Rule(
     "container's configuration, and the container does not start.",
     "Read line by line: while IFS= read -r option; do …; done < <(jq -r …).",
 )
-NOT_EXECUTABLE = Rule(
+NOT_EXECUTABLE = Problem(
     "script-not-executable",
     Severity.ERROR,
     "a script is executed and is not executable",

@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from lint.finding import Rule, Severity
+from lint.finding import Problem, Severity
 from targets.errors import LimitExceeded, TransportError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lint.source import Source
     from targets.transport import CommandResult, Transport
 
-PARSE = Rule(
+PARSE = Problem(
     "profile-parse-error",
     Severity.ERROR,
     "apparmor_parser refuses a profile",
@@ -28,21 +28,21 @@ PARSE = Rule(
     "reaches others.",
     "Correct the line that the parser names.",
 )
-SYNTAX = Rule(
+SYNTAX = Problem(
     "script-syntax",
     Severity.ERROR,
     "bash cannot parse a script",
     "Bash runs the script up to this line, and stops half-way.",
     "Correct the line that bash names.",
 )
-SHELLCHECK = Rule(
+SHELLCHECK = Problem(
     "script-shellcheck",
     Severity.ERROR,
     "shellcheck finds an error in a script",
     "shellcheck calls an error what does not do what it says.",
     "See the page of this number on shellcheck.net.",
 )
-NOT_CHECKED = Rule(
+NOT_CHECKED = Problem(
     "not-checked",
     Severity.ADVICE,
     "a file could not be checked by its own tool",

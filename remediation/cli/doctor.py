@@ -11,19 +11,16 @@ from commandline.json_output import print_json
 from commandline.target_option import with_named_target
 from doctor import upgrade
 from doctor.examine import examine
-from doctor.trouble import Weight
+from lint.formats import as_lines, shown
 from remediation.cli import options, printing
 from remediation.cli.opened import opened
-from targets.masking import mask
-from targets.printable import cut, one_line
 
 if TYPE_CHECKING:
-    from doctor.trouble import Diagnosis, Trouble
+    from doctor.diagnosis import Diagnosis
     from targets.target import Target
 
 #: More of one thing that a guest says than a reader wants to see (characters).
 _LONGEST = 1000
-_STYLES = {Weight.SEEN: "red", Weight.TROUBLE: "red", Weight.ADVICE: "yellow"}
 
 
 @click.command()
@@ -65,19 +62,16 @@ def _print(name: str, found: Diagnosis, nothing: str) -> None:
         style = "yellow" if found.unseen else "green"
         printing.line(f"{name}: {nothing}", style)
     for each in found.troubles:
-        _trouble(each)
+        word, style = ("advice", "yellow") if each.is_advice else ("trouble", "red")
+        first, *rest = as_lines(each, word, _LONGEST)
+        printing.line(first, style)
+        for text in rest:
+            printing.line(text)
     by_reason: dict[str, list[str]] = {}
     for unseen in found.unseen:
         by_reason.setdefault(unseen.why, []).append(unseen.what)
     for why, what in by_reason.items():
-        printing.line(f"could not see {'; '.join(what)} ({_shown(why)})", "yellow")
-
-
-def _trouble(each: Trouble) -> None:
-    word = "advice" if each.is_advice else "trouble"
-    printing.line(f"{word}: {_shown(each.cause)} [{each.id}]", _STYLES[each.weight])
-    printing.line(f"    why:  {each.why}")
-    printing.line(f"    mend: {_shown(each.mend)}")
+        printing.line(f"could not see {'; '.join(what)} ({shown(why, _LONGEST)})", "yellow")
 
 
 def _as_json(ctid: int, machine: str, found: Diagnosis) -> dict[str, Any]:
@@ -87,19 +81,15 @@ def _as_json(ctid: int, machine: str, found: Diagnosis) -> dict[str, Any]:
         "troubles": [
             {
                 "id": each.id,
-                "weight": each.weight.value,
-                "cause": _shown(each.cause),
+                "weight": each.severity.value,
+                "cause": shown(each.cause, _LONGEST),
                 "why": each.why,
-                "mend": _shown(each.mend),
+                "mend": shown(each.mend, _LONGEST),
             }
             for each in found.troubles
         ],
         "could_not_see": [
-            {"what": each.what, "why": _shown(each.why), "matters": each.matters}
+            {"what": each.what, "why": shown(each.why, _LONGEST), "matters": each.matters}
             for each in found.unseen
         ],
     }
-
-
-def _shown(text: str) -> str:
-    return cut(one_line(mask(text)), _LONGEST)

@@ -12,7 +12,6 @@ from commandline.json_output import print_json
 from commandline.target_option import target_options
 from lint import discover, fixes, formats, remote
 from lint.check import check
-from lint.finding import Severity
 from lint.rules.profile import is_for_containers
 from lint.rules.tools import Tools
 from remediation.cli import options, printing
@@ -83,7 +82,7 @@ def lint(
     if fix and _mend(found, findings, yes=yes):
         found, findings = _linted(paths)
     _print(findings, found, form)
-    sys.exit(1 if any(each.rule.severity is not Severity.ADVICE for each in findings) else 0)
+    sys.exit(1 if any(not each.is_advice for each in findings) else 0)
 
 
 def _linted(paths: Sequence[Path]) -> tuple[Found, list[Finding]]:

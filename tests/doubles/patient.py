@@ -18,7 +18,7 @@ from targets.transport import CommandResult
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from doctor.trouble import Diagnosis
+    from doctor.diagnosis import Diagnosis
     from targets.read import Read
 
 CTID = 950

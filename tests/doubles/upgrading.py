@@ -13,7 +13,7 @@ from tests.doubles.patient import CTID, Raw, confined
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from doctor.trouble import Diagnosis
+    from doctor.diagnosis import Diagnosis
     from targets.read import Read
 
 NOW = 1795760058

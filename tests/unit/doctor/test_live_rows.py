@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from doctor.examine import EXAMINATIONS
-from doctor.trouble import Weight
 from faults.fault import PRELUDE
+from lint.finding import Severity
 from tests.live.cases.doctor_rows import ROWS, Row
 
 _KINDS = {kind.id: kind for each in EXAMINATIONS for kind in each.kinds}
@@ -21,9 +21,9 @@ def name(row: Row) -> str:
 @pytest.mark.parametrize("row", ROWS, ids=name)
 def test_row_is_of_a_trouble_that_doctor_knows(row: Row) -> None:
     assert row.id in _KINDS
-    assert row.advice <= (_KINDS[row.id].weight is Weight.ADVICE)
+    assert row.advice <= (_KINDS[row.id].severity is Severity.ADVICE)
     assert row.words
-    assert {_KINDS[each].weight for each in row.beside} <= {Weight.ADVICE}
+    assert {_KINDS[each].severity for each in row.beside} <= {Severity.ADVICE}
     assert row.id not in row.beside
 
 

@@ -9,7 +9,6 @@ import pytest
 from doctor import guest_reads, node_reads
 from doctor.examine import diagnose
 from doctor.node_reads import Confined
-from doctor.trouble import Weight
 from doctor.troubles import (
     freezer,
     id_maps,
@@ -19,6 +18,7 @@ from doctor.troubles import (
 )
 from facts.denial.denial_groups import Tally
 from facts.denial.denials import owner_by_name
+from lint.finding import Severity
 from tests.doubles.patient import (
     CONFIG,
     CTID,
@@ -55,7 +55,7 @@ def test_id_that_docker_missed_is_named_and_the_line_that_maps_it() -> None:
     line = 'failed to Lchown "/x" for UID 1000, GID 44: lchown /x: invalid argument'
     found = diagnosis({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}", id_maps.LCHOWN: line})
     (only,) = [each for each in found.troubles if not each.is_advice]
-    assert only.weight is Weight.SEEN
+    assert only.severity is Severity.SEEN
     assert "names user 1000" in only.cause
     assert "lxc.idmap: u 1000 101000 1." in only.mend
 

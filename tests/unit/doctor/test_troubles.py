@@ -9,7 +9,6 @@ import pytest
 
 from doctor import guest_reads, node_reads
 from doctor.examine import diagnose
-from doctor.trouble import Weight
 from doctor.troubles import (
     gpu,
     network,
@@ -18,6 +17,7 @@ from doctor.troubles import (
     running,
 )
 from doctor.volume_reads import VOLUMES
+from lint.finding import Severity
 from tests.doubles.patient import (
     CONFIG,
     CTID,
@@ -345,8 +345,8 @@ def test_troubles_seen_come_first_and_advice_last() -> None:
         {runc_fix.MESSAGES: REOPEN, IDS: f"1 100000 65535\n==\n{MAP}"},
     )
     assert troubles(found) == ["runc-reopen-refused", "id-map-hole"]
-    weights = [each.weight for each in found.troubles]
-    assert weights == sorted(weights, key=list(Weight).index)
+    weights = [each.severity for each in found.troubles]
+    assert weights == sorted(weights, key=list(Severity).index)
 
 
 def test_confinement_of_dockers_containers_is_not_said_while_docker_starts_none() -> None:

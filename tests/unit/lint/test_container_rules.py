@@ -15,7 +15,7 @@ NAMED = "lxc.apparmor.profile: lxc-docker\n"
 
 def ids(text: str, *more: Source, kind: Kind = Kind.CONTAINER) -> list[str]:
     source = Source(PATH, text.encode(errors="surrogateescape"), kind)
-    return [each.rule.id.removeprefix("container-") for each in check([source, *more])]
+    return [each.id.removeprefix("container-") for each in check([source, *more])]
 
 
 def fixed(text: str) -> str:
@@ -94,7 +94,7 @@ def test_id_maps_are_judged_for_users_and_groups(maps: list[str], expected: list
 def test_id_map_with_two_holes_names_both() -> None:
     maps = "lxc.idmap: u 0 100000 65536\nlxc.idmap: g 1 100001 10\nlxc.idmap: g 20 100020 65516\n"
     found = check([Source(PATH, (HEAD + maps).encode(), Kind.CONTAINER)])
-    assert [(each.line, each.said) for each in found] == [
+    assert [(each.line, each.cause) for each in found] == [
         (6, "the group id 0 is not mapped"),
         (7, "the group ids 11 to 19 are not mapped"),
     ]
@@ -192,6 +192,6 @@ def test_rest_of_a_split_mount_entry_is_no_finding_of_its_own() -> None:
 def test_key_that_proxmox_lets_not_through_is_to_go_into_a_file_that_it_includes() -> None:
     text = b"arch: amd64\nlxc.sysctl.net.ipv4.ip_forward: 1\nswap = 1\n"
     one, other = check([Source("/a/950.conf", text, Kind.CONTAINER)])
-    assert (one.rule.id, one.line, one.fix) == ("container-line-dropped", 2, None)
+    assert (one.id, one.line, one.fix) == ("container-line-dropped", 2, None)
     assert "lxc.include: FILE" in one.mend
     assert other.mend == "Write 'swap: 1'."

@@ -132,7 +132,7 @@ def test_large_configuration_is_a_finding_and_the_rest_is_linted(tmp_path: Path)
     write(tmp_path / "lxc/950.conf", b"#" * (LARGEST + 1))
     write(tmp_path / "lxc/951.conf", CONF)
     found = discover.under(tmp_path)
-    assert [(each.rule.id, each.said) for each in found.findings] == [
+    assert [(each.id, each.cause) for each in found.findings] == [
         ("file-unreadable", "it is larger than 1 MiB")
     ]
     assert len(found.sources) == 1
@@ -178,7 +178,7 @@ def test_directory_that_cannot_be_read_is_a_finding_and_the_rest_is_linted(
 
     monkeypatch.setattr(os, "scandir", closed)
     found = discover.under(tmp_path)
-    assert [(each.rule.id, each.said) for each in found.findings] == [
+    assert [(each.id, each.cause) for each in found.findings] == [
         ("file-unreadable", "the directory cannot be read: Permission denied")
     ]
     assert len(found.sources) == 1

@@ -143,7 +143,7 @@ def configurations(draw: st.DrawFn) -> str:
 @given(configurations())
 def test_configuration_that_pct_wrote_has_no_finding(text: str) -> None:
     source = Source("/etc/pve/lxc/950.conf", text.encode(), Kind.CONTAINER)
-    assert [(each.rule.id, each.line, each.said) for each in check([source])] == []
+    assert [(each.id, each.line, each.cause) for each in check([source])] == []
 
 
 @settings(max_examples=EXAMPLES // 10)
@@ -152,7 +152,7 @@ def test_configuration_that_the_plan_changed_has_no_finding(text: str) -> None:
     changed = with_options(text, desired.FEATURES, {"lxc.apparmor.profile": desired.PROFILE})
     source = Source("/etc/pve/lxc/950.conf", changed.encode(), Kind.CONTAINER)
     profile = Source("/etc/apparmor.d/lxc-phoenix-v2", desired.profile(None), Kind.PROFILE)
-    assert [(each.rule.id, each.line, each.said) for each in check([source, profile])] == []
+    assert [(each.id, each.line, each.cause) for each in check([source, profile])] == []
 
 
 def test_files_of_this_project_have_no_finding() -> None:
@@ -163,7 +163,7 @@ def test_files_of_this_project_have_no_finding() -> None:
         assert len(found.sources) > 3
         told = check(found.sources, Tools(Local()))
         # LXC's abstractions are not on every machine: the profile that includes them is not parsed.
-        assert [each for each in told if each.rule.id != "not-checked"] == []
+        assert [each for each in told if each.id != "not-checked"] == []
 
 
 def test_phoenix_after_the_plan_has_no_finding(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def linted(*paths: Path) -> list[Finding]:
 
 
 def said(*paths: Path) -> list[tuple[str, str, int]]:
-    return [(each.rule.id, each.path.rpartition("/")[2], each.line) for each in linted(*paths)]
+    return [(each.id, each.path.rpartition("/")[2], each.line) for each in linted(*paths)]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_file_that_two_profiles_include_is_one_finding(base: Path) -> None:
     profile(base, "include <local/both>")
     put(base / "lxc-other", "profile lxc-other {\n  include <local/both>\n}\n")
     ((found),) = linted(base)
-    assert found.said == "'change_profile -> unconfined,', which lxc-docker includes"
+    assert found.cause == "'change_profile -> unconfined,', which lxc-docker includes"
 
 
 def test_abstraction_of_lxcs_own_profile_for_nesting_is_no_finding_but_in_another_profile(

@@ -16,7 +16,7 @@ from lint.source import Kind, Source
 def found(text: str | bytes, *more: Source, kind: Kind = Kind.DAEMON) -> list[tuple[str, int, int]]:
     content = text.encode() if isinstance(text, str) else text
     told = check([Source("/a/daemon.json", content, kind), *more])
-    return [(each.rule.id, each.line, each.column) for each in told]
+    return [(each.id, each.line, each.column) for each in told]
 
 
 def unit(text: str, name: str = "docker.service") -> Source:

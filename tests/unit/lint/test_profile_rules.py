@@ -17,7 +17,7 @@ CONF = Source(
 
 def ids(text: str, *more: Source, name: str = "lxc-docker", base: str = "") -> list[str]:
     source = Source(f"/a/{name}", text.encode(), Kind.PROFILE, base=base)
-    return [each.rule.id for each in check([source, *more])]
+    return [each.id for each in check([source, *more])]
 
 
 def test_program_of_debian_with_a_name_alone_is_no_containers_profile() -> None:

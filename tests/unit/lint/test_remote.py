@@ -140,7 +140,7 @@ def test_plain_lxc_has_another_place(tmp_path: Path) -> None:
 def test_stopped_container_is_linted_from_outside_and_that_is_said(runtime: Any) -> None:
     runtime.up = "stopped"
     told = remote.of_container(runtime, 950, PHOENIX)
-    assert [each.said for each in told.findings] == [
+    assert [each.cause for each in told.findings] == [
         "container 950 does not run: Docker's settings in it were not linted"
     ]
     assert not any(path.startswith("container") for path in found(told))
@@ -149,7 +149,7 @@ def test_stopped_container_is_linted_from_outside_and_that_is_said(runtime: Any)
 def test_guest_that_cannot_be_asked_is_said(runtime: Any) -> None:
     runtime.guest.broken = "find"
     told = remote.of_container(runtime, 950, PHOENIX)
-    assert "cannot be listed: find: unrecognized" in told.findings[0].said
+    assert "cannot be listed: find: unrecognized" in told.findings[0].cause
     runtime.node.broken = "find"
     with naming(FactError, runtime.node.machine, "find: unrecognized"):
         remote.of_container(runtime, 950, PHOENIX)
@@ -189,7 +189,7 @@ def test_guest_with_thousands_of_files_is_not_read(
     for number in range(101):
         runtime.guest.put(f"/etc/systemd/system/docker.service.d/{number}.conf", "[Service]\n")
     told = remote.of_container(runtime, 950, PHOENIX)
-    assert "there are more than 100 files to lint" in told.findings[0].said
+    assert "there are more than 100 files to lint" in told.findings[0].cause
     assert found(told) == {"/etc/pve/lxc/950.conf": (Kind.CONTAINER, 0o644), **NODE}
     monkeypatch.setattr(remote, "MOST_BYTES", 3)
     with pytest.raises(FactError, match="more than 0 MiB to lint"):
@@ -202,5 +202,5 @@ def test_lxcs_own_abstractions_are_judged_with_the_profiles_of_a_node(runtime: A
     runtime.node.put(
         "/etc/apparmor.d/lxc-docker", "profile lxc-docker {\n  include <local/own>\n}\n"
     )
-    told = [(each.rule.id, each.path) for each in check(remote.of_node(runtime, PHOENIX).sources)]
+    told = [(each.id, each.path) for each in check(remote.of_node(runtime, PHOENIX).sources)]
     assert told == [("profile-change-any", "/etc/apparmor.d/abstractions/lxc/own")]

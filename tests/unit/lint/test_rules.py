@@ -80,7 +80,7 @@ def found(path: Path) -> list[str]:
     """The ids of what is found in a directory, by all rules and with the tools themselves."""
     under = discover.under(path)
     assert under.findings == []
-    return [each.rule.id for each in check(under.sources, Tools(Local()))]
+    return [each.id for each in check(under.sources, Tools(Local()))]
 
 
 @pytest.mark.parametrize("rule", IDS)

@@ -11,7 +11,7 @@ from lint.source import Kind, Source
 
 def ids(text: str, *, mode: int = 0o755) -> list[str]:
     source = Source("/a/install.sh", text.encode(), Kind.SCRIPT, mode)
-    return [each.rule.id.removeprefix("script-") for each in check([source])]
+    return [each.id.removeprefix("script-") for each in check([source])]
 
 
 def words(text: str) -> list[list[str]]:
@@ -64,7 +64,7 @@ def test_substitutions_without_end_are_given_up() -> None:
 @pytest.mark.parametrize("made", ["a | ", ")", "$["])
 def test_text_that_is_made_to_be_slow_is_not_checked(made: str) -> None:
     text = made * (1_000_000 // len(made))
-    assert [each.rule.id for each in check([Source("/a.sh", text.encode(), Kind.SCRIPT)])] == [
+    assert [each.id for each in check([Source("/a.sh", text.encode(), Kind.SCRIPT)])] == [
         "not-checked"
     ]
 

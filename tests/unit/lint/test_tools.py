@@ -33,7 +33,7 @@ def machine(code: int = 0, err: str = "", *, error: Exception | None = None) -> 
 
 def said(*sources: Source, on: Transport) -> list[tuple[str, str, int, str]]:
     found = check(sources, Tools(on))
-    return [(each.rule.id, each.path, each.line, each.said) for each in found]
+    return [(each.id, each.path, each.line, each.cause) for each in found]
 
 
 def parser_says(text: str, source: Source = PROFILE) -> list[tuple[str, str, int, str]]:

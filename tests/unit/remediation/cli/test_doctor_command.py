@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-    from doctor.trouble import Diagnosis
+    from doctor.diagnosis import Diagnosis
 
 command: Any = importlib.import_module("remediation.cli.doctor")
 PAGE = Path(__file__).parents[4] / "docs/doctor.md"

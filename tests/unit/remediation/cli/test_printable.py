@@ -19,11 +19,10 @@ from click.testing import CliRunner
 from rich.text import Text
 
 from commandline.output import Console, run
+from doctor.diagnosis import Diagnosis, Unseen
 from doctor.examine import EXAMINATIONS
-from doctor.trouble import Diagnosis, Unseen
 from lint.catalogue import RULES
 from lint.discover import Found
-from lint.finding import Finding
 from lint.formats import FORMATS
 from remediation.cli import doctor as doctor_verb
 from remediation.cli import journal as journal_verb
@@ -213,7 +212,7 @@ def diagnosed(text: str, form: str) -> None:
 
 def linted(text: str, form: str) -> None:
     """Run ``lint`` where all that it found is the text."""
-    found = Finding(RULES[0], text, 1, text, 1, text)
+    found = RULES[0].at(text, 1, text, column=1, mend=text)
     with patch.object(lint_verb, "_linted", lambda _: (Found([]), [found])):
         lint_verb.lint.main(["--format", form], standalone_mode=False)
 

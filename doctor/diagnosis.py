@@ -1,0 +1,39 @@
+"""What a target has, and the questions that could not be answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lint.finding import Finding
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A question that has no answer.
+
+    Attributes:
+        what: what was to be found out.
+        why: the reason why it was not.
+        matters: whether the answer could have been a trouble, and not only advice.
+    """
+
+    what: str
+    why: str
+    matters: bool = True
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a target has, the most likely cause first, and what could not be seen."""
+
+    troubles: tuple[Finding, ...]
+    unseen: tuple[Unseen, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a trouble is named, 3 if none is and one may be hidden, else 0."""
+        if any(not each.is_advice for each in self.troubles):
+            return 1
+        return 3 if any(each.matters for each in self.unseen) else 0
