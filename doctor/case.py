@@ -50,10 +50,6 @@ class Case:
         return self.config.path
 
 
-def _nothing(_: int) -> Reads:
-    return ()
-
-
 def _nothing_more(_: ContainerConfig) -> tuple[Reads, Reads]:
     return (), ()
 
@@ -66,7 +62,7 @@ class Examination:
         what: what it finds out, in words that follow "could not see".
         kinds: the troubles that it names.
         judge: yields troubles; raises RemediationError where an answer is missing.
-        node: what it asks the node about a container.
+        node: what it asks the node, as such or about a container.
         guest: what it asks in the container.
         by_config: what else it asks, the node and the container, because of the configuration.
         of_docker: whether it is about a Docker that runs, and has nothing to say without one.
@@ -75,7 +71,7 @@ class Examination:
     what: str
     kinds: tuple[Problem, ...]
     judge: Callable[[Case], Iterator[Finding]]
-    node: Callable[[int], Reads] = _nothing
+    node: tuple[Read[Any] | Callable[[int], Read[Any]], ...] = ()
     guest: Reads = ()
     by_config: Callable[[ContainerConfig], tuple[Reads, Reads]] = _nothing_more
     of_docker: bool = False

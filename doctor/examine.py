@@ -105,7 +105,9 @@ def examine(runtime: Runtime, ctid: int) -> Diagnosis:
     """
     look = first_look(runtime, ctid)
     more = [each.by_config(look.config) for each in EXAMINATIONS]
-    on_node: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.node(ctid)]
+    on_node: list[Read[Any]] = [
+        read(ctid) if callable(read) else read for each in EXAMINATIONS for read in each.node
+    ]
     on_node += [read for each, _ in more for read in each]
     node = ask(runtime.node, on_node)
     inside: list[Read[Any]] = [read for each in EXAMINATIONS for read in each.guest]

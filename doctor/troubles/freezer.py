@@ -7,7 +7,7 @@ PVE::VZDump::LXC.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from doctor import node_reads
 from doctor.case import Examination
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from doctor.case import Case
     from lint.finding import Finding
-    from targets.read import Read
 
 FROZEN = Problem(
     "container-frozen",
@@ -28,16 +27,14 @@ FROZEN = Problem(
     "None of its processes runs. A backup or a snapshot froze it: it thaws when that ends. With a "
     "fuse mount the freezer may wait for ever.",
     "See whether a backup still runs (the node's task log). If none does: lxc-freeze ended "
-    "half-way; "
-    "thaw it on the node: lxc-unfreeze -n CTID.",
+    "half-way; thaw it on the node: lxc-unfreeze -n CTID.",
 )
 AT_RISK = Problem(
     "backup-may-hang",
     Severity.ADVICE,
     "a backup or a snapshot may hang in the freezer",
     "vzdump's modes snapshot and suspend freeze the container. A process that waits for a frozen "
-    "fuse "
-    "daemon cannot be frozen, and both wait for ever.",
+    "fuse daemon cannot be frozen, and both wait for ever.",
     "Back it up in mode stop: vzdump CTID --mode stop. Take snapshots while it is stopped.",
 )
 FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
@@ -75,15 +72,9 @@ def _is_own_fuse(mount: node_reads.Mount) -> bool:
     return of_fuse and mount.type != "fuse.lxcfs" and mount.source not in {"lxcfs", "/dev/fuse"}
 
 
-def _state(ctid: int) -> tuple[Read[Any], ...]:
-    return (node_reads.lxc_state(ctid),)
-
-
-def _mounts(ctid: int) -> tuple[Read[Any], ...]:
-    return (node_reads.mounts(ctid),)
-
-
 EXAMINATIONS = (
-    Examination("whether the container is frozen", (FROZEN,), judge_frozen, _state),
-    Examination("whether a backup may hang", (AT_RISK,), judge_risk, _mounts),
+    Examination(
+        "whether the container is frozen", (FROZEN,), judge_frozen, (node_reads.lxc_state,)
+    ),
+    Examination("whether a backup may hang", (AT_RISK,), judge_risk, (node_reads.mounts,)),
 )

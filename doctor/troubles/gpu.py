@@ -26,8 +26,7 @@ OWNER = Problem(
     Severity.TROUBLE,
     "a graphics device is in the container, and nobody there may open it",
     "Its owner on the node is not in the container's id map, and others have no right to it. Not "
-    "even "
-    "root in the container can open it, so no Docker container can.",
+    "even root in the container can open it, so no Docker container can.",
     "On Proxmox 8.2 or later: give it by dev0 with a gid of the container, instead of by "
     "lxc.mount.entry.",
 )
@@ -36,8 +35,7 @@ CGROUPS = Problem(
     Severity.SEEN,
     "nvidia's hook wants to set the device cgroup, which an unprivileged container may not",
     "nvidia-container-cli asks for the cgroup's BPF program (bpf_prog_query) and is refused. LXC "
-    "has "
-    "opened the devices already.",
+    "has opened the devices already.",
     "In the container, in /etc/nvidia-container-runtime/config.toml: no-cgroups = true, below "
     "[nvidia-container-cli]. Then restart Docker.",
 )
@@ -54,11 +52,9 @@ LIBRARY = Problem(
     Severity.SEEN,
     "nvidia's driver on the node and its libraries in the container do not fit",
     "The kernel's driver is the node's, the libraries are the container's. They must be of the "
-    "same "
-    "version, and the driver must be loaded.",
-    "On the node: nvidia-smi shows the driver's version. Install the libraries of that version "
-    "in the "
-    "container, without a kernel module (--no-kernel-module).",
+    "same version, and the driver must be loaded.",
+    "On the node: nvidia-smi shows the driver's version. Install the libraries of that version in "
+    "the container, without a kernel module (--no-kernel-module).",
 )
 _SAID = (
     (re.compile(r"bpf_prog_query\(BPF_CGROUP_DEVICE\) failed"), CGROUPS),
@@ -93,9 +89,8 @@ def _may_be_opened(device: Given) -> bool:
 
 
 _OF_LXC = (
-    "On the node: chgrp it to a group that the container has, by a udev rule, so that it "
-    "survives a "
-    "reboot of the node."
+    "On the node: chgrp it to a group that the container has, by a udev rule, so that it survives "
+    "a reboot of the node."
 )
 
 

@@ -23,19 +23,16 @@ NESTING = Problem(
     Severity.TROUBLE,
     "the container has no nesting",
     'Docker cannot mount /proc in its containers: error mounting "proc". Units of the guest that '
-    "want "
-    "namespaces of their own fail, and systemd calls it degraded.",
+    "want namespaces of their own fail, and systemd calls it degraded.",
     "pct set CTID --features nesting=1,keyctl=1,fuse=1 (with what features has already), and "
-    "restart "
-    "the container.",
+    "restart the container.",
 )
 UNITS = Problem(
     "units-refused",
     Severity.TROUBLE,
     "units of the guest fail while systemd prepares their namespace",
     "systemd could not mount what the unit asks for: the profile refuses it, often the new mount "
-    "calls "
-    "of newer systemd (rw, move).",
+    "calls of newer systemd (rw, move).",
     "python -m remediation denials, with the same --target, shows what was refused and the rule "
     "that allows it.",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from formats.id_map import Range
     from lint.finding import Finding
-    from targets.read import Read
 
 HOLE = Problem(
     "id-map-hole",
     Severity.TROUBLE,
     "the container's id map has a hole below 65536",
     "Files of an unmapped id belong to nobody, and no process can have that id. An image that "
-    "holds "
-    "such a file fails with 'failed to Lchown … invalid argument'.",
+    "holds such a file fails with 'failed to Lchown … invalid argument'.",
     "Map every id from 0 to 65535, for users and for groups, and restart the container.",
 )
 ABOVE = Problem(
@@ -105,17 +103,15 @@ def _mend(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]]
     )
 
 
-def _reads(ctid: int) -> tuple[Read[Any], ...]:
-    return (node_reads.id_maps(ctid),)
-
-
 EXAMINATIONS = (
-    Examination("whether every id is mapped", (HOLE,), judge_holes, _reads, (LCHOWN,)),
+    Examination(
+        "whether every id is mapped", (HOLE,), judge_holes, (node_reads.id_maps,), (LCHOWN,)
+    ),
     Examination(
         "whether an image has ids that are not mapped",
         (ABOVE,),
         judge_above,
-        _reads,
+        (node_reads.id_maps,),
         (LCHOWN,),
     ),
 )

@@ -22,11 +22,9 @@ STORE = Problem(
     Severity.ADVICE,
     "Docker keeps its images in containerd's store",
     "Docker 29 does so on a fresh installation, and then uses no storage driver. Images and "
-    "containers "
-    "that a storage driver kept before are on the disk and not shown.",
+    "containers that a storage driver kept before are on the disk and not shown.",
     'To use a storage driver: "features": {"containerd-snapshotter": false} and "storage-driver" '
-    "in "
-    "/etc/docker/daemon.json, and restart Docker. Images of the other store are then not shown.",
+    "in /etc/docker/daemon.json, and restart Docker. Images of the other store are then not shown.",
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from doctor.case import Case
     from lint.finding import Finding
-    from targets.read import Read
 
 MODULE = Problem(
     "kernel-module-missing",
@@ -52,8 +51,7 @@ LOCALNET = Problem(
     Severity.TROUBLE,
     "published ports do not answer on 127.0.0.1",
     "Without its proxy (userland-proxy: false) Docker needs route_localnet on its bridge, and it "
-    "is "
-    "off.",
+    "is off.",
     "In the container: sysctl -w net.ipv4.conf.docker0.route_localnet=1, or delete userland-proxy "
     "from /etc/docker/daemon.json and restart Docker.",
 )
@@ -168,16 +166,12 @@ _TUN_OF_LXC = (
 )
 
 
-def _reads(_: int) -> tuple[Read[Any], ...]:
-    return (node_reads.MODULES,)
-
-
 EXAMINATIONS = (
     Examination(
         "whether the node lacks a module for Docker's network",
         (MODULE, NETWORK),
         judge,
-        _reads,
+        (node_reads.MODULES,),
         (MESSAGES, guest_reads.UNIT),
     ),
     Examination(

@@ -7,7 +7,7 @@ Sources: moby daemon/apparmor_default.go and profiles/apparmor, containerd pkg/a
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
@@ -18,19 +18,16 @@ if TYPE_CHECKING:
 
     from doctor.case import Case
     from lint.finding import Finding
-    from targets.read import Read
 
 UNLOADED = Problem(
     "docker-default-not-loaded",
     Severity.SEEN,
     "Docker cannot load its own AppArmor profile, docker-default",
     "The container has no AppArmor namespace of its own, so nothing in it may load a profile. "
-    "Docker "
-    "starts no container until this is mended.",
+    "Docker starts no container until this is mended.",
     "Let LXC generate the profile: delete lxc.apparmor.profile, and set nesting=1 in features. "
-    "With "
-    "a profile of your own: purge the package apparmor in the container and restart Docker, which "
-    "then confines its containers by the container's profile alone.",
+    "With a profile of your own: purge the package apparmor in the container and restart Docker, "
+    "which then confines its containers by the container's profile alone.",
 )
 UNCONFINED = Problem(
     "container-runs-unconfined",
@@ -46,8 +43,7 @@ WORDS = Problem(
     Severity.ADVICE,
     "Docker's own containers have no AppArmor profile of their own, or no seccomp filter",
     "Docker's containers then differ from those on a machine of its own: they are not protected "
-    "from "
-    "one another by AppArmor.",
+    "from one another by AppArmor.",
     "Nothing, if the container's profile is enough. Otherwise let LXC generate the profile, with "
     "nesting=1, and install the package apparmor in the container.",
 )
@@ -139,23 +135,19 @@ def _has(options: Sequence[str], name: str) -> bool:
     return any(each == f"name={name}" or each.startswith(f"name={name},") for each in options)
 
 
-def _reads(ctid: int) -> tuple[Read[Any], ...]:
-    return (node_reads.confined(ctid),)
-
-
 EXAMINATIONS = (
     Examination(
         "whether AppArmor confines the container, and whether Docker can load its own profile",
         (UNLOADED, UNCONFINED),
         judge,
-        _reads,
+        (node_reads.confined,),
         (MESSAGES, guest_reads.CONTAINERS, guest_reads.OWN_APPARMOR),
     ),
     Examination(
         "what confines Docker's own containers",
         (WORDS,),
         judge_words,
-        _reads,
+        (node_reads.confined,),
         (guest_reads.INFO, guest_reads.OWN_APPARMOR),
         of_docker=True,
     ),

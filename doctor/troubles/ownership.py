@@ -141,7 +141,7 @@ EXAMINATIONS = (
         "whether a bind mount belongs to nobody",
         (NOBODY,),
         judge,
-        lambda ctid: (node_reads.id_maps(ctid),),
+        (node_reads.id_maps,),
         (guest_reads.CONTAINERS,),
         by_config=_reads,
     ),

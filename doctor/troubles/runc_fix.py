@@ -8,7 +8,7 @@ runc reopens a sysctl through a detached mount, whose path AppArmor sees without
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from doctor.node_reads import Confined
     from lint.finding import Finding
-    from targets.read import Read
 
 REOPEN = Problem(
     "runc-reopen-refused",
@@ -98,16 +97,12 @@ def _mend(confined: Confined, versions: dict[str, str], *, pct: bool) -> str:
     return f"Upgrade LXC on the node (it is {have[:40]}) to 6.0.6 or 7.0; restart the container."
 
 
-def _reads(ctid: int) -> tuple[Read[Any], ...]:
-    return (node_reads.confined(ctid), node_reads.VERSIONS)
-
-
 EXAMINATIONS = (
     Examination(
         "whether the profile refuses what runc opens",
         (REOPEN,),
         judge,
-        _reads,
+        (node_reads.confined, node_reads.VERSIONS),
         (MESSAGES, guest_reads.CONTAINERS, guest_reads.RUNC),
     ),
 )

@@ -36,8 +36,7 @@ MUTE = Problem(
     "docker.service is active, but docker info fails. Docker may hang, or its client is missing: "
     "Debian keeps it in the package docker-cli.",
     "In the container: docker info shows the error; journalctl -u docker says what Docker waits "
-    "for. "
-    "Without a client: apt-get install docker-cli.",
+    "for. Without a client: apt-get install docker-cli.",
 )
 SAYS = guest_reads.messages(
     "failed to start daemon|unable to configure the Docker daemon|level=fatal"
@@ -85,7 +84,7 @@ EXAMINATIONS = (
         "whether the container runs",
         (STOPPED,),
         judge_container,
-        lambda ctid: (node_reads.lxc_state(ctid),),
+        (node_reads.lxc_state,),
     ),
     Examination(
         "whether Docker runs",

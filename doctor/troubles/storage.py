@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
@@ -22,26 +22,22 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from doctor.node_reads import Confined, Mount
     from lint.finding import Finding
-    from targets.read import Read
 
 STORAGE = Problem(
     "storage-driver",
     Severity.ADVICE,
     "Docker keeps its layers in fuse-overlayfs or vfs",
-    "fuse-overlayfs passes every access to a file through a daemon, and each Docker container "
-    "has one. "
-    "vfs copies every layer whole.",
+    "fuse-overlayfs passes every access to a file through a daemon, and each Docker container has "
+    "one. vfs copies every layer whole.",
     "Nothing, if it is fast enough: the plan wants fuse-overlayfs. Another driver hides Docker's "
-    "images "
-    "and containers; volumes stay.",
+    "images and containers; volumes stay.",
 )
 HIDDEN = Problem(
     "images-of-another-driver",
     Severity.ADVICE,
     "images of another storage driver are on the disk, and Docker does not show them",
     "Docker shows the images and containers of the driver that it runs on. An update, or a "
-    "setting, "
-    "changed the driver; apply does so, too.",
+    "setting, changed the driver; apply does so, too.",
     "Set the former driver (storage-driver in /etc/docker/daemon.json) to see them again, or pull "
     "the images again. Volumes are the same for every driver.",
 )
@@ -143,16 +139,12 @@ def _version(text: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def _reads(ctid: int) -> tuple[Read[Any], ...]:
-    return (node_reads.mounts(ctid), node_reads.VERSIONS, node_reads.confined(ctid))
-
-
 EXAMINATIONS = (
     Examination(
         "what Docker's data lies on",
         (STORAGE,),
         judge,
-        _reads,
+        (node_reads.mounts, node_reads.VERSIONS, node_reads.confined),
         (guest_reads.INFO,),
         of_docker=True,
     ),

@@ -9,7 +9,7 @@ files, and nothing with a stranger's. Sources: user_namespaces(7), capabilities(
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from doctor.guest_reads import Container
     from formats.id_map import Range
     from lint.finding import Finding
-    from targets.read import Read
     from targets.runtime.container_config import ContainerConfig
 
 NOBODY = Problem(
@@ -103,16 +102,12 @@ def _point(config: ContainerConfig, root: str) -> str:
     return found[1]
 
 
-def _reads(ctid: int) -> tuple[Read[Any], ...]:
-    return (node_reads.id_maps(ctid),)
-
-
 EXAMINATIONS = (
     Examination(
         "whether a volume belongs to nobody",
         (NOBODY,),
         judge,
-        _reads,
+        (node_reads.id_maps,),
         (VOLUMES, guest_reads.CONTAINERS, guest_reads.INFO),
         of_docker=True,
     ),
