@@ -59,54 +59,39 @@ def binding(source: str, *, writes: bool = True) -> str:
     return container(Mounts=[{"Type": "bind", "Source": source, "RW": writes}])
 
 
-#: What is wrong, what is answered then, the configuration, and the trouble that is named.
-BAD: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
-    ({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}"}, CONFIG, "id-map-hole", "user id 1000"),
-    ({IDS: f"{MAP}==\n0 100000 44\n44 44 1\n45 100045 63\n"}, CONFIG, "id-map-hole", "108 to 655"),
-    ({IDS: f"0 100000 1000\n==\n{MAP}"}, CONFIG, "id-map-hole", "1000 to 65535"),
-    (
-        {guest_reads.CONTAINERS: container(Error=REOPEN)},
-        CONFIG,
-        "runc-reopen-refused",
-        "runc 1.3.6",
-    ),
-    ({runc_fix.MESSAGES: REOPEN}, CONFIG, "runc-reopen-refused", "reopen fd 8"),
-    (
-        {CONFINED: confined("lxc-mine (enforce)", BASED, BASE)},
-        CONFIG,
-        "runc-reopen-refused",
-        "base",
-    ),
+#: What is answered where something is wrong, and the trouble that is named.
+BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
+    ({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}"}, "id-map-hole", "user id 1000"),
+    ({IDS: f"{MAP}==\n0 100000 44\n44 44 1\n45 100045 63\n"}, "id-map-hole", "108 to 655"),
+    ({IDS: f"0 100000 1000\n==\n{MAP}"}, "id-map-hole", "1000 to 65535"),
+    ({guest_reads.CONTAINERS: container(Error=REOPEN)}, "runc-reopen-refused", "runc 1.3.6"),
+    ({runc_fix.MESSAGES: REOPEN}, "runc-reopen-refused", "reopen fd 8"),
+    ({CONFINED: confined("lxc-mine (enforce)", BASED, BASE)}, "runc-reopen-refused", "base"),
     (
         {guest_reads.CONTAINERS: container(Error=DEFAULT)},
-        CONFIG,
         "docker-default-not-loaded",
         "apparmor_parser",
     ),
-    ({own_confinement.MESSAGES: DEFAULT}, CONFIG, "docker-default-not-loaded", "could not be"),
+    ({own_confinement.MESSAGES: DEFAULT}, "docker-default-not-loaded", "could not be"),
     (
         {guest_reads.CONTAINERS: container(Error=UNCHECKED), own_confinement.MESSAGES: UNCHECKED},
-        CONFIG,
         "docker-default-not-loaded",
         "apparmor/profiles: permission denied",
     ),
-    ({own_confinement.MESSAGES: f"x {UNCHECKED}"}, CONFIG, "docker-default-not-loaded", "x Could"),
-    ({CONFINED: confined("unconfined")}, CONFIG, "container-runs-unconfined", "unconfined"),
+    ({own_confinement.MESSAGES: f"x {UNCHECKED}"}, "docker-default-not-loaded", "x Could"),
+    ({CONFINED: confined("unconfined")}, "container-runs-unconfined", "unconfined"),
     (
         {network.MESSAGES: NAT, guest_reads.UNIT: DOWN, running.SAYS: NAT},
-        CONFIG,
         "kernel-module-missing",
         "iptable_nat",
     ),
     (
         {network.MESSAGES: "set environment variable DOCKER_IGNORE_BR_NETFILTER_ERROR=1"},
-        CONFIG,
         "kernel-module-missing",
         "br_netfilter",
     ),
     (
         {network.MESSAGES: "iptables: Extension addrtype revision 0 not supported, missing kernel"},
-        CONFIG,
         "kernel-module-missing",
         "xt_addrtype",
     ),
@@ -115,32 +100,23 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
             network.MESSAGES: "failed to start daemon: network controller: refused",
             guest_reads.UNIT: DOWN,
         },
-        CONFIG,
         "network-refused",
         "refused",
     ),
-    ({guest_reads.SYSCTLS: "ip_forward 0\n"}, CONFIG, "ip-forward-off", "ip_forward is 0"),
-    (
-        {guest_reads.SETTINGS: '{"userland-proxy": false}'},
-        CONFIG,
-        "route-localnet-off",
-        "docker0",
-    ),
+    ({guest_reads.SYSCTLS: "ip_forward 0\n"}, "ip-forward-off", "ip_forward is 0"),
+    ({guest_reads.SETTINGS: '{"userland-proxy": false}'}, "route-localnet-off", "docker0"),
     (
         {guest_reads.CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}])},
-        CONFIG,
         "tun-missing",
         "web",
     ),
     (
         {guest_reads.DEVICES: "65534 65534 660 /dev/dri/renderD128\n"},
-        CONFIG,
         "gpu-of-nobody",
         "/dev/dri/renderD128",
     ),
     (
         {gpu.MESSAGES: "mount error: bpf_prog_query(BPF_CGROUP_DEVICE) failed"},
-        CONFIG,
         "gpu-cgroup-refused",
         "bpf_prog_query",
     ),
@@ -150,55 +126,48 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
                 Error='could not select device driver "" with capabilities: [[gpu]]'
             )
         },
-        CONFIG,
         "gpu-runtime-missing",
         "gpu",
     ),
+    ({gpu.MESSAGES: "nvml error: driver not loaded"}, "gpu-driver-differs", "not loaded"),
     (
-        {gpu.MESSAGES: "nvml error: driver not loaded"},
-        CONFIG,
-        "gpu-driver-differs",
-        "not loaded",
+        {
+            guest_reads.GUEST: (1, "degraded\n", ""),
+            guest_reads.FAILED: "Id=x.service\nResult=exit-code\nExecMainStatus=226\n",
+        },
+        "units-refused",
+        "x.service (NAMESPACE)",
     ),
+    ({guest_reads.UNIT: DOWN, running.SAYS: "level=fatal x"}, "docker-down", "level=fatal"),
+    ({guest_reads.INFO: (5, "", "no answer within 20 s")}, "docker-mute", "20 s"),
+    ({guest_reads.INFO: (127, "", "docker: not found")}, "docker-mute", "not found"),
+    ({guest_reads.INFO: '{"Driver": 7}'}, "docker-mute", "docker info cannot be read"),
+    ({guest_reads.UNIT: "LoadState=not-found\n"}, "docker-down", "not installed"),
+    ({node_reads.lxc_state(CTID): "FREEZING\n"}, "container-frozen", "FREEZING"),
+    ({guest_reads.SETTINGS: "{,", guest_reads.UNIT: DOWN}, "json-syntax", "daemon.json"),
+]
+#: As above, of another configuration.
+BAD_CONFIG: list[tuple[dict[Read[Any], Raw], str, str, str]] = [
     (
         {
             OF_DATA[0]: "1000 1000 755\n",
             OF_DATA[1]: "65534 65534\nno\n",
             guest_reads.CONTAINERS: binding("/data/www"),
         },
-        DATA,
         "bind-mount-of-nobody",
         "user 1000",
+        DATA,
     ),
-    ({}, CONFIG.replace("nesting=1,", ""), "nesting-off", "nesting=1"),
-    (
-        {
-            guest_reads.GUEST: (1, "degraded\n", ""),
-            guest_reads.FAILED: "Id=x.service\nResult=exit-code\nExecMainStatus=226\n",
-        },
-        CONFIG,
-        "units-refused",
-        "x.service (NAMESPACE)",
-    ),
-    ({guest_reads.UNIT: DOWN, running.SAYS: "level=fatal x"}, CONFIG, "docker-down", "level=fatal"),
-    ({guest_reads.INFO: (5, "", "no answer within 20 s")}, CONFIG, "docker-mute", "20 s"),
-    ({guest_reads.INFO: (127, "", "docker: not found")}, CONFIG, "docker-mute", "not found"),
-    ({guest_reads.INFO: '{"Driver": 7}'}, CONFIG, "docker-mute", "docker info cannot be read"),
-    ({guest_reads.UNIT: "LoadState=not-found\n"}, CONFIG, "docker-down", "not installed"),
-    ({node_reads.lxc_state(CTID): "FREEZING\n"}, CONFIG, "container-frozen", "FREEZING"),
-    ({}, f"{CONFIG}lxc.mount.entry: /dev/fuse\n", "container-mount-entry-cut", "/dev/fuse"),
-    (
-        {guest_reads.SETTINGS: "{,", guest_reads.UNIT: DOWN},
-        CONFIG,
-        "json-syntax",
-        "daemon.json",
-    ),
+    ({}, "nesting-off", "nesting=1", CONFIG.replace("nesting=1,", "")),
+    ({}, "container-mount-entry-cut", "/dev/fuse", f"{CONFIG}lxc.mount.entry: /dev/fuse\n"),
 ]
 
 
-@pytest.mark.parametrize(("said", "config", "trouble", "word"), BAD)
+@pytest.mark.parametrize(
+    ("said", "trouble", "word", "config"), [*((*row, CONFIG) for row in BAD), *BAD_CONFIG]
+)
 def test_trouble_is_named_alone_with_its_cause(
-    said: dict[Read[Any], Raw], config: str, trouble: str, word: str
+    said: dict[Read[Any], Raw], trouble: str, word: str, config: str
 ) -> None:
     found = diagnosis(said, config=config)
     assert troubles(found) == [trouble]
@@ -207,55 +176,44 @@ def test_trouble_is_named_alone_with_its_cause(
 
 
 #: What looks like a trouble, and is none.
-HEALTHY: list[tuple[dict[Read[Any], Raw], str]] = [
-    ({}, CONFIG),
-    ({IDS: f"0 0 4294967295\n==\n{MAP}"}, CONFIG),
-    ({IDS: f"0 100000 1000\n1000 1000 1\n1001 101001 64535\n==\n{MAP}"}, CONFIG),
-    ({CONFINED: confined(GENERATED)}, CONFIG.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")),
-    (
-        {
-            CONFINED: confined("lxc-mine (enforce)", BASED, BASE),
-            guest_reads.RUNC: "runc version 1.1.15+ds1\n",
-        },
-        CONFIG,
-    ),
-    ({CONFINED: confined("lxc-mine (enforce)", BASED, "deny /proc/kcore rwklx,\n")}, CONFIG),
+HEALTHY: list[dict[Read[Any], Raw]] = [
+    {},
+    {IDS: f"0 0 4294967295\n==\n{MAP}"},
+    {IDS: f"0 100000 1000\n1000 1000 1\n1001 101001 64535\n==\n{MAP}"},
+    {
+        CONFINED: confined("lxc-mine (enforce)", BASED, BASE),
+        guest_reads.RUNC: "runc version 1.1.15+ds1\n",
+    },
+    {CONFINED: confined("lxc-mine (enforce)", BASED, "deny /proc/kcore rwklx,\n")},
     # mended: another container was started since
-    (
-        {
-            guest_reads.CONTAINERS: container(Error=REOPEN)
-            + container(Name="/b", Running=True, StartedAt="2026-11-26T11:00:00Z")
-        },
-        CONFIG,
-    ),
-    ({own_confinement.MESSAGES: DEFAULT, guest_reads.OWN_APPARMOR: "parser\n"}, CONFIG),
-    ({network.MESSAGES: NAT, node_reads.MODULES: "iptable_nat\n"}, CONFIG),
-    (
-        {network.MESSAGES: "Running modprobe bridge br_netfilter failed with message: not found"},
-        CONFIG,
-    ),
-    ({network.MESSAGES: NAT.replace("iptable", "ip6table")}, CONFIG),
-    (
-        {guest_reads.SYSCTLS: "ip_forward 0\n", guest_reads.SETTINGS: '{"ip-forward": false}'},
-        CONFIG,
-    ),
-    (
-        {
-            guest_reads.SYSCTLS: "ip_forward 0\n",
-            guest_reads.UNIT: UNIT.replace("-H fd://", "-H fd:// --bridge=none"),
-        },
-        CONFIG,
-    ),
-    (
-        {
-            guest_reads.CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}]),
-            guest_reads.DEVICES: "0 0 666 /dev/net/tun\n",
-        },
-        CONFIG,
-    ),
-    ({guest_reads.DEVICES: "65534 65534 666 /dev/nvidia0\n0 0 600 /dev/kfd\n"}, CONFIG),
-    ({guest_reads.DEVICES: "65534 104 660 /dev/dri/renderD128\n"}, CONFIG),
-    ({guest_reads.DEVICES: "65534 65534 660 /dev/dri/card0\n"}, CONFIG),
+    {
+        guest_reads.CONTAINERS: container(Error=REOPEN)
+        + container(Name="/b", Running=True, StartedAt="2026-11-26T11:00:00Z")
+    },
+    {own_confinement.MESSAGES: DEFAULT, guest_reads.OWN_APPARMOR: "parser\n"},
+    {network.MESSAGES: NAT, node_reads.MODULES: "iptable_nat\n"},
+    {network.MESSAGES: "Running modprobe bridge br_netfilter failed with message: not found"},
+    {network.MESSAGES: NAT.replace("iptable", "ip6table")},
+    {guest_reads.SYSCTLS: "ip_forward 0\n", guest_reads.SETTINGS: '{"ip-forward": false}'},
+    {
+        guest_reads.SYSCTLS: "ip_forward 0\n",
+        guest_reads.UNIT: UNIT.replace("-H fd://", "-H fd:// --bridge=none"),
+    },
+    {
+        guest_reads.CONTAINERS: container(Devices=[{"PathOnHost": "/dev/net/tun"}]),
+        guest_reads.DEVICES: "0 0 666 /dev/net/tun\n",
+    },
+    {guest_reads.DEVICES: "65534 65534 666 /dev/nvidia0\n0 0 600 /dev/kfd\n"},
+    {guest_reads.DEVICES: "65534 104 660 /dev/dri/renderD128\n"},
+    {guest_reads.DEVICES: "65534 65534 660 /dev/dri/card0\n"},
+    {
+        guest_reads.GUEST: (1, "degraded\n", ""),
+        guest_reads.FAILED: "Id=sys-kernel-config.mount\nResult=exit-code\n",
+    },
+]
+#: As above, of another configuration.
+HEALTHY_CONFIG: list[tuple[dict[Read[Any], Raw], str]] = [
+    ({CONFINED: confined(GENERATED)}, CONFIG.replace("lxc.apparmor.profile: lxc-phoenix-v2\n", "")),
     ({OF_DATA[0]: "101000 101000 755\n", OF_DATA[1]: "1000 1000\nyes\n"}, DATA),
     # read-only data of somebody else
     (
@@ -266,17 +224,12 @@ HEALTHY: list[tuple[dict[Read[Any], Raw], str]] = [
         },
         DATA,
     ),
-    (
-        {
-            guest_reads.GUEST: (1, "degraded\n", ""),
-            guest_reads.FAILED: "Id=sys-kernel-config.mount\nResult=exit-code\n",
-        },
-        CONFIG,
-    ),
 ]
 
 
-@pytest.mark.parametrize(("said", "config"), HEALTHY)
+@pytest.mark.parametrize(
+    ("said", "config"), [*((said, CONFIG) for said in HEALTHY), *HEALTHY_CONFIG]
+)
 def test_healthy_container_has_no_trouble(said: dict[Read[Any], Raw], config: str) -> None:
     found = diagnosis(said, config=config)
     assert troubles(found) == []

@@ -22,36 +22,28 @@ DENIES = "  deny @{PROC}/sys/[^kn]*{,/**} wklx,\n"
 PVE = installed("lxc-pve 6.0.5-1")
 
 
-#: What the node answers, what the container answers, the configuration, and the trouble named.
-BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str, str]] = [
-    ({}, {INSTALLED: OLDER, PLAN: LATER}, CONFIG, "upgrade-runc-reopen"),
-    (
-        {},
-        {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.3.3+ds1-2")},
-        CONFIG,
-        "upgrade-runc-reopen",
-    ),
-    ({INSTALLED: PVE}, {INSTALLED: OLDER, PLAN: LATER}, CONFIG, "upgrade-runc-reopen"),
+#: What the node answers, what the container answers, and the trouble named.
+BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
+    ({}, {INSTALLED: OLDER, PLAN: LATER}, "upgrade-runc-reopen"),
+    ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.3.3+ds1-2")}, "upgrade-runc-reopen"),
+    ({INSTALLED: PVE}, {INSTALLED: OLDER, PLAN: LATER}, "upgrade-runc-reopen"),
     # as it is now already, and nothing mends it
     (
         {},
         {INSTALLED: installed("docker.io 27.5.1", "containerd 1.7.24", "runc 1.3.3+ds1-2")},
-        CONFIG,
         "upgrade-runc-reopen",
     ),
     (
         {CONFINED: confined("lxc-mine (enforce)", BASED, DENIES), PLAN: plan("lxc 1:6.0.6-1")},
         {INSTALLED: OLDER, PLAN: LATER},
-        CONFIG,
         "upgrade-runc-reopen-base",
     ),
-    ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\n"}, CONFIG, "docker-23-parser"),
-    ({}, {**docker("23.0.1"), guest_reads.OWN_APPARMOR: "parser\n"}, CONFIG, "docker-23-parser"),
-    ({upgrade_reads.KERNEL_HAS: "iptable_raw\n"}, docker("28.0.0"), CONFIG, "docker-28-ipset"),
+    ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\n"}, "docker-23-parser"),
+    ({}, {**docker("23.0.1"), guest_reads.OWN_APPARMOR: "parser\n"}, "docker-23-parser"),
+    ({upgrade_reads.KERNEL_HAS: "iptable_raw\n"}, docker("28.0.0"), "docker-28-ipset"),
     (
         {upgrade_reads.KERNEL_HAS: "ip_set\nip_set_hash_net\nxt_set\n"},
         {**docker("28.0.4"), upgrade_reads.IPTABLES: "iptables v1.8.9 (legacy)\n"},
-        CONFIG,
         "docker-28-raw",
     ),
     (
@@ -60,31 +52,21 @@ BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str, str]] = [
             PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1"),
             guest_reads.SETTINGS: (1, "", "No such file or directory"),
         },
-        CONFIG,
         "docker-29-store",
     ),
     (
         {},
         {**docker("29.5.0"), guest_reads.SETTINGS: '{"default-runtime": "sysbox-runc"}'},
-        CONFIG,
         "docker-29-time",
     ),
     (
         {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
         {INSTALLED: installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1")},
-        CONFIG,
         "kernel-unix-sockets",
-    ),
-    (
-        {INSTALLED: installed("lxc 1:6.0.6-1"), PLAN: plan("lxc 1:6.0.6-1 1:7.0.0-1")},
-        {INSTALLED: DEBIAN},
-        f"{CONFIG}lxc.cgroup.devices.allow = a\n",
-        "lxc-7-keys",
     ),
     (
         {},
         {INSTALLED: DEBIAN, PLAN: plan("-docker.io 26.1.5+dfsg1-9", "runc 1.1.15 1.1.16")},
-        CONFIG,
         "upgrade-removes",
     ),
     (
@@ -93,65 +75,68 @@ BREAKS: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str, str]] = [
             INSTALLED: installed("docker.io 27.5.1", "containerd 1.7.24", "fuse-overlayfs 1.14-1"),
             PLAN: plan("-fuse-overlayfs 1.14-1"),
         },
-        CONFIG,
         "upgrade-removes",
     ),
-    ({INSTALLED: PVE, PLAN: plan("-lxc-pve 6.0.5-1")}, {INSTALLED: DEBIAN}, CONFIG, "-removes"),
+    ({INSTALLED: PVE, PLAN: plan("-lxc-pve 6.0.5-1")}, {INSTALLED: DEBIAN}, "-removes"),
 ]
 
 
-@pytest.mark.parametrize(("node", "guest", "config", "named"), BREAKS)
+@pytest.mark.parametrize(("node", "guest", "named"), BREAKS)
 def test_upgrade_that_breaks_docker_is_named_alone(
-    node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw], config: str, named: str
+    node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw], named: str
 ) -> None:
-    found = upgraded(node, guest, config=config, pct="lxc-7" not in named)
+    found = upgraded(node, guest)
     assert [each.removeprefix("upgrade-") for each in troubles(found)] == [
         named.removeprefix("-").removeprefix("upgrade-")
     ]
     assert found.exit_code == 1
 
 
+def test_lxc_7_breaks_a_configuration_with_keys_of_the_first_cgroups() -> None:
+    node: dict[Read[Any], Raw] = {
+        INSTALLED: installed("lxc 1:6.0.6-1"),
+        PLAN: plan("lxc 1:6.0.6-1 1:7.0.0-1"),
+    }
+    guest: dict[Read[Any], Raw] = {INSTALLED: DEBIAN}
+    new = upgraded(node, guest, config=f"{CONFIG}lxc.cgroup2.devices.allow = a\n", pct=False)
+    assert (troubles(new), new.unseen, new.exit_code) == ([], (), 0)
+    old = upgraded(node, guest, config=f"{CONFIG}lxc.cgroup.devices.allow = a\n", pct=False)
+    assert (troubles(old), old.exit_code) == (["upgrade-lxc-7-keys"], 1)
+
+
 #: Upgrades that look like those above, and break nothing.
-FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
-    ({}, {INSTALLED: OLDER}, CONFIG),
-    ({INSTALLED: installed("lxc-pve 6.0.5-2")}, {INSTALLED: OLDER, PLAN: LATER}, CONFIG),
-    ({INSTALLED: installed("lxc-pve 6.0.0-2")}, {INSTALLED: OLDER, PLAN: LATER}, CONFIG),
-    (
-        {INSTALLED: installed("lxc 1:6.0.4-4+deb13u4")},
-        {INSTALLED: OLDER, PLAN: LATER},
-        CONFIG,
-    ),
-    ({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.6-1")}, {INSTALLED: OLDER, PLAN: LATER}, CONFIG),
+FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw]]] = [
+    ({}, {INSTALLED: OLDER}),
+    ({INSTALLED: installed("lxc-pve 6.0.5-2")}, {INSTALLED: OLDER, PLAN: LATER}),
+    ({INSTALLED: installed("lxc-pve 6.0.0-2")}, {INSTALLED: OLDER, PLAN: LATER}),
+    ({INSTALLED: installed("lxc 1:6.0.4-4+deb13u4")}, {INSTALLED: OLDER, PLAN: LATER}),
+    ({PLAN: plan("lxc 1:6.0.4-4+deb13u3 1:6.0.6-1")}, {INSTALLED: OLDER, PLAN: LATER}),
     # a profile of its own, which states no rule about /proc/sys
     (
         {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  mount,\n}\n")},
         {INSTALLED: OLDER, PLAN: LATER},
-        CONFIG,
     ),
-    ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.1.15+ds1-2+deb13u1")}, CONFIG),
-    ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.2.7")}, CONFIG),
-    ({}, docker("23.0.0"), CONFIG),
-    ({}, {**docker("23.0.2"), guest_reads.OWN_APPARMOR: "parser\n"}, CONFIG),
-    ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\nkernel\n"}, CONFIG),
-    ({upgrade_reads.KERNEL_HAS: "iptable_raw\n"}, docker("28.0.1"), CONFIG),
-    ({}, docker("28.0.0"), CONFIG),
-    ({}, {**docker("28.0.4"), upgrade_reads.IPTABLES: "iptables v1.8.9 (legacy)\n"}, CONFIG),
-    ({upgrade_reads.KERNEL_HAS: ""}, docker("28.0.4"), CONFIG),
+    ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.1.15+ds1-2+deb13u1")}),
+    ({}, {INSTALLED: DEBIAN, PLAN: plan("runc 1.1.15+ds1-2 1.2.7")}),
+    ({}, docker("23.0.0")),
+    ({}, {**docker("23.0.2"), guest_reads.OWN_APPARMOR: "parser\n"}),
+    ({}, {**docker("23.0.0"), guest_reads.OWN_APPARMOR: "parser\nkernel\n"}),
+    ({upgrade_reads.KERNEL_HAS: "iptable_raw\n"}, docker("28.0.1")),
+    ({}, docker("28.0.0")),
+    ({}, {**docker("28.0.4"), upgrade_reads.IPTABLES: "iptables v1.8.9 (legacy)\n"}),
+    ({upgrade_reads.KERNEL_HAS: ""}, docker("28.0.4")),
     (
         {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  umount,\n}\n")},
         docker("29.4.3"),
-        CONFIG,
     ),
     # a Docker that was there before keeps its driver, and a new one takes the one that is named
     (
         {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  umount,\n}\n")},
         {**docker("29.4.3"), guest_reads.SETTINGS: (1, "", "No such file or directory")},
-        CONFIG,
     ),
     (
         {CONFINED: confined("lxc-mine (enforce)", "profile lxc-mine {\n  umount,\n}\n")},
         {PLAN: plan("docker-ce 5:29.4.3-1", "containerd.io 2.2.1-1")},
-        CONFIG,
     ),
     # what a file says of a generated profile is not that profile
     (
@@ -160,33 +145,21 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
             INSTALLED: installed("lxc 1:6.0.6-1"),
         },
         {INSTALLED: OLDER, PLAN: LATER},
-        CONFIG,
     ),
-    ({}, docker("29.5.0"), CONFIG),
+    ({}, docker("29.5.0")),
     (
         {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
         {
             INSTALLED: installed("docker.io 26.1.5+dfsg1-9", "apparmor 4.1.0-1"),
             guest_reads.INFO: WITHOUT,
         },
-        CONFIG,
     ),
     # an AppArmor in the container that compiles for an older ABI
     (
         {PLAN: plan("proxmox-kernel-6.17.4-1-pve-signed 6.17.4-1")},
         {INSTALLED: installed("docker-ce 5:28.5.1-1", "apparmor 3.0.8-3")},
-        CONFIG,
     ),
-    (
-        {PLAN: plan("proxmox-kernel-6.14.11-4-pve-signed 6.14.11-4")},
-        {INSTALLED: DEBIAN},
-        CONFIG,
-    ),
-    (
-        {INSTALLED: installed("lxc 1:6.0.6-1"), PLAN: plan("lxc 1:6.0.6-1 1:7.0.0-1")},
-        {INSTALLED: DEBIAN},
-        f"{CONFIG}lxc.cgroup2.devices.allow = a\n",
-    ),
+    ({PLAN: plan("proxmox-kernel-6.14.11-4-pve-signed 6.14.11-4")}, {INSTALLED: DEBIAN}),
     # another package in its place
     (
         {},
@@ -197,16 +170,15 @@ FINE: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
                 *("docker-ce 5:28.5.1-1", "containerd.io 1.7.27-1"),
             ),
         },
-        CONFIG,
     ),
 ]
 
 
-@pytest.mark.parametrize(("node", "guest", "config"), FINE)
+@pytest.mark.parametrize(("node", "guest"), FINE)
 def test_upgrade_that_breaks_nothing_names_no_trouble(
-    node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw], config: str
+    node: dict[Read[Any], Raw], guest: dict[Read[Any], Raw]
 ) -> None:
-    found = upgraded(node, guest, config=config)
+    found = upgraded(node, guest)
     assert troubles(found) == []
     assert found.unseen == ()
     assert found.exit_code == 0
@@ -331,5 +303,6 @@ def test_upgrade_after_which_docker_runs_is_told_in_advice(
 
 def test_every_row_of_the_table_is_shown_by_a_test() -> None:
     rows = {f"upgrade-{named.removeprefix('-').removeprefix('upgrade-')}" for *_, named in BREAKS}
-    rows |= {named for *_, named in SAID} | {"upgrade-fuse-overlayfs-entries"}
+    rows |= {named for *_, named in SAID}
+    rows |= {"upgrade-fuse-overlayfs-entries", "upgrade-lxc-7-keys"}
     assert {each.id for each in PAIRS} <= rows
