@@ -21,6 +21,7 @@ from targets.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import PurePath
 
     from lint.finding import Finding
 
@@ -143,12 +144,11 @@ def _named(path: Path, real: Path) -> Source:
 
 
 def _add(found: Found, shown: str, place: Path, base: str) -> None:
-    inside = str(place.relative_to(base)) if base else ""
-    part = PARTS.get(inside.partition("/")[0]) if "/" in inside else None
-    if "/" in inside and part is None:
-        return  # abi, cache, disable, force-complain
     if not base and not _NAMES.fullmatch(place.name):
         return
+    folder, *below = place.relative_to(base).parts if base else ("",)
+    if below and folder not in PARTS:
+        return  # abi, cache, disable, force-complain
     try:
         content, mode = read(place)
     except FileNotFoundError:
@@ -158,9 +158,16 @@ def _add(found: Found, shown: str, place: Path, base: str) -> None:
             why = error.strerror if isinstance(error, OSError) else str(error)
             found.findings.append(UNREADABLE.at(shown, 0, why or "it could not be read"))
         return
+    if source := as_source(shown, place, base, content, mode):
+        found.take(source)
+
+
+def as_source(shown: str, place: PurePath, base: str, content: bytes, mode: int) -> Source | None:
+    """Return a file as it is linted; None if it is of no known kind. See :class:`Source`."""
+    inside = str(place.relative_to(base)) if base else ""
+    part = PARTS.get(inside.partition("/")[0]) if "/" in inside else None
     kind = part or kind_of(place.name, place.parent.name, content, in_base=bool(base))
-    if kind is not None:
-        found.take(Source(shown, content, kind, mode, base, inside))
+    return Source(shown, content, kind, mode, base, inside) if kind else None
 
 
 def kind_of(name: str, folder: str, content: bytes, *, in_base: bool = False) -> Kind | None:

@@ -10,7 +10,7 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, kind_of
+from lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, as_source
 from lint.regular_file import LARGEST
 from lint.rules.tools import NOT_CHECKED
 from lint.source import Kind, Source
@@ -119,12 +119,9 @@ def _sources(
         size += len(content)
         if size > MOST_BYTES:
             raise FactError(f"on {on.machine}: there is more than {MOST_BYTES >> 20} MiB to lint")
-        place = PurePosixPath(path)
-        inside = str(place.relative_to(base)) if base else ""
-        part = PARTS.get(inside.partition("/")[0]) if "/" in inside else None
-        kind = part or kind_of(place.name, place.parent.name, content, in_base=bool(base))
-        if kind is not None and len(content) <= LARGEST:
-            yield Source(path, content, kind, modes[path], base, inside)
+        source = as_source(path, PurePosixPath(path), base, content, modes[path])
+        if source and len(content) <= LARGEST:
+            yield source
 
 
 def _wanted(path: str) -> bool:
