@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from targets.transport import CommandResult
 
 #: What a question to Docker ends with if Docker does not run.
-DOWN = 3
+_DOWN = 3
 IF_IT_RUNS = program("doctor", "if_docker_runs.sh")
 _INFO = (
     IF_IT_RUNS + "asked info -f '"
@@ -215,18 +215,23 @@ class Owned:
     usable: bool
 
 
-def _told(result: CommandResult) -> CommandResult:
-    if result.exit_code == DOWN:
+def of_docker(result: CommandResult) -> CommandResult:
+    """Return the result of a question to Docker that ended well.
+
+    Raises:
+        FactError: it did not, or Docker does not run.
+    """
+    if result.exit_code == _DOWN:
         raise FactError("Docker does not run in the container")
     return told(result)
 
 
 def _info(result: CommandResult) -> Info:
-    return read(_told(result).stdout, Info, "docker info")
+    return read(of_docker(result).stdout, Info, "docker info")
 
 
 def _containers(result: CommandResult) -> tuple[Container, ...]:
-    lines = _told(result).stdout.splitlines()
+    lines = of_docker(result).stdout.splitlines()
     return tuple(read(line, Container, "docker inspect") for line in lines if line.strip())
 
 
@@ -316,7 +321,7 @@ OWN_APPARMOR = Read(
 #: The storage drivers that have images of their own.
 WITH_IMAGES = Read(
     ("sh", "-c", _WITH_IMAGES, "with images"),
-    lambda result: tuple(sorted(_told(result).text.split()))[:8],
+    lambda result: tuple(sorted(of_docker(result).text.split()))[:8],
 )
 SETTINGS = content_of("/etc/docker/daemon.json")
 RUNC = Read(("runc", "--version"), _runc)

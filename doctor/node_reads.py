@@ -17,8 +17,6 @@ from targets.programs import program
 from targets.read import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from formats.id_map import Range
     from targets.transport import CommandResult
 
@@ -145,23 +143,19 @@ def _owner(result: CommandResult) -> Owner:
     return Owner(int(found[1]), int(found[2]), int(found[3], 8))
 
 
-def _of(script: str, name: str) -> Callable[[int], tuple[str, ...]]:
-    return lambda ctid: ("sh", "-c", script, name, str(ctid))
-
-
 def id_maps(ctid: int) -> Read[IdMaps]:
     """Read the container's map of user and group ids."""
-    return Read(_of(_MAPS, "id maps")(ctid), _maps)
+    return Read(("sh", "-c", _MAPS, "id maps", str(ctid)), _maps)
 
 
 def confined(ctid: int) -> Read[Confined]:
     """Read what confines the container's first process."""
-    return Read(_of(_CONFINED, "confined")(ctid), _confined)
+    return Read(("sh", "-c", _CONFINED, "confined", str(ctid)), _confined)
 
 
 def mounts(ctid: int) -> Read[tuple[Mount, ...]]:
     """Read the container's mounts, as its first process has them."""
-    return Read(_of(_MOUNTS, "mounts")(ctid), _mounts)
+    return Read(("sh", "-c", _MOUNTS, "mounts", str(ctid)), _mounts)
 
 
 def owner(path: str) -> Read[Owner]:

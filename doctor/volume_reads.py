@@ -11,8 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from doctor.answers import told
-from doctor.guest_reads import DOWN, Owned
+from doctor.guest_reads import Owned, of_docker
 from targets.errors import FactError
 from targets.programs import program
 from targets.read import Read
@@ -47,9 +46,7 @@ class Volumes:
 
 
 def _volumes(result: CommandResult) -> Volumes:
-    if result.exit_code == DOWN:
-        raise FactError("Docker does not run in the container")
-    count, *lines = told(result).text.splitlines()[: _NAMED + 1] or [""]
+    count, *lines = of_docker(result).text.splitlines()[: _NAMED + 1] or [""]
     number = _COUNT.fullmatch(count)
     if number is None:
         raise FactError(f"Docker's volumes cannot be read in {result.machine}")

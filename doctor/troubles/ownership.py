@@ -77,8 +77,7 @@ def judge(case: Case) -> Iterator[Finding]:
         writer = "" if owned.usable else _writer(containers, place)
         said = (
             f"{place} in the container is {source} on the node, of {' and '.join(unmapped)}, "
-            f"which "
-            f"the container does not have: it shows as {owned.user}:{owned.group}"
+            f"which the container does not have: it shows as {owned.user}:{owned.group}"
         )
         if writer:
             said += f"; the Docker container {writer} is to write there, and cannot"

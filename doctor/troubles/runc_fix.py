@@ -89,12 +89,10 @@ def _mend(confined: Confined, versions: dict[str, str], *, pct: bool) -> str:
             "plan). Or let LXC generate the profile."
         )
     have = versions.get("lxc-pve") or versions.get("lxc") or "of an unknown version"
+    which = f" on the node (it is {have[:40]})"
     if pct:
-        return (
-            f"Upgrade lxc-pve on the node (it is {have[:40]}) to 6.0.5-2 or later; restart the "
-            f"container."
-        )
-    return f"Upgrade LXC on the node (it is {have[:40]}) to 6.0.6 or 7.0; restart the container."
+        return f"Upgrade lxc-pve{which} to 6.0.5-2 or later; restart the container."
+    return f"Upgrade LXC{which} to 6.0.6 or 7.0; restart the container."
 
 
 EXAMINATIONS = (

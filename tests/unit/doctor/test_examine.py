@@ -63,18 +63,24 @@ class Plain(Counted):
         return (1, b"", b"") if words[-1] == "at once" else super().said(words)
 
 
-def test_examination_takes_three_round_trips_to_the_node_and_one_to_the_container() -> None:
+@pytest.mark.parametrize(("ask", "of_node"), [(examine, 3), (upgrade.examine, 1)])
+def test_examination_takes_few_round_trips_to_the_node_and_one_to_the_container(
+    ask: Callable[..., Any], of_node: int
+) -> None:
     node, inside = ours(), Counted()
-    examine(Runtime(node, inside), CTID)
-    assert (len(node.ran), len(inside.ran)) == (3, 1)
+    ask(Runtime(node, inside), CTID)
+    assert (len(node.ran), len(inside.ran)) == (of_node, 1)
 
 
+@pytest.mark.parametrize(("ask", "code"), [(examine, 1), (upgrade.examine, 3)])
 @pytest.mark.parametrize("state", ["STOPPED", "FROZEN", "FREEZING", ""])
-def test_container_that_would_not_answer_is_not_asked(state: str) -> None:
+def test_container_that_would_not_answer_is_not_asked(
+    ask: Callable[..., Any], code: int, state: str
+) -> None:
     node, inside = ours(state), Counted()
-    found = examine(Runtime(node, inside), CTID)
+    found = ask(Runtime(node, inside), CTID)
     assert inside.ran == []
-    assert found.exit_code == 1
+    assert found.exit_code == code
     assert found.unseen
 
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from doctor import guest_reads, node_reads, upgrade, upgrade_reads
+from doctor import guest_reads, node_reads, upgrade_reads
 from targets.errors import FactError
 from targets.transport import CommandResult
-from tests.doubles.canned import Runtime
 from tests.doubles.patient import CTID, advice, first, troubles
 from tests.doubles.upgrading import (
     DEBIAN,
@@ -24,7 +23,6 @@ from tests.doubles.upgrading import (
     plan,
     upgraded,
 )
-from tests.unit.doctor.test_examine import Counted, Ours
 
 if TYPE_CHECKING:
     from targets.read import Read
@@ -236,20 +234,6 @@ def test_kernel_that_the_plan_removes_is_not_the_next_one() -> None:
 def test_node_that_does_not_say_its_kernel_is_not_judged() -> None:
     found = upgraded({VERSIONS: "lxc 6.0.4\n"}, {INSTALLED: DEBIAN})
     assert [each.why for each in found.unseen] == ["the node does not say which kernel it runs"]
-
-
-def test_examination_takes_one_round_trip_to_each_machine() -> None:
-    node, inside = Ours(), Counted()
-    upgrade.examine(Runtime(node, inside), CTID)
-    assert (len(node.trips), len(inside.trips)) == (1, 1)
-
-
-@pytest.mark.parametrize("state", ["STOPPED", "FROZEN"])
-def test_container_that_would_not_answer_is_not_asked(state: str) -> None:
-    node, inside = Ours(state), Counted()
-    found = upgrade.examine(Runtime(node, inside), CTID)
-    assert inside.trips == []
-    assert found.exit_code == 3
 
 
 def test_lists_of_the_doubles_are_current() -> None:
