@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,6 @@ from doctor.troubles import (
 from doctor.volume_reads import VOLUMES
 from targets.errors import FactError
 from targets.runtime import container_config
-from targets.transport import CommandResult
 from tests.doubles.patient import (
     CONFIG,
     DATA,
@@ -24,6 +22,7 @@ from tests.doubles.patient import (
     diagnosis,
     troubles,
 )
+from tests.unit.doctor.test_upgrade_scripts import asked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,16 +129,13 @@ def test_volumes_are_asked_of_docker_and_of_the_files_below_its_root(tmp_path: P
         (bin_ / name).chmod(0o755)
     (tmp_path / "volumes/b/_data").chmod(0o700)
     env = {"PATH": f"{bin_}:/usr/bin:/bin"}
-    done = subprocess.run(VOLUMES.argv, env=env, capture_output=True, check=True)
-    result = CommandResult(VOLUMES.argv, 0, done.stdout, b"", "here", 0.0, 0.0)
-    found = VOLUMES.parse(result)
+    found = asked(VOLUMES, VOLUMES.argv, env)
     assert {each.name for each in found.found} == {"a", "b"}
     assert all(each.owned.usable for each in found.found)
     assert not found.more
     (bin_ / "systemctl").write_text("#!/bin/sh\nexit 3\n")
-    done = subprocess.run(VOLUMES.argv, env=env, capture_output=True, check=False)
     with pytest.raises(FactError, match="does not run"):
-        VOLUMES.parse(CommandResult(VOLUMES.argv, done.returncode, b"", b"", "here", 0.0, 0.0))
+        asked(VOLUMES, VOLUMES.argv, env)
 
 
 def test_bind_mounts_of_a_configuration_are_directories_of_the_node() -> None:

@@ -15,7 +15,7 @@ from targets.errors import FactError
 from targets.transport import CommandResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from targets.read import Read
@@ -26,6 +26,13 @@ _HOLDS = (
     "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
     "print('held', flush=True); sys.stdin.read()"
 )
+
+
+def asked(read: Read[T], argv: Sequence[str], env: Mapping[str, str] = os.environ) -> T:
+    """What a read finds here, by a command in place of its own."""
+    done = subprocess.run(argv, env=env, check=False, capture_output=True)
+    said = (done.returncode, done.stdout, done.stderr)
+    return read.parse(CommandResult(tuple(argv), *said, "here", 0.0, 0.0))
 
 
 def stanza(package: str, version: str, *more: str) -> str:
@@ -75,9 +82,7 @@ class Machine:
 
     def ask(self, read: Read[T], *, lock: str = "") -> T:
         argv = [word.replace(_LOCK, lock or str(self.root / "no-lock")) for word in read.argv]
-        done = subprocess.run(argv, env=self.env, check=False, capture_output=True)
-        said = (done.returncode, done.stdout, done.stderr)
-        return read.parse(CommandResult(tuple(argv), *said, "here", 0.0, 0.0))
+        return asked(read, argv, self.env)
 
 
 @pytest.fixture
@@ -182,9 +187,7 @@ def test_installed_packages_are_those_that_dpkg_knows(tmp_path: Path) -> None:
     )
     program, *words = upgrade_reads.INSTALLED.argv
     argv = [program, f"--admindir={tmp_path}", *words]
-    done = subprocess.run(argv, check=False, capture_output=True)
-    said = (done.returncode, done.stdout, done.stderr)
-    assert upgrade_reads.INSTALLED.parse(CommandResult(tuple(argv), *said, "here", 0.0, 0.0)) == {
+    assert asked(upgrade_reads.INSTALLED, argv) == {
         "runc": "1.1.15+ds1-2",
         "lxc-pve": "6.0.5-1",
         "docker-ce": "5:28.5.1-1",
@@ -197,9 +200,7 @@ def test_installed_packages_are_those_that_dpkg_knows(tmp_path: Path) -> None:
 
 def lists(folder: Path) -> upgrade_reads.Lists:
     argv = [word.replace("/var/lib/apt", str(folder)) for word in upgrade_reads.LISTS.argv]
-    done = subprocess.run(argv, check=True, capture_output=True)
-    result = CommandResult(tuple(argv), 0, done.stdout, done.stderr, "here", 0.0, 0.0)
-    return upgrade_reads.LISTS.parse(result)
+    return asked(upgrade_reads.LISTS, argv)
 
 
 def test_lists_are_as_old_as_the_last_question_to_a_mirror(tmp_path: Path) -> None:
@@ -225,6 +226,4 @@ def test_modules_of_a_kernel_are_asked_of_modinfo(tmp_path: Path) -> None:
     program.chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     read = upgrade_reads.KERNEL_HAS
-    done = subprocess.run(read.argv, env=env, check=True, capture_output=True)
-    result = CommandResult(read.argv, 0, done.stdout, done.stderr, "here", 0.0, 0.0)
-    assert read.parse(result) == {"ip_set", "xt_set"}
+    assert asked(read, read.argv, env) == {"ip_set", "xt_set"}
