@@ -187,20 +187,17 @@ class Ssh(Machine):
         """Return a connection whose other side has sent an SSH greeting."""
         timeout = self._connect_timeout
         where = (hop.host, hop.port)
-        stream = (
-            self._channel(through, hop) if through else socket.create_connection(where, timeout)
-        )
+        stream: paramiko.Channel | socket.socket
+        if through:
+            here = ("127.0.0.1", 0)  # the origin, which servers do not check (RFC 4254, 7.2)
+            stream = through.open_channel("direct-tcpip", where, here, timeout=timeout)
+        else:
+            stream = socket.create_connection(where, timeout)
         try:
             return Greeted(stream, greeting(stream, timeout))
         except BaseException:
             stream.close()
             raise
-
-    def _channel(self, through: paramiko.Transport, hop: Hop) -> paramiko.Channel:
-        here = ("127.0.0.1", 0)  # the origin, which servers do not check (RFC 4254, 7.2)
-        return through.open_channel(
-            "direct-tcpip", (hop.host, hop.port), here, timeout=self._connect_timeout
-        )
 
     @override
     @contextmanager
