@@ -123,7 +123,7 @@ operation="setrlimit" rlimit=nofile value=18446744073709551615
 operation="setrlimit" rlimit=nice value=30
   wanted to: set the limit nice to 30
   rule: set rlimit nice <= -10,
-operation="open" name="/x" denied_mask="wr"
+operation="open" name="/x" denied_mask="wr::"
   wanted to: write and read /x
   rule: /x rw,
 operation="open" name="/proc/sysrq-trigger" denied_mask="w"
