@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Answer = str | tuple[int, str, str]
 #: What waits until a container has booted.
 BOOTED = shlex.join(["sh", "-c", _BOOTED])
+#: What asks for the first process of container 950, which is 7.
+PID = "lxc-info -P /var/lib/lxc -n 950 -p -H"
+FIRST_PROCESS: dict[str, Answer] = {PID: "7\n"}
 _CAT = ("env", "LC_ALL=C", "cat", "--")
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gate import evidence
 from tests.doubles.scripted import Untold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextmanager
@@ -31,3 +32,10 @@ def naming(
 
 #: A Then that judges the target not compliant.
 not_compliant = partial(naming, AssertionError)
+
+
+def lines_of(step: Callable[..., object], *given: Any) -> tuple[str, ...]:
+    """Return the lines that a step's function adds to the report, next to its verdict."""
+    with evidence.collecting() as collected:
+        step(*given)
+    return collected.drain().lines

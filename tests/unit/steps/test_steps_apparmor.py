@@ -11,13 +11,12 @@ import pytest
 
 from facts import confinement
 from facts.confinement import Process
-from gate import evidence
 from remediation import desired, phoenix
 from steps import apparmor as steps
 from targets.errors import CommandFailed, FactError
 from targets.target import Target
-from tests.doubles.canned import Answer, Host, Machine, Runtime
-from tests.doubles.naming import naming, not_compliant
+from tests.doubles.canned import FIRST_PROCESS, Answer, Host, Machine, Runtime
+from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.unit.facts.test_apparmor import COMPILE, FIND, PLACE, POLICY, PROFILES
 
 if TYPE_CHECKING:
@@ -245,31 +244,31 @@ def test_one_name_where_there_is_another_names_its_place(
 
 
 @pytest.mark.parametrize(
-    ("kernel", "named"),
+    ("kernel", "answers", "named"),
     [
-        (LOADED.replace("v2 (enforce)", "v2 (complain)"), "complain mode"),
-        (LOADED.replace("v2 (enforce)", "v2 (kill)"), "kill mode"),
-        ("docker-default (enforce)\n", NAME),
+        (LOADED.replace("v2 (enforce)", "v2 (complain)"), {}, "complain mode"),
+        (LOADED.replace("v2 (enforce)", "v2 (kill)"), {}, "kill mode"),
+        ("docker-default (enforce)\n", {}, NAME),
+        *(  # the next boot loses it
+            (LOADED, {AT_BOOT: (1, f"{state}\n", "")}, f"({state})")
+            for state in ("disabled", "masked", "masked-runtime")
+        ),
+        (
+            LOADED,
+            {ATTACH: f"/p/{NAME}.2/attach:{NAME}\n/p/{NAME}.10/attach:/usr/bin/factor\n"},
+            "'/usr/bin/factor'",
+        ),
     ],
 )
-def test_kernel_enforces_a_profile_in_another_mode_or_none_is_red(kernel: str, named: str) -> None:
+def test_kernel_enforces_a_profile_otherwise_or_not_for_long_is_red(
+    kernel: str, answers: dict[str, Answer], named: str
+) -> None:
     steps.kernel_enforces(Machine({PROFILES: LOADED}, BY_NAME), NAME)
     with not_compliant(named):
-        steps.kernel_enforces(Machine({PROFILES: kernel}, BY_NAME), NAME)
+        steps.kernel_enforces(Machine({PROFILES: kernel}, BY_NAME | answers), NAME)
 
 
-@pytest.mark.parametrize("state", ["disabled", "masked", "masked-runtime"])
-def test_kernel_enforces_a_profile_that_the_next_boot_loses_is_red(state: str) -> None:
-    node = Machine({PROFILES: LOADED}, BY_NAME | {AT_BOOT: (1, f"{state}\n", "")})
-    with not_compliant(f"({state})"):
-        steps.kernel_enforces(node, NAME)
-
-
-def test_kernel_enforces_a_profile_that_is_attached_to_programs_is_red() -> None:
-    told = f"/policy/{NAME}.2/attach:{NAME}\n/policy/{NAME}.10/attach:/usr/bin/factor\n"
-    node = Machine({PROFILES: LOADED}, BY_NAME | {ATTACH: told})
-    with not_compliant("'/usr/bin/factor'"):
-        steps.kernel_enforces(node, NAME)
+def test_kernel_enforces_a_profile_without_its_attachment_is_undetermined() -> None:
     with naming(FactError, NAME):
         steps.kernel_enforces(Machine({PROFILES: LOADED}, BY_NAME | {ATTACH: ""}), NAME)
 
@@ -284,63 +283,44 @@ def test_policy_is_current_where_the_file_is_newer_is_red() -> None:
         steps.policy_is_current(Machine({}, {FIND: "", COMPILE: "binary"}), NAME)
 
 
-@pytest.mark.parametrize(
-    ("label", "named"),
-    [
-        ("unconfined", "unconfined"),
-        ("unconfined (enforce)", "unconfined"),
-        (f"{NAME} (complain)", f"'{NAME} (complain)'"),
-        (f"{NAME} (kill)", f"'{NAME} (kill)'"),
-        ("lxc-container-default-cgns (enforce)", "restarted"),
-        (f"{NAME}//x (enforce)", f"{NAME}//x"),
-    ],
-)
-def test_first_process_runs_under_another_label_is_red(label: str, named: str) -> None:
-    def node(said: str) -> Runtime:
-        pid = "lxc-info -P /var/lib/lxc -n 950 -p -H"
-        files = {
-            "/proc/7/attr/apparmor/current": f"{said}\n",
-            CONF: f"lxc.apparmor.profile: {NAME}\n",
-            STARTED_WITH: "lxc.apparmor.profile = lxc-container-default-cgns\n",
-        }
-        return Runtime(Machine(files, {pid: "7\n"}))
-
-    steps.first_process_runs_under(node(f"{NAME} (enforce)"), 950, NAME)
-    with not_compliant("950", named):
-        steps.first_process_runs_under(node(label), 950, NAME)
+DEFAULT = "lxc-container-default-cgns"
 
 
 @pytest.mark.parametrize(
-    ("written", "started", "named"),
+    ("label", "written", "started", "named"),
     [
-        ("p", f"{NAME}\nlxc.apparmor.profile = p", f"{NAME}, then p"),
-        ("generated", "generated", "generated"),
-        (NAME, None, STARTED_WITH),
-        (None, "p", "pve1"),
+        ("unconfined", NAME, DEFAULT, "unconfined"),
+        ("unconfined (enforce)", NAME, DEFAULT, "unconfined"),
+        (f"{NAME} (complain)", NAME, DEFAULT, f"'{NAME} (complain)'"),
+        (f"{NAME} (kill)", NAME, DEFAULT, f"'{NAME} (kill)'"),
+        (f"{DEFAULT} (enforce)", NAME, DEFAULT, "restarted"),
+        (f"{NAME}//x (enforce)", NAME, DEFAULT, f"{NAME}//x"),
+        ("p (enforce)", "p", f"{NAME}\nlxc.apparmor.profile = p", f"{NAME}, then p"),
+        ("p (enforce)", "generated", "generated", "generated"),
+        ("p (enforce)", NAME, None, STARTED_WITH),  # its cause is not known
+        ("p (enforce)", None, "p", "pve1"),
     ],
 )
-def test_first_process_runs_under_another_label_is_red_whether_or_not_its_cause_is_known(
-    written: str | None, started: str | None, named: str
+def test_first_process_runs_under_another_label_is_red_and_names_the_cause(
+    label: str, written: str | None, started: str | None, named: str
 ) -> None:
-    def line(form: str, profile: str | None) -> str | None:
-        return None if profile is None else form.format(profile)
-
-    files = {
-        "/proc/7/attr/apparmor/current": "p (enforce)\n",
-        CONF: line("lxc.apparmor.profile: {}\n", written),
-        STARTED_WITH: line("lxc.apparmor.profile = {}\n", started),
-    }
-    answers: dict[str, Answer] = {
-        "lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n",
-        "find /etc/pve/nodes -path '*/lxc/950.conf'": "",
-    }
-    with not_compliant("'p (enforce)'", named):
+    def judge(label: str) -> None:
+        files = {
+            "/proc/7/attr/apparmor/current": f"{label}\n",
+            CONF: written and f"lxc.apparmor.profile: {written}\n",
+            STARTED_WITH: started and f"lxc.apparmor.profile = {started}\n",
+        }
+        answers = FIRST_PROCESS | {"find /etc/pve/nodes -path '*/lxc/950.conf'": ""}
         steps.first_process_runs_under(Runtime(Machine(files, answers)), 950, NAME)
+
+    judge(f"{NAME} (enforce)")
+    quoted = "unconfined" if label.startswith("unconfined") else f"'{label}'"
+    with not_compliant("950", quoted, named):
+        judge(label)
 
 
 UNDER = f"{NAME} (enforce)"
 LOCAL = f"/etc/apparmor.d/local/{NAME}"
-PID = {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n"}
 
 
 def every_process(
@@ -350,11 +330,9 @@ def every_process(
     found = list(looks)
     monkeypatch.setattr(confinement, "processes", lambda *_: found.pop(0))
     monkeypatch.setattr(steps, "_ENTERING", 0)
-    node = Machine({FILE: PROFILE, LOCAL: local}, dict(PID))
-    with evidence.collecting() as collected:
-        steps.every_process_runs_under(Runtime(node), 950, NAME)
-        assert not found
-    (line,) = collected.drain().lines
+    node = Machine({FILE: PROFILE, LOCAL: local}, FIRST_PROCESS)
+    (line,) = lines_of(steps.every_process_runs_under, Runtime(node), 950, NAME)
+    assert not found
     return line
 
 
@@ -389,10 +367,8 @@ def refused(
 ) -> tuple[str, ...]:
     monkeypatch.setattr(confinement, "allowed_attempts", lambda *_: allowed)
     files = {FILE: PROFILE, LOCAL: local, "/proc/7/attr/apparmor/current": label}
-    node = Machine(files, dict(PID))
-    with evidence.collecting() as collected:
-        steps.refused_by_the_profile(Runtime(node), node, 950, NAME)
-    return collected.drain().lines
+    node = Machine(files, FIRST_PROCESS)
+    return lines_of(steps.refused_by_the_profile, Runtime(node), node, 950, NAME)
 
 
 def test_refused_by_the_profile_is_green_and_additions_are_advice(

@@ -11,14 +11,13 @@ import pytest
 from facts.audit import audit_records, audit_window
 from facts.audit.canary import Subject
 from facts.process_tree import ProcessNotes
-from gate import evidence
 from steps import audit as steps
 from steps import prerequisites
 from steps.docker import DockerRun
 from targets.errors import FactError
 from targets.transport import CommandResult
 from tests.doubles.canned import Machine, Runtime
-from tests.doubles.naming import naming, not_compliant
+from tests.doubles.naming import lines_of, naming, not_compliant
 
 OURS = "lxc-phoenix-v2"
 
@@ -64,11 +63,8 @@ def judge(
 
     window: Any = SimpleNamespace(close=close, source="auditd", kernel_unreadable=kernel_unreadable)
     process_watch: Any = SimpleNamespace(notes=lambda: notes)
-    with evidence.collecting() as collected:
-        steps.nothing_was_denied(
-            window, Runtime(on or node()), 950, DockerRun("gate-1", ran), process_watch
-        )
-    (line,) = collected.drain().lines
+    given = (window, Runtime(on or node()), 950, DockerRun("gate-1", ran), process_watch)
+    (line,) = lines_of(steps.nothing_was_denied, *given)
     return line
 
 

@@ -12,13 +12,12 @@ from facts.access import Access
 from facts.audit.log_room import Room
 from facts.neighbours import Affected
 from facts.repository import Checkout
-from gate import evidence
 from remediation import phoenix
 from steps import prerequisites as steps
 from targets.errors import FactError
 from targets.target import Target
 from tests.doubles.canned import Machine, Runtime
-from tests.doubles.naming import naming, not_compliant
+from tests.doubles.naming import lines_of, naming, not_compliant
 
 PVE, LAB = Target("pve1", 950), Target("lab", 950)
 NOBODY: Any = None
@@ -51,10 +50,9 @@ def test_backups_are_listed_with_who_made_them(monkeypatch: pytest.MonkeyPatch) 
     runtime: Any = SimpleNamespace(node="pve1")
     for made, lines in ((True, ("made by this run",)), (False, ())):
         target = Target("pve1", 950, backups="/b")
-        with evidence.collecting() as collected:
-            found: Any = steps.backups_are_listed(runtime, 950, target, made)
+        found: Any = steps.backups_are_listed(runtime, 950, target, made)
         assert found == ("pve1", 950, "/b")
-        assert collected.drain().lines == lines
+        assert lines_of(steps.backups_are_listed, runtime, 950, target, made) == lines
 
 
 OURS = "hostname: docker-950\n"
@@ -73,11 +71,7 @@ def judge(step: Any, backups: backup.Backups) -> None:
 @pytest.mark.parametrize(
     ("seen", "defects", "told"),
     [
-        (
-            (("/a", "/b"), ()),
-            (),
-            (AssertionError, "/a, /b"),
-        ),
+        ((("/a", "/b"), ()), (), (AssertionError, "/a, /b")),
         (((), ()), (), (AssertionError, "/var/lib/vz/dump")),
         ((("/a",), ("nas",)), (), (FactError, "and nas ")),
         ((("/a",), ("nas", "usb")), ("x is empty", "y"), (FactError, "(x is empty), and nas, usb")),
@@ -140,22 +134,16 @@ def test_is_current_where_its_upstream_is_ahead_is_red(
     found: Checkout | None, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps.repository, "upstream_commit", lambda node, found: "1" * 40)
-    with evidence.collecting() as collected:
-        steps.is_current(NOBODY, found)
-    assert collected.drain().lines == said
+    assert lines_of(steps.is_current, NOBODY, found) == said
     behind = Checkout("/r", "2" * 40, "main", "origin/main")
     with not_compliant("222222222222", "origin/main", "111111111111", "pull --ff-only"):
         steps.is_current(NOBODY, behind)
 
 
 def test_runs_as_root_is_said_how_and_as_another_is_red() -> None:
-    with evidence.collecting() as collected:
-        steps.runs_as_root(PVE, Access(0, "root"))
-        steps.runs_as_root(Target("local", 950), Access(0, "root", "alice"))
-    assert collected.drain().lines == (
-        "logged in as root, over SSH",
-        "by sudo from alice, on the node itself",
-    )
+    assert lines_of(steps.runs_as_root, PVE, Access(0, "root")) == ("logged in as root, over SSH",)
+    by_sudo = lines_of(steps.runs_as_root, Target("local", 950), Access(0, "root", "alice"))
+    assert by_sudo == ("by sudo from alice, on the node itself",)
     with not_compliant("root2 (uid 1)", "NOPASSWD"):
         steps.runs_as_root(PVE, Access(1, "root2"))
 
@@ -178,9 +166,7 @@ def test_others_are_safe_unless_one_that_runs_is_reached(
     both = (Affected(950, "running", True), Affected(951, state, under))
     target = Target("pve1", 950, reserved=reserved)
     if safe:
-        with evidence.collecting() as collected:
-            steps.others_are_safe(both, 950, target, may_change)
-        (line,) = collected.drain().lines
+        (line,) = lines_of(steps.others_are_safe, both, 950, target, may_change)
         assert f"951 ({state}, " in line
         assert "950" not in line
         return

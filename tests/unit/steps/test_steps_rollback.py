@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from facts import docker, machine_state
-from gate import evidence
 from remediation import desired, phoenix
 from remediation.engine.errors import ChangedSince
 from remediation.rehearsal import Stage
@@ -18,7 +17,7 @@ from targets.drift import Drift
 from targets.errors import CommandFailed, FactError
 from targets.target import DEFAULT, Target, parse
 from tests.doubles.canned import BOOTED, Answer, Host, Machine, Runtime
-from tests.doubles.naming import naming, not_compliant
+from tests.doubles.naming import lines_of, naming, not_compliant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,11 +259,9 @@ def test_part_is_applied_and_rolled_back_counts_its_actions(
         one = SimpleNamespace(applied=applied, back=back)
         return lambda: SimpleNamespace(only=lambda ids: chosen.append(ids) or one)
 
-    with evidence.collecting() as collected:
-        steps.part_is_applied_and_rolled_back(
-            part([same, changed], [changed, same, changed]), "STEP-1"
-        )
-    assert collected.drain().lines == ("2 actions applied and rolled back",)
+    both = part([same, changed], [changed, same, changed])
+    lines = lines_of(steps.part_is_applied_and_rolled_back, both, "STEP-1")
+    assert lines == ("2 actions applied and rolled back",)
     assert chosen == [["STEP-1"]]
     with naming(FactError, "STEP-1"):
         steps.part_is_applied_and_rolled_back(part([same, same], []), "STEP-1")
@@ -280,9 +277,7 @@ def test_as_before_where_something_differs_names_it(
     may = {"process first": "7", "node: file /etc/mtab": "x"}
     monkeypatch.setattr(machine_state, "record_target", lambda runtime, ctid: {"a": "1"} | may)
     nobody: Any = None
-    with evidence.collecting() as collected:
-        steps.as_before(nobody, found)
-    assert collected.drain().lines == (
+    assert lines_of(steps.as_before, nobody, found) == (
         "1 facts compared, none differs",
         "left out: 1 (the machine rewrites it); 1 (restarted by the rollback)",
     )
