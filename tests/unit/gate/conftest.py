@@ -109,8 +109,9 @@ def _(value):
 class Toy:
     """The toy project, and what came of running it."""
 
-    #: Whether pytest runs in a process of its own: where its real exit code matters, or where a toy
-    #: changes the gate's modules. Its start takes a second.
+    #: Whether pytest runs in a process of its own: where its real exit code matters, where a toy
+    #: changes the gate's modules, or where pytest ends before it has a session. Its start takes a
+    #: second.
     apart = False
 
     def __init__(self, pytester: pytest.Pytester) -> None:

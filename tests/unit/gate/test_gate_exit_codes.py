@@ -21,11 +21,6 @@ pytest_plugins = ["pytester"]
 _ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture(autouse=True)
-def _apart(toy: Toy) -> None:
-    toy.apart = True
-
-
 def test_gate_where_reports_cannot_be_written_is_undetermined_and_asks_nothing(toy: Toy) -> None:
     toy.feature("Then all is well")
     (toy.path / "reports").write_text("a file")
@@ -69,7 +64,9 @@ def test_gate_ends_and_leaves_its_folder_free_and_closed_to_others(toy: Toy) -> 
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-@pytest.mark.parametrize("flags", [("-O",), ("-O", "-W", "ignore")])
+@pytest.mark.parametrize(
+    "flags", [("-O",), pytest.param(("-O", "-W", "ignore"), marks=pytest.mark.laws)]
+)
 def test_gate_without_assertions_refuses(toy: Toy, flags: tuple[str, ...]) -> None:
     toy.feature("Then an assertion in a Then")
     argv = [sys.executable, *flags, "-m", "pytest", "--no-report"]

@@ -193,7 +193,6 @@ def test_gate_interrupted_while_it_makes_the_report_ends_with_130(toy: Toy) -> N
 
 
 def test_gate_with_a_file_that_cannot_be_read_is_incomplete(toy: Toy) -> None:
-    toy.apart = True
     toy.feature("Then all is well")
     (toy.path / "features" / "test_broken.py").write_text("import nix_da")
     seen = toy.run()
@@ -202,7 +201,6 @@ def test_gate_with_a_file_that_cannot_be_read_is_incomplete(toy: Toy) -> None:
 
 
 def test_gate_with_an_ordinary_test_that_fails_ends_with_1(toy: Toy) -> None:
-    toy.apart = True
     toy.feature("Then all is well")
     (toy.path / "features" / "test_plain.py").write_text("def test(): assert False")
     assert toy.run().ret == 1

@@ -217,7 +217,7 @@ def test_gate_with_a_target_that_is_none_ends_with_2_in_one_line(
 
 
 def test_gate_with_an_unreachable_target_tells_it_once_and_first(tmp_path: Path) -> None:
-    seen = ran(tmp_path, "--target", "x@127.0.0.1:1/950")
+    seen = ran(tmp_path, "--target", "x@127.0.0.1:1/950", "-k", "VAL")
     assert seen.returncode == 3
     whole, cause, summary, verdict = seen.stdout.split("\n\n")
     assert {"VAL-3", "VAL-4"} <= set(re.findall(r"[A-Z]+-[\d.]+", whole))
