@@ -8,18 +8,17 @@ import pytest
 
 from facts import failed_units
 from facts.audit import audit_records
-from gate import evidence
 from steps import configuration as steps
 from steps import target as of_target
 from targets import guest_root
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.runtime.container_config import FUSE_ENTRY
 from targets.runtime.lxc import Lxc
-from tests.doubles.canned import Answer, Machine, Runtime
-from tests.doubles.naming import naming, not_compliant
+from tests.doubles.canned import FIRST_PROCESS, PID, Answer, Machine, Runtime
+from tests.doubles.naming import lines_of, naming, not_compliant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from targets.transport import CommandResult
 
@@ -87,15 +86,21 @@ def test_container_is_given_what_proxmox_takes_for_yes_is_green(value: str) -> N
     steps.container_is_given(pct(f"features: {value}\n"), 950, "nesting, keyctl, fuse")
 
 
-def test_container_is_given_a_value_that_pct_cannot_parse_tells_pcts_words() -> None:
-    conf = "features: nesting=1,keyctl=1,fuse=1,fusion=1\n"
-    with not_compliant("unable to parse value of 'features'"):
-        steps.container_is_given(pct(conf), 950, "nesting, keyctl, fuse")
-
-
-def test_container_is_given_a_line_that_proxmox_does_not_read_names_it() -> None:
-    with not_compliant("line 1", "'features = nesting=1'"):
-        steps.container_is_given(pct("features = nesting=1\narch: x\n"), 950, "nesting")
+@pytest.mark.parametrize(
+    ("conf", "named"),
+    [
+        (
+            "features: nesting=1,keyctl=1,fuse=1,fusion=1\n",
+            ("unable to parse value of 'features'",),
+        ),
+        ("features = nesting=1\narch: x\n", ("line 1", "'features = nesting=1'")),
+    ],
+)
+def test_container_is_given_by_a_line_that_proxmox_does_not_read_names_it(
+    conf: str, named: tuple[str, ...]
+) -> None:
+    with not_compliant(*named):
+        steps.container_is_given(pct(conf), 950, "nesting")
 
 
 def test_every_line_is_in_effect_on_plain_lxc_as_lxc_reads_it() -> None:
@@ -104,13 +109,6 @@ def test_every_line_is_in_effect_on_plain_lxc_as_lxc_reads_it() -> None:
     )
     with not_compliant("'lxc.x: y'", "LXC"):
         steps.every_line_is_in_effect(Lxc(Machine({STARTED: f"{FUSE}lxc.x: y\n"})), 950)
-
-
-def test_every_line_is_in_effect_where_a_pending_change_takes_some_away_is_red() -> None:
-    harmless = f"{GOOD}[pve:pending]\nmemory: 1024\n"
-    steps.every_line_is_in_effect(pct(harmless), 950)
-    with not_compliant("keyctl, fuse", "--revert features"):
-        steps.every_line_is_in_effect(pct(f"{GOOD}[pve:pending]\nfeatures: nesting=1\n"), 950)
 
 
 def test_container_is_given_too_little_on_plain_lxc_names_the_plan() -> None:
@@ -125,6 +123,7 @@ def test_container_is_given_too_little_on_plain_lxc_names_the_plan() -> None:
         ("", (CONF,)),
         (f"{GOOD}colour\n", ("line 5: 'colour'",)),
         (f"{GOOD}[pre]\ncolour\n", ("line 6: 'colour'",)),
+        (f"{GOOD}[pve:pending]\nfeatures: nesting=1\n", ("keyctl, fuse", "--revert features")),
         *(
             (f"arch: x\n[pre]\n{key}: v\n", (f"line 3: '{key}: v'", "[pre]"))
             for key in ("features", PROFILE, "lxc.mount.entry", "lxc.include")
@@ -135,7 +134,8 @@ def test_every_line_is_in_effect_where_one_is_not_names_it(
     conf: str, named: tuple[str, ...]
 ) -> None:
     steps.every_line_is_in_effect(pct(), 950)
-    steps.every_line_is_in_effect(pct(f"{GOOD}[pre]\n{PROFILE}: p\nhostname: x\n"), 950)
+    for harmless in (f"[pre]\n{PROFILE}: p\nhostname: x\n", "[pve:pending]\nmemory: 1024\n"):
+        steps.every_line_is_in_effect(pct(f"{GOOD}{harmless}"), 950)
     with not_compliant(*named):
         steps.every_line_is_in_effect(pct(conf), 950)
 
@@ -184,9 +184,7 @@ def open_fuse(inside: Answer, seen: guest_root.Node | None, monkeypatch: pytest.
     monkeypatch.setattr(
         guest_root, "look", lambda _, ctid, path: {(950, "/dev/fuse"): seen}[ctid, path]
     )
-    with evidence.collecting() as collected:
-        steps.fuse_can_be_opened(Asked("sh", inside), Runtime(Machine()), 950)
-    (line,) = collected.drain().lines
+    (line,) = lines_of(steps.fuse_can_be_opened, Asked("sh", inside), Runtime(Machine()), 950)
     return line
 
 
@@ -233,78 +231,64 @@ def test_keyrings_can_be_made_is_red_where_refused_and_undetermined_without_perl
 
 
 MAP, GROUPS = "/proc/7/uid_map", "/proc/7/gid_map"
-PID = {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n"}
+WHOLE = "0 100000 65536\n"
+HOLED = "0 100000 1000\n1000 0 1\n1001 101001 64535\n"
 
 
-@pytest.mark.parametrize(
-    ("table", "named"),
-    [
-        ("         0          0 4294967295\n", "container 950"),
-        ("1000 101000 1\n0 0 1000\n", "container 950"),
-        ("", "no root"),
-        ("1 100000 65535\n", "no root"),
-    ],
-)
-def test_root_is_mapped_to_the_nodes_root_or_not_at_all_is_red(table: str, named: str) -> None:
-    for good in ("0 100000 65536\n", "1000 1000 1\n0 100000 1000\n"):
-        node = Machine({MAP: good, GROUPS: good}, PID)
-        of_target.root_is_mapped(Runtime(node), node, 950)
-    node = Machine({MAP: table, GROUPS: "0 100000 65536\n"}, PID)
-    with not_compliant(named):
-        of_target.root_is_mapped(Runtime(node), node, 950)
-
-
-@pytest.mark.parametrize(
-    "line", ["0 100000", "0 1 2 3", "0 x 1", "\uff10 1 1", f"0 {'9' * 5000} 1"]
-)
-@pytest.mark.parametrize("path", [MAP, GROUPS])
-def test_root_is_mapped_by_a_line_that_is_no_range_is_undetermined(path: str, line: str) -> None:
-    maps = {MAP: "0 100000 65536\n", GROUPS: "0 100000 65536\n"}
-    maps[path] += f"{line}\n"
-    node = Machine(maps, PID)
-    with naming(FactError, path):
-        of_target.root_is_mapped(Runtime(node), node, 950)
-
-
-@pytest.mark.parametrize("kind", ["user", "group"])
-def test_root_is_mapped_where_another_user_is_the_nodes_root_is_red(kind: str) -> None:
-    holed, plain = "0 100000 1000\n1000 0 1\n1001 101001 64535\n", "0 100000 65536\n"
-    maps = {MAP: holed if kind == "user" else plain, GROUPS: holed if kind == "group" else plain}
-    node = Machine(maps, PID)
-    with not_compliant(f"{kind} 1000 of container 950"):
-        of_target.root_is_mapped(Runtime(node), node, 950)
+def mapped(step: Callable[..., None], users: str = WHOLE, groups: str = WHOLE) -> None:
+    """Judge a container whose first process has these id maps."""
+    node = Machine({MAP: users, GROUPS: groups}, FIRST_PROCESS)
+    step(Runtime(node), node, 950)
 
 
 @pytest.mark.parametrize(
     ("users", "groups", "named"),
     [
-        ("0 100000 1000\n1001 101001 64535\n", None, "user id 1000 is not mapped"),
-        (None, "0 100000 44\n44 44 1\n", "group ids 45 to 65535 are not mapped"),
-        ("0 100000 65535\n", None, "user id 65535 is not mapped"),
+        ("         0          0 4294967295\n", WHOLE, "container 950"),
+        ("1000 101000 1\n0 0 1000\n", WHOLE, "container 950"),
+        ("", WHOLE, "no root"),
+        ("1 100000 65535\n", WHOLE, "no root"),
+        (HOLED, WHOLE, "user 1000 of container 950"),
+        (WHOLE, HOLED, "group 1000 of container 950"),
     ],
 )
-def test_every_id_is_mapped_with_a_hole_is_red(
-    users: str | None, groups: str | None, named: str
+def test_root_is_mapped_to_no_user_or_another_is_the_nodes_root_is_red(
+    users: str, groups: str, named: str
 ) -> None:
-    whole = "0 100000 65536\n"
-    maps = {MAP: users or whole, GROUPS: groups or whole}
-    node = Machine(maps, PID)
-    with not_compliant(named, "container 950", "lxc.idmap"):
-        of_target.every_id_is_mapped(Runtime(node), node, 950)
+    for good in (WHOLE, "1000 1000 1\n0 100000 1000\n"):
+        mapped(of_target.root_is_mapped, good, good)
+    with not_compliant(named):
+        mapped(of_target.root_is_mapped, users, groups)
 
 
 @pytest.mark.parametrize(
-    "table", ["0 100000 65536\n", "44 44 1\n45 100045 65491\n0 100000 44\n", "0 0 4294967295\n"]
+    "line", ["0 100000", "0 1 2 3", "0 x 1", "\uff10 1 1", f"0 {'9' * 5000} 1"]
 )
-def test_every_id_is_mapped_in_one_range_or_several_is_green(table: str) -> None:
-    node = Machine({MAP: table, GROUPS: table}, PID)
-    of_target.every_id_is_mapped(Runtime(node), node, 950)
-
-
-def test_every_id_is_mapped_with_a_map_that_cannot_be_read_is_undetermined() -> None:
-    node = Machine({MAP: "0 100000 65536\n", GROUPS: "none\n"}, PID)
+@pytest.mark.parametrize("step", [of_target.root_is_mapped, of_target.every_id_is_mapped])
+def test_id_map_with_a_line_that_is_no_range_is_undetermined(
+    step: Callable[..., None], line: str
+) -> None:
+    with naming(FactError, MAP):
+        mapped(step, users=f"{WHOLE}{line}\n")
     with naming(FactError, GROUPS):
-        of_target.every_id_is_mapped(Runtime(node), node, 950)
+        mapped(step, groups=f"{WHOLE}{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("users", "groups", "named"),
+    [
+        ("0 100000 1000\n1001 101001 64535\n", WHOLE, "user id 1000 is not mapped"),
+        (WHOLE, "0 100000 44\n44 44 1\n", "group ids 45 to 65535 are not mapped"),
+        ("0 100000 65535\n", WHOLE, "user id 65535 is not mapped"),
+    ],
+)
+def test_every_id_is_mapped_with_a_hole_is_red_and_in_several_ranges_green(
+    users: str, groups: str, named: str
+) -> None:
+    for table in (WHOLE, "44 44 1\n45 100045 65491\n0 100000 44\n", "0 0 4294967295\n"):
+        mapped(of_target.every_id_is_mapped, table, table)
+    with not_compliant(named, "container 950", "lxc.idmap"):
+        mapped(of_target.every_id_is_mapped, users, groups)
 
 
 def test_configured_unprivileged_in_any_of_proxmoxs_words() -> None:
@@ -369,9 +353,8 @@ def units_failed(
     monkeypatch.setattr(failed_units, "refusal_message", lambda *_: said)
     listed = EXPECTED + "docker.service x\n" + "".join(f"{name} loaded\n" for name in names)
     label = {"/proc/7/attr/apparmor/current": "p//&:ns:unconfined (enforce)\n"}
-    with evidence.collecting() as collected:
-        of_target.no_unit_failed(*guest(DEGRADED, listed, files=label, answers=PID))
-    return collected.drain().lines
+    given = guest(DEGRADED, listed, files=label, answers=FIRST_PROCESS)
+    return lines_of(of_target.no_unit_failed, *given)
 
 
 def test_no_unit_failed_where_one_was_denied_something_is_red(
@@ -411,12 +394,6 @@ def test_no_unit_failed_where_nobody_can_tell_why_is_undetermined(
         units_failed(monkeypatch, *denials, log=log, said=said)
 
 
-def test_no_unit_failed_without_a_first_process_is_undetermined() -> None:
-    not_running: dict[str, Answer] = {"lxc-info -P /var/lib/lxc -n 950 -p -H": (1, "", "")}
-    with pytest.raises(RemediationError):
-        of_target.no_unit_failed(*guest(DEGRADED, FAILED, answers=not_running))
-
-
 def test_no_unit_failed_of_a_guest_that_boots_waits_for_its_end() -> None:
     said: dict[str, Answer] = {
         IS_RUNNING: (1, "starting\n", ""),
@@ -432,3 +409,5 @@ def test_no_unit_failed_where_systemd_does_not_say_is_undetermined() -> None:
             of_target.no_unit_failed(*guest(state, ""))
     with pytest.raises(CommandFailed):
         of_target.no_unit_failed(*guest("running", (1, "", "Failed to connect to bus")))
+    with pytest.raises(RemediationError):  # without a first process
+        of_target.no_unit_failed(*guest(DEGRADED, FAILED, answers={PID: (1, "", "")}))

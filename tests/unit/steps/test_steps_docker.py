@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from facts import dockerd
-from gate import evidence
 from remediation import desired
 from steps import docker as steps
 from steps import hello, hello_world, probe
 from targets.errors import CommandFailed, FactError, TransportError
 from targets.target import Target
 from targets.transport import CommandResult
-from tests.doubles.canned import Answer, Host, Machine, Runtime
-from tests.doubles.naming import naming, not_compliant
+from tests.doubles.answering import Answering
+from tests.doubles.canned import FIRST_PROCESS, Answer, Host, Machine, Runtime
+from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.programs.dockerd import Dockerd, no_dockerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from targets.transport import Transport
 
 DRIVER = "fuse-overlayfs"
 ENABLED = "systemctl is-enabled docker.service"
@@ -36,6 +39,36 @@ def result(code: int = 0, out: str = "", err: str = "") -> CommandResult:
 
 def run(code: int = 0, out: str = "", err: str = "") -> steps.DockerRun:
     return steps.DockerRun("gate-1", result(code, out, err))
+
+
+OCI = "docker: failed to create task for container: unable to start container process"
+MOUNT = "using mount program fuse-overlayfs"
+PORTS = "net.ipv4.ip_unprivileged_port_start"
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        (f"open sysctl {PORTS} file: reopen fd 8: permission denied", "without a record"),
+        (f"{MOUNT}: fuse: failed to open /dev/fuse: Permission denied", "no usable /dev/fuse"),
+        (f"{MOUNT}: fuse: device not found, try 'modprobe fuse' first", "no usable /dev/fuse"),
+        (
+            f'{MOUNT}: <stderr empty>: exec: "fuse-overlayfs": executable file not found in $PATH',
+            "not installed",
+        ),
+        (
+            f"{MOUNT}: fuse: mount failed\nfuse-overlayfs: cannot mount: Operation not permitted",
+            "fuse-overlayfs cannot mount",
+        ),
+        (f'{OCI}: exec: "/hello": stat /hello: no such file or directory: unknown.', "nothing"),
+        (f"{OCI}: error preparing rootfs: remount-private /, flags: 0x40000: x", "nothing"),
+        (f'{OCI}: error mounting "proc" to rootfs at "/proc": permission denied', "nested mounts"),
+        ("something new\nSee 'docker run --help'.", "something new"),
+        ("", "printed nothing"),
+    ],
+)
+def test_cause_of_dockers_words_is_named_and_not_the_symptom(said: str, meaning: str) -> None:
+    assert meaning in steps.cause(said)
 
 
 def test_docker_runs_but_not_after_a_boot_is_red() -> None:
@@ -62,8 +95,9 @@ def test_docker_runs_where_it_is_down_names_the_cause(state: str, log: str, why:
         "journalctl -u docker -b -n 60 -q --no-pager -o cat": log,
     }
     down = Host(programs=("dockerd",), answers=answers)
-    with not_compliant(why):
+    with not_compliant(why) as raised:
         steps.docker_runs(down)
+    assert steps.NO_DOCKER not in str(raised.value)
 
 
 SHOW = "systemctl show docker -p ExecStart -p NeedDaemonReload"
@@ -113,9 +147,7 @@ def test_storage_driver_is_of_a_docker_that_its_unit_would_start_is_green(
     unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Dockerd(engine()).runs(monkeypatch)
-    with evidence.collecting() as collected:
-        judge_driver(cli(), unit)
-    (line,) = collected.drain().lines
+    (line,) = lines_of(judge_driver, cli(), unit)
     assert "fuse-overlayfs, Docker 26.1" in line
 
 
@@ -163,7 +195,7 @@ def root(
 ) -> None:
     node = Machine(
         {"/proc/7/mounts": table, desired.PROFILE_LOCAL: None},
-        {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7"},
+        FIRST_PROCESS,
     )
     inside = Machine({}, {INSPECT: merged, "docker info -f '{{.DockerRootDir}}'": f"{data}\n"})
     probe.root_is_fuse(inside, Runtime(node), 950, docker_run or run())
@@ -253,7 +285,7 @@ def test_mount_serves_nothing_is_red(
 GREETING = "\nHello from Docker!\nThis message shows that"
 
 
-def greets(docker_run: steps.DockerRun, inside: Machine | None = None) -> None:
+def greets(docker_run: steps.DockerRun, inside: Transport | None = None) -> None:
     hello_world.it_greets(inside or Machine(), Runtime(Machine()), 950, docker_run, "hello-world")
 
 
@@ -268,6 +300,24 @@ def test_it_greets_where_it_failed_or_said_something_else_is_red(
             greets(failed)
     with not_compliant("'Hello'"):
         greets(run(out="Hello"))
+
+
+def absent(argv: list[str]) -> tuple[int, bytes, bytes]:
+    """Answer as a container whose commands end by a deadline, as all do; none of them is there."""
+    words = ["env", "-i", "PATH=/nowhere", "LC_ALL=C.UTF-8", "/usr/bin/timeout", "60", *argv]
+    done = subprocess.run(words, capture_output=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_docker_command_without_docker_says_that_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    no_dockerd(monkeypatch)
+    guest = Answering(absent, "container 950")
+    with not_compliant(steps.NO_DOCKER):
+        steps.storage_driver_is(guest, Runtime(Machine()), 950, DRIVER)
+    with not_compliant("127", steps.NO_DOCKER):
+        greets(steps.DockerRun("gate", guest.run(["docker", "run", "hello-world"])), guest)
 
 
 def test_it_greets_under_vfs_names_the_driver_first(
@@ -322,7 +372,7 @@ def hello_runs(
     finalizers: list[Callable[[], Any]] = []
     request: Any = SimpleNamespace(addfinalizer=finalizers.append)
     maps = {"/proc/7/uid_map": users, "/proc/7/gid_map": "0 100000 65536\n"}
-    runtime = Runtime(Machine(maps, {"lxc-info -P /var/lib/lxc -n 950 -p -H": "7\n"}))
+    runtime = Runtime(Machine(maps, FIRST_PROCESS))
     found = hello_world.hello_world_runs(inside, runtime, 950, "hello-world", request)
     for finalize in finalizers:
         finalize()
@@ -458,9 +508,7 @@ def test_record_says_the_same_where_it_does_not_is_red(
 
 def genuine(image: str = "hello-world", target: Target | None = None) -> str:
     where = target or Target("pve1", 950)
-    with evidence.collecting() as collected:
-        hello_world.image_is_genuine(Runtime(Machine()), 950, run(), image, where)
-    (line,) = collected.drain().lines
+    (line,) = lines_of(hello_world.image_is_genuine, Runtime(Machine()), 950, run(), image, where)
     return line
 
 
@@ -499,21 +547,17 @@ def test_image_is_genuine_without_a_registrys_digest_is_red(
             genuine()
 
 
-@pytest.mark.parametrize("wanted", [DIGEST, RAN])
-def test_image_is_genuine_with_the_targets_digest_or_id_is_green(
+@pytest.mark.parametrize("wanted", [DIGEST, RAN, f"sha256:{'3' * 64}"])
+def test_image_is_genuine_with_the_targets_digest_or_id_and_no_other(
     wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
-    assert genuine(target=Target("pve1", 950, digest=wanted)).endswith("as it has to be")
-
-
-def test_image_is_genuine_of_a_registry_with_another_digest_than_the_targets_is_red(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pulled(f"hello-world@{DIGEST}").runs(monkeypatch)
-    other = f"sha256:{'3' * 64}"
-    with not_compliant(other, f"hello-world@{DIGEST}"):
-        genuine(target=Target("pve1", 950, digest=other))
+    target = Target("pve1", 950, digest=wanted)
+    if wanted in {DIGEST, RAN}:
+        assert genuine(target=target).endswith("as it has to be")
+        return
+    with not_compliant(wanted, f"hello-world@{DIGEST}"):
+        genuine(target=target)
 
 
 def test_image_is_genuine_on_the_lab_if_it_is_the_labs_own(monkeypatch: pytest.MonkeyPatch) -> None:
