@@ -17,12 +17,11 @@ from facts.confinement import ATTEMPTS, Process
 from remediation import desired
 from targets.errors import FactError
 from targets.transport import Local
-from tests.doubles.canned import Answer, Machine, Runtime
+from tests.doubles.canned import PID, Answer, Machine, Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import guest
 
 NAME = "lxc-phoenix-v2"
-PID = "lxc-info -P /var/lib/lxc -n 950 -p -H"
 PROCESSES, ATTEMPT = "sh processes 7", "perl 7"
 REFUSED = dict.fromkeys(ATTEMPTS, "13 0")
 
@@ -185,21 +184,16 @@ def denied(**fields: str) -> audit_records.Denial:
 
 
 def test_caused_by_attempt_is_decided_by_process_name_and_operation() -> None:
+    caused = confinement.caused_by_attempt
     own = {"comm": "gate-attempt"}
-    assert confinement.caused_by_attempt(
-        denied(operation="open", name="/sys/firmware/acpi/", **own)
-    )
-    assert confinement.caused_by_attempt(
-        denied(operation="change_profile", name="unconfined", **own)
-    )
-    assert confinement.caused_by_attempt(denied(operation="create", family="xdp", **own))
-    assert not confinement.caused_by_attempt(denied(operation="open", name="/x", **own))
-    assert not confinement.caused_by_attempt(denied(operation="mount", name="/srv/", **own))
-    assert confinement.caused_by_attempt(
-        denied(operation="mount", comm="gate-attempt", name="/etc/")
-    )
-    assert not confinement.caused_by_attempt(denied(operation="mount", comm="mount", name="/etc/"))
-    assert not confinement.caused_by_attempt(denied(operation="open", comm="mount", name="/etc/"))
+    assert caused(denied(operation="open", name="/sys/firmware/acpi/", **own))
+    assert caused(denied(operation="change_profile", name="unconfined", **own))
+    assert caused(denied(operation="create", family="xdp", **own))
+    assert caused(denied(operation="mount", name="/etc/", **own))
+    assert not caused(denied(operation="open", name="/x", **own))
+    assert not caused(denied(operation="mount", name="/srv/", **own))
+    for operation in ("mount", "open"):
+        assert not caused(denied(operation=operation, comm="mount", name="/etc/"))
 
 
 SHIPPED = desired.content(desired.PROFILE)
@@ -209,15 +203,25 @@ def with_rule(*rules: str) -> str:
     return SHIPPED.replace("  file,\n", "  file,\n" + "".join(f"  {rule}\n" for rule in rules), 1)
 
 
-def test_widening_rules_of_the_shipped_profile_is_nothing() -> None:
-    assert confinement.widening_rules(SHIPPED, "", NAME, shipped=SHIPPED) == ()
-    assert (
-        confinement.widening_rules(
-            with_rule("deny /nosuch r,", "/srv/** rw,"), "# x\n", NAME, shipped=SHIPPED
-        )
-        == ()
-    )
-    assert confinement.widening_rules("", "", NAME, shipped=SHIPPED) == ()
+def widening(profile: str = SHIPPED, local: str = "") -> tuple[str, ...]:
+    return confinement.widening_rules(profile, local, NAME, shipped=SHIPPED)
+
+
+@pytest.mark.parametrize(
+    ("rules", "local"),
+    [
+        ((), ""),
+        (("deny /nosuch r,", "/srv/** rw,"), "# x\n"),
+        # What keeps a program in the profile, and what widens nothing.
+        *(((rule,), "") for rule in ("/usr/bin/x ix,", "/usr/bin/x mrix,", "/srv/** rwlk,")),
+        (("deny mount,",), ""),
+    ],
+)
+def test_widening_rules_of_a_profile_as_narrow_as_the_shipped_one_are_none(
+    rules: tuple[str, ...], local: str
+) -> None:
+    assert widening(with_rule(*rules), local) == ()
+    assert widening("") == ()
 
 
 @pytest.mark.parametrize(
@@ -243,30 +247,21 @@ def test_widening_rules_of_the_shipped_profile_is_nothing() -> None:
     ],
 )
 def test_widening_rules_names_each_rule_beyond_the_shipped_ones(rule: str) -> None:
-    assert confinement.widening_rules(with_rule(rule), "", NAME, shipped=SHIPPED) == (
-        f"/etc/apparmor.d/{NAME}: {rule}",
-    )
-
-
-def test_widening_rules_by_what_keeps_a_program_in_the_profile_is_nothing() -> None:
-    for rule in ("/usr/bin/x ix,", "/usr/bin/x mrix,", "/srv/** rwlk,", "deny mount,"):
-        assert confinement.widening_rules(with_rule(rule), "", NAME, shipped=SHIPPED) == ()
+    assert widening(with_rule(rule)) == (f"/etc/apparmor.d/{NAME}: {rule}",)
 
 
 def test_widening_rules_names_flags_and_denies_that_are_missing() -> None:
     flagged = SHIPPED.replace("mediate_deleted)", "mediate_deleted, unconfined)")
-    assert confinement.widening_rules(flagged, "", NAME, shipped=SHIPPED) == (
-        f"/etc/apparmor.d/{NAME}: flags=(unconfined)",
-    )
+    assert widening(flagged) == (f"/etc/apparmor.d/{NAME}: flags=(unconfined)",)
     gone = SHIPPED.replace("  audit deny /{,**/}proc/kcore rwklx,\n", "")
-    assert confinement.widening_rules(gone, "", NAME, shipped=SHIPPED) == (
+    assert widening(gone) == (
         f"/etc/apparmor.d/{NAME} lacks: audit deny /{{,**/}}proc/kcore rwklx,",
     )
 
 
 def test_widening_rules_names_everything_that_a_site_adds() -> None:
     local = "# ours\n/usr/bin/dockerd Ux, # why\n/srv/** rw,\n"
-    assert confinement.widening_rules(SHIPPED, local, NAME, shipped=SHIPPED) == (
+    assert widening(local=local) == (
         f"/etc/apparmor.d/local/{NAME}: /usr/bin/dockerd Ux,",
         f"/etc/apparmor.d/local/{NAME}: /srv/** rw,",
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gate import evidence
 from remediation import desired, phoenix
 from remediation.actions.storage_driver import DockerState
 from remediation.engine import journal
@@ -19,7 +18,7 @@ from targets.archive import FileState
 from targets.errors import CommandFailed, FactError
 from targets.target import Target
 from tests.doubles.canned import Answer, Host, Machine, Runtime
-from tests.doubles.naming import naming, not_compliant
+from tests.doubles.naming import lines_of, naming, not_compliant
 from tests.doubles.programs.dockerd import Dockerd, no_dockerd
 
 if TYPE_CHECKING:
@@ -334,9 +333,9 @@ NO_FILE: Answer = (2, "", f"tar: *{DAEMON_JSON}: Not found in archive\n")
 
 def judge(node: Journaled, now: str | None) -> str:
     """Judge a container with these settings, and return what is said of it."""
-    with evidence.collecting() as collected:
-        steps.daemon_json_kept(Host({DAEMON_JSON: now}), node, Runtime(node), TARGET)
-    (line,) = collected.drain().lines
+    (line,) = lines_of(
+        steps.daemon_json_kept, Host({DAEMON_JSON: now}), node, Runtime(node), TARGET
+    )
     return line
 
 
