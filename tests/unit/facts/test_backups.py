@@ -23,17 +23,19 @@ from tests.doubles.naming import naming, not_compliant
 from tests.doubles.scripted import Scripted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Program = Callable[[str, str], None]
 
 HOST = os.uname().nodename.split(".")[0]
 HOUR = 3600.0
 
 
 class Rooted(Local):
-    """This machine, with a directory in the place of its own root."""
+    """This machine, with a directory in the place of its own root, and a place for backups."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, dump: Path) -> None:
+        self.root, self.dump = root, dump
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
@@ -66,17 +68,25 @@ def node(tmp_path: Path) -> Rooted:
     (root / "etc/pve/lxc/950.conf").write_text("arch: amd64\n")
     (root / "images/950/etc/hostname").write_text("docker-950\n")
     (root / "images/950/random").write_bytes(os.urandom(300_000))
-    return Rooted(root)
+    return Rooted(root, tmp_path / "dump")
+
+
+def back_up(node: Rooted, place: str = "") -> backup.Backups:
+    runtime: Any = Plain(node)
+    return make_backup(runtime, 950, place or str(node.dump))
 
 
 @pytest.fixture
-def made(node: Rooted, tmp_path: Path) -> backup.Backups:
-    return make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+def made(node: Rooted) -> backup.Backups:
+    return back_up(node)
 
 
-def of_container(node: Rooted, tmp_path: Path, settings: Target | None = None) -> None:
-    backups = backup.find(node, 950, f"{tmp_path}/dump")
-    judge(node, backups, settings)
+def find(node: Rooted) -> backup.Backups:
+    return backup.find(node, 950, str(node.dump))
+
+
+def of_container(node: Rooted, settings: Target | None = None) -> None:
+    judge(node, find(node), settings)
 
 
 def judge(node: Rooted, backups: backup.Backups, settings: Target | None = None) -> None:
@@ -84,9 +94,8 @@ def judge(node: Rooted, backups: backup.Backups, settings: Target | None = None)
     steps.container_is_backed_up(node, 950, backups, settings or Target("pve1", 950), runtime)
 
 
-def of_node(node: Rooted, tmp_path: Path) -> None:
-    backups = backup.find(node, 950, f"{tmp_path}/dump")
-    steps.node_is_backed_up(node, backups, Target("pve1", 950, backups=f"{tmp_path}/dump"))
+def of_node(node: Rooted) -> None:
+    steps.node_is_backed_up(node, find(node), Target("pve1", 950, backups=str(node.dump)))
 
 
 def age(path: str, hours: float) -> Path:
@@ -99,42 +108,36 @@ def age(path: str, hours: float) -> Path:
     return Path(path).rename(f"{new}{dot}{kind}")
 
 
-def test_make_backup_counts_and_is_laid_out_as_vzdumps(
-    node: Rooted, made: backup.Backups, tmp_path: Path
-) -> None:
-    of_container(node, tmp_path)
-    of_node(node, tmp_path)
+def test_make_backup_counts_and_is_laid_out_as_vzdumps(node: Rooted, made: backup.Backups) -> None:
+    of_container(node)
+    of_node(node)
     (container,), (etc,) = made.container, made.etc
     assert etc.holds == ("etc", "etc/pve/lxc")
     listed = subprocess.run(["tar", "tf", container.path], check=True, capture_output=True)
     assert listed.stdout.split()[:2] == [b"./etc/vzdump/pct.conf", b"./"]
     read = ["tar", "xOf", container.path, "./etc/vzdump/pct.conf"]
     assert subprocess.run(read, check=True, capture_output=True).stdout == b"arch: amd64\n"
-    assert {oct(p.stat().st_mode)[-3:] for p in tmp_path.glob("dump/*")} == {"600"}
-    assert not list(tmp_path.glob("dump/*.new"))
+    assert {oct(p.stat().st_mode)[-3:] for p in node.dump.glob("*")} == {"600"}
+    assert not list(node.dump.glob("*.new"))
 
 
-def test_backed_up_without_one_is_red_and_its_advice_makes_one(
-    node: Rooted, tmp_path: Path
-) -> None:
-    with not_compliant(f"{tmp_path}/dump", "vzdump 950 --mode"):
-        of_container(node, tmp_path)
-    (tmp_path / "dump").mkdir()
+def test_backed_up_without_one_is_red_and_its_advice_makes_one(node: Rooted) -> None:
+    with not_compliant(f"{node.dump}", "vzdump 950 --mode"):
+        of_container(node)
+    node.dump.mkdir()
     with not_compliant(HOST, "/etc") as red:
-        of_node(node, tmp_path)
+        of_node(node)
     advice = str(red.value).partition("make one: ")[2]
     node.run(["sh", "-c", advice.replace("-C / ", f"-C {node.root} ")]).require()
-    of_node(node, tmp_path)
+    of_node(node)
 
 
-def test_make_backup_without_the_containers_configuration_fails(
-    node: Rooted, tmp_path: Path
-) -> None:
+def test_make_backup_without_the_containers_configuration_fails(node: Rooted) -> None:
     (node.root / "etc/pve/lxc/950.conf").unlink()
     with pytest.raises(CommandFailed):
-        make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
-    assert not list(tmp_path.glob("dump/vzdump-*.tar*"))
-    assert next(tmp_path.glob("dump/vzdump-*.log")).read_text().count("No such file") == 1
+        back_up(node)
+    assert not list(node.dump.glob("vzdump-*.tar*"))
+    assert next(node.dump.glob("vzdump-*.log")).read_text().count("No such file") == 1
 
 
 @pytest.mark.parametrize(
@@ -146,46 +149,44 @@ def test_make_backup_without_the_containers_configuration_fails(
     ],
 )
 def test_backed_up_by_an_archive_of_another_container_is_red(
-    kept: str, ours: str, node: Rooted, tmp_path: Path
+    kept: str, ours: str, node: Rooted
 ) -> None:
     written = node.root / "etc/pve/lxc/950.conf"
     written.write_text(kept)
-    make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
-    of_container(node, tmp_path)
+    back_up(node)
+    of_container(node)
     written.write_text(ours)
     with not_compliant("another container"):
-        of_container(node, tmp_path)
+        of_container(node)
     written.write_text(f"{kept}memory: 4096\n[snap]\nhostname: c\n")
-    of_container(node, tmp_path)
+    of_container(node)
     written.write_text("arch: amd64\n")  # nothing that tells one from another
-    of_container(node, tmp_path)
+    of_container(node)
 
 
-def test_make_backup_of_a_container_without_etc_fails(node: Rooted, tmp_path: Path) -> None:
+def test_make_backup_of_a_container_without_etc_fails(node: Rooted) -> None:
     (node.root / "images/950/etc").rename(node.root / "images/950/usr")
     with naming(VerifyFailed, "./etc"):
-        make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+        back_up(node)
 
 
 @pytest.mark.parametrize(("hours", "named"), [(25.5, "25.5 h"), (-9, "9.0 h in the future")])
 def test_backed_up_at_a_time_of_its_name_that_is_too_long_ago_or_to_come_is_red(
-    node: Rooted, made: backup.Backups, tmp_path: Path, hours: float, named: str
+    node: Rooted, made: backup.Backups, hours: float, named: str
 ) -> None:
     age(made.container[0].path, hours)
     with not_compliant(named):
-        of_container(node, tmp_path)
+        of_container(node)
     if hours > 0:
-        of_container(node, tmp_path, Target("pve1", 950, backup_age=48))
+        of_container(node, Target("pve1", 950, backup_age=48))
 
 
-def test_newest_sound_takes_an_older_one_that_is_whole(
-    node: Rooted, made: backup.Backups, tmp_path: Path
-) -> None:
+def test_newest_sound_takes_an_older_one_that_is_whole(node: Rooted, made: backup.Backups) -> None:
     whole = age(made.container[0].path, 2)
-    make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
-    found = backup.find(node, 950, f"{tmp_path}/dump").container
+    back_up(node)
+    found = find(node).container
     Path(found[0].path).write_bytes(b"")
-    found = backup.find(node, 950, f"{tmp_path}/dump").container
+    found = find(node).container
     counts, defects = backup.newest_sound(node, found, 24)
     assert counts
     assert Path(counts.path) == whole
@@ -194,7 +195,7 @@ def test_newest_sound_takes_an_older_one_that_is_whole(
 
 @pytest.mark.parametrize("kind", ["zst", "gz", ""])
 def test_backed_up_by_a_truncated_archive_is_red(
-    node: Rooted, made: backup.Backups, tmp_path: Path, kind: str
+    node: Rooted, made: backup.Backups, kind: str
 ) -> None:
     """Of an uncompressed one tar itself lists the half without a word."""
     archive = Path(made.container[0].path)
@@ -203,33 +204,33 @@ def test_backed_up_by_a_truncated_archive_is_red(
     pack = {"zst": ["zstd", "-q", "--rm"], "gz": ["gzip"], "": ["true"]}[kind]
     subprocess.run([*pack, plain], check=True)
     archive = plain.with_suffix(f".tar.{kind}") if kind else plain
-    of_container(node, tmp_path)
+    of_container(node)
     content = archive.read_bytes()
     archive.write_bytes(content[: len(content) // 2])
     with not_compliant(archive, "read to its end"):
-        of_container(node, tmp_path)
+        of_container(node)
 
 
 def test_backed_up_with_a_flipped_byte_is_red_and_names_the_archive(
-    node: Rooted, made: backup.Backups, tmp_path: Path
+    node: Rooted, made: backup.Backups
 ) -> None:
     archive = Path(made.container[0].path)
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     archive.write_bytes(content)
-    with not_compliant("container 950", archive, f"--dumpdir {tmp_path}/dump"):
-        of_container(node, tmp_path)
+    with not_compliant("container 950", archive, f"--dumpdir {node.dump}"):
+        of_container(node)
 
 
-def test_backed_up_node_without_proxmoxs_configuration_is_red(node: Rooted, tmp_path: Path) -> None:
-    make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
-    archive = backup.find(node, 950, f"{tmp_path}/dump").etc[0].path
+def test_backed_up_node_without_proxmoxs_configuration_is_red(node: Rooted) -> None:
+    back_up(node)
+    archive = find(node).etc[0].path
     (node.root / "etc/pve").rename(node.root / "pve")
     subprocess.run(["tar", "-C", node.root, "--zstd", "-cf", archive, "etc"], check=True)
-    of_node(node, tmp_path)
+    of_node(node)
     (node.root / "pve").rename(node.root / "etc/pve")
     with not_compliant("etc/pve/lxc"):
-        of_node(node, tmp_path)
+        of_node(node)
 
 
 @pytest.mark.parametrize(
@@ -244,23 +245,17 @@ def test_backed_up_node_without_proxmoxs_configuration_is_red(node: Rooted, tmp_
         (None, "finished"),
     ],
 )
-def test_backed_up_by_a_log_that_does_not_say_finished_is_red(
-    node: Rooted, made: backup.Backups, tmp_path: Path, log: str | None, named: str
+def test_backed_up_by_a_log_that_does_not_say_finished_is_red_but_for_a_hooks_lines(
+    node: Rooted, made: backup.Backups, log: str | None, named: str
 ) -> None:
     path = Path(made.container[0].path.replace(".tar.zst", ".log"))
     assert "INFO: Finished Backup of VM 950\n" in path.read_text()
     path.unlink() if log is None else path.write_text(log)
     with not_compliant(named):
-        of_container(node, tmp_path)
-
-
-def test_backed_up_by_a_log_that_ends_with_a_hooks_lines_is_green(
-    node: Rooted, made: backup.Backups, tmp_path: Path
-) -> None:
-    """A hook's lines, and empty ones; "no ERROR: here" is what a hook may say of itself."""
-    path = Path(made.container[0].path.replace(".tar.zst", ".log"))
+        of_container(node)
+    # A hook's lines, and empty ones; "no ERROR: here" is what a hook may say of itself.
     path.write_text("INFO: Finished Backup of VM 950\n" + "INFO: noERROR: \n" * 4 + "\n" * 9)
-    of_container(node, tmp_path)
+    of_container(node)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +292,7 @@ def test_find_by_a_listing_that_cannot_be_read_is_an_error(answer: str) -> None:
 
 
 @pytest.mark.usefixtures("made")
-def test_find_leaves_out_what_is_no_archive_of_the_two(node: Rooted, tmp_path: Path) -> None:
+def test_find_leaves_out_what_is_no_archive_of_the_two(node: Rooted) -> None:
     for name in (
         "vzdump-lxc-9500-2026_01_01-00_00_00.tar.zst",
         "vzdump-lxc-950-2026_01_01-00_00_00.tar.zst.notes",
@@ -305,9 +300,9 @@ def test_find_leaves_out_what_is_no_archive_of_the_two(node: Rooted, tmp_path: P
         "vzdump-qemu-950-2026_01_01-00_00_00.vma.zst",
         "etc-another-2026_01_01-00_00_00.tar.zst",
     ):
-        (tmp_path / "dump" / name).touch()
-    (tmp_path / f"dump/etc-{HOST}-by hand.tar.gz").touch()
-    found = backup.find(node, 950, f"{tmp_path}/dump")
+        (node.dump / name).touch()
+    (node.dump / f"etc-{HOST}-by hand.tar.gz").touch()
+    found = find(node)
     assert len(found.container) == 1
     assert [Path(each.path).name for each in found.etc][:1] == [f"etc-{HOST}-by hand.tar.gz"]
     assert len(found.etc) == 2
@@ -344,16 +339,22 @@ esac
 """
 
 
-def with_program(name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bin").mkdir(exist_ok=True)
-    (tmp_path / "bin" / name).write_text(text)
-    (tmp_path / "bin" / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    monkeypatch.setenv("DUMP", f"{tmp_path}/dump")
-    monkeypatch.setenv("LISTED", f"{tmp_path}/listed")
+@pytest.fixture
+def program(node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Return a function that installs a program on the node."""
+
+    def install(name: str, text: str) -> None:
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
+    monkeypatch.setenv("DUMP", str(node.dump))
+    monkeypatch.setenv("LISTED", str(node.dump.with_name("listed")))
+    return install
 
 
-def on_server(tmp_path: Path, *backups: tuple[float, int]) -> list[str]:
+def on_server(node: Rooted, *backups: tuple[float, int]) -> list[str]:
     """Let the server list backups, each so many hours old, and of a size; return their volumes."""
     lines = ["Volid                                    Format  Type          Size VMID"]
     volumes = []
@@ -361,23 +362,23 @@ def on_server(tmp_path: Path, *backups: tuple[float, int]) -> list[str]:
         made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - hours * HOUR))
         volumes.append(f"vault:backup/ct/950/{made}")
         lines.append(f"{volumes[-1]} pbs-ct  backup {size:>11} 950")
-    (tmp_path / "listed").write_text("\n".join(lines) + "\n")
+    node.dump.with_name("listed").write_text("\n".join(lines) + "\n")
     return volumes
 
 
 def test_find_asks_proxmoxs_storages_where_they_keep_backups(
-    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Rooted, program: Program
 ) -> None:
-    with_program("pvesm", PVESM, tmp_path, monkeypatch)
+    program("pvesm", PVESM)
     found = backup.find(node, 950)
     ours = f"{node.root}{backup.DUMP}"
-    assert found.places == (f"{tmp_path}/dump", ours)
+    assert found.places == (f"{node.dump}", ours)
     said = "vault (pbs, unlisted, vault: error fetching datastores - 401)"
     assert found.unasked == ("nas (nfs, inactive)", said)
-    where = f"{tmp_path}/dump"
+    where = f"{node.dump}"
     with naming(FactError, "950", f"{where}, {ours}", *found.unasked, f"--dumpdir {where}"):
         judge(node, found)
-    make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    back_up(node)
     judge(node, backup.find(node, 950))
 
 
@@ -385,14 +386,12 @@ def of_server(node: Rooted) -> None:
     judge(node, backup.find(node, 950))
 
 
-def test_backed_up_on_a_backup_server_alone_is_undetermined(
-    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_program("pvesm", PVESM, tmp_path, monkeypatch)
-    _, volume = on_server(tmp_path, (30, 5 << 20), (2, 3 << 20))
-    with naming(FactError, "950", f"{volume} (2.0 h old, 3.0 MiB)", f"--dumpdir {tmp_path}/dump"):
+def test_backed_up_on_a_backup_server_alone_is_undetermined(node: Rooted, program: Program) -> None:
+    program("pvesm", PVESM)
+    _, volume = on_server(node, (30, 5 << 20), (2, 3 << 20))
+    with naming(FactError, "950", f"{volume} (2.0 h old, 3.0 MiB)", f"--dumpdir {node.dump}"):
         of_server(node)
-    make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
+    back_up(node)
     of_server(node)
 
 
@@ -405,19 +404,19 @@ def test_backed_up_on_a_backup_server_alone_is_undetermined(
     ],
 )
 def test_backed_up_on_a_backup_server_too_long_ago_is_red(
-    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: tuple[float, int], why: str
+    node: Rooted, program: Program, made: tuple[float, int], why: str
 ) -> None:
-    with_program("pvesm", PVESM.replace("inactive ", "disabled "), tmp_path, monkeypatch)
-    [volume] = on_server(tmp_path, made)
-    with not_compliant("container 950", volume, why, f"--dumpdir {tmp_path}/dump"):
+    program("pvesm", PVESM.replace("inactive ", "disabled "))
+    [volume] = on_server(node, made)
+    with not_compliant("container 950", volume, why, f"--dumpdir {node.dump}"):
         of_server(node)
 
 
 def test_backed_up_nowhere_beside_a_backup_server_is_red_for_the_container_alone(
-    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Rooted, program: Program
 ) -> None:
-    with_program("pvesm", PVESM.replace("inactive ", "disabled "), tmp_path, monkeypatch)
-    on_server(tmp_path)
+    program("pvesm", PVESM.replace("inactive ", "disabled "))
+    on_server(node)
     with not_compliant("container 950"):
         of_server(node)
     with naming(FactError, "/etc", "vault"):
@@ -425,18 +424,16 @@ def test_backed_up_nowhere_beside_a_backup_server_is_red_for_the_container_alone
 
 
 def test_backed_up_by_apply_where_no_storage_is_for_backups_is_green(
-    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Rooted, program: Program
 ) -> None:
-    with_program("pvesm", PVESM, tmp_path, monkeypatch)
-    on_server(tmp_path, (2, 3 << 20))
-    make_backup(Plain(node), 950, f"{node.root}{backup.DUMP}")  # type: ignore[arg-type]
+    program("pvesm", PVESM)
+    on_server(node, (2, 3 << 20))
+    back_up(node, f"{node.root}{backup.DUMP}")
     of_server(node)
 
 
-def test_find_where_storages_cannot_be_listed_is_an_error(
-    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_program("pvesm", "#!/bin/sh\necho no quorum >&2; exit 5\n", tmp_path, monkeypatch)
+def test_find_where_storages_cannot_be_listed_is_an_error(node: Rooted, program: Program) -> None:
+    program("pvesm", "#!/bin/sh\necho no quorum >&2; exit 5\n")
     with naming(CommandFailed, "no quorum"):
         backup.find(node, 950)
 
@@ -445,15 +442,13 @@ def test_find_without_proxmox_looks_in_the_usual_place(node: Rooted) -> None:
     assert backup.find(node, 950).places == (f"{node.root}{backup.DUMP}",)
 
 
-def test_make_backup_with_vzdump_believes_its_archive_alone(
-    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_make_backup_with_vzdump_believes_its_archive_alone(node: Rooted, program: Program) -> None:
     """It exits 0 having done nothing for a container of another node."""
-    with_program("vzdump", '#!/bin/sh\necho "$@" >"$DUMP/ran"\n', tmp_path, monkeypatch)
+    program("vzdump", '#!/bin/sh\necho "$@" >"$DUMP/ran"\n')
     with naming(VerifyFailed, "container 950", "not there"):
-        make_backup(Plain(node), 950, f"{tmp_path}/dump")  # type: ignore[arg-type]
-    ran = (tmp_path / "dump/ran").read_text().strip()
-    assert ran == f"950 --mode snapshot --compress zstd --dumpdir {tmp_path}/dump"
+        back_up(node)
+    ran = (node.dump / "ran").read_text().strip()
+    assert ran == f"950 --mode snapshot --compress zstd --dumpdir {node.dump}"
 
 
 @pytest.mark.parametrize(
@@ -472,7 +467,7 @@ def test_container_that_is_given_fuse_may_freeze(written: str, may: bool) -> Non
 
 
 def test_backup_of_a_running_container_that_may_freeze_is_refused_where_there_is_vzdump(
-    node: Rooted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: Rooted, program: Program
 ) -> None:
     runtime: Any = Plain(node)
 
@@ -482,14 +477,14 @@ def test_backup_of_a_running_container_that_may_freeze_is_refused_where_there_is
         require_unfrozen(runtime, 950, "/d")
 
     ask("fuse=1", "running")  # tar reads a running container
-    with_program("vzdump", "#!/bin/sh\nexit 1\n", tmp_path, monkeypatch)
+    program("vzdump", "#!/bin/sh\nexit 1\n")
     ask("nesting=1", "running")
     ask("fuse=1", "stopped")
     with naming(FactError, "vzdump 950 --mode stop --compress zstd --dumpdir /d", "without"):
         ask("fuse=1", "running")
 
 
-def test_advice_for_a_container_that_may_freeze_is_mode_stop(node: Rooted, tmp_path: Path) -> None:
+def test_advice_for_a_container_that_may_freeze_is_mode_stop(node: Rooted) -> None:
     (node.root / "etc/pve/lxc/950.conf").write_text("features: fuse=1\n")
     with not_compliant("vzdump 950 --mode stop"):
-        of_container(node, tmp_path)
+        of_container(node)

@@ -12,6 +12,8 @@ import pytest
 from facts import dockerd
 from targets.errors import FactError
 from targets.transport import CommandResult
+from tests.doubles.answering import Answering
+from tests.doubles.canned import Runtime
 from tests.doubles.naming import naming
 from tests.doubles.programs.guest import Guest, guest
 
@@ -250,15 +252,10 @@ def test_find_among_programs_returns_the_containers_own_dockerd(inside: Guest) -
             dockerd.find(inside, 950)
 
 
-class Listed(Told):
-    """A container whose processes called dockerd are these lines."""
-
-    def __init__(self, said: str) -> None:
-        super().__init__()
-        self.said = said
-
-    def look(self, argv: Sequence[str], *, timeout: float = 60.0) -> CommandResult:
-        return CommandResult(tuple(argv), 0, self.said.encode(), b"", "pve1", 0.0, 0.0)
+def listed(said: str) -> Runtime:
+    """Return a container whose processes called dockerd are these lines."""
+    node = Answering(lambda words: b"7\n" if words[0] == "lxc-info" else said.encode(), "pve1")
+    return Runtime(node)
 
 
 def line(pid: int, parent: int, *, unit: bool = False) -> str:
@@ -274,7 +271,7 @@ def line(pid: int, parent: int, *, unit: bool = False) -> str:
     ],
 )
 def test_find_takes_the_services_dockerd(said: str, pid: int) -> None:
-    found = dockerd.find(Listed(said), 950)
+    found = dockerd.find(listed(said), 950)
     assert found is not None
     assert (found.pid, found.argv) == (pid, ("dockerd", str(pid)))
 
@@ -291,4 +288,4 @@ def test_find_takes_the_services_dockerd(said: str, pid: int) -> None:
 )
 def test_find_among_several_or_by_an_odd_answer_is_an_error(said: str) -> None:
     with pytest.raises(FactError):
-        dockerd.find(Listed(said), 950)
+        dockerd.find(listed(said), 950)

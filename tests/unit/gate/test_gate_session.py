@@ -31,8 +31,7 @@ def target():
 def test_gate_with_one_shared_cause_tells_it_once_and_first(
     toy: Toy, args: tuple[str, ...]
 ) -> None:
-    for name in "abc":
-        toy.feature("Then all is well", name=name)
+    toy.compliant(*"abc")
     toy.conftest(_UNREACHABLE)
     seen = toy.run(*args)
     assert seen.ret == 3
@@ -83,8 +82,7 @@ def test_gate_with_several_causes_tells_each_with_its_scenarios(toy: Toy) -> Non
 def target(request):
     raise errors.TransportError(f"cannot reach root@{request.param}")
 """)
-    toy.feature("Then all is well", name="a")
-    toy.feature("Then all is well", name="b")
+    toy.compliant(*"ab")
     seen = toy.run()
     assert [line.strip() for line in seen.outlines if line][:7] == [
         *("cannot reach root@pve1", "cannot reach root@pve2"),
@@ -96,8 +94,7 @@ def target(request):
 
 @pytest.mark.parametrize("args", [(), ("-n2",)])
 def test_gate_with_a_bad_target_is_a_usage_error_told_once(toy: Toy, args: tuple[str, ...]) -> None:
-    for name in "abc":
-        toy.feature("Then all is well", name=name)
+    toy.compliant(*"abc")
     toy.conftest(_NO_SUCH_TARGET)
     seen = toy.run(*args)
     assert seen.ret == 2
@@ -123,8 +120,7 @@ def test_gate_without_features_is_undetermined(toy: Toy) -> None:
 
 
 def test_gate_counts_what_is_deselected(toy: Toy) -> None:
-    toy.feature("Then all is well", name="a")
-    toy.feature("Then all is well", name="b")
+    toy.compliant(*"ab")
     seen = toy.run("-k", "test_a")
     assert seen.ret == 0
     seen.stdout.fnmatch_lines(["verdict: compliant (1 compliant, 1 deselected)"])
@@ -132,8 +128,7 @@ def test_gate_counts_what_is_deselected(toy: Toy) -> None:
 
 def test_gate_stopped_after_the_first_failure_is_incomplete_and_counts_the_rest(toy: Toy) -> None:
     toy.feature("Then an error in a Then", name="a")
-    for name in "bc":
-        toy.feature("Then all is well", name=name)
+    toy.compliant(*"bc")
     seen = toy.run("-x")
     assert seen.ret == 6
     seen.stdout.fnmatch_lines(
@@ -162,8 +157,7 @@ def pytest_runtest_makereport(item, call):
     if item.name == "test_b" and call.when == "call":
         raise KeyboardInterrupt
 """)
-    for name in "cd":
-        toy.feature("Then all is well", name=name)
+    toy.compliant(*"cd")
     seen = toy.run()
     assert seen.ret == 130
     seen.stdout.fnmatch_lines(
@@ -216,8 +210,7 @@ def test_gate_with_a_bad_command_line_is_a_usage_error(toy: Toy, args: tuple[str
 
 
 def test_gate_with_a_target_that_is_none_ends_the_collection(toy: Toy) -> None:
-    toy.feature("Then all is well", name="a")
-    toy.feature("Then all is well", name="b")
+    toy.compliant(*"ab")
     toy.conftest("\ndef pytest_generate_tests(): raise errors.UsageError('no such target')\n")
     seen = toy.run()
     assert seen.ret == 2
