@@ -76,12 +76,20 @@ def test_record_of_listings_in_another_order_is_the_same() -> None:
     assert record(**{k: t for k, t in turned.items() if k not in in_order}) == record()
 
 
+NOT_LISTED = [f"{ONE} \x1b[2J", "x web", f"{ONE} a b", ONE, "\N{FULLWIDTH DIGIT FIVE}" * 64 + " a"]
+NO_TABLES = ["", "Nat", "\N{FULLWIDTH LATIN SMALL LETTER A}", "x" * 21]
+
+
 @pytest.mark.parametrize(
-    "line", [f"{ONE} \x1b[2J", "x web", f"{ONE} a b", ONE, "\N{FULLWIDTH DIGIT FIVE}" * 64 + " a"]
+    ("part", "text"),
+    [
+        *(("container", f"{line}\n") for line in NOT_LISTED),
+        *(("firewall", f"*nat\n:DOCKER - [0:0]\n*{name}") for name in NO_TABLES),
+    ],
 )
-def test_record_of_a_line_of_no_known_form_is_an_error(line: str) -> None:
-    with naming(FactError, "container"):
-        record(container=f"{line}\n")
+def test_record_of_a_line_of_no_known_form_is_an_error(part: str, text: str) -> None:
+    with naming(FactError, part, "container 950"):
+        record(**{part: text})
 
 
 @pytest.mark.parametrize(
@@ -96,12 +104,6 @@ def test_record_of_a_line_of_no_known_form_is_an_error(line: str) -> None:
 def test_record_of_what_docker_does_not_list_is_an_error(said: str) -> None:
     with naming(FactError, "container 950"):
         docker_witness.record(Machine({}, {ASKED: said}, "container 950"))
-
-
-@pytest.mark.parametrize("name", ["", "Nat", "\N{FULLWIDTH LATIN SMALL LETTER A}", "x" * 21])
-def test_record_of_a_firewall_with_a_table_of_no_known_form_is_an_error(name: str) -> None:
-    with naming(FactError, "firewall", "container 950"):
-        record(firewall=f"*nat\n:DOCKER - [0:0]\n*{name}")
 
 
 @pytest.mark.parametrize(("runs", "parts"), [(True, list(LISTED)), (False, ["unit"])])

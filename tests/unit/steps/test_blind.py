@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import stamina
-from pytest_bdd import parser
 from testinfra.host import Host
 
 from remediation.provision import Provisioned
@@ -26,7 +25,7 @@ from targets.errors import CommandFailed, RemediationError
 from targets.runtime.pct import Pct
 from targets.target import Target
 from tests.doubles.answering import Answering
-from tests.unit.steps.test_sentences import FEATURES, matching
+from tests.unit.steps.test_sentences import matching, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -122,24 +121,16 @@ def ask(kind: str, sentence: str, fixtures: dict[str, Any]) -> Any:
     return context.step_func(**given)
 
 
-def sentences() -> list[tuple[str, str]]:
-    found = set()
-    for path in FEATURES:
-        feature = parser.FeatureParser(str(path.parent), path.name).parse()
-        for scenario in feature.scenarios.values():
-            found |= {(step.type, step.name) for step in scenario.steps}
-    return sorted(found)
-
-
+SENTENCES = sorted({(kind, sentence) for _, kind, sentence in sentences()})
 #: The Given that makes a fixture.
 MAKES = {
     context.target_fixture: sentence
-    for kind, sentence in sentences()
+    for kind, sentence in SENTENCES
     if kind == "given"
     for context in matching(kind, sentence)
     if context.target_fixture
 }
-THENS = [sentence for kind, sentence in sentences() if kind == "then"]
+THENS = [sentence for kind, sentence in SENTENCES if kind == "then"]
 #: Sentences that a silent command which ends with 0 makes true, since its end is what was asked
 #: for; blind is then the machine on which it ends otherwise.
 BY_EXIT_CODE = {

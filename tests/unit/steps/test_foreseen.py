@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pytest_bdd import parser
 
 from steps import foreseen
 from steps.docker import docker_runs
@@ -19,7 +18,7 @@ from targets.read import unparsed
 from targets.runtime.pct import Pct
 from targets.target import Target
 from tests.doubles.nodes.healthy import PID, Healthy
-from tests.unit.steps.test_sentences import FEATURES, definitions
+from tests.unit.steps.test_sentences import definitions, sentences
 
 if TYPE_CHECKING:
     from pytest_bdd.parser import Step
@@ -189,9 +188,5 @@ def unreachable(*_: object, **__: object) -> None:
 
 
 def test_declarations_are_of_sentences_that_features_have() -> None:
-    found = 0
-    for path in FEATURES:
-        feature = parser.FeatureParser(str(path.parent), path.name).parse()
-        for scenario in feature.scenarios.values():
-            found += sum(len(foreseen._definitions(s.type, s.name)) for s in scenario.steps)
+    found = sum(len(foreseen._definitions(kind, name)) for _, kind, name in sentences())
     assert found > 30

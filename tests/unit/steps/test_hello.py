@@ -72,32 +72,23 @@ def _files(archive: bytes) -> dict[str, bytes]:
         }
 
 
-def test_docker_archive_holds_the_two_layers_of_its_configuration() -> None:
+def test_docker_archive_holds_its_configuration_and_two_layers_with_the_program_in_the_lower() -> (
+    None
+):
     files = _files(hello.docker_archive())
     (manifest,) = json.loads(files["manifest.json"])
-    config = json.loads(files[manifest["Config"]])
+    configuration = files[manifest["Config"]]
     digests = [f"sha256:{hashlib.sha256(files[name]).hexdigest()}" for name in manifest["Layers"]]
     assert len(digests) == 2
-    assert config["rootfs"]["diff_ids"] == digests
-
-
-def test_image_id_is_the_digest_of_the_configuration() -> None:
-    files = _files(hello.docker_archive())
-    (manifest,) = json.loads(files["manifest.json"])
-    digest = hashlib.sha256(files[manifest["Config"]]).hexdigest()
-    assert hello.image_id() == f"sha256:{digest}"
+    assert json.loads(configuration)["rootfs"]["diff_ids"] == digests
+    with tarfile.open(fileobj=io.BytesIO(files[manifest["Layers"][0]])) as layer:
+        assert layer.getmember("hello").mode == 0o755
+    assert hello.image_id() == f"sha256:{hashlib.sha256(configuration).hexdigest()}"
     assert json.loads(hello.description())["id"] == hello.image_id()
 
 
 def test_docker_archive_is_the_same_every_time() -> None:
     assert hello.docker_archive() == hello.docker_archive()
-
-
-def test_docker_archive_program_is_executable_in_the_lower_layer() -> None:
-    files = _files(hello.docker_archive())
-    (manifest,) = json.loads(files["manifest.json"])
-    with tarfile.open(fileobj=io.BytesIO(files[manifest["Layers"][0]])) as layer:
-        assert layer.getmember("hello").mode == 0o755
 
 
 def test_docker_archive_of_another_name_is_another_image_of_the_same_layers() -> None:

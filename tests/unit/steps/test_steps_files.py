@@ -131,15 +131,17 @@ def test_install_script_installs_once_where_it_does_not_names_what_is_wrong(
 @pytest.mark.parametrize(
     ("pattern", "new", "told"),
     [
-        (r"inside (apt-get update)$", r"\1", "apt-get update"),
-        (
-            r"inside (apt-get install -y fuse-overlayfs)$",
-            r"\1",
-            "apt-get install -y fuse-overlayfs",
+        *(
+            (rf"inside ({command})$", r"\1", command)
+            for command in (
+                *("apt-get update", "apt-get install -y fuse-overlayfs"),
+                "systemctl restart docker",
+            )
         ),
-        (r"inside (systemctl restart docker)$", r"\1", "systemctl restart docker"),
-        (r"\Z", 'echo "{}" > /etc/docker/daemon.json\n', 'echo "{}" > /etc/docker/daemon.json'),
-        (r"\Z", "outside apt-get install x\n", "outside apt-get install x"),
+        *(
+            (r"\Z", f"{command}\n", command)
+            for command in ('echo "{}" > /etc/docker/daemon.json', "outside apt-get install x")
+        ),
     ],
 )
 def test_install_script_enters_but_for_one_command_names_it(

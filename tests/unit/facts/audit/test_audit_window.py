@@ -172,27 +172,25 @@ def test_close_after_rotations_returns_all_denials() -> None:
     assert [each.line for each in window.close()] == [f"{DENIED} n={n}" for n in range(3)]
 
 
-def test_close_without_a_part_of_the_window_is_undetermined() -> None:
-    node, window = opened()
-    for _ in range(3):
-        node.rotate()
-    node.answers[denials(f"{LOG}.1", 13)] = (2, "", "No such file")
-    with naming(Unwatched, f"{LOG}.1"):
-        window.close()
-
-
 @pytest.mark.parametrize(
-    ("logs", "named"),
+    ("rotations", "line", "answer", "error", "named"),
     [
-        (f"12 {LOG}\n", "removed"),
+        (3, denials(f"{LOG}.1", 13), (2, "", "No such file"), Unwatched, f"{LOG}.1"),
+        (0, FIND, f"12 {LOG}\n", Unwatched, "removed"),
         # logrotate's dates: what came in between cannot be told by them.
-        (f"12 {LOG}\n11 {LOG}-20261126\n", f"{LOG}-20261126"),
+        (0, FIND, f"12 {LOG}\n11 {LOG}-20261126\n", Unwatched, f"{LOG}-20261126"),
+        (0, FIND, (1, "", "it is gone"), CommandFailed, "it is gone"),
+        (0, denials(LOG, 11, 5), (1, "", "it is gone"), Unwatched, "it is gone"),
     ],
 )
-def test_close_without_the_windows_start_is_undetermined(logs: str, named: str) -> None:
+def test_close_without_a_part_of_the_window_is_undetermined(
+    rotations: int, line: str, answer: Answer, error: type[Exception], named: str
+) -> None:
     node, window = opened()
-    node.answers[FIND] = logs
-    with naming(Unwatched, named):
+    for _ in range(rotations):
+        node.rotate()
+    node.answers[line] = answer
+    with naming(error, named):
         window.close()
 
 
@@ -322,28 +320,13 @@ def test_close_of_a_log_on_disk_that_cannot_be_read_to_its_end_is_undetermined(
         window.close()
 
 
-@pytest.mark.parametrize(
-    "line",
-    [FIND, denials(LOG, 11, 5)],
-)
-def test_close_of_a_log_that_cannot_be_read_any_more_is_undetermined(line: str) -> None:
-    node, window = opened()
-    node.answers[line] = (1, "", "it is gone")
-    with naming((CommandFailed, Unwatched), "it is gone"):
-        window.close()
-
-
 def test_window_source_is_the_users_before_what_is_found() -> None:
     assert audit_window.Window(Node(), "kernel").source == "kernel"
     node = Node()
     node.becomes(reader=0, name="")
     assert audit_window.Window(node, "auditd").source == "auditd"
     assert audit_window.Window(node).source == "kernel"
-
-
-def test_window_whose_records_another_program_takes_hears_the_kernel() -> None:
-    node = Node()
-    node.becomes(name="auditbeat")
+    node.becomes(reader=383, name="auditbeat")  # another program takes the records
     assert audit_window.Window(node).source == "kernel"
 
 
