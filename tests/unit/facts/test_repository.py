@@ -167,9 +167,12 @@ def test_upstream_commit_that_is_newer_is_returned_and_nothing_fetched(
     assert sorted((repository / ".git").rglob("*")) == refs, "something was fetched"
 
 
-def test_upstream_commit_of_one_that_cannot_be_reached_is_an_error(
+def test_upstream_commit_without_the_branch_or_the_repository_is_an_error(
     repository: Path, tmp_path: Path
 ) -> None:
+    git(tmp_path / "upstream", "branch", "-m", "trunk")
+    with naming(FactError, "origin/main"):
+        upstream_of(repository)
     (tmp_path / "upstream").rename(tmp_path / "gone")
     with naming(FactError, repository, "fatal: "):
         upstream_of(repository)
@@ -185,12 +188,6 @@ def test_upstream_commit_of_one_that_never_answers_is_an_error(
     git(repository, "remote", "set-url", "origin", "ssh://nobody@localhost/x")
     monkeypatch.setattr("facts.repository._UPSTREAM_PATIENCE", 1)
     with naming(FactError, "1 s"):
-        upstream_of(repository)
-
-
-def test_upstream_commit_without_the_branch_is_an_error(repository: Path, tmp_path: Path) -> None:
-    git(tmp_path / "upstream", "branch", "-m", "trunk")
-    with naming(FactError, "origin/main"):
         upstream_of(repository)
 
 

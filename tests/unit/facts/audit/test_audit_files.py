@@ -139,28 +139,29 @@ def test_lines_are_the_same_in_pieces_of_any_length(
     assert found == [line for line in text.split(b"\n") if HOLDS.search(line)]
 
 
-class Endless(io.RawIOBase):
-    """A log of many megabytes that nobody has in memory."""
+class Repeated(io.RawIOBase):
+    """A pipe of so many bytes, which nobody has in memory, of one text again and again."""
 
-    def __init__(self, many: int) -> None:
-        self.left = many
+    def __init__(self, text: bytes, many: int) -> None:
+        self._text, self._left, self.read_bytes = text, many, 0
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        line = (NOISE + b"\n") * 20 + LINE + b"\n"
-        size = min(self.left, len(buffer))
-        text = line * (size // len(line) + 1)
-        buffer[:size] = text[:size]
-        self.left -= size
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        room = memoryview(buffer)
+        size = min(self._left, len(room))
+        room[:size] = (self._text * (size // len(self._text) + 1))[:size]
+        self._left -= size
+        self.read_bytes += size
         return size
 
 
 def test_lines_of_a_long_log_take_the_memory_of_a_few_pieces() -> None:
+    log = Repeated((NOISE + b"\n") * 20 + LINE + b"\n", 20 << 20)
     tracemalloc.start()
     try:
-        many = sum(1 for _ in audit_files.lines(audit_files.decompressed(Endless(20 << 20))))  # type: ignore[arg-type]
+        many = sum(1 for _ in audit_files.lines(audit_files.decompressed(log)))
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -168,23 +169,8 @@ def test_lines_of_a_long_log_take_the_memory_of_a_few_pieces() -> None:
     assert most < 8 << 20
 
 
-class Zeros(io.RawIOBase):
-    """A pipe that somebody fills without end, and without a line's end."""
-
-    read_bytes = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        room = memoryview(buffer)
-        room[:] = bytes(len(room))
-        self.read_bytes += len(room)
-        return len(room)
-
-
 def test_lines_of_a_pipe_without_a_line_end_are_refused_after_64_mib() -> None:
-    pipe = Zeros()
+    pipe = Repeated(bytes(1000), 1 << 40)
     with pytest.raises(OSError, match="no line ends in 64 MiB, so it is no log"):
         list(audit_files.lines(audit_files.decompressed(pipe)))
     assert 64 << 20 < pipe.read_bytes < 65 << 20

@@ -154,25 +154,18 @@ def test_text_of_a_rotated_file_that_is_written_on_is_not_lost(node: OnDisk) -> 
     assert log.text() == line(1) + line(2)
 
 
-@pytest.mark.parametrize("grown", [0, 1, 500])
-def test_text_of_a_log_that_was_cut_and_grew_again_is_an_error(node: OnDisk, grown: int) -> None:
-    log = node.opened()
-    node.grow(line(1))
-    log.text()
-    os.truncate(node.log, 0)
-    node.grow(line(2) * grown)
-    with pytest.raises(FactError, match="was cut in the window"):
-        log.text()
-
-
-def test_text_of_a_log_that_was_cut_by_its_last_line_and_grew_again_is_an_error(
-    node: OnDisk,
+@pytest.mark.parametrize(
+    ("left", "grown"),
+    [((), 0), ((), 1), ((), 500), ((line(0), NOISE, line(1)), 2)],  # the last: by its last line
+)
+def test_text_of_a_log_that_was_cut_and_grew_again_is_an_error(
+    node: OnDisk, left: tuple[str, ...], grown: int
 ) -> None:
     log = node.opened()
     node.grow(line(1), line(2))
     log.text()
-    os.truncate(node.log, node.log.stat().st_size - len(line(2)))
-    node.grow(line(3), line(4))
+    os.truncate(node.log, len("".join(left)))
+    node.grow(line(3) * grown)
     with pytest.raises(FactError, match="was cut in the window"):
         log.text()
 
