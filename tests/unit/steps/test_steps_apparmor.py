@@ -294,7 +294,8 @@ DEFAULT = "lxc-container-default-cgns"
         (f"{NAME} (complain)", NAME, DEFAULT, f"'{NAME} (complain)'"),
         (f"{NAME} (kill)", NAME, DEFAULT, f"'{NAME} (kill)'"),
         (f"{DEFAULT} (enforce)", NAME, DEFAULT, "restarted"),
-        (f"{NAME}//x (enforce)", NAME, DEFAULT, f"{NAME}//x"),
+        (f"{NAME}//x (enforce)", NAME, DEFAULT, "restarted"),
+        ("p (enforce)", NAME, NAME, "restarted"),
         ("p (enforce)", "p", f"{NAME}\nlxc.apparmor.profile = p", f"{NAME}, then p"),
         ("p (enforce)", "generated", "generated", "generated"),
         ("p (enforce)", NAME, None, STARTED_WITH),  # its cause is not known

@@ -244,8 +244,8 @@ def mapped(step: Callable[..., None], users: str = WHOLE, groups: str = WHOLE) -
 @pytest.mark.parametrize(
     ("users", "groups", "named"),
     [
-        ("         0          0 4294967295\n", WHOLE, "container 950"),
-        ("1000 101000 1\n0 0 1000\n", WHOLE, "container 950"),
+        ("         0          0 4294967295\n", WHOLE, "container 950 is privileged"),
+        ("1000 101000 1\n0 0 1000\n", WHOLE, "container 950 is privileged"),
         ("", WHOLE, "no root"),
         ("1 100000 65535\n", WHOLE, "no root"),
         (HOLED, WHOLE, "user 1000 of container 950"),
