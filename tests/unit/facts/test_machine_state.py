@@ -207,18 +207,13 @@ def test_comparable_after_rollback_files_written_at_each_start_may_differ_by_the
     assert bool(after_rollback(before, {f"container: {key}": now})) is differs
 
 
-def test_comparable_after_rollback_files_of_the_node_keep_their_time() -> None:
+def test_comparable_after_rollback_files_of_the_node_keep_their_time_and_odd_names() -> None:
     (fact,) = machine_state.comparable_after_rollback(
         {f"node: file {PRESET}": "f 644 0:0 9 |12.5 4"}
     ).values()
     assert fact.endswith("12.5")
-
-
-def test_comparable_after_rollback_file_with_a_line_feed_in_its_name_is_compared() -> None:
-    odd = SAID.replace("/etc/link\tl", "/etc/two\nlines\tl")
-    assert machine_state.comparable_after_rollback(
-        {f"node: {k}": fact for k, fact in record(odd).items()}
-    )
+    odd = record(SAID.replace("/etc/link\tl", "/etc/two\nlines\tl"))
+    assert machine_state.comparable_after_rollback({f"node: {k}": odd[k] for k in odd})
 
 
 def test_comparable_after_no_change_differs_by_an_inode_and_not_by_what_the_machine_writes() -> (

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.doubles.nodes.behind_shell import Answer
 
+World = tuple[Healthy, Shared, Foresight]
 TARGET, OTHER = Target("pve1", 950), Target("pve2", 950)
 CONFIG = "/etc/pve/lxc/950.conf"
 
@@ -42,7 +43,7 @@ class Item:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> tuple[Healthy, Shared, Foresight]:
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
     definitions()  # imports them all
     monkeypatch.setattr(foreseen, "scenario_of", lambda item: item)
     node = Healthy(name="pve1")
@@ -68,7 +69,7 @@ PROFILES = "/sys/kernel/security/apparmor/profiles"
 
 
 def test_read_only_scenarios_are_asked_together_up_to_one_that_changes_something(
-    world: tuple[Healthy, Shared, Foresight],
+    world: World,
 ) -> None:
     node, shared, foresight = world
     first = together(
@@ -87,9 +88,7 @@ def test_read_only_scenarios_are_asked_together_up_to_one_that_changes_something
     assert len(node.trips) == 2
 
 
-def test_reads_of_the_first_process_are_asked_once_its_pid_is_known(
-    world: tuple[Healthy, Shared, Foresight],
-) -> None:
+def test_reads_of_the_first_process_are_asked_once_its_pid_is_known(world: World) -> None:
     node, shared, foresight = world
     foresight.of_scenario(together(Item(MAPPED)), of)
     assert len(node.trips) == 1, "the pid alone"
@@ -98,9 +97,7 @@ def test_reads_of_the_first_process_are_asked_once_its_pid_is_known(
     assert len(node.trips) == 2
 
 
-def test_scenario_that_changes_something_foresees_one_step_at_a_time(
-    world: tuple[Healthy, Shared, Foresight],
-) -> None:
+def test_scenario_that_changes_something_foresees_one_step_at_a_time(world: World) -> None:
     node, shared, foresight = world
     item: Any = together(Item(ENFORCED, UNPRIVILEGED, mutates=True))
     foresight.of_scenario(item, of)
@@ -111,9 +108,7 @@ def test_scenario_that_changes_something_foresees_one_step_at_a_time(
     assert CONFIG not in trip
 
 
-def test_scenario_is_foreseen_once_and_the_next_one_anew(
-    world: tuple[Healthy, Shared, Foresight],
-) -> None:
+def test_scenario_is_foreseen_once_and_the_next_one_anew(world: World) -> None:
     node, shared, foresight = world
     first = together(Item(ENFORCED), Item(UNPRIVILEGED))
     for item in first.session.items:
@@ -129,7 +124,7 @@ def test_scenario_is_foreseen_once_and_the_next_one_anew(
 
 
 def test_answers_are_forgotten_when_a_scenario_of_another_target_came_in_between(
-    world: tuple[Healthy, Shared, Foresight],
+    world: World,
 ) -> None:
     """The other target's container may be on the same node, and its scenario may change that."""
     node, shared, foresight = world
@@ -143,9 +138,7 @@ def test_answers_are_forgotten_when_a_scenario_of_another_target_came_in_between
     assert shared.read(CONFIG) == b"unprivileged: 0\n" != before
 
 
-def test_docker_that_starts_while_the_end_of_the_boot_is_waited_for_runs(
-    world: tuple[Healthy, Shared, Foresight],
-) -> None:
+def test_docker_that_starts_while_the_end_of_the_boot_is_waited_for_runs(world: World) -> None:
     """As where somebody has just started the container: Docker starts last."""
     node, shared, foresight = world
     booted = False
@@ -176,7 +169,7 @@ def test_docker_that_starts_while_the_end_of_the_boot_is_waited_for_runs(
 
 
 def test_node_that_cannot_be_reached_is_the_steps_to_tell(
-    world: tuple[Healthy, Shared, Foresight], monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, shared, foresight = world
     monkeypatch.setattr(shared, "look", unreachable)
