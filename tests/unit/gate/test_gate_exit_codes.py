@@ -57,8 +57,10 @@ def test_gate_while_another_run_has_reports_is_refused(toy: Toy) -> None:
 
 def test_gate_ends_and_leaves_its_folder_free_and_closed_to_others(toy: Toy) -> None:
     toy.feature("Then all is well")
-    assert toy.run().ret == 0
     reports = toy.path / "reports"
+    reports.mkdir()
+    reports.chmod(0o755)
+    assert toy.run().ret == 0
     assert reports.stat().st_mode & 0o077 == 0
     with (reports / ".lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

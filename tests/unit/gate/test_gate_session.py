@@ -92,7 +92,7 @@ def target(request):
     ]
 
 
-@pytest.mark.parametrize("args", [(), ("-n2",)])
+@pytest.mark.parametrize("args", [(), pytest.param(("-n2",), marks=pytest.mark.laws)])
 def test_gate_with_a_bad_target_is_a_usage_error_told_once(toy: Toy, args: tuple[str, ...]) -> None:
     toy.compliant(*"abc")
     toy.conftest(_NO_SUCH_TARGET)
@@ -102,7 +102,13 @@ def test_gate_with_a_bad_target_is_a_usage_error_told_once(toy: Toy, args: tuple
     assert seen.stdout.str().count("no container 999") == 1
 
 
-@pytest.mark.parametrize("args", [("-k", "nix"), ("-m", "mutates"), ("-n1", "-k", "nix")])
+@pytest.mark.parametrize(
+    "args",
+    [
+        *(("-k", "nix"), ("-m", "mutates")),
+        pytest.param(("-n1", "-k", "nix"), marks=pytest.mark.laws),
+    ],
+)
 def test_gate_with_nothing_selected_is_undetermined(toy: Toy, args: tuple[str, ...]) -> None:
     toy.feature("Then all is well")
     seen = toy.run(*args)
