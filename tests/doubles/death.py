@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import pytest
 
 from remediation.engine.apply import apply
+from remediation.engine.errors import NotClean
 from remediation.engine.rollback import roll_back
 from targets.transport import Layer
 
@@ -69,7 +70,13 @@ SAMPLED = pytest.mark.parametrize("one_in", [7, pytest.param(1, marks=pytest.mar
 
 
 def comes_back_wherever_killed(
-    fresh: Callable[[str], M], look: Callable[[M], Any], *, back: bool, ways: int, one_in: int = 1
+    fresh: Callable[[str], M],
+    look: Callable[[M], Any],
+    *,
+    back: bool,
+    ways: int,
+    one_in: int = 1,
+    meanwhile: Callable[[M], object] = lambda _: None,
 ) -> None:
     """Kill apply, or a rollback, at every command: a rollback then brings everything back.
 
@@ -79,27 +86,48 @@ def comes_back_wherever_killed(
         back: kill the rollback.
         ways: there are more than so many.
         one_in: of so many ways, one is tried.
+        meanwhile: changes the machine after apply, or after the apply that is killed.
     """
     whole = Death()
     with TemporaryDirectory() as name:
         it = fresh(name)
         apply(it.plan(None if back else whole))
+        meanwhile(it)
         if back:
             roll_back(it.plan(whole))
+    with TemporaryDirectory() as name:
+        meanwhile(it := fresh(name))
+        before = look(it)
     deaths = list(whole.ways())
     assert len(deaths) > ways
     for way in deaths[::one_in]:
         with TemporaryDirectory() as name:
             it = fresh(name)
-            before = look(it)
             if back:
                 apply(it.plan())
+                meanwhile(it)
             dying = it.plan(Death(*way))
             with pytest.raises(Died):
                 roll_back(dying) if back else apply(dying)
-            roll_back(it.plan())
-            assert look(it) == before, way
-            assert roll_back(it.plan()) == []
+            if not back:
+                meanwhile(it)
+            comes_back(it, look, before, way)
+
+
+def comes_back(it: M, look: Callable[[M], Any], before: object, way: object) -> None:
+    """A fresh program finds the truth, refuses to go on, and rolls everything back."""
+    again = it.plan()
+    if again.journal.unfinished():
+        with pytest.raises(NotClean):
+            apply(it.plan())
+    elif again.journal.entries():  # killed after its last word, or before the first of a rollback
+        assert all(drift is None for _, drift in again.drifts()), way
+    else:
+        assert look(it) == before, way
+    roll_back(it.plan())
+    assert look(it) == before, way
+    assert not it.plan().journal.unfinished()
+    assert roll_back(it.plan()) == []
 
 
 def _statements(argv: Sequence[str]) -> list[str]:

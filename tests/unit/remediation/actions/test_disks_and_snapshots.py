@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +14,7 @@ from remediation.engine.errors import ChangedSince
 from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back
 from targets.errors import FactError
-from tests.doubles.death import SAMPLED, Death, Died
+from tests.doubles.death import SAMPLED, comes_back_wherever_killed
 from tests.doubles.naming import naming
 from tests.doubles.nodes import proxmox_snapshots
 from tests.doubles.nodes.world import World, world
@@ -252,32 +251,20 @@ def test_rollback_beside_a_snapshot_killed_at_any_command_restores_the_file(
     running: bool, back: bool, one_in: int
 ) -> None:
     """Taken after ``apply``, or after a run of it that was killed."""
-    whole, change = Death(), CHANGES["snapshot"]
-    with TemporaryDirectory() as name:
-        it = world(name, Laid(content=BEFORE), running=running)
-        apply(it.plan(Death() if back else whole))
-        if back:
-            by_pct(it, change)
-            roll_back(it.plan(whole))
-    ways = list(whole.ways())
-    assert len(ways) > 8
-    for way in ways[::one_in]:
-        with TemporaryDirectory() as name:
-            it = world(name, Laid(content=BEFORE), running=running)
-            if back:
-                apply(it.plan())
-                by_pct(it, change)
-            dying = it.plan(Death(*way))
-            with pytest.raises(Died):
-                roll_back(dying) if back else apply(dying)
-            if not back:
-                by_pct(it, change)
-            roll_back(it.plan())
-            assert read(it).current == change(_read(BEFORE)).current, way
-            assert [path.name for path in (it.folder / "here").iterdir()] == ["config"]
-            assert (it.node.effective is not None) is running
-            assert PROFILE not in (it.node.effective or "").partition("[new]")[0]
-            assert roll_back(it.plan()) == []
+
+    def seen(it: World) -> object:
+        effective = it.node.effective or ""
+        files = [path.name for path in (it.folder / "here").iterdir()]
+        return read(it).current, files, bool(effective), PROFILE in effective.partition("[new]")[0]
+
+    comes_back_wherever_killed(
+        lambda name: world(name, Laid(content=BEFORE), running=running),
+        seen,
+        back=back,
+        ways=8,
+        one_in=one_in,
+        meanwhile=lambda it: by_pct(it, CHANGES["snapshot"]),
+    )
 
 
 def test_apply_with_pending_changes_is_refused_and_changes_nothing(tmp_path: Path) -> None:
