@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,12 +12,8 @@ from remediation.actions.storage_driver import StorageDriver
 from remediation.data_root import profile_elsewhere
 from remediation.edits.daemon_json import daemon_json, data_root
 from targets.archive import FileState
+from tests.doubles.answering import Answer, Answering
 from tests.doubles.canned import Machine
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from targets.transport import CommandResult
 
 LOCAL = desired.PROFILE_LOCAL
 
@@ -72,38 +67,28 @@ def test_place_that_is_no_plain_path_becomes_no_command(root: str) -> None:
     assert "\x1b" not in found
 
 
-ACTIVE = {
-    "systemctl is-enabled docker": "enabled\n",
-    "systemctl is-active -q docker": "",
-    "containers": "b\na\n",
-    "images": "hello:1\n",
-    "volumes": "kept\n",
-    "networks": "none\nmine\nhost\nbridge\n",
+ROOT = "/var/lib/docker"
+#: By the first words that the command holds.
+SAYS = {
+    "docker inspect": b"",
+    "find -H": f"{ROOT}/overlay2\n{ROOT}/fuse-overlayfs\n{ROOT}/image/fuse-overlayfs\n".encode(),
+    "docker ps -a": b"b\na\n",
+    "docker images": b"hello:1\n",
+    "docker volume": b"kept\n",
+    "docker network": b"none\nmine\nhost\nbridge\n",
+    "cat -- /etc/docker/daemon.json": (1, b"", b"No such file or directory"),
+    "systemctl is-enabled docker": b"enabled\n",
+    "systemctl is-active -q docker": b"",
 }
 
 
 def priced(driver: str, *, before: bool) -> str:
-    class Container(Machine):
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            asked = {
-                "docker inspect": "fleeting",
-                "docker info": "driver",
-                "find -H": "find",
-                "docker ps -a": "containers",
-                "docker images": "images",
-                "docker volume": "volumes",
-                "docker network": "networks",
-            }
-            line = " ".join(argv)
-            short = [[name] for words, name in asked.items() if words in line]
-            return super().run((short or [argv])[0])
+    says = {"docker info": f"{driver}\n".encode()} | SAYS
 
-    root = "/var/lib/docker"
-    found = f"{root}/overlay2\n{root}/fuse-overlayfs\n{root}/image/fuse-overlayfs\n"
-    answers = ACTIVE | {"fleeting": "", "driver": f"{driver}\n", "find": found}
-    on = Container({"/etc/docker/daemon.json": None}, answers)
+    def answer(argv: list[str]) -> Answer:
+        return next(said for words, said in says.items() if words in " ".join(argv))
+
+    on = Answering(answer, "pve1")
     action = StorageDriver(
         *("driver", "driver", "STEP-3.1", "fuse-overlayfs", "/etc/docker/daemon.json"),
         daemon_json,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from targets.errors import Elsewhere
 from tests.doubles.flag import ON, Flag, journal, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 HERE = os.uname().nodename.split(".")[0]
@@ -59,12 +58,8 @@ class Cluster:
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """The plan was applied, and then the container moved."""
     made = Cluster(tmp_path)
-
-    @contextmanager
-    def opened(*_: object, **__: object) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(node=ON)
-
-    monkeypatch.setattr(connect, "opened", opened)
+    opened = nullcontext(SimpleNamespace(node=ON))
+    monkeypatch.setattr(connect, "opened", lambda *_, **__: opened)
     monkeypatch.setattr(docker_in_lxc, "plan", made.plan)
     apply(made.plan())
     made.away = True

@@ -150,17 +150,6 @@ def test_rollback_of_options_removed_by_hand_changes_nothing(tmp_path: Path) -> 
     is_back(it, CHANGES["snapshot"], running=False)
 
 
-def test_rollback_of_a_file_that_pct_rewrote_restores_every_byte(tmp_path: Path) -> None:
-    """A backup takes a snapshot and removes it; all of the file is then in another order."""
-    it = world(str(tmp_path), Laid(content=BEFORE, nanoseconds=9), running=True)
-    before = it.look()
-    apply(it.plan())
-    by_pct(it, CHANGES["snapshot"], lambda conf: proxmox_snapshots.deleted(conf, "new"))
-    (options,) = roll_back(it.plan())
-    assert it.look() == before
-    assert options.reason == "as before"
-
-
 @pytest.mark.parametrize("change", [CHANGES["resize"], lambda conf: conf], ids=["a disk", "none"])
 def test_rollback_of_an_edited_option_is_refused(tmp_path: Path, change: Change) -> None:
     it = applied(tmp_path)

@@ -21,7 +21,7 @@ from tests.doubles.death import SAMPLED, comes_back_wherever_killed
 from tests.doubles.examples import examples
 from tests.doubles.flag import Flag
 from tests.doubles.naming import naming
-from tests.doubles.nodes.world import OfFolder, World, booted, silent, world
+from tests.doubles.nodes.world import OfFolder, World, booted, world
 from tests.doubles.states import Laid, anything, files, laws
 
 if TYPE_CHECKING:
@@ -83,16 +83,6 @@ def test_rollback_after_the_user_started_or_stopped_the_container_is_exact(
         it.node.start()
     roll_back(it.plan())
     assert it.look() == before
-
-
-def test_options_that_were_not_yet_in_effect_come_into_effect(tmp_path: Path) -> None:
-    """It ran with an older configuration than its file's: nothing can bring that back."""
-    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
-    it.node.effective = "of an older file"
-    apply(it.plan())
-    roll_back(it.plan())
-    assert (tmp_path / "here/config").read_bytes() == b"arch: amd64\n"
-    assert it.node.effective == repr(b"arch: amd64\n")
 
 
 def test_apply_of_a_locked_container_is_refused(tmp_path: Path) -> None:
@@ -241,17 +231,3 @@ def test_options_whose_connection_drops_are_left_to_the_next_run(tmp_path: Path)
     assert it.node.effective is None
     step.action.rollback(step.on, before)
     assert step.action.restored(step.on, before)
-
-
-def test_rollback_of_options_whose_guest_answers_nothing_any_more_is_whole(
-    tmp_path: Path,
-) -> None:
-    """The file and the start are the node's; which Docker containers run is asked at apply."""
-    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
-    before = it.look()
-    apply(it.plan())
-
-    it.inside = silent()
-    roll_back(it.plan())
-    assert it.look() == before
-    assert it.plan().journal.entries() == []

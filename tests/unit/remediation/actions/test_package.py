@@ -33,34 +33,6 @@ def test_upgrade_is_not_an_addition() -> None:
     assert ACTION.check(node) is not None
 
 
-def test_package_that_was_there_stays() -> None:
-    node = Scripted({QUERY: (0, b"fuse-overlayfs ii \n", b"")})
-    before = ACTION.capture(node)
-    assert before == PackageState("ii", {})
-    ACTION.rollback(node, before)
-    assert all("purge" not in argv for argv in node.ran)
-
-
-def test_removed_but_configured_is_not_installed() -> None:
-    node = Scripted({QUERY: (0, b"fuse-overlayfs rc \n", b"")})
-    assert ACTION.check(node) is not None
-
-
-def test_rollback_purges_what_came() -> None:
-    purge = (*APT, "purge", "fuse-overlayfs", "fuse3")
-    simulated = (*_LOOK, "purge", "fuse-overlayfs", "fuse3")
-    node = Scripted(
-        {
-            BOTH: (0, b"fuse-overlayfs ii \nfuse3 ii \n", b""),
-            simulated: (0, b"Purg fuse-overlayfs [1.14-1]\nPurg fuse3 [3.17.2-1]\n", b""),
-            ("dpkg", "--set-selections"): (0, b"", b""),
-            purge: (0, b"", b""),
-        }
-    )
-    ACTION.rollback(node, PackageState("", {"fuse-overlayfs": "", "fuse3": ""}))
-    assert purge in node.ran
-
-
 def test_side_effects_name_what_is_upgraded_by_what_comes_beside() -> None:
     both = Package("package", "package", "STEP-3.1", "fuse-overlayfs", beside=("openssl",))
     upgrade = b"Inst libssl3t64 [3.5.1] (3.5.4 Debian:13 [amd64])\n"

@@ -32,12 +32,8 @@ BY_HAND = (
 def edited_by_hand(name: str, *, running: bool = True) -> World:
     """A container that was started before somebody edited its file."""
     it = world(name, Laid(content=b"arch: amd64\nrootfs: a\n"), running=running)
-    Laid(content=BY_HAND, mode=0o640, nanoseconds=9).at(it.folder / "here/config")
+    Laid(content=BY_HAND, mode=0o640, nanoseconds=9).at(it.config)
     return it
-
-
-def path(it: World) -> Path:
-    return it.folder / "here/config"
 
 
 def stopped_and_started(it: World) -> None:
@@ -49,7 +45,7 @@ def test_rollback_of_a_file_edited_by_hand_brings_every_byte_back(tmp_path: Path
     it = edited_by_hand(str(tmp_path))
     before, _ = it.look()
     apply(it.plan())
-    assert b"\n# von Hand: B\xc3\xbcro 100%\n\n" in path(it).read_bytes()  # as the plan showed
+    assert b"\n# von Hand: B\xc3\xbcro 100%\n\n" in it.config.read_bytes()  # as the plan showed
     (outcome,) = roll_back(it.plan())
     assert (it.look()[0], outcome.reason) == (before, "as before")
     assert it.node.effective == repr(BY_HAND)
@@ -88,8 +84,8 @@ def test_rollback_of_an_edit_beside_the_normal_form_is_refused(
     apply(it.plan())
     if stopped:
         stopped_and_started(it)
-    path(it).write_bytes(_with(line)(path(it).read_bytes()))
-    with naming(ChangedSince, path(it)):
+    it.config.write_bytes(_with(line)(it.config.read_bytes()))
+    with naming(ChangedSince, it.config):
         roll_back(it.plan())
 
 
@@ -105,7 +101,7 @@ def test_rollback_with_a_stop_after_the_restored_file_is_told(tmp_path: Path) ->
     assert "says what it said before" in outcome.reason
     assert told[-1] == f"container 950: {outcome.reason}"
     assert roll_back(it.plan()) == []
-    assert b"\n# von Hand" not in path(it).read_bytes()
+    assert b"\n# von Hand" not in it.config.read_bytes()
 
 
 @pytest.mark.parametrize("how", ["theirs", "mode"])
@@ -116,9 +112,9 @@ def test_rollback_that_ends_with_another_file_fails(tmp_path: Path, how: str) ->
     def spoilt() -> None:
         stopped_and_started(it)
         if how == "mode":
-            path(it).chmod(0o600)
+            it.config.chmod(0o600)
         else:
-            path(it).write_bytes(_with(b"memory: 1024")(path(it).read_bytes()))
+            it.config.write_bytes(_with(b"memory: 1024")(it.config.read_bytes()))
 
     step = replace(it.step(), then_back=(Consequence("spoilt", "spoilt", spoilt),))
     with pytest.raises(RollbackFailed) as caught:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 WRITTEN = "rootfs: a\n# von Hand: Büro\n\narch: amd64\nrubbish\n".encode()
 
 
-def guest(words: list[str]) -> Answer:
+def answer(argv: list[str]) -> Answer:
     """The inside of a container that has booted, and whose kernel still has Docker's bridge."""
-    if "is-system-running" in words[2]:
+    if "is-system-running" in argv[2]:
         return b"running\n"
-    return int("docker0" not in words[2]), b"", b""  # its daemon is gone, its bridge is not
+    return int("docker0" not in argv[2]), b"", b""  # its daemon is gone, its bridge is not
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def container(tmp_path: Path) -> Container:
 
 @pytest.fixture
 def node(container: Container, tmp_path: Path) -> OfFolder:
-    return OfFolder(container, tmp_path / "950.conf", Answering(guest, "container 950"))
+    return OfFolder(container, tmp_path / "950.conf", Answering(answer, "container 950"))
 
 
 def _look(path: Path) -> tuple[bytes, int]:
@@ -74,25 +74,19 @@ def test_started_container_stopped_again_leaves_the_file(
     assert _look(node.config) == before
 
 
-def stopping(*, ended: bool) -> Answering:
-    """A node whose pct stops a container, and whose unit of it has ended, or has not."""
-
-    def answer(words: list[str]) -> Answer:
+@pytest.mark.parametrize("act", ["stop", "shutdown"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_pct_stop_waits_for_the_hook_that_writes_the_file(act: str, ended: bool) -> None:
+    def pve(words: list[str]) -> Answer:
         match words:
-            case ("env", "LC_ALL=C", "cat", "--", _):
+            case ["env", "LC_ALL=C", "cat", "--", _]:
                 return 1, b"", b"No such file or directory"
-            case ("sh", "-c", _, "ended", "pve-container@950.service"):
+            case ["sh", "-c", _, "ended", "pve-container@950.service"]:
                 return int(not ended), b"", b"it is still active"
         assert words[0] == "pct", words
         return b""
 
-    return Answering(answer)
-
-
-@pytest.mark.parametrize("act", ["stop", "shutdown"])
-@pytest.mark.parametrize("ended", [True, False])
-def test_pct_stop_waits_for_the_hook_that_writes_the_file(act: str, ended: bool) -> None:
-    node = stopping(ended=ended)
+    node = Answering(pve)
     if ended:
         getattr(Pct(node), act)(950)
         assert [words[0] for words in node.ran][-2:] == ["pct", "sh"]

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -113,15 +113,12 @@ def test_clause_without_an_action_is_wrong_usage_before_anybody_is_asked(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """This machine as a node, on which a plan of one step is applied; journal and lock are here."""
 
-    @contextmanager
-    def opened(*_: object, **__: object) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(node=ON)
-
     def plan(*_: object, **__: object) -> object:
         exclusive = Lock(ON, str(tmp_path / "gate.lock")).held
         return replace(flags(tmp_path, Flag("tunable", value="new")), exclusive=exclusive)
 
-    monkeypatch.setattr(connect, "opened", opened)
+    opened = nullcontext(SimpleNamespace(node=ON))
+    monkeypatch.setattr(connect, "opened", lambda *_, **__: opened)
     monkeypatch.setattr("remediation.cli.journal.Journal", lambda _, ctid: journal(tmp_path, ctid))
     monkeypatch.setattr(Lock, "of", lambda _: Lock(ON, str(tmp_path / "gate.lock")))
     monkeypatch.setattr(docker_in_lxc, "plan", plan)

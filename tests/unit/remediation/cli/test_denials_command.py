@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,6 @@ from tests.doubles.apparmor.denials import CORPUS, EXAMPLE, KERNEL, LAB_CONTAINE
 from tests.doubles.foreign import Foreign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from click.testing import Result
 
 ROOT = Path(__file__).parents[4]
@@ -217,22 +215,14 @@ def test_denials_show_no_control_character_of_whoever_was_denied(tmp_path: Path)
 
 def test_denials_of_a_target_are_those_of_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = f"== state\n== kernel\n{MOUNT}== clock\n== end\n".encode()
-
-    @contextmanager
-    def opened(_: object) -> Iterator[Pct]:
-        yield Pct(Foreign([(0, answer, b"")]))
-
-    monkeypatch.setattr(denials, "opened", opened)
+    opened = Pct(Foreign([(0, answer, b"")]))
+    monkeypatch.setattr(denials, "opened", lambda _: nullcontext(opened))
     result = ran("--target", "root@pve1/950")
     assert (result.exit_code, "in container 950 wanted" in result.stdout) == (0, True)
     assert "ten records in five seconds" in result.stderr
     quiet = answer.replace(MOUNT.encode(), b"")
-
-    @contextmanager
-    def cut(_: object) -> Iterator[Pct]:
-        yield Pct(Foreign([(0, quiet, b"cat: Permission denied")]))
-
-    monkeypatch.setattr(denials, "opened", cut)
+    cut = Pct(Foreign([(0, quiet, b"cat: Permission denied")]))
+    monkeypatch.setattr(denials, "opened", lambda _: nullcontext(cut))
     result = ran("--target", "root@pve1/950")
     assert result.exit_code == 3
     assert "the kernel's log on a machine" in result.stderr

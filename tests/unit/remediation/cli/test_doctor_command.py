@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,6 @@ from tests.doubles.patient import CONFIG, CTID, MAP, diagnosis
 from tests.doubles.upgrading import installed, plan, upgraded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from click.testing import Result
 
     from doctor.diagnosis import Diagnosis
@@ -35,11 +33,8 @@ HOLE = {
 
 
 def run(monkeypatch: pytest.MonkeyPatch, found: Diagnosis, *words: str) -> Result:
-    @contextmanager
-    def opened(_: object) -> Iterator[Any]:
-        yield SimpleNamespace(node=SimpleNamespace(machine="pve1"))
-
-    monkeypatch.setattr(command, "opened", opened)
+    opened = nullcontext(SimpleNamespace(node=SimpleNamespace(machine="pve1")))
+    monkeypatch.setattr(command, "opened", lambda _: opened)
     other = "examine" if "--upgrade" in words else "upgrade.examine"
     asks = "upgrade.examine" if "--upgrade" in words else "examine"
     monkeypatch.setattr(f"remediation.cli.doctor.{other}", None)

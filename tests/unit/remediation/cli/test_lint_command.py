@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,6 @@ from remediation.cli.group import main
 from tests.doubles.canned import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from click.testing import Result
 
     from targets.target import Target
@@ -171,10 +169,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was opened, and of what: a runtime whose files are told here."""
     said: list[str] = []
 
-    @contextmanager
-    def of(aim: Target) -> Iterator[Any]:
+    def of(aim: Target) -> Any:
         said.append(str(aim))
-        yield SimpleNamespace(node=Machine())
+        return nullcontext(SimpleNamespace(node=Machine()))
 
     def found(*words: object) -> Found:
         said.append(" ".join(map(str, words[1:])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,12 +14,12 @@ from remediation.engine.plan import Plan
 from remediation.engine.rollback import roll_back, rollback_side_effects
 from targets.batch import at_once
 from targets.errors import FactError
-from targets.transport import CommandResult, Local, Transport
+from targets.transport import Local
+from tests.doubles.answering import Answering
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -34,34 +33,19 @@ RUBBISH = [
 ]
 
 
-class Guest(Transport):
-    """A container whose every program prints the same, once it has gone bad."""
-
-    machine = "container 950"
-
-    def __init__(self) -> None:
-        self.says: bytes | None = None
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        if self.says is None:
-            return replace(Local().run(argv, stdin=stdin, timeout=timeout), machine=self.machine)
-        return CommandResult(tuple(argv), 0, self.says, b"", self.machine, 0.0, 0.0)
-
-
 @pytest.mark.parametrize("rubbish", RUBBISH, ids=lambda said: repr(said[:6]))
 @pytest.mark.parametrize("force", [False, True])
 def test_rollback_of_a_guest_that_answers_rubbish_rolls_the_node_back(
     tmp_path: Path, rubbish: bytes, force: bool
 ) -> None:
-    one, guest = Flag("node"), Guest()
+    says: bytes | None = None
+    one, guest = Flag("node"), Answering(lambda _: says, "container 950", Local())
     path = tmp_path / "daemon.json"
     path.write_bytes(b"theirs\n")
     inside = FileEdit("guest", "guest", "STEP-3.1", str(path), lambda _: b"ours")
     it = Plan([Step(one, ON), Step(inside, guest, place=Place.CONTAINER)], journal(tmp_path))
     apply(it)
-    guest.says = rubbish
+    says = rubbish
     assert len(rollback_side_effects(it)) <= 1
     with pytest.raises(RollbackFailed) as caught:
         roll_back(it, force=force)
@@ -69,7 +53,7 @@ def test_rollback_of_a_guest_that_answers_rubbish_rolls_the_node_back(
     assert isinstance(caught.value.failures[0][1], FactError)
     assert one.value == "old"
     assert [entry.action for entry in it.journal.entries()] == ["guest"]
-    guest.says = None
+    says = None
     roll_back(it)
     assert path.read_bytes() == b"theirs\n"
 
@@ -114,6 +98,5 @@ def _line(*, code: str = "0", out: str = "aGku", err: str = "Lg==") -> str:
     ids=lambda line: line[:12],
 )
 def test_answers_at_once_that_cannot_be_read_are_no_answers(line: str) -> None:
-    guest = Guest()
-    guest.says = (_line() + line).encode()
+    guest = Answering(lambda _: (_line() + line).encode())
     assert at_once(guest, [("true",), ("false",)]) == []

@@ -93,7 +93,7 @@ def test_newer_ignores_a_run_that_was_rolled_back(tmp_path: Path) -> None:
     assert journal(tmp_path, 951).newer() == [950]
 
 
-def test_rollback_of_a_part_before_a_newer_container_is_refused(tmp_path: Path) -> None:
+def test_containers_are_rolled_back_last_in_first_out(tmp_path: Path) -> None:
     shared, mine = Flag("shared", "STEP-1.2"), Flag("mine", "STEP-3.1")
     apply(plan(tmp_path, shared, mine, ctid=950))
     shared.value = "drifted"
@@ -102,6 +102,10 @@ def test_rollback_of_a_part_before_a_newer_container_is_refused(tmp_path: Path) 
         with naming(NotClean, "container 951"):
             roll_back(plan(tmp_path, shared, mine, ctid=950).only(part))
     assert (shared.value, mine.value) == ("new", "new")
+    roll_back(plan(tmp_path, shared, ctid=951))
+    assert shared.value == "drifted"
+    roll_back(plan(tmp_path, shared, mine, ctid=950))
+    assert (shared.value, mine.value) == ("old", "old")
 
 
 def test_rollback_of_an_absent_containers_action_fails_and_keeps_its_entry(tmp_path: Path) -> None:

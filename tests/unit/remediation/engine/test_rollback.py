@@ -19,15 +19,16 @@ from remediation.engine.rollback import SYNC, roll_back, rollback_side_effects
 from targets.drift import Drift
 from targets.errors import FactError, RemediationError, UsageError
 from targets.transport import Local
+from tests.doubles.answering import Answer, Answering
 from tests.doubles.flag import ON, Flag, journal, plan
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from targets.archive import FileState
-    from targets.transport import CommandResult, Transport
+    from targets.transport import Transport
 
 
 def test_rollback_of_an_action_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -386,23 +387,18 @@ def test_side_effects_that_cannot_be_read_are_unknown(tmp_path: Path) -> None:
 
 
 def test_rollback_that_is_not_synced_is_not_in_the_journal(tmp_path: Path) -> None:
-    class Full(Local):
-        full = True
+    full = True
 
-        def run(
-            self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-        ) -> CommandResult:
-            if tuple(argv) == SYNC and self.full:
-                return replace(super().run(["true"]), exit_code=1, stderr=b"I/O error")
-            return super().run(argv, stdin=stdin, timeout=timeout)
+    def answer(words: list[str]) -> Answer | None:
+        return (1, b"", b"I/O error") if full and words == list(SYNC) else None
 
-    on, one = Full(), Flag("one")
+    one, on = Flag("one"), Answering(answer, behind=ON)
     it = Plan([Step(one, on)], journal(tmp_path))
     apply(it)
     with naming(RollbackFailed, "I/O error"):
         roll_back(it)
     assert it.journal.unfinished()
-    on.full = False
+    full = False
     roll_back(it)
     assert it.journal.entries() == []
 
@@ -511,18 +507,3 @@ def test_apply_of_an_irreversible_action_is_refused(tmp_path: Path) -> None:
     assert list(map(str, apply_side_effects(Seen.of(it)))) == [
         "apply would refuse to start: restart it first"
     ]
-
-
-def test_containers_are_rolled_back_last_in_first_out(tmp_path: Path) -> None:
-    shared = Flag("shared")
-    first, second = plan(tmp_path, shared, ctid=950), plan(tmp_path, shared, ctid=951)
-    apply(first)
-    shared.value = "drifted"
-    apply(second)
-    with naming(NotClean, "container 951"):
-        roll_back(plan(tmp_path, shared, ctid=950))
-    assert shared.value == "new"
-    roll_back(second)
-    assert shared.value == "drifted"
-    roll_back(plan(tmp_path, shared, ctid=950))
-    assert shared.value == "old"
