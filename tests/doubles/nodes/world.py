@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from remediation.actions.container_options import ContainerOptions
 from remediation.desired import OPTIONS
@@ -99,7 +99,8 @@ class World:
     def config(self) -> Path:
         return self.folder / "here/config"
 
-    def step(self, death: Death | None = None) -> Step:
+    def step(self, death: Death | None = None, **changes: Any) -> Step:
+        """Return the step, whose action has these attributes."""
         on = (death or Death()).under(self.node)
         options = ContainerOptions(
             "container-options",
@@ -110,10 +111,10 @@ class World:
             container_options,
             partial(put_back, keys=OPTIONS),
         )
-        return Step(options, on)
+        return Step(replace(options, **changes), on)
 
-    def plan(self, death: Death | None = None) -> Plan:
-        step = self.step(death)
+    def plan(self, death: Death | None = None, **changes: Any) -> Plan:
+        step = self.step(death, **changes)
         return Plan([step], journal(self.folder, on=step.on))
 
     def look(self) -> tuple[object, str | None]:

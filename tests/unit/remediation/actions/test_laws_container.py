@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facts.docker import REMOVED_WHEN_ENDED
-from remediation.actions.container_options import ContainerOptions
 from remediation.engine.action import Step
 from remediation.engine.apply import Seen, apply, apply_side_effects
 from remediation.engine.rollback import roll_back, rollback_side_effects
@@ -27,7 +26,13 @@ from tests.doubles.states import Laid, anything, files, laws
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from remediation.engine.plan import Plan
+
+
+@pytest.fixture
+def it(tmp_path: Path) -> World:
+    """A container that runs."""
+    return world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+
 
 configs = anything.filter(lambda laid: laid.kind in {"file", "absent", "link"})
 
@@ -97,9 +102,8 @@ def test_apply_of_a_locked_container_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_rollback_of_a_locked_container_is_refused(tmp_path: Path, force: bool) -> None:
+def test_rollback_of_a_locked_container_is_refused(it: World, tmp_path: Path, force: bool) -> None:
     """Put back, the file would have lost the lock, and its restart ended the backup."""
-    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     before, flag = it.look(), Flag("beside it")
     step = Step(flag, it.step().on)
     apply(replace(it.plan(), steps=[*it.plan().steps, step]))
@@ -117,16 +121,12 @@ def test_rollback_of_a_locked_container_is_refused(tmp_path: Path, force: bool) 
 
 
 def test_apply_with_pending_changes_is_refused_and_rollback_is_not(
-    tmp_path: Path,
+    it: World,
 ) -> None:
     """What waits is somebody's decision: apply asks for it before it begins."""
-    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     before = it.look()
     apply(it.plan())
-    step = it.step()
-    assert isinstance(step.action, ContainerOptions)
-    action = replace(step.action, pending=lambda _: "the next stop takes away fuse")
-    waits = replace(it.plan(), steps=[replace(step, action=action)])
+    waits = it.plan(pending=lambda _: "the next stop takes away fuse")
     ((_, drift),) = waits.drifts()
     assert (drift.summary if drift else "") == "the next stop takes away fuse"
     with naming(FactError, "the next stop takes away fuse"):
@@ -135,35 +135,28 @@ def test_apply_with_pending_changes_is_refused_and_rollback_is_not(
     assert it.look() == before
 
 
-def test_apply_and_rollback_of_a_container_managed_by_ha_are_refused(tmp_path: Path) -> None:
+def test_apply_and_rollback_of_a_container_managed_by_ha_are_refused(it: World) -> None:
     """Proxmox's HA would stop it, later and for good."""
-    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
 
     class Managed(OfFolder):
         def require_ours(self, ctid: int) -> None:
             raise Busy("managed by HA")
 
-    def not_ours() -> Plan:
-        step = it.step()
-        assert isinstance(step.action, ContainerOptions)
-        action = replace(step.action, runtime=Managed(step.on, it.config, it.inside))
-        return replace(it.plan(), steps=[replace(step, action=action)])
-
+    managed = Managed(it.node, it.config, it.inside)
     before = it.look()
     with naming(Busy, "managed by HA"):
-        apply(not_ours())
+        apply(it.plan(runtime=managed))
     assert (it.look(), it.plan().journal.lines()) == (before, [])
     apply(it.plan())
     applied = it.look()
     with naming(Busy, "managed by HA"):
-        roll_back(not_ours(), force=True)
+        roll_back(it.plan(runtime=managed), force=True)
     assert it.look() == applied
     roll_back(it.plan())
     assert it.look() == before
 
 
-def test_side_effect_of_options_is_a_restart_of_a_running_container(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+def test_side_effect_of_options_is_a_restart_of_a_running_container(it: World) -> None:
     assert list(map(str, apply_side_effects(Seen.of(it.plan())))) == [
         "container 950: it is restarted"
     ]
@@ -173,8 +166,7 @@ def test_side_effect_of_options_is_a_restart_of_a_running_container(tmp_path: Pa
     assert rollback_side_effects(it.plan()) == []
 
 
-def test_side_effect_of_options_names_what_is_removed_at_its_end(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
+def test_side_effect_of_options_names_what_is_removed_at_its_end(it: World) -> None:
     removed = list(REMOVED_WHEN_ENDED.argv)
     it.inside = Answering(lambda argv: b"/web\n" if argv == removed else None, behind=booted())
     (sentence,) = map(str, apply_side_effects(Seen.of(it.plan())))
@@ -196,14 +188,13 @@ def test_side_effect_of_options_of_a_stopped_container_is_that_it_is_stopped_aga
 
 @pytest.mark.parametrize("back", [False, True], ids=["apply", "rollback"])
 def test_options_whose_file_cannot_be_written_leave_the_container_running(
-    tmp_path: Path, back: bool
+    it: World, back: bool
 ) -> None:
     """It is stopped for the change; a full disk is no reason to leave it so."""
 
     def full(words: list[str]) -> Answer | None:
         return (1, b"", b"No space left") if words[3:4] == ["restore"] else None
 
-    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     step = it.step()
     before = step.action.capture(step.on)
     if back:
@@ -216,14 +207,13 @@ def test_options_whose_file_cannot_be_written_leave_the_container_running(
     assert step.action.restored(step.on, before)
 
 
-def test_options_whose_connection_drops_are_left_to_the_next_run(tmp_path: Path) -> None:
+def test_options_whose_connection_drops_are_left_to_the_next_run(it: World) -> None:
     """The lock is gone with the connection: whoever takes it next starts the container."""
 
     def cut(words: list[str]) -> None:
         if words[3:4] == ["restore"]:
             raise Dropped("cut")
 
-    it = world(str(tmp_path), Laid(content=b"arch: amd64\n"), running=True)
     step = it.step()
     before = step.action.capture(step.on)
     with naming(Dropped, "cut"):

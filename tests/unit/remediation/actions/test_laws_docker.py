@@ -68,13 +68,16 @@ class World:
         return look(self.folder / "here"), below, self.docker.driver, self.docker.socket
 
 
+ABSENT, OVERLAY = Laid("absent"), frozenset({"overlay2"})
+
+
 def world(
     name: str,
-    laid: Laid,
-    layers: frozenset[str],
+    laid: Laid = ABSENT,
+    layers: frozenset[str] = OVERLAY,
     *,
-    running: bool,
-    installed: bool,
+    running: bool = True,
+    installed: bool = True,
     broken: str = "",
     socket: bool = False,
 ) -> World:
@@ -88,6 +91,12 @@ def world(
     if running:
         made.docker.start()
     return made
+
+
+@pytest.fixture
+def it(tmp_path: Path) -> World:
+    """A Docker that runs on overlay2, and has no settings."""
+    return world(str(tmp_path))
 
 
 _foreign = st.dictionaries(st.sampled_from(["mtu", "dns", "a key"]), st.integers() | st.text())
@@ -168,20 +177,12 @@ def test_driver_killed_at_any_command_is_rolled_back(case: str, back: bool, one_
     laid, layers, running = BEFORE[case]
 
     def fresh(name: str) -> World:
-        return world(
-            name,
-            laid,
-            frozenset(layers),
-            running=bool(running),
-            installed=True,
-            socket=running is None,
-        )
+        return world(name, laid, frozenset(layers), running=bool(running), socket=running is None)
 
     comes_back_wherever_killed(fresh, World.look, back=back, ways=20, one_in=one_in)
 
 
-def test_rollback_moves_the_new_drivers_layers_aside(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+def test_rollback_moves_the_new_drivers_layers_aside(it: World, tmp_path: Path) -> None:
     apply(it.plan())
     (tmp_path / "root" / OURS / "layer").write_text("theirs")
     (tmp_path / "root/image" / OURS / "repositories.json").write_text("{}")
@@ -193,8 +194,7 @@ def test_rollback_moves_the_new_drivers_layers_aside(tmp_path: Path) -> None:
     assert it.docker.synced == [str(tmp_path / "root")]  # it may be a file system of its own
 
 
-def test_rollback_of_edited_settings_is_refused(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+def test_rollback_of_edited_settings_is_refused(it: World, tmp_path: Path) -> None:
     apply(it.plan())
     path = tmp_path / "here/daemon.json"
     path.write_bytes(edited := path.read_bytes().replace(b"{", b'{"debug": true,', 1))
@@ -203,8 +203,7 @@ def test_rollback_of_edited_settings_is_refused(tmp_path: Path) -> None:
     assert (path.read_bytes(), it.docker.driver) == (edited, OURS)
 
 
-def test_rollback_with_a_docker_that_does_not_start_fails(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+def test_rollback_with_a_docker_that_does_not_start_fails(it: World) -> None:
     before = it.look()
     apply(it.plan())
     it.docker.broken = "overlay2"
@@ -214,15 +213,6 @@ def test_rollback_with_a_docker_that_does_not_start_fails(tmp_path: Path) -> Non
     it.docker.broken = ""
     roll_back(it.plan())
     assert it.look() == before
-
-
-def test_apply_without_docker_writes_the_settings_alone(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset(), running=False, installed=False)
-    apply(it.plan())
-    assert set(look(tmp_path / "here")) == {"daemon.json"}
-    roll_back(it.plan())
-    assert look(tmp_path / "here") == {}
-    assert it.plan().journal.entries() == []
 
 
 @pytest.mark.parametrize(
@@ -236,9 +226,8 @@ def test_apply_without_docker_writes_the_settings_alone(tmp_path: Path) -> None:
     ],
 )
 def test_apply_to_a_docker_that_runs_otherwise_than_its_settings_say_is_refused(
-    tmp_path: Path, settings: bytes, data: str, nouns: tuple[str, ...]
+    it: World, tmp_path: Path, settings: bytes, data: str, nouns: tuple[str, ...]
 ) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
     if settings:
         Laid(content=settings).at(tmp_path / "here/daemon.json")
     if data:
@@ -282,8 +271,7 @@ UNTOLD = {
 def test_apply_to_a_stopped_docker_with_a_data_root_option_is_refused(
     tmp_path: Path, told: bytes, option: str
 ) -> None:
-    layers = frozenset({"overlay2"})
-    it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
+    it = world(str(tmp_path), running=False)
     it.docker.told = told
     with naming(FactError, option):
         apply(it.plan())
@@ -294,8 +282,7 @@ def test_apply_to_a_stopped_docker_with_a_data_root_option_is_refused(
 def test_apply_to_a_stopped_docker_without_a_data_root_option_is_exact(
     tmp_path: Path, told: bytes
 ) -> None:
-    layers = frozenset({"overlay2"})
-    it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
+    it = world(str(tmp_path), running=False)
     before, it.docker.told = it.look(), told.replace(b"%s", f"{tmp_path}/root".encode())
     apply(it.plan())
     roll_back(it.plan())
@@ -321,13 +308,13 @@ def test_options_script_prints_the_unit_and_the_options_that_it_reads(tmp_path: 
 
 def test_apply_to_a_stopped_docker_with_userns_remap_is_refused(tmp_path: Path) -> None:
     settings = Laid(content=b'{"userns-remap": "default"}')
-    it = world(str(tmp_path), settings, frozenset(), running=False, installed=True)
+    it = world(str(tmp_path), settings, frozenset(), running=False)
     with naming(FactError, "userns-remap default"):
         apply(it.plan())
 
 
 def test_rollback_through_a_linked_data_root_moves_the_layers_aside(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"vfs"}), running=False, installed=True)
+    it = world(str(tmp_path), layers=frozenset({"vfs"}), running=False)
     (tmp_path / "root").rename(tmp_path / "elsewhere")
     (tmp_path / "root").symlink_to("elsewhere")
     apply(it.plan())
@@ -340,8 +327,7 @@ def test_rollback_through_a_linked_data_root_moves_the_layers_aside(tmp_path: Pa
 
 def test_rollback_moves_images_without_layers_aside(tmp_path: Path) -> None:
     """As where Docker came with the plan, beside an older one's data: its layers went first."""
-    layers = frozenset({"overlay2"})
-    it = world(str(tmp_path), Laid("absent"), layers, running=False, installed=True)
+    it = world(str(tmp_path), running=False)
     before = it.look()
     apply(it.plan())
     (tmp_path / "root" / OURS).rmdir()
@@ -355,7 +341,7 @@ def test_rollback_of_an_older_before_image_keeps_images_that_it_does_not_list(
     tmp_path: Path,
 ) -> None:
     """Written by an earlier version: it says of which drivers there were layers, and no more."""
-    it = world(str(tmp_path), Laid("absent"), frozenset({"vfs"}), running=True, installed=True)
+    it = world(str(tmp_path), layers=frozenset({"vfs"}))
     before = it.look()
     apply(it.plan())
     journal = it.plan().journal
@@ -370,8 +356,7 @@ def test_rollback_of_an_older_before_image_keeps_images_that_it_does_not_list(
     assert it.look()[:2] == before[:2]  # type: ignore[index]
 
 
-def test_rollback_starts_the_containers_that_were_running(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+def test_rollback_starts_the_containers_that_were_running(it: World) -> None:
     it.docker.containers = {"1-database", "2-web", "3-fleeting"}
     it.docker.stored = {"0-exited", "1-database", "2-web"}  # without the one with --rm
     apply(it.plan())
@@ -382,9 +367,8 @@ def test_rollback_starts_the_containers_that_were_running(tmp_path: Path) -> Non
     assert it.docker.started == ["1-database", "2-web"]  # one may need the network of an older
 
 
-def test_second_apply_that_fails_is_rolled_back_to_what_it_found(tmp_path: Path) -> None:
+def test_second_apply_that_fails_is_rolled_back_to_what_it_found(it: World, tmp_path: Path) -> None:
     """Not what the first one found: somebody was there in between."""
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
     it.docker.containers = it.docker.stored = {"1-former"}
     apply(it.plan())
     (tmp_path / "here/daemon.json").unlink()
@@ -402,9 +386,7 @@ def test_second_apply_that_fails_is_rolled_back_to_what_it_found(tmp_path: Path)
 
 def test_apply_while_docker_has_yet_to_start_is_refused(tmp_path: Path) -> None:
     """What ran before the plan would be recorded as nothing, and stopped by a rollback."""
-    it = world(
-        str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=False, installed=True
-    )
+    it = world(str(tmp_path), running=False)
     it.docker.boots = True
     with naming(FactError, "still booting", "run it again"):
         apply(it.plan())
@@ -412,8 +394,7 @@ def test_apply_while_docker_has_yet_to_start_is_refused(tmp_path: Path) -> None:
     apply(it.plan())
 
 
-def test_rollback_after_docker_was_removed_has_no_containers_to_start(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+def test_rollback_after_docker_was_removed_has_no_containers_to_start(it: World) -> None:
     it.docker.driver, it.docker.installed = "", False
     start_again(it.docker, ["1-database"])
     it.docker.installed = True
@@ -421,8 +402,7 @@ def test_rollback_after_docker_was_removed_has_no_containers_to_start(tmp_path: 
         start_again(it.docker, ["1-database"])
 
 
-def test_rollback_keeps_a_later_change_of_the_units_enablement(tmp_path: Path) -> None:
-    it = world(str(tmp_path), Laid("absent"), frozenset({"overlay2"}), running=True, installed=True)
+def test_rollback_keeps_a_later_change_of_the_units_enablement(it: World) -> None:
     apply(it.plan())
     it.docker.boot = "disabled"
     roll_back(it.plan())

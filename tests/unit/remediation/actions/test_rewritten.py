@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation.actions.container_options import ContainerOptions
 from remediation.engine.action import Consequence
 from remediation.engine.apply import apply
 from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
@@ -131,10 +130,7 @@ def test_rollback_on_a_runtime_that_rewrites_no_file_must_be_exact(tmp_path: Pat
     it = world(str(tmp_path), Laid(content=b"rootfs: a\narch: amd64\n"), running=True)
     apply(it.plan())
     rebooted = Consequence("rebooted", "rebooted", lambda: stopped_and_started(it))
-    step = it.step()
-    assert isinstance(step.action, ContainerOptions)
-    action = replace(step.action, runtime=Plain(step.on, it.config, it.inside))
-    step = replace(step, action=action, then_back=(rebooted,))
+    step = replace(it.step(runtime=Plain(it.node, it.config, it.inside)), then_back=(rebooted,))
     with pytest.raises(RollbackFailed) as caught:
         roll_back(replace(it.plan(), steps=[step]))
     ((name, error),) = caught.value.failures
