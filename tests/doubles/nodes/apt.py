@@ -66,11 +66,12 @@ class Apt(Stateful):
             case ["update"]:
                 self.lists = self.lists or self.mirror
                 return (0, b"", b"") if self.mirror else (100, b"", b"E: Failed to fetch")
-            case ["-s", "install", "--no-install-recommends", "--no-upgrade", name]:
-                out = "".join(f"Inst {each} (1.0 Debian:13 [amd64])\n" for each in self._new(name))
+            case ["-s", "install", "--no-install-recommends", "--no-upgrade", *names]:
+                new = dict.fromkeys(each for name in names for each in self._new(name))
+                out = "".join(f"Inst {each} (1.0 Debian:13 [amd64])\n" for each in new)
                 return (0, out.encode(), b"") if self.lists else (100, b"", b"E: Unable to locate")
-            case ["install", "--no-install-recommends", "--no-upgrade", name]:
-                return self._install(name)
+            case ["install", "--no-install-recommends", "--no-upgrade", *names]:
+                return self._install(*names)
             case ["-s", "install", "--reinstall", "--no-install-recommends", *names]:
                 new = [each for name in names for each in (*self._new(name), name)]
                 out = "".join(f"Inst {each} [1.0] (1.0)\n" for each in new)

@@ -16,7 +16,11 @@ from targets.transport import CommandResult, Local, Transport
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}
+#: What is run on real files: scripts by their names, programs with ``LC_ALL=C``, and others.
+SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}
+SCRIPTS |= {"list", "unmount", "held", "empty"}
+FILES = {"tar", "cat"}
+COMMANDS = {"sha256sum", "mkdir", "rmdir", "find", "test", "mv", "rm", "lsattr"}
 _CACHE = "/var/cache/apparmor"
 _IF_IT_RUNS = "systemctl is-active -q docker || exit 3; "
 
@@ -48,10 +52,10 @@ class Stateful(Transport):
 
 def _of_files(words: list[str]) -> bool:
     if words[:2] == ["sh", "-c"]:
-        return words[3] in _SCRIPTS
+        return len(words) > 3 and words[3] in SCRIPTS
     if words[:2] == ["env", "LC_ALL=C"]:
-        return words[2] in {"tar", "cat"}
-    return words[0] in {"sha256sum", "mkdir", "rmdir", "find", "test", "mv", "lsattr"}
+        return words[2] in FILES
+    return words[0] in COMMANDS
 
 
 def _answer(result: CommandResult) -> tuple[int, bytes, bytes]:

@@ -27,7 +27,14 @@ from targets import files
 from targets.errors import RemediationError
 from targets.runtime.pct import Pct
 from targets.transport import Local
-from tests.doubles.nodes.machines import Container, Kernel, Stateful
+from tests.doubles.nodes.machines import (
+    COMMANDS,
+    FILES,
+    SCRIPTS,
+    Container,
+    Kernel,
+    Stateful,
+)
 from tests.unit.remediation.actions.test_docker_package import Guest
 
 if TYPE_CHECKING:
@@ -36,10 +43,6 @@ if TYPE_CHECKING:
 
 CTID = 950
 _GATE = "/var/lib/docker-lxc-gate"
-_FILES = {"tar", "cat"}
-_COMMANDS = {"sha256sum", "mkdir", "rmdir", "find", "test", "mv", "rm", "lsattr"}
-_SCRIPTS = {"restore", "remove", "tidy", "write", "journal", "store", "keep"}
-_SCRIPTS |= {"list", "unmount", "held", "empty"}
 _PHOENIX = Path(__file__).parents[3] / "lab/guest/phoenix_hypervisor"
 _CONFIGURATION = b"arch: amd64\nfeatures: nesting=1\nhostname: docker\nunprivileged: 1\n"
 _TIME = 1_795_717_106_123_456_789
@@ -65,12 +68,12 @@ class _Rooted(Stateful):
         if words == list(SYNC):
             return 0, b"", b""
         script = words[:2] == ["sh", "-c"]
-        if script and words[3:4] and words[3] in _SCRIPTS:
+        if script and words[3:4] and words[3] in SCRIPTS:
             words = [*words[:2], words[2].replace("--same-owner", "--no-same-owner"), *words[3:]]
-        elif words[:2] == ["env", "LC_ALL=C"] and words[2] in _FILES:
+        elif words[:2] == ["env", "LC_ALL=C"] and words[2] in FILES:
             if words[2] == "tar":
                 words = [*words[:3], *self._as_root(), *words[3:]]
-        elif words[0] not in _COMMANDS:
+        elif words[0] not in COMMANDS:
             return None
         found = Local().run(
             [*words[:3], *map(self.below, words[3:])]
@@ -111,23 +114,13 @@ class Node(_Rooted):
         return told or super().answer(words, stdin)
 
 
-class _Apt(Guest):
-    """Only Docker's own package brings what is Docker's."""
-
-    def apt(self, words: list[str]) -> tuple[int, str]:
-        if words[0] == "install" and "docker.io" not in words:
-            self.status |= dict.fromkeys(self.new(words[3:]), "ii")
-            return 0, ""
-        return super().apt(words)
-
-
 class Inside(_Rooted):
     """A container of Debian's, without Docker."""
 
     def __init__(self, root: Path, ctid: int) -> None:
         super().__init__(root)
         self.machine = f"container {ctid}"
-        self.guest = _Apt(root)
+        self.guest = Guest(root)
         for folder in ("etc", "var/lib", "opt", "usr/share/docker.io/contrib"):
             (root / folder).mkdir(parents=True)
 
@@ -139,8 +132,7 @@ class Inside(_Rooted):
             return 1, b"", b""
         if words[:2] == ["sh", "-c"] and "is-system-running" in words[2]:
             return 0, b"running\n", b""
-        code, out = self.guest.answer(words)
-        return code, out.encode(), b""
+        return self.guest.answer(words, stdin)
 
 
 class Whole(Pct):

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from facts import docker
-from facts.apt import LOOKING
-from remediation.actions import docker_package, package
+from remediation.actions import docker_package
 from remediation.actions.docker_package import DockerPackage, EngineState, is_in_the_kernel
 from remediation.actions.package import Package, PackageState
 from remediation.actions.storage_driver import StorageDriver
 from remediation.edits.daemon_json import daemon_json
 from targets.errors import CommandFailed, FactError, RemediationError
-from targets.transport import CommandResult, Local, Transport
+from targets.transport import Local
+from tests.doubles.death import Death, Died
 from tests.doubles.naming import naming
+from tests.doubles.nodes.apt import Answer, Apt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from targets.transport import CommandResult
 
 ACTION = DockerPackage(
     "Docker is installed", "Docker is installed", "STEP-3.1", ("fuse-overlayfs",)
@@ -29,13 +32,11 @@ ACTION = DockerPackage(
 APT = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y"]
 APT += ["-o", "DPkg::Lock::Timeout=600", "-o", "DPkg::Post-Invoke::=sync -f / /etc /usr /var"]
 APT += ["-o", "DPkg::Options::=--force-confold"]
-BESIDE = ("docker-cli", "ca-certificates")
-_SCRIPTS = {"list", "unmount", "held", "restore", "remove", "empty"}
 
 _SCRIPT = "usr/share/docker.io/contrib/nuke-graph-directory.sh"
 
 
-class Guest(Transport):
+class Guest(Apt):
     """A container's apt, dpkg, groups and systemd; its files are real, below a folder.
 
     As Debian's docker.io does, a purge destroys all of ``/var/lib/docker`` with the script that
@@ -45,22 +46,20 @@ class Guest(Transport):
     machine = "container 950"
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.release = {
+        needs = {
             "docker.io": ["adduser", "containerd", "runc"],
             "docker-cli": [],
             "ca-certificates": [],
             "fuse-overlayfs": ["adduser", "fuse3"],
         }
+        super().__init__(needs, {})
+        self.root = root
         self.conflicts: list[str] = []
-        self.status: dict[str, str] = {}
         self.groups: set[str] = set()
         self.shadow: set[str] = set()
-        self.lists = True
         self.foreign = ""
-        self.settings: set[str] = set()  # of those that a purge deletes, what is there
-        self.edited: list[str] = []  # of these, what is not as its package brought it
-        self.dies_after = -1
+        self.kept_in_the_kernel = False
+        self.unit = ""  # what systemd says of it; empty: as it is
         self.ran: list[list[str]] = []
 
     @property
@@ -70,24 +69,18 @@ class Guest(Transport):
     def run(
         self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
     ) -> CommandResult:
-        words = list(argv)
-        if self.dies_after == 0:
-            raise RemediationError("cut off")
-        self.dies_after -= 1
-        if words[3:] == ["at once"]:  # then one by one
-            return CommandResult(tuple(words), 1, b"", b"", self.machine, 0.0, 0.0)
-        self.ran.append(words)
-        if words[:2] == ["sh", "-c"] and words[3:4] and words[3] in _SCRIPTS:
-            return Local().run(words, stdin=stdin)
-        if words[0] in {"rm", "mv", "find", "test"} or words[:3] == ["env", "LC_ALL=C", "tar"]:
-            return Local().run(words, stdin=stdin)
-        code, out = self.answer(words)
-        return CommandResult(tuple(words), code, out.encode(), b"", self.machine, 0.0, 0.0)
+        self.ran.append(list(argv))
+        return super().run(argv, stdin=stdin, timeout=timeout)
 
-    def read(self, path: str) -> bytes | None:
-        return Path(path).read_bytes() if Path(path).exists() else None
+    def answer(self, words: list[str], stdin: bytes) -> Answer | None:
+        told = self._told(words)
+        if told is None:
+            return super().answer(words, stdin)
+        code, out = told
+        return code, out.encode(), b""
 
-    def answer(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911, PLR0912 - a table
+    def _told(self, words: list[str]) -> tuple[int, str] | None:  # noqa: C901, PLR0911, PLR0912 - a table
+        runs = self.docker or bool(self.foreign)
         match words:
             case ["sh", "-c", docker_package._TRACES, "traces", name, *paths]:
                 known = {"group": self.groups, "gshadow": self.shadow}
@@ -106,96 +99,61 @@ class Guest(Transport):
                 found = self.foreign or ("/usr/sbin/dockerd" if self.docker else "")
                 return (0, f"{found}\n") if found else (127, "")
             case ["systemctl", "is-enabled", "docker"]:
-                return (0, "enabled\n") if self.docker or self.foreign else (1, "not-found\n")
+                said = self.unit or ("enabled" if runs else "not-found")
+                return int(said != "enabled"), f"{said}\n"
             case ["systemctl", "is-active", "-q", "docker" | "docker.socket"]:
-                return (0, "") if self.docker or self.foreign else (3, "")
+                return (0, "") if runs else (3, "")
             case ["systemctl", "stop", *_] if not self.docker:
                 return 5, ""
             case ["systemctl", *_]:
                 return 0, ""
             case ["sh", "-c", script] if "docker ps -q" in script or "docker ps -aq" in script:
-                return (0, "") if self.docker or self.foreign else (3, "")
+                return (0, "") if runs else (3, "")
             case ["sh", "-c", script] if script.startswith("systemctl is-active -q docker || exit"):
-                return (0, "fuse-overlayfs\n") if self.docker or self.foreign else (3, "")
+                return (0, "fuse-overlayfs\n") if runs else (3, "")
+            case ["sh", "-c", script] if "docker0" in script:
+                return int(not self.kept_in_the_kernel), ""
             case ["docker", *_]:
-                assert self.docker or self.foreign, "asked, it would be started"
+                assert runs, "asked, it would be started"
                 return 0, "fuse-overlayfs\n"
-            case ["dpkg-query", "-W", "-f", _, *names]:
-                known = [name for name in names if self.status.get(name)]
-                return int(known != names), "".join(f"{x} {self.status[x]} \n" for x in known)
-            case ["dpkg", "--set-selections"]:
-                return 0, ""
-            case ["sh", "-c", package._THERE, "there", *paths]:
-                return 0, "".join(f"{path}\n" for path in paths if path in self.settings)
-            case ["sh", "-c", package._EDITED, "edited", *_]:
-                return 0, "".join(f"{path}\n" for path in self.edited if self.docker)
             case ["sh", "-c", script] if script == docker.BOOTING.argv[2]:
                 return 0, "running\n"
             case ["sh", "-c", docker.OPTIONS_SCRIPT]:
                 return 0, ""
-        assert words[: len(APT)] == APT, words
-        return self.apt(words[len(APT) :])
+        return None
 
-    def apt(self, words: list[str]) -> tuple[int, str]:  # noqa: C901, PLR0911 - a table
-        if tuple(words[: len(LOOKING)]) == LOOKING:
-            assert words[len(LOOKING)] == "-s", "only a look does without a trace"
-            return self.apt(words[len(LOOKING) :])
+    def _apt(self, words: list[str]) -> Answer | None:
         match words:
-            case ["update"]:
-                self.lists = True
-                return 0, ""
             case ["-s", "install", "--no-install-recommends", "--no-upgrade", *names]:
-                if not self.lists or not set(names) <= set(self.release):
-                    return 100, ""
+                if not set(names) <= set(self.needs):
+                    return 100, b"", b"E: Unable to locate package"
                 gone = "".join(f"Remv {name} [1.0]\n" for name in self.conflicts)
-                return 0, gone + "".join(
-                    f"Inst {x} (1.0 Debian:13 [all])\n" for x in self.new(names)
-                )
-            case ["install", "--no-install-recommends", "--no-upgrade", *names]:
-                for name in self.new(names):
-                    self.status[name] = "ii"
-                self.add_group("docker")
-                self.lay(_SCRIPT)
-                self.lay("var/lib/docker/image/fuse-overlayfs/repositories.json")
-                self.lay("var/lib/docker/volumes/metadata.db")
-                self.lay("var/lib/containerd/opt/file")
-                self.lay("etc/docker/key.json")
-                (self.root / "etc/cni/net.d").mkdir(parents=True, exist_ok=True)
-                return 0, ""
-            case ["-s", "install", "--reinstall", "--no-install-recommends", *names]:
-                return 0, "".join(f"Inst {name} [1.0] (1.0 Debian:13)\n" for name in names)
-            case ["-o", "DPkg::ConfigurePending=false", "install", "--reinstall", _, *names]:
-                self.status |= dict.fromkeys(names, "iU")
-                self.lay(_SCRIPT)
-                return 0, ""
-            case ["-s", "purge" | "remove", *names]:
-                return 0, "".join(f"Purg {name} [1.0]\n" for name in self.with_users(names))
-            case ["purge" | "remove" as verb, *names]:
-                return self.take_away(verb, names)
-        raise AssertionError(words)
+                code, out, err = super()._apt(words) or (1, b"", b"")
+                return code, gone.encode() + out, err
+        return super()._apt(words)
 
-    def new(self, names: list[str]) -> list[str]:
-        wanted = [each for name in names for each in (*self.release[name], name)]
-        return [name for name in dict.fromkeys(wanted) if self.status.get(name, "") != "ii"]
+    def _install(self, *names: str, configure: bool = True) -> Answer:
+        answer = super()._install(*names, configure=configure)
+        if "docker.io" in names:
+            self.lay(_SCRIPT)
+        if "docker.io" in names and configure:
+            self.add_group("docker")
+            self.lay("var/lib/docker/image/fuse-overlayfs/repositories.json")
+            self.lay("var/lib/docker/volumes/metadata.db")
+            self.lay("var/lib/containerd/opt/file")
+            self.lay("etc/docker/key.json")
+            (self.root / "etc/cni/net.d").mkdir(parents=True, exist_ok=True)
+        return answer
 
-    def with_users(self, names: list[str]) -> list[str]:
-        users = {x for x, needs in self.release.items() if set(needs) & set(names)}
-        users = {name for name in users if self.status.get(name) == "ii"}
-        return sorted({*names, *users})
-
-    def take_away(self, verb: str, names: list[str]) -> tuple[int, str]:
-        names = self.with_users(names)
-        if any(self.status.get(name, "")[2:] == "R" for name in names):
-            return 100, ""
-        if verb == "remove":
-            names = [name for name in names if self.status.get(name, "") not in {"", "rc"}]
+    def _remove(self, verb: str, names: list[str]) -> Answer:
         script = self.root / _SCRIPT
         nuke = script.exists() or (self.root / "var/lib/docker" / script.name).exists()
-        if "docker.io" in names and verb == "purge" and nuke:
-            Local().run(["sh", "-c", f"rm -rf {self.root}/var/lib/docker/*"])
-        self.status |= dict.fromkeys(names, "rc" if verb == "remove" else "")
-        script.unlink(missing_ok=True)
-        return 0, ""
+        code, out, err = super()._remove(verb, names)
+        if code == 0 and "docker.io" in names:
+            script.unlink(missing_ok=True)
+            if verb == "purge" and nuke:
+                Local().run(["sh", "-c", f"rm -rf {self.root}/var/lib/docker/*"])
+        return code, out, err
 
     def add_group(self, name: str) -> None:
         self.groups.add(name)
@@ -243,7 +201,7 @@ def test_rollback_of_a_new_docker_removes_all_of_it(guest: Guest) -> None:
 
 @pytest.mark.parametrize("path", ["/etc/default/docker", "/etc/systemd/system/docker.service"])
 def test_capture_with_a_foreign_conffile_is_refused(guest: Guest, path: str) -> None:
-    guest.settings = {path, "/etc/fuse.conf"}
+    guest.settings = dict.fromkeys([path, "/etc/fuse.conf"], b"")
     with naming(FactError, path, "docker.io"):
         ACTION.require_reversible(guest)
     with naming(FactError, path, "docker.io"):
@@ -257,7 +215,9 @@ def test_changed_since_names_an_edited_conffile(guest: Guest) -> None:
     before = ACTION.capture(guest)
     ACTION.apply(guest)
     assert ACTION.changed_since(ACTION.current(guest), before, None) is None
+    guest.status["fuse3"] = "ii"
     guest.edited = ["/etc/default/docker", "/etc/fuse.conf"]  # that one is not of this action
+    guest.settings = dict.fromkeys(guest.edited, b"")
     drift = ACTION.changed_since(ACTION.current(guest), before, None)
     assert drift is not None
     assert drift.summary == "/etc/default/docker of a package that is to go was changed"
@@ -328,7 +288,7 @@ def test_rollback_after_a_power_cut_removes_what_the_scripts_left(guest: Guest) 
     assert (ACTION.capture(guest), guest.tree()) == (before, looked)
 
 
-@pytest.mark.parametrize("cut", range(10))
+@pytest.mark.parametrize("cut", range(1, 10))
 @pytest.mark.parametrize("left", ["group", "gshadow"])
 def test_rollback_after_a_power_cut_removes_a_half_written_group(
     guest: Guest, left: str, cut: int
@@ -340,10 +300,8 @@ def test_rollback_after_a_power_cut_removes_a_half_written_group(
     {"group": guest.groups, "gshadow": guest.shadow}[left].add("docker")
     guest.lay("etc/gshadow+", "root:*::")
     assert not ACTION.restored(guest, before)
-    guest.dies_after = cut
-    with suppress(RemediationError):  # at the later ones it is done
-        ACTION.rollback(guest, before)
-    guest.dies_after = -1
+    with suppress(Died):  # at the later ones it is done
+        ACTION.rollback(Death(cut).under(guest), before)
     ACTION.rollback(guest, before)
     assert ACTION.restored(guest, before)
     assert (guest.groups, guest.shadow, guest.tree()) == (set(), set(), looked)
@@ -426,17 +384,15 @@ def test_rollback_cut_off_at_any_command_can_be_repeated(
     before, looked = ACTION.capture(guest), guest.tree()
     ACTION.apply(guest)
     guest.status["docker.io"] = status
-    start = len(guest.ran)
-    ACTION.rollback(guest, before)
-    commands = len(guest.ran) - start
-    assert commands > 8
-    for number in range(commands):
+    whole = Death()
+    ACTION.rollback(whole.under(guest), before)
+    ways = [way for way in whole.ways() if isinstance(way[1], str)]
+    assert len(ways) > 8
+    for way in ways:
         ACTION.apply(guest)
         guest.status["docker.io"] = status
-        guest.dies_after = number
-        with naming(RemediationError, "cut off"):
-            ACTION.rollback(guest, before)
-        guest.dies_after = -1
+        with pytest.raises(Died):
+            ACTION.rollback(Death(*way).under(guest), before)
         ACTION.rollback(guest, before)
         assert (ACTION.capture(guest), guest.tree(), guest.groups) == (before, looked, set())
 
@@ -477,7 +433,7 @@ def test_rollback_leaves_a_shared_dependency_to_the_earlier_package(
 
 
 def test_apply_on_a_release_without_docker_cli_installs_none(guest: Guest) -> None:
-    del guest.release["docker-cli"]
+    del guest.needs["docker-cli"]
     guest.lists = False
     assert "docker-cli" not in ACTION.capture(guest).packages.adds
     ACTION.apply(guest)
@@ -562,33 +518,18 @@ def test_storage_driver_without_docker_writes_the_settings_first(guest: Guest) -
 
 
 def test_storage_driver_with_a_masked_unit_is_no_docker(guest: Guest) -> None:
-    class Masked(Guest):
-        def answer(self, words: list[str]) -> tuple[int, str]:
-            if words == ["systemctl", "is-enabled", "docker"]:
-                return 1, "masked\n"
-            return super().answer(words)
-
-    masked = Masked(guest.root)
+    guest.unit = "masked"
     driver = storage(guest.root / "daemon.json")
-    driver.apply(masked)
-    assert driver.check(masked) is None
+    driver.apply(guest)
+    assert driver.check(guest) is None
 
 
 def test_is_in_the_kernel_sees_what_only_a_restart_removes(guest: Guest) -> None:
-    class Left(Guest):
-        left = False
-
-        def answer(self, words: list[str]) -> tuple[int, str]:
-            if words[:2] == ["sh", "-c"] and "docker0" in words[2]:
-                return int(not self.left), ""
-            return super().answer(words)
-
-    left = Left(guest.root)
-    assert not is_in_the_kernel(left)
-    left.left = True
-    assert is_in_the_kernel(left)
-    left.foreign = "/usr/bin/dockerd"
-    assert not is_in_the_kernel(left)  # it runs
+    assert not is_in_the_kernel(guest)
+    guest.kept_in_the_kernel = True
+    assert is_in_the_kernel(guest)
+    guest.foreign = "/usr/bin/dockerd"
+    assert not is_in_the_kernel(guest)  # it runs
 
 
 def test_package_capture_simulates_one_installation(guest: Guest) -> None:

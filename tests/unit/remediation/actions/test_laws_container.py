@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-
 @pytest.fixture
 def it(tmp_path: Path) -> World:
     """A container that runs."""
