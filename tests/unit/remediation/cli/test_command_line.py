@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,10 @@ from tests.doubles.flag import plan as flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from click.testing import Result
 
 COMMANDS = (
     "plan",
@@ -127,15 +130,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def ended(*arguments: str) -> tuple[int, str]:
+def taken(folder: Path) -> AbstractContextManager[None]:
+    """Another run has the node."""
+    return Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951")
+
+
+def ran(*words: str, asked: str = "") -> Result:
+    """Return what a command of several words says of the target."""
+    return CliRunner().invoke(main, [*words, "--target", "root@pve1/950"], input=asked)
+
+
+def ended(*words: str) -> tuple[int, str]:
     """Return what a command ends with, and what it says of that."""
-    result = CliRunner().invoke(main, [*arguments, "--target", "root@pve1/950"])
+    result = ran(*words)
     return result.exit_code, result.stderr
 
 
 def exported(*options: str) -> tuple[int, str, str]:
-    argv = ["journal", "export", *options, "--target", "root@pve1/950"]
-    result = CliRunner().invoke(main, argv)
+    result = ran("journal", "export", *options)
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -181,8 +193,7 @@ def test_export_that_cannot_be_whole_says_what_to_copy(folder: Path, harm: str) 
 
 def asked() -> dict[str, Any]:
     """Return what status says to a program."""
-    result = CliRunner().invoke(main, ["status", "--json", "--target", "root@pve1/950"])
-    said: dict[str, Any] = json.loads(result.stdout)
+    said: dict[str, Any] = json.loads(ran("status", "--json").stdout)
     return said
 
 
@@ -223,7 +234,7 @@ def test_verb_with_an_unreadable_journal_ends_with_3_and_keeps_it(
 
 @pytest.mark.parametrize("command", ["apply", "rollback"])
 def test_verb_on_a_locked_node_ends_with_3_and_names_the_holder(folder: Path, command: str) -> None:
-    with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
+    with taken(folder):
         code, told = ended(command, "--yes")
     assert code == 3
     assert re.fullmatch(
@@ -286,7 +297,7 @@ def test_apply_as_json_says_beside_it_what_was_not_checked(
 ) -> None:
     plan = replace(flags(folder, Flag("tunable", value="new")), not_checked=["it is stopped"])
     monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: plan)
-    result = CliRunner().invoke(main, ["apply", "--yes", "--json", "--target", "root@pve1/950"])
+    result = ran("apply", "--yes", "--json")
     assert json.loads(result.stdout)
     assert "not checked: it is stopped" in result.stderr
 
@@ -324,8 +335,7 @@ def unfinished(folder: Path) -> Path:
 
 
 def let_go(*arguments: str, asked: str = "") -> tuple[int, str, str]:
-    argv = ["journal", "accept", *arguments, "--target", "root@pve1/950"]
-    result = CliRunner().invoke(main, argv, input=asked)
+    result = ran("journal", "accept", *arguments, asked=asked)
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -347,7 +357,7 @@ def test_change_that_cannot_be_rolled_back_is_shown_and_let_go(unfinished: Path)
     assert let_go("--all", "--yes")[0] == 0
     assert not journal(unfinished).entries()
     assert ended("apply", "--yes")[0] == 0
-    shown = CliRunner().invoke(main, ["journal", "show", "--target", "root@pve1/950"]).stdout
+    shown = ran("journal", "show").stdout
     assert len(re.findall(r" 950 +accepted +(?:gone|Docker.s root) ", shown)) == 2
     assert let_go("--all") == (0, "container 950 has no changes to roll back\n", "")
 
@@ -376,7 +386,7 @@ def test_nothing_is_let_go_unasked(
 
 
 def test_nothing_is_let_go_while_another_run_has_the_node(unfinished: Path) -> None:
-    with Lock(ON, str(unfinished / "gate.lock")).held("apply the plan to container 951"):
+    with taken(unfinished):
         code, _, said = let_go("gone", "--yes")
     assert code == 3
     assert "is in use" in said
@@ -384,11 +394,10 @@ def test_nothing_is_let_go_while_another_run_has_the_node(unfinished: Path) -> N
 
 
 def test_status_says_how_the_journals_changes_are_rolled_back(unfinished: Path) -> None:
-    result = CliRunner().invoke(main, ["status", "--target", "root@pve1/950"])
     assert (
         "to roll back these 3 changes: python -m remediation rollback, with the same --target; "
         "to keep a change that can no longer be rolled back: python -m remediation journal accept\n"
-    ) in result.stdout
+    ) in ran("status").stdout
     left = asked()["pending_rollback"]
     assert [(each["id"], each["machine"]) for each in left] == [
         ("tunable", "node"),
@@ -411,7 +420,7 @@ def test_program_is_told_of_a_last_line_that_was_cut_off(folder: Path) -> None:
     assert not asked()["journal_truncated"]
     path.write_bytes(path.read_bytes() + b'{"v":2,"at":"2026')
     assert asked()["journal_truncated"]
-    with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
+    with taken(folder):
         assert not asked()["journal_truncated"]  # it is being written
 
 
@@ -438,16 +447,14 @@ def _keys(value: object) -> set[str]:
     ],
 )
 def test_json_has_the_keys_that_programs_read(folder: Path, command: str, keys: set[str]) -> None:
-    argv = [*command.split(), "--json", "--target", "root@pve1/950"]
-    assert _keys(json.loads(CliRunner().invoke(main, argv).stdout)) == keys
+    assert _keys(json.loads(ran(*command.split(), "--json").stdout)) == keys
 
 
 def test_plan_tells_programs_of_an_action_by_its_id(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docker_in_lxc, "plan", lambda *_, **__: flags(folder, Flag("tunable")))
-    argv = ["plan", "--json", "--target", "root@pve1/950"]
-    (change,) = json.loads(CliRunner().invoke(main, argv).stdout)["changes"]
+    (change,) = json.loads(ran("plan", "--json").stdout)["changes"]
     assert change == {
         "id": "tunable",
         "title": "the flag tunable",
@@ -461,7 +468,7 @@ def test_plan_tells_programs_of_an_action_by_its_id(
 def test_status_tells_programs_what_is_pending_and_who_holds_the_lock(unfinished: Path) -> None:
     lives = [each["journal"] for each in asked()["pending_rollback"]]
     assert (lives, asked()["locked_by"]) == (["applied", "interrupted", "interrupted"], None)
-    with Lock(ON, str(unfinished / "gate.lock")).held("apply the plan to container 951"):
+    with taken(unfinished):
         said = asked()
     assert [each["journal"] for each in said["pending_rollback"]] == ["applied", *["pending"] * 2]
     assert "to apply the plan to container 951" in said["locked_by"]
@@ -495,7 +502,7 @@ def backups(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
 def test_nothing_is_backed_up_when_the_plan_cannot_be_applied(
     folder: Path, backups: list[str]
 ) -> None:
-    with Lock(ON, str(folder / "gate.lock")).held("apply the plan to container 951"):
+    with taken(folder):
         code, told = ended("apply", "--yes", "--backup")
     assert (code, "in use" in told) == (3, True)
     journal(folder, 951).record([("tunable", Place.NODE, "old")])
@@ -531,11 +538,20 @@ class Listened:
         self.ended += 1
 
 
+@pytest.fixture
+def window(monkeypatch: pytest.MonkeyPatch) -> Listened:
+    """What a watched apply listens to."""
+    made = Listened("mount")
+    monkeypatch.setattr(audit_window, "Window", lambda *_: made)
+    return made
+
+
+Said = pytest.CaptureFixture[str]
+
+
 def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    window: Listened, capsys: Said
 ) -> None:
-    window = Listened("mount")
-    monkeypatch.setattr(audit_window, "Window", lambda *_: window)
     with _watched(ON, "auto", often=0) as tell:
         for line in ("first", "second", "third"):
             tell(line)
@@ -546,11 +562,8 @@ def test_denials_are_shown_as_they_come_and_keep_nothing_from_going_on(
     assert said.endswith("… second\n… third\n")
 
 
-def test_denials_between_small_changes_are_shown_at_the_end(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    window = Listened("mount", "exec")
-    monkeypatch.setattr(audit_window, "Window", lambda *_: window)
+def test_denials_between_small_changes_are_shown_at_the_end(window: Listened, capsys: Said) -> None:
+    window.denied.append("exec")
     with _watched(ON, "auto", often=3600) as tell:
         tell("first")
         tell("second")
@@ -559,15 +572,10 @@ def test_denials_between_small_changes_are_shown_at_the_end(
 
 
 def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    window: Listened, monkeypatch: pytest.MonkeyPatch, capsys: Said
 ) -> None:
     """What is told before it is rolled back would keep it from being rolled back."""
-
-    class Mistaken(Listened):
-        def new_denials(self) -> list[audit_records.Denial]:
-            raise ValueError("invalid literal")
-
-    monkeypatch.setattr(audit_window, "Window", lambda *_: Mistaken())
+    monkeypatch.setattr(window, "new_denials", lambda: int("a literal"))
     with _watched(ON, "auto", often=0) as tell:
         tell("rolling back what was changed")
     said = capsys.readouterr().err
@@ -575,16 +583,14 @@ def test_no_mistake_of_the_watching_keeps_anything_from_going_on(
     assert said.endswith("… rolling back what was changed\n")
 
 
-def test_nothing_ends_because_a_denial_cannot_be_shown(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_ends_because_a_denial_cannot_be_shown(window: Listened, capsys: Said) -> None:
     """Standard error goes to a full disk: the plan is rolled back, or goes on, all the same."""
 
     class Full(io.StringIO):
         def write(self, text: str, /) -> int:
             raise OSError(errno.ENOSPC, text)
 
-    monkeypatch.setattr(audit_window, "Window", lambda *_: Listened("mount", "mount", "mount"))
+    window.denied += ["mount", "mount"]
     with _watched(ON, "auto") as tell:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stderr", Full())
@@ -594,18 +600,11 @@ def test_nothing_ends_because_a_denial_cannot_be_shown(
 
 
 def test_watch_ends_when_the_plan_fails_and_shows_the_denial(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    window: Listened, capsys: Said
 ) -> None:
-    window = Listened("mount")
-    monkeypatch.setattr(audit_window, "Window", lambda *_: window)
-
-    def fails() -> None:
-        with _watched(ON, "auto", often=3600) as tell:
-            tell("first")
-            raise FactError("broken")
-
-    with pytest.raises(FactError):
-        fails()
+    with suppress(FactError), _watched(ON, "auto", often=3600) as tell:
+        tell("first")
+        raise FactError("broken")
     assert window.ended == 1
     assert capsys.readouterr().err == '… first\n… denied: operation="mount"\n'
 
@@ -618,9 +617,7 @@ def test_watched_apply_that_tells_nothing_changes_nothing_and_watches_nothing(
         pass
 
 
-def test_watch_that_cannot_begin_is_said(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_watch_that_cannot_begin_is_said(monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
     def refused(*_: object) -> None:
         raise audit_window.Unwatched("no perl")
 
