@@ -17,14 +17,15 @@ from remediation.cli import printing
 from remediation.engine import journal
 from remediation.engine.errors import NotClean, RollbackFailed
 from remediation.engine.journal_format import VERSION, written
-from remediation.provision import boot, boot_created, create, reserved, thrown_away
+from remediation.provision import boot_created, create, reserved, thrown_away
 from targets.drift import Drift
 from targets.errors import CommandFailed, FactError, TransportError, UsageError
 from targets.runtime.lxc import Lxc
 from targets.runtime.pct import Pct
 from targets.runtime.waiting import _BOOTED, wait_until_online
 from targets.target import Target
-from targets.transport import CommandResult, Local, Transport
+from targets.transport import Local
+from tests.doubles.answering import Answering
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
@@ -37,30 +38,28 @@ JOURNAL = f"{journal.DIRECTORY}/journal.jsonl"
 SIX = b"0" * 32 + b" 00 " + b"0" * 32 + b" 00 fe80 00000400 00000001 00000000 00000003     "
 
 
-class Pve(Transport):
-    """A node with pct: which containers there are, and in which state."""
+class Pve(Answering):
+    """A node with pct: which containers there are, and in which state.
 
-    machine = "pve1"
+    Args:
+        phoenix: it is installed.
+        others: another gate is quicker, creates the reserved container and has the lock no more.
+        cut_off: this program is interrupted in the creation.
+    """
 
-    def __init__(self, *, phoenix: bool = False) -> None:
+    def __init__(
+        self, *, phoenix: bool = False, others: bool = False, cut_off: bool = False
+    ) -> None:
+        super().__init__(self.told, "pve1")
         self.containers: dict[str, str] = {}
-        self.phoenix = phoenix
+        self.phoenix, self.others, self.cut_off = phoenix, others, cut_off
         self.fails = ""
         self.route = ROUTE
         self.route6 = b""
         self.locked = False
         self.journal = b""
-        self.ran: list[list[str]] = []
 
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
-    ) -> CommandResult:
-        words = list(argv)
-        self.ran.append(words)
-        code, out, err = self.answer(words)
-        return CommandResult(tuple(words), code, out, err, self.machine, 0.0, 1.0)
-
-    def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:  # noqa: C901, PLR0911, PLR0912 - a table
+    def told(self, words: list[str]) -> tuple[int, bytes, bytes]:  # noqa: C901, PLR0911, PLR0912 - a table
         if words[:2] == ["pct", self.fails]:
             return 255, b"", b"storage 'local' does not support container directories"
         match words:
@@ -79,6 +78,14 @@ class Pve(Transport):
             case ["pct", "create", ctid, *_]:
                 assert self.locked, "somebody else may be at work"
                 self.containers[ctid] = "stopped"
+                if self.cut_off:
+                    raise KeyboardInterrupt
+                return 0, b"", b""
+            case ["pct", "stop", ctid]:
+                self.containers[ctid] = "stopped"
+                return 0, b"", b""
+            case ["pct", "destroy", ctid]:
+                assert self.containers.pop(ctid) == "stopped"
                 return 0, b"", b""
             case ["pct", "start", ctid]:
                 self.containers[ctid] = "running"
@@ -89,10 +96,10 @@ class Pve(Transport):
                 return 0, self.route, b""
             case ["pct", "exec", *_, "/proc/net/ipv6_route"]:
                 return 0, self.route6, b""
-            case ["env", "LC_ALL=C", "cat", "--", "/etc/pve/ha/resources.cfg" as path]:
-                return 1, b"", f"cat: {path}: No such file or directory\n".encode()
-            case ["env", "LC_ALL=C", "cat", "--", path] if path == JOURNAL:
-                if self.journal:
+            case ["test", "-d", _]:
+                return 1, b"", b""
+            case ["env", "LC_ALL=C", "cat", "--", path]:
+                if path == JOURNAL and self.journal:
                     return 0, self.journal, b""
                 return 1, b"", f"cat: {path}: No such file or directory\n".encode()
             case ["sh", "-c", "command -v phoenix"]:
@@ -105,6 +112,8 @@ class Pve(Transport):
         assert "flock" in argv[2]
         assert word == "held"
         self.locked = True
+        if self.others:
+            self.containers["951"] = "running"
         return self
 
     def alive(self) -> bool:
@@ -257,13 +266,6 @@ def test_create_on_plain_lxc_is_refused() -> None:
         create(Lxc(Pve()), 950, TARGET.creation(950), lambda _: None)
 
 
-def test_boot_of_a_container_that_does_not_start_names_the_command() -> None:
-    node = Pve()
-    node.fails = "start"
-    with naming(CommandFailed, "pct start 950"):
-        boot(Pct(node), 950)
-
-
 @pytest.mark.parametrize(
     ("four", "six", "online"),
     [
@@ -293,47 +295,15 @@ def test_reserved_returns_the_first_reserved_ctid() -> None:
         reserved(Target("pve1", 950, reserved=(951,)))
 
 
-class Disposing(Pve):
-    """The same, from which containers go again; nothing of a plan is on it."""
-
-    def __init__(self, *, others: bool = False, cut_off: bool = False) -> None:
-        super().__init__()
-        self.others, self.cut_off = others, cut_off
-
-    def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:
-        match words:
-            case ["test", "-d", _]:
-                return 1, b"", b""
-            case ["env", "LC_ALL=C", "cat", "--", path]:
-                return 1, b"", f"cat: {path}: No such file or directory".encode()
-            case ["pct", "stop", ctid]:
-                self.containers[ctid] = "stopped"
-                return 0, b"", b""
-            case ["sh", "-c", _, "ended", _]:  # its unit, once it is stopped
-                return 0, b"", b""
-            case ["pct", "destroy", ctid] if self.fails != "destroy":
-                assert self.containers.pop(ctid) == "stopped"
-                return 0, b"", b""
-            case ["pct", "create", *_] if self.cut_off:
-                super().answer(words)
-                raise KeyboardInterrupt
-        return super().answer(words)
-
-    def hold(self, argv: Sequence[str], word: str) -> Any:
-        if self.others:  # another gate was quicker, and has the lock no more
-            self.containers["951"] = "running"
-        return super().hold(argv, word)
-
-
 def test_thrown_away_destroys_the_container_that_it_created() -> None:
-    node, told = Disposing(), list[str]()
+    node, told = Pve(), list[str]()
     with thrown_away(Pct(node), TARGET, told.append) as ctid:
         assert (ctid, node.containers) == (951, {"951": "running"})
     assert (node.containers, told) == ({}, ["throwing away container 951"])
 
 
 def test_thrown_away_keeps_a_container_that_another_gate_created() -> None:
-    node = Disposing(others=True)
+    node = Pve(others=True)
     context = thrown_away(Pct(node), TARGET, lambda _: None)
     with naming(UsageError, "container 951", "running"), context:
         raise AssertionError
@@ -341,7 +311,7 @@ def test_thrown_away_keeps_a_container_that_another_gate_created() -> None:
 
 
 def test_thrown_away_keeps_an_existing_container() -> None:
-    node = Disposing()
+    node = Pve()
     node.containers["951"] = "stopped"
     context = thrown_away(Pct(node), TARGET, lambda _: None)
     with naming(FactError, "container 951"), context:
@@ -350,7 +320,7 @@ def test_thrown_away_keeps_an_existing_container() -> None:
 
 
 def test_thrown_away_takes_over_the_labs_own_and_destroys_it() -> None:
-    node = Disposing()
+    node = Pve()
     node.containers["951"] = "running"
     with thrown_away(Pct(node), TARGET, lambda _: None, ours=True) as ctid:
         assert (ctid, node.containers) == (951, {"951": "running"})
@@ -358,7 +328,7 @@ def test_thrown_away_takes_over_the_labs_own_and_destroys_it() -> None:
 
 
 def test_thrown_away_interrupted_in_the_creation_leaves_none() -> None:
-    node = Disposing(cut_off=True)
+    node = Pve(cut_off=True)
     context = thrown_away(Pct(node), TARGET, lambda _: None)
     with pytest.raises(KeyboardInterrupt), context:
         raise AssertionError
@@ -366,7 +336,7 @@ def test_thrown_away_interrupted_in_the_creation_leaves_none() -> None:
 
 
 def test_boot_created_that_does_not_start_destroys_it_and_says_so() -> None:
-    node = Disposing()
+    node = Pve()
     node.containers["950"], node.fails = "stopped", "start"
     with naming(CommandFailed, "pct start 950", "container 950", "the target file"):
         boot_created(Pct(node), 950)
@@ -374,11 +344,11 @@ def test_boot_created_that_does_not_start_destroys_it_and_says_so() -> None:
 
 
 def test_boot_created_that_cannot_be_destroyed_names_it() -> None:
-    class Stuck(Disposing):
-        def answer(self, words: list[str]) -> tuple[int, bytes, bytes]:
+    class Stuck(Pve):
+        def told(self, words: list[str]) -> tuple[int, bytes, bytes]:
             if words[:2] in (["pct", "start"], ["pct", "destroy"]):
                 return 255, b"", b"bridge 'vmbr9' does not exist"
-            return super().answer(words)
+            return super().told(words)
 
     node = Stuck()
     node.containers["950"] = "stopped"
@@ -389,7 +359,7 @@ def test_boot_created_that_cannot_be_destroyed_names_it() -> None:
 
 def test_boot_created_without_a_network_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provision, "wait_until_online", partial(wait_until_online, patience=0.1))
-    node = Disposing()
+    node = Pve()
     node.containers["950"], node.route = "stopped", b""
     with naming(TransportError, "DHCP"):
         boot_created(Pct(node), 950)
@@ -397,7 +367,7 @@ def test_boot_created_without_a_network_leaves_it(monkeypatch: pytest.MonkeyPatc
 
 
 def test_thrown_away_that_cannot_destroy_the_container_names_it() -> None:
-    node, told = Disposing(), list[str]()
+    node, told = Pve(), list[str]()
     with pytest.raises(CommandFailed), thrown_away(Pct(node), TARGET, told.append):
         node.fails = "destroy"
     assert "container 951 may be left on pve1" in told[-1]

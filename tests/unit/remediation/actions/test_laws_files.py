@@ -18,11 +18,10 @@ from remediation.actions.file_edit import Directory, FileEdit
 from remediation.engine.action import Step
 from remediation.engine.apply import apply
 from remediation.engine.plan import Plan
-from remediation.engine.rollback import roll_back
 from targets.errors import CommandFailed, FactError, RemediationError
 from targets.transport import Inside
 from tests.doubles.examples import examples
-from tests.doubles.flag import ON, journal, plan
+from tests.doubles.flag import ON, journal
 from tests.doubles.naming import naming
 from tests.doubles.states import LINE, ROOT, Laid, acl, anything, edit, files, laws, look
 
@@ -87,26 +86,6 @@ def test_file_holds_the_laws_whatever_was_there(laid: Laid, inherited: bool) -> 
 
 def _inherits(folder: Path) -> None:
     os.setxattr(folder, "system.posix_acl_default", acl(54321))
-
-
-@examples(40)
-@given(laid=anything)
-@example(laid=Laid(attributes={"one": b"\xff\x00=\n"}))
-@example(laid=Laid("link", link=b"\xff\xfe"))
-def test_whole_plan_is_rolled_back_through_its_journal(laid: Laid) -> None:
-    with TemporaryDirectory() as name:
-        folder = Path(name, "here")
-        folder.mkdir()
-        laid.at(folder / "file")
-        before = look(folder)
-        try:
-            apply(plan(Path(name), edited(folder / "file")))
-        except RemediationError as error:
-            assert laid.kind in {"link", "directory", "socket"} or not ROOT, error  # noqa: PT017
-            assert plan(Path(name), edited(folder / "file")).journal.entries() == []
-        else:
-            roll_back(plan(Path(name), edited(folder / "file")))
-        assert look(folder) == before
 
 
 @pytest.mark.parametrize("unwritable", [immutable, foreign])

@@ -158,15 +158,6 @@ def test_accept_of_a_part_leaves_an_unfinished_run_unfinished(tmp_path: Path) ->
     assert (it.entries(), it.unfinished()) == ([], False)
 
 
-def test_rollback_after_accepting_a_part_restores_the_rest(tmp_path: Path) -> None:
-    one, two = Flag("one"), Flag("two")
-    apply(plan(tmp_path, one, two))
-    journal(tmp_path).accept(["one"])
-    assert not journal(tmp_path).unfinished()
-    assert [outcome.id for outcome in roll_back(plan(tmp_path, one, two))] == ["two"]
-    assert (one.value, two.value) == ("new", "old")
-
-
 def test_accept_of_an_unknown_name_is_refused(tmp_path: Path) -> None:
     it = journal(tmp_path)
     with naming(UsageError, "container 950", "'one'"):
