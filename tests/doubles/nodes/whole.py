@@ -13,11 +13,10 @@ import os
 import shutil
 import sys
 from contextlib import nullcontext, suppress
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from facts import apparmor
 from remediation import desired, docker_in_lxc, phoenix
@@ -25,7 +24,6 @@ from remediation.engine.apply import apply
 from remediation.engine.rollback import SYNC, roll_back
 from targets import files
 from targets.errors import RemediationError
-from targets.runtime.pct import Pct
 from targets.transport import Local
 from tests.doubles.nodes.machines import (
     COMMANDS,
@@ -35,11 +33,11 @@ from tests.doubles.nodes.machines import (
     Kernel,
     Stateful,
 )
+from tests.doubles.nodes.world import OfFolder
 from tests.unit.remediation.actions.test_docker_package import Guest
 
 if TYPE_CHECKING:
     from remediation.engine.plan import Plan
-    from targets.transport import Transport
 
 CTID = 950
 _GATE = "/var/lib/docker-lxc-gate"
@@ -111,7 +109,7 @@ class Node(_Rooted):
         if words == ["systemctl", "reload", "apparmor"]:
             return 0, b"", b""
         told = self.kernel.answer([self.below(word) for word in words], stdin)
-        return told or super().answer(words, stdin)
+        return told or self.container.answer(words, stdin) or super().answer(words, stdin)
 
 
 class Inside(_Rooted):
@@ -135,19 +133,15 @@ class Inside(_Rooted):
         return self.guest.answer(words, stdin)
 
 
-class Whole(Pct):
+class Whole(OfFolder):
     """The runtime of one container, which runs; a folder holds all there is."""
 
     def __init__(self, folder: Path, ctid: int = CTID) -> None:
         self.ctid = ctid
-        self.on_node = Node(folder, f"/etc/pve/lxc/{ctid}.conf")
+        config = Path(f"/etc/pve/lxc/{ctid}.conf")
+        self.on_node = Node(folder, str(config))
         self.in_container = Inside(folder / "container", ctid)
-        super().__init__(self.on_node)
-
-    def on(self, node: Transport) -> Self:
-        other = copy(self)
-        other.node = node
-        return other
+        super().__init__(self.on_node, config, self.in_container)
 
     def plan(self) -> Plan:
         plan = docker_in_lxc.plan(self, self.ctid, tell=lambda _: None)
@@ -157,33 +151,6 @@ class Whole(Pct):
     def journal(self) -> Path:
         """The folder in which the node keeps its journal."""
         return Path(self.on_node.below(_GATE))
-
-    def inside(self, ctid: int) -> Transport:
-        assert ctid == self.ctid
-        return self.in_container
-
-    def config_path(self, ctid: int) -> str:
-        assert ctid == self.ctid
-        return f"/etc/pve/lxc/{ctid}.conf"
-
-    def state(self, ctid: int) -> str | None:
-        assert ctid == self.ctid
-        return "stopped" if self.on_node.container.effective is None else "running"
-
-    def start(self, ctid: int) -> None:
-        assert ctid == self.ctid
-        self.on_node.container.start()
-
-    def shutdown(self, ctid: int) -> None:
-        assert ctid == self.ctid
-        self.on_node.container.stop()
-
-    def started_with(self, ctid: int) -> str:
-        assert ctid == self.ctid
-        return self.on_node.container.effective or ""
-
-    def require_ours(self, ctid: int) -> None:
-        assert ctid == self.ctid
 
 
 def applied(whole: Whole) -> None:

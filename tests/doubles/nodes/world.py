@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -48,39 +49,43 @@ def silent() -> Answering:
 class OfFolder(Pct):
     """The runtime of one container, whose configuration is a real file."""
 
+    ctid = 950
+
     def __init__(self, node: Transport, config: Path, inside: Transport) -> None:
         super().__init__(node)
         self.config, self._inside = config, inside
 
     def on(self, node: Transport) -> Self:
-        return type(self)(node, self.config, self._inside)
+        other = copy(self)
+        other.node = node
+        return other
 
     def config_path(self, ctid: int) -> str:
-        assert ctid == 950
+        assert ctid == self.ctid
         return str(self.config)
 
     def inside(self, ctid: int) -> Transport:
-        assert ctid == 950
+        assert ctid == self.ctid
         return self._inside
 
     def state(self, ctid: int) -> str | None:
-        assert ctid == 950
+        assert ctid == self.ctid
         return "running" if self.node.run(["container", "running"]).ok else "stopped"
 
     def started_with(self, ctid: int) -> str:
-        assert ctid == 950
+        assert ctid == self.ctid
         return self.node.run(["container", "effective"]).require().text
 
     def start(self, ctid: int) -> None:
-        assert ctid == 950
+        assert ctid == self.ctid
         self.node.run(["container", "start"]).require()
 
     def shutdown(self, ctid: int) -> None:
-        assert ctid == 950
+        assert ctid == self.ctid
         self.node.run(["container", "shutdown"]).require()
 
     def require_ours(self, ctid: int) -> None:
-        assert ctid == 950
+        assert ctid == self.ctid
 
 
 @dataclass

@@ -64,7 +64,7 @@ CHANGES: dict[str, Change] = {
 
 def by_pct(it: World, *changes: Change) -> None:
     """Change the configuration as pct does, which writes the whole file anew."""
-    path = it.folder / "here/config"
+    path = it.config
     conf = read(it)
     for change in changes:
         conf = change(conf)
@@ -72,7 +72,7 @@ def by_pct(it: World, *changes: Change) -> None:
 
 
 def read(it: World) -> Config:
-    return _read((it.folder / "here/config").read_bytes())
+    return _read(it.config.read_bytes())
 
 
 def _read(content: bytes) -> Config:
@@ -85,12 +85,17 @@ def applied(folder: Path, *, running: bool = False) -> World:
     return it
 
 
+@pytest.fixture
+def it(tmp_path: Path) -> World:
+    return applied(tmp_path)
+
+
 def is_back(it: World, change: Change, *, running: bool) -> None:
     """As if the change had been made without the plan; a new snapshot is of when it was made."""
     assert read(it).current == change(_read(BEFORE)).current
     snapshots = change(_read(BEFORE)).snapshots
     assert {**read(it).snapshots, "new": None} == {**snapshots, "new": None}
-    config = (it.folder / "here/config").read_bytes()
+    config = it.config.read_bytes()
     assert it.node.effective == (repr(config) if running else None)
     assert roll_back(it.plan()) == []
 
@@ -139,8 +144,7 @@ def test_restored_after_pct_rewrote_the_file_is_true(tmp_path: Path) -> None:
     assert not step.action.restored(step.on, before)
 
 
-def test_rollback_of_options_removed_by_hand_changes_nothing(tmp_path: Path) -> None:
-    it = applied(tmp_path)
+def test_rollback_of_options_removed_by_hand_changes_nothing(it: World) -> None:
     by_pct(it, CHANGES["snapshot"])
     by_hand = replace(read(it), current=CHANGES["snapshot"](_read(BEFORE)).current)
     by_pct(it, lambda _: by_hand)
@@ -151,22 +155,21 @@ def test_rollback_of_options_removed_by_hand_changes_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("change", [CHANGES["resize"], lambda conf: conf], ids=["a disk", "none"])
-def test_rollback_of_an_edited_option_is_refused(tmp_path: Path, change: Change) -> None:
-    it = applied(tmp_path)
+def test_rollback_of_an_edited_option_is_refused(it: World, tmp_path: Path, change: Change) -> None:
     by_pct(it, change, _current(memory="1024"))
     before = it.look()
-    with naming(ChangedSince, tmp_path / "here/config") as caught:
+    with naming(ChangedSince, it.config) as caught:
         roll_back(it.plan())
     assert b"memory: 1024" in caught.value.changes["container 950"].is_
     assert it.look() == before
-    theirs = (tmp_path / "here/config").read_bytes()
+    theirs = it.config.read_bytes()
     roll_back(it.plan(), force=True)
     (copy,) = (tmp_path / "journal/kept").iterdir()
     assert copy.read_bytes() == theirs
     if change is CHANGES["resize"]:
         is_back(it, lambda conf: _current(memory="1024")(change(conf)), running=False)
     else:
-        assert (tmp_path / "here/config").read_bytes() == BEFORE
+        assert it.config.read_bytes() == BEFORE
 
 
 @pytest.mark.parametrize(
@@ -180,42 +183,37 @@ def test_rollback_of_an_edited_option_is_refused(tmp_path: Path, change: Change)
         "features: nesting=1",
     ],
 )
-def test_rollback_of_an_added_line_beside_a_new_disk_is_refused(tmp_path: Path, line: str) -> None:
-    it = applied(tmp_path)
+def test_rollback_of_an_added_line_beside_a_new_disk_is_refused(it: World, line: str) -> None:
     by_pct(it, CHANGES["resize"])
-    path = tmp_path / "here/config"
-    current, _, sections = path.read_bytes().partition(b"\n\n[")
-    path.write_bytes(current + f"\n{line}\n\n[".encode() + sections)
-    with naming(ChangedSince, path):
+    current, _, sections = it.config.read_bytes().partition(b"\n\n[")
+    it.config.write_bytes(current + f"\n{line}\n\n[".encode() + sections)
+    with naming(ChangedSince, it.config):
         roll_back(it.plan())
 
 
-def test_rollback_of_another_mode_is_refused_and_with_force_keeps_it(tmp_path: Path) -> None:
-    it = applied(tmp_path)
+def test_rollback_of_another_mode_is_refused_and_with_force_keeps_it(it: World) -> None:
     by_pct(it, CHANGES["resize"])
-    (tmp_path / "here/config").chmod(0o600)
-    with naming(ChangedSince, tmp_path / "here/config", "640 -> 600"):
+    it.config.chmod(0o600)
+    with naming(ChangedSince, it.config, "640 -> 600"):
         roll_back(it.plan())
     roll_back(it.plan(), force=True)
-    assert (tmp_path / "here/config").stat().st_mode & 0o7777 == 0o600
+    assert it.config.stat().st_mode & 0o7777 == 0o600
     is_back(it, CHANGES["resize"], running=False)
 
 
-def test_rollback_of_pending_changes_is_refused_and_with_force_drops_them(tmp_path: Path) -> None:
+def test_rollback_of_pending_changes_is_refused_and_with_force_drops_them(it: World) -> None:
     """It is somebody's change: told, and with force gone, and kept in the copy."""
-    it = applied(tmp_path)
     pending = Section({"mp0": "local:8,mp=/three", "features": "nesting=0"})
     by_pct(it, lambda conf: replace(conf, pending=pending))
-    with naming(ChangedSince, tmp_path / "here/config"):
+    with naming(ChangedSince, it.config):
         roll_back(it.plan())
     roll_back(it.plan(), force=True)
-    assert (tmp_path / "here/config").read_bytes() == BEFORE
+    assert it.config.read_bytes() == BEFORE
 
 
 def test_rollback_of_pending_changes_beside_a_new_disk_drops_the_plans_options(
-    tmp_path: Path,
+    it: World,
 ) -> None:
-    it = applied(tmp_path)
     pending = Section({"memory": "1024", "features": "nesting=0"})
     by_pct(it, CHANGES["resize"], lambda conf: replace(conf, pending=pending))
     roll_back(it.plan(), force=True)
@@ -223,8 +221,7 @@ def test_rollback_of_pending_changes_beside_a_new_disk_drops_the_plans_options(
     is_back(it, CHANGES["resize"], running=False)
 
 
-def test_rollback_after_a_second_apply_over_a_snapshot_restores_the_file(tmp_path: Path) -> None:
-    it = applied(tmp_path)
+def test_rollback_after_a_second_apply_over_a_snapshot_restores_the_file(it: World) -> None:
     by_pct(it, CHANGES["snapshot"], _current(features="mount=nfs"))
     apply(it.plan())
     with pytest.raises(ChangedSince):  # between the two, somebody took the features
