@@ -7,24 +7,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from remediation.actions.file_edit import FileEdit
-from remediation.engine.action import Step
 from remediation.engine.apply import apply
 from remediation.engine.errors import NotClean
-from remediation.engine.journal import Journal
-from remediation.engine.plan import Plan
 from remediation.rehearsal import rehearse
-from targets.transport import Local
+from tests.doubles import flag
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ON = Local()
+    from remediation.engine.plan import Plan
+
 STAGES = ["before", "apply", "verify", "rollback", "compare", "apply again", "verify again"]
 
 
 def plan(folder: Path) -> Plan:
     edit = FileEdit("edit", "edit", "STEP-1.2", str(folder / "file"), lambda _: b"theirs\n")
-    return Plan([Step(edit, ON)], Journal(ON, 950, str(folder / "journal")))
+    return flag.plan(folder, edit)
 
 
 def look(folder: Path) -> dict[str, str]:

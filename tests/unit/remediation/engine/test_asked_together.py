@@ -11,10 +11,10 @@ import pytest
 from remediation.actions.file_edit import FileEdit
 from remediation.engine.action import Place, Step
 from remediation.engine.apply import Seen, apply
-from remediation.engine.journal import Journal
 from remediation.engine.plan import Plan
 from targets.errors import FactError
-from targets.transport import Layer, Local
+from targets.transport import Base
+from tests.doubles.flag import ON, journal
 from tests.doubles.naming import naming
 
 if TYPE_CHECKING:
@@ -34,8 +34,17 @@ class Asked(Layer):
     def _passed(
         self, on: Callable[..., CommandResult], argv: Sequence[str], stdin: bytes, timeout: float
     ) -> CommandResult:
-        self.seen.append((on.__name__, tuple(argv)))
-        return super()._passed(on, argv, stdin, timeout)
+        self.seen.append(("run", tuple(argv)))
+        return ON.run(argv, stdin=stdin, timeout=timeout)
+
+    def look(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60.0
+    ) -> CommandResult:
+        self.seen.append(("look", tuple(argv)))
+        return ON.look(argv, stdin=stdin, timeout=timeout)
+
+    def changes(self) -> list[tuple[str, ...]]:
+        return [argv for kind, argv in self.seen if kind == "run"]
 
 
 def edits(folder: Path, on: Asked, number: int) -> list[Step]:
@@ -52,7 +61,7 @@ def looks_before_the_journal(tmp_path: Path, number: int) -> int:
     on = Asked()
     folder = tmp_path / str(number)
     folder.mkdir()
-    plan = Plan(edits(folder, on, number), Journal(Local(), 950, str(folder / "journal")))
+    plan = Plan(edits(folder, on, number), journal(folder))
     assert all(outcome.changed for outcome in apply(plan))
     kinds = [kind for kind, _ in on.seen]
     return kinds.index("run")
@@ -66,7 +75,7 @@ def test_apply_captures_all_files_in_one_round_trip(tmp_path: Path, number: int)
 
 def test_apply_looks_again_after_each_change(tmp_path: Path) -> None:
     on = Asked()
-    plan = Plan(edits(tmp_path, on, 2), Journal(Local(), 950, str(tmp_path / "journal")))
+    plan = Plan(edits(tmp_path, on, 2), journal(tmp_path))
     apply(plan)
     first, second = (at for at, (kind, _) in enumerate(on.seen) if kind == "run")
     for name, seen in (("0", on.seen[first + 1 : second]), ("1", on.seen[second + 1 :])):
@@ -79,16 +88,15 @@ def test_link_is_refused_before_the_first_change(tmp_path: Path) -> None:
     one, two = edits(tmp_path, on, 2)
     (tmp_path / "1").rename(tmp_path / "elsewhere")
     (tmp_path / "1").symlink_to("elsewhere")
-    plan = Plan([one, two], Journal(Local(), 950, str(tmp_path / "journal")))
+    plan = Plan([one, two], journal(tmp_path))
     with naming(FactError, str(tmp_path / "1"), "is a link"):
         apply(plan)
-    assert [kind for kind, _ in on.seen if kind == "run"] == []
-    assert plan.journal.lines() == []
+    assert (on.changes(), plan.journal.lines()) == ([], [])
 
 
 def test_refused_consent_leaves_no_trace(tmp_path: Path) -> None:
     on = Asked()
-    plan = Plan(edits(tmp_path, on, 2), Journal(Local(), 950, str(tmp_path / "journal")))
+    plan = Plan(edits(tmp_path, on, 2), journal(tmp_path))
 
     def refuse(seen: Seen) -> None:
         assert len(seen.drifted()) == 2
@@ -96,8 +104,7 @@ def test_refused_consent_leaves_no_trace(tmp_path: Path) -> None:
 
     with naming(FactError, "no"):
         apply(plan, consent=refuse)
-    assert [kind for kind, _ in on.seen if kind == "run"] == []
-    assert plan.journal.lines() == []
+    assert (on.changes(), plan.journal.lines()) == ([], [])
 
 
 def test_step_that_an_earlier_one_spoils_is_applied(tmp_path: Path) -> None:
@@ -114,9 +121,6 @@ def test_step_that_an_earlier_one_spoils_is_applied(tmp_path: Path) -> None:
                 (tmp_path / name).write_text("old\n")
 
     spoils = Spoils("0", "0", "STEP-1", str(tmp_path / "0"), lambda _: b"new\n")
-    journal = Journal(Local(), 950, str(tmp_path / "journal"))
-    assert all(
-        outcome.changed
-        for outcome in apply(Plan([replace(one, action=spoils), two, three], journal))
-    )
+    plan = Plan([replace(one, action=spoils), two, three], journal(tmp_path))
+    assert all(outcome.changed for outcome in apply(plan))
     assert [(tmp_path / name).read_text() for name in "012"] == ["new\n"] * 3
