@@ -13,7 +13,7 @@ from remediation.engine.action import Place, Step
 from remediation.engine.apply import Seen, apply
 from remediation.engine.plan import Plan
 from targets.errors import FactError
-from targets.transport import Base
+from targets.transport import Layer, Local
 from tests.doubles.flag import ON, journal
 from tests.doubles.naming import naming
 

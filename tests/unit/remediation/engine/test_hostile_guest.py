@@ -22,6 +22,7 @@ from tests.doubles.naming import naming
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from targets.transport import Transport
 
 RUBBISH = [
     b"",
