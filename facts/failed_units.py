@@ -103,11 +103,11 @@ def properties(shown: str) -> list[dict[str, str]]:
     """Return the properties of each unit that ``systemctl show`` printed; a list as one text."""
     units = []
     for block in re.split(r"\n\s*\n", shown):
-        of_unit: dict[str, str] = {}
+        of_unit: dict[str, list[str]] = {}
         for key, equals, value in (line.partition("=") for line in block.splitlines()):
             if equals:
-                of_unit[key] = f"{of_unit.get(key, '')} {value}".strip()
-        units.append(of_unit)
+                of_unit.setdefault(key, []).append(value)
+        units.append({key: " ".join(values).strip() for key, values in of_unit.items()})
     return [of_unit for of_unit in units if of_unit]
 
 

@@ -46,7 +46,7 @@ create() {{
 unit() {{
     into "/etc/systemd/system/$1"
     inside systemctl daemon-reload
-    inside systemctl start "$1" || true
+    inside systemctl start "$1" || true  # some of them fail on purpose
 }}
 # Saves the container's configuration, and restores it.
 keep() {{ cat "$conf" >/run/docker-lxc-gate.conf; }}

@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from steps import hello, witness
 from steps.docker import PATIENCE
 from steps.probe import PROBE
 from targets.errors import FactError
+from targets.runtime import proxmox
 from targets.runtime.waiting import wait_until_booted
 from targets.target import DEFAULT, parse
 
@@ -209,15 +211,21 @@ def docker_runs_on(existing: Existing, driver: str, image: str) -> None:
 
 @then("nothing of the plan is left to do")
 def nothing_left(node_host: Host, runtime: Runtime, target: Target, existing: Existing) -> None:
-    """Look at each thing that the plan brings about; no action's own check is asked."""
-    inside = witness.host(existing.inside)
+    """Look at each thing that the plan brings about, without any action's own check."""
+    inside, ctid = witness.host(existing.inside), existing.ctid
     profile = _text(node_host, desired.PROFILE_PATH)
-    label = apparmor.label(runtime.node, runtime.init_pid(existing.ctid))
+    label = apparmor.label(runtime.node, runtime.init_pid(ctid))
+    loaded = runtime.node.ask(apparmor.loaded_policy(desired.PROFILE))
+    compiled = runtime.node.ask(apparmor.compiled_policy(desired.PROFILE_PATH))
+    features = runtime.features(ctid)
     done = {
         "the tunable": _text(node_host, desired.TUNABLE_PATH) == desired.TUNABLE.decode(),
         "the profile's file": profile == desired.content(desired.PROFILE),
-        "the profile in the kernel": desired.PROFILE in apparmor.loaded_profiles(runtime.node),
+        "the profile in the kernel": loaded == compiled,
         "the profile of the container": label == f"{desired.PROFILE} (enforce)",
+        "the container's features": all(
+            proxmox.boolean(features.get(name, "")) for name in desired.FEATURES
+        ),
         "the container's /dev/fuse": inside.file("/dev/fuse").exists,
         desired.DRIVER: inside.package(desired.DRIVER).is_installed,
         "Docker": inside.exists("dockerd"),
@@ -231,6 +239,10 @@ def nothing_left(node_host: Host, runtime: Runtime, target: Target, existing: Ex
         done |= {s: word in _text(node_host, s) for s, word in zip(scripts, words, strict=True)}
         own = f"{target.repository}/{phoenix.PROFILE}"
         done[own] = _text(node_host, own) == profile
+        descriptions = f"{target.repository}/{phoenix.CONTAINERS}"
+        described = json.loads(_text(node_host, descriptions))["lxc_configs"].get(str(ctid))
+        if described is not None:
+            done[descriptions] = described.get("apparmor_profile") == desired.PROFILE
     left = [what for what, is_done in done.items() if not is_done]
     assert not left, f"applied again, and still not as the plan wants: {', '.join(left)}"
     evidence.say(f"{len(done)} things are as the plan wants them")

@@ -1,7 +1,6 @@
-# after a dash, or its error stands in place of the directory. The last line is our own place.
 # Prints one line a storage: name, type, status, directory. pvesm derives the directory from the
 # name of a backup that need not exist. A backup server has no directory: its backups follow, each
-# line
+# line after a dash, or its error stands in place of the directory. The last line is our own place.
 
 set -e
 [ -z "$(command -v pvesm)" ] || listing=$(pvesm status --content backup)

@@ -101,8 +101,12 @@ class OtherFormat(Exception):
         what_to_do = "use the version that wrote it"
         if isinstance(version, int) and version > VERSION:
             what_to_do = "use a newer version"
-        elif isinstance(version, int) and version in _LAST_READERS:
-            what_to_do = f"check out commit {_LAST_READERS[version]} and run rollback there"
+        elif type(version) is int and version in _LAST_READERS:
+            what_to_do = (
+                f"check out commit {_LAST_READERS[version]} and run rollback there; when its "
+                "status lists nothing to roll back, for any container, delete the journal's "
+                "directory"
+            )
         super().__init__(
             f"written in format {version!r}, and this version reads only {VERSION}: {what_to_do}"
         )

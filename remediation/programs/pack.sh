@@ -7,7 +7,8 @@ pack() {
     file=$1; shift
     trap 'rm -rf -- "$file.new" ${scratch:+"$scratch"}' EXIT
     code=0
-    LC_ALL=C tar --create --file="$file.new" --force-local --use-compress-program='zstd -1 -T0'         --numeric-owner --acls --xattrs --xattrs-include='*' "$@" || code=$?
+    LC_ALL=C tar --create --file="$file.new" --force-local --use-compress-program='zstd -1 -T0' \
+        --numeric-owner --acls --xattrs --xattrs-include='*' "$@" || code=$?
     [ "$code" -le 1 ] || return "$code"
     [ "$code" -eq 0 ] || echo "WARN: files changed while they were read" >&2
     sync "$file.new"

@@ -339,7 +339,11 @@ def test_registered_parser_has_a_sample() -> None:
 
 @pytest.mark.laws
 @pytest.mark.parametrize(
-    "unit", [b"a", b" ", b"=", b'"', b"[", b"\\", b"\n", b"a: b\n", b"[a]\n", b'apparmor="DENIED" ']
+    "unit",
+    [
+        *(b"a", b" ", b"=", b'"', b"[", b"\\", b"\n", b"a: b\n", b"[a]\n", b'apparmor="DENIED" '),
+        b"A=b\n",
+    ],
 )
 def test_reader_of_foreign_bytes_takes_linear_time(unit: bytes) -> None:
     said, slow = unit * (50_000 // len(unit)), {}

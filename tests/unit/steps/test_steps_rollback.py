@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facts import docker, machine_state
+from facts import apparmor, docker, machine_state
 from remediation import desired, phoenix
 from remediation.engine.errors import ChangedSince
 from remediation.rehearsal import Stage
@@ -63,12 +64,23 @@ def test_nothing_differed_without_a_comparison_is_undetermined() -> None:
             steps.nothing_differed(stages)
 
 
-SETUP, INSTALL, OWN = (
+SETUP, INSTALL, OWN, DESCRIBED = (
     f"{phoenix.REPOSITORY}/{path}"
-    for path in (phoenix.SETUP_SCRIPT, phoenix.INSTALL_SCRIPT, phoenix.PROFILE)
+    for path in (
+        *(phoenix.SETUP_SCRIPT, phoenix.INSTALL_SCRIPT, phoenix.PROFILE, phoenix.CONTAINERS),
+    )
 )
-LABEL, KERNEL = "/proc/7/attr/apparmor/current", "/sys/kernel/security/apparmor/profiles"
-APPLIED: dict[str, str | None] = {
+LABEL, CONFIG = "/proc/7/attr/apparmor/current", "/etc/pve/lxc/951.conf"
+KERNEL, COMPILED = (
+    shlex.join(read.argv)
+    for read in (
+        apparmor.loaded_policy(desired.PROFILE),
+        apparmor.compiled_policy(desired.PROFILE_PATH),
+    )
+)
+#: The policy that the kernel has, by its hash: of the compiled text "policy".
+POLICY = hashlib.sha256(b"policy").hexdigest()
+APPLIED: dict[str, Any] = {
     desired.TUNABLE_PATH: desired.TUNABLE.decode(),
     desired.PROFILE_PATH: desired.content(desired.PROFILE),
     phoenix.REPOSITORY: "a directory",
@@ -76,7 +88,8 @@ APPLIED: dict[str, str | None] = {
     INSTALL: "if ! installed fuse-overlayfs; then",
     OWN: desired.content(desired.PROFILE),
     LABEL: f"{desired.PROFILE} (enforce)\n",
-    KERNEL: f"{desired.PROFILE} (enforce)\n",
+    DESCRIBED: f'{{"lxc_configs": {{"951": {{"apparmor_profile": "{desired.PROFILE}"}}}}}}',
+    CONFIG: "features: nesting=1,keyctl=1,fuse=1\n",
     "/dev/fuse": "",
     desired.DAEMON_JSON: '{"storage-driver": "fuse-overlayfs"}',
 }
@@ -87,11 +100,16 @@ def left_to_do(
     changed: dict[str, str | None],
     packages: tuple[str, ...] = ("fuse-overlayfs",),
     programs: tuple[str, ...] = ("dockerd",),
+    loaded: str = POLICY,
 ) -> None:
     files = APPLIED | changed
     host = Host(files, dict.fromkeys(packages, "1"), programs=programs)
     monkeypatch.setattr(steps.witness, "host", lambda _: host)
-    runtime = Runtime(Machine({path: files[path] for path in (LABEL, KERNEL)}))
+    kernel = (
+        f"/sys/kernel/security/apparmor/policy/profiles/{desired.PROFILE}.7/raw_sha256:{loaded}"
+    )
+    asked: dict[str, Answer] = {KERNEL: f"{kernel}\n", COMPILED: "policy"}
+    runtime = Runtime(Machine({path: files[path] for path in (LABEL, CONFIG)}, asked))
     monkeypatch.setattr(runtime, "init_pid", lambda _: 7)
     steps.nothing_left(host, runtime, Target("pve1", 950), existing())
 
@@ -101,7 +119,11 @@ def test_nothing_left_where_something_is_not_as_the_plan_wants_is_red(
     monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     left_to_do(monkeypatch, {})
-    harmed = {LABEL: "docker-default (enforce)\n", KERNEL: "docker-default (enforce)\n"}
+    harmed = {
+        LABEL: "docker-default (enforce)\n",
+        CONFIG: "features: nesting=1,fuse=1\n",
+        DESCRIBED: APPLIED[DESCRIBED].replace(desired.PROFILE, "another"),
+    }
     with not_compliant("as the plan wants"):
         left_to_do(monkeypatch, {path: harmed.get(path)})
 
@@ -109,7 +131,10 @@ def test_nothing_left_where_something_is_not_as_the_plan_wants_is_red(
 def test_nothing_left_without_a_package_is_red_and_without_phoenix_compliant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    left_to_do(monkeypatch, {phoenix.REPOSITORY: None, SETUP: None, INSTALL: None, OWN: None})
+    left_to_do(monkeypatch, dict.fromkeys((phoenix.REPOSITORY, SETUP, INSTALL, OWN, DESCRIBED)))
+    left_to_do(monkeypatch, {DESCRIBED: '{"lxc_configs": {}}'})
+    with not_compliant("the profile in the kernel"):
+        left_to_do(monkeypatch, {}, loaded="0" * 64)
     with not_compliant("fuse-overlayfs"):
         left_to_do(monkeypatch, {}, packages=())
     with not_compliant("Docker"):
