@@ -56,7 +56,8 @@ journalctl -q --no-pager -b -o cat -n 5000 "_SYSTEMD_INVOCATION_ID=$id" |
 :
 """
 _FAILED = r"""
-units=$(systemctl list-units --full --state=failed --no-legend --plain | cut -d' ' -f1 | head -n 100)
+units=$(systemctl list-units --full --state=failed --no-legend --plain |
+    cut -d' ' -f1 | head -n 100)
 [ -z "$units" ] || systemctl show -p Id,Result,ExecMainStatus -- $units
 """
 _SYSCTLS = r"""
