@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lint import discover, json_text
+from lint.phoenix import json_schema
 from lint.rules import (
     container_config,
     container_confinement,
     daemon_json,
     idmap,
-    json_schema,
     profile,
     profile_agreement,
     scripts,

@@ -8,11 +8,11 @@ from formats.apparmor_profile import statements
 from lint import json_text
 from lint.finding import in_order
 from lint.includes import Includes
+from lint.phoenix import description
 from lint.rules import (
     container_config,
     container_confinement,
     daemon_json,
-    description,
     idmap,
     profile,
     profile_agreement,

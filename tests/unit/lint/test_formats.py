@@ -12,7 +12,7 @@ from commandline.json_output import json_line
 from lint import discover, formats
 from lint.catalogue import RULES
 from lint.check import check
-from lint.rules.json_schema import mismatches
+from lint.phoenix.json_schema import mismatches
 from lint.source import Kind, Source
 
 DATA = Path(__file__).parents[2] / "data"

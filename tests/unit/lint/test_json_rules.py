@@ -9,7 +9,7 @@ import pytest
 
 from lint import json_text
 from lint.check import check
-from lint.rules.json_schema import Unusable, mismatches
+from lint.phoenix.json_schema import Unusable, mismatches
 from lint.source import Kind, Source
 
 

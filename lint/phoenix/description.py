@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lint import json_text
+from lint.phoenix.json_schema import MISMATCH, Unusable, mismatches
 from lint.rules import container_config, container_confinement
-from lint.rules.json_schema import MISMATCH, Unusable, mismatches
 from lint.rules.profile_agreement import Use
 from lint.rules.tools import NOT_CHECKED
 from lint.source import Kind, Source

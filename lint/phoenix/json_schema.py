@@ -10,8 +10,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lint import schema_errors
 from lint.finding import Problem, Severity
+from lint.phoenix import schema_errors
 from targets.errors import TransportError
 from targets.transport import Local
 

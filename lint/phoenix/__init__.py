@@ -1,0 +1,1 @@
+"""phoenix's description of containers, and its schema: their rules, and what validates them."""
