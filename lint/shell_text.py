@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 import time
 from bisect import bisect_left
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import tree_sitter_bash
 from tree_sitter import Language, Parser
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One simple command, the head of a ``for`` loop, or the redirected end of a block.
 
     Attributes:
@@ -41,11 +39,11 @@ class Command:
     function: str = ""
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """A node that is still to be walked, and what it stands in."""
 
     node: Node
+    kind: str
     reads: tuple[str, ...] = ()
     function: str = ""
     depth: int = 0
@@ -53,15 +51,19 @@ class _Place:
 
 
 class TooTangled(Exception):
-    """The parser needs more time for this text than for any script that somebody wrote."""
+    """The text takes more time than any script that a person wrote."""
 
 
 _BASH = Language(tree_sitter_bash.language())
-#: Seconds of the processor for a text: one of 200 KiB takes a quarter, unless it is made to be
-#: slow. The parser gets the text in pieces of so many bytes.
-_PATIENCE, _PIECE = 1.0, 1 << 16
-#: Nobody writes substitutions within substitutions deeper than that.
+#: Seconds of the processor to parse a text, and to parse it and list its commands. A text of 200 KiB
+#: takes less than one, unless somebody made it slow on purpose.
+_PARSE, _PATIENCE = 1.0, 5.0
+#: Bytes of a piece that the parser gets at once.
+_PIECE = 1 << 16
+#: The deepest nesting of substitutions whose commands are listed.
 _DEEPEST = 40
+#: The nodes of the smallest command: itself, its name, and the word in the name.
+_LEAST = 3
 _SUBSTITUTIONS = frozenset({"command_substitution", "process_substitution"})
 _WRAPPERS = frozenset({"redirected_statement", "negated_command"})
 _SHOWN = _WRAPPERS | {"command", "for_statement"}
@@ -77,47 +79,57 @@ def commands(text: str) -> tuple[Command, ...]:
     """Return a script's commands in order, those in substitutions included.
 
     Raises:
-        TooTangled: the text was made to be slow.
+        TooTangled: the text needs too much time of the processor.
     """
     text = _without_documents(text.replace("\r\n", "\n").replace("\0", ""))
     content = text.encode("utf-8", "surrogateescape")
-    end = time.process_time() + _PATIENCE
+    start = time.process_time()
     try:
         tree = Parser(_BASH).parse(
             lambda at, _: content[at : at + _PIECE],
-            progress_callback=lambda _at, _error: time.process_time() > end,
+            progress_callback=lambda _at, _error: time.process_time() > start + _PARSE,
         )
     except ValueError as error:
         raise TooTangled from error
-    return tuple(_commands(tree.root_node, content))
+    return tuple(_commands(tree.root_node, content, start + _PATIENCE))
 
 
-def _commands(root: Node, content: bytes) -> Iterator[Command]:
-    stack = [_Place(root)]
+def _commands(root: Node, content: bytes, end: float) -> Iterator[Command]:
+    stack = [_Place(root, root.type)]
     while stack:
+        if time.process_time() > end:
+            raise TooTangled
         place = stack.pop()
-        node, function, depth = place.node, place.function, place.depth
-        if node.type == "function_definition" and (name := node.child_by_field_name("name")):
-            function = _text(name, content)
-        if (node.type in _SHOWN and not place.wrapped) and (
-            words := _words(node, content, head=True)
-        ):
-            yield Command(node.start_point.row + 1, words, place.reads, function)
-        if node.type == "command" and node.has_error:
+        node, kind = place.node, place.kind
+        if kind == "function_definition" and (name := node.child_by_field_name("name")):
+            place = place._replace(function=_text(name, content))
+        if kind in _SHOWN and not place.wrapped and (words := _words(node, content, head=True)):
+            yield Command(node.start_point.row + 1, words, place.reads, place.function)
+        if kind == "command" and node.has_error:
             yield from _rest(node, content)
-        reads = place.reads
-        if node.type in _SUBSTITUTIONS:
-            reads, depth = (), depth + 1
-        elif node.type == "command":
-            reads = ()
-        below: list[_Place] = []
-        for child in node.children if depth <= _DEEPEST else ():
-            if child.is_named:
-                below.append(_Place(child, reads, function, depth, node.type in _WRAPPERS))
-                reads = ()
-            elif below and child.type in {"|", "|&"} and node.type == "pipeline":
-                reads = _words(below[-1].node, content)
-        stack += reversed(below)
+        stack += reversed(_below(place, content))
+
+
+def _below(place: _Place, content: bytes) -> list[_Place]:
+    """Return the children of a node in which commands may stand."""
+    node, kind, reads, function, depth, _ = place
+    if kind in _SUBSTITUTIONS:
+        reads, depth = (), depth + 1
+    elif kind == "command":
+        reads = ()
+    if depth > _DEEPEST:
+        return []
+    places: list[_Place] = []
+    last: Node | None = None
+    for child in node.children:
+        if child.is_named:
+            if child.descendant_count >= _LEAST:
+                wrapped = kind in _WRAPPERS
+                places.append(_Place(child, child.type, reads, function, depth, wrapped))
+            last, reads = child, ()
+        elif last and kind == "pipeline" and child.type in {"|", "|&"}:
+            reads = _words(last, content)
+    return places
 
 
 def _words(node: Node, content: bytes, *, head: bool = False) -> tuple[str, ...]:
@@ -129,23 +141,23 @@ def _words(node: Node, content: bytes, *, head: bool = False) -> tuple[str, ...]
         head: whether the head of a loop is meant, and not its end.
     """
     redirections: list[Node] = []
-    while node.type in _WRAPPERS:
-        named = node.named_children
+    while (kind := node.type) in _WRAPPERS:
+        named = [child for child in node.named_children if child.type != "comment"]
         redirections[:0] = [child for child in named if child.type.endswith("_redirect")]
         body = next((child for child in named if not child.type.endswith("_redirect")), None)
         if body is None:
             break
         node = body
-    if node.type == "command":
+    if kind == "command":
         parts = [child for child in node.children if child.type != "variable_assignment"]
-    elif node.type == "for_statement" and head:
+    elif kind == "for_statement" and head:
         parts = list(takewhile(lambda child: child.type not in _AFTER_HEAD, node.children))
     else:  # a block
-        last = node.child(node.child_count - 1)
+        last = next(reversed(node.children), None)
         if last is not None and last.type == "do_group":
-            last = last.child(last.child_count - 1)
+            last = next(reversed(last.children), None)
         parts = [last] if last is not None and last.type in _ENDS else []
-    return tuple(_text(part, content) for part in (*parts, *redirections))
+    return tuple([_text(part, content) for part in (*parts, *redirections)])
 
 
 def _rest(command: Node, content: bytes) -> Iterator[Command]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lint import shell_text
 from lint.check import check
-from lint.shell_text import commands
+from lint.shell_text import TooTangled, commands
 from lint.source import Kind, Source
 
 
@@ -37,6 +38,7 @@ def words(text: str) -> list[list[str]]:
         ("for a in $b 'c d'; do e; done\n", [["for", "a", "in", "$b", "'c d'"], ["e"]]),
         ("if ! a; then { b; } >c; fi\n", [["a"], ["}", ">c"], ["b"]]),
         (">f\n", [[">f"]]),
+        ("! # a\nb\n", [["b"]]),
     ],
 )
 def test_text_is_cut_into_commands(text: str, expected: list[list[str]]) -> None:
@@ -62,11 +64,22 @@ def test_substitutions_without_end_are_given_up() -> None:
 
 
 @pytest.mark.parametrize("made", ["a | ", ")", "$["])
-def test_text_that_is_made_to_be_slow_is_not_checked(made: str) -> None:
+def test_text_that_is_made_to_be_slow_is_not_checked(
+    made: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell_text, "_PARSE", 0.2)
     text = made * (1_000_000 // len(made))
     assert [each.id for each in check([Source("/a.sh", text.encode(), Kind.SCRIPT)])] == [
         "not-checked"
     ]
+
+
+def test_time_ends_after_the_parser_is_done_the_text_is_not_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shell_text, "_PATIENCE", -1.0)
+    with pytest.raises(TooTangled):
+        commands("a; b\n")
 
 
 #: tree-sitter cannot read these brackets.
