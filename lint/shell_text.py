@@ -55,8 +55,8 @@ class TooTangled(Exception):
 
 
 _BASH = Language(tree_sitter_bash.language())
-#: Seconds of the processor to parse a text, and to parse it and list its commands. A text of 200 KiB
-#: takes less than one, unless somebody made it slow on purpose.
+#: Seconds of the processor for the parser, and for the parser and the list of commands together. A
+#: text of 200 KiB takes less than one, unless somebody made it slow on purpose.
 _PARSE, _PATIENCE = 1.0, 5.0
 #: Bytes of a piece that the parser gets at once.
 _PIECE = 1 << 16

@@ -28,6 +28,11 @@ MISMATCH = Problem(
 )
 RULES = (MISMATCH,)
 
+#: JSON can escape half of a surrogate pair, which UTF-8 cannot encode, and the library refuses. A
+#: character for private use stands for it.
+_STAND_INS = {code: chr(0xF0000 + code) for code in range(0xD800, 0xE000)}
+_SURROGATES = {ord(stand_in): chr(code) for code, stand_in in _STAND_INS.items()}
+
 
 class Unusable(Exception):
     """A schema by which nothing can be judged; the text says why."""
@@ -40,11 +45,19 @@ def mismatches(schema: Any, value: Any) -> list[tuple[Path, str]]:
         Unusable: the schema is invalid, or asks for too much.
     """
     try:
-        both = json.dumps([schema, value]).encode()
+        both = json.dumps([schema, value], ensure_ascii=False).translate(_STAND_INS).encode()
         result = Local().run([sys.executable, "-I", schema_errors.__file__], stdin=both)
     except (RecursionError, TransportError) as error:
         raise Unusable("it is nested too deep, or asks for too much") from error
     if not result.ok:
-        said = result.stderr.decode(errors="replace").strip() if result.exit_code == 1 else ""
-        raise Unusable(said or "it asks for too much time or memory")
-    return [(tuple(path), why) for path, why in json.loads(result.stdout)]
+        if result.exit_code == schema_errors.UNUSABLE:
+            raise Unusable(_restored(result.stderr.decode(errors="replace").strip()))
+        raise Unusable("it asks for too much time or memory")
+    return [
+        (tuple(map(_restored, path)), _restored(why)) for path, why in json.loads(result.stdout)
+    ]
+
+
+def _restored(part: Any) -> Any:
+    """Return a text with its lone surrogates; an index stays."""
+    return part.translate(_SURROGATES) if isinstance(part, str) else part

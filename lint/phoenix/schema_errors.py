@@ -1,7 +1,7 @@
 """A program that validates a value against a schema, with a limit of time and of memory.
 
 It reads both as one JSON list. It prints a list of the places that the schema does not allow, each
-with the reason, or ends with 1 and says why the schema cannot be used.
+with the reason, or exits with the code UNUSABLE and says why the schema cannot be used.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from jsonschema_rs import Validator
 
+#: The exit code if standard error says why the schema cannot be used.
+UNUSABLE = 4
 #: Seconds of the processor, bytes of memory, errors, characters of a reason.
 _SECONDS, _MEMORY, _MOST, _LONGEST = 5, 1 << 30, 1000, 500
-#: Patterns take linear time. Those with a look-around, which cannot, may go back so often.
+#: A pattern takes linear time. One with a look-around backtracks a thousand times at most.
 _PATTERNS = FancyRegexOptions(backtrack_limit=1000, size_limit=1 << 20, dfa_size_limit=1 << 20)
 
 
@@ -40,6 +42,8 @@ def errors(schema: Any, value: Any) -> Iterator[tuple[list[str | int], str]]:
         if isinstance(kind, ValidationErrorKind.AdditionalProperties):
             for key in kind.unexpected:
                 yield [*path, key], f"the schema has no '{key[:_LONGEST]}' here"
+        elif isinstance(kind, ValidationErrorKind.Enum) and not kind.options:
+            yield path, "the schema allows no value here"
         elif not isinstance(kind, ValidationErrorKind.BacktrackLimitExceeded):
             yield path, error.message[:_LONGEST]
 
@@ -57,14 +61,15 @@ def _validator(schema: Any) -> Validator:
             )
         except ValidationError as error:
             path = _with_keys(error.instance_path, schema)
-            if not isinstance(error.kind, ValidationErrorKind.Format) or not path:
-                raise
-            if path[-1] == "pattern":
+            pattern = isinstance(error.kind, ValidationErrorKind.Format)
+            if pattern and path[-1:] == ["pattern"]:
                 del reduce(getitem, path[:-1], schema)["pattern"]
-            else:  # which keys it would allow is unknown
-                owner = reduce(getitem, path[: path.index("patternProperties")], schema)
-                del owner["patternProperties"]
+            elif pattern and path[-2:-1] == ["patternProperties"]:
+                owner = reduce(getitem, path[:-2], schema)
+                del owner["patternProperties"]  # which keys it would allow is unknown
                 owner.pop("additionalProperties", None)
+            else:
+                raise
 
 
 def _with_keys(path: list[str | int], value: Any) -> list[str | int]:
@@ -85,12 +90,17 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        print(json.dumps(list(islice(errors(*json.load(sys.stdin)), _MOST))))
+        print(json.dumps(list(islice(errors(*json.load(sys.stdin.buffer)), _MOST))))
     except ValidationError as error:
         where = ".".join(map(str, error.instance_path)) or "the schema"
-        sys.exit(f"{where}: {error.message}"[:_LONGEST])
+        _refuse(f"{where}: {error.message}")
     except (ValueError, RecursionError) as error:
-        sys.exit(str(error)[:_LONGEST])
+        _refuse(str(error))
+
+
+def _refuse(why: str) -> None:
+    print(why[:_LONGEST], file=sys.stderr)
+    sys.exit(UNUSABLE)
 
 
 if __name__ == "__main__":

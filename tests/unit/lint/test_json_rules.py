@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tracemalloc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lint import json_text
 from lint.check import check
+from lint.phoenix import schema_errors
 from lint.phoenix.json_schema import Unusable, mismatches
 from lint.source import Kind, Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def found(text: str | bytes, *more: Source, kind: Kind = Kind.DAEMON) -> list[tuple[str, int, int]]:
@@ -147,12 +151,28 @@ def test_flags_have_other_names_than_keys(flag: str, key: str, value: str) -> No
         ({"format": "email"}, "x", []),
         ({"items": {"type": "string", "pattern": "("}}, ["x", 1], [(1,)]),
         ({"patternProperties": {"(": {}}, "additionalProperties": False}, {"a": 1}, []),
+        (
+            {
+                "properties": {
+                    "patternProperties": {"type": "null"},
+                    "a": {"patternProperties": {"(": {}}},
+                }
+            },
+            {"patternProperties": 1, "a": {}},
+            [("patternProperties",)],
+        ),
+        ({"const": "\ud800"}, "\ud800", []),
+        ({"additionalProperties": {"type": "null"}}, {"\ud800": 1}, [("\ud800",)]),
     ],
 )
 def test_schema_names_the_places_that_it_does_not_allow(
     schema: Any, value: Any, places: list[Any]
 ) -> None:
     assert sorted(path for path, _ in mismatches(schema, value)) == places
+
+
+def test_enum_without_a_value_allows_none() -> None:
+    assert mismatches({"enum": []}, 1) == [((), "the schema allows no value here")]
 
 
 def _deep(levels: int) -> Any:
@@ -181,6 +201,7 @@ _DOUBLING = {
         (_deep(300), "Recursion limit"),
         (_deep(2000), "too deep"),
         (_DOUBLING, "too much time or memory"),
+        ({"type": "\ud800"}, "type: the value is not valid"),
     ],
 )
 def test_schema_that_cannot_be_used_says_why(schema: Any, why: str) -> None:
@@ -192,6 +213,22 @@ def test_description_whose_schema_cannot_be_used_is_not_checked() -> None:
     schema = Source("/s/x.json", b'{"type": "nonsense"}', Kind.SCHEMA)
     text = '{"$schema": "./x.json", "lxc_configs": {}}'
     assert found(text, schema, kind=Kind.DESCRIPTION) == [("not-checked", 0, 0)]
+
+
+def test_program_that_dies_is_taken_for_one_that_asks_for_too_much(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    dying = tmp_path / "dying.py"
+    dying.write_text("raise MemoryError")
+    monkeypatch.setattr(schema_errors, "__file__", str(dying))
+    with pytest.raises(Unusable, match="it asks for too much time or memory"):
+        mismatches({}, 1)
+
+
+def test_note_that_is_no_unicode_hides_no_mismatch() -> None:
+    schema = Source("/s/x.json", b'{"required": ["name"]}', Kind.SCHEMA)
+    text = '{"$schema": "./x.json", "x-note": "\\ud800"}'
+    assert found(text, schema, kind=Kind.DESCRIPTION) == [("json-schema", 1, 1)]
 
 
 def test_description_is_judged_by_the_schema_that_it_names() -> None:
