@@ -7,6 +7,7 @@ Source: bash(1).
 from __future__ import annotations
 
 import re
+import sys
 import time
 from bisect import bisect_left
 from functools import lru_cache
@@ -15,6 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tree_sitter_bash
 from tree_sitter import Language, Parser
+
+from lint import shell_parse
+from targets.errors import TransportError
+from targets.transport import Local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +65,9 @@ _BASH = Language(tree_sitter_bash.language())
 _PARSE, _PATIENCE = 1.0, 5.0
 #: Bytes of a piece that the parser gets at once.
 _PIECE = 1 << 16
+#: Bytes of a text that this process parses at once: the slowest takes a second. A larger one must
+#: first pass in a process of its own.
+_SMALL = 1 << 14
 #: The deepest nesting of substitutions whose commands are listed.
 _DEEPEST = 40
 #: The nodes of the smallest command: itself, its name, and the word in the name.
@@ -84,6 +92,8 @@ def commands(text: str) -> tuple[Command, ...]:
     text = _without_documents(text.replace("\r\n", "\n").replace("\0", ""))
     content = text.encode("utf-8", "surrogateescape")
     start = time.process_time()
+    if len(content) > _SMALL:
+        _require_quick(content)
     try:
         tree = Parser(_BASH).parse(
             lambda at, _: content[at : at + _PIECE],
@@ -92,6 +102,16 @@ def commands(text: str) -> tuple[Command, ...]:
     except ValueError as error:
         raise TooTangled from error
     return tuple(_commands(tree.root_node, content, start + _PATIENCE))
+
+
+def _require_quick(content: bytes) -> None:
+    """Raise TooTangled if a process of its own cannot parse the text within its limits."""
+    try:
+        result = Local().run([sys.executable, "-I", shell_parse.__file__], stdin=content)
+    except TransportError as error:
+        raise TooTangled from error
+    if not result.ok:
+        raise TooTangled
 
 
 def _commands(root: Node, content: bytes, end: float) -> Iterator[Command]:

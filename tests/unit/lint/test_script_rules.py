@@ -68,10 +68,20 @@ def test_text_that_is_made_to_be_slow_is_not_checked(
     made: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shell_text, "_PARSE", 0.2)
+    monkeypatch.setattr(shell_text, "_SMALL", 1 << 20)
     text = made * (1_000_000 // len(made))
     assert [each.id for each in check([Source("/a.sh", text.encode(), Kind.SCRIPT)])] == [
         "not-checked"
     ]
+
+
+def test_text_that_the_parser_repairs_too_slowly_is_not_checked() -> None:
+    with pytest.raises(TooTangled):
+        commands("a | " * 25_000)
+
+
+def test_large_script_is_read() -> None:
+    assert len(commands("a b\n" * 8_000)) == 8_000
 
 
 def test_time_ends_after_the_parser_is_done_the_text_is_not_checked(
