@@ -210,9 +210,13 @@ def docker_runs_on(existing: Existing, driver: str, image: str) -> None:
 
 
 @then("nothing of the plan is left to do")
-def nothing_left(node_host: Host, runtime: Runtime, target: Target, existing: Existing) -> None:
-    """Look at each thing that the plan brings about, without any action's own check."""
-    inside, ctid = witness.host(existing.inside), existing.ctid
+def nothing_left(runtime: Runtime, target: Target, existing: Existing) -> None:
+    """Look at each thing that the plan brings about, without any action's own check.
+
+    ``node_host`` would apply the plan to the container under test, too, which comes later.
+    """
+    node_host, inside = witness.host(runtime.node), witness.host(existing.inside)
+    ctid = existing.ctid
     profile = _text(node_host, desired.PROFILE_PATH)
     label = apparmor.label(runtime.node, runtime.init_pid(ctid))
     loaded = runtime.node.ask(apparmor.loaded_policy(desired.PROFILE))

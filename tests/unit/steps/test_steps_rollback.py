@@ -111,7 +111,7 @@ def left_to_do(
     asked: dict[str, Answer] = {KERNEL: f"{kernel}\n", COMPILED: "policy"}
     runtime = Runtime(Machine({path: files[path] for path in (LABEL, CONFIG)}, asked))
     monkeypatch.setattr(runtime, "init_pid", lambda _: 7)
-    steps.nothing_left(host, runtime, Target("pve1", 950), existing())
+    steps.nothing_left(runtime, Target("pve1", 950), existing())
 
 
 @pytest.mark.parametrize("path", [path for path in APPLIED if path != phoenix.REPOSITORY])
