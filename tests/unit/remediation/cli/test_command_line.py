@@ -206,7 +206,8 @@ NEWER = (
 )
 UNRELEASED = (
     "written in format 2, and this version reads only 3: check out commit a7abfe3 and run rollback "
-    "there. Nothing was changed"
+    "there; when its status lists nothing to roll back, for any container, delete the "
+    "journal's directory. Nothing was changed"
 )
 
 
