@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from targets import foreign
 from targets.errors import FactError, RemediationError
+from targets.printable import one_line
 from targets.programs import program
 from targets.transport import at_most
 
@@ -33,13 +34,13 @@ class ProcessNotes:
     """Notes on the processes of a node.
 
     Attributes:
-        whole: whether every started process was noted.
+        lost: why some processes are not noted, for a reader; empty if every one is.
         parents: the parent of each started process, by its pid.
         containers: the containers of each pid; several, if the kernel reused the pid.
         profiles: the profiles of a container's processes, by the container.
     """
 
-    whole: bool = False
+    lost: str = "the program that notes the node's processes did not run to its end"
     parents: Mapping[int, int] = field(default_factory=dict)
     containers: Mapping[int, frozenset[str]] = field(default_factory=dict)
     profiles: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -66,11 +67,13 @@ def _parsed(text: str) -> ProcessNotes:
     parents: dict[int, int] = {}
     containers: dict[int, set[str]] = {}
     profiles: dict[str, set[str]] = {}
-    whole = False
+    lost = ProcessNotes.lost
     for line in text.splitlines():
         match line.split(" "):
-            case ["whole", said]:
-                whole = said == "1"
+            case ["whole"]:
+                lost = ""
+            case ["lost", *why]:
+                lost = one_line(" ".join(why))
             case ["parent", child, parent]:
                 parents[int(child)] = int(parent)
             case ["process", pid, name]:
@@ -78,7 +81,7 @@ def _parsed(text: str) -> ProcessNotes:
             case ["profile", name, label]:
                 profiles.setdefault(name, set()).add(label)
     return ProcessNotes(
-        whole,
+        lost,
         parents,
         {pid: frozenset(names) for pid, names in containers.items()},
         {name: frozenset(labels) for name, labels in profiles.items()},

@@ -136,6 +136,8 @@ def seen(window: audit_window.Window) -> str:
 
 
 def _why_nobodys(denial: audit_records.Denial, notes: ProcessNotes) -> str:
+    if notes.lost:
+        return f"{notes.lost}, so it may be of any container under that profile"
     users = sorted(notes.containers_under(denial.profile))
     if len(users) > 1:
         return (

@@ -37,7 +37,8 @@ def attribute(
 
     A generated profile names its container. For a named profile, these decide, in this order: the
     notes on the process; the cgroup of the process or of its nearest living ancestor; whether only
-    one container ran under the profile. This takes one round trip at most.
+    one container ran under the profile. This takes one round trip at most. If the notes lack a
+    process, none of these decides: its pid may have passed from one container to another.
 
     Args:
         node: the node of the processes.
@@ -52,6 +53,8 @@ def attribute(
         pid = number(denial.fields.get("pid", ""))
         if generated := named_container(denial):
             owners[index] = generated
+        elif notes.lost:
+            continue
         elif known := notes.containers.get(pid):
             owners[index] = next(iter(known)) if len(known) == 1 else None
         else:

@@ -1,7 +1,8 @@
 # Notes each new process, its parent, its container and the container's profiles until its input
 # ends; then writes the notes to a file. It reads the cgroup of each process at the beginning, at
-# the end, and when a process runs another program; children inherit it. Without the kernel's
-# process events, it notes the beginning and the end only.
+# the end, and when a process runs another program; children inherit it. "?" is a process whose
+# cgroup nobody could read before it ended. Without the kernel's process events, the program notes
+# the beginning and the end only. The last line says whether every process was noted.
 
 use strict;
 my ($netlink, $datagram, $connector, $process_events) = (16, 2, 11, 1);
@@ -10,7 +11,9 @@ my (%parent, %now, %ever, %label);
 sub content { open my $file, "<", $_[0] or return ""; local $/; my $all = <$file>; $all // "" }
 sub look {
     my ($pid) = @_;
-    my ($home) = content("/proc/$pid/cgroup") =~ m{/lxc(?:\.payload\.|/)([^/\s]+)} or return;
+    my $cgroup = content("/proc/$pid/cgroup");
+    $ever{$pid}{"?"} = 1 if $cgroup eq "" and not defined $now{$pid};
+    my ($home) = $cgroup =~ m{/lxc(?:\.payload\.|/)([^/\s]+)} or return;
     $now{$pid} = $home;
     $ever{$pid}{$home} = 1;
     my $label = content("/proc/$pid/attr/apparmor/current") || content("/proc/$pid/attr/current");
@@ -29,7 +32,7 @@ if ($listens) {
 look_around();
 $| = 1;
 print "noting\n";
-my $whole = $listens ? 1 : 0;
+my $lost = $listens ? "" : "the kernel does not report its processes";
 while (1) {
     my $ready = "";
     vec($ready, fileno STDIN, 1) = 1;
@@ -37,10 +40,14 @@ while (1) {
     select $ready, undef, undef, undef;
     if ($listens and vec $ready, fileno $events, 1) {
         my $told = recv $events, my $event, 512, 0;
-        $whole = 0, look_around(), next unless defined $told;  # overrun: some events are lost
+        unless (defined $told) {
+            $lost ||= "processes started faster than they could be noted";
+            look_around();
+            next;
+        }
         my ($what, undef, $by, $thread, $new) = unpack "x36 L x12 L4", $event;
         if ($what == 1 and $new == $thread) {
-            $whole = 0, next if keys %parent >= $most;
+            $lost ||= "more than $most processes started", next if keys %parent >= $most;
             $parent{$new} = $by;
             delete $now{$new};
             next unless defined $now{$by};
@@ -55,7 +62,11 @@ while (1) {
 }
 look_around();
 open my $file, ">", $ARGV[0] or die "$ARGV[0]: $!\n";
-print $file "whole $whole\n";
 print $file "parent $_ $parent{$_}\n" for keys %parent;
-for my $pid (keys %ever) { print $file "process $pid $_\n" for keys %{$ever{$pid}} }
+for my $pid (keys %ever) {
+    my @homes = keys %{$ever{$pid}};
+    print $file "process $pid $_\n" for grep { @homes > 1 or $_ ne "?" } @homes;
+}
 for my $home (keys %label) { print $file "profile $home $_\n" for keys %{$label{$home}} }
+print $file $lost ? "lost $lost\n" : "whole\n";
+close $file or die "$ARGV[0]: $!\n";

@@ -40,9 +40,27 @@ _FLOOD = (
     "auditctl -r 1 >/dev/null; systemd-run -q --unit=flood perl -e "
     '\'while (1) { open my $f, ">", "/proc/self/attr/exec"; syswrite $f, "exec flood" }\''
 )
+#: A process under the profile in another container's cgroup, denied a socket each second.
+_ANOTHERS = """
+mkdir -p /sys/fs/cgroup/lxc/952
+systemd-run -q --unit=another sh -c 'echo $$ >/sys/fs/cgroup/lxc/952/cgroup.procs
+exec aa-exec -p "$0" -- perl -e "while (1) { socket(S, 38, 5, 0); sleep 1 }"' "$profile"
+"""
+#: Ends the program that notes processes, each time that the gate starts it.
+_ENDED = """
+systemd-run -q --unit=ended sh -c 'while sleep 1; do pkill -f "^perl.*[p]rocess_events"; done'
+"""
 _RED = ("AppArmor denied container {ctid}", "to allow it: network alg")
 
 FAULTS = (
+    Fault(
+        "F22-unnoted",
+        "a neighbour under the profile is denied something, and the notes on processes are lost",
+        _ANOTHERS + _ENDED,
+        expect=undetermined(
+            "denials", "denial(s) cannot be attributed", "did not run to its end", "any container"
+        ),
+    ),
     Fault(
         "F21-uid",
         "the log leaves out the records of the container's root",

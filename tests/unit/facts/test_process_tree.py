@@ -26,7 +26,7 @@ def test_notes_of_a_process_that_has_ended_has_its_parent() -> None:
         assert shell.stdout is not None
         child = int(shell.stdout.readline())
     notes = watch.notes()
-    if not notes.whole:
+    if notes.lost:
         pytest.skip("this machine does not tell of its processes")
     assert notes.parents[child] == shell.pid
     assert notes.parents[shell.pid] == os.getpid()
@@ -34,23 +34,39 @@ def test_notes_of_a_process_that_has_ended_has_its_parent() -> None:
 
 
 def test_parse_notes_have_parents_containers_and_profiles() -> None:
-    text = "whole 1\nparent 7 5\nprocess 7 950\nprocess 7 952\nprocess 8 web\n"
-    text += "profile 950 lxc-a\nprofile 950 lxc-b\nprofile web lxc-a\n"
+    text = "parent 7 5\nprocess 7 950\nprocess 7 952\nprocess 8 web\n"
+    text += "profile 950 lxc-a\nprofile 950 lxc-b\nprofile web lxc-a\nwhole\n"
     notes = parse(text)
-    assert notes.whole
+    assert not notes.lost
     assert notes.parents == {7: 5}
     assert notes.containers == {7: {"950", "952"}, 8: {"web"}}
     assert notes.containers_under("lxc-a") == {"950", "web"}
     assert notes.containers_under("lxc-b") == {"950"}
     assert notes.containers_under("lxc-c") == frozenset()
-    assert parse("whole 0\n") == ProcessNotes()
+    assert parse("") == ProcessNotes()
+    assert ProcessNotes().lost
+
+
+@pytest.mark.parametrize(
+    ("end", "lost"),
+    [
+        ("whole\n", ""),
+        ("lost more than 200000 processes started\n", "more than 200000 processes started"),
+        ("lost a\x1b[2J\n", r"a\x1b[2J"),
+        ("", ProcessNotes.lost),
+        ("whol", ProcessNotes.lost),
+    ],
+)
+def test_parse_notes_without_their_end_are_not_whole(end: str, lost: str) -> None:
+    notes = parse(f"parent 7 5\nprocess 7 950\n{end}")
+    assert (notes.lost, notes.parents) == (lost, {7: 5})
 
 
 class Node(Answering):
     """Holds a command, or does not; and has a file that was written."""
 
     def __init__(self, fails: Exception | None = None) -> None:
-        super().__init__(lambda _: b"whole 1\nparent 7 5\n", "the node")
+        super().__init__(lambda _: b"parent 7 5\nwhole\n", "the node")
         self.fails, self.released = fails, 0
 
     def hold(self, argv: Sequence[str], word: str) -> Hold:
@@ -71,8 +87,8 @@ def test_notes_are_read_once_and_their_file_is_removed() -> None:
     node = Node()
     watch = ProcessWatch(node)
     assert node.ran == []
-    assert watch.notes() == ProcessNotes(whole=True, parents={7: 5})
-    assert watch.notes() == ProcessNotes(whole=True, parents={7: 5})
+    assert watch.notes() == ProcessNotes("", {7: 5})
+    assert watch.notes() == ProcessNotes("", {7: 5})
     assert node.released == 1
     ((shell, _, script, _, file),) = node.ran
     assert shell == "sh"

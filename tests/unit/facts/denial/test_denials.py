@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,7 +54,7 @@ def notes(
 ) -> ProcessNotes:
     """Return that these containers ran under the profile."""
     return ProcessNotes(
-        True, parents or {}, containers or {}, {name: frozenset({NAME}) for name in users}
+        "", parents or {}, containers or {}, {name: frozenset({NAME}) for name in users}
     )
 
 
@@ -135,8 +136,30 @@ def test_attribute_of_a_dead_process_is_by_the_only_user_of_its_profile(
     assert owner(MOUNT.replace("pid=1985 ", ""), notes(*users)) == whose
 
 
+@pytest.mark.parametrize(
+    ("known", "living"),
+    [
+        (notes("950", "951", containers={1985: frozenset({"951"})}), {}),
+        (notes("950", "951"), {1985: "0::/lxc/951/ns/init.scope"}),
+        (notes("950", "951", parents=PARENTS), {1970: "0::/lxc/951/ns/init.scope"}),
+        (notes("951"), {}),
+    ],
+    ids=["noted", "living", "ancestor", "only user"],
+)
+def test_attribute_by_notes_that_are_not_whole_is_nobody(
+    known: ProcessNotes, living: dict[int, str]
+) -> None:
+    """951's, if the notes are whole; else its pid may have passed from 950 to 951, or back."""
+    line = MOUNT.replace(NAME, "lxc-x") if not known.containers and not living else MOUNT
+    if line != MOUNT:
+        known = replace(known, profiles={"951": frozenset({"lxc-x"})})
+    assert owner(line, known, Node(living)) == 951
+    assert owner(line, replace(known, lost="too many"), Node(living)) is None
+    assert owner(GENERATED, replace(known, lost="too many")) == 200
+
+
 def test_attribute_of_another_profile_is_its_only_users() -> None:
-    known = ProcessNotes(profiles={"951": frozenset({"lxc-x"}), "950": frozenset({NAME})})
+    known = ProcessNotes("", profiles={"951": frozenset({"lxc-x"}), "950": frozenset({NAME})})
     assert owner(MOUNT.replace(NAME, "lxc-x"), known) == 951
 
 
