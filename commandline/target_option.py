@@ -57,7 +57,7 @@ def aimed(where: str | None, file: Path | None) -> Target:
         raise click.UsageError(str(error)) from error
 
 
-def _named(where: str | None, file: Path | None) -> Target:
+def named(where: str | None, file: Path | None) -> Target:
     """Return the target that both options mean; none ends the program with 2, and what to type."""
     if where is None and file is None:
         called = click.get_current_context().command_path
@@ -75,22 +75,11 @@ def with_target(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P
     Returns:
         The function with both options; a wrong target ends the program with 2.
     """
-    default = f".  [default: {DEFAULT}, a test VM on this machine, built and started if needed]"
-    return target_options(default)(_given(aimed, command))
 
-
-def with_named_target(command: Callable[Concatenate[Target, _P], None]) -> Callable[_P, None]:
-    """Do the same for a command that must not build the lab unasked: no target ends it with 2."""
-    return target_options(".  [required]")(_given(_named, command))
-
-
-def _given(
-    find: Callable[[str | None, Path | None], Target],
-    command: Callable[Concatenate[Target, _P], None],
-) -> Callable[_P, None]:
     @functools.wraps(command)
     def found(*args: _P.args, **kwargs: _P.kwargs) -> None:
         where, file = kwargs.pop("where"), kwargs.pop("file")
-        command(find(where, file), *args, **kwargs)  # type: ignore[arg-type]  # click's own kwargs
+        command(aimed(where, file), *args, **kwargs)  # type: ignore[arg-type]  # click's own kwargs
 
-    return found
+    default = f".  [default: {DEFAULT}, a test VM on this machine, built and started if needed]"
+    return target_options(default)(found)

@@ -15,6 +15,7 @@ import click
 
 from doctor import upgrade
 from doctor.examine import EXAMINATIONS
+from doctor.messages import MESSAGES
 from doctor.upgrade_conditions import CONDITIONS
 from doctor.upgrade_pairs import KNOWN, PAIRS
 from faults.__main__ import main as faults
@@ -142,6 +143,28 @@ def upgrade_pairs() -> str:
     )
 
 
+def messages() -> str:
+    """Return a section for each message that doctor knows, so that a search finds it."""
+    return "\n\n".join(
+        f"## {each.text.translate(_LITERAL)}\n\n"
+        f"{_SPEAKERS[each.by]}: **{each.means.title}** (`{each.problem}`). "
+        f"{each.why or each.means.why}\n\n"
+        f"- To make sure, {each.sure}.\n- {each.mend or each.means.mend}"
+        for each in MESSAGES
+    )
+
+
+#: Who says a message.
+_SPEAKERS = {
+    "docker": "Docker says it",
+    "lxc": "LXC or Proxmox says it at the container's start",
+    "systemd": "systemd in the container says it",
+    "kernel": "The node's kernel says it",
+    "program": "A program in the container says it",
+}
+#: What Markdown would take for its own in a heading.
+_LITERAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>"})
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "requirements": requirements,
     "commands": commands,
@@ -161,6 +184,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
         [_linked(known.source) for known in KNOWN],
     ),
     "upgrade-pairs": upgrade_pairs,
+    "messages": messages,
 }
 
 

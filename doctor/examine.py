@@ -26,6 +26,7 @@ from doctor.troubles import (
     ownership,
     runc_fix,
     running,
+    said,
     settings,
     storage,
     volumes,
@@ -62,6 +63,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     *volumes.EXAMINATIONS,
     *guest.EXAMINATIONS[1:],
     *running.EXAMINATIONS,
+    *said.EXAMINATIONS,
     *denied.EXAMINATIONS,
     *image_store.EXAMINATIONS,
     *storage.EXAMINATIONS,
@@ -69,6 +71,18 @@ EXAMINATIONS: tuple[Examination, ...] = (
     *freezer.EXAMINATIONS[1:],
 )
 _ORDER = tuple(Severity)
+#: What lint calls wrong in the configuration and no container starts with.
+_STOPS = frozenset(
+    {
+        "container-mount-entry-cut",
+        "container-lxc-line",
+        "container-features-invalid",
+        "container-key-former",
+        "container-idmap-invalid",
+        "container-idmap-overlap",
+        "container-profile-not-enterable",
+    }
+)
 #: What merely follows from another trouble, and is then not named beside it.
 _FOLLOWS = {
     running.DOWN.id: frozenset(
@@ -78,17 +92,8 @@ _FOLLOWS = {
     guest.UNITS.id: frozenset({guest.NESTING.id}),
     guest.NESTING.id: frozenset({"container-features-invalid"}),
     own_confinement.WORDS.id: frozenset({own_confinement.UNLOADED.id}),  # none is started at all
-    running.STOPPED.id: frozenset(
-        {
-            "container-mount-entry-cut",
-            "container-lxc-line",
-            "container-features-invalid",
-            "container-key-former",
-            "container-idmap-invalid",
-            "container-idmap-overlap",
-            "container-profile-not-enterable",
-        }
-    ),
+    running.STOPPED.id: _STOPS,
+    running.NEXT.id: _STOPS,
 }
 
 

@@ -47,12 +47,12 @@ _CONTAINERS = (
     "'"
 )
 _UNIT = ("LoadState", "ActiveState", "SubState", "Result", "ExecStart")
-#: The messages of Docker's present run, or of its last one, that match a pattern.
+#: The messages of Docker's present run, or of its last one, the last ones that match each pattern.
 _MESSAGES = r"""
 id=$(systemctl show -p InvocationID --value docker) || exit 1
 [ -n "$id" ] || exit 0
-journalctl -q --no-pager -b -o cat -n 5000 "_SYSTEMD_INVOCATION_ID=$id" |
-    grep -aE -- "$1" | tail -n 50 | cut -c 1-2000
+said=$(journalctl -q --no-pager -b -o cat -n 5000 "_SYSTEMD_INVOCATION_ID=$id" | cut -c 1-2000)
+for pattern; do printf '%s\n' "$said" | grep -aE -- "$pattern" | tail -n 20; done
 :
 """
 _FAILED = r"""
@@ -101,7 +101,7 @@ done
 """
 _NUMBER = "[0-9]{1,10}"
 #: Of a message that a guest chose, so much is looked at (characters), and of so many lines.
-_LONGEST, _MOST = 2000, 200
+_LONGEST, _MOST = 2000, 1000
 #: A node has no more devices of these kinds.
 _MOST_DEVICES = 100
 _TO_SECONDS = len("2026-11-26T21:00:00")
@@ -295,10 +295,9 @@ def _runc(result: CommandResult) -> str:
     return found[1]
 
 
-def messages(pattern: str) -> Read[tuple[str, ...]]:
-    """Read those lines of Docker's present or last run that match a pattern (grep -E)."""
-    argv = ("sh", "-c", _MESSAGES, "messages", pattern)
-    return Read(argv, _lines)
+def messages(patterns: tuple[str, ...]) -> Read[tuple[str, ...]]:
+    """Read the lines of Docker's present or last run that match a pattern (of grep -E)."""
+    return Read(("sh", "-c", _MESSAGES, "messages", *patterns), _lines)
 
 
 def owned(places: Sequence[str]) -> Read[tuple[Owned | None, ...]]:

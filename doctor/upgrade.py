@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from doctor import guest_reads, upgrade_conditions, upgrade_reads
 from doctor.diagnosis import Diagnosis, Unseen
 from doctor.first_look import ask_inside, first_look
+from doctor.problems import PROBLEMS
 from doctor.upgrade_case import Container, states
 from doctor.upgrade_pairs import KERNEL, KNOWN, NEEDED, PAIRS
 from facts.apt import is_within
@@ -26,35 +27,10 @@ if TYPE_CHECKING:
     from targets.runtime.base import Runtime
     from targets.runtime.container_config import ContainerConfig
 
-MENDS = Problem(
-    "upgrade-mends",
-    Severity.ADVICE,
-    "the upgrade mends something that is broken now",
-    "The versions that are installed do not go together, and those that apt would install do.",
-    "Upgrade, then restart the container.",
-)
-ORDER = Problem(
-    "upgrade-order",
-    Severity.ADVICE,
-    "the node and the container must be upgraded in one order",
-    "After both upgrades Docker runs. Between them it does not, if the wrong one comes first.",
-    "Upgrade the machine that is named, then the other one. Restart the container after an upgrade "
-    "of LXC.",
-)
-REMOVES = Problem(
-    "upgrade-removes",
-    Severity.TROUBLE,
-    "apt would remove a package without which Docker does not run",
-    "A dist-upgrade removes what conflicts with what it installs.",
-    "Read what apt-get -s dist-upgrade says of it, and hold what pushes it out: apt-mark hold.",
-)
-UNKNOWN = Problem(
-    "upgrade-unknown",
-    Severity.ADVICE,
-    "apt would install a version that the table knows nothing of",
-    "It is newer than everything that was read for the table. It may work.",
-    "Try it on a copy of the container, or take a backup first: vzdump --mode stop.",
-)
+MENDS = PROBLEMS["upgrade-mends"]
+ORDER = PROBLEMS["upgrade-order"]
+REMOVES = PROBLEMS["upgrade-removes"]
+UNKNOWN = PROBLEMS["upgrade-unknown"]
 KINDS = (REMOVES, ORDER, MENDS, UNKNOWN)
 _OF_MACHINE = (upgrade_reads.PLAN, upgrade_reads.INSTALLED, upgrade_reads.LISTS)
 _WHERES: tuple[Where, ...] = ("node", "container")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from doctor import guest_reads, node_reads, upgrade_reads
 from doctor.troubles import runc_fix, storage
+from targets.runtime.container_config import given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,8 +56,7 @@ def _no_ipset(of: Container) -> bool:
 
 
 def _no_raw_table(of: Container) -> bool:
-    legacy = of.guest.of(upgrade_reads.IPTABLES) == "legacy"
-    return legacy and "iptable_raw" not in of.node.of(upgrade_reads.KERNEL_HAS)
+    return _iptables_legacy(of) and "iptable_raw" not in of.node.of(upgrade_reads.KERNEL_HAS)
 
 
 def _fresh_without_driver(of: Container) -> bool:
@@ -85,7 +85,44 @@ def _fuse_overlayfs(of: Container) -> bool:
 
 
 def _first_cgroup_keys(of: Container) -> bool:
-    return any(key.startswith("lxc.cgroup.") for key in of.config.current())
+    keys = [key for key in of.config.current() if key.startswith("lxc.cgroup.")]
+    return any(key.split(".")[2] not in {"dir", "relative"} for key in keys)  # of both versions
+
+
+def _own_profiles_refused(of: Container) -> bool:
+    options = of.config.current()
+    if options.get("unprivileged") != "1" and "lxc.idmap" not in options:
+        return False  # root of the node's own user namespace may load profiles
+    unconfined = options.get("lxc.apparmor.profile") == "unconfined"
+    return unconfined and not of.guest.of(guest_reads.OWN_APPARMOR)
+
+
+def _iptables_legacy(of: Container) -> bool:
+    return of.guest.of(upgrade_reads.IPTABLES) == "legacy"
+
+
+def _no_nesting(of: Container) -> bool:
+    return not of.config.plain and "nesting" not in given(of.config.current().get("features", ""))
+
+
+def _unmanaged(of: Container) -> bool:
+    return of.config.current().get("ostype") == "unmanaged"
+
+
+def _points(of: Container) -> list[str]:
+    """Return what Proxmox mounts in the container besides its root."""
+    options = of.config.current().items()
+    return [
+        value.removeprefix("volume=") for key, value in options if key.strip("0123456789") == "mp"
+    ]
+
+
+def _bind_mounts(of: Container) -> bool:
+    return any(each.startswith("/") for each in _points(of))
+
+
+def _volumes(of: Container) -> bool:
+    return any(not each.startswith("/") for each in _points(of))
 
 
 #: By the name that a row of the table gives.
@@ -104,4 +141,13 @@ CONDITIONS: Mapping[str, tuple[str, Callable[[Container], bool]]] = {
     "another-runtime": ("default-runtime is not runc", _another_runtime),
     "fuse-overlayfs": ("Docker runs on fuse-overlayfs", _fuse_overlayfs),
     "first-cgroup-keys": ("the configuration has lxc.cgroup.* keys", _first_cgroup_keys),
+    "own-profiles-refused": (
+        "the container is unconfined, and Docker in it sees AppArmor",
+        _own_profiles_refused,
+    ),
+    "iptables-legacy": ("the container has iptables-legacy", _iptables_legacy),
+    "no-nesting": ("features lacks nesting=1", _no_nesting),
+    "unmanaged": ("ostype is unmanaged", _unmanaged),
+    "bind-mounts": ("a mount point is a directory of the node", _bind_mounts),
+    "volumes": ("a mount point is a volume", _volumes),
 }

@@ -34,6 +34,11 @@ def loaded_profiles(on: Transport) -> dict[str, str]:
     content = on.ask(PROFILES)
     if content is None:
         raise FactError(f"AppArmor is not enabled in the kernel of {on.machine}")
+    return modes(content)
+
+
+def modes(content: bytes) -> dict[str, str]:
+    """Return each profile's mode by name, as the kernel lists them (:data:`PROFILES`)."""
     matches = re.findall(r"^(.+) \((\w+)\)$", content.decode(errors="replace"), re.MULTILINE)
     return dict(matches)
 

@@ -35,6 +35,16 @@ def start_obstacle(runtime: Runtime, ctid: int) -> str:
         loaded = apparmor.loaded_profiles(runtime.node)
     except RemediationError:
         return ""
+    return obstacle(written, loaded)
+
+
+def obstacle(written: ContainerConfig, loaded: dict[str, str]) -> str:
+    """Return an obstacle to a start with a configuration; empty if none is found.
+
+    Args:
+        written: the configuration.
+        loaded: the profiles that the kernel knows, see :func:`facts.apparmor.loaded_profiles`.
+    """
     causes = [*_options(written), *_profile(written, loaded)]
     return next(iter(causes), "")
 

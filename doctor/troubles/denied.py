@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from doctor.case import Examination
+from doctor.problems import PROBLEMS
 from facts.denial.denial_answers import wanted, who
-from lint.finding import Problem, Severity
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 
 #: How far back the log is read (seconds).
 HOUR = 3600.0
-DENIED = Problem(
-    "denied-lately",
-    Severity.ADVICE,
-    "AppArmor refused the container something in the last hour",
-    "A refusal may be the cause of a trouble, or of none: a program may do without.",
-    "python -m remediation denials --since 1h, with the same --target, shows each refusal and the "
-    "smallest rule that would allow it.",
-)
+DENIED = PROBLEMS["denied-lately"]
 
 
 def judge(case: Case) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from doctor import node_reads
 from doctor.case import Examination
-from lint.finding import Problem, Severity
+from doctor.problems import PROBLEMS
 from targets.runtime.container_config import given
 
 if TYPE_CHECKING:
@@ -20,23 +20,8 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from lint.finding import Finding
 
-FROZEN = Problem(
-    "container-frozen",
-    Severity.SEEN,
-    "the container is frozen",
-    "None of its processes runs. A backup or a snapshot froze it: it thaws when that ends. With a "
-    "fuse mount the freezer may wait for ever.",
-    "See whether a backup still runs (the node's task log). If none does: lxc-freeze ended "
-    "half-way; thaw it on the node: lxc-unfreeze -n CTID.",
-)
-AT_RISK = Problem(
-    "backup-may-hang",
-    Severity.ADVICE,
-    "a backup or a snapshot may hang in the freezer",
-    "vzdump's modes snapshot and suspend freeze the container. A process that waits for a frozen "
-    "fuse daemon cannot be frozen, and both wait for ever.",
-    "Back it up in mode stop: vzdump CTID --mode stop. Take snapshots while it is stopped.",
-)
+FROZEN = PROBLEMS["container-frozen"]
+AT_RISK = PROBLEMS["backup-may-hang"]
 FROZEN_STATES = frozenset({"FROZEN", "FREEZING"})
 
 

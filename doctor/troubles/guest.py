@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads
 from doctor.case import Examination
-from lint.finding import Problem, Severity
+from doctor.problems import PROBLEMS
 from targets.runtime.container_config import given
 
 if TYPE_CHECKING:
@@ -18,24 +18,8 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from lint.finding import Finding
 
-NESTING = Problem(
-    "nesting-off",
-    Severity.TROUBLE,
-    "the container has no nesting",
-    'Docker cannot mount /proc in its containers: error mounting "proc". Units of the guest that '
-    "want namespaces of their own fail, and systemd calls it degraded.",
-    "pct set CTID --features nesting=1,keyctl=1,fuse=1 (with what features has already), and "
-    "restart the container.",
-)
-UNITS = Problem(
-    "units-refused",
-    Severity.TROUBLE,
-    "units of the guest fail while systemd prepares their namespace",
-    "systemd could not mount what the unit asks for: the profile refuses it, often the new mount "
-    "calls of newer systemd (rw, move).",
-    "python -m remediation denials, with the same --target, shows what was refused and the rule "
-    "that allows it.",
-)
+NESTING = PROBLEMS["nesting-off"]
+UNITS = PROBLEMS["units-refused"]
 _CODES = {226: "NAMESPACE", 243: "CREDENTIALS"}
 _MANY = 5
 

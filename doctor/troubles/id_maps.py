@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from doctor import guest_reads, node_reads
+from doctor import guest_reads, messages, node_reads
 from doctor.case import Examination
+from doctor.problems import PROBLEMS
 from formats.id_map import MANY, NEEDED, holes, in_words, missed
-from lint.finding import Problem, Severity
+from lint.finding import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,30 +17,15 @@ if TYPE_CHECKING:
     from formats.id_map import Range
     from lint.finding import Finding
 
-HOLE = Problem(
-    "id-map-hole",
-    Severity.TROUBLE,
-    "the container's id map has a hole below 65536",
-    "Files of an unmapped id belong to nobody, and no process can have that id. An image that "
-    "holds such a file fails with 'failed to Lchown … invalid argument'.",
-    "Map every id from 0 to 65535, for users and for groups, and restart the container.",
-)
-ABOVE = Problem(
-    "image-above-id-map",
-    Severity.ADVICE,
-    "an image holds files of ids that the container does not have",
-    "Docker could not give a file of the image to its owner: failed to Lchown. The id is not below "
-    "65536, so this is a defect of the image, not of the container.",
-    "Use another version of the image, or build it with ids below 65536. Or map more ids: longer "
-    "ranges in /etc/subuid and /etc/subgid, and lxc.idmap lines for them.",
-)
-LCHOWN = guest_reads.messages("[Ll]chown .*invalid argument")
+HOLE = PROBLEMS["id-map-hole"]
+ABOVE = PROBLEMS["image-above-id-map"]
+_ASKED = (messages.READ, guest_reads.CONTAINERS)
 
 
 def judge_holes(case: Case) -> Iterator[Finding]:
     """Yield the holes in the container's map, for users and for groups."""
     maps = case.node.of(node_reads.id_maps(case.ctid))
-    named = _missed(case.guest.maybe(LCHOWN, ()))
+    named = [] if case.guest.maybe(messages.READ, None) is None else _missed(case)
     for at, (noun, letter, ranges) in enumerate(
         (("user", "u", maps.users), ("group", "g", maps.groups))
     ):
@@ -57,7 +43,7 @@ def judge_holes(case: Case) -> Iterator[Finding]:
 
 def judge_above(case: Case) -> Iterator[Finding]:
     """Yield the ids above 65535 that Docker could not give a file to."""
-    named = _missed(case.guest.of(LCHOWN))
+    named = _missed(case)
     maps = case.node.of(node_reads.id_maps(case.ctid))
     above = {
         f"{noun} {ids[at]}"
@@ -70,9 +56,9 @@ def judge_above(case: Case) -> Iterator[Finding]:
         yield ABOVE.here(f"an image holds files of {said}, which the container does not have")
 
 
-def _missed(lines: Sequence[str]) -> list[tuple[int, int]]:
+def _missed(case: Case) -> list[tuple[int, int]]:
     """Return user and group of each file that Docker could not give to its owner."""
-    return [ids for ids in map(missed, lines) if ids]
+    return [ids for each in messages.said(case, HOLE, ABOVE) if (ids := missed(each.line))]
 
 
 def _is_inside(number: int, ranges: Sequence[Range]) -> bool:
@@ -104,14 +90,12 @@ def _mend(letter: str, ranges: Sequence[Range], found: Sequence[tuple[int, int]]
 
 
 EXAMINATIONS = (
-    Examination(
-        "whether every id is mapped", (HOLE,), judge_holes, (node_reads.id_maps,), (LCHOWN,)
-    ),
+    Examination("whether every id is mapped", (HOLE,), judge_holes, (node_reads.id_maps,), _ASKED),
     Examination(
         "whether an image has ids that are not mapped",
         (ABOVE,),
         judge_above,
         (node_reads.id_maps,),
-        (LCHOWN,),
+        _ASKED,
     ),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads
 from doctor.case import Examination
-from lint.finding import Problem, Severity
+from doctor.problems import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,15 +17,7 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from lint.finding import Finding
 
-STORE = Problem(
-    "containerd-image-store",
-    Severity.ADVICE,
-    "Docker keeps its images in containerd's store",
-    "Docker 29 does so on a fresh installation, and then uses no storage driver. Images and "
-    "containers that a storage driver kept before are on the disk and not shown.",
-    'To use a storage driver: "features": {"containerd-snapshotter": false} and "storage-driver" '
-    "in /etc/docker/daemon.json, and restart Docker. Images of the other store are then not shown.",
-)
+STORE = PROBLEMS["containerd-image-store"]
 
 
 def judge(case: Case) -> Iterator[Finding]:

@@ -6,12 +6,11 @@ Sources: moby daemon/apparmor_default.go and profiles/apparmor, containerd pkg/a
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from doctor import guest_reads, node_reads
+from doctor import guest_reads, messages, node_reads
 from doctor.case import Examination
-from lint.finding import Problem, Severity
+from doctor.problems import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,51 +18,10 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from lint.finding import Finding
 
-UNLOADED = Problem(
-    "docker-default-not-loaded",
-    Severity.SEEN,
-    "Docker cannot load its own AppArmor profile, docker-default",
-    "The container has no AppArmor namespace of its own, so nothing in it may load a profile. "
-    "Docker starts no container until this is mended.",
-    "Let LXC generate the profile: delete lxc.apparmor.profile, and set nesting=1 in features. "
-    "With a profile of your own: purge the package apparmor in the container and restart Docker, "
-    "which then confines its containers by the container's profile alone.",
-)
-UNCONFINED = Problem(
-    "container-runs-unconfined",
-    Severity.TROUBLE,
-    "AppArmor confines neither the container nor Docker's containers",
-    "What breaks out of Docker meets no AppArmor rule. 'unconfined' is a popular cure for "
-    "refusals, and takes the protection away.",
-    "Give the container a profile (python -m remediation plan, with the same --target, shows "
-    "one), and restart it.",
-)
-WORDS = Problem(
-    "docker-confinement",
-    Severity.ADVICE,
-    "Docker's own containers have no AppArmor profile of their own, or no seccomp filter",
-    "Docker's containers then differ from those on a machine of its own: they are not protected "
-    "from one another by AppArmor.",
-    "Nothing, if the container's profile is enough. Otherwise let LXC generate the profile, with "
-    "nesting=1, and install the package apparmor in the container.",
-)
-LOOSE = Problem(
-    "docker-container-loose",
-    Severity.ADVICE,
-    "a Docker container is privileged, or runs without AppArmor",
-    "Docker holds it back by next to nothing. The LXC container's own confinement still holds.",
-    "Give it the one capability or device that it needs, instead of privileged.",
-)
-MESSAGES = guest_reads.messages(
-    "docker-default profile could not be loaded|load a profile while confined"
-    "|ould not check if docker-default AppArmor profile was loaded"
-)
-#: Docker's two words for it: the profile is refused, or already the list of profiles, which the
-#: kernel shows in a user namespace only together with an AppArmor namespace.
-_REFUSED = re.compile(
-    "docker-default profile could not be loaded"
-    "|ould not check if docker-default AppArmor profile was loaded"
-)
+UNLOADED = PROBLEMS["docker-default-not-loaded"]
+UNCONFINED = PROBLEMS["container-runs-unconfined"]
+WORDS = PROBLEMS["docker-confinement"]
+LOOSE = PROBLEMS["docker-container-loose"]
 #: Of more containers a reader needs no name.
 _MANY = 5
 _MISSING = {
@@ -79,17 +37,9 @@ def judge(case: Case) -> Iterator[Finding]:
     confined = case.node.of(node_reads.confined(case.ctid))
     if confined.confines_nothing:
         yield UNCONFINED.here(f"the container's first process runs {confined.label}")
-    said = _refused(case)
+    said = next(messages.said(case, UNLOADED), None)
     if said and "parser" not in case.guest.maybe(guest_reads.OWN_APPARMOR, frozenset()):
-        yield UNLOADED.here(f"Docker says: {said.strip()[:400]}")
-    case.guest.of(MESSAGES)
-
-
-def _refused(case: Case) -> str:
-    told = guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ()))
-    lines = [*told, *case.guest.maybe(MESSAGES, ())]
-    found = [line for line in lines if _REFUSED.search(line)]
-    return found[-1] if found else ""
+        yield UNLOADED.here(f"Docker says: {said.line[:400]}")
 
 
 def judge_words(case: Case) -> Iterator[Finding]:
@@ -141,7 +91,7 @@ EXAMINATIONS = (
         (UNLOADED, UNCONFINED),
         judge,
         (node_reads.confined,),
-        (MESSAGES, guest_reads.CONTAINERS, guest_reads.OWN_APPARMOR),
+        (messages.READ, guest_reads.CONTAINERS, guest_reads.OWN_APPARMOR),
     ),
     Examination(
         "what confines Docker's own containers",

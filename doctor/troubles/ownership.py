@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
+from doctor.problems import PROBLEMS
 from formats.id_map import NEEDED
-from lint.finding import Problem, Severity
+from lint.finding import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,14 +25,7 @@ if TYPE_CHECKING:
     from lint.finding import Finding
     from targets.runtime.container_config import ContainerConfig
 
-NOBODY = Problem(
-    "bind-mount-of-nobody",
-    Severity.ADVICE,
-    "a bind mount belongs to nobody in the container",
-    "Its owner on the node is an id that the container does not have. In the container it shows as "
-    "65534, and root there may not change it.",
-    "On the node: chown it to an id that the container has. Or map the owner for this mount point.",
-)
+NOBODY = PROBLEMS["bind-mount-of-nobody"]
 #: The id that the kernel shows for one that is not mapped.
 OVERFLOW = 65534
 _POINT = re.compile(r"mp[0-9]{1,3}", re.ASCII)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from doctor import guest_reads, node_reads
+from doctor import guest_reads, messages, node_reads
 from doctor.case import Examination
+from doctor.problems import PROBLEMS
 from formats.apparmor_profile import statements
-from lint.finding import Problem, Severity
+from lint.finding import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,17 +23,7 @@ if TYPE_CHECKING:
     from doctor.node_reads import Confined
     from lint.finding import Finding
 
-REOPEN = Problem(
-    "runc-reopen-refused",
-    Severity.SEEN,
-    "runc cannot open a sysctl: reopen fd: permission denied",
-    "runc since 1.2.8, 1.3.3 and 1.4.0-rc.3 opens sysctls through a detached mount. The "
-    "container's "
-    "AppArmor profile refuses that by a deny rule that leaves no record, so no log shows it.",
-    "Give the container a profile that does not deny /proc/sys below a detached mount.",
-)
-MESSAGES = guest_reads.messages("reopen fd [0-9]+: permission denied")
-_REOPEN = re.compile(r"reopen fd [0-9]+: permission denied")
+REOPEN = PROBLEMS["runc-reopen-refused"]
 _NUMBERS = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?:[-~+.]?rc\.?([0-9]{1,3}))?")
 #: The first release with the fix, by the release before it: (major, minor) → (patch, candidate).
 _FIXED = {(1, 2): (8, 0), (1, 3): (3, 0), (1, 4): (0, 3)}
@@ -60,15 +51,13 @@ def has_fix(version: str) -> bool:
 def judge(case: Case) -> Iterator[Finding]:
     """Yield the refusal if Docker said so, or if the profile is one that is known to refuse."""
     confined = case.node.of(node_reads.confined(case.ctid))
-    told = guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ()))
-    lines = [*told, *case.guest.of(MESSAGES)]
-    found = [line for line in lines if _REOPEN.search(line)]
+    found = next(messages.said(case, REOPEN), None)
     runc = case.guest.maybe(guest_reads.RUNC, "")
     versions = case.node.maybe(node_reads.VERSIONS, {})
     mend = _mend(confined, versions, pct=case.pct)
     what = f"runc {runc or 'of an unknown version'} under {confined.label[:120]}"
     if found:
-        yield REOPEN.here(f"{what}: {found[-1].strip()[-300:]}", mend=mend)
+        yield REOPEN.here(f"{what}: {found.line[-300:]}", mend=mend)
     elif denies(confined) and has_fix(case.guest.of(guest_reads.RUNC)):
         said = f"{what}: the profile includes LXC's container-base, which denies /proc/sys"
         yield REOPEN.here(said, mend=mend, severity=Severity.TROUBLE)
@@ -101,6 +90,6 @@ EXAMINATIONS = (
         (REOPEN,),
         judge,
         (node_reads.confined, node_reads.VERSIONS),
-        (MESSAGES, guest_reads.CONTAINERS, guest_reads.RUNC),
+        (messages.READ, guest_reads.CONTAINERS, guest_reads.RUNC),
     ),
 )

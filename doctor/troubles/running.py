@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from doctor import guest_reads, node_reads
+from doctor import guest_reads, messages, node_reads
 from doctor.case import Examination
-from lint.finding import Problem, Severity
+from doctor.problems import PROBLEMS
+from facts import apparmor, startable
 from targets.errors import FactError
+from targets.runtime import container_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,32 +17,14 @@ if TYPE_CHECKING:
     from doctor.case import Case
     from lint.finding import Finding
 
-STOPPED = Problem(
-    "container-stopped",
-    Severity.TROUBLE,
-    "the container does not run",
-    "Nothing in it can be asked: most of what follows could not be seen.",
-    "Start it, and ask again. If doctor sees what keeps it from starting, it names that.",
-)
-DOWN = Problem(
-    "docker-down",
-    Severity.TROUBLE,
-    "Docker does not run in the container",
-    "What only a Docker that runs can tell was not asked: a question would start it.",
-    "In the container: systemctl start docker; journalctl -u docker says why it does not.",
-)
-MUTE = Problem(
-    "docker-mute",
-    Severity.TROUBLE,
-    "Docker runs, and does not answer",
-    "docker.service is active, but docker info fails. Docker may hang, or its client is missing: "
-    "Debian keeps it in the package docker-cli.",
-    "In the container: docker info shows the error; journalctl -u docker says what Docker waits "
-    "for. Without a client: apt-get install docker-cli.",
-)
-SAYS = guest_reads.messages(
-    "failed to start daemon|unable to configure the Docker daemon|level=fatal"
-)
+STOPPED = PROBLEMS["container-stopped"]
+DOWN = PROBLEMS["docker-down"]
+ABSENT = PROBLEMS["docker-absent"]
+NETWORK = PROBLEMS["network-refused"]
+MUTE = PROBLEMS["docker-mute"]
+NEXT = PROBLEMS["next-start-fails"]
+LOSES = PROBLEMS["next-start-loses"]
+_FUSE = "fuse-overlayfs"
 _UP = frozenset({"RUNNING", "FROZEN", "FREEZING", "THAWED"})
 
 
@@ -57,6 +41,23 @@ def judge_container(case: Case) -> Iterator[Finding]:
             yield STOPPED.here(said, mend=f"Start it ({how}), and ask again.")
 
 
+def judge_next_start(case: Case) -> Iterator[Finding]:
+    """Yield what the next start of a container that runs will fail at, or lose."""
+    listed = case.node.of(apparmor.PROFILES)
+    if case.node.of(node_reads.lxc_state(case.ctid)) not in _UP or listed is None:
+        return
+    later = container_config.at_next_stop(case.config) if case.pct else case.config
+    if obstacle := startable.obstacle(later, apparmor.modes(listed)):
+        yield NEXT.here(f"container {case.ctid} runs, and cannot start again: {obstacle}")
+    info = case.guest.maybe(guest_reads.INFO, None)
+    wanted = ("nesting", "fuse") if info is None or info.driver == _FUSE else ("nesting",)
+    if lost := [*set(container_config.lost_at_next_stop(case.config, wanted)) & {*wanted}]:
+        yield LOSES.here(
+            f"a pending change takes {' and '.join(sorted(lost))} away at the next start of "
+            f"container {case.ctid} ({case.path}, [pve:pending])"
+        )
+
+
 def judge_docker(case: Case) -> Iterator[Finding]:
     """Yield that Docker does not run, with its own last word."""
     unit = case.guest.of(guest_reads.UNIT)
@@ -64,10 +65,13 @@ def judge_docker(case: Case) -> Iterator[Finding]:
         yield from _mute(case)
         return
     if unit.is_absent:
-        yield DOWN.here("Docker is not installed in the container: systemd knows no docker.service")
+        yield ABSENT.here(
+            "Docker is not installed in the container: systemd knows no docker.service"
+        )
         return
-    said = case.guest.maybe(SAYS, ())
-    last = f"; its last word: {said[-1].strip()[:400]}" if said else ""
+    heard = case.guest.maybe(messages.READ, None) is not None
+    said = next(messages.said(case, DOWN, NETWORK), None) if heard else None
+    last = f"; its last word: {said.line[:400]}" if said else ""
     result = "" if unit.result in {"", "success"} else f", result {unit.result}"
     yield DOWN.here(f"docker.service is {unit.active[:40]}{result}{last}")
 
@@ -87,9 +91,16 @@ EXAMINATIONS = (
         (node_reads.lxc_state,),
     ),
     Examination(
+        "what the container's next start will do",
+        (NEXT, LOSES),
+        judge_next_start,
+        (node_reads.lxc_state, apparmor.PROFILES),
+        (guest_reads.INFO,),
+    ),
+    Examination(
         "whether Docker runs",
-        (DOWN, MUTE),
+        (DOWN, ABSENT, MUTE),
         judge_docker,
-        guest=(guest_reads.UNIT, guest_reads.INFO, SAYS),
+        guest=(guest_reads.UNIT, guest_reads.INFO, guest_reads.CONTAINERS, messages.READ),
     ),
 )

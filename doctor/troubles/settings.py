@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
+from doctor.problems import PROBLEMS
 from lint.check import check
-from lint.finding import Finding, Problem, Severity
+from lint.finding import Finding, Severity
 from lint.rules import container_confinement, daemon_json, idmap
 from lint.source import Kind, Source
 
@@ -17,14 +18,7 @@ if TYPE_CHECKING:
 
     from doctor.case import Case
 
-FOUND = Problem(
-    "lint",
-    Severity.TROUBLE,
-    "a file is wrong: see [lint](lint.md) for what it finds",
-    "A line of the container's configuration, or of /etc/docker/daemon.json, does not do what it "
-    "says.",
-    "Mend the line that is named.",
-)
+FOUND = PROBLEMS["lint"]
 #: More of one file than anybody reads: a guest may write one for that. Of one, so much is shown
 #: (characters).
 _MANY, _LONGEST = 10, 400

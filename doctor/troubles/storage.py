@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
+from doctor.problems import PROBLEMS
 from formats.apparmor_profile import profiles
-from lint.finding import Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,24 +23,8 @@ if TYPE_CHECKING:
     from doctor.node_reads import Confined, Mount
     from lint.finding import Finding
 
-STORAGE = Problem(
-    "storage-driver",
-    Severity.ADVICE,
-    "Docker keeps its layers in fuse-overlayfs or vfs",
-    "fuse-overlayfs passes every access to a file through a daemon, and each Docker container has "
-    "one. vfs copies every layer whole.",
-    "Nothing, if it is fast enough: the plan wants fuse-overlayfs. Another driver hides Docker's "
-    "images and containers; volumes stay.",
-)
-HIDDEN = Problem(
-    "images-of-another-driver",
-    Severity.ADVICE,
-    "images of another storage driver are on the disk, and Docker does not show them",
-    "Docker shows the images and containers of the driver that it runs on. An update, or a "
-    "setting, changed the driver; apply does so, too.",
-    "Set the former driver (storage-driver in /etc/docker/daemon.json) to see them again, or pull "
-    "the images again. Volumes are the same for every driver.",
-)
+STORAGE = PROBLEMS["storage-driver"]
+HIDDEN = PROBLEMS["images-of-another-driver"]
 #: Since when overlay may be mounted in a user namespace, and ZFS may hold its upper layer.
 _KERNEL, _ZFS = (5, 11), (2, 2)
 _COSTS = {

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
+from doctor.problems import PROBLEMS
 from doctor.volume_reads import VOLUMES
-from lint.finding import Problem, Severity
+from lint.finding import Severity
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -26,14 +27,7 @@ if TYPE_CHECKING:
     from lint.finding import Finding
     from targets.runtime.container_config import ContainerConfig
 
-NOBODY = Problem(
-    "volume-of-nobody",
-    Severity.ADVICE,
-    "a volume of Docker's belongs to nobody in the container",
-    "Its owner on the node is an id that the container does not have, so it shows as 65534. Root "
-    "in the container, and in a Docker container, may not change it.",
-    "If somebody changed lxc.idmap or unprivileged by hand, restore the former value.",
-)
+NOBODY = PROBLEMS["volume-of-nobody"]
 _POINT = re.compile(r"mp[0-9]{1,3}", re.ASCII)
 #: Of more ranges a reader needs no more.
 _MANY = 3

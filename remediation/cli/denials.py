@@ -174,7 +174,7 @@ def _read(
     try:
         if log == "-":
             with audit_files.read_errors(_called(log)):
-                stream = _standard_input()
+                stream = options.standard_input()
                 piped = _Piped(stream.fileno(), show) if _is_pipe(stream) else None
                 tally.count(audit_files.lines(audit_files.decompressed(piped or stream)))
         else:
@@ -190,14 +190,6 @@ def _read(
     if piped and isinstance(piped.ended_by, OSError):
         raise piped.ended_by
     return doubt
-
-
-def _standard_input() -> BinaryIO:
-    if sys.stdin is None or sys.stdin.closed:
-        raise FactError("standard input is closed, and - means that it is read")
-    if sys.stdin.isatty():
-        printing.tell("paste the lines here, and end them by Enter and Ctrl-D")
-    return sys.stdin.buffer
 
 
 def _is_pipe(stream: BinaryIO) -> bool:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
 from commandline.json_output import print_json
-from commandline.target_option import with_named_target
-from doctor import upgrade
+from commandline.target_option import named, target_options
+from doctor import messages, upgrade
+from doctor.diagnosis import Diagnosis, Unseen
 from doctor.examine import examine
+from facts.audit.audit_files import read_errors
 from lint.formats import as_lines, shown
 from remediation.cli import options, printing
 from remediation.cli.opened import opened
-
-if TYPE_CHECKING:
-    from doctor.diagnosis import Diagnosis
-    from targets.target import Target
 
 #: More of one thing that a guest says than a reader wants to see (characters).
 _LONGEST = 1000
 
 
 @click.command()
+@click.argument("message", required=False, metavar="[MESSAGE]")
 @options.form
 @click.option(
     "--upgrade",
@@ -32,28 +32,70 @@ _LONGEST = 1000
     help="Say whether Docker would still run after apt-get dist-upgrade, on the node and in the "
     "container.",
 )
-@with_named_target
-def doctor(aim: Target, form: str, before_upgrade: bool) -> None:
+@target_options(".  [required without MESSAGE]")
+def doctor(
+    message: str | None,
+    form: str,
+    *,
+    before_upgrade: bool,
+    where: str | None,
+    file: Path | None,
+) -> None:
     """Say what is wrong with Docker in a container, why, and what to do. Changes nothing.
 
     Needs neither the plan nor anything of this project on the node. The most likely cause comes
     first. What could not be seen is listed, too. docs/doctor.md lists all troubles.
 
+    MESSAGE is a file, or - for standard input, with an error of Docker, of LXC or of systemd, as
+    you would paste it: its cause is named, and the command that makes sure. No node is asked.
+    docs/messages.md lists all messages.
+
     With --upgrade, asks what apt would install, and compares it with a table of versions that are
     known not to go together. A version that the table does not know is named, and is no trouble.
 
     Exit code 0: no trouble, or advice only; 1: a trouble is named; 3: the target cannot be asked,
-    or no trouble is named and something could not be seen.
+    or no trouble is named and something could not be seen, such as the cause of a MESSAGE.
     """
-    with opened(aim) as runtime:
-        machine = runtime.node.machine
-        found = upgrade.examine(runtime, aim.ctid) if before_upgrade else examine(runtime, aim.ctid)
-    if form == "json":
-        print_json(_as_json(aim.ctid, machine, found))
+    ctid, machine, nothing = None, None, "no trouble named"
+    if message is not None:
+        if where is not None or file is not None or before_upgrade:
+            raise click.UsageError("a MESSAGE is read without a target: leave one of them out")
+        name = "standard input" if message == "-" else message
+        found = _of_message(message, name)
     else:
-        nothing = "no breakage known" if before_upgrade else "no trouble named"
-        _print(f"container {aim.ctid} on {machine}", found, nothing)
+        aim = named(where, file)
+        ctid = aim.ctid
+        with opened(aim) as runtime:
+            machine = runtime.node.machine
+            found = upgrade.examine(runtime, ctid) if before_upgrade else examine(runtime, ctid)
+        name = f"container {ctid} on {machine}"
+        nothing = "no breakage known" if before_upgrade else nothing
+    if form == "json":
+        print_json(_as_json(ctid, machine, found))
+    else:
+        _print(name, found, nothing)
     sys.exit(found.exit_code)
+
+
+def _of_message(message: str, name: str) -> Diagnosis:
+    """Return the causes of a pasted text.
+
+    Raises:
+        FactError: it cannot be read.
+    """
+    with read_errors(name):
+        if message == "-":
+            content = options.standard_input().read(messages.MOST + 1)
+        else:
+            with Path(message).open("rb") as text_file:
+                content = text_file.read(messages.MOST + 1)
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell writes a file
+    text = content[: messages.MOST].decode("utf-16" if wide else "utf-8", errors="replace")
+    found = messages.diagnose(text)
+    if len(content) <= messages.MOST:
+        return found
+    rest = Unseen("what comes after the first 1 MiB", "no more of a text is read")
+    return Diagnosis(found.troubles, (*found.unseen, rest))
 
 
 def _print(name: str, found: Diagnosis, nothing: str) -> None:
@@ -74,7 +116,7 @@ def _print(name: str, found: Diagnosis, nothing: str) -> None:
         printing.line(f"could not see {'; '.join(what)} ({shown(why, _LONGEST)})", "yellow")
 
 
-def _as_json(ctid: int, machine: str, found: Diagnosis) -> dict[str, Any]:
+def _as_json(ctid: int | None, machine: str | None, found: Diagnosis) -> dict[str, Any]:
     return {
         "ctid": ctid,
         "node": machine,

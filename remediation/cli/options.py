@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -11,6 +12,7 @@ from remediation import docker_in_lxc
 from remediation.cli import printing
 from remediation.cli.opened import opened
 from remediation.engine.plan import require_known
+from targets.errors import FactError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +49,19 @@ form = click.option(
 yes = click.option(
     "--yes", "-y", is_flag=True, help="Do not ask before anything is stopped or removed."
 )
+
+
+def standard_input() -> BinaryIO:
+    """Return standard input; of a terminal, say how a paste is ended.
+
+    Raises:
+        FactError: it is closed.
+    """
+    if sys.stdin is None or sys.stdin.closed:
+        raise FactError("standard input is closed, and - means that it is read")
+    if sys.stdin.isatty():
+        printing.tell("paste the lines here, and end them by Enter and Ctrl-D")
+    return sys.stdin.buffer
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from doctor.answers import Answers
 from doctor.case import Case
 from doctor.examine import EXAMINATIONS, diagnose
 from doctor.volume_reads import VOLUMES
+from facts import apparmor
 from targets.errors import RemediationError
 from targets.runtime import container_config
 from targets.transport import CommandResult
@@ -90,6 +91,7 @@ NODE: dict[Read[Any], Raw] = {
     node_reads.confined(CTID): confined("lxc-phoenix-v2 (enforce)", PROFILE),
     node_reads.mounts(CTID): MOUNTS,
     node_reads.VERSIONS: "kernel 6.12.57+deb13-amd64\nlxc 6.0.4\nzfs \n",
+    apparmor.PROFILES: "/usr/bin/lxc-start (enforce)\nlxc-phoenix-v2 (enforce)\n",
     node_reads.MODULES: "bridge\nveth\nnf_tables\nxt_MASQUERADE\n",
 }
 GUEST: dict[Read[Any], Raw] = {

@@ -6,13 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from doctor import guest_reads, node_reads
+from doctor import guest_reads, messages, node_reads
 from doctor.examine import diagnose
 from doctor.node_reads import Confined
 from doctor.troubles import (
     freezer,
-    id_maps,
-    network,
     runc_fix,
     storage,
 )
@@ -47,13 +45,13 @@ DENIAL = (
 
 
 def test_module_is_unknown_where_the_nodes_list_cannot_be_read() -> None:
-    found = diagnosis({network.MESSAGES: NAT, node_reads.MODULES: (1, "", "no")})
+    found = diagnosis({messages.READ: NAT, node_reads.MODULES: (1, "", "no")})
     assert any("module" in each.what for each in found.unseen)
 
 
 def test_id_that_docker_missed_is_named_and_the_line_that_maps_it() -> None:
     line = 'failed to Lchown "/x" for UID 1000, GID 44: lchown /x: invalid argument'
-    found = diagnosis({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}", id_maps.LCHOWN: line})
+    found = diagnosis({IDS: f"0 100000 1000\n1001 101001 64535\n==\n{MAP}", messages.READ: line})
     (only,) = [each for each in found.troubles if not each.is_advice]
     assert only.severity is Severity.SEEN
     assert "names user 1000" in only.cause
@@ -62,7 +60,7 @@ def test_id_that_docker_missed_is_named_and_the_line_that_maps_it() -> None:
 
 def test_id_above_the_map_is_advice_about_the_image() -> None:
     line = 'failed to Lchown "/x" for UID 197609, GID 197121: lchown /x: invalid argument'
-    found = diagnosis({id_maps.LCHOWN: line})
+    found = diagnosis({messages.READ: line})
     assert advice(found)[0] == "image-above-id-map"
     assert "user 197609" in found.troubles[0].cause
     assert found.exit_code == 0
@@ -100,7 +98,7 @@ def test_runc_refusal_is_mended_as_the_profile_needs(label: str, pct: bool, mend
     found = diagnosis(
         {
             CONFINED: confined(label),
-            runc_fix.MESSAGES: REOPEN,
+            messages.READ: REOPEN,
             node_reads.VERSIONS: f"kernel 6.12\n{versions}",
         },
         config=config,

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from doctor import guest_reads, node_reads
+from doctor import guest_reads, messages, node_reads
 from doctor.examine import diagnose
-from doctor.troubles import (
-    gpu,
-    network,
-    own_confinement,
-    runc_fix,
-    running,
-)
 from doctor.volume_reads import VOLUMES
 from lint.finding import Severity
 from tests.doubles.patient import (
@@ -65,39 +58,39 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
     ({IDS: f"{MAP}==\n0 100000 44\n44 44 1\n45 100045 63\n"}, "id-map-hole", "108 to 655"),
     ({IDS: f"0 100000 1000\n==\n{MAP}"}, "id-map-hole", "1000 to 65535"),
     ({guest_reads.CONTAINERS: container(Error=REOPEN)}, "runc-reopen-refused", "runc 1.3.6"),
-    ({runc_fix.MESSAGES: REOPEN}, "runc-reopen-refused", "reopen fd 8"),
+    ({messages.READ: REOPEN}, "runc-reopen-refused", "reopen fd 8"),
     ({CONFINED: confined("lxc-mine (enforce)", BASED, BASE)}, "runc-reopen-refused", "base"),
     (
         {guest_reads.CONTAINERS: container(Error=DEFAULT)},
         "docker-default-not-loaded",
         "apparmor_parser",
     ),
-    ({own_confinement.MESSAGES: DEFAULT}, "docker-default-not-loaded", "could not be"),
+    ({messages.READ: DEFAULT}, "docker-default-not-loaded", "could not be"),
     (
-        {guest_reads.CONTAINERS: container(Error=UNCHECKED), own_confinement.MESSAGES: UNCHECKED},
+        {guest_reads.CONTAINERS: container(Error=UNCHECKED), messages.READ: UNCHECKED},
         "docker-default-not-loaded",
         "apparmor/profiles: permission denied",
     ),
-    ({own_confinement.MESSAGES: f"x {UNCHECKED}"}, "docker-default-not-loaded", "x Could"),
+    ({messages.READ: f"x {UNCHECKED}"}, "docker-default-not-loaded", "x Could"),
     ({CONFINED: confined("unconfined")}, "container-runs-unconfined", "unconfined"),
     (
-        {network.MESSAGES: NAT, guest_reads.UNIT: DOWN, running.SAYS: NAT},
+        {messages.READ: NAT, guest_reads.UNIT: DOWN},
         "kernel-module-missing",
         "iptable_nat",
     ),
     (
-        {network.MESSAGES: "set environment variable DOCKER_IGNORE_BR_NETFILTER_ERROR=1"},
+        {messages.READ: "set environment variable DOCKER_IGNORE_BR_NETFILTER_ERROR=1"},
         "kernel-module-missing",
         "br_netfilter",
     ),
     (
-        {network.MESSAGES: "iptables: Extension addrtype revision 0 not supported, missing kernel"},
+        {messages.READ: "iptables: Extension addrtype revision 0 not supported, missing kernel"},
         "kernel-module-missing",
         "xt_addrtype",
     ),
     (
         {
-            network.MESSAGES: "failed to start daemon: network controller: refused",
+            messages.READ: "failed to start daemon: network controller: refused",
             guest_reads.UNIT: DOWN,
         },
         "network-refused",
@@ -116,7 +109,7 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
         "/dev/dri/renderD128",
     ),
     (
-        {gpu.MESSAGES: "mount error: bpf_prog_query(BPF_CGROUP_DEVICE) failed"},
+        {messages.READ: "mount error: bpf_prog_query(BPF_CGROUP_DEVICE) failed"},
         "gpu-cgroup-refused",
         "bpf_prog_query",
     ),
@@ -129,7 +122,7 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
         "gpu-runtime-missing",
         "gpu",
     ),
-    ({gpu.MESSAGES: "nvml error: driver not loaded"}, "gpu-driver-differs", "not loaded"),
+    ({messages.READ: "nvml error: driver not loaded"}, "gpu-driver-differs", "not loaded"),
     (
         {
             guest_reads.GUEST: (1, "degraded\n", ""),
@@ -138,11 +131,11 @@ BAD: list[tuple[dict[Read[Any], Raw], str, str]] = [
         "units-refused",
         "x.service (NAMESPACE)",
     ),
-    ({guest_reads.UNIT: DOWN, running.SAYS: "level=fatal x"}, "docker-down", "level=fatal"),
+    ({guest_reads.UNIT: DOWN, messages.READ: "level=fatal x"}, "docker-down", "level=fatal"),
     ({guest_reads.INFO: (5, "", "no answer within 20 s")}, "docker-mute", "20 s"),
     ({guest_reads.INFO: (127, "", "docker: not found")}, "docker-mute", "not found"),
     ({guest_reads.INFO: '{"Driver": 7}'}, "docker-mute", "docker info cannot be read"),
-    ({guest_reads.UNIT: "LoadState=not-found\n"}, "docker-down", "not installed"),
+    ({guest_reads.UNIT: "LoadState=not-found\n"}, "docker-absent", "not installed"),
     ({node_reads.lxc_state(CTID): "FREEZING\n"}, "container-frozen", "FREEZING"),
     ({guest_reads.SETTINGS: "{,", guest_reads.UNIT: DOWN}, "json-syntax", "daemon.json"),
 ]
@@ -190,10 +183,10 @@ HEALTHY: list[dict[Read[Any], Raw]] = [
         guest_reads.CONTAINERS: container(Error=REOPEN)
         + container(Name="/b", Running=True, StartedAt="2026-11-26T11:00:00Z")
     },
-    {own_confinement.MESSAGES: DEFAULT, guest_reads.OWN_APPARMOR: "parser\n"},
-    {network.MESSAGES: NAT, node_reads.MODULES: "iptable_nat\n"},
-    {network.MESSAGES: "Running modprobe bridge br_netfilter failed with message: not found"},
-    {network.MESSAGES: NAT.replace("iptable", "ip6table")},
+    {messages.READ: DEFAULT, guest_reads.OWN_APPARMOR: "parser\n"},
+    {messages.READ: NAT, node_reads.MODULES: "iptable_nat\n"},
+    {messages.READ: "Running modprobe bridge br_netfilter failed with message: not found"},
+    {messages.READ: NAT.replace("iptable", "ip6table")},
     {guest_reads.SYSCTLS: "ip_forward 0\n", guest_reads.SETTINGS: '{"ip-forward": false}'},
     {
         guest_reads.SYSCTLS: "ip_forward 0\n",
@@ -242,12 +235,12 @@ UNREAD: list[tuple[Read[Any], str]] = [
     (IDS, "whether every id is mapped"),
     (CONFINED, "whether the profile refuses what runc opens"),
     (CONFINED, "whether AppArmor confines the container"),
-    (runc_fix.MESSAGES, "whether the profile refuses what runc opens"),
-    (own_confinement.MESSAGES, "whether Docker can load its own profile"),
-    (network.MESSAGES, "whether the node lacks a module"),
+    (messages.READ, "whether the profile refuses what runc opens"),
+    (messages.READ, "whether Docker can load its own profile"),
+    (messages.READ, "whether the node lacks a module"),
     (guest_reads.SYSCTLS, "whether the container forwards packets"),
     (guest_reads.DEVICES, "whether a graphics device can be opened"),
-    (gpu.MESSAGES, "what nvidia's programs said"),
+    (messages.READ, "what nvidia's programs said"),
     (guest_reads.GUEST, "whether units of the guest are refused"),
     (guest_reads.FAILED, "whether units of the guest are refused"),
     (guest_reads.UNIT, "whether Docker runs"),
@@ -295,7 +288,7 @@ def test_stopped_container_that_cannot_start_names_what_keeps_it() -> None:
 
 def test_troubles_seen_come_first_and_advice_last() -> None:
     found = diagnosis(
-        {runc_fix.MESSAGES: REOPEN, IDS: f"1 100000 65535\n==\n{MAP}"},
+        {messages.READ: REOPEN, IDS: f"1 100000 65535\n==\n{MAP}"},
     )
     assert troubles(found) == ["runc-reopen-refused", "id-map-hole"]
     weights = [each.severity for each in found.troubles]
@@ -307,6 +300,6 @@ def test_confinement_of_dockers_containers_is_not_said_while_docker_starts_none(
     info = {guest_reads.INFO: f'{before}"SecurityOptions":["name=seccomp,profile=builtin"]}}\n'}
     assert "docker-confinement" in advice(diagnosis(info))
     for message in (DEFAULT, UNCHECKED):
-        found = diagnosis({**info, own_confinement.MESSAGES: message})
+        found = diagnosis({**info, messages.READ: message})
         assert troubles(found) == ["docker-default-not-loaded"]
         assert "docker-confinement" not in advice(found)

@@ -241,19 +241,83 @@ def test_upgrade_that_works_only_in_one_order_says_which(
     assert said.cause.endswith(f": row upgrade-{row}")
 
 
+SOCKET = container(Mounts=[{"Type": "bind", "Source": "/var/run/docker.sock", "RW": False}])
+LEGACY = {INSTALLED: DEBIAN, upgrade_reads.IPTABLES: "iptables v1.8.11 (legacy)\n"}
+Both = tuple[dict["Read[Any]", "Raw"], dict["Read[Any]", "Raw"]]
+
+
+def pve(old: str, new: str) -> Both:
+    """An upgrade of pve-container, with a Docker that stays."""
+    had = installed("lxc-pve 6.0.5-2", f"pve-container {old}")
+    return {INSTALLED: had, PLAN: plan(f"pve-container {old} {new}")}, {INSTALLED: DEBIAN}
+
+
+#: Of a container's configuration too: a line of it, the upgrade, and what is named.
+BY_CONFIG: list[tuple[str, Both, str]] = [
+    ("mp0: /mnt/nas,mp=/data", pve("6.0.18", "6.1.0"), "upgrade-pve-bind-mounts"),
+    ("mp0: local:950/x,mp=/data", pve("6.0.18", "6.1.1"), "upgrade-pve-volumes"),
+    ("ostype: unmanaged", pve("6.0.18", "6.1.0"), "upgrade-pve-unmanaged"),
+    ("lxc.cgroup.devices.allow: a", pve("6.1.5", "6.1.6"), "upgrade-pve-cgroup-keys"),
+    (
+        "features: fuse=1",
+        (
+            {},
+            {
+                INSTALLED: installed("docker.io 26.1.5", "systemd 252.39-1"),
+                PLAN: plan("systemd 252.39-1 257.13-1"),
+            },
+        ),
+        "upgrade-systemd-nesting",
+    ),
+    (
+        "lxc.apparmor.profile: unconfined",
+        ({}, {PLAN: plan("docker-ce 5:28.5.2-1", "containerd.io 1.7.27-1")}),
+        "upgrade-docker-unconfined",
+    ),
+    # what looks like it
+    ("mp0: local:950/x,mp=/data", pve("6.0.18", "6.1.2"), ""),
+    ("mp0: /mnt/nas,mp=/data", pve("6.1.0", "6.1.1"), "upgrade-mends"),
+    ("lxc.cgroup.dir.container: x", pve("6.1.4", "6.1.4"), ""),
+    ("ostype: debian", pve("6.1.0", "6.1.2"), ""),
+    ("features: nesting=1", ({}, {INSTALLED: installed("docker.io 26.1.5", "systemd 257.1")}), ""),
+    (
+        "lxc.apparmor.profile: unconfined",
+        (
+            {},
+            {
+                guest_reads.OWN_APPARMOR: "securityfs\n",
+                PLAN: plan("docker-ce 5:28.5.2-1", "containerd.io 1.7.27-1"),
+            },
+        ),
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "both", "named"), BY_CONFIG)
+def test_upgrade_is_judged_by_the_configuration(line: str, both: Both, named: str) -> None:
+    key = line.partition(":")[0]
+    kept = [each for each in CONFIG.splitlines() if not each.startswith(f"{key}:")]
+    found = upgraded(*both, config="\n".join([*kept, line, ""]))
+    assert [each.id for each in found.troubles] == ([named] if named else [])
+
+
 #: What is said beside an upgrade after which Docker runs.
 SAID: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
     (
         {},
         {
-            **docker("29.4.3"),
-            guest_reads.CONTAINERS: container(
-                Mounts=[{"Type": "bind", "Source": "/var/run/docker.sock", "RW": False}]
-            ),
+            **docker("29.2.1"),
+            guest_reads.CONTAINERS: SOCKET,
         },
         "upgrade-docker-29-api",
     ),
+    ({}, {**docker("29.3.0"), guest_reads.CONTAINERS: SOCKET}, "upgrade-docker-29-old-api"),
     ({}, docker("29.4.2"), "upgrade-docker-29-socketcall"),
+    ({}, docker("29.4.3"), "upgrade-docker-29-af-alg"),
+    ({PLAN: plan("proxmox-kernel-7.0.2-1-pve-signed 7.0.2-1")}, LEGACY, "upgrade-kernel-xtables"),
+    (*pve("6.0.18", "6.0.19"), "upgrade-pve-root-owner"),
+    (*pve("6.1.4", "6.1.5"), "upgrade-pve-af-alg"),
     (
         {INSTALLED: installed("lxc-pve 6.0.5-2")},
         {INSTALLED: OLDER, PLAN: LATER},
@@ -289,6 +353,18 @@ SAID: list[tuple[dict[Read[Any], Raw], dict[Read[Any], Raw], str]] = [
         "upgrade-apparmor-4-stop",
     ),
 ]
+#: Docker from and before which docker stop works with AppArmor 4.
+STOPS = [
+    *(("23.0.11", False), ("23.0.12", True), ("24.0.9", False), ("25.0.5", False)),
+    *(("25.0.6", True), ("26.0.2", False), ("26.1.3", True), ("27.5.1", True)),
+]
+
+
+@pytest.mark.parametrize(("version", "stops"), STOPS)
+def test_docker_stop_works_since_the_fix_of_each_series(version: str, stops: bool) -> None:
+    had = installed(f"docker-ce 5:{version}-1", "apparmor 3.0.8-3")
+    found = upgraded({}, {INSTALLED: had, PLAN: plan("apparmor 3.0.8-3 4.1.0-1")})
+    assert ("upgrade-apparmor-4-stop" not in advice(found)) is stops
 
 
 @pytest.mark.parametrize(("node", "guest", "named"), SAID)
@@ -303,6 +379,6 @@ def test_upgrade_after_which_docker_runs_is_told_in_advice(
 
 def test_every_row_of_the_table_is_shown_by_a_test() -> None:
     rows = {f"upgrade-{named.removeprefix('-').removeprefix('upgrade-')}" for *_, named in BREAKS}
-    rows |= {named for *_, named in SAID}
+    rows |= {named for *_, named in (*SAID, *BY_CONFIG)}
     rows |= {"upgrade-fuse-overlayfs-entries", "upgrade-lxc-7-keys"}
     assert {each.id for each in PAIRS} <= rows

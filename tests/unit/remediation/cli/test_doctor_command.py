@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from doctor import guest_reads, node_reads, upgrade_reads
-from doctor.troubles import id_maps, runc_fix
+from doctor import guest_reads, messages, node_reads, upgrade_reads
 from remediation.cli.group import main
 from tests.doubles.patient import CONFIG, CTID, MAP, diagnosis
 from tests.doubles.upgrading import installed, plan, upgraded
@@ -28,7 +27,7 @@ PAGE = Path(__file__).parents[4] / "docs/doctor.md"
 MISSED = 'failed to Lchown "/x" for UID 1000, GID 1000: lchown /x: invalid argument'
 HOLE = {
     node_reads.id_maps(CTID): f"0 100000 1000\n1001 101001 64535\n==\n{MAP}",
-    id_maps.LCHOWN: MISSED,
+    messages.READ: MISSED,
 }
 
 
@@ -90,7 +89,7 @@ def test_doctor_shows_no_control_character_of_the_guest(
     said = "x\x1b[2Jforged: compliant\u202e reopen fd 8: permission denied\r"
     blind = (9, "", "\x1b]52;c;x\x07")
     found = diagnosis(
-        {runc_fix.MESSAGES: said, guest_reads.DEVICES: blind},
+        {messages.READ: said, guest_reads.DEVICES: blind},
         config=f"{CONFIG}lxc.mount.entry: /dev/\x1bfuse\n",
     )
     done = run(monkeypatch, found, "--format", form)
@@ -104,7 +103,7 @@ OCTOBER = {
     ),
     upgrade_reads.PLAN: plan(
         "containerd.io 1.7.28-1~debian.13~trixie 2.2.1-1~debian.13~trixie",
-        "docker-ce 5:28.5.1-1~debian.13~trixie 5:29.4.3-1~debian.13~trixie",
+        "docker-ce 5:28.5.1-1~debian.13~trixie 5:29.4.1-1~debian.13~trixie",
     ),
 }
 PVE = {upgrade_reads.INSTALLED: installed("lxc-pve 6.0.5-1")}
@@ -154,3 +153,65 @@ def test_doctor_of_a_target_file_without_a_name_lists_its_names(tmp_path: Path) 
     asked = ["doctor", "--target-file", str(tmp_path / "targets.toml")]
     done = CliRunner().invoke(main, asked)
     assert (done.exit_code, "it has: here" in done.stderr) == (2, True)
+
+
+CAPS = "docker: Error response from daemon: unable to apply caps: operation not permitted: unknown."
+
+
+def pasted(text: str | bytes, *words: str) -> Result:
+    return CliRunner().invoke(main, ["doctor", "-", *words], input=text, catch_exceptions=False)
+
+
+def test_doctor_of_a_pasted_message_names_its_cause_and_asks_no_node(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "opened", None)
+    done = pasted(CAPS)
+    first = "trouble: Docker gives a container a capability that the LXC container has dropped"
+    assert done.exit_code == 1
+    assert done.stdout.startswith(f"{first}: {CAPS} [capabilities-dropped]\n    why:  LXC drops")
+    assert "    mend: To make sure, on the node: pct config CTID | grep" in done.stdout
+    (tmp_path / "error.txt").write_bytes(CAPS.encode("utf-16"))
+    read = CliRunner().invoke(main, ["doctor", str(tmp_path / "error.txt")])
+    assert (read.exit_code, read.stdout) == (1, done.stdout)
+
+
+def test_doctor_of_a_message_as_json_has_the_members_of_a_container() -> None:
+    told = json.loads(pasted(CAPS, "--format", "json").stdout)
+    assert set(told) == {"ctid", "node", "troubles", "could_not_see"}
+    assert (told["ctid"], told["node"], told["could_not_see"]) == (None, None, [])
+    assert set(told["troubles"][0]) == {"id", "weight", "cause", "why", "mend"}
+
+
+def test_doctor_of_an_unknown_message_ends_with_3_and_says_what_to_run_next() -> None:
+    done = pasted("nobody knows this\n")
+    assert done.exit_code == 3
+    assert done.stdout.startswith("standard input: no trouble named\n")
+    assert "--target root@pve1/950" in done.stdout
+    assert "python -m remediation denials -" in done.stdout
+
+
+def test_doctor_of_a_message_prints_no_secret_and_no_control_character() -> None:
+    done = pasted(f"\x1b]52;c;eA==\x07PASSWORD=hunter2 {CAPS}\x1b[2J\u202everdict\xff")
+    assert done.exit_code == 1
+    assert "hunter2" not in done.output
+    assert not set("\x1b\u202e\x07") & set(done.output)
+
+
+def test_doctor_of_a_text_of_more_than_1_mib_says_what_it_did_not_read() -> None:
+    for more, code in ((f"{CAPS}\n", 1), ("", 3)):
+        done = pasted(more + "x" * ((1 << 20) + 1))
+        assert done.exit_code == code
+        assert "could not see" in done.stdout
+        assert "what comes after the first 1 MiB" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--target", "local/950"], ["--upgrade"]])
+def test_doctor_of_a_message_and_a_target_ends_with_2(words: list[str]) -> None:
+    assert pasted(CAPS, *words).exit_code == 2
+
+
+def test_doctor_of_a_message_that_cannot_be_read_ends_with_3_and_names_the_file() -> None:
+    done = CliRunner().invoke(main, ["doctor", "/no/such"], catch_exceptions=False)
+    assert done.exit_code == 3
+    assert "/no/such cannot be read: No such file or directory" in done.stderr

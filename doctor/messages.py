@@ -1,0 +1,188 @@
+"""The messages that doctor knows, in a pasted text and in Docker's journal: ``messages.toml``.
+
+A text is somebody else's. It is read as it comes from a terminal, a journal or a web page: with
+colours, escaped quotes, and lines broken at the terminal's width.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from doctor import guest_reads
+from doctor.diagnosis import Diagnosis, Unseen
+from doctor.problems import PROBLEMS
+from lint.catalogue import RULES
+from lint.finding import Severity
+from targets import foreign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from doctor.case import Case
+    from lint.finding import Finding, Problem
+
+_Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+#: So much of a text is read (bytes), and so much is shown on each side of a message (characters).
+MOST, _AROUND = 1 << 20, 160
+_KNOWN: dict[str, Problem] = {**{rule.id: rule for rule in RULES}, **PROBLEMS}
+#: A terminal's commands, as such and as ``cat -v`` and syslog write them.
+_COMMAND = re.compile(
+    r"(?:\x1b|\^\[|#033)(?:\[[0-9;:?]{0,40}[A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[()][AB0])"
+)
+#: What compose writes before each line.
+_PREFIX = re.compile(r"(?m)^[\w.-]{1,80} {0,40}\| ")
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2018\u2019\u201a", "'"),
+        **dict.fromkeys("\u00a0\u2007\u202f\t", " "),
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\r"),
+    }
+)
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message and what it means; ``messages.toml`` explains the keys."""
+
+    text: _Text
+    problem: _Text
+    sure: _Text
+    by: Literal["docker", "lxc", "systemd", "kernel", "program"]
+    pattern: str = ""
+    module: str = ""
+    why: str = ""
+    mend: str = ""
+    vague: bool = False
+
+    @property
+    def means(self) -> Problem:
+        """The problem that it means."""
+        return _KNOWN[self.problem]
+
+    @property
+    def looked_for(self) -> str:
+        """What is looked for, in the words that grep -E and RE2 share."""
+        return self.pattern or self.text
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message where it was found.
+
+    Attributes:
+        message: which one.
+        line: the line that holds it, without the line's end.
+        groups: what the groups of its pattern found.
+    """
+
+    message: Message
+    line: str
+    groups: tuple[Any, ...]
+
+    @property
+    def module(self) -> str:
+        """The kernel module that is missing, if the message is about one."""
+        return self.message.module.format(*self.groups)
+
+    def finding(self, cause: str, severity: Severity | None = None) -> Finding:
+        """Return the problem, with the command that makes sure; see :class:`Finding`."""
+        mend = (self.message.mend or self.message.means.mend).replace("MODULE", self.module)
+        mend = f"To make sure, {self.message.sure}. {mend}"
+        return self.message.means.here(cause, why=self.message.why, mend=mend, severity=severity)
+
+
+_TABLE = msgspec.toml.decode(
+    files("doctor").joinpath("messages.toml").read_bytes(), type=dict[str, tuple[Message, ...]]
+)
+#: Most specific first.
+MESSAGES = _TABLE["message"]
+_PATTERNS = tuple((each, re.compile(each.looked_for)) for each in MESSAGES)
+_OF_DOCKER = [each for each in MESSAGES if each.by == "docker"]
+#: The problems that Docker's own messages mean.
+OF_DOCKER = tuple({each.problem: each.means for each in _OF_DOCKER}.values())
+#: What Docker's present or last run said, a pattern for each problem.
+READ = guest_reads.messages(
+    tuple(
+        "|".join(each.looked_for for each in _OF_DOCKER if each.means is problem)
+        for problem in OF_DOCKER
+    )
+)
+
+
+def said(case: Case, *problems: Problem) -> Iterator[Said]:
+    """Yield what Docker said of some problems: of its containers first, then newest first.
+
+    Raises:
+        RemediationError: the journal could not be read.
+    """
+    wanted = [each for each in _PATTERNS if each[0].means in problems]
+    for line in guest_reads.failures(case.guest.maybe(guest_reads.CONTAINERS, ())):
+        yield from _found(line, wanted)
+    for line in reversed(case.guest.of(READ)):
+        yield from _found(line, wanted)
+
+
+def _found(text: str, wanted: Any = _PATTERNS) -> Iterator[Said]:
+    """Yield each message that is in a text; none where a more specific one was found."""
+    taken = bytearray(len(text))
+    for message, pattern in wanted:
+        first = None
+        for match in pattern.finditer(text):
+            start, end = match.span()
+            if taken.find(1, start, end) < 0:
+                first = first or match
+                taken[start:end] = b"\1" * (end - start)
+        if first:
+            yield Said(message, _around(text, *first.span()), first.groups())
+
+
+def _around(text: str, start: int, end: int) -> str:
+    """Return the line that a part of a text stands in, as far as it is near."""
+    first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+    last = last if last >= 0 else len(text)
+    return text[max(first, start - _AROUND) : min(last, end + _AROUND)].strip()
+
+
+@foreign.parser()
+def diagnose(text: str) -> Diagnosis:
+    """Return the problems whose messages are in a text, most specific first.
+
+    A message may be broken at a terminal's width, with or without a blank at the break.
+    """
+    plain = _plain(text)
+    joined = (plain.replace("\n", ""), re.sub(r"\n *", "", plain), " ".join(plain.split()))
+    found: dict[str, Said] = {}
+    for variant in (plain, *joined):
+        for each in _found(variant):
+            found.setdefault(each.message.text, each)
+    named = [found[each.text] for each in MESSAGES if each.text in found]
+    named = [each for each in named if not each.message.vague] or named
+    troubles = {
+        each.message.problem: each.finding(
+            f"{each.message.means.title}: {each.line}", Severity.SEEN
+        )
+        for each in reversed(named)
+    }
+    return Diagnosis(tuple(reversed(troubles.values())), () if named else (_UNKNOWN,))
+
+
+_UNKNOWN = Unseen(
+    "the cause of this text",
+    "doctor knows no message that is in it. It asks the container itself with --target "
+    'root@pve1/950; for lines with apparmor="DENIED": python -m remediation denials -',
+)
+
+
+def _plain(text: str) -> str:
+    """Return a text without colours, escapes and prefixes."""
+    for _ in range(3):  # msg="… error=\"…\\\"…"
+        text = text.replace("\\\\", "\\").replace('\\"', '"').replace("\\'", "'")
+    text = html.unescape(text.replace("\\n", "\n").replace("\\t", " "))
+    return _PREFIX.sub("", _COMMAND.sub("", text).translate(_PLAIN))

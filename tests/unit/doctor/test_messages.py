@@ -1,0 +1,115 @@
+"""A message is known by its text, however a terminal, a journal or a web page shows it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from doctor import guest_reads, messages
+from doctor.messages import MESSAGES
+from lint.finding import Severity
+from tests.doubles.patient import DOWN, advice, container, diagnosis, troubles
+
+BEFORE = "Error response from daemon: "
+#: How the same message is shown elsewhere.
+SHOWN = {
+    "alone": lambda text: text,
+    "among others": lambda text: f"+ docker compose up\nPulling web\n{BEFORE}{text}: unknown\n\n",
+    "in colours": lambda text: re.sub("([aeiou])", "\x1b[1;31m\\1\x1b[0m", text),
+    "as cat -v shows colours": lambda text: f"^[[31m{text}^[[0m",
+    "broken at 40 characters": lambda text: "\n".join(re.findall(".{1,40}", f"{BEFORE}{text}")),
+    "broken at blanks": lambda text: text.replace(" ", "\n    "),
+    "in a field of the journal": lambda text: f"dockerd[7]: level=error msg={json.dumps(text)}",
+    "quoted twice": lambda text: json.dumps(json.dumps(f"{BEFORE}{text}")),
+    "by compose": lambda text: "".join(f"web-1  | {line}\n" for line in ("x", text, "y")),
+    "of a web page": lambda text: text.replace('"', "&quot;").replace(" ", "\xa0"),
+    "in curly quotes": lambda text: re.sub('"([^"]*)"', "“\\1”", text).replace("'", "\u2019"),
+    "of Windows": lambda text: f"\ufeff{BEFORE}{text}\r\n",
+}
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_message_in_a_text_names_its_problem_first(shown: str) -> None:
+    for message in MESSAGES:
+        found = messages.diagnose(SHOWN[shown](message.text))
+        assert [each.id for each in found.troubles][:1] == [message.problem], message.text
+        assert found.troubles[0].severity is Severity.SEEN
+        assert found.troubles[0].mend.startswith(f"To make sure, {message.sure}. ")
+        assert (found.unseen, found.exit_code) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "Bind for 0.0.0.0:80 failed: port is already allocated",
+        "pull access denied for x, repository does not exist or may require 'docker login'",
+        "chown root:root /etc/x\nOperation not permitted",
+        "toomanyrequests: You have reached your pull rate limit",
+        "systemd[1]: Started docker.service - Docker Application Container Engine.",
+        'apparmor="ALLOWED" operation="open" profile="docker-default"',
+    ],
+)
+def test_text_without_a_known_message_is_undetermined(text: str) -> None:
+    found = messages.diagnose(text)
+    assert (found.troubles, found.exit_code) == ((), 3)
+    assert "--target" in found.unseen[0].why
+    assert "denials -" in found.unseen[0].why
+
+
+def test_several_causes_are_named_once_each_and_the_most_specific_first() -> None:
+    net = "failed to start daemon: Error initializing network controller: iptables failed: "
+    table = "can't initialize iptables table `nat': Table does not exist"
+    fd = "open sysctl net.ipv4.conf.all.src_valid_mark file: reopen fd 9: permission denied"
+    found = messages.diagnose(f"{net}{table}\n{fd}\n{fd}\n")
+    assert [each.id for each in found.troubles] == ["runc-reopen-refused", "kernel-module-missing"]
+    assert "modprobe iptable_nat" in found.troubles[1].mend
+    assert "reopen fd 9" in found.troubles[0].cause
+
+
+@pytest.mark.parametrize(
+    ("ids", "problem"),
+    [
+        ("UID 1000, GID 44", "id-map-hole"),
+        ("UID 65535, GID 0", "id-map-hole"),
+        ("UID 65536, GID 0", "image-above-id-map"),
+        ("UID 0, GID 197121", "image-above-id-map"),
+    ],
+)
+def test_id_of_a_file_tells_a_hole_from_an_image_above_the_map(ids: str, problem: str) -> None:
+    said = f'failed to Lchown "/a b/c" for {ids}: lchown /a b/c: invalid argument'
+    assert [each.id for each in messages.diagnose(said).troubles] == [problem]
+
+
+def test_pattern_means_the_same_to_grep() -> None:
+    for message in MESSAGES:
+        for text in (message.text, "nothing of that kind"):
+            argv = ["grep", "-aE", "--", message.looked_for]
+            done = subprocess.run(argv, input=text.encode(), capture_output=True, check=False)
+            assert (done.returncode, done.stderr) == (0 if text == message.text else 1, b"")
+
+
+def test_table_has_a_text_once_and_only_problems_that_exist() -> None:
+    texts = [each.text for each in MESSAGES]
+    assert len(texts) == len(set(texts))
+    assert all(each.means for each in MESSAGES)
+
+
+RLIMIT = "OCI runtime create failed: error setting rlimit type 8: operation not permitted"
+
+
+def test_message_that_keeps_a_docker_container_from_starting_is_a_trouble() -> None:
+    found = diagnosis({guest_reads.CONTAINERS: container(Error=RLIMIT)})
+    assert troubles(found) == ["rlimit-refused"]
+    assert "lxc.prlimit.memlock" in found.troubles[0].mend
+
+
+def test_message_in_the_journal_is_a_trouble_only_while_docker_is_down() -> None:
+    running = diagnosis({messages.READ: RLIMIT})
+    assert (troubles(running), "rlimit-refused" in advice(running)) == ([], True)
+    down = diagnosis({messages.READ: RLIMIT, guest_reads.UNIT: DOWN})
+    assert "rlimit-refused" in troubles(down)
