@@ -7,7 +7,6 @@ socket would start it. Sources: systemctl(1), docker-inspect(1), moby's Engine A
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from doctor.answers import told
 from facts import dockerd
 from facts.dockerd import Word, read
 from facts.failed_units import properties
+from targets import patterns
 from targets.errors import FactError
 from targets.programs import program
 from targets.read import Read, content_of
@@ -106,16 +106,15 @@ _LONGEST, _MOST = 2000, 1000
 _MOST_DEVICES = 100
 _TO_SECONDS = len("2026-11-26T21:00:00")
 #: The path goes into advice for the container's configuration, so it is a name of a driver's.
-_DEVICE = re.compile(
+_DEVICE = patterns.compile(
     rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}}) "
     r"(/dev/(?:net/tun|kfd|dri/[\w-]{1,60}|nvidia[\w-]{0,60}))",
-    re.ASCII,
 )
 #: systemd's words for a whole machine, whatever its exit code. Source: systemctl(1).
 _STATES = frozenset(
     {"initializing", "starting", "running", "degraded", "maintenance", "stopping", "offline"}
 )
-_RUNC = re.compile(r"runc version v?([0-9][\w.+~-]{0,40})")
+_RUNC = patterns.compile(r"runc version v?([0-9][\w.+~-]{0,40})")
 
 
 class Info(dockerd.Info, frozen=True, rename="pascal"):
@@ -256,7 +255,7 @@ def _failed(result: CommandResult) -> tuple[FailedUnit, ...]:
     found = []
     for said in properties(told(result).text):
         code = said.get("ExecMainStatus", "")
-        number = int(code) if re.fullmatch("[0-9]{1,3}", code, re.ASCII) else 0
+        number = int(code) if patterns.fullmatch("[0-9]{1,3}", code) else 0
         found.append(FailedUnit(said.get("Id", "?")[:200], said.get("Result", "")[:80], number))
     return tuple(found)
 
@@ -283,7 +282,7 @@ def _owned(result: CommandResult) -> tuple[Owned | None, ...]:
     lines = result.text.splitlines()
     found: list[Owned | None] = []
     for owner, usable in zip(lines[::2], lines[1::2], strict=False):
-        ids = re.fullmatch(rf"({_NUMBER}) ({_NUMBER})", owner)
+        ids = patterns.fullmatch(rf"({_NUMBER}) ({_NUMBER})", owner)
         found.append(Owned(int(ids[1]), int(ids[2]), usable == "yes") if ids else None)
     return tuple(found)
 

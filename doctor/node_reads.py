@@ -6,12 +6,12 @@ lxc-info(1), kernel Documentation/admin-guide/LSM/apparmor.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from doctor.answers import told
 from formats.id_map import parse
+from targets import patterns
 from targets.errors import FactError
 from targets.programs import program
 from targets.read import Read
@@ -38,8 +38,8 @@ sed -n 's#^.*/\([^/]*\)\.ko.*$#\1#p' "/lib/modules/$(uname -r)/modules.builtin" 
 :
 """
 _NUMBER = "[0-9]{1,10}"
-_PARTS = re.compile(r"(.*)\n== profile\n(.*)\n== base\n(.*)\n== end\n", re.DOTALL)
-_OWNER = re.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}})\n")
+_PARTS = patterns.compile(r"(?s)(.*)\n== profile\n(.*)\n== base\n(.*)\n== end\n")
+_OWNER = patterns.compile(rf"({_NUMBER}) ({_NUMBER}) ([0-7]{{1,6}})\n")
 _MOUNT_FIELDS = 7
 
 
@@ -62,12 +62,12 @@ class Confined:
     @property
     def name(self) -> str:
         """The label without its mode."""
-        return re.sub(r" \(\w+\)$", "", self.label)
+        return patterns.sub(r" \(\w+\)$", "", self.label)
 
     @property
     def is_generated(self) -> bool:
         """Whether LXC generated the profile for this container."""
-        return bool(re.match(r"lxc-[^/]*_</", self.name))
+        return bool(patterns.match(r"lxc-[^/]*_</", self.name))
 
     @property
     def confines_nothing(self) -> bool:
@@ -127,7 +127,7 @@ def _mounts(result: CommandResult) -> tuple[Mount, ...]:
 
 
 def _unescaped(text: str) -> str:
-    return re.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found[1], 8)), text)
+    return patterns.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found[1], 8)), text)
 
 
 def _state(result: CommandResult) -> str:

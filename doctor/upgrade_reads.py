@@ -8,7 +8,6 @@ apt-secure(8) on Valid-Until, proc_locks(5).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from doctor.answers import told
 from doctor.upgrade_pairs import KERNEL, KNOWN
 from facts.apt import LOOKING, order
+from targets import patterns
 from targets.errors import FactError
 from targets.programs import program
 from targets.read import Read
@@ -34,7 +34,7 @@ _DAY = 86400.0
 _PATIENCE = 300.0
 #: Of the lines that a machine answers, so many are read, and of each so many characters.
 _MOST, _LONGEST = 400, 400
-_NAMES = "|".join(map(re.escape, WATCHED)) + f"|({'|'.join(_KERNELS)})[0-9][^ ]*"
+_NAMES = "|".join(map(patterns.escape, WATCHED)) + f"|({'|'.join(_KERNELS)})[0-9][^ ]*"
 _PLAN = program("doctor", "upgrade_plan.sh")
 _LISTS = program("doctor", "apt_lists.sh")
 #: Prints those of the given modules that the node's kernel has, loaded or not.
@@ -51,16 +51,16 @@ _VERSION = "[0-9A-Za-z.+:~-]{1,80}"
 _NAME = "[a-z0-9][a-z0-9.+~-]{1,100}"
 #: ``Inst NAME [OLD] (NEW SUITES [ARCH]) …`` and ``Remv NAME [OLD] …``; a foreign architecture is
 #: part of the name.
-_STEP = re.compile(
+_STEP = patterns.compile(
     rf"(?:Inst ({_NAME})(?::[a-z0-9]+)?(?: \[[^]]*\])? \(({_VERSION})[ )].*"
     rf"|(?:Remv|Purg) ({_NAME})(?::[a-z0-9]+)?(?: .*)?)"
 )
 _VERBS = ("Inst ", "Remv ", "Purg ")
-_COUNT = re.compile(r"[0-9]+ upgraded, ", re.ASCII)
+_COUNT = patterns.compile(r"[0-9]+ upgraded, ")
 #: A package is there whose script failed, or that waits for one: docker-ce's script fails if Docker
 #: does not start. One that left its configuration files only is not.
-_INSTALLED = re.compile(rf"({_NAME}) [a-z][iUFHWt][ R]? ({_VERSION})")
-_LINE = re.compile("(now|asked|lists) ([0-9]{1,12})")
+_INSTALLED = patterns.compile(rf"({_NAME}) [a-z][iUFHWt][ R]? ({_VERSION})")
+_LINE = patterns.compile("(now|asked|lists) ([0-9]{1,12})")
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,9 @@ def release(package: str) -> str:
         if (
             rest != package
             and not rest.endswith("-dbg")
-            and re.fullmatch(r"[0-9][\w.+~]*-[\w.+~-]+", rest, re.ASCII)
+            and patterns.fullmatch(r"[0-9][\w.+~]*-[\w.+~-]+", rest)
         ):
-            return re.sub("-(un)?signed$", "", rest)
+            return patterns.sub("-(un)?signed$", "", rest)
     return ""
 
 

@@ -7,11 +7,11 @@ daemon/names.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from doctor.guest_reads import Owned, of_docker
+from targets import patterns
 from targets.errors import FactError
 from targets.programs import program
 from targets.read import Read
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _MOST, _NAMED = 500, 20
 _OF_NOBODY = program("doctor", "volumes_of_nobody.sh")
 _NUMBER = "[0-9]{1,10}"
-_COUNT = re.compile("volumes ([0-9]{1,5})")
-_VOLUME = re.compile(
+_COUNT = patterns.compile("volumes ([0-9]{1,5})")
+_VOLUME = patterns.compile(
     rf"({_NUMBER}) ({_NUMBER}) (yes|no) \./([A-Za-z0-9][A-Za-z0-9_.-]{{0,200}})/_data"
 )
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import FactError
 from targets.read import unparsed
 
@@ -32,6 +31,6 @@ def access(node: Transport) -> Access:
     """Return the user that commands run as; raises FactError if id(1) prints no user id."""
     answer = node.ask(ASKED).require().text
     uid, user, sudo_user, *_ = [*answer.split("\n"), "", ""]
-    if not re.fullmatch("[0-9]+", uid):
+    if not patterns.fullmatch("[0-9]+", uid):
         raise FactError(f"on {node.machine}: id -u printed {answer!r}, which is no user id")
     return Access(int(uid), user, sudo_user)

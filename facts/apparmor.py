@@ -6,10 +6,9 @@ Sources: apparmor_parser(8), securityfs ``apparmor/policy`` (kernel security/app
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TYPE_CHECKING
 
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import CommandFailed, FactError
 from targets.read import Read, content_of, unparsed
 from targets.transport import at_most
@@ -39,7 +38,7 @@ def loaded_profiles(on: Transport) -> dict[str, str]:
 
 def modes(content: bytes) -> dict[str, str]:
     """Return each profile's mode by name, as the kernel lists them (:data:`PROFILES`)."""
-    matches = re.findall(r"^(.+) \((\w+)\)$", content.decode(errors="replace"), re.MULTILINE)
+    matches = patterns.findall(r"(?m)^(.+) \((\w+)\)$", content.decode(errors="replace"))
     return dict(matches)
 
 
@@ -48,11 +47,11 @@ def loaded_policy(profile: str) -> Read[str]:
 
     It equals :func:`compiled_policy` of the file that was loaded.
     """
-    place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+"
+    place = rf"{_POLICY}/{patterns.escape(profile)}\.[0-9]+"
 
     def parse(found: CommandResult) -> str:
         said = found.require().text
-        hashes = dict(re.findall(r"/([^/\n]+)/raw_sha256:(.*)$", said, re.MULTILINE))
+        hashes = dict(patterns.findall(r"(?m)/([^/\n]+)/raw_sha256:(.*)$", said))
         if said.strip() and not hashes:
             raise FactError(
                 f"the kernel of {found.machine} does not export its policy (raw_sha256)"
@@ -69,7 +68,7 @@ def loaded_policy(profile: str) -> Read[str]:
 
 def attachments(profile: str) -> Read[CommandResult]:
     """Read the attachments that :func:`attachment` looks for."""
-    place = rf"{_POLICY}/{re.escape(profile)}\.[0-9]+/attach"
+    place = rf"{_POLICY}/{patterns.escape(profile)}\.[0-9]+/attach"
     argv = ["find", _POLICY, "-maxdepth", "2", "-regextype", "posix-extended", "-regex", place]
     return unparsed(*argv, "-exec", "grep", "-H", "", "{}", ";")
 
@@ -82,7 +81,7 @@ def attachment(on: Transport, profile: str) -> str:
     security/apparmor/apparmorfs.c (seq_profile_attach_show shows the name if there is none).
     """
     said = on.ask(attachments(profile)).require().text
-    found = dict(re.findall(r"/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", said, re.MULTILINE))
+    found = dict(patterns.findall(r"(?m)/([^/\n]+\.[0-9]{1,9})/attach:(.*)$", said))
     if not found:
         raise FactError(f"the kernel of {on.machine} does not export the attachment of {profile}")
     said = found[_newest(found)].strip()
@@ -96,7 +95,7 @@ def _newest(places: Iterable[str]) -> str:
 
 def loaded_versions(profile: str) -> Read[list[str]]:
     """Read in which directories the kernel holds a profile: one for each load, in any order."""
-    pattern = re.compile(re.escape(profile) + r"\.[0-9]+$")
+    pattern = patterns.compile(patterns.escape(profile) + r"\.[0-9]+$")
 
     def parse(listing: CommandResult) -> list[str]:
         return [place for place in listing.require().text.splitlines() if pattern.search(place)]
@@ -131,8 +130,8 @@ def compiled_policy(path: str) -> Read[str]:
 def processes_under(on: Transport, profile: str) -> list[int]:
     """Return the pids, on the node, of the processes that run under a profile."""
     script = 'grep -lsE "^$1( |//|$)" /proc/[0-9]*/attr/apparmor/current || test $? -le 2'
-    found = on.look(["sh", "-c", script, "under", re.escape(profile)]).require()
-    return sorted(int(pid) for pid in re.findall(r"/proc/([0-9]+)/", found.text))
+    found = on.look(["sh", "-c", script, "under", patterns.escape(profile)]).require()
+    return sorted(int(pid) for pid in patterns.findall(r"/proc/([0-9]+)/", found.text))
 
 
 @foreign.parser(..., 42)

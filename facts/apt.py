@@ -8,15 +8,16 @@ deb-version(7).
 
 from __future__ import annotations
 
-import re
 from typing import TypeAlias
+
+from targets import patterns
 
 #: Options of ``apt-get -s`` with which it changes no file.
 LOOKING = (
     *("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="),
     *("-o", "Dir::Log::Planner=", "-o", "Dir::Log::Solver="),
 )
-_PART = re.compile("([^0-9]*)([0-9]*)")
+_PART = patterns.compile("([^0-9]*)([0-9]*)")
 _TILDE, _END, _OTHER = -1, 0, 256
 _Part: TypeAlias = "tuple[tuple[int, ...], int]"
 #: A version as a value that Python orders as dpkg does.
@@ -34,7 +35,7 @@ def order(version: str) -> Order:
     True
     """
     epoch, colon, rest = version.partition(":")
-    if not colon or re.fullmatch("[0-9]{1,9}", epoch) is None:
+    if not colon or patterns.fullmatch("[0-9]{1,9}", epoch) is None:
         epoch, rest = "0", version
     upstream, dash, revision = rest.rpartition("-")
     if not dash:

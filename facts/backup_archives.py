@@ -6,10 +6,10 @@ vzdump's must also have a log that says it was finished. Source: vzdump(1), tar(
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from targets import patterns
 from targets.errors import FactError
 from targets.programs import program
 from targets.runtime import container_config
@@ -25,7 +25,7 @@ PATIENCE = 6 * 3600.0
 #: An archive is named by the node's local time, which once a year goes back by this (seconds).
 _CLOCK_GOES_BACK = 3600.0
 HOUR = 3600.0
-_ERROR = re.compile(r"(^|\s)ERROR: ")
+_ERROR = patterns.compile(r"(^|\s)ERROR: ")
 #: The size that a backup server lists for an unfinished backup.
 _NO_SIZE = 1
 #: Limit for vzdump's output and log, and for tar's messages (bytes).
@@ -88,7 +88,7 @@ def listed_defects(backup: Backup, hours: float) -> Iterator[str]:
 
 
 def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
-    path = re.sub(r"\.tar(\.\w+)?$", ".log", backup.path)
+    path = patterns.sub(r"\.tar(\.\w+)?$", ".log", backup.path)
     with at_most(LONGEST):
         content = node.read(path)
     if content is None:
@@ -96,7 +96,7 @@ def _log_defects(node: Transport, backup: Backup) -> Iterator[str]:
         return
     lines = [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
     yield from (f"has an error in its log: {line}" for line in lines if _ERROR.search(line))
-    if not any(re.search(rf"{backup.finished}\b", line) for line in lines[-5:]):
+    if not any(patterns.search(rf"{backup.finished}\b", line) for line in lines[-5:]):
         yield f"was not finished: its log ends with '{lines[-1] if lines else ''}'"
 
 
@@ -105,9 +105,13 @@ def _archive_defects(node: Transport, backup: Backup) -> Iterator[str]:
     with at_most(LONGEST):
         listed = node.look(argv, timeout=PATIENCE)
     said = [line for line in listed.stderr.decode(errors="replace").splitlines() if line.strip()]
-    if any(re.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said):
+    if any(
+        patterns.search("Cannot exec|Cannot open|Permission denied|: not found$", s) for s in said
+    ):
         raise FactError(f"on {node.machine}: {backup.path} cannot be opened: {said[0]}")
-    if missing := [m[1] for s in said if (m := re.match(r"tar: (.+): Not found in archive", s))]:
+    if missing := [
+        m[1] for s in said if (m := patterns.match(r"tar: (.+): Not found in archive", s))
+    ]:
         yield f"can be read to its end, but does not hold {', '.join(missing)}"
     elif not listed.ok:
         yield f"cannot be read to its end: {said[0] if said else listed.exit_code}"
@@ -134,6 +138,8 @@ def _identity(text: str) -> frozenset[str]:
     for key, value in options.items():
         if key.startswith("lxc.net.") and key.endswith(".hwaddr"):
             found.add(f"address {value.upper()}")
-        elif re.fullmatch(r"net[0-9]+", key):
-            found |= {f"address {each.upper()}" for each in re.findall(r"hwaddr=([^,]+)", value)}
+        elif patterns.fullmatch(r"net[0-9]+", key):
+            found |= {
+                f"address {each.upper()}" for each in patterns.findall(r"hwaddr=([^,]+)", value)
+            }
     return frozenset(found)

@@ -7,14 +7,13 @@ transcripts.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from facts import backup_archives
 from facts.backup_archives import Backup
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import FactError
 from targets.programs import program
 
@@ -30,8 +29,8 @@ _STORAGES = program("facts", "backup_storages.sh")
 _FIND = program("facts", "find_backups.sh")
 #: A container's backup on a server, as pvesm lists it: the volume with its time in UTC, and the
 #: size. Source: PVE::Storage::PBSPlugin.
-_VOLUME = re.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+) ")
-_STAMPED = re.compile(r"-[0-9]{4}(_[0-9]{2}){2}-[0-9]{2}(_[0-9]{2}){2}\.tar(\.[a-z0-9]+)?$")
+_VOLUME = patterns.compile(r"- (\S+:backup/ct/[0-9]+/(\S+Z)) +pbs-ct +backup +([0-9]+) ")
+_STAMPED = patterns.compile(r"-[0-9]{4}(_[0-9]{2}){2}-[0-9]{2}(_[0-9]{2}){2}\.tar(\.[a-z0-9]+)?$")
 
 
 @dataclass(frozen=True)

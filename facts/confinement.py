@@ -5,13 +5,12 @@ Sources: apparmor.d(5); kernel ``security/apparmor/{lsm,procattr,domain}.c``; cg
 
 from __future__ import annotations
 
-import re
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from formats.apparmor_profile import opened, statements
-from targets import foreign, guest_root
+from targets import foreign, guest_root, patterns
 from targets.errors import FactError
 from targets.programs import program
 
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
 
 _PROCESSES = program("facts", "threads.sh")
-_LINE = re.compile(r"^/proc/([0-9]+)/(comm|attr)[^:]*:(.*)$", re.MULTILINE)
-_ALIVE = re.compile(r"^alive ([0-9]+)$", re.MULTILINE)
+_LINE = patterns.compile(r"(?m)^/proc/([0-9]+)/(comm|attr)[^:]*:(.*)$")
+_ALIVE = patterns.compile(r"(?m)^alive ([0-9]+)$")
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def label_defect(label: str, profile: str) -> str:
     Each profile of a stack confines, so one of them must be the container's. A child profile is
     wrong, because the shipped profile has none.
     """
-    found = re.fullmatch(r"(.*?)(?: \((\w+)\))?", label, re.DOTALL)
+    found = patterns.fullmatch(r"(?s)(.*?)(?: \((\w+)\))?", label)
     name, mode = found.groups() if found else (label, None)
     parts = name.split("//&")
     if profile in parts:
@@ -151,7 +150,7 @@ def allowed_attempts(runtime: Runtime, ctid: int) -> tuple[str, ...]:
 
 
 def _outcomes(told: CommandResult) -> list[tuple[str, str, str]]:
-    return re.findall(r"^(\w+) ([0-9]+) ([0-9]+)$", told.text, re.MULTILINE)
+    return patterns.findall(r"(?m)^(\w+) ([0-9]+) ([0-9]+)$", told.text)
 
 
 def _refused(code: int, sig: int) -> bool:
@@ -175,16 +174,14 @@ def caused_by_attempt(denial: Denial) -> bool:
 
 
 #: Rules that let a program escape the rest of a profile.
-_WIDENING = re.compile(
-    r"""^\s*(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*(?:
-        change_profile\b                                   # into another profile, or out of all
-      | (?:all|file|mount|umount|remount|network|capability|ptrace|signal|unix|dbus|pivot_root)\s*,
-      | mount\s.*->\s*/\*\*\s*,
-      | (?:file\s+)?\S.*?\s[a-zA-Z]*?(?:[pcPC][iuU]*x|[uU]x)\s*(?:->.*)?,   # a program leaves it
-      | (?:file\s+)?[rwmlka]*?(?:[pcPC][iuU]*x|[uU]x)\s.*,                  # the same, mode first
-      | \#?include\b
-    )""",
-    re.VERBOSE,
+_WIDENING = patterns.compile(
+    r"\s*(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*(?:"
+    r"change_profile\b"  # into another profile, or out of all
+    r"|(?:all|file|mount|umount|remount|network|capability|ptrace|signal|unix|dbus|pivot_root)\s*,"
+    r"|mount\s.*->\s*/\*\*\s*,"
+    r"|(?:file\s+)?\S.*\s[a-zA-Z]*(?:[pcPC][iuU]*x|[uU]x)\s*(?:->.*)?,"  # a program leaves it
+    r"|(?:file\s+)?[rwmlka]*(?:[pcPC][iuU]*x|[uU]x)\s.*,"  # the same, mode first
+    r"|#?include\b)"
 )
 #: The longest rule that is read (characters).
 _LONGEST_RULE = 4000
@@ -207,7 +204,7 @@ def widening_rules(deployed: str, local: str, profile: str, *, shipped: str) -> 
     headers = [header for each in statements(deployed) if (header := opened(each))]
     flags = {flag for header in headers for flag in header.flags}
     found += [f"{path}: flags=({flag})" for flag in sorted(flags & _WIDE_FLAGS)]
-    lost = [rule for rule in ours if re.match(r"(audit )?deny\b", rule) and rule not in here]
+    lost = [rule for rule in ours if patterns.match(r"(audit )?deny\b", rule) and rule not in here]
     found += [f"{path} lacks: {rule}" for rule in lost if deployed.strip()]
     found += [f"/etc/apparmor.d/local/{profile}: {rule}" for rule in statements(local)]
     return tuple(found)

@@ -6,10 +6,9 @@ systemctl(1), moby daemon/graphdriver and daemon/images.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from targets import foreign
+from targets import foreign, patterns
 from targets.read import Read, unparsed
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ OPTIONS_SCRIPT = """
 exec=$(systemctl show -p ExecStart --value docker); echo "$exec"
 case $exec in ''|*DOCKER_OPTS*) cat /etc/default/docker 2>/dev/null;; esac; :
 """
-_ELSEWHERE = re.compile(
+_ELSEWHERE = patterns.compile(
     r"[\s\"'=](--data-root|--graph|-g|--userns-remap)(?:=|\s)\s*[\"']?([^\s\"';]+)"
 )
 #: Docker makes these itself.
@@ -56,7 +55,7 @@ def _told_elsewhere(result: CommandResult) -> list[tuple[str, str]]:
 
 def _is_booting(result: CommandResult) -> bool:
     state, _, job = result.text.partition("\n")
-    return state in {"initializing", "starting"} and re.match(r"Job=[1-9]", job) is not None
+    return state in {"initializing", "starting"} and patterns.match(r"Job=[1-9]", job) is not None
 
 
 #: The name of the storage driver, and after a blank the directory of its data.

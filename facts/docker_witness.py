@@ -7,11 +7,10 @@ are accepted. Sources: docker-ps(1), org.freedesktop.systemd1(5).
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TYPE_CHECKING
 
 from facts import failed_units
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import FactError
 from targets.programs import program
 
@@ -29,11 +28,11 @@ _ID = r"(?:sha256:)?[0-9a-f]{12,64}"
 _NAME = r"[\w./:<>@,+-]{1,512}"
 #: The form of each kind's lines: ``key`` names the fact, ``value`` is its value.
 _LINES = {
-    "container": re.compile(rf"(?P<value>{_ID}) (?P<key>{_NAME})", re.ASCII),
-    "image": re.compile(rf"(?P<key>{_ID}) (?P<value>{_NAME})", re.ASCII),
-    "volume": re.compile(rf"(?P<key>{_NAME}) (?P<value>{_NAME})", re.ASCII),
-    "network": re.compile(rf"(?P<value>{_ID}) (?P<key>{_NAME})", re.ASCII),
-    "state": re.compile(rf"/?(?P<key>{_NAME}) (?P<value>[\w :.+-]{{1,120}})", re.ASCII),
+    "container": patterns.compile(rf"(?P<value>{_ID}) (?P<key>{_NAME})"),
+    "image": patterns.compile(rf"(?P<key>{_ID}) (?P<value>{_NAME})"),
+    "volume": patterns.compile(rf"(?P<key>{_NAME}) (?P<value>{_NAME})"),
+    "network": patterns.compile(rf"(?P<value>{_ID}) (?P<key>{_NAME})"),
+    "state": patterns.compile(rf"/?(?P<key>{_NAME}) (?P<value>[\w :.+-]{{1,120}})"),
 }
 _TIMEOUT = 360.0
 
@@ -75,12 +74,14 @@ def record(inside: Transport) -> dict[str, str]:
 def _firewall(inside: Transport, text: str) -> dict[str, str]:
     """Return the number and the hash of each table's rules, which have an order."""
     facts = {}
-    for table in re.split(r"^\*", text, flags=re.MULTILINE)[1:]:
+    for table in patterns.split(r"(?m)^\*", text)[1:]:
         name, *lines = table.splitlines() or [""]
-        if not re.fullmatch(r"[a-z]{1,20}", name, re.ASCII):
+        if not patterns.fullmatch(r"[a-z]{1,20}", name):
             where = f"the firewall in {inside.machine}"
             raise FactError(f"{where} has a table with an invalid name: {name!r:.200}")
-        rules = [re.sub(r" \[[0-9]+:[0-9]+\]$", "", line) for line in lines]  # without counters
+        rules = [
+            patterns.sub(r" \[[0-9]+:[0-9]+\]$", "", line) for line in lines
+        ]  # without counters
         digest = hashlib.sha256("\n".join(rules).encode()).hexdigest()
         facts[f"docker firewall {name}"] = f"{len(rules)} line(s) of Docker's, {digest[:12]}"
     return facts

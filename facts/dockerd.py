@@ -11,13 +11,12 @@ daemon/command.
 from __future__ import annotations
 
 import posixpath
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 
-from targets import foreign, guest_root
+from targets import foreign, guest_root, patterns
 from targets.errors import FactError
 from targets.programs import program
 
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
 SOCKET, SETTINGS = "/run/docker.sock", "/etc/docker/daemon.json"
 _FIND = program("facts", "find_dockerd.pl")
 _ASK = program("facts", "ask_dockerd.pl")
-_FOUND = re.compile(r"([0-9]{1,10}) ([0-9]{1,10}) ([01]) ((?:[0-9a-f]{2})*)")
-_LISTENER = re.compile(rb"([0-9]{1,10}) ((?:[0-9a-f]{2}){1,64})\n")
-_STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
+_FOUND = patterns.compile(r"([0-9]{1,10}) ([0-9]{1,10}) ([01]) ((?:[0-9a-f]{2})*)")
+_LISTENER = patterns.compile(rb"([0-9]{1,10}) ((?:[0-9a-f]{2}){1,64})\n")
+_STATUS = patterns.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 #: The processes that may listen: dockerd itself, or the init that passes it the socket.
 _LISTENS = ("dockerd", "systemd", "init")
-_ID = re.compile(r"[0-9a-f]{64}")
-_IMAGE = re.compile(r"sha256:[0-9a-f]{64}")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+_ID = patterns.compile(r"[0-9a-f]{64}")
+_IMAGE = patterns.compile(r"sha256:[0-9a-f]{64}")
+_NAME = patterns.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _GONE = 404
 
 T = TypeVar("T")
@@ -215,7 +214,7 @@ def find(runtime: Runtime, ctid: int) -> Daemon | None:
     return None
 
 
-def _checked(form: re.Pattern[str], text: str) -> str:
+def _checked(form: patterns.Pattern[str], text: str) -> str:
     """Return the text, which has the form that a query needs; else raise FactError."""
     if not form.fullmatch(text):
         raise FactError(f"dockerd's answer holds {text[:80]!r}, which is not a valid id or name")

@@ -8,14 +8,13 @@ auditd.conf(5), kernel/audit.c (audit_log_lost, printk's limit).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from facts import confinement
 from facts.audit import audit_records
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import FactError
 from targets.programs import program
 
@@ -36,19 +35,17 @@ _SHOWN = (
 #: How far a denial may be outside of its unit's time (seconds): the kernel has two clocks.
 _SLACK = 0.5
 #: Messages of a program that was refused something.
-_REFUSAL = re.compile(
-    r"permission denied|not permitted|step (NAMESPACE|CAPABILITIES)\b", re.IGNORECASE
-)
+_REFUSAL = patterns.compile(r"(?i)permission denied|not permitted|step (NAMESPACE|CAPABILITIES)\b")
 
 #: The number of lines that are read from the end of the log.
 _MOST = 2000
 _LOG = program("facts", "unit_denials.sh")
-#: A rule that drops AppArmor's records, or records of every kind.
-_HIDING = re.compile(r"rule (?!.*msgtype=(?!AVC|1400|APPARMOR|150))")
+#: The kinds of record that a rule is about, and whether AppArmor's are among them.
+_KIND = patterns.compile(r"msgtype=(AVC|1400|APPARMOR|150)?")
 #: The kernel's record of the removal of a rule of the list ``exclude``, which drops records.
-_REMOVED = re.compile(r" op=remove_rule .{0,400}\blist=5 ")
-_MARK = re.compile(r"(since|gap) ([0-9]{1,12}(?:\.[0-9]{1,9})?)")
-_TIME = re.compile(r"audit\(([0-9]+\.[0-9]+):")
+_REMOVED = patterns.compile(r" op=remove_rule .{0,400}\blist=5 ")
+_MARK = patterns.compile(r"(since|gap) ([0-9]{1,12}(?:\.[0-9]{1,9})?)")
+_TIME = patterns.compile(r"audit\(([0-9]+\.[0-9]+):")
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class Log:
 def properties(shown: str) -> list[dict[str, str]]:
     """Return the properties of each unit that ``systemctl show`` printed; a list as one text."""
     units = []
-    for block in re.split(r"\n\s*\n", shown):
+    for block in patterns.split(r"\n\s*\n", shown):
         of_unit: dict[str, list[str]] = {}
         for key, equals, value in (line.partition("=") for line in block.splitlines()):
             if equals:
@@ -130,7 +127,7 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
         except ValueError:
             continue
         ran = of_unit.get("ExecStart", "") + of_unit.get("ExecMount", "")
-        programs = {path.rpartition("/")[2] for path in re.findall(r"path=(\S+)", ran)}
+        programs = {path.rpartition("/")[2] for path in patterns.findall(r"path=(\S+)", ran)}
         found[of_unit.get("Id", "")] = FailedUnit(
             of_unit.get("Id", ""), began, ended, frozenset(programs), of_unit.get("Where", "")
         )
@@ -141,6 +138,11 @@ def failed(container: Transport, names: Iterable[str]) -> tuple[FailedUnit, ...]
                 f"denial can be matched with it: see systemctl show {name}"
             )
     return tuple(found[name] for name in wanted)
+
+
+def _hides(line: str) -> bool:
+    """Whether a line is a rule that drops AppArmor's records, or records of every kind."""
+    return line.startswith("rule ") and all(kind[1] for kind in _KIND.finditer(line))
 
 
 def _when(said: str) -> float:
@@ -168,7 +170,7 @@ def log(node: Transport) -> Log:
     for line in lines:
         if not (found := _TIME.search(line)):
             continue
-        when, own = float(found[1]), re.match(r"(?:node=\S* )?type=(\w+) ", line)
+        when, own = float(found[1]), patterns.match(r"(?:node=\S* )?type=(\w+) ", line)
         read.append(when)
         if own and own[1] in {"DAEMON_CONFIG", "CONFIG_CHANGE"}:
             rule_changes += [when] if own[1] == "DAEMON_CONFIG" or _REMOVED.search(line) else []
@@ -183,7 +185,7 @@ def log(node: Transport) -> Log:
         tuple(denials),
         tuple(float(mark[2]) for mark in marks if mark and mark[1] == "gap"),
         tuple(restarts),
-        tuple(line.removeprefix("rule ") for line in lines if _HIDING.match(line)),
+        tuple(line.removeprefix("rule ") for line in lines if _hides(line)),
         tuple(rule_changes),
     )
 

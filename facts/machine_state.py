@@ -8,13 +8,12 @@ nothing. No content leaves the machine: it is hashed there.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from facts import docker_witness
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import FactError
 from targets.programs import program
 from targets.transport import at_most
@@ -126,15 +125,20 @@ MAY_DIFFER = (
     ),
     (r"docker network (bridge|host|none)$", "Docker creates bridge again at each start"),
     (r"docker firewall .*$", "created again at each start, with new addresses"),
-    (r"policy hash of (?!lxc-)", "a reload compiles all profiles again, to the same effect"),
+    (
+        r"policy hash of ([^l]|l[^x]|lx[^c]|lxc[^-]|lx?c?$)",
+        "a reload compiles all profiles again, to the same effect",
+    ),
     (r"mount (/run/(user|docker|lock|credentials)|/proc/).*$", "mounted again at each start"),
 )
 _MACHINE = "(?:node: |container: )?"
-_LEFT_OUT = re.compile(_MACHINE + "(?:" + "|".join(pattern for pattern, _ in MAY_DIFFER) + ")")
+_LEFT_OUT = patterns.compile(
+    _MACHINE + "(?:" + "|".join(pattern for pattern, _ in MAY_DIFFER) + ")"
+)
 
 #: Files of the guest that Proxmox rewrites at every start: their time may differ, their content is
 #: compared. Source: PVE::LXC::Setup::Base, setup_init and pre_start_hook.
-WRITTEN_AT_START = re.compile(
+WRITTEN_AT_START = patterns.compile(
     r"(container: )?file (/fastboot|/etc/systemd/system-preset/00-pve\.preset"
     r"|/etc/systemd/system/getty\.target\.wants/container-getty@[0-9]+\.service)"
 )
@@ -164,7 +168,7 @@ def record(on: Transport) -> dict[str, str]:
         raise FactError(
             f"the state of {on.machine} could not be read{what}: {result.stderr!r:.500}"
         )
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for kind, rows in (
         ("file", _rows(parts["files"])),
         (
@@ -175,13 +179,12 @@ def record(on: Transport) -> dict[str, str]:
         *((kind, _rows(parts[kind])) for kind in ("package", "policy", "unit", "active", "mount")),
     ):
         for key, value in rows:
-            over = found.get(f"{kind} {key}")
-            if kind == "mount":  # stacked mounts have an order
-                found[f"{kind} {key}"] = f"{over}; {value}" if over else value
-            else:  # facts of the same name have no order
-                known = {value, *over.split("; ")} if over else {value}
-                found[f"{kind} {key}"] = "; ".join(sorted(known))
-    return found
+            found.setdefault(f"{kind} {key}", []).append(value)
+    # Stacked mounts have an order. Other facts of the same name have none.
+    return {
+        key: "; ".join(values if key.startswith("mount ") else sorted(set(values)))
+        for key, values in found.items()
+    }
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -227,8 +230,9 @@ def comparable_after_no_change(state: dict[str, str]) -> dict[str, str]:
 
     Files that the machine writes all the time are left out: below /var only dpkg's status counts.
     """
-    volatile = re.compile(r"(node|container): (file /var/(?!lib/dpkg/status$)|active |mount )")
-    return {key: fact for key, fact in state.items() if not volatile.match(key)}
+    volatile = patterns.compile(r"(node|container): (file /var/|active |mount )")
+    kept = {f"{machine}: file /var/lib/dpkg/status" for machine in ("node", "container")}
+    return {key: fact for key, fact in state.items() if key in kept or not volatile.match(key)}
 
 
 def comparable_after_rollback(state: dict[str, str]) -> dict[str, str]:
@@ -245,7 +249,7 @@ def allowed_differences(before: dict[str, str], after: dict[str, str]) -> list[s
     keys = sorted(before.keys() | after.keys())
     differ = [key for key in keys if before.get(key) != after.get(key)]
     reasons = Counter(
-        next(reason for form, reason in MAY_DIFFER if re.match(f"{_MACHINE}(?:{form})", key))
+        next(reason for form, reason in MAY_DIFFER if patterns.match(f"{_MACHINE}(?:{form})", key))
         for key in filter(_LEFT_OUT.match, differ)
     )
     return [f"{count} ({reason})" for reason, count in reasons.most_common()]

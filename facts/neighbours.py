@@ -5,12 +5,11 @@ Sources: pct.conf(5), lxc.container.conf(5), lxc-ls(1).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facts.denial import denials
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import FactError
 from targets.runtime import container_config
 from targets.transport import at_most
@@ -60,7 +59,7 @@ def affected(node: Transport, profile: str, ctid: int) -> tuple[Affected, ...]:
     with at_most(_LONGEST):
         lines = node.look(["find", "-L", "/etc/pve/lxc", "-name", "*.conf", *read]).require().text
     texts: dict[int, str] = {}
-    for name, line in re.findall(r"^/etc/pve/lxc/([0-9]+)\.conf:(.*)$", lines, re.MULTILINE):
+    for name, line in patterns.findall(r"(?m)^/etc/pve/lxc/([0-9]+)\.conf:(.*)$", lines):
         texts[int(name)] = f"{texts.get(int(name), '')}{line}\n"
     rows = [line.split() for line in node.look(["pct", "list"]).require().text.splitlines()]
     states = {row[0]: row[1] for row in rows if len(row) > 1}
@@ -90,7 +89,7 @@ def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, 
     with at_most(_LONGEST):
         lines = node.look([*look, "-exec", "grep", "-aH", "", "{}", "+"]).require().text
     texts: dict[str, str] = {}
-    for name, line in re.findall(rf"^{_PLAIN}/([^/]+)/config:(.*)$", lines, re.MULTILINE):
+    for name, line in patterns.findall(rf"(?m)^{_PLAIN}/([^/]+)/config:(.*)$", lines):
         texts[name] = f"{texts.get(name, '')}{line}\n"
     columns = ("--fancy", "--fancy-format", "NAME,STATE")
     listing = node.look(["lxc-ls", "-P", _PLAIN, *columns]).require().text
@@ -106,6 +105,6 @@ def affected_plain(node: Transport, profile: str, ctid: int) -> tuple[Affected, 
         assigned = written.current().get("lxc.apparmor.profile")
         under = assigned == profile or name in running
         if under or {"nesting", "fuse"} <= container_config.granted(written, "").keys():
-            each = int(name) if re.fullmatch("[0-9]+", name) else name
+            each = int(name) if patterns.fullmatch("[0-9]+", name) else name
             found.append(Affected(each, states.get(name, "in no known state"), under))
     return tuple(found)

@@ -6,32 +6,32 @@ apparmor.d(5), apparmor_parser's parser_lex.l, libapparmor's private.c.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: What a text is cut into: strings, comments, line ends, brackets, and what is between them.
-_TOKEN = re.compile(
-    r'"(?:\\.|[^"\\\n])*"|\\.|(?<!\S)#[^\n]*|\n|[(){}]|[^\s"\\(){},#]+|[ \t\r\f\v]+|.',
-    re.DOTALL,
+_TOKEN = patterns.compile(
+    r'(?ms)"(?:\\.|[^"\\\n])*"|\\.|(^|[ \t\r\f\v]+)(#[^\n]*)|\n|[(){}]|[^\s\v"\\(){},#]+'
+    r"|[ \t\r\f\v]+|."
 )
 #: What follows a brace or a comma that is part of no path.
 _AFTER = " \t\r\n}"
-_INCLUDE = re.compile(
-    r'#?include\s+(?P<optional>if\s+exists\s+)?(?P<mark>[<"])?(?P<name>(?(mark)[^>"]+|\S+))'
+_INCLUDE = patterns.compile(
+    r'#?include\s+(?P<optional>if\s+exists\s+)?(?:(?P<mark>[<"])(?P<marked>[^>"]+)|(?P<bare>\S+))'
 )
-_ASSIGNED = re.compile(r"[@$]\{?(?P<name>\w+)\}?\s*\+?=")
-_VALUE = re.compile(r'"[^"]*"|\S+')
-_HEADER = re.compile(
-    r'(?:(?P<hat>hat\s+|\^)|profile\s+)?(?P<name>"[^"]*"|[^\s"(]+)'
-    r'(?:\s+(?P<attached>"[^"]*"|(?!flags\b|xattrs\b)[^\s"(]+))?(?P<rest>.*)',
-    re.DOTALL,
+_ASSIGNED = patterns.compile(r"[@$]\{?(?P<name>\w+)\}?\s*\+?=")
+_VALUE = patterns.compile(r'"[^"]*"|\S+')
+_HEADER = patterns.compile(
+    r'(?s)(?:(?P<hat>hat\s+|\^)|profile\s+)?(?P<name>"[^"]*"|[^\s"(]+)'
+    r'(?:\s+(?P<attached>"[^"]*"|[^\s"(]+))?'
 )
-_FLAGS = re.compile(r"flags\s*=\s*\(([^)]*)\)")
+_FLAGS = patterns.compile(r"flags\s*=\s*\(([^)]*)\)")
 #: How a file's name ends that apparmor_parser skips in a directory.
 _SKIPPED = (
     *(".dpkg-new", ".dpkg-old", ".dpkg-dist", ".dpkg-bak", ".dpkg-remove", ".pacsave", ".pacnew"),
@@ -65,7 +65,7 @@ class Statement:
     def included(self) -> str:
         """The file or directory that an include names."""
         match = _INCLUDE.match(self.text)
-        return match["name"] if match else ""
+        return match["marked"] or match["bare"] if match else ""
 
     @property
     def of_base(self) -> bool:
@@ -146,12 +146,10 @@ def statements(text: str) -> tuple[Statement, ...]:
 def _statements(text: str) -> Iterator[Statement]:
     reader = _Reader()
     for found in _TOKEN.finditer(text):
-        piece = found[0]
         follows = text[found.end() : found.end() + 1]
-        for said in _read(reader, piece, follows):
-            if said is not None:
-                yield said
-        reader.line += piece.count("\n")
+        for piece in filter(None, found.groups()) if found[2] else (found[0],):
+            yield from filter(None, _read(reader, piece, follows))
+            reader.line += piece.count("\n")
     if (left := reader.statement("rule")) is not None:
         yield left
 
@@ -197,11 +195,12 @@ def opened(statement: Statement) -> Profile | None:
     header = _HEADER.match(statement.text) if statement.kind == "open" else None
     if header is None:
         return None
-    flags = _FLAGS.search(header["rest"])
+    flags = _FLAGS.search(statement.text[header.end("name") :])
+    attached = header["attached"] or ""
     return Profile(
         header["name"].strip('"'),
-        (header["attached"] or "").strip('"'),
-        frozenset(re.split(r"[\s,]+", flags[1].strip())) if flags else frozenset(),
+        "" if patterns.match(r"(flags|xattrs)\b", attached) else attached.strip('"'),
+        frozenset(patterns.split(r"[\s,]+", flags[1].strip())) if flags else frozenset(),
         statement.line,
         is_hat=bool(header["hat"]),
     )

@@ -6,10 +6,10 @@ Sources: user_namespaces(7), moby pkg/archive (createTarFile: Lchown).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from targets import patterns
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 #: What an image may hold: ids of 16 bits.
 NEEDED = 1 << 16
 _NUMBER = "[0-9]{1,10}"
-_RANGE = re.compile(rf" *({_NUMBER}) +({_NUMBER}) +({_NUMBER})", re.ASCII)
-_MISSED = re.compile(r"[Ll]chown .{0,4096} for UID ([0-9]{1,10}), GID ([0-9]{1,10})", re.ASCII)
+_RANGE = patterns.compile(rf" *({_NUMBER}) +({_NUMBER}) +({_NUMBER})")
+_MISSED = patterns.compile(r"[Ll]chown .* for UID ([0-9]{1,10}), GID ([0-9]{1,10})")
 #: Of more holes a reader needs no more.
 MANY = 4
 

@@ -7,7 +7,6 @@ for the reader of the verdict. All output of this module is redacted.
 
 from __future__ import annotations
 
-import re
 import shlex
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, ParamSpec
 
 import pytest
 
-from targets import batch
+from targets import batch, patterns
 from targets.errors import RemediationError
 from targets.masking import mask
 from targets.printable import printable
@@ -32,7 +31,7 @@ P = ParamSpec("P")
 
 #: The number of characters that are kept from either end of an output.
 KEPT = 8000
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_COLOURS = patterns.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)

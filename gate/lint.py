@@ -6,13 +6,13 @@ same name replaces the first, and a scenario without a Then can only be complian
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from gherkin.errors import CompositeParserException
 from gherkin.parser import Parser
 
 from gate.requirements import CATALOGUE
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ TAGS = {
 REQUIREMENT = "req:"
 #: ``@id:driver`` is a scenario's name for programs: the faults use it, so a title may change.
 IDENTITY = "id:"
-_ID = re.compile(r"[a-z]+(-[a-z]+)*")
+_ID = patterns.compile(r"[a-z]+(-[a-z]+)*")
 
 #: A node of the parsed file, as the official Gherkin parser returns it.
 Node = dict[str, Any]

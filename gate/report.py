@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import pytest
 from gate.claim import CLOSED, close
 from gate.collection import feature_files
 from gate.evidence import redact
+from targets import patterns
 from targets.printable import one_line
 
 if TYPE_CHECKING:
@@ -34,10 +34,9 @@ _HOME = Path(__file__).resolve().parent.parent
 _SECONDS = 120.0
 #: Allure 3.18 puts Google Analytics into every page, without an option against it. Opening evidence
 #: about a hypervisor must not tell anyone.
-_TRACKER = re.compile(
-    r"<script async src=\"https://www\.googletagmanager\.com/.*?</script>\s*"
+_TRACKER = patterns.compile(
+    r"(?s)<script async src=\"https://www\.googletagmanager\.com/.*?</script>\s*"
     r"<script>\s*window\.dataLayer.*?</script>",
-    re.DOTALL,
 )
 
 

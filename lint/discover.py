@@ -7,7 +7,6 @@ is followed, and neither a file's size nor their number is unlimited.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from lint import includes
 from lint.finding import Problem, Severity
 from lint.regular_file import read
 from lint.source import Kind, Source
+from targets import patterns
 from targets.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,17 +43,17 @@ PARTS = {
     "tunables": Kind.TUNABLES,
     **dict.fromkeys(("abstractions", "lxc", "local"), Kind.INCLUDED),
 }
-_CONTAINER = re.compile(r"[1-9][0-9]{2,8}\.conf")
-_OF_CONTAINER = re.compile(
-    rb"^(?:rootfs|ostype|features|unprivileged)[ \t]*:|^lxc\.[a-z.]+[ \t]*[:=]", re.MULTILINE
+_CONTAINER = patterns.compile(r"[1-9][0-9]{2,8}\.conf")
+_OF_CONTAINER = patterns.compile(
+    rb"(?m)^(?:rootfs|ostype|features|unprivileged)[ \t]*:|^lxc\.[a-z.]+[ \t]*[:=]"
 )
-_OF_LXC = re.compile(rb"^[ \t]*lxc\.[a-z0-9_.]+[ \t]*=", re.MULTILINE)
-_OF_PROFILE = re.compile(
-    rb"^[ \t]*(?:profile[ \t]+\S|abi[ \t]+<|#?include[ \t]+<tunables/)", re.MULTILINE
+_OF_LXC = patterns.compile(rb"(?m)^[ \t]*lxc\.[a-z0-9_.]+[ \t]*=")
+_OF_PROFILE = patterns.compile(
+    rb"(?m)^[ \t]*(?:profile[ \t]+\S|abi[ \t]+<|#?include[ \t]+<tunables/)"
 )
-_SHEBANG = re.compile(rb"#![ \t]*\S*/(?:env[ \t]+)?(?:ba|da)?sh\b")
+_SHEBANG = patterns.compile(rb"#![ \t]*\S*/(?:env[ \t]+)?(?:ba|da)?sh\b")
 #: What a file may be called that is looked into.
-_NAMES = re.compile(r"[^.]+|.*\.(conf|json|sh|bash|service)|lxc[-_].*|config")
+_NAMES = patterns.compile(r"[^.]+|.*\.(conf|json|sh|bash|service)|lxc[-_].*|config")
 
 
 @dataclass
@@ -205,7 +205,7 @@ def _sniffed(content: bytes) -> Kind | None:
     if _OF_PROFILE.search(content):
         return Kind.PROFILE
     if _OF_CONTAINER.search(content):
-        plain = re.search(rb"^[a-z]+[0-9]*:", content, re.MULTILINE)
+        plain = patterns.search(rb"(?m)^[a-z]+[0-9]*:", content)
         return Kind.CONTAINER if plain or not _OF_LXC.search(content) else Kind.LXC
     return None
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lint.finding import Problem, Severity
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ _MARKS = {
 }
 #: Of what stands deeper no place is kept: each place is as long as its path.
 _DEEPEST = 30
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
+_TOKEN = patterns.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
 @dataclass
@@ -129,7 +129,7 @@ def _note(document: Document, path: list[str | int], offset: tuple[int, int]) ->
 
 def _pieces(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the tokens but colons with their places; a key has its colon at its end."""
-    starts = [0, *(found.end() for found in re.finditer("\n", text))]
+    starts = [0, *(found.end() for found in patterns.finditer("\n", text))]
     waiting: tuple[str, tuple[int, int]] | None = None
     for found in _TOKEN.finditer(text):
         line = bisect_right(starts, found.start())

@@ -6,7 +6,6 @@ are of a limited size and number, and no link is followed.
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from lint.discover import MOST_BYTES, MOST_FILES, PARTS, Found, as_source
 from lint.regular_file import LARGEST
 from lint.rules.tools import NOT_CHECKED
 from lint.source import Kind, Source
+from targets import patterns
 from targets.batch import at_once
 from targets.errors import FactError, RemediationError
 from targets.printable import cut
@@ -36,7 +36,7 @@ _DOCKER = (
     ("/etc/systemd/system", 1, "docker.service"),
     ("/etc/systemd/system/docker.service.d", 1, "*.conf"),
 )
-_LISTED = re.compile(r"(?:([0-7]{1,4}) )?(/[^\0]*)", re.DOTALL)
+_LISTED = patterns.compile(r"(?s)(?:([0-7]{1,4}) )?(/[^\0]*)")
 #: So many files are asked for in one round trip; a list of names may be so long (bytes).
 _TOGETHER, _LONGEST = 40, 8 << 20
 #: A guest has no more files of Docker's than that, unless it wants to keep us busy.

@@ -6,7 +6,6 @@ Source: bash(1).
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from bisect import bisect_left
@@ -18,11 +17,12 @@ import tree_sitter_bash
 from tree_sitter import Language, Parser
 
 from lint import shell_parse
+from targets import patterns
 from targets.errors import TransportError
 from targets.transport import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tree_sitter import Node
 
@@ -78,8 +78,11 @@ _SHOWN = _WRAPPERS | {"command", "for_statement"}
 _AFTER_HEAD = frozenset({";", "\n", "do_group", "compound_statement"})
 #: What ends a block whose output can be piped on, or redirected.
 _ENDS = frozenset({"}", "done", "fi", "esac"})
-_LINE_END = re.compile(rb"(?<!\\)\n")
-_HERE = re.compile(r"(?<!<)<<(?P<dash>-?)[ \t]*(['\"\\]?)(?P<end>[\w.!-]{1,100})\2")
+_LINE_END = patterns.compile(rb"(?:^|[^\\])\n")
+_END = r"[\w.!-]+"
+_HERE = patterns.compile(
+    rf"""(?P<less><+)(?P<dash>-?)[ \t]*(?:'({_END})'|"({_END})"|\\?({_END}))"""
+)
 
 
 @lru_cache(maxsize=64)  # several rules ask for the same text
@@ -89,7 +92,7 @@ def commands(text: str) -> tuple[Command, ...]:
     Raises:
         TooTangled: the text needs too much time of the processor.
     """
-    text = _without_documents(text.replace("\r\n", "\n").replace("\0", ""))
+    text = without_documents(text.replace("\r\n", "\n").replace("\0", ""))
     content = text.encode("utf-8", "surrogateescape")
     start = time.process_time()
     if len(content) > _SMALL:
@@ -200,7 +203,7 @@ def _text(node: Node, content: bytes) -> str:
     return content[node.start_byte : node.end_byte].decode("utf-8", "surrogateescape")
 
 
-def _without_documents(text: str) -> str:
+def without_documents(text: str) -> str:
     """Return a text without its here-documents, in as many lines.
 
     They are no commands, and the parser takes what follows ``<<END`` in a line for a part of them.
@@ -215,11 +218,26 @@ def _without_documents(text: str) -> str:
         if number < after:
             lines[number] = ""
         elif "<<" in line and not line.lstrip().startswith("#"):
-            after = number + 1
-            for here in _HERE.finditer(line):
-                places = ends.get((bool(here["dash"]), here["end"]), [])
-                place = bisect_left(places, after)
-                if place < len(places):
-                    after = places[place] + 1
-                    lines[number] = lines[number].replace(here[0], "", 1)
+            lines[number], after = _without_begins(line, ends, number + 1)
     return "\n".join(lines)
+
+
+def _without_begins(
+    line: str, ends: Mapping[tuple[bool, str], Sequence[int]], after: int
+) -> tuple[str, int]:
+    """Return a line without the begin of each here-document, and the number of the next line.
+
+    Args:
+        line: in which here-documents may begin.
+        ends: the lines that could end one: by whether tabs before it count, and by its mark.
+        after: the number of the line below.
+    """
+    kept, at = [], 0
+    for here in _HERE.finditer(line):
+        places = ends.get((bool(here["dash"]), here[3] or here[4] or here[5]), ())
+        place = bisect_left(places, after)
+        if here["less"] == "<<" and place < len(places):
+            after = places[place] + 1
+            kept.append(line[at : here.start()])
+            at = here.end()
+    return "".join([*kept, line[at:]]), after

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from remediation import desired
+from targets import patterns
 
 if TYPE_CHECKING:
     from targets.transport import Transport
 
 _FIRST_RULE = f"mount fstype=fuse.fuse-overlayfs -> {desired.DATA_ROOT}/fuse-overlayfs/**,"
-_PLAIN = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*){1,20}")
+_PLAIN = patterns.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*){1,20}")
 #: For sed: joins a rule of two lines.
 _JOINED = r"/^ *mount.*[^,]$/{N; s/\n */ /}"
 
@@ -44,5 +44,5 @@ def profile_elsewhere(node: Transport, root: str) -> str:
 
 def _mounts(rule: str, root: str) -> bool:
     """Whether a profile's line allows fuse-overlayfs to mount below a place."""
-    allowed = rf"\s*(allow )?mount\b[^#]*-> {re.escape(root)}/"
-    return re.match(allowed, rule) is not None
+    allowed = rf"\s*(allow )?mount\b[^#]*-> {patterns.escape(root)}/"
+    return patterns.match(allowed, rule) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from remediation.engine.apply import apply
 from remediation.engine.errors import ACCEPT, ChangedSince, NotClean, VerifyFailed
 from remediation.engine.journal import Journal
 from remediation.engine.rollback import roll_back
+from targets import patterns
 from targets.errors import CommandFailed, FactError, RemediationError, UsageError
 from targets.lock import Lock
 from targets.programs import program
@@ -144,7 +144,7 @@ def _require_no_former(runtime: Runtime, ctid: int) -> None:
 
 _IN_TEMPLATE = program("remediation", "template_file.sh")
 #: tar's whole output about an intact archive that lacks the file.
-_NOT_IN_IT = re.compile(
+_NOT_IN_IT = patterns.compile(
     rb"(tar: (.*: Not found in archive|Exiting with failure status due to previous errors)\s*)+"
 )
 

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
@@ -18,6 +17,7 @@ from gate import evidence
 from remediation import desired
 from steps import witness
 from steps.foreseen import foreseen
+from targets import patterns
 from targets.errors import CommandFailed, FactError
 from targets.read import content_of, unparsed
 
@@ -42,7 +42,7 @@ RULES = (
 #: The first words of systemd's messages about a load: its start, its end, its failure.
 _BEGINS, _ENDS, _FAILS = "Reloading|Starting", "Reloaded|Finished", "Failed|Reload failed"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ERROR = re.compile(r"AppArmor parser error[^\n]*|Warning[^\n]{0,1000}syntax error[^\n]*")
+_ERROR = patterns.compile(r"AppArmor parser error[^\n]*|Warning[^\n]*syntax error[^\n]*")
 
 
 @then(parsers.parse('the tunable on the node is "{line}"'))
@@ -72,7 +72,9 @@ _CHANGED = unparsed(
 def loaded_after_tunable(node: Transport) -> None:
     """Compare systemd's journal of the service with the file's time, both by the node's clock."""
     written = _microseconds(node.ask(_WRITTEN).require().text)
-    times = [_microseconds(when) for when, said in _service_log(node) if re.match(_ENDS, said)]
+    times = [
+        _microseconds(when) for when, said in _service_log(node) if patterns.match(_ENDS, said)
+    ]
     assert times, "the journal has no load of AppArmor since this boot"
     assert max(times) >= written, (
         f"AppArmor was last loaded {(written - max(times)) / 1e6:.0f} s before the tunable was "
@@ -86,12 +88,12 @@ def loaded_after_tunable(node: Transport) -> None:
 def last_load_was_clean(node: Transport) -> None:
     """A syntax error in another profile stops the load: the message names file and line."""
     entries = _service_log(node)
-    begins = [n for n, (_, said) in enumerate(entries) if re.match(_BEGINS, said)]
+    begins = [n for n, (_, said) in enumerate(entries) if patterns.match(_BEGINS, said)]
     assert begins, "the journal has no load of AppArmor since this boot"
     last = "\n".join(said for _, said in entries[begins[-1] :])
     found = _ERROR.search(last)
     assert found is None, f"AppArmor's last load stopped: {found[0] if found else ''}"
-    assert not re.search(f"^({_FAILS})", last, re.MULTILINE), f"the load failed: {last}"
+    assert not patterns.search(f"(?m)^({_FAILS})", last), f"the load failed: {last}"
 
 
 def _service_log(node: Transport) -> list[tuple[str, str]]:
@@ -118,8 +120,8 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
             f"{said}: it lost some, or the service was reset. Run systemctl reload apparmor, then "
             "the gate again"
         )
-    turns = [said for _, said in entries if re.match(f"{_BEGINS}|{_ENDS}|{_FAILS}", said)]
-    if turns and re.match(_BEGINS, turns[-1]):
+    turns = [said for _, said in entries if patterns.match(f"{_BEGINS}|{_ENDS}|{_FAILS}", said)]
+    if turns and patterns.match(_BEGINS, turns[-1]):
         raise FactError(
             f"AppArmor's last load has not ended: {turns[-1]}; wait, then run this again"
         )
@@ -128,7 +130,7 @@ def _service_log(node: Transport) -> list[tuple[str, str]]:
 
 def _entries(node: Transport) -> list[tuple[str, str]]:
     log = node.ask(_ENTRIES)
-    pattern = re.compile(r"^([0-9]+\.[0-9]+) \S+ [^:\n]{1,300}: (.*)$", re.MULTILINE)
+    pattern = patterns.compile(r"(?m)^([0-9]+\.[0-9]+) \S+ [^:\n]{1,300}: (.*)$")
     entries: list[tuple[str, str]] = pattern.findall(log.require().text)
     if not entries:
         raise FactError(f"the journal of {node.machine} has no entry of apparmor.service")
@@ -140,7 +142,7 @@ def _last(entries: list[tuple[str, str]]) -> int:
 
 
 #: A Unix time in seconds.
-_TIME = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?")
+_TIME = patterns.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?")
 
 
 def _microseconds(seconds: str) -> int:
@@ -166,7 +168,7 @@ def profile_carries_rules(node_host: Host, profile: str) -> None:
     assert deployed.exists, f"/etc/apparmor.d/{profile} is absent"
     text = deployed.content_string
     for rule in RULES:  # as a rule, not in a comment
-        assert re.search(rf"^[ \t]*(allow )?{re.escape(rule)}", text, re.MULTILINE), (
+        assert patterns.search(rf"(?m)^[ \t]*(allow )?{patterns.escape(rule)}", text), (
             f"/etc/apparmor.d/{profile} has no rule '{rule}'"
         )
     evidence.say(" ".join(RULES))
@@ -204,7 +206,7 @@ def one_name(node: Transport, runtime: Runtime, ctid: int, name: str) -> None:
         in_file = sorted(node.ask(_names_in(name)).require().text.split())
     except CommandFailed as error:
         raise AssertionError(f"/etc/apparmor.d/{name} cannot be parsed: {error}") from error
-    similar = re.compile(re.sub(r"[-_]", "[-_]", re.escape(name).replace("\\-", "-")))
+    similar = patterns.compile(patterns.sub(r"[-_]", "[-_]", patterns.escape(name)))
     in_kernel = sorted(p for p in apparmor.loaded_profiles(node) if similar.fullmatch(p))
     assigned = [o.value for o in runtime.configuration(ctid).all("lxc.apparmor.profile")]
     assert in_file == in_kernel == assigned[-1:] == [name], (

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +18,7 @@ from facts.process_tree import ProcessNotes, ProcessWatch
 from gate import evidence
 from steps.docker import cause, said
 from steps.foreseen import foreseen
+from targets import patterns
 from targets.errors import FactError, RemediationError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 #: Messages of a program that was refused something.
-_REFUSED = re.compile(r"permission denied|not permitted", re.IGNORECASE)
+_REFUSED = patterns.compile(r"(?i)permission denied|not permitted")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def subject(runtime: Runtime, ctid: int) -> Subject:
 
 
 #: LXC's line: u, g or b, first id inside, first id outside, count (lxc.container.conf(5)).
-_IDMAP = re.compile(r"([ugb])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})", re.ASCII)
+_IDMAP = patterns.compile(r"([ugb])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})")
 
 
 def _idmap(value: str) -> tuple[str, int, int, int]:

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from pytest_bdd import parsers, then
 from gate import evidence
 from remediation.edits.container_config import letting_go, with_features
 from steps.foreseen import foreseen
-from targets import guest_root
+from targets import guest_root, patterns
 from targets.errors import FactError
 from targets.read import unparsed
 from targets.runtime import container_config, proxmox
@@ -160,7 +159,7 @@ def fuse_can_be_opened(container: Transport, runtime: Runtime, ctid: int) -> Non
     device with its name, can be opened, too.
     """
     result = container.ask(_OPEN_FUSE)
-    said = re.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
+    said = patterns.sub(r"^sh: [0-9]+: ", "", result.stderr.decode(errors="replace").strip())
     assert result.ok, (
         f"the container cannot open /dev/fuse: {said} (features: fuse=1, and a restart)"
     )

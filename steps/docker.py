@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from facts import dockerd
 from gate import evidence
 from steps.foreseen import foreseen
 from steps.witness import lines
+from targets import patterns
 from targets.errors import RemediationError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ CAUSES = (
         ),
     ),
     (
-        r"mount program.{0,500}fuse-overlayfs|fuse-overlayfs: cannot mount",
+        r"mount program.*fuse-overlayfs|fuse-overlayfs: cannot mount",
         "fuse-overlayfs cannot mount",
     ),
     (r"Transport endpoint is not connected", "the fuse-overlayfs process behind a mount died"),
@@ -81,7 +81,7 @@ CAUSES = (
 def cause(text: str) -> str:
     """Return the cause of Docker's message, or the message's last line."""
     for pattern, meaning in CAUSES:
-        if re.search(pattern, text, re.IGNORECASE | re.DOTALL):
+        if patterns.search(f"(?is){pattern}", text):
             return meaning
     lines = [line for line in text.splitlines() if line.strip() and "See 'docker" not in line]
     return lines[-1].strip() if lines else "Docker printed nothing"
@@ -127,7 +127,7 @@ def _why_down(host: Host) -> str:
     if host.run("systemctl show docker -p LoadState --value").stdout.strip() == "masked":
         return "it is masked (systemctl unmask docker)"
     log = host.run("journalctl -u docker -b -n 60 -q --no-pager -o cat").stdout
-    words = [line for line in log.splitlines() if re.match(r"(unable to|failed to) ", line)]
+    words = [line for line in log.splitlines() if patterns.match(r"(unable to|failed to) ", line)]
     return words[-1] if words else "journalctl -u docker"
 
 
@@ -170,7 +170,7 @@ def storage_driver_is(container: Transport, runtime: Runtime, ctid: int, driver:
 
 
 #: The command line that systemd would start, with variables unexpanded.
-_WOULD_START = re.compile(r"^ExecStart=\{ path=(\S*/dockerd) ; argv\[\]=(.*?) ; ", re.MULTILINE)
+_WOULD_START = patterns.compile(r"(?m)^ExecStart=\{ path=(\S*/dockerd) ; argv\[\]=(.*?) ; ")
 
 
 def _changed_since(container: Transport, daemon: dockerd.Daemon) -> str:

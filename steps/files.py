@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import posixpath
-import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import parsers, then
 
 from facts import dockerd
 from gate import evidence
+from lint.shell_text import without_documents
 from remediation import desired, phoenix
 from remediation.applied import settings_before_and_after
 from remediation.edits.json_files import READS_MARKS, mark, parse
@@ -22,6 +22,7 @@ from remediation.phoenix.description import template_of
 from remediation.provision import of_template
 from steps.foreseen import foreseen
 from steps.witness import lines, of_file, of_package
+from targets import patterns
 from targets.errors import FactError
 from targets.read import content_of, unparsed
 
@@ -59,33 +60,13 @@ def _script(node: Transport, target: Target, path: str) -> str:
         raise FactError(f"{full} does not exist on {node.machine}, so it cannot be judged")
     parsed = node.ask(_parsed_by_bash(full))
     assert parsed.ok, f"{full} is no valid bash: {parsed.stderr.decode(errors='replace').strip()}"
-    bare = re.sub(r"^[ \t]*#.*$", "", content.decode(errors="replace"), flags=re.MULTILINE)
-    return _without_documents(bare)
-
-
-#: The start of a here-document, with its end marker.
-_DOCUMENT = re.compile(r"(?<!<)<<-?[ \t]*(?P<q>['\"\\]?)(?P<end>[A-Za-z_]\w{0,99})(?P=q)", re.ASCII)
-
-
-def _without_documents(text: str) -> str:
-    """Return a script without its here-documents, which hold no commands of the script."""
-    lines = text.splitlines(keepends=True)
-    last = {line.strip(): number for number, line in enumerate(lines)}
-    kept, end = [], ""
-    for number, line in enumerate(lines):
-        if end:
-            end = "" if line.strip() == end else end
-            continue
-        kept.append(line)
-        begins = _DOCUMENT.search(line)
-        if begins and last.get(begins["end"], 0) > number:  # else it is a bit shift
-            end = begins["end"]
-    return "".join(kept)
+    bare = patterns.sub(r"(?m)^[ \t]*#.*$", "", content.decode(errors="replace"))
+    return without_documents(bare)
 
 
 #: Commands that end a script, unless they stand in a condition.
-_ENDS = re.compile(r"^(?:exit|return)\b.*$|^exec[ \t]+[^\s<>0-9&{].*$", re.MULTILINE)
-_FUNCTION = re.compile(r"^[ \t]*(?:function[ \t]+)?([\w-]+)[ \t]*\(\)", re.MULTILINE)
+_ENDS = patterns.compile(r"(?m)^(?:exit|return)\b.*$|^exec[ \t]+[^\s<>0-9&{].*$")
+_FUNCTION = patterns.compile(r"(?m)^[ \t]*(?:function[ \t]+)?([\w-]+)[ \t]*\(\)")
 #: The commands of the plan's lines; a function of such a name would replace them.
 _RUN = frozenset({"apt-get", "dpkg-query", "pct", "systemctl", "jq", "echo"})
 
@@ -95,7 +76,7 @@ def _require_reached(node: Transport, script: str, text: str, place: int, what: 
 
     If bash can parse the text before the ``exit``, the ``exit`` does not stand in a condition.
     """
-    for ends in _ENDS.finditer(text, 0, place):
+    for ends in _ENDS.finditer(text[:place]):
         whole = node.look(["bash", "-n"], stdin=text[: ends.start()].encode()).ok
         assert not whole, f"{script} ends with '{ends[0]}' before {what}: the rest never runs"
 
@@ -105,10 +86,10 @@ def _require_reached(node: Transport, script: str, text: str, place: int, what: 
 def setup_script_writes_tunable(node: Transport, target: Target) -> None:
     """The plan's line must stand there once, uncommented, and before the reload."""
     text = _script(node, target, phoenix.SETUP_SCRIPT)
-    line = re.escape(desired.TUNABLE.decode().strip())
-    found = list(re.finditer(rf"^[ \t]*echo '{line}' > \S+/tunables/nesting$", text, re.MULTILINE))
+    line = patterns.escape(desired.TUNABLE.decode().strip())
+    found = list(patterns.finditer(rf"(?m)^[ \t]*echo '{line}' > \S+/tunables/nesting$", text))
     assert len(found) == 1, f"{phoenix.SETUP_SCRIPT} writes the tunable {len(found)} times"
-    reload = re.search(r"^[ \t]*systemctl reload apparmor", text, re.MULTILINE)
+    reload = patterns.search(r"(?m)^[ \t]*systemctl reload apparmor", text)
     assert reload, f"{phoenix.SETUP_SCRIPT} does not reload AppArmor"
     assert found[0].start() < reload.start(), "the tunable is written after AppArmor is reloaded"
     _require_reached(node, phoenix.SETUP_SCRIPT, text, reload.start(), "AppArmor is reloaded")
@@ -120,7 +101,9 @@ def install_script_stops(node: Transport, target: Target) -> None:
     """``set -e`` must come before the first command that could fail."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
     first = next((line for line in text.splitlines() if line.strip()), "")
-    assert re.match(r"set -\w*e", first), f"the install script begins with '{first}', not 'set -e'"
+    assert patterns.match(r"set -\w*e", first), (
+        f"the install script begins with '{first}', not 'set -e'"
+    )
 
 
 @then("the install script installs fuse-overlayfs only where it is missing")
@@ -128,9 +111,9 @@ def install_script_stops(node: Transport, target: Target) -> None:
 def install_script_installs_once(node: Transport, target: Target) -> None:
     """The check must read dpkg's status: ``dpkg -l | grep`` also matches removed packages."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
-    guarded = re.findall(r"^if ! installed fuse-overlayfs; then\n(?:.*\n)*?fi$", text, re.MULTILINE)
+    guarded = patterns.findall(r"(?m)^if ! installed fuse-overlayfs; then\n(?:.*\n)*?fi$", text)
     assert len(guarded) == 1, f"fuse-overlayfs is checked for {len(guarded)} times, not once"
-    installs = re.findall(r"^.*apt-get install.*fuse-overlayfs.*$", text, re.MULTILINE)
+    installs = patterns.findall(r"(?m)^.*apt-get install.*fuse-overlayfs.*$", text)
     assert installs, "the install script does not install fuse-overlayfs"
     assert all(line in guarded[0] for line in installs), (
         "fuse-overlayfs is installed without being checked for"
@@ -145,13 +128,11 @@ def install_script_installs_once(node: Transport, target: Target) -> None:
 def install_script_enters(node: Transport, target: Target) -> None:
     """The script runs on the node: if pasted literally, the plan's lines change the node."""
     text = _script(node, target, phoenix.INSTALL_SCRIPT)
-    meant = re.findall(
-        r"^.*\b(?:apt-get (?:update|install)|systemctl restart).*$", text, re.MULTILINE
-    )
+    meant = patterns.findall(r"(?m)^.*\b(?:apt-get (?:update|install)|systemctl restart).*$", text)
     assert meant, "the install script installs and restarts nothing"
-    enters = re.compile(r"^[ \t]*(if\s+)?(!\s*)?(inside|pct exec)\b")
+    enters = patterns.compile(r"^[ \t]*(if\s+)?(!\s*)?(inside|pct exec)\b")
     outside = [line.strip() for line in meant if not enters.match(line)]
-    outside += re.findall(r"^.*>\s*\S*/etc/docker/daemon\.json.*$", text, re.MULTILINE)
+    outside += patterns.findall(r"(?m)^.*>\s*\S*/etc/docker/daemon\.json.*$", text)
     assert not outside, f"these run on the node instead of in the container: {outside}"
     defined = _FUNCTION.findall(text)
     twice = sorted({name for name in defined if name in _RUN or defined.count(name) > 1})
@@ -245,7 +226,7 @@ def _require_readable_mark(container_host: Host, content: bytes) -> None:
     if not mark(content):
         return
     said = container_host.run("dockerd --version").stdout.strip()
-    major = re.match(r"Docker version ([0-9]{1,6})\.", said)
+    major = patterns.match(r"Docker version ([0-9]{1,6})\.", said)
     if major is None:
         raise FactError(
             f"{desired.DAEMON_JSON} begins with a byte order mark, which Docker reads from "

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from gate import evidence
 from steps import hello
 from steps.docker import CAUSES, DockerRun, cause, other_driver, run_docker, said
 from steps.target import ids_of
+from targets import patterns
 from targets.errors import FactError, TransportError
 
 if TYPE_CHECKING:
@@ -28,13 +28,12 @@ if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
 
 #: Not the platform's fault: the image has ids that the container's map lacks.
-_OTHER_IDS = re.compile(r"failed to Lchown.{0,5000}invalid argument", re.IGNORECASE)
-_REFUSED = re.compile(r"permission denied|operation not permitted", re.IGNORECASE)
-_UNREACHABLE = re.compile(
-    r"toomanyrequests|no such host|i/o timeout|tcp .{0,500}connection refused|TLS handshake timeout"
+_OTHER_IDS = patterns.compile(r"(?i)failed to Lchown.*invalid argument")
+_REFUSED = patterns.compile(r"(?i)permission denied|operation not permitted")
+_UNREACHABLE = patterns.compile(
+    r"(?i)toomanyrequests|no such host|i/o timeout|tcp .*connection refused|TLS handshake timeout"
     r"|x509: |unexpected EOF|context deadline exceeded|request canceled|status: 50[0-9]"
     r"|network is unreachable|Temporary failure in name resolution",
-    re.IGNORECASE,
 )
 
 
@@ -168,7 +167,7 @@ def image_is_genuine(
 
 
 #: An image by its digest, as Docker lists where it came from.
-_DIGEST = re.compile(r"[\w./:-]{1,250}(:[\w.-]{1,128})?@sha256:[0-9a-f]{64}", re.ASCII)
+_DIGEST = patterns.compile(r"[\w./:-]{1,250}(:[\w.-]{1,128})?@sha256:[0-9a-f]{64}")
 
 
 def _digest(target: Target) -> str:
@@ -179,5 +178,5 @@ def _digest(target: Target) -> str:
 
 def _repository(name: str) -> str:
     """Return an image's name without tag and digest, as Docker shortens those of Docker Hub."""
-    bare = re.sub(r"(:[^:/]+)?(@.*)?$", "", name)
+    bare = patterns.sub(r"(:[^:/]+)?(@.*)?$", "", name)
     return bare.removeprefix("docker.io/").removeprefix("library/")

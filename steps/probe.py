@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from gate import evidence
 from remediation.data_root import profile_elsewhere
 from steps import hello
 from steps.docker import PATIENCE, DockerRun, cause, other_driver, run_docker, said
+from targets import patterns
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _elsewhere(node: Transport, container: Transport) -> str:
 
 
 #: The form of the mount point of a container's root; a driver without a mount has none.
-_PLACE = re.compile(r"/[\w./-]{1,4000}", re.ASCII)
+_PLACE = patterns.compile(r"/[\w./-]+")
 
 
 def _merged(container: Transport, docker_run: DockerRun) -> str:

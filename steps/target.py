@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE: assertions have messages of their own, for the reader of th
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_bdd import given, then, when
@@ -15,6 +14,7 @@ from facts.denial.denial_answers import smallest_rule
 from formats import id_map
 from gate import evidence
 from steps.foreseen import foreseen
+from targets import patterns
 from targets.errors import FactError, TransportError
 from targets.runtime import proxmox
 from targets.runtime.waiting import wait_until_booted
@@ -188,7 +188,7 @@ def _judged(
 def _profile(runtime: Runtime, ctid: int) -> str:
     """Return the profile under which the container's denials are recorded."""
     label = apparmor.label(runtime.node, runtime.init_pid(ctid))
-    return re.sub(r" \(\w+\)$", "", label).partition("//")[0]
+    return patterns.sub(r" \(\w+\)$", "", label).partition("//")[0]
 
 
 def _doubt(
@@ -214,7 +214,7 @@ def _doubt(
     return ""
 
 
-_WAITING = re.compile(r"(systemd-networkd|NetworkManager)-wait-online\.service$")
+_WAITING = patterns.compile(r"(systemd-networkd|NetworkManager)-wait-online\.service$")
 
 
 def _advice(unit: failed_units.FailedUnit) -> str:

@@ -9,19 +9,18 @@ the posix format.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-from targets import foreign
+from targets import foreign, patterns
 
 KINDS = {b"0": "file", b"2": "link", b"5": "directory"}
 
 _BLOCK = 512
 _IDS, _MODES, _SIZES = 1 << 32, 0o10000, 1 << 40
-_TIME = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
-_NUMBER = re.compile(r"[0-9]{1,12}")
+_TIME = patterns.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
+_NUMBER = patterns.compile(r"[0-9]{1,12}")
 #: Extended attributes, which an extended header may hold in addition to tar's own keys.
-_ATTRIBUTE = re.compile(r"(SCHILY\.(xattr|acl)|RHT\.security)\.[^\0=]{1,255}", re.DOTALL)
+_ATTRIBUTE = patterns.compile(r"(?s)(SCHILY\.(xattr|acl)|RHT\.security)\.[^\0=]{1,255}")
 _OF_TAR = frozenset({"path", "linkpath", "size", "atime", "ctime", "mtime", "uid", "gid"})
 
 
@@ -121,17 +120,18 @@ def _extended(text: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     place = 0
     while place < len(text):
-        length = re.match(rb"[0-9]+(?= )", text[place : place + 10])
-        if not length or text[place + int(length[0]) - 1 :][:1] != b"\n":
+        length = patterns.match(rb"([0-9]+) ", text[place : place + 10])
+        end = place + int(length[1]) if length else 0
+        if not length or text[end - 1 : end] != b"\n":
             raise UnreadableArchive("an extended header that cannot be read")
-        record = text[place + len(length[0]) + 1 : place + int(length[0]) - 1]
+        record = text[place + length.end() : end - 1]
         key, equals, value = (
             each.decode(errors="surrogateescape") for each in record.partition(b"=")
         )
         if not equals or key in found or not (key in _OF_TAR or _ATTRIBUTE.fullmatch(key)):
             raise UnreadableArchive(f"an extended header with {key[:60]!r}")
         found[key] = value
-        place += int(length[0])
+        place = end
     return found
 
 
@@ -151,7 +151,7 @@ def _text(raw: bytes) -> str:
 
 def _octal(raw: bytes, what: str) -> int:
     digits = raw.strip(b" \0")
-    if not re.fullmatch(rb"[0-7]{1,12}", digits):
+    if not patterns.fullmatch(rb"[0-7]{1,12}", digits):
         raise UnreadableArchive(f"{what} is {raw[:20]!r}")
     return int(digits, 8)
 

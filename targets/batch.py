@@ -9,7 +9,6 @@ gate, which ask the same again and again.
 
 from __future__ import annotations
 
-import re
 import secrets
 import shlex
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from targets import patterns
 from targets.errors import Dropped, TransportError
 from targets.transport import LIMIT, CommandResult, Layer, at_most
 
@@ -42,7 +42,7 @@ end() {{ printf '\\n%s %d\\n' $mark $1; printf '\\n%s %d\\n' $mark $1 >&2; }}
 one() {{ "$@" </dev/null; end $?; }}
 end 0
 """
-_MARK = re.compile("\nmark=([0-9a-f]{32})\n")
+_MARK = patterns.compile("\nmark=([0-9a-f]{32})\n")
 #: For each command (seconds): one that takes longer is asked again, by itself.
 _PATIENCE = 60.0
 #: For all together (seconds): a container that is frozen answers nothing, and then each is asked by
@@ -106,7 +106,7 @@ def told(whole: CommandResult) -> list[CommandResult] | None:
     begins = _MARK.match(script)
     if name != _NAME or not begins or not script.startswith(_SCRIPT.format(mark=begins[1])):
         return None
-    asked = re.split(rf"^{_BOUNDED}\S+ ", script, flags=re.MULTILINE)[1:]
+    asked = patterns.split(rf"(?m)^{_BOUNDED}\S+ ", script)[1:]
     try:
         return _answers(whole, [tuple(shlex.split(words)) for words in asked], begins[1])
     except ValueError:  # a line of an argument looked like the next command
@@ -131,7 +131,7 @@ def _split(stream: bytes, mark: bytes) -> tuple[list[int], list[bytes]]:
     What comes before the first one is not an answer: the runtime that reached into a container may
     have said it.
     """
-    _, *rest = re.split(rb"\n%s ([0-9]{1,3})\n" % mark, stream)
+    _, *rest = patterns.split(rb"\n%s ([0-9]{1,3})\n" % mark, stream)
     return [int(code) for code in rest[::2]], rest[1::2]
 
 

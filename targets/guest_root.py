@@ -9,11 +9,10 @@ host has; no program of the guest runs. Source: openat2(2), user_namespaces(7).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import FactError
 from targets.programs import program
 
@@ -102,7 +101,7 @@ def look(runtime: Runtime, ctid: int, path: str) -> Node | None:
     result = run(runtime.node, runtime.init_pid(ctid), _LOOK, path, what=what)
     if result.exit_code == ABSENT:
         return None
-    found = re.fullmatch(r"([0-7]{5,6}) ([0-9]{1,9}) ([0-9]{1,9})\n", result.text)
+    found = patterns.fullmatch(r"([0-7]{5,6}) ([0-9]{1,9}) ([0-9]{1,9})\n", result.text)
     if found is None:
         raise FactError(
             f"{runtime.node.machine}: the type of {path} cannot be read: {result.text[:80]!r}"

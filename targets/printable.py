@@ -8,7 +8,6 @@ reads ``\x1b`` or ``\u202e``. Source: ECMA-48, xterm's ctlseqs, UAX #9, XML 1.0 
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,17 @@ if TYPE_CHECKING:
 
 #: Controls (C0, DEL, C1), marks and overrides of direction, separators of lines, surrogates and
 #: what is no character. A line feed and a tab are left alone.
-_OBEYED = re.compile(
-    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+_OBEYED = (
+    *(*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F),
+    *(*range(0x2028, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF),
 )
-_SURROGATE = 0xDC00
-_BYTE = 0xFF
+_IN_JSON = {number: f"\\u{number:04x}" for number in _OBEYED}
+#: A surrogate stands for a byte that is not UTF-8.
+_SURROGATE, _BYTES = 0xDC00, range(0x80, 0x100)
+_ESCAPED = _IN_JSON | {
+    **{number: f"\\x{number:02x}" for number in _OBEYED if number in range(0x100)},
+    **{_SURROGATE + byte: f"\\x{byte:02x}" for byte in _BYTES},
+}
 #: What is shown of a command (characters): a script of ours is longer than its error.
 _COMMAND = 400
 
@@ -31,7 +36,7 @@ def printable(text: str) -> str:
 
     A line may end in ``\r\n``. A byte that is not UTF-8 (``surrogateescape``) reads ``\xff``.
     """
-    return _OBEYED.sub(_escaped, text.replace("\r\n", "\n"))
+    return text.replace("\r\n", "\n").translate(_ESCAPED)
 
 
 def one_line(text: str) -> str:
@@ -52,11 +57,4 @@ def command(argv: Sequence[str]) -> str:
 
 def in_json(text: str) -> str:
     """Return the same JSON with control characters as JSON escapes."""
-    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    if _SURROGATE + 0x80 <= number <= _SURROGATE + _BYTE:
-        number -= _SURROGATE
-    return f"\\x{number:02x}" if number <= _BYTE else f"\\u{number:04x}"
+    return text.translate(_IN_JSON)

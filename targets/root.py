@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from targets import patterns
 from targets.batch import Ahead
 from targets.errors import TransportError
 from targets.read import unparsed
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 
 #: sudo's own refusals, when its policy wants a password or does not allow the command.
 #: Source: sudo(8), plugins/sudoers/check.c, auth/sudo_auth.c and logging.c.
-_REFUSED = re.compile(
-    r"^sudo: (a password|a terminal|interactive authentication) is required|"
+_REFUSED = patterns.compile(
+    r"(?m)^sudo: (a password|a terminal|interactive authentication) is required|"
     r"^sudo: .*must have a tty|is not (in the sudoers file|allowed to (execute|run))",
-    re.MULTILINE,
 )
 
 
-_USER = re.compile(r"[\w.$@\\-]+")
+_USER = patterns.compile(r"[\w.$@\\-]+")
 
 
 def as_root(raw: Transport, *, sudo: bool, reads: Iterable[Read[Any]] = ()) -> Transport:
@@ -67,7 +66,7 @@ def as_root(raw: Transport, *, sudo: bool, reads: Iterable[Read[Any]] = ()) -> T
 
 def _refused(raw: Transport, said: str) -> TransportError:
     user = raw.look(["id", "-un"]).text.strip()
-    if re.search(r"\bsudo\b.*not found|No such file", said) or not _USER.fullmatch(user):
+    if patterns.search(r"\bsudo\b.*not found|No such file", said) or not _USER.fullmatch(user):
         return TransportError(
             f"on {raw.machine}: nothing runs by sudo there: {said.strip()}\n"
             "log in as root, and leave sudo out of the target file"

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import math
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from targets import patterns
 from targets.errors import FactError, UsageError
 from targets.ssh import ssh_config
 from targets.ssh.address import SshAddress
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 DEFAULT = "lab/950"
 EXPECTED = "lab/CTID, local/CTID or [USER@]HOST[:PORT]/CTID, for example root@pve1/950"
-_FORM = re.compile(ssh_config.FORM + r"/(?P<ctid>[0-9]+)")
+_FORM = patterns.compile(ssh_config.FORM + r"/(?P<ctid>[0-9]+)")
 _PLACES = ("lab", "local")
 #: Proxmox's own range (pct.adm: ids below 100 are reserved).
 _CTIDS = range(100, 1_000_000_000)
 _PORTS = range(1, 1 << 16)
 #: A word in braces in ``create`` and ``provision``; ``${HOME}`` is for the shell.
-_PLACEHOLDER = re.compile(r"(?<!\$)\{\w*\}")
+_PLACEHOLDER = patterns.compile(r"(?:^|[^$])(\{\w*\})")
 #: An image as Docker names it. Source: github.com/distribution/reference, regexp.go.
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _NAME = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG, _DIGEST = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"[A-Za-z][A-Za-z0-9]*:[0-9a-fA-F]{32,}"
-_IMAGE = re.compile(rf"(?:{_DOMAIN}/)?{_NAME}(?::{_TAG})?(?:@{_DIGEST})?")
-_REGISTRY = re.compile(rf"{_DOMAIN}(?:/{_NAME})?")
+_IMAGE = patterns.compile(rf"(?:{_DOMAIN}/)?{_NAME}(?::{_TAG})?(?:@{_DIGEST})?")
+_REGISTRY = patterns.compile(rf"{_DOMAIN}(?:/{_NAME})?")
 _HOST = 'a host name, an alias of ~/.ssh/config, "local" or "lab"'
 #: Keys that may not be empty, and their meaning.
 _NEVER_EMPTY = {
@@ -221,11 +221,11 @@ def _wrong(target: Target) -> Iterator[tuple[str, str]]:
         yield "host", said
     yield from _wrong_numbers(target)
     yield from _wrong_places(target)
-    if target.digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", target.digest):
+    if target.digest and not patterns.fullmatch(r"sha256:[0-9a-f]{64}", target.digest):
         form = "sha256: and 64 hexadecimal digits, as docker pull shows it"
         yield "digest", f"{target.digest!r} is no digest of an image; expected {form}"
     for jump in target.jump.split(",") if target.jump else []:
-        match = re.fullmatch(ssh_config.FORM, jump)
+        match = patterns.fullmatch(ssh_config.FORM, jump)
         if match is None or int(match["port"] or _PORTS[0]) not in _PORTS:
             yield "jump", f"{jump!r}: expected [USER@]HOST[:PORT], more of them with commas between"
     for key, line in (("create", target.create), ("provision", target.provision)):
@@ -265,7 +265,7 @@ def _wrong_numbers(target: Target) -> Iterator[tuple[str, str]]:
 
 def _no_host(host: str) -> str:
     """Return why a text is no host name, and what to write instead; empty if it is one."""
-    if match := re.fullmatch(ssh_config.FORM, host):
+    if match := patterns.fullmatch(ssh_config.FORM, host):
         said = {"user": match["user"] and f'"{match["user"]}"', "port": match["port"]}
         more = [f"{key} = {value}" for key, value in said.items() if value]
         alone = match["host"].strip("[]")

@@ -11,7 +11,6 @@ reserved = [951, 952]    # containers that may be created and destroyed
 from __future__ import annotations
 
 import os
-import re
 import stat
 import tomllib
 from difflib import get_close_matches
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import msgspec
 
+from targets import patterns
 from targets.errors import UsageError
 from targets.target import DEFAULT, Target, parse
 
@@ -149,11 +149,11 @@ def _advice(said: str, path: str) -> str:
         said: msgspec's message.
         path: of the value, as ``.reserved[1]``.
     """
-    key = re.sub(r"\W.*", "", path[1:])
+    key = patterns.sub(r"\W.*", "", path[1:])
     if "missing required field" in said:
         return '; a target has at least host = "HOST" and ctid = NUMBER'
     if "enum value" in said:
         return f"; expected one of: {', '.join(get_args(get_type_hints(Target)[key]))}"
-    expected = re.match(r"Expected `(\w+)", said)
+    expected = patterns.match(r"Expected `(\w+)", said)
     kind = "array" if "[" in path else expected[1] if expected else ""
     return f"; write {_WRITTEN[kind].format(key=key)}" if kind in _WRITTEN else ""

@@ -6,7 +6,6 @@ the container. Sources: pct(1) on mount points, pve-container 6.1.6 (``idmap``),
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
@@ -14,6 +13,7 @@ from doctor.case import Examination
 from doctor.problems import PROBLEMS
 from formats.id_map import NEEDED
 from lint.finding import Severity
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NOBODY = PROBLEMS["bind-mount-of-nobody"]
 #: The id that the kernel shows for one that is not mapped.
 OVERFLOW = 65534
-_POINT = re.compile(r"mp[0-9]{1,3}", re.ASCII)
+_POINT = patterns.compile(r"mp[0-9]{1,3}")
 
 
 def binds(config: ContainerConfig) -> dict[str, str]:

@@ -7,7 +7,6 @@ runc reopens a sysctl through a detached mount, whose path AppArmor sees without
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from doctor import guest_reads, messages, node_reads
@@ -15,6 +14,7 @@ from doctor.case import Examination
 from doctor.problems import PROBLEMS
 from formats.apparmor_profile import statements
 from lint.finding import Severity
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from lint.finding import Finding
 
 REOPEN = PROBLEMS["runc-reopen-refused"]
-_NUMBERS = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?:[-~+.]?rc\.?([0-9]{1,3}))?")
+_NUMBERS = patterns.compile(
+    r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?:[-~+.]?rc\.?([0-9]{1,3}))?"
+)
 #: The first release with the fix, by the release before it: (major, minor) → (patch, candidate).
 _FIXED = {(1, 2): (8, 0), (1, 3): (3, 0), (1, 4): (0, 3)}
 _FINAL = 999
-_DENIES = re.compile(r"deny (?:@\{PROC\}|/proc)/sys/")
+_DENIES = patterns.compile(r"deny (?:@\{PROC\}|/proc)/sys/")
 
 
 def has_fix(version: str) -> bool:

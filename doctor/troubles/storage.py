@@ -8,13 +8,13 @@ on ftype.
 from __future__ import annotations
 
 import posixpath
-import re
 from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
 from doctor.case import Examination
 from doctor.problems import PROBLEMS
 from formats.apparmor_profile import profiles
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +31,8 @@ _COSTS = {
     "fuse-overlayfs": "fuse-overlayfs, which passes every access to a file through a daemon",
     "vfs": "vfs, which copies every layer whole: much disk, and slow",
 }
-_OVERLAY = re.compile(r"(?:allow )?mount(?: |\b).{0,200}fstype ?= ?\(?[^)]{0,200}\boverlay\b")
-_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})", re.ASCII)
+_OVERLAY = patterns.compile(r"(?:allow )?mount(?: |\b).{0,200}fstype ?= ?\(?[^)]{0,200}\boverlay\b")
+_VERSION = patterns.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 
 
 def judge(case: Case) -> Iterator[Finding]:

@@ -8,7 +8,6 @@ files, and nothing with a stranger's. Sources: user_namespaces(7), capabilities(
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from doctor import guest_reads, node_reads
@@ -16,6 +15,7 @@ from doctor.case import Examination
 from doctor.problems import PROBLEMS
 from doctor.volume_reads import VOLUMES
 from lint.finding import Severity
+from targets import patterns
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from targets.runtime.container_config import ContainerConfig
 
 NOBODY = PROBLEMS["volume-of-nobody"]
-_POINT = re.compile(r"mp[0-9]{1,3}", re.ASCII)
+_POINT = patterns.compile(r"mp[0-9]{1,3}")
 #: Of more ranges a reader needs no more.
 _MANY = 3
 _ROOT = "/var/lib/docker"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import re
 import stat
 import zlib
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from facts.audit.audit_records import LONGEST_RECORD, MARK
 from facts.audit.byte_search import Search
+from targets import patterns
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 #: What a line of interest holds: a denial, or what became of a change of AppArmor's policy.
 STATUS = MARK.replace("DENIED", "STATUS")
 _MARKS = (MARK.encode(), STATUS.encode())
-_ANY_MARK = re.compile(b"|".join(map(re.escape, _MARKS)))
 _LONGEST_MARK = 32
 #: How much is read at once (bytes): little enough for a processor's cache. A line that is longer is
 #: taken in parts.
@@ -41,7 +40,7 @@ _CUT = (EOFError, zlib.error, OSError)
 _NAME_A_LOG = "name a file, or pipe a log into python -m remediation denials -"
 _GZIP = b"\x1f\x8b"
 #: auditd's log, and what it was renamed to: by its number, or by its date.
-_LOG = re.compile(r"audit\.log(?:\.([0-9]{1,6}))?(?:-([0-9-]{8,20}))?(?:\.gz)?")
+_LOG = patterns.compile(r"audit\.log(?:\.([0-9]{1,6}))?(?:-([0-9-]{8,20}))?(?:\.gz)?")
 
 
 class Readable(Protocol):
@@ -176,8 +175,8 @@ def lines(stream: Readable) -> Iterator[bytes]:
 def _cut(piece: bytes | bytearray) -> int:
     """Return where to cut what has no line end: before the last record, if it may go on."""
     near = len(piece) - LONGEST_RECORD
-    begun = [found.start() for found in _ANY_MARK.finditer(piece, near)]
-    return begun[-1] if begun else len(piece) - _LONGEST_MARK
+    last = max(piece.rfind(mark, near) for mark in _MARKS)
+    return len(piece) - _LONGEST_MARK if last < 0 else last
 
 
 def _marked(text: bytearray, end: int, search: Search) -> Iterator[bytes]:

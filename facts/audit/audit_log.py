@@ -8,11 +8,11 @@ proc(5) (fdinfo).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facts.audit.audit_records import AUDIT_LOG
+from targets import patterns
 from targets.errors import FactError
 from targets.programs import program
 from targets.transport import at_most
@@ -31,7 +31,7 @@ _OTHER = "docker-lxc-gate: another file"
 #: Says that the file is the same, and that what was read of it is not in it any more.
 _CHANGED = "docker-lxc-gate: another content"
 _DENIALS = program("facts", "audit_log.sh")
-_TOLD = re.compile(rf"^{_READ} ([0-9]{{1,20}}) ([0-9]{{1,20}}) ([0-9a-f]{{64}})\n\Z", re.MULTILINE)
+_TOLD = patterns.compile(rf"(?m)^{_READ} ([0-9]{{1,20}}) ([0-9]{{1,20}}) ([0-9a-f]{{64}})\n\z")
 #: Limit for the denials of one log file, and of a window (bytes).
 _LONGEST = 64 << 20
 #: How often a log is looked for that is renamed at this very moment.
@@ -93,7 +93,7 @@ class AuditLog:
         if self._inode not in paths:
             raise FactError("audit.log of the window's start was rotated away or removed")
         first = paths[self._inode]
-        named = re.fullmatch(rf"{re.escape(AUDIT_LOG)}(?:\.([0-9]{{1,6}}))?", first)
+        named = patterns.fullmatch(rf"{patterns.escape(AUDIT_LOG)}(?:\.([0-9]{{1,6}}))?", first)
         if named is None:  # logrotate's dateext: the order of the files is not known
             raise FactError(f"audit.log of the window's start was rotated to {first}")
         number = int(named[1] or 0)

@@ -5,13 +5,12 @@ Source: auditd(8), auditctl(8), kernel Documentation/admin-guide/LSM/apparmor.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from facts.audit import canary
-from targets import foreign
+from targets import foreign, patterns
 from targets.printable import one_line
 
 if TYPE_CHECKING:
@@ -20,25 +19,25 @@ if TYPE_CHECKING:
 
 #: Stands in each record of a denial, in front of its fields.
 MARK = 'apparmor="DENIED"'
-DENIED = re.compile(MARK)
-FIELD = re.compile(r'(?<!\w)(\w{1,64})=(?:"([^"]*)"|(\S+))')
+DENIED = patterns.compile(MARK)
+FIELD = patterns.compile(r'\b(\w{1,64})=(?:"([^"]*)"|(\S+))')
 #: The longest record of the kernel (MAX_AUDIT_MESSAGE_LENGTH) with auditd's additions.
 LONGEST_RECORD = 1 << 14
 #: The kernel's record of a changed setting, and of a changed rule.
-SET = re.compile(r" op=set (\w{1,40})=([0-9]{1,20}) old=([0-9]{1,20}) ")
-_RULE = re.compile(r" op=\w{1,20}_rule .{0,400}\blist=([0-9]{1,3}) ")
+SET = patterns.compile(r" op=set (\w{1,40})=([0-9]{1,20}) old=([0-9]{1,20}) ")
+_RULE = patterns.compile(r" op=\w{1,20}_rule .{0,400}\blist=([0-9]{1,3}) ")
 #: The list of rules that drop records (AUDIT_FILTER_EXCLUDE).
 _EXCLUDE = "5"
-_TIME = re.compile(r"audit\(([0-9]{1,12}(?:\.[0-9]{1,9})?):")
-_TIME_OF_BYTES = re.compile(_TIME.pattern.encode())
+_TIME = patterns.compile(r"audit\(([0-9]{1,12}(?:\.[0-9]{1,9})?):")
+_TIME_OF_BYTES = patterns.compile(_TIME.pattern.encode())
 #: The year 10000 (Unix time).
 _LAST_TIME = 253_402_300_800
 #: What stands before the mark: a time, a host, types and numbers (characters).
 _LONGEST_HEAD = 2000
-_SERIAL = re.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
+_SERIAL = patterns.compile(r"audit\(([0-9.]{1,40}:[0-9]{1,20})\)")
 AUDIT_LOG = "/var/log/audit/audit.log"
 #: Where a record begins: of auditd, of the kernel's log. Two may stand in one line.
-_HEAD = re.compile(r"(?:node=\S{1,400} )?(?:type=\w{1,40} )?(?:msg=)?audit\(")
+_HEAD = patterns.compile(r"(?:node=\S{1,400} )?(?:type=\w{1,40} )?(?:msg=)?audit\(")
 #: Behind it auditd repeats numbers as names (log_format = ENRICHED).
 _ENRICHED = "\x1d"
 #: Values which the kernel writes in hexadecimal when they hold a blank or a quote.
@@ -85,7 +84,7 @@ def records(line: str, mark: str = MARK) -> list[Denial]:
         line: one line; two records stand in it if two writers were interleaved.
         mark: what stands in each of the records.
     """
-    marks = [found.start() for found in re.finditer(re.escape(mark), line)]
+    marks = [found.start() for found in patterns.finditer(patterns.escape(mark), line)]
     cuts = [0, *(_start(line, *pair) for pair in pairwise(marks)), len(line)]
     pieces = zip(marks, cuts, cuts[1:], strict=False)
     return [_record(line[begin:end], at - begin) for at, begin, end in pieces]
@@ -93,8 +92,8 @@ def records(line: str, mark: str = MARK) -> list[Denial]:
 
 def _start(line: str, before: int, at: int) -> int:
     """Return where the record begins whose mark is at ``at``: at its head, if that is there."""
-    heads = [found.start() for found in _HEAD.finditer(line, before, at)]
-    return heads[-1] if heads else at
+    heads = [found.start() for found in _HEAD.finditer(line[before:at])]
+    return before + heads[-1] if heads else at
 
 
 def _record(text: str, mark: int) -> Denial:
@@ -108,7 +107,7 @@ def _record(text: str, mark: int) -> Denial:
         text = text[: text.index(_ENRICHED, mark)]
     fields: dict[str, str] = {}
     whole = True
-    for key, quoted, bare in FIELD.findall(text, mark):
+    for key, quoted, bare in FIELD.findall(text[mark:]):
         value = _value(key, quoted, bare)
         if value is None:
             whole = False
@@ -121,7 +120,7 @@ def _value(key: str, quoted: str, bare: str) -> str | None:
     """Return what was written; None of a value that lacks its end."""
     if bare.startswith('"'):
         return None
-    if bare and key in _MAY_BE_HEX and re.fullmatch(r"(?:[0-9A-F]{2})+", bare):
+    if bare and key in _MAY_BE_HEX and patterns.fullmatch(r"(?:[0-9A-F]{2})+", bare):
         return bytes.fromhex(bare).decode(errors="replace")
     return quoted or bare
 
@@ -161,7 +160,7 @@ def when_of_bytes(line: bytes) -> float | None:
     return _seconds(_TIME_OF_BYTES.search(line))
 
 
-def _seconds(found: re.Match[str] | re.Match[bytes] | None) -> float | None:
+def _seconds(found: patterns.Match[str] | patterns.Match[bytes] | None) -> float | None:
     seconds = float(found[1]) if found else -1.0
     return seconds if 0 <= seconds < _LAST_TIME else None
 
@@ -174,7 +173,7 @@ def serial(denial: Denial) -> str:
 
 def restarts(line: str) -> bool:
     """Whether a line is auditd's record of its own start, end or reconfiguration."""
-    found = re.match(r"(?:node=\S{1,400} )?type=(DAEMON_[A-Z]{1,20}) ", line)
+    found = patterns.match(r"(?:node=\S{1,400} )?type=(DAEMON_[A-Z]{1,20}) ", line)
     return bool(found) and found[1] not in _HARMLESS  # type: ignore[index]
 
 
@@ -184,7 +183,7 @@ def reconfigures(line: str, *, auditd: bool) -> bool:
     A setting with the same value as before hides nothing, nor does a rule of another list than
     ``exclude``. A change of the receiving process matters only if the records come from auditd.
     """
-    if not re.match(r"changed |(?:node=\S{1,400} )?type=CONFIG_CHANGE ", line):
+    if not patterns.match(r"changed |(?:node=\S{1,400} )?type=CONFIG_CHANGE ", line):
         return False
     if found := SET.search(line):
         name, now, was = found.groups()

@@ -13,7 +13,6 @@ Source: auditd(8), auditctl(8), kernel Documentation/admin-guide/LSM/apparmor.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,6 +33,7 @@ from facts.audit.audit_records import (
     serial,
     without_canaries,
 )
+from targets import patterns
 from targets.errors import FactError, RemediationError
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Window:
         """Yield the rules that drop records, at either end."""
         for rule in dict.fromkeys((*self._start.rules, *end.rules)):
             if self._may_hide(rule):
-                remove = re.sub(r"^-[aA]", "-d", rule)
+                remove = patterns.sub(r"^-[aA]", "-d", rule)
                 yield (
                     f"the audit of {self._node.machine} leaves out records that may be denials of "
                     f"the container: the rule '{rule}' (auditctl -l); remove it (auditctl {remove})"
@@ -193,7 +193,7 @@ class Window:
                 )
 
     def _may_hide(self, rule: str) -> bool:
-        for key, sign, value in re.findall(r"-F ([a-z_0-9]{1,20})([!<>=&]{1,2})(\S+)", rule):
+        for key, sign, value in patterns.findall(r"-F ([a-z_0-9]{1,20})([!<>=&]{1,2})(\S+)", rule):
             if sign != "=":
                 continue
             if key == "msgtype" and value not in {"AVC", "1400", "CONFIG_CHANGE", "1305"}:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from targets import patterns
 from targets.programs import program
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Canaries:
 
 def is_canary(name: str) -> bool:
     """Whether a denied object's name is that of a canary, of any window."""
-    return bool(re.fullmatch(rf"{NAME}[0-9a-f]{{16}}[a-z]{{1,8}}", name))
+    return bool(patterns.fullmatch(rf"{NAME}[0-9a-f]{{16}}[a-z]{{1,8}}", name))
 
 
 def provoke(node: Transport, who: Subject) -> Canaries:

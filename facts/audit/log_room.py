@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def log_room(node: Transport, source: str) -> Room:
     """
     log, where = _LOGS[source]
     answer = node.look(["sh", "-c", _LOG_ROOM, "room", where]).require().text
-    table = re.match(r"\s*([0-9]+)\s+([0-9]+)\s+(/.*)\n(?:([0-9]+)(%?)\n)?", answer)
+    table = patterns.match(r"\s*([0-9]+)\s+([0-9]+)\s+(/.*)\n(?:([0-9]+)(%?)\n)?", answer)
     if table is None:
         raise FactError(f"on {node.machine}: the free space for {log} cannot be read: {answer!r}")
     free, size, place, left, percent = table.groups()

@@ -6,12 +6,12 @@ allows. Source: apparmor.d(5), "Rule Qualifiers"; the sources of each class are 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from facts.audit.audit_records import kind
 from facts.denial import path_denials, process_denials
 from facts.denial.denial_class import Record
+from targets import patterns
 from targets.printable import one_line
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ _CLASSES = path_denials.CLASSES | process_denials.CLASSES
 #: The first words of rules that are about no file.
 _KEYWORDS = frozenset(word for known in _CLASSES.values() for word in known.deny) - {"file"}
 #: A profile that LXC makes for one container; its own for those without nesting.
-_GENERATED = re.compile(r"lxc-[^\s/<>]{1,200}_<")
-_WITHOUT_NESTING = re.compile(r"lxc-container-default(?:-cgns)?")
+_GENERATED = patterns.compile(r"lxc-[^\s/<>]{1,200}_<")
+_WITHOUT_NESTING = patterns.compile(r"lxc-container-default(?:-cgns)?")
 #: A process calls itself as it likes; what looks like words of a sentence is quoted.
-_NAME = re.compile(r"[\w.:/()\[\]+-]+")
+_NAME = patterns.compile(r"[\w.:/()\[\]+-]+")
 #: What the denied process has chosen, or whoever made what it asked for.
 _NAMED = (
     *("name", "srcname", "fstype", "peer", "target", "addr", "peer_addr", "tcontext"),
@@ -37,7 +37,7 @@ _NAMED = (
 )
 #: What the kernel has chosen, and how it looks: in a log that others write, too, it may look
 #: otherwise, and end the rule to begin another.
-_WORD, _WORDS = re.compile(r"[\w+.-]*"), re.compile(r"[\w+:, -]*")
+_WORD, _WORDS = patterns.compile(r"[\w+.-]*"), patterns.compile(r"[\w+:, -]*")
 _CHOSEN = dict.fromkeys(
     ("capname", "class", "family", "mask", "operation", "signal", "sock_type", "value"), _WORD
 ) | dict.fromkeys(("denied", "denied_mask", "flags"), _WORDS)
@@ -67,7 +67,7 @@ _NO_RULE_HELPS = {
         "no profile that allows userns"
     ),
 }
-_DENY = re.compile(r"(?:(?:audit|quiet|priority\s*=\s*-?[0-9]+)\s+)*deny\s+(?=\S)")
+_DENY = patterns.compile(r"(?:(?:audit|quiet|priority\s*=\s*-?[0-9]+)\s+)*deny\s+")
 
 
 def wanted(fields: Mapping[str, str]) -> str:
@@ -162,9 +162,11 @@ def _literal(value: str) -> str:
     A backslash is written by its number: the parser takes one before a blank, a comma or a quote
     for part of the name, even if it is escaped itself, and reads on beyond the name's end.
     """
-    escaped = re.sub(r'([*?\[\]{}^"])', r"\\\1", value.replace("\\", "\0"))
+    escaped = patterns.sub(
+        r'[*?\[\]{}^"]', lambda found: f"\\{found[0]}", value.replace("\\", "\0")
+    )
     escaped = escaped.replace("\0", r"\134")
-    return f'"{escaped}"' if re.search(r"[\s,#()=!]", value) else escaped
+    return f'"{escaped}"' if patterns.search(r"[\s,#()=!]", value) else escaped
 
 
 def forbidding_rules(policy: Policy, fields: Mapping[str, str]) -> list[Rule]:
@@ -181,16 +183,16 @@ def forbidding_rules(policy: Policy, fields: Mapping[str, str]) -> list[Rule]:
 def _forbids(rule: Rule, policy: Policy, fields: Mapping[str, str]) -> bool:
     text = policy.expanded(_DENY.sub("", rule.text, count=1))
     text = text.replace("@{profile_name}", rule.profile)
-    owner = re.match(r"owner\s+", text)
+    owner = patterns.match(r"owner\s+", text)
     if owner:
         text = text[owner.end() :]
         if fields.get("fsuid") != fields.get("ouid"):
             return False
-    word = re.match(r"\w+", text)
+    word = patterns.match(r"\w+", text)
     if word and word[0] == "all":
         return True
     name = word[0] if word and word[0] in _KEYWORDS else "file"
-    rest = text[len(name) :] if name != "file" else re.sub(r"^file\b", "", text)
+    rest = text[len(name) :] if name != "file" else patterns.sub(r"^file\b", "", text)
     forbids = _class(fields).deny.get(name)
     return forbids is not None and forbids(rest, Record(fields))
 

@@ -8,19 +8,19 @@ Sources: apparmor.d(5); kernel ``security/apparmor/include/audit.h`` (the operat
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from facts.denial.profile_text import matches
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 #: A condition with its value or values, or a word.
-PART = re.compile(
+PART = patterns.compile(
     r'(\w+)\s*(=|\s+in\s+)\s*(\([^)]*\)|"[^"]*"|\S+)|\(([^)]*)\)|("(?:[^"\\]|\\.)*"|->|(?:\\.|\S)+)'
 )
 #: The conditions of a rule, each with the field of a record that it is about.
@@ -51,12 +51,12 @@ class Record(dict[str, str]):
     @property
     def letters(self) -> str:
         """The permissions of a file that were denied."""
-        return re.sub(r"[^a-z]", "", self.get("denied_mask", ""))
+        return patterns.sub(r"[^a-z]", "", self.get("denied_mask", ""))
 
     @property
     def flags(self) -> set[str]:
         """The flags of a mount."""
-        return set(re.split(r"[\s,]+", self.get("flags", ""))) - {""}
+        return set(patterns.split(r"[\s,]+", self.get("flags", ""))) - {""}
 
     @property
     def target(self) -> str:
@@ -70,7 +70,7 @@ class Record(dict[str, str]):
     def access(self) -> str:
         """What was denied, as a rule has it whose permissions are words."""
         denied = self.denied or self["denied_mask"]
-        return f"({', '.join(re.split(r'[ ,]+', denied.strip()))})"
+        return f"({', '.join(patterns.split(r'[ ,]+', denied.strip()))})"
 
     def path(self, key: str) -> str:
         """A value that is a path from the root."""
@@ -123,7 +123,7 @@ def parts_of(text: str) -> tuple[dict[str, tuple[str, str]], list[str], set[str]
             conditions[key] = (sign.strip(), value.strip("()"))
         elif word:
             words.append(word)
-        granted |= set(re.split(r"[\s,]+", brackets)) - {""}
+        granted |= set(patterns.split(r"[\s,]+", brackets)) - {""}
     return conditions, words, granted
 
 
@@ -137,7 +137,7 @@ def grants(words: list[str], granted: set[str], record: Record) -> bool:
     """Whether a rule's permissions are among those that were denied; none means all."""
     permissions = granted | set(words)
     denied = record.denied or record.get("mask", "")
-    return not permissions or bool(permissions & set(re.split(r"[\s,]+", denied)))
+    return not permissions or bool(permissions & set(patterns.split(r"[\s,]+", denied)))
 
 
 def hold(conditions: Mapping[str, tuple[str, str]], record: Record) -> bool:
@@ -158,9 +158,9 @@ def _peer(value: str, record: Record) -> bool:
     if not conditions:
         return _any(value, label)
     known = {"label": label, "addr": record.get("peer_addr", ""), "name": record.get("name", "")}
-    return all(_any(patterns, known.get(key, "")) for key, (_, patterns) in conditions.items())
+    return all(_any(value, known.get(key, "")) for key, (_, value) in conditions.items())
 
 
-def _any(patterns: str, value: str) -> bool:
-    alternatives = re.split(r"[\s,]+(?![^{]*\})", patterns.strip())
-    return any(matches(pattern, value) for pattern in alternatives if pattern)
+def _any(wanted: str, value: str) -> bool:
+    """Whether one of several patterns matches; a comma in braces does not part two."""
+    return any(matches(each, value) for each in patterns.findall(r"(?:\{[^{}]*\}|[^\s,])+", wanted))

@@ -5,7 +5,6 @@ What is kept does not grow with the log: one record of each kind, and a bounded 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from facts import confinement
 from facts.audit import canary
 from facts.audit.audit_files import STATUS
 from facts.audit.audit_records import MARK, Denial, records, when, when_of_bytes
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ _REMEMBERED, _LONGEST = 20_000, 1000
 #: Programs that are named.
 _PROGRAMS = 4
 #: A refused change of policy is recorded as a status with an error: EPERM or EACCES.
-_REFUSED = re.compile(r" error=-(?:1|13) ")
+_REFUSED = patterns.compile(r" error=-(?:1|13) ")
 
 
 @dataclass

@@ -7,14 +7,13 @@ which container the denied one was. Sources: auditd(8), journalctl(1), proc(5), 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from facts.audit import audit_netlink
 from facts.audit.audit_records import AUDIT_LOG, MARK, serial
 from facts.denial.denials import Owner, number, owner_by_name
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import FactError
 from targets.transport import at_most
 
@@ -82,18 +81,17 @@ process "?" "*" auditd
 esac
 {_PROCESSES}echo '{_HEADING}end'
 """
-_CGROUP = re.compile(
-    r"^/proc/([0-9]{1,10})/cgroup:.*?/lxc(?:\.payload\.|/)([^/\s]{1,200})", re.MULTILINE
+_CGROUP = patterns.compile(
+    r"(?m)^/proc/([0-9]{1,10})/cgroup:.*?/lxc(?:\.payload\.|/)([^/\s]{1,200})"
 )
-_LABEL = re.compile(r"^/proc/([0-9]{1,10})/attr/(?:apparmor/)?current:(\S{1,400})", re.MULTILINE)
-_CONFIGURED = re.compile(
-    r"^/(?:etc/pve/lxc/([0-9]{1,10})\.conf|var/lib/lxc/([^/\s]{1,200})/config):"
+_LABEL = patterns.compile(r"(?m)^/proc/([0-9]{1,10})/attr/(?:apparmor/)?current:(\S{1,400})")
+_CONFIGURED = patterns.compile(
+    r"(?m)^/(?:etc/pve/lxc/([0-9]{1,10})\.conf|var/lib/lxc/([^/\s]{1,200})/config):"
     r"[^:=]{1,80}[:=]\s*(\S{1,400})",
-    re.MULTILINE,
 )
 #: A process's number and, seventeen fields behind its parent's, when it was started.
-_STAT = re.compile(r"^([0-9]{1,10}) \(.*\) \S [0-9]{1,10} (?:\S+ ){17}([0-9]{1,18}) ", re.MULTILINE)
-_PARENT = re.compile(r"parent ([0-9.]{1,40}:[0-9]{1,20}) ([0-9]{1,10})")
+_STAT = patterns.compile(r"(?m)^([0-9]{1,10}) \(.*\) \S [0-9]{1,10} (?:\S+ ){17}([0-9]{1,18}) ")
+_PARENT = patterns.compile(r"parent ([0-9.]{1,40}:[0-9]{1,20}) ([0-9]{1,10})")
 _PRINTED = (
     "without auditd the kernel prints no more than ten records in five seconds, and up to three of "
     "one denial, so there may have been others"
@@ -205,7 +203,7 @@ def _parsed(parts: Mapping[str, list[bytes]], said: str) -> NodesLog:
             users.setdefault(label, set()).add(homes[int(pid)])
     for ctid, name, profile in _CONFIGURED.findall(text("configurations")):
         users.setdefault(profile, set()).add(ctid or name)
-    clock = [int(word) for word in re.findall(r"\b[0-9]{1,10}$", text("clock"), re.MULTILINE)]
+    clock = [int(word) for word in patterns.findall(r"(?m)\b[0-9]{1,10}$", text("clock"))]
     boot, ticks = clock if len(clock) == 2 and clock[1] else (0, 0)  # noqa: PLR2004
     started = {
         int(pid): boot + int(since) / ticks
@@ -231,7 +229,7 @@ def _unread(parts: Mapping[str, list[bytes]], source: str, said: str) -> str:
     if "unread" in parts:
         return "nobody says who takes the kernel's records, so where they are is not known"
     state = b"\n".join(parts.get("state", [])).decode(errors="replace")
-    reader = re.search(r"^reader ([1-9][0-9]{0,9})$", state, re.MULTILINE)
+    reader = patterns.search(r"(?m)^reader ([1-9][0-9]{0,9})$", state)
     if source == "kernel" and reader:
         return (
             f"process {reader[1]} takes the kernel's records and is not auditd, so where it keeps "

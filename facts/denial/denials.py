@@ -6,11 +6,11 @@ Source: cgroups(7), and LXC's names of cgroups and generated profiles.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facts import apparmor
+from targets import patterns
 from targets.transport import at_most
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from targets.transport import Transport
 
 #: A line of a process's cgroups, and the container's name in it.
-_CGROUP = re.compile(r"^/proc/([0-9]{1,10})/cgroup:(.*)$", re.MULTILINE)
-_CONTAINER = re.compile(r"/lxc(?:\.payload\.|/)([^/\s]{1,200})")
+_CGROUP = patterns.compile(r"(?m)^/proc/([0-9]{1,10})/cgroup:(.*)$")
+_CONTAINER = patterns.compile(r"/lxc(?:\.payload\.|/)([^/\s]{1,200})")
 #: Prints the cgroups of the processes on standard input; a command line might be too short.
 _CGROUPS = "sed 's|.*|/proc/&/cgroup|' | xargs -r grep -as '' /dev/null || :"
 _LONGEST_PID = 10
@@ -130,7 +130,7 @@ def named_container(denial: Denial) -> str | None:
     the node names the outermost namespace.
     """
     text = denial.fields.get("namespace") or denial.profile
-    found = re.search(r"\blxc-([^\s/<>]{1,200})_<", text)
+    found = patterns.search(r"\blxc-([^\s/<>]{1,200})_<", text)
     return found[1] if found else None
 
 

@@ -6,12 +6,12 @@ Documentation/admin-guide/sysctl/kernel.rst (core_pattern, modprobe).
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from facts.denial.denial_class import PART, DenialClass, hold, is_path, parts_of
 from facts.denial.profile_text import matches
+from targets import patterns
 
 if TYPE_CHECKING:
     from facts.denial.denial_class import Record
@@ -76,12 +76,12 @@ _CHANGED = _RECURSIVE_CHANGES.union(_CHANGES)
 _BOUND = frozenset({"bind", "rbind"})
 _ALONE = (_BOUND, frozenset({"move"}), _CHANGED)
 #: What a file system that the kernel keeps shows and takes, wherever it is mounted.
-_KERNELS = re.compile(
+_KERNELS = patterns.compile(
     "proc|sysfs|securityfs|debugfs|tracefs|configfs|bpf|binfmt_misc|cgroup2?|devtmpfs"
 )
 #: A file system of a device: the guest chooses what the kernel's driver reads.
-_DRIVERS = re.compile("ext[234]|xfs|btrfs|f2fs|vfat|exfat|ntfs3?|iso9660|udf|zfs")
-_WATCHED = re.compile(r"/(proc|sys|dev)(/|$)|/$")
+_DRIVERS = patterns.compile("ext[234]|xfs|btrfs|f2fs|vfat|exfat|ntfs3?|iso9660|udf|zfs")
+_WATCHED = patterns.compile(r"/(proc|sys|dev)(/|$)|/$")
 
 
 def _file_wanted(record: Record) -> str:
@@ -104,7 +104,7 @@ def _file_rule(record: Record) -> str:
     owner = "owner " if record.get("fsuid") and record.get("fsuid") == record.get("ouid") else ""
     if denied == "l" and record.get("target"):
         return f"{owner}link {name} -> {record['target']}"
-    letters = set(re.sub(r"[^a-z]", "", denied))
+    letters = set(patterns.sub(r"[^a-z]", "", denied))
     if unknown := letters - _GRANTED.keys():
         raise KeyError(f"permission that is known here, but {'/'.join(sorted(unknown))}")
     granted = {_GRANTED[letter] for letter in letters}
@@ -117,7 +117,7 @@ def _file_rule(record: Record) -> str:
 def _file_danger(record: Record) -> str:
     letters, name = set(record.letters), record.get("name", "")
     for pattern, access, why in _DANGEROUS_FILES:
-        if letters & access and re.fullmatch(pattern, name):
+        if letters & access and patterns.fullmatch(pattern, name):
             return why
     return ""
 
@@ -135,7 +135,7 @@ def _file_forbids(text: str, record: Record) -> bool:
 
 
 def _forbids_link(text: str, record: Record) -> bool:
-    name, _, target = re.sub(r"^\s*subset\s+", "", text).partition("->")
+    name, _, target = patterns.sub(r"^\s*subset\s+", "", text).partition("->")
     return matches(name.strip(), record.get("name", "")) and (
         not target or matches(target.strip(), record.get("target", ""))
     )
@@ -204,7 +204,7 @@ def _mount_danger(record: Record) -> str:
 
 
 def _uncovers(record: Record) -> str:
-    covered = re.match(r"/(proc|sys|dev)/.", record.get("name", ""))
+    covered = patterns.match(r"/(proc|sys|dev)/.", record.get("name", ""))
     return "what this mount covers is seen again" if covered else ""
 
 
@@ -244,7 +244,7 @@ def _flagged(
         return True
     sign, listed = options
     flags = record.flags - {"rw"}
-    asked = {word.removeprefix("make-") for word in re.split(r"[\s,]+", listed)} - {""}
+    asked = {word.removeprefix("make-") for word in patterns.split(r"[\s,]+", listed)} - {""}
     asked |= named
     if sign != "=":  # each bit may be set or not: that of "ro", and that of what is recursive
         asked |= {"ro"} if "rw" in asked else set()

@@ -6,7 +6,6 @@ dbus-daemon, which write the fields.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from facts.denial.denial_class import (
@@ -20,6 +19,7 @@ from facts.denial.denial_class import (
 )
 from facts.denial.path_denials import FILE
 from facts.denial.profile_text import matches
+from targets import patterns
 
 _NODE = "a privileged container rules the node with it"
 #: Those that rule the kernel itself. The root of an unprivileged container has them over its own
@@ -48,7 +48,7 @@ _UNLIMITED, _NICE = (1 << 64) - 1, 20
 _SOCKETS = frozenset({"stream", "dgram", "seqpacket", "rdm", "raw", "packet"})
 #: The families that Docker, systemd and iproute2 use.
 _FAMILIES = frozenset({"unix", "inet", "inet6", "netlink", "packet"})
-_STARTS_UNITS = re.compile(r"org\.freedesktop\.(systemd1|login1|PolicyKit1|machine1)")
+_STARTS_UNITS = patterns.compile(r"org\.freedesktop\.(systemd1|login1|PolicyKit1|machine1)")
 
 
 def _ptrace(record: Record) -> str:
@@ -76,7 +76,7 @@ def _peer_danger(record: Record) -> str:
 
 
 def _forbids_capability(text: str, record: Record) -> bool:
-    names = re.split(r"[\s,]+", text.strip())
+    names = patterns.split(r"[\s,]+", text.strip())
     return names == [""] or record.get("capname") in names
 
 
@@ -108,7 +108,7 @@ def _stack_rule(record: Record) -> str:
 def _limit_rule(record: Record) -> str:
     """A rule of a limit; that of nice counts down from 20 in the kernel, and not in a rule."""
     name, value = record["rlimit"], record["value"]
-    if not re.fullmatch("[0-9]{1,20}", value):
+    if not patterns.fullmatch("[0-9]{1,20}", value):
         raise KeyError("limit that is a number")
     most = "infinity" if int(value) >= _UNLIMITED else value
     if name == "nice":
@@ -148,8 +148,8 @@ def _unix_rule(record: Record) -> str:
 
 def _is_abstract(address: str) -> bool:
     """Whether it is an abstract address in clear: the kernel writes others in hexadecimal."""
-    name = re.fullmatch(r'"?@(.+?)"?', address)
-    return bool(name) and not re.fullmatch("(?:[0-9A-F]{2})+", name[1])  # type: ignore[index]
+    name = patterns.fullmatch(r'"?@(.+?)"?', address)
+    return bool(name) and not patterns.fullmatch("(?:[0-9A-F]{2})+", name[1])  # type: ignore[index]
 
 
 def _socket_danger(record: Record) -> str:
@@ -198,7 +198,7 @@ def _dbus_danger(record: Record) -> str:
 
 
 def _denied(record: Record) -> str:
-    return ", ".join(re.split(r"[ ,]+", record.denied)) or "use"
+    return ", ".join(patterns.split(r"[ ,]+", record.denied)) or "use"
 
 
 def _queue_rule(record: Record) -> str:
@@ -209,7 +209,7 @@ def _queue_rule(record: Record) -> str:
 
 def _forbids_queue(text: str, record: Record) -> bool:
     conditions, words, granted = parts_of(text)
-    names = [word for word in words if re.match("/|[0-9]", word)]
+    names = [word for word in words if patterns.match("/|[0-9]", word)]
     sort = record.get("class", "").partition("_")[0]
     if "type" in conditions and conditions.pop("type")[1] != sort:
         return False

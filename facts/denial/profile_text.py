@@ -5,11 +5,11 @@ Source: apparmor.d(5).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from formats.apparmor_profile import is_skipped, opened, statements
+from targets import patterns
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SYSTEM = "/etc/apparmor.d"
 #: Files include each other no deeper and no more often, and none is larger than that (bytes).
 _DEEPEST, _MOST, _LARGEST = 20, 2000, 1 << 20
-_NAME = re.compile(r"@\{(\w+)\}")
+_NAME = patterns.compile(r"@\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -142,38 +142,40 @@ def matches(pattern: str, name: str) -> bool:
     """
     pattern, name = (each.encode(errors="replace").decode("latin-1") for each in (pattern, name))
     if pattern.startswith("/"):
-        pattern = re.sub("/{2,}", "/", pattern)
+        pattern = patterns.sub("/{2,}", "/", pattern)
     try:
-        return re.fullmatch(regex(pattern), name, re.DOTALL) is not None
-    except (re.error, RecursionError, OverflowError):
+        return patterns.fullmatch(f"(?s){regex(pattern)}", name) is not None
+    except patterns.Invalid:
         return False
 
 
 def regex(pattern: str) -> str:
-    """Return a pattern of AppArmor's as a regular expression of Python's.
+    """Return a pattern of AppArmor's as a regular expression.
 
     A star that is all of a path's last part stands for one character at least.
     """
     pattern = pattern.strip('"')
-    out, depth = "", 0
-    for found in re.finditer(r"\\(.)|(\*\*?)|\[[^\]]*\]|.", pattern, re.DOTALL):
+    out, depth = list[str](), 0
+    for found in patterns.finditer(r"(?s)\\(.)|(\*\*?)|\[[^\[\]]*\]|.", pattern):
         piece = found[0]
         if found[2]:
-            alone = pattern[: found.start()].endswith("/") and found.end() == len(pattern)
+            alone = found.end() == len(pattern) and pattern.endswith(f"/{piece}")
             some = "." if piece == "**" else "[^/]"
-            out += f"[^/]{some}*" if alone else f"{some}*"
+            out.append(f"[^/]{some}*" if alone else f"{some}*")
         elif found[1]:
-            out += re.escape(found[1])
+            out.append(patterns.escape(found[1]))
         elif piece == "?":
-            out += "[^/]"
+            out.append("[^/]")
         elif piece == "{":
-            out, depth = f"{out}(?:", depth + 1
+            out.append("(?:")
+            depth += 1
         elif piece == "}" and depth:
-            out, depth = f"{out})", depth - 1
+            out.append(")")
+            depth -= 1
         elif piece == "," and depth:
-            out += "|"
+            out.append("|")
         elif len(piece) > len("[]"):
-            out += "[" + re.sub(r"([\\[&~|])", r"\\\1", piece[1:-1]) + "]"
+            out.append("[" + piece[1:-1].replace("\\", r"\\") + "]")
         else:
-            out += re.escape(piece)
-    return out + ")" * depth
+            out.append(patterns.escape(piece))
+    return "".join(out) + ")" * depth

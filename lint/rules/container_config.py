@@ -6,13 +6,13 @@ lxc.container.conf(5). How a line is read says :mod:`targets.runtime.proxmox`.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lint.finding import Fix, Problem, Severity
 from lint.source import Kind
+from targets import patterns
 from targets.runtime import container_config, proxmox
 from targets.runtime.container_config import (
     HEADER,
@@ -127,10 +127,10 @@ _SINGLE = frozenset(
     )
     for name in names.split()
 )
-_CGROUP = re.compile(r"lxc\.cgroup\.(?!relative$|dir(\.|$))(?P<key>[a-z]+\..+)")
+_CGROUP = patterns.compile(r"lxc\.cgroup\.(?P<key>[a-z]+\..+)")
 #: A line that a reader takes for an option, whatever is around its key.
-_MEANT = re.compile(r"\s*(?P<key>[a-z][a-z0-9_.-]*)\s*[:=]\s*(?P<value>\S.*?)\s*", re.ASCII)
-_KNOWN = re.compile(
+_MEANT = patterns.compile(r"\s*(?P<key>[a-z][a-z0-9_.-]*)\s*[:=]\s*(?P<value>\S.*?)\s*")
+_KNOWN = patterns.compile(
     "arch|cmode|console|cores|cpulimit|cpuunits|debug|features|hookscript|hostname|memory|"
     "nameserver|onboot|ostype|protection|rootfs|searchdomain|startup|swap|tags|timezone|tty|"
     r"unprivileged|(?:net|mp|dev)[0-9]{1,3}|lxc\..*"
@@ -142,7 +142,7 @@ _NOT_HANDED_ON = (
     "lxc.include: FILE. A sysctl of the network can be set in the container, in /etc/sysctl.d."
 )
 #: A mount entry that can be nothing else: its options are some that everybody writes.
-_ENTRY = re.compile(
+_ENTRY = patterns.compile(
     r"\S+ \S+ [a-z0-9_.]+ (?:bind|rbind|rw|ro|defaults|optional|create=(?:file|dir))(?:,\S+)?"
     r"(?: [0-9](?: [0-9])?)?"
 )
@@ -262,9 +262,14 @@ def _keys(source: Source, written: ContainerConfig) -> Iterator[Finding]:
             said = f"{option.key} is a name of before LXC 3"
             mend = f"Write {name}."
             yield KEY_FORMER.at(source.path, option.line, said, mend=mend, fix=fix)
-        found = _CGROUP.fullmatch(option.key)
+        is_place = option.key.startswith("lxc.cgroup.dir.")
+        found = None if is_place else _CGROUP.fullmatch(option.key)
         # Both hierarchies in one file are on purpose: for nodes with the one or the other.
-        if found and f"lxc.cgroup2.{found['key']}" not in keys:
+        if (
+            found
+            and not found["key"].startswith("dir.")
+            and f"lxc.cgroup2.{found['key']}" not in keys
+        ):
             said = f"'{option.key}{colon} {option.value}' has no effect on cgroup2"
             yield KEY_WITHOUT_EFFECT.at(source.path, option.line, said)
 

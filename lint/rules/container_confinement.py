@@ -6,12 +6,12 @@ lxc.container.conf(5), LXC's nesting.conf and abstractions/start-container.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from lint.finding import Problem, Severity
 from lint.rules.container_config import read
 from lint.source import Kind
+from targets import patterns
 from targets.runtime import proxmox
 from targets.runtime.container_config import features
 
@@ -86,12 +86,12 @@ _PROFILE_KEYS = ("lxc.apparmor.profile", "lxc.aa_profile")
 #: What is no profile of a file: LXC generates one, sets none, or keeps its own.
 _NO_FILE = frozenset({"", "generated", "unchanged", "unconfined"})
 #: LXC's profiles that refuse nested mounts.
-_NOT_NESTING = re.compile(r"lxc-container-default(-cgns|-with-mounting)?")
-_ALL_DEVICES = re.compile(r"a(\s+\*:\*)?(\s+[rwm]+)?")
-_NESTING_CONF = re.compile(r"(.*/)?nesting\.conf")
-_MOUNT_RULE = re.compile(r"(?:(?:audit|allow)\s+)*(?:mount\b|all$)")
+_NOT_NESTING = patterns.compile(r"lxc-container-default(-cgns|-with-mounting)?")
+_ALL_DEVICES = patterns.compile(r"a(\s+\*:\*)?(\s+[rwm]+)?")
+_NESTING_CONF = patterns.compile(r"(.*/)?nesting\.conf")
+_MOUNT_RULE = patterns.compile(r"(?:(?:audit|allow)\s+)*(?:mount\b|all$)")
 #: What LXC's own profiles include: none of it lets a container mount /proc or a fuse file system.
-_WITHOUT_NESTING = re.compile(r"abstractions/lxc/container-base|tunables/.*|abi/.*|local/.*")
+_WITHOUT_NESTING = patterns.compile(r"abstractions/lxc/container-base|tunables/.*|abi/.*|local/.*")
 
 
 def check(source: Source, profiles: Mapping[str, Rules]) -> Iterator[Finding]:

@@ -7,12 +7,12 @@ daemon/command/config*.go, versions 20.10 to 29.
 from __future__ import annotations
 
 import difflib
-import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
 from lint import json_text
 from lint.finding import Problem, Severity
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,7 +112,7 @@ _SHORT = {
 }
 #: Settings that dockerd merges, wherever they are.
 _MERGED = frozenset({"runtimes"})
-_FLAG = re.compile(r"--(?P<long>[a-z][a-z0-9-]*)(?:=.*)?|-(?P<short>[HbDGgpls])(?:=?.*)", re.DOTALL)
+_FLAG = patterns.compile(r"(?s)--(?P<long>[a-z][a-z0-9-]*)(?:=.*)?|-(?P<short>[HbDGgpls])(?:=?.*)")
 
 
 def check(source: Source, units: Sequence[Source] = ()) -> Iterator[Finding]:
@@ -205,7 +205,7 @@ def _flags(units: Sequence[Source]) -> dict[str, str]:
 def _assignments(text: str) -> Iterator[tuple[int, str]]:
     """Yield each ExecStart= with its line; an empty one takes the former back."""
     number = 0
-    for row in re.sub(r"\\\n", lambda _: " \0", text).split("\n"):
+    for row in patterns.sub(r"\\\n", lambda _: " \0", text).split("\n"):
         number += 1
         here, number = number, number + row.count("\0")
         name, equals, value = row.partition("=")

@@ -5,7 +5,6 @@ Sources: PVE::LXC (parse_id_maps), user_namespaces(7), lxc.container.conf(5).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from formats.id_map import Range, holes, in_words
 from lint.finding import Problem, Severity
 from lint.rules.container_config import read
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ ROOT = Problem(
 )
 RULES = (INVALID, HOLE, OVERLAP, ROOT)
 
-_ENTRY = re.compile(r"([ug])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})\s*", re.ASCII)
+_ENTRY = patterns.compile(r"([ug])\s+([0-9]{1,10})\s+([0-9]{1,10})\s+([0-9]{1,10})\s*")
 _KINDS = {"u": "user", "g": "group"}
 
 

@@ -5,12 +5,12 @@ Sources: apparmor.d(5), LXC's abstractions/start-container, apparmor_parser(8).
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from formats.apparmor_profile import profiles, statements
 from lint.finding import Problem, Severity
 from lint.source import Kind
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -93,14 +93,14 @@ RULES = (
 )
 
 _QUALIFIED = r"(?:(?:audit|allow|priority\s*=\s*-?[0-9]+)\s+)*"
-_BARE = re.compile(_QUALIFIED + r"(\w+)")
-_CHANGE = re.compile(_QUALIFIED + r"change_profile\b(?P<rest>.*)")
-_ANY_TARGET = re.compile(r"|\*{1,2}|unconfined|\{\*{1,2}\}|/\*\*|:\*\*")
+_BARE = patterns.compile(_QUALIFIED + r"(\w+)")
+_CHANGE = patterns.compile(_QUALIFIED + r"change_profile\b(?P<rest>.*)")
+_ANY_TARGET = patterns.compile(r"|\*{1,2}|unconfined|\{\*{1,2}\}|/\*\*|:\*\*")
 #: What a profile must all allow, without a condition, to hold nothing back.
 _ALL = frozenset({"file", "capability", "network", "mount", "ptrace", "signal"})
 _OFF = frozenset({"unconfined", "default_allow"})
 #: Includes that deny nothing, wherever they are.
-_WITHOUT_DENY = re.compile(r"abstractions/base|tunables/.*|abi/.*|local/.*")
+_WITHOUT_DENY = patterns.compile(r"abstractions/base|tunables/.*|abi/.*|local/.*")
 #: What is allowed whole by its bare word. Not "file": a rule beside it may say how to execute.
 _WHOLE = (
     *("mount", "umount", "remount", "pivot_root", "capability", "network", "signal", "ptrace"),
@@ -112,7 +112,7 @@ _WHOLE = (
 _LXCS_OWN = frozenset(
     f"lxc-container-default{more}" for more in ("", "-cgns", "-with-mounting", "-with-nesting")
 )
-_PLAIN = re.compile(rf"(?:allow\s+)?({'|'.join(_WHOLE)})\b.*")
+_PLAIN = patterns.compile(rf"(?:allow\s+)?({'|'.join(_WHOLE)})\b.*")
 
 
 def check(source: Source, assigned: Collection[str], includes: Includes) -> Iterator[Finding]:
@@ -156,7 +156,7 @@ def _nearly(one: str, other: str) -> bool:
 
 def alike(name: str) -> str:
     """Return what is left of a name without what people mistake: hyphens, dots, case."""
-    return re.sub(r"[-_. ]", "", name).lower()
+    return patterns.sub(r"[-_. ]", "", name).lower()
 
 
 def _judged(source: Source, profile: Profile) -> Iterator[Finding]:
@@ -222,4 +222,4 @@ def _any_target(rest: str) -> bool:
 
 
 def _denies(rule: str) -> bool:
-    return bool(re.match(r"(audit\s+)?deny\b", rule))
+    return bool(patterns.match(r"(audit\s+)?deny\b", rule))

@@ -5,12 +5,12 @@ Sources: bash(1), dpkg(1), pct(1), lxc-attach(1).
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from lint.finding import Fix, Problem, Severity
 from lint.rules.tools import NOT_CHECKED
 from lint.shell_text import TooTangled, commands
+from targets import patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,18 +74,16 @@ RULES = (ON_NODE, BUILTIN, DPKG_GREP, GREP_QUIET, SPLIT, NOT_EXECUTABLE)
 _BEFORE = frozenset(
     {"sudo", "time", "if", "then", "else", "elif", "while", "until", "do", "!", "{"}
 )
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
+_ASSIGNMENT = patterns.compile(r"(?s)[A-Za-z_]\w*\+?=.*")
 #: What has no program of its name on Debian, only a meaning in a shell.
 _BUILTINS = frozenset({"command", "type", "cd", "source", "export", "umask", "shopt", "local"})
 #: What belongs into the container that a script enters.
-_PACKAGES = re.compile(
-    r"[\"']?(docker[\w.+-]*|fuse-overlayfs|containerd[\w.+-]*|runc)[\"']?", re.ASCII
-)
-_SERVICES = re.compile(r"[\"']?(docker|containerd)(\.service|\.socket)?[\"']?")
+_PACKAGES = patterns.compile(r"[\"']?(docker[\w.+-]*|fuse-overlayfs|containerd[\w.+-]*|runc)[\"']?")
+_SERVICES = patterns.compile(r"[\"']?(docker|containerd)(\.service|\.socket)?[\"']?")
 _VERBS = frozenset({"start", "restart", "reload", "enable", "try-restart"})
-_SETTINGS = re.compile(r"[0-9]?>{1,2}\|?\s*[\"']?/etc/docker/daemon\.json[\"']?")
-_OPTIONS = re.compile(r"(lxc|pct)_?opt|mount_?entr", re.IGNORECASE)
-_UNQUOTED = re.compile(r"\$[\w({]|`")
+_SETTINGS = patterns.compile(r"[0-9]?>{1,2}\|?\s*[\"']?/etc/docker/daemon\.json[\"']?")
+_OPTIONS = patterns.compile(r"(?i)(lxc|pct)_?opt|mount_?entr")
+_UNQUOTED = patterns.compile(r"\$[\w({]|`")
 #: What writes so little, and at once, that no reader's end can hurt it.
 _SHORT = frozenset({"echo", "printf", "uname", "id", "hostname", "whoami", "date", "head", "stat"})
 _SHORT_PAIRS = frozenset({("pct", "status"), ("qm", "status"), ("systemctl", "is-active")})
@@ -235,7 +233,7 @@ def _pipes(
 def _quiet(words: Sequence[str]) -> bool:
     options = [word for word in words[1:] if word.startswith("-")]
     return any(
-        word in {"--quiet", "--silent"} or re.fullmatch(r"-[A-Za-z]*q[A-Za-z]*", word)
+        word in {"--quiet", "--silent"} or patterns.fullmatch(r"-[A-Za-z]*q[A-Za-z]*", word)
         for word in options
     )
 

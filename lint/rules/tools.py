@@ -7,10 +7,10 @@ judge, is said as advice: the file is then not known to be good.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from lint.finding import Problem, Severity
+from targets import patterns
 from targets.errors import LimitExceeded, TransportError
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ _PARSE = (
     "cat | apparmor_parser --skip-kernel-load --skip-cache "
     f'${{1:+--base "$1"}} {_STDIN} >/dev/null'
 )
-_ERROR = re.compile(
+_ERROR = patterns.compile(
     r"AppArmor parser error(?: for \S+)?(?: in profile (?P<file>\S+))? at line (?P<line>[0-9]+): "
     r"(?P<said>.*)"
 )
-_ABSENT = re.compile(r"Could not open '(?!/)|No such file or directory")
-_BASH = re.compile(r"^bash: line (?P<line>[0-9]+): (?P<said>.*)$", re.MULTILINE)
+_ABSENT = patterns.compile(r"Could not open '[^/]|No such file or directory")
+_BASH = patterns.compile(r"(?m)^bash: line (?P<line>[0-9]+): (?P<said>.*)$")
 #: What a sourced file lacks on purpose: the line that names its shell.
 _NOT_MEANT = (2148, 2187)
 #: The longest that a tool may take (seconds).

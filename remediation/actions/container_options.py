@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +12,7 @@ from facts import docker, startable
 from remediation.actions.file_edit import FileEdit
 from remediation.actions.storage_driver import lost_when_ended
 from remediation.engine.action import Action, SideEffect
-from targets import files
+from targets import files, patterns
 from targets.archive import FileState  # noqa: TC001 - journals are read back by a state's types
 from targets.batch import Ahead
 from targets.drift import Drift
@@ -37,7 +36,7 @@ _OTHER_VOLUMES = (
 
 
 def _machine_id(result: CommandResult) -> str:
-    found = re.fullmatch(rb"([0-9a-f]{32})\n?", result.stdout)
+    found = patterns.fullmatch(rb"([0-9a-f]{32})\n?", result.stdout)
     return found[1].decode() if found else ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +9,7 @@ from typing_extensions import override
 
 from facts.apt import LOOKING
 from remediation.engine.action import Action, SideEffect
+from targets import patterns
 from targets.drift import Drift
 from targets.errors import FactError, RemediationError
 from targets.read import Read, unparsed
@@ -141,7 +141,7 @@ class Package(Action[PackageState]):
             return PackageState(status)
         self._require_whole(on, {self.package: status})
         _, plan = self._planned(on)
-        if gone := re.findall(r"^Remv (\S+)", plan, re.MULTILINE):
+        if gone := patterns.findall(r"(?m)^Remv (\S+)", plan):
             raise FactError(
                 f"on {on.machine}: installing {self.package} would remove {', '.join(gone)}, which "
                 "no rollback brings back: remove that yourself, or keep it and do without the plan"
@@ -149,7 +149,7 @@ class Package(Action[PackageState]):
         adds = _statuses(on, self._adds(on, plan))
         self._require_whole(on, adds)
         _refuse(on, _overtaken(on), adds)
-        if re.search(r"^[1-9][0-9]* not fully installed or removed", plan, re.MULTILINE):
+        if patterns.search(r"(?m)^[1-9][0-9]* not fully installed or removed", plan):
             raise FactError(
                 f"on {on.machine}: a package is half-installed, and apt would go on with it: "
                 "mend what dpkg --audit names first"
@@ -274,7 +274,7 @@ class Package(Action[PackageState]):
     def _others(on: Transport, words: list[str], ours: Iterable[str], hint: str = "") -> str:
         """Return what else apt would touch; it may install one thing to remove another."""
         plan = on.look([*_APT, *LOOKING, "-s", *words]).require(hint).text
-        touched = set(re.findall(r"^(?:Inst|Purg|Remv) (\S+)", plan, re.MULTILINE))
+        touched = set(patterns.findall(r"(?m)^(?:Inst|Purg|Remv) (\S+)", plan))
         return ", ".join(sorted(touched - set(ours)))
 
     @override
@@ -308,7 +308,7 @@ class Package(Action[PackageState]):
             if not plan.ok:
                 title = f"{self.package}: what it upgrades in {on.machine} is not known yet"
                 return [SideEffect(f"unknown upgrades for {self.package}", title)]
-            newer = ", ".join(re.findall(r"^Inst (\S+) \[", plan.text, re.MULTILINE))
+            newer = ", ".join(patterns.findall(r"(?m)^Inst (\S+) \[", plan.text))
             title = f"{newer}: upgraded in {on.machine}, which is not rolled back"
             return [SideEffect(f"upgrade {newer}", title)] if newer else []
         now = _statuses(on, before.adds)
@@ -338,12 +338,12 @@ def _refuse(on: Transport, overtaken: Iterable[str], adds: Iterable[str]) -> Non
 
 def _installs(plan: str) -> set[str]:
     """Return what apt's plan installs: ``Inst NAME [OLD] (NEW`` is an upgrade, never purged."""
-    return set(re.findall(r"^Inst (\S+) \(", plan, re.MULTILINE))
+    return set(patterns.findall(r"(?m)^Inst (\S+) \(", plan))
 
 
 def _touches(plan: str) -> set[str]:
     """Return what apt's plan installs or upgrades."""
-    return set(re.findall(r"^Inst (\S+) ", plan, re.MULTILINE))
+    return set(patterns.findall(r"(?m)^Inst (\S+) ", plan))
 
 
 def _simulation(*packages: str) -> Read[CommandResult]:

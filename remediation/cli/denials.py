@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import select
 import stat
 import sys
@@ -26,6 +25,7 @@ from facts.denial.denial_groups import Tally
 from facts.denial.denials import owner_by_name
 from remediation.cli import denial_report, options, printing
 from remediation.cli.opened import opened
+from targets import patterns
 from targets.errors import FactError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 #: A pipe is taken for one that stays open once nothing came for so long, or once it is read for so
 #: long (seconds).
 _PAUSE, _LONG = 1.0, 10.0
-_AGO = re.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
+_AGO = patterns.compile(r"([0-9]{1,6}) ?(s|min|h|d|w)")
 #: What a node's logs are called.
 _LOGS = {"auditd": "auditd's log", "kernel": "the kernel's log"}
 _NOTHING = """\

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from typing import Any
 
-from targets import foreign
+from targets import foreign, patterns
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
@@ -66,9 +65,9 @@ def as_json(document: object, like: bytes) -> bytes:
     Half a surrogate pair stays an escape, because no encoding can write it.
     """
     former = text(like)
-    found = re.search(r"\n([ \t]+)", former)
+    found = patterns.search(r"\n([ \t]+)", former)
     written = json.dumps(document, indent=found[1] if found else "  ", ensure_ascii=False)
-    written = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", written)
+    written = patterns.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", written)
     if former.endswith("\n") or not former.strip():
         written += "\n"
     if "\r\n" in former:

@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +41,7 @@ import msgspec
 from remediation.engine import journal_entries, journal_format
 from remediation.engine.action import Place
 from remediation.engine.journal_format import VERSION
+from targets import patterns
 from targets.errors import FactError, UsageError
 from targets.read import content_of
 from targets.transport import LIMIT, at_most
@@ -288,7 +288,7 @@ class Journal:
 
     def keep(self, action: str, content: bytes) -> str:
         """Put a copy of what somebody had changed beside the journal, and return its path."""
-        name = re.sub(r"[^A-Za-z0-9.]+", "-", action).strip("-")
+        name = patterns.sub(r"[^A-Za-z0-9.]+", "-", action).strip("-")
         path = f"{self.directory}/kept/{_now().replace(':', '')}-{name}"
         self._store(path, content)
         return path

@@ -9,13 +9,12 @@ out, and the others can still be read. Of a line that was cut off, the sum at th
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from remediation.engine.action import Place  # noqa: TC001 - msgspec reads the annotation
-from targets import foreign
+from targets import foreign, patterns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +25,7 @@ _LAST_READERS = {1: "e19cbb8", 2: "a7abfe3"}
 #: The end of a line that was cut off, but for the sum; no whole line of another kind ends so.
 _CUT = b'"kind":"cut"}'
 #: In a text of JSON its quotes would be escaped: only a line's own end looks like this.
-_SUM = re.compile(rb',"sum":"([0-9a-f]{16})"\}$')
+_SUM = patterns.compile(rb',"sum":"([0-9a-f]{16})"\}$')
 
 
 class Line(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from importlib.resources import files as package_files
 
 from remediation import phoenix
-from targets import foreign
+from targets import foreign, patterns
 from targets.errors import FactError
 
 
@@ -27,9 +26,7 @@ def setup_script(text: bytes | None) -> bytes:
 
 
 #: The text between the two headings, where our block stands.
-_FORMER_BLOCK = re.compile(
-    rb"^# --- Storage driver ---\n.*?(?=^# --- Docker ---)", re.MULTILINE | re.DOTALL
-)
+_FORMER_BLOCK = patterns.compile(rb"(?sm)^# --- Storage driver ---\n.*?(^# --- Docker ---)")
 
 
 @foreign.parser()
@@ -41,16 +38,18 @@ def install_script(text: bytes | None) -> bytes:
     """
     ours = block("install_docker_block.sh")
     if text is not None and ours.encode() not in text:
-        text = _FORMER_BLOCK.sub(b"", text)  # of an earlier version
+        text = _FORMER_BLOCK.sub(lambda found: found[1], text)  # of an earlier version
     inserted = _inserted(text, ours, r"^# --- Docker ---", phoenix.INSTALL_SCRIPT)
     changed = inserted.decode(errors="surrogateescape")
     for function in ("inside", "installed", "fail"):
-        if not re.search(rf"^{function}\(\)", changed, re.MULTILINE):
+        if not patterns.search(rf"(?m)^{function}\(\)", changed):
             raise FactError(
                 f"{phoenix.INSTALL_SCRIPT} has no function {function}(): edit it by hand"
             )
-    if not re.search(r"^set -\w*e", changed, re.MULTILINE):
-        changed = re.sub(r"\A((?:#.*\n)*\n?)", r"\1set -e\n\n", changed, count=1)
+    if not patterns.search(r"(?m)^set -\w*e", changed):
+        changed = patterns.sub(
+            r"\A(?:#.*\n)*\n?", lambda found: f"{found[0]}set -e\n\n", changed, 1
+        )
     return changed.encode(errors="surrogateescape")
 
 
@@ -64,7 +63,7 @@ def _inserted(text: bytes | None, block: str, before: str, path: str) -> bytes:
     script = text.decode(errors="surrogateescape")
     if block in script:
         return text
-    anchor = re.search(before, script, re.MULTILINE)
+    anchor = patterns.search(f"(?m){before}", script)
     if anchor is None:
         raise FactError(f"{path}: no line matches {before!r}, so there is no place for:\n{block}")
     edited = script[: anchor.start()] + block + script[anchor.start() :]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from importlib import resources
 
-_HEADER = re.compile(r"(?:#.*\n)*")
-_AFTER = re.compile(r"# after (\S+)/programs/(\S+)\n")
+from targets import patterns
+
+_HEADER = patterns.compile(r"(?:#.*\n)*")
+_AFTER = patterns.compile(r"# after (\S+)/programs/(\S+)\n")
 
 
 @cache

@@ -6,10 +6,10 @@ argv to ``pct exec 950 -- …`` and hands it to the node's transport.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from targets import patterns
 from targets.errors import FactError, TransportError
 from targets.read import Read
 from targets.runtime import container_config
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: ``pct exec`` sets no HOME, and a locale of its own, so both are set here.
 ENVIRONMENT = ("env", "HOME=/root", "LC_ALL=C.UTF-8")
-_INCLUDE = re.compile(r"^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$", re.MULTILINE)
+_INCLUDE = patterns.compile(r"(?m)^[ \t]*lxc\.include[ \t]*=[ \t]*(\S+).*$")
 _NESTED = 8  #: the limit for nested includes
 
 
@@ -108,7 +108,7 @@ class Runtime(ABC):
 
         def parse(answer: CommandResult) -> str:
             pid = answer.text.strip()
-            return pid if answer.ok and re.fullmatch("[0-9]{1,10}", pid) else ""
+            return pid if answer.ok and patterns.fullmatch("[0-9]{1,10}", pid) else ""
 
         return Read(argv, parse)
 
@@ -160,6 +160,6 @@ class Runtime(ABC):
 
 def _of(place: str, files: dict[str, str]) -> str:
     """Return the text of one include: a file, or a directory's ``*.conf`` in order of name."""
-    inside = re.compile(re.escape(place.rstrip("/")) + r"/[^/]+\.conf")
+    inside = patterns.compile(patterns.escape(place.rstrip("/")) + r"/[^/]+\.conf")
     names = [name for name in sorted(files) if name == place or inside.fullmatch(name)]
     return "\n".join(files[name] for name in names)

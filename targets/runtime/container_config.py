@@ -8,12 +8,12 @@ are not in effect. :mod:`targets.runtime.proxmox` knows how strictly Proxmox rea
 
 from __future__ import annotations
 
-import re
+import io
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from targets import foreign
+from targets import foreign, patterns
 from targets.runtime import proxmox
 from targets.runtime.proxmox import PENDING
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 #: A line as LXC itself reads it: blanks do not matter, and only ``=`` separates.
-_LXC_OPTION = re.compile(r"\s*(?P<key>[A-Za-z][\w.\-]*)\s*=\s*(?P<value>.*?)\s*", re.ASCII)
+_LXC_OPTION = patterns.compile(r"\s*(?P<key>[A-Za-z][\w.\-]*)\s*=\s*(?P<value>.*?)\s*")
 #: Keys of a container's disks and snapshots.
-_VOLUME = re.compile(r"rootfs|mp[0-9]+|unused[0-9]+|parent|lxc\.rootfs\.path")
+_VOLUME = patterns.compile(r"rootfs|mp[0-9]+|unused[0-9]+|parent|lxc\.rootfs\.path")
 #: The keys of lines that are no option: a section's header, a comment, an unparsable line.
 HEADER, _COMMENT, _NEITHER = "[", "#", ""
 #: The required fields of a mount entry (fstab's first four).
@@ -33,7 +33,7 @@ FUSE_ENTRY = "/dev/fuse dev/fuse none bind,create=file 0 0"
 #: LXC's own list of refused system calls; keyctl is not among them.
 COMMON_SECCOMP = "/usr/share/lxc/config/common.seccomp"
 #: LXC's profiles that refuse nested mounts, each unless ``allow_nesting`` is set.
-_NOT_NESTING = re.compile(r"(generated|lxc-container-default(-cgns)?)?")
+_NOT_NESTING = patterns.compile(r"(generated|lxc-container-default(-cgns)?)?")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _option(line: str, *, lxc: bool) -> tuple[str, str] | None:
 
 def split_lines(text: str) -> list[str]:
     """Split at line feeds only, as Proxmox and LXC do; the lines keep their ends."""
-    return re.findall(r"[^\n]*\n|[^\n]+", text)
+    return list(io.StringIO(text))
 
 
 def is_option(line: Option) -> bool:
@@ -179,7 +179,7 @@ def at_next_stop(written: ContainerConfig) -> ContainerConfig:
         name.removeprefix("!")
         for option in pending
         if option.key == "delete"
-        for name in re.split(r"[,;\s]+", option.value)
+        for name in patterns.split(r"[,;\s]+", option.value)
     }
     new = [replace(o, section="") for o in pending if o.key != "delete"]
     replaced = gone | {pending_name(o) for o in new}

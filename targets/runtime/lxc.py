@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from targets import patterns
 from targets.errors import FactError, TransportError
 from targets.printable import cut
 from targets.read import unparsed
@@ -49,7 +49,7 @@ class Lxc(Runtime):
     def _examine(self, ctid: int, result: CommandResult) -> None:
         """Raise for lxc-attach's own error, whose exit code 1 a command may have, too."""
         said = result.stderr.decode(errors="replace")
-        if result.exit_code and re.search(rf"^lxc-attach: {ctid}: .*init pid", said, re.MULTILINE):
+        if result.exit_code and patterns.search(rf"(?m)^lxc-attach: {ctid}: .*init pid", said):
             if self.node.read(self.config_path(ctid)) is None:
                 raise TransportError(self._absent(ctid))
             raise TransportError(

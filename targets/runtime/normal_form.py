@@ -7,16 +7,15 @@ order. Proxmox drops blank lines, and lines that it cannot read. Source: PVE::LX
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
-from targets import foreign
+from targets import foreign, patterns
 from targets.runtime import proxmox
 
 _BLANK = " \t\r\f\v"
 #: Bytes that are escaped in a comment: all but printable ASCII without percent and colon.
-_PLAIN = re.compile(rb"[^ -9;-~]|%")
+_PLAIN = patterns.compile(rb"[^ -9;-~]|%")
 _BOOLEANS = frozenset(
     ("console", "debug", "ipmanagehost", "onboot", "protection", "template", "unprivileged")
 )

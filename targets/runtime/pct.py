@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from targets import patterns
 from targets.errors import Busy, Elsewhere, FactError, TransportError
 from targets.printable import cut
 from targets.read import unparsed
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from targets.transport import CommandResult, Transport
 
 #: pct's message about a container that its node does not have.
-_PCT_ABSENT = r"^Configuration file '.*' does not exist"
+_PCT_ABSENT = r"(?m)^Configuration file '.*' does not exist"
 #: pct's own error messages, and what to do. Source: transcripts; users' reports for the lock on
 #: the file, root and ``ipcc_send_rec`` (Proxmox's cluster filesystem).
 _PCT_ERRORS = {
@@ -41,7 +41,7 @@ _PCT_ERRORS = {
 }
 #: The resources of Proxmox's HA: for each a section, ``ct: CTID`` and indented lines.
 _HA = "/etc/pve/ha/resources.cfg"
-_HA_SECTION = r"^(?:ct|vm): *{}\b.*((?:\n(?:[ \t]+\S|#).*)*)"
+_HA_SECTION = r"(?m)^(?:ct|vm): *{}\b.*((?:\n(?:[ \t]+\S|#).*)*)"
 #: LXC's states that pct calls "running". Source: PVE::LXC, vmstatus.
 _UP = frozenset({"RUNNING", "STARTING", "STOPPING", "FREEZING", "FROZEN", "THAWED"})
 _CONFIG = "/etc/pve/lxc/{}.conf"
@@ -70,10 +70,10 @@ class Pct(Runtime):
         if not result.exit_code:
             return
         said = result.stderr.decode(errors="replace")
-        if re.search(_PCT_ABSENT, said, re.MULTILINE):
+        if patterns.search(_PCT_ABSENT, said):
             raise TransportError(self._absent(ctid))
         for pattern, advice in _PCT_ERRORS.items():
-            if found := re.search(pattern, said, re.MULTILINE):
+            if found := patterns.search(f"(?m){pattern}", said):
                 raise TransportError(
                     f"on {result.machine}: {result.command}: {cut(said[found.start() :].strip())}\n"
                     + advice.format(ctid=ctid)
@@ -82,7 +82,7 @@ class Pct(Runtime):
     def _elsewhere(self, ctid: int) -> str:
         """Return the other node of the cluster that has the container, if one has."""
         search = ["find", "/etc/pve/nodes", "-path", f"*/lxc/{ctid}.conf"]
-        found = re.search(r"nodes/([^/]+)/lxc/", self.node.look(search).text)
+        found = patterns.search(r"nodes/([^/]+)/lxc/", self.node.look(search).text)
         return found[1] if found else ""
 
     def _absent(self, ctid: int) -> str:
@@ -149,12 +149,12 @@ class Pct(Runtime):
         if seen.ok and (seen.text.strip() == "STOPPED" or never_started):
             return "stopped"
         answer = self.node.look(["pct", "status", str(ctid)])
-        if re.search(_PCT_ABSENT, answer.stderr.decode(errors="replace")):
+        if patterns.search(_PCT_ABSENT, answer.stderr.decode(errors="replace")):
             if name := self._elsewhere(ctid):  # None would have it created a second time
                 raise Elsewhere(self._absent(ctid), name)
             return None
         self._examine(ctid, answer)
-        match = re.match(r"status: (\S+)", answer.require().text)
+        match = patterns.match(r"status: (\S+)", answer.require().text)
         if match is None:
             raise FactError(f"pct status {ctid} said {answer.text!r}")
         return match[1]
@@ -167,10 +167,10 @@ class Pct(Runtime):
         (vm_stop, vm_shutdown), ha-manager(1), and PVE::HA::Config for "ignored".
         """
         written = (self.node.read(_HA) or b"").decode(errors="replace")
-        found = re.search(_HA_SECTION.format(ctid), written, re.MULTILINE)
+        found = patterns.search(_HA_SECTION.format(ctid), written)
         if found is None:
             return
-        stated = re.search(r"^[ \t]+state[ \t]+(\S+)", found[1], re.MULTILINE)
+        stated = patterns.search(r"(?m)^[ \t]+state[ \t]+(\S+)", found[1])
         state = stated[1] if stated else "started"
         if state != "ignored":
             raise Busy(

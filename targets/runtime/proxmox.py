@@ -8,23 +8,23 @@ is_valid_lxc_conf_key, check_type) of pve-container 6.1, and PVE::JSONSchema
 
 from __future__ import annotations
 
-import re
+from targets import patterns
 
 #: The section of the changes that are pending until the next stop or start.
 PENDING = "pve:pending"
-_HEADER = re.compile(rf"\[({PENDING}|[a-z][a-z0-9_-]+)\]\s*", re.ASCII | re.IGNORECASE)
-_RAW = re.compile(r"(?P<key>lxc\.[a-z0-9_.-]+)(?::|\s*=)\s*(?P<value>.*?)\s*", re.ASCII)
-_PLAIN = re.compile(r"(?P<key>[a-z][a-z_]*[0-9]*):\s*(?P<value>.+?)\s*", re.ASCII)
+_HEADER = patterns.compile(rf"(?i)\[({PENDING}|[a-z][a-z0-9_-]+)\]\s*")
+_RAW = patterns.compile(r"(?P<key>lxc\.[a-z0-9_.-]+)(?::|\s*=)\s*(?P<value>.*?)\s*")
+_PLAIN = patterns.compile(r"(?P<key>[a-z][a-z_]*[0-9]*):\s*(?P<value>.+?)\s*")
 #: Lines that look like an option to a reader, but not to Proxmox.
-_BLANK_BEFORE_COLON = re.compile(r"[\w.-]+\s+:.*", re.ASCII)
-_EQUALS = re.compile(r"[\w-]+\s*=.*", re.ASCII)
+_BLANK_BEFORE_COLON = patterns.compile(r"[\w.-]+\s+:.*")
+_EQUALS = patterns.compile(r"[\w-]+\s*=.*")
 _BOOLEANS = {
     **dict.fromkeys(("1", "on", "yes", "true"), True),
     **dict.fromkeys(("0", "off", "no", "false"), False),
 }
 #: The boolean keys of ``features``; ``mount`` takes a list of file systems.
 _FEATURES = frozenset({"force_rw_sys", "fuse", "keyctl", "mknod", "nesting"})
-_MOUNT = re.compile(r"[a-zA-Z0-9_; ]+")
+_MOUNT = patterns.compile(r"[a-zA-Z0-9_; ]+")
 _RAW_KEYS = frozenset(
     f"lxc.{name}"
     for names in (
@@ -62,7 +62,7 @@ _FORMER = {
     "lxc.tty": "lxc.tty.max",
     "lxc.utsname": "lxc.uts.name",
 }
-_FORMER_NETWORK = re.compile(
+_FORMER_NETWORK = patterns.compile(
     r"lxc\.network\.(type|flags|link|mtu|name|hwaddr|ipv[46](\.gateway)?|script\.(up|down))"
 )
 
@@ -113,7 +113,7 @@ def today(key: str) -> str:
     if key.startswith("lxc.limit."):
         return key.replace(".limit.", ".prlimit.")
     if _FORMER_NETWORK.fullmatch(key):
-        address = re.sub(r"(ipv[46])$", r"\1.address", key)
+        address = patterns.sub("ipv[46]$", lambda found: f"{found[0]}.address", key)
         return address.replace(".network.", ".net.INDEX.")
     return _FORMER.get(key, "")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import stamina
 
+from targets import patterns
 from targets.errors import TransportError, Unreachable
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def wait_until_online(container: Transport, *, patience: float = 60.0) -> None:
         # Source: proc(5); in both, the destination's bits are all zero, and "lo" leads nowhere.
         found = any(line.split()[1:2] == [b"00000000"] for line in four)
         found = found or any(
-            re.match(rb"0{32} 00 ", line) and not line.endswith(b" lo") for line in six
+            patterns.match(rb"0{32} 00 ", line) and not line.endswith(b" lo") for line in six
         )
         if not found:
             raise _Offline

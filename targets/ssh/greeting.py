@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Any
+
+from targets import patterns
 
 if TYPE_CHECKING:
     import socket
@@ -59,7 +60,7 @@ def greeting(stream: socket.socket | paramiko.Channel, patience: float) -> bytes
 
 def first_line(said: bytes) -> str:
     """Return the first line with visible text, without terminal codes."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
+    text = patterns.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode(errors="replace"))
     return next((line.strip() for line in text.splitlines() if line.strip()), "")[:80]
 
 
@@ -67,4 +68,4 @@ def words_of(error: BaseException) -> str:
     """Return an error's message, without its number."""
     if isinstance(error, EOFError):
         return "the other side closed the connection"
-    return re.sub(r"\[Errno \S+\] ", "", str(error)) or type(error).__name__
+    return patterns.sub(r"\[Errno \S+\] ", "", str(error)) or type(error).__name__

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
+from targets import patterns
 from targets.errors import TransportError
 
 if TYPE_CHECKING:
@@ -138,12 +138,13 @@ def _fill(keys: paramiko.HostKeys, entries: Iterable[Entry]) -> paramiko.HostKey
 def _meant(names: Sequence[str]) -> tuple[str, ...]:
     """Return a line's names in lower case, without those that it excludes (``!name``)."""
     names = [name if name.startswith("|") else name.lower() for name in names]
-    escaped = [re.escape(name[1:]) for name in names if name.startswith("!")]
+    escaped = [patterns.escape(name[1:]) for name in names if name.startswith("!")]
     not_meant = [each.replace(r"\*", ".*").replace(r"\?", ".") for each in escaped]
     return tuple(
         name
         for name in names
-        if not name.startswith("!") and not any(re.fullmatch(each, name) for each in not_meant)
+        if not name.startswith("!")
+        and not any(patterns.fullmatch(each, name) for each in not_meant)
     )
 
 

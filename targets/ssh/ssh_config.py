@@ -16,13 +16,13 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
-import re
 import shutil
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from targets import patterns
 from targets.errors import TransportError
 from targets.ssh.address import in_brackets
 from targets.transport import Local
@@ -110,7 +110,7 @@ def route(address: SshAddress) -> list[Hop]:
                 "ProxyJump there, or jump in a target file"
             )
         *before, last = (address.jump or _jumps(address, said)).split(",")
-        jump = re.fullmatch(FORM, last)
+        jump = patterns.fullmatch(FORM, last)
         if jump is None:
             raise TransportError(
                 f"the ProxyJump of {address.host}, {last!r}: expected [USER@]HOST[:PORT]"
@@ -138,8 +138,8 @@ def _jumps(address: SshAddress, said: Mapping[str, str]) -> str:
     jumps = said.get("proxyjump", "none")
     if hop is not None:
         tokens = _tokens(hop, address.host, "")
-        jumps = re.sub(r"%([%hnpr])", lambda found: tokens[found[1]], jumps)
-    return re.sub(r"\[([0-9.]+)\]", r"\1", jumps)
+        jumps = patterns.sub(r"%([%hnpr])", lambda found: tokens[found[1]], jumps)
+    return patterns.sub(r"\[([0-9.]+)\]", lambda found: found[1], jumps)
 
 
 def _asked(address: SshAddress) -> dict[str, str]:
@@ -188,8 +188,11 @@ def _hop(address: SshAddress, said: Mapping[str, str], through: str) -> Hop:
 def _known(said: Mapping[str, str]) -> Iterator[str]:
     """Yield the known_hosts files. ssh has put passwd's home for ``~`` there; $HOME counts."""
     theirs = f"{pwd.getpwuid(os.getuid()).pw_dir.rstrip('/')}/.ssh/"
-    users = re.sub(rf"(?<!\S){re.escape(theirs)}", "~/.ssh/", said["userknownhostsfile"])
-    files = [*users.split(), *said["globalknownhostsfile"].split()]
+    users = [
+        f"~/.ssh/{file.removeprefix(theirs)}" if file.startswith(theirs) else file
+        for file in said["userknownhostsfile"].split()
+    ]
+    files = [*users, *said["globalknownhostsfile"].split()]
     yield from (file for file in files if file != "none")
 
 
@@ -218,7 +221,7 @@ def _tokens(hop: Hop, asked: str, through: str) -> dict[str, str]:
 def _filled(file: str, tokens: Mapping[str, str]) -> str:
     """Return a file's name with its ``~``, its tokens and its ``${VARIABLES}`` filled in."""
     path = os.path.expanduser(file)  # noqa: PTH111 - it passes over ~somebody who is not there
-    return re.sub(
+    return patterns.sub(
         r"%(.)|\$\{(\w+)\}",
         lambda found: (tokens if found[1] else os.environ).get(found[1] or found[2], found[0]),
         path,

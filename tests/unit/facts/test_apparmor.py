@@ -14,7 +14,7 @@ from tests.doubles.naming import naming
 
 PROFILES = "/sys/kernel/security/apparmor/profiles"
 POLICY = "/sys/kernel/security/apparmor/policy/profiles"
-PLACE = rf"{POLICY}/lxc\-phoenix\-v2\.[0-9]+"
+PLACE = rf"{POLICY}/lxc-phoenix-v2\.[0-9]+"
 FIND = shlex.join(
     [
         *("find", POLICY, "-maxdepth", "2", "-regextype", "posix-extended"),

@@ -1,0 +1,201 @@
+r"""Regular expressions for text that somebody else chose: RE2, which takes linear time.
+
+They are written as for :mod:`re`, which the linter forbids, with these differences:
+
+- There is no look-around and no backreference, and a repeat is counted up to 1,000 only. Write
+  ``*``, which costs nothing here, or a parser.
+- Flags stand in the pattern: ``(?i)``, ``(?m)``, ``(?s)``. The end of the text is ``\z``, and
+  ``$`` without ``(?m)`` means the same.
+- ``\w``, ``\s``, ``\d`` and ``\b`` know ASCII alone.
+- A replacement is taken literally, or is a function.
+
+One search takes linear time; many on the same text need not. Do not call ``match`` at each place of
+a long text, and let no match depend on text far behind its own end, as in ``a(.*b)?``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, AnyStr, Generic
+
+import re2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: A pattern is none, or needs too much memory.
+Invalid = re2.error
+#: What has a meaning in a pattern.
+_ESCAPED = {ord(mark): f"\\{mark}" for mark in r"\.+*?()|[]{}^$"}
+#: Lone surrogates, of which UTF-8 knows nothing, and private characters that stand in for them.
+_STAND_INS = {half: 0x10F800 + half - 0xD800 for half in range(0xD800, 0xE000)}
+
+
+class Match(Generic[AnyStr]):
+    """Where a pattern fits, and what its groups are."""
+
+    __slots__ = ("_names", "_spans", "string")
+
+    def __init__(self, string: AnyStr, spans: list[tuple[int, int]], names: dict[str, int]) -> None:
+        self.string: AnyStr = string
+        self._spans, self._names = spans, names
+
+    def __getitem__(self, group: int | str) -> AnyStr | Any:
+        start, end = self.span(group)
+        return None if start < 0 else self.string[start:end]
+
+    def groups(self, default: AnyStr | None = None) -> tuple[Any, ...]:
+        """Return all groups."""
+        groups = (self[number] for number in range(1, len(self._spans)))
+        return tuple(default if group is None else group for group in groups)
+
+    def groupdict(self) -> dict[str, Any]:
+        """Return the groups that have a name."""
+        return {name: self[name] for name in self._names}
+
+    def span(self, group: int | str = 0) -> tuple[int, int]:
+        """Return where a group begins and ends; -1 if it is no part of the match."""
+        return self._spans[self._names[group] if isinstance(group, str) else group]
+
+    def start(self, group: int | str = 0) -> int:
+        """Return where a group begins."""
+        return self.span(group)[0]
+
+    def end(self, group: int | str = 0) -> int:
+        """Return where a group ends."""
+        return self.span(group)[1]
+
+
+class Pattern(Generic[AnyStr]):
+    """A compiled pattern."""
+
+    def __init__(self, pattern: AnyStr) -> None:
+        options = re2.Options()
+        options.log_errors = False
+        if isinstance(pattern, bytes):
+            options.encoding = re2.Options.Encoding.LATIN1
+        self.pattern: AnyStr = pattern
+        self._compiled = re2.compile(_for_re2(pattern), options)
+        names = self._compiled.groupindex.items()
+        self._names = {name if isinstance(name, str) else name.decode(): n for name, n in names}
+        self._groups = range(self._compiled.groups + 1)
+
+    def search(self, text: AnyStr) -> Match[AnyStr] | None:
+        """Return the first place where the pattern fits."""
+        return self._found(text, self._compiled.search(_for_re2(text)))
+
+    def match(self, text: AnyStr) -> Match[AnyStr] | None:
+        """Return whether the text begins so."""
+        return self._found(text, self._compiled.match(_for_re2(text)))
+
+    def fullmatch(self, text: AnyStr) -> Match[AnyStr] | None:
+        """Return whether the whole text is so."""
+        return self._found(text, self._compiled.fullmatch(_for_re2(text)))
+
+    def finditer(self, text: AnyStr) -> Iterator[Match[AnyStr]]:
+        """Yield each place where the pattern fits."""
+        for found in self._compiled.finditer(_for_re2(text)):
+            yield self._match(text, found)
+
+    def findall(self, text: AnyStr) -> list[Any]:
+        """Return the groups of each match: all if there are several, or the match itself."""
+        empty = text[:0]
+        last = self._groups[-1]
+        if last > 1:
+            return [found.groups(empty) for found in self.finditer(text)]
+        return [found[last] or empty for found in self.finditer(text)]
+
+    def split(self, text: AnyStr) -> list[Any]:
+        """Return what is between the matches, and the groups of each match."""
+        pieces: list[Any] = []
+        end = 0
+        for found in self.finditer(text):
+            pieces.append(text[end : found.start()])
+            pieces.extend(found.groups())
+            end = found.end()
+        pieces.append(text[end:])
+        return pieces
+
+    def sub(
+        self, new: AnyStr | Callable[[Match[AnyStr]], AnyStr], text: AnyStr, count: int = 0
+    ) -> AnyStr:
+        """Return the text with its matches replaced, or the first ones if there is a count."""
+        pieces: list[AnyStr] = []
+        end = 0
+        for number, found in enumerate(self.finditer(text), 1):
+            pieces += (text[end : found.start()], new(found) if callable(new) else new)
+            end = found.end()
+            if number == count:
+                break
+        pieces.append(text[end:])
+        return text[:0].join(pieces)
+
+    def _found(self, text: AnyStr, found: Any) -> Match[AnyStr] | None:
+        return None if found is None else self._match(text, found)
+
+    def _match(self, text: AnyStr, found: Any) -> Match[AnyStr]:
+        return Match(text, [found.span(group) for group in self._groups], self._names)
+
+
+_kept: Any = lru_cache(maxsize=512)(Pattern)
+
+
+def compile(pattern: AnyStr) -> Pattern[AnyStr]:  # noqa: A001 - as re has it
+    """Return a compiled pattern."""
+    compiled: Pattern[AnyStr] = _kept(pattern)
+    return compiled
+
+
+def search(pattern: AnyStr, text: AnyStr) -> Match[AnyStr] | None:
+    """Return the first place where a pattern fits."""
+    return compile(pattern).search(text)
+
+
+def match(pattern: AnyStr, text: AnyStr) -> Match[AnyStr] | None:
+    """Return whether a text begins so."""
+    return compile(pattern).match(text)
+
+
+def fullmatch(pattern: AnyStr, text: AnyStr) -> Match[AnyStr] | None:
+    """Return whether a whole text is so."""
+    return compile(pattern).fullmatch(text)
+
+
+def finditer(pattern: AnyStr, text: AnyStr) -> Iterator[Match[AnyStr]]:
+    """Yield each place where a pattern fits."""
+    return compile(pattern).finditer(text)
+
+
+def findall(pattern: AnyStr, text: AnyStr) -> list[Any]:
+    """Return the groups of each match: all if there are several, or the match itself."""
+    return compile(pattern).findall(text)
+
+
+def split(pattern: AnyStr, text: AnyStr) -> list[Any]:
+    """Return what is between the matches, and the groups of each match."""
+    return compile(pattern).split(text)
+
+
+def sub(
+    pattern: AnyStr, new: AnyStr | Callable[[Match[AnyStr]], AnyStr], text: AnyStr, count: int = 0
+) -> AnyStr:
+    """Return a text with the matches replaced, or the first ones if there is a count."""
+    return compile(pattern).sub(new, text, count)
+
+
+def escape(text: str) -> str:
+    """Return a pattern that fits this text alone, also as ``grep -E`` reads it."""
+    return text.translate(_ESCAPED)
+
+
+def _for_re2(text: AnyStr) -> AnyStr | bytes:
+    """Return the text in a form that RE2 takes, with as many characters."""
+    if isinstance(text, bytes):
+        return text
+    if text.isascii():
+        return text.encode()  # places in bytes need no counting
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.translate(_STAND_INS)
+    return text
