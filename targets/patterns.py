@@ -6,7 +6,7 @@ They are written as for :mod:`re`, which the linter forbids, with these differen
   ``*``, which costs nothing here, or a parser.
 - Flags stand in the pattern: ``(?i)``, ``(?m)``, ``(?s)``. The end of the text is ``\z``, and
   ``$`` without ``(?m)`` means the same.
-- ``\w``, ``\s``, ``\d`` and ``\b`` know ASCII alone.
+- ``\w``, ``\s`` and ``\b`` know ASCII alone.
 - A replacement is taken literally, or is a function.
 
 One search takes linear time; many on the same text need not. Do not call ``match`` at each place of
