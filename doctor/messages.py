@@ -7,7 +7,6 @@ colours, escaped quotes, and lines broken at the terminal's width.
 from __future__ import annotations
 
 import html
-import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -20,7 +19,7 @@ from doctor.diagnosis import Diagnosis, Unseen
 from doctor.problems import PROBLEMS
 from lint.catalogue import RULES
 from lint.finding import Severity
-from targets import foreign
+from targets import foreign, patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,11 +32,11 @@ _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 MOST, _AROUND = 1 << 20, 160
 _KNOWN: dict[str, Problem] = {**{rule.id: rule for rule in RULES}, **PROBLEMS}
 #: A terminal's commands, as such and as ``cat -v`` and syslog write them.
-_COMMAND = re.compile(
+_COMMAND = patterns.compile(
     r"(?:\x1b|\^\[|#033)(?:\[[0-9;:?]{0,40}[A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[()][AB0])"
 )
 #: What compose writes before each line.
-_PREFIX = re.compile(r"(?m)^[\w.-]{1,80} {0,40}\| ")
+_PREFIX = patterns.compile(r"(?m)^[\w.-]{1,80} {0,40}\| ")
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),
@@ -103,7 +102,7 @@ _TABLE = msgspec.toml.decode(
 )
 #: Most specific first.
 MESSAGES = _TABLE["message"]
-_PATTERNS = tuple((each, re.compile(each.looked_for)) for each in MESSAGES)
+_PATTERNS = tuple((each, patterns.compile(each.looked_for)) for each in MESSAGES)
 _OF_DOCKER = [each for each in MESSAGES if each.by == "docker"]
 #: The problems that Docker's own messages mean.
 OF_DOCKER = tuple({each.problem: each.means for each in _OF_DOCKER}.values())
@@ -157,7 +156,7 @@ def diagnose(text: str) -> Diagnosis:
     A message may be broken at a terminal's width, with or without a blank at the break.
     """
     plain = _plain(text)
-    joined = (plain.replace("\n", ""), re.sub(r"\n *", "", plain), " ".join(plain.split()))
+    joined = (plain.replace("\n", ""), patterns.sub(r"\n *", "", plain), " ".join(plain.split()))
     found: dict[str, Said] = {}
     for variant in (plain, *joined):
         for each in _found(variant):
