@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from facts.audit import audit_netlink
-from facts.audit.audit_records import AUDIT_LOG, MARK, serial
+from facts.audit.audit_records import AUDIT_LOG, serial
 from facts.denial.denials import Owner, number, owner_by_name
 from targets import foreign, patterns
 from targets.errors import FactError
+from targets.programs import program
 from targets.transport import at_most
 
 if TYPE_CHECKING:
@@ -28,59 +29,7 @@ _LOG, _LONGEST = 48 << 20, 64 << 20
 #: A log of gigabytes is read through (seconds).
 _PATIENCE = 600.0
 _HEADING = "== "
-#: Of other records nothing leaves the node, as command lines are among them: of a system call that
-#: was denied something, its number and its process's parent.
-_PICK = (
-    rf"/{MARK}/p; /apparmor=\"STATUS\".* error=-1/p; "
-    r"s/^.*type=\(SYSCALL msg=\|1300 \)audit(\([0-9.]*:[0-9]*\)).* ppid=\([0-9]*\) .*"
-    r"/parent \2 \3/p"
-)
-#: What a node knows of its processes: whose each is, and since when.
-_PROCESSES = r"""
-echo '== clock'
-grep btime /proc/stat; getconf CLK_TCK
-echo '== processes'
-for each in /proc/[0-9]*; do echo "$each/stat"; done | xargs cat 2>/dev/null |
-    grep -aE '^[0-9]+ [(].*[)] . [0-9]+ '
-echo '== cgroups'
-for each in /proc/[0-9]*; do echo "$each/cgroup"; done | xargs grep -as /lxc /dev/null
-echo '== labels'
-label=attr/apparmor/current
-[ -e "/proc/self/$label" ] || label=attr/current
-for each in /proc/[0-9]*; do echo "$each/$label"; done | xargs grep -as . /dev/null
-echo '== configurations'
-find -L /etc/pve/lxc /var/lib/lxc -maxdepth 2 \( -name '*.conf' -o -name config \) \
-    -exec grep -aHE '^ *lxc[.](apparmor[.]profile|aa_profile)' {} + 2>/dev/null
-"""
-_READ = rf"""
-state=$(sh -c "$1" audit "$2" "$3") || {{ echo '{_HEADING}unread'; state=; }}
-printf '%s\n' '{_HEADING}state' "$state"
-pick() {{
-    LC_ALL=C grep -aF -A 1 -e '{MARK}' -e 'apparmor="STATUS"' | LC_ALL=C sed -n '{_PICK}' |
-        tail -c {_LOG}
-}}
-folder=${{2%/*}}
-case "$state
-" in
-*"
-process "?" "*" auditd
-"*)
-    [ -e "$2" ] || echo "auditd takes the records, and $2 is not there" >&2
-    echo '{_HEADING}auditd'
-    ls -1rv "$folder" | while read -r name; do
-        case $name in
-        audit.log*.gz) zcat -- "$folder/$name" ;;
-        audit.log*) cat -- "$folder/$name" ;;
-        esac
-    done | pick ;;
-*)
-    echo '{_HEADING}kernel'
-    if command -v journalctl >/dev/null; then
-        journalctl -q --no-pager -o short-unix _TRANSPORT=kernel ${{4:+--since "@$4"}}
-    else dmesg; fi | pick ;;
-esac
-{_PROCESSES}echo '{_HEADING}end'
-"""
+_READ = program("facts", "node_denials.sh")
 _CGROUP = patterns.compile(
     r"(?m)^/proc/([0-9]{1,10})/cgroup:.*?/lxc(?:\.payload\.|/)([^/\s]{1,200})"
 )
@@ -165,9 +114,9 @@ def read(node: Transport, since: float | None = None) -> NodesLog:
         TransportError: the node cannot be reached.
     """
     when = "" if since is None else f"{int(since)}"
-    argv = ["sh", "-c", _READ, "denials", audit_netlink.ASK, AUDIT_LOG, audit_netlink.STATE, when]
+    asked = [audit_netlink.ASK, AUDIT_LOG, audit_netlink.STATE, when, f"{_LOG}"]
     with at_most(_LONGEST):
-        told = node.look(argv, timeout=_PATIENCE)
+        told = node.look(["sh", "-c", _READ, "denials", *asked], timeout=_PATIENCE)
     parts = _parts_of(told.stdout)
     if "end" not in parts:
         why = told.stderr.decode(errors="replace").strip() or f"exit code {told.exit_code}"

@@ -38,7 +38,7 @@ ANOTHER = "printf 'lost 0\\nreader 7\\nprocess S 12 go-audit\\nlog 5 100\\n'"
 
 def script(state: str, folder: Path) -> CommandResult:
     """Run what the node runs, here, over a folder of our own."""
-    argv = ["sh", "-c", denial_log._READ, "denials", state, f"{folder}/audit.log", "", ""]
+    argv = ["sh", "-c", denial_log._READ, "denials", state, f"{folder}/audit.log", "", "", "99999"]
     return Local().run(argv)
 
 

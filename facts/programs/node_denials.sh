@@ -1,0 +1,54 @@
+# Prints a node's denials from where it keeps them, below headings, and what it knows of its
+# processes: whose each is, and since when. Arguments: the script that asks who takes the kernel's
+# records, auditd's log, an argument of that script, the first second of the journal that is read
+# (empty: all of it), and how many bytes of the log are read.
+# Of other records nothing leaves the node, as command lines are among them: of a system call that
+# was denied something, its number and its process's parent.
+
+state=$(sh -c "$1" audit "$2" "$3") || { echo '== unread'; state=; }
+printf '%s\n' '== state' "$state"
+most=$5
+pick() {
+    LC_ALL=C grep -aF -A 1 -e 'apparmor="DENIED"' -e 'apparmor="STATUS"' | LC_ALL=C sed -n '
+        /apparmor="DENIED"/p
+        /apparmor="STATUS".* error=-1/p
+        s/^.*type=\(SYSCALL msg=\|1300 \)audit(\([0-9.]*:[0-9]*\)).* ppid=\([0-9]*\) .*/parent \2 \3/p
+    ' | tail -c "$most"
+}
+folder=${2%/*}
+case "$state
+" in
+*"
+process "?" "*" auditd
+"*)
+    [ -e "$2" ] || echo "auditd takes the records, and $2 is not there" >&2
+    echo '== auditd'
+    # shellcheck disable=SC2012  # by their numbers; auditd names them
+    ls -1rv "$folder" | while read -r name; do
+        case $name in
+        audit.log*.gz) zcat -- "$folder/$name" ;;
+        audit.log*) cat -- "$folder/$name" ;;
+        esac
+    done | pick ;;
+*)
+    echo '== kernel'
+    if command -v journalctl >/dev/null; then
+        journalctl -q --no-pager -o short-unix _TRANSPORT=kernel ${4:+--since "@$4"}
+    else dmesg; fi | pick ;;
+esac
+
+echo '== clock'
+grep btime /proc/stat; getconf CLK_TCK
+echo '== processes'
+for each in /proc/[0-9]*; do echo "$each/stat"; done | xargs cat 2>/dev/null |
+    grep -aE '^[0-9]+ [(].*[)] . [0-9]+ '
+echo '== cgroups'
+for each in /proc/[0-9]*; do echo "$each/cgroup"; done | xargs grep -as /lxc /dev/null
+echo '== labels'
+label=attr/apparmor/current
+[ -e "/proc/self/$label" ] || label=attr/current
+for each in /proc/[0-9]*; do echo "$each/$label"; done | xargs grep -as . /dev/null
+echo '== configurations'
+find -L /etc/pve/lxc /var/lib/lxc -maxdepth 2 \( -name '*.conf' -o -name config \) \
+    -exec grep -aHE '^ *lxc[.](apparmor[.]profile|aa_profile)' {} + 2>/dev/null
+echo '== end'
