@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 #: What a line of interest holds: a denial, or what became of a change of AppArmor's policy.
 STATUS = MARK.replace("DENIED", "STATUS")
-_MARKS = (MARK.encode(), STATUS.encode())
+_MARKS = (b"DENIED", STATUS.encode())
+#: The same in JSON of the journal, also in bytes by their numbers; a message that is left out.
+_IN_JSON = (b"DENIED", b"STATUS", b"68,69,78,73,69,68", b'"MESSAGE":null', b'"MESSAGE" : [')
+#: How the sign of a record begins, in any form.
+_BEGINS = (b"apparmor", *_IN_JSON[2:])
 _LONGEST_MARK = 32
 #: How much is read at once (bytes): little enough for a processor's cache. A line that is longer is
 #: taken in parts.
@@ -151,14 +155,16 @@ class _AsItComes(io.RawIOBase):
 def lines(stream: Readable) -> Iterator[bytes]:
     """Yield each line that holds a mark, without its end; in memory of one piece.
 
-    A line that is longer than a piece comes in several parts; no mark is torn by that.
+    A mark is a sign that there may be a record, in whatever form a program has written it. A line
+    that is longer than a piece comes in several parts; no mark is torn by that.
     """
     piece = bytearray(_PIECE)
     free = memoryview(piece)
-    search = Search(piece, _MARKS)
-    held = 0
+    search, held = Search(piece, _MARKS), 0
     try:
         while count := stream.readinto(free[held:]):
+            if not held and piece.startswith(b"{"):
+                search = Search(piece, _IN_JSON)
             filled = held + count
             end = piece.rfind(b"\n", 0, filled) + 1
             if not end and filled == len(piece):
@@ -175,7 +181,7 @@ def lines(stream: Readable) -> Iterator[bytes]:
 def _cut(piece: bytes | bytearray) -> int:
     """Return where to cut what has no line end: before the last record, if it may go on."""
     near = len(piece) - LONGEST_RECORD
-    last = max(piece.rfind(mark, near) for mark in _MARKS)
+    last = max(piece.rfind(begin, near) for begin in _BEGINS)
     return len(piece) - _LONGEST_MARK if last < 0 else last
 
 

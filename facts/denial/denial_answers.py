@@ -6,11 +6,13 @@ allows. Source: apparmor.d(5), "Rule Qualifiers"; the sources of each class are 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facts.audit.audit_records import kind
 from facts.denial import path_denials, process_denials
-from facts.denial.denial_class import Record
+from facts.denial.denial_class import NoRule, Record
+from facts.denial.known import KNOWN, PLACES, advice, alike, with_globs
 from targets import patterns
 from targets.printable import one_line
 
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 _CLASSES = path_denials.CLASSES | process_denials.CLASSES
 #: The first words of rules that are about no file.
 _KEYWORDS = frozenset(word for known in _CLASSES.values() for word in known.deny) - {"file"}
-#: A profile that LXC makes for one container; its own for those without nesting.
-_GENERATED = patterns.compile(r"lxc-[^\s/<>]{1,200}_<")
-_WITHOUT_NESTING = patterns.compile(r"lxc-container-default(?:-cgns)?")
 #: A process calls itself as it likes; what looks like words of a sentence is quoted.
 _NAME = patterns.compile(r"[\w.:/()\[\]+-]+")
 #: What the denied process has chosen, or whoever made what it asked for.
@@ -43,40 +42,18 @@ _CHOSEN = dict.fromkeys(
 ) | dict.fromkeys(("denied", "denied_mask", "flags"), _WORDS)
 #: Stands for a byte that was no UTF-8, which a rule cannot name.
 _REPLACED = "\ufffd"
-#: What AppArmor says beside a denial that no rule of the profile would change.
-_NO_RULE_HELPS = {
-    "disconnected path": (
-        "the path does not lead to the root that the process sees; the profile needs "
-        "flags=(attach_disconnected)"
-    ),
-    "deleted entry": "the file was deleted while in use; the profile needs flags=(mediate_deleted)",
-    "label not found": "the profile that was asked for is not loaded",
-    "profile not found": "the profile that was asked for is not loaded",
-    "profile transition not found": (
-        "a rule of the profile names another profile for this program, and that one is not loaded"
-    ),
-    "cap_sys_resource": (
-        "to set the limit of another process, the process needs the capability sys_resource"
-    ),
-    "no new privs": "the process has no_new_privs, which forbids a change to a wider profile",
-    "not policy admin": (
-        "only a process with the capability mac_admin over this policy namespace may load policy"
-    ),
-    "Userns create restricted": (
-        "the node's sysctl kernel.apparmor_restrict_unprivileged_userns refuses it to whoever has "
-        "no profile that allows userns"
-    ),
-}
 _DENY = patterns.compile(r"(?:(?:audit|quiet|priority\s*=\s*-?[0-9]+)\s+)*deny\s+")
 
 
-def wanted(fields: Mapping[str, str]) -> str:
+def wanted(fields: Mapping[str, str], *, several: bool = False) -> str:
     """Return what was tried, as it follows "wanted to"; of whatever fields, some text.
 
     Args:
         fields: of a record.
+        several: whether it stands for records that differ in an id: then globs stand for the ids.
     """
-    return _class(fields).wanted(Record(fields))
+    shown = {key: with_globs(alike(fields[key])) for key in PLACES if key in fields}
+    return _class(fields).wanted(Record({**fields, **shown} if several else fields))
 
 
 def danger(fields: Mapping[str, str]) -> str:
@@ -90,44 +67,48 @@ def who(programs: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def where(fields: Mapping[str, str]) -> str:
-    """Return where a rule for what was denied has to be written; empty: in the profile's own file.
+@dataclass(frozen=True)
+class Answer:
+    """What would allow what was denied.
 
-    Args:
-        fields: of the record.
+    Attributes:
+        rule: the smallest one, as it stands in a profile; empty: there is none.
+        no_rule: why there is none, and what would help instead, if that is known.
+        try_first: what to try before the rule, if anything.
+        where: where the rule is to be written, if not in the profile's own file.
+        danger: what else the rule opens, if that is known.
     """
-    profile = fields.get("profile", "")
-    if fields.get("namespace"):
-        return (
-            f"in {profile or 'the profile'} as the container itself loads it: Docker's own profile "
-            "is replaced by --security-opt apparmor=NAME"
-        )
-    if _GENERATED.match(profile):
-        return (
-            "LXC generates this profile, so no file has it: lxc.apparmor.raw: RULE in the "
-            "container's configuration, and restart it"
-        )
-    if _WITHOUT_NESTING.fullmatch(profile):
-        return (
-            "not in LXC's own profile for containers without nesting: give the container nesting "
-            "first (Proxmox: nesting=1 in features), and restart it"
-        )
-    return ""
+
+    rule: str = ""
+    no_rule: str = ""
+    try_first: str = ""
+    where: str = ""
+    danger: str = ""
 
 
-class NoRule(Exception):
-    """No rule would allow what was denied, or none is known; its text says why."""
+def answer(denial: Denial) -> Answer:
+    """Return what would allow what was denied."""
+    fields = denial.fields
+    try:
+        allowing = rule(denial)
+    except NoRule as why:
+        return Answer(no_rule=str(why))
+    return Answer(
+        allowing,
+        try_first=advice(KNOWN.try_first, fields, kind(fields)),
+        where=advice(KNOWN.where, fields, kind(fields)),
+        danger=danger(fields),
+    )
 
 
 def smallest_rule(denial: Denial) -> str:
     """Return the smallest profile rule that would have allowed what was denied, or why none would.
 
-    A guest chose the names in the record, so the rule quotes them: no pattern, no end of the rule.
+    A guest chose the names in the record, so the rule quotes them: no end of the rule, and no
+    pattern but one of an id that is another one each time.
     """
-    try:
-        return rule(denial)
-    except NoRule as why:
-        return f"{why} ({denial.summary})"
+    found = answer(denial)
+    return found.rule or f"no rule: {found.no_rule} ({denial.summary})"
 
 
 def rule(denial: Denial) -> str:
@@ -138,26 +119,29 @@ def rule(denial: Denial) -> str:
     """
     fields = denial.fields
     if any(one_line(value) != value or _REPLACED in value for value in fields.values()):
-        raise NoRule("no rule, since no profile can name it")
-    operation = fields.get("operation", "an operation that the record does not name")
-    unknown = f"a rule for {operation}"
+        raise NoRule("no profile can name it")
+    if "operation" not in fields:
+        raise NoRule("the record does not name its operation; a record is one line, without breaks")
     if not denial.whole:
-        raise NoRule(f"{unknown}: the record was cut")
+        raise NoRule("the record was cut")
     for key, pattern in _CHOSEN.items():
         if not pattern.fullmatch(fields.get(key, "")):
-            raise NoRule(f"{unknown}: no kernel writes such a {key}")
-    for words, why in _NO_RULE_HELPS.items():
+            raise NoRule(f"no kernel writes such a {key}")
+    for words, why in KNOWN.no_rule.items():
         if words in fields.get("info", ""):
-            raise NoRule(f"no rule: {why}")
-    quoted = Record(fields | {key: _literal(fields[key]) for key in _NAMED if key in fields})
+            raise NoRule(why)
+    if (profile := fields.get("profile", "")) in KNOWN.no_rule_in:
+        raise NoRule(KNOWN.no_rule_in[profile])
+    marked = {**fields, **{key: alike(fields[key]) for key in PLACES if key in fields}}
+    quoted = {key: _literal(marked[key]) for key in _NAMED if key in fields}
     try:
-        return f"{_class(fields).rule(quoted)},"
+        return f"{_class(fields).rule(Record(marked | quoted))},"
     except KeyError as error:  # what the rule needs was never written, or cut off
-        raise NoRule(f"{unknown}: the record has no {error.args[0]}") from None
+        raise NoRule(f"the record has no {error.args[0]}") from None
 
 
 def _literal(value: str) -> str:
-    """Return a value quoted for a profile: it matches only itself.
+    """Return a value quoted for a profile: it matches only itself, whatever its marks stand for.
 
     A backslash is written by its number: the parser takes one before a blank, a comma or a quote
     for part of the name, even if it is escaped itself, and reads on beyond the name's end.
@@ -165,7 +149,7 @@ def _literal(value: str) -> str:
     escaped = patterns.sub(
         r'[*?\[\]{}^"]', lambda found: f"\\{found[0]}", value.replace("\\", "\0")
     )
-    escaped = escaped.replace("\0", r"\134")
+    escaped = with_globs(escaped.replace("\0", r"\134"))
     return f'"{escaped}"' if patterns.search(r"[\s,#()=!]", value) else escaped
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PART = patterns.compile(
     r'(\w+)\s*(=|\s+in\s+)\s*(\([^)]*\)|"[^"]*"|\S+)|\(([^)]*)\)|("(?:[^"\\]|\\.)*"|->|(?:\\.|\S)+)'
 )
+#: How the profiles of LXC's, LXD's and Incus's containers begin.
+_CONTAINERS = ("lxc-", "lxd-", "incus-")
 #: The conditions of a rule, each with the field of a record that it is about.
 _CONDITIONS = {
     **{key: key for key in ("fstype", "bus", "path", "interface", "member", "name", "addr")},
@@ -32,6 +34,10 @@ _CONDITIONS = {
     "label": "tcontext",
     "type": "sock_type",
 }
+
+
+class NoRule(Exception):
+    """No rule would allow what was denied, or none is known; its text says why."""
 
 
 class Record(dict[str, str]):
@@ -63,6 +69,11 @@ class Record(dict[str, str]):
         """The profile that was asked for."""
         return self.get("target") or self.get("name", "")
 
+    @property
+    def of_container(self) -> bool:
+        """Whether the profile is a container's, or one in a container's policy namespace."""
+        return bool(self.get("namespace")) or self.get("profile", "").startswith(_CONTAINERS)
+
     def shown(self, key: str) -> str:
         """A value for a reader, who is told if there is none."""
         return self.get(key) or f"(the record has no {key})"
@@ -91,7 +102,8 @@ class DenialClass:
     Attributes:
         wanted: says in words what was tried, as it follows "wanted to"; of whatever fields, text.
         rule: the smallest rule that allows it, without its comma. The names in the record are
-            quoted for a profile. It raises KeyError of what the rule needs and the record lacks.
+            quoted for a profile. It raises KeyError of what the rule needs and the record lacks,
+            and NoRule if none would help.
         deny: what decides if a deny rule forbids it, by the rule's first word; it is given the
             rest of the rule, and the record.
         danger: says why the rule is dangerous; empty: nothing is known.

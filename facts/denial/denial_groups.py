@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from facts import confinement
 from facts.audit import canary
 from facts.audit.audit_files import STATUS
-from facts.audit.audit_records import MARK, Denial, records, when, when_of_bytes
+from facts.audit.audit_records import LONGEST_RECORD, MARK, Denial, records, when, when_of_bytes
+from facts.denial.denial_lines import Unreadable, restored
+from facts.denial.known import PLACES, alike
 from targets import patterns
 
 if TYPE_CHECKING:
@@ -19,19 +21,19 @@ if TYPE_CHECKING:
 
     from facts.denial.denials import Owner
 
-#: What makes two denials one attempt; which process made it does not.
+#: What makes two denials one attempt, besides the places; which process made it does not.
 TRIED = (
-    *("namespace", "profile", "label", "operation", "class", "info", "name", "target", "srcname"),
-    *("fstype", "flags", "requested_mask", "denied_mask", "requested", "denied", "mask"),
-    *("capname", "signal", "peer", "peer_label", "peer_profile", "tcontext", "rlimit", "value"),
+    *("namespace", "profile", "label", "operation", "class", "info", "fstype", "flags"),
+    *("requested_mask", "denied_mask", "requested", "denied", "mask", "capname", "signal"),
+    *("peer", "peer_label", "peer_profile", "tcontext", "rlimit", "value"),
     *("family", "sock_type", "addr", "peer_addr", "bus", "path", "interface", "member"),
 )
 #: More kinds than anybody reads: of a further one only profile and operation are told apart.
 _MOST_KINDS = 5000
 #: Records whose kind is remembered by their text, and the longest such text (bytes).
 _REMEMBERED, _LONGEST = 20_000, 1000
-#: Programs that are named.
-_PROGRAMS = 4
+#: Programs that are named, and unreadable lines that are kept.
+_PROGRAMS, _UNREAD = 4, 3
 #: A refused change of policy is recorded as a status with an error: EPERM or EACCES.
 _REFUSED = patterns.compile(r" error=-(?:1|13) ")
 
@@ -47,6 +49,7 @@ class Group:
         first: the time of the first (Unix time); None if no record tells its time.
         last: the time of the last.
         programs: what the processes call themselves; the first few.
+        several: whether their names differ in an id, such as a process's.
         merged: whether they differ, since there were too many kinds.
     """
 
@@ -56,6 +59,7 @@ class Group:
     first: float | None = None
     last: float | None = None
     programs: list[str] = field(default_factory=list)
+    several: bool = False
     merged: bool = False
 
     @property
@@ -89,6 +93,8 @@ class Tally:
 
     Attributes:
         provoked: how many were provoked on purpose by this project's gate; they are no kind.
+        unreadable: how many lines may hold a denial that cannot be read.
+        unread: the first few of them, each with what to change.
     """
 
     def __init__(
@@ -101,7 +107,8 @@ class Tally:
         self._owner, self._since, self._by_process = owner, since, by_process
         self._kinds: dict[tuple[object, ...], Group] = {}
         self._known: dict[bytes, Group] = {}
-        self.provoked = 0
+        self.provoked = self.unreadable = 0
+        self.unread: dict[str, str] = {}
 
     def kinds(self) -> list[Group]:
         """Return the kinds, as they came."""
@@ -115,7 +122,7 @@ class Tally:
 
     def count(self, lines: Iterable[bytes]) -> None:
         """Count the denials in lines, of which a cheap look says that they may hold some."""
-        for line in lines:
+        for line in map(self._restored, lines):
             if _DENIED not in line and b" error=-1" not in line:
                 continue
             text, head = (None, b"") if self._by_process else _same(line)
@@ -126,6 +133,20 @@ class Tally:
                     self._remember(text, found)
             elif not self._too_old(at := when_of_bytes(head)):
                 group.add(at)
+
+    def _restored(self, line: bytes) -> bytes:
+        """Return a line in the kernel's form, if it holds a denial that can be read."""
+        marked = _DENIED in line or _STATUS in line
+        if marked and b"\x1b" not in line and b"COMMAND=" not in line:
+            return line
+        text = line.decode(errors="replace")
+        try:
+            return restored(text).encode(errors="replace")
+        except Unreadable as why:
+            self.unreadable += 1
+            if len(self.unread) < _UNREAD:
+                self.unread[text[:LONGEST_RECORD]] = str(why)
+            return b""
 
     def _remember(self, text: bytes, group: Group) -> None:
         if len(self._known) >= _REMEMBERED:
@@ -158,8 +179,9 @@ class Tally:
     def _kind(self, denial: Denial, owner: Owner | None) -> Group:
         fields = denial.fields
         own = fields.get("fsuid") and fields.get("fsuid") == fields.get("ouid")
+        places = [alike(fields.get(key, "")) for key in PLACES]
         if "operation" in fields:
-            key = (owner, own, denial.whole, *map(fields.get, TRIED))
+            key = (owner, own, denial.whole, *places, *map(fields.get, TRIED))
         else:
             key = (owner,)
         merged = key not in self._kinds and len(self._kinds) >= _MOST_KINDS
@@ -168,13 +190,16 @@ class Tally:
             if key not in self._kinds and len(self._kinds) >= 2 * _MOST_KINDS:
                 key = ("merged",)
             denial, owner = replace(denial, whole=False), None
-        return self._kinds.setdefault(key, Group(denial, owner, merged=merged))
+        group = self._kinds.setdefault(key, Group(denial, owner, merged=merged))
+        first = group.denial.fields
+        group.several |= any(fields.get(place) != first.get(place) for place in PLACES)
+        return group
 
     def _too_old(self, at: float | None) -> bool:
         return self._since is not None and at is not None and at < self._since
 
 
-_DENIED = MARK.encode()
+_DENIED, _STATUS = MARK.encode(), STATUS.encode()
 #: Begins the mark of each record of AppArmor's.
 _ANY = b'apparmor="'
 

@@ -1,7 +1,6 @@
 """Denials of what has a place in the file tree: files, links, mounts, and the root itself.
 
-Sources: mount_namespaces(7); kernel ``security/apparmor/{file,mount}.c``, and
-Documentation/admin-guide/sysctl/kernel.rst (core_pattern, modprobe).
+Sources: mount_namespaces(7); kernel ``security/apparmor/{file,mount}.c``.
 """
 
 from __future__ import annotations
@@ -9,64 +8,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from facts.denial.denial_class import PART, DenialClass, hold, is_path, parts_of
+from facts.denial.denial_class import PART, DenialClass, NoRule, hold, is_path, parts_of
+from facts.denial.known import KNOWN
 from facts.denial.profile_text import matches
 from targets import patterns
 
 if TYPE_CHECKING:
     from facts.denial.denial_class import Record
 
-#: What a file was opened for, by the letters of the mask.
-_ACCESS = {
-    "r": "read",
-    "w": "write",
-    "a": "append to",
-    "c": "create",
-    "d": "delete",
-    "m": "map as a program",
-    "k": "lock",
-    "l": "link",
-    "x": "run",
-}
-#: What an operation on a file says by itself.
-_FILE_VERBS = {
-    "mkdir": "make the directory",
-    "rmdir": "remove the directory",
-    "mknod": "create",
-    "unlink": "delete",
-    "symlink": "make the symbolic link",
-    "truncate": "truncate",
-    "rename_src": "rename",
-    "rename_dest": "rename something to",
-    "chmod": "change the mode of",
-    "chown": "change the owner of",
-    "exec": "run",
-    "file_lock": "lock",
-    "getattr": "look at the state of",
-}
 #: A file's permissions as the kernel writes them, and as a profile does; in a profile's order.
 _GRANTED = {**{letter: letter for letter in "rwamkl"}, **dict.fromkeys("cd", "w"), "x": "ix"}
-_WRITES = frozenset("wacdl")
-_USES = _WRITES | {"r"}
-#: Files by which a process that may write them rules the kernel, or reads its memory.
-_DANGEROUS_FILES = (
-    (r"/proc/sysrq-trigger", _WRITES, "it restarts or halts the node"),
-    (r"/proc/sys/kernel/(core_pattern|modprobe|hotplug)", _WRITES, "the node runs what it names"),
-    (r"/proc/sys/.*|/sys/net/.*", _WRITES, "settings of the kernel, some of them the node's"),
-    (r"/sys/kernel/security/.*", _WRITES, "AppArmor's own policy"),
-    (r"/sys/kernel/(debug|tracing)/.*", _USES | {"x"}, "the kernel's insides"),
-    (r"/sys/.*/uevent_helper|.*/release_agent", _WRITES, "the node runs what it names"),
-    (r"/sys/firmware/.*", _WRITES, "the node's firmware"),
-    (r"/sys/.*", _WRITES, "settings of the node's devices and kernel"),
-    (r"/proc/(kcore|kmem|keys|kallsyms)", _USES, "the kernel's memory or addresses"),
-    (r"/proc/[0-9]+/mem", _USES, "the memory of another process"),
-    (r"/dev/(mem|kmem|port)", _USES, "the node's memory"),
-    (
-        r"/dev/(sd|nvme|vd|xvd|dm-|mapper/|md|zd|zvol/|rbd|loop-control).*",
-        _USES,
-        "a disk of the node, below every file's permissions",
-    ),
-)
 _CHANGES = ("private", "slave", "shared", "unbindable")
 _RECURSIVE_CHANGES = frozenset(f"r{change}" for change in _CHANGES)
 _RECURSIVE = _RECURSIVE_CHANGES | {"rbind"}
@@ -75,12 +26,6 @@ _RECURSIVE = _RECURSIVE_CHANGES | {"rbind"}
 _CHANGED = _RECURSIVE_CHANGES.union(_CHANGES)
 _BOUND = frozenset({"bind", "rbind"})
 _ALONE = (_BOUND, frozenset({"move"}), _CHANGED)
-#: What a file system that the kernel keeps shows and takes, wherever it is mounted.
-_KERNELS = patterns.compile(
-    "proc|sysfs|securityfs|debugfs|tracefs|configfs|bpf|binfmt_misc|cgroup2?|devtmpfs"
-)
-#: A file system of a device: the guest chooses what the kernel's driver reads.
-_DRIVERS = patterns.compile("ext[234]|xfs|btrfs|f2fs|vfat|exfat|ntfs3?|iso9660|udf|zfs")
 _WATCHED = patterns.compile(r"/(proc|sys|dev)(/|$)|/$")
 
 
@@ -92,9 +37,9 @@ def _file_wanted(record: Record) -> str:
     name = record.shown("name")
     if operation == "link":
         return f"make the hard link {name} to {record.shown('target')}"
-    if verb := _FILE_VERBS.get(operation):
+    if verb := KNOWN.verbs.get(operation):
         return f"{verb} {name}"
-    verbs = list(dict.fromkeys(_ACCESS.get(letter, letter) for letter in record.letters))
+    verbs = list(dict.fromkeys(KNOWN.access.get(letter, letter) for letter in record.letters))
     return f"{' and '.join(verbs) or operation or 'use'} {name}"
 
 
@@ -116,9 +61,9 @@ def _file_rule(record: Record) -> str:
 
 def _file_danger(record: Record) -> str:
     letters, name = set(record.letters), record.get("name", "")
-    for pattern, access, why in _DANGEROUS_FILES:
-        if letters & access and patterns.fullmatch(pattern, name):
-            return why
+    for row in KNOWN.files:
+        if letters & set(row.access) and patterns.fullmatch(f"(?s){row.pattern}", name):
+            return row.why
     return ""
 
 
@@ -166,17 +111,31 @@ def _mount_wanted(record: Record) -> str:
 def _mount_rule(record: Record) -> str:
     """A rule of a mount: of a source and a type only where such a mount has them.
 
-    Of a new mount without any flag, the kernel writes no flags.
+    Of a new mount without any flag, the kernel writes no flags. Whether the root of a user
+    namespace may mount a type, the kernel decides after AppArmor.
     """
     written = record.get("flags") or ("rw" if record.get("fstype") else record["flags"])
     flags = written.replace(" ", "").split(",")
     parts = ["mount", f"options=({','.join(flags)})"]
     new = not (_CHANGED | {"remount"}) & set(flags)
     if new and not (_BOUND | {"move"}) & set(flags) and (fstype := record.get("fstype")):
+        if record.of_container and fstype.partition(".")[0] not in KNOWN.file_systems.by_guests:
+            raise NoRule(_not_by_guests(fstype))
         parts.append(f"fstype={fstype}")
     if new and is_path(source := record.get("srcname", "")):
         parts.append(source)
     return " ".join([*parts, "->", record.path("name")])
+
+
+def _not_by_guests(fstype: str) -> str:
+    refused = f"the kernel lets no unprivileged container mount {fstype}, whatever a profile allows"
+    if fstype in KNOWN.file_systems.kernels:
+        return f"{refused}: leave out what mounts it there (systemctl mask UNIT)"
+    return (
+        f"{refused}: mount it on the node, and give it to the container as a mount point (Proxmox: "
+        "mp0: /DIRECTORY/ON/THE/NODE,mp=/PATH; LXC: lxc.mount.entry). A privileged container of "
+        "Proxmox needs mount=TYPE in its features"
+    )
 
 
 def _pivot_root(record: Record) -> str:
@@ -196,9 +155,9 @@ def _mount_danger(record: Record) -> str:
         )
     if "move" in flags and not source:
         return "of the new mount calls: the rule cannot say which type of file system"
-    if _KERNELS.fullmatch(fstype):
+    if fstype in KNOWN.file_systems.kernels:
         return f"at {name} the files of {fstype} have names that the profile's rules do not know"
-    if _DRIVERS.fullmatch(fstype):
+    if fstype in KNOWN.file_systems.drivers:
         return f"the kernel's driver of {fstype} reads what the container has written"
     return ""
 

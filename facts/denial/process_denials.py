@@ -1,6 +1,6 @@
 """Denials of what a process does to others and to itself: signals, sockets, capabilities, limits.
 
-Sources: capabilities(7); kernel ``security/apparmor/{ipc,net,task,domain,resource}.c``, and
+Sources: kernel ``security/apparmor/{ipc,net,task,domain,resource}.c``, and
 dbus-daemon, which write the fields.
 """
 
@@ -17,30 +17,11 @@ from facts.denial.denial_class import (
     parts_of,
     with_peer,
 )
+from facts.denial.known import KNOWN
 from facts.denial.path_denials import FILE
 from facts.denial.profile_text import matches
 from targets import patterns
 
-_NODE = "a privileged container rules the node with it"
-#: Those that rule the kernel itself. The root of an unprivileged container has them over its own
-#: namespaces alone, where the kernel refuses the rest.
-_CAPABILITIES = {
-    "mac_admin": "it may replace AppArmor's policy of its namespace, also the profile itself",
-    "mac_override": "it overrides mandatory access control",
-    **dict.fromkeys(
-        (
-            *("sys_admin", "sys_module", "sys_rawio", "sys_ptrace", "sys_boot", "sys_time"),
-            *("syslog", "bpf", "perfmon", "dac_read_search", "net_admin", "checkpoint_restore"),
-        ),
-        _NODE,
-    ),
-}
-_PTRACE = {
-    "read": "look into a process under {peer} (ptrace read)",
-    "trace": "trace a process under {peer}",
-    "readby": "be looked into by a process under {peer} (ptrace readby)",
-    "tracedby": "be traced by a process under {peer}",
-}
 _SIGNALS = {"exists": "no signal (a look whether it exists)"}
 #: No limit, as the kernel writes it; what the kernel's limit of nice and a rule's add up to.
 _UNLIMITED, _NICE = (1 << 64) - 1, 20
@@ -52,7 +33,7 @@ _STARTS_UNITS = patterns.compile(r"org\.freedesktop\.(systemd1|login1|PolicyKit1
 
 
 def _ptrace(record: Record) -> str:
-    words = _PTRACE.get(record.get("denied_mask", ""), _PTRACE["trace"])
+    words = KNOWN.ptrace.get(record.get("denied_mask", ""), KNOWN.ptrace["trace"])
     return words.format(peer=record.shown("peer"))
 
 
@@ -246,7 +227,7 @@ CLASSES = {
         lambda record: f"use the capability {record.shown('capname')}",
         lambda record: f"capability {record['capname']}",
         {"capability": _forbids_capability},
-        lambda record: _CAPABILITIES.get(record.get("capname", ""), ""),
+        lambda record: KNOWN.capabilities.get(record.get("capname", ""), ""),
     ),
     "change_profile": _CHANGE,
     "change_onexec": _CHANGE,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from commandline.json_output import print_json, shown
 from facts.audit.audit_records import kind
-from facts.denial.denial_answers import NoRule, danger, forbidding_rules, rule, wanted, where, who
+from facts.denial.denial_answers import Answer, answer, forbidding_rules, wanted, who
 from remediation.cli import printing
 from targets.printable import cut, one_line
 
@@ -46,7 +46,7 @@ class Report:
 
 
 def text(report: Report) -> None:
-    """Print each kind of denial in words, the most frequent first."""
+    """Print each kind of denial in words, the most frequent first; then what cannot be read."""
     if kinds := len(report.tally.kinds()):
         printing.line(f"{_many(report.total, 'denial')} of {_many(kinds, 'kind')}")
     elif report.whole:
@@ -61,6 +61,14 @@ def text(report: Report) -> None:
         printing.line("")
         count = _many(report.tally.provoked, "denial")
         printing.line(f"{count} provoked on purpose by the gate left out", "dim")
+    for line, advice in report.tally.unread.items():
+        printing.line("")
+        _show_unread(line, advice)
+
+
+def _show_unread(line: str, advice: str) -> None:
+    printing.line(f"a line that may be a denial: {cut(line, _SHOWN)}", "bold")
+    printing.line(f"  {'unreadable:':<11} {advice}", "yellow")
 
 
 def _many(count: int, what: str) -> str:
@@ -70,14 +78,16 @@ def _many(count: int, what: str) -> str:
 def _explain(report: Report, group: Group) -> None:
     """Print a kind of denial in words, and what would allow it."""
     printing.line(sentence(group), "bold")
+    found = _answer(group)
     for name, said, style in (
         ("count", times(group), ""),
         ("profile", _profile(group) if group.readable else "", ""),
         ("container", _whose(group), ""),
-        ("rule", _rule(group)[0], "green"),
-        ("no rule", _rule(group)[1], ""),
-        ("where", _where(group), ""),
-        ("dangerous", _danger(group), "yellow"),
+        ("try first", found.try_first, "green"),
+        ("rule", found.rule, "green"),
+        ("no rule", found.no_rule, ""),
+        ("where", found.where, ""),
+        ("dangerous", found.danger, "yellow"),
         *(
             ("forbidden", f"whatever is added, by {each}", "red")
             for each in report.forbidden(group)
@@ -94,7 +104,8 @@ def sentence(group: Group) -> str:
     where = f" in container {group.owner.container}" if group.owner else ""
     if group.merged:
         return f"{who(group.programs)} was denied {kind(group.denial.fields)} in further ways"
-    return f"{who(group.programs)}{where} wanted to {wanted(group.denial.fields)}"
+    tried = wanted(group.denial.fields, several=group.several)
+    return f"{who(group.programs)}{where} wanted to {tried}"
 
 
 def times(group: Group) -> str:
@@ -129,47 +140,35 @@ def _whose(group: Group) -> str:
     return f"{group.owner.container}, by its {group.owner.by}" if group.owner else _UNKNOWN
 
 
-def _rule(group: Group) -> tuple[str, str]:
-    """Return the rule that would allow it, and why there is none; one of them is empty."""
-    if not group.readable:
-        return "", ""
+def _answer(group: Group) -> Answer:
+    """Return what would allow it."""
     if group.merged:
-        return "", "these denials differ in more than is kept: read the log with --since"
-    try:
-        return rule(group.denial), ""
-    except NoRule as why:
-        operation = group.denial.fields.get("operation", "")
-        return "", str(why).removeprefix("no rule: ").removeprefix(f"a rule for {operation}: ")
-
-
-def _danger(group: Group) -> str:
-    return danger(group.denial.fields) if _rule(group)[0] else ""
-
-
-def _where(group: Group) -> str:
-    return where(group.denial.fields) if _rule(group)[0] else ""
+        return Answer(no_rule="these denials differ in more than is kept: read it with --since")
+    return answer(group.denial)
 
 
 def suggest(report: Report) -> None:
     """Print the rules alone, each once, by profile; what there is none for, beside them."""
-    by_profile: dict[str, dict[str, str]] = {}
-    places: dict[str, str] = {}
+    by_profile: dict[str, dict[str, Answer]] = {}
     without = 0
     for group in report.tally.groups():
-        said, why = _rule(group)
-        if not said or report.forbidden(group):
+        found = _answer(group)
+        if not found.rule or report.forbidden(group):
             without += 1
             continue
-        by_profile.setdefault(_name(group), {})[said] = _danger(group)
-        places[_name(group)] = _where(group)
+        by_profile.setdefault(_name(group), {})[found.rule] = found
     for profile, rules in by_profile.items():
         _plain(f"# {one_line(profile)}")
-        if places[profile]:
-            _plain(f"# where: {one_line(places[profile])}")
-        for said, why in rules.items():
-            if why:
-                _plain(f"# dangerous: {one_line(why)}")
-            _plain(said)
+        headings = [
+            *(f"# try first: {each.try_first}" for each in rules.values() if each.try_first),
+            *(f"# where: {each.where}" for each in rules.values() if each.where),
+        ]
+        for heading in dict.fromkeys(headings):
+            _plain(one_line(heading))
+        for rule, found in rules.items():
+            if found.danger:
+                _plain(f"# dangerous: {one_line(found.danger)}")
+            _plain(rule)
     if without:
         printing.line(
             f"{_many(without, 'kind')} of denials that no rule would allow: see without --suggest",
@@ -191,6 +190,11 @@ def as_json(report: Report, *, incomplete: str | None) -> None:
             "total": report.total,
             "provoked_by_the_gate": report.tally.provoked,
             "incomplete": shown(incomplete),
+            "unreadable": report.tally.unreadable,
+            "unread": [
+                {"line": shown(cut(line, _SHOWN)), "what_to_change": advice}
+                for line, advice in report.tally.unread.items()
+            ],
             "denials": [members(report, group) for group in report.tally.groups()],
         },
         exactly=True,
@@ -203,8 +207,7 @@ def members(report: Report, group: Group) -> dict[str, Any]:
     A masked rule is another rule, so the rules stay as they are, and the record that they follow
     from. All sentences are masked.
     """
-    said, why = _rule(group)
-    fields = group.denial.fields
+    found, fields = _answer(group), group.denial.fields
     return {
         "sentence": shown(sentence(group)),
         "count": group.count,
@@ -214,10 +217,11 @@ def members(report: Report, group: Group) -> dict[str, Any]:
         "attributed_by": group.owner.by if group.owner else None,
         "profile": fields.get("profile") or fields.get("label"),
         "programs": group.programs,
-        "rule": said or None,
-        "no_rule": shown(why) or None,
-        "where": shown(_where(group)) or None,
-        "dangerous": shown(_danger(group)) or None,
+        "try_first": shown(found.try_first) or None,
+        "rule": found.rule or None,
+        "no_rule": shown(found.no_rule) or None,
+        "where": shown(found.where) or None,
+        "dangerous": shown(found.danger) or None,
         "forbidden": report.forbidden(group),
         "readable": group.readable,
         "whole": group.denial.whole,
@@ -230,12 +234,15 @@ class News:
     """Explains each kind of denial of a report once, while the log is still read."""
 
     def __init__(self, report: Report) -> None:
-        self._report, self._explained = report, 0
+        self._report, self._explained, self._shown = report, 0, 0
 
     def show(self) -> None:
-        """Explain the kinds that came since the last call."""
-        kinds = self._report.tally.kinds()
+        """Explain the kinds, and the lines that cannot be read, that came since the last call."""
+        kinds, unread = self._report.tally.kinds(), [*self._report.tally.unread.items()]
         for group in kinds[self._explained :]:
-            self._explained += 1
             _explain(self._report, group)
             printing.line("")
+        for line, advice in unread[self._shown :]:
+            _show_unread(line, advice)
+            printing.line("")
+        self._explained, self._shown = len(kinds), len(unread)

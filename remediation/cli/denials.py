@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from commandline.target_option import aimed, target_options
 from facts.audit import audit_files
+from facts.audit.audit_records import MARK
 from facts.denial import denial_log, profile_text
 from facts.denial.denial_groups import Tally
 from facts.denial.denials import owner_by_name
@@ -48,6 +49,7 @@ say what is to be read:
   journalctl -kf | python -m remediation denials -       # what is denied from now on
   python -m remediation denials audit.log                # a file, or auditd's directory
   python -m remediation denials --target root@pve1/950   # the log of a node"""
+_PASTED = "standard input"
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604_800}
 
 
@@ -85,6 +87,9 @@ def _since(_: click.Context, __: click.Parameter, text: str | None) -> float | N
     "repeated.",
 )
 @click.option("--suggest", is_flag=True, help="Print the rules alone, to be put into a profile.")
+@click.option(
+    "--fail-on-denial", "fails", is_flag=True, help="For CI: end with 1 if a denial was found."
+)
 @options.form
 @target_options(": the node whose log is read")
 def denials(
@@ -93,6 +98,7 @@ def denials(
     since: float | None,
     profiles: tuple[Path, ...],
     suggest: bool,
+    fails: bool,
     form: str,
     where: str | None,
     file: Path | None,
@@ -103,12 +109,14 @@ def denials(
     that rule is dangerous.
 
     LOG is a file, auditd's directory, or - for standard input: lines of auditd, of the kernel's log
-    or of the journal, also compressed by gzip. While a pipe stays open, as that of journalctl -kf
-    does, each new kind of denial is explained at once; all of them at the end, or at Ctrl-C. With
-    --target instead, the log of that node is read, wherever the node keeps it. Changes nothing.
+    or of the journal, also as JSON, also compressed by gzip. While a pipe stays open, as that of
+    journalctl -kf does, each new kind of denial is explained at once; all of them at the end, or at
+    Ctrl-C. With --target instead, the log of that node is read, wherever the node keeps it. Changes
+    nothing.
 
-    Exit code 0: read to the end, or a pipe until Ctrl-C, whatever was denied; 3: it could not be
-    read to its end; 130: Ctrl-C came before.
+    Exit code 0: read to the end, or a pipe until Ctrl-C, whatever was denied; 1: a denial was
+    found, with --fail-on-denial; 3: it could not be read to its end, or a line that may hold a
+    denial could not be read; 130: Ctrl-C came before.
     """
     asked = where is not None or file is not None
     if asked and log is not None:
@@ -125,23 +133,41 @@ def denials(
     else:
         name, tally, doubt = _asked(aimed(where, file), since)
         report = denial_report.Report(name, tally, policies)
-    report = replace(report, whole=doubt is None)
+    doubt = doubt or _unread(report)
+    _print(replace(report, whole=doubt is None), doubt, suggest=suggest, form=form)
+    if fails and tally.kinds():
+        if doubt:
+            printing.error(str(doubt) or "interrupted")
+        sys.exit(1)
+    if doubt:
+        raise doubt
+
+
+def _unread(report: denial_report.Report) -> FactError | None:
+    """Return the error that lines could not be read, if there were any."""
+    if not (count := report.tally.unreadable):
+        return None
+    lines = "a line" if count == 1 else f"{count} lines"
+    return FactError(f"{report.source}: {lines} may hold a denial, and could not be read")
+
+
+def _print(
+    report: denial_report.Report, doubt: BaseException | None, *, suggest: bool, form: str
+) -> None:
     if suggest:
         denial_report.suggest(report)
     elif form == "json":
         denial_report.as_json(report, incomplete=str(doubt) or "interrupted" if doubt else None)
     else:
         denial_report.text(report)
-    if log == "-" and not doubt and not tally.kinds():
+    if report.source == _PASTED and report.whole and not report.tally.kinds():
         printing.tell(
-            'a denial is a whole line with apparmor="DENIED", in straight quotes, unescaped'
+            f"a denial is a whole line with {MARK}; one that a forum wrapped lost its end"
         )
-    if doubt:
-        raise doubt
 
 
 def _called(log: str) -> str:
-    return "standard input" if log == "-" else log
+    return _PASTED if log == "-" else log
 
 
 def _policy(path: Path) -> Policy:

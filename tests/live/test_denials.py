@@ -155,7 +155,9 @@ def denials(*words: str) -> Any:
 def of_profile(suggested: str) -> list[str]:
     """Return what is suggested for the copy, comments included, as somebody would copy it."""
     _, _, ours = f"\n{suggested}".partition(f"\n# {NAME}\n")
-    return re.split(r"^# (?!dangerous: |where: )", ours, flags=re.MULTILINE)[0].splitlines()
+    return re.split(r"^# (?!dangerous: |try first: |where: )", ours, flags=re.MULTILINE)[
+        0
+    ].splitlines()
 
 
 @pytest.fixture(scope="module")

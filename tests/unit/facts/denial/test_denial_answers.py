@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facts.denial.denial_answers import NoRule, rule, smallest_rule, where, who
+from facts.denial.denial_answers import answer, rule, smallest_rule, who
+from facts.denial.denial_class import NoRule
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.apparmor.denials import denial
 from tests.doubles.examples import examples
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     [
         ('"/srv/**"', r"/srv/\*\* w,"),
         ("2F612C206D6F756E74", '"/a, mount" w,'),
-        ("2F612072772C0A206D6F756E742C", "no rule, since no profile can name it"),
-        ("2F611B5B324A", "no rule, since no profile can name it"),
+        ("2F612072772C0A206D6F756E742C", "no rule: no profile can name it"),
+        ("2F611B5B324A", "no rule: no profile can name it"),
+        ("2F70726F632FC2862F78", "no rule: no profile can name it"),
     ],
-    ids=["a pattern", "the end of a rule", "another line", "an escape sequence"],
+    ids=["a pattern", "the end of a rule", "another line", "an escape sequence", "a mark of an id"],
 )
 def test_smallest_rule_of_a_name_made_for_it_stands_for_that_name_alone(
     name: str, expected: str
@@ -110,22 +112,66 @@ def test_name_with_a_blank_is_quoted() -> None:
     assert who(["runc", "a b", "fuse-overlayfs"]) == 'runc, "a b" and fuse-overlayfs'
 
 
+OPEN = 'operation="open" name="/x" denied_mask="r"'
+MOUNT = 'operation="mount" name="/m/" fstype="%s" flags="rw"'
+INSIDE = ' namespace="root//lxc-950_<-var-lib-lxc>"'
+
+
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("profile", "record", "try_first", "where"),
     [
-        ({"profile": "lxc-phoenix-v2"}, ""),
-        ({"profile": "lxc-950_</var/lib/lxc>"}, "lxc.apparmor.raw: RULE"),
-        ({"profile": "lxc-container-default-cgns"}, "nesting=1 in features"),
-        ({"profile": "lxc-container-default-with-nesting"}, ""),
-        (
-            {"profile": "docker-default", "namespace": "root//lxc-950_<-var-lib-lxc>"},
-            "in docker-default as the container itself loads it",
-        ),
-        ({}, ""),
+        ("lxc-phoenix-v2", OPEN, "", ""),
+        ("lxc-phoenix-v2", MOUNT % "tmpfs", "does not need this profile", ""),
+        ("lxc-950_</var/lib/lxc>", OPEN, "", "lxc.apparmor.raw: RULE"),
+        ("lxc-950_</var/lib/lxc>", MOUNT % "tmpfs", "has no nesting", "lxc.apparmor.raw: RULE"),
+        ("lxc-container-default-cgns", OPEN, "nesting=1 in features", ""),
+        ("lxd-c1_</var/lib/lxd>", OPEN, "", "raw.apparmor"),
+        ("docker-default", OPEN, "", "not in the container's profile: docker-default is what"),
+        ("docker-default", OPEN + INSIDE, "", "--security-opt apparmor=NAME"),
+        ("rsyslogd", OPEN + INSIDE, "", "in rsyslogd as the container itself loads it"),
+        ("snap.firefox", OPEN, "", "snapd generates"),
+        ("/usr/sbin/mysqld", OPEN, "", ""),
     ],
 )
-def test_where_a_rule_is_written_is_said_where_it_is_no_file_of_the_profile(
-    fields: dict[str, str], said: str
+def test_answer_of_a_profile_says_what_to_try_first_and_where_the_rule_goes(
+    profile: str, record: str, try_first: str, where: str
 ) -> None:
-    assert said in where(fields)
-    assert bool(where(fields)) == bool(said)
+    found = answer(denial(record, profile))
+    assert found.rule
+    for told, expected in ((found.try_first, try_first), (found.where, where)):
+        assert expected in told
+        assert bool(told) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("profile", "record", "cause"),
+    [
+        *(
+            ("lxc-950_</var/lib/lxc>", MOUNT % fstype, "mount it on the node")
+            for fstype in ("nfs", "nfs4", "cifs", "ext4", "fuseblk", "ceph", "9p", "squashfs")
+        ),
+        ("rsyslogd", f"{MOUNT % 'nfs'}{INSIDE}", "mount it on the node"),
+        *(("lxc-x", MOUNT % fstype, "leave out") for fstype in ("debugfs", "tracefs", "nfsd")),
+        *(
+            ("lxc-950_</var/lib/lxc>", MOUNT % fstype, "")
+            for fstype in ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "ramfs", "overlay")
+        ),
+        *(
+            ("lxc-x", MOUNT % fstype, "")
+            for fstype in ("fuse", "fuse.sshfs", "cgroup", "cgroup2", "bpf", "binfmt_misc", "zfs")
+        ),
+        ("lxc-x", 'operation="mount" name="/m/" srcname="/s/" fstype="nfs" flags="rw, bind"', ""),
+        ("/usr/bin/lxc-start", MOUNT % "ext4", ""),
+        ("unconfined", 'operation="userns_create" info="Userns create restricted - x"', "Ubuntu"),
+        ("unconfined", OPEN, "has no profile"),
+        ("unprivileged_userns", OPEN, "Ubuntu moves"),
+        ("lxc-x", 'operation="userns_create"', ""),
+    ],
+)
+def test_answer_of_what_a_rule_cannot_allow_names_the_cause_and_suggests_none(
+    profile: str, record: str, cause: str
+) -> None:
+    found = answer(denial(record, profile))
+    assert cause in found.no_rule
+    assert bool(found.no_rule) == bool(cause) != bool(found.rule)
+    assert not (found.no_rule and (found.where or found.try_first or found.danger))

@@ -6,10 +6,13 @@ import re
 
 import pytest
 
-from facts.denial.denial_answers import NoRule, danger, rule, wanted
+from facts.denial.denial_answers import danger, rule, wanted
+from facts.denial.denial_class import NoRule
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.apparmor.denials import denial
 
+HEAD = "abi <abi/4.0>,\ninclude <tunables/global>\n"
+_LAYER, _BUILT = "3f" * 32, "k1x" * 8 + "z"
 #: Records as kernels write them, and the answers; a long warning by its begin. What the lab's
 #: kernel recorded is in test_lab_records.py.
 ANSWERS = r"""
@@ -144,6 +147,39 @@ operation="open" name="/dev/sda" denied_mask="r"
 operation="open" name="/dev/null" denied_mask="rw"
   wanted to: read and write /dev/null
   rule: /dev/null rw,
+operation="open" name="/proc/4711/environ" denied_mask="r"
+  wanted to: read /proc/4711/environ
+  rule: /proc/@{pid}/environ r,
+  dangerous: the environment of other processes, which may hold secrets
+operation="open" name="/proc/1/task/9/stat" denied_mask="r"
+  wanted to: read /proc/1/task/9/stat
+  rule: /proc/1/task/@{pid}/stat r,
+operation="open" name="/proc/4711/mem" denied_mask="r"
+  wanted to: read /proc/4711/mem
+  rule: /proc/@{pid}/mem r,
+  dangerous: the memory of another process
+operation="open" name="/var/lib/docker/overlay2/LAYER-init/diff/a*" denied_mask="r"
+  wanted to: read /var/lib/docker/overlay2/LAYER-init/diff/a*
+  rule: /var/lib/docker/overlay2/[0-9a-f]*-init/diff/a\* r,
+  dangerous: the same place of every container that Docker or Podman runs here
+operation="mount" name="/data/fuse-overlayfs/BUILT/merged/" fstype="fuse" flags="rw"
+  wanted to: mount a file system of type fuse on /data/fuse-overlayfs/BUILT/merged/ (rw)
+  rule: mount options=(rw) fstype=fuse -> /data/fuse-overlayfs/[0-9a-z]*/merged/,
+operation="open" name="/sys/fs/cgroup/system.slice/docker-LAYER.scope/a b" denied_mask="r"
+  wanted to: read /sys/fs/cgroup/system.slice/docker-LAYER.scope/a b
+  rule: "/sys/fs/cgroup/system.slice/docker-[0-9a-f]*.scope/a b" r,
+operation="link" name="/proc/2/x" target="/var/lib/docker/containers/LAYER/y" denied_mask="l"
+  wanted to: make the hard link /proc/2/x to /var/lib/docker/containers/LAYER/y
+  rule: link /proc/@{pid}/x -> /var/lib/docker/containers/[0-9a-f]*/y,
+operation="open" name="/etc/LAYER" denied_mask="r"
+  wanted to: read /etc/LAYER
+  rule: /etc/LAYER r,
+operation="open" name="/proc/12x/@{pid}" denied_mask="r"
+  wanted to: read /proc/12x/@{pid}
+  rule: /proc/12x/@\{pid\} r,
+operation="open" name="/overlay2/LAYER0/x" denied_mask="r"
+  wanted to: read /overlay2/LAYER0/x
+  rule: /overlay2/LAYER0/x r,
 operation="rename_dest" name="/x" denied_mask="w"
   wanted to: rename something to /x
   rule: /x w,
@@ -191,11 +227,17 @@ operation="dbus_method_call" bus="system" mask="send" name="org.freedesktop.syst
   wanted to: send a message on the system bus
   rule: dbus (send) bus=system peer=(name=org.freedesktop.systemd1),
   dangerous: by this service programs are started outside the profile
+operation="dbus_method_call" bus="system" mask="send" name=":1.32" peer_label="q"
+  wanted to: send a message on the system bus
+  rule: dbus (send) bus=system peer=(name=:1.[0-9]*, label=q),
 operation="dbus_eavesdrop" bus="session" mask="eavesdrop"
   wanted to: listen to others on the session bus
   rule: dbus (eavesdrop) bus=session,
   dangerous: it hears what others say
 """
+
+
+ANSWERS = ANSWERS.replace("LAYER", _LAYER).replace("BUILT", _BUILT)
 
 
 @pytest.mark.parametrize("block", re.split(r"\n(?=\w)", ANSWERS.strip()))
@@ -214,5 +256,5 @@ def test_answers_of_each_operation_and_its_rule_is_one_that_apparmors_parser_tak
             rule(denied)
         return
     assert rule(denied) == expected["rule"]
-    parsed = parse_profile(f"abi <abi/4.0>,\nprofile x {{\n  {expected['rule']}\n}}\n")
+    parsed = parse_profile(f"{HEAD}profile x {{\n  {expected['rule']}\n}}\n")
     assert parsed.returncode == 0, parsed.stderr

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 import tracemalloc
-from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from facts.audit.audit_records import parse
 from facts.denial import denial_groups
+from facts.denial.denial_answers import rule, wanted
 from facts.denial.denial_groups import Tally
 from facts.denial.denials import Owner, owner_by_name
 from tests import mutate_denials
 from tests.doubles.apparmor.denials import CORPUS, KERNEL
 from tests.doubles.examples import examples
-
-if TYPE_CHECKING:
-    import pytest
-
 
 OPEN = (
     'type=AVC msg=audit({at}:7): apparmor="DENIED" operation="open" class="file" '
@@ -41,6 +38,30 @@ def test_groups_of_one_attempt_by_many_processes_are_one_with_its_first_and_last
     (group,) = counted(line(12.5), line(10.5, pid=8), line(11, comm="less")).groups()
     assert (group.count, group.first, group.last) == (3, 10.5, 12.5)
     assert group.programs == ["cat", "less"]
+
+
+@pytest.mark.parametrize(
+    ("names", "rule_name"),
+    [
+        ([f"/proc/{n}/stat" for n in range(2, 302)], "/proc/@{pid}/stat"),
+        ([f"/overlay2/{n:064x}/merged/" for n in range(300)], "/overlay2/[0-9a-f]*/merged/"),
+        ([f"/run/docker/netns/{n:012x}" for n in range(300)], "/run/docker/netns/[0-9a-f]*"),
+    ],
+)
+def test_groups_of_names_that_differ_in_an_id_are_one_kind_with_one_rule(
+    names: list[str], rule_name: str
+) -> None:
+    (group,) = counted(*(line(name=name) for name in names)).groups()
+    assert (group.count, group.several) == (300, True)
+    assert rule(group.denial) == f"{rule_name} r,"
+    assert wanted(group.denial.fields, several=True) == f"read {rule_name}"
+
+
+def test_groups_of_one_name_with_an_id_show_that_name() -> None:
+    groups = counted(
+        line(name="/proc/7/x"), line(name="/proc/7/x"), line(name="/proc/1/x")
+    ).groups()
+    assert [(group.count, group.several) for group in groups] == [(2, False), (1, False)]
 
 
 def test_groups_are_the_most_frequent_first_and_what_cannot_be_read_last() -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facts.denial.denial_answers import NoRule, rule, wanted
+from facts.denial.denial_answers import rule, wanted
+from facts.denial.denial_class import NoRule
 from facts.denial.denial_groups import Group, Tally
 from tests.doubles.apparmor.apparmor_parser import parse_profile
 from tests.doubles.apparmor.denials import LAB, LAB_CONTAINER, LAB_NODE

@@ -65,7 +65,7 @@ ATTEMPTS = [
 def test_rule_of_a_mount_allows_it_and_neither_another_place_nor_another_flag(
     name: str, source: str, fstype: str, flags: str
 ) -> None:
-    policy = policy_of(rule(denial(mounted(name, source, fstype, flags))))
+    policy = policy_of(rule(denial(mounted(name, source, fstype, flags), "p")))
     assert allows_mount(policy, name, source, fstype, flags)
     assert not allows_mount(policy, "/x" + name, source, fstype, flags)
     assert not allows_mount(policy, name, source, fstype, f"{flags}, iversion")

@@ -45,6 +45,9 @@ def test_denials_says_in_words_what_was_tried_how_often_and_the_rule(tmp_path: P
         "  count:      2 times, 2026-11-26 18:18:26Z to 2026-11-26 18:18:27Z\n"
         "  profile:    lxc-950_</var/lib/lxc> (failed type match)\n"
         "  container:  950, by its generated profile\n"
+        "  try first:  if the container has no nesting, give it nesting (Proxmox: nesting=1 in "
+        "features; else lxc.apparmor.allow_nesting = 1), and restart it: the profile that LXC "
+        "generates then allows this without a rule\n"
         "  rule:       mount options=(rw,nosuid) fstype=fuse -> /mnt/,\n"
         "  where:      LXC generates this profile, so no file has it: lxc.apparmor.raw: RULE in "
         "the container's configuration, and restart it\n"
@@ -77,12 +80,58 @@ def test_denials_of_standard_input_are_those_of_the_file(pack: type[bytes]) -> N
     assert told.stdout == ran(str(CORPUS)).stdout
 
 
-@pytest.mark.parametrize("quote", ["”", '\\"'])
-def test_denials_of_a_pasted_line_with_other_quotes_say_what_a_denial_is(quote: str) -> None:
-    told = ran("-", stdin=MOUNT.replace('"', quote).encode())
-    assert told.stdout.startswith("no denial in standard input; that proves nothing")
-    assert "in straight quotes" in told.stderr.replace("\n", " ")
-    assert "straight quotes" not in ran("-", stdin=MOUNT.encode()).stderr
+@pytest.mark.parametrize("quote", ["”", '\\"', "&quot;", '\x1b[K"'])
+def test_denials_of_a_pasted_line_with_other_quotes_are_those_of_the_line(quote: str) -> None:
+    assert (
+        ran("-", stdin=MOUNT.replace('"', quote).encode()).stdout
+        == ran("-", stdin=MOUNT.encode()).stdout
+    )
+
+
+UNREADABLE = MOUNT.replace('"', "'")
+
+
+@pytest.mark.parametrize(
+    ("text", "plainly", "fails"),
+    [
+        ("type=USER_ACCT msg=audit(1.5:1): pid=1\n", 0, 0),
+        (MOUNT.replace("/mnt/", "canary0123456789abcdefroot"), 0, 0),
+        (MOUNT, 0, 1),
+        ('apparmor="DENIED"\n', 0, 1),
+        (UNREADABLE, 3, 3),
+        (MOUNT + UNREADABLE, 3, 1),
+    ],
+    ids=["none", "the gate's own", "one", "one that says nothing", "unreadable", "both"],
+)
+@pytest.mark.parametrize("words", [[], ["--format", "json"], ["--suggest"]])
+def test_denials_end_with_1_for_a_denial_if_asked_and_3_if_it_is_not_known(
+    text: str, plainly: int, fails: int, words: list[str]
+) -> None:
+    told = ran("-", *words, stdin=text.encode())
+    assert told.exit_code == plainly
+    assert ran("-", "--fail-on-denial", *words, stdin=text.encode()).exit_code == fails
+    assert ("error: standard input: a line may hold" in told.stderr) == ("='" in text)
+
+
+def test_denials_show_lines_that_cannot_be_read_and_what_to_change() -> None:
+    odd = "password=hunter2 \t" + UNREADABLE.replace("x", "\u202e" * 600)
+    told = ran("-", stdin=(MOUNT + odd * 5 + UNREADABLE * 2).encode())
+    assert told.stdout.startswith("1 denial of 1 kind\n")
+    assert "no denial" not in told.stdout
+    assert told.stdout.count("a line that may be a denial: ") == 2
+    assert '  unreadable: a denial is a whole line with apparmor="DENIED"' in told.stdout
+    assert "7 lines may hold a denial" in told.stderr
+    assert "hunter2" not in told.output
+    assert "\u202e" not in told.output
+    read = json.loads(ran("-", "--format", "json", stdin=(MOUNT + odd).encode()).stdout)
+    (unread,) = read["unread"]
+    assert (read["total"], read["unreadable"], read["incomplete"]) == (
+        1,
+        1,
+        "standard input: a line may hold a denial, and could not be read",
+    )
+    assert "hunter2" not in unread["line"]
+    assert "whole line" in unread["what_to_change"]
 
 
 def test_denials_of_a_directory_are_those_of_all_rotated_files(tmp_path: Path) -> None:
@@ -118,7 +167,7 @@ def test_denials_that_are_suggested_are_rules_alone_that_apparmors_parser_takes(
     rules = result.stdout
     assert "mount options=(rw,rbind) -> /var/lib/docker/fuse-overlayfs/ab/merged/," in rules
     assert all(line.startswith("#") or line.endswith(",") for line in rules.splitlines())
-    done = parse_profile(f"abi <abi/4.0>,\nprofile x {{\n{rules}\n}}\n")
+    done = parse_profile(f"abi <abi/4.0>,\ninclude <tunables/global>\nprofile x {{\n{rules}\n}}\n")
     assert done.returncode == 0, done.stderr
     assert "that no rule would allow" in result.stderr
 

@@ -46,6 +46,9 @@ def explained(name: str = "/mnt/", count: str = "1 time, 2026-11-26 18:18:26Z") 
         f"  count:      {count}\n"
         "  profile:    lxc-950_</var/lib/lxc> (failed type match)\n"
         "  container:  950, by its generated profile\n"
+        "  try first:  if the container has no nesting, give it nesting (Proxmox: nesting=1 in "
+        "features; else lxc.apparmor.allow_nesting = 1), and restart it: the profile that LXC "
+        "generates then allows this without a rule\n"
         f"  rule:       mount options=(rw) fstype=fuse -> {name},\n"
         "  where:      LXC generates this profile, so no file has it: lxc.apparmor.raw: RULE in "
         "the container's configuration, and restart it\n"
@@ -123,6 +126,14 @@ def test_pipe_that_stays_open_is_explained_from_its_first_pause_on(pipe: Pipe) -
     )
     assert "still reading; Ctrl-C ends it" in told.stderr
     assert told.exit_code == 0
+
+
+def test_pipe_shows_a_line_that_cannot_be_read_as_it_comes_and_ends_with_3(pipe: Pipe) -> None:
+    odd = mount().replace(b'"', b"'")
+    told = pipe.ran(each=[pipe.write(mount(), odd), pause, pipe.write(odd)])
+    assert told.stdout.startswith(f"{explained()}\na line that may be a denial: type=AVC ")
+    assert told.stdout.count("a line that may be a denial: ") == 2
+    assert (told.exit_code, "2 lines may hold a denial" in told.stderr) == (3, True)
 
 
 def test_pipe_without_a_pause_is_explained_after_a_while(
