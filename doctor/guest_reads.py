@@ -52,7 +52,7 @@ _MESSAGES = r"""
 id=$(systemctl show -p InvocationID --value docker) || exit 1
 [ -n "$id" ] || exit 0
 said=$(journalctl -q --no-pager -b -o cat -n 5000 "_SYSTEMD_INVOCATION_ID=$id" | cut -c 1-2000)
-for pattern; do printf '%s\n' "$said" | grep -aE -- "$pattern" | tail -n 20; done
+for pattern; do printf '%s\n' "$said" | LC_ALL=C grep -aE -- "$pattern" | tail -n 20; done
 :
 """
 _FAILED = r"""

@@ -106,11 +106,15 @@ _PATTERNS = tuple((each, patterns.compile(each.looked_for)) for each in MESSAGES
 _OF_DOCKER = [each for each in MESSAGES if each.by == "docker"]
 #: The problems that Docker's own messages mean.
 OF_DOCKER = tuple({each.problem: each.means for each in _OF_DOCKER}.values())
-#: What Docker's present or last run said, a pattern for each problem.
+#: What Docker's present or last run said, a pattern for each problem. A gap that has a length takes
+#: grep seconds a line, and :func:`said` compares again.
 READ = guest_reads.messages(
     tuple(
-        "|".join(each.looked_for for each in _OF_DOCKER if each.means is problem)
-        for problem in OF_DOCKER
+        patterns.sub(r"\.\{[0-9]+,[0-9]+\}", ".*", "|".join(each))
+        for each in (
+            [each.looked_for for each in _OF_DOCKER if each.means is problem]
+            for problem in OF_DOCKER
+        )
     )
 )
 
