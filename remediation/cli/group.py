@@ -7,6 +7,7 @@ called: ``--help`` takes a fifth of the time.
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import click
 from typing_extensions import override
@@ -50,7 +51,8 @@ class Commands(exit_codes.Group):
         printing.error(what)
         if isinstance(what, ChangedSince):
             for name, drift in what.changes.items():
-                printing.difference(name, drift, "the plan left", "is now", to=printing.err)
+                since = replace(drift, is_=drift.should, should=drift.is_)
+                printing.difference(name, since, "the plan left", "is now", to=printing.err)
         if isinstance(what, RollbackFailed):
             for name, drift in what.changes:
                 printing.difference(name, drift, "before the plan", "is now", to=printing.err)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 #: Comments in the middle, umlauts in two encodings, blank lines, lines that are none to Proxmox.
 BY_HAND = (
     "rootfs: a\n# von Hand: Büro 100%\n\nonboot: yes\narch : x\n  # indented\narch: amd64\n"
-    "lxc.cap.drop = mknod\nlxc.nobodys: 1\nfeatures: mount=nfs\n\n[old]\nlxc.idmap = u 0 1 1\n"
+    "lxc.cap.drop = mknod\nlxc.nobodys: 1\nlxc.environment.runtime = A=1\nunused0: local:a\n"
+    "features: mount=nfs\n\n[old]\nlxc.idmap = u 0 1 1\n"
     "# before: it\nrubbish\n\n"
 ).encode() + b"# Jos\xe9\n"
 
@@ -86,6 +87,21 @@ def test_rollback_of_an_edit_beside_the_normal_form_is_refused(
     it.config.write_bytes(_with(line)(it.config.read_bytes()))
     with naming(ChangedSince, it.config):
         roll_back(it.plan())
+
+
+def test_rollback_that_is_refused_shows_the_edit_and_nothing_that_proxmox_rewrote(
+    tmp_path: Path,
+) -> None:
+    it = edited_by_hand(str(tmp_path))
+    apply(it.plan())
+    stopped_and_started(it)
+    it.config.write_bytes(_with(b"memory: 1024\ntheirs")(it.config.read_bytes()))
+    with pytest.raises(ChangedSince) as refused:
+        roll_back(it.plan())
+    (drift,) = refused.value.changes.values()
+    now, left = set(drift.is_.splitlines()), set(drift.should.splitlines())
+    assert now - left == {b"memory: 1024", b"theirs"}
+    assert not left - now
 
 
 def test_rollback_with_a_stop_after_the_restored_file_is_told(tmp_path: Path) -> None:

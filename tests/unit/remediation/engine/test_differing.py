@@ -13,7 +13,7 @@ from remediation.actions.container_options import OptionsState
 from remediation.cli import printing
 from remediation.cli.group import Commands
 from remediation.engine.differing import differing
-from remediation.engine.errors import RollbackFailed, VerifyFailed
+from remediation.engine.errors import ChangedSince, RollbackFailed, VerifyFailed
 from targets.archive import FileState
 from targets.drift import Drift
 
@@ -73,6 +73,20 @@ def test_states_of_no_parts_are_not_told(before: object, now: object) -> None:
 def test_diff_shows_what_a_terminal_would_obey_as_escapes() -> None:
     shown = printing.diff(Drift("", b"a\tb\n", b"\x1b]52;c;AA\x07\xff \xe2\x80\xae\n"), "is", "was")
     assert shown.splitlines()[3:] == ["-a\tb", "+\\x1b]52;c;AA\\x07\\xff \\u202e"]
+
+
+def test_command_line_shows_what_was_changed_since_the_plan_from_then_to_now() -> None:
+    @click.group(cls=Commands)
+    def program() -> None: ...
+
+    @program.command()
+    def fails() -> None:
+        raise ChangedSince(
+            {"options": Drift(f"{PATH} was changed", is_=b"now\n", should=b"left\n")}
+        )
+
+    ended = CliRunner().invoke(program, ["fails"])
+    assert "--- the plan left\n+++ is now\n@@ -1 +1 @@\n-left\n+now\n" in ended.stderr
 
 
 def test_command_line_shows_the_diff_of_a_rollback_that_is_not_exact() -> None:
