@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """One section: its keys, its raw ``lxc.*`` lines in order, its description."""
+    """One section: its keys, its raw ``lxc.*`` lines in order, its description, its environment."""
 
     keys: Mapping[str, str] = field(default_factory=dict)
     raw: tuple[tuple[str, str], ...] = ()
     description: str = ""
+    environment: tuple[str, ...] = ()
 
     def get(self, name: str, default: str = "") -> str:
         """A key's value."""
@@ -55,7 +56,8 @@ class Section:
         """As it stands in the file."""
         about = self.description.rstrip("\n")
         comments = [f"#{lines.encode(line)}\n" for line in about.split("\n")] if about else []
-        pairs = [*sorted(self.keys.items()), *self.raw]
+        variables = [("lxc.environment.runtime", each) for each in self.environment]
+        pairs = [*sorted(self.keys.items()), *variables, *self.raw]
         return "".join([*comments, *(f"{key}: {value}\n" for key, value in pairs)])
 
 
@@ -113,6 +115,10 @@ def parse(ctid: str, text: str) -> tuple[Config, str]:
             name, section = key, Section()
         elif kind == lines.TEXT:
             section = replace(section, description=section.description + value)
+        elif kind == lines.KEY and key == "env":
+            section = replace(section, environment=(value,))
+        elif kind == lines.RAW and key == "lxc.environment.runtime":
+            section = replace(section, environment=(*section.environment, value))
         elif kind == lines.RAW:
             section = replace(section, raw=(*section.raw, (key, value)))
         elif kind == lines.KEY:
@@ -125,7 +131,10 @@ def parse(ctid: str, text: str) -> tuple[Config, str]:
 
 def serialise(config: Config) -> str:
     """The file's text: the current section, then what is pending, then the snapshots by name."""
-    text = config.current.written()
+    keys = config.current.keys
+    used = [properties(keys[key]).get("volume") for key in keys if key.startswith(("rootfs", "mp"))]
+    left = {key: None for key in keys if key.startswith("unused") and keys[key] in used}
+    text = config.current.with_keys(**left).written()
     if config.pending.keys or config.pending.raw or config.pending.description:
         text += f"\n[{lines.PENDING}]\n{config.pending.written()}"
     for name in sorted(config.snapshots):

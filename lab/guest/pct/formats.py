@@ -16,7 +16,7 @@ FEATURES = {
     "nesting": BOOLEAN,
 }
 _NETWORK = {
-    **dict.fromkeys(("firewall", "link_down"), BOOLEAN),
+    **dict.fromkeys(("firewall", "host-managed", "link_down"), BOOLEAN),
     **dict.fromkeys(("bridge", "gw", "gw6", "hwaddr", "ip", "ip6", "mtu", "name"), ANY),
     **dict.fromkeys(("rate", "tag", "trunks", "type"), ANY),
 }

@@ -17,7 +17,7 @@ _BLANKS = " \t\n\r\f\v"
 _NUMBER = "number"
 _KINDS = {
     **CONFIG,
-    **dict.fromkeys(("console", "debug", "ipmanagehost", "template"), BOOLEAN),
+    **dict.fromkeys(("console", "debug", "template"), BOOLEAN),
     "cpulimit": _NUMBER,
     **dict.fromkeys(("cpuunits", "snaptime"), INTEGER),
     **dict.fromkeys(("cmode", "entrypoint", "env", "hookscript", "parent"), "string"),
@@ -31,8 +31,9 @@ _RAW_KEYS = frozenset(
     for name in """
     apparmor.profile apparmor.allow_incomplete apparmor.allow_nesting apparmor.raw
     selinux.context include arch uts.name signal.halt signal.reboot signal.stop init.cmd pty.max
-    init.cwd console.logfile console.path tty.max devtty.dir hook.autodev autodev kmsg mount.fstab
-    mount.entry mount.auto rootfs.mount cap.drop cap.keep seccomp.profile seccomp.notify.proxy
+    init.cwd init.gid init.groups init.uid console.logfile console.path tty.max devtty.dir
+    hook.autodev autodev kmsg mount.fstab mount.entry mount.auto rootfs.mount cap.drop cap.keep
+    seccomp.profile seccomp.notify.proxy
     seccomp.notify.cookie idmap hook.pre-start hook.pre-mount hook.mount hook.start hook.stop
     hook.post-stop hook.clone hook.destroy hook.version log.level log.file start.auto start.delay
     start.order group environment environment.runtime environment.hooks sysctl.fs.mqueue
